@@ -1,0 +1,87 @@
+//! What runs on a phone: one release of each module, with the one before it kept for instant return.
+//!
+//! The way of a release, in order, each step named for the worker who watches:
+//! signatures and threshold → whole digest → engine → loaded → golden cases on this very phone → switched.
+
+use minicbor::{Decode, Encode};
+use protocol::Digest;
+
+use crate::release::Release;
+
+/// The engine version of this build: releases that need a newer one are carried, not run.
+pub const ENGINE_VERSION: u32 = 1;
+
+/// A release as a phone runs it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Module {
+    /// The bundle.
+    #[n(0)]
+    pub digest: Digest,
+    /// The release's version.
+    #[n(1)]
+    pub version: u64,
+}
+
+/// What one phone runs of one module.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Activation {
+    /// Runs now.
+    #[n(0)]
+    pub current: Option<Module>,
+    /// Ran before, kept for return.
+    #[n(1)]
+    pub previous: Option<Module>,
+    /// A bundle that failed its self-test here, with the reason; not tried again.
+    #[n(2)]
+    pub parked: Vec<Parked>,
+}
+
+/// A release that failed on this phone.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Parked {
+    /// The bundle.
+    #[n(0)]
+    pub digest: Digest,
+    /// Why, for people.
+    #[n(1)]
+    pub reason: String,
+}
+
+/// Parked releases remembered; the oldest is forgotten first.
+const PARKED_MAX: usize = 8;
+
+impl Activation {
+    /// Whether `release` should be tried on this phone: newer than what runs, for this engine, and not parked.
+    pub fn wants(&self, release: &Release) -> bool {
+        release.engine_min <= ENGINE_VERSION
+            && self.current.as_ref().is_none_or(|m| release.version > m.version)
+            && !self.parked.iter().any(|p| p.digest == release.digest)
+    }
+
+    /// Switches to `module`; what ran before is kept.
+    pub fn switch(&mut self, module: Module) {
+        if self.current.as_ref() == Some(&module) {
+            return;
+        }
+        self.previous = self.current.replace(module);
+    }
+
+    /// Goes back to what ran before, if there is one.
+    pub fn go_back(&mut self) -> bool {
+        let Some(previous) = self.previous.take() else { return false };
+        self.current = Some(previous);
+        true
+    }
+
+    /// Remembers that a bundle failed here.
+    pub fn park(&mut self, digest: Digest, reason: &str) {
+        self.parked.retain(|p| p.digest != digest);
+        self.parked.push(Parked { digest, reason: reason.chars().take(200).collect() });
+        if self.parked.len() > PARKED_MAX {
+            self.parked.remove(0);
+        }
+    }
+}

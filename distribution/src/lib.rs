@@ -1,0 +1,19 @@
+//! What makes a release trustworthy, and how its bytes travel.
+//!
+//! What it is not: it reads no clock and touches no file. Bundle bytes lie where the phone's store puts
+//! them (files on a phone, memory in the simulator); here is what to ask for and what to believe.
+//!
+//! Flow: signed root and list → [`trust::TrustedState`] → [`release::Release`] with a digest →
+//! [`bundle::Fetch`] asks peers for groups and checks each one → a whole bundle, ready to be tried.
+
+pub mod activation;
+pub mod bundle;
+pub mod release;
+pub mod root;
+pub mod tree;
+pub mod trust;
+
+pub use activation::{Activation, Module};
+pub use release::{Release, ReleaseList};
+pub use root::Root;
+pub use trust::{TrustError, TrustedState};

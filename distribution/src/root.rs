@@ -1,0 +1,41 @@
+//! The ministry's root: which keys speak for it, and how many of them must agree (TUF's root role, specification 1.0.34, §2.1.1).
+
+use minicbor::{Decode, Encode};
+use protocol::codec::{self, CodecError};
+use protocol::signed::{Document, Role};
+
+/// The keys and thresholds of every role. Version `n + 1` is signed by the root roles of versions `n` and `n + 1`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Root {
+    /// The ministry's name, for people.
+    #[n(0)]
+    pub ministry: String,
+    /// Counts up by one with every new root.
+    #[n(1)]
+    pub version: u64,
+    /// Seconds since 1970 by the signer's clock.
+    #[n(2)]
+    pub issued_s: u64,
+    /// May sign the next root.
+    #[n(3)]
+    pub root: Role,
+    /// May sign release lists.
+    #[n(4)]
+    pub releases: Role,
+    /// May sign device certificates.
+    #[n(5)]
+    pub enrolment: Role,
+}
+
+impl Document for Root {
+    const DOMAIN: &'static str = "root";
+
+    fn check(&self) -> Result<(), CodecError> {
+        codec::check_name("ministry", &self.ministry)?;
+        if self.version == 0 {
+            return Err(CodecError::malformed("root", "version 0"));
+        }
+        [&self.root, &self.releases, &self.enrolment].into_iter().try_for_each(Role::check)
+    }
+}

@@ -1,0 +1,513 @@
+//! One phone's mind, without I/O. Inputs come in one at a time; what follows from each is in the store before any of it is
+//! transmitted.
+//!
+//! [`Phone`] is what the phone knows whoever it talks to; a [`meeting::Meeting`] is what it knows of one talk.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use distribution::bundle::{Fetch, Groups};
+use distribution::{Activation, Release, TrustedState};
+use protocol::codec;
+use protocol::limits::{MEETING_SILENCE_MS_MAX, MEETINGS_MAX};
+use protocol::signed::Signed;
+use protocol::{Chain, Deadline, DeviceId, DeviceKeys, Digest, Now, SpaceId, VerifiedChain};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use sync::SpaceKey;
+
+use crate::store::{PeerRow, Store, StoreError};
+
+mod budget;
+mod bundle_lane;
+mod case_lane;
+mod commands;
+mod meeting;
+mod schedule;
+mod trust_lane;
+
+pub use budget::LinkClass;
+pub use commands::{Command, Refusal, Reply};
+pub use meeting::MeetingSummary;
+use meeting::Meeting;
+
+/// A link, as the host numbers them.
+pub type LinkId = u64;
+
+/// What happens to a phone.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// An authenticated byte pipe to `peer` is there.
+    LinkUp {
+        /// The host's number for it.
+        link: LinkId,
+        /// Who is at the other end, proved by the link.
+        peer: DeviceId,
+        /// What kind of link it is.
+        class: LinkClass,
+        /// Whether this phone called.
+        dialed: bool,
+    },
+    /// Bytes arrived.
+    LinkReceived {
+        /// On which link.
+        link: LinkId,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// The link can take this many more bytes. Only this makes a meeting produce.
+    LinkWritable {
+        /// Which link.
+        link: LinkId,
+        /// How many.
+        bytes: usize,
+    },
+    /// The link is gone.
+    LinkDown {
+        /// Which link.
+        link: LinkId,
+    },
+    /// A person or the host asks for something; answered by [`Event::Reply`] with the same ticket.
+    Command {
+        /// Returned with the answer.
+        ticket: u64,
+        /// What is asked.
+        command: Box<Command>,
+    },
+    /// A deadline has come.
+    Woke,
+}
+
+/// What a phone wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these bytes.
+    Transmit {
+        /// On which link.
+        link: LinkId,
+        /// The bytes: one frame.
+        bytes: Vec<u8>,
+    },
+    /// End the link once everything before has been sent.
+    CloseLink {
+        /// Which link.
+        link: LinkId,
+        /// Why, for logs.
+        reason: String,
+    },
+    /// Something that a screen or the host wants to know.
+    Event(Event),
+    /// Nothing more until an input or this moment.
+    Sleep(Option<Deadline>),
+}
+
+/// What screens and the host are told.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The answer to a command.
+    Reply {
+        /// The command's ticket.
+        ticket: u64,
+        /// What came of it.
+        result: Result<Reply, Refusal>,
+    },
+    /// Both sides have said who they are.
+    MeetingBegan {
+        /// The link.
+        link: LinkId,
+        /// Who.
+        peer: DeviceId,
+        /// Their name by certificate, or empty.
+        name: String,
+    },
+    /// How far a lane is.
+    Progress {
+        /// The link.
+        link: LinkId,
+        /// Which lane.
+        lane: &'static str,
+        /// Bytes or items so far.
+        done: u64,
+        /// Of how many.
+        total: u64,
+    },
+    /// Something offered was refused.
+    Refused {
+        /// The link.
+        link: LinkId,
+        /// Who offered it.
+        peer: DeviceId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A newer root or list has been taken in.
+    TrustChanged {
+        /// Root version.
+        root: u64,
+        /// List version.
+        list: u64,
+    },
+    /// Cases have changed by what a peer brought.
+    CasesChanged {
+        /// How many envelopes were new.
+        envelopes: u64,
+    },
+    /// A bundle has become whole.
+    BundleWhole {
+        /// Which.
+        digest: Digest,
+    },
+    /// A whole bundle waits to be tried and activated by the host.
+    ReleaseReady {
+        /// The release.
+        release: Release,
+    },
+    /// What runs has changed.
+    Activated {
+        /// The module.
+        module: String,
+        /// Its version.
+        version: u64,
+    },
+    /// A meeting is over.
+    MeetingEnded {
+        /// The link.
+        link: LinkId,
+        /// What came of it.
+        summary: MeetingSummary,
+    },
+}
+
+/// A bundle that is being fetched or served.
+pub(crate) struct Bundle {
+    pub fetch: Fetch,
+    pub whole: bool,
+    /// Groups asked of someone and not yet here.
+    pub asked: Groups,
+    /// Over which link the tree list is being fetched.
+    pub tree_from: Option<LinkId>,
+}
+
+/// What the phone knows, whoever it talks to.
+pub(crate) struct Phone {
+    pub keys: DeviceKeys,
+    pub actor: [u8; 16],
+    pub rng: ChaCha20Rng,
+    pub trust: Option<TrustedState>,
+    pub certificate: Option<VerifiedChain>,
+    pub space_keys: Vec<SpaceKey>,
+    pub bundles: BTreeMap<Digest, Bundle>,
+    pub activations: BTreeMap<String, Activation>,
+    pub outputs: VecDeque<Output>,
+    /// Counts what is new here, so that two phones without news do not meet again.
+    pub revision: u64,
+    pub met: BTreeMap<DeviceId, schedule::LastMeeting>,
+}
+
+/// One phone.
+pub struct Agent {
+    phone: Phone,
+    meetings: BTreeMap<LinkId, Meeting>,
+    asleep: bool,
+}
+
+pub(crate) mod setting {
+    pub const ACTOR: &str = "actor";
+    pub const CHAIN: &str = "chain";
+    pub const ACTIVATIONS: &str = "activations";
+}
+
+impl Agent {
+    /// The phone as its store knows it. `seed` is fresh randomness at every load: nonces come from it.
+    pub fn load(keys: DeviceKeys, seed: [u8; 32], store: &mut dyn Store) -> Result<Self, StoreError> {
+        let mut rng = ChaCha20Rng::from_seed(seed);
+        let actor = load_actor(&mut rng, store)?;
+        let trust = load_trust(store)?;
+        let mut phone = Phone {
+            keys,
+            actor,
+            rng,
+            trust,
+            certificate: None,
+            space_keys: store.space_keys()?,
+            bundles: BTreeMap::new(),
+            activations: load_activations(store)?,
+            outputs: VecDeque::new(),
+            revision: 1,
+            met: BTreeMap::new(),
+        };
+        phone.certificate = load_certificate(&phone, store)?;
+        phone.open_bundles(store)?;
+        phone.announce_ready(store)?;
+        Ok(Self { phone, meetings: BTreeMap::new(), asleep: false })
+    }
+
+    /// This phone's name.
+    pub fn id(&self) -> DeviceId {
+        self.phone.keys.id()
+    }
+
+    /// What it believes of its ministry, once enrolled.
+    pub fn trust(&self) -> Option<&TrustedState> {
+        self.phone.trust.as_ref()
+    }
+
+    /// Its own certificate, once enrolled.
+    pub fn certificate(&self) -> Option<&VerifiedChain> {
+        self.phone.certificate.as_ref()
+    }
+
+    /// The keys of the spaces it reads.
+    pub fn space_keys(&self) -> &[SpaceKey] {
+        &self.phone.space_keys
+    }
+
+    /// What runs of a module.
+    pub fn activation(&self, module: &str) -> Option<&Activation> {
+        self.phone.activations.get(module)
+    }
+
+    /// What runs, by module.
+    pub fn activations(&self) -> impl Iterator<Item = (&String, &Activation)> {
+        self.phone.activations.iter()
+    }
+
+    /// Whether to call a neighbour that has appeared, or to let it be.
+    pub fn worth_meeting(&self, now: Now, peer: DeviceId) -> bool {
+        let meeting = self.meetings.values().any(|m| m.peer == peer);
+        !meeting && schedule::worth_meeting(now, self.phone.revision, self.phone.met.get(&peer))
+    }
+
+    /// Takes one input. On an error the caller rolls the store back, drops this agent and loads another.
+    pub fn handle_input(&mut self, now: Now, input: Input, store: &mut dyn Store) -> Result<(), StoreError> {
+        self.asleep = false;
+        match input {
+            Input::LinkUp { link, peer, class, dialed } => self.handle_link_up(now, link, peer, class, dialed, store)?,
+            Input::LinkReceived { link, bytes } => {
+                if let Some(meeting) = self.meetings.get_mut(&link) {
+                    meeting.handle_bytes(now, &bytes, &mut self.phone, store)?;
+                }
+            }
+            Input::LinkWritable { link, bytes } => {
+                if let Some(meeting) = self.meetings.get_mut(&link) {
+                    meeting.add_credit(bytes);
+                }
+            }
+            Input::LinkDown { link } => self.end_meeting(now, link, "the link is gone", store)?,
+            Input::Command { ticket, command } => {
+                let result = self.phone.handle_command(now, *command, store)?;
+                self.phone.event(Event::Reply { ticket, result });
+            }
+            Input::Woke => self.end_silent_meetings(now),
+        }
+        self.advance(now, store)
+    }
+
+    /// What to do next; `Sleep` when there is nothing more.
+    pub fn poll_output(&mut self) -> Output {
+        if let Some(output) = self.phone.outputs.pop_front() {
+            return output;
+        }
+        self.asleep = true;
+        let at = self.meetings.values().map(|m| m.last_heard_ms + MEETING_SILENCE_MS_MAX).min();
+        Output::Sleep(at.map(|at_ms| Deadline { at_ms, why: "a silent meeting" }))
+    }
+
+    fn handle_link_up(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        peer: DeviceId,
+        class: LinkClass,
+        dialed: bool,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
+        let ours = self.id();
+        if peer == ours || self.meetings.len() >= MEETINGS_MAX {
+            self.phone.close(link, "no room for another meeting");
+            return Ok(());
+        }
+        if let Some((other, kept)) = self.meetings.iter().find(|(_, m)| m.peer == peer).map(|(l, m)| (*l, m.dialed)) {
+            // Both called at once: the call of the phone with the lower id stays, on both sides. The same side called
+            // twice: it has started anew, and the earlier call is dead.
+            if dialed != kept && kept == (ours < peer) {
+                self.phone.close(link, "already meeting this phone");
+                return Ok(());
+            }
+            self.phone.close(other, "a newer call takes its place");
+            self.end_meeting(now, other, "a newer call takes its place", store)?;
+        }
+        let meeting = Meeting::begin(now, link, peer, class, dialed, &mut self.phone);
+        self.meetings.insert(link, meeting);
+        Ok(())
+    }
+
+    /// Lets every meeting say what it now can, and ends those that are over.
+    fn advance(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
+        for meeting in self.meetings.values_mut() {
+            meeting.advance(now, &mut self.phone, store)?;
+        }
+        let over: Vec<_> = self.meetings.iter().filter(|(_, m)| m.over().is_some()).map(|(link, _)| *link).collect();
+        for link in over {
+            let reason = self.meetings.get(&link).and_then(Meeting::over).unwrap_or_default();
+            self.phone.close(link, &reason);
+            self.end_meeting(now, link, &reason, store)?;
+        }
+        Ok(())
+    }
+
+    fn end_meeting(&mut self, now: Now, link: LinkId, reason: &str, store: &mut dyn Store) -> Result<(), StoreError> {
+        let Some(meeting) = self.meetings.remove(&link) else { return Ok(()) };
+        meeting.release_asked(&mut self.phone);
+        let summary = meeting.summary(reason);
+        if summary.greeted {
+            let known = store.peer(&meeting.peer)?;
+            store.put_peer(&PeerRow {
+                device: meeting.peer,
+                name: summary.name.clone(),
+                meetings: known.map_or(0, |p| p.meetings).saturating_add(1),
+                last_met_s: now.wall_s,
+                in_step: summary.in_step,
+            })?;
+        }
+        if summary.complete {
+            let last = schedule::LastMeeting { at_ms: now.mono_ms, revision: self.phone.revision };
+            self.phone.met.insert(meeting.peer, last);
+        }
+        self.phone.event(Event::MeetingEnded { link, summary });
+        Ok(())
+    }
+
+    fn end_silent_meetings(&mut self, now: Now) {
+        for meeting in self.meetings.values_mut() {
+            if now.mono_ms >= meeting.last_heard_ms + MEETING_SILENCE_MS_MAX {
+                meeting.abandon("nothing was heard for too long");
+            }
+        }
+    }
+}
+
+impl Phone {
+    pub(crate) fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(crate) fn close(&mut self, link: LinkId, reason: &str) {
+        self.outputs.push_back(Output::CloseLink { link, reason: reason.to_owned() });
+    }
+
+    pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    /// Something here is new to others.
+    pub(crate) fn changed(&mut self) {
+        self.revision += 1;
+    }
+
+    /// The area whose things this phone holds; an uncertified phone holds public things only, of everywhere.
+    pub(crate) fn area(&self) -> protocol::Area {
+        self.certificate.as_ref().map(|c| c.area.clone()).unwrap_or_default()
+    }
+
+    /// Releases that this phone runs or carries.
+    pub(crate) fn releases(&self) -> Vec<Release> {
+        let area = self.area();
+        self.trust.iter().flat_map(|t| t.releases_for(&area).cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// Opens every bundle that is named in the list, held or wanted.
+    pub(crate) fn open_bundles(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        let rows: BTreeMap<_, _> = store.bundles()?.into_iter().map(|row| (row.digest, row)).collect();
+        for release in self.releases() {
+            if self.bundles.contains_key(&release.digest) {
+                continue;
+            }
+            let (tree, groups) = store.open_bundle(&release.digest, release.bytes)?;
+            let fetch = Fetch::resume(release.digest, release.bytes, tree, &groups);
+            let whole = rows.get(&release.digest).is_some_and(|row| row.whole) && fetch.complete();
+            let asked = Groups::none(fetch.groups().count());
+            let mut bundle = Bundle { fetch, whole, asked, tree_from: None };
+            if !bundle.whole && bundle.fetch.complete() {
+                bundle.whole = store.finish_bundle(&release.digest)?; // the power went between the last group and the end
+            }
+            self.bundles.insert(release.digest, bundle);
+        }
+        Ok(())
+    }
+
+    /// Tells the host which whole bundles wait to be activated: the newest of each module, the nearest area first.
+    pub(crate) fn announce_ready(&mut self, _store: &mut dyn Store) -> Result<(), StoreError> {
+        let area = self.area();
+        let mut best: BTreeMap<String, Release> = BTreeMap::new();
+        for release in self.releases() {
+            let whole = self.bundles.get(&release.digest).is_some_and(|b| b.whole);
+            let fits = release.area.covers(&area);
+            let wanted = self.activations.get(&release.module).is_none_or(|a| a.wants(&release));
+            let engine = release.engine_min <= distribution::activation::ENGINE_VERSION;
+            let better = best.get(&release.module).is_none_or(|other| {
+                (release.area.as_str().len(), release.version) > (other.area.as_str().len(), other.version)
+            });
+            if whole && fits && wanted && engine && better {
+                best.insert(release.module.clone(), release);
+            }
+        }
+        best.into_values().for_each(|release| self.event(Event::ReleaseReady { release }));
+        Ok(())
+    }
+
+    /// Spaces in which the phone whose certificate this is has a part, of those that `store` holds.
+    pub(crate) fn spaces_for(
+        &self,
+        certificate: &VerifiedChain,
+        store: &dyn Store,
+    ) -> Result<BTreeSet<SpaceId>, StoreError> {
+        let held = store.spaces()?;
+        Ok(held.into_iter().filter(|row| row.area.meets(&certificate.area)).map(|row| row.space).collect())
+    }
+
+    pub(crate) fn save_activations(&self, store: &mut dyn Store) -> Result<(), StoreError> {
+        store.put_setting(setting::ACTIVATIONS, &codec::encode(&self.activations))
+    }
+}
+
+fn load_actor(rng: &mut ChaCha20Rng, store: &mut dyn Store) -> Result<[u8; 16], StoreError> {
+    if let Some(actor) = store.setting(setting::ACTOR)?.and_then(|bytes| bytes.try_into().ok()) {
+        return Ok(actor);
+    }
+    let mut actor = [0; 16];
+    rng.fill_bytes(&mut actor);
+    store.put_setting(setting::ACTOR, &actor)?;
+    Ok(actor)
+}
+
+fn load_activations(store: &dyn Store) -> Result<BTreeMap<String, Activation>, StoreError> {
+    let Some(bytes) = store.setting(setting::ACTIVATIONS)? else { return Ok(BTreeMap::new()) };
+    codec::decode("activations", &bytes).map_err(|e| StoreError::Damaged(e.to_string()))
+}
+
+/// Walks the stored documents through the same rules as those from a peer: the store is only a file.
+fn load_trust(store: &dyn Store) -> Result<Option<TrustedState>, StoreError> {
+    let damaged = |e: &dyn std::fmt::Display| StoreError::Damaged(format!("stored trust: {e}"));
+    let mut trust: Option<TrustedState> = None;
+    for bytes in store.roots()? {
+        let root = Signed::from_bytes(&bytes).map_err(|e| damaged(&e))?;
+        match &mut trust {
+            None => trust = Some(TrustedState::new(&root).map_err(|e| damaged(&e))?),
+            Some(trust) => trust.offer_root(&root).map(|_| ()).map_err(|e| damaged(&e))?,
+        }
+    }
+    if let (Some(trust), Some(bytes)) = (&mut trust, store.release_list()?) {
+        // A list signed by keys that a later root has retired is no longer a fact; peers will bring the next.
+        let list = Signed::from_bytes(&bytes).map_err(|e| damaged(&e))?;
+        let _ = trust.offer_list(&list);
+    }
+    Ok(trust)
+}
+
+fn load_certificate(phone: &Phone, store: &dyn Store) -> Result<Option<VerifiedChain>, StoreError> {
+    let Some(bytes) = store.setting(setting::CHAIN)? else { return Ok(None) };
+    let chain = Chain::from_bytes(&bytes).map_err(|e| StoreError::Damaged(e.to_string()))?;
+    Ok(phone.trust.as_ref().and_then(|t| t.verify_chain(&chain)).and_then(Result::ok))
+}

@@ -1,0 +1,454 @@
+//! What a person or the host can ask of the phone. A refusal says why and what to do, and changes nothing.
+
+use distribution::activation::Module;
+use distribution::{Release, ReleaseList, Root, TrustedState};
+use protocol::certificate::{Certificate, CertificateRequest};
+use protocol::signed::{Role, Signed};
+use protocol::{Area, CaseId, Chain, Digest, Now, Right, Rights};
+use sync::envelope::{Contents, seal};
+use sync::space::open_grant;
+use sync::{Case, CaseError, Entry, Grant, SpaceKey, Urgency, VerifiedEnvelope};
+
+use super::{Event, Phone, setting};
+use crate::store::{CaseRow, Store, StoreError};
+
+/// What can be asked.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Trust this ministry. Only once: a phone has one ministry.
+    InstallTrust(Signed<Root>),
+    /// Take this chain as our own certificates.
+    InstallChain(Chain),
+    /// Take the key of a space, granted by the device of this chain.
+    InstallGrant(Box<(Signed<Grant>, Chain)>),
+    /// Begin the space of an area: make its key.
+    CreateSpace(Area),
+    /// Give the key of the space of an area to the device of this chain. Answers with the grant's bytes.
+    GrantSpace(Area, Chain),
+    /// Certify a device. Answers with its chain's bytes.
+    Certify {
+        /// What the device asked for.
+        request: Signed<CertificateRequest>,
+        /// What people call it.
+        name: String,
+        /// Where.
+        area: Area,
+        /// What it may do.
+        rights: Rights,
+        /// What it may let others do.
+        passes_on: Rights,
+    },
+    /// Take a newer root.
+    OfferRoot(Signed<Root>),
+    /// Take a newer release list.
+    OfferList(Signed<ReleaseList>),
+    /// A bundle has been put into the store from outside, whole.
+    BundleImported(Digest),
+    /// Begin a case, or add to one. Answers with the case's id.
+    AddToCase {
+        /// The case, or a new one.
+        case: Option<CaseId>,
+        /// The area whose space it lies in.
+        area: Area,
+        /// What is added.
+        entries: Vec<Entry>,
+        /// A number for this request: asked again after a crash, it is not done twice.
+        request: [u8; 16],
+    },
+    /// The host has tried a release and switched to it.
+    Activated(Box<Release>),
+    /// The host has tried a release and it failed.
+    ActivationFailed(Box<Release>, String),
+    /// Return to what ran before.
+    GoBack(String),
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// It was so already.
+    Unchanged,
+    /// The case it is about.
+    Case(CaseId),
+    /// A document.
+    Document(Vec<u8>),
+}
+
+/// Why not, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refusal {
+    /// Why not.
+    pub reason: String,
+    /// What to do, or empty.
+    pub hint: String,
+}
+
+impl Refusal {
+    /// A refusal with a hint.
+    pub fn new(reason: impl ToString, hint: impl ToString) -> Self {
+        Self { reason: reason.to_string(), hint: hint.to_string() }
+    }
+}
+
+type Answer = Result<Reply, Refusal>;
+
+fn no(reason: impl ToString, hint: impl ToString) -> Result<Answer, StoreError> {
+    Ok(Err(Refusal::new(reason, hint)))
+}
+
+const ENROL_FIRST: &str = "enrol this phone first: `kijiti enrol request`";
+
+impl Phone {
+    pub(super) fn handle_command(&mut self, now: Now, command: Command, store: &mut dyn Store) -> Result<Answer, StoreError> {
+        match command {
+            Command::InstallTrust(root) => self.install_trust(&root, store),
+            Command::InstallChain(chain) => self.install_chain(&chain, store),
+            Command::InstallGrant(grant) => self.install_grant(now, &grant.0, &grant.1, store),
+            Command::CreateSpace(area) => self.create_space(area, store),
+            Command::GrantSpace(area, chain) => self.grant_space(&area, &chain),
+            Command::Certify { request, name, area, rights, passes_on } => {
+                self.certify(now, &request, name, area, rights, passes_on)
+            }
+            Command::OfferRoot(root) => self.offer_root(&root, store),
+            Command::OfferList(list) => self.offer_list(&list, store),
+            Command::BundleImported(digest) => self.bundle_imported(&digest, store),
+            Command::AddToCase { case, area, entries, request } => {
+                self.add_to_case(now, case, &area, &entries, &request, store)
+            }
+            Command::Activated(release) => self.activated(&release, store),
+            Command::ActivationFailed(release, reason) => self.activation_failed(&release, &reason, store),
+            Command::GoBack(module) => self.go_back(&module, store),
+        }
+    }
+
+    fn install_trust(&mut self, root: &Signed<Root>, store: &mut dyn Store) -> Result<Answer, StoreError> {
+        let trust = match TrustedState::new(root) {
+            Ok(trust) => trust,
+            Err(error) => return no(error, "ask the ministry for its root file again"),
+        };
+        if let Some(held) = &self.trust {
+            if held.ministry() == trust.ministry() {
+                return Ok(Ok(Reply::Unchanged));
+            }
+            return no("this phone already trusts another ministry", "use another data folder with --data");
+        }
+        if let Some(root) = trust.root() {
+            store.put_root(root)?;
+        }
+        self.trust = Some(trust);
+        self.trust_changed();
+        Ok(Ok(Reply::Done))
+    }
+
+    fn install_chain(&mut self, chain: &Chain, store: &mut dyn Store) -> Result<Answer, StoreError> {
+        let Some(trust) = &self.trust else { return no("this phone trusts no ministry yet", ENROL_FIRST) };
+        let verified = match trust.verify_chain(chain) {
+            Some(Ok(verified)) => verified,
+            Some(Err(error)) => return no(error, "ask for a new certificate"),
+            None => return no("this phone trusts no ministry yet", ENROL_FIRST),
+        };
+        if verified.device != self.keys.id() {
+            return no("the certificate is for another phone", "pass the answer to the phone that made the request");
+        }
+        store.put_setting(setting::CHAIN, &chain.to_bytes())?;
+        store.put_chain(&verified)?;
+        self.certificate = Some(verified);
+        self.changed();
+        self.open_bundles(store)?;
+        self.announce_ready(store)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    fn install_grant(
+        &mut self,
+        now: Now,
+        grant: &Signed<Grant>,
+        issuer: &Chain,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let issuer = match self.trust.as_ref().and_then(|t| t.verify_chain(issuer)) {
+            Some(Ok(issuer)) => issuer,
+            Some(Err(error)) => return no(error, "ask for a new grant"),
+            None => return no("this phone trusts no ministry yet", ENROL_FIRST),
+        };
+        let verified = match grant.verify(&Role::single(issuer.device)) {
+            Ok(verified) => verified,
+            Err(error) => return no(format!("the grant is not signed by its issuer: {error}"), "ask for a new grant"),
+        };
+        if !issuer.rights.has(Right::Grant) || !issuer.area.meets(&verified.area) {
+            return no("the issuer may not grant this space", "ask the clinic whose space it is");
+        }
+        let key = match open_grant(&verified, &self.keys) {
+            Ok(key) => key,
+            Err(error) => return no(error, "pass the grant to the phone that it was made for"),
+        };
+        if self.space_keys.contains(&key) {
+            return Ok(Ok(Reply::Unchanged));
+        }
+        self.take_key(now, key, store)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    fn create_space(&mut self, area: Area, store: &mut dyn Store) -> Result<Answer, StoreError> {
+        let Some(certificate) = &self.certificate else { return no("this phone is not certified", ENROL_FIRST) };
+        if !certificate.rights.has(Right::Grant) || !certificate.area.covers(&area) {
+            return no(format!("this phone may not begin the space of {area}"), "ask for the right `grant` there");
+        }
+        if self.space_keys.iter().any(|key| *key.area() == area) {
+            return Ok(Ok(Reply::Unchanged));
+        }
+        let key = SpaceKey::new(area, self.random());
+        store.put_space_key(&key)?;
+        self.space_keys.push(key);
+        Ok(Ok(Reply::Done))
+    }
+
+    fn grant_space(&mut self, area: &Area, chain: &Chain) -> Result<Answer, StoreError> {
+        let Some(key) = self.space_keys.iter().find(|key| key.area() == area).cloned() else {
+            return no(format!("this phone has no key for the space of {area}"), "only its readers can grant it");
+        };
+        let may = self.certificate.as_ref().is_some_and(|c| c.rights.has(Right::Grant));
+        let to = match self.trust.as_ref().and_then(|t| t.verify_chain(chain)) {
+            Some(Ok(to)) if may => to,
+            Some(Err(error)) => return no(error, "ask the phone for its certificates again"),
+            _ => return no("this phone may not grant spaces", "ask for the right `grant`"),
+        };
+        if !to.rights.has(Right::Read) {
+            return no(format!("{} is not certified to read cases", to.name), "certify it with the right `read` first");
+        }
+        match Grant::seal(&key, to.device, &to.sealing_key, &mut self.rng) {
+            Ok(grant) => Ok(Ok(Reply::Document(Signed::by(&grant, &self.keys).to_bytes()))),
+            Err(error) => no(error, ""),
+        }
+    }
+
+    fn certify(
+        &mut self,
+        now: Now,
+        request: &Signed<CertificateRequest>,
+        name: String,
+        area: Area,
+        rights: Rights,
+        passes_on: Rights,
+    ) -> Result<Answer, StoreError> {
+        let Some(own) = &self.certificate else { return no("this phone is not certified itself", ENROL_FIRST) };
+        let claimed = match request.read() {
+            Ok(claimed) => claimed,
+            Err(error) => return no(error, "ask for the request again"),
+        };
+        if let Err(error) = request.verify(&Role::single(claimed.device)) {
+            return no(format!("the request is damaged: {error}"), "ask for the request again");
+        }
+        let certificate = Certificate {
+            device: claimed.device,
+            sealing_key: claimed.sealing_key,
+            name,
+            area,
+            rights,
+            passes_on,
+            issued_s: now.wall_s,
+        };
+        let chain = own.chain().extended(Signed::by(&certificate, &self.keys));
+        match self.trust.as_ref().and_then(|t| t.verify_chain(&chain)) {
+            Some(Ok(_)) => Ok(Ok(Reply::Document(chain.to_bytes()))),
+            Some(Err(error)) => no(error, "give fewer rights, or a smaller area, or ask someone above"),
+            None => no("this phone trusts no ministry yet", ENROL_FIRST),
+        }
+    }
+
+    fn offer_root(&mut self, root: &Signed<Root>, store: &mut dyn Store) -> Result<Answer, StoreError> {
+        let Some(trust) = self.trust.as_mut() else { return no("this phone trusts no ministry yet", ENROL_FIRST) };
+        match trust.offer_root(root) {
+            Ok(false) => Ok(Ok(Reply::Unchanged)),
+            Ok(true) => {
+                if let Some(root) = trust.root() {
+                    store.put_root(root)?;
+                }
+                self.trust_changed();
+                Ok(Ok(Reply::Done))
+            }
+            Err(error) => no(error, "nothing has changed"),
+        }
+    }
+
+    fn offer_list(&mut self, list: &Signed<ReleaseList>, store: &mut dyn Store) -> Result<Answer, StoreError> {
+        let Some(trust) = self.trust.as_mut() else { return no("this phone trusts no ministry yet", ENROL_FIRST) };
+        match trust.offer_list(list) {
+            Ok(false) => Ok(Ok(Reply::Unchanged)),
+            Ok(true) => {
+                if let Some(list) = trust.list() {
+                    store.put_release_list(list)?;
+                }
+                self.trust_changed();
+                self.open_bundles(store)?;
+                self.announce_ready(store)?;
+                Ok(Ok(Reply::Done))
+            }
+            Err(error) => no(error, "nothing has changed"),
+        }
+    }
+
+    fn bundle_imported(&mut self, digest: &Digest, store: &mut dyn Store) -> Result<Answer, StoreError> {
+        self.bundles.remove(digest);
+        self.open_bundles(store)?;
+        self.changed();
+        self.announce_ready(store)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    fn add_to_case(
+        &mut self,
+        now: Now,
+        case: Option<CaseId>,
+        area: &Area,
+        entries: &[Entry],
+        request: &[u8; 16],
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let done = format!("request/{}", CaseId(*request));
+        if let Some(id) = store.setting(&done)?.and_then(|bytes| CaseId::from_slice(&bytes)) {
+            return Ok(Ok(Reply::Case(id)));
+        }
+        let may = |c: &protocol::VerifiedChain| c.may_write_in(protocol::SpaceId::of(area));
+        if !self.certificate.as_ref().is_some_and(may) {
+            return no(format!("this phone may not write cases of {area}"), "enrol it with the right `write` there");
+        }
+        let Some(key) = self.space_keys.iter().rfind(|key| key.area() == area).cloned() else {
+            return no(format!("this phone has no key for the space of {area}"), "ask the clinic for a grant");
+        };
+        let id = match case {
+            Some(id) => id,
+            None => CaseId(self.random()),
+        };
+        let mut document = match store.case(&id)?.map(|bytes| Case::load(id, &bytes)) {
+            None => Case::new(id),
+            Some(Ok(document)) => document,
+            Some(Err(error)) => return Err(StoreError::Damaged(format!("case {}: {error}", id.short()))),
+        };
+        let changes = match document.add(entries, self.keys.id(), &self.actor, now.wall_s) {
+            Ok(changes) => changes,
+            Err(error) => return no(error, "nothing was written"),
+        };
+        let urgency = document.view().urgency().unwrap_or(Urgency::Yellow);
+        let contents = Contents { case: id, changes: changes.into_iter().map(Into::into).collect() };
+        let nonce = self.random();
+        let envelope = match seal(&contents, &key, urgency, &self.keys, nonce) {
+            Ok(envelope) => envelope,
+            Err(error) => return no(error, "write less at once"),
+        };
+        store.put_envelope(&envelope, area)?;
+        put_case(now, &mut document, area, store)?;
+        store.put_setting(&done, id.as_bytes())?;
+        self.changed();
+        Ok(Ok(Reply::Case(id)))
+    }
+
+    fn activated(&mut self, release: &Release, store: &mut dyn Store) -> Result<Answer, StoreError> {
+        if !self.releases().contains(release) {
+            return no("the release is not in the list any more", "");
+        }
+        let activation = self.activations.entry(release.module.clone()).or_default();
+        activation.switch(Module { digest: release.digest, version: release.version });
+        self.save_activations(store)?;
+        self.event(Event::Activated { module: release.module.clone(), version: release.version });
+        Ok(Ok(Reply::Done))
+    }
+
+    fn activation_failed(
+        &mut self,
+        release: &Release,
+        reason: &str,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        self.activations.entry(release.module.clone()).or_default().park(release.digest, reason);
+        self.save_activations(store)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    fn go_back(&mut self, module: &str, store: &mut dyn Store) -> Result<Answer, StoreError> {
+        let Some(activation) = self.activations.get_mut(module) else {
+            return no(format!("nothing of {module} runs on this phone"), "see `kijiti model list`");
+        };
+        let left = activation.current.clone();
+        if !activation.go_back() {
+            return no(format!("no earlier release of {module} is kept"), "see `kijiti model list`");
+        }
+        if let Some(left) = left {
+            activation.park(left.digest, "returned from by hand");
+        }
+        self.save_activations(store)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    /// Takes the key of a space, and opens what has been carried for it.
+    fn take_key(&mut self, now: Now, key: SpaceKey, store: &mut dyn Store) -> Result<(), StoreError> {
+        store.put_space_key(&key)?;
+        let space = key.space();
+        self.space_keys.push(key);
+        for (id, _) in store.envelope_ids(space)? {
+            let Some(bytes) = store.envelope(&id)? else { continue };
+            let Ok(envelope) = sync::Envelope::parse(bytes) else { continue };
+            let chains = self.verified_chains(envelope.author, store)?;
+            let verified = chains.iter().find_map(|chain| envelope.clone().verify(chain).ok());
+            if let Some(verified) = verified {
+                self.open_envelope(now, &verified, store)?;
+            }
+        }
+        self.changed();
+        Ok(())
+    }
+
+    /// Keeps an envelope, and takes its changes into the case if this phone can read them. `false` if it was here.
+    pub(super) fn take_envelope(
+        &mut self,
+        now: Now,
+        envelope: &VerifiedEnvelope,
+        area: &Area,
+        store: &mut dyn Store,
+    ) -> Result<bool, StoreError> {
+        if !store.put_envelope(envelope, area)? {
+            return Ok(false);
+        }
+        self.changed();
+        self.open_envelope(now, envelope, store)?;
+        Ok(true)
+    }
+
+    /// A change that cannot be taken in is set aside with its reason; the case stays as it was and others go on.
+    fn open_envelope(&mut self, now: Now, envelope: &VerifiedEnvelope, store: &mut dyn Store) -> Result<(), StoreError> {
+        let mine = |key: &&SpaceKey| key.space() == envelope.space && key.epoch_tag() == envelope.epoch_tag;
+        let Some(key) = self.space_keys.iter().find(mine) else { return Ok(()) };
+        let contents = match envelope.open(key) {
+            Ok(contents) => contents,
+            Err(error) => return store.put_quarantine(&envelope.id, &error.to_string()),
+        };
+        let mut document = match store.case(&contents.case)?.map(|bytes| Case::load(contents.case, &bytes)) {
+            None => Case::new(contents.case),
+            Some(Ok(document)) => document,
+            Some(Err(error)) => return store.put_quarantine(&envelope.id, &error.to_string()),
+        };
+        let changes: Vec<Vec<u8>> = contents.changes.into_iter().map(Into::into).collect();
+        match document.apply(&changes) {
+            Ok(()) => put_case(now, &mut document, &key.area().clone(), store),
+            Err(error @ (CaseError::Poisoned(_) | CaseError::TooLong(_))) => {
+                store.put_quarantine(&envelope.id, &error.to_string())
+            }
+        }
+    }
+}
+
+fn put_case(now: Now, document: &mut Case, area: &Area, store: &mut dyn Store) -> Result<(), StoreError> {
+    let view = document.view();
+    let said: usize = view.findings.values().map(|f| f.said.len()).sum();
+    let row = CaseRow {
+        id: document.id(),
+        area: area.clone(),
+        urgency: view.urgency(),
+        changed_s: now.wall_s,
+        entries: (said + view.assessments.len() + view.decisions.len()) as u64,
+    };
+    store.put_case(&row, &document.save())
+}

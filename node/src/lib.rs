@@ -1,0 +1,21 @@
+//! One phone.
+//!
+//! The **agent half** ([`agent`], [`store`], [`memory`]) is one phone's mind: what it holds, whom to meet, what to say next. It
+//! is pure: time, randomness and storage are arguments, and the simulator runs the very same code.
+//!
+//! The **host half** (`host`, feature `host`) is one phone's body: SQLite, bundle files, links, timers, threads. It has no rules.
+//!
+//! ```text
+//! agent.handle_input(now, input, &mut store) → commit → drain agent.poll_output() until Sleep(deadline)
+//! ```
+
+pub mod agent;
+pub mod memory;
+pub mod store;
+
+#[cfg(feature = "host")]
+pub mod host;
+
+pub use agent::{Agent, Command, Event, Input, LinkClass, LinkId, Output};
+pub use memory::MemoryStore;
+pub use store::{Store, StoreError};

@@ -1,0 +1,232 @@
+//! A store in memory, for the simulator and for tests. It keeps to the same promises as the real one; a transaction is
+//! taken back by putting the clone made before it in its place.
+
+use std::collections::BTreeMap;
+
+use distribution::bundle::Groups;
+use distribution::{ReleaseList, Root, tree};
+use protocol::limits::GROUP_BYTES;
+use protocol::signed::Verified;
+use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
+use sync::envelope::{AuthorKey, author_key};
+use sync::{SpaceKey, Urgency, VerifiedEnvelope};
+
+use crate::store::{BundleRow, CaseRow, PeerRow, SpaceRow, Store, StoreError};
+
+#[derive(Debug, Clone, Default)]
+struct MemoryBundle {
+    size: u64,
+    tree: Vec<u8>,
+    data: Vec<u8>,
+    groups: Groups,
+    whole: bool,
+}
+
+/// Everything a phone keeps, in memory.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    settings: BTreeMap<String, Vec<u8>>,
+    roots: Vec<Vec<u8>>,
+    list: Option<Vec<u8>>,
+    chains: BTreeMap<DeviceId, Vec<u8>>,
+    keys: Vec<SpaceKey>,
+    envelopes: BTreeMap<EnvelopeId, (Vec<u8>, Urgency)>,
+    order: BTreeMap<SpaceId, (Area, Vec<EnvelopeId>)>,
+    quarantine: BTreeMap<EnvelopeId, String>,
+    cases: BTreeMap<CaseId, (CaseRow, Vec<u8>)>,
+    bundles: BTreeMap<Digest, MemoryBundle>,
+    peers: BTreeMap<DeviceId, PeerRow>,
+}
+
+impl MemoryStore {
+    /// Puts a whole bundle in, as a publisher does; returns its digest.
+    pub fn import_bundle(&mut self, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
+        let size = bytes.len() as u64;
+        let bundle = MemoryBundle {
+            size,
+            tree: tree::tree_list(bytes),
+            data: bytes.to_vec(),
+            groups: Groups::all(tree::group_count(size)),
+            whole: true,
+        };
+        self.bundles.insert(digest, bundle);
+        digest
+    }
+
+    /// Groups held of a bundle.
+    pub fn groups_held(&self, digest: &Digest) -> u64 {
+        self.bundles.get(digest).map_or(0, |b| b.groups.held())
+    }
+
+    fn bundle(&mut self, digest: &Digest) -> Result<&mut MemoryBundle, StoreError> {
+        self.bundles.get_mut(digest).ok_or_else(|| StoreError::Other("a bundle that was never opened".into()))
+    }
+}
+
+impl Store for MemoryStore {
+    fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.settings.get(key).cloned())
+    }
+
+    fn put_setting(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.settings.insert(key.to_owned(), value.to_vec());
+        Ok(())
+    }
+
+    fn roots(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(self.roots.clone())
+    }
+
+    fn put_root(&mut self, root: &Verified<Root>) -> Result<(), StoreError> {
+        self.roots.push(root.signed().to_bytes());
+        Ok(())
+    }
+
+    fn release_list(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.list.clone())
+    }
+
+    fn put_release_list(&mut self, list: &Verified<ReleaseList>) -> Result<(), StoreError> {
+        self.list = Some(list.signed().to_bytes());
+        Ok(())
+    }
+
+    fn chains(&self, author: AuthorKey) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(self.chains.iter().filter(|(device, _)| author_key(device) == author).map(|(_, c)| c.clone()).collect())
+    }
+
+    fn put_chain(&mut self, chain: &VerifiedChain) -> Result<(), StoreError> {
+        self.chains.insert(chain.device, chain.chain().to_bytes());
+        Ok(())
+    }
+
+    fn space_keys(&self) -> Result<Vec<SpaceKey>, StoreError> {
+        Ok(self.keys.clone())
+    }
+
+    fn put_space_key(&mut self, key: &SpaceKey) -> Result<(), StoreError> {
+        if !self.keys.contains(key) {
+            self.keys.push(key.clone());
+        }
+        Ok(())
+    }
+
+    fn spaces(&self) -> Result<Vec<SpaceRow>, StoreError> {
+        let bytes = |ids: &[EnvelopeId]| ids.iter().filter_map(|id| self.envelopes.get(id)).map(|(b, _)| b.len() as u64).sum();
+        let row = |(space, (area, ids)): (&SpaceId, &(Area, Vec<EnvelopeId>))| SpaceRow {
+            space: *space,
+            area: area.clone(),
+            envelopes: ids.len() as u64,
+            bytes: bytes(ids),
+        };
+        Ok(self.order.iter().map(row).collect())
+    }
+
+    fn envelope_ids(&self, space: SpaceId) -> Result<Vec<(EnvelopeId, Urgency)>, StoreError> {
+        let ids = self.order.get(&space).map(|(_, ids)| ids.as_slice()).unwrap_or_default();
+        Ok(ids.iter().filter_map(|id| self.envelopes.get(id).map(|(_, urgency)| (*id, *urgency))).collect())
+    }
+
+    fn envelope(&self, id: &EnvelopeId) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.envelopes.get(id).map(|(bytes, _)| bytes.clone()))
+    }
+
+    fn put_envelope(&mut self, envelope: &VerifiedEnvelope, area: &Area) -> Result<bool, StoreError> {
+        if self.envelopes.contains_key(&envelope.id) {
+            return Ok(false);
+        }
+        self.envelopes.insert(envelope.id, (envelope.bytes().to_vec(), envelope.urgency));
+        self.order.entry(envelope.space).or_insert_with(|| (area.clone(), Vec::new())).1.push(envelope.id);
+        Ok(true)
+    }
+
+    fn envelope_count(&self) -> Result<u64, StoreError> {
+        Ok(self.envelopes.len() as u64)
+    }
+
+    fn put_quarantine(&mut self, id: &EnvelopeId, reason: &str) -> Result<(), StoreError> {
+        self.quarantine.insert(*id, reason.to_owned());
+        Ok(())
+    }
+
+    fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError> {
+        Ok(self.quarantine.iter().map(|(id, why)| (*id, why.clone())).collect())
+    }
+
+    fn case(&self, id: &CaseId) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.cases.get(id).map(|(_, document)| document.clone()))
+    }
+
+    fn put_case(&mut self, row: &CaseRow, document: &[u8]) -> Result<(), StoreError> {
+        self.cases.insert(row.id, (row.clone(), document.to_vec()));
+        Ok(())
+    }
+
+    fn cases(&self) -> Result<Vec<CaseRow>, StoreError> {
+        let mut rows: Vec<_> = self.cases.values().map(|(row, _)| row.clone()).collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.changed_s));
+        Ok(rows)
+    }
+
+    fn bundles(&self) -> Result<Vec<BundleRow>, StoreError> {
+        let row = |(digest, b): (&Digest, &MemoryBundle)| BundleRow { digest: *digest, bytes: b.size, whole: b.whole };
+        Ok(self.bundles.iter().map(row).collect())
+    }
+
+    fn open_bundle(&mut self, digest: &Digest, bytes: u64) -> Result<(Vec<u8>, Groups), StoreError> {
+        let bundle = self.bundles.entry(*digest).or_insert_with(|| MemoryBundle {
+            size: bytes,
+            groups: Groups::none(tree::group_count(bytes)),
+            ..MemoryBundle::default()
+        });
+        Ok((bundle.tree.clone(), bundle.groups.clone()))
+    }
+
+    fn put_tree(&mut self, digest: &Digest, tree: &[u8]) -> Result<(), StoreError> {
+        self.bundle(digest)?.tree = tree.to_vec();
+        Ok(())
+    }
+
+    fn write_groups(&mut self, digest: &Digest, first: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let bundle = self.bundle(digest)?;
+        let start = (first * GROUP_BYTES) as usize;
+        let size = bundle.size as usize;
+        bundle.data.resize(size, 0);
+        let room = bundle.data.get_mut(start..start + bytes.len());
+        room.ok_or_else(|| StoreError::Other("groups outside their bundle".into()))?.copy_from_slice(bytes);
+        let count = tree::group_count(bytes.len() as u64);
+        (first..first + count).for_each(|i| bundle.groups.set(i));
+        Ok(())
+    }
+
+    fn read_groups(&mut self, digest: &Digest, first: u64, count: u64) -> Result<Vec<u8>, StoreError> {
+        let bundle = self.bundle(digest)?;
+        let start = ((first * GROUP_BYTES) as usize).min(bundle.data.len());
+        let end = (((first + count) * GROUP_BYTES) as usize).min(bundle.data.len());
+        Ok(bundle.data.get(start..end).unwrap_or_default().to_vec())
+    }
+
+    fn finish_bundle(&mut self, digest: &Digest) -> Result<bool, StoreError> {
+        let bundle = self.bundle(digest)?;
+        bundle.whole = Digest::of(&bundle.data) == *digest;
+        let whole = bundle.whole;
+        if !whole {
+            self.bundles.remove(digest);
+        }
+        Ok(whole)
+    }
+
+    fn peer(&self, device: &DeviceId) -> Result<Option<PeerRow>, StoreError> {
+        Ok(self.peers.get(device).cloned())
+    }
+
+    fn put_peer(&mut self, peer: &PeerRow) -> Result<(), StoreError> {
+        self.peers.insert(peer.device, peer.clone());
+        Ok(())
+    }
+
+    fn peers(&self) -> Result<Vec<PeerRow>, StoreError> {
+        Ok(self.peers.values().cloned().collect())
+    }
+}

@@ -1,0 +1,152 @@
+//! What a phone keeps, as the agent sees it. One input is one transaction of the store: the caller commits after
+//! `handle_input` and before anything is transmitted; on an error it rolls back, drops the agent and loads it anew.
+//!
+//! Stores accept only what has been verified, and what they give back is verified again where it matters: a store is a
+//! file that others may have touched.
+
+use distribution::bundle::Groups;
+use distribution::{ReleaseList, Root};
+use protocol::signed::Verified;
+use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
+use sync::envelope::AuthorKey;
+use sync::{SpaceKey, Urgency, VerifiedEnvelope};
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No room left.
+    #[error("the disk is full")]
+    Full,
+    /// May not be written.
+    #[error("the data folder cannot be written: {0}")]
+    ReadOnly(String),
+    /// What was read is not what was written.
+    #[error("damaged data: {0}")]
+    Damaged(String),
+    /// Anything else the machine says.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A case as the list of cases needs it, so that listing opens no document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseRow {
+    /// The case.
+    pub id: CaseId,
+    /// The area whose space it lies in.
+    pub area: Area,
+    /// Its urgency by decision or assessment, if there is one.
+    pub urgency: Option<Urgency>,
+    /// Seconds since 1970 when this phone last changed or took in something.
+    pub changed_s: u64,
+    /// Entries in it.
+    pub entries: u64,
+}
+
+/// A space of which something is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceRow {
+    /// The space.
+    pub space: SpaceId,
+    /// Its area.
+    pub area: Area,
+    /// Envelopes held.
+    pub envelopes: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A bundle of which something is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleRow {
+    /// Its name.
+    pub digest: Digest,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether all of it is there and checked.
+    pub whole: bool,
+}
+
+/// What is remembered of a phone that was met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerRow {
+    /// The phone.
+    pub device: DeviceId,
+    /// Its name by certificate, or empty.
+    pub name: String,
+    /// Meetings so far.
+    pub meetings: u64,
+    /// Seconds since 1970 at the last one, by this phone's clock.
+    pub last_met_s: u64,
+    /// Whether the last one ended with all spaces in step.
+    pub in_step: bool,
+}
+
+/// Everything a phone keeps. See the module's words on transactions.
+pub trait Store {
+    /// Small values of the agent's own: its certificates, what is active, answers already given.
+    fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Keeps a small value.
+    fn put_setting(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError>;
+
+    /// Signed roots, oldest first.
+    fn roots(&self) -> Result<Vec<Vec<u8>>, StoreError>;
+    /// Keeps a root.
+    fn put_root(&mut self, root: &Verified<Root>) -> Result<(), StoreError>;
+    /// The signed release list.
+    fn release_list(&self) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Replaces the release list.
+    fn put_release_list(&mut self, list: &Verified<ReleaseList>) -> Result<(), StoreError>;
+
+    /// Chains of authors with this short name.
+    fn chains(&self, author: AuthorKey) -> Result<Vec<Vec<u8>>, StoreError>;
+    /// Keeps an author's chain.
+    fn put_chain(&mut self, chain: &VerifiedChain) -> Result<(), StoreError>;
+    /// Keys of the spaces that this phone reads.
+    fn space_keys(&self) -> Result<Vec<SpaceKey>, StoreError>;
+    /// Keeps a space's key.
+    fn put_space_key(&mut self, key: &SpaceKey) -> Result<(), StoreError>;
+
+    /// Spaces of which envelopes are held.
+    fn spaces(&self) -> Result<Vec<SpaceRow>, StoreError>;
+    /// Envelopes of a space, in the order they were taken in.
+    fn envelope_ids(&self, space: SpaceId) -> Result<Vec<(EnvelopeId, Urgency)>, StoreError>;
+    /// The bytes of an envelope.
+    fn envelope(&self, id: &EnvelopeId) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Keeps an envelope of the space of `area`; `false` if it was there.
+    fn put_envelope(&mut self, envelope: &VerifiedEnvelope, area: &Area) -> Result<bool, StoreError>;
+    /// How many envelopes are held.
+    fn envelope_count(&self) -> Result<u64, StoreError>;
+    /// Notes that an envelope cannot be taken into its case, and why. It is kept and travels on.
+    fn put_quarantine(&mut self, id: &EnvelopeId, reason: &str) -> Result<(), StoreError>;
+    /// Envelopes that could not be taken in.
+    fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError>;
+
+    /// The document of a case.
+    fn case(&self, id: &CaseId) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Keeps the document of a case and its row.
+    fn put_case(&mut self, row: &CaseRow, document: &[u8]) -> Result<(), StoreError>;
+    /// All cases, the last changed first.
+    fn cases(&self) -> Result<Vec<CaseRow>, StoreError>;
+
+    /// Bundles of which something is held.
+    fn bundles(&self) -> Result<Vec<BundleRow>, StoreError>;
+    /// The tree list and the groups of a bundle as they are on disk, each checked against the other; begins a new one.
+    fn open_bundle(&mut self, digest: &Digest, bytes: u64) -> Result<(Vec<u8>, Groups), StoreError>;
+    /// Keeps the checked tree list of a bundle.
+    fn put_tree(&mut self, digest: &Digest, tree: &[u8]) -> Result<(), StoreError>;
+    /// Keeps checked groups of a bundle.
+    fn write_groups(&mut self, digest: &Digest, first: u64, bytes: &[u8]) -> Result<(), StoreError>;
+    /// Groups of a bundle as they lie there.
+    fn read_groups(&mut self, digest: &Digest, first: u64, count: u64) -> Result<Vec<u8>, StoreError>;
+    /// Makes a bundle whole: checks the digest of all of it and gives it its final name. `false` if it is not right: then
+    /// it has been thrown away.
+    fn finish_bundle(&mut self, digest: &Digest) -> Result<bool, StoreError>;
+
+    /// What is remembered of a phone.
+    fn peer(&self, device: &DeviceId) -> Result<Option<PeerRow>, StoreError>;
+    /// Remembers a phone.
+    fn put_peer(&mut self, peer: &PeerRow) -> Result<(), StoreError>;
+    /// All phones that were met.
+    fn peers(&self) -> Result<Vec<PeerRow>, StoreError>;
+}

@@ -1,0 +1,413 @@
+//! Frames: what two phones say to each other on a link, one after another.
+//!
+//! ```text
+//! length  u32 little-endian   bytes that follow, at most FRAME_BYTES_MAX
+//! lane    u8                  0 meeting · 1 trust · 2 cases · 3 bundles
+//! kind    u8                  the message within its lane
+//! body    CBOR map with numbered fields
+//! ```
+//! A lane or kind that we do not know (a newer phone's) is [`Frame::Unknown`]: it is passed over, and the lane ends
+//! there; the meeting goes on. Anything malformed ends the meeting.
+
+use minicbor::{Decode, Encode};
+
+use crate::certificate::Chain;
+use crate::codec::{self, CodecError};
+use crate::ids::{Digest, SpaceId};
+use crate::limits::FRAME_BYTES_MAX;
+
+/// The three things that travel, and the talk about the meeting itself, in order of precedence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Lane {
+    /// The meeting itself.
+    Meeting = 0,
+    /// Roots, lists, recalls.
+    Trust = 1,
+    /// Sealed changes.
+    Cases = 2,
+    /// The bytes of releases.
+    Bundles = 3,
+}
+
+impl Lane {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Lane::Meeting => "meeting",
+            Lane::Trust => "trust",
+            Lane::Cases => "cases",
+            Lane::Bundles => "bundles",
+        }
+    }
+}
+
+/// The first words of each side.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Hello {
+    /// The wire version spoken.
+    #[n(0)]
+    pub version: u32,
+    /// Digest of the ministry's first root: phones of different ministries have nothing to tell each other.
+    #[n(1)]
+    pub ministry: Digest,
+    /// The newest root held.
+    #[n(2)]
+    pub root_version: u64,
+    /// The newest release list held; 0 for none.
+    #[n(3)]
+    pub list_version: u64,
+    /// This phone's certificates, if it has any.
+    #[n(4)]
+    pub chain: Option<Chain>,
+    /// Fresh randomness; both sides' together key the ids of this meeting.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub nonce: [u8; 16],
+    /// Bytes of free room for others' things.
+    #[n(6)]
+    pub free_bytes: u64,
+}
+
+/// This side has nothing more to say in a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct LaneDone {
+    /// A lane's number.
+    #[n(0)]
+    pub lane: u8,
+}
+
+/// How much is coming in a lane, so that screens show true progress.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Coming {
+    /// A lane's number.
+    #[n(0)]
+    pub lane: u8,
+    /// Envelopes or bundles.
+    #[n(1)]
+    pub items: u64,
+    /// Their bytes.
+    #[n(2)]
+    pub bytes: u64,
+}
+
+/// The last words, with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Bye {
+    /// A number for programs: 0 when all is done.
+    #[n(0)]
+    pub code: u32,
+    /// Words for people.
+    #[n(1)]
+    pub reason: String,
+}
+
+/// A signed document of the trust lane, as bytes: verified by `distribution`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SignedDocument {
+    /// The bytes of a `Signed<T>`.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub bytes: Vec<u8>,
+}
+
+/// What one side holds of a space.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SpaceDigest {
+    /// Which space.
+    #[n(0)]
+    pub space: SpaceId,
+    /// How many envelopes.
+    #[n(1)]
+    pub count: u64,
+    /// Sum of their ids under this meeting's key.
+    #[n(2)]
+    pub digest: Digest,
+}
+
+/// The ids of the envelopes that one side holds of a space, as 64-bit words under this meeting's key.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SpaceIds {
+    /// Which space.
+    #[n(0)]
+    pub space: SpaceId,
+    /// Eight bytes each, little-endian.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub ids: Vec<u8>,
+}
+
+/// A certificate chain that the envelopes after it need.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct AuthorChain {
+    /// The author's certificates.
+    #[n(0)]
+    pub chain: Chain,
+}
+
+/// Sealed changes, most urgent first.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Envelopes {
+    /// Whole envelopes, as `sync` reads them.
+    #[n(0)]
+    pub envelopes: Vec<minicbor::bytes::ByteVec>,
+}
+
+/// What one side holds of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Have {
+    /// The bundle.
+    #[n(0)]
+    pub bundle: Digest,
+    /// Whether all of it is there, checked.
+    #[n(1)]
+    pub whole: bool,
+    /// Whether the group hashes are there.
+    #[n(2)]
+    pub tree: bool,
+    /// One bit a group, lowest bit first; empty when whole.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub groups: Vec<u8>,
+}
+
+/// A wish for a run of groups of a bundle, or for its group hashes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Want {
+    /// The bundle.
+    #[n(0)]
+    pub bundle: Digest,
+    /// Whether the group hashes are wanted instead of groups.
+    #[n(1)]
+    pub tree: bool,
+    /// First group.
+    #[n(2)]
+    pub first: u64,
+    /// How many groups.
+    #[n(3)]
+    pub count: u64,
+}
+
+/// A run of group hashes (32 bytes each), in order from the first.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Tree {
+    /// The bundle.
+    #[n(0)]
+    pub bundle: Digest,
+    /// Where in the list these bytes begin.
+    #[n(1)]
+    pub offset: u64,
+    /// The hashes.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub hashes: Vec<u8>,
+}
+
+/// A run of whole groups (the last of a bundle may be short).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Piece {
+    /// The bundle.
+    #[n(0)]
+    pub bundle: Digest,
+    /// First group.
+    #[n(1)]
+    pub first: u64,
+    /// The bytes.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub bytes: Vec<u8>,
+}
+
+macro_rules! frames {
+    ($($(#[$doc:meta])* $lane:ident $kind:literal => $name:ident($body:ty)),+ $(,)?) => {
+        /// One message.
+        #[derive(Debug, Clone)]
+        pub enum Frame {
+            $($(#[$doc])* $name($body),)+
+            /// A message of a newer version.
+            Unknown {
+                /// Its lane.
+                lane: u8,
+                /// Its kind.
+                kind: u8,
+            },
+        }
+
+        impl Frame {
+            /// The frame's bytes, length included.
+            pub fn to_bytes(&self) -> Vec<u8> {
+                let mut bytes = vec![0; 6];
+                let (lane, kind) = match self {
+                    $(Frame::$name(body) => {
+                        codec::encode_into(body, &mut bytes);
+                        (Lane::$lane as u8, $kind)
+                    })+
+                    Frame::Unknown { lane, kind } => {
+                        bytes.push(0xa0);
+                        (*lane, *kind)
+                    }
+                };
+                let length = u32::try_from(bytes.len() - 4).unwrap_or(u32::MAX).to_le_bytes();
+                if let [a, b, c, d, l, k, ..] = bytes.as_mut_slice() {
+                    (*a, *b, *c, *d) = (length[0], length[1], length[2], length[3]);
+                    (*l, *k) = (lane, kind);
+                }
+                bytes
+            }
+
+            /// Reads a frame without its length.
+            pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+                let [lane, kind, body @ ..] = bytes else {
+                    return Err(CodecError::malformed("frame", "shorter than its head"));
+                };
+                match (*lane, *kind) {
+                    $((lane, $kind) if lane == Lane::$lane as u8 => {
+                        codec::decode(stringify!($name), body).map(Frame::$name)
+                    })+
+                    (lane, kind) => Ok(Frame::Unknown { lane, kind }),
+                }
+            }
+
+            /// The message's name, for logs.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Frame::$name(_) => stringify!($name),)+
+                    Frame::Unknown { .. } => "Unknown",
+                }
+            }
+        }
+    };
+}
+
+frames! {
+    /// First words.
+    Meeting 0 => Hello(Hello),
+    /// Nothing more in a lane.
+    Meeting 1 => LaneDone(LaneDone),
+    /// How much is coming.
+    Meeting 2 => Coming(Coming),
+    /// Last words.
+    Meeting 3 => Bye(Bye),
+    /// A root document.
+    Trust 0 => Root(SignedDocument),
+    /// A release list.
+    Trust 1 => ReleaseList(SignedDocument),
+    /// What one side holds of a space.
+    Cases 0 => SpaceDigest(SpaceDigest),
+    /// Ids of a space that differs.
+    Cases 1 => SpaceIds(SpaceIds),
+    /// An author's certificates.
+    Cases 2 => AuthorChain(AuthorChain),
+    /// Sealed changes.
+    Cases 3 => Envelopes(Envelopes),
+    /// All digests, or all ids, have been said: the number of the step that ends.
+    Cases 4 => StepDone(StepDone),
+    /// What is durable after the exchange.
+    Cases 5 => InStep(SpaceDigest),
+    /// What one side holds of a bundle.
+    Bundles 0 => Have(Have),
+    /// A wish for groups.
+    Bundles 1 => Want(Want),
+    /// Group hashes.
+    Bundles 2 => Tree(Tree),
+    /// Groups.
+    Bundles 3 => Piece(Piece),
+    /// All of this side's bundles have been named.
+    Bundles 4 => HavesDone(StepDone),
+}
+
+/// The end of a step within a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct StepDone {
+    /// Which step.
+    #[n(0)]
+    pub step: u8,
+}
+
+/// Cuts a byte stream into frames, holding at most one frame's bytes.
+#[derive(Debug, Default)]
+pub struct FrameReader {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl FrameReader {
+    /// Adds bytes from the link.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.start > 0 && self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole frame, `None` when more bytes are needed.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, CodecError> {
+        let rest = self.buffer.get(self.start..).unwrap_or_default();
+        let Some((head, after)) = rest.split_first_chunk::<4>() else { return Ok(self.shrink()) };
+        let length = u32::from_le_bytes(*head) as usize;
+        if length > FRAME_BYTES_MAX {
+            return Err(CodecError::TooLong { what: "frame", bytes: length, max: FRAME_BYTES_MAX });
+        }
+        let Some(body) = after.get(..length) else { return Ok(self.shrink()) };
+        let frame = Frame::from_bytes(body)?;
+        self.start += 4 + length;
+        Ok(Some(frame))
+    }
+
+    /// Moves what is left to the front, so that the buffer never outgrows a frame and one read from the link.
+    fn shrink(&mut self) -> Option<Frame> {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_survive_any_cutting_of_the_stream() {
+        let frames = [
+            Frame::LaneDone(LaneDone { lane: 2 }),
+            Frame::Bye(Bye { code: 0, reason: "done".into() }),
+            Frame::Piece(Piece { bundle: Digest([3; 32]), first: 9, bytes: vec![7; 5000] }),
+        ];
+        let stream: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
+        for size in [1, 2, 3, 7, 100, 10_000] {
+            let mut reader = FrameReader::default();
+            let mut seen = Vec::new();
+            for bytes in stream.chunks(size) {
+                reader.push(bytes);
+                while let Some(frame) = reader.next_frame().unwrap() {
+                    seen.push(frame.to_bytes());
+                }
+            }
+            assert_eq!(seen.concat(), stream, "cut into {size}");
+        }
+    }
+
+    #[test]
+    fn an_oversized_frame_is_refused_before_it_is_held() {
+        let mut reader = FrameReader::default();
+        reader.push(&u32::MAX.to_le_bytes());
+        assert!(matches!(reader.next_frame(), Err(CodecError::TooLong { .. })));
+    }
+
+    #[test]
+    fn a_newer_message_is_unknown_and_not_an_error() {
+        let bytes = Frame::Unknown { lane: 2, kind: 99 }.to_bytes();
+        assert!(matches!(Frame::from_bytes(&bytes[4..]), Ok(Frame::Unknown { lane: 2, kind: 99 })));
+    }
+}

@@ -1,0 +1,1 @@
+//! Many phones in a simulated district.

@@ -1,0 +1,82 @@
+//! Finding which envelopes the other phone lacks. This first method is plain and correct: a digest per space, and where it
+//! differs, the flat list of ids, eight bytes each under a key of this meeting only (an outsider cannot craft
+//! collisions, and a chance collision is gone at the next meeting, which has another key).
+
+use std::collections::BTreeSet;
+
+use protocol::{Digest, EnvelopeId};
+
+/// The key of one meeting, made from both sides' randomness.
+#[derive(Clone)]
+pub struct MeetingKey([u8; 32]);
+
+impl MeetingKey {
+    /// The same key on both sides, whoever called.
+    pub fn from_nonces(a: &[u8; 16], b: &[u8; 16]) -> Self {
+        let (low, high) = if a <= b { (a, b) } else { (b, a) };
+        Self(blake3::derive_key("kijiti 2026-11 meeting key", &[low.as_slice(), high].concat()))
+    }
+
+    fn hash(&self, id: &EnvelopeId) -> [u8; 32] {
+        *blake3::keyed_hash(&self.0, id.as_bytes()).as_bytes()
+    }
+
+    /// The id as it is named in this meeting.
+    pub fn word(&self, id: &EnvelopeId) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.hash(id);
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// An order-independent digest of a set of ids: the sum of their keyed hashes in four 64-bit lanes.
+    pub fn digest<'a>(&self, ids: impl IntoIterator<Item = &'a EnvelopeId>) -> Digest {
+        let mut sum = [0u64; 4];
+        for id in ids {
+            let hash = self.hash(id);
+            for (lane, bytes) in sum.iter_mut().zip(hash.as_chunks::<8>().0) {
+                *lane = lane.wrapping_add(u64::from_le_bytes(*bytes));
+            }
+        }
+        let mut digest = [0; 32];
+        for (bytes, lane) in digest.as_chunks_mut::<8>().0.iter_mut().zip(sum) {
+            *bytes = lane.to_le_bytes();
+        }
+        Digest(digest)
+    }
+
+    /// The words of `ids`, as they travel.
+    pub fn words(&self, ids: &[EnvelopeId]) -> Vec<u8> {
+        ids.iter().flat_map(|id| self.word(id).to_le_bytes()).collect()
+    }
+}
+
+/// Reads words from a peer; a length that is no multiple of eight is `None`.
+pub fn read_words(bytes: &[u8]) -> Option<BTreeSet<u64>> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    rest.is_empty().then(|| words.iter().map(|w| u64::from_le_bytes(*w)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(range: std::ops::Range<u8>) -> Vec<EnvelopeId> {
+        range.map(|i| EnvelopeId([i; 32])).collect()
+    }
+
+    #[test]
+    fn the_digest_does_not_depend_on_order_and_does_on_members() {
+        let key = MeetingKey::from_nonces(&[1; 16], &[2; 16]);
+        let mut shuffled = ids(0..20);
+        shuffled.reverse();
+        assert_eq!(key.digest(&ids(0..20)), key.digest(&shuffled));
+        assert_ne!(key.digest(&ids(0..20)), key.digest(&ids(0..19)));
+    }
+
+    #[test]
+    fn both_sides_have_one_key_and_the_next_meeting_another() {
+        let (a, b) = ([1; 16], [2; 16]);
+        let id = EnvelopeId([9; 32]);
+        assert_eq!(MeetingKey::from_nonces(&a, &b).word(&id), MeetingKey::from_nonces(&b, &a).word(&id));
+        assert_ne!(MeetingKey::from_nonces(&a, &b).word(&id), MeetingKey::from_nonces(&a, &[3; 16]).word(&id));
+    }
+}
