@@ -1,1 +1,21 @@
-//! Findings in, an assessment out.
+//! Findings in, an assessment out, on a phone that costs 50 dollars.
+//!
+//! What it is not: it knows nothing of phones, networks, stores or clocks.
+//!
+//! Flow: [`findings::Findings`] → [`rules::RulePack`] (danger signs and classifications, three-valued) →
+//! [`model::TriageModel`] (a differential; may raise urgency) → [`assessment::Assessment`]. The worker decides.
+
+pub mod assessment;
+pub mod features;
+pub mod findings;
+pub mod generator;
+pub mod logic;
+pub mod model;
+pub mod network;
+pub mod rules;
+pub mod train;
+
+pub use assessment::{Assessment, assess};
+pub use findings::{AgeGroup, Findings, FindingsError, Value};
+pub use model::{ModelError, TriageModel};
+pub use rules::{Profile, RulePack, Urgency};

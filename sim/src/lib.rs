@@ -1,1 +1,12 @@
-//! Many phones in a simulated district.
+//! Many phones in a simulated district, running the very agent that runs on a phone, and what must hold for them.
+//!
+//! What it is not: no wall clock, no threads, no real links. Time is an agenda, radios are byte queues that can be cut, stores
+//! are in memory. The same seed gives the same trace, byte for byte.
+
+pub mod ministry;
+pub mod village;
+pub mod world;
+
+pub use ministry::Ministry;
+pub use village::{Coverage, Village, VillageReport};
+pub use world::{Cut, Meeting, World};

@@ -1,0 +1,77 @@
+//! One assessment: rules first, then the model, which may raise urgency and never lower it.
+
+use serde_json::{Value as Json, json};
+
+use crate::findings::Findings;
+use crate::model::{Opinion, TriageModel};
+use crate::rules::{Evaluation, Outcome, Profile, RulePack, Urgency};
+
+/// What is shown to the worker, who decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assessment {
+    /// The colour shown.
+    pub urgency: Urgency,
+    /// The colour by rules alone.
+    pub rule_urgency: Urgency,
+    /// What the rules say.
+    pub rules: Evaluation,
+    /// What the model says, if one runs.
+    pub opinion: Option<Opinion>,
+    /// The model has raised the colour above the rules'.
+    pub raised_by_model: bool,
+    /// Whether the worker may choose green.
+    pub green_offered: bool,
+    /// The rule pack: `id edition (profile)`.
+    pub pack: String,
+    /// The model: `version N, digest`, or `none`.
+    pub model: String,
+}
+
+/// Assesses findings. Without a model the rules stand alone.
+pub fn assess(findings: &Findings, pack: &RulePack, profile: Profile, model: Option<&TriageModel>) -> Assessment {
+    let rules = pack.evaluate(profile, findings);
+    let rule_urgency = rules.urgency();
+    let opinion = model.and_then(|m| m.opinion(findings));
+    // A pink rule that cannot be cleared is not green: see someone soon, and measure.
+    let floor = if rules.cannot_clear.is_empty() { rule_urgency } else { rule_urgency.max(Urgency::Yellow) };
+    let raised = opinion.as_ref().and_then(Opinion::raises_to).map_or(floor, |u| u.max(floor));
+    Assessment {
+        urgency: raised,
+        rule_urgency,
+        green_offered: rules.green_offered() && raised == Urgency::Green,
+        rules,
+        raised_by_model: raised > floor,
+        opinion,
+        pack: format!("{} {} ({})", pack.id, pack.edition, profile.name()),
+        model: model.map_or_else(|| "none".into(), |m| m.name().to_owned()),
+    }
+}
+
+impl Assessment {
+    /// The assessment as JSON (schema `kijiti.assessment/1`).
+    pub fn to_json(&self) -> Json {
+        let outcome = |o: &Outcome| {
+            let findings: serde_json::Map<_, _> =
+                o.findings.iter().map(|(n, v)| (n.clone(), Json::String(v.to_string()))).collect();
+            json!({ "rule": o.rule, "class": o.class, "urgency": o.urgency, "source": o.source,
+                    "action": o.action, "findings": findings })
+        };
+        let measure = |o: &Outcome| {
+            let names: Vec<_> = o.findings.iter().map(|(n, _)| n.clone()).collect();
+            json!({ "rule": o.rule, "class": o.class, "source": o.source, "measure": names })
+        };
+        json!({
+            "schema": "kijiti.assessment/1",
+            "urgency": self.urgency,
+            "rule_urgency": self.rule_urgency,
+            "raised_by_model": self.raised_by_model,
+            "green_offered": self.green_offered,
+            "fired": self.rules.fired.iter().map(outcome).collect::<Vec<_>>(),
+            "cannot_clear": self.rules.cannot_clear.iter().map(measure).collect::<Vec<_>>(),
+            "not_ruled_out": self.rules.advised.iter().map(measure).collect::<Vec<_>>(),
+            "model_opinion": self.opinion.as_ref().map(Opinion::to_json),
+            "pack": self.pack,
+            "model": self.model,
+        })
+    }
+}

@@ -1,0 +1,345 @@
+//! A model as it comes in a release: one GGUF file with quantized weights, tokenizer, labels, feature names, calibration and
+//! golden cases. Everything in it comes from outside: sizes and names are checked before any of it is used, and the golden
+//! cases must come out right on this very phone before it runs.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use candle_core::quantized::GgmlDType;
+use candle_core::quantized::gguf_file::{Content, Value as Meta};
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use tokenizers::Tokenizer;
+
+use crate::features::Feature;
+use crate::findings::Findings;
+use crate::network::{Batch, EMBEDDING, HIDDEN, Network, input_columns, softmax};
+use crate::rules::{RulePack, Urgency};
+
+/// The architecture name in the file.
+pub const ARCHITECTURE: &str = "kijiti-triage";
+/// Bytes of a model file that this engine takes.
+const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
+const TOKENIZER_BYTES_MAX: usize = 4 * 1024 * 1024;
+const FEATURES_MAX: usize = 2048;
+const LABELS_MAX: usize = 512;
+const GOLDEN_MAX: usize = 512;
+/// How far a probability may lie from the published one on this phone.
+pub const GOLDEN_TOLERANCE: f32 = 0.02;
+
+/// Why a model is not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    /// Not a model of this architecture, or out of its limits.
+    #[error("not a usable model file: {0}")]
+    Malformed(String),
+    /// A golden case came out wrong here.
+    #[error("golden case {case} came out wrong on this phone: {reason}")]
+    Golden {
+        /// Its number, from 1.
+        case: usize,
+        /// What differs.
+        reason: String,
+    },
+}
+
+/// One disease or state of the differential.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// Its name.
+    pub name: String,
+    /// ICD-11.
+    pub icd11: String,
+}
+
+/// Numbers set on held-out cases.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Temperature of the differential.
+    pub differential_temperature: f64,
+    /// Temperature of the urgency.
+    pub urgency_temperature: f64,
+    /// Raise to yellow above this probability of yellow or pink.
+    pub yellow_above: f32,
+    /// Raise to pink above this probability of pink.
+    pub pink_above: f32,
+    /// Abstain when the most likely label is below this.
+    pub abstain_below: f32,
+}
+
+/// A case with its published result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GoldenCase {
+    /// The findings, as in a findings file.
+    pub findings: Json,
+    /// The differential's probabilities, all labels.
+    pub differential: Vec<f32>,
+    /// Green, yellow, pink.
+    pub urgency: Vec<f32>,
+}
+
+/// What the model says of one case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opinion {
+    /// Labels, the most likely first, with calibrated probabilities.
+    pub differential: Vec<(Label, f32)>,
+    /// Probability of green, yellow, pink.
+    pub urgency: [f32; 3],
+    /// Too unsure to say anything.
+    pub abstained: bool,
+    raises_to: Option<Urgency>,
+}
+
+impl Opinion {
+    /// The colour that the model would raise to; `None` when it abstains or sees no need.
+    pub fn raises_to(&self) -> Option<Urgency> {
+        self.raises_to.filter(|_| !self.abstained)
+    }
+
+    /// As JSON, for [`crate::Assessment::to_json`].
+    pub fn to_json(&self) -> Json {
+        let ranked = |(label, p): &(Label, f32)| json!({ "name": label.name, "icd11": label.icd11, "probability": p });
+        json!({
+            "abstained": self.abstained,
+            "raises_to": self.raises_to(),
+            "differential": self.differential.iter().take(5).map(ranked).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// A loaded model.
+pub struct TriageModel {
+    name: String,
+    network: Network,
+    tokenizer: Tokenizer,
+    features: Vec<Feature>,
+    labels: Vec<Label>,
+    calibration: Calibration,
+    golden: Vec<GoldenCase>,
+    card: String,
+}
+
+impl std::fmt::Debug for TriageModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TriageModel({}, {} labels)", self.name, self.labels.len())
+    }
+}
+
+fn malformed(reason: impl ToString) -> ModelError {
+    ModelError::Malformed(reason.to_string())
+}
+
+impl TriageModel {
+    /// Reads a model file. `name` is what assessments will call it.
+    pub fn load(name: &str, file: &[u8]) -> Result<Self, ModelError> {
+        catch_unwind(AssertUnwindSafe(|| Self::load_checked(name, file)))
+            .unwrap_or_else(|_| Err(malformed("the file breaks its reader")))
+    }
+
+    fn load_checked(name: &str, file: &[u8]) -> Result<Self, ModelError> {
+        if file.len() > FILE_BYTES_MAX {
+            return Err(malformed("too long"));
+        }
+        // An alignment of 0 would be a division by zero in the reader; our files never carry the key.
+        let key = b"general.alignment";
+        if file.windows(key.len()).any(|window| window == key) {
+            return Err(malformed("it sets its own alignment"));
+        }
+        let mut reader = Cursor::new(file);
+        let content = Content::read(&mut reader).map_err(malformed)?;
+        if text(&content, "general.architecture")? != ARCHITECTURE {
+            return Err(malformed("another architecture"));
+        }
+        let features: Vec<String> = read_json(&content, "kijiti.features", FEATURES_MAX * 64)?;
+        let labels: Vec<Label> = read_json(&content, "kijiti.labels", LABELS_MAX * 256)?;
+        let golden: Vec<GoldenCase> = read_json(&content, "kijiti.golden", 8 << 20)?;
+        let calibration: Calibration = read_json(&content, "kijiti.calibration", 4096)?;
+        if features.is_empty() || features.len() > FEATURES_MAX || labels.len() > LABELS_MAX || golden.len() > GOLDEN_MAX {
+            return Err(malformed("more features, labels or golden cases than this engine takes"));
+        }
+        if labels.len() < 2 || golden.is_empty() {
+            return Err(malformed("no labels or no golden cases"));
+        }
+        check_calibration(&calibration)?;
+        let features = features.iter().map(|f| Feature::parse(f).ok_or_else(|| malformed(format!("feature {f:?}"))));
+        let features = features.collect::<Result<Vec<_>, _>>()?;
+        let tokenizer_json = text(&content, "kijiti.tokenizer")?;
+        let vocabulary = check_tokenizer(tokenizer_json)?;
+        let mut tokenizer = Tokenizer::from_bytes(tokenizer_json.as_bytes()).map_err(malformed)?;
+        tokenizer.set_encode_special_tokens(true);
+        let network = read_network(&content, &mut reader, features.len(), labels.len(), vocabulary)?;
+        let card = text(&content, "kijiti.card")?.to_owned();
+        Ok(Self { name: name.to_owned(), network, tokenizer, features, labels, calibration, golden, card })
+    }
+
+    /// What assessments call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The model card, for people.
+    pub fn card(&self) -> &str {
+        &self.card
+    }
+
+    /// The labels of the differential.
+    pub fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+
+    /// Its golden cases.
+    pub fn golden(&self) -> &[GoldenCase] {
+        &self.golden
+    }
+
+    /// Runs every golden case on this machine; all must come out as published. Returns how many there are.
+    pub fn self_test(&self, pack: &RulePack) -> Result<usize, ModelError> {
+        for (i, golden) in self.golden.iter().enumerate() {
+            let wrong = |reason: String| ModelError::Golden { case: i + 1, reason };
+            let findings = Findings::parse(&golden.findings.to_string(), pack).map_err(|e| wrong(e.reason))?;
+            let (differential, urgency) = self.probabilities(&findings).map_err(|e| wrong(e.to_string()))?;
+            let near = |ours: &[f32], published: &[f32]| {
+                ours.len() == published.len()
+                    && ours.iter().zip(published).all(|(a, b)| (a - b).abs() <= GOLDEN_TOLERANCE)
+            };
+            if !near(&differential, &golden.differential) || !near(&urgency, &golden.urgency) {
+                return Err(wrong("its probabilities are not the published ones".into()));
+            }
+        }
+        Ok(self.golden.len())
+    }
+
+    /// What the model says of a case; `None` when the engine fails on it: then the rules stand alone.
+    pub fn opinion(&self, findings: &Findings) -> Option<Opinion> {
+        let (differential, urgency) =
+            catch_unwind(AssertUnwindSafe(|| self.probabilities(findings))).ok().and_then(Result::ok)?;
+        let [green, yellow, pink] = <[f32; 3]>::try_from(urgency).ok()?;
+        let mut ranked: Vec<_> = self.labels.iter().cloned().zip(differential).collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let abstained = ranked.first().is_none_or(|(_, p)| *p < self.calibration.abstain_below);
+        let raises_to = match () {
+            () if pink >= self.calibration.pink_above => Some(Urgency::Pink),
+            () if pink + yellow >= self.calibration.yellow_above => Some(Urgency::Yellow),
+            () => None,
+        };
+        Some(Opinion { differential: ranked, urgency: [green, yellow, pink], abstained, raises_to })
+    }
+
+    /// Calibrated probabilities: the differential in the order of the labels, and green, yellow, pink.
+    pub fn probabilities(&self, findings: &Findings) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
+        let row: Vec<f32> = self.features.iter().map(|f| f.value(findings)).collect();
+        let words = self.tokenizer.encode_fast(findings.text(), false).map_err(malformed)?.get_ids().to_vec();
+        let batch = Batch::new(&[row], &[words]).map_err(malformed)?;
+        let logits = self.network.forward(&batch).map_err(malformed)?;
+        let differential = softmax(&logits.differential, self.calibration.differential_temperature).map_err(malformed)?;
+        let urgency = softmax(&logits.urgency, self.calibration.urgency_temperature).map_err(malformed)?;
+        if differential.iter().chain(&urgency).any(|p| !p.is_finite()) {
+            return Err(malformed("its weights give no numbers"));
+        }
+        Ok((differential, urgency))
+    }
+}
+
+fn check_calibration(c: &Calibration) -> Result<(), ModelError> {
+    let sane = |t: f64| (0.05..=20.0).contains(&t);
+    let share = |p: f32| (0.0..=1.0).contains(&p);
+    if sane(c.differential_temperature)
+        && sane(c.urgency_temperature)
+        && share(c.yellow_above)
+        && share(c.pink_above)
+        && share(c.abstain_below)
+    {
+        return Ok(());
+    }
+    Err(malformed("its calibration is out of range"))
+}
+
+fn text<'a>(content: &'a Content, key: &str) -> Result<&'a str, ModelError> {
+    match content.metadata.get(key) {
+        Some(Meta::String(text)) => Ok(text),
+        _ => Err(malformed(format!("{key} is missing"))),
+    }
+}
+
+fn read_json<T: for<'d> Deserialize<'d>>(content: &Content, key: &str, bytes_max: usize) -> Result<T, ModelError> {
+    let text = text(content, key)?;
+    if text.len() > bytes_max {
+        return Err(malformed(format!("{key} is too long")));
+    }
+    serde_json::from_str(text).map_err(|e| malformed(format!("{key}: {e}")))
+}
+
+/// Only the kind of tokenizer that we train is read: its parts are checked before the library sees them, since some
+/// malformed ones make it panic. Returns the size of the vocabulary.
+fn check_tokenizer(file: &str) -> Result<usize, ModelError> {
+    if file.len() > TOKENIZER_BYTES_MAX {
+        return Err(malformed("the tokenizer is too long"));
+    }
+    let json: Json = serde_json::from_str(file).map_err(malformed)?;
+    let model = json.get("model").unwrap_or(&Json::Null);
+    let kind = |part: &str| json.get(part).and_then(|p| p.get("type")).and_then(Json::as_str);
+    let absent = |value: Option<&Json>| value.is_none_or(Json::is_null);
+    let plain = ["truncation", "padding", "post_processor", "decoder"].iter().all(|k| absent(json.get(*k)))
+        && ["continuing_subword_prefix", "end_of_word_suffix", "dropout"].iter().all(|k| absent(model.get(*k)));
+    let ours = kind("normalizer") == Some("BertNormalizer")
+        && kind("pre_tokenizer") == Some("BertPreTokenizer")
+        && model.get("type").and_then(Json::as_str) == Some("BPE");
+    let vocabulary = model.get("vocab").and_then(Json::as_object).filter(|_| plain && ours);
+    let vocabulary = vocabulary.ok_or_else(|| malformed("another kind of tokenizer"))?;
+    let mut ids: Vec<_> = vocabulary.values().filter_map(Json::as_u64).collect();
+    ids.sort_unstable();
+    let dense = ids.len() == vocabulary.len() && ids.iter().enumerate().all(|(i, id)| i as u64 == *id);
+    let merges = model.get("merges").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    let known = |merge: &Json| match (merge.get(0).and_then(Json::as_str), merge.get(1).and_then(Json::as_str)) {
+        (Some(a), Some(b)) => [a, b, &format!("{a}{b}")].iter().all(|t| vocabulary.contains_key(*t)),
+        _ => false,
+    };
+    let added = json.get("added_tokens").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    let named = |t: &Json| t.get("content").and_then(Json::as_str).is_some_and(|c| vocabulary.contains_key(c));
+    let unknown = model.get("unk_token").and_then(Json::as_str).is_some_and(|u| vocabulary.contains_key(u));
+    if !dense || !unknown || !merges.iter().all(known) || !added.iter().all(named) {
+        return Err(malformed("the tokenizer's vocabulary is not whole"));
+    }
+    Ok(vocabulary.len())
+}
+
+fn read_network(
+    content: &Content,
+    reader: &mut Cursor<&[u8]>,
+    features: usize,
+    labels: usize,
+    vocabulary: usize,
+) -> Result<Network, ModelError> {
+    let [h1, h2] = HIDDEN;
+    let shapes: BTreeMap<&str, Vec<usize>> = BTreeMap::from([
+        ("words.weight", vec![vocabulary, EMBEDDING]),
+        ("hidden1.weight", vec![h1, input_columns(features)]),
+        ("hidden1.bias", vec![h1]),
+        ("hidden2.weight", vec![h2, h1]),
+        ("hidden2.bias", vec![h2]),
+        ("differential.weight", vec![labels, h2]),
+        ("differential.bias", vec![labels]),
+        ("urgency.weight", vec![3, h2]),
+        ("urgency.bias", vec![3]),
+    ]);
+    if content.tensor_infos.len() != shapes.len() {
+        return Err(malformed("other tensors than this engine knows"));
+    }
+    for (name, shape) in &shapes {
+        let info = content.tensor_infos.get(*name).ok_or_else(|| malformed(format!("{name} is missing")))?;
+        let kind = if shape.len() == 2 { GgmlDType::Q8_0 } else { GgmlDType::F32 };
+        if info.shape.dims() != shape.as_slice() || info.ggml_dtype != kind {
+            return Err(malformed(format!("{name} has another shape or type")));
+        }
+    }
+    // Dequantized once: the sums are then the same f32 sums on every phone, whatever its instruction set.
+    let mut tensor = |name: &str| -> Result<Tensor, ModelError> {
+        let quantized = content.tensor(reader, name, &Device::Cpu).map_err(malformed)?;
+        quantized.dequantize(&Device::Cpu).map_err(malformed)
+    };
+    let mut layer = |name: &str| Ok((tensor(&format!("{name}.weight"))?, tensor(&format!("{name}.bias"))?));
+    let layers = [layer("hidden1")?, layer("hidden2")?, layer("differential")?, layer("urgency")?];
+    Ok(Network { words: tensor("words.weight")?, layers })
+}

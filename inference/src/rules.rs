@@ -1,0 +1,369 @@
+//! Rule packs: findings, definitions and rules as data (TOML), and the small interpreter that reads them.
+//!
+//! 1. A rule fires when its condition is *yes*.
+//! 2. A pink rule whose condition is *unknown* cannot be cleared: it says what to measure, and green is not offered. A
+//!    rule marked `unknown = "advise"` says so and does not block (an instrument that this level of care lacks).
+//! 3. Every result names rule, edition, source, and the findings that made it so.
+//! 4. Several pink rules are one referral; all are shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::findings::{AgeGroup, Findings, Value};
+use crate::logic::{Expr, Scope, Tri};
+
+/// How soon: the colours that workers are trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Urgency {
+    /// Treat at home.
+    Green,
+    /// Treat, or see soon.
+    Yellow,
+    /// Refer urgently.
+    Pink,
+}
+
+impl Urgency {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Urgency::Green => "green",
+            Urgency::Yellow => "yellow",
+            Urgency::Pink => "pink",
+        }
+    }
+}
+
+/// A level of care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Community health workers (iCCM 2011): the default.
+    #[default]
+    Iccm,
+    /// First-level facilities (IMCI).
+    Imci,
+}
+
+impl Profile {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Iccm => "iccm",
+            Profile::Imci => "imci",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Profile::Iccm, Profile::Imci].into_iter().find(|p| p.name() == text)
+    }
+}
+
+/// What values a finding can have, besides unknown.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FindingKind {
+    /// Yes or no.
+    Flag,
+    /// A measurement.
+    Number {
+        /// Smallest possible.
+        min: f64,
+        /// Largest possible.
+        max: f64,
+        /// Its unit.
+        unit: String,
+    },
+    /// One of these words.
+    Choice(Vec<String>),
+}
+
+/// One finding that the pack knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FindingSpec {
+    /// Its name.
+    pub id: String,
+    /// The question for the worker.
+    pub ask: String,
+    /// Its values.
+    pub kind: FindingKind,
+    /// LOINC code, or empty.
+    pub code: String,
+    /// Age groups in which it must be answered.
+    pub required: Vec<String>,
+}
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Its id, stable over editions.
+    pub id: String,
+    /// Which children: `child` or `infant`.
+    pub group: String,
+    /// The classification.
+    pub class: String,
+    /// The colour.
+    pub urgency: Urgency,
+    /// Where it comes from.
+    pub source: String,
+    /// What to do.
+    pub action: String,
+    /// The condition.
+    pub when: Expr,
+    /// Unknown is said, but does not block green.
+    pub advise_only: bool,
+    profiles: Vec<Profile>,
+}
+
+/// A rule pack.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RulePack {
+    /// The pack's id.
+    pub id: String,
+    /// The edition, for people and for the record.
+    pub edition: String,
+    /// Counts up.
+    pub version: u64,
+    findings: Vec<FindingSpec>,
+    defines: BTreeMap<String, Expr>,
+    rules: Vec<Rule>,
+}
+
+/// The pack that is built in, used until a ministry's own arrives.
+pub const BUILT_IN: &str = include_str!("../packs/child.toml");
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPack {
+    id: String,
+    edition: String,
+    version: u64,
+    #[allow(dead_code)]
+    profiles: Vec<Profile>,
+    #[serde(default)]
+    finding: Vec<RawFinding>,
+    #[serde(default)]
+    define: Vec<RawDefine>,
+    #[serde(default)]
+    rule: Vec<RawRule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFinding {
+    id: String,
+    ask: String,
+    #[serde(default)]
+    kind: String,
+    min: Option<f64>,
+    max: Option<f64>,
+    #[serde(default)]
+    unit: String,
+    #[serde(default)]
+    choices: Vec<String>,
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    required: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDefine {
+    name: String,
+    when: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    id: String,
+    group: String,
+    class: String,
+    urgency: Urgency,
+    source: String,
+    when: String,
+    action: String,
+    #[serde(default)]
+    unknown: String,
+    profiles: Option<Vec<Profile>>,
+}
+
+/// Bytes of a rule pack file, and rules in it.
+const PACK_BYTES_MAX: usize = 1024 * 1024;
+const RULES_MAX: usize = 2000;
+
+impl RulePack {
+    /// The pack that is built in.
+    pub fn built_in() -> Result<Self, String> {
+        Self::parse(BUILT_IN)
+    }
+
+    /// Reads a pack and checks that every name in it is known.
+    pub fn parse(file: &str) -> Result<Self, String> {
+        if file.len() > PACK_BYTES_MAX {
+            return Err("the rule pack is too long".into());
+        }
+        let raw: RawPack = toml::from_str(file).map_err(|e| format!("not a rule pack: {e}"))?;
+        if raw.rule.len() > RULES_MAX || raw.finding.len() > RULES_MAX || raw.define.len() > RULES_MAX {
+            return Err("too many rules, findings or definitions".into());
+        }
+        let findings = raw.finding.into_iter().map(read_finding).collect::<Result<Vec<_>, _>>()?;
+        let mut known: BTreeSet<String> = findings.iter().map(|f| f.id.clone()).collect();
+        known.extend(["age_hours", "age_days", "age_months"].map(str::to_owned));
+        let mut defines = BTreeMap::new();
+        for define in raw.define {
+            let expr = read_condition(&define.name, &define.when, &known)?;
+            known.insert(define.name.clone());
+            defines.insert(define.name, expr);
+        }
+        let rules = raw.rule.into_iter().map(|rule| read_rule(rule, &known)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { id: raw.id, edition: raw.edition, version: raw.version, findings, defines, rules })
+    }
+
+    /// The findings it knows.
+    pub fn findings(&self) -> &[FindingSpec] {
+        &self.findings
+    }
+
+    /// One finding.
+    pub fn finding(&self, id: &str) -> Option<&FindingSpec> {
+        self.findings.iter().find(|f| f.id == id)
+    }
+
+    /// The rules of a profile for an age group.
+    pub fn rules(&self, profile: Profile, group: AgeGroup) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter(move |r| r.group == group.name() && r.profiles.contains(&profile))
+    }
+
+    /// Findings that must be answered.
+    pub fn required(&self, group: AgeGroup) -> impl Iterator<Item = &FindingSpec> {
+        self.findings.iter().filter(move |f| f.required.iter().any(|g| g == group.name()))
+    }
+
+    /// Findings that any rule of a profile and group reads, required ones first: the questions to ask.
+    pub fn questions(&self, profile: Profile, group: AgeGroup) -> Vec<&FindingSpec> {
+        let mut names = BTreeSet::new();
+        self.rules(profile, group).for_each(|rule| rule.when.names(&mut names));
+        for _ in 0..8 {
+            let inner: Vec<_> = names.iter().filter_map(|n| self.defines.get(n)).collect();
+            inner.into_iter().for_each(|expr| expr.names(&mut names));
+        }
+        let mut asked: Vec<_> = self.findings.iter().filter(|f| names.contains(&f.id)).collect();
+        asked.sort_by_key(|f| !f.required.iter().any(|g| g == group.name()));
+        asked
+    }
+
+    /// The finding whose name is most like `name`.
+    pub fn nearest(&self, name: &str) -> &str {
+        let shared = |id: &str| id.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
+        self.findings.iter().map(|f| f.id.as_str()).max_by_key(|id| shared(id)).unwrap_or_default()
+    }
+
+    /// What every rule of the profile says of these findings.
+    pub fn evaluate(&self, profile: Profile, findings: &Findings) -> Evaluation {
+        let scope = Scope { findings: findings.values(), defines: &self.defines };
+        let mut evaluation = Evaluation::default();
+        for rule in self.rules(profile, findings.group()) {
+            let answer = rule.when.answer(&scope);
+            let outcome = || Outcome {
+                rule: rule.id.clone(),
+                class: rule.class.clone(),
+                urgency: rule.urgency,
+                source: rule.source.clone(),
+                action: rule.action.clone(),
+                findings: answer.because.iter().map(|n| (n.clone(), findings.value(n).clone())).collect(),
+            };
+            match (answer.tri, rule.urgency) {
+                (Tri::Yes, _) => evaluation.fired.push(outcome()),
+                (Tri::Unknown, Urgency::Pink) if rule.advise_only => evaluation.advised.push(outcome()),
+                (Tri::Unknown, Urgency::Pink) => evaluation.cannot_clear.push(outcome()),
+                (Tri::Unknown, Urgency::Yellow | Urgency::Green) | (Tri::No, _) => {}
+            }
+        }
+        evaluation.fired.sort_by_key(|o| std::cmp::Reverse(o.urgency));
+        evaluation
+    }
+}
+
+/// A rule that fired, or that could not be cleared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The rule's id.
+    pub rule: String,
+    /// The classification.
+    pub class: String,
+    /// The colour.
+    pub urgency: Urgency,
+    /// Where the rule comes from.
+    pub source: String,
+    /// What to do.
+    pub action: String,
+    /// The findings behind it: those that fired, or those to measure.
+    pub findings: Vec<(String, Value)>,
+}
+
+/// What the rules say.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Evaluation {
+    /// Rules that fired, the most urgent first.
+    pub fired: Vec<Outcome>,
+    /// Pink rules that cannot be ruled out: what to measure.
+    pub cannot_clear: Vec<Outcome>,
+    /// Pink rules that cannot be ruled out with the instruments of this level.
+    pub advised: Vec<Outcome>,
+}
+
+impl Evaluation {
+    /// The most urgent colour that fired; green if nothing did.
+    pub fn urgency(&self) -> Urgency {
+        self.fired.iter().map(|o| o.urgency).max().unwrap_or(Urgency::Green)
+    }
+
+    /// Whether green may be offered at all.
+    pub fn green_offered(&self) -> bool {
+        self.cannot_clear.is_empty() && self.urgency() != Urgency::Pink
+    }
+}
+
+fn read_finding(raw: RawFinding) -> Result<FindingSpec, String> {
+    let kind = match (raw.kind.as_str(), raw.min, raw.max) {
+        ("" | "flag", _, _) => FindingKind::Flag,
+        ("number", Some(min), Some(max)) if min < max => FindingKind::Number { min, max, unit: raw.unit },
+        ("choice", _, _) if !raw.choices.is_empty() => FindingKind::Choice(raw.choices),
+        (kind, _, _) => return Err(format!("finding {}: {kind:?} needs bounds or choices", raw.id)),
+    };
+    Ok(FindingSpec { id: raw.id, ask: raw.ask, kind, code: raw.code, required: raw.required })
+}
+
+fn read_condition(of: &str, when: &str, known: &BTreeSet<String>) -> Result<Expr, String> {
+    let expr = Expr::parse(when).map_err(|e| format!("{of}: {e}"))?;
+    let mut names = BTreeSet::new();
+    expr.names(&mut names);
+    match names.into_iter().find(|n| !known.contains(n)) {
+        Some(name) => Err(format!("{of} reads {name:?}, which is no finding and not defined above it")),
+        None => Ok(expr),
+    }
+}
+
+fn read_rule(raw: RawRule, known: &BTreeSet<String>) -> Result<Rule, String> {
+    let when = read_condition(&raw.id, &raw.when, known)?;
+    let advise_only = match raw.unknown.as_str() {
+        "" | "block" => false,
+        "advise" => true,
+        other => return Err(format!("{}: unknown = {other:?}", raw.id)),
+    };
+    Ok(Rule {
+        id: raw.id,
+        group: raw.group,
+        class: raw.class,
+        urgency: raw.urgency,
+        source: raw.source,
+        action: raw.action,
+        when,
+        advise_only,
+        profiles: raw.profiles.unwrap_or_else(|| vec![Profile::Iccm, Profile::Imci]),
+    })
+}

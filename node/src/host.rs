@@ -1,0 +1,150 @@
+//! One phone's body: the data folder, SQLite, bundle files, links, discovery, the model's worker thread. No rules.
+//!
+//! One thread runs the agent and owns the store ([`body`]); links, discovery and the control socket are tokio tasks that talk to
+//! it over one bounded queue. Nothing is handed to a link before the transaction that it speaks of has been committed.
+
+mod beacon;
+mod body;
+pub mod bundles;
+pub mod control;
+pub mod folder;
+pub mod links;
+mod requests;
+pub mod sqlite;
+mod triage;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use protocol::DeviceId;
+use tokio::sync::mpsc;
+
+pub use folder::{DataFolder, Failure};
+pub use requests::{Answer, DecisionInput, Request};
+pub use triage::convert_urgency;
+
+use body::{Body, Message};
+
+/// How to start.
+#[derive(Debug, Clone, Default)]
+pub struct HostOptions {
+    /// Where to listen; `None`: on all interfaces, any port.
+    pub listen: Option<SocketAddr>,
+    /// No endpoint at all: for commands that need no link.
+    pub offline: bool,
+    /// Find and be found on the local network.
+    pub discover: bool,
+}
+
+/// A running phone.
+pub struct Host {
+    runtime: tokio::runtime::Runtime,
+    messages: mpsc::Sender<Message>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    id: DeviceId,
+    addresses: Vec<SocketAddr>,
+}
+
+/// Where a phone's events go, as lines for people.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
+
+impl Host {
+    /// Starts the phone in `folder`, which is locked while it runs.
+    pub fn start(folder: DataFolder, options: HostOptions, log: Log) -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|e| Failure::new(format!("no threads: {e}"), "close other programs"))?;
+        let keys = folder.keys()?;
+        let id = keys.id();
+        let (messages, queue) = mpsc::channel(64);
+        let links = match options.offline {
+            true => None,
+            false => Some(runtime.block_on(links::Links::bind(keys.seed(), options.listen, messages.clone()))?),
+        };
+        let addresses = links.as_ref().map(links::Links::addresses).unwrap_or_default();
+        if options.discover && links.is_some() {
+            let port = |v6: bool| addresses.iter().find(|a| a.is_ipv6() == v6).map_or(0, SocketAddr::port);
+            runtime.spawn(beacon::run(id, port(false), port(true), messages.clone(), log.clone()));
+        }
+        let control = if options.offline { None } else { Some(runtime.block_on(control::serve(&folder, messages.clone()))?) };
+        let mut body = Body::open(folder, keys, links, runtime.handle().clone(), messages.clone(), log)?;
+        body.control = control;
+        let thread = std::thread::Builder::new()
+            .name("agent".into())
+            .spawn(move || body.run(queue))
+            .map_err(|e| Failure::new(format!("no thread: {e}"), "close other programs"))?;
+        Ok(Self { runtime, messages, thread: Some(thread), id, addresses })
+    }
+
+    /// This phone's name.
+    pub fn id(&self) -> DeviceId {
+        self.id
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Asks the phone; `progress` is told of everything before the answer.
+    pub fn request(&self, request: Request, progress: &mut dyn FnMut(&serde_json::Value)) -> Result<serde_json::Value, Failure> {
+        let (reply, mut answers) = mpsc::unbounded_channel();
+        let gone = || Failure::new("the phone has stopped", "start it again with `kijiti start`");
+        let message = Message::Request { request: Box::new(request), reply };
+        self.messages.blocking_send(message).map_err(|_| gone())?;
+        loop {
+            match answers.blocking_recv().ok_or_else(gone)? {
+                Answer::Progress(value) => progress(&value),
+                Answer::Done(result) => return result,
+            }
+        }
+    }
+
+    /// Waits for Ctrl-C or SIGTERM.
+    pub fn wait_for_signal(&self) {
+        self.runtime.block_on(async {
+            let terminate = async {
+                match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                    Ok(mut signal) => {
+                        signal.recv().await;
+                    }
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                () = terminate => {}
+            }
+        });
+    }
+
+    /// Ends every meeting and closes the store.
+    pub fn stop(mut self) {
+        let _ = self.messages.blocking_send(Message::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    }
+}
+
+/// Asks the phone in `folder`: the one that runs there, or else one started for this request alone.
+pub fn ask(
+    folder: &std::path::Path,
+    request: Request,
+    progress: &mut dyn FnMut(&serde_json::Value),
+) -> Result<serde_json::Value, Failure> {
+    match DataFolder::open(folder) {
+        Ok(data) => {
+            let options = HostOptions { offline: !request.needs_link(), ..HostOptions::default() };
+            let host = Host::start(data, options, Arc::new(|_| {}))?;
+            let answer = host.request(request, progress);
+            host.stop();
+            answer
+        }
+        Err(failure) if failure.locked => control::ask(folder, &request, progress),
+        Err(failure) => Err(failure),
+    }
+}

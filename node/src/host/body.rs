@@ -1,0 +1,415 @@
+//! The thread that runs the agent: one message at a time, one transaction each, and only then what follows from it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use distribution::Release;
+use protocol::{DeviceId, DeviceKeys, Now};
+use serde_json::json;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::control::ControlFile;
+use super::links::{Links, ToSend};
+use super::requests::{Answer, Request};
+use super::sqlite::SqliteStore;
+use super::triage::{Engine, Tried, try_release};
+use super::{DataFolder, Failure, Log};
+use crate::agent::{Agent, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Refusal, Reply};
+use crate::store::{Store, StoreError};
+
+mod answers;
+
+/// Where an answer goes.
+pub(super) type ReplyTo = mpsc::UnboundedSender<Answer>;
+
+/// What the rest of the program tells the agent's thread.
+pub(super) enum Message {
+    LinkUp { link: LinkId, peer: DeviceId, dialed: bool, to_send: mpsc::UnboundedSender<ToSend> },
+    Received { link: LinkId, bytes: Vec<u8> },
+    Writable { link: LinkId, bytes: usize },
+    LinkDown { link: LinkId },
+    CallFailed { call: u64, failure: Failure },
+    Called { call: u64, link: LinkId },
+    Neighbour { peer: DeviceId, address: SocketAddr },
+    Tried { release: Box<Release>, result: Result<(Tried, Vec<String>), String> },
+    Request { request: Box<Request>, reply: ReplyTo },
+    Stop,
+}
+
+pub(super) struct Body {
+    agent: Agent,
+    store: SqliteStore,
+    folder: DataFolder,
+    keys: DeviceKeys,
+    engine: Engine,
+    links: Option<Links>,
+    runtime: Handle,
+    messages: mpsc::Sender<Message>,
+    log: Log,
+    started: Instant,
+    writers: BTreeMap<LinkId, mpsc::UnboundedSender<ToSend>>,
+    /// Calls that somebody waits for, by call and then by link.
+    calls: BTreeMap<u64, Option<ReplyTo>>,
+    meets: BTreeMap<LinkId, ReplyTo>,
+    /// Meetings that ended before the caller knew their link.
+    ended: BTreeMap<LinkId, Result<MeetingSummary, String>>,
+    calling: BTreeMap<DeviceId, u64>,
+    next_call: u64,
+    answer: Option<Result<Reply, Refusal>>,
+    trying: Vec<protocol::Digest>,
+    wake: Option<u64>,
+    pub(super) control: Option<ControlFile>,
+}
+
+impl Body {
+    pub(super) fn open(
+        folder: DataFolder,
+        keys: DeviceKeys,
+        links: Option<Links>,
+        runtime: Handle,
+        messages: mpsc::Sender<Message>,
+        log: Log,
+    ) -> Result<Self, Failure> {
+        let mut store = SqliteStore::open(folder.path())?;
+        let agent = load_agent(&keys, &mut store)?;
+        let engine = Engine::built_in().map_err(|e| Failure::new(e, "reinstall kijiti"))?;
+        let mut body = Self {
+            agent,
+            store,
+            folder,
+            keys,
+            engine,
+            links,
+            runtime,
+            messages,
+            log,
+            started: Instant::now(),
+            writers: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            meets: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            calling: BTreeMap::new(),
+            next_call: 1,
+            answer: None,
+            trying: Vec::new(),
+            wake: None,
+            control: None,
+        };
+        body.load_active();
+        Ok(body)
+    }
+
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+        self.drain();
+        loop {
+            let sleep = self.wake.map_or(Duration::from_secs(60), |at| {
+                Duration::from_millis(at.saturating_sub(self.now().mono_ms).clamp(1, 60_000))
+            });
+            let next = self.runtime.block_on(async { tokio::time::timeout(sleep, queue.recv()).await });
+            match next {
+                Ok(None | Some(Message::Stop)) => break,
+                Ok(Some(message)) => self.handle(message),
+                Err(_) => self.input(Input::Woke),
+            }
+        }
+        for writer in self.writers.values() {
+            let _ = writer.send(ToSend::End);
+        }
+        if let Some(links) = self.links.take() {
+            self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(3), links.close()).await.ok() });
+        }
+    }
+
+    fn now(&self) -> Now {
+        let wall_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        Now { mono_ms: self.started.elapsed().as_millis() as u64, wall_s }
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::LinkUp { link, peer, dialed, to_send } => {
+                self.writers.insert(link, to_send);
+                self.input(Input::LinkUp { link, peer, class: LinkClass::Ip, dialed });
+            }
+            Message::Received { link, bytes } => self.input(Input::LinkReceived { link, bytes }),
+            Message::Writable { link, bytes } => self.input(Input::LinkWritable { link, bytes }),
+            Message::LinkDown { link } => {
+                self.writers.remove(&link);
+                self.input(Input::LinkDown { link });
+            }
+            Message::Called { call, link } => self.called(call, link),
+            Message::CallFailed { call, failure } => {
+                self.calling.retain(|_, c| *c != call);
+                if let Some(Some(reply)) = self.calls.remove(&call) {
+                    let _ = reply.send(Answer::Done(Err(failure)));
+                }
+            }
+            Message::Neighbour { peer, address } => self.neighbour(peer, address),
+            Message::Tried { release, result } => self.tried(*release, result),
+            Message::Request { request, reply } => self.handle_request(*request, reply),
+            Message::Stop => {}
+        }
+    }
+
+    /// One input, one transaction, then its outputs.
+    fn input(&mut self, input: Input) {
+        let now = self.now();
+        let done = self.agent.handle_input(now, input, &mut self.store).and_then(|()| self.store.commit());
+        match done {
+            Ok(()) => self.drain(),
+            Err(error) => self.recover(error),
+        }
+    }
+
+    /// The store failed: everything goes back to the last commit, and the phone starts from there.
+    fn recover(&mut self, error: StoreError) {
+        (self.log)(&format!("the store failed, starting from what is durable: {error}"));
+        self.store.roll_back();
+        for writer in self.writers.values() {
+            let _ = writer.send(ToSend::End);
+        }
+        self.writers.clear();
+        let failure = Failure::from(error);
+        for (_, reply) in std::mem::take(&mut self.meets) {
+            let _ = reply.send(Answer::Done(Err(failure.clone())));
+        }
+        self.answer = Some(Err(Refusal::new(&failure.reason, &failure.hint)));
+        if let Ok(agent) = load_agent(&self.keys, &mut self.store) {
+            self.agent = agent;
+        }
+    }
+
+    fn drain(&mut self) {
+        let mut closed = Vec::new();
+        loop {
+            match self.agent.poll_output() {
+                Output::Transmit { link, bytes } => {
+                    if let Some(writer) = self.writers.get(&link) {
+                        let _ = writer.send(ToSend::Bytes(bytes));
+                    }
+                }
+                Output::CloseLink { link, reason } => {
+                    if let Some(writer) = self.writers.remove(&link) {
+                        let _ = writer.send(ToSend::End);
+                    }
+                    closed.push((link, reason));
+                }
+                Output::Event(event) => self.event(event),
+                Output::Sleep(deadline) => {
+                    self.wake = deadline.map(|d| d.at_ms);
+                    break;
+                }
+            }
+        }
+        for (link, reason) in closed {
+            // A call that never became a meeting still owes its caller an answer.
+            if let Some(reply) = self.meets.remove(&link) {
+                let _ = reply.send(Answer::Done(Err(Failure::new(reason, "try again"))));
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Reply { result, .. } => self.answer = Some(result),
+            Event::MeetingBegan { link, peer, name } => {
+                let name = if name.is_empty() { "a phone without a certificate".to_owned() } else { name };
+                (self.log)(&format!("meeting {name} ({})", peer.short()));
+                self.progress(link, json!({ "began": name }));
+            }
+            Event::Progress { link, lane, done, total } => {
+                self.progress(link, json!({ "lane": lane, "done": done, "total": total }));
+            }
+            Event::Refused { link, peer, reason } => {
+                (self.log)(&format!("refused from {}: {reason}", peer.short()));
+                self.progress(link, json!({ "refused": reason }));
+            }
+            Event::TrustChanged { root, list } => (self.log)(&format!("now trusting root {root}, release list {list}")),
+            Event::CasesChanged { envelopes } => (self.log)(&format!("{envelopes} sealed changes taken in")),
+            Event::BundleWhole { digest } => (self.log)(&format!("bundle {} is whole", digest.short())),
+            Event::ReleaseReady { release } => self.try_soon(release),
+            Event::Activated { module, version } => (self.log)(&format!("{module} version {version} is active")),
+            Event::MeetingEnded { link, summary } => {
+                (self.log)(&format!("meeting over: {}", summary.reason));
+                self.meeting_ended(link, summary);
+            }
+        }
+    }
+
+    fn progress(&self, link: LinkId, value: serde_json::Value) {
+        if let Some(reply) = self.meets.get(&link) {
+            let _ = reply.send(Answer::Progress(value));
+        }
+    }
+
+    fn meeting_ended(&mut self, link: LinkId, summary: MeetingSummary) {
+        match self.meets.remove(&link) {
+            Some(reply) => {
+                let _ = reply.send(Answer::Done(answers::meeting_answer(&summary)));
+            }
+            None => {
+                self.ended.insert(link, Ok(summary));
+                while self.ended.len() > 64 {
+                    self.ended.pop_first();
+                }
+            }
+        }
+    }
+
+    /// Calls a phone; `reply` hears how it goes.
+    fn call(&mut self, peer: DeviceId, address: SocketAddr, reply: Option<ReplyTo>) {
+        let Some(links) = self.links.clone() else { return };
+        let call = self.next_call;
+        self.next_call += 1;
+        self.calls.insert(call, reply);
+        self.calling.insert(peer, call);
+        let messages = self.messages.clone();
+        self.runtime.spawn(async move {
+            let message = match links.call(peer, address).await {
+                Ok(link) => Message::Called { call, link },
+                Err(failure) => Message::CallFailed { call, failure },
+            };
+            let _ = messages.send(message).await;
+        });
+    }
+
+    fn called(&mut self, call: u64, link: LinkId) {
+        self.calling.retain(|_, c| *c != call);
+        let Some(Some(reply)) = self.calls.remove(&call) else { return };
+        match self.ended.remove(&link) {
+            Some(Ok(summary)) => {
+                let _ = reply.send(Answer::Done(answers::meeting_answer(&summary)));
+            }
+            Some(Err(reason)) => {
+                let _ = reply.send(Answer::Done(Err(Failure::new(reason, "try again"))));
+            }
+            None => {
+                self.meets.insert(link, reply);
+            }
+        }
+    }
+
+    /// A beacon was heard. The phone with the lower id calls; the other only if nothing has come of that.
+    fn neighbour(&mut self, peer: DeviceId, address: SocketAddr) {
+        if self.calling.contains_key(&peer) || !self.agent.worth_meeting(self.now(), peer) {
+            return;
+        }
+        if self.agent.id() < peer {
+            self.call(peer, address, None);
+            return;
+        }
+        let messages = self.messages.clone();
+        let call = self.next_call;
+        self.next_call += 1;
+        self.calls.insert(call, None);
+        self.calling.insert(peer, call);
+        let Some(links) = self.links.clone() else { return };
+        self.runtime.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            let message = match links.call(peer, address).await {
+                Ok(link) => Message::Called { call, link },
+                Err(failure) => Message::CallFailed { call, failure },
+            };
+            let _ = messages.send(message).await;
+        });
+    }
+
+    /// Tries a release on a thread of its own: a bad model may be slow, and must not hold up a meeting.
+    fn try_soon(&mut self, release: Release) {
+        if self.trying.contains(&release.digest) {
+            return;
+        }
+        self.trying.push(release.digest);
+        let path = self.store.bundles.path(&release.digest);
+        let (pack, messages) = (self.engine.pack.clone(), self.messages.clone());
+        std::thread::spawn(move || {
+            let result = std::fs::read(path).map_err(|e| e.to_string()).and_then(|b| try_release(&release, &b, &pack));
+            let _ = messages.blocking_send(Message::Tried { release: Box::new(release), result });
+        });
+    }
+
+    fn tried(&mut self, release: Release, result: Result<(Tried, Vec<String>), String>) {
+        self.trying.retain(|d| *d != release.digest);
+        let module = release.module.clone();
+        match result {
+            Ok((tried, passed)) => {
+                let mut checks = answers::release_checks(&self.agent, &release);
+                checks.extend(passed);
+                let switched = self.command(Command::Activated(Box::new(release)));
+                if matches!(switched, Ok(Reply::Done | Reply::Unchanged)) {
+                    self.switch_to(tried);
+                    self.keep_checks(&module, &checks);
+                }
+            }
+            Err(reason) => {
+                (self.log)(&format!("{module} version {} failed its test here: {reason}", release.version));
+                let _ = self.command(Command::ActivationFailed(Box::new(release), reason));
+            }
+        }
+    }
+
+    fn switch_to(&mut self, tried: Tried) {
+        match tried {
+            Tried::Model(model) => self.engine.model = Some(model),
+            Tried::Rules(pack) => self.engine.pack = pack,
+        }
+    }
+
+    fn keep_checks(&mut self, module: &str, checks: &[String]) {
+        let text = serde_json::to_vec(checks).unwrap_or_default();
+        let kept = self.store.put_setting(&format!("checks/{module}"), &text).and_then(|()| self.store.commit());
+        if kept.is_err() {
+            self.store.roll_back();
+        }
+    }
+
+    /// Loads what was active when the program stopped, rules first. What does not load any more is not used: the rules
+    /// that are built in stand.
+    fn load_active(&mut self) {
+        let mut active: Vec<_> = self
+            .agent
+            .activations()
+            .filter_map(|(module, activation)| Some((module.clone(), activation.current.clone()?)))
+            .collect();
+        active.sort_by_key(|(module, _)| !module.starts_with(super::triage::RULES_MODULE));
+        for (module, current) in active {
+            let release = self.agent.trust().and_then(|t| t.list()).and_then(|list| {
+                list.releases.iter().find(|r| r.module == module && r.digest == current.digest).cloned()
+            });
+            let release = release.unwrap_or_else(|| answers::release_of(&module, &current));
+            let loaded = self.store.bundles.read_whole(&current.digest).map_err(|e| e.to_string());
+            match loaded.and_then(|bytes| try_release(&release, &bytes, &self.engine.pack)) {
+                Ok((tried, _)) => self.switch_to(tried),
+                Err(reason) => (self.log)(&format!("{module} is not used: {reason}")),
+            }
+        }
+    }
+
+    /// Asks the agent and returns its answer.
+    fn command(&mut self, command: Command) -> Result<Reply, Failure> {
+        self.answer = None;
+        self.input(Input::Command { ticket: 0, command: Box::new(command) });
+        match self.answer.take() {
+            Some(Ok(reply)) => Ok(reply),
+            Some(Err(refusal)) => Err(refusal.into()),
+            None => Err(Failure::new("no answer from the phone", "try again")),
+        }
+    }
+}
+
+fn load_agent(keys: &DeviceKeys, store: &mut SqliteStore) -> Result<Agent, Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart the device"))?;
+    let agent = Agent::load(keys.clone(), seed, store)?;
+    store.commit()?;
+    Ok(agent)
+}
+
+/// The engine is shared with threads that only read it.
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Arc<inference::TriageModel>>();
+};

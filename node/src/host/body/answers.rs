@@ -1,0 +1,495 @@
+//! Requests of people, answered from the agent and its store.
+
+use distribution::activation::Module;
+use distribution::{Release, tree};
+use inference::Profile;
+use protocol::certificate::{CertificateRequest, Rights};
+use protocol::signed::Signed;
+use protocol::{Area, CaseId, Chain, DeviceId};
+use serde_json::{Value as Json, json};
+use sync::case::DecisionEntry;
+use sync::space::sealing_public_key;
+use sync::{Case, CaseView, Entry, FindingValue, Stamp, Urgency};
+
+use super::super::requests::{DecisionInput, Request};
+use super::super::triage::{assessment_entry, finding_entries};
+use super::*;
+
+type Answered = Result<Json, Failure>;
+
+/// Least digits of a case id that name a case.
+const CASE_PREFIX_MIN: usize = 4;
+
+pub(super) fn meeting_answer(summary: &MeetingSummary) -> Answered {
+    let json = json!({
+        "schema": "kijiti.meeting/1",
+        "name": summary.name,
+        "complete": summary.complete,
+        "in_step": summary.in_step,
+        "envelopes_sent": summary.envelopes_sent,
+        "envelopes_taken": summary.envelopes_taken,
+        "bundle_bytes_sent": summary.bundle_bytes_sent,
+        "bundle_bytes_taken": summary.bundle_bytes_taken,
+        "bytes_sent": summary.bytes_sent,
+        "bytes_received": summary.bytes_received,
+        "reason": summary.reason,
+    });
+    match summary.complete {
+        true => Ok(json),
+        false => Err(Failure::new(format!("the meeting was cut: {}", summary.reason), "meet again: it goes on where it stopped")),
+    }
+}
+
+/// What was checked of a release before its own test, in words.
+pub(super) fn release_checks(agent: &Agent, release: &Release) -> Vec<String> {
+    let Some(trust) = agent.trust() else { return Vec::new() };
+    let Some((root, list)) = trust.root().zip(trust.list()) else { return Vec::new() };
+    let signed = list.signed().valid_signatures(&root.releases);
+    vec![
+        format!("root version {} reached from the anchor of {}", root.version, root.ministry),
+        format!("release list {} signed by {signed} keys, {} needed", list.version, root.releases.threshold),
+        "no list or release older than one held before".to_owned(),
+        format!(
+            "all {} groups and the whole {} bytes match digest {}",
+            tree::group_count(release.bytes),
+            release.bytes,
+            release.digest.short()
+        ),
+        format!("meant for area {} and engine {} or newer", release.area, release.engine_min),
+    ]
+}
+
+/// A release that is active and no longer in the list.
+pub(super) fn release_of(module: &str, current: &Module) -> Release {
+    Release {
+        module: module.to_owned(),
+        version: current.version,
+        digest: current.digest,
+        bytes: 0,
+        area: Area::default(),
+        language: "und".into(),
+        engine_min: 0,
+        notes: String::new(),
+    }
+}
+
+fn usage(reason: impl ToString, hint: impl ToString) -> Failure {
+    Failure::new(reason, hint).with_code(2)
+}
+
+fn from_hex(what: &str, text: &str) -> Result<Vec<u8>, Failure> {
+    let decoded = (0..text.len()).step_by(2).map(|i| text.get(i..i + 2).and_then(|d| u8::from_str_radix(d, 16).ok()));
+    decoded.collect::<Option<Vec<_>>>().ok_or_else(|| usage(format!("{what} is damaged"), "ask for the file again"))
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn parse_area(text: &str) -> Result<Area, Failure> {
+    Area::parse(text).map_err(|e| usage(e, "for example north/kilifi/mtwapa"))
+}
+
+fn parse_signed<T: protocol::signed::Document>(what: &str, text: &str) -> Result<Signed<T>, Failure> {
+    Signed::from_bytes(&from_hex(what, text)?).map_err(|e| usage(format!("{what} is damaged: {e}"), "ask for the file again"))
+}
+
+fn parse_chain(text: &str) -> Result<Chain, Failure> {
+    Chain::from_bytes(&from_hex("the certificate", text)?)
+        .map_err(|e| usage(format!("the certificate is damaged: {e}"), "ask for the file again"))
+}
+
+fn parse_request(text: &str) -> Result<[u8; 16], Failure> {
+    text.parse::<CaseId>().map(|id| id.0).map_err(|e| usage(e, "this is a fault of the program that asked"))
+}
+
+impl Body {
+    pub(super) fn handle_request(&mut self, request: Request, reply: ReplyTo) {
+        if let Request::Meet { peer, address } = &request {
+            return match (peer.parse(), address.parse()) {
+                (Ok(peer), Ok(address)) if self.links.is_some() => self.call(peer, address, Some(reply)),
+                _ => {
+                    let hint = "write kijiti meet DEVICE-ID@ADDRESS:PORT as `kijiti status` of the other shows it";
+                    let _ = reply.send(Answer::Done(Err(usage("not a phone's address", hint))));
+                }
+            };
+        }
+        let answer = self.answer_request(request);
+        let _ = reply.send(Answer::Done(answer));
+    }
+
+    fn answer_request(&mut self, request: Request) -> Answered {
+        match request {
+            Request::Status => self.status(),
+            Request::CaseNew { findings, profile, patient, area, decision, request } => {
+                self.case_new(&findings, profile, &patient, area.as_deref(), decision, &request)
+            }
+            Request::CaseDecide { case, decision, request } => self.case_decide(&case, &decision, &request),
+            Request::CaseList => self.case_list(),
+            Request::CaseShow { case } => {
+                let id = self.find_case(&case)?;
+                let (row, view) = self.open_case(id)?;
+                Ok(case_json(&row.area, &view))
+            }
+            Request::Triage { findings, profile } => {
+                let assessed = self.engine.assess(&findings, profile);
+                assessed.map(|(_, a)| a.to_json()).map_err(|e| usage(e.reason, e.hint))
+            }
+            Request::Questions { profile, infant } => Ok(self.questions(profile, infant)),
+            Request::Meet { .. } => Err(usage("not here", "")),
+            Request::ModelList => self.model_list(),
+            Request::ModelShow { module } => self.model_show(&module),
+            Request::ModelVerify { module } => self.model_verify(&module),
+            Request::ModelBack { module } => self.model_back(&module),
+            Request::EnrolRequest { name } => self.enrol_request(name),
+            Request::EnrolSign { request, name, area, rights, passes_on } => {
+                self.enrol_sign(&request, name, &area, &rights, &passes_on)
+            }
+            Request::EnrolAccept { roots, chain, grants } => self.enrol_accept(&roots, chain.as_deref(), &grants),
+            Request::SpaceCreate { area } => {
+                let reply = self.command(Command::CreateSpace(parse_area(&area)?))?;
+                Ok(json!({ "created": reply == Reply::Done }))
+            }
+            Request::SpaceGrant { area, chain } => {
+                self.document(Command::GrantSpace(parse_area(&area)?, parse_chain(&chain)?)).map(|grant| {
+                    let issuer = self.agent.certificate().map(|c| to_hex(&c.chain().to_bytes()));
+                    json!({ "grant": grant, "issuer": issuer })
+                })
+            }
+            Request::Import { path } => self.import(&path),
+            Request::OfferRoot { root } => {
+                let reply = self.command(Command::OfferRoot(parse_signed("the root", &root)?))?;
+                Ok(json!({ "changed": reply == Reply::Done }))
+            }
+            Request::OfferList { list } => {
+                let reply = self.command(Command::OfferList(parse_signed("the release list", &list)?))?;
+                Ok(json!({ "changed": reply == Reply::Done }))
+            }
+            Request::ReleaseList => {
+                let list = self.agent.trust().and_then(|t| t.list()).map(|l| to_hex(&l.signed().to_bytes()));
+                Ok(json!({ "list": list }))
+            }
+        }
+    }
+
+    fn document(&mut self, command: Command) -> Result<String, Failure> {
+        match self.command(command)? {
+            Reply::Document(bytes) => Ok(to_hex(&bytes)),
+            Reply::Done | Reply::Unchanged | Reply::Case(_) => Err(Failure::new("no document came of it", "try again")),
+        }
+    }
+
+    fn status(&mut self) -> Answered {
+        let trust = self.agent.trust();
+        let certificate = self.agent.certificate();
+        let spaces: Vec<_> = self.store.spaces()?.iter().map(|row| {
+            let readable = self.agent.space_keys().iter().any(|k| k.space() == row.space);
+            json!({ "area": row.area.to_string(), "envelopes": row.envelopes, "bytes": row.bytes, "readable": readable })
+        }).collect();
+        let peers: Vec<_> = self.store.peers()?.iter().map(|p| {
+            json!({ "device": p.device.to_string(), "name": p.name, "meetings": p.meetings,
+                    "last_met_s": p.last_met_s, "in_step": p.in_step })
+        }).collect();
+        let addresses: Vec<_> = self.links.as_ref().map(Links::addresses).unwrap_or_default();
+        Ok(json!({
+            "schema": "kijiti.status/1",
+            "device": self.agent.id().to_string(),
+            "listening": addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "data": self.folder.path().display().to_string(),
+            "ministry": trust.and_then(|t| t.root()).map(|r| r.ministry.clone()),
+            "root": trust.map(|t| t.root_version()),
+            "release_list": trust.map(|t| t.list_version()),
+            "name": certificate.map(|c| c.name.clone()),
+            "area": certificate.map(|c| c.area.to_string()),
+            "rights": certificate.map(|c| c.rights.to_string()),
+            "cases": self.store.cases()?.len(),
+            "quarantined": self.store.quarantined()?.len(),
+            "spaces": spaces,
+            "bundle_bytes": self.store.bundles.bytes_held(),
+            "rules": format!("{} {}", self.engine.pack.id, self.engine.pack.edition),
+            "model": self.engine.model.as_ref().map(|m| m.name().to_owned()),
+            "peers": peers,
+        }))
+    }
+
+    fn default_area(&self, area: Option<&str>) -> Result<Area, Failure> {
+        if let Some(text) = area {
+            return parse_area(text);
+        }
+        match self.agent.space_keys() {
+            [] => Err(Failure::new(
+                "this phone has no key for any space",
+                "enrol it: `kijiti enrol request`, then `kijiti enrol accept` with the answer",
+            )
+            .with_code(4)),
+            [only] => Ok(only.area().clone()),
+            several => {
+                let areas: Vec<_> = several.iter().map(|k| k.area().to_string()).collect();
+                Err(usage("this phone writes for several spaces", format!("add --area, one of: {}", areas.join(", "))))
+            }
+        }
+    }
+
+    fn case_new(
+        &mut self,
+        file: &str,
+        profile: Profile,
+        patient: &[(String, String)],
+        area: Option<&str>,
+        decision: Option<DecisionInput>,
+        request: &str,
+    ) -> Answered {
+        let request = parse_request(request)?;
+        let area = self.default_area(area)?;
+        let (findings, assessment) = self.engine.assess(file, profile).map_err(|e| usage(e.reason, e.hint))?;
+        let mut entries: Vec<_> = patient
+            .iter()
+            .map(|(k, v)| Entry::Finding { name: format!("patient.{k}"), value: FindingValue::Text(v.clone()) })
+            .collect();
+        entries.extend(finding_entries(&findings));
+        let kept = assessment_entry(&assessment);
+        entries.push(Entry::Assessment(kept.clone()));
+        if let Some(decision) = &decision {
+            entries.push(Entry::Decision(decide(decision, &kept)?));
+        }
+        let id = self.add(None, area, entries, request)?;
+        Ok(json!({ "schema": "kijiti.case-new/1", "case": id.to_string(), "decided": decision.is_some(),
+                   "assessment": assessment.to_json() }))
+    }
+
+    fn case_decide(&mut self, case: &str, decision: &DecisionInput, request: &str) -> Answered {
+        let request = parse_request(request)?;
+        let id = self.find_case(case)?;
+        let (row, view) = self.open_case(id)?;
+        let Some((_, assessment)) = view.assessments.last() else {
+            return Err(Failure::new("this case has no assessment yet", "begin with `kijiti case new`"));
+        };
+        let entry = Entry::Decision(decide(decision, assessment)?);
+        let id = self.add(Some(id), row.area, vec![entry], request)?;
+        Ok(json!({ "schema": "kijiti.case-decide/1", "case": id.to_string() }))
+    }
+
+    fn add(&mut self, case: Option<CaseId>, area: Area, entries: Vec<Entry>, request: [u8; 16]) -> Result<CaseId, Failure> {
+        match self.command(Command::AddToCase { case, area, entries, request })? {
+            Reply::Case(id) => Ok(id),
+            Reply::Done | Reply::Unchanged | Reply::Document(_) => Err(Failure::new("the case was not written", "try again")),
+        }
+    }
+
+    fn find_case(&self, text: &str) -> Result<CaseId, Failure> {
+        let rows = self.store.cases()?;
+        let text = text.trim().to_lowercase();
+        let named: Vec<_> = rows.iter().filter(|r| r.id.to_string().starts_with(&text)).collect();
+        match named.as_slice() {
+            [only] if text.len() >= CASE_PREFIX_MIN => Ok(only.id),
+            [] | [_] => Err(Failure::new(format!("no case {text:?} on this phone"), "see `kijiti case list`")),
+            [_, _, ..] => Err(usage(format!("several cases begin with {text:?}"), "write more digits")),
+        }
+    }
+
+    fn open_case(&self, id: CaseId) -> Result<(crate::store::CaseRow, CaseView), Failure> {
+        let row = self.store.cases()?.into_iter().find(|r| r.id == id);
+        let (Some(row), Some(document)) = (row, self.store.case(&id)?) else {
+            return Err(Failure::new("the case is not here", "see `kijiti case list`"));
+        };
+        let case = Case::load(id, &document).map_err(|e| Failure::new(e, "copy the data folder away and ask your supervisor"))?;
+        Ok((row, case.view()))
+    }
+
+    fn case_list(&self) -> Answered {
+        let cases: Vec<_> = self.store.cases()?.iter().map(|row| {
+            json!({ "case": row.id.to_string(), "area": row.area.to_string(), "urgency": row.urgency.map(Urgency::name),
+                    "entries": row.entries, "changed_s": row.changed_s })
+        }).collect();
+        let sealed: Vec<_> = self.store.spaces()?.iter()
+            .filter(|row| !self.agent.space_keys().iter().any(|k| k.space() == row.space))
+            .map(|row| json!({ "area": row.area.to_string(), "envelopes": row.envelopes, "bytes": row.bytes }))
+            .collect();
+        Ok(json!({ "schema": "kijiti.case-list/1", "cases": cases, "sealed": sealed }))
+    }
+
+    fn questions(&self, profile: Profile, infant: bool) -> Json {
+        use inference::rules::FindingKind;
+        let group = if infant { inference::AgeGroup::Infant } else { inference::AgeGroup::Child };
+        let ask = |f: &inference::rules::FindingSpec| {
+            let (kind, choices, unit) = match &f.kind {
+                FindingKind::Flag => ("flag", Vec::new(), String::new()),
+                FindingKind::Number { min, max, unit } => ("number", Vec::new(), format!("{unit}, {min} to {max}")),
+                FindingKind::Choice(choices) => ("choice", choices.clone(), String::new()),
+            };
+            let required = f.required.iter().any(|g| g == group.name());
+            json!({ "id": f.id, "ask": f.ask, "kind": kind, "choices": choices, "unit": unit, "required": required })
+        };
+        let questions: Vec<_> = self.engine.pack.questions(profile, group).into_iter().map(ask).collect();
+        json!({ "schema": "kijiti.questions/1", "questions": questions })
+    }
+
+    fn model_list(&self) -> Answered {
+        let list = self.agent.trust().and_then(|t| t.list());
+        let held = self.store.bundles()?;
+        let releases: Vec<_> = list.iter().flat_map(|l| l.releases.iter()).map(|r| {
+            let activation = self.agent.activation(&r.module);
+            let runs = |m: Option<&Module>| m.is_some_and(|m| m.digest == r.digest);
+            let parked = activation.and_then(|a| a.parked.iter().find(|p| p.digest == r.digest));
+            let state = match (runs(activation.and_then(|a| a.current.as_ref())), parked) {
+                (true, _) => "active".to_owned(),
+                (false, Some(parked)) => format!("parked: {}", parked.reason),
+                (false, None) if held.iter().any(|b| b.digest == r.digest && b.whole) => "whole".to_owned(),
+                (false, None) => "not all here".to_owned(),
+            };
+            json!({ "module": r.module, "version": r.version, "digest": r.digest.to_string(), "bytes": r.bytes,
+                    "area": r.area.to_string(), "language": r.language, "notes": r.notes, "state": state })
+        }).collect();
+        let active: Vec<_> = self.agent.activations().map(|(module, a)| {
+            let name = |m: &Option<Module>| m.as_ref().map(|m| json!({ "version": m.version, "digest": m.digest.to_string() }));
+            json!({ "module": module, "current": name(&a.current), "previous": name(&a.previous) })
+        }).collect();
+        Ok(json!({ "schema": "kijiti.model-list/1", "release_list": list.map(|l| l.version), "releases": releases, "active": active }))
+    }
+
+    fn active_module(&self, module: &str) -> Result<Module, Failure> {
+        self.agent.activation(module).and_then(|a| a.current.clone()).ok_or_else(|| {
+            Failure::new(format!("no release of {module} is active on this phone"), "see `kijiti model list`")
+        })
+    }
+
+    fn model_show(&self, module: &str) -> Answered {
+        let current = self.active_module(module)?;
+        let checks = self.store.setting(&format!("checks/{module}"))?.unwrap_or_default();
+        let checks: Vec<String> = serde_json::from_slice(&checks).unwrap_or_default();
+        let card = self.engine.model.as_ref().filter(|_| module.starts_with(super::super::triage::MODEL_MODULE));
+        Ok(json!({ "schema": "kijiti.model/1", "module": module, "version": current.version,
+                   "digest": current.digest.to_string(), "checks": checks, "card": card.map(|m| m.card().to_owned()) }))
+    }
+
+    fn model_verify(&mut self, module: &str) -> Answered {
+        let current = self.active_module(module)?;
+        let list = self.agent.trust().and_then(|t| t.list());
+        let release = list.and_then(|l| l.releases.iter().find(|r| r.digest == current.digest)).cloned();
+        let Some(release) = release else {
+            return Err(Failure::new(format!("{module} is not in the release list any more"), "meet a phone with a newer list")
+                .with_code(5));
+        };
+        let bytes = self.store.bundles.read_whole(&release.digest)?;
+        if protocol::Digest::of(&bytes) != release.digest {
+            return Err(Failure::new("the bundle on disk is damaged", "meet a phone that has it").with_code(5));
+        }
+        let mut checks = release_checks(&self.agent, &release);
+        let (_, passed) = try_release(&release, &bytes, &self.engine.pack)
+            .map_err(|e| Failure::new(e, "return to the release before: `kijiti model back`").with_code(5))?;
+        checks.extend(passed);
+        Ok(json!({ "schema": "kijiti.model-verify/1", "module": module, "version": release.version, "checks": checks }))
+    }
+
+    fn model_back(&mut self, module: &str) -> Answered {
+        self.command(Command::GoBack(module.to_owned()))?;
+        self.engine.model = None;
+        self.load_active();
+        let current = self.active_module(module)?;
+        Ok(json!({ "module": module, "version": current.version }))
+    }
+
+    fn enrol_request(&mut self, name: String) -> Answered {
+        let request =
+            CertificateRequest { device: self.keys.id(), sealing_key: sealing_public_key(&self.keys), name };
+        let signed = Signed::by(&request, &self.keys);
+        signed.read().map_err(|e| usage(e, "choose a shorter name"))?;
+        Ok(json!({ "schema": "kijiti.enrol-request/1", "device": self.keys.id().to_string(),
+                   "request": to_hex(&signed.to_bytes()) }))
+    }
+
+    fn enrol_sign(&mut self, request: &str, name: Option<String>, area: &str, rights: &str, passes_on: &str) -> Answered {
+        let request: Signed<CertificateRequest> = parse_signed("the request", request)?;
+        let claimed = request.read().map_err(|e| usage(e, "ask for the request again"))?;
+        let read = |text: &str| Rights::parse(text).map_err(|e| usage(e, "for example --rights carry,read,write"));
+        let chain = self.document(Command::Certify {
+            request,
+            name: name.unwrap_or(claimed.name),
+            area: parse_area(area)?,
+            rights: read(rights)?,
+            passes_on: read(passes_on)?,
+        })?;
+        let roots: Vec<_> = self.store.roots()?.iter().map(|r| to_hex(r)).collect();
+        Ok(json!({ "schema": "kijiti.enrolment/1", "roots": roots, "chain": chain, "grants": [] }))
+    }
+
+    fn enrol_accept(&mut self, roots: &[String], chain: Option<&str>, grants: &[(String, String)]) -> Answered {
+        for (i, root) in roots.iter().enumerate() {
+            let root = parse_signed("the root", root)?;
+            let known = self.agent.trust().is_some();
+            let command = if i == 0 && !known { Command::InstallTrust(root) } else { Command::OfferRoot(root) };
+            self.command(command)?;
+        }
+        if let Some(chain) = chain {
+            self.command(Command::InstallChain(parse_chain(chain)?))?;
+        }
+        for (grant, issuer) in grants {
+            let grant = parse_signed("the grant", grant)?;
+            self.command(Command::InstallGrant(Box::new((grant, parse_chain(issuer)?))))?;
+        }
+        self.status()
+    }
+
+    fn import(&mut self, path: &str) -> Answered {
+        let imported = self.store.bundles.import(std::path::Path::new(path));
+        let (digest, bytes) = imported.map_err(|e| Failure::new(format!("cannot take in {path}: {e}"), "check the file and the free space"))?;
+        self.command(Command::BundleImported(digest))?;
+        Ok(json!({ "digest": digest.to_string(), "bytes": bytes }))
+    }
+}
+
+/// A decision against what was shown: another colour needs a reason, and green needs to have been offered.
+fn decide(input: &DecisionInput, seen: &sync::case::AssessmentEntry) -> Result<DecisionEntry, Failure> {
+    let Some(urgency) = Urgency::parse(&input.urgency) else {
+        return Err(usage(format!("{:?} is not a colour", input.urgency), "write pink, yellow or green"));
+    };
+    let agrees = urgency == seen.urgency;
+    if urgency == Urgency::Green && seen.urgency != Urgency::Green {
+        let reason = "green is not offered: a danger sign is there, or could not be ruled out";
+        return Err(Failure::new(reason, "measure what is missing, or decide pink or yellow").with_code(5));
+    }
+    if !agrees && input.reason.trim().is_empty() {
+        let reason = format!("the assessment says {}; deciding {} needs a reason", seen.urgency.name(), urgency.name());
+        return Err(usage(reason, "add --reason \"why\""));
+    }
+    Ok(DecisionEntry {
+        urgency,
+        agrees,
+        reason: input.reason.clone(),
+        plan: input.plan.clone(),
+        rules: seen.rules.clone(),
+        model: seen.model.clone(),
+    })
+}
+
+fn case_json(area: &Area, view: &CaseView) -> Json {
+    let by = |stamp: &Stamp| json!({ "by": DeviceId(stamp.by.0).short(), "at_s": stamp.at_s, "order": stamp.order });
+    let value = |v: &FindingValue| match v {
+        FindingValue::Yes => json!("yes"),
+        FindingValue::No => json!("no"),
+        FindingValue::Unknown => json!("unknown"),
+        FindingValue::Number(number) => json!(number),
+        FindingValue::Text(text) => json!(text),
+    };
+    let findings: serde_json::Map<_, _> = view.findings.iter().map(|(name, state)| {
+        let said: Vec<_> = state.said.iter().map(|(stamp, v)| json!({ "value": value(v), "said": by(stamp) })).collect();
+        (name.clone(), json!({ "value": value(&state.value), "disputed": state.disputed, "said": said }))
+    }).collect();
+    let assessments: Vec<_> = view.assessments.iter().map(|(stamp, a)| {
+        json!({ "urgency": a.urgency.name(), "rules_fired": a.rules_fired, "differential": a.differential,
+                "rules": a.rules, "model": a.model, "said": by(stamp) })
+    }).collect();
+    let decisions: Vec<_> = view.decisions.iter().map(|(stamp, d)| {
+        json!({ "urgency": d.urgency.name(), "agrees": d.agrees, "reason": d.reason, "plan": d.plan,
+                "rules": d.rules, "model": d.model, "said": by(stamp) })
+    }).collect();
+    json!({
+        "schema": "kijiti.case/1",
+        "case": view.id.to_string(),
+        "area": area.to_string(),
+        "urgency": view.urgency().map(Urgency::name),
+        "findings": findings,
+        "assessments": assessments,
+        "decisions": decisions,
+    })
+}

@@ -1,0 +1,113 @@
+//! How other commands reach the running phone: JSON lines over a loopback socket, with a token that only the owner of the data
+//! folder can read.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::body::Message;
+use super::folder::write_secret;
+use super::requests::{Answer, Request};
+use super::{DataFolder, Failure};
+
+/// Bytes of one request line.
+const LINE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The control file: removed when the phone stops.
+#[derive(Debug)]
+pub struct ControlFile(PathBuf);
+
+impl Drop for ControlFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Door {
+    address: std::net::SocketAddr,
+    token: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Knock {
+    token: String,
+    request: Request,
+}
+
+/// Listens for requests until the program ends.
+pub(super) async fn serve(folder: &DataFolder, messages: mpsc::Sender<Message>) -> Result<ControlFile, Failure> {
+    let trouble = |e: std::io::Error| Failure::new(format!("no control socket: {e}"), "is loopback up?");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(trouble)?;
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|e| Failure::new(e, "restart"))?;
+    let token = protocol::Digest(secret).to_string();
+    let door = Door { address: listener.local_addr().map_err(trouble)?, token: token.clone() };
+    let path = folder.path().join("control");
+    let text = serde_json::to_string(&door).map_err(|e| Failure::new(e, ""))?;
+    write_secret(&path, &text).map_err(trouble)?;
+    tokio::spawn(async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(answer(stream, token.clone(), messages.clone()));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    });
+    Ok(ControlFile(path))
+}
+
+async fn answer(stream: tokio::net::TcpStream, token: String, messages: mpsc::Sender<Message>) {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let mut reader = tokio::io::BufReader::new(read.take(LINE_BYTES_MAX));
+    if reader.read_line(&mut line).await.is_err() {
+        return;
+    }
+    let Some(knock) = serde_json::from_str::<Knock>(&line).ok().filter(|k| k.token == token) else { return };
+    let (reply, mut answers) = mpsc::unbounded_channel();
+    if messages.send(Message::Request { request: Box::new(knock.request), reply }).await.is_err() {
+        return;
+    }
+    while let Some(answer) = answers.recv().await {
+        let Ok(mut text) = serde_json::to_string(&answer) else { return };
+        text.push('\n');
+        if write.write_all(text.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Asks the phone that runs in `folder`.
+pub fn ask(
+    folder: &Path,
+    request: &Request,
+    progress: &mut dyn FnMut(&serde_json::Value),
+) -> Result<serde_json::Value, Failure> {
+    let gone = || {
+        Failure::new(
+            format!("the kijiti that runs on {} does not answer", folder.display()),
+            "it may be starting or stopping: try again in a moment",
+        )
+    };
+    let text = std::fs::read_to_string(folder.join("control")).map_err(|_| gone())?;
+    let door: Door = serde_json::from_str(&text).map_err(|_| gone())?;
+    let mut stream = std::net::TcpStream::connect_timeout(&door.address, Duration::from_secs(3)).map_err(|_| gone())?;
+    let knock = Knock { token: door.token, request: request.clone() };
+    let line = serde_json::to_string(&knock).map_err(|e| Failure::new(e, ""))?;
+    writeln!(stream, "{line}").map_err(|_| gone())?;
+    for line in BufReader::new(stream).lines() {
+        match serde_json::from_str::<Answer>(&line.map_err(|_| gone())?).map_err(|_| gone())? {
+            Answer::Progress(value) => progress(&value),
+            Answer::Done(result) => return result,
+        }
+    }
+    Err(gone())
+}

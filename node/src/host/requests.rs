@@ -1,0 +1,168 @@
+//! What a person's command asks of a phone, and the answers, as JSON. The same words go over the control socket.
+
+use inference::Profile;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::Failure;
+
+/// A decision as a person gives it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct DecisionInput {
+    /// `green`, `yellow` or `pink`.
+    pub urgency: String,
+    /// What is to be done.
+    pub plan: String,
+    /// Why; needed when it is not what the assessment says.
+    pub reason: String,
+}
+
+/// What can be asked. Documents travel as hexadecimal text.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Who and how this phone is.
+    Status,
+    /// Begin a case from a findings file.
+    CaseNew {
+        /// The findings file.
+        findings: String,
+        /// The level of care.
+        profile: Profile,
+        /// Head of the record: `name`, `village`, `caregiver` …
+        patient: Vec<(String, String)>,
+        /// The space; by default the one this phone has a key for.
+        area: Option<String>,
+        /// A decision, if it is made at once.
+        decision: Option<DecisionInput>,
+        /// A number for this request (32 hexadecimal digits): asked again, it is not done twice.
+        request: String,
+    },
+    /// Decide on a case.
+    CaseDecide {
+        /// The case's id or its beginning.
+        case: String,
+        /// The decision.
+        decision: DecisionInput,
+        /// As in `CaseNew`.
+        request: String,
+    },
+    /// All cases, and sealed ones that are carried.
+    CaseList,
+    /// One case.
+    CaseShow {
+        /// The case's id or its beginning.
+        case: String,
+    },
+    /// Assess without keeping anything.
+    Triage {
+        /// The findings file.
+        findings: String,
+        /// The level of care.
+        profile: Profile,
+    },
+    /// The questions of the active rules.
+    Questions {
+        /// The level of care.
+        profile: Profile,
+        /// Under 2 months.
+        infant: bool,
+    },
+    /// Meet a phone at an address, and wait until it is over.
+    Meet {
+        /// Its device id.
+        peer: String,
+        /// `address:port`.
+        address: String,
+    },
+    /// What runs and what is in the list.
+    ModelList,
+    /// One module.
+    ModelShow {
+        /// Its name.
+        module: String,
+    },
+    /// Check one module again from the signatures down.
+    ModelVerify {
+        /// Its name.
+        module: String,
+    },
+    /// Return to the release before.
+    ModelBack {
+        /// Its name.
+        module: String,
+    },
+    /// This phone's certificate request.
+    EnrolRequest {
+        /// The name it suggests.
+        name: String,
+    },
+    /// Certify another device by this one.
+    EnrolSign {
+        /// The request.
+        request: String,
+        /// What people call it.
+        name: Option<String>,
+        /// Where.
+        area: String,
+        /// `carry,read,…`.
+        rights: String,
+        /// What it may pass on.
+        passes_on: String,
+    },
+    /// Take a ministry's root, certificates and grants.
+    EnrolAccept {
+        /// Roots, oldest first.
+        roots: Vec<String>,
+        /// Our chain.
+        chain: Option<String>,
+        /// Grants with their issuers' chains.
+        grants: Vec<(String, String)>,
+    },
+    /// Begin the space of an area.
+    SpaceCreate {
+        /// Where.
+        area: String,
+    },
+    /// Give the key of a space.
+    SpaceGrant {
+        /// Where.
+        area: String,
+        /// The chain of the device that may read it.
+        chain: String,
+    },
+    /// Put a bundle in from a file.
+    Import {
+        /// The file.
+        path: String,
+    },
+    /// Take a newer root.
+    OfferRoot {
+        /// The signed root.
+        root: String,
+    },
+    /// Take a newer release list.
+    OfferList {
+        /// The signed list.
+        list: String,
+    },
+    /// The signed release list that is held.
+    ReleaseList,
+}
+
+impl Request {
+    /// Whether it needs an endpoint.
+    pub fn needs_link(&self) -> bool {
+        matches!(self, Request::Meet { .. })
+    }
+}
+
+/// An answer, or a word on the way to it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// How far it is.
+    Progress(Json),
+    /// The end of it.
+    Done(Result<Json, Failure>),
+}

@@ -1,0 +1,103 @@
+//! The model's side of the phone: trying a release on this very phone before it runs, and turning findings into entries of a
+//! case. Rules and model are `inference`'s; here they meet the record.
+
+use std::sync::Arc;
+
+use distribution::Release;
+use inference::findings::Value;
+use inference::{Assessment, Findings, Profile, RulePack, TriageModel};
+use sync::case::AssessmentEntry;
+use sync::{Entry, FindingValue, Urgency};
+
+/// What runs now.
+#[derive(Debug, Clone)]
+pub(super) struct Engine {
+    pub pack: Arc<RulePack>,
+    pub model: Option<Arc<TriageModel>>,
+}
+
+/// What a tried release turned out to be.
+#[derive(Debug, Clone)]
+pub(super) enum Tried {
+    Model(Arc<TriageModel>),
+    Rules(Arc<RulePack>),
+}
+
+/// The modules that this engine runs, by the beginning of their names.
+pub(super) const MODEL_MODULE: &str = "triage-model";
+pub(super) const RULES_MODULE: &str = "rules";
+
+/// Loads a whole bundle and tests it here. Returns what it is and the checks that it passed, in words.
+pub(super) fn try_release(release: &Release, bytes: &[u8], pack: &RulePack) -> Result<(Tried, Vec<String>), String> {
+    if release.module.starts_with(MODEL_MODULE) {
+        let name = format!("{} version {}, {}", release.module, release.version, release.digest.short());
+        let model = TriageModel::load(&name, bytes).map_err(|e| e.to_string())?;
+        let golden = model.self_test(pack).map_err(|e| e.to_string())?;
+        let checks = vec![
+            format!("loads within its limits, {} labels", model.labels().len()),
+            format!("{golden} of {golden} golden cases come out as published on this phone"),
+        ];
+        return Ok((Tried::Model(Arc::new(model)), checks));
+    }
+    if release.module.starts_with(RULES_MODULE) {
+        let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
+        let pack = RulePack::parse(text)?;
+        let checks = vec![format!("every rule of {} {} reads known findings", pack.id, pack.edition)];
+        return Ok((Tried::Rules(Arc::new(pack)), checks));
+    }
+    Err(format!("this engine does not run modules named {}", release.module))
+}
+
+/// Findings as entries of a case.
+pub(super) fn finding_entries(findings: &Findings) -> Vec<Entry> {
+    let text = (!findings.text().is_empty()).then(|| Entry::Finding {
+        name: "text".into(),
+        value: FindingValue::Text(findings.text().to_owned()),
+    });
+    let entry = |(name, value): (&String, &Value)| Entry::Finding {
+        name: name.clone(),
+        value: match value {
+            Value::Yes => FindingValue::Yes,
+            Value::No => FindingValue::No,
+            Value::Unknown => FindingValue::Unknown,
+            Value::Number(number) => FindingValue::Number(*number),
+            Value::Text(text) => FindingValue::Text(text.clone()),
+        },
+    };
+    findings.values().iter().map(entry).chain(text).collect()
+}
+
+/// An assessment as it is kept: what was shown, with rule and model versions.
+pub(super) fn assessment_entry(assessment: &Assessment) -> AssessmentEntry {
+    let fired = assessment.rules.fired.iter().map(|o| format!("{} {} [{}]", o.rule, o.class, o.source));
+    let open = assessment.rules.cannot_clear.iter().map(|o| format!("cannot clear {} {} [{}]", o.rule, o.class, o.source));
+    let ranked = assessment.opinion.iter().flat_map(|o| o.differential.iter().take(5));
+    AssessmentEntry {
+        urgency: convert_urgency(assessment.urgency),
+        rules_fired: fired.chain(open).collect(),
+        differential: ranked.map(|(label, p)| format!("{} {} {:.2}", label.icd11, label.name, p)).collect(),
+        rules: assessment.pack.clone(),
+        model: assessment.model.clone(),
+    }
+}
+
+/// The same colour in the words of the record.
+pub fn convert_urgency(urgency: inference::Urgency) -> Urgency {
+    match urgency {
+        inference::Urgency::Green => Urgency::Green,
+        inference::Urgency::Yellow => Urgency::Yellow,
+        inference::Urgency::Pink => Urgency::Pink,
+    }
+}
+
+impl Engine {
+    pub(super) fn built_in() -> Result<Self, String> {
+        Ok(Self { pack: Arc::new(RulePack::built_in()?), model: None })
+    }
+
+    pub(super) fn assess(&self, file: &str, profile: Profile) -> Result<(Findings, Assessment), inference::FindingsError> {
+        let findings = Findings::parse(file, &self.pack)?;
+        let assessment = inference::assess(&findings, &self.pack, profile, self.model.as_deref());
+        Ok((findings, assessment))
+    }
+}

@@ -1,0 +1,169 @@
+//! The first world: a village of phones, one of which has met the ministry, and chance meetings.
+//!
+//! Numbers (see the field notes): about three meetings per phone and day, a median meeting of four minutes, and a busy tenth of
+//! phones that takes part in most of them.
+
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+
+use node::agent::Command;
+use protocol::certificate::{Right, Rights};
+use protocol::{Area, DeviceId};
+
+use crate::ministry::Ministry;
+use crate::world::{Cut, SimError, World};
+
+const MODULE: &str = "triage-model";
+
+/// A village.
+#[derive(Debug, Clone)]
+pub struct Village {
+    /// Phones in it.
+    pub phones: usize,
+    /// Seed of all dice.
+    pub seed: u64,
+    /// Bytes of the release.
+    pub bundle_bytes: usize,
+    /// Meetings per phone and day.
+    pub meetings_per_day: f64,
+    /// Days after which the simulation ends.
+    pub days_max: u32,
+}
+
+impl Default for Village {
+    fn default() -> Self {
+        Self { phones: 200, seed: 1, bundle_bytes: 400_000, meetings_per_day: 3.0, days_max: 60 }
+    }
+}
+
+/// How many phones ran the release at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coverage {
+    /// Hours since the ministry published.
+    pub hour: u32,
+    /// Phones that run it.
+    pub phones: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VillageReport {
+    /// Phones in the village.
+    pub phones: usize,
+    /// The curve, one point whenever it changed.
+    pub curve: Vec<Coverage>,
+    /// Meetings that took place.
+    pub meetings: u64,
+    /// Meetings that were cut short.
+    pub cut: u64,
+    /// Bytes over all links.
+    pub bytes: u64,
+    /// A digest of everything that happened: equal for equal seeds.
+    pub trace: [u8; 32],
+}
+
+impl VillageReport {
+    /// The hour by which a share of the phones ran the release.
+    pub fn hour_of_share(&self, share: f64) -> Option<u32> {
+        self.curve.iter().find(|c| c.phones as f64 >= share * self.phones as f64).map(|c| c.hour)
+    }
+
+    /// Whether all phones run it.
+    pub fn complete(&self) -> bool {
+        self.curve.last().is_some_and(|c| c.phones == self.phones)
+    }
+}
+
+impl Village {
+    /// Lets the days pass until every phone runs the release.
+    pub fn run(&self) -> Result<VillageReport, SimError> {
+        let mut dice = ChaCha20Rng::seed_from_u64(self.seed);
+        let mut world = self.settle(&mut dice)?;
+        let mut report =
+            VillageReport { phones: self.phones, curve: Vec::new(), meetings: 0, cut: 0, bytes: 0, trace: [0; 32] };
+        let mut trace = blake3::Hasher::new();
+        let per_hour = (self.meetings_per_day * self.phones as f64 / 2.0 / 14.0).max(1.0) as u32; // 14 waking hours
+        for hour in 0..self.days_max * 24 {
+            world.now = world.now.plus_ms(3_600_000);
+            if (6..20).contains(&(hour % 24)) {
+                for _ in 0..per_hour {
+                    self.chance_meeting(&mut world, &mut dice, &mut report, &mut trace)?;
+                }
+            }
+            let covered = covered(&world);
+            if report.curve.last().is_none_or(|c| c.phones != covered) {
+                report.curve.push(Coverage { hour, phones: covered });
+            }
+            if covered == self.phones {
+                break;
+            }
+        }
+        report.trace = *trace.finalize().as_bytes();
+        Ok(report)
+    }
+
+    fn settle(&self, dice: &mut impl Rng) -> Result<World, SimError> {
+        let ministry = Ministry::new(7, 3, 2);
+        let mut bundle = vec![0; self.bundle_bytes.max(1)];
+        dice.fill_bytes(&mut bundle);
+        let area = Area::parse("north/kilifi").unwrap_or_default();
+        let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
+        let mut world = World::new();
+        for i in 0..self.phones {
+            let mut seed = [0; 32];
+            dice.fill_bytes(&mut seed);
+            let phone = world.add(seed)?;
+            world.command(phone, Command::InstallTrust(ministry.root.clone()))?;
+            let chain = ministry.certify(world.keys(phone)?, &format!("phone {i}"), &area, rights, Rights::default());
+            world.command(phone, Command::InstallChain(chain))?;
+        }
+        let release = ministry.release(MODULE, 1, &bundle);
+        let digest = release.digest;
+        if let Some(first) = world.phones.first_mut() {
+            first.store.import_bundle(&bundle);
+        }
+        world.command(0, Command::OfferList(ministry.list(1, vec![release])))?;
+        world.command(0, Command::BundleImported(digest))?;
+        Ok(world)
+    }
+
+    fn chance_meeting(
+        &self,
+        world: &mut World,
+        dice: &mut impl Rng,
+        report: &mut VillageReport,
+        trace: &mut blake3::Hasher,
+    ) -> Result<(), SimError> {
+        // A busy tenth is in about two thirds of all meetings.
+        let busy = (self.phones / 10).max(1);
+        let a = if dice.random_bool(0.65) { dice.random_range(0..busy) } else { dice.random_range(0..self.phones) };
+        let b = dice.random_range(0..self.phones);
+        if a == b || !world.phones.get(a).is_some_and(|p| p.agent.worth_meeting(world.now, id_of(world, b))) {
+            return Ok(());
+        }
+        // Bluetooth at 35 kB/s for a time around four minutes: some meetings end in the middle of a piece.
+        let seconds = 240.0 * (-(dice.random_range(0.0001..1.0f64)).ln());
+        let meeting = world.meet(a, b, Cut::Bytes((seconds * 35_000.0) as u64))?;
+        let complete = meeting.summaries.iter().flatten().any(|s| s.complete);
+        report.meetings += 1;
+        report.cut += u64::from(!complete);
+        report.bytes += meeting.bytes;
+        for number in [a as u64, b as u64, meeting.bytes, meeting.frames as u64] {
+            trace.update(&number.to_le_bytes());
+        }
+        Ok(())
+    }
+}
+
+fn blake3::Hasher::new() -> blake3::Hasher {
+    blake3::Hasher::new()
+}
+
+fn id_of(world: &World, phone: usize) -> DeviceId {
+    world.keys(phone).map_or(DeviceId([0; 32]), |k| k.id())
+}
+
+fn covered(world: &World) -> usize {
+    let runs = |p: &&crate::world::SimPhone| p.agent.activation(MODULE).is_some_and(|a| a.current.is_some());
+    world.phones.iter().filter(runs).count()
+}

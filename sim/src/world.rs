@@ -1,0 +1,230 @@
+//! Phones and the links between them. A meeting is played to its end, or cut after so many frames or bytes.
+
+use std::collections::VecDeque;
+
+use node::agent::{Agent, Command, Event, Input, LinkClass, MeetingSummary, Output, Refusal, Reply};
+use node::{MemoryStore, StoreError};
+use protocol::limits::SEND_AHEAD_BYTES_MAX;
+use protocol::{DeviceKeys, Now};
+
+/// When a meeting is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Never: both say all they have to say.
+    Never,
+    /// After so many frames, both ways together.
+    Frames(usize),
+    /// After so many bytes, even in the middle of a frame.
+    Bytes(u64),
+}
+
+/// One simulated phone.
+pub struct SimPhone {
+    /// Its mind.
+    pub agent: Agent,
+    /// What it keeps.
+    pub store: MemoryStore,
+    /// What it told its screens, newest last; emptied by whoever looks.
+    pub events: Vec<Event>,
+    keys: DeviceKeys,
+    loads: u64,
+    /// Seconds that its wall clock is off.
+    pub clock_off_s: i64,
+}
+
+/// What came of a meeting.
+#[derive(Debug, Clone, Default)]
+pub struct Meeting {
+    /// Frames that passed.
+    pub frames: usize,
+    /// Bytes that passed.
+    pub bytes: u64,
+    /// Each side's summary, if it said one.
+    pub summaries: [Option<MeetingSummary>; 2],
+}
+
+/// Many phones and one clock.
+#[derive(Default)]
+pub struct World {
+    /// The phones.
+    pub phones: Vec<SimPhone>,
+    /// True time.
+    pub now: Now,
+    next_link: u64,
+}
+
+/// What a simulation can stumble over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SimError {
+    /// A store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A phone refused what the scenario asked.
+    #[error("phone {phone} refused: {reason}")]
+    Refused {
+        /// Which phone.
+        phone: usize,
+        /// Why.
+        reason: String,
+    },
+    /// No such phone.
+    #[error("no phone {0}")]
+    NoPhone(usize),
+}
+
+impl World {
+    /// An empty world at the beginning of 2026.
+    pub fn new() -> Self {
+        Self { phones: Vec::new(), now: Now { mono_ms: 0, wall_s: 1_767_225_600 }, next_link: 1 }
+    }
+
+    /// Adds a phone; its number.
+    pub fn add(&mut self, seed: [u8; 32]) -> Result<usize, SimError> {
+        let keys = DeviceKeys::from_seed(seed);
+        let mut store = MemoryStore::default();
+        let agent = Agent::load(keys.clone(), load_seed(&keys, 0), &mut store)?;
+        self.phones.push(SimPhone { agent, store, events: Vec::new(), keys, loads: 1, clock_off_s: 0 });
+        Ok(self.phones.len() - 1)
+    }
+
+    /// The keys of a phone.
+    pub fn keys(&self, phone: usize) -> Result<&DeviceKeys, SimError> {
+        self.phones.get(phone).map(|p| &p.keys).ok_or(SimError::NoPhone(phone))
+    }
+
+    fn phone(&mut self, phone: usize) -> Result<&mut SimPhone, SimError> {
+        self.phones.get_mut(phone).ok_or(SimError::NoPhone(phone))
+    }
+
+    /// Kills a phone's program and starts it again from its store.
+    pub fn restart(&mut self, phone: usize) -> Result<(), SimError> {
+        let phone = self.phone(phone)?;
+        let seed = load_seed(&phone.keys, phone.loads);
+        phone.loads += 1;
+        phone.agent = Agent::load(phone.keys.clone(), seed, &mut phone.store)?;
+        self.settle_all()
+    }
+
+    /// Asks a phone.
+    pub fn command(&mut self, phone: usize, command: Command) -> Result<Reply, SimError> {
+        let outputs = self.input(phone, Input::Command { ticket: 0, command: Box::new(command) })?;
+        let reply = outputs.into_iter().find_map(|o| match o {
+            Output::Event(Event::Reply { result, .. }) => Some(result),
+            _ => None,
+        });
+        let refused = |r: Refusal| SimError::Refused { phone, reason: r.reason };
+        let reply = reply.unwrap_or_else(|| Err(Refusal::new("no answer", ""))).map_err(refused)?;
+        self.settle_all()?;
+        Ok(reply)
+    }
+
+    /// One input to one phone; its outputs. Releases that are ready wait in its events.
+    pub fn input(&mut self, phone: usize, input: Input) -> Result<Vec<Output>, SimError> {
+        let now = self.now;
+        let phone = self.phone(phone)?;
+        let wall_s = now.wall_s.saturating_add_signed(phone.clock_off_s);
+        phone.agent.handle_input(Now { wall_s, ..now }, input, &mut phone.store)?;
+        let mut outputs = Vec::new();
+        loop {
+            match phone.agent.poll_output() {
+                Output::Sleep(_) => return Ok(outputs),
+                Output::Event(event @ (Event::ReleaseReady { .. } | Event::Refused { .. } | Event::MeetingEnded { .. })) => {
+                    phone.events.push(event.clone());
+                    outputs.push(Output::Event(event));
+                }
+                output => outputs.push(output),
+            }
+        }
+    }
+
+    /// The host's part in activation: every simulated phone finds that the release passes its test.
+    fn settle_all(&mut self) -> Result<(), SimError> {
+        for phone in 0..self.phones.len() {
+            self.settle(phone)?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, phone: usize) -> Result<(), SimError> {
+        let ready: Vec<_> = self.phone(phone)?.events.extract_if(.., |e| matches!(e, Event::ReleaseReady { .. })).collect();
+        for event in ready {
+            if let Event::ReleaseReady { release } = event {
+                self.input(phone, Input::Command { ticket: 1, command: Box::new(Command::Activated(Box::new(release))) })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Two phones meet. What one sends arrives at the other in order; after the cut nothing does, and both are told.
+    pub fn meet(&mut self, a: usize, b: usize, cut: Cut) -> Result<Meeting, SimError> {
+        let mut meeting = Meeting::default();
+        let sides = [a, b];
+        let ids = [self.keys(a)?.id(), self.keys(b)?.id()];
+        let link = self.next_link;
+        self.next_link += 1;
+        let mut queue: VecDeque<(usize, Vec<u8>)> = VecDeque::new();
+        let mut open = [true, true];
+        for side in 0..2 {
+            let (phone, peer) = (sides[side], ids[1 - side]);
+            let up = Input::LinkUp { link, peer, class: LinkClass::Ip, dialed: side == 0 };
+            let outputs = self.input(phone, up)?;
+            collect(side, outputs, &mut queue, &mut open, &mut meeting);
+            let outputs = self.input(phone, Input::LinkWritable { link, bytes: SEND_AHEAD_BYTES_MAX })?;
+            collect(side, outputs, &mut queue, &mut open, &mut meeting);
+        }
+        while let Some((from, mut bytes)) = queue.pop_front() {
+            let over = match cut {
+                Cut::Never => false,
+                Cut::Frames(frames) => meeting.frames >= frames,
+                Cut::Bytes(limit) => {
+                    bytes.truncate(limit.saturating_sub(meeting.bytes) as usize);
+                    meeting.bytes >= limit
+                }
+            };
+            if over {
+                break;
+            }
+            meeting.frames += 1;
+            meeting.bytes += bytes.len() as u64;
+            let to = 1 - from;
+            let sent = bytes.len();
+            let outputs = self.input(sides[to], Input::LinkReceived { link, bytes })?;
+            collect(to, outputs, &mut queue, &mut open, &mut meeting);
+            if open[from] {
+                let outputs = self.input(sides[from], Input::LinkWritable { link, bytes: sent })?;
+                collect(from, outputs, &mut queue, &mut open, &mut meeting);
+            }
+        }
+        for (side, phone) in sides.into_iter().enumerate() {
+            let outputs = self.input(phone, Input::LinkDown { link })?;
+            collect(side, outputs, &mut queue, &mut open, &mut meeting);
+            self.settle(phone)?;
+        }
+        Ok(meeting)
+    }
+}
+
+fn collect(
+    side: usize,
+    outputs: Vec<Output>,
+    queue: &mut VecDeque<(usize, Vec<u8>)>,
+    open: &mut [bool; 2],
+    meeting: &mut Meeting,
+) {
+    for output in outputs {
+        match output {
+            Output::Transmit { bytes, .. } => queue.push_back((side, bytes)),
+            Output::CloseLink { .. } => open[side] = false,
+            Output::Event(Event::MeetingEnded { summary, .. }) => meeting.summaries[side] = Some(summary),
+            Output::Event(_) | Output::Sleep(_) => {}
+        }
+    }
+}
+
+fn load_seed(keys: &DeviceKeys, loads: u64) -> [u8; 32] {
+    let mut seed = keys.sealing_seed();
+    for (byte, salt) in seed.iter_mut().zip(loads.to_le_bytes()) {
+        *byte ^= salt;
+    }
+    seed
+}
