@@ -1,1 +1,21 @@
-//! What a person sees: the kijiti command.
+//! What a person sees: the `kijiti` command. No rules and no SQL: it asks a phone (the running one, or one started for the
+//! question) and shows what it says.
+//!
+//! Data goes to standard output, everything else to standard error; `--json` gives data with a named schema. Exit codes:
+//! 0 ok, 1 failed, 2 usage, 4 needs a key, 5 refused.
+
+pub mod ask;
+pub mod bench;
+pub mod cli;
+pub mod demo;
+pub mod doctor;
+pub mod enrol;
+pub mod files;
+pub mod ministry;
+pub mod run;
+pub mod show;
+pub mod simulate;
+pub mod train;
+
+/// The reference model that the demo publishes: made by `kijiti model train` with the seed in its card.
+pub const REFERENCE_MODEL: &[u8] = include_bytes!("../../models/triage-reference.gguf");

@@ -155,10 +155,6 @@ impl Village {
     }
 }
 
-fn blake3::Hasher::new() -> blake3::Hasher {
-    blake3::Hasher::new()
-}
-
 fn id_of(world: &World, phone: usize) -> DeviceId {
     world.keys(phone).map_or(DeviceId([0; 32]), |k| k.id())
 }

@@ -91,8 +91,9 @@ pub fn ask(
     request: &Request,
     progress: &mut dyn FnMut(&serde_json::Value),
 ) -> Result<serde_json::Value, Failure> {
-    let gone = || {
-        Failure::new(
+    let gone = || Failure {
+        gone: true,
+        ..Failure::new(
             format!("the kijiti that runs on {} does not answer", folder.display()),
             "it may be starting or stopping: try again in a moment",
         )

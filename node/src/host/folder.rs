@@ -26,12 +26,15 @@ pub struct Failure {
     /// The folder is in use by a running program.
     #[serde(default)]
     pub locked: bool,
+    /// The running program does not answer: it may have died, and can be asked again.
+    #[serde(default)]
+    pub gone: bool,
 }
 
 impl Failure {
     /// A failure with a hint.
     pub fn new(reason: impl ToString, hint: impl ToString) -> Self {
-        Self { reason: reason.to_string(), hint: hint.to_string(), code: 1, locked: false }
+        Self { reason: reason.to_string(), hint: hint.to_string(), code: 1, locked: false, gone: false }
     }
 
     /// The same with another exit code.
@@ -43,7 +46,7 @@ impl Failure {
 
 impl From<crate::agent::Refusal> for Failure {
     fn from(refusal: crate::agent::Refusal) -> Self {
-        Self { reason: refusal.reason, hint: refusal.hint, code: 5, locked: false }
+        Self { reason: refusal.reason, hint: refusal.hint, code: 5, locked: false, gone: false }
     }
 }
 

@@ -1,0 +1,385 @@
+//! The words of the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Carries ministry-signed releases out to villages and sealed cases back, phone to phone.
+#[derive(Parser, Debug)]
+#[command(name = "kijiti", version, about, propagate_version = true, max_term_width = 80)]
+pub struct Cli {
+    /// The phone's data folder.
+    #[arg(long, global = true, env = "KIJITI_DATA", value_name = "FOLDER")]
+    pub data: Option<PathBuf>,
+    /// Print JSON, where the command reads.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Show the whole road on this machine: four phones, one release out, one case back.
+    Demo(DemoArgs),
+    /// Run this phone until told to stop (Ctrl-C).
+    Start {
+        /// Where to listen; by default on every interface, any port.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: Option<SocketAddr>,
+        /// Neither look for neighbours nor be found.
+        #[arg(long)]
+        no_discovery: bool,
+    },
+    /// Who and how this phone is.
+    Status,
+    /// The ministry's desk: keys and releases.
+    Ministry {
+        /// Which part of the desk.
+        #[command(subcommand)]
+        command: MinistryCommand,
+    },
+    /// Certify phones, and let them read a space.
+    Enrol {
+        /// Which step.
+        #[command(subcommand)]
+        command: EnrolCommand,
+    },
+    /// Cases on this phone.
+    Case {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: CaseCommand,
+    },
+    /// Assess findings without keeping anything.
+    Triage {
+        /// Findings as JSON or TOML; asked one by one on a terminal if left out.
+        #[arg(long, value_name = "FILE")]
+        findings: Option<PathBuf>,
+        /// The level of care.
+        #[arg(long, value_enum, default_value_t = ProfileArg::Iccm)]
+        profile: ProfileArg,
+    },
+    /// Meet a phone at an address.
+    Meet {
+        /// DEVICE-ID@ADDRESS:PORT, as the other's `kijiti status` shows it.
+        who: String,
+    },
+    /// Releases on this phone, and training.
+    Model {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: ModelCommand,
+    },
+    /// Simulate a district.
+    Sim {
+        /// What to simulate.
+        #[command(subcommand)]
+        command: SimCommand,
+    },
+    /// Measure, side by side with what one would use instead.
+    Bench {
+        /// What to measure.
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
+    /// Look this installation over.
+    Doctor,
+}
+
+/// How the demo runs.
+#[derive(Args, Debug, Clone)]
+pub struct DemoArgs {
+    /// Where the four phones keep their data; emptied first.
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: Option<PathBuf>,
+    /// Kill a phone's process (as a dead battery would) so many times on the way, and start it again.
+    #[arg(long, default_value_t = 0)]
+    pub kills: u32,
+    /// Seed of the moments to kill at.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// The level of care.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProfileArg {
+    /// Community health workers.
+    Iccm,
+    /// First-level facilities.
+    Imci,
+}
+
+/// The ministry's desk.
+#[derive(Subcommand, Debug)]
+pub enum MinistryCommand {
+    /// Make the ministry's keys and its first root.
+    Keys {
+        /// The folder for key files and root (must not hold keys yet).
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// How many keys.
+        #[arg(long, default_value_t = 3)]
+        keys: u32,
+        /// How many of them must sign.
+        #[arg(long, default_value_t = 2)]
+        threshold: u32,
+        /// The ministry's name.
+        #[arg(long, default_value = "Ministry of Health")]
+        name: String,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Releases.
+    Release {
+        /// Which step.
+        #[command(subcommand)]
+        command: ReleaseCommand,
+    },
+}
+
+/// Steps of a release.
+#[derive(Subcommand, Debug)]
+pub enum ReleaseCommand {
+    /// Draft the next release list with one more release.
+    Draft {
+        /// The bundle; without it the list is drafted as it stands.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// The module it replaces, such as triage-model.
+        #[arg(long, default_value = "triage-model")]
+        module: String,
+        /// Its version; by default one more than the one in the list.
+        #[arg(long)]
+        version_number: Option<u64>,
+        /// Where it is meant to run.
+        #[arg(long, default_value = "all")]
+        area: String,
+        /// Its language.
+        #[arg(long, default_value = "und")]
+        language: String,
+        /// Words for people.
+        #[arg(long, default_value = "")]
+        notes: String,
+        /// Where to write the draft.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Look at a draft: what it changes and who has signed.
+    Check {
+        /// The draft.
+        draft: PathBuf,
+        /// The ministry's root file.
+        #[arg(long, value_name = "FILE")]
+        root: PathBuf,
+    },
+    /// Sign a draft with one key. Pass the draft from desk to desk.
+    Sign {
+        /// The draft.
+        draft: PathBuf,
+        /// A key file.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Publish a draft from this phone: bundle and list.
+    Publish {
+        /// The draft.
+        draft: PathBuf,
+        /// Only check that it would be accepted.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// The releases that are current on this phone.
+    Log,
+}
+
+/// Steps of enrolment.
+#[derive(Subcommand, Debug)]
+pub enum EnrolCommand {
+    /// Write this phone's request.
+    Request {
+        /// A name for the phone: a post, not a patient.
+        #[arg(long)]
+        name: String,
+        /// Where to write it.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Certify a phone: with the ministry's keys, or as this phone if it may enrol.
+    Sign {
+        /// The request.
+        request: PathBuf,
+        /// Where it holds.
+        #[arg(long)]
+        area: String,
+        /// What it may do: carry, read, write, enrol, grant.
+        #[arg(long, default_value = "carry,read,write")]
+        rights: String,
+        /// What it may let others do, if it may enrol.
+        #[arg(long, default_value = "")]
+        passes_on: String,
+        /// The ministry's folder of keys and root, to sign as the ministry.
+        #[arg(long, value_name = "FOLDER")]
+        ministry: Option<PathBuf>,
+        /// Where to write the answer.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Take the answer to this phone's request, or a grant.
+    Accept {
+        /// The answer.
+        answer: PathBuf,
+    },
+    /// Begin the space of an area: make its key on this phone.
+    Space {
+        /// Where.
+        #[arg(long)]
+        area: String,
+    },
+    /// Let a certified phone read a space.
+    Grant {
+        /// The answer file with its certificates.
+        certificates: PathBuf,
+        /// Which space.
+        #[arg(long)]
+        area: String,
+        /// Where to write the grant.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// A decision on the command line.
+#[derive(Args, Debug, Clone)]
+pub struct DecisionArgs {
+    /// Your decision: pink, yellow or green.
+    #[arg(long)]
+    pub decide: Option<String>,
+    /// What is to be done.
+    #[arg(long, default_value = "")]
+    pub plan: String,
+    /// Why, if you decide otherwise than the assessment.
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+/// What to do with cases.
+#[derive(Subcommand, Debug)]
+pub enum CaseCommand {
+    /// Begin a case: findings in, assessment shown, you decide.
+    New {
+        /// Findings as JSON or TOML; asked one by one on a terminal if left out.
+        #[arg(long, value_name = "FILE")]
+        findings: Option<PathBuf>,
+        /// The level of care.
+        #[arg(long, value_enum, default_value_t = ProfileArg::Iccm)]
+        profile: ProfileArg,
+        /// The patient's name, if it is kept.
+        #[arg(long)]
+        patient: Option<String>,
+        /// The village.
+        #[arg(long)]
+        village: Option<String>,
+        /// The space, if this phone writes for several.
+        #[arg(long)]
+        area: Option<String>,
+        /// Your decision.
+        #[command(flatten)]
+        decision: DecisionArgs,
+    },
+    /// Decide on a case.
+    Decide {
+        /// The case's id, or its first digits.
+        case: String,
+        /// Your decision.
+        #[command(flatten)]
+        decision: DecisionArgs,
+    },
+    /// All cases, and sealed ones that are carried.
+    List,
+    /// One case, with everything said about it.
+    Show {
+        /// The case's id, or its first digits.
+        case: String,
+    },
+}
+
+/// What to do with models.
+#[derive(Subcommand, Debug)]
+pub enum ModelCommand {
+    /// Releases in the list, and what is active.
+    List,
+    /// What runs, what was checked, and its card.
+    Show {
+        /// The module.
+        #[arg(default_value = "triage-model")]
+        module: String,
+    },
+    /// Check what runs again, from the signatures down.
+    Verify {
+        /// The module.
+        #[arg(default_value = "triage-model")]
+        module: String,
+    },
+    /// Return to the release before.
+    Back {
+        /// The module.
+        #[arg(default_value = "triage-model")]
+        module: String,
+    },
+    /// Train the reference model anew.
+    Train {
+        /// Where to write it.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Seed of all dice.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Cases to learn from.
+        #[arg(long, default_value_t = 60_000)]
+        cases: usize,
+        /// Times each is seen.
+        #[arg(long, default_value_t = 6)]
+        epochs: usize,
+    },
+}
+
+/// What to simulate.
+#[derive(Subcommand, Debug)]
+pub enum SimCommand {
+    /// Run a scenario.
+    Run {
+        /// The scenario: village.
+        scenario: String,
+        /// Phones in it.
+        #[arg(long, default_value_t = 200)]
+        phones: usize,
+        /// Seed of all dice.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Run it twice and compare the traces.
+        #[arg(long)]
+        twice: bool,
+    },
+}
+
+/// What to measure.
+#[derive(Subcommand, Debug)]
+pub enum BenchCommand {
+    /// A bundle between two processes, beside a bare iroh stream of as many bytes.
+    Link {
+        /// Megabytes.
+        #[arg(long, default_value_t = 60)]
+        megabytes: u64,
+        /// Rounds of each.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+    },
+    /// The receiving end of the bare stream.
+    #[command(hide = true)]
+    BareReceiver,
+}

@@ -1,0 +1,207 @@
+//! Phones as separate processes of this very program, each with its own data folder. A process that is found dead is started
+//! again, as a phone would be after its battery died; every request can be asked again without doing anything twice.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use node::host::{Failure, Request, control};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
+
+/// How long a phone may take to answer for the first time.
+const START: Duration = Duration::from_secs(20);
+/// How often a request is asked before it is given up.
+const TRIES: u32 = 200;
+
+/// Where the phones of one show live.
+#[derive(Debug, Clone)]
+pub struct Phones {
+    folder: PathBuf,
+}
+
+/// One phone's process.
+#[derive(Debug, Clone)]
+pub struct Phone {
+    /// What the show calls it.
+    pub name: String,
+    /// Its data folder.
+    pub folder: PathBuf,
+    child: Arc<Mutex<Option<Child>>>,
+    away: Arc<AtomicBool>,
+}
+
+impl Phones {
+    /// Phones under `folder`.
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// A phone that is not running yet.
+    pub fn phone(&self, name: &str) -> Phone {
+        Phone {
+            name: name.to_owned(),
+            folder: self.folder.join(name),
+            child: Arc::default(),
+            away: Arc::default(),
+        }
+    }
+}
+
+impl Phone {
+    fn spawn(&self) -> Result<Child, Failure> {
+        let failed = |e: std::io::Error| Failure::new(format!("cannot start {}: {e}", self.name), "check memory and disk");
+        let _ = std::fs::remove_file(self.folder.join("control")); // a killed phone leaves its door standing
+        std::fs::create_dir_all(&self.folder).map_err(failed)?;
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.join("log")).map_err(failed)?;
+        Command::new(std::env::current_exe().map_err(failed)?)
+            .arg("--data")
+            .arg(&self.folder)
+            .args(["start", "--listen", "127.0.0.1:0", "--no-discovery"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(failed)
+    }
+
+    /// Starts the process, or starts it again if it has died, and waits until it answers.
+    pub fn start(&self) -> Result<(), Failure> {
+        let began = Instant::now();
+        while began.elapsed() < START {
+            if !self.alive() {
+                let child = self.spawn()?;
+                *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
+            }
+            if control::ask(&self.folder, &Request::Status, &mut |_| {}).is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(15));
+        }
+        let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        let last: Vec<_> = log.lines().rev().take(3).collect();
+        Err(Failure::new(format!("{} does not start: {}", self.name, last.join(" / ")), "see its log in its data folder"))
+    }
+
+    fn alive(&self) -> bool {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.as_mut().is_some_and(|c| matches!(c.try_wait(), Ok(None)))
+    }
+
+    /// Kills the process as a dead battery would. `false` if there was none.
+    pub fn kill(&self) -> bool {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(process) = child.as_mut() else { return false };
+        if self.away.load(Ordering::SeqCst) || !matches!(process.try_wait(), Ok(None)) {
+            return false;
+        }
+        let killed = process.kill().is_ok();
+        let _ = process.wait();
+        killed
+    }
+
+    /// Asks the phone, starting it again if it has died, until there is an answer.
+    pub fn ask(&self, request: Request) -> Result<Value, Failure> {
+        self.ask_with(&request, &mut |_| {})
+    }
+
+    /// The same, telling of progress.
+    pub fn ask_with(&self, request: &Request, progress: &mut dyn FnMut(&Value)) -> Result<Value, Failure> {
+        let mut last = None;
+        for _ in 0..TRIES {
+            match control::ask(&self.folder, request, progress) {
+                Err(failure) if failure.gone => {
+                    last = Some(failure);
+                    std::thread::sleep(Duration::from_millis(10));
+                    self.start()?;
+                }
+                answer => return answer,
+            }
+        }
+        Err(last.unwrap_or_else(|| Failure::new("no answer", "")))
+    }
+
+    /// Its device id and where it listens now.
+    pub fn address(&self) -> Result<(String, String), Failure> {
+        let status = self.ask(Request::Status)?;
+        let address = crate::show::list(&status, "listening").first().and_then(Value::as_str).unwrap_or_default();
+        Ok((crate::show::text(&status, "device").to_owned(), address.to_owned()))
+    }
+
+    /// Meets another phone, again and again until a meeting has come to its end.
+    pub fn meet(&self, other: &Phone, progress: &mut dyn FnMut(&Value)) -> Result<Value, Failure> {
+        let mut last = None;
+        for _ in 0..TRIES {
+            let (peer, address) = other.address()?;
+            match self.ask_with(&Request::Meet { peer, address }, progress) {
+                Ok(meeting) => return Ok(meeting),
+                Err(failure) => last = Some(failure),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(last.unwrap_or_else(|| Failure::new("no meeting", "")))
+    }
+
+    /// Ends the process politely (SIGTERM) and waits for it.
+    pub fn stop(&self) {
+        self.away.store(true, Ordering::SeqCst);
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut child) = child {
+            let _ = Command::new("kill").arg(child.id().to_string()).stderr(Stdio::null()).status();
+            let began = Instant::now();
+            while matches!(child.try_wait(), Ok(None)) && began.elapsed() < Duration::from_secs(5) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Phone {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.child) == 1 {
+            let _ = self.kill();
+        }
+    }
+}
+
+/// Kills random phones at random moments, a set number of times.
+pub struct Killer {
+    left: Arc<AtomicU32>,
+    done: Arc<AtomicU32>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Killer {
+    /// Begins to kill.
+    pub fn begin(phones: Vec<Phone>, kills: u32, seed: u64) -> Self {
+        let killer = Self { left: Arc::new(AtomicU32::new(kills)), done: Arc::default(), stop: Arc::default() };
+        let (left, done, stop) = (killer.left.clone(), killer.done.clone(), killer.stop.clone());
+        std::thread::spawn(move || {
+            let mut dice = ChaCha8Rng::seed_from_u64(seed);
+            while left.load(Ordering::SeqCst) > 0 && !stop.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(dice.random_range(5..160)));
+                let victim = phones.get(dice.random_range(0..phones.len().max(1)));
+                if victim.is_some_and(Phone::kill) {
+                    left.fetch_sub(1, Ordering::SeqCst);
+                    done.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        killer
+    }
+
+    /// How often it has killed.
+    pub fn kills(&self) -> u32 {
+        self.done.load(Ordering::SeqCst)
+    }
+
+    /// Stops it.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+}

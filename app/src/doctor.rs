@@ -1,0 +1,79 @@
+//! `kijiti doctor`: is this installation well, and what does it cost?
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use node::host::Failure;
+use serde_json::json;
+
+use crate::show::size;
+
+/// Looks everything over.
+pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
+    let exe = std::env::current_exe().map_err(|e| Failure::new(e, ""))?;
+    let binary = std::fs::metadata(&exe).map_or(0, |m| m.len());
+    let idle = idle_memory(&exe)?;
+    let model = inference::TriageModel::load("reference", crate::REFERENCE_MODEL).map_err(|e| Failure::new(e, "reinstall kijiti"))?;
+    let pack = inference::RulePack::built_in().map_err(|e| Failure::new(e, "reinstall kijiti"))?;
+    let golden = model.self_test(&pack).map_err(|e| Failure::new(e, "this processor computes otherwise: report it"))?;
+    let writable = tempfile_in(folder);
+    let clock = crate::ministry::wall_s();
+    let clock_sane = (1_760_000_000..2_524_608_000).contains(&clock);
+    let report = json!({
+        "schema": "kijiti.doctor/1",
+        "version": env!("CARGO_PKG_VERSION"),
+        "binary_bytes": binary,
+        "idle_memory_bytes": idle,
+        "golden_cases_passed": golden,
+        "data_folder_writable": writable.is_ok(),
+        "clock_plausible": clock_sane,
+    });
+    if json {
+        println!("{report:#}");
+        return Ok(());
+    }
+    println!("kijiti {}", env!("CARGO_PKG_VERSION"));
+    println!("binary           {} ({})", size(binary), exe.display());
+    println!("idle memory      {} resident in `kijiti start` after two seconds", size(idle));
+    println!("reference model  {} of {} golden cases as published on this processor", golden, golden);
+    match writable {
+        Ok(()) => println!("data folder      {} can be written", folder.display()),
+        Err(e) => println!("data folder      {} CANNOT be written: {e}", folder.display()),
+    }
+    match clock_sane {
+        true => println!("clock            plausible; nothing depends on it"),
+        false => println!("clock            looks wrong; nothing depends on it, but times shown will be wrong"),
+    }
+    Ok(())
+}
+
+fn tempfile_in(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let probe = folder.join(".doctor");
+    std::fs::write(&probe, b"kijiti")?;
+    std::fs::remove_file(probe)
+}
+
+/// Resident memory of a real `kijiti start` on an empty folder.
+fn idle_memory(exe: &Path) -> Result<u64, Failure> {
+    let folder = std::env::temp_dir().join(format!("kijiti-doctor-{}", std::process::id()));
+    let failed = |e: std::io::Error| Failure::new(format!("cannot start a phone to measure: {e}"), "check the temporary folder");
+    let mut child = std::process::Command::new(exe)
+        .arg("--data")
+        .arg(&folder)
+        .args(["start", "--listen", "127.0.0.1:0", "--no-discovery"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .map_err(failed)?;
+    let began = Instant::now();
+    while !folder.join("control").exists() && began.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let resident = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
+    let _ = child.kill();
+    let _ = child.wait();
+    let _ = std::fs::remove_dir_all(&folder);
+    Ok(resident.unwrap_or(0) * 1024)
+}

@@ -1,0 +1,57 @@
+//! Enrolment at the ministry's desk; phones enrol each other through their own agent.
+
+use std::path::Path;
+
+use distribution::TrustedState;
+use node::host::Failure;
+use protocol::certificate::{Certificate, CertificateRequest, Rights};
+use protocol::signed::{Role, Signed};
+use protocol::{Area, Chain};
+
+use crate::files::{EnrolmentFile, hex, to_text};
+use crate::ministry::{load_keys, load_root, wall_s};
+
+/// Certifies a device with the ministry's own keys, as many as its threshold asks for.
+pub fn sign_as_ministry(
+    folder: &Path,
+    request: &Signed<CertificateRequest>,
+    area: &str,
+    rights: &str,
+    passes_on: &str,
+) -> Result<EnrolmentFile, Failure> {
+    let usage = |e: String, hint: &str| Failure::new(e, hint).with_code(2);
+    let root = load_root(&folder.join("root.json"))?;
+    let trust = TrustedState::new(&root).map_err(|e| Failure::new(e, "use the ministry's own folder"))?;
+    let claimed = request.read().map_err(|e| usage(e.to_string(), "ask for the request again"))?;
+    request
+        .verify(&Role::single(claimed.device))
+        .map_err(|e| usage(format!("the request is damaged: {e}"), "ask for the request again"))?;
+    let read = |text: &str| Rights::parse(text).map_err(|e| usage(e, "for example --rights carry,read,write"));
+    let certificate = Certificate {
+        device: claimed.device,
+        sealing_key: claimed.sealing_key,
+        name: claimed.name,
+        area: Area::parse(area).map_err(|e| usage(e.to_string(), "for example north/kilifi"))?,
+        rights: read(rights)?,
+        passes_on: read(passes_on)?,
+        issued_s: wall_s(),
+    };
+    let mut signed = Signed::unsigned(&certificate);
+    let threshold = trust.root().map_or(1, |r| r.enrolment.threshold) as usize;
+    load_keys(folder)?.iter().take(threshold).for_each(|k| signed.add_signature(k));
+    let chain = Chain { certificates: vec![signed] };
+    match trust.verify_chain(&chain) {
+        Some(Ok(_)) => {}
+        Some(Err(error)) => {
+            return Err(Failure::new(error, "as many of the ministry's keys as its threshold asks for must be in the folder")
+                .with_code(4));
+        }
+        None => return Err(Failure::new("the root is empty", "use the ministry's own folder")),
+    }
+    Ok(EnrolmentFile {
+        schema: "kijiti.enrolment/1".into(),
+        roots: vec![to_text(&root)],
+        chain: Some(hex(&chain.to_bytes())),
+        grants: Vec::new(),
+    })
+}

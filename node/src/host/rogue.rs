@@ -1,0 +1,60 @@
+//! A stranger who lies, for the demo and for tests: a real link, a correct hello, and then whatever it was told to say.
+
+use std::net::SocketAddr;
+
+use protocol::frame::{Frame, FrameReader, Hello, SignedDocument};
+use protocol::limits::WIRE_VERSION;
+use protocol::{DeviceId, Digest};
+
+use super::{Failure, links};
+
+/// How long the other may take to answer.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Offers a release list to a phone, whatever it is. Returns the reason with which the phone ends the meeting.
+pub fn offer_list(peer: DeviceId, address: SocketAddr, ministry: Digest, list: Vec<u8>) -> Result<String, Failure> {
+    let hello = Frame::Hello(Hello {
+        version: WIRE_VERSION,
+        ministry,
+        root_version: 1,
+        list_version: u64::MAX,
+        chain: None,
+        nonce: [9; 16],
+        free_bytes: 0,
+    });
+    let offer = Frame::ReleaseList(SignedDocument { bytes: list });
+    say(peer, address, &[hello.to_bytes(), offer.to_bytes()].concat())
+}
+
+/// Says these bytes on a fresh link. Returns the other's last words.
+pub fn say(peer: DeviceId, address: SocketAddr, bytes: &[u8]) -> Result<String, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(e, "close other programs"))?;
+    runtime.block_on(async {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|e| Failure::new(e, "restart"))?;
+        let endpoint = links::endpoint(&seed, Some(([127, 0, 0, 1], 0).into())).await?;
+        let talk = tokio::time::timeout(PATIENCE, talk(&endpoint, peer, address, bytes)).await;
+        endpoint.close().await;
+        talk.unwrap_or_else(|_| Err(Failure::new("no last words were heard", "")))
+    })
+}
+
+async fn talk(endpoint: &iroh::Endpoint, peer: DeviceId, address: SocketAddr, bytes: &[u8]) -> Result<String, Failure> {
+    let cut = |e: &dyn std::fmt::Display| Failure::new(format!("the link was cut: {e}"), "");
+    let connection = links::dial(endpoint, peer, address).await?;
+    let (mut send, mut receive) = connection.open_bi().await.map_err(|e| cut(&e))?;
+    send.write_all(bytes).await.map_err(|e| cut(&e))?;
+    let mut reader = FrameReader::default();
+    while let Some(chunk) = receive.read_chunk(64 * 1024).await.map_err(|e| cut(&e))? {
+        reader.push(&chunk);
+        while let Some(frame) = reader.next_frame().map_err(|e| cut(&e))? {
+            if let Frame::Bye(bye) = frame {
+                return Ok(bye.reason);
+            }
+        }
+    }
+    Err(Failure::new("the link ended without last words", ""))
+}
