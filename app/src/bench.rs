@@ -86,11 +86,11 @@ fn send_bare(child: &mut Child, bytes: u64) -> Result<Duration, Failure> {
         let mut left = bytes;
         while left > 0 {
             let now = left.min(data.len() as u64);
-            send.write_all(data.get(..now as usize).unwrap_or_default()).await.map_err(failed)?;
+            send.write_all(data.get(..now as usize).unwrap_or_default()).await.map_err(|e| failed(format!("{e:?}")))?;
             left -= now;
         }
         send.finish().map_err(failed)?;
-        receive.read_to_end(16).await.map_err(failed)?; // the receiver says when it has all
+        receive.read_to_end(16).await.map_err(|e| failed(format!("{e:?}")))?; // the receiver says when it has all
         let took = began.elapsed();
         connection.close(VarInt::from_u32(0), b"");
         endpoint.close().await;
@@ -109,7 +109,7 @@ pub fn bare_receiver() -> Result<(), Failure> {
         let incoming = endpoint.accept().await.ok_or_else(|| failed("closed"))?;
         let connection = incoming.await.map_err(failed)?;
         let (mut send, mut receive) = connection.accept_bi().await.map_err(failed)?;
-        while receive.read_chunk(512 * 1024).await.map_err(failed)?.is_some() {}
+        while receive.read_chunk(512 * 1024).await.map_err(|e| failed(format!("R {e:?}")))?.is_some() {}
         send.write_all(b"all").await.map_err(failed)?;
         send.finish().map_err(failed)?;
         connection.closed().await;

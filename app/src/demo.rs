@@ -83,7 +83,7 @@ fn prepare(dir: Option<&Path>) -> Result<(PathBuf, DataFolder), Failure> {
         }
         match DataFolder::open(&folder) {
             Ok(lock) => {
-                for part in ["ministry-keys", "ministry", "supervisor", "worker", "clinic", "bundles"] {
+                for part in ["ministry-keys", "ministry", "supervisor", "worker", "clinic", "handouts"] {
                     let _ = std::fs::remove_dir_all(folder.join(part));
                 }
                 return Ok((folder, lock));
@@ -149,6 +149,13 @@ impl Demo {
         Ok(())
     }
 
+    /// Files that people in the show pass around.
+    fn handouts(&self) -> Result<PathBuf, Failure> {
+        let folder = self.folder.join("handouts");
+        std::fs::create_dir_all(&folder).map_err(|e| Failure::new(e, "check the free space"))?;
+        Ok(folder)
+    }
+
     fn enrol_by_ministry(&self, phone: &Phone, name: &str, area: &str, rights: &str, passes: &str) -> Result<(), Failure> {
         let request = phone.ask(Request::EnrolRequest { name: name.into() })?;
         let request = from_text("the request", text(&request, "request"))?;
@@ -204,7 +211,7 @@ impl Demo {
 
     fn publish(&self) -> Result<String, Failure> {
         head("The ministry publishes the reference model");
-        let bundle = self.folder.join("bundles").join("triage-reference.gguf");
+        let bundle = self.handouts()?.join("triage-reference.gguf");
         std::fs::write(&bundle, crate::REFERENCE_MODEL).map_err(|e| Failure::new(e, "check the free space"))?;
         let old_list = self.sign_and_publish(Some(&bundle))?;
         let releases = self.ministry.ask(Request::ModelList)?;
@@ -311,7 +318,7 @@ impl Demo {
 
     fn assess(&self) -> Result<String, Failure> {
         head("The worker sees a child of 11 months");
-        let findings = self.folder.join("bundles").join("severe-pneumonia.toml");
+        let findings = self.handouts()?.join("severe-pneumonia.toml");
         std::fs::write(&findings, EXAMPLE).map_err(|e| Failure::new(e, "check the free space"))?;
         say(&format!("Findings: {}", findings.display()));
         let created = self.worker.ask(Request::CaseNew {

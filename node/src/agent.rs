@@ -65,6 +65,8 @@ pub enum Input {
     LinkDown {
         /// Which link.
         link: LinkId,
+        /// Why, for logs.
+        why: String,
     },
     /// A person or the host asks for something; answered by [`Event::Reply`] with the same ticket.
     Command {
@@ -284,7 +286,7 @@ impl Agent {
             Input::LinkUp { link, peer, class, dialed } => self.handle_link_up(now, link, peer, class, dialed, store)?,
             Input::LinkReceived { link, bytes } => {
                 if let Some(meeting) = self.meetings.get_mut(&link) {
-                    meeting.handle_bytes(now, &bytes, &mut self.phone, store)?;
+                    meeting.handle_bytes(now, bytes, &mut self.phone, store)?;
                 }
             }
             Input::LinkWritable { link, bytes } => {
@@ -292,7 +294,7 @@ impl Agent {
                     meeting.add_credit(bytes);
                 }
             }
-            Input::LinkDown { link } => self.end_meeting(now, link, "the link is gone", store)?,
+            Input::LinkDown { link, why } => self.end_meeting(now, link, &why, store)?,
             Input::Command { ticket, command } => {
                 let result = self.phone.handle_command(now, *command, store)?;
                 self.phone.event(Event::Reply { ticket, result });

@@ -26,6 +26,9 @@ pub use triage::convert_urgency;
 
 use body::{Body, Message};
 
+/// Messages that may wait for the agent. Short, so that bytes gather in large pieces while it is busy.
+const QUEUE: usize = 8;
+
 /// How to start.
 #[derive(Debug, Clone, Default)]
 pub struct HostOptions {
@@ -53,13 +56,13 @@ impl Host {
     /// Starts the phone in `folder`, which is locked while it runs.
     pub fn start(folder: DataFolder, options: HostOptions, log: Log) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(1)
             .enable_all()
             .build()
             .map_err(|e| Failure::new(format!("no threads: {e}"), "close other programs"))?;
         let keys = folder.keys()?;
         let id = keys.id();
-        let (messages, queue) = mpsc::channel(64);
+        let (messages, queue) = mpsc::channel(QUEUE);
         let links = match options.offline {
             true => None,
             false => Some(runtime.block_on(links::Links::bind(keys.seed(), options.listen, messages.clone()))?),

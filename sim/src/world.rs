@@ -196,7 +196,7 @@ impl World {
             }
         }
         for (side, phone) in sides.into_iter().enumerate() {
-            let outputs = self.input(phone, Input::LinkDown { link })?;
+            let outputs = self.input(phone, Input::LinkDown { link, why: "out of range".into() })?;
             collect(side, outputs, &mut queue, &mut open, &mut meeting);
             self.settle(phone)?;
         }

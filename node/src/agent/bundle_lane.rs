@@ -34,6 +34,8 @@ pub(super) struct BundleLane {
     /// Asked of the other and not yet here.
     open_wants: Vec<(Digest, u64, u64)>,
     tree_asked: Option<Digest>,
+    /// Last told to screens.
+    percent: u64,
     /// Asked of us and not yet sent.
     queued: VecDeque<Want>,
 }
@@ -132,7 +134,10 @@ impl Meeting {
         bundle.fetch.mark(piece.first, count);
         self.summary.bundle_bytes_taken += piece.bytes.len() as u64;
         let (done, total) = (bundle.fetch.bytes_held(), bundle.fetch.bytes);
-        phone.event(Event::Progress { link: self.link, lane: "bundles", done, total });
+        if self.bundles.percent != done * 100 / total.max(1) {
+            self.bundles.percent = done * 100 / total.max(1);
+            phone.event(Event::Progress { link: self.link, lane: "bundles", done, total });
+        }
         if done == total {
             phone.finish_bundle(piece.bundle, store)?;
         }
@@ -169,7 +174,9 @@ impl Meeting {
         for digest in digests {
             let Some(bundle) = phone.bundles.get_mut(&digest).filter(|b| !b.whole) else { continue };
             let Some((theirs, their_tree)) = self.bundles.their_groups.get(&digest) else { continue };
-            if bundle.fetch.tree().is_none() {
+            // Pieces may be asked for while the tree list is on its way from the same phone: it arrives before them.
+            let tree_coming = self.bundles.tree_asked == Some(digest);
+            if bundle.fetch.tree().is_none() && !tree_coming {
                 let free = self.bundles.tree_asked.is_none() && bundle.tree_from.is_none();
                 if *their_tree && free && self.budget.take(bundle.fetch.tree_bytes(), now) {
                     bundle.fetch.restart_tree();

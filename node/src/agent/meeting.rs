@@ -182,7 +182,7 @@ impl Meeting {
     pub(super) fn handle_bytes(
         &mut self,
         now: Now,
-        bytes: &[u8],
+        bytes: Vec<u8>,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {

@@ -30,7 +30,7 @@ pub(super) enum Message {
     LinkUp { link: LinkId, peer: DeviceId, dialed: bool, to_send: mpsc::UnboundedSender<ToSend> },
     Received { link: LinkId, bytes: Vec<u8> },
     Writable { link: LinkId, bytes: usize },
-    LinkDown { link: LinkId },
+    LinkDown { link: LinkId, why: String },
     CallFailed { call: u64, failure: Failure },
     Called { call: u64, link: LinkId },
     Neighbour { peer: DeviceId, address: SocketAddr },
@@ -136,9 +136,9 @@ impl Body {
             }
             Message::Received { link, bytes } => self.input(Input::LinkReceived { link, bytes }),
             Message::Writable { link, bytes } => self.input(Input::LinkWritable { link, bytes }),
-            Message::LinkDown { link } => {
+            Message::LinkDown { link, why } => {
                 self.writers.remove(&link);
-                self.input(Input::LinkDown { link });
+                self.input(Input::LinkDown { link, why });
             }
             Message::Called { call, link } => self.called(call, link),
             Message::CallFailed { call, failure } => {

@@ -20,7 +20,11 @@ use crate::store::StoreError;
 pub struct BundleFiles {
     folder: PathBuf,
     open: BTreeMap<Digest, (File, u64)>,
+    unsynced: u64,
 }
+
+/// Bytes after which the disk is asked to begin writing, so that it is nearly done when the last group comes.
+const SYNC_EVERY_BYTES: u64 = 16 << 20;
 
 /// An error of the disk in the store's words.
 pub fn disk_error(error: &std::io::Error) -> StoreError {
@@ -34,7 +38,7 @@ pub fn disk_error(error: &std::io::Error) -> StoreError {
 impl BundleFiles {
     /// The bundles in `folder`.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), open: BTreeMap::new() }
+        Self { folder: folder.to_owned(), open: BTreeMap::new(), unsynced: 0 }
     }
 
     /// Where a whole bundle lies.
@@ -105,7 +109,15 @@ impl BundleFiles {
     /// Keeps checked groups.
     pub fn write(&mut self, digest: &Digest, first: u64, bytes: &[u8]) -> Result<(), StoreError> {
         let (file, _) = self.file(digest)?;
-        file.write_all_at(bytes, first * GROUP_BYTES).map_err(|e| disk_error(&e))
+        file.write_all_at(bytes, first * GROUP_BYTES).map_err(|e| disk_error(&e))?;
+        let copy = (self.unsynced >= SYNC_EVERY_BYTES).then(|| file.try_clone());
+        self.unsynced += bytes.len() as u64;
+        if let Some(Ok(file)) = copy {
+            self.unsynced = 0;
+            // Only a head start: what counts is the synchronisation in `finish`.
+            std::thread::spawn(move || file.sync_data());
+        }
+        Ok(())
     }
 
     /// Reads groups.
@@ -124,25 +136,27 @@ impl BundleFiles {
             return Ok(true);
         }
         let (file, bytes) = self.file(digest)?;
+        file.set_len(*bytes).map_err(|e| disk_error(&e))?;
+        let copy = file.try_clone().map_err(|e| disk_error(&e))?;
+        let synced = std::thread::spawn(move || copy.sync_all()); // the disk writes while the whole is read and hashed
         let mut hasher = blake3::Hasher::new();
-        let mut reader = file;
         let mut buffer = vec![0; 1 << 20];
         let mut at = 0;
         while at < *bytes {
             let want = buffer.len().min((*bytes - at) as usize);
             let Some(chunk) = buffer.get_mut(..want) else { break };
-            reader.read_exact_at(chunk, at).map_err(|e| disk_error(&e))?;
+            file.read_exact_at(chunk, at).map_err(|e| disk_error(&e))?;
             hasher.update(chunk);
             at += want as u64;
         }
-        let _ = &mut reader;
+        let synced = synced.join().unwrap_or_else(|_| Err(std::io::Error::other("the disk did not answer")));
         if hasher.finalize().as_bytes() != digest.as_bytes() {
             self.open.remove(digest);
             let _ = fs::remove_file(self.part(digest));
             let _ = fs::remove_file(self.tree_file(digest));
             return Ok(false);
         }
-        file.set_len(*bytes).and_then(|()| file.sync_all()).map_err(|e| disk_error(&e))?;
+        synced.map_err(|e| disk_error(&e))?;
         fs::rename(self.part(digest), self.path(digest)).map_err(|e| disk_error(&e))?;
         File::open(&self.folder).and_then(|f| f.sync_all()).map_err(|e| disk_error(&e))?;
         Ok(true)

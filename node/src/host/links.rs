@@ -53,9 +53,6 @@ pub async fn endpoint(seed: &[u8; 32], listen: Option<SocketAddr>) -> Result<End
     let transport = QuicTransportConfig::builder()
         .keep_alive_interval(Duration::from_secs(4))
         .max_idle_timeout(idle)
-        .stream_receive_window(VarInt::from_u32(4 << 20))
-        .receive_window(VarInt::from_u32(8 << 20))
-        .send_window(8 << 20)
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .build();
@@ -144,16 +141,26 @@ impl Links {
         }
         let _ = self.messages.send(Message::Writable { link, bytes: SEND_AHEAD_BYTES_MAX }).await;
         let writer = tokio::spawn(write(link, send, queue, self.messages.clone()));
-        self.read(link, receive).await;
-        let _ = self.messages.send(Message::LinkDown { link }).await;
+        let why = self.read(link, receive).await;
+        let _ = self.messages.send(Message::LinkDown { link, why }).await;
         let _ = writer.await;
         connection.close(VarInt::from_u32(0), b"over");
     }
 
-    async fn read(&self, link: LinkId, mut receive: RecvStream) {
-        while let Ok(Some(chunk)) = receive.read_chunk(READ_BYTES).await {
-            if self.messages.send(Message::Received { link, bytes: chunk.into() }).await.is_err() {
-                return;
+    /// Reads until the end; returns why it ended.
+    async fn read(&self, link: LinkId, mut receive: RecvStream) -> String {
+        // Packets are small and the agent's queue is short: while it is busy, bytes gather here and go over in one piece.
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            match receive.read(&mut buffer).await {
+                Ok(Some(read)) => {
+                    let bytes = buffer.get(..read).unwrap_or_default().to_vec();
+                    if self.messages.send(Message::Received { link, bytes }).await.is_err() {
+                        return "this phone stops".into();
+                    }
+                }
+                Ok(None) => return "the other phone ended the link".into(),
+                Err(error) => return format!("the link is gone ({error})"),
             }
         }
     }

@@ -49,7 +49,7 @@ async fn talk(endpoint: &iroh::Endpoint, peer: DeviceId, address: SocketAddr, by
     send.write_all(bytes).await.map_err(|e| cut(&e))?;
     let mut reader = FrameReader::default();
     while let Some(chunk) = receive.read_chunk(64 * 1024).await.map_err(|e| cut(&e))? {
-        reader.push(&chunk);
+        reader.push(chunk.to_vec());
         while let Some(frame) = reader.next_frame().map_err(|e| cut(&e))? {
             if let Frame::Bye(bye) = frame {
                 return Ok(bye.reason);
