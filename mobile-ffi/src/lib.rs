@@ -1,1 +1,117 @@
-//! The door to Kotlin, Swift and Python.
+//! The door to Kotlin, Swift and Python: one object, [`Phone`], whose answers are JSON with named schemas, the same that
+//! `kijiti --json` prints. No rules here, and no panic crosses the door.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use inference::Profile;
+use node::host::{DataFolder, DecisionInput, Failure, Host, HostOptions, Request};
+
+uniffi::setup_scaffolding!();
+
+/// What went wrong and what to do, for a screen.
+#[derive(Debug, thiserror::Error, uniffi::Error)]
+pub enum PhoneError {
+    /// The request could not be done.
+    #[error("{reason}")]
+    Failed {
+        /// What went wrong.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The phone has been stopped.
+    #[error("the phone has been stopped")]
+    Stopped,
+}
+
+impl From<Failure> for PhoneError {
+    fn from(failure: Failure) -> Self {
+        PhoneError::Failed { reason: failure.reason, hint: failure.hint }
+    }
+}
+
+/// One running phone.
+#[derive(uniffi::Object)]
+pub struct Phone {
+    host: Mutex<Option<Host>>,
+}
+
+#[uniffi::export]
+impl Phone {
+    /// Starts the phone whose data lies in `folder`. With `discover` it finds neighbours on the local network by itself.
+    #[uniffi::constructor]
+    pub fn start(folder: String, discover: bool) -> Result<Arc<Self>, PhoneError> {
+        let data = DataFolder::open(Path::new(&folder))?;
+        let options = HostOptions { listen: None, offline: false, discover };
+        let host = Host::start(data, options, Arc::new(|_| {}))?;
+        Ok(Arc::new(Self { host: Mutex::new(Some(host)) }))
+    }
+
+    /// Who and how this phone is (`kijiti.status/1`).
+    pub fn status(&self) -> Result<String, PhoneError> {
+        self.ask(Request::Status)
+    }
+
+    /// Assesses findings (JSON or TOML) without keeping them (`kijiti.assessment/1`). `profile`: `iccm` or `imci`.
+    pub fn triage(&self, findings: String, profile: String) -> Result<String, PhoneError> {
+        self.ask(Request::Triage { findings, profile: read_profile(&profile)? })
+    }
+
+    /// Begins a case (`kijiti.case-new/1`). `request`: 32 hexadecimal digits, fresh for every case; asked again with the same
+    /// ones after a crash, nothing is done twice.
+    pub fn begin_case(&self, findings: String, profile: String, request: String) -> Result<String, PhoneError> {
+        let profile = read_profile(&profile)?;
+        self.ask(Request::CaseNew { findings, profile, patient: Vec::new(), area: None, decision: None, request })
+    }
+
+    /// Decides on a case (`kijiti.case-decide/1`). `urgency`: `pink`, `yellow` or `green`.
+    pub fn decide(
+        &self,
+        case: String,
+        urgency: String,
+        plan: String,
+        reason: String,
+        request: String,
+    ) -> Result<String, PhoneError> {
+        self.ask(Request::CaseDecide { case, decision: DecisionInput { urgency, plan, reason }, request })
+    }
+
+    /// All cases, and sealed ones that are carried (`kijiti.case-list/1`).
+    pub fn cases(&self) -> Result<String, PhoneError> {
+        self.ask(Request::CaseList)
+    }
+
+    /// One case (`kijiti.case/1`).
+    pub fn case(&self, case: String) -> Result<String, PhoneError> {
+        self.ask(Request::CaseShow { case })
+    }
+
+    /// Meets a phone at `address:port` and waits until it is over (`kijiti.meeting/1`).
+    pub fn meet(&self, device: String, address: String) -> Result<String, PhoneError> {
+        self.ask(Request::Meet { peer: device, address })
+    }
+
+    /// Stops the phone. Asking it afterwards is an error, not a crash.
+    pub fn stop(&self) {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(host) = host {
+            host.stop();
+        }
+    }
+}
+
+impl Phone {
+    fn ask(&self, request: Request) -> Result<String, PhoneError> {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = host.as_ref().ok_or(PhoneError::Stopped)?;
+        Ok(host.request(request, &mut |_| {})?.to_string())
+    }
+}
+
+fn read_profile(text: &str) -> Result<Profile, PhoneError> {
+    Profile::parse(text).ok_or_else(|| PhoneError::Failed {
+        reason: format!("{text:?} is not a level of care"),
+        hint: "pass iccm or imci".into(),
+    })
+}

@@ -15,6 +15,7 @@ use iroh::endpoint::{
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, SecretKey};
 use protocol::DeviceId;
 use protocol::limits::SEND_AHEAD_BYTES_MAX;
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 use super::Failure;
@@ -24,7 +25,7 @@ use crate::agent::LinkId;
 /// The protocol's name in TLS.
 pub const ALPN: &[u8] = b"kijiti/1";
 /// Bytes taken from a link at once.
-const READ_BYTES: usize = 512 * 1024;
+const READ_BYTES: usize = 256 * 1024;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the last bytes may take to be acknowledged.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -150,16 +151,15 @@ impl Links {
     /// Reads until the end; returns why it ended.
     async fn read(&self, link: LinkId, mut receive: RecvStream) -> String {
         // Packets are small and the agent's queue is short: while it is busy, bytes gather here and go over in one piece.
-        let mut buffer = vec![0; READ_BYTES];
         loop {
-            match receive.read(&mut buffer).await {
-                Ok(Some(read)) => {
-                    let bytes = buffer.get(..read).unwrap_or_default().to_vec();
+            let mut bytes = Vec::with_capacity(READ_BYTES);
+            match receive.read_buf(&mut bytes).await {
+                Ok(1..) => {
                     if self.messages.send(Message::Received { link, bytes }).await.is_err() {
                         return "this phone stops".into();
                     }
                 }
-                Ok(None) => return "the other phone ended the link".into(),
+                Ok(0) => return "the other phone ended the link".into(),
                 Err(error) => return format!("the link is gone ({error})"),
             }
         }

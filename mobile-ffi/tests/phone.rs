@@ -1,0 +1,58 @@
+//! The door, from this side: what Kotlin, Swift and Python would call.
+
+use kijiti_mobile::{Phone, PhoneError};
+
+const FINDINGS: &str = include_str!("../../app/examples/severe-pneumonia.toml");
+
+#[test]
+fn a_phone_starts_assesses_and_stops_and_says_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let phone = Phone::start(folder.path().display().to_string(), false).unwrap();
+    assert!(phone.status().unwrap().contains("kijiti.status/1"));
+    assert!(phone.triage(FINDINGS.into(), "iccm".into()).unwrap().contains("\"urgency\":\"pink\""));
+    let error = phone.triage("age_months = 11\n".into(), "iccm".into()).unwrap_err();
+    assert!(matches!(error, PhoneError::Failed { reason, hint } if reason.contains("missing") && hint.contains("unknown")));
+    assert!(phone.begin_case(FINDINGS.into(), "iccm".into(), "00".repeat(16)).is_err(), "not enrolled");
+    assert!(Phone::start(folder.path().display().to_string(), false).is_err(), "the folder is in use");
+    phone.stop();
+    assert!(matches!(phone.cases(), Err(PhoneError::Stopped)));
+}
+
+#[test]
+fn python_bindings_of_the_built_library_call_it() {
+    let exe = std::env::current_exe().unwrap();
+    let built = exe.ancestors().map(|p| p.join("libkijiti_mobile.so")).find(|p| p.exists());
+    let Some(library) = built.filter(|_| has_python()) else {
+        eprintln!("skipped: needs python3 and the built shared library");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let out = camino::Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
+    uniffi::generate(uniffi::GenerateOptions {
+        languages: vec![uniffi::TargetLanguage::Python],
+        source: camino::Utf8PathBuf::from_path_buf(library.clone()).unwrap(),
+        out_dir: out.clone(),
+        format: false,
+        ..Default::default()
+    })
+    .unwrap();
+    std::fs::copy(&library, out.join("libkijiti_mobile.so")).unwrap();
+    let script = "import kijiti_mobile as k, json, sys\n\
+        phone = k.Phone.start(sys.argv[1], False)\n\
+        print(json.loads(phone.triage(open(sys.argv[2]).read(), 'iccm'))['urgency'])\n\
+        phone.stop()\n";
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../app/examples/severe-pneumonia.toml");
+    let run = std::process::Command::new("python3")
+        .args(["-c", script])
+        .arg(out.join("phone"))
+        .arg(example)
+        .env("PYTHONPATH", &out)
+        .output()
+        .unwrap();
+    let (said, error) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert_eq!(said.trim(), "pink", "{error}");
+}
+
+fn has_python() -> bool {
+    std::process::Command::new("python3").arg("--version").output().is_ok_and(|o| o.status.success())
+}

@@ -1,0 +1,100 @@
+//! A pair of phones, and what must never go back.
+#![allow(dead_code)]
+
+use node::Store;
+use node::agent::{Command, Reply};
+use protocol::certificate::{Right, Rights};
+use protocol::{Area, CaseId, Digest, SpaceId};
+use sim::{Ministry, World};
+use sync::{Entry, FindingValue};
+
+pub const MODULE: &str = "triage-model";
+
+pub struct Road {
+    pub world: World,
+    pub ministry: Ministry,
+    pub bundle: Vec<u8>,
+    pub area: Area,
+}
+
+pub const DESK: usize = 0;
+pub const SUPERVISOR: usize = 1;
+pub const WORKER: usize = 2;
+pub const CLINIC: usize = 3;
+
+impl Road {
+    /// Ministry desk, supervisor, worker and clinic, enrolled as in the demo; nothing published yet.
+    pub fn new(bundle_bytes: usize) -> Self {
+        let ministry = Ministry::new(3, 3, 2);
+        let area = Area::parse("north/kilifi").unwrap();
+        let mut world = World::new();
+        for i in 0..4u8 {
+            world.add([i + 1; 32]).unwrap();
+            world.command(usize::from(i), Command::InstallTrust(ministry.root.clone())).unwrap();
+        }
+        let all = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
+        let carry = Rights::of(&[Right::Carry]);
+        let supervisor = Rights::of(&[Right::Carry, Right::Enrol]);
+        let clinic = Rights::of(&[Right::Carry, Right::Read, Right::Write, Right::Grant]);
+        let none = Rights::default();
+        let desk = ministry.certify(world.keys(DESK).unwrap(), "desk", &Area::default(), carry, none);
+        let boss = ministry.certify(world.keys(SUPERVISOR).unwrap(), "supervisor", &area, supervisor, all);
+        let clinic = ministry.certify(world.keys(CLINIC).unwrap(), "clinic", &area, clinic, none);
+        let village = Area::parse("north/kilifi/mtwapa").unwrap();
+        let worker = sim::ministry::certificate(world.keys(WORKER).unwrap(), "worker", &village, all, none);
+        let worker = boss.extended(protocol::Signed::by(&worker, world.keys(SUPERVISOR).unwrap()));
+        for (phone, chain) in [(DESK, &desk), (SUPERVISOR, &boss), (WORKER, &worker), (CLINIC, &clinic)] {
+            world.command(phone, Command::InstallChain(chain.clone())).unwrap();
+        }
+        world.command(CLINIC, Command::CreateSpace(area.clone())).unwrap();
+        let Reply::Document(grant) = world.command(CLINIC, Command::GrantSpace(area.clone(), worker)).unwrap() else {
+            panic!("a grant was expected");
+        };
+        let grant = protocol::Signed::from_bytes(&grant).unwrap();
+        world.command(WORKER, Command::InstallGrant(Box::new((grant, clinic)))).unwrap();
+        let bundle = (0..bundle_bytes).map(|i| (i * 31 + i / 253) as u8).collect();
+        Self { world, ministry, bundle, area }
+    }
+
+    /// The desk publishes the bundle in list `version`.
+    pub fn publish(&mut self, version: u64) -> Digest {
+        let release = self.ministry.release(MODULE, version, &self.bundle);
+        let digest = self.world.phones[DESK].store.import_bundle(&self.bundle);
+        let list = self.ministry.list(version, vec![release]);
+        self.world.command(DESK, Command::OfferList(list)).unwrap();
+        self.world.command(DESK, Command::BundleImported(digest)).unwrap();
+        digest
+    }
+
+    /// A phone writes something into a case.
+    pub fn write(&mut self, phone: usize, case: Option<CaseId>, name: &str, value: FindingValue, request: u8) -> CaseId {
+        let entries = vec![Entry::Finding { name: name.into(), value }];
+        let command = Command::AddToCase { case, area: self.area.clone(), entries, request: [request; 16] };
+        match self.world.command(phone, command).unwrap() {
+            Reply::Case(id) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What a phone holds, in an order: larger is better, and no meeting may make any number smaller.
+    pub fn wealth(&self, phone: usize) -> [u64; 5] {
+        let phone = &self.world.phones[phone];
+        let trust = phone.agent.trust().unwrap();
+        [
+            trust.root_version(),
+            trust.list_version(),
+            phone.store.envelope_count().unwrap(),
+            phone.store.cases().unwrap().iter().map(|c| c.entries).sum(),
+            phone.store.groups_held(&Digest::of(&self.bundle)),
+        ]
+    }
+
+    pub fn envelopes(&self, phone: usize) -> usize {
+        self.world.phones[phone].store.envelope_ids(SpaceId::of(&self.area)).unwrap().len()
+    }
+
+    pub fn view(&self, phone: usize, case: CaseId) -> Option<sync::CaseView> {
+        let bytes = self.world.phones[phone].store.case(&case).unwrap()?;
+        Some(sync::Case::load(case, &bytes).unwrap().view())
+    }
+}
