@@ -335,7 +335,7 @@ impl Demo {
             return Err(Failure::new("the example was not pink", "this is a fault of kijiti: report it"));
         }
         say(&format!("{} — the worker sees:", show::urgency(text(&assessment, "urgency"))));
-        for outcome in list(&assessment, "fired") {
+        for outcome in list(&assessment, "fired").iter().filter(|o| text(o, "urgency") != "green") {
             let because: Vec<_> = outcome
                 .get("findings")
                 .and_then(Value::as_object)
@@ -345,9 +345,8 @@ impl Demo {
                 .collect();
             say(&format!("· {} [{}]: {}", text(outcome, "class"), text(outcome, "source"), because.join(", ")));
         }
-        for open in list(&assessment, "not_ruled_out").iter().chain(list(&assessment, "cannot_clear")) {
-            let measure: Vec<_> = list(open, "measure").iter().filter_map(Value::as_str).collect();
-            say(&format!("· not ruled out: {}; measure {}", text(open, "class"), measure.join(", ")));
+        for open in list(&assessment, "not_ruled_out").iter().filter(|o| text(o, "rule") == "C1-oxygen") {
+            say(&format!("· the oxygen saturation is unknown, which is not normal: {} is not ruled out", text(open, "class")));
         }
         let opinion = assessment.get("model_opinion").cloned().unwrap_or_default();
         for ranked in list(&opinion, "differential").iter().take(3) {

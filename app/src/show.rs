@@ -301,8 +301,11 @@ impl MeetingBar {
         }
     }
 
-    /// The end of it.
+    /// The end of it. The bar stays where there was something to show.
     pub fn finish(&self) {
-        self.bar.finish_and_clear();
+        match self.bar.length() {
+            Some(1..) => self.bar.finish(),
+            _ => self.bar.finish_and_clear(),
+        }
     }
 }

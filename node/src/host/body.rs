@@ -22,6 +22,9 @@ use crate::store::{Store, StoreError};
 
 mod answers;
 
+/// How long the end of the program waits for a release that is being tried.
+const TRY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Where an answer goes.
 pub(super) type ReplyTo = mpsc::UnboundedSender<Answer>;
 
@@ -115,11 +118,24 @@ impl Body {
                 Err(_) => self.input(Input::Woke),
             }
         }
+        self.finish_trying(&mut queue);
         for writer in self.writers.values() {
             let _ = writer.send(ToSend::End);
         }
         if let Some(links) = self.links.take() {
             self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(3), links.close()).await.ok() });
+        }
+    }
+
+    /// A release that is being tried is tried to its end: a command that took it in leaves it active or parked.
+    fn finish_trying(&mut self, queue: &mut mpsc::Receiver<Message>) {
+        while !self.trying.is_empty() {
+            let next = self.runtime.block_on(async { tokio::time::timeout(TRY_TIMEOUT, queue.recv()).await });
+            match next {
+                Ok(Some(Message::Tried { release, result })) => self.tried(*release, result),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return,
+            }
         }
     }
 

@@ -44,6 +44,13 @@ pub struct SqliteStore {
 }
 
 fn db_error(error: rusqlite::Error) -> StoreError {
+    // A full disk shows itself as FULL, or as an I/O error where the write-ahead log's index cannot grow.
+    const IOERR_SHMSIZE: i32 = 10 | (19 << 8);
+    const IOERR_SHMMAP: i32 = 10 | (21 << 8);
+    const IOERR_WRITE: i32 = 10 | (3 << 8);
+    if matches!(error.sqlite_extended_error_code(), Some(IOERR_SHMSIZE | IOERR_SHMMAP | IOERR_WRITE)) {
+        return StoreError::Full;
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full,
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {

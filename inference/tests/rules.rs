@@ -1,0 +1,228 @@
+//! The clinical rules: boundaries from both sides, danger signs one by one, and what unknown means.
+
+use inference::findings::Value;
+use inference::rules::Evaluation;
+use inference::{Findings, Profile, RulePack, Urgency};
+
+fn pack() -> RulePack {
+    RulePack::built_in().unwrap()
+}
+
+/// A child of 20 months in whom everything was looked for and nothing was found.
+const WELL_CHILD: &str = r#"{
+    "age_months": 20, "convulsing_now": "no", "convulsions": "no", "lethargic": "no", "not_able_to_drink": "no",
+    "vomits_everything": "no", "airway": "no", "cough_or_difficult": "no", "diarrhoea": "no", "fever": "no",
+    "temperature": 36.8, "ear_problem": "no", "measles": "no", "muac": 145, "wfh_z": 0, "oedema_both_feet": "no",
+    "palmar_pallor": "none", "stridor_calm": "no", "chest_indrawing": "no", "spo2": 98, "respiratory_rate": 28,
+    "stiff_neck": "no", "skin_problem": "none", "corneal_clouding": "no", "mouth_ulcers": "none", "eye_pus": "no",
+    "refuses_limb": "no", "skin_severe": "no", "skin_near_eye": "no", "cough_days": 2, "fever_days": 2,
+    "diarrhoea_days": 2, "blood_in_stool": "no", "sunken_eyes": "no", "restless": "no", "drinking": "normal",
+    "skin_pinch": "normal", "malaria_test": "negative", "appetite_test": "passed", "mother_hiv": "negative"
+}"#;
+
+/// An infant of 20 days in whom everything was looked for and nothing was found.
+const WELL_INFANT: &str = r#"{
+    "age_days": 20, "convulsing_now": "no", "convulsions": "no", "feeding": "well", "movement": "own",
+    "severe_chest_indrawing": "no", "temperature": 36.8, "respiratory_rate": 44, "umbilicus_red": "no",
+    "skin_pustules": "no", "yellow_skin": "no", "yellow_palms": "no", "diarrhoea": "no", "weight": 3.4,
+    "feeding_problem": "no", "cough_or_difficult": "no", "fever": "no", "hot_to_touch": "no", "vomits_everything": "no"
+}"#;
+
+fn with(base: &str, changes: &str) -> Findings {
+    let mut file: serde_json::Map<String, serde_json::Value> = serde_json::from_str(base).unwrap();
+    let changes: serde_json::Map<String, serde_json::Value> = serde_json::from_str(changes).unwrap();
+    for (name, value) in changes {
+        if name.starts_with("age_") {
+            file.retain(|key, _| !key.starts_with("age_"));
+        }
+        file.insert(name, value);
+    }
+    Findings::parse(&serde_json::Value::Object(file).to_string(), &pack()).unwrap()
+}
+
+fn judge(base: &str, changes: &str, profile: Profile) -> Evaluation {
+    pack().evaluate(profile, &with(base, changes))
+}
+
+fn fires(base: &str, changes: &str, profile: Profile, rule: &str) -> bool {
+    judge(base, changes, profile).fired.iter().any(|o| o.rule == rule)
+}
+
+#[test]
+fn a_child_with_nothing_found_is_green_in_both_profiles() {
+    for (base, profile) in
+        [(WELL_CHILD, Profile::Iccm), (WELL_CHILD, Profile::Imci), (WELL_INFANT, Profile::Iccm), (WELL_INFANT, Profile::Imci)]
+    {
+        let judged = judge(base, "{}", profile);
+        assert_eq!(judged.urgency(), Urgency::Green, "{profile:?} {:?}", judged.fired);
+        assert!(judged.green_offered(), "{profile:?} cannot clear {:?}", judged.cannot_clear);
+    }
+}
+
+#[test]
+fn every_general_danger_sign_alone_is_pink_and_unknown_forbids_green() {
+    for sign in ["convulsing_now", "convulsions", "lethargic", "not_able_to_drink", "vomits_everything", "airway"] {
+        for profile in [Profile::Iccm, Profile::Imci] {
+            let yes = judge(WELL_CHILD, &format!(r#"{{"{sign}": "yes"}}"#), profile);
+            assert_eq!(yes.urgency(), Urgency::Pink, "{sign}");
+            assert!(yes.fired.iter().any(|o| o.findings.contains(&(sign.to_owned(), Value::Yes))), "{sign} is not named");
+            let unknown = judge(WELL_CHILD, &format!(r#"{{"{sign}": "unknown"}}"#), profile);
+            assert!(!unknown.green_offered(), "{sign} unknown and green offered");
+            let measure = unknown.cannot_clear.iter().flat_map(|o| &o.findings).any(|(name, _)| name == sign);
+            assert!(measure, "{sign} is not asked for");
+        }
+    }
+}
+
+/// Rule, profile, base, the change just outside, the change just inside.
+#[rustfmt::skip]
+const BOUNDARIES: &[(&str, Profile, &str, &str, &str)] = &[
+    ("C2", Profile::Iccm, WELL_CHILD, r#"{"age_months": 11, "cough_or_difficult": "yes", "respiratory_rate": 49}"#, r#"{"age_months": 11, "cough_or_difficult": "yes", "respiratory_rate": 50}"#),
+    ("C2", Profile::Imci, WELL_CHILD, r#"{"age_months": 12, "cough_or_difficult": "yes", "respiratory_rate": 39}"#, r#"{"age_months": 12, "cough_or_difficult": "yes", "respiratory_rate": 40}"#),
+    ("C2", Profile::Imci, WELL_CHILD, r#"{"age_months": 11, "cough_or_difficult": "yes", "respiratory_rate": 45}"#, r#"{"age_months": 12, "cough_or_difficult": "yes", "respiratory_rate": 45}"#),
+    ("C1-oxygen", Profile::Iccm, WELL_CHILD, r#"{"cough_or_difficult": "yes", "spo2": 90}"#, r#"{"cough_or_difficult": "yes", "spo2": 89}"#),
+    ("C1-oxygen", Profile::Imci, WELL_CHILD, r#"{"cough_or_difficult": "yes", "spo2": 90}"#, r#"{"cough_or_difficult": "yes", "spo2": 89}"#),
+    ("C14", Profile::Iccm, WELL_CHILD, r#"{"cough_or_difficult": "yes", "cough_days": 13}"#, r#"{"cough_or_difficult": "yes", "cough_days": 14}"#),
+    ("C14", Profile::Imci, WELL_CHILD, r#"{"cough_or_difficult": "yes", "cough_days": 14}"#, r#"{"cough_or_difficult": "yes", "cough_days": 15}"#),
+    ("D5", Profile::Iccm, WELL_CHILD, r#"{"diarrhoea": "yes", "diarrhoea_days": 13}"#, r#"{"diarrhoea": "yes", "diarrhoea_days": 14}"#),
+    ("D5", Profile::Imci, WELL_CHILD, r#"{"diarrhoea": "yes", "diarrhoea_days": 13}"#, r#"{"diarrhoea": "yes", "diarrhoea_days": 14}"#),
+    ("F8", Profile::Iccm, WELL_CHILD, r#"{"fever": "yes", "fever_days": 6}"#, r#"{"fever": "yes", "fever_days": 7}"#),
+    ("F8", Profile::Imci, WELL_CHILD, r#"{"fever": "yes", "fever_days": 7}"#, r#"{"fever": "yes", "fever_days": 8}"#),
+    ("F4", Profile::Imci, WELL_CHILD, r#"{"temperature": 37.4}"#, r#"{"temperature": 37.5}"#),
+    ("N3", Profile::Iccm, WELL_CHILD, r#"{"muac": 115, "wfh_z": "unknown"}"#, r#"{"muac": 114, "wfh_z": "unknown"}"#),
+    ("N4", Profile::Iccm, WELL_CHILD, r#"{"muac": 125, "wfh_z": "unknown"}"#, r#"{"muac": 124, "wfh_z": "unknown"}"#),
+    ("N4", Profile::Imci, WELL_CHILD, r#"{"wfh_z": -2}"#, r#"{"wfh_z": -2.1}"#),
+    ("N3", Profile::Imci, WELL_CHILD, r#"{"wfh_z": -3}"#, r#"{"wfh_z": -3.1}"#),
+    ("H1", Profile::Imci, WELL_CHILD, r#"{"age_months": 17, "child_serology": "positive"}"#, r#"{"age_months": 18, "child_serology": "positive"}"#),
+    ("Y1", Profile::Imci, WELL_INFANT, r#"{"temperature": 37.9}"#, r#"{"temperature": 38.0}"#),
+    ("Y1", Profile::Iccm, WELL_INFANT, r#"{"temperature": 35.5}"#, r#"{"temperature": 35.4}"#),
+    ("Y1-2014", Profile::Imci, WELL_INFANT, r#"{"temperature": 37.4}"#, r#"{"temperature": 37.5}"#),
+    ("Y1", Profile::Imci, WELL_INFANT, r#"{"age_days": 7, "respiratory_rate": 60}"#, r#"{"age_days": 6, "respiratory_rate": 60}"#),
+    ("Y2", Profile::Imci, WELL_INFANT, r#"{"respiratory_rate": 59}"#, r#"{"respiratory_rate": 60}"#),
+    ("Y2", Profile::Imci, WELL_INFANT, r#"{"respiratory_rate": 60, "respiratory_rate_second": 59}"#, r#"{"respiratory_rate": 60, "respiratory_rate_second": 60}"#),
+    ("J1", Profile::Imci, WELL_INFANT, r#"{"age_hours": 24, "yellow_skin": "yes", "yellow_first_24h": "no"}"#, r#"{"age_hours": 23, "yellow_skin": "yes", "yellow_first_24h": "no"}"#),
+    ("J3", Profile::Imci, WELL_INFANT, r#"{"age_days": 20, "yellow_skin": "yes", "yellow_first_24h": "no"}"#, r#"{"age_days": 21, "yellow_skin": "yes", "yellow_first_24h": "no"}"#),
+    ("W1", Profile::Imci, WELL_INFANT, r#"{"age_days": 3, "weight": 2.1}"#, r#"{"age_days": 3, "weight": 2.0}"#),
+    ("W1", Profile::Imci, WELL_INFANT, r#"{"age_days": 7, "weight": 1.9}"#, r#"{"age_days": 6, "weight": 1.9}"#),
+];
+
+#[test]
+fn boundaries_hold_from_both_sides() {
+    for (rule, profile, base, outside, inside) in BOUNDARIES {
+        assert!(!fires(base, outside, *profile, rule), "{rule} {profile:?} fires at {outside}");
+        assert!(fires(base, inside, *profile, rule), "{rule} {profile:?} does not fire at {inside}");
+    }
+}
+
+/// Rule, profile, findings that make it fire, its colour.
+#[rustfmt::skip]
+const EXAMPLES: &[(&str, Profile, &str, &str, Urgency)] = &[
+    ("C2c", Profile::Iccm, WELL_CHILD, r#"{"cough_or_difficult": "yes", "chest_indrawing": "yes"}"#, Urgency::Pink),
+    ("C2", Profile::Imci, WELL_CHILD, r#"{"cough_or_difficult": "yes", "chest_indrawing": "yes"}"#, Urgency::Yellow),
+    ("C1", Profile::Imci, WELL_CHILD, r#"{"cough_or_difficult": "yes", "stridor_calm": "yes"}"#, Urgency::Pink),
+    ("C1", Profile::Iccm, WELL_CHILD, r#"{"cough_or_difficult": "yes", "stridor_calm": "yes"}"#, Urgency::Pink),
+    ("C3", Profile::Iccm, WELL_CHILD, r#"{"cough_or_difficult": "yes"}"#, Urgency::Green),
+    ("D1", Profile::Imci, WELL_CHILD, r#"{"diarrhoea": "yes", "sunken_eyes": "yes", "skin_pinch": "very_slow"}"#, Urgency::Pink),
+    ("D1", Profile::Iccm, WELL_CHILD, r#"{"diarrhoea": "yes", "sunken_eyes": "yes", "drinking": "poor"}"#, Urgency::Pink),
+    ("D2", Profile::Imci, WELL_CHILD, r#"{"diarrhoea": "yes", "sunken_eyes": "yes", "drinking": "eager"}"#, Urgency::Yellow),
+    ("D3", Profile::Iccm, WELL_CHILD, r#"{"diarrhoea": "yes"}"#, Urgency::Green),
+    ("D4", Profile::Imci, WELL_CHILD, r#"{"diarrhoea": "yes", "diarrhoea_days": 15, "sunken_eyes": "yes", "drinking": "eager"}"#, Urgency::Pink),
+    ("D6", Profile::Imci, WELL_CHILD, r#"{"diarrhoea": "yes", "blood_in_stool": "yes"}"#, Urgency::Yellow),
+    ("D6", Profile::Iccm, WELL_CHILD, r#"{"diarrhoea": "yes", "blood_in_stool": "yes"}"#, Urgency::Pink),
+    ("F1", Profile::Imci, WELL_CHILD, r#"{"fever": "yes", "stiff_neck": "yes"}"#, Urgency::Pink),
+    ("F2", Profile::Iccm, WELL_CHILD, r#"{"fever": "yes", "malaria_test": "positive"}"#, Urgency::Yellow),
+    ("F3", Profile::Iccm, WELL_CHILD, r#"{"fever": "yes", "malaria_test": "not_available", "malaria_risk": "high"}"#, Urgency::Yellow),
+    ("F6", Profile::Imci, WELL_CHILD, r#"{"fever": "yes", "refuses_limb": "yes"}"#, Urgency::Pink),
+    ("F7", Profile::Imci, WELL_CHILD, r#"{"fever": "yes", "painful_urination": "yes"}"#, Urgency::Yellow),
+    ("M1", Profile::Imci, WELL_CHILD, r#"{"measles": "yes", "mouth_ulcers": "deep"}"#, Urgency::Pink),
+    ("M2", Profile::Imci, WELL_CHILD, r#"{"measles": "yes", "eye_pus": "yes"}"#, Urgency::Yellow),
+    ("M3", Profile::Imci, WELL_CHILD, r#"{"measles": "yes"}"#, Urgency::Green),
+    ("E1", Profile::Imci, WELL_CHILD, r#"{"ear_problem": "yes", "swelling_behind_ear": "yes"}"#, Urgency::Pink),
+    ("E2", Profile::Imci, WELL_CHILD, r#"{"ear_problem": "yes", "ear_pain": "yes", "swelling_behind_ear": "no"}"#, Urgency::Yellow),
+    ("E3", Profile::Imci, WELL_CHILD, r#"{"ear_problem": "yes", "ear_pain": "no", "ear_discharge_days": 14, "swelling_behind_ear": "no"}"#, Urgency::Yellow),
+    ("E4", Profile::Imci, WELL_CHILD, r#"{"ear_problem": "yes", "ear_pain": "no", "ear_discharge_days": 0, "swelling_behind_ear": "no"}"#, Urgency::Green),
+    ("N1", Profile::Iccm, WELL_CHILD, r#"{"oedema_both_feet": "yes"}"#, Urgency::Pink),
+    ("N1", Profile::Imci, WELL_CHILD, r#"{"wfh_z": -3.5, "appetite_test": "failed"}"#, Urgency::Pink),
+    ("N2", Profile::Imci, WELL_CHILD, r#"{"wfh_z": -3.5, "appetite_test": "not_done"}"#, Urgency::Pink),
+    ("N5", Profile::Imci, WELL_CHILD, r#"{}"#, Urgency::Green),
+    ("A1", Profile::Imci, WELL_CHILD, r#"{"palmar_pallor": "severe"}"#, Urgency::Pink),
+    ("A2", Profile::Iccm, WELL_CHILD, r#"{"palmar_pallor": "some"}"#, Urgency::Yellow),
+    ("H2", Profile::Imci, WELL_CHILD, r#"{"mother_hiv": "positive", "child_virological": "negative", "breastfed_within_6_weeks": "yes"}"#, Urgency::Yellow),
+    ("H3", Profile::Imci, WELL_CHILD, r#"{}"#, Urgency::Green),
+    ("S1", Profile::Imci, WELL_CHILD, r#"{"skin_problem": "stevens_johnson"}"#, Urgency::Pink),
+    ("S1b", Profile::Imci, WELL_CHILD, r#"{"skin_problem": "ringworm", "skin_severe": "yes"}"#, Urgency::Pink),
+    ("S1c", Profile::Imci, WELL_CHILD, r#"{"skin_problem": "impetigo", "skin_large": "yes"}"#, Urgency::Yellow),
+    ("S2", Profile::Imci, WELL_CHILD, r#"{"corneal_clouding": "yes"}"#, Urgency::Pink),
+    ("S3", Profile::Imci, WELL_CHILD, r#"{"eye_pus": "yes"}"#, Urgency::Yellow),
+    ("S4", Profile::Imci, WELL_CHILD, r#"{"skin_problem": "scabies"}"#, Urgency::Yellow),
+    ("Y1", Profile::Iccm, WELL_INFANT, r#"{"feeding": "not_well"}"#, Urgency::Pink),
+    ("Y1", Profile::Imci, WELL_INFANT, r#"{"movement": "stimulated"}"#, Urgency::Pink),
+    ("Y1", Profile::Imci, WELL_INFANT, r#"{"severe_chest_indrawing": "yes"}"#, Urgency::Pink),
+    ("Y2", Profile::Iccm, WELL_INFANT, r#"{"respiratory_rate": 64}"#, Urgency::Pink),
+    ("Y3", Profile::Imci, WELL_INFANT, r#"{"umbilicus_red": "yes"}"#, Urgency::Yellow),
+    ("Y4", Profile::Imci, WELL_INFANT, r#"{}"#, Urgency::Green),
+    ("J1", Profile::Imci, WELL_INFANT, r#"{"yellow_palms": "yes"}"#, Urgency::Pink),
+    ("J2", Profile::Imci, WELL_INFANT, r#"{"yellow_skin": "yes", "yellow_first_24h": "no"}"#, Urgency::Yellow),
+    ("Yd1", Profile::Imci, WELL_INFANT, r#"{"diarrhoea": "yes", "sunken_eyes": "yes", "skin_pinch": "very_slow"}"#, Urgency::Pink),
+    ("Yd2", Profile::Imci, WELL_INFANT, r#"{"diarrhoea": "yes", "sunken_eyes": "yes", "skin_pinch": "slow"}"#, Urgency::Yellow),
+    ("Yd3", Profile::Imci, WELL_INFANT, r#"{"diarrhoea": "yes", "blood_in_stool": "yes"}"#, Urgency::Pink),
+    ("W2", Profile::Imci, WELL_INFANT, r#"{"feeding_problem": "yes"}"#, Urgency::Yellow),
+    ("YC", Profile::Iccm, WELL_INFANT, r#"{"umbilicus_red": "yes"}"#, Urgency::Pink),
+];
+
+#[test]
+fn every_rule_has_an_example_that_fires_it_with_its_colour_and_a_source() {
+    let mut shown = std::collections::BTreeSet::from(["G1", "H4"]);
+    for (rule, profile, base, findings, urgency) in EXAMPLES {
+        let judged = judge(base, findings, *profile);
+        let outcome = judged.fired.iter().find(|o| o.rule == *rule).unwrap_or_else(|| panic!("{rule} at {findings}"));
+        assert_eq!(outcome.urgency, *urgency, "{rule}");
+        assert!(!outcome.source.is_empty() && !outcome.action.is_empty());
+        shown.insert(rule);
+    }
+    shown.extend(BOUNDARIES.iter().map(|(rule, ..)| *rule));
+    for profile in [Profile::Iccm, Profile::Imci] {
+        for group in [inference::AgeGroup::Child, inference::AgeGroup::Infant] {
+            for rule in pack().rules(profile, group) {
+                assert!(shown.contains(rule.id.as_str()), "no example for {}", rule.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn ages_in_days_are_never_rounded_to_months() {
+    use inference::AgeGroup::{Child, Infant};
+    let group = |age: &str| with(if age.contains("days") { WELL_INFANT } else { WELL_CHILD }, age).group();
+    assert_eq!(group(r#"{"age_days": 59}"#), Infant);
+    assert_eq!(group(r#"{"age_months": 2}"#), Child);
+    let error = |file: &str| Findings::parse(file, &pack()).unwrap_err();
+    assert!(error(r#"{"age_months": 1}"#).hint.contains("age_days"));
+    assert!(error(r#"{"age_months": 60}"#).reason.contains("59 months"));
+    assert!(error("{}").reason.contains("age is missing"));
+}
+
+#[test]
+fn an_unknown_oxygen_saturation_is_not_a_normal_one() {
+    let cough = r#"{"cough_or_difficult": "yes", "spo2": "unknown"}"#;
+    let facility = judge(WELL_CHILD, cough, Profile::Imci);
+    assert!(!facility.green_offered());
+    assert!(facility.cannot_clear.iter().any(|o| o.findings == [("spo2".to_owned(), Value::Unknown)]));
+    // In the community, where there is no oximeter, it is said and does not keep every cough from being green.
+    let community = judge(WELL_CHILD, cough, Profile::Iccm);
+    assert!(community.green_offered());
+    assert!(community.advised.iter().any(|o| o.rule == "C1-oxygen"));
+}
+
+#[test]
+fn bad_values_say_what_would_be_good() {
+    let bad = |file: &str| {
+        let error = Findings::parse(&WELL_CHILD.replace("\"temperature\": 36.8", file), &pack()).unwrap_err();
+        format!("{} / {}", error.reason, error.hint)
+    };
+    assert!(bad("\"temperature\": 400").contains("between 32 and 45"));
+    assert!(bad("\"temprature\": 37").contains("did you mean \"temperature\""));
+    assert!(bad("\"temperature\": 36.8, \"drinking\": \"gladly\"").contains("normal, eager, poor, unable"));
+    assert!(bad("\"temperature\": 36.8, \"fever\": 3").contains("yes, no or unknown"));
+    assert!(bad("\"temperature\": }").contains("not valid JSON"));
+}

@@ -1,0 +1,127 @@
+//! Golden vectors: the exact bytes of every signed and framed type of wire version 1. They stay as they are for ever: phones
+//! may be a year apart. To add a line for a new type, run this test with KIJITI_WRITE_VECTORS=1 and look at the difference.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use distribution::{ReleaseList, Root};
+use minicbor::bytes::ByteVec;
+use protocol::certificate::{Certificate, CertificateRequest, Right, Rights};
+use protocol::frame::*;
+use protocol::signed::Document;
+use protocol::{Area, CaseId, Chain, DeviceKeys, Digest, Signed, SpaceId};
+use rand::SeedableRng;
+use sim::Ministry;
+use sync::envelope::{Contents, seal};
+use sync::{Envelope, Grant, SpaceKey, Urgency};
+
+fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
+    let ministry = Ministry::new(3, 3, 2);
+    let (boss, worker) = (DeviceKeys::from_seed([1; 32]), DeviceKeys::from_seed([2; 32]));
+    let area = Area::parse("north/kilifi").unwrap();
+    let rights = Rights::of(&Right::ALL);
+    let chain = ministry.certify(&boss, "Supervisor", &area, rights, rights);
+    let certificate = sim::ministry::certificate(&worker, "Worker", &area, rights, Rights::default());
+    let certificate = Signed::by(&certificate, &boss);
+    let request = CertificateRequest { device: worker.id(), sealing_key: [7; 32], name: "Worker".into() };
+    let list = ministry.list(4, vec![ministry.release("triage-model", 2, b"a bundle")]);
+    let key = SpaceKey::new(area.clone(), [9; 32]);
+    let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(1);
+    let grant = Grant::seal(&key, worker.id(), &sync::space::sealing_public_key(&worker), &mut rng).unwrap();
+    let contents = Contents { case: CaseId([4; 16]), changes: vec![ByteVec::from(vec![1, 2, 3])] };
+    let envelope = seal(&contents, &key, Urgency::Pink, &worker, [5; 24]).unwrap();
+    let space = SpaceId::of(&area);
+    let bundle = Digest::of(b"a bundle");
+    let hello = Hello {
+        version: 1,
+        ministry: ministry.root.digest(),
+        root_version: 1,
+        list_version: 4,
+        chain: Some(chain.clone()),
+        nonce: [6; 16],
+        free_bytes: 1 << 30,
+    };
+    let digest = SpaceDigest { space, count: 3, digest: Digest([8; 32]) };
+    let document = SignedDocument { bytes: list.to_bytes() };
+    let frame = |f: Frame| f.to_bytes();
+    BTreeMap::from([
+        ("signed root", ministry.root.to_bytes()),
+        ("signed release list", list.to_bytes()),
+        ("signed certificate", certificate.to_bytes()),
+        ("signed certificate request", Signed::by(&request, &worker).to_bytes()),
+        ("signed grant", Signed::by(&grant, &boss).to_bytes()),
+        ("chain", chain.extended(certificate).to_bytes()),
+        ("envelope", envelope.bytes().to_vec()),
+        ("frame Hello", frame(Frame::Hello(hello))),
+        ("frame LaneDone", frame(Frame::LaneDone(LaneDone { lane: 2 }))),
+        ("frame Coming", frame(Frame::Coming(Coming { lane: 2, items: 12, bytes: 3456 }))),
+        ("frame Bye", frame(Frame::Bye(Bye { code: 5, reason: "rollback".into() }))),
+        ("frame Root", frame(Frame::Root(SignedDocument { bytes: ministry.root.to_bytes() }))),
+        ("frame ReleaseList", frame(Frame::ReleaseList(document))),
+        ("frame SpaceDigest", frame(Frame::SpaceDigest(digest.clone()))),
+        ("frame SpaceIds", frame(Frame::SpaceIds(SpaceIds { space, ids: vec![1; 16] }))),
+        ("frame AuthorChain", frame(Frame::AuthorChain(AuthorChain { chain }))),
+        ("frame Envelopes", frame(Frame::Envelopes(Envelopes { envelopes: vec![envelope.bytes().to_vec().into()] }))),
+        ("frame StepDone", frame(Frame::StepDone(StepDone { step: 1 }))),
+        ("frame InStep", frame(Frame::InStep(digest))),
+        ("frame Have", frame(Frame::Have(Have { bundle, whole: false, tree: true, groups: vec![5, 1] }))),
+        ("frame Want", frame(Frame::Want(Want { bundle, tree: false, first: 3, count: 16 }))),
+        ("frame Tree", frame(Frame::Tree(Tree { bundle, offset: 32, hashes: vec![2; 64] }))),
+        ("frame Piece", frame(Frame::Piece(Piece { bundle, first: 3, bytes: vec![3; 40] }))),
+        ("frame HavesDone", frame(Frame::HavesDone(StepDone { step: 0 }))),
+    ])
+}
+
+fn file() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors/v1.txt")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[test]
+fn every_signed_and_framed_type_has_the_bytes_it_always_had() {
+    let lines: Vec<_> = vectors().iter().map(|(name, bytes)| format!("{name}: {}\n", hex(bytes))).collect();
+    if std::env::var_os("KIJITI_WRITE_VECTORS").is_some() {
+        std::fs::write(file(), lines.concat()).unwrap();
+    }
+    let known = std::fs::read_to_string(file()).unwrap();
+    for (ours, known) in lines.iter().zip(known.split_inclusive('\n')) {
+        assert_eq!(ours, known);
+    }
+    assert_eq!(lines.len(), known.lines().count());
+}
+
+fn known(name: &str) -> Vec<u8> {
+    let text = std::fs::read_to_string(file()).unwrap();
+    let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned)).unwrap();
+    (0..line.len()).step_by(2).map(|i| u8::from_str_radix(&line[i..i + 2], 16).unwrap()).collect()
+}
+
+fn reads_back<T: Document>(name: &str) -> T {
+    let bytes = known(name);
+    let signed = Signed::<T>::from_bytes(&bytes).unwrap();
+    assert_eq!(signed.to_bytes(), bytes, "{name}");
+    signed.read().unwrap()
+}
+
+#[test]
+fn what_was_written_once_is_read_for_ever() {
+    assert_eq!(reads_back::<Root>("signed root").releases.threshold, 2);
+    assert_eq!(reads_back::<ReleaseList>("signed release list").version, 4);
+    assert_eq!(reads_back::<Certificate>("signed certificate").name, "Worker");
+    assert_eq!(reads_back::<CertificateRequest>("signed certificate request").name, "Worker");
+    assert_eq!(reads_back::<Grant>("signed grant").area.as_str(), "north/kilifi");
+    let enrolment = Ministry::new(3, 3, 2).root.read().unwrap().enrolment;
+    let chain = Chain::from_bytes(&known("chain")).unwrap().verify(&enrolment).unwrap();
+    let key = SpaceKey::new(Area::parse("north/kilifi").unwrap(), [9; 32]);
+    let envelope = Envelope::parse(known("envelope")).unwrap().verify(&chain).unwrap();
+    assert_eq!(envelope.open(&key).unwrap().case, CaseId([4; 16]));
+    for name in vectors().keys().filter(|n| n.starts_with("frame ")) {
+        let bytes = known(name);
+        let frame = Frame::from_bytes(&bytes[4..]).unwrap();
+        assert_eq!(format!("frame {}", frame.name()), **name);
+        assert_eq!(frame.to_bytes(), bytes, "{name}");
+    }
+}

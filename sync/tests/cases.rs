@@ -1,0 +1,193 @@
+//! Cases and envelopes: same changes, same case, whatever the order; sealed means sealed.
+
+use minicbor::bytes::ByteVec;
+use proptest::prelude::*;
+use protocol::certificate::{Certificate, Right, Rights};
+use protocol::signed::Role;
+use protocol::{Area, CaseId, Chain, DeviceId, DeviceKeys, Signed, VerifiedChain};
+use sync::case::DecisionEntry;
+use sync::envelope::{Contents, seal};
+use sync::{Case, Entry, Envelope, EnvelopeError, FindingValue, SpaceKey, Urgency};
+
+const ID: CaseId = CaseId([1; 16]);
+
+fn finding(name: &str, value: FindingValue) -> Entry {
+    Entry::Finding { name: name.into(), value }
+}
+
+fn decision(urgency: Urgency, plan: &str) -> Entry {
+    Entry::Decision(DecisionEntry {
+        urgency,
+        agrees: true,
+        reason: String::new(),
+        plan: plan.into(),
+        rules: "r".into(),
+        model: "m".into(),
+    })
+}
+
+fn device(n: u8) -> DeviceId {
+    DeviceKeys::from_seed([n; 32]).id()
+}
+
+#[test]
+fn two_decisions_made_apart_are_both_kept() {
+    let mut clinic = Case::new(ID);
+    let first = clinic.add(&[finding("fever", FindingValue::Yes)], device(1), &[1; 16], 5).unwrap();
+    let mut worker = Case::new(ID);
+    worker.apply(&first).unwrap();
+    let ours = clinic.add(&[decision(Urgency::Pink, "admit")], device(1), &[1; 16], 9).unwrap();
+    let theirs = worker.add(&[decision(Urgency::Yellow, "wait")], device(2), &[2; 16], 9).unwrap();
+    clinic.apply(&theirs).unwrap();
+    worker.apply(&ours).unwrap();
+    assert_eq!(clinic.view(), worker.view());
+    assert_eq!(clinic.view().decisions.len(), 2);
+    assert_eq!(clinic.view().urgency(), Some(Urgency::Pink));
+}
+
+#[test]
+fn unknown_yields_to_known_and_a_sign_once_seen_stays_seen() {
+    let mut case = Case::new(ID);
+    case.add(&[finding("stiff_neck", FindingValue::Yes)], device(1), &[1; 16], 5).unwrap();
+    case.add(&[finding("stiff_neck", FindingValue::Unknown)], device(2), &[2; 16], 6).unwrap();
+    assert_eq!(case.view().findings["stiff_neck"].value, FindingValue::Yes);
+    case.add(&[finding("stiff_neck", FindingValue::No)], device(2), &[2; 16], 7).unwrap();
+    let state = &case.view().findings["stiff_neck"];
+    assert!(state.value == FindingValue::Yes && state.disputed && state.said.len() == 3);
+    case.add(&[finding("stiff_neck", FindingValue::No)], device(1), &[1; 16], 8).unwrap();
+    assert_eq!(case.view().findings["stiff_neck"].value, FindingValue::No, "its own author may take it back");
+}
+
+#[test]
+fn a_saved_case_opens_as_it_was_and_keeps_changes_that_wait_for_others() {
+    let mut author = Case::new(ID);
+    let first = author.add(&[finding("a", FindingValue::Yes)], device(1), &[1; 16], 1).unwrap();
+    let second = author.add(&[finding("b", FindingValue::No)], device(1), &[1; 16], 2).unwrap();
+    let mut other = Case::new(ID);
+    other.apply(&second).unwrap();
+    assert!(other.view().findings.is_empty(), "its dependency has not come yet");
+    let mut reopened = Case::load(ID, &other.save()).unwrap();
+    reopened.apply(&first).unwrap();
+    assert_eq!(reopened.view(), author.view());
+}
+
+#[test]
+fn damaged_changes_and_documents_are_refused_and_the_case_stays_as_it_was() {
+    let mut author = Case::new(ID);
+    let entries: Vec<_> = (0..20).map(|i| finding(&format!("f{i}"), FindingValue::Number(f64::from(i)))).collect();
+    let change = author.add(&entries, device(1), &[1; 16], 1).unwrap().remove(0);
+    let document = author.save();
+    let mut case = Case::new(ID);
+    case.apply(std::slice::from_ref(&change)).unwrap();
+    let before = case.view();
+    for at in 0..change.len() {
+        let mut spoiled = change.clone();
+        spoiled[at] ^= 0x41;
+        let _ = case.apply(&[spoiled]);
+        assert_eq!(case.view(), before, "byte {at}");
+    }
+    for at in 0..document.len() {
+        let mut spoiled = document.clone();
+        spoiled[at] ^= 0x41;
+        let _ = Case::load(ID, &spoiled);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Three phones write without seeing each other's last words; everyone takes everything in, each in another order.
+    #[test]
+    fn same_changes_same_case_whatever_the_order(
+        words in proptest::collection::vec((0usize..3, 0u8..4, 0u8..4), 1..25),
+        order in proptest::collection::vec(any::<u32>(), 75),
+        seen in proptest::collection::vec(any::<bool>(), 25),
+    ) {
+        let mut phones: Vec<_> = (0..3).map(|_| Case::new(ID)).collect();
+        let mut changes: Vec<Vec<u8>> = Vec::new();
+        for (i, (who, what, value)) in words.iter().enumerate() {
+            let value = match value { 0 => FindingValue::Yes, 1 => FindingValue::No, 2 => FindingValue::Unknown, _ => FindingValue::Number(f64::from(*what)) };
+            let entry = finding(&format!("f{what}"), value);
+            let actor = [*who as u8 + 1; 16];
+            let made = phones[*who].add(&[entry], device(*who as u8 + 1), &actor, 100).unwrap();
+            if seen[i] {
+                phones[(who + 1) % 3].apply(&made).unwrap();
+            }
+            changes.extend(made);
+        }
+        for (p, phone) in phones.iter_mut().enumerate() {
+            let mut mine: Vec<_> = changes.iter().enumerate().collect();
+            mine.sort_by_key(|(i, _)| order[(i * 3 + p) % order.len()]);
+            for (_, change) in mine {
+                phone.apply(&[change.clone(), change.clone()]).unwrap();
+            }
+        }
+        prop_assert_eq!(phones[0].view(), phones[1].view());
+        prop_assert_eq!(phones[1].view(), phones[2].view());
+        prop_assert_eq!(phones[0].entries().len(), words.len());
+    }
+}
+
+fn writer(rights: &[Right], area: &str) -> (DeviceKeys, VerifiedChain) {
+    let (ministry, keys) = (DeviceKeys::from_seed([8; 32]), DeviceKeys::from_seed([9; 32]));
+    let certificate = Certificate {
+        device: keys.id(),
+        sealing_key: [0; 32],
+        name: "worker".into(),
+        area: Area::parse(area).unwrap(),
+        rights: Rights::of(rights),
+        passes_on: Rights::default(),
+        issued_s: 0,
+    };
+    let chain = Chain { certificates: vec![Signed::by(&certificate, &ministry)] };
+    (keys, chain.verify(&Role::single(ministry.id())).unwrap())
+}
+
+fn sealed(words: &[u8]) -> (SpaceKey, Vec<u8>) {
+    let key = SpaceKey::new(Area::parse("north/kilifi").unwrap(), [7; 32]);
+    let contents = Contents { case: ID, changes: vec![ByteVec::from(words.to_vec())] };
+    let (keys, _) = writer(&[Right::Write], "north/kilifi/mtwapa");
+    let bytes = seal(&contents, &key, Urgency::Pink, &keys, [3; 24]).unwrap().bytes().to_vec();
+    (key, bytes)
+}
+
+#[test]
+fn an_envelope_opens_for_its_readers_only_and_shows_no_word_to_others() {
+    let (key, bytes) = sealed(b"Amina Kazungu has a stiff neck");
+    assert!(!bytes.windows(5).any(|w| w == b"Amina" || w == b"stiff"));
+    let (_, chain) = writer(&[Right::Write], "north/kilifi/mtwapa");
+    let envelope = Envelope::parse(bytes).unwrap().verify(&chain).unwrap();
+    assert_eq!(envelope.open(&key).unwrap().case, ID);
+    let other = SpaceKey::new(Area::parse("north/kilifi").unwrap(), [8; 32]);
+    assert!(envelope.open(&other).is_err());
+}
+
+#[test]
+fn writers_need_the_right_and_the_area() {
+    let (_, bytes) = sealed(b"words");
+    let verify = |chain: &VerifiedChain| Envelope::parse(bytes.clone()).unwrap().verify(chain);
+    assert!(verify(&writer(&[Right::Write], "north/kilifi").1).is_ok());
+    assert_eq!(verify(&writer(&[Right::Carry], "north/kilifi").1), Err(EnvelopeError::NotAWriter));
+    assert_eq!(verify(&writer(&[Right::Write], "north/kwale").1), Err(EnvelopeError::NotAWriter));
+    assert_eq!(verify(&writer(&[Right::Write], "north").1), Err(EnvelopeError::NotAWriter));
+}
+
+#[test]
+fn any_byte_changed_breaks_the_signature_or_the_form() {
+    let (_, bytes) = sealed(b"words");
+    let (_, chain) = writer(&[Right::Write], "north/kilifi");
+    for at in 0..bytes.len() {
+        let mut spoiled = bytes.clone();
+        spoiled[at] ^= 1;
+        let verified = Envelope::parse(spoiled).and_then(|e| e.verify(&chain));
+        assert!(verified.is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn debug_output_shows_nothing_of_a_patient() {
+    let entry = finding("patient.name", FindingValue::Text("Amina Kazungu".into()));
+    assert!(!format!("{entry:?}").contains("Amina"));
+    let (key, _) = sealed(b"words");
+    assert!(!format!("{key:?}").contains("7, 7"));
+}
