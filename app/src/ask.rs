@@ -90,7 +90,8 @@ fn number(ask: &str, unit: &str) -> Result<Value, Failure> {
 }
 
 fn choice(ask: &str, choices: Option<&Value>) -> Result<Value, Failure> {
-    let choices: Vec<&str> = choices.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let choices: Vec<&str> =
+        choices.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     loop {
         let answer = line(&format!("{ask} [{}, Enter: not known]", choices.join(", ")))?;
         match answer.as_str() {

@@ -20,7 +20,9 @@ fn failed(e: impl ToString) -> Failure {
 /// A bundle between two real processes, verified and durable, beside a bare iroh stream of as many bytes between two processes.
 pub fn link(megabytes: u64, rounds: u32, json: bool) -> Result<(), Failure> {
     if !(1..=2000).contains(&megabytes) || !(1..=50).contains(&rounds) {
-        return Err(Failure::new("too little or too much to measure", "choose 1 to 2000 MB and 1 to 50 rounds").with_code(2));
+        return Err(
+            Failure::new("too little or too much to measure", "choose 1 to 2000 MB and 1 to 50 rounds").with_code(2)
+        );
     }
     let bytes = megabytes * 1_000_000;
     let (mut bare, mut ours) = (Vec::new(), Vec::new());
@@ -37,8 +39,11 @@ pub fn link(megabytes: u64, rounds: u32, json: bool) -> Result<(), Failure> {
     let mut ratios: Vec<_> = bare.iter().zip(&ours).map(|(bare, ours)| ours / bare).collect();
     let (bare, ours, ratio) = (median(&mut bare), median(&mut ours), median(&mut ratios));
     if json {
-        println!("{}", json!({ "schema": "kijiti.bench-link/1", "megabytes": megabytes, "rounds": rounds,
-            "bare_mb_per_s": bare, "bundle_mb_per_s": ours, "ratio": ratio }));
+        println!(
+            "{}",
+            json!({ "schema": "kijiti.bench-link/1", "megabytes": megabytes, "rounds": rounds,
+            "bare_mb_per_s": bare, "bundle_mb_per_s": ours, "ratio": ratio })
+        );
     } else {
         println!("bare iroh stream   {bare:>6.0} MB/s  ({megabytes} MB, median of {rounds})");
         println!("bundle, verified   {ours:>6.0} MB/s  (whole meeting: hello, pieces, digest, disk)");
@@ -138,14 +143,17 @@ fn bundle_round_in(folder: &Path, bytes: u64) -> Result<f64, Failure> {
         enrol(phone, &keys)?;
     }
     let bundle = random_file(folder, bytes)?;
-    let mut draft = ministry::draft(None, Some(&ministry::NewRelease {
-        file: &bundle,
-        module: "bench",
-        version: None,
-        area: "all",
-        language: "und",
-        notes: "",
-    }))?;
+    let mut draft = ministry::draft(
+        None,
+        Some(&ministry::NewRelease {
+            file: &bundle,
+            module: "bench",
+            version: None,
+            area: "all",
+            language: "und",
+            notes: "",
+        }),
+    )?;
     for key in ministry::load_keys(&keys)? {
         ministry::sign(&mut draft, &key)?;
     }

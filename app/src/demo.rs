@@ -142,8 +142,10 @@ impl Demo {
         self.enrol_by_ministry(&self.clinic, "Clinic Kilifi", DISTRICT, "carry,read,write,grant", "")?;
         self.clinic.ask(Request::SpaceCreate { area: DISTRICT.into() })?;
         self.enrol_worker()?;
-        say("Enrolled: the supervisor (may carry and enrol, may not read), the clinic (reads, writes, grants), and, certified \
-             by the supervisor, the worker (reads and writes). The clinic has granted the worker the key of its space.");
+        say(
+            "Enrolled: the supervisor (may carry and enrol, may not read), the clinic (reads, writes, grants), and, certified \
+             by the supervisor, the worker (reads and writes). The clinic has granted the worker the key of its space.",
+        );
         let first = self.sign_and_publish(None)?;
         drop(first);
         Ok(())
@@ -156,7 +158,14 @@ impl Demo {
         Ok(folder)
     }
 
-    fn enrol_by_ministry(&self, phone: &Phone, name: &str, area: &str, rights: &str, passes: &str) -> Result<(), Failure> {
+    fn enrol_by_ministry(
+        &self,
+        phone: &Phone,
+        name: &str,
+        area: &str,
+        rights: &str,
+        passes: &str,
+    ) -> Result<(), Failure> {
         let request = phone.ask(Request::EnrolRequest { name: name.into() })?;
         let request = from_text("the request", text(&request, "request"))?;
         let answer = sign_as_ministry(&self.keys, &request, area, rights, passes)?;
@@ -265,7 +274,10 @@ impl Demo {
                 Err(failure) => return Err(failure),
             }
         };
-        say(&format!("The worker's phone checked, in this order, and activated version {}:", number(&model, "version")));
+        say(&format!(
+            "The worker's phone checked, in this order, and activated version {}:",
+            number(&model, "version")
+        ));
         for check in list(&model, "checks").iter().filter_map(Value::as_str) {
             say(&format!("✓ {check}"));
         }
@@ -289,13 +301,17 @@ impl Demo {
         let mut forgery = Signed::by(&forged, &DeviceKeys::from_seed([66; 32]));
         stolen.iter().take(1).for_each(|key| forgery.add_signature(key));
         let rollback: Signed<ReleaseList> = from_text("the old list", old_list)?;
-        for (what, list) in [("A forged list, signed with one stolen key", forgery), ("The list from before", rollback)] {
+        for (what, list) in [("A forged list, signed with one stolen key", forgery), ("The list from before", rollback)]
+        {
             let reason = self.offer(root.digest(), &list)?;
             say(&format!("{what} → refused: {reason}."));
         }
         let after = self.worker.ask(Request::ReleaseList)?;
         if text(&after, "list") != text(&releases, "list") {
-            return Err(Failure::new("the worker's list has changed under attack", "this is a fault of kijiti: report it"));
+            return Err(Failure::new(
+                "the worker's list has changed under attack",
+                "this is a fault of kijiti: report it",
+            ));
         }
         say("The worker's phone is as it was before.");
         Ok(())
@@ -346,17 +362,26 @@ impl Demo {
             say(&format!("· {} [{}]: {}", text(outcome, "class"), text(outcome, "source"), because.join(", ")));
         }
         for open in list(&assessment, "not_ruled_out").iter().filter(|o| text(o, "rule") == "C1-oxygen") {
-            say(&format!("· the oxygen saturation is unknown, which is not normal: {} is not ruled out", text(open, "class")));
+            say(&format!(
+                "· the oxygen saturation is unknown, which is not normal: {} is not ruled out",
+                text(open, "class")
+            ));
         }
         let opinion = assessment.get("model_opinion").cloned().unwrap_or_default();
         for ranked in list(&opinion, "differential").iter().take(3) {
             let p = ranked.get("probability").and_then(Value::as_f64).unwrap_or(0.0) * 100.0;
             say(&format!("· model: {} {p:.0} % (ICD-11 {})", text(ranked, "name"), text(ranked, "icd11")));
         }
-        let decision =
-            DecisionInput { urgency: "pink".into(), plan: "First dose of amoxicillin, refer to Kilifi".into(), reason: String::new() };
+        let decision = DecisionInput {
+            urgency: "pink".into(),
+            plan: "First dose of amoxicillin, refer to Kilifi".into(),
+            reason: String::new(),
+        };
         self.decide(&self.worker, &case, decision)?;
-        say(&format!("The worker decides: pink, first dose and referral. Case {} is sealed.", case.get(..8).unwrap_or_default()));
+        say(&format!(
+            "The worker decides: pink, first dose and referral. Case {} is sealed.",
+            case.get(..8).unwrap_or_default()
+        ));
         Ok(case)
     }
 
@@ -422,7 +447,10 @@ impl Demo {
         let sealed = self.supervisor.ask(Request::CaseList)?;
         let carried = list(&sealed, "sealed").first().map_or(0, |s| number(s, "envelopes"));
         if worker != clinic || list(&worker, "decisions").len() != 2 {
-            return Err(Failure::new("worker and clinic do not hold the same case", "this is a fault of kijiti: report it"));
+            return Err(Failure::new(
+                "worker and clinic do not hold the same case",
+                "this is a fault of kijiti: report it",
+            ));
         }
         Ok(json!({
             "schema": "kijiti.demo/1",

@@ -13,7 +13,8 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
     let exe = std::env::current_exe().map_err(|e| Failure::new(e, ""))?;
     let binary = std::fs::metadata(&exe).map_or(0, |m| m.len());
     let idle = idle_memory(&exe)?;
-    let model = inference::TriageModel::load("reference", crate::REFERENCE_MODEL).map_err(|e| Failure::new(e, "reinstall kijiti"))?;
+    let model = inference::TriageModel::load("reference", crate::REFERENCE_MODEL)
+        .map_err(|e| Failure::new(e, "reinstall kijiti"))?;
     let pack = inference::RulePack::built_in().map_err(|e| Failure::new(e, "reinstall kijiti"))?;
     let golden = model.self_test(&pack).map_err(|e| Failure::new(e, "this processor computes otherwise: report it"))?;
     let writable = tempfile_in(folder);
@@ -57,7 +58,8 @@ fn tempfile_in(folder: &Path) -> std::io::Result<()> {
 /// Resident memory of a real `kijiti start` on an empty folder.
 fn idle_memory(exe: &Path) -> Result<u64, Failure> {
     let folder = std::env::temp_dir().join(format!("kijiti-doctor-{}", std::process::id()));
-    let failed = |e: std::io::Error| Failure::new(format!("cannot start a phone to measure: {e}"), "check the temporary folder");
+    let failed =
+        |e: std::io::Error| Failure::new(format!("cannot start a phone to measure: {e}"), "check the temporary folder");
     let mut child = std::process::Command::new(exe)
         .arg("--data")
         .arg(&folder)
@@ -71,7 +73,10 @@ fn idle_memory(exe: &Path) -> Result<u64, Failure> {
     }
     std::thread::sleep(Duration::from_secs(2));
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-    let resident = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
+    let resident = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
     let _ = child.kill();
     let _ = child.wait();
     let _ = std::fs::remove_dir_all(&folder);

@@ -43,8 +43,11 @@ pub fn sign_as_ministry(
     match trust.verify_chain(&chain) {
         Some(Ok(_)) => {}
         Some(Err(error)) => {
-            return Err(Failure::new(error, "as many of the ministry's keys as its threshold asks for must be in the folder")
-                .with_code(4));
+            return Err(Failure::new(
+                error,
+                "as many of the ministry's keys as its threshold asks for must be in the folder",
+            )
+            .with_code(4));
         }
         None => return Err(Failure::new("the root is empty", "use the ministry's own folder")),
     }

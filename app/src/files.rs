@@ -76,9 +76,9 @@ pub fn read<T: for<'d> Deserialize<'d>>(path: &Path, schema: &str) -> Result<T, 
 pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(e, ""))?;
     let draft = path.with_extension("writing");
-    std::fs::write(&draft, text + "\n")
-        .and_then(|()| std::fs::rename(&draft, path))
-        .map_err(|e| Failure::new(format!("cannot write {}: {e}", path.display()), "check the folder and the free space"))
+    std::fs::write(&draft, text + "\n").and_then(|()| std::fs::rename(&draft, path)).map_err(|e| {
+        Failure::new(format!("cannot write {}: {e}", path.display()), "check the folder and the free space")
+    })
 }
 
 /// Hexadecimal text of a signed document.

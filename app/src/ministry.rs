@@ -25,7 +25,10 @@ pub fn make_keys(folder: &Path, keys: u32, threshold: u32, name: &str, dry_run: 
         .with_code(2));
     }
     if folder.join("root.json").exists() || folder.join("key-1.secret").exists() {
-        return Err(Failure::new(format!("{} holds keys already", folder.display()), "choose another folder with --out"));
+        return Err(Failure::new(
+            format!("{} holds keys already", folder.display()),
+            "choose another folder with --out",
+        ));
     }
     let mut made = Vec::new();
     for _ in 0..keys {
@@ -49,7 +52,8 @@ pub fn make_keys(folder: &Path, keys: u32, threshold: u32, name: &str, dry_run: 
     if dry_run {
         return Ok(names);
     }
-    let cannot = |e: std::io::Error| Failure::new(format!("cannot write to {}: {e}", folder.display()), "check the folder");
+    let cannot =
+        |e: std::io::Error| Failure::new(format!("cannot write to {}: {e}", folder.display()), "check the folder");
     std::fs::create_dir_all(folder).map_err(cannot)?;
     for (i, key) in made.iter().enumerate() {
         write_secret(&folder.join(format!("key-{}.secret", i + 1)), &data_hex(key.seed())).map_err(cannot)?;
@@ -60,10 +64,12 @@ pub fn make_keys(folder: &Path, keys: u32, threshold: u32, name: &str, dry_run: 
 
 /// Reads a key file.
 pub fn load_key(path: &Path) -> Result<DeviceKeys, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Failure::new(format!("cannot read the key {}: {e}", path.display()), "check the name").with_code(4))?;
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Failure::new(format!("cannot read the key {}: {e}", path.display()), "check the name").with_code(4)
+    })?;
     read_key(&text).ok_or_else(|| {
-        Failure::new(format!("{} is not a key file", path.display()), "use one that `kijiti ministry keys` made").with_code(4)
+        Failure::new(format!("{} is not a key file", path.display()), "use one that `kijiti ministry keys` made")
+            .with_code(4)
     })
 }
 
@@ -75,7 +81,8 @@ pub fn load_keys(folder: &Path) -> Result<Vec<DeviceKeys>, Failure> {
         .map(|p| load_key(&p))
         .collect();
     match found?.as_slice() {
-        [] => Err(Failure::new(format!("no keys in {}", folder.display()), "make them: `kijiti ministry keys --out`").with_code(4)),
+        [] => Err(Failure::new(format!("no keys in {}", folder.display()), "make them: `kijiti ministry keys --out`")
+            .with_code(4)),
         keys => Ok(keys.to_vec()),
     }
 }
@@ -136,7 +143,9 @@ pub fn draft(current: Option<&ReleaseList>, new: Option<&NewRelease<'_>>) -> Res
     }
     let version = current.map_or(0, |l| l.version) + 1;
     let signed = Signed::unsigned(&ReleaseList { version, issued_s: wall_s(), releases });
-    signed.read().map_err(|e| Failure::new(format!("the list would not be valid: {e}"), "check module, language and notes").with_code(2))?;
+    signed.read().map_err(|e| {
+        Failure::new(format!("the list would not be valid: {e}"), "check module, language and notes").with_code(2)
+    })?;
     Ok(DraftFile { schema: "kijiti.draft/1".into(), list: to_text(&signed), bundles })
 }
 
@@ -161,15 +170,25 @@ pub fn check(draft: &DraftFile, root: &Signed<Root>) -> Result<serde_json::Value
     let content = list.read().map_err(|e| Failure::new(e, "draft it again"))?;
     let role = trust.root().map(|r| r.releases.clone());
     let role = role.ok_or_else(|| Failure::new("the root names no keys", "use the ministry's own root file"))?;
-    let bundles: Vec<_> = draft.bundles.iter().map(|path| {
-        let digest = std::fs::read(path).map(|b| Digest::of(&b));
-        let listed = digest.as_ref().is_ok_and(|d| content.releases.iter().any(|r| r.digest == *d));
-        serde_json::json!({ "file": path, "matches_list": listed })
-    }).collect();
-    let releases: Vec<_> = content.releases.iter().map(|r| serde_json::json!({
-        "module": r.module, "version": r.version, "digest": r.digest.to_string(), "bytes": r.bytes,
-        "area": r.area.to_string(), "language": r.language, "notes": r.notes,
-    })).collect();
+    let bundles: Vec<_> = draft
+        .bundles
+        .iter()
+        .map(|path| {
+            let digest = std::fs::read(path).map(|b| Digest::of(&b));
+            let listed = digest.as_ref().is_ok_and(|d| content.releases.iter().any(|r| r.digest == *d));
+            serde_json::json!({ "file": path, "matches_list": listed })
+        })
+        .collect();
+    let releases: Vec<_> = content
+        .releases
+        .iter()
+        .map(|r| {
+            serde_json::json!({
+                "module": r.module, "version": r.version, "digest": r.digest.to_string(), "bytes": r.bytes,
+                "area": r.area.to_string(), "language": r.language, "notes": r.notes,
+            })
+        })
+        .collect();
     Ok(serde_json::json!({
         "schema": "kijiti.draft-check/1",
         "list_version": content.version,

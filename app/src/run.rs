@@ -33,7 +33,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sim { command: SimCommand::Run { scenario, phones, seed, twice } } => {
             simulate::run(&scenario, phones, seed, twice, cli.json)
         }
-        Command::Bench { command: BenchCommand::Link { megabytes, rounds } } => bench::link(megabytes, rounds, cli.json),
+        Command::Bench { command: BenchCommand::Link { megabytes, rounds } } => {
+            bench::link(megabytes, rounds, cli.json)
+        }
         Command::Bench { command: BenchCommand::BareReceiver } => bench::bare_receiver(),
         Command::Doctor => doctor::run(&phone.folder, cli.json),
     }
@@ -79,8 +81,9 @@ impl Phone {
 
     fn findings(&self, file: Option<&Path>, profile: Profile) -> Result<String, Failure> {
         match file {
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display()), "check the name").with_code(2)),
+            Some(path) => std::fs::read_to_string(path).map_err(|e| {
+                Failure::new(format!("cannot read {}: {e}", path.display()), "check the name").with_code(2)
+            }),
             None => terminal::findings(&mut |infant| self.ask(Request::Questions { profile, infant })),
         }
     }
@@ -246,7 +249,9 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
         EnrolCommand::Grant { certificates, area, out } => {
             let file: EnrolmentFile = read(&certificates, "kijiti.enrolment/1")?;
             let Some(chain) = file.chain else {
-                return Err(Failure::new("no certificates in the file", "pass the answer file of the phone").with_code(2));
+                return Err(
+                    Failure::new("no certificates in the file", "pass the answer file of the phone").with_code(2)
+                );
             };
             let granted = phone.ask(Request::SpaceGrant { area, chain })?;
             let grants = vec![(show::text(&granted, "grant").to_owned(), show::text(&granted, "issuer").to_owned())];
@@ -301,7 +306,8 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
                 println!("release list {}: {valid} of {needed} signatures", show::number(c, "list_version"));
                 show::model_list(c);
                 for bundle in show::list(c, "bundles") {
-                    let fits = if show::flag(bundle, "matches_list") { "matches the list" } else { "DOES NOT match the list" };
+                    let fits =
+                        if show::flag(bundle, "matches_list") { "matches the list" } else { "DOES NOT match the list" };
                     println!("bundle {}: {fits}", show::text(bundle, "file"));
                 }
             });
@@ -318,7 +324,11 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
             let draft: DraftFile = read(&draft, "kijiti.draft/1")?;
             if dry_run {
                 let status = phone.ask(Request::Status)?;
-                println!("would publish {} bundles after list {}", draft.bundles.len(), show::number(&status, "release_list"));
+                println!(
+                    "would publish {} bundles after list {}",
+                    draft.bundles.len(),
+                    show::number(&status, "release_list")
+                );
                 return Ok(());
             }
             for request in ministry::publish_requests(&draft) {

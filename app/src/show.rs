@@ -176,7 +176,12 @@ pub fn case_list(l: &Value) {
     }
     for case in cases {
         let id = text(case, "case").get(..8).unwrap_or_default();
-        println!("{id}  {:<9} {}  {} entries", urgency(text(case, "urgency")), text(case, "area"), number(case, "entries"));
+        println!(
+            "{id}  {:<9} {}  {} entries",
+            urgency(text(case, "urgency")),
+            text(case, "area"),
+            number(case, "entries")
+        );
     }
     for sealed in list(l, "sealed") {
         println!(
@@ -195,7 +200,8 @@ pub fn case(c: &Value) {
     println!("urgency   {}", urgency(text(c, "urgency")));
     let findings = c.get("findings").and_then(Value::as_object);
     for (name, state) in findings.into_iter().flatten() {
-        let value = state.get("value").map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default();
+        let value =
+            state.get("value").map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default();
         let question = if flag(state, "disputed") { "  ← people differ: please settle" } else { "" };
         println!("  {:<28} {value}{question}", plain(name));
     }

@@ -12,18 +12,24 @@ pub fn run(scenario: &str, phones: usize, seed: u64, twice: bool, json: bool) ->
         return Err(Failure::new(format!("{phones} phones cannot be"), "choose 2 to 5000").with_code(2));
     }
     let village = Village { phones, seed, ..Village::default() };
-    let failed = |e: sim::world::SimError| Failure::new(format!("seed {seed}: {e}"), "this is a fault of kijiti: report the seed");
+    let failed = |e: sim::world::SimError| {
+        Failure::new(format!("seed {seed}: {e}"), "this is a fault of kijiti: report the seed")
+    };
     let report = village.run().map_err(failed)?;
     if twice && village.run().map_err(failed)? != report {
         return Err(Failure::new(format!("seed {seed} gave two traces"), "this is a fault of kijiti: report the seed"));
     }
     if json {
-        let curve: Vec<_> = report.curve.iter().map(|c| serde_json::json!({ "hour": c.hour, "phones": c.phones })).collect();
-        println!("{}", serde_json::json!({
-            "schema": "kijiti.coverage/1", "phones": report.phones, "seed": seed, "curve": curve,
-            "meetings": report.meetings, "cut": report.cut, "bytes": report.bytes,
-            "trace": crate::files::hex(&report.trace),
-        }));
+        let curve: Vec<_> =
+            report.curve.iter().map(|c| serde_json::json!({ "hour": c.hour, "phones": c.phones })).collect();
+        println!(
+            "{}",
+            serde_json::json!({
+                "schema": "kijiti.coverage/1", "phones": report.phones, "seed": seed, "curve": curve,
+                "meetings": report.meetings, "cut": report.cut, "bytes": report.bytes,
+                "trace": crate::files::hex(&report.trace),
+            })
+        );
         return Ok(());
     }
     draw(&report);

@@ -9,7 +9,8 @@ use node::host::Failure;
 /// Trains, writes the file and says what was measured.
 pub fn run(out: &Path, seed: u64, cases: usize, epochs: usize) -> Result<(), Failure> {
     if cases < 500 || epochs == 0 || cases > 5_000_000 {
-        return Err(Failure::new("too few or too many cases", "choose 500 to 5000000 cases and at least one epoch").with_code(2));
+        return Err(Failure::new("too few or too many cases", "choose 500 to 5000000 cases and at least one epoch")
+            .with_code(2));
     }
     let pack = RulePack::built_in().map_err(|e| Failure::new(e, "reinstall kijiti"))?;
     let options = TrainOptions { seed, cases, epochs, ..TrainOptions::default() };

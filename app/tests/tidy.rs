@@ -12,10 +12,7 @@ const MAY_IMPORT: [(&str, &[&str]); 8] = [
     ("kijiti-node", &["kijiti-protocol", "kijiti-sync", "kijiti-distribution", "kijiti-inference"]),
     ("kijiti-sim", &["kijiti-node", "kijiti-protocol", "kijiti-sync", "kijiti-distribution"]),
     ("kijiti-mobile-ffi", &["kijiti-node", "kijiti-inference"]),
-    (
-        "kijiti",
-        &["kijiti-node", "kijiti-inference", "kijiti-distribution", "kijiti-sim", "kijiti-protocol"],
-    ),
+    ("kijiti", &["kijiti-node", "kijiti-inference", "kijiti-distribution", "kijiti-sim", "kijiti-protocol"]),
 ];
 
 /// Crates that a pure room never depends on.
@@ -31,7 +28,8 @@ fn metadata() -> cargo_metadata::Metadata {
 fn rooms_import_only_what_the_table_allows() {
     let table: BTreeMap<_, _> = MAY_IMPORT.into_iter().collect();
     let metadata = metadata();
-    let rooms: BTreeSet<_> = metadata.packages.iter().map(|p| p.name.to_string()).filter(|n| n != "kijiti-fuzz").collect();
+    let rooms: BTreeSet<_> =
+        metadata.packages.iter().map(|p| p.name.to_string()).filter(|n| n != "kijiti-fuzz").collect();
     assert_eq!(rooms, table.keys().map(|k| (*k).to_owned()).collect(), "a room is missing from the table");
     for package in metadata.packages.iter().filter(|p| p.name != "kijiti-fuzz") {
         let allowed = table[package.name.as_str()];

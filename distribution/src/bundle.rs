@@ -201,7 +201,8 @@ impl Fetch {
         let Some(tree) = self.tree() else { return Err(outside) };
         let count = tree::group_count(bytes.len() as u64);
         let end = first.checked_add(count).ok_or(outside.clone())?;
-        let expected: u64 = (first..end).take(PIECE_GROUPS_MAX as usize + 1).map(|i| tree::group_bytes(self.bytes, i)).sum();
+        let expected: u64 =
+            (first..end).take(PIECE_GROUPS_MAX as usize + 1).map(|i| tree::group_bytes(self.bytes, i)).sum();
         if count == 0 || count > PIECE_GROUPS_MAX || end > self.groups.count() || bytes.len() as u64 != expected {
             return Err(outside);
         }

@@ -66,11 +66,7 @@ impl Feature {
             return (max > min).then(|| Feature::Scaled(id.to_owned(), min, max));
         }
         let (id, choice) = name.split_once('=')?;
-        Some(if choice == "yes" {
-            Feature::Yes(id.to_owned())
-        } else {
-            Feature::Is(id.to_owned(), choice.to_owned())
-        })
+        Some(if choice == "yes" { Feature::Yes(id.to_owned()) } else { Feature::Is(id.to_owned(), choice.to_owned()) })
     }
 
     /// Its value for these findings.

@@ -95,7 +95,8 @@ impl Findings {
         }
         let example = "write lines such as: age_months = 11, cough_or_difficult = \"yes\", spo2 = \"unknown\"";
         let raw: BTreeMap<String, serde_json::Value> = if file.trim_start().starts_with('{') {
-            serde_json::from_str(file).or_else(|e| wrong(format!("the findings file is not valid JSON: {e}"), example))?
+            serde_json::from_str(file)
+                .or_else(|e| wrong(format!("the findings file is not valid JSON: {e}"), example))?
         } else {
             let table: toml::Table =
                 file.parse().or_else(|e| wrong(format!("the findings file is not valid TOML: {e}"), example))?;
@@ -186,7 +187,8 @@ fn set_age(values: &mut BTreeMap<String, Value>, ages: &BTreeMap<String, f64>) -
     let group = if whole_days < 60.0 { AgeGroup::Infant } else { AgeGroup::Child };
     values.insert("age_hours".into(), Value::Number(hours.copied().unwrap_or(whole_days * 24.0)));
     values.insert("age_days".into(), Value::Number(whole_days));
-    values.insert("age_months".into(), Value::Number(if group == AgeGroup::Child { whole_months.max(2.0) } else { 0.0 }));
+    values
+        .insert("age_months".into(), Value::Number(if group == AgeGroup::Child { whole_months.max(2.0) } else { 0.0 }));
     Ok(group)
 }
 
@@ -219,10 +221,7 @@ pub fn read_value(name: &str, value: &serde_json::Value, pack: &RulePack) -> Res
         }
         FindingKind::Choice(choices) => match word {
             Some(word) if choices.iter().any(|c| c == word) => Ok(Value::Text(word.to_owned())),
-            _ => wrong(
-                format!("{name} has no such choice"),
-                format!("write one of: {}, unknown", choices.join(", ")),
-            ),
+            _ => wrong(format!("{name} has no such choice"), format!("write one of: {}, unknown", choices.join(", "))),
         },
     }
 }

@@ -160,7 +160,11 @@ pub fn draw(pack: &RulePack, dice: &mut impl Rng) -> Result<DrawnCase, String> {
 }
 
 fn draw_age(infant: bool, dice: &mut impl Rng) -> (&'static str, f64) {
-    if infant { ("age_days", f64::from(dice.random_range(0..60u32))) } else { ("age_months", f64::from(dice.random_range(2..60u32))) }
+    if infant {
+        ("age_days", f64::from(dice.random_range(0..60u32)))
+    } else {
+        ("age_months", f64::from(dice.random_range(2..60u32)))
+    }
 }
 
 fn chance(p: f64, dice: &mut impl Rng) -> bool {
@@ -206,39 +210,116 @@ fn draw_truth(disease: &Disease, pack: &RulePack, age: f64, dice: &mut impl Rng)
     };
     put("respiratory_rate", round(spread(if fast { fast_mean } else { slow_mean }, 6.0, dice).clamp(12.0, 110.0)));
     let low = has("lowoxygen", 0.01, dice);
-    put("spo2", round(if low { spread(85.0, 4.0, dice).min(89.0) } else { spread(97.0, 2.0, dice).clamp(91.0, 100.0) }.max(50.0)));
+    put(
+        "spo2",
+        round(
+            if low { spread(85.0, 4.0, dice).min(89.0) } else { spread(97.0, 2.0, dice).clamp(91.0, 100.0) }.max(50.0),
+        ),
+    );
     let (very_thin, thin) = (has("very_thin", 0.005, dice), has("thin", 0.04, dice));
-    put("muac", round(match (very_thin, thin) {
-        (true, _) => spread(108.0, 5.0, dice).min(114.0),
-        (false, true) => spread(120.0, 4.0, dice).clamp(115.0, 124.0),
-        (false, false) => spread(143.0, 9.0, dice).max(125.0),
-    }));
-    put("wfh_z", Value::Number(match (very_thin, thin) { (true, _) => -3.4, (false, true) => -2.4, (false, false) => -0.5 }));
+    put(
+        "muac",
+        round(match (very_thin, thin) {
+            (true, _) => spread(108.0, 5.0, dice).min(114.0),
+            (false, true) => spread(120.0, 4.0, dice).clamp(115.0, 124.0),
+            (false, false) => spread(143.0, 9.0, dice).max(125.0),
+        }),
+    );
+    put(
+        "wfh_z",
+        Value::Number(match (very_thin, thin) {
+            (true, _) => -3.4,
+            (false, true) => -2.4,
+            (false, false) => -0.5,
+        }),
+    );
     put("weight", Value::Number(if disease.infant { 3.4 } else { (4.5 + age * 0.2).min(20.0) }));
     let (severe_dry, some_dry) = (has("severe_dry", 0.0, dice), has("some_dry", 0.02, dice));
     put("sunken_eyes", if severe_dry || some_dry { Value::Yes } else { Value::No });
     put("restless", if some_dry { Value::Yes } else { Value::No });
-    put("drinking", text(if severe_dry { "poor" } else if some_dry { "eager" } else { "normal" }));
-    put("skin_pinch", text(if severe_dry { "very_slow" } else if some_dry { "slow" } else { "normal" }));
+    put(
+        "drinking",
+        text(if severe_dry {
+            "poor"
+        } else if some_dry {
+            "eager"
+        } else {
+            "normal"
+        }),
+    );
+    put(
+        "skin_pinch",
+        text(if severe_dry {
+            "very_slow"
+        } else if some_dry {
+            "slow"
+        } else {
+            "normal"
+        }),
+    );
     let long = has("long_diarrhoea", 0.02, dice);
-    put("diarrhoea_days", round(if long { spread(20.0, 4.0, dice).max(14.0) } else { spread(3.0, 1.5, dice).clamp(1.0, 13.0) }));
+    put(
+        "diarrhoea_days",
+        round(if long { spread(20.0, 4.0, dice).max(14.0) } else { spread(3.0, 1.5, dice).clamp(1.0, 13.0) }),
+    );
     put("cough_days", round(spread(4.0, 2.0, dice).clamp(1.0, 13.0)));
     put("fever_days", round(spread(2.5, 1.2, dice).clamp(1.0, 6.0)));
     put("malaria_risk", text(if chance(0.6, dice) { "high" } else { "low" }));
     let positive = has("rdt_positive", 0.04, dice);
     put("malaria_test", text(if positive { "positive" } else { "negative" }));
     let (deep, shallow) = (has("deep_ulcers", 0.0, dice), has("shallow_ulcers", 0.01, dice));
-    put("mouth_ulcers", text(if deep { "deep" } else if shallow { "shallow" } else { "none" }));
+    put(
+        "mouth_ulcers",
+        text(if deep {
+            "deep"
+        } else if shallow {
+            "shallow"
+        } else {
+            "none"
+        }),
+    );
     let pus = has("ear_pus", 0.0, dice);
     put("ear_discharge_days", round(if pus { spread(5.0, 3.0, dice).max(1.0) } else { 0.0 }));
     let (severe, some) = (has("severe_pallor", 0.005, dice), has("some_pallor", 0.04, dice));
-    put("palmar_pallor", text(if severe { "severe" } else if some { "some" } else { "none" }));
+    put(
+        "palmar_pallor",
+        text(if severe {
+            "severe"
+        } else if some {
+            "some"
+        } else {
+            "none"
+        }),
+    );
     let skin = has("skin", 0.02, dice);
-    put("skin_problem", text(match (skin, dice.random_range(0..4u8)) { (false, _) => "none", (_, 0) => "impetigo", (_, 1) => "scabies", (_, 2) => "abscess", _ => "ringworm" }));
+    put(
+        "skin_problem",
+        text(match (skin, dice.random_range(0..4u8)) {
+            (false, _) => "none",
+            (_, 0) => "impetigo",
+            (_, 1) => "scabies",
+            (_, 2) => "abscess",
+            _ => "ringworm",
+        }),
+    );
     let (at_all, not_well) = (has("not_at_all", 0.0, dice), has("not_well", 0.02, dice));
-    put("feeding", text(if at_all { "not_at_all" } else if not_well { "not_well" } else { "well" }));
+    put(
+        "feeding",
+        text(if at_all {
+            "not_at_all"
+        } else if not_well {
+            "not_well"
+        } else {
+            "well"
+        }),
+    );
     put("movement", text(if has("stimulated", 0.005, dice) { "stimulated" } else { "own" }));
-    for (name, word) in [("appetite_test", "passed"), ("mother_hiv", "negative"), ("child_virological", "not_done"), ("child_serology", "not_done")] {
+    for (name, word) in [
+        ("appetite_test", "passed"),
+        ("mother_hiv", "negative"),
+        ("child_virological", "not_done"),
+        ("child_serology", "not_done"),
+    ] {
         put(name, text(word));
     }
     truth

@@ -145,9 +145,7 @@ impl Expr {
                 let answer = term.answer_at(scope, depth + 1);
                 Answer { tri: answer.tri.not(), because: answer.because }
             }
-            Expr::Known(name) => {
-                leaf(name, Tri::of(scope.findings.get(name).is_some_and(|v| *v != Value::Unknown)))
-            }
+            Expr::Known(name) => leaf(name, Tri::of(scope.findings.get(name).is_some_and(|v| *v != Value::Unknown))),
             Expr::Name(name) => match (scope.defines.get(name), scope.findings.get(name)) {
                 (Some(expr), _) => expr.answer_at(scope, depth + 1),
                 (None, Some(Value::Yes)) => leaf(name, Tri::Yes),
@@ -219,8 +217,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
                 (Token::Number(number.parse().map_err(|_| format!("{number:?} is not a number"))?), length)
             }
             'a'..='z' => {
-                let length =
-                    rest.find(|c: char| !(c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit())).unwrap_or(rest.len());
+                let length = rest
+                    .find(|c: char| !(c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit()))
+                    .unwrap_or(rest.len());
                 (Token::Word(rest.get(..length).unwrap_or_default().to_owned()), length)
             }
             other => return Err(format!("{other:?} was not expected in {text:?}")),
@@ -256,7 +255,7 @@ impl Parser {
         here
     }
 
-    fn expect(&mut self, token: &Token) -> Result<(), String> {
+    fn require(&mut self, token: &Token) -> Result<(), String> {
         match self.next() {
             Some(found) if found == *token => Ok(()),
             found => Err(format!("{token:?} was expected, not {found:?}")),
@@ -293,13 +292,13 @@ impl Parser {
         match self.next() {
             Some(Token::Open) => {
                 let inner = self.or()?;
-                self.expect(&Token::Close)?;
+                self.require(&Token::Close)?;
                 Ok(inner)
             }
             Some(Token::Word(name)) if name == "known" => {
-                self.expect(&Token::Open)?;
+                self.require(&Token::Open)?;
                 let Some(Token::Word(name)) = self.next() else { return Err("known() needs a name".into()) };
-                self.expect(&Token::Close)?;
+                self.require(&Token::Close)?;
                 Ok(Expr::Known(name))
             }
             Some(Token::Word(name)) if name == "atleast" => self.at_least(),
@@ -309,14 +308,14 @@ impl Parser {
     }
 
     fn at_least(&mut self) -> Result<Expr, String> {
-        self.expect(&Token::Open)?;
+        self.require(&Token::Open)?;
         let Some(Token::Number(count)) = self.next() else { return Err("atleast() begins with a number".into()) };
         let mut terms = Vec::new();
         while self.peek() == Some(&Token::Comma) {
             self.at += 1;
             terms.push(self.or()?);
         }
-        self.expect(&Token::Close)?;
+        self.require(&Token::Close)?;
         Ok(Expr::AtLeast(count as usize, terms))
     }
 

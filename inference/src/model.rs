@@ -156,7 +156,11 @@ impl TriageModel {
         let labels: Vec<Label> = read_json(&content, "kijiti.labels", LABELS_MAX * 256)?;
         let golden: Vec<GoldenCase> = read_json(&content, "kijiti.golden", 8 << 20)?;
         let calibration: Calibration = read_json(&content, "kijiti.calibration", 4096)?;
-        if features.is_empty() || features.len() > FEATURES_MAX || labels.len() > LABELS_MAX || golden.len() > GOLDEN_MAX {
+        if features.is_empty()
+            || features.len() > FEATURES_MAX
+            || labels.len() > LABELS_MAX
+            || golden.len() > GOLDEN_MAX
+        {
             return Err(malformed("more features, labels or golden cases than this engine takes"));
         }
         if labels.len() < 2 || golden.is_empty() {
@@ -233,7 +237,8 @@ impl TriageModel {
         let words = self.tokenizer.encode_fast(findings.text(), false).map_err(malformed)?.get_ids().to_vec();
         let batch = Batch::new(&[row], &[words]).map_err(malformed)?;
         let logits = self.network.forward(&batch).map_err(malformed)?;
-        let differential = softmax(&logits.differential, self.calibration.differential_temperature).map_err(malformed)?;
+        let differential =
+            softmax(&logits.differential, self.calibration.differential_temperature).map_err(malformed)?;
         let urgency = softmax(&logits.urgency, self.calibration.urgency_temperature).map_err(malformed)?;
         if differential.iter().chain(&urgency).any(|p| !p.is_finite()) {
             return Err(malformed("its weights give no numbers"));

@@ -259,7 +259,8 @@ impl RulePack {
     /// The finding whose name is most like `name`.
     pub fn nearest(&self, name: &str) -> &str {
         let shared = |id: &str| id.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
-        self.findings.iter().map(|f| f.id.as_str()).max_by_key(|id| shared(id)).unwrap_or_default()
+        let far = |id: &str| (std::cmp::Reverse(shared(id)), id.len().abs_diff(name.len()));
+        self.findings.iter().map(|f| f.id.as_str()).min_by_key(|id| far(id)).unwrap_or_default()
     }
 
     /// What every rule of the profile says of these findings.
@@ -277,7 +278,12 @@ impl RulePack {
                 urgency: rule.urgency,
                 source: rule.source.clone(),
                 action: rule.action.clone(),
-                findings: answer.because.iter().filter(counts).map(|n| (n.clone(), findings.value(n).clone())).collect(),
+                findings: answer
+                    .because
+                    .iter()
+                    .filter(counts)
+                    .map(|n| (n.clone(), findings.value(n).clone()))
+                    .collect(),
             };
             match (answer.tri, rule.urgency) {
                 (Tri::Yes, _) => evaluation.fired.push(outcome()),

@@ -79,7 +79,11 @@ struct Row {
 }
 
 /// Trains a model; `progress` is told (step, steps, loss).
-pub fn train(pack: &RulePack, options: &TrainOptions, mut progress: impl FnMut(usize, usize, f32)) -> Result<Trained, Fail> {
+pub fn train(
+    pack: &RulePack,
+    options: &TrainOptions,
+    mut progress: impl FnMut(usize, usize, f32),
+) -> Result<Trained, Fail> {
     let mut dice = ChaCha20Rng::seed_from_u64(options.seed);
     let held_out = (options.cases / 10).clamp(200, 6000);
     let drawn = (0..options.cases + held_out).map(|_| draw(pack, &mut dice)).collect::<Result<Vec<_>, _>>()?;
@@ -110,7 +114,15 @@ pub fn train(pack: &RulePack, options: &TrainOptions, mut progress: impl FnMut(u
         }
     }
     let calibration = calibrate(&network, testing)?;
-    finish(pack, &vars, &tokenizer_json, &features, calibration, drawn.get(options.cases..).unwrap_or_default(), options)
+    finish(
+        pack,
+        &vars,
+        &tokenizer_json,
+        &features,
+        calibration,
+        drawn.get(options.cases..).unwrap_or_default(),
+        options,
+    )
 }
 
 fn to_row(case: &DrawnCase, features: &[Feature], tokenizer: &Tokenizer) -> Result<Row, Fail> {
@@ -208,7 +220,8 @@ fn calibrate(network: &Network, rows: &[Row]) -> Result<Calibration, Fail> {
     let all: Vec<_> = rows.iter().collect();
     let logits = network.forward(&to_batch(&all)?)?;
     let temperature = |logits: &Tensor, get: fn(&Row) -> usize| -> Result<f64, Fail> {
-        let target = Tensor::from_vec(rows.iter().map(|r| get(r) as u32).collect::<Vec<_>>(), rows.len(), &Device::Cpu)?;
+        let target =
+            Tensor::from_vec(rows.iter().map(|r| get(r) as u32).collect::<Vec<_>>(), rows.len(), &Device::Cpu)?;
         let mut best = (f32::MAX, 1.0);
         for i in 0..40 {
             let t = 0.5 + 0.05 * f64::from(i);

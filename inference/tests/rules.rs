@@ -50,9 +50,12 @@ fn fires(base: &str, changes: &str, profile: Profile, rule: &str) -> bool {
 
 #[test]
 fn a_child_with_nothing_found_is_green_in_both_profiles() {
-    for (base, profile) in
-        [(WELL_CHILD, Profile::Iccm), (WELL_CHILD, Profile::Imci), (WELL_INFANT, Profile::Iccm), (WELL_INFANT, Profile::Imci)]
-    {
+    for (base, profile) in [
+        (WELL_CHILD, Profile::Iccm),
+        (WELL_CHILD, Profile::Imci),
+        (WELL_INFANT, Profile::Iccm),
+        (WELL_INFANT, Profile::Imci),
+    ] {
         let judged = judge(base, "{}", profile);
         assert_eq!(judged.urgency(), Urgency::Green, "{profile:?} {:?}", judged.fired);
         assert!(judged.green_offered(), "{profile:?} cannot clear {:?}", judged.cannot_clear);
@@ -65,7 +68,10 @@ fn every_general_danger_sign_alone_is_pink_and_unknown_forbids_green() {
         for profile in [Profile::Iccm, Profile::Imci] {
             let yes = judge(WELL_CHILD, &format!(r#"{{"{sign}": "yes"}}"#), profile);
             assert_eq!(yes.urgency(), Urgency::Pink, "{sign}");
-            assert!(yes.fired.iter().any(|o| o.findings.contains(&(sign.to_owned(), Value::Yes))), "{sign} is not named");
+            assert!(
+                yes.fired.iter().any(|o| o.findings.contains(&(sign.to_owned(), Value::Yes))),
+                "{sign} is not named"
+            );
             let unknown = judge(WELL_CHILD, &format!(r#"{{"{sign}": "unknown"}}"#), profile);
             assert!(!unknown.green_offered(), "{sign} unknown and green offered");
             let measure = unknown.cannot_clear.iter().flat_map(|o| &o.findings).any(|(name, _)| name == sign);
@@ -147,6 +153,7 @@ const EXAMPLES: &[(&str, Profile, &str, &str, Urgency)] = &[
     ("N5", Profile::Imci, WELL_CHILD, r#"{}"#, Urgency::Green),
     ("A1", Profile::Imci, WELL_CHILD, r#"{"palmar_pallor": "severe"}"#, Urgency::Pink),
     ("A2", Profile::Iccm, WELL_CHILD, r#"{"palmar_pallor": "some"}"#, Urgency::Yellow),
+    ("A3", Profile::Iccm, WELL_CHILD, r#"{}"#, Urgency::Green),
     ("H2", Profile::Imci, WELL_CHILD, r#"{"mother_hiv": "positive", "child_virological": "negative", "breastfed_within_6_weeks": "yes"}"#, Urgency::Yellow),
     ("H3", Profile::Imci, WELL_CHILD, r#"{}"#, Urgency::Green),
     ("S1", Profile::Imci, WELL_CHILD, r#"{"skin_problem": "stevens_johnson"}"#, Urgency::Pink),

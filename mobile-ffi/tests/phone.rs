@@ -11,7 +11,9 @@ fn a_phone_starts_assesses_and_stops_and_says_what_is_wrong() {
     assert!(phone.status().unwrap().contains("kijiti.status/1"));
     assert!(phone.triage(FINDINGS.into(), "iccm".into()).unwrap().contains("\"urgency\":\"pink\""));
     let error = phone.triage("age_months = 11\n".into(), "iccm".into()).unwrap_err();
-    assert!(matches!(error, PhoneError::Failed { reason, hint } if reason.contains("missing") && hint.contains("unknown")));
+    assert!(
+        matches!(error, PhoneError::Failed { reason, hint } if reason.contains("missing") && hint.contains("unknown"))
+    );
     assert!(phone.begin_case(FINDINGS.into(), "iccm".into(), "00".repeat(16)).is_err(), "not enrolled");
     assert!(Phone::start(folder.path().display().to_string(), false).is_err(), "the folder is in use");
     phone.stop();

@@ -27,8 +27,8 @@ mod trust_lane;
 
 pub use budget::LinkClass;
 pub use commands::{Command, Refusal, Reply};
-pub use meeting::MeetingSummary;
 use meeting::Meeting;
+pub use meeting::MeetingSummary;
 
 /// A link, as the host numbers them.
 pub type LinkId = u64;
@@ -283,7 +283,9 @@ impl Agent {
     pub fn handle_input(&mut self, now: Now, input: Input, store: &mut dyn Store) -> Result<(), StoreError> {
         self.asleep = false;
         match input {
-            Input::LinkUp { link, peer, class, dialed } => self.handle_link_up(now, link, peer, class, dialed, store)?,
+            Input::LinkUp { link, peer, class, dialed } => {
+                self.handle_link_up(now, link, peer, class, dialed, store)?
+            }
             Input::LinkReceived { link, bytes } => {
                 if let Some(meeting) = self.meetings.get_mut(&link) {
                     meeting.handle_bytes(now, bytes, &mut self.phone, store)?;

@@ -72,7 +72,8 @@ impl Host {
             let port = |v6: bool| addresses.iter().find(|a| a.is_ipv6() == v6).map_or(0, SocketAddr::port);
             runtime.spawn(beacon::run(id, port(false), port(true), messages.clone(), log.clone()));
         }
-        let control = if options.offline { None } else { Some(runtime.block_on(control::serve(&folder, messages.clone()))?) };
+        let control =
+            if options.offline { None } else { Some(runtime.block_on(control::serve(&folder, messages.clone()))?) };
         let mut body = Body::open(folder, keys, links, runtime.handle().clone(), messages.clone(), log)?;
         body.control = control;
         let thread = std::thread::Builder::new()
@@ -93,7 +94,11 @@ impl Host {
     }
 
     /// Asks the phone; `progress` is told of everything before the answer.
-    pub fn request(&self, request: Request, progress: &mut dyn FnMut(&serde_json::Value)) -> Result<serde_json::Value, Failure> {
+    pub fn request(
+        &self,
+        request: Request,
+        progress: &mut dyn FnMut(&serde_json::Value),
+    ) -> Result<serde_json::Value, Failure> {
         let (reply, mut answers) = mpsc::unbounded_channel();
         let gone = || Failure::new("the phone has stopped", "start it again with `kijiti start`");
         let message = Message::Request { request: Box::new(request), reply };

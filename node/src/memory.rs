@@ -113,7 +113,8 @@ impl Store for MemoryStore {
     }
 
     fn spaces(&self) -> Result<Vec<SpaceRow>, StoreError> {
-        let bytes = |ids: &[EnvelopeId]| ids.iter().filter_map(|id| self.envelopes.get(id)).map(|(b, _)| b.len() as u64).sum();
+        let bytes =
+            |ids: &[EnvelopeId]| ids.iter().filter_map(|id| self.envelopes.get(id)).map(|(b, _)| b.len() as u64).sum();
         let row = |(space, (area, ids)): (&SpaceId, &(Area, Vec<EnvelopeId>))| SpaceRow {
             space: *space,
             area: area.clone(),

@@ -65,7 +65,8 @@ impl Rights {
         let mut bits = 0;
         for word in text.split([',', ' ']).filter(|w| !w.is_empty()) {
             let right = Right::ALL.into_iter().find(|r| r.name() == word);
-            bits |= 1 << right.ok_or_else(|| format!("{word:?} is not a right (carry, read, write, enrol, grant)"))? as u8;
+            bits |=
+                1 << right.ok_or_else(|| format!("{word:?} is not a right (carry, read, write, enrol, grant)"))? as u8;
         }
         Ok(Self(bits))
     }

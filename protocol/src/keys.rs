@@ -51,9 +51,8 @@ impl DeviceKeys {
 /// Whether `signature` is `signer`'s for `message` under `domain`. Strict: small-order keys and malleable signatures fail
 /// (RFC 8032 with the checks of ed25519-dalek's `verify_strict`).
 pub fn verify(signer: &DeviceId, domain: &str, message: &[u8], signature: &[u8; 64]) -> bool {
-    VerifyingKey::from_bytes(&signer.0).is_ok_and(|key| {
-        key.verify_strict(&signing_input(domain, message), &Signature::from_bytes(signature)).is_ok()
-    })
+    VerifyingKey::from_bytes(&signer.0)
+        .is_ok_and(|key| key.verify_strict(&signing_input(domain, message), &Signature::from_bytes(signature)).is_ok())
 }
 
 /// What is signed: a fixed prefix, the domain, a zero byte that no domain contains, and the message's digest. Hashing first

@@ -18,7 +18,8 @@ pub struct Ministry {
 impl Ministry {
     /// A ministry whose keys come from `seed`.
     pub fn new(seed: u8, keys: u8, threshold: u32) -> Self {
-        let keys: Vec<_> = (0..keys).map(|i| DeviceKeys::from_seed([seed.wrapping_add(i).wrapping_add(100); 32])).collect();
+        let keys: Vec<_> =
+            (0..keys).map(|i| DeviceKeys::from_seed([seed.wrapping_add(i).wrapping_add(100); 32])).collect();
         let mut ids: Vec<_> = keys.iter().map(DeviceKeys::id).collect();
         ids.sort();
         let role = Role { keys: ids, threshold };

@@ -128,7 +128,9 @@ impl World {
         loop {
             match phone.agent.poll_output() {
                 Output::Sleep(_) => return Ok(outputs),
-                Output::Event(event @ (Event::ReleaseReady { .. } | Event::Refused { .. } | Event::MeetingEnded { .. })) => {
+                Output::Event(
+                    event @ (Event::ReleaseReady { .. } | Event::Refused { .. } | Event::MeetingEnded { .. }),
+                ) => {
                     phone.events.push(event.clone());
                     outputs.push(Output::Event(event));
                 }
@@ -146,10 +148,14 @@ impl World {
     }
 
     fn settle(&mut self, phone: usize) -> Result<(), SimError> {
-        let ready: Vec<_> = self.phone(phone)?.events.extract_if(.., |e| matches!(e, Event::ReleaseReady { .. })).collect();
+        let ready: Vec<_> =
+            self.phone(phone)?.events.extract_if(.., |e| matches!(e, Event::ReleaseReady { .. })).collect();
         for event in ready {
             if let Event::ReleaseReady { release } = event {
-                self.input(phone, Input::Command { ticket: 1, command: Box::new(Command::Activated(Box::new(release))) })?;
+                self.input(
+                    phone,
+                    Input::Command { ticket: 1, command: Box::new(Command::Activated(Box::new(release))) },
+                )?;
             }
         }
         Ok(())

@@ -88,7 +88,10 @@ fn frames_in_the_wrong_state_end_the_meeting() {
     must_refuse(&[hi(), done(), Frame::Tree(Tree { bundle, offset: 0, hashes: vec![0; 32] })], "nobody asked for");
     must_refuse(&[hi(), done(), Frame::Want(Want { bundle, tree: false, first: 0, count: 99 })], "never named");
     must_refuse(&[hi(), done(), Frame::Want(Want { bundle, tree: false, first: u64::MAX, count: 5 })], "never named");
-    must_refuse(&[hi(), done(), Frame::Want(Want { bundle: Digest([1; 32]), tree: true, first: 0, count: 0 })], "unknown");
+    must_refuse(
+        &[hi(), done(), Frame::Want(Want { bundle: Digest([1; 32]), tree: true, first: 0, count: 0 })],
+        "unknown",
+    );
     let list = road.ministry.list(3, vec![]);
     must_refuse(&[hi(), done(), Frame::ReleaseList(SignedDocument { bytes: list.to_bytes() })], "out of its place");
 }

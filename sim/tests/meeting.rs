@@ -59,7 +59,10 @@ fn cut_and_heal(cut: Cut) -> usize {
     let meeting = road.world.meet(WORKER, SUPERVISOR, cut).unwrap();
     for (phone, before) in [WORKER, SUPERVISOR].into_iter().zip(before) {
         let after = road.wealth(phone);
-        assert!(before.iter().zip(after).all(|(b, a)| *b <= a), "{cut:?} left phone {phone} poorer: {before:?} {after:?}");
+        assert!(
+            before.iter().zip(after).all(|(b, a)| *b <= a),
+            "{cut:?} left phone {phone} poorer: {before:?} {after:?}"
+        );
         road.world.restart(phone).unwrap();
         assert_eq!(road.wealth(phone), after, "{cut:?}: what was shown was not durable");
     }
@@ -118,8 +121,10 @@ fn a_phone_that_both_call_at_once_keeps_one_meeting() {
     for (link, dialed) in [(901, true), (902, false)] {
         let up = Input::LinkUp { link, peer: supervisor, class: LinkClass::Ip, dialed };
         let outputs = road.world.input(WORKER, up).unwrap();
-        let closed: Vec<_> =
-            outputs.iter().filter_map(|o| if let Output::CloseLink { link, .. } = o { Some(*link) } else { None }).collect();
+        let closed: Vec<_> = outputs
+            .iter()
+            .filter_map(|o| if let Output::CloseLink { link, .. } = o { Some(*link) } else { None })
+            .collect();
         if link == 902 {
             // The call of the phone with the lower id stays.
             assert_eq!(closed, [if worker < supervisor { 902 } else { 901 }]);

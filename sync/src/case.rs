@@ -186,7 +186,13 @@ impl Case {
 
     /// Adds entries as one change by `by`, and returns that change for sealing. `actor` is this installation's own
     /// random name, never reused after a restore (two histories under one name would lose one of them).
-    pub fn add(&mut self, entries: &[Entry], by: DeviceId, actor: &[u8; 16], at_s: u64) -> Result<Vec<Vec<u8>>, CaseError> {
+    pub fn add(
+        &mut self,
+        entries: &[Entry],
+        by: DeviceId,
+        actor: &[u8; 16],
+        at_s: u64,
+    ) -> Result<Vec<Vec<u8>>, CaseError> {
         self.doc.set_actor(ActorId::from(&actor[..]));
         let before = self.doc.get_heads();
         let order = self.entries().iter().map(|(stamp, _)| stamp.order).max().unwrap_or(0).saturating_add(1);

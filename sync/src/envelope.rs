@@ -163,7 +163,11 @@ impl Envelope {
             space: SpaceId::from_slice(field(1..9)?).ok_or(short.clone())?,
             epoch_tag: field(9..17)?.try_into().map_err(|_| short.clone())?,
             case_tag: CaseTag::from_slice(field(17..33)?).ok_or(short.clone())?,
-            urgency: field(33..34)?.first().copied().and_then(Urgency::from_byte).ok_or(EnvelopeError::Malformed("urgency"))?,
+            urgency: field(33..34)?
+                .first()
+                .copied()
+                .and_then(Urgency::from_byte)
+                .ok_or(EnvelopeError::Malformed("urgency"))?,
             author: field(36..44)?.try_into().map_err(|_| short.clone())?,
             bytes,
         })
@@ -209,7 +213,8 @@ impl VerifiedEnvelope {
             .map_err(|_| EnvelopeError::Sealed("changed on the way"))?;
         let plain = zstd::bulk::decompress(&packed, ENVELOPE_PLAIN_BYTES_MAX)
             .map_err(|_| EnvelopeError::Sealed("it does not unpack within its limit"))?;
-        let contents: Contents = codec::decode("changes", &plain).map_err(|_| EnvelopeError::Sealed("no changes in it"))?;
+        let contents: Contents =
+            codec::decode("changes", &plain).map_err(|_| EnvelopeError::Sealed("no changes in it"))?;
         if key.case_tag(&contents.case) != self.case_tag {
             return Err(EnvelopeError::Sealed("its tag belongs to another case"));
         }

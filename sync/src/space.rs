@@ -118,14 +118,11 @@ impl Grant {
         let sealed = |e: hpke::HpkeError| GrantError::Sealed(e.to_string());
         let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(sealing_key).map_err(sealed)?;
         let aad = aad(&to, &key.area);
-        let (encapsulated, ciphertext) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeS::Base,
-            &public,
-            INFO,
-            &key.key,
-            &aad,
-            rng,
-        )
+        let (encapsulated, ciphertext) = hpke::single_shot_seal_with_rng::<
+            ChaCha20Poly1305,
+            HkdfSha256,
+            X25519HkdfSha256,
+        >(&OpModeS::Base, &public, INFO, &key.key, &aad, rng)
         .map_err(sealed)?;
         Ok(Self { to, area: key.area.clone(), encapsulated: encapsulated.to_bytes().into(), sealed: ciphertext })
     }

@@ -42,18 +42,14 @@ impl Phones {
 
     /// A phone that is not running yet.
     pub fn phone(&self, name: &str) -> Phone {
-        Phone {
-            name: name.to_owned(),
-            folder: self.folder.join(name),
-            child: Arc::default(),
-            away: Arc::default(),
-        }
+        Phone { name: name.to_owned(), folder: self.folder.join(name), child: Arc::default(), away: Arc::default() }
     }
 }
 
 impl Phone {
     fn spawn(&self) -> Result<Child, Failure> {
-        let failed = |e: std::io::Error| Failure::new(format!("cannot start {}: {e}", self.name), "check memory and disk");
+        let failed =
+            |e: std::io::Error| Failure::new(format!("cannot start {}: {e}", self.name), "check memory and disk");
         let _ = std::fs::remove_file(self.folder.join("control")); // a killed phone leaves its door standing
         std::fs::create_dir_all(&self.folder).map_err(failed)?;
         let log = std::fs::File::options().create(true).append(true).open(self.folder.join("log")).map_err(failed)?;
@@ -83,7 +79,10 @@ impl Phone {
         }
         let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         let last: Vec<_> = log.lines().rev().take(3).collect();
-        Err(Failure::new(format!("{} does not start: {}", self.name, last.join(" / ")), "see its log in its data folder"))
+        Err(Failure::new(
+            format!("{} does not start: {}", self.name, last.join(" / ")),
+            "see its log in its data folder",
+        ))
     }
 
     fn alive(&self) -> bool {

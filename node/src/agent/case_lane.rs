@@ -189,7 +189,11 @@ impl Meeting {
         }
     }
 
-    pub(super) fn next_case_frame(&mut self, phone: &Phone, store: &mut dyn Store) -> Result<Option<Frame>, StoreError> {
+    pub(super) fn next_case_frame(
+        &mut self,
+        phone: &Phone,
+        store: &mut dyn Store,
+    ) -> Result<Option<Frame>, StoreError> {
         let lane = &mut self.cases;
         if !lane.active || lane.ours != Step::Envelopes || lane.theirs < Step::Envelopes {
             return Ok(None);
@@ -360,7 +364,11 @@ impl Meeting {
 
 impl Phone {
     /// The valid chains of authors with this short name.
-    pub(super) fn verified_chains(&self, author: AuthorKey, store: &dyn Store) -> Result<Vec<VerifiedChain>, StoreError> {
+    pub(super) fn verified_chains(
+        &self,
+        author: AuthorKey,
+        store: &dyn Store,
+    ) -> Result<Vec<VerifiedChain>, StoreError> {
         let Some(trust) = self.trust.as_ref() else { return Ok(Vec::new()) };
         let chains = store.chains(author)?.into_iter().filter_map(|bytes| Chain::from_bytes(&bytes).ok());
         Ok(chains.filter_map(|chain| trust.verify_chain(&chain)?.ok()).collect())

@@ -102,7 +102,12 @@ fn no(reason: impl ToString, hint: impl ToString) -> Result<Answer, StoreError> 
 const ENROL_FIRST: &str = "enrol this phone first: `kijiti enrol request`";
 
 impl Phone {
-    pub(super) fn handle_command(&mut self, now: Now, command: Command, store: &mut dyn Store) -> Result<Answer, StoreError> {
+    pub(super) fn handle_command(
+        &mut self,
+        now: Now,
+        command: Command,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
         match command {
             Command::InstallTrust(root) => self.install_trust(&root, store),
             Command::InstallChain(chain) => self.install_chain(&chain, store),
@@ -418,7 +423,12 @@ impl Phone {
     }
 
     /// A change that cannot be taken in is set aside with its reason; the case stays as it was and others go on.
-    fn open_envelope(&mut self, now: Now, envelope: &VerifiedEnvelope, store: &mut dyn Store) -> Result<(), StoreError> {
+    fn open_envelope(
+        &mut self,
+        now: Now,
+        envelope: &VerifiedEnvelope,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
         let mine = |key: &&SpaceKey| key.space() == envelope.space && key.epoch_tag() == envelope.epoch_tag;
         let Some(key) = self.space_keys.iter().find(mine) else { return Ok(()) };
         let contents = match envelope.open(key) {

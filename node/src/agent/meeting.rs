@@ -221,7 +221,9 @@ impl Meeting {
                 Ok(())
             }
             (Frame::LaneDone(done), Stage::Trust | Stage::Exchange) => self.handle_lane_done(&done, phone, store),
-            (Frame::Root(document), Stage::Trust) if !self.trust_done_theirs => self.handle_root(&document, phone, store),
+            (Frame::Root(document), Stage::Trust) if !self.trust_done_theirs => {
+                self.handle_root(&document, phone, store)
+            }
             (Frame::ReleaseList(document), Stage::Trust) if !self.trust_done_theirs => {
                 self.handle_list(&document, phone, store)
             }

@@ -15,7 +15,7 @@ use super::control::ControlFile;
 use super::links::{Links, ToSend};
 use super::requests::{Answer, Request};
 use super::sqlite::SqliteStore;
-use super::triage::{Engine, Tried, try_release};
+use super::triage::{Engine, Tried, runs, try_release};
 use super::{DataFolder, Failure, Log};
 use crate::agent::{Agent, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Refusal, Reply};
 use crate::store::{Store, StoreError};
@@ -335,7 +335,7 @@ impl Body {
 
     /// Tries a release on a thread of its own: a bad model may be slow, and must not hold up a meeting.
     fn try_soon(&mut self, release: Release) {
-        if self.trying.contains(&release.digest) {
+        if self.trying.contains(&release.digest) || !runs(&release.module) {
             return;
         }
         self.trying.push(release.digest);

@@ -94,7 +94,11 @@ pub async fn dial(endpoint: &Endpoint, peer: DeviceId, address: SocketAddr) -> R
 
 impl Links {
     /// Makes the endpoint and begins to accept calls.
-    pub(super) async fn bind(seed: &[u8; 32], listen: Option<SocketAddr>, messages: mpsc::Sender<Message>) -> Result<Self, Failure> {
+    pub(super) async fn bind(
+        seed: &[u8; 32],
+        listen: Option<SocketAddr>,
+        messages: mpsc::Sender<Message>,
+    ) -> Result<Self, Failure> {
         let links = Self { endpoint: endpoint(seed, listen).await?, messages };
         tokio::spawn(links.clone().accept());
         Ok(links)
@@ -171,7 +175,12 @@ impl Links {
     }
 }
 
-async fn write(link: LinkId, mut send: SendStream, mut queue: mpsc::UnboundedReceiver<ToSend>, messages: mpsc::Sender<Message>) {
+async fn write(
+    link: LinkId,
+    mut send: SendStream,
+    mut queue: mpsc::UnboundedReceiver<ToSend>,
+    messages: mpsc::Sender<Message>,
+) {
     while let Some(item) = queue.recv().await {
         let ToSend::Bytes(bytes) = item else { break };
         let sent = bytes.len();

@@ -125,7 +125,11 @@ impl SqliteStore {
         self.db.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(db_error)
     }
 
-    fn one<T: rusqlite::types::FromSql>(&self, sql: &str, values: impl rusqlite::Params) -> Result<Option<T>, StoreError> {
+    fn one<T: rusqlite::types::FromSql>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+    ) -> Result<Option<T>, StoreError> {
         let mut statement = self.db.prepare_cached(sql).map_err(db_error)?;
         statement.query_row(values, |row| row.get(0)).optional().map_err(db_error)
     }
@@ -221,8 +225,7 @@ impl Store for SqliteStore {
 
     fn put_envelope(&mut self, envelope: &VerifiedEnvelope, area: &Area) -> Result<bool, StoreError> {
         let sql = "INSERT OR IGNORE INTO envelopes (id, space, area, urgency, bytes) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let values =
-            params![envelope.id.0, envelope.space.0, area.as_str(), envelope.urgency as u8, envelope.bytes()];
+        let values = params![envelope.id.0, envelope.space.0, area.as_str(), envelope.urgency as u8, envelope.bytes()];
         self.write(sql, values).map(|rows| rows > 0)
     }
 
@@ -235,7 +238,8 @@ impl Store for SqliteStore {
     }
 
     fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError> {
-        let rows = self.all("SELECT id, reason FROM quarantine", [], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;
+        let rows =
+            self.all("SELECT id, reason FROM quarantine", [], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;
         rows.into_iter().map(|(id, reason)| Ok((EnvelopeId(fixed(&id)?), reason))).collect()
     }
 

@@ -27,6 +27,11 @@ pub(super) enum Tried {
 pub(super) const MODEL_MODULE: &str = "triage-model";
 pub(super) const RULES_MODULE: &str = "rules";
 
+/// Whether this engine runs such a module; others are carried for phones that do.
+pub(super) fn runs(module: &str) -> bool {
+    module.starts_with(MODEL_MODULE) || module.starts_with(RULES_MODULE)
+}
+
 /// Loads a whole bundle and tests it here. Returns what it is and the checks that it passed, in words.
 pub(super) fn try_release(release: &Release, bytes: &[u8], pack: &RulePack) -> Result<(Tried, Vec<String>), String> {
     if release.module.starts_with(MODEL_MODULE) {
@@ -50,10 +55,8 @@ pub(super) fn try_release(release: &Release, bytes: &[u8], pack: &RulePack) -> R
 
 /// Findings as entries of a case.
 pub(super) fn finding_entries(findings: &Findings) -> Vec<Entry> {
-    let text = (!findings.text().is_empty()).then(|| Entry::Finding {
-        name: "text".into(),
-        value: FindingValue::Text(findings.text().to_owned()),
-    });
+    let text = (!findings.text().is_empty())
+        .then(|| Entry::Finding { name: "text".into(), value: FindingValue::Text(findings.text().to_owned()) });
     let entry = |(name, value): (&String, &Value)| Entry::Finding {
         name: name.clone(),
         value: match value {
@@ -70,7 +73,8 @@ pub(super) fn finding_entries(findings: &Findings) -> Vec<Entry> {
 /// An assessment as it is kept: what was shown, with rule and model versions.
 pub(super) fn assessment_entry(assessment: &Assessment) -> AssessmentEntry {
     let fired = assessment.rules.fired.iter().map(|o| format!("{} {} [{}]", o.rule, o.class, o.source));
-    let open = assessment.rules.cannot_clear.iter().map(|o| format!("cannot clear {} {} [{}]", o.rule, o.class, o.source));
+    let open =
+        assessment.rules.cannot_clear.iter().map(|o| format!("cannot clear {} {} [{}]", o.rule, o.class, o.source));
     let ranked = assessment.opinion.iter().flat_map(|o| o.differential.iter().take(5));
     AssessmentEntry {
         urgency: convert_urgency(assessment.urgency),
@@ -95,7 +99,11 @@ impl Engine {
         Ok(Self { pack: Arc::new(RulePack::built_in()?), model: None })
     }
 
-    pub(super) fn assess(&self, file: &str, profile: Profile) -> Result<(Findings, Assessment), inference::FindingsError> {
+    pub(super) fn assess(
+        &self,
+        file: &str,
+        profile: Profile,
+    ) -> Result<(Findings, Assessment), inference::FindingsError> {
         let findings = Findings::parse(file, &self.pack)?;
         let assessment = inference::assess(&findings, &self.pack, profile, self.model.as_deref());
         Ok((findings, assessment))

@@ -67,7 +67,14 @@ impl Road {
     }
 
     /// A phone writes something into a case.
-    pub fn write(&mut self, phone: usize, case: Option<CaseId>, name: &str, value: FindingValue, request: u8) -> CaseId {
+    pub fn write(
+        &mut self,
+        phone: usize,
+        case: Option<CaseId>,
+        name: &str,
+        value: FindingValue,
+        request: u8,
+    ) -> CaseId {
         let entries = vec![Entry::Finding { name: name.into(), value }];
         let command = Command::AddToCase { case, area: self.area.clone(), entries, request: [request; 16] };
         match self.world.command(phone, command).unwrap() {

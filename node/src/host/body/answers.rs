@@ -36,7 +36,10 @@ pub(super) fn meeting_answer(summary: &MeetingSummary) -> Answered {
     });
     match summary.complete {
         true => Ok(json),
-        false => Err(Failure::new(format!("the meeting was cut: {}", summary.reason), "meet again: it goes on where it stopped")),
+        false => Err(Failure::new(
+            format!("the meeting was cut: {}", summary.reason),
+            "meet again: it goes on where it stopped",
+        )),
     }
 }
 
@@ -91,7 +94,8 @@ fn parse_area(text: &str) -> Result<Area, Failure> {
 }
 
 fn parse_signed<T: protocol::signed::Document>(what: &str, text: &str) -> Result<Signed<T>, Failure> {
-    Signed::from_bytes(&from_hex(what, text)?).map_err(|e| usage(format!("{what} is damaged: {e}"), "ask for the file again"))
+    Signed::from_bytes(&from_hex(what, text)?)
+        .map_err(|e| usage(format!("{what} is damaged: {e}"), "ask for the file again"))
 }
 
 fn parse_chain(text: &str) -> Result<Chain, Failure> {
@@ -186,10 +190,15 @@ impl Body {
             let readable = self.agent.space_keys().iter().any(|k| k.space() == row.space);
             json!({ "area": row.area.to_string(), "envelopes": row.envelopes, "bytes": row.bytes, "readable": readable })
         }).collect();
-        let peers: Vec<_> = self.store.peers()?.iter().map(|p| {
-            json!({ "device": p.device.to_string(), "name": p.name, "meetings": p.meetings,
+        let peers: Vec<_> = self
+            .store
+            .peers()?
+            .iter()
+            .map(|p| {
+                json!({ "device": p.device.to_string(), "name": p.name, "meetings": p.meetings,
                     "last_met_s": p.last_met_s, "in_step": p.in_step })
-        }).collect();
+            })
+            .collect();
         let addresses: Vec<_> = self.links.as_ref().map(Links::addresses).unwrap_or_default();
         Ok(json!({
             "schema": "kijiti.status/1",
@@ -269,10 +278,18 @@ impl Body {
         Ok(json!({ "schema": "kijiti.case-decide/1", "case": id.to_string() }))
     }
 
-    fn add(&mut self, case: Option<CaseId>, area: Area, entries: Vec<Entry>, request: [u8; 16]) -> Result<CaseId, Failure> {
+    fn add(
+        &mut self,
+        case: Option<CaseId>,
+        area: Area,
+        entries: Vec<Entry>,
+        request: [u8; 16],
+    ) -> Result<CaseId, Failure> {
         match self.command(Command::AddToCase { case, area, entries, request })? {
             Reply::Case(id) => Ok(id),
-            Reply::Done | Reply::Unchanged | Reply::Document(_) => Err(Failure::new("the case was not written", "try again")),
+            Reply::Done | Reply::Unchanged | Reply::Document(_) => {
+                Err(Failure::new("the case was not written", "try again"))
+            }
         }
     }
 
@@ -292,7 +309,8 @@ impl Body {
         let (Some(row), Some(document)) = (row, self.store.case(&id)?) else {
             return Err(Failure::new("the case is not here", "see `kijiti case list`"));
         };
-        let case = Case::load(id, &document).map_err(|e| Failure::new(e, "copy the data folder away and ask your supervisor"))?;
+        let case = Case::load(id, &document)
+            .map_err(|e| Failure::new(e, "copy the data folder away and ask your supervisor"))?;
         Ok((row, case.view()))
     }
 
@@ -301,7 +319,10 @@ impl Body {
             json!({ "case": row.id.to_string(), "area": row.area.to_string(), "urgency": row.urgency.map(Urgency::name),
                     "entries": row.entries, "changed_s": row.changed_s })
         }).collect();
-        let sealed: Vec<_> = self.store.spaces()?.iter()
+        let sealed: Vec<_> = self
+            .store
+            .spaces()?
+            .iter()
             .filter(|row| !self.agent.space_keys().iter().any(|k| k.space() == row.space))
             .map(|row| json!({ "area": row.area.to_string(), "envelopes": row.envelopes, "bytes": row.bytes }))
             .collect();
@@ -327,24 +348,36 @@ impl Body {
     fn model_list(&self) -> Answered {
         let list = self.agent.trust().and_then(|t| t.list());
         let held = self.store.bundles()?;
-        let releases: Vec<_> = list.iter().flat_map(|l| l.releases.iter()).map(|r| {
-            let activation = self.agent.activation(&r.module);
-            let runs = |m: Option<&Module>| m.is_some_and(|m| m.digest == r.digest);
-            let parked = activation.and_then(|a| a.parked.iter().find(|p| p.digest == r.digest));
-            let state = match (runs(activation.and_then(|a| a.current.as_ref())), parked) {
-                (true, _) => "active".to_owned(),
-                (false, Some(parked)) => format!("parked: {}", parked.reason),
-                (false, None) if held.iter().any(|b| b.digest == r.digest && b.whole) => "whole".to_owned(),
-                (false, None) => "not all here".to_owned(),
-            };
-            json!({ "module": r.module, "version": r.version, "digest": r.digest.to_string(), "bytes": r.bytes,
+        let releases: Vec<_> = list
+            .iter()
+            .flat_map(|l| l.releases.iter())
+            .map(|r| {
+                let activation = self.agent.activation(&r.module);
+                let runs = |m: Option<&Module>| m.is_some_and(|m| m.digest == r.digest);
+                let parked = activation.and_then(|a| a.parked.iter().find(|p| p.digest == r.digest));
+                let state = match (runs(activation.and_then(|a| a.current.as_ref())), parked) {
+                    (true, _) => "active".to_owned(),
+                    (false, Some(parked)) => format!("parked: {}", parked.reason),
+                    (false, None) if held.iter().any(|b| b.digest == r.digest && b.whole) => "whole".to_owned(),
+                    (false, None) => "not all here".to_owned(),
+                };
+                json!({ "module": r.module, "version": r.version, "digest": r.digest.to_string(), "bytes": r.bytes,
                     "area": r.area.to_string(), "language": r.language, "notes": r.notes, "state": state })
-        }).collect();
-        let active: Vec<_> = self.agent.activations().map(|(module, a)| {
-            let name = |m: &Option<Module>| m.as_ref().map(|m| json!({ "version": m.version, "digest": m.digest.to_string() }));
-            json!({ "module": module, "current": name(&a.current), "previous": name(&a.previous) })
-        }).collect();
-        Ok(json!({ "schema": "kijiti.model-list/1", "release_list": list.map(|l| l.version), "releases": releases, "active": active }))
+            })
+            .collect();
+        let active: Vec<_> = self
+            .agent
+            .activations()
+            .map(|(module, a)| {
+                let name = |m: &Option<Module>| {
+                    m.as_ref().map(|m| json!({ "version": m.version, "digest": m.digest.to_string() }))
+                };
+                json!({ "module": module, "current": name(&a.current), "previous": name(&a.previous) })
+            })
+            .collect();
+        Ok(
+            json!({ "schema": "kijiti.model-list/1", "release_list": list.map(|l| l.version), "releases": releases, "active": active }),
+        )
     }
 
     fn active_module(&self, module: &str) -> Result<Module, Failure> {
@@ -367,8 +400,11 @@ impl Body {
         let list = self.agent.trust().and_then(|t| t.list());
         let release = list.and_then(|l| l.releases.iter().find(|r| r.digest == current.digest)).cloned();
         let Some(release) = release else {
-            return Err(Failure::new(format!("{module} is not in the release list any more"), "meet a phone with a newer list")
-                .with_code(5));
+            return Err(Failure::new(
+                format!("{module} is not in the release list any more"),
+                "meet a phone with a newer list",
+            )
+            .with_code(5));
         };
         let bytes = self.store.bundles.read_whole(&release.digest)?;
         if protocol::Digest::of(&bytes) != release.digest {
@@ -390,15 +426,21 @@ impl Body {
     }
 
     fn enrol_request(&mut self, name: String) -> Answered {
-        let request =
-            CertificateRequest { device: self.keys.id(), sealing_key: sealing_public_key(&self.keys), name };
+        let request = CertificateRequest { device: self.keys.id(), sealing_key: sealing_public_key(&self.keys), name };
         let signed = Signed::by(&request, &self.keys);
         signed.read().map_err(|e| usage(e, "choose a shorter name"))?;
         Ok(json!({ "schema": "kijiti.enrol-request/1", "device": self.keys.id().to_string(),
                    "request": to_hex(&signed.to_bytes()) }))
     }
 
-    fn enrol_sign(&mut self, request: &str, name: Option<String>, area: &str, rights: &str, passes_on: &str) -> Answered {
+    fn enrol_sign(
+        &mut self,
+        request: &str,
+        name: Option<String>,
+        area: &str,
+        rights: &str,
+        passes_on: &str,
+    ) -> Answered {
         let request: Signed<CertificateRequest> = parse_signed("the request", request)?;
         let claimed = request.read().map_err(|e| usage(e, "ask for the request again"))?;
         let read = |text: &str| Rights::parse(text).map_err(|e| usage(e, "for example --rights carry,read,write"));
@@ -432,7 +474,8 @@ impl Body {
 
     fn import(&mut self, path: &str) -> Answered {
         let imported = self.store.bundles.import(std::path::Path::new(path));
-        let (digest, bytes) = imported.map_err(|e| Failure::new(format!("cannot take in {path}: {e}"), "check the file and the free space"))?;
+        let (digest, bytes) = imported
+            .map_err(|e| Failure::new(format!("cannot take in {path}: {e}"), "check the file and the free space"))?;
         self.command(Command::BundleImported(digest))?;
         Ok(json!({ "digest": digest.to_string(), "bytes": bytes }))
     }
@@ -471,18 +514,31 @@ fn case_json(area: &Area, view: &CaseView) -> Json {
         FindingValue::Number(number) => json!(number),
         FindingValue::Text(text) => json!(text),
     };
-    let findings: serde_json::Map<_, _> = view.findings.iter().map(|(name, state)| {
-        let said: Vec<_> = state.said.iter().map(|(stamp, v)| json!({ "value": value(v), "said": by(stamp) })).collect();
-        (name.clone(), json!({ "value": value(&state.value), "disputed": state.disputed, "said": said }))
-    }).collect();
-    let assessments: Vec<_> = view.assessments.iter().map(|(stamp, a)| {
-        json!({ "urgency": a.urgency.name(), "rules_fired": a.rules_fired, "differential": a.differential,
+    let findings: serde_json::Map<_, _> = view
+        .findings
+        .iter()
+        .map(|(name, state)| {
+            let said: Vec<_> =
+                state.said.iter().map(|(stamp, v)| json!({ "value": value(v), "said": by(stamp) })).collect();
+            (name.clone(), json!({ "value": value(&state.value), "disputed": state.disputed, "said": said }))
+        })
+        .collect();
+    let assessments: Vec<_> = view
+        .assessments
+        .iter()
+        .map(|(stamp, a)| {
+            json!({ "urgency": a.urgency.name(), "rules_fired": a.rules_fired, "differential": a.differential,
                 "rules": a.rules, "model": a.model, "said": by(stamp) })
-    }).collect();
-    let decisions: Vec<_> = view.decisions.iter().map(|(stamp, d)| {
-        json!({ "urgency": d.urgency.name(), "agrees": d.agrees, "reason": d.reason, "plan": d.plan,
+        })
+        .collect();
+    let decisions: Vec<_> = view
+        .decisions
+        .iter()
+        .map(|(stamp, d)| {
+            json!({ "urgency": d.urgency.name(), "agrees": d.agrees, "reason": d.reason, "plan": d.plan,
                 "rules": d.rules, "model": d.model, "said": by(stamp) })
-    }).collect();
+        })
+        .collect();
     json!({
         "schema": "kijiti.case/1",
         "case": view.id.to_string(),
