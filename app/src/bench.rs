@@ -104,7 +104,7 @@ fn send_bare(child: &mut Child, bytes: u64) -> Result<Duration, Failure> {
     })
 }
 
-/// The other end of [`bare_round`].
+/// The other end of `bare_round`.
 pub fn bare_receiver() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
     runtime.block_on(async {

@@ -12,8 +12,11 @@ use protocol::{Area, CaseId, Chain, DeviceKeys, Digest, Signed};
 use sync::reconcile::read_words;
 use sync::{Case, Envelope, Grant};
 
-/// A target by its name, as its corpus folder is called.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+/// A target: its name, as its corpus folder is called, and what it does with bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 10] = [
     ("frame", frame),
     ("signed", signed),
     ("chain", chain),

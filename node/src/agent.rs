@@ -1,7 +1,7 @@
 //! One phone's mind, without I/O. Inputs come in one at a time; what follows from each is in the store before any of it is
 //! transmitted.
 //!
-//! [`Phone`] is what the phone knows whoever it talks to; a [`meeting::Meeting`] is what it knows of one talk.
+//! `Phone` is what the phone knows whoever it talks to; a `Meeting` is what it knows of one talk.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

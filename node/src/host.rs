@@ -1,6 +1,6 @@
 //! One phone's body: the data folder, SQLite, bundle files, links, discovery, the model's worker thread. No rules.
 //!
-//! One thread runs the agent and owns the store ([`body`]); links, discovery and the control socket are tokio tasks that talk to
+//! One thread runs the agent and owns the store (`body`); links, discovery and the control socket are tokio tasks that talk to
 //! it over one bounded queue. Nothing is handed to a link before the transaction that it speaks of has been committed.
 
 mod beacon;

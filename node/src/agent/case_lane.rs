@@ -6,6 +6,7 @@
 //!    first envelope, then *lane done*.
 //! 4. Each recomputes its digests from what is durable and sends them, then *step 2 done*. Only equal digests are "in step".
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use minicbor::bytes::ByteVec;
@@ -33,7 +34,7 @@ enum Step {
     /// Envelopes.
     Envelopes,
     /// Digests again, from what is durable.
-    InStep,
+    Closing,
     /// Nothing more.
     Done,
 }
@@ -136,7 +137,7 @@ impl Meeting {
                 self.cases.theirs = Step::Envelopes;
                 self.begin_envelopes(store)
             }
-            (2, Step::InStep) => {
+            (2, Step::Closing) => {
                 self.cases.theirs = Step::Done;
                 self.finish_cases(phone, store)
             }
@@ -199,7 +200,7 @@ impl Meeting {
             return Ok(None);
         }
         if lane.to_send.is_empty() {
-            lane.ours = Step::InStep;
+            lane.ours = Step::Closing;
             return Ok(Some(Frame::LaneDone(LaneDone { lane: Lane::Cases as u8 })));
         }
         self.next_envelopes(phone, store).map(Some)
@@ -298,10 +299,10 @@ impl Meeting {
         store: &dyn Store,
     ) -> Result<(VerifiedEnvelope, Area), End> {
         let author = envelope.author;
-        if !self.cases.authors_known.contains_key(&author) {
-            self.cases.authors_known.insert(author, phone.verified_chains(author, store)?);
-        }
-        let chains = self.cases.authors_known.get(&author).map(Vec::as_slice).unwrap_or_default();
+        let chains = match self.cases.authors_known.entry(author) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(fresh) => fresh.insert(phone.verified_chains(author, store)?),
+        };
         let mut reason = None;
         for chain in chains {
             match envelope.clone().verify(chain) {
@@ -323,13 +324,13 @@ impl Meeting {
         if self.cases.theirs != Step::Envelopes {
             return refuse("LaneDone out of its place");
         }
-        self.cases.theirs = Step::InStep;
+        self.cases.theirs = Step::Closing;
         Ok(())
     }
 
     /// Once both have sent everything: digests from what is durable.
     pub(super) fn say_in_step_if_ready(&mut self, phone: &Phone, store: &dyn Store) -> Result<(), StoreError> {
-        if !self.cases.active || self.cases.ours != Step::InStep || self.cases.theirs < Step::InStep {
+        if !self.cases.active || self.cases.ours != Step::Closing || self.cases.theirs < Step::Closing {
             return Ok(());
         }
         let Some(theirs) = self.certificate.as_ref() else { return Ok(()) };
@@ -341,7 +342,7 @@ impl Meeting {
     }
 
     pub(super) fn handle_in_step(&mut self, digest: &SpaceDigest, store: &dyn Store) -> Result<(), End> {
-        self.in_their_step(Step::InStep, "InStep")?;
+        self.in_their_step(Step::Closing, "InStep")?;
         let ours = self.space_digests(&BTreeSet::from([digest.space]), store)?;
         self.cases.in_step.insert(digest.space, ours.get(&digest.space) == Some(digest));
         if self.cases.in_step.len() > SPACES_PER_MEETING_MAX {
