@@ -11,7 +11,7 @@ use crate::show::size;
 /// Looks everything over.
 pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
     let exe = std::env::current_exe().map_err(|e| Failure::new(e, ""))?;
-    let binary = std::fs::metadata(&exe).map_or(0, |m| m.len());
+    let binary = stripped_bytes(&exe).unwrap_or_else(|| std::fs::metadata(&exe).map_or(0, |m| m.len()));
     let idle = idle_memory(&exe)?;
     let model = inference::TriageModel::load("reference", crate::REFERENCE_MODEL)
         .map_err(|e| Failure::new(e, "reinstall kijiti"))?;
@@ -34,7 +34,7 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     println!("kijiti {}", env!("CARGO_PKG_VERSION"));
-    println!("binary           {} ({})", size(binary), exe.display());
+    println!("binary           {} stripped ({})", size(binary), exe.display());
     println!("idle memory      {} resident in `kijiti start` after two seconds", size(idle));
     println!("reference model  {} of {} golden cases as published on this processor", golden, golden);
     match writable {
@@ -46,6 +46,15 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         false => println!("clock            looks wrong; nothing depends on it, but times shown will be wrong"),
     }
     Ok(())
+}
+
+/// Bytes of the program without its symbols, as a phone would install it; `None` where there is no `strip`.
+fn stripped_bytes(exe: &Path) -> Option<u64> {
+    let copy = std::env::temp_dir().join(format!("kijiti-stripped-{}", std::process::id()));
+    let stripped = std::process::Command::new("strip").arg("-o").arg(&copy).arg(exe).status().ok()?.success();
+    let bytes = std::fs::metadata(&copy).ok().filter(|_| stripped).map(|m| m.len());
+    let _ = std::fs::remove_file(&copy);
+    bytes
 }
 
 fn tempfile_in(folder: &Path) -> std::io::Result<()> {

@@ -168,6 +168,26 @@ fn a_second_process_on_a_folder_is_refused_and_other_commands_reach_the_first() 
     assert_eq!(desk.json("clinic", &["case", "list"])["cases"][0]["urgency"], "pink");
 }
 
+#[test]
+fn a_read_only_data_folder_is_explained() {
+    let desk = Desk::enrolled();
+    let script =
+        r#"mount --bind clinic clinic && mount -o remount,ro,bind clinic clinic && "$KIJITI" --data clinic case list"#;
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .current_dir(desk.folder.path())
+        .env("KIJITI", env!("CARGO_BIN_EXE_kijiti"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("not permitted") || said.contains("must be superuser") {
+        eprintln!("skipped: mount namespaces cannot be made here");
+        return;
+    }
+    assert!(said.contains("error: the data folder clinic cannot be written") && said.contains("hint:"), "{said}");
+    desk.ok("clinic", &["case", "list"]);
+}
+
 /// A file system of one megabyte, made in a mount namespace of its own; skipped where that is not allowed.
 #[test]
 fn a_full_disk_is_explained_and_loses_nothing() {
