@@ -2,7 +2,8 @@
 //!
 //! 1. A rule fires when its condition is *yes*.
 //! 2. A pink rule whose condition is *unknown* cannot be cleared: it says what to measure, and green is not offered. A
-//!    rule marked `unknown = "advise"` says so and does not block (an instrument that this level of care lacks).
+//!    rule marked `unknown = "advise"` says so and does not block (an instrument that this level of care lacks); a yellow
+//!    rule marked `unknown = "block"` (breaths not counted in a cough) blocks green as well.
 //! 3. Every result names rule, edition, source, and the findings that made it so.
 //! 4. Several pink rules are one referral; all are shown.
 
@@ -95,6 +96,17 @@ pub struct FindingSpec {
     pub required: Vec<String>,
 }
 
+/// What follows when a rule's condition is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenUnknown {
+    /// The rule cannot be cleared: green is not offered. The default for pink.
+    Block,
+    /// It is said, and green may be offered.
+    Advise,
+    /// Nothing. The default for yellow and green.
+    PassOver,
+}
+
 /// One rule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
@@ -112,8 +124,8 @@ pub struct Rule {
     pub action: String,
     /// The condition.
     pub when: Expr,
-    /// Unknown is said, but does not block green.
-    pub advise_only: bool,
+    /// What follows when the condition is unknown.
+    pub unknown: WhenUnknown,
     profiles: Vec<Profile>,
 }
 
@@ -285,11 +297,11 @@ impl RulePack {
                     .map(|n| (n.clone(), findings.value(n).clone()))
                     .collect(),
             };
-            match (answer.tri, rule.urgency) {
+            match (answer.tri, rule.unknown) {
                 (Tri::Yes, _) => evaluation.fired.push(outcome()),
-                (Tri::Unknown, Urgency::Pink) if rule.advise_only => evaluation.advised.push(outcome()),
-                (Tri::Unknown, Urgency::Pink) => evaluation.cannot_clear.push(outcome()),
-                (Tri::Unknown, Urgency::Yellow | Urgency::Green) | (Tri::No, _) => {}
+                (Tri::Unknown, WhenUnknown::Advise) => evaluation.advised.push(outcome()),
+                (Tri::Unknown, WhenUnknown::Block) => evaluation.cannot_clear.push(outcome()),
+                (Tri::Unknown, WhenUnknown::PassOver) | (Tri::No, _) => {}
             }
         }
         evaluation.fired.sort_by_key(|o| std::cmp::Reverse(o.urgency));
@@ -319,7 +331,7 @@ pub struct Outcome {
 pub struct Evaluation {
     /// Rules that fired, the most urgent first.
     pub fired: Vec<Outcome>,
-    /// Pink rules that cannot be ruled out: what to measure.
+    /// Rules that cannot be ruled out and forbid green: what to measure.
     pub cannot_clear: Vec<Outcome>,
     /// Pink rules that cannot be ruled out with the instruments of this level.
     pub advised: Vec<Outcome>,
@@ -359,10 +371,11 @@ fn read_condition(of: &str, when: &str, known: &BTreeSet<String>) -> Result<Expr
 
 fn read_rule(raw: RawRule, known: &BTreeSet<String>) -> Result<Rule, String> {
     let when = read_condition(&raw.id, &raw.when, known)?;
-    let advise_only = match raw.unknown.as_str() {
-        "" | "block" => false,
-        "advise" => true,
-        other => return Err(format!("{}: unknown = {other:?}", raw.id)),
+    let unknown = match (raw.unknown.as_str(), raw.urgency) {
+        ("block", _) | ("", Urgency::Pink) => WhenUnknown::Block,
+        ("advise", _) => WhenUnknown::Advise,
+        ("", Urgency::Yellow | Urgency::Green) => WhenUnknown::PassOver,
+        (other, _) => return Err(format!("{}: unknown = {other:?}", raw.id)),
     };
     Ok(Rule {
         id: raw.id,
@@ -372,7 +385,7 @@ fn read_rule(raw: RawRule, known: &BTreeSet<String>) -> Result<Rule, String> {
         source: raw.source,
         action: raw.action,
         when,
-        advise_only,
+        unknown,
         profiles: raw.profiles.unwrap_or_else(|| vec![Profile::Iccm, Profile::Imci]),
     })
 }

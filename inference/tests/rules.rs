@@ -222,6 +222,21 @@ fn an_unknown_oxygen_saturation_is_not_a_normal_one() {
 }
 
 #[test]
+fn breaths_not_counted_and_fevers_not_tested_are_not_green() {
+    for profile in [Profile::Iccm, Profile::Imci] {
+        let cough = judge(WELL_CHILD, r#"{"cough_or_difficult": "yes", "respiratory_rate": "unknown"}"#, profile);
+        assert!(!cough.green_offered() && cough.cannot_clear.iter().any(|o| o.rule == "C2"), "{profile:?}");
+        let fever =
+            judge(WELL_CHILD, r#"{"fever": "yes", "malaria_test": "unknown", "malaria_risk": "high"}"#, profile);
+        assert!(!fever.green_offered() && fever.cannot_clear.iter().any(|o| o.rule == "F2"), "{profile:?}");
+        let safe = judge(WELL_CHILD, r#"{"fever": "yes", "malaria_test": "unknown", "malaria_risk": "none"}"#, profile);
+        assert!(safe.green_offered(), "{profile:?} {:?}", safe.cannot_clear);
+        let infant = judge(WELL_INFANT, r#"{"respiratory_rate": "unknown"}"#, profile);
+        assert!(!infant.green_offered(), "{profile:?}");
+    }
+}
+
+#[test]
 fn bad_values_say_what_would_be_good() {
     let bad = |good: &str, bad: &str| {
         assert!(WELL_CHILD.contains(good));
