@@ -101,7 +101,9 @@ pub fn assessment(a: &Value) {
             .flatten()
             .map(|(name, value)| format!("{} = {}", plain(name), value.as_str().unwrap_or_default()))
             .collect();
-        wrapped(&format!("because {}", because.join(", ")), 6);
+        if !because.is_empty() {
+            wrapped(&format!("because {}", because.join(", ")), 6);
+        }
         wrapped(&format!("rule {} ({})", text(outcome, "rule"), text(outcome, "source")), 6);
     }
     open_rules(a, "cannot_clear", "Cannot clear", "Green is not offered until this is measured.");

@@ -251,8 +251,8 @@ fn finish(
     options: &TrainOptions,
 ) -> Result<Trained, Fail> {
     // Golden results come from the quantized file itself: written once without any, loaded, asked, and written again.
-    let placeholder = [GoldenCase { findings: serde_json::Value::Null, differential: vec![], urgency: vec![] }];
-    let draft = write(vars, tokenizer_json, features, &calibration, &placeholder, "draft")?;
+    let none_yet = [GoldenCase { findings: serde_json::Value::Null, differential: vec![], urgency: vec![] }];
+    let draft = write(vars, tokenizer_json, features, &calibration, &none_yet, "draft")?;
     let model = TriageModel::load("draft", &draft)?;
     let golden = held_out.iter().take(24).map(|case| {
         let (differential, urgency) = model.probabilities(&case.findings)?;
