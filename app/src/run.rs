@@ -1,5 +1,6 @@
 //! From words to requests, and from answers to what is shown.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use crate::cli::{
 };
 use crate::files::{DraftFile, EnrolmentFile, RequestFile, from_text, read, write};
 use crate::{ask as terminal, bench, demo, doctor, enrol, ministry, show, simulate, train};
+
+/// Bytes read of a findings file; longer ones are refused by their reader.
+const FINDINGS_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Does what was asked.
 pub fn run(cli: Cli) -> Result<(), Failure> {
@@ -81,9 +85,15 @@ impl Phone {
 
     fn findings(&self, file: Option<&Path>, profile: Profile) -> Result<String, Failure> {
         match file {
-            Some(path) => std::fs::read_to_string(path).map_err(|e| {
-                Failure::new(format!("cannot read {}: {e}", path.display()), "check the name").with_code(2)
-            }),
+            Some(path) => {
+                let mut text = String::new();
+                let limited = std::fs::File::open(path).map(|file| file.take(FINDINGS_BYTES_MAX));
+                let read = limited.and_then(|mut file| file.read_to_string(&mut text));
+                read.map(|_| text).map_err(|e| {
+                    let reason = format!("cannot read {}: {e}", path.display());
+                    Failure::new(reason, "pass a text file, JSON or TOML").with_code(2)
+                })
+            }
             None => terminal::findings(&mut |infant| self.ask(Request::Questions { profile, infant })),
         }
     }
@@ -311,7 +321,15 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
                     println!("bundle {}: {fits}", show::text(bundle, "file"));
                 }
             });
-            Ok(())
+            let (valid, needed) = (show::number(&checked, "valid_signatures"), show::number(&checked, "needed"));
+            match valid >= needed {
+                true => Ok(()),
+                false => Err(Failure::new(
+                    format!("only {valid} of the {needed} signatures needed are by keys of this root"),
+                    "pass the draft on to be signed",
+                )
+                .with_code(5)),
+            }
         }
         ReleaseCommand::Sign { draft: path, key } => {
             let mut draft: DraftFile = read(&path, "kijiti.draft/1")?;

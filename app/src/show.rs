@@ -144,6 +144,7 @@ pub fn status(s: &Value) {
     println!("device    {}", text(s, "device"));
     for address in list(s, "listening").iter().filter_map(Value::as_str) {
         println!("address   {address}");
+        println!("meet it   kijiti meet {}@{address}", text(s, "device"));
     }
     println!("data      {}", text(s, "data"));
     match text(s, "ministry") {

@@ -38,8 +38,14 @@ pub fn run(scenario: &str, phones: usize, seed: u64, twice: bool, json: bool) ->
         None => "never in this run".into(),
     };
     println!();
-    println!("Half of the phones run the release after {}, 90 % after {}, all after {}.", day(0.5), day(0.9), day(1.0));
-    println!(
+    let sentence = format!(
+        "Half of the phones run the release after {}, 90 % after {}, all after {}.",
+        day(0.5),
+        day(0.9),
+        day(1.0)
+    );
+    crate::show::wrapped(&sentence, 0);
+    let counts = format!(
         "{} meetings, {} of them cut short, {:.1} MB over all links; seed {seed}, trace {}{}",
         report.meetings,
         report.cut,
@@ -47,6 +53,7 @@ pub fn run(scenario: &str, phones: usize, seed: u64, twice: bool, json: bool) ->
         crate::files::hex(report.trace.get(..8).unwrap_or_default()),
         if twice { " (twice the same)" } else { "" },
     );
+    crate::show::wrapped(&counts, 0);
     Ok(())
 }
 

@@ -171,6 +171,9 @@ impl Findings {
 fn set_age(values: &mut BTreeMap<String, Value>, ages: &BTreeMap<String, f64>) -> Result<AgeGroup, FindingsError> {
     let hint = "write age_months (2–59), or age_days (0–59) for an infant under 2 months";
     let (hours, days, months) = (ages.get("age_hours"), ages.get("age_days"), ages.get("age_months"));
+    if ages.len() > 1 {
+        return wrong("more than one age is given", hint);
+    }
     let whole_days = match (hours, days, months) {
         (None, None, None) => return wrong("the age is missing", hint),
         (Some(hours), _, _) => (hours / 24.0).floor(),
@@ -180,7 +183,7 @@ fn set_age(values: &mut BTreeMap<String, Value>, ages: &BTreeMap<String, f64>) -
         }
         (_, _, Some(months)) => (months * MONTH_DAYS).floor().max(60.0),
     };
-    let whole_months = months.map_or((whole_days / MONTH_DAYS).floor(), |m| m.floor());
+    let whole_months = months.map_or(((whole_days + 0.5) / MONTH_DAYS).floor(), |m| m.floor());
     if !(0.0..=1826.0).contains(&whole_days) || whole_months >= 60.0 {
         return wrong("these rules are for children from birth to 59 months", hint);
     }

@@ -128,7 +128,8 @@ impl std::fmt::Debug for TriageModel {
 }
 
 fn malformed(reason: impl ToString) -> ModelError {
-    ModelError::Malformed(reason.to_string())
+    // Only the first line: some errors carry a backtrace, which is no word for people.
+    ModelError::Malformed(reason.to_string().lines().next().unwrap_or_default().to_owned())
 }
 
 impl TriageModel {

@@ -153,6 +153,12 @@ const EXAMPLES: &[(&str, Profile, &str, &str, Urgency)] = &[
     ("N5", Profile::Imci, WELL_CHILD, r#"{}"#, Urgency::Green),
     ("A1", Profile::Imci, WELL_CHILD, r#"{"palmar_pallor": "severe"}"#, Urgency::Pink),
     ("A2", Profile::Iccm, WELL_CHILD, r#"{"palmar_pallor": "some"}"#, Urgency::Yellow),
+    ("C2h", Profile::Imci, WELL_CHILD, r#"{"cough_or_difficult": "yes", "chest_indrawing": "yes", "mother_hiv": "positive"}"#, Urgency::Pink),
+    ("D6", Profile::Iccm, WELL_CHILD, r#"{"blood_in_stool": "yes"}"#, Urgency::Pink),
+    ("C1-oxygen", Profile::Iccm, WELL_CHILD, r#"{"spo2": 85}"#, Urgency::Pink),
+    ("Y1", Profile::Imci, WELL_INFANT, r#"{"temperature": 39.0, "temperature_rectal": 37.9}"#, Urgency::Pink),
+    ("Y1", Profile::Imci, WELL_INFANT, r#"{"temperature_rectal": 35.8, "temperature_second": 35.7}"#, Urgency::Pink),
+    ("N2", Profile::Imci, WELL_CHILD, r#"{"age_months": 4, "wfh_z": -3.5, "appetite_test": "passed"}"#, Urgency::Pink),
     ("A3", Profile::Iccm, WELL_CHILD, r#"{}"#, Urgency::Green),
     ("H2", Profile::Imci, WELL_CHILD, r#"{"mother_hiv": "positive", "child_virological": "negative", "breastfed_within_6_weeks": "yes"}"#, Urgency::Yellow),
     ("H3", Profile::Imci, WELL_CHILD, r#"{}"#, Urgency::Green),
@@ -234,6 +240,36 @@ fn breaths_not_counted_and_fevers_not_tested_are_not_green() {
         let infant = judge(WELL_INFANT, r#"{"respiratory_rate": "unknown"}"#, profile);
         assert!(!infant.green_offered(), "{profile:?}");
     }
+}
+
+#[test]
+fn a_sign_that_needs_only_eyes_or_a_question_forbids_green_while_unknown() {
+    #[rustfmt::skip]
+    let open = [
+        (WELL_CHILD, r#"{"fever": "yes", "stiff_neck": "unknown"}"#, Profile::Iccm),
+        (WELL_CHILD, r#"{"cough_or_difficult": "yes", "stridor_calm": "unknown"}"#, Profile::Iccm),
+        (WELL_CHILD, r#"{"palmar_pallor": "unknown"}"#, Profile::Iccm),
+        (WELL_CHILD, r#"{"measles": "yes", "mouth_ulcers": "unknown"}"#, Profile::Iccm),
+        (WELL_CHILD, r#"{"age_months": 4, "wfh_z": "unknown"}"#, Profile::Imci),
+        (WELL_INFANT, r#"{"cough_or_difficult": "unknown"}"#, Profile::Iccm),
+    ];
+    for (base, findings, profile) in open {
+        assert!(!judge(base, findings, profile).green_offered(), "{findings}");
+    }
+    let both = Findings::parse(r#"{"age_months": 30, "age_days": 200}"#, &pack()).unwrap_err();
+    assert!(both.reason.contains("more than one age"));
+    assert!(!fires(
+        WELL_CHILD,
+        r#"{"age_days": 364, "cough_or_difficult": "yes", "respiratory_rate": 45}"#,
+        Profile::Iccm,
+        "C2"
+    ));
+    assert!(fires(
+        WELL_CHILD,
+        r#"{"age_days": 365, "cough_or_difficult": "yes", "respiratory_rate": 45}"#,
+        Profile::Iccm,
+        "C2"
+    ));
 }
 
 #[test]
