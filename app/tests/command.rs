@@ -46,6 +46,23 @@ impl Desk {
         (output.status.code().unwrap(), said)
     }
 
+    /// Runs a script in a mount namespace of its own; `None`, with a word, where that is not allowed.
+    fn with_mounts(&self, script: &str) -> Option<(Output, String)> {
+        let output = Command::new("unshare")
+            .args(["--mount", "sh", "-c", script])
+            .current_dir(self.folder.path())
+            .env("KIJITI", env!("CARGO_BIN_EXE_kijiti"))
+            .env("EXAMPLE", example())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if said.contains("not permitted") || said.contains("must be superuser") {
+            eprintln!("skipped: mount namespaces cannot be made here");
+            return None;
+        }
+        Some((output, said))
+    }
+
     fn write(&self, name: &str, text: &str) -> String {
         std::fs::write(self.path(name), text).unwrap();
         name.to_owned()
@@ -173,17 +190,7 @@ fn a_read_only_data_folder_is_explained() {
     let desk = Desk::enrolled();
     let script =
         r#"mount --bind clinic clinic && mount -o remount,ro,bind clinic clinic && "$KIJITI" --data clinic case list"#;
-    let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", script])
-        .current_dir(desk.folder.path())
-        .env("KIJITI", env!("CARGO_BIN_EXE_kijiti"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    if said.contains("not permitted") || said.contains("must be superuser") {
-        eprintln!("skipped: mount namespaces cannot be made here");
-        return;
-    }
+    let Some((_, said)) = desk.with_mounts(script) else { return };
     assert!(said.contains("error: the data folder clinic cannot be written") && said.contains("hint:"), "{said}");
     desk.ok("clinic", &["case", "list"]);
 }
@@ -202,18 +209,7 @@ fn a_full_disk_is_explained_and_loses_nothing() {
         rm small/filler
         "$KIJITI" --json --data small/phone case list
     "#;
-    let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", script])
-        .current_dir(desk.folder.path())
-        .env("KIJITI", env!("CARGO_BIN_EXE_kijiti"))
-        .env("EXAMPLE", example())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    if said.contains("not permitted") || said.contains("must be superuser") {
-        eprintln!("skipped: mount namespaces cannot be made here");
-        return;
-    }
+    let Some((output, said)) = desk.with_mounts(script) else { return };
     assert!(said.contains("error: the disk is full") && said.contains("hint: free some space"), "{said}");
     let stdout = String::from_utf8_lossy(&output.stdout);
     let list: Value = serde_json::from_str(&stdout[stdout.find("{\n").unwrap()..]).unwrap();
