@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cli::DemoArgs;
 use crate::enrol::sign_as_ministry;
-use crate::files::{EnrolmentFile, RootFile, from_text, read};
+use crate::files::{to_text, EnrolmentFile, RootFile, from_text, read};
 use crate::show::{self, list, number, text};
 use crate::{ministry, run::request_number};
 
@@ -194,12 +194,9 @@ impl Demo {
 
     /// Drafts, signs with two of three keys, and publishes on the ministry's phone. Returns the list that was current before.
     fn sign_and_publish(&self, bundle: Option<&Path>) -> Result<String, Failure> {
-        let held = self.ministry.ask(Request::ReleaseList)?;
-        let before = text(&held, "list").to_owned();
-        let current = match before.as_str() {
-            "" => None,
-            list => Some(from_text::<ReleaseList>("the list", list)?.read().map_err(|e| Failure::new(e, ""))?),
-        };
+        let held = ministry::held_list(&self.ministry.ask(Request::Documents)?)?;
+        let before = held.as_ref().map(to_text).unwrap_or_default();
+        let current = held.map(|l| l.read()).transpose().map_err(|e| Failure::new(e, ""))?;
         let new = bundle.map(|file| ministry::NewRelease {
             file,
             module: MODULE,
@@ -288,8 +285,8 @@ impl Demo {
         head("A stranger offers a forged release and a rolled-back list");
         let root: RootFile = read(&self.keys.join("root.json"), "kijiti.root/1")?;
         let root: Signed<distribution::Root> = from_text("the root", &root.root)?;
-        let releases = self.worker.ask(Request::ReleaseList)?;
-        let genuine: Signed<ReleaseList> = from_text("the list", text(&releases, "list"))?;
+        let list = || ministry::held_list(&self.worker.ask(Request::Documents)?);
+        let genuine = list()?.ok_or_else(|| Failure::new("the worker holds no list", "run the demo again"))?;
         let mut forged = genuine.read().map_err(|e| Failure::new(e, ""))?;
         forged.version += 1;
         for release in &mut forged.releases {
@@ -306,8 +303,7 @@ impl Demo {
             let reason = self.offer(root.digest(), &list)?;
             say(&format!("{what} → refused: {reason}."));
         }
-        let after = self.worker.ask(Request::ReleaseList)?;
-        if text(&after, "list") != text(&releases, "list") {
+        if list()?.map(|l| l.digest()) != Some(genuine.digest()) {
             return Err(Failure::new(
                 "the worker's list has changed under attack",
                 "this is a fault of kijiti: report it",

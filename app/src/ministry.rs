@@ -44,6 +44,9 @@ pub fn make_keys(folder: &Path, keys: u32, threshold: u32, name: &str, dry_run: 
         root: role.clone(),
         releases: role.clone(),
         enrolment: role,
+        recall: None,
+        beacon: None,
+        expires_s: None,
     };
     let mut signed = Signed::unsigned(&root);
     made.iter().for_each(|k| signed.add_signature(k));
@@ -137,16 +140,27 @@ pub fn draft(current: Option<&ReleaseList>, new: Option<&NewRelease<'_>>) -> Res
             language: new.language.to_owned(),
             engine_min: distribution::activation::ENGINE_VERSION,
             notes: new.notes.to_owned(),
+            deltas: Vec::new(),
+            stage: None,
+            lineage: None,
         });
         let path = new.file.canonicalize().map_err(|e| Failure::new(e, "check the name"))?;
         bundles.push(path.display().to_string());
     }
     let version = current.map_or(0, |l| l.version) + 1;
-    let signed = Signed::unsigned(&ReleaseList { version, issued_s: wall_s(), releases });
+    let signed = Signed::unsigned(&ReleaseList { version, issued_s: wall_s(), releases, ..ReleaseList::default() });
     signed.read().map_err(|e| {
         Failure::new(format!("the list would not be valid: {e}"), "check module, language and notes").with_code(2)
     })?;
     Ok(DraftFile { schema: "kijiti.draft/1".into(), list: to_text(&signed), bundles })
+}
+
+/// The release list that a phone holds, from its answer to [`Request::Documents`].
+pub fn held_list(answer: &serde_json::Value) -> Result<Option<Signed<ReleaseList>>, Failure> {
+    let documents = answer.get("documents").and_then(|d| d.as_array()).into_iter().flatten();
+    let mut lists = documents.filter(|d| d.get("kind").is_some_and(|k| k == "release-list"));
+    let text = lists.next().and_then(|d| d.get("document")).and_then(|d| d.as_str());
+    text.map(|text| from_text("the list held", text)).transpose()
 }
 
 /// Adds a signature to a draft.
@@ -160,7 +174,7 @@ pub fn sign(draft: &mut DraftFile, key: &DeviceKeys) -> Result<usize, Failure> {
 /// The requests that publish a draft on a phone, in order.
 pub fn publish_requests(draft: &DraftFile) -> Vec<Request> {
     let bundles = draft.bundles.iter().map(|path| Request::Import { path: path.clone() });
-    bundles.chain([Request::OfferList { list: draft.list.clone() }]).collect()
+    bundles.chain([Request::Offer { kind: "release-list".into(), document: draft.list.clone() }]).collect()
 }
 
 /// What a draft says, checked against a root.

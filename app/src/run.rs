@@ -290,11 +290,7 @@ fn run_ministry(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> 
 fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
     match command {
         ReleaseCommand::Draft { file, module, version_number, area, language, notes, out } => {
-            let held = phone.ask(Request::ReleaseList)?;
-            let held = match show::text(&held, "list") {
-                "" => None,
-                text => Some(from_text::<distribution::ReleaseList>("the list held", text)?),
-            };
+            let held = ministry::held_list(&phone.ask(Request::Documents)?)?;
             let held = held.map(|l| l.read()).transpose().map_err(|e| Failure::new(e, ""))?;
             let new = file.as_ref().map(|file| ministry::NewRelease {
                 file,

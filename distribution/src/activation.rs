@@ -36,7 +36,25 @@ pub struct Activation {
     /// A bundle that failed its self-test here, with the reason; not tried again.
     #[n(2)]
     pub parked: Vec<Parked>,
+    /// A bundle that is being loaded; still there after a start: the program came down over it.
+    #[n(3)]
+    pub attempt: Option<Attempt>,
 }
+
+/// A bundle that is being loaded, and how often that has been begun without coming to an end.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Attempt {
+    /// The bundle.
+    #[n(0)]
+    pub digest: Digest,
+    /// Beginnings.
+    #[n(1)]
+    pub count: u32,
+}
+
+/// Beginnings without an end after which a bundle is parked.
+const ATTEMPTS_MAX: u32 = 2;
 
 /// A release that failed on this phone.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -74,6 +92,36 @@ impl Activation {
         let Some(previous) = self.previous.take() else { return false };
         self.current = Some(previous);
         true
+    }
+
+    /// Stops what was recalled: goes back to what ran before, if that was not, or to nothing. The ministry's reason if
+    /// anything that ran has stopped.
+    pub fn obey(&mut self, recalled: impl Fn(&Digest) -> Option<String>) -> Option<String> {
+        self.previous.take_if(|m| recalled(&m.digest).is_some());
+        let reason = recalled(&self.current.as_ref()?.digest)?;
+        self.current = self.previous.take();
+        Some(reason)
+    }
+
+    /// A bundle is about to be loaded or tried. `false`: it has brought the program down twice before, and is parked; if it
+    /// ran, what ran before it runs again.
+    pub fn begin_attempt(&mut self, digest: Digest) -> bool {
+        let count = self.attempt.as_ref().filter(|a| a.digest == digest).map_or(0, |a| a.count);
+        if count < ATTEMPTS_MAX {
+            self.attempt = Some(Attempt { digest, count: count + 1 });
+            return true;
+        }
+        self.attempt = None;
+        self.park(digest, "the program stopped twice while this was being loaded");
+        if self.current.as_ref().is_some_and(|m| m.digest == digest) {
+            self.current = self.previous.take();
+        }
+        false
+    }
+
+    /// The attempt has come to its end, well or not.
+    pub fn end_attempt(&mut self) {
+        self.attempt = None;
     }
 
     /// Remembers that a bundle failed here.

@@ -8,12 +8,16 @@
 
 pub mod activation;
 pub mod bundle;
+pub mod delegation;
+pub mod notices;
 pub mod release;
 pub mod root;
 pub mod tree;
 pub mod trust;
 
 pub use activation::{Activation, Module};
+pub use delegation::{DelegatedList, Delegation};
+pub use notices::{Beacon, Recall, Revocations};
 pub use release::{Release, ReleaseList};
 pub use root::Root;
-pub use trust::{TrustError, TrustedState};
+pub use trust::{Offer, TrustError, TrustRecords, TrustedState};

@@ -26,6 +26,15 @@ pub struct Root {
     /// May sign device certificates.
     #[n(5)]
     pub enrolment: Role,
+    /// May withdraw releases that are out, and nothing else; few of its keys must sign, so that it is quick.
+    #[n(6)]
+    pub recall: Option<Role>,
+    /// The online key that says every day what is newest.
+    #[n(7)]
+    pub beacon: Option<Role>,
+    /// Seconds since 1970 after which a newer root should be sought; phones warn and go on.
+    #[n(8)]
+    pub expires_s: Option<u64>,
 }
 
 impl Document for Root {
@@ -36,6 +45,7 @@ impl Document for Root {
         if self.version == 0 {
             return Err(CodecError::malformed("root", "version 0"));
         }
-        [&self.root, &self.releases, &self.enrolment].into_iter().try_for_each(Role::check)
+        let roles = [&self.root, &self.releases, &self.enrolment];
+        roles.into_iter().chain(&self.recall).chain(&self.beacon).try_for_each(Role::check)
     }
 }

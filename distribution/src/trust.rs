@@ -1,81 +1,83 @@
-//! What a phone believes about its ministry: the chain of roots and the newest release list. One object without I/O, whose
-//! numbered rules follow the client workflow of the TUF specification (1.0.34, §5.3 and §5.4–5.6), with list and snapshot
-//! in one document and no timestamp role (couriers, not servers, bring news).
+//! What a phone believes about its ministry: the chain of roots, and under the newest of them a release list, a recall,
+//! revocations, delegated lists and a beacon. One object without I/O, whose numbered rules follow the client workflow of
+//! the TUF specification (1.0.34, §5.3 to §5.6), with list and snapshot in one document. Couriers bring the news, not
+//! servers, so there is no moment at which a phone must have heard something.
 //!
 //! 1. The first root is the trust anchor: given at enrolment, it must be signed by its own threshold.
 //! 2. A next root must have exactly the next version (§5.3.5) …
 //! 3. … and be signed by the threshold of the root held and by its own (§5.3.4).
-//! 4. A list must be signed by the threshold of the release role of the newest root (§5.6.4).
-//! 5. A list's version may not be below the one held (rollback, §5.6.5) …
-//! 6. … and an equal version must be the very same list (a fork of equal version is refused).
-//! 7. Within a newer list, no release of a module goes back for the same area and language.
+//! 4. Every other document must be signed by the threshold of its role in the newest root (§5.6.4), and name no newer root.
+//! 5. Its version may not be below the one held (rollback, §5.6.5) …
+//! 6. … and an equal version must be the very same document (a fork of equal version is refused).
+//! 7. Within a newer list, no release of a module goes back for the same area and language, and none vanishes: what is
+//!    withdrawn stays named.
+//! 8. Once a root has retired the keys under which a document was signed, that document binds no longer (so a stolen key
+//!    that signed a version far ahead is overcome, §5.3.11); in its place only one signed under that root or a later one
+//!    is taken, so that what was signed before does not come back.
+//! 9. A newer recall, and newer revocations, only add.
+//! 10. A newer beacon names no older list or recall.
+//! 11. A delegated list is believed under the delegation in the list held now, within its modules and area.
+//! 12. The floor of time is the newest time in what is held and binds. Nothing expires by a phone's own clock; what has
+//!     expired by the floor is told to people and goes on working.
 //!
 //! A refusal changes nothing: the state before is the state after.
 
-use protocol::codec::CodecError;
-use protocol::limits::ROOTS_PER_MEETING_MAX;
-use protocol::signed::{SignatureError, Signed, Verified};
-use protocol::{Area, Chain, Digest, VerifiedChain};
+mod error;
+mod records;
 
+use std::collections::BTreeMap;
+
+use protocol::certificate::CertificateError;
+use protocol::limits::ROOTS_PER_MEETING_MAX;
+use protocol::signed::{Document, Role, Signed, Verified};
+use protocol::{Area, Chain, DeviceId, Digest, VerifiedChain};
+
+use crate::delegation::DelegatedList;
+use crate::notices::{Beacon, Recall, Revocations};
 use crate::release::{Release, ReleaseList};
 use crate::root::Root;
 
-/// Why a root or a list is refused, in words for people.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TrustError {
-    /// Not a document of this kind.
-    #[error("not a valid document: {0}")]
-    Malformed(#[from] CodecError),
-    /// Rules 1 and 3.
-    #[error("root {version} is not signed by the ministry: {reason}")]
-    RootSignature {
-        /// The version it claims.
-        version: u64,
-        /// What the signature check said.
-        reason: SignatureError,
-    },
-    /// Rule 2.
-    #[error("root {offered} does not follow root {held}")]
-    RootVersion {
-        /// The version held.
-        held: u64,
-        /// The version offered.
-        offered: u64,
-    },
-    /// Rule 4.
-    #[error("the release list is not signed by the ministry (forged?): {0}")]
-    ListSignature(SignatureError),
-    /// Rule 5.
-    #[error("release list {offered} is older than list {held} that this phone holds (rollback)")]
-    Rollback {
-        /// The version held.
-        held: u64,
-        /// The version offered.
-        offered: u64,
-    },
-    /// Rule 6.
-    #[error("two different release lists carry version {0}")]
-    Fork(u64),
-    /// Rule 7.
-    #[error("list {list} takes {module} back from version {held} to {offered}")]
-    ReleaseRollback {
-        /// The list's version.
-        list: u64,
-        /// The module.
-        module: String,
-        /// The version held.
-        held: u64,
-        /// The version offered.
-        offered: u64,
-    },
-}
+pub use error::TrustError;
+pub use records::{CurrentDocument, Offer, TrustRecords};
 
-/// The chain of roots and the newest list, all verified.
+/// Everything verified, and nothing else.
 #[derive(Debug, Clone)]
 pub struct TrustedState {
     anchor: Digest,
     roots: Vec<Verified<Root>>,
     list: Option<Verified<ReleaseList>>,
+    recall: Option<Verified<Recall>>,
+    revocations: Option<Verified<Revocations>>,
+    beacon: Option<Verified<Beacon>>,
+    delegated: BTreeMap<String, Verified<DelegatedList>>,
+}
+
+/// What rules 4 to 8 need to know of a document.
+trait Dated: Document {
+    const WHAT: &'static str;
+    /// Whether only the keys it was signed with matter; `None`: this root names none.
+    fn role(root: &Root) -> Option<&Role>;
+    fn version(&self) -> u64;
+    fn root(&self) -> u64;
+    /// What it may not do to the one held.
+    fn follow(&self, held: &Self) -> Result<(), TrustError>;
+}
+
+/// How far a phone's knowledge reaches, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Freshness {
+    /// The newest time that a ministry's key has signed, in seconds since 1970.
+    pub floor_s: u64,
+    /// The list has expired by the floor.
+    pub list_expired: bool,
+    /// The root has expired by the floor.
+    pub root_expired: bool,
+    /// The list that the beacon names, if it is newer than the one held: something newer exists.
+    pub newer_list: Option<u64>,
+    /// The recall that the beacon names, if it is newer than the one held.
+    pub newer_recall: Option<u64>,
+    /// The list was signed with keys that a root has retired since: nothing more is fetched by it.
+    pub list_retired: bool,
 }
 
 impl TrustedState {
@@ -85,7 +87,15 @@ impl TrustedState {
         let root = anchor
             .verify(&claimed.root)
             .map_err(|reason| TrustError::RootSignature { version: claimed.version, reason })?;
-        Ok(Self { anchor: anchor.digest(), roots: vec![root], list: None })
+        Ok(Self {
+            anchor: anchor.digest(),
+            roots: vec![root],
+            list: None,
+            recall: None,
+            revocations: None,
+            beacon: None,
+            delegated: BTreeMap::new(),
+        })
     }
 
     /// The digest of the first root: the name of the ministry between phones.
@@ -103,6 +113,11 @@ impl TrustedState {
         self.root().map_or(0, |r| r.version)
     }
 
+    /// All roots, oldest first.
+    pub fn roots(&self) -> &[Verified<Root>] {
+        &self.roots
+    }
+
     /// The newest list.
     pub fn list(&self) -> Option<&Verified<ReleaseList>> {
         self.list.as_ref()
@@ -113,9 +128,54 @@ impl TrustedState {
         self.list.as_ref().map_or(0, |l| l.version)
     }
 
+    /// What must not run any more.
+    pub fn recall(&self) -> Option<&Verified<Recall>> {
+        self.recall.as_ref()
+    }
+
+    /// Which devices are not believed any more.
+    pub fn revocations(&self) -> Option<&Verified<Revocations>> {
+        self.revocations.as_ref()
+    }
+
+    /// The last beacon seen.
+    pub fn beacon(&self) -> Option<&Verified<Beacon>> {
+        self.beacon.as_ref()
+    }
+
+    /// What delegations have released, by their names.
+    pub fn delegated(&self) -> impl Iterator<Item = &Verified<DelegatedList>> {
+        self.delegated.values()
+    }
+
     /// Roots newer than `version`, oldest first, as many as one meeting may carry.
     pub fn roots_after(&self, version: u64) -> impl Iterator<Item = &Verified<Root>> {
         self.roots.iter().filter(move |r| r.version > version).take(ROOTS_PER_MEETING_MAX)
+    }
+
+    /// Why a bundle must not run, if it was recalled. A recall whose keys were retired holds until the next one comes:
+    /// to stop for nothing is better than to go on wrongly.
+    pub fn recalled(&self, bundle: &Digest) -> Option<&str> {
+        let recall = self.recall.as_ref()?;
+        recall.recalled.iter().find(|r| r.digest == *bundle).map(|r| r.reason.as_str())
+    }
+
+    /// Why a device is not believed any more, if it was revoked.
+    pub fn revoked(&self, device: &DeviceId) -> Option<&str> {
+        let revocations = self.revocations.as_ref()?;
+        revocations.revoked.iter().find(|r| r.device == *device).map(|r| r.reason.as_str())
+    }
+
+    /// Takes any document. `Ok(false)`: nothing new.
+    pub fn offer(&mut self, offer: &Offer) -> Result<bool, TrustError> {
+        match offer {
+            Offer::Root(root) => self.offer_root(root),
+            Offer::List(list) => self.offer_list(list),
+            Offer::Recall(recall) => offer_to(&self.roots, &mut self.recall, recall),
+            Offer::Revocations(revocations) => offer_to(&self.roots, &mut self.revocations, revocations),
+            Offer::Beacon(beacon) => offer_to(&self.roots, &mut self.beacon, beacon),
+            Offer::Delegated(list) => self.offer_delegated(list),
+        }
     }
 
     /// Takes a next root (rules 2 and 3). `Ok(false)`: one already walked past.
@@ -135,51 +195,297 @@ impl TrustedState {
         }
         let verified = offered.verify(&claimed.root).map_err(refused)?;
         self.roots.push(verified);
+        // A beacon of retired keys must not hold the floor of time up (rule 12). All else waits for its successor.
+        let Self { roots, beacon, .. } = self;
+        beacon.take_if(|b| !binds(roots, b));
+        self.drop_stray_delegated();
         Ok(true)
     }
 
-    /// Takes a release list (rules 4 to 7). `Ok(false)`: the very list that is held.
+    /// Takes a release list (rules 4 to 8). `Ok(false)`: the very list that is held.
     pub fn offer_list(&mut self, offered: &Signed<ReleaseList>) -> Result<bool, TrustError> {
-        let Some(root) = self.root() else { return Ok(false) };
-        let verified = offered.verify(&root.releases).map_err(TrustError::ListSignature)?;
-        if let Some(held) = &self.list {
-            if verified.version < held.version {
-                return Err(TrustError::Rollback { held: held.version, offered: verified.version });
-            }
-            if verified.version == held.version {
-                let same = held.signed().digest() == offered.digest();
-                return if same { Ok(false) } else { Err(TrustError::Fork(held.version)) };
-            }
-            check_no_release_goes_back(held, &verified)?;
+        let new = offer_to(&self.roots, &mut self.list, offered)?;
+        if new {
+            self.drop_stray_delegated();
         }
-        self.list = Some(verified);
+        Ok(new)
+    }
+
+    /// Takes a delegated list (rule 11, and 5 and 6 within it).
+    fn offer_delegated(&mut self, offered: &Signed<DelegatedList>) -> Result<bool, TrustError> {
+        const WHAT: &str = "delegated list";
+        let verified = self.verify_delegated(offered)?;
+        if let Some(held) = self.delegated.get(&verified.delegation) {
+            let (held_version, offered_version) = (held.version, verified.version);
+            let same = held.signed().digest() == offered.digest();
+            if same {
+                return Ok(false);
+            }
+            if offered_version == held_version {
+                return Err(TrustError::Fork { what: WHAT, version: held_version });
+            }
+            if offered_version < held_version {
+                return Err(TrustError::Rollback { what: WHAT, held: held_version, offered: offered_version });
+            }
+        }
+        self.delegated.insert(verified.delegation.clone(), verified);
         Ok(true)
+    }
+
+    fn verify_delegated(&self, offered: &Signed<DelegatedList>) -> Result<Verified<DelegatedList>, TrustError> {
+        const WHAT: &str = "delegated list";
+        let name = offered.read()?.delegation;
+        let unknown = || TrustError::NoDelegation(name.clone());
+        let root = self.root().ok_or_else(unknown)?;
+        let list = self.list.as_ref().filter(|l| binds(&self.roots, l)).ok_or_else(unknown)?;
+        let delegation = list.delegations.iter().find(|d| d.name == name).ok_or_else(unknown)?;
+        let forged = |reason| TrustError::Signature { what: WHAT, reason };
+        let verified = offered.verify(&delegation.role).map_err(forged)?;
+        if delegation.both {
+            offered.verify(&root.releases).map_err(forged)?;
+        }
+        if verified.version < delegation.version_min {
+            let (held, offered) = (delegation.version_min, verified.version);
+            return Err(TrustError::Rollback { what: WHAT, held, offered });
+        }
+        if let Some(stray) = verified.releases.iter().find(|r| !delegation.covers(r)) {
+            let (module, area) = (stray.module.clone(), stray.area.to_string());
+            return Err(TrustError::OutsideDelegation { delegation: name, module, area });
+        }
+        Ok(verified)
+    }
+
+    /// Forgets delegated lists for which the list held has no place any more.
+    fn drop_stray_delegated(&mut self) {
+        let stray: Vec<_> = self
+            .delegated
+            .iter()
+            .filter(|(_, list)| self.verify_delegated(list.signed()).is_err())
+            .map(|(name, _)| name.clone())
+            .collect();
+        stray.iter().for_each(|name| {
+            self.delegated.remove(name);
+        });
+    }
+
+    /// Whether the list held is signed with keys that are still the ministry's.
+    pub fn list_binds(&self) -> bool {
+        self.list.as_ref().is_some_and(|l| binds(&self.roots, l))
+    }
+
+    /// Every release that is current: the ministry's own, then those of its delegations for what it has none itself.
+    /// Recalled ones are not among them, and none are when the list's keys were retired.
+    pub fn releases(&self) -> Vec<&Release> {
+        let Some(list) = self.list.as_ref().filter(|_| self.list_binds()) else { return Vec::new() };
+        let own = |release: &Release| list.releases.iter().any(|r| r.key() == release.key());
+        let delegated = self.delegated.values().flat_map(|d| &d.releases).filter(|r| !own(r));
+        list.releases.iter().chain(delegated).filter(|r| self.recalled(&r.digest).is_none()).collect()
     }
 
     /// The releases meant for a phone in `area`, or that a courier for that area should carry.
     pub fn releases_for<'a>(&'a self, area: &'a Area) -> impl Iterator<Item = &'a Release> + 'a {
-        self.list.iter().flat_map(|l| l.releases.iter()).filter(move |r| r.area.meets(area))
+        self.releases().into_iter().filter(move |r| r.area.meets(area))
     }
 
-    /// Believes a device's chain under the newest root's enrolment role.
-    pub fn verify_chain(&self, chain: &Chain) -> Option<Result<VerifiedChain, protocol::CertificateError>> {
-        Some(chain.verify(&self.root()?.enrolment))
+    /// Believes a device's chain under the newest root's enrolment role, unless one of its devices was revoked.
+    pub fn verify_chain(&self, chain: &Chain) -> Option<Result<VerifiedChain, CertificateError>> {
+        let verified = match chain.verify(&self.root()?.enrolment) {
+            Ok(verified) => verified,
+            Err(error) => return Some(Err(error)),
+        };
+        for (position, certificate) in (1..).zip(&chain.certificates) {
+            if let Some(reason) = certificate.read().ok().and_then(|c| self.revoked(&c.device).map(str::to_owned)) {
+                return Some(Err(CertificateError::Revoked { position, reason }));
+            }
+        }
+        Some(Ok(verified))
+    }
+
+    /// How far what is held reaches (rule 12).
+    pub fn freshness(&self) -> Freshness {
+        let Some(root) = self.root() else { return Freshness::default() };
+        let roots = &self.roots;
+        let list = self.list.as_ref().filter(|l| binds(roots, l));
+        let recall = self.recall.as_ref().filter(|r| binds(roots, r));
+        let revocations = self.revocations.as_ref().filter(|r| binds(roots, r));
+        let times = [
+            Some(root.issued_s),
+            list.map(|l| l.issued_s),
+            recall.map(|r| r.issued_s),
+            revocations.map(|r| r.issued_s),
+            self.beacon.as_ref().map(|b| b.time_s),
+        ];
+        let floor_s = times.into_iter().flatten().max().unwrap_or(0);
+        let past = |expires_s: Option<u64>| expires_s.is_some_and(|e| floor_s > e);
+        let beacon = self.beacon.as_ref();
+        Freshness {
+            floor_s,
+            list_expired: list.is_some_and(|l| past(l.expires_s)),
+            root_expired: past(root.expires_s),
+            newer_list: beacon.map(|b| b.list).filter(|l| *l > self.list_version()),
+            newer_recall: beacon.map(|b| b.recall).filter(|r| *r > self.recall.as_ref().map_or(0, |r| r.version)),
+            list_retired: self.list.is_some() && list.is_none(),
+        }
     }
 }
 
-fn check_no_release_goes_back(held: &ReleaseList, offered: &ReleaseList) -> Result<(), TrustError> {
-    for old in &held.releases {
-        let same = |r: &&Release| r.module == old.module && r.area == old.area && r.language == old.language;
-        if let Some(new) = offered.releases.iter().find(same)
-            && new.version < old.version
-        {
-            return Err(TrustError::ReleaseRollback {
-                list: offered.version,
-                module: old.module.clone(),
-                held: old.version,
-                offered: new.version,
-            });
+/// Whether a document held is signed with keys of the newest root's role.
+fn binds<T: Dated>(roots: &[Verified<Root>], held: &Verified<T>) -> bool {
+    roots.last().and_then(|root| T::role(root)).is_some_and(|role| held.signed().verify(role).is_ok())
+}
+
+/// The first root of the newest stretch of roots in which a role has stayed the same.
+fn role_since<T: Dated>(roots: &[Verified<Root>]) -> u64 {
+    let Some(newest) = roots.last() else { return 0 };
+    let same = roots.iter().rev().take_while(|r| T::role(r) == T::role(newest));
+    same.last().map_or(0, |r| r.version)
+}
+
+/// Rules 4 to 10.
+fn offer_to<T: Dated>(
+    roots: &[Verified<Root>],
+    held: &mut Option<Verified<T>>,
+    offered: &Signed<T>,
+) -> Result<bool, TrustError> {
+    let what = T::WHAT;
+    let root = roots.last().ok_or(TrustError::NoRole(what))?;
+    if held.as_ref().is_some_and(|h| h.signed().digest() == offered.digest() && binds(roots, h)) {
+        return Ok(false);
+    }
+    let role = T::role(root).ok_or(TrustError::NoRole(what))?;
+    let verified = offered.verify(role).map_err(|reason| TrustError::Signature { what, reason })?;
+    if verified.root() > root.version {
+        return Err(TrustError::RootFirst { what, named: verified.root(), held: root.version });
+    }
+    if let Some(held) = held {
+        if !binds(roots, held) {
+            let (named, retired) = (verified.root(), role_since::<T>(roots));
+            if named < retired {
+                return Err(TrustError::RetiredKeys { what, named, retired });
+            }
+        } else {
+            let (held_version, offered_version) = (held.version(), verified.version());
+            if offered_version < held_version {
+                return Err(TrustError::Rollback { what, held: held_version, offered: offered_version });
+            }
+            if offered_version == held_version {
+                return Err(TrustError::Fork { what, version: held_version });
+            }
+            verified.follow(held)?;
         }
     }
-    Ok(())
+    *held = Some(verified);
+    Ok(true)
+}
+
+impl Dated for ReleaseList {
+    const WHAT: &'static str = "release list";
+
+    fn role(root: &Root) -> Option<&Role> {
+        Some(&root.releases)
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn root(&self) -> u64 {
+        self.root.unwrap_or(1)
+    }
+
+    /// Rule 7.
+    fn follow(&self, held: &Self) -> Result<(), TrustError> {
+        let current = held.releases.iter().map(|r| (r.key(), r.version));
+        for (key, version) in current.chain(held.withdrawn.iter().map(|w| (w.key(), w.version))) {
+            let list = self.version;
+            let release = self.releases.iter().find(|r| r.key() == key).map(|r| r.version);
+            let withdrawn = self.withdrawn.iter().find(|w| w.key() == key).map(|w| w.version);
+            let module = key.0.to_owned();
+            match release.or(withdrawn) {
+                None => return Err(TrustError::ReleaseVanished { list, module }),
+                Some(offered) if offered < version => {
+                    return Err(TrustError::ReleaseRollback { list, module, held: version, offered });
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Dated for Recall {
+    const WHAT: &'static str = "recall";
+
+    fn role(root: &Root) -> Option<&Role> {
+        root.recall.as_ref()
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Rule 9.
+    fn follow(&self, held: &Self) -> Result<(), TrustError> {
+        let kept = |old: &Digest| self.recalled.iter().any(|r| r.digest == *old);
+        if held.recalled.iter().all(|r| kept(&r.digest)) {
+            return Ok(());
+        }
+        Err(TrustError::TakenBack { what: Self::WHAT, version: self.version, held: held.version })
+    }
+}
+
+impl Dated for Revocations {
+    const WHAT: &'static str = "list of revoked phones";
+
+    fn role(root: &Root) -> Option<&Role> {
+        Some(&root.enrolment)
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Rule 9.
+    fn follow(&self, held: &Self) -> Result<(), TrustError> {
+        let kept = |old: &DeviceId| self.revoked.iter().any(|r| r.device == *old);
+        if held.revoked.iter().all(|r| kept(&r.device)) {
+            return Ok(());
+        }
+        Err(TrustError::TakenBack { what: Self::WHAT, version: self.version, held: held.version })
+    }
+}
+
+impl Dated for Beacon {
+    const WHAT: &'static str = "beacon";
+
+    fn role(root: &Root) -> Option<&Role> {
+        root.beacon.as_ref()
+    }
+
+    fn version(&self) -> u64 {
+        self.time_s
+    }
+
+    fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Rule 10; after a new root the numbers of lists may begin anew.
+    fn follow(&self, held: &Self) -> Result<(), TrustError> {
+        let back = |what| Err(TrustError::BeaconBack { time_s: self.time_s, what });
+        match self {
+            _ if self.root > held.root => Ok(()),
+            _ if self.list < held.list => back("list"),
+            _ if self.recall < held.recall => back("recall"),
+            _ => Ok(()),
+        }
+    }
 }

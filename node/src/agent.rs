@@ -9,7 +9,6 @@ use distribution::bundle::{Fetch, Groups};
 use distribution::{Activation, Release, TrustedState};
 use protocol::codec;
 use protocol::limits::{MEETING_SILENCE_MS_MAX, MEETINGS_MAX};
-use protocol::signed::Signed;
 use protocol::{Chain, Deadline, DeviceId, DeviceKeys, Digest, Now, SpaceId, VerifiedChain};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -170,6 +169,15 @@ pub enum Event {
         /// Its version.
         version: u64,
     },
+    /// What ran has been recalled and runs no more.
+    Recalled {
+        /// The module.
+        module: String,
+        /// The ministry's words.
+        reason: String,
+        /// The version that it returned to; `None`: the rules alone.
+        to: Option<u64>,
+    },
     /// A meeting is over.
     MeetingEnded {
         /// The link.
@@ -203,6 +211,8 @@ pub(crate) struct Phone {
     /// Counts what is new here, so that two phones without news do not meet again.
     pub revision: u64,
     pub met: BTreeMap<DeviceId, schedule::LastMeeting>,
+    /// Complete meetings since the ministry's documents last changed that brought nothing newer.
+    pub unmoved_since_news: u64,
 }
 
 /// One phone.
@@ -216,6 +226,7 @@ pub(crate) mod setting {
     pub const ACTOR: &str = "actor";
     pub const CHAIN: &str = "chain";
     pub const ACTIVATIONS: &str = "activations";
+    pub const UNMOVED: &str = "unmoved-since-news";
 }
 
 impl Agent {
@@ -236,9 +247,11 @@ impl Agent {
             outputs: VecDeque::new(),
             revision: 1,
             met: BTreeMap::new(),
+            unmoved_since_news: load_number(setting::UNMOVED, store)?,
         };
         phone.certificate = load_certificate(&phone, store)?;
         phone.open_bundles(store)?;
+        phone.obey_recalls(store)?;
         phone.announce_ready(store)?;
         Ok(Self { phone, meetings: BTreeMap::new(), asleep: false })
     }
@@ -271,6 +284,12 @@ impl Agent {
     /// What runs, by module.
     pub fn activations(&self) -> impl Iterator<Item = (&String, &Activation)> {
         self.phone.activations.iter()
+    }
+
+    /// Complete meetings since the ministry's documents last changed that brought nothing newer: what tells a phone
+    /// without a clock that what it holds is still the newest, or that it is being kept from the rest.
+    pub fn meetings_without_news(&self) -> u64 {
+        self.phone.unmoved_since_news
     }
 
     /// Whether to call a neighbour that has appeared, or to let it be.
@@ -373,6 +392,10 @@ impl Agent {
                 in_step: summary.in_step,
             })?;
         }
+        if summary.complete && summary.news == 0 {
+            self.phone.unmoved_since_news += 1;
+            store.put_setting(setting::UNMOVED, &self.phone.unmoved_since_news.to_le_bytes())?;
+        }
         if summary.complete {
             let last = schedule::LastMeeting { at_ms: now.mono_ms, revision: self.phone.revision };
             self.phone.met.insert(meeting.peer, last);
@@ -447,7 +470,7 @@ impl Phone {
         let mut best: BTreeMap<String, Release> = BTreeMap::new();
         for release in self.releases() {
             let whole = self.bundles.get(&release.digest).is_some_and(|b| b.whole);
-            let fits = release.area.covers(&area);
+            let fits = release.area.covers(&area) && release.staged_for(&self.keys.id(), &area);
             let wanted = self.activations.get(&release.module).is_none_or(|a| a.wants(&release));
             let engine = release.engine_min <= distribution::activation::ENGINE_VERSION;
             let better = best.get(&release.module).is_none_or(|other| {
@@ -491,23 +514,13 @@ fn load_activations(store: &dyn Store) -> Result<BTreeMap<String, Activation>, S
     codec::decode("activations", &bytes).map_err(|e| StoreError::Damaged(e.to_string()))
 }
 
+fn load_number(key: &str, store: &dyn Store) -> Result<u64, StoreError> {
+    Ok(store.setting(key)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes))
+}
+
 /// Walks the stored documents through the same rules as those from a peer: the store is only a file.
 fn load_trust(store: &dyn Store) -> Result<Option<TrustedState>, StoreError> {
-    let damaged = |e: &dyn std::fmt::Display| StoreError::Damaged(format!("stored trust: {e}"));
-    let mut trust: Option<TrustedState> = None;
-    for bytes in store.roots()? {
-        let root = Signed::from_bytes(&bytes).map_err(|e| damaged(&e))?;
-        match &mut trust {
-            None => trust = Some(TrustedState::new(&root).map_err(|e| damaged(&e))?),
-            Some(trust) => trust.offer_root(&root).map(|_| ()).map_err(|e| damaged(&e))?,
-        }
-    }
-    if let (Some(trust), Some(bytes)) = (&mut trust, store.release_list()?) {
-        // A list signed by keys that a later root has retired is no longer a fact; peers will bring the next.
-        let list = Signed::from_bytes(&bytes).map_err(|e| damaged(&e))?;
-        let _ = trust.offer_list(&list);
-    }
-    Ok(trust)
+    TrustedState::restore(&store.trust_records()?).map_err(|e| StoreError::Damaged(format!("stored trust: {e}")))
 }
 
 fn load_certificate(phone: &Phone, store: &dyn Store) -> Result<Option<VerifiedChain>, StoreError> {

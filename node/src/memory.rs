@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 
 use distribution::bundle::Groups;
-use distribution::{ReleaseList, Root, tree};
+use distribution::{TrustRecords, tree};
 use protocol::limits::GROUP_BYTES;
-use protocol::signed::Verified;
 use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use sync::envelope::{AuthorKey, author_key};
 use sync::{SpaceKey, Urgency, VerifiedEnvelope};
@@ -26,8 +25,7 @@ struct MemoryBundle {
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     settings: BTreeMap<String, Vec<u8>>,
-    roots: Vec<Vec<u8>>,
-    list: Option<Vec<u8>>,
+    trust: Vec<(String, Vec<u8>)>,
     chains: BTreeMap<DeviceId, Vec<u8>>,
     keys: Vec<SpaceKey>,
     envelopes: BTreeMap<EnvelopeId, (Vec<u8>, Urgency)>,
@@ -74,21 +72,12 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn roots(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        Ok(self.roots.clone())
+    fn trust_records(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        Ok(self.trust.clone())
     }
 
-    fn put_root(&mut self, root: &Verified<Root>) -> Result<(), StoreError> {
-        self.roots.push(root.signed().to_bytes());
-        Ok(())
-    }
-
-    fn release_list(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.list.clone())
-    }
-
-    fn put_release_list(&mut self, list: &Verified<ReleaseList>) -> Result<(), StoreError> {
-        self.list = Some(list.signed().to_bytes());
+    fn put_trust_records(&mut self, records: &TrustRecords) -> Result<(), StoreError> {
+        self.trust = records.iter().map(|(kind, bytes)| (kind.to_owned(), bytes.to_vec())).collect();
         Ok(())
     }
 
@@ -216,6 +205,11 @@ impl Store for MemoryStore {
             self.bundles.remove(digest);
         }
         Ok(whole)
+    }
+
+    fn remove_bundle(&mut self, digest: &Digest) -> Result<(), StoreError> {
+        self.bundles.remove(digest);
+        Ok(())
     }
 
     fn peer(&self, device: &DeviceId) -> Result<Option<PeerRow>, StoreError> {

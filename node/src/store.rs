@@ -5,8 +5,7 @@
 //! file that others may have touched.
 
 use distribution::bundle::Groups;
-use distribution::{ReleaseList, Root};
-use protocol::signed::Verified;
+use distribution::TrustRecords;
 use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
 use sync::{SpaceKey, Urgency, VerifiedEnvelope};
@@ -89,14 +88,10 @@ pub trait Store {
     /// Keeps a small value.
     fn put_setting(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError>;
 
-    /// Signed roots, oldest first.
-    fn roots(&self) -> Result<Vec<Vec<u8>>, StoreError>;
-    /// Keeps a root.
-    fn put_root(&mut self, root: &Verified<Root>) -> Result<(), StoreError>;
-    /// The signed release list.
-    fn release_list(&self) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Replaces the release list.
-    fn put_release_list(&mut self, list: &Verified<ReleaseList>) -> Result<(), StoreError>;
+    /// The ministry's documents: kind and signed bytes, in the order in which they were given.
+    fn trust_records(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+    /// Replaces the ministry's documents, all at once.
+    fn put_trust_records(&mut self, records: &TrustRecords) -> Result<(), StoreError>;
 
     /// Chains of authors with this short name.
     fn chains(&self, author: AuthorKey) -> Result<Vec<Vec<u8>>, StoreError>;
@@ -142,6 +137,8 @@ pub trait Store {
     /// Makes a bundle whole: checks the digest of all of it and gives it its final name. `false` if it is not right: then
     /// it has been thrown away.
     fn finish_bundle(&mut self, digest: &Digest) -> Result<bool, StoreError>;
+    /// Forgets a bundle, whole or not. Nothing happens if there is none.
+    fn remove_bundle(&mut self, digest: &Digest) -> Result<(), StoreError>;
 
     /// What is remembered of a phone.
     fn peer(&self, device: &DeviceId) -> Result<Option<PeerRow>, StoreError>;

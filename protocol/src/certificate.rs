@@ -196,6 +196,14 @@ pub enum CertificateError {
     /// Rule 3.
     #[error("certificate {0} was issued by a device without the right to enrol")]
     NotAnEnroller(usize),
+    /// A device in the chain has been revoked: nothing that it certified holds.
+    #[error("certificate {position} belongs to a phone that was revoked: {reason}")]
+    Revoked {
+        /// Counted from the ministry, starting at 1.
+        position: usize,
+        /// The ministry's words.
+        reason: String,
+    },
     /// Rule 4.
     #[error("certificate {0} gives rights that its issuer may not pass on")]
     Rights(usize),

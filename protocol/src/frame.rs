@@ -67,6 +67,24 @@ pub struct Hello {
     /// Bytes of free room for others' things.
     #[n(6)]
     pub free_bytes: u64,
+    /// The other documents of the trust lane that are held; absent from phones that know of none.
+    #[cbor(n(7), default, skip_if = "Vec::is_empty")]
+    pub held: Vec<HeldDocument>,
+}
+
+/// The newest document of one kind that a phone holds.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct HeldDocument {
+    /// The kind: the domain under which it is signed.
+    #[n(0)]
+    pub kind: String,
+    /// Which one of its kind (a delegation's name), or empty.
+    #[n(1)]
+    pub name: String,
+    /// Its version; of a beacon, its time.
+    #[n(2)]
+    pub version: u64,
 }
 
 /// This side has nothing more to say in a lane.
@@ -302,6 +320,14 @@ frames! {
     Trust 0 => Root(SignedDocument),
     /// A release list.
     Trust 1 => ReleaseList(SignedDocument),
+    /// What must not run any more.
+    Trust 2 => Recall(SignedDocument),
+    /// Which devices are not believed any more.
+    Trust 3 => Revocations(SignedDocument),
+    /// A delegation's releases.
+    Trust 4 => Delegated(SignedDocument),
+    /// What is newest, and when.
+    Trust 5 => Beacon(SignedDocument),
     /// What one side holds of a space.
     Cases 0 => SpaceDigest(SpaceDigest),
     /// Ids of a space that differs.

@@ -28,6 +28,16 @@ pub const SIGNED_BYTES_MAX: usize = 256 * 1024;
 pub const SIGNATURES_MAX: usize = 16;
 /// Releases in one list.
 pub const RELEASES_MAX: usize = 256;
+/// Deltas offered with one release.
+pub const DELTAS_PER_RELEASE_MAX: usize = 8;
+/// Groups of patients in a release's lineage.
+pub const SUBGROUPS_MAX: usize = 64;
+/// Delegations in one list.
+pub const DELEGATIONS_MAX: usize = 32;
+/// Bundles recalled, all told.
+pub const RECALLS_MAX: usize = 1024;
+/// Devices revoked, all told.
+pub const REVOCATIONS_MAX: usize = 4096;
 /// Root versions taught in one meeting (a phone that slept for years walks this many a meeting).
 pub const ROOTS_PER_MEETING_MAX: usize = 64;
 /// Certificates between the ministry's keys and a phone.

@@ -1,9 +1,10 @@
 //! A ministry for simulations: keys, roots, lists and certificates, all really signed.
 
+use distribution::notices::{Beacon, Recall, Recalled, Revocations, Revoked};
 use distribution::{Release, ReleaseList, Root};
 use protocol::certificate::{Certificate, Rights};
 use protocol::signed::{Role, Signed};
-use protocol::{Area, Chain, DeviceKeys, Digest};
+use protocol::{Area, Chain, DeviceId, DeviceKeys, Digest};
 use sync::space::sealing_public_key;
 
 /// A ministry with `n` keys of which `k` must sign.
@@ -11,13 +12,28 @@ use sync::space::sealing_public_key;
 pub struct Ministry {
     keys: Vec<DeviceKeys>,
     threshold: u32,
+    recall_key: DeviceKeys,
+    beacon_key: DeviceKeys,
+    /// What the first root says.
+    pub first: Root,
     /// The first root.
     pub root: Signed<Root>,
 }
 
 impl Ministry {
-    /// A ministry whose keys come from `seed`.
+    /// A ministry whose keys come from `seed`, with a recall key and a beacon key.
     pub fn new(seed: u8, keys: u8, threshold: u32) -> Self {
+        let mut ministry = Self::of_three_roles(seed, keys, threshold);
+        let role = |key: &DeviceKeys| Some(Role::single(key.id()));
+        let (recall, beacon) = (role(&ministry.recall_key), role(&ministry.beacon_key));
+        let root = Root { recall, beacon, ..ministry.first };
+        ministry.root = sign(&root, &ministry.keys);
+        ministry.first = root;
+        ministry
+    }
+
+    /// A ministry of the first days: its root knows of neither recall nor beacon.
+    pub fn of_three_roles(seed: u8, keys: u8, threshold: u32) -> Self {
         let keys: Vec<_> =
             (0..keys).map(|i| DeviceKeys::from_seed([seed.wrapping_add(i).wrapping_add(100); 32])).collect();
         let mut ids: Vec<_> = keys.iter().map(DeviceKeys::id).collect();
@@ -30,9 +46,19 @@ impl Ministry {
             root: role.clone(),
             releases: role.clone(),
             enrolment: role,
+            recall: None,
+            beacon: None,
+            expires_s: None,
         };
-        let root = sign(&root, &keys);
-        Self { keys, threshold, root }
+        let notice_key = |salt: u8| DeviceKeys::from_seed([seed.wrapping_add(salt); 32]);
+        Self {
+            root: sign(&root, &keys),
+            first: root,
+            keys,
+            threshold,
+            recall_key: notice_key(200),
+            beacon_key: notice_key(201),
+        }
     }
 
     /// Signs any document with just enough keys.
@@ -42,7 +68,43 @@ impl Ministry {
 
     /// A list of these releases.
     pub fn list(&self, version: u64, releases: Vec<Release>) -> Signed<ReleaseList> {
-        self.sign(&ReleaseList { version, issued_s: 1_760_000_000 + version, releases })
+        self.sign(&ReleaseList { version, issued_s: 1_760_000_000 + version, releases, ..ReleaseList::default() })
+    }
+
+    /// A next root, signed by the keys of this ministry and by those of `next` (the same ones, or new ones).
+    pub fn rotate(&self, version: u64, next: &Ministry) -> Signed<Root> {
+        let root = Root { version, ministry: self.first.ministry.clone(), ..next.first.clone() };
+        let mut signed = sign(&root, &self.keys);
+        next.keys.iter().for_each(|k| signed.add_signature(k));
+        signed
+    }
+
+    /// A recall of these bundles.
+    pub fn recall(&self, version: u64, bundles: &[Digest]) -> Signed<Recall> {
+        let recalled = |digest: &Digest| Recalled { digest: *digest, reason: "misses pneumonia in infants".into() };
+        let recall = Recall {
+            version,
+            root: self.first.version,
+            issued_s: 1_760_000_000 + version,
+            recalled: bundles.iter().map(recalled).collect(),
+        };
+        Signed::by(&recall, &self.recall_key)
+    }
+
+    /// These devices are not believed any more.
+    pub fn revoke(&self, version: u64, devices: &[DeviceId]) -> Signed<Revocations> {
+        let revoked = |device: &DeviceId| Revoked { device: *device, reason: "lost on the road".into() };
+        self.sign(&Revocations {
+            version,
+            root: self.first.version,
+            issued_s: 1_760_000_000 + version,
+            revoked: devices.iter().map(revoked).collect(),
+        })
+    }
+
+    /// A beacon.
+    pub fn beacon(&self, time_s: u64, list: u64, recall: u64) -> Signed<Beacon> {
+        Signed::by(&Beacon { time_s, root: self.first.version, list, recall }, &self.beacon_key)
     }
 
     /// A release of a bundle for everyone.
@@ -56,6 +118,9 @@ impl Ministry {
             language: "und".into(),
             engine_min: 1,
             notes: String::new(),
+            deltas: Vec::new(),
+            stage: None,
+            lineage: None,
         }
     }
 

@@ -6,6 +6,7 @@
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
+use distribution::Offer;
 use node::agent::Command;
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, DeviceId};
@@ -122,7 +123,7 @@ impl Village {
         if let Some(first) = world.phones.first_mut() {
             first.store.import_bundle(&bundle);
         }
-        world.command(0, Command::OfferList(ministry.list(1, vec![release])))?;
+        world.command(0, Command::Offer(Box::new(Offer::List(ministry.list(1, vec![release])))))?;
         world.command(0, Command::BundleImported(digest))?;
         Ok(world)
     }

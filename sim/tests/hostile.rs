@@ -47,6 +47,7 @@ fn hello(road: &Road) -> Frame {
         list_version: 0,
         chain: None,
         nonce: [1; 16],
+        held: Vec::new(),
         free_bytes: 0,
     })
 }

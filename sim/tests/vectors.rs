@@ -18,7 +18,7 @@ use sync::envelope::{Contents, seal};
 use sync::{Envelope, Grant, SpaceKey, Urgency};
 
 fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
-    let ministry = Ministry::new(3, 3, 2);
+    let ministry = Ministry::of_three_roles(3, 3, 2);
     let (boss, worker) = (DeviceKeys::from_seed([1; 32]), DeviceKeys::from_seed([2; 32]));
     let area = Area::parse("north/kilifi").unwrap();
     let rights = Rights::of(&Right::ALL);
@@ -41,6 +41,7 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         list_version: 4,
         chain: Some(chain.clone()),
         nonce: [6; 16],
+        held: Vec::new(),
         free_bytes: 1 << 30,
     };
     let digest = SpaceDigest { space, count: 3, digest: Digest([8; 32]) };
@@ -115,7 +116,7 @@ fn what_was_written_once_is_read_for_ever() {
     assert_eq!(reads_back::<Certificate>("signed certificate").name, "Worker");
     assert_eq!(reads_back::<CertificateRequest>("signed certificate request").name, "Worker");
     assert_eq!(reads_back::<Grant>("signed grant").area.as_str(), "north/kilifi");
-    let enrolment = Ministry::new(3, 3, 2).root.read().unwrap().enrolment;
+    let enrolment = Ministry::of_three_roles(3, 3, 2).root.read().unwrap().enrolment;
     let chain = Chain::from_bytes(&known("chain")).unwrap().verify(&enrolment).unwrap();
     let key = SpaceKey::new(Area::parse("north/kilifi").unwrap(), [9; 32]);
     let envelope = Envelope::parse(known("envelope")).unwrap().verify(&chain).unwrap();

@@ -1,7 +1,7 @@
 //! What a person or the host can ask of the phone. A refusal says why and what to do, and changes nothing.
 
 use distribution::activation::Module;
-use distribution::{Release, ReleaseList, Root, TrustedState};
+use distribution::{Offer, Release, Root, TrustedState};
 use protocol::certificate::{Certificate, CertificateRequest};
 use protocol::signed::{Role, Signed};
 use protocol::{Area, CaseId, Chain, Digest, Now, Right, Rights};
@@ -38,10 +38,8 @@ pub enum Command {
         /// What it may let others do.
         passes_on: Rights,
     },
-    /// Take a newer root.
-    OfferRoot(Signed<Root>),
-    /// Take a newer release list.
-    OfferList(Signed<ReleaseList>),
+    /// Take a newer document of the ministry's.
+    Offer(Box<Offer>),
     /// A bundle has been put into the store from outside, whole.
     BundleImported(Digest),
     /// Begin a case, or add to one. Answers with the case's id.
@@ -117,8 +115,7 @@ impl Phone {
             Command::Certify { request, name, area, rights, passes_on } => {
                 self.certify(now, &request, name, area, rights, passes_on)
             }
-            Command::OfferRoot(root) => self.offer_root(&root, store),
-            Command::OfferList(list) => self.offer_list(&list, store),
+            Command::Offer(offer) => self.offer(&offer, store),
             Command::BundleImported(digest) => self.bundle_imported(&digest, store),
             Command::AddToCase { case, area, entries, request } => {
                 self.add_to_case(now, case, &area, &entries, &request, store)
@@ -140,11 +137,9 @@ impl Phone {
             }
             return no("this phone already trusts another ministry", "use another data folder with --data");
         }
-        if let Some(root) = trust.root() {
-            store.put_root(root)?;
-        }
+        store.put_trust_records(&trust.records())?;
         self.trust = Some(trust);
-        self.trust_changed();
+        self.trust_changed(store)?;
         Ok(Ok(Reply::Done))
     }
 
@@ -264,32 +259,12 @@ impl Phone {
         }
     }
 
-    fn offer_root(&mut self, root: &Signed<Root>, store: &mut dyn Store) -> Result<Answer, StoreError> {
+    fn offer(&mut self, offer: &Offer, store: &mut dyn Store) -> Result<Answer, StoreError> {
         let Some(trust) = self.trust.as_mut() else { return no("this phone trusts no ministry yet", ENROL_FIRST) };
-        match trust.offer_root(root) {
+        match trust.offer(offer) {
             Ok(false) => Ok(Ok(Reply::Unchanged)),
             Ok(true) => {
-                if let Some(root) = trust.root() {
-                    store.put_root(root)?;
-                }
-                self.trust_changed();
-                Ok(Ok(Reply::Done))
-            }
-            Err(error) => no(error, "nothing has changed"),
-        }
-    }
-
-    fn offer_list(&mut self, list: &Signed<ReleaseList>, store: &mut dyn Store) -> Result<Answer, StoreError> {
-        let Some(trust) = self.trust.as_mut() else { return no("this phone trusts no ministry yet", ENROL_FIRST) };
-        match trust.offer_list(list) {
-            Ok(false) => Ok(Ok(Reply::Unchanged)),
-            Ok(true) => {
-                if let Some(list) = trust.list() {
-                    store.put_release_list(list)?;
-                }
-                self.trust_changed();
-                self.open_bundles(store)?;
-                self.announce_ready(store)?;
+                self.trust_changed(store)?;
                 Ok(Ok(Reply::Done))
             }
             Err(error) => no(error, "nothing has changed"),

@@ -7,8 +7,10 @@
 //! before is whole and durable, everything after is as if never sent. What a peer may say depends on what has been said; a
 //! frame out of its place ends the meeting with a reason and changes nothing.
 
+use distribution::{Beacon, DelegatedList, Recall, ReleaseList, Revocations, Root};
 use protocol::frame::{Bye, Frame, FrameReader, Hello, LaneDone};
 use protocol::limits::{SEND_AHEAD_BYTES_MAX, WIRE_VERSION};
+use protocol::signed::Document;
 use protocol::{DeviceId, Now, VerifiedChain};
 use sync::reconcile::MeetingKey;
 
@@ -60,8 +62,23 @@ pub struct MeetingSummary {
     pub bytes_sent: u64,
     /// Bytes received in all.
     pub bytes_received: u64,
+    /// Roots, lists and notices that were new here.
+    pub news: u64,
     /// Why it ended.
     pub reason: String,
+}
+
+/// The kind of a document of the trust lane.
+fn document_kind(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::Root(_) => Root::DOMAIN,
+        Frame::Recall(_) => Recall::DOMAIN,
+        Frame::Revocations(_) => Revocations::DOMAIN,
+        Frame::ReleaseList(_) => ReleaseList::DOMAIN,
+        Frame::Delegated(_) => DelegatedList::DOMAIN,
+        Frame::Beacon(_) => Beacon::DOMAIN,
+        _ => "",
+    }
 }
 
 /// How far the talk about the meeting itself is.
@@ -137,10 +154,11 @@ impl Meeting {
                 version: WIRE_VERSION,
                 ministry: trust.ministry(),
                 root_version: trust.root_version(),
-                list_version: trust.list_version(),
+                list_version: if trust.list_binds() { trust.list_version() } else { 0 },
                 chain: phone.certificate.as_ref().map(|c| c.chain().clone()),
                 nonce: meeting.nonce,
                 free_bytes: 0,
+                held: super::trust_lane::held(trust),
             })),
             None => meeting.part(3, "this phone is not enrolled with a ministry"),
         }
@@ -214,6 +232,7 @@ impl Meeting {
 
     fn handle_frame(&mut self, now: Now, frame: Frame, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
         let name = frame.name();
+        let kind = document_kind(&frame);
         match (frame, self.stage) {
             (Frame::Hello(hello), Stage::Greeting) => self.handle_hello(hello, phone),
             (Frame::Bye(bye), _) => {
@@ -221,12 +240,15 @@ impl Meeting {
                 Ok(())
             }
             (Frame::LaneDone(done), Stage::Trust | Stage::Exchange) => self.handle_lane_done(&done, phone, store),
-            (Frame::Root(document), Stage::Trust) if !self.trust_done_theirs => {
-                self.handle_root(&document, phone, store)
-            }
-            (Frame::ReleaseList(document), Stage::Trust) if !self.trust_done_theirs => {
-                self.handle_list(&document, phone, store)
-            }
+            (
+                Frame::Root(document)
+                | Frame::Recall(document)
+                | Frame::Revocations(document)
+                | Frame::ReleaseList(document)
+                | Frame::Delegated(document)
+                | Frame::Beacon(document),
+                Stage::Trust,
+            ) if !self.trust_done_theirs => self.handle_document(kind, &document, phone, store),
             (Frame::Coming(coming), Stage::Exchange) => {
                 self.handle_coming(&coming);
                 Ok(())

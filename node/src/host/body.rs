@@ -248,6 +248,14 @@ impl Body {
             Event::BundleWhole { digest } => (self.log)(&format!("bundle {} is whole", digest.short())),
             Event::ReleaseReady { release } => self.try_soon(release),
             Event::Activated { module, version } => (self.log)(&format!("{module} version {version} is active")),
+            Event::Recalled { module, reason, to } => {
+                let now = to.map_or("the rules alone stand".to_owned(), |v| format!("version {v} runs again"));
+                (self.log)(&format!("{module} was recalled by the ministry ({reason}): {now}"));
+                if module.starts_with(super::triage::MODEL_MODULE) {
+                    self.engine.model = None;
+                }
+                self.load_active();
+            }
             Event::MeetingEnded { link, summary } => {
                 (self.log)(&format!("meeting over: {}", summary.reason));
                 self.meeting_ended(link, summary);

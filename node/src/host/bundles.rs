@@ -184,6 +184,18 @@ impl BundleFiles {
         Ok((digest, bytes))
     }
 
+    /// Forgets a bundle, whole or not.
+    pub fn remove(&mut self, digest: &Digest) -> Result<(), StoreError> {
+        self.open.remove(digest);
+        for path in [self.path(digest), self.part(digest), self.tree_file(digest)] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(disk_error(&error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// All of a whole bundle.
     pub fn read_whole(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
         fs::read(self.path(digest)).map_err(|e| disk_error(&e))

@@ -136,18 +136,15 @@ pub enum Request {
         /// The file.
         path: String,
     },
-    /// Take a newer root.
-    OfferRoot {
-        /// The signed root.
-        root: String,
+    /// Take a newer document of the ministry's.
+    Offer {
+        /// Its kind: `root`, `release-list`, `recall`, `revocations`, `delegated-list`, `beacon`.
+        kind: String,
+        /// The signed document.
+        document: String,
     },
-    /// Take a newer release list.
-    OfferList {
-        /// The signed list.
-        list: String,
-    },
-    /// The signed release list that is held.
-    ReleaseList,
+    /// Every document of the ministry's that is held, roots first.
+    Documents,
 }
 
 impl Request {

@@ -18,6 +18,7 @@ pub fn offer_list(peer: DeviceId, address: SocketAddr, ministry: Digest, list: V
         ministry,
         root_version: 1,
         list_version: u64::MAX,
+        held: Vec::new(),
         chain: None,
         nonce: [9; 16],
         free_bytes: 0,

@@ -4,8 +4,7 @@
 use std::path::Path;
 
 use distribution::bundle::Groups;
-use distribution::{ReleaseList, Root};
-use protocol::signed::Verified;
+use distribution::TrustRecords;
 use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use sync::envelope::{AuthorKey, author_key};
@@ -33,6 +32,12 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE peers (
         device BLOB PRIMARY KEY, name TEXT NOT NULL, meetings INTEGER NOT NULL, last_met_s INTEGER NOT NULL,
         in_step INTEGER NOT NULL) WITHOUT ROWID;
+", "
+    CREATE TABLE trust (position INTEGER PRIMARY KEY, kind TEXT NOT NULL, signed BLOB NOT NULL);
+    INSERT INTO trust SELECT position, 'root', signed FROM roots;
+    INSERT INTO trust SELECT 1000000, 'release-list', value FROM settings WHERE key = 'release-list';
+    DELETE FROM settings WHERE key = 'release-list';
+    DROP TABLE roots;
 "];
 
 /// The store of one phone.
@@ -155,21 +160,16 @@ impl Store for SqliteStore {
         self.write("INSERT OR REPLACE INTO settings VALUES (?1, ?2)", params![key, value]).map(|_| ())
     }
 
-    fn roots(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.all("SELECT signed FROM roots ORDER BY position", [], |row| row.get(0))
+    fn trust_records(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.all("SELECT kind, signed FROM trust ORDER BY position", [], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    fn put_root(&mut self, root: &Verified<Root>) -> Result<(), StoreError> {
-        let values = params![integer(root.version), root.signed().to_bytes()];
-        self.write("INSERT OR IGNORE INTO roots VALUES (?1, ?2)", values).map(|_| ())
-    }
-
-    fn release_list(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.setting("release-list")
-    }
-
-    fn put_release_list(&mut self, list: &Verified<ReleaseList>) -> Result<(), StoreError> {
-        self.put_setting("release-list", &list.signed().to_bytes())
+    fn put_trust_records(&mut self, records: &TrustRecords) -> Result<(), StoreError> {
+        self.write("DELETE FROM trust", [])?;
+        for (position, (kind, bytes)) in records.iter().enumerate() {
+            self.write("INSERT INTO trust VALUES (?1, ?2, ?3)", params![integer(position as u64), kind, bytes])?;
+        }
+        Ok(())
     }
 
     fn chains(&self, author: AuthorKey) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -305,6 +305,11 @@ impl Store for SqliteStore {
 
     fn finish_bundle(&mut self, digest: &Digest) -> Result<bool, StoreError> {
         self.bundles.finish(digest)
+    }
+
+    fn remove_bundle(&mut self, digest: &Digest) -> Result<(), StoreError> {
+        self.write("DELETE FROM bundles WHERE digest = ?1", params![digest.0])?;
+        self.bundles.remove(digest)
     }
 
     fn peer(&self, device: &DeviceId) -> Result<Option<PeerRow>, StoreError> {

@@ -61,7 +61,7 @@ impl Road {
         let release = self.ministry.release(MODULE, version, &self.bundle);
         let digest = self.world.phones[DESK].store.import_bundle(&self.bundle);
         let list = self.ministry.list(version, vec![release]);
-        self.world.command(DESK, Command::OfferList(list)).unwrap();
+        self.world.command(DESK, Command::Offer(Box::new(distribution::Offer::List(list)))).unwrap();
         self.world.command(DESK, Command::BundleImported(digest)).unwrap();
         digest
     }

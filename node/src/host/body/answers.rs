@@ -1,7 +1,7 @@
 //! Requests of people, answered from the agent and its store.
 
 use distribution::activation::Module;
-use distribution::{Release, tree};
+use distribution::{Offer, Release, tree};
 use inference::Profile;
 use protocol::certificate::{CertificateRequest, Rights};
 use protocol::signed::Signed;
@@ -73,6 +73,9 @@ pub(super) fn release_of(module: &str, current: &Module) -> Release {
         language: "und".into(),
         engine_min: 0,
         notes: String::new(),
+        deltas: Vec::new(),
+        stage: None,
+        lineage: None,
     }
 }
 
@@ -96,6 +99,11 @@ fn parse_area(text: &str) -> Result<Area, Failure> {
 fn parse_signed<T: protocol::signed::Document>(what: &str, text: &str) -> Result<Signed<T>, Failure> {
     Signed::from_bytes(&from_hex(what, text)?)
         .map_err(|e| usage(format!("{what} is damaged: {e}"), "ask for the file again"))
+}
+
+fn parse_offer(kind: &str, text: &str) -> Result<Offer, Failure> {
+    Offer::from_bytes(kind, &from_hex("the document", text)?)
+        .map_err(|e| usage(format!("the {kind} is damaged: {e}"), "ask for the file again"))
 }
 
 fn parse_chain(text: &str) -> Result<Chain, Failure> {
@@ -161,17 +169,17 @@ impl Body {
                 })
             }
             Request::Import { path } => self.import(&path),
-            Request::OfferRoot { root } => {
-                let reply = self.command(Command::OfferRoot(parse_signed("the root", &root)?))?;
+            Request::Offer { kind, document } => {
+                let offer = parse_offer(&kind, &document)?;
+                let reply = self.command(Command::Offer(Box::new(offer)))?;
                 Ok(json!({ "changed": reply == Reply::Done }))
             }
-            Request::OfferList { list } => {
-                let reply = self.command(Command::OfferList(parse_signed("the release list", &list)?))?;
-                Ok(json!({ "changed": reply == Reply::Done }))
-            }
-            Request::ReleaseList => {
-                let list = self.agent.trust().and_then(|t| t.list()).map(|l| to_hex(&l.signed().to_bytes()));
-                Ok(json!({ "list": list }))
+            Request::Documents => {
+                let documents: Vec<_> = self.agent.trust().iter().flat_map(|t| {
+                    let records = t.records();
+                    records.iter().map(|(kind, bytes)| json!({ "kind": kind, "document": to_hex(bytes) })).collect::<Vec<_>>()
+                }).collect();
+                Ok(json!({ "schema": "kijiti.documents/1", "documents": documents }))
             }
         }
     }
@@ -451,7 +459,8 @@ impl Body {
             rights: read(rights)?,
             passes_on: read(passes_on)?,
         })?;
-        let roots: Vec<_> = self.store.roots()?.iter().map(|r| to_hex(r)).collect();
+        let trust = self.agent.trust().map(|t| t.roots()).unwrap_or_default();
+        let roots: Vec<_> = trust.iter().map(|r| to_hex(&r.signed().to_bytes())).collect();
         Ok(json!({ "schema": "kijiti.enrolment/1", "roots": roots, "chain": chain, "grants": [] }))
     }
 
@@ -459,7 +468,7 @@ impl Body {
         for (i, root) in roots.iter().enumerate() {
             let root = parse_signed("the root", root)?;
             let known = self.agent.trust().is_some();
-            let command = if i == 0 && !known { Command::InstallTrust(root) } else { Command::OfferRoot(root) };
+            let command = if i == 0 && !known { Command::InstallTrust(root) } else { Command::Offer(Box::new(Offer::Root(root))) };
             self.command(command)?;
         }
         if let Some(chain) = chain {

@@ -1,0 +1,128 @@
+//! Why a document is refused, in words for people.
+
+use protocol::codec::CodecError;
+use protocol::signed::SignatureError;
+
+/// Why a root, a list or a notice is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// Not a document of this kind.
+    #[error("not a valid document: {0}")]
+    Malformed(#[from] CodecError),
+    /// Rules 1 and 3.
+    #[error("root {version} is not signed by the ministry: {reason}")]
+    RootSignature {
+        /// The version it claims.
+        version: u64,
+        /// What the signature check said.
+        reason: SignatureError,
+    },
+    /// Rule 2.
+    #[error("root {offered} does not follow root {held}")]
+    RootVersion {
+        /// The version held.
+        held: u64,
+        /// The version offered.
+        offered: u64,
+    },
+    /// Rule 4.
+    #[error("the {what} is not signed by the ministry (forged?): {reason}")]
+    Signature {
+        /// The kind of document.
+        what: &'static str,
+        /// What the signature check said.
+        reason: SignatureError,
+    },
+    /// Rule 4, when the root names no keys for this kind.
+    #[error("this ministry's root names no keys for a {0}")]
+    NoRole(&'static str),
+    /// Rule 4: signed under a root that this phone has not walked to.
+    #[error("the {what} was signed under root {named}, and this phone holds root {held}: the roots between come first")]
+    RootFirst {
+        /// The kind of document.
+        what: &'static str,
+        /// The root it names.
+        named: u64,
+        /// The root held.
+        held: u64,
+    },
+    /// Rule 5.
+    #[error("{what} {offered} is older than {what} {held} that this phone holds (rollback)")]
+    Rollback {
+        /// The kind of document.
+        what: &'static str,
+        /// The version held.
+        held: u64,
+        /// The version offered.
+        offered: u64,
+    },
+    /// Rule 6.
+    #[error("two different {what}s carry version {version}")]
+    Fork {
+        /// The kind of document.
+        what: &'static str,
+        /// The version of both.
+        version: u64,
+    },
+    /// Rule 7.
+    #[error("list {list} takes {module} back from version {held} to {offered}")]
+    ReleaseRollback {
+        /// The list's version.
+        list: u64,
+        /// The module.
+        module: String,
+        /// The version held.
+        held: u64,
+        /// The version offered.
+        offered: u64,
+    },
+    /// Rule 7: something that was in the list is gone without a word.
+    #[error("list {list} leaves out {module} without saying that it is withdrawn")]
+    ReleaseVanished {
+        /// The list's version.
+        list: u64,
+        /// The module.
+        module: String,
+    },
+    /// Rule 8.
+    #[error("the {what} was signed under root {named}; the keys of that time were retired in root {retired}")]
+    RetiredKeys {
+        /// The kind of document.
+        what: &'static str,
+        /// The root it names.
+        named: u64,
+        /// The root that retired them.
+        retired: u64,
+    },
+    /// Rule 9.
+    #[error("{what} {version} takes back what version {held} said; it may only add")]
+    TakenBack {
+        /// The kind of document.
+        what: &'static str,
+        /// The version offered.
+        version: u64,
+        /// The version held.
+        held: u64,
+    },
+    /// Rule 10.
+    #[error("the beacon of {time_s} names an older {what} than an earlier beacon did")]
+    BeaconBack {
+        /// The beacon's time.
+        time_s: u64,
+        /// List or recall.
+        what: &'static str,
+    },
+    /// Rule 11.
+    #[error("the ministry's list delegates nothing to {0:?}")]
+    NoDelegation(String),
+    /// Rule 11.
+    #[error("{delegation:?} may not release {module} for {area}")]
+    OutsideDelegation {
+        /// The delegation's name.
+        delegation: String,
+        /// The module.
+        module: String,
+        /// The area, in words.
+        area: String,
+    },
+}
