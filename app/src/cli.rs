@@ -353,7 +353,7 @@ pub enum ModelCommand {
 pub enum SimCommand {
     /// Run a scenario.
     Run {
-        /// The scenario: village.
+        /// The scenario: village, or hostile (as many attackers as phones).
         scenario: String,
         /// Phones in it.
         #[arg(long, default_value_t = 200)]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cli::DemoArgs;
 use crate::enrol::sign_as_ministry;
-use crate::files::{to_text, EnrolmentFile, RootFile, from_text, read};
+use crate::files::{EnrolmentFile, RootFile, from_text, read, to_text};
 use crate::show::{self, list, number, text};
 use crate::{ministry, run::request_number};
 

@@ -5,13 +5,18 @@ use sim::{Village, VillageReport};
 
 /// Runs a scenario and shows its coverage curve.
 pub fn run(scenario: &str, phones: usize, seed: u64, twice: bool, json: bool) -> Result<(), Failure> {
-    if scenario != "village" {
-        return Err(Failure::new(format!("no scenario {scenario:?}"), "there is: village").with_code(2));
-    }
+    let hostile = match scenario {
+        "village" => 0,
+        "hostile" => phones,
+        _ => {
+            let hint = "there are: village, hostile (as many attackers as phones)";
+            return Err(Failure::new(format!("no scenario {scenario:?}"), hint).with_code(2));
+        }
+    };
     if !(2..=5000).contains(&phones) {
         return Err(Failure::new(format!("{phones} phones cannot be"), "choose 2 to 5000").with_code(2));
     }
-    let village = Village { phones, seed, ..Village::default() };
+    let village = Village { phones, seed, hostile, ..Village::default() };
     let failed = |e: sim::world::SimError| {
         Failure::new(format!("seed {seed}: {e}"), "this is a fault of kijiti: report the seed")
     };
@@ -27,6 +32,7 @@ pub fn run(scenario: &str, phones: usize, seed: u64, twice: bool, json: bool) ->
             serde_json::json!({
                 "schema": "kijiti.coverage/1", "phones": report.phones, "seed": seed, "curve": curve,
                 "meetings": report.meetings, "cut": report.cut, "bytes": report.bytes,
+                "attacks": report.attacks, "refused": report.refused, "misled": report.misled,
                 "trace": crate::files::hex(&report.trace),
             })
         );
@@ -54,6 +60,19 @@ pub fn run(scenario: &str, phones: usize, seed: u64, twice: bool, json: bool) ->
         if twice { " (twice the same)" } else { "" },
     );
     crate::show::wrapped(&counts, 0);
+    if report.attacks > 0 {
+        let sentence = format!(
+            "{} attacks by hostile phones: {} refused with a reason, the others came to nothing. Phones misled: {}.",
+            report.attacks, report.refused, report.misled
+        );
+        crate::show::wrapped(&sentence, 0);
+    }
+    if report.misled > 0 {
+        return Err(Failure::new(
+            format!("seed {seed}: a phone was misled"),
+            "this is a fault of kijiti: report the seed",
+        ));
+    }
     Ok(())
 }
 

@@ -22,10 +22,14 @@ enum Happens {
 }
 
 fn events() -> Vec<(&'static str, Happens)> {
-    let with_notices = |r: Root, keys: u8| Root { recall: Some(role(&[keys], 1)), beacon: Some(role(&[keys + 1], 1)), ..r };
+    let with_notices =
+        |r: Root, keys: u8| Root { recall: Some(role(&[keys], 1)), beacon: Some(role(&[keys + 1], 1)), ..r };
     let second = with_notices(root(2, role(&[1, 2, 3], 2), role(&[5, 6, 7], 2)), 20);
     let third = with_notices(root(3, role(&[2, 3, 10], 2), role(&[6, 7, 11], 2)), 22);
-    let list_of = |version, root, release_version| ReleaseList { root: Some(root), ..list(version, vec![release("model", release_version)]) };
+    let list_of = |version, root, release_version| ReleaseList {
+        root: Some(root),
+        ..list(version, vec![release("model", release_version)])
+    };
     let offered = |offer| Happens::Offered(offer);
     vec![
         ("root 2", offered(Offer::Root(sign(&second, &[1, 2])))),
@@ -55,15 +59,21 @@ fn print(trust: &TrustedState) -> Print {
 }
 
 /// Which root first had the keys that a document binds under, then the document's own number.
-fn rank(trust: &TrustedState, role_of: impl Fn(&Root) -> Option<&protocol::signed::Role>, version: Option<u64>) -> (u64, u64) {
+fn rank(
+    trust: &TrustedState,
+    role_of: impl Fn(&Root) -> Option<&protocol::signed::Role>,
+    version: Option<u64>,
+) -> (u64, u64) {
     let newest = trust.root().unwrap();
-    let since = trust.roots().iter().rev().take_while(|r| role_of(r) == role_of(newest)).last().map_or(0, |r| r.version);
+    let since =
+        trust.roots().iter().rev().take_while(|r| role_of(r) == role_of(newest)).last().map_or(0, |r| r.version);
     (since, version.unwrap_or(0))
 }
 
 fn must_not_go_back(before: &TrustedState, after: &TrustedState, event: &str) {
     assert!(after.root_version() >= before.root_version(), "{event}: root");
-    let list = |t: &TrustedState| rank(t, |r| Some(&r.releases), t.list().filter(|_| t.list_binds()).map(|l| l.version));
+    let list =
+        |t: &TrustedState| rank(t, |r| Some(&r.releases), t.list().filter(|_| t.list_binds()).map(|l| l.version));
     assert!(list(after) >= list(before), "{event}: list {:?} after {:?}", list(after), list(before));
     let recalls = |t: &TrustedState| rank(t, |r| r.recall.as_ref(), None);
     let binding = before.current().iter().any(|d| matches!(d.offer, Offer::Recall(_)));

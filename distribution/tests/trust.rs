@@ -121,7 +121,11 @@ fn rule_7_nothing_vanishes_and_what_is_withdrawn_does_not_come_back_older() {
 
 /// Root 2 with other release keys, signed by old and new root keys.
 fn rotated() -> Root {
-    Root { beacon: Some(role(&[12], 1)), recall: Some(role(&[13], 1)), ..root(2, role(&[1, 2, 3], 2), role(&[5, 6, 7], 2)) }
+    Root {
+        beacon: Some(role(&[12], 1)),
+        recall: Some(role(&[13], 1)),
+        ..root(2, role(&[1, 2, 3], 2), role(&[5, 6, 7], 2))
+    }
 }
 
 #[test]
@@ -225,7 +229,10 @@ fn rule_11_a_delegated_list_is_believed_under_the_list_held_now() {
     assert!(matches!(offer(delegated(2, "fine-tune", "north"), &[40]), Err(TrustError::NoDelegation(_))));
     assert!(offer_list(&mut trust, &delegating(1, false, &[40]), &[4, 5]).unwrap());
     let mut offer = |d: DelegatedList, keys: &[u8]| trust.offer(&Offer::Delegated(sign(&d, keys)));
-    assert!(offer(delegated(2, "fine-tune", "north"), &[4, 5]).is_err(), "the ministry's keys are not the university's");
+    assert!(
+        offer(delegated(2, "fine-tune", "north"), &[4, 5]).is_err(),
+        "the ministry's keys are not the university's"
+    );
     assert!(matches!(offer(delegated(2, "model", "north"), &[40]), Err(TrustError::OutsideDelegation { .. })));
     assert!(matches!(offer(delegated(2, "fine-tune", "south"), &[40]), Err(TrustError::OutsideDelegation { .. })));
     assert!(matches!(offer(delegated(1, "fine-tune", "north"), &[40]), Err(TrustError::Rollback { .. })));

@@ -331,7 +331,8 @@ impl Agent {
             return output;
         }
         self.asleep = true;
-        let at = self.meetings.values().map(|m| m.last_heard_ms + MEETING_SILENCE_MS_MAX).min();
+        let silent = |m: &Meeting| m.last_heard_ms + MEETING_SILENCE_MS_MAX;
+        let at = self.meetings.values().map(|m| m.piece_due_ms().map_or(silent(m), |due| due.min(silent(m)))).min();
         Output::Sleep(at.map(|at_ms| Deadline { at_ms, why: "a silent meeting" }))
     }
 
@@ -408,6 +409,8 @@ impl Agent {
         for meeting in self.meetings.values_mut() {
             if now.mono_ms >= meeting.last_heard_ms + MEETING_SILENCE_MS_MAX {
                 meeting.abandon("nothing was heard for too long");
+            } else if meeting.piece_due_ms().is_some_and(|due| now.mono_ms >= due) {
+                meeting.abandon("pieces were asked for and none came");
             }
         }
     }

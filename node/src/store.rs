@@ -4,8 +4,8 @@
 //! Stores accept only what has been verified, and what they give back is verified again where it matters: a store is a
 //! file that others may have touched.
 
-use distribution::bundle::Groups;
 use distribution::TrustRecords;
+use distribution::bundle::Groups;
 use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
 use sync::{SpaceKey, Urgency, VerifiedEnvelope};

@@ -3,6 +3,7 @@
 //! What it is not: no wall clock, no threads, no real links. Time is an agenda, radios are byte queues that can be cut, stores
 //! are in memory. The same seed gives the same trace, byte for byte.
 
+pub mod attacks;
 pub mod ministry;
 pub mod village;
 pub mod world;

@@ -66,6 +66,11 @@ impl Ministry {
         sign(document, self.keys.get(..self.threshold as usize).unwrap_or(&self.keys))
     }
 
+    /// Signs any document with some of its keys: what a thief of so many keys can do.
+    pub fn signed_by_some<T: protocol::signed::Document>(&self, document: &T, keys: usize) -> Signed<T> {
+        sign(document, self.keys.get(..keys).unwrap_or(&self.keys))
+    }
+
     /// A list of these releases.
     pub fn list(&self, version: u64, releases: Vec<Release>) -> Signed<ReleaseList> {
         self.sign(&ReleaseList { version, issued_s: 1_760_000_000 + version, releases, ..ReleaseList::default() })

@@ -3,18 +3,25 @@
 //! Numbers (see the field notes): about three meetings per phone and day, a median meeting of four minutes, and a busy tenth of
 //! phones that takes part in most of them.
 
+use std::collections::BTreeSet;
+
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 use distribution::Offer;
+use node::Store;
 use node::agent::Command;
 use protocol::certificate::{Right, Rights};
-use protocol::{Area, DeviceId};
+use protocol::{Area, DeviceId, Digest};
 
+use crate::attacks::{Attack, Scene};
 use crate::ministry::Ministry;
-use crate::world::{Cut, SimError, World};
+use crate::world::{Cut, SimError, SimPhone, World};
 
 const MODULE: &str = "triage-model";
+
+/// The beacon that the first phone has seen.
+const BEACON_S: u64 = 1_763_000_000;
 
 /// A village.
 #[derive(Debug, Clone)]
@@ -29,11 +36,13 @@ pub struct Village {
     pub meetings_per_day: f64,
     /// Days after which the simulation ends.
     pub days_max: u32,
+    /// Phones that speak nothing but attacks, beside the others.
+    pub hostile: usize,
 }
 
 impl Default for Village {
     fn default() -> Self {
-        Self { phones: 200, seed: 1, bundle_bytes: 400_000, meetings_per_day: 3.0, days_max: 60 }
+        Self { phones: 200, seed: 1, bundle_bytes: 400_000, meetings_per_day: 3.0, days_max: 60, hostile: 0 }
     }
 }
 
@@ -47,7 +56,7 @@ pub struct Coverage {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VillageReport {
     /// Phones in the village.
     pub phones: usize,
@@ -59,6 +68,12 @@ pub struct VillageReport {
     pub cut: u64,
     /// Bytes over all links.
     pub bytes: u64,
+    /// Attacks that were said to a phone.
+    pub attacks: u64,
+    /// Of these, refused with a reason; the others came to nothing.
+    pub refused: u64,
+    /// Phones that at the end hold or run anything the ministry has not signed.
+    pub misled: usize,
     /// A digest of everything that happened: equal for equal seeds.
     pub trace: [u8; 32],
 }
@@ -79,9 +94,10 @@ impl Village {
     /// Lets the days pass until every phone runs the release.
     pub fn run(&self) -> Result<VillageReport, SimError> {
         let mut dice = ChaCha20Rng::seed_from_u64(self.seed);
-        let mut world = self.settle(&mut dice)?;
-        let mut report =
-            VillageReport { phones: self.phones, curve: Vec::new(), meetings: 0, cut: 0, bytes: 0, trace: [0; 32] };
+        let (mut world, scene) = self.settle(&mut dice)?;
+        let attacks = scene.attacks();
+        let genuine: BTreeSet<_> = scene.list.releases.iter().map(|r| r.digest).collect();
+        let mut report = VillageReport { phones: self.phones, ..VillageReport::default() };
         let mut trace = blake3::Hasher::new();
         let per_hour = (self.meetings_per_day * self.phones as f64 / 2.0 / 14.0).max(1.0) as u32; // 14 waking hours
         for hour in 0..self.days_max * 24 {
@@ -89,6 +105,10 @@ impl Village {
             if (6..20).contains(&(hour % 24)) {
                 for _ in 0..per_hour {
                     self.chance_meeting(&mut world, &mut dice, &mut report, &mut trace)?;
+                }
+                // A hostile phone seeks as many meetings as any other.
+                for _ in 0..per_hour as usize * self.hostile / self.phones.max(1) {
+                    self.hostile_meeting(&mut world, &attacks, &mut dice, &mut report)?;
                 }
             }
             let covered = covered(&world);
@@ -99,11 +119,12 @@ impl Village {
                 break;
             }
         }
+        report.misled = world.phones.iter().filter(|p| !keeps_to(p, &genuine)).count();
         report.trace = *trace.finalize().as_bytes();
         Ok(report)
     }
 
-    fn settle(&self, dice: &mut impl Rng) -> Result<World, SimError> {
+    fn settle(&self, dice: &mut impl Rng) -> Result<(World, Scene), SimError> {
         let ministry = Ministry::new(7, 3, 2);
         let mut bundle = vec![0; self.bundle_bytes.max(1)];
         dice.fill_bytes(&mut bundle);
@@ -118,14 +139,15 @@ impl Village {
             let chain = ministry.certify(world.keys(phone)?, &format!("phone {i}"), &area, rights, Rights::default());
             world.command(phone, Command::InstallChain(chain))?;
         }
-        let release = ministry.release(MODULE, 1, &bundle);
-        let digest = release.digest;
+        let scene = Scene::new(ministry.clone(), &bundle, Vec::new(), BEACON_S);
+        let digest = Digest::of(&bundle);
         if let Some(first) = world.phones.first_mut() {
             first.store.import_bundle(&bundle);
         }
-        world.command(0, Command::Offer(Box::new(Offer::List(ministry.list(1, vec![release])))))?;
+        world.command(0, Command::Offer(Box::new(Offer::List(ministry.sign(&scene.list)))))?;
+        world.command(0, Command::Offer(Box::new(Offer::Beacon(ministry.beacon(BEACON_S, scene.list.version, 0)))))?;
         world.command(0, Command::BundleImported(digest))?;
-        Ok(world)
+        Ok((world, scene))
     }
 
     fn chance_meeting(
@@ -156,11 +178,38 @@ impl Village {
     }
 }
 
+impl Village {
+    fn hostile_meeting(
+        &self,
+        world: &mut World,
+        attacks: &[Attack],
+        dice: &mut impl Rng,
+        report: &mut VillageReport,
+    ) -> Result<(), SimError> {
+        let victim = dice.random_range(0..self.phones);
+        let mut name = [0; 32];
+        dice.fill_bytes(&mut name);
+        let Some(attack) = attacks.get(dice.random_range(0..attacks.len().max(1))) else { return Ok(()) };
+        let heard = world.hear(victim, DeviceId(name), &attack.talk, 0)?;
+        report.attacks += 1;
+        report.refused += u64::from(heard.refused.is_some());
+        Ok(())
+    }
+}
+
+/// Whether a phone holds and runs only what the ministry has signed.
+fn keeps_to(phone: &SimPhone, genuine: &BTreeSet<Digest>) -> bool {
+    let held = phone.store.bundles().unwrap_or_default();
+    let runs = phone.agent.activations().filter_map(|(_, a)| a.current.as_ref());
+    let lists = phone.agent.trust().is_some_and(|t| t.releases().iter().all(|r| genuine.contains(&r.digest)));
+    lists && held.iter().all(|b| genuine.contains(&b.digest)) && runs.into_iter().all(|m| genuine.contains(&m.digest))
+}
+
 fn id_of(world: &World, phone: usize) -> DeviceId {
     world.keys(phone).map_or(DeviceId([0; 32]), |k| k.id())
 }
 
 fn covered(world: &World) -> usize {
-    let runs = |p: &&crate::world::SimPhone| p.agent.activation(MODULE).is_some_and(|a| a.current.is_some());
+    let runs = |p: &&SimPhone| p.agent.activation(MODULE).is_some_and(|a| a.current.is_some());
     world.phones.iter().filter(runs).count()
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use node::agent::{Agent, Command, Event, Input, LinkClass, MeetingSummary, Output, Refusal, Reply};
 use node::{MemoryStore, StoreError};
 use protocol::limits::SEND_AHEAD_BYTES_MAX;
-use protocol::{DeviceKeys, Now};
+use protocol::{DeviceId, DeviceKeys, Frame, FrameReader, Now};
 
 /// When a meeting is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,17 @@ pub struct SimPhone {
     loads: u64,
     /// Seconds that its wall clock is off.
     pub clock_off_s: i64,
+}
+
+/// What a phone answered to a stranger.
+#[derive(Debug, Clone, Default)]
+pub struct Heard {
+    /// What it said.
+    pub answers: Vec<Frame>,
+    /// Why it refused, if it did.
+    pub refused: Option<String>,
+    /// Why it ended the link, if it did.
+    pub closed: Option<String>,
 }
 
 /// What came of a meeting.
@@ -159,6 +170,36 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A stranger calls a phone and says these words, one every `pace_ms`, whatever the phone answers; then it leaves.
+    pub fn hear(&mut self, phone: usize, peer: DeviceId, talk: &[Vec<u8>], pace_ms: u64) -> Result<Heard, SimError> {
+        let link = self.next_link;
+        self.next_link += 1;
+        let mut outputs = self.input(phone, Input::LinkUp { link, peer, class: LinkClass::Ip, dialed: false })?;
+        outputs.extend(self.input(phone, Input::LinkWritable { link, bytes: SEND_AHEAD_BYTES_MAX })?);
+        for bytes in talk {
+            outputs.extend(self.input(phone, Input::LinkReceived { link, bytes: bytes.clone() })?);
+            outputs.extend(self.input(phone, Input::LinkWritable { link, bytes: SEND_AHEAD_BYTES_MAX })?);
+            self.now = self.now.plus_ms(pace_ms);
+            outputs.extend(self.input(phone, Input::Woke)?);
+        }
+        outputs.extend(self.input(phone, Input::LinkDown { link, why: "gone".into() })?);
+        self.settle(phone)?;
+        let mut heard = Heard::default();
+        let mut reader = FrameReader::default();
+        for output in outputs {
+            match output {
+                Output::Transmit { bytes, .. } => {
+                    reader.push(bytes);
+                    heard.answers.extend(reader.next_frame().ok().flatten());
+                }
+                Output::Event(Event::Refused { reason, .. }) => heard.refused = Some(reason),
+                Output::CloseLink { reason, .. } => heard.closed = Some(reason),
+                Output::Event(_) | Output::Sleep(_) => {}
+            }
+        }
+        Ok(heard)
     }
 
     /// Two phones meet. What one sends arrives at the other in order; after the cut nothing does, and both are told.

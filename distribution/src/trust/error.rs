@@ -126,3 +126,27 @@ pub enum TrustError {
         area: String,
     },
 }
+
+impl TrustError {
+    /// Whether no honest phone would have offered this. The other refusals can follow from a slip of the ministry's, or from
+    /// what the two phones have yet to learn: they must not keep cases from travelling.
+    pub fn is_hostile(&self) -> bool {
+        match self {
+            Self::Malformed(_)
+            | Self::RootSignature { .. }
+            | Self::RootVersion { .. }
+            | Self::Signature { .. }
+            | Self::Rollback { .. }
+            | Self::Fork { .. } => true,
+            Self::NoRole(_)
+            | Self::RootFirst { .. }
+            | Self::ReleaseRollback { .. }
+            | Self::ReleaseVanished { .. }
+            | Self::RetiredKeys { .. }
+            | Self::TakenBack { .. }
+            | Self::BeaconBack { .. }
+            | Self::NoDelegation(_)
+            | Self::OutsideDelegation { .. } => false,
+        }
+    }
+}

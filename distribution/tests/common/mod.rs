@@ -52,16 +52,15 @@ pub fn release(module: &str, version: u64) -> Release {
         language: "und".into(),
         engine_min: 1,
         notes: String::new(),
-            deltas: Vec::new(),
-            stage: None,
-            lineage: None,
+        deltas: Vec::new(),
+        stage: None,
+        lineage: None,
     }
 }
 
 pub fn list(version: u64, releases: Vec<Release>) -> ReleaseList {
     ReleaseList { version, issued_s: version, releases, ..ReleaseList::default() }
 }
-
 
 pub fn recall(version: u64, root: u64, bundles: &[u8]) -> Recall {
     let recalled = bundles.iter().map(|b| Recalled { digest: Digest([*b; 32]), reason: "unsafe".into() }).collect();

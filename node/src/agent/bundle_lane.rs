@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use distribution::bundle::Groups;
 use protocol::frame::{Frame, Have, Lane, LaneDone, Piece, StepDone, Tree, Want};
 use protocol::limits::{
-    BUNDLES_PER_MEETING_MAX, GROUP_BYTES, PIECE_GROUPS_MAX, PIECES_IN_FLIGHT_BYTES_MAX, TREE_CHUNK_BYTES_MAX,
-    WANTS_QUEUED_MAX,
+    BUNDLES_PER_MEETING_MAX, GROUP_BYTES, PIECE_GROUPS_MAX, PIECE_WAIT_MS_MAX, PIECES_IN_FLIGHT_BYTES_MAX,
+    TREE_CHUNK_BYTES_MAX, WANTS_QUEUED_MAX,
 };
 use protocol::{Digest, Now};
 
@@ -34,6 +34,8 @@ pub(super) struct BundleLane {
     /// Asked of the other and not yet here.
     open_wants: Vec<(Digest, u64, u64)>,
     tree_asked: Option<Digest>,
+    /// When the last piece came, or the first was asked for.
+    waiting_since_ms: u64,
     /// Last told to screens.
     percent: u64,
     /// Asked of us and not yet sent.
@@ -107,6 +109,12 @@ impl Meeting {
         Ok(())
     }
 
+    /// When a piece that was asked for is so late that another phone is asked (slow retrieval).
+    pub(super) fn piece_due_ms(&self) -> Option<u64> {
+        let waits = !self.bundles.open_wants.is_empty() || self.bundles.tree_asked.is_some();
+        waits.then_some(self.bundles.waiting_since_ms + PIECE_WAIT_MS_MAX)
+    }
+
     pub(super) fn handle_tree(&mut self, tree: &Tree, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
         if self.bundles.tree_asked != Some(tree.bundle) {
             return refuse("group hashes that nobody asked for");
@@ -133,6 +141,7 @@ impl Meeting {
         store.write_groups(&piece.bundle, piece.first, &piece.bytes)?;
         bundle.fetch.mark(piece.first, count);
         self.summary.bundle_bytes_taken += piece.bytes.len() as u64;
+        self.bundles.waiting_since_ms = self.last_heard_ms;
         let (done, total) = (bundle.fetch.bytes_held(), bundle.fetch.bytes);
         if self.bundles.percent != done * 100 / total.max(1) {
             self.bundles.percent = done * 100 / total.max(1);
@@ -170,7 +179,10 @@ impl Meeting {
         }
         let mut digests: Vec<_> = self.bundles.their_groups.keys().copied().collect();
         digests.sort_by_key(|d| phone.bundles.get(d).map_or(0, |b| b.fetch.bytes)); // small ones are soon useful
-        let mut waiting = !self.bundles.open_wants.is_empty() || self.bundles.tree_asked.is_some();
+        let mut waiting = self.piece_due_ms().is_some();
+        if !waiting {
+            self.bundles.waiting_since_ms = now.mono_ms;
+        }
         for digest in digests {
             let Some(bundle) = phone.bundles.get_mut(&digest).filter(|b| !b.whole) else { continue };
             let Some((theirs, their_tree)) = self.bundles.their_groups.get(&digest) else { continue };

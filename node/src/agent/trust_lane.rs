@@ -3,7 +3,7 @@
 
 use distribution::trust::CurrentDocument;
 use distribution::{Offer, TrustedState};
-use protocol::frame::{Frame, Hello, HeldDocument, Lane, LaneDone, SignedDocument};
+use protocol::frame::{Frame, HeldDocument, Hello, Lane, LaneDone, SignedDocument};
 
 use super::meeting::{End, Meeting, refuse};
 use super::{Event, Phone};
@@ -60,8 +60,8 @@ impl Meeting {
         self.trust_done_ours = true;
     }
 
-    /// A document from the other. A refused one ends the meeting, unless the other has yet to learn of a root that we
-    /// hold: then it has shown, in good faith, what that root has ended, and goes on with what we have taught it.
+    /// A document from the other. A refused one is reported, and ends the meeting if no honest phone would have offered it.
+    /// One that has yet to learn of a root that we hold shows, in good faith, what that root has ended.
     pub(super) fn handle_document(
         &mut self,
         kind: &str,
@@ -79,8 +79,8 @@ impl Meeting {
                 self.summary.news += 1;
                 Ok(phone.trust_changed(store)?)
             }
-            Err(error) if learning => {
-                let reason = format!("passed over, from before the newest root: {error}");
+            Err(error) if learning || !error.is_hostile() => {
+                let reason = format!("passed over: {error}");
                 phone.event(Event::Refused { link: self.link, peer: self.peer, reason });
                 Ok(())
             }
@@ -107,8 +107,7 @@ impl Phone {
     /// What was recalled stops, is not served and is not kept.
     pub(super) fn obey_recalls(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         let Some(trust) = self.trust.as_ref() else { return Ok(()) };
-        let recalled: Vec<_> =
-            self.bundles.keys().filter(|digest| trust.recalled(digest).is_some()).copied().collect();
+        let recalled: Vec<_> = self.bundles.keys().filter(|digest| trust.recalled(digest).is_some()).copied().collect();
         let mut stopped = Vec::new();
         for (module, activation) in &mut self.activations {
             if let Some(reason) = activation.obey(|digest| trust.recalled(digest).map(str::to_owned)) {

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use distribution::bundle::Groups;
 use distribution::TrustRecords;
+use distribution::bundle::Groups;
 use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use sync::envelope::{AuthorKey, author_key};
@@ -14,7 +14,8 @@ use super::bundles::BundleFiles;
 use crate::store::{BundleRow, CaseRow, PeerRow, SpaceRow, Store, StoreError};
 
 /// Each step of the schema; the number of steps taken is SQLite's `user_version`.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE settings (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE roots (position INTEGER PRIMARY KEY, signed BLOB NOT NULL);
     CREATE TABLE chains (device BLOB PRIMARY KEY, author BLOB NOT NULL, chain BLOB NOT NULL) WITHOUT ROWID;
@@ -32,13 +33,15 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE peers (
         device BLOB PRIMARY KEY, name TEXT NOT NULL, meetings INTEGER NOT NULL, last_met_s INTEGER NOT NULL,
         in_step INTEGER NOT NULL) WITHOUT ROWID;
-", "
+",
+    "
     CREATE TABLE trust (position INTEGER PRIMARY KEY, kind TEXT NOT NULL, signed BLOB NOT NULL);
     INSERT INTO trust SELECT position, 'root', signed FROM roots;
     INSERT INTO trust SELECT 1000000, 'release-list', value FROM settings WHERE key = 'release-list';
     DELETE FROM settings WHERE key = 'release-list';
     DROP TABLE roots;
-"];
+",
+];
 
 /// The store of one phone.
 #[derive(Debug)]

@@ -175,10 +175,18 @@ impl Body {
                 Ok(json!({ "changed": reply == Reply::Done }))
             }
             Request::Documents => {
-                let documents: Vec<_> = self.agent.trust().iter().flat_map(|t| {
-                    let records = t.records();
-                    records.iter().map(|(kind, bytes)| json!({ "kind": kind, "document": to_hex(bytes) })).collect::<Vec<_>>()
-                }).collect();
+                let documents: Vec<_> = self
+                    .agent
+                    .trust()
+                    .iter()
+                    .flat_map(|t| {
+                        let records = t.records();
+                        records
+                            .iter()
+                            .map(|(kind, bytes)| json!({ "kind": kind, "document": to_hex(bytes) }))
+                            .collect::<Vec<_>>()
+                    })
+                    .collect();
                 Ok(json!({ "schema": "kijiti.documents/1", "documents": documents }))
             }
         }
@@ -468,7 +476,11 @@ impl Body {
         for (i, root) in roots.iter().enumerate() {
             let root = parse_signed("the root", root)?;
             let known = self.agent.trust().is_some();
-            let command = if i == 0 && !known { Command::InstallTrust(root) } else { Command::Offer(Box::new(Offer::Root(root))) };
+            let command = if i == 0 && !known {
+                Command::InstallTrust(root)
+            } else {
+                Command::Offer(Box::new(Offer::Root(root)))
+            };
             self.command(command)?;
         }
         if let Some(chain) = chain {
