@@ -9,6 +9,7 @@
 pub mod activation;
 pub mod bundle;
 pub mod delegation;
+pub mod delta;
 pub mod notices;
 pub mod release;
 pub mod root;

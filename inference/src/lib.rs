@@ -12,6 +12,7 @@ pub mod generator;
 pub mod logic;
 pub mod model;
 pub mod network;
+pub mod pairs;
 pub mod rules;
 pub mod train;
 

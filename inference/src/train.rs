@@ -134,7 +134,7 @@ fn to_row(case: &DrawnCase, features: &[Feature], tokenizer: &Tokenizer) -> Resu
     })
 }
 
-fn train_tokenizer(drawn: &[DrawnCase]) -> Result<String, Fail> {
+pub(crate) fn train_tokenizer(drawn: &[DrawnCase]) -> Result<String, Fail> {
     tokenizers::parallelism::set_parallelism(false);
     let texts: Vec<&str> = drawn.iter().map(|c| c.findings.text()).filter(|t| !t.is_empty()).collect();
     let mut trainer = BpeTrainer::builder()

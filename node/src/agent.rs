@@ -160,7 +160,7 @@ pub enum Event {
     /// A whole bundle waits to be tried and activated by the host.
     ReleaseReady {
         /// The release.
-        release: Release,
+        release: Box<Release>,
     },
     /// What runs has changed.
     Activated {
@@ -483,7 +483,7 @@ impl Phone {
                 best.insert(release.module.clone(), release);
             }
         }
-        best.into_values().for_each(|release| self.event(Event::ReleaseReady { release }));
+        best.into_values().for_each(|release| self.event(Event::ReleaseReady { release: Box::new(release) }));
         Ok(())
     }
 

@@ -163,10 +163,7 @@ impl World {
             self.phone(phone)?.events.extract_if(.., |e| matches!(e, Event::ReleaseReady { .. })).collect();
         for event in ready {
             if let Event::ReleaseReady { release } = event {
-                self.input(
-                    phone,
-                    Input::Command { ticket: 1, command: Box::new(Command::Activated(Box::new(release))) },
-                )?;
+                self.input(phone, Input::Command { ticket: 1, command: Box::new(Command::Activated(release)) })?;
             }
         }
         Ok(())

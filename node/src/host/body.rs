@@ -246,7 +246,7 @@ impl Body {
             Event::TrustChanged { root, list } => (self.log)(&format!("now trusting root {root}, release list {list}")),
             Event::CasesChanged { envelopes } => (self.log)(&format!("{envelopes} sealed changes taken in")),
             Event::BundleWhole { digest } => (self.log)(&format!("bundle {} is whole", digest.short())),
-            Event::ReleaseReady { release } => self.try_soon(release),
+            Event::ReleaseReady { release } => self.try_soon(*release),
             Event::Activated { module, version } => (self.log)(&format!("{module} version {version} is active")),
             Event::Recalled { module, reason, to } => {
                 let now = to.map_or("the rules alone stand".to_owned(), |v| format!("version {v} runs again"));

@@ -1,0 +1,376 @@
+//! An adaptive binary range coder. One trait serves both directions, so that a model is written once and cannot differ between
+//! the ministry's desk and the phone.
+//!
+//! ```text
+//! low, range: u64   range ≥ 2³² before every bit; a bit with probability p/2¹⁶ of being 1 takes range/2¹⁶·p from below
+//! output            big-endian u32 words; a carry out of `low` is added to the words written before
+//! ```
+//! Probabilities adapt by counting: the first observations move them far, later ones little (a Krichevsky–Trofimov
+//! estimator that forgets). After Martin, *Range encoding*, 1979, and the LZMA coder for the binary form.
+
+/// What is needed to code one bit after another, in either direction.
+pub(super) trait Coder {
+    /// Writes `bit` and returns it, or reads a bit and returns that, whatever `bit` is.
+    fn bit(&mut self, model: &mut Bit, bit: bool) -> bool;
+
+    /// The same for a bit that is as likely 0 as 1.
+    fn even(&mut self, bit: bool) -> bool;
+
+    /// The same for a bit whose probability of being 1 is given, of 2¹⁶.
+    fn weighed(&mut self, probability: u32, bit: bool) -> bool;
+}
+
+/// 2¹⁶ / (1 + e^−x) for x from −12 to 12 in steps of 1/128, by multiplication alone: a library's `exp` may differ between
+/// processors, and this table is part of the format.
+static SQUASH: [u16; 3073] = {
+    let mut table = [0; 3073];
+    let mut power = 162_754.791_419_003_92; // e¹²
+    let mut i = 0;
+    while i < 3073 {
+        table[i] = (65_536.0 / (1.0 + power) + 0.5) as u16;
+        table[i] = if table[i] < 12 {
+            12
+        } else if table[i] > 65_524 {
+            65_524
+        } else {
+            table[i]
+        };
+        power *= 0.992_217_938_260_243_5; // e^(−1/128)
+        i += 1;
+    }
+    table
+};
+
+/// How likely the next bit is to be 1, learnt from those before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bit {
+    /// Of 2¹⁶.
+    probability: u16,
+    seen: u16,
+}
+
+impl Default for Bit {
+    fn default() -> Self {
+        Self { probability: 1 << 15, seen: 0 }
+    }
+}
+
+/// Observations after which a model forgets as fast as it learns.
+const MEMORY: u16 = 400;
+
+/// 2¹⁶ / (n + 1.6), the share of the way that the n-th observation moves a probability.
+const RATE: [u16; MEMORY as usize + 1] = {
+    let mut rate = [0u16; MEMORY as usize + 1];
+    let mut n = 0;
+    while n <= MEMORY as usize {
+        rate[n] = ((65_536 * 10) / (n as u32 * 10 + 16)) as u16;
+        n += 1;
+    }
+    rate
+};
+
+impl Bit {
+    #[inline(always)]
+    fn learn(&mut self, bit: bool) {
+        let target = if bit { 65_535i32 } else { 0 };
+        let rate = i32::from(RATE.get(usize::from(self.seen)).copied().unwrap_or(160));
+        let moved = (i64::from(target - i32::from(self.probability)) * i64::from(rate)) >> 16;
+        self.probability = (i32::from(self.probability) + moved as i32).clamp(24, 65_512) as u16;
+        self.seen += u16::from(self.seen < MEMORY);
+    }
+
+    /// A bit that is known to be rare from the beginning.
+    pub(super) fn rare() -> Self {
+        Self { probability: 1 << 11, seen: 2 }
+    }
+}
+
+/// One weight of a sum of evidence, in 2⁻¹⁶ of a nat of odds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Weight {
+    odds: i32,
+    seen: u16,
+}
+
+/// A bit whose odds are a sum of evidence (logistic regression, learnt as it goes).
+#[inline(always)]
+pub(super) fn sum_bit<C: Coder, const N: usize>(coder: &mut C, mut evidence: [&mut Weight; N], bit: bool) -> bool {
+    let sum: i32 = evidence.iter().map(|w| w.odds).sum();
+    let index = ((sum >> 9) + 1536).clamp(0, 3072) as usize;
+    let probability = u32::from(SQUASH.get(index).copied().unwrap_or(32_768));
+    let bit = coder.weighed(probability, bit);
+    let error = (if bit { 65_536 } else { 0 }) - probability as i32;
+    for weight in &mut evidence {
+        let rate = LEARN.get(usize::from(weight.seen >> 3)).copied().unwrap_or(12);
+        weight.odds += (error * rate) >> 9;
+        weight.seen += u16::from(weight.seen < 511);
+    }
+    bit
+}
+
+/// How far an error of one moves a weight, in 512ths of a nat, by observations in eights.
+const LEARN: [i32; 64] = {
+    let mut rates = [0; 64];
+    let mut n = 0;
+    while n < 64 {
+        rates[n] = 4 + 160 / (n as i32 + 2);
+        n += 1;
+    }
+    rates
+};
+
+/// Writes.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    low: u64,
+    range: u64,
+    words: Vec<u32>,
+}
+
+impl Encoder {
+    pub(super) fn new() -> Self {
+        Self { low: 0, range: u64::MAX, words: Vec::new() }
+    }
+
+    #[inline(always)]
+    fn carry(&mut self) {
+        for word in self.words.iter_mut().rev() {
+            let (sum, over) = word.overflowing_add(1);
+            *word = sum;
+            if !over {
+                break;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn take(&mut self, bound: u64, bit: bool) {
+        if bit {
+            self.range = bound;
+        } else {
+            let (low, over) = self.low.overflowing_add(bound);
+            self.low = low;
+            self.range -= bound;
+            if over {
+                self.carry();
+            }
+        }
+        while self.range < 1 << 32 {
+            self.words.push((self.low >> 32) as u32);
+            self.low <<= 32;
+            self.range <<= 32;
+        }
+    }
+
+    /// What was written.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        // Any number in [low, low + range) will do: the one with the most zeros at its end.
+        let (end, over) = self.low.overflowing_add(self.range - 1);
+        let mask = if over || end >> 32 != self.low >> 32 { !0 << 32 } else { !0 };
+        let (up, carried) = if mask == !0 { (self.low, false) } else { self.low.overflowing_add(!mask) };
+        if carried {
+            self.carry();
+        }
+        let last = up & mask;
+        self.words.push((last >> 32) as u32);
+        self.words.push(last as u32);
+        let mut bytes: Vec<u8> = self.words.iter().flat_map(|w| w.to_be_bytes()).collect();
+        while bytes.last() == Some(&0) {
+            bytes.pop(); // the reader takes zeros for what is not there
+        }
+        bytes
+    }
+}
+
+impl Coder for Encoder {
+    #[inline(always)]
+    fn weighed(&mut self, probability: u32, bit: bool) -> bool {
+        self.take((self.range >> 16) * u64::from(probability), bit);
+        bit
+    }
+
+    #[inline(always)]
+    fn bit(&mut self, model: &mut Bit, bit: bool) -> bool {
+        self.take((self.range >> 16) * u64::from(model.probability), bit);
+        model.learn(bit);
+        bit
+    }
+
+    #[inline(always)]
+    fn even(&mut self, bit: bool) -> bool {
+        self.take(self.range >> 1, bit);
+        bit
+    }
+}
+
+/// Reads. Beyond the end there are zeros: wrong bytes give a wrong result, which the digest of the whole shows.
+#[derive(Debug)]
+pub(super) struct Decoder<'a> {
+    code: u64,
+    range: u64,
+    bytes: &'a [u8],
+}
+
+impl<'a> Decoder<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        let mut decoder = Self { code: 0, range: u64::MAX, bytes };
+        decoder.code = u64::from(decoder.word()) << 32 | u64::from(decoder.word());
+        decoder
+    }
+
+    #[inline(always)]
+    fn word(&mut self) -> u32 {
+        if let Some((word, rest)) = self.bytes.split_first_chunk::<4>() {
+            self.bytes = rest;
+            return u32::from_be_bytes(*word);
+        }
+        let mut word = [0; 4];
+        word.iter_mut().zip(self.bytes).for_each(|(w, b)| *w = *b);
+        self.bytes = &[];
+        u32::from_be_bytes(word)
+    }
+
+    #[inline(always)]
+    fn give(&mut self, bound: u64) -> bool {
+        let bit = self.code < bound;
+        if bit {
+            self.range = bound;
+        } else {
+            self.code -= bound;
+            self.range -= bound;
+        }
+        if self.range < 1 << 32 {
+            self.code = self.code << 32 | u64::from(self.word());
+            self.range <<= 32;
+        }
+        bit
+    }
+}
+
+impl Coder for Decoder<'_> {
+    #[inline(always)]
+    fn weighed(&mut self, probability: u32, _: bool) -> bool {
+        self.give((self.range >> 16) * u64::from(probability))
+    }
+
+    #[inline(always)]
+    fn bit(&mut self, model: &mut Bit, _: bool) -> bool {
+        let bit = self.give((self.range >> 16) * u64::from(model.probability));
+        model.learn(bit);
+        bit
+    }
+
+    #[inline(always)]
+    fn even(&mut self, _: bool) -> bool {
+        self.give(self.range >> 1)
+    }
+}
+
+/// A whole number: zero or not, its sign, how many bits, and those bits, the upper two of them learnt. The sign may be left
+/// to evidence that the caller has.
+#[derive(Debug, Clone)]
+pub(super) struct Number {
+    zero: Bit,
+    sign: Bit,
+    length: [Bit; 32],
+    upper: [[Bit; 4]; 32],
+}
+
+impl Default for Number {
+    fn default() -> Self {
+        Self {
+            zero: Bit::default(),
+            sign: Bit::default(),
+            length: [Bit::default(); 32],
+            upper: [[Bit::default(); 4]; 32],
+        }
+    }
+}
+
+impl Number {
+    /// Codes `value`, at most 31 bits and a sign.
+    #[inline]
+    pub(super) fn code<C: Coder>(&mut self, coder: &mut C, value: i32) -> i32 {
+        let mut sign = self.sign;
+        let read = self.code_with_sign(coder, value, |coder, negative| coder.bit(&mut sign, negative));
+        self.sign = sign;
+        read
+    }
+
+    /// The same with a sign (`true`: negative) coded by the caller.
+    #[inline]
+    pub(super) fn code_with_sign<C: Coder>(
+        &mut self,
+        coder: &mut C,
+        value: i32,
+        sign: impl FnOnce(&mut C, bool) -> bool,
+    ) -> i32 {
+        if coder.bit(&mut self.zero, value == 0) {
+            return 0;
+        }
+        let negative = sign(coder, value < 0);
+        let magnitude = value.unsigned_abs();
+        let wanted = 31 - magnitude.max(1).leading_zeros();
+        let mut bits = 0;
+        for model in &mut self.length {
+            if bits >= 30 || !coder.bit(model, wanted > bits) {
+                break;
+            }
+            bits += 1;
+        }
+        let mut read = 1u32;
+        for position in (0..bits).rev() {
+            let bit = magnitude >> position & 1 == 1;
+            let learnt = bits - position <= 2;
+            let model = self
+                .upper
+                .get_mut(bits as usize)
+                .and_then(|m| m.get_mut((read & 1) as usize + 2 * usize::from(bits - position == 2)));
+            let bit = match model {
+                Some(model) if learnt => coder.bit(model, bit),
+                _ => coder.even(bit),
+            };
+            read = read << 1 | u32::from(bit);
+        }
+        let read = (read & 0x7fff_ffff) as i32;
+        if negative { -read } else { read }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let numbers: Vec<i32> =
+            (0..5000i32).map(|i| (i * 7919 % 257 - 128) * (i % 3) * if i % 50 == 0 { 90_001 } else { 1 }).collect();
+        let (mut model, mut rare, mut coder) = (Number::default(), Bit::rare(), Encoder::new());
+        for n in &numbers {
+            coder.bit(&mut rare, n % 97 == 0);
+            coder.even(n % 2 == 0);
+            model.code(&mut coder, *n);
+        }
+        let bytes = coder.finish();
+        let (mut model, mut rare, mut coder) = (Number::default(), Bit::rare(), Decoder::new(&bytes));
+        for n in &numbers {
+            assert_eq!(coder.bit(&mut rare, false), n % 97 == 0);
+            assert_eq!(coder.even(false), n % 2 == 0);
+            assert_eq!(model.code(&mut coder, 0), *n);
+        }
+    }
+
+    #[test]
+    fn a_thousand_likely_bits_take_few_bytes_and_no_bytes_are_no_panic() {
+        let (mut model, mut coder) = (Bit::default(), Encoder::new());
+        (0..100_000).for_each(|_| {
+            coder.bit(&mut model, true);
+        });
+        assert!(coder.finish().len() < 40);
+        let mut nothing = Decoder::new(&[]);
+        let mut model = Number::default();
+        (0..1000).for_each(|_| {
+            model.code(&mut nothing, 0);
+        });
+    }
+}
