@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod delegation;
 pub mod delta;
 pub mod notices;
+pub mod plan;
 pub mod release;
 pub mod root;
 pub mod tree;

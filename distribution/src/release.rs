@@ -61,6 +61,21 @@ pub struct Delta {
     /// Bytes of the delta.
     #[n(2)]
     pub bytes: u64,
+    /// What it makes, if that is not the release itself but a step on the way to it.
+    #[n(3)]
+    pub makes: Option<Step>,
+}
+
+/// A bundle on the way from an old release to a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Step {
+    /// The bundle.
+    #[n(0)]
+    pub digest: Digest,
+    /// Its bytes.
+    #[n(1)]
+    pub bytes: u64,
 }
 
 /// A staged rollout: all carry, some run.
@@ -223,6 +238,11 @@ impl Release {
         (&self.module, &self.area, &self.language)
     }
 
+    /// What a delta of this release makes.
+    pub fn made_by(&self, delta: &Delta) -> Step {
+        delta.makes.unwrap_or(Step { digest: self.digest, bytes: self.bytes })
+    }
+
     /// Whether a phone in `area` is among those that run it now. Which phones come first is fixed by the release's digest
     /// and the phone's name, so that a phone does not fall out of a stage that grows, and the same are not always first.
     pub fn staged_for(&self, device: &DeviceId, area: &Area) -> bool {
@@ -237,7 +257,8 @@ impl Release {
     fn check(&self) -> Result<(), CodecError> {
         check_words(&[("module", &self.module), ("language", &self.language), ("notes", &self.notes)])?;
         check_module(&self.module)?;
-        let sizes = self.deltas.iter().map(|d| d.bytes).chain([self.bytes]);
+        let steps = self.deltas.iter().filter_map(|d| d.makes).map(|s| s.bytes);
+        let sizes = self.deltas.iter().map(|d| d.bytes).chain([self.bytes]).chain(steps);
         if let Some(bytes) = sizes.into_iter().find(|b| *b == 0 || *b > BUNDLE_BYTES_MAX) {
             return Err(CodecError::malformed("release", format!("a bundle of {bytes} bytes")));
         }

@@ -53,7 +53,7 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let scene = Scene::new(full.clone(), b"a model", b"a form".to_vec(), 1_763_000_000);
     let mut list_of_all = scene.list.clone();
     let release = &mut list_of_all.releases[0];
-    release.deltas = vec![Delta { base: Digest([1; 32]), digest: Digest([2; 32]), bytes: 77 }];
+    release.deltas = vec![Delta { base: Digest([1; 32]), digest: Digest([2; 32]), bytes: 77, makes: None }];
     release.stage = Some(Stage { permille: 100, areas: vec![area.clone()] });
     (list_of_all.root, list_of_all.expires_s) = (Some(1), Some(1_790_000_000));
     let gone = Withdrawn { module: "form-old".into(), area: area.clone(), language: "sw".into(), version: 7 };

@@ -9,7 +9,7 @@
 //! All arithmetic is IEEE single precision, one operation at a time, so that every processor expects the same.
 
 use super::layout::Storage;
-use super::range::{Bit, Coder, Number, Weight, sum_bit};
+use super::range::{Bit, Coder, Counted, Number, Weight, sum_bit};
 
 /// How sure an expectation is: 0 exact, then by distance from the grid in half octaves from 2⁻¹⁰ to 2⁻¹, then unknown.
 const NEARNESS: usize = 22;
@@ -19,13 +19,15 @@ const NEARNESS: usize = 22;
 pub(super) struct Model {
     storage: Storage,
     evidence: Evidence,
-    codes: Near<{ NEARNESS * 4 }>,
+    /// How far codes went beyond the next one: by nearness and by how far others went lately.
+    distance: Vec<Number>,
+    far: u32,
     scales: Near<{ NEARNESS * 4 }>,
     minima: Near<{ NEARNESS * 4 }>,
     headers: Vec<Number>,
     /// Per column of blocks: how far headers moved lately, in bits.
     header_columns: Vec<u8>,
-    header_way: [Weight; 2 * 48],
+    header_way: ([Counted; 32], [Weight; 32]),
     floats: Vec<Number>,
     /// Per column: how much changed lately, of 255.
     columns: Vec<u8>,
@@ -47,12 +49,11 @@ pub(super) struct Model {
 /// What speaks for a code staying as expected, and for which way it goes if not.
 #[derive(Clone)]
 struct Evidence {
-    place: [Weight; NEARNESS * 3 * 4],
+    place: [Counted; NEARNESS * 3 * 4],
     row: [Weight; 3 * 33],
     column: [Weight; 3 * 32],
-    lately: [Weight; 3 * 4],
-    lean: [Weight; 3 * 16],
-    way: [Weight; NEARNESS * 2 * 3],
+    lately: [Weight; 3 * 64],
+    way: [Counted; NEARNESS * 2 * 3],
     way_row: [Weight; 3 * 32],
     way_column: [Weight; 3 * 32],
 }
@@ -61,12 +62,11 @@ impl Default for Evidence {
     fn default() -> Self {
         let none = Weight::default();
         Self {
-            place: [none; NEARNESS * 3 * 4],
+            place: [Counted::default(); NEARNESS * 3 * 4],
             row: [none; 3 * 33],
             column: [none; 3 * 32],
-            lately: [none; 3 * 4],
-            lean: [none; 3 * 16],
-            way: [none; NEARNESS * 2 * 3],
+            lately: [none; 3 * 64],
+            way: [Counted::default(); NEARNESS * 2 * 3],
             way_row: [none; 3 * 32],
             way_column: [none; 3 * 32],
         }
@@ -192,12 +192,13 @@ impl Model {
         Self {
             storage,
             evidence: Evidence::default(),
-            codes: Near::new(),
+            distance: vec![Number::default(); 3 * 8],
+            far: 0,
             scales: Near::new(),
             minima: Near::new(),
             headers: vec![Number::default(); 2 * 12 * 8],
             header_columns: Vec::new(),
-            header_way: [Weight::default(); 2 * 48],
+            header_way: ([Counted::default(); 32], [Weight::default(); 32]),
             floats: vec![Number::default(); 64 * 8],
             columns: Vec::new(),
             column: 0,
@@ -272,11 +273,11 @@ impl Model {
                 let row = self.lean * way;
                 let ways = &mut self.header_way;
                 model.code_with_sign(coder, moved, |coder, negative| {
-                    let (a, b) = ways.split_at_mut(48);
+                    let (a, b) = ways;
                     let row = a.get_mut(((row >> 8) + 16).clamp(0, 31) as usize);
                     let column = b.get_mut(((lean >> 3) + 16).clamp(0, 31) as usize);
                     match (row, column) {
-                        (Some(row), Some(column)) => sum_bit(coder, [row, column], negative),
+                        (Some(row), Some(column)) => sum_bit(coder, row, [column], negative),
                         _ => coder.even(negative),
                     }
                 })
@@ -326,16 +327,15 @@ impl Model {
         let leans = |lean: i32, steps: i32| -> usize { (lean + steps).clamp(0, 2 * steps - 1) as usize };
         let sign = if down { -1 } else { 1 };
         let lean = (self.lean + i32::from(*column_lean) * 16) * sign * if expected.up { 1 } else { -1 };
-        let (Some(a), Some(b), Some(c), Some(d), Some(f)) = (
+        let (Some(a), Some(b), Some(c), Some(d)) = (
             e.place.get_mut((near * 3 + edge) * 4 + self.step),
             e.row.get_mut(class * 33 + (self.row >> 7) as usize),
             e.column.get_mut(class * 32 + usize::from(*column >> 3)),
-            e.lately.get_mut(class * 4 + (self.lately & 3)),
-            e.lean.get_mut(class * 16 + leans(lean >> 8, 8)),
+            e.lately.get_mut(class * 64 + (self.lately & 3) * 16 + leans(lean >> 8, 8)),
         ) else {
             return expected.value;
         };
-        let same = sum_bit(coder, [a, b, c, d, f], value == expected.value);
+        let same = sum_bit(coder, a, [b, c, d], value == expected.value);
         self.row = self.row + u32::from(!same) * 256 - (self.row >> 4);
         self.lately = self.lately << 1 | usize::from(!same);
         *column = *column - (*column >> 3) + u8::from(!same) * 31;
@@ -354,24 +354,22 @@ impl Model {
             ) else {
                 return expected.value;
             };
-            sum_bit(coder, [a, b, c], value > expected.value)
+            sum_bit(coder, a, [b, c], value > expected.value)
         };
         let grew = up != down;
         self.lean += (if grew { 4096 } else { -4096 } - self.lean) >> 3;
         *column_lean =
             (i32::from(*column_lean) + ((if grew { 127 } else { -127 } - i32::from(*column_lean)) >> 2)) as i8;
         let room = if up { most - expected.value } else { expected.value - least };
-        let distance = (value - expected.value).unsigned_abs() as i16;
-        let mut read = 1;
-        if let Some(models) = self.codes.farther.get_mut(near) {
-            while read < room {
-                let Some(model) = models.get_mut((read as usize - 1).min(7)) else { break };
-                if !coder.bit(model, distance > read) {
-                    break;
-                }
-                read += 1;
-            }
+        if room < 2 {
+            return if up { most } else { least };
         }
+        let far = (self.far >> 4).min(7) as usize;
+        let Some(model) = self.distance.get_mut(class * 8 + far) else { return expected.value };
+        let distance = (value - expected.value).unsigned_abs().saturating_sub(1);
+        let read = (model.code_size(coder, u32::from(distance)) as i16).min(room - 1);
+        self.far = (self.far * 7 + 16 * (16 - (read as u16).leading_zeros())) / 8;
+        let read = read + 1;
         if up { expected.value + read } else { expected.value - read }
     }
 

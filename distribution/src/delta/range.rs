@@ -87,26 +87,40 @@ impl Bit {
 
 /// One weight of a sum of evidence, in 2⁻¹⁶ of a nat of odds.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Weight {
+pub(super) struct Weight(i32);
+
+/// The first weight of a sum, which also counts how often it has spoken.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counted {
     odds: i32,
-    seen: u16,
+    seen: u32,
 }
 
 /// A bit whose odds are a sum of evidence (logistic regression, learnt as it goes).
 #[inline(always)]
-pub(super) fn sum_bit<C: Coder, const N: usize>(coder: &mut C, mut evidence: [&mut Weight; N], bit: bool) -> bool {
-    let sum: i32 = evidence.iter().map(|w| w.odds).sum();
+pub(super) fn sum_bit<C: Coder, const N: usize>(
+    coder: &mut C,
+    first: &mut Counted,
+    evidence: [&mut Weight; N],
+    bit: bool,
+) -> bool {
+    let sum = evidence.iter().fold(first.odds, |sum, w| sum.wrapping_add(w.0));
     let index = ((sum >> 9) + 1536).clamp(0, 3072) as usize;
     let probability = u32::from(SQUASH.get(index).copied().unwrap_or(32_768));
     let bit = coder.weighed(probability, bit);
-    let error = (if bit { 65_536 } else { 0 }) - probability as i32;
-    for weight in &mut evidence {
-        let rate = LEARN.get(usize::from(weight.seen >> 3)).copied().unwrap_or(12);
-        weight.odds += (error * rate) >> 9;
-        weight.seen += u16::from(weight.seen < 511);
+    let error = (i32::from(bit) << 16).wrapping_sub(probability as i32);
+    let rate = LEARN.get((first.seen >> 3) as usize).copied().unwrap_or(6);
+    let step = error.wrapping_mul(rate) >> 9;
+    first.seen = (first.seen + 1).min(511);
+    first.odds = first.odds.wrapping_add(step).clamp(-ODDS_MAX, ODDS_MAX);
+    for weight in evidence {
+        weight.0 = weight.0.wrapping_add(step).clamp(-ODDS_MAX, ODDS_MAX);
     }
     bit
 }
+
+/// No evidence is ever stronger than this.
+const ODDS_MAX: i32 = 20 << 16;
 
 /// How far an error of one moves a weight, in 512ths of a nat, by observations in eights.
 const LEARN: [i32; 64] = {
@@ -232,6 +246,29 @@ impl<'a> Decoder<'a> {
 
     #[inline(always)]
     fn give(&mut self, bound: u64) -> bool {
+        // Without a branch: bits of numbers are about as often 0 as 1, and guessing them wrongly costs more.
+        let bit = self.code < bound;
+        let zero = u64::from(bit).wrapping_sub(1);
+        self.code = self.code.wrapping_sub(bound & zero);
+        self.range = (self.range.wrapping_sub(bound) & zero) | (bound & !zero);
+        self.refill();
+        bit
+    }
+
+    #[inline(always)]
+    fn refill(&mut self) {
+        if self.range < 1 << 32 {
+            self.code = self.code << 32 | u64::from(self.word());
+            self.range <<= 32;
+        }
+    }
+}
+
+impl Coder for Decoder<'_> {
+    #[inline(always)]
+    fn weighed(&mut self, probability: u32, _: bool) -> bool {
+        // These bits are mostly what they are likely to be: here the processor's guess is worth having.
+        let bound = (self.range >> 16) * u64::from(probability);
         let bit = self.code < bound;
         if bit {
             self.range = bound;
@@ -239,18 +276,8 @@ impl<'a> Decoder<'a> {
             self.code -= bound;
             self.range -= bound;
         }
-        if self.range < 1 << 32 {
-            self.code = self.code << 32 | u64::from(self.word());
-            self.range <<= 32;
-        }
+        self.refill();
         bit
-    }
-}
-
-impl Coder for Decoder<'_> {
-    #[inline(always)]
-    fn weighed(&mut self, probability: u32, _: bool) -> bool {
-        self.give((self.range >> 16) * u64::from(probability))
     }
 
     #[inline(always)]
@@ -309,7 +336,21 @@ impl Number {
             return 0;
         }
         let negative = sign(coder, value < 0);
-        let magnitude = value.unsigned_abs();
+        let read = (self.magnitude(coder, value.unsigned_abs()) & 0x7fff_ffff) as i32;
+        if negative { -read } else { read }
+    }
+
+    /// The same for a number that has no sign.
+    #[inline]
+    pub(super) fn code_size<C: Coder>(&mut self, coder: &mut C, value: u32) -> u32 {
+        if coder.bit(&mut self.zero, value == 0) {
+            return 0;
+        }
+        self.magnitude(coder, value)
+    }
+
+    #[inline]
+    fn magnitude<C: Coder>(&mut self, coder: &mut C, magnitude: u32) -> u32 {
         let wanted = 31 - magnitude.max(1).leading_zeros();
         let mut bits = 0;
         for model in &mut self.length {
@@ -332,8 +373,7 @@ impl Number {
             };
             read = read << 1 | u32::from(bit);
         }
-        let read = (read & 0x7fff_ffff) as i32;
-        if negative { -read } else { read }
+        read
     }
 }
 
