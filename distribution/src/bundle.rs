@@ -220,12 +220,28 @@ impl Fetch {
         (first..first.saturating_add(count)).for_each(|i| self.groups.set(i));
     }
 
-    /// The next run of groups that is missing here, there at the peer and not yet asked for (`asked` says which), at or
-    /// after `from`: (first, count).
-    pub fn next_want(&self, theirs: &Groups, asked: &Groups, from: u64) -> Option<(u64, u64)> {
+    /// The next run of groups that is missing here, there at the peer and not yet asked for (`asked` says which):
+    /// (first, count). The rarest in reach first (`seen`: how many neighbours have each group), and among equals those at
+    /// or after `from`. Only the next few thousand groups are weighed: enough to spread phones over a bundle of any size.
+    pub fn next_want(&self, theirs: &Groups, asked: &Groups, seen: &[u16], from: u64) -> Option<(u64, u64)> {
+        const WEIGHED: usize = 4096;
+        let count = self.groups.count();
         let wanted = |i: u64| !self.groups.has(i) && theirs.has(i) && !asked.has(i);
-        let first = (from..self.groups.count()).find(|i| wanted(*i))?;
-        let run = (first..self.groups.count()).take(PIECE_GROUPS_MAX as usize).take_while(|i| wanted(*i)).count();
+        let rarity = |i: u64| seen.get(i as usize).copied().unwrap_or(1);
+        let from = if from < count { from } else { 0 };
+        let around = (from..count).chain(0..from).filter(|i| wanted(*i)).take(WEIGHED);
+        let mut best: Option<(u16, u64)> = None;
+        for i in around {
+            let rarity = rarity(i);
+            if best.is_none_or(|(least, _)| rarity < least) {
+                best = Some((rarity, i));
+            }
+            if rarity <= 1 {
+                break; // nothing is rarer than what one neighbour has
+            }
+        }
+        let (_, first) = best?;
+        let run = (first..count).take(PIECE_GROUPS_MAX as usize).take_while(|i| wanted(*i)).count();
         Some((first, run as u64))
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use distribution::bundle::{Fetch, Groups};
+use distribution::plan::{Way, best_way};
 use distribution::{Activation, Release, TrustedState};
 use protocol::codec;
 use protocol::limits::{MEETING_SILENCE_MS_MAX, MEETINGS_MAX};
@@ -157,6 +158,20 @@ pub enum Event {
         /// Which.
         digest: Digest,
     },
+    /// Deltas and their base are here: the host makes the release out of them.
+    DeltaReady {
+        /// The release.
+        release: Box<Release>,
+        /// What to apply, in order, and to what.
+        way: Way,
+    },
+    /// A delta did not make what it should.
+    DeltaRefused {
+        /// The delta.
+        digest: Digest,
+        /// Why, for people.
+        reason: String,
+    },
     /// A whole bundle waits to be tried and activated by the host.
     ReleaseReady {
         /// The release.
@@ -195,6 +210,8 @@ pub(crate) struct Bundle {
     pub asked: Groups,
     /// Over which link the tree list is being fetched.
     pub tree_from: Option<LinkId>,
+    /// How many of the phones that are being met have each group.
+    pub seen: Vec<u16>,
 }
 
 /// What the phone knows, whoever it talks to.
@@ -211,6 +228,18 @@ pub(crate) struct Phone {
     /// Counts what is new here, so that two phones without news do not meet again.
     pub revision: u64,
     pub met: BTreeMap<DeviceId, schedule::LastMeeting>,
+    /// Groups that have come lately, for the neighbours that are being met; the first number is that of the oldest.
+    pub news: (u64, VecDeque<(Digest, u64, u64)>),
+    /// When a group last came, in monotone milliseconds.
+    pub last_group_ms: u64,
+    /// Meetings going on.
+    pub meetings: usize,
+    /// Deltas that did not make what they should, and are not tried again.
+    pub bad_deltas: BTreeSet<Digest>,
+    /// How many phones have shown a bundle whole; what none has shown is not thrown away.
+    pub copies: BTreeMap<Digest, BTreeSet<DeviceId>>,
+    /// Bytes of bundles that may lie here.
+    pub quota_bytes: u64,
     /// Complete meetings since the ministry's documents last changed that brought nothing newer.
     pub unmoved_since_news: u64,
 }
@@ -226,6 +255,7 @@ pub(crate) mod setting {
     pub const ACTOR: &str = "actor";
     pub const CHAIN: &str = "chain";
     pub const ACTIVATIONS: &str = "activations";
+    pub const QUOTA: &str = "bundle-quota";
     pub const UNMOVED: &str = "unmoved-since-news";
 }
 
@@ -247,6 +277,15 @@ impl Agent {
             outputs: VecDeque::new(),
             revision: 1,
             met: BTreeMap::new(),
+            news: (0, VecDeque::new()),
+            last_group_ms: 0,
+            meetings: 0,
+            bad_deltas: BTreeSet::new(),
+            copies: BTreeMap::new(),
+            quota_bytes: match load_number(setting::QUOTA, store)? {
+                0 => u64::MAX,
+                bytes => bytes,
+            },
             unmoved_since_news: load_number(setting::UNMOVED, store)?,
         };
         phone.certificate = load_certificate(&phone, store)?;
@@ -332,7 +371,9 @@ impl Agent {
         }
         self.asleep = true;
         let silent = |m: &Meeting| m.last_heard_ms + MEETING_SILENCE_MS_MAX;
-        let at = self.meetings.values().map(|m| m.piece_due_ms().map_or(silent(m), |due| due.min(silent(m)))).min();
+        let due =
+            |m: &Meeting| m.piece_due_ms().into_iter().chain(m.quiet_due_ms(&self.phone)).chain([silent(m)]).min();
+        let at = self.meetings.values().filter_map(due).min();
         Output::Sleep(at.map(|at_ms| Deadline { at_ms, why: "a silent meeting" }))
     }
 
@@ -367,6 +408,7 @@ impl Agent {
 
     /// Lets every meeting say what it now can, and ends those that are over.
     fn advance(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
+        self.phone.meetings = self.meetings.len();
         for meeting in self.meetings.values_mut() {
             meeting.advance(now, &mut self.phone, store)?;
         }
@@ -447,24 +489,99 @@ impl Phone {
         self.trust.iter().flat_map(|t| t.releases_for(&area).cloned().collect::<Vec<_>>()).collect()
     }
 
-    /// Opens every bundle that is named in the list, held or wanted.
+    /// Opens every bundle that is named in the list, held or wanted: releases, and the deltas that lead to them.
     pub(crate) fn open_bundles(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         let rows: BTreeMap<_, _> = store.bundles()?.into_iter().map(|row| (row.digest, row)).collect();
         for release in self.releases() {
-            if self.bundles.contains_key(&release.digest) {
-                continue;
+            let deltas = release.deltas.iter().map(|d| (d.digest, d.bytes));
+            for (digest, bytes) in deltas.chain([(release.digest, release.bytes)]) {
+                if self.bundles.contains_key(&digest) || self.bad_deltas.contains(&digest) {
+                    continue;
+                }
+                let (tree, groups) = store.open_bundle(&digest, bytes)?;
+                let fetch = Fetch::resume(digest, bytes, tree, &groups);
+                let whole = rows.get(&digest).is_some_and(|row| row.whole) && fetch.complete();
+                let count = fetch.groups().count();
+                let seen = vec![0; count as usize];
+                let mut bundle = Bundle { fetch, whole, asked: Groups::none(count), tree_from: None, seen };
+                if !bundle.whole && bundle.fetch.complete() {
+                    bundle.whole = store.finish_bundle(&digest)?; // the power went between the last group and the end
+                }
+                self.bundles.insert(digest, bundle);
             }
-            let (tree, groups) = store.open_bundle(&release.digest, release.bytes)?;
-            let fetch = Fetch::resume(release.digest, release.bytes, tree, &groups);
-            let whole = rows.get(&release.digest).is_some_and(|row| row.whole) && fetch.complete();
-            let asked = Groups::none(fetch.groups().count());
-            let mut bundle = Bundle { fetch, whole, asked, tree_from: None };
-            if !bundle.whole && bundle.fetch.complete() {
-                bundle.whole = store.finish_bundle(&release.digest)?; // the power went between the last group and the end
+        }
+        self.announce_deltas();
+        self.make_room(store)
+    }
+
+    /// Whether a bundle is here whole: of the list held, or still kept from an earlier one.
+    pub(crate) fn holds(&self, digest: &Digest) -> bool {
+        let kept = |m: &Option<distribution::Module>| m.as_ref().is_some_and(|m| m.digest == *digest);
+        self.bundles.get(digest).is_some_and(|b| b.whole)
+            || self.activations.values().any(|a| kept(&a.current) || kept(&a.previous))
+    }
+
+    /// Tells the host of releases that can be made out of what is here.
+    pub(crate) fn announce_deltas(&mut self) {
+        let here = |digest: &Digest, _: u64| self.bundles.get(digest).filter(|b| b.whole).map(|_| 0);
+        let ready = self.releases().into_iter().filter(|r| !self.bundles.get(&r.digest).is_some_and(|b| b.whole));
+        let ready: Vec<_> = ready
+            .filter_map(|release| {
+                let way = best_way(&release, |d| self.holds(d), here).filter(|way| !way.deltas.is_empty())?;
+                Some(Event::DeltaReady { release: Box::new(release), way })
+            })
+            .collect();
+        ready.into_iter().for_each(|event| self.event(event));
+    }
+
+    /// Throws bundles away until what lies here fits the quota, the least useful first: those of no list any more, then
+    /// deltas, then those carried for others of which other phones have shown copies. Never what runs or ran before, what
+    /// this phone is to run, or what no other phone has shown.
+    pub(crate) fn make_room(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        if self.quota_bytes == u64::MAX {
+            return Ok(());
+        }
+        let area = self.area();
+        let own: BTreeSet<_> = self.releases().iter().filter(|r| r.area.covers(&area)).map(|r| r.digest).collect();
+        let listed: BTreeSet<_> = self.releases().iter().map(|r| r.digest).collect();
+        let runs = |digest: &Digest| {
+            let is = |m: &Option<distribution::Module>| m.as_ref().is_some_and(|m| m.digest == *digest);
+            self.activations.values().any(|a| is(&a.current) || is(&a.previous))
+        };
+        let held = |digest: &Digest, bytes: u64| self.bundles.get(digest).map_or(bytes, |b| b.fetch.bytes_held());
+        let rows = store.bundles()?;
+        let mut total: u64 = rows.iter().map(|row| held(&row.digest, row.bytes)).sum();
+        let mut spare: Vec<_> = rows
+            .iter()
+            .filter(|row| !own.contains(&row.digest) && !runs(&row.digest) && held(&row.digest, row.bytes) > 0)
+            .filter_map(|row| {
+                let known = self.bundles.contains_key(&row.digest);
+                let copies = self.copies.get(&row.digest).map_or(0, BTreeSet::len);
+                let rank = match (known, listed.contains(&row.digest)) {
+                    (false, _) => 0,
+                    (true, false) => 1,
+                    (true, true) if copies > 0 => 2,
+                    (true, true) => return None,
+                };
+                Some((rank, std::cmp::Reverse(copies), row.digest, held(&row.digest, row.bytes)))
+            })
+            .collect();
+        spare.sort();
+        for (.., digest, bytes) in spare {
+            if total <= self.quota_bytes {
+                break;
             }
-            self.bundles.insert(release.digest, bundle);
+            self.bundles.remove(&digest);
+            store.remove_bundle(&digest)?;
+            total -= bytes;
         }
         Ok(())
+    }
+
+    /// Bytes of bundles that may still be taken in for others.
+    pub(crate) fn room_left(&self) -> u64 {
+        let held: u64 = self.bundles.values().map(|b| b.fetch.bytes_held()).sum();
+        self.quota_bytes.saturating_sub(held)
     }
 
     /// Tells the host which whole bundles wait to be activated: the newest of each module, the nearest area first.

@@ -9,6 +9,7 @@ pub mod bundles;
 pub mod control;
 pub mod folder;
 pub mod links;
+mod making;
 mod requests;
 pub mod rogue;
 pub mod sqlite;

@@ -52,6 +52,11 @@ impl MemoryStore {
         digest
     }
 
+    /// All of a whole bundle.
+    pub fn whole_bundle(&self, digest: &Digest) -> Option<&[u8]> {
+        self.bundles.get(digest).filter(|b| b.whole).map(|b| b.data.as_slice())
+    }
+
     /// Groups held of a bundle.
     pub fn groups_held(&self, digest: &Digest) -> u64 {
         self.bundles.get(digest).map_or(0, |b| b.groups.held())

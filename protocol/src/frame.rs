@@ -243,6 +243,21 @@ pub struct Piece {
     pub bytes: Vec<u8>,
 }
 
+/// A run of groups that this side has now, since it named what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Got {
+    /// The bundle.
+    #[n(0)]
+    pub bundle: Digest,
+    /// First group.
+    #[n(1)]
+    pub first: u64,
+    /// How many groups.
+    #[n(2)]
+    pub count: u64,
+}
+
 macro_rules! frames {
     ($($(#[$doc:meta])* $lane:ident $kind:literal => $name:ident($body:ty)),+ $(,)?) => {
         /// One message.
@@ -350,6 +365,8 @@ frames! {
     Bundles 3 => Piece(Piece),
     /// All of this side's bundles have been named.
     Bundles 4 => HavesDone(StepDone),
+    /// Groups that have come since the haves were said.
+    Bundles 5 => Got(Got),
 }
 
 /// The end of a step within a lane.

@@ -66,6 +66,8 @@ pub const TEXT_CHARS_MAX: usize = 4_000;
 pub const MEETINGS_MAX: usize = 32;
 /// Bytes a meeting keeps ready to send; the rest is made when the link can take it.
 pub const SEND_AHEAD_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Milliseconds without a new group, here or there, after which two phones that wait for more from others part.
+pub const ROOM_QUIET_MS_MAX: u64 = 6_000;
 /// Milliseconds that a phone waits for a piece it has asked for; at the largest piece this is 4 kB/s. Slower, and another
 /// phone is asked.
 pub const PIECE_WAIT_MS_MAX: u64 = 60_000;

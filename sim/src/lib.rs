@@ -5,9 +5,11 @@
 
 pub mod attacks;
 pub mod ministry;
+pub mod room;
 pub mod village;
 pub mod world;
 
 pub use ministry::Ministry;
+pub use room::{Room, RoomReport};
 pub use village::{Coverage, Village, VillageReport};
 pub use world::{Cut, Meeting, World};

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use distribution::Release;
+use distribution::plan::Way;
 use node::agent::{Agent, Command, Event, Input, LinkClass, MeetingSummary, Output, Refusal, Reply};
 use node::{MemoryStore, StoreError};
 use protocol::limits::SEND_AHEAD_BYTES_MAX;
-use protocol::{DeviceId, DeviceKeys, Frame, FrameReader, Now};
+use protocol::{DeviceId, DeviceKeys, Digest, Frame, FrameReader, Now};
 
 /// When a meeting is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +142,10 @@ impl World {
             match phone.agent.poll_output() {
                 Output::Sleep(_) => return Ok(outputs),
                 Output::Event(
-                    event @ (Event::ReleaseReady { .. } | Event::Refused { .. } | Event::MeetingEnded { .. }),
+                    event @ (Event::ReleaseReady { .. }
+                    | Event::DeltaReady { .. }
+                    | Event::Refused { .. }
+                    | Event::MeetingEnded { .. }),
                 ) => {
                     phone.events.push(event.clone());
                     outputs.push(Output::Event(event));
@@ -159,12 +164,28 @@ impl World {
     }
 
     fn settle(&mut self, phone: usize) -> Result<(), SimError> {
+        self.make_releases(phone)?;
         let ready: Vec<_> =
             self.phone(phone)?.events.extract_if(.., |e| matches!(e, Event::ReleaseReady { .. })).collect();
         for event in ready {
             if let Event::ReleaseReady { release } = event {
                 self.input(phone, Input::Command { ticket: 1, command: Box::new(Command::Activated(release)) })?;
             }
+        }
+        Ok(())
+    }
+
+    /// The host's part in deltas: the release is made out of what is here, or the delta is blamed.
+    fn make_releases(&mut self, phone: usize) -> Result<(), SimError> {
+        let ready: Vec<_> =
+            self.phone(phone)?.events.extract_if(.., |e| matches!(e, Event::DeltaReady { .. })).collect();
+        for event in ready {
+            let Event::DeltaReady { release, way } = event else { continue };
+            let command = match make(&self.phone(phone)?.store, &release, &way) {
+                Ok(bundle) => Command::BundleImported(self.phone(phone)?.store.import_bundle(&bundle)),
+                Err((delta, reason)) => Command::DeltaFailed(delta, reason),
+            };
+            self.input(phone, Input::Command { ticket: 1, command: Box::new(command) })?;
         }
         Ok(())
     }
@@ -263,6 +284,24 @@ fn collect(
             Output::Event(_) | Output::Sleep(_) => {}
         }
     }
+}
+
+fn make(store: &MemoryStore, release: &Release, way: &Way) -> Result<Vec<u8>, (Digest, String)> {
+    let mut held = way.base.unwrap_or(Digest([0; 32]));
+    let mut bundle = store.whole_bundle(&held).unwrap_or_default().to_vec();
+    for step in &way.deltas {
+        let made = release.made_by(step);
+        let delta = store.whole_bundle(&step.digest).unwrap_or_default();
+        let mut next = Vec::new();
+        let mut keep = |bytes: &[u8]| {
+            next.extend_from_slice(bytes);
+            Ok(())
+        };
+        distribution::delta::apply(delta, (held, bundle.as_slice()), (made.digest, made.bytes), &mut keep)
+            .map_err(|e| (step.digest, e.to_string()))?;
+        (held, bundle) = (made.digest, next);
+    }
+    Ok(bundle)
 }
 
 fn load_seed(keys: &DeviceKeys, loads: u64) -> [u8; 32] {

@@ -86,6 +86,7 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("frame Revocations", frame(Frame::Revocations(document(revoked.to_bytes())))),
         ("frame Delegated", frame(Frame::Delegated(document(delegated.to_bytes())))),
         ("frame Beacon", frame(Frame::Beacon(document(beacon.to_bytes())))),
+        ("frame Got", frame(Frame::Got(Got { bundle, first: 7, count: 16 }))),
         ("frame Hello, holding notices", frame(Frame::Hello(Hello { held, ..hello.clone() }))),
     ]);
     let document = document(list.to_bytes());

@@ -136,7 +136,7 @@ fn near<C: Coder, const CONTEXTS: usize>(
     } else if expected.value >= most {
         false
     } else {
-        let model = models.towards.get_mut(near * 2 + usize::from(context & 1));
+        let model = models.towards.get_mut(near * 2 + (context & 1));
         let wanted = (value > expected.value) == expected.up;
         let towards = model.is_none_or(|model| coder.bit(model, wanted));
         towards == expected.up
@@ -297,7 +297,7 @@ impl Model {
     #[inline(always)]
     fn measure(&mut self, step: f32) {
         let step = step.abs();
-        if !(step < 1e30) {
+        if step.is_nan() || step > 1e30 {
             return;
         }
         let usual = self.usual_step;
@@ -349,8 +349,8 @@ impl Model {
         } else {
             let (Some(a), Some(b), Some(c)) = (
                 e.way.get_mut((near * 2 + usize::from(expected.up)) * 3 + edge),
-                e.way_row.get_mut(class * 32 + leans(self.lean * sign >> 7, 16)),
-                e.way_column.get_mut(class * 32 + leans(i32::from(*column_lean) * sign >> 3, 16)),
+                e.way_row.get_mut(class * 32 + leans((self.lean * sign) >> 7, 16)),
+                e.way_column.get_mut(class * 32 + leans((i32::from(*column_lean) * sign) >> 3, 16)),
             ) else {
                 return expected.value;
             };

@@ -295,23 +295,12 @@ impl Coder for Decoder<'_> {
 
 /// A whole number: zero or not, its sign, how many bits, and those bits, the upper two of them learnt. The sign may be left
 /// to evidence that the caller has.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Number {
     zero: Bit,
     sign: Bit,
     length: [Bit; 32],
     upper: [[Bit; 4]; 32],
-}
-
-impl Default for Number {
-    fn default() -> Self {
-        Self {
-            zero: Bit::default(),
-            sign: Bit::default(),
-            length: [Bit::default(); 32],
-            upper: [[Bit::default(); 4]; 32],
-        }
-    }
 }
 
 impl Number {

@@ -7,15 +7,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use distribution::bundle::Groups;
-use protocol::frame::{Frame, Have, Lane, LaneDone, Piece, StepDone, Tree, Want};
+use distribution::plan::best_way;
+use protocol::frame::{Frame, Got, Have, Lane, LaneDone, Piece, StepDone, Tree, Want};
 use protocol::limits::{
     BUNDLES_PER_MEETING_MAX, GROUP_BYTES, PIECE_GROUPS_MAX, PIECE_WAIT_MS_MAX, PIECES_IN_FLIGHT_BYTES_MAX,
-    TREE_CHUNK_BYTES_MAX, WANTS_QUEUED_MAX,
+    ROOM_QUIET_MS_MAX, TREE_CHUNK_BYTES_MAX, WANTS_QUEUED_MAX,
 };
 use protocol::{Digest, Now};
 
 use super::meeting::{End, Meeting, refuse};
-use super::{Event, Phone};
+use super::{Bundle, Event, Phone};
 use crate::store::{Store, StoreError};
 
 /// Wishes that may be open at once; below the other's queue, so that an honest phone is never refused.
@@ -38,6 +39,14 @@ pub(super) struct BundleLane {
     waiting_since_ms: u64,
     /// Last told to screens.
     percent: u64,
+    /// The other is meeting more phones than this one.
+    others_there: bool,
+    /// When the other last said it had got something.
+    last_got_ms: u64,
+    /// Up to where this phone's news has been said.
+    news_said: u64,
+    /// Nothing to ask for now; what others bring is awaited.
+    waits_for_others: bool,
     /// Asked of us and not yet sent.
     queued: VecDeque<Want>,
 }
@@ -55,6 +64,7 @@ impl BundleLane {
 impl Meeting {
     pub(super) fn begin_bundles(&mut self, phone: &Phone) {
         self.bundles.active = true;
+        self.bundles.news_said = phone.news.0 + phone.news.1.len() as u64;
         let held = phone.bundles.values().filter(|b| b.fetch.groups().held() > 0);
         for bundle in held.take(BUNDLES_PER_MEETING_MAX) {
             self.say(Frame::Have(Have {
@@ -64,31 +74,59 @@ impl Meeting {
                 groups: if bundle.whole { Vec::new() } else { bundle.fetch.groups().bits().to_vec() },
             }));
         }
-        self.say(Frame::HavesDone(StepDone { step: 0 }));
+        // Others are here too: more may come to this phone while the two talk.
+        self.say(Frame::HavesDone(StepDone { step: u8::from(phone.meetings > 1) }));
     }
 
-    pub(super) fn handle_have(&mut self, have: &Have, phone: &Phone) -> Result<(), End> {
+    pub(super) fn handle_have(&mut self, have: &Have, phone: &mut Phone) -> Result<(), End> {
         if self.bundles.haves_heard || self.bundles.their_groups.len() >= BUNDLES_PER_MEETING_MAX {
             return refuse("Have out of its place");
         }
-        let Some(bundle) = phone.bundles.get(&have.bundle).filter(|b| !b.whole) else { return Ok(()) };
+        let Some(bundle) = phone.bundles.get_mut(&have.bundle) else { return Ok(()) };
         let count = bundle.fetch.groups().count();
         let groups = if have.whole { Groups::all(count) } else { Groups::from_bits(&have.groups, count) };
+        (0..count).filter(|i| groups.has(*i)).for_each(|i| count_up(bundle, i));
         self.bundles.their_groups.insert(have.bundle, (groups, have.tree || have.whole));
+        if have.whole {
+            phone.copies.entry(have.bundle).or_default().insert(self.peer);
+        }
         Ok(())
     }
 
-    pub(super) fn handle_haves_done(&mut self, phone: &mut Phone) -> Result<(), End> {
+    pub(super) fn handle_haves_done(&mut self, others: bool, now: Now, phone: &mut Phone) -> Result<(), End> {
         if self.bundles.haves_heard {
             return refuse("HavesDone out of its place");
         }
         self.bundles.haves_heard = true;
+        self.bundles.others_there = others;
+        self.bundles.last_got_ms = now.mono_ms;
         for digest in self.bundles.their_groups.keys() {
-            if let Some(bundle) = phone.bundles.get(digest) {
+            if let Some(bundle) = phone.bundles.get(digest).filter(|b| !b.whole) {
                 let (done, total) = (bundle.fetch.bytes_held(), bundle.fetch.bytes);
                 phone.event(Event::Progress { link: self.link, lane: "bundles", done, total });
             }
         }
+        Ok(())
+    }
+
+    /// The other has got more since it named what it has.
+    pub(super) fn handle_got(&mut self, now: Now, got: &Got, phone: &mut Phone) -> Result<(), End> {
+        let Some(bundle) = phone.bundles.get_mut(&got.bundle) else { return Ok(()) };
+        let count = bundle.fetch.groups().count();
+        let end = got.first.checked_add(got.count).filter(|end| *end <= count && got.count <= PIECE_GROUPS_MAX);
+        let Some(end) = end else { return refuse("groups outside their bundle") };
+        if self.bundles.their_groups.len() >= BUNDLES_PER_MEETING_MAX {
+            return Ok(());
+        }
+        let (groups, tree) = self.bundles.their_groups.entry(got.bundle).or_insert_with(|| (Groups::none(count), true));
+        *tree = true;
+        for i in got.first..end {
+            if !groups.has(i) {
+                groups.set(i);
+                count_up(bundle, i);
+            }
+        }
+        self.bundles.last_got_ms = now.mono_ms;
         Ok(())
     }
 
@@ -115,6 +153,15 @@ impl Meeting {
         waits.then_some(self.bundles.waiting_since_ms + PIECE_WAIT_MS_MAX)
     }
 
+    /// When two phones that wait for others to bring more give up waiting.
+    pub(super) fn quiet_due_ms(&self, phone: &Phone) -> Option<u64> {
+        self.bundles.waits_for_others.then(|| self.last_group_ms(phone) + ROOM_QUIET_MS_MAX)
+    }
+
+    fn last_group_ms(&self, phone: &Phone) -> u64 {
+        self.bundles.last_got_ms.max(phone.last_group_ms)
+    }
+
     pub(super) fn handle_tree(&mut self, tree: &Tree, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
         if self.bundles.tree_asked != Some(tree.bundle) {
             return refuse("group hashes that nobody asked for");
@@ -131,7 +178,11 @@ impl Meeting {
     pub(super) fn handle_piece(&mut self, piece: &Piece, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
         let open = self.bundles.open_wants.iter().position(|(d, first, _)| *d == piece.bundle && *first == piece.first);
         let Some(at) = open else { return refuse("a piece that nobody asked for") };
-        let Some(bundle) = phone.bundles.get_mut(&piece.bundle) else { return refuse("an unknown bundle") };
+        let Some(bundle) = phone.bundles.get_mut(&piece.bundle) else {
+            // Recalled, or evicted, since it was asked for.
+            self.bundles.open_wants.swap_remove(at);
+            return Ok(());
+        };
         let count = bundle.fetch.check_groups(piece.first, &piece.bytes).or_else(refuse)?;
         let (_, first, wanted) = self.bundles.open_wants.swap_remove(at);
         bundle.asked.clear(first, wanted);
@@ -147,6 +198,7 @@ impl Meeting {
             self.bundles.percent = done * 100 / total.max(1);
             phone.event(Event::Progress { link: self.link, lane: "bundles", done, total });
         }
+        phone.groups_came(self.last_heard_ms, piece.bundle, piece.first, count);
         if done == total {
             phone.finish_bundle(piece.bundle, store)?;
         }
@@ -162,6 +214,9 @@ impl Meeting {
         if !self.bundles.active {
             return Ok(None);
         }
+        if let Some(got) = self.next_got(phone) {
+            return Ok(Some(got));
+        }
         if !self.bundles.done_ours
             && self.bundles.haves_heard
             && let Some(frame) = self.next_want(now, phone)
@@ -171,21 +226,81 @@ impl Meeting {
         self.next_wanted(phone, store)
     }
 
+    /// What has come to this phone since it named what it has, and the other may lack.
+    fn next_got(&mut self, phone: &Phone) -> Option<Frame> {
+        if self.bundles.done_theirs {
+            return None;
+        }
+        let (oldest, news) = &phone.news;
+        loop {
+            let at = self.bundles.news_said.max(*oldest);
+            let (bundle, first, count) = *news.get((at - oldest) as usize)?;
+            self.bundles.news_said = at + 1;
+            let theirs = self.bundles.their_groups.get(&bundle).map(|(groups, _)| groups);
+            if !theirs.is_some_and(|groups| (first..first + count).all(|i| groups.has(i))) {
+                return Some(Frame::Got(Got { bundle, first, count }));
+            }
+        }
+    }
+
+    /// What to ask of this phone, in order: what this phone is to run, by the cheapest way from here; then what its area
+    /// needs and it does not, deltas first and the rarest first.
+    fn wishes(&self, phone: &Phone) -> Vec<Digest> {
+        let area = phone.area();
+        let there = |digest: &Digest| {
+            let known = self.bundles.their_groups.get(digest);
+            known.is_some_and(|(groups, tree)| groups.held() > 0 && *tree)
+        };
+        let missing = |digest: &Digest, bytes: u64| match phone.bundles.get(digest) {
+            Some(bundle) if bundle.whole => Some(0),
+            Some(bundle) if there(digest) => Some(bytes - bundle.fetch.bytes_held().min(bytes)),
+            Some(_) | None => None,
+        };
+        let (mut own, mut carried) = (Vec::new(), Vec::new());
+        for release in phone.releases() {
+            let whole = phone.bundles.get(&release.digest).is_some_and(|b| b.whole);
+            let runs_here = release.area.covers(&area);
+            let mut on_the_way = false;
+            if !whole && let Some(way) = best_way(&release, |d| phone.holds(d), missing) {
+                on_the_way = !way.deltas.is_empty();
+                let steps = way.deltas.iter().map(|d| d.digest);
+                let list = if runs_here { &mut own } else { &mut carried };
+                list.extend(steps.chain((!on_the_way).then_some(release.digest)));
+            }
+            carried.extend(release.deltas.iter().map(|d| d.digest));
+            if !on_the_way && !whole {
+                carried.push(release.digest);
+            }
+        }
+        let wanted = |digest: &Digest| phone.bundles.get(digest).is_some_and(|b| !b.whole);
+        let bytes = |digest: &Digest| phone.bundles.get(digest).map_or(0, |b| b.fetch.bytes);
+        own.retain(wanted);
+        own.sort_by_key(bytes); // small ones are soon useful
+        let room = phone.room_left();
+        carried.retain(|d| wanted(d) && bytes(d) <= room && !own.contains(d));
+        carried.sort_by_key(|d| (phone.copies.get(d).map_or(0, std::collections::BTreeSet::len), bytes(d), *d));
+        carried.dedup();
+        own.dedup();
+        own.into_iter().chain(carried).collect()
+    }
+
     /// Our next wish, or that we have none.
     fn next_want(&mut self, now: Now, phone: &mut Phone) -> Option<Frame> {
         let open_bytes = self.bundles.open_wants.len() as u64 * PIECE_GROUPS_MAX * GROUP_BYTES;
         if open_bytes >= PIECES_IN_FLIGHT_BYTES_MAX || self.bundles.open_wants.len() >= WANTS_OPEN_MAX {
             return None;
         }
-        let mut digests: Vec<_> = self.bundles.their_groups.keys().copied().collect();
-        digests.sort_by_key(|d| phone.bundles.get(d).map_or(0, |b| b.fetch.bytes)); // small ones are soon useful
         let mut waiting = self.piece_due_ms().is_some();
         if !waiting {
             self.bundles.waiting_since_ms = now.mono_ms;
         }
-        for digest in digests {
-            let Some(bundle) = phone.bundles.get_mut(&digest).filter(|b| !b.whole) else { continue };
+        let in_company = phone.meetings > 1;
+        let mut more_may_come = false;
+        for digest in self.wishes(phone) {
             let Some((theirs, their_tree)) = self.bundles.their_groups.get(&digest) else { continue };
+            let start = if in_company { phone.random::<8>() } else { [0; 8] };
+            let Some(bundle) = phone.bundles.get_mut(&digest).filter(|b| !b.whole) else { continue };
+            more_may_come |= !theirs.complete();
             // Pieces may be asked for while the tree list is on its way from the same phone: it arrives before them.
             let tree_coming = self.bundles.tree_asked == Some(digest);
             if bundle.fetch.tree().is_none() && !tree_coming {
@@ -199,9 +314,11 @@ impl Meeting {
                 waiting |= *their_tree && bundle.tree_from.is_some();
                 continue;
             }
-            let from = self.bundles.cursor.get(&digest).copied().unwrap_or(0);
-            let next = bundle.fetch.next_want(theirs, &bundle.asked, from);
-            match next.or_else(|| bundle.fetch.next_want(theirs, &bundle.asked, 0)) {
+            // Many phones that begin together begin in different places, so that each soon has what others lack.
+            let groups = bundle.fetch.groups().count().max(1);
+            let begin = u64::from_le_bytes(start) % groups / PIECE_GROUPS_MAX * PIECE_GROUPS_MAX;
+            let from = *self.bundles.cursor.entry(digest).or_insert(begin);
+            match bundle.fetch.next_want(theirs, &bundle.asked, &bundle.seen, from) {
                 Some((first, count)) if self.budget.take(count * GROUP_BYTES, now) => {
                     (first..first + count).for_each(|i| bundle.asked.set(i));
                     self.bundles.cursor.insert(digest, first + count);
@@ -213,7 +330,10 @@ impl Meeting {
                 None => waiting |= bundle.asked.held() > 0,
             }
         }
-        if waiting {
+        let company = in_company || self.bundles.others_there;
+        let quiet = now.mono_ms >= self.last_group_ms(phone) + ROOM_QUIET_MS_MAX;
+        self.bundles.waits_for_others = !waiting && more_may_come && company && !quiet && !self.bundles.done_theirs;
+        if waiting || self.bundles.waits_for_others {
             return None;
         }
         self.bundles.done_ours = true;
@@ -249,6 +369,13 @@ impl Meeting {
                 bundle.asked.clear(*first, *count);
             }
         }
+        for (digest, (groups, _)) in &self.bundles.their_groups {
+            if let Some(bundle) = phone.bundles.get_mut(digest) {
+                for (i, seen) in (0..).zip(&mut bundle.seen) {
+                    *seen -= u16::from(groups.has(i) && *seen > 0);
+                }
+            }
+        }
         for bundle in phone.bundles.values_mut().filter(|b| b.tree_from == Some(self.link)) {
             bundle.tree_from = None;
             bundle.fetch.restart_tree();
@@ -256,7 +383,27 @@ impl Meeting {
     }
 }
 
+fn count_up(bundle: &mut Bundle, group: u64) {
+    if let Some(seen) = bundle.seen.get_mut(group as usize) {
+        *seen = seen.saturating_add(1);
+    }
+}
+
+/// News of groups that is remembered for neighbours that have yet to hear it.
+const NEWS_MAX: usize = 4096;
+
 impl Phone {
+    /// Groups have come: the neighbours hear of it.
+    fn groups_came(&mut self, now_ms: u64, bundle: Digest, first: u64, count: u64) {
+        self.last_group_ms = now_ms;
+        let (oldest, news) = &mut self.news;
+        news.push_back((bundle, first, count));
+        while news.len() > NEWS_MAX {
+            news.pop_front();
+            *oldest += 1;
+        }
+    }
+
     /// The last group has come: the whole is checked once more, and told to the host.
     fn finish_bundle(&mut self, digest: Digest, store: &mut dyn Store) -> Result<(), StoreError> {
         let whole = store.finish_bundle(&digest)?;
@@ -269,6 +416,8 @@ impl Phone {
         }
         self.changed();
         self.event(Event::BundleWhole { digest });
+        self.announce_deltas();
+        self.make_room(store)?;
         self.announce_ready(store)
     }
 }

@@ -53,6 +53,22 @@ pub enum Command {
         /// A number for this request: asked again after a crash, it is not done twice.
         request: [u8; 16],
     },
+    /// A delta did not make what it should: it is thrown away and not tried again.
+    DeltaFailed(Digest, String),
+    /// How many bytes of bundles may lie here.
+    SetQuota(u64),
+    /// A release is about to be tried or loaded. Answers `Unchanged` if it must not be: it has brought the program down.
+    AttemptBegins {
+        /// Its module.
+        module: String,
+        /// Its bundle.
+        digest: Digest,
+    },
+    /// The attempt has come to an end, well or not.
+    AttemptEnds {
+        /// Its module.
+        module: String,
+    },
     /// The host has tried a release and switched to it.
     Activated(Box<Release>),
     /// The host has tried a release and it failed.
@@ -117,6 +133,23 @@ impl Phone {
             }
             Command::Offer(offer) => self.offer(&offer, store),
             Command::BundleImported(digest) => self.bundle_imported(&digest, store),
+            Command::DeltaFailed(digest, reason) => self.delta_failed(digest, &reason, store),
+            Command::SetQuota(bytes) => {
+                store.put_setting(setting::QUOTA, &bytes.to_le_bytes())?;
+                self.quota_bytes = if bytes == 0 { u64::MAX } else { bytes };
+                self.make_room(store)?;
+                Ok(Ok(Reply::Done))
+            }
+            Command::AttemptBegins { module, digest } => {
+                let may = self.activations.entry(module).or_default().begin_attempt(digest);
+                self.save_activations(store)?;
+                Ok(Ok(if may { Reply::Done } else { Reply::Unchanged }))
+            }
+            Command::AttemptEnds { module } => {
+                self.activations.entry(module).or_default().end_attempt();
+                self.save_activations(store)?;
+                Ok(Ok(Reply::Done))
+            }
             Command::AddToCase { case, area, entries, request } => {
                 self.add_to_case(now, case, &area, &entries, &request, store)
             }
@@ -269,6 +302,14 @@ impl Phone {
             }
             Err(error) => no(error, "nothing has changed"),
         }
+    }
+
+    fn delta_failed(&mut self, digest: Digest, reason: &str, store: &mut dyn Store) -> Result<Answer, StoreError> {
+        self.bad_deltas.insert(digest);
+        self.bundles.remove(&digest);
+        store.remove_bundle(&digest)?;
+        self.event(Event::DeltaRefused { digest, reason: reason.to_owned() });
+        Ok(Ok(Reply::Done))
     }
 
     fn bundle_imported(&mut self, digest: &Digest, store: &mut dyn Store) -> Result<Answer, StoreError> {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use distribution::Release;
+use distribution::plan::Way;
 use protocol::{DeviceId, DeviceKeys, Now};
 use serde_json::json;
 use tokio::runtime::Handle;
@@ -13,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::control::ControlFile;
 use super::links::{Links, ToSend};
+use super::making::{self, NotMade};
 use super::requests::{Answer, Request};
 use super::sqlite::SqliteStore;
 use super::triage::{Engine, Tried, runs, try_release};
@@ -38,6 +41,7 @@ pub(super) enum Message {
     Called { call: u64, link: LinkId },
     Neighbour { peer: DeviceId, address: SocketAddr },
     Tried { release: Box<Release>, result: Result<(Tried, Vec<String>), String> },
+    Made { release: Box<Release>, result: Result<PathBuf, NotMade> },
     Request { request: Box<Request>, reply: ReplyTo },
     Stop,
 }
@@ -61,8 +65,13 @@ pub(super) struct Body {
     ended: BTreeMap<LinkId, Result<MeetingSummary, String>>,
     calling: BTreeMap<DeviceId, u64>,
     next_call: u64,
-    answer: Option<Result<Reply, Refusal>>,
+    answers: BTreeMap<u64, Result<Reply, Refusal>>,
+    next_ticket: u64,
+    /// Why the store has just failed: the answer to whatever was asked.
+    store_failed: Option<Refusal>,
     trying: Vec<protocol::Digest>,
+    /// Releases that are being made out of deltas.
+    making: Vec<protocol::Digest>,
     wake: Option<u64>,
     pub(super) control: Option<ControlFile>,
 }
@@ -96,8 +105,11 @@ impl Body {
             ended: BTreeMap::new(),
             calling: BTreeMap::new(),
             next_call: 1,
-            answer: None,
+            answers: BTreeMap::new(),
+            next_ticket: 0,
+            store_failed: None,
             trying: Vec::new(),
+            making: Vec::new(),
             wake: None,
             control: None,
         };
@@ -129,10 +141,11 @@ impl Body {
 
     /// A release that is being tried is tried to its end: a command that took it in leaves it active or parked.
     fn finish_trying(&mut self, queue: &mut mpsc::Receiver<Message>) {
-        while !self.trying.is_empty() {
+        while !self.trying.is_empty() || !self.making.is_empty() {
             let next = self.runtime.block_on(async { tokio::time::timeout(TRY_TIMEOUT, queue.recv()).await });
             match next {
                 Ok(Some(Message::Tried { release, result })) => self.tried(*release, result),
+                Ok(Some(Message::Made { release, result })) => self.made(&release, result),
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return,
             }
@@ -165,6 +178,7 @@ impl Body {
             }
             Message::Neighbour { peer, address } => self.neighbour(peer, address),
             Message::Tried { release, result } => self.tried(*release, result),
+            Message::Made { release, result } => self.made(&release, result),
             Message::Request { request, reply } => self.handle_request(*request, reply),
             Message::Stop => {}
         }
@@ -192,7 +206,7 @@ impl Body {
         for (_, reply) in std::mem::take(&mut self.meets) {
             let _ = reply.send(Answer::Done(Err(failure.clone())));
         }
-        self.answer = Some(Err(Refusal::new(&failure.reason, &failure.hint)));
+        self.store_failed = Some(Refusal::new(&failure.reason, &failure.hint));
         if let Ok(agent) = load_agent(&self.keys, &mut self.store) {
             self.agent = agent;
         }
@@ -230,7 +244,9 @@ impl Body {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Reply { result, .. } => self.answer = Some(result),
+            Event::Reply { ticket, result } => {
+                self.answers.insert(ticket, result);
+            }
             Event::MeetingBegan { link, peer, name } => {
                 let name = if name.is_empty() { "a phone without a certificate".to_owned() } else { name };
                 (self.log)(&format!("meeting {name} ({})", peer.short()));
@@ -246,6 +262,10 @@ impl Body {
             Event::TrustChanged { root, list } => (self.log)(&format!("now trusting root {root}, release list {list}")),
             Event::CasesChanged { envelopes } => (self.log)(&format!("{envelopes} sealed changes taken in")),
             Event::BundleWhole { digest } => (self.log)(&format!("bundle {} is whole", digest.short())),
+            Event::DeltaReady { release, way } => self.make_soon(release, way),
+            Event::DeltaRefused { digest, reason } => {
+                (self.log)(&format!("delta {} is thrown away: {reason}", digest.short()));
+            }
             Event::ReleaseReady { release } => self.try_soon(*release),
             Event::Activated { module, version } => (self.log)(&format!("{module} version {version} is active")),
             Event::Recalled { module, reason, to } => {
@@ -341,9 +361,52 @@ impl Body {
         });
     }
 
+    /// Makes a release out of deltas on a thread of its own.
+    fn make_soon(&mut self, release: Box<Release>, way: Way) {
+        if self.making.contains(&release.digest) {
+            return;
+        }
+        self.making.push(release.digest);
+        let (folder, messages) = (self.store.bundles.folder().to_owned(), self.messages.clone());
+        std::thread::spawn(move || {
+            let result = making::make(&folder, &release, &way);
+            let _ = messages.blocking_send(Message::Made { release, result });
+        });
+    }
+
+    fn made(&mut self, release: &Release, result: Result<PathBuf, NotMade>) {
+        self.making.retain(|d| *d != release.digest);
+        let what = format!("{} version {}", release.module, release.version);
+        match result {
+            Ok(file) => match self.store.bundles.adopt(&file, &release.digest) {
+                Ok(()) => {
+                    (self.log)(&format!("{what} was made out of the one before, digest {}", release.digest.short()));
+                    let _ = self.command(Command::BundleImported(release.digest));
+                }
+                Err(error) => (self.log)(&format!("{what} could not be kept: {error}")),
+            },
+            Err(NotMade { delta: Some(delta), reason }) => {
+                let _ = self.command(Command::DeltaFailed(delta, reason));
+            }
+            Err(NotMade { delta: None, reason }) => (self.log)(&format!("{what} could not be made now: {reason}")),
+        }
+    }
+
+    /// Whether a release may be tried: not one that has brought the program down twice.
+    fn begin_attempt(&mut self, module: &str, digest: protocol::Digest) -> bool {
+        let began = self.command(Command::AttemptBegins { module: module.to_owned(), digest });
+        if began == Ok(Reply::Unchanged) {
+            (self.log)(&format!("{module} is parked: the program stopped twice while it was being loaded"));
+        }
+        began != Ok(Reply::Unchanged)
+    }
+
     /// Tries a release on a thread of its own: a bad model may be slow, and must not hold up a meeting.
     fn try_soon(&mut self, release: Release) {
         if self.trying.contains(&release.digest) || !runs(&release.module) {
+            return;
+        }
+        if !self.begin_attempt(&release.module, release.digest) {
             return;
         }
         self.trying.push(release.digest);
@@ -358,6 +421,7 @@ impl Body {
     fn tried(&mut self, release: Release, result: Result<(Tried, Vec<String>), String>) {
         self.trying.retain(|d| *d != release.digest);
         let module = release.module.clone();
+        let _ = self.command(Command::AttemptEnds { module: module.clone() });
         match result {
             Ok((tried, passed)) => {
                 let mut checks = answers::release_checks(&self.agent, &release);
@@ -400,23 +464,36 @@ impl Body {
             .collect();
         active.sort_by_key(|(module, _)| !module.starts_with(super::triage::RULES_MODULE));
         for (module, current) in active {
-            let release = self.agent.trust().and_then(|t| t.list()).and_then(|list| {
-                list.releases.iter().find(|r| r.module == module && r.digest == current.digest).cloned()
-            });
-            let release = release.unwrap_or_else(|| answers::release_of(&module, &current));
-            let loaded = self.store.bundles.read_whole(&current.digest).map_err(|e| e.to_string());
-            match loaded.and_then(|bytes| try_release(&release, &bytes, &self.engine.pack)) {
-                Ok((tried, _)) => self.switch_to(tried),
-                Err(reason) => (self.log)(&format!("{module} is not used: {reason}")),
+            // One that has brought the program down twice is parked here, and the one before it is loaded instead.
+            let current = match self.begin_attempt(&module, current.digest) {
+                true => Some(current),
+                false => self.agent.activation(&module).and_then(|a| a.current.clone()),
+            };
+            if let Some(current) = current {
+                self.load_one(&module, &current);
             }
+            let _ = self.command(Command::AttemptEnds { module });
+        }
+    }
+
+    fn load_one(&mut self, module: &str, current: &distribution::Module) {
+        let releases = self.agent.trust().map(|t| t.releases()).unwrap_or_default();
+        let release = releases.into_iter().find(|r| r.module == module && r.digest == current.digest).cloned();
+        let release = release.unwrap_or_else(|| answers::release_of(module, current));
+        let loaded = self.store.bundles.read_whole(&current.digest).map_err(|e| e.to_string());
+        match loaded.and_then(|bytes| try_release(&release, &bytes, &self.engine.pack)) {
+            Ok((tried, _)) => self.switch_to(tried),
+            Err(reason) => (self.log)(&format!("{module} is not used: {reason}")),
         }
     }
 
     /// Asks the agent and returns its answer.
     fn command(&mut self, command: Command) -> Result<Reply, Failure> {
-        self.answer = None;
-        self.input(Input::Command { ticket: 0, command: Box::new(command) });
-        match self.answer.take() {
+        // What follows from one command may be another: each has its own ticket.
+        self.next_ticket += 1;
+        let ticket = self.next_ticket;
+        self.input(Input::Command { ticket, command: Box::new(command) });
+        match self.answers.remove(&ticket).or_else(|| self.store_failed.take().map(Err)) {
             Some(Ok(reply)) => Ok(reply),
             Some(Err(refusal)) => Err(refusal.into()),
             None => Err(Failure::new("no answer from the phone", "try again")),

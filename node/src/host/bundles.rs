@@ -184,6 +184,18 @@ impl BundleFiles {
         Ok((digest, bytes))
     }
 
+    /// Gives a file that was made and checked here its final name.
+    pub fn adopt(&mut self, made: &Path, digest: &Digest) -> Result<(), StoreError> {
+        self.remove(digest)?;
+        fs::rename(made, self.path(digest)).map_err(|e| disk_error(&e))?;
+        File::open(&self.folder).and_then(|f| f.sync_all()).map_err(|e| disk_error(&e))
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Forgets a bundle, whole or not.
     pub fn remove(&mut self, digest: &Digest) -> Result<(), StoreError> {
         self.open.remove(digest);
