@@ -29,7 +29,8 @@ for side in "$a veth-a$$" "$b veth-b$$"; do
 done
 
 cd "$here"
-"$kijiti" --data a ministry keys --out keys --keys 1 --threshold 1 >/dev/null
+export KIJITI_PASSPHRASE="a rig guards nothing"
+"$kijiti" --data a ministry keys --out keys --keys 1 --threshold 1 --work-factor 10 >/dev/null
 for phone in a b; do
     "$kijiti" --data $phone enrol request --name "phone $phone" --out request.json >/dev/null
     "$kijiti" --data $phone enrol sign request.json --ministry keys --area all --rights carry,read,write --out answer.json >/dev/null
@@ -37,7 +38,7 @@ for phone in a b; do
 done
 head -c 3000000 /dev/urandom > bundle
 "$kijiti" --data a ministry release draft --file bundle --module test-bundle --out draft.json >/dev/null
-"$kijiti" --data a ministry release sign draft.json --key keys/key-1.secret >/dev/null
+"$kijiti" --data a ministry release sign draft.json --key keys/key-1.age >/dev/null
 "$kijiti" --data a ministry release publish draft.json >/dev/null
 
 ip netns exec "$a" "$kijiti" --data a start 2>a.log &

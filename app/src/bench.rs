@@ -1,5 +1,7 @@
 //! Measurements, each beside what one would use instead, in one run on one machine, as a ratio.
 
+pub mod delta;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -135,7 +137,16 @@ fn bundle_round(bytes: u64, round: u32) -> Result<f64, Failure> {
 fn bundle_round_in(folder: &Path, bytes: u64) -> Result<f64, Failure> {
     std::fs::create_dir_all(folder).map_err(failed)?;
     let keys = folder.join("keys");
-    ministry::make_keys(&keys, 1, 1, "Bench", false)?;
+    let ceremony = ministry::Ceremony {
+        keys: 1,
+        threshold: 1,
+        recall_keys: 0,
+        name: "Bench",
+        tokens: &[],
+        passphrase: Some("a bench guards nothing"),
+        work_factor: Some(10),
+    };
+    ministry::hold(&keys, &ceremony, false)?;
     let phones = Phones::new(folder);
     let (giver, taker) = (phones.phone("giver"), phones.phone("taker"));
     for phone in [&giver, &taker] {
@@ -152,10 +163,15 @@ fn bundle_round_in(folder: &Path, bytes: u64) -> Result<f64, Failure> {
             area: "all",
             language: "und",
             notes: "",
+            delta_from: &[],
+            beside: folder,
+            stage: None,
+            lineage: None,
         }),
+        None,
     )?;
-    for key in ministry::load_keys(&keys)? {
-        ministry::sign(&mut draft, &key)?;
+    for key in ministry::load_keys(&keys, ceremony.passphrase)? {
+        ministry::sign(&mut draft, &ministry::Signer::Key(key))?;
     }
     for request in ministry::publish_requests(&draft) {
         giver.ask(request)?;
@@ -173,7 +189,8 @@ fn bundle_round_in(folder: &Path, bytes: u64) -> Result<f64, Failure> {
 fn enrol(phone: &Phone, keys: &Path) -> Result<(), Failure> {
     let request = phone.ask(Request::EnrolRequest { name: phone.name.clone() })?;
     let request = crate::files::from_text("the request", show::text(&request, "request"))?;
-    let file = crate::enrol::sign_as_ministry(keys, &request, "all", "carry,read,write", "")?;
+    let file =
+        crate::enrol::sign_as_ministry(keys, &request, "all", "carry,read,write", "", Some("a bench guards nothing"))?;
     phone.ask(Request::EnrolAccept { roots: file.roots, chain: file.chain, grants: file.grants })?;
     Ok(())
 }

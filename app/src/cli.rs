@@ -74,6 +74,12 @@ pub enum Command {
         #[command(subcommand)]
         command: ModelCommand,
     },
+    /// Publish to, and fetch from, a folder, an SD card, a web server or an S3 store.
+    Mirror {
+        /// Which way.
+        #[command(subcommand)]
+        command: MirrorCommand,
+    },
     /// Simulate a district.
     Sim {
         /// What to simulate.
@@ -127,12 +133,30 @@ pub enum MinistryCommand {
         /// How many of them must sign.
         #[arg(long, default_value_t = 2)]
         threshold: u32,
+        /// How many keys may recall a release; any one of them is enough.
+        #[arg(long, default_value_t = 2)]
+        recall_keys: u32,
+        /// A program that speaks for a hardware token, to take part as one more key.
+        #[arg(long, value_name = "COMMAND")]
+        token: Vec<String>,
         /// The ministry's name.
         #[arg(long, default_value = "Ministry of Health")]
         name: String,
+        /// log2 of the cost of guessing the passphrase; by default a second of this machine.
+        #[arg(long)]
+        work_factor: Option<u8>,
         /// Only say what would be done.
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Make one more key file, for a rotation.
+    NewKey {
+        /// The file.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// As for `keys`.
+        #[arg(long)]
+        work_factor: Option<u8>,
     },
     /// Releases.
     Release {
@@ -140,6 +164,104 @@ pub enum MinistryCommand {
         #[command(subcommand)]
         command: ReleaseCommand,
     },
+    /// Draft a recall: phones stop running a bundle at once.
+    Recall {
+        /// The module, if its bundle is in the list or was.
+        #[arg(long, default_value = "triage-model")]
+        module: String,
+        /// The bundle, if it is not the one in the list.
+        #[arg(long, value_name = "DIGEST")]
+        bundle: Option<String>,
+        /// Why, for the workers.
+        #[arg(long)]
+        reason: String,
+        /// Where to write the draft.
+        #[command(flatten)]
+        to: DraftTo,
+    },
+    /// Draft a revocation: a phone, and all that it certified, is believed no more.
+    Revoke {
+        /// The phone's id.
+        device: String,
+        /// Why, for people.
+        #[arg(long, default_value = "lost")]
+        reason: String,
+        /// Where to write the draft.
+        #[command(flatten)]
+        to: DraftTo,
+    },
+    /// Draft a list that lets somebody else release modules for an area; without keys, ends it.
+    Delegate {
+        /// What people call it, such as university-of-nairobi.
+        name: String,
+        /// A public key of theirs.
+        #[arg(long, value_name = "KEY")]
+        key: Vec<String>,
+        /// How many of them must sign.
+        #[arg(long, default_value_t = 1)]
+        threshold: u32,
+        /// A module that they may release.
+        #[arg(long)]
+        module: Vec<String>,
+        /// Within this area.
+        #[arg(long, default_value = "all")]
+        area: String,
+        /// The ministry must sign each of their lists too.
+        #[arg(long)]
+        both: bool,
+        /// Where to write the draft.
+        #[command(flatten)]
+        to: DraftTo,
+    },
+    /// Draft the next root: keys that join and keys that leave.
+    Rotate {
+        /// A public key that joins.
+        #[arg(long, value_name = "KEY")]
+        add: Vec<String>,
+        /// A public key that leaves every role.
+        #[arg(long, value_name = "KEY")]
+        drop: Vec<String>,
+        /// How many must sign from then on.
+        #[arg(long)]
+        threshold: Option<u32>,
+        /// A new beacon key.
+        #[arg(long, value_name = "KEY")]
+        beacon: Option<String>,
+        /// A public key that joins those that may recall.
+        #[arg(long, value_name = "KEY")]
+        recall: Vec<String>,
+        /// Where to write the draft.
+        #[command(flatten)]
+        to: DraftTo,
+    },
+    /// Sign and publish today's beacon.
+    Beacon {
+        /// The beacon's key file.
+        #[arg(long, value_name = "FILE")]
+        key: String,
+        /// Only say what would be published.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// A token in software, for rehearsals.
+    #[command(hide = true)]
+    SoftToken {
+        /// Its secret, 64 hexadecimal digits.
+        seed: String,
+        /// `id` or `sign`.
+        verb: String,
+    },
+}
+
+/// Where a draft goes.
+#[derive(Args, Debug, Clone)]
+pub struct DraftTo {
+    /// Where to write the draft.
+    #[arg(long, value_name = "FILE", required_unless_present = "dry_run")]
+    pub out: Option<PathBuf>,
+    /// Only show what it would say.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Steps of a release.
@@ -165,27 +287,60 @@ pub enum ReleaseCommand {
         /// Words for people.
         #[arg(long, default_value = "")]
         notes: String,
-        /// Where to write the draft.
+        /// An earlier bundle, from which a delta is made for phones that have it.
         #[arg(long, value_name = "FILE")]
-        out: PathBuf,
+        delta_from: Vec<PathBuf>,
+        /// Run it first on so many of a thousand phones.
+        #[arg(long, value_name = "PHONES", value_parser = clap::value_parser!(u32).range(0..=1000))]
+        first_permille: Option<u32>,
+        /// Run it first in this area.
+        #[arg(long, value_name = "AREA")]
+        first_area: Vec<String>,
+        /// Where a fine-tune comes from: JSON with parent, data, protocol, subgroups and return_to.
+        #[arg(long, value_name = "FILE")]
+        lineage: Option<PathBuf>,
+        /// Days after which phones say that the list is old.
+        #[arg(long)]
+        expires_days: Option<u64>,
+        /// Where to write the draft.
+        #[command(flatten)]
+        to: DraftTo,
     },
-    /// Look at a draft: what it changes and who has signed.
+    /// Draft the next release list without one release.
+    Withdraw {
+        /// The module.
+        #[arg(long, default_value = "triage-model")]
+        module: String,
+        /// Its area.
+        #[arg(long, default_value = "all")]
+        area: String,
+        /// Its language.
+        #[arg(long, default_value = "und")]
+        language: String,
+        /// Where to write the draft.
+        #[command(flatten)]
+        to: DraftTo,
+    },
+    /// Look at a draft: what it changes, who has signed, and whether its bundles do what they should.
     Check {
         /// The draft.
         draft: PathBuf,
-        /// The ministry's root file.
+        /// The ministry's root file, if this phone is not enrolled.
         #[arg(long, value_name = "FILE")]
-        root: PathBuf,
+        root: Option<PathBuf>,
     },
     /// Sign a draft with one key. Pass the draft from desk to desk.
     Sign {
         /// The draft.
         draft: PathBuf,
-        /// A key file.
+        /// A key file, or `program:COMMAND` for a token.
         #[arg(long, value_name = "FILE")]
-        key: PathBuf,
+        key: String,
+        /// Only say what would be signed.
+        #[arg(long)]
+        dry_run: bool,
     },
-    /// Publish a draft from this phone: bundle and list.
+    /// Publish a draft from this phone: bundles and document.
     Publish {
         /// The draft.
         draft: PathBuf,
@@ -193,7 +348,7 @@ pub enum ReleaseCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// The releases that are current on this phone.
+    /// The ministry's documents on this phone: roots, list, recalls, revocations, delegations, beacon.
     Log,
 }
 
@@ -348,6 +503,24 @@ pub enum ModelCommand {
     },
 }
 
+/// Which way things go.
+#[derive(Subcommand, Debug)]
+pub enum MirrorCommand {
+    /// Copy this phone's releases and the ministry's documents there.
+    Push {
+        /// A folder, or s3://BUCKET/PREFIX (with AWS_… in the environment).
+        target: String,
+        /// Only say what would be copied.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take what is newer there. Cut off, it goes on where it stopped.
+    Pull {
+        /// A folder, https://…, or s3://BUCKET/PREFIX.
+        source: String,
+    },
+}
+
 /// What to simulate.
 #[derive(Subcommand, Debug)]
 pub enum SimCommand {
@@ -378,6 +551,21 @@ pub enum BenchCommand {
         /// Rounds of each.
         #[arg(long, default_value_t = 5)]
         rounds: u32,
+    },
+    /// Deltas between models that really follow each other, beside every general tool that is installed.
+    Delta {
+        /// Width of the models' hidden layers; a multiple of 256.
+        #[arg(long, default_value_t = 1536)]
+        hidden: usize,
+        /// Steps of training.
+        #[arg(long, default_value_t = 300)]
+        steps: usize,
+        /// Seed of all dice.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Keep the model files here, and use those that are there.
+        #[arg(long, value_name = "FOLDER")]
+        keep: Option<PathBuf>,
     },
     /// The receiving end of the bare stream.
     #[command(hide = true)]

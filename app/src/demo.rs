@@ -135,7 +135,7 @@ impl Demo {
             phone.start()?;
         }
         say("Four processes run on loopback, each with its own key, SQLite file and endpoint.");
-        ministry::make_keys(&self.keys, 3, 2, "Ministry of Health", false)?;
+        ministry::hold(&self.keys, &ceremony(), false)?;
         say("The ministry has made three keys, two of which must sign, and its root.");
         self.enrol_by_ministry(&self.ministry, "Ministry desk", "all", "carry", "")?;
         self.enrol_by_ministry(&self.supervisor, "Supervisor Juma", DISTRICT, "carry,enrol", "carry,read,write")?;
@@ -168,7 +168,7 @@ impl Demo {
     ) -> Result<(), Failure> {
         let request = phone.ask(Request::EnrolRequest { name: name.into() })?;
         let request = from_text("the request", text(&request, "request"))?;
-        let answer = sign_as_ministry(&self.keys, &request, area, rights, passes)?;
+        let answer = sign_as_ministry(&self.keys, &request, area, rights, passes, ceremony().passphrase)?;
         self.accept(phone, answer)
     }
 
@@ -194,9 +194,8 @@ impl Demo {
 
     /// Drafts, signs with two of three keys, and publishes on the ministry's phone. Returns the list that was current before.
     fn sign_and_publish(&self, bundle: Option<&Path>) -> Result<String, Failure> {
-        let held = ministry::held_list(&self.ministry.ask(Request::Documents)?)?;
-        let before = held.as_ref().map(to_text).unwrap_or_default();
-        let current = held.map(|l| l.read()).transpose().map_err(|e| Failure::new(e, ""))?;
+        let held = ministry::held_trust(&self.ministry.ask(Request::Documents)?)?;
+        let before = held.list().map(|l| to_text(l.signed())).unwrap_or_default();
         let new = bundle.map(|file| ministry::NewRelease {
             file,
             module: MODULE,
@@ -204,10 +203,14 @@ impl Demo {
             area: "all",
             language: "und",
             notes: "reference model, not clinically validated",
+            delta_from: &[],
+            beside: Path::new("unused"),
+            stage: None,
+            lineage: None,
         });
-        let mut draft = ministry::draft(current.as_ref(), new.as_ref())?;
-        for key in ministry::load_keys(&self.keys)?.iter().take(2) {
-            ministry::sign(&mut draft, key)?;
+        let mut draft = ministry::draft(Some(&held), new.as_ref(), None)?;
+        for key in ministry::load_keys(&self.keys, ceremony().passphrase)?.into_iter().take(2) {
+            ministry::sign(&mut draft, &ministry::Signer::Key(key))?;
         }
         for request in ministry::publish_requests(&draft) {
             self.ministry.ask(request)?;
@@ -294,7 +297,7 @@ impl Demo {
             release.digest = protocol::Digest::of(b"a model that calls everything green");
         }
         // One real key has been stolen; the threshold is two, and the stranger's own keys do not count.
-        let stolen = ministry::load_keys(&self.keys)?;
+        let stolen = ministry::load_keys(&self.keys, ceremony().passphrase)?;
         let mut forgery = Signed::by(&forged, &DeviceKeys::from_seed([66; 32]));
         stolen.iter().take(1).for_each(|key| forgery.add_signature(key));
         let rollback: Signed<ReleaseList> = from_text("the old list", old_list)?;
@@ -515,4 +518,17 @@ fn words_in(folder: &Path) -> Option<&'static str> {
         }
     }
     None
+}
+
+/// The demo's ministry: its passphrase is known to everyone, and is set for this process alone.
+fn ceremony() -> ministry::Ceremony<'static> {
+    ministry::Ceremony {
+        keys: 3,
+        threshold: 2,
+        recall_keys: 1,
+        name: "Ministry of Health",
+        tokens: &[],
+        passphrase: Some("a demo guards nothing"),
+        work_factor: Some(10),
+    }
 }

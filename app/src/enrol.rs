@@ -18,6 +18,7 @@ pub fn sign_as_ministry(
     area: &str,
     rights: &str,
     passes_on: &str,
+    passphrase: Option<&str>,
 ) -> Result<EnrolmentFile, Failure> {
     let usage = |e: String, hint: &str| Failure::new(e, hint).with_code(2);
     let root = load_root(&folder.join("root.json"))?;
@@ -38,7 +39,7 @@ pub fn sign_as_ministry(
     };
     let mut signed = Signed::unsigned(&certificate);
     let threshold = trust.root().map_or(1, |r| r.enrolment.threshold) as usize;
-    load_keys(folder)?.iter().take(threshold).for_each(|k| signed.add_signature(k));
+    load_keys(folder, passphrase)?.iter().take(threshold).for_each(|k| signed.add_signature(k));
     let chain = Chain { certificates: vec![signed] };
     match trust.verify_chain(&chain) {
         Some(Ok(_)) => {}

@@ -15,15 +15,25 @@ pub struct RootFile {
     pub root: String,
 }
 
-/// A release list on its way to enough signatures.
-#[derive(Debug, Serialize, Deserialize)]
+/// A document on its way to enough signatures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DraftFile {
-    /// `kijiti.draft/1`.
+    /// [`DraftFile::SCHEMA`].
     pub schema: String,
-    /// The release list with the signatures so far.
-    pub list: String,
+    /// The kind of document: `release-list`, `root`, `recall`, `revocations`, `delegated-list`, `beacon`.
+    pub kind: String,
+    /// The document with the signatures so far.
+    pub document: String,
     /// Bundles that go with it.
     pub bundles: Vec<String>,
+    /// Earlier bundles from which its deltas start, to check them.
+    #[serde(default)]
+    pub bases: Vec<String>,
+}
+
+impl DraftFile {
+    /// What such a file says of itself.
+    pub const SCHEMA: &str = "kijiti.draft/2";
 }
 
 /// A phone's request.

@@ -1,93 +1,26 @@
-//! The ministry's desk: keys of which k of n must sign, and releases that pass from desk to desk as one draft file.
+//! The ministry's desk: drafts of documents that pass from desk to desk as one file until enough keys have signed, and are then
+//! published from any enrolled phone, folder or mirror.
 
-use std::path::Path;
+pub mod check;
+pub mod keys;
 
-use distribution::{Release, ReleaseList, Root, TrustedState};
-use node::host::folder::{data_hex, read_key, write_secret};
+use std::path::{Path, PathBuf};
+
+use distribution::delegation::Delegation;
+use distribution::delta::{EncodeOptions, encode};
+use distribution::notices::{Recalled, Revoked};
+use distribution::release::{Delta, Lineage, Stage, Withdrawn};
+use distribution::{Beacon, Offer, Recall, Release, ReleaseList, Revocations, Root, TrustedState};
 use node::host::{Failure, Request};
-use protocol::signed::{Role, Signed};
-use protocol::{Area, DeviceKeys, Digest};
+use protocol::signed::{Document, Role, Signed};
+use protocol::{Area, DeviceId, Digest};
 
-use crate::files::{DraftFile, RootFile, from_text, read, to_text, write};
+use crate::files::{DraftFile, RootFile, from_text, hex, read, unhex};
+pub use keys::{Ceremony, Signer, hold, load_keys};
 
 /// Seconds since 1970 by this machine.
 pub fn wall_s() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
-}
-
-/// Makes keys and the first root in `folder`. Returns the keys' names.
-pub fn make_keys(folder: &Path, keys: u32, threshold: u32, name: &str, dry_run: bool) -> Result<Vec<String>, Failure> {
-    if keys == 0 || threshold == 0 || threshold > keys || keys as usize > protocol::limits::SIGNATURES_MAX {
-        return Err(Failure::new(
-            format!("{threshold} of {keys} keys cannot be"),
-            "choose at least one key, at most 16, and a threshold not above it",
-        )
-        .with_code(2));
-    }
-    if folder.join("root.json").exists() || folder.join("key-1.secret").exists() {
-        return Err(Failure::new(
-            format!("{} holds keys already", folder.display()),
-            "choose another folder with --out",
-        ));
-    }
-    let mut made = Vec::new();
-    for _ in 0..keys {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
-        made.push(DeviceKeys::from_seed(seed));
-    }
-    let role = Role::new(made.iter().map(DeviceKeys::id), threshold).map_err(|e| Failure::new(e, ""))?;
-    let root = Root {
-        ministry: name.to_owned(),
-        version: 1,
-        issued_s: wall_s(),
-        root: role.clone(),
-        releases: role.clone(),
-        enrolment: role,
-        recall: None,
-        beacon: None,
-        expires_s: None,
-    };
-    let mut signed = Signed::unsigned(&root);
-    made.iter().for_each(|k| signed.add_signature(k));
-    TrustedState::new(&signed).map_err(|e| Failure::new(e, "choose a shorter name"))?;
-    let names = made.iter().map(|k| k.id().to_string()).collect();
-    if dry_run {
-        return Ok(names);
-    }
-    let cannot =
-        |e: std::io::Error| Failure::new(format!("cannot write to {}: {e}", folder.display()), "check the folder");
-    std::fs::create_dir_all(folder).map_err(cannot)?;
-    for (i, key) in made.iter().enumerate() {
-        write_secret(&folder.join(format!("key-{}.secret", i + 1)), &data_hex(key.seed())).map_err(cannot)?;
-    }
-    write(&folder.join("root.json"), &RootFile { schema: "kijiti.root/1".into(), root: to_text(&signed) })?;
-    Ok(names)
-}
-
-/// Reads a key file.
-pub fn load_key(path: &Path) -> Result<DeviceKeys, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| {
-        Failure::new(format!("cannot read the key {}: {e}", path.display()), "check the name").with_code(4)
-    })?;
-    read_key(&text).ok_or_else(|| {
-        Failure::new(format!("{} is not a key file", path.display()), "use one that `kijiti ministry keys` made")
-            .with_code(4)
-    })
-}
-
-/// All keys in a ministry's folder.
-pub fn load_keys(folder: &Path) -> Result<Vec<DeviceKeys>, Failure> {
-    let found: Result<Vec<_>, _> = (1..=protocol::limits::SIGNATURES_MAX)
-        .map(|i| folder.join(format!("key-{i}.secret")))
-        .filter(|p| p.exists())
-        .map(|p| load_key(&p))
-        .collect();
-    match found?.as_slice() {
-        [] => Err(Failure::new(format!("no keys in {}", folder.display()), "make them: `kijiti ministry keys --out`")
-            .with_code(4)),
-        keys => Ok(keys.to_vec()),
-    }
 }
 
 /// The root file of a ministry.
@@ -96,7 +29,8 @@ pub fn load_root(path: &Path) -> Result<Signed<Root>, Failure> {
     from_text("the root", &file.root)
 }
 
-/// What goes into a draft.
+/// What goes into a draft of a release.
+#[derive(Debug, Clone)]
 pub struct NewRelease<'a> {
     /// The bundle.
     pub file: &'a Path,
@@ -110,18 +44,84 @@ pub struct NewRelease<'a> {
     pub language: &'a str,
     /// Words for people.
     pub notes: &'a str,
+    /// Earlier bundles from which deltas are made.
+    pub delta_from: &'a [PathBuf],
+    /// Where deltas are written: beside the draft.
+    pub beside: &'a Path,
+    /// A staged rollout.
+    pub stage: Option<Stage>,
+    /// Where it comes from.
+    pub lineage: Option<Lineage>,
 }
 
-/// Drafts the next list after `current`, with one release added or replaced.
-pub fn draft(current: Option<&ReleaseList>, new: Option<&NewRelease<'_>>) -> Result<DraftFile, Failure> {
-    let mut releases = current.map(|l| l.releases.clone()).unwrap_or_default();
-    let mut bundles = Vec::new();
+/// The trust that a phone holds, from its answer to [`Request::Documents`].
+pub fn held_trust(answer: &serde_json::Value) -> Result<TrustedState, Failure> {
+    let documents = answer.get("documents").and_then(|d| d.as_array()).into_iter().flatten();
+    let text = |d: &serde_json::Value, key: &str| d.get(key).and_then(|t| t.as_str()).unwrap_or_default().to_owned();
+    let records = documents
+        .map(|d| Ok((text(d, "kind"), unhex("the document", &text(d, "document"))?)))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let trust = TrustedState::restore(&records).map_err(|e| Failure::new(e, "ask your supervisor"))?;
+    trust.ok_or_else(|| Failure::new("this phone trusts no ministry yet", "enrol it first: `kijiti enrol request`"))
+}
+
+/// The release list that a phone holds.
+pub fn held_list(answer: &serde_json::Value) -> Result<Option<Signed<ReleaseList>>, Failure> {
+    match held_trust(answer) {
+        Ok(trust) => Ok(trust.list().map(|l| l.signed().clone())),
+        Err(_) => Ok(None),
+    }
+}
+
+fn draft_of<T: Document>(document: &T, bundles: Vec<String>, bases: Vec<String>) -> Result<DraftFile, Failure> {
+    let signed = Signed::unsigned(document);
+    signed.read().map_err(|e| {
+        Failure::new(format!("the {} would not be valid: {e}", T::DOMAIN), "check names, numbers and words")
+            .with_code(2)
+    })?;
+    let document = hex(&signed.to_bytes());
+    Ok(DraftFile { schema: DraftFile::SCHEMA.into(), kind: T::DOMAIN.into(), document, bundles, bases })
+}
+
+fn absolute(path: &Path) -> Result<String, Failure> {
+    let path = path.canonicalize().map_err(|e| Failure::new(format!("{}: {e}", path.display()), "check the name"))?;
+    Ok(path.display().to_string())
+}
+
+fn file_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display()), "check the name"))
+}
+
+fn area_of(text: &str) -> Result<Area, Failure> {
+    Area::parse(text).map_err(|e| Failure::new(e, "for example north/kilifi").with_code(2))
+}
+
+/// What the next list begins as: the current one, one version on, made under the newest root.
+fn next_list(trust: Option<&TrustedState>) -> ReleaseList {
+    let current = trust.and_then(|t| t.list());
+    ReleaseList {
+        version: current.map_or(0, |l| l.version) + 1,
+        issued_s: wall_s(),
+        root: trust.map(TrustedState::root_version).filter(|v| *v > 1),
+        ..current.map(|l| (**l).clone()).unwrap_or_default()
+    }
+}
+
+/// Drafts the next list, with one release added or replaced.
+pub fn draft(
+    trust: Option<&TrustedState>,
+    new: Option<&NewRelease<'_>>,
+    expires_s: Option<u64>,
+) -> Result<DraftFile, Failure> {
+    let mut list = next_list(trust);
+    list.expires_s = expires_s.or(list.expires_s);
+    let (mut bundles, mut bases) = (Vec::new(), Vec::new());
     if let Some(new) = new {
-        let area = Area::parse(new.area).map_err(|e| Failure::new(e, "for example north/kilifi").with_code(2))?;
-        let bytes = std::fs::read(new.file)
-            .map_err(|e| Failure::new(format!("cannot read {}: {e}", new.file.display()), "check the name"))?;
-        let same = |r: &Release| r.module == new.module && r.area == area && r.language == new.language;
-        let held = releases.iter().find(|r| same(r)).map_or(0, |r| r.version);
+        let area = area_of(new.area)?;
+        let bytes = file_bytes(new.file)?;
+        let same = |key: (&str, &Area, &str)| key == (new.module, &area, new.language);
+        let gone = list.withdrawn.iter().find(|w| same(w.key())).map(|w| w.version);
+        let held = list.releases.iter().find(|r| same(r.key())).map(|r| r.version).or(gone).unwrap_or(0);
         let version = new.version.unwrap_or(held + 1);
         if version <= held {
             return Err(Failure::new(
@@ -130,8 +130,17 @@ pub fn draft(current: Option<&ReleaseList>, new: Option<&NewRelease<'_>>) -> Res
             )
             .with_code(5));
         }
-        releases.retain(|r| !same(r));
-        releases.push(Release {
+        bundles.push(absolute(new.file)?);
+        let mut deltas = Vec::new();
+        for old in new.delta_from {
+            let (delta, path) = make_delta(old, &bytes, new.beside)?;
+            deltas.push(delta);
+            bundles.push(absolute(&path)?);
+            bases.push(absolute(old)?);
+        }
+        list.withdrawn.retain(|w| !same(w.key()));
+        list.releases.retain(|r| !same(r.key()));
+        list.releases.push(Release {
             module: new.module.to_owned(),
             version,
             digest: Digest::of(&bytes),
@@ -140,75 +149,158 @@ pub fn draft(current: Option<&ReleaseList>, new: Option<&NewRelease<'_>>) -> Res
             language: new.language.to_owned(),
             engine_min: distribution::activation::ENGINE_VERSION,
             notes: new.notes.to_owned(),
-            deltas: Vec::new(),
-            stage: None,
-            lineage: None,
+            deltas,
+            stage: new.stage.clone(),
+            lineage: new.lineage.clone(),
         });
-        let path = new.file.canonicalize().map_err(|e| Failure::new(e, "check the name"))?;
-        bundles.push(path.display().to_string());
     }
-    let version = current.map_or(0, |l| l.version) + 1;
-    let signed = Signed::unsigned(&ReleaseList { version, issued_s: wall_s(), releases, ..ReleaseList::default() });
-    signed.read().map_err(|e| {
-        Failure::new(format!("the list would not be valid: {e}"), "check module, language and notes").with_code(2)
+    draft_of(&list, bundles, bases)
+}
+
+fn make_delta(old: &Path, new: &[u8], beside: &Path) -> Result<(Delta, PathBuf), Failure> {
+    let base = file_bytes(old)?;
+    let failed = |e: std::io::Error| Failure::new(format!("cannot make the delta: {e}"), "check memory and space");
+    let delta = encode(&base, new, EncodeOptions::default()).map_err(failed)?;
+    let digest = Digest::of(&delta);
+    let path = beside.with_file_name(format!("{}.delta", digest.short()));
+    std::fs::write(&path, &delta).map_err(failed)?;
+    Ok((Delta { base: Digest::of(&base), digest, bytes: delta.len() as u64, makes: None }, path))
+}
+
+/// Drafts the next list without one release; its name and version stay in it.
+pub fn withdraw(trust: &TrustedState, module: &str, area: &str, language: &str) -> Result<DraftFile, Failure> {
+    let area = area_of(area)?;
+    let mut list = next_list(Some(trust));
+    let at = list.releases.iter().position(|r| r.key() == (module, &area, language)).ok_or_else(|| {
+        Failure::new(format!("{module} for {area} in {language} is not in the list"), "see `kijiti model list`")
     })?;
-    Ok(DraftFile { schema: "kijiti.draft/1".into(), list: to_text(&signed), bundles })
+    let gone = list.releases.remove(at);
+    list.withdrawn.push(Withdrawn { module: gone.module, area, language: gone.language, version: gone.version });
+    draft_of(&list, Vec::new(), Vec::new())
 }
 
-/// The release list that a phone holds, from its answer to [`Request::Documents`].
-pub fn held_list(answer: &serde_json::Value) -> Result<Option<Signed<ReleaseList>>, Failure> {
-    let documents = answer.get("documents").and_then(|d| d.as_array()).into_iter().flatten();
-    let mut lists = documents.filter(|d| d.get("kind").is_some_and(|k| k == "release-list"));
-    let text = lists.next().and_then(|d| d.get("document")).and_then(|d| d.as_str());
-    text.map(|text| from_text("the list held", text)).transpose()
+/// Drafts a recall of one more bundle.
+pub fn recall(trust: &TrustedState, bundle: Digest, reason: &str) -> Result<DraftFile, Failure> {
+    if trust.root().is_none_or(|r| r.recall.is_none()) {
+        return Err(Failure::new("this ministry's root names no recall keys", "rotate the root and add some"));
+    }
+    let mut recalled = trust.recall().map(|r| r.recalled.clone()).unwrap_or_default();
+    if recalled.iter().any(|r| r.digest == bundle) {
+        return Err(Failure::new(format!("bundle {} is recalled already", bundle.short()), "nothing is to be done"));
+    }
+    recalled.push(Recalled { digest: bundle, reason: reason.to_owned() });
+    let version = trust.recall().map_or(0, |r| r.version) + 1;
+    let recall = Recall { version, root: trust.root_version(), issued_s: wall_s(), recalled };
+    draft_of(&recall, Vec::new(), Vec::new())
 }
 
-/// Adds a signature to a draft.
-pub fn sign(draft: &mut DraftFile, key: &DeviceKeys) -> Result<usize, Failure> {
-    let mut list: Signed<ReleaseList> = from_text("the draft", &draft.list)?;
-    list.add_signature(key);
-    draft.list = to_text(&list);
-    Ok(list.signers().count())
+/// Drafts the revocation of one more device.
+pub fn revoke(trust: &TrustedState, device: DeviceId, reason: &str) -> Result<DraftFile, Failure> {
+    let mut revoked = trust.revocations().map(|r| r.revoked.clone()).unwrap_or_default();
+    if revoked.iter().any(|r| r.device == device) {
+        return Err(Failure::new(format!("{} is revoked already", device.short()), "nothing is to be done"));
+    }
+    revoked.push(Revoked { device, reason: reason.to_owned() });
+    let version = trust.revocations().map_or(0, |r| r.version) + 1;
+    let revocations = Revocations { version, root: trust.root_version(), issued_s: wall_s(), revoked };
+    draft_of(&revocations, Vec::new(), Vec::new())
+}
+
+/// Drafts the next list with a delegation added or replaced, or taken out if it names no keys.
+pub fn delegate(trust: &TrustedState, delegation: Delegation) -> Result<DraftFile, Failure> {
+    let mut list = next_list(Some(trust));
+    list.delegations.retain(|d| d.name != delegation.name);
+    if !delegation.role.keys.is_empty() {
+        list.delegations.push(delegation);
+    }
+    draft_of(&list, Vec::new(), Vec::new())
+}
+
+/// How the next root differs.
+#[derive(Debug, Clone, Default)]
+pub struct Rotation {
+    /// Keys that join root, releases and enrolment.
+    pub add: Vec<DeviceId>,
+    /// Keys that leave every role.
+    pub drop: Vec<DeviceId>,
+    /// The new threshold, or the old one.
+    pub threshold: Option<u32>,
+    /// A new beacon key.
+    pub beacon: Option<DeviceId>,
+    /// Keys that join the recall role.
+    pub recall: Vec<DeviceId>,
+}
+
+/// Drafts the next root. It must be signed by the old keys and by the new ones.
+pub fn rotate(trust: &TrustedState, rotation: &Rotation) -> Result<DraftFile, Failure> {
+    let current = trust.root().ok_or_else(|| Failure::new("no root is held", "enrol this phone first"))?;
+    let change = |role: &Role, add: &[DeviceId], threshold: Option<u32>| {
+        let kept = role.keys.iter().filter(|k| !rotation.drop.contains(k)).chain(add);
+        Role::new(kept.copied(), threshold.unwrap_or(role.threshold)).map_err(|e| {
+            Failure::new(format!("the new root cannot be: {e}"), "keep enough keys for the threshold").with_code(2)
+        })
+    };
+    let recall = match (&current.recall, rotation.recall.as_slice()) {
+        (None, []) => None,
+        (None, keys) => Some(Role::new(keys.iter().copied(), 1).map_err(|e| Failure::new(e, "").with_code(2))?),
+        (Some(role), keys) => Some(change(role, keys, None)?),
+    };
+    let root = Root {
+        version: current.version + 1,
+        issued_s: wall_s(),
+        root: change(&current.root, &rotation.add, rotation.threshold)?,
+        releases: change(&current.releases, &rotation.add, rotation.threshold)?,
+        enrolment: change(&current.enrolment, &rotation.add, rotation.threshold)?,
+        recall,
+        beacon: rotation.beacon.map(Role::single).or_else(|| current.beacon.clone()),
+        ..(**current).clone()
+    };
+    draft_of(&root, Vec::new(), Vec::new())
+}
+
+/// Drafts today's beacon.
+pub fn beacon(trust: &TrustedState) -> Result<DraftFile, Failure> {
+    let beacon = Beacon {
+        time_s: wall_s(),
+        root: trust.root_version(),
+        list: trust.list_version(),
+        recall: trust.recall().map_or(0, |r| r.version),
+    };
+    draft_of(&beacon, Vec::new(), Vec::new())
+}
+
+/// The document in a draft.
+pub fn offer_of(draft: &DraftFile) -> Result<Offer, Failure> {
+    let bytes = unhex("the draft", &draft.document)?;
+    Offer::from_bytes(&draft.kind, &bytes)
+        .map_err(|e| Failure::new(format!("the draft is damaged: {e}"), "ask for the file again").with_code(2))
+}
+
+/// Adds a signature to a draft. How many it carries then.
+pub fn sign(draft: &mut DraftFile, signer: &Signer) -> Result<usize, Failure> {
+    fn add<T: Document>(signed: &mut Signed<T>, signer: &Signer) -> Result<usize, Failure> {
+        signed
+            .read()
+            .map_err(|e| Failure::new(format!("the draft is damaged: {e}"), "ask for the file again").with_code(2))?;
+        signer.sign(signed)?;
+        Ok(signed.signers().count())
+    }
+    let mut offer = offer_of(draft)?;
+    let count = match &mut offer {
+        Offer::Root(d) => add(d, signer),
+        Offer::Recall(d) => add(d, signer),
+        Offer::Revocations(d) => add(d, signer),
+        Offer::List(d) => add(d, signer),
+        Offer::Delegated(d) => add(d, signer),
+        Offer::Beacon(d) => add(d, signer),
+    }?;
+    draft.document = hex(&offer.to_bytes());
+    Ok(count)
 }
 
 /// The requests that publish a draft on a phone, in order.
 pub fn publish_requests(draft: &DraftFile) -> Vec<Request> {
     let bundles = draft.bundles.iter().map(|path| Request::Import { path: path.clone() });
-    bundles.chain([Request::Offer { kind: "release-list".into(), document: draft.list.clone() }]).collect()
-}
-
-/// What a draft says, checked against a root.
-pub fn check(draft: &DraftFile, root: &Signed<Root>) -> Result<serde_json::Value, Failure> {
-    let trust = TrustedState::new(root).map_err(|e| Failure::new(e, "use the ministry's own root file"))?;
-    let list: Signed<ReleaseList> = from_text("the draft", &draft.list)?;
-    let content = list.read().map_err(|e| Failure::new(e, "draft it again"))?;
-    let role = trust.root().map(|r| r.releases.clone());
-    let role = role.ok_or_else(|| Failure::new("the root names no keys", "use the ministry's own root file"))?;
-    let bundles: Vec<_> = draft
-        .bundles
-        .iter()
-        .map(|path| {
-            let digest = std::fs::read(path).map(|b| Digest::of(&b));
-            let listed = digest.as_ref().is_ok_and(|d| content.releases.iter().any(|r| r.digest == *d));
-            serde_json::json!({ "file": path, "matches_list": listed })
-        })
-        .collect();
-    let releases: Vec<_> = content
-        .releases
-        .iter()
-        .map(|r| {
-            serde_json::json!({
-                "module": r.module, "version": r.version, "digest": r.digest.to_string(), "bytes": r.bytes,
-                "area": r.area.to_string(), "language": r.language, "notes": r.notes,
-            })
-        })
-        .collect();
-    Ok(serde_json::json!({
-        "schema": "kijiti.draft-check/1",
-        "list_version": content.version,
-        "valid_signatures": list.valid_signatures(&role),
-        "needed": role.threshold,
-        "releases": releases,
-        "bundles": bundles,
-    }))
+    let document = Request::Offer { kind: draft.kind.clone(), document: draft.document.clone() };
+    bundles.chain([document]).collect()
 }

@@ -9,11 +9,10 @@ use node::host::{DataFolder, DecisionInput, Failure, Host, HostOptions, Request,
 use serde_json::Value;
 
 use crate::cli::{
-    BenchCommand, CaseCommand, Cli, Command, DecisionArgs, EnrolCommand, MinistryCommand, ModelCommand, ProfileArg,
-    ReleaseCommand, SimCommand,
+    BenchCommand, CaseCommand, Cli, Command, DecisionArgs, EnrolCommand, ModelCommand, ProfileArg, SimCommand,
 };
-use crate::files::{DraftFile, EnrolmentFile, RequestFile, from_text, read, write};
-use crate::{ask as terminal, bench, demo, doctor, enrol, ministry, show, simulate, train};
+use crate::files::{EnrolmentFile, RequestFile, from_text, read, write};
+use crate::{ask as terminal, bench, demo, desk, doctor, enrol, show, simulate, train};
 
 /// Bytes read of a findings file; longer ones are refused by their reader.
 const FINDINGS_BYTES_MAX: u64 = 1024 * 1024;
@@ -25,7 +24,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(&args, cli.json),
         Command::Start { listen, no_discovery } => start(&phone, listen, !no_discovery),
         Command::Status => phone.shown(Request::Status, show::status),
-        Command::Ministry { command } => run_ministry(&phone, command),
+        Command::Ministry { command } => desk::run(&phone, command),
         Command::Enrol { command } => run_enrol(&phone, command),
         Command::Case { command } => run_case(&phone, command),
         Command::Triage { findings, profile } => {
@@ -34,11 +33,15 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Meet { who } => meet(&phone, &who),
         Command::Model { command } => run_model(&phone, command),
+        Command::Mirror { command } => crate::mirror::run(&phone, command),
         Command::Sim { command: SimCommand::Run { scenario, phones, seed, twice } } => {
             simulate::run(&scenario, phones, seed, twice, cli.json)
         }
         Command::Bench { command: BenchCommand::Link { megabytes, rounds } } => {
             bench::link(megabytes, rounds, cli.json)
+        }
+        Command::Bench { command: BenchCommand::Delta { hidden, steps, seed, keep } } => {
+            bench::delta::run(hidden, steps, seed, keep.as_deref(), cli.json)
         }
         Command::Bench { command: BenchCommand::BareReceiver } => bench::bare_receiver(),
         Command::Doctor => doctor::run(&phone.folder, cli.json),
@@ -59,23 +62,29 @@ fn data_folder(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
     given.or_else(home).ok_or_else(|| Failure::new("no home folder", "say where with --data FOLDER").with_code(2))
 }
 
-struct Phone {
-    folder: PathBuf,
+/// The phone that a command is for.
+#[derive(Debug)]
+pub struct Phone {
+    /// Its data folder.
+    pub folder: PathBuf,
     json: bool,
 }
 
 impl Phone {
-    fn ask(&self, request: Request) -> Result<Value, Failure> {
+    /// Asks it.
+    pub fn ask(&self, request: Request) -> Result<Value, Failure> {
         ask(&self.folder, request, &mut |_| {})
     }
 
-    fn shown(&self, request: Request, shower: impl FnOnce(&Value)) -> Result<(), Failure> {
+    /// Asks it, and shows the answer.
+    pub fn shown(&self, request: Request, shower: impl FnOnce(&Value)) -> Result<(), Failure> {
         let answer = self.ask(request)?;
         self.show(&answer, shower);
         Ok(())
     }
 
-    fn show(&self, answer: &Value, shower: impl FnOnce(&Value)) {
+    /// Shows an answer: as JSON if that was asked for.
+    pub fn show(&self, answer: &Value, shower: impl FnOnce(&Value)) {
         if self.json {
             println!("{answer:#}");
         } else {
@@ -236,7 +245,7 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             let answer: EnrolmentFile = match ministry {
                 Some(folder) => {
                     let request = from_text("the request", &file.request)?;
-                    enrol::sign_as_ministry(&folder, &request, &area, &rights, &passes_on)?
+                    enrol::sign_as_ministry(&folder, &request, &area, &rights, &passes_on, None)?
                 }
                 None => {
                     let request = file.request;
@@ -270,86 +279,5 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             println!("wrote {}: give it to the phone it is for", out.display());
             Ok(())
         }
-    }
-}
-
-fn run_ministry(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
-    match command {
-        MinistryCommand::Keys { out, keys, threshold, name, dry_run } => {
-            let names = ministry::make_keys(&out, keys, threshold, &name, dry_run)?;
-            let did = if dry_run { "would make" } else { "made" };
-            println!("{did} {keys} keys, {threshold} of which must sign, and the root, in {}", out.display());
-            names.iter().for_each(|name| println!("  {name}"));
-            println!("Keep the key files on separate machines. root.json is public: phones trust it at enrolment.");
-            Ok(())
-        }
-        MinistryCommand::Release { command } => run_release(phone, command),
-    }
-}
-
-fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
-    match command {
-        ReleaseCommand::Draft { file, module, version_number, area, language, notes, out } => {
-            let held = ministry::held_list(&phone.ask(Request::Documents)?)?;
-            let held = held.map(|l| l.read()).transpose().map_err(|e| Failure::new(e, ""))?;
-            let new = file.as_ref().map(|file| ministry::NewRelease {
-                file,
-                module: &module,
-                version: version_number,
-                area: &area,
-                language: &language,
-                notes: &notes,
-            });
-            write(&out, &ministry::draft(held.as_ref(), new.as_ref())?)?;
-            println!("wrote {}: check it, have it signed, then publish it", out.display());
-            Ok(())
-        }
-        ReleaseCommand::Check { draft, root } => {
-            let draft: DraftFile = read(&draft, "kijiti.draft/1")?;
-            let checked = ministry::check(&draft, &ministry::load_root(&root)?)?;
-            phone.show(&checked, |c| {
-                let (valid, needed) = (show::number(c, "valid_signatures"), show::number(c, "needed"));
-                println!("release list {}: {valid} of {needed} signatures", show::number(c, "list_version"));
-                show::model_list(c);
-                for bundle in show::list(c, "bundles") {
-                    let fits =
-                        if show::flag(bundle, "matches_list") { "matches the list" } else { "DOES NOT match the list" };
-                    println!("bundle {}: {fits}", show::text(bundle, "file"));
-                }
-            });
-            let (valid, needed) = (show::number(&checked, "valid_signatures"), show::number(&checked, "needed"));
-            match valid >= needed {
-                true => Ok(()),
-                false => Err(Failure::new(
-                    format!("only {valid} of the {needed} signatures needed are by keys of this root"),
-                    "pass the draft on to be signed",
-                )
-                .with_code(5)),
-            }
-        }
-        ReleaseCommand::Sign { draft: path, key } => {
-            let mut draft: DraftFile = read(&path, "kijiti.draft/1")?;
-            let signatures = ministry::sign(&mut draft, &ministry::load_key(&key)?)?;
-            write(&path, &draft)?;
-            println!("{} now carries {signatures} signatures", path.display());
-            Ok(())
-        }
-        ReleaseCommand::Publish { draft, dry_run } => {
-            let draft: DraftFile = read(&draft, "kijiti.draft/1")?;
-            if dry_run {
-                let status = phone.ask(Request::Status)?;
-                println!(
-                    "would publish {} bundles after list {}",
-                    draft.bundles.len(),
-                    show::number(&status, "release_list")
-                );
-                return Ok(());
-            }
-            for request in ministry::publish_requests(&draft) {
-                phone.ask(request)?;
-            }
-            phone.shown(Request::ModelList, show::model_list)
-        }
-        ReleaseCommand::Log => phone.shown(Request::ModelList, show::model_list),
     }
 }

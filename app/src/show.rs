@@ -169,6 +169,9 @@ pub fn status(s: &Value) {
         let step = if flag(peer, "in_step") { "in step at the last" } else { "not in step at the last" };
         println!("met       {}: {} meetings, {step}", text(peer, "name"), number(peer, "meetings"));
     }
+    for warning in list(s, "warnings") {
+        wrapped(&format!("! {}", warning.as_str().unwrap_or_default()), 2);
+    }
 }
 
 /// The list of cases.

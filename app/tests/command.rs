@@ -1,91 +1,14 @@
 //! The command as the three users type it: a whole enrolment, release and case by files; and bad input.
 
 use std::io::BufRead;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
-struct Desk {
-    folder: tempfile::TempDir,
-}
+mod common;
 
-impl Desk {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn run(&self, phone: &str, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kijiti"));
-        command.current_dir(self.folder.path()).arg("--data").arg(self.path(phone)).args(args);
-        command.stdin(std::process::Stdio::null()).output().unwrap()
-    }
-
-    fn ok(&self, phone: &str, args: &[&str]) -> String {
-        let output = self.run(phone, args);
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, phone: &str, args: &[&str]) -> Value {
-        let mut all = vec!["--json"];
-        all.extend(args);
-        serde_json::from_str(&self.ok(phone, &all)).unwrap()
-    }
-
-    /// The exit code and what was said; every error has a hint.
-    fn fails(&self, phone: &str, args: &[&str]) -> (i32, String) {
-        let output = self.run(phone, args);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success(), "{args:?} should fail");
-        assert!(said.contains("error:") && said.contains("hint:"), "{args:?} says {said}");
-        (output.status.code().unwrap(), said)
-    }
-
-    /// Runs a script in a mount namespace of its own; `None`, with a word, where that is not allowed.
-    fn with_mounts(&self, script: &str) -> Option<(Output, String)> {
-        let output = Command::new("unshare")
-            .args(["--mount", "sh", "-c", script])
-            .current_dir(self.folder.path())
-            .env("KIJITI", env!("CARGO_BIN_EXE_kijiti"))
-            .env("EXAMPLE", example())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        if said.contains("not permitted") || said.contains("must be superuser") {
-            eprintln!("skipped: mount namespaces cannot be made here");
-            return None;
-        }
-        Some((output, said))
-    }
-
-    fn write(&self, name: &str, text: &str) -> String {
-        std::fs::write(self.path(name), text).unwrap();
-        name.to_owned()
-    }
-
-    /// A ministry, and a clinic that reads and writes for north/kilifi.
-    fn enrolled() -> Self {
-        let desk = Self::new();
-        desk.ok("clinic", &["ministry", "keys", "--out", "keys"]);
-        desk.ok("clinic", &["enrol", "request", "--name", "Clinic", "--out", "request.json"]);
-        let rights = "carry,read,write,grant,enrol";
-        #[rustfmt::skip]
-        desk.ok("clinic", &["enrol", "sign", "request.json", "--area", "north/kilifi", "--rights", rights,
-            "--passes-on", "carry,read,write", "--ministry", "keys", "--out", "answer.json"]);
-        desk.ok("clinic", &["enrol", "accept", "answer.json"]);
-        desk.ok("clinic", &["enrol", "space", "--area", "north/kilifi"]);
-        desk
-    }
-}
-
-fn example() -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/severe-pneumonia.toml").display().to_string()
-}
+use common::{Desk, example};
 
 #[test]
 fn a_ministry_publishes_by_files_and_a_worker_assesses_and_decides() {
@@ -94,12 +17,13 @@ fn a_ministry_publishes_by_files_and_a_worker_assesses_and_decides() {
     desk.ok("clinic", &["ministry", "release", "draft", "--file", &model, "--out", "draft.json"]);
     let check = ["ministry", "release", "check", "draft.json", "--root", "keys/root.json"];
     assert!(desk.fails("clinic", &check).1.contains("only 0 of the 2 signatures"));
-    desk.ok("clinic", &["ministry", "release", "sign", "draft.json", "--key", "keys/key-1.secret"]);
-    desk.ok("clinic", &["ministry", "release", "sign", "draft.json", "--key", "keys/key-1.secret"]);
+    desk.ok("clinic", &["ministry", "release", "sign", "draft.json", "--key", "keys/key-1.age"]);
+    let (code, said) = desk.fails("clinic", &["ministry", "release", "sign", "draft.json", "--key", "keys/key-1.age"]);
+    assert!(code == 5 && said.contains("already"), "{said}");
     assert!(desk.fails("clinic", &check).1.contains("only 1 of the 2"), "one key counts once");
     let (code, said) = desk.fails("clinic", &["ministry", "release", "publish", "draft.json"]);
     assert!(code == 5 && said.contains("1 of the 2 signatures"), "{code} {said}");
-    desk.ok("clinic", &["ministry", "release", "sign", "draft.json", "--key", "keys/key-3.secret"]);
+    desk.ok("clinic", &["ministry", "release", "sign", "draft.json", "--key", "keys/key-3.age"]);
     desk.ok("clinic", &["ministry", "release", "publish", "draft.json"]);
     // The self-test runs when the phone next has a moment.
     let verified = (0..100).find_map(|_| {

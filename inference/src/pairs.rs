@@ -377,3 +377,74 @@ pub fn read_gguf(file: &[u8]) -> Result<Weights, Fail> {
 }
 
 const _: () = assert!(INPUT.is_multiple_of(256) && EMBEDDING.is_multiple_of(256) && VOCABULARY.is_multiple_of(32));
+
+/// A GGUF file of new weights, quantized against an old file: a code stays where the new weight still lies near enough to it
+/// on the old block's scale, and a block whose codes all stay keeps its scale. For Q4_0 and Q8_0, whose blocks are a scale
+/// and codes; other storages are quantized as always.
+pub fn sticky(old: &[u8], new: &Weights, stored: Stored, version: u64) -> Result<Vec<u8>, Fail> {
+    let mut file = write_gguf(new, stored, version)?;
+    let bits = match stored {
+        Stored::Q4 => 4,
+        Stored::Q8 => 8,
+        Stored::F16 | Stored::Q4K => return Ok(file),
+    };
+    let places = |file: &[u8]| -> Result<Vec<(String, u64)>, Fail> {
+        let content = gguf_file::Content::read(&mut Cursor::new(file))?;
+        Ok(content.tensor_infos.iter().map(|(n, t)| (n.clone(), content.tensor_data_offset + t.offset)).collect())
+    };
+    let (old_places, new_places) = (places(old)?, places(&file)?);
+    let block = if bits == 4 { 18 } else { 34 };
+    for (name, _, values) in new {
+        let at = |places: &[(String, u64)]| places.iter().find(|(n, _)| n == name).map(|(_, at)| *at as usize);
+        let (Some(old_at), Some(new_at)) = (at(&old_places), at(&new_places)) else { continue };
+        for (i, weights) in values.chunks_exact(32).enumerate() {
+            let Some(was) = old.get(old_at + i * block..old_at + (i + 1) * block) else { break };
+            let Some(room) = file.get_mut(new_at + i * block..new_at + (i + 1) * block) else { break };
+            if let Some(stuck) = stick(was, weights, bits) {
+                room.copy_from_slice(&stuck);
+            }
+        }
+    }
+    Ok(file)
+}
+
+/// How far beyond half a step a weight may lie from its old code before the code moves.
+const STICKY: f32 = 0.75;
+
+/// The old block with only those codes moved that must; `None` if the block's scale no longer fits.
+fn stick(was: &[u8], weights: &[f32], bits: u32) -> Option<Vec<u8>> {
+    let scale = half_to_f32(u16::from_le_bytes([*was.first()?, *was.get(1)?]));
+    let (least, most) = if bits == 4 { (-8.0, 7.0) } else { (-127.0, 127.0) };
+    let mut block = was.to_vec();
+    for (i, weight) in weights.iter().enumerate() {
+        let place = weight / scale;
+        if !(place >= least - STICKY && place <= most + STICKY) {
+            return None;
+        }
+        let code = match bits {
+            4 => f32::from(was.get(2 + i % 16)? >> (i / 16 * 4) & 15) - 8.0,
+            _ => f32::from(*was.get(2 + i)? as i8),
+        };
+        if (place - code).abs() <= STICKY {
+            continue;
+        }
+        let moved = place.round().clamp(least, most);
+        match bits {
+            4 => {
+                let (byte, shift) = (block.get_mut(2 + i % 16)?, i / 16 * 4);
+                *byte = *byte & !(15 << shift) | ((moved + 8.0) as u8) << shift;
+            }
+            _ => *block.get_mut(2 + i)? = moved as i8 as u8,
+        }
+    }
+    Some(block)
+}
+
+fn half_to_f32(bits: u16) -> f32 {
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 0x3ff));
+    let size = match exponent {
+        0 => fraction * 2f32.powi(-24),
+        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
+    };
+    if bits & 0x8000 == 0 { size } else { -size }
+}

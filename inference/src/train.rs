@@ -367,3 +367,58 @@ fn card(pack: &RulePack, report: &Report, options: &TrainOptions) -> String {
         report.abstained * 100.0,
     )
 }
+
+/// How a model does on one group of drawn patients.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct GroupResult {
+    /// Which group.
+    pub name: &'static str,
+    /// Cases in it.
+    pub cases: usize,
+    /// Of a thousand that deserve pink, shown pink by rules and model together.
+    pub sensitivity_permille: u32,
+    /// Of a thousand that deserve green and that the rules leave green, not raised.
+    pub specificity_permille: u32,
+}
+
+/// Measures a model beside the rules on groups of freshly drawn patients.
+pub fn subgroups(model: &TriageModel, pack: &RulePack, seed: u64, cases: usize) -> Result<Vec<GroupResult>, Fail> {
+    const GROUPS: [&str; 5] = ["under 2 months", "2-11 months", "12-59 months", "with words", "without words"];
+    let mut dice = ChaCha20Rng::seed_from_u64(seed);
+    let mut counts = [[0usize; 5]; GROUPS.len()]; // cases, pink, found, green, left
+    for _ in 0..cases {
+        let case = draw(pack, &mut dice)?;
+        let number = |name: &str| match case.findings.value(name) {
+            crate::findings::Value::Number(n) => Some(*n),
+            _ => None,
+        };
+        let age = match (number("age_days"), number("age_months")) {
+            (Some(days), _) if days < 60.0 => 0,
+            (_, Some(months)) if months < 12.0 => 1,
+            _ => 2,
+        };
+        let words = if case.findings.text().is_empty() { 4 } else { 3 };
+        let by_rules = pack.evaluate(Profile::Iccm, &case.findings).urgency();
+        let raised = model.opinion(&case.findings).and_then(|o| o.raises_to());
+        let shown = raised.map_or(by_rules, |u| u.max(by_rules));
+        let (pink, green) =
+            (case.urgency == Urgency::Pink, case.urgency == Urgency::Green && by_rules == Urgency::Green);
+        for group in [age, words] {
+            if let Some([all, pinks, found, greens, left]) = counts.get_mut(group) {
+                *all += 1;
+                *pinks += usize::from(pink);
+                *found += usize::from(pink && shown == Urgency::Pink);
+                *greens += usize::from(green);
+                *left += usize::from(green && shown == Urgency::Green);
+            }
+        }
+    }
+    let permille = |part: usize, of: usize| (part * 1000 / of.max(1)) as u32;
+    let rows = GROUPS.iter().zip(counts).map(|(name, [all, pinks, found, greens, left])| GroupResult {
+        name,
+        cases: all,
+        sensitivity_permille: permille(found, pinks),
+        specificity_permille: permille(left, greens),
+    });
+    Ok(rows.collect())
+}

@@ -43,6 +43,11 @@ impl DeviceKeys {
         self.signing_key().sign(&signing_input(domain, message)).to_bytes()
     }
 
+    /// Signs bytes as they are, as a token does that is given [`signing_input`].
+    pub fn sign_raw(&self, input: &[u8]) -> [u8; 64] {
+        self.signing_key().sign(input).to_bytes()
+    }
+
     fn signing_key(&self) -> SigningKey {
         SigningKey::from_bytes(&self.seed)
     }
@@ -57,7 +62,7 @@ pub fn verify(signer: &DeviceId, domain: &str, message: &[u8], signature: &[u8; 
 
 /// What is signed: a fixed prefix, the domain, a zero byte that no domain contains, and the message's digest. Hashing first
 /// keeps one short input for documents of any length.
-fn signing_input(domain: &str, message: &[u8]) -> Vec<u8> {
+pub fn signing_input(domain: &str, message: &[u8]) -> Vec<u8> {
     let mut input = Vec::with_capacity(64 + domain.len());
     input.extend_from_slice(b"kijiti/1/");
     input.extend_from_slice(domain.as_bytes());

@@ -138,6 +138,22 @@ impl<T: Document> Signed<T> {
         self.signatures.sort_by_key(|s| s.key);
     }
 
+    /// Adds a signature that was made elsewhere, on a token. `false`, and nothing is added, if it is not valid.
+    pub fn add_foreign_signature(&mut self, key: DeviceId, signature: [u8; 64]) -> bool {
+        if !keys::verify(&key, T::DOMAIN, &self.body, &signature) {
+            return false;
+        }
+        self.signatures.retain(|s| s.key != key);
+        self.signatures.push(Signature { key, bytes: signature });
+        self.signatures.sort_by_key(|s| s.key);
+        true
+    }
+
+    /// What is signed.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Reads a signed document from a peer or a file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
         if bytes.len() > SIGNED_BYTES_MAX {

@@ -138,8 +138,8 @@ pub fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()?;
     fs::rename(&draft, path)?;
     match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        Some(_) | None => File::open(".")?.sync_all(),
     }
 }
 

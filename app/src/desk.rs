@@ -1,0 +1,422 @@
+//! `kijiti ministry`: the desk's commands. Every step says what it checked, and `--dry-run` does no more than that.
+
+use std::path::Path;
+
+use distribution::TrustedState;
+use distribution::delegation::Delegation;
+use distribution::release::{Lineage, Stage, Subgroup};
+use node::host::{Failure, Request};
+use protocol::signed::Role;
+use protocol::{Area, DeviceId, DeviceKeys, Digest};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use crate::cli::{DraftTo, MinistryCommand, ReleaseCommand};
+use crate::files::{DraftFile, hex, read, unhex, write};
+use crate::ministry::{self, Ceremony, Signer};
+use crate::run::Phone;
+use crate::show;
+
+const DAY_S: u64 = 86_400;
+
+/// Runs one of the desk's commands.
+pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
+    match command {
+        MinistryCommand::Keys { out, keys, threshold, recall_keys, token, name, work_factor, dry_run } => {
+            let ceremony =
+                Ceremony { keys, threshold, recall_keys, name: &name, tokens: &token, passphrase: None, work_factor };
+            let names = ministry::hold(&out, &ceremony, dry_run)?;
+            let did = if dry_run { "would make" } else { "made" };
+            println!("{did} the ministry's keys, {threshold} of which must sign, and the root, in {}", out.display());
+            names.iter().for_each(|name| println!("  {name}"));
+            println!("Keep the key files on separate machines. root.json is public: phones trust it at enrolment.");
+            Ok(())
+        }
+        MinistryCommand::NewKey { out, work_factor } => {
+            let id = ministry::keys::make_one(&out, work_factor)?;
+            println!("made {} with the public key {id}", out.display());
+            Ok(())
+        }
+        MinistryCommand::Release { command } => run_release(phone, command),
+        MinistryCommand::Recall { module, bundle, reason, to } => {
+            let trust = trust_of(phone)?;
+            let digest = match bundle {
+                Some(text) => digest_of(&text)?,
+                None => bundle_of(&trust, &module)?,
+            };
+            put(&ministry::recall(&trust, digest, &reason)?, &to, Some(&trust))
+        }
+        MinistryCommand::Revoke { device, reason, to } => {
+            let trust = trust_of(phone)?;
+            put(&ministry::revoke(&trust, key_of(&device)?, &reason)?, &to, Some(&trust))
+        }
+        MinistryCommand::Delegate { name, key, threshold, module, area, both, to } => {
+            let trust = trust_of(phone)?;
+            let usage = |e: String, hint: &str| Failure::new(e, hint).with_code(2);
+            let keys = key.iter().map(|k| key_of(k)).collect::<Result<Vec<_>, _>>()?;
+            let role = match keys.is_empty() {
+                true => Role { keys, threshold: 0 },
+                false => Role::new(keys, threshold)
+                    .map_err(|e| usage(e.to_string(), "give at least as many --key as --threshold"))?,
+            };
+            let area = Area::parse(&area).map_err(|e| usage(e.to_string(), "for example north/kilifi"))?;
+            let delegation = Delegation { name, role, modules: module, area, both, version_min: 1 };
+            put(&ministry::delegate(&trust, delegation)?, &to, Some(&trust))
+        }
+        MinistryCommand::Rotate { add, drop, threshold, beacon, recall, to } => {
+            let trust = trust_of(phone)?;
+            let keys = |texts: &[String]| texts.iter().map(|k| key_of(k)).collect::<Result<Vec<_>, _>>();
+            let rotation = ministry::Rotation {
+                add: keys(&add)?,
+                drop: keys(&drop)?,
+                threshold,
+                beacon: beacon.map(|k| key_of(&k)).transpose()?,
+                recall: keys(&recall)?,
+            };
+            put(&ministry::rotate(&trust, &rotation)?, &to, Some(&trust))
+        }
+        MinistryCommand::Beacon { key, dry_run } => {
+            let trust = trust_of(phone)?;
+            let mut draft = ministry::beacon(&trust)?;
+            ministry::sign(&mut draft, &Signer::open(&key)?)?;
+            let (root, list) = (trust.root_version(), trust.list_version());
+            if dry_run {
+                println!("would say that root {root} and list {list} are the newest now");
+                return Ok(());
+            }
+            publish(phone, &draft)?;
+            println!("couriers now carry: root {root} and list {list} are the newest at this hour");
+            Ok(())
+        }
+        MinistryCommand::SoftToken { seed, verb } => soft_token(&seed, &verb),
+    }
+}
+
+fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
+    match command {
+        ReleaseCommand::Draft {
+            file,
+            module,
+            version_number,
+            area,
+            language,
+            notes,
+            delta_from,
+            first_permille,
+            first_area,
+            lineage,
+            expires_days,
+            to,
+        } => {
+            let trust = ministry::held_trust(&phone.ask(Request::Documents)?).ok();
+            let areas = first_area
+                .iter()
+                .map(|a| Area::parse(a).map_err(|e| Failure::new(e, "for example north/kilifi").with_code(2)))
+                .collect::<Result<Vec<_>, _>>()?;
+            let stage = (first_permille.is_some() || !areas.is_empty())
+                .then(|| Stage { permille: first_permille.unwrap_or(1000), areas });
+            let lineage = lineage.map(|path| read_lineage(&path)).transpose()?;
+            let beside = to.out.clone().unwrap_or_else(|| std::env::temp_dir().join("kijiti.draft"));
+            let new = file.as_ref().map(|file| ministry::NewRelease {
+                file,
+                module: &module,
+                version: version_number,
+                area: &area,
+                language: &language,
+                notes: &notes,
+                delta_from: &delta_from,
+                beside: &beside,
+                stage,
+                lineage,
+            });
+            let expires_s = expires_days.map(|days| ministry::wall_s() + days * DAY_S);
+            put(&ministry::draft(trust.as_ref(), new.as_ref(), expires_s)?, &to, trust.as_ref())
+        }
+        ReleaseCommand::Withdraw { module, area, language, to } => {
+            let trust = trust_of(phone)?;
+            put(&ministry::withdraw(&trust, &module, &area, &language)?, &to, Some(&trust))
+        }
+        ReleaseCommand::Check { draft, root } => {
+            let draft: DraftFile = read(&draft, DraftFile::SCHEMA)?;
+            let trust = match root {
+                None => trust_of(phone)?,
+                Some(path) => TrustedState::new(&ministry::load_root(&path)?)
+                    .map_err(|e| Failure::new(e, "use the ministry's own root file"))?,
+            };
+            let checked = ministry::check::check(&draft, &trust)?;
+            phone.show(&checked, show_check);
+            verdict(&checked)
+        }
+        ReleaseCommand::Sign { draft: path, key, dry_run } => {
+            let mut draft: DraftFile = read(&path, DraftFile::SCHEMA)?;
+            let signer = Signer::open(&key)?;
+            let signatures = ministry::sign(&mut draft, &signer)?;
+            let who = signer.id().short();
+            if dry_run {
+                println!("would sign the {} in {} with key {who}", draft.kind, path.display());
+                return Ok(());
+            }
+            write(&path, &draft)?;
+            println!("{} now carries {signatures} signatures, the last by key {who}", path.display());
+            Ok(())
+        }
+        ReleaseCommand::Publish { draft, dry_run } => {
+            let draft: DraftFile = read(&draft, DraftFile::SCHEMA)?;
+            if dry_run {
+                let checked = ministry::check::check(&draft, &trust_of(phone)?)?;
+                phone.show(&checked, show_check);
+                verdict(&checked)?;
+                println!("would publish this {} and {} bundles", draft.kind, draft.bundles.len());
+                return Ok(());
+            }
+            publish(phone, &draft)?;
+            phone.shown(Request::ModelList, show::model_list)
+        }
+        ReleaseCommand::Log => {
+            let log = trust_json(&trust_of(phone)?);
+            phone.show(&log, show_log);
+            Ok(())
+        }
+    }
+}
+
+fn publish(phone: &Phone, draft: &DraftFile) -> Result<(), Failure> {
+    ministry::publish_requests(draft).into_iter().try_for_each(|request| phone.ask(request).map(|_| ()))
+}
+
+fn trust_of(phone: &Phone) -> Result<TrustedState, Failure> {
+    ministry::held_trust(&phone.ask(Request::Documents)?)
+}
+
+fn digest_of(text: &str) -> Result<Digest, Failure> {
+    let bytes = unhex("the digest", text)?;
+    let digest = bytes.try_into().map(Digest);
+    digest.map_err(|_| Failure::new(format!("{text:?} is no digest"), "copy all 64 digits of it").with_code(2))
+}
+
+fn key_of(text: &str) -> Result<DeviceId, Failure> {
+    text.parse()
+        .map_err(|e| Failure::new(format!("{text:?} is no public key: {e}"), "copy all 64 digits of it").with_code(2))
+}
+
+fn bundle_of(trust: &TrustedState, module: &str) -> Result<Digest, Failure> {
+    let releases = trust.releases();
+    let mut named = releases.iter().filter(|r| r.module == module);
+    match (named.next(), named.next()) {
+        (Some(only), None) => Ok(only.digest),
+        (Some(_), Some(_)) => Err(Failure::new(
+            format!("{module} is released for several areas or languages"),
+            "name the bundle: --bundle, with the digest from `kijiti --json model list`",
+        )
+        .with_code(2)),
+        (None, _) => {
+            Err(Failure::new(format!("no {module} is in the list"), "see `kijiti model list`, or give --bundle"))
+        }
+    }
+}
+
+/// Writes a draft, or says what it would be.
+fn put(draft: &DraftFile, to: &DraftTo, trust: Option<&TrustedState>) -> Result<(), Failure> {
+    if let Some(trust) = trust {
+        let checked = ministry::check::check(draft, trust)?;
+        for check in show::list(&checked, "checks") {
+            show_one_check(check);
+        }
+    }
+    match &to.out {
+        Some(out) if !to.dry_run => {
+            write(out, draft)?;
+            println!("wrote {}: check it, have it signed, then publish it", out.display());
+        }
+        _ => println!("would draft a {}", draft.kind),
+    }
+    Ok(())
+}
+
+fn verdict(checked: &Json) -> Result<(), Failure> {
+    let (valid, needed) = (show::number(checked, "valid_signatures"), show::number(checked, "needed"));
+    if !show::flag(checked, "all_pass") {
+        let hint = "mend what is marked and draft it again; nothing was published";
+        return Err(Failure::new("a check has failed", hint).with_code(5));
+    }
+    if valid < needed {
+        return Err(Failure::new(
+            format!("only {valid} of the {needed} signatures needed are by keys of this root"),
+            "pass the draft on to be signed",
+        )
+        .with_code(5));
+    }
+    Ok(())
+}
+
+fn show_one_check(check: &Json) {
+    let mark = if show::flag(check, "ok") { "✓" } else { "✗ FAILED" };
+    println!("{mark} {}: {}", show::text(check, "what"), show::text(check, "detail"));
+}
+
+fn show_check(c: &Json) {
+    let (valid, needed) = (show::number(c, "valid_signatures"), show::number(c, "needed"));
+    println!("{}: {valid} of {needed} signatures", show::text(c, "kind"));
+    for key in show::list(c, "signed_by") {
+        println!("  signed by {}", key.as_str().unwrap_or_default());
+    }
+    show::list(c, "checks").iter().for_each(|check| show_one_check(check));
+}
+
+#[derive(Deserialize)]
+struct LineageFile {
+    parent: String,
+    data: String,
+    protocol: String,
+    #[serde(default)]
+    subgroups: Vec<SubgroupFile>,
+    return_to: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct SubgroupFile {
+    name: String,
+    cases: u32,
+    sensitivity_permille: u32,
+    specificity_permille: u32,
+}
+
+fn read_lineage(path: &Path) -> Result<Lineage, Failure> {
+    let wrong = |e: String| {
+        let hint =
+            "it is JSON with parent, data, protocol, subgroups [{name, cases, sensitivity_permille, …}], return_to";
+        Failure::new(format!("{}: {e}", path.display()), hint).with_code(2)
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    let file: LineageFile = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    let group = |g: SubgroupFile| Subgroup {
+        name: g.name,
+        cases: g.cases,
+        sensitivity_permille: g.sensitivity_permille,
+        specificity_permille: g.specificity_permille,
+    };
+    Ok(Lineage {
+        parent: digest_of(&file.parent)?,
+        data: file.data,
+        protocol: file.protocol,
+        subgroups: file.subgroups.into_iter().map(group).collect(),
+        return_to: file.return_to,
+    })
+}
+
+/// Everything that a phone believes of its ministry, for people and their programs.
+fn trust_json(trust: &TrustedState) -> Json {
+    let role = |r: &Role| json!({ "threshold": r.threshold, "keys": r.keys.iter().map(ToString::to_string).collect::<Vec<_>>() });
+    let roots: Vec<_> = trust
+        .roots()
+        .iter()
+        .map(|r| {
+            json!({ "version": r.version, "issued_s": r.issued_s, "root": role(&r.root), "releases": role(&r.releases),
+                "enrolment": role(&r.enrolment), "recall": r.recall.as_ref().map(role), "beacon": r.beacon.as_ref().map(role) })
+        })
+        .collect();
+    let list = trust.list().map(|l| {
+        let withdrawn: Vec<_> = l.withdrawn.iter().map(|w| json!({ "module": w.module, "area": w.area.to_string(), "version": w.version })).collect();
+        let delegations: Vec<_> = l
+            .delegations
+            .iter()
+            .map(|d| json!({ "name": d.name, "modules": d.modules, "area": d.area.to_string(), "both": d.both, "role": role(&d.role) }))
+            .collect();
+        json!({ "version": l.version, "issued_s": l.issued_s, "expires_s": l.expires_s,
+            "signed_by": l.signed().signers().map(|k| k.to_string()).collect::<Vec<_>>(),
+            "withdrawn": withdrawn, "delegations": delegations })
+    });
+    let releases: Vec<_> = trust
+        .releases()
+        .iter()
+        .map(|r| {
+            let deltas: Vec<_> = r.deltas.iter().map(|d| json!({ "from": d.base.to_string(), "digest": d.digest.to_string(), "bytes": d.bytes })).collect();
+            json!({ "module": r.module, "version": r.version, "digest": r.digest.to_string(), "bytes": r.bytes,
+                "area": r.area.to_string(), "language": r.language, "engine_min": r.engine_min, "notes": r.notes, "deltas": deltas,
+                "first_permille": r.stage.as_ref().map(|s| s.permille), "parent": r.lineage.as_ref().map(|l| l.parent.to_string()) })
+        })
+        .collect();
+    let recalled: Vec<_> = trust
+        .recall()
+        .iter()
+        .flat_map(|r| r.recalled.iter())
+        .map(|r| json!({ "digest": r.digest.to_string(), "reason": r.reason }))
+        .collect();
+    let revoked: Vec<_> = trust
+        .revocations()
+        .iter()
+        .flat_map(|r| r.revoked.iter())
+        .map(|r| json!({ "device": r.device.to_string(), "reason": r.reason }))
+        .collect();
+    let fresh = trust.freshness();
+    json!({
+        "schema": "kijiti.trust/1",
+        "ministry": trust.root().map(|r| r.ministry.clone()),
+        "anchor": trust.ministry().to_string(),
+        "roots": roots, "list": list, "releases": releases, "recalled": recalled, "revoked": revoked,
+        "beacon": trust.beacon().map(|b| json!({ "time_s": b.time_s, "root": b.root, "list": b.list, "recall": b.recall })),
+        "newest_time_s": fresh.floor_s, "list_expired": fresh.list_expired, "newer_list": fresh.newer_list,
+        "list_retired": fresh.list_retired,
+    })
+}
+
+fn show_log(log: &Json) {
+    println!("{}, anchor {}", show::text(log, "ministry"), show::text(log, "anchor").get(..12).unwrap_or_default());
+    for root in show::list(log, "roots") {
+        let role = root.get("releases").unwrap_or(&Json::Null);
+        let (threshold, keys) = (show::number(role, "threshold"), show::list(role, "keys").len());
+        println!("root {}: {threshold} of {keys} keys sign releases", show::number(root, "version"));
+    }
+    if let Some(list) = log.get("list").filter(|l| !l.is_null()) {
+        println!(
+            "release list {}, signed by {} keys",
+            show::number(list, "version"),
+            show::list(list, "signed_by").len()
+        );
+        for gone in show::list(list, "withdrawn") {
+            println!("  withdrawn: {} version {}", show::text(gone, "module"), show::number(gone, "version"));
+        }
+        for d in show::list(list, "delegations") {
+            println!("  delegated: {} for {}", show::text(d, "name"), show::text(d, "area"));
+        }
+    }
+    for r in show::list(log, "releases") {
+        println!(
+            "  {} version {}, {} bytes, for {}",
+            show::text(r, "module"),
+            show::number(r, "version"),
+            show::number(r, "bytes"),
+            show::text(r, "area")
+        );
+    }
+    for r in show::list(log, "recalled") {
+        println!("recalled: {} ({})", show::text(r, "digest").get(..12).unwrap_or_default(), show::text(r, "reason"));
+    }
+    for r in show::list(log, "revoked") {
+        println!("revoked: {} ({})", show::text(r, "device").get(..12).unwrap_or_default(), show::text(r, "reason"));
+    }
+    if let Some(b) = log.get("beacon").filter(|b| !b.is_null()) {
+        println!(
+            "beacon: list {} was the newest at {} s since 1970",
+            show::number(b, "list"),
+            show::number(b, "time_s")
+        );
+    }
+}
+
+/// What a token's program does, with a secret from the command line: for rehearsals of a ceremony, never for one.
+fn soft_token(seed: &str, verb: &str) -> Result<(), Failure> {
+    let seed =
+        unhex("the secret", seed)?.try_into().map_err(|_| Failure::new("a secret has 64 digits", "").with_code(2))?;
+    let keys = DeviceKeys::from_seed(seed);
+    match verb {
+        "id" => println!("{}", keys.id()),
+        "sign" => {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).map_err(|e| Failure::new(e, "write one line"))?;
+            println!("{}", hex(&keys.sign_raw(&unhex("the message", line.trim())?)));
+        }
+        _ => return Err(Failure::new(format!("{verb:?} is no verb"), "id or sign").with_code(2)),
+    }
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! The ministry's keys: files sealed with a passphrase (age's format, age-encryption.org/v1), or a program that speaks for a
+//! hardware token.
+//!
+//! A token's program is called as `PROGRAM id`, which prints its public key in hexadecimal, and as `PROGRAM sign`, which reads
+//! what is to be signed (hexadecimal, one line) and prints the Ed25519 signature. The secret never comes here.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use age::secrecy::SecretString;
+use distribution::{Root, TrustedState};
+use node::host::Failure;
+use node::host::folder::{data_hex, read_key, write_secret};
+use protocol::keys::signing_input;
+use protocol::signed::{Document, Role, Signed};
+use protocol::{DeviceId, DeviceKeys};
+
+use super::wall_s;
+use crate::files::{RootFile, hex, to_text, unhex, write};
+
+/// Where passphrases come from when nobody can be asked.
+pub const PASSPHRASE_VARIABLE: &str = "KIJITI_PASSPHRASE";
+
+/// The largest work factor that is believed: a hostile file must not keep the desk busy for hours.
+const WORK_FACTOR_MAX: u8 = 22;
+
+/// Who signs.
+#[derive(Debug)]
+pub enum Signer {
+    /// A key from a file.
+    Key(DeviceKeys),
+    /// A program, and the key it holds.
+    Program(String, DeviceId),
+}
+
+impl Signer {
+    /// From `program:COMMAND` or the path of a key file.
+    pub fn open(spec: &str) -> Result<Self, Failure> {
+        match spec.strip_prefix("program:") {
+            None => Ok(Self::Key(load_key(Path::new(spec), None)?)),
+            Some(program) => {
+                let said = run_token(program, "id", "")?;
+                let id = said.parse().map_err(|e| token_failed(program, format!("its key is none: {e}")))?;
+                Ok(Self::Program(program.to_owned(), id))
+            }
+        }
+    }
+
+    /// The public key.
+    pub fn id(&self) -> DeviceId {
+        match self {
+            Self::Key(key) => key.id(),
+            Self::Program(_, id) => *id,
+        }
+    }
+
+    /// Adds this signer's signature. An error if it is there already.
+    pub fn sign<T: Document>(&self, signed: &mut Signed<T>) -> Result<(), Failure> {
+        if signed.signers().any(|key| key == self.id()) {
+            return Err(Failure::new(
+                format!("this draft carries the signature of key {} already", self.id().short()),
+                "one key counts once: pass the draft on to the holder of another key",
+            )
+            .with_code(5));
+        }
+        match self {
+            Self::Key(key) => signed.add_signature(key),
+            Self::Program(program, id) => {
+                let input = hex(&signing_input(T::DOMAIN, signed.body()));
+                let answer = unhex("the token's signature", &run_token(program, "sign", &input)?)?;
+                let signature =
+                    answer.try_into().map_err(|_| token_failed(program, "no signature of 64 bytes".into()))?;
+                if !signed.add_foreign_signature(*id, signature) {
+                    return Err(token_failed(program, "its signature is not valid".into()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn token_failed(program: &str, why: String) -> Failure {
+    Failure::new(format!("the token's program {program:?} failed: {why}"), "check the token and its program")
+        .with_code(4)
+}
+
+fn run_token(program: &str, verb: &str, input: &str) -> Result<String, Failure> {
+    let failed = |e: std::io::Error| token_failed(program, e.to_string());
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg(format!("{program} {verb}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(format!("{input}\n").as_bytes()).map_err(failed)?;
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        false => Err(token_failed(program, output.status.to_string())),
+    }
+}
+
+/// What a key ceremony makes.
+#[derive(Debug, Clone)]
+pub struct Ceremony<'a> {
+    /// How many keys sign roots, lists and certificates.
+    pub keys: u32,
+    /// How many of them must.
+    pub threshold: u32,
+    /// How many keys may recall; any one of them alone.
+    pub recall_keys: u32,
+    /// The ministry's name.
+    pub name: &'a str,
+    /// Tokens that take part beside the key files.
+    pub tokens: &'a [String],
+    /// Seals the files; asked for if absent.
+    pub passphrase: Option<&'a str>,
+    /// log2 of scrypt's cost; by default what takes this machine about a second.
+    pub work_factor: Option<u8>,
+}
+
+/// Makes keys and the first root in `folder`. Returns the names of all keys with their roles.
+pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec<String>, Failure> {
+    let tokens =
+        ceremony.tokens.iter().map(|t| Signer::open(&format!("program:{t}"))).collect::<Result<Vec<_>, _>>()?;
+    let signers = ceremony.keys as usize + tokens.len();
+    let (threshold, max) = (ceremony.threshold as usize, protocol::limits::SIGNATURES_MAX);
+    if signers == 0 || threshold == 0 || threshold > signers || signers > max || ceremony.recall_keys as usize > max {
+        return Err(Failure::new(
+            format!("{threshold} of {signers} keys cannot be"),
+            "choose at least one key, at most 16, and a threshold not above it",
+        )
+        .with_code(2));
+    }
+    if folder.join("root.json").exists() || folder.join("key-1.age").exists() {
+        return Err(Failure::new(
+            format!("{} holds keys already", folder.display()),
+            "choose another folder with --out",
+        ));
+    }
+    let new = |count: u32| (0..count).map(|_| new_key()).collect::<Result<Vec<_>, _>>();
+    let (keys, recalls, beacon) = (new(ceremony.keys)?, new(ceremony.recall_keys)?, new_key()?);
+    let refused = |e: protocol::codec::CodecError| Failure::new(e, "choose other numbers").with_code(2);
+    let ids = keys.iter().map(DeviceKeys::id).chain(tokens.iter().map(Signer::id));
+    let role = Role::new(ids, ceremony.threshold).map_err(refused)?;
+    let recall = match recalls.as_slice() {
+        [] => None,
+        keys => Some(Role::new(keys.iter().map(DeviceKeys::id), 1).map_err(refused)?),
+    };
+    let root = Root {
+        ministry: ceremony.name.to_owned(),
+        version: 1,
+        issued_s: wall_s(),
+        root: role.clone(),
+        releases: role.clone(),
+        enrolment: role,
+        recall,
+        beacon: Some(Role::single(beacon.id())),
+        expires_s: None,
+    };
+    let mut signed = Signed::unsigned(&root);
+    keys.iter().for_each(|k| signed.add_signature(k));
+    tokens.iter().try_for_each(|t| t.sign(&mut signed))?;
+    TrustedState::new(&signed).map_err(|e| Failure::new(e, "choose a shorter name"))?;
+    let named = |what: &str, keys: &[DeviceKeys]| -> Vec<(String, DeviceKeys)> {
+        (1..).zip(keys).map(|(i, k)| (format!("{what}-{i}"), k.clone())).collect()
+    };
+    let all = [named("key", &keys), named("recall", &recalls), named("beacon", &[beacon])].concat();
+    let mut names: Vec<_> = all.iter().map(|(name, key)| format!("{name:<9} {}", key.id())).collect();
+    names.extend(tokens.iter().map(|t| format!("token     {}", t.id())));
+    if dry_run {
+        return Ok(names);
+    }
+    let passphrase = match ceremony.passphrase {
+        Some(given) => given.to_owned(),
+        None => ask_new_passphrase()?,
+    };
+    let cannot =
+        |e: std::io::Error| Failure::new(format!("cannot write to {}: {e}", folder.display()), "check the folder");
+    std::fs::create_dir_all(folder).map_err(cannot)?;
+    for (name, key) in &all {
+        let text = seal(key, &passphrase, ceremony.work_factor)?;
+        write_secret(&folder.join(format!("{name}.age")), &text).map_err(cannot)?;
+    }
+    write(&folder.join("root.json"), &RootFile { schema: "kijiti.root/1".into(), root: to_text(&signed) })?;
+    Ok(names)
+}
+
+/// Makes one more key file, for a rotation. Its name.
+pub fn make_one(path: &Path, work_factor: Option<u8>) -> Result<DeviceId, Failure> {
+    if path.exists() {
+        return Err(Failure::new(format!("{} is there already", path.display()), "choose another name"));
+    }
+    let key = new_key()?;
+    let passphrase = ask_new_passphrase()?;
+    let cannot = |e| Failure::new(format!("cannot write {}: {e}", path.display()), "check the folder");
+    write_secret(path, &seal(&key, &passphrase, work_factor)?).map_err(cannot)?;
+    Ok(key.id())
+}
+
+fn new_key() -> Result<DeviceKeys, Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+    Ok(DeviceKeys::from_seed(seed))
+}
+
+fn seal(key: &DeviceKeys, passphrase: &str, work_factor: Option<u8>) -> Result<String, Failure> {
+    let mut recipient = age::scrypt::Recipient::new(SecretString::from(passphrase.to_owned()));
+    if let Some(factor) = work_factor.filter(|f| (1..=WORK_FACTOR_MAX).contains(f)) {
+        recipient.set_work_factor(factor);
+    }
+    age::encrypt_and_armor(&recipient, data_hex(key.seed()).as_bytes())
+        .map_err(|e| Failure::new(format!("cannot seal the key: {e}"), "try again"))
+}
+
+/// Opens a key file with its passphrase, which is asked for if it is not given.
+pub fn load_key(path: &Path, passphrase: Option<&str>) -> Result<DeviceKeys, Failure> {
+    let shown = path.display();
+    let text = std::fs::read(path)
+        .map_err(|e| Failure::new(format!("cannot read the key {shown}: {e}"), "check the name").with_code(4))?;
+    let none = || {
+        Failure::new(format!("{shown} is not a key file, or damaged"), "use one that `kijiti ministry keys` made")
+            .with_code(4)
+    };
+    if !text.starts_with(b"-----BEGIN AGE") && !text.starts_with(b"age-encryption.org/") {
+        return Err(none());
+    }
+    let passphrase = match passphrase {
+        Some(given) => given.to_owned(),
+        None => ask_passphrase(&format!("Passphrase of {shown}: "))?,
+    };
+    let mut identity = age::scrypt::Identity::new(SecretString::from(passphrase));
+    identity.set_max_work_factor(WORK_FACTOR_MAX);
+    let plain = age::decrypt(&identity, &text).map_err(|e| match e {
+        age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed => {
+            Failure::new(format!("wrong passphrase for {shown}"), "type it again; nothing was changed").with_code(4)
+        }
+        _ => none(),
+    })?;
+    read_key(&String::from_utf8_lossy(&plain)).ok_or_else(none)
+}
+
+/// All signing keys in a ministry's folder.
+pub fn load_keys(folder: &Path, passphrase: Option<&str>) -> Result<Vec<DeviceKeys>, Failure> {
+    let found: Result<Vec<_>, _> = (1..=protocol::limits::SIGNATURES_MAX)
+        .map(|i| folder.join(format!("key-{i}.age")))
+        .filter(|p| p.exists())
+        .map(|p| load_key(&p, passphrase))
+        .collect();
+    match found?.as_slice() {
+        [] => Err(Failure::new(format!("no keys in {}", folder.display()), "make them: `kijiti ministry keys --out`")
+            .with_code(4)),
+        keys => Ok(keys.to_vec()),
+    }
+}
+
+fn ask_passphrase(prompt: &str) -> Result<String, Failure> {
+    if let Ok(passphrase) = std::env::var(PASSPHRASE_VARIABLE) {
+        return Ok(passphrase);
+    }
+    let nobody = || {
+        let hint = format!("run it on a terminal, or set {PASSPHRASE_VARIABLE}");
+        Failure::new("a passphrase is needed, and nobody can be asked for it", hint).with_code(4)
+    };
+    if !std::io::stdin().is_terminal() {
+        return Err(nobody());
+    }
+    rpassword::prompt_password(prompt).map_err(|_| nobody())
+}
+
+fn ask_new_passphrase() -> Result<String, Failure> {
+    let first = ask_passphrase("A passphrase for the key files: ")?;
+    if first.chars().count() < 8 {
+        return Err(Failure::new("the passphrase is shorter than 8 characters", "choose several words").with_code(2));
+    }
+    if std::env::var(PASSPHRASE_VARIABLE).is_err() && ask_passphrase("The same again: ")? != first {
+        return Err(Failure::new("the two passphrases differ", "begin again").with_code(2));
+    }
+    Ok(first)
+}

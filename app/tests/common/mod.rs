@@ -1,0 +1,89 @@
+//! A desk with phones beside it: every call is the command as a person types it.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+pub struct Desk {
+    pub folder: tempfile::TempDir,
+}
+
+impl Desk {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn run(&self, phone: &str, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kijiti"));
+        command.env("KIJITI_PASSPHRASE", "twelve patients to see");
+        command.current_dir(self.folder.path()).arg("--data").arg(self.path(phone)).args(args);
+        command.stdin(std::process::Stdio::null()).output().unwrap()
+    }
+
+    pub fn ok(&self, phone: &str, args: &[&str]) -> String {
+        let output = self.run(phone, args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub fn json(&self, phone: &str, args: &[&str]) -> Value {
+        let mut all = vec!["--json"];
+        all.extend(args);
+        serde_json::from_str(&self.ok(phone, &all)).unwrap()
+    }
+
+    /// The exit code and what was said; every error has a hint.
+    pub fn fails(&self, phone: &str, args: &[&str]) -> (i32, String) {
+        let output = self.run(phone, args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{args:?} should fail");
+        assert!(said.contains("error:") && said.contains("hint:"), "{args:?} says {said}");
+        (output.status.code().unwrap(), said)
+    }
+
+    /// Runs a script in a mount namespace of its own; `None`, with a word, where that is not allowed.
+    pub fn with_mounts(&self, script: &str) -> Option<(Output, String)> {
+        let output = Command::new("unshare")
+            .args(["--mount", "sh", "-c", script])
+            .current_dir(self.folder.path())
+            .env("KIJITI", env!("CARGO_BIN_EXE_kijiti"))
+            .env("EXAMPLE", example())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if said.contains("not permitted") || said.contains("must be superuser") {
+            eprintln!("skipped: mount namespaces cannot be made here");
+            return None;
+        }
+        Some((output, said))
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> String {
+        std::fs::write(self.path(name), text).unwrap();
+        name.to_owned()
+    }
+
+    /// A ministry, and a clinic that reads and writes for north/kilifi.
+    pub fn enrolled() -> Self {
+        let desk = Self::new();
+        desk.ok("clinic", &["ministry", "keys", "--out", "keys", "--work-factor", "10"]);
+        desk.ok("clinic", &["enrol", "request", "--name", "Clinic", "--out", "request.json"]);
+        let rights = "carry,read,write,grant,enrol";
+        #[rustfmt::skip]
+        desk.ok("clinic", &["enrol", "sign", "request.json", "--area", "north/kilifi", "--rights", rights,
+            "--passes-on", "carry,read,write", "--ministry", "keys", "--out", "answer.json"]);
+        desk.ok("clinic", &["enrol", "accept", "answer.json"]);
+        desk.ok("clinic", &["enrol", "space", "--area", "north/kilifi"]);
+        desk
+    }
+}
+
+pub fn example() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/severe-pneumonia.toml").display().to_string()
+}

@@ -1,0 +1,223 @@
+//! The ministry's desk: ceremonies, drafts that pass from desk to desk, and everything that can be wrong with them.
+
+mod common;
+
+use std::path::Path;
+
+use common::Desk;
+
+const SIGN: [&str; 3] = ["ministry", "release", "sign"];
+const CHECK: [&str; 3] = ["ministry", "release", "check"];
+const PUBLISH: [&str; 3] = ["ministry", "release", "publish"];
+
+impl Desk {
+    fn step(&self, verb: [&str; 3], rest: &[&str]) -> String {
+        self.ok("clinic", &[verb.as_slice(), rest].concat())
+    }
+
+    /// Has the two keys sign, and publishes.
+    fn sign_and_publish(&self, draft: &str) {
+        for key in ["keys/key-1.age", "keys/key-2.age"] {
+            self.step(SIGN, &[draft, "--key", key]);
+        }
+        self.step(PUBLISH, &[draft]);
+    }
+
+    fn log(&self) -> serde_json::Value {
+        self.json("clinic", &["ministry", "release", "log"])
+    }
+
+    fn form(&self, name: &str, words: &str) -> String {
+        self.write(name, &format!("{words}\n").repeat(3000))
+    }
+}
+
+fn model() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/triage-reference.gguf").display().to_string()
+}
+
+#[test]
+fn a_model_is_checked_with_golden_cases_groups_size_and_deltas_before_anyone_signs() {
+    let desk = Desk::enrolled();
+    let mut old = std::fs::read(model()).unwrap();
+    let at = old.len() - 5000;
+    old[at..at + 300].fill(7);
+    std::fs::write(desk.path("old.gguf"), old).unwrap();
+    let draft =
+        ["ministry", "release", "draft", "--file", &model(), "--delta-from", "old.gguf", "--first-permille", "100"];
+    let dry = desk.ok("clinic", &[&draft[..], &["--dry-run"]].concat());
+    assert!(dry.contains("golden cases") && dry.contains("would draft"), "{dry}");
+    assert!(!desk.path("draft.json").exists());
+    desk.ok("clinic", &[&draft[..], &["--out", "draft.json"]].concat());
+    let said = String::from_utf8(desk.run("clinic", &[&CHECK[..], &["draft.json"]].concat()).stdout).unwrap();
+    for words in [
+        "golden cases",
+        "under 2 months",
+        "pink found",
+        "minutes over Bluetooth",
+        "comes out bit for bit",
+        "100 of 1000",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+    assert!(said.contains("0 of 2 signatures"));
+}
+
+#[test]
+fn a_bundle_that_no_phone_could_run_is_found_before_it_is_signed() {
+    let desk = Desk::enrolled();
+    let junk = desk.form("junk.gguf", "not a model");
+    desk.ok("clinic", &["ministry", "release", "draft", "--file", &junk, "--out", "draft.json"]);
+    let (code, said) = desk.fails("clinic", &[&CHECK[..], &["draft.json"]].concat());
+    assert!(code == 5 && said.contains("a check has failed"), "{said}");
+}
+
+#[test]
+fn release_withdraw_recall_revoke_delegate_rotate_and_beacon() {
+    let desk = Desk::enrolled();
+    let form = desk.form("form", "first edition");
+    let draft = |file: &str, out: &str| {
+        desk.ok(
+            "clinic",
+            &[
+                "ministry",
+                "release",
+                "draft",
+                "--module",
+                "form-a",
+                "--file",
+                file,
+                "--out",
+                out,
+                "--expires-days",
+                "30",
+            ],
+        )
+    };
+    draft(&form, "one.json");
+    desk.sign_and_publish("one.json");
+    let digest = desk.log()["releases"][0]["digest"].as_str().unwrap().to_owned();
+
+    // A recall needs one recall key, not the others.
+    let recall = ["ministry", "recall", "--module", "form-a", "--reason", "asks the wrong question"];
+    assert!(desk.ok("clinic", &[&recall[..], &["--dry-run"]].concat()).contains("would draft a recall"));
+    desk.ok("clinic", &[&recall[..], &["--out", "recall.json"]].concat());
+    desk.step(SIGN, &["recall.json", "--key", "keys/key-1.age"]);
+    let (code, said) = desk.fails("clinic", &[&PUBLISH[..], &["recall.json"]].concat());
+    assert!(code == 5 && said.contains("not signed by the ministry"), "{said}");
+    desk.step(SIGN, &["recall.json", "--key", "keys/recall-2.age"]);
+    desk.step(PUBLISH, &["recall.json"]);
+    let log = desk.log();
+    assert_eq!(log["recalled"][0]["digest"], digest.as_str());
+    assert_eq!(log["releases"].as_array().unwrap().len(), 0, "a recalled release is none");
+
+    // The next version, then its withdrawal.
+    draft(&desk.form("form2", "second edition"), "two.json");
+    desk.sign_and_publish("two.json");
+    desk.ok("clinic", &["ministry", "release", "withdraw", "--module", "form-a", "--out", "gone.json"]);
+    desk.sign_and_publish("gone.json");
+    assert_eq!(desk.log()["list"]["withdrawn"][0]["version"], 2);
+
+    // A phone is lost.
+    desk.ok("worker", &["enrol", "request", "--name", "Worker", "--out", "worker.json"]);
+    let worker: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(desk.path("worker.json")).unwrap()).unwrap();
+    let worker = worker["device"].as_str().unwrap();
+    desk.ok("clinic", &["ministry", "revoke", worker, "--reason", "left on the bus", "--out", "revoke.json"]);
+    desk.sign_and_publish("revoke.json");
+    assert_eq!(desk.log()["revoked"][0]["device"], worker);
+
+    // The university, and then not.
+    let university = desk.ok("clinic", &["ministry", "new-key", "--out", "university.age", "--work-factor", "10"]);
+    let key = university.split_whitespace().last().unwrap();
+    let to_north = ["ministry", "delegate", "university", "--module", "fine-tune", "--area", "north"];
+    desk.ok("clinic", &[&to_north[..], &["--key", key, "--out", "delegate.json"]].concat());
+    desk.sign_and_publish("delegate.json");
+    assert_eq!(desk.log()["list"]["delegations"][0]["name"], "university");
+    desk.ok("clinic", &["ministry", "delegate", "university", "--out", "ended.json"]);
+    desk.sign_and_publish("ended.json");
+    assert_eq!(desk.log()["list"]["delegations"].as_array().unwrap().len(), 0);
+
+    // The beacon, and a rotation: one key leaves, another joins.
+    assert!(
+        desk.ok("clinic", &["ministry", "beacon", "--key", "keys/beacon-1.age"]).contains("the newest at this hour")
+    );
+    let fresh = desk.ok("clinic", &["ministry", "new-key", "--out", "key-4.age", "--work-factor", "10"]);
+    let (joins, leaves) = (fresh.split_whitespace().last().unwrap(), &desk.log()["roots"][0]["root"]["keys"]);
+    let leaves = leaves.as_array().unwrap().iter().find(|k| !desk_signs(&desk, k.as_str().unwrap())).unwrap();
+    desk.ok(
+        "clinic",
+        &["ministry", "rotate", "--add", joins, "--drop", leaves.as_str().unwrap(), "--out", "root.json"],
+    );
+    desk.step(SIGN, &["root.json", "--key", "keys/key-1.age"]);
+    desk.step(SIGN, &["root.json", "--key", "key-4.age"]);
+    let (code, said) = desk.fails("clinic", &[&PUBLISH[..], &["root.json"]].concat());
+    assert!(code == 5 && said.contains("1 of the 2"), "the old keys must agree too: {said}");
+    desk.step(SIGN, &["root.json", "--key", "keys/key-2.age"]);
+    desk.step(PUBLISH, &["root.json"]);
+    assert_eq!(desk.log()["roots"].as_array().unwrap().len(), 2);
+}
+
+/// Whether key-1 or key-2 is this key: they go on signing.
+fn desk_signs(desk: &Desk, key: &str) -> bool {
+    let signers = desk.log()["list"]["signed_by"].clone();
+    signers.as_array().unwrap().iter().any(|k| k == key)
+}
+
+#[test]
+fn a_token_takes_part_through_its_program_and_a_wrong_one_is_found_out() {
+    let desk = Desk::new();
+    let seed = "5a".repeat(32);
+    let program = format!("{} ministry soft-token {seed}", env!("CARGO_BIN_EXE_kijiti"));
+    #[rustfmt::skip]
+    desk.ok("clinic", &["ministry", "keys", "--out", "keys", "--keys", "1", "--threshold", "2", "--token", &program,
+        "--work-factor", "10"]);
+    desk.ok("clinic", &["enrol", "request", "--name", "Desk", "--out", "request.json"]);
+    let (code, said) = desk
+        .fails("clinic", &["enrol", "sign", "request.json", "--area", "all", "--ministry", "keys", "--out", "a.json"]);
+    assert!(code == 4, "one key file is not enough: {said}");
+    desk.ok("clinic", &["ministry", "release", "draft", "--out", "draft.json"]);
+    let token = format!("program:{program}");
+    desk.step(SIGN, &["draft.json", "--key", &token]);
+    desk.step(SIGN, &["draft.json", "--key", "keys/key-1.age"]);
+    let checked = desk.step(CHECK, &["draft.json", "--root", "keys/root.json"]);
+    assert!(checked.contains("2 of 2 signatures"), "{checked}");
+    let broken = desk.fails("clinic", &[&SIGN[..], &["draft.json", "--key", "program:false"]].concat());
+    assert!(broken.0 == 4 && broken.1.contains("token"), "{}", broken.1);
+}
+
+#[test]
+fn damaged_drafts_foreign_keys_and_wrong_passphrases_are_explained_and_change_nothing() {
+    let desk = Desk::enrolled();
+    desk.ok("clinic", &["ministry", "release", "draft", "--out", "draft.json"]);
+    let draft = std::fs::read_to_string(desk.path("draft.json")).unwrap();
+    let sign = |draft: &str| desk.fails("clinic", &[&SIGN[..], &[draft, "--key", "keys/key-1.age"]].concat());
+    desk.write("cut.json", &draft[..draft.len() / 2]);
+    assert!(sign("cut.json").1.contains("damaged"));
+    let at = draft.find("\"document\": \"").unwrap() + 40;
+    let mut flipped = draft.clone();
+    flipped.replace_range(at..at + 2, if &draft[at..at + 2] == "ff" { "00" } else { "ff" });
+    desk.write("flipped.json", &flipped);
+    let root = ["flipped.json", "--root", "keys/root.json"];
+    let signed = desk.run("clinic", &[&SIGN[..], &["flipped.json", "--key", "keys/key-1.age"]].concat());
+    let refused = desk.run("clinic", &[&CHECK[..], &root[..]].concat());
+    assert!(!refused.status.success() || !signed.status.success(), "a flipped bit is found");
+
+    let before = std::fs::read(desk.path("draft.json")).unwrap();
+    let mut wrong = std::process::Command::new(env!("CARGO_BIN_EXE_kijiti"));
+    wrong.env("KIJITI_PASSPHRASE", "thirteen patients").current_dir(desk.folder.path());
+    let output = wrong.args([&SIGN[..], &["draft.json", "--key", "keys/key-1.age"]].concat()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(4) && said.contains("wrong passphrase"), "{said}");
+    assert_eq!(std::fs::read(desk.path("draft.json")).unwrap(), before);
+
+    desk.write("no.age", "not a key");
+    assert_eq!(desk.fails("clinic", &[&SIGN[..], &["draft.json", "--key", "no.age"]].concat()).0, 4);
+    desk.ok("clinic", &["ministry", "new-key", "--out", "stranger.age", "--work-factor", "10"]);
+    desk.step(SIGN, &["draft.json", "--key", "stranger.age"]);
+    let (_, said) = desk.fails("clinic", &[&CHECK[..], &["draft.json"]].concat());
+    assert!(said.contains("a check has failed"), "{said}");
+    assert!(desk.fails("clinic", &["ministry", "keys", "--out", "keys"]).1.contains("holds keys already"));
+    assert_eq!(desk.fails("clinic", &["ministry", "recall", "--module", "none", "--reason", "x", "--dry-run"]).0, 1);
+    assert_eq!(desk.fails("clinic", &["ministry", "revoke", "zz", "--dry-run"]).0, 2);
+}
