@@ -36,6 +36,11 @@ pub enum Command {
     },
     /// Who and how this phone is.
     Status,
+    /// How much of this phone's space bundles may take.
+    Quota {
+        /// Megabytes; 0 for no limit.
+        megabytes: u64,
+    },
     /// The ministry's desk: keys and releases.
     Ministry {
         /// Which part of the desk.
@@ -242,6 +247,12 @@ pub enum MinistryCommand {
         /// Only say what would be published.
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Which phones run what, by area, from the receipts that couriers have brought to this phone.
+    Coverage {
+        /// The key file that opens receipts.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
     },
     /// A token in software, for rehearsals.
     #[command(hide = true)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use distribution::TrustedState;
 use distribution::delegation::Delegation;
 use distribution::release::{Lineage, Stage, Subgroup};
-use node::host::{Failure, Request};
+use node::host::{Failure, Request, receipt};
 use protocol::signed::Role;
 use protocol::{Area, DeviceId, DeviceKeys, Digest};
 use serde::Deserialize;
@@ -88,6 +88,7 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
             println!("couriers now carry: root {root} and list {list} are the newest at this hour");
             Ok(())
         }
+        MinistryCommand::Coverage { key } => coverage(phone, &key),
         MinistryCommand::SoftToken { seed, verb } => soft_token(&seed, &verb),
     }
 }
@@ -180,6 +181,53 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
     }
 }
 
+/// Opens every receipt here, believes those whose certificates hold, and counts.
+fn coverage(phone: &Phone, key: &Path) -> Result<(), Failure> {
+    let trust = trust_of(phone)?;
+    let key = ministry::keys::load_key(key, None)?;
+    let answer = phone.ask(Request::Receipts)?;
+    let (mut believed, mut doubtful) = (Vec::new(), 0);
+    for text in show::list(&answer, "receipts").iter().filter_map(Json::as_str) {
+        let sealed = receipt::verify(&unhex("a receipt", text)?);
+        let opened = sealed.and_then(|s| Ok((s.device, receipt::open(&s, &key)?)));
+        let (device, said) = opened.map_err(|e| {
+            Failure::new(e, "use the ministry's receipts key, such as keys/receipts-1.age").with_code(4)
+        })?;
+        match trust.verify_chain(&said.chain) {
+            Some(Ok(chain)) if chain.device == device => believed.push((chain.area.clone(), said)),
+            _ => doubtful += 1,
+        }
+    }
+    let rows: Vec<_> = receipt::coverage(&believed)
+        .into_iter()
+        .map(|((area, module, version), phones)| json!({ "area": area, "module": module, "version": version, "phones": phones }))
+        .collect();
+    let newest = trust.list_version();
+    let behind = believed.iter().filter(|(_, r)| r.list < newest).count();
+    let report = json!({ "schema": "kijiti.coverage-of-releases/1", "phones": believed.len(), "behind": behind,
+        "doubtful": doubtful, "release_list": newest, "rows": rows });
+    phone.show(&report, |r| {
+        println!(
+            "{} phones have reported; {} of them before list {newest}",
+            show::number(r, "phones"),
+            show::number(r, "behind")
+        );
+        for row in show::list(r, "rows") {
+            println!(
+                "  {:<30} {} version {}: {} phones",
+                show::text(row, "area"),
+                show::text(row, "module"),
+                show::number(row, "version"),
+                show::number(row, "phones")
+            );
+        }
+        if show::number(r, "doubtful") > 0 {
+            println!("{} receipts whose certificates do not hold were left out", show::number(r, "doubtful"));
+        }
+    });
+    Ok(())
+}
+
 fn publish(phone: &Phone, draft: &DraftFile) -> Result<(), Failure> {
     ministry::publish_requests(draft).into_iter().try_for_each(|request| phone.ask(request).map(|_| ()))
 }
@@ -260,7 +308,7 @@ fn show_check(c: &Json) {
     for key in show::list(c, "signed_by") {
         println!("  signed by {}", key.as_str().unwrap_or_default());
     }
-    show::list(c, "checks").iter().for_each(|check| show_one_check(check));
+    show::list(c, "checks").iter().for_each(show_one_check);
 }
 
 #[derive(Deserialize)]

@@ -24,6 +24,13 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(&args, cli.json),
         Command::Start { listen, no_discovery } => start(&phone, listen, !no_discovery),
         Command::Status => phone.shown(Request::Status, show::status),
+        Command::Quota { megabytes } => {
+            let bytes = megabytes.saturating_mul(1_000_000);
+            phone.shown(Request::Quota { bytes }, |_| match megabytes {
+                0 => println!("bundles may take all the space there is"),
+                some => println!("bundles may take {some} MB; what runs, and what no other phone has, always stays"),
+            })
+        }
         Command::Ministry { command } => desk::run(&phone, command),
         Command::Enrol { command } => run_enrol(&phone, command),
         Command::Case { command } => run_case(&phone, command),

@@ -165,6 +165,25 @@ fn desk_signs(desk: &Desk, key: &str) -> bool {
 }
 
 #[test]
+fn coverage_is_known_from_receipts_and_opened_by_the_receipts_key_alone() {
+    let desk = Desk::enrolled();
+    desk.ok("clinic", &["ministry", "release", "draft", "--file", &model(), "--out", "one.json"]);
+    desk.sign_and_publish("one.json");
+    let covered = (0..50).find_map(|_| {
+        let report = desk.json("clinic", &["ministry", "coverage", "--key", "keys/receipts-1.age"]);
+        (report["rows"].as_array().unwrap().len() == 1).then_some(report)
+    });
+    let report = covered.expect("the clinic's own receipt");
+    assert_eq!(
+        (report["rows"][0]["area"].as_str(), report["rows"][0]["phones"].as_u64()),
+        (Some("north/kilifi"), Some(1))
+    );
+    let (code, said) = desk.fails("clinic", &["ministry", "coverage", "--key", "keys/key-1.age"]);
+    assert!(code == 4 && said.contains("receipts key"), "{said}");
+    assert!(desk.ok("clinic", &["quota", "500"]).contains("500 MB"));
+}
+
+#[test]
 fn a_token_takes_part_through_its_program_and_a_wrong_one_is_found_out() {
     let desk = Desk::new();
     let seed = "5a".repeat(32);

@@ -46,6 +46,7 @@ fn offer(words: &[&str]) -> Option<Offer> {
                 recall: None,
                 beacon: None,
                 expires_s: None,
+                receipts: None,
             };
             Some(Offer::Root(sign(&document, signers)?))
         }

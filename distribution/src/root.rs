@@ -35,6 +35,9 @@ pub struct Root {
     /// Seconds since 1970 after which a newer root should be sought; phones warn and go on.
     #[n(8)]
     pub expires_s: Option<u64>,
+    /// X25519 key to which phones seal their receipts; absent: this ministry asks for none.
+    #[cbor(n(9), with = "minicbor::bytes")]
+    pub receipts: Option<[u8; 32]>,
 }
 
 impl Document for Root {

@@ -180,7 +180,9 @@ fn varint(mut n: u64) -> Vec<u8> {
 }
 
 /// The attacks on deltas: name, base, delta, what was signed, words of the refusal.
-fn attacks() -> Vec<(&'static str, Vec<u8>, Vec<u8>, (Digest, u64), &'static str)> {
+type Attack = (&'static str, Vec<u8>, Vec<u8>, (Digest, u64), &'static str);
+
+fn attacks() -> Vec<Attack> {
     let (base, target, delta) = sample();
     let signed = (Digest::of(&target), target.len() as u64);
     let head = &delta[..88].to_vec();

@@ -2,7 +2,7 @@
 //! whatever the bytes; where bytes are accepted, writing them again gives what was read.
 
 use distribution::bundle::{Fetch, Groups};
-use distribution::{ReleaseList, Root, TrustedState, tree};
+use distribution::{Offer, ReleaseList, Root, TrustedState, tree};
 use inference::logic::Expr;
 use inference::{Findings, RulePack, TriageModel};
 use protocol::certificate::{Certificate, CertificateRequest};
@@ -16,7 +16,7 @@ use sync::{Case, Envelope, Grant};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 13] = [
     ("frame", frame),
     ("signed", signed),
     ("chain", chain),
@@ -27,6 +27,9 @@ pub const TARGETS: [Target; 10] = [
     ("findings", findings),
     ("rules", rules),
     ("words", words),
+    ("trust", trust),
+    ("delta", delta),
+    ("layout", layout),
 ];
 
 /// A stream of frames, cut anywhere.
@@ -119,6 +122,52 @@ pub fn rules(data: &[u8]) {
         let _ = RulePack::parse(text);
         let _ = Expr::parse(text);
         let _ = Area::parse(text);
+    }
+}
+
+/// Documents offered to a trusting phone, whatever their kind; its state is kept and comes back the same.
+pub fn trust(data: &[u8]) {
+    let [kind, bytes @ ..] = data else { return };
+    const KINDS: [&str; 6] = ["root", "recall", "revocations", "release-list", "delegated-list", "beacon"];
+    let Some(kind) = KINDS.get(usize::from(*kind) % KINDS.len()) else { return };
+    let Ok(offer) = Offer::from_bytes(kind, bytes) else { return };
+    assert!(Offer::from_bytes(kind, &offer.to_bytes()).is_ok(), "a {kind} does not read back");
+    let ministry = sim::Ministry::new(3, 3, 2);
+    let Ok(mut state) = TrustedState::new(&ministry.root) else { return };
+    let _ = state.offer(&offer);
+    let kept: Vec<_> = state.records().iter().map(|(kind, bytes)| (kind.to_owned(), bytes.to_vec())).collect();
+    let again = TrustedState::restore(&kept).ok().flatten();
+    assert!(again.is_some_and(|again| again.records() == state.records()), "another state after a crash");
+    let _ = sync::receipt::verify(bytes);
+}
+
+/// A delta on a small base: whatever it says, it makes no more than was signed, and nothing is believed but the target.
+pub fn delta(data: &[u8]) {
+    let base = vec![7u8; 5000];
+    let (held, wanted) = (Digest::of(&base), Digest([9; 32]));
+    let mut head = b"KJDELTA\x01".to_vec();
+    head.extend_from_slice(&held.0);
+    head.extend_from_slice(&wanted.0);
+    head.extend_from_slice(&5000u64.to_le_bytes());
+    head.extend_from_slice(&20_000u64.to_le_bytes());
+    head.extend_from_slice(data);
+    for delta in [head.as_slice(), data] {
+        let mut made = 0;
+        let mut keep = |bytes: &[u8]| {
+            made += bytes.len();
+            Ok(())
+        };
+        let done = distribution::delta::apply(delta, (held, base.as_slice()), (wanted, 20_000), &mut keep);
+        assert!(done.is_err() && made <= 20_000, "{made} bytes were made");
+    }
+}
+
+/// Where tensors lie: every span lies within the file, and none over another.
+pub fn layout(data: &[u8]) {
+    let mut end = 0;
+    for span in distribution::delta::layout::layout(data) {
+        assert!(span.offset >= end && span.offset + span.bytes <= data.len() as u64, "{span:?}");
+        end = span.offset + span.bytes;
     }
 }
 

@@ -50,7 +50,7 @@ pub enum Stored {
 
 impl Stored {
     /// All of them.
-    pub const ALL: [Stored; 4] = [Stored::F16, Stored::Q8, Stored::Q4, Stored::Q4K];
+    pub const ALL: [Stored; 4] = [Stored::Q4K, Stored::Q4, Stored::Q8, Stored::F16];
 
     /// Its name in the field.
     pub fn name(self) -> &'static str {

@@ -22,6 +22,7 @@ mod bundle_lane;
 mod case_lane;
 mod commands;
 mod meeting;
+mod receipts;
 mod schedule;
 mod trust_lane;
 
@@ -255,6 +256,7 @@ pub(crate) mod setting {
     pub const ACTOR: &str = "actor";
     pub const CHAIN: &str = "chain";
     pub const ACTIVATIONS: &str = "activations";
+    pub const RECEIPT: &str = "receipt";
     pub const QUOTA: &str = "bundle-quota";
     pub const UNMOVED: &str = "unmoved-since-news";
 }
@@ -614,8 +616,9 @@ impl Phone {
         Ok(held.into_iter().filter(|row| row.area.meets(&certificate.area)).map(|row| row.space).collect())
     }
 
-    pub(crate) fn save_activations(&self, store: &mut dyn Store) -> Result<(), StoreError> {
-        store.put_setting(setting::ACTIVATIONS, &codec::encode(&self.activations))
+    pub(crate) fn save_activations(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        store.put_setting(setting::ACTIVATIONS, &codec::encode(&self.activations))?;
+        self.write_receipt(store)
     }
 }
 

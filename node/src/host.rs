@@ -23,6 +23,8 @@ use tokio::sync::mpsc;
 
 pub use folder::{DataFolder, Failure};
 pub use requests::{Answer, DecisionInput, Request};
+pub use sync::receipt;
+pub use sync::space::sealing_public_key;
 pub use triage::convert_urgency;
 
 use body::{Body, Message};

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use distribution::bundle::Groups;
 use distribution::{TrustRecords, tree};
-use protocol::limits::GROUP_BYTES;
+use protocol::limits::{GROUP_BYTES, RECEIPTS_HELD_MAX};
+use protocol::signed::Verified;
 use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use sync::envelope::{AuthorKey, author_key};
+use sync::receipt::SealedReceipt;
 use sync::{SpaceKey, Urgency, VerifiedEnvelope};
 
 use crate::store::{BundleRow, CaseRow, PeerRow, SpaceRow, Store, StoreError};
@@ -34,6 +36,7 @@ pub struct MemoryStore {
     cases: BTreeMap<CaseId, (CaseRow, Vec<u8>)>,
     bundles: BTreeMap<Digest, MemoryBundle>,
     peers: BTreeMap<DeviceId, PeerRow>,
+    receipts: BTreeMap<DeviceId, (u64, Vec<u8>)>,
 }
 
 impl MemoryStore {
@@ -214,6 +217,18 @@ impl Store for MemoryStore {
 
     fn remove_bundle(&mut self, digest: &Digest) -> Result<(), StoreError> {
         self.bundles.remove(digest);
+        Ok(())
+    }
+
+    fn receipts(&self) -> Result<Vec<(DeviceId, u64, Vec<u8>)>, StoreError> {
+        Ok(self.receipts.iter().map(|(device, (number, bytes))| (*device, *number, bytes.clone())).collect())
+    }
+
+    fn put_receipt(&mut self, receipt: &Verified<SealedReceipt>) -> Result<(), StoreError> {
+        if self.receipts.len() >= RECEIPTS_HELD_MAX && !self.receipts.contains_key(&receipt.device) {
+            self.receipts.pop_first();
+        }
+        self.receipts.insert(receipt.device, (receipt.sequence, receipt.signed().to_bytes()));
         Ok(())
     }
 

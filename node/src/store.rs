@@ -6,8 +6,10 @@
 
 use distribution::TrustRecords;
 use distribution::bundle::Groups;
+use protocol::signed::Verified;
 use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
+use sync::receipt::SealedReceipt;
 use sync::{SpaceKey, Urgency, VerifiedEnvelope};
 
 /// Why a store could not do what it was asked.
@@ -139,6 +141,11 @@ pub trait Store {
     fn finish_bundle(&mut self, digest: &Digest) -> Result<bool, StoreError>;
     /// Forgets a bundle, whole or not. Nothing happens if there is none.
     fn remove_bundle(&mut self, digest: &Digest) -> Result<(), StoreError>;
+
+    /// Receipts of phones, this one's among them: device, number, signed bytes.
+    fn receipts(&self) -> Result<Vec<(DeviceId, u64, Vec<u8>)>, StoreError>;
+    /// Keeps a receipt in the place of an older one of the same device; the oldest others go when there are too many.
+    fn put_receipt(&mut self, receipt: &Verified<SealedReceipt>) -> Result<(), StoreError>;
 
     /// What is remembered of a phone.
     fn peer(&self, device: &DeviceId) -> Result<Option<PeerRow>, StoreError>;

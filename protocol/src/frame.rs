@@ -258,6 +258,24 @@ pub struct Got {
     pub count: u64,
 }
 
+/// Which receipts one side carries: the newest of each phone.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ReceiptsHeld {
+    /// The first eight bytes of a device's id, and its newest receipt's number, 16 bytes each.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub held: Vec<u8>,
+}
+
+/// Sealed receipts.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Receipts {
+    /// Each a signed document of its device.
+    #[n(0)]
+    pub receipts: Vec<minicbor::bytes::ByteVec>,
+}
+
 macro_rules! frames {
     ($($(#[$doc:meta])* $lane:ident $kind:literal => $name:ident($body:ty)),+ $(,)?) => {
         /// One message.
@@ -367,6 +385,10 @@ frames! {
     Bundles 4 => HavesDone(StepDone),
     /// Groups that have come since the haves were said.
     Bundles 5 => Got(Got),
+    /// Which receipts of phones this side carries.
+    Bundles 6 => ReceiptsHeld(ReceiptsHeld),
+    /// Sealed receipts that the other lacks.
+    Bundles 7 => Receipts(Receipts),
 }
 
 /// The end of a step within a lane.

@@ -36,6 +36,10 @@ pub const SUBGROUPS_MAX: usize = 64;
 pub const DELEGATIONS_MAX: usize = 32;
 /// Bundles recalled, all told.
 pub const RECALLS_MAX: usize = 1024;
+/// Bytes of one sealed receipt.
+pub const RECEIPT_BYTES_MAX: usize = 8 * 1024;
+/// Receipts of other phones that one phone carries.
+pub const RECEIPTS_HELD_MAX: usize = 4096;
 /// Devices revoked, all told.
 pub const REVOCATIONS_MAX: usize = 4096;
 /// Root versions taught in one meeting (a phone that slept for years walks this many a meeting).

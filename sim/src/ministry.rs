@@ -14,6 +14,8 @@ pub struct Ministry {
     threshold: u32,
     recall_key: DeviceKeys,
     beacon_key: DeviceKeys,
+    /// Opens receipts.
+    pub receipt_key: DeviceKeys,
     /// What the first root says.
     pub first: Root,
     /// The first root.
@@ -26,7 +28,8 @@ impl Ministry {
         let mut ministry = Self::of_three_roles(seed, keys, threshold);
         let role = |key: &DeviceKeys| Some(Role::single(key.id()));
         let (recall, beacon) = (role(&ministry.recall_key), role(&ministry.beacon_key));
-        let root = Root { recall, beacon, ..ministry.first };
+        let receipts = Some(sealing_public_key(&ministry.receipt_key));
+        let root = Root { recall, beacon, receipts, ..ministry.first };
         ministry.root = sign(&root, &ministry.keys);
         ministry.first = root;
         ministry
@@ -49,6 +52,7 @@ impl Ministry {
             recall: None,
             beacon: None,
             expires_s: None,
+            receipts: None,
         };
         let notice_key = |salt: u8| DeviceKeys::from_seed([seed.wrapping_add(salt); 32]);
         Self {
@@ -58,6 +62,7 @@ impl Ministry {
             threshold,
             recall_key: notice_key(200),
             beacon_key: notice_key(201),
+            receipt_key: notice_key(202),
         }
     }
 

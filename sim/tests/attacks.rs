@@ -45,7 +45,10 @@ fn every(scene: &Scene) -> Vec<Attack> {
     scene.attacks().into_iter().chain(scene.mistakes()).collect()
 }
 
-fn holds(road: &Road, phone: usize) -> (Vec<(String, Vec<u8>)>, [u64; 5], Option<u64>) {
+/// Trust records, wealth and the version that runs.
+type Holds = (Vec<(String, Vec<u8>)>, [u64; 5], Option<u64>);
+
+fn holds(road: &Road, phone: usize) -> Holds {
     let store = &road.world.phones[phone].store;
     let runs = road.world.phones[phone].agent.activation(common::MODULE).and_then(|a| a.current.as_ref());
     (store.trust_records().unwrap(), road.wealth(phone), runs.map(|m| m.version))

@@ -230,3 +230,27 @@ fn what_brings_the_program_down_twice_is_parked_and_the_one_before_runs() {
     assert_eq!(road.world.command(WORKER, begins).unwrap(), node::agent::Reply::Unchanged);
     assert_eq!(version(&road, WORKER), Some(1));
 }
+
+#[test]
+fn receipts_find_their_way_back_to_the_ministry_sealed() {
+    let mut road = Road::new(50_000);
+    road.publish(1);
+    // Out: desk, supervisor, worker. Back: worker, supervisor, desk.
+    for (a, b) in [(SUPERVISOR, DESK), (WORKER, SUPERVISOR), (SUPERVISOR, WORKER), (DESK, SUPERVISOR)] {
+        road.world.meet(a, b, Cut::Never).unwrap();
+    }
+    let receipts = road.world.phones[DESK].store.receipts().unwrap();
+    let worker = road.world.keys(WORKER).unwrap().id();
+    let (_, number, bytes) = receipts.iter().find(|(device, ..)| *device == worker).expect("the worker's receipt");
+    assert!(*number >= 1 && !bytes.windows(6).any(|w| w == b"worker"), "the name is sealed");
+    let sealed = sync::receipt::verify(bytes).unwrap();
+    assert!(sync::receipt::open(&sealed, road.world.keys(DESK).unwrap()).is_err(), "only the ministry's key opens it");
+    let receipt = sync::receipt::open(&sealed, &road.ministry.receipt_key).unwrap();
+    assert_eq!((receipt.list, receipt.runs[0].version), (1, 1));
+    let chain = road.world.phones[DESK].agent.trust().unwrap().verify_chain(&receipt.chain).unwrap().unwrap();
+    assert_eq!((chain.device, chain.area.as_str()), (worker, "north/kilifi/mtwapa"));
+    let mut forged = bytes.clone();
+    let at = forged.len() - 80;
+    forged[at] ^= 1;
+    assert!(sync::receipt::verify(&forged).is_err());
+}

@@ -18,6 +18,8 @@ use rand::SeedableRng;
 use sim::Ministry;
 use sim::attacks::{Scene, university};
 use sync::envelope::{Contents, seal};
+use sync::receipt::{Receipt, Running, seal as seal_receipt};
+use sync::space::sealing_public_key;
 use sync::{Envelope, Grant, SpaceKey, Urgency};
 
 fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
@@ -74,6 +76,9 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let (recall, revoked) = (full.recall(2, &[bundle]), full.revoke(3, &[worker.id()]));
     let beacon = full.beacon(1_763_000_000, 5, 2);
     let document = |bytes: Vec<u8>| SignedDocument { bytes };
+    let running = Running { module: "triage-model".into(), version: 2, digest: bundle };
+    let said = Receipt { chain: chain.clone(), root: 1, list: 4, runs: vec![running] };
+    let receipt = seal_receipt(&said, 3, &sealing_public_key(&full.receipt_key), &worker, &mut rng).unwrap();
     let held = vec![HeldDocument { kind: "recall".into(), name: String::new(), version: 2 }];
     let news = BTreeMap::from([
         ("signed root with notices", full.root.to_bytes()),
@@ -87,6 +92,9 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("frame Delegated", frame(Frame::Delegated(document(delegated.to_bytes())))),
         ("frame Beacon", frame(Frame::Beacon(document(beacon.to_bytes())))),
         ("frame Got", frame(Frame::Got(Got { bundle, first: 7, count: 16 }))),
+        ("frame ReceiptsHeld", frame(Frame::ReceiptsHeld(ReceiptsHeld { held: vec![1; 32] }))),
+        ("frame Receipts", frame(Frame::Receipts(Receipts { receipts: vec![receipt.to_bytes().into()] }))),
+        ("signed receipt", receipt.to_bytes()),
         ("frame Hello, holding notices", frame(Frame::Hello(Hello { held, ..hello.clone() }))),
     ]);
     let document = document(list.to_bytes());

@@ -8,6 +8,7 @@
 
 pub mod case;
 pub mod envelope;
+pub mod receipt;
 pub mod reconcile;
 pub mod space;
 

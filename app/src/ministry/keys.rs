@@ -12,6 +12,7 @@ use age::secrecy::SecretString;
 use distribution::{Root, TrustedState};
 use node::host::Failure;
 use node::host::folder::{data_hex, read_key, write_secret};
+use node::host::sealing_public_key;
 use protocol::keys::signing_input;
 use protocol::signed::{Document, Role, Signed};
 use protocol::{DeviceId, DeviceKeys};
@@ -95,7 +96,11 @@ fn run_token(program: &str, verb: &str, input: &str) -> Result<String, Failure> 
         .spawn()
         .map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(format!("{input}\n").as_bytes()).map_err(failed)?;
+        // A program that needs no input may have ended before it is written.
+        match stdin.write_all(format!("{input}\n").as_bytes()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
+        }
     }
     let output = child.wait_with_output().map_err(failed)?;
     match output.status.success() {
@@ -144,6 +149,7 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
     }
     let new = |count: u32| (0..count).map(|_| new_key()).collect::<Result<Vec<_>, _>>();
     let (keys, recalls, beacon) = (new(ceremony.keys)?, new(ceremony.recall_keys)?, new_key()?);
+    let receipts = new_key()?;
     let refused = |e: protocol::codec::CodecError| Failure::new(e, "choose other numbers").with_code(2);
     let ids = keys.iter().map(DeviceKeys::id).chain(tokens.iter().map(Signer::id));
     let role = Role::new(ids, ceremony.threshold).map_err(refused)?;
@@ -161,6 +167,7 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
         recall,
         beacon: Some(Role::single(beacon.id())),
         expires_s: None,
+        receipts: Some(sealing_public_key(&receipts)),
     };
     let mut signed = Signed::unsigned(&root);
     keys.iter().for_each(|k| signed.add_signature(k));
@@ -169,9 +176,11 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
     let named = |what: &str, keys: &[DeviceKeys]| -> Vec<(String, DeviceKeys)> {
         (1..).zip(keys).map(|(i, k)| (format!("{what}-{i}"), k.clone())).collect()
     };
-    let all = [named("key", &keys), named("recall", &recalls), named("beacon", &[beacon])].concat();
-    let mut names: Vec<_> = all.iter().map(|(name, key)| format!("{name:<9} {}", key.id())).collect();
-    names.extend(tokens.iter().map(|t| format!("token     {}", t.id())));
+    let all =
+        [named("key", &keys), named("recall", &recalls), named("beacon", &[beacon]), named("receipts", &[receipts])]
+            .concat();
+    let mut names: Vec<_> = all.iter().map(|(name, key)| format!("{name:<10} {}", key.id())).collect();
+    names.extend(tokens.iter().map(|t| format!("token      {}", t.id())));
     if dry_run {
         return Ok(names);
     }

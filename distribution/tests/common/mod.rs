@@ -29,6 +29,7 @@ pub fn root(version: u64, root: Role, releases: Role) -> Root {
         recall: Some(role(&[8], 1)),
         beacon: Some(role(&[9], 1)),
         expires_s: None,
+        receipts: None,
         root,
         releases,
     }

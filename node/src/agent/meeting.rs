@@ -111,6 +111,7 @@ pub(crate) struct Meeting {
     pub(super) bundles: BundleLane,
     pub(super) key: Option<MeetingKey>,
     pub(super) summary: MeetingSummary,
+    pub(super) receipts_heard: bool,
     nonce: [u8; 16],
     reader: FrameReader,
     credit: usize,
@@ -143,6 +144,7 @@ impl Meeting {
             bundles: BundleLane::default(),
             key: None,
             summary: MeetingSummary::default(),
+            receipts_heard: false,
             nonce: phone.random(),
             reader: FrameReader::default(),
             credit: 0,
@@ -259,6 +261,8 @@ impl Meeting {
             (Frame::AuthorChain(author), Stage::Exchange) => self.handle_author_chain(&author.chain, phone, store),
             (Frame::Envelopes(envelopes), Stage::Exchange) => self.handle_envelopes(now, envelopes, phone, store),
             (Frame::InStep(digest), Stage::Exchange) => self.handle_in_step(&digest, store),
+            (Frame::ReceiptsHeld(held), Stage::Exchange) => self.handle_receipts_held(&held, store),
+            (Frame::Receipts(receipts), Stage::Exchange) => self.handle_receipts(&receipts, phone, store),
             (Frame::Have(have), Stage::Exchange) => self.handle_have(&have, phone),
             (Frame::HavesDone(done), Stage::Exchange) => self.handle_haves_done(done.step == 1, now, phone),
             (Frame::Got(got), Stage::Exchange) => self.handle_got(now, &got, phone),
@@ -342,6 +346,7 @@ impl Meeting {
         }
         phone.event(Event::MeetingBegan { link: self.link, peer: self.peer, name: self.summary.name.clone() });
         self.begin_cases(phone, store)?;
+        self.say_receipts_held(store)?;
         self.begin_bundles(phone);
         Ok(())
     }

@@ -100,6 +100,7 @@ impl Phone {
         self.event(Event::TrustChanged { root, list });
         self.certificate = super::load_certificate(self, store)?;
         self.obey_recalls(store)?;
+        self.write_receipt(store)?;
         self.open_bundles(store)?;
         self.announce_ready(store)
     }

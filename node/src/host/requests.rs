@@ -143,6 +143,13 @@ pub enum Request {
         /// The signed document.
         document: String,
     },
+    /// How many bytes of bundles may lie here; 0 for no limit.
+    Quota {
+        /// Bytes.
+        bytes: u64,
+    },
+    /// Sealed receipts of phones that are carried here.
+    Receipts,
     /// Every document of the ministry's that is held, roots first.
     Documents,
 }

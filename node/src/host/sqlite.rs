@@ -5,9 +5,12 @@ use std::path::Path;
 
 use distribution::TrustRecords;
 use distribution::bundle::Groups;
+use protocol::limits::RECEIPTS_HELD_MAX;
+use protocol::signed::Verified;
 use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use sync::envelope::{AuthorKey, author_key};
+use sync::receipt::SealedReceipt;
 use sync::{SpaceKey, Urgency, VerifiedEnvelope};
 
 use super::bundles::BundleFiles;
@@ -40,6 +43,11 @@ const MIGRATIONS: &[&str] = &[
     INSERT INTO trust SELECT 1000000, 'release-list', value FROM settings WHERE key = 'release-list';
     DELETE FROM settings WHERE key = 'release-list';
     DROP TABLE roots;
+",
+    "
+    CREATE TABLE receipts (
+        position INTEGER PRIMARY KEY AUTOINCREMENT, device BLOB NOT NULL UNIQUE, number INTEGER NOT NULL,
+        bytes BLOB NOT NULL);
 ",
 ];
 
@@ -313,6 +321,21 @@ impl Store for SqliteStore {
     fn remove_bundle(&mut self, digest: &Digest) -> Result<(), StoreError> {
         self.write("DELETE FROM bundles WHERE digest = ?1", params![digest.0])?;
         self.bundles.remove(digest)
+    }
+
+    fn receipts(&self) -> Result<Vec<(DeviceId, u64, Vec<u8>)>, StoreError> {
+        let rows = self.all("SELECT device, number, bytes FROM receipts ORDER BY position", [], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, row.get(2)?))
+        })?;
+        rows.into_iter().map(|(device, n, bytes)| Ok((DeviceId(fixed(&device)?), number(n), bytes))).collect()
+    }
+
+    fn put_receipt(&mut self, receipt: &Verified<SealedReceipt>) -> Result<(), StoreError> {
+        let values = params![receipt.device.0, integer(receipt.sequence), receipt.signed().to_bytes()];
+        self.write("INSERT OR REPLACE INTO receipts (device, number, bytes) VALUES (?1, ?2, ?3)", values)?;
+        let keep = params![RECEIPTS_HELD_MAX as i64];
+        let oldest = "DELETE FROM receipts WHERE position <= (SELECT max(position) FROM receipts) - ?1";
+        self.write(oldest, keep).map(|_| ())
     }
 
     fn peer(&self, device: &DeviceId) -> Result<Option<PeerRow>, StoreError> {

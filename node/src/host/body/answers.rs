@@ -174,6 +174,14 @@ impl Body {
                 let reply = self.command(Command::Offer(Box::new(offer)))?;
                 Ok(json!({ "changed": reply == Reply::Done }))
             }
+            Request::Quota { bytes } => {
+                self.command(Command::SetQuota(bytes))?;
+                Ok(json!({ "quota_bytes": bytes }))
+            }
+            Request::Receipts => {
+                let receipts: Vec<_> = self.store.receipts()?.iter().map(|(_, _, bytes)| to_hex(bytes)).collect();
+                Ok(json!({ "schema": "kijiti.receipts/1", "receipts": receipts }))
+            }
             Request::Documents => {
                 let documents: Vec<_> = self
                     .agent
