@@ -310,6 +310,9 @@ pub enum ReleaseCommand {
         /// Where a fine-tune comes from: JSON with parent, data, protocol, subgroups and return_to.
         #[arg(long, value_name = "FILE")]
         lineage: Option<PathBuf>,
+        /// Draft for this delegation instead of the ministry's own list.
+        #[arg(long, value_name = "NAME")]
+        delegation: Option<String>,
         /// Days after which phones say that the list is old.
         #[arg(long)]
         expires_days: Option<u64>,

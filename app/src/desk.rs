@@ -106,6 +106,7 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
             first_permille,
             first_area,
             lineage,
+            delegation,
             expires_days,
             to,
         } => {
@@ -130,6 +131,10 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
                 stage,
                 lineage,
             });
+            if let (Some(name), Some(new)) = (&delegation, &new) {
+                let trust = trust_of(phone)?;
+                return put(&ministry::draft_delegated(&trust, name, new)?, &to, Some(&trust));
+            }
             let expires_s = expires_days.map(|days| ministry::wall_s() + days * DAY_S);
             put(&ministry::draft(trust.as_ref(), new.as_ref(), expires_s)?, &to, trust.as_ref())
         }

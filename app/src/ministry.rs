@@ -6,7 +6,7 @@ pub mod keys;
 
 use std::path::{Path, PathBuf};
 
-use distribution::delegation::Delegation;
+use distribution::delegation::{DelegatedList, Delegation};
 use distribution::delta::{EncodeOptions, encode};
 use distribution::notices::{Recalled, Revoked};
 use distribution::release::{Delta, Lineage, Stage, Withdrawn};
@@ -115,46 +115,90 @@ pub fn draft(
 ) -> Result<DraftFile, Failure> {
     let mut list = next_list(trust);
     list.expires_s = expires_s.or(list.expires_s);
-    let (mut bundles, mut bases) = (Vec::new(), Vec::new());
+    let mut files = Files::default();
     if let Some(new) = new {
         let area = area_of(new.area)?;
-        let bytes = file_bytes(new.file)?;
         let same = |key: (&str, &Area, &str)| key == (new.module, &area, new.language);
         let gone = list.withdrawn.iter().find(|w| same(w.key())).map(|w| w.version);
         let held = list.releases.iter().find(|r| same(r.key())).map(|r| r.version).or(gone).unwrap_or(0);
-        let version = new.version.unwrap_or(held + 1);
-        if version <= held {
-            return Err(Failure::new(
-                format!("{} is at version {held} already", new.module),
-                "leave --version-number out, or choose a higher one",
-            )
-            .with_code(5));
-        }
-        bundles.push(absolute(new.file)?);
-        let mut deltas = Vec::new();
-        for old in new.delta_from {
-            let (delta, path) = make_delta(old, &bytes, new.beside)?;
-            deltas.push(delta);
-            bundles.push(absolute(&path)?);
-            bases.push(absolute(old)?);
-        }
+        let release = release_of(new, held, &mut files)?;
         list.withdrawn.retain(|w| !same(w.key()));
         list.releases.retain(|r| !same(r.key()));
-        list.releases.push(Release {
-            module: new.module.to_owned(),
-            version,
-            digest: Digest::of(&bytes),
-            bytes: bytes.len() as u64,
-            area,
-            language: new.language.to_owned(),
-            engine_min: distribution::activation::ENGINE_VERSION,
-            notes: new.notes.to_owned(),
-            deltas,
-            stage: new.stage.clone(),
-            lineage: new.lineage.clone(),
-        });
+        list.releases.push(release);
     }
-    draft_of(&list, bundles, bases)
+    draft_of(&list, files.bundles, files.bases)
+}
+
+/// Drafts the next list of a delegation, with one release added or replaced. Every release in it says where it comes from.
+pub fn draft_delegated(trust: &TrustedState, name: &str, new: &NewRelease<'_>) -> Result<DraftFile, Failure> {
+    let delegation = trust.list().and_then(|l| l.delegations.iter().find(|d| d.name == name));
+    let delegation = delegation.ok_or_else(|| {
+        Failure::new(format!("the ministry's list delegates nothing to {name:?}"), "see `kijiti ministry release log`")
+    })?;
+    if new.lineage.is_none() {
+        let hint = "pass --lineage FILE: the parent's digest, the data, the protocol, results by group";
+        return Err(Failure::new("a delegated release must say what it was made from", hint).with_code(2));
+    }
+    let current = trust.delegated().find(|d| d.delegation == name);
+    let mut list = DelegatedList {
+        delegation: name.to_owned(),
+        version: current.map_or(delegation.version_min.max(1), |d| d.version + 1),
+        issued_s: wall_s(),
+        releases: current.map(|d| d.releases.clone()).unwrap_or_default(),
+    };
+    let area = area_of(new.area)?;
+    let same = |r: &Release| r.key() == (new.module, &area, new.language);
+    let held = list.releases.iter().find(|r| same(r)).map_or(0, |r| r.version);
+    let mut files = Files::default();
+    let release = release_of(new, held, &mut files)?;
+    if !delegation.covers(&release) {
+        let reason = format!("{name} may not release {} for {}", new.module, release.area);
+        return Err(Failure::new(reason, "see `kijiti ministry release log` for what it may").with_code(5));
+    }
+    list.releases.retain(|r| !same(r));
+    list.releases.push(release);
+    draft_of(&list, files.bundles, files.bases)
+}
+
+/// Files that go with a draft.
+#[derive(Debug, Default)]
+struct Files {
+    bundles: Vec<String>,
+    bases: Vec<String>,
+}
+
+/// The release that a bundle becomes, its deltas made; `held` is the version there is.
+fn release_of(new: &NewRelease<'_>, held: u64, files: &mut Files) -> Result<Release, Failure> {
+    let bytes = file_bytes(new.file)?;
+    let version = new.version.unwrap_or(held + 1);
+    if version <= held {
+        return Err(Failure::new(
+            format!("{} is at version {held} already", new.module),
+            "leave --version-number out, or choose a higher one",
+        )
+        .with_code(5));
+    }
+    files.bundles.push(absolute(new.file)?);
+    let mut deltas = Vec::new();
+    for old in new.delta_from {
+        let (delta, path) = make_delta(old, &bytes, new.beside)?;
+        deltas.push(delta);
+        files.bundles.push(absolute(&path)?);
+        files.bases.push(absolute(old)?);
+    }
+    Ok(Release {
+        module: new.module.to_owned(),
+        version,
+        digest: Digest::of(&bytes),
+        bytes: bytes.len() as u64,
+        area: area_of(new.area)?,
+        language: new.language.to_owned(),
+        engine_min: distribution::activation::ENGINE_VERSION,
+        notes: new.notes.to_owned(),
+        deltas,
+        stage: new.stage.clone(),
+        lineage: new.lineage.clone(),
+    })
 }
 
 fn make_delta(old: &Path, new: &[u8], beside: &Path) -> Result<(Delta, PathBuf), Failure> {

@@ -134,6 +134,19 @@ fn release_withdraw_recall_revoke_delegate_rotate_and_beacon() {
     desk.ok("clinic", &[&to_north[..], &["--key", key, "--out", "delegate.json"]].concat());
     desk.sign_and_publish("delegate.json");
     assert_eq!(desk.log()["list"]["delegations"][0]["name"], "university");
+    let form3 = desk.form("form3", "the university's edition");
+    let lineage =
+        format!(r#"{{"parent":"{digest}","data":"2,000 consented cases","protocol":"PCCP-7","return_to":1}}"#);
+    desk.write("lineage.json", &lineage);
+    let release =
+        ["ministry", "release", "draft", "--delegation", "university", "--file", &form3, "--module", "fine-tune"];
+    assert_eq!(desk.fails("clinic", &[&release[..], &["--area", "north", "--out", "u.json"]].concat()).0, 2);
+    let told = ["--lineage", "lineage.json", "--out", "u.json"];
+    assert_eq!(desk.fails("clinic", &[&release[..], &["--area", "south"], &told[..]].concat()).0, 5);
+    desk.ok("clinic", &[&release[..], &["--area", "north"], &told[..]].concat());
+    desk.step(SIGN, &["u.json", "--key", "university.age"]);
+    desk.step(PUBLISH, &["u.json"]);
+    assert!(desk.log()["releases"].as_array().unwrap().iter().any(|r| r["module"] == "fine-tune"));
     desk.ok("clinic", &["ministry", "delegate", "university", "--out", "ended.json"]);
     desk.sign_and_publish("ended.json");
     assert_eq!(desk.log()["list"]["delegations"].as_array().unwrap().len(), 0);

@@ -97,7 +97,7 @@ fn make_files(hidden: usize, steps: usize, seed: u64, folder: &Path, list: &Path
         for follower in &pairs.followers {
             put(follower.name, stored, write_gguf(&follower.weights, stored, 2).map_err(failed)?)?;
             // The publisher's option: quantized against the old file, so that what may stay stays.
-            if matches!(stored, Stored::Q4 | Stored::Q8) && follower.name.contains("fine-tune") {
+            if stored != Stored::F16 && follower.name.contains("fine-tune") {
                 let file = sticky(&base, &follower.weights, stored, 2).map_err(failed)?;
                 let cost = sticky_cost(&pairs, &follower.weights, &file, stored)?;
                 names.push_str(&format!("# sticky {}, {}: {cost}\n", follower.name, stored.name()));

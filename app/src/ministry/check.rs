@@ -50,6 +50,7 @@ pub fn check(draft: &DraftFile, trust: &TrustedState) -> Result<Json, Failure> {
     };
     let none = || Failure::new(format!("this ministry's root names no keys for a {}", draft.kind), "rotate the root");
     let mut list = None;
+    let mut delegated = Vec::new();
     let signed = match &offer {
         Offer::Root(d) => signatures(d, &[&root.root, &d.read().map_err(damaged)?.root]),
         Offer::List(d) => {
@@ -61,6 +62,7 @@ pub fn check(draft: &DraftFile, trust: &TrustedState) -> Result<Json, Failure> {
         Offer::Beacon(d) => signatures(d, &[root.beacon.as_ref().ok_or_else(none)?]),
         Offer::Delegated(d) => {
             let name = d.read().map_err(damaged)?.delegation;
+            delegated = d.read().map_err(damaged)?.releases;
             let delegations = trust.list().into_iter().flat_map(|l| l.delegations.iter());
             let role = delegations.into_iter().find(|d| d.name == name).map(|d| &d.role);
             signatures(d, &[role.ok_or_else(none)?])
@@ -88,6 +90,9 @@ pub fn check(draft: &DraftFile, trust: &TrustedState) -> Result<Json, Failure> {
             checks.extend(check_release(release, draft));
         }
         releases = list.releases.iter().map(release_json).collect();
+    }
+    for release in &delegated {
+        checks.extend(check_release(release, draft));
     }
     let all_pass = checks.iter().all(|c| c.get("ok") == Some(&Json::Bool(true)));
     Ok(json!({
