@@ -22,6 +22,7 @@
 mod blocks;
 mod encode;
 pub mod layout;
+mod numbers;
 mod range;
 
 use std::collections::BTreeMap;

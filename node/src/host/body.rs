@@ -24,6 +24,7 @@ use crate::agent::{Agent, Command, Event, Input, LinkClass, LinkId, MeetingSumma
 use crate::store::{Store, StoreError};
 
 mod answers;
+mod freshness;
 
 /// How long the end of the program waits for a release that is being tried.
 const TRY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -246,49 +246,6 @@ impl Body {
         }))
     }
 
-    /// What a person should know of how old this phone's knowledge is. Nothing here stops anything.
-    fn warnings(&self) -> Vec<String> {
-        const YEAR_S: u64 = 365 * 86_400;
-        let Some(trust) = self.agent.trust() else { return Vec::new() };
-        let fresh = trust.freshness();
-        let mut warnings = Vec::new();
-        let (wall_s, floor_s) = (self.now().wall_s, fresh.floor_s);
-        if wall_s + 86_400 < floor_s {
-            warnings.push("this phone's clock is behind the ministry's last word: set it".to_owned());
-        } else if wall_s > floor_s.saturating_add(YEAR_S) {
-            warnings
-                .push("either this phone's clock is far ahead, or it has heard nothing new for over a year".to_owned());
-        }
-        if fresh.list_expired {
-            let meetings = self.agent.meetings_without_news();
-            warnings.push(format!("the release list is older than the ministry meant it to be; {meetings} meetings since brought none newer. What runs goes on"));
-        }
-        if fresh.root_expired {
-            warnings.push("the ministry's root is older than it meant it to be".to_owned());
-        }
-        if let Some(list) = fresh.newer_list {
-            warnings.push(format!("release list {list} exists and has not come here: meet your supervisor"));
-        }
-        if fresh.newer_recall.is_some() {
-            warnings.push(
-                "a recall exists that has not come here: meet your supervisor before you trust the model".to_owned(),
-            );
-        }
-        if fresh.list_retired {
-            warnings.push(
-                "the keys of the release list have been retired: nothing is fetched until the next list comes"
-                    .to_owned(),
-            );
-        }
-        let own = self.agent.id();
-        if let Some(reason) = trust.revoked(&own) {
-            warnings.push(format!(
-                "this phone has been revoked ({reason}): its cases stay readable here, and others take nothing from it"
-            ));
-        }
-        warnings
-    }
-
     fn default_area(&self, area: Option<&str>) -> Result<Area, Failure> {
         if let Some(text) = area {
             return parse_area(text);
