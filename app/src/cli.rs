@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod bench;
+
+pub use bench::BenchCommand;
+
 /// Carries ministry-signed releases out to villages and sealed cases back, phone to phone.
 #[derive(Parser, Debug)]
 #[command(name = "kijiti", version, about, propagate_version = true, max_term_width = 80)]
@@ -162,6 +166,9 @@ pub enum MinistryCommand {
         /// As for `keys`.
         #[arg(long)]
         work_factor: Option<u8>,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Releases.
     Release {
@@ -171,7 +178,7 @@ pub enum MinistryCommand {
     },
     /// Draft a recall: phones stop running a bundle at once.
     Recall {
-        /// The module, if its bundle is in the list or was.
+        /// The module, if its bundle is in the list; of one that was withdrawn, give the bundle.
         #[arg(long, default_value = "triage-model")]
         module: String,
         /// The bundle, if it is not the one in the list.
@@ -214,6 +221,9 @@ pub enum MinistryCommand {
         /// The ministry must sign each of their lists too.
         #[arg(long)]
         both: bool,
+        /// The least version of their lists that counts; by default above what keys before these have signed.
+        #[arg(long)]
+        version_min: Option<u64>,
         /// Where to write the draft.
         #[command(flatten)]
         to: DraftTo,
@@ -314,11 +324,26 @@ pub enum ReleaseCommand {
         #[arg(long, value_name = "NAME")]
         delegation: Option<String>,
         /// Days after which phones say that the list is old.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=36_500))]
         expires_days: Option<u64>,
         /// Where to write the draft.
         #[command(flatten)]
         to: DraftTo,
+    },
+    /// Quantize new weights against the model that phones have, so that the delta is small; prints what it gains and costs.
+    Requantize {
+        /// The model that phones have (GGUF).
+        #[arg(long, value_name = "FILE")]
+        old: PathBuf,
+        /// The new weights (GGUF of floats).
+        #[arg(long, value_name = "FILE")]
+        weights: PathBuf,
+        /// Where to write the new model.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Only measure.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Draft the next release list without one release.
     Withdraw {
@@ -552,36 +577,4 @@ pub enum SimCommand {
         #[arg(long)]
         twice: bool,
     },
-}
-
-/// What to measure.
-#[derive(Subcommand, Debug)]
-pub enum BenchCommand {
-    /// A bundle between two processes, beside a bare iroh stream of as many bytes.
-    Link {
-        /// Megabytes.
-        #[arg(long, default_value_t = 60)]
-        megabytes: u64,
-        /// Rounds of each.
-        #[arg(long, default_value_t = 5)]
-        rounds: u32,
-    },
-    /// Deltas between models that really follow each other, beside every general tool that is installed.
-    Delta {
-        /// Width of the models' hidden layers; a multiple of 256.
-        #[arg(long, default_value_t = 1536)]
-        hidden: usize,
-        /// Steps of training.
-        #[arg(long, default_value_t = 300)]
-        steps: usize,
-        /// Seed of all dice.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Keep the model files here, and use those that are there.
-        #[arg(long, value_name = "FOLDER")]
-        keep: Option<PathBuf>,
-    },
-    /// The receiving end of the bare stream.
-    #[command(hide = true)]
-    BareReceiver,
 }

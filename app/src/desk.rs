@@ -32,7 +32,11 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
             println!("Keep the key files on separate machines. root.json is public: phones trust it at enrolment.");
             Ok(())
         }
-        MinistryCommand::NewKey { out, work_factor } => {
+        MinistryCommand::NewKey { out, dry_run: true, .. } => {
+            println!("would make a key and seal it in {}", out.display());
+            Ok(())
+        }
+        MinistryCommand::NewKey { out, work_factor, .. } => {
             let id = ministry::keys::make_one(&out, work_factor)?;
             println!("made {} with the public key {id}", out.display());
             Ok(())
@@ -50,7 +54,7 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
             let trust = trust_of(phone)?;
             put(&ministry::revoke(&trust, key_of(&device)?, &reason)?, &to, Some(&trust))
         }
-        MinistryCommand::Delegate { name, key, threshold, module, area, both, to } => {
+        MinistryCommand::Delegate { name, key, threshold, module, area, both, version_min, to } => {
             let trust = trust_of(phone)?;
             let usage = |e: String, hint: &str| Failure::new(e, hint).with_code(2);
             let keys = key.iter().map(|k| key_of(k)).collect::<Result<Vec<_>, _>>()?;
@@ -60,7 +64,12 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
                     .map_err(|e| usage(e.to_string(), "give at least as many --key as --threshold"))?,
             };
             let area = Area::parse(&area).map_err(|e| usage(e.to_string(), "for example north/kilifi"))?;
-            let delegation = Delegation { name, role, modules: module, area, both, version_min: 1 };
+            // A delegation with other keys begins above what the ones before have signed.
+            let before = trust.list().and_then(|l| l.delegations.iter().find(|d| d.name == name).cloned());
+            let held = trust.delegated().find(|d| d.delegation == name).map_or(0, |d| d.version);
+            let least = before.map_or(1, |d| if d.role == role { d.version_min } else { held.saturating_add(1) });
+            let version_min = version_min.unwrap_or(least.max(1));
+            let delegation = Delegation { name, role, modules: module, area, both, version_min };
             put(&ministry::delegate(&trust, delegation)?, &to, Some(&trust))
         }
         MinistryCommand::Rotate { add, drop, threshold, beacon, recall, to } => {
@@ -135,15 +144,20 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
                 let trust = trust_of(phone)?;
                 return put(&ministry::draft_delegated(&trust, name, new)?, &to, Some(&trust));
             }
-            let expires_s = expires_days.map(|days| ministry::wall_s() + days * DAY_S);
+            let expires_s = expires_days.map(|days| ministry::wall_s().saturating_add(days.saturating_mul(DAY_S)));
             put(&ministry::draft(trust.as_ref(), new.as_ref(), expires_s)?, &to, trust.as_ref())
+        }
+        ReleaseCommand::Requantize { old, weights, out, dry_run } => {
+            let said = ministry::requantize::run(&old, &weights, Some(&out).filter(|_| !dry_run).map(|p| p.as_path()))?;
+            said.iter().for_each(|line| println!("{line}"));
+            Ok(())
         }
         ReleaseCommand::Withdraw { module, area, language, to } => {
             let trust = trust_of(phone)?;
             put(&ministry::withdraw(&trust, &module, &area, &language)?, &to, Some(&trust))
         }
         ReleaseCommand::Check { draft, root } => {
-            let draft: DraftFile = read(&draft, DraftFile::SCHEMA)?;
+            let draft: DraftFile = beside(&draft, read(&draft, DraftFile::SCHEMA)?);
             let trust = match root {
                 None => trust_of(phone)?,
                 Some(path) => TrustedState::new(&ministry::load_root(&path)?)
@@ -158,6 +172,7 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
             let signer = Signer::open(&key)?;
             let signatures = ministry::sign(&mut draft, &signer)?;
             let who = signer.id().short();
+            println!("every signature so far holds; this is {}", ministry::describe(&draft)?);
             if dry_run {
                 println!("would sign the {} in {} with key {who}", draft.kind, path.display());
                 return Ok(());
@@ -167,11 +182,13 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
             Ok(())
         }
         ReleaseCommand::Publish { draft, dry_run } => {
-            let draft: DraftFile = read(&draft, DraftFile::SCHEMA)?;
+            let draft: DraftFile = beside(&draft, read(&draft, DraftFile::SCHEMA)?);
+            let checked = ministry::check::check(&draft, &trust_of(phone)?)?;
             if dry_run {
-                let checked = ministry::check::check(&draft, &trust_of(phone)?)?;
                 phone.show(&checked, show_check);
-                verdict(&checked)?;
+            }
+            verdict(&checked)?;
+            if dry_run {
                 println!("would publish this {} and {} bundles", draft.kind, draft.bundles.len());
                 return Ok(());
             }
@@ -191,17 +208,27 @@ fn coverage(phone: &Phone, key: &Path) -> Result<(), Failure> {
     let trust = trust_of(phone)?;
     let key = ministry::keys::load_key(key, None)?;
     let answer = phone.ask(Request::Receipts)?;
-    let (mut believed, mut doubtful) = (Vec::new(), 0);
+    let (mut believed, mut doubtful, mut closed) = (Vec::new(), 0, Vec::new());
     for text in show::list(&answer, "receipts").iter().filter_map(Json::as_str) {
         let sealed = receipt::verify(&unhex("a receipt", text)?);
         let opened = sealed.and_then(|s| Ok((s.device, receipt::open(&s, &key)?)));
-        let (device, said) = opened.map_err(|e| {
-            Failure::new(e, "use the ministry's receipts key, such as keys/receipts-1.age").with_code(4)
-        })?;
+        let (device, said) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                closed.push(error);
+                continue;
+            }
+        };
         match trust.verify_chain(&said.chain) {
             Some(Ok(chain)) if chain.device == device => believed.push((chain.area.clone(), said)),
             _ => doubtful += 1,
         }
+    }
+    let none_opened = believed.is_empty() && doubtful == 0;
+    doubtful += closed.len();
+    if let (Some(error), true) = (closed.pop(), none_opened) {
+        let hint = "use the ministry's receipts key, such as keys/receipts-1.age";
+        return Err(Failure::new(error, hint).with_code(4));
     }
     let rows: Vec<_> = receipt::coverage(&believed)
         .into_iter()
@@ -227,7 +254,10 @@ fn coverage(phone: &Phone, key: &Path) -> Result<(), Failure> {
             );
         }
         if show::number(r, "doubtful") > 0 {
-            println!("{} receipts whose certificates do not hold were left out", show::number(r, "doubtful"));
+            println!(
+                "{} receipts that do not open or whose certificates do not hold were left out",
+                show::number(r, "doubtful")
+            );
         }
     });
     Ok(())
@@ -235,6 +265,18 @@ fn coverage(phone: &Phone, key: &Path) -> Result<(), Failure> {
 
 fn publish(phone: &Phone, draft: &DraftFile) -> Result<(), Failure> {
     ministry::publish_requests(draft).into_iter().try_for_each(|request| phone.ask(request).map(|_| ()))
+}
+
+/// A draft whose files, if they are not where it says, may lie beside it: it has travelled to another desk.
+fn beside(path: &Path, mut draft: DraftFile) -> DraftFile {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    for file in draft.bundles.iter_mut().chain(&mut draft.bases) {
+        let here = Path::new(file.as_str()).file_name().map(|name| folder.join(name));
+        if let Some(here) = here.filter(|here| !Path::new(file.as_str()).exists() && here.exists()) {
+            *file = here.canonicalize().unwrap_or(here).display().to_string();
+        }
+    }
+    draft
 }
 
 fn trust_of(phone: &Phone) -> Result<TrustedState, Failure> {

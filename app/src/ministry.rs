@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod keys;
+pub mod requantize;
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use distribution::notices::{Recalled, Revoked};
 use distribution::release::{Delta, Lineage, Stage, Withdrawn};
 use distribution::{Beacon, Offer, Recall, Release, ReleaseList, Revocations, Root, TrustedState};
 use node::host::{Failure, Request};
+use protocol::limits::DELTAS_PER_RELEASE_MAX;
 use protocol::signed::{Document, Role, Signed};
 use protocol::{Area, DeviceId, Digest};
 
@@ -96,11 +98,18 @@ fn area_of(text: &str) -> Result<Area, Failure> {
     Area::parse(text).map_err(|e| Failure::new(e, "for example north/kilifi").with_code(2))
 }
 
-/// What the next list begins as: the current one, one version on, made under the newest root.
+/// Versions that people count up to; beyond, somebody with stolen keys has run ahead.
+const VERSION_FAR: u64 = 1 << 40;
+
+/// What the next list begins as: the current one, one version on, made under the newest root. If the keys of the current one
+/// were retired, nothing of it is taken over: who signed it may not have been the ministry.
 fn next_list(trust: Option<&TrustedState>) -> ReleaseList {
-    let current = trust.and_then(|t| t.list());
+    let held = trust.and_then(|t| t.list());
+    let current = held.filter(|_| trust.is_some_and(TrustedState::list_binds));
+    let last = held.map_or(0, |l| l.version);
+    let version = if current.is_some() || last < VERSION_FAR { last.saturating_add(1) } else { 1 };
     ReleaseList {
-        version: current.map_or(0, |l| l.version) + 1,
+        version,
         issued_s: wall_s(),
         root: trust.map(TrustedState::root_version).filter(|v| *v > 1),
         ..current.map(|l| (**l).clone()).unwrap_or_default()
@@ -120,8 +129,10 @@ pub fn draft(
         let area = area_of(new.area)?;
         let same = |key: (&str, &Area, &str)| key == (new.module, &area, new.language);
         let gone = list.withdrawn.iter().find(|w| same(w.key())).map(|w| w.version);
-        let held = list.releases.iter().find(|r| same(r.key())).map(|r| r.version).or(gone).unwrap_or(0);
-        let release = release_of(new, held, &mut files)?;
+        let before = list.releases.iter().find(|r| same(r.key())).cloned();
+        let held = before.as_ref().map(|r| r.version).or(gone).unwrap_or(0);
+        let mut release = release_of(new, held, &mut files)?;
+        chain(&mut release, before.as_ref());
         list.withdrawn.retain(|w| !same(w.key()));
         list.releases.retain(|r| !same(r.key()));
         list.releases.push(release);
@@ -142,15 +153,16 @@ pub fn draft_delegated(trust: &TrustedState, name: &str, new: &NewRelease<'_>) -
     let current = trust.delegated().find(|d| d.delegation == name);
     let mut list = DelegatedList {
         delegation: name.to_owned(),
-        version: current.map_or(delegation.version_min.max(1), |d| d.version + 1),
+        version: current.map_or(delegation.version_min.max(1), |d| d.version.saturating_add(1)),
         issued_s: wall_s(),
         releases: current.map(|d| d.releases.clone()).unwrap_or_default(),
     };
     let area = area_of(new.area)?;
     let same = |r: &Release| r.key() == (new.module, &area, new.language);
-    let held = list.releases.iter().find(|r| same(r)).map_or(0, |r| r.version);
+    let before = list.releases.iter().find(|r| same(r)).cloned();
     let mut files = Files::default();
-    let release = release_of(new, held, &mut files)?;
+    let mut release = release_of(new, before.as_ref().map_or(0, |r| r.version), &mut files)?;
+    chain(&mut release, before.as_ref());
     if !delegation.covers(&release) {
         let reason = format!("{name} may not release {} for {}", new.module, release.area);
         return Err(Failure::new(reason, "see `kijiti ministry release log` for what it may").with_code(5));
@@ -170,7 +182,7 @@ struct Files {
 /// The release that a bundle becomes, its deltas made; `held` is the version there is.
 fn release_of(new: &NewRelease<'_>, held: u64, files: &mut Files) -> Result<Release, Failure> {
     let bytes = file_bytes(new.file)?;
-    let version = new.version.unwrap_or(held + 1);
+    let version = new.version.unwrap_or(held.saturating_add(1));
     if version <= held {
         return Err(Failure::new(
             format!("{} is at version {held} already", new.module),
@@ -199,6 +211,18 @@ fn release_of(new: &NewRelease<'_>, held: u64, files: &mut Files) -> Result<Rele
         stage: new.stage.clone(),
         lineage: new.lineage.clone(),
     })
+}
+
+/// If a delta leads on from the release before, that one's deltas become steps on the way: a phone that is two releases behind
+/// takes two small deltas.
+fn chain(release: &mut Release, before: Option<&Release>) {
+    let Some(before) = before.filter(|b| release.deltas.iter().any(|d| d.base == b.digest)) else { return };
+    for step in &before.deltas {
+        let there = release.deltas.iter().any(|d| d.base == step.base);
+        if !there && release.deltas.len() < DELTAS_PER_RELEASE_MAX {
+            release.deltas.push(Delta { makes: Some(before.made_by(step)), ..step.clone() });
+        }
+    }
 }
 
 fn make_delta(old: &Path, new: &[u8], beside: &Path) -> Result<(Delta, PathBuf), Failure> {
@@ -233,7 +257,7 @@ pub fn recall(trust: &TrustedState, bundle: Digest, reason: &str) -> Result<Draf
         return Err(Failure::new(format!("bundle {} is recalled already", bundle.short()), "nothing is to be done"));
     }
     recalled.push(Recalled { digest: bundle, reason: reason.to_owned() });
-    let version = trust.recall().map_or(0, |r| r.version) + 1;
+    let version = trust.recall().map_or(0, |r| r.version).saturating_add(1);
     let recall = Recall { version, root: trust.root_version(), issued_s: wall_s(), recalled };
     draft_of(&recall, Vec::new(), Vec::new())
 }
@@ -245,7 +269,7 @@ pub fn revoke(trust: &TrustedState, device: DeviceId, reason: &str) -> Result<Dr
         return Err(Failure::new(format!("{} is revoked already", device.short()), "nothing is to be done"));
     }
     revoked.push(Revoked { device, reason: reason.to_owned() });
-    let version = trust.revocations().map_or(0, |r| r.version) + 1;
+    let version = trust.revocations().map_or(0, |r| r.version).saturating_add(1);
     let revocations = Revocations { version, root: trust.root_version(), issued_s: wall_s(), revoked };
     draft_of(&revocations, Vec::new(), Vec::new())
 }
@@ -290,7 +314,7 @@ pub fn rotate(trust: &TrustedState, rotation: &Rotation) -> Result<DraftFile, Fa
         (Some(role), keys) => Some(change(role, keys, None)?),
     };
     let root = Root {
-        version: current.version + 1,
+        version: current.version.saturating_add(1),
         issued_s: wall_s(),
         root: change(&current.root, &rotation.add, rotation.threshold)?,
         releases: change(&current.releases, &rotation.add, rotation.threshold)?,
@@ -302,10 +326,11 @@ pub fn rotate(trust: &TrustedState, rotation: &Rotation) -> Result<DraftFile, Fa
     draft_of(&root, Vec::new(), Vec::new())
 }
 
-/// Drafts today's beacon.
+/// Drafts today's beacon. Its time is its version, so a second one in the same second, or after a clock set back, is dated
+/// one second after the last: two beacons of one version that say different things are refused by every phone.
 pub fn beacon(trust: &TrustedState) -> Result<DraftFile, Failure> {
     let beacon = Beacon {
-        time_s: wall_s(),
+        time_s: trust.beacon().map_or(0, |last| last.time_s.saturating_add(1)).max(wall_s()),
         root: trust.root_version(),
         list: trust.list_version(),
         recall: trust.recall().map_or(0, |r| r.version),
@@ -330,6 +355,7 @@ pub fn sign(draft: &mut DraftFile, signer: &Signer) -> Result<usize, Failure> {
         Ok(signed.signers().count())
     }
     let mut offer = offer_of(draft)?;
+    intact(&offer)?;
     let count = match &mut offer {
         Offer::Root(d) => add(d, signer),
         Offer::Recall(d) => add(d, signer),
@@ -340,6 +366,72 @@ pub fn sign(draft: &mut DraftFile, signer: &Signer) -> Result<usize, Failure> {
     }?;
     draft.document = hex(&offer.to_bytes());
     Ok(count)
+}
+
+/// What a draft says, in a line, for who is about to sign it.
+pub fn describe(draft: &DraftFile) -> Result<String, Failure> {
+    let damaged = |e: protocol::codec::CodecError| {
+        Failure::new(format!("the draft is damaged: {e}"), "ask for the file again").with_code(2)
+    };
+    let named = |releases: &[Release]| {
+        let names: Vec<_> = releases.iter().map(|r| format!("{} {} for {}", r.module, r.version, r.area)).collect();
+        if names.is_empty() { "no releases".to_owned() } else { names.join(", ") }
+    };
+    Ok(match offer_of(draft)? {
+        Offer::Root(d) => {
+            let root = d.read().map_err(damaged)?;
+            format!("root {}: {} of {} keys sign", root.version, root.root.threshold, root.root.keys.len())
+        }
+        Offer::List(d) => {
+            let list = d.read().map_err(damaged)?;
+            format!("release list {}: {}", list.version, named(&list.releases))
+        }
+        Offer::Delegated(d) => {
+            let list = d.read().map_err(damaged)?;
+            format!("list {} of {}: {}", list.version, list.delegation, named(&list.releases))
+        }
+        Offer::Recall(d) => {
+            let recall = d.read().map_err(damaged)?;
+            let last = recall.recalled.last().map(|r| format!("{} ({})", r.digest.short(), r.reason));
+            format!(
+                "recall {} of {} bundles, the last {}",
+                recall.version,
+                recall.recalled.len(),
+                last.unwrap_or_default()
+            )
+        }
+        Offer::Revocations(d) => {
+            let revoked = d.read().map_err(damaged)?;
+            let last = revoked.revoked.last().map(|r| format!("{} ({})", r.device.short(), r.reason));
+            format!("{} phones revoked, the last {}", revoked.revoked.len(), last.unwrap_or_default())
+        }
+        Offer::Beacon(d) => {
+            let beacon = d.read().map_err(damaged)?;
+            format!("a beacon: root {}, list {}", beacon.root, beacon.list)
+        }
+    })
+}
+
+/// Whether every signature on a document is good: a document that was changed since must not gather more.
+fn intact(offer: &Offer) -> Result<(), Failure> {
+    fn each<T: Document>(signed: &Signed<T>) -> Result<(), Failure> {
+        match signed.signers().find(|id| signed.valid_signatures(&Role::single(*id)) == 0) {
+            None => Ok(()),
+            Some(id) => Err(Failure::new(
+                format!("the draft was changed after key {} signed it", id.short()),
+                "ask for the file again, or draft it anew",
+            )
+            .with_code(2)),
+        }
+    }
+    match offer {
+        Offer::Root(d) => each(d),
+        Offer::Recall(d) => each(d),
+        Offer::Revocations(d) => each(d),
+        Offer::List(d) => each(d),
+        Offer::Delegated(d) => each(d),
+        Offer::Beacon(d) => each(d),
+    }
 }
 
 /// The requests that publish a draft on a phone, in order.

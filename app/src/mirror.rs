@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use distribution::TrustedState;
 use distribution::plan::best_way;
+use node::host::folder::unusable;
 use node::host::{Failure, Request};
 use object_store::aws::AmazonS3Builder;
 use object_store::http::HttpBuilder;
@@ -269,8 +270,7 @@ fn wanted(phone: &Phone, trust: &TrustedState, area: &Area, there: &BTreeSet<&st
 /// Fetches one bundle range by range into the phone's folder, checks it and hands it over. Bytes that came over the network.
 fn fetch(phone: &Phone, mirror: &Mirror, digest: &Digest, bytes: u64) -> Result<u64, Failure> {
     let folder = phone.folder.join("mirror");
-    let full =
-        |e: std::io::Error| Failure::new(format!("{}: {e}", folder.display()), "free some space; nothing was lost");
+    let full = |e: std::io::Error| unusable(&folder, &e);
     fs::create_dir_all(&folder).map_err(full)?;
     let part = folder.join(format!("{digest}.part"));
     let file = format!("bundles/{digest}");
@@ -283,7 +283,13 @@ fn fetch(phone: &Phone, mirror: &Mirror, digest: &Digest, bytes: u64) -> Result<
         if piece.len() as u64 != end - at {
             return Err(Failure::new(format!("{}: {file} is cut short", mirror.name), "push to it again"));
         }
-        out.write_all(&piece).map_err(full)?;
+        if let Err(error) = out.write_all(&piece) {
+            // What came stays, unless it is what fills the disk: a phone must be able to go on working.
+            if error.kind() == std::io::ErrorKind::StorageFull {
+                let _ = fs::remove_file(&part);
+            }
+            return Err(full(error));
+        }
         at = end;
     }
     out.sync_all().map_err(full)?;

@@ -44,13 +44,27 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sim { command: SimCommand::Run { scenario, phones, seed, twice } } => {
             simulate::run(&scenario, phones, seed, twice, cli.json)
         }
-        Command::Bench { command: BenchCommand::Link { megabytes, rounds } } => {
-            bench::link(megabytes, rounds, cli.json)
+        Command::Bench { command: BenchCommand::Link { shaped: true, .. } } => bench::link::shaped(cli.json),
+        Command::Bench { command: BenchCommand::Link { megabytes, rounds, blobs, .. } } => {
+            bench::link::loopback(megabytes, rounds, blobs.as_deref(), cli.json)
+        }
+        Command::Bench { command: BenchCommand::Room { phones, megabytes, rate } } => {
+            bench::room::run(phones, megabytes, rate, cli.json)
         }
         Command::Bench { command: BenchCommand::Delta { hidden, steps, seed, keep } } => {
             bench::delta::run(hidden, steps, seed, keep.as_deref(), cli.json)
         }
-        Command::Bench { command: BenchCommand::BareReceiver } => bench::bare_receiver(),
+        Command::Bench { command: BenchCommand::Couriers { megabytes, cuts, kills, seed } } => {
+            bench::couriers::run(megabytes, bench::couriers::Harm { cuts, kills, seed }, cli.json)
+        }
+        Command::Bench { command: BenchCommand::Reconcile { cases, seed } } => {
+            bench::reconcile::run(cases, seed, cli.json)
+        }
+        Command::Bench { command: BenchCommand::Ask { request } } => bench::ask(&phone.folder, &request),
+        Command::Bench { command: BenchCommand::BareReceiver { listen } } => bench::link::bare_receiver(listen),
+        Command::Bench { command: BenchCommand::BareSender { id, address, bytes, listen } } => {
+            bench::link::bare_sender(&id, &address, bytes, listen)
+        }
         Command::Doctor => doctor::run(&phone.folder, cli.json),
     }
 }

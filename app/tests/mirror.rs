@@ -76,6 +76,89 @@ fn a_mirror_that_was_tampered_with_gives_nothing() {
     assert!(bundle(&desk, "town").is_none());
 }
 
+#[test]
+fn a_model_is_made_out_of_the_one_before_by_its_delta_and_runs() {
+    let desk = Desk::enrolled();
+    let reference = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/triage-reference.gguf");
+    let old = std::fs::read(reference).unwrap();
+    // The same model with another word on its card: what changes between releases, at its smallest.
+    let at = old.windows(17).position(|w| w == b"reference triage ").unwrap();
+    let with = |word: &[u8; 9]| {
+        let mut file = old.clone();
+        file[at..at + 9].copy_from_slice(word);
+        file
+    };
+    let new = with(b"Reference");
+    std::fs::write(desk.path("third.gguf"), with(b"REFERENCE")).unwrap();
+    std::fs::write(desk.path("old.gguf"), old).unwrap();
+    std::fs::write(desk.path("new.gguf"), new).unwrap();
+    let publish = |more: &[&str]| {
+        desk.ok("clinic", &[&["ministry", "release", "draft", "--out", "draft.json"], more].concat());
+        for key in ["keys/key-1.age", "keys/key-2.age"] {
+            desk.ok("clinic", &["ministry", "release", "sign", "draft.json", "--key", key]);
+        }
+        desk.ok("clinic", &["ministry", "release", "publish", "draft.json"]);
+        desk.ok("clinic", &["mirror", "push", "card"]);
+    };
+    for phone in ["town", "far"] {
+        desk.ok(phone, &["enrol", "request", "--name", phone, "--out", "request.json"]);
+        #[rustfmt::skip]
+        desk.ok(phone, &["enrol", "sign", "request.json", "--area", "north", "--rights", "carry", "--ministry", "keys",
+            "--out", "answer.json"]);
+        desk.ok(phone, &["enrol", "accept", "answer.json"]);
+    }
+    let runs = |phone: &str, version: u64| {
+        let shown = (0..100).map(|_| desk.run(phone, &["--json", "model", "verify"])).filter(|o| o.status.success());
+        let mut versions =
+            shown.map(|o| serde_json::from_slice::<serde_json::Value>(&o.stdout).unwrap()["version"].clone());
+        assert!(versions.any(|v| v == version), "version {version} runs");
+    };
+    let small = |phone: &str| {
+        let said = desk.ok(phone, &["mirror", "pull", "card"]);
+        let bytes: u64 = said.split(", ").last().unwrap().split_whitespace().next().unwrap().parse().unwrap();
+        assert!(bytes < 9000, "deltas, not the whole: {said}");
+    };
+    publish(&["--file", "old.gguf"]);
+    for phone in ["town", "far"] {
+        desk.ok(phone, &["mirror", "pull", "card"]);
+        runs(phone, 1);
+    }
+    publish(&["--file", "new.gguf", "--delta-from", "old.gguf"]);
+    small("town");
+    runs("town", 2);
+    publish(&["--file", "third.gguf", "--delta-from", "new.gguf"]);
+    small("town");
+    runs("town", 3);
+    small("far"); // two releases behind: by both deltas, one after the other
+    runs("far", 3);
+    for phone in ["town", "far"] {
+        let left = std::fs::read_dir(desk.path(phone).join("bundles")).unwrap().flatten().map(|e| e.path());
+        assert!(left.into_iter().all(|p| p.extension().is_none_or(|e| e == "tree")), "no drafts are left behind");
+    }
+}
+
+/// A file system of three megabytes, made in a mount namespace of its own; skipped where that is not allowed.
+#[test]
+fn a_disk_that_fills_in_the_middle_of_a_bundle_is_explained_and_the_rest_comes_when_there_is_space() {
+    let desk = published();
+    desk.ok("clinic", &["mirror", "push", "card"]);
+    let script = r#"
+        mkdir small && mount -t tmpfs -o size=3m tmpfs small && cp -r town small/phone
+        "$KIJITI" --data small/phone mirror pull card
+        echo "code $?" >&2
+        ls small/phone/bundles >&2
+        mount -o remount,size=20m small
+        "$KIJITI" --data small/phone mirror pull card && "$KIJITI" --data small/phone case list >/dev/null
+        cp -r small/phone/bundles after
+    "#;
+    let Some((_, said)) = desk.with_mounts(script) else { return };
+    assert!(said.contains("error: the disk is full") && said.contains("hint: free some space"), "{said}");
+    let digest = bundle(&desk, "clinic").unwrap().file_name().unwrap().to_owned();
+    let listed = said.lines().skip_while(|l| !l.starts_with("code")).skip(1);
+    assert!(!listed.into_iter().any(|l| digest == l), "nothing unfinished has a final name: {said}");
+    assert_eq!(std::fs::metadata(desk.path("after").join(digest)).unwrap().len(), 4_000_000);
+}
+
 /// Serves files with ranges, and hangs up after so many bytes of bundles in all.
 fn serve(root: PathBuf, budget: Arc<AtomicU64>, served: Arc<AtomicU64>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -12,7 +12,10 @@ const MAY_IMPORT: [(&str, &[&str]); 8] = [
     ("kijiti-node", &["kijiti-protocol", "kijiti-sync", "kijiti-distribution", "kijiti-inference"]),
     ("kijiti-sim", &["kijiti-node", "kijiti-protocol", "kijiti-sync", "kijiti-distribution"]),
     ("kijiti-mobile-ffi", &["kijiti-node", "kijiti-inference"]),
-    ("kijiti", &["kijiti-node", "kijiti-inference", "kijiti-distribution", "kijiti-sim", "kijiti-protocol"]),
+    (
+        "kijiti",
+        &["kijiti-node", "kijiti-inference", "kijiti-distribution", "kijiti-sim", "kijiti-sync", "kijiti-protocol"],
+    ),
 ];
 
 /// Crates that a pure room never depends on.

@@ -72,11 +72,15 @@ pub struct Parked {
 const PARKED_MAX: usize = 8;
 
 impl Activation {
-    /// Whether `release` should be tried on this phone: newer than what runs, for this engine, and not parked.
+    /// Whether `release` may be tried on this phone: for this engine, and not parked.
+    pub fn may_run(&self, release: &Release) -> bool {
+        release.engine_min <= ENGINE_VERSION && !self.parked.iter().any(|p| p.digest == release.digest)
+    }
+
+    /// Whether `release`, the one that the list in force means for this phone, is another than what runs. Versions are not
+    /// compared here: those of different areas are numbered apart, and within one the list itself never goes back.
     pub fn wants(&self, release: &Release) -> bool {
-        release.engine_min <= ENGINE_VERSION
-            && self.current.as_ref().is_none_or(|m| release.version > m.version)
-            && !self.parked.iter().any(|p| p.digest == release.digest)
+        self.may_run(release) && self.current.as_ref().is_none_or(|m| m.digest != release.digest)
     }
 
     /// Switches to `module`; what ran before is kept.

@@ -221,9 +221,9 @@ impl Fetch {
     }
 
     /// The next run of groups that is missing here, there at the peer and not yet asked for (`asked` says which):
-    /// (first, count). The rarest in reach first (`seen`: how many neighbours have each group), and among equals those at
-    /// or after `from`. Only the next few thousand groups are weighed: enough to spread phones over a bundle of any size.
-    pub fn next_want(&self, theirs: &Groups, asked: &Groups, seen: &[u16], from: u64) -> Option<(u64, u64)> {
+    /// (first, count), `most` groups at most. The rarest in reach first (`seen`: how many neighbours have each group), and
+    /// among equals those at or after `from`. Only the next few thousand groups are weighed: enough to spread phones over a bundle of any size.
+    pub fn next_want(&self, theirs: &Groups, asked: &Groups, seen: &[u16], from: u64, most: u64) -> Option<(u64, u64)> {
         const WEIGHED: usize = 4096;
         let count = self.groups.count();
         let wanted = |i: u64| !self.groups.has(i) && theirs.has(i) && !asked.has(i);
@@ -241,7 +241,7 @@ impl Fetch {
             }
         }
         let (_, first) = best?;
-        let run = (first..count).take(PIECE_GROUPS_MAX as usize).take_while(|i| wanted(*i)).count();
+        let run = (first..count).take(most.min(PIECE_GROUPS_MAX) as usize).take_while(|i| wanted(*i)).count();
         Some((first, run as u64))
     }
 }

@@ -32,7 +32,7 @@ use protocol::limits::ROOTS_PER_MEETING_MAX;
 use protocol::signed::{Document, Role, Signed, Verified};
 use protocol::{Area, Chain, DeviceId, Digest, VerifiedChain};
 
-use crate::delegation::DelegatedList;
+use crate::delegation::{DelegatedList, Delegation};
 use crate::notices::{Beacon, Recall, Revocations};
 use crate::release::{Release, ReleaseList};
 use crate::root::Root;
@@ -143,11 +143,6 @@ impl TrustedState {
         self.beacon.as_ref()
     }
 
-    /// What delegations have released, by their names.
-    pub fn delegated(&self) -> impl Iterator<Item = &Verified<DelegatedList>> {
-        self.delegated.values()
-    }
-
     /// Roots newer than `version`, oldest first, as many as one meeting may carry.
     pub fn roots_after(&self, version: u64) -> impl Iterator<Item = &Verified<Root>> {
         self.roots.iter().filter(move |r| r.version > version).take(ROOTS_PER_MEETING_MAX)
@@ -198,15 +193,16 @@ impl TrustedState {
         // A beacon of retired keys must not hold the floor of time up (rule 12). All else waits for its successor.
         let Self { roots, beacon, .. } = self;
         beacon.take_if(|b| !binds(roots, b));
-        self.drop_stray_delegated();
         Ok(true)
     }
 
     /// Takes a release list (rules 4 to 8). `Ok(false)`: the very list that is held.
     pub fn offer_list(&mut self, offered: &Signed<ReleaseList>) -> Result<bool, TrustError> {
         let new = offer_to(&self.roots, &mut self.list, offered)?;
-        if new {
-            self.drop_stray_delegated();
+        if let (true, Some(list)) = (new, &self.list) {
+            // A delegation that the ministry ended, or whose keys it changed, begins anew at the least version it says.
+            let roots = &self.roots;
+            self.delegated.retain(|name, held| Self::verify_delegated_ever(roots, list, name, held.signed()).is_some());
         }
         Ok(new)
     }
@@ -217,15 +213,25 @@ impl TrustedState {
         let verified = self.verify_delegated(offered)?;
         if let Some(held) = self.delegated.get(&verified.delegation) {
             let (held_version, offered_version) = (held.version, verified.version);
-            let same = held.signed().digest() == offered.digest();
-            if same {
+            if held.signed().digest() == offered.digest() && self.verify_delegated(held.signed()).is_ok() {
                 return Ok(false);
             }
-            if offered_version == held_version {
-                return Err(TrustError::Fork { what: WHAT, version: held_version });
-            }
-            if offered_version < held_version {
-                return Err(TrustError::Rollback { what: WHAT, held: held_version, offered: offered_version });
+            // What the delegation's keys of today did not sign (they were changed) holds nothing back.
+            if self.delegation(&verified.delegation).is_some_and(|d| held.signed().verify(&d.role).is_ok()) {
+                if offered_version == held_version && self.verify_delegated(held.signed()).is_ok() {
+                    return Err(TrustError::Fork { what: WHAT, version: held_version });
+                }
+                if offered_version < held_version {
+                    return Err(TrustError::Rollback { what: WHAT, held: held_version, offered: offered_version });
+                }
+                for old in &held.releases {
+                    let lower = |r: &&Release| r.key() == old.key() && r.version < old.version;
+                    if let Some(new) = verified.releases.iter().find(lower) {
+                        let (list, module) = (offered_version, old.module.clone());
+                        let (held, offered) = (old.version, new.version);
+                        return Err(TrustError::ReleaseRollback { list, module, held, offered });
+                    }
+                }
             }
         }
         self.delegated.insert(verified.delegation.clone(), verified);
@@ -233,11 +239,35 @@ impl TrustedState {
     }
 
     fn verify_delegated(&self, offered: &Signed<DelegatedList>) -> Result<Verified<DelegatedList>, TrustError> {
-        const WHAT: &str = "delegated list";
         let name = offered.read()?.delegation;
         let unknown = || TrustError::NoDelegation(name.clone());
         let root = self.root().ok_or_else(unknown)?;
         let list = self.list.as_ref().filter(|l| binds(&self.roots, l)).ok_or_else(unknown)?;
+        Self::verify_under(offered, &name, root, list)
+    }
+
+    fn delegation(&self, name: &str) -> Option<&Delegation> {
+        self.list.as_ref()?.delegations.iter().find(|d| d.name == name)
+    }
+
+    /// A delegated list under the list that names its keys, whichever root it was believed under.
+    fn verify_delegated_ever(
+        roots: &[Verified<Root>],
+        list: &ReleaseList,
+        name: &str,
+        kept: &Signed<DelegatedList>,
+    ) -> Option<Verified<DelegatedList>> {
+        roots.iter().rev().find_map(|root| Self::verify_under(kept, name, root, list).ok())
+    }
+
+    fn verify_under(
+        offered: &Signed<DelegatedList>,
+        name: &str,
+        root: &Root,
+        list: &ReleaseList,
+    ) -> Result<Verified<DelegatedList>, TrustError> {
+        const WHAT: &str = "delegated list";
+        let unknown = || TrustError::NoDelegation(name.to_owned());
         let delegation = list.delegations.iter().find(|d| d.name == name).ok_or_else(unknown)?;
         let forged = |reason| TrustError::Signature { what: WHAT, reason };
         let verified = offered.verify(&delegation.role).map_err(forged)?;
@@ -250,22 +280,15 @@ impl TrustedState {
         }
         if let Some(stray) = verified.releases.iter().find(|r| !delegation.covers(r)) {
             let (module, area) = (stray.module.clone(), stray.area.to_string());
-            return Err(TrustError::OutsideDelegation { delegation: name, module, area });
+            return Err(TrustError::OutsideDelegation { delegation: name.to_owned(), module, area });
         }
         Ok(verified)
     }
 
-    /// Forgets delegated lists for which the list held has no place any more.
-    fn drop_stray_delegated(&mut self) {
-        let stray: Vec<_> = self
-            .delegated
-            .iter()
-            .filter(|(_, list)| self.verify_delegated(list.signed()).is_err())
-            .map(|(name, _)| name.clone())
-            .collect();
-        stray.iter().for_each(|name| {
-            self.delegated.remove(name);
-        });
+    /// Delegated lists that the list held has a place for. Others are kept, so that a delegation that comes back does not go
+    /// back, and mean nothing.
+    pub fn delegated(&self) -> impl Iterator<Item = &Verified<DelegatedList>> {
+        self.delegated.values().filter(|d| self.verify_delegated(d.signed()).is_ok())
     }
 
     /// Whether the list held is signed with keys that are still the ministry's.
@@ -278,7 +301,7 @@ impl TrustedState {
     pub fn releases(&self) -> Vec<&Release> {
         let Some(list) = self.list.as_ref().filter(|_| self.list_binds()) else { return Vec::new() };
         let own = |release: &Release| list.releases.iter().any(|r| r.key() == release.key());
-        let delegated = self.delegated.values().flat_map(|d| &d.releases).filter(|r| !own(r));
+        let delegated = self.delegated().flat_map(|d| &d.releases).filter(|r| !own(r));
         list.releases.iter().chain(delegated).filter(|r| self.recalled(&r.digest).is_none()).collect()
     }
 

@@ -9,7 +9,10 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::*;
+use distribution::delegation::{DelegatedList, Delegation};
+use distribution::release::Lineage;
 use distribution::{Offer, ReleaseList, Root, TrustedState};
+use protocol::{Area, Digest};
 
 /// Events in a sequence.
 const LENGTH: usize = 8;
@@ -26,9 +29,31 @@ fn events() -> Vec<(&'static str, Happens)> {
         |r: Root, keys: u8| Root { recall: Some(role(&[keys], 1)), beacon: Some(role(&[keys + 1], 1)), ..r };
     let second = with_notices(root(2, role(&[1, 2, 3], 2), role(&[5, 6, 7], 2)), 20);
     let third = with_notices(root(3, role(&[2, 3, 10], 2), role(&[6, 7, 11], 2)), 22);
+    let delegation = |keys: &[u8]| Delegation {
+        name: "university".into(),
+        role: role(keys, 1),
+        modules: vec!["fine-tune".into()],
+        area: Area::default(),
+        both: false,
+        version_min: 1,
+    };
     let list_of = |version, root, release_version| ReleaseList {
         root: Some(root),
+        delegations: vec![delegation(&[40])],
         ..list(version, vec![release("model", release_version)])
+    };
+    let other_keys = ReleaseList { delegations: vec![delegation(&[41])], ..list_of(5, 3, 3) };
+    let delegated = |version, key| {
+        let mut release = release("fine-tune", version);
+        release.lineage = Some(Lineage {
+            parent: Digest([1; 32]),
+            data: "a thousand cases".into(),
+            protocol: "P".into(),
+            subgroups: Vec::new(),
+            return_to: None,
+        });
+        let list = DelegatedList { delegation: "university".into(), version, issued_s: 1, releases: vec![release] };
+        Happens::Offered(Offer::Delegated(sign(&list, &[key])))
     };
     let offered = |offer| Happens::Offered(offer);
     vec![
@@ -41,6 +66,10 @@ fn events() -> Vec<(&'static str, Happens)> {
         ("list 4 for root 3", offered(Offer::List(sign(&list_of(4, 3, 3), &[7, 11])))),
         ("list 9, stolen keys", offered(Offer::List(sign(&list_of(9, 1, 9), &[4, 5])))),
         ("list 8, one key", offered(Offer::List(sign(&list_of(8, 1, 8), &[5])))),
+        ("list 5 for root 3, another university", offered(Offer::List(sign(&other_keys, &[7, 11])))),
+        ("delegated 1", delegated(1, 40)),
+        ("delegated 2", delegated(2, 40)),
+        ("delegated 1, other keys", delegated(1, 41)),
         ("recall 1", offered(Offer::Recall(sign(&recall(1, 1, &[1]), &[8])))),
         ("recall 2", offered(Offer::Recall(sign(&recall(2, 1, &[1, 2]), &[8])))),
         ("recall 3 for root 2", offered(Offer::Recall(sign(&recall(3, 2, &[1]), &[20])))),
@@ -75,6 +104,9 @@ fn must_not_go_back(before: &TrustedState, after: &TrustedState, event: &str) {
     let list =
         |t: &TrustedState| rank(t, |r| Some(&r.releases), t.list().filter(|_| t.list_binds()).map(|l| l.version));
     assert!(list(after) >= list(before), "{event}: list {:?} after {:?}", list(after), list(before));
+    if delegation_of(before).is_some() && delegation_of(before) == delegation_of(after) {
+        assert!(delegated_of(after) >= delegated_of(before), "{event}: delegated list");
+    }
     let recalls = |t: &TrustedState| rank(t, |r| r.recall.as_ref(), None);
     let binding = before.current().iter().any(|d| matches!(d.offer, Offer::Recall(_)));
     if binding && recalls(before) == recalls(after) {
@@ -87,6 +119,17 @@ fn must_not_go_back(before: &TrustedState, after: &TrustedState, event: &str) {
     assert!(beacons(after) >= beacons(before), "{event}: beacon");
     let floors = (before.freshness().floor_s, after.freshness().floor_s);
     assert!(floors.1 >= floors.0 || after.root_version() > before.root_version(), "{event}: floor {floors:?}");
+}
+
+fn delegation_of(trust: &TrustedState) -> Option<protocol::signed::Role> {
+    trust.list()?.delegations.first().map(|d| d.role.clone())
+}
+
+/// The version of the delegated list that is kept, whether it means anything now or not.
+fn delegated_of(trust: &TrustedState) -> Option<u64> {
+    let kept = trust.records().iter().find(|(kind, _)| *kind == "delegated-list").map(|(_, bytes)| bytes.to_vec());
+    let kept: protocol::Signed<DelegatedList> = protocol::Signed::from_bytes(&kept?).unwrap();
+    Some(kept.read().unwrap().version)
 }
 
 /// What an event makes of a state; `None` for a refusal, which must change nothing.

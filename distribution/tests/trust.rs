@@ -272,3 +272,25 @@ fn what_a_revoked_supervisor_certified_holds_no_more() {
     assert!(trust.offer(&Offer::Revocations(sign(&revocations(1, 1, &[20]), &[2, 3]))).unwrap());
     assert!(matches!(trust.verify_chain(&chain), Some(Err(CertificateError::Revoked { position: 1, .. }))));
 }
+
+#[test]
+fn rule_11_a_delegated_list_never_goes_back_through_a_gap_in_which_nothing_names_it() {
+    let mut trust = state();
+    let give = |trust: &mut TrustedState, version| {
+        trust.offer(&Offer::Delegated(sign(&delegated(version, "fine-tune", "north"), &[40])))
+    };
+    assert!(offer_list(&mut trust, &delegating(1, false, &[40]), &[4, 5]).unwrap());
+    assert!(give(&mut trust, 2).unwrap() && give(&mut trust, 5).unwrap());
+    // The ministry changes the keys of its own list: for a while no list binds, and nothing delegated means anything.
+    let next = Root { releases: role(&[6, 7], 2), ..root(2, first().root, first().releases) };
+    trust.offer_root(&sign(&next, &[1, 2])).unwrap();
+    assert_eq!(trust.delegated().count(), 0);
+    let mut restarted = reload(&trust);
+    for trust in [&mut trust, &mut restarted] {
+        let list = ReleaseList { root: Some(2), ..delegating(2, false, &[40]) };
+        assert!(offer_list(trust, &list, &[6, 7]).unwrap());
+        assert_eq!(trust.delegated().map(|d| d.version).collect::<Vec<_>>(), [5]);
+        assert!(matches!(give(trust, 2), Err(TrustError::Rollback { .. })));
+        assert!(give(trust, 6).unwrap());
+    }
+}

@@ -14,6 +14,7 @@ pub mod model;
 pub mod network;
 pub mod pairs;
 pub mod rules;
+pub mod sticky;
 pub mod train;
 
 pub use assessment::{Assessment, assess};

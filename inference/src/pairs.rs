@@ -378,99 +378,10 @@ pub fn read_gguf(file: &[u8]) -> Result<Weights, Fail> {
 
 const _: () = assert!(INPUT.is_multiple_of(256) && EMBEDDING.is_multiple_of(256) && VOCABULARY.is_multiple_of(32));
 
-/// A GGUF file of new weights, quantized against an old file: a block keeps its old scales as long as they serve the new
-/// weights nearly as well as fresh ones would, so that only codes differ, and few of them. Weights are rounded to the nearest
-/// code as always: to let codes lag behind would lose what the fine-tune has learnt, which comes in steps far smaller than a
-/// code's.
+/// A GGUF file of new weights, quantized against an old file ([`crate::sticky`]).
 pub fn sticky(old: &[u8], new: &Weights, stored: Stored, version: u64) -> Result<Vec<u8>, Fail> {
     let mut file = write_gguf(new, stored, version)?;
-    let (numbers, bytes) = match stored {
-        Stored::Q4 => (32, 18),
-        Stored::Q8 => (32, 34),
-        Stored::Q4K => (256, 144),
-        Stored::F16 => return Ok(file),
-    };
-    let fresh = read_gguf(&file)?;
-    let places = |file: &[u8]| -> Result<Vec<(String, u64)>, Fail> {
-        let content = gguf_file::Content::read(&mut Cursor::new(file))?;
-        Ok(content.tensor_infos.iter().map(|(n, t)| (n.clone(), content.tensor_data_offset + t.offset)).collect())
-    };
-    let (old_places, new_places) = (places(old)?, places(&file)?);
-    for ((name, _, values), (_, _, rounded)) in new.iter().zip(&fresh) {
-        let at = |places: &[(String, u64)]| places.iter().find(|(n, _)| n == name).map(|(_, at)| *at as usize);
-        let (Some(old_at), Some(new_at)) = (at(&old_places), at(&new_places)) else { continue };
-        for (i, (weights, rounded)) in values.chunks_exact(numbers).zip(rounded.chunks_exact(numbers)).enumerate() {
-            let Some(was) = old.get(old_at + i * bytes..old_at + (i + 1) * bytes) else { break };
-            let Some(room) = file.get_mut(new_at + i * bytes..new_at + (i + 1) * bytes) else { break };
-            let error: f32 = weights.iter().zip(rounded).map(|(w, r)| (w - r).powi(2)).sum();
-            let stuck = match stored {
-                Stored::Q4K => stick_super_block(was, weights),
-                Stored::Q4 | Stored::Q8 | Stored::F16 => stick_block(was, weights, stored == Stored::Q4),
-            };
-            if let Some((block, _)) = stuck.filter(|(_, old_scale)| *old_scale <= error * STICKY_ERROR) {
-                room.copy_from_slice(&block);
-            }
-        }
-    }
+    let values = |name: &str| new.iter().find(|(n, ..)| n == name).map(|(.., values)| values.as_slice());
+    crate::sticky::stick(old, &mut file, &values)?;
     Ok(file)
-}
-
-/// How much larger the squared error on an old scale may be than on a fresh one.
-const STICKY_ERROR: f32 = 1.1;
-
-/// The nearest code on a grid, and the squared error that remains.
-fn nearest(weight: f32, step: f32, low: f32, least: f32, most: f32) -> (u8, f32) {
-    let code = if step == 0.0 { 0.0 } else { ((weight + low) / step).round().clamp(least, most) };
-    (code as i8 as u8, (code * step - low - weight).powi(2))
-}
-
-/// Weights on the scale of an old Q4_0 or Q8_0 block.
-fn stick_block(was: &[u8], weights: &[f32], four: bool) -> Option<(Vec<u8>, f32)> {
-    let step = half_to_f32(u16::from_le_bytes([*was.first()?, *was.get(1)?]));
-    let (least, most) = if four { (-8.0, 7.0) } else { (-127.0, 127.0) };
-    let mut block = was.to_vec();
-    block.get_mut(2..)?.fill(0);
-    let mut error = 0.0;
-    for (i, weight) in weights.iter().enumerate() {
-        let (code, off) = nearest(*weight, step, 0.0, least, most);
-        error += off;
-        match four {
-            true => *block.get_mut(2 + i % 16)? |= (code.wrapping_add(8) & 15) << (i / 16 * 4),
-            false => *block.get_mut(2 + i)? = code,
-        }
-    }
-    Some((block, error))
-}
-
-/// Weights on the scales of an old Q4_K super-block (ggml's `block_q4_K`).
-fn stick_super_block(was: &[u8], weights: &[f32]) -> Option<(Vec<u8>, f32)> {
-    let half = |at: usize| Some(half_to_f32(u16::from_le_bytes([*was.get(at)?, *was.get(at + 1)?])));
-    let (scale, minimum) = (half(0)?, half(2)?);
-    let packed = was.get(4..16)?;
-    let mut block = was.to_vec();
-    block.get_mut(16..)?.fill(0);
-    let mut error = 0.0;
-    for (part, weights) in weights.chunks_exact(32).enumerate() {
-        let at = |i: usize| packed.get(i).copied().unwrap_or(0);
-        let (s, m) = match part {
-            0..4 => (at(part) & 63, at(part + 4) & 63),
-            _ => (at(part + 4) & 15 | at(part - 4) >> 6 << 4, at(part + 4) >> 4 | at(part) >> 6 << 4),
-        };
-        let (step, low) = (scale * f32::from(s), minimum * f32::from(m));
-        for (i, weight) in weights.iter().enumerate() {
-            let (code, off) = nearest(*weight, step, low, 0.0, 15.0);
-            error += off;
-            *block.get_mut(16 + part / 2 * 32 + i)? |= (code & 15) << (part % 2 * 4);
-        }
-    }
-    Some((block, error))
-}
-
-fn half_to_f32(bits: u16) -> f32 {
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 0x3ff));
-    let size = match exponent {
-        0 => fraction * 2f32.powi(-24),
-        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
-    };
-    if bits & 0x8000 == 0 { size } else { -size }
 }

@@ -21,6 +21,8 @@ mod budget;
 mod bundle_lane;
 mod case_lane;
 mod commands;
+mod difference;
+mod flow;
 mod holdings;
 mod meeting;
 mod receipts;
@@ -254,11 +256,11 @@ pub struct Agent {
 }
 
 pub(crate) mod setting {
-    pub const ACTOR: &str = "actor";
     pub const CHAIN: &str = "chain";
     pub const ACTIVATIONS: &str = "activations";
     pub const RECEIPT: &str = "receipt";
     pub const QUOTA: &str = "bundle-quota";
+    pub const BAD_DELTAS: &str = "bad-deltas";
     pub const UNMOVED: &str = "unmoved-since-news";
 }
 
@@ -266,7 +268,10 @@ impl Agent {
     /// The phone as its store knows it. `seed` is fresh randomness at every load: nonces come from it.
     pub fn load(keys: DeviceKeys, seed: [u8; 32], store: &mut dyn Store) -> Result<Self, StoreError> {
         let mut rng = ChaCha20Rng::from_seed(seed);
-        let actor = load_actor(&mut rng, store)?;
+        // A new one at every start: a store that was set back to an old backup must never go on under the name of a history
+        // that others hold already (Automerge would lose one of the two).
+        let mut actor = [0; 16];
+        rng.fill_bytes(&mut actor);
         let trust = load_trust(store)?;
         let mut phone = Phone {
             keys,
@@ -283,7 +288,7 @@ impl Agent {
             news: (0, VecDeque::new()),
             last_group_ms: 0,
             meetings: 0,
-            bad_deltas: BTreeSet::new(),
+            bad_deltas: load_bad_deltas(store)?,
             copies: BTreeMap::new(),
             quota_bytes: match load_number(setting::QUOTA, store)? {
                 0 => u64::MAX,
@@ -495,20 +500,24 @@ impl Phone {
     /// Tells the host which whole bundles wait to be activated: the newest of each module, the nearest area first.
     pub(crate) fn announce_ready(&mut self, _store: &mut dyn Store) -> Result<(), StoreError> {
         let area = self.area();
-        let mut best: BTreeMap<String, Release> = BTreeMap::new();
+        let idle = distribution::activation::Activation::default();
+        let mut meant: BTreeMap<String, (Release, bool)> = BTreeMap::new();
         for release in self.releases() {
-            let whole = self.bundles.get(&release.digest).is_some_and(|b| b.whole);
-            let fits = release.area.covers(&area) && release.staged_for(&self.keys.id(), &area);
-            let wanted = self.activations.get(&release.module).is_none_or(|a| a.wants(&release));
-            let engine = release.engine_min <= distribution::activation::ENGINE_VERSION;
-            let better = best.get(&release.module).is_none_or(|other| {
-                (release.area.as_str().len(), release.version) > (other.area.as_str().len(), other.version)
-            });
-            if whole && fits && wanted && engine && better {
-                best.insert(release.module.clone(), release);
+            let runs = self.activations.get(&release.module).unwrap_or(&idle);
+            let ready = self.bundles.get(&release.digest).is_some_and(|b| b.whole)
+                && release.staged_for(&self.keys.id(), &area);
+            // While something runs, it goes on until the one that is meant is here; while nothing runs, any that is here will do.
+            let counts = release.area.covers(&area) && runs.may_run(&release) && (ready || runs.current.is_some());
+            let rank = |r: &Release| (r.area.as_str().len(), r.version);
+            if counts && meant.get(&release.module).is_none_or(|(other, _)| rank(&release) > rank(other)) {
+                meant.insert(release.module.clone(), (release, ready));
             }
         }
-        best.into_values().for_each(|release| self.event(Event::ReleaseReady { release: Box::new(release) }));
+        for (release, ready) in meant.into_values() {
+            if ready && self.activations.get(&release.module).unwrap_or(&idle).wants(&release) {
+                self.event(Event::ReleaseReady { release: Box::new(release) });
+            }
+        }
         Ok(())
     }
 
@@ -528,16 +537,6 @@ impl Phone {
     }
 }
 
-fn load_actor(rng: &mut ChaCha20Rng, store: &mut dyn Store) -> Result<[u8; 16], StoreError> {
-    if let Some(actor) = store.setting(setting::ACTOR)?.and_then(|bytes| bytes.try_into().ok()) {
-        return Ok(actor);
-    }
-    let mut actor = [0; 16];
-    rng.fill_bytes(&mut actor);
-    store.put_setting(setting::ACTOR, &actor)?;
-    Ok(actor)
-}
-
 fn load_activations(store: &dyn Store) -> Result<BTreeMap<String, Activation>, StoreError> {
     let Some(bytes) = store.setting(setting::ACTIVATIONS)? else { return Ok(BTreeMap::new()) };
     codec::decode("activations", &bytes).map_err(|e| StoreError::Damaged(e.to_string()))
@@ -545,6 +544,11 @@ fn load_activations(store: &dyn Store) -> Result<BTreeMap<String, Activation>, S
 
 fn load_number(key: &str, store: &dyn Store) -> Result<u64, StoreError> {
     Ok(store.setting(key)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes))
+}
+
+fn load_bad_deltas(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
+    let kept = store.setting(setting::BAD_DELTAS)?.unwrap_or_default();
+    Ok(kept.as_chunks::<32>().0.iter().map(|digest| Digest(*digest)).collect())
 }
 
 /// Walks the stored documents through the same rules as those from a peer: the store is only a file.

@@ -10,6 +10,7 @@ pub mod control;
 pub mod folder;
 pub mod links;
 mod making;
+mod pace;
 mod requests;
 pub mod rogue;
 pub mod sqlite;

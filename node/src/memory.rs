@@ -37,9 +37,37 @@ pub struct MemoryStore {
     bundles: BTreeMap<Digest, MemoryBundle>,
     peers: BTreeMap<DeviceId, PeerRow>,
     receipts: BTreeMap<DeviceId, (u64, Vec<u8>)>,
+    /// Writes until this disk is full; `None`: never.
+    writes_left: Option<u64>,
 }
 
 impl MemoryStore {
+    /// After so many more writes the disk is full, until this is called again.
+    pub fn fail_after(&mut self, writes: Option<u64>) {
+        self.writes_left = writes;
+    }
+
+    /// Fills up as soon as `other` does.
+    pub fn keep_failing_as(&mut self, other: &Self) {
+        self.writes_left = other.writes_left;
+    }
+
+    /// Whether the disk may be full soon: a transaction on it may have to be taken back.
+    pub fn may_fail(&self) -> bool {
+        self.writes_left.is_some()
+    }
+
+    fn spend(&mut self) -> Result<(), StoreError> {
+        match &mut self.writes_left {
+            None => Ok(()),
+            Some(0) => Err(StoreError::Full),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+
     /// Puts a whole bundle in, as a publisher does; returns its digest.
     pub fn import_bundle(&mut self, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
@@ -76,6 +104,7 @@ impl Store for MemoryStore {
     }
 
     fn put_setting(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.spend()?;
         self.settings.insert(key.to_owned(), value.to_vec());
         Ok(())
     }
@@ -85,6 +114,7 @@ impl Store for MemoryStore {
     }
 
     fn put_trust_records(&mut self, records: &TrustRecords) -> Result<(), StoreError> {
+        self.spend()?;
         self.trust = records.iter().map(|(kind, bytes)| (kind.to_owned(), bytes.to_vec())).collect();
         Ok(())
     }
@@ -94,6 +124,7 @@ impl Store for MemoryStore {
     }
 
     fn put_chain(&mut self, chain: &VerifiedChain) -> Result<(), StoreError> {
+        self.spend()?;
         self.chains.insert(chain.device, chain.chain().to_bytes());
         Ok(())
     }
@@ -103,6 +134,7 @@ impl Store for MemoryStore {
     }
 
     fn put_space_key(&mut self, key: &SpaceKey) -> Result<(), StoreError> {
+        self.spend()?;
         if !self.keys.contains(key) {
             self.keys.push(key.clone());
         }
@@ -131,6 +163,7 @@ impl Store for MemoryStore {
     }
 
     fn put_envelope(&mut self, envelope: &VerifiedEnvelope, area: &Area) -> Result<bool, StoreError> {
+        self.spend()?;
         if self.envelopes.contains_key(&envelope.id) {
             return Ok(false);
         }
@@ -144,6 +177,7 @@ impl Store for MemoryStore {
     }
 
     fn put_quarantine(&mut self, id: &EnvelopeId, reason: &str) -> Result<(), StoreError> {
+        self.spend()?;
         self.quarantine.insert(*id, reason.to_owned());
         Ok(())
     }
@@ -157,6 +191,7 @@ impl Store for MemoryStore {
     }
 
     fn put_case(&mut self, row: &CaseRow, document: &[u8]) -> Result<(), StoreError> {
+        self.spend()?;
         self.cases.insert(row.id, (row.clone(), document.to_vec()));
         Ok(())
     }
@@ -182,11 +217,13 @@ impl Store for MemoryStore {
     }
 
     fn put_tree(&mut self, digest: &Digest, tree: &[u8]) -> Result<(), StoreError> {
+        self.spend()?;
         self.bundle(digest)?.tree = tree.to_vec();
         Ok(())
     }
 
     fn write_groups(&mut self, digest: &Digest, first: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        self.spend()?;
         let bundle = self.bundle(digest)?;
         let start = (first * GROUP_BYTES) as usize;
         let size = bundle.size as usize;
@@ -225,6 +262,7 @@ impl Store for MemoryStore {
     }
 
     fn put_receipt(&mut self, receipt: &Verified<SealedReceipt>) -> Result<(), StoreError> {
+        self.spend()?;
         if self.receipts.len() >= RECEIPTS_HELD_MAX && !self.receipts.contains_key(&receipt.device) {
             self.receipts.pop_first();
         }
@@ -237,6 +275,7 @@ impl Store for MemoryStore {
     }
 
     fn put_peer(&mut self, peer: &PeerRow) -> Result<(), StoreError> {
+        self.spend()?;
         self.peers.insert(peer.device, peer.clone());
         Ok(())
     }

@@ -145,6 +145,12 @@ pub struct SpaceDigest {
     /// Sum of their ids under this meeting's key.
     #[n(2)]
     pub digest: Digest,
+    /// Of which urgency: 0 pink · 1 yellow · 2 green.
+    #[cbor(n(3), default, skip_if = "is_zero")]
+    pub class: u8,
+    /// From which the size of the difference is estimated; empty where it is not needed.
+    #[cbor(n(4), with = "minicbor::bytes", default, skip_if = "Vec::is_empty")]
+    pub sketch: Vec<u8>,
 }
 
 /// The ids of the envelopes that one side holds of a space, as 64-bit words under this meeting's key.
@@ -156,6 +162,67 @@ pub struct SpaceIds {
     pub space: SpaceId,
     /// Eight bytes each, little-endian.
     #[cbor(n(1), with = "minicbor::bytes")]
+    pub ids: Vec<u8>,
+    /// Of which urgency, as in [`SpaceDigest`].
+    #[cbor(n(2), default, skip_if = "is_zero")]
+    pub class: u8,
+}
+
+/// The first class needs no byte.
+fn is_zero(class: &u8) -> bool {
+    *class == 0
+}
+
+/// Symbols of the words that one side holds of a part: XORs of them, from which the other finds the difference.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Symbols {
+    /// Which space.
+    #[n(0)]
+    pub space: SpaceId,
+    /// Of which urgency, as in [`SpaceDigest`].
+    #[n(1)]
+    pub class: u8,
+    /// The number of the first.
+    #[n(2)]
+    pub first: u64,
+    /// Eight bytes each, little-endian.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub cells: Vec<u8>,
+}
+
+/// The symbols heard do not show the difference yet.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct More {
+    /// Which space.
+    #[n(0)]
+    pub space: SpaceId,
+    /// Of which urgency, as in [`SpaceDigest`].
+    #[n(1)]
+    pub class: u8,
+    /// Symbols heard so far, or [`More::THE_LIST`].
+    #[n(2)]
+    pub heard: u64,
+}
+
+impl More {
+    /// Symbols do not help: the list is asked for.
+    pub const THE_LIST: u64 = u64::MAX;
+}
+
+/// Words that the listener of a part lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Wanted {
+    /// Which space.
+    #[n(0)]
+    pub space: SpaceId,
+    /// Of which urgency, as in [`SpaceDigest`].
+    #[n(1)]
+    pub class: u8,
+    /// Eight bytes each, little-endian.
+    #[cbor(n(2), with = "minicbor::bytes")]
     pub ids: Vec<u8>,
 }
 
@@ -373,6 +440,12 @@ frames! {
     Cases 4 => StepDone(StepDone),
     /// What is durable after the exchange.
     Cases 5 => InStep(SpaceDigest),
+    /// Symbols of a part that differs.
+    Cases 6 => Symbols(Symbols),
+    /// A wish for more symbols.
+    Cases 7 => More(More),
+    /// A wish for envelopes.
+    Cases 8 => Wanted(Wanted),
     /// What one side holds of a bundle.
     Bundles 0 => Have(Have),
     /// A wish for groups.
@@ -405,9 +478,15 @@ pub struct StepDone {
 pub struct FrameReader {
     buffer: Vec<u8>,
     start: usize,
+    frame_bytes: usize,
 }
 
 impl FrameReader {
+    /// Bytes of the last frame, its length included.
+    pub fn frame_bytes(&self) -> usize {
+        self.frame_bytes
+    }
+
     /// Adds bytes from the link; when nothing waits they are taken over without copying.
     pub fn push(&mut self, bytes: Vec<u8>) {
         if self.start == self.buffer.len() {
@@ -428,7 +507,8 @@ impl FrameReader {
         }
         let Some(body) = after.get(..length) else { return Ok(self.shrink()) };
         let frame = Frame::from_bytes(body)?;
-        self.start += 4 + length;
+        self.frame_bytes = 4 + length;
+        self.start += self.frame_bytes;
         Ok(Some(frame))
     }
 

@@ -59,6 +59,10 @@ pub const ENVELOPES_HELD_MAX: u64 = 1_000_000;
 pub const IDS_PER_FRAME_MAX: usize = 16 * 1024;
 /// Ids a peer may announce in one meeting, all spaces together.
 pub const IDS_PER_MEETING_MAX: usize = 1_000_000;
+/// Symbols of one part in one meeting; beyond them the list is shorter.
+pub const SYMBOLS_PER_PART_MAX: usize = 4096;
+/// Parts (a space and an urgency) in one meeting.
+pub const PARTS_PER_MEETING_MAX: usize = 3 * SPACES_PER_MEETING_MAX;
 /// Spaces in one meeting.
 pub const SPACES_PER_MEETING_MAX: usize = 1024;
 /// Bytes of a case document once saved.
@@ -94,6 +98,9 @@ const _: () = {
         ENVELOPES_FRAME_BYTES_MAX + ENVELOPE_BYTES_MAX + 4096 <= FRAME_BYTES_MAX,
         "a batch of envelopes fits a frame even when the last one just began below its bound"
     );
+    assert!(SYMBOLS_PER_PART_MAX * 8 + 1024 <= FRAME_BYTES_MAX, "the symbols of a part fit a frame");
+    assert!(IDS_PER_FRAME_MAX * 8 + 1024 <= FRAME_BYTES_MAX, "a chunk of ids fits a frame");
+    assert!(RECEIPTS_HELD_MAX * 16 + 1024 <= FRAME_BYTES_MAX, "the list of receipts held fits a frame");
     assert!(ENVELOPE_BYTES_MAX <= u16::MAX as usize + 1, "the length of a ciphertext fits two bytes");
     assert!(SEND_AHEAD_BYTES_MAX >= 2 * FRAME_BYTES_MAX, "two frames can wait to be sent");
     assert!(TREE_CHUNK_BYTES_MAX.is_multiple_of(32), "a tree chunk holds whole hashes");

@@ -119,22 +119,10 @@ impl Room {
         dice.fill_bytes(&mut bundle);
         let area = Area::parse("north/kilifi").unwrap_or_default();
         let mut world = World::new();
-        for i in 0..self.phones {
-            let mut seed = [0; 32];
-            dice.fill_bytes(&mut seed);
-            let phone = world.add(seed)?;
-            world.command(phone, Command::InstallTrust(ministry.root.clone()))?;
-            let rights = Rights::of(&[Right::Carry]);
-            let chain = ministry.certify(world.keys(phone)?, &format!("phone {i}"), &area, rights, Rights::default());
-            world.command(phone, Command::InstallChain(chain))?;
-        }
+        world.add_certified(self.phones, &ministry, &area, Rights::of(&[Right::Carry]), &mut dice)?;
         let list = ministry.list(1, vec![ministry.release("triage-model", 1, &bundle)]);
-        let digest = Digest::of(&bundle);
-        if let Some(first) = world.phones.first_mut() {
-            first.store.import_bundle(&bundle);
-        }
         world.command(0, Command::Offer(Box::new(Offer::List(list))))?;
-        world.command(0, Command::BundleImported(digest))?;
+        let digest = world.import(0, &bundle)?;
         Ok((world, digest))
     }
 }

@@ -131,22 +131,11 @@ impl Village {
         let area = Area::parse("north/kilifi").unwrap_or_default();
         let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
         let mut world = World::new();
-        for i in 0..self.phones {
-            let mut seed = [0; 32];
-            dice.fill_bytes(&mut seed);
-            let phone = world.add(seed)?;
-            world.command(phone, Command::InstallTrust(ministry.root.clone()))?;
-            let chain = ministry.certify(world.keys(phone)?, &format!("phone {i}"), &area, rights, Rights::default());
-            world.command(phone, Command::InstallChain(chain))?;
-        }
+        world.add_certified(self.phones, &ministry, &area, rights, dice)?;
         let scene = Scene::new(ministry.clone(), &bundle, Vec::new(), BEACON_S);
-        let digest = Digest::of(&bundle);
-        if let Some(first) = world.phones.first_mut() {
-            first.store.import_bundle(&bundle);
-        }
         world.command(0, Command::Offer(Box::new(Offer::List(ministry.sign(&scene.list)))))?;
         world.command(0, Command::Offer(Box::new(Offer::Beacon(ministry.beacon(BEACON_S, scene.list.version, 0)))))?;
-        world.command(0, Command::BundleImported(digest))?;
+        world.import(0, &bundle)?;
         Ok((world, scene))
     }
 

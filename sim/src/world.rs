@@ -6,8 +6,12 @@ use distribution::Release;
 use distribution::plan::Way;
 use node::agent::{Agent, Command, Event, Input, LinkClass, MeetingSummary, Output, Refusal, Reply};
 use node::{MemoryStore, StoreError};
+use protocol::certificate::Rights;
 use protocol::limits::SEND_AHEAD_BYTES_MAX;
-use protocol::{DeviceId, DeviceKeys, Digest, Frame, FrameReader, Now};
+use protocol::{Area, DeviceId, DeviceKeys, Digest, Frame, FrameReader, Now};
+use rand::Rng;
+
+use crate::ministry::Ministry;
 
 /// When a meeting is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +104,34 @@ impl World {
         Ok(self.phones.len() - 1)
     }
 
+    /// Adds so many phones that the ministry has certified for `area` with these rights.
+    pub fn add_certified(
+        &mut self,
+        phones: usize,
+        ministry: &Ministry,
+        area: &Area,
+        rights: Rights,
+        dice: &mut impl Rng,
+    ) -> Result<(), SimError> {
+        for _ in 0..phones {
+            let mut seed = [0; 32];
+            dice.fill_bytes(&mut seed);
+            let phone = self.add(seed)?;
+            self.command(phone, Command::InstallTrust(ministry.root.clone()))?;
+            let name = format!("phone {phone}");
+            let chain = ministry.certify(self.keys(phone)?, &name, area, rights, Rights::default());
+            self.command(phone, Command::InstallChain(chain))?;
+        }
+        Ok(())
+    }
+
+    /// A phone brings a bundle in, whole, as a publisher does.
+    pub fn import(&mut self, phone: usize, bundle: &[u8]) -> Result<Digest, SimError> {
+        let digest = self.phone(phone)?.store.import_bundle(bundle);
+        self.command(phone, Command::BundleImported(digest))?;
+        Ok(digest)
+    }
+
     /// The keys of a phone.
     pub fn keys(&self, phone: usize) -> Result<&DeviceKeys, SimError> {
         self.phones.get(phone).map(|p| &p.keys).ok_or(SimError::NoPhone(phone))
@@ -136,7 +168,19 @@ impl World {
         let now = self.now;
         let phone = self.phone(phone)?;
         let wall_s = now.wall_s.saturating_add_signed(phone.clock_off_s);
-        phone.agent.handle_input(Now { wall_s, ..now }, input, &mut phone.store)?;
+        let before = phone.store.may_fail().then(|| phone.store.clone());
+        if let Err(error) = phone.agent.handle_input(Now { wall_s, ..now }, input, &mut phone.store) {
+            let Some(before) = before else { return Err(error.into()) };
+            // As the host does: the transaction is taken back, the mind is loaded anew, and its links are gone with it.
+            phone.store = before;
+            let writes_left = phone.store.clone();
+            phone.store.fail_after(None);
+            let seed = load_seed(&phone.keys, phone.loads);
+            phone.loads += 1;
+            phone.agent = Agent::load(phone.keys.clone(), seed, &mut phone.store)?;
+            phone.store.keep_failing_as(&writes_left);
+            return Ok(Vec::new());
+        }
         let mut outputs = Vec::new();
         loop {
             match phone.agent.poll_output() {

@@ -207,7 +207,10 @@ fn indefinite_freeze() {
 #[test]
 fn a_freeze_without_any_beacon_shows_in_the_count_of_meetings_without_news() {
     let (mut road, _) = attacked();
+    assert_eq!(road.world.phones[WORKER].agent.meetings_without_news(), 0);
+    road.world.restart(WORKER).unwrap();
     let before = road.world.phones[WORKER].agent.meetings_without_news();
+    assert_eq!(before, 0, "news sets the count back for good");
     road.world.meet(WORKER, DESK, Cut::Never).unwrap();
     road.world.meet(WORKER, DESK, Cut::Never).unwrap();
     assert_eq!(road.world.phones[WORKER].agent.meetings_without_news(), before + 2);

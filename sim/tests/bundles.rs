@@ -120,6 +120,7 @@ fn a_delta_that_makes_something_else_is_thrown_away_and_the_whole_is_fetched() {
     publish(&mut road, 2, vec![second], &[two, &wrong]);
     road.world.meet(WORKER, DESK, Cut::Never).unwrap();
     assert!(!holds(&road, WORKER, &wrong));
+    road.world.restart(WORKER).unwrap(); // and the delta is still known to be bad
     road.world.meet(WORKER, DESK, Cut::Never).unwrap();
     assert_eq!(version(&road, WORKER), Some(2));
 }
@@ -253,4 +254,28 @@ fn receipts_find_their_way_back_to_the_ministry_sealed() {
     let at = forged.len() - 80;
     forged[at] ^= 1;
     assert!(sync::receipt::verify(&forged).is_err());
+}
+
+#[test]
+fn a_release_for_the_area_runs_before_one_for_all_however_they_are_numbered() {
+    let mut road = Road::new(1);
+    let (wide, near, wider) = (random(50_000, 1), random(60_000, 2), random(70_000, 3));
+    let all = |version, bundle: &[u8]| Release { area: protocol::Area::default(), ..road_release(version, bundle) };
+    let north = |version, bundle: &[u8]| Release {
+        area: protocol::Area::parse("north").unwrap(),
+        ..road_release(version, bundle)
+    };
+    publish(&mut road, 1, vec![all(7, &wide)], &[&wide]);
+    road.world.meet(WORKER, DESK, Cut::Never).unwrap();
+    assert_eq!(version(&road, WORKER), Some(7));
+    publish(&mut road, 2, vec![all(7, &wide), north(1, &near)], &[&near]);
+    road.world.meet(WORKER, DESK, Cut::Never).unwrap();
+    assert_eq!(version(&road, WORKER), Some(1), "the nearest, not the highest number");
+    publish(&mut road, 3, vec![all(8, &wider), north(1, &near)], &[&wider]);
+    road.world.meet(WORKER, DESK, Cut::Never).unwrap();
+    assert_eq!(version(&road, WORKER), Some(1), "and it stays");
+}
+
+fn road_release(version: u64, bundle: &[u8]) -> Release {
+    sim::Ministry::new(3, 3, 2).release(MODULE, version, bundle)
 }

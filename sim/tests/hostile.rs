@@ -79,7 +79,7 @@ fn frames_in_the_wrong_state_end_the_meeting() {
     let done = || Frame::LaneDone(LaneDone { lane: 1 });
     let space = SpaceId::of(&road.area);
     let bundle = Digest::of(&road.bundle);
-    let digest = SpaceDigest { space, count: 1, digest: Digest([0; 32]) };
+    let digest = SpaceDigest { space, count: 1, digest: Digest([0; 32]), class: 0, sketch: Vec::new() };
     must_refuse(&[done()], "out of its place");
     must_refuse(&[hi(), hi()], "out of its place");
     must_refuse(&[Frame::SpaceDigest(digest.clone())], "out of its place");

@@ -49,7 +49,7 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         held: Vec::new(),
         free_bytes: 1 << 30,
     };
-    let digest = SpaceDigest { space, count: 3, digest: Digest([8; 32]) };
+    let digest = SpaceDigest { space, count: 3, digest: Digest([8; 32]), class: 0, sketch: Vec::new() };
     let frame = |f: Frame| f.to_bytes();
     let full = Ministry::new(3, 3, 2);
     let scene = Scene::new(full.clone(), b"a model", b"a form".to_vec(), 1_763_000_000);
@@ -113,11 +113,19 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("frame Root", frame(Frame::Root(SignedDocument { bytes: ministry.root.to_bytes() }))),
         ("frame ReleaseList", frame(Frame::ReleaseList(document))),
         ("frame SpaceDigest", frame(Frame::SpaceDigest(digest.clone()))),
-        ("frame SpaceIds", frame(Frame::SpaceIds(SpaceIds { space, ids: vec![1; 16] }))),
+        ("frame SpaceIds", frame(Frame::SpaceIds(SpaceIds { space, ids: vec![1; 16], class: 0 }))),
         ("frame AuthorChain", frame(Frame::AuthorChain(AuthorChain { chain }))),
         ("frame Envelopes", frame(Frame::Envelopes(Envelopes { envelopes: vec![envelope.bytes().to_vec().into()] }))),
         ("frame StepDone", frame(Frame::StepDone(StepDone { step: 1 }))),
-        ("frame InStep", frame(Frame::InStep(digest))),
+        ("frame InStep", frame(Frame::InStep(digest.clone()))),
+        (
+            "frame SpaceDigest, of a class",
+            frame(Frame::SpaceDigest(SpaceDigest { class: 1, sketch: vec![5; 64], ..digest.clone() })),
+        ),
+        ("frame SpaceIds, of a class", frame(Frame::SpaceIds(SpaceIds { space, ids: vec![1; 16], class: 2 }))),
+        ("frame Symbols", frame(Frame::Symbols(Symbols { space, class: 0, first: 9, cells: vec![2; 24] }))),
+        ("frame More", frame(Frame::More(More { space, class: 0, heard: 12 }))),
+        ("frame Wanted", frame(Frame::Wanted(Wanted { space, class: 0, ids: vec![3; 8] }))),
         ("frame Have", frame(Frame::Have(Have { bundle, whole: false, tree: true, groups: vec![5, 1] }))),
         ("frame Want", frame(Frame::Want(Want { bundle, tree: false, first: 3, count: 16 }))),
         ("frame Tree", frame(Frame::Tree(Tree { bundle, offset: 32, hashes: vec![2; 64] }))),

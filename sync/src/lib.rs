@@ -10,6 +10,7 @@ pub mod case;
 pub mod envelope;
 pub mod receipt;
 pub mod reconcile;
+pub mod riblt;
 pub mod space;
 
 pub use case::{Case, CaseError, CaseView, Entry, FindingValue, Stamp, Urgency};

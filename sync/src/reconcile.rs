@@ -1,10 +1,12 @@
-//! Finding which envelopes the other phone lacks. This first method is plain and correct: a digest per space, and where it
-//! differs, the flat list of ids, eight bytes each under a key of this meeting only (an outsider cannot craft
-//! collisions, and a chance collision is gone at the next meeting, which has another key).
+//! What phones say of the envelopes that they hold: digests of sets of ids, and words of eight bytes for single ids, both under
+//! a key of this meeting only (an outsider cannot craft collisions, and a chance collision is gone at the next meeting, which
+//! has another key). How the difference is found from them: [`crate::riblt`].
 
 use std::collections::BTreeSet;
 
 use protocol::{Digest, EnvelopeId};
+
+use crate::riblt::Checker;
 
 /// The key of one meeting, made from both sides' randomness.
 #[derive(Clone)]
@@ -21,10 +23,16 @@ impl MeetingKey {
         *blake3::keyed_hash(&self.0, id.as_bytes()).as_bytes()
     }
 
-    /// The id as it is named in this meeting.
+    /// The id as it is named in this meeting: 48 bits, and 16 that check them.
     pub fn word(&self, id: &EnvelopeId) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.hash(id);
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        let [a, b, c, d, e, f, ..] = self.hash(id);
+        self.checker().word(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+    }
+
+    /// Tells words of this meeting from mixtures of them.
+    pub fn checker(&self) -> Checker {
+        let [a, b, c, d, e, f, g, h, ..] = blake3::derive_key("kijiti 2026-11 word check", &self.0);
+        Checker::new(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
     }
 
     /// An order-independent digest of a set of ids: the sum of their keyed hashes in four 64-bit lanes.
@@ -41,11 +49,6 @@ impl MeetingKey {
             *bytes = lane.to_le_bytes();
         }
         Digest(digest)
-    }
-
-    /// The words of `ids`, as they travel.
-    pub fn words(&self, ids: &[EnvelopeId]) -> Vec<u8> {
-        ids.iter().flat_map(|id| self.word(id).to_le_bytes()).collect()
     }
 }
 

@@ -1,13 +1,14 @@
 //! Phones as separate processes of this very program, each with its own data folder. A process that is found dead is started
 //! again, as a phone would be after its battery died; every request can be asked again without doing anything twice.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use node::host::{Failure, Request, control};
+use node::host::{Answer, Failure, Request, control};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
@@ -23,6 +24,15 @@ pub struct Phones {
     folder: PathBuf,
 }
 
+/// Where a phone's process runs.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// In this network namespace, if not in this process's own.
+    pub namespace: Option<String>,
+    /// Where it listens.
+    pub address: IpAddr,
+}
+
 /// One phone's process.
 #[derive(Debug, Clone)]
 pub struct Phone {
@@ -30,6 +40,7 @@ pub struct Phone {
     pub name: String,
     /// Its data folder.
     pub folder: PathBuf,
+    site: Site,
     child: Arc<Mutex<Option<Child>>>,
     away: Arc<AtomicBool>,
 }
@@ -42,7 +53,13 @@ impl Phones {
 
     /// A phone that is not running yet.
     pub fn phone(&self, name: &str) -> Phone {
-        Phone { name: name.to_owned(), folder: self.folder.join(name), child: Arc::default(), away: Arc::default() }
+        self.phone_at(name, Site { namespace: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST) })
+    }
+
+    /// The same, at a place of its own.
+    pub fn phone_at(&self, name: &str, site: Site) -> Phone {
+        let folder = self.folder.join(name);
+        Phone { name: name.to_owned(), folder, site, child: Arc::default(), away: Arc::default() }
     }
 }
 
@@ -53,10 +70,19 @@ impl Phone {
         let _ = std::fs::remove_file(self.folder.join("control")); // a killed phone leaves its door standing
         std::fs::create_dir_all(&self.folder).map_err(failed)?;
         let log = std::fs::File::options().create(true).append(true).open(self.folder.join("log")).map_err(failed)?;
-        Command::new(std::env::current_exe().map_err(failed)?)
+        let program = std::env::current_exe().map_err(failed)?;
+        let mut command = match &self.site.namespace {
+            None => Command::new(program),
+            Some(namespace) => {
+                let mut inside = Command::new("ip");
+                inside.args(["netns", "exec", namespace]).arg(program);
+                inside
+            }
+        };
+        command
             .arg("--data")
             .arg(&self.folder)
-            .args(["start", "--listen", "127.0.0.1:0", "--no-discovery"])
+            .args(["start", "--no-discovery", "--listen", &SocketAddr::new(self.site.address, 0).to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -66,13 +92,14 @@ impl Phone {
 
     /// Starts the process, or starts it again if it has died, and waits until it answers.
     pub fn start(&self) -> Result<(), Failure> {
+        self.away.store(false, Ordering::SeqCst);
         let began = Instant::now();
         while began.elapsed() < START {
             if !self.alive() {
                 let child = self.spawn()?;
                 *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
             }
-            if control::ask(&self.folder, &Request::Status, &mut |_| {}).is_ok() {
+            if self.ask_once(&Request::Status, &mut |_| {}).is_ok() {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(15));
@@ -102,6 +129,22 @@ impl Phone {
         killed
     }
 
+    /// Asks the phone as it is now: at its control socket, which is in the phone's own namespace.
+    pub fn ask_once(&self, request: &Request, progress: &mut dyn FnMut(&Value)) -> Result<Value, Failure> {
+        let Some(namespace) = &self.site.namespace else { return control::ask(&self.folder, request, progress) };
+        let failed = |e: String| Failure { gone: true, ..Failure::new(e, "see that the phone runs") };
+        let asked = serde_json::to_string(request).map_err(|e| failed(e.to_string()))?;
+        let mut inside = Command::new("ip");
+        inside.args(["netns", "exec", namespace]).arg(std::env::current_exe().map_err(|e| failed(e.to_string()))?);
+        inside.arg("--data").arg(&self.folder).args(["bench", "ask", &asked]);
+        let output = inside.output().map_err(|e| failed(e.to_string()))?;
+        let answer = serde_json::from_slice(&output.stdout).map_err(|e| failed(e.to_string()))?;
+        match answer {
+            Answer::Done(result) => result,
+            Answer::Progress(_) => Err(failed("no answer".into())),
+        }
+    }
+
     /// Asks the phone, starting it again if it has died, until there is an answer.
     pub fn ask(&self, request: Request) -> Result<Value, Failure> {
         self.ask_with(&request, &mut |_| {})
@@ -111,7 +154,7 @@ impl Phone {
     pub fn ask_with(&self, request: &Request, progress: &mut dyn FnMut(&Value)) -> Result<Value, Failure> {
         let mut last = None;
         for _ in 0..TRIES {
-            match control::ask(&self.folder, request, progress) {
+            match self.ask_once(request, progress) {
                 Err(failure) if failure.gone => {
                     last = Some(failure);
                     std::thread::sleep(Duration::from_millis(10));

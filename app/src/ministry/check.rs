@@ -14,7 +14,9 @@ use super::offer_of;
 use crate::files::DraftFile;
 
 /// Drawn patients on whom a model's groups are measured.
-const PATIENTS: usize = 3000;
+pub const PATIENTS: usize = 3000;
+/// The seed they are drawn with, so that two models are measured on the same.
+pub const SEED: u64 = 7;
 
 /// Bytes that a Bluetooth link between two phones carries in a second, from the field notes.
 const BLUETOOTH_BYTES_S: u64 = 35_000;
@@ -71,7 +73,10 @@ pub fn check(draft: &DraftFile, trust: &TrustedState) -> Result<Json, Failure> {
     let mut checks = Vec::new();
     if !signed.strangers.is_empty() {
         let who = signed.strangers.join(", ");
-        checks.push(failed("signatures", format!("keys that are not of this role have signed: {who}")));
+        let words = format!("keys that are not of this role have signed: {who}");
+        // Phones pass over signatures that say nothing, once there are enough that do.
+        let enough = signed.valid >= signed.needed as usize;
+        checks.push(if enough { passed("signatures", words) } else { failed("signatures", words) });
     }
     // What a phone would say of it; a missing signature is said already, so that is not repeated.
     let would = trust.clone().offer(&offer);
@@ -83,11 +88,40 @@ pub fn check(draft: &DraftFile, trust: &TrustedState) -> Result<Json, Failure> {
         Err(_) => {}
     }
     let mut releases = Vec::new();
+    if let Offer::Root(next) = &offer {
+        checks.extend(root_changes(root, &next.read().map_err(damaged)?));
+    }
+    match &offer {
+        Offer::Recall(d) => {
+            let known = trust.recall().map(|r| r.recalled.clone()).unwrap_or_default();
+            let new =
+                d.read().map_err(damaged)?.recalled.into_iter().filter(|r| !known.contains(r)).collect::<Vec<_>>();
+            checks.extend(new.iter().map(|r| passed("changes", format!("recalls {}: {}", r.digest.short(), r.reason))));
+        }
+        Offer::Revocations(d) => {
+            let known = trust.revocations().map(|r| r.revoked.clone()).unwrap_or_default();
+            let new = d.read().map_err(damaged)?.revoked.into_iter().filter(|r| !known.contains(r)).collect::<Vec<_>>();
+            checks.extend(new.iter().map(|r| passed("changes", format!("revokes {}: {}", r.device.short(), r.reason))));
+        }
+        _ => {}
+    }
     if let Some(list) = &list {
-        checks.extend(changes(trust.list().map(|l| &**l), list));
+        let held = trust.list().filter(|_| trust.list_binds());
+        if held.is_none() && trust.list().is_some() {
+            let words = "the list held was signed with keys retired since: nothing of it is taken over";
+            checks.push(passed("changes", words.into()));
+        }
+        checks.extend(changes(held.map(|l| &**l), list));
         let changed = |r: &&Release| trust.list().is_none_or(|held| !held.releases.contains(r));
         for release in list.releases.iter().filter(changed) {
-            checks.extend(check_release(release, draft));
+            // Without a list to compare with, what the draft brings no file for is not this draft's change.
+            let unknown = trust.list().is_none() && !draft_has(draft, release);
+            match unknown && list.version > 1 {
+                true => {
+                    checks.push(passed(&release.module, format!("version {}: its file is not here", release.version)))
+                }
+                false => checks.extend(check_release(release, draft)),
+            }
         }
         releases = list.releases.iter().map(release_json).collect();
     }
@@ -106,6 +140,33 @@ pub fn check(draft: &DraftFile, trust: &TrustedState) -> Result<Json, Failure> {
         "all_pass": all_pass,
         "releases": releases,
     }))
+}
+
+fn draft_has(draft: &DraftFile, release: &Release) -> bool {
+    draft.bundles.iter().filter_map(|path| std::fs::read(path).ok()).any(|bytes| Digest::of(&bytes) == release.digest)
+}
+
+/// Which keys join and leave, and what that means for phones in the field.
+fn root_changes(old: &distribution::Root, new: &distribution::Root) -> Vec<Json> {
+    let mut said = Vec::new();
+    let roles = [("root", &old.root, &new.root), ("releases", &old.releases, &new.releases)];
+    for (name, before, after) in roles.into_iter().chain([("enrolment", &old.enrolment, &new.enrolment)]) {
+        let fresh =
+            |a: &Role, b: &Role| a.keys.iter().filter(|k| !b.keys.contains(k)).map(DeviceId::short).collect::<Vec<_>>();
+        let (joins, leaves) = (fresh(after, before), fresh(before, after));
+        if !joins.is_empty() || !leaves.is_empty() || before.threshold != after.threshold {
+            let list = |keys: &[String]| if keys.is_empty() { "nobody".to_owned() } else { keys.join(", ") };
+            let (joins, left) = (list(&joins), list(&leaves));
+            said.push(format!("{name}: {joins} joins, {left} leaves; {} must sign", after.threshold));
+        }
+        if name == "enrolment" && !leaves.is_empty() {
+            said.push(
+                "phones whose certificate a leaving key has signed count as not enrolled until they are enrolled again"
+                    .into(),
+            );
+        }
+    }
+    said.into_iter().map(|s| passed("changes", s)).collect()
 }
 
 fn passed(what: &str, detail: String) -> Json {
@@ -190,7 +251,7 @@ fn check_model(what: &str, bundle: &[u8]) -> Vec<Json> {
         let pack = RulePack::built_in()?;
         let model = TriageModel::load(what, bundle).map_err(|e| e.to_string())?;
         let golden = model.self_test(&pack).map_err(|e| e.to_string())?;
-        let groups = inference::train::subgroups(&model, &pack, 7, PATIENTS).map_err(|e| e.to_string())?;
+        let groups = inference::train::subgroups(&model, &pack, SEED, PATIENTS).map_err(|e| e.to_string())?;
         let mut checks = vec![passed("golden cases", format!("{golden} of {golden} come out as published"))];
         checks.extend(groups.iter().map(|g| {
             let words = format!(
@@ -214,6 +275,10 @@ fn check_delta(
     files: &[(&String, Vec<u8>)],
 ) -> Json {
     let name = format!("delta from {}", delta.base.short());
+    if let Some(step) = &delta.makes {
+        let words = format!("{} bytes, a step by way of {}, published before", delta.bytes, step.digest.short());
+        return passed(&name, words);
+    }
     let Some((_, bytes)) = files.iter().find(|(_, bytes)| Digest::of(bytes) == delta.digest) else {
         return failed(&name, "its file is not in the draft".into());
     };

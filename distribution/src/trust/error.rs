@@ -26,7 +26,7 @@ pub enum TrustError {
         offered: u64,
     },
     /// Rule 4.
-    #[error("the {what} is not signed by the ministry (forged?): {reason}")]
+    #[error("the {what} is not signed as the ministry demands: {reason}")]
     Signature {
         /// The kind of document.
         what: &'static str,

@@ -97,7 +97,7 @@ impl TrustedState {
         let mut current: Vec<_> = recall.map(|d| unnamed(Offer::Recall(d.signed().clone()), d.version)).collect();
         current.extend(revocations.map(|d| unnamed(Offer::Revocations(d.signed().clone()), d.version)));
         current.extend(list.map(|d| unnamed(Offer::List(d.signed().clone()), d.version)));
-        current.extend(self.delegated.values().map(|d| CurrentDocument {
+        current.extend(self.delegated().map(|d| CurrentDocument {
             offer: Offer::Delegated(d.signed().clone()),
             name: d.delegation.clone(),
             version: d.version,
@@ -131,11 +131,18 @@ impl TrustedState {
                 (Some(state), Offer::Revocations(d)) => state.revocations = state.verify_kept(d),
                 (Some(state), Offer::List(d)) => state.list = state.verify_kept(d),
                 (Some(state), Offer::Beacon(d)) => state.beacon = state.verify_kept(d),
-                // Not a fact any more if the list has changed; it comes again from others.
-                (Some(state), Offer::Delegated(_)) => drop(state.offer(&offer)),
+                (Some(state), Offer::Delegated(d)) => state.keep_delegated(d),
             }
         }
         Ok(state)
+    }
+
+    /// A delegated list is a fact under the list that names its keys, whether that list's own keys are retired or not.
+    fn keep_delegated(&mut self, kept: &Signed<DelegatedList>) {
+        let (Some(list), Ok(name)) = (&self.list, kept.read().map(|d| d.delegation)) else { return };
+        if let Some(kept) = Self::verify_delegated_ever(&self.roots, list, &name, kept) {
+            self.delegated.insert(name, kept);
+        }
     }
 
     fn verify_kept<T: Dated>(&self, kept: &Signed<T>) -> Option<Verified<T>> {

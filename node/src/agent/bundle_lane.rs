@@ -10,11 +10,12 @@ use distribution::bundle::Groups;
 use distribution::plan::best_way;
 use protocol::frame::{Frame, Got, Have, Lane, LaneDone, Piece, StepDone, Tree, Want};
 use protocol::limits::{
-    BUNDLES_PER_MEETING_MAX, GROUP_BYTES, PIECE_GROUPS_MAX, PIECE_WAIT_MS_MAX, PIECES_IN_FLIGHT_BYTES_MAX,
-    ROOM_QUIET_MS_MAX, TREE_CHUNK_BYTES_MAX, WANTS_QUEUED_MAX,
+    BUNDLES_PER_MEETING_MAX, GROUP_BYTES, PIECE_GROUPS_MAX, PIECE_WAIT_MS_MAX, ROOM_QUIET_MS_MAX, TREE_CHUNK_BYTES_MAX,
+    WANTS_QUEUED_MAX,
 };
 use protocol::{Digest, Now};
 
+use super::flow::Flow;
 use super::meeting::{End, Meeting, refuse};
 use super::{Bundle, Event, Phone};
 use crate::store::{Store, StoreError};
@@ -35,6 +36,8 @@ pub(super) struct BundleLane {
     /// Asked of the other and not yet here.
     open_wants: Vec<(Digest, u64, u64)>,
     tree_asked: Option<Digest>,
+    /// How much is asked for at once.
+    flow: Flow,
     /// When the last piece came, or the first was asked for.
     waiting_since_ms: u64,
     /// Last told to screens.
@@ -45,7 +48,7 @@ pub(super) struct BundleLane {
     last_got_ms: u64,
     /// Up to where this phone's news has been said.
     news_said: u64,
-    /// Nothing to ask for now; what others bring is awaited.
+    /// Everything that the other has was asked for; what third phones may bring to it is awaited.
     waits_for_others: bool,
     /// Asked of us and not yet sent.
     queued: VecDeque<Want>,
@@ -83,6 +86,9 @@ impl Meeting {
             return refuse("Have out of its place");
         }
         let Some(bundle) = phone.bundles.get_mut(&have.bundle) else { return Ok(()) };
+        if self.bundles.their_groups.contains_key(&have.bundle) {
+            return refuse("a bundle named twice");
+        }
         let count = bundle.fetch.groups().count();
         let groups = if have.whole { Groups::all(count) } else { Groups::from_bits(&have.groups, count) };
         (0..count).filter(|i| groups.has(*i)).for_each(|i| count_up(bundle, i));
@@ -124,9 +130,9 @@ impl Meeting {
             if !groups.has(i) {
                 groups.set(i);
                 count_up(bundle, i);
+                self.bundles.last_got_ms = now.mono_ms;
             }
         }
-        self.bundles.last_got_ms = now.mono_ms;
         Ok(())
     }
 
@@ -193,6 +199,7 @@ impl Meeting {
         bundle.fetch.mark(piece.first, count);
         self.summary.bundle_bytes_taken += piece.bytes.len() as u64;
         self.bundles.waiting_since_ms = self.last_heard_ms;
+        self.bundles.flow.took(self.last_heard_ms, piece.bytes.len() as u64);
         let (done, total) = (bundle.fetch.bytes_held(), bundle.fetch.bytes);
         if self.bundles.percent != done * 100 / total.max(1) {
             self.bundles.percent = done * 100 / total.max(1);
@@ -286,14 +293,16 @@ impl Meeting {
 
     /// Our next wish, or that we have none.
     fn next_want(&mut self, now: Now, phone: &mut Phone) -> Option<Frame> {
-        let open_bytes = self.bundles.open_wants.len() as u64 * PIECE_GROUPS_MAX * GROUP_BYTES;
-        if open_bytes >= PIECES_IN_FLIGHT_BYTES_MAX || self.bundles.open_wants.len() >= WANTS_OPEN_MAX {
+        let open_bytes = self.bundles.open_wants.iter().map(|(_, _, count)| count * GROUP_BYTES).sum::<u64>();
+        if open_bytes >= self.bundles.flow.ahead_bytes() || self.bundles.open_wants.len() >= WANTS_OPEN_MAX {
             return None;
         }
         let mut waiting = self.piece_due_ms().is_some();
         if !waiting {
             self.bundles.waiting_since_ms = now.mono_ms;
+            self.bundles.flow.begin(now.mono_ms);
         }
+        let most = self.bundles.flow.piece_groups();
         let in_company = phone.meetings > 1;
         let mut more_may_come = false;
         for digest in self.wishes(phone) {
@@ -318,7 +327,7 @@ impl Meeting {
             let groups = bundle.fetch.groups().count().max(1);
             let begin = u64::from_le_bytes(start) % groups / PIECE_GROUPS_MAX * PIECE_GROUPS_MAX;
             let from = *self.bundles.cursor.entry(digest).or_insert(begin);
-            match bundle.fetch.next_want(theirs, &bundle.asked, &bundle.seen, from) {
+            match bundle.fetch.next_want(theirs, &bundle.asked, &bundle.seen, from, most) {
                 Some((first, count)) if self.budget.take(count * GROUP_BYTES, now) => {
                     (first..first + count).for_each(|i| bundle.asked.set(i));
                     self.bundles.cursor.insert(digest, first + count);

@@ -1,7 +1,9 @@
 //! The cases lane: which envelopes does the other lack?
 //!
-//! 1. Each side names the spaces that both have a part in, with count and digest, then says *step 0 done*.
-//! 2. For every space that differs, each sends its ids, then *step 1 done*.
+//! 1. Each side names the parts (space and urgency) that both have a hand in, with count, digest and sketch, then says *step 0
+//!    done*.
+//! 2. For every part that differs, the two find out what each lacks ([`super::difference`]); who has heard all it needs says
+//!    *step 1 done*.
 //! 3. Each says how much is coming, sends what the other lacks, most urgent first, each author's certificates before their
 //!    first envelope, then *lane done*.
 //! 4. Each recomputes its digests from what is durable and sends them, then *step 2 done*. Only equal digests are "in step".
@@ -10,18 +12,19 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use minicbor::bytes::ByteVec;
-use protocol::frame::{AuthorChain, Coming, Envelopes, Frame, Lane, LaneDone, SpaceDigest, SpaceIds, StepDone};
-use protocol::limits::{
-    ENVELOPES_FRAME_BYTES_MAX, ENVELOPES_HELD_MAX, IDS_PER_FRAME_MAX, IDS_PER_MEETING_MAX, SPACES_PER_MEETING_MAX,
-};
+use protocol::frame::{AuthorChain, Coming, Envelopes, Frame, Lane, LaneDone, SpaceDigest, StepDone};
+use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, ENVELOPES_HELD_MAX, PARTS_PER_MEETING_MAX, SPACES_PER_MEETING_MAX};
 use protocol::{Area, Chain, DeviceId, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
-use sync::reconcile::read_words;
 use sync::{Envelope, VerifiedEnvelope};
 
+use super::difference::{Difference, Part, digests};
 use super::meeting::{End, Meeting, refuse};
 use super::{Event, Phone};
 use crate::store::{Store, StoreError};
+
+/// Spaces up to which sketches are sent along: with more, idle meetings would cost too much.
+const SKETCHED_SPACES_MAX: usize = 16;
 
 /// How far one side is in the lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -29,8 +32,8 @@ enum Step {
     /// Spaces and digests.
     #[default]
     Digests,
-    /// Ids of spaces that differ.
-    Ids,
+    /// What each side lacks of parts that differ.
+    Finding,
     /// Envelopes.
     Envelopes,
     /// Digests again, from what is durable.
@@ -44,16 +47,14 @@ pub(super) struct CaseLane {
     active: bool,
     ours: Step,
     theirs: Step,
-    our_digests: BTreeMap<SpaceId, SpaceDigest>,
-    their_digests: BTreeMap<SpaceId, SpaceDigest>,
-    their_ids: BTreeMap<SpaceId, BTreeSet<u64>>,
-    ids_heard: usize,
+    difference: Difference,
     to_send: VecDeque<EnvelopeId>,
     authors_sent: BTreeSet<DeviceId>,
     authors_known: BTreeMap<AuthorKey, Vec<VerifiedChain>>,
     coming: (u64, u64),
     total_sending: u64,
-    in_step: BTreeMap<SpaceId, bool>,
+    /// Parts that the other says are durable there.
+    closing: BTreeMap<Part, SpaceDigest>,
 }
 
 impl CaseLane {
@@ -63,16 +64,6 @@ impl CaseLane {
 
     pub(super) fn close(&mut self) {
         self.active = false;
-    }
-
-    /// Spaces that either side named and that are not the same.
-    fn differing(&self) -> Vec<SpaceId> {
-        let all: BTreeSet<_> = self.our_digests.keys().chain(self.their_digests.keys()).copied().collect();
-        let same = |space: &SpaceId| {
-            let count = |d: Option<&SpaceDigest>| d.map(|d| (d.count, d.digest));
-            count(self.our_digests.get(space)) == count(self.their_digests.get(space))
-        };
-        all.into_iter().filter(|space| !same(space)).collect()
     }
 }
 
@@ -84,45 +75,52 @@ impl Meeting {
             return Ok(());
         }
         self.cases.active = true;
-        self.cases.our_digests = self.space_digests(&phone.spaces_for(theirs, store)?, store)?;
-        let digests: Vec<_> = self.cases.our_digests.values().cloned().collect();
+        let Some(key) = self.key.clone() else { return Ok(()) };
+        let spaces = spaces_shared(phone, theirs, store)?;
+        let digests = digests(&spaces, &key, spaces.len() <= SKETCHED_SPACES_MAX, store)?;
+        self.cases.difference.say_ours(digests.clone());
         digests.into_iter().for_each(|digest| self.say(Frame::SpaceDigest(digest)));
         self.say(Frame::StepDone(StepDone { step: 0 }));
-        self.cases.ours = Step::Ids;
+        self.cases.ours = Step::Finding;
         Ok(())
-    }
-
-    fn space_digests(
-        &self,
-        spaces: &BTreeSet<SpaceId>,
-        store: &dyn Store,
-    ) -> Result<BTreeMap<SpaceId, SpaceDigest>, StoreError> {
-        let Some(key) = &self.key else { return Ok(BTreeMap::new()) };
-        let digest = |space: &SpaceId| {
-            let ids = store.envelope_ids(*space)?;
-            let digest = key.digest(ids.iter().map(|(id, _)| id));
-            Ok((*space, SpaceDigest { space: *space, count: ids.len() as u64, digest }))
-        };
-        spaces.iter().take(SPACES_PER_MEETING_MAX).map(digest).collect()
     }
 
     pub(super) fn handle_space_digest(&mut self, digest: SpaceDigest) -> Result<(), End> {
         self.in_their_step(Step::Digests, "SpaceDigest")?;
-        self.cases.their_digests.insert(digest.space, digest);
-        if self.cases.their_digests.len() > SPACES_PER_MEETING_MAX {
-            return refuse("more spaces than a meeting may have");
-        }
-        Ok(())
+        self.cases.difference.hear_theirs(digest)
     }
 
-    pub(super) fn handle_space_ids(&mut self, ids: &SpaceIds) -> Result<(), End> {
-        self.in_their_step(Step::Ids, "SpaceIds")?;
-        let Some(words) = read_words(&ids.ids) else { return refuse("ids of a wrong length") };
-        self.cases.ids_heard += words.len();
-        if self.cases.ids_heard > IDS_PER_MEETING_MAX || self.cases.their_ids.len() > SPACES_PER_MEETING_MAX {
-            return refuse("more ids than a meeting may have");
+    /// Words about the difference: symbols, lists, wishes.
+    pub(super) fn handle_finding(&mut self, frame: &Frame, store: &mut dyn Store) -> Result<(), End> {
+        let Some(key) = self.key.clone().filter(|_| self.cases.active) else { return Ok(()) };
+        if self.cases.theirs == Step::Digests {
+            return refuse(format!("{} out of its place", frame.name()));
         }
-        self.cases.their_ids.entry(ids.space).or_default().extend(words);
+        let difference = &mut self.cases.difference;
+        let answer = match frame {
+            Frame::Symbols(said) => difference.handle_symbols(said)?,
+            Frame::SpaceIds(said) => difference.handle_list(said)?,
+            Frame::More(more) => difference.handle_more(more, &key, store)?,
+            Frame::Wanted(wanted) => {
+                difference.handle_wanted(wanted, &key, store)?;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        };
+        answer.into_iter().for_each(|frame| self.say(frame));
+        self.end_finding_if_ready(store)
+    }
+
+    /// This side has heard all it needs: its wishes are said.
+    fn end_finding_if_ready(&mut self, store: &mut dyn Store) -> Result<(), End> {
+        if self.cases.ours != Step::Finding || self.cases.theirs < Step::Finding {
+            return Ok(());
+        }
+        if self.cases.difference.heard_all() {
+            self.say(Frame::StepDone(StepDone { step: 1 }));
+            self.cases.ours = Step::Envelopes;
+            self.begin_envelopes(store)?;
+        }
         Ok(())
     }
 
@@ -130,10 +128,14 @@ impl Meeting {
         match (step, self.cases.theirs) {
             (_, _) if !self.cases.active => Ok(()),
             (0, Step::Digests) => {
-                self.cases.theirs = Step::Ids;
-                self.say_ids(store)
+                self.cases.theirs = Step::Finding;
+                let (us, Some(key)) = (phone.keys.id(), self.key.clone()) else { return Ok(()) };
+                let said = self.cases.difference.begin(us, self.peer, &key, store)?;
+                self.summary.turns = if self.cases.difference.differing().is_empty() { 1 } else { 3 };
+                said.into_iter().for_each(|frame| self.say(frame));
+                self.end_finding_if_ready(store)
             }
-            (1, Step::Ids) => {
+            (1, Step::Finding) => {
                 self.cases.theirs = Step::Envelopes;
                 self.begin_envelopes(store)
             }
@@ -152,33 +154,19 @@ impl Meeting {
         Ok(())
     }
 
-    fn say_ids(&mut self, store: &mut dyn Store) -> Result<(), End> {
-        let Some(key) = self.key.clone() else { return Ok(()) };
-        for space in self.cases.differing() {
-            let ids: Vec<_> = store.envelope_ids(space)?.into_iter().map(|(id, _)| id).collect();
-            for chunk in ids.chunks(IDS_PER_FRAME_MAX) {
-                self.say(Frame::SpaceIds(SpaceIds { space, ids: key.words(chunk) }));
-            }
-        }
-        self.say(Frame::StepDone(StepDone { step: 1 }));
-        self.cases.ours = Step::Envelopes;
-        Ok(())
-    }
-
+    /// Once both have said what they want: how much is coming.
     fn begin_envelopes(&mut self, store: &mut dyn Store) -> Result<(), End> {
-        let Some(key) = self.key.clone() else { return Ok(()) };
-        let mut lacking = Vec::new();
-        for space in self.cases.differing() {
-            let theirs = self.cases.their_ids.remove(&space).unwrap_or_default();
-            let ours = store.envelope_ids(space)?;
-            lacking.extend(ours.into_iter().filter(|(id, _)| !theirs.contains(&key.word(id))));
+        if self.cases.ours != Step::Envelopes || self.cases.theirs < Step::Envelopes {
+            return Ok(());
         }
-        lacking.sort_by_key(|(_, urgency)| std::cmp::Reverse(*urgency)); // stable: within an urgency, oldest first
+        let mut lacking = std::mem::take(&mut self.cases.difference.lacking);
+        self.summary.turns += 2 * self.cases.difference.mores();
+        lacking.sort_by_key(|((class, _), _)| *class); // stable: within an urgency, oldest first
         let mut bytes = 0;
-        for (id, _) in &lacking {
+        for (_, id) in &lacking {
             bytes += store.envelope(id)?.map_or(0, |b| b.len() as u64);
         }
-        self.cases.to_send = lacking.into_iter().map(|(id, _)| id).collect();
+        self.cases.to_send = lacking.into_iter().map(|(_, id)| id).collect();
         self.cases.total_sending = self.cases.to_send.len() as u64;
         self.say(Frame::Coming(Coming { lane: Lane::Cases as u8, items: self.cases.total_sending, bytes }));
         Ok(())
@@ -333,34 +321,39 @@ impl Meeting {
         if !self.cases.active || self.cases.ours != Step::Closing || self.cases.theirs < Step::Closing {
             return Ok(());
         }
-        let Some(theirs) = self.certificate.as_ref() else { return Ok(()) };
-        let now = self.space_digests(&phone.spaces_for(theirs, store)?, store)?;
-        now.into_values().for_each(|digest| self.say(Frame::InStep(digest)));
+        let (Some(theirs), Some(key)) = (self.certificate.as_ref(), self.key.as_ref()) else { return Ok(()) };
+        let now = digests(&spaces_shared(phone, theirs, store)?, key, false, store)?;
+        now.into_iter().for_each(|digest| self.say(Frame::InStep(digest)));
         self.say(Frame::StepDone(StepDone { step: 2 }));
         self.cases.ours = Step::Done;
         Ok(())
     }
 
-    pub(super) fn handle_in_step(&mut self, digest: &SpaceDigest, store: &dyn Store) -> Result<(), End> {
+    pub(super) fn handle_in_step(&mut self, digest: SpaceDigest) -> Result<(), End> {
         self.in_their_step(Step::Closing, "InStep")?;
-        let ours = self.space_digests(&BTreeSet::from([digest.space]), store)?;
-        self.cases.in_step.insert(digest.space, ours.get(&digest.space) == Some(digest));
-        if self.cases.in_step.len() > SPACES_PER_MEETING_MAX {
+        if self.cases.closing.len() >= PARTS_PER_MEETING_MAX {
             return refuse("more spaces than a meeting may have");
         }
+        self.cases.closing.insert((digest.class, digest.space), digest);
         Ok(())
     }
 
-    /// In step: every space that both have a part in was named by the other with the digest that is durable here.
+    /// In step: the other named every part that both have a hand in with the digest that is durable here, and no other.
     fn finish_cases(&mut self, phone: &mut Phone, store: &dyn Store) -> Result<(), End> {
-        let Some(theirs) = self.certificate.as_ref() else { return Ok(()) };
-        let shared = phone.spaces_for(theirs, store)?;
-        self.summary.in_step = shared.iter().all(|space| self.cases.in_step.get(space) == Some(&true));
+        let (Some(theirs), Some(key)) = (self.certificate.as_ref(), self.key.as_ref()) else { return Ok(()) };
+        let now = digests(&spaces_shared(phone, theirs, store)?, key, false, store)?;
+        let same = |d: &SpaceDigest| self.cases.closing.get(&(d.class, d.space)) == Some(d);
+        self.summary.in_step = now.len() == self.cases.closing.len() && now.iter().all(same);
         if self.summary.envelopes_taken > 0 {
             phone.event(Event::CasesChanged { envelopes: self.summary.envelopes_taken });
         }
         Ok(())
     }
+}
+
+/// Spaces in which both have a part, as many as a meeting may have.
+fn spaces_shared(phone: &Phone, theirs: &VerifiedChain, store: &dyn Store) -> Result<BTreeSet<SpaceId>, StoreError> {
+    Ok(phone.spaces_for(theirs, store)?.into_iter().take(SPACES_PER_MEETING_MAX).collect())
 }
 
 impl Phone {

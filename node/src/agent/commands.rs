@@ -170,7 +170,6 @@ impl Phone {
             }
             return no("this phone already trusts another ministry", "use another data folder with --data");
         }
-        store.put_trust_records(&trust.records())?;
         self.trust = Some(trust);
         self.trust_changed(store)?;
         Ok(Ok(Reply::Done))
@@ -306,6 +305,8 @@ impl Phone {
 
     fn delta_failed(&mut self, digest: Digest, reason: &str, store: &mut dyn Store) -> Result<Answer, StoreError> {
         self.bad_deltas.insert(digest);
+        let kept: Vec<u8> = self.bad_deltas.iter().flat_map(|d| d.0).collect();
+        store.put_setting(setting::BAD_DELTAS, &kept)?;
         self.bundles.remove(&digest);
         store.remove_bundle(&digest)?;
         self.event(Event::DeltaRefused { digest, reason: reason.to_owned() });

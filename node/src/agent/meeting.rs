@@ -62,6 +62,10 @@ pub struct MeetingSummary {
     pub bytes_sent: u64,
     /// Bytes received in all.
     pub bytes_received: u64,
+    /// Bytes that both sides spent on finding which envelopes each lacks.
+    pub finding_bytes: u64,
+    /// Times that one side had to wait for the other until both knew: two are one round trip.
+    pub turns: u32,
     /// Roots, lists and notices that were new here.
     pub news: u64,
     /// Why it ended.
@@ -79,6 +83,15 @@ fn document_kind(frame: &Frame) -> &'static str {
         Frame::Beacon(_) => Beacon::DOMAIN,
         _ => "",
     }
+}
+
+/// Whether a frame serves finding the difference.
+fn finds(frame: &Frame) -> bool {
+    let step = matches!(frame, Frame::StepDone(done) if done.step < 2);
+    step || matches!(
+        frame,
+        Frame::SpaceDigest(_) | Frame::SpaceIds(_) | Frame::Symbols(_) | Frame::More(_) | Frame::Wanted(_)
+    )
 }
 
 /// How far the talk about the meeting itself is.
@@ -218,6 +231,9 @@ impl Meeting {
                     break;
                 }
             };
+            if finds(&frame) {
+                self.summary.finding_bytes += self.reader.frame_bytes() as u64;
+            }
             match self.handle_frame(now, frame, phone, store) {
                 Ok(()) => {}
                 Err(End::Refuse(reason)) => self.refuse(&reason, phone),
@@ -256,11 +272,13 @@ impl Meeting {
                 Ok(())
             }
             (Frame::SpaceDigest(digest), Stage::Exchange) => self.handle_space_digest(digest),
-            (Frame::SpaceIds(ids), Stage::Exchange) => self.handle_space_ids(&ids),
+            (frame @ (Frame::SpaceIds(_) | Frame::Symbols(_) | Frame::More(_) | Frame::Wanted(_)), Stage::Exchange) => {
+                self.handle_finding(&frame, store)
+            }
             (Frame::StepDone(step), Stage::Exchange) => self.handle_step_done(step.step, phone, store),
             (Frame::AuthorChain(author), Stage::Exchange) => self.handle_author_chain(&author.chain, phone, store),
             (Frame::Envelopes(envelopes), Stage::Exchange) => self.handle_envelopes(now, envelopes, phone, store),
-            (Frame::InStep(digest), Stage::Exchange) => self.handle_in_step(&digest, store),
+            (Frame::InStep(digest), Stage::Exchange) => self.handle_in_step(digest),
             (Frame::ReceiptsHeld(held), Stage::Exchange) => self.handle_receipts_held(&held, store),
             (Frame::Receipts(receipts), Stage::Exchange) => self.handle_receipts(&receipts, phone, store),
             (Frame::Have(have), Stage::Exchange) => self.handle_have(&have, phone),
@@ -373,6 +391,9 @@ impl Meeting {
         while self.credit > 0 {
             let Some(frame) = self.next_frame(now, phone, store)? else { break };
             let bytes = frame.to_bytes();
+            if finds(&frame) {
+                self.summary.finding_bytes += bytes.len() as u64;
+            }
             self.credit = self.credit.saturating_sub(bytes.len());
             self.summary.bytes_sent += bytes.len() as u64;
             phone.outputs.push_back(Output::Transmit { link: self.link, bytes });

@@ -97,6 +97,7 @@ impl Phone {
         let (root, list) = (trust.root_version(), trust.list_version());
         self.changed();
         self.unmoved_since_news = 0;
+        store.put_setting(super::setting::UNMOVED, &0u64.to_le_bytes())?;
         self.event(Event::TrustChanged { root, list });
         self.certificate = super::load_certificate(self, store)?;
         self.obey_recalls(store)?;

@@ -491,6 +491,7 @@ impl Body {
     /// Asks the agent and returns its answer.
     fn command(&mut self, command: Command) -> Result<Reply, Failure> {
         // What follows from one command may be another: each has its own ticket.
+        self.store_failed = None;
         self.next_ticket += 1;
         let ticket = self.next_ticket;
         self.input(Input::Command { ticket, command: Box::new(command) });

@@ -181,6 +181,7 @@ impl BundleFiles {
         let digest = Digest(*hasher.finalize().as_bytes());
         file.sync_all()?;
         fs::rename(&draft, self.path(&digest))?;
+        let _ = fs::remove_file(self.part(&digest)); // what had come of it by pieces is here whole
         Ok((digest, bytes))
     }
 

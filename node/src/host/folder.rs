@@ -143,7 +143,8 @@ pub fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     }
 }
 
-fn unusable(path: &Path, error: &std::io::Error) -> Failure {
+/// What a person is told when the data folder cannot be written.
+pub fn unusable(path: &Path, error: &std::io::Error) -> Failure {
     let shown = path.display();
     match error.kind() {
         ErrorKind::StorageFull => Failure::new("the disk is full", "free some space and try again; nothing was lost"),

@@ -5,6 +5,7 @@
 //! is the only thing that makes the agent produce more.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 
 use super::Failure;
 use super::body::Message;
+use super::pace::OneHopConfig;
 use crate::agent::LinkId;
 
 /// The protocol's name in TLS.
@@ -56,6 +58,7 @@ pub async fn endpoint(seed: &[u8; 32], listen: Option<SocketAddr>) -> Result<End
         .max_idle_timeout(idle)
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .congestion_controller_factory(Arc::new(OneHopConfig))
         .build();
     let unusable = |e: String| Failure::new(format!("cannot listen: {e}"), "choose another address with --listen");
     let mut builder = Endpoint::builder(presets::Minimal)
@@ -104,9 +107,19 @@ impl Links {
         Ok(links)
     }
 
-    /// Where it listens.
+    /// Where others reach it: of a socket on all interfaces, the addresses of those that are up, loopback last.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.endpoint.bound_sockets()
+        let mut interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        interfaces.retain(|i| !i.is_link_local());
+        interfaces.sort_by_key(|i| (i.is_loopback(), i.ip().is_ipv6()));
+        let reach = |bound: SocketAddr| -> Vec<SocketAddr> {
+            let of_kind = interfaces.iter().map(|i| i.ip()).filter(|ip| ip.is_ipv4() == bound.is_ipv4());
+            match bound.ip().is_unspecified() {
+                true => of_kind.map(|ip| SocketAddr::new(ip, bound.port())).collect(),
+                false => vec![bound],
+            }
+        };
+        self.endpoint.bound_sockets().into_iter().flat_map(reach).collect()
     }
 
     async fn accept(self) {

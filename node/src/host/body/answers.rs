@@ -32,6 +32,8 @@ pub(super) fn meeting_answer(summary: &MeetingSummary) -> Answered {
         "bundle_bytes_taken": summary.bundle_bytes_taken,
         "bytes_sent": summary.bytes_sent,
         "bytes_received": summary.bytes_received,
+        "finding_bytes": summary.finding_bytes,
+        "finding_round_trips": f64::from(summary.turns) / 2.0,
         "reason": summary.reason,
     });
     match summary.complete {
@@ -50,7 +52,12 @@ pub(super) fn release_checks(agent: &Agent, release: &Release) -> Vec<String> {
     let signed = list.signed().valid_signatures(&root.releases);
     vec![
         format!("root version {} reached from the anchor of {}", root.version, root.ministry),
-        format!("release list {} signed by {signed} keys, {} needed", list.version, root.releases.threshold),
+        match trust.list_binds() {
+            true => {
+                format!("release list {} signed by {signed} keys, {} needed", list.version, root.releases.threshold)
+            }
+            false => format!("release list {} was in force when it came; its keys are retired since", list.version),
+        },
         "no list or release older than one held before".to_owned(),
         format!(
             "all {} groups and the whole {} bytes match digest {}",
@@ -380,10 +387,19 @@ impl Body {
                 let activation = self.agent.activation(&r.module);
                 let runs = |m: Option<&Module>| m.is_some_and(|m| m.digest == r.digest);
                 let parked = activation.and_then(|a| a.parked.iter().find(|p| p.digest == r.digest));
+                let recalled = self.agent.trust().and_then(|t| t.recalled(&r.digest));
                 let state = match (runs(activation.and_then(|a| a.current.as_ref())), parked) {
+                    _ if recalled.is_some() => format!("recalled: {}", recalled.unwrap_or_default()),
                     (true, _) => "active".to_owned(),
                     (false, Some(parked)) => format!("parked: {}", parked.reason),
-                    (false, None) if held.iter().any(|b| b.digest == r.digest && b.whole) => "whole".to_owned(),
+                    (false, None) if held.iter().any(|b| b.digest == r.digest && b.whole) => {
+                        let area = self.agent.certificate().map(|c| c.area.clone()).unwrap_or_default();
+                        match (r.area.covers(&area), r.staged_for(&self.agent.id(), &area)) {
+                            (true, false) => "whole; waits until its stage reaches this phone".to_owned(),
+                            (false, _) => "whole; carried for others".to_owned(),
+                            (true, true) => "whole".to_owned(),
+                        }
+                    }
                     (false, None) => "not all here".to_owned(),
                 };
                 json!({ "module": r.module, "version": r.version, "digest": r.digest.to_string(), "bytes": r.bytes,

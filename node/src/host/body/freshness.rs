@@ -1,6 +1,7 @@
 //! How old this phone's knowledge is, in words.
 
 use super::Body;
+use crate::store::Store;
 
 impl Body {
     /// What a person should know of how old this phone's knowledge is. Nothing here stops anything.
@@ -34,6 +35,18 @@ impl Body {
         if fresh.list_retired {
             warnings.push(
                 "the keys of the release list have been retired: nothing is fetched until the next list comes"
+                    .to_owned(),
+            );
+        }
+        for recalled in trust.recall().iter().flat_map(|r| &r.recalled).rev().take(3) {
+            let name = trust.list().and_then(|l| l.releases.iter().find(|r| r.digest == recalled.digest));
+            let name =
+                name.map_or(format!("bundle {}", recalled.digest.short()), |r| format!("{} {}", r.module, r.version));
+            warnings.push(format!("the ministry has recalled {name}: {}. This phone does not run it", recalled.reason));
+        }
+        if self.agent.certificate().is_none() && self.store.setting("chain").ok().flatten().is_some() {
+            warnings.push(
+                "this phone's certificate counts no more: its signer has left or it was revoked; ask your supervisor to enrol it again"
                     .to_owned(),
             );
         }

@@ -1,0 +1,100 @@
+//! The words of `kijiti bench`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+/// What to measure.
+#[derive(Subcommand, Debug)]
+pub enum BenchCommand {
+    /// A bundle between two processes, beside a bare iroh stream of as many bytes.
+    Link {
+        /// Megabytes.
+        #[arg(long, default_value_t = 60)]
+        megabytes: u64,
+        /// Rounds of each.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Beside iroh-blobs too: the program built of `rigs/blobs`.
+        #[arg(long, value_name = "PROGRAM")]
+        blobs: Option<PathBuf>,
+        /// Over links held to the rates, delays and losses of the field instead (about two minutes).
+        #[arg(long, conflicts_with_all = ["megabytes", "rounds", "blobs"])]
+        shaped: bool,
+    },
+    /// A bundle put together from seven couriers who hold a third each, while links are cut and processes killed.
+    Couriers {
+        /// Megabytes.
+        #[arg(long, default_value_t = 60)]
+        megabytes: u64,
+        /// Links cut.
+        #[arg(long, default_value_t = 100)]
+        cuts: u32,
+        /// Processes killed.
+        #[arg(long, default_value_t = 50)]
+        kills: u32,
+        /// Seed of the thirds and of the moments.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Finding what two phones lack of each other's cases, beside Automerge's sync, negentropy and a flat list.
+    Reconcile {
+        /// Cases that both hold.
+        #[arg(long, default_value_t = 10_000)]
+        cases: usize,
+        /// Seed of all dice.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Phones in one room on one medium, each a process, all wanting the release that one of them brings.
+    Room {
+        /// Phones.
+        #[arg(long, default_value_t = 30)]
+        phones: usize,
+        /// Megabytes of the release.
+        #[arg(long, default_value_t = 25.0)]
+        megabytes: f64,
+        /// Megabytes that the medium carries in a second.
+        #[arg(long, default_value_t = 3.0)]
+        rate: f64,
+    },
+    /// Deltas between models that really follow each other, beside every general tool that is installed.
+    Delta {
+        /// Width of the models' hidden layers; a multiple of 256.
+        #[arg(long, default_value_t = 1536)]
+        hidden: usize,
+        /// Steps of training.
+        #[arg(long, default_value_t = 300)]
+        steps: usize,
+        /// Seed of all dice.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Keep the model files here, and use those that are there.
+        #[arg(long, value_name = "FOLDER")]
+        keep: Option<PathBuf>,
+    },
+    /// The receiving end of the bare stream.
+    #[command(hide = true)]
+    BareReceiver {
+        /// Where it listens.
+        listen: std::net::IpAddr,
+    },
+    /// Ask a running phone, and print its answer as it is.
+    #[command(hide = true)]
+    Ask {
+        /// The request, as JSON.
+        request: String,
+    },
+    /// The sending end.
+    #[command(hide = true)]
+    BareSender {
+        /// Whom to call.
+        id: String,
+        /// Where.
+        address: String,
+        /// How much to send.
+        bytes: u64,
+        /// Where it listens.
+        listen: std::net::IpAddr,
+    },
+}

@@ -1,0 +1,324 @@
+//! Finding which envelopes the other lacks, part by part: a part is one urgency class of one space, the most urgent first.
+//!
+//! Of a part that differs, the side with fewer envelopes speaks and the other listens. The speaker sends symbols
+//! ([`sync::riblt`]), as many as the two sketches say are enough, or its list of words where that is shorter or the difference
+//! large. The listener asks for more until it knows the difference, then says which words it wants; what the speaker lacks it
+//! sends by itself. So both know what to send after one and a half round trips: digests, symbols, wants.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::frame::{Frame, More, SpaceDigest, SpaceIds, Symbols, Wanted};
+use protocol::limits::{IDS_PER_FRAME_MAX, IDS_PER_MEETING_MAX, PARTS_PER_MEETING_MAX, SYMBOLS_PER_PART_MAX};
+use protocol::{DeviceId, EnvelopeId, SpaceId};
+use sync::Urgency;
+use sync::reconcile::{MeetingKey, read_words};
+use sync::riblt::{Decoder, SKETCH_BYTES, estimate, first_batch, sketch, symbols};
+
+use super::meeting::{End, refuse};
+use crate::store::{Store, StoreError};
+
+/// A space and a class of urgency, the most urgent first.
+pub(super) type Part = (u8, SpaceId);
+/// Beyond this estimate the list is sent: it is not much longer, and needs no luck.
+const SYMBOLS_WORTH_MAX: usize = 1500;
+const CLASSES: [Urgency; 3] = [Urgency::Pink, Urgency::Yellow, Urgency::Green];
+
+/// Words and ids of one part, as they are durable here.
+pub(super) type Words = Vec<(u64, EnvelopeId)>;
+
+/// What the listener of a part has heard.
+struct Hearing {
+    ours: Words,
+    symbols: Decoder,
+    list: BTreeSet<u64>,
+    list_bytes: u64,
+}
+
+/// What is known of the difference.
+#[derive(Default)]
+pub(super) struct Difference {
+    ours: BTreeMap<Part, SpaceDigest>,
+    theirs: BTreeMap<Part, SpaceDigest>,
+    hearing: BTreeMap<Part, Hearing>,
+    /// Symbols sent of parts in which this side speaks; `None` once the list was sent.
+    speaking: BTreeMap<Part, Option<usize>>,
+    ids_heard: usize,
+    /// Envelopes that the other lacks, as far as is known.
+    pub(super) lacking: Vec<(Part, EnvelopeId)>,
+    /// How often more was asked for, part by part.
+    mores: BTreeMap<Part, u32>,
+}
+
+fn part_of(digest: &SpaceDigest) -> Part {
+    (digest.class, digest.space)
+}
+
+/// Everything held of these spaces by part.
+fn words_by_part(
+    spaces: &BTreeSet<SpaceId>,
+    key: &MeetingKey,
+    store: &dyn Store,
+) -> Result<BTreeMap<Part, Words>, StoreError> {
+    let mut parts: BTreeMap<Part, Words> = BTreeMap::new();
+    for space in spaces {
+        for (id, urgency) in store.envelope_ids(*space)? {
+            let class = CLASSES.iter().position(|c| *c == urgency).unwrap_or_default();
+            parts.entry((class as u8, *space)).or_default().push((key.word(&id), id));
+        }
+    }
+    Ok(parts)
+}
+
+/// Digests of all parts of these spaces that hold anything.
+pub(super) fn digests(
+    spaces: &BTreeSet<SpaceId>,
+    key: &MeetingKey,
+    with_sketch: bool,
+    store: &dyn Store,
+) -> Result<Vec<SpaceDigest>, StoreError> {
+    let parts = words_by_part(spaces, key, store)?;
+    let digest = |((class, space), words): (Part, Words)| SpaceDigest {
+        space,
+        count: words.len() as u64,
+        digest: key.digest(words.iter().map(|(_, id)| id)),
+        class,
+        sketch: if with_sketch { sketch(words.iter().map(|(word, _)| *word)).to_vec() } else { Vec::new() },
+    };
+    Ok(parts.into_iter().map(digest).collect())
+}
+
+impl Difference {
+    pub(super) fn say_ours(&mut self, ours: Vec<SpaceDigest>) {
+        self.ours = ours.into_iter().map(|d| (part_of(&d), d)).collect();
+    }
+
+    pub(super) fn hear_theirs(&mut self, digest: SpaceDigest) -> Result<(), End> {
+        if usize::from(digest.class) >= CLASSES.len() || self.theirs.len() >= PARTS_PER_MEETING_MAX {
+            return refuse("more spaces than a meeting may have");
+        }
+        if digest.count as usize > IDS_PER_MEETING_MAX {
+            return refuse("more envelopes than a phone may hold");
+        }
+        self.theirs.insert(part_of(&digest), digest);
+        Ok(())
+    }
+
+    fn counts(&self, part: &Part) -> (u64, u64) {
+        let count = |side: &BTreeMap<Part, SpaceDigest>| side.get(part).map_or(0, |d| d.count);
+        (count(&self.ours), count(&self.theirs))
+    }
+
+    /// Parts that either side named and that are not the same.
+    pub(super) fn differing(&self) -> Vec<Part> {
+        let all: BTreeSet<_> = self.ours.keys().chain(self.theirs.keys()).copied().collect();
+        let same = |part: &Part| {
+            let digest = |side: &BTreeMap<Part, SpaceDigest>| side.get(part).map(|d| (d.count, d.digest));
+            digest(&self.ours) == digest(&self.theirs)
+        };
+        all.into_iter().filter(|part| !same(part)).collect()
+    }
+
+    /// Both have named what they hold: what to say of the parts in which this side speaks.
+    pub(super) fn begin(
+        &mut self,
+        us: DeviceId,
+        them: DeviceId,
+        key: &MeetingKey,
+        store: &dyn Store,
+    ) -> Result<Vec<Frame>, StoreError> {
+        let mut frames = Vec::new();
+        let differing = self.differing();
+        let mut held = words_by_part(&differing.iter().map(|(_, space)| *space).collect(), key, store)?;
+        for part in differing {
+            let ours = held.remove(&part).unwrap_or_default();
+            let (our_count, their_count) = self.counts(&part);
+            if (our_count, us) > (their_count, them) {
+                let symbols = Decoder::new(key.checker());
+                let hearing = Hearing { ours, symbols, list: BTreeSet::new(), list_bytes: 0 };
+                self.hearing.insert(part, hearing);
+                if their_count == 0 {
+                    self.resolve(part, &BTreeSet::new(), true, &mut frames);
+                }
+                continue;
+            }
+            let guess = self.guess(&part);
+            let batch = first_batch(guess);
+            let far_apart = (their_count - our_count) * 5 > their_count;
+            if far_apart || guess > SYMBOLS_WORTH_MAX || ours.len() <= batch {
+                self.say_list(part, &ours, &mut frames);
+            } else {
+                self.say_symbols(part, &ours, batch, &mut frames);
+            }
+        }
+        Ok(frames)
+    }
+
+    /// About how much a part differs, by the sketches if there are any.
+    fn guess(&self, part: &Part) -> usize {
+        let sketch = |side: &BTreeMap<Part, SpaceDigest>| {
+            side.get(part).and_then(|d| <[u8; SKETCH_BYTES]>::try_from(d.sketch.as_slice()).ok())
+        };
+        let (ours, theirs) = self.counts(part);
+        let least = ours.abs_diff(theirs) as usize;
+        match (sketch(&self.ours), sketch(&self.theirs)) {
+            (Some(a), Some(b)) => estimate(&a, &b).max(least).max(1),
+            _ => least + 16,
+        }
+    }
+
+    /// Says the words that were counted: others may have come since from a third phone, and are at the end.
+    fn say_list(&mut self, part: Part, ours: &Words, frames: &mut Vec<Frame>) {
+        self.speaking.insert(part, None);
+        let (class, space) = part;
+        let counted = ours.get(..self.counts(&part).0 as usize).unwrap_or(ours);
+        for chunk in counted.chunks(IDS_PER_FRAME_MAX) {
+            let ids = chunk.iter().flat_map(|(word, _)| word.to_le_bytes()).collect();
+            frames.push(Frame::SpaceIds(SpaceIds { space, ids, class }));
+        }
+    }
+
+    fn say_symbols(&mut self, part: Part, ours: &Words, count: usize, frames: &mut Vec<Frame>) {
+        let first = self.speaking.get(&part).copied().flatten().unwrap_or(0);
+        let cells = symbols(ours.iter().map(|(word, _)| *word), first, first + count);
+        self.speaking.insert(part, Some(first + count));
+        let (class, space) = part;
+        let cells = cells.iter().flat_map(|cell| cell.to_le_bytes()).collect();
+        frames.push(Frame::Symbols(Symbols { space, class, first: first as u64, cells }));
+    }
+
+    pub(super) fn handle_symbols(&mut self, said: &Symbols) -> Result<Vec<Frame>, End> {
+        let part = (said.class, said.space);
+        let Some(hearing) = self.hearing.get_mut(&part) else { return refuse("symbols that nobody waits for") };
+        let (cells, rest) = said.cells.as_chunks::<8>();
+        let heard = hearing.symbols.heard();
+        if !rest.is_empty()
+            || cells.is_empty()
+            || said.first != heard as u64
+            || heard + cells.len() > SYMBOLS_PER_PART_MAX
+        {
+            return refuse("symbols out of their place");
+        }
+        let theirs: Vec<u64> = cells.iter().map(|cell| u64::from_le_bytes(*cell)).collect();
+        let ours = symbols(hearing.ours.iter().map(|(word, _)| *word), heard, heard + theirs.len());
+        let mut frames = Vec::new();
+        if hearing.symbols.take(&theirs, &ours) {
+            let found = hearing.symbols.difference().clone();
+            self.resolve(part, &found, false, &mut frames);
+        } else {
+            let heard = if hearing.symbols.spoiled() { More::THE_LIST } else { hearing.symbols.heard() as u64 };
+            *self.mores.entry(part).or_default() += 1;
+            let (class, space) = part;
+            frames.push(Frame::More(More { space, class, heard }));
+        }
+        Ok(frames)
+    }
+
+    pub(super) fn handle_list(&mut self, said: &SpaceIds) -> Result<Vec<Frame>, End> {
+        let part = (said.class, said.space);
+        let their_count = self.counts(&part).1;
+        let Some(hearing) = self.hearing.get_mut(&part) else { return refuse("ids that nobody waits for") };
+        let Some(words) = read_words(&said.ids) else { return refuse("ids of a wrong length") };
+        self.ids_heard += said.ids.len() / 8;
+        hearing.list_bytes += said.ids.len() as u64;
+        if self.ids_heard > IDS_PER_MEETING_MAX || hearing.list_bytes > their_count * 8 {
+            return refuse("more ids than were said to be there");
+        }
+        hearing.list.extend(words);
+        let mut frames = Vec::new();
+        if hearing.list_bytes == their_count * 8 {
+            let theirs = std::mem::take(&mut hearing.list);
+            self.resolve(part, &theirs, true, &mut frames);
+        }
+        Ok(frames)
+    }
+
+    /// The difference of a part is known: all the other's words, or only those that one side lacks.
+    fn resolve(&mut self, part: Part, words: &BTreeSet<u64>, all_theirs: bool, frames: &mut Vec<Frame>) {
+        let Some(hearing) = self.hearing.remove(&part) else { return };
+        let ours: BTreeSet<u64> = hearing.ours.iter().map(|(word, _)| *word).collect();
+        let lacks = |word: &u64| words.contains(word) != all_theirs;
+        self.lacking.extend(hearing.ours.iter().filter(|(word, _)| lacks(word)).map(|(_, id)| (part, *id)));
+        let wanted: Vec<u64> = words.difference(&ours).copied().collect();
+        let (class, space) = part;
+        for chunk in wanted.chunks(IDS_PER_FRAME_MAX) {
+            let ids = chunk.iter().flat_map(|word| word.to_le_bytes()).collect();
+            frames.push(Frame::Wanted(Wanted { space, class, ids }));
+        }
+    }
+
+    /// The listener needs more of a part.
+    pub(super) fn handle_more(&mut self, more: &More, key: &MeetingKey, store: &dyn Store) -> Result<Vec<Frame>, End> {
+        let part = (more.class, more.space);
+        let Some(Some(sent)) = self.speaking.get(&part).copied() else { return refuse("a wish for more of nothing") };
+        let the_list = more.heard == More::THE_LIST;
+        if !the_list && more.heard != sent as u64 {
+            return refuse("a wish for more before all was heard");
+        }
+        *self.mores.entry(part).or_default() += 1;
+        let held = words_by_part(&BTreeSet::from([more.space]), key, store)?.remove(&part).unwrap_or_default();
+        let mut frames = Vec::new();
+        let again = sent / 4 + 8;
+        if the_list || sent + again > SYMBOLS_WORTH_MAX.min(held.len()) * 3 / 2 || sent + again > SYMBOLS_PER_PART_MAX {
+            self.say_list(part, &held, &mut frames);
+        } else {
+            self.say_symbols(part, &held, again, &mut frames);
+        }
+        Ok(frames)
+    }
+
+    pub(super) fn handle_wanted(&mut self, wanted: &Wanted, key: &MeetingKey, store: &dyn Store) -> Result<(), End> {
+        let part = (wanted.class, wanted.space);
+        let Some(words) = read_words(&wanted.ids) else { return refuse("ids of a wrong length") };
+        self.ids_heard += words.len();
+        if !self.speaking.contains_key(&part) || self.ids_heard > IDS_PER_MEETING_MAX {
+            return refuse("wants that nobody asked for");
+        }
+        let held = words_by_part(&BTreeSet::from([wanted.space]), key, store)?.remove(&part).unwrap_or_default();
+        self.lacking.extend(held.into_iter().filter(|(word, _)| words.contains(word)).map(|(_, id)| (part, id)));
+        Ok(())
+    }
+
+    /// How often one part's finding went back and forth beyond the first time, at most.
+    pub(super) fn mores(&self) -> u32 {
+        self.mores.values().copied().max().unwrap_or(0)
+    }
+
+    /// Nothing more is to be heard before this side knows what it wants.
+    pub(super) fn heard_all(&self) -> bool {
+        self.hearing.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Area, CaseId, DeviceKeys};
+    use sync::envelope::{Contents, seal};
+    use sync::space::SpaceKey;
+
+    use super::*;
+    use crate::MemoryStore;
+
+    #[test]
+    fn what_a_third_phone_brings_between_count_and_list_is_not_said() {
+        let (keys, area, key) =
+            (DeviceKeys::from_seed([1; 32]), Area::default(), MeetingKey::from_nonces(&[1; 16], &[2; 16]));
+        let space_key = SpaceKey::new(area.clone(), [5; 32]);
+        let spaces = BTreeSet::from([space_key.space()]);
+        let mut store = MemoryStore::default();
+        let bring = |store: &mut MemoryStore, n: u8| {
+            let contents = Contents { case: CaseId([n; 16]), changes: Vec::new() };
+            let envelope = seal(&contents, &space_key, Urgency::Pink, &keys, [n; 24]).unwrap();
+            store.put_envelope(&envelope, &area).unwrap();
+        };
+        (0..3).for_each(|n| bring(&mut store, n));
+        let ours = digests(&spaces, &key, true, &store).unwrap();
+        let mut theirs = ours.clone();
+        theirs[0].count = 100;
+        let mut difference = Difference::default();
+        difference.say_ours(ours);
+        assert!(difference.hear_theirs(theirs.remove(0)).is_ok());
+        bring(&mut store, 9);
+        let said = difference.begin(DeviceId([1; 32]), DeviceId([2; 32]), &key, &store).unwrap();
+        assert!(matches!(said.as_slice(), [Frame::SpaceIds(list)] if list.ids.len() == 3 * 8), "{said:?}");
+    }
+}

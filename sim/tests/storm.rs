@@ -1,0 +1,241 @@
+//! Ten thousand storms: phones write, meet, are cut off, die, fill up, lose their clocks and are set back to old backups, all
+//! at random; then the weather clears, and after a bounded number of meetings the readers hold the same cases. A storm that
+//! fails prints its seed; `STORM_SEED=n cargo test --release -p kijiti-sim --test storm` runs that one alone.
+
+#![allow(clippy::disallowed_methods)] // a seed may be given by the environment
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER};
+use node::agent::{Command, Reply};
+use node::{MemoryStore, Store};
+use protocol::{CaseId, EnvelopeId, SpaceId};
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sim::Cut;
+use sync::{Entry, FindingValue};
+
+const PHONES: [usize; 4] = [DESK, SUPERVISOR, WORKER, CLINIC];
+const READERS: [usize; 2] = [WORKER, CLINIC];
+const STEPS: usize = 20;
+const YEARS_20_S: i64 = 20 * 365 * 86_400;
+
+/// One finding that a phone has acknowledged.
+struct Said {
+    case: CaseId,
+    name: String,
+    envelope: EnvelopeId,
+    /// Who must still hold it: its author, until that phone is set back.
+    by: Option<usize>,
+}
+
+struct Storm {
+    road: Road,
+    dice: ChaCha8Rng,
+    said: Vec<Said>,
+    backups: BTreeMap<usize, MemoryStore>,
+    requests: u16,
+}
+
+impl Storm {
+    fn new(seed: u64) -> Self {
+        let (road, dice) = (Road::new(1), ChaCha8Rng::seed_from_u64(seed));
+        Self { road, dice, said: Vec::new(), backups: BTreeMap::new(), requests: 0 }
+    }
+
+    fn any(&mut self, phones: &[usize]) -> usize {
+        *phones.choose(&mut self.dice).unwrap()
+    }
+
+    fn held(&self, phone: usize) -> BTreeSet<EnvelopeId> {
+        let ids = self.road.world.phones[phone].store.envelope_ids(SpaceId::of(&self.road.area)).unwrap();
+        ids.into_iter().map(|(id, _)| id).collect()
+    }
+
+    fn step(&mut self) {
+        match self.dice.random_range(0..100) {
+            0..35 => self.write(),
+            35..70 => self.meet(),
+            70..78 => {
+                let phone = self.any(&PHONES);
+                self.road.world.restart(phone).unwrap();
+            }
+            78..84 => {
+                let phone = self.any(&PHONES);
+                self.road.world.phones[phone].clock_off_s = self.dice.random_range(-YEARS_20_S..YEARS_20_S);
+            }
+            84..90 => {
+                let phone = self.any(&PHONES);
+                self.road.world.phones[phone].store.fail_after(Some(self.dice.random_range(0..12)));
+            }
+            90..95 => {
+                let phone = self.any(&READERS);
+                self.backups.insert(phone, self.road.world.phones[phone].store.clone());
+            }
+            _ => self.set_back(),
+        }
+        for said in &self.said {
+            let kept = said.by.is_none_or(|by| self.held(by).contains(&said.envelope));
+            assert!(kept, "{} was acknowledged and is missing", said.name);
+        }
+    }
+
+    fn meet(&mut self) {
+        let a = self.any(&PHONES);
+        let b = self.any(&PHONES.into_iter().filter(|p| *p != a).collect::<Vec<_>>());
+        let cut = match self.dice.random_range(0..3) {
+            0 => Cut::Never,
+            1 => Cut::Frames(self.dice.random_range(0..40)),
+            _ => Cut::Bytes(self.dice.random_range(0..12_000)),
+        };
+        self.road.world.meet(a, b, cut).unwrap();
+    }
+
+    fn write(&mut self) {
+        let phone = self.any(&READERS);
+        let before = self.held(phone);
+        let known: Vec<_> = self.road.world.phones[phone].store.cases().unwrap().iter().map(|c| c.id).collect();
+        let case = known.choose(&mut self.dice).copied().filter(|_| self.dice.random_range(0..3) > 0);
+        self.requests += 1;
+        let name = format!("finding_{}", self.requests);
+        let entries = vec![Entry::Finding { name: name.clone(), value: FindingValue::Yes }];
+        let mut request = [0; 16];
+        request[..2].copy_from_slice(&self.requests.to_le_bytes());
+        let command = Command::AddToCase { case, area: self.road.area.clone(), entries, request };
+        // A full disk says no: then nothing is acknowledged, and nothing may be half there.
+        match self.road.world.command(phone, command) {
+            Ok(Reply::Case(case)) => {
+                let envelope = *self.held(phone).difference(&before).next().unwrap();
+                self.said.push(Said { case, name, envelope, by: Some(phone) });
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => assert_eq!(self.held(phone), before),
+        }
+    }
+
+    /// A phone is set back to an old backup, and goes on from there.
+    fn set_back(&mut self) {
+        let Some((phone, backup)) = self.backups.pop_first() else { return };
+        self.road.world.phones[phone].store = backup;
+        self.road.world.restart(phone).unwrap();
+        let held = self.held(phone);
+        for said in self.said.iter_mut().filter(|s| s.by == Some(phone) && !held.contains(&s.envelope)) {
+            said.by = None;
+        }
+    }
+
+    /// The weather clears: what is on any phone now comes to every reader.
+    fn heal(&mut self) {
+        for phone in PHONES {
+            self.road.world.phones[phone].store.fail_after(None);
+        }
+        let there: BTreeSet<_> = PHONES.iter().flat_map(|p| self.held(*p)).collect();
+        for _ in 0..2 {
+            for (a, b) in [(DESK, SUPERVISOR), (WORKER, SUPERVISOR), (CLINIC, SUPERVISOR), (WORKER, CLINIC)] {
+                self.road.world.meet(a, b, Cut::Never).unwrap();
+            }
+        }
+        for phone in PHONES {
+            assert_eq!(self.held(phone), there, "phone {phone} holds what there is");
+        }
+        for phone in READERS {
+            assert!(self.road.world.phones[phone].store.quarantined().unwrap().is_empty());
+        }
+        for said in self.said.iter().filter(|s| there.contains(&s.envelope)) {
+            let [worker, clinic] = READERS.map(|reader| self.road.view(reader, said.case).unwrap());
+            assert_eq!(worker, clinic, "one case");
+            assert_eq!(worker.findings.get(&said.name).map(|f| &f.value), Some(&FindingValue::Yes), "{}", said.name);
+        }
+        let last = self.road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+        assert!(last.summaries.iter().all(|s| s.as_ref().is_some_and(|s| s.in_step && s.envelopes_taken == 0)));
+    }
+}
+
+fn run(seed: u64) {
+    let storm = std::panic::catch_unwind(|| {
+        let mut storm = Storm::new(seed);
+        (0..STEPS).for_each(|_| storm.step());
+        storm.heal();
+    });
+    if storm.is_err() {
+        panic!("the storm of seed {seed} did damage: STORM_SEED={seed} runs it alone");
+    }
+}
+
+fn storms(seeds: std::ops::Range<u64>) {
+    match std::env::var("STORM_SEED").ok().and_then(|s| s.parse().ok()) {
+        Some(seed) if seeds.contains(&seed) => run(seed),
+        Some(_) => {}
+        None => seeds.for_each(run),
+    }
+}
+
+#[test]
+fn storms_of_the_first_quarter_leave_every_case_whole() {
+    storms(0..2500);
+}
+
+#[test]
+fn storms_of_the_second_quarter_leave_every_case_whole() {
+    storms(2500..5000);
+}
+
+#[test]
+fn storms_of_the_third_quarter_leave_every_case_whole() {
+    storms(5000..7500);
+}
+
+#[test]
+fn storms_of_the_last_quarter_leave_every_case_whole() {
+    storms(7500..10_000);
+}
+
+/// manyverse#111, p2panda#919: a phone is set back to a backup and written to before it has met anyone. Both histories stay.
+#[test]
+fn a_backup_restored_and_written_to_loses_neither_history() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+    let backup = road.world.phones[WORKER].store.clone();
+    road.write(WORKER, Some(case), "after_backup", FindingValue::Yes, 2);
+    road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
+    road.world.phones[WORKER].store = backup;
+    road.world.restart(WORKER).unwrap();
+    road.write(WORKER, Some(case), "after_restore", FindingValue::Yes, 3);
+    for _ in 0..2 {
+        road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
+        road.world.meet(CLINIC, SUPERVISOR, Cut::Never).unwrap();
+    }
+    for reader in READERS {
+        let findings = road.view(reader, case).unwrap().findings;
+        for name in ["cough", "after_backup", "after_restore"] {
+            assert_eq!(findings[name].value, FindingValue::Yes, "{name} on phone {reader}");
+        }
+    }
+}
+
+/// dtn7-rs#45: what a ferry carries to and fro is stored once.
+#[test]
+fn a_ferry_to_and_fro_stores_each_envelope_once() {
+    let mut road = Road::new(1);
+    for i in 0..100 {
+        road.write(WORKER, None, "cough", FindingValue::Yes, i);
+    }
+    for (a, b) in [(WORKER, SUPERVISOR), (SUPERVISOR, CLINIC), (CLINIC, SUPERVISOR), (SUPERVISOR, WORKER)] {
+        road.world.meet(a, b, Cut::Never).unwrap();
+    }
+    assert_eq!([WORKER, SUPERVISOR, CLINIC].map(|p| road.envelopes(p)), [100; 3]);
+}
+
+/// samod 0.10: meetings of phones that have nothing new cost the same for ever.
+#[test]
+fn a_thousand_meetings_without_news_cost_what_the_first_did() {
+    let mut road = Road::new(1);
+    road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+    road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
+    let first = road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap().bytes;
+    let last = (0..1000).map(|_| road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap().bytes).last();
+    assert!(last.unwrap().abs_diff(first) <= 16, "{first} and then {last:?}");
+}
