@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod bench;
+mod cases;
 
 pub use bench::BenchCommand;
+pub use cases::{AddArgs, CaseCommand, Format};
 
 /// Carries ministry-signed releases out to villages and sealed cases back, phone to phone.
 #[derive(Parser, Debug)]
@@ -44,6 +46,17 @@ pub enum Command {
     Quota {
         /// Megabytes; 0 for no limit.
         megabytes: u64,
+    },
+    /// How much of this phone's space sealed cases may take that have reached their readers already.
+    CarryQuota {
+        /// Megabytes; 0 for no limit.
+        megabytes: u64,
+    },
+    /// Seal this phone's key with a passphrase, or change it.
+    Passphrase {
+        /// Leave the key open instead.
+        #[arg(long)]
+        remove: bool,
     },
     /// The ministry's desk: keys and releases.
     Ministry {
@@ -410,7 +423,7 @@ pub enum EnrolCommand {
         /// Where it holds.
         #[arg(long)]
         area: String,
-        /// What it may do: carry, read, write, enrol, grant.
+        /// What it may do: carry, read, write, enrol, grant, revoke.
         #[arg(long, default_value = "carry,read,write")]
         rights: String,
         /// What it may let others do, if it may enrol.
@@ -445,6 +458,40 @@ pub enum EnrolCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Change the key of a space, so that phones that are lost or have left cannot read what is written from now on.
+    Rotate {
+        /// Which space.
+        #[arg(long)]
+        area: String,
+        /// A phone that shall not have the new key, by its device id.
+        #[arg(long, value_name = "DEVICE")]
+        without: Vec<String>,
+    },
+    /// Say that a phone is lost: others meet it no more, and spaces that it could read get new keys.
+    Revoke {
+        /// Its device id.
+        device: String,
+        /// Where it was certified.
+        #[arg(long)]
+        area: String,
+        /// Why, for people.
+        #[arg(long, default_value = "lost")]
+        reason: String,
+    },
+    /// Let in what lost phones wrote and others carried here late; see `kijiti status`.
+    Countersign {
+        /// Which envelopes; without any, all that wait.
+        envelopes: Vec<String>,
+    },
+    /// End the older keys of a space: closed cases that they sealed go from every phone for good.
+    Retire {
+        /// Which space.
+        #[arg(long)]
+        area: String,
+        /// Closed cases that changed in the last so many days stay.
+        #[arg(long, value_name = "DAYS", default_value_t = 90)]
+        keep_days: u64,
+    },
 }
 
 /// A decision on the command line.
@@ -459,47 +506,6 @@ pub struct DecisionArgs {
     /// Why, if you decide otherwise than the assessment.
     #[arg(long, default_value = "")]
     pub reason: String,
-}
-
-/// What to do with cases.
-#[derive(Subcommand, Debug)]
-pub enum CaseCommand {
-    /// Begin a case: findings in, assessment shown, you decide.
-    New {
-        /// Findings as JSON or TOML; asked one by one on a terminal if left out.
-        #[arg(long, value_name = "FILE")]
-        findings: Option<PathBuf>,
-        /// The level of care.
-        #[arg(long, value_enum, default_value_t = ProfileArg::Iccm)]
-        profile: ProfileArg,
-        /// The patient's name, if it is kept.
-        #[arg(long)]
-        patient: Option<String>,
-        /// The village.
-        #[arg(long)]
-        village: Option<String>,
-        /// The space, if this phone writes for several.
-        #[arg(long)]
-        area: Option<String>,
-        /// Your decision.
-        #[command(flatten)]
-        decision: DecisionArgs,
-    },
-    /// Decide on a case.
-    Decide {
-        /// The case's id, or its first digits.
-        case: String,
-        /// Your decision.
-        #[command(flatten)]
-        decision: DecisionArgs,
-    },
-    /// All cases, and sealed ones that are carried.
-    List,
-    /// One case, with everything said about it.
-    Show {
-        /// The case's id, or its first digits.
-        case: String,
-    },
 }
 
 /// What to do with models.

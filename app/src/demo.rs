@@ -340,6 +340,7 @@ impl Demo {
             findings: EXAMPLE.into(),
             profile: Profile::Iccm,
             patient: vec![("name".into(), "Amina Kazungu".into()), ("village".into(), "Mtwapa".into())],
+            consent: vec![("care".into(), true), ("share".into(), true)],
             area: None,
             decision: None,
             request: request_number()?,
@@ -487,8 +488,9 @@ impl Demo {
 fn forget_who_and_when(value: &mut Value) {
     match value {
         Value::Object(object) => {
-            object.remove("said");
-            object.remove("case");
+            for key in ["said", "case", "sealed", "held_by", "reached"] {
+                object.remove(key);
+            }
             object.values_mut().for_each(forget_who_and_when);
         }
         Value::Array(items) => items.iter_mut().for_each(forget_who_and_when),

@@ -85,8 +85,13 @@ pub fn read<T: for<'d> Deserialize<'d>>(path: &Path, schema: &str) -> Result<T, 
 /// Writes a file, whole or not at all.
 pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(e, ""))?;
+    write_bytes(path, (text + "\n").as_bytes())
+}
+
+/// Writes bytes to a file, whole or not at all.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let draft = path.with_extension("writing");
-    std::fs::write(&draft, text + "\n").and_then(|()| std::fs::rename(&draft, path)).map_err(|e| {
+    std::fs::write(&draft, bytes).and_then(|()| std::fs::rename(&draft, path)).map_err(|e| {
         Failure::new(format!("cannot write {}: {e}", path.display()), "check the folder and the free space")
     })
 }

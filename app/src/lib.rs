@@ -6,6 +6,7 @@
 
 pub mod ask;
 pub mod bench;
+pub mod cases;
 pub mod cli;
 pub mod demo;
 pub mod desk;

@@ -5,21 +5,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use inference::Profile;
-use node::host::{DataFolder, DecisionInput, Failure, Host, HostOptions, Request, ask};
+use node::host::folder::key_is_sealed;
+use node::host::keyfile::PASSPHRASE_VARIABLE;
+use node::host::{DataFolder, Failure, Host, HostOptions, Request, ask};
 use serde_json::Value;
 
-use crate::cli::{
-    BenchCommand, CaseCommand, Cli, Command, DecisionArgs, EnrolCommand, ModelCommand, ProfileArg, SimCommand,
-};
+use crate::cli::{BenchCommand, Cli, Command, EnrolCommand, ModelCommand, ProfileArg, SimCommand};
 use crate::files::{EnrolmentFile, RequestFile, from_text, read, write};
-use crate::{ask as terminal, bench, demo, desk, doctor, enrol, show, simulate, train};
+use crate::ministry::keys::{ask_new_passphrase, ask_passphrase};
+use crate::{ask as terminal, bench, cases, demo, desk, doctor, enrol, show, simulate, train};
 
 /// Bytes read of a findings file; longer ones are refused by their reader.
 const FINDINGS_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Does what was asked.
 pub fn run(cli: Cli) -> Result<(), Failure> {
-    let phone = Phone { folder: data_folder(cli.data)?, json: cli.json };
+    let folder = data_folder(cli.data)?;
+    let secret = secret_of(&folder)?;
+    let phone = Phone { folder, secret, json: cli.json };
     match cli.command {
         Command::Demo(args) => demo::run(&args, cli.json),
         Command::Start { listen, no_discovery } => start(&phone, listen, !no_discovery),
@@ -31,9 +34,17 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
                 some => println!("bundles may take {some} MB; what runs, and what no other phone has, always stays"),
             })
         }
+        Command::CarryQuota { megabytes } => {
+            let bytes = megabytes.saturating_mul(1_000_000);
+            phone.shown(Request::CarryQuota { bytes }, |_| match megabytes {
+                0 => println!("sealed cases are carried without a limit"),
+                some => println!("above {some} MB, what has reached its readers makes room; what has not always stays"),
+            })
+        }
+        Command::Passphrase { remove } => passphrase(&phone, remove),
         Command::Ministry { command } => desk::run(&phone, command),
         Command::Enrol { command } => run_enrol(&phone, command),
-        Command::Case { command } => run_case(&phone, command),
+        Command::Case { command } => cases::run(&phone, command),
         Command::Triage { findings, profile } => {
             let findings = phone.findings(findings.as_deref(), profile.into())?;
             phone.shown(Request::Triage { findings, profile: profile.into() }, show::assessment)
@@ -83,18 +94,54 @@ fn data_folder(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
     given.or_else(home).ok_or_else(|| Failure::new("no home folder", "say where with --data FOLDER").with_code(2))
 }
 
+/// What opens the phone's key, if it is sealed: from the environment, or asked for.
+fn secret_of(folder: &Path) -> Result<Option<String>, Failure> {
+    match key_is_sealed(folder) {
+        false => Ok(None),
+        true => ask_passphrase("This phone's passphrase: ").map(Some),
+    }
+}
+
+/// Where a new passphrase comes from when nobody can be asked.
+const NEW_PASSPHRASE_VARIABLE: &str = "KIJITI_NEW_PASSPHRASE";
+
+fn passphrase(phone: &Phone, remove: bool) -> Result<(), Failure> {
+    let folder = DataFolder::open(&phone.folder)?.with_secret(phone.secret.clone());
+    folder.keys()?;
+    if remove {
+        folder.seal_with(None)?;
+        println!("the key lies open again: whoever has this folder can read its cases");
+        return Ok(());
+    }
+    let fresh = match std::env::var(NEW_PASSPHRASE_VARIABLE) {
+        Ok(fresh) => fresh,
+        Err(_) if std::env::var(PASSPHRASE_VARIABLE).is_ok() && phone.secret.is_some() => {
+            let hint = format!("set {NEW_PASSPHRASE_VARIABLE}, or unset {PASSPHRASE_VARIABLE} to be asked");
+            return Err(Failure::new("which passphrase is the new one?", hint).with_code(2));
+        }
+        Err(_) => ask_new_passphrase()?,
+    };
+    if fresh.chars().count() < 8 {
+        return Err(Failure::new("the passphrase is shorter than 8 characters", "choose several words").with_code(2));
+    }
+    folder.seal_with(Some(&fresh))?;
+    println!("the key is sealed: cases and keys in this folder open with the passphrase only");
+    Ok(())
+}
+
 /// The phone that a command is for.
-#[derive(Debug)]
 pub struct Phone {
     /// Its data folder.
     pub folder: PathBuf,
-    json: bool,
+    secret: Option<String>,
+    /// Answers are wanted as JSON.
+    pub json: bool,
 }
 
 impl Phone {
     /// Asks it.
     pub fn ask(&self, request: Request) -> Result<Value, Failure> {
-        ask(&self.folder, request, &mut |_| {})
+        ask(&self.folder, self.secret.as_deref(), request, &mut |_| {})
     }
 
     /// Asks it, and shows the answer.
@@ -113,7 +160,8 @@ impl Phone {
         }
     }
 
-    fn findings(&self, file: Option<&Path>, profile: Profile) -> Result<String, Failure> {
+    /// A findings file, or the answers to questions.
+    pub fn findings(&self, file: Option<&Path>, profile: Profile) -> Result<String, Failure> {
         match file {
             Some(path) => {
                 let mut text = String::new();
@@ -137,7 +185,7 @@ pub fn request_number() -> Result<String, Failure> {
 }
 
 fn start(phone: &Phone, listen: Option<std::net::SocketAddr>, discover: bool) -> Result<(), Failure> {
-    let folder = DataFolder::open(&phone.folder)?;
+    let folder = DataFolder::open(&phone.folder)?.with_secret(phone.secret.clone());
     let options = HostOptions { listen, offline: false, discover };
     let host = Host::start(folder, options, Arc::new(|line: &str| eprintln!("{line}")))?;
     eprintln!("phone {} runs on {}; stop it with Ctrl-C", host.id().short(), phone.folder.display());
@@ -157,80 +205,10 @@ fn meet(phone: &Phone, who: &str) -> Result<(), Failure> {
     };
     let bar = show::MeetingBar::default();
     let request = Request::Meet { peer: peer.to_owned(), address: address.to_owned() };
-    let answer = ask(&phone.folder, request, &mut |p| bar.update(p));
+    let answer = ask(&phone.folder, phone.secret.as_deref(), request, &mut |p| bar.update(p));
     bar.finish();
     phone.show(&answer?, show::meeting);
     Ok(())
-}
-
-fn run_case(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
-    match command {
-        CaseCommand::New { findings, profile, patient, village, area, decision } => {
-            let asked = findings.is_none();
-            let findings = phone.findings(findings.as_deref(), profile.into())?;
-            let patient = [("name", patient), ("village", village)];
-            let patient = patient.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect();
-            let answer = phone.ask(Request::CaseNew {
-                findings,
-                profile: profile.into(),
-                patient,
-                area,
-                decision: given(&decision),
-                request: request_number()?,
-            })?;
-            phone.show(&answer, |answer| {
-                println!("case {}", show::text(answer, "case"));
-                answer.get("assessment").into_iter().for_each(show::assessment);
-            });
-            match (decision.decide, asked) {
-                (None, true) => decide_on_terminal(phone, show::text(&answer, "case")),
-                (None, false) if !phone.json => {
-                    let id = show::text(&answer, "case").get(..8).unwrap_or_default();
-                    eprintln!("not decided yet: kijiti case decide {id} --decide COLOUR --plan \"…\"");
-                    Ok(())
-                }
-                _ => Ok(()),
-            }
-        }
-        CaseCommand::Decide { case, decision } => match given(&decision) {
-            Some(decision) => {
-                let request = request_number()?;
-                phone.ask(Request::CaseDecide { case: case.clone(), decision, request })?;
-                phone.shown(Request::CaseShow { case }, show::decisions)
-            }
-            None => decide_on_terminal(phone, &case),
-        },
-        CaseCommand::List => phone.shown(Request::CaseList, show::case_list),
-        CaseCommand::Show { case } => phone.shown(Request::CaseShow { case }, show::case),
-    }
-}
-
-fn given(args: &DecisionArgs) -> Option<DecisionInput> {
-    let decision = |urgency: &String| DecisionInput {
-        urgency: urgency.clone(),
-        plan: args.plan.clone(),
-        reason: args.reason.clone(),
-    };
-    args.decide.as_ref().map(decision)
-}
-
-/// Asks for a decision; nothing is preselected.
-fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
-    if !terminal::on_terminal() {
-        return Err(Failure::new("no decision was given", "add --decide pink, yellow or green").with_code(2));
-    }
-    loop {
-        let urgency = terminal::line("Your decision: pink, yellow or green?")?;
-        let plan = terminal::line("What is to be done?")?;
-        let reason = terminal::line("Why (needed if you decide otherwise)?")?;
-        let decision = DecisionInput { urgency, plan, reason };
-        let request = Request::CaseDecide { case: case.to_owned(), decision, request: request_number()? };
-        match phone.ask(request) {
-            Ok(_) => return phone.shown(Request::CaseShow { case: case.to_owned() }, show::decisions),
-            Err(failure) if failure.code == 2 || failure.code == 5 => show::failure(&failure),
-            Err(failure) => return Err(failure),
-        }
-    }
 }
 
 fn run_model(phone: &Phone, command: ModelCommand) -> Result<(), Failure> {
@@ -297,8 +275,27 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             let grants = vec![(show::text(&granted, "grant").to_owned(), show::text(&granted, "issuer").to_owned())];
             let file = EnrolmentFile { schema: "kijiti.enrolment/1".into(), roots: Vec::new(), chain: None, grants };
             write(&out, &file)?;
-            println!("wrote {}: give it to the phone it is for", out.display());
+            println!("wrote {}: give it to the phone it is for, or let couriers carry it there", out.display());
             Ok(())
         }
+        EnrolCommand::Rotate { area, without } => phone.shown(Request::SpaceRotate { area, without }, |a| {
+            println!("the space of {} has a new key; couriers carry it to its members", show::text(a, "area"));
+        }),
+        EnrolCommand::Revoke { device, area, reason } => phone.shown(Request::Revoke { area, device, reason }, |a| {
+            let device = show::text(a, "revoked").get(..8).unwrap_or_default();
+            println!("phone {device} is lost: it is met no more, and its spaces get new keys at their clinics");
+        }),
+        EnrolCommand::Countersign { envelopes } => {
+            phone.shown(Request::Countersign { envelopes }, |a| match show::flag(a, "changed") {
+                true => println!("countersigned: what was set aside is in its cases now, here and wherever it comes"),
+                false => println!("nothing waits to be countersigned here"),
+            })
+        }
+        EnrolCommand::Retire { area, keep_days } => phone.shown(Request::SpaceRetire { area, keep_days }, |a| {
+            println!(
+                "{} closed cases are gone for good; others follow as the word spreads",
+                show::number(a, "cases_gone")
+            );
+        }),
     }
 }

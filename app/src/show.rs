@@ -6,6 +6,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use node::host::Failure;
 use serde_json::Value;
 
+mod cases;
+
+pub use cases::{case, case_list, duplicates, history, imported};
+
 /// Columns of the narrowest terminal.
 const COLUMNS: usize = 78;
 
@@ -68,6 +72,11 @@ pub fn number(value: &Value, key: &str) -> u64 {
 /// A list of an answer.
 pub fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The first digits of an id.
+pub fn short<'a>(value: &'a Value, key: &str) -> &'a str {
+    text(value, key).get(..8).unwrap_or_default()
 }
 
 /// Whether a flag of an answer is set.
@@ -139,6 +148,15 @@ fn open_rules(a: &Value, key: &str, head: &str, tail: &str) {
     wrapped(&format!("{head}: {}. Measure: {}. {tail}", classes.join("; "), measure.join(", ")), 4);
 }
 
+/// An age that needs no clock.
+fn ago(meetings: u64) -> String {
+    match meetings {
+        0 => "at this phone's last meeting".to_owned(),
+        1 => "one meeting before the last".to_owned(),
+        some => format!("{some} meetings before the last"),
+    }
+}
+
 /// A phone's status.
 pub fn status(s: &Value) {
     println!("device    {}", text(s, "device"));
@@ -158,8 +176,11 @@ pub fn status(s: &Value) {
     println!("rules     {}", text(s, "rules"));
     println!("model     {}", s.get("model").and_then(Value::as_str).unwrap_or("none: rules alone"));
     println!("cases     {}, bundles {}", number(s, "cases"), size(number(s, "bundle_bytes")));
-    if number(s, "quarantined") > 0 {
-        println!("          {} sealed changes could not be taken in and are set aside", number(s, "quarantined"));
+    if number(s, "unsent") > 0 {
+        println!("          {} changes stay on this phone: see `kijiti case show`", number(s, "unsent"));
+    }
+    for set_aside in list(s, "quarantined") {
+        wrapped(&format!("set aside {}: {}", text(set_aside, "author"), text(set_aside, "why")), 10);
     }
     for space in list(s, "spaces") {
         let readable = if flag(space, "readable") { "readable" } else { "sealed, carried for others" };
@@ -167,60 +188,18 @@ pub fn status(s: &Value) {
     }
     for peer in list(s, "peers") {
         let step = if flag(peer, "in_step") { "in step at the last" } else { "not in step at the last" };
-        println!("met       {}: {} meetings, {step}", text(peer, "name"), number(peer, "meetings"));
+        let ago = ago(number(peer, "meetings_ago"));
+        println!("met       {}: {} meetings, the last {ago}, {step}", text(peer, "name"), number(peer, "meetings"));
+    }
+    for village in list(s, "villages") {
+        println!("heard of  {}: cases came last {}", text(village, "area"), ago(number(village, "meetings_ago")));
+    }
+    for lost in list(s, "lost") {
+        println!("lost      {} ({}): {}", text(lost, "name"), short(lost, "device"), text(lost, "why"));
     }
     for warning in list(s, "warnings") {
         wrapped(&format!("! {}", warning.as_str().unwrap_or_default()), 2);
     }
-}
-
-/// The list of cases.
-pub fn case_list(l: &Value) {
-    let cases = list(l, "cases");
-    if cases.is_empty() {
-        println!("no cases that this phone can read");
-    }
-    for case in cases {
-        let id = text(case, "case").get(..8).unwrap_or_default();
-        println!(
-            "{id}  {:<9} {}  {} entries",
-            urgency(text(case, "urgency")),
-            text(case, "area"),
-            number(case, "entries")
-        );
-    }
-    for sealed in list(l, "sealed") {
-        println!(
-            "sealed    {} envelopes ({}) for {}: carried, cannot be read here",
-            number(sealed, "envelopes"),
-            size(number(sealed, "bytes")),
-            text(sealed, "area")
-        );
-    }
-}
-
-/// One case.
-pub fn case(c: &Value) {
-    println!("case      {}", text(c, "case"));
-    println!("space     {}", text(c, "area"));
-    println!("urgency   {}", urgency(text(c, "urgency")));
-    let findings = c.get("findings").and_then(Value::as_object);
-    for (name, state) in findings.into_iter().flatten() {
-        let value =
-            state.get("value").map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default();
-        let question = if flag(state, "disputed") { "  ← people differ: please settle" } else { "" };
-        println!("  {:<28} {value}{question}", plain(name));
-    }
-    for a in list(c, "assessments") {
-        println!("assessed  {} by {}; model {}", urgency(text(a, "urgency")), text(a, "rules"), text(a, "model"));
-        for rule in list(a, "rules_fired").iter().filter_map(Value::as_str) {
-            wrapped(rule, 4);
-        }
-        for ranked in list(a, "differential").iter().take(3).filter_map(Value::as_str) {
-            wrapped(&format!("model: {ranked}"), 4);
-        }
-    }
-    decisions(c);
 }
 
 /// The decisions of a case.

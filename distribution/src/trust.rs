@@ -324,6 +324,12 @@ impl TrustedState {
         Some(Ok(verified))
     }
 
+    /// The chain of a device, lost or not, if it holds but for that: only to keep what such a phone wrote until somebody
+    /// looks at it, never to believe it.
+    pub fn chain_even_if_lost(&self, chain: &Chain) -> Option<VerifiedChain> {
+        chain.verify(&self.root()?.enrolment).ok()
+    }
+
     /// How far what is held reaches (rule 12).
     pub fn freshness(&self) -> Freshness {
         let Some(root) = self.root() else { return Freshness::default() };

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use inference::Profile;
-use node::host::{DataFolder, DecisionInput, Failure, Host, HostOptions, Request};
+use node::host::folder::key_is_sealed;
+use node::host::{CaseWords, DataFolder, DecisionInput, Failure, Host, HostOptions, Request};
 
 uniffi::setup_scaffolding!();
 
@@ -42,12 +43,15 @@ impl Phone {
     /// Starts the phone whose data lies in `folder`. With `discover` it finds neighbours on the local network by itself.
     #[uniffi::constructor]
     pub fn start(folder: String, discover: bool) -> Result<Arc<Self>, PhoneError> {
-        let data = DataFolder::open(Path::new(&folder))?;
-        let options = HostOptions { listen: None, offline: false, discover };
-        let host = Host::start(data, options, Arc::new(|_| {}))?;
-        Ok(Arc::new(Self { host: Mutex::new(Some(host)) }))
+        Self::begin(&folder, discover, None)
     }
 
+    /// The same, with a secret from the platform's keystore: the phone's key, and so all that can be read of patients, opens with
+    /// it only. The first start with a secret seals what a start without one left open.
+    #[uniffi::constructor]
+    pub fn start_sealed(folder: String, discover: bool, secret: String) -> Result<Arc<Self>, PhoneError> {
+        Self::begin(&folder, discover, Some(secret))
+    }
     /// Who and how this phone is (`kijiti.status/1`).
     pub fn status(&self) -> Result<String, PhoneError> {
         self.ask(Request::Status)
@@ -58,11 +62,35 @@ impl Phone {
         self.ask(Request::Triage { findings, profile: read_profile(&profile)? })
     }
 
-    /// Begins a case (`kijiti.case-new/1`). `request`: 32 hexadecimal digits, fresh for every case; asked again with the same
-    /// ones after a crash, nothing is done twice.
-    pub fn begin_case(&self, findings: String, profile: String, request: String) -> Result<String, PhoneError> {
+    /// Begins a case (`kijiti.case-new/1`). `consent`: what the patient, or who speaks for the patient, has agreed to (`care`,
+    /// `share`, `photo`, `training`); without `share` the case stays on this phone. `request`: 32 hexadecimal digits, fresh for
+    /// every case; asked again with the same ones after a crash, nothing is done twice.
+    pub fn begin_case(
+        &self,
+        findings: String,
+        profile: String,
+        consent: Vec<String>,
+        request: String,
+    ) -> Result<String, PhoneError> {
         let profile = read_profile(&profile)?;
-        self.ask(Request::CaseNew { findings, profile, patient: Vec::new(), area: None, decision: None, request })
+        let consent = consent.into_iter().map(|to| (to, true)).collect();
+        let (patient, area, decision) = (Vec::new(), None, None);
+        self.ask(Request::CaseNew { findings, profile, patient, consent, area, decision, request })
+    }
+
+    /// Adds to a case (`kijiti.case/1`). `words`: JSON with any of `set`, `settle`, `consent`, `note`, `dose`, `hand_to`, `reason`,
+    /// `links`, as `kijiti case add` has them.
+    pub fn add_to_case(&self, case: String, words: String, request: String) -> Result<String, PhoneError> {
+        let words: CaseWords = serde_json::from_str(&words).map_err(|e| PhoneError::Failed {
+            reason: format!("these are no words about a case: {e}"),
+            hint: "pass for example {\"set\": [[\"spo2\", \"88\"]]}".into(),
+        })?;
+        self.ask(Request::CaseAdd { case, words: Box::new(words), request })
+    }
+
+    /// Everything that was said about a case, in order (`kijiti.case-history/1`).
+    pub fn history(&self, case: String) -> Result<String, PhoneError> {
+        self.ask(Request::CaseHistory { case })
     }
 
     /// Decides on a case (`kijiti.case-decide/1`). `urgency`: `pink`, `yellow` or `green`.
@@ -102,6 +130,17 @@ impl Phone {
 }
 
 impl Phone {
+    fn begin(folder: &str, discover: bool, secret: Option<String>) -> Result<Arc<Self>, PhoneError> {
+        let path = Path::new(folder);
+        let data = DataFolder::open(path)?.with_secret(secret.clone());
+        if secret.is_some() && !key_is_sealed(path) {
+            data.seal_with(secret.as_deref())?;
+        }
+        let options = HostOptions { listen: None, offline: false, discover };
+        let host = Host::start(data, options, Arc::new(|_| {}))?;
+        Ok(Arc::new(Self { host: Mutex::new(Some(host)) }))
+    }
+
     fn ask(&self, request: Request) -> Result<String, PhoneError> {
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
         let host = host.as_ref().ok_or(PhoneError::Stopped)?;

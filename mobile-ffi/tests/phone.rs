@@ -14,10 +14,24 @@ fn a_phone_starts_assesses_and_stops_and_says_what_is_wrong() {
     assert!(
         matches!(error, PhoneError::Failed { reason, hint } if reason.contains("missing") && hint.contains("unknown"))
     );
-    assert!(phone.begin_case(FINDINGS.into(), "iccm".into(), "00".repeat(16)).is_err(), "not enrolled");
+    assert!(phone.begin_case(FINDINGS.into(), "iccm".into(), Vec::new(), "00".repeat(16)).is_err(), "not enrolled");
     assert!(Phone::start(folder.path().display().to_string(), false).is_err(), "the folder is in use");
     phone.stop();
     assert!(matches!(phone.cases(), Err(PhoneError::Stopped)));
+}
+
+#[test]
+fn a_secret_of_the_keystore_seals_the_key_and_opens_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display().to_string();
+    Phone::start(path.clone(), false).unwrap().stop();
+    Phone::start_sealed(path.clone(), false, "a secret of the keystore".into()).unwrap().stop();
+    assert!(std::fs::read_to_string(folder.path().join("key")).unwrap().starts_with("-----BEGIN AGE"));
+    assert!(Phone::start_sealed(path.clone(), false, "another".into()).is_err());
+    let phone = Phone::start_sealed(path, false, "a secret of the keystore".into()).unwrap();
+    assert!(phone.history("abcd".into()).is_err(), "no such case");
+    assert!(phone.add_to_case("abcd".into(), "not json".into(), "00".repeat(16)).is_err());
+    phone.stop();
 }
 
 #[test]

@@ -20,10 +20,13 @@ use crate::store::{PeerRow, Store, StoreError};
 mod budget;
 mod bundle_lane;
 mod case_lane;
+mod cases;
 mod commands;
+mod delivery;
 mod difference;
 mod flow;
 mod holdings;
+mod keyring;
 mod meeting;
 mod receipts;
 mod schedule;
@@ -31,6 +34,8 @@ mod trust_lane;
 
 pub use budget::LinkClass;
 pub use commands::{Command, Refusal, Reply};
+pub use delivery::{Whereabouts, heard, whereabouts};
+use keyring::Keyring;
 use meeting::Meeting;
 pub use meeting::MeetingSummary;
 
@@ -226,6 +231,8 @@ pub(crate) struct Phone {
     pub trust: Option<TrustedState>,
     pub certificate: Option<VerifiedChain>,
     pub space_keys: Vec<SpaceKey>,
+    /// What is known of the keys of each space, and of phones that keepers have said to be lost.
+    pub keyring: Keyring,
     pub bundles: BTreeMap<Digest, Bundle>,
     pub activations: BTreeMap<String, Activation>,
     pub outputs: VecDeque<Output>,
@@ -244,6 +251,12 @@ pub(crate) struct Phone {
     pub copies: BTreeMap<Digest, BTreeSet<DeviceId>>,
     /// Bytes of bundles that may lie here.
     pub quota_bytes: u64,
+    /// Somebody may be lost since the keys of spaces were last looked at.
+    pub check_keys: bool,
+    /// Bytes of envelopes that have reached their readers and may still lie here.
+    pub carry_quota_bytes: u64,
+    /// Meetings of this phone so far: what age is told by where no clock is right.
+    pub meetings_so_far: u64,
     /// Complete meetings since the ministry's documents last changed that brought nothing newer.
     pub unmoved_since_news: u64,
 }
@@ -262,6 +275,8 @@ pub(crate) mod setting {
     pub const QUOTA: &str = "bundle-quota";
     pub const BAD_DELTAS: &str = "bad-deltas";
     pub const UNMOVED: &str = "unmoved-since-news";
+    pub const CARRY_QUOTA: &str = "carry-quota";
+    pub const MEETINGS: &str = "meetings";
 }
 
 impl Agent {
@@ -280,6 +295,8 @@ impl Agent {
             trust,
             certificate: None,
             space_keys: store.space_keys()?,
+            keyring: Keyring::default(),
+            check_keys: true,
             bundles: BTreeMap::new(),
             activations: load_activations(store)?,
             outputs: VecDeque::new(),
@@ -290,12 +307,12 @@ impl Agent {
             meetings: 0,
             bad_deltas: load_bad_deltas(store)?,
             copies: BTreeMap::new(),
-            quota_bytes: match load_number(setting::QUOTA, store)? {
-                0 => u64::MAX,
-                bytes => bytes,
-            },
+            quota_bytes: load_quota(setting::QUOTA, store)?,
+            carry_quota_bytes: load_quota(setting::CARRY_QUOTA, store)?,
+            meetings_so_far: load_number(setting::MEETINGS, store)?,
             unmoved_since_news: load_number(setting::UNMOVED, store)?,
         };
+        phone.load_keyring(store)?;
         phone.certificate = load_certificate(&phone, store)?;
         phone.open_bundles(store)?;
         phone.obey_recalls(store)?;
@@ -321,6 +338,30 @@ impl Agent {
     /// The keys of the spaces it reads.
     pub fn space_keys(&self) -> &[SpaceKey] {
         &self.phone.space_keys
+    }
+
+    /// The key with which this phone writes into the space of an area; `None`: what is written waits.
+    pub fn write_key(&self, area: &protocol::Area) -> Option<&SpaceKey> {
+        self.phone.write_key(area)
+    }
+
+    /// Believes a chain, as a meeting would.
+    pub fn judge(&self, chain: &Chain) -> Result<VerifiedChain, String> {
+        match self.phone.judge(chain) {
+            Some(Ok(verified)) => Ok(verified),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("this phone trusts no ministry yet".into()),
+        }
+    }
+
+    /// Phones that keepers of spaces have said to be lost, and why.
+    pub fn lost(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
+        self.phone.keyring.lost()
+    }
+
+    /// Meetings of this phone so far.
+    pub fn meetings_so_far(&self) -> u64 {
+        self.phone.meetings_so_far
     }
 
     /// What runs of a module.
@@ -416,6 +457,10 @@ impl Agent {
 
     /// Lets every meeting say what it now can, and ends those that are over.
     fn advance(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
+        if std::mem::take(&mut self.phone.check_keys) {
+            self.phone.renew_keys(now, store)?;
+            self.phone.seal_what_waits(now, store)?;
+        }
         self.phone.meetings = self.meetings.len();
         for meeting in self.meetings.values_mut() {
             meeting.advance(now, &mut self.phone, store)?;
@@ -434,6 +479,8 @@ impl Agent {
         meeting.release_asked(&mut self.phone);
         let summary = meeting.summary(reason);
         if summary.greeted {
+            self.phone.meetings_so_far += 1;
+            store.put_setting(setting::MEETINGS, &self.phone.meetings_so_far.to_le_bytes())?;
             let known = store.peer(&meeting.peer)?;
             store.put_peer(&PeerRow {
                 device: meeting.peer,
@@ -441,7 +488,10 @@ impl Agent {
                 meetings: known.map_or(0, |p| p.meetings).saturating_add(1),
                 last_met_s: now.wall_s,
                 in_step: summary.in_step,
+                at_meeting: self.phone.meetings_so_far,
             })?;
+            self.phone.note_delivered(now, store)?;
+            self.phone.let_go_of_delivered(store)?;
         }
         if summary.complete && summary.news == 0 {
             self.phone.unmoved_since_news += 1;
@@ -546,6 +596,11 @@ fn load_number(key: &str, store: &dyn Store) -> Result<u64, StoreError> {
     Ok(store.setting(key)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes))
 }
 
+/// A quota; none was set: no limit.
+fn load_quota(key: &str, store: &dyn Store) -> Result<u64, StoreError> {
+    Ok(Some(load_number(key, store)?).filter(|bytes| *bytes > 0).unwrap_or(u64::MAX))
+}
+
 fn load_bad_deltas(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
     let kept = store.setting(setting::BAD_DELTAS)?.unwrap_or_default();
     Ok(kept.as_chunks::<32>().0.iter().map(|digest| Digest(*digest)).collect())
@@ -559,5 +614,5 @@ fn load_trust(store: &dyn Store) -> Result<Option<TrustedState>, StoreError> {
 fn load_certificate(phone: &Phone, store: &dyn Store) -> Result<Option<VerifiedChain>, StoreError> {
     let Some(bytes) = store.setting(setting::CHAIN)? else { return Ok(None) };
     let chain = Chain::from_bytes(&bytes).map_err(|e| StoreError::Damaged(e.to_string()))?;
-    Ok(phone.trust.as_ref().and_then(|t| t.verify_chain(&chain)).and_then(Result::ok))
+    Ok(phone.judge(&chain).and_then(Result::ok))
 }

@@ -8,6 +8,7 @@ mod body;
 pub mod bundles;
 pub mod control;
 pub mod folder;
+pub mod keyfile;
 pub mod links;
 mod making;
 mod pace;
@@ -15,6 +16,7 @@ mod requests;
 pub mod rogue;
 pub mod sqlite;
 mod triage;
+mod vault;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use protocol::DeviceId;
 use tokio::sync::mpsc;
 
 pub use folder::{DataFolder, Failure};
-pub use requests::{Answer, DecisionInput, Request};
+pub use requests::{Answer, CaseWords, DecisionInput, Request};
 pub use sync::receipt;
 pub use sync::space::sealing_public_key;
 pub use triage::convert_urgency;
@@ -143,16 +145,18 @@ impl Host {
     }
 }
 
-/// Asks the phone in `folder`: the one that runs there, or else one started for this request alone.
+/// Asks the phone in `folder`: the one that runs there, or else one started for this request alone. `secret` opens its key, if
+/// that is sealed.
 pub fn ask(
     folder: &std::path::Path,
+    secret: Option<&str>,
     request: Request,
     progress: &mut dyn FnMut(&serde_json::Value),
 ) -> Result<serde_json::Value, Failure> {
     match DataFolder::open(folder) {
         Ok(data) => {
             let options = HostOptions { offline: !request.needs_link(), ..HostOptions::default() };
-            let host = Host::start(data, options, Arc::new(|_| {}))?;
+            let host = Host::start(data.with_secret(secret.map(str::to_owned)), options, Arc::new(|_| {}))?;
             let answer = host.request(request, progress);
             host.stop();
             answer

@@ -7,12 +7,12 @@ use distribution::bundle::Groups;
 use distribution::{TrustRecords, tree};
 use protocol::limits::{GROUP_BYTES, RECEIPTS_HELD_MAX};
 use protocol::signed::Verified;
-use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
+use protocol::{Area, CaseId, CaseTag, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use sync::envelope::{AuthorKey, author_key};
 use sync::receipt::SealedReceipt;
-use sync::{SpaceKey, Urgency, VerifiedEnvelope};
+use sync::{EnvelopeKind, SpaceKey, Urgency, VerifiedEnvelope};
 
-use crate::store::{BundleRow, CaseRow, PeerRow, SpaceRow, Store, StoreError};
+use crate::store::{BundleRow, CaseRow, EnvelopeRow, PeerRow, SpaceRow, Store, StoreError};
 
 #[derive(Debug, Clone, Default)]
 struct MemoryBundle {
@@ -23,6 +23,15 @@ struct MemoryBundle {
     whole: bool,
 }
 
+#[derive(Debug, Clone)]
+struct MemoryEnvelope {
+    row: EnvelopeRow,
+    tag: CaseTag,
+    notice: bool,
+    urgency: Urgency,
+    bytes: Option<Vec<u8>>,
+}
+
 /// Everything a phone keeps, in memory.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
@@ -30,13 +39,16 @@ pub struct MemoryStore {
     trust: Vec<(String, Vec<u8>)>,
     chains: BTreeMap<DeviceId, Vec<u8>>,
     keys: Vec<SpaceKey>,
-    envelopes: BTreeMap<EnvelopeId, (Vec<u8>, Urgency)>,
+    envelopes: BTreeMap<EnvelopeId, MemoryEnvelope>,
+    next_position: u64,
     order: BTreeMap<SpaceId, (Area, Vec<EnvelopeId>)>,
     quarantine: BTreeMap<EnvelopeId, String>,
     cases: BTreeMap<CaseId, (CaseRow, Vec<u8>)>,
     bundles: BTreeMap<Digest, MemoryBundle>,
     peers: BTreeMap<DeviceId, PeerRow>,
     receipts: BTreeMap<DeviceId, (u64, Vec<u8>)>,
+    unsent: Vec<(CaseId, Vec<u8>)>,
+    steps: BTreeMap<(DeviceId, SpaceId), u64>,
     /// Writes until this disk is full; `None`: never.
     writes_left: Option<u64>,
 }
@@ -103,6 +115,11 @@ impl Store for MemoryStore {
         Ok(self.settings.get(key).cloned())
     }
 
+    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let from = self.settings.range(prefix.to_owned()..);
+        Ok(from.take_while(|(key, _)| key.starts_with(prefix)).map(|(k, v)| (k.clone(), v.clone())).collect())
+    }
+
     fn put_setting(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         self.spend()?;
         self.settings.insert(key.to_owned(), value.to_vec());
@@ -141,9 +158,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn remove_space_key(&mut self, key: &SpaceKey) -> Result<(), StoreError> {
+        self.spend()?;
+        self.keys.retain(|held| held != key);
+        Ok(())
+    }
+
     fn spaces(&self) -> Result<Vec<SpaceRow>, StoreError> {
-        let bytes =
-            |ids: &[EnvelopeId]| ids.iter().filter_map(|id| self.envelopes.get(id)).map(|(b, _)| b.len() as u64).sum();
+        let bytes = |ids: &[EnvelopeId]| ids.iter().filter_map(|id| self.envelopes.get(id)).map(|e| e.row.bytes).sum();
         let row = |(space, (area, ids)): (&SpaceId, &(Area, Vec<EnvelopeId>))| SpaceRow {
             space: *space,
             area: area.clone(),
@@ -155,11 +177,11 @@ impl Store for MemoryStore {
 
     fn envelope_ids(&self, space: SpaceId) -> Result<Vec<(EnvelopeId, Urgency)>, StoreError> {
         let ids = self.order.get(&space).map(|(_, ids)| ids.as_slice()).unwrap_or_default();
-        Ok(ids.iter().filter_map(|id| self.envelopes.get(id).map(|(_, urgency)| (*id, *urgency))).collect())
+        Ok(ids.iter().filter_map(|id| self.envelopes.get(id).map(|e| (*id, e.urgency))).collect())
     }
 
     fn envelope(&self, id: &EnvelopeId) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.envelopes.get(id).map(|(bytes, _)| bytes.clone()))
+        Ok(self.envelopes.get(id).and_then(|e| e.bytes.clone()))
     }
 
     fn put_envelope(&mut self, envelope: &VerifiedEnvelope, area: &Area) -> Result<bool, StoreError> {
@@ -167,9 +189,63 @@ impl Store for MemoryStore {
         if self.envelopes.contains_key(&envelope.id) {
             return Ok(false);
         }
-        self.envelopes.insert(envelope.id, (envelope.bytes().to_vec(), envelope.urgency));
+        self.next_position += 1;
+        let row = EnvelopeRow {
+            id: envelope.id,
+            position: self.next_position,
+            author: envelope.author,
+            epoch: envelope.epoch_tag,
+            bytes: envelope.bytes().len() as u64,
+        };
+        let kept = MemoryEnvelope {
+            row,
+            tag: envelope.case_tag,
+            notice: envelope.kind == EnvelopeKind::Notice,
+            urgency: envelope.urgency,
+            bytes: Some(envelope.bytes().to_vec()),
+        };
+        self.envelopes.insert(envelope.id, kept);
         self.order.entry(envelope.space).or_insert_with(|| (area.clone(), Vec::new())).1.push(envelope.id);
         Ok(true)
+    }
+
+    fn case_envelopes(&self, space: SpaceId, tag: CaseTag) -> Result<Vec<EnvelopeRow>, StoreError> {
+        let ids = self.order.get(&space).map(|(_, ids)| ids.as_slice()).unwrap_or_default();
+        let of_case = ids.iter().filter_map(|id| self.envelopes.get(id)).filter(|e| !e.notice && e.tag == tag);
+        Ok(of_case.map(|e| e.row.clone()).collect())
+    }
+
+    fn envelope_rows(&self, space: SpaceId) -> Result<Vec<EnvelopeRow>, StoreError> {
+        let ids = self.order.get(&space).map(|(_, ids)| ids.as_slice()).unwrap_or_default();
+        let sealed = ids.iter().filter_map(|id| self.envelopes.get(id)).filter(|e| !e.notice);
+        Ok(sealed.map(|e| e.row.clone()).collect())
+    }
+
+    fn last_position(&self, space: SpaceId) -> Result<u64, StoreError> {
+        let ids = self.order.get(&space).map(|(_, ids)| ids.as_slice()).unwrap_or_default();
+        Ok(ids.iter().filter_map(|id| self.envelopes.get(id)).map(|e| e.row.position).max().unwrap_or(0))
+    }
+
+    fn notices(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut notices: Vec<_> = self.envelopes.values().filter(|e| e.notice).collect();
+        notices.sort_by_key(|e| e.row.position);
+        Ok(notices.into_iter().filter_map(|e| e.bytes.clone()).collect())
+    }
+
+    fn let_go(&mut self, id: &EnvelopeId) -> Result<(), StoreError> {
+        self.spend()?;
+        if let Some(envelope) = self.envelopes.get_mut(id) {
+            envelope.bytes = None;
+            envelope.row.bytes = 0;
+        }
+        Ok(())
+    }
+
+    fn remove_envelope(&mut self, id: &EnvelopeId) -> Result<(), StoreError> {
+        self.spend()?;
+        self.envelopes.remove(id);
+        self.order.values_mut().for_each(|(_, ids)| ids.retain(|held| held != id));
+        Ok(())
     }
 
     fn envelope_count(&self) -> Result<u64, StoreError> {
@@ -179,6 +255,12 @@ impl Store for MemoryStore {
     fn put_quarantine(&mut self, id: &EnvelopeId, reason: &str) -> Result<(), StoreError> {
         self.spend()?;
         self.quarantine.insert(*id, reason.to_owned());
+        Ok(())
+    }
+
+    fn remove_quarantine(&mut self, id: &EnvelopeId) -> Result<(), StoreError> {
+        self.spend()?;
+        self.quarantine.remove(id);
         Ok(())
     }
 
@@ -200,6 +282,38 @@ impl Store for MemoryStore {
         let mut rows: Vec<_> = self.cases.values().map(|(row, _)| row.clone()).collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.changed_s));
         Ok(rows)
+    }
+
+    fn remove_case(&mut self, id: &CaseId) -> Result<(), StoreError> {
+        self.spend()?;
+        self.cases.remove(id);
+        Ok(())
+    }
+
+    fn unsent(&self) -> Result<Vec<(CaseId, Vec<u8>)>, StoreError> {
+        Ok(self.unsent.clone())
+    }
+
+    fn put_unsent(&mut self, case: &CaseId, change: &[u8]) -> Result<(), StoreError> {
+        self.spend()?;
+        self.unsent.push((*case, change.to_vec()));
+        Ok(())
+    }
+
+    fn clear_unsent(&mut self, case: &CaseId) -> Result<(), StoreError> {
+        self.spend()?;
+        self.unsent.retain(|(held, _)| held != case);
+        Ok(())
+    }
+
+    fn put_step(&mut self, device: &DeviceId, space: SpaceId, position: u64) -> Result<(), StoreError> {
+        self.spend()?;
+        self.steps.insert((*device, space), position);
+        Ok(())
+    }
+
+    fn steps(&self) -> Result<Vec<(DeviceId, SpaceId, u64)>, StoreError> {
+        Ok(self.steps.iter().map(|((device, space), position)| (*device, *space, *position)).collect())
     }
 
     fn bundles(&self) -> Result<Vec<BundleRow>, StoreError> {

@@ -7,8 +7,9 @@
 use distribution::TrustRecords;
 use distribution::bundle::Groups;
 use protocol::signed::Verified;
-use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
+use protocol::{Area, CaseId, CaseTag, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
+use sync::epoch::EpochTag;
 use sync::receipt::SealedReceipt;
 use sync::{SpaceKey, Urgency, VerifiedEnvelope};
 
@@ -36,12 +37,33 @@ pub struct CaseRow {
     pub id: CaseId,
     /// The area whose space it lies in.
     pub area: Area,
+    /// What a person knows it by: the patient's name and village, as far as they are kept. Personal.
+    pub title: String,
     /// Its urgency by decision or assessment, if there is one.
     pub urgency: Option<Urgency>,
     /// Seconds since 1970 when this phone last changed or took in something.
     pub changed_s: u64,
     /// Entries in it.
     pub entries: u64,
+    /// Findings about which people differ.
+    pub questions: u64,
+    /// What stands for it on the outside of its envelopes, by the keys under which some were sealed.
+    pub tags: Vec<CaseTag>,
+}
+
+/// An envelope of one case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvelopeRow {
+    /// Which.
+    pub id: EnvelopeId,
+    /// Which of this phone's envelopes it is, counted in the order in which they came.
+    pub position: u64,
+    /// Who wrote it.
+    pub author: AuthorKey,
+    /// The epoch of its key.
+    pub epoch: EpochTag,
+    /// Its bytes; 0 if only its id is kept.
+    pub bytes: u64,
 }
 
 /// A space of which something is held.
@@ -81,12 +103,16 @@ pub struct PeerRow {
     pub last_met_s: u64,
     /// Whether the last one ended with all spaces in step.
     pub in_step: bool,
+    /// Which of this phone's meetings the last one was.
+    pub at_meeting: u64,
 }
 
 /// Everything a phone keeps. See the module's words on transactions.
 pub trait Store {
     /// Small values of the agent's own: its certificates, what is active, answers already given.
     fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Small values whose keys begin so.
+    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
     /// Keeps a small value.
     fn put_setting(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError>;
 
@@ -103,6 +129,8 @@ pub trait Store {
     fn space_keys(&self) -> Result<Vec<SpaceKey>, StoreError>;
     /// Keeps a space's key.
     fn put_space_key(&mut self, key: &SpaceKey) -> Result<(), StoreError>;
+    /// Destroys a space's key.
+    fn remove_space_key(&mut self, key: &SpaceKey) -> Result<(), StoreError>;
 
     /// Spaces of which envelopes are held.
     fn spaces(&self) -> Result<Vec<SpaceRow>, StoreError>;
@@ -112,10 +140,24 @@ pub trait Store {
     fn envelope(&self, id: &EnvelopeId) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps an envelope of the space of `area`; `false` if it was there.
     fn put_envelope(&mut self, envelope: &VerifiedEnvelope, area: &Area) -> Result<bool, StoreError>;
+    /// The envelopes of a space that belong to a case.
+    fn case_envelopes(&self, space: SpaceId, tag: CaseTag) -> Result<Vec<EnvelopeRow>, StoreError>;
+    /// Every sealed envelope of a space, in the order they were taken in.
+    fn envelope_rows(&self, space: SpaceId) -> Result<Vec<EnvelopeRow>, StoreError>;
+    /// The position of the last envelope taken in of a space.
+    fn last_position(&self, space: SpaceId) -> Result<u64, StoreError>;
+    /// The bytes of every notice held, in the order they were taken in.
+    fn notices(&self) -> Result<Vec<Vec<u8>>, StoreError>;
+    /// Forgets the bytes of an envelope and keeps its id: it is not taken in again.
+    fn let_go(&mut self, id: &EnvelopeId) -> Result<(), StoreError>;
+    /// Forgets an envelope wholly.
+    fn remove_envelope(&mut self, id: &EnvelopeId) -> Result<(), StoreError>;
     /// How many envelopes are held.
     fn envelope_count(&self) -> Result<u64, StoreError>;
     /// Notes that an envelope cannot be taken into its case, and why. It is kept and travels on.
     fn put_quarantine(&mut self, id: &EnvelopeId, reason: &str) -> Result<(), StoreError>;
+    /// An envelope has been taken in after all.
+    fn remove_quarantine(&mut self, id: &EnvelopeId) -> Result<(), StoreError>;
     /// Envelopes that could not be taken in.
     fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError>;
 
@@ -125,6 +167,19 @@ pub trait Store {
     fn put_case(&mut self, row: &CaseRow, document: &[u8]) -> Result<(), StoreError>;
     /// All cases, the last changed first.
     fn cases(&self) -> Result<Vec<CaseRow>, StoreError>;
+    /// Destroys a case here.
+    fn remove_case(&mut self, id: &CaseId) -> Result<(), StoreError>;
+    /// This phone's changes that no envelope holds yet (no consent to share, or no key to write with), oldest first.
+    fn unsent(&self) -> Result<Vec<(CaseId, Vec<u8>)>, StoreError>;
+    /// Keeps a change that no envelope holds yet.
+    fn put_unsent(&mut self, case: &CaseId, change: &[u8]) -> Result<(), StoreError>;
+    /// The changes of a case are in envelopes now.
+    fn clear_unsent(&mut self, case: &CaseId) -> Result<(), StoreError>;
+
+    /// A phone has shown that it holds what this one holds of a space, up to a position.
+    fn put_step(&mut self, device: &DeviceId, space: SpaceId, position: u64) -> Result<(), StoreError>;
+    /// Which phones have shown that they hold what this one held, up to which position.
+    fn steps(&self) -> Result<Vec<(DeviceId, SpaceId, u64)>, StoreError>;
 
     /// Bundles of which something is held.
     fn bundles(&self) -> Result<Vec<BundleRow>, StoreError>;

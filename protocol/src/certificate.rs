@@ -30,13 +30,15 @@ pub enum Right {
     Write = 2,
     /// Certify other devices.
     Enrol = 3,
-    /// Give the key of a space to other devices.
+    /// Keep a space: give its key to other devices, change it, and end what is old.
     Grant = 4,
+    /// Say that a phone of the area is lost.
+    Revoke = 5,
 }
 
 impl Right {
     /// All rights, in order.
-    pub const ALL: [Right; 5] = [Right::Carry, Right::Read, Right::Write, Right::Enrol, Right::Grant];
+    pub const ALL: [Right; 6] = [Right::Carry, Right::Read, Right::Write, Right::Enrol, Right::Grant, Right::Revoke];
 
     /// The word for it.
     pub fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Right {
             Right::Write => "write",
             Right::Enrol => "enrol",
             Right::Grant => "grant",
+            Right::Revoke => "revoke",
         }
     }
 }
@@ -65,8 +68,9 @@ impl Rights {
         let mut bits = 0;
         for word in text.split([',', ' ']).filter(|w| !w.is_empty()) {
             let right = Right::ALL.into_iter().find(|r| r.name() == word);
-            bits |=
-                1 << right.ok_or_else(|| format!("{word:?} is not a right (carry, read, write, enrol, grant)"))? as u8;
+            bits |= 1
+                << right.ok_or_else(|| format!("{word:?} is not a right (carry, read, write, enrol, grant, revoke)"))?
+                    as u8;
         }
         Ok(Self(bits))
     }

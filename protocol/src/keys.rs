@@ -38,6 +38,11 @@ impl DeviceKeys {
         blake3::derive_key("kijiti 2026-11 sealing key", &self.seed)
     }
 
+    /// The key under which this device keeps what can be read of a patient.
+    pub fn storage_key(&self) -> [u8; 32] {
+        blake3::derive_key("kijiti 2026-11 storage key", &self.seed)
+    }
+
     /// Signs `message` under `domain`, so that a signature for one purpose never serves another.
     pub fn sign(&self, domain: &str, message: &[u8]) -> [u8; 64] {
         self.signing_key().sign(&signing_input(domain, message)).to_bytes()

@@ -156,8 +156,13 @@ impl<T: Document> Signed<T> {
 
     /// Reads a signed document from a peer or a file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
-        if bytes.len() > SIGNED_BYTES_MAX {
-            return Err(CodecError::TooLong { what: T::DOMAIN, bytes: bytes.len(), max: SIGNED_BYTES_MAX });
+        Self::from_bytes_up_to(bytes, SIGNED_BYTES_MAX)
+    }
+
+    /// The same for a document that has a limit of its own, because it comes from a file and never over a link.
+    pub fn from_bytes_up_to(bytes: &[u8], max: usize) -> Result<Self, CodecError> {
+        if bytes.len() > max {
+            return Err(CodecError::TooLong { what: T::DOMAIN, bytes: bytes.len(), max });
         }
         codec::decode(T::DOMAIN, bytes)
     }

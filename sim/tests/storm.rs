@@ -51,8 +51,8 @@ impl Storm {
     }
 
     fn held(&self, phone: usize) -> BTreeSet<EnvelopeId> {
-        let ids = self.road.world.phones[phone].store.envelope_ids(SpaceId::of(&self.road.area)).unwrap();
-        ids.into_iter().map(|(id, _)| id).collect()
+        let rows = self.road.world.phones[phone].store.envelope_rows(SpaceId::of(&self.road.area)).unwrap();
+        rows.into_iter().map(|row| row.id).collect()
     }
 
     fn step(&mut self) {
@@ -101,7 +101,8 @@ impl Storm {
         let case = known.choose(&mut self.dice).copied().filter(|_| self.dice.random_range(0..3) > 0);
         self.requests += 1;
         let name = format!("finding_{}", self.requests);
-        let entries = vec![Entry::Finding { name: name.clone(), value: FindingValue::Yes }];
+        let mut entries = vec![Entry::Finding { name: name.clone(), value: FindingValue::Yes }];
+        entries.extend(case.is_none().then(|| Entry::consent("share", true)));
         let mut request = [0; 16];
         request[..2].copy_from_slice(&self.requests.to_le_bytes());
         let command = Command::AddToCase { case, area: self.road.area.clone(), entries, request };

@@ -13,21 +13,26 @@ use minicbor::bytes::ByteVec;
 use protocol::certificate::{Certificate, CertificateRequest, Right, Rights};
 use protocol::frame::*;
 use protocol::signed::Document;
-use protocol::{Area, CaseId, Chain, DeviceKeys, Digest, Signed, SpaceId};
+use protocol::{Area, CaseId, Chain, DeviceKeys, Digest, EnvelopeId, Signed, SpaceId};
 use rand::SeedableRng;
 use sim::Ministry;
 use sim::attacks::{Scene, university};
-use sync::envelope::{Contents, seal};
+use sync::envelope::{Contents, announce, seal};
+use sync::epoch::KeyShare;
+use sync::exchange::archive::{self, ArchivedCase};
+use sync::notice::{Attached, Lost};
 use sync::receipt::{Receipt, Running, seal as seal_receipt};
 use sync::space::sealing_public_key;
-use sync::{Envelope, Grant, SpaceKey, Urgency};
+use sync::{Envelope, Grant, Notice, SpaceKey, Urgency};
 
 fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let ministry = Ministry::of_three_roles(3, 3, 2);
     let (boss, worker) = (DeviceKeys::from_seed([1; 32]), DeviceKeys::from_seed([2; 32]));
     let area = Area::parse("north/kilifi").unwrap();
-    let rights = Rights::of(&Right::ALL);
+    // The rights that there were when the first lines were written.
+    let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write, Right::Enrol, Right::Grant]);
     let chain = ministry.certify(&boss, "Supervisor", &area, rights, rights);
+    let spaces = of_spaces(&area, &chain);
     let certificate = sim::ministry::certificate(&worker, "Worker", &area, rights, Rights::default());
     let certificate = Signed::by(&certificate, &boss);
     let request = CertificateRequest { device: worker.id(), sealing_key: [7; 32], name: "Worker".into() };
@@ -132,7 +137,32 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("frame Piece", frame(Frame::Piece(Piece { bundle, first: 3, bytes: vec![3; 40] }))),
         ("frame HavesDone", frame(Frame::HavesDone(StepDone { step: 0 }))),
     ]);
-    first.into_iter().chain(news).collect()
+    first.into_iter().chain(news).chain(spaces).collect()
+}
+
+/// What keeps a space, and an archive.
+fn of_spaces(area: &Area, chain: &Chain) -> BTreeMap<&'static str, Vec<u8>> {
+    let (boss, worker) = (DeviceKeys::from_seed([1; 32]), DeviceKeys::from_seed([2; 32]));
+    let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(2);
+    let (before, key) = (SpaceKey::new(area.clone(), [9; 32]), SpaceKey::new(area.clone(), [10; 32]));
+    let member = (worker.id(), sealing_public_key(&worker));
+    let share = KeyShare::seal(&key, std::slice::from_ref(&before), &[member], &mut rng).unwrap();
+    let notice = |notice: Notice| announce(&notice, &boss, [6; 24]).unwrap().bytes().to_vec();
+    let everything = Notice {
+        retired: vec![before.epoch_tag()],
+        revoked: vec![Lost { device: worker.id(), reason: "lost".into() }],
+        countersigned: vec![EnvelopeId([3; 32])],
+        delivered: vec![4; 16],
+        attached: Some(Attached { digest: Digest([5; 32]), bytes: 90_000 }),
+        ..Notice::about(area)
+    };
+    let case = ArchivedCase { case: CaseId([4; 16]), changes: vec![ByteVec::from(vec![1, 2, 3])] };
+    let archive = archive::write(&[case], (member.0, &member.1), (chain, &boss), &mut rng).unwrap();
+    BTreeMap::from([
+        ("notice, a share", notice(Notice { share: Some(share), ..Notice::about(area) })),
+        ("notice, all else", notice(everything)),
+        ("archive", archive),
+    ])
 }
 
 fn file() -> std::path::PathBuf {
@@ -189,6 +219,13 @@ fn what_was_written_once_is_read_for_ever() {
     let key = SpaceKey::new(Area::parse("north/kilifi").unwrap(), [9; 32]);
     let envelope = Envelope::parse(known("envelope")).unwrap().verify(&chain).unwrap();
     assert_eq!(envelope.open(&key).unwrap().case, CaseId([4; 16]));
+    let worker = DeviceKeys::from_seed([2; 32]);
+    let share = Envelope::parse(known("notice, a share")).unwrap().notice().unwrap().share.unwrap();
+    let opened = share.open(&Area::parse("north/kilifi").unwrap(), &worker).unwrap();
+    assert_eq!((opened.bytes(), share.open_parents(&opened)), (&[10; 32], vec![key]));
+    let notice = Envelope::parse(known("notice, all else")).unwrap().notice().unwrap();
+    assert_eq!((notice.revoked.len(), notice.delivered_ids().count(), notice.retired.len()), (1, 2, 1));
+    assert_eq!(archive::open(&archive::read(&known("archive")).unwrap(), &worker).unwrap()[0].changes.len(), 1);
     for name in vectors().keys().filter(|n| n.starts_with("frame ")) {
         let bytes = known(name);
         let frame = Frame::from_bytes(&bytes[4..]).unwrap();

@@ -1,18 +1,21 @@
 //! A case: one Automerge document per patient, behind a type of our own.
 //!
 //! Everything ever said about a patient is an *entry* that is added and never changed: a finding, an assessment, a
-//! decision. Each lies under a key of its own at the root of the document, so two phones never write the same place and
-//! no entry can be lost by a merge; what a screen shows is folded from the entries by [`Case::view`].
+//! decision, a dose, a note … Each lies under a key of its own at the root of the document, so two phones never write the
+//! same place and no entry can be lost by a merge; what a screen shows is folded from the entries by [`Case::view`] under the
+//! rules of [`schema`].
 //!
 //! ```text
 //! root map
 //!   "schema"                          1
-//!   "<order, 16 hex>-<actor, 32 hex>-<n>"   map { kind, by, at, … }
+//!   "<order, 16 hex>-<actor, 32 hex>-<n>"   map { kind, order, by, at, over, … }
 //! ```
+//! `over` names the words about the same field that their author had seen standing: so words said apart are told from words
+//! said one after the other, without any clock. A kind of entry that this version does not know stays in the document,
+//! travels on, and is counted on the screen.
 //! Automerge panics on some malformed input (measured, see the design), so changes from others are applied to a copy behind
 //! a net, saved and loaded again before they replace anything. A case that does not survive this is left as it was.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::transaction::{CommitOptions, Transactable};
@@ -21,6 +24,10 @@ use protocol::limits::{CASE_BYTES_MAX, TEXT_CHARS_MAX};
 use protocol::{CaseId, DeviceId};
 
 mod fields;
+pub mod schema;
+mod view;
+
+pub use view::{CaseView, FindingState, likeness};
 
 /// How soon: the colours that workers are trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,6 +134,72 @@ pub enum Entry {
     Assessment(AssessmentEntry),
     /// A decision.
     Decision(DecisionEntry),
+    /// A person's answer to the question what a finding is, where people differ: it takes the place of what stood.
+    Settled {
+        /// The finding.
+        name: String,
+        /// What it is.
+        value: FindingValue,
+    },
+    /// A dose that was given. Doses only add up: two that were given apart are two doses.
+    Dose(DoseEntry),
+    /// Free words about the case.
+    Note(String),
+    /// The case is somebody else's to care for from here.
+    Handover {
+        /// Whose.
+        to: DeviceId,
+        /// Why.
+        reason: String,
+    },
+    /// A person's decision whether another case is the same patient's.
+    Link {
+        /// The other case.
+        other: CaseId,
+        /// Whether it is.
+        same: bool,
+    },
+    /// A photo, sealed in a blob of its own.
+    Photo(PhotoEntry),
+}
+
+impl Entry {
+    /// That the patient, or who speaks for the patient, consents to a use (`care`, `share`, `photo`, `training`) or not.
+    pub fn consent(to: &str, given: bool) -> Self {
+        let value = if given { FindingValue::Yes } else { FindingValue::No };
+        Self::Finding { name: format!("consent.{to}"), value }
+    }
+}
+
+/// A dose that was given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DoseEntry {
+    /// Which medicine.
+    pub medicine: String,
+    /// How much.
+    pub amount: f64,
+    /// Of what: `mg`, `mL`, `tablet`.
+    pub unit: String,
+}
+
+/// A photo: what it shows, and the key of the blob that holds it.
+#[derive(Clone, PartialEq)]
+pub struct PhotoEntry {
+    /// The digest of the sealed blob.
+    pub blob: protocol::Digest,
+    /// The key that opens it.
+    pub key: [u8; 32],
+    /// Bytes of the blob.
+    pub bytes: u64,
+    /// What it shows, in a word.
+    pub shows: String,
+}
+
+/// Prints neither key nor words.
+impl std::fmt::Debug for PhotoEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PhotoEntry({})", self.blob.short())
+    }
 }
 
 /// Who said it, when by their clock, and after what.
@@ -184,6 +257,11 @@ impl Case {
         self.doc.save()
     }
 
+    /// Every change of the case, in an order in which they can be taken in.
+    pub fn changes(&mut self) -> Vec<Vec<u8>> {
+        self.doc.get_changes(&[]).iter().map(|change| change.raw_bytes().to_vec()).collect()
+    }
+
     /// Adds entries as one change by `by`, and returns that change for sealing. `actor` is this installation's own
     /// random name, never reused after a restore (two histories under one name would lose one of them).
     pub fn add(
@@ -197,6 +275,7 @@ impl Case {
         let before = self.doc.get_heads();
         let order = self.entries().iter().map(|(stamp, _)| stamp.order).max().unwrap_or(0).saturating_add(1);
         let stamp = Stamp { order, by, at_s };
+        let standing = view::standing_keys(&self.records().0);
         let refused = |e: automerge::AutomergeError| CaseError::Poisoned(e.to_string());
         if self.doc.get(ROOT, "schema").map_err(refused)?.is_none() {
             self.doc.put(ROOT, "schema", 1).map_err(refused)?;
@@ -204,7 +283,12 @@ impl Case {
         for (n, entry) in entries.iter().enumerate() {
             let key = format!("{order:016x}-{}-{n}", CaseId(*actor));
             let object = self.doc.put_object(ROOT, key, ObjType::Map).map_err(refused)?;
-            fields::write(&mut self.doc, &object, &stamp, entry).map_err(refused)?;
+            let over = match entry {
+                Entry::Finding { name, .. } | Entry::Settled { name, .. } => standing.get(name.as_str()),
+                _ => None,
+            };
+            let over = over.map(Vec::as_slice).unwrap_or_default();
+            fields::write(&mut self.doc, &object, &stamp, entry, over).map_err(refused)?;
         }
         self.doc.commit_with(CommitOptions::default().with_time(i64::try_from(at_s).unwrap_or(i64::MAX)));
         Ok(self.doc.get_changes(&before).iter().map(|c| c.raw_bytes().to_vec()).collect())
@@ -229,22 +313,48 @@ impl Case {
 
     /// Every entry, oldest first.
     pub fn entries(&self) -> Vec<(Stamp, Entry)> {
-        let mut entries: Vec<_> = self
-            .doc
-            .keys(ROOT)
-            .filter_map(|key| match self.doc.get(ROOT, &key) {
-                Ok(Some((Value::Object(ObjType::Map), object))) => fields::read(&self.doc, &object).map(|e| (key, e)),
-                _ => None,
-            })
-            .collect();
-        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-        entries.into_iter().map(|(_, entry)| entry).collect()
+        self.records().0.into_iter().map(|record| (record.stamp, record.entry)).collect()
+    }
+
+    /// Every entry with its place, oldest first, and how many there are of kinds that this version does not know.
+    fn records(&self) -> (Vec<Record>, usize) {
+        let keys: Vec<_> = self.doc.keys(ROOT).filter(|key| key != "schema").collect();
+        let count = keys.len();
+        let read = |key: String| match self.doc.get(ROOT, &key) {
+            Ok(Some((Value::Object(ObjType::Map), object))) => fields::read(&self.doc, &object, key),
+            _ => None,
+        };
+        let mut records: Vec<_> = keys.into_iter().filter_map(read).collect();
+        records.sort_by(|a, b| a.key.cmp(&b.key));
+        let unknown = count - records.len();
+        (records, unknown)
     }
 
     /// What a screen shows.
     pub fn view(&self) -> CaseView {
-        CaseView::fold(self.id, self.entries())
+        let (records, unknown) = self.records();
+        CaseView::fold(self.id, vec![records], unknown)
     }
+
+    /// What a screen shows of several cases that a person has found to be one patient's: the first names the view.
+    pub fn view_of_same(cases: &[Case]) -> Option<CaseView> {
+        let (records, unknown): (Vec<_>, Vec<_>) = cases.iter().map(Case::records).unzip();
+        Some(CaseView::fold(cases.first()?.id, records, unknown.iter().sum()))
+    }
+
+    /// Changes that wait for others on which they build.
+    pub fn waiting(&self) -> usize {
+        self.doc.get_missing_deps(&[]).len()
+    }
+}
+
+/// One entry with its place in the document and the words that its author saw standing.
+#[derive(Debug, Clone, PartialEq)]
+struct Record {
+    key: String,
+    stamp: Stamp,
+    entry: Entry,
+    over: Vec<String>,
 }
 
 /// Runs what may panic inside Automerge.
@@ -266,67 +376,6 @@ fn parse_change(bytes: &[u8]) -> Result<Change, String> {
         return Err("a change whose checksum does not hold".into());
     }
     Ok(change)
-}
-
-/// A finding as it stands, after everyone has spoken.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FindingState {
-    /// The value to go by.
-    pub value: FindingValue,
-    /// Two people found different things: a question for a person.
-    pub disputed: bool,
-    /// Everything that was said about it, oldest first.
-    pub said: Vec<(Stamp, FindingValue)>,
-}
-
-/// A case as a screen shows it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CaseView {
-    /// The case.
-    pub id: CaseId,
-    /// Findings by name.
-    pub findings: BTreeMap<String, FindingState>,
-    /// All assessments, oldest first.
-    pub assessments: Vec<(Stamp, AssessmentEntry)>,
-    /// All decisions, oldest first; none is ever dropped.
-    pub decisions: Vec<(Stamp, DecisionEntry)>,
-}
-
-impl CaseView {
-    fn fold(id: CaseId, entries: Vec<(Stamp, Entry)>) -> Self {
-        let mut view = Self { id, findings: BTreeMap::new(), assessments: Vec::new(), decisions: Vec::new() };
-        let mut said: BTreeMap<String, Vec<(Stamp, FindingValue)>> = BTreeMap::new();
-        for (stamp, entry) in entries {
-            match entry {
-                Entry::Finding { name, value } => said.entry(name).or_default().push((stamp, value)),
-                Entry::Assessment(assessment) => view.assessments.push((stamp, assessment)),
-                Entry::Decision(decision) => view.decisions.push((stamp, decision)),
-            }
-        }
-        view.findings = said.into_iter().map(|(name, said)| (name, settle(said))).collect();
-        view
-    }
-
-    /// The most urgent that any decision, or else any assessment, says.
-    pub fn urgency(&self) -> Option<Urgency> {
-        let decided = self.decisions.iter().map(|(_, d)| d.urgency).max();
-        decided.or_else(|| self.assessments.iter().map(|(_, a)| a.urgency).max())
-    }
-}
-
-/// The value to go by: each author's latest word counts; unknown yields to anything known; among different authors a *yes*
-/// stands over a *no* (a sign once seen stays seen), otherwise the latest. Different known words are a dispute.
-fn settle(said: Vec<(Stamp, FindingValue)>) -> FindingState {
-    let mut latest: BTreeMap<DeviceId, &(Stamp, FindingValue)> = BTreeMap::new();
-    said.iter().for_each(|word| {
-        latest.insert(word.0.by, word);
-    });
-    let mut known: Vec<_> = latest.values().filter(|(_, v)| *v != FindingValue::Unknown).collect();
-    known.sort_by_key(|(stamp, _)| *stamp);
-    let disputed = known.windows(2).any(|w| matches!(w, [a, b] if a.1 != b.1));
-    let yes = known.iter().find(|(_, v)| *v == FindingValue::Yes);
-    let value = yes.or(known.last()).map_or(FindingValue::Unknown, |(_, v)| v.clone());
-    FindingState { value, disputed, said }
 }
 
 /// Cuts free text to its limit.

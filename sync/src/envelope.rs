@@ -1,8 +1,9 @@
-//! Envelopes: sealed, signed changes that anyone can carry and only the space's readers can open.
+//! Envelopes: sealed, signed changes that anyone can carry and only the space's readers can open; and, in the same form and
+//! the same set, the open *notices* by which a space is kept ([`crate::notice`]).
 //!
 //! ```text
 //! offset bytes
-//!      0     1  version, 1
+//!      0     1  version: 1 sealed changes · 2 a notice
 //!      1     8  space
 //!      9     8  epoch tag: which key of the space
 //!     17    16  case tag: keyed hash of the case id
@@ -14,6 +15,7 @@
 //!     70     n  ciphertext and 16-byte tag: XChaCha20-Poly1305 of zstd(CBOR), bytes 0–69 as associated data
 //!   70+n    64  Ed25519 signature by the author over all before it (domain "envelope")
 //! ```
+//! In a notice epoch and case tag are zero, the urgency is 2 (it goes first), the nonce is salt, and the *n* bytes are CBOR.
 //! An envelope's id is the BLAKE3 digest of all its bytes.
 
 use chacha20poly1305::XChaCha20Poly1305;
@@ -25,9 +27,11 @@ use protocol::limits::{ENVELOPE_BYTES_MAX, ENVELOPE_PLAIN_BYTES_MAX};
 use protocol::{CaseId, CaseTag, DeviceKeys, EnvelopeId, SpaceId, VerifiedChain};
 
 use crate::case::Urgency;
+use crate::notice::Notice;
 use crate::space::SpaceKey;
 
-const VERSION: u8 = 1;
+const SEALED: u8 = 1;
+const NOTICE: u8 = 2;
 const HEADER_BYTES: usize = 70;
 const SIGNATURE_BYTES: usize = 64;
 const DOMAIN: &str = "envelope";
@@ -59,8 +63,8 @@ pub enum EnvelopeError {
     /// The author's signature does not hold.
     #[error("the author's signature does not hold")]
     Signature,
-    /// The author may not write there.
-    #[error("the author's certificate does not allow writing in this space")]
+    /// The author may not write there, or not say what the notice says.
+    #[error("the author's certificate does not allow writing this in this space")]
     NotAWriter,
     /// The key does not open it, or it holds something else than changes.
     #[error("the envelope does not open: {0}")]
@@ -70,11 +74,22 @@ pub enum EnvelopeError {
     TooLong(usize),
 }
 
+/// What an envelope is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnvelopeKind {
+    /// Sealed changes of a case.
+    Changes,
+    /// An open word about the space itself.
+    Notice,
+}
+
 /// The outside of an envelope, parsed and not yet believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     /// The digest of its bytes.
     pub id: EnvelopeId,
+    /// What it is.
+    pub kind: EnvelopeKind,
     /// The space it belongs to.
     pub space: SpaceId,
     /// Which key opens it.
@@ -124,23 +139,47 @@ pub fn seal(
         return Err(EnvelopeError::TooLong(packed.len()));
     }
     let mut bytes = Vec::with_capacity(HEADER_BYTES + sealed_bytes + SIGNATURE_BYTES);
-    bytes.push(VERSION);
+    bytes.push(SEALED);
     bytes.extend_from_slice(key.space().as_bytes());
     bytes.extend_from_slice(&key.epoch_tag());
     bytes.extend_from_slice(key.case_tag(&contents.case).as_bytes());
-    bytes.push(urgency as u8);
-    bytes.extend_from_slice(&0u16.to_le_bytes());
-    bytes.extend_from_slice(&author_key(&author.id()));
-    bytes.extend_from_slice(&nonce);
-    bytes.extend_from_slice(&(sealed_bytes as u16).to_le_bytes());
+    push_rest(&mut bytes, urgency, author, &nonce, sealed_bytes);
     let cipher = XChaCha20Poly1305::new(key.bytes().into());
     let sealed = cipher
         .encrypt((&nonce).into(), Payload { msg: &packed, aad: &bytes })
         .map_err(|_| EnvelopeError::Sealed("the cipher refused"))?;
     bytes.extend_from_slice(&sealed);
+    Envelope::parse(signed(bytes, author)).map(VerifiedEnvelope)
+}
+
+/// The header from the urgency on.
+fn push_rest(bytes: &mut Vec<u8>, urgency: Urgency, author: &DeviceKeys, nonce: &[u8; 24], length: usize) {
+    bytes.push(urgency as u8);
+    bytes.extend_from_slice(&0u16.to_le_bytes());
+    bytes.extend_from_slice(&author_key(&author.id()));
+    bytes.extend_from_slice(nonce);
+    bytes.extend_from_slice(&(length as u16).to_le_bytes());
+}
+
+fn signed(mut bytes: Vec<u8>, author: &DeviceKeys) -> Vec<u8> {
     let signature = author.sign(DOMAIN, &bytes);
     bytes.extend_from_slice(&signature);
-    Envelope::parse(bytes).map(VerifiedEnvelope)
+    bytes
+}
+
+/// Signs a notice for the space of its area. `salt` must be fresh randomness.
+pub fn announce(notice: &Notice, author: &DeviceKeys, salt: [u8; 24]) -> Result<VerifiedEnvelope, EnvelopeError> {
+    let body = codec::encode(notice);
+    if HEADER_BYTES + body.len() + SIGNATURE_BYTES > ENVELOPE_BYTES_MAX {
+        return Err(EnvelopeError::TooLong(body.len()));
+    }
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len() + SIGNATURE_BYTES);
+    bytes.push(NOTICE);
+    bytes.extend_from_slice(SpaceId::of(&notice.area).as_bytes());
+    bytes.extend_from_slice(&[0; 24]);
+    push_rest(&mut bytes, Urgency::Pink, author, &salt, body.len());
+    bytes.extend_from_slice(&body);
+    Envelope::parse(signed(bytes, author)).map(VerifiedEnvelope)
 }
 
 impl Envelope {
@@ -149,17 +188,20 @@ impl Envelope {
         if bytes.len() > ENVELOPE_BYTES_MAX {
             return Err(EnvelopeError::Malformed("too long"));
         }
-        if let Some(version) = bytes.first().filter(|v| **v != VERSION) {
-            return Err(EnvelopeError::Version(*version));
-        }
+        let kind = match bytes.first() {
+            Some(&NOTICE) => EnvelopeKind::Notice,
+            Some(&SEALED) | None => EnvelopeKind::Changes,
+            Some(version) => return Err(EnvelopeError::Version(*version)),
+        };
         let short = EnvelopeError::Malformed("too short");
         let field = |range: std::ops::Range<usize>| bytes.get(range).ok_or(short.clone());
         let sealed = u16::from_le_bytes(field(68..70)?.try_into().map_err(|_| short.clone())?) as usize;
-        if sealed < 16 || bytes.len() != HEADER_BYTES + sealed + SIGNATURE_BYTES {
+        if (kind == EnvelopeKind::Changes && sealed < 16) || bytes.len() != HEADER_BYTES + sealed + SIGNATURE_BYTES {
             return Err(EnvelopeError::Malformed("its length is not what it says"));
         }
         Ok(Self {
             id: EnvelopeId(*blake3::hash(&bytes).as_bytes()),
+            kind,
             space: SpaceId::from_slice(field(1..9)?).ok_or(short.clone())?,
             epoch_tag: field(9..17)?.try_into().map_err(|_| short.clone())?,
             case_tag: CaseTag::from_slice(field(17..33)?).ok_or(short.clone())?,
@@ -178,9 +220,22 @@ impl Envelope {
         &self.bytes
     }
 
-    /// Believes the envelope if `author` is certified to write in its space and has signed it.
+    /// What a notice says.
+    pub fn notice(&self) -> Result<Notice, EnvelopeError> {
+        let malformed = EnvelopeError::Malformed("no notice in it");
+        let body = self.bytes.get(HEADER_BYTES..self.bytes.len().saturating_sub(SIGNATURE_BYTES));
+        let notice: Notice = codec::decode("notice", body.unwrap_or_default()).map_err(|_| malformed.clone())?;
+        let whole = self.kind == EnvelopeKind::Notice && SpaceId::of(&notice.area) == self.space;
+        if whole { Ok(notice) } else { Err(malformed) }
+    }
+
+    /// Believes the envelope if `author` is certified to write in its space (or to say what the notice says) and has signed it.
     pub fn verify(self, author: &VerifiedChain) -> Result<VerifiedEnvelope, EnvelopeError> {
-        if author_key(&author.device) != self.author || !author.may_write_in(self.space) {
+        let may = match self.kind {
+            EnvelopeKind::Changes => author.may_write_in(self.space),
+            EnvelopeKind::Notice => self.notice()?.allowed(author),
+        };
+        if author_key(&author.device) != self.author || !may {
             return Err(EnvelopeError::NotAWriter);
         }
         let Some((signed, signature)) = self.bytes.split_last_chunk::<SIGNATURE_BYTES>() else {
@@ -196,7 +251,7 @@ impl Envelope {
 impl VerifiedEnvelope {
     /// Opens the envelope with the key of its space.
     pub fn open(&self, key: &SpaceKey) -> Result<Contents, EnvelopeError> {
-        if key.epoch_tag() != self.epoch_tag || key.space() != self.space {
+        if key.epoch_tag() != self.epoch_tag || key.space() != self.space || self.kind != EnvelopeKind::Changes {
             return Err(EnvelopeError::Sealed("another key's"));
         }
         let bytes = &self.0.bytes;

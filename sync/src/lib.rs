@@ -8,11 +8,15 @@
 
 pub mod case;
 pub mod envelope;
+pub mod epoch;
+pub mod exchange;
+pub mod notice;
 pub mod receipt;
 pub mod reconcile;
 pub mod riblt;
 pub mod space;
 
 pub use case::{Case, CaseError, CaseView, Entry, FindingValue, Stamp, Urgency};
-pub use envelope::{Envelope, EnvelopeError, VerifiedEnvelope};
+pub use envelope::{Envelope, EnvelopeError, EnvelopeKind, VerifiedEnvelope};
+pub use notice::Notice;
 pub use space::{Grant, SpaceKey};

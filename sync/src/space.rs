@@ -107,6 +107,68 @@ pub enum GrantError {
     Sealed(String),
 }
 
+/// The key of a space, sealed to one device, within a document that says which space.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SealedKey {
+    /// The device that may open it.
+    #[n(0)]
+    pub to: DeviceId,
+    /// HPKE's encapsulated key.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub encapsulated: [u8; 32],
+    /// The sealed space key.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub sealed: Vec<u8>,
+}
+
+impl SealedKey {
+    /// Seals `key` to the device `to` with public sealing key `sealing_key`.
+    pub fn seal(
+        key: &SpaceKey,
+        to: DeviceId,
+        sealing_key: &[u8; 32],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, GrantError> {
+        let refused = |e: hpke::HpkeError| GrantError::Sealed(e.to_string());
+        let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(sealing_key).map_err(refused)?;
+        let (encapsulated, sealed) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            &OpModeS::Base,
+            &public,
+            INFO,
+            &key.key,
+            &aad(&to, &key.area),
+            rng,
+        )
+        .map_err(refused)?;
+        Ok(Self { to, encapsulated: encapsulated.to_bytes().into(), sealed })
+    }
+
+    /// Opens it with the keys of the device it is for.
+    pub fn open(&self, area: &Area, keys: &DeviceKeys) -> Result<SpaceKey, GrantError> {
+        if self.to != keys.id() {
+            return Err(GrantError::OtherDevice(self.to.short()));
+        }
+        let refused = |e: hpke::HpkeError| GrantError::Sealed(e.to_string());
+        let mut seed = keys.sealing_seed();
+        let (private, _) = X25519HkdfSha256::derive_keypair(&seed);
+        seed.zeroize();
+        let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&self.encapsulated).map_err(refused)?;
+        let mut plain = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            &OpModeR::Base,
+            &private,
+            &encapsulated,
+            INFO,
+            &self.sealed,
+            &aad(&self.to, area),
+        )
+        .map_err(refused)?;
+        let key: Option<[u8; 32]> = plain.as_slice().try_into().ok();
+        plain.zeroize();
+        key.map(|key| SpaceKey::new(area.clone(), key)).ok_or(GrantError::Sealed("not a key".into()))
+    }
+}
+
 impl Grant {
     /// Seals `key` to the device `to` with public sealing key `sealing_key`.
     pub fn seal(
@@ -115,41 +177,15 @@ impl Grant {
         sealing_key: &[u8; 32],
         rng: &mut impl CryptoRng,
     ) -> Result<Self, GrantError> {
-        let sealed = |e: hpke::HpkeError| GrantError::Sealed(e.to_string());
-        let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(sealing_key).map_err(sealed)?;
-        let aad = aad(&to, &key.area);
-        let (encapsulated, ciphertext) = hpke::single_shot_seal_with_rng::<
-            ChaCha20Poly1305,
-            HkdfSha256,
-            X25519HkdfSha256,
-        >(&OpModeS::Base, &public, INFO, &key.key, &aad, rng)
-        .map_err(sealed)?;
-        Ok(Self { to, area: key.area.clone(), encapsulated: encapsulated.to_bytes().into(), sealed: ciphertext })
+        let SealedKey { to, encapsulated, sealed } = SealedKey::seal(key, to, sealing_key, rng)?;
+        Ok(Self { to, area: key.area.clone(), encapsulated, sealed })
     }
 }
 
 /// Opens a grant whose signature has been verified, with the keys of the device it is for.
 pub fn open_grant(grant: &Verified<Grant>, keys: &DeviceKeys) -> Result<SpaceKey, GrantError> {
-    if grant.to != keys.id() {
-        return Err(GrantError::OtherDevice(grant.to.short()));
-    }
-    let sealed = |e: hpke::HpkeError| GrantError::Sealed(e.to_string());
-    let mut seed = keys.sealing_seed();
-    let (private, _) = X25519HkdfSha256::derive_keypair(&seed);
-    seed.zeroize();
-    let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&grant.encapsulated).map_err(sealed)?;
-    let mut plain = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-        &OpModeR::Base,
-        &private,
-        &encapsulated,
-        INFO,
-        &grant.sealed,
-        &aad(&grant.to, &grant.area),
-    )
-    .map_err(sealed)?;
-    let key: Option<[u8; 32]> = plain.as_slice().try_into().ok();
-    plain.zeroize();
-    key.map(|key| SpaceKey::new(grant.area.clone(), key)).ok_or(GrantError::Sealed("not a key".into()))
+    let sealed = SealedKey { to: grant.to, encapsulated: grant.encapsulated, sealed: grant.sealed.clone() };
+    sealed.open(&grant.area, keys)
 }
 
 fn aad(to: &DeviceId, area: &Area) -> Vec<u8> {

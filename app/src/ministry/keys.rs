@@ -8,10 +8,10 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use age::secrecy::SecretString;
 use distribution::{Root, TrustedState};
 use node::host::Failure;
-use node::host::folder::{data_hex, read_key, write_secret};
+use node::host::folder::write_secret;
+use node::host::keyfile::{PASSPHRASE_VARIABLE, is_sealed, open_key, seal_key};
 use node::host::sealing_public_key;
 use protocol::keys::signing_input;
 use protocol::signed::{Document, Role, Signed};
@@ -19,12 +19,6 @@ use protocol::{DeviceId, DeviceKeys};
 
 use super::wall_s;
 use crate::files::{RootFile, hex, to_text, unhex, write};
-
-/// Where passphrases come from when nobody can be asked.
-pub const PASSPHRASE_VARIABLE: &str = "KIJITI_PASSPHRASE";
-
-/// The largest work factor that is believed: a hostile file must not keep the desk busy for hours.
-const WORK_FACTOR_MAX: u8 = 22;
 
 /// Who signs.
 #[derive(Debug)]
@@ -192,7 +186,7 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
         |e: std::io::Error| Failure::new(format!("cannot write to {}: {e}", folder.display()), "check the folder");
     std::fs::create_dir_all(folder).map_err(cannot)?;
     for (name, key) in &all {
-        let text = seal(key, &passphrase, ceremony.work_factor)?;
+        let text = seal_key(key, &passphrase, ceremony.work_factor)?;
         write_secret(&folder.join(format!("{name}.age")), &text).map_err(cannot)?;
     }
     write(&folder.join("root.json"), &RootFile { schema: "kijiti.root/1".into(), root: to_text(&signed) })?;
@@ -207,7 +201,7 @@ pub fn make_one(path: &Path, work_factor: Option<u8>) -> Result<DeviceId, Failur
     let key = new_key()?;
     let passphrase = ask_new_passphrase()?;
     let cannot = |e| Failure::new(format!("cannot write {}: {e}", path.display()), "check the folder");
-    write_secret(path, &seal(&key, &passphrase, work_factor)?).map_err(cannot)?;
+    write_secret(path, &seal_key(&key, &passphrase, work_factor)?).map_err(cannot)?;
     Ok(key.id())
 }
 
@@ -217,40 +211,23 @@ fn new_key() -> Result<DeviceKeys, Failure> {
     Ok(DeviceKeys::from_seed(seed))
 }
 
-fn seal(key: &DeviceKeys, passphrase: &str, work_factor: Option<u8>) -> Result<String, Failure> {
-    let mut recipient = age::scrypt::Recipient::new(SecretString::from(passphrase.to_owned()));
-    if let Some(factor) = work_factor.filter(|f| (1..=WORK_FACTOR_MAX).contains(f)) {
-        recipient.set_work_factor(factor);
-    }
-    age::encrypt_and_armor(&recipient, data_hex(key.seed()).as_bytes())
-        .map_err(|e| Failure::new(format!("cannot seal the key: {e}"), "try again"))
-}
-
 /// Opens a key file with its passphrase, which is asked for if it is not given.
 pub fn load_key(path: &Path, passphrase: Option<&str>) -> Result<DeviceKeys, Failure> {
     let shown = path.display();
     let text = std::fs::read(path)
         .map_err(|e| Failure::new(format!("cannot read the key {shown}: {e}"), "check the name").with_code(4))?;
-    let none = || {
-        Failure::new(format!("{shown} is not a key file, or damaged"), "use one that `kijiti ministry keys` made")
-            .with_code(4)
-    };
-    if !text.starts_with(b"-----BEGIN AGE") && !text.starts_with(b"age-encryption.org/") {
-        return Err(none());
+    if !is_sealed(&text) {
+        return Err(Failure::new(
+            format!("{shown} is not a key file, or damaged"),
+            "use one that `kijiti ministry keys` made",
+        )
+        .with_code(4));
     }
     let passphrase = match passphrase {
         Some(given) => given.to_owned(),
         None => ask_passphrase(&format!("Passphrase of {shown}: "))?,
     };
-    let mut identity = age::scrypt::Identity::new(SecretString::from(passphrase));
-    identity.set_max_work_factor(WORK_FACTOR_MAX);
-    let plain = age::decrypt(&identity, &text).map_err(|e| match e {
-        age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed => {
-            Failure::new(format!("wrong passphrase for {shown}"), "type it again; nothing was changed").with_code(4)
-        }
-        _ => none(),
-    })?;
-    read_key(&String::from_utf8_lossy(&plain)).ok_or_else(none)
+    open_key(path, &text, &passphrase)
 }
 
 /// All signing keys in a ministry's folder.
@@ -267,7 +244,7 @@ pub fn load_keys(folder: &Path, passphrase: Option<&str>) -> Result<Vec<DeviceKe
     }
 }
 
-fn ask_passphrase(prompt: &str) -> Result<String, Failure> {
+pub(crate) fn ask_passphrase(prompt: &str) -> Result<String, Failure> {
     if let Ok(passphrase) = std::env::var(PASSPHRASE_VARIABLE) {
         return Ok(passphrase);
     }
@@ -281,8 +258,8 @@ fn ask_passphrase(prompt: &str) -> Result<String, Failure> {
     rpassword::prompt_password(prompt).map_err(|_| nobody())
 }
 
-fn ask_new_passphrase() -> Result<String, Failure> {
-    let first = ask_passphrase("A passphrase for the key files: ")?;
+pub(crate) fn ask_new_passphrase() -> Result<String, Failure> {
+    let first = ask_passphrase("A new passphrase: ")?;
     if first.chars().count() < 8 {
         return Err(Failure::new("the passphrase is shorter than 8 characters", "choose several words").with_code(2));
     }

@@ -12,11 +12,12 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use minicbor::bytes::ByteVec;
+use protocol::certificate::CertificateError;
 use protocol::frame::{AuthorChain, Coming, Envelopes, Frame, Lane, LaneDone, SpaceDigest, StepDone};
 use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, ENVELOPES_HELD_MAX, PARTS_PER_MEETING_MAX, SPACES_PER_MEETING_MAX};
 use protocol::{Area, Chain, DeviceId, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
-use sync::{Envelope, VerifiedEnvelope};
+use sync::{Envelope, EnvelopeError, EnvelopeKind, VerifiedEnvelope};
 
 use super::difference::{Difference, Part, digests};
 use super::meeting::{End, Meeting, refuse};
@@ -50,7 +51,7 @@ pub(super) struct CaseLane {
     difference: Difference,
     to_send: VecDeque<EnvelopeId>,
     authors_sent: BTreeSet<DeviceId>,
-    authors_known: BTreeMap<AuthorKey, Vec<VerifiedChain>>,
+    authors_known: BTreeMap<AuthorKey, Vec<(VerifiedChain, bool)>>,
     coming: (u64, u64),
     total_sending: u64,
     /// Parts that the other says are durable there.
@@ -229,8 +230,8 @@ impl Meeting {
     ) -> Result<Option<VerifiedChain>, StoreError> {
         let Ok(envelope) = Envelope::parse(envelope.to_vec()) else { return Ok(None) };
         let shown = |c: &VerifiedChain| c.device == self.peer || self.cases.authors_sent.contains(&c.device);
-        let chains = phone.verified_chains(envelope.author, store)?;
-        Ok(chains.into_iter().find(|c| !shown(c)))
+        let authors = phone.authors(envelope.author, store)?;
+        Ok(authors.into_iter().map(|(chain, _)| chain).find(|c| !shown(c)))
     }
 
     pub(super) fn handle_author_chain(
@@ -241,8 +242,13 @@ impl Meeting {
     ) -> Result<(), End> {
         self.in_their_step(Step::Envelopes, "AuthorChain")?;
         let Some(trust) = phone.trust.as_ref() else { return refuse("this phone is not enrolled") };
-        match trust.verify_chain(chain) {
+        match phone.judge(chain) {
             Some(Ok(verified)) => Ok(store.put_chain(&verified)?),
+            // A lost phone's: kept, so that what it wrote can wait to be looked at.
+            Some(Err(CertificateError::Revoked { .. })) => match trust.chain_even_if_lost(chain) {
+                Some(lost) => Ok(store.put_chain(&lost)?),
+                None => Ok(()),
+            },
             Some(Err(error)) => refuse(format!("an author's certificate is not valid: {error}")),
             None => Ok(()),
         }
@@ -261,17 +267,31 @@ impl Meeting {
         }
         let mut held = store.envelope_count()?;
         for bytes in envelopes.envelopes {
-            let envelope = Envelope::parse(bytes.into()).or_else(refuse)?;
-            let (verified, area) = self.verify_envelope(envelope, phone, store)?;
+            let envelope = match Envelope::parse(bytes.into()) {
+                Ok(envelope) => envelope,
+                Err(EnvelopeError::Version(_)) => continue, // a newer phone's: others carry it
+                Err(error) => return refuse(error),
+            };
+            let (verified, author, lost) = self.verify_envelope(envelope, phone, store)?;
+            let area = area_of(&verified, &author);
             if !area.meets(&phone.area()) {
                 return refuse("an envelope of another area");
             }
             if held >= ENVELOPES_HELD_MAX {
                 return refuse("this phone holds as many envelopes as it may");
             }
-            if phone.take_envelope(now, &verified, &area, store)? {
-                held += 1;
-                self.summary.envelopes_taken += 1;
+            let taken = match lost {
+                false => phone.take_envelope(now, &verified, &area, store)?,
+                true => phone.take_late(now, &verified, &area, store)?,
+            };
+            if !taken {
+                continue;
+            }
+            held += 1;
+            self.summary.envelopes_taken += 1;
+            if !lost && verified.kind == EnvelopeKind::Notice {
+                phone.heed(now, &verified, &author, store)?;
+                self.cases.authors_known.clear(); // somebody may be lost, or a certificate may count again
             }
         }
         let (items, _) = self.cases.coming;
@@ -280,24 +300,22 @@ impl Meeting {
         Ok(())
     }
 
+    /// The envelope with its author, and whether that phone is lost.
     fn verify_envelope(
         &mut self,
         envelope: Envelope,
         phone: &Phone,
         store: &dyn Store,
-    ) -> Result<(VerifiedEnvelope, Area), End> {
+    ) -> Result<(VerifiedEnvelope, VerifiedChain, bool), End> {
         let author = envelope.author;
         let chains = match self.cases.authors_known.entry(author) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(fresh) => fresh.insert(phone.verified_chains(author, store)?),
+            Entry::Vacant(fresh) => fresh.insert(phone.authors(author, store)?),
         };
         let mut reason = None;
-        for chain in chains {
+        for (chain, lost) in chains {
             match envelope.clone().verify(chain) {
-                Ok(verified) => {
-                    let area = chain.area.upward().find(|a| SpaceId::of(a) == verified.space).unwrap_or_default();
-                    return Ok((verified, area));
-                }
+                Ok(verified) => return Ok((verified, chain.clone(), *lost)),
                 Err(error) => reason = Some(error.to_string()),
             }
         }
@@ -339,11 +357,16 @@ impl Meeting {
     }
 
     /// In step: the other named every part that both have a hand in with the digest that is durable here, and no other.
-    fn finish_cases(&mut self, phone: &mut Phone, store: &dyn Store) -> Result<(), End> {
+    fn finish_cases(&mut self, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
         let (Some(theirs), Some(key)) = (self.certificate.as_ref(), self.key.as_ref()) else { return Ok(()) };
         let now = digests(&spaces_shared(phone, theirs, store)?, key, false, store)?;
         let same = |d: &SpaceDigest| self.cases.closing.get(&(d.class, d.space)) == Some(d);
         self.summary.in_step = now.len() == self.cases.closing.len() && now.iter().all(same);
+        if self.summary.in_step {
+            for space in spaces_shared(phone, theirs, store)? {
+                store.put_step(&self.peer, space, store.last_position(space)?)?;
+            }
+        }
         if self.summary.envelopes_taken > 0 {
             phone.event(Event::CasesChanged { envelopes: self.summary.envelopes_taken });
         }
@@ -356,15 +379,8 @@ fn spaces_shared(phone: &Phone, theirs: &VerifiedChain, store: &dyn Store) -> Re
     Ok(phone.spaces_for(theirs, store)?.into_iter().take(SPACES_PER_MEETING_MAX).collect())
 }
 
-impl Phone {
-    /// The valid chains of authors with this short name.
-    pub(super) fn verified_chains(
-        &self,
-        author: AuthorKey,
-        store: &dyn Store,
-    ) -> Result<Vec<VerifiedChain>, StoreError> {
-        let Some(trust) = self.trust.as_ref() else { return Ok(Vec::new()) };
-        let chains = store.chains(author)?.into_iter().filter_map(|bytes| Chain::from_bytes(&bytes).ok());
-        Ok(chains.filter_map(|chain| trust.verify_chain(&chain)?.ok()).collect())
-    }
+/// The area whose space an envelope belongs to.
+fn area_of(envelope: &VerifiedEnvelope, author: &VerifiedChain) -> Area {
+    let said = envelope.notice().ok().map(|notice| notice.area);
+    said.or_else(|| author.area.upward().find(|a| SpaceId::of(a) == envelope.space)).unwrap_or_default()
 }

@@ -4,13 +4,12 @@ use distribution::activation::Module;
 use distribution::{Offer, Release, Root, TrustedState};
 use protocol::certificate::{Certificate, CertificateRequest};
 use protocol::signed::{Role, Signed};
-use protocol::{Area, CaseId, Chain, Digest, Now, Right, Rights};
-use sync::envelope::{Contents, seal};
+use protocol::{Area, CaseId, Chain, DeviceId, Digest, EnvelopeId, Now, Right, Rights};
 use sync::space::open_grant;
-use sync::{Case, CaseError, Entry, Grant, SpaceKey, Urgency, VerifiedEnvelope};
+use sync::{Entry, Grant};
 
 use super::{Event, Phone, setting};
-use crate::store::{CaseRow, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// What can be asked.
 #[derive(Debug, Clone)]
@@ -53,6 +52,25 @@ pub enum Command {
         /// A number for this request: asked again after a crash, it is not done twice.
         request: [u8; 16],
     },
+    /// Take in a case from an archive, whose writer has been judged. What is new in it leaves this phone like its own words.
+    TakeCase {
+        /// Which.
+        case: CaseId,
+        /// The area whose space it lies in here, if it is not here yet.
+        area: Area,
+        /// Its changes.
+        changes: Vec<Vec<u8>>,
+    },
+    /// Change the key of a space: from now on it is sealed to all its members but these and those that are lost.
+    RotateSpace(Area, Vec<DeviceId>),
+    /// Say that a phone of an area is lost, and why.
+    Revoke(Area, DeviceId, String),
+    /// Let in what lost phones wrote late: these envelopes, or all that wait.
+    Countersign(Vec<EnvelopeId>),
+    /// End the older keys of a space. What they sealed goes, but for open cases and those changed here since this second.
+    Retire(Area, u64),
+    /// How many bytes of envelopes that have reached their readers may lie here.
+    SetCarryQuota(u64),
     /// A delta did not make what it should: it is thrown away and not tried again.
     DeltaFailed(Digest, String),
     /// How many bytes of bundles may lie here.
@@ -107,13 +125,13 @@ impl Refusal {
     }
 }
 
-type Answer = Result<Reply, Refusal>;
+pub(super) type Answer = Result<Reply, Refusal>;
 
-fn no(reason: impl ToString, hint: impl ToString) -> Result<Answer, StoreError> {
+pub(super) fn no(reason: impl ToString, hint: impl ToString) -> Result<Answer, StoreError> {
     Ok(Err(Refusal::new(reason, hint)))
 }
 
-const ENROL_FIRST: &str = "enrol this phone first: `kijiti enrol request`";
+pub(super) const ENROL_FIRST: &str = "enrol this phone first: `kijiti enrol request`";
 
 impl Phone {
     pub(super) fn handle_command(
@@ -126,8 +144,19 @@ impl Phone {
             Command::InstallTrust(root) => self.install_trust(&root, store),
             Command::InstallChain(chain) => self.install_chain(&chain, store),
             Command::InstallGrant(grant) => self.install_grant(now, &grant.0, &grant.1, store),
-            Command::CreateSpace(area) => self.create_space(area, store),
-            Command::GrantSpace(area, chain) => self.grant_space(&area, &chain),
+            Command::CreateSpace(area) => self.create_space(now, area, store),
+            Command::GrantSpace(area, chain) => self.grant_space(now, &area, &chain, store),
+            Command::TakeCase { case, area, changes } => self.take_case(now, case, &area, &changes, store),
+            Command::RotateSpace(area, without) => self.rotate_space(now, &area, &without, store),
+            Command::Revoke(area, device, reason) => self.revoke(now, &area, device, reason, store),
+            Command::Countersign(envelopes) => self.countersign(now, envelopes, store),
+            Command::Retire(area, since_s) => self.retire(now, &area, since_s, store),
+            Command::SetCarryQuota(bytes) => {
+                store.put_setting(setting::CARRY_QUOTA, &bytes.to_le_bytes())?;
+                self.carry_quota_bytes = if bytes == 0 { u64::MAX } else { bytes };
+                self.let_go_of_delivered(store)?;
+                Ok(Ok(Reply::Done))
+            }
             Command::Certify { request, name, area, rights, passes_on } => {
                 self.certify(now, &request, name, area, rights, passes_on)
             }
@@ -176,8 +205,7 @@ impl Phone {
     }
 
     fn install_chain(&mut self, chain: &Chain, store: &mut dyn Store) -> Result<Answer, StoreError> {
-        let Some(trust) = &self.trust else { return no("this phone trusts no ministry yet", ENROL_FIRST) };
-        let verified = match trust.verify_chain(chain) {
+        let verified = match self.judge(chain) {
             Some(Ok(verified)) => verified,
             Some(Err(error)) => return no(error, "ask for a new certificate"),
             None => return no("this phone trusts no ministry yet", ENROL_FIRST),
@@ -188,6 +216,7 @@ impl Phone {
         store.put_setting(setting::CHAIN, &chain.to_bytes())?;
         store.put_chain(&verified)?;
         self.certificate = Some(verified);
+        self.check_keys = true;
         self.changed();
         self.open_bundles(store)?;
         self.announce_ready(store)?;
@@ -201,7 +230,7 @@ impl Phone {
         issuer: &Chain,
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
-        let issuer = match self.trust.as_ref().and_then(|t| t.verify_chain(issuer)) {
+        let issuer = match self.judge(issuer) {
             Some(Ok(issuer)) => issuer,
             Some(Err(error)) => return no(error, "ask for a new grant"),
             None => return no("this phone trusts no ministry yet", ENROL_FIRST),
@@ -224,7 +253,7 @@ impl Phone {
         Ok(Ok(Reply::Done))
     }
 
-    fn create_space(&mut self, area: Area, store: &mut dyn Store) -> Result<Answer, StoreError> {
+    fn create_space(&mut self, now: Now, area: Area, store: &mut dyn Store) -> Result<Answer, StoreError> {
         let Some(certificate) = &self.certificate else { return no("this phone is not certified", ENROL_FIRST) };
         if !certificate.rights.has(Right::Grant) || !certificate.area.covers(&area) {
             return no(format!("this phone may not begin the space of {area}"), "ask for the right `grant` there");
@@ -232,18 +261,22 @@ impl Phone {
         if self.space_keys.iter().any(|key| *key.area() == area) {
             return Ok(Ok(Reply::Unchanged));
         }
-        let key = SpaceKey::new(area, self.random());
-        store.put_space_key(&key)?;
-        self.space_keys.push(key);
+        self.make_key(now, &area, &[], store)?;
         Ok(Ok(Reply::Done))
     }
 
-    fn grant_space(&mut self, area: &Area, chain: &Chain) -> Result<Answer, StoreError> {
-        let Some(key) = self.space_keys.iter().find(|key| key.area() == area).cloned() else {
-            return no(format!("this phone has no key for the space of {area}"), "only its readers can grant it");
+    fn grant_space(
+        &mut self,
+        now: Now,
+        area: &Area,
+        chain: &Chain,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let Some(key) = self.write_key(area).cloned() else {
+            return no(format!("this phone has no key for the space of {area}"), "only its keepers can grant it");
         };
         let may = self.certificate.as_ref().is_some_and(|c| c.rights.has(Right::Grant));
-        let to = match self.trust.as_ref().and_then(|t| t.verify_chain(chain)) {
+        let to = match self.judge(chain) {
             Some(Ok(to)) if may => to,
             Some(Err(error)) => return no(error, "ask the phone for its certificates again"),
             _ => return no("this phone may not grant spaces", "ask for the right `grant`"),
@@ -251,6 +284,8 @@ impl Phone {
         if !to.rights.has(Right::Read) {
             return no(format!("{} is not certified to read cases", to.name), "certify it with the right `read` first");
         }
+        store.put_chain(&to)?;
+        self.share_key(now, &key, &[], &[(to.device, to.sealing_key)], store)?;
         match Grant::seal(&key, to.device, &to.sealing_key, &mut self.rng) {
             Ok(grant) => Ok(Ok(Reply::Document(Signed::by(&grant, &self.keys).to_bytes()))),
             Err(error) => no(error, ""),
@@ -284,7 +319,7 @@ impl Phone {
             issued_s: now.wall_s,
         };
         let chain = own.chain().extended(Signed::by(&certificate, &self.keys));
-        match self.trust.as_ref().and_then(|t| t.verify_chain(&chain)) {
+        match self.judge(&chain) {
             Some(Ok(_)) => Ok(Ok(Reply::Document(chain.to_bytes()))),
             Some(Err(error)) => no(error, "give fewer rights, or a smaller area, or ask someone above"),
             None => no("this phone trusts no ministry yet", ENROL_FIRST),
@@ -319,53 +354,6 @@ impl Phone {
         self.changed();
         self.announce_ready(store)?;
         Ok(Ok(Reply::Done))
-    }
-
-    fn add_to_case(
-        &mut self,
-        now: Now,
-        case: Option<CaseId>,
-        area: &Area,
-        entries: &[Entry],
-        request: &[u8; 16],
-        store: &mut dyn Store,
-    ) -> Result<Answer, StoreError> {
-        let done = format!("request/{}", CaseId(*request));
-        if let Some(id) = store.setting(&done)?.and_then(|bytes| CaseId::from_slice(&bytes)) {
-            return Ok(Ok(Reply::Case(id)));
-        }
-        let may = |c: &protocol::VerifiedChain| c.may_write_in(protocol::SpaceId::of(area));
-        if !self.certificate.as_ref().is_some_and(may) {
-            return no(format!("this phone may not write cases of {area}"), "enrol it with the right `write` there");
-        }
-        let Some(key) = self.space_keys.iter().rfind(|key| key.area() == area).cloned() else {
-            return no(format!("this phone has no key for the space of {area}"), "ask the clinic for a grant");
-        };
-        let id = match case {
-            Some(id) => id,
-            None => CaseId(self.random()),
-        };
-        let mut document = match store.case(&id)?.map(|bytes| Case::load(id, &bytes)) {
-            None => Case::new(id),
-            Some(Ok(document)) => document,
-            Some(Err(error)) => return Err(StoreError::Damaged(format!("case {}: {error}", id.short()))),
-        };
-        let changes = match document.add(entries, self.keys.id(), &self.actor, now.wall_s) {
-            Ok(changes) => changes,
-            Err(error) => return no(error, "nothing was written"),
-        };
-        let urgency = document.view().urgency().unwrap_or(Urgency::Yellow);
-        let contents = Contents { case: id, changes: changes.into_iter().map(Into::into).collect() };
-        let nonce = self.random();
-        let envelope = match seal(&contents, &key, urgency, &self.keys, nonce) {
-            Ok(envelope) => envelope,
-            Err(error) => return no(error, "write less at once"),
-        };
-        store.put_envelope(&envelope, area)?;
-        put_case(now, &mut document, area, store)?;
-        store.put_setting(&done, id.as_bytes())?;
-        self.changed();
-        Ok(Ok(Reply::Case(id)))
     }
 
     fn activated(&mut self, release: &Release, store: &mut dyn Store) -> Result<Answer, StoreError> {
@@ -404,78 +392,4 @@ impl Phone {
         self.save_activations(store)?;
         Ok(Ok(Reply::Done))
     }
-
-    /// Takes the key of a space, and opens what has been carried for it.
-    fn take_key(&mut self, now: Now, key: SpaceKey, store: &mut dyn Store) -> Result<(), StoreError> {
-        store.put_space_key(&key)?;
-        let space = key.space();
-        self.space_keys.push(key);
-        for (id, _) in store.envelope_ids(space)? {
-            let Some(bytes) = store.envelope(&id)? else { continue };
-            let Ok(envelope) = sync::Envelope::parse(bytes) else { continue };
-            let chains = self.verified_chains(envelope.author, store)?;
-            let verified = chains.iter().find_map(|chain| envelope.clone().verify(chain).ok());
-            if let Some(verified) = verified {
-                self.open_envelope(now, &verified, store)?;
-            }
-        }
-        self.changed();
-        Ok(())
-    }
-
-    /// Keeps an envelope, and takes its changes into the case if this phone can read them. `false` if it was here.
-    pub(super) fn take_envelope(
-        &mut self,
-        now: Now,
-        envelope: &VerifiedEnvelope,
-        area: &Area,
-        store: &mut dyn Store,
-    ) -> Result<bool, StoreError> {
-        if !store.put_envelope(envelope, area)? {
-            return Ok(false);
-        }
-        self.changed();
-        self.open_envelope(now, envelope, store)?;
-        Ok(true)
-    }
-
-    /// A change that cannot be taken in is set aside with its reason; the case stays as it was and others go on.
-    fn open_envelope(
-        &mut self,
-        now: Now,
-        envelope: &VerifiedEnvelope,
-        store: &mut dyn Store,
-    ) -> Result<(), StoreError> {
-        let mine = |key: &&SpaceKey| key.space() == envelope.space && key.epoch_tag() == envelope.epoch_tag;
-        let Some(key) = self.space_keys.iter().find(mine) else { return Ok(()) };
-        let contents = match envelope.open(key) {
-            Ok(contents) => contents,
-            Err(error) => return store.put_quarantine(&envelope.id, &error.to_string()),
-        };
-        let mut document = match store.case(&contents.case)?.map(|bytes| Case::load(contents.case, &bytes)) {
-            None => Case::new(contents.case),
-            Some(Ok(document)) => document,
-            Some(Err(error)) => return store.put_quarantine(&envelope.id, &error.to_string()),
-        };
-        let changes: Vec<Vec<u8>> = contents.changes.into_iter().map(Into::into).collect();
-        match document.apply(&changes) {
-            Ok(()) => put_case(now, &mut document, &key.area().clone(), store),
-            Err(error @ (CaseError::Poisoned(_) | CaseError::TooLong(_))) => {
-                store.put_quarantine(&envelope.id, &error.to_string())
-            }
-        }
-    }
-}
-
-fn put_case(now: Now, document: &mut Case, area: &Area, store: &mut dyn Store) -> Result<(), StoreError> {
-    let view = document.view();
-    let said: usize = view.findings.values().map(|f| f.said.len()).sum();
-    let row = CaseRow {
-        id: document.id(),
-        area: area.clone(),
-        urgency: view.urgency(),
-        changed_s: now.wall_s,
-        entries: (said + view.assessments.len() + view.decisions.len()) as u64,
-    };
-    store.put_case(&row, &document.save())
 }

@@ -350,8 +350,8 @@ impl Meeting {
         }
         self.stage = Stage::Exchange;
         let chain = self.theirs.as_ref().and_then(|h| h.chain.as_ref());
-        if let (Some(chain), Some(trust)) = (chain, phone.trust.as_ref()) {
-            match trust.verify_chain(chain) {
+        if let Some(chain) = chain {
+            match phone.judge(chain) {
                 Some(Ok(verified)) if verified.device == self.peer => {
                     store.put_chain(&verified)?;
                     self.summary.name = verified.name.clone();

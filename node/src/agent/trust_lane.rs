@@ -100,6 +100,7 @@ impl Phone {
         store.put_setting(super::setting::UNMOVED, &0u64.to_le_bytes())?;
         self.event(Event::TrustChanged { root, list });
         self.certificate = super::load_certificate(self, store)?;
+        self.check_keys = true;
         self.obey_recalls(store)?;
         self.write_receipt(store)?;
         self.open_bundles(store)?;

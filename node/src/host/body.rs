@@ -24,7 +24,9 @@ use crate::agent::{Agent, Command, Event, Input, LinkClass, LinkId, MeetingSumma
 use crate::store::{Store, StoreError};
 
 mod answers;
+mod cases;
 mod freshness;
+mod keeping;
 
 /// How long the end of the program waits for a release that is being tried.
 const TRY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -86,7 +88,7 @@ impl Body {
         messages: mpsc::Sender<Message>,
         log: Log,
     ) -> Result<Self, Failure> {
-        let mut store = SqliteStore::open(folder.path())?;
+        let mut store = SqliteStore::open(folder.path(), &keys)?;
         let agent = load_agent(&keys, &mut store)?;
         let engine = Engine::built_in().map_err(|e| Failure::new(e, "reinstall kijiti"))?;
         let mut body = Self {

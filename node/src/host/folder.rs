@@ -1,6 +1,6 @@
 //! The data folder of one phone: its key, its lock, and where everything else lies.
 //!
-//! `key` secret, 0600 · `lock` held while a program uses the folder · `phone.sqlite` · `bundles/` · `control` how to reach the
+//! `key` secret, 0600, or sealed with a passphrase · `lock` held while a program uses the folder · `phone.sqlite` · `bundles/` · `control` how to reach the
 //! running program
 
 use std::fs::{self, File, OpenOptions};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use protocol::DeviceKeys;
 use serde::{Deserialize, Serialize};
 
+use super::keyfile::{PASSPHRASE_VARIABLE, is_sealed, open_key, seal_key};
 use crate::store::StoreError;
 
 /// What went wrong, and what to do. Every error that a person sees has this form.
@@ -63,10 +64,17 @@ impl From<StoreError> for Failure {
 }
 
 /// A data folder that this program holds alone.
-#[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
+    secret: Option<String>,
     _lock: File,
+}
+
+/// Prints where it is, not what opens it.
+impl std::fmt::Debug for DataFolder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DataFolder({})", self.path.display())
+    }
 }
 
 impl DataFolder {
@@ -80,7 +88,7 @@ impl DataFolder {
             .open(path.join("lock"))
             .map_err(|e| unusable(path, &e))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), secret: None, _lock: lock }),
             Err(fs::TryLockError::WouldBlock) => Err(Failure {
                 locked: true,
                 ..Failure::new(
@@ -97,11 +105,28 @@ impl DataFolder {
         &self.path
     }
 
-    /// The phone's keys; made on first use, before anything else is written.
+    /// The same, with what unseals the key: a passphrase, or a secret of the platform's keystore.
+    pub fn with_secret(mut self, secret: Option<String>) -> Self {
+        self.secret = secret;
+        self
+    }
+
+    /// The phone's keys; made on first use, before anything else is written. A sealed file is opened with the secret that was
+    /// given, or the passphrase in the environment.
     pub fn keys(&self) -> Result<DeviceKeys, Failure> {
         let path = self.path.join("key");
-        match fs::read_to_string(&path) {
-            Ok(text) => read_key(&text).ok_or_else(|| {
+        match fs::read(&path) {
+            Ok(file) if is_sealed(&file) => {
+                match self.secret.clone().or_else(|| std::env::var(PASSPHRASE_VARIABLE).ok()) {
+                    Some(secret) => open_key(&path, &file, &secret),
+                    None => Err(Failure::new(
+                        "this phone's key is sealed with a passphrase",
+                        format!("run it on a terminal, or set {PASSPHRASE_VARIABLE}"),
+                    )
+                    .with_code(4)),
+                }
+            }
+            Ok(file) => read_key(&String::from_utf8_lossy(&file)).ok_or_else(|| {
                 Failure::new(
                     format!("the key file {} is damaged", path.display()),
                     "put it back from a copy; without it this phone must be enrolled anew in another data folder",
@@ -111,12 +136,34 @@ impl DataFolder {
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 let mut seed = [0; 32];
                 getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
-                write_secret(&path, &data_hex(&seed)).map_err(|e| unusable(&self.path, &e))?;
-                Ok(DeviceKeys::from_seed(seed))
+                let keys = DeviceKeys::from_seed(seed);
+                self.write_key(&keys, self.secret.as_deref())?;
+                Ok(keys)
             }
             Err(e) => Err(unusable(&self.path, &e)),
         }
     }
+
+    /// Seals the key file with another secret, or leaves it open.
+    pub fn seal_with(&self, secret: Option<&str>) -> Result<(), Failure> {
+        self.write_key(&self.keys()?, secret)
+    }
+
+    fn write_key(&self, keys: &DeviceKeys, secret: Option<&str>) -> Result<(), Failure> {
+        let text = match secret {
+            Some(secret) => seal_key(keys, secret, Some(KEY_WORK_FACTOR))?,
+            None => data_hex(keys.seed()),
+        };
+        write_secret(&self.path.join("key"), &text).map_err(|e| unusable(&self.path, &e))
+    }
+}
+
+/// log2 of scrypt's cost for a phone's key: about half a second on an A53, 64 MB of memory.
+const KEY_WORK_FACTOR: u8 = 16;
+
+/// Whether the key of a data folder is sealed.
+pub fn key_is_sealed(folder: &Path) -> bool {
+    fs::read(folder.join("key")).is_ok_and(|file| is_sealed(&file))
 }
 
 /// Reads a key file: 64 hexadecimal digits.

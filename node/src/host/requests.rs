@@ -17,6 +17,28 @@ pub struct DecisionInput {
     pub reason: String,
 }
 
+/// What a person adds to a case.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CaseWords {
+    /// Fields and their values.
+    pub set: Vec<(String, String)>,
+    /// Answers to questions: fields about which people differ, and what they are.
+    pub settle: Vec<(String, String)>,
+    /// What is consented to, or not any more.
+    pub consent: Vec<(String, bool)>,
+    /// Free words.
+    pub note: Option<String>,
+    /// A dose that was given: `amoxicillin 250 mg`.
+    pub dose: Option<String>,
+    /// To whom the case is handed.
+    pub hand_to: Option<String>,
+    /// Why it is handed over.
+    pub reason: String,
+    /// Other cases, and whether they are the same patient's.
+    pub links: Vec<(String, bool)>,
+}
+
 /// What can be asked. Documents travel as hexadecimal text.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -31,6 +53,9 @@ pub enum Request {
         profile: Profile,
         /// Head of the record: `name`, `village`, `caregiver` …
         patient: Vec<(String, String)>,
+        /// What the patient, or who speaks for the patient, consents to or not: `care`, `share`, `photo`, `training`.
+        #[serde(default)]
+        consent: Vec<(String, bool)>,
         /// The space; by default the one this phone has a key for.
         area: Option<String>,
         /// A decision, if it is made at once.
@@ -46,6 +71,40 @@ pub enum Request {
         decision: DecisionInput,
         /// As in `CaseNew`.
         request: String,
+    },
+    /// Add to a case.
+    CaseAdd {
+        /// The case's id or its beginning.
+        case: String,
+        /// What is said.
+        words: Box<CaseWords>,
+        /// As in `CaseNew`.
+        request: String,
+    },
+    /// Everything that was said about a case, in order.
+    CaseHistory {
+        /// The case's id or its beginning.
+        case: String,
+    },
+    /// Cases that may be one patient's.
+    CaseDuplicates,
+    /// Cases for another system or phone.
+    CaseExport {
+        /// Which; none: all.
+        cases: Vec<String>,
+        /// `fhir`, `csv` or `archive`.
+        format: String,
+        /// For whom an archive is sealed: that phone's certificates.
+        to: Option<String>,
+    },
+    /// Cases from a file.
+    CaseImport {
+        /// `fhir`, `csv` or `archive`.
+        format: String,
+        /// What is in it; an archive in hexadecimal.
+        text: String,
+        /// The space; by default the one this phone has a key for.
+        area: Option<String>,
     },
     /// All cases, and sealed ones that are carried.
     CaseList,
@@ -130,6 +189,39 @@ pub enum Request {
         area: String,
         /// The chain of the device that may read it.
         chain: String,
+    },
+    /// Change the key of a space.
+    SpaceRotate {
+        /// Where.
+        area: String,
+        /// Phones that shall not have the new one.
+        without: Vec<String>,
+    },
+    /// End the older keys of a space.
+    SpaceRetire {
+        /// Where.
+        area: String,
+        /// Closed cases changed in the last so many days stay.
+        keep_days: u64,
+    },
+    /// Say that a phone is lost.
+    Revoke {
+        /// Where it was certified.
+        area: String,
+        /// Its device id.
+        device: String,
+        /// Why.
+        reason: String,
+    },
+    /// Let in what lost phones wrote late.
+    Countersign {
+        /// Which envelopes; none: all that wait.
+        envelopes: Vec<String>,
+    },
+    /// How many bytes of envelopes that have reached their readers may lie here; 0 for no limit.
+    CarryQuota {
+        /// Bytes.
+        bytes: u64,
     },
     /// Put a bundle in from a file.
     Import {

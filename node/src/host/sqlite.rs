@@ -7,14 +7,16 @@ use distribution::TrustRecords;
 use distribution::bundle::Groups;
 use protocol::limits::RECEIPTS_HELD_MAX;
 use protocol::signed::Verified;
-use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
+use protocol::{Area, CaseId, CaseTag, DeviceId, DeviceKeys, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use sync::envelope::{AuthorKey, author_key};
 use sync::receipt::SealedReceipt;
-use sync::{SpaceKey, Urgency, VerifiedEnvelope};
+use sync::{EnvelopeKind, SpaceKey, Urgency, VerifiedEnvelope};
+use zeroize::Zeroize;
 
 use super::bundles::BundleFiles;
-use crate::store::{BundleRow, CaseRow, PeerRow, SpaceRow, Store, StoreError};
+use super::vault::{Drawer, Vault};
+use crate::store::{BundleRow, CaseRow, EnvelopeRow, PeerRow, SpaceRow, Store, StoreError};
 
 /// Each step of the schema; the number of steps taken is SQLite's `user_version`.
 const MIGRATIONS: &[&str] = &[
@@ -49,12 +51,32 @@ const MIGRATIONS: &[&str] = &[
         position INTEGER PRIMARY KEY AUTOINCREMENT, device BLOB NOT NULL UNIQUE, number INTEGER NOT NULL,
         bytes BLOB NOT NULL);
 ",
+    // From here on what can be read of a patient, and the keys of spaces, lie sealed (`Vault`); what lay open before is
+    // sealed at the first start.
+    "
+    ALTER TABLE envelopes ADD COLUMN kind INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE envelopes ADD COLUMN case_tag BLOB;
+    UPDATE envelopes SET case_tag = substr(bytes, 18, 16);
+    CREATE INDEX envelopes_by_case ON envelopes (space, case_tag) WHERE kind = 1;
+    CREATE INDEX notices ON envelopes (position) WHERE kind = 2;
+    ALTER TABLE cases ADD COLUMN title BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE cases ADD COLUMN questions INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE cases ADD COLUMN tags BLOB NOT NULL DEFAULT x'';
+    CREATE TABLE unsent (position INTEGER PRIMARY KEY AUTOINCREMENT, case_id BLOB NOT NULL, change BLOB NOT NULL);
+    CREATE TABLE steps (device BLOB NOT NULL, space BLOB NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (device, space))
+        WITHOUT ROWID;
+    ALTER TABLE peers ADD COLUMN at_meeting INTEGER NOT NULL DEFAULT 0;
+",
 ];
+
+/// The step of the schema from which on the vault is in use.
+const SEALED_SINCE: usize = 4;
 
 /// The store of one phone.
 #[derive(Debug)]
 pub struct SqliteStore {
     db: Connection,
+    vault: Vault,
     /// The bundles beside it.
     pub bundles: BundleFiles,
 }
@@ -95,13 +117,33 @@ fn integer(value: u64) -> i64 {
 
 impl SqliteStore {
     /// Opens or makes the store of a data folder.
-    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+    pub fn open(folder: &Path, keys: &DeviceKeys) -> Result<Self, StoreError> {
         let db = Connection::open(folder.join("phone.sqlite")).map_err(db_error)?;
         db.pragma_update(None, "journal_mode", "WAL").map_err(db_error)?;
         db.pragma_update(None, "synchronous", "FULL").map_err(db_error)?;
-        let mut store = Self { db, bundles: BundleFiles::new(&folder.join("bundles")) };
+        // What is deleted is overwritten: a page given back may have held a key.
+        db.pragma_update(None, "secure_delete", true).map_err(db_error)?;
+        let mut store = Self { db, vault: Vault::of(keys), bundles: BundleFiles::new(&folder.join("bundles")) };
         store.migrate()?;
         Ok(store)
+    }
+
+    /// Seals what an earlier version kept open.
+    fn seal_what_lay_open(&self) -> Result<(), StoreError> {
+        for (row, document) in self.numbered("SELECT rowid, document FROM cases", [])? {
+            let sealed = self.vault.seal(Drawer::Case, &document)?;
+            self.write("UPDATE cases SET document = ?2 WHERE rowid = ?1", params![row, sealed])?;
+        }
+        for (row, key) in self.numbered("SELECT rowid, key FROM space_keys", [])? {
+            let sealed = self.vault.seal(Drawer::SpaceKey, &key)?;
+            self.write("UPDATE space_keys SET key = ?2 WHERE rowid = ?1", params![row, sealed])?;
+        }
+        Ok(())
+    }
+
+    /// Rows of a number and bytes.
+    fn numbered(&self, sql: &str, values: impl rusqlite::Params) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        self.all(sql, values, |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     fn migrate(&mut self) -> Result<(), StoreError> {
@@ -111,10 +153,20 @@ impl SqliteStore {
             return Err(StoreError::Damaged("the data folder was written by a newer kijiti: use that one".into()));
         }
         for (step, sql) in MIGRATIONS.iter().enumerate().skip(done) {
-            let transaction = self.db.transaction().map_err(db_error)?;
-            transaction.execute_batch(sql).map_err(db_error)?;
-            transaction.pragma_update(None, "user_version", integer(step as u64 + 1)).map_err(db_error)?;
-            transaction.commit().map_err(db_error)?;
+            self.db.execute_batch("BEGIN IMMEDIATE").map_err(db_error)?;
+            let sealed = |store: &Self| match step + 1 {
+                SEALED_SINCE => store.seal_what_lay_open(),
+                _ => Ok(()),
+            };
+            let done =
+                self.db.execute_batch(sql).map_err(db_error).and_then(|()| sealed(self)).and_then(|()| {
+                    self.db.pragma_update(None, "user_version", integer(step as u64 + 1)).map_err(db_error)
+                });
+            if let Err(error) = done {
+                self.roll_back();
+                return Err(error);
+            }
+            self.commit()?;
         }
         Ok(())
     }
@@ -162,9 +214,42 @@ impl SqliteStore {
     }
 }
 
+/// A row of `cases` as it lies there.
+type CaseColumns = ((Vec<u8>, String, Option<u8>), [i64; 3], Vec<u8>, Vec<u8>);
+
+/// Values of the column `kind`.
+const SEALED: u8 = 1;
+const NOTICE: u8 = 2;
+
+impl SqliteStore {
+    fn rows(&self, wanted: &str, values: impl rusqlite::Params) -> Result<Vec<EnvelopeRow>, StoreError> {
+        // Author and epoch from the header (`sync::envelope`); SQLite counts bytes from one.
+        let sql = format!("SELECT id, position, substr(bytes, 37, 8), substr(bytes, 10, 8), length(bytes) {wanted}");
+        let rows = self.all(&sql, values, |row| {
+            let names = [row.get::<_, Vec<u8>>(0)?, row.get(2)?, row.get(3)?];
+            Ok((names, row.get::<_, i64>(1)?, row.get::<_, i64>(4)?))
+        })?;
+        let read = |([id, author, epoch], position, bytes): ([Vec<u8>; 3], i64, i64)| {
+            Ok(EnvelopeRow {
+                id: EnvelopeId(fixed(&id)?),
+                position: number(position),
+                author: fixed(&author).unwrap_or_default(),
+                epoch: fixed(&epoch).unwrap_or_default(),
+                bytes: number(bytes),
+            })
+        };
+        rows.into_iter().map(read).collect()
+    }
+}
+
 impl Store for SqliteStore {
     fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.one("SELECT value FROM settings WHERE key = ?1", params![key])
+    }
+
+    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let sql = "SELECT key, value FROM settings WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key";
+        self.all(sql, params![prefix], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     fn put_setting(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
@@ -201,12 +286,31 @@ impl Store for SqliteStore {
         let rows = self.all("SELECT area, key FROM space_keys ORDER BY rowid", [], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
         })?;
-        rows.into_iter().map(|(text, key)| Ok(SpaceKey::new(area(&text)?, fixed(&key)?))).collect()
+        let open = |(text, key): (String, Vec<u8>)| {
+            let mut bytes = self.vault.open(Drawer::SpaceKey, &key)?;
+            let key = fixed(&bytes).and_then(|bytes| Ok(SpaceKey::new(area(&text)?, bytes)));
+            bytes.zeroize();
+            key
+        };
+        rows.into_iter().map(open).collect()
     }
 
     fn put_space_key(&mut self, key: &SpaceKey) -> Result<(), StoreError> {
-        let values = params![key.space().0, key.area().as_str(), key.bytes()];
-        self.write("INSERT OR IGNORE INTO space_keys VALUES (?1, ?2, ?3)", values).map(|_| ())
+        if self.space_keys()?.contains(key) {
+            return Ok(()); // sealed anew it would look like another
+        }
+        let values = params![key.space().0, key.area().as_str(), self.vault.seal(Drawer::SpaceKey, key.bytes())?];
+        self.write("INSERT INTO space_keys VALUES (?1, ?2, ?3)", values).map(|_| ())
+    }
+
+    fn remove_space_key(&mut self, key: &SpaceKey) -> Result<(), StoreError> {
+        let sql = "SELECT rowid, key FROM space_keys WHERE space = ?1";
+        for (row, sealed) in self.numbered(sql, params![key.space().0])? {
+            if self.vault.open(Drawer::SpaceKey, &sealed)? == key.bytes() {
+                self.write("DELETE FROM space_keys WHERE rowid = ?1", params![row])?;
+            }
+        }
+        Ok(())
     }
 
     fn spaces(&self) -> Result<Vec<SpaceRow>, StoreError> {
@@ -231,13 +335,43 @@ impl Store for SqliteStore {
     }
 
     fn envelope(&self, id: &EnvelopeId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.one("SELECT bytes FROM envelopes WHERE id = ?1", params![id.0])
+        let bytes: Option<Vec<u8>> = self.one("SELECT bytes FROM envelopes WHERE id = ?1", params![id.0])?;
+        Ok(bytes.filter(|bytes| !bytes.is_empty()))
     }
 
     fn put_envelope(&mut self, envelope: &VerifiedEnvelope, area: &Area) -> Result<bool, StoreError> {
-        let sql = "INSERT OR IGNORE INTO envelopes (id, space, area, urgency, bytes) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let values = params![envelope.id.0, envelope.space.0, area.as_str(), envelope.urgency as u8, envelope.bytes()];
+        let sql = "INSERT OR IGNORE INTO envelopes (id, space, area, urgency, bytes, kind, case_tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let kind = if envelope.kind == EnvelopeKind::Notice { NOTICE } else { SEALED };
+        let (urgency, tag) = (envelope.urgency as u8, envelope.case_tag.0);
+        let values = params![envelope.id.0, envelope.space.0, area.as_str(), urgency, envelope.bytes(), kind, tag];
         self.write(sql, values).map(|rows| rows > 0)
+    }
+
+    fn case_envelopes(&self, space: SpaceId, tag: CaseTag) -> Result<Vec<EnvelopeRow>, StoreError> {
+        let wanted = "FROM envelopes WHERE kind = 1 AND space = ?1 AND case_tag = ?2 ORDER BY position";
+        self.rows(wanted, params![space.0, tag.0])
+    }
+
+    fn envelope_rows(&self, space: SpaceId) -> Result<Vec<EnvelopeRow>, StoreError> {
+        self.rows("FROM envelopes WHERE kind = 1 AND space = ?1 ORDER BY position", params![space.0])
+    }
+
+    fn last_position(&self, space: SpaceId) -> Result<u64, StoreError> {
+        let sql = "SELECT max(position) FROM envelopes WHERE space = ?1";
+        Ok(number(self.one::<Option<i64>>(sql, params![space.0])?.flatten().unwrap_or(0)))
+    }
+
+    fn notices(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.all("SELECT bytes FROM envelopes WHERE kind = 2 ORDER BY position", [], |row| row.get(0))
+    }
+
+    fn let_go(&mut self, id: &EnvelopeId) -> Result<(), StoreError> {
+        self.write("UPDATE envelopes SET bytes = x'' WHERE id = ?1", params![id.0]).map(|_| ())
+    }
+
+    fn remove_envelope(&mut self, id: &EnvelopeId) -> Result<(), StoreError> {
+        self.write("DELETE FROM envelopes WHERE id = ?1", params![id.0]).map(|_| ())
     }
 
     fn envelope_count(&self) -> Result<u64, StoreError> {
@@ -248,6 +382,10 @@ impl Store for SqliteStore {
         self.write("INSERT OR REPLACE INTO quarantine VALUES (?1, ?2)", params![id.0, reason]).map(|_| ())
     }
 
+    fn remove_quarantine(&mut self, id: &EnvelopeId) -> Result<(), StoreError> {
+        self.write("DELETE FROM quarantine WHERE id = ?1", params![id.0]).map(|_| ())
+    }
+
     fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError> {
         let rows =
             self.all("SELECT id, reason FROM quarantine", [], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;
@@ -255,30 +393,82 @@ impl Store for SqliteStore {
     }
 
     fn case(&self, id: &CaseId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.one("SELECT document FROM cases WHERE id = ?1", params![id.0])
+        let sealed: Option<Vec<u8>> = self.one("SELECT document FROM cases WHERE id = ?1", params![id.0])?;
+        sealed.map(|sealed| self.vault.open(Drawer::Case, &sealed)).transpose()
     }
 
     fn put_case(&mut self, row: &CaseRow, document: &[u8]) -> Result<(), StoreError> {
         let urgency = row.urgency.map(|u| u as u8);
-        let (changed, entries) = (integer(row.changed_s), integer(row.entries));
-        let values = params![row.id.0, row.area.as_str(), urgency, changed, entries, document];
-        self.write("INSERT OR REPLACE INTO cases VALUES (?1, ?2, ?3, ?4, ?5, ?6)", values).map(|_| ())
+        let numbers = [row.changed_s, row.entries, row.questions].map(integer);
+        let (document, title) =
+            (self.vault.seal(Drawer::Case, document)?, self.vault.seal(Drawer::Title, row.title.as_bytes())?);
+        let tags: Vec<u8> = row.tags.iter().flat_map(|tag| tag.0).collect();
+        let sql =
+            "INSERT OR REPLACE INTO cases (id, area, urgency, changed_s, entries, questions, document, title, tags)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let [changed, entries, questions] = numbers;
+        let values = params![row.id.0, row.area.as_str(), urgency, changed, entries, questions, document, title, tags];
+        self.write(sql, values).map(|_| ())
     }
 
     fn cases(&self) -> Result<Vec<CaseRow>, StoreError> {
-        let sql = "SELECT id, area, urgency, changed_s, entries FROM cases ORDER BY changed_s DESC, id";
+        let sql = "SELECT id, area, urgency, changed_s, entries, questions, title, tags FROM cases
+            ORDER BY changed_s DESC, id";
         let rows = self.all(sql, [], |row| {
             let head = (row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<u8>>(2)?);
-            Ok((head, row.get::<_, i64>(3)?, row.get::<_, i64>(4)?))
+            let numbers = [row.get::<_, i64>(3)?, row.get::<_, i64>(4)?, row.get::<_, i64>(5)?];
+            Ok((head, numbers, row.get::<_, Vec<u8>>(6)?, row.get::<_, Vec<u8>>(7)?))
         })?;
-        let read = |((id, text, urgency), changed, entries): ((Vec<u8>, String, Option<u8>), i64, i64)| {
+        let read = |((id, text, urgency), numbers, title, tags): CaseColumns| {
+            let title = if title.is_empty() { Vec::new() } else { self.vault.open(Drawer::Title, &title)? };
+            let [changed_s, entries, questions] = numbers.map(number);
             Ok(CaseRow {
                 id: CaseId(fixed(&id)?),
                 area: area(&text)?,
+                title: String::from_utf8_lossy(&title).into_owned(),
                 urgency: urgency.and_then(Urgency::from_byte),
-                changed_s: number(changed),
-                entries: number(entries),
+                changed_s,
+                entries,
+                questions,
+                tags: tags.as_chunks::<16>().0.iter().map(|tag| CaseTag(*tag)).collect(),
             })
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    fn remove_case(&mut self, id: &CaseId) -> Result<(), StoreError> {
+        self.write("DELETE FROM cases WHERE id = ?1", params![id.0]).map(|_| ())
+    }
+
+    fn unsent(&self) -> Result<Vec<(CaseId, Vec<u8>)>, StoreError> {
+        let rows = self.all("SELECT case_id, change FROM unsent ORDER BY position", [], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
+        })?;
+        let open =
+            |(id, sealed): (Vec<u8>, Vec<u8>)| Ok((CaseId(fixed(&id)?), self.vault.open(Drawer::Unsent, &sealed)?));
+        rows.into_iter().map(open).collect()
+    }
+
+    fn put_unsent(&mut self, case: &CaseId, change: &[u8]) -> Result<(), StoreError> {
+        let values = params![case.0, self.vault.seal(Drawer::Unsent, change)?];
+        self.write("INSERT INTO unsent (case_id, change) VALUES (?1, ?2)", values).map(|_| ())
+    }
+
+    fn clear_unsent(&mut self, case: &CaseId) -> Result<(), StoreError> {
+        self.write("DELETE FROM unsent WHERE case_id = ?1", params![case.0]).map(|_| ())
+    }
+
+    fn put_step(&mut self, device: &DeviceId, space: SpaceId, position: u64) -> Result<(), StoreError> {
+        let values = params![device.0, space.0, integer(position)];
+        self.write("INSERT OR REPLACE INTO steps VALUES (?1, ?2, ?3)", values).map(|_| ())
+    }
+
+    fn steps(&self) -> Result<Vec<(DeviceId, SpaceId, u64)>, StoreError> {
+        let rows = self.all("SELECT device, space, position FROM steps", [], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, i64>(2)?))
+        })?;
+        let read = |(device, space, position): (Vec<u8>, Vec<u8>, i64)| {
+            Ok((DeviceId(fixed(&device)?), SpaceId(fixed(&space)?), number(position)))
         };
         rows.into_iter().map(read).collect()
     }
@@ -344,18 +534,19 @@ impl Store for SqliteStore {
 
     fn put_peer(&mut self, peer: &PeerRow) -> Result<(), StoreError> {
         let (meetings, last) = (integer(peer.meetings), integer(peer.last_met_s));
-        let values = params![peer.device.0, peer.name, meetings, last, peer.in_step];
-        self.write("INSERT OR REPLACE INTO peers VALUES (?1, ?2, ?3, ?4, ?5)", values).map(|_| ())
+        let values = params![peer.device.0, peer.name, meetings, last, peer.in_step, integer(peer.at_meeting)];
+        self.write("INSERT OR REPLACE INTO peers VALUES (?1, ?2, ?3, ?4, ?5, ?6)", values).map(|_| ())
     }
 
     fn peers(&self) -> Result<Vec<PeerRow>, StoreError> {
         let rows = self.all("SELECT * FROM peers ORDER BY last_met_s DESC", [], |row| {
             let head = (row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?);
-            Ok((head, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?, row.get::<_, bool>(4)?))
+            Ok((head, [row.get::<_, i64>(2)?, row.get(3)?, row.get(5)?], row.get::<_, bool>(4)?))
         })?;
-        let read = |((device, name), meetings, last, in_step): ((Vec<u8>, String), i64, i64, bool)| {
+        let read = |((device, name), numbers, in_step): ((Vec<u8>, String), [i64; 3], bool)| {
             let device = DeviceId(fixed(&device)?);
-            Ok(PeerRow { device, name, meetings: number(meetings), last_met_s: number(last), in_step })
+            let [meetings, last_met_s, at_meeting] = numbers.map(number);
+            Ok(PeerRow { device, name, meetings, last_met_s, in_step, at_meeting })
         };
         rows.into_iter().map(read).collect()
     }

@@ -75,7 +75,8 @@ impl Road {
         value: FindingValue,
         request: u8,
     ) -> CaseId {
-        let entries = vec![Entry::Finding { name: name.into(), value }];
+        let mut entries = vec![Entry::Finding { name: name.into(), value }];
+        entries.extend(case.is_none().then(|| Entry::consent("share", true)));
         let command = Command::AddToCase { case, area: self.area.clone(), entries, request: [request; 16] };
         match self.world.command(phone, command).unwrap() {
             Reply::Case(id) => id,
@@ -96,8 +97,9 @@ impl Road {
         ]
     }
 
+    /// Sealed envelopes that a phone holds; notices are not counted.
     pub fn envelopes(&self, phone: usize) -> usize {
-        self.world.phones[phone].store.envelope_ids(SpaceId::of(&self.area)).unwrap().len()
+        self.world.phones[phone].store.envelope_rows(SpaceId::of(&self.area)).unwrap().len()
     }
 
     pub fn view(&self, phone: usize, case: CaseId) -> Option<sync::CaseView> {

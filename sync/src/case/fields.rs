@@ -5,21 +5,48 @@ use automerge::{AutoCommit, AutomergeError};
 
 use super::*;
 
-pub(super) fn write(doc: &mut AutoCommit, at: &ObjId, stamp: &Stamp, entry: &Entry) -> Result<(), AutomergeError> {
+pub(super) fn write(
+    doc: &mut AutoCommit,
+    at: &ObjId,
+    stamp: &Stamp,
+    entry: &Entry,
+    over: &[String],
+) -> Result<(), AutomergeError> {
     doc.put(at, "order", ScalarValue::Uint(stamp.order))?;
     doc.put(at, "by", ScalarValue::Bytes(stamp.by.0.to_vec()))?;
     doc.put(at, "at", ScalarValue::Timestamp(i64::try_from(stamp.at_s).unwrap_or(i64::MAX)))?;
+    if !over.is_empty() {
+        write_list(doc, at, "over", over)?;
+    }
     match entry {
-        Entry::Finding { name, value } => {
-            doc.put(at, "kind", "finding")?;
-            doc.put(at, "name", clip(name))?;
-            match value {
-                FindingValue::Yes => doc.put(at, "value", true),
-                FindingValue::No => doc.put(at, "value", false),
-                FindingValue::Unknown => doc.put(at, "value", ScalarValue::Null),
-                FindingValue::Number(number) => doc.put(at, "value", *number),
-                FindingValue::Text(text) => doc.put(at, "value", clip(text)),
-            }
+        Entry::Finding { name, value } => write_finding(doc, at, "finding", name, value),
+        Entry::Settled { name, value } => write_finding(doc, at, "settled", name, value),
+        Entry::Dose(d) => {
+            doc.put(at, "kind", "dose")?;
+            doc.put(at, "medicine", clip(&d.medicine))?;
+            doc.put(at, "amount", d.amount)?;
+            doc.put(at, "unit", clip(&d.unit))
+        }
+        Entry::Note(words) => {
+            doc.put(at, "kind", "note")?;
+            doc.put(at, "text", clip(words))
+        }
+        Entry::Handover { to, reason } => {
+            doc.put(at, "kind", "handover")?;
+            doc.put(at, "to", ScalarValue::Bytes(to.0.to_vec()))?;
+            doc.put(at, "reason", clip(reason))
+        }
+        Entry::Link { other, same } => {
+            doc.put(at, "kind", "link")?;
+            doc.put(at, "other", ScalarValue::Bytes(other.0.to_vec()))?;
+            doc.put(at, "same", *same)
+        }
+        Entry::Photo(p) => {
+            doc.put(at, "kind", "photo")?;
+            doc.put(at, "blob", ScalarValue::Bytes(p.blob.0.to_vec()))?;
+            doc.put(at, "key", ScalarValue::Bytes(p.key.to_vec()))?;
+            doc.put(at, "bytes", ScalarValue::Uint(p.bytes))?;
+            doc.put(at, "shows", clip(&p.shows))
         }
         Entry::Assessment(a) => {
             doc.put(at, "kind", "assessment")?;
@@ -41,17 +68,32 @@ pub(super) fn write(doc: &mut AutoCommit, at: &ObjId, stamp: &Stamp, entry: &Ent
     }
 }
 
+fn write_finding(
+    doc: &mut AutoCommit,
+    at: &ObjId,
+    kind: &str,
+    name: &str,
+    value: &FindingValue,
+) -> Result<(), AutomergeError> {
+    doc.put(at, "kind", kind)?;
+    doc.put(at, "name", clip(name))?;
+    match value {
+        FindingValue::Yes => doc.put(at, "value", true),
+        FindingValue::No => doc.put(at, "value", false),
+        FindingValue::Unknown => doc.put(at, "value", ScalarValue::Null),
+        FindingValue::Number(number) => doc.put(at, "value", *number),
+        FindingValue::Text(text) => doc.put(at, "value", clip(text)),
+    }
+}
+
 fn write_list(doc: &mut AutoCommit, at: &ObjId, key: &str, items: &[String]) -> Result<(), AutomergeError> {
     let list = doc.put_object(at, key, ObjType::List)?;
     items.iter().enumerate().try_for_each(|(i, item)| doc.insert(&list, i, clip(item)))
 }
 
 /// The entry in a map, `None` for one of a kind that this version does not know: it stays in the document untouched.
-pub(super) fn read(doc: &AutoCommit, at: &ObjId) -> Option<(Stamp, Entry)> {
-    let by = match scalar(doc, at, "by")? {
-        ScalarValue::Bytes(bytes) => DeviceId::from_slice(&bytes)?,
-        _ => return None,
-    };
+pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> {
+    let by = DeviceId::from_slice(&bytes(doc, at, "by")?)?;
     let order = scalar(doc, at, "order")?.as_u64()?;
     let at_s = match scalar(doc, at, "at")? {
         ScalarValue::Timestamp(s) => u64::try_from(s).ok()?,
@@ -75,9 +117,46 @@ pub(super) fn read(doc: &AutoCommit, at: &ObjId) -> Option<(Stamp, Entry)> {
             rules: text(doc, at, "rules")?,
             model: text(doc, at, "model")?,
         }),
+        "settled" => Entry::Settled { name: text(doc, at, "name")?, value: value(doc, at)? },
+        "dose" => Entry::Dose(DoseEntry {
+            medicine: text(doc, at, "medicine")?,
+            amount: number(&scalar(doc, at, "amount")?)?,
+            unit: text(doc, at, "unit")?,
+        }),
+        "note" => Entry::Note(text(doc, at, "text")?),
+        "handover" => {
+            Entry::Handover { to: DeviceId::from_slice(&bytes(doc, at, "to")?)?, reason: text(doc, at, "reason")? }
+        }
+        "link" => Entry::Link {
+            other: CaseId::from_slice(&bytes(doc, at, "other")?)?,
+            same: matches!(scalar(doc, at, "same")?, ScalarValue::Boolean(true)),
+        },
+        "photo" => Entry::Photo(PhotoEntry {
+            blob: protocol::Digest::from_slice(&bytes(doc, at, "blob")?)?,
+            key: bytes(doc, at, "key")?.try_into().ok()?,
+            bytes: scalar(doc, at, "bytes")?.as_u64()?,
+            shows: text(doc, at, "shows")?,
+        }),
         _ => return None,
     };
-    Some((stamp, entry))
+    Some(Record { key, stamp, entry, over: list(doc, at, "over") })
+}
+
+/// A number, however the writer's language stores it (JavaScript has one kind only).
+fn number(value: &ScalarValue) -> Option<f64> {
+    match value {
+        ScalarValue::F64(number) => Some(*number),
+        ScalarValue::Int(number) => Some(*number as f64),
+        ScalarValue::Uint(number) => Some(*number as f64),
+        _ => None,
+    }
+}
+
+fn bytes(doc: &AutoCommit, at: &ObjId, key: &str) -> Option<Vec<u8>> {
+    match scalar(doc, at, key)? {
+        ScalarValue::Bytes(bytes) => Some(bytes),
+        _ => None,
+    }
 }
 
 fn value(doc: &AutoCommit, at: &ObjId) -> Option<FindingValue> {
@@ -85,11 +164,8 @@ fn value(doc: &AutoCommit, at: &ObjId) -> Option<FindingValue> {
         ScalarValue::Boolean(true) => FindingValue::Yes,
         ScalarValue::Boolean(false) => FindingValue::No,
         ScalarValue::Null => FindingValue::Unknown,
-        ScalarValue::F64(number) => FindingValue::Number(number),
-        ScalarValue::Int(number) => FindingValue::Number(number as f64),
-        ScalarValue::Uint(number) => FindingValue::Number(number as f64),
         ScalarValue::Str(text) => FindingValue::Text(text.to_string()),
-        _ => return None,
+        other => FindingValue::Number(number(&other)?),
     })
 }
 

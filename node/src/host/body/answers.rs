@@ -5,20 +5,14 @@ use distribution::{Offer, Release, tree};
 use inference::Profile;
 use protocol::certificate::{CertificateRequest, Rights};
 use protocol::signed::Signed;
-use protocol::{Area, CaseId, Chain, DeviceId};
+use protocol::{Area, CaseId, Chain};
 use serde_json::{Value as Json, json};
-use sync::case::DecisionEntry;
 use sync::space::sealing_public_key;
-use sync::{Case, CaseView, Entry, FindingValue, Stamp, Urgency};
 
-use super::super::requests::{DecisionInput, Request};
-use super::super::triage::{assessment_entry, finding_entries};
+use super::super::requests::Request;
 use super::*;
 
-type Answered = Result<Json, Failure>;
-
-/// Least digits of a case id that name a case.
-const CASE_PREFIX_MIN: usize = 4;
+pub(super) type Answered = Result<Json, Failure>;
 
 pub(super) fn meeting_answer(summary: &MeetingSummary) -> Answered {
     let json = json!({
@@ -86,20 +80,20 @@ pub(super) fn release_of(module: &str, current: &Module) -> Release {
     }
 }
 
-fn usage(reason: impl ToString, hint: impl ToString) -> Failure {
+pub(super) fn usage(reason: impl ToString, hint: impl ToString) -> Failure {
     Failure::new(reason, hint).with_code(2)
 }
 
-fn from_hex(what: &str, text: &str) -> Result<Vec<u8>, Failure> {
+pub(super) fn from_hex(what: &str, text: &str) -> Result<Vec<u8>, Failure> {
     let decoded = (0..text.len()).step_by(2).map(|i| text.get(i..i + 2).and_then(|d| u8::from_str_radix(d, 16).ok()));
     decoded.collect::<Option<Vec<_>>>().ok_or_else(|| usage(format!("{what} is damaged"), "ask for the file again"))
 }
 
-fn to_hex(bytes: &[u8]) -> String {
+pub(super) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn parse_area(text: &str) -> Result<Area, Failure> {
+pub(super) fn parse_area(text: &str) -> Result<Area, Failure> {
     Area::parse(text).map_err(|e| usage(e, "for example north/kilifi/mtwapa"))
 }
 
@@ -113,12 +107,12 @@ fn parse_offer(kind: &str, text: &str) -> Result<Offer, Failure> {
         .map_err(|e| usage(format!("the {kind} is damaged: {e}"), "ask for the file again"))
 }
 
-fn parse_chain(text: &str) -> Result<Chain, Failure> {
+pub(super) fn parse_chain(text: &str) -> Result<Chain, Failure> {
     Chain::from_bytes(&from_hex("the certificate", text)?)
         .map_err(|e| usage(format!("the certificate is damaged: {e}"), "ask for the file again"))
 }
 
-fn parse_request(text: &str) -> Result<[u8; 16], Failure> {
+pub(super) fn parse_request(text: &str) -> Result<[u8; 16], Failure> {
     text.parse::<CaseId>().map(|id| id.0).map_err(|e| usage(e, "this is a fault of the program that asked"))
 }
 
@@ -140,16 +134,18 @@ impl Body {
     fn answer_request(&mut self, request: Request) -> Answered {
         match request {
             Request::Status => self.status(),
-            Request::CaseNew { findings, profile, patient, area, decision, request } => {
-                self.case_new(&findings, profile, &patient, area.as_deref(), decision, &request)
+            Request::CaseNew { findings, profile, patient, consent, area, decision, request } => {
+                let area = self.default_area(area.as_deref())?;
+                self.case_new(&findings, profile, (&patient, &consent), area, decision, &request)
             }
             Request::CaseDecide { case, decision, request } => self.case_decide(&case, &decision, &request),
+            Request::CaseAdd { case, words, request } => self.case_add(&case, &words, &request),
             Request::CaseList => self.case_list(),
-            Request::CaseShow { case } => {
-                let id = self.find_case(&case)?;
-                let (row, view) = self.open_case(id)?;
-                Ok(case_json(&row.area, &view))
-            }
+            Request::CaseShow { case } => self.case_show(&case),
+            Request::CaseHistory { case } => self.case_history(&case),
+            Request::CaseDuplicates => self.case_duplicates(),
+            Request::CaseExport { cases, format, to } => self.case_export(&cases, &format, to.as_deref()),
+            Request::CaseImport { format, text, area } => self.case_import(&format, &text, area.as_deref()),
             Request::Triage { findings, profile } => {
                 let assessed = self.engine.assess(&findings, profile);
                 assessed.map(|(_, a)| a.to_json()).map_err(|e| usage(e.reason, e.hint))
@@ -174,6 +170,14 @@ impl Body {
                     let issuer = self.agent.certificate().map(|c| to_hex(&c.chain().to_bytes()));
                     json!({ "grant": grant, "issuer": issuer })
                 })
+            }
+            Request::SpaceRotate { area, without } => self.space_rotate(&area, &without),
+            Request::SpaceRetire { area, keep_days } => self.space_retire(&area, keep_days),
+            Request::Revoke { area, device, reason } => self.revoke(&area, &device, reason),
+            Request::Countersign { envelopes } => self.countersign(&envelopes),
+            Request::CarryQuota { bytes } => {
+                self.command(Command::SetCarryQuota(bytes))?;
+                Ok(json!({ "carry_quota_bytes": bytes }))
             }
             Request::Import { path } => self.import(&path),
             Request::Offer { kind, document } => {
@@ -227,7 +231,8 @@ impl Body {
             .iter()
             .map(|p| {
                 json!({ "device": p.device.to_string(), "name": p.name, "meetings": p.meetings,
-                    "last_met_s": p.last_met_s, "in_step": p.in_step })
+                    "last_met_s": p.last_met_s, "in_step": p.in_step,
+                    "meetings_ago": self.agent.meetings_so_far().saturating_sub(p.at_meeting) })
             })
             .collect();
         let addresses: Vec<_> = self.links.as_ref().map(Links::addresses).unwrap_or_default();
@@ -244,121 +249,17 @@ impl Body {
             "area": certificate.map(|c| c.area.to_string()),
             "rights": certificate.map(|c| c.rights.to_string()),
             "cases": self.store.cases()?.len(),
-            "quarantined": self.store.quarantined()?.len(),
+            "quarantined": self.quarantined()?,
+            "unsent": self.store.unsent()?.len(),
+            "lost": self.lost(),
+            "villages": self.villages()?,
+            "meetings": self.agent.meetings_so_far(),
             "spaces": spaces,
             "bundle_bytes": self.store.bundles.bytes_held(),
             "rules": format!("{} {}", self.engine.pack.id, self.engine.pack.edition),
             "model": self.engine.model.as_ref().map(|m| m.name().to_owned()),
             "peers": peers,
         }))
-    }
-
-    fn default_area(&self, area: Option<&str>) -> Result<Area, Failure> {
-        if let Some(text) = area {
-            return parse_area(text);
-        }
-        match self.agent.space_keys() {
-            [] => Err(Failure::new(
-                "this phone has no key for any space",
-                "enrol it: `kijiti enrol request`, then `kijiti enrol accept` with the answer",
-            )
-            .with_code(4)),
-            [only] => Ok(only.area().clone()),
-            several => {
-                let areas: Vec<_> = several.iter().map(|k| k.area().to_string()).collect();
-                Err(usage("this phone writes for several spaces", format!("add --area, one of: {}", areas.join(", "))))
-            }
-        }
-    }
-
-    fn case_new(
-        &mut self,
-        file: &str,
-        profile: Profile,
-        patient: &[(String, String)],
-        area: Option<&str>,
-        decision: Option<DecisionInput>,
-        request: &str,
-    ) -> Answered {
-        let request = parse_request(request)?;
-        let area = self.default_area(area)?;
-        let (findings, assessment) = self.engine.assess(file, profile).map_err(|e| usage(e.reason, e.hint))?;
-        let mut entries: Vec<_> = patient
-            .iter()
-            .map(|(k, v)| Entry::Finding { name: format!("patient.{k}"), value: FindingValue::Text(v.clone()) })
-            .collect();
-        entries.extend(finding_entries(&findings));
-        let kept = assessment_entry(&assessment);
-        entries.push(Entry::Assessment(kept.clone()));
-        if let Some(decision) = &decision {
-            entries.push(Entry::Decision(decide(decision, &kept)?));
-        }
-        let id = self.add(None, area, entries, request)?;
-        Ok(json!({ "schema": "kijiti.case-new/1", "case": id.to_string(), "decided": decision.is_some(),
-                   "assessment": assessment.to_json() }))
-    }
-
-    fn case_decide(&mut self, case: &str, decision: &DecisionInput, request: &str) -> Answered {
-        let request = parse_request(request)?;
-        let id = self.find_case(case)?;
-        let (row, view) = self.open_case(id)?;
-        let Some((_, assessment)) = view.assessments.last() else {
-            return Err(Failure::new("this case has no assessment yet", "begin with `kijiti case new`"));
-        };
-        let entry = Entry::Decision(decide(decision, assessment)?);
-        let id = self.add(Some(id), row.area, vec![entry], request)?;
-        Ok(json!({ "schema": "kijiti.case-decide/1", "case": id.to_string() }))
-    }
-
-    fn add(
-        &mut self,
-        case: Option<CaseId>,
-        area: Area,
-        entries: Vec<Entry>,
-        request: [u8; 16],
-    ) -> Result<CaseId, Failure> {
-        match self.command(Command::AddToCase { case, area, entries, request })? {
-            Reply::Case(id) => Ok(id),
-            Reply::Done | Reply::Unchanged | Reply::Document(_) => {
-                Err(Failure::new("the case was not written", "try again"))
-            }
-        }
-    }
-
-    fn find_case(&self, text: &str) -> Result<CaseId, Failure> {
-        let rows = self.store.cases()?;
-        let text = text.trim().to_lowercase();
-        let named: Vec<_> = rows.iter().filter(|r| r.id.to_string().starts_with(&text)).collect();
-        match named.as_slice() {
-            [only] if text.len() >= CASE_PREFIX_MIN => Ok(only.id),
-            [] | [_] => Err(Failure::new(format!("no case {text:?} on this phone"), "see `kijiti case list`")),
-            [_, _, ..] => Err(usage(format!("several cases begin with {text:?}"), "write more digits")),
-        }
-    }
-
-    fn open_case(&self, id: CaseId) -> Result<(crate::store::CaseRow, CaseView), Failure> {
-        let row = self.store.cases()?.into_iter().find(|r| r.id == id);
-        let (Some(row), Some(document)) = (row, self.store.case(&id)?) else {
-            return Err(Failure::new("the case is not here", "see `kijiti case list`"));
-        };
-        let case = Case::load(id, &document)
-            .map_err(|e| Failure::new(e, "copy the data folder away and ask your supervisor"))?;
-        Ok((row, case.view()))
-    }
-
-    fn case_list(&self) -> Answered {
-        let cases: Vec<_> = self.store.cases()?.iter().map(|row| {
-            json!({ "case": row.id.to_string(), "area": row.area.to_string(), "urgency": row.urgency.map(Urgency::name),
-                    "entries": row.entries, "changed_s": row.changed_s })
-        }).collect();
-        let sealed: Vec<_> = self
-            .store
-            .spaces()?
-            .iter()
-            .filter(|row| !self.agent.space_keys().iter().any(|k| k.space() == row.space))
-            .map(|row| json!({ "area": row.area.to_string(), "envelopes": row.envelopes, "bytes": row.bytes }))
-            .collect();
-        Ok(json!({ "schema": "kijiti.case-list/1", "cases": cases, "sealed": sealed }))
     }
 
     fn questions(&self, profile: Profile, infant: bool) -> Json {
@@ -525,73 +426,4 @@ impl Body {
         self.command(Command::BundleImported(digest))?;
         Ok(json!({ "digest": digest.to_string(), "bytes": bytes }))
     }
-}
-
-/// A decision against what was shown: another colour needs a reason, and green needs to have been offered.
-fn decide(input: &DecisionInput, seen: &sync::case::AssessmentEntry) -> Result<DecisionEntry, Failure> {
-    let Some(urgency) = Urgency::parse(&input.urgency) else {
-        return Err(usage(format!("{:?} is not a colour", input.urgency), "write pink, yellow or green"));
-    };
-    let agrees = urgency == seen.urgency;
-    if urgency == Urgency::Green && seen.urgency != Urgency::Green {
-        let reason = "green is not offered: a danger sign is there, or could not be ruled out";
-        return Err(Failure::new(reason, "measure what is missing, or decide pink or yellow").with_code(5));
-    }
-    if !agrees && input.reason.trim().is_empty() {
-        let reason = format!("the assessment says {}; deciding {} needs a reason", seen.urgency.name(), urgency.name());
-        return Err(usage(reason, "add --reason \"why\""));
-    }
-    Ok(DecisionEntry {
-        urgency,
-        agrees,
-        reason: input.reason.clone(),
-        plan: input.plan.clone(),
-        rules: seen.rules.clone(),
-        model: seen.model.clone(),
-    })
-}
-
-fn case_json(area: &Area, view: &CaseView) -> Json {
-    let by = |stamp: &Stamp| json!({ "by": DeviceId(stamp.by.0).short(), "at_s": stamp.at_s, "order": stamp.order });
-    let value = |v: &FindingValue| match v {
-        FindingValue::Yes => json!("yes"),
-        FindingValue::No => json!("no"),
-        FindingValue::Unknown => json!("unknown"),
-        FindingValue::Number(number) => json!(number),
-        FindingValue::Text(text) => json!(text),
-    };
-    let findings: serde_json::Map<_, _> = view
-        .findings
-        .iter()
-        .map(|(name, state)| {
-            let said: Vec<_> =
-                state.said.iter().map(|(stamp, v)| json!({ "value": value(v), "said": by(stamp) })).collect();
-            (name.clone(), json!({ "value": value(&state.value), "disputed": state.disputed, "said": said }))
-        })
-        .collect();
-    let assessments: Vec<_> = view
-        .assessments
-        .iter()
-        .map(|(stamp, a)| {
-            json!({ "urgency": a.urgency.name(), "rules_fired": a.rules_fired, "differential": a.differential,
-                "rules": a.rules, "model": a.model, "said": by(stamp) })
-        })
-        .collect();
-    let decisions: Vec<_> = view
-        .decisions
-        .iter()
-        .map(|(stamp, d)| {
-            json!({ "urgency": d.urgency.name(), "agrees": d.agrees, "reason": d.reason, "plan": d.plan,
-                "rules": d.rules, "model": d.model, "said": by(stamp) })
-        })
-        .collect();
-    json!({
-        "schema": "kijiti.case/1",
-        "case": view.id.to_string(),
-        "area": area.to_string(),
-        "urgency": view.urgency().map(Urgency::name),
-        "findings": findings,
-        "assessments": assessments,
-        "decisions": decisions,
-    })
 }

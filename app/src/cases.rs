@@ -1,0 +1,200 @@
+//! `kijiti case`: beginning cases, adding to them, and passing them on.
+
+use std::path::Path;
+
+use node::host::{CaseWords, DecisionInput, Failure, Request};
+use sync::case::schema::{FIELDS, Kind};
+
+use crate::ask as terminal;
+use crate::cli::{AddArgs, CaseCommand, DecisionArgs, Format};
+use crate::files::{EnrolmentFile, hex, read, unhex, write_bytes};
+use crate::run::{Phone, request_number};
+use crate::show;
+
+/// Bytes of a file with cases.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// Does what was asked of cases.
+pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
+    match command {
+        CaseCommand::New { findings, profile, patient, village, consent, area, decision } => {
+            let asked = findings.is_none();
+            let findings = phone.findings(findings.as_deref(), profile.into())?;
+            let consent = match asked && consent.is_empty() {
+                true => ask_consent()?,
+                false => consent.into_iter().map(|to| (to, true)).collect(),
+            };
+            let patient = [("name", patient), ("village", village)];
+            let patient = patient.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect();
+            let answer = phone.ask(Request::CaseNew {
+                findings,
+                profile: profile.into(),
+                patient,
+                consent,
+                area,
+                decision: given(&decision),
+                request: request_number()?,
+            })?;
+            phone.show(&answer, |answer| {
+                println!("case {}", show::text(answer, "case"));
+                answer.get("assessment").into_iter().for_each(show::assessment);
+            });
+            if let Some(why) = answer.get("stays").and_then(|why| why.as_str()) {
+                eprintln!("the case stays on this phone: {}", why.replace("CASE", show::short(&answer, "case")));
+            }
+            match (decision.decide, asked) {
+                (None, true) => decide_on_terminal(phone, show::text(&answer, "case")),
+                (None, false) if !phone.json => {
+                    let id = show::text(&answer, "case").get(..8).unwrap_or_default();
+                    eprintln!("not decided yet: kijiti case decide {id} --decide COLOUR --plan \"…\"");
+                    Ok(())
+                }
+                _ => Ok(()),
+            }
+        }
+        CaseCommand::Decide { case, decision } => match given(&decision) {
+            Some(decision) => {
+                let request = request_number()?;
+                phone.ask(Request::CaseDecide { case: case.clone(), decision, request })?;
+                phone.shown(Request::CaseShow { case }, show::decisions)
+            }
+            None => decide_on_terminal(phone, &case),
+        },
+        CaseCommand::Add(args) => add(phone, args),
+        CaseCommand::List => phone.shown(Request::CaseList, show::case_list),
+        CaseCommand::Show { case } => phone.shown(Request::CaseShow { case }, show::case),
+        CaseCommand::History { case } => phone.shown(Request::CaseHistory { case }, show::history),
+        CaseCommand::Duplicates => phone.shown(Request::CaseDuplicates, show::duplicates),
+        CaseCommand::Fields => {
+            fields();
+            Ok(())
+        }
+        CaseCommand::Export { cases, format, to, out } => export(phone, cases, format, to.as_deref(), &out),
+        CaseCommand::Import { file, format, area } => import(phone, &file, format, area),
+    }
+}
+
+fn given(args: &DecisionArgs) -> Option<DecisionInput> {
+    let decision = |urgency: &String| DecisionInput {
+        urgency: urgency.clone(),
+        plan: args.plan.clone(),
+        reason: args.reason.clone(),
+    };
+    args.decide.as_ref().map(decision)
+}
+
+/// Asks for a decision; nothing is preselected.
+fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
+    if !terminal::on_terminal() {
+        return Err(Failure::new("no decision was given", "add --decide pink, yellow or green").with_code(2));
+    }
+    loop {
+        let urgency = terminal::line("Your decision: pink, yellow or green?")?;
+        let plan = terminal::line("What is to be done?")?;
+        let reason = terminal::line("Why (needed if you decide otherwise)?")?;
+        let decision = DecisionInput { urgency, plan, reason };
+        let request = Request::CaseDecide { case: case.to_owned(), decision, request: request_number()? };
+        match phone.ask(request) {
+            Ok(_) => return phone.shown(Request::CaseShow { case: case.to_owned() }, show::decisions),
+            Err(failure) if failure.code == 2 || failure.code == 5 => show::failure(&failure),
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Nothing is taken for granted: an empty answer is no consent.
+fn ask_consent() -> Result<Vec<(String, bool)>, Failure> {
+    let questions = [
+        ("care", "Does the patient, or the caregiver, agree to be cared for?"),
+        ("share", "May colleagues and the clinic see this case?"),
+        ("photo", "May photos be taken?"),
+        ("training", "May the case be used, without names, to improve the tools?"),
+    ];
+    let mut consent = Vec::new();
+    for (to, question) in questions {
+        match terminal::line(&format!("{question} [y/n/Enter]"))?.to_lowercase().as_str() {
+            "y" | "yes" => consent.push((to.to_owned(), true)),
+            "n" | "no" => consent.push((to.to_owned(), false)),
+            _ => {}
+        }
+    }
+    Ok(consent)
+}
+
+fn pairs(given: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        None => Err(Failure::new(format!("{text:?} is no FIELD=VALUE"), "for example --set spo2=88").with_code(2)),
+    };
+    given.iter().map(pair).collect()
+}
+
+fn add(phone: &Phone, args: AddArgs) -> Result<(), Failure> {
+    let given = |uses: Vec<String>, given: bool| uses.into_iter().map(move |to| (to, given));
+    let links = |cases: Vec<String>, same: bool| cases.into_iter().map(move |case| (case, same));
+    let words = CaseWords {
+        set: pairs(&args.set)?,
+        settle: pairs(&args.settle)?,
+        consent: given(args.consent, true).chain(given(args.no_consent, false)).collect(),
+        note: args.note,
+        dose: args.dose,
+        hand_to: args.hand_to,
+        reason: args.reason,
+        links: links(args.same_as, true).chain(links(args.not_same_as, false)).collect(),
+    };
+    let request = Request::CaseAdd { case: args.case, words: Box::new(words), request: request_number()? };
+    phone.shown(request, show::case)
+}
+
+fn fields() {
+    for field in FIELDS {
+        let what = match field.kind {
+            Kind::Flag => "yes, no".to_owned(),
+            Kind::Number(min, max, unit) => format!("{min} to {max} {unit}"),
+            Kind::Choice(choices) => choices.join(", "),
+            Kind::Text => "words".to_owned(),
+            Kind::Date => "a date, 2026-11-24".to_owned(),
+        };
+        show::wrapped(&format!("{:<28} {what}", field.name), 0);
+    }
+}
+
+fn export(phone: &Phone, cases: Vec<String>, format: Format, to: Option<&Path>, out: &Path) -> Result<(), Failure> {
+    let to = match to {
+        Some(path) => read::<EnrolmentFile>(path, "kijiti.enrolment/1")?.chain,
+        None => None,
+    };
+    let answer = phone.ask(Request::CaseExport { cases, format: format.name().into(), to })?;
+    let text = show::text(&answer, "text");
+    match format {
+        Format::Archive => write_bytes(out, &unhex("the archive", text)?)?,
+        Format::Fhir | Format::Csv => write_bytes(out, text.as_bytes())?,
+    }
+    println!("wrote {} cases to {}", show::number(&answer, "cases"), out.display());
+    if format != Format::Archive {
+        eprintln!("it can be read by whoever has the file: keep it where the cases may be");
+    }
+    Ok(())
+}
+
+fn import(phone: &Phone, file: &Path, format: Option<Format>, area: Option<String>) -> Result<(), Failure> {
+    let unreadable = |e: std::io::Error| Failure::new(format!("cannot read {}: {e}", file.display()), "check the name");
+    if std::fs::metadata(file).map_err(unreadable)?.len() > FILE_BYTES_MAX {
+        return Err(Failure::new(format!("{} is far too long", file.display()), "take in fewer cases at once"));
+    }
+    let bytes = std::fs::read(file).map_err(unreadable)?;
+    let format = match (format, file.extension().and_then(|e| e.to_str())) {
+        (Some(format), _) => format,
+        (None, Some("csv")) => Format::Csv,
+        (None, Some("json" | "ndjson")) => Format::Fhir,
+        (None, _) => Format::Archive,
+    };
+    let text = match format {
+        Format::Archive => hex(&bytes),
+        Format::Fhir | Format::Csv => String::from_utf8(bytes).map_err(|_| {
+            Failure::new(format!("{} is no text", file.display()), "an archive is read with --format archive")
+                .with_code(2)
+        })?,
+    };
+    phone.shown(Request::CaseImport { format: format.name().into(), text, area }, show::imported)
+}

@@ -1,0 +1,147 @@
+//! The words of `kijiti case`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{DecisionArgs, ProfileArg};
+
+/// What to do with cases.
+#[derive(Subcommand, Debug)]
+pub enum CaseCommand {
+    /// Begin a case: findings in, assessment shown, you decide.
+    New {
+        /// Findings as JSON or TOML; asked one by one on a terminal if left out.
+        #[arg(long, value_name = "FILE")]
+        findings: Option<PathBuf>,
+        /// The level of care.
+        #[arg(long, value_enum, default_value_t = ProfileArg::Iccm)]
+        profile: ProfileArg,
+        /// The patient's name, if it is kept.
+        #[arg(long)]
+        patient: Option<String>,
+        /// The village.
+        #[arg(long)]
+        village: Option<String>,
+        /// What the patient, or the caregiver, has consented to: care, share, photo, training. Without `share` the case
+        /// stays on this phone.
+        #[arg(long, value_name = "USE", value_delimiter = ',')]
+        consent: Vec<String>,
+        /// The space, if this phone writes for several.
+        #[arg(long)]
+        area: Option<String>,
+        /// Your decision.
+        #[command(flatten)]
+        decision: DecisionArgs,
+    },
+    /// Decide on a case.
+    Decide {
+        /// The case's id, or its first digits.
+        case: String,
+        /// Your decision.
+        #[command(flatten)]
+        decision: DecisionArgs,
+    },
+    /// Add to a case: findings, a dose, a note, consent, an answer to a question; hand it over; link it.
+    Add(AddArgs),
+    /// All cases, and sealed ones that are carried.
+    List,
+    /// One case, with what stands, what is asked, who holds it and whether it has reached the clinic.
+    Show {
+        /// The case's id, or its first digits.
+        case: String,
+    },
+    /// Everything that was said about a case: by whom, on which phone, by which rules and model, in which order.
+    History {
+        /// The case's id, or its first digits.
+        case: String,
+    },
+    /// Cases that may be the same patient's. You decide: `kijiti case add A --same-as B`, or `--not-same-as B`.
+    Duplicates,
+    /// Every field that a case may have, and what can be written into it.
+    Fields,
+    /// Write cases for another system, or sealed for another phone.
+    Export {
+        /// Which cases; without any, all.
+        cases: Vec<String>,
+        /// The format.
+        #[arg(long, value_enum, default_value_t = Format::Fhir)]
+        format: Format,
+        /// For an archive: the answer file of the phone that shall read it.
+        #[arg(long, value_name = "FILE", required_if_eq("format", "archive"))]
+        to: Option<PathBuf>,
+        /// Where to write.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Take in cases from a file.
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// The format; by default as the file's name ends.
+        #[arg(long, value_enum)]
+        format: Option<Format>,
+        /// The space, if this phone writes for several.
+        #[arg(long)]
+        area: Option<String>,
+    },
+}
+
+/// How cases are written for others.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// HL7 FHIR R4 bundles, as JSON.
+    Fhir,
+    /// A table, one line for every word.
+    Csv,
+    /// Signed, and sealed for one phone.
+    Archive,
+}
+
+impl Format {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Fhir => "fhir",
+            Format::Csv => "csv",
+            Format::Archive => "archive",
+        }
+    }
+}
+
+/// What is added to a case.
+#[derive(Args, Debug, Clone)]
+pub struct AddArgs {
+    /// The case's id, or its first digits.
+    pub case: String,
+    /// A finding, such as spo2=88 or stiff_neck=no; see `kijiti case fields`.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub set: Vec<String>,
+    /// The answer to a question: a finding about which people differ, and what it is.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub settle: Vec<String>,
+    /// What the patient, or the caregiver, consents to: care, share, photo, training.
+    #[arg(long, value_name = "USE", value_delimiter = ',')]
+    pub consent: Vec<String>,
+    /// What is not consented to, or not any more.
+    #[arg(long, value_name = "USE", value_delimiter = ',')]
+    pub no_consent: Vec<String>,
+    /// Words about the case.
+    #[arg(long)]
+    pub note: Option<String>,
+    /// A dose that was given, such as "amoxicillin 250 mg".
+    #[arg(long)]
+    pub dose: Option<String>,
+    /// Hand the case to a colleague: the name or the device id of their phone.
+    #[arg(long, value_name = "PHONE")]
+    pub hand_to: Option<String>,
+    /// Why it is handed over.
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Another case that is the same patient's.
+    #[arg(long, value_name = "CASE")]
+    pub same_as: Vec<String>,
+    /// Another case that is not the same patient's.
+    #[arg(long, value_name = "CASE")]
+    pub not_same_as: Vec<String>,
+}

@@ -1,0 +1,155 @@
+//! How cases look.
+
+use serde_json::Value;
+
+use super::{flag, list, number, plain, short, size, text, urgency, wrapped};
+
+/// The list of cases.
+pub fn case_list(l: &Value) {
+    let cases = list(l, "cases");
+    if cases.is_empty() {
+        println!("no cases that this phone can read");
+    }
+    for case in cases {
+        let mut notes = Vec::new();
+        match number(case, "questions") {
+            0 => {}
+            1 => notes.push("1 question".to_owned()),
+            some => notes.push(format!("{some} questions")),
+        }
+        if flag(case, "unsent") {
+            notes.push("stays on this phone".to_owned());
+        }
+        let notes = if notes.is_empty() { String::new() } else { format!("  ← {}", notes.join(", ")) };
+        let who = if text(case, "title").is_empty() { text(case, "area") } else { text(case, "title") };
+        println!(
+            "{}  {:<9} {who}, {} entries{notes}",
+            short(case, "case"),
+            urgency(text(case, "urgency")),
+            number(case, "entries")
+        );
+    }
+    for sealed in list(l, "sealed") {
+        println!(
+            "sealed    {} envelopes ({}) for {}: carried, cannot be read here",
+            number(sealed, "envelopes"),
+            size(number(sealed, "bytes")),
+            text(sealed, "area")
+        );
+    }
+}
+
+fn value_of(state: &Value) -> String {
+    let value = state.get("value");
+    value.map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default()
+}
+
+/// One case.
+pub fn case(c: &Value) {
+    println!("case      {}", text(c, "case"));
+    println!("space     {}", text(c, "area"));
+    println!("urgency   {}", urgency(text(c, "urgency")));
+    if !text(c, "cared_for_by").is_empty() {
+        println!("cared for by {}", text(c, "cared_for_by"));
+    }
+    for other in list(c, "same_as").iter().filter_map(Value::as_str) {
+        println!("same as   {}", other.get(..8).unwrap_or_default());
+    }
+    let findings = c.get("findings").and_then(Value::as_object);
+    for (name, state) in findings.into_iter().flatten() {
+        println!("  {:<28} {}", plain(name), value_of(state));
+        if flag(state, "disputed") {
+            let said: Vec<_> = list(state, "standing")
+                .iter()
+                .map(|word| format!("{} says {}", text(word, "by"), value_of(word)))
+                .collect();
+            let settle = format!("settle it: kijiti case add {} --settle {name}=…", short(c, "case"));
+            wrapped(&format!("? people differ: {}; {settle}", said.join(", ")), 6);
+        }
+    }
+    for dose in list(c, "doses") {
+        let amount = dose.get("amount").and_then(Value::as_f64).unwrap_or(0.0);
+        println!(
+            "gave      {} {amount} {} in {} doses",
+            text(dose, "medicine"),
+            text(dose, "unit"),
+            number(dose, "times")
+        );
+    }
+    for note in list(c, "notes") {
+        wrapped(&format!("noted     {}", text(note, "note")), 0);
+    }
+    for photo in list(c, "photos") {
+        println!("photo     {} ({})", text(photo, "shows"), size(number(photo, "bytes")));
+    }
+    for a in list(c, "assessments") {
+        println!("assessed  {} by {}; model {}", urgency(text(a, "urgency")), text(a, "rules"), text(a, "model"));
+        for rule in list(a, "rules_fired").iter().filter_map(Value::as_str) {
+            wrapped(rule, 4);
+        }
+        for ranked in list(a, "differential").iter().take(3).filter_map(Value::as_str) {
+            wrapped(&format!("model: {ranked}"), 4);
+        }
+    }
+    super::decisions(c);
+    if number(c, "unknown_entries") > 0 {
+        println!("{} entries were written by a newer kijiti: kept, not shown", number(c, "unknown_entries"));
+    }
+    whereabouts(c);
+}
+
+/// Who holds a case, and whether it has reached the clinic.
+fn whereabouts(c: &Value) {
+    let names = |key: &str| list(c, key).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+    if let Some(why) = c.get("stays").and_then(Value::as_str) {
+        wrapped(&format!("stays     on this phone: {}", why.replace("CASE", short(c, "case"))), 0);
+    }
+    match (number(c, "sealed"), names("held_by"), names("reached")) {
+        (0, ..) => {}
+        (_, held, reached) if held.is_empty() && reached.is_empty() => {
+            println!("held by   this phone only, as far as it knows")
+        }
+        (_, held, reached) => {
+            if !held.is_empty() {
+                wrapped(&format!("held by   {held}"), 0);
+            }
+            match reached.is_empty() {
+                true => println!("reached   no clinic yet, as far as this phone knows"),
+                false => wrapped(&format!("reached   {reached}"), 0),
+            }
+        }
+    }
+}
+
+/// Everything that was said.
+pub fn history(h: &Value) {
+    for line in list(h, "history") {
+        let head = format!("{:>4}  {} ({})", number(line, "order"), text(line, "by"), text(line, "phone"));
+        wrapped(&format!("{head}, {} by their clock:", text(line, "by_their_clock")), 0);
+        wrapped(text(line, "what"), 6);
+    }
+}
+
+/// Cases that may be one patient's.
+pub fn duplicates(d: &Value) {
+    if list(d, "pairs").is_empty() {
+        println!("no two cases here look like one patient's");
+    }
+    for pair in list(d, "pairs") {
+        let (a, b) = (short(pair, "a"), short(pair, "b"));
+        println!("{a} {}  ~  {b} {}  ({} of 100)", text(pair, "a_title"), text(pair, "b_title"), number(pair, "alike"));
+        println!("      kijiti case add {a} --same-as {b}    or    --not-same-as {b}");
+    }
+}
+
+/// What was taken in from a file.
+pub fn imported(i: &Value) {
+    for case in list(i, "cases").iter().filter_map(Value::as_str) {
+        println!("case {case}");
+    }
+    let left_out = list(i, "left_out");
+    if !left_out.is_empty() {
+        println!("{} parts of the file are not known here and were left out:", left_out.len());
+        left_out.iter().take(20).filter_map(Value::as_str).for_each(|what| wrapped(what, 4));
+    }
+}

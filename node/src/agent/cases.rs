@@ -1,0 +1,242 @@
+//! Writing cases, sealing what may leave, and opening what has come.
+//!
+//! What is written is durable first, as a change that no envelope holds yet. It is sealed at once if it may leave the phone:
+//! the patient has consented to share the case, and there is a key to write with. If not, it waits, and nothing is lost.
+
+use std::collections::BTreeSet;
+
+use protocol::limits::ENVELOPE_PLAIN_BYTES_MAX;
+use protocol::{Area, CaseId, Now, SpaceId};
+use sync::envelope::{Contents, EnvelopeError, seal};
+use sync::{Case, CaseError, CaseView, Entry, EnvelopeKind, FindingValue, Urgency, VerifiedEnvelope};
+
+use super::Phone;
+use super::commands::{Answer, Reply, no};
+use crate::store::{CaseRow, Store, StoreError};
+
+/// Set once a case has left the phone.
+fn shared_setting(case: &CaseId) -> String {
+    format!("shared/{case}")
+}
+
+impl Phone {
+    pub(super) fn add_to_case(
+        &mut self,
+        now: Now,
+        case: Option<CaseId>,
+        area: &Area,
+        entries: &[Entry],
+        request: &[u8; 16],
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let done = format!("request/{}", CaseId(*request));
+        if let Some(id) = store.setting(&done)?.and_then(|bytes| CaseId::from_slice(&bytes)) {
+            return Ok(Ok(Reply::Case(id)));
+        }
+        let may = |c: &protocol::VerifiedChain| c.may_write_in(SpaceId::of(area));
+        if !self.certificate.as_ref().is_some_and(may) {
+            return no(format!("this phone may not write cases of {area}"), "enrol it with the right `write` there");
+        }
+        let id = match case {
+            Some(id) => id,
+            None => CaseId(self.random()),
+        };
+        let mut document = load(&id, store)?.unwrap_or_else(|| Case::new(id));
+        let changes = match document.add(entries, self.keys.id(), &self.actor, now.wall_s) {
+            Ok(changes) => changes,
+            Err(error) => return no(error, "nothing was written"),
+        };
+        let bytes: usize = changes.iter().map(Vec::len).sum();
+        if bytes > ENVELOPE_PLAIN_BYTES_MAX / 16 {
+            return no(EnvelopeError::TooLong(bytes), "write less at once");
+        }
+        for change in &changes {
+            store.put_unsent(&id, change)?;
+        }
+        self.put_case(now, &mut document, area, store)?;
+        store.put_setting(&done, id.as_bytes())?;
+        let withdrawn =
+            entries.iter().all(|e| matches!(e, Entry::Finding { name, .. } if name.starts_with("consent.")));
+        self.seal_case(now, &id, withdrawn, store)?;
+        Ok(Ok(Reply::Case(id)))
+    }
+
+    pub(super) fn take_case(
+        &mut self,
+        now: Now,
+        case: CaseId,
+        area: &Area,
+        changes: &[Vec<u8>],
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        if !self.certificate.as_ref().is_some_and(|c| c.may_write_in(SpaceId::of(area))) {
+            return no(format!("this phone may not write cases of {area}"), "enrol it with the right `write` there");
+        }
+        let area = store.cases()?.into_iter().find(|row| row.id == case).map_or_else(|| area.clone(), |row| row.area);
+        let mut document = load(&case, store)?.unwrap_or_else(|| Case::new(case));
+        let known: BTreeSet<_> = document.changes().into_iter().collect();
+        if let Err(error) = document.apply(changes) {
+            return no(error, "the archive is damaged: ask for it again; nothing was taken in");
+        }
+        let fresh: Vec<_> = document.changes().into_iter().filter(|change| !known.contains(change)).collect();
+        if fresh.is_empty() {
+            return Ok(Ok(Reply::Unchanged));
+        }
+        for change in &fresh {
+            store.put_unsent(&case, change)?;
+        }
+        self.put_case(now, &mut document, &area, store)?;
+        self.seal_case(now, &case, false, store)?;
+        Ok(Ok(Reply::Case(case)))
+    }
+
+    /// Seals what waits of all cases, as far as it may leave.
+    pub(super) fn seal_what_waits(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
+        let waiting: BTreeSet<_> = store.unsent()?.into_iter().map(|(case, _)| case).collect();
+        waiting.iter().try_for_each(|case| self.seal_case(now, case, false, store))
+    }
+
+    /// Seals what waits of a case, many changes in one envelope. That consent was withdrawn leaves too, where the case had
+    /// left before: others must know.
+    fn seal_case(&mut self, now: Now, case: &CaseId, withdrawn: bool, store: &mut dyn Store) -> Result<(), StoreError> {
+        let waiting = store.unsent()?.into_iter().filter(|(held, _)| held == case).map(|(_, change)| change);
+        let changes: Vec<Vec<u8>> = waiting.collect();
+        let Some(row) = store.cases()?.into_iter().find(|row| row.id == *case) else { return Ok(()) };
+        let Some(mut document) = load(case, store)? else { return Ok(()) };
+        let view = document.view();
+        let left = store.setting(&shared_setting(case))?.is_some();
+        let may_leave = view.consents("share") || (withdrawn && left && changes.len() == 1);
+        let Some(key) = self.write_key(&row.area).cloned().filter(|_| may_leave && !changes.is_empty()) else {
+            return Ok(());
+        };
+        let urgency = view.urgency().unwrap_or(Urgency::Yellow);
+        let mut start = 0;
+        while start < changes.len() {
+            let mut end = changes.len();
+            loop {
+                let some = changes.get(start..end).unwrap_or_default();
+                let contents = Contents { case: *case, changes: some.iter().cloned().map(Into::into).collect() };
+                let nonce = self.random();
+                match seal(&contents, &key, urgency, &self.keys, nonce) {
+                    Ok(envelope) => {
+                        store.put_envelope(&envelope, &row.area)?;
+                        break;
+                    }
+                    Err(EnvelopeError::TooLong(_)) if end - start > 1 => end = start + (end - start).div_ceil(2),
+                    Err(error) => return Err(StoreError::Other(error.to_string())),
+                }
+            }
+            start = end;
+        }
+        store.clear_unsent(case)?;
+        store.put_setting(&shared_setting(case), &[1])?;
+        self.put_case(Now { wall_s: row.changed_s, ..now }, &mut document, &row.area, store)?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Seals all of a case under the key in use, because the keys under which it was sealed end.
+    pub(super) fn seal_anew(&mut self, now: Now, case: &CaseId, store: &mut dyn Store) -> Result<(), StoreError> {
+        let Some(mut document) = load(case, store)? else { return Ok(()) };
+        store.clear_unsent(case)?;
+        for change in document.changes() {
+            store.put_unsent(case, &change)?;
+        }
+        self.seal_case(now, case, false, store)
+    }
+
+    /// Whether a case has an outcome, and so may go when its time has come.
+    pub(super) fn closed(&self, case: &CaseId, store: &dyn Store) -> Result<bool, StoreError> {
+        let Some(document) = load(case, store)? else { return Ok(true) };
+        Ok(match document.view().findings.get("outcome").map(|f| &f.value) {
+            Some(FindingValue::Text(outcome)) => outcome != "under_treatment",
+            _ => false,
+        })
+    }
+
+    /// Keeps an envelope, and takes its changes into the case if this phone can read them. `false` if it was here.
+    pub(super) fn take_envelope(
+        &mut self,
+        now: Now,
+        envelope: &VerifiedEnvelope,
+        area: &Area,
+        store: &mut dyn Store,
+    ) -> Result<bool, StoreError> {
+        let sealed = envelope.kind == EnvelopeKind::Changes;
+        if sealed && self.keyring.retired(envelope.space, &envelope.epoch_tag) {
+            return Ok(false); // its time is over, however long this phone or the other was away
+        }
+        if !store.put_envelope(envelope, area)? {
+            return Ok(false);
+        }
+        self.changed();
+        if sealed {
+            self.heard_of(envelope.author, store)?;
+            self.open_envelope(now, envelope, store)?;
+        }
+        Ok(true)
+    }
+
+    /// A change that cannot be taken in is set aside with its reason; the case stays as it was and others go on.
+    pub(super) fn open_envelope(
+        &mut self,
+        now: Now,
+        envelope: &VerifiedEnvelope,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
+        let mine = |key: &&sync::SpaceKey| key.space() == envelope.space && key.epoch_tag() == envelope.epoch_tag;
+        let Some(key) = self.space_keys.iter().find(mine) else { return Ok(()) };
+        let area = key.area().clone();
+        let contents = match envelope.open(key) {
+            Ok(contents) => contents,
+            Err(error) => return store.put_quarantine(&envelope.id, &error.to_string()),
+        };
+        let mut document = match store.case(&contents.case)?.map(|bytes| Case::load(contents.case, &bytes)) {
+            None => Case::new(contents.case),
+            Some(Ok(document)) => document,
+            Some(Err(error)) => return store.put_quarantine(&envelope.id, &error.to_string()),
+        };
+        let changes: Vec<Vec<u8>> = contents.changes.into_iter().map(Into::into).collect();
+        match document.apply(&changes) {
+            Ok(()) => {
+                store.put_setting(&shared_setting(&contents.case), &[1])?;
+                self.put_case(now, &mut document, &area, store)
+            }
+            Err(error @ (CaseError::Poisoned(_) | CaseError::TooLong(_))) => {
+                store.put_quarantine(&envelope.id, &error.to_string())
+            }
+        }
+    }
+
+    fn put_case(&self, now: Now, document: &mut Case, area: &Area, store: &mut dyn Store) -> Result<(), StoreError> {
+        let view = document.view();
+        let id = document.id();
+        let row = CaseRow {
+            id,
+            area: area.clone(),
+            title: title(&view),
+            urgency: view.urgency(),
+            changed_s: now.wall_s,
+            entries: view.entry_count() as u64,
+            questions: view.questions().count() as u64,
+            tags: self.space_keys.iter().filter(|key| key.area() == area).map(|key| key.case_tag(&id)).collect(),
+        };
+        store.put_case(&row, &document.save())
+    }
+}
+
+/// What a person knows a case by.
+fn title(view: &CaseView) -> String {
+    let text = |name: &str| match view.findings.get(name).map(|f| &f.value) {
+        Some(FindingValue::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let parts = ["patient.name", "patient.family_name", "patient.village"].into_iter().filter_map(text);
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn load(case: &CaseId, store: &dyn Store) -> Result<Option<Case>, StoreError> {
+    let Some(bytes) = store.case(case)? else { return Ok(None) };
+    let damaged = |e: CaseError| StoreError::Damaged(format!("case {}: {e}", case.short()));
+    Case::load(*case, &bytes).map(Some).map_err(damaged)
+}

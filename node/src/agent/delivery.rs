@@ -1,0 +1,152 @@
+//! What has reached whom. A phone that was in step with this one holds all that this one held then; a clinic says openly
+//! which envelopes have come, and couriers carry that back. What has arrived may make room on a courier's phone for what has
+//! not; what has not arrived never does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{DeviceId, Now, Right, SpaceId};
+use sync::envelope::{AuthorKey, author_key};
+use sync::notice::short;
+use sync::{Envelope, Notice};
+
+use super::Phone;
+use crate::store::{EnvelopeRow, Store, StoreError};
+
+/// Ids in one notice.
+const DELIVERED_PER_NOTICE_MAX: usize = 7000;
+
+fn noted_setting(space: SpaceId) -> String {
+    format!("noted/{space}")
+}
+
+/// Which of this phone's meetings last brought something of an author.
+fn heard_setting(author: AuthorKey) -> String {
+    format!("heard/{:016x}", u64::from_be_bytes(author))
+}
+
+impl Phone {
+    /// Says which sealed envelopes have come to this phone since it last said so, where it keeps the space.
+    pub(super) fn note_delivered(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
+        let keeper = |right| self.certificate.as_ref().is_some_and(|c| c.rights.has(right));
+        if !keeper(Right::Grant) || !keeper(Right::Read) {
+            return Ok(());
+        }
+        let areas: BTreeSet<_> = self.space_keys.iter().map(|key| key.area().clone()).collect();
+        for area in areas {
+            let space = SpaceId::of(&area);
+            let noted = super::load_number(&noted_setting(space), store)?;
+            let last = store.last_position(space)?;
+            if last <= noted {
+                continue;
+            }
+            let (own, waits) = (author_key(&self.keys.id()), store.quarantined()?);
+            let news = |row: &&EnvelopeRow| row.position > noted && row.author != own && row.bytes > 0;
+            let rows = store.envelope_rows(space)?;
+            let arrived = rows.iter().filter(news).filter(|row| waits.iter().all(|(id, _)| *id != row.id));
+            let arrived: Vec<_> = arrived.map(|row| short(&row.id)).collect();
+            for some in arrived.chunks(DELIVERED_PER_NOTICE_MAX) {
+                let delivered = some.concat();
+                self.say_notice(now, &Notice { delivered, ..Notice::about(&area) }, store)?;
+            }
+            store.put_setting(&noted_setting(space), &store.last_position(space)?.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// A courier lets go of the bytes of what has arrived, oldest and least urgent first, until they fit its quota.
+    pub(super) fn let_go_of_delivered(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        if self.carry_quota_bytes == u64::MAX {
+            return Ok(());
+        }
+        let arrived = deliveries(store)?;
+        let own = author_key(&self.keys.id());
+        for space in store.spaces()? {
+            let readable = self.space_keys.iter().any(|key| key.space() == space.space);
+            let mut held = space.bytes;
+            if readable || held <= self.carry_quota_bytes {
+                continue;
+            }
+            let urgency: BTreeMap<_, _> = store.envelope_ids(space.space)?.into_iter().collect();
+            let mut spare = store.envelope_rows(space.space)?;
+            spare.retain(|row| row.bytes > 0 && row.author != own && arrived.contains_key(&short(&row.id)));
+            spare.sort_by_key(|row| (urgency.get(&row.id).copied(), row.position));
+            for row in spare {
+                if held <= self.carry_quota_bytes {
+                    break;
+                }
+                store.let_go(&row.id)?;
+                held -= row.bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Something of an author has come at this meeting.
+    pub(super) fn heard_of(&self, author: AuthorKey, store: &mut dyn Store) -> Result<(), StoreError> {
+        let meeting = self.meetings_so_far + 1;
+        if super::load_number(&heard_setting(author), store)? != meeting {
+            store.put_setting(&heard_setting(author), &meeting.to_le_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// Which of this phone's meetings last brought something of each author.
+pub fn heard(store: &dyn Store) -> Result<Vec<(AuthorKey, u64)>, StoreError> {
+    let mut heard = Vec::new();
+    for (key, value) in store.settings("heard/")? {
+        let author = key.strip_prefix("heard/").and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        heard.extend(author.map(u64::to_be_bytes).zip(value.try_into().ok().map(u64::from_le_bytes)));
+    }
+    Ok(heard)
+}
+
+/// Which envelopes have reached which keepers, as their notices say.
+pub fn deliveries(store: &dyn Store) -> Result<BTreeMap<[u8; 8], BTreeSet<AuthorKey>>, StoreError> {
+    let mut arrived: BTreeMap<_, BTreeSet<AuthorKey>> = BTreeMap::new();
+    for bytes in store.notices()? {
+        let Ok(envelope) = Envelope::parse(bytes) else { continue };
+        let Ok(notice) = envelope.notice() else { continue };
+        for id in notice.delivered_ids() {
+            arrived.entry(id).or_default().insert(envelope.author);
+        }
+    }
+    Ok(arrived)
+}
+
+/// How far a case has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// Its sealed envelopes here.
+    pub envelopes: usize,
+    /// Phones that have shown that they hold all of them.
+    pub held_by: BTreeSet<DeviceId>,
+    /// Keepers that all of them have reached, by short name.
+    pub reached: BTreeSet<AuthorKey>,
+    /// Changes that no envelope holds yet.
+    pub unsent: usize,
+}
+
+/// How far a case has come, from what phones have shown and keepers have said.
+pub fn whereabouts(row: &crate::store::CaseRow, store: &dyn Store) -> Result<Whereabouts, StoreError> {
+    let space = SpaceId::of(&row.area);
+    let mut envelopes = Vec::new();
+    for tag in &row.tags {
+        envelopes.extend(store.case_envelopes(space, *tag)?);
+    }
+    let last = envelopes.iter().map(|e| e.position).max().unwrap_or(u64::MAX);
+    let steps = store.steps()?.into_iter().filter(|(_, of, position)| *of == space && *position >= last);
+    let arrived = deliveries(store)?;
+    let none = BTreeSet::new();
+    let keepers: BTreeSet<AuthorKey> = arrived.values().flatten().copied().collect();
+    let has = |keeper: &AuthorKey, e: &EnvelopeRow| {
+        e.author == *keeper || arrived.get(&short(&e.id)).unwrap_or(&none).contains(keeper)
+    };
+    let reached = keepers.into_iter().filter(|k| !envelopes.is_empty() && envelopes.iter().all(|e| has(k, e)));
+    Ok(Whereabouts {
+        envelopes: envelopes.len(),
+        held_by: steps.map(|(device, ..)| device).collect(),
+        reached: reached.collect(),
+        unsent: store.unsent()?.iter().filter(|(case, _)| *case == row.id).count(),
+    })
+}

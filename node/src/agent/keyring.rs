@@ -1,0 +1,431 @@
+//! Which keys this phone has of each space, which of them it may write with, and which phones are lost: all from notices
+//! (`sync::notice`) and from the ministry's own revocations.
+//!
+//! 1. A notice counts if its author was certified for it when it came. What a phone that the *ministry* has revoked said of
+//!    other phones being lost counts no more: a stolen supervisor's phone must not be able to silence a district for ever.
+//! 2. A key that a lost phone has, or can open, is never written with again. Until a new one comes, what is written waits.
+//! 3. A keeper that learns of a loss makes a new key at once, sealed to all other members.
+//! 4. What a lost phone wrote is kept, carried and shown as waiting; it is opened once somebody above countersigns it.
+//! 5. Ended keys are destroyed with what they sealed, and that is not taken in again, however long a phone was away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::certificate::CertificateError;
+use protocol::{Area, Chain, DeviceId, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
+use sync::envelope::{AuthorKey, announce, author_key};
+use sync::epoch::{Epochs, KeyShare, MEMBERS_PER_SHARE_MAX};
+use sync::notice::Lost;
+use sync::{Envelope, EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
+
+use super::commands::{Answer, ENROL_FIRST, Reply, no};
+use super::{Phone, load_certificate};
+use crate::store::{Store, StoreError};
+
+/// Why an envelope of a lost phone waits.
+pub(super) const LATE: &str = "its author's phone is lost: somebody above must countersign it";
+/// Envelopes in quarantine; of more, none is taken in from lost phones.
+const QUARANTINED_MAX: usize = 10_000;
+/// Ids in one countersignature.
+const COUNTERSIGNED_MAX: usize = 1500;
+
+/// What notices have said.
+#[derive(Debug, Default)]
+pub(crate) struct Keyring {
+    epochs: BTreeMap<SpaceId, Epochs>,
+    /// Who is lost, who said so, for which area, and why.
+    lost: BTreeMap<DeviceId, Vec<(DeviceId, Area, String)>>,
+    countersigned: BTreeSet<EnvelopeId>,
+}
+
+impl Keyring {
+    /// Phones that are lost, and why.
+    pub(super) fn lost(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
+        self.lost.iter().filter_map(|(device, said)| Some((device, said.first()?.2.as_str())))
+    }
+
+    /// Whether the key of an epoch has been ended.
+    pub(super) fn retired(&self, space: SpaceId, epoch: &[u8; 8]) -> bool {
+        self.epochs.get(&space).is_some_and(|e| e.retired(epoch))
+    }
+
+    fn take(&mut self, space: SpaceId, author: &VerifiedChain, notice: &Notice) {
+        let epochs = self.epochs.entry(space).or_default();
+        notice.share.iter().for_each(|share| epochs.add(share));
+        epochs.retire(&notice.retired);
+        self.countersigned.extend(&notice.countersigned);
+        for lost in &notice.revoked {
+            let said = (author.device, author.area.clone(), lost.reason.clone());
+            self.lost.entry(lost.device).or_default().push(said);
+        }
+    }
+}
+
+impl Phone {
+    pub(super) fn load_keyring(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        self.keyring = Keyring::default();
+        for bytes in store.notices()? {
+            let Ok(envelope) = Envelope::parse(bytes) else { continue };
+            let authors = self.authors(envelope.author, store)?;
+            let found = authors.iter().find_map(|(chain, _)| Some((envelope.clone().verify(chain).ok()?, chain)));
+            if let Some((verified, chain)) = found
+                && let Ok(notice) = verified.notice()
+            {
+                self.keyring.take(verified.space, chain, &notice);
+            }
+        }
+        Ok(())
+    }
+
+    /// Believes a chain if it holds, and neither the ministry nor a keeper of the area has said that a phone in it is lost.
+    pub(super) fn judge(&self, chain: &Chain) -> Option<Result<VerifiedChain, CertificateError>> {
+        let trust = self.trust.as_ref()?;
+        let verified = match trust.verify_chain(chain)? {
+            Ok(verified) => verified,
+            Err(error) => return Some(Err(error)),
+        };
+        for (position, certificate) in (1..).zip(&chain.certificates) {
+            let Ok(certificate) = certificate.read() else { continue };
+            let counts = |(by, area, _): &&(DeviceId, Area, String)| {
+                trust.revoked(by).is_none() && *by != certificate.device && area.covers(&certificate.area)
+            };
+            if let Some((_, _, reason)) = self.keyring.lost.get(&certificate.device).and_then(|s| s.iter().find(counts))
+            {
+                return Some(Err(CertificateError::Revoked { position, reason: reason.clone() }));
+            }
+        }
+        Some(Ok(verified))
+    }
+
+    /// Whether a phone is lost, as far as this one knows. Who is not known at all is not lost.
+    fn is_lost(&self, device: &DeviceId) -> bool {
+        let Some(trust) = &self.trust else { return false };
+        let counts = |(by, ..): &(DeviceId, Area, String)| trust.revoked(by).is_none() && by != device;
+        trust.revoked(device).is_some() || self.keyring.lost.get(device).is_some_and(|said| said.iter().any(counts))
+    }
+
+    /// Everyone with this short name whose certificates hold, and whether they are lost.
+    pub(super) fn authors(
+        &self,
+        author: AuthorKey,
+        store: &dyn Store,
+    ) -> Result<Vec<(VerifiedChain, bool)>, StoreError> {
+        let Some(trust) = &self.trust else { return Ok(Vec::new()) };
+        let chains = store.chains(author)?.into_iter().filter_map(|bytes| Chain::from_bytes(&bytes).ok());
+        let judged = chains.filter_map(|chain| match self.judge(&chain)? {
+            Ok(verified) => Some((verified, false)),
+            Err(CertificateError::Revoked { .. }) => Some((trust.chain_even_if_lost(&chain)?, true)),
+            Err(_) => None,
+        });
+        Ok(judged.collect())
+    }
+
+    /// The key to write with into the space of an area; `None`: what is written waits.
+    pub(super) fn write_key(&self, area: &Area) -> Option<&SpaceKey> {
+        let held = self.space_keys.iter().filter(|key| key.area() == area);
+        let none = Epochs::default();
+        let epochs = self.keyring.epochs.get(&SpaceId::of(area)).unwrap_or(&none);
+        epochs.writable(held, &|device| self.is_lost(device))
+    }
+
+    fn keeps(&self, area: &Area) -> bool {
+        self.certificate.as_ref().is_some_and(|c| c.rights.has(Right::Grant) && c.area.meets(area))
+    }
+
+    /// Says a notice, and does itself what follows from it.
+    pub(super) fn say_notice(&mut self, now: Now, notice: &Notice, store: &mut dyn Store) -> Result<(), StoreError> {
+        let salt = self.random();
+        let envelope = announce(notice, &self.keys, salt).map_err(|e| StoreError::Other(e.to_string()))?;
+        store.put_envelope(&envelope, &notice.area)?;
+        self.changed();
+        let Some(own) = self.certificate.clone() else { return Ok(()) };
+        self.heed(now, &envelope, &own, store)
+    }
+
+    /// Gives the key of a space to phones, in an envelope of its own for every few hundred.
+    pub(super) fn share_key(
+        &mut self,
+        now: Now,
+        key: &SpaceKey,
+        parents: &[SpaceKey],
+        members: &[(DeviceId, [u8; 32])],
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
+        for (n, some) in members.chunks(MEMBERS_PER_SHARE_MAX).enumerate() {
+            let parents = if n == 0 { parents } else { &[] };
+            let share = KeyShare::seal(key, parents, some, &mut self.rng);
+            let share = Some(share.map_err(|e| StoreError::Other(e.to_string()))?);
+            self.say_notice(now, &Notice { share, ..Notice::about(key.area()) }, store)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the next key of a space, for all its members but those that are lost and those left out.
+    pub(super) fn make_key(
+        &mut self,
+        now: Now,
+        area: &Area,
+        without: &[DeviceId],
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
+        let space = SpaceId::of(area);
+        let own = (self.keys.id(), sync::space::sealing_public_key(&self.keys));
+        let mut members = BTreeMap::from([own]);
+        let known = self.keyring.epochs.get(&space).map(Epochs::members).unwrap_or_default();
+        for device in known.difference(&without.iter().copied().collect()) {
+            let authors = self.authors(author_key(device), store)?;
+            let found = authors.into_iter().find(|(chain, lost)| chain.device == *device && !lost);
+            if let Some((chain, _)) = found.filter(|(chain, _)| chain.rights.has(Right::Read)) {
+                members.insert(chain.device, chain.sealing_key);
+            }
+        }
+        let retired = |key: &SpaceKey| self.keyring.retired(space, &key.epoch_tag());
+        let parents: Vec<_> =
+            self.space_keys.iter().filter(|key| key.area() == area && !retired(key)).cloned().collect();
+        let key = SpaceKey::new(area.clone(), self.random());
+        store.put_space_key(&key)?;
+        self.space_keys.push(key.clone());
+        self.share_key(now, &key, &parents, &members.into_iter().collect::<Vec<_>>(), store)?;
+        self.seal_what_waits(now, store)
+    }
+
+    /// A keeper makes new keys for the spaces whose keys a lost phone has.
+    pub(super) fn renew_keys(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
+        let areas: BTreeSet<_> = self.space_keys.iter().map(|key| key.area().clone()).collect();
+        for area in areas {
+            if self.keeps(&area) && self.write_key(&area).is_none() {
+                self.make_key(now, &area, &[], store)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what follows from a notice that has just been taken in (or said).
+    pub(super) fn heed(
+        &mut self,
+        now: Now,
+        envelope: &VerifiedEnvelope,
+        author: &VerifiedChain,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
+        let Ok(notice) = envelope.notice() else { return Ok(()) };
+        self.keyring.take(envelope.space, author, &notice);
+        if let Some(share) = &notice.share {
+            let may_read = self.certificate.as_ref().is_some_and(|c| c.rights.has(Right::Read));
+            if let Some(key) = share.open(&notice.area, &self.keys).filter(|_| may_read) {
+                self.take_key(now, key, store)?;
+            }
+            self.open_history(now, share, store)?;
+        }
+        if !notice.revoked.is_empty() {
+            self.certificate = load_certificate(self, store)?;
+            self.renew_keys(now, store)?;
+        }
+        for id in &notice.countersigned {
+            self.open_countersigned(now, id, store)?;
+        }
+        if !notice.retired.is_empty() {
+            self.obey_retirement(now, &notice.area, store)?;
+        }
+        self.seal_what_waits(now, store)
+    }
+
+    /// Opens the keys before the one of a share, where that one is held.
+    fn open_history(&mut self, now: Now, share: &KeyShare, store: &mut dyn Store) -> Result<(), StoreError> {
+        let held = self.space_keys.iter().find(|key| key.epoch_tag() == share.epoch).cloned();
+        let before = held.map(|key| share.open_parents(&key)).unwrap_or_default();
+        before.into_iter().try_for_each(|key| self.take_key(now, key, store))
+    }
+
+    /// Takes the key of a space and those before it, and opens what has been carried for them.
+    pub(super) fn take_key(&mut self, now: Now, key: SpaceKey, store: &mut dyn Store) -> Result<(), StoreError> {
+        let (space, epoch) = (key.space(), key.epoch_tag());
+        if self.space_keys.contains(&key) || self.keyring.retired(space, &epoch) {
+            return Ok(());
+        }
+        store.put_space_key(&key)?;
+        self.space_keys.push(key);
+        for row in store.envelope_rows(space)?.into_iter().filter(|row| row.epoch == epoch) {
+            let Some(bytes) = store.envelope(&row.id)? else { continue };
+            let Ok(envelope) = Envelope::parse(bytes) else { continue };
+            let authors = self.authors(envelope.author, store)?;
+            let judged =
+                authors.into_iter().find_map(|(chain, lost)| Some((envelope.clone().verify(&chain).ok()?, lost)));
+            match judged {
+                Some((verified, lost)) if !lost || self.keyring.countersigned.contains(&verified.id) => {
+                    self.open_envelope(now, &verified, store)?;
+                }
+                Some((verified, _)) => store.put_quarantine(&verified.id, LATE)?,
+                None => {}
+            }
+        }
+        for bytes in store.notices()? {
+            let share = Envelope::parse(bytes).ok().and_then(|e| e.notice().ok()).and_then(|n| n.share);
+            if let Some(share) = share.filter(|share| share.epoch == epoch) {
+                self.open_history(now, &share, store)?;
+            }
+        }
+        self.changed();
+        self.seal_what_waits(now, store)
+    }
+
+    /// Keeps what a lost phone wrote until somebody above has looked at it. `false` if it was here, or there is no room.
+    pub(super) fn take_late(
+        &mut self,
+        now: Now,
+        envelope: &VerifiedEnvelope,
+        area: &Area,
+        store: &mut dyn Store,
+    ) -> Result<bool, StoreError> {
+        let known = self.keyring.countersigned.contains(&envelope.id);
+        if envelope.kind == EnvelopeKind::Notice || (!known && store.quarantined()?.len() >= QUARANTINED_MAX) {
+            return Ok(false);
+        }
+        if known {
+            return self.take_envelope(now, envelope, area, store);
+        }
+        let fresh = store.put_envelope(envelope, area)?;
+        if fresh {
+            store.put_quarantine(&envelope.id, LATE)?;
+            self.changed();
+        }
+        Ok(fresh)
+    }
+
+    fn open_countersigned(&mut self, now: Now, id: &EnvelopeId, store: &mut dyn Store) -> Result<(), StoreError> {
+        let waits = store.quarantined()?.iter().any(|(held, why)| held == id && why == LATE);
+        let Some(bytes) = store.envelope(id)?.filter(|_| waits) else { return Ok(()) };
+        let Ok(envelope) = Envelope::parse(bytes) else { return Ok(()) };
+        store.remove_quarantine(id)?;
+        let authors = self.authors(envelope.author, store)?;
+        match authors.iter().find_map(|(chain, _)| envelope.clone().verify(chain).ok()) {
+            Some(verified) => self.open_envelope(now, &verified, store),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn rotate_space(
+        &mut self,
+        now: Now,
+        area: &Area,
+        without: &[DeviceId],
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        if !self.keeps(area) || !self.space_keys.iter().any(|key| key.area() == area) {
+            return no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is");
+        }
+        self.make_key(now, area, without, store)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    pub(super) fn revoke(
+        &mut self,
+        now: Now,
+        area: &Area,
+        device: DeviceId,
+        reason: String,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let Some(own) = &self.certificate else { return no("this phone is not certified itself", ENROL_FIRST) };
+        if !own.rights.has(Right::Revoke) || !own.area.meets(area) {
+            return no(
+                format!("this phone may not revoke phones of {area}"),
+                "ask for the right `revoke`, or the ministry",
+            );
+        }
+        if device == self.keys.id() {
+            return no("this phone cannot revoke itself", "ask somebody above, or the ministry");
+        }
+        if let Err(error) = protocol::codec::check_name("reason", &reason) {
+            return no(error, "write it shorter");
+        }
+        let revoked = vec![Lost { device, reason }];
+        self.say_notice(now, &Notice { revoked, ..Notice::about(area) }, store)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    pub(super) fn countersign(
+        &mut self,
+        now: Now,
+        wanted: Vec<EnvelopeId>,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let may = self.certificate.as_ref().is_some_and(|c| c.rights.has(Right::Grant) || c.rights.has(Right::Enrol));
+        if !may {
+            return no("this phone may not countersign", "ask a supervisor or the clinic");
+        }
+        let late = store.quarantined()?.into_iter().filter(|(_, why)| why == LATE).map(|(id, _)| id);
+        let late: Vec<_> = late.filter(|id| wanted.is_empty() || wanted.contains(id)).collect();
+        let mut by_area: BTreeMap<Area, Vec<EnvelopeId>> = BTreeMap::new();
+        for row in store.spaces()? {
+            let held: BTreeSet<_> = store.envelope_ids(row.space)?.into_iter().map(|(id, _)| id).collect();
+            by_area.entry(row.area).or_default().extend(late.iter().filter(|id| held.contains(id)));
+        }
+        for (area, ids) in by_area {
+            for some in ids.chunks(COUNTERSIGNED_MAX) {
+                let countersigned = some.to_vec();
+                self.say_notice(now, &Notice { countersigned, ..Notice::about(&area) }, store)?;
+            }
+        }
+        Ok(Ok(if late.is_empty() { Reply::Unchanged } else { Reply::Done }))
+    }
+
+    /// Ends all keys of a space but the one in use. Open cases, and those changed since, are sealed anew first.
+    pub(super) fn retire(
+        &mut self,
+        now: Now,
+        area: &Area,
+        since_s: u64,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let Some(newest) = self.write_key(area).cloned().filter(|_| self.keeps(area)) else {
+            return no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is");
+        };
+        let held = self.space_keys.iter().filter(|key| key.area() == area).map(SpaceKey::epoch_tag);
+        let retired: Vec<_> = held.filter(|epoch| *epoch != newest.epoch_tag()).collect();
+        if retired.is_empty() {
+            return no("the space has no older key to end", "change its key first: `kijiti enrol rotate`");
+        }
+        for row in store.cases()?.into_iter().filter(|row| row.area == *area) {
+            if row.changed_s >= since_s || !self.closed(&row.id, store)? {
+                self.seal_anew(now, &row.id, store)?;
+            }
+        }
+        self.say_notice(now, &Notice { retired, ..Notice::about(area) }, store)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    /// Destroys what ended keys sealed, and the keys. A case that is not closed here, or has words that went nowhere yet, is
+    /// sealed anew instead: nothing is lost for want of having heard in time.
+    fn obey_retirement(&mut self, now: Now, area: &Area, store: &mut dyn Store) -> Result<(), StoreError> {
+        let space = SpaceId::of(area);
+        let ended = |epoch: &[u8; 8]| self.keyring.retired(space, epoch);
+        let (gone, stays): (Vec<_>, Vec<_>) =
+            store.envelope_rows(space)?.into_iter().partition(|row| ended(&row.epoch));
+        let stays: BTreeSet<_> = stays.into_iter().map(|row| row.id).collect();
+        let unsent: BTreeSet<_> = store.unsent()?.into_iter().map(|(case, _)| case).collect();
+        for row in store.cases()?.into_iter().filter(|row| row.area == *area) {
+            let mut again = false;
+            for tag in &row.tags {
+                again |= store.case_envelopes(space, *tag)?.iter().any(|e| stays.contains(&e.id));
+            }
+            if again || unsent.contains(&row.id) {
+                continue; // sealed under a later key already, or about to be
+            }
+            match self.closed(&row.id, store)? {
+                true => store.remove_case(&row.id)?,
+                false => self.seal_anew(now, &row.id, store)?,
+            }
+        }
+        for row in gone {
+            store.remove_envelope(&row.id)?;
+            store.remove_quarantine(&row.id)?;
+        }
+        let (ended, held): (Vec<_>, Vec<_>) = std::mem::take(&mut self.space_keys)
+            .into_iter()
+            .partition(|key| self.keyring.retired(key.space(), &key.epoch_tag()));
+        self.space_keys = held;
+        ended.iter().try_for_each(|key| store.remove_space_key(key))?;
+        self.changed();
+        Ok(())
+    }
+}

@@ -1,0 +1,462 @@
+//! Requests about cases: beginning them, adding to them, showing them.
+
+use inference::Profile;
+use protocol::{Area, CaseId, DeviceId, SpaceId};
+use serde_json::{Value as Json, json};
+use sync::case::{DecisionEntry, DoseEntry, likeness, schema};
+use sync::envelope::author_key;
+use sync::{Case, CaseView, Entry, FindingValue, Stamp, Urgency};
+
+use super::super::requests::{CaseWords, DecisionInput};
+use super::super::triage::{assessment_entry, finding_entries};
+use super::answers::{Answered, parse_area, parse_request, usage};
+use super::*;
+use crate::agent::{Whereabouts, whereabouts};
+use crate::store::CaseRow;
+
+/// Least digits of a case id that name a case.
+const CASE_PREFIX_MIN: usize = 4;
+/// Cases among which duplicates are looked for.
+const COMPARED_MAX: usize = 5000;
+
+impl Body {
+    pub(super) fn default_area(&self, area: Option<&str>) -> Result<Area, Failure> {
+        if let Some(text) = area {
+            return parse_area(text);
+        }
+        match self.agent.space_keys() {
+            [] => Err(Failure::new(
+                "this phone has no key for any space",
+                "enrol it: `kijiti enrol request`, then `kijiti enrol accept` with the answer",
+            )
+            .with_code(4)),
+            [only] => Ok(only.area().clone()),
+            several => {
+                let areas: Vec<_> = several.iter().map(|k| k.area().to_string()).collect();
+                Err(usage("this phone writes for several spaces", format!("add --area, one of: {}", areas.join(", "))))
+            }
+        }
+    }
+
+    pub(super) fn case_new(
+        &mut self,
+        file: &str,
+        profile: Profile,
+        (patient, consent): (&[(String, String)], &[(String, bool)]),
+        area: Area,
+        decision: Option<DecisionInput>,
+        request: &str,
+    ) -> Answered {
+        let request = parse_request(request)?;
+        let (findings, assessment) = self.engine.assess(file, profile).map_err(|e| usage(e.reason, e.hint))?;
+        let mut entries = Vec::new();
+        for (name, value) in patient {
+            entries.push(finding(&format!("patient.{name}"), value)?);
+        }
+        entries.extend(consent.iter().map(|(to, given)| Entry::consent(to, *given)));
+        entries.extend(finding_entries(&findings));
+        let kept = assessment_entry(&assessment);
+        entries.push(Entry::Assessment(kept.clone()));
+        if let Some(decision) = &decision {
+            entries.push(Entry::Decision(decide(decision, &kept)?));
+        }
+        let id = self.add(None, area, entries, request)?;
+        let stays = self.stays(&id)?;
+        Ok(json!({ "schema": "kijiti.case-new/1", "case": id.to_string(), "decided": decision.is_some(),
+                   "stays": stays, "assessment": assessment.to_json() }))
+    }
+
+    pub(super) fn case_decide(&mut self, case: &str, decision: &DecisionInput, request: &str) -> Answered {
+        let request = parse_request(request)?;
+        let id = self.find_case(case)?;
+        let (row, view) = self.open_case(id)?;
+        let Some((_, assessment)) = view.assessments.last() else {
+            return Err(Failure::new("this case has no assessment yet", "begin with `kijiti case new`"));
+        };
+        let entry = Entry::Decision(decide(decision, assessment)?);
+        let id = self.add(Some(id), row.area, vec![entry], request)?;
+        Ok(json!({ "schema": "kijiti.case-decide/1", "case": id.to_string() }))
+    }
+
+    pub(super) fn add(
+        &mut self,
+        case: Option<CaseId>,
+        area: Area,
+        entries: Vec<Entry>,
+        request: [u8; 16],
+    ) -> Result<CaseId, Failure> {
+        match self.command(Command::AddToCase { case, area, entries, request })? {
+            Reply::Case(id) => Ok(id),
+            Reply::Done | Reply::Unchanged | Reply::Document(_) => {
+                Err(Failure::new("the case was not written", "try again"))
+            }
+        }
+    }
+
+    pub(super) fn find_case(&self, text: &str) -> Result<CaseId, Failure> {
+        let rows = self.store.cases()?;
+        let text = text.trim().to_lowercase();
+        let named: Vec<_> = rows.iter().filter(|r| r.id.to_string().starts_with(&text)).collect();
+        match named.as_slice() {
+            [only] if text.len() >= CASE_PREFIX_MIN => Ok(only.id),
+            [] | [_] => Err(Failure::new(format!("no case {text:?} on this phone"), "see `kijiti case list`")),
+            [_, _, ..] => Err(usage(format!("several cases begin with {text:?}"), "write more digits")),
+        }
+    }
+
+    /// A case with all that people have found to be the same patient's.
+    pub(super) fn open_case(&self, id: CaseId) -> Result<(CaseRow, CaseView), Failure> {
+        let row = self.store.cases()?.into_iter().find(|r| r.id == id);
+        let (Some(row), Some(mut case)) = (row, self.load_case(id)?) else {
+            return Err(Failure::new("the case is not here", "see `kijiti case list`"));
+        };
+        let mut same = vec![id];
+        let mut cases = Vec::new();
+        let mut next = 1;
+        loop {
+            let view = case.view();
+            cases.push(case);
+            same.extend(
+                view.links
+                    .iter()
+                    .filter(|(other, is)| **is && !same.contains(other))
+                    .map(|(other, _)| *other)
+                    .collect::<Vec<_>>(),
+            );
+            let Some(other) = same.get(next).copied() else { break };
+            next += 1;
+            case = match self.load_case(other)? {
+                Some(case) => case,
+                None => Case::new(other), // linked, and not come here yet
+            };
+        }
+        let view = Case::view_of_same(&cases).ok_or_else(|| Failure::new("the case is empty", "try again"))?;
+        Ok((row, view))
+    }
+
+    pub(super) fn load_case(&self, id: CaseId) -> Result<Option<Case>, Failure> {
+        let Some(document) = self.store.case(&id)? else { return Ok(None) };
+        let loaded = Case::load(id, &document);
+        loaded.map(Some).map_err(|e| Failure::new(e, "copy the data folder away and ask your supervisor"))
+    }
+
+    /// The name that a phone's certificate gives it.
+    pub(super) fn name_of(&self, device: &DeviceId) -> String {
+        let chains = self.store.chains(author_key(device)).unwrap_or_default();
+        let leaves =
+            chains.iter().filter_map(|bytes| protocol::Chain::from_bytes(bytes).ok()?.certificates.last()?.read().ok());
+        let named = leaves.into_iter().find(|leaf| leaf.device == *device);
+        named.map_or_else(|| format!("phone {}", device.short()), |leaf| leaf.name)
+    }
+
+    /// Why a case does not leave this phone, if it does not.
+    fn stays(&self, id: &CaseId) -> Result<Option<String>, Failure> {
+        if !self.store.unsent()?.iter().any(|(case, _)| case == id) {
+            return Ok(None);
+        }
+        let (row, view) = self.open_case(*id)?;
+        let why = match (view.consents("share"), self.agent.write_key(&row.area)) {
+            (false, _) => "no consent to share it: kijiti case add CASE --consent share",
+            (true, None) => {
+                "the key of its space was ended because a phone was lost, or has not come yet: meet the clinic"
+            }
+            (true, Some(_)) => "it is about to be sealed",
+        };
+        Ok(Some(why.to_owned()))
+    }
+
+    fn case_json(&self, row: &CaseRow, view: &CaseView) -> Answered {
+        let by = |stamp: &Stamp| json!({ "by": stamp.by.short(), "at_s": stamp.at_s, "order": stamp.order });
+        let mut findings = serde_json::Map::new();
+        for (name, state) in &view.findings {
+            let said: Vec<_> =
+                state.said.iter().map(|(stamp, v)| json!({ "value": value_json(v), "said": by(stamp) })).collect();
+            let standing: Vec<_> = state
+                .standing
+                .iter()
+                .map(|(stamp, v)| json!({ "value": value_json(v), "by": self.name_of(&stamp.by) }))
+                .collect();
+            let state = json!({ "value": value_json(&state.value), "disputed": state.disputed, "said": said, "standing": standing });
+            findings.insert(name.clone(), state);
+        }
+        let assessments = view.assessments.iter().map(|(stamp, a)| {
+            json!({ "urgency": a.urgency.name(), "rules_fired": a.rules_fired, "differential": a.differential,
+                "rules": a.rules, "model": a.model, "said": by(stamp) })
+        });
+        let decisions = view.decisions.iter().map(|(stamp, d)| {
+            json!({ "urgency": d.urgency.name(), "agrees": d.agrees, "reason": d.reason, "plan": d.plan,
+                "rules": d.rules, "model": d.model, "said": by(stamp) })
+        });
+        let doses = view.doses_given().into_iter().map(|((medicine, unit), (count, amount))| {
+            json!({ "medicine": medicine, "unit": unit, "times": count, "amount": amount })
+        });
+        let notes = view.notes.iter().map(|(stamp, note)| json!({ "note": note, "said": by(stamp) }));
+        let same =
+            view.links.iter().filter(|(other, is)| **is && **other != view.id).map(|(other, _)| other.to_string());
+        let photos = view.photos.iter().map(
+            |(stamp, p)| json!({ "shows": p.shows, "blob": p.blob.to_string(), "bytes": p.bytes, "said": by(stamp) }),
+        );
+        let Whereabouts { envelopes, held_by, reached, unsent } = whereabouts(row, &self.store)?;
+        let clinics: Vec<_> = self.store.peers()?.iter().map(|p| p.device).chain([self.agent.id()]).collect();
+        let reached: Vec<String> = reached
+            .iter()
+            .map(|keeper| match clinics.iter().find(|device| author_key(device) == *keeper) {
+                Some(device) => self.name_of(device),
+                None => self.name_of_author(keeper),
+            })
+            .collect();
+        Ok(json!({
+            "schema": "kijiti.case/1",
+            "case": view.id.to_string(),
+            "area": row.area.to_string(),
+            "urgency": view.urgency().map(Urgency::name),
+            "findings": findings,
+            "assessments": assessments.collect::<Vec<_>>(),
+            "decisions": decisions.collect::<Vec<_>>(),
+            "doses": doses.collect::<Vec<_>>(),
+            "notes": notes.collect::<Vec<_>>(),
+            "photos": photos.collect::<Vec<_>>(),
+            "same_as": same.collect::<Vec<_>>(),
+            "cared_for_by": view.responsible().map(|device| self.name_of(&device)),
+            "unknown_entries": view.unknown_entries,
+            "sealed": envelopes,
+            "unsent": unsent,
+            "stays": self.stays(&view.id)?,
+            "held_by": held_by.iter().map(|device| self.name_of(device)).collect::<Vec<_>>(),
+            "reached": reached,
+        }))
+    }
+
+    pub(super) fn name_of_author(&self, author: &sync::envelope::AuthorKey) -> String {
+        let chains = self.store.chains(*author).unwrap_or_default();
+        let leaf =
+            chains.iter().find_map(|bytes| protocol::Chain::from_bytes(bytes).ok()?.certificates.last()?.read().ok());
+        leaf.map_or_else(|| "a clinic".to_owned(), |leaf| leaf.name)
+    }
+
+    pub(super) fn case_show(&self, case: &str) -> Answered {
+        let (row, view) = self.open_case(self.find_case(case)?)?;
+        self.case_json(&row, &view)
+    }
+
+    pub(super) fn case_list(&self) -> Answered {
+        let waiting: std::collections::BTreeSet<_> = self.store.unsent()?.into_iter().map(|(case, _)| case).collect();
+        let cases: Vec<_> = self
+            .store
+            .cases()?
+            .iter()
+            .map(|row| {
+                json!({ "case": row.id.to_string(), "area": row.area.to_string(), "title": row.title,
+                    "urgency": row.urgency.map(Urgency::name), "entries": row.entries, "changed_s": row.changed_s,
+                    "questions": row.questions, "unsent": waiting.contains(&row.id) })
+            })
+            .collect();
+        let readable = |space: &SpaceId| self.agent.space_keys().iter().any(|k| k.space() == *space);
+        let sealed: Vec<_> = self
+            .store
+            .spaces()?
+            .iter()
+            .filter(|row| !readable(&row.space))
+            .map(|row| {
+                let sealed = self.store.envelope_rows(row.space).map(|rows| rows.len()).unwrap_or(0);
+                json!({ "area": row.area.to_string(), "envelopes": sealed, "bytes": row.bytes })
+            })
+            .filter(|row| row.get("envelopes").and_then(Json::as_u64) != Some(0))
+            .collect();
+        Ok(json!({ "schema": "kijiti.case-list/1", "cases": cases, "sealed": sealed }))
+    }
+
+    /// Everything that was said, in the order in which it was: by whom, on which phone, and by which rules and model.
+    pub(super) fn case_history(&self, case: &str) -> Answered {
+        let (_, view) = self.open_case(self.find_case(case)?)?;
+        let mut lines: Vec<(Stamp, String)> = Vec::new();
+        for (name, state) in &view.findings {
+            let line = |(stamp, v): &(Stamp, FindingValue)| (*stamp, format!("{name} = {}", words_of(v)));
+            lines.extend(state.said.iter().map(line));
+        }
+        for (stamp, a) in &view.assessments {
+            lines.push((*stamp, format!("assessed {} by {} and {}", a.urgency.name(), a.rules, a.model)));
+        }
+        for (stamp, d) in &view.decisions {
+            let agrees = if d.agrees { "as assessed" } else { "otherwise than assessed" };
+            lines.push((
+                *stamp,
+                format!("decided {} {agrees}; seen: {} and {}; {}", d.urgency.name(), d.rules, d.model, d.plan),
+            ));
+        }
+        for (stamp, d) in &view.doses {
+            lines.push((*stamp, format!("gave {} {} {}", d.medicine, d.amount, d.unit)));
+        }
+        lines.extend(view.notes.iter().map(|(stamp, note)| (*stamp, format!("noted: {note}"))));
+        for (stamp, to, reason) in &view.handovers {
+            lines.push((*stamp, format!("handed to {}: {reason}", self.name_of(to))));
+        }
+        lines.extend(view.photos.iter().map(|(stamp, p)| (*stamp, format!("photo of {}", p.shows))));
+        lines.sort();
+        let lines: Vec<_> = lines
+            .into_iter()
+            .map(|(stamp, what)| {
+                json!({ "what": what, "by": self.name_of(&stamp.by), "phone": stamp.by.short(), "order": stamp.order,
+                        "by_their_clock": sync::exchange::instant(stamp.at_s) })
+            })
+            .collect();
+        Ok(json!({ "schema": "kijiti.case-history/1", "case": view.id.to_string(), "history": lines }))
+    }
+
+    /// Pairs of cases that may be one patient's, the most alike first. Those that a person has decided about are left out.
+    pub(super) fn case_duplicates(&self) -> Answered {
+        let mut views = Vec::new();
+        for row in self.store.cases()?.into_iter().take(COMPARED_MAX) {
+            if let Some(case) = self.load_case(row.id)? {
+                views.push((row, case.view()));
+            }
+        }
+        let mut pairs = Vec::new();
+        for (i, (a, view)) in views.iter().enumerate() {
+            for (b, other) in views.iter().skip(i + 1) {
+                let decided = view.links.contains_key(&b.id) || other.links.contains_key(&a.id);
+                if let Some(alike) = likeness(view, other).filter(|_| !decided) {
+                    pairs.push((alike, a, b));
+                }
+            }
+        }
+        pairs.sort_by_key(|(alike, a, b)| (std::cmp::Reverse(*alike), a.id, b.id));
+        let pairs: Vec<_> = pairs
+            .into_iter()
+            .map(|(alike, a, b)| {
+                json!({ "alike": alike, "a": a.id.to_string(), "b": b.id.to_string(), "a_title": a.title, "b_title": b.title })
+            })
+            .collect();
+        Ok(json!({ "schema": "kijiti.case-duplicates/1", "pairs": pairs }))
+    }
+
+    /// Adds what a person says to a case, all of it or nothing.
+    pub(super) fn case_add(&mut self, case: &str, words: &CaseWords, request: &str) -> Answered {
+        let request = parse_request(request)?;
+        let id = self.find_case(case)?;
+        let (row, view) = self.open_case(id)?;
+        let mut entries = Vec::new();
+        for (name, value) in &words.set {
+            entries.push(finding(name, value)?);
+        }
+        for (name, value) in &words.settle {
+            if !view.findings.contains_key(name) {
+                return Err(usage(format!("nothing was said about {name:?} in this case"), "see `kijiti case show`"));
+            }
+            let Entry::Finding { name, value } = finding(name, value)? else { continue };
+            entries.push(Entry::Settled { name, value });
+        }
+        for (to, given) in &words.consent {
+            if schema::field(&format!("consent.{to}")).is_none() {
+                return Err(usage(format!("{to:?} is nothing to consent to"), "write care, share, photo or training"));
+            }
+            entries.push(Entry::consent(to, *given));
+        }
+        entries.extend(words.note.iter().map(|note| Entry::Note(sync::case::clip(note))));
+        entries.extend(words.dose.iter().map(|dose| read_dose(dose)).collect::<Result<Vec<_>, _>>()?);
+        if let Some(to) = &words.hand_to {
+            entries.push(Entry::Handover { to: self.find_phone(to)?, reason: words.reason.clone() });
+        }
+        let mut links = Vec::new();
+        for (other, same) in &words.links {
+            let other = self.find_case(other)?;
+            if other == id {
+                return Err(usage("a case cannot be linked to itself", "name the other case"));
+            }
+            entries.push(Entry::Link { other, same: *same });
+            links.push((other, *same));
+        }
+        if entries.is_empty() {
+            return Err(usage("nothing to add", "see `kijiti case add --help`"));
+        }
+        self.add(Some(id), row.area, entries, request)?;
+        // The other case learns of it too, under a number that follows from this one's.
+        for (n, (other, same)) in (1u8..).zip(links) {
+            let (row, _) = self.open_case(other)?;
+            let mut request = request;
+            request[15] ^= n;
+            self.add(Some(other), row.area, vec![Entry::Link { other: id, same }], request)?;
+        }
+        self.case_show(&id.to_string())
+    }
+
+    /// A phone by its id, the beginning of it, or the name of its certificate.
+    fn find_phone(&self, text: &str) -> Result<DeviceId, Failure> {
+        if let Ok(device) = text.parse() {
+            return Ok(device);
+        }
+        let peers = self.store.peers()?;
+        let is =
+            |p: &&crate::store::PeerRow| p.name == text || (text.len() >= 8 && p.device.to_string().starts_with(text));
+        match peers.iter().filter(is).collect::<Vec<_>>().as_slice() {
+            [only] => Ok(only.device),
+            [] => {
+                Err(usage(format!("no phone {text:?} was met"), "write its device id, as its `kijiti status` shows it"))
+            }
+            _ => Err(usage(format!("several phones are called {text:?}"), "write the device id")),
+        }
+    }
+}
+
+fn finding(name: &str, typed: &str) -> Result<Entry, Failure> {
+    let value =
+        schema::read_value(name, typed).map_err(|e| usage(e, "kijiti case fields shows what can be written"))?;
+    Ok(Entry::Finding { name: name.to_owned(), value })
+}
+
+/// `amoxicillin 250 mg`.
+fn read_dose(text: &str) -> Result<Entry, Failure> {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let parsed = match words.as_slice() {
+        [medicine @ .., amount, unit] if !medicine.is_empty() => amount
+            .parse::<f64>()
+            .ok()
+            .filter(|n| n.is_finite() && *n > 0.0)
+            .map(|amount| DoseEntry { medicine: medicine.join(" "), amount, unit: (*unit).to_owned() }),
+        _ => None,
+    };
+    parsed
+        .map(Entry::Dose)
+        .ok_or_else(|| usage(format!("{text:?} is no dose"), "write for example --dose \"amoxicillin 250 mg\""))
+}
+
+fn words_of(value: &FindingValue) -> String {
+    match value {
+        FindingValue::Yes => "yes".into(),
+        FindingValue::No => "no".into(),
+        FindingValue::Unknown => "unknown".into(),
+        FindingValue::Number(number) => number.to_string(),
+        FindingValue::Text(text) => text.clone(),
+    }
+}
+
+fn value_json(value: &FindingValue) -> Json {
+    match value {
+        FindingValue::Number(number) => json!(number),
+        other => json!(words_of(other)),
+    }
+}
+
+/// A decision against what was shown: another colour needs a reason, and green needs to have been offered.
+fn decide(input: &DecisionInput, seen: &sync::case::AssessmentEntry) -> Result<DecisionEntry, Failure> {
+    let Some(urgency) = Urgency::parse(&input.urgency) else {
+        return Err(usage(format!("{:?} is not a colour", input.urgency), "write pink, yellow or green"));
+    };
+    let agrees = urgency == seen.urgency;
+    if urgency == Urgency::Green && seen.urgency != Urgency::Green {
+        let reason = "green is not offered: a danger sign is there, or could not be ruled out";
+        return Err(Failure::new(reason, "measure what is missing, or decide pink or yellow").with_code(5));
+    }
+    if !agrees && input.reason.trim().is_empty() {
+        let reason = format!("the assessment says {}; deciding {} needs a reason", seen.urgency.name(), urgency.name());
+        return Err(usage(reason, "add --reason \"why\""));
+    }
+    Ok(DecisionEntry {
+        urgency,
+        agrees,
+        reason: input.reason.clone(),
+        plan: input.plan.clone(),
+        rules: seen.rules.clone(),
+        model: seen.model.clone(),
+    })
+}

@@ -1,0 +1,217 @@
+//! Requests of those who keep a space: its keys, lost phones, late envelopes, old cases; and cases that leave or come as files.
+
+use protocol::certificate::Right;
+use protocol::{Area, DeviceId, EnvelopeId};
+use serde_json::{Value as Json, json};
+use sync::Entry;
+use sync::exchange::archive::{self, ArchivedCase};
+use sync::exchange::{ExchangeError, Imported, csv, fhir};
+
+use super::answers::{Answered, from_hex, parse_area, parse_chain, to_hex, usage};
+use super::*;
+use crate::agent::Reply;
+
+fn exchange_failure(error: ExchangeError) -> Failure {
+    let (hint, code) = match &error {
+        ExchangeError::Malformed(_) => ("nothing was taken in; ask for the file again", 2),
+        ExchangeError::OtherPhone(_) => ("pass it to the phone that it was written for; nothing was taken in", 5),
+        ExchangeError::Signature(_) | ExchangeError::Sealed(_) => {
+            ("the file was changed or cut short on its way: ask for it again; nothing was taken in", 5)
+        }
+    };
+    Failure::new(error, hint).with_code(code)
+}
+
+impl Body {
+    pub(super) fn space_rotate(&mut self, area: &str, without: &[String]) -> Answered {
+        let parse = |id: &String| id.parse::<DeviceId>().map_err(|e| usage(e, "write the whole device id"));
+        let without = without.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        self.command(Command::RotateSpace(parse_area(area)?, without))?;
+        Ok(json!({ "area": area, "rotated": true }))
+    }
+
+    pub(super) fn space_retire(&mut self, area: &str, keep_days: u64) -> Answered {
+        let since_s = self.now().wall_s.saturating_sub(keep_days.saturating_mul(86_400));
+        let before = self.store.cases()?.len();
+        self.command(Command::Retire(parse_area(area)?, since_s))?;
+        Ok(json!({ "area": area, "cases_gone": before.saturating_sub(self.store.cases()?.len()) }))
+    }
+
+    pub(super) fn revoke(&mut self, area: &str, device: &str, reason: String) -> Answered {
+        let device = device.parse().map_err(|e| usage(e, "write the whole device id, as `kijiti status` shows it"))?;
+        self.command(Command::Revoke(parse_area(area)?, device, reason))?;
+        Ok(json!({ "revoked": device.to_string() }))
+    }
+
+    pub(super) fn countersign(&mut self, envelopes: &[String]) -> Answered {
+        let parse = |id: &String| {
+            let digest: protocol::Digest =
+                id.parse().map_err(|e| usage(e, "write ids as `kijiti status --json` shows them"))?;
+            Ok(EnvelopeId(digest.0))
+        };
+        let ids = envelopes.iter().map(parse).collect::<Result<Vec<_>, Failure>>()?;
+        let reply = self.command(Command::Countersign(ids))?;
+        Ok(json!({ "changed": reply == Reply::Done }))
+    }
+
+    /// Envelopes that are set aside: which, whose, and why.
+    pub(super) fn quarantined(&self) -> Result<Vec<Json>, Failure> {
+        let mut rows = Vec::new();
+        for (id, why) in self.store.quarantined()? {
+            let author = self.store.envelope(&id)?.and_then(|bytes| sync::Envelope::parse(bytes).ok());
+            let author = author.map(|envelope| self.name_of_author(&envelope.author));
+            rows.push(json!({ "envelope": protocol::Digest(id.0).to_string(), "author": author, "why": why }));
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn lost(&self) -> Vec<Json> {
+        let lost = self.agent.lost();
+        lost.map(|(device, why)| json!({ "device": device.to_string(), "name": self.name_of(device), "why": why }))
+            .collect()
+    }
+
+    /// For every area from which cases have come: how many of this phone's meetings ago the last did.
+    pub(super) fn villages(&self) -> Result<Vec<Json>, Failure> {
+        let mut ages: BTreeMap<Area, u64> = BTreeMap::new();
+        for (author, meeting) in crate::agent::heard(&self.store)? {
+            for bytes in self.store.chains(author)? {
+                let leaf = protocol::Chain::from_bytes(&bytes).ok().and_then(|c| c.certificates.last()?.read().ok());
+                if let Some(leaf) = leaf.filter(|leaf| leaf.rights.has(Right::Write)) {
+                    let ago = self.agent.meetings_so_far().saturating_sub(meeting);
+                    ages.entry(leaf.area).and_modify(|held| *held = ago.min(*held)).or_insert(ago);
+                }
+            }
+        }
+        Ok(ages.into_iter().map(|(area, ago)| json!({ "area": area.to_string(), "meetings_ago": ago })).collect())
+    }
+
+    pub(super) fn case_export(&mut self, cases: &[String], format: &str, to: Option<&str>) -> Answered {
+        let ids = match cases {
+            [] => self.store.cases()?.into_iter().map(|row| row.id).collect(),
+            some => some.iter().map(|case| self.find_case(case)).collect::<Result<Vec<_>, _>>()?,
+        };
+        let text = match format {
+            "csv" => {
+                let mut text = csv::head();
+                for id in &ids {
+                    let (row, view) = self.open_case(*id)?;
+                    text += &csv::write(&view, &row.area);
+                }
+                text
+            }
+            "fhir" => {
+                let mut bundles = Vec::new();
+                for id in &ids {
+                    let (row, view) = self.open_case(*id)?;
+                    bundles.push(fhir::write(&view, &row.area));
+                }
+                match bundles.as_slice() {
+                    [only] => format!("{only:#}\n"),
+                    // Newline-delimited JSON, as FHIR's bulk data has it.
+                    several => several.iter().map(|bundle| format!("{bundle}\n")).collect(),
+                }
+            }
+            "archive" => self.archive(&ids, to)?,
+            other => return Err(usage(format!("{other:?} is no format"), "write fhir, csv or archive")),
+        };
+        Ok(json!({ "schema": "kijiti.case-export/1", "format": format, "cases": ids.len(), "text": text }))
+    }
+
+    fn archive(&mut self, ids: &[protocol::CaseId], to: Option<&str>) -> Result<String, Failure> {
+        let Some(to) = to else {
+            return Err(usage(
+                "for whom is the archive?",
+                "add --to with the answer file of the phone that shall read it",
+            ));
+        };
+        let chain = parse_chain(to)?;
+        let judged = self
+            .agent
+            .judge(&chain)
+            .map_err(|e| Failure::new(e, "ask the phone for its certificates again").with_code(5))?;
+        if !judged.rights.has(Right::Read) {
+            return Err(Failure::new(
+                format!("{} is not certified to read cases", judged.name),
+                "choose another phone",
+            )
+            .with_code(5));
+        }
+        let Some(own) = self.agent.certificate().map(|c| c.chain().clone()) else {
+            return Err(Failure::new("this phone is not certified itself", "enrol it first").with_code(5));
+        };
+        let mut cases = Vec::new();
+        for id in ids {
+            let Some(mut case) = self.load_case(*id)? else { continue };
+            if !case.view().consents("share") {
+                let reason = format!("case {} may not leave this phone: no consent to share it", id.short());
+                return Err(Failure::new(
+                    reason,
+                    "leave it out, or ask for consent: kijiti case add CASE --consent share",
+                )
+                .with_code(5));
+            }
+            cases.push(ArchivedCase { case: *id, changes: case.changes().into_iter().map(Into::into).collect() });
+        }
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+        let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::from_seed(seed);
+        let bytes = archive::write(&cases, (judged.device, &judged.sealing_key), (&own, &self.keys), &mut rng);
+        bytes.map(|bytes| to_hex(&bytes)).map_err(exchange_failure)
+    }
+
+    pub(super) fn case_import(&mut self, format: &str, text: &str, area: Option<&str>) -> Answered {
+        let area = self.default_area(area)?;
+        if format == "archive" {
+            return self.open_archive(text, area);
+        }
+        let read = match format {
+            "csv" => csv::read(text),
+            "fhir" => match fhir::read(text) {
+                Ok(one) => Ok(vec![one]),
+                // One bundle a line.
+                Err(whole) => {
+                    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+                    let bundles = lines.iter().map(|line| fhir::read(line)).collect::<Result<Vec<_>, _>>();
+                    if lines.len() > 1 { bundles } else { Err(whole) }
+                }
+            },
+            other => return Err(usage(format!("{other:?} is no format"), "write fhir, csv or archive")),
+        };
+        let (mut made, mut left_out) = (Vec::new(), Vec::new());
+        for Imported { case, entries, left_out: some } in read.map_err(exchange_failure)? {
+            left_out.extend(some);
+            if entries.is_empty() {
+                continue;
+            }
+            // A case that is here is not written over: what was imported is a case of its own, and a person may link them.
+            let known = match case {
+                Some(id) => self.store.case(&id)?.is_some(),
+                None => false,
+            };
+            let mut request = [0; 16];
+            getrandom::fill(&mut request).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+            let entries = entries.into_iter().chain([Entry::Note(format!("taken in from a {format} file"))]).collect();
+            let id = self.add(case.filter(|_| !known), area.clone(), entries, request)?;
+            made.push(id.to_string());
+        }
+        Ok(json!({ "schema": "kijiti.case-import/1", "cases": made, "left_out": left_out }))
+    }
+
+    fn open_archive(&mut self, text: &str, area: Area) -> Answered {
+        let bytes = from_hex("the archive", text.trim())?;
+        let archive = archive::read(&bytes).map_err(exchange_failure)?;
+        let from = self.agent.judge(&archive.from).map_err(|e| {
+            Failure::new(format!("the archive's writer is not believed: {e}"), "ask your supervisor who wrote it")
+                .with_code(5)
+        })?;
+        let cases = archive::open(&archive, &self.keys).map_err(exchange_failure)?;
+        let mut made = Vec::new();
+        for ArchivedCase { case, changes } in cases {
+            let changes = changes.into_iter().map(Into::into).collect();
+            self.command(Command::TakeCase { case, area: area.clone(), changes })?;
+            made.push(case.to_string());
+        }
+        Ok(json!({ "schema": "kijiti.case-import/1", "cases": made, "left_out": [], "from": from.name }))
+    }
+}

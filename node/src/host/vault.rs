@@ -1,0 +1,82 @@
+//! What can be read of a patient lies sealed on the disk: XChaCha20-Poly1305 under a key that comes from the device's own
+//! (which a phone keeps in its keystore, and a desktop in a file that a passphrase seals). A copied database is unreadable.
+//!
+//! `nonce 24 ‖ ciphertext and tag`; the drawer's name is associated data, so that nothing is moved from one to another.
+
+use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use protocol::DeviceKeys;
+use zeroize::Zeroize;
+
+use crate::store::StoreError;
+
+/// What kind of thing it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Drawer {
+    Case,
+    Title,
+    SpaceKey,
+    Unsent,
+}
+
+impl Drawer {
+    fn name(self) -> &'static [u8] {
+        match self {
+            Drawer::Case => b"case",
+            Drawer::Title => b"title",
+            Drawer::SpaceKey => b"space key",
+            Drawer::Unsent => b"unsent",
+        }
+    }
+}
+
+pub(super) struct Vault(XChaCha20Poly1305);
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Vault")
+    }
+}
+
+impl Vault {
+    pub(super) fn of(keys: &DeviceKeys) -> Self {
+        let mut key = keys.storage_key();
+        let cipher = XChaCha20Poly1305::new((&key).into());
+        key.zeroize();
+        Self(cipher)
+    }
+
+    pub(super) fn seal(&self, drawer: Drawer, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let mut nonce = [0; 24];
+        getrandom::fill(&mut nonce).map_err(|e| StoreError::Other(format!("no randomness: {e}")))?;
+        let sealed = self.0.encrypt((&nonce).into(), Payload { msg: plain, aad: drawer.name() });
+        let sealed = sealed.map_err(|_| StoreError::Other("the cipher refused".into()))?;
+        Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    pub(super) fn open(&self, drawer: Drawer, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let damaged = || StoreError::Damaged("what was kept sealed does not open with this phone's key".into());
+        let (nonce, sealed) = sealed.split_first_chunk::<24>().ok_or_else(damaged)?;
+        self.0.decrypt(nonce.into(), Payload { msg: sealed, aad: drawer.name() }).map_err(|_| damaged())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_opens_with_its_key_and_in_its_drawer_only() {
+        let vault = Vault::of(&DeviceKeys::from_seed([1; 32]));
+        let sealed = vault.seal(Drawer::Case, b"Amina has a stiff neck").unwrap();
+        assert!(!sealed.windows(5).any(|w| w == b"Amina"));
+        assert_eq!(vault.open(Drawer::Case, &sealed).unwrap(), b"Amina has a stiff neck");
+        assert!(vault.open(Drawer::Unsent, &sealed).is_err());
+        assert!(Vault::of(&DeviceKeys::from_seed([2; 32])).open(Drawer::Case, &sealed).is_err());
+        for at in 0..sealed.len() {
+            let mut spoiled = sealed.clone();
+            spoiled[at] ^= 1;
+            assert!(vault.open(Drawer::Case, &spoiled).is_err());
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Who may read and write over time: lost phones, new keys, late words, consent, and what is deleted for good.
+
+use node::Store;
+use node::agent::{Command, whereabouts};
+use protocol::certificate::{Right, Rights};
+use protocol::{Area, CaseId, SpaceId};
+use sim::world::Cut;
+use sim::world::SimError;
+use sync::{Entry, Envelope, EnvelopeKind, FindingValue};
+
+mod common;
+
+use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER};
+
+/// The ministry says that a phone is lost, and the desk's phone hears it first.
+fn ministry_revokes(road: &mut Road, phone: usize) {
+    let device = road.world.keys(phone).unwrap().id();
+    let revocations = road.ministry.revoke(1, &[device]);
+    road.world.command(DESK, Command::Offer(Box::new(distribution::Offer::Revocations(revocations)))).unwrap();
+}
+
+fn round(road: &mut Road, pairs: &[(usize, usize)]) {
+    for (a, b) in pairs {
+        road.world.meet(*a, *b, Cut::Never).unwrap();
+    }
+}
+
+/// Envelopes a phone holds that it can open with the keys it has.
+fn readable(road: &Road, phone: usize) -> usize {
+    let phone = &road.world.phones[phone];
+    let keys = phone.agent.space_keys();
+    let rows = phone.store.envelope_rows(SpaceId::of(&road.area)).unwrap();
+    rows.iter().filter(|row| keys.iter().any(|key| key.epoch_tag() == row.epoch)).count()
+}
+
+fn finding<'a>(view: &'a sync::CaseView, name: &str) -> Option<&'a FindingValue> {
+    view.findings.get(name).map(|f| &f.value)
+}
+
+/// A second worker of the same village, who reads and writes: certified by the supervisor, granted by the clinic.
+fn second_worker(road: &mut Road) -> usize {
+    let colleague = road.world.add([50; 32]).unwrap();
+    road.world.command(colleague, Command::InstallTrust(road.ministry.root.clone())).unwrap();
+    let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
+    let village = Area::parse("north/kilifi/mtwapa").unwrap();
+    let keys = road.world.keys(colleague).unwrap().clone();
+    let chain = road.ministry.certify(&keys, "colleague", &village, rights, Rights::default());
+    road.world.command(colleague, Command::InstallChain(chain.clone())).unwrap();
+    road.world.command(CLINIC, Command::GrantSpace(road.area.clone(), chain)).unwrap();
+    colleague
+}
+
+#[test]
+fn a_grant_reaches_its_phone_over_couriers_without_any_file() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+    round(&mut road, &[(WORKER, CLINIC)]);
+    let colleague = second_worker(&mut road);
+    assert!(road.world.phones[colleague].agent.space_keys().is_empty());
+    round(&mut road, &[(CLINIC, SUPERVISOR), (SUPERVISOR, colleague)]);
+    assert_eq!(finding(&road.view(colleague, case).unwrap(), "cough"), Some(&FindingValue::Yes));
+    assert!(road.world.phones[SUPERVISOR].agent.space_keys().is_empty(), "the courier reads nothing");
+}
+
+#[test]
+fn a_phone_lost_at_a_time_reads_nothing_that_is_sealed_after_the_next_key() {
+    let mut road = Road::new(1);
+    let colleague = second_worker(&mut road);
+    round(&mut road, &[(CLINIC, colleague), (CLINIC, WORKER)]);
+    ministry_revokes(&mut road, colleague);
+    // The worker hears of the loss before the clinic has made a new key: what it writes waits, and is not lost.
+    round(&mut road, &[(DESK, WORKER)]);
+    assert!(road.world.phones[WORKER].agent.write_key(&road.area).is_none());
+    let case = road.write(WORKER, None, "cough", FindingValue::Yes, 7);
+    assert_eq!((road.envelopes(WORKER), road.world.phones[WORKER].store.unsent().unwrap().len()), (0, 1));
+    // The new key comes; what waited is sealed with it, and goes at the next meeting.
+    round(
+        &mut road,
+        &[(DESK, CLINIC), (CLINIC, SUPERVISOR), (SUPERVISOR, WORKER), (WORKER, SUPERVISOR), (SUPERVISOR, CLINIC)],
+    );
+    assert_eq!(finding(&road.view(CLINIC, case).unwrap(), "cough"), Some(&FindingValue::Yes));
+    assert!(road.world.phones[WORKER].store.unsent().unwrap().is_empty());
+    // The lost phone gets hold of every envelope there is: a courier that has not heard yet gives them to it.
+    let store = road.world.phones[colleague].store.clone();
+    let held: Vec<_> = road.world.phones[CLINIC].store.envelope_ids(SpaceId::of(&road.area)).unwrap();
+    let mut opened = 0;
+    for (id, _) in held {
+        let bytes = road.world.phones[CLINIC].store.envelope(&id).unwrap().unwrap();
+        let envelope = Envelope::parse(bytes).unwrap();
+        if envelope.kind == EnvelopeKind::Notice {
+            let share = envelope.notice().unwrap().share;
+            opened += usize::from(share.is_some_and(|s| {
+                s.open(&road.area, road.world.keys(colleague).unwrap())
+                    .is_some_and(|k| !store.space_keys().unwrap().contains(&k))
+            }));
+        } else {
+            let keys = store.space_keys().unwrap();
+            opened += usize::from(keys.iter().any(|key| key.epoch_tag() == envelope.epoch_tag));
+        }
+    }
+    assert_eq!(opened, 0, "neither a new key nor anything sealed with it");
+}
+
+#[test]
+fn a_supervisor_with_the_right_to_revoke_says_that_a_phone_is_lost_without_the_ministry() {
+    let mut road = Road::new(1);
+    let rights = Rights::of(&[Right::Carry, Right::Enrol, Right::Revoke]);
+    let all = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
+    let keys = road.world.keys(SUPERVISOR).unwrap().clone();
+    let area = road.area.clone();
+    let chain = road.ministry.certify(&keys, "supervisor", &area, rights, all);
+    road.world.command(SUPERVISOR, Command::InstallChain(chain)).unwrap();
+    let colleague = second_worker(&mut road);
+    round(&mut road, &[(CLINIC, colleague), (CLINIC, SUPERVISOR), (SUPERVISOR, WORKER)]);
+    let device = road.world.keys(colleague).unwrap().id();
+    let revoke = Command::Revoke(area.clone(), device, "stolen at the market".into());
+    assert!(matches!(road.world.command(WORKER, revoke.clone()), Err(SimError::Refused { .. })), "a worker may not");
+    let elsewhere = Command::Revoke(Area::parse("south").unwrap(), device, "x".into());
+    assert!(matches!(road.world.command(SUPERVISOR, elsewhere), Err(SimError::Refused { .. })));
+    road.world.command(SUPERVISOR, revoke).unwrap();
+    let before = road.world.phones[CLINIC].agent.space_keys().len();
+    round(&mut road, &[(SUPERVISOR, CLINIC)]);
+    assert_eq!(road.world.phones[CLINIC].agent.space_keys().len(), before + 1, "the clinic made a new key at once");
+    round(&mut road, &[(CLINIC, WORKER)]);
+    let met = road.world.meet(WORKER, colleague, Cut::Never).unwrap();
+    assert!(!met.summaries[0].as_ref().unwrap().complete, "the lost phone is met no more");
+    assert!(road.world.phones[WORKER].agent.write_key(&area).is_some());
+    // The ministry finds that it was the supervisor's phone that was stolen: what it said of others counts no more.
+    ministry_revokes(&mut road, SUPERVISOR);
+    round(&mut road, &[(DESK, WORKER), (DESK, colleague)]);
+    let met = road.world.meet(WORKER, colleague, Cut::Never).unwrap();
+    assert!(met.summaries[0].as_ref().unwrap().complete);
+}
+
+/// keyhive#116, p2panda#1344: what a lost phone wrote is neither believed nor thrown away, and what honest phones built on it is
+/// not blocked for ever.
+#[test]
+fn what_a_lost_phone_wrote_waits_for_a_countersignature_and_is_never_dropped() {
+    let mut road = Road::new(1);
+    let colleague = second_worker(&mut road);
+    round(&mut road, &[(CLINIC, colleague), (CLINIC, WORKER)]);
+    let case = road.write(colleague, None, "stiff_neck", FindingValue::Yes, 9);
+    round(&mut road, &[(colleague, WORKER)]);
+    ministry_revokes(&mut road, colleague);
+    round(&mut road, &[(DESK, CLINIC), (DESK, SUPERVISOR)]);
+    road.write(WORKER, Some(case), "cough", FindingValue::Yes, 10); // builds on what the lost phone said
+    round(&mut road, &[(WORKER, SUPERVISOR), (SUPERVISOR, CLINIC)]);
+    let waiting = road.world.phones[CLINIC].store.quarantined().unwrap();
+    assert!(waiting.len() == 1 && waiting[0].1.contains("countersign"), "{waiting:?}");
+    assert!(road.view(CLINIC, case).is_none_or(|view| view.findings.is_empty()), "not believed yet");
+    assert!(matches!(road.world.command(WORKER, Command::Countersign(Vec::new())), Err(SimError::Refused { .. })));
+    road.world.command(CLINIC, Command::Countersign(Vec::new())).unwrap();
+    let view = road.view(CLINIC, case).unwrap();
+    assert_eq!(finding(&view, "stiff_neck"), Some(&FindingValue::Yes));
+    assert_eq!(finding(&view, "cough"), Some(&FindingValue::Yes), "and what was built on it");
+    assert!(road.world.phones[CLINIC].store.quarantined().unwrap().is_empty());
+    // A reader who only now hears of all this opens it too, in one meeting.
+    let late = road.world.add([51; 32]).unwrap();
+    road.world.command(late, Command::InstallTrust(road.ministry.root.clone())).unwrap();
+    let keys = road.world.keys(late).unwrap().clone();
+    let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
+    let chain = road.ministry.certify(&keys, "late", &road.area, rights, Rights::default());
+    road.world.command(late, Command::InstallChain(chain.clone())).unwrap();
+    road.world.command(CLINIC, Command::GrantSpace(road.area.clone(), chain)).unwrap();
+    round(&mut road, &[(CLINIC, late), (CLINIC, late)]);
+    assert_eq!(finding(&road.view(late, case).unwrap(), "stiff_neck"), Some(&FindingValue::Yes));
+}
+
+#[test]
+fn a_case_without_consent_never_leaves_the_phone_and_leaves_whole_once_it_is_given() {
+    let mut road = Road::new(1);
+    let area = road.area.clone();
+    let add = |road: &mut Road, case: Option<CaseId>, entries: Vec<Entry>, request: u8| {
+        let command = Command::AddToCase { case, area: area.clone(), entries, request: [request; 16] };
+        match road.world.command(WORKER, command).unwrap() {
+            node::agent::Reply::Case(id) => id,
+            other => panic!("{other:?}"),
+        }
+    };
+    let sign = |name: &str| Entry::Finding { name: name.into(), value: FindingValue::Yes };
+    let case = add(&mut road, None, vec![sign("cough")], 1);
+    add(&mut road, Some(case), vec![sign("stiff_neck"), Entry::consent("share", false)], 2);
+    round(&mut road, &[(WORKER, CLINIC), (WORKER, SUPERVISOR)]);
+    assert_eq!([WORKER, CLINIC, SUPERVISOR].map(|p| road.envelopes(p)), [0; 3]);
+    road.world.restart(WORKER).unwrap();
+    add(&mut road, Some(case), vec![Entry::consent("share", true)], 3);
+    assert_eq!(road.envelopes(WORKER), 1, "three changes, one envelope");
+    round(&mut road, &[(WORKER, CLINIC)]);
+    assert_eq!(road.view(CLINIC, case).unwrap(), road.view(WORKER, case).unwrap());
+    // Withdrawn: the withdrawal itself travels, what is written after it does not.
+    add(&mut road, Some(case), vec![Entry::consent("share", false)], 4);
+    add(&mut road, Some(case), vec![sign("wheeze")], 5);
+    round(&mut road, &[(WORKER, CLINIC)]);
+    let there = road.view(CLINIC, case).unwrap();
+    assert!(!there.consents("share") && finding(&there, "wheeze").is_none());
+    assert_eq!(finding(&road.view(WORKER, case).unwrap(), "wheeze"), Some(&FindingValue::Yes));
+}
+
+/// Ditto's delete TTL: a phone that was away for 400 days does not bring back what was deleted.
+#[test]
+fn closed_cases_go_for_good_and_a_phone_away_for_400_days_does_not_bring_them_back() {
+    let mut road = Road::new(1);
+    let closed = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+    road.write(WORKER, Some(closed), "outcome", FindingValue::Text("recovered".into()), 2);
+    let open = road.write(WORKER, None, "fever", FindingValue::Yes, 3);
+    let away = second_worker(&mut road);
+    round(&mut road, &[(WORKER, CLINIC), (CLINIC, away), (CLINIC, SUPERVISOR), (CLINIC, WORKER)]);
+    assert!(road.view(away, closed).is_some());
+    road.world.now.wall_s += 400 * 86_400;
+    let wall_s = road.world.now.wall_s;
+    let area = road.area.clone();
+    assert!(matches!(road.world.command(CLINIC, Command::Retire(area.clone(), wall_s)), Err(SimError::Refused { .. })));
+    road.world.command(CLINIC, Command::RotateSpace(area.clone(), Vec::new())).unwrap();
+    road.world.command(CLINIC, Command::Retire(area.clone(), wall_s - 90 * 86_400)).unwrap();
+    assert!(road.view(CLINIC, closed).is_none() && road.view(CLINIC, open).is_some());
+    round(&mut road, &[(CLINIC, SUPERVISOR), (SUPERVISOR, WORKER)]);
+    for phone in [CLINIC, WORKER] {
+        assert!(road.view(phone, closed).is_none(), "phone {phone}");
+        assert_eq!(finding(&road.view(phone, open).unwrap(), "fever"), Some(&FindingValue::Yes));
+        assert_eq!(road.world.phones[phone].agent.space_keys().len(), 1, "the older key is destroyed");
+    }
+    let [clinic, supervisor] = [CLINIC, SUPERVISOR].map(|p| road.envelopes(p));
+    assert_eq!(clinic, supervisor, "the courier let go of it too");
+    // The one who was away writes into the closed case, and meets the others.
+    road.write(away, Some(open), "wheeze", FindingValue::Yes, 4);
+    for _ in 0..2 {
+        round(&mut road, &[(away, SUPERVISOR), (SUPERVISOR, CLINIC), (away, WORKER)]);
+    }
+    for phone in [CLINIC, WORKER, away] {
+        assert!(road.view(phone, closed).is_none(), "phone {phone}");
+        assert_eq!(finding(&road.view(phone, open).unwrap(), "fever"), Some(&FindingValue::Yes), "phone {phone}");
+        assert_eq!(finding(&road.view(phone, open).unwrap(), "wheeze"), Some(&FindingValue::Yes), "phone {phone}");
+    }
+    assert_eq!(readable(&road, away), road.envelopes(away));
+    let last = road.world.meet(away, CLINIC, Cut::Never).unwrap();
+    assert!(last.summaries.iter().all(|s| s.as_ref().unwrap().in_step));
+}
+
+/// p2panda#974: what is deleted in the middle of a meeting harms neither side.
+#[test]
+fn deleting_while_a_meeting_goes_on_harms_neither_side() {
+    for frames in 0..60 {
+        let mut road = Road::new(1);
+        for i in 0..10 {
+            let case = road.write(WORKER, None, "cough", FindingValue::Yes, i);
+            road.write(WORKER, Some(case), "outcome", FindingValue::Text("recovered".into()), 100 + i);
+        }
+        round(&mut road, &[(WORKER, CLINIC), (CLINIC, WORKER)]);
+        let area = road.area.clone();
+        road.world.command(CLINIC, Command::RotateSpace(area.clone(), Vec::new())).unwrap();
+        road.world.meet(CLINIC, SUPERVISOR, Cut::Frames(frames)).unwrap();
+        road.world.command(CLINIC, Command::Retire(area, u64::MAX)).unwrap();
+        road.world.meet(CLINIC, WORKER, Cut::Frames(frames)).unwrap();
+        round(&mut road, &[(CLINIC, SUPERVISOR), (CLINIC, WORKER), (WORKER, SUPERVISOR)]);
+        assert_eq!([WORKER, CLINIC, SUPERVISOR].map(|p| road.envelopes(p)), [0; 3], "cut at {frames}");
+        assert!(road.world.phones[WORKER].store.cases().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn the_worker_sees_who_holds_a_case_and_that_it_has_reached_the_clinic() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+    let seen = |road: &Road| {
+        let store = &road.world.phones[WORKER].store;
+        let row = store.cases().unwrap().into_iter().find(|row| row.id == case).unwrap();
+        whereabouts(&row, store).unwrap()
+    };
+    assert!(seen(&road).envelopes == 1 && seen(&road).held_by.is_empty() && seen(&road).reached.is_empty());
+    round(&mut road, &[(WORKER, SUPERVISOR)]);
+    let supervisor = road.world.keys(SUPERVISOR).unwrap().id();
+    assert!(seen(&road).held_by.contains(&supervisor) && seen(&road).reached.is_empty(), "carried, not arrived");
+    round(&mut road, &[(SUPERVISOR, CLINIC), (SUPERVISOR, CLINIC), (SUPERVISOR, WORKER)]);
+    let clinic = sync::envelope::author_key(&road.world.keys(CLINIC).unwrap().id());
+    assert!(seen(&road).reached.contains(&clinic), "the clinic's word came back over the courier");
+    road.write(WORKER, Some(case), "wheeze", FindingValue::Yes, 2);
+    assert!(seen(&road).reached.is_empty() && seen(&road).held_by.is_empty(), "the new word has not gone anywhere yet");
+}
+
+#[test]
+fn a_courier_lets_go_of_what_has_arrived_and_never_of_what_has_not() {
+    let mut road = Road::new(1);
+    for i in 0..20 {
+        road.write(WORKER, None, "cough", FindingValue::Yes, i);
+    }
+    round(&mut road, &[(WORKER, SUPERVISOR)]);
+    road.world.command(SUPERVISOR, Command::SetCarryQuota(1)).unwrap();
+    let bytes = |road: &Road| {
+        let rows = road.world.phones[SUPERVISOR].store.envelope_rows(SpaceId::of(&road.area)).unwrap();
+        rows.iter().filter(|row| row.bytes > 0).count()
+    };
+    assert_eq!(bytes(&road), 20, "the only copies on their way are kept, whatever the quota");
+    round(&mut road, &[(SUPERVISOR, CLINIC), (SUPERVISOR, CLINIC)]);
+    assert_eq!(bytes(&road), 0, "all has arrived");
+    assert_eq!(road.envelopes(CLINIC), 20);
+    let again = road.world.meet(SUPERVISOR, WORKER, Cut::Never).unwrap();
+    assert_eq!(bytes(&road), 0, "and is not taken in again");
+    assert!(again.summaries[0].as_ref().unwrap().envelopes_taken <= 1);
+}
+
+#[test]
+fn notices_of_those_who_may_not_say_them_are_refused() {
+    let mut road = Road::new(1);
+    round(&mut road, &[(WORKER, SUPERVISOR)]);
+    let area = road.area.clone();
+    for command in [
+        Command::RotateSpace(area.clone(), Vec::new()),
+        Command::Retire(area.clone(), 0),
+        Command::Countersign(Vec::new()),
+        Command::Revoke(area, road.world.keys(CLINIC).unwrap().id(), "mine now".into()),
+    ] {
+        assert!(matches!(road.world.command(WORKER, command), Err(SimError::Refused { .. })));
+    }
+}

@@ -1,0 +1,285 @@
+//! What a screen shows of a case, folded from its entries: the same entries, the same view, whatever the order in which they
+//! came.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{CaseId, DeviceId};
+
+use super::schema::{Merge, merge_of};
+use super::{AssessmentEntry, DecisionEntry, DoseEntry, Entry, FindingValue, PhotoEntry, Record, Stamp, Urgency};
+
+/// A finding as it stands, after everyone has spoken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FindingState {
+    /// The value to go by.
+    pub value: FindingValue,
+    /// What stands differs: a question for a person.
+    pub disputed: bool,
+    /// The words that stand, oldest first.
+    pub standing: Vec<(Stamp, FindingValue)>,
+    /// Everything that was said about it, oldest first.
+    pub said: Vec<(Stamp, FindingValue)>,
+}
+
+/// A case as a screen shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaseView {
+    /// The case.
+    pub id: CaseId,
+    /// Findings by name.
+    pub findings: BTreeMap<String, FindingState>,
+    /// All assessments, oldest first.
+    pub assessments: Vec<(Stamp, AssessmentEntry)>,
+    /// All decisions, oldest first; none is ever dropped.
+    pub decisions: Vec<(Stamp, DecisionEntry)>,
+    /// All doses, oldest first.
+    pub doses: Vec<(Stamp, DoseEntry)>,
+    /// All notes, oldest first.
+    pub notes: Vec<(Stamp, String)>,
+    /// From whom to whom it went, oldest first, and why.
+    pub handovers: Vec<(Stamp, DeviceId, String)>,
+    /// Other cases that people have found to be the same patient's (`true`) or not.
+    pub links: BTreeMap<CaseId, bool>,
+    /// All photos, oldest first.
+    pub photos: Vec<(Stamp, PhotoEntry)>,
+    /// Entries of kinds that this version does not know: kept and carried, not shown.
+    pub unknown_entries: usize,
+}
+
+/// One word about a finding.
+struct Word<'a> {
+    key: &'a str,
+    stamp: Stamp,
+    value: &'a FindingValue,
+    over: &'a [String],
+    settles: bool,
+}
+
+impl Word<'_> {
+    fn of(record: &Record) -> Option<(&str, Word<'_>)> {
+        let (name, value, settles) = match &record.entry {
+            Entry::Finding { name, value } => (name, value, false),
+            Entry::Settled { name, value } => (name, value, true),
+            Entry::Assessment(_)
+            | Entry::Decision(_)
+            | Entry::Dose(_)
+            | Entry::Note(_)
+            | Entry::Handover { .. }
+            | Entry::Link { .. }
+            | Entry::Photo(_) => return None,
+        };
+        let word = Word { key: &record.key, stamp: record.stamp, value, over: &record.over, settles };
+        Some((name, word))
+    }
+
+    /// Whether this word takes the place of `other` about the same finding.
+    fn retires(&self, other: &Word<'_>, merge: Merge) -> bool {
+        if self.stamp.by == other.stamp.by && self.key > other.key {
+            return true; // everyone may take back what they said themselves
+        }
+        if self.key < other.key || !self.over.iter().any(|key| key == other.key) {
+            return false; // said apart: both stand. Nobody has seen what comes later: no ring of words retires them all
+        }
+        match (self.settles, self.value, merge) {
+            (true, ..) => true,
+            (false, FindingValue::Unknown, _) => *other.value == FindingValue::Unknown,
+            (false, _, Merge::Sign) => *other.value != FindingValue::Yes,
+            (false, _, Merge::Words) => *other.value == FindingValue::Unknown,
+            (false, _, Merge::Latest | Merge::Consent) => true,
+        }
+    }
+}
+
+fn by_name(records: &[Record]) -> BTreeMap<&str, Vec<Word<'_>>> {
+    let mut words: BTreeMap<&str, Vec<Word<'_>>> = BTreeMap::new();
+    for (name, word) in records.iter().filter_map(Word::of) {
+        words.entry(name).or_default().push(word);
+    }
+    words
+}
+
+/// The rule for the words about one finding; where versions differ, that of the first value known.
+fn merge_for(name: &str, words: &[Word<'_>]) -> Merge {
+    let known = words.iter().map(|w| w.value).find(|v| **v != FindingValue::Unknown);
+    merge_of(name, known.unwrap_or(&FindingValue::Unknown))
+}
+
+fn standing<'a, 'r>(words: &'a [Word<'r>], merge: Merge) -> Vec<&'a Word<'r>> {
+    words.iter().filter(|word| !words.iter().any(|other| other.retires(word, merge))).collect()
+}
+
+/// For each finding the keys of the words that stand: what the next word is said over.
+pub(super) fn standing_keys(records: &[Record]) -> BTreeMap<String, Vec<String>> {
+    let keys = |(name, words): (&str, Vec<Word<'_>>)| {
+        let standing = standing(&words, merge_for(name, &words));
+        (name.to_owned(), standing.iter().map(|w| w.key.to_owned()).collect())
+    };
+    by_name(records).into_iter().map(keys).collect()
+}
+
+fn settle(name: &str, mut words: Vec<Word<'_>>) -> FindingState {
+    words.sort_by_key(|w| w.key);
+    let merge = merge_for(name, &words);
+    let standing = standing(&words, merge);
+    let mut known: Vec<&FindingValue> = Vec::new();
+    for word in &standing {
+        if *word.value != FindingValue::Unknown && !known.contains(&word.value) {
+            known.push(word.value);
+        }
+    }
+    let latest = standing.iter().rev().map(|w| w.value).find(|v| **v != FindingValue::Unknown);
+    let latest = latest.cloned().unwrap_or(FindingValue::Unknown);
+    let (value, disputed) = match merge {
+        _ if known.len() < 2 => (latest, false),
+        Merge::Sign if known.contains(&&FindingValue::Yes) => (FindingValue::Yes, true),
+        Merge::Consent if known.contains(&&FindingValue::No) => (FindingValue::No, true),
+        Merge::Sign | Merge::Consent | Merge::Latest => (latest, true),
+        Merge::Words => (FindingValue::Text(known.iter().map(|v| words_of(v)).collect::<Vec<_>>().join(" · ")), false),
+    };
+    let pairs = |words: &[&Word<'_>]| words.iter().map(|w| (w.stamp, w.value.clone())).collect();
+    FindingState { value, disputed, standing: pairs(&standing), said: pairs(&words.iter().collect::<Vec<_>>()) }
+}
+
+fn words_of(value: &FindingValue) -> String {
+    match value {
+        FindingValue::Yes => "yes".into(),
+        FindingValue::No => "no".into(),
+        FindingValue::Unknown => "unknown".into(),
+        FindingValue::Number(number) => number.to_string(),
+        FindingValue::Text(text) => text.clone(),
+    }
+}
+
+impl CaseView {
+    /// The records of one document, or of several that are one patient's. Links are those of all of them.
+    pub(super) fn fold(id: CaseId, documents: Vec<Vec<Record>>, unknown_entries: usize) -> Self {
+        let mut records: Vec<_> = documents.into_iter().flatten().collect();
+        records.sort_by(|a, b| a.key.cmp(&b.key));
+        let findings = by_name(&records).into_iter().map(|(name, words)| (name.to_owned(), settle(name, words)));
+        let mut view = Self {
+            id,
+            findings: findings.collect(),
+            assessments: Vec::new(),
+            decisions: Vec::new(),
+            doses: Vec::new(),
+            notes: Vec::new(),
+            handovers: Vec::new(),
+            links: BTreeMap::new(),
+            photos: Vec::new(),
+            unknown_entries,
+        };
+        for Record { stamp, entry, .. } in records {
+            match entry {
+                Entry::Finding { .. } | Entry::Settled { .. } => {}
+                Entry::Assessment(assessment) => view.assessments.push((stamp, assessment)),
+                Entry::Decision(decision) => view.decisions.push((stamp, decision)),
+                Entry::Dose(dose) => view.doses.push((stamp, dose)),
+                Entry::Note(words) => view.notes.push((stamp, words)),
+                Entry::Handover { to, reason } => view.handovers.push((stamp, to, reason)),
+                Entry::Link { other, same } => {
+                    view.links.insert(other, same);
+                }
+                Entry::Photo(photo) => view.photos.push((stamp, photo)),
+            }
+        }
+        view
+    }
+
+    /// The most urgent that any decision, or else any assessment, says.
+    pub fn urgency(&self) -> Option<Urgency> {
+        let decided = self.decisions.iter().map(|(_, d)| d.urgency).max();
+        decided.or_else(|| self.assessments.iter().map(|(_, a)| a.urgency).max())
+    }
+
+    /// Whether the patient, or who speaks for the patient, has consented to this use: `share`, `photo`, `training`, `care`.
+    /// What is not known is no consent.
+    pub fn consents(&self, to: &str) -> bool {
+        self.findings.get(&format!("consent.{to}")).is_some_and(|f| f.value == FindingValue::Yes)
+    }
+
+    /// Findings about which people differ.
+    pub fn questions(&self) -> impl Iterator<Item = (&String, &FindingState)> {
+        self.findings.iter().filter(|(_, state)| state.disputed)
+    }
+
+    /// Who cares for this case: to whom it was handed last, or who began it.
+    pub fn responsible(&self) -> Option<DeviceId> {
+        let first = || {
+            let said = self.findings.values().flat_map(|f| f.said.first().map(|(stamp, _)| *stamp));
+            said.chain(self.assessments.first().map(|(s, _)| *s)).min().map(|s| s.by)
+        };
+        self.handovers.last().map(|(_, to, _)| *to).or_else(first)
+    }
+
+    /// The doses given of each medicine: how many, and how much in each unit.
+    pub fn doses_given(&self) -> BTreeMap<(&str, &str), (usize, f64)> {
+        let mut given = BTreeMap::new();
+        for (_, dose) in &self.doses {
+            let (count, amount) = given.entry((dose.medicine.as_str(), dose.unit.as_str())).or_insert((0, 0.0));
+            *count += 1;
+            *amount += dose.amount;
+        }
+        given
+    }
+
+    /// Entries in all, of kinds that this version knows.
+    pub fn entry_count(&self) -> usize {
+        let said: usize = self.findings.values().map(|f| f.said.len()).sum();
+        said + self.assessments.len()
+            + self.decisions.len()
+            + self.doses.len()
+            + self.notes.len()
+            + self.handovers.len()
+            + self.links.len()
+            + self.photos.len()
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        match &self.findings.get(name)?.value {
+            FindingValue::Text(text) if !text.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
+    fn months(&self) -> Option<f64> {
+        let number = |name: &str| match self.findings.get(name).map(|f| &f.value) {
+            Some(FindingValue::Number(n)) => Some(*n),
+            _ => None,
+        };
+        number("age_months").or_else(|| Some(number("age_days")? / 30.4375))
+    }
+}
+
+/// Pairs of letters of a name, whatever the order of its parts.
+fn letter_pairs(name: &str) -> BTreeSet<(char, char)> {
+    let lower = name.to_lowercase();
+    let parts = lower.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
+    let pairs = |part: &str| {
+        let letters: Vec<char> = std::iter::once(' ').chain(part.chars()).chain([' ']).collect();
+        letters.windows(2).filter_map(|w| Some((*w.first()?, *w.last()?))).collect::<Vec<_>>()
+    };
+    parts.flat_map(pairs).collect()
+}
+
+/// How alike two cases' patients are, of 100; `None` if something says that they are different people or no name is known.
+/// A person decides; this only finds what to ask about.
+pub fn likeness(a: &CaseView, b: &CaseView) -> Option<u32> {
+    let differ = |name: &str| matches!((a.text(name), b.text(name)), (Some(x), Some(y)) if !x.eq_ignore_ascii_case(y));
+    let same = |name: &str| matches!((a.text(name), b.text(name)), (Some(x), Some(y)) if x.eq_ignore_ascii_case(y));
+    if same("patient.national_id") {
+        return Some(100);
+    }
+    if differ("patient.national_id") || differ("patient.sex") || differ("patient.village") {
+        return None;
+    }
+    // A child grows between visits; what was said of its age is often a guess.
+    if let (Some(x), Some(y)) = (a.months(), b.months())
+        && (x - y).abs() > 4.0 + 0.25 * x.max(y)
+    {
+        return None;
+    }
+    let (x, y) = (letter_pairs(a.text("patient.name")?), letter_pairs(b.text("patient.name")?));
+    let common = x.intersection(&y).count();
+    let alike = (200 * common / (x.len() + y.len()).max(1)) as u32;
+    (alike >= 60).then_some(alike)
+}

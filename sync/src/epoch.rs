@@ -1,0 +1,182 @@
+//! The keys of a space over time. A space begins with one key; whenever a phone that can read it is lost, a keeper of the
+//! space makes another, sealed to those who remain. Two keepers may do so apart: epochs form a graph, not a line, and no
+//! clock orders them.
+//!
+//! ```text
+//! share   epoch tag · parents: their keys, sealed under this one · members: this key, sealed to each (HPKE)
+//! ```
+//! Who has a key can open those of all its ancestors, so a newcomer reads the history, and a lost phone that was a member of
+//! an epoch taints it *and its ancestors*: none of them is used to write any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use hpke::rand_core::CryptoRng;
+use minicbor::{Decode, Encode};
+use protocol::{Area, DeviceId, DeviceKeys};
+use zeroize::Zeroize;
+
+use crate::space::{GrantError, SealedKey, SpaceKey};
+
+/// What names an epoch: eight bytes of a hash of its key.
+pub type EpochTag = [u8; 8];
+
+/// Members to whom one share is sealed (each takes about 120 bytes of an envelope).
+pub const MEMBERS_PER_SHARE_MAX: usize = 400;
+
+/// A key of a space, sealed to those who may read.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct KeyShare {
+    /// The epoch whose key it is.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub epoch: EpochTag,
+    /// The epochs that it follows.
+    #[n(1)]
+    pub parents: Vec<Parent>,
+    /// The key, for each member.
+    #[n(2)]
+    pub members: Vec<SealedKey>,
+}
+
+/// The key of an epoch before, sealed under that of the one after.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Parent {
+    /// The epoch before.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub epoch: EpochTag,
+    /// Fresh randomness.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub nonce: [u8; 24],
+    /// XChaCha20-Poly1305 of its key.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub sealed: Vec<u8>,
+}
+
+fn history_cipher(key: &SpaceKey) -> XChaCha20Poly1305 {
+    let mut bytes = blake3::derive_key("kijiti 2026-11 epoch history", key.bytes());
+    let cipher = XChaCha20Poly1305::new((&bytes).into());
+    bytes.zeroize();
+    cipher
+}
+
+fn history_aad(area: &Area, parent: &EpochTag, child: &EpochTag) -> Vec<u8> {
+    [parent.as_slice(), child, area.as_str().as_bytes()].concat()
+}
+
+impl KeyShare {
+    /// The share of `key`, which follows `parents`, for these members (device and public sealing key).
+    pub fn seal(
+        key: &SpaceKey,
+        parents: &[SpaceKey],
+        members: &[(DeviceId, [u8; 32])],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, GrantError> {
+        let mut sealed_parents = Vec::new();
+        for parent in parents {
+            let mut nonce = [0; 24];
+            rng.fill_bytes(&mut nonce);
+            let aad = history_aad(key.area(), &parent.epoch_tag(), &key.epoch_tag());
+            let sealed = history_cipher(key)
+                .encrypt((&nonce).into(), Payload { msg: parent.bytes(), aad: &aad })
+                .map_err(|_| GrantError::Sealed("the cipher refused".into()))?;
+            sealed_parents.push(Parent { epoch: parent.epoch_tag(), nonce, sealed });
+        }
+        let members = members.iter().map(|(to, public)| SealedKey::seal(key, *to, public, rng));
+        Ok(Self { epoch: key.epoch_tag(), parents: sealed_parents, members: members.collect::<Result<_, _>>()? })
+    }
+
+    /// The key, if it is sealed to this device. `None` if it is not, or is not the key that it says.
+    pub fn open(&self, area: &Area, keys: &DeviceKeys) -> Option<SpaceKey> {
+        let id = keys.id();
+        let opened = self.members.iter().filter(|m| m.to == id).find_map(|m| m.open(area, keys).ok());
+        opened.filter(|key| key.epoch_tag() == self.epoch)
+    }
+
+    /// The keys before it, for who holds this one.
+    pub fn open_parents(&self, key: &SpaceKey) -> Vec<SpaceKey> {
+        if key.epoch_tag() != self.epoch {
+            return Vec::new();
+        }
+        let open = |parent: &Parent| {
+            let aad = history_aad(key.area(), &parent.epoch, &self.epoch);
+            let mut plain =
+                history_cipher(key).decrypt((&parent.nonce).into(), Payload { msg: &parent.sealed, aad: &aad }).ok()?;
+            let bytes: Option<[u8; 32]> = plain.as_slice().try_into().ok();
+            plain.zeroize();
+            let opened = SpaceKey::new(key.area().clone(), bytes?);
+            (opened.epoch_tag() == parent.epoch).then_some(opened)
+        };
+        self.parents.iter().filter_map(open).collect()
+    }
+}
+
+/// What is known of the epochs of one space.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Epochs {
+    members: BTreeMap<EpochTag, BTreeSet<DeviceId>>,
+    parents: BTreeMap<EpochTag, BTreeSet<EpochTag>>,
+    retired: BTreeSet<EpochTag>,
+}
+
+impl Epochs {
+    /// Takes in what a share says.
+    pub fn add(&mut self, share: &KeyShare) {
+        self.members.entry(share.epoch).or_default().extend(share.members.iter().map(|m| m.to));
+        let parents = share.parents.iter().map(|p| p.epoch).filter(|parent| *parent != share.epoch);
+        self.parents.entry(share.epoch).or_default().extend(parents);
+    }
+
+    /// Takes in that epochs are ended.
+    pub fn retire(&mut self, epochs: &[EpochTag]) {
+        self.retired.extend(epochs);
+    }
+
+    /// Whether an epoch is ended.
+    pub fn retired(&self, epoch: &EpochTag) -> bool {
+        self.retired.contains(epoch)
+    }
+
+    /// An epoch and all before it.
+    fn with_ancestors(&self, epoch: EpochTag) -> BTreeSet<EpochTag> {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![epoch]);
+        while let Some(epoch) = next.pop() {
+            if seen.insert(epoch) {
+                next.extend(self.parents.get(&epoch).into_iter().flatten());
+            }
+        }
+        seen
+    }
+
+    /// Epochs whose keys a lost phone has, or can open.
+    fn tainted(&self, lost: &dyn Fn(&DeviceId) -> bool) -> BTreeSet<EpochTag> {
+        let had = self.members.iter().filter(|(_, members)| members.iter().any(lost));
+        had.flat_map(|(epoch, _)| self.with_ancestors(*epoch)).collect()
+    }
+
+    /// The key to write with, of those held: neither ended nor tainted, and the furthest on; `None`: wait for a new one.
+    pub fn writable<'k>(
+        &self,
+        held: impl IntoIterator<Item = &'k SpaceKey>,
+        lost: &dyn Fn(&DeviceId) -> bool,
+    ) -> Option<&'k SpaceKey> {
+        let tainted = self.tainted(lost);
+        let usable =
+            held.into_iter().filter(|key| !tainted.contains(&key.epoch_tag()) && !self.retired(&key.epoch_tag()));
+        // Who has more before it is further on; between two made apart any rule will do that all phones share.
+        usable.max_by_key(|key| (self.with_ancestors(key.epoch_tag()).len(), key.epoch_tag()))
+    }
+
+    /// Everyone to whom a key of the space was ever sealed.
+    pub fn members(&self) -> BTreeSet<DeviceId> {
+        self.members.values().flatten().copied().collect()
+    }
+
+    /// Epochs that no other follows.
+    pub fn heads(&self) -> BTreeSet<EpochTag> {
+        let followed: BTreeSet<_> = self.parents.values().flatten().copied().collect();
+        self.members.keys().filter(|epoch| !followed.contains(*epoch)).copied().collect()
+    }
+}

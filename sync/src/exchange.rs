@@ -1,0 +1,77 @@
+//! Cases as other systems read them: [`fhir`] bundles (HL7 FHIR R4), [`csv`] tables, and sealed [`archive`]s from phone to
+//! phone. Each is written and read here; what is read becomes entries like any others.
+
+pub mod archive;
+pub mod csv;
+pub mod fhir;
+
+use protocol::CaseId;
+
+use crate::Entry;
+
+/// The name of our fields and colours towards other systems.
+pub const SYSTEM: &str = "https://kijiti.org/fhir/field";
+
+/// A case that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Imported {
+    /// The case, if what was read names it.
+    pub case: Option<CaseId>,
+    /// What it says.
+    pub entries: Vec<Entry>,
+    /// What could not be taken over, in words; it stays in the file that was read.
+    pub left_out: Vec<String>,
+}
+
+/// Why nothing can be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExchangeError {
+    /// Not what it should be, or damaged.
+    #[error("{0}")]
+    Malformed(String),
+    /// Written for another phone.
+    #[error("this archive is for phone {0}, not for this one")]
+    OtherPhone(String),
+    /// Signed by nobody this phone believes, or changed since.
+    #[error("the archive's signature does not hold: {0}")]
+    Signature(String),
+    /// Does not open.
+    #[error("the archive does not open: {0}")]
+    Sealed(&'static str),
+}
+
+/// Seconds since 1970 as RFC 3339, in UTC; years beyond 9999 (a wrong clock) as the last second that can be written.
+pub fn instant(at_s: u64) -> String {
+    let at_s = at_s.min(253_402_300_799);
+    let (days, second) = ((at_s / 86_400) as i64, at_s % 86_400);
+    // Days to a date of the Gregorian calendar, in eras of 400 years that begin in March.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let date = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_those_of_the_calendar() {
+        let known = [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_795_554_895, "2026-11-24T21:14:55Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (u64::MAX, "9999-12-31T23:59:59Z"),
+        ];
+        for (at_s, text) in known {
+            assert_eq!(instant(at_s), text);
+        }
+    }
+}

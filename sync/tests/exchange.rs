@@ -1,0 +1,237 @@
+//! Cases as files: what goes out comes back, and what is damaged says so.
+
+use protocol::certificate::{Certificate, Right, Rights};
+use protocol::{Area, CaseId, Chain, DeviceId, DeviceKeys, Digest, Signed};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde_json::Value;
+use sync::case::{AssessmentEntry, DecisionEntry, DoseEntry, PhotoEntry};
+use sync::exchange::archive::{self, ArchivedCase};
+use sync::exchange::{ExchangeError, csv, fhir};
+use sync::space::sealing_public_key;
+use sync::{Case, CaseView, Entry, FindingValue, Urgency};
+
+const ID: CaseId = CaseId([0xab; 16]);
+
+fn device(n: u8) -> DeviceId {
+    DeviceKeys::from_seed([n; 32]).id()
+}
+
+fn finding(name: &str, value: FindingValue) -> Entry {
+    Entry::Finding { name: name.into(), value }
+}
+
+fn text(words: &str) -> FindingValue {
+    FindingValue::Text(words.into())
+}
+
+/// A case with something of every kind, and one question.
+fn full_case() -> Case {
+    let mut case = Case::new(ID);
+    let begin = [
+        finding("patient.name", text("Amina Kazungu")),
+        finding("patient.sex", text("female")),
+        finding("patient.born", text("2025-12-03")),
+        finding("patient.village", text("Mtwapa, \"north\"")),
+        finding("patient.caregiver", text("Zawadi")),
+        finding("age_months", FindingValue::Number(11.0)),
+        finding("chest_indrawing", FindingValue::Yes),
+        finding("stiff_neck", FindingValue::No),
+        finding("spo2", FindingValue::Unknown),
+        finding("temperature", FindingValue::Number(38.6)),
+        finding("drinking", text("poor")),
+        finding("child_serology", text("not_done")),
+        finding("follow_up.date", text("2026-11-27")),
+        Entry::consent("share", true),
+        Entry::consent("training", false),
+        Entry::Assessment(AssessmentEntry {
+            urgency: Urgency::Pink,
+            rules_fired: vec!["C2 SEVERE PNEUMONIA [2014]".into()],
+            differential: vec!["CA40.Z pneumonia 0.71".into(), "1F40.Z malaria 0.12".into()],
+            rules: "who-child 2026-11".into(),
+            model: "triage-model version 1".into(),
+        }),
+        Entry::Decision(DecisionEntry {
+            urgency: Urgency::Pink,
+            agrees: true,
+            reason: String::new(),
+            plan: "refer to Kilifi".into(),
+            rules: "who-child 2026-11".into(),
+            model: "triage-model version 1".into(),
+        }),
+        Entry::Dose(DoseEntry { medicine: "amoxicillin".into(), amount: 250.0, unit: "mg".into() }),
+        Entry::Note("the father\ncomes tomorrow".into()),
+        Entry::Photo(PhotoEntry { blob: Digest([7; 32]), key: [8; 32], bytes: 90_000, shows: "rash".into() }),
+    ];
+    let first = case.add(&begin, device(1), &[1; 16], 1_795_558_495).unwrap();
+    let mut other = Case::new(ID);
+    other.apply(&first).unwrap();
+    let apart =
+        other.add(&[finding("temperature", FindingValue::Number(36.9))], device(2), &[2; 16], 1_795_558_500).unwrap();
+    case.add(&[finding("temperature", FindingValue::Number(38.8))], device(1), &[1; 16], 1_795_558_600).unwrap();
+    case.apply(&apart).unwrap();
+    case
+}
+
+fn area() -> Area {
+    Area::parse("north/kilifi").unwrap()
+}
+
+fn resources<'a>(bundle: &'a Value, kind: &str) -> Vec<&'a Value> {
+    let entries = bundle["entry"].as_array().unwrap();
+    entries.iter().map(|e| &e["resource"]).filter(|r| r["resourceType"] == kind).collect()
+}
+
+/// What a case says, whoever said it and when.
+fn said(view: &CaseView) -> Vec<(String, FindingValue)> {
+    let pair = |(name, state): (&String, &sync::case::FindingState)| (name.clone(), state.value.clone());
+    view.findings.iter().map(pair).collect()
+}
+
+#[test]
+fn a_bundle_has_every_part_of_the_case_and_unknown_is_not_no() {
+    let bundle = fhir::write(&full_case().view(), &area());
+    for (kind, count) in [
+        ("Patient", 1),
+        ("RelatedPerson", 1),
+        ("Encounter", 1),
+        ("QuestionnaireResponse", 1),
+        ("Condition", 1),
+        ("RiskAssessment", 1),
+        ("ClinicalImpression", 1),
+        ("ServiceRequest", 1),
+        ("Task", 1),
+        ("CarePlan", 1),
+        ("MedicationRequest", 1),
+        ("MedicationAdministration", 1),
+        ("Media", 1),
+        ("Consent", 2),
+        ("Provenance", 2),
+    ] {
+        assert_eq!(resources(&bundle, kind).len(), count, "{kind}");
+    }
+    let of = |name: &str| {
+        let named = |r: &&Value| r["code"]["coding"].as_array().unwrap().iter().any(|c| c["code"] == name);
+        resources(&bundle, "Observation").into_iter().filter(named).cloned().collect::<Vec<_>>()
+    };
+    let [spo2] = of("59408-5").try_into().unwrap();
+    assert_eq!(spo2["dataAbsentReason"]["coding"][0]["code"], "unknown");
+    assert!(spo2.get("valueQuantity").is_none() && spo2.get("valueBoolean").is_none());
+    assert_eq!(of("child_serology")[0]["dataAbsentReason"]["coding"][0]["code"], "not-performed");
+    assert_eq!(of("stiff_neck")[0]["valueBoolean"], false);
+    assert_eq!(of("temperature").len(), 2, "both temperatures of a question");
+    assert_eq!(of("temperature")[0]["status"], "preliminary");
+    let consents = resources(&bundle, "Consent");
+    let types: Vec<_> = consents.iter().map(|c| c["provision"]["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["permit", "deny"]);
+    assert_eq!(bundle, fhir::write(&full_case().view(), &area()), "the same case, the same bundle");
+    assert!(!bundle.to_string().contains("0808080808"), "the photo's key stays here");
+}
+
+#[test]
+fn a_bundle_read_back_says_the_same() {
+    let view = full_case().view();
+    let imported = fhir::read(&fhir::write(&view, &area()).to_string()).unwrap();
+    assert_eq!(imported.case, Some(ID));
+    let mut again = Case::new(ID);
+    again.add(&imported.entries, device(3), &[3; 16], 5).unwrap();
+    let (before, after) = (said(&view), said(&again.view()));
+    for pair in &before {
+        assert!(pair.0 == "temperature" || after.contains(pair), "{} is missing", pair.0);
+    }
+    assert_eq!(again.view().doses_given(), view.doses_given());
+    assert_eq!(again.view().decisions[0].1.plan, "refer to Kilifi");
+    assert_eq!(again.view().notes[0].1, view.notes[0].1);
+    assert!(
+        imported.left_out.iter().any(|what| what.starts_with("Media")),
+        "a photo's key cannot come back: {:?}",
+        imported.left_out
+    );
+}
+
+#[test]
+fn a_bundle_of_another_system_is_read_by_its_codes_and_what_is_unknown_is_listed() {
+    let bundle = r#"{"resourceType": "Bundle", "type": "collection", "entry": [
+        {"resource": {"resourceType": "Patient", "name": [{"given": ["Juma"], "family": "Said"}], "gender": "male"}},
+        {"resource": {"resourceType": "Observation", "id": "o1", "status": "final", "code": {"coding": [{"system": "http://loinc.org", "code": "8328-7"}]},
+            "valueQuantity": {"value": 39.1, "code": "Cel"}}},
+        {"resource": {"resourceType": "Observation", "id": "o2", "status": "final", "code": {"coding": [{"system": "http://loinc.org", "code": "8328-7"}]},
+            "valueQuantity": {"value": 102.4, "code": "[degF]"}}},
+        {"resource": {"resourceType": "Immunization", "id": "i1"}}]}"#;
+    let imported = fhir::read(bundle).unwrap();
+    assert!(imported.entries.contains(&finding("temperature", FindingValue::Number(39.1))));
+    assert!(imported.entries.contains(&finding("patient.name", text("Juma"))));
+    assert_eq!(imported.left_out, ["Observation o2", "Immunization i1"], "degrees Fahrenheit are not guessed at");
+}
+
+#[test]
+fn damaged_bundles_and_tables_are_refused_with_a_reason() {
+    let bundle = fhir::write(&full_case().view(), &area()).to_string();
+    for end in (0..bundle.len()).step_by(bundle.len() / 50) {
+        assert!(matches!(fhir::read(&bundle[..end]), Err(ExchangeError::Malformed(_))), "cut at {end}");
+    }
+    assert!(fhir::read("{\"resourceType\": \"Patient\"}").unwrap_err().to_string().contains("Bundle"));
+    assert!(fhir::read("{\"resourceType\": \"Bundle\"}").unwrap_err().to_string().contains("nothing"));
+    let table = csv::head() + &csv::write(&full_case().view(), &area());
+    let _ = (0..table.len()).filter(|end| table.is_char_boundary(*end)).map(|end| csv::read(&table[..end])).count();
+}
+
+#[test]
+fn a_table_read_back_says_the_same() {
+    let view = full_case().view();
+    let table = csv::head() + &csv::write(&view, &area());
+    let imported = csv::read(&table).unwrap().remove(0);
+    assert_eq!(imported.case, Some(ID));
+    let mut again = Case::new(ID);
+    again.add(&imported.entries, device(3), &[3; 16], 5).unwrap();
+    let after = said(&again.view());
+    for pair in said(&view).iter().filter(|pair| pair.0 != "temperature") {
+        assert!(after.contains(pair), "{} is missing", pair.0);
+    }
+    assert_eq!(again.view().doses_given(), view.doses_given());
+    assert!(table.contains(",no\r\n"), "words that stand no more are marked");
+    assert_eq!(imported.left_out.len(), 2, "an assessment and a photo: {:?}", imported.left_out);
+}
+
+#[test]
+fn an_archive_opens_for_its_phone_only_and_a_flipped_bit_is_found() {
+    let (from, to, other) =
+        (DeviceKeys::from_seed([1; 32]), DeviceKeys::from_seed([2; 32]), DeviceKeys::from_seed([3; 32]));
+    let certificate = Certificate {
+        device: from.id(),
+        sealing_key: sealing_public_key(&from),
+        name: "Worker Neema".into(),
+        area: area(),
+        rights: Rights::of(&[Right::Read]),
+        passes_on: Rights::default(),
+        issued_s: 0,
+    };
+    let chain = Chain { certificates: vec![Signed::by(&certificate, &DeviceKeys::from_seed([9; 32]))] };
+    let mut case = full_case();
+    let archived = ArchivedCase { case: ID, changes: case.changes().into_iter().map(Into::into).collect() };
+    let mut dice = ChaCha20Rng::from_seed([4; 32]);
+    let bytes = archive::write(
+        std::slice::from_ref(&archived),
+        (to.id(), &sealing_public_key(&to)),
+        (&chain, &from),
+        &mut dice,
+    )
+    .unwrap();
+    assert!(!bytes.windows(5).any(|w| w == b"Amina"));
+    let read = archive::read(&bytes).unwrap();
+    let opened = archive::open(&read, &to).unwrap();
+    let mut again = Case::new(ID);
+    let changes: Vec<Vec<u8>> = opened[0].changes.iter().map(|c| c.to_vec()).collect();
+    again.apply(&changes).unwrap();
+    assert_eq!(again.view(), case.view());
+    assert_eq!(archive::open(&read, &other).unwrap_err(), ExchangeError::OtherPhone(to.id().short()));
+    for at in (0..bytes.len()).step_by(7) {
+        let mut spoiled = bytes.clone();
+        spoiled[at] ^= 1;
+        let opened = archive::read(&spoiled).and_then(|read| archive::open(&read, &to));
+        assert!(opened.is_err(), "byte {at}");
+    }
+    for end in (0..bytes.len()).step_by(97) {
+        assert!(archive::read(&bytes[..end]).is_err(), "cut at {end}");
+    }
+}

@@ -1,0 +1,263 @@
+//! Typed merges: each rule with an example that would be dangerous under last-writer-wins, and all of them together over random
+//! concurrent edits.
+
+use proptest::prelude::*;
+use protocol::{CaseId, DeviceId, DeviceKeys};
+use sync::case::{DoseEntry, likeness};
+use sync::{Case, CaseView, Entry, FindingValue};
+
+const ID: CaseId = CaseId([1; 16]);
+
+fn device(n: u8) -> DeviceId {
+    DeviceKeys::from_seed([n; 32]).id()
+}
+
+fn finding(name: &str, value: FindingValue) -> Entry {
+    Entry::Finding { name: name.into(), value }
+}
+
+fn text(words: &str) -> FindingValue {
+    FindingValue::Text(words.into())
+}
+
+/// Two phones that hold one case and may write apart.
+struct Apart {
+    worker: Case,
+    clinic: Case,
+    made: [Vec<Vec<u8>>; 2],
+}
+
+impl Apart {
+    fn new(begin: Vec<Entry>) -> Self {
+        let mut worker = Case::new(ID);
+        let first = worker.add(&begin, device(1), &[1; 16], 100).unwrap();
+        let mut clinic = Case::new(ID);
+        clinic.apply(&first).unwrap();
+        Self { worker, clinic, made: [Vec::new(), Vec::new()] }
+    }
+
+    /// The worker's clock is right, the clinic's 20 years ahead: it must not matter.
+    fn worker(&mut self, entry: Entry) {
+        self.made[0].extend(self.worker.add(&[entry], device(1), &[1; 16], 200).unwrap());
+    }
+
+    fn clinic(&mut self, entry: Entry) {
+        self.made[1].extend(self.clinic.add(&[entry], device(2), &[2; 16], 700_000_000).unwrap());
+    }
+
+    fn meet(&mut self) -> CaseView {
+        let [ours, theirs] = std::mem::take(&mut self.made);
+        self.clinic.apply(&ours).unwrap();
+        self.worker.apply(&theirs).unwrap();
+        assert_eq!(self.worker.view(), self.clinic.view());
+        self.worker.view()
+    }
+
+    fn value(&mut self, name: &str) -> (FindingValue, bool) {
+        let view = self.meet();
+        let state = &view.findings[name];
+        (state.value.clone(), state.disputed)
+    }
+}
+
+#[test]
+fn a_danger_sign_that_was_seen_outlives_a_later_no_until_a_person_settles_it() {
+    let mut case = Apart::new(vec![finding("convulsions", FindingValue::Yes)]);
+    case.clinic(finding("convulsions", FindingValue::No));
+    assert_eq!(case.value("convulsions"), (FindingValue::Yes, true), "last-writer-wins would say no");
+    case.clinic(Entry::Settled { name: "convulsions".into(), value: FindingValue::No });
+    assert_eq!(case.value("convulsions"), (FindingValue::No, false));
+    case.worker(finding("convulsions", FindingValue::Yes));
+    assert_eq!(case.value("convulsions"), (FindingValue::Yes, false), "seen again, by one who knew what was settled");
+}
+
+#[test]
+fn a_settlement_does_not_silence_what_was_said_apart_from_it() {
+    let mut case = Apart::new(vec![finding("stiff_neck", FindingValue::No)]);
+    case.clinic(Entry::Settled { name: "stiff_neck".into(), value: FindingValue::No });
+    case.worker(finding("stiff_neck", FindingValue::Yes));
+    assert_eq!(case.value("stiff_neck"), (FindingValue::Yes, true));
+}
+
+#[test]
+fn two_temperatures_taken_apart_are_a_question_and_one_after_the_other_are_not() {
+    let mut case = Apart::new(vec![finding("temperature", FindingValue::Unknown)]);
+    case.worker(finding("temperature", FindingValue::Number(34.9)));
+    case.clinic(finding("temperature", FindingValue::Number(37.0)));
+    let view = case.meet();
+    let state = &view.findings["temperature"];
+    assert!(state.disputed && state.standing.len() == 2, "last-writer-wins would lose the low one");
+    case.worker(finding("temperature", FindingValue::Number(36.2)));
+    assert_eq!(case.value("temperature"), (FindingValue::Number(36.2), false), "said by one who had seen both");
+}
+
+#[test]
+fn unknown_is_not_no_and_never_wipes_out_what_is_known() {
+    let mut case =
+        Apart::new(vec![finding("not_able_to_drink", FindingValue::Yes), finding("muac", FindingValue::Number(112.0))]);
+    case.clinic(finding("not_able_to_drink", FindingValue::Unknown));
+    case.clinic(finding("muac", FindingValue::Unknown));
+    assert_eq!(case.value("not_able_to_drink"), (FindingValue::Yes, false));
+    assert_eq!(case.value("muac"), (FindingValue::Number(112.0), false));
+}
+
+#[test]
+fn free_words_of_both_stay() {
+    let mut case = Apart::new(vec![finding("allergies", FindingValue::Unknown)]);
+    case.worker(finding("allergies", text("penicillin")));
+    case.clinic(finding("allergies", text("none that the mother knows of")));
+    let (value, disputed) = case.value("allergies");
+    let FindingValue::Text(words) = value else { panic!("words were expected") };
+    assert!(words.contains("penicillin") && words.contains("mother") && !disputed);
+    case.clinic(finding("allergies", text("asked again: none")));
+    let (FindingValue::Text(words), _) = case.value("allergies") else { panic!("words were expected") };
+    assert!(words.contains("penicillin"), "a colleague's later words do not wipe out an allergy: {words}");
+}
+
+#[test]
+fn consent_withdrawn_anywhere_stands_over_consent_given_apart() {
+    let mut case = Apart::new(vec![Entry::consent("share", true)]);
+    case.worker(Entry::consent("share", false));
+    case.clinic(Entry::consent("share", true));
+    assert!(!case.meet().consents("share"), "the clinic had not heard of the withdrawal");
+    case.clinic(Entry::consent("share", true));
+    assert!(case.meet().consents("share"), "asked again by one who knew, and given");
+    assert!(!case.meet().consents("photo"), "what was never asked is no consent");
+}
+
+#[test]
+fn doses_given_apart_add_up() {
+    let dose = |amount: f64| Entry::Dose(DoseEntry { medicine: "amoxicillin".into(), amount, unit: "mg".into() });
+    let mut case = Apart::new(vec![finding("weight", FindingValue::Number(9.0))]);
+    case.worker(dose(250.0));
+    case.clinic(dose(250.0));
+    let view = case.meet();
+    assert_eq!(view.doses_given()[&("amoxicillin", "mg")], (2, 500.0), "last-writer-wins would hide a double dose");
+}
+
+#[test]
+fn a_case_handed_over_apart_goes_to_one_and_keeps_the_word_of_both() {
+    let mut case = Apart::new(vec![finding("fever", FindingValue::Yes)]);
+    assert_eq!(case.meet().responsible(), Some(device(1)), "who began it");
+    case.worker(Entry::Handover { to: device(3), reason: "on leave".into() });
+    case.clinic(Entry::Handover { to: device(4), reason: "referred".into() });
+    let view = case.meet();
+    assert_eq!(view.handovers.len(), 2);
+    assert!(view.responsible() == Some(device(3)) || view.responsible() == Some(device(4)));
+}
+
+#[test]
+fn two_cases_of_one_patient_are_found_and_shown_as_one_by_a_persons_decision() {
+    let patient = |name: &str, months: f64, village: &str| {
+        vec![
+            finding("patient.name", text(name)),
+            finding("age_months", FindingValue::Number(months)),
+            finding("patient.village", text(village)),
+        ]
+    };
+    let case = |n: u8, entries: &[Entry]| {
+        let mut case = Case::new(CaseId([n; 16]));
+        case.add(entries, device(n), &[n; 16], 1).unwrap();
+        case
+    };
+    let a = case(1, &patient("Amina Kazungu", 11.0, "Mtwapa"));
+    let mut b = case(2, &patient("Kazungu, Aminah", 12.0, "mtwapa"));
+    let elsewhere = case(3, &patient("Amina Kazungu", 11.0, "Kilifi"));
+    let older = case(4, &patient("Amina Kazungu", 40.0, "Mtwapa"));
+    let other = case(5, &patient("Juma Said", 11.0, "Mtwapa"));
+    let alike = |x: &Case| likeness(&a.view(), &x.view());
+    assert!(alike(&b).is_some_and(|n| n >= 70), "{:?}", alike(&b));
+    assert_eq!([alike(&elsewhere), alike(&older), alike(&other)], [None, None, None]);
+    b.add(
+        &[finding("stiff_neck", FindingValue::Yes), Entry::Link { other: a.id(), same: true }],
+        device(2),
+        &[2; 16],
+        2,
+    )
+    .unwrap();
+    let both = Case::view_of_same(&[a, b]).unwrap();
+    assert_eq!(both.findings["stiff_neck"].value, FindingValue::Yes);
+    assert_eq!(both.findings["patient.name"].said.len(), 2);
+    assert_eq!(both.links[&CaseId([1; 16])], true);
+}
+
+#[test]
+fn entries_of_a_newer_version_are_kept_carried_and_counted() {
+    use automerge::transaction::Transactable;
+    use automerge::{AutoCommit, ObjType, ROOT};
+    let mut newer = AutoCommit::new();
+    newer.put(ROOT, "schema", 9).unwrap();
+    let entry = newer.put_object(ROOT, "0000000000000001-aa-0", ObjType::Map).unwrap();
+    newer.put(&entry, "kind", "hologram").unwrap();
+    let change: Vec<Vec<u8>> = newer.get_changes(&[]).iter().map(|c| c.raw_bytes().to_vec()).collect();
+    let mut case = Case::new(ID);
+    case.apply(&change).unwrap();
+    case.add(&[finding("fever", FindingValue::Yes)], device(1), &[1; 16], 1).unwrap();
+    let view = case.view();
+    assert_eq!((view.unknown_entries, view.findings.len()), (1, 1));
+    let reloaded = Case::load(ID, &case.save()).unwrap();
+    assert_eq!(reloaded.view().unknown_entries, 1, "an old phone passes on what it does not understand");
+}
+
+/// One random word of a phone: who, which field, what value, and whether everyone hears it at once.
+type Edit = (usize, u8, u8, bool);
+
+fn entry(what: u8, value: u8) -> Entry {
+    let flag = [FindingValue::Yes, FindingValue::No, FindingValue::Unknown][usize::from(value % 3)].clone();
+    let dose = DoseEntry { medicine: "ors".into(), amount: f64::from(value) + 1.0, unit: "mL".into() };
+    match what % 7 {
+        0 => finding("convulsions", flag),
+        1 => finding("temperature", FindingValue::Number(36.0 + f64::from(value % 4))),
+        2 => finding("allergies", text(&format!("word {}", value % 3))),
+        3 => finding("consent.share", flag),
+        4 => Entry::Settled { name: "convulsions".into(), value: flag },
+        5 => Entry::Dose(dose),
+        _ => Entry::Note(format!("note {value}")),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever was said apart, and in whatever order it comes: one view everywhere, no word lost, and the safe side of each rule.
+    #[test]
+    fn concurrent_edits_converge_and_keep_to_their_rules(
+        edits in proptest::collection::vec((0usize..4, any::<u8>(), any::<u8>(), any::<bool>()), 1..30),
+        order in proptest::collection::vec(any::<u32>(), 120),
+    ) {
+        let edits: Vec<Edit> = edits;
+        let mut phones: Vec<_> = (0..4).map(|_| Case::new(ID)).collect();
+        let mut changes: Vec<Vec<u8>> = Vec::new();
+        for (who, what, value, heard) in &edits {
+            let actor = [*who as u8 + 1; 16];
+            let made = phones[*who].add(&[entry(*what, *value)], device(*who as u8 + 1), &actor, u64::from(*value)).unwrap();
+            if *heard {
+                for (n, phone) in phones.iter_mut().enumerate() {
+                    if n != *who { phone.apply(&made).unwrap(); }
+                }
+            }
+            changes.extend(made);
+        }
+        for (p, phone) in phones.iter_mut().enumerate() {
+            let mut mine: Vec<_> = changes.iter().enumerate().collect();
+            mine.sort_by_key(|(i, _)| order[(i * 4 + p) % order.len()]);
+            mine.into_iter().for_each(|(_, change)| phone.apply(std::slice::from_ref(change)).unwrap());
+        }
+        let view = phones[0].view();
+        for phone in &phones[1..] {
+            prop_assert_eq!(&phone.view(), &view);
+        }
+        prop_assert_eq!(view.entry_count(), edits.len());
+        let doses = edits.iter().filter(|(_, what, ..)| what % 7 == 5);
+        let given: f64 = view.doses_given().values().map(|(_, amount)| amount).sum();
+        prop_assert_eq!(given, doses.map(|(_, _, value, _)| f64::from(*value) + 1.0).sum::<f64>());
+        for (name, state) in &view.findings {
+            let known = |v: &FindingValue| *v != FindingValue::Unknown;
+            let stands = |value: &FindingValue| state.standing.iter().any(|(_, v)| v == value);
+            prop_assert!(!state.standing.is_empty(), "something always stands");
+            prop_assert!(known(&state.value) == state.standing.iter().any(|(_, v)| known(v)));
+            if name == "convulsions" { prop_assert_eq!(state.value == FindingValue::Yes, stands(&FindingValue::Yes)); }
+            if name == "consent.share" && stands(&FindingValue::No) { prop_assert_eq!(&state.value, &FindingValue::No); }
+        }
+    }
+}
