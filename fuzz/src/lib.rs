@@ -9,6 +9,8 @@ use protocol::certificate::{Certificate, CertificateRequest};
 use protocol::frame::{Frame, FrameReader};
 use protocol::signed::Role;
 use protocol::{Area, CaseId, Chain, DeviceKeys, Digest, Signed};
+use sync::epoch::Epochs;
+use sync::exchange::{archive, csv, fhir};
 use sync::reconcile::read_words;
 use sync::{Case, Envelope, Grant};
 
@@ -16,7 +18,7 @@ use sync::{Case, Envelope, Grant};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("frame", frame),
     ("signed", signed),
     ("chain", chain),
@@ -30,6 +32,7 @@ pub const TARGETS: [Target; 13] = [
     ("trust", trust),
     ("delta", delta),
     ("layout", layout),
+    ("exchange", exchange),
 ];
 
 /// A stream of frames, cut anywhere.
@@ -78,6 +81,13 @@ pub fn chain(data: &[u8]) {
 pub fn envelope(data: &[u8]) {
     if let Ok(envelope) = Envelope::parse(data.to_vec()) {
         assert_eq!(envelope.bytes(), data);
+        if let Ok(notice) = envelope.notice() {
+            let mut epochs = Epochs::default();
+            notice.share.iter().for_each(|share| epochs.add(share));
+            epochs.retire(&notice.retired);
+            let _ = epochs.heads();
+            let _ = notice.share.map(|share| share.open(&notice.area, &DeviceKeys::from_seed([2; 32])));
+        }
     }
 }
 
@@ -168,6 +178,23 @@ pub fn layout(data: &[u8]) {
     for span in distribution::delta::layout::layout(data) {
         assert!(span.offset >= end && span.offset + span.bytes <= data.len() as u64, "{span:?}");
         end = span.offset + span.bytes;
+    }
+}
+
+/// Cases from files: FHIR bundles, tables and archives. What is accepted becomes a case like any other.
+pub fn exchange(data: &[u8]) {
+    let keys = DeviceKeys::from_seed([2; 32]);
+    if let Ok(archive) = archive::read(data) {
+        let _ = archive::open(&archive, &keys);
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let read = fhir::read(text).into_iter().chain(csv::read(text).unwrap_or_default());
+    for imported in read {
+        let mut case = Case::new(CaseId([1; 16]));
+        if case.add(&imported.entries, keys.id(), &[1; 16], 0).is_ok() {
+            assert!(Case::load(CaseId([1; 16]), &case.save()).is_ok(), "an imported case does not load again");
+            let _ = fhir::write(&case.view(), &Area::default());
+        }
     }
 }
 

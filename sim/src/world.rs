@@ -266,6 +266,18 @@ impl World {
 
     /// Two phones meet. What one sends arrives at the other in order; after the cut nothing does, and both are told.
     pub fn meet(&mut self, a: usize, b: usize, cut: Cut) -> Result<Meeting, SimError> {
+        self.meet_over(a, b, cut, &mut |_, bytes| vec![bytes])
+    }
+
+    /// Two phones meet over a link that does what none should: `air` is given every frame with its number, and what it returns
+    /// arrives instead.
+    pub fn meet_over(
+        &mut self,
+        a: usize,
+        b: usize,
+        cut: Cut,
+        air: &mut dyn FnMut(usize, Vec<u8>) -> Vec<Vec<u8>>,
+    ) -> Result<Meeting, SimError> {
         let mut meeting = Meeting::default();
         let sides = [a, b];
         let ids = [self.keys(a)?.id(), self.keys(b)?.id()];
@@ -297,8 +309,10 @@ impl World {
             meeting.bytes += bytes.len() as u64;
             let to = 1 - from;
             let sent = bytes.len();
-            let outputs = self.input(sides[to], Input::LinkReceived { link, bytes })?;
-            collect(to, outputs, &mut queue, &mut open, &mut meeting);
+            for bytes in air(meeting.frames - 1, bytes) {
+                let outputs = self.input(sides[to], Input::LinkReceived { link, bytes })?;
+                collect(to, outputs, &mut queue, &mut open, &mut meeting);
+            }
             if open[from] {
                 let outputs = self.input(sides[from], Input::LinkWritable { link, bytes: sent })?;
                 collect(from, outputs, &mut queue, &mut open, &mut meeting);

@@ -95,7 +95,7 @@ pub const FIELDS: &[Field] = &[
     date("patient.born", "21112-8"),
     flag("patient.born_estimated"),
     number("age_months", 0.0, 1440.0, "mo", "29553-5"),
-    number("age_days", 0.0, 59.0, "d", "29553-5"),
+    number("age_days", 0.0, 43_830.0, "d", "29553-5"),
     number("age_hours", 0.0, 48.0, "h", "29553-5"),
     choice("patient.sex", &["female", "male", "not_specified"], "46098-0"),
     name("patient.caregiver", "79183-0"),

@@ -1,0 +1,274 @@
+//! Cases as the three users meet them: consent, questions, doses, duplicates, handover, files for others, a sealed key, a lost
+//! phone; and what a courier's folder shows.
+
+use std::path::Path;
+
+use node::host::{DataFolder, Host, HostOptions, Request};
+use serde_json::{Value, json};
+
+mod common;
+
+use common::{Desk, example};
+
+fn new_case(desk: &Desk, phone: &str, args: &[&str]) -> String {
+    let example = example();
+    let new = desk.json(phone, &[&["case", "new", "--findings", &example], args].concat());
+    new["case"].as_str().unwrap()[..8].to_owned()
+}
+
+/// A worker of the village, certified and let into the clinic's space.
+fn with_worker() -> Desk {
+    let desk = Desk::enrolled();
+    desk.ok("worker", &["enrol", "request", "--name", "Worker Neema", "--out", "neema.json"]);
+    desk.ok("clinic", &["enrol", "sign", "neema.json", "--area", "north/kilifi/mtwapa", "--out", "neema-answer.json"]);
+    desk.ok("worker", &["enrol", "accept", "neema-answer.json"]);
+    desk.ok("clinic", &["enrol", "grant", "neema-answer.json", "--area", "north/kilifi", "--out", "grant.json"]);
+    desk.ok("worker", &["enrol", "accept", "grant.json"]);
+    desk
+}
+
+#[test]
+fn a_case_without_consent_says_that_it_stays_and_why() {
+    let desk = Desk::enrolled();
+    let output = desk.run("clinic", &["case", "new", "--findings", &example(), "--patient", "Amina"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("stays on this phone") && said.contains("--consent share"), "{said}");
+    let list = desk.json("clinic", &["case", "list"]);
+    let case = list["cases"][0]["case"].as_str().unwrap()[..8].to_owned();
+    assert_eq!((&list["cases"][0]["unsent"], &list["cases"][0]["title"]), (&json!(true), &json!("Amina")));
+    let given = desk.json("clinic", &["case", "add", &case, "--consent", "share,care"]);
+    assert_eq!((&given["unsent"], &given["stays"], &given["sealed"]), (&json!(0), &Value::Null, &json!(1)));
+    desk.ok("clinic", &["case", "add", &case, "--no-consent", "share"]);
+    let after = desk.json("clinic", &["case", "add", &case, "--note", "stays here"]);
+    assert_eq!(after["unsent"], 1);
+    assert_eq!(desk.fails("clinic", &["case", "add", &case, "--consent", "everything"]).0, 2);
+}
+
+#[test]
+fn words_doses_and_questions_are_added_and_settled_and_the_history_tells_all() {
+    let desk = Desk::enrolled();
+    let case = new_case(&desk, "clinic", &["--consent", "share"]);
+    let add = |args: &[&str]| desk.json("clinic", &[&["case", "add", &case], args].concat());
+    add(&["--set", "spo2=88", "--set", "weight=8.2", "--dose", "amoxicillin 250 mg", "--note", "sent by motorbike"]);
+    let shown = add(&["--dose", "amoxicillin 250 mg"]);
+    assert_eq!(shown["doses"], json!([{ "medicine": "amoxicillin", "unit": "mg", "times": 2, "amount": 500.0 }]));
+    assert_eq!(shown["findings"]["spo2"]["value"], 88.0);
+    for (args, expected) in [
+        (&["--set", "spo2=12"][..], "40 to 100"),
+        (&["--set", "sp02=88"], "case fields"),
+        (&["--set", "spo2"], "FIELD=VALUE"),
+        (&["--dose", "amoxicillin"], "no dose"),
+        (&["--settle", "wheeze_recurrent=no"], "nothing was said"),
+        (&["--hand-to", "nobody"], "was met"),
+        (&[], "nothing to add"),
+        (&["--same-as", &case], "itself"),
+    ] {
+        let (code, said) = desk.fails("clinic", &[&["case", "add", &case], args].concat());
+        assert!(code == 2 && said.contains(expected), "{args:?}: {code} {said}");
+    }
+    assert!(desk.ok("clinic", &["case", "fields"]).contains("bp_systolic"));
+    let history = desk.ok("clinic", &["case", "history", &case]);
+    assert!(
+        history.contains("spo2 = unknown") && history.contains("spo2 = 88") && history.contains("gave amoxicillin"),
+        "{history}"
+    );
+    assert!(history.contains("Clinic") && history.contains("by their clock"));
+    let shown = desk.ok("clinic", &["case", "show", &case]);
+    assert!(
+        shown.contains("gave      amoxicillin 500 mg in 2 doses") && shown.contains("held by   this phone only"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn duplicates_are_offered_and_a_person_decides() {
+    let desk = Desk::enrolled();
+    let a = new_case(&desk, "clinic", &["--patient", "Amina Kazungu", "--village", "Mtwapa"]);
+    let b = new_case(&desk, "clinic", &["--patient", "Kazungu Amina", "--village", "Mtwapa"]);
+    new_case(&desk, "clinic", &["--patient", "Juma Said", "--village", "Mtwapa"]);
+    let pairs = desk.json("clinic", &["case", "duplicates"]);
+    assert_eq!(pairs["pairs"].as_array().unwrap().len(), 1);
+    desk.ok("clinic", &["case", "add", &b, "--set", "oedema_both_feet=yes"]);
+    let merged = desk.json("clinic", &["case", "add", &a, "--same-as", &b]);
+    assert_eq!(merged["findings"]["oedema_both_feet"]["value"], "yes", "shown as one");
+    assert!(merged["same_as"][0].as_str().unwrap().starts_with(&b));
+    assert!(desk.json("clinic", &["case", "show", &b])["same_as"][0].as_str().unwrap().starts_with(&a));
+    assert!(desk.json("clinic", &["case", "duplicates"])["pairs"].as_array().unwrap().is_empty());
+    let apart = desk.json("clinic", &["case", "add", &a, "--not-same-as", &b]);
+    assert_eq!(apart["same_as"], json!([]), "a decision can be taken back");
+}
+
+#[test]
+fn cases_go_out_as_fhir_and_csv_and_come_back() {
+    let desk = Desk::enrolled();
+    let case =
+        new_case(&desk, "clinic", &["--consent", "share", "--patient", "Amina", "--decide", "pink", "--plan", "refer"]);
+    new_case(&desk, "clinic", &["--patient", "Juma"]);
+    desk.ok("clinic", &["case", "export", &case, "--out", "one.json"]);
+    desk.ok("clinic", &["case", "export", "--out", "all.ndjson"]);
+    desk.ok("clinic", &["case", "export", "--format", "csv", "--out", "all.csv"]);
+    assert_eq!(std::fs::read_to_string(desk.path("all.ndjson")).unwrap().lines().count(), 2);
+    let bundle: Value = serde_json::from_slice(&std::fs::read(desk.path("one.json")).unwrap()).unwrap();
+    assert_eq!((&bundle["resourceType"], &bundle["type"]), (&json!("Bundle"), &json!("collection")));
+    let other = Desk::enrolled();
+    for (file, cases) in [("one.json", 1), ("all.ndjson", 2), ("all.csv", 2)] {
+        std::fs::copy(desk.path(file), other.path(file)).unwrap();
+        let taken = other.json("clinic", &["case", "import", file]);
+        assert_eq!(taken["cases"].as_array().unwrap().len(), cases, "{file}: {taken}");
+    }
+    let shown = other.json("clinic", &["case", "show", &case]);
+    assert_eq!(
+        (&shown["findings"]["spo2"]["value"], &shown["decisions"][0]["plan"]),
+        (&json!("unknown"), &json!("refer"))
+    );
+    for (name, text, expected) in [
+        ("torn.json", &std::fs::read_to_string(desk.path("one.json")).unwrap()[..900], "cut short"),
+        ("other.json", "{\"resourceType\": \"Patient\"}", "Bundle"),
+        ("torn.csv", "a,b\n", "first line"),
+    ] {
+        let file = desk.write(name, text);
+        let (code, said) = desk.fails("clinic", &["case", "import", &file]);
+        assert!(code == 2 && said.contains(expected) && said.contains("nothing was taken in"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_sealed_archive_hands_cases_to_one_colleague_and_to_nobody_else() {
+    let desk = with_worker();
+    let case = new_case(&desk, "worker", &["--consent", "share", "--patient", "Amina Kazungu"]);
+    let kept = new_case(&desk, "worker", &["--patient", "Juma"]);
+    let export = |case: &str| {
+        ["case", "export", case, "--format", "archive", "--to", "answer.json", "--out", "hand.kijiti"]
+            .map(str::to_owned)
+    };
+    let args = export(&case);
+    desk.ok("worker", &args.iter().map(String::as_str).collect::<Vec<_>>());
+    let args = export(&kept);
+    let (code, said) = desk.fails("worker", &args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(code == 5 && said.contains("no consent"), "{said}");
+    let bytes = std::fs::read(desk.path("hand.kijiti")).unwrap();
+    assert!(!bytes.windows(5).any(|w| w == b"Amina"));
+    let taken = desk.json("clinic", &["case", "import", "hand.kijiti"]);
+    assert_eq!(
+        (&taken["cases"][0], &taken["from"]),
+        (&desk.json("worker", &["case", "show", &case])["case"], &json!("Worker Neema"))
+    );
+    assert_eq!(desk.json("clinic", &["case", "show", &case])["findings"]["patient.name"]["value"], "Amina Kazungu");
+    let (code, said) = desk.fails("worker", &["case", "import", "hand.kijiti"]);
+    assert!(code == 5 && said.contains("for phone"), "{said}");
+    for (name, at) in [("flipped.kijiti", bytes.len() / 2), ("late.kijiti", bytes.len() - 3)] {
+        let mut spoiled = bytes.clone();
+        spoiled[at] ^= 1;
+        std::fs::write(desk.path(name), &spoiled).unwrap();
+        let (code, said) = desk.fails("clinic", &["case", "import", name]);
+        assert!((code == 5 || code == 2) && said.contains("nothing was taken in"), "{name}: {code} {said}");
+    }
+    std::fs::write(desk.path("short.kijiti"), &bytes[..bytes.len() / 2]).unwrap();
+    assert!(desk.fails("clinic", &["case", "import", "short.kijiti"]).1.contains("damaged"));
+}
+
+#[test]
+fn a_lost_phone_is_revoked_and_the_space_gets_a_new_key() {
+    let desk = with_worker();
+    let device = desk.json("worker", &["status"])["device"].as_str().unwrap().to_owned();
+    let revoke = ["enrol", "revoke", &device, "--area", "north/kilifi", "--reason", "left on a bus"];
+    let (code, said) = desk.fails("worker", &revoke);
+    assert!(code == 5 && said.contains("may not revoke"), "{said}");
+    assert!(desk.fails("clinic", &revoke).1.contains("revoke"), "the clinic has no such right either");
+    desk.ok("clinic", &["enrol", "rotate", "--area", "north/kilifi", "--without", &device]);
+    let (code, said) = desk.fails("worker", &["enrol", "rotate", "--area", "north/kilifi"]);
+    assert!(code == 5 && said.contains("does not keep"), "{said}");
+    assert!(desk.ok("clinic", &["enrol", "countersign"]).contains("nothing waits"));
+    assert!(desk.ok("clinic", &["enrol", "retire", "--area", "north/kilifi"]).contains("0 closed cases"));
+    let (code, said) = desk.fails("clinic", &["enrol", "retire", "--area", "north/kilifi"]);
+    assert!(code == 5 && said.contains("no older key"), "{said}");
+    assert_eq!(desk.fails("clinic", &["enrol", "rotate", "--area", "north/kilifi", "--without", "abc"]).0, 2);
+}
+
+#[test]
+fn a_passphrase_seals_the_key_and_a_wrong_one_opens_nothing() {
+    let desk = Desk::enrolled();
+    let case = new_case(&desk, "clinic", &["--patient", "Amina Kazungu"]);
+    let kijiti = |passphrase: Option<&str>, args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kijiti"));
+        command
+            .current_dir(desk.folder.path())
+            .args(["--data", "clinic"])
+            .args(args)
+            .stdin(std::process::Stdio::null());
+        command.env_remove("KIJITI_PASSPHRASE");
+        passphrase.map(|p| command.env("KIJITI_PASSPHRASE", p));
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let seal = desk.run("clinic", &["passphrase"]);
+    assert!(seal.status.success(), "{}", String::from_utf8_lossy(&seal.stderr));
+    assert!(std::fs::read_to_string(desk.path("clinic/key")).unwrap().starts_with("-----BEGIN AGE"));
+    assert_eq!(kijiti(Some("twelve patients to see"), &["case", "show", &case]).0, Some(0));
+    let (code, said) = kijiti(Some("thirteen patients"), &["case", "list"]);
+    assert!(code == Some(4) && said.contains("wrong passphrase"), "{said}");
+    let (code, said) = kijiti(None, &["case", "list"]);
+    assert!(code == Some(4) && said.contains("passphrase"), "{said}");
+    assert_eq!(kijiti(Some("twelve patients to see"), &["passphrase", "--remove"]).0, Some(0));
+    assert_eq!(kijiti(None, &["case", "show", &case]).0, Some(0));
+}
+
+/// Words that a search finds in no file of a folder, however deep.
+fn folder_has(folder: &Path, words: &[&str]) -> Option<String> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap();
+            let found = words.iter().find(|word| bytes.windows(word.len()).any(|w| w == word.as_bytes()));
+            if let Some(word) = found {
+                return Some(format!("{word} in {}", path.display()));
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn neither_a_couriers_folder_nor_the_readers_own_shows_a_word_of_a_thousand_cases() {
+    let desk = with_worker();
+    desk.ok("courier", &["enrol", "request", "--name", "Courier", "--out", "courier.json"]);
+    #[rustfmt::skip]
+    desk.ok("courier", &["enrol", "sign", "courier.json", "--area", "north/kilifi", "--rights", "carry", "--ministry", "keys",
+        "--out", "courier-answer.json"]);
+    desk.ok("courier", &["enrol", "accept", "courier-answer.json"]);
+    let start = |phone: &str| {
+        let folder = DataFolder::open(&desk.path(phone)).unwrap();
+        let listen = Some("127.0.0.1:0".parse().unwrap());
+        Host::start(folder, HostOptions { listen, ..HostOptions::default() }, std::sync::Arc::new(|_: &str| {}))
+            .unwrap()
+    };
+    let (worker, courier) = (start("worker"), start("courier"));
+    let example = std::fs::read_to_string(example()).unwrap();
+    for n in 0..1000u32 {
+        let request = Request::CaseNew {
+            findings: example.replace("breathing very hard", &format!("Zebrafinch{n} breathing very hard")),
+            profile: inference::Profile::Iccm,
+            patient: vec![("name".into(), format!("Quetzalcoatl{n}")), ("village".into(), format!("Xochimilco{n}"))],
+            consent: vec![("share".into(), true)],
+            area: None,
+            decision: None,
+            request: format!("{n:032x}"),
+        };
+        worker.request(request, &mut |_| {}).unwrap();
+    }
+    let meet = Request::Meet { peer: courier.id().to_string(), address: courier.addresses()[0].to_string() };
+    let met = worker.request(meet, &mut |_| {}).unwrap();
+    assert_eq!((&met["envelopes_sent"], &met["in_step"]), (&json!(1000), &json!(true)), "{met}");
+    let carried = courier.request(Request::CaseList, &mut |_| {}).unwrap();
+    assert!(carried["sealed"][0]["envelopes"] == 1000 && carried["cases"] == json!([]), "{carried}");
+    worker.stop();
+    courier.stop();
+    let words = ["Quetzalcoatl", "Xochimilco", "Zebrafinch", "breathing very hard", "chest_indrawing", "malaria_test"];
+    assert_eq!(folder_has(&desk.path("courier"), &words), None);
+    assert_eq!(folder_has(&desk.path("worker"), &words), None, "at rest everything readable is sealed");
+}

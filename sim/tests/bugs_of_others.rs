@@ -1,0 +1,230 @@
+//! Bugs that others have had, as tests of ours. More of them stand where they belong: a backup restored and written to, a ferry to
+//! and fro, meetings at constant cost (`storm.rs`); a write without a usable key, honest data swept away, a phone away for 400
+//! days, deleting while syncing (`keys.rs`); kill -9 at every write (`rigs/kill-at-every-write.py`).
+
+use node::Store;
+use node::agent::Event;
+use protocol::frame::{Frame, SpaceDigest};
+use protocol::{DeviceId, SpaceId};
+use sim::Cut;
+use sync::{Case, FindingValue};
+
+mod common;
+
+use common::{CLINIC, Road, SUPERVISOR, WORKER};
+
+/// Worker and clinic with something for each other, and what both must hold in the end.
+fn apart() -> Road {
+    let mut road = Road::new(1);
+    for n in 0..6 {
+        road.write(WORKER, None, "cough", FindingValue::Yes, n);
+        road.write(CLINIC, None, "fever", FindingValue::Yes, 100 + n);
+    }
+    road
+}
+
+fn converge(road: &mut Road, what: &str) {
+    road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    let last = road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    assert!(last.summaries.iter().all(|s| s.as_ref().is_some_and(|s| s.in_step)), "{what}: not in step afterwards");
+    assert_eq!([WORKER, CLINIC].map(|p| road.envelopes(p)), [12; 2], "{what}");
+    assert_eq!([WORKER, CLINIC].map(|p| road.world.phones[p].store.cases().unwrap().len()), [12; 2], "{what}");
+    assert!([WORKER, CLINIC].iter().all(|p| road.world.phones[*p].store.quarantined().unwrap().is_empty()), "{what}");
+}
+
+fn frames_of_a_meeting() -> usize {
+    apart().world.meet(WORKER, CLINIC, Cut::Never).unwrap().frames
+}
+
+/// automerge#1284, automerge#702: any frame of a meeting is lost, comes twice, comes late, or comes damaged. The meeting may end;
+/// nothing is lost, nothing is there twice, and the next meeting makes all good.
+#[test]
+fn frames_lost_doubled_swapped_or_damaged_cost_a_meeting_and_nothing_else() {
+    let frames = frames_of_a_meeting();
+    assert!(frames > 12, "a meeting of {frames} frames tests little");
+    for at in 0..frames {
+        let mut road = apart();
+        road.world
+            .meet_over(WORKER, CLINIC, Cut::Never, &mut |n, bytes| if n == at { vec![] } else { vec![bytes] })
+            .unwrap();
+        converge(&mut road, &format!("frame {at} lost"));
+
+        let mut road = apart();
+        let mut twice = |n: usize, bytes: Vec<u8>| if n == at { vec![bytes.clone(), bytes] } else { vec![bytes] };
+        road.world.meet_over(WORKER, CLINIC, Cut::Never, &mut twice).unwrap();
+        converge(&mut road, &format!("frame {at} doubled"));
+
+        let (mut road, mut late) = (apart(), None);
+        let mut swap = |n: usize, bytes: Vec<u8>| match n {
+            n if n == at => {
+                late = Some(bytes);
+                vec![]
+            }
+            n if n > at + 1 => [Some(bytes), late.take()].into_iter().flatten().collect(),
+            _ => vec![bytes],
+        };
+        road.world.meet_over(WORKER, CLINIC, Cut::Never, &mut swap).unwrap();
+        converge(&mut road, &format!("frame {at} late"));
+
+        let mut road = apart();
+        let mut spoil = |n: usize, mut bytes: Vec<u8>| {
+            let middle = bytes.len() / 2;
+            if let (true, Some(byte)) = (n == at, bytes.get_mut(middle)) {
+                *byte ^= 0x20;
+            }
+            vec![bytes]
+        };
+        road.world.meet_over(WORKER, CLINIC, Cut::Never, &mut spoil).unwrap();
+        converge(&mut road, &format!("frame {at} damaged"));
+    }
+}
+
+/// subduction#283, #286, #306: "done" is said only of what is durable on both sides. A peer that claims to be in step and is not
+/// makes nobody say so.
+#[test]
+fn a_false_done_is_not_believed() {
+    let mut road = apart();
+    let space = SpaceId::of(&road.area);
+    // The clinic's last word is bent to claim that it holds what it does not.
+    let mut bend = |_: usize, bytes: Vec<u8>| match Frame::from_bytes(&bytes[4..]) {
+        Ok(Frame::InStep(mut digest)) if digest.space == space => {
+            digest.count += 1;
+            digest.digest.0[0] ^= 1;
+            vec![Frame::InStep(SpaceDigest { ..digest }).to_bytes()]
+        }
+        _ => vec![bytes],
+    };
+    let met = road.world.meet_over(WORKER, CLINIC, Cut::Never, &mut bend).unwrap();
+    assert!(met.summaries.iter().all(|s| s.as_ref().is_some_and(|s| !s.in_step)));
+    assert!(road.world.phones[WORKER].store.steps().unwrap().is_empty(), "and nothing is noted as held there");
+    // Envelopes withheld: both hold different sets, and neither says "in step".
+    let mut road = apart();
+    let mut withhold = |_: usize, bytes: Vec<u8>| match Frame::from_bytes(&bytes[4..]) {
+        Ok(Frame::Envelopes(mut some)) => {
+            some.envelopes.pop();
+            vec![Frame::Envelopes(some).to_bytes()]
+        }
+        _ => vec![bytes],
+    };
+    let met = road.world.meet_over(WORKER, CLINIC, Cut::Never, &mut withhold).unwrap();
+    assert!(met.summaries.iter().all(|s| s.as_ref().is_some_and(|s| !s.in_step)));
+    converge(&mut road, "after envelopes were withheld");
+}
+
+/// cht-core#7419: a phone that begins with nothing is cut off at every hundredth of the way; what it has by then it keeps.
+#[test]
+fn a_first_meeting_cut_at_every_hundredth_goes_on_where_it_stopped() {
+    let mut begun = Road::new(1);
+    for n in 0..100 {
+        begun.write(WORKER, None, "cough", FindingValue::Yes, n);
+    }
+    let bytes = {
+        let mut road = Road::new(1);
+        road.world.phones[WORKER].store = begun.world.phones[WORKER].store.clone();
+        road.world.restart(WORKER).unwrap();
+        road.world.meet(WORKER, CLINIC, Cut::Never).unwrap().bytes
+    };
+    let mut road = Road::new(1);
+    road.world.phones[WORKER].store = begun.world.phones[WORKER].store.clone();
+    road.world.restart(WORKER).unwrap();
+    let mut held = 0;
+    for hundredth in 1..=100 {
+        road.world.meet(WORKER, CLINIC, Cut::Bytes(bytes * hundredth / 100)).unwrap();
+        road.world.restart(CLINIC).unwrap();
+        let now = road.envelopes(CLINIC);
+        assert!(now >= held, "cut at {hundredth} %");
+        held = now;
+    }
+    assert_eq!(held, 100);
+    assert_eq!(road.world.phones[CLINIC].store.cases().unwrap().len(), 100);
+}
+
+/// fhircore#2341: progress never passes its end, never goes back, and what was said to come is what came.
+#[test]
+fn progress_never_passes_a_hundred_per_cent() {
+    let mut road = Road::new(1);
+    for n in 0..200 {
+        road.write(WORKER, None, "cough", FindingValue::Yes, n);
+    }
+    let (mut said, mut last) = (0, 0);
+    let link = 9_000;
+    let [worker, clinic] = [WORKER, CLINIC].map(|p| road.world.keys(p).unwrap().id());
+    let mut queue = std::collections::VecDeque::new();
+    let mut put =
+        |from: usize, outputs: Vec<node::Output>, queue: &mut std::collections::VecDeque<(usize, Vec<u8>)>| {
+            for output in outputs {
+                match output {
+                    node::Output::Transmit { bytes, .. } => queue.push_back((from, bytes)),
+                    node::Output::Event(Event::Progress { lane: "cases", done, total, .. }) if from == CLINIC => {
+                        assert!(done <= total && done >= last, "{done} of {total} after {last}");
+                        (last, said) = (done, total);
+                    }
+                    _ => {}
+                }
+            }
+        };
+    for (phone, peer, dialed) in [(WORKER, clinic, true), (CLINIC, worker, false)] {
+        let up = node::Input::LinkUp { link, peer, class: node::LinkClass::Ip, dialed };
+        put(phone, road.world.input(phone, up).unwrap(), &mut queue);
+        let room = node::Input::LinkWritable { link, bytes: 1 << 20 };
+        put(phone, road.world.input(phone, room).unwrap(), &mut queue);
+    }
+    while let Some((from, bytes)) = queue.pop_front() {
+        let to = if from == WORKER { CLINIC } else { WORKER };
+        let sent = bytes.len();
+        put(to, road.world.input(to, node::Input::LinkReceived { link, bytes }).unwrap(), &mut queue);
+        put(from, road.world.input(from, node::Input::LinkWritable { link, bytes: sent }).unwrap(), &mut queue);
+    }
+    assert_eq!((last, said), (200, 200));
+}
+
+/// The sets are finished in bounded meetings even when a courier stands between, and Automerge never sees what did not change.
+#[test]
+fn syncing_resident_cases_opens_no_document_that_did_not_change() {
+    let mut road = Road::new(1);
+    let cases: Vec<_> = (0..50).map(|n| road.write(WORKER, None, "cough", FindingValue::Yes, n)).collect();
+    road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    road.write(WORKER, Some(cases[7]), "wheeze", FindingValue::Yes, 200);
+    // Every document but the one that changes is damaged in the clinic's store: opening any would be noticed.
+    for case in cases.iter().filter(|case| **case != cases[7]) {
+        let rows = road.world.phones[CLINIC].store.cases().unwrap();
+        let row = rows.into_iter().find(|row| row.id == *case).unwrap();
+        road.world.phones[CLINIC].store.put_case(&row, b"not a document").unwrap();
+    }
+    let met = road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    assert!(met.summaries.iter().all(|s| s.as_ref().is_some_and(|s| s.in_step)));
+    assert!(road.world.phones[CLINIC].store.quarantined().unwrap().is_empty());
+    assert_eq!(road.view(CLINIC, cases[7]).unwrap().findings.len(), 3);
+    road.world.meet(CLINIC, SUPERVISOR, Cut::Never).unwrap();
+    assert_eq!(road.world.phones[CLINIC].store.cases().unwrap().len(), 50);
+}
+
+/// Mutated bytes reach Automerge only behind signature and seal; one that gets so far (a writer gone wrong) poisons one envelope.
+#[test]
+fn a_poisoned_change_is_set_aside_with_its_reason_and_others_go_on() {
+    use sync::envelope::{Contents, seal};
+    let mut road = Road::new(1);
+    let good = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+    let key = road.world.phones[WORKER].agent.space_keys()[0].clone();
+    let keys = road.world.keys(WORKER).unwrap().clone();
+    let mut case = Case::new(good);
+    let change = case.add(&[sync::Entry::Note("x".into())], DeviceId([1; 32]), &[1; 16], 1).unwrap().remove(0);
+    for (n, at) in (0..change.len()).step_by(3).enumerate() {
+        let mut spoiled = change.clone();
+        spoiled[at] ^= 0x41;
+        let contents = Contents { case: good, changes: vec![spoiled.into()] };
+        let mut nonce = [0; 24];
+        nonce[..8].copy_from_slice(&(n as u64).to_le_bytes());
+        let envelope = seal(&contents, &key, sync::Urgency::Pink, &keys, nonce).unwrap();
+        let area = road.area.clone();
+        road.world.phones[WORKER].store.put_envelope(&envelope, &area).unwrap();
+    }
+    let other = road.write(WORKER, None, "fever", FindingValue::Yes, 2);
+    let met = road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    assert!(met.summaries.iter().all(|s| s.as_ref().is_some_and(|s| s.in_step)), "they travel on all the same");
+    let aside = road.world.phones[CLINIC].store.quarantined().unwrap();
+    assert!(aside.len() > 20 && aside.iter().all(|(_, why)| !why.is_empty()), "{}", aside.len());
+    for case in [good, other] {
+        assert!(road.view(CLINIC, case).is_some_and(|view| !view.findings.is_empty()));
+    }
+}
