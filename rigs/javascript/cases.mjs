@@ -24,11 +24,11 @@ const path = join(folder, "case.automerge");
 const ours = Automerge.load(new Uint8Array(readFileSync(path)));
 const entries = Object.entries(ours).filter(([key]) => key !== "schema");
 assert.equal(ours.schema, 1);
-const findings = entries.filter(([, entry]) => entry.kind === "finding");
-const temperatures = findings.filter(([, entry]) => entry.name.toString() === "temperature");
+const findings = entries.filter(([, entry]) => `${entry.kind}` === "finding");
+const temperatures = findings.filter(([, entry]) => `${entry.name}` === "temperature");
 assert.equal(temperatures.length, 3);
 assert.deepEqual(temperatures.map(([, entry]) => entry.value).sort(), [36.9, 38.6, 38.8]);
-const spo2 = findings.find(([, entry]) => entry.name.toString() === "spo2");
+const spo2 = findings.find(([, entry]) => `${entry.name}` === "spo2");
 assert.equal(spo2[1].value, null, "unknown is null, not false");
 console.log(`JavaScript reads our case: ${entries.length} entries`);
 

@@ -160,11 +160,13 @@ fn bytes(doc: &AutoCommit, at: &ObjId, key: &str) -> Option<Vec<u8>> {
 }
 
 fn value(doc: &AutoCommit, at: &ObjId) -> Option<FindingValue> {
+    if let Some(text) = text(doc, at, "value") {
+        return Some(FindingValue::Text(text));
+    }
     Some(match scalar(doc, at, "value")? {
         ScalarValue::Boolean(true) => FindingValue::Yes,
         ScalarValue::Boolean(false) => FindingValue::No,
         ScalarValue::Null => FindingValue::Unknown,
-        ScalarValue::Str(text) => FindingValue::Text(text.to_string()),
         other => FindingValue::Number(number(&other)?),
     })
 }
@@ -177,20 +179,22 @@ fn scalar(doc: &AutoCommit, at: &ObjId, key: &str) -> Option<ScalarValue> {
 }
 
 fn text(doc: &AutoCommit, at: &ObjId, key: &str) -> Option<String> {
-    match scalar(doc, at, key)? {
-        ScalarValue::Str(text) => Some(text.to_string()),
-        _ => None,
+    string(doc, doc.get(at, key).ok()??)
+}
+
+/// A string, as a scalar (ours) or as a text object (JavaScript's).
+fn string(doc: &AutoCommit, (value, object): (Value<'_>, ObjId)) -> Option<String> {
+    match value {
+        Value::Scalar(scalar) => match scalar.into_owned() {
+            ScalarValue::Str(text) => Some(text.to_string()),
+            _ => None,
+        },
+        Value::Object(ObjType::Text) => doc.text(&object).ok(),
+        Value::Object(_) => None,
     }
 }
 
 fn list(doc: &AutoCommit, at: &ObjId, key: &str) -> Vec<String> {
     let Ok(Some((Value::Object(ObjType::List), object))) = doc.get(at, key) else { return Vec::new() };
-    let item = |i| match doc.get(&object, i).ok()?? {
-        (Value::Scalar(scalar), _) => match scalar.into_owned() {
-            ScalarValue::Str(text) => Some(text.to_string()),
-            _ => None,
-        },
-        (Value::Object(_), _) => None,
-    };
-    (0..doc.length(&object)).filter_map(item).collect()
+    (0..doc.length(&object)).filter_map(|i| string(doc, doc.get(&object, i).ok()??)).collect()
 }
