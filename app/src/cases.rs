@@ -63,6 +63,16 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
         CaseCommand::Add(args) => add(phone, args),
         CaseCommand::List => phone.shown(Request::CaseList, show::case_list),
         CaseCommand::Show { case } => phone.shown(Request::CaseShow { case }, show::case),
+        CaseCommand::Photo { case, out: Some(out), number, .. } => {
+            let path = absolute(&out)?;
+            phone.shown(Request::CasePhotoOut { case, number, path }, |p| {
+                println!("wrote {} ({})", out.display(), show::size(show::number(p, "bytes")));
+            })
+        }
+        CaseCommand::Photo { case, file, shows, .. } => {
+            let path = absolute(&file.unwrap_or_default())?;
+            phone.shown(Request::CasePhoto { case, path, shows, request: request_number()? }, show::case)
+        }
         CaseCommand::History { case } => phone.shown(Request::CaseHistory { case }, show::history),
         CaseCommand::Duplicates => phone.shown(Request::CaseDuplicates, show::duplicates),
         CaseCommand::Fields => {
@@ -100,6 +110,12 @@ fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
             Err(failure) => return Err(failure),
         }
     }
+}
+
+/// The phone that answers may run in another folder.
+fn absolute(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path).map_err(|e| Failure::new(e, "write a file's name").with_code(2))?;
+    Ok(absolute.display().to_string())
 }
 
 /// Nothing is taken for granted: an empty answer is no consent.

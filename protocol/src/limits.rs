@@ -70,6 +70,11 @@ pub const CASE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Characters of one free-text finding or reason.
 pub const TEXT_CHARS_MAX: usize = 4_000;
 
+/// Bytes of one sealed photo.
+pub const ATTACHMENT_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Photos of a space that one phone knows of.
+pub const ATTACHMENTS_MAX: usize = 10_000;
+
 /// Meetings one phone holds at once.
 pub const MEETINGS_MAX: usize = 32;
 /// Bytes a meeting keeps ready to send; the rest is made when the link can take it.

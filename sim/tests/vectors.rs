@@ -153,7 +153,7 @@ fn of_spaces(area: &Area, chain: &Chain) -> BTreeMap<&'static str, Vec<u8>> {
         revoked: vec![Lost { device: worker.id(), reason: "lost".into() }],
         countersigned: vec![EnvelopeId([3; 32])],
         delivered: vec![4; 16],
-        attached: Some(Attached { digest: Digest([5; 32]), bytes: 90_000 }),
+        attached: Some(Attached { digest: Digest([5; 32]), bytes: 90_000, epoch: before.epoch_tag() }),
         ..Notice::about(area)
     };
     let case = ArchivedCase { case: CaseId([4; 16]), changes: vec![ByteVec::from(vec![1, 2, 3])] };

@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod epoch;
 pub mod exchange;
 pub mod notice;
+pub mod photo;
 pub mod receipt;
 pub mod reconcile;
 pub mod riblt;

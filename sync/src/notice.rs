@@ -11,6 +11,7 @@
 //! | `attached`: a sealed photo belongs to this space | *write* | it is carried where there is room, last of all |
 
 use minicbor::{Decode, Encode};
+use protocol::limits::ATTACHMENT_BYTES_MAX;
 use protocol::{Area, DeviceId, Digest, EnvelopeId, Right, SpaceId, VerifiedChain};
 
 use crate::epoch::{EpochTag, KeyShare};
@@ -64,6 +65,9 @@ pub struct Attached {
     /// Its bytes.
     #[n(1)]
     pub bytes: u64,
+    /// The epoch of the key that its case was sealed with: when that ends, the photo goes too.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub epoch: EpochTag,
 }
 
 /// What stands for an envelope in `delivered`.
@@ -85,7 +89,8 @@ impl Notice {
         let revoked = self.revoked.is_empty() || has(Right::Revoke);
         let countersigned = self.countersigned.is_empty() || has(Right::Grant) || has(Right::Enrol);
         let delivered = self.delivered.is_empty() || has(Right::Read);
-        let attached = self.attached.is_none() || author.may_write_in(SpaceId::of(&self.area));
+        let small = self.attached.is_none_or(|a| a.bytes <= ATTACHMENT_BYTES_MAX);
+        let attached = self.attached.is_none() || small && author.may_write_in(SpaceId::of(&self.area));
         keys && revoked && countersigned && delivered && attached
     }
 

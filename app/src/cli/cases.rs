@@ -51,6 +51,23 @@ pub enum CaseCommand {
         /// The case's id, or its first digits.
         case: String,
     },
+    /// Add a photo to a case, where there is consent; it follows the case sealed, last of all that travels.
+    Photo {
+        /// The case's id, or its first digits.
+        case: String,
+        /// The picture (jpeg, png or webp, up to 8 MB).
+        #[arg(required_unless_present = "out")]
+        file: Option<PathBuf>,
+        /// What it shows, in a word, such as rash.
+        #[arg(long, default_value = "")]
+        shows: String,
+        /// Write a photo of the case here instead.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "shows"])]
+        out: Option<PathBuf>,
+        /// Which photo to write, counted from 1.
+        #[arg(long, default_value_t = 1, requires = "out")]
+        number: usize,
+    },
     /// Everything that was said about a case: by whom, on which phone, by which rules and model, in which order.
     History {
         /// The case's id, or its first digits.

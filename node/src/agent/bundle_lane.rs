@@ -288,7 +288,15 @@ impl Meeting {
         carried.sort_by_key(|d| (phone.copies.get(d).map_or(0, std::collections::BTreeSet::len), bytes(d), *d));
         carried.dedup();
         own.dedup();
-        own.into_iter().chain(carried).collect()
+        // Photos last: where their cases are read, then where there is room to carry them.
+        let read = |area: &protocol::Area| phone.space_keys.iter().any(|key| key.area() == area);
+        let photos = phone.keyring.attachments().filter(|(_, p)| wanted(&p.digest));
+        let mut photos: Vec<_> = photos
+            .filter(|(area, p)| read(area) || p.bytes <= room)
+            .map(|(area, p)| (!read(area), p.bytes, p.digest))
+            .collect();
+        photos.sort();
+        own.into_iter().chain(carried).chain(photos.into_iter().map(|(.., digest)| digest)).collect()
     }
 
     /// Our next wish, or that we have none.

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use protocol::limits::ENVELOPE_PLAIN_BYTES_MAX;
 use protocol::{Area, CaseId, Now, SpaceId};
 use sync::envelope::{Contents, EnvelopeError, seal};
-use sync::{Case, CaseError, CaseView, Entry, EnvelopeKind, FindingValue, Urgency, VerifiedEnvelope};
+use sync::notice::Attached;
+use sync::{Case, CaseError, CaseView, Entry, EnvelopeKind, FindingValue, Notice, Urgency, VerifiedEnvelope};
 
 use super::Phone;
 use super::commands::{Answer, Reply, no};
@@ -132,6 +133,25 @@ impl Phone {
         store.put_setting(&shared_setting(case), &[1])?;
         self.put_case(Now { wall_s: row.changed_s, ..now }, &mut document, &row.area, store)?;
         self.changed();
+        self.announce_photos(now, &view, &row.area, &key, store)
+    }
+
+    /// The photos of a case that has left may follow it, where they are here.
+    fn announce_photos(
+        &mut self,
+        now: Now,
+        view: &CaseView,
+        area: &Area,
+        key: &sync::SpaceKey,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
+        let here: BTreeSet<_> = store.bundles()?.into_iter().filter(|row| row.whole).map(|row| row.digest).collect();
+        for (_, photo) in view.photos.iter().filter(|(_, photo)| here.contains(&photo.blob)) {
+            if !self.keyring.announced(&photo.blob) {
+                let attached = Some(Attached { digest: photo.blob, bytes: photo.bytes, epoch: key.epoch_tag() });
+                self.say_notice(now, &Notice { attached, ..Notice::about(area) }, store)?;
+            }
+        }
         Ok(())
     }
 

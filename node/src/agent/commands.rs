@@ -61,6 +61,8 @@ pub enum Command {
         /// Its changes.
         changes: Vec<Vec<u8>>,
     },
+    /// A sealed photo has been put into the store: it is kept, and follows its case once that leaves.
+    KeepPhoto(Digest, u64),
     /// Change the key of a space: from now on it is sealed to all its members but these and those that are lost.
     RotateSpace(Area, Vec<DeviceId>),
     /// Say that a phone of an area is lost, and why.
@@ -147,6 +149,10 @@ impl Phone {
             Command::CreateSpace(area) => self.create_space(now, area, store),
             Command::GrantSpace(area, chain) => self.grant_space(now, &area, &chain, store),
             Command::TakeCase { case, area, changes } => self.take_case(now, case, &area, &changes, store),
+            Command::KeepPhoto(digest, bytes) => {
+                store.open_bundle(&digest, bytes)?;
+                Ok(Ok(Reply::Done))
+            }
             Command::RotateSpace(area, without) => self.rotate_space(now, &area, &without, store),
             Command::Revoke(area, device, reason) => self.revoke(now, &area, device, reason, store),
             Command::Countersign(envelopes) => self.countersign(now, envelopes, store),

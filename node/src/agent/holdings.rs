@@ -13,9 +13,15 @@ impl Phone {
     /// Opens every bundle that is named in the list, held or wanted: releases, and the deltas that lead to them.
     pub(crate) fn open_bundles(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         let rows: BTreeMap<_, _> = store.bundles()?.into_iter().map(|row| (row.digest, row)).collect();
-        for release in self.releases() {
+        let own = self.area();
+        let photos = self.keyring.attachments().filter(|(area, _)| area.meets(&own));
+        let photos: Vec<_> = photos.map(|(_, photo)| (photo.digest, photo.bytes)).collect();
+        let bundles = self.releases().into_iter().map(|release| {
             let deltas = release.deltas.iter().map(|d| (d.digest, d.bytes));
-            for (digest, bytes) in deltas.chain([(release.digest, release.bytes)]) {
+            deltas.chain([(release.digest, release.bytes)]).collect::<Vec<_>>()
+        });
+        for bundles in bundles.chain([photos]) {
+            for (digest, bytes) in bundles {
                 if self.bundles.contains_key(&digest) || self.bad_deltas.contains(&digest) {
                     continue;
                 }
@@ -64,6 +70,7 @@ impl Phone {
         }
         let area = self.area();
         let own: BTreeSet<_> = self.releases().iter().filter(|r| r.area.covers(&area)).map(|r| r.digest).collect();
+        let photos: BTreeSet<_> = self.keyring.attachments().map(|(_, photo)| photo.digest).collect();
         let listed: BTreeSet<_> = self.releases().iter().map(|r| r.digest).collect();
         let runs = |digest: &Digest| {
             let is = |m: &Option<distribution::Module>| m.as_ref().is_some_and(|m| m.digest == *digest);
@@ -80,6 +87,7 @@ impl Phone {
                 let copies = self.copies.get(&row.digest).map_or(0, BTreeSet::len);
                 let rank = match (known, listed.contains(&row.digest)) {
                     (false, _) => 0,
+                    (true, false) if photos.contains(&row.digest) && copies == 0 => return None,
                     (true, false) => 1,
                     (true, true) if copies > 0 => 2,
                     (true, true) => return None,

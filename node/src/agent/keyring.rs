@@ -5,16 +5,19 @@
 //!    other phones being lost counts no more: a stolen supervisor's phone must not be able to silence a district for ever.
 //! 2. A key that a lost phone has, or can open, is never written with again. Until a new one comes, what is written waits.
 //! 3. A keeper that learns of a loss makes a new key at once, sealed to all other members.
-//! 4. What a lost phone wrote is kept, carried and shown as waiting; it is opened once somebody above countersigns it.
+//! 4. What a lost phone wrote is kept, carried and shown as waiting; it is opened once somebody above countersigns it, or where a
+//!    keeper had taken it in before it heard of the loss (its `delivered` says so): or else some readers would have it and
+//!    others never.
 //! 5. Ended keys are destroyed with what they sealed, and that is not taken in again, however long a phone was away.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::certificate::CertificateError;
-use protocol::{Area, Chain, DeviceId, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
+use protocol::limits::ATTACHMENTS_MAX;
+use protocol::{Area, Chain, DeviceId, Digest, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
 use sync::envelope::{AuthorKey, announce, author_key};
 use sync::epoch::{Epochs, KeyShare, MEMBERS_PER_SHARE_MAX};
-use sync::notice::Lost;
+use sync::notice::{Attached, Lost, short};
 use sync::{Envelope, EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
 
 use super::commands::{Answer, ENROL_FIRST, Reply, no};
@@ -35,9 +38,22 @@ pub(crate) struct Keyring {
     /// Who is lost, who said so, for which area, and why.
     lost: BTreeMap<DeviceId, Vec<(DeviceId, Area, String)>>,
     countersigned: BTreeSet<EnvelopeId>,
+    /// Sealed photos, and the areas whose spaces they belong to.
+    attached: BTreeMap<Digest, (Area, Attached)>,
 }
 
 impl Keyring {
+    /// Sealed photos of all spaces whose keys have not ended.
+    pub(super) fn attachments(&self) -> impl Iterator<Item = (&Area, &Attached)> {
+        let ended = |(area, a): &&(Area, Attached)| self.retired(SpaceId::of(area), &a.epoch);
+        self.attached.values().filter(move |row| !ended(row)).map(|(area, a)| (area, a))
+    }
+
+    /// Whether a photo has been announced under a key that is still in force.
+    pub(super) fn announced(&self, blob: &Digest) -> bool {
+        self.attached.get(blob).is_some_and(|(area, a)| !self.retired(SpaceId::of(area), &a.epoch))
+    }
+
     /// Phones that are lost, and why.
     pub(super) fn lost(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
         self.lost.iter().filter_map(|(device, said)| Some((device, said.first()?.2.as_str())))
@@ -53,6 +69,9 @@ impl Keyring {
         notice.share.iter().for_each(|share| epochs.add(share));
         epochs.retire(&notice.retired);
         self.countersigned.extend(&notice.countersigned);
+        if let Some(attached) = notice.attached.filter(|_| self.attached.len() < ATTACHMENTS_MAX) {
+            self.attached.insert(attached.digest, (notice.area.clone(), attached));
+        }
         for lost in &notice.revoked {
             let said = (author.device, author.area.clone(), lost.reason.clone());
             self.lost.entry(lost.device).or_default().push(said);
@@ -223,6 +242,15 @@ impl Phone {
         for id in &notice.countersigned {
             self.open_countersigned(now, id, store)?;
         }
+        if author.rights.has(Right::Grant) && !notice.delivered.is_empty() {
+            let delivered: BTreeSet<_> = notice.delivered_ids().collect();
+            for (id, _) in store.quarantined()?.iter().filter(|(id, _)| delivered.contains(&short(id))) {
+                self.open_countersigned(now, id, store)?;
+            }
+        }
+        if notice.attached.is_some() {
+            self.open_bundles(store)?;
+        }
         if !notice.retired.is_empty() {
             self.obey_retirement(now, &notice.area, store)?;
         }
@@ -251,7 +279,7 @@ impl Phone {
             let judged =
                 authors.into_iter().find_map(|(chain, lost)| Some((envelope.clone().verify(&chain).ok()?, lost)));
             match judged {
-                Some((verified, lost)) if !lost || self.keyring.countersigned.contains(&verified.id) => {
+                Some((verified, lost)) if !lost || self.vouched_for(&verified.id, store)? => {
                     self.open_envelope(now, &verified, store)?;
                 }
                 Some((verified, _)) => store.put_quarantine(&verified.id, LATE)?,
@@ -276,7 +304,7 @@ impl Phone {
         area: &Area,
         store: &mut dyn Store,
     ) -> Result<bool, StoreError> {
-        let known = self.keyring.countersigned.contains(&envelope.id);
+        let known = self.vouched_for(&envelope.id, store)?;
         if envelope.kind == EnvelopeKind::Notice || (!known && store.quarantined()?.len() >= QUARANTINED_MAX) {
             return Ok(false);
         }
@@ -289,6 +317,23 @@ impl Phone {
             self.changed();
         }
         Ok(fresh)
+    }
+
+    /// Whether somebody above has countersigned an envelope, or a keeper had taken it in.
+    fn vouched_for(&self, id: &EnvelopeId, store: &dyn Store) -> Result<bool, StoreError> {
+        if self.keyring.countersigned.contains(id) {
+            return Ok(true);
+        }
+        for bytes in store.notices()? {
+            let Ok(envelope) = Envelope::parse(bytes) else { continue };
+            let says = envelope.notice().is_ok_and(|notice| notice.delivered_ids().any(|held| held == short(id)));
+            let mut authors = if says { self.authors(envelope.author, store)? } else { Vec::new() };
+            authors.retain(|(author, _)| author.rights.has(Right::Grant));
+            if authors.iter().any(|(author, _)| envelope.clone().verify(author).is_ok()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn open_countersigned(&mut self, now: Now, id: &EnvelopeId, store: &mut dyn Store) -> Result<(), StoreError> {
@@ -425,6 +470,11 @@ impl Phone {
             .partition(|key| self.keyring.retired(key.space(), &key.epoch_tag()));
         self.space_keys = held;
         ended.iter().try_for_each(|key| store.remove_space_key(key))?;
+        let gone: Vec<_> = self.keyring.attached.keys().filter(|blob| !self.keyring.announced(blob)).copied().collect();
+        for blob in gone {
+            self.bundles.remove(&blob);
+            store.remove_bundle(&blob)?;
+        }
         self.changed();
         Ok(())
     }

@@ -81,6 +81,26 @@ pub enum Request {
         /// As in `CaseNew`.
         request: String,
     },
+    /// Add a photo to a case.
+    CasePhoto {
+        /// The case's id or its beginning.
+        case: String,
+        /// The picture's file.
+        path: String,
+        /// What it shows, in a word.
+        shows: String,
+        /// As in `CaseNew`.
+        request: String,
+    },
+    /// Write a photo of a case to a file.
+    CasePhotoOut {
+        /// The case's id or its beginning.
+        case: String,
+        /// Which photo, counted from 1.
+        number: usize,
+        /// The file.
+        path: String,
+    },
     /// Everything that was said about a case, in order.
     CaseHistory {
         /// The case's id or its beginning.

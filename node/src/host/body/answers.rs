@@ -142,6 +142,8 @@ impl Body {
             Request::CaseAdd { case, words, request } => self.case_add(&case, &words, &request),
             Request::CaseList => self.case_list(),
             Request::CaseShow { case } => self.case_show(&case),
+            Request::CasePhoto { case, path, shows, request } => self.case_photo(&case, &path, shows, &request),
+            Request::CasePhotoOut { case, number, path } => self.case_photo_out(&case, number, &path),
             Request::CaseHistory { case } => self.case_history(&case),
             Request::CaseDuplicates => self.case_duplicates(),
             Request::CaseExport { cases, format, to } => self.case_export(&cases, &format, to.as_deref()),

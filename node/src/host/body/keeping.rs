@@ -3,11 +3,12 @@
 use protocol::certificate::Right;
 use protocol::{Area, DeviceId, EnvelopeId};
 use serde_json::{Value as Json, json};
-use sync::Entry;
+use sync::case::PhotoEntry;
 use sync::exchange::archive::{self, ArchivedCase};
 use sync::exchange::{ExchangeError, Imported, csv, fhir};
+use sync::{Entry, photo};
 
-use super::answers::{Answered, from_hex, parse_area, parse_chain, to_hex, usage};
+use super::answers::{Answered, from_hex, parse_area, parse_chain, parse_request, to_hex, usage};
 use super::*;
 use crate::agent::Reply;
 
@@ -84,6 +85,49 @@ impl Body {
             }
         }
         Ok(ages.into_iter().map(|(area, ago)| json!({ "area": area.to_string(), "meetings_ago": ago })).collect())
+    }
+
+    /// Seals a picture, keeps it among the bundles, and notes it in the case. Asked for twice it may leave a blob that no case
+    /// knows; it is never announced, and goes with the next quota.
+    pub(super) fn case_photo(&mut self, case: &str, path: &str, shows: String, request: &str) -> Answered {
+        let request = parse_request(request)?;
+        let (row, view) = self.open_case(self.find_case(case)?)?;
+        if !view.consents("photo") {
+            let hint = "ask, and write it down: kijiti case add CASE --consent photo";
+            return Err(Failure::new("there is no consent to take photos of this patient", hint).with_code(5));
+        }
+        let unreadable = |e: std::io::Error| Failure::new(format!("cannot read {path}: {e}"), "check the name");
+        if std::fs::metadata(path).map_err(unreadable)?.len() > protocol::limits::ATTACHMENT_BYTES_MAX {
+            return Err(usage("the picture is larger than 8 MB", "make it smaller: a side of 1600 points is enough"));
+        }
+        let picture = std::fs::read(path).map_err(unreadable)?;
+        let (mut key, mut nonce) = ([0; 32], [0; 24]);
+        let dice = getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut nonce));
+        dice.map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+        let blob = photo::seal(&picture, &key, &nonce).map_err(|e| usage(e, "photograph again, as jpeg"))?;
+        let draft = self.folder.path().join("photo.new");
+        let kept = std::fs::write(&draft, &blob).and_then(|()| self.store.bundles.import(&draft));
+        let _ = std::fs::remove_file(&draft);
+        let (digest, bytes) = kept.map_err(|e| super::super::folder::unusable(self.folder.path(), &e))?;
+        self.command(Command::KeepPhoto(digest, bytes))?;
+        let entry = Entry::Photo(PhotoEntry { blob: digest, key, bytes, shows: sync::case::clip(&shows) });
+        let id = self.add(Some(view.id), row.area, vec![entry], request)?;
+        self.case_show(&id.to_string())
+    }
+
+    pub(super) fn case_photo_out(&mut self, case: &str, number: usize, path: &str) -> Answered {
+        let (_, view) = self.open_case(self.find_case(case)?)?;
+        let Some((_, entry)) = number.checked_sub(1).and_then(|n| view.photos.get(n)) else {
+            return Err(usage(format!("this case has {} photos", view.photos.len()), "count from 1"));
+        };
+        if !self.store.bundles.whole(&entry.blob) {
+            return Err(Failure::new("the photo has not come to this phone yet", "meet a phone that has it"));
+        }
+        let blob = self.store.bundles.read_whole(&entry.blob)?;
+        let picture = photo::open(&blob, &entry.key).map_err(|e| Failure::new(e, "meet a phone that has it"))?;
+        std::fs::write(path, &picture)
+            .map_err(|e| Failure::new(format!("cannot write {path}: {e}"), "check the folder"))?;
+        Ok(json!({ "shows": entry.shows, "bytes": picture.len() }))
     }
 
     pub(super) fn case_export(&mut self, cases: &[String], format: &str, to: Option<&str>) -> Answered {
