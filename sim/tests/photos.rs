@@ -1,0 +1,130 @@
+//! Photos: sealed, carried last, kept until somebody else has them, gone with their case.
+
+use node::Store;
+use node::agent::Command;
+use protocol::{CaseId, Digest};
+use sim::Cut;
+use sync::case::PhotoEntry;
+use sync::{Entry, FindingValue, photo};
+
+mod common;
+
+use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER};
+
+const KEY: [u8; 32] = [3; 32];
+
+fn picture() -> Vec<u8> {
+    let noise = (0..90_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8);
+    [0xff, 0xd8, 0xff, 0xe0].into_iter().chain(noise).collect()
+}
+
+/// The worker photographs a rash.
+fn photograph(road: &mut Road, case: CaseId, request: u8) -> Digest {
+    let blob = photo::seal(&picture(), &KEY, &[request; 24]).unwrap();
+    let digest = road.world.phones[WORKER].store.import_bundle(&blob);
+    let bytes = blob.len() as u64;
+    road.world.command(WORKER, Command::KeepPhoto(digest, bytes)).unwrap();
+    let entries = vec![Entry::Photo(PhotoEntry { blob: digest, key: KEY, bytes, shows: "rash".into() })];
+    let command = Command::AddToCase { case: Some(case), area: road.area.clone(), entries, request: [request; 16] };
+    road.world.command(WORKER, command).unwrap();
+    digest
+}
+
+#[test]
+fn a_photo_reaches_the_clinic_over_a_courier_who_cannot_see_it() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "measles", FindingValue::Yes, 1);
+    let digest = photograph(&mut road, case, 2);
+    for (a, b) in [(WORKER, SUPERVISOR), (WORKER, SUPERVISOR), (SUPERVISOR, CLINIC), (SUPERVISOR, CLINIC)] {
+        road.world.meet(a, b, Cut::Never).unwrap();
+    }
+    let carried = road.world.phones[SUPERVISOR].store.whole_bundle(&digest).unwrap();
+    assert!(!carried.windows(64).any(|w| picture().windows(64).step_by(64).any(|p| p == w)));
+    let blob = road.world.phones[CLINIC].store.whole_bundle(&digest).unwrap();
+    let view = road.view(CLINIC, case).unwrap();
+    assert_eq!(photo::open(blob, &view.photos[0].1.key).unwrap(), picture());
+    let desk = road.world.meet(DESK, SUPERVISOR, Cut::Never).unwrap();
+    assert!(desk.summaries.iter().all(Option::is_some));
+}
+
+#[test]
+fn a_photo_of_a_case_without_consent_stays_with_it() {
+    let mut road = Road::new(1);
+    let command = Command::AddToCase {
+        case: None,
+        area: road.area.clone(),
+        entries: vec![Entry::Note("no consent yet".into())],
+        request: [1; 16],
+    };
+    let node::agent::Reply::Case(case) = road.world.command(WORKER, command).unwrap() else { panic!() };
+    let digest = photograph(&mut road, case, 2);
+    for _ in 0..2 {
+        road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    }
+    assert!(road.world.phones[CLINIC].store.bundles().unwrap().iter().all(|row| row.digest != digest));
+    let add = |entries| Command::AddToCase { case: Some(case), area: road.area.clone(), entries, request: [3; 16] };
+    let consent = add(vec![Entry::consent("share", true)]);
+    road.world.command(WORKER, consent).unwrap();
+    for _ in 0..2 {
+        road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    }
+    assert!(road.world.phones[CLINIC].store.whole_bundle(&digest).is_some());
+}
+
+#[test]
+fn releases_go_before_photos_and_a_cut_photo_goes_on_where_it_stopped() {
+    let mut road = Road::new(200_000);
+    let release = road.publish(1);
+    road.world.meet(DESK, WORKER, Cut::Never).unwrap();
+    let case = road.write(WORKER, None, "measles", FindingValue::Yes, 1);
+    let digest = photograph(&mut road, case, 2);
+    road.world.meet(WORKER, CLINIC, Cut::Bytes(4_000)).unwrap(); // the word of the photo, and nothing of it
+    road.world.restart(CLINIC).unwrap();
+    let held = |road: &Road, digest: &Digest| road.world.phones[CLINIC].store.groups_held(digest);
+    let mut last = 0;
+    for _ in 0..40 {
+        road.world.meet(WORKER, CLINIC, Cut::Bytes(90_000)).unwrap();
+        let photo = held(&road, &digest);
+        assert!(photo >= last, "nothing is fetched twice");
+        let release_whole = road.world.phones[CLINIC].store.whole_bundle(&release).is_some();
+        assert!(photo == 0 || release_whole, "a photo came before the release");
+        last = photo;
+        road.world.restart(CLINIC).unwrap();
+    }
+    assert!(road.world.phones[CLINIC].store.whole_bundle(&digest).is_some());
+}
+
+#[test]
+fn a_full_phone_keeps_the_only_copy_of_a_photo_and_lets_go_of_others() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "measles", FindingValue::Yes, 1);
+    let digest = photograph(&mut road, case, 2);
+    road.world.command(WORKER, Command::SetQuota(1)).unwrap();
+    assert!(road.world.phones[WORKER].store.whole_bundle(&digest).is_some(), "nobody else has it");
+    for _ in 0..3 {
+        road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
+    }
+    assert!(road.world.phones[SUPERVISOR].store.whole_bundle(&digest).is_some());
+    road.world.command(WORKER, Command::SetQuota(1)).unwrap();
+    assert!(road.world.phones[WORKER].store.whole_bundle(&digest).is_none(), "the courier has shown it whole");
+}
+
+#[test]
+fn a_photo_goes_when_the_keys_of_its_closed_case_end() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "measles", FindingValue::Yes, 1);
+    let digest = photograph(&mut road, case, 2);
+    road.write(WORKER, Some(case), "outcome", FindingValue::Text("recovered".into()), 3);
+    for (a, b) in [(WORKER, SUPERVISOR), (SUPERVISOR, CLINIC), (WORKER, SUPERVISOR), (SUPERVISOR, CLINIC)] {
+        road.world.meet(a, b, Cut::Never).unwrap();
+    }
+    let area = road.area.clone();
+    road.world.command(CLINIC, Command::RotateSpace(area.clone(), Vec::new())).unwrap();
+    road.world.command(CLINIC, Command::Retire(area, u64::MAX)).unwrap();
+    for (a, b) in [(CLINIC, SUPERVISOR), (SUPERVISOR, WORKER)] {
+        road.world.meet(a, b, Cut::Never).unwrap();
+    }
+    for phone in [CLINIC, SUPERVISOR, WORKER] {
+        assert!(road.world.phones[phone].store.whole_bundle(&digest).is_none(), "phone {phone}");
+    }
+}
