@@ -75,7 +75,7 @@ impl Scene {
         let request = phone.ask(Request::EnrolRequest { name: phone.name.clone() })?;
         let request = crate::files::from_text("the request", show::text(&request, "request"))?;
         let rights = "carry,read,write";
-        let file = crate::enrol::sign_as_ministry(&self.keys, &request, "all", rights, "", Some(PASSPHRASE))?;
+        let file = crate::enrol::sign_as_ministry(&self.keys, &request, "all", rights, "", None, Some(PASSPHRASE))?;
         phone.ask(Request::EnrolAccept { roots: file.roots, chain: file.chain, grants: file.grants })?;
         Ok(phone)
     }

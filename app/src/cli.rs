@@ -429,6 +429,9 @@ pub enum EnrolCommand {
         /// What it may let others do, if it may enrol.
         #[arg(long, default_value = "")]
         passes_on: String,
+        /// Days after which it is given no new keys and may certify nobody; it goes on working with what it has.
+        #[arg(long, value_name = "DAYS")]
+        valid_days: Option<u64>,
         /// The ministry's folder of keys and root, to sign as the ministry.
         #[arg(long, value_name = "FOLDER")]
         ministry: Option<PathBuf>,
@@ -466,6 +469,31 @@ pub enum EnrolCommand {
         /// A phone that shall not have the new key, by its device id.
         #[arg(long, value_name = "DEVICE")]
         without: Vec<String>,
+    },
+    /// Lease the keys of a space: phones lock them away after so many days of use, until you say a code or share them anew.
+    Lease {
+        /// Which space.
+        #[arg(long)]
+        area: String,
+        /// Days of use (30 to 90 is usual); 0 for no end.
+        #[arg(long)]
+        days: u32,
+    },
+    /// Unlock a space on this phone with the code that its keeper has read out.
+    Unlock {
+        /// The code.
+        code: String,
+        /// Which space.
+        #[arg(long)]
+        area: String,
+    },
+    /// The code to read out to a worker whose phone has locked a space.
+    UnlockCode {
+        /// The phone's device id.
+        device: String,
+        /// Which space.
+        #[arg(long)]
+        area: String,
     },
     /// Say that a phone is lost: others meet it no more, and spaces that it could read get new keys.
     Revoke {

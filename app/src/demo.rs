@@ -168,7 +168,7 @@ impl Demo {
     ) -> Result<(), Failure> {
         let request = phone.ask(Request::EnrolRequest { name: name.into() })?;
         let request = from_text("the request", text(&request, "request"))?;
-        let answer = sign_as_ministry(&self.keys, &request, area, rights, passes, ceremony().passphrase)?;
+        let answer = sign_as_ministry(&self.keys, &request, area, rights, passes, None, ceremony().passphrase)?;
         self.accept(phone, answer)
     }
 
@@ -184,6 +184,7 @@ impl Demo {
             area: VILLAGE.into(),
             rights: "carry,read,write".into(),
             passes_on: String::new(),
+            valid_days: None,
         })?;
         let mut file: EnrolmentFile = serde_json::from_value(answer).map_err(|e| Failure::new(e, ""))?;
         let chain = file.chain.clone().unwrap_or_default();

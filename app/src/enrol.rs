@@ -18,6 +18,7 @@ pub fn sign_as_ministry(
     area: &str,
     rights: &str,
     passes_on: &str,
+    valid_days: Option<u64>,
     passphrase: Option<&str>,
 ) -> Result<EnrolmentFile, Failure> {
     let usage = |e: String, hint: &str| Failure::new(e, hint).with_code(2);
@@ -36,6 +37,7 @@ pub fn sign_as_ministry(
         rights: read(rights)?,
         passes_on: read(passes_on)?,
         issued_s: wall_s(),
+        expires_s: valid_days.map(|days| wall_s().saturating_add(days.saturating_mul(86_400))),
     };
     let mut signed = Signed::unsigned(&certificate);
     let threshold = trust.root().map_or(1, |r| r.enrolment.threshold) as usize;

@@ -239,16 +239,16 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             println!("wrote {}: have it signed, then `kijiti enrol accept` the answer", out.display());
             Ok(())
         }
-        EnrolCommand::Sign { request, area, rights, passes_on, ministry, out } => {
+        EnrolCommand::Sign { request, area, rights, passes_on, valid_days, ministry, out } => {
             let file: RequestFile = read(&request, "kijiti.enrol-request/1")?;
             let answer: EnrolmentFile = match ministry {
                 Some(folder) => {
                     let request = from_text("the request", &file.request)?;
-                    enrol::sign_as_ministry(&folder, &request, &area, &rights, &passes_on, None)?
+                    enrol::sign_as_ministry(&folder, &request, &area, &rights, &passes_on, valid_days, None)?
                 }
                 None => {
                     let request = file.request;
-                    let sign = Request::EnrolSign { request, name: None, area, rights, passes_on };
+                    let sign = Request::EnrolSign { request, name: None, area, rights, passes_on, valid_days };
                     serde_json::from_value(phone.ask(sign)?).map_err(|e| Failure::new(e, ""))?
                 }
             };
@@ -281,6 +281,16 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
         EnrolCommand::Rotate { area, without } => phone.shown(Request::SpaceRotate { area, without }, |a| {
             println!("the space of {} has a new key; couriers carry it to its members", show::text(a, "area"));
         }),
+        EnrolCommand::Lease { area, days } => phone.shown(Request::SpaceLease { area, days }, |a| match days {
+            0 => println!("the keys of {} have no end from now on", show::text(a, "area")),
+            some => println!("phones lock the keys of {} away after {some} days of use", show::text(a, "area")),
+        }),
+        EnrolCommand::Unlock { code, area } => phone.shown(Request::SpaceUnlock { area, code }, |a| {
+            println!("the space of {} is unlocked", show::text(a, "area"));
+        }),
+        EnrolCommand::UnlockCode { device, area } => {
+            phone.shown(Request::UnlockCode { area, device }, |a| println!("{}", show::text(a, "code")))
+        }
         EnrolCommand::Revoke { device, area, reason } => phone.shown(Request::Revoke { area, device, reason }, |a| {
             let device = show::text(a, "revoked").get(..8).unwrap_or_default();
             println!("phone {device} is lost: it is met no more, and its spaces get new keys at their clinics");

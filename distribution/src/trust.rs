@@ -27,7 +27,7 @@ mod records;
 
 use std::collections::BTreeMap;
 
-use protocol::certificate::CertificateError;
+use protocol::certificate::{Certificate, CertificateError};
 use protocol::limits::ROOTS_PER_MEETING_MAX;
 use protocol::signed::{Document, Role, Signed, Verified};
 use protocol::{Area, Chain, DeviceId, Digest, VerifiedChain};
@@ -321,11 +321,16 @@ impl TrustedState {
                 return Some(Err(CertificateError::Revoked { position, reason }));
             }
         }
-        Some(Ok(verified))
+        let floor_s = self.freshness().floor_s;
+        let over = |c: &Signed<Certificate>| c.read().is_ok_and(|c| c.expires_s.is_some_and(|end_s| floor_s >= end_s));
+        match chain.certificates.iter().position(over) {
+            Some(at) => Some(Err(CertificateError::Expired(at + 1))),
+            None => Some(Ok(verified)),
+        }
     }
 
-    /// The chain of a device, lost or not, if it holds but for that: only to keep what such a phone wrote until somebody
-    /// looks at it, never to believe it.
+    /// The chain of a device, lost or expired, if it holds but for that: to keep what a lost phone wrote until somebody looks at
+    /// it, and to let an expired one hand over what it has.
     pub fn chain_even_if_lost(&self, chain: &Chain) -> Option<VerifiedChain> {
         chain.verify(&self.root()?.enrolment).ok()
     }

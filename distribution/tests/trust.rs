@@ -71,6 +71,7 @@ fn certificate(device: u8, area: &str, rights: &[Right], passes_on: &[Right]) ->
         rights: Rights::of(rights),
         passes_on: Rights::of(passes_on),
         issued_s: 0,
+        expires_s: None,
     }
 }
 

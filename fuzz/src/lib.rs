@@ -84,7 +84,7 @@ pub fn envelope(data: &[u8]) {
         if let Ok(notice) = envelope.notice() {
             let mut epochs = Epochs::default();
             notice.share.iter().for_each(|share| epochs.add(share));
-            epochs.retire(&notice.retired);
+            epochs.retire(notice.retired_epochs());
             let _ = epochs.heads();
             let _ = notice.share.map(|share| share.open(&notice.area, &DeviceKeys::from_seed([2; 32])));
         }

@@ -27,6 +27,7 @@ mod difference;
 mod flow;
 mod holdings;
 mod keyring;
+mod lease;
 mod meeting;
 mod receipts;
 mod schedule;
@@ -36,6 +37,7 @@ pub use budget::LinkClass;
 pub use commands::{Command, Refusal, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
 use keyring::Keyring;
+pub use lease::locked;
 use meeting::Meeting;
 pub use meeting::MeetingSummary;
 
@@ -251,6 +253,8 @@ pub(crate) struct Phone {
     pub copies: BTreeMap<Digest, BTreeSet<DeviceId>>,
     /// Bytes of bundles that may lie here.
     pub quota_bytes: u64,
+    /// The date by this phone's clock, as it was last looked at.
+    pub day: Option<u64>,
     /// Somebody may be lost since the keys of spaces were last looked at.
     pub check_keys: bool,
     /// Bytes of envelopes that have reached their readers and may still lie here.
@@ -277,6 +281,7 @@ pub(crate) mod setting {
     pub const UNMOVED: &str = "unmoved-since-news";
     pub const CARRY_QUOTA: &str = "carry-quota";
     pub const MEETINGS: &str = "meetings";
+    pub const LEASE_DAY: &str = "lease-day";
 }
 
 impl Agent {
@@ -297,6 +302,7 @@ impl Agent {
             space_keys: store.space_keys()?,
             keyring: Keyring::default(),
             check_keys: true,
+            day: None,
             bundles: BTreeMap::new(),
             activations: load_activations(store)?,
             outputs: VecDeque::new(),
@@ -389,6 +395,7 @@ impl Agent {
     /// Takes one input. On an error the caller rolls the store back, drops this agent and loads another.
     pub fn handle_input(&mut self, now: Now, input: Input, store: &mut dyn Store) -> Result<(), StoreError> {
         self.asleep = false;
+        self.phone.count_days(now, store)?;
         match input {
             Input::LinkUp { link, peer, class, dialed } => {
                 self.handle_link_up(now, link, peer, class, dialed, store)?
@@ -614,5 +621,5 @@ fn load_trust(store: &dyn Store) -> Result<Option<TrustedState>, StoreError> {
 fn load_certificate(phone: &Phone, store: &dyn Store) -> Result<Option<VerifiedChain>, StoreError> {
     let Some(bytes) = store.setting(setting::CHAIN)? else { return Ok(None) };
     let chain = Chain::from_bytes(&bytes).map_err(|e| StoreError::Damaged(e.to_string()))?;
-    Ok(phone.judge(&chain).and_then(Result::ok))
+    Ok(phone.judge_met(&chain).and_then(Result::ok))
 }

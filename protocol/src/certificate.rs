@@ -141,6 +141,10 @@ pub struct Certificate {
     /// Seconds since 1970 by the issuer's clock.
     #[n(6)]
     pub issued_s: u64,
+    /// From this second on, by the newest time that the ministry is known to have signed, the device is given no new keys and
+    /// certifies nobody. It may still hand over what it has: care does not stop.
+    #[n(7)]
+    pub expires_s: Option<u64>,
 }
 
 impl Document for Certificate {
@@ -208,6 +212,9 @@ pub enum CertificateError {
         /// The ministry's words.
         reason: String,
     },
+    /// Its time is over.
+    #[error("certificate {0} has expired")]
+    Expired(usize),
     /// Rule 4.
     #[error("certificate {0} gives rights that its issuer may not pass on")]
     Rights(usize),

@@ -151,6 +151,7 @@ pub fn certificate(device: &DeviceKeys, name: &str, area: &Area, rights: Rights,
         rights,
         passes_on,
         issued_s: 1_760_000_000,
+        expires_s: None,
     }
 }
 

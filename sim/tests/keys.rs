@@ -312,3 +312,88 @@ fn notices_of_those_who_may_not_say_them_are_refused() {
         assert!(matches!(road.world.command(WORKER, command), Err(SimError::Refused { .. })));
     }
 }
+
+#[test]
+fn a_phone_whose_certificate_has_expired_hands_over_what_it_has_and_gets_no_new_key() {
+    let mut road = Road::new(1);
+    let colleague = road.world.add([60; 32]).unwrap();
+    road.world.command(colleague, Command::InstallTrust(road.ministry.root.clone())).unwrap();
+    let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
+    let mut certificate = sim::ministry::certificate(
+        road.world.keys(colleague).unwrap(),
+        "colleague",
+        &road.area,
+        rights,
+        Rights::default(),
+    );
+    certificate.expires_s = Some(1_770_000_000);
+    let chain = protocol::Chain { certificates: vec![road.ministry.sign(&certificate)] };
+    road.world.command(colleague, Command::InstallChain(chain.clone())).unwrap();
+    road.world.command(CLINIC, Command::GrantSpace(road.area.clone(), chain.clone())).unwrap();
+    round(&mut road, &[(CLINIC, colleague)]);
+    // No clock of its own ends a certificate: only a time that the ministry has signed.
+    for phone in [colleague, CLINIC] {
+        road.world.phones[phone].clock_off_s = 40 * 365 * 86_400;
+    }
+    let case = road.write(colleague, None, "cough", FindingValue::Yes, 1);
+    let beacon = road.ministry.beacon(1_780_000_000, 0, 0);
+    for phone in [colleague, CLINIC] {
+        road.world.command(phone, Command::Offer(Box::new(distribution::Offer::Beacon(beacon.clone())))).unwrap();
+    }
+    let later = road.write(colleague, Some(case), "wheeze", FindingValue::Yes, 2);
+    round(&mut road, &[(colleague, CLINIC)]);
+    assert_eq!(finding(&road.view(CLINIC, later).unwrap(), "wheeze"), Some(&FindingValue::Yes), "care does not stop");
+    assert!(matches!(
+        road.world.command(CLINIC, Command::GrantSpace(road.area.clone(), chain)),
+        Err(SimError::Refused { .. })
+    ));
+    let keys = road.world.phones[colleague].agent.space_keys().len();
+    road.world.command(CLINIC, Command::RotateSpace(road.area.clone(), Vec::new())).unwrap();
+    round(&mut road, &[(CLINIC, colleague), (CLINIC, WORKER)]);
+    assert_eq!(road.world.phones[colleague].agent.space_keys().len(), keys, "no new key");
+    assert_eq!(road.world.phones[WORKER].agent.space_keys().len(), 2);
+}
+
+#[test]
+fn a_key_on_a_lease_is_locked_away_after_its_days_of_use_and_a_code_unlocks_it() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+    let area = road.area.clone();
+    assert!(matches!(road.world.command(WORKER, Command::SetLease(area.clone(), 30)), Err(SimError::Refused { .. })));
+    road.world.command(CLINIC, Command::SetLease(area.clone(), 30)).unwrap();
+    round(&mut road, &[(CLINIC, WORKER)]);
+    let readable = |road: &Road| !road.world.phones[WORKER].agent.space_keys().is_empty();
+    // A clock that jumps to 2100 and back counts as the days of use it is, not as the years it says.
+    for years in [74, -50, 0] {
+        road.world.phones[WORKER].clock_off_s = years * 365 * 86_400;
+        road.world.input(WORKER, node::Input::Woke).unwrap();
+    }
+    assert!(readable(&road), "a wrong clock locks nothing at once");
+    for _ in 0..40 {
+        road.world.now.wall_s += 86_400;
+        road.world.input(WORKER, node::Input::Woke).unwrap();
+        if readable(&road) {
+            road.world.restart(WORKER).unwrap();
+        }
+    }
+    assert!(!readable(&road) && road.world.phones[WORKER].store.space_keys().unwrap().is_empty(), "destroyed here");
+    assert!(node::agent::locked(SpaceId::of(&area), &road.world.phones[WORKER].store).unwrap());
+    // What is written meanwhile waits, and is not lost.
+    road.write(WORKER, Some(case), "wheeze", FindingValue::Yes, 2);
+    assert_eq!(road.world.phones[WORKER].store.unsent().unwrap().len(), 1);
+    let device = road.world.keys(WORKER).unwrap().id();
+    let node::agent::Reply::Document(code) =
+        road.world.command(CLINIC, Command::UnlockCode(area.clone(), device)).unwrap()
+    else {
+        panic!("a code was expected")
+    };
+    let code = String::from_utf8(code).unwrap();
+    assert_eq!(code.len(), 11, "{code}: short enough to be read out");
+    let wrong = Command::Unlock(area.clone(), "00000-00000".into());
+    assert!(matches!(road.world.command(WORKER, wrong), Err(SimError::Refused { .. })));
+    road.world.command(WORKER, Command::Unlock(area.clone(), code.to_uppercase())).unwrap();
+    assert!(readable(&road) && road.world.phones[WORKER].store.unsent().unwrap().is_empty());
+    round(&mut road, &[(WORKER, CLINIC)]);
+    assert_eq!(finding(&road.view(CLINIC, case).unwrap(), "wheeze"), Some(&FindingValue::Yes));
+    assert!(road.world.phones[CLINIC].agent.write_key(&area).is_some(), "the keeper itself is on no lease");
+}

@@ -149,7 +149,7 @@ fn of_spaces(area: &Area, chain: &Chain) -> BTreeMap<&'static str, Vec<u8>> {
     let share = KeyShare::seal(&key, std::slice::from_ref(&before), &[member], &mut rng).unwrap();
     let notice = |notice: Notice| announce(&notice, &boss, [6; 24]).unwrap().bytes().to_vec();
     let everything = Notice {
-        retired: vec![before.epoch_tag()],
+        retired: vec![before.epoch_tag().into()],
         revoked: vec![Lost { device: worker.id(), reason: "lost".into() }],
         countersigned: vec![EnvelopeId([3; 32])],
         delivered: vec![4; 16],

@@ -38,6 +38,71 @@ pub struct KeyShare {
     /// The key, for each member.
     #[n(2)]
     pub members: Vec<SealedKey>,
+    /// Days of use after which a member locks the key away.
+    #[n(3)]
+    pub lease_days: Option<u32>,
+    /// The key again for members with a lease, each under a short code that the keeper can say over the phone.
+    #[cbor(n(4), default, skip_if = "Vec::is_empty")]
+    pub locks: Vec<Lock>,
+}
+
+/// A key locked with a short code of 50 bits, stretched by scrypt (2¹⁵, r = 8: 32 MB and about a tenth of a second a guess).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Lock {
+    /// For whom.
+    #[n(0)]
+    pub to: DeviceId,
+    /// Fresh randomness.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub nonce: [u8; 24],
+    /// XChaCha20-Poly1305 of the key.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub sealed: Vec<u8>,
+}
+
+/// Letters of a code: Crockford's base 32, in which none are taken for each other.
+const CODE_LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// The code with which this keeper lets a member unlock a key: ten letters in two groups.
+pub fn unlock_code(keeper: &DeviceKeys, member: &DeviceId, epoch: &EpochTag) -> String {
+    let mut secret = keeper.storage_key();
+    let hash = blake3::derive_key("kijiti 2026-11 unlock code", &[&secret[..], member.as_bytes(), epoch].concat());
+    secret.zeroize();
+    let letter = |byte: &u8| char::from(CODE_LETTERS.get(usize::from(byte & 31)).copied().unwrap_or(b'2'));
+    let letters: String = hash.iter().take(10).map(letter).collect();
+    format!("{}-{}", letters.get(..5).unwrap_or_default(), letters.get(5..).unwrap_or_default())
+}
+
+fn code_cipher(code: &str, nonce: &[u8; 24]) -> Option<XChaCha20Poly1305> {
+    let meant = |letter: char| match letter {
+        'o' => '0',
+        'i' | 'l' => '1',
+        other => other,
+    };
+    let letters = code.to_lowercase().chars().map(meant).filter(char::is_ascii_alphanumeric).collect::<String>();
+    let mut key = [0; 32];
+    scrypt::scrypt(letters.as_bytes(), nonce, &scrypt::Params::new(15, 8, 1, 32).ok()?, &mut key).ok()?;
+    let cipher = XChaCha20Poly1305::new((&key).into());
+    key.zeroize();
+    Some(cipher)
+}
+
+impl Lock {
+    /// Locks a key for a member.
+    pub fn seal(key: &SpaceKey, to: DeviceId, code: &str, nonce: [u8; 24]) -> Option<Self> {
+        let payload = Payload { msg: key.bytes(), aad: to.as_bytes() };
+        Some(Self { to, nonce, sealed: code_cipher(code, &nonce)?.encrypt((&nonce).into(), payload).ok()? })
+    }
+
+    /// Opens it with the code, however it was typed.
+    pub fn open(&self, area: &Area, code: &str) -> Option<SpaceKey> {
+        let payload = Payload { msg: &self.sealed, aad: self.to.as_bytes() };
+        let mut plain = code_cipher(code, &self.nonce)?.decrypt((&self.nonce).into(), payload).ok()?;
+        let bytes: Option<[u8; 32]> = plain.as_slice().try_into().ok();
+        plain.zeroize();
+        bytes.map(|bytes| SpaceKey::new(area.clone(), bytes))
+    }
 }
 
 /// The key of an epoch before, sealed under that of the one after.
@@ -85,7 +150,20 @@ impl KeyShare {
             sealed_parents.push(Parent { epoch: parent.epoch_tag(), nonce, sealed });
         }
         let members = members.iter().map(|(to, public)| SealedKey::seal(key, *to, public, rng));
-        Ok(Self { epoch: key.epoch_tag(), parents: sealed_parents, members: members.collect::<Result<_, _>>()? })
+        let members = members.collect::<Result<_, _>>()?;
+        Ok(Self { epoch: key.epoch_tag(), parents: sealed_parents, members, lease_days: None, locks: Vec::new() })
+    }
+
+    /// The same share on a lease: members lock the key away after so many days of use, and unlock it with a code of `keeper`'s.
+    pub fn leased(mut self, key: &SpaceKey, days: u32, keeper: &DeviceKeys, rng: &mut impl CryptoRng) -> Self {
+        let lock = |to: DeviceId| {
+            let mut nonce = [0; 24];
+            rng.fill_bytes(&mut nonce);
+            Lock::seal(key, to, &unlock_code(keeper, &to, &self.epoch), nonce)
+        };
+        self.locks = self.members.iter().map(|m| m.to).filter(|to| *to != keeper.id()).filter_map(lock).collect();
+        self.lease_days = Some(days);
+        self
     }
 
     /// The key, if it is sealed to this device. `None` if it is not, or is not the key that it says.
@@ -130,7 +208,7 @@ impl Epochs {
     }
 
     /// Takes in that epochs are ended.
-    pub fn retire(&mut self, epochs: &[EpochTag]) {
+    pub fn retire(&mut self, epochs: impl IntoIterator<Item = EpochTag>) {
         self.retired.extend(epochs);
     }
 

@@ -10,6 +10,7 @@
 //! | `delivered`: these envelopes have reached me | *read* | their authors see it; couriers may let go of them |
 //! | `attached`: a sealed photo belongs to this space | *write* | it is carried where there is room, last of all |
 
+use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 use protocol::limits::ATTACHMENT_BYTES_MAX;
 use protocol::{Area, DeviceId, Digest, EnvelopeId, Right, SpaceId, VerifiedChain};
@@ -28,7 +29,7 @@ pub struct Notice {
     pub share: Option<KeyShare>,
     /// Epochs that are ended.
     #[cbor(n(2), default, skip_if = "Vec::is_empty")]
-    pub retired: Vec<EpochTag>,
+    pub retired: Vec<ByteArray<8>>,
     /// Phones that are lost, and why.
     #[cbor(n(3), default, skip_if = "Vec::is_empty")]
     pub revoked: Vec<Lost>,
@@ -92,6 +93,11 @@ impl Notice {
         let small = self.attached.is_none_or(|a| a.bytes <= ATTACHMENT_BYTES_MAX);
         let attached = self.attached.is_none() || small && author.may_write_in(SpaceId::of(&self.area));
         keys && revoked && countersigned && delivered && attached
+    }
+
+    /// The epochs in `retired`.
+    pub fn retired_epochs(&self) -> impl Iterator<Item = EpochTag> + '_ {
+        self.retired.iter().map(|epoch| **epoch)
     }
 
     /// The short ids in `delivered`.

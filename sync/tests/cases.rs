@@ -138,6 +138,7 @@ fn writer(rights: &[Right], area: &str) -> (DeviceKeys, VerifiedChain) {
         rights: Rights::of(rights),
         passes_on: Rights::default(),
         issued_s: 0,
+        expires_s: None,
     };
     let chain = Chain { certificates: vec![Signed::by(&certificate, &ministry)] };
     (keys, chain.verify(&Role::single(ministry.id())).unwrap())

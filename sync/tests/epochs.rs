@@ -56,7 +56,7 @@ fn a_lost_phone_taints_its_epoch_and_all_before_it() {
     let held = [key(1), key(2), key(3)];
     assert_eq!(epochs.writable(&held, &is_lost), Some(&held[2]));
     assert_eq!(epochs.writable(&held[..2], &is_lost), None, "the new key has not come yet");
-    epochs.retire(&[key(3).epoch_tag()]);
+    epochs.retire([key(3).epoch_tag()]);
     assert_eq!(epochs.writable(&held, &is_lost), None, "an ended key is never written with");
 }
 

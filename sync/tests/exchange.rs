@@ -205,6 +205,7 @@ fn an_archive_opens_for_its_phone_only_and_a_flipped_bit_is_found() {
         rights: Rights::of(&[Right::Read]),
         passes_on: Rights::default(),
         issued_s: 0,
+        expires_s: None,
     };
     let chain = Chain { certificates: vec![Signed::by(&certificate, &DeviceKeys::from_seed([9; 32]))] };
     let mut case = full_case();

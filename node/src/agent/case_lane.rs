@@ -242,7 +242,7 @@ impl Meeting {
     ) -> Result<(), End> {
         self.in_their_step(Step::Envelopes, "AuthorChain")?;
         let Some(trust) = phone.trust.as_ref() else { return refuse("this phone is not enrolled") };
-        match phone.judge(chain) {
+        match phone.judge_met(chain) {
             Some(Ok(verified)) => Ok(store.put_chain(&verified)?),
             // A lost phone's: kept, so that what it wrote can wait to be looked at.
             Some(Err(CertificateError::Revoked { .. })) => match trust.chain_even_if_lost(chain) {

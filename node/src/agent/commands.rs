@@ -36,6 +36,8 @@ pub enum Command {
         rights: Rights,
         /// What it may let others do.
         passes_on: Rights,
+        /// Days after which it is given no new keys; `None`: never.
+        valid_days: Option<u64>,
     },
     /// Take a newer document of the ministry's.
     Offer(Box<Offer>),
@@ -65,6 +67,12 @@ pub enum Command {
     KeepPhoto(Digest, u64),
     /// Change the key of a space: from now on it is sealed to all its members but these and those that are lost.
     RotateSpace(Area, Vec<DeviceId>),
+    /// Lease the keys of a space for so many days of use; 0: without end.
+    SetLease(Area, u32),
+    /// Unlock the keys of a space, whose lease has ended, with a code.
+    Unlock(Area, String),
+    /// The code that unlocks the keys of a space for a phone. Answers with its letters.
+    UnlockCode(Area, DeviceId),
     /// Say that a phone of an area is lost, and why.
     Revoke(Area, DeviceId, String),
     /// Let in what lost phones wrote late: these envelopes, or all that wait.
@@ -154,6 +162,9 @@ impl Phone {
                 Ok(Ok(Reply::Done))
             }
             Command::RotateSpace(area, without) => self.rotate_space(now, &area, &without, store),
+            Command::SetLease(area, days) => self.set_lease(now, &area, days, store),
+            Command::Unlock(area, code) => self.unlock(now, &area, &code, store),
+            Command::UnlockCode(area, device) => self.say_unlock_code(&area, &device),
             Command::Revoke(area, device, reason) => self.revoke(now, &area, device, reason, store),
             Command::Countersign(envelopes) => self.countersign(now, envelopes, store),
             Command::Retire(area, since_s) => self.retire(now, &area, since_s, store),
@@ -163,8 +174,11 @@ impl Phone {
                 self.let_go_of_delivered(store)?;
                 Ok(Ok(Reply::Done))
             }
-            Command::Certify { request, name, area, rights, passes_on } => {
-                self.certify(now, &request, name, area, rights, passes_on)
+            Command::Certify { request, name, area, rights, passes_on, valid_days } => {
+                // From the ministry's time, as it will be judged, or a clock that is ahead of it.
+                let now_s = now.wall_s.max(self.trust.as_ref().map_or(0, |t| t.freshness().floor_s));
+                let expires_s = valid_days.map(|days| now_s.saturating_add(days.saturating_mul(86_400)));
+                self.certify(now, &request, name, area, (rights, passes_on), expires_s)
             }
             Command::Offer(offer) => self.offer(&offer, store),
             Command::BundleImported(digest) => self.bundle_imported(&digest, store),
@@ -304,8 +318,8 @@ impl Phone {
         request: &Signed<CertificateRequest>,
         name: String,
         area: Area,
-        rights: Rights,
-        passes_on: Rights,
+        (rights, passes_on): (Rights, Rights),
+        expires_s: Option<u64>,
     ) -> Result<Answer, StoreError> {
         let Some(own) = &self.certificate else { return no("this phone is not certified itself", ENROL_FIRST) };
         let claimed = match request.read() {
@@ -323,6 +337,7 @@ impl Phone {
             rights,
             passes_on,
             issued_s: now.wall_s,
+            expires_s,
         };
         let chain = own.chain().extended(Signed::by(&certificate, &self.keys));
         match self.judge(&chain) {

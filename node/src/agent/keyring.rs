@@ -16,11 +16,12 @@ use protocol::certificate::CertificateError;
 use protocol::limits::ATTACHMENTS_MAX;
 use protocol::{Area, Chain, DeviceId, Digest, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
 use sync::envelope::{AuthorKey, announce, author_key};
-use sync::epoch::{Epochs, KeyShare, MEMBERS_PER_SHARE_MAX};
+use sync::epoch::{EpochTag, Epochs, KeyShare, MEMBERS_PER_SHARE_MAX};
 use sync::notice::{Attached, Lost, short};
 use sync::{Envelope, EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
 
 use super::commands::{Answer, ENROL_FIRST, Reply, no};
+use super::lease::days_setting;
 use super::{Phone, load_certificate};
 use crate::store::{Store, StoreError};
 
@@ -38,6 +39,8 @@ pub(crate) struct Keyring {
     /// Who is lost, who said so, for which area, and why.
     lost: BTreeMap<DeviceId, Vec<(DeviceId, Area, String)>>,
     countersigned: BTreeSet<EnvelopeId>,
+    /// Days of use that this phone may have a key, as its keeper says.
+    leases: BTreeMap<EpochTag, u32>,
     /// Sealed photos, and the areas whose spaces they belong to.
     attached: BTreeMap<Digest, (Area, Attached)>,
 }
@@ -64,10 +67,23 @@ impl Keyring {
         self.epochs.get(&space).is_some_and(|e| e.retired(epoch))
     }
 
-    fn take(&mut self, space: SpaceId, author: &VerifiedChain, notice: &Notice) {
+    /// Days of use that this phone may have a key.
+    pub(super) fn lease(&self, epoch: &EpochTag) -> Option<u32> {
+        self.leases.get(epoch).copied()
+    }
+
+    fn take(&mut self, own: DeviceId, space: SpaceId, author: &VerifiedChain, notice: &Notice) {
         let epochs = self.epochs.entry(space).or_default();
+        if let Some(share) =
+            notice.share.as_ref().filter(|s| author.device != own && s.members.iter().any(|m| m.to == own))
+        {
+            match share.lease_days {
+                Some(days) => self.leases.insert(share.epoch, days),
+                None => self.leases.remove(&share.epoch),
+            };
+        }
         notice.share.iter().for_each(|share| epochs.add(share));
-        epochs.retire(&notice.retired);
+        epochs.retire(notice.retired_epochs());
         self.countersigned.extend(&notice.countersigned);
         if let Some(attached) = notice.attached.filter(|_| self.attached.len() < ATTACHMENTS_MAX) {
             self.attached.insert(attached.digest, (notice.area.clone(), attached));
@@ -89,7 +105,7 @@ impl Phone {
             if let Some((verified, chain)) = found
                 && let Ok(notice) = verified.notice()
             {
-                self.keyring.take(verified.space, chain, &notice);
+                self.keyring.take(self.keys.id(), verified.space, chain, &notice);
             }
         }
         Ok(())
@@ -115,6 +131,17 @@ impl Phone {
         Some(Ok(verified))
     }
 
+    /// The same for a phone that is met, or for this one itself: one whose time is over may still hand over what it has.
+    pub(super) fn judge_met(&self, chain: &Chain) -> Option<Result<VerifiedChain, CertificateError>> {
+        match self.judge(chain)? {
+            Err(CertificateError::Expired(position)) => {
+                let known = self.trust.as_ref()?.chain_even_if_lost(chain);
+                Some(known.ok_or(CertificateError::Expired(position)))
+            }
+            other => Some(other),
+        }
+    }
+
     /// Whether a phone is lost, as far as this one knows. Who is not known at all is not lost.
     fn is_lost(&self, device: &DeviceId) -> bool {
         let Some(trust) = &self.trust else { return false };
@@ -133,6 +160,8 @@ impl Phone {
         let judged = chains.filter_map(|chain| match self.judge(&chain)? {
             Ok(verified) => Some((verified, false)),
             Err(CertificateError::Revoked { .. }) => Some((trust.chain_even_if_lost(&chain)?, true)),
+            // When it was written nobody can tell: expiry ends what a phone is given, not what it has said.
+            Err(CertificateError::Expired(_)) => Some((trust.chain_even_if_lost(&chain)?, false)),
             Err(_) => None,
         });
         Ok(judged.collect())
@@ -146,7 +175,7 @@ impl Phone {
         epochs.writable(held, &|device| self.is_lost(device))
     }
 
-    fn keeps(&self, area: &Area) -> bool {
+    pub(super) fn keeps(&self, area: &Area) -> bool {
         self.certificate.as_ref().is_some_and(|c| c.rights.has(Right::Grant) && c.area.meets(area))
     }
 
@@ -171,8 +200,13 @@ impl Phone {
     ) -> Result<(), StoreError> {
         for (n, some) in members.chunks(MEMBERS_PER_SHARE_MAX).enumerate() {
             let parents = if n == 0 { parents } else { &[] };
-            let share = KeyShare::seal(key, parents, some, &mut self.rng);
-            let share = Some(share.map_err(|e| StoreError::Other(e.to_string()))?);
+            let share =
+                KeyShare::seal(key, parents, some, &mut self.rng).map_err(|e| StoreError::Other(e.to_string()))?;
+            let lease = super::load_number(&days_setting(key.space()), store)?;
+            let share = match u32::try_from(lease).unwrap_or(u32::MAX) {
+                0 => Some(share),
+                days => Some(share.leased(key, days, &self.keys, &mut self.rng)),
+            };
             self.say_notice(now, &Notice { share, ..Notice::about(key.area()) }, store)?;
         }
         Ok(())
@@ -187,24 +221,38 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
         let space = SpaceId::of(area);
-        let own = (self.keys.id(), sync::space::sealing_public_key(&self.keys));
-        let mut members = BTreeMap::from([own]);
-        let known = self.keyring.epochs.get(&space).map(Epochs::members).unwrap_or_default();
-        for device in known.difference(&without.iter().copied().collect()) {
-            let authors = self.authors(author_key(device), store)?;
-            let found = authors.into_iter().find(|(chain, lost)| chain.device == *device && !lost);
-            if let Some((chain, _)) = found.filter(|(chain, _)| chain.rights.has(Right::Read)) {
-                members.insert(chain.device, chain.sealing_key);
-            }
-        }
+        let members = self.members(space, without, store)?;
         let retired = |key: &SpaceKey| self.keyring.retired(space, &key.epoch_tag());
         let parents: Vec<_> =
             self.space_keys.iter().filter(|key| key.area() == area && !retired(key)).cloned().collect();
         let key = SpaceKey::new(area.clone(), self.random());
         store.put_space_key(&key)?;
         self.space_keys.push(key.clone());
-        self.share_key(now, &key, &parents, &members.into_iter().collect::<Vec<_>>(), store)?;
+        self.share_key(now, &key, &parents, &members, store)?;
         self.seal_what_waits(now, store)
+    }
+
+    /// Everyone who may have the keys of a space, with their sealing keys.
+    pub(super) fn members(
+        &self,
+        space: SpaceId,
+        without: &[DeviceId],
+        store: &dyn Store,
+    ) -> Result<Vec<(DeviceId, [u8; 32])>, StoreError> {
+        let own = (self.keys.id(), sync::space::sealing_public_key(&self.keys));
+        let mut members = BTreeMap::from([own]);
+        let known = self.keyring.epochs.get(&space).map(Epochs::members).unwrap_or_default();
+        for device in known.difference(&without.iter().copied().collect()) {
+            let authors = self.authors(author_key(device), store)?;
+            let found = authors.into_iter().find(|(chain, lost)| chain.device == *device && !lost);
+            let given = |chain: &VerifiedChain| {
+                chain.rights.has(Right::Read) && matches!(self.judge(chain.chain()), Some(Ok(_)))
+            };
+            if let Some((chain, _)) = found.filter(|(chain, _)| given(chain)) {
+                members.insert(chain.device, chain.sealing_key);
+            }
+        }
+        Ok(members.into_iter().collect())
     }
 
     /// A keeper makes new keys for the spaces whose keys a lost phone has.
@@ -227,10 +275,11 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
         let Ok(notice) = envelope.notice() else { return Ok(()) };
-        self.keyring.take(envelope.space, author, &notice);
+        self.keyring.take(self.keys.id(), envelope.space, author, &notice);
         if let Some(share) = &notice.share {
             let may_read = self.certificate.as_ref().is_some_and(|c| c.rights.has(Right::Read));
             if let Some(key) = share.open(&notice.area, &self.keys).filter(|_| may_read) {
+                self.renew_lease(envelope.space, &share.epoch, store)?;
                 self.take_key(now, key, store)?;
             }
             self.open_history(now, share, store)?;
@@ -426,7 +475,7 @@ impl Phone {
             return no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is");
         };
         let held = self.space_keys.iter().filter(|key| key.area() == area).map(SpaceKey::epoch_tag);
-        let retired: Vec<_> = held.filter(|epoch| *epoch != newest.epoch_tag()).collect();
+        let retired: Vec<_> = held.filter(|epoch| *epoch != newest.epoch_tag()).map(Into::into).collect();
         if retired.is_empty() {
             return no("the space has no older key to end", "change its key first: `kijiti enrol rotate`");
         }

@@ -351,7 +351,7 @@ impl Meeting {
         self.stage = Stage::Exchange;
         let chain = self.theirs.as_ref().and_then(|h| h.chain.as_ref());
         if let Some(chain) = chain {
-            match phone.judge(chain) {
+            match phone.judge_met(chain) {
                 Some(Ok(verified)) if verified.device == self.peer => {
                     store.put_chain(&verified)?;
                     self.summary.name = verified.name.clone();

@@ -188,6 +188,9 @@ pub enum Request {
         rights: String,
         /// What it may pass on.
         passes_on: String,
+        /// Days after which it is given no new keys.
+        #[serde(default)]
+        valid_days: Option<u64>,
     },
     /// Take a ministry's root, certificates and grants.
     EnrolAccept {
@@ -223,6 +226,27 @@ pub enum Request {
         area: String,
         /// Closed cases changed in the last so many days stay.
         keep_days: u64,
+    },
+    /// Lease the keys of a space.
+    SpaceLease {
+        /// Where.
+        area: String,
+        /// Days of use; 0: without end.
+        days: u32,
+    },
+    /// Unlock a space with a code.
+    SpaceUnlock {
+        /// Where.
+        area: String,
+        /// The code.
+        code: String,
+    },
+    /// The code that unlocks a space for a phone.
+    UnlockCode {
+        /// Where.
+        area: String,
+        /// The phone's id.
+        device: String,
     },
     /// Say that a phone is lost.
     Revoke {

@@ -159,8 +159,8 @@ impl Body {
             Request::ModelVerify { module } => self.model_verify(&module),
             Request::ModelBack { module } => self.model_back(&module),
             Request::EnrolRequest { name } => self.enrol_request(name),
-            Request::EnrolSign { request, name, area, rights, passes_on } => {
-                self.enrol_sign(&request, name, &area, &rights, &passes_on)
+            Request::EnrolSign { request, name, area, rights, passes_on, valid_days } => {
+                self.enrol_sign(&request, name, &area, (&rights, &passes_on), valid_days)
             }
             Request::EnrolAccept { roots, chain, grants } => self.enrol_accept(&roots, chain.as_deref(), &grants),
             Request::SpaceCreate { area } => {
@@ -175,6 +175,15 @@ impl Body {
             }
             Request::SpaceRotate { area, without } => self.space_rotate(&area, &without),
             Request::SpaceRetire { area, keep_days } => self.space_retire(&area, keep_days),
+            Request::SpaceLease { area, days } => {
+                self.command(Command::SetLease(parse_area(&area)?, days))?;
+                Ok(json!({ "area": area, "days": days }))
+            }
+            Request::SpaceUnlock { area, code } => {
+                self.command(Command::Unlock(parse_area(&area)?, code))?;
+                Ok(json!({ "area": area, "unlocked": true }))
+            }
+            Request::UnlockCode { area, device } => self.unlock_code(&area, &device),
             Request::Revoke { area, device, reason } => self.revoke(&area, &device, reason),
             Request::Countersign { envelopes } => self.countersign(&envelopes),
             Request::CarryQuota { bytes } => {
@@ -382,8 +391,8 @@ impl Body {
         request: &str,
         name: Option<String>,
         area: &str,
-        rights: &str,
-        passes_on: &str,
+        (rights, passes_on): (&str, &str),
+        valid_days: Option<u64>,
     ) -> Answered {
         let request: Signed<CertificateRequest> = parse_signed("the request", request)?;
         let claimed = request.read().map_err(|e| usage(e, "ask for the request again"))?;
@@ -394,6 +403,7 @@ impl Body {
             area: parse_area(area)?,
             rights: read(rights)?,
             passes_on: read(passes_on)?,
+            valid_days,
         })?;
         let trust = self.agent.trust().map(|t| t.roots()).unwrap_or_default();
         let roots: Vec<_> = trust.iter().map(|r| to_hex(&r.signed().to_bytes())).collect();

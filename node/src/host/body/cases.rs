@@ -11,7 +11,7 @@ use super::super::requests::{CaseWords, DecisionInput};
 use super::super::triage::{assessment_entry, finding_entries};
 use super::answers::{Answered, parse_area, parse_request, usage};
 use super::*;
-use crate::agent::{Whereabouts, whereabouts};
+use crate::agent::{Whereabouts, locked, whereabouts};
 use crate::store::CaseRow;
 
 /// Least digits of a case id that name a case.
@@ -107,6 +107,11 @@ impl Body {
     /// A case with all that people have found to be the same patient's.
     pub(super) fn open_case(&self, id: CaseId) -> Result<(CaseRow, CaseView), Failure> {
         let row = self.store.cases()?.into_iter().find(|r| r.id == id);
+        if let Some(row) = row.as_ref().filter(|row| locked(SpaceId::of(&row.area), &self.store).unwrap_or(false)) {
+            let hint =
+                format!("call whoever keeps the space for a code, then kijiti enrol unlock CODE --area {}", row.area);
+            return Err(Failure::new(format!("the cases of {} are locked on this phone", row.area), hint).with_code(4));
+        }
         let (Some(row), Some(mut case)) = (row, self.load_case(id)?) else {
             return Err(Failure::new("the case is not here", "see `kijiti case list`"));
         };

@@ -50,6 +50,21 @@ impl Body {
                     .to_owned(),
             );
         }
+        for row in self.store.spaces().unwrap_or_default() {
+            if crate::agent::locked(row.space, &self.store).unwrap_or(false) {
+                warnings.push(format!(
+                    "the keys of {0} are locked after their time: call whoever keeps the space for a code, then kijiti enrol unlock CODE --area {0}",
+                    row.area
+                ));
+            }
+        }
+        let expired = self.agent.certificate().is_some_and(|c| self.agent.judge(c.chain()).is_err());
+        if expired {
+            warnings.push(
+                "this phone's certificate has expired: it works on with what it has, and gets no new keys; ask your supervisor"
+                    .to_owned(),
+            );
+        }
         let own = self.agent.id();
         if let Some(reason) = trust.revoked(&own) {
             warnings.push(format!(

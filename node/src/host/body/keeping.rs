@@ -44,6 +44,15 @@ impl Body {
         Ok(json!({ "revoked": device.to_string() }))
     }
 
+    pub(super) fn unlock_code(&mut self, area: &str, device: &str) -> Answered {
+        let device =
+            device.parse().map_err(|e| usage(e, "write the whole device id, as `kijiti status` there shows it"))?;
+        match self.command(Command::UnlockCode(parse_area(area)?, device))? {
+            Reply::Document(code) => Ok(json!({ "code": String::from_utf8_lossy(&code) })),
+            Reply::Done | Reply::Unchanged | Reply::Case(_) => Err(Failure::new("no code came of it", "try again")),
+        }
+    }
+
     pub(super) fn countersign(&mut self, envelopes: &[String]) -> Answered {
         let parse = |id: &String| {
             let digest: protocol::Digest =

@@ -1,0 +1,135 @@
+//! Keys on a lease: a phone that nobody has seen for too long can read no more, until somebody above says so, in person or by a
+//! short code over the phone.
+//!
+//! Days are counted by use, because no clock is right: a new date counts one day, however far it is from the last, forward or back
+//! (two where it is forward by more). So a wrong clock neither locks a phone at once nor keeps it open for ever, while it is used.
+
+use protocol::{Area, DeviceId, Now, SpaceId};
+use sync::epoch::{EpochTag, unlock_code};
+use sync::{Envelope, SpaceKey};
+
+use super::commands::{Answer, Reply, no};
+use super::{Phone, load_number, setting};
+use crate::store::{Store, StoreError};
+
+fn used_setting(epoch: &EpochTag) -> String {
+    format!("lease/{:016x}", u64::from_be_bytes(*epoch))
+}
+
+/// Set to the epoch whose key is locked away.
+fn locked_setting(space: SpaceId) -> String {
+    format!("locked/{space}")
+}
+
+/// Days that a keeper leases the keys of a space for.
+pub(super) fn days_setting(space: SpaceId) -> String {
+    format!("lease-days/{space}")
+}
+
+impl Phone {
+    /// Counts a day, if the date is another than it was, and locks what has been used for too long.
+    pub(super) fn count_days(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
+        let today = now.wall_s / 86_400;
+        if self.day == Some(today) {
+            return Ok(());
+        }
+        self.day = Some(today);
+        let last = load_number(setting::LEASE_DAY, store)?;
+        if last == today || self.space_keys.is_empty() {
+            return Ok(());
+        }
+        store.put_setting(setting::LEASE_DAY, &today.to_le_bytes())?;
+        let days = if last > 0 && today > last + 1 { 2 } else { u64::from(last > 0) };
+        for key in self.space_keys.clone() {
+            let Some(lease) = self.keyring.lease(&key.epoch_tag()) else { continue };
+            let used = load_number(&used_setting(&key.epoch_tag()), store)? + days;
+            store.put_setting(&used_setting(&key.epoch_tag()), &used.to_le_bytes())?;
+            if used > u64::from(lease) {
+                self.lock(&key, store)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Destroys the keys of a space here. The share with the lock stays among the notices.
+    fn lock(&mut self, key: &SpaceKey, store: &mut dyn Store) -> Result<(), StoreError> {
+        store.put_setting(&locked_setting(key.space()), &key.epoch_tag())?;
+        let (locked, held): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.space_keys).into_iter().partition(|held| held.area() == key.area());
+        self.space_keys = held;
+        locked.iter().try_for_each(|key| store.remove_space_key(key))
+    }
+
+    /// A key was given anew: its days begin from the start.
+    pub(super) fn renew_lease(
+        &mut self,
+        space: SpaceId,
+        epoch: &EpochTag,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
+        store.put_setting(&used_setting(epoch), &0u64.to_le_bytes())?;
+        store.put_setting(&locked_setting(space), &[])
+    }
+
+    pub(super) fn unlock(
+        &mut self,
+        now: Now,
+        area: &Area,
+        code: &str,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let space = SpaceId::of(area);
+        if !locked(space, store)? {
+            return no(format!("the space of {area} is not locked on this phone"), "see `kijiti status`");
+        }
+        let own = self.keys.id();
+        for bytes in store.notices()?.into_iter().rev() {
+            let share = Envelope::parse(bytes)
+                .ok()
+                .and_then(|e| e.notice().ok())
+                .filter(|n| n.area == *area)
+                .and_then(|n| n.share);
+            let Some(share) = share else { continue };
+            let opened = share.locks.iter().filter(|lock| lock.to == own).find_map(|lock| lock.open(area, code));
+            if let Some(key) = opened.filter(|key| key.epoch_tag() == share.epoch) {
+                self.renew_lease(space, &share.epoch, store)?;
+                self.take_key(now, key, store)?;
+                return Ok(Ok(Reply::Done));
+            }
+        }
+        no("the code does not unlock it", "read it again, letter by letter; or meet whoever keeps the space")
+    }
+
+    /// The code that unlocks the newest key of a space for a phone.
+    pub(super) fn say_unlock_code(&self, area: &Area, device: &DeviceId) -> Result<Answer, StoreError> {
+        match self.write_key(area) {
+            Some(key) if self.keeps(area) => {
+                let code = unlock_code(&self.keys, device, &key.epoch_tag());
+                Ok(Ok(Reply::Document(code.into_bytes())))
+            }
+            _ => no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is"),
+        }
+    }
+
+    /// Leases the keys of a space from now on; the one in use is shared anew, with the lease.
+    pub(super) fn set_lease(
+        &mut self,
+        now: Now,
+        area: &Area,
+        days: u32,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let Some(key) = self.write_key(area).cloned().filter(|_| self.keeps(area)) else {
+            return no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is");
+        };
+        store.put_setting(&days_setting(key.space()), &u64::from(days).to_le_bytes())?;
+        let members = self.members(key.space(), &[], store)?;
+        self.share_key(now, &key, &[], &members, store)?;
+        Ok(Ok(Reply::Done))
+    }
+}
+
+/// Whether the keys of a space are locked away on this phone.
+pub fn locked(space: SpaceId, store: &dyn Store) -> Result<bool, StoreError> {
+    Ok(store.setting(&locked_setting(space))?.is_some_and(|epoch| !epoch.is_empty()))
+}
