@@ -1,5 +1,6 @@
 //! Measurements, each beside what one would use instead, in one run on one machine, as a ratio.
 
+pub mod cases;
 pub mod couriers;
 pub mod delta;
 pub mod link;

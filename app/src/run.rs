@@ -71,6 +71,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Bench { command: BenchCommand::Reconcile { cases, seed } } => {
             bench::reconcile::run(cases, seed, cli.json)
         }
+        Command::Bench { command: BenchCommand::Cases { envelopes, seed } } => {
+            bench::cases::run(envelopes, seed, cli.json)
+        }
         Command::Bench { command: BenchCommand::Ask { request } } => bench::ask(&phone.folder, &request),
         Command::Bench { command: BenchCommand::BareReceiver { listen } } => bench::link::bare_receiver(listen),
         Command::Bench { command: BenchCommand::BareSender { id, address, bytes, listen } } => {

@@ -46,6 +46,15 @@ pub enum BenchCommand {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// A phone that holds very many sealed changes: its memory, and the time to open its list of cases.
+    Cases {
+        /// Sealed changes.
+        #[arg(long, default_value_t = 100_000)]
+        envelopes: usize,
+        /// Seed of all dice.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Phones in one room on one medium, each a process, all wanting the release that one of them brings.
     Room {
         /// Phones.
