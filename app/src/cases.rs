@@ -187,6 +187,10 @@ fn export(phone: &Phone, cases: Vec<String>, format: Format, to: Option<&Path>, 
         Format::Fhir | Format::Csv => write_bytes(out, text.as_bytes())?,
     }
     println!("wrote {} cases to {}", show::number(&answer, "cases"), out.display());
+    match show::number(&answer, "kept_back") {
+        0 => {}
+        some => eprintln!("{some} cases were left out: there is no consent to share them"),
+    }
     if format != Format::Archive {
         eprintln!("it can be read by whoever has the file: keep it where the cases may be");
     }

@@ -103,7 +103,10 @@ fn cases_go_out_as_fhir_and_csv_and_come_back() {
     let desk = Desk::enrolled();
     let case =
         new_case(&desk, "clinic", &["--consent", "share", "--patient", "Amina", "--decide", "pink", "--plan", "refer"]);
-    new_case(&desk, "clinic", &["--patient", "Juma"]);
+    new_case(&desk, "clinic", &["--patient", "Juma", "--consent", "share"]);
+    let kept = new_case(&desk, "clinic", &["--patient", "Nobody"]);
+    let (code, said) = desk.fails("clinic", &["case", "export", &kept, "--out", "kept.json"]);
+    assert!(code == 5 && said.contains("no consent") && !desk.path("kept.json").exists(), "{said}");
     desk.ok("clinic", &["case", "export", &case, "--out", "one.json"]);
     desk.ok("clinic", &["case", "export", "--out", "all.ndjson"]);
     desk.ok("clinic", &["case", "export", "--format", "csv", "--out", "all.csv"]);

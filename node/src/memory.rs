@@ -264,6 +264,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn quarantine_count(&self) -> Result<u64, StoreError> {
+        Ok(self.quarantine.len() as u64)
+    }
+
     fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError> {
         Ok(self.quarantine.iter().map(|(id, why)| (*id, why.clone())).collect())
     }

@@ -158,6 +158,8 @@ pub trait Store {
     fn put_quarantine(&mut self, id: &EnvelopeId, reason: &str) -> Result<(), StoreError>;
     /// An envelope has been taken in after all.
     fn remove_quarantine(&mut self, id: &EnvelopeId) -> Result<(), StoreError>;
+    /// How many envelopes could not be taken in.
+    fn quarantine_count(&self) -> Result<u64, StoreError>;
     /// Envelopes that could not be taken in.
     fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError>;
 

@@ -72,8 +72,10 @@ pub const TEXT_CHARS_MAX: usize = 4_000;
 
 /// Bytes of one sealed photo.
 pub const ATTACHMENT_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// Photos of a space that one phone knows of.
+/// Photos that one phone knows of.
 pub const ATTACHMENTS_MAX: usize = 10_000;
+/// Bytes of photos that one phone fetches, whatever its quota for bundles.
+pub const PHOTOS_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Meetings one phone holds at once.
 pub const MEETINGS_MAX: usize = 32;

@@ -128,3 +128,34 @@ fn a_photo_goes_when_the_keys_of_its_closed_case_end() {
         assert!(road.world.phones[phone].store.whole_bundle(&digest).is_none(), "phone {phone}");
     }
 }
+
+#[test]
+fn the_photo_of_an_open_case_outlives_the_keys_it_was_first_announced_under() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "measles", FindingValue::Yes, 1);
+    let digest = photograph(&mut road, case, 2);
+    for _ in 0..2 {
+        road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    }
+    let area = road.area.clone();
+    road.world.command(CLINIC, Command::RotateSpace(area.clone(), Vec::new())).unwrap();
+    road.world.command(CLINIC, Command::Retire(area, u64::MAX)).unwrap();
+    road.world.restart(CLINIC).unwrap();
+    for _ in 0..2 {
+        road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    }
+    for phone in [WORKER, CLINIC] {
+        assert!(road.world.phones[phone].store.whole_bundle(&digest).is_some(), "phone {phone}");
+        assert_eq!(road.view(phone, case).unwrap().photos.len(), 1);
+    }
+}
+
+#[test]
+fn a_photo_that_may_not_leave_yet_is_kept_whatever_the_quota() {
+    let mut road = Road::new(1);
+    let blob = photo::seal(&picture(), &KEY, &[9; 24]).unwrap();
+    let digest = road.world.phones[WORKER].store.import_bundle(&blob);
+    road.world.command(WORKER, Command::KeepPhoto(digest, blob.len() as u64)).unwrap();
+    road.world.command(WORKER, Command::SetQuota(1)).unwrap();
+    assert!(road.world.phones[WORKER].store.whole_bundle(&digest).is_some());
+}

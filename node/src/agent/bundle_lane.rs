@@ -290,11 +290,10 @@ impl Meeting {
         own.dedup();
         // Photos last: where their cases are read, then where there is room to carry them.
         let read = |area: &protocol::Area| phone.space_keys.iter().any(|key| key.area() == area);
-        let photos = phone.keyring.attachments().filter(|(_, p)| wanted(&p.digest));
-        let mut photos: Vec<_> = photos
-            .filter(|(area, p)| read(area) || p.bytes <= room)
-            .map(|(area, p)| (!read(area), p.bytes, p.digest))
-            .collect();
+        let room_for_photos = phone.photo_room_left();
+        let photos = phone.keyring.photos().filter(|(digest, p)| wanted(digest) && p.bytes <= room_for_photos);
+        let photos = photos.filter(|(_, p)| read(&p.area) || p.bytes <= room);
+        let mut photos: Vec<_> = photos.map(|(digest, p)| (!read(&p.area), p.bytes, *digest)).collect();
         photos.sort();
         own.into_iter().chain(carried).chain(photos.into_iter().map(|(.., digest)| digest)).collect()
     }

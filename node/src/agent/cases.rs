@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use protocol::limits::ENVELOPE_PLAIN_BYTES_MAX;
-use protocol::{Area, CaseId, Now, SpaceId};
+use protocol::{Area, CaseId, Digest, Now, SpaceId};
 use sync::envelope::{Contents, EnvelopeError, seal};
 use sync::notice::Attached;
 use sync::{Case, CaseError, CaseView, Entry, EnvelopeKind, FindingValue, Notice, Urgency, VerifiedEnvelope};
@@ -14,6 +14,11 @@ use sync::{Case, CaseError, CaseView, Entry, EnvelopeKind, FindingValue, Notice,
 use super::Phone;
 use super::commands::{Answer, Reply, no};
 use crate::store::{CaseRow, Store, StoreError};
+
+/// Set while a photo of this phone's lies here that no notice may have named yet.
+pub(super) fn photo_setting(blob: &Digest) -> String {
+    format!("photo/{blob}")
+}
 
 /// Set once a case has left the phone.
 fn shared_setting(case: &CaseId) -> String {
@@ -147,7 +152,7 @@ impl Phone {
     ) -> Result<(), StoreError> {
         let here: BTreeSet<_> = store.bundles()?.into_iter().filter(|row| row.whole).map(|row| row.digest).collect();
         for (_, photo) in view.photos.iter().filter(|(_, photo)| here.contains(&photo.blob)) {
-            if !self.keyring.announced(&photo.blob) {
+            if !self.keyring.announced(&photo.blob, &key.epoch_tag()) {
                 let attached = Some(Attached { digest: photo.blob, bytes: photo.bytes, epoch: key.epoch_tag() });
                 self.say_notice(now, &Notice { attached, ..Notice::about(area) }, store)?;
             }

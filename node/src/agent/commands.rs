@@ -159,6 +159,7 @@ impl Phone {
             Command::TakeCase { case, area, changes } => self.take_case(now, case, &area, &changes, store),
             Command::KeepPhoto(digest, bytes) => {
                 store.open_bundle(&digest, bytes)?;
+                store.put_setting(&super::cases::photo_setting(&digest), &[1])?;
                 Ok(Ok(Reply::Done))
             }
             Command::RotateSpace(area, without) => self.rotate_space(now, &area, &without, store),

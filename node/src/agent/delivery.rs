@@ -39,10 +39,11 @@ impl Phone {
             if last <= noted {
                 continue;
             }
-            let (own, waits) = (author_key(&self.keys.id()), store.quarantined()?);
+            let own = author_key(&self.keys.id());
+            let waits: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
             let news = |row: &&EnvelopeRow| row.position > noted && row.author != own && row.bytes > 0;
             let rows = store.envelope_rows(space)?;
-            let arrived = rows.iter().filter(news).filter(|row| waits.iter().all(|(id, _)| *id != row.id));
+            let arrived = rows.iter().filter(news).filter(|row| !waits.contains(&row.id));
             let arrived: Vec<_> = arrived.map(|row| short(&row.id)).collect();
             for some in arrived.chunks(DELIVERED_PER_NOTICE_MAX) {
                 let delivered = some.concat();

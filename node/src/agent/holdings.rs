@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use distribution::bundle::{Fetch, Groups};
 use distribution::plan::best_way;
 use protocol::Digest;
+use protocol::limits::PHOTOS_BYTES_MAX;
 
 use super::{Bundle, Event, Phone};
 use crate::store::{Store, StoreError};
@@ -14,8 +15,8 @@ impl Phone {
     pub(crate) fn open_bundles(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         let rows: BTreeMap<_, _> = store.bundles()?.into_iter().map(|row| (row.digest, row)).collect();
         let own = self.area();
-        let photos = self.keyring.attachments().filter(|(area, _)| area.meets(&own));
-        let photos: Vec<_> = photos.map(|(_, photo)| (photo.digest, photo.bytes)).collect();
+        let photos = self.keyring.photos().filter(|(_, photo)| photo.area.meets(&own));
+        let photos: Vec<_> = photos.map(|(digest, photo)| (*digest, photo.bytes)).collect();
         let bundles = self.releases().into_iter().map(|release| {
             let deltas = release.deltas.iter().map(|d| (d.digest, d.bytes));
             deltas.chain([(release.digest, release.bytes)]).collect::<Vec<_>>()
@@ -70,7 +71,14 @@ impl Phone {
         }
         let area = self.area();
         let own: BTreeSet<_> = self.releases().iter().filter(|r| r.area.covers(&area)).map(|r| r.digest).collect();
-        let photos: BTreeSet<_> = self.keyring.attachments().map(|(_, photo)| photo.digest).collect();
+        let mut photos: BTreeSet<_> = self.keyring.photos().map(|(digest, _)| *digest).collect();
+        for (key, kept) in store.settings("photo/")? {
+            photos.extend(
+                key.strip_prefix("photo/")
+                    .filter(|_| !kept.is_empty())
+                    .and_then(|digest| digest.parse::<Digest>().ok()),
+            );
+        }
         let listed: BTreeSet<_> = self.releases().iter().map(|r| r.digest).collect();
         let runs = |digest: &Digest| {
             let is = |m: &Option<distribution::Module>| m.as_ref().is_some_and(|m| m.digest == *digest);
@@ -86,8 +94,8 @@ impl Phone {
                 let known = self.bundles.contains_key(&row.digest);
                 let copies = self.copies.get(&row.digest).map_or(0, BTreeSet::len);
                 let rank = match (known, listed.contains(&row.digest)) {
+                    (_, false) if photos.contains(&row.digest) && copies == 0 => return None,
                     (false, _) => 0,
-                    (true, false) if photos.contains(&row.digest) && copies == 0 => return None,
                     (true, false) => 1,
                     (true, true) if copies > 0 => 2,
                     (true, true) => return None,
@@ -105,6 +113,12 @@ impl Phone {
             total -= bytes;
         }
         Ok(())
+    }
+
+    /// Bytes of photos that may still be taken in.
+    pub(crate) fn photo_room_left(&self) -> u64 {
+        let held = self.keyring.photos().filter_map(|(digest, _)| self.bundles.get(digest));
+        PHOTOS_BYTES_MAX.saturating_sub(held.map(|b| b.fetch.bytes_held()).sum())
     }
 
     /// Bytes of bundles that may still be taken in for others.

@@ -17,9 +17,10 @@ use protocol::limits::ATTACHMENTS_MAX;
 use protocol::{Area, Chain, DeviceId, Digest, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
 use sync::envelope::{AuthorKey, announce, author_key};
 use sync::epoch::{EpochTag, Epochs, KeyShare, MEMBERS_PER_SHARE_MAX};
-use sync::notice::{Attached, Lost, short};
+use sync::notice::{Lost, short};
 use sync::{Envelope, EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
 
+use super::cases::photo_setting;
 use super::commands::{Answer, ENROL_FIRST, Reply, no};
 use super::lease::days_setting;
 use super::{Phone, load_certificate};
@@ -28,7 +29,7 @@ use crate::store::{Store, StoreError};
 /// Why an envelope of a lost phone waits.
 pub(super) const LATE: &str = "its author's phone is lost: somebody above must countersign it";
 /// Envelopes in quarantine; of more, none is taken in from lost phones.
-const QUARANTINED_MAX: usize = 10_000;
+const QUARANTINED_MAX: u64 = 10_000;
 /// Ids in one countersignature.
 const COUNTERSIGNED_MAX: usize = 1500;
 
@@ -41,20 +42,33 @@ pub(crate) struct Keyring {
     countersigned: BTreeSet<EnvelopeId>,
     /// Days of use that this phone may have a key, as its keeper says.
     leases: BTreeMap<EpochTag, u32>,
-    /// Sealed photos, and the areas whose spaces they belong to.
-    attached: BTreeMap<Digest, (Area, Attached)>,
+    /// Sealed photos.
+    attached: BTreeMap<Digest, Photo>,
+}
+
+/// A sealed photo that has been announced.
+#[derive(Debug)]
+pub(super) struct Photo {
+    /// The area whose space it belongs to.
+    pub area: Area,
+    pub bytes: u64,
+    /// The epochs under which it was announced: it goes when all of them have ended.
+    epochs: BTreeSet<EpochTag>,
 }
 
 impl Keyring {
     /// Sealed photos of all spaces whose keys have not ended.
-    pub(super) fn attachments(&self) -> impl Iterator<Item = (&Area, &Attached)> {
-        let ended = |(area, a): &&(Area, Attached)| self.retired(SpaceId::of(area), &a.epoch);
-        self.attached.values().filter(move |row| !ended(row)).map(|(area, a)| (area, a))
+    pub(super) fn photos(&self) -> impl Iterator<Item = (&Digest, &Photo)> {
+        self.attached.iter().filter(|(_, photo)| self.in_force(photo))
     }
 
-    /// Whether a photo has been announced under a key that is still in force.
-    pub(super) fn announced(&self, blob: &Digest) -> bool {
-        self.attached.get(blob).is_some_and(|(area, a)| !self.retired(SpaceId::of(area), &a.epoch))
+    fn in_force(&self, photo: &Photo) -> bool {
+        photo.epochs.iter().any(|epoch| !self.retired(SpaceId::of(&photo.area), epoch))
+    }
+
+    /// Whether a photo has been announced under the key of an epoch.
+    pub(super) fn announced(&self, blob: &Digest, epoch: &EpochTag) -> bool {
+        self.attached.get(blob).is_some_and(|photo| photo.epochs.contains(epoch))
     }
 
     /// Phones that are lost, and why.
@@ -86,7 +100,8 @@ impl Keyring {
         epochs.retire(notice.retired_epochs());
         self.countersigned.extend(&notice.countersigned);
         if let Some(attached) = notice.attached.filter(|_| self.attached.len() < ATTACHMENTS_MAX) {
-            self.attached.insert(attached.digest, (notice.area.clone(), attached));
+            let photo = || Photo { area: notice.area.clone(), bytes: attached.bytes, epochs: BTreeSet::new() };
+            self.attached.entry(attached.digest).or_insert_with(photo).epochs.insert(attached.epoch);
         }
         for lost in &notice.revoked {
             let said = (author.device, author.area.clone(), lost.reason.clone());
@@ -354,7 +369,7 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<bool, StoreError> {
         let known = self.vouched_for(&envelope.id, store)?;
-        if envelope.kind == EnvelopeKind::Notice || (!known && store.quarantined()?.len() >= QUARANTINED_MAX) {
+        if envelope.kind == EnvelopeKind::Notice || (!known && store.quarantine_count()? >= QUARANTINED_MAX) {
             return Ok(false);
         }
         if known {
@@ -519,8 +534,10 @@ impl Phone {
             .partition(|key| self.keyring.retired(key.space(), &key.epoch_tag()));
         self.space_keys = held;
         ended.iter().try_for_each(|key| store.remove_space_key(key))?;
-        let gone: Vec<_> = self.keyring.attached.keys().filter(|blob| !self.keyring.announced(blob)).copied().collect();
+        let over = |(_, photo): &(&Digest, &Photo)| !self.keyring.in_force(photo);
+        let gone: Vec<_> = self.keyring.attached.iter().filter(over).map(|(blob, _)| *blob).collect();
         for blob in gone {
+            store.put_setting(&photo_setting(&blob), &[])?;
             self.bundles.remove(&blob);
             store.remove_bundle(&blob)?;
         }

@@ -167,6 +167,10 @@ impl SqliteStore {
                 return Err(error);
             }
             self.commit()?;
+            if step + 1 == SEALED_SINCE {
+                // What lay open is gone from pages that are free now, and from the log.
+                self.db.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);").map_err(db_error)?;
+            }
         }
         Ok(())
     }
@@ -384,6 +388,10 @@ impl Store for SqliteStore {
 
     fn remove_quarantine(&mut self, id: &EnvelopeId) -> Result<(), StoreError> {
         self.write("DELETE FROM quarantine WHERE id = ?1", params![id.0]).map(|_| ())
+    }
+
+    fn quarantine_count(&self) -> Result<u64, StoreError> {
+        Ok(number(self.one("SELECT count(*) FROM quarantine", [])?.unwrap_or(0)))
     }
 
     fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError> {

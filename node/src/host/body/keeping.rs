@@ -140,10 +140,23 @@ impl Body {
     }
 
     pub(super) fn case_export(&mut self, cases: &[String], format: &str, to: Option<&str>) -> Answered {
-        let ids = match cases {
+        let mut ids = match cases {
             [] => self.store.cases()?.into_iter().map(|row| row.id).collect(),
             some => some.iter().map(|case| self.find_case(case)).collect::<Result<Vec<_>, _>>()?,
         };
+        // A file leaves the phone like an envelope does.
+        let all = ids.len();
+        let mut may = Vec::new();
+        for id in &ids {
+            if self.open_case(*id)?.1.consents("share") {
+                may.push(*id);
+            } else if !cases.is_empty() {
+                let reason = format!("case {} may not leave this phone: no consent to share it", id.short());
+                let hint = "leave it out, or ask for consent: kijiti case add CASE --consent share";
+                return Err(Failure::new(reason, hint).with_code(5));
+            }
+        }
+        ids = may;
         let text = match format {
             "csv" => {
                 let mut text = csv::head();
@@ -168,7 +181,9 @@ impl Body {
             "archive" => self.archive(&ids, to)?,
             other => return Err(usage(format!("{other:?} is no format"), "write fhir, csv or archive")),
         };
-        Ok(json!({ "schema": "kijiti.case-export/1", "format": format, "cases": ids.len(), "text": text }))
+        Ok(
+            json!({ "schema": "kijiti.case-export/1", "format": format, "cases": ids.len(), "kept_back": all - ids.len(), "text": text }),
+        )
     }
 
     fn archive(&mut self, ids: &[protocol::CaseId], to: Option<&str>) -> Result<String, Failure> {
@@ -196,14 +211,6 @@ impl Body {
         let mut cases = Vec::new();
         for id in ids {
             let Some(mut case) = self.load_case(*id)? else { continue };
-            if !case.view().consents("share") {
-                let reason = format!("case {} may not leave this phone: no consent to share it", id.short());
-                return Err(Failure::new(
-                    reason,
-                    "leave it out, or ask for consent: kijiti case add CASE --consent share",
-                )
-                .with_code(5));
-            }
             cases.push(ArchivedCase { case: *id, changes: case.changes().into_iter().map(Into::into).collect() });
         }
         let mut seed = [0; 32];
