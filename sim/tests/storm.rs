@@ -63,7 +63,7 @@ impl Storm {
     fn enrol(&mut self, n: u8) {
         let phone = self.road.world.add([100 + n; 32]).unwrap();
         self.road.world.command(phone, Command::InstallTrust(self.road.ministry.root.clone())).unwrap();
-        let reads = n % 2 == 0;
+        let reads = n.is_multiple_of(2);
         let some: &[Right] = if reads { &[Right::Carry, Right::Read, Right::Write] } else { &[Right::Carry] };
         let village = Area::parse("north/kilifi/mtwapa").unwrap();
         let keys = self.road.world.keys(phone).unwrap().clone();

@@ -109,10 +109,7 @@ impl Writer<'_> {
         let mut human = Map::new();
         name.map(|name| human.insert("text".into(), json!(name)));
         family.map(|family| human.insert("family".into(), json!(family)));
-        let gender = match self.text("patient.sex") {
-            Some(sex @ ("female" | "male")) => sex,
-            _ => "unknown",
-        };
+        let gender = self.text("patient.sex").filter(|sex| *sex != "not_specified").unwrap_or("unknown");
         let fields = json!({
             "identifier": identifiers,
             "name": (!human.is_empty()).then(|| json!([human])),
@@ -273,7 +270,7 @@ impl Writer<'_> {
             "intent": "order",
             "priority": "stat",
             "category": [{ "text": "referral" }],
-            "code": { "text": (!decision.plan.is_empty()).then_some(decision.plan.as_str()).unwrap_or("refer urgently") },
+            "code": { "text": if decision.plan.is_empty() { "refer urgently" } else { &decision.plan } },
             "subject": self.reference("patient"),
             "encounter": self.reference("encounter"),
             "authoredOn": instant(stamp.at_s),

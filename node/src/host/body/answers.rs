@@ -136,7 +136,7 @@ impl Body {
             Request::Status => self.status(),
             Request::CaseNew { findings, profile, patient, consent, area, decision, request } => {
                 let area = self.default_area(area.as_deref())?;
-                self.case_new(&findings, profile, (&patient, &consent), area, decision, &request)
+                self.case_new(&findings, profile, cases::head(&patient, &consent)?, area, decision, &request)
             }
             Request::CaseDecide { case, decision, request } => self.case_decide(&case, &decision, &request),
             Request::CaseAdd { case, words, request } => self.case_add(&case, &words, &request),

@@ -42,18 +42,14 @@ impl Body {
         &mut self,
         file: &str,
         profile: Profile,
-        (patient, consent): (&[(String, String)], &[(String, bool)]),
+        head: Vec<Entry>,
         area: Area,
         decision: Option<DecisionInput>,
         request: &str,
     ) -> Answered {
         let request = parse_request(request)?;
         let (findings, assessment) = self.engine.assess(file, profile).map_err(|e| usage(e.reason, e.hint))?;
-        let mut entries = Vec::new();
-        for (name, value) in patient {
-            entries.push(finding(&format!("patient.{name}"), value)?);
-        }
-        entries.extend(consent.iter().map(|(to, given)| Entry::consent(to, *given)));
+        let mut entries = head;
         entries.extend(finding_entries(&findings));
         let kept = assessment_entry(&assessment);
         entries.push(Entry::Assessment(kept.clone()));
@@ -352,10 +348,7 @@ impl Body {
             entries.push(Entry::Settled { name, value });
         }
         for (to, given) in &words.consent {
-            if schema::field(&format!("consent.{to}")).is_none() {
-                return Err(usage(format!("{to:?} is nothing to consent to"), "write care, share, photo or training"));
-            }
-            entries.push(Entry::consent(to, *given));
+            entries.push(consented(to, *given)?);
         }
         entries.extend(words.note.iter().map(|note| Entry::Note(sync::case::clip(note))));
         entries.extend(words.dose.iter().map(|dose| read_dose(dose)).collect::<Result<Vec<_>, _>>()?);
@@ -400,6 +393,25 @@ impl Body {
             }
             _ => Err(usage(format!("several phones are called {text:?}"), "write the device id")),
         }
+    }
+}
+
+/// The head of a record: who the patient is, and what was consented to.
+pub(super) fn head(patient: &[(String, String)], consent: &[(String, bool)]) -> Result<Vec<Entry>, Failure> {
+    let mut entries = Vec::new();
+    for (name, value) in patient {
+        entries.push(finding(&format!("patient.{name}"), value)?);
+    }
+    for (to, given) in consent {
+        entries.push(consented(to, *given)?);
+    }
+    Ok(entries)
+}
+
+fn consented(to: &str, given: bool) -> Result<Entry, Failure> {
+    match schema::field(&format!("consent.{to}")) {
+        Some(_) => Ok(Entry::consent(to, given)),
+        None => Err(usage(format!("{to:?} is nothing to consent to"), "write care, share, photo or training")),
     }
 }
 
