@@ -1,5 +1,7 @@
 //! Files that people pass from hand to hand: JSON with a schema, documents in hexadecimal. What a QR shows is the same text.
 
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use node::host::Failure;
@@ -91,7 +93,11 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
 /// Writes bytes to a file, whole or not at all.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let draft = path.with_extension("writing");
-    std::fs::write(&draft, bytes).and_then(|()| std::fs::rename(&draft, path)).map_err(|e| {
+    let _ = std::fs::remove_file(&draft);
+    let mut options = std::fs::OpenOptions::new();
+    let written =
+        options.create_new(true).write(true).mode(0o600).open(&draft).and_then(|mut file| file.write_all(bytes));
+    written.and_then(|()| std::fs::rename(&draft, path)).map_err(|e| {
         Failure::new(format!("cannot write {}: {e}", path.display()), "check the folder and the free space")
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use distribution::bundle::Groups;
 use distribution::{TrustRecords, tree};
-use protocol::limits::{GROUP_BYTES, RECEIPTS_HELD_MAX};
+use protocol::limits::{CHAINS_PER_DEVICE_MAX, GROUP_BYTES, RECEIPTS_HELD_MAX};
 use protocol::signed::Verified;
 use protocol::{Area, CaseId, CaseTag, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use sync::envelope::{AuthorKey, author_key};
@@ -37,7 +37,7 @@ struct MemoryEnvelope {
 pub struct MemoryStore {
     settings: BTreeMap<String, Vec<u8>>,
     trust: Vec<(String, Vec<u8>)>,
-    chains: BTreeMap<DeviceId, Vec<u8>>,
+    chains: BTreeMap<DeviceId, Vec<Vec<u8>>>,
     keys: Vec<SpaceKey>,
     envelopes: BTreeMap<EnvelopeId, MemoryEnvelope>,
     next_position: u64,
@@ -47,7 +47,7 @@ pub struct MemoryStore {
     bundles: BTreeMap<Digest, MemoryBundle>,
     peers: BTreeMap<DeviceId, PeerRow>,
     receipts: BTreeMap<DeviceId, (u64, Vec<u8>)>,
-    unsent: Vec<(CaseId, Vec<u8>)>,
+    unsent: Vec<(CaseId, Vec<u8>, bool)>,
     steps: BTreeMap<(DeviceId, SpaceId), u64>,
     /// Writes until this disk is full; `None`: never.
     writes_left: Option<u64>,
@@ -137,12 +137,18 @@ impl Store for MemoryStore {
     }
 
     fn chains(&self, author: AuthorKey) -> Result<Vec<Vec<u8>>, StoreError> {
-        Ok(self.chains.iter().filter(|(device, _)| author_key(device) == author).map(|(_, c)| c.clone()).collect())
+        Ok(self.chains.iter().filter(|(device, _)| author_key(device) == author).flat_map(|(_, c)| c.clone()).collect())
     }
 
     fn put_chain(&mut self, chain: &VerifiedChain) -> Result<(), StoreError> {
         self.spend()?;
-        self.chains.insert(chain.device, chain.chain().to_bytes());
+        let (bytes, held) = (chain.chain().to_bytes(), self.chains.entry(chain.device).or_default());
+        if !held.contains(&bytes) {
+            held.push(bytes);
+        }
+        while held.len() > CHAINS_PER_DEVICE_MAX {
+            held.remove(0);
+        }
         Ok(())
     }
 
@@ -295,18 +301,28 @@ impl Store for MemoryStore {
     }
 
     fn unsent(&self) -> Result<Vec<(CaseId, Vec<u8>)>, StoreError> {
-        Ok(self.unsent.clone())
+        Ok(self.unsent.iter().map(|(case, change, _)| (*case, change.clone())).collect())
     }
 
-    fn put_unsent(&mut self, case: &CaseId, change: &[u8]) -> Result<(), StoreError> {
+    fn unsent_of(&self, case: &CaseId) -> Result<Vec<(Vec<u8>, bool)>, StoreError> {
+        let of_case = self.unsent.iter().filter(|(held, ..)| held == case);
+        Ok(of_case.map(|(_, change, withdraws)| (change.clone(), *withdraws)).collect())
+    }
+
+    fn put_unsent(&mut self, case: &CaseId, change: &[u8], withdraws: bool) -> Result<(), StoreError> {
         self.spend()?;
-        self.unsent.push((*case, change.to_vec()));
+        self.unsent.push((*case, change.to_vec(), withdraws));
         Ok(())
     }
 
-    fn clear_unsent(&mut self, case: &CaseId) -> Result<(), StoreError> {
+    fn clear_unsent(&mut self, case: &CaseId, count: usize) -> Result<(), StoreError> {
         self.spend()?;
-        self.unsent.retain(|(held, _)| held != case);
+        let mut left = count;
+        self.unsent.retain(|(held, ..)| {
+            let goes = held == case && left > 0;
+            left -= usize::from(goes);
+            !goes
+        });
         Ok(())
     }
 

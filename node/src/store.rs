@@ -121,9 +121,9 @@ pub trait Store {
     /// Replaces the ministry's documents, all at once.
     fn put_trust_records(&mut self, records: &TrustRecords) -> Result<(), StoreError>;
 
-    /// Chains of authors with this short name.
+    /// Chains of authors with this short name, the newest last; a device keeps its earlier ones, under which it has written.
     fn chains(&self, author: AuthorKey) -> Result<Vec<Vec<u8>>, StoreError>;
-    /// Keeps an author's chain.
+    /// Keeps an author's chain beside its earlier ones, of which the oldest go when there are too many.
     fn put_chain(&mut self, chain: &VerifiedChain) -> Result<(), StoreError>;
     /// Keys of the spaces that this phone reads.
     fn space_keys(&self) -> Result<Vec<SpaceKey>, StoreError>;
@@ -173,10 +173,12 @@ pub trait Store {
     fn remove_case(&mut self, id: &CaseId) -> Result<(), StoreError>;
     /// This phone's changes that no envelope holds yet (no consent to share, or no key to write with), oldest first.
     fn unsent(&self) -> Result<Vec<(CaseId, Vec<u8>)>, StoreError>;
-    /// Keeps a change that no envelope holds yet.
-    fn put_unsent(&mut self, case: &CaseId, change: &[u8]) -> Result<(), StoreError>;
-    /// The changes of a case are in envelopes now.
-    fn clear_unsent(&mut self, case: &CaseId) -> Result<(), StoreError>;
+    /// The same of one case; `true` for one that says nothing but that consent is withdrawn.
+    fn unsent_of(&self, case: &CaseId) -> Result<Vec<(Vec<u8>, bool)>, StoreError>;
+    /// Keeps a change that no envelope holds yet, and whether it says that consent is withdrawn.
+    fn put_unsent(&mut self, case: &CaseId, change: &[u8], withdraws: bool) -> Result<(), StoreError>;
+    /// The first so many changes of a case are in envelopes now.
+    fn clear_unsent(&mut self, case: &CaseId, count: usize) -> Result<(), StoreError>;
 
     /// A phone has shown that it holds what this one holds of a space, up to a position.
     fn put_step(&mut self, device: &DeviceId, space: SpaceId, position: u64) -> Result<(), StoreError>;

@@ -44,6 +44,10 @@ pub const RECEIPTS_HELD_MAX: usize = 4096;
 pub const REVOCATIONS_MAX: usize = 4096;
 /// Root versions taught in one meeting (a phone that slept for years walks this many a meeting).
 pub const ROOTS_PER_MEETING_MAX: usize = 64;
+/// Chains kept of one device: posts change, and what was written under an earlier one stays.
+pub const CHAINS_PER_DEVICE_MAX: usize = 8;
+/// Envelopes of a meeting that may be passed over because their author's certificates do not allow them.
+pub const PASSED_OVER_MAX: u64 = 1000;
 /// Certificates between the ministry's keys and a phone.
 pub const CHAIN_MAX: usize = 4;
 

@@ -397,3 +397,124 @@ fn a_key_on_a_lease_is_locked_away_after_its_days_of_use_and_a_code_unlocks_it()
     assert_eq!(finding(&road.view(CLINIC, case).unwrap(), "wheeze"), Some(&FindingValue::Yes));
     assert!(road.world.phones[CLINIC].agent.write_key(&area).is_some(), "the keeper itself is on no lease");
 }
+
+/// A closed case that has not reached the clinic when its key ends is sealed anew by whoever holds it, and arrives.
+#[test]
+fn a_closed_case_that_nobody_has_yet_outlives_the_end_of_its_key() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+    road.write(WORKER, Some(case), "outcome", FindingValue::Text("died".into()), 2);
+    road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
+    let area = road.area.clone();
+    road.world.command(CLINIC, Command::RotateSpace(area.clone(), Vec::new())).unwrap();
+    road.world.command(CLINIC, Command::Retire(area, u64::MAX)).unwrap();
+    round(&mut road, &[(CLINIC, WORKER), (CLINIC, WORKER), (SUPERVISOR, CLINIC)]);
+    for phone in [WORKER, CLINIC] {
+        let view = road.view(phone, case).unwrap();
+        assert_eq!(finding(&view, "outcome"), Some(&FindingValue::Text("died".into())), "phone {phone}");
+    }
+}
+
+/// Rights hold downward only: a post in a village keeps no space of the district, and says nobody above it lost.
+#[test]
+fn a_post_below_can_neither_end_nor_change_keys_above_it_nor_call_those_above_lost() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+    let post = road.world.add([70; 32]).unwrap();
+    road.world.command(post, Command::InstallTrust(road.ministry.root.clone())).unwrap();
+    let all = [Right::Carry, Right::Read, Right::Write, Right::Grant, Right::Revoke, Right::Enrol];
+    let village = Area::parse("north/kilifi/mtwapa").unwrap();
+    let keys = road.world.keys(post).unwrap().clone();
+    let chain = road.ministry.certify(&keys, "post", &village, Rights::of(&all), Rights::default());
+    road.world.command(post, Command::InstallChain(chain.clone())).unwrap();
+    road.world.command(CLINIC, Command::GrantSpace(road.area.clone(), chain)).unwrap();
+    round(&mut road, &[(CLINIC, post), (WORKER, CLINIC), (CLINIC, WORKER)]);
+    let (area, clinic) = (road.area.clone(), road.world.keys(CLINIC).unwrap().id());
+    for command in [
+        Command::RotateSpace(area.clone(), Vec::new()),
+        Command::Retire(area.clone(), 0),
+        Command::Revoke(area.clone(), clinic, "mine now".into()),
+        Command::SetLease(area, 1),
+    ] {
+        assert!(matches!(road.world.command(post, command), Err(SimError::Refused { .. })));
+    }
+    // It may speak of its village, and names the clinic there; and a program gone wrong says it all in one notice.
+    road.world.command(post, Command::Revoke(village.clone(), clinic, "lost".into())).unwrap();
+    let epoch = road.world.phones[CLINIC].agent.space_keys()[0].epoch_tag();
+    let forged = sync::Notice { retired: vec![epoch.into()], ..sync::Notice::about(&road.area) };
+    let forged = sync::envelope::announce(&forged, &keys, [9; 24]).unwrap();
+    let area = road.area.clone();
+    road.world.phones[post].store.put_envelope(&forged, &area).unwrap();
+    round(&mut road, &[(post, WORKER), (post, CLINIC), (WORKER, CLINIC)]);
+    let before = road.world.phones[CLINIC].agent.space_keys().len();
+    for _ in 0..3 {
+        road.world.restart(CLINIC).unwrap();
+        round(&mut road, &[(CLINIC, WORKER)]);
+    }
+    assert_eq!(road.world.phones[CLINIC].agent.space_keys().len(), before, "no key after key");
+    road.write(WORKER, Some(case), "wheeze", FindingValue::Yes, 2);
+    assert!(road.world.phones[WORKER].store.unsent().unwrap().is_empty(), "the clinic is not lost for the worker");
+    round(&mut road, &[(WORKER, CLINIC)]);
+    assert_eq!(finding(&road.view(CLINIC, case).unwrap(), "wheeze"), Some(&FindingValue::Yes));
+}
+
+/// That consent is withdrawn leaves before all else that is said with it or after it.
+#[test]
+fn withdrawn_consent_reaches_the_clinic_and_what_is_said_with_it_does_not() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+    round(&mut road, &[(WORKER, CLINIC)]);
+    let area = road.area.clone();
+    let add = |road: &mut Road, entries: Vec<Entry>, request: u8| {
+        let command = Command::AddToCase { case: Some(case), area: area.clone(), entries, request: [request; 16] };
+        road.world.command(WORKER, command).unwrap();
+    };
+    add(&mut road, vec![Entry::Note("to be kept here".into()), Entry::consent("share", false)], 2);
+    add(&mut road, vec![Entry::Note("this too".into())], 3);
+    round(&mut road, &[(WORKER, CLINIC)]);
+    let there = road.view(CLINIC, case).unwrap();
+    assert!(!there.consents("share") && there.notes.is_empty());
+    assert_eq!(road.view(WORKER, case).unwrap().notes.len(), 2);
+    add(&mut road, vec![Entry::consent("share", true)], 4);
+    round(&mut road, &[(WORKER, CLINIC)]);
+    assert_eq!(road.view(CLINIC, case).unwrap(), road.view(WORKER, case).unwrap());
+}
+
+/// A worker who is given another post goes on carrying what was written at the last one, and so does everybody else.
+#[test]
+fn an_author_who_is_enrolled_anew_elsewhere_blocks_nobody() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+    let keys = road.world.keys(WORKER).unwrap().clone();
+    let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
+    let lamu = Area::parse("north/lamu").unwrap();
+    let chain = road.ministry.certify(&keys, "worker in Lamu", &lamu, rights, Rights::default());
+    round(&mut road, &[(WORKER, SUPERVISOR)]);
+    road.world.command(WORKER, Command::InstallChain(chain)).unwrap();
+    for (a, b) in [(WORKER, DESK), (DESK, SUPERVISOR), (SUPERVISOR, CLINIC), (DESK, CLINIC), (DESK, SUPERVISOR)] {
+        let met = road.world.meet(a, b, Cut::Never).unwrap();
+        assert!(met.summaries.iter().all(|s| s.as_ref().unwrap().complete), "{a} and {b}: {:?}", met.summaries);
+    }
+    assert_eq!(finding(&road.view(CLINIC, case).unwrap(), "cough"), Some(&FindingValue::Yes));
+    let last = road.world.meet(SUPERVISOR, CLINIC, Cut::Never).unwrap();
+    assert!(last.summaries.iter().all(|s| s.as_ref().unwrap().in_step));
+}
+
+/// What a lost phone announced is carried like what it wrote: sets stay the same, and nobody heeds it.
+#[test]
+fn notices_of_a_lost_phone_are_carried_and_not_heeded() {
+    let mut road = Road::new(1);
+    let device = road.world.keys(WORKER).unwrap().id();
+    let keys = road.world.keys(WORKER).unwrap().clone();
+    let attached = sync::notice::Attached { digest: protocol::Digest([5; 32]), bytes: 9, epoch: [1; 8] };
+    let notice = sync::Notice { attached: Some(attached), ..sync::Notice::about(&road.area) };
+    let envelope = sync::envelope::announce(&notice, &keys, [9; 24]).unwrap();
+    let area = road.area.clone();
+    road.world.phones[WORKER].store.put_envelope(&envelope, &area).unwrap();
+    round(&mut road, &[(WORKER, CLINIC)]);
+    let revocations = road.ministry.revoke(1, &[device]);
+    road.world.command(SUPERVISOR, Command::Offer(Box::new(distribution::Offer::Revocations(revocations)))).unwrap();
+    round(&mut road, &[(CLINIC, SUPERVISOR), (CLINIC, SUPERVISOR)]);
+    let last = road.world.meet(CLINIC, SUPERVISOR, Cut::Never).unwrap();
+    assert!(last.summaries.iter().all(|s| s.as_ref().unwrap().in_step));
+}

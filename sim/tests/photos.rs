@@ -2,7 +2,7 @@
 
 use node::Store;
 use node::agent::Command;
-use protocol::{CaseId, Digest};
+use protocol::{Area, CaseId, Digest};
 use sim::Cut;
 use sync::case::PhotoEntry;
 use sync::{Entry, FindingValue, photo};
@@ -24,7 +24,8 @@ fn photograph(road: &mut Road, case: CaseId, request: u8) -> Digest {
     let digest = road.world.phones[WORKER].store.import_bundle(&blob);
     let bytes = blob.len() as u64;
     road.world.command(WORKER, Command::KeepPhoto(digest, bytes)).unwrap();
-    let entries = vec![Entry::Photo(PhotoEntry { blob: digest, key: KEY, bytes, shows: "rash".into() })];
+    let photo = Entry::Photo(PhotoEntry { blob: digest, key: KEY, bytes, shows: "rash".into() });
+    let entries = vec![Entry::consent("photo", true), photo];
     let command = Command::AddToCase { case: Some(case), area: road.area.clone(), entries, request: [request; 16] };
     road.world.command(WORKER, command).unwrap();
     digest
@@ -158,4 +159,25 @@ fn a_photo_that_may_not_leave_yet_is_kept_whatever_the_quota() {
     road.world.command(WORKER, Command::KeepPhoto(digest, blob.len() as u64)).unwrap();
     road.world.command(WORKER, Command::SetQuota(1)).unwrap();
     assert!(road.world.phones[WORKER].store.whole_bundle(&digest).is_some());
+}
+
+#[test]
+fn a_photo_whose_consent_was_withdrawn_before_the_case_left_does_not_follow_it() {
+    let mut road = Road::new(1);
+    let add = |case, entries, request| Command::AddToCase {
+        case,
+        area: Area::parse("north/kilifi").unwrap(),
+        entries,
+        request: [request; 16],
+    };
+    let begin = add(None, vec![Entry::Note("no consent to share yet".into())], 1);
+    let node::agent::Reply::Case(case) = road.world.command(WORKER, begin).unwrap() else { panic!() };
+    let digest = photograph(&mut road, case, 2);
+    road.world.command(WORKER, add(Some(case), vec![Entry::consent("photo", false)], 3)).unwrap();
+    road.world.command(WORKER, add(Some(case), vec![Entry::consent("share", true)], 4)).unwrap();
+    for _ in 0..2 {
+        road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    }
+    assert!(road.view(CLINIC, case).is_some());
+    assert!(road.world.phones[CLINIC].store.bundles().unwrap().iter().all(|row| row.digest != digest));
 }

@@ -18,6 +18,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use automerge::legacy::{Key, ObjectId, OpId, OpType};
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ActorId, AutoCommit, Change, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, Value};
 use protocol::limits::{CASE_BYTES_MAX, TEXT_CHARS_MAX};
@@ -75,6 +76,19 @@ pub enum FindingValue {
     Number(f64),
     /// One of the finding's choices, or free words.
     Text(String),
+}
+
+impl FindingValue {
+    /// The value as a person reads and writes it.
+    pub fn words(&self) -> String {
+        match self {
+            FindingValue::Yes => "yes".into(),
+            FindingValue::No => "no".into(),
+            FindingValue::Unknown => "unknown".into(),
+            FindingValue::Number(number) => number.to_string(),
+            FindingValue::Text(text) => text.clone(),
+        }
+    }
 }
 
 /// Prints the kind only: what a patient said or has belongs in no log.
@@ -281,7 +295,7 @@ impl Case {
             self.doc.put(ROOT, "schema", 1).map_err(refused)?;
         }
         for (n, entry) in entries.iter().enumerate() {
-            let key = format!("{order:016x}-{}-{n}", CaseId(*actor));
+            let key = format!("{order:016x}-{}-{n:04}", CaseId(*actor));
             let object = self.doc.put_object(ROOT, key, ObjType::Map).map_err(refused)?;
             let over = match entry {
                 Entry::Finding { name, .. } | Entry::Settled { name, .. } => standing.get(name.as_str()),
@@ -375,7 +389,27 @@ fn parse_change(bytes: &[u8]) -> Result<Change, String> {
     if bytes.get(4..8) != Some(&change.hash().0[..4]) {
         return Err("a change whose checksum does not hold".into());
     }
+    only_adds(&change)?;
     Ok(change)
+}
+
+/// A change may only add: entries under keys of its own actor at the root, and what lies within them. One that deletes,
+/// overwrites or writes into what others have said is refused, whoever signed it.
+fn only_adds(change: &Change) -> Result<(), String> {
+    let change = change.decode();
+    let own_key = format!("-{}-", change.actor_id.to_hex_string());
+    for op in &change.operations {
+        let adds = matches!(op.action, OpType::Make(_) | OpType::Put(_)) && op.pred.iter().next().is_none();
+        let its_own = match (&op.obj, &op.key) {
+            (ObjectId::Root, Key::Map(key)) => key == "schema" || key.contains(&own_key),
+            (ObjectId::Root, Key::Seq(_)) => false,
+            (ObjectId::Id(OpId(counter, actor)), _) => *actor == change.actor_id && *counter >= change.start_op.get(),
+        };
+        if !adds || !its_own {
+            return Err("a change that touches what was said before".into());
+        }
+    }
+    Ok(())
 }
 
 /// Cuts free text to its limit.

@@ -22,8 +22,8 @@ use crate::space::{GrantError, SealedKey, SpaceKey};
 /// What names an epoch: eight bytes of a hash of its key.
 pub type EpochTag = [u8; 8];
 
-/// Members to whom one share is sealed (each takes about 120 bytes of an envelope).
-pub const MEMBERS_PER_SHARE_MAX: usize = 400;
+/// Members to whom one share is sealed (each takes about 120 bytes of an envelope, and as many again with a lease).
+pub const MEMBERS_PER_SHARE_MAX: usize = 200;
 
 /// A key of a space, sealed to those who may read.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -64,10 +64,10 @@ pub struct Lock {
 /// Letters of a code: Crockford's base 32, in which none are taken for each other.
 const CODE_LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// The code with which this keeper lets a member unlock a key: ten letters in two groups.
-pub fn unlock_code(keeper: &DeviceKeys, member: &DeviceId, epoch: &EpochTag) -> String {
+/// The code with which this keeper lets a member open one lock: ten letters in two groups.
+pub fn unlock_code(keeper: &DeviceKeys, member: &DeviceId, nonce: &[u8; 24]) -> String {
     let mut secret = keeper.storage_key();
-    let hash = blake3::derive_key("kijiti 2026-11 unlock code", &[&secret[..], member.as_bytes(), epoch].concat());
+    let hash = blake3::derive_key("kijiti 2026-11 unlock code", &[&secret[..], member.as_bytes(), nonce].concat());
     secret.zeroize();
     let letter = |byte: &u8| char::from(CODE_LETTERS.get(usize::from(byte & 31)).copied().unwrap_or(b'2'));
     let letters: String = hash.iter().take(10).map(letter).collect();
@@ -159,7 +159,7 @@ impl KeyShare {
         let lock = |to: DeviceId| {
             let mut nonce = [0; 24];
             rng.fill_bytes(&mut nonce);
-            Lock::seal(key, to, &unlock_code(keeper, &to, &self.epoch), nonce)
+            Lock::seal(key, to, &unlock_code(keeper, &to, &nonce), nonce)
         };
         self.locks = self.members.iter().map(|m| m.to).filter(|to| *to != keeper.id()).filter_map(lock).collect();
         self.lease_days = Some(days);

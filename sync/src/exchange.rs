@@ -5,9 +5,12 @@ pub mod archive;
 pub mod csv;
 pub mod fhir;
 
+use std::collections::BTreeMap;
+
 use protocol::CaseId;
 
-use crate::Entry;
+use crate::case::schema::{Merge, merge_of};
+use crate::{Entry, FindingValue};
 
 /// The name of our fields and colours towards other systems.
 pub const SYSTEM: &str = "https://kijiti.org/fhir/field";
@@ -21,6 +24,43 @@ pub struct Imported {
     pub entries: Vec<Entry>,
     /// What could not be taken over, in words; it stays in the file that was read.
     pub left_out: Vec<String>,
+}
+
+impl Imported {
+    /// A file's words become those of one phone, and one phone's later words take the place of its earlier ones: so what people
+    /// differed about is settled here, on the safe side, and said in a note. Consent to share is not taken from a file: it is
+    /// asked for where the case now lies.
+    pub(crate) fn settled(mut self) -> Self {
+        let mut said: BTreeMap<String, Vec<FindingValue>> = BTreeMap::new();
+        self.entries.retain(|entry| match entry {
+            Entry::Finding { name, value } | Entry::Settled { name, value } => {
+                said.entry(name.clone()).or_default().push(value.clone());
+                false
+            }
+            _ => true,
+        });
+        for (name, values) in said {
+            let mut known: Vec<&FindingValue> = values.iter().filter(|v| **v != FindingValue::Unknown).collect();
+            known.dedup();
+            let merge = known.first().map_or(Merge::Latest, |value| merge_of(&name, value));
+            let safe = match merge {
+                Merge::Sign => known.iter().find(|v| ***v == FindingValue::Yes),
+                Merge::Consent => known.iter().find(|v| ***v == FindingValue::No),
+                Merge::Latest | Merge::Words => None,
+            };
+            let value = safe.or(known.last()).map_or(FindingValue::Unknown, |v| (**v).clone());
+            if name == "consent.share" && value == FindingValue::Yes {
+                self.left_out.push("consent to share: ask for it here".into());
+                continue;
+            }
+            if known.len() > 1 {
+                let words: Vec<_> = known.iter().map(|v| v.words()).collect();
+                self.entries.push(Entry::Note(format!("people had said of {name}: {}", words.join(", "))));
+            }
+            self.entries.push(Entry::Finding { name, value });
+        }
+        self
+    }
 }
 
 /// Why nothing can be read.

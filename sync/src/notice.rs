@@ -7,7 +7,7 @@
 //! | `retired`: the keys of these epochs are ended | *grant* | what they sealed is deleted, with the keys, and not taken in again |
 //! | `revoked`: these phones are lost | *revoke* | they are met no more; what they write from now on waits to be countersigned |
 //! | `countersigned`: these late envelopes are good | *grant* or *enrol* | they are opened after all |
-//! | `delivered`: these envelopes have reached me | *read* | their authors see it; couriers may let go of them |
+//! | `delivered`: these envelopes have reached me | *grant* and *read* | their authors see it; couriers may let go of them |
 //! | `attached`: a sealed photo belongs to this space | *write* | it is carried where there is room, last of all |
 
 use minicbor::bytes::ByteArray;
@@ -82,14 +82,14 @@ impl Notice {
         Self { area: area.clone(), ..Self::default() }
     }
 
-    /// Whether this author may say all of it.
+    /// Whether this author may say all of it: the rights must hold for the whole area, not for a part of it.
     pub fn allowed(&self, author: &VerifiedChain) -> bool {
-        let keeps = author.area.meets(&self.area);
-        let has = |right: Right| keeps && author.rights.has(right);
+        let above = author.area.covers(&self.area);
+        let has = |right: Right| above && author.rights.has(right);
         let keys = self.share.is_none() && self.retired.is_empty() || has(Right::Grant);
         let revoked = self.revoked.is_empty() || has(Right::Revoke);
         let countersigned = self.countersigned.is_empty() || has(Right::Grant) || has(Right::Enrol);
-        let delivered = self.delivered.is_empty() || has(Right::Read);
+        let delivered = self.delivered.is_empty() || has(Right::Grant) && has(Right::Read);
         let small = self.attached.is_none_or(|a| a.bytes <= ATTACHMENT_BYTES_MAX);
         let attached = self.attached.is_none() || small && author.may_write_in(SpaceId::of(&self.area));
         keys && revoked && countersigned && delivered && attached

@@ -192,3 +192,52 @@ fn debug_output_shows_nothing_of_a_patient() {
     let (key, _) = sealed(b"words");
     assert!(!format!("{key:?}").contains("7, 7"));
 }
+
+/// A member of the space can add, and nothing else: a change that deletes, overwrites or speaks under another's key is refused.
+#[test]
+fn a_change_that_touches_what_others_have_said_is_refused() {
+    use automerge::transaction::Transactable;
+    use automerge::{ActorId, AutoCommit, ObjType, ROOT, ReadDoc};
+    let mut case = Case::new(ID);
+    let first = case.add(&[finding("convulsions", FindingValue::Yes)], device(1), &[1; 16], 1).unwrap();
+    let before = case.view();
+    let doc = AutoCommit::load(&case.save()).unwrap().with_actor(ActorId::from(&[6u8; 16][..]));
+    let key = doc.keys(ROOT).find(|key| key != "schema").unwrap();
+    let (_, entry) = doc.get(ROOT, &key).unwrap().unwrap();
+    type Harm = Box<dyn Fn(&mut AutoCommit)>;
+    let victim = key.clone();
+    let harms: Vec<(&str, Harm)> = vec![
+        ("deletes an entry", Box::new(move |doc| doc.delete(ROOT, &victim).unwrap())),
+        (
+            "overwrites a field",
+            Box::new({
+                let entry = entry.clone();
+                move |doc| doc.put(&entry, "value", false).unwrap()
+            }),
+        ),
+        (
+            "adds into an entry",
+            Box::new({
+                let entry = entry.clone();
+                move |doc| doc.put(&entry, "extra", 1).unwrap()
+            }),
+        ),
+        (
+            "speaks under another's key",
+            Box::new(|doc| {
+                doc.put_object(ROOT, "0000000000000009-01010101010101010101010101010101-0000", ObjType::Map).unwrap();
+            }),
+        ),
+    ];
+    for (what, harm) in harms {
+        let mut forged = doc.clone().with_actor(ActorId::from(&[6u8; 16][..]));
+        let heads = forged.get_heads();
+        harm(&mut forged);
+        forged.commit();
+        let changes: Vec<Vec<u8>> = forged.get_changes(&heads).iter().map(|c| c.raw_bytes().to_vec()).collect();
+        assert!(case.apply(&changes).is_err(), "{what}");
+        let mut late = Case::new(ID);
+        assert!(late.apply(&[changes, first.clone()].concat()).is_err(), "{what}, with what it touches");
+        assert_eq!(case.view(), before, "{what}");
+    }
+}

@@ -185,9 +185,9 @@ fn two_cases_of_one_patient_are_found_and_shown_as_one_by_a_persons_decision() {
 fn entries_of_a_newer_version_are_kept_carried_and_counted() {
     use automerge::transaction::Transactable;
     use automerge::{AutoCommit, ObjType, ROOT};
-    let mut newer = AutoCommit::new();
+    let mut newer = AutoCommit::new().with_actor(automerge::ActorId::from(&[0xaa; 16][..]));
     newer.put(ROOT, "schema", 9).unwrap();
-    let entry = newer.put_object(ROOT, "0000000000000001-aa-0", ObjType::Map).unwrap();
+    let entry = newer.put_object(ROOT, "0000000000000001-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-0000", ObjType::Map).unwrap();
     newer.put(&entry, "kind", "hologram").unwrap();
     let change: Vec<Vec<u8>> = newer.get_changes(&[]).iter().map(|c| c.raw_bytes().to_vec()).collect();
     let mut case = Case::new(ID);

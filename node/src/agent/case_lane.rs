@@ -14,8 +14,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use minicbor::bytes::ByteVec;
 use protocol::certificate::CertificateError;
 use protocol::frame::{AuthorChain, Coming, Envelopes, Frame, Lane, LaneDone, SpaceDigest, StepDone};
-use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, ENVELOPES_HELD_MAX, PARTS_PER_MEETING_MAX, SPACES_PER_MEETING_MAX};
-use protocol::{Area, Chain, DeviceId, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
+use protocol::limits::{
+    ENVELOPES_FRAME_BYTES_MAX, ENVELOPES_HELD_MAX, PARTS_PER_MEETING_MAX, PASSED_OVER_MAX, SPACES_PER_MEETING_MAX,
+};
+use protocol::{Area, Chain, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
 use sync::{Envelope, EnvelopeError, EnvelopeKind, VerifiedEnvelope};
 
@@ -50,7 +52,9 @@ pub(super) struct CaseLane {
     theirs: Step,
     difference: Difference,
     to_send: VecDeque<EnvelopeId>,
-    authors_sent: BTreeSet<DeviceId>,
+    /// Chains that the other has been shown.
+    authors_sent: BTreeSet<Vec<u8>>,
+    passed_over: u64,
     authors_known: BTreeMap<AuthorKey, Vec<(VerifiedChain, bool)>>,
     coming: (u64, u64),
     total_sending: u64,
@@ -206,7 +210,7 @@ impl Meeting {
             };
             if let Some(chain) = self.unshown_author(&envelope, phone, store)? {
                 if batch.is_empty() {
-                    self.cases.authors_sent.insert(chain.device);
+                    self.cases.authors_sent.insert(chain.chain().to_bytes());
                     return Ok(Frame::AuthorChain(AuthorChain { chain: chain.chain().clone() }));
                 }
                 break;
@@ -229,9 +233,14 @@ impl Meeting {
         store: &dyn Store,
     ) -> Result<Option<VerifiedChain>, StoreError> {
         let Ok(envelope) = Envelope::parse(envelope.to_vec()) else { return Ok(None) };
-        let shown = |c: &VerifiedChain| c.device == self.peer || self.cases.authors_sent.contains(&c.device);
-        let authors = phone.authors(envelope.author, store)?;
-        Ok(authors.into_iter().map(|(chain, _)| chain).find(|c| !shown(c)))
+        let theirs = self.certificate.as_ref().map(|c| c.chain().to_bytes());
+        let shown = |c: &VerifiedChain| {
+            let bytes = c.chain().to_bytes();
+            theirs.as_ref() == Some(&bytes) || self.cases.authors_sent.contains(&bytes)
+        };
+        let under = phone.authors(envelope.author, store)?.into_iter().map(|(chain, _)| chain);
+        let mut under = under.filter(|chain| envelope.clone().verify(chain).is_ok());
+        Ok(under.next_back().filter(|chain| !shown(chain)))
     }
 
     pub(super) fn handle_author_chain(
@@ -242,6 +251,7 @@ impl Meeting {
     ) -> Result<(), End> {
         self.in_their_step(Step::Envelopes, "AuthorChain")?;
         let Some(trust) = phone.trust.as_ref() else { return refuse("this phone is not enrolled") };
+        self.cases.authors_known.clear();
         match phone.judge_met(chain) {
             Some(Ok(verified)) => Ok(store.put_chain(&verified)?),
             // A lost phone's: kept, so that what it wrote can wait to be looked at.
@@ -272,7 +282,7 @@ impl Meeting {
                 Err(EnvelopeError::Version(_)) => continue, // a newer phone's: others carry it
                 Err(error) => return refuse(error),
             };
-            let (verified, author, lost) = self.verify_envelope(envelope, phone, store)?;
+            let Some((verified, author, lost)) = self.verify_envelope(envelope, phone, store)? else { continue };
             let area = area_of(&verified, &author);
             if !area.meets(&phone.area()) {
                 return refuse("an envelope of another area");
@@ -306,20 +316,26 @@ impl Meeting {
         envelope: Envelope,
         phone: &Phone,
         store: &dyn Store,
-    ) -> Result<(VerifiedEnvelope, VerifiedChain, bool), End> {
+    ) -> Result<Option<(VerifiedEnvelope, VerifiedChain, bool)>, End> {
         let author = envelope.author;
         let chains = match self.cases.authors_known.entry(author) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(fresh) => fresh.insert(phone.authors(author, store)?),
         };
         let mut reason = None;
-        for (chain, lost) in chains {
+        for (chain, lost) in chains.iter().rev() {
             match envelope.clone().verify(chain) {
-                Ok(verified) => return Ok((verified, chain.clone(), *lost)),
-                Err(error) => reason = Some(error.to_string()),
+                Ok(verified) => return Ok(Some((verified, chain.clone(), *lost))),
+                Err(error) => reason = Some(error),
             }
         }
-        refuse(reason.unwrap_or_else(|| "an envelope whose author is not certified".into()))
+        self.cases.passed_over += 1;
+        match reason {
+            // Its author has another post now, and the chain it wrote under has not come here: others carry it.
+            Some(EnvelopeError::NotAWriter) if self.cases.passed_over <= PASSED_OVER_MAX => Ok(None),
+            Some(error) => refuse(error),
+            None => refuse("an envelope whose author is not certified"),
+        }
     }
 
     /// The other has sent all it had: say what is now durable here.

@@ -15,6 +15,9 @@ use super::Phone;
 use super::commands::{Answer, Reply, no};
 use crate::store::{CaseRow, Store, StoreError};
 
+/// Bytes of one change, so that it always fits an envelope.
+const CHANGE_BYTES_MAX: usize = ENVELOPE_PLAIN_BYTES_MAX / 32;
+
 /// Set while a photo of this phone's lies here that no notice may have named yet.
 pub(super) fn photo_setting(blob: &Digest) -> String {
     format!("photo/{blob}")
@@ -48,22 +51,29 @@ impl Phone {
             None => CaseId(self.random()),
         };
         let mut document = load(&id, store)?.unwrap_or_else(|| Case::new(id));
-        let changes = match document.add(entries, self.keys.id(), &self.actor, now.wall_s) {
-            Ok(changes) => changes,
-            Err(error) => return no(error, "nothing was written"),
-        };
-        let bytes: usize = changes.iter().map(Vec::len).sum();
-        if bytes > ENVELOPE_PLAIN_BYTES_MAX / 16 {
-            return no(EnvelopeError::TooLong(bytes), "write less at once");
-        }
-        for change in &changes {
-            store.put_unsent(&id, change)?;
+        // That consent is withdrawn is a change of its own, before all else that is said with it: it may leave, the rest not.
+        let withdraws =
+            |e: &Entry| matches!(e, Entry::Finding { name, value: FindingValue::No } if name == "consent.share");
+        let (first, rest): (Vec<Entry>, Vec<Entry>) = entries.iter().cloned().partition(withdraws);
+        for (entries, withdraws) in [(first, true), (rest, false)] {
+            if entries.is_empty() {
+                continue;
+            }
+            let changes = match document.add(&entries, self.keys.id(), &self.actor, now.wall_s) {
+                Ok(changes) => changes,
+                Err(error) => return no(error, "nothing was written"),
+            };
+            let bytes: usize = changes.iter().map(Vec::len).sum();
+            if bytes > CHANGE_BYTES_MAX {
+                return no(EnvelopeError::TooLong(bytes), "write less at once");
+            }
+            for change in &changes {
+                store.put_unsent(&id, change, withdraws)?;
+            }
         }
         self.put_case(now, &mut document, area, store)?;
         store.put_setting(&done, id.as_bytes())?;
-        let withdrawn =
-            entries.iter().all(|e| matches!(e, Entry::Finding { name, .. } if name.starts_with("consent.")));
-        self.seal_case(now, &id, withdrawn, store)?;
+        self.seal_case(now, &id, store)?;
         Ok(Ok(Reply::Case(id)))
     }
 
@@ -81,6 +91,9 @@ impl Phone {
         let area = store.cases()?.into_iter().find(|row| row.id == case).map_or_else(|| area.clone(), |row| row.area);
         let mut document = load(&case, store)?.unwrap_or_else(|| Case::new(case));
         let known: BTreeSet<_> = document.changes().into_iter().collect();
+        if changes.iter().any(|change| change.len() > CHANGE_BYTES_MAX) {
+            return no("a change in it is larger than any may be", "nothing was taken in");
+        }
         if let Err(error) = document.apply(changes) {
             return no(error, "the archive is damaged: ask for it again; nothing was taken in");
         }
@@ -89,30 +102,33 @@ impl Phone {
             return Ok(Ok(Reply::Unchanged));
         }
         for change in &fresh {
-            store.put_unsent(&case, change)?;
+            store.put_unsent(&case, change, false)?;
         }
         self.put_case(now, &mut document, &area, store)?;
-        self.seal_case(now, &case, false, store)?;
+        self.seal_case(now, &case, store)?;
         Ok(Ok(Reply::Case(case)))
     }
 
     /// Seals what waits of all cases, as far as it may leave.
     pub(super) fn seal_what_waits(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
         let waiting: BTreeSet<_> = store.unsent()?.into_iter().map(|(case, _)| case).collect();
-        waiting.iter().try_for_each(|case| self.seal_case(now, case, false, store))
+        waiting.iter().try_for_each(|case| self.seal_case(now, case, store))
     }
 
-    /// Seals what waits of a case, many changes in one envelope. That consent was withdrawn leaves too, where the case had
-    /// left before: others must know.
-    fn seal_case(&mut self, now: Now, case: &CaseId, withdrawn: bool, store: &mut dyn Store) -> Result<(), StoreError> {
-        let waiting = store.unsent()?.into_iter().filter(|(held, _)| held == case).map(|(_, change)| change);
-        let changes: Vec<Vec<u8>> = waiting.collect();
+    /// Seals what waits of a case, many changes in one envelope: all of it while there is consent; else, where the case had left
+    /// before, up to the word that consent is withdrawn, for others must know.
+    fn seal_case(&mut self, now: Now, case: &CaseId, store: &mut dyn Store) -> Result<(), StoreError> {
+        let mut waiting = store.unsent_of(case)?;
         let Some(row) = store.cases()?.into_iter().find(|row| row.id == *case) else { return Ok(()) };
         let Some(mut document) = load(case, store)? else { return Ok(()) };
         let view = document.view();
-        let left = store.setting(&shared_setting(case))?.is_some();
-        let may_leave = view.consents("share") || (withdrawn && left && changes.len() == 1);
-        let Some(key) = self.write_key(&row.area).cloned().filter(|_| may_leave && !changes.is_empty()) else {
+        if !view.consents("share") {
+            let left = store.setting(&shared_setting(case))?.is_some();
+            let withdrawn = waiting.iter().position(|(_, withdraws)| *withdraws).filter(|_| left);
+            waiting.truncate(withdrawn.map_or(0, |at| at + 1));
+        }
+        let changes: Vec<Vec<u8>> = waiting.into_iter().map(|(change, _)| change).collect();
+        let Some(key) = self.write_key(&row.area).cloned().filter(|_| !changes.is_empty()) else {
             return Ok(());
         };
         let urgency = view.urgency().unwrap_or(Urgency::Yellow);
@@ -134,7 +150,7 @@ impl Phone {
             }
             start = end;
         }
-        store.clear_unsent(case)?;
+        store.clear_unsent(case, changes.len())?;
         store.put_setting(&shared_setting(case), &[1])?;
         self.put_case(Now { wall_s: row.changed_s, ..now }, &mut document, &row.area, store)?;
         self.changed();
@@ -150,6 +166,9 @@ impl Phone {
         key: &sync::SpaceKey,
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
+        if !view.consents("photo") || !view.consents("share") {
+            return Ok(());
+        }
         let here: BTreeSet<_> = store.bundles()?.into_iter().filter(|row| row.whole).map(|row| row.digest).collect();
         for (_, photo) in view.photos.iter().filter(|(_, photo)| here.contains(&photo.blob)) {
             if !self.keyring.announced(&photo.blob, &key.epoch_tag()) {
@@ -163,11 +182,11 @@ impl Phone {
     /// Seals all of a case under the key in use, because the keys under which it was sealed end.
     pub(super) fn seal_anew(&mut self, now: Now, case: &CaseId, store: &mut dyn Store) -> Result<(), StoreError> {
         let Some(mut document) = load(case, store)? else { return Ok(()) };
-        store.clear_unsent(case)?;
+        store.clear_unsent(case, usize::MAX)?;
         for change in document.changes() {
-            store.put_unsent(case, &change)?;
+            store.put_unsent(case, &change, false)?;
         }
-        self.seal_case(now, case, false, store)
+        self.seal_case(now, case, store)
     }
 
     /// Whether a case has an outcome, and so may go when its time has come.

@@ -165,7 +165,7 @@ impl Phone {
             Command::RotateSpace(area, without) => self.rotate_space(now, &area, &without, store),
             Command::SetLease(area, days) => self.set_lease(now, &area, days, store),
             Command::Unlock(area, code) => self.unlock(now, &area, &code, store),
-            Command::UnlockCode(area, device) => self.say_unlock_code(&area, &device),
+            Command::UnlockCode(area, device) => self.say_unlock_code(&area, &device, store),
             Command::Revoke(area, device, reason) => self.revoke(now, &area, device, reason, store),
             Command::Countersign(envelopes) => self.countersign(now, envelopes, store),
             Command::Retire(area, since_s) => self.retire(now, &area, since_s, store),
@@ -260,7 +260,7 @@ impl Phone {
             Ok(verified) => verified,
             Err(error) => return no(format!("the grant is not signed by its issuer: {error}"), "ask for a new grant"),
         };
-        if !issuer.rights.has(Right::Grant) || !issuer.area.meets(&verified.area) {
+        if !issuer.rights.has(Right::Grant) || !issuer.area.covers(&verified.area) {
             return no("the issuer may not grant this space", "ask the clinic whose space it is");
         }
         let key = match open_grant(&verified, &self.keys) {
@@ -296,7 +296,7 @@ impl Phone {
         let Some(key) = self.write_key(area).cloned() else {
             return no(format!("this phone has no key for the space of {area}"), "only its keepers can grant it");
         };
-        let may = self.certificate.as_ref().is_some_and(|c| c.rights.has(Right::Grant));
+        let may = self.keeps(area);
         let to = match self.judge(chain) {
             Some(Ok(to)) if may => to,
             Some(Err(error)) => return no(error, "ask the phone for its certificates again"),

@@ -105,8 +105,12 @@ pub fn heard(store: &dyn Store) -> Result<Vec<(AuthorKey, u64)>, StoreError> {
 /// Which envelopes have reached which keepers, as their notices say.
 pub fn deliveries(store: &dyn Store) -> Result<BTreeMap<[u8; 8], BTreeSet<AuthorKey>>, StoreError> {
     let mut arrived: BTreeMap<_, BTreeSet<AuthorKey>> = BTreeMap::new();
+    let aside: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
     for bytes in store.notices()? {
         let Ok(envelope) = Envelope::parse(bytes) else { continue };
+        if aside.contains(&envelope.id) {
+            continue;
+        }
         let Ok(notice) = envelope.notice() else { continue };
         for id in notice.delivered_ids() {
             arrived.entry(id).or_default().insert(envelope.author);

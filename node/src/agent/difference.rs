@@ -21,6 +21,8 @@ use crate::store::{Store, StoreError};
 pub(super) type Part = (u8, SpaceId);
 /// Beyond this estimate the list is sent: it is not much longer, and needs no luck.
 const SYMBOLS_WORTH_MAX: usize = 1500;
+/// What one frame of wishes counts for, at least, against the ids of a meeting.
+const WANTED_COST_MIN: usize = 128;
 const CLASSES: [Urgency; 3] = [Urgency::Pink, Urgency::Yellow, Urgency::Green];
 
 /// Words and ids of one part, as they are durable here.
@@ -191,8 +193,10 @@ impl Difference {
         let Some(hearing) = self.hearing.get_mut(&part) else { return refuse("symbols that nobody waits for") };
         let (cells, rest) = said.cells.as_chunks::<8>();
         let heard = hearing.symbols.heard();
+        // Each batch costs a walk over all words of the part: a later one is at least as large as our own phones ask for.
+        let least = if heard == 0 { 1 } else { (heard / 4).min(SYMBOLS_PER_PART_MAX - heard) };
         if !rest.is_empty()
-            || cells.is_empty()
+            || cells.len() < least.max(1)
             || said.first != heard as u64
             || heard + cells.len() > SYMBOLS_PER_PART_MAX
         {
@@ -269,7 +273,11 @@ impl Difference {
     pub(super) fn handle_wanted(&mut self, wanted: &Wanted, key: &MeetingKey, store: &dyn Store) -> Result<(), End> {
         let part = (wanted.class, wanted.space);
         let Some(words) = read_words(&wanted.ids) else { return refuse("ids of a wrong length") };
-        self.ids_heard += words.len();
+        if words.is_empty() {
+            return refuse("a wish for nothing");
+        }
+        // A frame costs a walk over all that is held: many small ones are as dear as large ones.
+        self.ids_heard += words.len().max(WANTED_COST_MIN);
         if !self.speaking.contains_key(&part) || self.ids_heard > IDS_PER_MEETING_MAX {
             return refuse("wants that nobody asked for");
         }

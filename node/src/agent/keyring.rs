@@ -22,14 +22,19 @@ use sync::{Envelope, EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
 
 use super::cases::photo_setting;
 use super::commands::{Answer, ENROL_FIRST, Reply, no};
+use super::delivery::deliveries;
 use super::lease::days_setting;
 use super::{Phone, load_certificate};
-use crate::store::{Store, StoreError};
+use crate::store::{EnvelopeRow, Store, StoreError};
 
 /// Why an envelope of a lost phone waits.
 pub(super) const LATE: &str = "its author's phone is lost: somebody above must countersign it";
 /// Envelopes in quarantine; of more, none is taken in from lost phones.
 const QUARANTINED_MAX: u64 = 10_000;
+/// Keys that one new key follows; more were made apart only by somebody gone wrong.
+const PARENTS_MAX: usize = 16;
+/// Keys of one space that are opened through one another at once.
+const HISTORY_MAX: usize = 1000;
 /// Ids in one countersignature.
 const COUNTERSIGNED_MAX: usize = 1500;
 
@@ -37,7 +42,7 @@ const COUNTERSIGNED_MAX: usize = 1500;
 #[derive(Debug, Default)]
 pub(crate) struct Keyring {
     epochs: BTreeMap<SpaceId, Epochs>,
-    /// Who is lost, who said so, for which area, and why.
+    /// Who is lost, who said so, for which area, and why. Only where that area covers the lost phone's own, if it is known.
     lost: BTreeMap<DeviceId, Vec<(DeviceId, Area, String)>>,
     countersigned: BTreeSet<EnvelopeId>,
     /// Days of use that this phone may have a key, as its keeper says.
@@ -86,7 +91,13 @@ impl Keyring {
         self.leases.get(epoch).copied()
     }
 
-    fn take(&mut self, own: DeviceId, space: SpaceId, author: &VerifiedChain, notice: &Notice) {
+    fn take(
+        &mut self,
+        own: DeviceId,
+        space: SpaceId,
+        (author, notice): (&VerifiedChain, &Notice),
+        store: &dyn Store,
+    ) -> Result<(), StoreError> {
         let epochs = self.epochs.entry(space).or_default();
         if let Some(share) =
             notice.share.as_ref().filter(|s| author.device != own && s.members.iter().any(|m| m.to == own))
@@ -104,25 +115,37 @@ impl Keyring {
             self.attached.entry(attached.digest).or_insert_with(photo).epochs.insert(attached.epoch);
         }
         for lost in &notice.revoked {
-            let said = (author.device, author.area.clone(), lost.reason.clone());
-            self.lost.entry(lost.device).or_default().push(said);
+            let chains = store.chains(author_key(&lost.device))?;
+            let leaves =
+                chains.iter().filter_map(|bytes| Chain::from_bytes(bytes).ok()?.certificates.last()?.read().ok());
+            let mut known = leaves.filter(|leaf| leaf.device == lost.device).peekable();
+            if known.peek().is_none() || known.any(|leaf| author.area.covers(&leaf.area)) {
+                let said = (author.device, author.area.clone(), lost.reason.clone());
+                self.lost.entry(lost.device).or_default().push(said);
+            }
         }
+        Ok(())
     }
 }
 
 impl Phone {
     pub(super) fn load_keyring(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        self.keyring = Keyring::default();
+        let mut keyring = Keyring::default();
+        let aside: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
         for bytes in store.notices()? {
             let Ok(envelope) = Envelope::parse(bytes) else { continue };
+            if aside.contains(&envelope.id) {
+                continue; // a lost phone's, until somebody above countersigns it
+            }
             let authors = self.authors(envelope.author, store)?;
             let found = authors.iter().find_map(|(chain, _)| Some((envelope.clone().verify(chain).ok()?, chain)));
             if let Some((verified, chain)) = found
                 && let Ok(notice) = verified.notice()
             {
-                self.keyring.take(self.keys.id(), verified.space, chain, &notice);
+                keyring.take(self.keys.id(), verified.space, (chain, &notice), store)?;
             }
         }
+        self.keyring = keyring;
         Ok(())
     }
 
@@ -191,7 +214,7 @@ impl Phone {
     }
 
     pub(super) fn keeps(&self, area: &Area) -> bool {
-        self.certificate.as_ref().is_some_and(|c| c.rights.has(Right::Grant) && c.area.meets(area))
+        self.certificate.as_ref().is_some_and(|c| c.rights.has(Right::Grant) && c.area.covers(area))
     }
 
     /// Says a notice, and does itself what follows from it.
@@ -237,9 +260,12 @@ impl Phone {
     ) -> Result<(), StoreError> {
         let space = SpaceId::of(area);
         let members = self.members(space, without, store)?;
-        let retired = |key: &SpaceKey| self.keyring.retired(space, &key.epoch_tag());
-        let parents: Vec<_> =
-            self.space_keys.iter().filter(|key| key.area() == area && !retired(key)).cloned().collect();
+        // The ones that no other follows: those before them open through them.
+        let heads = self.keyring.epochs.get(&space).map(Epochs::heads).unwrap_or_default();
+        let begins = |key: &&SpaceKey| heads.is_empty() || heads.contains(&key.epoch_tag());
+        let held = self.space_keys.iter().filter(|key| key.area() == area);
+        let held = held.filter(|key| !self.keyring.retired(space, &key.epoch_tag()));
+        let parents: Vec<_> = held.filter(begins).take(PARENTS_MAX).cloned().collect();
         let key = SpaceKey::new(area.clone(), self.random());
         store.put_space_key(&key)?;
         self.space_keys.push(key.clone());
@@ -259,7 +285,7 @@ impl Phone {
         let known = self.keyring.epochs.get(&space).map(Epochs::members).unwrap_or_default();
         for device in known.difference(&without.iter().copied().collect()) {
             let authors = self.authors(author_key(device), store)?;
-            let found = authors.into_iter().find(|(chain, lost)| chain.device == *device && !lost);
+            let found = authors.into_iter().rfind(|(chain, lost)| chain.device == *device && !lost);
             let given = |chain: &VerifiedChain| {
                 chain.rights.has(Right::Read) && matches!(self.judge(chain.chain()), Some(Ok(_)))
             };
@@ -272,6 +298,9 @@ impl Phone {
 
     /// A keeper makes new keys for the spaces whose keys a lost phone has.
     pub(super) fn renew_keys(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
+        if self.is_lost(&self.keys.id()) {
+            return Ok(()); // any key of its making would be tainted at once
+        }
         let areas: BTreeSet<_> = self.space_keys.iter().map(|key| key.area().clone()).collect();
         for area in areas {
             if self.keeps(&area) && self.write_key(&area).is_none() {
@@ -290,7 +319,7 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
         let Ok(notice) = envelope.notice() else { return Ok(()) };
-        self.keyring.take(self.keys.id(), envelope.space, author, &notice);
+        self.keyring.take(self.keys.id(), envelope.space, (author, &notice), store)?;
         if let Some(share) = &notice.share {
             let may_read = self.certificate.as_ref().is_some_and(|c| c.rights.has(Right::Read));
             if let Some(key) = share.open(&notice.area, &self.keys).filter(|_| may_read) {
@@ -318,7 +347,10 @@ impl Phone {
         if !notice.retired.is_empty() {
             self.obey_retirement(now, &notice.area, store)?;
         }
-        self.seal_what_waits(now, store)
+        match notice.share.is_some() || !notice.revoked.is_empty() || !notice.retired.is_empty() {
+            true => self.seal_what_waits(now, store),
+            false => Ok(()),
+        }
     }
 
     /// Opens the keys before the one of a share, where that one is held.
@@ -330,13 +362,33 @@ impl Phone {
 
     /// Takes the key of a space and those before it, and opens what has been carried for them.
     pub(super) fn take_key(&mut self, now: Now, key: SpaceKey, store: &mut dyn Store) -> Result<(), StoreError> {
-        let (space, epoch) = (key.space(), key.epoch_tag());
-        if self.space_keys.contains(&key) || self.keyring.retired(space, &epoch) {
+        let new = |phone: &Self, key: &SpaceKey| {
+            !phone.space_keys.contains(key) && !phone.keyring.retired(key.space(), &key.epoch_tag())
+        };
+        if !new(self, &key) {
             return Ok(());
         }
-        store.put_space_key(&key)?;
-        self.space_keys.push(key);
-        for row in store.envelope_rows(space)?.into_iter().filter(|row| row.epoch == epoch) {
+        let shares = store.notices()?.into_iter().filter_map(|bytes| Envelope::parse(bytes).ok()?.notice().ok()?.share);
+        let shares: Vec<KeyShare> = shares.collect();
+        let mut waiting = vec![key];
+        for _ in 0..HISTORY_MAX {
+            let Some(key) = waiting.pop() else { break };
+            if !new(self, &key) {
+                continue;
+            }
+            store.put_space_key(&key)?;
+            self.space_keys.push(key.clone());
+            self.open_carried(now, &key, store)?;
+            waiting.extend(shares.iter().flat_map(|share| share.open_parents(&key)));
+        }
+        self.changed();
+        self.seal_what_waits(now, store)
+    }
+
+    /// Opens what has been carried of a key's epoch.
+    fn open_carried(&mut self, now: Now, key: &SpaceKey, store: &mut dyn Store) -> Result<(), StoreError> {
+        let epoch = key.epoch_tag();
+        for row in store.envelope_rows(key.space())?.into_iter().filter(|row| row.epoch == epoch) {
             let Some(bytes) = store.envelope(&row.id)? else { continue };
             let Ok(envelope) = Envelope::parse(bytes) else { continue };
             let authors = self.authors(envelope.author, store)?;
@@ -350,14 +402,7 @@ impl Phone {
                 None => {}
             }
         }
-        for bytes in store.notices()? {
-            let share = Envelope::parse(bytes).ok().and_then(|e| e.notice().ok()).and_then(|n| n.share);
-            if let Some(share) = share.filter(|share| share.epoch == epoch) {
-                self.open_history(now, &share, store)?;
-            }
-        }
-        self.changed();
-        self.seal_what_waits(now, store)
+        Ok(())
     }
 
     /// Keeps what a lost phone wrote until somebody above has looked at it. `false` if it was here, or there is no room.
@@ -369,7 +414,7 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<bool, StoreError> {
         let known = self.vouched_for(&envelope.id, store)?;
-        if envelope.kind == EnvelopeKind::Notice || (!known && store.quarantine_count()? >= QUARANTINED_MAX) {
+        if !known && store.quarantine_count()? >= QUARANTINED_MAX {
             return Ok(false);
         }
         if known {
@@ -406,8 +451,9 @@ impl Phone {
         let Ok(envelope) = Envelope::parse(bytes) else { return Ok(()) };
         store.remove_quarantine(id)?;
         let authors = self.authors(envelope.author, store)?;
-        match authors.iter().find_map(|(chain, _)| envelope.clone().verify(chain).ok()) {
-            Some(verified) => self.open_envelope(now, &verified, store),
+        match authors.iter().find_map(|(chain, _)| Some((envelope.clone().verify(chain).ok()?, chain))) {
+            Some((verified, chain)) if verified.kind == EnvelopeKind::Notice => self.heed(now, &verified, chain, store),
+            Some((verified, _)) => self.open_envelope(now, &verified, store),
             None => Ok(()),
         }
     }
@@ -435,7 +481,7 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         let Some(own) = &self.certificate else { return no("this phone is not certified itself", ENROL_FIRST) };
-        if !own.rights.has(Right::Revoke) || !own.area.meets(area) {
+        if !own.rights.has(Right::Revoke) || !own.area.covers(area) {
             return no(
                 format!("this phone may not revoke phones of {area}"),
                 "ask for the right `revoke`, or the ministry",
@@ -494,6 +540,7 @@ impl Phone {
         if retired.is_empty() {
             return no("the space has no older key to end", "change its key first: `kijiti enrol rotate`");
         }
+        self.note_delivered(now, store)?; // so that others know what has come, before they let go of it
         for row in store.cases()?.into_iter().filter(|row| row.area == *area) {
             if row.changed_s >= since_s || !self.closed(&row.id, store)? {
                 self.seal_anew(now, &row.id, store)?;
@@ -503,8 +550,8 @@ impl Phone {
         Ok(Ok(Reply::Done))
     }
 
-    /// Destroys what ended keys sealed, and the keys. A case that is not closed here, or has words that went nowhere yet, is
-    /// sealed anew instead: nothing is lost for want of having heard in time.
+    /// Destroys what ended keys sealed, and the keys. A case that is not closed here, or of which any word has not reached a keeper
+    /// as far as is known here, is sealed anew instead: nothing is lost for want of having heard in time.
     fn obey_retirement(&mut self, now: Now, area: &Area, store: &mut dyn Store) -> Result<(), StoreError> {
         let space = SpaceId::of(area);
         let ended = |epoch: &[u8; 8]| self.keyring.retired(space, epoch);
@@ -512,17 +559,21 @@ impl Phone {
             store.envelope_rows(space)?.into_iter().partition(|row| ended(&row.epoch));
         let stays: BTreeSet<_> = stays.into_iter().map(|row| row.id).collect();
         let unsent: BTreeSet<_> = store.unsent()?.into_iter().map(|(case, _)| case).collect();
-        for row in store.cases()?.into_iter().filter(|row| row.area == *area) {
-            let mut again = false;
+        let delivered = deliveries(store)?;
+        let own = self.keeps(area).then(|| author_key(&self.keys.id()));
+        let keepers: BTreeSet<_> = delivered.values().flatten().copied().chain(own).collect();
+        let arrived = |e: &EnvelopeRow| keepers.contains(&e.author) || delivered.contains_key(&short(&e.id));
+        for row in store.cases()?.into_iter().filter(|row| row.area == *area && !unsent.contains(&row.id)) {
+            let mut envelopes = Vec::new();
             for tag in &row.tags {
-                again |= store.case_envelopes(space, *tag)?.iter().any(|e| stays.contains(&e.id));
+                envelopes.extend(store.case_envelopes(space, *tag)?);
             }
-            if again || unsent.contains(&row.id) {
-                continue; // sealed under a later key already, or about to be
-            }
-            match self.closed(&row.id, store)? {
-                true => store.remove_case(&row.id)?,
-                false => self.seal_anew(now, &row.id, store)?,
+            let again = envelopes.iter().any(|e| stays.contains(&e.id)); // sealed under a later key already
+            let all_arrived = envelopes.iter().all(arrived);
+            match (all_arrived, again) {
+                (true, true) => {}
+                (true, false) if self.closed(&row.id, store)? => store.remove_case(&row.id)?,
+                _ => self.seal_anew(now, &row.id, store)?,
             }
         }
         for row in gone {

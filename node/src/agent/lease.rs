@@ -1,11 +1,15 @@
 //! Keys on a lease: a phone that nobody has seen for too long can read no more, until somebody above says so, in person or by a
 //! short code over the phone.
 //!
+//! It is a lock for the hands of people, not against somebody who takes the phone apart with its key in hand: against that stand
+//! the passphrase or the keystore that seal the key, and the next key of the space.
+//!
 //! Days are counted by use, because no clock is right: a new date counts one day, however far it is from the last, forward or back
 //! (two where it is forward by more). So a wrong clock neither locks a phone at once nor keeps it open for ever, while it is used.
 
 use protocol::{Area, DeviceId, Now, SpaceId};
-use sync::epoch::{EpochTag, unlock_code};
+use sync::envelope::author_key;
+use sync::epoch::{EpochTag, Lock, unlock_code};
 use sync::{Envelope, SpaceKey};
 
 use super::commands::{Answer, Reply, no};
@@ -19,6 +23,12 @@ fn used_setting(epoch: &EpochTag) -> String {
 /// Set to the epoch whose key is locked away.
 fn locked_setting(space: SpaceId) -> String {
     format!("locked/{space}")
+}
+
+/// Set once a lock was opened with its code: a code serves once.
+fn opened_setting(lock: &Lock) -> String {
+    let nonce = lock.nonce.first_chunk::<8>().map_or(0, |n| u64::from_be_bytes(*n));
+    format!("opened/{nonce:016x}")
 }
 
 /// Days that a keeper leases the keys of a space for.
@@ -51,7 +61,7 @@ impl Phone {
         Ok(())
     }
 
-    /// Destroys the keys of a space here. The share with the lock stays among the notices.
+    /// Puts the keys of a space out of use here. The share with the lock stays among the notices.
     fn lock(&mut self, key: &SpaceKey, store: &mut dyn Store) -> Result<(), StoreError> {
         store.put_setting(&locked_setting(key.space()), &key.epoch_tag())?;
         let (locked, held): (Vec<_>, Vec<_>) =
@@ -90,8 +100,15 @@ impl Phone {
                 .filter(|n| n.area == *area)
                 .and_then(|n| n.share);
             let Some(share) = share else { continue };
-            let opened = share.locks.iter().filter(|lock| lock.to == own).find_map(|lock| lock.open(area, code));
-            if let Some(key) = opened.filter(|key| key.epoch_tag() == share.epoch) {
+            let Some(lock) = share.locks.iter().find(|lock| lock.to == own) else { continue };
+            if let Some(key) = lock.open(area, code).filter(|key| key.epoch_tag() == share.epoch) {
+                if store.setting(&opened_setting(lock))?.is_some() {
+                    return no(
+                        "this code was used already",
+                        "ask for the keys to be shared anew: `kijiti enrol lease`",
+                    );
+                }
+                store.put_setting(&opened_setting(lock), &[1])?;
                 self.renew_lease(space, &share.epoch, store)?;
                 self.take_key(now, key, store)?;
                 return Ok(Ok(Reply::Done));
@@ -100,14 +117,27 @@ impl Phone {
         no("the code does not unlock it", "read it again, letter by letter; or meet whoever keeps the space")
     }
 
-    /// The code that unlocks the newest key of a space for a phone.
-    pub(super) fn say_unlock_code(&self, area: &Area, device: &DeviceId) -> Result<Answer, StoreError> {
-        match self.write_key(area) {
-            Some(key) if self.keeps(area) => {
-                let code = unlock_code(&self.keys, device, &key.epoch_tag());
-                Ok(Ok(Reply::Document(code.into_bytes())))
+    /// The code that opens the newest lock of a phone.
+    pub(super) fn say_unlock_code(
+        &self,
+        area: &Area,
+        device: &DeviceId,
+        store: &dyn Store,
+    ) -> Result<Answer, StoreError> {
+        if !self.keeps(area) {
+            return no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is");
+        }
+        let own = author_key(&self.keys.id());
+        let mine =
+            |bytes: Vec<u8>| Envelope::parse(bytes).ok().filter(|envelope| envelope.author == own)?.notice().ok();
+        let shares =
+            store.notices()?.into_iter().rev().filter_map(mine).filter(|n| n.area == *area).filter_map(|n| n.share);
+        let lock = shares.flat_map(|share| share.locks).find(|lock| lock.to == *device);
+        match lock {
+            Some(lock) => Ok(Ok(Reply::Document(unlock_code(&self.keys, device, &lock.nonce).into_bytes()))),
+            None => {
+                no("this phone has leased no key to that one", "see its device id, or share anew: `kijiti enrol lease`")
             }
-            _ => no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is"),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use protocol::DeviceKeys;
@@ -80,7 +80,11 @@ impl std::fmt::Debug for DataFolder {
 impl DataFolder {
     /// Opens or makes the folder and locks it.
     pub fn open(path: &Path) -> Result<Self, Failure> {
+        let fresh = !path.exists();
         fs::create_dir_all(path.join("bundles")).map_err(|e| unusable(path, &e))?;
+        if fresh {
+            let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+        }
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -133,6 +137,11 @@ impl DataFolder {
                 )
                 .with_code(4)
             }),
+            Err(e) if e.kind() == ErrorKind::NotFound && self.path.join("phone.sqlite").exists() => Err(Failure::new(
+                format!("the key of the phone in {} is missing", self.path.display()),
+                "put the file `key` back from a copy: without it what lies here cannot be read; nothing was changed",
+            )
+            .with_code(4)),
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 let mut seed = [0; 32];
                 getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use distribution::TrustRecords;
 use distribution::bundle::Groups;
-use protocol::limits::RECEIPTS_HELD_MAX;
+use protocol::limits::{CHAINS_PER_DEVICE_MAX, RECEIPTS_HELD_MAX};
 use protocol::signed::Verified;
 use protocol::{Area, CaseId, CaseTag, DeviceId, DeviceKeys, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
@@ -66,6 +66,12 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE steps (device BLOB NOT NULL, space BLOB NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (device, space))
         WITHOUT ROWID;
     ALTER TABLE peers ADD COLUMN at_meeting INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE unsent ADD COLUMN withdraws INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE kept_chains (
+        position INTEGER PRIMARY KEY AUTOINCREMENT, device BLOB NOT NULL, author BLOB NOT NULL, chain BLOB NOT NULL UNIQUE);
+    INSERT INTO kept_chains (device, author, chain) SELECT device, author, chain FROM chains;
+    DROP TABLE chains;
+    CREATE INDEX chains_by_author ON kept_chains (author, position);
 ",
 ];
 
@@ -273,17 +279,20 @@ impl Store for SqliteStore {
     }
 
     fn chains(&self, author: AuthorKey) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.all("SELECT chain FROM chains WHERE author = ?1", params![author], |row| row.get(0))
+        self.all("SELECT chain FROM kept_chains WHERE author = ?1 ORDER BY position", params![author], |row| row.get(0))
     }
 
     fn put_chain(&mut self, chain: &VerifiedChain) -> Result<(), StoreError> {
         let bytes = chain.chain().to_bytes();
-        let held: Option<Vec<u8>> = self.one("SELECT chain FROM chains WHERE device = ?1", params![chain.device.0])?;
-        if held.as_ref() == Some(&bytes) {
+        let held: Option<i64> = self.one("SELECT position FROM kept_chains WHERE chain = ?1", params![bytes])?;
+        if held.is_some() {
             return Ok(()); // most meetings show what is known: no write for that
         }
         let values = params![chain.device.0, author_key(&chain.device), bytes];
-        self.write("INSERT OR REPLACE INTO chains VALUES (?1, ?2, ?3)", values).map(|_| ())
+        self.write("INSERT INTO kept_chains (device, author, chain) VALUES (?1, ?2, ?3)", values)?;
+        let oldest = "DELETE FROM kept_chains WHERE device = ?1 AND position NOT IN
+            (SELECT position FROM kept_chains WHERE device = ?1 ORDER BY position DESC LIMIT ?2)";
+        self.write(oldest, params![chain.device.0, CHAINS_PER_DEVICE_MAX as i64]).map(|_| ())
     }
 
     fn space_keys(&self) -> Result<Vec<SpaceKey>, StoreError> {
@@ -457,13 +466,22 @@ impl Store for SqliteStore {
         rows.into_iter().map(open).collect()
     }
 
-    fn put_unsent(&mut self, case: &CaseId, change: &[u8]) -> Result<(), StoreError> {
-        let values = params![case.0, self.vault.seal(Drawer::Unsent, change)?];
-        self.write("INSERT INTO unsent (case_id, change) VALUES (?1, ?2)", values).map(|_| ())
+    fn unsent_of(&self, case: &CaseId) -> Result<Vec<(Vec<u8>, bool)>, StoreError> {
+        let sql = "SELECT change, withdraws FROM unsent WHERE case_id = ?1 ORDER BY position";
+        let rows = self.all(sql, params![case.0], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, bool>(1)?)))?;
+        let open = |(sealed, withdraws): (Vec<u8>, bool)| Ok((self.vault.open(Drawer::Unsent, &sealed)?, withdraws));
+        rows.into_iter().map(open).collect()
     }
 
-    fn clear_unsent(&mut self, case: &CaseId) -> Result<(), StoreError> {
-        self.write("DELETE FROM unsent WHERE case_id = ?1", params![case.0]).map(|_| ())
+    fn put_unsent(&mut self, case: &CaseId, change: &[u8], withdraws: bool) -> Result<(), StoreError> {
+        let values = params![case.0, self.vault.seal(Drawer::Unsent, change)?, withdraws];
+        self.write("INSERT INTO unsent (case_id, change, withdraws) VALUES (?1, ?2, ?3)", values).map(|_| ())
+    }
+
+    fn clear_unsent(&mut self, case: &CaseId, count: usize) -> Result<(), StoreError> {
+        let first = "DELETE FROM unsent WHERE position IN
+            (SELECT position FROM unsent WHERE case_id = ?1 ORDER BY position LIMIT ?2)";
+        self.write(first, params![case.0, integer(count as u64)]).map(|_| ())
     }
 
     fn put_step(&mut self, device: &DeviceId, space: SpaceId, position: u64) -> Result<(), StoreError> {

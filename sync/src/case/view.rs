@@ -134,20 +134,10 @@ fn settle(name: &str, mut words: Vec<Word<'_>>) -> FindingState {
         Merge::Sign if known.contains(&&FindingValue::Yes) => (FindingValue::Yes, true),
         Merge::Consent if known.contains(&&FindingValue::No) => (FindingValue::No, true),
         Merge::Sign | Merge::Consent | Merge::Latest => (latest, true),
-        Merge::Words => (FindingValue::Text(known.iter().map(|v| words_of(v)).collect::<Vec<_>>().join(" · ")), false),
+        Merge::Words => (FindingValue::Text(known.iter().map(|v| v.words()).collect::<Vec<_>>().join(" · ")), false),
     };
     let pairs = |words: &[&Word<'_>]| words.iter().map(|w| (w.stamp, w.value.clone())).collect();
     FindingState { value, disputed, standing: pairs(&standing), said: pairs(&words.iter().collect::<Vec<_>>()) }
-}
-
-fn words_of(value: &FindingValue) -> String {
-    match value {
-        FindingValue::Yes => "yes".into(),
-        FindingValue::No => "no".into(),
-        FindingValue::Unknown => "unknown".into(),
-        FindingValue::Number(number) => number.to_string(),
-        FindingValue::Text(text) => text.clone(),
-    }
 }
 
 impl CaseView {

@@ -24,21 +24,16 @@ pub fn head() -> String {
 }
 
 fn line(cells: &[String]) -> String {
-    let cell = |text: &String| match text.contains([',', '"', '\n', '\r']) || text.starts_with(['=', '+', '-', '@']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.clone(),
+    // A spreadsheet runs what begins as a formula: an apostrophe keeps it words.
+    let formula = |text: &str| text.starts_with(['=', '+', '@', '-', '\'']) && text.parse::<f64>().is_err();
+    let cell = |text: &String| {
+        let text = if formula(text) { format!("'{text}") } else { text.clone() };
+        match text.contains([',', '"', '\n', '\r']) {
+            true => format!("\"{}\"", text.replace('"', "\"\"")),
+            false => text,
+        }
     };
     cells.iter().map(cell).collect::<Vec<_>>().join(",") + "\r\n"
-}
-
-fn words(value: &FindingValue) -> String {
-    match value {
-        FindingValue::Yes => "yes".into(),
-        FindingValue::No => "no".into(),
-        FindingValue::Unknown => "unknown".into(),
-        FindingValue::Number(number) => number.to_string(),
-        FindingValue::Text(text) => text.clone(),
-    }
 }
 
 /// The lines of one case.
@@ -58,7 +53,7 @@ pub fn write(view: &CaseView, area: &Area) -> String {
             _ => "",
         };
         for (stamp, value) in &state.said {
-            put(stamp, "finding", name, words(value), unit, state.standing.contains(&(*stamp, value.clone())));
+            put(stamp, "finding", name, value.words(), unit, state.standing.contains(&(*stamp, value.clone())));
         }
     }
     for (stamp, a) in &view.assessments {
@@ -113,6 +108,9 @@ fn cells(text: &str) -> Result<Vec<Vec<String>>, ExchangeError> {
         row.push(cell);
         rows.push(row);
     }
+    for cell in rows.iter_mut().flatten().filter(|cell| cell.starts_with('\'')) {
+        cell.remove(0);
+    }
     Ok(rows)
 }
 
@@ -126,7 +124,7 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
     let mut cases: Vec<Imported> = Vec::new();
     for (n, row) in rows.enumerate() {
         let wrong = |why: String| ExchangeError::Malformed(format!("line {}: {why}", n + 2));
-        let [case, _, kind, name, value, unit, ..] = row.as_slice() else {
+        let [case, _, kind, name, value, unit, _, _, _, stands] = row.as_slice() else {
             return Err(wrong(format!("{} cells instead of {}", row.len(), HEAD.len())));
         };
         let id: CaseId = case.parse().map_err(|_| wrong(format!("{case:?} is no case")))?;
@@ -134,12 +132,15 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
             cases.push(Imported { case: Some(id), entries: Vec::new(), left_out: Vec::new() });
         }
         let Some(imported) = cases.last_mut() else { continue };
+        if stands == "no" {
+            continue; // what was taken back, or answered
+        }
         match entry(kind, name, value, unit).map_err(wrong)? {
             Some(entry) => imported.entries.push(entry),
             None => imported.left_out.push(format!("{kind} {name}")),
         }
     }
-    Ok(cases)
+    Ok(cases.into_iter().map(Imported::settled).collect())
 }
 
 fn entry(kind: &str, name: &str, value: &str, unit: &str) -> Result<Option<Entry>, String> {
@@ -184,7 +185,8 @@ mod tests {
 
     #[test]
     fn cells_with_commas_quotes_and_lines_come_out_as_they_went_in() {
-        let cells_in = ["a,b", "say \"no\"", "two\nlines", "", "=SUM(A1)"].map(str::to_owned);
+        let cells_in = ["a,b", "say \"no\"", "two\nlines", "", "=SUM(A1)", "-4.5", "'quoted"].map(str::to_owned);
+        assert!(line(&cells_in).contains("'=SUM(A1)"));
         assert_eq!(cells(&line(&cells_in)).unwrap(), [cells_in.to_vec()]);
         assert!(cells("\"open").is_err());
     }

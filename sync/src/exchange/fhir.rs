@@ -480,7 +480,7 @@ pub fn read(text: &str) -> Result<Imported, ExchangeError> {
     }
     match imported.entries.is_empty() {
         true => Err(ExchangeError::Malformed("nothing in this bundle is known here".into())),
-        false => Ok(imported),
+        false => Ok(imported.settled()),
     }
 }
 
@@ -525,7 +525,9 @@ fn read_resource(resource: &Value, imported: &mut Imported) {
         | "MedicationRequest"
         | "ServiceRequest"
         | "Task"
-        | "CarePlan" => return,
+        | "CarePlan"
+        | "Condition"
+        | "RiskAssessment" => return,
         _ => {}
     }
     if imported.entries.len() == before {

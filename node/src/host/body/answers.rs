@@ -127,6 +127,7 @@ impl Body {
                 }
             };
         }
+        self.input(Input::Woke); // a day on which somebody only reads is a day of use too
         let answer = self.answer_request(request);
         let _ = reply.send(Answer::Done(answer));
     }

@@ -24,18 +24,32 @@ impl Body {
         if let Some(text) = area {
             return parse_area(text);
         }
-        match self.agent.space_keys() {
-            [] => Err(Failure::new(
-                "this phone has no key for any space",
-                "enrol it: `kijiti enrol request`, then `kijiti enrol accept` with the answer",
-            )
-            .with_code(4)),
-            [only] => Ok(only.area().clone()),
+        let areas: std::collections::BTreeSet<_> = self.agent.space_keys().iter().map(|key| key.area()).collect();
+        match areas.iter().collect::<Vec<_>>().as_slice() {
+            [] => Err(match self.locked_area()? {
+                Some(area) => locked_failure(&area),
+                None => Failure::new(
+                    "this phone has no key for any space",
+                    "enrol it: `kijiti enrol request`, then `kijiti enrol accept` with the answer; or meet the clinic, which brings it",
+                )
+                .with_code(4),
+            }),
+            [only] => Ok((**only).clone()),
             several => {
-                let areas: Vec<_> = several.iter().map(|k| k.area().to_string()).collect();
+                let areas: Vec<_> = several.iter().map(ToString::to_string).collect();
                 Err(usage("this phone writes for several spaces", format!("add --area, one of: {}", areas.join(", "))))
             }
         }
+    }
+
+    /// An area whose keys are locked on this phone.
+    fn locked_area(&self) -> Result<Option<Area>, Failure> {
+        for row in self.store.spaces()? {
+            if locked(row.space, &self.store)? {
+                return Ok(Some(row.area));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn case_new(
@@ -103,11 +117,6 @@ impl Body {
     /// A case with all that people have found to be the same patient's.
     pub(super) fn open_case(&self, id: CaseId) -> Result<(CaseRow, CaseView), Failure> {
         let row = self.store.cases()?.into_iter().find(|r| r.id == id);
-        if let Some(row) = row.as_ref().filter(|row| locked(SpaceId::of(&row.area), &self.store).unwrap_or(false)) {
-            let hint =
-                format!("call whoever keeps the space for a code, then kijiti enrol unlock CODE --area {}", row.area);
-            return Err(Failure::new(format!("the cases of {} are locked on this phone", row.area), hint).with_code(4));
-        }
         let (Some(row), Some(mut case)) = (row, self.load_case(id)?) else {
             return Err(Failure::new("the case is not here", "see `kijiti case list`"));
         };
@@ -135,7 +144,18 @@ impl Body {
         Ok((row, view))
     }
 
+    /// A case's row.
+    pub(super) fn find_row(&self, id: CaseId) -> Result<CaseRow, Failure> {
+        let row = self.store.cases()?.into_iter().find(|row| row.id == id);
+        row.ok_or_else(|| Failure::new("the case is not here", "see `kijiti case list`"))
+    }
+
+    /// A document, unless its space is locked here.
     pub(super) fn load_case(&self, id: CaseId) -> Result<Option<Case>, Failure> {
+        let row = self.store.cases()?.into_iter().find(|row| row.id == id);
+        if let Some(row) = row.filter(|row| locked(SpaceId::of(&row.area), &self.store).unwrap_or(true)) {
+            return Err(locked_failure(&row.area));
+        }
         let Some(document) = self.store.case(&id)? else { return Ok(None) };
         let loaded = Case::load(id, &document);
         loaded.map(Some).map_err(|e| Failure::new(e, "copy the data folder away and ask your supervisor"))
@@ -146,7 +166,7 @@ impl Body {
         let chains = self.store.chains(author_key(device)).unwrap_or_default();
         let leaves =
             chains.iter().filter_map(|bytes| protocol::Chain::from_bytes(bytes).ok()?.certificates.last()?.read().ok());
-        let named = leaves.into_iter().find(|leaf| leaf.device == *device);
+        let named = leaves.into_iter().rfind(|leaf| leaf.device == *device);
         named.map_or_else(|| format!("phone {}", device.short()), |leaf| leaf.name)
     }
 
@@ -272,7 +292,7 @@ impl Body {
         let (_, view) = self.open_case(self.find_case(case)?)?;
         let mut lines: Vec<(Stamp, String)> = Vec::new();
         for (name, state) in &view.findings {
-            let line = |(stamp, v): &(Stamp, FindingValue)| (*stamp, format!("{name} = {}", words_of(v)));
+            let line = |(stamp, v): &(Stamp, FindingValue)| (*stamp, format!("{name} = {}", v.words()));
             lines.extend(state.said.iter().map(line));
         }
         for (stamp, a) in &view.assessments {
@@ -396,6 +416,11 @@ impl Body {
     }
 }
 
+fn locked_failure(area: &Area) -> Failure {
+    let hint = format!("call whoever keeps the space for a code, then kijiti enrol unlock CODE --area {area}");
+    Failure::new(format!("the cases of {area} are locked on this phone"), hint).with_code(4)
+}
+
 /// The head of a record: who the patient is, and what was consented to.
 pub(super) fn head(patient: &[(String, String)], consent: &[(String, bool)]) -> Result<Vec<Entry>, Failure> {
     let mut entries = Vec::new();
@@ -437,20 +462,10 @@ fn read_dose(text: &str) -> Result<Entry, Failure> {
         .ok_or_else(|| usage(format!("{text:?} is no dose"), "write for example --dose \"amoxicillin 250 mg\""))
 }
 
-fn words_of(value: &FindingValue) -> String {
-    match value {
-        FindingValue::Yes => "yes".into(),
-        FindingValue::No => "no".into(),
-        FindingValue::Unknown => "unknown".into(),
-        FindingValue::Number(number) => number.to_string(),
-        FindingValue::Text(text) => text.clone(),
-    }
-}
-
 fn value_json(value: &FindingValue) -> Json {
     match value {
         FindingValue::Number(number) => json!(number),
-        other => json!(words_of(other)),
+        other => json!(other.words()),
     }
 }
 

@@ -146,10 +146,12 @@ impl Body {
         };
         // A file leaves the phone like an envelope does.
         let all = ids.len();
-        let mut may = Vec::new();
+        let (mut may, mut views) = (Vec::new(), Vec::new());
         for id in &ids {
-            if self.open_case(*id)?.1.consents("share") {
+            // Each case on its own: its twin may not leave because this one may.
+            if let Some(case) = self.load_case(*id)?.filter(|case| case.view().consents("share")) {
                 may.push(*id);
+                views.push((self.find_row(*id)?, case.view()));
             } else if !cases.is_empty() {
                 let reason = format!("case {} may not leave this phone: no consent to share it", id.short());
                 let hint = "leave it out, or ask for consent: kijiti case add CASE --consent share";
@@ -160,18 +162,11 @@ impl Body {
         let text = match format {
             "csv" => {
                 let mut text = csv::head();
-                for id in &ids {
-                    let (row, view) = self.open_case(*id)?;
-                    text += &csv::write(&view, &row.area);
-                }
+                views.iter().for_each(|(row, view)| text += &csv::write(view, &row.area));
                 text
             }
             "fhir" => {
-                let mut bundles = Vec::new();
-                for id in &ids {
-                    let (row, view) = self.open_case(*id)?;
-                    bundles.push(fhir::write(&view, &row.area));
-                }
+                let bundles: Vec<_> = views.iter().map(|(row, view)| fhir::write(view, &row.area)).collect();
                 match bundles.as_slice() {
                     [only] => format!("{only:#}\n"),
                     // Newline-delimited JSON, as FHIR's bulk data has it.
@@ -265,6 +260,10 @@ impl Body {
             Failure::new(format!("the archive's writer is not believed: {e}"), "ask your supervisor who wrote it")
                 .with_code(5)
         })?;
+        if !from.rights.has(Right::Write) {
+            let reason = format!("{} is not certified to write cases", from.name);
+            return Err(Failure::new(reason, "ask your supervisor who wrote it").with_code(5));
+        }
         let cases = archive::open(&archive, &self.keys).map_err(exchange_failure)?;
         let mut made = Vec::new();
         for ArchivedCase { case, changes } in cases {
