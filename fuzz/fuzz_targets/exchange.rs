@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::exchange(data));
+libfuzzer_sys::fuzz_target!(init: targets::let_caught_panics_pass(), |data: &[u8]| targets::exchange(data));

@@ -28,6 +28,7 @@ mod flow;
 mod holdings;
 mod keyring;
 mod lease;
+mod load;
 mod meeting;
 mod receipts;
 mod schedule;
@@ -38,6 +39,7 @@ pub use commands::{Command, Refusal, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
 use keyring::Keyring;
 pub use lease::locked;
+use load::{load_activations, load_bad_deltas, load_certificate, load_number, load_quota, load_trust};
 use meeting::Meeting;
 pub use meeting::MeetingSummary;
 
@@ -592,34 +594,4 @@ impl Phone {
         store.put_setting(setting::ACTIVATIONS, &codec::encode(&self.activations))?;
         self.write_receipt(store)
     }
-}
-
-fn load_activations(store: &dyn Store) -> Result<BTreeMap<String, Activation>, StoreError> {
-    let Some(bytes) = store.setting(setting::ACTIVATIONS)? else { return Ok(BTreeMap::new()) };
-    codec::decode("activations", &bytes).map_err(|e| StoreError::Damaged(e.to_string()))
-}
-
-fn load_number(key: &str, store: &dyn Store) -> Result<u64, StoreError> {
-    Ok(store.setting(key)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes))
-}
-
-/// A quota; none was set: no limit.
-fn load_quota(key: &str, store: &dyn Store) -> Result<u64, StoreError> {
-    Ok(Some(load_number(key, store)?).filter(|bytes| *bytes > 0).unwrap_or(u64::MAX))
-}
-
-fn load_bad_deltas(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
-    let kept = store.setting(setting::BAD_DELTAS)?.unwrap_or_default();
-    Ok(kept.as_chunks::<32>().0.iter().map(|digest| Digest(*digest)).collect())
-}
-
-/// Walks the stored documents through the same rules as those from a peer: the store is only a file.
-fn load_trust(store: &dyn Store) -> Result<Option<TrustedState>, StoreError> {
-    TrustedState::restore(&store.trust_records()?).map_err(|e| StoreError::Damaged(format!("stored trust: {e}")))
-}
-
-fn load_certificate(phone: &Phone, store: &dyn Store) -> Result<Option<VerifiedChain>, StoreError> {
-    let Some(bytes) = store.setting(setting::CHAIN)? else { return Ok(None) };
-    let chain = Chain::from_bytes(&bytes).map_err(|e| StoreError::Damaged(e.to_string()))?;
-    Ok(phone.judge_met(&chain).and_then(Result::ok))
 }

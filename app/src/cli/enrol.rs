@@ -1,0 +1,123 @@
+//! The words of `kijiti enrol`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+/// Steps of enrolment.
+#[derive(Subcommand, Debug)]
+pub enum EnrolCommand {
+    /// Write this phone's request.
+    Request {
+        /// A name for the phone: a post, not a patient.
+        #[arg(long)]
+        name: String,
+        /// Where to write it.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Certify a phone: with the ministry's keys, or as this phone if it may enrol.
+    Sign {
+        /// The request.
+        request: PathBuf,
+        /// Where it holds.
+        #[arg(long)]
+        area: String,
+        /// What it may do: carry, read, write, enrol, grant, revoke.
+        #[arg(long, default_value = "carry,read,write")]
+        rights: String,
+        /// What it may let others do, if it may enrol.
+        #[arg(long, default_value = "")]
+        passes_on: String,
+        /// Days after which it is given no new keys and may certify nobody; it goes on working with what it has.
+        #[arg(long, value_name = "DAYS")]
+        valid_days: Option<u64>,
+        /// The ministry's folder of keys and root, to sign as the ministry.
+        #[arg(long, value_name = "FOLDER")]
+        ministry: Option<PathBuf>,
+        /// Where to write the answer.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Take the answer to this phone's request, or a grant.
+    Accept {
+        /// The answer.
+        answer: PathBuf,
+    },
+    /// Begin the space of an area: make its key on this phone.
+    Space {
+        /// Where.
+        #[arg(long)]
+        area: String,
+    },
+    /// Let a certified phone read a space.
+    Grant {
+        /// The answer file with its certificates.
+        certificates: PathBuf,
+        /// Which space.
+        #[arg(long)]
+        area: String,
+        /// Where to write the grant.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Change the key of a space, so that phones that are lost or have left cannot read what is written from now on.
+    Rotate {
+        /// Which space.
+        #[arg(long)]
+        area: String,
+        /// A phone that shall not have the new key, by its device id.
+        #[arg(long, value_name = "DEVICE")]
+        without: Vec<String>,
+    },
+    /// Lease the keys of a space: phones lock them away after so many days of use, until you say a code or share them anew.
+    Lease {
+        /// Which space.
+        #[arg(long)]
+        area: String,
+        /// Days of use (30 to 90 is usual); 0 for no end.
+        #[arg(long)]
+        days: u32,
+    },
+    /// Unlock a space on this phone with the code that its keeper has read out.
+    Unlock {
+        /// The code.
+        code: String,
+        /// Which space.
+        #[arg(long)]
+        area: String,
+    },
+    /// The code to read out to a worker whose phone has locked a space.
+    UnlockCode {
+        /// The phone's device id.
+        device: String,
+        /// Which space.
+        #[arg(long)]
+        area: String,
+    },
+    /// Say that a phone is lost: others meet it no more, and spaces that it could read get new keys.
+    Revoke {
+        /// Its device id.
+        device: String,
+        /// Where it was certified.
+        #[arg(long)]
+        area: String,
+        /// Why, for people.
+        #[arg(long, default_value = "lost")]
+        reason: String,
+    },
+    /// Let in what lost phones wrote and others carried here late; see `kijiti status`.
+    Countersign {
+        /// Which envelopes; without any, all that wait.
+        envelopes: Vec<String>,
+    },
+    /// End the older keys of a space: closed cases that they sealed go from every phone for good.
+    Retire {
+        /// Which space.
+        #[arg(long)]
+        area: String,
+        /// Closed cases that changed in the last so many days stay.
+        #[arg(long, value_name = "DAYS", default_value_t = 90)]
+        keep_days: u64,
+    },
+}
