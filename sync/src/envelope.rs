@@ -229,13 +229,18 @@ impl Envelope {
         if whole { Ok(notice) } else { Err(malformed) }
     }
 
-    /// Believes the envelope if `author` is certified to write in its space (or to say what the notice says) and has signed it.
-    pub fn verify(self, author: &VerifiedChain) -> Result<VerifiedEnvelope, EnvelopeError> {
+    /// Whether this author may have written it, as its certificate says; whether it did is for the signature to tell.
+    pub fn allowed_to(&self, author: &VerifiedChain) -> Result<bool, EnvelopeError> {
         let may = match self.kind {
             EnvelopeKind::Changes => author.may_write_in(self.space),
             EnvelopeKind::Notice => self.notice()?.allowed(author),
         };
-        if author_key(&author.device) != self.author || !may {
+        Ok(may && author_key(&author.device) == self.author)
+    }
+
+    /// Believes the envelope if `author` is certified to write in its space (or to say what the notice says) and has signed it.
+    pub fn verify(self, author: &VerifiedChain) -> Result<VerifiedEnvelope, EnvelopeError> {
+        if !self.allowed_to(author)? {
             return Err(EnvelopeError::NotAWriter);
         }
         let Some((signed, signature)) = self.bytes.split_last_chunk::<SIGNATURE_BYTES>() else {

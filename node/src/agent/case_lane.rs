@@ -226,21 +226,24 @@ impl Meeting {
         Ok(Frame::Envelopes(Envelopes { envelopes: batch }))
     }
 
+    /// The chain under which an envelope was written, if the other has not been shown it.
     fn unshown_author(
-        &self,
+        &mut self,
         envelope: &[u8],
         phone: &Phone,
         store: &dyn Store,
     ) -> Result<Option<VerifiedChain>, StoreError> {
         let Ok(envelope) = Envelope::parse(envelope.to_vec()) else { return Ok(None) };
         let theirs = self.certificate.as_ref().map(|c| c.chain().to_bytes());
-        let shown = |c: &VerifiedChain| {
-            let bytes = c.chain().to_bytes();
-            theirs.as_ref() == Some(&bytes) || self.cases.authors_sent.contains(&bytes)
+        let known = match self.cases.authors_known.entry(envelope.author) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(fresh) => fresh.insert(phone.authors(envelope.author, store)?),
         };
-        let under = phone.authors(envelope.author, store)?.into_iter().map(|(chain, _)| chain);
-        let mut under = under.filter(|chain| envelope.clone().verify(chain).is_ok());
-        Ok(under.next_back().filter(|chain| !shown(chain)))
+        let under = known.iter().rev().find(|(chain, _)| envelope.allowed_to(chain).unwrap_or(false));
+        let Some((chain, _)) = under else { return Ok(None) };
+        let bytes = chain.chain().to_bytes();
+        let shown = theirs.as_ref() == Some(&bytes) || self.cases.authors_sent.contains(&bytes);
+        Ok((!shown).then(|| chain.clone()))
     }
 
     pub(super) fn handle_author_chain(

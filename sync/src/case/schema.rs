@@ -96,7 +96,7 @@ pub const FIELDS: &[Field] = &[
     flag("patient.born_estimated"),
     number("age_months", 0.0, 1440.0, "mo", "29553-5"),
     number("age_days", 0.0, 43_830.0, "d", "29553-5"),
-    number("age_hours", 0.0, 48.0, "h", "29553-5"),
+    number("age_hours", 0.0, 1_051_920.0, "h", "29553-5"),
     choice("patient.sex", &["female", "male", "not_specified"], "46098-0"),
     name("patient.caregiver", "79183-0"),
     name("patient.caregiver_relation", "79184-8"),
