@@ -8,12 +8,13 @@ use std::collections::BTreeSet;
 use protocol::limits::ENVELOPE_PLAIN_BYTES_MAX;
 use protocol::{Area, CaseId, Digest, Now, SpaceId};
 use sync::envelope::{Contents, EnvelopeError, seal};
+use sync::epoch::EpochTag;
 use sync::notice::Attached;
 use sync::{Case, CaseError, CaseView, Entry, EnvelopeKind, FindingValue, Notice, Urgency, VerifiedEnvelope};
 
 use super::Phone;
 use super::commands::{Answer, Reply, no};
-use crate::store::{CaseRow, Store, StoreError};
+use crate::store::{CaseRow, EnvelopeRow, Store, StoreError};
 
 /// Bytes of one change, so that it always fits an envelope.
 const CHANGE_BYTES_MAX: usize = ENVELOPE_PLAIN_BYTES_MAX / 32;
@@ -179,14 +180,39 @@ impl Phone {
         Ok(())
     }
 
-    /// Seals all of a case under the key in use, because the keys under which it was sealed end.
-    pub(super) fn seal_anew(&mut self, now: Now, case: &CaseId, store: &mut dyn Store) -> Result<(), StoreError> {
-        let Some(mut document) = load(case, store)? else { return Ok(()) };
-        store.clear_unsent(case, usize::MAX)?;
-        for change in document.changes() {
-            store.put_unsent(case, &change, false)?;
+    /// Seals what no envelope of these epochs holds of a case: the keys under which it was sealed end, and nothing that is here may
+    /// be missing from what stays.
+    pub(super) fn seal_rest_under(
+        &mut self,
+        now: Now,
+        row: &CaseRow,
+        epochs: &[EpochTag],
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
+        let Some(mut document) = load(&row.id, store)? else { return Ok(()) };
+        let mut held: BTreeSet<Vec<u8>> = store.unsent_of(&row.id)?.into_iter().map(|(change, _)| change).collect();
+        for tag in &row.tags {
+            let envelopes = store.case_envelopes(SpaceId::of(&row.area), *tag)?;
+            for envelope in envelopes.into_iter().filter(|envelope| epochs.contains(&envelope.epoch)) {
+                held.extend(self.changes_in(&envelope, store)?);
+            }
         }
-        self.seal_case(now, case, store)
+        for change in document.changes().into_iter().filter(|change| !held.contains(change)) {
+            store.put_unsent(&row.id, &change, false)?;
+        }
+        self.seal_case(now, &row.id, store)
+    }
+
+    /// The changes in an envelope that is here and opens.
+    fn changes_in(&self, row: &EnvelopeRow, store: &dyn Store) -> Result<Vec<Vec<u8>>, StoreError> {
+        let Some(envelope) = store.envelope(&row.id)?.and_then(|bytes| sync::Envelope::parse(bytes).ok()) else {
+            return Ok(Vec::new());
+        };
+        let key = self.space_keys.iter().find(|key| key.epoch_tag() == row.epoch && key.space() == envelope.space);
+        let chains = self.authors(envelope.author, store)?;
+        let verified = chains.iter().find_map(|(chain, _)| envelope.clone().verify(chain).ok());
+        let contents = key.zip(verified).and_then(|(key, verified)| verified.open(key).ok());
+        Ok(contents.map(|c| c.changes.into_iter().map(Into::into).collect()).unwrap_or_default())
     }
 
     /// Whether a case has an outcome, and so may go when its time has come.

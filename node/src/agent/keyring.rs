@@ -25,7 +25,7 @@ use super::commands::{Answer, ENROL_FIRST, Reply, no};
 use super::delivery::deliveries;
 use super::lease::days_setting;
 use super::{Phone, load_certificate};
-use crate::store::{EnvelopeRow, Store, StoreError};
+use crate::store::{CaseRow, EnvelopeRow, Store, StoreError};
 
 /// Why an envelope of a lost phone waits.
 pub(super) const LATE: &str = "its author's phone is lost: somebody above must countersign it";
@@ -543,37 +543,41 @@ impl Phone {
         self.note_delivered(now, store)?; // so that others know what has come, before they let go of it
         for row in store.cases()?.into_iter().filter(|row| row.area == *area) {
             if row.changed_s >= since_s || !self.closed(&row.id, store)? {
-                self.seal_anew(now, &row.id, store)?;
+                self.seal_rest_under(now, &row, &[newest.epoch_tag()], store)?;
             }
         }
         self.say_notice(now, &Notice { retired, ..Notice::about(area) }, store)?;
         Ok(Ok(Reply::Done))
     }
 
+    /// Seals what no envelope under a key in force holds of a case.
+    fn seal_rest(&mut self, now: Now, row: &CaseRow, store: &mut dyn Store) -> Result<(), StoreError> {
+        let held = self.space_keys.iter().filter(|key| *key.area() == row.area).map(SpaceKey::epoch_tag);
+        let in_force: Vec<_> = held.filter(|epoch| !self.keyring.retired(SpaceId::of(&row.area), epoch)).collect();
+        self.seal_rest_under(now, row, &in_force, store)
+    }
+
     /// Destroys what ended keys sealed, and the keys. A case that is not closed here, or of which any word has not reached a keeper
     /// as far as is known here, is sealed anew instead: nothing is lost for want of having heard in time.
     fn obey_retirement(&mut self, now: Now, area: &Area, store: &mut dyn Store) -> Result<(), StoreError> {
         let space = SpaceId::of(area);
-        let ended = |epoch: &[u8; 8]| self.keyring.retired(space, epoch);
-        let (gone, stays): (Vec<_>, Vec<_>) =
-            store.envelope_rows(space)?.into_iter().partition(|row| ended(&row.epoch));
-        let stays: BTreeSet<_> = stays.into_iter().map(|row| row.id).collect();
+        let ended = |epoch: &EpochTag| self.keyring.retired(space, epoch);
+        let gone: Vec<_> = store.envelope_rows(space)?.into_iter().filter(|row| ended(&row.epoch)).collect();
         let unsent: BTreeSet<_> = store.unsent()?.into_iter().map(|(case, _)| case).collect();
         let delivered = deliveries(store)?;
         let own = self.keeps(area).then(|| author_key(&self.keys.id()));
         let keepers: BTreeSet<_> = delivered.values().flatten().copied().chain(own).collect();
         let arrived = |e: &EnvelopeRow| keepers.contains(&e.author) || delivered.contains_key(&short(&e.id));
-        for row in store.cases()?.into_iter().filter(|row| row.area == *area && !unsent.contains(&row.id)) {
+        for row in store.cases()?.into_iter().filter(|row| row.area == *area) {
             let mut envelopes = Vec::new();
             for tag in &row.tags {
                 envelopes.extend(store.case_envelopes(space, *tag)?);
             }
-            let again = envelopes.iter().any(|e| stays.contains(&e.id)); // sealed under a later key already
-            let all_arrived = envelopes.iter().all(arrived);
-            match (all_arrived, again) {
-                (true, true) => {}
-                (true, false) if self.closed(&row.id, store)? => store.remove_case(&row.id)?,
-                _ => self.seal_anew(now, &row.id, store)?,
+            let lives_on = unsent.contains(&row.id) || envelopes.iter().any(|e| !self.keyring.retired(space, &e.epoch));
+            let may_go = !lives_on && envelopes.iter().all(arrived) && self.closed(&row.id, store)?;
+            match may_go {
+                true => store.remove_case(&row.id)?,
+                false => self.seal_rest(now, &row, store)?,
             }
         }
         for row in gone {
