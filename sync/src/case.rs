@@ -258,6 +258,9 @@ impl Case {
 
     /// Opens a case from the bytes of [`Case::save`].
     pub fn load(id: CaseId, bytes: &[u8]) -> Result<Self, CaseError> {
+        if !only_known_chunks(bytes) {
+            return Err(CaseError::Poisoned("not a document of this version's".into()));
+        }
         guarded(|| AutoCommit::load(bytes).map_err(|e| e.to_string())).map(|doc| Self { id, doc })
     }
 
@@ -377,6 +380,24 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, CaseError> 
         Ok(result) => result.map_err(CaseError::Poisoned),
         Err(_) => Err(CaseError::Poisoned("Automerge panicked on it".into())),
     }
+}
+
+/// Whether bytes are what [`Case::save`] writes: one document chunk, then changes that wait for others. Automerge would read other
+/// kinds too, and a damaged one of those can keep it busy for minutes and take gigabytes (found by the fuzzer).
+fn only_known_chunks(bytes: &[u8]) -> bool {
+    let (mut rest, mut first) = (bytes, true);
+    while !rest.is_empty() {
+        // magic 4 · checksum 4 · kind 1 · length (LEB128)
+        let Some((kind, after)) = rest.get(8..).and_then(<[u8]>::split_first) else { return false };
+        let digits = after.iter().position(|byte| byte & 0x80 == 0).filter(|at| *at < 9);
+        let Some((length, data)) = digits.and_then(|at| after.split_at_checked(at + 1)) else { return false };
+        let length = length.iter().rev().fold(0u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
+        let known = if first { *kind == 0 } else { (1..=2).contains(kind) };
+        let next = usize::try_from(length).ok().and_then(|length| data.get(length..));
+        let (true, Some(next)) = (known, next) else { return false };
+        (rest, first) = (next, false);
+    }
+    !first
 }
 
 /// Reads one change. Automerge does not check the checksum of a bare change and inflates compressed ones without a limit,

@@ -106,6 +106,7 @@ pub const FIELDS: &[Field] = &[
     name("patient.facility", ""),
     choice("visit.type", &["initial", "follow_up"], ""),
     name("visit.language", ""),
+    date("visit.consent_date", ""),
     consent("consent.care"),
     consent("consent.share"),
     consent("consent.photo"),
@@ -122,7 +123,7 @@ pub const FIELDS: &[Field] = &[
     number("temperature", 32.0, 45.0, "Cel", "8328-7"),
     number("temperature_rectal", 32.0, 45.0, "Cel", "8332-9"),
     number("temperature_second", 32.0, 45.0, "Cel", "8328-7"),
-    flag("hot_to_touch"),
+    flag("no_thermometer"), flag("hot_to_touch"),
     number("weight", 0.3, 250.0, "kg", "3141-9"),
     number("weight_estimated", 0.3, 250.0, "kg", "8335-2"),
     number("height", 20.0, 220.0, "cm", "8308-9"),
@@ -163,7 +164,7 @@ pub const FIELDS: &[Field] = &[
     choice("skin_problem", &["none", "abscess", "cellulitis", "ringworm", "scabies", "chickenpox", "zoster", "impetigo",
         "molluscum", "warts", "eczema", "seborrhoea", "prurigo", "drug_eruption", "stevens_johnson"], ""),
     flag("skin_severe"), flag("skin_near_eye"), flag("skin_large"), flag("skin_deep"), flag("skin_hot_tender"),
-    flag("skin_red_streaks"), flag("skin_nodes"),
+    flag("skin_red_streaks"), flag("skin_nodes"), text("skin_extent", ""),
     // Prevention.
     choice("vaccines", &["complete", "incomplete", "never"], ""), flag("vitamin_a_given"), flag("dewormed"),
     flag("feeding_problem"),
@@ -171,7 +172,7 @@ pub const FIELDS: &[Field] = &[
     choice("feeding", &["well", "not_well", "not_at_all"], ""), choice("movement", &["own", "stimulated", "none"], ""),
     flag("severe_chest_indrawing"), flag("umbilicus_red"), flag("skin_pustules"), flag("yellow_skin"),
     flag("yellow_palms"), flag("yellow_first_24h"), number("feeds_in_24h", 0.0, 40.0, "1", ""), flag("other_food"),
-    flag("thrush"),
+    text("replacement_feed", ""), flag("thrush"),
     // Pregnancy and after.
     number("gestation_weeks", 0.0, 45.0, "wk", "18185-9"), date("last_period", "8665-2"),
     number("pregnancies_before", 0.0, 25.0, "1", ""), text("previous_problems", ""), flag("vaginal_bleeding"),
@@ -189,7 +190,7 @@ pub const FIELDS: &[Field] = &[
     number("days_since_delivery", 0.0, 60.0, "d", ""), flag("heavy_bleeding"), flag("offensive_discharge"),
     // Adults.
     flag("night_sweats"), flag("weight_loss"), flag("blood_in_sputum"), flag("chest_pain"), flag("unable_to_walk"),
-    flag("confusion"), flag("rash_or_bleeding"), flag("pregnancy_possible"), flag("on_hiv_treatment"),
+    flag("confusion"), flag("urinating_little"), flag("rash_or_bleeding"), flag("pregnancy_possible"), flag("on_hiv_treatment"),
     flag("tb_before"), flag("diabetes"), flag("self_harm_thoughts"),
     // What came of it.
     name("referral.facility", ""), name("referral.transport", ""), flag("referral.accepted"), flag("referral.arrived"),
