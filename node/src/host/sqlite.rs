@@ -577,3 +577,42 @@ impl Store for SqliteStore {
         rows.into_iter().map(read).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder of an earlier version: what lay open is sealed at the first start, and reads as before.
+    #[test]
+    fn what_an_earlier_version_kept_open_is_sealed_and_still_read() {
+        let folder = std::env::temp_dir().join(format!("kijiti-migration-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let (keys, area) = (DeviceKeys::from_seed([1; 32]), Area::parse("north/kilifi").unwrap());
+        let key = SpaceKey::new(area.clone(), [0x5a; 32]);
+        let words = b"Amina has a stiff neck".repeat(300);
+        let db = Connection::open(folder.join("phone.sqlite")).unwrap();
+        MIGRATIONS[..3].iter().for_each(|sql| db.execute_batch(sql).unwrap());
+        db.pragma_update(None, "user_version", 3).unwrap();
+        let space = params![key.space().0, area.as_str(), key.bytes()];
+        db.execute("INSERT INTO space_keys VALUES (?1, ?2, ?3)", space).unwrap();
+        let case = params![[7u8; 16], area.as_str(), 2, 5, 1, words];
+        db.execute("INSERT INTO cases VALUES (?1, ?2, ?3, ?4, ?5, ?6)", case).unwrap();
+        db.execute("INSERT INTO chains VALUES (?1, ?2, ?3)", params![[3u8; 32], [3u8; 8], b"a chain"]).unwrap();
+        drop(db);
+        for _ in 0..2 {
+            let store = SqliteStore::open(&folder, &keys).unwrap();
+            assert_eq!(store.case(&CaseId([7; 16])).unwrap(), Some(words.clone()));
+            assert_eq!(store.space_keys().unwrap(), [key.clone()]);
+            assert_eq!(store.cases().unwrap()[0].title, "");
+            assert_eq!(store.chains([3; 8]).unwrap(), [b"a chain".to_vec()]);
+        }
+        for file in std::fs::read_dir(&folder).unwrap().filter(|f| f.as_ref().unwrap().path().is_file()) {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(!bytes.windows(10).any(|w| w == b"stiff neck" || w == [0x5a; 10]), "it lies open still");
+        }
+        let other = SqliteStore::open(&folder, &DeviceKeys::from_seed([2; 32])).unwrap();
+        assert!(matches!(other.case(&CaseId([7; 16])), Err(StoreError::Damaged(_))));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
