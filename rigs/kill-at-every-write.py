@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kill -9 at every write: a script of changes to one case, each a process of its own that is killed just before its first, its
+"""Kill -9 at every write: a script of changes to cases, each a process of its own that is killed just before its first, its
 second, ... write to the phone's folder, until it gets through. Nothing that was acknowledged is ever missing, and the phone
 always starts again.
 
@@ -7,10 +7,13 @@ Usage: kill-at-every-write.py KIJITI CHANGES"""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 
+# Changes of one case: what is killed may be written all the same, so a case holds many times as many.
+CASE = 5
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -21,9 +24,9 @@ def main(kijiti: str, changes: int) -> None:
         phone = os.path.join(folder, "phone")
         env = {**os.environ, "KIJITI_PASSPHRASE": "twelve patients to see"}
 
-        def run(*args: str, kill_at: int = 0) -> subprocess.CompletedProcess:
-            extra = {"LD_PRELOAD": shim, "KILL_AT": str(kill_at), "KILL_PATH": phone} if kill_at else {}
-            return subprocess.run([kijiti, "--data", phone, *args], cwd=folder, env={**env, **extra}, capture_output=True, text=True)
+        def run(*args: str, kill_at: int = 0, data: str = phone) -> subprocess.CompletedProcess:
+            extra = {"LD_PRELOAD": shim, "KILL_AT": str(kill_at), "KILL_PATH": data} if kill_at else {}
+            return subprocess.run([kijiti, "--data", data, *args], cwd=folder, env={**env, **extra}, capture_output=True, text=True)
 
         def ok(*args: str) -> str:
             done = run(*args)
@@ -36,29 +39,58 @@ def main(kijiti: str, changes: int) -> None:
         ok("enrol", "accept", "answer.json")
         ok("enrol", "space", "--area", "north")
         example = os.path.join(HERE, "../app/examples/severe-pneumonia.toml")
-        case = json.loads(ok("--json", "case", "new", "--findings", example, "--consent", "share"))["case"]
 
-        acknowledged: set[str] = set()
-        kills = 0
-        for change in range(changes):
-            note = f"change {change}"
-            kill_at = 1
-            while True:
-                done = run("case", "add", case, "--note", note, kill_at=kill_at)
+        def words(change: int) -> tuple[list[str], str]:
+            """A change to the case, and how its history tells it."""
+            match change % 3:
+                case 0:
+                    return ["--note", f"change {change}"], f"noted: change {change}"
+                case 1:
+                    return ["--dose", f"zinc {change} mg"], f"gave zinc {change} mg"
+                case _:
+                    return ["--set", f"respiratory_rate={change}"], f"respiratory_rate = {change}"
+
+        def until_done(*args: str, afresh: bool = False) -> tuple[str, int]:
+            """Killed at its first write, at its second …, until it gets through; its answer, and how often it was killed. It goes on
+            with what the killed ones left or, `afresh`, with the folder as it was (every killed one might begin a case of its own)."""
+            for kill_at in range(1, 1000):
+                data = phone
+                if afresh:
+                    data = os.path.join(folder, "copy")
+                    shutil.rmtree(data, ignore_errors=True)
+                    shutil.copytree(phone, data)
+                done = run(*args, kill_at=kill_at, data=data)
                 if done.returncode == 0:
-                    acknowledged.add(note)
-                    break
-                assert done.returncode == -9, f"{note}: {done.returncode} {done.stderr}"
-                kills += 1
-                kill_at += 1
-                assert kill_at < 1000, "it never gets through"
-            if change % 5 == 4 or change + 1 == changes:
-                shown = json.loads(ok("--json", "case", "show", case))
-                held = [n["note"] for n in shown["notes"]]
-                missing = acknowledged - set(held)
-                assert not missing, f"acknowledged and missing: {sorted(missing)}"
-                assert shown["unsent"] == 0, "acknowledged and sealed"
-        print(f"{changes} changes, killed at every one of their {kills} writes: nothing acknowledged is missing")
+                    if afresh:
+                        shutil.rmtree(phone)
+                        os.rename(data, phone)
+                    return done.stdout, kill_at - 1
+                assert done.returncode == -9, f"{args}: {done.returncode} {done.stderr}"
+                if afresh:
+                    listed = run("--json", "case", "list", data=data)
+                    assert listed.returncode == 0, listed.stderr
+                    held = {row["case"] for row in json.loads(listed.stdout)["cases"]}
+                    assert set(acknowledged) <= held, "acknowledged and missing"
+            raise AssertionError("it never gets through")
+
+        acknowledged: dict[str, set[str]] = {}
+        kills, case = 0, ""
+        for change in range(changes):
+            if change % CASE == 0:
+                begun, killed = until_done("--json", "case", "new", "--findings", example, "--patient", f"Child {change}", "--consent", "share", afresh=True)
+                case = json.loads(begun)["case"]
+                acknowledged[case] = {f"patient.name = Child {change}"}
+            else:
+                args, said = words(change)
+                _, killed = until_done("case", "add", case, *args)
+                acknowledged[case].add(said)
+            kills += killed
+            if change % CASE == CASE - 1 or change + 1 == changes:
+                for case, said in acknowledged.items():
+                    history = [line["what"] for line in json.loads(ok("--json", "case", "history", case))["history"]]
+                    assert said <= set(history), f"acknowledged and missing: {sorted(said - set(history))}"
+                    assert json.loads(ok("--json", "case", "show", case))["unsent"] == 0, "acknowledged and sealed"
+        print(f"{changes} changes, killed at every one of its {kills} writes: nothing acknowledged is missing")
 
 
 if __name__ == "__main__":

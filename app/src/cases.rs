@@ -61,6 +61,10 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             None => decide_on_terminal(phone, &case),
         },
         CaseCommand::Add(args) => add(phone, args),
+        CaseCommand::HandOver { cases, to, from, reason } => {
+            let request = request_number()?;
+            phone.shown(Request::CaseHandOver { cases, from, to, reason, request }, show::handed_over)
+        }
         CaseCommand::List => phone.shown(Request::CaseList, show::case_list),
         CaseCommand::Show { case } => phone.shown(Request::CaseShow { case }, show::case),
         CaseCommand::Photo { case, out: Some(out), number, .. } => {

@@ -1,11 +1,15 @@
-//! Files that people pass from hand to hand: JSON with a schema, documents in hexadecimal. What a QR shows is the same text.
+//! Files that people pass from hand to hand: JSON with a schema, documents in hexadecimal. What a QR code carries is the same file
+//! (`protocol::scan`).
 
-use std::io::Write;
+use std::io::{IsTerminal, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use node::host::Failure;
+use protocol::scan;
 use protocol::signed::{Document, Signed};
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
 
 /// A ministry's root.
@@ -65,14 +69,25 @@ pub struct EnrolmentFile {
 /// Bytes of such a file.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Reads a file of one schema.
+/// Reads a file of one schema, or what was scanned of its codes; `-` is the standard input.
 pub fn read<T: for<'d> Deserialize<'d>>(path: &Path, schema: &str) -> Result<T, Failure> {
     let shown = path.display();
     let unreadable = |e: std::io::Error| Failure::new(format!("cannot read {shown}: {e}"), "check the name");
-    if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
+    let mut text = String::new();
+    let mut take = |from: &mut dyn Read| from.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    match path.as_os_str() == "-" {
+        true => take(&mut std::io::stdin()),
+        false => std::fs::File::open(path).and_then(|mut file| take(&mut file)),
+    }
+    .map_err(unreadable)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
         return Err(Failure::new(format!("{shown} is far too long"), format!("a {schema} file was expected")));
     }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    if scan::is_scanned(&text) {
+        let hint = "put the text of all codes into one file, in any order";
+        let bytes = scan::join(&text).map_err(|e| Failure::new(format!("{shown}: {e}"), hint).with_code(2))?;
+        text = String::from_utf8(bytes).unwrap_or_default();
+    }
     let damaged = |why: String| {
         let hint = format!("a {schema} file was expected: ask for it again");
         Failure::new(format!("{shown} is damaged or is another kind of file: {why}"), hint).with_code(2)
@@ -88,6 +103,30 @@ pub fn read<T: for<'d> Deserialize<'d>>(path: &Path, schema: &str) -> Result<T, 
 pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(e, ""))?;
     write_bytes(path, (text + "\n").as_bytes())
+}
+
+/// Draws a file as codes for another phone's camera, one below the other.
+pub fn draw<T: Serialize>(value: &T) -> Result<(), Failure> {
+    let bytes = serde_json::to_vec(value).map_err(|e| Failure::new(e, ""))?;
+    let parts = scan::parts(&bytes).map_err(|e| Failure::new(e, "pass the file that was written instead"))?;
+    let of = parts.len();
+    for (n, part) in (1..).zip(&parts) {
+        println!("\ncode {n} of {of}");
+        let code = code(part)?;
+        let terminal = std::io::stdout().is_terminal();
+        code.lines().for_each(|line| match terminal {
+            true => println!("\x1b[97;40m{line}\x1b[0m"), // white on black, whatever the terminal's own colours
+            false => println!("{line}"),
+        });
+        println!("{part}");
+    }
+    Ok(())
+}
+
+/// One code, two rows of modules in each line: what is light is drawn, what is dark left black.
+fn code(text: &str) -> Result<String, Failure> {
+    let code = QrCode::with_error_correction_level(text, EcLevel::L).map_err(|e| Failure::new(e, "pass the file"))?;
+    Ok(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
 }
 
 /// Writes bytes to a file, whole or not at all.
@@ -124,4 +163,47 @@ pub fn from_text<T: Document>(what: &str, text: &str) -> Result<Signed<T>, Failu
     let bytes = unhex(what, text)?;
     Signed::from_bytes(&bytes)
         .map_err(|e| Failure::new(format!("{what} is damaged: {e}"), "ask for the file again").with_code(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a camera would see: a code drawn on a screen is read back by another library's eyes.
+    #[test]
+    fn a_drawn_code_can_be_read() {
+        let file: Vec<u8> = (0..900u32).flat_map(|i| scrambled(i).to_le_bytes()).collect();
+        let parts = scan::parts(&file).unwrap();
+        let seen: Vec<String> = parts.iter().map(|part| camera(&code(part).unwrap())).collect();
+        assert!(parts.len() > 3);
+        assert_eq!(scan::join(&seen.join("\n")).unwrap(), file);
+    }
+
+    /// Numbers that do not compress.
+    fn scrambled(i: u32) -> u32 {
+        i.wrapping_mul(2_654_435_761).rotate_left(i % 31)
+    }
+
+    fn camera(drawn: &str) -> String {
+        const SCALE: usize = 4;
+        let light: Vec<Vec<bool>> = drawn
+            .lines()
+            .flat_map(|line| {
+                let halves = line.chars().map(|c| match c {
+                    '█' => (true, true),
+                    '▀' => (true, false),
+                    '▄' => (false, true),
+                    _ => (false, false),
+                });
+                let (upper, lower): (Vec<_>, Vec<_>) = halves.unzip();
+                [upper, lower]
+            })
+            .collect();
+        let width = light[0].len();
+        let pixel = |x: usize, y: usize| if light[y / SCALE][x / SCALE] { 255 } else { 0 };
+        let mut image = rqrr::PreparedImage::prepare_from_greyscale(width * SCALE, light.len() * SCALE, pixel);
+        let grids = image.detect_grids();
+        assert_eq!(grids.len(), 1, "one code is seen");
+        grids[0].decode().unwrap().1
+    }
 }

@@ -11,7 +11,7 @@ use node::host::{DataFolder, Failure, Host, HostOptions, Request, ask};
 use serde_json::Value;
 
 use crate::cli::{BenchCommand, Cli, Command, EnrolCommand, ModelCommand, ProfileArg, SimCommand};
-use crate::files::{EnrolmentFile, RequestFile, from_text, read, write};
+use crate::files::{EnrolmentFile, RequestFile, draw, from_text, read, write};
 use crate::ministry::keys::{ask_new_passphrase, ask_passphrase};
 use crate::{ask as terminal, bench, cases, demo, desk, doctor, enrol, show, simulate, train};
 
@@ -235,14 +235,14 @@ fn run_model(phone: &Phone, command: ModelCommand) -> Result<(), Failure> {
 
 fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
     match command {
-        EnrolCommand::Request { name, out } => {
+        EnrolCommand::Request { name, out, qr } => {
             let answer = phone.ask(Request::EnrolRequest { name })?;
             let file: RequestFile = serde_json::from_value(answer).map_err(|e| Failure::new(e, ""))?;
             write(&out, &file)?;
             println!("wrote {}: have it signed, then `kijiti enrol accept` the answer", out.display());
-            Ok(())
+            if qr { draw(&file) } else { Ok(()) }
         }
-        EnrolCommand::Sign { request, area, rights, passes_on, valid_days, ministry, out } => {
+        EnrolCommand::Sign { request, area, rights, passes_on, valid_days, ministry, out, qr } => {
             let file: RequestFile = read(&request, "kijiti.enrol-request/1")?;
             let answer: EnrolmentFile = match ministry {
                 Some(folder) => {
@@ -257,7 +257,7 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             };
             write(&out, &answer)?;
             println!("wrote {}: give it back to phone {}", out.display(), file.device.get(..8).unwrap_or_default());
-            Ok(())
+            if qr { draw(&answer) } else { Ok(()) }
         }
         EnrolCommand::Accept { answer } => {
             let file: EnrolmentFile = read(&answer, "kijiti.enrolment/1")?;
@@ -267,7 +267,7 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
         EnrolCommand::Space { area } => phone.shown(Request::SpaceCreate { area }, |a| {
             println!("{}", if show::flag(a, "created") { "the space is begun" } else { "the space was there already" });
         }),
-        EnrolCommand::Grant { certificates, area, out } => {
+        EnrolCommand::Grant { certificates, area, out, qr } => {
             let file: EnrolmentFile = read(&certificates, "kijiti.enrolment/1")?;
             let Some(chain) = file.chain else {
                 return Err(
@@ -279,7 +279,7 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             let file = EnrolmentFile { schema: "kijiti.enrolment/1".into(), roots: Vec::new(), chain: None, grants };
             write(&out, &file)?;
             println!("wrote {}: give it to the phone it is for, or let couriers carry it there", out.display());
-            Ok(())
+            if qr { draw(&file) } else { Ok(()) }
         }
         EnrolCommand::Rotate { area, without } => phone.shown(Request::SpaceRotate { area, without }, |a| {
             println!("the space of {} has a new key; couriers carry it to its members", show::text(a, "area"));

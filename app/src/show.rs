@@ -8,7 +8,7 @@ use serde_json::Value;
 
 mod cases;
 
-pub use cases::{case, case_list, duplicates, history, imported};
+pub use cases::{case, case_list, duplicates, handed_over, history, imported};
 
 /// Columns of the narrowest terminal.
 const COLUMNS: usize = 78;
@@ -177,7 +177,8 @@ pub fn status(s: &Value) {
     println!("model     {}", s.get("model").and_then(Value::as_str).unwrap_or("none: rules alone"));
     println!("cases     {}, bundles {}", number(s, "cases"), size(number(s, "bundle_bytes")));
     if number(s, "unsent") > 0 {
-        println!("          {} changes stay on this phone: see `kijiti case show`", number(s, "unsent"));
+        let changes = if number(s, "unsent") == 1 { "change stays" } else { "changes stay" };
+        println!("          {} {changes} on this phone: see `kijiti case show`", number(s, "unsent"));
     }
     for set_aside in list(s, "quarantined") {
         wrapped(&format!("set aside {}: {}", text(set_aside, "author"), text(set_aside, "why")), 10);
@@ -249,11 +250,14 @@ pub fn meeting(m: &Value) {
     };
     println!("met {with}: {}", text(m, "reason"));
     println!(
-        "  sealed changes: {} given, {} taken{}",
+        "  sealed changes and notices: {} given, {} taken{}",
         number(m, "envelopes_sent"),
         number(m, "envelopes_taken"),
         if flag(m, "in_step") { "; in step" } else { "" }
     );
+    if !text(m, "not_in_step").is_empty() {
+        wrapped(&format!("not in step: {}", text(m, "not_in_step")), 2);
+    }
     println!(
         "  bundles: {} given, {} taken; {} over the link",
         size(number(m, "bundle_bytes_sent")),

@@ -18,7 +18,7 @@ use sync::{Case, Envelope, Grant};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("frame", frame),
     ("signed", signed),
     ("chain", chain),
@@ -33,6 +33,7 @@ pub const TARGETS: [Target; 14] = [
     ("delta", delta),
     ("layout", layout),
     ("exchange", exchange),
+    ("scan", scan),
 ];
 
 /// libFuzzer takes every panic for a crash, even one that our net catches inside Automerge: this lets those pass. One that is
@@ -103,10 +104,14 @@ pub fn case(data: &[u8]) {
     if let Ok(case) = Case::load(id, data) {
         let _ = case.view();
     }
-    let mut case = Case::new(id);
-    let before = case.save();
-    if case.apply(&[data]).is_err() {
-        assert_eq!(case.save(), before, "a refused change changed the case");
+    // A member gone wrong signs whatever it likes.
+    let signed = sync::case::sign(id, data, &DeviceKeys::from_seed([1; 32])).unwrap_or_default();
+    for change in [data, &signed] {
+        let mut case = Case::new(id);
+        let before = case.save();
+        if case.apply(&[change]).is_err() {
+            assert_eq!(case.save(), before, "a refused change changed the case");
+        }
     }
 }
 
@@ -197,10 +202,19 @@ pub fn exchange(data: &[u8]) {
     let read = fhir::read(text).into_iter().chain(csv::read(text).unwrap_or_default());
     for imported in read {
         let mut case = Case::new(CaseId([1; 16]));
-        if case.add(&imported.entries, keys.id(), &[1; 16], 0).is_ok() {
+        if case.add(&imported.entries, &keys, &[1; 16], 0).is_ok() {
             assert!(Case::load(CaseId([1; 16]), &case.save()).is_ok(), "an imported case does not load again");
             let _ = fhir::write(&case.view(), &Area::default());
         }
+    }
+}
+
+/// Text of codes from a camera. What makes up a file is drawn as codes that make it up again.
+pub fn scan(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(file) = protocol::scan::join(&text) {
+        let parts = protocol::scan::parts(&file).unwrap_or_default();
+        assert!(parts.is_empty() || protocol::scan::join(&parts.join(" ")).as_ref() == Ok(&file));
     }
 }
 

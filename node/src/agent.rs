@@ -31,6 +31,7 @@ mod lease;
 mod load;
 mod meeting;
 mod receipts;
+mod retirement;
 mod schedule;
 mod trust_lane;
 

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod ids;
 pub mod keys;
 pub mod limits;
+pub mod scan;
 pub mod signed;
 pub mod time;
 

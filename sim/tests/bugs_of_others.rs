@@ -4,8 +4,8 @@
 
 use node::Store;
 use node::agent::Event;
+use protocol::SpaceId;
 use protocol::frame::{Frame, SpaceDigest};
-use protocol::{DeviceId, SpaceId};
 use sim::Cut;
 use sync::{Case, FindingValue};
 
@@ -208,7 +208,10 @@ fn a_poisoned_change_is_set_aside_with_its_reason_and_others_go_on() {
     let key = road.world.phones[WORKER].agent.space_keys()[0].clone();
     let keys = road.world.keys(WORKER).unwrap().clone();
     let mut case = Case::new(good);
-    let change = case.add(&[sync::Entry::Note("x".into())], DeviceId([1; 32]), &[1; 16], 1).unwrap().remove(0);
+    let change = case
+        .add(&[sync::Entry::Note("x".into())], &protocol::DeviceKeys::from_seed([1; 32]), &[1; 16], 1)
+        .unwrap()
+        .remove(0);
     for (n, at) in (0..change.len()).step_by(3).enumerate() {
         let mut spoiled = change.clone();
         spoiled[at] ^= 0x41;
@@ -227,4 +230,27 @@ fn a_poisoned_change_is_set_aside_with_its_reason_and_others_go_on() {
     for case in [good, other] {
         assert!(road.view(CLINIC, case).is_some_and(|view| !view.findings.is_empty()));
     }
+}
+
+/// A colleague who may write puts words into the worker's mouth: the clinic sets them aside and believes the worker as before.
+#[test]
+fn words_in_anothers_name_are_set_aside() {
+    use sync::envelope::{Contents, seal};
+    let mut road = Road::new(1);
+    let id = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+    road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    let key = road.world.phones[WORKER].agent.space_keys()[0].clone();
+    let (worker, clinic) = (road.world.keys(WORKER).unwrap().clone(), road.world.keys(CLINIC).unwrap().clone());
+    let mut case = Case::load(id, &road.world.phones[CLINIC].store.case(&id).unwrap().unwrap()).unwrap();
+    let said = [sync::Entry::Finding { name: "cough".into(), value: FindingValue::No }];
+    let made = case.add(&said, &worker, &[9; 16], 1).unwrap().remove(0);
+    let forged = sync::case::sign(id, &made, &clinic).unwrap(); // the clinic's phone has only its own keys
+    let envelope =
+        seal(&Contents { case: id, changes: vec![forged.into()] }, &key, sync::Urgency::Pink, &clinic, [7; 24]);
+    let area = road.area.clone();
+    road.world.phones[CLINIC].store.put_envelope(&envelope.unwrap(), &area).unwrap();
+    road.world.meet(CLINIC, WORKER, Cut::Never).unwrap();
+    let aside = road.world.phones[WORKER].store.quarantined().unwrap();
+    assert!(aside.len() == 1 && aside[0].1.contains("has not signed"), "{aside:?}");
+    assert_eq!(road.view(WORKER, id).unwrap().findings["cough"].value, FindingValue::Yes);
 }

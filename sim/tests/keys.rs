@@ -132,6 +132,37 @@ fn a_supervisor_with_the_right_to_revoke_says_that_a_phone_is_lost_without_the_m
     assert!(met.summaries[0].as_ref().unwrap().complete);
 }
 
+/// Whoever has a lost supervisor's phone may have certified phones of its own with it. So a key that only such phones vouch for is
+/// not written with, an honest worker below gets the next one once somebody else has certified it, and nothing is lost meanwhile.
+#[test]
+fn who_is_certified_by_a_lost_supervisor_only_has_no_new_keys_until_somebody_else_vouches() {
+    let mut road = Road::new(1);
+    let colleague = second_worker(&mut road); // certified by the ministry
+    round(&mut road, &[(CLINIC, colleague), (WORKER, colleague)]); // the worker, by the supervisor
+    ministry_revokes(&mut road, SUPERVISOR);
+    round(&mut road, &[(DESK, colleague)]);
+    assert!(road.world.phones[colleague].agent.write_key(&road.area).is_none(), "the worker has the old key");
+    let case = road.write(colleague, None, "cough", FindingValue::Yes, 7);
+    assert_eq!(road.envelopes(colleague), 0, "it waits");
+    let before = road.world.phones[CLINIC].agent.space_keys().len();
+    round(&mut road, &[(DESK, CLINIC)]);
+    assert_eq!(road.world.phones[CLINIC].agent.space_keys().len(), before + 1, "the clinic makes a new key at once");
+    round(&mut road, &[(CLINIC, colleague), (colleague, CLINIC)]);
+    assert!(road.view(CLINIC, case).is_some(), "and what waited has arrived");
+    // The worker is certified anew, by the ministry this time, and granted.
+    let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
+    let village = Area::parse("north/kilifi/mtwapa").unwrap();
+    let keys = road.world.keys(WORKER).unwrap().clone();
+    let chain = road.ministry.certify(&keys, "worker", &village, rights, Rights::default());
+    road.world.command(WORKER, Command::InstallChain(chain.clone())).unwrap();
+    road.world.command(CLINIC, Command::GrantSpace(road.area.clone(), chain)).unwrap();
+    round(&mut road, &[(DESK, WORKER), (CLINIC, WORKER)]);
+    assert!(road.view(WORKER, case).is_some(), "it reads again");
+    for phone in [WORKER, CLINIC, colleague] {
+        assert!(road.world.phones[phone].agent.write_key(&road.area).is_some(), "{phone}");
+    }
+}
+
 /// keyhive#116, p2panda#1344: what a lost phone wrote is neither believed nor thrown away, and what honest phones built on it is
 /// not blocked for ever.
 #[test]

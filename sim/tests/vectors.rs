@@ -23,7 +23,7 @@ use sync::exchange::archive::{self, ArchivedCase};
 use sync::notice::{Attached, Lost};
 use sync::receipt::{Receipt, Running, seal as seal_receipt};
 use sync::space::sealing_public_key;
-use sync::{Envelope, Grant, Notice, SpaceKey, Urgency};
+use sync::{Case, Entry, Envelope, FindingValue, Grant, Notice, SpaceKey, Urgency};
 
 fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let ministry = Ministry::of_three_roles(3, 3, 2);
@@ -158,7 +158,12 @@ fn of_spaces(area: &Area, chain: &Chain) -> BTreeMap<&'static str, Vec<u8>> {
     };
     let case = ArchivedCase { case: CaseId([4; 16]), changes: vec![ByteVec::from(vec![1, 2, 3])] };
     let archive = archive::write(&[case], (member.0, &member.1), (chain, &boss), &mut rng).unwrap();
+    let words = [Entry::Finding { name: "stiff_neck".into(), value: FindingValue::Unknown }];
+    let change = Case::new(CaseId([4; 16])).add(&words, &worker, &[7; 16], 1_790_000_000).unwrap().remove(0);
+    let code = protocol::scan::parts(b"{\"schema\":\"kijiti.enrolment/1\"}").unwrap().remove(0);
     BTreeMap::from([
+        ("case change", change),
+        ("code for a camera", code.into_bytes()),
         ("notice, a share", notice(Notice { share: Some(share), ..Notice::about(area) })),
         ("notice, all else", notice(everything)),
         ("archive", archive),

@@ -64,13 +64,13 @@ fn case() -> Result<Case, Fail> {
         Entry::Note("the father comes tomorrow".into()),
         Entry::Photo(PhotoEntry { blob: protocol::Digest([7; 32]), key: [8; 32], bytes: 90_000, shows: "rash".into() }),
     ];
-    let [worker, clinic] = [1, 2].map(|n| DeviceKeys::from_seed([n; 32]).id());
+    let [worker, clinic] = [1, 2].map(|n| DeviceKeys::from_seed([n; 32]));
     let mut case = Case::new(ID);
-    let first = case.add(&begin, worker, &[1; 16], 1_795_554_895)?;
+    let first = case.add(&begin, &worker, &[1; 16], 1_795_554_895)?;
     let mut other = Case::new(ID);
     other.apply(&first)?;
-    let apart = other.add(&[finding("temperature", FindingValue::Number(36.9))], clinic, &[2; 16], 1_795_554_900)?;
-    case.add(&[finding("temperature", FindingValue::Number(38.8))], worker, &[1; 16], 1_795_554_999)?;
+    let apart = other.add(&[finding("temperature", FindingValue::Number(36.9))], &clinic, &[2; 16], 1_795_554_900)?;
+    case.add(&[finding("temperature", FindingValue::Number(38.8))], &worker, &[1; 16], 1_795_554_999)?;
     case.apply(&apart)?;
     Ok(case)
 }

@@ -13,21 +13,24 @@
 //! `over` names the words about the same field that their author had seen standing: so words said apart are told from words
 //! said one after the other, without any clock. A kind of entry that this version does not know stays in the document,
 //! travels on, and is counted on the screen.
+//! Every change is signed by the phone that its entries name ([`sign`]), whoever seals it anew or hands it on.
 //! Automerge panics on some malformed input (measured, see the design), so changes from others are applied to a copy behind
 //! a net, saved and loaded again before they replace anything. A case that does not survive this is left as it was.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use automerge::legacy::{Key, ObjectId, OpId, OpType};
 use automerge::transaction::{CommitOptions, Transactable};
-use automerge::{ActorId, AutoCommit, Change, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, Value};
+use automerge::{ActorId, AutoCommit, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, Value};
 use protocol::limits::{CASE_BYTES_MAX, TEXT_CHARS_MAX};
-use protocol::{CaseId, DeviceId};
+use protocol::{CaseId, DeviceId, DeviceKeys};
 
+mod changes;
 mod fields;
 pub mod schema;
 mod view;
 
+pub use changes::sign;
+use changes::{only_known_chunks, parse_change, signed};
 pub use view::{CaseView, FindingState, likeness};
 
 /// How soon: the colours that workers are trained on.
@@ -279,43 +282,50 @@ impl Case {
         self.doc.get_changes(&[]).iter().map(|change| change.raw_bytes().to_vec()).collect()
     }
 
-    /// Adds entries as one change by `by`, and returns that change for sealing. `actor` is this installation's own
-    /// random name, never reused after a restore (two histories under one name would lose one of them).
+    /// Adds entries as one change, signed with the keys of their author, and returns that change for sealing. `actor` is this
+    /// installation's own random name, never reused after a restore (two histories under one name would lose one of them).
     pub fn add(
         &mut self,
         entries: &[Entry],
-        by: DeviceId,
+        by: &DeviceKeys,
         actor: &[u8; 16],
         at_s: u64,
     ) -> Result<Vec<Vec<u8>>, CaseError> {
-        self.doc.set_actor(ActorId::from(&actor[..]));
-        let before = self.doc.get_heads();
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
         let order = self.entries().iter().map(|(stamp, _)| stamp.order).max().unwrap_or(0).saturating_add(1);
-        let stamp = Stamp { order, by, at_s };
+        let stamp = Stamp { order, by: by.id(), at_s };
         let standing = view::standing_keys(&self.records().0);
+        let before = self.doc.get_heads();
+        let mut copy = self.doc.clone();
+        copy.set_actor(ActorId::from(&actor[..]));
         let refused = |e: automerge::AutomergeError| CaseError::Poisoned(e.to_string());
-        if self.doc.get(ROOT, "schema").map_err(refused)?.is_none() {
-            self.doc.put(ROOT, "schema", 1).map_err(refused)?;
+        if copy.get(ROOT, "schema").map_err(refused)?.is_none() {
+            copy.put(ROOT, "schema", 1).map_err(refused)?;
         }
         for (n, entry) in entries.iter().enumerate() {
             let key = format!("{order:016x}-{}-{n:04}", CaseId(*actor));
-            let object = self.doc.put_object(ROOT, key, ObjType::Map).map_err(refused)?;
+            let object = copy.put_object(ROOT, key, ObjType::Map).map_err(refused)?;
             let over = match entry {
                 Entry::Finding { name, .. } | Entry::Settled { name, .. } => standing.get(name.as_str()),
                 _ => None,
             };
             let over = over.map(Vec::as_slice).unwrap_or_default();
-            fields::write(&mut self.doc, &object, &stamp, entry, over).map_err(refused)?;
+            fields::write(&mut copy, &object, &stamp, entry, over).map_err(refused)?;
         }
-        self.doc.commit_with(CommitOptions::default().with_time(i64::try_from(at_s).unwrap_or(i64::MAX)));
-        Ok(self.doc.get_changes(&before).iter().map(|c| c.raw_bytes().to_vec()).collect())
+        copy.commit_with(CommitOptions::default().with_time(i64::try_from(at_s).unwrap_or(i64::MAX)));
+        let made: Vec<_> = copy.get_changes(&before).iter().map(|change| signed(self.id, change, by)).collect();
+        let bytes = made.iter().map(|change| change.raw_bytes().to_vec()).collect();
+        self.doc.apply_changes(made).map_err(refused)?;
+        Ok(bytes)
     }
 
     /// Takes in changes from others, in any order and any number of times. On any trouble the case is as before.
     pub fn apply(&mut self, changes: &[impl AsRef<[u8]>]) -> Result<(), CaseError> {
         let mut copy = self.doc.clone();
         let (merged, bytes) = guarded(|| {
-            let changes = changes.iter().map(|c| parse_change(c.as_ref())).collect::<Result<Vec<_>, _>>()?;
+            let changes = changes.iter().map(|c| parse_change(self.id, c.as_ref())).collect::<Result<Vec<_>, _>>()?;
             copy.apply_changes(changes).map_err(|e| e.to_string())?;
             let bytes = copy.save();
             let reloaded = AutoCommit::load(&bytes).map_err(|e| format!("it does not load again: {e}"))?;
@@ -380,57 +390,6 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, CaseError> 
         Ok(result) => result.map_err(CaseError::Poisoned),
         Err(_) => Err(CaseError::Poisoned("Automerge panicked on it".into())),
     }
-}
-
-/// Whether bytes are what [`Case::save`] writes: one document chunk, then changes that wait for others. Automerge would read other
-/// kinds too, and a damaged one of those can keep it busy for minutes and take gigabytes (found by the fuzzer).
-fn only_known_chunks(bytes: &[u8]) -> bool {
-    let (mut rest, mut first) = (bytes, true);
-    while !rest.is_empty() {
-        // magic 4 · checksum 4 · kind 1 · length (LEB128)
-        let Some((kind, after)) = rest.get(8..).and_then(<[u8]>::split_first) else { return false };
-        let digits = after.iter().position(|byte| byte & 0x80 == 0).filter(|at| *at < 9);
-        let Some((length, data)) = digits.and_then(|at| after.split_at_checked(at + 1)) else { return false };
-        let length = length.iter().rev().fold(0u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
-        let known = if first { *kind == 0 } else { (1..=2).contains(kind) };
-        let next = usize::try_from(length).ok().and_then(|length| data.get(length..));
-        let (true, Some(next)) = (known, next) else { return false };
-        (rest, first) = (next, false);
-    }
-    !first
-}
-
-/// Reads one change. Automerge does not check the checksum of a bare change and inflates compressed ones without a limit,
-/// so both are settled here: chunk type 1 (plain) only, and the first bytes of its hash as the checksum says.
-fn parse_change(bytes: &[u8]) -> Result<Change, String> {
-    if bytes.get(8) != Some(&1) {
-        return Err("not a plain change".into());
-    }
-    let change = Change::from_bytes(bytes.to_vec()).map_err(|e| e.to_string())?;
-    if bytes.get(4..8) != Some(&change.hash().0[..4]) {
-        return Err("a change whose checksum does not hold".into());
-    }
-    only_adds(&change)?;
-    Ok(change)
-}
-
-/// A change may only add: entries under keys of its own actor at the root, and what lies within them. One that deletes,
-/// overwrites or writes into what others have said is refused, whoever signed it.
-fn only_adds(change: &Change) -> Result<(), String> {
-    let change = change.decode();
-    let own_key = format!("-{}-", change.actor_id.to_hex_string());
-    for op in &change.operations {
-        let adds = matches!(op.action, OpType::Make(_) | OpType::Put(_)) && op.pred.iter().next().is_none();
-        let its_own = match (&op.obj, &op.key) {
-            (ObjectId::Root, Key::Map(key)) => key == "schema" || key.contains(&own_key),
-            (ObjectId::Root, Key::Seq(_)) => false,
-            (ObjectId::Id(OpId(counter, actor)), _) => *actor == change.actor_id && *counter >= change.start_op.get(),
-        };
-        if !adds || !its_own {
-            return Err("a change that touches what was said before".into());
-        }
-    }
-    Ok(())
 }
 
 /// Cuts free text to its limit.

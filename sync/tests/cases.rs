@@ -1,10 +1,11 @@
 //! Cases and envelopes: same changes, same case, whatever the order; sealed means sealed.
 
+use automerge::Change;
 use minicbor::bytes::ByteVec;
 use proptest::prelude::*;
 use protocol::certificate::{Certificate, Right, Rights};
 use protocol::signed::Role;
-use protocol::{Area, CaseId, Chain, DeviceId, DeviceKeys, Signed, VerifiedChain};
+use protocol::{Area, CaseId, Chain, DeviceKeys, Signed, VerifiedChain};
 use sync::case::DecisionEntry;
 use sync::envelope::{Contents, seal};
 use sync::{Case, Entry, Envelope, EnvelopeError, FindingValue, SpaceKey, Urgency};
@@ -26,18 +27,18 @@ fn decision(urgency: Urgency, plan: &str) -> Entry {
     })
 }
 
-fn device(n: u8) -> DeviceId {
-    DeviceKeys::from_seed([n; 32]).id()
+fn keys(n: u8) -> DeviceKeys {
+    DeviceKeys::from_seed([n; 32])
 }
 
 #[test]
 fn two_decisions_made_apart_are_both_kept() {
     let mut clinic = Case::new(ID);
-    let first = clinic.add(&[finding("fever", FindingValue::Yes)], device(1), &[1; 16], 5).unwrap();
+    let first = clinic.add(&[finding("fever", FindingValue::Yes)], &keys(1), &[1; 16], 5).unwrap();
     let mut worker = Case::new(ID);
     worker.apply(&first).unwrap();
-    let ours = clinic.add(&[decision(Urgency::Pink, "admit")], device(1), &[1; 16], 9).unwrap();
-    let theirs = worker.add(&[decision(Urgency::Yellow, "wait")], device(2), &[2; 16], 9).unwrap();
+    let ours = clinic.add(&[decision(Urgency::Pink, "admit")], &keys(1), &[1; 16], 9).unwrap();
+    let theirs = worker.add(&[decision(Urgency::Yellow, "wait")], &keys(2), &[2; 16], 9).unwrap();
     clinic.apply(&theirs).unwrap();
     worker.apply(&ours).unwrap();
     assert_eq!(clinic.view(), worker.view());
@@ -48,21 +49,21 @@ fn two_decisions_made_apart_are_both_kept() {
 #[test]
 fn unknown_yields_to_known_and_a_sign_once_seen_stays_seen() {
     let mut case = Case::new(ID);
-    case.add(&[finding("stiff_neck", FindingValue::Yes)], device(1), &[1; 16], 5).unwrap();
-    case.add(&[finding("stiff_neck", FindingValue::Unknown)], device(2), &[2; 16], 6).unwrap();
+    case.add(&[finding("stiff_neck", FindingValue::Yes)], &keys(1), &[1; 16], 5).unwrap();
+    case.add(&[finding("stiff_neck", FindingValue::Unknown)], &keys(2), &[2; 16], 6).unwrap();
     assert_eq!(case.view().findings["stiff_neck"].value, FindingValue::Yes);
-    case.add(&[finding("stiff_neck", FindingValue::No)], device(2), &[2; 16], 7).unwrap();
+    case.add(&[finding("stiff_neck", FindingValue::No)], &keys(2), &[2; 16], 7).unwrap();
     let state = &case.view().findings["stiff_neck"];
     assert!(state.value == FindingValue::Yes && state.disputed && state.said.len() == 3);
-    case.add(&[finding("stiff_neck", FindingValue::No)], device(1), &[1; 16], 8).unwrap();
+    case.add(&[finding("stiff_neck", FindingValue::No)], &keys(1), &[1; 16], 8).unwrap();
     assert_eq!(case.view().findings["stiff_neck"].value, FindingValue::No, "its own author may take it back");
 }
 
 #[test]
 fn a_saved_case_opens_as_it_was_and_keeps_changes_that_wait_for_others() {
     let mut author = Case::new(ID);
-    let first = author.add(&[finding("a", FindingValue::Yes)], device(1), &[1; 16], 1).unwrap();
-    let second = author.add(&[finding("b", FindingValue::No)], device(1), &[1; 16], 2).unwrap();
+    let first = author.add(&[finding("a", FindingValue::Yes)], &keys(1), &[1; 16], 1).unwrap();
+    let second = author.add(&[finding("b", FindingValue::No)], &keys(1), &[1; 16], 2).unwrap();
     let mut other = Case::new(ID);
     other.apply(&second).unwrap();
     assert!(other.view().findings.is_empty(), "its dependency has not come yet");
@@ -71,11 +72,37 @@ fn a_saved_case_opens_as_it_was_and_keeps_changes_that_wait_for_others() {
     assert_eq!(reopened.view(), author.view());
 }
 
+/// A colleague who is allowed to write signs a change by hand in which another's phone speaks, takes a signed change of another case,
+/// or strips the signature: nobody takes it in, and the case stays as it was.
+#[test]
+fn nobody_speaks_in_anothers_name() {
+    let said = [finding("fever", FindingValue::No)];
+    let mut theirs = Case::new(ID);
+    let honest = theirs.add(&said, &keys(1), &[1; 16], 1).unwrap().remove(0);
+    let change = Change::from_bytes(honest.clone()).unwrap();
+    let forged = sync::case::sign(ID, &honest, &keys(2)).unwrap();
+    let mut unsigned = change.decode();
+    unsigned.message = None;
+    let elsewhere = Case::new(CaseId([2; 16])).add(&said, &keys(1), &[1; 16], 1).unwrap().remove(0);
+    let mut case = Case::new(ID);
+    for (bytes, why) in [
+        (forged, "has not signed"),
+        (Change::from(unsigned).raw_bytes().to_vec(), "has not signed"),
+        (elsewhere, "has not signed"),
+    ] {
+        let error = case.apply(&[bytes]).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+        assert_eq!(case.view().entry_count(), 0);
+    }
+    case.apply(&[honest]).unwrap();
+    assert_eq!(case.view().findings["fever"].said[0].0.by, keys(1).id());
+}
+
 #[test]
 fn damaged_changes_and_documents_are_refused_and_the_case_stays_as_it_was() {
     let mut author = Case::new(ID);
     let entries: Vec<_> = (0..20).map(|i| finding(&format!("f{i}"), FindingValue::Number(f64::from(i)))).collect();
-    let change = author.add(&entries, device(1), &[1; 16], 1).unwrap().remove(0);
+    let change = author.add(&entries, &keys(1), &[1; 16], 1).unwrap().remove(0);
     let document = author.save();
     let mut case = Case::new(ID);
     case.apply(std::slice::from_ref(&change)).unwrap();
@@ -109,7 +136,7 @@ proptest! {
             let value = match value { 0 => FindingValue::Yes, 1 => FindingValue::No, 2 => FindingValue::Unknown, _ => FindingValue::Number(f64::from(*what)) };
             let entry = finding(&format!("f{what}"), value);
             let actor = [*who as u8 + 1; 16];
-            let made = phones[*who].add(&[entry], device(*who as u8 + 1), &actor, 100).unwrap();
+            let made = phones[*who].add(&[entry], &keys(*who as u8 + 1), &actor, 100).unwrap();
             if seen[i] {
                 phones[(who + 1) % 3].apply(&made).unwrap();
             }
@@ -199,7 +226,7 @@ fn a_change_that_touches_what_others_have_said_is_refused() {
     use automerge::transaction::Transactable;
     use automerge::{ActorId, AutoCommit, ObjType, ROOT, ReadDoc};
     let mut case = Case::new(ID);
-    let first = case.add(&[finding("convulsions", FindingValue::Yes)], device(1), &[1; 16], 1).unwrap();
+    let first = case.add(&[finding("convulsions", FindingValue::Yes)], &keys(1), &[1; 16], 1).unwrap();
     let before = case.view();
     let doc = AutoCommit::load(&case.save()).unwrap().with_actor(ActorId::from(&[6u8; 16][..]));
     let key = doc.keys(ROOT).find(|key| key != "schema").unwrap();

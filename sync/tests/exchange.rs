@@ -1,7 +1,7 @@
 //! Cases as files: what goes out comes back, and what is damaged says so.
 
 use protocol::certificate::{Certificate, Right, Rights};
-use protocol::{Area, CaseId, Chain, DeviceId, DeviceKeys, Digest, Signed};
+use protocol::{Area, CaseId, Chain, DeviceKeys, Digest, Signed};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::Value;
@@ -13,8 +13,8 @@ use sync::{Case, CaseView, Entry, FindingValue, Urgency};
 
 const ID: CaseId = CaseId([0xab; 16]);
 
-fn device(n: u8) -> DeviceId {
-    DeviceKeys::from_seed([n; 32]).id()
+fn keys(n: u8) -> DeviceKeys {
+    DeviceKeys::from_seed([n; 32])
 }
 
 fn finding(name: &str, value: FindingValue) -> Entry {
@@ -63,12 +63,12 @@ fn full_case() -> Case {
         Entry::Note("the father\ncomes tomorrow".into()),
         Entry::Photo(PhotoEntry { blob: Digest([7; 32]), key: [8; 32], bytes: 90_000, shows: "rash".into() }),
     ];
-    let first = case.add(&begin, device(1), &[1; 16], 1_795_558_495).unwrap();
+    let first = case.add(&begin, &keys(1), &[1; 16], 1_795_558_495).unwrap();
     let mut other = Case::new(ID);
     other.apply(&first).unwrap();
     let apart =
-        other.add(&[finding("temperature", FindingValue::Number(36.9))], device(2), &[2; 16], 1_795_558_500).unwrap();
-    case.add(&[finding("temperature", FindingValue::Number(38.8))], device(1), &[1; 16], 1_795_558_600).unwrap();
+        other.add(&[finding("temperature", FindingValue::Number(36.9))], &keys(2), &[2; 16], 1_795_558_500).unwrap();
+    case.add(&[finding("temperature", FindingValue::Number(38.8))], &keys(1), &[1; 16], 1_795_558_600).unwrap();
     case.apply(&apart).unwrap();
     case
 }
@@ -134,7 +134,7 @@ fn a_bundle_read_back_says_the_same() {
     let imported = fhir::read(&fhir::write(&view, &area()).to_string()).unwrap();
     assert_eq!(imported.case, Some(ID));
     let mut again = Case::new(ID);
-    again.add(&imported.entries, device(3), &[3; 16], 5).unwrap();
+    again.add(&imported.entries, &keys(3), &[3; 16], 5).unwrap();
     let (before, after) = (said(&view), said(&again.view()));
     for pair in &before {
         let asked_anew = ["temperature", "consent.share"].contains(&pair.0.as_str());
@@ -188,7 +188,7 @@ fn a_table_read_back_says_the_same() {
     let imported = csv::read(&table).unwrap().remove(0);
     assert_eq!(imported.case, Some(ID));
     let mut again = Case::new(ID);
-    again.add(&imported.entries, device(3), &[3; 16], 5).unwrap();
+    again.add(&imported.entries, &keys(3), &[3; 16], 5).unwrap();
     let after = said(&again.view());
     for pair in said(&view).iter().filter(|pair| !["temperature", "consent.share"].contains(&pair.0.as_str())) {
         assert!(after.contains(pair), "{} is missing", pair.0);
@@ -256,7 +256,7 @@ fn what_people_differed_about_is_taken_in_on_the_safe_side_and_consent_to_share_
     ];
     let imported = csv::read(&(csv::head() + &rows.concat())).unwrap().remove(0);
     let mut case = Case::new(ID);
-    case.add(&imported.entries, device(3), &[3; 16], 5).unwrap();
+    case.add(&imported.entries, &keys(3), &[3; 16], 5).unwrap();
     let view = case.view();
     assert_eq!(view.findings["convulsions"].value, FindingValue::Yes);
     assert_eq!(view.findings["consent.photo"].value, FindingValue::No);

@@ -2,14 +2,14 @@
 //! concurrent edits.
 
 use proptest::prelude::*;
-use protocol::{CaseId, DeviceId, DeviceKeys};
+use protocol::{CaseId, DeviceKeys};
 use sync::case::{DoseEntry, likeness};
 use sync::{Case, CaseView, Entry, FindingValue};
 
 const ID: CaseId = CaseId([1; 16]);
 
-fn device(n: u8) -> DeviceId {
-    DeviceKeys::from_seed([n; 32]).id()
+fn keys(n: u8) -> DeviceKeys {
+    DeviceKeys::from_seed([n; 32])
 }
 
 fn finding(name: &str, value: FindingValue) -> Entry {
@@ -30,7 +30,7 @@ struct Apart {
 impl Apart {
     fn new(begin: Vec<Entry>) -> Self {
         let mut worker = Case::new(ID);
-        let first = worker.add(&begin, device(1), &[1; 16], 100).unwrap();
+        let first = worker.add(&begin, &keys(1), &[1; 16], 100).unwrap();
         let mut clinic = Case::new(ID);
         clinic.apply(&first).unwrap();
         Self { worker, clinic, made: [Vec::new(), Vec::new()] }
@@ -38,11 +38,11 @@ impl Apart {
 
     /// The worker's clock is right, the clinic's 20 years ahead: it must not matter.
     fn worker(&mut self, entry: Entry) {
-        self.made[0].extend(self.worker.add(&[entry], device(1), &[1; 16], 200).unwrap());
+        self.made[0].extend(self.worker.add(&[entry], &keys(1), &[1; 16], 200).unwrap());
     }
 
     fn clinic(&mut self, entry: Entry) {
-        self.made[1].extend(self.clinic.add(&[entry], device(2), &[2; 16], 700_000_000).unwrap());
+        self.made[1].extend(self.clinic.add(&[entry], &keys(2), &[2; 16], 700_000_000).unwrap());
     }
 
     fn meet(&mut self) -> CaseView {
@@ -138,12 +138,12 @@ fn doses_given_apart_add_up() {
 #[test]
 fn a_case_handed_over_apart_goes_to_one_and_keeps_the_word_of_both() {
     let mut case = Apart::new(vec![finding("fever", FindingValue::Yes)]);
-    assert_eq!(case.meet().responsible(), Some(device(1)), "who began it");
-    case.worker(Entry::Handover { to: device(3), reason: "on leave".into() });
-    case.clinic(Entry::Handover { to: device(4), reason: "referred".into() });
+    assert_eq!(case.meet().responsible(), Some(keys(1).id()), "who began it");
+    case.worker(Entry::Handover { to: keys(3).id(), reason: "on leave".into() });
+    case.clinic(Entry::Handover { to: keys(4).id(), reason: "referred".into() });
     let view = case.meet();
     assert_eq!(view.handovers.len(), 2);
-    assert!(view.responsible() == Some(device(3)) || view.responsible() == Some(device(4)));
+    assert!(view.responsible() == Some(keys(3).id()) || view.responsible() == Some(keys(4).id()));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn two_cases_of_one_patient_are_found_and_shown_as_one_by_a_persons_decision() {
     };
     let case = |n: u8, entries: &[Entry]| {
         let mut case = Case::new(CaseId([n; 16]));
-        case.add(entries, device(n), &[n; 16], 1).unwrap();
+        case.add(entries, &keys(n), &[n; 16], 1).unwrap();
         case
     };
     let a = case(1, &patient("Amina Kazungu", 11.0, "Mtwapa"));
@@ -170,7 +170,7 @@ fn two_cases_of_one_patient_are_found_and_shown_as_one_by_a_persons_decision() {
     assert_eq!([alike(&elsewhere), alike(&older), alike(&other)], [None, None, None]);
     b.add(
         &[finding("stiff_neck", FindingValue::Yes), Entry::Link { other: a.id(), same: true }],
-        device(2),
+        &keys(2),
         &[2; 16],
         2,
     )
@@ -189,10 +189,12 @@ fn entries_of_a_newer_version_are_kept_carried_and_counted() {
     newer.put(ROOT, "schema", 9).unwrap();
     let entry = newer.put_object(ROOT, "0000000000000001-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-0000", ObjType::Map).unwrap();
     newer.put(&entry, "kind", "hologram").unwrap();
-    let change: Vec<Vec<u8>> = newer.get_changes(&[]).iter().map(|c| c.raw_bytes().to_vec()).collect();
+    newer.put(&entry, "by", automerge::ScalarValue::Bytes(keys(2).id().0.to_vec())).unwrap();
+    let sign = |change: &[u8]| sync::case::sign(ID, change, &keys(2)).unwrap();
+    let change: Vec<Vec<u8>> = newer.get_changes(&[]).iter().map(|c| sign(c.raw_bytes())).collect();
     let mut case = Case::new(ID);
     case.apply(&change).unwrap();
-    case.add(&[finding("fever", FindingValue::Yes)], device(1), &[1; 16], 1).unwrap();
+    case.add(&[finding("fever", FindingValue::Yes)], &keys(1), &[1; 16], 1).unwrap();
     let view = case.view();
     assert_eq!((view.unknown_entries, view.findings.len()), (1, 1));
     let reloaded = Case::load(ID, &case.save()).unwrap();
@@ -230,7 +232,7 @@ proptest! {
         let mut changes: Vec<Vec<u8>> = Vec::new();
         for (who, what, value, heard) in &edits {
             let actor = [*who as u8 + 1; 16];
-            let made = phones[*who].add(&[entry(*what, *value)], device(*who as u8 + 1), &actor, u64::from(*value)).unwrap();
+            let made = phones[*who].add(&[entry(*what, *value)], &keys(*who as u8 + 1), &actor, u64::from(*value)).unwrap();
             if *heard {
                 for (n, phone) in phones.iter_mut().enumerate() {
                     if n != *who { phone.apply(&made).unwrap(); }

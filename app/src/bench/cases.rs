@@ -114,7 +114,7 @@ fn one_case(
         let finding =
             |n: u32| Entry::Finding { name: format!("finding_{n}"), value: FindingValue::Number(f64::from(n)) };
         let entries: Vec<_> = names.map(finding).collect();
-        let changes = case.add(&entries, keys.id(), &id, 1_800_000_000).map_err(failed)?;
+        let changes = case.add(&entries, keys, &id, 1_800_000_000).map_err(failed)?;
         let mut nonce = [0; 24];
         dice.fill_bytes(&mut nonce);
         let contents = Contents { case: CaseId(id), changes: changes.into_iter().map(Into::into).collect() };

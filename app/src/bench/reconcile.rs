@@ -103,7 +103,7 @@ fn resident(
         let finding =
             |n: u32| Entry::Finding { name: format!("finding_{n}"), value: FindingValue::Number(f64::from(n)) };
         let entries: Vec<_> = names.map(finding).collect();
-        let changes = case.add(&entries, keys.id(), &id.0, 1_800_000_000).map_err(failed)?;
+        let changes = case.add(&entries, keys, &id.0, 1_800_000_000).map_err(failed)?;
         let changes = changes.into_iter().map(Into::into).collect();
         let mut nonce = [0; 24];
         dice.fill_bytes(&mut nonce);

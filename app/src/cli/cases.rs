@@ -44,6 +44,20 @@ pub enum CaseCommand {
     },
     /// Add to a case: findings, a dose, a note, consent, an answer to a question; hand it over; link it.
     Add(AddArgs),
+    /// Hand cases to a colleague: those named or, without any, every open case that this phone (or --from) cares for.
+    HandOver {
+        /// The cases' ids, or their first digits.
+        cases: Vec<String>,
+        /// To whom: the name or the device id of their phone.
+        #[arg(long, value_name = "PHONE")]
+        to: String,
+        /// Whose cases, if not this phone's: that of a worker who has left, or a phone that is lost.
+        #[arg(long, value_name = "PHONE", conflicts_with = "cases")]
+        from: Option<String>,
+        /// Why.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
     /// All cases, and sealed ones that are carried.
     List,
     /// One case, with what stands, what is asked, who holds it and whether it has reached the clinic.

@@ -15,10 +15,13 @@ pub enum EnrolCommand {
         /// Where to write it.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Draw it as codes too, for the other phone's camera.
+        #[arg(long)]
+        qr: bool,
     },
     /// Certify a phone: with the ministry's keys, or as this phone if it may enrol.
     Sign {
-        /// The request.
+        /// The request: its file, a file with the text of its codes, or `-` for the standard input.
         request: PathBuf,
         /// Where it holds.
         #[arg(long)]
@@ -38,10 +41,13 @@ pub enum EnrolCommand {
         /// Where to write the answer.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Draw it as codes too, for the other phone's camera.
+        #[arg(long)]
+        qr: bool,
     },
     /// Take the answer to this phone's request, or a grant.
     Accept {
-        /// The answer.
+        /// The answer: its file, a file with the text of its codes, or `-` for the standard input.
         answer: PathBuf,
     },
     /// Begin the space of an area: make its key on this phone.
@@ -60,6 +66,9 @@ pub enum EnrolCommand {
         /// Where to write the grant.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Draw it as codes too, for the other phone's camera.
+        #[arg(long)]
+        qr: bool,
     },
     /// Change the key of a space, so that phones that are lost or have left cannot read what is written from now on.
     Rotate {

@@ -70,10 +70,11 @@ pub fn case(c: &Value) {
     for dose in list(c, "doses") {
         let amount = dose.get("amount").and_then(Value::as_f64).unwrap_or(0.0);
         println!(
-            "gave      {} {amount} {} in {} doses",
+            "gave      {} {amount} {} in {} {}",
             text(dose, "medicine"),
             text(dose, "unit"),
-            number(dose, "times")
+            number(dose, "times"),
+            if number(dose, "times") == 1 { "dose" } else { "doses" }
         );
     }
     for note in list(c, "notes") {
@@ -127,6 +128,19 @@ pub fn history(h: &Value) {
         let head = format!("{:>4}  {} ({})", number(line, "order"), text(line, "by"), text(line, "phone"));
         wrapped(&format!("{head}, {} by their clock:", text(line, "by_their_clock")), 0);
         wrapped(text(line, "what"), 6);
+    }
+}
+
+/// Cases that are a colleague's now.
+pub fn handed_over(h: &Value) {
+    let cases = list(h, "cases");
+    for case in cases {
+        println!("{}  {}", short(case, "case"), text(case, "title"));
+    }
+    match cases.len() {
+        0 => println!("there was nothing to hand over"),
+        1 => println!("this case is for {} to care for now", text(h, "to")),
+        some => println!("these {some} cases are for {} to care for now", text(h, "to")),
     }
 }
 

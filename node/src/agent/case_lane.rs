@@ -75,10 +75,16 @@ impl CaseLane {
 impl Meeting {
     pub(super) fn begin_cases(&mut self, phone: &Phone, store: &mut dyn Store) -> Result<(), End> {
         let takes = |c: &VerifiedChain| c.rights.has(Right::Carry) || c.rights.has(Right::Read);
-        let (Some(theirs), Some(ours)) = (self.certificate.as_ref(), phone.certificate.as_ref()) else { return Ok(()) };
-        if !takes(theirs) || !takes(ours) {
-            return Ok(());
-        }
+        let why_not = match (self.certificate.as_ref(), phone.certificate.as_ref()) {
+            (_, None) => Some("this phone is not certified, so no cases were exchanged"),
+            (None, _) => Some("the other phone is not certified, so no cases were exchanged"),
+            (Some(theirs), Some(ours)) if !takes(theirs) || !takes(ours) => {
+                Some("one of the two phones may not carry cases")
+            }
+            _ => None,
+        };
+        self.summary.not_in_step = why_not.unwrap_or_default().to_owned();
+        let Some(theirs) = self.certificate.as_ref().filter(|_| why_not.is_none()) else { return Ok(()) };
         self.cases.active = true;
         let Some(key) = self.key.clone() else { return Ok(()) };
         let spaces = spaces_shared(phone, theirs, store)?;
@@ -255,16 +261,18 @@ impl Meeting {
         self.in_their_step(Step::Envelopes, "AuthorChain")?;
         let Some(trust) = phone.trust.as_ref() else { return refuse("this phone is not enrolled") };
         self.cases.authors_known.clear();
-        match phone.judge_met(chain) {
-            Some(Ok(verified)) => Ok(store.put_chain(&verified)?),
+        let kept = match phone.judge_met(chain) {
+            Some(Ok(verified)) => Some(verified),
             // A lost phone's: kept, so that what it wrote can wait to be looked at.
-            Some(Err(CertificateError::Revoked { .. })) => match trust.chain_even_if_lost(chain) {
-                Some(lost) => Ok(store.put_chain(&lost)?),
-                None => Ok(()),
-            },
-            Some(Err(error)) => refuse(format!("an author's certificate is not valid: {error}")),
-            None => Ok(()),
+            Some(Err(CertificateError::Revoked { .. })) => trust.chain_even_if_lost(chain),
+            Some(Err(error)) => return refuse(format!("an author's certificate is not valid: {error}")),
+            None => None,
+        };
+        if let Some(verified) = kept {
+            store.put_chain(&verified)?;
+            phone.check_keys |= phone.keyring.is_orphaned(&verified.device); // somebody else may have certified it
         }
+        Ok(())
     }
 
     pub(super) fn handle_envelopes(
@@ -381,6 +389,13 @@ impl Meeting {
         let now = digests(&spaces_shared(phone, theirs, store)?, key, false, store)?;
         let same = |d: &SpaceDigest| self.cases.closing.get(&(d.class, d.space)) == Some(d);
         self.summary.in_step = now.len() == self.cases.closing.len() && now.iter().all(same);
+        self.summary.not_in_step = match (self.summary.in_step, self.cases.passed_over) {
+            (true, _) => String::new(),
+            (false, 0) => "more was written while they met, or does not fit here: meet again".to_owned(),
+            (false, some) => {
+                format!("{some} changes were passed over: this phone does not know their author's certificates yet")
+            }
+        };
         if self.summary.in_step {
             for space in spaces_shared(phone, theirs, store)? {
                 store.put_step(&self.peer, space, store.last_position(space)?)?;

@@ -60,7 +60,7 @@ impl Phone {
             if entries.is_empty() {
                 continue;
             }
-            let changes = match document.add(&entries, self.keys.id(), &self.actor, now.wall_s) {
+            let changes = match document.add(&entries, &self.keys, &self.actor, now.wall_s) {
                 Ok(changes) => changes,
                 Err(error) => return no(error, "nothing was written"),
             };
@@ -120,6 +120,9 @@ impl Phone {
     /// before, up to the word that consent is withdrawn, for others must know.
     fn seal_case(&mut self, now: Now, case: &CaseId, store: &mut dyn Store) -> Result<(), StoreError> {
         let mut waiting = store.unsent_of(case)?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
         let Some(row) = store.cases()?.into_iter().find(|row| row.id == *case) else { return Ok(()) };
         let Some(mut document) = load(case, store)? else { return Ok(()) };
         let view = document.view();
@@ -153,7 +156,9 @@ impl Phone {
         }
         store.clear_unsent(case, changes.len())?;
         store.put_setting(&shared_setting(case), &[1])?;
-        self.put_case(Now { wall_s: row.changed_s, ..now }, &mut document, &row.area, store)?;
+        if !row.tags.contains(&key.case_tag(case)) {
+            self.put_case(Now { wall_s: row.changed_s, ..now }, &mut document, &row.area, store)?;
+        }
         self.changed();
         self.announce_photos(now, &view, &row.area, &key, store)
     }
@@ -218,10 +223,7 @@ impl Phone {
     /// Whether a case has an outcome, and so may go when its time has come.
     pub(super) fn closed(&self, case: &CaseId, store: &dyn Store) -> Result<bool, StoreError> {
         let Some(document) = load(case, store)? else { return Ok(true) };
-        Ok(match document.view().findings.get("outcome").map(|f| &f.value) {
-            Some(FindingValue::Text(outcome)) => outcome != "under_treatment",
-            _ => false,
-        })
+        Ok(document.view().closed())
     }
 
     /// Keeps an envelope, and takes its changes into the case if this phone can read them. `false` if it was here.

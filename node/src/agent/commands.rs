@@ -306,6 +306,7 @@ impl Phone {
             return no(format!("{} is not certified to read cases", to.name), "certify it with the right `read` first");
         }
         store.put_chain(&to)?;
+        self.check_keys |= self.keyring.is_orphaned(&to.device);
         self.share_key(now, &key, &[], &[(to.device, to.sealing_key)], store)?;
         match Grant::seal(&key, to.device, &to.sealing_key, &mut self.rng) {
             Ok(grant) => Ok(Ok(Reply::Document(Signed::by(&grant, &self.keys).to_bytes()))),

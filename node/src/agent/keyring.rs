@@ -3,7 +3,8 @@
 //!
 //! 1. A notice counts if its author was certified for it when it came. What a phone that the *ministry* has revoked said of
 //!    other phones being lost counts no more: a stolen supervisor's phone must not be able to silence a district for ever.
-//! 2. A key that a lost phone has, or can open, is never written with again. Until a new one comes, what is written waits.
+//! 2. A key that a lost phone has, or can open, is never written with again. Until a new one comes, what is written waits. The
+//!    same goes for one that has only a lost phone's word for who it is: it needs certificates from somebody else.
 //! 3. A keeper that learns of a loss makes a new key at once, sealed to all other members.
 //! 4. What a lost phone wrote is kept, carried and shown as waiting; it is opened once somebody above countersigns it, or where a
 //!    keeper had taken it in before it heard of the loss (its `delivered` says so): or else some readers would have it and
@@ -20,12 +21,10 @@ use sync::epoch::{EpochTag, Epochs, KeyShare, MEMBERS_PER_SHARE_MAX};
 use sync::notice::{Lost, short};
 use sync::{Envelope, EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
 
-use super::cases::photo_setting;
 use super::commands::{Answer, ENROL_FIRST, Reply, no};
-use super::delivery::deliveries;
 use super::lease::days_setting;
 use super::{Phone, load_certificate};
-use crate::store::{CaseRow, EnvelopeRow, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Why an envelope of a lost phone waits.
 pub(super) const LATE: &str = "its author's phone is lost: somebody above must countersign it";
@@ -49,6 +48,8 @@ pub(crate) struct Keyring {
     leases: BTreeMap<EpochTag, u32>,
     /// Sealed photos.
     attached: BTreeMap<Digest, Photo>,
+    /// Members of spaces whose certificates all hang on a lost phone: whoever has it may have made them up.
+    orphaned: BTreeSet<DeviceId>,
 }
 
 /// A sealed photo that has been announced.
@@ -69,6 +70,16 @@ impl Keyring {
 
     fn in_force(&self, photo: &Photo) -> bool {
         photo.epochs.iter().any(|epoch| !self.retired(SpaceId::of(&photo.area), epoch))
+    }
+
+    /// Sealed photos whose keys have all ended.
+    pub(super) fn photos_gone(&self) -> Vec<Digest> {
+        self.attached.iter().filter(|(_, photo)| !self.in_force(photo)).map(|(blob, _)| *blob).collect()
+    }
+
+    /// Whether a member of a space stands there only by a lost phone's word.
+    pub(super) fn is_orphaned(&self, device: &DeviceId) -> bool {
+        self.orphaned.contains(device)
     }
 
     /// Whether a photo has been announced under the key of an epoch.
@@ -146,6 +157,20 @@ impl Phone {
             }
         }
         self.keyring = keyring;
+        self.find_orphaned(store)
+    }
+
+    /// Looks at the certificates of all members of spaces anew.
+    fn find_orphaned(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        let mut orphaned = BTreeSet::new();
+        for device in self.keyring.epochs.values().flat_map(Epochs::members).collect::<BTreeSet<_>>() {
+            let mut authors = self.authors(author_key(&device), store)?;
+            authors.retain(|(chain, _)| chain.device == device);
+            if !authors.is_empty() && authors.iter().all(|(_, lost)| *lost) {
+                orphaned.insert(device);
+            }
+        }
+        self.keyring.orphaned = orphaned;
         Ok(())
     }
 
@@ -184,7 +209,9 @@ impl Phone {
     fn is_lost(&self, device: &DeviceId) -> bool {
         let Some(trust) = &self.trust else { return false };
         let counts = |(by, ..): &(DeviceId, Area, String)| trust.revoked(by).is_none() && by != device;
-        trust.revoked(device).is_some() || self.keyring.lost.get(device).is_some_and(|said| said.iter().any(counts))
+        trust.revoked(device).is_some()
+            || self.keyring.orphaned.contains(device)
+            || self.keyring.lost.get(device).is_some_and(|said| said.iter().any(counts))
     }
 
     /// Everyone with this short name whose certificates hold, and whether they are lost.
@@ -298,6 +325,7 @@ impl Phone {
 
     /// A keeper makes new keys for the spaces whose keys a lost phone has.
     pub(super) fn renew_keys(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
+        self.find_orphaned(store)?;
         if self.is_lost(&self.keys.id()) {
             return Ok(()); // any key of its making would be tainted at once
         }
@@ -522,81 +550,5 @@ impl Phone {
             }
         }
         Ok(Ok(if late.is_empty() { Reply::Unchanged } else { Reply::Done }))
-    }
-
-    /// Ends all keys of a space but the one in use. Open cases, and those changed since, are sealed anew first.
-    pub(super) fn retire(
-        &mut self,
-        now: Now,
-        area: &Area,
-        since_s: u64,
-        store: &mut dyn Store,
-    ) -> Result<Answer, StoreError> {
-        let Some(newest) = self.write_key(area).cloned().filter(|_| self.keeps(area)) else {
-            return no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is");
-        };
-        let held = self.space_keys.iter().filter(|key| key.area() == area).map(SpaceKey::epoch_tag);
-        let retired: Vec<_> = held.filter(|epoch| *epoch != newest.epoch_tag()).map(Into::into).collect();
-        if retired.is_empty() {
-            return no("the space has no older key to end", "change its key first: `kijiti enrol rotate`");
-        }
-        self.note_delivered(now, store)?; // so that others know what has come, before they let go of it
-        for row in store.cases()?.into_iter().filter(|row| row.area == *area) {
-            if row.changed_s >= since_s || !self.closed(&row.id, store)? {
-                self.seal_rest_under(now, &row, &[newest.epoch_tag()], store)?;
-            }
-        }
-        self.say_notice(now, &Notice { retired, ..Notice::about(area) }, store)?;
-        Ok(Ok(Reply::Done))
-    }
-
-    /// Seals what no envelope under a key in force holds of a case.
-    fn seal_rest(&mut self, now: Now, row: &CaseRow, store: &mut dyn Store) -> Result<(), StoreError> {
-        let held = self.space_keys.iter().filter(|key| *key.area() == row.area).map(SpaceKey::epoch_tag);
-        let in_force: Vec<_> = held.filter(|epoch| !self.keyring.retired(SpaceId::of(&row.area), epoch)).collect();
-        self.seal_rest_under(now, row, &in_force, store)
-    }
-
-    /// Destroys what ended keys sealed, and the keys. A case that is not closed here, or of which any word has not reached a keeper
-    /// as far as is known here, is sealed anew instead: nothing is lost for want of having heard in time.
-    fn obey_retirement(&mut self, now: Now, area: &Area, store: &mut dyn Store) -> Result<(), StoreError> {
-        let space = SpaceId::of(area);
-        let ended = |epoch: &EpochTag| self.keyring.retired(space, epoch);
-        let gone: Vec<_> = store.envelope_rows(space)?.into_iter().filter(|row| ended(&row.epoch)).collect();
-        let unsent: BTreeSet<_> = store.unsent()?.into_iter().map(|(case, _)| case).collect();
-        let delivered = deliveries(store)?;
-        let own = self.keeps(area).then(|| author_key(&self.keys.id()));
-        let keepers: BTreeSet<_> = delivered.values().flatten().copied().chain(own).collect();
-        let arrived = |e: &EnvelopeRow| keepers.contains(&e.author) || delivered.contains_key(&short(&e.id));
-        for row in store.cases()?.into_iter().filter(|row| row.area == *area) {
-            let mut envelopes = Vec::new();
-            for tag in &row.tags {
-                envelopes.extend(store.case_envelopes(space, *tag)?);
-            }
-            let lives_on = unsent.contains(&row.id) || envelopes.iter().any(|e| !self.keyring.retired(space, &e.epoch));
-            let may_go = !lives_on && envelopes.iter().all(arrived) && self.closed(&row.id, store)?;
-            match may_go {
-                true => store.remove_case(&row.id)?,
-                false => self.seal_rest(now, &row, store)?,
-            }
-        }
-        for row in gone {
-            store.remove_envelope(&row.id)?;
-            store.remove_quarantine(&row.id)?;
-        }
-        let (ended, held): (Vec<_>, Vec<_>) = std::mem::take(&mut self.space_keys)
-            .into_iter()
-            .partition(|key| self.keyring.retired(key.space(), &key.epoch_tag()));
-        self.space_keys = held;
-        ended.iter().try_for_each(|key| store.remove_space_key(key))?;
-        let over = |(_, photo): &(&Digest, &Photo)| !self.keyring.in_force(photo);
-        let gone: Vec<_> = self.keyring.attached.iter().filter(over).map(|(blob, _)| *blob).collect();
-        for blob in gone {
-            store.put_setting(&photo_setting(&blob), &[])?;
-            self.bundles.remove(&blob);
-            store.remove_bundle(&blob)?;
-        }
-        self.changed();
-        Ok(())
     }
 }

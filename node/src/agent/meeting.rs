@@ -34,6 +34,9 @@ impl From<StoreError> for End {
     }
 }
 
+/// The code of a `Bye` from who refuses to go on.
+const REFUSED: u32 = 5;
+
 /// Shorthand for a refusal.
 pub(super) fn refuse<T>(reason: impl ToString) -> Result<T, End> {
     Err(End::Refuse(reason.to_string()))
@@ -50,6 +53,10 @@ pub struct MeetingSummary {
     pub complete: bool,
     /// All spaces were the same on both sides at the end.
     pub in_step: bool,
+    /// Why not, where both said all and still are not.
+    pub not_in_step: String,
+    /// One of the two would not go on, and will not the next time unless something changes.
+    pub refused: bool,
     /// Envelopes given.
     pub envelopes_sent: u64,
     /// Envelopes that were new here.
@@ -244,8 +251,9 @@ impl Meeting {
     }
 
     fn refuse(&mut self, reason: &str, phone: &mut Phone) {
+        self.summary.refused = true;
         phone.event(Event::Refused { link: self.link, peer: self.peer, reason: reason.to_owned() });
-        self.part(5, reason);
+        self.part(REFUSED, reason);
     }
 
     fn handle_frame(&mut self, now: Now, frame: Frame, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
@@ -324,6 +332,7 @@ impl Meeting {
             self.stage = Stage::Over;
             self.over = Some("all is said".into());
         } else {
+            self.summary.refused = bye.code == REFUSED;
             self.abandon(&format!("the other phone ended the meeting: {reason}"));
         }
     }
@@ -354,6 +363,7 @@ impl Meeting {
             match phone.judge_met(chain) {
                 Some(Ok(verified)) if verified.device == self.peer => {
                     store.put_chain(&verified)?;
+                    phone.check_keys |= phone.keyring.is_orphaned(&verified.device);
                     self.summary.name = verified.name.clone();
                     self.certificate = Some(verified);
                 }

@@ -26,6 +26,7 @@ use crate::store::{Store, StoreError};
 mod answers;
 mod cases;
 mod freshness;
+mod handover;
 mod keeping;
 
 /// How long the end of the program waits for a release that is being tried.

@@ -81,6 +81,19 @@ pub enum Request {
         /// As in `CaseNew`.
         request: String,
     },
+    /// Hand cases to a colleague.
+    CaseHandOver {
+        /// Which; none: all open ones that `from` cares for.
+        cases: Vec<String>,
+        /// A phone, by name or id; none: this one.
+        from: Option<String>,
+        /// To whom: a phone, by name or id.
+        to: String,
+        /// Why.
+        reason: String,
+        /// As in `CaseNew`.
+        request: String,
+    },
     /// Add a photo to a case.
     CasePhoto {
         /// The case's id or its beginning.

@@ -201,6 +201,14 @@ impl CaseView {
         self.handovers.last().map(|(_, to, _)| *to).or_else(first)
     }
 
+    /// Whether the case has an outcome.
+    pub fn closed(&self) -> bool {
+        match self.findings.get("outcome").map(|state| &state.value) {
+            Some(FindingValue::Text(outcome)) => outcome != "under_treatment",
+            _ => false,
+        }
+    }
+
     /// The doses given of each medicine: how many, and how much in each unit.
     pub fn doses_given(&self) -> BTreeMap<(&str, &str), (usize, f64)> {
         let mut given = BTreeMap::new();

@@ -20,6 +20,7 @@ pub(super) fn meeting_answer(summary: &MeetingSummary) -> Answered {
         "name": summary.name,
         "complete": summary.complete,
         "in_step": summary.in_step,
+        "not_in_step": summary.not_in_step,
         "envelopes_sent": summary.envelopes_sent,
         "envelopes_taken": summary.envelopes_taken,
         "bundle_bytes_sent": summary.bundle_bytes_sent,
@@ -32,6 +33,10 @@ pub(super) fn meeting_answer(summary: &MeetingSummary) -> Answered {
     });
     match summary.complete {
         true => Ok(json),
+        false if summary.refused => Err(Failure::new(
+            format!("the meeting was refused: {}", summary.reason),
+            "meeting again will end the same way until that is mended; `kijiti status` shows this phone's certificates",
+        )),
         false => Err(Failure::new(
             format!("the meeting was cut: {}", summary.reason),
             "meet again: it goes on where it stopped",
@@ -140,6 +145,9 @@ impl Body {
                 self.case_new(&findings, profile, cases::head(&patient, &consent)?, area, decision, &request)
             }
             Request::CaseDecide { case, decision, request } => self.case_decide(&case, &decision, &request),
+            Request::CaseHandOver { cases, from, to, reason, request } => {
+                self.case_hand_over(&cases, from.as_deref(), &to, &reason, &request)
+            }
             Request::CaseAdd { case, words, request } => self.case_add(&case, &words, &request),
             Request::CaseList => self.case_list(),
             Request::CaseShow { case } => self.case_show(&case),

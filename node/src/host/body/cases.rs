@@ -373,7 +373,7 @@ impl Body {
         entries.extend(words.note.iter().map(|note| Entry::Note(sync::case::clip(note))));
         entries.extend(words.dose.iter().map(|dose| read_dose(dose)).collect::<Result<Vec<_>, _>>()?);
         if let Some(to) = &words.hand_to {
-            entries.push(Entry::Handover { to: self.find_phone(to)?, reason: words.reason.clone() });
+            entries.push(Entry::Handover { to: self.find_colleague(to)?, reason: words.reason.clone() });
         }
         let mut links = Vec::new();
         for (other, same) in &words.links {
@@ -399,7 +399,7 @@ impl Body {
     }
 
     /// A phone by its id, the beginning of it, or the name of its certificate.
-    fn find_phone(&self, text: &str) -> Result<DeviceId, Failure> {
+    pub(super) fn find_phone(&self, text: &str) -> Result<DeviceId, Failure> {
         if let Ok(device) = text.parse() {
             return Ok(device);
         }

@@ -1,0 +1,97 @@
+//! Deletion for good: keys are ended, and what they sealed goes with them, everywhere and without tombstones.
+//!
+//! 1. A keeper ends all keys of a space but the one in use. What is still needed is sealed anew first: open cases, and those changed
+//!    lately.
+//! 2. Who hears of it destroys the keys and what they sealed, and does not take that in again, however long it was away.
+//! 3. But what has not reached a keeper, as far as is known here, is sealed anew instead: nothing is lost for want of having
+//!    heard in time.
+
+use std::collections::BTreeSet;
+
+use protocol::{Area, Now, SpaceId};
+use sync::envelope::author_key;
+use sync::epoch::EpochTag;
+use sync::notice::short;
+use sync::{Notice, SpaceKey};
+
+use super::Phone;
+use super::cases::photo_setting;
+use super::commands::{Answer, Reply, no};
+use super::delivery::deliveries;
+use crate::store::{CaseRow, EnvelopeRow, Store, StoreError};
+
+impl Phone {
+    /// Ends all keys of a space but the one in use. Open cases, and those changed since, are sealed anew first.
+    pub(super) fn retire(
+        &mut self,
+        now: Now,
+        area: &Area,
+        since_s: u64,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let Some(newest) = self.write_key(area).cloned().filter(|_| self.keeps(area)) else {
+            return no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is");
+        };
+        let held = self.space_keys.iter().filter(|key| key.area() == area).map(SpaceKey::epoch_tag);
+        let retired: Vec<_> = held.filter(|epoch| *epoch != newest.epoch_tag()).map(Into::into).collect();
+        if retired.is_empty() {
+            return no("the space has no older key to end", "change its key first: `kijiti enrol rotate`");
+        }
+        self.note_delivered(now, store)?; // so that others know what has come, before they let go of it
+        for row in store.cases()?.into_iter().filter(|row| row.area == *area) {
+            if row.changed_s >= since_s || !self.closed(&row.id, store)? {
+                self.seal_rest_under(now, &row, &[newest.epoch_tag()], store)?;
+            }
+        }
+        self.say_notice(now, &Notice { retired, ..Notice::about(area) }, store)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    /// Seals what no envelope under a key in force holds of a case.
+    fn seal_rest(&mut self, now: Now, row: &CaseRow, store: &mut dyn Store) -> Result<(), StoreError> {
+        let held = self.space_keys.iter().filter(|key| *key.area() == row.area).map(SpaceKey::epoch_tag);
+        let in_force: Vec<_> = held.filter(|epoch| !self.keyring.retired(SpaceId::of(&row.area), epoch)).collect();
+        self.seal_rest_under(now, row, &in_force, store)
+    }
+
+    /// Destroys what ended keys sealed, and the keys. A case that is not closed here, or of which any word has not reached a keeper
+    /// as far as is known here, is sealed anew instead: nothing is lost for want of having heard in time.
+    pub(super) fn obey_retirement(&mut self, now: Now, area: &Area, store: &mut dyn Store) -> Result<(), StoreError> {
+        let space = SpaceId::of(area);
+        let ended = |epoch: &EpochTag| self.keyring.retired(space, epoch);
+        let gone: Vec<_> = store.envelope_rows(space)?.into_iter().filter(|row| ended(&row.epoch)).collect();
+        let unsent: BTreeSet<_> = store.unsent()?.into_iter().map(|(case, _)| case).collect();
+        let delivered = deliveries(store)?;
+        let own = self.keeps(area).then(|| author_key(&self.keys.id()));
+        let keepers: BTreeSet<_> = delivered.values().flatten().copied().chain(own).collect();
+        let arrived = |e: &EnvelopeRow| keepers.contains(&e.author) || delivered.contains_key(&short(&e.id));
+        for row in store.cases()?.into_iter().filter(|row| row.area == *area) {
+            let mut envelopes = Vec::new();
+            for tag in &row.tags {
+                envelopes.extend(store.case_envelopes(space, *tag)?);
+            }
+            let lives_on = unsent.contains(&row.id) || envelopes.iter().any(|e| !self.keyring.retired(space, &e.epoch));
+            let may_go = !lives_on && envelopes.iter().all(arrived) && self.closed(&row.id, store)?;
+            match may_go {
+                true => store.remove_case(&row.id)?,
+                false => self.seal_rest(now, &row, store)?,
+            }
+        }
+        for row in gone {
+            store.remove_envelope(&row.id)?;
+            store.remove_quarantine(&row.id)?;
+        }
+        let (ended, held): (Vec<_>, Vec<_>) = std::mem::take(&mut self.space_keys)
+            .into_iter()
+            .partition(|key| self.keyring.retired(key.space(), &key.epoch_tag()));
+        self.space_keys = held;
+        ended.iter().try_for_each(|key| store.remove_space_key(key))?;
+        for blob in self.keyring.photos_gone() {
+            store.put_setting(&photo_setting(&blob), &[])?;
+            self.bundles.remove(&blob);
+            store.remove_bundle(&blob)?;
+        }
+        self.changed();
+        Ok(())
+    }
+}

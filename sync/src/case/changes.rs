@@ -1,0 +1,115 @@
+//! Which changes are let into a case: they only add, and the phone that they name has signed them.
+//!
+//! The signature lies in the change's message, in base64: Ed25519 (domain `change`) over the case id (16 bytes) and the hash (32
+//! bytes) that the change has without a message. It travels and is kept with the change, so it still holds when somebody else
+//! seals the change under another key, hands it over in an archive, or restores it from a backup.
+
+use automerge::legacy::{Key, ObjectId, OpId, OpType};
+use automerge::{Change, ExpandedChange, ScalarValue};
+use data_encoding::BASE64_NOPAD;
+use protocol::{CaseId, DeviceId, DeviceKeys, keys};
+
+use super::{CaseError, guarded};
+
+const DOMAIN: &str = "change";
+
+/// What is signed of a change whose hash without a message is `hash`.
+fn signing_input(case: CaseId, hash: automerge::ChangeHash) -> Vec<u8> {
+    [case.as_bytes().as_slice(), &hash.0].concat()
+}
+
+/// Signs a change of a case, as any Automerge makes it, in the name of a phone.
+pub fn sign(case: CaseId, change: &[u8], by: &DeviceKeys) -> Result<Vec<u8>, CaseError> {
+    guarded(|| {
+        let change = plain_change(change)?;
+        Ok(signed(case, &change, by).raw_bytes().to_vec())
+    })
+}
+
+/// A change with its author's signature in the place of its message.
+pub(super) fn signed(case: CaseId, change: &Change, by: &DeviceKeys) -> Change {
+    let mut plain = change.decode();
+    plain.message = None;
+    let hash = Change::from(plain.clone()).hash();
+    plain.message = Some(BASE64_NOPAD.encode(&by.sign(DOMAIN, &signing_input(case, hash))));
+    Change::from(plain)
+}
+
+/// All entries of a change name one phone, and that phone has signed it for this case.
+fn signed_by_its_author(case: CaseId, change: &Change, mut expanded: ExpandedChange) -> Result<(), String> {
+    let mut authors =
+        expanded.operations.iter().filter(|op| op.key == Key::Map("by".into())).map(|op| match &op.action {
+            OpType::Put(ScalarValue::Bytes(id)) => DeviceId::from_slice(id),
+            _ => None,
+        });
+    let author = authors.next().flatten().ok_or("a change without an author")?;
+    if authors.any(|other| other != Some(author)) {
+        return Err("a change of several authors".into());
+    }
+    let message = expanded.message.take().unwrap_or_default();
+    let signature = BASE64_NOPAD.decode(message.as_bytes()).ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
+    let hash = Change::from(expanded.clone()).hash();
+    expanded.message = Some(message);
+    // Were it written back differently from how it came, the signature would not cover all of it.
+    let faithful = Change::from(expanded).hash() == change.hash();
+    match signature {
+        Some(signature) if faithful && keys::verify(&author, DOMAIN, &signing_input(case, hash), &signature) => Ok(()),
+        _ => Err(format!("a change that phone {} has not signed, though it says so", author.short())),
+    }
+}
+
+/// Whether bytes are what [`Case::save`] writes: one document chunk, then changes that wait for others. Automerge would read other
+/// kinds too, and a damaged one of those can keep it busy for minutes and take gigabytes (found by the fuzzer).
+pub(super) fn only_known_chunks(bytes: &[u8]) -> bool {
+    let (mut rest, mut first) = (bytes, true);
+    while !rest.is_empty() {
+        // magic 4 · checksum 4 · kind 1 · length (LEB128)
+        let Some((kind, after)) = rest.get(8..).and_then(<[u8]>::split_first) else { return false };
+        let digits = after.iter().position(|byte| byte & 0x80 == 0).filter(|at| *at < 9);
+        let Some((length, data)) = digits.and_then(|at| after.split_at_checked(at + 1)) else { return false };
+        let length = length.iter().rev().fold(0u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
+        let known = if first { *kind == 0 } else { (1..=2).contains(kind) };
+        let next = usize::try_from(length).ok().and_then(|length| data.get(length..));
+        let (true, Some(next)) = (known, next) else { return false };
+        (rest, first) = (next, false);
+    }
+    !first
+}
+
+fn plain_change(bytes: &[u8]) -> Result<Change, String> {
+    if bytes.get(8) != Some(&1) {
+        return Err("not a plain change".into());
+    }
+    Change::from_bytes(bytes.to_vec()).map_err(|e| e.to_string())
+}
+
+/// Reads one change of a case. Automerge does not check the checksum of a bare change and inflates compressed ones without a limit,
+/// so both are settled here: chunk type 1 (plain) only, and the first bytes of its hash as the checksum says.
+pub(super) fn parse_change(case: CaseId, bytes: &[u8]) -> Result<Change, String> {
+    let change = plain_change(bytes)?;
+    if bytes.get(4..8) != Some(&change.hash().0[..4]) {
+        return Err("a change whose checksum does not hold".into());
+    }
+    let expanded = change.decode();
+    only_adds(&expanded)?;
+    signed_by_its_author(case, &change, expanded)?;
+    Ok(change)
+}
+
+/// A change may only add: entries under keys of its own actor at the root, and what lies within them. One that deletes,
+/// overwrites or writes into what others have said is refused, whoever signed it.
+fn only_adds(change: &ExpandedChange) -> Result<(), String> {
+    let own_key = format!("-{}-", change.actor_id.to_hex_string());
+    for op in &change.operations {
+        let adds = matches!(op.action, OpType::Make(_) | OpType::Put(_)) && op.pred.iter().next().is_none();
+        let its_own = match (&op.obj, &op.key) {
+            (ObjectId::Root, Key::Map(key)) => key == "schema" || key.contains(&own_key),
+            (ObjectId::Root, Key::Seq(_)) => false,
+            (ObjectId::Id(OpId(counter, actor)), _) => *actor == change.actor_id && *counter >= change.start_op.get(),
+        };
+        if !adds || !its_own {
+            return Err("a change that touches what was said before".into());
+        }
+    }
+    Ok(())
+}
