@@ -113,11 +113,20 @@ fn cases_go_out_as_fhir_and_csv_and_come_back() {
     assert_eq!(std::fs::read_to_string(desk.path("all.ndjson")).unwrap().lines().count(), 2);
     let bundle: Value = serde_json::from_slice(&std::fs::read(desk.path("one.json")).unwrap()).unwrap();
     assert_eq!((&bundle["resourceType"], &bundle["type"]), (&json!("Bundle"), &json!("collection")));
-    let other = Desk::enrolled();
-    for (file, cases) in [("one.json", 1), ("all.ndjson", 2), ("all.csv", 2)] {
-        std::fs::copy(desk.path(file), other.path(file)).unwrap();
-        let taken = other.json("clinic", &["case", "import", file]);
+    let (other, third) = (Desk::enrolled(), Desk::enrolled());
+    let taken_in = |at: &Desk, file: &str| {
+        std::fs::copy(desk.path(file), at.path(file)).unwrap();
+        at.json("clinic", &["case", "import", file])
+    };
+    for (at, file, cases) in [(&other, "one.json", 1), (&other, "all.ndjson", 1), (&third, "all.csv", 2)] {
+        let taken = taken_in(at, file);
         assert_eq!(taken["cases"].as_array().unwrap().len(), cases, "{file}: {taken}");
+    }
+    for (at, file) in [(&other, "all.ndjson"), (&third, "all.csv")] {
+        let again = taken_in(at, file);
+        let here =
+            again["left_out"].as_array().unwrap().iter().filter(|what| what.as_str().unwrap().contains("here already"));
+        assert_eq!((&again["cases"], here.count()), (&json!([]), 2), "{again}");
     }
     let shown = other.json("clinic", &["case", "show", &case]);
     assert_eq!(
@@ -168,6 +177,61 @@ fn a_sealed_archive_hands_cases_to_one_colleague_and_to_nobody_else() {
     }
     std::fs::write(desk.path("short.kijiti"), &bytes[..bytes.len() / 2]).unwrap();
     assert!(desk.fails("clinic", &["case", "import", "short.kijiti"]).1.contains("damaged"));
+}
+
+#[test]
+fn a_phone_is_enrolled_by_codes_and_one_that_is_missing_is_named() {
+    let desk = Desk::enrolled();
+    let codes = |printed: String| -> Vec<String> {
+        printed.lines().filter(|line| line.starts_with("KJ1/")).map(str::to_owned).collect()
+    };
+    let request = codes(desk.ok("worker", &["enrol", "request", "--name", "Neema", "--out", "n.json", "--qr"]));
+    desk.write("request.txt", &request.join("\n"));
+    let area = "north/kilifi/mtwapa";
+    let answer =
+        codes(desk.ok("clinic", &["enrol", "sign", "request.txt", "--area", area, "--out", "n-answer.json", "--qr"]));
+    assert!(answer.len() > 1, "an answer takes more than one code");
+    desk.write("torn.txt", &answer[0][..90]);
+    assert!(desk.fails("worker", &["enrol", "accept", "torn.txt"]).1.contains("scan it again"));
+    desk.write("half.txt", &answer[1..].join(" "));
+    let (code, said) = desk.fails("worker", &["enrol", "accept", "half.txt"]);
+    assert!(code == 2 && said.contains("1 is not there yet"), "{said}");
+    desk.write("answer.txt", &answer.iter().rev().cloned().collect::<Vec<_>>().join("\n"));
+    desk.ok("worker", &["enrol", "accept", "answer.txt"]);
+    let grant = ["enrol", "grant", "answer.txt", "--area", "north/kilifi", "--out", "grant.json", "--qr"];
+    desk.write("grant.txt", &codes(desk.ok("clinic", &grant)).join("\n"));
+    desk.ok("worker", &["enrol", "accept", "grant.txt"]);
+    new_case(&desk, "worker", &["--consent", "share"]);
+}
+
+#[test]
+fn a_worker_on_leave_hands_over_every_open_case_and_closed_ones_stay() {
+    let desk = with_worker();
+    let [open, closed, other] =
+        ["Amina", "Juma", "Zawadi"].map(|name| new_case(&desk, "worker", &["--consent", "share", "--patient", name]));
+    desk.ok("worker", &["case", "add", &closed, "--set", "outcome=recovered"]);
+    let clinic = desk.json("clinic", &["status"])["device"].as_str().unwrap().to_owned();
+    let cared_for = |case: &str| desk.json("worker", &["case", "show", case])["cared_for_by"].clone();
+    desk.ok("worker", &["case", "hand-over", &other, "--to", &clinic, "--reason", "twins"]);
+    let handed = desk.json("worker", &["case", "hand-over", "--to", &clinic, "--reason", "on leave"]);
+    assert_eq!((handed["cases"].as_array().unwrap().len(), &handed["to"]), (1, &json!("Clinic")), "{handed}");
+    assert_eq!([cared_for(&open), cared_for(&other)], [json!("Clinic"), json!("Clinic")]);
+    assert_ne!(cared_for(&closed), json!("Clinic"));
+    let history = desk.ok("worker", &["case", "history", &open]);
+    assert!(history.contains("on leave"), "{history}");
+    let nothing = desk.ok("worker", &["case", "hand-over", "--to", &clinic]);
+    assert!(nothing.contains("nothing to hand over"), "{nothing}");
+    let (code, said) = desk.fails("worker", &["case", "hand-over", "--to", "Nobody"]);
+    assert!(code == 2 && said.contains("no phone"), "{said}");
+    // One that only carries is no colleague to care for cases.
+    desk.ok("boda", &["enrol", "request", "--name", "Boda", "--out", "boda.json"]);
+    let sign =
+        ["enrol", "sign", "boda.json", "--area", "north/kilifi", "--rights", "carry", "--out", "boda-answer.json"];
+    desk.ok("clinic", &sign);
+    desk.ok("boda", &["enrol", "accept", "boda-answer.json"]);
+    let boda = desk.json("boda", &["status"])["device"].as_str().unwrap().to_owned();
+    let handed = desk.run("clinic", &["case", "hand-over", "--from", &clinic, "--to", &boda]);
+    assert_eq!(handed.status.code(), Some(2), "{}", String::from_utf8_lossy(&handed.stderr));
 }
 
 #[test]

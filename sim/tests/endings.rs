@@ -10,8 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER};
 use node::Store;
 use node::agent::{Command, Reply};
-use protocol::certificate::{Right, Rights};
-use protocol::{Area, CaseId};
+use protocol::CaseId;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -35,14 +34,7 @@ struct Endings {
 impl Endings {
     fn new(seed: u64) -> Self {
         let (mut road, dice) = (Road::new(1), ChaCha8Rng::seed_from_u64(seed));
-        let colleague = road.world.add([77; 32]).unwrap();
-        road.world.command(colleague, Command::InstallTrust(road.ministry.root.clone())).unwrap();
-        let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
-        let village = Area::parse("north/kilifi/watamu").unwrap();
-        let keys = road.world.keys(colleague).unwrap().clone();
-        let chain = road.ministry.certify(&keys, "colleague", &village, rights, Rights::default());
-        road.world.command(colleague, Command::InstallChain(chain.clone())).unwrap();
-        road.world.command(CLINIC, Command::GrantSpace(road.area.clone(), chain)).unwrap();
+        let colleague = road.second_reader(77, "north/kilifi/watamu");
         road.world.meet(CLINIC, colleague, Cut::Never).unwrap();
         let (readers, phones) = (vec![WORKER, CLINIC, colleague], vec![DESK, SUPERVISOR, WORKER, CLINIC, colleague]);
         Self { road, dice, readers, phones, said: BTreeMap::new(), closed: BTreeSet::new(), requests: 0 }

@@ -37,17 +37,9 @@ fn finding<'a>(view: &'a sync::CaseView, name: &str) -> Option<&'a FindingValue>
     view.findings.get(name).map(|f| &f.value)
 }
 
-/// A second worker of the same village, who reads and writes: certified by the supervisor, granted by the clinic.
+/// A second worker of the same village.
 fn second_worker(road: &mut Road) -> usize {
-    let colleague = road.world.add([50; 32]).unwrap();
-    road.world.command(colleague, Command::InstallTrust(road.ministry.root.clone())).unwrap();
-    let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
-    let village = Area::parse("north/kilifi/mtwapa").unwrap();
-    let keys = road.world.keys(colleague).unwrap().clone();
-    let chain = road.ministry.certify(&keys, "colleague", &village, rights, Rights::default());
-    road.world.command(colleague, Command::InstallChain(chain.clone())).unwrap();
-    road.world.command(CLINIC, Command::GrantSpace(road.area.clone(), chain)).unwrap();
-    colleague
+    road.second_reader(50, "north/kilifi/mtwapa")
 }
 
 #[test]

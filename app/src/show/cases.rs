@@ -163,7 +163,7 @@ pub fn imported(i: &Value) {
     }
     let left_out = list(i, "left_out");
     if !left_out.is_empty() {
-        println!("{} parts of the file are not known here and were left out:", left_out.len());
+        println!("not taken in as it stands there, or not at all:");
         left_out.iter().take(20).filter_map(Value::as_str).for_each(|what| wrapped(what, 4));
     }
 }

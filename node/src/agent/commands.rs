@@ -179,7 +179,7 @@ impl Phone {
                 // From the ministry's time, as it will be judged, or a clock that is ahead of it.
                 let now_s = now.wall_s.max(self.trust.as_ref().map_or(0, |t| t.freshness().floor_s));
                 let expires_s = valid_days.map(|days| now_s.saturating_add(days.saturating_mul(86_400)));
-                self.certify(now, &request, name, area, (rights, passes_on), expires_s)
+                self.certify(now, &request, name, area, (rights, passes_on, expires_s), store)
             }
             Command::Offer(offer) => self.offer(&offer, store),
             Command::BundleImported(digest) => self.bundle_imported(&digest, store),
@@ -236,6 +236,12 @@ impl Phone {
         }
         store.put_setting(setting::CHAIN, &chain.to_bytes())?;
         store.put_chain(&verified)?;
+        // Those above are known by name from now on, before any of them is met.
+        for above in (1..chain.certificates.len()).filter_map(|n| chain.certificates.get(..n)) {
+            if let Some(Ok(above)) = self.judge(&Chain { certificates: above.to_vec() }) {
+                store.put_chain(&above)?;
+            }
+        }
         self.certificate = Some(verified);
         self.check_keys = true;
         self.changed();
@@ -320,8 +326,8 @@ impl Phone {
         request: &Signed<CertificateRequest>,
         name: String,
         area: Area,
-        (rights, passes_on): (Rights, Rights),
-        expires_s: Option<u64>,
+        (rights, passes_on, expires_s): (Rights, Rights, Option<u64>),
+        store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         let Some(own) = &self.certificate else { return no("this phone is not certified itself", ENROL_FIRST) };
         let claimed = match request.read() {
@@ -343,7 +349,10 @@ impl Phone {
         };
         let chain = own.chain().extended(Signed::by(&certificate, &self.keys));
         match self.judge(&chain) {
-            Some(Ok(_)) => Ok(Ok(Reply::Document(chain.to_bytes()))),
+            Some(Ok(issued)) => {
+                store.put_chain(&issued)?; // so that this phone knows whom it has certified before they have met
+                Ok(Ok(Reply::Document(chain.to_bytes())))
+            }
             Some(Err(error)) => no(error, "give fewer rights, or a smaller area, or ask someone above"),
             None => no("this phone trusts no ministry yet", ENROL_FIRST),
         }

@@ -56,6 +56,19 @@ impl Road {
         Self { world, ministry, bundle, area }
     }
 
+    /// A second reader and writer of a village, certified by the ministry and granted by the clinic; it has not met anybody yet.
+    pub fn second_reader(&mut self, seed: u8, village: &str) -> usize {
+        let reader = self.world.add([seed; 32]).unwrap();
+        self.world.command(reader, Command::InstallTrust(self.ministry.root.clone())).unwrap();
+        let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
+        let keys = self.world.keys(reader).unwrap().clone();
+        let village = Area::parse(village).unwrap();
+        let chain = self.ministry.certify(&keys, "colleague", &village, rights, Rights::default());
+        self.world.command(reader, Command::InstallChain(chain.clone())).unwrap();
+        self.world.command(CLINIC, Command::GrantSpace(self.area.clone(), chain)).unwrap();
+        reader
+    }
+
     /// The desk publishes the bundle in list `version`.
     pub fn publish(&mut self, version: u64) -> Digest {
         let release = self.ministry.release(MODULE, version, &self.bundle);

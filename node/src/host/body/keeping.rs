@@ -239,11 +239,23 @@ impl Body {
             if entries.is_empty() {
                 continue;
             }
-            // A case that is here is not written over: what was imported is a case of its own, and a person may link them.
-            let known = match case {
-                Some(id) => self.store.case(&id)?.is_some(),
-                None => false,
-            };
+            // A case that is here is not written over: where the file says more, it is a case of its own, and a person may link them.
+            let here = case.map_or(Ok(None), |id| self.load_case(id))?;
+            let known = here.is_some();
+            if let (Some(id), Some(here)) = (case, here) {
+                let said: Vec<Entry> = here.entries().into_iter().map(|(_, entry)| entry).collect();
+                match entries.iter().all(|entry| said.contains(entry)) {
+                    true => {
+                        left_out.push(format!("case {}: it is here already", id.short()));
+                        continue;
+                    }
+                    false => left_out.push(format!(
+                        "case {} is here already and says other things, so the file's is a case of its own: \
+                         kijiti case duplicates",
+                        id.short()
+                    )),
+                }
+            }
             let mut request = [0; 16];
             getrandom::fill(&mut request).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
             let entries = entries.into_iter().chain([Entry::Note(format!("taken in from a {format} file"))]).collect();
