@@ -1,4 +1,4 @@
-//! Ten thousand storms: four to ten phones write, meet, are cut off, die, fill up, lose their clocks, are set back to old backups
+//! Ten thousand storms: four to ten phones write, meet, are cut off, lose frames and hear them twice or late, die, fill up, lose their clocks, are set back to old backups
 //! and get lost, and keys change, all at random; then the weather clears, and after a bounded number of meetings the readers
 //! hold the same cases. A storm that fails prints its seed; `STORM_SEED=n cargo test --release -p kijiti-sim --test storm` runs
 //! that one alone. Seeds that once did damage stand in `sim/bugs/storms.txt` and are run for ever.
@@ -46,12 +46,17 @@ struct Storm {
 
 impl Storm {
     fn new(seed: u64) -> Self {
-        let (road, mut dice) = (Road::new(1), ChaCha8Rng::seed_from_u64(seed));
+        let (mut road, mut dice) = (Road::new(1), ChaCha8Rng::seed_from_u64(seed));
         let more = match dice.random_range(0..10) {
             0..7 => 0,
             7..9 => dice.random_range(1..3),
             _ => dice.random_range(3..7),
         };
+        let rights = Rights::of(&[Right::Carry, Right::Enrol, Right::Revoke]);
+        let keys = road.world.keys(SUPERVISOR).unwrap().clone();
+        let all = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
+        let chain = road.ministry.certify(&keys, "supervisor", &road.area, rights, all);
+        road.world.command(SUPERVISOR, Command::InstallChain(chain)).unwrap();
         let (phones, readers) = (vec![DESK, SUPERVISOR, WORKER, CLINIC], vec![WORKER, CLINIC]);
         let (lost, said, backups) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut storm = Self { road, dice, phones, readers, lost, said, backups, requests: 0 };
@@ -134,7 +139,8 @@ impl Storm {
             1 => Cut::Frames(self.dice.random_range(0..40)),
             _ => Cut::Bytes(self.dice.random_range(0..12_000)),
         };
-        self.road.world.meet(a, b, cut).unwrap();
+        let mut air = bad_air(self.dice.random_range(0..4) == 0, self.dice.random());
+        self.road.world.meet_over(a, b, cut, &mut air).unwrap();
     }
 
     fn write(&mut self) {
@@ -175,23 +181,30 @@ impl Storm {
         }
     }
 
-    /// One of the phones that came later is lost: the ministry says so, and whoever meets the desk hears it.
+    /// One of the phones that came later is lost: the ministry says so, and whoever meets the desk hears it; or the supervisor does.
     fn lose(&mut self) {
         let Some(phone) = self.phones.iter().copied().find(|phone| *phone > CLINIC) else { return };
         self.phones.retain(|p| *p != phone);
         self.readers.retain(|p| *p != phone);
-        self.lost.push(self.road.world.keys(phone).unwrap().id());
+        let device = self.road.world.keys(phone).unwrap().id();
         for said in self.said.iter_mut().filter(|s| s.by == Some(phone)) {
             said.by = None;
         }
+        if self.dice.random() {
+            self.road.world.phones[SUPERVISOR].store.fail_after(None);
+            let revoke = Command::Revoke(self.road.area.clone(), device, "lost".into());
+            self.road.world.command(SUPERVISOR, revoke).unwrap();
+            return;
+        }
+        self.lost.push(device);
         let revocations = self.road.ministry.revoke(self.lost.len() as u64, &self.lost);
         self.road.world.phones[DESK].store.fail_after(None);
         self.road.world.command(DESK, Command::Offer(Box::new(distribution::Offer::Revocations(revocations)))).unwrap();
     }
 
-    /// Everyone meets the supervisor, twice.
-    fn rounds(&mut self) {
-        for _ in 0..2 {
+    /// Everyone meets the supervisor, so many times.
+    fn rounds(&mut self, times: usize) {
+        for _ in 0..times {
             for phone in self.phones.clone() {
                 if phone != SUPERVISOR {
                     self.road.world.meet(phone, SUPERVISOR, Cut::Never).unwrap();
@@ -205,16 +218,16 @@ impl Storm {
         for phone in self.phones.clone() {
             self.road.world.phones[phone].store.fail_after(None);
         }
-        self.rounds(); // losses and new keys are known, and what waited is sealed
+        self.rounds(3); // a loss reaches the clinic, its new key the others, and what waited is sealed
         let there: BTreeSet<_> = self.phones.iter().flat_map(|p| self.held(*p)).collect();
-        self.rounds();
+        self.rounds(2);
         let area = SpaceId::of(&self.road.area);
         assert!(
             self.phones.iter().all(|p| self.road.world.phones[*p].store.unsent().unwrap().is_empty()),
             "{area} waits"
         );
         self.road.world.command(CLINIC, Command::Countersign(Vec::new())).unwrap();
-        self.rounds();
+        self.rounds(2);
         for phone in self.phones.clone() {
             assert_eq!(self.held(phone), there, "phone {phone} holds what there is");
         }
@@ -232,6 +245,20 @@ impl Storm {
         }
         let last = self.road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
         assert!(last.summaries.iter().all(|s| s.as_ref().is_some_and(|s| s.in_step && s.envelopes_taken == 0)));
+    }
+}
+
+/// A link that, if it is bad, loses a frame, brings it twice or brings it late, one of twenty each.
+fn bad_air(bad: bool, seed: u64) -> impl FnMut(usize, Vec<u8>) -> Vec<Vec<u8>> {
+    let (mut dice, mut late) = (ChaCha8Rng::seed_from_u64(seed), None);
+    move |_, bytes| match dice.random_range(0..20) {
+        0 if bad => Vec::new(),
+        1 if bad => vec![bytes.clone(), bytes],
+        2 if bad && late.is_none() => {
+            late = Some(bytes);
+            Vec::new()
+        }
+        _ => std::iter::once(bytes).chain(late.take()).collect(),
     }
 }
 

@@ -21,6 +21,9 @@ use super::failed;
 /// Differences measured; the last row is a phone that has nothing.
 const DIFFERENCES: [usize; 6] = [0, 1, 10, 100, 1000, 10_000];
 
+/// Bytes that name an envelope.
+const NAMED: u64 = 8;
+
 /// One case as it was, and perhaps as it is on one side now.
 struct Resident {
     before: Vec<u8>,
@@ -52,8 +55,16 @@ pub fn run(cases: usize, seed: u64, json: bool) -> Result<(), Failure> {
     let mut rows = Vec::new();
     if !json {
         println!(
-            "{:<22}{:>10}{:>8}{:>12}{:>14}{:>12}{:>16}",
-            "difference", "kijiti", "trips", "per item", "negentropy", "flat list", "Automerge sync"
+            "{:<16}{:>9}{:>7}{:>9}{:>12}{:>12}{:>7}{:>11}{:>16}",
+            "difference",
+            "kijiti",
+            "trips",
+            "of need",
+            "per item",
+            "negentropy",
+            "trips",
+            "flat list",
+            "Automerge sync"
         );
     }
     for differ in DIFFERENCES.into_iter().filter(|d| *d <= most).map(Some).chain([None]) {
@@ -74,17 +85,25 @@ pub fn run(cases: usize, seed: u64, json: bool) -> Result<(), Failure> {
         let items = differ.unwrap_or(old.len());
         let name = differ.map_or("an empty phone".to_owned(), |d| format!("{d} of {cases}"));
         let each = if items == 0 { 0.0 } else { bytes as f64 / items as f64 };
+        let needed = NAMED * (2 * differ.unwrap_or_default() + differ.unwrap_or_default() / 2) as u64;
+        let of_need = if needed == 0 { 0.0 } else { bytes as f64 / needed as f64 };
         if !json {
-            println!("{name:<22}{bytes:>10}{trips:>8.1}{each:>10.1} B{negentropy:>14}{flat:>12}{per_document:>16}");
+            println!(
+                "{name:<16}{bytes:>9}{trips:>7.1}{of_need:>8.2}x{each:>10.1} B{negentropy:>12}{passes:>7.1}{flat:>11}{per_document:>16}"
+            );
         }
         rows.push(json!({ "difference": differ, "cases": cases, "bytes": bytes, "round_trips": trips,
+            "needed_bytes": needed,
             "negentropy_bytes": negentropy, "negentropy_round_trips": passes, "flat_bytes": flat,
             "automerge_bytes": per_document }));
     }
     if json {
         println!("{}", json!({ "schema": "kijiti.bench-reconcile/1", "rows": rows }));
     } else {
-        println!("bytes both ways until both know what to send; an id that nobody knows yet is worth 8 bytes");
+        println!("bytes both ways until both know what to send, in all columns");
+        println!(
+            "need: 8 bytes name a difference and 8 check it (a symbol of RIBLT's paper); 8 name each that is asked for"
+        );
     }
     Ok(())
 }
@@ -143,8 +162,8 @@ fn meet(sides: &Sides, area: &Area, seed: u64) -> Result<(u64, f64), Failure> {
     Ok((summary.finding_bytes, f64::from(summary.turns) / 2.0))
 }
 
-/// Bytes and round trips of negentropy over ids in order of time.
-fn negentropy(sides: &Sides) -> Result<(u64, u32), Failure> {
+/// Bytes and round trips of negentropy over ids in order of time, with as short words as ours for what is then asked for.
+fn negentropy(sides: &Sides) -> Result<(u64, f64), Failure> {
     let side = |set: &[&VerifiedEnvelope]| {
         let mut storage = NegentropyStorageVector::with_capacity(set.len());
         for (time, envelope) in (0..).zip(set) {
@@ -155,16 +174,19 @@ fn negentropy(sides: &Sides) -> Result<(u64, u32), Failure> {
     };
     let (mut ours, mut theirs) = (side(&sides.ours)?, side(&sides.theirs)?);
     let mut message = ours.initiate().map_err(failed)?;
-    let (mut bytes, mut trips) = (0, 0);
+    let (mut bytes, mut trips) = (0, 0.0);
     let (mut have, mut need) = (Vec::new(), Vec::new());
     loop {
         bytes += message.len();
         let answer = theirs.reconcile(&message).map_err(failed)?;
         bytes += answer.len();
-        trips += 1;
+        trips += 1.0;
         match ours.reconcile_with_ids(&answer, &mut have, &mut need).map_err(failed)? {
             Some(next) => message = next,
-            None => return Ok((bytes as u64, trips)),
+            None => {
+                let asked = if need.is_empty() { 0.0 } else { 0.5 };
+                return Ok((bytes as u64 + NAMED * need.len() as u64, trips + asked));
+            }
         }
     }
 }
