@@ -309,6 +309,12 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
                 "{} closed cases are gone for good; others follow as the word spreads",
                 show::number(a, "cases_gone")
             );
+            if keep_days > 0 {
+                println!(
+                    "days counted back from {}, the newest time that the ministry has signed",
+                    show::text(a, "counted_from")
+                );
+            }
         }),
     }
 }

@@ -235,6 +235,71 @@ fn a_worker_on_leave_hands_over_every_open_case_and_closed_ones_stay() {
 }
 
 #[test]
+fn a_danger_sign_that_is_added_later_is_assessed_at_once() {
+    let desk = Desk::enrolled();
+    let well = desk.write(
+        "well.toml",
+        "age_months = 20\nconvulsing_now = \"no\"\nconvulsions = \"no\"\nlethargic = \"no\"\nnot_able_to_drink = \"no\"\n\
+         vomits_everything = \"no\"\nairway = \"no\"\ncough_or_difficult = \"no\"\ndiarrhoea = \"no\"\nfever = \"no\"\n\
+         hot_to_touch = \"no\"\near_problem = \"no\"\nblood_in_stool = \"no\"\nchest_indrawing = \"no\"\nstridor_calm = \"no\"\n\
+         oedema_both_feet = \"no\"\nmuac = 140\ntemperature = 36.8\n",
+    );
+    let new = desk.json(
+        "clinic",
+        &["case", "new", "--findings", &well, "--consent", "share", "--decide", "yellow", "--reason", "tired"],
+    );
+    let case = new["case"].as_str().unwrap()[..8].to_owned();
+    assert_ne!(new["assessment"]["urgency"], "pink", "{new}");
+    let shown = desk.json("clinic", &["case", "add", &case, "--set", "convulsions=yes"]);
+    assert_eq!((&shown["urgency"], &shown["undecided"]), (&json!("pink"), &json!("pink")), "{shown}");
+    assert!(desk.ok("clinic", &["case", "show", &case]).contains("decide again"));
+    let listed = desk.json("clinic", &["case", "list"]);
+    assert_eq!(listed["cases"][0]["urgency"], "pink");
+    let (code, said) = desk.fails("clinic", &["case", "decide", &case, "--decide", "green", "--plan", "home"]);
+    assert!(code == 5 && said.contains("green is not offered"), "{said}");
+    desk.ok("clinic", &["case", "decide", &case, "--decide", "pink", "--plan", "refer"]);
+    assert_eq!(desk.json("clinic", &["case", "show", &case])["undecided"], Value::Null);
+}
+
+#[test]
+fn a_patient_is_written_down_before_any_key_has_come_and_leaves_when_it_does() {
+    let desk = Desk::enrolled();
+    desk.ok("worker", &["enrol", "request", "--name", "Worker Neema", "--out", "neema.json"]);
+    desk.ok("clinic", &["enrol", "sign", "neema.json", "--area", "north/kilifi/mtwapa", "--out", "neema-answer.json"]);
+    desk.ok("worker", &["enrol", "accept", "neema-answer.json"]);
+    let (code, said) = desk.fails("worker", &["case", "new", "--findings", &example()]);
+    assert!(code == 2 && said.contains("--area"), "{said}");
+    let case = new_case(&desk, "worker", &["--consent", "share", "--area", "north/kilifi"]);
+    assert_eq!(desk.json("worker", &["case", "show", &case])["unsent"], 1);
+    desk.ok("clinic", &["enrol", "grant", "neema-answer.json", "--area", "north/kilifi", "--out", "grant.json"]);
+    desk.ok("worker", &["enrol", "accept", "grant.json"]);
+    let shown = desk.json("worker", &["case", "show", &case]);
+    assert_eq!((&shown["unsent"], &shown["sealed"]), (&json!(0), &json!(1)));
+}
+
+#[test]
+fn a_store_that_is_emptied_is_not_taken_for_a_new_phone() {
+    let desk = Desk::enrolled();
+    new_case(&desk, "clinic", &["--consent", "share"]);
+    for name in ["phone.sqlite", "phone.sqlite-wal", "phone.sqlite-shm"] {
+        let _ = std::fs::remove_file(desk.path("clinic").join(name));
+    }
+    let (_, said) = desk.fails("clinic", &["case", "list"]);
+    assert!(said.contains("empty or gone") && said.contains("copy the data folder away"), "{said}");
+    std::fs::write(desk.path("clinic").join("phone.sqlite"), "").unwrap();
+    assert!(desk.fails("clinic", &["status"]).1.contains("empty or gone"));
+}
+
+#[test]
+fn an_answer_of_another_ministry_says_so() {
+    let desk = Desk::enrolled();
+    let other = Desk::enrolled();
+    std::fs::copy(other.path("answer.json"), desk.path("foreign.json")).unwrap();
+    let (_, said) = desk.fails("clinic", &["enrol", "accept", "foreign.json"]);
+    assert!(said.contains("do not follow this phone's") && said.contains("another ministry"), "{said}");
+}
+
+#[test]
 fn a_lost_phone_is_revoked_and_the_space_gets_a_new_key() {
     let desk = with_worker();
     let device = desk.json("worker", &["status"])["device"].as_str().unwrap().to_owned();

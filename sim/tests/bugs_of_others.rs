@@ -232,6 +232,52 @@ fn a_poisoned_change_is_set_aside_with_its_reason_and_others_go_on() {
     }
 }
 
+/// Every byte that goes over the air between worker, courier and clinic, for a thousand cases: none of what was said of a patient is in
+/// it, nor in what the courier keeps.
+#[test]
+fn no_word_of_a_thousand_cases_is_on_the_air_or_with_the_courier() {
+    let mut road = Road::new(1);
+    let mut words = Vec::new();
+    for n in 0..1000u32 {
+        let said = [
+            ("patient.name", format!("Amina Kazungu {n}")),
+            ("patient.village", format!("Mtwapa{n}")),
+            ("text", format!("coughs{n}blood")),
+        ];
+        let mut entries = vec![sync::Entry::consent("share", true), sync::Entry::Note(format!("came by boda {n}"))];
+        entries.extend(said.iter().map(|(name, text)| sync::Entry::Finding {
+            name: (*name).into(),
+            value: FindingValue::Text(text.clone()),
+        }));
+        words.extend(
+            said.into_iter().flat_map(|(name, text)| [name.to_owned(), text]).chain([format!("came by boda {n}")]),
+        );
+        let mut request = [0; 16];
+        request[..4].copy_from_slice(&n.to_le_bytes());
+        let command = node::agent::Command::AddToCase { case: None, area: road.area.clone(), entries, request };
+        road.world.command(WORKER, command).unwrap();
+    }
+    words.sort();
+    words.dedup();
+    let mut air = Vec::new();
+    for (a, b) in [(WORKER, SUPERVISOR), (SUPERVISOR, CLINIC)] {
+        let mut heard = |_: usize, bytes: Vec<u8>| {
+            air.extend_from_slice(&bytes);
+            vec![bytes]
+        };
+        road.world.meet_over(a, b, Cut::Never, &mut heard).unwrap();
+    }
+    assert_eq!(road.world.phones[CLINIC].store.cases().unwrap().len(), 1000, "all have come");
+    for id in road.world.phones[SUPERVISOR].store.envelope_ids(SpaceId::of(&road.area)).unwrap() {
+        air.extend(road.world.phones[SUPERVISOR].store.envelope(&id.0).unwrap().unwrap());
+    }
+    // All words of seven letters or more, found by their first seven in one walk over the bytes.
+    let heads: std::collections::BTreeSet<&[u8]> =
+        words.iter().filter_map(|w| w.as_bytes().first_chunk::<7>().map(|h| h.as_slice())).collect();
+    assert!(heads.len() > 6 && air.len() > 300_000);
+    assert!(air.windows(7).all(|window| !heads.contains(window)));
+}
+
 /// A colleague who may write puts words into the worker's mouth: the clinic sets them aside and believes the worker as before.
 #[test]
 fn words_in_anothers_name_are_set_aside() {

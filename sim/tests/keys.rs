@@ -155,6 +155,28 @@ fn who_is_certified_by_a_lost_supervisor_only_has_no_new_keys_until_somebody_els
     }
 }
 
+/// What a lost phone wrote, and nobody has looked at yet, would go for good with the key under which it lies.
+#[test]
+fn keys_do_not_end_while_changes_of_a_lost_phone_wait_under_them() {
+    let mut road = Road::new(1);
+    let colleague = second_worker(&mut road);
+    round(&mut road, &[(CLINIC, colleague)]);
+    let case = road.write(colleague, None, "stiff_neck", FindingValue::Yes, 9);
+    round(&mut road, &[(colleague, SUPERVISOR)]);
+    ministry_revokes(&mut road, colleague);
+    round(&mut road, &[(DESK, CLINIC), (DESK, SUPERVISOR), (SUPERVISOR, CLINIC)]);
+    let retire = Command::Retire(road.area.clone(), u64::MAX);
+    match road.world.command(CLINIC, retire.clone()) {
+        Err(SimError::Refused { reason, .. }) => assert!(reason.contains("1 changes of lost phones"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    road.world.command(CLINIC, Command::Countersign(Vec::new())).unwrap();
+    road.world.command(CLINIC, retire).unwrap();
+    assert_eq!(finding(&road.view(CLINIC, case).unwrap(), "stiff_neck"), Some(&FindingValue::Yes));
+    round(&mut road, &[(SUPERVISOR, CLINIC)]);
+    assert!(road.world.phones[CLINIC].store.quarantined().unwrap().is_empty(), "what ended does not come back to wait");
+}
+
 /// keyhive#116, p2panda#1344: what a lost phone wrote is neither believed nor thrown away, and what honest phones built on it is
 /// not blocked for ever.
 #[test]

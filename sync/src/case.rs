@@ -309,6 +309,7 @@ impl Case {
             let object = copy.put_object(ROOT, key, ObjType::Map).map_err(refused)?;
             let over = match entry {
                 Entry::Finding { name, .. } | Entry::Settled { name, .. } => standing.get(name.as_str()),
+                Entry::Link { other, .. } => standing.get(&view::link_name(other)),
                 _ => None,
             };
             let over = over.map(Vec::as_slice).unwrap_or_default();

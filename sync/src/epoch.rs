@@ -46,19 +46,17 @@ pub struct KeyShare {
     pub locks: Vec<Lock>,
 }
 
-/// A key locked with a short code of 50 bits, stretched by scrypt (2¹⁵, r = 8: 32 MB and about a tenth of a second a guess).
+/// A key locked with a short code of 50 bits, stretched by scrypt (2¹⁵, r = 8: 32 MB and about a tenth of a second a guess), and
+/// then sealed to its member: who carries it has nothing to guess at.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Lock {
-    /// For whom.
+    /// XChaCha20-Poly1305 of the key under the code, sealed to the member.
     #[n(0)]
-    pub to: DeviceId,
+    pub sealed: SealedKey,
     /// Fresh randomness.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub nonce: [u8; 24],
-    /// XChaCha20-Poly1305 of the key.
-    #[cbor(n(2), with = "minicbor::bytes")]
-    pub sealed: Vec<u8>,
 }
 
 /// Letters of a code: Crockford's base 32, in which none are taken for each other.
@@ -90,14 +88,23 @@ fn code_cipher(code: &str, nonce: &[u8; 24]) -> Option<XChaCha20Poly1305> {
 
 impl Lock {
     /// Locks a key for a member.
-    pub fn seal(key: &SpaceKey, to: DeviceId, code: &str, nonce: [u8; 24]) -> Option<Self> {
+    pub fn seal(
+        key: &SpaceKey,
+        (to, sealing_key): (DeviceId, &[u8; 32]),
+        code: &str,
+        nonce: [u8; 24],
+        rng: &mut impl CryptoRng,
+    ) -> Option<Self> {
         let payload = Payload { msg: key.bytes(), aad: to.as_bytes() };
-        Some(Self { to, nonce, sealed: code_cipher(code, &nonce)?.encrypt((&nonce).into(), payload).ok()? })
+        let locked = code_cipher(code, &nonce)?.encrypt((&nonce).into(), payload).ok()?;
+        let sealed = SealedKey::seal_bytes(&locked, key.area(), to, sealing_key, rng).ok()?;
+        Some(Self { sealed, nonce })
     }
 
-    /// Opens it with the code, however it was typed.
-    pub fn open(&self, area: &Area, code: &str) -> Option<SpaceKey> {
-        let payload = Payload { msg: &self.sealed, aad: self.to.as_bytes() };
+    /// Opens it on the phone of its member with the code, however it was typed.
+    pub fn open(&self, area: &Area, code: &str, keys: &DeviceKeys) -> Option<SpaceKey> {
+        let locked = self.sealed.open_bytes(area, keys).ok()?;
+        let payload = Payload { msg: &locked, aad: self.sealed.to.as_bytes() };
         let mut plain = code_cipher(code, &self.nonce)?.decrypt((&self.nonce).into(), payload).ok()?;
         let bytes: Option<[u8; 32]> = plain.as_slice().try_into().ok();
         plain.zeroize();
@@ -155,13 +162,20 @@ impl KeyShare {
     }
 
     /// The same share on a lease: members lock the key away after so many days of use, and unlock it with a code of `keeper`'s.
-    pub fn leased(mut self, key: &SpaceKey, days: u32, keeper: &DeviceKeys, rng: &mut impl CryptoRng) -> Self {
-        let lock = |to: DeviceId| {
+    pub fn leased(
+        mut self,
+        key: &SpaceKey,
+        days: u32,
+        keeper: &DeviceKeys,
+        members: &[(DeviceId, [u8; 32])],
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let lock = |(to, sealing_key): &(DeviceId, [u8; 32])| {
             let mut nonce = [0; 24];
             rng.fill_bytes(&mut nonce);
-            Lock::seal(key, to, &unlock_code(keeper, &to, &nonce), nonce)
+            Lock::seal(key, (*to, sealing_key), &unlock_code(keeper, to, &nonce), nonce, rng)
         };
-        self.locks = self.members.iter().map(|m| m.to).filter(|to| *to != keeper.id()).filter_map(lock).collect();
+        self.locks = members.iter().filter(|(to, _)| *to != keeper.id()).filter_map(lock).collect();
         self.lease_days = Some(days);
         self
     }

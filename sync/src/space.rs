@@ -130,14 +130,25 @@ impl SealedKey {
         sealing_key: &[u8; 32],
         rng: &mut impl CryptoRng,
     ) -> Result<Self, GrantError> {
+        Self::seal_bytes(&key.key, &key.area, to, sealing_key, rng)
+    }
+
+    /// The same for bytes from which the key is made.
+    pub(crate) fn seal_bytes(
+        plain: &[u8],
+        area: &Area,
+        to: DeviceId,
+        sealing_key: &[u8; 32],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, GrantError> {
         let refused = |e: hpke::HpkeError| GrantError::Sealed(e.to_string());
         let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(sealing_key).map_err(refused)?;
         let (encapsulated, sealed) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
             &OpModeS::Base,
             &public,
             INFO,
-            &key.key,
-            &aad(&to, &key.area),
+            plain,
+            &aad(&to, area),
             rng,
         )
         .map_err(refused)?;
@@ -146,6 +157,14 @@ impl SealedKey {
 
     /// Opens it with the keys of the device it is for.
     pub fn open(&self, area: &Area, keys: &DeviceKeys) -> Result<SpaceKey, GrantError> {
+        let mut plain = self.open_bytes(area, keys)?;
+        let key: Option<[u8; 32]> = plain.as_slice().try_into().ok();
+        plain.zeroize();
+        key.map(|key| SpaceKey::new(area.clone(), key)).ok_or(GrantError::Sealed("not a key".into()))
+    }
+
+    /// Opens the bytes from which the key is made.
+    pub(crate) fn open_bytes(&self, area: &Area, keys: &DeviceKeys) -> Result<Vec<u8>, GrantError> {
         if self.to != keys.id() {
             return Err(GrantError::OtherDevice(self.to.short()));
         }
@@ -154,7 +173,7 @@ impl SealedKey {
         let (private, _) = X25519HkdfSha256::derive_keypair(&seed);
         seed.zeroize();
         let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&self.encapsulated).map_err(refused)?;
-        let mut plain = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+        hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
             &OpModeR::Base,
             &private,
             &encapsulated,
@@ -162,10 +181,7 @@ impl SealedKey {
             &self.sealed,
             &aad(&self.to, area),
         )
-        .map_err(refused)?;
-        let key: Option<[u8; 32]> = plain.as_slice().try_into().ok();
-        plain.zeroize();
-        key.map(|key| SpaceKey::new(area.clone(), key)).ok_or(GrantError::Sealed("not a key".into()))
+        .map_err(refused)
     }
 }
 

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use protocol::{CaseId, DeviceKeys};
-use sync::case::{DoseEntry, likeness};
-use sync::{Case, CaseView, Entry, FindingValue};
+use sync::case::{AssessmentEntry, DecisionEntry, DoseEntry, likeness};
+use sync::{Case, CaseView, Entry, FindingValue, Urgency};
 
 const ID: CaseId = CaseId([1; 16]);
 
@@ -102,6 +102,70 @@ fn unknown_is_not_no_and_never_wipes_out_what_is_known() {
 }
 
 #[test]
+fn not_to_know_any_more_takes_back_no_danger_of_ones_own() {
+    let mut case = Apart::new(vec![finding("convulsions", FindingValue::Yes)]);
+    case.worker(finding("convulsions", FindingValue::Unknown));
+    assert_eq!(
+        case.value("convulsions"),
+        (FindingValue::Yes, false),
+        "phones are shared: the next to type had not seen it"
+    );
+    case.worker(Entry::Settled { name: "convulsions".into(), value: FindingValue::Unknown });
+    assert_eq!(case.value("convulsions"), (FindingValue::Unknown, false), "a person may say so on purpose");
+}
+
+#[test]
+fn two_cases_stay_two_where_people_differ_until_a_person_settles_it() {
+    let other = CaseId([9; 16]);
+    let mut case = Apart::new(vec![finding("fever", FindingValue::Yes)]);
+    case.worker(Entry::Link { other, same: true });
+    case.clinic(Entry::Link { other, same: false });
+    let view = case.meet();
+    assert_eq!(
+        (view.same_as().count(), view.question_count()),
+        (0, 1),
+        "last-writer-wins would show two children as one"
+    );
+    case.worker(Entry::Link { other, same: true });
+    let view = case.meet();
+    assert_eq!(
+        (view.same_as().collect::<Vec<_>>(), view.question_count()),
+        (vec![other], 0),
+        "said by one who had seen both"
+    );
+}
+
+#[test]
+fn a_danger_found_after_a_decision_shows_until_somebody_decides_again() {
+    let assessed = |urgency| {
+        let (rules, model) = ("r".to_owned(), "none".to_owned());
+        Entry::Assessment(AssessmentEntry { urgency, rules_fired: vec![], differential: vec![], rules, model })
+    };
+    let decided = |urgency| {
+        let (rules, model) = ("r".to_owned(), "none".to_owned());
+        let (reason, plan) = (String::new(), String::new());
+        Entry::Decision(DecisionEntry { urgency, agrees: true, reason, plan, rules, model })
+    };
+    let mut case = Apart::new(vec![assessed(Urgency::Green), decided(Urgency::Green)]);
+    assert_eq!(case.meet().urgency(), Some(Urgency::Green));
+    case.worker(assessed(Urgency::Pink));
+    assert_eq!(case.meet().urgency(), Some(Urgency::Pink));
+    case.clinic(decided(Urgency::Yellow));
+    assert_eq!(case.meet().urgency(), Some(Urgency::Yellow), "decided by one who had seen it");
+}
+
+#[test]
+fn a_case_is_not_closed_while_anybody_says_that_it_goes_on() {
+    let mut case = Apart::new(vec![finding("fever", FindingValue::Yes)]);
+    assert!(!case.meet().closed());
+    case.worker(finding("outcome", text("under_treatment")));
+    case.clinic(finding("outcome", text("recovered")));
+    assert!(!case.meet().closed(), "last-writer-wins would let it be deleted");
+    case.worker(Entry::Settled { name: "outcome".into(), value: text("recovered") });
+    assert!(case.meet().closed());
+}
+
+#[test]
 fn free_words_of_both_stay() {
     let mut case = Apart::new(vec![finding("allergies", FindingValue::Unknown)]);
     case.worker(finding("allergies", text("penicillin")));
@@ -178,7 +242,7 @@ fn two_cases_of_one_patient_are_found_and_shown_as_one_by_a_persons_decision() {
     let both = Case::view_of_same(&[a, b]).unwrap();
     assert_eq!(both.findings["stiff_neck"].value, FindingValue::Yes);
     assert_eq!(both.findings["patient.name"].said.len(), 2);
-    assert!(both.links[&CaseId([1; 16])]);
+    assert!(both.same_as().any(|other| other == CaseId([1; 16])));
 }
 
 #[test]

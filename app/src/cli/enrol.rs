@@ -125,7 +125,7 @@ pub enum EnrolCommand {
         /// Which space.
         #[arg(long)]
         area: String,
-        /// Closed cases that changed in the last so many days stay.
+        /// Closed cases that changed in the so many days before the newest time that the ministry has signed stay; 0: none.
         #[arg(long, value_name = "DAYS", default_value_t = 90)]
         keep_days: u64,
     },

@@ -49,11 +49,20 @@ pub fn case(c: &Value) {
     println!("case      {}", text(c, "case"));
     println!("space     {}", text(c, "area"));
     println!("urgency   {}", urgency(text(c, "urgency")));
+    if !text(c, "undecided").is_empty() {
+        let urgent = urgency(text(c, "undecided"));
+        wrapped(&format!("! what is known now is {urgent}: decide again: kijiti case decide {}", short(c, "case")), 2);
+    }
     if !text(c, "cared_for_by").is_empty() {
         println!("cared for by {}", text(c, "cared_for_by"));
     }
     for other in list(c, "same_as").iter().filter_map(Value::as_str) {
         println!("same as   {}", other.get(..8).unwrap_or_default());
+    }
+    for other in list(c, "perhaps_same_as").iter().filter_map(Value::as_str) {
+        let (case, other) = (short(c, "case"), other.get(..8).unwrap_or_default());
+        let settle = format!("settle it: kijiti case add {case} --same-as {other}, or --not-same-as {other}");
+        wrapped(&format!("? people differ whether case {other} is the same patient's: {settle}"), 2);
     }
     let findings = c.get("findings").and_then(Value::as_object);
     for (name, state) in findings.into_iter().flatten() {
@@ -138,9 +147,15 @@ pub fn handed_over(h: &Value) {
         println!("{}  {}", short(case, "case"), text(case, "title"));
     }
     match cases.len() {
-        0 => println!("there was nothing to hand over"),
+        0 if number(h, "kept") == 0 => println!("there was nothing to hand over"),
+        0 => {}
         1 => println!("this case is for {} to care for now", text(h, "to")),
         some => println!("these {some} cases are for {} to care for now", text(h, "to")),
+    }
+    match number(h, "kept") {
+        0 => {}
+        1 => println!("1 case stays yours: there is no consent to share it"),
+        some => println!("{some} cases stay yours: there is no consent to share them"),
     }
 }
 

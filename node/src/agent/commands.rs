@@ -2,7 +2,7 @@
 
 use distribution::activation::Module;
 use distribution::{Offer, Release, Root, TrustedState};
-use protocol::certificate::{Certificate, CertificateRequest};
+use protocol::certificate::{Certificate, CertificateError, CertificateRequest};
 use protocol::signed::{Role, Signed};
 use protocol::{Area, CaseId, Chain, DeviceId, Digest, EnvelopeId, Now, Right, Rights};
 use sync::space::open_grant;
@@ -353,6 +353,7 @@ impl Phone {
                 store.put_chain(&issued)?; // so that this phone knows whom it has certified before they have met
                 Ok(Ok(Reply::Document(chain.to_bytes())))
             }
+            Some(Err(error @ CertificateError::Expired(_))) => no(error, "give it more days, or have your own renewed"),
             Some(Err(error)) => no(error, "give fewer rights, or a smaller area, or ask someone above"),
             None => no("this phone trusts no ministry yet", ENROL_FIRST),
         }

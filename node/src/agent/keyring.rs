@@ -206,7 +206,7 @@ impl Phone {
     }
 
     /// Whether a phone is lost, as far as this one knows. Who is not known at all is not lost.
-    fn is_lost(&self, device: &DeviceId) -> bool {
+    pub(super) fn is_lost(&self, device: &DeviceId) -> bool {
         let Some(trust) = &self.trust else { return false };
         let counts = |(by, ..): &(DeviceId, Area, String)| trust.revoked(by).is_none() && by != device;
         trust.revoked(device).is_some()
@@ -270,7 +270,7 @@ impl Phone {
             let lease = super::load_number(&days_setting(key.space()), store)?;
             let share = match u32::try_from(lease).unwrap_or(u32::MAX) {
                 0 => Some(share),
-                days => Some(share.leased(key, days, &self.keys, &mut self.rng)),
+                days => Some(share.leased(key, days, &self.keys, some, &mut self.rng)),
             };
             self.say_notice(now, &Notice { share, ..Notice::about(key.area()) }, store)?;
         }
@@ -441,6 +441,9 @@ impl Phone {
         area: &Area,
         store: &mut dyn Store,
     ) -> Result<bool, StoreError> {
+        if envelope.kind == EnvelopeKind::Changes && self.keyring.retired(envelope.space, &envelope.epoch_tag) {
+            return Ok(false); // its time is over
+        }
         let known = self.vouched_for(&envelope.id, store)?;
         if !known && store.quarantine_count()? >= QUARANTINED_MAX {
             return Ok(false);

@@ -45,7 +45,7 @@ impl Phone {
         }
         self.day = Some(today);
         let last = load_number(setting::LEASE_DAY, store)?;
-        if last == today || self.space_keys.is_empty() {
+        if last == today {
             return Ok(());
         }
         store.put_setting(setting::LEASE_DAY, &today.to_le_bytes())?;
@@ -100,8 +100,8 @@ impl Phone {
                 .filter(|n| n.area == *area)
                 .and_then(|n| n.share);
             let Some(share) = share else { continue };
-            let Some(lock) = share.locks.iter().find(|lock| lock.to == own) else { continue };
-            if let Some(key) = lock.open(area, code).filter(|key| key.epoch_tag() == share.epoch) {
+            let Some(lock) = share.locks.iter().find(|lock| lock.sealed.to == own) else { continue };
+            if let Some(key) = lock.open(area, code, &self.keys).filter(|key| key.epoch_tag() == share.epoch) {
                 if store.setting(&opened_setting(lock))?.is_some() {
                     return no(
                         "this code was used already",
@@ -127,12 +127,15 @@ impl Phone {
         if !self.keeps(area) {
             return no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is");
         }
+        if self.is_lost(device) {
+            return no("that phone is lost: it is unlocked no more", "enrol a new phone for its worker");
+        }
         let own = author_key(&self.keys.id());
         let mine =
             |bytes: Vec<u8>| Envelope::parse(bytes).ok().filter(|envelope| envelope.author == own)?.notice().ok();
         let shares =
             store.notices()?.into_iter().rev().filter_map(mine).filter(|n| n.area == *area).filter_map(|n| n.share);
-        let lock = shares.flat_map(|share| share.locks).find(|lock| lock.to == *device);
+        let lock = shares.flat_map(|share| share.locks).find(|lock| lock.sealed.to == *device);
         match lock {
             Some(lock) => Ok(Ok(Reply::Document(unlock_code(&self.keys, device, &lock.nonce).into_bytes()))),
             None => {

@@ -3,7 +3,8 @@
 //! 1. A keeper ends all keys of a space but the one in use. What is still needed is sealed anew first: open cases, and those changed
 //!    lately.
 //! 2. Who hears of it destroys the keys and what they sealed, and does not take that in again, however long it was away.
-//! 3. But what has not reached a keeper, as far as is known here, is sealed anew instead: nothing is lost for want of having
+//! 3. While changes of lost phones wait under such keys for somebody to look at them, a keeper does not end them.
+//! 4. But what has not reached a keeper, as far as is known here, is sealed anew instead: nothing is lost for want of having
 //!    heard in time.
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use super::Phone;
 use super::cases::photo_setting;
 use super::commands::{Answer, Reply, no};
 use super::delivery::deliveries;
+use super::keyring::LATE;
 use crate::store::{CaseRow, EnvelopeRow, Store, StoreError};
 
 impl Phone {
@@ -36,6 +38,16 @@ impl Phone {
         let retired: Vec<_> = held.filter(|epoch| *epoch != newest.epoch_tag()).map(Into::into).collect();
         if retired.is_empty() {
             return no("the space has no older key to end", "change its key first: `kijiti enrol rotate`");
+        }
+        let late: BTreeSet<_> =
+            store.quarantined()?.into_iter().filter(|(_, why)| why == LATE).map(|(id, _)| id).collect();
+        let rows = store.envelope_rows(SpaceId::of(area))?.into_iter();
+        let waiting = rows.filter(|row| row.epoch != newest.epoch_tag() && late.contains(&row.id)).count();
+        if waiting > 0 {
+            return no(
+                format!("{waiting} changes of lost phones wait under these keys, and would be gone for good"),
+                "look at them first: `kijiti status`, then `kijiti enrol countersign`",
+            );
         }
         self.note_delivered(now, store)?; // so that others know what has come, before they let go of it
         for row in store.cases()?.into_iter().filter(|row| row.area == *area) {

@@ -28,6 +28,7 @@ mod cases;
 mod freshness;
 mod handover;
 mod keeping;
+mod reassess;
 
 /// How long the end of the program waits for a release that is being tried.
 const TRY_TIMEOUT: Duration = Duration::from_secs(30);

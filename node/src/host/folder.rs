@@ -1,6 +1,6 @@
 //! The data folder of one phone: its key, its lock, and where everything else lies.
 //!
-//! `key` secret, 0600, or sealed with a passphrase · `lock` held while a program uses the folder · `phone.sqlite` · `bundles/` · `control` how to reach the
+//! `key` secret, 0600, or sealed with a passphrase · `lock` held while a program uses the folder · `phone.sqlite`, and `begun` once it is there · `bundles/` · `control` how to reach the
 //! running program
 
 use std::fs::{self, File, OpenOptions};

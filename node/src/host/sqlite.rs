@@ -67,13 +67,22 @@ fn integer(value: u64) -> i64 {
 impl SqliteStore {
     /// Opens or makes the store of a data folder.
     pub fn open(folder: &Path, keys: &DeviceKeys) -> Result<Self, StoreError> {
-        let db = Connection::open(folder.join("phone.sqlite")).map_err(db_error)?;
+        let (file, begun) = (folder.join("phone.sqlite"), folder.join("begun"));
+        let empty = std::fs::metadata(&file).map_or(true, |file| file.len() == 0);
+        if empty && begun.exists() {
+            // An empty file would pass for a phone that has never been used, and be written over.
+            return Err(StoreError::Damaged("phone.sqlite is empty or gone, and was not always".into()));
+        }
+        let db = Connection::open(&file).map_err(db_error)?;
         db.pragma_update(None, "journal_mode", "WAL").map_err(db_error)?;
         db.pragma_update(None, "synchronous", "FULL").map_err(db_error)?;
         // What is deleted is overwritten: a page given back may have held a key.
         db.pragma_update(None, "secure_delete", true).map_err(db_error)?;
         let mut store = Self { db, vault: Vault::of(keys), bundles: BundleFiles::new(&folder.join("bundles")) };
         store.migrate()?;
+        if !begun.exists() {
+            let _ = std::fs::write(&begun, ""); // on a folder that cannot be written nothing can be lost either
+        }
         Ok(store)
     }
 

@@ -1,6 +1,7 @@
 //! What a screen shows of a case, folded from its entries: the same entries, the same view, whatever the order in which they
 //! came.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{CaseId, DeviceId};
@@ -39,14 +40,24 @@ pub struct CaseView {
     /// From whom to whom it went, oldest first, and why.
     pub handovers: Vec<(Stamp, DeviceId, String)>,
     /// Other cases that people have found to be the same patient's (`true`) or not.
-    pub links: BTreeMap<CaseId, bool>,
+    pub links: BTreeMap<CaseId, FindingState>,
     /// All photos, oldest first.
     pub photos: Vec<(Stamp, PhotoEntry)>,
     /// Entries of kinds that this version does not know: kept and carried, not shown.
     pub unknown_entries: usize,
 }
 
-/// One word about a finding.
+/// What words about another case are called among those about findings.
+const LINK: &str = "link/";
+static YES: FindingValue = FindingValue::Yes;
+static NO: FindingValue = FindingValue::No;
+
+/// The name of words about a link.
+pub(super) fn link_name(other: &CaseId) -> String {
+    format!("{LINK}{other}")
+}
+
+/// One word about a finding, or about whether another case is the same patient's.
 struct Word<'a> {
     key: &'a str,
     stamp: Stamp,
@@ -56,16 +67,16 @@ struct Word<'a> {
 }
 
 impl Word<'_> {
-    fn of(record: &Record) -> Option<(&str, Word<'_>)> {
+    fn of(record: &Record) -> Option<(Cow<'_, str>, Word<'_>)> {
         let (name, value, settles) = match &record.entry {
-            Entry::Finding { name, value } => (name, value, false),
-            Entry::Settled { name, value } => (name, value, true),
+            Entry::Finding { name, value } => (Cow::from(name), value, false),
+            Entry::Settled { name, value } => (Cow::from(name), value, true),
+            Entry::Link { other, same } => (link_name(other).into(), if *same { &YES } else { &NO }, false),
             Entry::Assessment(_)
             | Entry::Decision(_)
             | Entry::Dose(_)
             | Entry::Note(_)
             | Entry::Handover { .. }
-            | Entry::Link { .. }
             | Entry::Photo(_) => return None,
         };
         let word = Word { key: &record.key, stamp: record.stamp, value, over: &record.over, settles };
@@ -74,8 +85,9 @@ impl Word<'_> {
 
     /// Whether this word takes the place of `other` about the same finding.
     fn retires(&self, other: &Word<'_>, merge: Merge) -> bool {
+        let forgets = *self.value == FindingValue::Unknown && *other.value != FindingValue::Unknown;
         if self.stamp.by == other.stamp.by && self.key > other.key {
-            return true; // everyone may take back what they said themselves
+            return self.settles || !forgets; // everyone may take back what they said themselves; not to know is no word against it
         }
         if self.key < other.key || !self.over.iter().any(|key| key == other.key) {
             return false; // said apart: both stand. Nobody has seen what comes later: no ring of words retires them all
@@ -90,8 +102,8 @@ impl Word<'_> {
     }
 }
 
-fn by_name(records: &[Record]) -> BTreeMap<&str, Vec<Word<'_>>> {
-    let mut words: BTreeMap<&str, Vec<Word<'_>>> = BTreeMap::new();
+fn by_name(records: &[Record]) -> BTreeMap<Cow<'_, str>, Vec<Word<'_>>> {
+    let mut words: BTreeMap<Cow<'_, str>, Vec<Word<'_>>> = BTreeMap::new();
     for (name, word) in records.iter().filter_map(Word::of) {
         words.entry(name).or_default().push(word);
     }
@@ -100,6 +112,9 @@ fn by_name(records: &[Record]) -> BTreeMap<&str, Vec<Word<'_>>> {
 
 /// The rule for the words about one finding; where versions differ, that of the first value known.
 fn merge_for(name: &str, words: &[Word<'_>]) -> Merge {
+    if name.starts_with(LINK) {
+        return Merge::Consent; // where people differ, two cases stay two
+    }
     let known = words.iter().map(|w| w.value).find(|v| **v != FindingValue::Unknown);
     merge_of(name, known.unwrap_or(&FindingValue::Unknown))
 }
@@ -110,9 +125,9 @@ fn standing<'a, 'r>(words: &'a [Word<'r>], merge: Merge) -> Vec<&'a Word<'r>> {
 
 /// For each finding the keys of the words that stand: what the next word is said over.
 pub(super) fn standing_keys(records: &[Record]) -> BTreeMap<String, Vec<String>> {
-    let keys = |(name, words): (&str, Vec<Word<'_>>)| {
-        let standing = standing(&words, merge_for(name, &words));
-        (name.to_owned(), standing.iter().map(|w| w.key.to_owned()).collect())
+    let keys = |(name, words): (Cow<'_, str>, Vec<Word<'_>>)| {
+        let standing = standing(&words, merge_for(&name, &words));
+        (name.into_owned(), standing.iter().map(|w| w.key.to_owned()).collect())
     };
     by_name(records).into_iter().map(keys).collect()
 }
@@ -145,46 +160,59 @@ impl CaseView {
     pub(super) fn fold(id: CaseId, documents: Vec<Vec<Record>>, unknown_entries: usize) -> Self {
         let mut records: Vec<_> = documents.into_iter().flatten().collect();
         records.sort_by(|a, b| a.key.cmp(&b.key));
-        let findings = by_name(&records).into_iter().map(|(name, words)| (name.to_owned(), settle(name, words)));
+        let words = by_name(&records).into_iter();
+        let states = words.map(|(name, words)| (name.as_ref().to_owned(), settle(&name, words)));
+        let (links, findings): (BTreeMap<_, _>, BTreeMap<_, _>) = states.partition(|(name, _)| name.starts_with(LINK));
+        let other = |(name, state): (String, FindingState)| Some((name.strip_prefix(LINK)?.parse().ok()?, state));
         let mut view = Self {
             id,
-            findings: findings.collect(),
+            findings,
             assessments: Vec::new(),
             decisions: Vec::new(),
             doses: Vec::new(),
             notes: Vec::new(),
             handovers: Vec::new(),
-            links: BTreeMap::new(),
+            links: links.into_iter().filter_map(other).collect(),
             photos: Vec::new(),
             unknown_entries,
         };
         for Record { stamp, entry, .. } in records {
             match entry {
-                Entry::Finding { .. } | Entry::Settled { .. } => {}
+                Entry::Finding { .. } | Entry::Settled { .. } | Entry::Link { .. } => {}
                 Entry::Assessment(assessment) => view.assessments.push((stamp, assessment)),
                 Entry::Decision(decision) => view.decisions.push((stamp, decision)),
                 Entry::Dose(dose) => view.doses.push((stamp, dose)),
                 Entry::Note(words) => view.notes.push((stamp, words)),
                 Entry::Handover { to, reason } => view.handovers.push((stamp, to, reason)),
-                Entry::Link { other, same } => {
-                    view.links.insert(other, same);
-                }
                 Entry::Photo(photo) => view.photos.push((stamp, photo)),
             }
         }
         view
     }
 
-    /// The most urgent that any decision, or else any assessment, says.
+    /// The most urgent that any decision says, or any assessment that came after the last of them: a danger that was found since is
+    /// not decided yet.
     pub fn urgency(&self) -> Option<Urgency> {
-        let decided = self.decisions.iter().map(|(_, d)| d.urgency).max();
-        decided.or_else(|| self.assessments.iter().map(|(_, a)| a.urgency).max())
+        let decided = self.decisions.iter().map(|(_, d)| d.urgency);
+        let last = self.decisions.iter().map(|(stamp, _)| stamp.order).max().unwrap_or(0);
+        let since = self.assessments.iter().filter(|(stamp, _)| stamp.order > last).map(|(_, a)| a.urgency);
+        decided.chain(since).max()
+    }
+
+    /// Other cases that people have found to be this patient's.
+    pub fn same_as(&self) -> impl Iterator<Item = CaseId> {
+        self.links.iter().filter(|(_, state)| state.value == FindingValue::Yes).map(|(other, _)| *other)
     }
 
     /// Whether the patient, or who speaks for the patient, has consented to this use: `share`, `photo`, `training`, `care`.
     /// What is not known is no consent.
     pub fn consents(&self, to: &str) -> bool {
         self.findings.get(&format!("consent.{to}")).is_some_and(|f| f.value == FindingValue::Yes)
+    }
+
+    /// Questions that a person must settle: findings, and links to other cases, about which people differ.
+    pub fn question_count(&self) -> usize {
+        self.questions().count() + self.links.values().filter(|state| state.disputed).count()
     }
 
     /// Findings about which people differ.
@@ -201,12 +229,14 @@ impl CaseView {
         self.handovers.last().map(|(_, to, _)| *to).or_else(first)
     }
 
-    /// Whether the case has an outcome.
+    /// Whether the case has an outcome, and nobody says otherwise.
     pub fn closed(&self) -> bool {
-        match self.findings.get("outcome").map(|state| &state.value) {
-            Some(FindingValue::Text(outcome)) => outcome != "under_treatment",
-            _ => false,
-        }
+        let ended = |(_, value): &(Stamp, FindingValue)| match value {
+            FindingValue::Text(outcome) => outcome != "under_treatment",
+            FindingValue::Unknown => true,
+            FindingValue::Yes | FindingValue::No | FindingValue::Number(_) => false,
+        };
+        self.findings.get("outcome").is_some_and(|s| s.value != FindingValue::Unknown && s.standing.iter().all(ended))
     }
 
     /// The doses given of each medicine: how many, and how much in each unit.
@@ -228,7 +258,7 @@ impl CaseView {
             + self.doses.len()
             + self.notes.len()
             + self.handovers.len()
-            + self.links.len()
+            + self.links.values().map(|state| state.said.len()).sum::<usize>()
             + self.photos.len()
     }
 

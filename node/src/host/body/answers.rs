@@ -1,7 +1,7 @@
 //! Requests of people, answered from the agent and its store.
 
 use distribution::activation::Module;
-use distribution::{Offer, Release, tree};
+use distribution::{Offer, Release, Root, tree};
 use inference::Profile;
 use protocol::certificate::{CertificateRequest, Rights};
 use protocol::signed::Signed;
@@ -421,14 +421,22 @@ impl Body {
 
     fn enrol_accept(&mut self, roots: &[String], chain: Option<&str>, grants: &[(String, String)]) -> Answered {
         for (i, root) in roots.iter().enumerate() {
-            let root = parse_signed("the root", root)?;
+            let root: Signed<Root> = parse_signed("the root", root)?;
+            let name = root.read().map(|root| root.ministry).unwrap_or_default();
             let known = self.agent.trust().is_some();
             let command = if i == 0 && !known {
                 Command::InstallTrust(root)
             } else {
                 Command::Offer(Box::new(Offer::Root(root)))
             };
-            self.command(command)?;
+            self.command(command).map_err(|e| match known {
+                true => Failure::new(
+                    format!("the roots of this answer, of {name}, do not follow this phone's: {}", e.reason),
+                    "another ministry's answer? ask your own supervisor, or use another data folder with --data; nothing was changed",
+                )
+                .with_code(e.code),
+                false => e,
+            })?;
         }
         if let Some(chain) = chain {
             self.command(Command::InstallChain(parse_chain(chain)?))?;

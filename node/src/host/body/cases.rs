@@ -24,32 +24,31 @@ impl Body {
         if let Some(text) = area {
             return parse_area(text);
         }
-        let areas: std::collections::BTreeSet<_> = self.agent.space_keys().iter().map(|key| key.area()).collect();
+        let mut areas: std::collections::BTreeSet<_> =
+            self.agent.space_keys().iter().map(|key| key.area().clone()).collect();
+        // Without a key what is written waits for one: where the phone may write, a patient is never turned away.
+        let may_write = |space| self.agent.certificate().is_some_and(|c| c.may_write_in(space));
+        if areas.is_empty() {
+            areas = self.store.spaces()?.into_iter().filter(|row| may_write(row.space)).map(|row| row.area).collect();
+        }
         match areas.iter().collect::<Vec<_>>().as_slice() {
-            [] => Err(match self.locked_area()? {
-                Some(area) => locked_failure(&area),
-                None => Failure::new(
-                    "this phone has no key for any space",
-                    "enrol it: `kijiti enrol request`, then `kijiti enrol accept` with the answer; or meet the clinic, which brings it",
-                )
-                .with_code(4),
-            }),
-            [only] => Ok((**only).clone()),
+            [] if self.agent.certificate().is_some_and(|c| c.rights.has(protocol::certificate::Right::Write)) => {
+                Err(usage(
+                    "this phone has no key for any space yet",
+                    "name the area whose space it is, such as --area north/kilifi: the case is kept here and leaves when the key comes",
+                ))
+            }
+            [] => Err(Failure::new(
+                "this phone has no key for any space",
+                "enrol it: `kijiti enrol request`, then `kijiti enrol accept` with the answer; or meet the clinic, which brings it",
+            )
+            .with_code(4)),
+            [only] => Ok((*only).clone()),
             several => {
                 let areas: Vec<_> = several.iter().map(ToString::to_string).collect();
                 Err(usage("this phone writes for several spaces", format!("add --area, one of: {}", areas.join(", "))))
             }
         }
-    }
-
-    /// An area whose keys are locked on this phone.
-    fn locked_area(&self) -> Result<Option<Area>, Failure> {
-        for row in self.store.spaces()? {
-            if locked(row.space, &self.store)? {
-                return Ok(Some(row.area));
-            }
-        }
-        Ok(None)
     }
 
     pub(super) fn case_new(
@@ -79,6 +78,7 @@ impl Body {
     pub(super) fn case_decide(&mut self, case: &str, decision: &DecisionInput, request: &str) -> Answered {
         let request = parse_request(request)?;
         let id = self.find_case(case)?;
+        self.reassess(id, request)?; // nobody decides on what was known yesterday
         let (row, view) = self.open_case(id)?;
         let Some((_, assessment)) = view.assessments.last() else {
             return Err(Failure::new("this case has no assessment yet", "begin with `kijiti case new`"));
@@ -126,13 +126,7 @@ impl Body {
         loop {
             let view = case.view();
             cases.push(case);
-            same.extend(
-                view.links
-                    .iter()
-                    .filter(|(other, is)| **is && !same.contains(other))
-                    .map(|(other, _)| *other)
-                    .collect::<Vec<_>>(),
-            );
+            same.extend(view.same_as().filter(|other| !same.contains(other)).collect::<Vec<_>>());
             let Some(other) = same.get(next).copied() else { break };
             next += 1;
             case = match self.load_case(other)? {
@@ -175,6 +169,13 @@ impl Body {
         if !self.store.unsent()?.iter().any(|(case, _)| case == id) {
             return Ok(None);
         }
+        let row = self.find_row(*id)?;
+        if locked(SpaceId::of(&row.area), &self.store)? {
+            return Ok(Some(format!(
+                "the keys of {} are locked here: it waits for the code of who keeps the space",
+                row.area
+            )));
+        }
         let (row, view) = self.open_case(*id)?;
         let why = match (view.consents("share"), self.agent.write_key(&row.area)) {
             (false, _) => "no consent to share it: kijiti case add CASE --consent share",
@@ -212,11 +213,14 @@ impl Body {
             json!({ "medicine": medicine, "unit": unit, "times": count, "amount": amount })
         });
         let notes = view.notes.iter().map(|(stamp, note)| json!({ "note": note, "said": by(stamp) }));
-        let same =
-            view.links.iter().filter(|(other, is)| **is && **other != view.id).map(|(other, _)| other.to_string());
+        let same = view.same_as().filter(|other| *other != view.id).map(|other| other.to_string());
+        let unsure = view.links.iter().filter(|(_, state)| state.disputed).map(|(other, _)| other.to_string());
         let photos = view.photos.iter().map(
             |(stamp, p)| json!({ "shows": p.shows, "blob": p.blob.to_string(), "bytes": p.bytes, "said": by(stamp) }),
         );
+        let decided = view.decisions.iter().map(|(_, d)| d.urgency).max();
+        let now = [self.assess_now(view).map(|a| a.urgency), view.urgency()].into_iter().flatten().max();
+        let undecided = now.filter(|now| decided.is_some_and(|decided| *now > decided)).map(Urgency::name);
         let Whereabouts { envelopes, held_by, reached, unsent } = whereabouts(row, &self.store)?;
         let clinics: Vec<_> = self.store.peers()?.iter().map(|p| p.device).chain([self.agent.id()]).collect();
         let reached: Vec<String> = reached
@@ -231,6 +235,7 @@ impl Body {
             "case": view.id.to_string(),
             "area": row.area.to_string(),
             "urgency": view.urgency().map(Urgency::name),
+            "undecided": undecided,
             "findings": findings,
             "assessments": assessments.collect::<Vec<_>>(),
             "decisions": decisions.collect::<Vec<_>>(),
@@ -238,6 +243,7 @@ impl Body {
             "notes": notes.collect::<Vec<_>>(),
             "photos": photos.collect::<Vec<_>>(),
             "same_as": same.collect::<Vec<_>>(),
+            "perhaps_same_as": unsure.collect::<Vec<_>>(),
             "cared_for_by": view.responsible().map(|device| self.name_of(&device)),
             "unknown_entries": view.unknown_entries,
             "sealed": envelopes,
@@ -267,7 +273,9 @@ impl Body {
             .cases()?
             .iter()
             .map(|row| {
-                json!({ "case": row.id.to_string(), "area": row.area.to_string(), "title": row.title,
+                let shut = locked(SpaceId::of(&row.area), &self.store).unwrap_or(true);
+                let title = if shut { "locked" } else { row.title.as_str() };
+                json!({ "case": row.id.to_string(), "area": row.area.to_string(), "title": title,
                     "urgency": row.urgency.map(Urgency::name), "entries": row.entries, "changed_s": row.changed_s,
                     "questions": row.questions, "unsent": waiting.contains(&row.id) })
             })
@@ -295,6 +303,13 @@ impl Body {
             let line = |(stamp, v): &(Stamp, FindingValue)| (*stamp, format!("{name} = {}", v.words()));
             lines.extend(state.said.iter().map(line));
         }
+        for (other, state) in &view.links {
+            let line = |(stamp, is): &(Stamp, FindingValue)| {
+                let is = if *is == FindingValue::Yes { "the same patient as" } else { "not the same patient as" };
+                (*stamp, format!("{is} case {}", other.short()))
+            };
+            lines.extend(state.said.iter().map(line));
+        }
         for (stamp, a) in &view.assessments {
             lines.push((*stamp, format!("assessed {} by {} and {}", a.urgency.name(), a.rules, a.model)));
         }
@@ -302,7 +317,14 @@ impl Body {
             let agrees = if d.agrees { "as assessed" } else { "otherwise than assessed" };
             lines.push((
                 *stamp,
-                format!("decided {} {agrees}; seen: {} and {}; {}", d.urgency.name(), d.rules, d.model, d.plan),
+                format!(
+                    "decided {} {agrees}{}; seen: {} and {}; {}",
+                    d.urgency.name(),
+                    if d.reason.is_empty() { String::new() } else { format!(" ({})", d.reason) },
+                    d.rules,
+                    d.model,
+                    d.plan
+                ),
             ));
         }
         for (stamp, d) in &view.doses {
@@ -395,6 +417,7 @@ impl Body {
             request[15] ^= n;
             self.add(Some(other), row.area, vec![Entry::Link { other: id, same }], request)?;
         }
+        self.reassess(id, request)?;
         self.case_show(&id.to_string())
     }
 

@@ -65,6 +65,13 @@ impl Body {
                     .to_owned(),
             );
         }
+        let ends_s = self.agent.certificate().and_then(|c| c.expires_s).filter(|ends_s| !expired && wall_s >= *ends_s);
+        if let Some(ends_s) = ends_s {
+            warnings.push(format!(
+                "by this phone's clock its certificate ended on {}: ask your supervisor for a new one before the ministry's next word ends it",
+                sync::exchange::instant(ends_s)
+            ));
+        }
         let own = self.agent.id();
         if let Some(reason) = trust.revoked(&own) {
             warnings.push(format!(

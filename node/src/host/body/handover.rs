@@ -26,15 +26,17 @@ impl Body {
             return Err(usage("these cases are that phone's already", "name another phone after --to"));
         }
         let named = cases.iter().map(|case| self.find_case(case)).collect::<Result<Vec<_>, _>>()?;
-        let mut chosen = Vec::new();
+        let (mut chosen, mut kept) = (Vec::new(), 0);
         for row in self.store.cases()? {
             let (_, view) = self.open_case(row.id)?;
             let wanted = match named.is_empty() {
                 true => !view.closed() && view.responsible() == Some(from),
                 false => named.contains(&row.id),
             };
-            if wanted && view.responsible() != Some(to) {
-                chosen.push(row);
+            match wanted && view.responsible() != Some(to) {
+                true if view.consents("share") => chosen.push(row),
+                true => kept += 1, // it would be nobody's: it cannot leave this phone
+                false => {}
             }
         }
         for row in &chosen {
@@ -46,7 +48,7 @@ impl Body {
         }
         let cases: Vec<_> =
             chosen.iter().map(|row| json!({ "case": row.id.to_string(), "title": row.title })).collect();
-        Ok(json!({ "schema": "kijiti.case-hand-over/1", "to": self.name_of(&to), "cases": cases }))
+        Ok(json!({ "schema": "kijiti.case-hand-over/1", "to": self.name_of(&to), "cases": cases, "kept": kept }))
     }
 
     /// A phone that can care for cases; one that is known to carry only is refused.

@@ -32,10 +32,17 @@ impl Body {
     }
 
     pub(super) fn space_retire(&mut self, area: &str, keep_days: u64) -> Answered {
-        let since_s = self.now().wall_s.saturating_sub(keep_days.saturating_mul(86_400));
+        // Counted from the newest time that the ministry has signed, or an earlier clock: one that is ahead deletes nothing early.
+        let floor_s = self.agent.trust().map_or(0, |trust| trust.freshness().floor_s);
+        let now_s = self.now().wall_s.min(floor_s);
+        let since_s = match keep_days {
+            0 => u64::MAX, // all that are closed
+            days => now_s.saturating_sub(days.saturating_mul(86_400)),
+        };
         let before = self.store.cases()?.len();
         self.command(Command::Retire(parse_area(area)?, since_s))?;
-        Ok(json!({ "area": area, "cases_gone": before.saturating_sub(self.store.cases()?.len()) }))
+        let gone = before.saturating_sub(self.store.cases()?.len());
+        Ok(json!({ "area": area, "cases_gone": gone, "counted_from": sync::exchange::instant(now_s) }))
     }
 
     pub(super) fn revoke(&mut self, area: &str, device: &str, reason: String) -> Answered {

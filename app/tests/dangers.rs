@@ -1,0 +1,157 @@
+//! For every pink rule of the pack: one phone says what makes the rule fire, another that has not heard of it says, later by its
+//! clock, something that would clear the rule. The last writer would win over the danger; here it never goes without a word.
+
+use std::collections::BTreeMap;
+
+use inference::findings::{AgeGroup, Findings, Value};
+use inference::rules::{FindingKind, FindingSpec, Profile, RulePack, Urgency};
+use protocol::{CaseId, DeviceKeys};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sync::{Case, Entry, FindingValue};
+
+type Values = BTreeMap<String, Value>;
+
+/// Tries until a rule must have fired.
+const DRAWS: usize = 200_000;
+
+struct Patient<'a> {
+    pack: &'a RulePack,
+    profile: Profile,
+    group: AgeGroup,
+    age: f64,
+}
+
+impl Patient<'_> {
+    fn fires(&self, rule: &str, values: &Values) -> bool {
+        let unit = if self.group == AgeGroup::Child { "age_months" } else { "age_days" };
+        let ages = BTreeMap::from([(unit.to_owned(), self.age)]);
+        let findings = Findings::new(values.clone(), String::new(), &ages, self.pack);
+        let fired = self.pack.evaluate(self.profile, &findings.ok().unwrap()).fired;
+        fired.iter().any(|outcome| outcome.rule == rule && outcome.urgency == Urgency::Pink)
+    }
+
+    /// As little as makes the rule fire, of what was drawn.
+    fn reduced(&self, rule: &str, mut values: Values) -> Values {
+        for name in values.keys().cloned().collect::<Vec<_>>() {
+            let calm = match values[&name] {
+                Value::Yes => Value::No,
+                _ => Value::Unknown,
+            };
+            let tried = values.clone().into_iter().chain([(name, calm)]).collect();
+            if self.fires(rule, &tried) {
+                values = tried;
+            }
+        }
+        values
+    }
+}
+
+fn draw(spec: &FindingSpec, dice: &mut ChaCha8Rng) -> Value {
+    match &spec.kind {
+        FindingKind::Flag if dice.random_range(0..3) == 0 => Value::Yes,
+        FindingKind::Flag => Value::No,
+        FindingKind::Number { min, max, .. } => Value::Number(dice.random_range(*min..=*max).round()),
+        FindingKind::Choice(words) => Value::Text(words[dice.random_range(0..words.len())].clone()),
+    }
+}
+
+/// What somebody else might say instead.
+fn others(spec: &FindingSpec) -> Vec<Value> {
+    match &spec.kind {
+        FindingKind::Flag => vec![Value::No],
+        FindingKind::Number { min, max, .. } => {
+            (0..=20).map(|i| Value::Number((min + (max - min) * f64::from(i) / 20.0).round())).collect()
+        }
+        FindingKind::Choice(words) => words.iter().map(|word| Value::Text(word.clone())).collect(),
+    }
+}
+
+fn entry(name: &str, value: &Value) -> Entry {
+    let value = match value {
+        Value::Yes => FindingValue::Yes,
+        Value::No => FindingValue::No,
+        Value::Unknown => FindingValue::Unknown,
+        Value::Number(number) => FindingValue::Number(*number),
+        Value::Text(text) => FindingValue::Text(text.clone()),
+    };
+    Entry::Finding { name: name.to_owned(), value }
+}
+
+/// The worker says the one, the clinic apart from it the other, twenty years later by its clock.
+fn merged(values: &Values, name: &str, danger: &Value, other: &Value) -> (Value, bool) {
+    let [worker, clinic] = [1, 2].map(|n| DeviceKeys::from_seed([n; 32]));
+    let begin: Vec<_> = values.iter().filter(|(n, _)| *n != name).map(|(n, value)| entry(n, value)).collect();
+    let mut case = Case::new(CaseId([1; 16]));
+    let first =
+        case.add(&[begin, vec![Entry::Note("seen".into())]].concat(), &worker, &[1; 16], 1_800_000_000).unwrap();
+    let mut there = Case::new(CaseId([1; 16]));
+    there.apply(&first).unwrap();
+    case.add(&[entry(name, danger)], &worker, &[1; 16], 1_800_000_100).unwrap();
+    let apart = there.add(&[entry(name, other)], &clinic, &[2; 16], 2_430_000_000).unwrap();
+    case.apply(&apart).unwrap();
+    let view = case.view();
+    let state = &view.findings[name];
+    let value = match &state.value {
+        FindingValue::Yes => Value::Yes,
+        FindingValue::No => Value::No,
+        FindingValue::Unknown => Value::Unknown,
+        FindingValue::Number(number) => Value::Number(*number),
+        FindingValue::Text(text) => Value::Text(text.clone()),
+    };
+    (value, state.disputed)
+}
+
+#[test]
+fn no_danger_of_any_pink_rule_is_lost_to_the_last_writer() {
+    let pack = RulePack::built_in().unwrap();
+    let mut dice = ChaCha8Rng::seed_from_u64(1);
+    let mut dangers = 0;
+    for (profile, group) in [
+        (Profile::Iccm, AgeGroup::Child),
+        (Profile::Imci, AgeGroup::Child),
+        (Profile::Iccm, AgeGroup::Infant),
+        (Profile::Imci, AgeGroup::Infant),
+    ] {
+        let questions = pack.questions(profile, group);
+        for rule in pack.rules(profile, group).filter(|rule| rule.urgency == Urgency::Pink) {
+            let drawn = (0..DRAWS).find_map(|_| {
+                let age = f64::from(if group == AgeGroup::Child {
+                    dice.random_range(2..60)
+                } else {
+                    dice.random_range(0..60)
+                });
+                let patient = Patient { pack: &pack, profile, group, age };
+                let draws = |spec: &&FindingSpec| !spec.id.starts_with("age_");
+                let values: Values = questions
+                    .iter()
+                    .filter(|s| draws(s))
+                    .map(|spec| (spec.id.clone(), draw(spec, &mut dice)))
+                    .collect();
+                patient.fires(&rule.id, &values).then_some((patient, values))
+            });
+            let (patient, values) = drawn.unwrap_or_else(|| panic!("rule {} never fired", rule.id));
+            let values = patient.reduced(&rule.id, values);
+            let mut examples = 0;
+            for (name, danger) in &values {
+                let Some(spec) = pack.finding(name).filter(|_| *danger != Value::Unknown) else { continue };
+                let said_instead =
+                    |other: &Value| values.clone().into_iter().chain([(name.clone(), other.clone())]).collect();
+                let clears = others(spec).into_iter().find(|other| !patient.fires(&rule.id, &said_instead(other)));
+                let Some(other) = clears.filter(|other| other != danger) else { continue };
+                let (value, disputed) = merged(&values, name, danger, &other);
+                let stands = patient.fires(&rule.id, &said_instead(&value));
+                assert!(disputed, "{}: {name} is {danger} and {other}, and nobody is asked", rule.id);
+                assert!(
+                    stands || !matches!(spec.kind, FindingKind::Flag) || *danger != Value::Yes,
+                    "{}: {name}",
+                    rule.id
+                );
+                examples += 1;
+            }
+            assert!(examples > 0, "no example for rule {}", rule.id);
+            dangers += examples;
+        }
+    }
+    assert!(dangers > 60, "{dangers}");
+}
