@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use node::host::Failure;
+use node::host::{DataFolder, Failure};
 use serde_json::json;
 
 use crate::show::size;
@@ -18,6 +18,7 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
     let pack = inference::RulePack::built_in().map_err(|e| Failure::new(e, "reinstall kijiti"))?;
     let golden = model.self_test(&pack).map_err(|e| Failure::new(e, "this processor computes otherwise: report it"))?;
     let writable = tempfile_in(folder);
+    let sealed = DataFolder::key_is_sealed(folder);
     let clock = crate::ministry::wall_s();
     let clock_sane = (1_760_000_000..2_524_608_000).contains(&clock);
     let report = json!({
@@ -28,6 +29,7 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         "golden_cases_passed": golden,
         "data_folder_writable": writable.is_ok(),
         "clock_plausible": clock_sane,
+        "key_sealed": sealed,
     });
     if json {
         println!("{report:#}");
@@ -40,6 +42,13 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
     match writable {
         Ok(()) => println!("data folder      {} can be written", folder.display()),
         Err(e) => println!("data folder      {} CANNOT be written: {e}", folder.display()),
+    }
+    match sealed {
+        Some(true) => println!("key              sealed with a passphrase"),
+        Some(false) => println!(
+            "key              lies open in the folder: whoever has the folder reads the cases; `kijiti passphrase` seals it"
+        ),
+        None => println!("key              none yet"),
     }
     match clock_sane {
         true => println!("clock            plausible; nothing depends on it"),

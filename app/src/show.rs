@@ -190,7 +190,8 @@ pub fn status(s: &Value) {
     for peer in list(s, "peers") {
         let step = if flag(peer, "in_step") { "in step at the last" } else { "not in step at the last" };
         let ago = ago(number(peer, "meetings_ago"));
-        println!("met       {}: {} meetings, the last {ago}, {step}", text(peer, "name"), number(peer, "meetings"));
+        let name = if text(peer, "name").is_empty() { "a phone without a certificate" } else { text(peer, "name") };
+        println!("met       {name}: {} meetings, the last {ago}, {step}", number(peer, "meetings"));
     }
     for village in list(s, "villages") {
         println!("heard of  {}: cases came last {}", text(village, "area"), ago(number(village, "meetings_ago")));

@@ -96,7 +96,7 @@ pub enum EnrolCommand {
         #[arg(long)]
         area: String,
     },
-    /// The code to read out to a worker whose phone has locked a space.
+    /// The code to read out to a worker whose phone has locked a space. It serves once; after that, `lease` shares the keys anew.
     UnlockCode {
         /// The phone's device id.
         device: String,

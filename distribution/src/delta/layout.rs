@@ -98,7 +98,8 @@ pub fn layout(file: &[u8]) -> Vec<Span> {
 fn span(name: String, storage: Storage, shape: &[u64], offset: u64) -> Option<Span> {
     let numbers = shape.iter().try_fold(1u64, |product, n| product.checked_mul(*n))?;
     let (block, bytes) = storage.block();
-    let bytes = numbers.is_multiple_of(block as u64).then_some(numbers / block as u64 * bytes as u64)?;
+    let blocks = numbers.is_multiple_of(block as u64).then_some(numbers / block as u64)?;
+    let bytes = blocks.checked_mul(bytes as u64)?;
     Some(Span { name, storage, columns: shape.first().copied().unwrap_or(1), offset, bytes })
 }
 

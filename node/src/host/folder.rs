@@ -104,6 +104,11 @@ impl DataFolder {
         }
     }
 
+    /// Whether the key in a folder is sealed; `None`: there is none.
+    pub fn key_is_sealed(path: &Path) -> Option<bool> {
+        fs::read(path.join("key")).ok().map(|file| is_sealed(&file))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -106,6 +106,7 @@ pub const FIELDS: &[Field] = &[
     name("patient.facility", ""),
     choice("visit.type", &["initial", "follow_up"], ""),
     name("visit.language", ""),
+    name("visit.worker", ""),
     date("visit.consent_date", ""),
     consent("consent.care"),
     consent("consent.share"),
@@ -160,6 +161,7 @@ pub const FIELDS: &[Field] = &[
     // HIV and tuberculosis.
     choice("mother_hiv", &["negative", "positive"], ""), choice("child_virological", TEST, ""),
     choice("child_serology", TEST, ""), flag("breastfed_within_6_weeks"), flag("tb_contact"),
+    number("breastfeeding_stopped_weeks", 0.0, 260.0, "wk", ""),
     // Skin, eye, mouth.
     choice("skin_problem", &["none", "abscess", "cellulitis", "ringworm", "scabies", "chickenpox", "zoster", "impetigo",
         "molluscum", "warts", "eczema", "seborrhoea", "prurigo", "drug_eruption", "stevens_johnson"], ""),
@@ -188,6 +190,7 @@ pub const FIELDS: &[Field] = &[
     number("fetal_heart_second", 40.0, 260.0, "/min", "55283-6"), choice("hiv_test", TEST, ""),
     choice("syphilis_test", TEST, ""), choice("hepatitis_b_test", TEST, ""), text("birth_plan", ""),
     number("days_since_delivery", 0.0, 60.0, "d", ""), flag("heavy_bleeding"), flag("offensive_discharge"),
+    choice("bleeding_amount", &["none", "spotting", "moderate", "heavy"], ""),
     // Adults.
     flag("night_sweats"), flag("weight_loss"), flag("blood_in_sputum"), flag("chest_pain"), flag("unable_to_walk"),
     flag("confusion"), flag("urinating_little"), flag("rash_or_bleeding"), flag("pregnancy_possible"), flag("on_hiv_treatment"),
