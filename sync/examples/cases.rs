@@ -38,6 +38,7 @@ fn case() -> Result<Case, Fail> {
         plan: "refer to Kilifi".into(),
         rules: assessment.rules.clone(),
         model: assessment.model.clone(),
+        app: "kijiti 0.1.0 (en)".into(),
     };
     let begin = [
         finding("patient.name", text("Amina Kazungu")),

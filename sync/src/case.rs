@@ -135,6 +135,8 @@ pub struct DecisionEntry {
     pub rules: String,
     /// The model that was seen.
     pub model: String,
+    /// The program and the language in which it was seen; empty where nobody said.
+    pub app: String,
 }
 
 /// One thing said about a patient.

@@ -24,6 +24,7 @@ fn decision(urgency: Urgency, plan: &str) -> Entry {
         plan: plan.into(),
         rules: "r".into(),
         model: "m".into(),
+        app: String::new(),
     })
 }
 

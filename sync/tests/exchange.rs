@@ -58,6 +58,7 @@ fn full_case() -> Case {
             plan: "refer to Kilifi".into(),
             rules: "who-child 2026-11".into(),
             model: "triage-model version 1".into(),
+            app: "kijiti 0.1.0 (en)".into(),
         }),
         Entry::Dose(DoseEntry { medicine: "amoxicillin".into(), amount: 250.0, unit: "mg".into() }),
         Entry::Note("the father\ncomes tomorrow".into()),

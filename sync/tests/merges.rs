@@ -144,7 +144,7 @@ fn a_danger_found_after_a_decision_shows_until_somebody_decides_again() {
     let decided = |urgency| {
         let (rules, model) = ("r".to_owned(), "none".to_owned());
         let (reason, plan) = (String::new(), String::new());
-        Entry::Decision(DecisionEntry { urgency, agrees: true, reason, plan, rules, model })
+        Entry::Decision(DecisionEntry { urgency, agrees: true, reason, plan, rules, model, app: String::new() })
     };
     let mut case = Apart::new(vec![assessed(Urgency::Green), decided(Urgency::Green)]);
     assert_eq!(case.meet().urgency(), Some(Urgency::Green));

@@ -63,6 +63,7 @@ pub(super) fn write(
             doc.put(at, "reason", clip(&d.reason))?;
             doc.put(at, "plan", clip(&d.plan))?;
             doc.put(at, "rules", clip(&d.rules))?;
+            doc.put(at, "app", clip(&d.app))?;
             doc.put(at, "model", clip(&d.model))
         }
     }
@@ -116,6 +117,7 @@ pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> 
             plan: text(doc, at, "plan")?,
             rules: text(doc, at, "rules")?,
             model: text(doc, at, "model")?,
+            app: text(doc, at, "app").unwrap_or_default(),
         }),
         "settled" => Entry::Settled { name: text(doc, at, "name")?, value: value(doc, at)? },
         "dose" => Entry::Dose(DoseEntry {

@@ -173,6 +173,7 @@ fn entry(kind: &str, name: &str, value: &str, unit: &str) -> Result<Option<Entry
                 plan: plan.into(),
                 rules,
                 model,
+                app: String::new(),
             }))
         }
         _ => None,

@@ -207,7 +207,7 @@ impl Body {
         });
         let decisions = view.decisions.iter().map(|(stamp, d)| {
             json!({ "urgency": d.urgency.name(), "agrees": d.agrees, "reason": d.reason, "plan": d.plan,
-                "rules": d.rules, "model": d.model, "said": by(stamp) })
+                "rules": d.rules, "model": d.model, "app": d.app, "said": by(stamp) })
         });
         let doses = view.doses_given().into_iter().map(|((medicine, unit), (count, amount))| {
             json!({ "medicine": medicine, "unit": unit, "times": count, "amount": amount })
@@ -318,9 +318,10 @@ impl Body {
             lines.push((
                 *stamp,
                 format!(
-                    "decided {} {agrees}{}; seen: {} and {}; {}",
+                    "decided {} {agrees}{}; seen{}: {} and {}; {}",
                     d.urgency.name(),
                     if d.reason.is_empty() { String::new() } else { format!(" ({})", d.reason) },
+                    if d.app.is_empty() { String::new() } else { format!(" in {}", d.app) },
                     d.rules,
                     d.model,
                     d.plan
@@ -513,5 +514,6 @@ fn decide(input: &DecisionInput, seen: &sync::case::AssessmentEntry) -> Result<D
         plan: input.plan.clone(),
         rules: seen.rules.clone(),
         model: seen.model.clone(),
+        app: concat!("kijiti ", env!("CARGO_PKG_VERSION"), " (en)").into(),
     })
 }

@@ -3,7 +3,7 @@
 use protocol::certificate::Right;
 use protocol::{Area, DeviceId, EnvelopeId};
 use serde_json::{Value as Json, json};
-use sync::case::PhotoEntry;
+use sync::case::{DecisionEntry, PhotoEntry};
 use sync::exchange::archive::{self, ArchivedCase};
 use sync::exchange::{ExchangeError, Imported, csv, fhir};
 use sync::{Entry, photo};
@@ -21,6 +21,17 @@ fn exchange_failure(error: ExchangeError) -> Failure {
         }
     };
     Failure::new(error, hint).with_code(code)
+}
+
+/// An entry as it would come back from a file, which does not say what was seen with a decision.
+fn as_imported(entry: Entry) -> Entry {
+    let unsaid = || "imported".to_owned();
+    match entry {
+        Entry::Decision(d) => {
+            Entry::Decision(DecisionEntry { agrees: true, rules: unsaid(), model: unsaid(), app: String::new(), ..d })
+        }
+        other => other,
+    }
 }
 
 impl Body {
@@ -250,8 +261,8 @@ impl Body {
             let here = case.map_or(Ok(None), |id| self.load_case(id))?;
             let known = here.is_some();
             if let (Some(id), Some(here)) = (case, here) {
-                let said: Vec<Entry> = here.entries().into_iter().map(|(_, entry)| entry).collect();
-                match entries.iter().all(|entry| said.contains(entry)) {
+                let said: Vec<Entry> = here.entries().into_iter().map(|(_, entry)| as_imported(entry)).collect();
+                match entries.iter().all(|entry| said.contains(&as_imported(entry.clone()))) {
                     true => {
                         left_out.push(format!("case {}: it is here already", id.short()));
                         continue;

@@ -172,5 +172,6 @@ fn read_decision(impression: &Value) -> Option<Entry> {
         plan: text_at(impression, &["description"]).unwrap_or_default().into(),
         rules: "imported".into(),
         model: "imported".into(),
+        app: String::new(),
     }))
 }

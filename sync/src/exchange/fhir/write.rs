@@ -222,7 +222,9 @@ impl Writer<'_> {
                 "subject": self.reference("patient"),
                 "encounter": self.reference("encounter"),
                 "effectiveDateTime": instant(stamp.at_s),
-                "summary": format!("{} by rules {} and model {}", decision.urgency.name(), decision.rules, decision.model),
+                "summary": format!(
+                    "{} by rules {} and model {}; {}", decision.urgency.name(), decision.rules, decision.model, decision.app
+                ),
                 "note": [{ "text": note }],
             });
             self.put_said(stamp, &format!("decision {n}"), "ClinicalImpression", fields);
