@@ -221,7 +221,7 @@ pub struct Wanted {
     /// Of which urgency, as in [`SpaceDigest`].
     #[n(1)]
     pub class: u8,
-    /// Eight bytes each, little-endian.
+    /// The lower four bytes of each word, little-endian: who is asked knows the whole.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub ids: Vec<u8>,
 }

@@ -23,6 +23,8 @@ const DIFFERENCES: [usize; 6] = [0, 1, 10, 100, 1000, 10_000];
 
 /// Bytes that name an envelope.
 const NAMED: u64 = 8;
+/// Bytes that name one to who holds it.
+const ASKED: u64 = 4;
 
 /// One case as it was, and perhaps as it is on one side now.
 struct Resident {
@@ -85,7 +87,7 @@ pub fn run(cases: usize, seed: u64, json: bool) -> Result<(), Failure> {
         let items = differ.unwrap_or(old.len());
         let name = differ.map_or("an empty phone".to_owned(), |d| format!("{d} of {cases}"));
         let each = if items == 0 { 0.0 } else { bytes as f64 / items as f64 };
-        let needed = NAMED * (2 * differ.unwrap_or_default() + differ.unwrap_or_default() / 2) as u64;
+        let needed = NAMED * 2 * differ.unwrap_or_default() as u64 + ASKED * (differ.unwrap_or_default() / 2) as u64;
         let of_need = if needed == 0 { 0.0 } else { bytes as f64 / needed as f64 };
         if !json {
             println!(
@@ -102,7 +104,7 @@ pub fn run(cases: usize, seed: u64, json: bool) -> Result<(), Failure> {
     } else {
         println!("bytes both ways until both know what to send, in all columns");
         println!(
-            "need: 8 bytes name a difference and 8 check it (a symbol of RIBLT's paper); 8 name each that is asked for"
+            "need: 8 bytes name a difference and 8 check it (a symbol of RIBLT's paper); 4 name each that is asked for"
         );
     }
     Ok(())
@@ -185,7 +187,7 @@ fn negentropy(sides: &Sides) -> Result<(u64, f64), Failure> {
             Some(next) => message = next,
             None => {
                 let asked = if need.is_empty() { 0.0 } else { 0.5 };
-                return Ok((bytes as u64 + NAMED * need.len() as u64, trips + asked));
+                return Ok((bytes as u64 + ASKED * need.len() as u64, trips + asked));
             }
         }
     }

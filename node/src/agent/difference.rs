@@ -28,6 +28,11 @@ const CLASSES: [Urgency; 3] = [Urgency::Pink, Urgency::Yellow, Urgency::Green];
 /// Words and ids of one part, as they are durable here.
 pub(super) type Words = Vec<(u64, EnvelopeId)>;
 
+/// Enough of a word to ask for it by: who is asked knows the whole, and sends the other one too should two begin alike.
+fn half(word: u64) -> [u8; 4] {
+    (word as u32).to_le_bytes()
+}
+
 /// What the listener of a part has heard.
 struct Hearing {
     ours: Words,
@@ -245,7 +250,7 @@ impl Difference {
         let wanted: Vec<u64> = words.difference(&ours).copied().collect();
         let (class, space) = part;
         for chunk in wanted.chunks(IDS_PER_FRAME_MAX) {
-            let ids = chunk.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let ids = chunk.iter().flat_map(|word| half(*word)).collect();
             frames.push(Frame::Wanted(Wanted { space, class, ids }));
         }
     }
@@ -272,7 +277,8 @@ impl Difference {
 
     pub(super) fn handle_wanted(&mut self, wanted: &Wanted, key: &MeetingKey, store: &dyn Store) -> Result<(), End> {
         let part = (wanted.class, wanted.space);
-        let Some(words) = read_words(&wanted.ids) else { return refuse("ids of a wrong length") };
+        let (halves, []) = wanted.ids.as_chunks::<4>() else { return refuse("ids of a wrong length") };
+        let words: BTreeSet<[u8; 4]> = halves.iter().copied().collect();
         if words.is_empty() {
             return refuse("a wish for nothing");
         }
@@ -282,7 +288,8 @@ impl Difference {
             return refuse("wants that nobody asked for");
         }
         let held = words_by_part(&BTreeSet::from([wanted.space]), key, store)?.remove(&part).unwrap_or_default();
-        self.lacking.extend(held.into_iter().filter(|(word, _)| words.contains(word)).map(|(_, id)| (part, id)));
+        self.lacking
+            .extend(held.into_iter().filter(|(word, _)| words.contains(&half(*word))).map(|(_, id)| (part, id)));
         Ok(())
     }
 
