@@ -50,7 +50,7 @@ def main(kijiti: str, changes: int) -> None:
                 case 1:
                     return ["--dose", f"zinc {change} mg"], f"gave zinc {change} mg"
                 case _:
-                    return ["--set", f"respiratory_rate={change}"], f"respiratory_rate = {change}"
+                    return ["--set", f"diarrhoea_days={change}"], f"diarrhoea_days = {change}"
 
         def check(case: str) -> None:
             history = json.loads(ok("--json", "case", "history", case))["history"]
