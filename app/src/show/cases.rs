@@ -149,8 +149,8 @@ pub fn handed_over(h: &Value) {
     match cases.len() {
         0 if number(h, "kept") == 0 => println!("there was nothing to hand over"),
         0 => {}
-        1 => println!("this case is for {} to care for now", text(h, "to")),
-        some => println!("these {some} cases are for {} to care for now", text(h, "to")),
+        1 => println!("{} cares for this case from here on", text(h, "to")),
+        some => println!("{} cares for these {some} cases from here on", text(h, "to")),
     }
     match number(h, "kept") {
         0 => {}
