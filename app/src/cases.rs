@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use node::host::{CaseWords, DecisionInput, Failure, Request};
+use node::host::{CaseWords, DecisionInput, Failure, PhotoWords, Request};
 use sync::case::schema::{FIELDS, Kind};
 
 use crate::ask as terminal;
@@ -73,9 +73,10 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
                 println!("wrote {} ({})", out.display(), show::size(show::number(p, "bytes")));
             })
         }
-        CaseCommand::Photo { case, file, shows, .. } => {
+        CaseCommand::Photo { case, file, shows, camera, light, .. } => {
             let path = absolute(&file.unwrap_or_default())?;
-            phone.shown(Request::CasePhoto { case, path, shows, request: request_number()? }, show::case)
+            let words = PhotoWords { shows, camera, light };
+            phone.shown(Request::CasePhoto { case, path, words, request: request_number()? }, show::case)
         }
         CaseCommand::History { case } => phone.shown(Request::CaseHistory { case }, show::history),
         CaseCommand::Duplicates => phone.shown(Request::CaseDuplicates, show::duplicates),

@@ -350,6 +350,9 @@ pub enum ReleaseCommand {
         /// The model that phones have (GGUF).
         #[arg(long, value_name = "FILE")]
         old: PathBuf,
+        /// The weights of which that was made (GGUF of floats): without them a part of what was learnt is lost.
+        #[arg(long, value_name = "FILE")]
+        old_weights: Option<PathBuf>,
         /// The new weights (GGUF of floats).
         #[arg(long, value_name = "FILE")]
         weights: PathBuf,

@@ -147,8 +147,9 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
             let expires_s = expires_days.map(|days| ministry::wall_s().saturating_add(days.saturating_mul(DAY_S)));
             put(&ministry::draft(trust.as_ref(), new.as_ref(), expires_s)?, &to, trust.as_ref())
         }
-        ReleaseCommand::Requantize { old, weights, out, dry_run } => {
-            let said = ministry::requantize::run(&old, &weights, Some(&out).filter(|_| !dry_run).map(|p| p.as_path()))?;
+        ReleaseCommand::Requantize { old, old_weights, weights, out, dry_run } => {
+            let to = Some(&out).filter(|_| !dry_run).map(|p| p.as_path());
+            let said = ministry::requantize::run(&old, old_weights.as_deref(), &weights, to)?;
             said.iter().for_each(|line| println!("{line}"));
             Ok(())
         }

@@ -298,8 +298,11 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             let device = show::text(a, "revoked").get(..8).unwrap_or_default();
             println!("phone {device} is lost: it is met no more, and its spaces get new keys at their clinics");
         }),
-        EnrolCommand::Countersign { envelopes } => {
-            phone.shown(Request::Countersign { envelopes }, |a| match show::flag(a, "changed") {
+        EnrolCommand::Countersign { envelopes, show: true } => {
+            phone.shown(Request::Countersign { envelopes, show: true }, show::set_aside)
+        }
+        EnrolCommand::Countersign { envelopes, show } => {
+            phone.shown(Request::Countersign { envelopes, show }, |a| match show::flag(a, "changed") {
                 true => println!("countersigned: what was set aside is in its cases now, here and wherever it comes"),
                 false => println!("nothing waits to be countersigned here"),
             })

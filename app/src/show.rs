@@ -8,7 +8,7 @@ use serde_json::Value;
 
 mod cases;
 
-pub use cases::{case, case_list, duplicates, handed_over, history, imported};
+pub use cases::{case, case_list, duplicates, handed_over, history, imported, set_aside};
 
 /// Columns of the narrowest terminal.
 const COLUMNS: usize = 78;

@@ -275,7 +275,9 @@ fn a_model_is_quantized_against_the_one_that_phones_have() {
     }
     let said = desk.ok("none", &words(&run("weights.gguf")));
     assert!(said.contains("blocks keep their scales") && said.contains("with fresh scales"), "{said}");
-    assert!(desk.path("new.gguf").exists());
+    assert!(desk.path("new.gguf").exists() && said.contains("without --old-weights"), "{said}");
+    let both = [run("weights.gguf").to_vec(), vec!["--old-weights".into(), "weights.gguf".into()]].concat();
+    assert!(!desk.ok("none", &words(&both)).contains("without --old-weights"));
     desk.write("words", "no model");
     let (code, said) = desk.fails("none", &words(&run("words")));
     assert!(code == 2 && said.contains("two GGUF files"), "{said}");

@@ -14,11 +14,13 @@
 //!                        varint bytes made · varint bytes packed · a zstd frame (RFC 8878)
 //! operation 3, blocks    u8 storage (`layout::Storage`) · u8 1 if a tensor begins here, else 0 · varint offset in the base ·
 //!                        varint numbers in a row · varint blocks · varint bytes packed · range-coded blocks (`blocks`)
+//! operation 4, alone     u8 storage · varint blocks · varint bytes packed · range-coded blocks (`alone`)
 //! ```
-//! What is learnt about one storage (`blocks::Model`) is carried from operation to operation. A phone that applies a delta reads
+//! What is learnt about one storage (`blocks::Model`, `alone::Alone`) is carried from operation to operation. A phone that applies a delta reads
 //! the base at offsets, holds one operation at a time, and believes nothing until the digest of the whole is right: wrong
 //! or hostile bytes give an error or a wrong digest, never more bytes than were signed for.
 
+mod alone;
 mod blocks;
 mod encode;
 pub mod layout;
@@ -29,6 +31,7 @@ use std::collections::BTreeMap;
 
 use protocol::Digest;
 
+use alone::Alone;
 use blocks::Model;
 pub use encode::{EncodeOptions, encode};
 use layout::Storage;
@@ -186,6 +189,7 @@ struct Application<'a, D: ReadAt + ?Sized, B: ReadAt + ?Sized> {
     head: Head,
     made: u64,
     models: BTreeMap<Storage, Model>,
+    alone: BTreeMap<Storage, Alone>,
 }
 
 /// Makes `wanted` out of `base` (whose digest is `held`), handing the bytes to `keep` in order. Only when this returns `Ok` are
@@ -207,7 +211,8 @@ pub fn apply<D: ReadAt + ?Sized, B: ReadAt + ?Sized>(
         return Err(DeltaError::Bomb(wanted_bytes));
     }
     let operations = Operations { delta, at: HEAD_BYTES, window: Vec::new(), window_at: 0 };
-    let mut application = Application { operations, base, head, made: 0, models: BTreeMap::new() };
+    let mut application =
+        Application { operations, base, head, made: 0, models: BTreeMap::new(), alone: BTreeMap::new() };
     let mut hasher = blake3::Hasher::new();
     while application.made < wanted_bytes {
         let made = application.next()?;
@@ -227,6 +232,7 @@ impl<D: ReadAt + ?Sized, B: ReadAt + ?Sized> Application<'_, D, B> {
             1 => self.copy()?,
             2 => self.plain()?,
             3 => self.blocks()?,
+            4 => self.alone()?,
             _ => return Err(DeltaError::Malformed("an unknown operation")),
         };
         if made.is_empty() {
@@ -272,9 +278,23 @@ impl<D: ReadAt + ?Sized, B: ReadAt + ?Sized> Application<'_, D, B> {
         unpack(&packed, &dictionary, room)
     }
 
-    fn blocks(&mut self) -> Result<Vec<u8>, DeltaError> {
+    fn storage(&mut self) -> Result<Storage, DeltaError> {
         let storage = Storage::from_number(self.operations.byte()?);
-        let storage = storage.ok_or(DeltaError::Malformed("a storage that this version does not know"))?;
+        storage.ok_or(DeltaError::Malformed("a storage that this version does not know"))
+    }
+
+    fn alone(&mut self) -> Result<Vec<u8>, DeltaError> {
+        let storage = self.storage()?;
+        let (blocks, packed) = (self.operations.varint()?, self.operations.varint()?);
+        let mut made = self.room(blocks.saturating_mul(storage.block().1 as u64))?;
+        let packed = self.operations.bytes(packed, 2 * MADE_MAX)?;
+        let model = self.alone.entry(storage).or_insert_with(|| Alone::new(storage));
+        model.code(&mut Decoder::new(&packed), &mut made);
+        Ok(made)
+    }
+
+    fn blocks(&mut self) -> Result<Vec<u8>, DeltaError> {
+        let storage = self.storage()?;
         let begins = self.operations.byte()? == 1;
         let (offset, columns) = (self.operations.varint()?, self.operations.varint()?);
         let (blocks, packed) = (self.operations.varint()?, self.operations.varint()?);

@@ -378,10 +378,11 @@ pub fn read_gguf(file: &[u8]) -> Result<Weights, Fail> {
 
 const _: () = assert!(INPUT.is_multiple_of(256) && EMBEDDING.is_multiple_of(256) && VOCABULARY.is_multiple_of(32));
 
-/// A GGUF file of new weights, quantized against an old file ([`crate::sticky`]).
-pub fn sticky(old: &[u8], new: &Weights, stored: Stored, version: u64) -> Result<Vec<u8>, Fail> {
+/// A GGUF file of new weights, quantized against an old file that was made of the weights `before` ([`crate::sticky`]).
+pub fn sticky(old: &[u8], before: &Weights, new: &Weights, stored: Stored, version: u64) -> Result<Vec<u8>, Fail> {
     let mut file = write_gguf(new, stored, version)?;
     let values = |name: &str| new.iter().find(|(n, ..)| n == name).map(|(.., values)| values.as_slice());
-    crate::sticky::stick(old, &mut file, &values)?;
+    let were = |name: &str| before.iter().find(|(n, ..)| n == name).map(|(.., values)| values.as_slice());
+    crate::sticky::stick(old, &mut file, &values, &were)?;
     Ok(file)
 }

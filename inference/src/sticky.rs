@@ -1,8 +1,12 @@
 //! Sticky quantization: new weights are quantized against an old file, so that the delta between the two is small. A block keeps
-//! its old scales as long as they serve the new weights nearly as well as fresh ones would, so that only codes differ, and
-//! few of them. Weights are rounded to the nearest code as always: to let codes lag behind would lose what a fine-tune has
-//! learnt, which comes in steps far smaller than a code's.
+//! its old scales where they still serve, so that only codes differ, and few of them.
+//!
+//! An old scale was chosen so that the old weights lie near its codes, away from the middle between two. So weights that have
+//! drifted a little cross the middle more seldom than they should, and a part of what was learnt would be lost (a third
+//! of it, measured). Where the weights before rounding are known of the old model too, the drift of each tensor is
+//! therefore pushed until what comes out has drifted as far as the weights have.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use candle_core::Device;
@@ -33,8 +37,8 @@ fn block_of(dtype: GgmlDType) -> Option<(usize, usize)> {
 /// Weights as a new GGUF file with the types of an old one, scales fresh and then sticky: (plain, sticky, what stuck).
 ///
 /// `weights` is GGUF too, of floats; its metadata is kept. A tensor that the old file lacks, or has in another shape, keeps
-/// the type that it comes in.
-pub fn requantize(old: &[u8], weights: &[u8]) -> Result<(Vec<u8>, Vec<u8>, Stuck), Fail> {
+/// the type that it comes in. `old_weights`: the old model before rounding, a GGUF of floats.
+pub fn requantize(old: &[u8], old_weights: Option<&[u8]>, weights: &[u8]) -> Result<(Vec<u8>, Vec<u8>, Stuck), Fail> {
     let was = Content::read(&mut Cursor::new(old))?;
     let mut reader = Cursor::new(weights);
     let content = Content::read(&mut reader)?;
@@ -63,12 +67,31 @@ pub fn requantize(old: &[u8], weights: &[u8]) -> Result<(Vec<u8>, Vec<u8>, Stuck
     let plain = file.into_inner();
     let mut sticky = plain.clone();
     let of = |name: &str| values.iter().find(|(n, _)| n == name).map(|(_, values)| values.as_slice());
-    let stuck = stick(old, &mut sticky, &of)?;
+    let before = old_weights.map(floats_of).transpose()?.unwrap_or_default();
+    let stuck = stick(old, &mut sticky, &of, &|name| before.get(name).map(Vec::as_slice))?;
     Ok((plain, sticky, stuck))
 }
 
-/// Puts blocks on old scales in a freshly quantized file, where they serve; `values` are the weights before rounding.
-pub fn stick<'a>(old: &[u8], file: &mut [u8], values: &dyn Fn(&str) -> Option<&'a [f32]>) -> Result<Stuck, Fail> {
+/// The numbers of every tensor of a GGUF file.
+fn floats_of(file: &[u8]) -> Result<BTreeMap<String, Vec<f32>>, Fail> {
+    let mut reader = Cursor::new(file);
+    let content = Content::read(&mut reader)?;
+    let mut all = BTreeMap::new();
+    for name in content.tensor_infos.keys() {
+        let tensor = content.tensor(&mut reader, name, &Device::Cpu)?.dequantize(&Device::Cpu)?;
+        all.insert(name.clone(), tensor.flatten_all()?.to_vec1::<f32>()?);
+    }
+    Ok(all)
+}
+
+/// Puts blocks on old scales in a freshly quantized file, where they serve; `values` are the weights before rounding, and
+/// `old_values` those of the old model, as far as they are known.
+pub fn stick<'a>(
+    old: &[u8],
+    file: &mut [u8],
+    values: &dyn Fn(&str) -> Option<&'a [f32]>,
+    old_values: &dyn Fn(&str) -> Option<&'a [f32]>,
+) -> Result<Stuck, Fail> {
     let was = Content::read(&mut Cursor::new(old))?;
     let content = Content::read(&mut Cursor::new(&*file))?;
     let mut stuck = Stuck::default();
@@ -76,77 +99,129 @@ pub fn stick<'a>(old: &[u8], file: &mut [u8], values: &dyn Fn(&str) -> Option<&'
         let before = was.tensor_infos.get(name).filter(|t| t.shape == info.shape && t.ggml_dtype == info.ggml_dtype);
         let (Some(before), Some((numbers, bytes))) = (before, block_of(info.ggml_dtype)) else { continue };
         let Some(values) = values(name) else { continue };
-        let rounded = content.tensor(&mut Cursor::new(&*file), name, &Device::Cpu)?.dequantize(&Device::Cpu)?;
-        let rounded = rounded.flatten_all()?.to_vec1::<f32>()?;
-        let old_at = (was.tensor_data_offset + before.offset) as usize;
-        let new_at = (content.tensor_data_offset + info.offset) as usize;
-        for (i, (weights, rounded)) in values.chunks_exact(numbers).zip(rounded.chunks_exact(numbers)).enumerate() {
-            let Some(was) = old.get(old_at + i * bytes..old_at + (i + 1) * bytes) else { break };
-            let Some(room) = file.get_mut(new_at + i * bytes..new_at + (i + 1) * bytes) else { break };
-            let error: f32 = weights.iter().zip(rounded).map(|(w, r)| (w - r).powi(2)).sum();
-            let on_old = match info.ggml_dtype {
-                GgmlDType::Q4K => stick_super_block(was, weights),
-                dtype => stick_block(was, weights, dtype == GgmlDType::Q4_0),
-            };
-            stuck.blocks += 1;
-            if let Some((block, _)) = on_old.filter(|(_, old_scale)| *old_scale <= error * STICKY_ERROR) {
-                room.copy_from_slice(&block);
-                stuck.kept += 1;
-            }
+        let length = values.len() / numbers * bytes;
+        let (old_at, new_at) = (was.tensor_data_offset + before.offset, content.tensor_data_offset + info.offset);
+        let blocks = old.get(old_at as usize..).and_then(|rest| rest.get(..length));
+        let Some(room) = file.get_mut(new_at as usize..).and_then(|rest| rest.get_mut(..length)) else { continue };
+        let choose = |((old, fresh), weights): ((&[u8], &[u8]), &[f32])| {
+            let [old, fresh] = [old, fresh].map(|block| Grid::read(info.ggml_dtype, block));
+            let serves = old.error(weights) <= fresh.error(weights) * STICKY_ERROR;
+            (if serves { old } else { fresh }, serves)
+        };
+        let pairs = blocks.unwrap_or_default().chunks_exact(bytes).zip(room.chunks_exact(bytes));
+        let (grids, kept): (Vec<Grid>, Vec<bool>) = pairs.zip(values.chunks_exact(numbers)).map(choose).unzip();
+        stuck.blocks += grids.len() as u64;
+        stuck.kept += kept.iter().filter(|kept| **kept).count() as u64;
+        let mut pushed = values.to_vec();
+        if let Some(old_values) = old_values(name).filter(|old| old.len() == values.len()) {
+            let was = was.tensor(&mut Cursor::new(old), name, &Device::Cpu)?.dequantize(&Device::Cpu)?;
+            let drift: Vec<f32> = values.iter().zip(old_values).map(|(new, old)| new - old).collect();
+            let by = push(&grids, values, &drift, &was.flatten_all()?.to_vec1::<f32>()?);
+            pushed.iter_mut().zip(&drift).for_each(|(weight, drift)| *weight += by * drift);
+        }
+        for ((grid, room), weights) in grids.iter().zip(room.chunks_exact_mut(bytes)).zip(pushed.chunks_exact(numbers))
+        {
+            grid.write(weights, room);
         }
     }
     Ok(stuck)
 }
 
 /// How much larger the squared error on an old scale may be than on a fresh one.
-const STICKY_ERROR: f32 = 1.1;
+const STICKY_ERROR: f32 = 1.6;
+/// How far what comes out is to drift, as a share of how far the weights have. A little farther: rounding on old scales is a
+/// little worse.
+const DRIFT: f64 = 1.02;
 
-/// The nearest code on a grid, and the squared error that remains.
-fn nearest(weight: f32, step: f32, low: f32, least: f32, most: f32) -> (u8, f32) {
-    let code = if step == 0.0 { 0.0 } else { ((weight + low) / step).round().clamp(least, most) };
-    (code as i8 as u8, (code * step - low - weight).powi(2))
-}
+/// Numbers that share a step, in all these types.
+const PART: usize = 32;
 
-/// Weights on the scale of an old Q4_0 or Q8_0 block.
-fn stick_block(was: &[u8], weights: &[f32], four: bool) -> Option<(Vec<u8>, f32)> {
-    let step = half_to_f32(u16::from_le_bytes([*was.first()?, *was.get(1)?]));
-    let (least, most) = if four { (-8.0, 7.0) } else { (-127.0, 127.0) };
-    let mut block = was.to_vec();
-    block.get_mut(2..)?.fill(0);
-    let mut error = 0.0;
-    for (i, weight) in weights.iter().enumerate() {
-        let (code, off) = nearest(*weight, step, 0.0, least, most);
-        error += off;
-        match four {
-            true => *block.get_mut(2 + i % 16)? |= (code.wrapping_add(8) & 15) << (i / 16 * 4),
-            false => *block.get_mut(2 + i)? = code,
-        }
-    }
-    Some((block, error))
-}
-
-/// Weights on the scales of an old Q4_K super-block (ggml's `block_q4_K`).
-fn stick_super_block(was: &[u8], weights: &[f32]) -> Option<(Vec<u8>, f32)> {
-    let half = |at: usize| Some(half_to_f32(u16::from_le_bytes([*was.get(at)?, *was.get(at + 1)?])));
-    let (scale, minimum) = (half(0)?, half(2)?);
-    let packed = was.get(4..16)?;
-    let mut block = was.to_vec();
-    block.get_mut(16..)?.fill(0);
-    let mut error = 0.0;
-    for (part, weights) in weights.chunks_exact(32).enumerate() {
-        let at = |i: usize| packed.get(i).copied().unwrap_or(0);
-        let (s, m) = match part {
-            0..4 => (at(part) & 63, at(part + 4) & 63),
-            _ => (at(part + 4) & 15 | at(part - 4) >> 6 << 4, at(part + 4) >> 4 | at(part) >> 6 << 4),
+/// By what share of itself the drift must be lengthened before rounding, so that the rounded weights drift as far as they should from what
+/// the old file holds (`was`), measured along the drift.
+fn push(grids: &[Grid], weights: &[f32], drift: &[f32], was: &[f32]) -> f32 {
+    let wanted = DRIFT * drift.iter().map(|d| f64::from(d * d)).sum::<f64>();
+    let along = |by: f32| -> f64 {
+        let parts = grids.iter().flat_map(Grid::steps);
+        let numbers = weights.chunks(PART).zip(drift.chunks(PART)).zip(was.chunks(PART));
+        let part = |((step, low, bounds), ((weights, drift), was)): ((f32, f32, _), ((&[f32], &[f32]), &[f32]))| {
+            let each = weights.iter().zip(drift).zip(was);
+            let one =
+                |((w, d), was): ((&f32, &f32), &f32)| f64::from((nearest(w + by * d, step, low, bounds).1 - was) * d);
+            each.map(one).sum::<f64>()
         };
-        let (step, low) = (scale * f32::from(s), minimum * f32::from(m));
-        for (i, weight) in weights.iter().enumerate() {
-            let (code, off) = nearest(*weight, step, low, 0.0, 15.0);
-            error += off;
-            *block.get_mut(16 + part / 2 * 32 + i)? |= (code & 15) << (part % 2 * 4);
+        parts.zip(numbers).map(part).sum()
+    };
+    let (mut low, mut high) = (-1.0, 4.0);
+    for _ in 0..14 {
+        let middle = (low + high) / 2.0;
+        if along(middle) < wanted { low = middle } else { high = middle }
+    }
+    (low + high) / 2.0
+}
+
+/// The scales of a block: one 16-bit float, or of Q4_K two, and eight times two 6-bit numbers that are measured in them.
+#[derive(Debug, Clone, Copy)]
+struct Grid {
+    dtype: GgmlDType,
+    head: [u8; 16],
+}
+
+impl Grid {
+    fn read(dtype: GgmlDType, block: &[u8]) -> Self {
+        let mut head = [0; 16];
+        head.iter_mut().zip(block).take(if dtype == GgmlDType::Q4K { 16 } else { 2 }).for_each(|(h, b)| *h = *b);
+        Self { dtype, head }
+    }
+
+    /// Of each part the step between codes, what is taken off, and the least and the largest code (ggml's `get_scale_min_k4`).
+    fn steps(&self) -> Vec<(f32, f32, (f32, f32))> {
+        let [d, e, m, n, packed @ ..] = &self.head;
+        let half = |low: &u8, high: &u8| half_to_f32(u16::from_le_bytes([*low, *high]));
+        let at = |i: usize| packed.get(i).copied().unwrap_or(0);
+        match self.dtype {
+            GgmlDType::Q4_0 => vec![(half(d, e), 0.0, (-8.0, 7.0))],
+            GgmlDType::Q8_0 => vec![(half(d, e), 0.0, (-127.0, 127.0))],
+            _ => (0..8)
+                .map(|part| match part {
+                    0..4 => (at(part) & 63, at(part + 4) & 63),
+                    _ => (at(part + 4) & 15 | at(part - 4) >> 6 << 4, at(part + 4) >> 4 | at(part) >> 6 << 4),
+                })
+                .map(|(scale, low)| (half(d, e) * f32::from(scale), half(m, n) * f32::from(low), (0.0, 15.0)))
+                .collect(),
         }
     }
-    Some((block, error))
+
+    /// The squared error of these weights on this grid.
+    fn error(&self, weights: &[f32]) -> f32 {
+        let parts = self.steps().into_iter().zip(weights.chunks(PART));
+        let part = |((step, low, bounds), weights): ((f32, f32, _), &[f32])| -> f32 {
+            weights.iter().map(|w| (nearest(*w, step, low, bounds).1 - w).powi(2)).sum()
+        };
+        parts.map(part).sum()
+    }
+
+    /// Writes the block of these weights on this grid.
+    fn write(&self, weights: &[f32], block: &mut [u8]) {
+        block.fill(0);
+        block.iter_mut().zip(self.head).for_each(|(b, h)| *b = h);
+        let mut put = |at: usize, bits: u8| block.get_mut(at).into_iter().for_each(|byte| *byte |= bits);
+        for (part, ((step, low, bounds), weights)) in self.steps().into_iter().zip(weights.chunks(PART)).enumerate() {
+            for (i, weight) in weights.iter().enumerate() {
+                let code = nearest(*weight, step, low, bounds).0;
+                match self.dtype {
+                    GgmlDType::Q8_0 => put(2 + i, code),
+                    GgmlDType::Q4_0 => put(2 + i % 16, (code.wrapping_add(8) & 15) << (i / 16 * 4)),
+                    _ => put(16 + part / 2 * 32 + i, (code & 15) << (part % 2 * 4)),
+                }
+            }
+        }
+    }
+}
+
+/// The nearest code on a grid, and the number that it stands for.
+fn nearest(weight: f32, step: f32, low: f32, (least, most): (f32, f32)) -> (u8, f32) {
+    let code = if step == 0.0 { 0.0 } else { ((weight + low) / step).round().clamp(least, most) };
+    (code as i8 as u8, code * step - low)
 }
 
 fn half_to_f32(bits: u16) -> f32 {
@@ -172,27 +247,29 @@ mod tests {
     }
 
     #[test]
-    fn small_moves_keep_their_scales_and_the_weights_stay_as_near() {
+    fn small_moves_keep_their_scales_and_what_was_learnt_is_kept() {
         let old: Vec<f32> = (0..4096).map(|i: i32| ((i * 7919) % 1000 - 500) as f32 / 700.0).collect();
         let new: Vec<f32> = old.iter().enumerate().map(|(i, w)| w + ((i * 31) % 17) as f32 / 17_000.0).collect();
+        let values = |file: &[u8]| floats_of(file).unwrap().remove("w").unwrap();
         for dtype in [GgmlDType::Q4_0, GgmlDType::Q8_0, GgmlDType::Q4K] {
             let (base, weights) = (gguf(&old, dtype), gguf(&new, GgmlDType::F32));
-            let (plain, sticky, stuck) = requantize(&base, &weights).unwrap();
-            assert!(stuck.kept * 10 > stuck.blocks, "{dtype:?}: {stuck:?}");
-            let error = |file: &[u8]| {
-                let content = Content::read(&mut Cursor::new(file)).unwrap();
-                let tensor = content.tensor(&mut Cursor::new(file), "w", &Device::Cpu).unwrap();
-                let values = tensor.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-                values.iter().zip(&new).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>()
-            };
-            assert!(error(&sticky) <= error(&plain) * 1.11, "{dtype:?}");
+            let before = gguf(&old, GgmlDType::F32);
+            let (plain, sticky, stuck) = requantize(&base, Some(&before), &weights).unwrap();
+            assert!(stuck.kept * 10 > stuck.blocks * 9, "{dtype:?}: {stuck:?}");
+            let error = |file: &[u8]| values(file).iter().zip(&new).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+            assert!(error(&sticky) <= error(&plain) * f64::from(STICKY_ERROR), "{dtype:?}");
             let moved = |file: &[u8]| file.iter().zip(&base).filter(|(a, b)| a != b).count();
             assert!(moved(&sticky) <= moved(&plain), "{dtype:?}");
+            let drift: Vec<f64> = new.iter().zip(&old).map(|(a, b)| f64::from(a - b)).collect();
+            let (was, is) = (values(&base), values(&sticky));
+            let along: f64 = is.iter().zip(&was).zip(&drift).map(|((is, was), d)| f64::from(is - was) * d).sum();
+            let wanted: f64 = drift.iter().map(|d| d * d).sum();
+            assert!((along / wanted - DRIFT).abs() < 0.05, "{dtype:?}: {along} of {wanted}");
         }
     }
 
     #[test]
     fn what_is_no_gguf_is_an_error() {
-        assert!(requantize(b"GGUF", b"nothing").is_err());
+        assert!(requantize(b"GGUF", None, b"nothing").is_err());
     }
 }

@@ -138,6 +138,7 @@ const EXAMPLES: &[(&str, Profile, &str, &str, Urgency)] = &[
     ("F1", Profile::Imci, WELL_CHILD, r#"{"fever": "yes", "stiff_neck": "yes"}"#, Urgency::Pink),
     ("F2", Profile::Iccm, WELL_CHILD, r#"{"fever": "yes", "malaria_test": "positive"}"#, Urgency::Yellow),
     ("F3", Profile::Iccm, WELL_CHILD, r#"{"fever": "yes", "malaria_test": "not_available", "malaria_risk": "high"}"#, Urgency::Yellow),
+    ("F3", Profile::Iccm, WELL_CHILD, r#"{"fever": "yes", "malaria_test": "invalid", "malaria_risk": "high"}"#, Urgency::Yellow),
     ("F6", Profile::Imci, WELL_CHILD, r#"{"fever": "yes", "refuses_limb": "yes"}"#, Urgency::Pink),
     ("F7", Profile::Imci, WELL_CHILD, r#"{"fever": "yes", "painful_urination": "yes"}"#, Urgency::Yellow),
     ("M1", Profile::Imci, WELL_CHILD, r#"{"measles": "yes", "mouth_ulcers": "deep"}"#, Urgency::Pink),

@@ -10,10 +10,10 @@ use distribution::plan::Way;
 use distribution::{Activation, Release, TrustedState};
 use protocol::codec;
 use protocol::limits::{MEETING_SILENCE_MS_MAX, MEETINGS_MAX};
-use protocol::{Chain, Deadline, DeviceId, DeviceKeys, Digest, Now, SpaceId, VerifiedChain};
+use protocol::{CaseId, Chain, Deadline, DeviceId, DeviceKeys, Digest, EnvelopeId, Now, SpaceId, VerifiedChain};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use sync::SpaceKey;
+use sync::{Entry, SpaceKey, Stamp};
 
 use crate::store::{PeerRow, Store, StoreError};
 
@@ -366,6 +366,15 @@ impl Agent {
     /// Phones that keepers of spaces have said to be lost, and why.
     pub fn lost(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
         self.phone.keyring.lost()
+    }
+
+    /// What an envelope that is set aside would add, and to which case; `None` if it does not open here.
+    pub fn preview(
+        &self,
+        id: &EnvelopeId,
+        store: &dyn Store,
+    ) -> Result<Option<(CaseId, Vec<(Stamp, Entry)>)>, StoreError> {
+        self.phone.preview(id, store)
     }
 
     /// Meetings of this phone so far.

@@ -25,7 +25,7 @@ use protocol::DeviceId;
 use tokio::sync::mpsc;
 
 pub use folder::{DataFolder, Failure};
-pub use requests::{Answer, CaseWords, DecisionInput, Request};
+pub use requests::{Answer, CaseWords, DecisionInput, PhotoWords, Request};
 pub use sync::receipt;
 pub use sync::space::sealing_public_key;
 pub use triage::convert_urgency;

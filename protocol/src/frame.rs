@@ -132,81 +132,76 @@ pub struct SignedDocument {
     pub bytes: Vec<u8>,
 }
 
-/// What one side holds of a space.
+/// What one side holds of a space: each class of urgency that holds anything is a part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct SpaceDigest {
+pub struct SpaceParts {
     /// Which space.
     #[n(0)]
     pub space: SpaceId,
+    /// Its parts, the most urgent first.
+    #[n(1)]
+    pub parts: Vec<PartDigest>,
+}
+
+/// What one side holds of a part.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct PartDigest {
+    /// Of which urgency: 0 pink · 1 yellow · 2 green.
+    #[n(0)]
+    pub class: u8,
     /// How many envelopes.
     #[n(1)]
     pub count: u64,
     /// Sum of their ids under this meeting's key.
-    #[n(2)]
-    pub digest: Digest,
-    /// Of which urgency: 0 pink · 1 yellow · 2 green.
-    #[cbor(n(3), default, skip_if = "is_zero")]
-    pub class: u8,
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub digest: [u8; 16],
     /// From which the size of the difference is estimated; empty where it is not needed.
-    #[cbor(n(4), with = "minicbor::bytes", default, skip_if = "Vec::is_empty")]
+    #[cbor(n(3), with = "minicbor::bytes")]
     pub sketch: Vec<u8>,
 }
 
-/// The ids of the envelopes that one side holds of a space, as 64-bit words under this meeting's key.
+/// The ids of the envelopes that one side holds of a part, as 64-bit words under this meeting's key.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct SpaceIds {
-    /// Which space.
+pub struct PartIds {
+    /// The number of the part among all that either side has named, in the order of urgency and then of spaces.
     #[n(0)]
-    pub space: SpaceId,
+    pub part: u64,
     /// Eight bytes each, little-endian.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub ids: Vec<u8>,
-    /// Of which urgency, as in [`SpaceDigest`].
-    #[cbor(n(2), default, skip_if = "is_zero")]
-    pub class: u8,
-}
-
-/// The first class needs no byte.
-fn is_zero(class: &u8) -> bool {
-    *class == 0
 }
 
 /// Symbols of the words that one side holds of a part: XORs of them, from which the other finds the difference.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Symbols {
-    /// Which space.
+pub struct PartSymbols {
+    /// Which part, as in [`PartIds`].
     #[n(0)]
-    pub space: SpaceId,
-    /// Of which urgency, as in [`SpaceDigest`].
-    #[n(1)]
-    pub class: u8,
+    pub part: u64,
     /// The number of the first.
-    #[n(2)]
+    #[n(1)]
     pub first: u64,
     /// Eight bytes each, little-endian.
-    #[cbor(n(3), with = "minicbor::bytes")]
+    #[cbor(n(2), with = "minicbor::bytes")]
     pub cells: Vec<u8>,
 }
 
 /// The symbols heard do not show the difference yet.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct More {
-    /// Which space.
+pub struct PartMore {
+    /// Which part, as in [`PartIds`].
     #[n(0)]
-    pub space: SpaceId,
-    /// Of which urgency, as in [`SpaceDigest`].
+    pub part: u64,
+    /// Symbols heard so far, or [`PartMore::THE_LIST`].
     #[n(1)]
-    pub class: u8,
-    /// Symbols heard so far, or [`More::THE_LIST`].
-    #[n(2)]
     pub heard: u64,
 }
 
-impl More {
+impl PartMore {
     /// Symbols do not help: the list is asked for.
     pub const THE_LIST: u64 = u64::MAX;
 }
@@ -214,15 +209,12 @@ impl More {
 /// Words that the listener of a part lacks.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Wanted {
-    /// Which space.
+pub struct PartWanted {
+    /// Which part, as in [`PartIds`].
     #[n(0)]
-    pub space: SpaceId,
-    /// Of which urgency, as in [`SpaceDigest`].
-    #[n(1)]
-    pub class: u8,
+    pub part: u64,
     /// The lower four bytes of each word, little-endian: who is asked knows the whole.
-    #[cbor(n(2), with = "minicbor::bytes")]
+    #[cbor(n(1), with = "minicbor::bytes")]
     pub ids: Vec<u8>,
 }
 
@@ -428,24 +420,25 @@ frames! {
     Trust 4 => Delegated(SignedDocument),
     /// What is newest, and when.
     Trust 5 => Beacon(SignedDocument),
-    /// What one side holds of a space.
-    Cases 0 => SpaceDigest(SpaceDigest),
-    /// Ids of a space that differs.
-    Cases 1 => SpaceIds(SpaceIds),
+    // Cases 0, 1 and 5 to 8 were the first words for finding the difference: never given to others.
     /// An author's certificates.
     Cases 2 => AuthorChain(AuthorChain),
     /// Sealed changes.
     Cases 3 => Envelopes(Envelopes),
     /// All digests, or all ids, have been said: the number of the step that ends.
     Cases 4 => StepDone(StepDone),
-    /// What is durable after the exchange.
-    Cases 5 => InStep(SpaceDigest),
+    /// What one side holds of a space.
+    Cases 9 => SpaceParts(SpaceParts),
+    /// Ids of a part that differs.
+    Cases 10 => PartIds(PartIds),
     /// Symbols of a part that differs.
-    Cases 6 => Symbols(Symbols),
+    Cases 11 => PartSymbols(PartSymbols),
     /// A wish for more symbols.
-    Cases 7 => More(More),
+    Cases 12 => PartMore(PartMore),
     /// A wish for envelopes.
-    Cases 8 => Wanted(Wanted),
+    Cases 13 => PartWanted(PartWanted),
+    /// What is durable after the exchange.
+    Cases 14 => PartsInStep(SpaceParts),
     /// What one side holds of a bundle.
     Bundles 0 => Have(Have),
     /// A wish for groups.

@@ -71,6 +71,8 @@ pub const PARTS_PER_MEETING_MAX: usize = 3 * SPACES_PER_MEETING_MAX;
 pub const SPACES_PER_MEETING_MAX: usize = 1024;
 /// Bytes of a case document once saved.
 pub const CASE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Cases that are shown as one patient's.
+pub const SAME_CASES_MAX: usize = 64;
 /// Characters of one free-text finding or reason.
 pub const TEXT_CHARS_MAX: usize = 4_000;
 

@@ -5,7 +5,7 @@
 use node::Store;
 use node::agent::Event;
 use protocol::SpaceId;
-use protocol::frame::{Frame, SpaceDigest};
+use protocol::frame::Frame;
 use sim::Cut;
 use sync::{Case, FindingValue};
 
@@ -87,10 +87,10 @@ fn a_false_done_is_not_believed() {
     let space = SpaceId::of(&road.area);
     // The clinic's last word is bent to claim that it holds what it does not.
     let mut bend = |_: usize, bytes: Vec<u8>| match Frame::from_bytes(&bytes[4..]) {
-        Ok(Frame::InStep(mut digest)) if digest.space == space => {
-            digest.count += 1;
-            digest.digest.0[0] ^= 1;
-            vec![Frame::InStep(SpaceDigest { ..digest }).to_bytes()]
+        Ok(Frame::PartsInStep(mut said)) if said.space == space => {
+            said.parts[0].count += 1;
+            said.parts[0].digest[0] ^= 1;
+            vec![Frame::PartsInStep(said).to_bytes()]
         }
         _ => vec![bytes],
     };

@@ -79,11 +79,12 @@ fn frames_in_the_wrong_state_end_the_meeting() {
     let done = || Frame::LaneDone(LaneDone { lane: 1 });
     let space = SpaceId::of(&road.area);
     let bundle = Digest::of(&road.bundle);
-    let digest = SpaceDigest { space, count: 1, digest: Digest([0; 32]), class: 0, sketch: Vec::new() };
+    let digest =
+        SpaceParts { space, parts: vec![PartDigest { class: 0, count: 1, digest: [0; 16], sketch: Vec::new() }] };
     must_refuse(&[done()], "out of its place");
     must_refuse(&[hi(), hi()], "out of its place");
-    must_refuse(&[Frame::SpaceDigest(digest.clone())], "out of its place");
-    must_refuse(&[hi(), Frame::SpaceDigest(digest)], "out of its place");
+    must_refuse(&[Frame::SpaceParts(digest.clone())], "out of its place");
+    must_refuse(&[hi(), Frame::SpaceParts(digest)], "out of its place");
     must_refuse(&[hi(), done(), Frame::Envelopes(Envelopes { envelopes: vec![] })], "without a certificate");
     must_refuse(&[hi(), done(), Frame::Piece(Piece { bundle, first: 0, bytes: vec![0; 100] })], "nobody asked for");
     must_refuse(&[hi(), done(), Frame::Tree(Tree { bundle, offset: 0, hashes: vec![0; 32] })], "nobody asked for");

@@ -193,6 +193,10 @@ fn what_a_lost_phone_wrote_waits_for_a_countersignature_and_is_never_dropped() {
     let waiting = road.world.phones[CLINIC].store.quarantined().unwrap();
     assert!(waiting.len() == 1 && waiting[0].1.contains("countersign"), "{waiting:?}");
     assert!(road.view(CLINIC, case).is_none_or(|view| view.findings.is_empty()), "not believed yet");
+    let clinic = &road.world.phones[CLINIC];
+    let (of, adds) = clinic.agent.preview(&waiting[0].0, &clinic.store).unwrap().unwrap();
+    let stiff = |entry: &Entry| matches!(entry, Entry::Finding { name, .. } if name == "stiff_neck");
+    assert!(of == case && adds.iter().any(|(_, entry)| stiff(entry)), "whoever judges it sees what it would add");
     assert!(matches!(road.world.command(WORKER, Command::Countersign(Vec::new())), Err(SimError::Refused { .. })));
     road.world.command(CLINIC, Command::Countersign(Vec::new())).unwrap();
     let view = road.view(CLINIC, case).unwrap();
@@ -425,7 +429,8 @@ fn a_key_on_a_lease_is_locked_away_after_its_days_of_use_and_a_code_unlocks_it()
     assert!(node::agent::locked(SpaceId::of(&area), &road.world.phones[WORKER].store).unwrap());
     // What is written meanwhile waits, and is not lost.
     road.write(WORKER, Some(case), "wheeze", FindingValue::Yes, 2);
-    assert_eq!(road.world.phones[WORKER].store.unsent().unwrap().len(), 1);
+    let begun = road.write(WORKER, None, "diarrhoea", FindingValue::Yes, 3);
+    assert_eq!(road.world.phones[WORKER].store.unsent().unwrap().len(), 2);
     let device = road.world.keys(WORKER).unwrap().id();
     let node::agent::Reply::Document(code) =
         road.world.command(CLINIC, Command::UnlockCode(area.clone(), device)).unwrap()
@@ -440,6 +445,7 @@ fn a_key_on_a_lease_is_locked_away_after_its_days_of_use_and_a_code_unlocks_it()
     assert!(readable(&road) && road.world.phones[WORKER].store.unsent().unwrap().is_empty());
     round(&mut road, &[(WORKER, CLINIC)]);
     assert_eq!(finding(&road.view(CLINIC, case).unwrap(), "wheeze"), Some(&FindingValue::Yes));
+    assert_eq!(finding(&road.view(CLINIC, begun).unwrap(), "diarrhoea"), Some(&FindingValue::Yes));
     assert!(road.world.phones[CLINIC].agent.write_key(&area).is_some(), "the keeper itself is on no lease");
 }
 
@@ -523,6 +529,43 @@ fn withdrawn_consent_reaches_the_clinic_and_what_is_said_with_it_does_not() {
     add(&mut road, vec![Entry::consent("share", true)], 4);
     round(&mut road, &[(WORKER, CLINIC)]);
     assert_eq!(road.view(CLINIC, case).unwrap(), road.view(WORKER, case).unwrap());
+}
+
+/// What waits for consent leaves when a colleague's word gives it, without anything being written here again (found by a storm).
+#[test]
+fn a_colleague_who_takes_back_that_a_case_is_not_shared_lets_what_waited_leave() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+    round(&mut road, &[(WORKER, CLINIC)]);
+    let say = |road: &mut Road, given: bool, request: u8| {
+        let (area, entries) = (road.area.clone(), vec![Entry::consent("share", given)]);
+        let command = Command::AddToCase { case: Some(case), area, entries, request: [request; 16] };
+        road.world.command(CLINIC, command).unwrap();
+    };
+    say(&mut road, false, 2);
+    round(&mut road, &[(CLINIC, WORKER)]);
+    road.write(WORKER, Some(case), "wheeze", FindingValue::Yes, 3);
+    assert_eq!(road.world.phones[WORKER].store.unsent().unwrap().len(), 1);
+    say(&mut road, true, 4);
+    round(&mut road, &[(CLINIC, WORKER), (WORKER, CLINIC)]);
+    assert!(road.world.phones[WORKER].store.unsent().unwrap().is_empty());
+    assert_eq!(finding(&road.view(CLINIC, case).unwrap(), "wheeze"), Some(&FindingValue::Yes));
+}
+
+/// A meeting that could not bring two phones into step says why.
+#[test]
+fn a_meeting_says_why_two_phones_are_not_in_step() {
+    let mut road = Road::new(1);
+    let stranger = road.world.add([61; 32]).unwrap();
+    road.world.command(stranger, Command::InstallTrust(road.ministry.root.clone())).unwrap();
+    let why = |road: &mut Road, a: usize, b: usize| {
+        let met = road.world.meet(a, b, Cut::Never).unwrap();
+        met.summaries.map(|summary| summary.unwrap().not_in_step)
+    };
+    let [here, there] = why(&mut road, stranger, WORKER);
+    assert!(here.contains("this phone is not certified"), "{here}");
+    assert!(there.contains("the other phone is not certified"), "{there}");
+    assert_eq!(why(&mut road, WORKER, CLINIC), ["", ""]);
 }
 
 /// A worker who is given another post goes on carrying what was written at the last one, and so does everybody else.

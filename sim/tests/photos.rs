@@ -24,7 +24,14 @@ fn photograph(road: &mut Road, case: CaseId, request: u8) -> Digest {
     let digest = road.world.phones[WORKER].store.import_bundle(&blob);
     let bytes = blob.len() as u64;
     road.world.command(WORKER, Command::KeepPhoto(digest, bytes)).unwrap();
-    let photo = Entry::Photo(PhotoEntry { blob: digest, key: KEY, bytes, shows: "rash".into() });
+    let photo = Entry::Photo(PhotoEntry {
+        blob: digest,
+        key: KEY,
+        bytes,
+        shows: "rash".into(),
+        camera: String::new(),
+        light: String::new(),
+    });
     let entries = vec![Entry::consent("photo", true), photo];
     let command = Command::AddToCase { case: Some(case), area: road.area.clone(), entries, request: [request; 16] };
     road.world.command(WORKER, command).unwrap();

@@ -1,7 +1,8 @@
-//! Ten thousand storms: four to ten phones write, meet, are cut off, lose frames and hear them twice or late, die, fill up, lose their clocks, are set back to old backups
-//! and get lost, and keys change, all at random; then the weather clears, and after a bounded number of meetings the readers
-//! hold the same cases. A storm that fails prints its seed; `STORM_SEED=n cargo test --release -p kijiti-sim --test storm` runs
-//! that one alone. Seeds that once did damage stand in `sim/bugs/storms.txt` and are run for ever.
+//! Ten thousand storms: two to ten phones write, contradict each other, withdraw and give consent, photograph, meet, are cut off,
+//! lose frames and hear them twice or late, die, fill up, lose their clocks, are set back to old backups and get lost, and keys
+//! change and are leased, all at random; then the weather clears, and after a bounded number of meetings the readers hold the
+//! same cases. A storm that fails prints its seed; `STORM_SEED=n cargo test --release -p kijiti-sim --test storm` runs that one
+//! alone. Seeds that once did damage stand in `sim/bugs/storms.txt` and are run for ever.
 
 #![allow(clippy::disallowed_methods)] // a seed may be given by the environment
 
@@ -10,15 +11,17 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER};
-use node::agent::{Command, Reply};
+use node::agent::{Command, Reply, locked};
 use node::{MemoryStore, Store};
 use protocol::certificate::{Right, Rights};
-use protocol::{Area, CaseId, DeviceId, EnvelopeId, SpaceId};
+use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sim::Cut;
-use sync::{Entry, FindingValue};
+use sim::world::SimError;
+use sync::case::{DecisionEntry, PhotoEntry};
+use sync::{CaseView, Entry, FindingValue, Urgency, photo};
 
 const STEPS: usize = 20;
 const YEARS_20_S: i64 = 20 * 365 * 86_400;
@@ -36,10 +39,16 @@ struct Said {
 struct Storm {
     road: Road,
     dice: ChaCha8Rng,
+    /// Of what was added to storms later, so that the first dice fall as they always did.
+    more_dice: ChaCha8Rng,
     phones: Vec<usize>,
     readers: Vec<usize>,
     lost: Vec<DeviceId>,
     said: Vec<Said>,
+    photos: Vec<(CaseId, Digest)>,
+    /// Whether keys may be leased: in one storm of twenty, for a code is meant to be slow to guess at, and so slow to make.
+    leases: bool,
+    leased: bool,
     backups: BTreeMap<usize, MemoryStore>,
     requests: u16,
 }
@@ -57,11 +66,35 @@ impl Storm {
         let all = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
         let chain = road.ministry.certify(&keys, "supervisor", &road.area, rights, all);
         road.world.command(SUPERVISOR, Command::InstallChain(chain)).unwrap();
-        let (phones, readers) = (vec![DESK, SUPERVISOR, WORKER, CLINIC], vec![WORKER, CLINIC]);
-        let (lost, said, backups) = (Vec::new(), Vec::new(), BTreeMap::new());
-        let mut storm = Self { road, dice, phones, readers, lost, said, backups, requests: 0 };
-        (0..more).for_each(|n| storm.enrol(n));
+        let mut more_dice = ChaCha8Rng::seed_from_u64(!seed);
+        // A worker alone with the clinic, or with a supervisor between them, or four and more.
+        let (few, leases) = (more_dice.random_range(0..10), more_dice.random_range(0..20) == 0);
+        let phones = match few {
+            0 => vec![WORKER, CLINIC],
+            1 => vec![SUPERVISOR, WORKER, CLINIC],
+            _ => vec![DESK, SUPERVISOR, WORKER, CLINIC],
+        };
+        let mut storm = Self {
+            road,
+            dice,
+            more_dice,
+            phones,
+            readers: vec![WORKER, CLINIC],
+            lost: Vec::new(),
+            said: Vec::new(),
+            photos: Vec::new(),
+            leases,
+            leased: false,
+            backups: BTreeMap::new(),
+            requests: 0,
+        };
+        (0..if few > 1 { more } else { 0 }).for_each(|n| storm.enrol(n));
         storm
+    }
+
+    /// Whom everybody meets once the weather has cleared.
+    fn hub(&self) -> usize {
+        if self.phones.contains(&SUPERVISOR) { SUPERVISOR } else { CLINIC }
     }
 
     /// One more phone: a courier, or a reader whom the clinic has let in.
@@ -125,6 +158,16 @@ impl Storm {
             96..98 => drop(self.road.world.command(CLINIC, Command::RotateSpace(self.road.area.clone(), Vec::new()))),
             _ => self.lose(),
         }
+        match self.more_dice.random_range(0..40) {
+            0..4 => drop(self.speak()),
+            4 => drop(self.photograph()),
+            5 if self.leases => {
+                let days = self.more_dice.random_range(0..4);
+                self.leased |= self.road.world.command(CLINIC, Command::SetLease(self.road.area.clone(), days)).is_ok();
+            }
+            6 if self.leases => self.unlock(),
+            _ => {}
+        }
         for said in &self.said {
             let kept = said.by.zip(said.envelope).is_none_or(|(by, envelope)| self.held(by).contains(&envelope));
             assert!(kept, "{} was acknowledged and is missing", said.name);
@@ -171,6 +214,82 @@ impl Storm {
         }
     }
 
+    fn number(&mut self) -> [u8; 16] {
+        self.requests += 1;
+        let mut request = [0; 16];
+        request[..2].copy_from_slice(&self.requests.to_le_bytes());
+        request
+    }
+
+    /// A phone and a case that it has, if it has any.
+    fn case_of_any_reader(&mut self) -> Option<(usize, CaseId)> {
+        let phone = *self.readers.choose(&mut self.more_dice)?;
+        let known = self.road.world.phones[phone].store.cases().unwrap();
+        Some((phone, known.choose(&mut self.more_dice)?.id))
+    }
+
+    /// Something that others may say otherwise: what is answered, decided, handed on, consented to.
+    fn speak(&mut self) -> Option<()> {
+        let (phone, case) = self.case_of_any_reader()?;
+        let dice = &mut self.more_dice;
+        let value = [FindingValue::Yes, FindingValue::No, FindingValue::Unknown][dice.random_range(0..3)].clone();
+        let to = self.road.world.keys(self.readers[dice.random_range(0..self.readers.len())]).unwrap().id();
+        let urgency = [Urgency::Green, Urgency::Yellow, Urgency::Pink][dice.random_range(0..3)];
+        let entry = match dice.random_range(0..7) {
+            0 => Entry::Finding { name: "convulsions".into(), value },
+            1 => Entry::Settled { name: "convulsions".into(), value },
+            2 => Entry::Finding {
+                name: "temperature".into(),
+                value: FindingValue::Number(dice.random_range(35.0..42.0)),
+            },
+            3 => Entry::Handover { to, reason: String::new() },
+            4 => Entry::Note("he cries".into()),
+            5 => Entry::Decision(DecisionEntry {
+                urgency,
+                agrees: true,
+                reason: String::new(),
+                plan: "wait".into(),
+                rules: "r".into(),
+                model: "m".into(),
+                app: String::new(),
+            }),
+            _ => Entry::consent("share", value == FindingValue::Yes),
+        };
+        self.add(phone, case, vec![entry]).ok().map(drop)
+    }
+
+    fn add(&mut self, phone: usize, case: CaseId, entries: Vec<Entry>) -> Result<Reply, SimError> {
+        let (area, request) = (self.road.area.clone(), self.number());
+        self.road.world.command(phone, Command::AddToCase { case: Some(case), area, entries, request })
+    }
+
+    fn photograph(&mut self) -> Option<()> {
+        let (phone, case) = self.case_of_any_reader()?;
+        let request = self.number();
+        let picture = [&[0xff, 0xd8, 0xff, 0xe0][..], &request].concat();
+        let blob = photo::seal(&picture, &[3; 32], &[9; 24]).unwrap();
+        let (digest, bytes) = (self.road.world.phones[phone].store.import_bundle(&blob), blob.len() as u64);
+        self.road.world.command(phone, Command::KeepPhoto(digest, bytes)).ok()?;
+        let (shows, camera, light) = (String::new(), String::new(), String::new());
+        let photo = Entry::Photo(PhotoEntry { blob: digest, key: [3; 32], bytes, shows, camera, light });
+        self.add(phone, case, vec![Entry::consent("photo", true), photo]).ok()?;
+        self.photos.push((case, digest));
+        Some(())
+    }
+
+    /// A locked phone is read a code; one that has served already serves no more.
+    fn unlock(&mut self) {
+        let (area, space) = (self.road.area.clone(), SpaceId::of(&self.road.area));
+        let shut = |storm: &Self, phone: &usize| locked(space, &storm.road.world.phones[*phone].store).unwrap();
+        let Some(phone) = self.readers.iter().copied().find(|phone| shut(self, phone)) else { return };
+        let device = self.road.world.keys(phone).unwrap().id();
+        let Ok(Reply::Document(code)) = self.road.world.command(CLINIC, Command::UnlockCode(area.clone(), device))
+        else {
+            return;
+        };
+        let _ = self.road.world.command(phone, Command::Unlock(area, String::from_utf8(code).unwrap()));
+    }
+
     /// A phone is set back to an old backup, and goes on from there.
     fn set_back(&mut self) {
         let Some((phone, backup)) = self.backups.pop_first() else { return };
@@ -194,7 +313,7 @@ impl Storm {
             self.road.world.phones[SUPERVISOR].store.fail_after(None);
             let revoke = Command::Revoke(self.road.area.clone(), device, "lost".into());
             self.road.world.command(SUPERVISOR, revoke).unwrap();
-            return;
+            return; // this is said by a notice
         }
         self.lost.push(device);
         let revocations = self.road.ministry.revoke(self.lost.len() as u64, &self.lost);
@@ -202,14 +321,51 @@ impl Storm {
         self.road.world.command(DESK, Command::Offer(Box::new(distribution::Offer::Revocations(revocations)))).unwrap();
     }
 
-    /// Everyone meets the supervisor, so many times.
+    /// Whether there is nothing left that a meeting could bring.
+    fn is_calm(&self) -> bool {
+        let store = |phone: usize| &self.road.world.phones[phone].store;
+        let has = |phone: usize| {
+            let mut notices = store(phone).notices().unwrap();
+            notices.sort();
+            (self.held(phone), notices)
+        };
+        let first = has(CLINIC);
+        self.phones.iter().all(|phone| store(*phone).unsent().unwrap().is_empty() && has(*phone) == first)
+    }
+
+    /// Everyone meets the one in the middle, at most so many times.
     fn rounds(&mut self, times: usize) {
         for _ in 0..times {
-            for phone in self.phones.clone() {
-                if phone != SUPERVISOR {
-                    self.road.world.meet(phone, SUPERVISOR, Cut::Never).unwrap();
-                }
+            if !self.lost.is_empty() || !self.is_calm() {
+                self.round();
             }
+        }
+    }
+
+    fn round(&mut self) {
+        let hub = self.hub();
+        for phone in self.phones.clone() {
+            if phone != hub {
+                self.road.world.meet(phone, hub, Cut::Never).unwrap();
+            }
+        }
+    }
+
+    /// Where a case waits because somebody has said that it is not to be shared, the question is put and answered with yes.
+    fn settle_consent(&mut self) {
+        let mut settled = false;
+        for phone in self.readers.clone() {
+            let waiting: BTreeSet<_> =
+                self.road.world.phones[phone].store.unsent().unwrap().into_iter().map(|(case, _)| case).collect();
+            for case in waiting {
+                assert!(!self.road.view(phone, case).unwrap().consents("share"), "why does it wait?");
+                let yes = Entry::Settled { name: "consent.share".into(), value: FindingValue::Yes };
+                self.add(phone, case, vec![yes]).unwrap();
+                settled = true;
+            }
+        }
+        if settled {
+            self.rounds(2);
         }
     }
 
@@ -218,7 +374,11 @@ impl Storm {
         for phone in self.phones.clone() {
             self.road.world.phones[phone].store.fail_after(None);
         }
+        if self.leased {
+            self.road.world.command(CLINIC, Command::SetLease(self.road.area.clone(), 0)).unwrap();
+        }
         self.rounds(3); // a loss reaches the clinic, its new key the others, and what waited is sealed
+        self.settle_consent();
         let there: BTreeSet<_> = self.phones.iter().flat_map(|p| self.held(*p)).collect();
         self.rounds(2);
         let area = SpaceId::of(&self.road.area);
@@ -243,8 +403,24 @@ impl Storm {
             assert!(views.windows(2).all(|pair| pair[0] == pair[1]), "one case");
             assert_eq!(views[0].findings.get(&said.name).map(|f| &f.value), Some(&FindingValue::Yes), "{}", said.name);
         }
+        self.photos_are_everywhere();
         let last = self.road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
         assert!(last.summaries.iter().all(|s| s.as_ref().is_some_and(|s| s.in_step && s.envelopes_taken == 0)));
+    }
+}
+
+impl Storm {
+    /// A photo that is anywhere comes to all who read its case, once all agree that the case is shared.
+    fn photos_are_everywhere(&mut self) {
+        (0..if self.photos.is_empty() { 0 } else { 3 }).for_each(|_| self.round());
+        for (case, blob) in self.photos.clone() {
+            let whole = |phone: &usize| self.road.world.phones[*phone].store.whole_bundle(&blob).is_some();
+            let named = |view: &CaseView| view.photos.iter().any(|(_, photo)| photo.blob == blob);
+            let Some(view) = self.road.view(CLINIC, case).filter(named) else { continue };
+            if view.consents("share") && view.consents("photo") && self.readers.iter().any(whole) {
+                assert!(self.readers.iter().all(whole), "a photo has not come to everybody");
+            }
+        }
     }
 }
 

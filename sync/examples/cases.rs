@@ -63,7 +63,14 @@ fn case() -> Result<Case, Fail> {
         Entry::Decision(decision),
         Entry::Dose(DoseEntry { medicine: "amoxicillin".into(), amount: 250.0, unit: "mg".into() }),
         Entry::Note("the father comes tomorrow".into()),
-        Entry::Photo(PhotoEntry { blob: protocol::Digest([7; 32]), key: [8; 32], bytes: 90_000, shows: "rash".into() }),
+        Entry::Photo(PhotoEntry {
+            blob: protocol::Digest([7; 32]),
+            key: [8; 32],
+            bytes: 90_000,
+            shows: "rash".into(),
+            camera: "A12".into(),
+            light: "daylight".into(),
+        }),
     ];
     let [worker, clinic] = [1, 2].map(|n| DeviceKeys::from_seed([n; 32]));
     let mut case = Case::new(ID);
@@ -91,7 +98,7 @@ fn main() -> Result<(), Fail> {
                 println!("{name} {} {}", state.said.len(), state.disputed);
             }
             println!("entries {}", view.entry_count());
-            println!("unknown {}", view.unknown_entries);
+            println!("unknown {}", view.newer.len());
         }
         _ => return Err("usage: cases write FOLDER, or cases read FILE".into()),
     }

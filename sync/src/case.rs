@@ -12,7 +12,7 @@
 //! ```
 //! `over` names the words about the same field that their author had seen standing: so words said apart are told from words
 //! said one after the other, without any clock. A kind of entry that this version does not know stays in the document,
-//! travels on, and is counted on the screen.
+//! travels on, and is shown word for word.
 //! Every change is signed by the phone that its entries name ([`sign`]), whoever seals it anew or hands it on.
 //! Automerge panics on some malformed input (measured, see the design), so changes from others are applied to a copy behind
 //! a net, saved and loaded again before they replace anything. A case that does not survive this is left as it was.
@@ -21,7 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ActorId, AutoCommit, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, Value};
-use protocol::limits::{CASE_BYTES_MAX, TEXT_CHARS_MAX};
+use protocol::limits::{CASE_BYTES_MAX, SAME_CASES_MAX, TEXT_CHARS_MAX};
 use protocol::{CaseId, DeviceId, DeviceKeys};
 
 mod changes;
@@ -212,6 +212,10 @@ pub struct PhotoEntry {
     pub bytes: u64,
     /// What it shows, in a word.
     pub shows: String,
+    /// The camera that took it; empty where nobody said.
+    pub camera: String,
+    /// The light it was taken in (daylight, lamp, flash); empty where nobody said.
+    pub light: String,
 }
 
 /// Prints neither key nor words.
@@ -293,12 +297,26 @@ impl Case {
         actor: &[u8; 16],
         at_s: u64,
     ) -> Result<Vec<Vec<u8>>, CaseError> {
+        self.add_beside(entries, &[], by, actor, at_s)
+    }
+
+    /// The same by somebody who saw other cases of the same patient's beside this one: what they say is said over those too.
+    pub fn add_beside(
+        &mut self,
+        entries: &[Entry],
+        others: &[Case],
+        by: &DeviceKeys,
+        actor: &[u8; 16],
+        at_s: u64,
+    ) -> Result<Vec<Vec<u8>>, CaseError> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let order = self.entries().iter().map(|(stamp, _)| stamp.order).max().unwrap_or(0).saturating_add(1);
+        let mut seen: Vec<_> = others.iter().chain([&*self]).flat_map(|case| case.records().0).collect();
+        seen.sort_by(|a, b| a.key.cmp(&b.key));
+        let order = seen.iter().map(|record| record.stamp.order).max().unwrap_or(0).saturating_add(1);
         let stamp = Stamp { order, by: by.id(), at_s };
-        let standing = view::standing_keys(&self.records().0);
+        let standing = view::Standing::of(&seen);
         let before = self.doc.get_heads();
         let mut copy = self.doc.clone();
         copy.set_actor(ActorId::from(&actor[..]));
@@ -309,13 +327,7 @@ impl Case {
         for (n, entry) in entries.iter().enumerate() {
             let key = format!("{order:016x}-{}-{n:04}", CaseId(*actor));
             let object = copy.put_object(ROOT, key, ObjType::Map).map_err(refused)?;
-            let over = match entry {
-                Entry::Finding { name, .. } | Entry::Settled { name, .. } => standing.get(name.as_str()),
-                Entry::Link { other, .. } => standing.get(&view::link_name(other)),
-                _ => None,
-            };
-            let over = over.map(Vec::as_slice).unwrap_or_default();
-            fields::write(&mut copy, &object, &stamp, entry, over).map_err(refused)?;
+            fields::write(&mut copy, &object, &stamp, entry, &standing.under(entry)).map_err(refused)?;
         }
         copy.commit_with(CommitOptions::default().with_time(i64::try_from(at_s).unwrap_or(i64::MAX)));
         let made: Vec<_> = copy.get_changes(&before).iter().map(|change| signed(self.id, change, by)).collect();
@@ -346,30 +358,46 @@ impl Case {
         self.records().0.into_iter().map(|record| (record.stamp, record.entry)).collect()
     }
 
-    /// Every entry with its place, oldest first, and how many there are of kinds that this version does not know.
-    fn records(&self) -> (Vec<Record>, usize) {
-        let keys: Vec<_> = self.doc.keys(ROOT).filter(|key| key != "schema").collect();
-        let count = keys.len();
-        let read = |key: String| match self.doc.get(ROOT, &key) {
-            Ok(Some((Value::Object(ObjType::Map), object))) => fields::read(&self.doc, &object, key),
-            _ => None,
-        };
-        let mut records: Vec<_> = keys.into_iter().filter_map(read).collect();
+    /// Every entry with its place, oldest first, and in words those of kinds that this version does not know.
+    fn records(&self) -> (Vec<Record>, Vec<String>) {
+        let (mut records, mut newer) = (Vec::new(), Vec::new());
+        for key in self.doc.keys(ROOT).filter(|key| key != "schema") {
+            let Ok(Some((Value::Object(ObjType::Map), object))) = self.doc.get(ROOT, &key) else { continue };
+            match fields::read(&self.doc, &object, key) {
+                Some(record) => records.push(record),
+                None => newer.push(fields::in_words(&self.doc, &object)),
+            }
+        }
         records.sort_by(|a, b| a.key.cmp(&b.key));
-        let unknown = count - records.len();
-        (records, unknown)
+        (records, newer)
     }
 
     /// What a screen shows.
     pub fn view(&self) -> CaseView {
-        let (records, unknown) = self.records();
-        CaseView::fold(self.id, vec![records], unknown)
+        let (records, newer) = self.records();
+        CaseView::fold(self.id, records, newer)
+    }
+
+    /// This case and those that people have found to be the same patient's, as far as `load` has them.
+    pub fn and_same<E>(self, mut load: impl FnMut(CaseId) -> Result<Option<Case>, E>) -> Result<Vec<Case>, E> {
+        let (mut named, mut cases) = (vec![self.id], vec![self]);
+        let mut next = 0;
+        while let Some(case) = cases.get(next) {
+            next += 1;
+            for other in case.view().same_as() {
+                if !named.contains(&other) && named.len() < SAME_CASES_MAX {
+                    named.push(other);
+                    cases.extend(load(other)?);
+                }
+            }
+        }
+        Ok(cases)
     }
 
     /// What a screen shows of several cases that a person has found to be one patient's: the first names the view.
     pub fn view_of_same(cases: &[Case]) -> Option<CaseView> {
-        let (records, unknown): (Vec<_>, Vec<_>) = cases.iter().map(Case::records).unzip();
-        Some(CaseView::fold(cases.first()?.id, records, unknown.iter().sum()))
+        let (records, newer): (Vec<_>, Vec<_>) = cases.iter().map(Case::records).unzip();
+        Some(CaseView::fold(cases.first()?.id, records.concat(), newer.concat()))
     }
 
     /// Changes that wait for others on which they build.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Digest, EnvelopeId};
+use protocol::EnvelopeId;
 
 use crate::riblt::Checker;
 
@@ -35,20 +35,21 @@ impl MeetingKey {
         Checker::new(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
     }
 
-    /// An order-independent digest of a set of ids: the sum of their keyed hashes in four 64-bit lanes.
-    pub fn digest<'a>(&self, ids: impl IntoIterator<Item = &'a EnvelopeId>) -> Digest {
-        let mut sum = [0u64; 4];
+    /// An order-independent digest of a set of ids: the sum of their keyed hashes in two 64-bit lanes. Nobody can look for two
+    /// sets with one digest beforehand, and who lies about it in a meeting could as well lie about the ids.
+    pub fn digest<'a>(&self, ids: impl IntoIterator<Item = &'a EnvelopeId>) -> [u8; 16] {
+        let mut sum = [0u64; 2];
         for id in ids {
             let hash = self.hash(id);
             for (lane, bytes) in sum.iter_mut().zip(hash.as_chunks::<8>().0) {
                 *lane = lane.wrapping_add(u64::from_le_bytes(*bytes));
             }
         }
-        let mut digest = [0; 32];
+        let mut digest = [0; 16];
         for (bytes, lane) in digest.as_chunks_mut::<8>().0.iter_mut().zip(sum) {
             *bytes = lane.to_le_bytes();
         }
-        Digest(digest)
+        digest
     }
 }
 

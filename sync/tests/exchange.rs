@@ -62,7 +62,14 @@ fn full_case() -> Case {
         }),
         Entry::Dose(DoseEntry { medicine: "amoxicillin".into(), amount: 250.0, unit: "mg".into() }),
         Entry::Note("the father\ncomes tomorrow".into()),
-        Entry::Photo(PhotoEntry { blob: Digest([7; 32]), key: [8; 32], bytes: 90_000, shows: "rash".into() }),
+        Entry::Photo(PhotoEntry {
+            blob: Digest([7; 32]),
+            key: [8; 32],
+            bytes: 90_000,
+            shows: "rash".into(),
+            camera: "A12".into(),
+            light: "daylight".into(),
+        }),
     ];
     let first = case.add(&begin, &keys(1), &[1; 16], 1_795_558_495).unwrap();
     let mut other = Case::new(ID);

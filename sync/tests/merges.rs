@@ -200,14 +200,43 @@ fn doses_given_apart_add_up() {
 }
 
 #[test]
-fn a_case_handed_over_apart_goes_to_one_and_keeps_the_word_of_both() {
+fn a_case_handed_over_apart_is_a_question_and_both_care_for_it_until_it_is_answered() {
     let mut case = Apart::new(vec![finding("fever", FindingValue::Yes)]);
-    assert_eq!(case.meet().responsible(), Some(keys(1).id()), "who began it");
+    assert_eq!(case.meet().responsible(), [keys(1).id()], "who began it");
     case.worker(Entry::Handover { to: keys(3).id(), reason: "on leave".into() });
     case.clinic(Entry::Handover { to: keys(4).id(), reason: "referred".into() });
     let view = case.meet();
-    assert_eq!(view.handovers.len(), 2);
-    assert!(view.responsible() == Some(keys(3).id()) || view.responsible() == Some(keys(4).id()));
+    assert_eq!((view.handovers.len(), view.question_count()), (2, 1));
+    let both = view.responsible();
+    assert!(both.len() == 2 && [3, 4].iter().all(|n| both.contains(&keys(*n).id())), "nobody's under last-writer-wins");
+    case.clinic(Entry::Handover { to: keys(3).id(), reason: "stays near home".into() });
+    let view = case.meet();
+    assert_eq!((view.responsible(), view.question_count()), (vec![keys(3).id()], 0));
+}
+
+/// Two cases that are one patient's: what is said while both are seen is said over the words of both.
+#[test]
+fn a_question_between_two_cases_of_one_patient_can_be_settled() {
+    let case = |n: u8, value| {
+        let mut case = Case::new(CaseId([n; 16]));
+        let other = CaseId([3 - n; 16]);
+        let entries = [finding("convulsions", value), Entry::Link { other, same: true }];
+        case.add(&entries, &keys(n), &[n; 16], 1).unwrap();
+        case
+    };
+    let (mut a, mut b) = (case(1, FindingValue::Yes), case(2, FindingValue::No));
+    let view = |a: &mut Case, b: &mut Case| {
+        let copy = |case: &mut Case| Case::load(case.id(), &case.save()).unwrap();
+        let (first, other) = (copy(a), copy(b));
+        let mut others = [Some(other)].into_iter();
+        let cases = first.and_same(|_| Ok::<_, ()>(others.next().flatten())).unwrap();
+        Case::view_of_same(&cases).unwrap()
+    };
+    assert!(view(&mut a, &mut b).findings["convulsions"].disputed);
+    let settled = Entry::Settled { name: "convulsions".into(), value: FindingValue::Yes };
+    a.add_beside(&[settled], std::slice::from_ref(&b), &keys(1), &[1; 16], 2).unwrap();
+    let state = &view(&mut a, &mut b).findings["convulsions"];
+    assert_eq!((&state.value, state.disputed, state.said.len()), (&FindingValue::Yes, false, 3));
 }
 
 #[test]
@@ -253,6 +282,8 @@ fn entries_of_a_newer_version_are_kept_carried_and_counted() {
     newer.put(ROOT, "schema", 9).unwrap();
     let entry = newer.put_object(ROOT, "0000000000000001-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-0000", ObjType::Map).unwrap();
     newer.put(&entry, "kind", "hologram").unwrap();
+    newer.put(&entry, "angle", 30).unwrap();
+    newer.put(&entry, "seen_by_mother", true).unwrap();
     newer.put(&entry, "by", automerge::ScalarValue::Bytes(keys(2).id().0.to_vec())).unwrap();
     let sign = |change: &[u8]| sync::case::sign(ID, change, &keys(2)).unwrap();
     let change: Vec<Vec<u8>> = newer.get_changes(&[]).iter().map(|c| sign(c.raw_bytes())).collect();
@@ -260,9 +291,10 @@ fn entries_of_a_newer_version_are_kept_carried_and_counted() {
     case.apply(&change).unwrap();
     case.add(&[finding("fever", FindingValue::Yes)], &keys(1), &[1; 16], 1).unwrap();
     let view = case.view();
-    assert_eq!((view.unknown_entries, view.findings.len()), (1, 1));
+    assert_eq!((view.newer.len(), view.findings.len()), (1, 1));
+    assert_eq!(view.newer, ["hologram: angle 30, seen_by_mother yes"], "shown without being understood");
     let reloaded = Case::load(ID, &case.save()).unwrap();
-    assert_eq!(reloaded.view().unknown_entries, 1, "an old phone passes on what it does not understand");
+    assert_eq!(reloaded.view().newer.len(), 1, "an old phone passes on what it does not understand");
 }
 
 /// One random word of a phone: who, which field, what value, and whether everyone hears it at once.
@@ -271,13 +303,14 @@ type Edit = (usize, u8, u8, bool);
 fn entry(what: u8, value: u8) -> Entry {
     let flag = [FindingValue::Yes, FindingValue::No, FindingValue::Unknown][usize::from(value % 3)].clone();
     let dose = DoseEntry { medicine: "ors".into(), amount: f64::from(value) + 1.0, unit: "mL".into() };
-    match what % 7 {
+    match what % 8 {
         0 => finding("convulsions", flag),
         1 => finding("temperature", FindingValue::Number(36.0 + f64::from(value % 4))),
         2 => finding("allergies", text(&format!("word {}", value % 3))),
         3 => finding("consent.share", flag),
         4 => Entry::Settled { name: "convulsions".into(), value: flag },
         5 => Entry::Dose(dose),
+        6 => Entry::Handover { to: keys(value % 3).id(), reason: String::new() },
         _ => Entry::Note(format!("note {value}")),
     }
 }
@@ -314,7 +347,7 @@ proptest! {
             prop_assert_eq!(&phone.view(), &view);
         }
         prop_assert_eq!(view.entry_count(), edits.len());
-        let doses = edits.iter().filter(|(_, what, ..)| what % 7 == 5);
+        let doses = edits.iter().filter(|(_, what, ..)| what % 8 == 5);
         let given: f64 = view.doses_given().values().map(|(_, amount)| amount).sum();
         prop_assert_eq!(given, doses.map(|(_, _, value, _)| f64::from(*value) + 1.0).sum::<f64>());
         for (name, state) in &view.findings {

@@ -22,7 +22,7 @@ struct Row {
     stored: Stored,
     whole: usize,
     sizes: BTreeMap<&'static str, usize>,
-    entropy: f64,
+    entropy: [f64; 2],
     encode_s: f64,
     decode_s: f64,
     decode_kib: u64,
@@ -98,7 +98,7 @@ fn make_files(hidden: usize, steps: usize, seed: u64, folder: &Path, list: &Path
             put(follower.name, stored, write_gguf(&follower.weights, stored, 2).map_err(failed)?)?;
             // The publisher's option: quantized against the old file, so that what may stay stays.
             if stored != Stored::F16 && follower.name.contains("fine-tune") {
-                let file = sticky(&base, &follower.weights, stored, 2).map_err(failed)?;
+                let file = sticky(&base, &pairs.base, &follower.weights, stored, 2).map_err(failed)?;
                 let cost = sticky_cost(&pairs, &follower.weights, &file, stored)?;
                 names.push_str(&format!("# sticky {}, {}: {cost}\n", follower.name, stored.name()));
                 put(&format!("{} sticky", follower.name), stored, file)?;
@@ -168,12 +168,10 @@ fn one(
     })
 }
 
-/// Seconds of processor time of this process.
+/// Seconds of processor time of this thread, on which everything is done.
 fn cpu_s() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after = text.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
-    ticks as f64 / 100.0
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
 }
 
 fn resident_kib() -> u64 {
@@ -243,10 +241,11 @@ fn external(base: &Path, target: &Path) -> Vec<(&'static str, usize)> {
     commands.iter().filter_map(run).collect()
 }
 
-/// Order-0 entropy of the differences of codes, in bytes: what remains if each code's change is coded on its own.
-fn entropy(base: &[u8], target: &[u8]) -> f64 {
+/// Order-0 entropy of differences, in bytes: what remains if each number's change is coded on its own. Of codes alone, and of
+/// all that the blocks hold, scales too.
+fn entropy(base: &[u8], target: &[u8]) -> [f64; 2] {
     let old: BTreeMap<_, _> = layout(base).into_iter().map(|s| (s.name.clone(), s)).collect();
-    let mut counts: BTreeMap<i32, u64> = BTreeMap::new();
+    let mut counts: [BTreeMap<i32, u64>; 3] = Default::default();
     for new in layout(target) {
         let Some(old) = old.get(&new.name).filter(|o| o.storage == new.storage && o.bytes == new.bytes) else {
             continue;
@@ -254,32 +253,45 @@ fn entropy(base: &[u8], target: &[u8]) -> f64 {
         let at =
             |file: &[u8], offset: u64| file.get(offset as usize..(offset + new.bytes) as usize).map(<[u8]>::to_vec);
         let (Some(was), Some(is)) = (at(base, old.offset), at(target, new.offset)) else { continue };
-        let mut count = |difference: i32| *counts.entry(difference).or_default() += 1;
         let block = new.storage.block().1;
         for (was, is) in was.chunks(block).zip(is.chunks(block)) {
-            match new.storage {
-                Storage::Q4_0 | Storage::Q4K => {
-                    let head = if new.storage == Storage::Q4K { 16 } else { 2 };
-                    for (was, is) in was.iter().zip(is).skip(head) {
-                        count(i32::from(is & 15) - i32::from(was & 15));
-                        count(i32::from(is >> 4) - i32::from(was >> 4));
-                    }
-                }
-                Storage::Q8_0 => {
-                    was.iter()
-                        .zip(is)
-                        .skip(2)
-                        .for_each(|(was, is)| count(i32::from(*is as i8) - i32::from(*was as i8)));
-                }
-                Storage::F16 | Storage::BF16 | Storage::F32 | Storage::Q6K => {
-                    let number = |b: &[u8]| b.iter().rev().fold(0i32, |n, b| n << 8 | i32::from(*b));
-                    count(number(is).wrapping_sub(number(was)));
-                }
+            for ((kind, was), (_, is)) in numbers(new.storage, was).into_iter().zip(numbers(new.storage, is)) {
+                *counts.get_mut(kind).map_or(&mut 0, |c| c.entry(is.wrapping_sub(was)).or_default()) += 1;
             }
         }
     }
-    let all: u64 = counts.values().sum();
-    counts.values().map(|n| *n as f64 * (all as f64 / *n as f64).log2()).sum::<f64>() / 8.0
+    let bytes = |counts: &BTreeMap<i32, u64>| {
+        let all: u64 = counts.values().sum();
+        counts.values().map(|n| *n as f64 * (all as f64 / *n as f64).log2()).sum::<f64>() / 8.0
+    };
+    [bytes(&counts[0]), counts.iter().map(bytes).sum()]
+}
+
+/// What a block holds: codes (0), 16-bit scales (1), 6-bit scales and minima (2).
+fn numbers(storage: Storage, block: &[u8]) -> Vec<(usize, i32)> {
+    let half = |at: usize| {
+        let bits =
+            i32::from(block.get(at).copied().unwrap_or(0)) | i32::from(block.get(at + 1).copied().unwrap_or(0)) << 8;
+        (1, if bits & 0x8000 == 0 { bits } else { 0x8000 - bits })
+    };
+    let codes = |from: usize| block.iter().skip(from).flat_map(|b| [(0, i32::from(b & 15)), (0, i32::from(b >> 4))]);
+    match storage {
+        Storage::Q4_0 => std::iter::once(half(0)).chain(codes(2)).collect(),
+        Storage::Q4K => {
+            let at = |i: usize| i32::from(block.get(4 + i).copied().unwrap_or(0));
+            let small = (0..8).flat_map(|part| match part {
+                0..4 => [(2, at(part) & 63), (2, at(part + 4) & 63)],
+                _ => [(2, at(part + 4) & 15 | at(part - 4) >> 6 << 4), (2, at(part + 4) >> 4 | at(part) >> 6 << 4)],
+            });
+            [half(0), half(2)].into_iter().chain(small).chain(codes(16)).collect()
+        }
+        Storage::Q8_0 => {
+            std::iter::once(half(0)).chain(block.iter().skip(2).map(|b| (0, i32::from(*b as i8)))).collect()
+        }
+        Storage::F16 | Storage::BF16 | Storage::F32 | Storage::Q6K => {
+            vec![(0, block.iter().rev().fold(0i32, |n, b| n << 8 | i32::from(*b)))]
+        }
+    }
 }
 
 fn show(row: &Row, first: bool) {
@@ -287,7 +299,7 @@ fn show(row: &Row, first: bool) {
         println!("bytes of what must travel; bit for bit the same comes out of ours\n");
         print!("{:<5} {:<24} {:>9}", "", "", "whole");
         TOOLS.iter().for_each(|t| print!(" {t:>10}"));
-        println!(" {:>10} {:>6} {:>6} {:>7} {:>6}", "entropy", "enc s", "dec s", "MB/s", "MiB");
+        println!(" {:>10} {:>10} {:>6} {:>6} {:>7} {:>6}", "entropy", "and scales", "enc s", "dec s", "MB/s", "MiB");
     }
     print!("{:<5} {:<24} {:>9}", row.stored.name(), row.follower, row.whole);
     for tool in TOOLS {
@@ -296,10 +308,10 @@ fn show(row: &Row, first: bool) {
             None => print!(" {:>10}", "–"),
         }
     }
-    let speed = row.whole as f64 / 1e6 / row.decode_s.max(0.01);
+    let speed = row.whole as f64 / 1e6 / row.decode_s.max(1e-9);
+    let [codes, all] = row.entropy;
     println!(
-        " {:>10.0} {:>6.2} {:>6.2} {speed:>7.1} {:>6.1}",
-        row.entropy,
+        " {codes:>10.0} {all:>10.0} {:>6.2} {:>6.3} {speed:>7.1} {:>6.1}",
         row.encode_s,
         row.decode_s,
         row.decode_kib as f64 / 1024.0
@@ -309,7 +321,7 @@ fn show(row: &Row, first: bool) {
 fn row_json(row: &Row) -> serde_json::Value {
     json!({
         "stored": row.stored.name(), "follower": row.follower, "whole": row.whole, "sizes": row.sizes,
-        "entropy": row.entropy, "encode_cpu_s": row.encode_s, "decode_cpu_s": row.decode_s, "decode_kib": row.decode_kib,
+        "entropy": row.entropy[0], "entropy_with_scales": row.entropy[1], "encode_cpu_s": row.encode_s, "decode_cpu_s": row.decode_s, "decode_kib": row.decode_kib,
     })
 }
 

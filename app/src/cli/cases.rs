@@ -75,8 +75,14 @@ pub enum CaseCommand {
         /// What it shows, in a word, such as rash.
         #[arg(long, default_value = "")]
         shows: String,
+        /// The camera that took it.
+        #[arg(long, default_value = "")]
+        camera: String,
+        /// The light that it was taken in, such as daylight, lamp or flash.
+        #[arg(long, default_value = "")]
+        light: String,
         /// Write a photo of the case here instead.
-        #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "shows"])]
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "shows", "camera", "light"])]
         out: Option<PathBuf>,
         /// Which photo to write, counted from 1.
         #[arg(long, default_value_t = 1, requires = "out")]

@@ -119,6 +119,9 @@ pub enum EnrolCommand {
     Countersign {
         /// Which envelopes; without any, all that wait.
         envelopes: Vec<String>,
+        /// Only show what they would add to which cases.
+        #[arg(long)]
+        show: bool,
     },
     /// End the older keys of a space: closed cases that they sealed go from every phone for good.
     Retire {

@@ -53,8 +53,13 @@ pub fn case(c: &Value) {
         let urgent = urgency(text(c, "undecided"));
         wrapped(&format!("! what is known now is {urgent}: decide again: kijiti case decide {}", short(c, "case")), 2);
     }
-    if !text(c, "cared_for_by").is_empty() {
-        println!("cared for by {}", text(c, "cared_for_by"));
+    match list(c, "cared_for_by").iter().filter_map(Value::as_str).collect::<Vec<_>>().as_slice() {
+        [] => {}
+        [one] => println!("cared for by {one}"),
+        several => {
+            let settle = format!("settle it: kijiti case add {} --hand-to …", short(c, "case"));
+            wrapped(&format!("? handed to {} apart: who cares for it? {settle}", several.join(" and to ")), 2);
+        }
     }
     for other in list(c, "same_as").iter().filter_map(Value::as_str) {
         println!("same as   {}", other.get(..8).unwrap_or_default());
@@ -90,7 +95,9 @@ pub fn case(c: &Value) {
         wrapped(&format!("noted     {}", text(note, "note")), 0);
     }
     for photo in list(c, "photos") {
-        println!("photo     {} ({})", text(photo, "shows"), size(number(photo, "bytes")));
+        let said = [text(photo, "shows"), text(photo, "camera"), text(photo, "light")];
+        let said: Vec<_> = said.into_iter().filter(|words| !words.is_empty()).collect();
+        println!("photo     {} ({})", said.join(", "), size(number(photo, "bytes")));
     }
     for a in list(c, "assessments") {
         println!("assessed  {} by {}; model {}", urgency(text(a, "urgency")), text(a, "rules"), text(a, "model"));
@@ -102,8 +109,8 @@ pub fn case(c: &Value) {
         }
     }
     super::decisions(c);
-    if number(c, "unknown_entries") > 0 {
-        println!("{} entries were written by a newer kijiti: kept, not shown", number(c, "unknown_entries"));
+    for entry in list(c, "newer_entries").iter().filter_map(Value::as_str) {
+        wrapped(&format!("newer     {entry} (this kijiti does not know what it means: kept and passed on)"), 0);
     }
     whereabouts(c);
 }
@@ -156,6 +163,33 @@ pub fn handed_over(h: &Value) {
         0 => {}
         1 => println!("1 case stays yours: there is no consent to share it"),
         some => println!("{some} cases stay yours: there is no consent to share them"),
+    }
+}
+
+/// What lost phones wrote late and nobody has judged yet.
+pub fn set_aside(s: &Value) {
+    let waiting = list(s, "waiting");
+    if waiting.is_empty() {
+        println!("nothing is set aside here");
+    }
+    for late in waiting {
+        let title = if text(late, "title").is_empty() { "a case without a name" } else { text(late, "title") };
+        println!("{}  {} for case {} ({title})", text(late, "envelope"), text(late, "author"), short(late, "case"));
+        wrapped(text(late, "why"), 4);
+        for said in list(late, "adds") {
+            wrapped(
+                &format!(
+                    "{} ({} by their clock): {}",
+                    text(said, "by"),
+                    text(said, "by_their_clock"),
+                    text(said, "what")
+                ),
+                4,
+            );
+        }
+        if list(late, "adds").is_empty() {
+            wrapped("what it would add cannot be shown here: its key is not on this phone, or it does not fit", 4);
+        }
     }
 }
 

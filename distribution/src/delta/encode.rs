@@ -5,6 +5,7 @@ use std::io::Write;
 
 use protocol::Digest;
 
+use super::alone::Alone;
 use super::blocks::Model;
 use super::layout::{Span, Storage, layout};
 use super::range::Encoder;
@@ -32,6 +33,7 @@ struct Maker<'a> {
     level: i32,
     out: Vec<u8>,
     models: BTreeMap<Storage, Model>,
+    alone: BTreeMap<Storage, Alone>,
 }
 
 /// The delta that makes `target` out of `base`.
@@ -42,7 +44,8 @@ pub fn encode(base: &[u8], target: &[u8], options: EncodeOptions) -> Result<Vec<
         base_bytes: base.len() as u64,
         target_bytes: target.len() as u64,
     };
-    let mut maker = Maker { base, target, level: options.level, out: head.to_bytes(), models: BTreeMap::new() };
+    let (models, alone) = (BTreeMap::new(), BTreeMap::new());
+    let mut maker = Maker { base, target, level: options.level, out: head.to_bytes(), models, alone };
     let before: BTreeMap<_, _> = layout(base).into_iter().map(|s| (s.name.clone(), s)).collect();
     let mut at = 0;
     for span in layout(target) {
@@ -50,7 +53,7 @@ pub fn encode(base: &[u8], target: &[u8], options: EncodeOptions) -> Result<Vec<
         at = (span.offset + span.bytes) as usize;
         match before.get(&span.name) {
             Some(old) if alike(old, &span) => maker.tensor(old, &span)?,
-            _ => maker.plain(span.offset as usize, at)?,
+            _ => maker.alone(&span, span.offset as usize, at)?,
         }
     }
     maker.plain(at, target.len())?;
@@ -144,12 +147,39 @@ impl Maker<'_> {
                 continue;
             }
             if !self.blocks(old, new, start, end, begins)? {
-                self.plain(new_at + start, new_at + end)?;
+                self.alone(new, new_at + start, new_at + end)?;
                 continue;
             }
             begins = false;
         }
-        self.plain(new_at + both, new_at + new.bytes as usize)
+        self.alone(new, new_at + both, new_at + new.bytes as usize)
+    }
+
+    /// Bytes of a tensor that nothing in the base is like, by how often their values come; or as plain bytes, if that is shorter.
+    fn alone(&mut self, span: &Span, start: usize, end: usize) -> Result<(), std::io::Error> {
+        let before = self.out.len();
+        self.plain(start, end)?;
+        let block = span.storage.block().1;
+        if start == end || !(end - start).is_multiple_of(block) {
+            return Ok(());
+        }
+        let held = self.alone.get(&span.storage).cloned();
+        let mut model = held.unwrap_or_else(|| Alone::new(span.storage));
+        let mut out = Vec::new();
+        for part in self.of_target(start, end).chunks(SLICE_BYTES / block * block) {
+            let mut coder = Encoder::new();
+            model.code(&mut coder, &mut part.to_vec());
+            let packed = coder.finish();
+            out.extend_from_slice(&[4, span.storage as u8]);
+            [part.len() / block, packed.len()].into_iter().for_each(|n| varint(&mut out, n as u64));
+            out.extend_from_slice(&packed);
+        }
+        if out.len() < self.out.len() - before {
+            self.out.truncate(before);
+            self.out.extend_from_slice(&out);
+            self.alone.insert(span.storage, model);
+        }
+        Ok(())
     }
 
     /// Codes rows against those of the base. `false`, and nothing is written, if they are better off without it.
@@ -184,8 +214,12 @@ impl Maker<'_> {
         }
         // Weights that have nothing in common with the old ones are smaller on their own.
         if out.len() * 10 > (end - start) * 6 {
-            let alone = pack(self.of_target(new.offset as usize + start, new.offset as usize + end), &[], self.level)?;
-            if alone.len() < out.len() {
+            let before = (self.out.len(), self.alone.clone());
+            self.alone(new, new.offset as usize + start, new.offset as usize + end)?;
+            let alone = self.out.len() - before.0;
+            self.out.truncate(before.0);
+            self.alone = before.1;
+            if alone < out.len() {
                 return Ok(false);
             }
         }

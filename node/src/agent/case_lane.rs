@@ -13,15 +13,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use minicbor::bytes::ByteVec;
 use protocol::certificate::CertificateError;
-use protocol::frame::{AuthorChain, Coming, Envelopes, Frame, Lane, LaneDone, SpaceDigest, StepDone};
-use protocol::limits::{
-    ENVELOPES_FRAME_BYTES_MAX, ENVELOPES_HELD_MAX, PARTS_PER_MEETING_MAX, PASSED_OVER_MAX, SPACES_PER_MEETING_MAX,
-};
+use protocol::frame::{AuthorChain, Coming, Envelopes, Frame, Lane, LaneDone, PartDigest, SpaceParts, StepDone};
+use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, ENVELOPES_HELD_MAX, PASSED_OVER_MAX, SPACES_PER_MEETING_MAX};
 use protocol::{Area, Chain, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
 use sync::{Envelope, EnvelopeError, EnvelopeKind, VerifiedEnvelope};
 
-use super::difference::{Difference, Part, digests};
+use super::difference::{Difference, Part, by_space, digests, hear};
 use super::meeting::{End, Meeting, refuse};
 use super::{Event, Phone};
 use crate::store::{Store, StoreError};
@@ -59,7 +57,7 @@ pub(super) struct CaseLane {
     coming: (u64, u64),
     total_sending: u64,
     /// Parts that the other says are durable there.
-    closing: BTreeMap<Part, SpaceDigest>,
+    closing: BTreeMap<Part, PartDigest>,
 }
 
 impl CaseLane {
@@ -89,16 +87,16 @@ impl Meeting {
         let Some(key) = self.key.clone() else { return Ok(()) };
         let spaces = spaces_shared(phone, theirs, store)?;
         let digests = digests(&spaces, &key, spaces.len() <= SKETCHED_SPACES_MAX, store)?;
-        self.cases.difference.say_ours(digests.clone());
-        digests.into_iter().for_each(|digest| self.say(Frame::SpaceDigest(digest)));
+        by_space(&digests).into_iter().for_each(|said| self.say(Frame::SpaceParts(said)));
+        self.cases.difference.say_ours(digests);
         self.say(Frame::StepDone(StepDone { step: 0 }));
         self.cases.ours = Step::Finding;
         Ok(())
     }
 
-    pub(super) fn handle_space_digest(&mut self, digest: SpaceDigest) -> Result<(), End> {
-        self.in_their_step(Step::Digests, "SpaceDigest")?;
-        self.cases.difference.hear_theirs(digest)
+    pub(super) fn handle_space_digest(&mut self, said: SpaceParts) -> Result<(), End> {
+        self.in_their_step(Step::Digests, "SpaceParts")?;
+        self.cases.difference.hear_theirs(said)
     }
 
     /// Words about the difference: symbols, lists, wishes.
@@ -109,10 +107,10 @@ impl Meeting {
         }
         let difference = &mut self.cases.difference;
         let answer = match frame {
-            Frame::Symbols(said) => difference.handle_symbols(said)?,
-            Frame::SpaceIds(said) => difference.handle_list(said)?,
-            Frame::More(more) => difference.handle_more(more, &key, store)?,
-            Frame::Wanted(wanted) => {
+            Frame::PartSymbols(said) => difference.handle_symbols(said)?,
+            Frame::PartIds(said) => difference.handle_list(said)?,
+            Frame::PartMore(more) => difference.handle_more(more, &key, store)?,
+            Frame::PartWanted(wanted) => {
                 difference.handle_wanted(wanted, &key, store)?;
                 Vec::new()
             }
@@ -368,27 +366,22 @@ impl Meeting {
         }
         let (Some(theirs), Some(key)) = (self.certificate.as_ref(), self.key.as_ref()) else { return Ok(()) };
         let now = digests(&spaces_shared(phone, theirs, store)?, key, false, store)?;
-        now.into_iter().for_each(|digest| self.say(Frame::InStep(digest)));
+        by_space(&now).into_iter().for_each(|said| self.say(Frame::PartsInStep(said)));
         self.say(Frame::StepDone(StepDone { step: 2 }));
         self.cases.ours = Step::Done;
         Ok(())
     }
 
-    pub(super) fn handle_in_step(&mut self, digest: SpaceDigest) -> Result<(), End> {
-        self.in_their_step(Step::Closing, "InStep")?;
-        if self.cases.closing.len() >= PARTS_PER_MEETING_MAX {
-            return refuse("more spaces than a meeting may have");
-        }
-        self.cases.closing.insert((digest.class, digest.space), digest);
-        Ok(())
+    pub(super) fn handle_in_step(&mut self, said: SpaceParts) -> Result<(), End> {
+        self.in_their_step(Step::Closing, "PartsInStep")?;
+        hear(said, &mut self.cases.closing)
     }
 
     /// In step: the other named every part that both have a hand in with the digest that is durable here, and no other.
     fn finish_cases(&mut self, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
         let (Some(theirs), Some(key)) = (self.certificate.as_ref(), self.key.as_ref()) else { return Ok(()) };
         let now = digests(&spaces_shared(phone, theirs, store)?, key, false, store)?;
-        let same = |d: &SpaceDigest| self.cases.closing.get(&(d.class, d.space)) == Some(d);
-        self.summary.in_step = now.len() == self.cases.closing.len() && now.iter().all(same);
+        self.summary.in_step = now == self.cases.closing;
         self.summary.not_in_step = match (self.summary.in_step, self.cases.passed_over) {
             (true, _) => String::new(),
             (false, 0) => "more was written while they met, or does not fit here: meet again".to_owned(),

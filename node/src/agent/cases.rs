@@ -6,15 +6,15 @@
 use std::collections::BTreeSet;
 
 use protocol::limits::ENVELOPE_PLAIN_BYTES_MAX;
-use protocol::{Area, CaseId, Digest, Now, SpaceId};
+use protocol::{Area, CaseId, Digest, EnvelopeId, Now, SpaceId};
 use sync::envelope::{Contents, EnvelopeError, seal};
 use sync::epoch::EpochTag;
 use sync::notice::Attached;
-use sync::{Case, CaseError, CaseView, Entry, EnvelopeKind, FindingValue, Notice, Urgency, VerifiedEnvelope};
+use sync::{Case, CaseError, CaseView, Entry, EnvelopeKind, FindingValue, Notice, Stamp, Urgency, VerifiedEnvelope};
 
 use super::Phone;
 use super::commands::{Answer, Reply, no};
-use crate::store::{CaseRow, EnvelopeRow, Store, StoreError};
+use crate::store::{CaseRow, Store, StoreError};
 
 /// Bytes of one change, so that it always fits an envelope.
 const CHANGE_BYTES_MAX: usize = ENVELOPE_PLAIN_BYTES_MAX / 32;
@@ -52,6 +52,10 @@ impl Phone {
             None => CaseId(self.random()),
         };
         let mut document = load(&id, store)?.unwrap_or_else(|| Case::new(id));
+        let others = match load(&id, store)? {
+            Some(case) => case.and_same(|other| load(&other, store))?.split_off(1),
+            None => Vec::new(),
+        };
         // That consent is withdrawn is a change of its own, before all else that is said with it: it may leave, the rest not.
         let withdraws =
             |e: &Entry| matches!(e, Entry::Finding { name, value: FindingValue::No } if name == "consent.share");
@@ -60,7 +64,7 @@ impl Phone {
             if entries.is_empty() {
                 continue;
             }
-            let changes = match document.add(&entries, &self.keys, &self.actor, now.wall_s) {
+            let changes = match document.add_beside(&entries, &others, &self.keys, &self.actor, now.wall_s) {
                 Ok(changes) => changes,
                 Err(error) => return no(error, "nothing was written"),
             };
@@ -199,7 +203,8 @@ impl Phone {
         for tag in &row.tags {
             let envelopes = store.case_envelopes(SpaceId::of(&row.area), *tag)?;
             for envelope in envelopes.into_iter().filter(|envelope| epochs.contains(&envelope.epoch)) {
-                held.extend(self.changes_in(&envelope, store)?);
+                let contents = self.contents_of(&envelope.id, store)?;
+                held.extend(contents.into_iter().flat_map(|c| c.changes).map(Vec::from));
             }
         }
         for change in document.changes().into_iter().filter(|change| !held.contains(change)) {
@@ -208,16 +213,30 @@ impl Phone {
         self.seal_case(now, &row.id, store)
     }
 
-    /// The changes in an envelope that is here and opens.
-    fn changes_in(&self, row: &EnvelopeRow, store: &dyn Store) -> Result<Vec<Vec<u8>>, StoreError> {
-        let Some(envelope) = store.envelope(&row.id)?.and_then(|bytes| sync::Envelope::parse(bytes).ok()) else {
-            return Ok(Vec::new());
+    /// What lies in an envelope that is here and opens.
+    fn contents_of(&self, id: &EnvelopeId, store: &dyn Store) -> Result<Option<Contents>, StoreError> {
+        let Some(envelope) = store.envelope(id)?.and_then(|bytes| sync::Envelope::parse(bytes).ok()) else {
+            return Ok(None);
         };
-        let key = self.space_keys.iter().find(|key| key.epoch_tag() == row.epoch && key.space() == envelope.space);
+        let key =
+            self.space_keys.iter().find(|key| key.epoch_tag() == envelope.epoch_tag && key.space() == envelope.space);
         let chains = self.authors(envelope.author, store)?;
         let verified = chains.iter().find_map(|(chain, _)| envelope.clone().verify(chain).ok());
-        let contents = key.zip(verified).and_then(|(key, verified)| verified.open(key).ok());
-        Ok(contents.map(|c| c.changes.into_iter().map(Into::into).collect()).unwrap_or_default())
+        Ok(key.zip(verified).and_then(|(key, verified)| verified.open(key).ok()))
+    }
+
+    /// What an envelope that is set aside would add, and to which case.
+    pub(super) fn preview(
+        &self,
+        id: &EnvelopeId,
+        store: &dyn Store,
+    ) -> Result<Option<(CaseId, Vec<(Stamp, Entry)>)>, StoreError> {
+        let Some(contents) = self.contents_of(id, store)? else { return Ok(None) };
+        let mut document = load(&contents.case, store)?.unwrap_or_else(|| Case::new(contents.case));
+        let before = document.entries();
+        let taken = document.apply(&contents.changes.iter().map(|change| change.as_slice()).collect::<Vec<_>>());
+        let added = document.entries().into_iter().filter(|entry| taken.is_ok() && !before.contains(entry));
+        Ok(Some((contents.case, added.collect())))
     }
 
     /// Whether a case has an outcome, and so may go when its time has come.
@@ -272,7 +291,13 @@ impl Phone {
         match document.apply(&changes) {
             Ok(()) => {
                 store.put_setting(&shared_setting(&contents.case), &[1])?;
-                self.put_case(now, &mut document, &area, store)
+                let view = self.put_case(now, &mut document, &area, store)?;
+                // A colleague may have settled what own words and photos waited for.
+                self.seal_case(now, &contents.case, store)?;
+                match self.write_key(&area).cloned().filter(|_| !view.photos.is_empty()) {
+                    Some(key) => self.announce_photos(now, &view, &area, &key, store),
+                    None => Ok(()),
+                }
             }
             Err(error @ (CaseError::Poisoned(_) | CaseError::TooLong(_))) => {
                 store.put_quarantine(&envelope.id, &error.to_string())
@@ -280,7 +305,13 @@ impl Phone {
         }
     }
 
-    fn put_case(&self, now: Now, document: &mut Case, area: &Area, store: &mut dyn Store) -> Result<(), StoreError> {
+    fn put_case(
+        &self,
+        now: Now,
+        document: &mut Case,
+        area: &Area,
+        store: &mut dyn Store,
+    ) -> Result<CaseView, StoreError> {
         let view = document.view();
         let id = document.id();
         let row = CaseRow {
@@ -294,7 +325,8 @@ impl Phone {
             questions: view.question_count() as u64,
             tags: self.space_keys.iter().filter(|key| key.area() == area).map(|key| key.case_tag(&id)).collect(),
         };
-        store.put_case(&row, &document.save())
+        store.put_case(&row, &document.save())?;
+        Ok(view)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::frame::{Frame, More, SpaceDigest, SpaceIds, Symbols, Wanted};
+use protocol::frame::{Frame, PartDigest, PartIds, PartMore, PartSymbols, PartWanted, SpaceParts};
 use protocol::limits::{IDS_PER_FRAME_MAX, IDS_PER_MEETING_MAX, PARTS_PER_MEETING_MAX, SYMBOLS_PER_PART_MAX};
 use protocol::{DeviceId, EnvelopeId, SpaceId};
 use sync::Urgency;
@@ -44,8 +44,10 @@ struct Hearing {
 /// What is known of the difference.
 #[derive(Default)]
 pub(super) struct Difference {
-    ours: BTreeMap<Part, SpaceDigest>,
-    theirs: BTreeMap<Part, SpaceDigest>,
+    ours: BTreeMap<Part, PartDigest>,
+    theirs: BTreeMap<Part, PartDigest>,
+    /// All that either side has named: frames about them say which by its number here.
+    parts: Vec<Part>,
     hearing: BTreeMap<Part, Hearing>,
     /// Symbols sent of parts in which this side speaks; `None` once the list was sent.
     speaking: BTreeMap<Part, Option<usize>>,
@@ -54,10 +56,6 @@ pub(super) struct Difference {
     pub(super) lacking: Vec<(Part, EnvelopeId)>,
     /// How often more was asked for, part by part.
     mores: BTreeMap<Part, u32>,
-}
-
-fn part_of(digest: &SpaceDigest) -> Part {
-    (digest.class, digest.space)
 }
 
 /// Everything held of these spaces by part.
@@ -82,47 +80,73 @@ pub(super) fn digests(
     key: &MeetingKey,
     with_sketch: bool,
     store: &dyn Store,
-) -> Result<Vec<SpaceDigest>, StoreError> {
+) -> Result<BTreeMap<Part, PartDigest>, StoreError> {
     let parts = words_by_part(spaces, key, store)?;
-    let digest = |((class, space), words): (Part, Words)| SpaceDigest {
-        space,
-        count: words.len() as u64,
-        digest: key.digest(words.iter().map(|(_, id)| id)),
-        class,
-        sketch: if with_sketch { sketch(words.iter().map(|(word, _)| *word)).to_vec() } else { Vec::new() },
+    let digest = |(part, words): (Part, Words)| {
+        let digest = PartDigest {
+            class: part.0,
+            count: words.len() as u64,
+            digest: key.digest(words.iter().map(|(_, id)| id)),
+            sketch: if with_sketch { sketch(words.iter().map(|(word, _)| *word)).to_vec() } else { Vec::new() },
+        };
+        (part, digest)
     };
     Ok(parts.into_iter().map(digest).collect())
 }
 
-impl Difference {
-    pub(super) fn say_ours(&mut self, ours: Vec<SpaceDigest>) {
-        self.ours = ours.into_iter().map(|d| (part_of(&d), d)).collect();
+/// The same as they are said, space by space.
+pub(super) fn by_space(digests: &BTreeMap<Part, PartDigest>) -> Vec<SpaceParts> {
+    let mut spaces: BTreeMap<SpaceId, Vec<PartDigest>> = BTreeMap::new();
+    for ((_, space), digest) in digests {
+        spaces.entry(*space).or_default().push(digest.clone());
     }
+    spaces.into_iter().map(|(space, parts)| SpaceParts { space, parts }).collect()
+}
 
-    pub(super) fn hear_theirs(&mut self, digest: SpaceDigest) -> Result<(), End> {
-        if usize::from(digest.class) >= CLASSES.len() || self.theirs.len() >= PARTS_PER_MEETING_MAX {
+/// Takes in what the other says of a space, within limits.
+pub(super) fn hear(said: SpaceParts, heard: &mut BTreeMap<Part, PartDigest>) -> Result<(), End> {
+    for digest in said.parts {
+        if usize::from(digest.class) >= CLASSES.len() || heard.len() >= PARTS_PER_MEETING_MAX {
             return refuse("more spaces than a meeting may have");
         }
         if digest.count as usize > IDS_PER_MEETING_MAX {
             return refuse("more envelopes than a phone may hold");
         }
-        self.theirs.insert(part_of(&digest), digest);
-        Ok(())
+        heard.insert((digest.class, said.space), digest);
+    }
+    Ok(())
+}
+
+impl Difference {
+    pub(super) fn say_ours(&mut self, ours: BTreeMap<Part, PartDigest>) {
+        self.ours = ours;
+    }
+
+    pub(super) fn hear_theirs(&mut self, said: SpaceParts) -> Result<(), End> {
+        hear(said, &mut self.theirs)
+    }
+
+    fn part(&self, number: u64) -> Result<Part, End> {
+        let part = usize::try_from(number).ok().and_then(|number| self.parts.get(number)).copied();
+        part.map_or_else(|| refuse("a part that nobody has named"), Ok)
+    }
+
+    fn number(&self, part: &Part) -> u64 {
+        self.parts.binary_search(part).unwrap_or_default() as u64
     }
 
     fn counts(&self, part: &Part) -> (u64, u64) {
-        let count = |side: &BTreeMap<Part, SpaceDigest>| side.get(part).map_or(0, |d| d.count);
+        let count = |side: &BTreeMap<Part, PartDigest>| side.get(part).map_or(0, |d| d.count);
         (count(&self.ours), count(&self.theirs))
     }
 
     /// Parts that either side named and that are not the same.
     pub(super) fn differing(&self) -> Vec<Part> {
-        let all: BTreeSet<_> = self.ours.keys().chain(self.theirs.keys()).copied().collect();
         let same = |part: &Part| {
-            let digest = |side: &BTreeMap<Part, SpaceDigest>| side.get(part).map(|d| (d.count, d.digest));
+            let digest = |side: &BTreeMap<Part, PartDigest>| side.get(part).map(|d| (d.count, d.digest));
             digest(&self.ours) == digest(&self.theirs)
         };
-        all.into_iter().filter(|part| !same(part)).collect()
+        self.parts.iter().filter(|part| !same(part)).copied().collect()
     }
 
     /// Both have named what they hold: what to say of the parts in which this side speaks.
@@ -134,6 +158,7 @@ impl Difference {
         store: &dyn Store,
     ) -> Result<Vec<Frame>, StoreError> {
         let mut frames = Vec::new();
+        self.parts = self.ours.keys().chain(self.theirs.keys()).copied().collect::<BTreeSet<_>>().into_iter().collect();
         let differing = self.differing();
         let mut held = words_by_part(&differing.iter().map(|(_, space)| *space).collect(), key, store)?;
         for part in differing {
@@ -162,7 +187,7 @@ impl Difference {
 
     /// About how much a part differs, by the sketches if there are any.
     fn guess(&self, part: &Part) -> usize {
-        let sketch = |side: &BTreeMap<Part, SpaceDigest>| {
+        let sketch = |side: &BTreeMap<Part, PartDigest>| {
             side.get(part).and_then(|d| <[u8; SKETCH_BYTES]>::try_from(d.sketch.as_slice()).ok())
         };
         let (ours, theirs) = self.counts(part);
@@ -176,11 +201,11 @@ impl Difference {
     /// Says the words that were counted: others may have come since from a third phone, and are at the end.
     fn say_list(&mut self, part: Part, ours: &Words, frames: &mut Vec<Frame>) {
         self.speaking.insert(part, None);
-        let (class, space) = part;
+        let number = self.number(&part);
         let counted = ours.get(..self.counts(&part).0 as usize).unwrap_or(ours);
         for chunk in counted.chunks(IDS_PER_FRAME_MAX) {
             let ids = chunk.iter().flat_map(|(word, _)| word.to_le_bytes()).collect();
-            frames.push(Frame::SpaceIds(SpaceIds { space, ids, class }));
+            frames.push(Frame::PartIds(PartIds { part: number, ids }));
         }
     }
 
@@ -188,13 +213,12 @@ impl Difference {
         let first = self.speaking.get(&part).copied().flatten().unwrap_or(0);
         let cells = symbols(ours.iter().map(|(word, _)| *word), first, first + count);
         self.speaking.insert(part, Some(first + count));
-        let (class, space) = part;
         let cells = cells.iter().flat_map(|cell| cell.to_le_bytes()).collect();
-        frames.push(Frame::Symbols(Symbols { space, class, first: first as u64, cells }));
+        frames.push(Frame::PartSymbols(PartSymbols { part: self.number(&part), first: first as u64, cells }));
     }
 
-    pub(super) fn handle_symbols(&mut self, said: &Symbols) -> Result<Vec<Frame>, End> {
-        let part = (said.class, said.space);
+    pub(super) fn handle_symbols(&mut self, said: &PartSymbols) -> Result<Vec<Frame>, End> {
+        let part = self.part(said.part)?;
         let Some(hearing) = self.hearing.get_mut(&part) else { return refuse("symbols that nobody waits for") };
         let (cells, rest) = said.cells.as_chunks::<8>();
         let heard = hearing.symbols.heard();
@@ -214,16 +238,15 @@ impl Difference {
             let found = hearing.symbols.difference().clone();
             self.resolve(part, &found, false, &mut frames);
         } else {
-            let heard = if hearing.symbols.spoiled() { More::THE_LIST } else { hearing.symbols.heard() as u64 };
+            let heard = if hearing.symbols.spoiled() { PartMore::THE_LIST } else { hearing.symbols.heard() as u64 };
             *self.mores.entry(part).or_default() += 1;
-            let (class, space) = part;
-            frames.push(Frame::More(More { space, class, heard }));
+            frames.push(Frame::PartMore(PartMore { part: said.part, heard }));
         }
         Ok(frames)
     }
 
-    pub(super) fn handle_list(&mut self, said: &SpaceIds) -> Result<Vec<Frame>, End> {
-        let part = (said.class, said.space);
+    pub(super) fn handle_list(&mut self, said: &PartIds) -> Result<Vec<Frame>, End> {
+        let part = self.part(said.part)?;
         let their_count = self.counts(&part).1;
         let Some(hearing) = self.hearing.get_mut(&part) else { return refuse("ids that nobody waits for") };
         let Some(words) = read_words(&said.ids) else { return refuse("ids of a wrong length") };
@@ -248,23 +271,28 @@ impl Difference {
         let lacks = |word: &u64| words.contains(word) != all_theirs;
         self.lacking.extend(hearing.ours.iter().filter(|(word, _)| lacks(word)).map(|(_, id)| (part, *id)));
         let wanted: Vec<u64> = words.difference(&ours).copied().collect();
-        let (class, space) = part;
+        let part = self.number(&part);
         for chunk in wanted.chunks(IDS_PER_FRAME_MAX) {
             let ids = chunk.iter().flat_map(|word| half(*word)).collect();
-            frames.push(Frame::Wanted(Wanted { space, class, ids }));
+            frames.push(Frame::PartWanted(PartWanted { part, ids }));
         }
     }
 
     /// The listener needs more of a part.
-    pub(super) fn handle_more(&mut self, more: &More, key: &MeetingKey, store: &dyn Store) -> Result<Vec<Frame>, End> {
-        let part = (more.class, more.space);
+    pub(super) fn handle_more(
+        &mut self,
+        more: &PartMore,
+        key: &MeetingKey,
+        store: &dyn Store,
+    ) -> Result<Vec<Frame>, End> {
+        let part = self.part(more.part)?;
         let Some(Some(sent)) = self.speaking.get(&part).copied() else { return refuse("a wish for more of nothing") };
-        let the_list = more.heard == More::THE_LIST;
+        let the_list = more.heard == PartMore::THE_LIST;
         if !the_list && more.heard != sent as u64 {
             return refuse("a wish for more before all was heard");
         }
         *self.mores.entry(part).or_default() += 1;
-        let held = words_by_part(&BTreeSet::from([more.space]), key, store)?.remove(&part).unwrap_or_default();
+        let held = words_by_part(&BTreeSet::from([part.1]), key, store)?.remove(&part).unwrap_or_default();
         let mut frames = Vec::new();
         let again = sent / 4 + 8;
         if the_list || sent + again > SYMBOLS_WORTH_MAX.min(held.len()) * 3 / 2 || sent + again > SYMBOLS_PER_PART_MAX {
@@ -275,8 +303,13 @@ impl Difference {
         Ok(frames)
     }
 
-    pub(super) fn handle_wanted(&mut self, wanted: &Wanted, key: &MeetingKey, store: &dyn Store) -> Result<(), End> {
-        let part = (wanted.class, wanted.space);
+    pub(super) fn handle_wanted(
+        &mut self,
+        wanted: &PartWanted,
+        key: &MeetingKey,
+        store: &dyn Store,
+    ) -> Result<(), End> {
+        let part = self.part(wanted.part)?;
         let (halves, []) = wanted.ids.as_chunks::<4>() else { return refuse("ids of a wrong length") };
         let words: BTreeSet<[u8; 4]> = halves.iter().copied().collect();
         if words.is_empty() {
@@ -287,7 +320,7 @@ impl Difference {
         if !self.speaking.contains_key(&part) || self.ids_heard > IDS_PER_MEETING_MAX {
             return refuse("wants that nobody asked for");
         }
-        let held = words_by_part(&BTreeSet::from([wanted.space]), key, store)?.remove(&part).unwrap_or_default();
+        let held = words_by_part(&BTreeSet::from([part.1]), key, store)?.remove(&part).unwrap_or_default();
         self.lacking
             .extend(held.into_iter().filter(|(word, _)| words.contains(&half(*word))).map(|(_, id)| (part, id)));
         Ok(())
@@ -327,13 +360,13 @@ mod tests {
         };
         (0..3).for_each(|n| bring(&mut store, n));
         let ours = digests(&spaces, &key, true, &store).unwrap();
-        let mut theirs = ours.clone();
-        theirs[0].count = 100;
+        let mut theirs = by_space(&ours);
+        theirs[0].parts[0].count = 100;
         let mut difference = Difference::default();
         difference.say_ours(ours);
         assert!(difference.hear_theirs(theirs.remove(0)).is_ok());
         bring(&mut store, 9);
         let said = difference.begin(DeviceId([1; 32]), DeviceId([2; 32]), &key, &store).unwrap();
-        assert!(matches!(said.as_slice(), [Frame::SpaceIds(list)] if list.ids.len() == 3 * 8), "{said:?}");
+        assert!(matches!(said.as_slice(), [Frame::PartIds(list)] if list.ids.len() == 3 * 8), "{said:?}");
     }
 }

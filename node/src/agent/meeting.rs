@@ -97,7 +97,7 @@ fn finds(frame: &Frame) -> bool {
     let step = matches!(frame, Frame::StepDone(done) if done.step < 2);
     step || matches!(
         frame,
-        Frame::SpaceDigest(_) | Frame::SpaceIds(_) | Frame::Symbols(_) | Frame::More(_) | Frame::Wanted(_)
+        Frame::SpaceParts(_) | Frame::PartIds(_) | Frame::PartSymbols(_) | Frame::PartMore(_) | Frame::PartWanted(_)
     )
 }
 
@@ -279,14 +279,15 @@ impl Meeting {
                 self.handle_coming(&coming);
                 Ok(())
             }
-            (Frame::SpaceDigest(digest), Stage::Exchange) => self.handle_space_digest(digest),
-            (frame @ (Frame::SpaceIds(_) | Frame::Symbols(_) | Frame::More(_) | Frame::Wanted(_)), Stage::Exchange) => {
-                self.handle_finding(&frame, store)
-            }
+            (Frame::SpaceParts(digest), Stage::Exchange) => self.handle_space_digest(digest),
+            (
+                frame @ (Frame::PartIds(_) | Frame::PartSymbols(_) | Frame::PartMore(_) | Frame::PartWanted(_)),
+                Stage::Exchange,
+            ) => self.handle_finding(&frame, store),
             (Frame::StepDone(step), Stage::Exchange) => self.handle_step_done(step.step, phone, store),
             (Frame::AuthorChain(author), Stage::Exchange) => self.handle_author_chain(&author.chain, phone, store),
             (Frame::Envelopes(envelopes), Stage::Exchange) => self.handle_envelopes(now, envelopes, phone, store),
-            (Frame::InStep(digest), Stage::Exchange) => self.handle_in_step(digest),
+            (Frame::PartsInStep(digest), Stage::Exchange) => self.handle_in_step(digest),
             (Frame::ReceiptsHeld(held), Stage::Exchange) => self.handle_receipts_held(&held, store),
             (Frame::Receipts(receipts), Stage::Exchange) => self.handle_receipts(&receipts, phone, store),
             (Frame::Have(have), Stage::Exchange) => self.handle_have(&have, phone),

@@ -17,6 +17,18 @@ pub struct DecisionInput {
     pub reason: String,
 }
 
+/// What there is to say of a photo.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PhotoWords {
+    /// What it shows, in a word.
+    pub shows: String,
+    /// The camera that took it.
+    pub camera: String,
+    /// The light it was taken in.
+    pub light: String,
+}
+
 /// What a person adds to a case.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -100,8 +112,8 @@ pub enum Request {
         case: String,
         /// The picture's file.
         path: String,
-        /// What it shows, in a word.
-        shows: String,
+        /// What there is to say of it.
+        words: PhotoWords,
         /// As in `CaseNew`.
         request: String,
     },
@@ -274,6 +286,9 @@ pub enum Request {
     Countersign {
         /// Which envelopes; none: all that wait.
         envelopes: Vec<String>,
+        /// Only say what they would add.
+        #[serde(default)]
+        show: bool,
     },
     /// How many bytes of envelopes that have reached their readers may lie here; 0 for no limit.
     CarryQuota {

@@ -46,6 +46,8 @@ pub(super) fn write(
             doc.put(at, "blob", ScalarValue::Bytes(p.blob.0.to_vec()))?;
             doc.put(at, "key", ScalarValue::Bytes(p.key.to_vec()))?;
             doc.put(at, "bytes", ScalarValue::Uint(p.bytes))?;
+            doc.put(at, "camera", clip(&p.camera))?;
+            doc.put(at, "light", clip(&p.light))?;
             doc.put(at, "shows", clip(&p.shows))
         }
         Entry::Assessment(a) => {
@@ -138,10 +140,27 @@ pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> 
             key: bytes(doc, at, "key")?.try_into().ok()?,
             bytes: scalar(doc, at, "bytes")?.as_u64()?,
             shows: text(doc, at, "shows")?,
+            camera: text(doc, at, "camera").unwrap_or_default(),
+            light: text(doc, at, "light").unwrap_or_default(),
         }),
         _ => return None,
     };
     Some(Record { key, stamp, entry, over: list(doc, at, "over") })
+}
+
+/// An entry of a kind that this version does not know, as well as it can be told: its kind and what is said in it.
+pub(super) fn in_words(doc: &AutoCommit, at: &ObjId) -> String {
+    let said = doc.keys(at).filter(|key| !["kind", "order", "by", "at", "over"].contains(&key.as_str()));
+    let word = |key: &String| {
+        text(doc, at, key).or_else(|| match scalar(doc, at, key)? {
+            ScalarValue::Boolean(yes) => Some(if yes { "yes" } else { "no" }.to_owned()),
+            ScalarValue::Null => Some(FindingValue::Unknown.words()),
+            other => number(&other).map(|number| number.to_string()),
+        })
+    };
+    let said: Vec<_> = said.filter_map(|key| Some(format!("{key} {}", word(&key)?))).collect();
+    let kind = text(doc, at, "kind").unwrap_or_else(|| "entry".into());
+    clip(&[kind, said.join(", ")].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": "))
 }
 
 /// A number, however the writer's language stores it (JavaScript has one kind only).

@@ -81,7 +81,7 @@ const fn consent(name: &'static str) -> Field {
     Field { name, kind: Kind::Flag, merge: Merge::Consent, code: "" }
 }
 
-const TEST: &[&str] = &["negative", "positive", "not_done"];
+const TEST: &[&str] = &["negative", "positive", "invalid", "not_done"];
 const PALLOR: &[&str] = &["none", "some", "severe"];
 const PROTEIN: &[&str] = &["none", "trace", "one", "two", "three"];
 
@@ -146,12 +146,12 @@ pub const FIELDS: &[Field] = &[
     flag("fever"), number("fever_days", 0.0, 365.0, "d", ""), flag("fever_every_day"),
     choice("malaria_risk", &["none", "low", "high"], ""), flag("travel_high_risk"), flag("stiff_neck"),
     flag("runny_nose"), flag("refuses_limb"), flag("joint_swollen"), flag("painful_urination"),
-    choice("malaria_test", &["negative", "positive", "not_available"], "70569-9"),
+    choice("malaria_test", &["negative", "positive", "invalid", "not_available"], "70569-9"),
     choice("malaria_microscopy", TEST, "32700-7"),
     number("parasite_density", 0.0, 1e7, "/uL", ""), flag("other_fever_cause"),
     // Measles.
     flag("measles"), flag("measles_last_3_months"), choice("mouth_ulcers", &["none", "shallow", "deep"], ""),
-    flag("eye_pus"), flag("corneal_clouding"), flag("corneal_clouding_new"),
+    flag("eye_pus"), flag("corneal_clouding"), flag("corneal_clouding_new"), flag("corneal_clouding_treated"),
     // Ear.
     flag("ear_problem"), flag("ear_pain"), number("ear_discharge_days", 0.0, 365.0, "d", ""), flag("ear_pus_seen"),
     flag("swelling_behind_ear"),

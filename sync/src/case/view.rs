@@ -37,112 +37,129 @@ pub struct CaseView {
     pub doses: Vec<(Stamp, DoseEntry)>,
     /// All notes, oldest first.
     pub notes: Vec<(Stamp, String)>,
+    /// To whose care it was given: device ids, as text. `None` while nobody has handed it on.
+    pub care: Option<FindingState>,
     /// From whom to whom it went, oldest first, and why.
     pub handovers: Vec<(Stamp, DeviceId, String)>,
     /// Other cases that people have found to be the same patient's (`true`) or not.
     pub links: BTreeMap<CaseId, FindingState>,
     /// All photos, oldest first.
     pub photos: Vec<(Stamp, PhotoEntry)>,
-    /// Entries of kinds that this version does not know: kept and carried, not shown.
-    pub unknown_entries: usize,
+    /// Entries of kinds that this version does not know, in words: kept and carried, and shown without being understood.
+    pub newer: Vec<String>,
 }
 
-/// What words about another case are called among those about findings.
-const LINK: &str = "link/";
-static YES: FindingValue = FindingValue::Yes;
-static NO: FindingValue = FindingValue::No;
-
-/// The name of words about a link.
-pub(super) fn link_name(other: &CaseId) -> String {
-    format!("{LINK}{other}")
+/// What people can differ about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum About<'a> {
+    /// A finding.
+    Finding(&'a str),
+    /// Whether another case is the same patient's.
+    Link(CaseId),
+    /// Who cares for the case.
+    Care,
 }
 
-/// One word about a finding, or about whether another case is the same patient's.
+/// One word about something.
 struct Word<'a> {
     key: &'a str,
     stamp: Stamp,
-    value: &'a FindingValue,
+    value: Cow<'a, FindingValue>,
     over: &'a [String],
     settles: bool,
 }
 
-impl Word<'_> {
-    fn of(record: &Record) -> Option<(Cow<'_, str>, Word<'_>)> {
-        let (name, value, settles) = match &record.entry {
-            Entry::Finding { name, value } => (Cow::from(name), value, false),
-            Entry::Settled { name, value } => (Cow::from(name), value, true),
-            Entry::Link { other, same } => (link_name(other).into(), if *same { &YES } else { &NO }, false),
-            Entry::Assessment(_)
-            | Entry::Decision(_)
-            | Entry::Dose(_)
-            | Entry::Note(_)
-            | Entry::Handover { .. }
-            | Entry::Photo(_) => return None,
-        };
-        let word = Word { key: &record.key, stamp: record.stamp, value, over: &record.over, settles };
-        Some((name, word))
+impl<'a> About<'a> {
+    /// What an entry speaks about and what it says, if people can differ about it.
+    fn of(entry: &'a Entry) -> Option<(Self, Cow<'a, FindingValue>)> {
+        let yes_no = |yes| if yes { FindingValue::Yes } else { FindingValue::No };
+        match entry {
+            Entry::Finding { name, value } | Entry::Settled { name, value } => {
+                Some((Self::Finding(name), Cow::Borrowed(value)))
+            }
+            Entry::Link { other, same } => Some((Self::Link(*other), Cow::Owned(yes_no(*same)))),
+            Entry::Handover { to, .. } => Some((Self::Care, Cow::Owned(FindingValue::Text(to.to_string())))),
+            Entry::Assessment(_) | Entry::Decision(_) | Entry::Dose(_) | Entry::Note(_) | Entry::Photo(_) => None,
+        }
     }
 
-    /// Whether this word takes the place of `other` about the same finding.
+    /// The rule for words about it; of a finding, where versions differ, that of the first value known.
+    fn merge(self, words: &[Word<'_>]) -> Merge {
+        match self {
+            Self::Link(_) => Merge::Consent, // where people differ, two cases stay two
+            Self::Care => Merge::Latest,
+            Self::Finding(name) => {
+                let known = words.iter().map(|w| w.value.as_ref()).find(|v| **v != FindingValue::Unknown);
+                merge_of(name, known.unwrap_or(&FindingValue::Unknown))
+            }
+        }
+    }
+}
+
+impl Word<'_> {
+    /// Whether this word takes the place of `other` about the same.
     fn retires(&self, other: &Word<'_>, merge: Merge) -> bool {
-        let forgets = *self.value == FindingValue::Unknown && *other.value != FindingValue::Unknown;
+        let (unknown, other_unknown) = (*self.value == FindingValue::Unknown, *other.value == FindingValue::Unknown);
         if self.stamp.by == other.stamp.by && self.key > other.key {
-            return self.settles || !forgets; // everyone may take back what they said themselves; not to know is no word against it
+            return self.settles || !unknown || other_unknown; // everyone may take back what they said themselves; not to know is no word against it
         }
         if self.key < other.key || !self.over.iter().any(|key| key == other.key) {
             return false; // said apart: both stand. Nobody has seen what comes later: no ring of words retires them all
         }
-        match (self.settles, self.value, merge) {
+        match (self.settles, unknown, merge) {
             (true, ..) => true,
-            (false, FindingValue::Unknown, _) => *other.value == FindingValue::Unknown,
+            (false, true, _) => other_unknown,
             (false, _, Merge::Sign) => *other.value != FindingValue::Yes,
-            (false, _, Merge::Words) => *other.value == FindingValue::Unknown,
+            (false, _, Merge::Words) => other_unknown,
             (false, _, Merge::Latest | Merge::Consent) => true,
         }
     }
 }
 
-fn by_name(records: &[Record]) -> BTreeMap<Cow<'_, str>, Vec<Word<'_>>> {
-    let mut words: BTreeMap<Cow<'_, str>, Vec<Word<'_>>> = BTreeMap::new();
-    for (name, word) in records.iter().filter_map(Word::of) {
-        words.entry(name).or_default().push(word);
+fn by_subject(records: &[Record]) -> BTreeMap<About<'_>, Vec<Word<'_>>> {
+    let mut words: BTreeMap<About<'_>, Vec<Word<'_>>> = BTreeMap::new();
+    for record in records {
+        let Some((about, value)) = About::of(&record.entry) else { continue };
+        let settles = matches!(record.entry, Entry::Settled { .. });
+        let word = Word { key: &record.key, stamp: record.stamp, value, over: &record.over, settles };
+        words.entry(about).or_default().push(word);
     }
     words
-}
-
-/// The rule for the words about one finding; where versions differ, that of the first value known.
-fn merge_for(name: &str, words: &[Word<'_>]) -> Merge {
-    if name.starts_with(LINK) {
-        return Merge::Consent; // where people differ, two cases stay two
-    }
-    let known = words.iter().map(|w| w.value).find(|v| **v != FindingValue::Unknown);
-    merge_of(name, known.unwrap_or(&FindingValue::Unknown))
 }
 
 fn standing<'a, 'r>(words: &'a [Word<'r>], merge: Merge) -> Vec<&'a Word<'r>> {
     words.iter().filter(|word| !words.iter().any(|other| other.retires(word, merge))).collect()
 }
 
-/// For each finding the keys of the words that stand: what the next word is said over.
-pub(super) fn standing_keys(records: &[Record]) -> BTreeMap<String, Vec<String>> {
-    let keys = |(name, words): (Cow<'_, str>, Vec<Word<'_>>)| {
-        let standing = standing(&words, merge_for(&name, &words));
-        (name.into_owned(), standing.iter().map(|w| w.key.to_owned()).collect())
-    };
-    by_name(records).into_iter().map(keys).collect()
+/// The keys of the words that stand: what the next word about the same is said over.
+#[derive(Debug)]
+pub(super) struct Standing<'a>(BTreeMap<About<'a>, Vec<String>>);
+
+impl<'a> Standing<'a> {
+    /// Of these records, in the order of their keys.
+    pub(super) fn of(records: &'a [Record]) -> Self {
+        let keys = |(about, words): (About<'a>, Vec<Word<'_>>)| {
+            (about, standing(&words, about.merge(&words)).iter().map(|w| w.key.to_owned()).collect())
+        };
+        Self(by_subject(records).into_iter().map(keys).collect())
+    }
+
+    /// What this entry is said over.
+    pub(super) fn under(&self, entry: &Entry) -> Vec<String> {
+        About::of(entry).and_then(|(about, _)| self.0.get(&about).cloned()).unwrap_or_default()
+    }
 }
 
-fn settle(name: &str, mut words: Vec<Word<'_>>) -> FindingState {
-    words.sort_by_key(|w| w.key);
-    let merge = merge_for(name, &words);
-    let standing = standing(&words, merge);
+fn settle(about: About<'_>, words: &[Word<'_>]) -> FindingState {
+    let merge = about.merge(words);
+    let standing = standing(words, merge);
     let mut known: Vec<&FindingValue> = Vec::new();
     for word in &standing {
-        if *word.value != FindingValue::Unknown && !known.contains(&word.value) {
-            known.push(word.value);
+        if *word.value != FindingValue::Unknown && !known.contains(&word.value.as_ref()) {
+            known.push(&word.value);
         }
     }
-    let latest = standing.iter().rev().map(|w| w.value).find(|v| **v != FindingValue::Unknown);
+    let latest = standing.iter().rev().map(|w| w.value.as_ref()).find(|v| **v != FindingValue::Unknown);
     let latest = latest.cloned().unwrap_or(FindingValue::Unknown);
     let (value, disputed) = match merge {
         _ if known.len() < 2 => (latest, false),
@@ -151,19 +168,23 @@ fn settle(name: &str, mut words: Vec<Word<'_>>) -> FindingState {
         Merge::Sign | Merge::Consent | Merge::Latest => (latest, true),
         Merge::Words => (FindingValue::Text(known.iter().map(|v| v.words()).collect::<Vec<_>>().join(" · ")), false),
     };
-    let pairs = |words: &[&Word<'_>]| words.iter().map(|w| (w.stamp, w.value.clone())).collect();
+    let pairs = |words: &[&Word<'_>]| words.iter().map(|w| (w.stamp, w.value.as_ref().clone())).collect();
     FindingState { value, disputed, standing: pairs(&standing), said: pairs(&words.iter().collect::<Vec<_>>()) }
 }
 
 impl CaseView {
     /// The records of one document, or of several that are one patient's. Links are those of all of them.
-    pub(super) fn fold(id: CaseId, documents: Vec<Vec<Record>>, unknown_entries: usize) -> Self {
-        let mut records: Vec<_> = documents.into_iter().flatten().collect();
+    pub(super) fn fold(id: CaseId, mut records: Vec<Record>, newer: Vec<String>) -> Self {
         records.sort_by(|a, b| a.key.cmp(&b.key));
-        let words = by_name(&records).into_iter();
-        let states = words.map(|(name, words)| (name.as_ref().to_owned(), settle(&name, words)));
-        let (links, findings): (BTreeMap<_, _>, BTreeMap<_, _>) = states.partition(|(name, _)| name.starts_with(LINK));
-        let other = |(name, state): (String, FindingState)| Some((name.strip_prefix(LINK)?.parse().ok()?, state));
+        let (mut findings, mut links, mut care) = (BTreeMap::new(), BTreeMap::new(), None);
+        for (about, words) in by_subject(&records) {
+            let state = settle(about, &words);
+            match about {
+                About::Finding(name) => drop(findings.insert(name.to_owned(), state)),
+                About::Link(other) => drop(links.insert(other, state)),
+                About::Care => care = Some(state),
+            }
+        }
         let mut view = Self {
             id,
             findings,
@@ -172,9 +193,10 @@ impl CaseView {
             doses: Vec::new(),
             notes: Vec::new(),
             handovers: Vec::new(),
-            links: links.into_iter().filter_map(other).collect(),
+            links,
+            care,
             photos: Vec::new(),
-            unknown_entries,
+            newer,
         };
         for Record { stamp, entry, .. } in records {
             match entry {
@@ -210,9 +232,10 @@ impl CaseView {
         self.findings.get(&format!("consent.{to}")).is_some_and(|f| f.value == FindingValue::Yes)
     }
 
-    /// Questions that a person must settle: findings, and links to other cases, about which people differ.
+    /// Questions that a person must settle: findings, links to other cases, and who cares for the case, where people differ.
     pub fn question_count(&self) -> usize {
-        self.questions().count() + self.links.values().filter(|state| state.disputed).count()
+        let others = self.links.values().chain(&self.care).filter(|state| state.disputed);
+        self.questions().count() + others.count()
     }
 
     /// Findings about which people differ.
@@ -220,13 +243,14 @@ impl CaseView {
         self.findings.iter().filter(|(_, state)| state.disputed)
     }
 
-    /// Who cares for this case: to whom it was handed last, or who began it.
-    pub fn responsible(&self) -> Option<DeviceId> {
-        let first = || {
-            let said = self.findings.values().flat_map(|f| f.said.first().map(|(stamp, _)| *stamp));
-            said.chain(self.assessments.first().map(|(s, _)| *s)).min().map(|s| s.by)
-        };
-        self.handovers.last().map(|(_, to, _)| *to).or_else(first)
+    /// Who cares for this case: to whom it was handed last, or who began it. Several, where it was handed to several apart.
+    pub fn responsible(&self) -> Vec<DeviceId> {
+        if let Some(care) = &self.care {
+            let standing = care.standing.iter().filter_map(|(_, value)| value.words().parse().ok());
+            return standing.collect::<BTreeSet<_>>().into_iter().collect();
+        }
+        let said = self.findings.values().flat_map(|f| f.said.first().map(|(stamp, _)| *stamp));
+        said.chain(self.assessments.first().map(|(s, _)| *s)).min().map(|s| s.by).into_iter().collect()
     }
 
     /// Whether the case has an outcome, and nobody says otherwise.

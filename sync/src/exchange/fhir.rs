@@ -12,7 +12,8 @@
 //! | doses | MedicationRequest, MedicationAdministration |
 //! | photos | Media |
 //! | consents | Consent |
-//! | phones, rules and models; who said what, and when by their clock | Device, Provenance |
+//! | phones, rules and models; who said what, and when by their clock | Device, Practitioner, Provenance |
+//! | what was before whoever decided | AuditEvent |
 //!
 //! Names of fields are codings of our own system beside LOINC. Read back, they become the same fields; a bundle of another
 //! system is read by its LOINC codes. What is not understood is listed, not guessed.

@@ -151,7 +151,7 @@ impl Body {
             Request::CaseAdd { case, words, request } => self.case_add(&case, &words, &request),
             Request::CaseList => self.case_list(),
             Request::CaseShow { case } => self.case_show(&case),
-            Request::CasePhoto { case, path, shows, request } => self.case_photo(&case, &path, shows, &request),
+            Request::CasePhoto { case, path, words, request } => self.case_photo(&case, &path, words, &request),
             Request::CasePhotoOut { case, number, path } => self.case_photo_out(&case, number, &path),
             Request::CaseHistory { case } => self.case_history(&case),
             Request::CaseDuplicates => self.case_duplicates(),
@@ -194,7 +194,7 @@ impl Body {
             }
             Request::UnlockCode { area, device } => self.unlock_code(&area, &device),
             Request::Revoke { area, device, reason } => self.revoke(&area, &device, reason),
-            Request::Countersign { envelopes } => self.countersign(&envelopes),
+            Request::Countersign { envelopes, show } => self.countersign(&envelopes, show),
             Request::CarryQuota { bytes } => {
                 self.command(Command::SetCarryQuota(bytes))?;
                 Ok(json!({ "carry_quota_bytes": bytes }))

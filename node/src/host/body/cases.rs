@@ -115,25 +115,17 @@ impl Body {
     }
 
     /// A case with all that people have found to be the same patient's.
-    pub(super) fn open_case(&self, id: CaseId) -> Result<(CaseRow, CaseView), Failure> {
+    pub(super) fn open_cases(&self, id: CaseId) -> Result<(CaseRow, Vec<Case>), Failure> {
         let row = self.store.cases()?.into_iter().find(|r| r.id == id);
-        let (Some(row), Some(mut case)) = (row, self.load_case(id)?) else {
+        let (Some(row), Some(case)) = (row, self.load_case(id)?) else {
             return Err(Failure::new("the case is not here", "see `kijiti case list`"));
         };
-        let mut same = vec![id];
-        let mut cases = Vec::new();
-        let mut next = 1;
-        loop {
-            let view = case.view();
-            cases.push(case);
-            same.extend(view.same_as().filter(|other| !same.contains(other)).collect::<Vec<_>>());
-            let Some(other) = same.get(next).copied() else { break };
-            next += 1;
-            case = match self.load_case(other)? {
-                Some(case) => case,
-                None => Case::new(other), // linked, and not come here yet
-            };
-        }
+        Ok((row, case.and_same(|other| self.load_case(other))?))
+    }
+
+    /// The same as a screen shows it.
+    pub(super) fn open_case(&self, id: CaseId) -> Result<(CaseRow, CaseView), Failure> {
+        let (row, cases) = self.open_cases(id)?;
         let view = Case::view_of_same(&cases).ok_or_else(|| Failure::new("the case is empty", "try again"))?;
         Ok((row, view))
     }
@@ -216,7 +208,7 @@ impl Body {
         let same = view.same_as().filter(|other| *other != view.id).map(|other| other.to_string());
         let unsure = view.links.iter().filter(|(_, state)| state.disputed).map(|(other, _)| other.to_string());
         let photos = view.photos.iter().map(
-            |(stamp, p)| json!({ "shows": p.shows, "blob": p.blob.to_string(), "bytes": p.bytes, "said": by(stamp) }),
+            |(stamp, p)| json!({ "shows": p.shows, "camera": p.camera, "light": p.light, "blob": p.blob.to_string(), "bytes": p.bytes, "said": by(stamp) }),
         );
         let decided = view.decisions.iter().map(|(_, d)| d.urgency).max();
         let now = [self.assess_now(view).map(|a| a.urgency), view.urgency()].into_iter().flatten().max();
@@ -244,8 +236,8 @@ impl Body {
             "photos": photos.collect::<Vec<_>>(),
             "same_as": same.collect::<Vec<_>>(),
             "perhaps_same_as": unsure.collect::<Vec<_>>(),
-            "cared_for_by": view.responsible().map(|device| self.name_of(&device)),
-            "unknown_entries": view.unknown_entries,
+            "cared_for_by": view.responsible().iter().map(|device| self.name_of(device)).collect::<Vec<_>>(),
+            "newer_entries": view.newer,
             "sealed": envelopes,
             "unsent": unsent,
             "stays": self.stays(&view.id)?,
@@ -295,28 +287,16 @@ impl Body {
         Ok(json!({ "schema": "kijiti.case-list/1", "cases": cases, "sealed": sealed }))
     }
 
-    /// Everything that was said, in the order in which it was: by whom, on which phone, and by which rules and model.
-    pub(super) fn case_history(&self, case: &str) -> Answered {
-        let (_, view) = self.open_case(self.find_case(case)?)?;
-        let mut lines: Vec<(Stamp, String)> = Vec::new();
-        for (name, state) in &view.findings {
-            let line = |(stamp, v): &(Stamp, FindingValue)| (*stamp, format!("{name} = {}", v.words()));
-            lines.extend(state.said.iter().map(line));
-        }
-        for (other, state) in &view.links {
-            let line = |(stamp, is): &(Stamp, FindingValue)| {
-                let is = if *is == FindingValue::Yes { "the same patient as" } else { "not the same patient as" };
-                (*stamp, format!("{is} case {}", other.short()))
-            };
-            lines.extend(state.said.iter().map(line));
-        }
-        for (stamp, a) in &view.assessments {
-            lines.push((*stamp, format!("assessed {} by {} and {}", a.urgency.name(), a.rules, a.model)));
-        }
-        for (stamp, d) in &view.decisions {
-            let agrees = if d.agrees { "as assessed" } else { "otherwise than assessed" };
-            lines.push((
-                *stamp,
+    /// One thing that was said, for people.
+    pub(super) fn entry_words(&self, entry: &Entry) -> String {
+        match entry {
+            Entry::Finding { name, value } => format!("{name} = {}", value.words()),
+            Entry::Settled { name, value } => format!("settled: {name} = {}", value.words()),
+            Entry::Link { other, same: true } => format!("the same patient as case {}", other.short()),
+            Entry::Link { other, same: false } => format!("not the same patient as case {}", other.short()),
+            Entry::Assessment(a) => format!("assessed {} by {} and {}", a.urgency.name(), a.rules, a.model),
+            Entry::Decision(d) => {
+                let agrees = if d.agrees { "as assessed" } else { "otherwise than assessed" };
                 format!(
                     "decided {} {agrees}{}; seen{}: {} and {}; {}",
                     d.urgency.name(),
@@ -325,17 +305,21 @@ impl Body {
                     d.rules,
                     d.model,
                     d.plan
-                ),
-            ));
+                )
+            }
+            Entry::Dose(d) => format!("gave {} {} {}", d.medicine, d.amount, d.unit),
+            Entry::Note(note) => format!("noted: {note}"),
+            Entry::Handover { to, reason } => format!("handed to {}: {reason}", self.name_of(to)),
+            Entry::Photo(p) => format!("photo of {}", p.shows),
         }
-        for (stamp, d) in &view.doses {
-            lines.push((*stamp, format!("gave {} {} {}", d.medicine, d.amount, d.unit)));
-        }
-        lines.extend(view.notes.iter().map(|(stamp, note)| (*stamp, format!("noted: {note}"))));
-        for (stamp, to, reason) in &view.handovers {
-            lines.push((*stamp, format!("handed to {}: {reason}", self.name_of(to))));
-        }
-        lines.extend(view.photos.iter().map(|(stamp, p)| (*stamp, format!("photo of {}", p.shows))));
+    }
+
+    /// Everything that was said, in the order in which it was: by whom, on which phone, and by which rules and model.
+    pub(super) fn case_history(&self, case: &str) -> Answered {
+        let (_, cases) = self.open_cases(self.find_case(case)?)?;
+        let id = cases.first().map(|case| case.id().to_string());
+        let entries = cases.iter().flat_map(Case::entries);
+        let mut lines: Vec<_> = entries.map(|(stamp, entry)| (stamp, self.entry_words(&entry))).collect();
         lines.sort();
         let lines: Vec<_> = lines
             .into_iter()
@@ -344,7 +328,7 @@ impl Body {
                         "by_their_clock": sync::exchange::instant(stamp.at_s) })
             })
             .collect();
-        Ok(json!({ "schema": "kijiti.case-history/1", "case": view.id.to_string(), "history": lines }))
+        Ok(json!({ "schema": "kijiti.case-history/1", "case": id, "history": lines }))
     }
 
     /// Pairs of cases that may be one patient's, the most alike first. Those that a person has decided about are left out.

@@ -30,10 +30,10 @@ impl Body {
         for row in self.store.cases()? {
             let (_, view) = self.open_case(row.id)?;
             let wanted = match named.is_empty() {
-                true => !view.closed() && view.responsible() == Some(from),
+                true => !view.closed() && view.responsible().contains(&from),
                 false => named.contains(&row.id),
             };
-            match wanted && view.responsible() != Some(to) {
+            match wanted && view.responsible() != [to] {
                 true if view.consents("share") => chosen.push(row),
                 true => kept += 1, // it would be nobody's: it cannot leave this phone
                 false => {}

@@ -8,6 +8,7 @@ use sync::exchange::archive::{self, ArchivedCase};
 use sync::exchange::{ExchangeError, Imported, csv, fhir};
 use sync::{Entry, photo};
 
+use super::super::requests::PhotoWords;
 use super::answers::{Answered, from_hex, parse_area, parse_chain, parse_request, to_hex, usage};
 use super::*;
 use crate::agent::Reply;
@@ -71,15 +72,37 @@ impl Body {
         }
     }
 
-    pub(super) fn countersign(&mut self, envelopes: &[String]) -> Answered {
+    /// Lets in what was set aside, or only shows it.
+    pub(super) fn countersign(&mut self, envelopes: &[String], show: bool) -> Answered {
         let parse = |id: &String| {
             let digest: protocol::Digest =
                 id.parse().map_err(|e| usage(e, "write ids as `kijiti status --json` shows them"))?;
             Ok(EnvelopeId(digest.0))
         };
         let ids = envelopes.iter().map(parse).collect::<Result<Vec<_>, Failure>>()?;
+        if show {
+            let chosen = |id: &EnvelopeId| ids.is_empty() || ids.contains(id);
+            let waiting = self.store.quarantined()?.into_iter().filter(|(id, _)| chosen(id));
+            let waiting = waiting.map(|(id, why)| self.set_aside(&id, &why)).collect::<Result<Vec<_>, _>>()?;
+            return Ok(json!({ "schema": "kijiti.set-aside/1", "waiting": waiting }));
+        }
         let reply = self.command(Command::Countersign(ids))?;
         Ok(json!({ "changed": reply == Reply::Done }))
+    }
+
+    /// What an envelope that is set aside would add to its case, for whoever must judge it.
+    fn set_aside(&self, id: &EnvelopeId, why: &str) -> Answered {
+        let author = self.store.envelope(id)?.and_then(|bytes| sync::Envelope::parse(bytes).ok());
+        let author = author.map(|envelope| self.name_of_author(&envelope.author));
+        let (case, said) = self.agent.preview(id, &self.store)?.unzip();
+        let title = case.and_then(|case| Some(self.store.cases().ok()?.into_iter().find(|row| row.id == case)?.title));
+        let words = |(stamp, entry): &(sync::Stamp, Entry)| {
+            json!({ "by": self.name_of(&stamp.by), "what": self.entry_words(entry),
+                    "by_their_clock": sync::exchange::instant(stamp.at_s) })
+        };
+        Ok(json!({ "envelope": protocol::Digest(id.0).to_string(), "author": author, "why": why,
+            "case": case.map(|case| case.to_string()), "title": title,
+            "adds": said.unwrap_or_default().iter().map(words).collect::<Vec<_>>() }))
     }
 
     /// Envelopes that are set aside: which, whose, and why.
@@ -116,7 +139,7 @@ impl Body {
 
     /// Seals a picture, keeps it among the bundles, and notes it in the case. Asked for twice it may leave a blob that no case
     /// knows; it is never announced, and goes with the next quota.
-    pub(super) fn case_photo(&mut self, case: &str, path: &str, shows: String, request: &str) -> Answered {
+    pub(super) fn case_photo(&mut self, case: &str, path: &str, words: PhotoWords, request: &str) -> Answered {
         let request = parse_request(request)?;
         let (row, view) = self.open_case(self.find_case(case)?)?;
         if !view.consents("photo") {
@@ -137,7 +160,8 @@ impl Body {
         let _ = std::fs::remove_file(&draft);
         let (digest, bytes) = kept.map_err(|e| super::super::folder::unusable(self.folder.path(), &e))?;
         self.command(Command::KeepPhoto(digest, bytes))?;
-        let entry = Entry::Photo(PhotoEntry { blob: digest, key, bytes, shows: sync::case::clip(&shows) });
+        let [shows, camera, light] = [words.shows, words.camera, words.light].map(|text| sync::case::clip(&text));
+        let entry = Entry::Photo(PhotoEntry { blob: digest, key, bytes, shows, camera, light });
         let id = self.add(Some(view.id), row.area, vec![entry], request)?;
         self.case_show(&id.to_string())
     }

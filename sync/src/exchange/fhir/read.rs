@@ -92,6 +92,8 @@ fn read_resource(resource: &Value, imported: &mut Imported) {
         "Encounter"
         | "QuestionnaireResponse"
         | "Device"
+        | "Practitioner"
+        | "AuditEvent"
         | "Provenance"
         | "MedicationRequest"
         | "ServiceRequest"

@@ -298,7 +298,9 @@ impl Writer<'_> {
                 "status": "completed",
                 "subject": self.reference("patient"),
                 "createdDateTime": instant(stamp.at_s),
+                "deviceName": (!photo.camera.is_empty()).then_some(&photo.camera),
                 "content": { "size": photo.bytes, "title": photo.shows },
+                "note": (!photo.light.is_empty()).then(|| json!([{ "text": format!("light: {}", photo.light) }])),
             });
             self.put_said(stamp, &format!("photo {n}"), "Media", fields);
         }
@@ -342,6 +344,11 @@ impl Writer<'_> {
             let fields = json!({ "deviceName": [{ "name": model, "type": "model-name" }], "type": { "text": "decision support" } });
             self.put(&format!("device {model}"), "Device", fields);
         }
+        let worker = self.text("visit.worker").map(|name| json!({ "name": [{ "text": name }] }));
+        if let Some(fields) = &worker {
+            self.put("worker", "Practitioner", fields.clone());
+        }
+        let agent = |kind: &str, who: Value| json!({ "type": concept(&format!("{HL7}/provenance-participant-type"), kind), "who": who });
         for (by, (at_s, said)) in std::mem::take(&mut self.said) {
             let device = format!("device {by}");
             let fields = json!({
@@ -356,11 +363,32 @@ impl Writer<'_> {
             let fields = json!({
                 "target": said,
                 "recorded": instant(at_s),
-                "agent": [{ "type": concept(&format!("{HL7}/provenance-participant-type"), "author"),
-                            "who": self.reference(&device) }],
+                "agent": std::iter::once(agent("author", self.reference(&device)))
+                    .chain(worker.iter().map(|_| agent("performer", self.reference("worker"))))
+                    .collect::<Vec<_>>(),
                 "entity": (!used.is_empty()).then_some(used),
             });
             self.put(&format!("provenance {by}"), "Provenance", fields);
+        }
+    }
+
+    /// Of each decision: on which phone, with which program, rules and model before whoever decided.
+    fn audit(&mut self) {
+        for (n, (stamp, decision)) in self.view.decisions.iter().enumerate() {
+            let device = self.reference(&format!("device {}", stamp.by));
+            let seen = [("rules", &decision.rules), ("model", &decision.model), ("app", &decision.app)];
+            let seen = seen.into_iter().filter(|(_, what)| !what.is_empty());
+            let seen: Vec<_> = seen.map(|(kind, what)| json!({ "type": kind, "valueString": what })).collect();
+            let fields = json!({
+                "type": coding("http://dicom.nema.org/resources/ontology/DCM", "110110"),
+                "action": "C",
+                "recorded": instant(stamp.at_s),
+                "agent": [{ "who": device, "requestor": true }],
+                "source": { "observer": device },
+                "entity": [{ "what": self.reference(&format!("decision {n}")),
+                             "detail": (!seen.is_empty()).then_some(seen) }],
+            });
+            self.put(&format!("audit {n}"), "AuditEvent", fields);
         }
     }
 }
@@ -411,6 +439,7 @@ pub fn write(view: &CaseView, area: &Area) -> Value {
     writer.photos();
     writer.consents();
     writer.provenance();
+    writer.audit();
     json!({
         "resourceType": "Bundle",
         "identifier": { "system": CASE_SYSTEM, "value": view.id.to_string() },
