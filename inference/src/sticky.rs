@@ -131,7 +131,7 @@ pub fn stick<'a>(
 const STICKY_ERROR: f32 = 1.6;
 /// How far what comes out is to drift, as a share of how far the weights have. A little farther: rounding on old scales is a
 /// little worse.
-const DRIFT: f64 = 1.02;
+const DRIFT: f64 = 1.03;
 
 /// Numbers that share a step, in all these types.
 const PART: usize = 32;
