@@ -234,16 +234,41 @@ fn a_worker_on_leave_hands_over_every_open_case_and_closed_ones_stay() {
     assert_eq!(handed.status.code(), Some(2), "{}", String::from_utf8_lossy(&handed.stderr));
 }
 
-#[test]
-fn a_danger_sign_that_is_added_later_is_assessed_at_once() {
-    let desk = Desk::enrolled();
-    let well = desk.write(
+/// Findings of a child in whom nothing was found.
+fn well_child(desk: &Desk) -> String {
+    desk.write(
         "well.toml",
         "age_months = 20\nconvulsing_now = \"no\"\nconvulsions = \"no\"\nlethargic = \"no\"\nnot_able_to_drink = \"no\"\n\
          vomits_everything = \"no\"\nairway = \"no\"\ncough_or_difficult = \"no\"\ndiarrhoea = \"no\"\nfever = \"no\"\n\
          hot_to_touch = \"no\"\near_problem = \"no\"\nblood_in_stool = \"no\"\nchest_indrawing = \"no\"\nstridor_calm = \"no\"\n\
          oedema_both_feet = \"no\"\nmuac = 140\ntemperature = 36.8\n",
-    );
+    )
+}
+
+/// What the rules cannot judge is no reason to believe what they said before.
+#[test]
+fn a_case_whose_ages_contradict_each_other_is_not_decided_until_it_is_put_right() {
+    let desk = Desk::enrolled();
+    let well = well_child(&desk);
+    let case = ["case", "new", "--findings", &well, "--consent", "share", "--decide", "yellow", "--reason", "tired"];
+    let case = desk.json("clinic", &case)["case"].as_str().unwrap()[..8].to_owned();
+    let shown = desk.json("clinic", &["case", "add", &case, "--set", "age_days=20"]);
+    assert!(shown["unjudged"].as_str().is_some_and(|why| why.contains("feeding")), "{}", shown["unjudged"]);
+    desk.ok("clinic", &["case", "add", &case, "--set", "convulsions=yes"]);
+    let (code, said) = desk.fails("clinic", &["case", "decide", &case, "--decide", "green", "--plan", "home"]);
+    assert!(code == 5 && said.contains("cannot judge"), "{said}");
+    desk.ok("clinic", &["case", "add", &case, "--set", "age_months=20"]);
+    assert_eq!(desk.json("clinic", &["case", "list"])["cases"][0]["urgency"], "pink", "the age said last counts");
+    let (code, said) = desk.fails("clinic", &["case", "add", &case, "--settle", "convulsions="]);
+    assert!(code == 2 && said.contains("no answer"), "{said}");
+    let (code, said) = desk.fails("clinic", &["case", "add", &case, "--hand-to", &"ab".repeat(32)]);
+    assert!(code == 2 && said.contains("known here"), "{said}");
+}
+
+#[test]
+fn a_danger_sign_that_is_added_later_is_assessed_at_once() {
+    let desk = Desk::enrolled();
+    let well = well_child(&desk);
     let new = desk.json(
         "clinic",
         &["case", "new", "--findings", &well, "--consent", "share", "--decide", "yellow", "--reason", "tired"],

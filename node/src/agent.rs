@@ -238,6 +238,8 @@ pub(crate) struct Phone {
     pub space_keys: Vec<SpaceKey>,
     /// What is known of the keys of each space, and of phones that keepers have said to be lost.
     pub keyring: Keyring,
+    /// Photos that are passed on to nobody, because consent to them was withdrawn.
+    pub withheld: BTreeSet<Digest>,
     pub bundles: BTreeMap<Digest, Bundle>,
     pub activations: BTreeMap<String, Activation>,
     pub outputs: VecDeque<Output>,
@@ -304,6 +306,7 @@ impl Agent {
             certificate: None,
             space_keys: store.space_keys()?,
             keyring: Keyring::default(),
+            withheld: cases::load_withheld(store)?,
             check_keys: true,
             day: None,
             bundles: BTreeMap::new(),

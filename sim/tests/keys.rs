@@ -552,6 +552,42 @@ fn a_colleague_who_takes_back_that_a_case_is_not_shared_lets_what_waited_leave()
     assert_eq!(finding(&road.view(CLINIC, case).unwrap(), "wheeze"), Some(&FindingValue::Yes));
 }
 
+/// Who is left out of a space stays out, whatever changes its key later, until somebody grants it again.
+#[test]
+fn who_is_left_out_gets_no_later_key_either() {
+    let mut road = Road::new(1);
+    let (colleague, area) = (second_worker(&mut road), road.area.clone());
+    round(&mut road, &[(CLINIC, colleague), (CLINIC, WORKER)]);
+    let device = road.world.keys(colleague).unwrap().id();
+    road.world.command(CLINIC, Command::RotateSpace(area.clone(), vec![device])).unwrap();
+    road.world.command(CLINIC, Command::SetLease(area.clone(), 30)).unwrap();
+    road.world.command(CLINIC, Command::RotateSpace(area, Vec::new())).unwrap();
+    let case = road.write(CLINIC, None, "cough", FindingValue::Yes, 7);
+    round(&mut road, &[(CLINIC, colleague), (CLINIC, WORKER), (CLINIC, colleague)]);
+    assert!(road.view(WORKER, case).is_some());
+    assert!(road.view(colleague, case).is_none());
+}
+
+/// That one of two cases of one patient's is not to be shared holds for the other too.
+#[test]
+fn consent_withdrawn_for_one_case_of_a_patient_holds_for_the_other() {
+    let mut road = Road::new(1);
+    let [a, b] = [1, 2].map(|n| road.write(WORKER, None, "cough", FindingValue::Yes, n));
+    let area = road.area.clone();
+    let add = |road: &mut Road, case, entry, request: u8| {
+        let command =
+            Command::AddToCase { case: Some(case), area: area.clone(), entries: vec![entry], request: [request; 16] };
+        road.world.command(WORKER, command).unwrap();
+    };
+    add(&mut road, a, Entry::Link { other: b, same: true }, 3);
+    add(&mut road, b, Entry::Link { other: a, same: true }, 4);
+    add(&mut road, b, Entry::consent("share", false), 5);
+    add(&mut road, a, Entry::Note("after it was withdrawn".into()), 6);
+    round(&mut road, &[(WORKER, CLINIC)]);
+    assert!(road.view(CLINIC, a).unwrap().notes.is_empty());
+    assert_eq!(road.view(WORKER, a).unwrap().notes.len(), 1);
+}
+
 /// A meeting that could not bring two phones into step says why.
 #[test]
 fn a_meeting_says_why_two_phones_are_not_in_step() {

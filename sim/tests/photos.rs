@@ -56,6 +56,31 @@ fn a_photo_reaches_the_clinic_over_a_courier_who_cannot_see_it() {
 }
 
 #[test]
+fn a_photo_whose_consent_is_withdrawn_after_it_was_announced_goes_to_nobody() {
+    let mut road = Road::new(1);
+    let case = road.write(WORKER, None, "measles", FindingValue::Yes, 1);
+    let digest = photograph(&mut road, case, 2);
+    let consent = |road: &mut Road, given: bool, request: u8| {
+        let (area, entries) = (road.area.clone(), vec![Entry::consent("photo", given)]);
+        let command = Command::AddToCase { case: Some(case), area, entries, request: [request; 16] };
+        road.world.command(WORKER, command).unwrap();
+    };
+    road.world.meet(WORKER, CLINIC, Cut::Bytes(12_000)).unwrap();
+    consent(&mut road, false, 3);
+    road.world.restart(WORKER).unwrap();
+    for _ in 0..3 {
+        road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    }
+    assert!(road.world.phones[CLINIC].store.whole_bundle(&digest).is_none());
+    assert!(road.world.phones[WORKER].store.whole_bundle(&digest).is_some(), "it stays where it was taken");
+    consent(&mut road, true, 4);
+    for _ in 0..3 {
+        road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    }
+    assert!(road.world.phones[CLINIC].store.whole_bundle(&digest).is_some());
+}
+
+#[test]
 fn a_photo_of_a_case_without_consent_stays_with_it() {
     let mut road = Road::new(1);
     let command = Command::AddToCase {

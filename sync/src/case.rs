@@ -31,6 +31,7 @@ mod view;
 
 pub use changes::sign;
 use changes::{only_known_chunks, parse_change, signed};
+pub(crate) use view::rank;
 pub use view::{CaseView, FindingState, likeness};
 
 /// How soon: the colours that workers are trained on.
@@ -375,7 +376,7 @@ impl Case {
     /// What a screen shows.
     pub fn view(&self) -> CaseView {
         let (records, newer) = self.records();
-        CaseView::fold(self.id, records, newer)
+        CaseView::fold(self.id, vec![records], newer)
     }
 
     /// This case and those that people have found to be the same patient's, as far as `load` has them.
@@ -397,7 +398,7 @@ impl Case {
     /// What a screen shows of several cases that a person has found to be one patient's: the first names the view.
     pub fn view_of_same(cases: &[Case]) -> Option<CaseView> {
         let (records, newer): (Vec<_>, Vec<_>) = cases.iter().map(Case::records).unzip();
-        Some(CaseView::fold(cases.first()?.id, records.concat(), newer.concat()))
+        Some(CaseView::fold(cases.first()?.id, records, newer.concat()))
     }
 
     /// Changes that wait for others on which they build.
@@ -413,6 +414,16 @@ struct Record {
     stamp: Stamp,
     entry: Entry,
     over: Vec<String>,
+}
+
+impl Record {
+    fn urgency(&self) -> Option<Urgency> {
+        match &self.entry {
+            Entry::Assessment(assessment) => Some(assessment.urgency),
+            Entry::Decision(decision) => Some(decision.urgency),
+            _ => None,
+        }
+    }
 }
 
 /// Runs what may panic inside Automerge.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use protocol::CaseId;
 
+use crate::case::rank;
 use crate::case::schema::{Merge, merge_of};
 use crate::{Entry, FindingValue};
 
@@ -46,6 +47,7 @@ impl Imported {
             let safe = match merge {
                 Merge::Sign => known.iter().find(|v| ***v == FindingValue::Yes),
                 Merge::Consent => known.iter().find(|v| ***v == FindingValue::No),
+                Merge::Worst(choices) => known.iter().max_by_key(|value| rank(choices, value)),
                 Merge::Latest | Merge::Words => None,
             };
             let value = safe.or(known.last()).map_or(FindingValue::Unknown, |v| (**v).clone());

@@ -154,6 +154,57 @@ fn a_danger_found_after_a_decision_shows_until_somebody_decides_again() {
     assert_eq!(case.meet().urgency(), Some(Urgency::Yellow), "decided by one who had seen it");
 }
 
+/// A decision is on what whoever decided had seen, not on what came to have a smaller number.
+#[test]
+fn a_danger_found_apart_is_not_hidden_by_a_later_number_of_somebody_who_had_not_seen_it() {
+    let assessed = |urgency| {
+        let (rules, model) = ("r".to_owned(), "none".to_owned());
+        Entry::Assessment(AssessmentEntry { urgency, rules_fired: vec![], differential: vec![], rules, model })
+    };
+    let decided = |urgency| {
+        let (rules, model) = ("r".to_owned(), "none".to_owned());
+        let (reason, plan) = (String::new(), String::new());
+        Entry::Decision(DecisionEntry { urgency, agrees: true, reason, plan, rules, model, app: String::new() })
+    };
+    let mut case = Apart::new(vec![assessed(Urgency::Green), decided(Urgency::Green)]);
+    case.worker(assessed(Urgency::Pink));
+    (0..4).for_each(|n| case.clinic(Entry::Note(format!("note {n}"))));
+    case.clinic(decided(Urgency::Green));
+    assert_eq!(case.meet().urgency(), Some(Urgency::Pink));
+    case.clinic(decided(Urgency::Yellow));
+    assert_eq!(case.meet().urgency(), Some(Urgency::Yellow));
+}
+
+/// A phone that is set back to a backup says the same thing otherwise: both of its own words stand.
+#[test]
+fn a_restored_backup_takes_back_nothing_that_it_does_not_know() {
+    let mut phone = Case::new(ID);
+    let first = phone.add(&[finding("fever", FindingValue::Yes)], &keys(1), &[1; 16], 1).unwrap();
+    let lost = phone.add(&[finding("convulsions", FindingValue::Yes)], &keys(1), &[1; 16], 2).unwrap();
+    let mut restored = Case::new(ID);
+    restored.apply(&first).unwrap();
+    restored.add(&[Entry::Note("after the restore".into())], &keys(1), &[9; 16], 3).unwrap();
+    restored.add(&[finding("convulsions", FindingValue::No)], &keys(1), &[9; 16], 4).unwrap();
+    restored.apply(&lost).unwrap();
+    let state = &restored.view().findings["convulsions"];
+    assert!(state.value == FindingValue::Yes && state.disputed, "a danger sign would be gone under last-writer-wins");
+}
+
+#[test]
+fn a_sign_with_degrees_stays_as_bad_as_it_was_seen() {
+    for (name, bad, mild) in
+        [("drinking", "unable", "normal"), ("movement", "none", "own"), ("palmar_pallor", "severe", "not_done")]
+    {
+        let mut case = Apart::new(vec![finding(name, text(bad))]);
+        case.clinic(finding(name, text(mild)));
+        assert_eq!(case.value(name), (text(bad), true), "a colleague's milder word is a question");
+        case.worker(finding(name, text(mild)));
+        assert_eq!(case.value(name), (text(mild), false), "its author may take it back");
+        case.clinic(finding(name, text(bad)));
+        assert_eq!(case.value(name), (text(bad), false), "worse is believed at once");
+    }
+}
+
 #[test]
 fn a_case_is_not_closed_while_anybody_says_that_it_goes_on() {
     let mut case = Apart::new(vec![finding("fever", FindingValue::Yes)]);

@@ -51,11 +51,16 @@ pub fn case(c: &Value) {
     println!("urgency   {}", urgency(text(c, "urgency")));
     if !text(c, "undecided").is_empty() {
         let urgent = urgency(text(c, "undecided"));
-        wrapped(&format!("! what is known now is {urgent}: decide again: kijiti case decide {}", short(c, "case")), 2);
+        let (decided, case) = (urgency(text(c, "decided")), short(c, "case"));
+        let again = format!("decide again: kijiti case decide {case}");
+        wrapped(&format!("! what is known now is {urgent}, and the decision was {decided}: {again}"), 2);
+    }
+    if !text(c, "unjudged").is_empty() {
+        wrapped(&format!("! the rules cannot judge what is known now: {}", text(c, "unjudged")), 2);
     }
     match list(c, "cared_for_by").iter().filter_map(Value::as_str).collect::<Vec<_>>().as_slice() {
         [] => {}
-        [one] => println!("cared for by {one}"),
+        some if !flag(c, "care_disputed") => println!("cared for by {}", some.join(" and ")),
         several => {
             let settle = format!("settle it: kijiti case add {} --hand-to …", short(c, "case"));
             wrapped(&format!("? handed to {} apart: who cares for it? {settle}", several.join(" and to ")), 2);

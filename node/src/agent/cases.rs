@@ -24,6 +24,19 @@ pub(super) fn photo_setting(blob: &Digest) -> String {
     format!("photo/{blob}")
 }
 
+/// Set while a photo is passed on to nobody, because consent to it was withdrawn.
+const WITHHELD: &str = "withheld/";
+
+fn withheld_setting(blob: &Digest) -> String {
+    format!("{WITHHELD}{blob}")
+}
+
+/// Photos that are passed on to nobody.
+pub(super) fn load_withheld(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
+    let set = store.settings(WITHHELD)?.into_iter().filter(|(_, value)| !value.is_empty());
+    Ok(set.filter_map(|(key, _)| key.strip_prefix(WITHHELD)?.parse().ok()).collect())
+}
+
 /// Set once a case has left the phone.
 fn shared_setting(case: &CaseId) -> String {
     format!("shared/{case}")
@@ -128,9 +141,9 @@ impl Phone {
             return Ok(());
         }
         let Some(row) = store.cases()?.into_iter().find(|row| row.id == *case) else { return Ok(()) };
-        let Some(mut document) = load(case, store)? else { return Ok(()) };
+        let Some(document) = load(case, store)? else { return Ok(()) };
         let view = document.view();
-        if !view.consents("share") {
+        if !view.consents("share") || !self.same_consents(document, "share", store)? {
             let left = store.setting(&shared_setting(case))?.is_some();
             let withdrawn = waiting.iter().position(|(_, withdraws)| *withdraws).filter(|_| left);
             waiting.truncate(withdrawn.map_or(0, |at| at + 1));
@@ -160,11 +173,17 @@ impl Phone {
         }
         store.clear_unsent(case, changes.len())?;
         store.put_setting(&shared_setting(case), &[1])?;
-        if !row.tags.contains(&key.case_tag(case)) {
+        if let Some(mut document) = load(case, store)?.filter(|_| !row.tags.contains(&key.case_tag(case))) {
             self.put_case(Now { wall_s: row.changed_s, ..now }, &mut document, &row.area, store)?;
         }
         self.changed();
         self.announce_photos(now, &view, &row.area, &key, store)
+    }
+
+    /// Whether nobody has said of any case of the same patient's that it is not consented to.
+    fn same_consents(&self, case: Case, to: &str, store: &dyn Store) -> Result<bool, StoreError> {
+        let cases = case.and_same(|other| load(&other, store))?;
+        Ok(Case::view_of_same(&cases).is_some_and(|view| view.consents(to)))
     }
 
     /// The photos of a case that has left may follow it, where they are here.
@@ -225,7 +244,7 @@ impl Phone {
         Ok(key.zip(verified).and_then(|(key, verified)| verified.open(key).ok()))
     }
 
-    /// What an envelope that is set aside would add, and to which case.
+    /// What an envelope that is set aside would add, and to which case, once all others that are set aside are in it too.
     pub(super) fn preview(
         &self,
         id: &EnvelopeId,
@@ -233,6 +252,11 @@ impl Phone {
     ) -> Result<Option<(CaseId, Vec<(Stamp, Entry)>)>, StoreError> {
         let Some(contents) = self.contents_of(id, store)? else { return Ok(None) };
         let mut document = load(&contents.case, store)?.unwrap_or_else(|| Case::new(contents.case));
+        for (other, _) in store.quarantined()?.into_iter().filter(|(other, _)| other != id) {
+            if let Some(other) = self.contents_of(&other, store)?.filter(|other| other.case == contents.case) {
+                let _ = document.apply(&other.changes.iter().map(|change| change.as_slice()).collect::<Vec<_>>());
+            }
+        }
         let before = document.entries();
         let taken = document.apply(&contents.changes.iter().map(|change| change.as_slice()).collect::<Vec<_>>());
         let added = document.entries().into_iter().filter(|entry| taken.is_ok() && !before.contains(entry));
@@ -306,7 +330,7 @@ impl Phone {
     }
 
     fn put_case(
-        &self,
+        &mut self,
         now: Now,
         document: &mut Case,
         area: &Area,
@@ -326,6 +350,20 @@ impl Phone {
             tags: self.space_keys.iter().filter(|key| key.area() == area).map(|key| key.case_tag(&id)).collect(),
         };
         store.put_case(&row, &document.save())?;
+        let shown = view.consents("photo") && view.consents("share");
+        for (_, photo) in &view.photos {
+            let known = self.withheld.contains(&photo.blob);
+            if shown == known {
+                store.put_setting(&withheld_setting(&photo.blob), if shown { &[] } else { &[1] })?;
+                if shown {
+                    self.withheld.remove(&photo.blob);
+                    self.open_bundles(store)?;
+                } else {
+                    self.withheld.insert(photo.blob);
+                    self.bundles.remove(&photo.blob);
+                }
+            }
+        }
         Ok(view)
     }
 }

@@ -8,6 +8,7 @@ use protocol::{Area, CaseId, Chain, DeviceId, Digest, EnvelopeId, Now, Right, Ri
 use sync::space::open_grant;
 use sync::{Entry, Grant};
 
+use super::keyring::left_out_setting;
 use super::{Event, Phone, setting};
 use crate::store::{Store, StoreError};
 
@@ -312,6 +313,7 @@ impl Phone {
             return no(format!("{} is not certified to read cases", to.name), "certify it with the right `read` first");
         }
         store.put_chain(&to)?;
+        store.put_setting(&left_out_setting(key.space(), &to.device), &[])?;
         self.check_keys |= self.keyring.is_orphaned(&to.device);
         self.share_key(now, &key, &[], &[(to.device, to.sealing_key)], store)?;
         match Grant::seal(&key, to.device, &to.sealing_key, &mut self.rng) {

@@ -15,7 +15,8 @@ impl Phone {
     pub(crate) fn open_bundles(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         let rows: BTreeMap<_, _> = store.bundles()?.into_iter().map(|row| (row.digest, row)).collect();
         let own = self.area();
-        let photos = self.keyring.photos().filter(|(_, photo)| photo.area.meets(&own));
+        let passed_on = |blob: &protocol::Digest| !self.withheld.contains(blob);
+        let photos = self.keyring.photos().filter(|(blob, photo)| photo.area.meets(&own) && passed_on(blob));
         let photos: Vec<_> = photos.map(|(digest, photo)| (*digest, photo.bytes)).collect();
         let bundles = self.releases().into_iter().map(|release| {
             let deltas = release.deltas.iter().map(|d| (d.digest, d.bytes));

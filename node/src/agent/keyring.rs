@@ -52,6 +52,11 @@ pub(crate) struct Keyring {
     orphaned: BTreeSet<DeviceId>,
 }
 
+/// Set while a keeper leaves a phone out of a space: it gets no key of it again, until it is granted one.
+pub(super) fn left_out_setting(space: SpaceId, device: &DeviceId) -> String {
+    format!("left-out/{space}/{device}")
+}
+
 /// A sealed photo that has been announced.
 #[derive(Debug)]
 pub(super) struct Photo {
@@ -311,6 +316,9 @@ impl Phone {
         let mut members = BTreeMap::from([own]);
         let known = self.keyring.epochs.get(&space).map(Epochs::members).unwrap_or_default();
         for device in known.difference(&without.iter().copied().collect()) {
+            if store.setting(&left_out_setting(space, device))?.is_some_and(|set| !set.is_empty()) {
+                continue;
+            }
             let authors = self.authors(author_key(device), store)?;
             let found = authors.into_iter().rfind(|(chain, lost)| chain.device == *device && !lost);
             let given = |chain: &VerifiedChain| {
@@ -498,6 +506,9 @@ impl Phone {
     ) -> Result<Answer, StoreError> {
         if !self.keeps(area) || !self.space_keys.iter().any(|key| key.area() == area) {
             return no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is");
+        }
+        for device in without {
+            store.put_setting(&left_out_setting(SpaceId::of(area), device), &[1])?;
         }
         self.make_key(now, area, without, store)?;
         Ok(Ok(Reply::Done))

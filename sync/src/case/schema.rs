@@ -16,6 +16,9 @@ pub enum Merge {
     /// A measurement, a choice, a date: the last word of those who had seen each other's. Words said apart are all kept, the
     /// latest is shown and the question is put to a person. (Last writer wins would silently drop one of two temperatures.)
     Latest,
+    /// A sign with degrees, from the mildest to the worst: a worse one stands until its own author takes it back or a person
+    /// settles the question. (Last writer wins would let a colleague's later "drinks normally" wipe out "unable to drink".)
+    Worst(&'static [&'static str]),
     /// Free words: all that stand are shown, one after the other; nothing is asked. (Last writer wins would lose an allergy
     /// written down by the other.)
     Words,
@@ -62,6 +65,11 @@ const fn number(name: &'static str, min: f64, max: f64, unit: &'static str, code
 
 const fn choice(name: &'static str, choices: &'static [&'static str], code: &'static str) -> Field {
     Field { name, kind: Kind::Choice(choices), merge: Merge::Latest, code }
+}
+
+/// A choice whose values go from the mildest to the worst.
+const fn degree(name: &'static str, choices: &'static [&'static str]) -> Field {
+    Field { name, kind: Kind::Choice(choices), merge: Merge::Worst(choices), code: "" }
 }
 
 const fn text(name: &'static str, code: &'static str) -> Field {
@@ -119,7 +127,7 @@ pub const FIELDS: &[Field] = &[
     flag("airway"), flag("convulsing_now"), flag("convulsions"),
     number("convulsion_count", 0.0, 100.0, "1", ""),
     flag("convulsion_15_minutes"), flag("lethargic"), flag("not_able_to_drink"), flag("vomits_everything"),
-    choice("drinking", &["normal", "eager", "poor", "unable", "vomits", "not_done"], ""),
+    degree("drinking", &["normal", "eager", "poor", "vomits", "unable", "not_done"]),
     // Measured.
     number("temperature", 32.0, 45.0, "Cel", "8328-7"),
     number("temperature_rectal", 32.0, 45.0, "Cel", "8332-9"),
@@ -141,7 +149,7 @@ pub const FIELDS: &[Field] = &[
     choice("bronchodilator_trial", &["better", "not_better", "not_done"], ""),
     // Diarrhoea.
     flag("diarrhoea"), number("diarrhoea_days", 0.0, 365.0, "d", ""), flag("blood_in_stool"), flag("sunken_eyes"),
-    choice("skin_pinch", &["normal", "slow", "very_slow"], ""), flag("restless"),
+    degree("skin_pinch", &["normal", "slow", "very_slow"]), flag("restless"),
     // Fever and malaria.
     flag("fever"), number("fever_days", 0.0, 365.0, "d", ""), flag("fever_every_day"),
     choice("malaria_risk", &["none", "low", "high"], ""), flag("travel_high_risk"), flag("stiff_neck"),
@@ -150,13 +158,13 @@ pub const FIELDS: &[Field] = &[
     choice("malaria_microscopy", TEST, "32700-7"),
     number("parasite_density", 0.0, 1e7, "/uL", ""), flag("other_fever_cause"),
     // Measles.
-    flag("measles"), flag("measles_last_3_months"), choice("mouth_ulcers", &["none", "shallow", "deep"], ""),
+    flag("measles"), flag("measles_last_3_months"), degree("mouth_ulcers", &["none", "shallow", "deep"]),
     flag("eye_pus"), flag("corneal_clouding"), flag("corneal_clouding_new"), flag("corneal_clouding_treated"),
     // Ear.
     flag("ear_problem"), flag("ear_pain"), number("ear_discharge_days", 0.0, 365.0, "d", ""), flag("ear_pus_seen"),
     flag("swelling_behind_ear"),
     // Nutrition and anaemia.
-    flag("oedema_both_feet"), choice("palmar_pallor", PALLOR, ""), number("haemoglobin", 10.0, 250.0, "g/L", "718-7"),
+    flag("oedema_both_feet"), degree("palmar_pallor", PALLOR), number("haemoglobin", 10.0, 250.0, "g/L", "718-7"),
     choice("appetite_test", &["passed", "failed", "not_done"], ""), flag("breastfeeding_problem"),
     // HIV and tuberculosis.
     choice("mother_hiv", &["negative", "positive"], ""), choice("child_virological", TEST, ""),
@@ -171,7 +179,7 @@ pub const FIELDS: &[Field] = &[
     choice("vaccines", &["complete", "incomplete", "never"], ""), flag("vitamin_a_given"), flag("dewormed"),
     flag("feeding_problem"),
     // Young infants.
-    choice("feeding", &["well", "not_well", "not_at_all"], ""), choice("movement", &["own", "stimulated", "none"], ""),
+    degree("feeding", &["well", "not_well", "not_at_all"]), degree("movement", &["own", "stimulated", "none"]),
     flag("severe_chest_indrawing"), flag("umbilicus_red"), flag("skin_pustules"), flag("yellow_skin"),
     flag("yellow_palms"), flag("yellow_first_24h"), number("feeds_in_24h", 0.0, 40.0, "1", ""), flag("other_food"),
     text("replacement_feed", ""), flag("thrush"),
@@ -181,7 +189,7 @@ pub const FIELDS: &[Field] = &[
     flag("central_cyanosis"), flag("unconscious"), flag("severe_headache"), flag("visual_disturbance"), flag("labour"),
     flag("severe_vomiting"), flag("severe_abdominal_pain"), flag("looks_very_ill"), flag("very_pale"),
     flag("waters_broken"), flag("swelling_face_hands"), flag("breathless"),
-    choice("fetal_movement", &["normal", "reduced", "none"], ""),
+    degree("fetal_movement", &["normal", "reduced", "none"]),
     number("bp_systolic", 40.0, 300.0, "mm[Hg]", "8480-6"), number("bp_diastolic", 20.0, 200.0, "mm[Hg]", "8462-4"),
     number("bp_systolic_second", 40.0, 300.0, "mm[Hg]", "8480-6"),
     number("bp_diastolic_second", 20.0, 200.0, "mm[Hg]", "8462-4"),
@@ -190,7 +198,7 @@ pub const FIELDS: &[Field] = &[
     number("fetal_heart_second", 40.0, 260.0, "/min", "55283-6"), choice("hiv_test", TEST, ""),
     choice("syphilis_test", TEST, ""), choice("hepatitis_b_test", TEST, ""), text("birth_plan", ""),
     number("days_since_delivery", 0.0, 60.0, "d", ""), flag("heavy_bleeding"), flag("offensive_discharge"),
-    choice("bleeding_amount", &["none", "spotting", "moderate", "heavy"], ""),
+    degree("bleeding_amount", &["none", "spotting", "moderate", "heavy"]),
     // Adults.
     flag("night_sweats"), flag("weight_loss"), flag("blood_in_sputum"), flag("chest_pain"), flag("unable_to_walk"),
     flag("confusion"), flag("urinating_little"), flag("rash_or_bleeding"), flag("pregnancy_possible"), flag("on_hiv_treatment"),

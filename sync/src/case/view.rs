@@ -31,6 +31,10 @@ pub struct CaseView {
     pub findings: BTreeMap<String, FindingState>,
     /// All assessments, oldest first.
     pub assessments: Vec<(Stamp, AssessmentEntry)>,
+    /// The most urgent assessment on which nobody has decided who had seen it.
+    pub undecided: Option<Urgency>,
+    /// Who began the case, or each of the cases that are one patient's.
+    pub began: BTreeSet<DeviceId>,
     /// All decisions, oldest first; none is ever dropped.
     pub decisions: Vec<(Stamp, DecisionEntry)>,
     /// All doses, oldest first.
@@ -100,19 +104,30 @@ impl Word<'_> {
     /// Whether this word takes the place of `other` about the same.
     fn retires(&self, other: &Word<'_>, merge: Merge) -> bool {
         let (unknown, other_unknown) = (*self.value == FindingValue::Unknown, *other.value == FindingValue::Unknown);
-        if self.stamp.by == other.stamp.by && self.key > other.key {
-            return self.settles || !unknown || other_unknown; // everyone may take back what they said themselves; not to know is no word against it
-        }
         if self.key < other.key || !self.over.iter().any(|key| key == other.key) {
             return false; // said apart: both stand. Nobody has seen what comes later: no ring of words retires them all
+        }
+        if self.stamp.by == other.stamp.by {
+            return self.settles || !unknown || other_unknown; // everyone may take back what they said themselves; not to know is no word against it
         }
         match (self.settles, unknown, merge) {
             (true, ..) => true,
             (false, true, _) => other_unknown,
             (false, _, Merge::Sign) => *other.value != FindingValue::Yes,
             (false, _, Merge::Words) => other_unknown,
+            (false, _, Merge::Worst(choices)) => rank(choices, &self.value) >= rank(choices, &other.value),
             (false, _, Merge::Latest | Merge::Consent) => true,
         }
+    }
+}
+
+/// How bad a choice is; what is no choice of this version's is the worst.
+pub(crate) fn rank(choices: &[&str], value: &FindingValue) -> usize {
+    match value {
+        FindingValue::Text(text) if text == "not_done" => 0,
+        FindingValue::Text(text) => choices.iter().position(|choice| choice == text).unwrap_or(choices.len()),
+        FindingValue::Unknown => 0,
+        FindingValue::Yes | FindingValue::No | FindingValue::Number(_) => choices.len(),
     }
 }
 
@@ -131,9 +146,21 @@ fn standing<'a, 'r>(words: &'a [Word<'r>], merge: Merge) -> Vec<&'a Word<'r>> {
     words.iter().filter(|word| !words.iter().any(|other| other.retires(word, merge))).collect()
 }
 
-/// The keys of the words that stand: what the next word about the same is said over.
+/// What the next words are said over: the keys of the words that stand about the same, and for a decision those of the assessments
+/// that nobody has decided on yet.
 #[derive(Debug)]
-pub(super) struct Standing<'a>(BTreeMap<About<'a>, Vec<String>>);
+pub(super) struct Standing<'a> {
+    words: BTreeMap<About<'a>, Vec<String>>,
+    undecided: Vec<String>,
+}
+
+/// The assessments on which nobody has decided who had seen them.
+fn undecided(records: &[Record]) -> impl Iterator<Item = &Record> {
+    let decided = |record: &&Record| matches!(record.entry, Entry::Decision(_));
+    let covered: BTreeSet<&str> = records.iter().filter(decided).flat_map(|r| &r.over).map(String::as_str).collect();
+    let assessed = |record: &&Record| matches!(record.entry, Entry::Assessment(_));
+    records.iter().filter(assessed).filter(move |record| !covered.contains(record.key.as_str()))
+}
 
 impl<'a> Standing<'a> {
     /// Of these records, in the order of their keys.
@@ -141,12 +168,16 @@ impl<'a> Standing<'a> {
         let keys = |(about, words): (About<'a>, Vec<Word<'_>>)| {
             (about, standing(&words, about.merge(&words)).iter().map(|w| w.key.to_owned()).collect())
         };
-        Self(by_subject(records).into_iter().map(keys).collect())
+        let undecided = undecided(records).map(|record| record.key.clone()).collect();
+        Self { words: by_subject(records).into_iter().map(keys).collect(), undecided }
     }
 
     /// What this entry is said over.
     pub(super) fn under(&self, entry: &Entry) -> Vec<String> {
-        About::of(entry).and_then(|(about, _)| self.0.get(&about).cloned()).unwrap_or_default()
+        match entry {
+            Entry::Decision(_) => self.undecided.clone(),
+            _ => About::of(entry).and_then(|(about, _)| self.words.get(&about).cloned()).unwrap_or_default(),
+        }
     }
 }
 
@@ -165,6 +196,10 @@ fn settle(about: About<'_>, words: &[Word<'_>]) -> FindingState {
         _ if known.len() < 2 => (latest, false),
         Merge::Sign if known.contains(&&FindingValue::Yes) => (FindingValue::Yes, true),
         Merge::Consent if known.contains(&&FindingValue::No) => (FindingValue::No, true),
+        Merge::Worst(choices) => {
+            let worst = known.iter().max_by_key(|value| rank(choices, value)).map(|value| (*value).clone());
+            (worst.unwrap_or(latest), true)
+        }
         Merge::Sign | Merge::Consent | Merge::Latest => (latest, true),
         Merge::Words => (FindingValue::Text(known.iter().map(|v| v.words()).collect::<Vec<_>>().join(" · ")), false),
     };
@@ -174,7 +209,9 @@ fn settle(about: About<'_>, words: &[Word<'_>]) -> FindingState {
 
 impl CaseView {
     /// The records of one document, or of several that are one patient's. Links are those of all of them.
-    pub(super) fn fold(id: CaseId, mut records: Vec<Record>, newer: Vec<String>) -> Self {
+    pub(super) fn fold(id: CaseId, documents: Vec<Vec<Record>>, newer: Vec<String>) -> Self {
+        let began = documents.iter().filter_map(|records| records.first()).map(|record| record.stamp.by).collect();
+        let mut records = documents.concat();
         records.sort_by(|a, b| a.key.cmp(&b.key));
         let (mut findings, mut links, mut care) = (BTreeMap::new(), BTreeMap::new(), None);
         for (about, words) in by_subject(&records) {
@@ -189,6 +226,8 @@ impl CaseView {
             id,
             findings,
             assessments: Vec::new(),
+            undecided: undecided(&records).filter_map(Record::urgency).max(),
+            began,
             decisions: Vec::new(),
             doses: Vec::new(),
             notes: Vec::new(),
@@ -212,13 +251,10 @@ impl CaseView {
         view
     }
 
-    /// The most urgent that any decision says, or any assessment that came after the last of them: a danger that was found since is
-    /// not decided yet.
+    /// The most urgent that any decision says, or any assessment on which nobody has decided who had seen it: a danger that
+    /// was found since, or apart, is not decided yet.
     pub fn urgency(&self) -> Option<Urgency> {
-        let decided = self.decisions.iter().map(|(_, d)| d.urgency);
-        let last = self.decisions.iter().map(|(stamp, _)| stamp.order).max().unwrap_or(0);
-        let since = self.assessments.iter().filter(|(stamp, _)| stamp.order > last).map(|(_, a)| a.urgency);
-        decided.chain(since).max()
+        self.decisions.iter().map(|(_, d)| d.urgency).chain(self.undecided).max()
     }
 
     /// Other cases that people have found to be this patient's.
@@ -249,8 +285,7 @@ impl CaseView {
             let standing = care.standing.iter().filter_map(|(_, value)| value.words().parse().ok());
             return standing.collect::<BTreeSet<_>>().into_iter().collect();
         }
-        let said = self.findings.values().flat_map(|f| f.said.first().map(|(stamp, _)| *stamp));
-        said.chain(self.assessments.first().map(|(s, _)| *s)).min().map(|s| s.by).into_iter().collect()
+        self.began.iter().copied().collect()
     }
 
     /// Whether the case has an outcome, and nobody says otherwise.

@@ -211,7 +211,9 @@ impl Body {
             |(stamp, p)| json!({ "shows": p.shows, "camera": p.camera, "light": p.light, "blob": p.blob.to_string(), "bytes": p.bytes, "said": by(stamp) }),
         );
         let decided = view.decisions.iter().map(|(_, d)| d.urgency).max();
-        let now = [self.assess_now(view).map(|a| a.urgency), view.urgency()].into_iter().flatten().max();
+        let judged = self.assess_now(view);
+        let unjudged = judged.as_ref().err().cloned();
+        let now = [judged.ok().flatten().map(|a| a.urgency), view.urgency()].into_iter().flatten().max();
         let undecided = now.filter(|now| decided.is_some_and(|decided| *now > decided)).map(Urgency::name);
         let Whereabouts { envelopes, held_by, reached, unsent } = whereabouts(row, &self.store)?;
         let clinics: Vec<_> = self.store.peers()?.iter().map(|p| p.device).chain([self.agent.id()]).collect();
@@ -226,8 +228,10 @@ impl Body {
             "schema": "kijiti.case/1",
             "case": view.id.to_string(),
             "area": row.area.to_string(),
-            "urgency": view.urgency().map(Urgency::name),
+            "urgency": now.map(Urgency::name),
+            "decided": decided.map(Urgency::name),
             "undecided": undecided,
+            "unjudged": unjudged,
             "findings": findings,
             "assessments": assessments.collect::<Vec<_>>(),
             "decisions": decisions.collect::<Vec<_>>(),
@@ -236,6 +240,7 @@ impl Body {
             "photos": photos.collect::<Vec<_>>(),
             "same_as": same.collect::<Vec<_>>(),
             "perhaps_same_as": unsure.collect::<Vec<_>>(),
+            "care_disputed": view.care.as_ref().is_some_and(|care| care.disputed),
             "cared_for_by": view.responsible().iter().map(|device| self.name_of(device)).collect::<Vec<_>>(),
             "newer_entries": view.newer,
             "sealed": envelopes,
@@ -258,17 +263,18 @@ impl Body {
         self.case_json(&row, &view)
     }
 
-    pub(super) fn case_list(&self) -> Answered {
+    pub(super) fn case_list(&mut self) -> Answered {
         let waiting: std::collections::BTreeSet<_> = self.store.unsent()?.into_iter().map(|(case, _)| case).collect();
-        let cases: Vec<_> = self
-            .store
-            .cases()?
+        let rows = self.store.cases()?;
+        let urgencies: Vec<_> = rows.iter().map(|row| self.urgency_now(row)).collect();
+        let cases: Vec<_> = rows
             .iter()
-            .map(|row| {
+            .zip(urgencies)
+            .map(|(row, urgency)| {
                 let shut = locked(SpaceId::of(&row.area), &self.store).unwrap_or(true);
                 let title = if shut { "locked" } else { row.title.as_str() };
                 json!({ "case": row.id.to_string(), "area": row.area.to_string(), "title": title,
-                    "urgency": row.urgency.map(Urgency::name), "entries": row.entries, "changed_s": row.changed_s,
+                    "urgency": urgency.map(Urgency::name), "entries": row.entries, "changed_s": row.changed_s,
                     "questions": row.questions, "unsent": waiting.contains(&row.id) })
             })
             .collect();
@@ -368,6 +374,12 @@ impl Body {
             entries.push(finding(name, value)?);
         }
         for (name, value) in &words.settle {
+            if value.trim().is_empty() {
+                return Err(usage(
+                    format!("no answer for {name}"),
+                    format!("write --settle {name}=…, or {name}=unknown"),
+                ));
+            }
             if !view.findings.contains_key(name) {
                 return Err(usage(format!("nothing was said about {name:?} in this case"), "see `kijiti case show`"));
             }
@@ -376,6 +388,9 @@ impl Body {
         }
         for (to, given) in &words.consent {
             entries.push(consented(to, *given)?);
+        }
+        if words.note.as_ref().is_some_and(|note| note.trim().is_empty()) {
+            return Err(usage("an empty note", "write what there is to say"));
         }
         entries.extend(words.note.iter().map(|note| Entry::Note(sync::case::clip(note))));
         entries.extend(words.dose.iter().map(|dose| read_dose(dose)).collect::<Result<Vec<_>, _>>()?);
@@ -402,7 +417,8 @@ impl Body {
             request[15] ^= n;
             self.add(Some(other), row.area, vec![Entry::Link { other: id, same }], request)?;
         }
-        self.reassess(id, request)?;
+        // What was said is kept even where the rules cannot judge it: the screen says so.
+        let _ = self.reassess(id, request);
         self.case_show(&id.to_string())
     }
 
@@ -455,19 +471,22 @@ fn finding(name: &str, typed: &str) -> Result<Entry, Failure> {
 }
 
 /// `amoxicillin 250 mg`.
+/// No medicine is given in more of its unit.
+const DOSE_MAX: f64 = 1e6;
+
 fn read_dose(text: &str) -> Result<Entry, Failure> {
     let words: Vec<_> = text.split_whitespace().collect();
     let parsed = match words.as_slice() {
         [medicine @ .., amount, unit] if !medicine.is_empty() => amount
             .parse::<f64>()
             .ok()
-            .filter(|n| n.is_finite() && *n > 0.0)
+            .filter(|n| *n > 0.0 && *n <= DOSE_MAX)
             .map(|amount| DoseEntry { medicine: medicine.join(" "), amount, unit: (*unit).to_owned() }),
         _ => None,
     };
-    parsed
-        .map(Entry::Dose)
-        .ok_or_else(|| usage(format!("{text:?} is no dose"), "write for example --dose \"amoxicillin 250 mg\""))
+    parsed.map(Entry::Dose).ok_or_else(|| {
+        usage(format!("{text:?} is no dose"), "write for example --dose \"amoxicillin 250 mg\", with a point in 0.5")
+    })
 }
 
 fn value_json(value: &FindingValue) -> Json {

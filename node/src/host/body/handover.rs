@@ -54,6 +54,19 @@ impl Body {
     /// A phone that can care for cases; one that is known to carry only is refused.
     pub(super) fn find_colleague(&self, text: &str) -> Result<DeviceId, Failure> {
         let device = self.find_phone(text)?;
+        let met = self.store.peers()?.iter().any(|peer| peer.device == device) || device == self.agent.id();
+        if !met && self.store.chains(author_key(&device))?.is_empty() {
+            return Err(usage(
+                format!("no phone {} is known here", device.short()),
+                "meet it first, or one that has met it",
+            ));
+        }
+        if self.agent.lost().any(|(lost, _)| *lost == device) {
+            return Err(usage(
+                format!("{} is lost", self.name_of(&device)),
+                "hand them to a phone that is in somebody's hands",
+            ));
+        }
         let chains = self.store.chains(author_key(&device))?;
         let leaves: Vec<_> = chains
             .iter()

@@ -302,6 +302,7 @@ impl Body {
             getrandom::fill(&mut request).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
             let entries = entries.into_iter().chain([Entry::Note(format!("taken in from a {format} file"))]).collect();
             let id = self.add(case.filter(|_| !known), area.clone(), entries, request)?;
+            let _ = self.reassess(id, request); // what cannot be judged is taken in all the same, and says so
             made.push(id.to_string());
         }
         Ok(json!({ "schema": "kijiti.case-import/1", "cases": made, "left_out": left_out }))

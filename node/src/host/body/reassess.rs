@@ -7,7 +7,9 @@ use inference::Profile;
 use protocol::CaseId;
 use serde_json::{Value as Json, json};
 use sync::case::AssessmentEntry;
-use sync::{CaseView, Entry, FindingValue};
+use sync::{CaseView, Entry, FindingValue, Urgency};
+
+use crate::store::{CaseRow, Store};
 
 use super::super::triage::assessment_entry;
 use super::*;
@@ -17,41 +19,67 @@ const QUESTIONS_MAX: usize = 16;
 
 impl Body {
     /// What rules and model say of what stands in a case, and of every answer that people give where they differ: the most urgent.
-    /// `None` where it was never assessed, or not enough is known.
-    pub(super) fn assess_now(&self, view: &CaseView) -> Option<AssessmentEntry> {
-        let before = view.assessments.last()?;
-        let profile = if before.1.rules.contains("(imci)") { Profile::Imci } else { Profile::Iccm };
+    /// `None` where no age is known, so that nothing can be said; an error where what is known cannot be judged.
+    pub(super) fn assess_now(&self, view: &CaseView) -> Result<Option<AssessmentEntry>, String> {
+        let before = view.assessments.last();
+        let imci = before.is_some_and(|(_, before)| before.rules.contains("(imci)"));
+        let profile = if imci { Profile::Imci } else { Profile::Iccm };
         let known = |name: &str| self.engine.pack.finding(name).is_some() && !name.starts_with("age_");
         let mut findings: BTreeMap<String, Json> =
             view.findings.iter().filter(|(name, _)| known(name)).map(|(n, s)| (n.clone(), word(&s.value))).collect();
-        let age = |name: &str| match view.findings.get(name).map(|state| &state.value) {
-            Some(FindingValue::Number(number)) => Some((name.to_owned(), *number)),
-            _ => None,
-        };
-        let (name, number) = match (age("age_hours"), age("age_days"), age("age_months")) {
-            (Some(hours), ..) if hours.1 < 48.0 => hours,
-            (_, Some(days), _) if days.1 < 60.0 => days,
-            (_, days, months) => months.or(days)?,
-        };
-        findings.insert(name, json!(number));
+        // Of several ages the one that was said last: a child grows, and a guess is put right.
+        let ages = ["age_hours", "age_days", "age_months"].into_iter().filter_map(|name| {
+            let state = view.findings.get(name)?;
+            match &state.value {
+                FindingValue::Number(number) => {
+                    Some((state.standing.last().map(|(stamp, _)| stamp.order), name, *number))
+                }
+                _ => None,
+            }
+        });
+        let Some((_, name, number)) = ages.max_by_key(|(order, ..)| *order) else { return Ok(None) };
+        findings.insert(name.to_owned(), json!(number));
         let assess = |findings: &BTreeMap<String, Json>| {
-            let (_, assessment) = self.engine.assess(&json!(findings).to_string(), profile).ok()?;
-            Some(assessment_entry(&assessment))
+            let judged = self.engine.assess(&json!(findings).to_string(), profile);
+            judged.map(|(_, assessment)| assessment_entry(&assessment))
         };
         let disputed = view.questions().filter(|(name, _)| known(name)).take(QUESTIONS_MAX);
         let answers = disputed.flat_map(|(name, state)| state.standing.iter().map(move |(_, value)| (name, value)));
         let tried = answers.filter_map(|(name, value)| {
             let mut findings = findings.clone();
             findings.insert(name.clone(), word(value));
-            assess(&findings)
+            assess(&findings).ok()
         });
-        assess(&findings).into_iter().chain(tried).max_by_key(|entry| entry.urgency)
+        match assess(&findings) {
+            Ok(now) => Ok(std::iter::once(now).chain(tried).max_by_key(|entry| entry.urgency)),
+            // A case that these rules never judged (an adult's) is not theirs; one that they did has become something else.
+            Err(_) if before.is_none() => Ok(None),
+            Err(reason) => Err(reason.to_string()),
+        }
+    }
+
+    /// How urgent what is known of a case is on this phone, whoever wrote what down: kept until more is said.
+    pub(super) fn urgency_now(&mut self, row: &CaseRow) -> Option<Urgency> {
+        let kept = format!("now/{}", row.id);
+        let mark = [row.entries.to_le_bytes().as_slice(), self.engine.pack.edition.as_bytes()].concat();
+        if let Ok(Some(bytes)) = self.store.setting(&kept)
+            && let Some((urgency, rest)) = bytes.split_first()
+            && rest == mark
+        {
+            return Urgency::from_byte(*urgency).max(row.urgency);
+        }
+        let (_, view) = self.open_case(row.id).ok()?;
+        let now = self.assess_now(&view).ok().flatten().map(|entry| entry.urgency).max(view.urgency());
+        let byte = now.map_or(u8::MAX, |urgency| urgency as u8);
+        let _ = self.store.put_setting(&kept, &[&[byte][..], &mark].concat()); // a full disk only makes the next list slower
+        now.max(row.urgency)
     }
 
     /// Writes down what the rules say now, if it is another than they said last.
     pub(super) fn reassess(&mut self, id: CaseId, request: [u8; 16]) -> Result<(), Failure> {
         let (row, view) = self.open_case(id)?;
-        let Some(now) = self.assess_now(&view) else { return Ok(()) };
+        let now = self.assess_now(&view).map_err(cannot_judge)?;
+        let Some(now) = now else { return Ok(()) };
         let same =
             |(_, last): &(_, AssessmentEntry)| last.urgency == now.urgency && last.rules_fired == now.rules_fired;
         if view.assessments.last().is_some_and(same) {
@@ -61,6 +89,15 @@ impl Body {
         request[14] ^= 0x80; // a number of its own, that follows from the one asked with
         self.add(Some(id), row.area, vec![Entry::Assessment(now)], request).map(drop)
     }
+}
+
+/// What is known has become something that the rules cannot judge: a contradiction, an age that is not theirs.
+pub(super) fn cannot_judge(reason: String) -> Failure {
+    Failure::new(
+        format!("the rules cannot judge what is known of this case now: {reason}"),
+        "put right what is wrong, or say what is missing: kijiti case add CASE --set …",
+    )
+    .with_code(5)
 }
 
 fn word(value: &FindingValue) -> Json {

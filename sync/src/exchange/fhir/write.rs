@@ -182,12 +182,14 @@ impl Writer<'_> {
 
     fn assessments(&mut self) {
         for (n, (stamp, assessment)) in self.view.assessments.iter().enumerate() {
-            for (m, rule) in assessment.rules_fired.iter().enumerate() {
+            // What was classified before is history, and what could not be cleared is no condition.
+            let last = n + 1 == self.view.assessments.len();
+            let fired = assessment.rules_fired.iter().filter(|rule| last && !rule.starts_with("cannot clear "));
+            for (m, rule) in fired.enumerate() {
                 let fields = json!({
                     "clinicalStatus": concept(&format!("{HL7}/condition-clinical"), "active"),
                     "verificationStatus": concept(&format!("{HL7}/condition-ver-status"), "provisional"),
                     "code": { "text": rule },
-                    "severity": concept(COLOUR_SYSTEM, assessment.urgency.name()),
                     "subject": self.reference("patient"),
                     "encounter": self.reference("encounter"),
                     "recordedDate": instant(stamp.at_s),
