@@ -143,13 +143,13 @@ fn push(grids: &[Grid], weights: &[f32], drift: &[f32], was: &[f32]) -> f32 {
     let along = |by: f32| -> f64 {
         let parts = grids.iter().flat_map(Grid::steps);
         let numbers = weights.chunks(PART).zip(drift.chunks(PART)).zip(was.chunks(PART));
-        let part = |((step, low, bounds), ((weights, drift), was)): ((f32, f32, _), ((&[f32], &[f32]), &[f32]))| {
-            let each = weights.iter().zip(drift).zip(was);
-            let one =
-                |((w, d), was): ((&f32, &f32), &f32)| f64::from((nearest(w + by * d, step, low, bounds).1 - was) * d);
-            each.map(one).sum::<f64>()
-        };
-        parts.zip(numbers).map(part).sum()
+        let mut sum = 0.0;
+        for ((step, low, bounds), ((weights, drift), was)) in parts.zip(numbers) {
+            for ((weight, drift), was) in weights.iter().zip(drift).zip(was) {
+                sum += f64::from((nearest(weight + by * drift, step, low, bounds).1 - was) * drift);
+            }
+        }
+        sum
     };
     let (mut low, mut high) = (-1.0, 4.0);
     for _ in 0..14 {

@@ -10,10 +10,10 @@ use distribution::plan::Way;
 use distribution::{Activation, Release, TrustedState};
 use protocol::codec;
 use protocol::limits::{MEETING_SILENCE_MS_MAX, MEETINGS_MAX};
-use protocol::{CaseId, Chain, Deadline, DeviceId, DeviceKeys, Digest, EnvelopeId, Now, SpaceId, VerifiedChain};
+use protocol::{Chain, Deadline, DeviceId, DeviceKeys, Digest, EnvelopeId, Now, SpaceId, VerifiedChain};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use sync::{Entry, SpaceKey, Stamp};
+use sync::SpaceKey;
 
 use crate::store::{PeerRow, Store, StoreError};
 
@@ -36,6 +36,7 @@ mod schedule;
 mod trust_lane;
 
 pub use budget::LinkClass;
+pub use cases::Preview;
 pub use commands::{Command, Refusal, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
 use keyring::Keyring;
@@ -372,11 +373,7 @@ impl Agent {
     }
 
     /// What an envelope that is set aside would add, and to which case; `None` if it does not open here.
-    pub fn preview(
-        &self,
-        id: &EnvelopeId,
-        store: &dyn Store,
-    ) -> Result<Option<(CaseId, Vec<(Stamp, Entry)>)>, StoreError> {
+    pub fn preview(&self, id: &EnvelopeId, store: &dyn Store) -> Result<Option<Preview>, StoreError> {
         self.phone.preview(id, store)
     }
 

@@ -16,6 +16,9 @@ use super::Phone;
 use super::commands::{Answer, Reply, no};
 use crate::store::{CaseRow, Store, StoreError};
 
+/// What an envelope that is set aside would add, and to which case.
+pub type Preview = (CaseId, Vec<(Stamp, Entry)>);
+
 /// Bytes of one change, so that it always fits an envelope.
 const CHANGE_BYTES_MAX: usize = ENVELOPE_PLAIN_BYTES_MAX / 32;
 
@@ -245,11 +248,7 @@ impl Phone {
     }
 
     /// What an envelope that is set aside would add, and to which case, once all others that are set aside are in it too.
-    pub(super) fn preview(
-        &self,
-        id: &EnvelopeId,
-        store: &dyn Store,
-    ) -> Result<Option<(CaseId, Vec<(Stamp, Entry)>)>, StoreError> {
+    pub(super) fn preview(&self, id: &EnvelopeId, store: &dyn Store) -> Result<Option<Preview>, StoreError> {
         let Some(contents) = self.contents_of(id, store)? else { return Ok(None) };
         let mut document = load(&contents.case, store)?.unwrap_or_else(|| Case::new(contents.case));
         for (other, _) in store.quarantined()?.into_iter().filter(|(other, _)| other != id) {
