@@ -10,7 +10,7 @@ use distribution::plan::Way;
 use distribution::{Activation, Release, TrustedState};
 use protocol::codec;
 use protocol::limits::{MEETING_SILENCE_MS_MAX, MEETINGS_MAX};
-use protocol::{Chain, Deadline, DeviceId, DeviceKeys, Digest, EnvelopeId, Now, SpaceId, VerifiedChain};
+use protocol::{Chain, Deadline, DeviceId, DeviceKeys, Digest, Now, SpaceId, VerifiedChain};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sync::SpaceKey;
@@ -365,16 +365,6 @@ impl Agent {
             Some(Err(error)) => Err(error.to_string()),
             None => Err("this phone trusts no ministry yet".into()),
         }
-    }
-
-    /// Phones that keepers of spaces have said to be lost, and why.
-    pub fn lost(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
-        self.phone.keyring.lost()
-    }
-
-    /// What an envelope that is set aside would add, and to which case; `None` if it does not open here.
-    pub fn preview(&self, id: &EnvelopeId, store: &dyn Store) -> Result<Option<Preview>, StoreError> {
-        self.phone.preview(id, store)
     }
 
     /// Meetings of this phone so far.

@@ -20,6 +20,17 @@ fn text(words: &str) -> FindingValue {
     FindingValue::Text(words.into())
 }
 
+fn assessed(urgency: Urgency) -> Entry {
+    let (rules, model) = ("r".to_owned(), "none".to_owned());
+    Entry::Assessment(AssessmentEntry { urgency, rules_fired: vec![], differential: vec![], rules, model })
+}
+
+fn decided(urgency: Urgency) -> Entry {
+    let (rules, model) = ("r".to_owned(), "none".to_owned());
+    let (reason, plan) = (String::new(), String::new());
+    Entry::Decision(DecisionEntry { urgency, agrees: true, reason, plan, rules, model, app: String::new() })
+}
+
 /// Two phones that hold one case and may write apart.
 struct Apart {
     worker: Case,
@@ -137,15 +148,6 @@ fn two_cases_stay_two_where_people_differ_until_a_person_settles_it() {
 
 #[test]
 fn a_danger_found_after_a_decision_shows_until_somebody_decides_again() {
-    let assessed = |urgency| {
-        let (rules, model) = ("r".to_owned(), "none".to_owned());
-        Entry::Assessment(AssessmentEntry { urgency, rules_fired: vec![], differential: vec![], rules, model })
-    };
-    let decided = |urgency| {
-        let (rules, model) = ("r".to_owned(), "none".to_owned());
-        let (reason, plan) = (String::new(), String::new());
-        Entry::Decision(DecisionEntry { urgency, agrees: true, reason, plan, rules, model, app: String::new() })
-    };
     let mut case = Apart::new(vec![assessed(Urgency::Green), decided(Urgency::Green)]);
     assert_eq!(case.meet().urgency(), Some(Urgency::Green));
     case.worker(assessed(Urgency::Pink));
@@ -157,15 +159,6 @@ fn a_danger_found_after_a_decision_shows_until_somebody_decides_again() {
 /// A decision is on what whoever decided had seen, not on what came to have a smaller number.
 #[test]
 fn a_danger_found_apart_is_not_hidden_by_a_later_number_of_somebody_who_had_not_seen_it() {
-    let assessed = |urgency| {
-        let (rules, model) = ("r".to_owned(), "none".to_owned());
-        Entry::Assessment(AssessmentEntry { urgency, rules_fired: vec![], differential: vec![], rules, model })
-    };
-    let decided = |urgency| {
-        let (rules, model) = ("r".to_owned(), "none".to_owned());
-        let (reason, plan) = (String::new(), String::new());
-        Entry::Decision(DecisionEntry { urgency, agrees: true, reason, plan, rules, model, app: String::new() })
-    };
     let mut case = Apart::new(vec![assessed(Urgency::Green), decided(Urgency::Green)]);
     case.worker(assessed(Urgency::Pink));
     (0..4).for_each(|n| case.clinic(Entry::Note(format!("note {n}"))));

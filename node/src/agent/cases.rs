@@ -12,8 +12,8 @@ use sync::epoch::EpochTag;
 use sync::notice::Attached;
 use sync::{Case, CaseError, CaseView, Entry, EnvelopeKind, FindingValue, Notice, Stamp, Urgency, VerifiedEnvelope};
 
-use super::Phone;
 use super::commands::{Answer, Reply, no};
+use super::{Agent, Phone};
 use crate::store::{CaseRow, Store, StoreError};
 
 /// What an envelope that is set aside would add, and to which case.
@@ -67,11 +67,9 @@ impl Phone {
             Some(id) => id,
             None => CaseId(self.random()),
         };
-        let mut document = load(&id, store)?.unwrap_or_else(|| Case::new(id));
-        let others = match load(&id, store)? {
-            Some(case) => case.and_same(|other| load(&other, store))?.split_off(1),
-            None => Vec::new(),
-        };
+        let mut others = load_same(&id, store)?.into_iter();
+        let mut document = others.next().unwrap_or_else(|| Case::new(id));
+        let others: Vec<_> = others.collect();
         // That consent is withdrawn is a change of its own, before all else that is said with it: it may leave, the rest not.
         let withdraws =
             |e: &Entry| matches!(e, Entry::Finding { name, value: FindingValue::No } if name == "consent.share");
@@ -144,9 +142,11 @@ impl Phone {
             return Ok(());
         }
         let Some(row) = store.cases()?.into_iter().find(|row| row.id == *case) else { return Ok(()) };
-        let Some(document) = load(case, store)? else { return Ok(()) };
-        let view = document.view();
-        if !view.consents("share") || !self.same_consents(document, "share", store)? {
+        let cases = load_same(case, store)?;
+        let Some(view) = cases.first().map(Case::view) else { return Ok(()) };
+        // Consent of its own, and nobody says of another case of the same patient's that there is none.
+        let all_consent = Case::view_of_same(&cases).is_some_and(|all| all.consents("share"));
+        if !view.consents("share") || !all_consent {
             let left = store.setting(&shared_setting(case))?.is_some();
             let withdrawn = waiting.iter().position(|(_, withdraws)| *withdraws).filter(|_| left);
             waiting.truncate(withdrawn.map_or(0, |at| at + 1));
@@ -176,17 +176,12 @@ impl Phone {
         }
         store.clear_unsent(case, changes.len())?;
         store.put_setting(&shared_setting(case), &[1])?;
-        if let Some(mut document) = load(case, store)?.filter(|_| !row.tags.contains(&key.case_tag(case))) {
+        let renamed = !row.tags.contains(&key.case_tag(case));
+        if let Some(mut document) = cases.into_iter().next().filter(|_| renamed) {
             self.put_case(Now { wall_s: row.changed_s, ..now }, &mut document, &row.area, store)?;
         }
         self.changed();
         self.announce_photos(now, &view, &row.area, &key, store)
-    }
-
-    /// Whether nobody has said of any case of the same patient's that it is not consented to.
-    fn same_consents(&self, case: Case, to: &str, store: &dyn Store) -> Result<bool, StoreError> {
-        let cases = case.and_same(|other| load(&other, store))?;
-        Ok(Case::view_of_same(&cases).is_some_and(|view| view.consents(to)))
     }
 
     /// The photos of a case that has left may follow it, where they are here.
@@ -367,6 +362,13 @@ impl Phone {
     }
 }
 
+impl Agent {
+    /// What an envelope that is set aside would add, and to which case; `None` if it does not open here.
+    pub fn preview(&self, id: &EnvelopeId, store: &dyn Store) -> Result<Option<Preview>, StoreError> {
+        self.phone.preview(id, store)
+    }
+}
+
 /// What a person knows a case by.
 fn title(view: &CaseView) -> String {
     let text = |name: &str| match view.findings.get(name).map(|f| &f.value) {
@@ -375,6 +377,11 @@ fn title(view: &CaseView) -> String {
     };
     let parts = ["patient.name", "patient.family_name", "patient.village"].into_iter().filter_map(text);
     parts.collect::<Vec<_>>().join(", ")
+}
+
+/// A case, and those that are the same patient's; nothing if it is not here.
+fn load_same(case: &CaseId, store: &dyn Store) -> Result<Vec<Case>, StoreError> {
+    load(case, store)?.map_or_else(|| Ok(Vec::new()), |case| case.and_same(|other| load(&other, store)))
 }
 
 fn load(case: &CaseId, store: &dyn Store) -> Result<Option<Case>, StoreError> {

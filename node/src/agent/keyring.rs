@@ -23,7 +23,7 @@ use sync::{Envelope, EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
 
 use super::commands::{Answer, ENROL_FIRST, Reply, no};
 use super::lease::days_setting;
-use super::{Phone, load_certificate};
+use super::{Agent, Phone, load_certificate};
 use crate::store::{Store, StoreError};
 
 /// Why an envelope of a lost phone waits.
@@ -141,6 +141,13 @@ impl Keyring {
             }
         }
         Ok(())
+    }
+}
+
+impl Agent {
+    /// Phones that keepers of spaces have said to be lost, and why.
+    pub fn lost(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
+        self.phone.keyring.lost()
     }
 }
 

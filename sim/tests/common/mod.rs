@@ -5,7 +5,7 @@ use node::Store;
 use node::agent::{Command, Reply};
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, CaseId, Digest, SpaceId};
-use sim::{Ministry, World};
+use sim::{Cut, Ministry, World};
 use sync::{Entry, FindingValue};
 
 pub const MODULE: &str = "triage-model";
@@ -119,4 +119,16 @@ impl Road {
         let bytes = self.world.phones[phone].store.case(&case).unwrap()?;
         Some(sync::Case::load(case, &bytes).unwrap().view())
     }
+}
+
+/// These pairs meet, one after the other.
+pub fn round(road: &mut Road, pairs: &[(usize, usize)]) {
+    for (a, b) in pairs {
+        road.world.meet(*a, *b, Cut::Never).unwrap();
+    }
+}
+
+/// What stands about a finding.
+pub fn finding<'a>(view: &'a sync::CaseView, name: &str) -> Option<&'a FindingValue> {
+    view.findings.get(name).map(|f| &f.value)
 }
