@@ -8,7 +8,7 @@ use sync::case::schema::{FIELDS, Kind};
 use crate::ask as terminal;
 use crate::cli::{AddArgs, CaseCommand, DecisionArgs, Format};
 use crate::files::{EnrolmentFile, hex, read, unhex, write_bytes};
-use crate::run::{Phone, request_number};
+use crate::run::{Phone, absolute, request_number};
 use crate::show;
 
 /// Bytes of a file with cases.
@@ -115,12 +115,6 @@ fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
             Err(failure) => return Err(failure),
         }
     }
-}
-
-/// The phone that answers may run in another folder.
-fn absolute(path: &Path) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path).map_err(|e| Failure::new(e, "write a file's name").with_code(2))?;
-    Ok(absolute.display().to_string())
 }
 
 /// Nothing is taken for granted: an empty answer is no consent.

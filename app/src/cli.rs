@@ -54,6 +54,16 @@ pub enum Command {
         /// Megabytes; 0 for no limit.
         megabytes: u64,
     },
+    /// Copy this phone, such as to an SD card; it may be running.
+    Backup {
+        /// A folder that is new or empty.
+        to: PathBuf,
+    },
+    /// Make a phone in the data folder out of a backup. It has a key of its own and is enrolled anew.
+    Restore {
+        /// The folder that `kijiti backup` has written.
+        from: PathBuf,
+    },
     /// Seal this phone's key with a passphrase, or change it.
     Passphrase {
         /// Leave the key open instead.

@@ -8,7 +8,7 @@ use inference::Profile;
 use node::host::folder::key_is_sealed;
 use node::host::keyfile::PASSPHRASE_VARIABLE;
 use node::host::{DataFolder, Failure, Host, HostOptions, Request, ask};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::{BenchCommand, Cli, Command, EnrolCommand, ModelCommand, ProfileArg, SimCommand};
 use crate::files::{EnrolmentFile, RequestFile, draw, from_text, read, write};
@@ -41,6 +41,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
                 some => println!("above {some} MB, what has reached its readers makes room; what has not always stays"),
             })
         }
+        Command::Backup { to } => backup(&phone, &to),
+        Command::Restore { from } => restore(&phone, &from),
         Command::Passphrase { remove } => passphrase(&phone, remove),
         Command::Ministry { command } => desk::run(&phone, command),
         Command::Enrol { command } => run_enrol(&phone, command),
@@ -132,6 +134,28 @@ fn passphrase(phone: &Phone, remove: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+fn backup(phone: &Phone, to: &Path) -> Result<(), Failure> {
+    let request = Request::BackUp { to: absolute(to)? };
+    phone.shown(request, |b| println!("copied {} to {}", show::size(show::number(b, "bytes")), to.display()))?;
+    match key_is_sealed(&phone.folder) {
+        true => eprintln!("it opens with this phone's passphrase"),
+        false => eprintln!("it lies open: whoever has it can read this phone's cases; `kijiti passphrase` seals the key"),
+    }
+    Ok(())
+}
+
+fn restore(phone: &Phone, from: &Path) -> Result<(), Failure> {
+    let secret = match key_is_sealed(from) {
+        true => Some(ask_passphrase("The passphrase of the phone that was copied: ")?),
+        false => None,
+    };
+    let restored = node::host::backup::restore(from, &phone.folder, secret)?;
+    let answer = json!({ "schema": "kijiti.restore/1", "device": restored.device.to_string(),
+        "from": restored.from.to_string(), "cases": restored.cases, "unsent": restored.unsent });
+    phone.show(&answer, show::restored);
+    Ok(())
+}
+
 /// The phone that a command is for.
 pub struct Phone {
     /// Its data folder.
@@ -185,6 +209,12 @@ pub fn request_number() -> Result<String, Failure> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
     Ok(crate::files::hex(&bytes))
+}
+
+/// The phone that answers may run in another folder.
+pub fn absolute(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path).map_err(|e| Failure::new(e, "write a file's name").with_code(2))?;
+    Ok(absolute.display().to_string())
 }
 
 fn start(phone: &Phone, listen: Option<std::net::SocketAddr>, discover: bool) -> Result<(), Failure> {

@@ -165,6 +165,9 @@ pub fn status(s: &Value) {
         println!("meet it   kijiti meet {}@{address}", text(s, "device"));
     }
     println!("data      {}", text(s, "data"));
+    if !text(s, "restored_from").is_empty() {
+        println!("restored  from a backup of phone {}", short(s, "restored_from"));
+    }
     match text(s, "ministry") {
         "" => println!("ministry  none yet: enrol this phone"),
         name => println!("ministry  {name}, root {}, release list {}", number(s, "root"), number(s, "release_list")),
@@ -202,6 +205,17 @@ pub fn status(s: &Value) {
     for warning in list(s, "warnings") {
         wrapped(&format!("! {}", warning.as_str().unwrap_or_default()), 2);
     }
+}
+
+/// A phone that was made out of a backup, and what to do with it.
+pub fn restored(r: &Value) {
+    println!("phone {} stands where {} was: {} cases", short(r, "device"), short(r, "from"), number(r, "cases"));
+    if number(r, "unsent") > 0 {
+        println!("{} changes have not left yet: they go out when it is enrolled", number(r, "unsent"));
+    }
+    wrapped("next: `kijiti enrol request`, have it signed, `kijiti enrol accept`", 0);
+    wrapped(&format!("is the old phone lost? its supervisor says so: kijiti enrol revoke {} …", text(r, "from")), 0);
+    wrapped(&format!("its open cases: kijiti case hand-over --from {} --to {}", text(r, "from"), text(r, "device")), 0);
 }
 
 /// The decisions of a case.

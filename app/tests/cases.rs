@@ -3,29 +3,12 @@
 
 use std::path::Path;
 
-use node::host::{DataFolder, Host, HostOptions, Request};
+use node::host::Request;
 use serde_json::{Value, json};
 
 mod common;
 
-use common::{Desk, example};
-
-fn new_case(desk: &Desk, phone: &str, args: &[&str]) -> String {
-    let example = example();
-    let new = desk.json(phone, &[&["case", "new", "--findings", &example], args].concat());
-    new["case"].as_str().unwrap()[..8].to_owned()
-}
-
-/// A worker of the village, certified and let into the clinic's space.
-fn with_worker() -> Desk {
-    let desk = Desk::enrolled();
-    desk.ok("worker", &["enrol", "request", "--name", "Worker Neema", "--out", "neema.json"]);
-    desk.ok("clinic", &["enrol", "sign", "neema.json", "--area", "north/kilifi/mtwapa", "--out", "neema-answer.json"]);
-    desk.ok("worker", &["enrol", "accept", "neema-answer.json"]);
-    desk.ok("clinic", &["enrol", "grant", "neema-answer.json", "--area", "north/kilifi", "--out", "grant.json"]);
-    desk.ok("worker", &["enrol", "accept", "grant.json"]);
-    desk
-}
+use common::{Desk, example, new_case, with_worker};
 
 #[test]
 fn a_case_without_consent_says_that_it_stays_and_why() {
@@ -398,13 +381,7 @@ fn neither_a_couriers_folder_nor_the_readers_own_shows_a_word_of_a_thousand_case
     desk.ok("courier", &["enrol", "sign", "courier.json", "--area", "north/kilifi", "--rights", "carry", "--ministry", "keys",
         "--out", "courier-answer.json"]);
     desk.ok("courier", &["enrol", "accept", "courier-answer.json"]);
-    let start = |phone: &str| {
-        let folder = DataFolder::open(&desk.path(phone)).unwrap();
-        let listen = Some("127.0.0.1:0".parse().unwrap());
-        Host::start(folder, HostOptions { listen, ..HostOptions::default() }, std::sync::Arc::new(|_: &str| {}))
-            .unwrap()
-    };
-    let (worker, courier) = (start("worker"), start("courier"));
+    let (worker, courier) = (desk.start("worker"), desk.start("courier"));
     let example = std::fs::read_to_string(example()).unwrap();
     for n in 0..1000u32 {
         let request = Request::CaseNew {

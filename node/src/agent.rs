@@ -288,6 +288,8 @@ pub(crate) mod setting {
     pub const CARRY_QUOTA: &str = "carry-quota";
     pub const MEETINGS: &str = "meetings";
     pub const LEASE_DAY: &str = "lease-day";
+    /// The phone of whose backup this one was made.
+    pub const RESTORED_FROM: &str = "restored-from";
 }
 
 impl Agent {

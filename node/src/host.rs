@@ -3,6 +3,7 @@
 //! One thread runs the agent and owns the store (`body`); links, discovery and the control socket are tokio tasks that talk to
 //! it over one bounded queue. Nothing is handed to a link before the transaction that it speaks of has been committed.
 
+pub mod backup;
 mod beacon;
 mod body;
 pub mod bundles;

@@ -162,14 +162,14 @@ pub struct PartDigest {
     pub sketch: Vec<u8>,
 }
 
-/// The ids of the envelopes that one side holds of a part, as 64-bit words under this meeting's key.
+/// The ids of the envelopes that one side holds of a part, as 56-bit words under this meeting's key.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct PartIds {
     /// The number of the part among all that either side has named, in the order of urgency and then of spaces.
     #[n(0)]
     pub part: u64,
-    /// Eight bytes each, little-endian.
+    /// Seven bytes each, little-endian.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub ids: Vec<u8>,
 }
@@ -184,7 +184,7 @@ pub struct PartSymbols {
     /// The number of the first.
     #[n(1)]
     pub first: u64,
-    /// Eight bytes each, little-endian.
+    /// Seven bytes each, little-endian.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub cells: Vec<u8>,
 }
@@ -420,7 +420,7 @@ frames! {
     Trust 4 => Delegated(SignedDocument),
     /// What is newest, and when.
     Trust 5 => Beacon(SignedDocument),
-    // Cases 0, 1 and 5 to 8 were the first words for finding the difference: never given to others.
+    // Cases 0, 1, 5 to 8, 10 and 11 were earlier words for finding the difference: never given to others.
     /// An author's certificates.
     Cases 2 => AuthorChain(AuthorChain),
     /// Sealed changes.
@@ -430,9 +430,9 @@ frames! {
     /// What one side holds of a space.
     Cases 9 => SpaceParts(SpaceParts),
     /// Ids of a part that differs.
-    Cases 10 => PartIds(PartIds),
+    Cases 15 => PartIds(PartIds),
     /// Symbols of a part that differs.
-    Cases 11 => PartSymbols(PartSymbols),
+    Cases 16 => PartSymbols(PartSymbols),
     /// A wish for more symbols.
     Cases 12 => PartMore(PartMore),
     /// A wish for envelopes.

@@ -1,12 +1,10 @@
-//! What phones say of the envelopes that they hold: digests of sets of ids, and words of eight bytes for single ids, both under
+//! What phones say of the envelopes that they hold: digests of sets of ids, and words of seven bytes for single ids, both under
 //! a key of this meeting only (an outsider cannot craft collisions, and a chance collision is gone at the next meeting, which
 //! has another key). How the difference is found from them: [`crate::riblt`].
 
-use std::collections::BTreeSet;
-
 use protocol::EnvelopeId;
 
-use crate::riblt::Checker;
+use crate::riblt::{Checker, WORD_BYTES};
 
 /// The key of one meeting, made from both sides' randomness.
 #[derive(Clone)]
@@ -23,10 +21,10 @@ impl MeetingKey {
         *blake3::keyed_hash(&self.0, id.as_bytes()).as_bytes()
     }
 
-    /// The id as it is named in this meeting: 48 bits, and 16 that check them.
+    /// The id as it is named in this meeting: 40 bits, and 16 that check them.
     pub fn word(&self, id: &EnvelopeId) -> u64 {
-        let [a, b, c, d, e, f, ..] = self.hash(id);
-        self.checker().word(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+        let [a, b, c, d, e, ..] = self.hash(id);
+        self.checker().word(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]))
     }
 
     /// Tells words of this meeting from mixtures of them.
@@ -53,10 +51,15 @@ impl MeetingKey {
     }
 }
 
-/// Reads words from a peer; a length that is no multiple of eight is `None`.
-pub fn read_words(bytes: &[u8]) -> Option<BTreeSet<u64>> {
-    let (words, rest) = bytes.as_chunks::<8>();
-    rest.is_empty().then(|| words.iter().map(|w| u64::from_le_bytes(*w)).collect())
+/// Words, or symbols, as they are said: seven bytes each, little-endian.
+pub fn write_words(words: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    words.into_iter().flat_map(|word| word.to_le_bytes().into_iter().take(WORD_BYTES)).collect()
+}
+
+/// Reads words, or symbols, from a peer; a length that is no multiple of seven is `None`.
+pub fn read_words(bytes: &[u8]) -> Option<Vec<u64>> {
+    let (words, rest) = bytes.as_chunks::<WORD_BYTES>();
+    rest.is_empty().then(|| words.iter().map(|[a, b, c, d, e, f, g]| u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, 0])).collect())
 }
 
 #[cfg(test)]

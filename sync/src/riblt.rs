@@ -3,8 +3,8 @@
 //! the difference is, so that the first batch of symbols is nearly always enough.
 //!
 //! ```text
-//! word    48 bits of a keyed hash of the id, and above them 16 bits of check, a function of the 48 and the meeting's key
-//! symbol  the XOR of all words that map to it, 8 bytes: no count and no checksum of its own, for words check themselves
+//! word    40 bits of a keyed hash of the id, and above them 16 bits of check, a function of the 40 and the meeting's key
+//! symbol  the XOR of all words that map to it, 7 bytes: no count and no checksum of its own, for words check themselves
 //! sketch  64 counters modulo 256: each word adds or takes one from each (Alon, Matias, Szegedy 1996)
 //! ```
 //! Every word maps to symbol 0 and then to ever sparser ones: to symbol i with probability 1/(1 + i/2). A symbol of the
@@ -13,10 +13,14 @@
 
 use std::collections::BTreeSet;
 
+/// Bytes of a word and of a symbol.
+pub const WORD_BYTES: usize = 7;
 /// Counters of a sketch.
 pub const SKETCH_BYTES: usize = 64;
 /// Bits of a word that name it; the others check it.
-const NAME_BITS: u32 = 48;
+const NAME_BITS: u32 = 40;
+/// Bits that check it.
+const CHECK_BITS: u32 = 16;
 const NAME: u64 = (1 << NAME_BITS) - 1;
 
 /// A well-mixed function of 64 bits (Steele, Lea, Flood 2014: SplitMix64).
@@ -40,7 +44,7 @@ impl Checker {
     /// The word whose name is the lower bits of `hash`.
     pub fn word(self, hash: u64) -> u64 {
         let name = hash & NAME;
-        name | mix(name ^ self.0) >> NAME_BITS << NAME_BITS
+        name | mix(name ^ self.0) >> (64 - CHECK_BITS) << NAME_BITS
     }
 
     fn is_word(self, value: u64) -> bool {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use node::host::{DataFolder, Host, HostOptions, Request};
 use serde_json::Value;
 
 pub struct Desk {
@@ -64,6 +65,23 @@ impl Desk {
         Some((output, said))
     }
 
+    /// A phone that runs, in this process.
+    pub fn start(&self, phone: &str) -> Host {
+        let folder = DataFolder::open(&self.path(phone)).unwrap();
+        let listen = Some("127.0.0.1:0".parse().unwrap());
+        Host::start(folder, HostOptions { listen, ..HostOptions::default() }, std::sync::Arc::new(|_: &str| {})).unwrap()
+    }
+
+    /// Two phones meet over a real link, to the end.
+    pub fn meet(&self, a: &str, b: &str) {
+        let [a, b] = [a, b].map(|phone| self.start(phone));
+        let meet = Request::Meet { peer: b.id().to_string(), address: b.addresses()[0].to_string() };
+        let met = a.request(meet, &mut |_| {}).unwrap();
+        assert_eq!(met["complete"], true, "{met}");
+        a.stop();
+        b.stop();
+    }
+
     pub fn write(&self, name: &str, text: &str) -> String {
         std::fs::write(self.path(name), text).unwrap();
         name.to_owned()
@@ -82,6 +100,24 @@ impl Desk {
         desk.ok("clinic", &["enrol", "space", "--area", "north/kilifi"]);
         desk
     }
+}
+
+/// A case of a child with severe pneumonia, by the first digits of its id.
+pub fn new_case(desk: &Desk, phone: &str, args: &[&str]) -> String {
+    let example = example();
+    let new = desk.json(phone, &[&["case", "new", "--findings", &example], args].concat());
+    new["case"].as_str().unwrap()[..8].to_owned()
+}
+
+/// A worker of the village, certified and let into the clinic's space.
+pub fn with_worker() -> Desk {
+    let desk = Desk::enrolled();
+    desk.ok("worker", &["enrol", "request", "--name", "Worker Neema", "--out", "neema.json"]);
+    desk.ok("clinic", &["enrol", "sign", "neema.json", "--area", "north/kilifi/mtwapa", "--out", "neema-answer.json"]);
+    desk.ok("worker", &["enrol", "accept", "neema-answer.json"]);
+    desk.ok("clinic", &["enrol", "grant", "neema-answer.json", "--area", "north/kilifi", "--out", "grant.json"]);
+    desk.ok("worker", &["enrol", "accept", "grant.json"]);
+    desk
 }
 
 pub fn example() -> String {

@@ -13,7 +13,7 @@ use sync::notice::Attached;
 use sync::{Case, CaseError, CaseView, Entry, EnvelopeKind, FindingValue, Notice, Stamp, Urgency, VerifiedEnvelope};
 
 use super::commands::{Answer, Reply, no};
-use super::{Agent, Phone};
+use super::{Agent, Phone, setting};
 use crate::store::{CaseRow, Store, StoreError};
 
 /// What an envelope that is set aside would add, and to which case.
@@ -40,6 +40,11 @@ pub(super) fn load_withheld(store: &dyn Store) -> Result<BTreeSet<Digest>, Store
     Ok(set.filter_map(|(key, _)| key.strip_prefix(WITHHELD)?.parse().ok()).collect())
 }
 
+/// Whether this phone was never certified. One whose certificate has ended is not meant.
+fn uncertified(store: &dyn Store) -> Result<bool, StoreError> {
+    Ok(store.setting(setting::CHAIN)?.is_none())
+}
+
 /// Set once a case has left the phone.
 fn shared_setting(case: &CaseId) -> String {
     format!("shared/{case}")
@@ -59,8 +64,7 @@ impl Phone {
         if let Some(id) = store.setting(&done)?.and_then(|bytes| CaseId::from_slice(&bytes)) {
             return Ok(Ok(Reply::Case(id)));
         }
-        let may = |c: &protocol::VerifiedChain| c.may_write_in(SpaceId::of(area));
-        if !self.certificate.as_ref().is_some_and(may) {
+        if !self.may_write(area, store)? {
             return no(format!("this phone may not write cases of {area}"), "enrol it with the right `write` there");
         }
         let id = match case {
@@ -104,7 +108,7 @@ impl Phone {
         changes: &[Vec<u8>],
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
-        if !self.certificate.as_ref().is_some_and(|c| c.may_write_in(SpaceId::of(area))) {
+        if !self.may_write(area, store)? {
             return no(format!("this phone may not write cases of {area}"), "enrol it with the right `write` there");
         }
         let area = store.cases()?.into_iter().find(|row| row.id == case).map_or_else(|| area.clone(), |row| row.area);
@@ -128,6 +132,14 @@ impl Phone {
         Ok(Ok(Reply::Case(case)))
     }
 
+    /// Whether cases of an area may be written here: by certificate; on a phone that was restored and not certified yet, by the key
+    /// that it holds, so that nobody is turned away meanwhile. What it writes waits.
+    fn may_write(&self, area: &Area, store: &dyn Store) -> Result<bool, StoreError> {
+        let certified = self.certificate.as_ref().is_some_and(|c| c.may_write_in(SpaceId::of(area)));
+        let reads = || self.space_keys.iter().any(|key| key.area() == area);
+        Ok(certified || (uncertified(store)? && reads()))
+    }
+
     /// Seals what waits of all cases, as far as it may leave.
     pub(super) fn seal_what_waits(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
         let waiting: BTreeSet<_> = store.unsent()?.into_iter().map(|(case, _)| case).collect();
@@ -138,8 +150,8 @@ impl Phone {
     /// before, up to the word that consent is withdrawn, for others must know.
     fn seal_case(&mut self, now: Now, case: &CaseId, store: &mut dyn Store) -> Result<(), StoreError> {
         let mut waiting = store.unsent_of(case)?;
-        if waiting.is_empty() {
-            return Ok(());
+        if waiting.is_empty() || uncertified(store)? {
+            return Ok(()); // no other phone would take what an unknown one has sealed
         }
         let Some(row) = store.cases()?.into_iter().find(|row| row.id == *case) else { return Ok(()) };
         let cases = load_same(case, store)?;

@@ -11,8 +11,8 @@ use protocol::frame::{Frame, PartDigest, PartIds, PartMore, PartSymbols, PartWan
 use protocol::limits::{IDS_PER_FRAME_MAX, IDS_PER_MEETING_MAX, PARTS_PER_MEETING_MAX, SYMBOLS_PER_PART_MAX};
 use protocol::{DeviceId, EnvelopeId, SpaceId};
 use sync::Urgency;
-use sync::reconcile::{MeetingKey, read_words};
-use sync::riblt::{Decoder, SKETCH_BYTES, estimate, first_batch, sketch, symbols};
+use sync::reconcile::{MeetingKey, read_words, write_words};
+use sync::riblt::{Decoder, SKETCH_BYTES, WORD_BYTES, estimate, first_batch, sketch, symbols};
 
 use super::meeting::{End, refuse};
 use crate::store::{Store, StoreError};
@@ -204,7 +204,7 @@ impl Difference {
         let number = self.number(&part);
         let counted = ours.get(..self.counts(&part).0 as usize).unwrap_or(ours);
         for chunk in counted.chunks(IDS_PER_FRAME_MAX) {
-            let ids = chunk.iter().flat_map(|(word, _)| word.to_le_bytes()).collect();
+            let ids = write_words(chunk.iter().map(|(word, _)| *word));
             frames.push(Frame::PartIds(PartIds { part: number, ids }));
         }
     }
@@ -213,25 +213,23 @@ impl Difference {
         let first = self.speaking.get(&part).copied().flatten().unwrap_or(0);
         let cells = symbols(ours.iter().map(|(word, _)| *word), first, first + count);
         self.speaking.insert(part, Some(first + count));
-        let cells = cells.iter().flat_map(|cell| cell.to_le_bytes()).collect();
+        let cells = write_words(cells);
         frames.push(Frame::PartSymbols(PartSymbols { part: self.number(&part), first: first as u64, cells }));
     }
 
     pub(super) fn handle_symbols(&mut self, said: &PartSymbols) -> Result<Vec<Frame>, End> {
         let part = self.part(said.part)?;
         let Some(hearing) = self.hearing.get_mut(&part) else { return refuse("symbols that nobody waits for") };
-        let (cells, rest) = said.cells.as_chunks::<8>();
+        let Some(theirs) = read_words(&said.cells) else { return refuse("symbols of a wrong length") };
         let heard = hearing.symbols.heard();
         // Each batch costs a walk over all words of the part: a later one is at least as large as our own phones ask for.
         let least = if heard == 0 { 1 } else { (heard / 4).min(SYMBOLS_PER_PART_MAX - heard) };
-        if !rest.is_empty()
-            || cells.len() < least.max(1)
+        if theirs.len() < least.max(1)
             || said.first != heard as u64
-            || heard + cells.len() > SYMBOLS_PER_PART_MAX
+            || heard + theirs.len() > SYMBOLS_PER_PART_MAX
         {
             return refuse("symbols out of their place");
         }
-        let theirs: Vec<u64> = cells.iter().map(|cell| u64::from_le_bytes(*cell)).collect();
         let ours = symbols(hearing.ours.iter().map(|(word, _)| *word), heard, heard + theirs.len());
         let mut frames = Vec::new();
         if hearing.symbols.take(&theirs, &ours) {
@@ -250,14 +248,14 @@ impl Difference {
         let their_count = self.counts(&part).1;
         let Some(hearing) = self.hearing.get_mut(&part) else { return refuse("ids that nobody waits for") };
         let Some(words) = read_words(&said.ids) else { return refuse("ids of a wrong length") };
-        self.ids_heard += said.ids.len() / 8;
+        self.ids_heard += said.ids.len() / WORD_BYTES;
         hearing.list_bytes += said.ids.len() as u64;
-        if self.ids_heard > IDS_PER_MEETING_MAX || hearing.list_bytes > their_count * 8 {
+        if self.ids_heard > IDS_PER_MEETING_MAX || hearing.list_bytes > their_count * WORD_BYTES as u64 {
             return refuse("more ids than were said to be there");
         }
         hearing.list.extend(words);
         let mut frames = Vec::new();
-        if hearing.list_bytes == their_count * 8 {
+        if hearing.list_bytes == their_count * WORD_BYTES as u64 {
             let theirs = std::mem::take(&mut hearing.list);
             self.resolve(part, &theirs, true, &mut frames);
         }
@@ -367,6 +365,6 @@ mod tests {
         assert!(difference.hear_theirs(theirs.remove(0)).is_ok());
         bring(&mut store, 9);
         let said = difference.begin(DeviceId([1; 32]), DeviceId([2; 32]), &key, &store).unwrap();
-        assert!(matches!(said.as_slice(), [Frame::PartIds(list)] if list.ids.len() == 3 * 8), "{said:?}");
+        assert!(matches!(said.as_slice(), [Frame::PartIds(list)] if list.ids.len() == 3 * WORD_BYTES), "{said:?}");
     }
 }

@@ -12,6 +12,7 @@ use protocol::DeviceKeys;
 use serde::{Deserialize, Serialize};
 
 use super::keyfile::{PASSPHRASE_VARIABLE, is_sealed, open_key, seal_key};
+use super::sqlite::DATABASE;
 use crate::store::StoreError;
 
 /// What went wrong, and what to do. Every error that a person sees has this form.
@@ -63,6 +64,9 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// The file of the phone's key.
+pub(super) const KEY_FILE: &str = "key";
+
 /// A data folder that this program holds alone.
 pub struct DataFolder {
     path: PathBuf,
@@ -106,7 +110,7 @@ impl DataFolder {
 
     /// Whether the key in a folder is sealed; `None`: there is none.
     pub fn key_is_sealed(path: &Path) -> Option<bool> {
-        fs::read(path.join("key")).ok().map(|file| is_sealed(&file))
+        fs::read(path.join(KEY_FILE)).ok().map(|file| is_sealed(&file))
     }
 
     /// Where it is.
@@ -123,7 +127,7 @@ impl DataFolder {
     /// The phone's keys; made on first use, before anything else is written. A sealed file is opened with the secret that was
     /// given, or the passphrase in the environment.
     pub fn keys(&self) -> Result<DeviceKeys, Failure> {
-        let path = self.path.join("key");
+        let path = self.path.join(KEY_FILE);
         match fs::read(&path) {
             Ok(file) if is_sealed(&file) => {
                 match self.secret.clone().or_else(|| std::env::var(PASSPHRASE_VARIABLE).ok()) {
@@ -142,7 +146,7 @@ impl DataFolder {
                 )
                 .with_code(4)
             }),
-            Err(e) if e.kind() == ErrorKind::NotFound && self.path.join("phone.sqlite").exists() => Err(Failure::new(
+            Err(e) if e.kind() == ErrorKind::NotFound && self.path.join(DATABASE).exists() => Err(Failure::new(
                 format!("the key of the phone in {} is missing", self.path.display()),
                 "put the file `key` back from a copy: without it what lies here cannot be read; nothing was changed",
             )
@@ -163,12 +167,19 @@ impl DataFolder {
         self.write_key(&self.keys()?, secret)
     }
 
+    /// Puts another key in the place of the one that is there, sealed as that was.
+    pub(super) fn replace_key(&self, keys: &DeviceKeys) -> Result<(), Failure> {
+        let secret = self.secret.clone().or_else(|| std::env::var(PASSPHRASE_VARIABLE).ok());
+        let sealed = key_is_sealed(&self.path);
+        self.write_key(keys, secret.as_deref().filter(|_| sealed))
+    }
+
     fn write_key(&self, keys: &DeviceKeys, secret: Option<&str>) -> Result<(), Failure> {
         let text = match secret {
             Some(secret) => seal_key(keys, secret, Some(KEY_WORK_FACTOR))?,
             None => data_hex(keys.seed()),
         };
-        write_secret(&self.path.join("key"), &text).map_err(|e| unusable(&self.path, &e))
+        write_secret(&self.path.join(KEY_FILE), &text).map_err(|e| unusable(&self.path, &e))
     }
 }
 
@@ -177,7 +188,7 @@ const KEY_WORK_FACTOR: u8 = 16;
 
 /// Whether the key of a data folder is sealed.
 pub fn key_is_sealed(folder: &Path) -> bool {
-    fs::read(folder.join("key")).is_ok_and(|file| is_sealed(&file))
+    fs::read(folder.join(KEY_FILE)).is_ok_and(|file| is_sealed(&file))
 }
 
 /// Reads a key file: 64 hexadecimal digits.

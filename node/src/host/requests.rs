@@ -295,6 +295,11 @@ pub enum Request {
         /// Bytes.
         bytes: u64,
     },
+    /// Copy this phone's folder.
+    BackUp {
+        /// To a folder that is new or empty.
+        to: String,
+    },
     /// Put a bundle in from a file.
     Import {
         /// The file.

@@ -1,5 +1,7 @@
 //! Requests of people, answered from the agent and its store.
 
+use std::path::Path;
+
 use distribution::activation::Module;
 use distribution::{Offer, Release, Root, tree};
 use inference::Profile;
@@ -9,6 +11,7 @@ use protocol::{Area, CaseId, Chain};
 use serde_json::{Value as Json, json};
 use sync::space::sealing_public_key;
 
+use super::super::backup;
 use super::super::requests::Request;
 use super::*;
 
@@ -195,6 +198,10 @@ impl Body {
             Request::UnlockCode { area, device } => self.unlock_code(&area, &device),
             Request::Revoke { area, device, reason } => self.revoke(&area, &device, reason),
             Request::Countersign { envelopes, show } => self.countersign(&envelopes, show),
+            Request::BackUp { to } => {
+                let bytes = backup::back_up(&self.store, self.folder.path(), Path::new(&to))?;
+                Ok(json!({ "schema": "kijiti.backup/1", "to": to, "bytes": bytes }))
+            }
             Request::CarryQuota { bytes } => {
                 self.command(Command::SetCarryQuota(bytes))?;
                 Ok(json!({ "carry_quota_bytes": bytes }))
@@ -265,6 +272,7 @@ impl Body {
             "root": trust.map(|t| t.root_version()),
             "release_list": trust.map(|t| t.list_version()),
             "warnings": self.warnings(),
+            "restored_from": self.restored_from().map(|device| device.to_string()),
             "name": certificate.map(|c| c.name.clone()),
             "area": certificate.map(|c| c.area.to_string()),
             "rights": certificate.map(|c| c.rights.to_string()),

@@ -11,7 +11,7 @@ use super::super::requests::{CaseWords, DecisionInput};
 use super::super::triage::{assessment_entry, finding_entries};
 use super::answers::{Answered, parse_area, parse_request, usage};
 use super::*;
-use crate::agent::{Whereabouts, locked, whereabouts};
+use crate::agent::{Whereabouts, locked, setting, whereabouts};
 use crate::store::CaseRow;
 
 /// Least digits of a case id that name a case.
@@ -171,6 +171,7 @@ impl Body {
         let (row, view) = self.open_case(*id)?;
         let why = match (view.consents("share"), self.agent.write_key(&row.area)) {
             (false, _) => "no consent to share it: kijiti case add CASE --consent share",
+            (true, _) if self.agent.certificate().is_none() => "this phone is not enrolled: kijiti enrol request",
             (true, None) => {
                 "the key of its space was ended because a phone was lost, or has not come yet: meet the clinic"
             }
@@ -422,21 +423,31 @@ impl Body {
         self.case_show(&id.to_string())
     }
 
-    /// A phone by its id, the beginning of it, or the name of its certificate.
+    /// A phone by its id, the beginning of it, or the name of its certificate: one that was met, one that is lost, this one.
     pub(super) fn find_phone(&self, text: &str) -> Result<DeviceId, Failure> {
         if let Ok(device) = text.parse() {
             return Ok(device);
         }
-        let peers = self.store.peers()?;
-        let is =
-            |p: &&crate::store::PeerRow| p.name == text || (text.len() >= 8 && p.device.to_string().starts_with(text));
-        match peers.iter().filter(is).collect::<Vec<_>>().as_slice() {
-            [only] => Ok(only.device),
+        let mut known: BTreeMap<DeviceId, String> =
+            self.store.peers()?.into_iter().map(|peer| (peer.device, peer.name)).collect();
+        let forerunner = self.restored_from();
+        let others = self.agent.lost().map(|(lost, _)| *lost).chain(forerunner).chain([self.agent.id()]);
+        known.extend(others.map(|device| (device, self.name_of(&device))));
+        let is = |(device, name): &(&DeviceId, &String)| {
+            name.as_str() == text || (text.len() >= 8 && device.to_string().starts_with(text))
+        };
+        match known.iter().filter(is).collect::<Vec<_>>().as_slice() {
+            [(only, _)] => Ok(**only),
             [] => {
                 Err(usage(format!("no phone {text:?} was met"), "write its device id, as its `kijiti status` shows it"))
             }
             _ => Err(usage(format!("several phones are called {text:?}"), "write the device id")),
         }
+    }
+
+    /// The phone of whose backup this one was made.
+    pub(super) fn restored_from(&self) -> Option<DeviceId> {
+        DeviceId::from_slice(&self.store.setting(setting::RESTORED_FROM).ok()??)
     }
 }
 

@@ -1,0 +1,135 @@
+//! A phone's folder copied whole while it may be in use, and a copy made into a phone again.
+//!
+//! What comes out of a copy is another phone, with a key of its own: two phones with one key could not be told apart, and the one
+//! that was lost could not be shut out without the other. It reads what the copy's could read; it is certified anew before it is
+//! met, and then seals what its forerunner had not given away yet.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use protocol::{DeviceId, DeviceKeys};
+
+use super::folder::{KEY_FILE, unusable};
+use super::sqlite::{DATABASE, SqliteStore};
+use super::{DataFolder, Failure};
+use crate::store::Store;
+
+const BUNDLES: &str = "bundles";
+
+/// What a restored phone begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The phone of which the copy was made.
+    pub from: DeviceId,
+    /// The phone that it is now.
+    pub device: DeviceId,
+    /// Cases that it reads.
+    pub cases: usize,
+    /// Changes of cases that no other phone has been given yet.
+    pub unsent: usize,
+}
+
+/// Copies a phone's folder to `to`, which must be new or empty. The key comes last: without it a copy is none.
+pub(super) fn back_up(store: &SqliteStore, folder: &Path, to: &Path) -> Result<u64, Failure> {
+    let made = !to.exists();
+    empty_folder(to)?;
+    let copied = (|| {
+        store.copy_to(&to.join(DATABASE))?;
+        let bytes = copy_file(&folder.join(KEY_FILE), &to.join("key.new"))
+            .and_then(|_| copy_folder(&folder.join(BUNDLES), &to.join(BUNDLES)))
+            .and_then(|bytes| fs::rename(to.join("key.new"), to.join(KEY_FILE)).map(|()| bytes))
+            .and_then(|bytes| File::open(to)?.sync_all().map(|()| bytes))
+            .map_err(|e| unusable(to, &e))?;
+        let database = fs::metadata(to.join(DATABASE)).map_or(0, |file| file.len());
+        Ok(bytes + database)
+    })();
+    if copied.is_err() && made {
+        let _ = fs::remove_dir_all(to);
+    }
+    copied
+}
+
+/// Makes a phone in `to`, which must be new or empty, out of a copy. `secret` opens the copy's key, if it is sealed, and seals the
+/// new one. Whatever happens on the way, `to` holds a whole phone or none, and the copy stays as it is.
+pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restored, Failure> {
+    if !from.join(KEY_FILE).is_file() || !from.join(DATABASE).is_file() {
+        let reason = format!("{} is no whole backup of a phone", from.display());
+        return Err(Failure::new(reason, "choose the folder that `kijiti backup` has written").with_code(2));
+    }
+    if File::open(from.join("lock")).is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock))) {
+        let reason = format!("a phone is running on {}", from.display());
+        return Err(Failure::new(reason, "stop it first, or restore what `kijiti backup` writes"));
+    }
+    empty_folder(to)?;
+    let draft = PathBuf::from(format!("{}.restoring", to.display()));
+    match fs::remove_dir_all(&draft) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(unusable(&draft, &e)),
+        Ok(()) | Err(_) => {}
+    }
+    let made = make(from, &draft, secret).and_then(|restored| {
+        fs::remove_dir(to).and_then(|()| fs::rename(&draft, to)).map_err(|e| unusable(to, &e))?;
+        Ok(restored)
+    });
+    if made.is_err() {
+        let _ = fs::remove_dir_all(&draft);
+    }
+    made
+}
+
+fn make(from: &Path, draft: &Path, secret: Option<String>) -> Result<Restored, Failure> {
+    let copied = copy_folder(&from.join(BUNDLES), &draft.join(BUNDLES)).and_then(|_| {
+        copy_file(&from.join(KEY_FILE), &draft.join(KEY_FILE))?;
+        copy_file(&from.join(DATABASE), &draft.join(DATABASE))?;
+        // What the copy of a folder by hand may have beside it.
+        let log = format!("{DATABASE}-wal");
+        if from.join(&log).is_file() { copy_file(&from.join(&log), &draft.join(&log)).map(drop) } else { Ok(()) }
+    });
+    copied.map_err(|e| unusable(draft, &e))?;
+    let folder = DataFolder::open(draft)?.with_secret(secret);
+    let before = folder.keys()?;
+    let mut store = SqliteStore::open(draft, &before)?;
+    let after = new_keys()?;
+    store.become_another(&before.id(), &after)?;
+    folder.replace_key(&after)?;
+    let (cases, unsent) = (store.cases()?.len(), store.unsent()?.len());
+    Ok(Restored { from: before.id(), device: after.id(), cases, unsent })
+}
+
+fn new_keys() -> Result<DeviceKeys, Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+    Ok(DeviceKeys::from_seed(seed))
+}
+
+/// Makes a folder, or finds it empty.
+fn empty_folder(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|e| unusable(path, &e))?;
+    match fs::read_dir(path).map_err(|e| unusable(path, &e))?.next() {
+        None => Ok(()),
+        Some(_) => {
+            let reason = format!("{} holds something already", path.display());
+            Err(Failure::new(reason, "choose a new folder: nothing is written over").with_code(2))
+        }
+    }
+}
+
+fn copy_file(from: &Path, to: &Path) -> std::io::Result<u64> {
+    let bytes = fs::copy(from, to)?;
+    File::open(to)?.sync_all()?;
+    Ok(bytes)
+}
+
+/// Copies the files of a folder; one that is gone meanwhile (a bundle that made room) is left out.
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<u64> {
+    fs::create_dir_all(to)?;
+    let mut bytes = 0;
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        match copy_file(&file.path(), &to.join(file.file_name())) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            copied => bytes += copied?,
+        }
+    }
+    Ok(bytes)
+}
