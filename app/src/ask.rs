@@ -4,6 +4,9 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use node::host::Failure;
 use serde_json::{Map, Value, json};
+use sync::case::schema::{self, Kind};
+
+use crate::cli::Kind as Whose;
 
 /// Asks on the terminal; every answer is read from standard input.
 pub fn line(question: &str) -> Result<String, Failure> {
@@ -65,6 +68,43 @@ pub fn findings(questions: &mut dyn FnMut(bool) -> Result<Value, Failure>) -> Re
         file.insert("text".into(), json!(words));
     }
     Ok(Value::Object(file).to_string())
+}
+
+/// Asks the fields of a patient whom no rules here are for, one by one.
+pub fn fields(whose: Whose) -> Result<Vec<(String, String)>, Failure> {
+    let asked = match whose {
+        Whose::Pregnancy => schema::Patient::Pregnancy.asked(),
+        Whose::Adult | Whose::Child => schema::Patient::Adult.asked(),
+    };
+    if !on_terminal() {
+        let hint = "pass --findings FILE, or --set FIELD=VALUE as often as needed";
+        return Err(Failure::new("no findings were given, and there is no terminal to ask on", hint).with_code(2));
+    }
+    eprintln!("Answer, or press Enter where it is not known. Numbers as digits.");
+    let mut fields = Vec::new();
+    for name in asked {
+        let what = schema::field(name).map(|field| kind_in_words(field.kind)).unwrap_or_default();
+        loop {
+            let answer = line(&format!("{} [{what}]", name.replace(['_', '.'], " ")))?;
+            let answer = if answer.is_empty() { "unknown".to_owned() } else { answer };
+            match schema::read_value(name, &answer) {
+                Ok(_) => break fields.push(((*name).to_owned(), answer)),
+                Err(wrong) => eprintln!("  {wrong}"),
+            }
+        }
+    }
+    Ok(fields)
+}
+
+/// What can be written into a field.
+pub fn kind_in_words(kind: Kind) -> String {
+    match kind {
+        Kind::Flag => "yes, no".to_owned(),
+        Kind::Number(min, max, unit) => format!("{min} to {max} {unit}"),
+        Kind::Choice(choices) => choices.join(", "),
+        Kind::Text => "words".to_owned(),
+        Kind::Date => "a date, 2026-11-24".to_owned(),
+    }
 }
 
 fn flag(ask: &str) -> Result<Value, Failure> {

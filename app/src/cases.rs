@@ -1,12 +1,14 @@
 //! `kijiti case`: beginning cases, adding to them, and passing them on.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use node::host::{CaseWords, DecisionInput, Failure, PhotoWords, Request};
-use sync::case::schema::{FIELDS, Kind};
+use serde_json::Value;
+use sync::case::schema::FIELDS;
 
 use crate::ask as terminal;
-use crate::cli::{AddArgs, CaseCommand, DecisionArgs, Format};
+use crate::cli::{AddArgs, CaseCommand, DecisionArgs, Format, Kind as Whose, NewArgs};
 use crate::files::{EnrolmentFile, hex, read, unhex, write_bytes};
 use crate::run::{Phone, absolute, request_number};
 use crate::show;
@@ -17,41 +19,7 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 /// Does what was asked of cases.
 pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
     match command {
-        CaseCommand::New { findings, profile, patient, village, consent, area, decision } => {
-            let asked = findings.is_none();
-            let findings = phone.findings(findings.as_deref(), profile.into())?;
-            let consent = match asked && consent.is_empty() {
-                true => ask_consent()?,
-                false => consent.into_iter().map(|to| (to, true)).collect(),
-            };
-            let patient = [("name", patient), ("village", village)];
-            let patient = patient.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect();
-            let answer = phone.ask(Request::CaseNew {
-                findings,
-                profile: profile.into(),
-                patient,
-                consent,
-                area,
-                decision: given(&decision),
-                request: request_number()?,
-            })?;
-            phone.show(&answer, |answer| {
-                println!("case {}", show::text(answer, "case"));
-                answer.get("assessment").into_iter().for_each(show::assessment);
-            });
-            if let Some(why) = answer.get("stays").and_then(|why| why.as_str()) {
-                eprintln!("the case stays on this phone: {}", why.replace("CASE", show::short(&answer, "case")));
-            }
-            match (decision.decide, asked) {
-                (None, true) => decide_on_terminal(phone, show::text(&answer, "case")),
-                (None, false) if !phone.json => {
-                    let id = show::text(&answer, "case").get(..8).unwrap_or_default();
-                    eprintln!("not decided yet: kijiti case decide {id} --decide COLOUR --plan \"…\"");
-                    Ok(())
-                }
-                _ => Ok(()),
-            }
-        }
+        CaseCommand::New(args) => new(phone, args),
         CaseCommand::Decide { case, decision } => match given(&decision) {
             Some(decision) => {
                 let request = request_number()?;
@@ -87,6 +55,78 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
         CaseCommand::Export { cases, format, to, out } => export(phone, cases, format, to.as_deref(), &out),
         CaseCommand::Import { file, format, area } => import(phone, &file, format, area),
     }
+}
+
+fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
+    let asked = args.findings.is_none() && (args.kind == Whose::Child || args.set.is_empty());
+    let head = [("patient.name", args.patient), ("patient.village", args.village)];
+    let mut head: Vec<_> = head.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    head.extend(pairs(&args.set)?);
+    let (area, decision, request) = (args.area, given(&args.decision), request_number()?);
+    let findings = match args.kind {
+        Whose::Child => Some(phone.findings(args.findings.as_deref(), args.profile.into())?),
+        Whose::Pregnancy | Whose::Adult => {
+            let fields = match &args.findings {
+                Some(file) => fields_of(file)?,
+                None if asked => terminal::fields(args.kind)?,
+                None => Vec::new(),
+            };
+            head.splice(0..0, fields);
+            None
+        }
+    };
+    let consent = match asked && args.consent.is_empty() {
+        true => ask_consent()?,
+        false => args.consent.into_iter().map(|to| (to, true)).collect(),
+    };
+    let request = match findings {
+        Some(findings) => {
+            Request::CaseNew { findings, profile: args.profile.into(), head, consent, area, decision, request }
+        }
+        None => Request::CaseBegin { fields: head, consent, area, decision, request },
+    };
+    let answer = phone.ask(request)?;
+    phone.show(&answer, |answer| {
+        println!("case {}", show::text(answer, "case"));
+        match answer.get("assessment").filter(|assessment| !assessment.is_null()) {
+            Some(assessment) => show::assessment(assessment),
+            None => println!("no rules of this phone judge this patient: you decide, or ask your supervisor"),
+        }
+    });
+    if let Some(why) = answer.get("stays").and_then(|why| why.as_str()) {
+        eprintln!("the case stays on this phone: {}", why.replace("CASE", show::short(&answer, "case")));
+    }
+    match (args.decision.decide, asked) {
+        (None, true) => decide_on_terminal(phone, show::text(&answer, "case")),
+        (None, false) if !phone.json => {
+            let id = show::short(&answer, "case");
+            eprintln!("not decided yet: kijiti case decide {id} --decide COLOUR --plan \"…\"");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Fields and their values from a file, JSON or TOML.
+fn fields_of(file: &Path) -> Result<Vec<(String, String)>, Failure> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).map_err(|e| {
+        Failure::new(format!("cannot read {shown}: {e}"), "pass a text file, JSON or TOML").with_code(2)
+    })?;
+    let read: Result<BTreeMap<String, Value>, String> = match text.trim_start().starts_with('{') {
+        true => serde_json::from_str(&text).map_err(|e| e.to_string()),
+        false => toml::from_str(&text).map_err(|e| e.to_string()),
+    };
+    let wrong = |e| {
+        let reason = format!("{shown} is no file of findings: {e}");
+        Failure::new(reason, "write lines such as: age_years = 34, fever = \"yes\"").with_code(2)
+    };
+    let word = |value: Value| match value {
+        Value::String(word) => word,
+        Value::Bool(yes) => if yes { "yes" } else { "no" }.to_owned(),
+        other => other.to_string(),
+    };
+    Ok(read.map_err(wrong)?.into_iter().map(|(name, value)| (name, word(value))).collect())
 }
 
 fn given(args: &DecisionArgs) -> Option<DecisionInput> {
@@ -153,6 +193,9 @@ fn add(phone: &Phone, args: AddArgs) -> Result<(), Failure> {
         consent: given(args.consent, true).chain(given(args.no_consent, false)).collect(),
         note: args.note,
         dose: args.dose,
+        route: args.route,
+        given: args.given,
+        not_given: args.not_given,
         hand_to: args.hand_to,
         reason: args.reason,
         links: links(args.same_as, true).chain(links(args.not_same_as, false)).collect(),
@@ -163,13 +206,7 @@ fn add(phone: &Phone, args: AddArgs) -> Result<(), Failure> {
 
 fn fields() {
     for field in FIELDS {
-        let what = match field.kind {
-            Kind::Flag => "yes, no".to_owned(),
-            Kind::Number(min, max, unit) => format!("{min} to {max} {unit}"),
-            Kind::Choice(choices) => choices.join(", "),
-            Kind::Text => "words".to_owned(),
-            Kind::Date => "a date, 2026-11-24".to_owned(),
-        };
+        let what = terminal::kind_in_words(field.kind);
         show::wrapped(&format!("{:<28} {what}", field.name), 0);
     }
 }

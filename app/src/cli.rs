@@ -10,7 +10,7 @@ mod cases;
 mod enrol;
 
 pub use bench::BenchCommand;
-pub use cases::{AddArgs, CaseCommand, Format};
+pub use cases::{AddArgs, CaseCommand, Format, Kind, NewArgs};
 pub use enrol::EnrolCommand;
 
 /// Carries ministry-signed releases out to villages and sealed cases back, phone to phone.

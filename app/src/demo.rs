@@ -340,7 +340,7 @@ impl Demo {
         let created = self.worker.ask(Request::CaseNew {
             findings: EXAMPLE.into(),
             profile: Profile::Iccm,
-            patient: vec![("name".into(), "Amina Kazungu".into()), ("village".into(), "Mtwapa".into())],
+            head: vec![("patient.name".into(), "Amina Kazungu".into()), ("patient.village".into(), "Mtwapa".into())],
             consent: vec![("care".into(), true), ("share".into(), true)],
             area: None,
             decision: None,

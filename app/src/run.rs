@@ -139,7 +139,9 @@ fn backup(phone: &Phone, to: &Path) -> Result<(), Failure> {
     phone.shown(request, |b| println!("copied {} to {}", show::size(show::number(b, "bytes")), to.display()))?;
     match key_is_sealed(&phone.folder) {
         true => eprintln!("it opens with this phone's passphrase"),
-        false => eprintln!("it lies open: whoever has it can read this phone's cases; `kijiti passphrase` seals the key"),
+        false => {
+            eprintln!("it lies open: whoever has it can read this phone's cases; `kijiti passphrase` seals the key")
+        }
     }
     Ok(())
 }

@@ -221,7 +221,11 @@ pub fn restored(r: &Value) {
 /// The decisions of a case.
 pub fn decisions(c: &Value) {
     for d in list(c, "decisions") {
-        let agrees = if flag(d, "agrees") { "as assessed" } else { "otherwise than assessed" };
+        let agrees = match (text(d, "rules"), flag(d, "agrees")) {
+            ("none", _) => "without an assessment",
+            (_, true) => "as assessed",
+            (_, false) => "otherwise than assessed",
+        };
         let by = d.get("said").map(|s| text(s, "by").to_owned()).unwrap_or_default();
         println!("decided   {} {agrees}, by phone {by}", urgency(text(d, "urgency")));
         for (word, key) in [("plan", "plan"), ("why", "reason")] {

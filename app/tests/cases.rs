@@ -64,6 +64,74 @@ fn words_doses_and_questions_are_added_and_settled_and_the_history_tells_all() {
 }
 
 #[test]
+fn a_dose_that_was_written_down_wrongly_is_taken_back_with_a_reason() {
+    let desk = Desk::enrolled();
+    let case = new_case(&desk, "clinic", &["--consent", "share"]);
+    let add = |args: &[&str]| desk.json("clinic", &[&["case", "add", &case], args].concat());
+    add(&["--dose", "gentamicin 20 mg", "--route", "im", "--given", "2026-11-24T09:30:00+03:00"]);
+    let shown = add(&["--dose", "gentamicin 200 mg"]);
+    let wrong = shown["each_dose"][1]["id"].as_str().unwrap();
+    for (args, expected) in [
+        (&["--not-given", wrong][..], "--reason"),
+        (&["--not-given", "zz", "--reason", "x"], "no dose"),
+        (&["--not-given", "", "--reason", "x"], "several"),
+        (&["--dose", "zinc 20 mg", "--given", "09:30"], "its zone"),
+        (&["--route", "oral"], "--dose"),
+    ] {
+        let output = desk.run("clinic", &[&["case", "add", &case], args].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(expected), "{args:?}: {said}");
+    }
+    let shown = add(&["--not-given", wrong, "--reason", "a nought too many"]);
+    assert_eq!(shown["doses"], json!([{ "medicine": "gentamicin", "unit": "mg", "times": 1, "amount": 20.0 }]));
+    let words = desk.ok("clinic", &["case", "show", &case]);
+    assert!(words.contains("im, 2026-11-24T09:30") && words.contains("a nought too many"), "{words}");
+    let (code, said) = desk.fails("clinic", &["case", "add", &case, "--not-given", wrong, "--reason", "again"]);
+    assert!(code == 2 && said.contains("already"), "{said}");
+    assert!(desk.ok("clinic", &["case", "history", &case]).contains("was not given after all"));
+}
+
+/// No rules here are for a woman in labour: what is found is kept, nobody is told that it is green, and a person decides.
+#[test]
+fn a_case_of_an_adult_begins_without_an_assessment_and_a_person_decides() {
+    let desk = Desk::enrolled();
+    let found = desk.write("mother.toml", "age_years = 24\ngestation_weeks = 38\nlabour = true\nbp_systolic = 165\n");
+    let new = ["case", "new", "--kind", "pregnancy", "--findings", &found, "--patient", "Zawadi", "--consent", "share"];
+    let case = desk.json("clinic", &new)["case"].as_str().unwrap()[..8].to_owned();
+    let shown = desk.json("clinic", &["case", "show", &case]);
+    assert_eq!((&shown["assessments"], &shown["urgency"]), (&json!([]), &Value::Null));
+    assert_eq!((&shown["findings"]["labour"]["value"], shown["sealed"].as_u64()), (&json!("yes"), Some(1)));
+    let (code, said) = desk.fails("clinic", &["case", "decide", &case, "--decide", "green", "--plan", "home"]);
+    assert!(code == 5 && said.contains("no danger is ruled out"), "{said}");
+    let said = desk.ok("clinic", &["case", "decide", &case, "--decide", "pink", "--plan", "refer"]);
+    assert!(said.contains("without an assessment"), "{said}");
+    assert_eq!(desk.json("clinic", &["case", "list"])["cases"][0]["urgency"], "pink");
+    let adult = [
+        "case",
+        "new",
+        "--kind",
+        "adult",
+        "--set",
+        "age_years=41",
+        "--set",
+        "cough_days=21",
+        "--set",
+        "patient.sex=male",
+    ];
+    assert!(desk.ok("clinic", &adult).contains("you decide"));
+    for (args, expected) in [
+        (&["--set", "age_years=200"][..], "0 to 120"),
+        (&["--set", "age_years=3", "--set", "convulsions=yes"], "under five years"),
+        (&["--set", "labour"], "FIELD=VALUE"),
+        (&["--findings", "nowhere.toml"], "cannot read"),
+        (&[], "no terminal"),
+    ] {
+        let (code, said) = desk.fails("clinic", &[&["case", "new", "--kind", "adult"], args].concat());
+        assert!(code == 2 && said.contains(expected), "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn duplicates_are_offered_and_a_person_decides() {
     let desk = Desk::enrolled();
     let a = new_case(&desk, "clinic", &["--patient", "Amina Kazungu", "--village", "Mtwapa"]);
@@ -387,7 +455,10 @@ fn neither_a_couriers_folder_nor_the_readers_own_shows_a_word_of_a_thousand_case
         let request = Request::CaseNew {
             findings: example.replace("breathing very hard", &format!("Zebrafinch{n} breathing very hard")),
             profile: inference::Profile::Iccm,
-            patient: vec![("name".into(), format!("Quetzalcoatl{n}")), ("village".into(), format!("Xochimilco{n}"))],
+            head: vec![
+                ("patient.name".into(), format!("Quetzalcoatl{n}")),
+                ("patient.village".into(), format!("Xochimilco{n}")),
+            ],
             consent: vec![("share".into(), true)],
             area: None,
             decision: None,
@@ -405,4 +476,28 @@ fn neither_a_couriers_folder_nor_the_readers_own_shows_a_word_of_a_thousand_case
     let words = ["Quetzalcoatl", "Xochimilco", "Zebrafinch", "breathing very hard", "chest_indrawing", "malaria_test"];
     assert_eq!(folder_has(&desk.path("courier"), &words), None);
     assert_eq!(folder_has(&desk.path("worker"), &words), None, "at rest everything readable is sealed");
+}
+
+/// A real photo, with the place where it was taken in it: what comes out again shows the same and tells nothing else.
+#[test]
+fn a_photo_is_kept_without_what_the_camera_wrote_beside_it() {
+    let desk = Desk::enrolled();
+    let case = new_case(&desk, "clinic", &["--consent", "share"]);
+    let picture = include_bytes!("pictures/rash.jpg");
+    std::fs::write(desk.path("rash.jpg"), picture).unwrap();
+    let (code, said) = desk.fails("clinic", &["case", "photo", &case, "rash.jpg"]);
+    assert!(code == 5 && said.contains("--consent photo"), "{said}");
+    desk.ok("clinic", &["case", "add", &case, "--consent", "photo"]);
+    let shown = desk.ok("clinic", &["case", "photo", &case, "rash.jpg", "--shows", "rash", "--light", "daylight"]);
+    assert!(shown.contains("photo     rash, daylight"), "{shown}");
+    desk.ok("clinic", &["case", "photo", &case, "--out", "out.jpg"]);
+    let out = std::fs::read(desk.path("out.jpg")).unwrap();
+    let has = |bytes: &[u8], word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+    for word in [&b"Mtwapa"[..], b"Cheap Phones"] {
+        assert!(has(picture, word) && !has(&out, word));
+    }
+    assert!(has(&out, b"Exif") && out.ends_with(&picture[picture.len() - 100..]), "upright, and the same to the eye");
+    std::fs::write(desk.path("torn.jpg"), &picture[..200]).unwrap();
+    assert_eq!(desk.fails("clinic", &["case", "photo", &case, "torn.jpg"]).0, 2);
+    assert_eq!(desk.fails("clinic", &["case", "photo", &case, "--out", "again.jpg", "--number", "2"]).0, 2);
 }

@@ -74,8 +74,8 @@ impl Phone {
     ) -> Result<String, PhoneError> {
         let profile = read_profile(&profile)?;
         let consent = consent.into_iter().map(|to| (to, true)).collect();
-        let (patient, area, decision) = (Vec::new(), None, None);
-        self.ask(Request::CaseNew { findings, profile, patient, consent, area, decision, request })
+        let (head, area, decision) = (Vec::new(), None, None);
+        self.ask(Request::CaseNew { findings, profile, head, consent, area, decision, request })
     }
 
     /// Adds to a case (`kijiti.case/1`). `words`: JSON with any of `set`, `settle`, `consent`, `note`, `dose`, `hand_to`, `reason`,

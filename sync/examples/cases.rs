@@ -61,7 +61,12 @@ fn case() -> Result<Case, Fail> {
         Entry::consent("training", false),
         Entry::Assessment(assessment),
         Entry::Decision(decision),
-        Entry::Dose(DoseEntry { medicine: "amoxicillin".into(), amount: 250.0, unit: "mg".into() }),
+        Entry::Dose(DoseEntry {
+            medicine: "amoxicillin".into(),
+            amount: 250.0,
+            unit: "mg".into(),
+            ..DoseEntry::default()
+        }),
         Entry::Note("the father comes tomorrow".into()),
         Entry::Photo(PhotoEntry {
             blob: protocol::Digest([7; 32]),

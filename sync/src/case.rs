@@ -32,7 +32,7 @@ mod view;
 pub use changes::sign;
 use changes::{only_known_chunks, parse_change, signed};
 pub(crate) use view::rank;
-pub use view::{CaseView, FindingState, likeness};
+pub use view::{CaseView, Dose, FindingState, likeness};
 
 /// How soon: the colours that workers are trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,6 +163,14 @@ pub enum Entry {
     },
     /// A dose that was given. Doses only add up: two that were given apart are two doses.
     Dose(DoseEntry),
+    /// A person's word that a dose, which they see here, was not given after all. It is counted no more and stays in sight.
+    /// (Last writer wins would let two corrections made apart take back one dose, or bring it back.)
+    NotGiven {
+        /// Which: the key that [`Dose`] has in a view.
+        dose: String,
+        /// Why.
+        reason: String,
+    },
     /// Free words about the case.
     Note(String),
     /// The case is somebody else's to care for from here.
@@ -192,7 +200,7 @@ impl Entry {
 }
 
 /// A dose that was given.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DoseEntry {
     /// Which medicine.
     pub medicine: String,
@@ -200,6 +208,10 @@ pub struct DoseEntry {
     pub amount: f64,
     /// Of what: `mg`, `mL`, `tablet`.
     pub unit: String,
+    /// By which way: `oral`, `im`; empty where nobody said.
+    pub route: String,
+    /// When, as whoever gave it says; empty where nobody said.
+    pub given: String,
 }
 
 /// A photo: what it shows, and the key of the blob that holds it.

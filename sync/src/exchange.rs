@@ -17,17 +17,32 @@ use crate::{Entry, FindingValue};
 pub const SYSTEM: &str = "https://kijiti.org/fhir/field";
 
 /// A case that was read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Imported {
     /// The case, if what was read names it.
     pub case: Option<CaseId>,
     /// What it says.
     pub entries: Vec<Entry>,
+    /// Who had said what in the file, by their name and time there: what is taken in becomes this phone's word.
+    pub said: BTreeMap<String, Vec<String>>,
     /// What could not be taken over, in words; it stays in the file that was read.
     pub left_out: Vec<String>,
 }
 
 impl Imported {
+    /// Notes that somebody said something in the file.
+    pub(crate) fn say(&mut self, who: String, what: &str) {
+        let said = self.said.entry(who).or_default();
+        if !said.iter().any(|other| other == what) {
+            said.push(what.to_owned());
+        }
+    }
+
+    /// Who had said what, a line each, for a note in the case.
+    pub fn said_by(&self) -> impl Iterator<Item = String> {
+        self.said.iter().map(|(who, what)| format!("{who} had said: {}", what.join(", ")))
+    }
+
     /// A file's words become those of one phone, and one phone's later words take the place of its earlier ones: so what people
     /// differed about is settled here, on the safe side, and said in a note. Consent to share is not taken from a file: it is
     /// asked for where the case now lies.

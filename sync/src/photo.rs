@@ -1,11 +1,15 @@
 //! Photos: sealed on their own, each under a key that only its case holds, and carried like the bundles of releases: in checked
 //! pieces, resumed from anyone, last in line.
 //!
-//! `nonce 24 ‖ XChaCha20-Poly1305 of the picture's bytes` (jpeg, png or webp, as the camera wrote them)
+//! `nonce 24 ‖ XChaCha20-Poly1305 of the picture's bytes` (jpeg, png or webp, without what the camera wrote beside it)
 
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use protocol::limits::ATTACHMENT_BYTES_MAX;
+
+mod metadata;
+
+pub use metadata::without_metadata;
 
 const AAD: &[u8] = b"kijiti 2026-11 photo";
 
@@ -15,6 +19,9 @@ pub enum PhotoError {
     /// Not a picture.
     #[error("this is no jpeg, png or webp picture")]
     NotAPicture,
+    /// A picture that is cut short or damaged.
+    #[error("this picture is damaged")]
+    Damaged,
     /// Too large to be carried.
     #[error("the picture has {0} bytes; up to {ATTACHMENT_BYTES_MAX} are carried")]
     TooLarge(usize),

@@ -59,7 +59,9 @@ pub fn write_words(words: impl IntoIterator<Item = u64>) -> Vec<u8> {
 /// Reads words, or symbols, from a peer; a length that is no multiple of seven is `None`.
 pub fn read_words(bytes: &[u8]) -> Option<Vec<u64>> {
     let (words, rest) = bytes.as_chunks::<WORD_BYTES>();
-    rest.is_empty().then(|| words.iter().map(|[a, b, c, d, e, f, g]| u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, 0])).collect())
+    rest.is_empty().then(|| {
+        words.iter().map(|[a, b, c, d, e, f, g]| u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, 0])).collect()
+    })
 }
 
 #[cfg(test)]

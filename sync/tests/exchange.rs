@@ -60,7 +60,13 @@ fn full_case() -> Case {
             model: "triage-model version 1".into(),
             app: "kijiti 0.1.0 (en)".into(),
         }),
-        Entry::Dose(DoseEntry { medicine: "amoxicillin".into(), amount: 250.0, unit: "mg".into() }),
+        Entry::Dose(DoseEntry {
+            medicine: "amoxicillin".into(),
+            amount: 250.0,
+            unit: "mg".into(),
+            route: "oral".into(),
+            given: "2026-11-24T09:30:00+03:00".into(),
+        }),
         Entry::Note("the father\ncomes tomorrow".into()),
         Entry::Photo(PhotoEntry {
             blob: Digest([7; 32]),
@@ -136,6 +142,28 @@ fn a_bundle_has_every_part_of_the_case_and_unknown_is_not_no() {
     assert!(!bundle.to_string().contains("0808080808"), "the photo's key stays here");
 }
 
+/// Whether it is told that the second phone spoke of the temperature and of nothing else.
+fn who_said_what(imported: &sync::exchange::Imported) -> bool {
+    let second = format!("phone {} (", keys(2).id().short());
+    imported.said_by().any(|said| said.starts_with(&second) && said.ends_with("had said: temperature"))
+}
+
+#[test]
+fn a_dose_taken_back_goes_out_as_an_error_and_is_not_taken_in() {
+    let mut case = full_case();
+    let dose = case.view().doses[0].key.clone();
+    let back = [Entry::NotGiven { dose, reason: "spilt".into() }];
+    case.add(&back, &keys(1), &[1; 16], 1_795_559_000).unwrap();
+    let bundle = fhir::write(&case.view(), &area());
+    let given = resources(&bundle, "MedicationAdministration");
+    assert_eq!((&given[0]["status"], given.len()), (&Value::from("entered-in-error"), 1));
+    assert!(given[0]["note"][0]["text"].as_str().unwrap().contains("spilt"));
+    let table = csv::head() + &csv::write(&case.view(), &area());
+    for imported in [fhir::read(&bundle.to_string()).unwrap(), csv::read(&table).unwrap().remove(0)] {
+        assert!(!imported.entries.iter().any(|entry| matches!(entry, Entry::Dose(_))));
+    }
+}
+
 #[test]
 fn a_bundle_read_back_says_the_same() {
     let view = full_case().view();
@@ -148,7 +176,8 @@ fn a_bundle_read_back_says_the_same() {
         let asked_anew = ["temperature", "consent.share"].contains(&pair.0.as_str());
         assert!(asked_anew || after.contains(pair), "{} is missing", pair.0);
     }
-    assert_eq!(again.view().doses_given(), view.doses_given());
+    assert_eq!(again.view().doses[0].dose, view.doses[0].dose, "route and time too");
+    assert!(who_said_what(&imported), "{:?}", imported.said);
     assert_eq!(again.view().decisions[0].1.plan, "refer to Kilifi");
     assert!(again.view().notes.iter().any(|(_, note)| *note == view.notes[0].1));
     assert!(
@@ -201,7 +230,8 @@ fn a_table_read_back_says_the_same() {
     for pair in said(&view).iter().filter(|pair| !["temperature", "consent.share"].contains(&pair.0.as_str())) {
         assert!(after.contains(pair), "{} is missing", pair.0);
     }
-    assert_eq!(again.view().doses_given(), view.doses_given());
+    assert_eq!(again.view().doses[0].dose, view.doses[0].dose, "route and time too");
+    assert!(who_said_what(&imported), "{:?}", imported.said);
     assert!(table.contains(",no\r\n"), "words that stand no more are marked");
     assert_eq!(imported.left_out.len(), 3, "an assessment, a photo and consent: {:?}", imported.left_out);
 }

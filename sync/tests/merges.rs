@@ -1,6 +1,8 @@
 //! Typed merges: each rule with an example that would be dangerous under last-writer-wins, and all of them together over random
 //! concurrent edits.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use protocol::{CaseId, DeviceKeys};
 use sync::case::{AssessmentEntry, DecisionEntry, DoseEntry, likeness};
@@ -235,12 +237,32 @@ fn consent_withdrawn_anywhere_stands_over_consent_given_apart() {
 
 #[test]
 fn doses_given_apart_add_up() {
-    let dose = |amount: f64| Entry::Dose(DoseEntry { medicine: "amoxicillin".into(), amount, unit: "mg".into() });
+    let dose = |amount: f64| {
+        Entry::Dose(DoseEntry { medicine: "amoxicillin".into(), amount, unit: "mg".into(), ..DoseEntry::default() })
+    };
     let mut case = Apart::new(vec![finding("weight", FindingValue::Number(9.0))]);
     case.worker(dose(250.0));
     case.clinic(dose(250.0));
     let view = case.meet();
     assert_eq!(view.doses_given()[&("amoxicillin", "mg")], (2, 500.0), "last-writer-wins would hide a double dose");
+}
+
+#[test]
+fn a_dose_taken_back_counts_no_more_and_stays_in_sight_however_often_it_is_taken_back() {
+    let dose = |amount: f64| {
+        Entry::Dose(DoseEntry { medicine: "gentamicin".into(), amount, unit: "mg".into(), ..DoseEntry::default() })
+    };
+    let mut case = Apart::new(vec![dose(20.0), dose(200.0)]);
+    let wrong = case.meet().doses[1].key.clone();
+    let back = |why: &str| Entry::NotGiven { dose: wrong.clone(), reason: why.into() };
+    case.worker(back("written down twice"));
+    case.clinic(back("the syringe is full still"));
+    case.clinic(dose(20.0));
+    let view = case.meet();
+    assert_eq!(view.doses_given()[&("gentamicin", "mg")], (2, 40.0));
+    let dose = &view.doses[1];
+    assert_eq!((dose.dose.amount, dose.taken_back.len(), dose.counts()), (200.0, 2, false), "both reasons are kept");
+    assert_eq!(view.entry_count(), 5);
 }
 
 #[test]
@@ -346,7 +368,8 @@ type Edit = (usize, u8, u8, bool);
 
 fn entry(what: u8, value: u8) -> Entry {
     let flag = [FindingValue::Yes, FindingValue::No, FindingValue::Unknown][usize::from(value % 3)].clone();
-    let dose = DoseEntry { medicine: "ors".into(), amount: f64::from(value) + 1.0, unit: "mL".into() };
+    let dose =
+        DoseEntry { medicine: "ors".into(), amount: f64::from(value) + 1.0, unit: "mL".into(), ..DoseEntry::default() };
     match what % 8 {
         0 => finding("convulsions", flag),
         1 => finding("temperature", FindingValue::Number(36.0 + f64::from(value % 4))),
@@ -371,9 +394,20 @@ proptest! {
         let edits: Vec<Edit> = edits;
         let mut phones: Vec<_> = (0..4).map(|_| Case::new(ID)).collect();
         let mut changes: Vec<Vec<u8>> = Vec::new();
+        let (mut back, mut given) = (BTreeSet::new(), 0.0);
         for (who, what, value, heard) in &edits {
             let actor = [*who as u8 + 1; 16];
-            let made = phones[*who].add(&[entry(*what, *value)], &keys(*who as u8 + 1), &actor, u64::from(*value)).unwrap();
+            let seen = phones[*who].view().doses;
+            let said = match seen.last().filter(|_| what % 16 == 13) {
+                Some(dose) => Entry::NotGiven { dose: dose.key.clone(), reason: format!("{value}") },
+                None => entry(*what, *value),
+            };
+            if let Entry::NotGiven { dose, .. } = &said {
+                back.insert(dose.clone());
+            } else if let Entry::Dose(dose) = &said {
+                given += dose.amount;
+            }
+            let made = phones[*who].add(&[said], &keys(*who as u8 + 1), &actor, u64::from(*value)).unwrap();
             if *heard {
                 for (n, phone) in phones.iter_mut().enumerate() {
                     if n != *who { phone.apply(&made).unwrap(); }
@@ -391,9 +425,8 @@ proptest! {
             prop_assert_eq!(&phone.view(), &view);
         }
         prop_assert_eq!(view.entry_count(), edits.len());
-        let doses = edits.iter().filter(|(_, what, ..)| what % 8 == 5);
-        let given: f64 = view.doses_given().values().map(|(_, amount)| amount).sum();
-        prop_assert_eq!(given, doses.map(|(_, _, value, _)| f64::from(*value) + 1.0).sum::<f64>());
+        let taken_back: f64 = view.doses.iter().filter(|d| back.contains(&d.key)).map(|d| d.dose.amount).sum();
+        prop_assert_eq!(view.doses_given().values().map(|(_, amount)| amount).sum::<f64>(), given - taken_back);
         for (name, state) in &view.findings {
             let known = |v: &FindingValue| *v != FindingValue::Unknown;
             let stands = |value: &FindingValue| state.standing.iter().any(|(_, v)| v == value);

@@ -10,30 +10,7 @@ use super::{DecisionArgs, ProfileArg};
 #[derive(Subcommand, Debug)]
 pub enum CaseCommand {
     /// Begin a case: findings in, assessment shown, you decide.
-    New {
-        /// Findings as JSON or TOML; asked one by one on a terminal if left out.
-        #[arg(long, value_name = "FILE")]
-        findings: Option<PathBuf>,
-        /// The level of care.
-        #[arg(long, value_enum, default_value_t = ProfileArg::Iccm)]
-        profile: ProfileArg,
-        /// The patient's name, if it is kept.
-        #[arg(long)]
-        patient: Option<String>,
-        /// The village.
-        #[arg(long)]
-        village: Option<String>,
-        /// What the patient, or the caregiver, has consented to: care, share, photo, training. Without `share` the case
-        /// stays on this phone.
-        #[arg(long, value_name = "USE", value_delimiter = ',')]
-        consent: Vec<String>,
-        /// The space, if this phone writes for several.
-        #[arg(long)]
-        area: Option<String>,
-        /// Your decision.
-        #[command(flatten)]
-        decision: DecisionArgs,
-    },
+    New(NewArgs),
     /// Decide on a case.
     Decide {
         /// The case's id, or its first digits.
@@ -146,6 +123,50 @@ impl Format {
     }
 }
 
+/// Whose case it is.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A child from birth to 59 months: the rules and the model look at it.
+    Child,
+    /// A woman who is pregnant or has given birth; you decide, no rules here judge her.
+    Pregnancy,
+    /// Anybody else; you decide, no rules here judge them.
+    Adult,
+}
+
+/// How a case begins.
+#[derive(Args, Debug, Clone)]
+pub struct NewArgs {
+    /// Findings as JSON or TOML; asked one by one on a terminal if left out.
+    #[arg(long, value_name = "FILE")]
+    pub findings: Option<PathBuf>,
+    /// Whose case it is.
+    #[arg(long, value_enum, default_value_t = Kind::Child)]
+    pub kind: Kind,
+    /// The level of care.
+    #[arg(long, value_enum, default_value_t = ProfileArg::Iccm)]
+    pub profile: ProfileArg,
+    /// The patient's name, if it is kept.
+    #[arg(long)]
+    pub patient: Option<String>,
+    /// The village.
+    #[arg(long)]
+    pub village: Option<String>,
+    /// More of the record, such as patient.sex=female; see `kijiti case fields`.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub set: Vec<String>,
+    /// What the patient, or the caregiver, has consented to: care, share, photo, training. Without `share` the case stays on
+    /// this phone.
+    #[arg(long, value_name = "USE", value_delimiter = ',')]
+    pub consent: Vec<String>,
+    /// The space, if this phone writes for several.
+    #[arg(long)]
+    pub area: Option<String>,
+    /// Your decision.
+    #[command(flatten)]
+    pub decision: DecisionArgs,
+}
+
 /// What is added to a case.
 #[derive(Args, Debug, Clone)]
 pub struct AddArgs {
@@ -169,10 +190,19 @@ pub struct AddArgs {
     /// A dose that was given, such as "amoxicillin 250 mg".
     #[arg(long)]
     pub dose: Option<String>,
+    /// By which way the dose was given, such as oral.
+    #[arg(long, default_value = "", requires = "dose")]
+    pub route: String,
+    /// When the dose was given, such as 2026-11-24T09:30:00+03:00; without it, now.
+    #[arg(long, value_name = "TIME", default_value = "", requires = "dose")]
+    pub given: String,
+    /// A dose that was not given after all, by its id in `kijiti case show`; say why with --reason.
+    #[arg(long, value_name = "DOSE")]
+    pub not_given: Option<String>,
     /// Hand the case to a colleague: the name or the device id of their phone.
     #[arg(long, value_name = "PHONE")]
     pub hand_to: Option<String>,
-    /// Why it is handed over.
+    /// Why it is handed over, or a dose is taken back.
     #[arg(long, default_value = "")]
     pub reason: String,
     /// Another case that is the same patient's.

@@ -96,6 +96,16 @@ pub fn case(c: &Value) {
             if number(dose, "times") == 1 { "dose" } else { "doses" }
         );
     }
+    for dose in list(c, "each_dose") {
+        let amount = dose.get("amount").and_then(Value::as_f64).unwrap_or(0.0);
+        let more = [text(dose, "route"), text(dose, "given")].into_iter().filter(|words| !words.is_empty());
+        let what = [format!("{} {amount} {}", text(dose, "medicine"), text(dose, "unit"))];
+        let what: Vec<_> = what.into_iter().chain(more.map(str::to_owned)).collect();
+        wrapped(&format!("dose {} {} by {}", text(dose, "id"), what.join(", "), text(dose, "by")), 10);
+        for back in list(dose, "taken_back") {
+            wrapped(&format!("not given after all, says {}: {}", text(back, "by"), text(back, "why")), 12);
+        }
+    }
     for note in list(c, "notes") {
         wrapped(&format!("noted     {}", text(note, "note")), 0);
     }

@@ -69,7 +69,8 @@ impl Desk {
     pub fn start(&self, phone: &str) -> Host {
         let folder = DataFolder::open(&self.path(phone)).unwrap();
         let listen = Some("127.0.0.1:0".parse().unwrap());
-        Host::start(folder, HostOptions { listen, ..HostOptions::default() }, std::sync::Arc::new(|_: &str| {})).unwrap()
+        Host::start(folder, HostOptions { listen, ..HostOptions::default() }, std::sync::Arc::new(|_: &str| {}))
+            .unwrap()
     }
 
     /// Two phones meet over a real link, to the end.

@@ -224,10 +224,7 @@ impl Difference {
         let heard = hearing.symbols.heard();
         // Each batch costs a walk over all words of the part: a later one is at least as large as our own phones ask for.
         let least = if heard == 0 { 1 } else { (heard / 4).min(SYMBOLS_PER_PART_MAX - heard) };
-        if theirs.len() < least.max(1)
-            || said.first != heard as u64
-            || heard + theirs.len() > SYMBOLS_PER_PART_MAX
-        {
+        if theirs.len() < least.max(1) || said.first != heard as u64 || heard + theirs.len() > SYMBOLS_PER_PART_MAX {
             return refuse("symbols out of their place");
         }
         let ours = symbols(hearing.ours.iter().map(|(word, _)| *word), heard, heard + theirs.len());

@@ -43,9 +43,15 @@ pub struct CaseWords {
     pub note: Option<String>,
     /// A dose that was given: `amoxicillin 250 mg`.
     pub dose: Option<String>,
+    /// By which way it was given, such as `oral`.
+    pub route: String,
+    /// When it was given: a date, or a time such as `2026-11-24T09:30Z`.
+    pub given: String,
+    /// A dose that was not given after all, by the first digits of its id; `reason` says why.
+    pub not_given: Option<String>,
     /// To whom the case is handed.
     pub hand_to: Option<String>,
-    /// Why it is handed over.
+    /// Why it is handed over, or a dose taken back.
     pub reason: String,
     /// Other cases, and whether they are the same patient's.
     pub links: Vec<(String, bool)>,
@@ -63,8 +69,8 @@ pub enum Request {
         findings: String,
         /// The level of care.
         profile: Profile,
-        /// Head of the record: `name`, `village`, `caregiver` …
-        patient: Vec<(String, String)>,
+        /// Fields that the rules do not read, with their values: `patient.name`, `patient.village` …
+        head: Vec<(String, String)>,
         /// What the patient, or who speaks for the patient, consents to or not: `care`, `share`, `photo`, `training`.
         #[serde(default)]
         consent: Vec<(String, bool)>,
@@ -73,6 +79,20 @@ pub enum Request {
         /// A decision, if it is made at once.
         decision: Option<DecisionInput>,
         /// A number for this request (32 hexadecimal digits): asked again, it is not done twice.
+        request: String,
+    },
+    /// Begin a case of somebody whom no rules of this phone are for: an adult, a pregnant woman.
+    CaseBegin {
+        /// Fields and their values.
+        fields: Vec<(String, String)>,
+        /// As in `CaseNew`.
+        #[serde(default)]
+        consent: Vec<(String, bool)>,
+        /// As in `CaseNew`.
+        area: Option<String>,
+        /// As in `CaseNew`.
+        decision: Option<DecisionInput>,
+        /// As in `CaseNew`.
         request: String,
     },
     /// Decide on a case.

@@ -25,7 +25,17 @@ pub(super) fn write(
             doc.put(at, "kind", "dose")?;
             doc.put(at, "medicine", clip(&d.medicine))?;
             doc.put(at, "amount", d.amount)?;
+            for (key, words) in [("route", &d.route), ("given", &d.given)] {
+                if !words.is_empty() {
+                    doc.put(at, key, clip(words))?;
+                }
+            }
             doc.put(at, "unit", clip(&d.unit))
+        }
+        Entry::NotGiven { dose, reason } => {
+            doc.put(at, "kind", "not_given")?;
+            doc.put(at, "dose", clip(dose))?;
+            doc.put(at, "reason", clip(reason))
         }
         Entry::Note(words) => {
             doc.put(at, "kind", "note")?;
@@ -126,7 +136,10 @@ pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> 
             medicine: text(doc, at, "medicine")?,
             amount: number(&scalar(doc, at, "amount")?)?,
             unit: text(doc, at, "unit")?,
+            route: text(doc, at, "route").unwrap_or_default(),
+            given: text(doc, at, "given").unwrap_or_default(),
         }),
+        "not_given" => Entry::NotGiven { dose: text(doc, at, "dose")?, reason: text(doc, at, "reason")? },
         "note" => Entry::Note(text(doc, at, "text")?),
         "handover" => {
             Entry::Handover { to: DeviceId::from_slice(&bytes(doc, at, "to")?)?, reason: text(doc, at, "reason")? }

@@ -91,6 +91,13 @@ const fn consent(name: &'static str) -> Field {
 
 const TEST: &[&str] = &["negative", "positive", "invalid", "not_done"];
 const PALLOR: &[&str] = &["none", "some", "severe"];
+/// What a photograph of skin, eye or mouth shows (the labels of smart-dak-ccc; clinical §1.2 has their ICD-11 codes).
+#[rustfmt::skip]
+const SKIN_LABELS: &[&str] = &[
+    "abscess", "cellulitis", "prurigo", "ringworm", "scabies", "chickenpox", "zoster", "zoster_of_the_eye", "impetigo",
+    "molluscum", "warts", "seborrhoea", "drug_eruption", "eczema", "stevens_johnson", "kwashiorkor", "measles_rash",
+    "eye_infection", "corneal_clouding", "mouth_ulcers", "thrush",
+];
 const PROTEIN: &[&str] = &["none", "trace", "one", "two", "three"];
 
 /// All fields, in the order in which a screen shows them.
@@ -102,6 +109,7 @@ pub const FIELDS: &[Field] = &[
     name("patient.family_name", "45394-4"),
     date("patient.born", "21112-8"),
     flag("patient.born_estimated"),
+    number("age_years", 0.0, 120.0, "a", "29553-5"),
     number("age_months", 0.0, 1440.0, "mo", "29553-5"),
     number("age_days", 0.0, 43_830.0, "d", "29553-5"),
     number("age_hours", 0.0, 1_051_920.0, "h", "29553-5"),
@@ -115,11 +123,12 @@ pub const FIELDS: &[Field] = &[
     choice("visit.type", &["initial", "follow_up"], ""),
     name("visit.language", ""),
     name("visit.worker", ""),
-    date("visit.consent_date", ""),
     consent("consent.care"),
     consent("consent.share"),
     consent("consent.photo"),
     consent("consent.training"),
+    date("consent_date.care", ""), date("consent_date.share", ""), date("consent_date.photo", ""),
+    date("consent_date.training", ""), date("visit.consent_date", ""),
     text("text", ""),
     text("allergies", ""),
     text("medicines_now", ""),
@@ -127,6 +136,7 @@ pub const FIELDS: &[Field] = &[
     flag("airway"), flag("convulsing_now"), flag("convulsions"),
     number("convulsion_count", 0.0, 100.0, "1", ""),
     flag("convulsion_15_minutes"), flag("lethargic"), flag("not_able_to_drink"), flag("vomits_everything"),
+    flag("vomits_some"),
     degree("drinking", &["normal", "eager", "poor", "vomits", "unable", "not_done"]),
     // Measured.
     number("temperature", 32.0, 45.0, "Cel", "8328-7"),
@@ -158,10 +168,10 @@ pub const FIELDS: &[Field] = &[
     choice("malaria_microscopy", TEST, "32700-7"),
     number("parasite_density", 0.0, 1e7, "/uL", ""), flag("other_fever_cause"),
     // Measles.
-    flag("measles"), flag("measles_last_3_months"), degree("mouth_ulcers", &["none", "shallow", "deep"]),
+    flag("measles"), flag("measles_last_3_months"), flag("rash_generalised"), flag("red_eyes"), degree("mouth_ulcers", &["none", "shallow", "deep"]),
     flag("eye_pus"), flag("corneal_clouding"), flag("corneal_clouding_new"), flag("corneal_clouding_treated"),
     // Ear.
-    flag("ear_problem"), flag("ear_pain"), number("ear_discharge_days", 0.0, 365.0, "d", ""), flag("ear_pus_seen"),
+    flag("ear_problem"), flag("ear_pain"), flag("ear_discharge"), number("ear_discharge_days", 0.0, 365.0, "d", ""), flag("ear_pus_seen"),
     flag("swelling_behind_ear"),
     // Nutrition and anaemia.
     flag("oedema_both_feet"), degree("palmar_pallor", PALLOR), number("haemoglobin", 10.0, 250.0, "g/L", "718-7"),
@@ -169,12 +179,13 @@ pub const FIELDS: &[Field] = &[
     // HIV and tuberculosis.
     choice("mother_hiv", &["negative", "positive"], ""), choice("child_virological", TEST, ""),
     choice("child_serology", TEST, ""), flag("breastfed_within_6_weeks"), flag("tb_contact"),
-    number("breastfeeding_stopped_weeks", 0.0, 260.0, "wk", ""),
+    flag("breastfeeding_now"), number("breastfeeding_stopped_weeks", 0.0, 260.0, "wk", ""),
     // Skin, eye, mouth.
     choice("skin_problem", &["none", "abscess", "cellulitis", "ringworm", "scabies", "chickenpox", "zoster", "impetigo",
         "molluscum", "warts", "eczema", "seborrhoea", "prurigo", "drug_eruption", "stevens_johnson"], ""),
     flag("skin_severe"), flag("skin_near_eye"), flag("skin_large"), flag("skin_deep"), flag("skin_hot_tender"),
     flag("skin_red_streaks"), flag("skin_nodes"), text("skin_extent", ""),
+    choice("skin_label", SKIN_LABELS, ""),
     // Prevention.
     choice("vaccines", &["complete", "incomplete", "never"], ""), flag("vitamin_a_given"), flag("dewormed"),
     flag("feeding_problem"),
@@ -208,6 +219,40 @@ pub const FIELDS: &[Field] = &[
     date("follow_up.date", ""), name("outcome.diagnosis", ""),
     choice("outcome", &["recovered", "died", "not_known", "under_treatment"], ""),
 ];
+
+/// Of whom a case is, where that decides what is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patient {
+    /// A woman who is pregnant or has given birth.
+    Pregnancy,
+    /// Somebody else of five years or more.
+    Adult,
+}
+
+impl Patient {
+    /// What to ask, danger signs first (clinical §1.4, §1.5).
+    #[rustfmt::skip]
+    pub fn asked(self) -> &'static [&'static str] {
+        match self {
+            Self::Pregnancy => &[
+                "age_years", "gestation_weeks", "days_since_delivery", "convulsing_now", "unconscious", "vaginal_bleeding",
+                "heavy_bleeding", "central_cyanosis", "fever", "severe_headache", "visual_disturbance", "labour",
+                "waters_broken", "looks_very_ill", "severe_vomiting", "severe_abdominal_pain", "breathless", "very_pale",
+                "fetal_movement", "swelling_face_hands", "offensive_discharge", "bp_systolic", "bp_diastolic", "temperature",
+                "pulse", "respiratory_rate", "spo2", "haemoglobin", "urine_protein", "fetal_heart", "malaria_test", "hiv_test",
+                "syphilis_test", "pregnancies_before", "previous_problems", "medicines_now", "allergies", "birth_plan", "text",
+            ],
+            Self::Adult => &[
+                "age_years", "patient.sex", "convulsions", "confusion", "unconscious", "central_cyanosis", "breathless",
+                "not_able_to_drink", "unable_to_walk", "stiff_neck", "severe_headache", "rash_or_bleeding", "chest_pain",
+                "self_harm_thoughts", "cough_or_difficult", "cough_days", "blood_in_sputum", "night_sweats", "weight_loss",
+                "fever", "fever_days", "urinating_little", "pregnancy_possible", "temperature", "pulse", "respiratory_rate",
+                "spo2", "bp_systolic", "bp_diastolic", "malaria_test", "hiv_test", "on_hiv_treatment", "tb_before",
+                "tb_contact", "diabetes", "medicines_now", "allergies", "text",
+            ],
+        }
+    }
+}
 
 /// The field of this name.
 pub fn field(name: &str) -> Option<&'static Field> {
@@ -267,6 +312,24 @@ pub fn is_date(text: &str) -> bool {
     }
 }
 
+/// A date, or an instant with its zone: `2026-11-24`, `2026-11-24T09:30:00Z`, `2026-11-24T09:30:00+03:00` (FHIR's `dateTime`).
+pub fn is_instant(text: &str) -> bool {
+    let Some((date, time)) = text.split_once('T') else { return is_date(text) };
+    let two = |part: &str, most: u32| {
+        part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()) && part.parse::<u32>().is_ok_and(|n| n <= most)
+    };
+    let clock = |text: &str, parts: usize| {
+        let read: Vec<_> = text.split(':').collect();
+        read.len() == parts && read.iter().zip([23, 59, 59]).all(|(part, most)| two(part, most))
+    };
+    let (time, zone) = match (time.strip_suffix('Z'), time.rsplit_once(['+', '-'])) {
+        (Some(time), _) => (time, true),
+        (None, Some((time, zone))) => (time, clock(zone, 2)),
+        (None, None) => (time, false),
+    };
+    date.len() == 10 && is_date(date) && clock(time, 3) && zone
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +341,20 @@ mod tests {
         assert!(names.windows(2).all(|w| w[0] != w[1]));
         let consents = FIELDS.iter().filter(|f| f.name.starts_with("consent."));
         assert_eq!(consents.filter(|f| f.merge == Merge::Consent).count(), 4);
+        let mut asked = Patient::Pregnancy.asked().iter().chain(Patient::Adult.asked());
+        assert!(asked.all(|name| names.contains(name)));
+    }
+
+    #[test]
+    fn instants_have_a_zone() {
+        for good in ["2026-11-24", "2026-11-24T09:30:00Z", "2026-11-24T09:30:59+03:00", "2026-11-24T23:59:00-11:30"] {
+            assert!(is_instant(good), "{good}");
+        }
+        for bad in
+            ["09:30", "2026-11-24T09:30:00", "2026-11-24T24:00:00Z", "2026-11T09:30:00Z", "2026-11-24T09:30Z", "", "T"]
+        {
+            assert!(!is_instant(bad), "{bad}");
+        }
     }
 
     #[test]

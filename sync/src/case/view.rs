@@ -22,6 +22,31 @@ pub struct FindingState {
     pub said: Vec<(Stamp, FindingValue)>,
 }
 
+/// A dose, and who has said that it was not given after all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dose {
+    /// What names it in this case.
+    pub key: String,
+    /// Who said that it was given.
+    pub stamp: Stamp,
+    /// What was given.
+    pub dose: DoseEntry,
+    /// Who took it back, oldest first, and why.
+    pub taken_back: Vec<(Stamp, String)>,
+}
+
+impl Dose {
+    /// What names it for people: eight hexadecimal digits.
+    pub fn id(&self) -> String {
+        protocol::Digest::of(self.key.as_bytes()).short()
+    }
+
+    /// Whether it counts: nobody has taken it back.
+    pub fn counts(&self) -> bool {
+        self.taken_back.is_empty()
+    }
+}
+
 /// A case as a screen shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CaseView {
@@ -37,8 +62,8 @@ pub struct CaseView {
     pub began: BTreeSet<DeviceId>,
     /// All decisions, oldest first; none is ever dropped.
     pub decisions: Vec<(Stamp, DecisionEntry)>,
-    /// All doses, oldest first.
-    pub doses: Vec<(Stamp, DoseEntry)>,
+    /// All doses, oldest first; those that were taken back too.
+    pub doses: Vec<Dose>,
     /// All notes, oldest first.
     pub notes: Vec<(Stamp, String)>,
     /// To whose care it was given: device ids, as text. `None` while nobody has handed it on.
@@ -83,7 +108,12 @@ impl<'a> About<'a> {
             }
             Entry::Link { other, same } => Some((Self::Link(*other), Cow::Owned(yes_no(*same)))),
             Entry::Handover { to, .. } => Some((Self::Care, Cow::Owned(FindingValue::Text(to.to_string())))),
-            Entry::Assessment(_) | Entry::Decision(_) | Entry::Dose(_) | Entry::Note(_) | Entry::Photo(_) => None,
+            Entry::Assessment(_)
+            | Entry::Decision(_)
+            | Entry::Dose(_)
+            | Entry::NotGiven { .. }
+            | Entry::Note(_)
+            | Entry::Photo(_) => None,
         }
     }
 
@@ -237,15 +267,24 @@ impl CaseView {
             photos: Vec::new(),
             newer,
         };
-        for Record { stamp, entry, .. } in records {
+        let mut taken_back = Vec::new();
+        for Record { key, stamp, entry, .. } in records {
             match entry {
                 Entry::Finding { .. } | Entry::Settled { .. } | Entry::Link { .. } => {}
                 Entry::Assessment(assessment) => view.assessments.push((stamp, assessment)),
                 Entry::Decision(decision) => view.decisions.push((stamp, decision)),
-                Entry::Dose(dose) => view.doses.push((stamp, dose)),
+                Entry::Dose(dose) => {
+                    view.doses.push(Dose { key, stamp, dose, taken_back: Vec::new() });
+                }
+                Entry::NotGiven { dose, reason } => taken_back.push((dose, stamp, reason)),
                 Entry::Note(words) => view.notes.push((stamp, words)),
                 Entry::Handover { to, reason } => view.handovers.push((stamp, to, reason)),
                 Entry::Photo(photo) => view.photos.push((stamp, photo)),
+            }
+        }
+        for (dose, stamp, reason) in taken_back {
+            if let Some(dose) = view.doses.iter_mut().find(|given| given.key == dose) {
+                dose.taken_back.push((stamp, reason));
             }
         }
         view
@@ -298,10 +337,10 @@ impl CaseView {
         self.findings.get("outcome").is_some_and(|s| s.value != FindingValue::Unknown && s.standing.iter().all(ended))
     }
 
-    /// The doses given of each medicine: how many, and how much in each unit.
+    /// The doses given of each medicine and not taken back: how many, and how much in each unit.
     pub fn doses_given(&self) -> BTreeMap<(&str, &str), (usize, f64)> {
         let mut given = BTreeMap::new();
-        for (_, dose) in &self.doses {
+        for Dose { dose, .. } in self.doses.iter().filter(|dose| dose.counts()) {
             let (count, amount) = given.entry((dose.medicine.as_str(), dose.unit.as_str())).or_insert((0, 0.0));
             *count += 1;
             *amount += dose.amount;
@@ -314,7 +353,7 @@ impl CaseView {
         let said: usize = self.findings.values().map(|f| f.said.len()).sum();
         said + self.assessments.len()
             + self.decisions.len()
-            + self.doses.len()
+            + self.doses.iter().map(|dose| 1 + dose.taken_back.len()).sum::<usize>()
             + self.notes.len()
             + self.handovers.len()
             + self.links.values().map(|state| state.said.len()).sum::<usize>()
@@ -333,7 +372,8 @@ impl CaseView {
             Some(FindingValue::Number(n)) => Some(*n),
             _ => None,
         };
-        number("age_months").or_else(|| Some(number("age_days")? / 30.4375))
+        let years = || Some(number("age_years")? * 12.0);
+        number("age_months").or_else(|| Some(number("age_days")? / 30.4375)).or_else(years)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `case,area,kind,name,value,unit,said_by,said_at,order,stands`
 //!
-//! `kind` is finding, settled, assessment, decision, dose, note, handover, link or photo; `said_at` is the time by the author's
+//! `kind` is finding, settled, assessment, decision, dose, not_given, note, handover, link or photo; `said_at` is the time by the author's
 //! clock, a claim. Read back, findings, settlements, doses, notes and decisions become entries; what only a phone can say of
 //! itself (assessments, photos and their keys) does not.
 
@@ -14,6 +14,9 @@ use crate::case::{DecisionEntry, DoseEntry};
 use crate::{CaseView, Entry, FindingValue, Stamp, Urgency};
 
 const HEAD: [&str; 10] = ["case", "area", "kind", "name", "value", "unit", "said_by", "said_at", "order", "stands"];
+
+/// Between the parts of a value: plan and reason, amount and route and time of a dose.
+const SEPARATOR: &str = " | ";
 
 /// Rows that one file may have.
 const ROWS_MAX: usize = 1_000_000;
@@ -61,10 +64,16 @@ pub fn write(view: &CaseView, area: &Area) -> String {
         put(stamp, "assessment", a.urgency.name(), value, "", true);
     }
     for (stamp, d) in &view.decisions {
-        put(stamp, "decision", d.urgency.name(), format!("{} | {}", d.plan, d.reason), "", true);
+        put(stamp, "decision", d.urgency.name(), [d.plan.as_str(), &d.reason].join(SEPARATOR), "", true);
     }
-    for (stamp, dose) in &view.doses {
-        put(stamp, "dose", &dose.medicine, dose.amount.to_string(), &dose.unit, true);
+    for given in &view.doses {
+        let dose = &given.dose;
+        let value = [dose.amount.to_string(), dose.route.clone(), dose.given.clone()].join(SEPARATOR);
+        let value = value.trim_end_matches(SEPARATOR).to_owned();
+        put(&given.stamp, "dose", &dose.medicine, value, &dose.unit, given.counts());
+        for (stamp, reason) in &given.taken_back {
+            put(stamp, "not_given", &dose.medicine, reason.clone(), &dose.unit, true);
+        }
     }
     view.notes.iter().for_each(|(stamp, note)| put(stamp, "note", "", note.clone(), "", true));
     for (stamp, to, reason) in &view.handovers {
@@ -124,15 +133,17 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
     let mut cases: Vec<Imported> = Vec::new();
     for (n, row) in rows.enumerate() {
         let wrong = |why: String| ExchangeError::Malformed(format!("line {}: {why}", n + 2));
-        let [case, _, kind, name, value, unit, _, _, _, stands] = row.as_slice() else {
+        let [case, _, kind, name, value, unit, by, at, _, stands] = row.as_slice() else {
             return Err(wrong(format!("{} cells instead of {}", row.len(), HEAD.len())));
         };
         let id: CaseId = case.parse().map_err(|_| wrong(format!("{case:?} is no case")))?;
         if cases.last().is_none_or(|last| last.case != Some(id)) {
-            cases.push(Imported { case: Some(id), entries: Vec::new(), left_out: Vec::new() });
+            cases.push(Imported { case: Some(id), ..Imported::default() });
         }
         let Some(imported) = cases.last_mut() else { continue };
-        if stands == "no" {
+        let said_by = by.get(..8).unwrap_or(by);
+        imported.say(format!("phone {said_by} ({at})"), if name.is_empty() { kind } else { name });
+        if stands == "no" || kind == "not_given" {
             continue; // what was taken back, or answered
         }
         match entry(kind, name, value, unit).map_err(wrong)? {
@@ -157,14 +168,16 @@ fn entry(kind: &str, name: &str, value: &str, unit: &str) -> Result<Option<Entry
         "finding" => Some(Entry::Finding { name: name.into(), value: value_of()? }),
         "settled" => Some(Entry::Settled { name: name.into(), value: value_of()? }),
         "dose" => {
-            let amount = value.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
+            let mut parts = value.splitn(3, SEPARATOR);
+            let amount = parts.next().and_then(|n| n.parse::<f64>().ok()).filter(|n| n.is_finite() && *n > 0.0);
             let amount = amount.ok_or_else(|| format!("{value:?} is no dose"))?;
-            Some(Entry::Dose(DoseEntry { medicine: name.into(), amount, unit: unit.into() }))
+            let [route, given] = [parts.next(), parts.next()].map(|part| part.unwrap_or_default().to_owned());
+            Some(Entry::Dose(DoseEntry { medicine: name.into(), amount, unit: unit.into(), route, given }))
         }
         "note" => Some(Entry::Note(value.into())),
         "decision" => {
             let urgency = Urgency::parse(name).ok_or_else(|| format!("{name:?} is no colour"))?;
-            let (plan, reason) = value.split_once(" | ").unwrap_or((value, ""));
+            let (plan, reason) = value.split_once(SEPARATOR).unwrap_or((value, ""));
             let (rules, model) = ("imported".to_owned(), "imported".to_owned());
             Some(Entry::Decision(DecisionEntry {
                 urgency,

@@ -143,9 +143,13 @@ impl Body {
     fn answer_request(&mut self, request: Request) -> Answered {
         match request {
             Request::Status => self.status(),
-            Request::CaseNew { findings, profile, patient, consent, area, decision, request } => {
+            Request::CaseNew { findings, profile, head, consent, area, decision, request } => {
                 let area = self.default_area(area.as_deref())?;
-                self.case_new(&findings, profile, cases::head(&patient, &consent)?, area, decision, &request)
+                self.case_new(&findings, profile, cases::head(&head, &consent)?, area, decision, &request)
+            }
+            Request::CaseBegin { fields, consent, area, decision, request } => {
+                let area = self.default_area(area.as_deref())?;
+                self.case_begin(cases::head(&fields, &consent)?, area, decision, &request)
             }
             Request::CaseDecide { case, decision, request } => self.case_decide(&case, &decision, &request),
             Request::CaseHandOver { cases, from, to, reason, request } => {

@@ -16,6 +16,8 @@ use crate::store::CaseRow;
 
 /// Least digits of a case id that name a case.
 const CASE_PREFIX_MIN: usize = 4;
+/// In the place of rules and model, where a decision was made without any.
+const UNJUDGED: &str = "none";
 /// Cases among which duplicates are looked for.
 const COMPARED_MAX: usize = 5000;
 
@@ -67,7 +69,7 @@ impl Body {
         let kept = assessment_entry(&assessment);
         entries.push(Entry::Assessment(kept.clone()));
         if let Some(decision) = &decision {
-            entries.push(Entry::Decision(decide(decision, &kept)?));
+            entries.push(Entry::Decision(decide(decision, Some(&kept))?));
         }
         let id = self.add(None, area, entries, request)?;
         let stays = self.stays(&id)?;
@@ -75,15 +77,37 @@ impl Body {
                    "stays": stays, "assessment": assessment.to_json() }))
     }
 
+    /// A case of somebody whom no rules here are for.
+    pub(super) fn case_begin(
+        &mut self,
+        mut entries: Vec<Entry>,
+        area: Area,
+        decision: Option<DecisionInput>,
+        request: &str,
+    ) -> Answered {
+        let request = parse_request(request)?;
+        if !entries.iter().any(|entry| matches!(entry, Entry::Finding { name, .. } if !name.starts_with("consent."))) {
+            return Err(usage("nothing is said of the patient", "add findings: see `kijiti case fields`"));
+        }
+        if entries.iter().any(is_young) {
+            let hint = "leave out --kind: the rules for children look at everyone under five years";
+            return Err(usage("this is a child under five years", hint));
+        }
+        if let Some(decision) = &decision {
+            entries.push(Entry::Decision(decide(decision, None)?));
+        }
+        let id = self.add(None, area, entries, request)?;
+        let stays = self.stays(&id)?;
+        Ok(json!({ "schema": "kijiti.case-new/1", "case": id.to_string(), "decided": decision.is_some(),
+                   "stays": stays, "assessment": null }))
+    }
+
     pub(super) fn case_decide(&mut self, case: &str, decision: &DecisionInput, request: &str) -> Answered {
         let request = parse_request(request)?;
         let id = self.find_case(case)?;
         self.reassess(id, request)?; // nobody decides on what was known yesterday
         let (row, view) = self.open_case(id)?;
-        let Some((_, assessment)) = view.assessments.last() else {
-            return Err(Failure::new("this case has no assessment yet", "begin with `kijiti case new`"));
-        };
-        let entry = Entry::Decision(decide(decision, assessment)?);
+        let entry = Entry::Decision(decide(decision, view.assessments.last().map(|(_, assessment)| assessment))?);
         let id = self.add(Some(id), row.area, vec![entry], request)?;
         Ok(json!({ "schema": "kijiti.case-decide/1", "case": id.to_string() }))
     }
@@ -205,6 +229,12 @@ impl Body {
         let doses = view.doses_given().into_iter().map(|((medicine, unit), (count, amount))| {
             json!({ "medicine": medicine, "unit": unit, "times": count, "amount": amount })
         });
+        let each_dose = view.doses.iter().map(|given| {
+            let why = given.taken_back.iter().map(|(stamp, why)| json!({ "by": self.name_of(&stamp.by), "why": why }));
+            json!({ "id": given.id(), "medicine": given.dose.medicine, "amount": given.dose.amount, "unit": given.dose.unit,
+                "route": given.dose.route, "given": given.dose.given, "by": self.name_of(&given.stamp.by),
+                "taken_back": why.collect::<Vec<_>>() })
+        });
         let notes = view.notes.iter().map(|(stamp, note)| json!({ "note": note, "said": by(stamp) }));
         let same = view.same_as().filter(|other| *other != view.id).map(|other| other.to_string());
         let unsure = view.links.iter().filter(|(_, state)| state.disputed).map(|(other, _)| other.to_string());
@@ -237,6 +267,7 @@ impl Body {
             "assessments": assessments.collect::<Vec<_>>(),
             "decisions": decisions.collect::<Vec<_>>(),
             "doses": doses.collect::<Vec<_>>(),
+            "each_dose": each_dose.collect::<Vec<_>>(),
             "notes": notes.collect::<Vec<_>>(),
             "photos": photos.collect::<Vec<_>>(),
             "same_as": same.collect::<Vec<_>>(),
@@ -303,7 +334,11 @@ impl Body {
             Entry::Link { other, same: false } => format!("not the same patient as case {}", other.short()),
             Entry::Assessment(a) => format!("assessed {} by {} and {}", a.urgency.name(), a.rules, a.model),
             Entry::Decision(d) => {
-                let agrees = if d.agrees { "as assessed" } else { "otherwise than assessed" };
+                let agrees = match (d.rules.as_str(), d.agrees) {
+                    (UNJUDGED, _) => "without an assessment",
+                    (_, true) => "as assessed",
+                    (_, false) => "otherwise than assessed",
+                };
                 format!(
                     "decided {} {agrees}{}; seen{}: {} and {}; {}",
                     d.urgency.name(),
@@ -314,7 +349,14 @@ impl Body {
                     d.plan
                 )
             }
-            Entry::Dose(d) => format!("gave {} {} {}", d.medicine, d.amount, d.unit),
+            Entry::Dose(d) => {
+                let what = format!("gave {} {} {}", d.medicine, d.amount, d.unit);
+                let said = [&what, &d.route, &d.given].into_iter().filter(|words| !words.is_empty());
+                said.cloned().collect::<Vec<_>>().join(", ")
+            }
+            Entry::NotGiven { dose, reason } => {
+                format!("dose {} was not given after all: {reason}", protocol::Digest::of(dose.as_bytes()).short())
+            }
             Entry::Note(note) => format!("noted: {note}"),
             Entry::Handover { to, reason } => format!("handed to {}: {reason}", self.name_of(to)),
             Entry::Photo(p) => format!("photo of {}", p.shows),
@@ -394,7 +436,13 @@ impl Body {
             return Err(usage("an empty note", "write what there is to say"));
         }
         entries.extend(words.note.iter().map(|note| Entry::Note(sync::case::clip(note))));
-        entries.extend(words.dose.iter().map(|dose| read_dose(dose)).collect::<Result<Vec<_>, _>>()?);
+        entries.extend(words.dose.iter().map(|dose| read_dose(dose, words)).collect::<Result<Vec<_>, _>>()?);
+        if words.dose.is_none() && !(words.route.is_empty() && words.given.is_empty()) {
+            return Err(usage("route and time belong to a dose", "add --dose \"amoxicillin 250 mg\""));
+        }
+        if let Some(dose) = &words.not_given {
+            entries.push(taken_back(&view, dose, &words.reason)?);
+        }
         if let Some(to) = &words.hand_to {
             entries.push(Entry::Handover { to: self.find_colleague(to)?, reason: words.reason.clone() });
         }
@@ -457,15 +505,27 @@ fn locked_failure(area: &Area) -> Failure {
 }
 
 /// The head of a record: who the patient is, and what was consented to.
-pub(super) fn head(patient: &[(String, String)], consent: &[(String, bool)]) -> Result<Vec<Entry>, Failure> {
+pub(super) fn head(fields: &[(String, String)], consent: &[(String, bool)]) -> Result<Vec<Entry>, Failure> {
     let mut entries = Vec::new();
-    for (name, value) in patient {
-        entries.push(finding(&format!("patient.{name}"), value)?);
+    for (name, value) in fields {
+        entries.push(finding(name, value)?);
     }
     for (to, given) in consent {
         entries.push(consented(to, *given)?);
     }
     Ok(entries)
+}
+
+/// Whether an entry gives an age for which there are rules.
+fn is_young(entry: &Entry) -> bool {
+    let Entry::Finding { name, value: FindingValue::Number(age) } = entry else { return false };
+    match name.as_str() {
+        "age_years" => *age < 5.0,
+        "age_months" => *age < 60.0,
+        "age_days" => *age < 1826.0,
+        "age_hours" => *age < 1826.0 * 24.0,
+        _ => false,
+    }
 }
 
 fn consented(to: &str, given: bool) -> Result<Entry, Failure> {
@@ -481,23 +541,47 @@ fn finding(name: &str, typed: &str) -> Result<Entry, Failure> {
     Ok(Entry::Finding { name: name.to_owned(), value })
 }
 
-/// `amoxicillin 250 mg`.
 /// No medicine is given in more of its unit.
 const DOSE_MAX: f64 = 1e6;
 
-fn read_dose(text: &str) -> Result<Entry, Failure> {
+/// `amoxicillin 250 mg`, and what else was said of it.
+fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Failure> {
+    if !said.given.is_empty() && !schema::is_instant(&said.given) {
+        let reason = format!("{:?} is no time at which a dose was given", said.given);
+        return Err(usage(
+            reason,
+            "write a date such as 2026-11-24, or a time with its zone: 2026-11-24T09:30:00+03:00",
+        ));
+    }
+    let (route, given) = (sync::case::clip(&said.route), said.given.clone());
     let words: Vec<_> = text.split_whitespace().collect();
     let parsed = match words.as_slice() {
         [medicine @ .., amount, unit] if !medicine.is_empty() => amount
             .parse::<f64>()
             .ok()
             .filter(|n| *n > 0.0 && *n <= DOSE_MAX)
-            .map(|amount| DoseEntry { medicine: medicine.join(" "), amount, unit: (*unit).to_owned() }),
+            .map(|amount| DoseEntry { medicine: medicine.join(" "), amount, unit: (*unit).to_owned(), route, given }),
         _ => None,
     };
     parsed.map(Entry::Dose).ok_or_else(|| {
         usage(format!("{text:?} is no dose"), "write for example --dose \"amoxicillin 250 mg\", with a point in 0.5")
     })
+}
+
+/// That a dose of the case was not given after all. Who says so says why.
+fn taken_back(view: &CaseView, dose: &str, reason: &str) -> Result<Entry, Failure> {
+    let named: Vec<_> = view.doses.iter().filter(|given| given.id().starts_with(&dose.to_lowercase())).collect();
+    let [given] = named.as_slice() else {
+        let what = if named.is_empty() { "no dose" } else { "several doses" };
+        return Err(usage(format!("{what} {dose:?} in this case"), "`kijiti case show` names each dose"));
+    };
+    if !given.counts() {
+        return Err(usage("that dose is taken back already", "see `kijiti case show`"));
+    }
+    if reason.trim().is_empty() {
+        return Err(usage("a dose is taken back for a reason", "add --reason \"why\""));
+    }
+    Ok(Entry::NotGiven { dose: given.key.clone(), reason: sync::case::clip(reason) })
 }
 
 fn value_json(value: &FindingValue) -> Json {
@@ -507,27 +591,31 @@ fn value_json(value: &FindingValue) -> Json {
     }
 }
 
-/// A decision against what was shown: another colour needs a reason, and green needs to have been offered.
-fn decide(input: &DecisionInput, seen: &sync::case::AssessmentEntry) -> Result<DecisionEntry, Failure> {
+/// A decision against what was shown: another colour needs a reason, and green needs to have been offered. Where no rules could
+/// look at the case, nobody has ruled out a danger.
+fn decide(input: &DecisionInput, seen: Option<&sync::case::AssessmentEntry>) -> Result<DecisionEntry, Failure> {
     let Some(urgency) = Urgency::parse(&input.urgency) else {
         return Err(usage(format!("{:?} is not a colour", input.urgency), "write pink, yellow or green"));
+    };
+    let app = concat!("kijiti ", env!("CARGO_PKG_VERSION"), " (en)").to_owned();
+    let (reason, plan) = (input.reason.clone(), input.plan.clone());
+    let Some(seen) = seen else {
+        if urgency == Urgency::Green {
+            let reason = "green is not offered: no rules of this phone judge this patient, so no danger is ruled out";
+            return Err(Failure::new(reason, "decide pink or yellow, or ask your supervisor").with_code(5));
+        }
+        let (rules, model) = (UNJUDGED.to_owned(), UNJUDGED.to_owned());
+        return Ok(DecisionEntry { urgency, agrees: false, reason, plan, rules, model, app });
     };
     let agrees = urgency == seen.urgency;
     if urgency == Urgency::Green && seen.urgency != Urgency::Green {
         let reason = "green is not offered: a danger sign is there, or could not be ruled out";
         return Err(Failure::new(reason, "measure what is missing, or decide pink or yellow").with_code(5));
     }
-    if !agrees && input.reason.trim().is_empty() {
+    if !agrees && reason.trim().is_empty() {
         let reason = format!("the assessment says {}; deciding {} needs a reason", seen.urgency.name(), urgency.name());
         return Err(usage(reason, "add --reason \"why\""));
     }
-    Ok(DecisionEntry {
-        urgency,
-        agrees,
-        reason: input.reason.clone(),
-        plan: input.plan.clone(),
-        rules: seen.rules.clone(),
-        model: seen.model.clone(),
-        app: concat!("kijiti ", env!("CARGO_PKG_VERSION"), " (en)").into(),
-    })
+    let (rules, model) = (seen.rules.clone(), seen.model.clone());
+    Ok(DecisionEntry { urgency, agrees, reason, plan, rules, model, app })
 }

@@ -3,7 +3,7 @@
 use protocol::certificate::Right;
 use protocol::{Area, DeviceId, EnvelopeId};
 use serde_json::{Value as Json, json};
-use sync::case::{DecisionEntry, PhotoEntry};
+use sync::case::{DecisionEntry, DoseEntry, PhotoEntry};
 use sync::exchange::archive::{self, ArchivedCase};
 use sync::exchange::{ExchangeError, Imported, csv, fhir};
 use sync::{Entry, photo};
@@ -31,6 +31,7 @@ fn as_imported(entry: Entry) -> Entry {
         Entry::Decision(d) => {
             Entry::Decision(DecisionEntry { agrees: true, rules: unsaid(), model: unsaid(), app: String::new(), ..d })
         }
+        Entry::Dose(dose) => Entry::Dose(DoseEntry { given: String::new(), ..dose }),
         other => other,
     }
 }
@@ -151,6 +152,7 @@ impl Body {
             return Err(usage("the picture is larger than 8 MB", "make it smaller: a side of 1600 points is enough"));
         }
         let picture = std::fs::read(path).map_err(unreadable)?;
+        let picture = photo::without_metadata(&picture).map_err(|e| usage(e, "photograph again, as jpeg"))?;
         let (mut key, mut nonce) = ([0; 32], [0; 24]);
         let dice = getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut nonce));
         dice.map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
@@ -276,7 +278,9 @@ impl Body {
             other => return Err(usage(format!("{other:?} is no format"), "write fhir, csv or archive")),
         };
         let (mut made, mut left_out) = (Vec::new(), Vec::new());
-        for Imported { case, entries, left_out: some } in read.map_err(exchange_failure)? {
+        for imported in read.map_err(exchange_failure)? {
+            let said_by: Vec<_> = imported.said_by().map(|said| Entry::Note(sync::case::clip(&said))).collect();
+            let Imported { case, entries, left_out: some, .. } = imported;
             left_out.extend(some);
             if entries.is_empty() {
                 continue;
@@ -300,7 +304,8 @@ impl Body {
             }
             let mut request = [0; 16];
             getrandom::fill(&mut request).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
-            let entries = entries.into_iter().chain([Entry::Note(format!("taken in from a {format} file"))]).collect();
+            let taken = Entry::Note(format!("taken in from a {format} file"));
+            let entries = entries.into_iter().chain([taken]).chain(said_by).collect();
             let id = self.add(case.filter(|_| !known), area.clone(), entries, request)?;
             let _ = self.reassess(id, request); // what cannot be judged is taken in all the same, and says so
             made.push(id.to_string());

@@ -28,11 +28,17 @@ impl Body {
         let mut findings: BTreeMap<String, Json> =
             view.findings.iter().filter(|(name, _)| known(name)).map(|(n, s)| (n.clone(), word(&s.value))).collect();
         // Of several ages the one that was said last: a child grows, and a guess is put right.
-        let ages = ["age_hours", "age_days", "age_months"].into_iter().filter_map(|name| {
-            let state = view.findings.get(name)?;
+        let ages = [
+            ("age_hours", "age_hours", 1.0),
+            ("age_days", "age_days", 1.0),
+            ("age_months", "age_months", 1.0),
+            ("age_years", "age_months", 12.0),
+        ];
+        let ages = ages.into_iter().filter_map(|(said, name, times)| {
+            let state = view.findings.get(said)?;
             match &state.value {
                 FindingValue::Number(number) => {
-                    Some((state.standing.last().map(|(stamp, _)| stamp.order), name, *number))
+                    Some((state.standing.last().map(|(stamp, _)| stamp.order), name, number * times))
                 }
                 _ => None,
             }

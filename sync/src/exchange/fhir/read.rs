@@ -1,5 +1,7 @@
 //! A bundle as a case.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::super::{ExchangeError, Imported, SYSTEM};
@@ -43,15 +45,46 @@ pub fn read(text: &str) -> Result<Imported, ExchangeError> {
         return Err(ExchangeError::Malformed("not a FHIR bundle: resourceType must be Bundle".into()));
     }
     let case = text_at(&bundle, &["identifier", "value"]).and_then(|id| id.parse().ok());
-    let mut imported = Imported { case, entries: Vec::new(), left_out: Vec::new() };
+    let mut imported = Imported { case, ..Imported::default() };
     let none = Vec::new();
     for entry in bundle.get("entry").and_then(Value::as_array).unwrap_or(&none) {
         let Some(resource) = entry.get("resource") else { continue };
         read_resource(resource, &mut imported);
     }
+    say_who(&bundle, &mut imported);
     match imported.entries.is_empty() {
         true => Err(ExchangeError::Malformed("nothing in this bundle is known here".into())),
         false => Ok(imported.settled()),
+    }
+}
+
+/// Who said what, as the Provenance in the bundle has it.
+fn say_who(bundle: &Value, imported: &mut Imported) {
+    let entries = bundle.get("entry").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let named: BTreeMap<&str, &Value> =
+        entries.iter().filter_map(|entry| Some((text_at(entry, &["fullUrl"])?, entry.get("resource")?))).collect();
+    for entry in entries {
+        let Some(provenance) = entry.get("resource").filter(|r| text_at(r, &["resourceType"]) == Some("Provenance"))
+        else {
+            continue;
+        };
+        let who = text_at(provenance, &["agent", "0", "who", "reference"]).unwrap_or("somebody");
+        let device = named.get(who).and_then(|device| text_at(device, &["identifier", "0", "value"]));
+        let display = text_at(provenance, &["agent", "0", "who", "display"]);
+        let who = match device {
+            Some(device) => format!("phone {}", device.get(..8).unwrap_or(device)),
+            None => display.unwrap_or(who).to_owned(),
+        };
+        let who = format!("{who} ({})", text_at(provenance, &["recorded"]).unwrap_or("at no time that is said"));
+        let targets = provenance.get("target").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for target in targets.iter().filter_map(|target| text_at(target, &["reference"])) {
+            let resource = named.get(target);
+            let field = resource.and_then(|r| field_of(r.get("code")?));
+            let kind = resource.and_then(|r| text_at(r, &["resourceType"]));
+            if let Some(what) = field.or(kind.map(str::to_owned)) {
+                imported.say(who.clone(), &what);
+            }
+        }
     }
 }
 
@@ -79,13 +112,16 @@ fn read_resource(resource: &Value, imported: &mut Imported) {
             let consent = name.and_then(|n| n.strip_prefix("consent.")).zip(given);
             imported.entries.extend(consent.map(|(to, given)| Entry::consent(to, given)));
         }
+        "MedicationAdministration" if text_at(resource, &["status"]) == Some("entered-in-error") => return,
         "MedicationAdministration" => {
             let amount = at(resource, &["dosage", "dose", "value"]).and_then(Value::as_f64);
             let unit = text_at(resource, &["dosage", "dose", "unit"]).unwrap_or_default().to_owned();
             let medicine = text_at(resource, &["medicationCodeableConcept", "text"]);
-            imported.entries.extend(
-                medicine.zip(amount).map(|(m, amount)| Entry::Dose(DoseEntry { medicine: m.into(), amount, unit })),
-            );
+            let route = text_at(resource, &["dosage", "route", "text"]).unwrap_or_default().to_owned();
+            let given = text_at(resource, &["effectiveDateTime"]).unwrap_or_default().to_owned();
+            let dose =
+                |(medicine, amount): (&str, f64)| DoseEntry { medicine: medicine.into(), amount, unit, route, given };
+            imported.entries.extend(medicine.zip(amount).map(dose).map(Entry::Dose));
         }
         "ClinicalImpression" => imported.entries.extend(read_decision(resource)),
         // What only repeats or surrounds what the others say.

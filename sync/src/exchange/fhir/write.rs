@@ -273,21 +273,32 @@ impl Writer<'_> {
     }
 
     fn doses(&mut self) {
-        for (n, (stamp, dose)) in self.view.doses.iter().enumerate() {
+        for (n, given) in self.view.doses.iter().enumerate() {
+            let (stamp, dose) = (&given.stamp, &given.dose);
+            let status = if given.counts() { "completed" } else { "entered-in-error" };
+            let why = given.taken_back.iter().map(|(_, reason)| format!("not given after all: {reason}"));
+            let why: Vec<_> = why.map(|text| json!({ "text": text })).collect();
+            let at = if dose.given.is_empty() { instant(stamp.at_s) } else { dose.given.clone() };
             let request = format!("prescribed {n}");
             let medicine = json!({ "text": dose.medicine });
+            let amount = json!({ "value": dose.amount, "unit": dose.unit });
+            let dosage = match dose.route.as_str() {
+                "" => json!({ "dose": amount }),
+                route => json!({ "dose": amount, "route": { "text": route } }),
+            };
             let fields = json!({
-                "status": "completed", "intent": "order", "medicationCodeableConcept": medicine,
+                "status": status, "intent": "order", "medicationCodeableConcept": medicine,
                 "subject": self.reference("patient"), "authoredOn": instant(stamp.at_s),
             });
             self.put_said(stamp, &request, "MedicationRequest", fields);
             let fields = json!({
-                "status": "completed",
+                "status": status,
                 "medicationCodeableConcept": medicine,
                 "subject": self.reference("patient"),
-                "effectiveDateTime": instant(stamp.at_s),
+                "effectiveDateTime": at,
                 "request": self.reference(&request),
-                "dosage": { "dose": { "value": dose.amount, "unit": dose.unit } },
+                "dosage": dosage,
+                "note": (!why.is_empty()).then_some(why),
             });
             self.put_said(stamp, &format!("given {n}"), "MedicationAdministration", fields);
         }
@@ -323,12 +334,13 @@ impl Writer<'_> {
                 _ => "proposed",
             };
             let stamp = state.standing.last().map(|(stamp, _)| *stamp);
+            let said_on = self.text(&format!("consent_date.{to}")).map(str::to_owned);
             let fields = json!({
                 "status": status,
                 "scope": concept(&format!("{HL7}/consentscope"), scope),
                 "category": [{ "coding": [coding(LOINC, "59284-0"), coding(SYSTEM, name)] }],
                 "patient": self.reference("patient"),
-                "dateTime": stamp.map(|s| instant(s.at_s)),
+                "dateTime": said_on.or(stamp.map(|s| instant(s.at_s))),
                 "policyRule": concept(&format!("{HL7}/v3-ActCode"), if given { "OPTIN" } else { "OPTOUT" }),
                 "provision": { "type": if given { "permit" } else { "deny" } },
             });
