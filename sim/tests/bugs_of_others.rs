@@ -1,6 +1,7 @@
-//! Bugs that others have had, as tests of ours. More of them stand where they belong: a backup restored and written to, a ferry to
-//! and fro, meetings at constant cost (`storm.rs`); a write without a usable key, honest data swept away, a phone away for 400
-//! days, deleting while syncing (`keys.rs`); kill -9 at every write (`rigs/kill-at-every-write.py`).
+//! Bugs that others have had, as tests of ours. More of them stand where they belong: a backup restored and written to (manyverse#111,
+//! p2panda#919), a ferry to and fro (dtn7-rs#45), meetings at constant cost (samod 0.10) in `storm.rs`; honest data swept away
+//! (p2panda#1344), a phone away for 400 days (Ditto), deleting while syncing (p2panda#974) in `keys.rs`; samod#7 with real processes in
+//! `rigs/kill-at-every-write.py`.
 
 use node::Store;
 use node::agent::Event;
@@ -176,6 +177,90 @@ fn progress_never_passes_a_hundred_per_cent() {
         put(from, road.world.input(from, node::Input::LinkWritable { link, bytes: sent }).unwrap(), &mut queue);
     }
     assert_eq!((last, said), (200, 200));
+}
+
+/// iroh-docs#97, subduction's bound of ten minutes: clocks that are 20 years off, either way, end no meeting, order nothing and hide
+/// nothing. What was said by somebody who had heard the other stands, whatever the clocks say.
+#[test]
+fn clocks_twenty_years_off_order_nothing_and_refuse_nobody() {
+    const YEARS_20_S: i64 = 20 * 365 * 86_400;
+    for (worker, clinic) in [(YEARS_20_S, 0), (-YEARS_20_S, YEARS_20_S), (0, -YEARS_20_S)] {
+        let mut road = Road::new(1);
+        let case = road.write(WORKER, None, "temperature", FindingValue::Number(38.2), 1);
+        for (phone, off_s) in [(WORKER, worker), (CLINIC, clinic)] {
+            road.world.phones[phone].clock_off_s = off_s;
+        }
+        road.write(WORKER, Some(case), "temperature", FindingValue::Number(39.5), 2);
+        converge_case(&mut road, case);
+        road.write(CLINIC, Some(case), "temperature", FindingValue::Number(36.9), 3);
+        converge_case(&mut road, case);
+        for phone in [WORKER, CLINIC] {
+            let state = &road.view(phone, case).unwrap().findings["temperature"];
+            assert_eq!((&state.value, state.disputed), (&FindingValue::Number(36.9), false), "{worker} {clinic}");
+            assert_eq!(state.said.len(), 3);
+        }
+    }
+}
+
+fn converge_case(road: &mut Road, case: protocol::CaseId) {
+    let met = road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    assert!(met.summaries.iter().all(|s| s.as_ref().is_some_and(|s| s.complete)), "{met:?}");
+    assert_eq!(road.view(WORKER, case), road.view(CLINIC, case));
+}
+
+/// samod#7: killed after every write, and at every frame of every meeting, a phone has all that it had acknowledged.
+#[test]
+fn killed_at_every_write_nothing_acknowledged_is_missing() {
+    let mut road = Road::new(1);
+    let mut acknowledged = Vec::new();
+    for n in 0..40u8 {
+        let phone = if n % 3 == 0 { CLINIC } else { WORKER };
+        let known: Vec<_> = road.world.phones[phone].store.cases().unwrap().iter().map(|row| row.id).collect();
+        let case = known.get(usize::from(n) % (known.len() + 1)).copied();
+        let said = format!("said_{n}");
+        let case = road.write(phone, case, &said, FindingValue::Yes, n);
+        acknowledged.push((phone, case, said));
+        road.world.meet(WORKER, CLINIC, Cut::Frames(usize::from(n))).unwrap();
+        for phone in [WORKER, CLINIC] {
+            road.world.restart(phone).unwrap();
+        }
+        for (phone, case, said) in &acknowledged {
+            assert!(road.view(*phone, *case).unwrap().findings.contains_key(said), "{said} after write {n}");
+        }
+    }
+    road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    for (_, case, said) in &acknowledged {
+        for phone in [WORKER, CLINIC] {
+            assert!(road.view(phone, *case).unwrap().findings.contains_key(said), "{said} on {phone} in the end");
+        }
+    }
+}
+
+/// keyhive#116, keyhive#195: what is written while there is no key that may be used (none has come yet; the one that was there was
+/// ended because a phone was lost) is kept, and leaves when there is one.
+#[test]
+fn a_write_without_a_usable_key_is_kept_and_leaves_when_there_is_one() {
+    let mut road = Road::new(1);
+    let late = road.second_reader(77, "north/kilifi/mtwapa");
+    assert!(road.world.phones[late].agent.space_keys().is_empty());
+    let before = road.write(late, None, "cough", FindingValue::Yes, 1);
+    assert_eq!(road.world.phones[late].store.unsent().unwrap().len(), 1);
+    road.world.restart(late).unwrap();
+    common::round(&mut road, &[(CLINIC, late), (late, CLINIC), (WORKER, CLINIC)]);
+    for phone in [CLINIC, WORKER] {
+        assert!(road.view(phone, before).is_some(), "written before any key had come");
+    }
+    // The late phone is lost: the key that it has is written with no more, and the next one has not reached the worker.
+    let lost = road.world.keys(late).unwrap().id();
+    let revoked = road.ministry.revoke(1, &[lost]);
+    road.world
+        .command(WORKER, node::agent::Command::Offer(Box::new(distribution::Offer::Revocations(revoked))))
+        .unwrap();
+    let between = road.write(WORKER, None, "fever", FindingValue::Yes, 2);
+    assert_eq!(road.world.phones[WORKER].store.unsent().unwrap().len(), 1, "no key for it");
+    common::round(&mut road, &[(WORKER, CLINIC), (WORKER, CLINIC), (WORKER, CLINIC)]);
+    assert!(road.world.phones[WORKER].store.unsent().unwrap().is_empty());
+    assert!(road.view(CLINIC, between).is_some(), "sealed with the next key");
 }
 
 /// The sets are finished in bounded meetings even when a courier stands between, and Automerge never sees what did not change.
