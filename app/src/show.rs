@@ -29,7 +29,7 @@ pub fn urgency(name: &str) -> String {
         "green" => ("●", "32"),
         _ => ("?", "0"),
     };
-    let word = format!("{glyph} {}", name.to_uppercase());
+    let word = format!("{glyph} {}", if name.is_empty() { "NOT JUDGED".to_owned() } else { name.to_uppercase() });
     if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         format!("\x1b[1;{code}m{word}\x1b[0m")
     } else {
@@ -214,8 +214,15 @@ pub fn restored(r: &Value) {
         println!("{} changes have not left yet: they go out when it is enrolled", number(r, "unsent"));
     }
     wrapped("next: `kijiti enrol request`, have it signed, `kijiti enrol accept`", 0);
-    wrapped(&format!("is the old phone lost? its supervisor says so: kijiti enrol revoke {} …", text(r, "from")), 0);
-    wrapped(&format!("its open cases: kijiti case hand-over --from {} --to {}", text(r, "from"), text(r, "device")), 0);
+    wrapped(
+        &format!(
+            "is the old phone lost? then its supervisor says so: kijiti enrol revoke {} --area …",
+            text(r, "from")
+        ),
+        0,
+    );
+    let [from, to] = ["from", "device"].map(|phone| short(r, phone));
+    wrapped(&format!("its open cases are yours with: kijiti case hand-over --from {from} --to {to}"), 0);
 }
 
 /// The decisions of a case.

@@ -143,6 +143,16 @@ fn duplicates_are_offered_and_a_person_decides() {
     let merged = desk.json("clinic", &["case", "add", &a, "--same-as", &b]);
     assert_eq!(merged["findings"]["oedema_both_feet"]["value"], "yes", "shown as one");
     assert!(merged["same_as"][0].as_str().unwrap().starts_with(&b));
+    // What is said of one later is seen in the other's line of the list too.
+    let listed = |case: &str| {
+        let list = desk.json("clinic", &["case", "list"]);
+        let rows = list["cases"].as_array().unwrap().clone();
+        rows.into_iter().find(|row| row["case"].as_str().unwrap().starts_with(case)).unwrap()
+    };
+    let before = listed(&a);
+    desk.ok("clinic", &["case", "add", &b, "--settle", "convulsions=no", "--settle", "chest_indrawing=no"]);
+    desk.ok("clinic", &["case", "add", &b, "--set", "stiff_neck=yes"]);
+    assert_eq!((&before["urgency"], &listed(&a)["urgency"]), (&json!("pink"), &json!("pink")));
     assert!(desk.json("clinic", &["case", "show", &b])["same_as"][0].as_str().unwrap().starts_with(&a));
     assert!(desk.json("clinic", &["case", "duplicates"])["pairs"].as_array().unwrap().is_empty());
     let apart = desk.json("clinic", &["case", "add", &a, "--not-same-as", &b]);

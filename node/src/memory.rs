@@ -294,6 +294,10 @@ impl Store for MemoryStore {
         Ok(rows)
     }
 
+    fn case_row(&self, id: &CaseId) -> Result<Option<CaseRow>, StoreError> {
+        Ok(self.cases.get(id).map(|(row, _)| row.clone()))
+    }
+
     fn remove_case(&mut self, id: &CaseId) -> Result<(), StoreError> {
         self.spend()?;
         self.cases.remove(id);

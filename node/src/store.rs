@@ -169,6 +169,8 @@ pub trait Store {
     fn put_case(&mut self, row: &CaseRow, document: &[u8]) -> Result<(), StoreError>;
     /// All cases, the last changed first.
     fn cases(&self) -> Result<Vec<CaseRow>, StoreError>;
+    /// One of them.
+    fn case_row(&self, id: &CaseId) -> Result<Option<CaseRow>, StoreError>;
     /// Destroys a case here.
     fn remove_case(&mut self, id: &CaseId) -> Result<(), StoreError>;
     /// This phone's changes that no envelope holds yet (no consent to share, or no key to write with), oldest first.

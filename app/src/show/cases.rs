@@ -23,9 +23,10 @@ pub fn case_list(l: &Value) {
         let notes = if notes.is_empty() { String::new() } else { format!("  ← {}", notes.join(", ")) };
         let who = if text(case, "title").is_empty() { text(case, "area") } else { text(case, "title") };
         println!(
-            "{}  {:<9} {who}, {} entries{notes}",
+            "{}  {:<9} {who}, {}, {} entries{notes}",
             short(case, "case"),
             urgency(text(case, "urgency")),
+            text(case, "changed").get(..10).unwrap_or_default(),
             number(case, "entries")
         );
     }
@@ -48,6 +49,11 @@ fn value_of(state: &Value) -> String {
 pub fn case(c: &Value) {
     println!("case      {}", text(c, "case"));
     println!("space     {}", text(c, "area"));
+    if let Some(begun) = c.get("begun").filter(|begun| !begun.is_null()) {
+        let day = |value: &str| value.get(..10).unwrap_or_default().to_owned();
+        let (when, last) = (day(text(begun, "by_their_clock")), day(text(c, "changed")));
+        println!("begun     {when} by {}, last changed {last} (by the phones' clocks)", text(begun, "by"));
+    }
     println!("urgency   {}", urgency(text(c, "urgency")));
     if !text(c, "undecided").is_empty() {
         let urgent = urgency(text(c, "undecided"));
@@ -75,7 +81,10 @@ pub fn case(c: &Value) {
         wrapped(&format!("? people differ whether case {other} is the same patient's: {settle}"), 2);
     }
     let findings = c.get("findings").and_then(Value::as_object);
-    for (name, state) in findings.into_iter().flatten() {
+    let unknown = |(_, state): &(&String, &Value)| value_of(state) == "unknown" && !flag(state, "disputed");
+    let (unknown, known): (Vec<_>, Vec<_>) = findings.into_iter().flatten().partition(unknown);
+    let unknown: Vec<_> = unknown.into_iter().map(|(name, _)| plain(name)).collect();
+    for (name, state) in known {
         println!("  {:<28} {}", plain(name), value_of(state));
         if flag(state, "disputed") {
             let said: Vec<_> = list(state, "standing")
@@ -85,6 +94,9 @@ pub fn case(c: &Value) {
             let settle = format!("settle it: kijiti case add {} --settle {name}=…", short(c, "case"));
             wrapped(&format!("? people differ: {}; {settle}", said.join(", ")), 6);
         }
+    }
+    if !unknown.is_empty() {
+        wrapped(&format!("not known: {}", unknown.join(", ")), 2);
     }
     for dose in list(c, "doses") {
         let amount = dose.get("amount").and_then(Value::as_f64).unwrap_or(0.0);
@@ -169,7 +181,7 @@ pub fn handed_over(h: &Value) {
         println!("{}  {}", short(case, "case"), text(case, "title"));
     }
     match cases.len() {
-        0 if number(h, "kept") == 0 => println!("there was nothing to hand over"),
+        0 if number(h, "kept") == 0 && list(h, "disputed").is_empty() => println!("there was nothing to hand over"),
         0 => {}
         1 => println!("{} cares for this case from here on", text(h, "to")),
         some => println!("{} cares for these {some} cases from here on", text(h, "to")),
@@ -178,6 +190,10 @@ pub fn handed_over(h: &Value) {
         0 => {}
         1 => println!("1 case stays yours: there is no consent to share it"),
         some => println!("{some} cases stay yours: there is no consent to share them"),
+    }
+    for case in list(h, "disputed").iter().filter_map(Value::as_str) {
+        let case = case.get(..8).unwrap_or_default();
+        wrapped(&format!("{case} was handed to several apart: settle it with kijiti case add {case} --hand-to …"), 0);
     }
 }
 

@@ -111,7 +111,7 @@ impl Phone {
         if !self.may_write(area, store)? {
             return no(format!("this phone may not write cases of {area}"), "enrol it with the right `write` there");
         }
-        let area = store.cases()?.into_iter().find(|row| row.id == case).map_or_else(|| area.clone(), |row| row.area);
+        let area = store.case_row(&case)?.map_or_else(|| area.clone(), |row| row.area);
         let mut document = load(&case, store)?.unwrap_or_else(|| Case::new(case));
         let known: BTreeSet<_> = document.changes().into_iter().collect();
         if changes.iter().any(|change| change.len() > CHANGE_BYTES_MAX) {
@@ -153,7 +153,7 @@ impl Phone {
         if waiting.is_empty() || uncertified(store)? {
             return Ok(()); // no other phone would take what an unknown one has sealed
         }
-        let Some(row) = store.cases()?.into_iter().find(|row| row.id == *case) else { return Ok(()) };
+        let Some(row) = store.case_row(case)? else { return Ok(()) };
         let cases = load_same(case, store)?;
         let Some(view) = cases.first().map(Case::view) else { return Ok(()) };
         // Consent of its own, and nobody says of another case of the same patient's that there is none.

@@ -227,6 +227,30 @@ const SEALED: u8 = 1;
 const NOTICE: u8 = 2;
 
 impl SqliteStore {
+    fn case_rows(&self, wanted: &str, values: impl rusqlite::Params) -> Result<Vec<CaseRow>, StoreError> {
+        let sql = format!("SELECT id, area, urgency, changed_s, entries, questions, title, tags FROM cases {wanted}");
+        let rows = self.all(&sql, values, |row| {
+            let head = (row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<u8>>(2)?);
+            let numbers = [row.get::<_, i64>(3)?, row.get::<_, i64>(4)?, row.get::<_, i64>(5)?];
+            Ok((head, numbers, row.get::<_, Vec<u8>>(6)?, row.get::<_, Vec<u8>>(7)?))
+        })?;
+        let read = |((id, text, urgency), numbers, title, tags): CaseColumns| {
+            let title = if title.is_empty() { Vec::new() } else { self.vault.open(Drawer::Title, &title)? };
+            let [changed_s, entries, questions] = numbers.map(number);
+            Ok(CaseRow {
+                id: CaseId(fixed(&id)?),
+                area: area(&text)?,
+                title: String::from_utf8_lossy(&title).into_owned(),
+                urgency: urgency.and_then(Urgency::from_byte),
+                changed_s,
+                entries,
+                questions,
+                tags: tags.as_chunks::<16>().0.iter().map(|tag| CaseTag(*tag)).collect(),
+            })
+        };
+        rows.into_iter().map(read).collect()
+    }
+
     fn rows(&self, wanted: &str, values: impl rusqlite::Params) -> Result<Vec<EnvelopeRow>, StoreError> {
         // Author and epoch from the header (`sync::envelope`); SQLite counts bytes from one.
         let sql = format!("SELECT id, position, substr(bytes, 37, 8), substr(bytes, 10, 8), length(bytes) {wanted}");
@@ -424,28 +448,11 @@ impl Store for SqliteStore {
     }
 
     fn cases(&self) -> Result<Vec<CaseRow>, StoreError> {
-        let sql = "SELECT id, area, urgency, changed_s, entries, questions, title, tags FROM cases
-            ORDER BY changed_s DESC, id";
-        let rows = self.all(sql, [], |row| {
-            let head = (row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<u8>>(2)?);
-            let numbers = [row.get::<_, i64>(3)?, row.get::<_, i64>(4)?, row.get::<_, i64>(5)?];
-            Ok((head, numbers, row.get::<_, Vec<u8>>(6)?, row.get::<_, Vec<u8>>(7)?))
-        })?;
-        let read = |((id, text, urgency), numbers, title, tags): CaseColumns| {
-            let title = if title.is_empty() { Vec::new() } else { self.vault.open(Drawer::Title, &title)? };
-            let [changed_s, entries, questions] = numbers.map(number);
-            Ok(CaseRow {
-                id: CaseId(fixed(&id)?),
-                area: area(&text)?,
-                title: String::from_utf8_lossy(&title).into_owned(),
-                urgency: urgency.and_then(Urgency::from_byte),
-                changed_s,
-                entries,
-                questions,
-                tags: tags.as_chunks::<16>().0.iter().map(|tag| CaseTag(*tag)).collect(),
-            })
-        };
-        rows.into_iter().map(read).collect()
+        self.case_rows("ORDER BY changed_s DESC, id", [])
+    }
+
+    fn case_row(&self, id: &CaseId) -> Result<Option<CaseRow>, StoreError> {
+        Ok(self.case_rows("WHERE id = ?1", params![id.0])?.pop())
     }
 
     fn remove_case(&mut self, id: &CaseId) -> Result<(), StoreError> {

@@ -261,7 +261,9 @@ impl Body {
             .peers()?
             .iter()
             .map(|p| {
-                json!({ "device": p.device.to_string(), "name": p.name, "meetings": p.meetings,
+                // One whose certificate counts no more is known by the name that it had.
+                let name = if p.name.is_empty() { self.certified_name(&p.device) } else { Some(p.name.clone()) };
+                json!({ "device": p.device.to_string(), "name": name.unwrap_or_default(), "meetings": p.meetings,
                     "last_met_s": p.last_met_s, "in_step": p.in_step,
                     "meetings_ago": self.agent.meetings_so_far().saturating_sub(p.at_meeting) })
             })

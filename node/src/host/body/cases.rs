@@ -140,7 +140,7 @@ impl Body {
 
     /// A case with all that people have found to be the same patient's.
     pub(super) fn open_cases(&self, id: CaseId) -> Result<(CaseRow, Vec<Case>), Failure> {
-        let row = self.store.cases()?.into_iter().find(|r| r.id == id);
+        let row = self.store.case_row(&id)?;
         let (Some(row), Some(case)) = (row, self.load_case(id)?) else {
             return Err(Failure::new("the case is not here", "see `kijiti case list`"));
         };
@@ -156,13 +156,13 @@ impl Body {
 
     /// A case's row.
     pub(super) fn find_row(&self, id: CaseId) -> Result<CaseRow, Failure> {
-        let row = self.store.cases()?.into_iter().find(|row| row.id == id);
+        let row = self.store.case_row(&id)?;
         row.ok_or_else(|| Failure::new("the case is not here", "see `kijiti case list`"))
     }
 
     /// A document, unless its space is locked here.
     pub(super) fn load_case(&self, id: CaseId) -> Result<Option<Case>, Failure> {
-        let row = self.store.cases()?.into_iter().find(|row| row.id == id);
+        let row = self.store.case_row(&id)?;
         if let Some(row) = row.filter(|row| locked(SpaceId::of(&row.area), &self.store).unwrap_or(true)) {
             return Err(locked_failure(&row.area));
         }
@@ -173,11 +173,16 @@ impl Body {
 
     /// The name that a phone's certificate gives it.
     pub(super) fn name_of(&self, device: &DeviceId) -> String {
+        self.certified_name(device).unwrap_or_else(|| format!("phone {}", device.short()))
+    }
+
+    /// The same, if there ever was one.
+    pub(super) fn certified_name(&self, device: &DeviceId) -> Option<String> {
         let chains = self.store.chains(author_key(device)).unwrap_or_default();
         let leaves =
             chains.iter().filter_map(|bytes| protocol::Chain::from_bytes(bytes).ok()?.certificates.last()?.read().ok());
         let named = leaves.into_iter().rfind(|leaf| leaf.device == *device);
-        named.map_or_else(|| format!("phone {}", device.short()), |leaf| leaf.name)
+        named.map(|leaf| leaf.name)
     }
 
     /// Why a case does not leave this phone, if it does not.
@@ -242,6 +247,9 @@ impl Body {
             |(stamp, p)| json!({ "shows": p.shows, "camera": p.camera, "light": p.light, "blob": p.blob.to_string(), "bytes": p.bytes, "said": by(stamp) }),
         );
         let decided = view.decisions.iter().map(|(_, d)| d.urgency).max();
+        let stamps = view.findings.values().flat_map(|state| &state.said).map(|(stamp, _)| *stamp);
+        let stamps = stamps.chain(view.decisions.iter().map(|(stamp, _)| *stamp));
+        let begun = stamps.min_by_key(|stamp| stamp.order);
         let judged = self.assess_now(view);
         let unjudged = judged.as_ref().err().cloned();
         let now = [judged.ok().flatten().map(|a| a.urgency), view.urgency()].into_iter().flatten().max();
@@ -259,6 +267,8 @@ impl Body {
             "schema": "kijiti.case/1",
             "case": view.id.to_string(),
             "area": row.area.to_string(),
+            "begun": begun.map(|stamp| json!({ "by": self.name_of(&stamp.by), "by_their_clock": sync::exchange::instant(stamp.at_s) })),
+            "changed": sync::exchange::instant(row.changed_s),
             "urgency": now.map(Urgency::name),
             "decided": decided.map(Urgency::name),
             "undecided": undecided,
@@ -298,16 +308,17 @@ impl Body {
     pub(super) fn case_list(&mut self) -> Answered {
         let waiting: std::collections::BTreeSet<_> = self.store.unsent()?.into_iter().map(|(case, _)| case).collect();
         let rows = self.store.cases()?;
-        let urgencies: Vec<_> = rows.iter().map(|row| self.urgency_now(row)).collect();
+        let now: Vec<_> = rows.iter().map(|row| self.now_of(row)).collect();
         let cases: Vec<_> = rows
             .iter()
-            .zip(urgencies)
-            .map(|(row, urgency)| {
+            .zip(now)
+            .map(|(row, now)| {
                 let shut = locked(SpaceId::of(&row.area), &self.store).unwrap_or(true);
                 let title = if shut { "locked" } else { row.title.as_str() };
                 json!({ "case": row.id.to_string(), "area": row.area.to_string(), "title": title,
-                    "urgency": urgency.map(Urgency::name), "entries": row.entries, "changed_s": row.changed_s,
-                    "questions": row.questions, "unsent": waiting.contains(&row.id) })
+                    "urgency": now.urgency.max(row.urgency).map(Urgency::name), "entries": row.entries,
+                    "changed_s": row.changed_s, "changed": sync::exchange::instant(row.changed_s),
+                    "questions": now.questions, "unsent": waiting.contains(&row.id) })
             })
             .collect();
         let readable = |space: &SpaceId| self.agent.space_keys().iter().any(|k| k.space() == *space);

@@ -26,7 +26,7 @@ impl Body {
             return Err(usage("these cases are that phone's already", "name another phone after --to"));
         }
         let named = cases.iter().map(|case| self.find_case(case)).collect::<Result<Vec<_>, _>>()?;
-        let (mut chosen, mut kept) = (Vec::new(), 0);
+        let (mut chosen, mut kept, mut disputed) = (Vec::new(), 0, Vec::new());
         for row in self.store.cases()? {
             let (_, view) = self.open_case(row.id)?;
             let wanted = match named.is_empty() {
@@ -34,6 +34,10 @@ impl Body {
                 false => named.contains(&row.id),
             };
             match wanted && view.responsible() != [to] {
+                // Handed to several apart: that is a question of its own, not answered by the way.
+                true if named.is_empty() && view.care.as_ref().is_some_and(|care| care.disputed) => {
+                    disputed.push(row.id.to_string());
+                }
                 true if view.consents("share") => chosen.push(row),
                 true => kept += 1, // it would be nobody's: it cannot leave this phone
                 false => {}
@@ -48,7 +52,8 @@ impl Body {
         }
         let cases: Vec<_> =
             chosen.iter().map(|row| json!({ "case": row.id.to_string(), "title": row.title })).collect();
-        Ok(json!({ "schema": "kijiti.case-hand-over/1", "to": self.name_of(&to), "cases": cases, "kept": kept }))
+        Ok(json!({ "schema": "kijiti.case-hand-over/1", "to": self.name_of(&to), "cases": cases, "kept": kept,
+                   "disputed": disputed }))
     }
 
     /// A phone that can care for cases; one that is known to carry only is refused.

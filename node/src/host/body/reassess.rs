@@ -17,6 +17,35 @@ use super::*;
 /// Questions of which every answer is tried; more are open in no case that people care for.
 const QUESTIONS_MAX: usize = 16;
 
+/// How a case stands, together with others of the same patient's.
+pub(super) struct CaseNow {
+    pub urgency: Option<Urgency>,
+    /// Questions for a person.
+    pub questions: u64,
+    /// Other cases of the same patient's.
+    pub same: Vec<CaseId>,
+}
+
+impl CaseNow {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![self.urgency.map_or(u8::MAX, |urgency| urgency as u8)];
+        bytes.extend(self.questions.to_le_bytes());
+        bytes.push(self.same.len() as u8); // at most SAME_CASES_MAX
+        bytes.extend(self.same.iter().flat_map(|id| id.0));
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (urgency, rest) = bytes.split_first()?;
+        let (questions, rest) = rest.split_first_chunk::<8>()?;
+        let (count, rest) = rest.split_first()?;
+        let (same, rest) = rest.split_at_checked(usize::from(*count) * 16)?;
+        let same = same.as_chunks::<16>().0.iter().map(|id| CaseId(*id)).collect();
+        let now = Self { urgency: Urgency::from_byte(*urgency), questions: u64::from_le_bytes(*questions), same };
+        Some((now, rest))
+    }
+}
+
 impl Body {
     /// What rules and model say of what stands in a case, and of every answer that people give where they differ: the most urgent.
     /// `None` where no age is known, so that nothing can be said; an error where what is known cannot be judged.
@@ -64,21 +93,33 @@ impl Body {
         }
     }
 
-    /// How urgent what is known of a case is on this phone, whoever wrote what down: kept until more is said.
-    pub(super) fn urgency_now(&mut self, row: &CaseRow) -> Option<Urgency> {
+    /// How a case stands on this phone, whoever wrote what down: kept until more is said of it, or of another case of the same
+    /// patient's.
+    pub(super) fn now_of(&mut self, row: &CaseRow) -> CaseNow {
         let kept = format!("now/{}", row.id);
-        let mark = [row.entries.to_le_bytes().as_slice(), self.engine.pack.edition.as_bytes()].concat();
         if let Ok(Some(bytes)) = self.store.setting(&kept)
-            && let Some((urgency, rest)) = bytes.split_first()
-            && rest == mark
+            && let Some((now, rest)) = CaseNow::read(&bytes)
+            && rest == self.mark_of(row, &now)
         {
-            return Urgency::from_byte(*urgency).max(row.urgency);
+            return now;
         }
-        let (_, view) = self.open_case(row.id).ok()?;
-        let now = self.assess_now(&view).ok().flatten().map(|entry| entry.urgency).max(view.urgency());
-        let byte = now.map_or(u8::MAX, |urgency| urgency as u8);
-        let _ = self.store.put_setting(&kept, &[&[byte][..], &mark].concat()); // a full disk only makes the next list slower
-        now.max(row.urgency)
+        let Ok((_, view)) = self.open_case(row.id) else {
+            return CaseNow { urgency: row.urgency, questions: row.questions, same: Vec::new() };
+        };
+        let judged = self.assess_now(&view).ok().flatten().map(|entry| entry.urgency);
+        let same = view.same_as().filter(|other| *other != row.id).collect();
+        let questions = view.question_count() as u64;
+        let now = CaseNow { urgency: judged.max(view.urgency()).max(row.urgency), questions, same };
+        let bytes = [now.to_bytes(), self.mark_of(row, &now)].concat();
+        let _ = self.store.put_setting(&kept, &bytes); // a full disk only makes the next list slower
+        now
+    }
+
+    /// What changes when more is said, or when other rules look at it.
+    fn mark_of(&self, row: &CaseRow, now: &CaseNow) -> Vec<u8> {
+        let entries = |id: &CaseId| self.store.case_row(id).ok().flatten().map_or(0, |row| row.entries);
+        let counts = std::iter::once(row.entries).chain(now.same.iter().map(entries));
+        counts.flat_map(u64::to_le_bytes).chain(self.engine.pack.edition.bytes()).collect()
     }
 
     /// Writes down what the rules say now, if it is another than they said last.
