@@ -489,7 +489,7 @@ impl Demo {
 fn forget_who_and_when(value: &mut Value) {
     match value {
         Value::Object(object) => {
-            for key in ["said", "case", "sealed", "held_by", "reached"] {
+            for key in ["said", "case", "sealed", "held_by", "reached", "changed", "by_their_clock"] {
                 object.remove(key);
             }
             object.values_mut().for_each(forget_who_and_when);

@@ -14,7 +14,8 @@
 //!                        varint bytes made · varint bytes packed · a zstd frame (RFC 8878)
 //! operation 3, blocks    u8 storage (`layout::Storage`) · u8 1 if a tensor begins here, else 0 · varint offset in the base ·
 //!                        varint numbers in a row · varint blocks · varint bytes packed · range-coded blocks (`blocks`)
-//! operation 4, alone     u8 storage · varint blocks · varint bytes packed · range-coded blocks (`alone`)
+//! operation 5, alone     u8 storage · varint blocks · varint bytes packed · range-coded blocks (`alone`)
+//!                        (4 was an earlier form of it)
 //! ```
 //! What is learnt about one storage (`blocks::Model`, `alone::Alone`) is carried from operation to operation. A phone that applies a delta reads
 //! the base at offsets, holds one operation at a time, and believes nothing until the digest of the whole is right: wrong
@@ -232,7 +233,7 @@ impl<D: ReadAt + ?Sized, B: ReadAt + ?Sized> Application<'_, D, B> {
             1 => self.copy()?,
             2 => self.plain()?,
             3 => self.blocks()?,
-            4 => self.alone()?,
+            5 => self.alone()?,
             _ => return Err(DeltaError::Malformed("an unknown operation")),
         };
         if made.is_empty() {

@@ -18,7 +18,7 @@ use sync::{Case, Envelope, Grant};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("frame", frame),
     ("signed", signed),
     ("chain", chain),
@@ -34,12 +34,21 @@ pub const TARGETS: [Target; 15] = [
     ("layout", layout),
     ("exchange", exchange),
     ("scan", scan),
+    ("photo", photo),
 ];
 
 /// libFuzzer takes every panic for a crash, even one that our net catches inside Automerge: this lets those pass. One that is
 /// not caught still ends the run.
 pub fn let_caught_panics_pass() {
     std::panic::set_hook(Box::new(|_| {}));
+}
+
+/// Pictures: what a camera wrote beside them goes, once.
+pub fn photo(data: &[u8]) {
+    if let Ok(clean) = sync::photo::without_metadata(data) {
+        assert!(sync::photo::without_metadata(&clean).is_ok_and(|again| again == clean), "not clean after once");
+    }
+    let _ = sync::photo::open(data, &[7; 32]);
 }
 
 /// A stream of frames, cut anywhere.

@@ -487,7 +487,49 @@ fn who_is_left_out_gets_no_later_key_either() {
     assert!(road.view(colleague, case).is_none());
 }
 
-/// That one of two cases of one patient's is not to be shared holds for the other too.
+/// Two clinics keep one space. Whom the one leaves out the other leaves out too, from when it hears of it, whatever keys it makes and in
+/// whichever order they meet; what it had made apart is written with no more. Granted again, the phone is back.
+#[test]
+fn who_is_left_out_by_one_keeper_is_left_out_by_all() {
+    for heard_before in [true, false] {
+        let mut road = Road::new(1);
+        let (colleague, area) = (second_worker(&mut road), road.area.clone());
+        let other = road.world.add([78; 32]).unwrap();
+        road.world.command(other, Command::InstallTrust(road.ministry.root.clone())).unwrap();
+        let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write, Right::Grant]);
+        let keys = road.world.keys(other).unwrap().clone();
+        let chain = road.ministry.certify(&keys, "second clinic", &area, rights, Rights::default());
+        road.world.command(other, Command::InstallChain(chain.clone())).unwrap();
+        road.world.command(CLINIC, Command::GrantSpace(area.clone(), chain)).unwrap();
+        round(&mut road, &[(CLINIC, colleague), (CLINIC, WORKER), (CLINIC, other), (other, colleague)]);
+        let device = road.world.keys(colleague).unwrap().id();
+        road.world.command(CLINIC, Command::RotateSpace(area.clone(), vec![device])).unwrap();
+        if heard_before {
+            round(&mut road, &[(CLINIC, other)]);
+        }
+        road.world.command(other, Command::RotateSpace(area.clone(), Vec::new())).unwrap();
+        for _ in 0..3 {
+            round(&mut road, &[(CLINIC, other), (CLINIC, WORKER), (other, colleague)]);
+        }
+        for (n, phone) in [(7, CLINIC), (8, other), (9, WORKER)] {
+            let case = road.write(phone, None, "cough", FindingValue::Yes, n);
+            round(
+                &mut road,
+                &[(CLINIC, other), (CLINIC, WORKER), (other, WORKER), (other, colleague), (CLINIC, other)],
+            );
+            assert!([CLINIC, other, WORKER].iter().all(|p| road.view(*p, case).is_some()), "{heard_before} {n}");
+            assert!(road.view(colleague, case).is_none(), "heard before: {heard_before}, written by {phone}");
+        }
+        let chain = road.world.phones[colleague].agent.certificate().unwrap().chain().clone();
+        road.world.command(CLINIC, Command::GrantSpace(area.clone(), chain)).unwrap();
+        round(&mut road, &[(CLINIC, colleague), (CLINIC, other)]);
+        road.world.command(other, Command::RotateSpace(area, Vec::new())).unwrap();
+        let case = road.write(other, None, "cough", FindingValue::Yes, 10);
+        round(&mut road, &[(other, colleague)]);
+        assert!(road.view(colleague, case).is_some(), "back again");
+    }
+}
+
 /// A meeting that could not bring two phones into step says why.
 #[test]
 fn a_meeting_says_why_two_phones_are_not_in_step() {

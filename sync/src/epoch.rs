@@ -3,7 +3,8 @@
 //! clock orders them.
 //!
 //! ```text
-//! share   epoch tag · parents: their keys, sealed under this one · members: this key, sealed to each (HPKE)
+//! share   epoch tag · parents: their keys, sealed under this one · members: this key, sealed to each (HPKE) ·
+//!         left out: who has this key no more, nor any after it, until one of those is sealed to them again
 //! ```
 //! Who has a key can open those of all its ancestors, so a newcomer reads the history, and a lost phone that was a member of
 //! an epoch taints it *and its ancestors*: none of them is used to write any more.
@@ -44,6 +45,9 @@ pub struct KeyShare {
     /// The key again for members with a lease, each under a short code that the keeper can say over the phone.
     #[cbor(n(4), default, skip_if = "Vec::is_empty")]
     pub locks: Vec<Lock>,
+    /// Phones that had keys of the space and get this one and those after it no more.
+    #[cbor(n(5), default, skip_if = "Vec::is_empty")]
+    pub left_out: Vec<DeviceId>,
 }
 
 /// A key locked with a short code of 50 bits, stretched by scrypt (2¹⁵, r = 8: 32 MB and about a tenth of a second a guess), and
@@ -158,7 +162,14 @@ impl KeyShare {
         }
         let members = members.iter().map(|(to, public)| SealedKey::seal(key, *to, public, rng));
         let members = members.collect::<Result<_, _>>()?;
-        Ok(Self { epoch: key.epoch_tag(), parents: sealed_parents, members, lease_days: None, locks: Vec::new() })
+        Ok(Self {
+            epoch: key.epoch_tag(),
+            parents: sealed_parents,
+            members,
+            lease_days: None,
+            locks: Vec::new(),
+            left_out: Vec::new(),
+        })
     }
 
     /// The same share on a lease: members lock the key away after so many days of use, and unlock it with a code of `keeper`'s.
@@ -210,6 +221,7 @@ impl KeyShare {
 pub struct Epochs {
     members: BTreeMap<EpochTag, BTreeSet<DeviceId>>,
     parents: BTreeMap<EpochTag, BTreeSet<EpochTag>>,
+    left_out: BTreeMap<EpochTag, BTreeSet<DeviceId>>,
     retired: BTreeSet<EpochTag>,
 }
 
@@ -219,6 +231,9 @@ impl Epochs {
         self.members.entry(share.epoch).or_default().extend(share.members.iter().map(|m| m.to));
         let parents = share.parents.iter().map(|p| p.epoch).filter(|parent| *parent != share.epoch);
         self.parents.entry(share.epoch).or_default().extend(parents);
+        if !share.left_out.is_empty() {
+            self.left_out.entry(share.epoch).or_default().extend(&share.left_out);
+        }
     }
 
     /// Takes in that epochs are ended.
@@ -240,6 +255,18 @@ impl Epochs {
             }
         }
         seen
+    }
+
+    /// Phones that were left out of some epoch and have no key of it or of any after it. Keys made apart from that one do not bring
+    /// them back, nor does the order in which all this is heard.
+    pub fn left_out(&self) -> BTreeSet<DeviceId> {
+        let mut out = BTreeSet::new();
+        for (since, devices) in &self.left_out {
+            let after = self.members.iter().filter(|(epoch, _)| self.with_ancestors(**epoch).contains(since));
+            let back: BTreeSet<_> = after.flat_map(|(_, members)| members).collect();
+            out.extend(devices.iter().filter(|device| !back.contains(device)));
+        }
+        out
     }
 
     /// Epochs whose keys a lost phone has, or can open.
@@ -264,6 +291,11 @@ impl Epochs {
     /// Everyone to whom a key of the space was ever sealed.
     pub fn members(&self) -> BTreeSet<DeviceId> {
         self.members.values().flatten().copied().collect()
+    }
+
+    /// Everyone to whom the key of one epoch was sealed.
+    pub fn members_of(&self, epoch: &EpochTag) -> BTreeSet<DeviceId> {
+        self.members.get(epoch).cloned().unwrap_or_default()
     }
 
     /// Epochs that no other follows.

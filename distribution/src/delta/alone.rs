@@ -2,7 +2,7 @@
 //! of them is how often each value of each field comes, so every field is coded by how often its values came so far.
 
 use super::layout::Storage;
-use super::range::{Bit, Coder};
+use super::range::{Coder, Symbols};
 
 /// How a byte of a block is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,33 +16,37 @@ enum Field {
 /// Kinds of bytes that a block may have.
 const KINDS: usize = 20;
 
+/// How often each byte comes: its upper half, and its lower half after each upper one.
+#[derive(Debug, Clone)]
+struct Bytes {
+    upper: Symbols,
+    lower: [Symbols; 16],
+}
+
+impl Bytes {
+    #[inline(always)]
+    fn code<C: Coder>(&mut self, coder: &mut C, byte: u8) -> u8 {
+        let upper = self.upper.code(coder, byte >> 4);
+        match self.lower.get_mut(usize::from(upper)) {
+            Some(lower) => upper << 4 | lower.code(coder, byte & 15),
+            None => 0,
+        }
+    }
+}
+
 /// What is learnt while blocks of one storage are coded.
 #[derive(Debug, Clone)]
 pub(super) struct Alone {
     storage: Storage,
-    bytes: Vec<[Bit; 256]>,
-    codes: [Bit; 16],
-}
-
-/// A value of so many bits, the highest first, each by those before it.
-#[inline(always)]
-fn tree<C: Coder>(coder: &mut C, models: &mut [Bit], bits: u32, value: u8) -> u8 {
-    let mut node = 1usize;
-    for position in (0..bits).rev() {
-        let bit = value >> position & 1 == 1;
-        let bit = match models.get_mut(node) {
-            Some(model) => coder.bit(model, bit),
-            None => coder.even(bit),
-        };
-        node = node << 1 | usize::from(bit);
-    }
-    (node & ((1 << bits) - 1)) as u8
+    bytes: Vec<Bytes>,
+    codes: Symbols,
 }
 
 impl Alone {
     /// For blocks of this storage.
     pub(super) fn new(storage: Storage) -> Self {
-        Self { storage, bytes: vec![[Bit::default(); 256]; KINDS], codes: [Bit::default(); 16] }
+        let bytes = Bytes { upper: Symbols::default(), lower: [Symbols::default(); 16] };
+        Self { storage, bytes: vec![bytes; KINDS], codes: Symbols::default() }
     }
 
     /// What lies at a place of a block (ggml's layouts).
@@ -66,11 +70,11 @@ impl Alone {
             for (at, byte) in block.iter_mut().enumerate() {
                 *byte = match Self::field(self.storage, at) {
                     Field::Codes => {
-                        let low = tree(coder, &mut self.codes, 4, *byte & 15);
-                        low | tree(coder, &mut self.codes, 4, *byte >> 4) << 4
+                        let low = self.codes.code(coder, *byte & 15);
+                        low | self.codes.code(coder, *byte >> 4) << 4
                     }
                     Field::Byte(kind) => match self.bytes.get_mut(kind) {
-                        Some(models) => tree(coder, models, 8, *byte),
+                        Some(bytes) => bytes.code(coder, *byte),
                         None => 0,
                     },
                 };
@@ -78,7 +82,6 @@ impl Alone {
         }
     }
 }
-
 #[cfg(test)]
 mod tests {
     use super::super::range::{Decoder, Encoder};

@@ -170,7 +170,7 @@ impl Maker<'_> {
             let mut coder = Encoder::new();
             model.code(&mut coder, &mut part.to_vec());
             let packed = coder.finish();
-            out.extend_from_slice(&[4, span.storage as u8]);
+            out.extend_from_slice(&[5, span.storage as u8]);
             [part.len() / block, packed.len()].into_iter().for_each(|n| varint(&mut out, n as u64));
             out.extend_from_slice(&packed);
         }

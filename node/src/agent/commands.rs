@@ -1,5 +1,7 @@
 //! What a person or the host can ask of the phone. A refusal says why and what to do, and changes nothing.
 
+use std::collections::BTreeSet;
+
 use distribution::activation::Module;
 use distribution::{Offer, Release, Root, TrustedState};
 use protocol::certificate::{Certificate, CertificateError, CertificateRequest};
@@ -8,7 +10,6 @@ use protocol::{Area, CaseId, Chain, DeviceId, Digest, EnvelopeId, Now, Right, Ri
 use sync::space::open_grant;
 use sync::{Entry, Grant};
 
-use super::keyring::left_out_setting;
 use super::{Event, Phone, setting};
 use crate::store::{Store, StoreError};
 
@@ -313,9 +314,8 @@ impl Phone {
             return no(format!("{} is not certified to read cases", to.name), "certify it with the right `read` first");
         }
         store.put_chain(&to)?;
-        store.put_setting(&left_out_setting(key.space(), &to.device), &[])?;
         self.check_keys |= self.keyring.is_orphaned(&to.device);
-        self.share_key(now, &key, &[], &[(to.device, to.sealing_key)], store)?;
+        self.share_key(now, &key, &[], &[(to.device, to.sealing_key)], &BTreeSet::new(), store)?;
         match Grant::seal(&key, to.device, &to.sealing_key, &mut self.rng) {
             Ok(grant) => Ok(Ok(Reply::Document(Signed::by(&grant, &self.keys).to_bytes()))),
             Err(error) => no(error, ""),

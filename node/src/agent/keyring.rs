@@ -5,7 +5,8 @@
 //!    other phones being lost counts no more: a stolen supervisor's phone must not be able to silence a district for ever.
 //! 2. A key that a lost phone has, or can open, is never written with again. Until a new one comes, what is written waits. The
 //!    same goes for one that has only a lost phone's word for who it is: it needs certificates from somebody else.
-//! 3. A keeper that learns of a loss makes a new key at once, sealed to all other members.
+//! 3. A keeper that learns of a loss makes a new key at once, sealed to all other members. The same goes for a phone that another
+//!    keeper has left out of the space.
 //! 4. What a lost phone wrote is kept, carried and shown as waiting; it is opened once somebody above countersigns it, or where a
 //!    keeper had taken it in before it heard of the loss (its `delivered` says so): or else some readers would have it and
 //!    others never.
@@ -50,11 +51,6 @@ pub(crate) struct Keyring {
     attached: BTreeMap<Digest, Photo>,
     /// Members of spaces whose certificates all hang on a lost phone: whoever has it may have made them up.
     orphaned: BTreeSet<DeviceId>,
-}
-
-/// Set while a keeper leaves a phone out of a space: it gets no key of it again, until it is granted one.
-pub(super) fn left_out_setting(space: SpaceId, device: &DeviceId) -> String {
-    format!("left-out/{space}/{device}")
 }
 
 /// A sealed photo that has been announced.
@@ -249,7 +245,8 @@ impl Phone {
         let held = self.space_keys.iter().filter(|key| key.area() == area);
         let none = Epochs::default();
         let epochs = self.keyring.epochs.get(&SpaceId::of(area)).unwrap_or(&none);
-        epochs.writable(held, &|device| self.is_lost(device))
+        let out = epochs.left_out();
+        epochs.writable(held, &|device| self.is_lost(device) || out.contains(device))
     }
 
     pub(super) fn keeps(&self, area: &Area) -> bool {
@@ -273,12 +270,14 @@ impl Phone {
         key: &SpaceKey,
         parents: &[SpaceKey],
         members: &[(DeviceId, [u8; 32])],
+        left_out: &BTreeSet<DeviceId>,
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
         for (n, some) in members.chunks(MEMBERS_PER_SHARE_MAX).enumerate() {
             let parents = if n == 0 { parents } else { &[] };
-            let share =
+            let mut share =
                 KeyShare::seal(key, parents, some, &mut self.rng).map_err(|e| StoreError::Other(e.to_string()))?;
+            share.left_out = left_out.iter().copied().take(MEMBERS_PER_SHARE_MAX).collect();
             let lease = super::load_number(&days_setting(key.space()), store)?;
             let share = match u32::try_from(lease).unwrap_or(u32::MAX) {
                 0 => Some(share),
@@ -298,6 +297,8 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
         let space = SpaceId::of(area);
+        let mut left_out = self.left_out(space);
+        left_out.extend(without);
         let members = self.members(space, without, store)?;
         // The ones that no other follows: those before them open through them.
         let heads = self.keyring.epochs.get(&space).map(Epochs::heads).unwrap_or_default();
@@ -308,8 +309,13 @@ impl Phone {
         let key = SpaceKey::new(area.clone(), self.random());
         store.put_space_key(&key)?;
         self.space_keys.push(key.clone());
-        self.share_key(now, &key, &parents, &members, store)?;
+        self.share_key(now, &key, &parents, &members, &left_out, store)?;
         self.seal_what_waits(now, store)
+    }
+
+    /// Phones that a keeper has left out of a space.
+    fn left_out(&self, space: SpaceId) -> BTreeSet<DeviceId> {
+        self.keyring.epochs.get(&space).map(Epochs::left_out).unwrap_or_default()
     }
 
     /// Everyone who may have the keys of a space, with their sealing keys.
@@ -322,10 +328,9 @@ impl Phone {
         let own = (self.keys.id(), sync::space::sealing_public_key(&self.keys));
         let mut members = BTreeMap::from([own]);
         let known = self.keyring.epochs.get(&space).map(Epochs::members).unwrap_or_default();
-        for device in known.difference(&without.iter().copied().collect()) {
-            if store.setting(&left_out_setting(space, device))?.is_some_and(|set| !set.is_empty()) {
-                continue;
-            }
+        let mut without: BTreeSet<_> = without.iter().copied().collect();
+        without.extend(self.left_out(space));
+        for device in known.difference(&without) {
             let authors = self.authors(author_key(device), store)?;
             let found = authors.into_iter().rfind(|(chain, lost)| chain.device == *device && !lost);
             let given = |chain: &VerifiedChain| {
@@ -338,7 +343,8 @@ impl Phone {
         Ok(members.into_iter().collect())
     }
 
-    /// A keeper makes new keys for the spaces whose keys a lost phone has.
+    /// A keeper makes new keys for the spaces whose keys a lost phone has, and seals what other keepers have made to the members whose
+    /// certificates those did not know.
     pub(super) fn renew_keys(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
         self.find_orphaned(store)?;
         if self.is_lost(&self.keys.id()) {
@@ -346,8 +352,16 @@ impl Phone {
         }
         let areas: BTreeSet<_> = self.space_keys.iter().map(|key| key.area().clone()).collect();
         for area in areas {
-            if self.keeps(&area) && self.write_key(&area).is_none() {
-                self.make_key(now, &area, &[], store)?;
+            match self.write_key(&area).cloned() {
+                _ if !self.keeps(&area) => {}
+                None => self.make_key(now, &area, &[], store)?,
+                Some(key) => {
+                    let mut missing = self.members(key.space(), &[], store)?;
+                    let have = self.keyring.epochs.get(&key.space()).map(|epochs| epochs.members_of(&key.epoch_tag()));
+                    let have = have.unwrap_or_default();
+                    missing.retain(|(device, _)| !have.contains(device));
+                    self.share_key(now, &key, &[], &missing, &BTreeSet::new(), store)?;
+                }
             }
         }
         Ok(())
@@ -389,6 +403,9 @@ impl Phone {
         }
         if !notice.retired.is_empty() {
             self.obey_retirement(now, &notice.area, store)?;
+        }
+        if notice.share.is_some() && author.device != self.keys.id() {
+            self.renew_keys(now, store)?;
         }
         match notice.share.is_some() || !notice.revoked.is_empty() || !notice.retired.is_empty() {
             true => self.seal_what_waits(now, store),
@@ -513,9 +530,6 @@ impl Phone {
     ) -> Result<Answer, StoreError> {
         if !self.keeps(area) || !self.space_keys.iter().any(|key| key.area() == area) {
             return no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is");
-        }
-        for device in without {
-            store.put_setting(&left_out_setting(SpaceId::of(area), device), &[1])?;
         }
         self.make_key(now, area, without, store)?;
         Ok(Ok(Reply::Done))

@@ -7,6 +7,8 @@
 //! Days are counted by use, because no clock is right: a new date counts one day, however far it is from the last, forward or back
 //! (two where it is forward by more). So a wrong clock neither locks a phone at once nor keeps it open for ever, while it is used.
 
+use std::collections::BTreeSet;
+
 use protocol::{Area, DeviceId, Now, SpaceId};
 use sync::envelope::author_key;
 use sync::epoch::{EpochTag, Lock, unlock_code};
@@ -157,7 +159,7 @@ impl Phone {
         };
         store.put_setting(&days_setting(key.space()), &u64::from(days).to_le_bytes())?;
         let members = self.members(key.space(), &[], store)?;
-        self.share_key(now, &key, &[], &members, store)?;
+        self.share_key(now, &key, &[], &members, &BTreeSet::new(), store)?;
         Ok(Ok(Reply::Done))
     }
 }
