@@ -103,9 +103,11 @@ pub fn stick<'a>(
         let (old_at, new_at) = (was.tensor_data_offset + before.offset, content.tensor_data_offset + info.offset);
         let blocks = old.get(old_at as usize..).and_then(|rest| rest.get(..length));
         let Some(room) = file.get_mut(new_at as usize..).and_then(|rest| rest.get_mut(..length)) else { continue };
-        let choose = |((old, fresh), weights): ((&[u8], &[u8]), &[f32])| {
-            let [old, fresh] = [old, fresh].map(|block| Grid::read(info.ggml_dtype, block));
-            let serves = old.error(weights) <= fresh.error(weights) * STICKY_ERROR;
+        let choose = |((block, fresh), weights): ((&[u8], &[u8]), &[f32])| {
+            let [old, fresh] = [block, fresh].map(|block| Grid::read(info.ggml_dtype, block));
+            // Weights that have all grown keep their codes on a grid that has grown with them.
+            let shorter = || old.bits(weights, block) <= fresh.bits(weights, block) + fresh.scale_bits();
+            let serves = old.error(weights) <= fresh.error(weights) * STICKY_ERROR && shorter();
             (if serves { old } else { fresh }, serves)
         };
         let pairs = blocks.unwrap_or_default().chunks_exact(bytes).zip(room.chunks_exact(bytes));
@@ -200,6 +202,23 @@ impl Grid {
         parts.map(part).sum()
     }
 
+    /// About how many bits it takes to say how the codes of these weights differ from those of an old block.
+    fn bits(&self, weights: &[f32], old: &[u8]) -> f32 {
+        let mut block = [0; BLOCK_BYTES_MAX];
+        self.write(weights, &mut block);
+        let first = if self.dtype == GgmlDType::Q4K { 16 } else { 2 };
+        let apart = |(new, old): (&u8, &u8)| match self.dtype {
+            GgmlDType::Q8_0 => change_bits(i32::from(*new as i8) - i32::from(*old as i8)),
+            _ => [0, 4].iter().map(|at| change_bits(i32::from(new >> at & 15) - i32::from(old >> at & 15))).sum(),
+        };
+        block.iter().skip(first).zip(old.iter().skip(first)).map(apart).sum()
+    }
+
+    /// About how many bits new scales take.
+    fn scale_bits(&self) -> f32 {
+        if self.dtype == GgmlDType::Q4K { 65.0 } else { 8.0 }
+    }
+
     /// Writes the block of these weights on this grid.
     fn write(&self, weights: &[f32], block: &mut [u8]) {
         block.fill(0);
@@ -217,6 +236,14 @@ impl Grid {
         }
     }
 }
+
+/// About how many bits a change of a code takes: measured, roughly.
+fn change_bits(by: i32) -> f32 {
+    if by == 0 { 0.5 } else { 2.5 + 1.5 * by.unsigned_abs() as f32 }
+}
+
+/// Bytes of the largest block.
+const BLOCK_BYTES_MAX: usize = 144;
 
 /// The nearest code on a grid, and the number that it stands for.
 fn nearest(weight: f32, step: f32, low: f32, (least, most): (f32, f32)) -> (u8, f32) {

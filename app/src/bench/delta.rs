@@ -97,7 +97,7 @@ fn make_files(hidden: usize, steps: usize, seed: u64, folder: &Path, list: &Path
         for follower in &pairs.followers {
             put(follower.name, stored, write_gguf(&follower.weights, stored, 2).map_err(failed)?)?;
             // The publisher's option: quantized against the old file, so that what may stay stays.
-            if stored != Stored::F16 && follower.name.contains("fine-tune") {
+            if stored != Stored::F16 && is_fine_tune(follower.name) {
                 let file = sticky(&base, &pairs.base, &follower.weights, stored, 2).map_err(failed)?;
                 let cost = sticky_cost(&pairs, &follower.weights, &file, stored)?;
                 names.push_str(&format!("# sticky {}, {}: {cost}\n", follower.name, stored.name()));
@@ -108,12 +108,17 @@ fn make_files(hidden: usize, steps: usize, seed: u64, folder: &Path, list: &Path
     }
     for follower in &pairs.followers {
         names.push_str(&format!("{}\n", follower.name));
-        if follower.name.contains("fine-tune") {
+        if is_fine_tune(follower.name) {
             names.push_str(&format!("{} sticky\n", follower.name));
         }
         names.push_str(&format!("# {} moved the weights by {:.2} %\n", follower.name, follower.moved * 100.0));
     }
     std::fs::write(list, names).map_err(failed)
+}
+
+/// Whether a follower is the base with all its tensors as they were, taught a little more.
+fn is_fine_tune(follower: &str) -> bool {
+    !["retrained", "vocabulary grown"].contains(&follower)
 }
 
 /// What sticky quantization costs, as a share of what the fine-tune gained.
@@ -336,14 +341,21 @@ fn row_json(row: &Row) -> serde_json::Value {
 /// Ratios, the least favourable of each kind.
 fn summary(rows: &[Row]) {
     let ours = |row: &Row| row.sizes.get("kijiti").copied().unwrap_or(1).max(1) as f64;
-    let tuned = |row: &&Row| !["retrained", "vocabulary grown"].contains(&row.follower.as_str());
     println!();
     for stored in Stored::ALL {
+        let of = |follower: &str| rows.iter().find(|r| r.stored == stored && r.follower == follower);
+        let plain = rows.iter().filter(|r| r.stored == stored && is_fine_tune(&r.follower));
+        let plain: Vec<_> = plain.filter(|r| !r.follower.ends_with(" sticky")).collect();
         for tool in ["zstd patch", "HDiffPatch"] {
-            let ratios = rows.iter().filter(|r| r.stored == stored).filter(tuned);
-            let ratios = ratios.filter_map(|r| Some(*r.sizes.get(tool)? as f64 / ours(r)));
-            if let Some(least) = ratios.reduce(f64::min) {
-                println!("{:<5} fine-tunes: at least {least:.2} × smaller than {tool}", stored.name());
+            let least = |ours_of: &dyn Fn(&Row) -> Option<f64>| {
+                let ratios = plain.iter().filter_map(|r| Some(*r.sizes.get(tool)? as f64 / ours_of(r)?));
+                ratios.reduce(f64::min)
+            };
+            let sticky = least(&|row| of(&format!("{} sticky", row.follower)).map(ours));
+            let sticky = sticky.map(|ratio| format!("; quantized against the base, at least {ratio:.2} ×"));
+            if let Some(ratio) = least(&|row| Some(ours(row))) {
+                let sticky = sticky.unwrap_or_default();
+                println!("{:<5} fine-tunes: at least {ratio:.2} × smaller than {tool}{sticky}", stored.name());
             }
         }
     }

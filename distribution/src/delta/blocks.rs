@@ -338,7 +338,8 @@ impl Model {
         let far = (self.far >> 4).min(7) as usize;
         let Some(model) = self.distance.get_mut(class * 8 + far) else { return expected.value };
         let distance = (value - expected.value).unsigned_abs().saturating_sub(1);
-        let read = (model.code_size(coder, u32::from(distance)) as i16).min(room - 1);
+        let read = model.code_size(coder, u32::from(distance));
+        let read = i16::try_from(read).unwrap_or(i16::MAX).min(room - 1);
         self.far = (self.far * 7 + 16 * (16 - (read as u16).leading_zeros())) / 8;
         let read = read + 1;
         if up { expected.value + read } else { expected.value - read }
