@@ -83,3 +83,36 @@ fn a_sealed_backup_needs_the_passphrase() {
     let list = with(phrase, "second", &["case", "list"]);
     assert!(String::from_utf8_lossy(&list.stdout).contains("Amina"));
 }
+
+/// The phone is lost before the clinic has heard of its cases, and called lost before its copy has come there: what the copy passes on
+/// waits to be countersigned, and the clinic's list says so instead of showing a case that looks empty.
+#[test]
+fn cases_of_a_lost_phone_that_its_copy_passes_on_are_seen_to_wait() {
+    let desk = with_worker();
+    let enrol = |phone: &str, rights: &str| {
+        let (request, answer) = (format!("{phone}.json"), format!("{phone}-answer.json"));
+        desk.ok(phone, &["enrol", "request", "--name", phone, "--out", &request]);
+        let sign = ["enrol", "sign", &request, "--area", "north/kilifi", "--rights", rights, "--ministry", "keys"];
+        desk.ok("clinic", &[&sign[..], &["--out", &answer]].concat());
+        desk.ok(phone, &["enrol", "accept", &answer]);
+        answer
+    };
+    enrol("supervisor", "carry,enrol,revoke");
+    let case = new_case(&desk, "worker", &["--patient", "Amina", "--consent", "share"]);
+    desk.ok("worker", &["backup", "card"]);
+    let old = desk.json("worker", &["status"])["device"].as_str().unwrap().to_owned();
+    desk.ok("supervisor", &["enrol", "revoke", &old, "--area", "north/kilifi", "--reason", "in the river"]);
+    desk.meet("supervisor", "clinic");
+    desk.ok("second", &["restore", "card"]);
+    let answer = enrol("second", "carry,read,write");
+    desk.ok("clinic", &["enrol", "grant", &answer, "--area", "north/kilifi", "--out", "second-grant.json"]);
+    desk.ok("second", &["enrol", "accept", "second-grant.json"]);
+    desk.ok("second", &["case", "add", &case, "--note", "the old phone is in the river"]);
+    desk.meet("second", "clinic");
+    let listed = || desk.json("clinic", &["case", "list"])["cases"][0].clone();
+    assert_eq!((&listed()["waits"], &listed()["urgency"]), (&json!(true), &Value::Null), "{}", listed());
+    assert!(desk.ok("clinic", &["case", "show", &case]).contains("countersign"));
+    assert!(desk.ok("clinic", &["enrol", "countersign", "--show"]).contains("chest_indrawing = yes"));
+    desk.ok("clinic", &["enrol", "countersign"]);
+    assert_eq!((&listed()["waits"], &listed()["urgency"]), (&json!(false), &json!("pink")), "{}", listed());
+}

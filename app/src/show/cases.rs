@@ -17,6 +17,9 @@ pub fn case_list(l: &Value) {
             1 => notes.push("1 question".to_owned()),
             some => notes.push(format!("{some} questions")),
         }
+        if flag(case, "waits") {
+            notes.push("words of it are missing or set aside".to_owned());
+        }
         if flag(case, "unsent") {
             notes.push("stays on this phone".to_owned());
         }
@@ -60,6 +63,10 @@ pub fn case(c: &Value) {
         let (decided, case) = (urgency(text(c, "decided")), short(c, "case"));
         let again = format!("decide again: kijiti case decide {case}");
         wrapped(&format!("! what is known now is {urgent}, and the decision was {decided}: {again}"), 2);
+    }
+    if flag(c, "waits") {
+        let how = "see `kijiti status` and `kijiti enrol countersign --show`";
+        wrapped(&format!("! words that this case builds on have not come, or wait to be countersigned: {how}"), 2);
     }
     if !text(c, "unjudged").is_empty() {
         wrapped(&format!("! the rules cannot judge what is known now: {}", text(c, "unjudged")), 2);

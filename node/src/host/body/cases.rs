@@ -254,6 +254,7 @@ impl Body {
         let unjudged = judged.as_ref().err().cloned();
         let now = [judged.ok().flatten().map(|a| a.urgency), view.urgency()].into_iter().flatten().max();
         let undecided = now.filter(|now| decided.is_some_and(|decided| *now > decided)).map(Urgency::name);
+        let waits = self.load_case(row.id)?.is_some_and(|case| case.waiting() > 0);
         let Whereabouts { envelopes, held_by, reached, unsent } = whereabouts(row, &self.store)?;
         let clinics: Vec<_> = self.store.peers()?.iter().map(|p| p.device).chain([self.agent.id()]).collect();
         let reached: Vec<String> = reached
@@ -285,6 +286,7 @@ impl Body {
             "care_disputed": view.care.as_ref().is_some_and(|care| care.disputed),
             "cared_for_by": view.responsible().iter().map(|device| self.name_of(device)).collect::<Vec<_>>(),
             "newer_entries": view.newer,
+            "waits": waits,
             "sealed": envelopes,
             "unsent": unsent,
             "stays": self.stays(&view.id)?,
@@ -318,7 +320,7 @@ impl Body {
                 json!({ "case": row.id.to_string(), "area": row.area.to_string(), "title": title,
                     "urgency": now.urgency.max(row.urgency).map(Urgency::name), "entries": row.entries,
                     "changed_s": row.changed_s, "changed": sync::exchange::instant(row.changed_s),
-                    "questions": now.questions, "unsent": waiting.contains(&row.id) })
+                    "questions": now.questions, "waits": now.waits, "unsent": waiting.contains(&row.id) })
             })
             .collect();
         let readable = |space: &SpaceId| self.agent.space_keys().iter().any(|k| k.space() == *space);

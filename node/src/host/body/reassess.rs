@@ -7,7 +7,7 @@ use inference::Profile;
 use protocol::CaseId;
 use serde_json::{Value as Json, json};
 use sync::case::AssessmentEntry;
-use sync::{CaseView, Entry, FindingValue, Urgency};
+use sync::{Case, CaseView, Entry, FindingValue, Urgency};
 
 use crate::store::{CaseRow, Store};
 
@@ -22,6 +22,8 @@ pub(super) struct CaseNow {
     pub urgency: Option<Urgency>,
     /// Questions for a person.
     pub questions: u64,
+    /// Words that it builds on are not here, or set aside.
+    pub waits: bool,
     /// Other cases of the same patient's.
     pub same: Vec<CaseId>,
 }
@@ -30,6 +32,7 @@ impl CaseNow {
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![self.urgency.map_or(u8::MAX, |urgency| urgency as u8)];
         bytes.extend(self.questions.to_le_bytes());
+        bytes.push(u8::from(self.waits));
         bytes.push(self.same.len() as u8); // at most SAME_CASES_MAX
         bytes.extend(self.same.iter().flat_map(|id| id.0));
         bytes
@@ -38,10 +41,12 @@ impl CaseNow {
     fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (urgency, rest) = bytes.split_first()?;
         let (questions, rest) = rest.split_first_chunk::<8>()?;
+        let (waits, rest) = rest.split_first()?;
         let (count, rest) = rest.split_first()?;
         let (same, rest) = rest.split_at_checked(usize::from(*count) * 16)?;
         let same = same.as_chunks::<16>().0.iter().map(|id| CaseId(*id)).collect();
-        let now = Self { urgency: Urgency::from_byte(*urgency), questions: u64::from_le_bytes(*questions), same };
+        let (urgency, questions) = (Urgency::from_byte(*urgency), u64::from_le_bytes(*questions));
+        let now = Self { urgency, questions, waits: *waits != 0, same };
         Some((now, rest))
     }
 }
@@ -103,13 +108,16 @@ impl Body {
         {
             return now;
         }
-        let Ok((_, view)) = self.open_case(row.id) else {
-            return CaseNow { urgency: row.urgency, questions: row.questions, same: Vec::new() };
+        let opened = self.open_cases(row.id).ok().and_then(|(_, cases)| {
+            Some((Case::view_of_same(&cases)?, cases.first().is_some_and(|case| case.waiting() > 0)))
+        });
+        let Some((view, waits)) = opened else {
+            return CaseNow { urgency: row.urgency, questions: row.questions, waits: false, same: Vec::new() };
         };
         let judged = self.assess_now(&view).ok().flatten().map(|entry| entry.urgency);
         let same = view.same_as().filter(|other| *other != row.id).collect();
         let questions = view.question_count() as u64;
-        let now = CaseNow { urgency: judged.max(view.urgency()).max(row.urgency), questions, same };
+        let now = CaseNow { urgency: judged.max(view.urgency()).max(row.urgency), questions, waits, same };
         let bytes = [now.to_bytes(), self.mark_of(row, &now)].concat();
         let _ = self.store.put_setting(&kept, &bytes); // a full disk only makes the next list slower
         now
