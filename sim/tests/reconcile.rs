@@ -63,7 +63,6 @@ fn a_hundred_differences_of_ten_thousand_take_under_four_kilobytes_and_one_and_a
         let met = meetings(&ours, &theirs, &area);
         let bytes: Vec<_> = met.iter().map(|(bytes, _)| *bytes).collect();
         let need = NAMED * 2 * each as u64 + ASKED * each as u64;
-        println!("{met:?}");
         let mean = bytes.iter().sum::<u64>() as f64 / MEETINGS as f64;
         assert!(bytes.iter().all(|bytes| *bytes < most), "{each} on each side: {bytes:?}");
         assert!(mean <= 1.5 * need as f64, "{each} on each side: {mean} of {need}: {bytes:?}");

@@ -40,6 +40,15 @@ fn case() -> Result<Case, Fail> {
         model: assessment.model.clone(),
         app: "kijiti 0.1.0 (en)".into(),
     };
+    let dose = |amount| {
+        Entry::Dose(DoseEntry {
+            medicine: "amoxicillin".into(),
+            amount,
+            unit: "mg".into(),
+            route: "oral".into(),
+            given: "2026-11-24T09:30:00+03:00".into(),
+        })
+    };
     let begin = [
         finding("patient.name", text("Amina Kazungu")),
         finding("patient.national_id", text("31-77")),
@@ -61,12 +70,8 @@ fn case() -> Result<Case, Fail> {
         Entry::consent("training", false),
         Entry::Assessment(assessment),
         Entry::Decision(decision),
-        Entry::Dose(DoseEntry {
-            medicine: "amoxicillin".into(),
-            amount: 250.0,
-            unit: "mg".into(),
-            ..DoseEntry::default()
-        }),
+        dose(250.0),
+        dose(2500.0),
         Entry::Note("the father comes tomorrow".into()),
         Entry::Photo(PhotoEntry {
             blob: protocol::Digest([7; 32]),
@@ -85,6 +90,9 @@ fn case() -> Result<Case, Fail> {
     let apart = other.add(&[finding("temperature", FindingValue::Number(36.9))], &clinic, &[2; 16], 1_795_554_900)?;
     case.add(&[finding("temperature", FindingValue::Number(38.8))], &worker, &[1; 16], 1_795_554_999)?;
     case.apply(&apart)?;
+    let wrong = case.view().doses.iter().find(|given| given.dose.amount > 1000.0).map(|given| given.key.clone());
+    let back = Entry::NotGiven { dose: wrong.unwrap_or_default(), reason: "a nought too many".into() };
+    case.add(&[back], &worker, &[1; 16], 1_795_555_000)?;
     Ok(case)
 }
 

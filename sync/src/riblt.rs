@@ -182,13 +182,13 @@ pub fn estimate(ours: &[u8; SKETCH_BYTES], theirs: &[u8; SKETCH_BYTES]) -> usize
     (sum as f64 / SKETCH_BYTES as f64).round() as usize
 }
 
-/// Symbols to send at first for an estimated difference: as many as were enough for 99 of 100 small differences so estimated, or
-/// for 90 of large ones, of which the rest costs less.
+/// Symbols to send at first for an estimated difference: as many as were enough for 97 of 100 differences of up to a hundred so
+/// estimated, or for 90 of large ones, of which the rest costs less.
 pub fn first_batch(estimate: usize) -> usize {
     let d = estimate as f64;
     match estimate {
         0 | 1 => 3, // the estimate of one is exact
-        _ => (1.45 * d + 5.5 * d.sqrt() + 4.0) as usize,
+        _ => (1.43 * d + 5.0 * d.sqrt() + 4.0) as usize,
     }
 }
 
