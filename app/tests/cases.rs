@@ -511,20 +511,3 @@ fn a_photo_is_kept_without_what_the_camera_wrote_beside_it() {
     assert_eq!(desk.fails("clinic", &["case", "photo", &case, "torn.jpg"]).0, 2);
     assert_eq!(desk.fails("clinic", &["case", "photo", &case, "--out", "again.jpg", "--number", "2"]).0, 2);
 }
-
-/// No clock ends a certificate; one that has ended by the phone's own clock is said, so that somebody renews it in time.
-#[test]
-fn a_certificate_that_ends_soon_is_said() {
-    let desk = Desk::enrolled();
-    desk.ok("worker", &["enrol", "request", "--name", "Neema", "--out", "neema.json"]);
-    let area = "north/kilifi/mtwapa";
-    desk.ok("clinic", &["enrol", "sign", "neema.json", "--area", area, "--valid-days", "0", "--out", "answer.json"]);
-    desk.ok("worker", &["enrol", "accept", "answer.json"]);
-    let status = desk.json("worker", &["status"]);
-    let warns = |part: &str| status["warnings"].as_array().unwrap().iter().any(|w| w.as_str().unwrap().contains(part));
-    assert!(warns("by this phone's clock its certificate ended"), "{}", status["warnings"]);
-    desk.ok("clinic", &["enrol", "grant", "answer.json", "--area", "north/kilifi", "--out", "grant.json"]);
-    desk.ok("worker", &["enrol", "accept", "grant.json"]);
-    let case = new_case(&desk, "worker", &["--consent", "share"]);
-    assert_eq!(desk.json("worker", &["case", "show", &case])["unsent"], 0, "care does not stop at a date");
-}

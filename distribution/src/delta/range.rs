@@ -233,18 +233,18 @@ impl Encoder {
         }
     }
 
+    /// Raises what is written so far.
     #[inline(always)]
-    fn take(&mut self, bound: u64, bit: bool) {
-        if bit {
-            self.range = bound;
-        } else {
-            let (low, over) = self.low.overflowing_add(bound);
-            self.low = low;
-            self.range -= bound;
-            if over {
-                self.carry();
-            }
+    fn raise(&mut self, by: u64) {
+        let (low, over) = self.low.overflowing_add(by);
+        self.low = low;
+        if over {
+            self.carry();
         }
+    }
+
+    #[inline(always)]
+    fn shift_out(&mut self) {
         while self.range < 1 << 32 {
             self.words.push((self.low >> 32) as u32);
             self.low <<= 32;
@@ -253,17 +253,21 @@ impl Encoder {
     }
 
     #[inline(always)]
+    fn take(&mut self, bound: u64, bit: bool) {
+        if bit {
+            self.range = bound;
+        } else {
+            self.raise(bound);
+            self.range -= bound;
+        }
+        self.shift_out();
+    }
+
+    #[inline(always)]
     fn take_share(&mut self, begin: u64, range: u64) {
-        let (low, over) = self.low.overflowing_add(begin);
-        (self.low, self.range) = (low, range);
-        if over {
-            self.carry();
-        }
-        while self.range < 1 << 32 {
-            self.words.push((self.low >> 32) as u32);
-            self.low <<= 32;
-            self.range <<= 32;
-        }
+        self.raise(begin);
+        self.range = range;
+        self.shift_out();
     }
 
     /// What was written.

@@ -29,6 +29,7 @@ mod freshness;
 mod handover;
 mod keeping;
 mod reassess;
+mod words;
 
 /// How long the end of the program waits for a release that is being tried.
 const TRY_TIMEOUT: Duration = Duration::from_secs(30);

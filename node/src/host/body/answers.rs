@@ -145,11 +145,11 @@ impl Body {
             Request::Status => self.status(),
             Request::CaseNew { findings, profile, head, consent, area, decision, request } => {
                 let area = self.default_area(area.as_deref())?;
-                self.case_new(&findings, profile, cases::head(&head, &consent)?, area, decision, &request)
+                self.case_new(&findings, profile, words::head(&head, &consent)?, area, decision, &request)
             }
             Request::CaseBegin { fields, consent, area, decision, request } => {
                 let area = self.default_area(area.as_deref())?;
-                self.case_begin(cases::head(&fields, &consent)?, area, decision, &request)
+                self.case_begin(words::head(&fields, &consent)?, area, decision, &request)
             }
             Request::CaseDecide { case, decision, request } => self.case_decide(&case, &decision, &request),
             Request::CaseHandOver { cases, from, to, reason, request } => {

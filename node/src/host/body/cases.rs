@@ -3,21 +3,20 @@
 use inference::Profile;
 use protocol::{Area, CaseId, DeviceId, SpaceId};
 use serde_json::{Value as Json, json};
-use sync::case::{DecisionEntry, DoseEntry, likeness, schema};
+use sync::case::likeness;
 use sync::envelope::author_key;
 use sync::{Case, CaseView, Entry, FindingValue, Stamp, Urgency};
 
 use super::super::requests::{CaseWords, DecisionInput};
 use super::super::triage::{assessment_entry, finding_entries};
 use super::answers::{Answered, parse_area, parse_request, usage};
+use super::words::{UNJUDGED, consented, decide, finding, is_young, read_dose, taken_back};
 use super::*;
 use crate::agent::{Whereabouts, locked, setting, whereabouts};
 use crate::store::CaseRow;
 
 /// Least digits of a case id that name a case.
 const CASE_PREFIX_MIN: usize = 4;
-/// In the place of rules and model, where a decision was made without any.
-const UNJUDGED: &str = "none";
 /// Cases among which duplicates are looked for.
 const COMPARED_MAX: usize = 5000;
 
@@ -517,118 +516,9 @@ fn locked_failure(area: &Area) -> Failure {
     Failure::new(format!("the cases of {area} are locked on this phone"), hint).with_code(4)
 }
 
-/// The head of a record: who the patient is, and what was consented to.
-pub(super) fn head(fields: &[(String, String)], consent: &[(String, bool)]) -> Result<Vec<Entry>, Failure> {
-    let mut entries = Vec::new();
-    for (name, value) in fields {
-        entries.push(finding(name, value)?);
-    }
-    for (to, given) in consent {
-        entries.push(consented(to, *given)?);
-    }
-    Ok(entries)
-}
-
-/// Whether an entry gives an age for which there are rules.
-fn is_young(entry: &Entry) -> bool {
-    let Entry::Finding { name, value: FindingValue::Number(age) } = entry else { return false };
-    match name.as_str() {
-        "age_years" => *age < 5.0,
-        "age_months" => *age < 60.0,
-        "age_days" => *age < 1826.0,
-        "age_hours" => *age < 1826.0 * 24.0,
-        _ => false,
-    }
-}
-
-fn consented(to: &str, given: bool) -> Result<Entry, Failure> {
-    match schema::field(&format!("consent.{to}")) {
-        Some(_) => Ok(Entry::consent(to, given)),
-        None => Err(usage(format!("{to:?} is nothing to consent to"), "write care, share, photo or training")),
-    }
-}
-
-fn finding(name: &str, typed: &str) -> Result<Entry, Failure> {
-    let value =
-        schema::read_value(name, typed).map_err(|e| usage(e, "kijiti case fields shows what can be written"))?;
-    Ok(Entry::Finding { name: name.to_owned(), value })
-}
-
-/// No medicine is given in more of its unit.
-const DOSE_MAX: f64 = 1e6;
-
-/// `amoxicillin 250 mg`, and what else was said of it.
-fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Failure> {
-    if !said.given.is_empty() && !schema::is_instant(&said.given) {
-        let reason = format!("{:?} is no time at which a dose was given", said.given);
-        return Err(usage(
-            reason,
-            "write a date such as 2026-11-24, or a time with its zone: 2026-11-24T09:30:00+03:00",
-        ));
-    }
-    let (route, given) = (sync::case::clip(&said.route), said.given.clone());
-    let words: Vec<_> = text.split_whitespace().collect();
-    let parsed = match words.as_slice() {
-        [medicine @ .., amount, unit] if !medicine.is_empty() => amount
-            .parse::<f64>()
-            .ok()
-            .filter(|n| *n > 0.0 && *n <= DOSE_MAX)
-            .map(|amount| DoseEntry { medicine: medicine.join(" "), amount, unit: (*unit).to_owned(), route, given }),
-        _ => None,
-    };
-    parsed.map(Entry::Dose).ok_or_else(|| {
-        usage(format!("{text:?} is no dose"), "write for example --dose \"amoxicillin 250 mg\", with a point in 0.5")
-    })
-}
-
-/// That a dose of the case was not given after all. Who says so says why.
-fn taken_back(view: &CaseView, dose: &str, reason: &str) -> Result<Entry, Failure> {
-    let named: Vec<_> = view.doses.iter().filter(|given| given.id().starts_with(&dose.to_lowercase())).collect();
-    let [given] = named.as_slice() else {
-        let what = if named.is_empty() { "no dose" } else { "several doses" };
-        return Err(usage(format!("{what} {dose:?} in this case"), "`kijiti case show` names each dose"));
-    };
-    if !given.counts() {
-        return Err(usage("that dose is taken back already", "see `kijiti case show`"));
-    }
-    if reason.trim().is_empty() {
-        return Err(usage("a dose is taken back for a reason", "add --reason \"why\""));
-    }
-    Ok(Entry::NotGiven { dose: given.key.clone(), reason: sync::case::clip(reason) })
-}
-
 fn value_json(value: &FindingValue) -> Json {
     match value {
         FindingValue::Number(number) => json!(number),
         other => json!(other.words()),
     }
-}
-
-/// A decision against what was shown: another colour needs a reason, and green needs to have been offered. Where no rules could
-/// look at the case, nobody has ruled out a danger.
-fn decide(input: &DecisionInput, seen: Option<&sync::case::AssessmentEntry>) -> Result<DecisionEntry, Failure> {
-    let Some(urgency) = Urgency::parse(&input.urgency) else {
-        return Err(usage(format!("{:?} is not a colour", input.urgency), "write pink, yellow or green"));
-    };
-    let app = concat!("kijiti ", env!("CARGO_PKG_VERSION"), " (en)").to_owned();
-    let (reason, plan) = (input.reason.clone(), input.plan.clone());
-    let Some(seen) = seen else {
-        if urgency == Urgency::Green {
-            let reason = "green is not offered: no rules of this phone judge this patient, so no danger is ruled out";
-            return Err(Failure::new(reason, "decide pink or yellow, or ask your supervisor").with_code(5));
-        }
-        let (rules, model) = (UNJUDGED.to_owned(), UNJUDGED.to_owned());
-        return Ok(DecisionEntry { urgency, agrees: false, reason, plan, rules, model, app });
-    };
-    let agrees = urgency == seen.urgency;
-    if urgency == Urgency::Green && seen.urgency != Urgency::Green {
-        let reason = "green is not offered: a danger sign is there, or could not be ruled out";
-        return Err(Failure::new(reason, "measure what is missing, or decide pink or yellow").with_code(5));
-    }
-    if !agrees && reason.trim().is_empty() {
-        let reason = format!("the assessment says {}; deciding {} needs a reason", seen.urgency.name(), urgency.name());
-        return Err(usage(reason, "add --reason \"why\""));
-    }
-    let (rules, model) = (seen.rules.clone(), seen.model.clone());
-    Ok(DecisionEntry { urgency, agrees, reason, plan, rules, model, app })
 }
