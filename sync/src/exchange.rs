@@ -16,6 +16,9 @@ use crate::{Entry, FindingValue};
 /// The name of our fields and colours towards other systems.
 pub const SYSTEM: &str = "https://kijiti.org/fhir/field";
 
+/// Lines of who had said what that a case is given.
+const SAID_BY_MAX: usize = 40;
+
 /// A case that was read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Imported {
@@ -38,9 +41,10 @@ impl Imported {
         }
     }
 
-    /// Who had said what, a line each, for a note in the case.
+    /// Who had said what, a line each, for notes in the case; of a great many, the first.
     pub fn said_by(&self) -> impl Iterator<Item = String> {
-        self.said.iter().map(|(who, what)| format!("{who} had said: {}", what.join(", ")))
+        let line = |(who, what): (&String, &Vec<String>)| format!("{who} had said: {}", what.join(", "));
+        self.said.iter().take(SAID_BY_MAX).map(line)
     }
 
     /// A file's words become those of one phone, and one phone's later words take the place of its earlier ones: so what people

@@ -404,9 +404,8 @@ impl Phone {
         if !notice.retired.is_empty() {
             self.obey_retirement(now, &notice.area, store)?;
         }
-        if notice.share.is_some() && author.device != self.keys.id() {
-            self.renew_keys(now, store)?;
-        }
+        // Once for all that come together: it looks at the certificates of every member.
+        self.check_keys |= notice.share.is_some() && author.device != self.keys.id();
         match notice.share.is_some() || !notice.revoked.is_empty() || !notice.retired.is_empty() {
             true => self.seal_what_waits(now, store),
             false => Ok(()),

@@ -127,7 +127,8 @@ impl Body {
     fn mark_of(&self, row: &CaseRow, now: &CaseNow) -> Vec<u8> {
         let entries = |id: &CaseId| self.store.case_row(id).ok().flatten().map_or(0, |row| row.entries);
         let counts = std::iter::once(row.entries).chain(now.same.iter().map(entries));
-        counts.flat_map(u64::to_le_bytes).chain(self.engine.pack.edition.bytes()).collect()
+        let model = self.engine.model.as_ref().map_or("", |model| model.name());
+        counts.flat_map(u64::to_le_bytes).chain(self.engine.pack.edition.bytes()).chain(model.bytes()).collect()
     }
 
     /// Writes down what the rules say now, if it is another than they said last.
