@@ -215,6 +215,11 @@ impl Fetch {
         Ok(count)
     }
 
+    /// A run of groups is not there after all.
+    pub fn unmark(&mut self, first: u64, count: u64) {
+        self.groups.clear(first, count);
+    }
+
     /// Marks a run of groups as held.
     pub fn mark(&mut self, first: u64, count: u64) {
         (first..first.saturating_add(count)).for_each(|i| self.groups.set(i));

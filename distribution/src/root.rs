@@ -1,7 +1,9 @@
 //! The ministry's root: which keys speak for it, and how many of them must agree (TUF's root role, specification 1.0.34, §2.1.1).
 
 use minicbor::{Decode, Encode};
+use protocol::DeviceId;
 use protocol::codec::{self, CodecError};
+use protocol::limits::DISTRUSTED_MAX;
 use protocol::signed::{Document, Role};
 
 /// The keys and thresholds of every role. Version `n + 1` is signed by the root roles of versions `n` and `n + 1`.
@@ -38,6 +40,10 @@ pub struct Root {
     /// X25519 key to which phones seal their receipts; absent: this ministry asks for none.
     #[cbor(n(9), with = "minicbor::bytes")]
     pub receipts: Option<[u8; 32]>,
+    /// Enrolment keys that have been stolen: what they signed counts no more, whenever they did. A key that only leaves its role
+    /// is not among them: what it certified holds until it expires or is certified anew.
+    #[cbor(n(10), default, skip_if = "Vec::is_empty")]
+    pub distrusted: Vec<DeviceId>,
 }
 
 impl Document for Root {
@@ -47,6 +53,9 @@ impl Document for Root {
         codec::check_name("ministry", &self.ministry)?;
         if self.version == 0 {
             return Err(CodecError::malformed("root", "version 0"));
+        }
+        if self.distrusted.len() > DISTRUSTED_MAX {
+            return Err(CodecError::malformed("root", "more distrusted keys than a root may name"));
         }
         let roles = [&self.root, &self.releases, &self.enrolment];
         roles.into_iter().chain(&self.recall).chain(&self.beacon).try_for_each(Role::check)

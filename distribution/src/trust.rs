@@ -19,6 +19,8 @@
 //! 11. A delegated list is believed under the delegation in the list held now, within its modules and area.
 //! 12. The floor of time is the newest time in what is held and binds. Nothing expires by a phone's own clock; what has
 //!     expired by the floor is told to people and goes on working.
+//! 13. A certificate holds under the enrolment role of any root walked to, less the keys that the newest root distrusts: rotating
+//!     enrolment keys un-enrols nobody, and what a stolen one signed counts no more.
 //!
 //! A refusal changes nothing: the state before is the state after.
 
@@ -39,6 +41,9 @@ use crate::root::Root;
 
 pub use error::TrustError;
 pub use records::{CurrentDocument, Offer, TrustRecords};
+
+/// Enrolment roles that a chain is tried under, the newest first.
+const ENROLMENT_ROLES_MAX: usize = 16;
 
 /// Everything verified, and nothing else.
 #[derive(Debug, Clone)]
@@ -310,9 +315,10 @@ impl TrustedState {
         self.releases().into_iter().filter(move |r| r.area.meets(area))
     }
 
-    /// Believes a device's chain under the newest root's enrolment role, unless one of its devices was revoked.
+    /// Believes a device's chain under the enrolment role of the newest root, or of an earlier one (rule 13), unless one of its
+    /// devices was revoked.
     pub fn verify_chain(&self, chain: &Chain) -> Option<Result<VerifiedChain, CertificateError>> {
-        let verified = match chain.verify(&self.root()?.enrolment) {
+        let verified = match self.enrolled(chain)? {
             Ok(verified) => verified,
             Err(error) => return Some(Err(error)),
         };
@@ -332,7 +338,27 @@ impl TrustedState {
     /// The chain of a device, lost or expired, if it holds but for that: to keep what a lost phone wrote until somebody looks at
     /// it, and to let an expired one hand over what it has.
     pub fn chain_even_if_lost(&self, chain: &Chain) -> Option<VerifiedChain> {
-        chain.verify(&self.root()?.enrolment).ok()
+        self.enrolled(chain)?.ok()
+    }
+
+    /// Rule 13. The newest root's own error, if none believes it.
+    fn enrolled(&self, chain: &Chain) -> Option<Result<VerifiedChain, CertificateError>> {
+        let distrusted = &self.root()?.distrusted;
+        let mut tried: Vec<Role> = Vec::new();
+        let mut first_error = None;
+        for root in self.roots.iter().rev() {
+            let keys = root.enrolment.keys.iter().filter(|key| !distrusted.contains(key)).copied().collect();
+            let role = Role { keys, threshold: root.enrolment.threshold };
+            if tried.contains(&role) || tried.len() >= ENROLMENT_ROLES_MAX {
+                continue;
+            }
+            match chain.verify(&role) {
+                Ok(verified) => return Some(Ok(verified)),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+            tried.push(role);
+        }
+        first_error.map(Err)
     }
 
     /// How far what is held reaches (rule 12).

@@ -9,8 +9,9 @@ use distribution::bundle::{Fetch, Groups};
 use distribution::plan::Way;
 use distribution::{Activation, Release, TrustedState};
 use protocol::codec;
-use protocol::limits::{MEETING_SILENCE_MS_MAX, MEETINGS_MAX};
-use protocol::{Chain, Deadline, DeviceId, DeviceKeys, Digest, Now, SpaceId, VerifiedChain};
+use protocol::defence::{self, Defence};
+use protocol::limits::{MEETINGS_MAX, STRANGERS_MAX};
+use protocol::{BundleId, Chain, Deadline, DeviceId, DeviceKeys, Digest, EnvelopeId, Now, SpaceId, VerifiedChain};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sync::SpaceKey;
@@ -41,9 +42,13 @@ pub use commands::{Command, Refusal, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
 use keyring::Keyring;
 pub use lease::locked;
+pub use schedule::CallPlan;
 use load::{load_activations, load_bad_deltas, load_certificate, load_number, load_quota, load_trust};
 use meeting::Meeting;
 pub use meeting::MeetingSummary;
+
+/// Milliseconds that a phone that nobody here knows has for itself before another may take its place.
+const STRANGER_LEAST_MS: u64 = 3_000;
 
 /// A link, as the host numbers them.
 pub type LinkId = u64;
@@ -171,7 +176,12 @@ pub enum Event {
     /// A bundle has become whole.
     BundleWhole {
         /// Which.
-        digest: Digest,
+        id: BundleId,
+    },
+    /// Something that was kept is damaged: it was set aside, and the phone goes on without it.
+    SetAside {
+        /// What, for people.
+        what: String,
     },
     /// Deltas and their base are here: the host makes the release out of them.
     DeltaReady {
@@ -225,8 +235,15 @@ pub(crate) struct Bundle {
     pub asked: Groups,
     /// Over which link the tree list is being fetched.
     pub tree_from: Option<LinkId>,
-    /// How many of the phones that are being met have each group.
+    /// How many of the phones that are being met have each group; empty while none has named any.
     pub seen: Vec<u16>,
+}
+
+impl Bundle {
+    pub(crate) fn new(fetch: Fetch, whole: bool) -> Self {
+        let asked = Groups::none(fetch.groups().count());
+        Self { fetch, whole, asked, tree_from: None, seen: Vec::new() }
+    }
 }
 
 /// What the phone knows, whoever it talks to.
@@ -241,22 +258,36 @@ pub(crate) struct Phone {
     pub keyring: Keyring,
     /// Photos that are passed on to nobody, because consent to them was withdrawn.
     pub withheld: BTreeSet<Digest>,
-    pub bundles: BTreeMap<Digest, Bundle>,
+    pub bundles: BTreeMap<BundleId, Bundle>,
     pub activations: BTreeMap<String, Activation>,
     pub outputs: VecDeque<Output>,
     /// Counts what is new here, so that two phones without news do not meet again.
     pub revision: u64,
     pub met: BTreeMap<DeviceId, schedule::LastMeeting>,
     /// Groups that have come lately, for the neighbours that are being met; the first number is that of the oldest.
-    pub news: (u64, VecDeque<(Digest, u64, u64)>),
+    pub news: (u64, VecDeque<(BundleId, u64, u64)>),
     /// When a group last came, in monotone milliseconds.
     pub last_group_ms: u64,
     /// Meetings going on.
     pub meetings: usize,
     /// Deltas that did not make what they should, and are not tried again.
     pub bad_deltas: BTreeSet<Digest>,
-    /// How many phones have shown a bundle whole; what none has shown is not thrown away.
-    pub copies: BTreeMap<Digest, BTreeSet<DeviceId>>,
+    /// Which certified phones have shown a bundle whole and served a piece of it; what none has served is not thrown away.
+    pub copies: BTreeMap<BundleId, BTreeSet<DeviceId>>,
+    /// The last photo that was named in a meeting: the next meeting goes on behind it.
+    pub named_last: Option<BundleId>,
+    /// Where looking over what lies on the disk goes on.
+    pub scrubbed: (Option<BundleId>, u64),
+    /// Envelopes during whose opening the program came down, and how often.
+    pub suspects: BTreeMap<EnvelopeId, u8>,
+    /// The one of them that is being opened alone.
+    pub opening_alone: Option<EnvelopeId>,
+    /// Envelopes that are being opened, as they are marked.
+    pub opening: Option<BTreeMap<EnvelopeId, u8>>,
+    /// Some envelopes wait to be opened.
+    pub some_wait: bool,
+    /// Days on which this phone has been used.
+    pub days_used: u64,
     /// Bytes of bundles that may lie here.
     pub quota_bytes: u64,
     /// The date by this phone's clock, as it was last looked at.
@@ -288,6 +319,7 @@ pub(crate) mod setting {
     pub const CARRY_QUOTA: &str = "carry-quota";
     pub const MEETINGS: &str = "meetings";
     pub const LEASE_DAY: &str = "lease-day";
+    pub const DAYS_USED: &str = "days-used";
     /// The phone of whose backup this one was made.
     pub const RESTORED_FROM: &str = "restored-from";
 }
@@ -300,7 +332,9 @@ impl Agent {
         // that others hold already (Automerge would lose one of the two).
         let mut actor = [0; 16];
         rng.fill_bytes(&mut actor);
-        let trust = load_trust(store)?;
+        let mut aside = Vec::new();
+        let trust = load_trust(store, &mut aside)?;
+        let activations = load_activations(store, &mut aside)?;
         let mut phone = Phone {
             keys,
             actor,
@@ -313,7 +347,14 @@ impl Agent {
             check_keys: true,
             day: None,
             bundles: BTreeMap::new(),
-            activations: load_activations(store)?,
+            activations,
+            named_last: None,
+            scrubbed: (None, 0),
+            suspects: store.attempts(),
+            opening_alone: None,
+            opening: None,
+            some_wait: true,
+            days_used: load_number(setting::DAYS_USED, store)?,
             outputs: VecDeque::new(),
             revision: 1,
             met: BTreeMap::new(),
@@ -327,11 +368,15 @@ impl Agent {
             meetings_so_far: load_number(setting::MEETINGS, store)?,
             unmoved_since_news: load_number(setting::UNMOVED, store)?,
         };
+        let parked: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
+        phone.suspects.retain(|id, _| !parked.contains(id));
         phone.load_keyring(store)?;
         phone.certificate = load_certificate(&phone, store)?;
         phone.open_bundles(store)?;
         phone.obey_recalls(store)?;
         phone.announce_ready(store)?;
+        aside.extend(store.set_aside());
+        aside.into_iter().for_each(|what| phone.event(Event::SetAside { what }));
         Ok(Self { phone, meetings: BTreeMap::new(), asleep: false })
     }
 
@@ -396,6 +441,12 @@ impl Agent {
         !meeting && schedule::worth_meeting(now, self.phone.revision, self.phone.met.get(&peer))
     }
 
+    /// What a phone needs to find those of its own ministry near it, and to be found by them; nobody else can tell who it is.
+    pub fn discovery_key(&self) -> Option<[u8; 32]> {
+        let ministry = self.phone.trust.as_ref()?.ministry();
+        Some(protocol::frame::discovery_key(&ministry))
+    }
+
     /// Takes one input. On an error the caller rolls the store back, drops this agent and loads another.
     pub fn handle_input(&mut self, now: Now, input: Input, store: &mut dyn Store) -> Result<(), StoreError> {
         self.asleep = false;
@@ -419,7 +470,7 @@ impl Agent {
                 let result = self.phone.handle_command(now, *command, store)?;
                 self.phone.event(Event::Reply { ticket, result });
             }
-            Input::Woke => self.end_silent_meetings(now),
+            Input::Woke => self.end_overdue_meetings(now),
         }
         self.advance(now, store)
     }
@@ -430,9 +481,11 @@ impl Agent {
             return output;
         }
         self.asleep = true;
-        let silent = |m: &Meeting| m.last_heard_ms + MEETING_SILENCE_MS_MAX;
+        if self.phone.some_wait {
+            return Output::Sleep(Some(Deadline { at_ms: 0, why: "something waits to be opened" }));
+        }
         let due =
-            |m: &Meeting| m.piece_due_ms().into_iter().chain(m.quiet_due_ms(&self.phone)).chain([silent(m)]).min();
+            |m: &Meeting| m.piece_due_ms().into_iter().chain(m.quiet_due_ms(&self.phone)).chain([m.due().0]).min();
         let at = self.meetings.values().filter_map(due).min();
         Output::Sleep(at.map(|at_ms| Deadline { at_ms, why: "a silent meeting" }))
     }
@@ -461,16 +514,41 @@ impl Agent {
             self.phone.close(other, "a newer call takes its place");
             self.end_meeting(now, other, "a newer call takes its place", store)?;
         }
-        let meeting = Meeting::begin(now, link, peer, class, dialed, &mut self.phone);
+        let known = dialed || !store.chain_rows(&peer)?.is_empty();
+        if !known && !self.make_room_for_a_stranger(now, store)? {
+            self.phone.close(link, "no room for another phone that nobody here knows");
+            return Ok(());
+        }
+        let meeting = Meeting::begin(now, link, peer, class, dialed, known, &mut self.phone);
         self.meetings.insert(link, meeting);
         Ok(())
+    }
+
+    /// Few phones that nobody here knows are met at once. A new one takes the place of the one that has been here longest, if that
+    /// has had its time.
+    fn make_room_for_a_stranger(&mut self, now: Now, store: &mut dyn Store) -> Result<bool, StoreError> {
+        let strangers: Vec<_> = self.meetings.iter().filter(|(_, m)| m.takes_a_strangers_place()).collect();
+        if strangers.len() < STRANGERS_MAX || !defence::stands(Defence::Strangers) {
+            return Ok(true);
+        }
+        let oldest = strangers.into_iter().min_by_key(|(_, m)| m.began_ms);
+        let Some(link) = oldest.filter(|(_, m)| now.mono_ms >= m.began_ms + STRANGER_LEAST_MS).map(|(link, _)| *link) else {
+            return Ok(false);
+        };
+        self.phone.close(link, "it makes room for others");
+        self.end_meeting(now, link, "it makes room for others", store)?;
+        Ok(true)
     }
 
     /// Lets every meeting say what it now can, and ends those that are over.
     fn advance(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
         if std::mem::take(&mut self.phone.check_keys) {
+            self.phone.settle_retirements(now, store)?;
             self.phone.renew_keys(now, store)?;
             self.phone.seal_what_waits(now, store)?;
+        }
+        if self.phone.some_wait {
+            self.phone.open_waiting(now, store)?;
         }
         self.phone.meetings = self.meetings.len();
         for meeting in self.meetings.values_mut() {
@@ -489,7 +567,8 @@ impl Agent {
         let Some(meeting) = self.meetings.remove(&link) else { return Ok(()) };
         meeting.release_asked(&mut self.phone);
         let summary = meeting.summary(reason);
-        if summary.greeted {
+        let certified = meeting.certificate.is_some() || !defence::stands(Defence::Strangers);
+        if summary.greeted && certified {
             self.phone.meetings_so_far += 1;
             store.put_setting(setting::MEETINGS, &self.phone.meetings_so_far.to_le_bytes())?;
             let known = store.peer(&meeting.peer)?;
@@ -503,23 +582,32 @@ impl Agent {
             })?;
             self.phone.note_delivered(now, store)?;
             self.phone.let_go_of_delivered(store)?;
+            self.phone.scrub_some(store)?;
         }
-        if summary.complete && summary.news == 0 {
+        if summary.complete && summary.news == 0 && certified {
             self.phone.unmoved_since_news += 1;
             store.put_setting(setting::UNMOVED, &self.phone.unmoved_since_news.to_le_bytes())?;
         }
-        if summary.complete {
-            let last = schedule::LastMeeting { at_ms: now.mono_ms, revision: self.phone.revision };
-            self.phone.met.insert(meeting.peer, last);
-        }
+        let failures = match summary.complete {
+            true => 0,
+            false => self.phone.met.get(&meeting.peer).map_or(0, |last| last.failures).saturating_add(1),
+        };
+        let revision = match summary.complete {
+            true => self.phone.revision,
+            false => self.phone.met.get(&meeting.peer).map_or(0, |last| last.revision),
+        };
+        let refused = summary.refused || (!summary.complete && !summary.greeted);
+        let last = schedule::LastMeeting { at_ms: now.mono_ms, revision, failures, refused };
+        schedule::remember(&mut self.phone.met, meeting.peer, last);
         self.phone.event(Event::MeetingEnded { link, summary });
         Ok(())
     }
 
-    fn end_silent_meetings(&mut self, now: Now) {
+    fn end_overdue_meetings(&mut self, now: Now) {
         for meeting in self.meetings.values_mut() {
-            if now.mono_ms >= meeting.last_heard_ms + MEETING_SILENCE_MS_MAX {
-                meeting.abandon("nothing was heard for too long");
+            let (due, why) = meeting.due();
+            if now.mono_ms >= due {
+                meeting.abandon(why);
             } else if meeting.piece_due_ms().is_some_and(|due| now.mono_ms >= due) {
                 meeting.abandon("pieces were asked for and none came");
             }
@@ -565,7 +653,7 @@ impl Phone {
         let mut meant: BTreeMap<String, (Release, bool)> = BTreeMap::new();
         for release in self.releases() {
             let runs = self.activations.get(&release.module).unwrap_or(&idle);
-            let ready = self.bundles.get(&release.digest).is_some_and(|b| b.whole)
+            let ready = self.bundles.get(&BundleId::release(release.digest)).is_some_and(|b| b.whole)
                 && release.staged_for(&self.keys.id(), &area);
             // While something runs, it goes on until the one that is meant is here; while nothing runs, any that is here will do.
             let counts = release.area.covers(&area) && runs.may_run(&release) && (ready || runs.current.is_some());

@@ -3,6 +3,7 @@
 //! One thread runs the agent and owns the store (`body`); links, discovery and the control socket are tokio tasks that talk to
 //! it over one bounded queue. Nothing is handed to a link before the transaction that it speaks of has been committed.
 
+mod attempts;
 pub mod backup;
 mod beacon;
 mod body;
@@ -52,6 +53,7 @@ pub struct Host {
     runtime: tokio::runtime::Runtime,
     messages: mpsc::Sender<Message>,
     thread: Option<std::thread::JoinHandle<()>>,
+    over: Option<tokio::sync::oneshot::Receiver<Result<(), Failure>>>,
     id: DeviceId,
     addresses: Vec<SocketAddr>,
 }
@@ -75,19 +77,26 @@ impl Host {
             false => Some(runtime.block_on(links::Links::bind(keys.seed(), options.listen, messages.clone()))?),
         };
         let addresses = links.as_ref().map(links::Links::addresses).unwrap_or_default();
+        let (discovery, key) = tokio::sync::watch::channel(None);
         if options.discover && links.is_some() {
             let port = |v6: bool| addresses.iter().find(|a| a.is_ipv6() == v6).map_or(0, SocketAddr::port);
-            runtime.spawn(beacon::run(id, port(false), port(true), messages.clone(), log.clone()));
+            runtime.spawn(beacon::run(id, (port(false), port(true)), key, messages.clone(), log.clone()));
         }
         let control =
             if options.offline { None } else { Some(runtime.block_on(control::serve(&folder, messages.clone()))?) };
-        let mut body = Body::open(folder, keys, links, runtime.handle().clone(), messages.clone(), log)?;
+        let mut body = Body::open(folder, keys, links, runtime.handle().clone(), messages.clone(), log, discovery)?;
         body.control = control;
+        // However the thread ends, whoever waits hears of it: a process that lives on without its phone would be watched by nobody.
+        let (ended, over) = tokio::sync::oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("agent".into())
-            .spawn(move || body.run(queue))
+            .spawn(move || {
+                let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || body.run(queue)));
+                let died = || Failure::new("the phone's own thread has died", "start it again; nothing that was kept is lost");
+                let _ = ended.send(run.unwrap_or_else(|_| Err(died())));
+            })
             .map_err(|e| Failure::new(format!("no thread: {e}"), "close other programs"))?;
-        Ok(Self { runtime, messages, thread: Some(thread), id, addresses })
+        Ok(Self { runtime, messages, thread: Some(thread), over: Some(over), id, addresses })
     }
 
     /// This phone's name.
@@ -118,9 +127,16 @@ impl Host {
         }
     }
 
-    /// Waits for Ctrl-C or SIGTERM.
-    pub fn wait_for_signal(&self) {
+    /// Waits for Ctrl-C or SIGTERM. An error if the phone has ended by itself.
+    pub fn wait_for_signal(&mut self) -> Result<(), Failure> {
+        let over = self.over.take();
         self.runtime.block_on(async {
+            let ended = async {
+                match over {
+                    Some(over) => over.await.unwrap_or_else(|_| Err(Failure::new("the phone has stopped", "start it again"))),
+                    None => std::future::pending().await,
+                }
+            };
             let terminate = async {
                 match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
                     Ok(mut signal) => {
@@ -130,10 +146,11 @@ impl Host {
                 }
             };
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                () = terminate => {}
+                _ = tokio::signal::ctrl_c() => Ok(()),
+                () = terminate => Ok(()),
+                ended = ended => ended,
             }
-        });
+        })
     }
 
     /// Ends every meeting and closes the store.

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use distribution::bundle::Groups;
 use distribution::{TrustRecords, tree};
-use protocol::limits::{CHAINS_PER_DEVICE_MAX, GROUP_BYTES, RECEIPTS_HELD_MAX};
+use protocol::limits::{GROUP_BYTES, RECEIPTS_HELD_MAX};
+use protocol::defence::{self, Defence};
 use protocol::signed::Verified;
-use protocol::{Area, CaseId, CaseTag, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
+use protocol::{Area, BundleId, CaseId, CaseTag, ChainId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use sync::envelope::{AuthorKey, author_key};
 use sync::receipt::SealedReceipt;
 use sync::{EnvelopeKind, SpaceKey, Urgency, VerifiedEnvelope};
 
-use crate::store::{BundleRow, CaseRow, EnvelopeRow, PeerRow, SpaceRow, Store, StoreError};
+use crate::store::{AuthorUsage, BundleRow, CaseRow, ChainRow, EnvelopeRow, PeerRow, SpaceRow, Store, StoreError};
 
 #[derive(Debug, Clone, Default)]
 struct MemoryBundle {
@@ -37,16 +38,17 @@ struct MemoryEnvelope {
 pub struct MemoryStore {
     settings: BTreeMap<String, Vec<u8>>,
     trust: Vec<(String, Vec<u8>)>,
-    chains: BTreeMap<DeviceId, Vec<Vec<u8>>>,
+    chains: BTreeMap<DeviceId, Vec<(ChainRow, Vec<u8>)>>,
+    attempts: BTreeMap<EnvelopeId, u8>,
     keys: Vec<SpaceKey>,
     envelopes: BTreeMap<EnvelopeId, MemoryEnvelope>,
     next_position: u64,
     order: BTreeMap<SpaceId, (Area, Vec<EnvelopeId>)>,
     quarantine: BTreeMap<EnvelopeId, String>,
     cases: BTreeMap<CaseId, (CaseRow, Vec<u8>)>,
-    bundles: BTreeMap<Digest, MemoryBundle>,
+    bundles: BTreeMap<BundleId, MemoryBundle>,
     peers: BTreeMap<DeviceId, PeerRow>,
-    receipts: BTreeMap<DeviceId, (u64, Vec<u8>)>,
+    receipts: BTreeMap<DeviceId, (u64, Vec<u8>, Option<DeviceId>)>,
     unsent: Vec<(CaseId, Vec<u8>, bool)>,
     steps: BTreeMap<(DeviceId, SpaceId), u64>,
     /// Writes until this disk is full; `None`: never.
@@ -80,9 +82,21 @@ impl MemoryStore {
         }
     }
 
-    /// Puts a whole bundle in, as a publisher does; returns its digest.
+    /// Puts a release's bundle in, whole, as a publisher does; returns its digest.
     pub fn import_bundle(&mut self, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
+        self.put_whole(BundleId::release(digest), bytes);
+        digest
+    }
+
+    /// Puts a sealed photo in; returns its digest.
+    pub fn import_photo(&mut self, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
+        self.put_whole(BundleId::photo(digest), bytes);
+        digest
+    }
+
+    fn put_whole(&mut self, id: BundleId, bytes: &[u8]) {
         let size = bytes.len() as u64;
         let bundle = MemoryBundle {
             size,
@@ -91,22 +105,42 @@ impl MemoryStore {
             groups: Groups::all(tree::group_count(size)),
             whole: true,
         };
-        self.bundles.insert(digest, bundle);
-        digest
+        self.bundles.insert(id, bundle);
     }
 
-    /// All of a whole bundle.
+    /// Turns one bit of a bundle over, as a bad card does.
+    pub fn spoil(&mut self, id: &BundleId, at: usize) {
+        if let Some(byte) = self.bundles.get_mut(id).and_then(|bundle| bundle.data.get_mut(at)) {
+            *byte ^= 1;
+        }
+    }
+
+    /// All of a whole bundle of a release.
     pub fn whole_bundle(&self, digest: &Digest) -> Option<&[u8]> {
-        self.bundles.get(digest).filter(|b| b.whole).map(|b| b.data.as_slice())
+        self.whole(&BundleId::release(*digest))
     }
 
-    /// Groups held of a bundle.
+    /// All of a whole sealed photo.
+    pub fn whole_photo(&self, digest: &Digest) -> Option<&[u8]> {
+        self.whole(&BundleId::photo(*digest))
+    }
+
+    fn whole(&self, id: &BundleId) -> Option<&[u8]> {
+        self.bundles.get(id).filter(|b| b.whole).map(|b| b.data.as_slice())
+    }
+
+    /// Groups held of a release's bundle.
     pub fn groups_held(&self, digest: &Digest) -> u64 {
-        self.bundles.get(digest).map_or(0, |b| b.groups.held())
+        self.bundles.get(&BundleId::release(*digest)).map_or(0, |b| b.groups.held())
     }
 
-    fn bundle(&mut self, digest: &Digest) -> Result<&mut MemoryBundle, StoreError> {
-        self.bundles.get_mut(digest).ok_or_else(|| StoreError::Other("a bundle that was never opened".into()))
+    /// Groups held of a sealed photo.
+    pub fn photo_groups_held(&self, digest: &Digest) -> u64 {
+        self.bundles.get(&BundleId::photo(*digest)).map_or(0, |b| b.groups.held())
+    }
+
+    fn bundle(&mut self, id: &BundleId) -> Result<&mut MemoryBundle, StoreError> {
+        self.bundles.get_mut(id).ok_or_else(|| StoreError::Other("a bundle that was never opened".into()))
     }
 }
 
@@ -137,18 +171,45 @@ impl Store for MemoryStore {
     }
 
     fn chains(&self, author: AuthorKey) -> Result<Vec<Vec<u8>>, StoreError> {
-        Ok(self.chains.iter().filter(|(device, _)| author_key(device) == author).flat_map(|(_, c)| c.clone()).collect())
+        let of = self.chains.iter().filter(|(device, _)| author_key(device) == author);
+        Ok(of.flat_map(|(_, chains)| chains.iter().map(|(_, bytes)| bytes.clone())).collect())
+    }
+
+    fn chain_rows(&self, device: &DeviceId) -> Result<Vec<ChainRow>, StoreError> {
+        Ok(self.chains.get(device).into_iter().flatten().map(|(row, _)| row.clone()).collect())
+    }
+
+    fn devices_of(&self, issuer: &DeviceId) -> Result<u64, StoreError> {
+        let certified = |chains: &&Vec<(ChainRow, Vec<u8>)>| chains.iter().any(|(row, _)| row.issuer == Some(*issuer));
+        Ok(self.chains.values().filter(certified).count() as u64)
+    }
+
+    fn oldest_unused_of(&self, issuer: &DeviceId) -> Result<Option<ChainId>, StoreError> {
+        let unused = |(row, _): &&(ChainRow, Vec<u8>)| !row.used && row.issuer == Some(*issuer);
+        Ok(self.chains.values().flatten().find(unused).map(|(row, _)| row.id))
     }
 
     fn put_chain(&mut self, chain: &VerifiedChain) -> Result<(), StoreError> {
         self.spend()?;
-        let (bytes, held) = (chain.chain().to_bytes(), self.chains.entry(chain.device).or_default());
-        if !held.contains(&bytes) {
-            held.push(bytes);
+        let held = self.chains.entry(chain.device).or_default();
+        if !held.iter().any(|(row, _)| row.id == chain.id()) {
+            let row = ChainRow { id: chain.id(), issuer: chain.chain().issuer(), used: false };
+            held.push((row, chain.chain().to_bytes()));
         }
-        while held.len() > CHAINS_PER_DEVICE_MAX {
-            held.remove(0);
+        Ok(())
+    }
+
+    fn use_chain(&mut self, chain: &ChainId) -> Result<(), StoreError> {
+        let mut rows = self.chains.values_mut().flatten();
+        if let Some((row, _)) = rows.find(|(row, _)| row.id == *chain) {
+            row.used = true;
         }
+        Ok(())
+    }
+
+    fn remove_chain(&mut self, chain: &ChainId) -> Result<(), StoreError> {
+        self.spend()?;
+        self.chains.values_mut().for_each(|held| held.retain(|(row, _)| row.id != *chain));
         Ok(())
     }
 
@@ -254,6 +315,26 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn usage_of(&self, author: AuthorKey) -> Result<AuthorUsage, StoreError> {
+        let mut usage = AuthorUsage::default();
+        for envelope in self.envelopes.values().filter(|e| e.row.author == author) {
+            usage.envelopes += u64::from(!envelope.notice);
+            usage.notices += u64::from(envelope.notice);
+            usage.bytes += envelope.row.bytes;
+            usage.quarantined += u64::from(self.quarantine.contains_key(&envelope.row.id));
+        }
+        Ok(usage)
+    }
+
+    fn attempts(&self) -> BTreeMap<EnvelopeId, u8> {
+        self.attempts.clone()
+    }
+
+    fn put_attempts(&mut self, attempts: &BTreeMap<EnvelopeId, u8>) -> Result<(), StoreError> {
+        self.attempts = attempts.clone();
+        Ok(())
+    }
+
     fn envelope_count(&self) -> Result<u64, StoreError> {
         Ok(self.envelopes.len() as u64)
     }
@@ -341,28 +422,36 @@ impl Store for MemoryStore {
     }
 
     fn bundles(&self) -> Result<Vec<BundleRow>, StoreError> {
-        let row = |(digest, b): (&Digest, &MemoryBundle)| BundleRow { digest: *digest, bytes: b.size, whole: b.whole };
+        let row = |(id, b): (&BundleId, &MemoryBundle)| BundleRow { id: *id, bytes: b.size, whole: b.whole };
         Ok(self.bundles.iter().map(row).collect())
     }
 
-    fn open_bundle(&mut self, digest: &Digest, bytes: u64) -> Result<(Vec<u8>, Groups), StoreError> {
-        let bundle = self.bundles.entry(*digest).or_insert_with(|| MemoryBundle {
-            size: bytes,
-            groups: Groups::none(tree::group_count(bytes)),
-            ..MemoryBundle::default()
-        });
+    fn open_bundle(&mut self, id: &BundleId, bytes: u64) -> Result<(Vec<u8>, Groups), StoreError> {
+        let count = tree::group_count(bytes);
+        let Some(bundle) = self.bundles.get_mut(id) else { return Ok((Vec::new(), Groups::none(count))) };
+        if bundle.size != bytes && !defence::stands(Defence::Namespaces) {
+            return Err(StoreError::Damaged(format!("bundle {} has another length", id.short())));
+        }
+        if bundle.size != bytes || tree::digest_of_list(&bundle.tree, bytes) != Some(id.digest) {
+            self.bundles.remove(id);
+            return Ok((Vec::new(), Groups::none(count)));
+        }
+        if !bundle.whole {
+            bundle.groups = right_groups(bundle);
+        }
         Ok((bundle.tree.clone(), bundle.groups.clone()))
     }
 
-    fn put_tree(&mut self, digest: &Digest, tree: &[u8]) -> Result<(), StoreError> {
+    fn put_tree(&mut self, id: &BundleId, bytes: u64, tree: &[u8]) -> Result<(), StoreError> {
         self.spend()?;
-        self.bundle(digest)?.tree = tree.to_vec();
+        let begun = || MemoryBundle { size: bytes, groups: Groups::none(tree::group_count(bytes)), ..MemoryBundle::default() };
+        self.bundles.entry(*id).or_insert_with(begun).tree = tree.to_vec();
         Ok(())
     }
 
-    fn write_groups(&mut self, digest: &Digest, first: u64, bytes: &[u8]) -> Result<(), StoreError> {
+    fn write_groups(&mut self, id: &BundleId, first: u64, bytes: &[u8]) -> Result<(), StoreError> {
         self.spend()?;
-        let bundle = self.bundle(digest)?;
+        let bundle = self.bundle(id)?;
         let start = (first * GROUP_BYTES) as usize;
         let size = bundle.size as usize;
         bundle.data.resize(size, 0);
@@ -373,38 +462,55 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn read_groups(&mut self, digest: &Digest, first: u64, count: u64) -> Result<Vec<u8>, StoreError> {
-        let bundle = self.bundle(digest)?;
+    fn read_groups(&mut self, id: &BundleId, first: u64, count: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(bundle) = self.bundles.get(id) else { return Ok(None) };
         let start = ((first * GROUP_BYTES) as usize).min(bundle.data.len());
         let end = (((first + count) * GROUP_BYTES) as usize).min(bundle.data.len());
-        Ok(bundle.data.get(start..end).unwrap_or_default().to_vec())
+        Ok(bundle.data.get(start..end).map(<[u8]>::to_vec))
     }
 
-    fn finish_bundle(&mut self, digest: &Digest) -> Result<bool, StoreError> {
-        let bundle = self.bundle(digest)?;
-        bundle.whole = Digest::of(&bundle.data) == *digest;
+    fn doubt_bundle(&mut self, id: &BundleId) -> Result<(), StoreError> {
+        if let Some(bundle) = self.bundles.get_mut(id) {
+            bundle.whole = false;
+        }
+        Ok(())
+    }
+
+    fn finish_bundle(&mut self, id: &BundleId) -> Result<bool, StoreError> {
+        let bundle = self.bundle(id)?;
+        bundle.whole = Digest::of(&bundle.data) == id.digest;
         let whole = bundle.whole;
         if !whole {
-            self.bundles.remove(digest);
+            self.bundles.remove(id);
         }
         Ok(whole)
     }
 
-    fn remove_bundle(&mut self, digest: &Digest) -> Result<(), StoreError> {
-        self.bundles.remove(digest);
+    fn remove_bundle(&mut self, id: &BundleId) -> Result<(), StoreError> {
+        self.bundles.remove(id);
         Ok(())
     }
 
     fn receipts(&self) -> Result<Vec<(DeviceId, u64, Vec<u8>)>, StoreError> {
-        Ok(self.receipts.iter().map(|(device, (number, bytes))| (*device, *number, bytes.clone())).collect())
+        Ok(self.receipts.iter().map(|(device, (number, bytes, _))| (*device, *number, bytes.clone())).collect())
     }
 
-    fn put_receipt(&mut self, receipt: &Verified<SealedReceipt>) -> Result<(), StoreError> {
+    fn receipts_of(&self, issuer: &DeviceId) -> Result<u64, StoreError> {
+        Ok(self.receipts.values().filter(|(.., by)| *by == Some(*issuer)).count() as u64)
+    }
+
+    fn put_receipt(
+        &mut self,
+        receipt: &Verified<SealedReceipt>,
+        issuer: Option<DeviceId>,
+        own: &DeviceId,
+    ) -> Result<(), StoreError> {
         self.spend()?;
         if self.receipts.len() >= RECEIPTS_HELD_MAX && !self.receipts.contains_key(&receipt.device) {
-            self.receipts.pop_first();
+            let oldest = self.receipts.keys().find(|device| *device != own).copied();
+            oldest.map(|device| self.receipts.remove(&device));
         }
-        self.receipts.insert(receipt.device, (receipt.sequence, receipt.signed().to_bytes()));
+        self.receipts.insert(receipt.device, (receipt.sequence, receipt.signed().to_bytes(), issuer));
         Ok(())
     }
 
@@ -421,4 +527,18 @@ impl Store for MemoryStore {
     fn peers(&self) -> Result<Vec<PeerRow>, StoreError> {
         Ok(self.peers.values().cloned().collect())
     }
+}
+
+/// Which groups of a bundle are what they should be.
+fn right_groups(bundle: &MemoryBundle) -> Groups {
+    let count = tree::group_count(bundle.size);
+    let mut groups = Groups::none(count);
+    for (i, hash) in (0..count).zip(bundle.tree.as_chunks::<32>().0) {
+        let start = (i * GROUP_BYTES) as usize;
+        let group = bundle.data.get(start..start + tree::group_bytes(bundle.size, i) as usize);
+        if bundle.groups.has(i) && group.is_some_and(|group| tree::group_hash(group, i, count) == *hash) {
+            groups.set(i);
+        }
+    }
+    groups
 }

@@ -7,11 +7,13 @@
 use distribution::TrustRecords;
 use distribution::bundle::Groups;
 use protocol::signed::Verified;
-use protocol::{Area, CaseId, CaseTag, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
+use protocol::{Area, BundleId, CaseId, CaseTag, ChainId, DeviceId, EnvelopeId, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
 use sync::epoch::EpochTag;
 use sync::receipt::SealedReceipt;
 use sync::{SpaceKey, Urgency, VerifiedEnvelope};
+
+use std::collections::BTreeMap;
 
 /// Why a store could not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +68,30 @@ pub struct EnvelopeRow {
     pub bytes: u64,
 }
 
+/// A certificate chain that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainRow {
+    /// What it is known by.
+    pub id: ChainId,
+    /// Who issued its last certificate; `None`: the ministry.
+    pub issuer: Option<DeviceId>,
+    /// Something that is held here was written under it.
+    pub used: bool,
+}
+
+/// How much is held of one author.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AuthorUsage {
+    /// Sealed envelopes.
+    pub envelopes: u64,
+    /// Notices.
+    pub notices: u64,
+    /// Their bytes, all together.
+    pub bytes: u64,
+    /// Of both, those in quarantine.
+    pub quarantined: u64,
+}
+
 /// A space of which something is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpaceRow {
@@ -83,7 +109,7 @@ pub struct SpaceRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleRow {
     /// Its name.
-    pub digest: Digest,
+    pub id: BundleId,
     /// Its size.
     pub bytes: u64,
     /// Whether all of it is there and checked.
@@ -121,10 +147,20 @@ pub trait Store {
     /// Replaces the ministry's documents, all at once.
     fn put_trust_records(&mut self, records: &TrustRecords) -> Result<(), StoreError>;
 
-    /// Chains of authors with this short name, the newest last; a device keeps its earlier ones, under which it has written.
+    /// Chains of authors with this short name, the oldest first; a device keeps its earlier ones, under which it has written.
     fn chains(&self, author: AuthorKey) -> Result<Vec<Vec<u8>>, StoreError>;
-    /// Keeps an author's chain beside its earlier ones, of which the oldest go when there are too many.
+    /// The same of one device, without their bytes, the oldest first.
+    fn chain_rows(&self, device: &DeviceId) -> Result<Vec<ChainRow>, StoreError>;
+    /// How many devices an issuer has certified whose chains are kept.
+    fn devices_of(&self, issuer: &DeviceId) -> Result<u64, StoreError>;
+    /// The oldest chain of an issuer under which nothing was written.
+    fn oldest_unused_of(&self, issuer: &DeviceId) -> Result<Option<ChainId>, StoreError>;
+    /// Keeps a chain, if none of its id is kept.
     fn put_chain(&mut self, chain: &VerifiedChain) -> Result<(), StoreError>;
+    /// Something that is held here was written under a chain.
+    fn use_chain(&mut self, chain: &ChainId) -> Result<(), StoreError>;
+    /// Forgets a chain.
+    fn remove_chain(&mut self, chain: &ChainId) -> Result<(), StoreError>;
     /// Keys of the spaces that this phone reads.
     fn space_keys(&self) -> Result<Vec<SpaceKey>, StoreError>;
     /// Keeps a space's key.
@@ -152,6 +188,13 @@ pub trait Store {
     fn let_go(&mut self, id: &EnvelopeId) -> Result<(), StoreError>;
     /// Forgets an envelope wholly.
     fn remove_envelope(&mut self, id: &EnvelopeId) -> Result<(), StoreError>;
+    /// How much is held of an author.
+    fn usage_of(&self, author: AuthorKey) -> Result<AuthorUsage, StoreError>;
+    /// Envelopes that are being opened, or were when the program came down, and how often that was begun. Durable at once, outside the
+    /// transaction: it must outlive what it warns of.
+    fn attempts(&self) -> BTreeMap<EnvelopeId, u8>;
+    /// Replaces them.
+    fn put_attempts(&mut self, attempts: &BTreeMap<EnvelopeId, u8>) -> Result<(), StoreError>;
     /// How many envelopes are held.
     fn envelope_count(&self) -> Result<u64, StoreError>;
     /// Notes that an envelope cannot be taken into its case, and why. It is kept and travels on.
@@ -189,29 +232,44 @@ pub trait Store {
 
     /// Bundles of which something is held.
     fn bundles(&self) -> Result<Vec<BundleRow>, StoreError>;
-    /// The tree list and the groups of a bundle as they are on disk, each checked against the other; begins a new one.
-    fn open_bundle(&mut self, digest: &Digest, bytes: u64) -> Result<(Vec<u8>, Groups), StoreError>;
-    /// Keeps the checked tree list of a bundle.
-    fn put_tree(&mut self, digest: &Digest, tree: &[u8]) -> Result<(), StoreError>;
+    /// The tree list and the groups of a bundle as they are on disk, each checked against the other; nothing, if nothing of it is
+    /// there. What lies in its place and is not it is moved out of the way.
+    fn open_bundle(&mut self, id: &BundleId, bytes: u64) -> Result<(Vec<u8>, Groups), StoreError>;
+    /// Keeps the checked tree list of a bundle of so many bytes.
+    fn put_tree(&mut self, id: &BundleId, bytes: u64, tree: &[u8]) -> Result<(), StoreError>;
     /// Keeps checked groups of a bundle.
-    fn write_groups(&mut self, digest: &Digest, first: u64, bytes: &[u8]) -> Result<(), StoreError>;
-    /// Groups of a bundle as they lie there.
-    fn read_groups(&mut self, digest: &Digest, first: u64, count: u64) -> Result<Vec<u8>, StoreError>;
+    fn write_groups(&mut self, id: &BundleId, first: u64, bytes: &[u8]) -> Result<(), StoreError>;
+    /// Groups of a bundle as they lie there, not checked; `None` if they cannot be read.
+    fn read_groups(&mut self, id: &BundleId, first: u64, count: u64) -> Result<Option<Vec<u8>>, StoreError>;
+    /// A whole bundle is not what it should be: it is a part from now on. What of it is right, is for `open_bundle` to say.
+    fn doubt_bundle(&mut self, id: &BundleId) -> Result<(), StoreError>;
     /// Makes a bundle whole: checks the digest of all of it and gives it its final name. `false` if it is not right: then
     /// it has been thrown away.
-    fn finish_bundle(&mut self, digest: &Digest) -> Result<bool, StoreError>;
+    fn finish_bundle(&mut self, id: &BundleId) -> Result<bool, StoreError>;
     /// Forgets a bundle, whole or not. Nothing happens if there is none.
-    fn remove_bundle(&mut self, digest: &Digest) -> Result<(), StoreError>;
+    fn remove_bundle(&mut self, id: &BundleId) -> Result<(), StoreError>;
 
     /// Receipts of phones, this one's among them: device, number, signed bytes.
     fn receipts(&self) -> Result<Vec<(DeviceId, u64, Vec<u8>)>, StoreError>;
-    /// Keeps a receipt in the place of an older one of the same device; the oldest others go when there are too many.
-    fn put_receipt(&mut self, receipt: &Verified<SealedReceipt>) -> Result<(), StoreError>;
+    /// How many receipts are held of devices that an issuer has certified.
+    fn receipts_of(&self, issuer: &DeviceId) -> Result<u64, StoreError>;
+    /// Keeps a receipt in the place of an older one of the same device, which `issuer` has certified; when there are too many, the
+    /// oldest of other phones than `own` go.
+    fn put_receipt(
+        &mut self,
+        receipt: &Verified<SealedReceipt>,
+        issuer: Option<DeviceId>,
+        own: &DeviceId,
+    ) -> Result<(), StoreError>;
 
     /// What is remembered of a phone.
     fn peer(&self, device: &DeviceId) -> Result<Option<PeerRow>, StoreError>;
     /// Remembers a phone.
     fn put_peer(&mut self, peer: &PeerRow) -> Result<(), StoreError>;
+    /// What was found damaged and set aside since it was last asked, in words for people.
+    fn set_aside(&mut self) -> Vec<String> {
+        Vec::new()
+    }
     /// All phones that were met.
     fn peers(&self) -> Result<Vec<PeerRow>, StoreError>;
 }

@@ -7,6 +7,11 @@
 //! 3. An issuer below the ministry needs the right *enrol*.
 //! 4. A certificate's rights, and the rights it may pass on, lie within what its issuer may pass on.
 //! 5. A certificate's area lies within its issuer's.
+//! 6. Each carries its device's own signature over its sealing key: an issuer can vouch for a phone, and never give it another
+//!    key to which what others read would be sealed.
+//!
+//! A chain is known by its signed bodies ([`Chain::id`]) and travels on in one canonical form: only the signatures that it needs,
+//! in the order of their keys.
 
 use std::fmt;
 
@@ -14,7 +19,9 @@ use minicbor::{Decode, Decoder, Encode, Encoder};
 
 use crate::area::Area;
 use crate::codec::{self, CodecError};
-use crate::ids::DeviceId;
+use crate::defence::{self, Defence};
+use crate::ids::{ChainId, DeviceId};
+use crate::keys::{self, DeviceKeys};
 use crate::limits::CHAIN_MAX;
 use crate::signed::{Document, Role, SignatureError, Signed};
 
@@ -145,6 +152,32 @@ pub struct Certificate {
     /// certifies nobody. It may still hand over what it has: care does not stop.
     #[n(7)]
     pub expires_s: Option<u64>,
+    /// The device's own signature over its sealing key ([`bind`]).
+    #[cbor(n(8), with = "minicbor::bytes")]
+    pub binding: [u8; 64],
+}
+
+const BINDING: &str = "sealing-key";
+
+fn binding_input(device: &DeviceId, sealing_key: &[u8; 32]) -> [u8; 64] {
+    let mut input = [0; 64];
+    let (first, second) = input.split_at_mut(32);
+    first.copy_from_slice(&device.0);
+    second.copy_from_slice(sealing_key);
+    input
+}
+
+/// A device's own signature over its sealing key, for its request and its certificates.
+pub fn bind(keys: &DeviceKeys, sealing_key: &[u8; 32]) -> [u8; 64] {
+    keys.sign(BINDING, &binding_input(&keys.id(), sealing_key))
+}
+
+impl Certificate {
+    /// Rule 6.
+    fn is_bound(&self) -> bool {
+        let input = binding_input(&self.device, &self.sealing_key);
+        !defence::stands(Defence::DeviceBinding) || keys::verify(&self.device, BINDING, &input, &self.binding)
+    }
 }
 
 impl Document for Certificate {
@@ -168,6 +201,16 @@ pub struct CertificateRequest {
     /// The name it suggests.
     #[n(2)]
     pub name: String,
+    /// Its signature over the sealing key, for its certificates.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub binding: [u8; 64],
+}
+
+impl CertificateRequest {
+    /// What a device asks for.
+    pub fn of(keys: &DeviceKeys, sealing_key: [u8; 32], name: String) -> Self {
+        Self { device: keys.id(), sealing_key, name, binding: bind(keys, &sealing_key) }
+    }
 }
 
 impl Document for CertificateRequest {
@@ -221,6 +264,9 @@ pub enum CertificateError {
     /// Rule 5.
     #[error("certificate {0} reaches outside its issuer's area")]
     Area(usize),
+    /// Rule 6.
+    #[error("certificate {0} gives its phone a sealing key that the phone has not signed")]
+    Unbound(usize),
 }
 
 impl Chain {
@@ -229,6 +275,25 @@ impl Chain {
         let mut certificates = self.certificates.clone();
         certificates.push(certificate);
         Self { certificates }
+    }
+
+    /// What the chain is known by: its signed bodies, whatever signatures they carry.
+    pub fn id(&self) -> ChainId {
+        let mut hasher = blake3::Hasher::new_derive_key("kijiti 2026-11 chain id");
+        for certificate in &self.certificates {
+            hasher.update(&(certificate.body().len() as u64).to_le_bytes());
+            hasher.update(certificate.body());
+            if !defence::stands(Defence::ChainIdentity) {
+                hasher.update(&certificate.to_bytes());
+            }
+        }
+        ChainId(*hasher.finalize().as_bytes())
+    }
+
+    /// The device that issued the last certificate; `None`: the ministry did.
+    pub fn issuer(&self) -> Option<DeviceId> {
+        let above = self.certificates.len().checked_sub(2)?;
+        Some(self.certificates.get(above)?.read().ok()?.device)
     }
 
     /// The bytes that travel.
@@ -252,19 +317,26 @@ impl Chain {
             return Err(CertificateError::Length(count)); // rule 1
         }
         let mut issuer: Option<Certificate> = None;
+        let mut certificates = Vec::with_capacity(count);
         for (i, signed) in self.certificates.iter().enumerate() {
             let position = i + 1;
-            let role = issuer.as_ref().map(|c| Role::single(c.device));
-            let verified = signed
-                .verify(role.as_ref().unwrap_or(enrolment))
-                .map_err(|reason| CertificateError::Signature { position, reason })?; // rule 2
+            let single = issuer.as_ref().map(|c| Role::single(c.device));
+            let role = single.as_ref().unwrap_or(enrolment);
+            let verified =
+                signed.verify(role).map_err(|reason| CertificateError::Signature { position, reason })?; // rule 2
             if let Some(issuer) = &issuer {
                 check_issued(issuer, &verified, position)?;
             }
+            if !verified.is_bound() {
+                return Err(CertificateError::Unbound(position)); // rule 6
+            }
+            let canonical = defence::stands(Defence::ChainIdentity);
+            certificates.push(if canonical { signed.signed_by(role) } else { signed.clone() });
             issuer = Some((*verified).clone());
         }
         let leaf = issuer.ok_or(CertificateError::Length(0))?;
-        Ok(VerifiedChain { leaf, chain: self.clone() })
+        let chain = Chain { certificates };
+        Ok(VerifiedChain { leaf, id: chain.id(), chain })
     }
 }
 
@@ -285,6 +357,7 @@ fn check_issued(issuer: &Certificate, issued: &Certificate, position: usize) -> 
 #[derive(Debug, Clone)]
 pub struct VerifiedChain {
     leaf: Certificate,
+    id: ChainId,
     chain: Chain,
 }
 
@@ -296,9 +369,14 @@ impl std::ops::Deref for VerifiedChain {
 }
 
 impl VerifiedChain {
-    /// The chain as it travels on.
+    /// The chain as it travels on, in its canonical form.
     pub fn chain(&self) -> &Chain {
         &self.chain
+    }
+
+    /// What the chain is known by.
+    pub fn id(&self) -> ChainId {
+        self.id
     }
 
     /// Whether the device may write into `space`: that of its own area or of one that encloses it.

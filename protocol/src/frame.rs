@@ -13,7 +13,7 @@ use minicbor::{Decode, Encode};
 
 use crate::certificate::Chain;
 use crate::codec::{self, CodecError};
-use crate::ids::{Digest, SpaceId};
+use crate::ids::{BundleId, SpaceId};
 use crate::limits::FRAME_BYTES_MAX;
 
 /// The three things that travel, and the talk about the meeting itself, in order of precedence.
@@ -42,34 +42,65 @@ impl Lane {
     }
 }
 
-/// The first words of each side.
+/// The first words of each side. They tell a stranger nothing: no name, no area, no ministry.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
 pub struct Hello {
     /// The wire version spoken.
     #[n(0)]
     pub version: u32,
-    /// Digest of the ministry's first root: phones of different ministries have nothing to tell each other.
-    #[n(1)]
-    pub ministry: Digest,
+    /// Shows who trusts the same ministry that this phone does too ([`Hello::tag_of`]), and nobody else which one it is.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub ministry_tag: [u8; 16],
+    /// Fresh randomness; both sides' together key the ids of this meeting.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub nonce: [u8; 16],
+}
+
+impl Hello {
+    /// What stands for a ministry in the hello of a phone: a hash keyed by the digest of its first root, which only those hold who
+    /// trust it.
+    pub fn tag_of(ministry: &crate::Digest, speaker: &crate::DeviceId, nonce: &[u8; 16]) -> [u8; 16] {
+        let key = blake3::derive_key("kijiti 2026-11 hello", &ministry.0);
+        let hash = blake3::keyed_hash(&key, &[speaker.0.as_slice(), nonce].concat());
+        let mut tag = [0; 16];
+        tag.copy_from_slice(&hash.as_bytes()[..16]);
+        tag
+    }
+}
+
+/// The key under which phones of one ministry say on the air who they are: it follows from the digest of its first root, which only
+/// those hold who trust it.
+pub fn discovery_key(ministry: &crate::Digest) -> [u8; 32] {
+    blake3::derive_key("kijiti 2026-11 discovery", &ministry.0)
+}
+
+/// What a phone holds of the ministry's documents: said to phones of the same ministry only.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Holds {
     /// The newest root held.
-    #[n(2)]
+    #[n(0)]
     pub root_version: u64,
     /// The newest release list held; 0 for none.
-    #[n(3)]
+    #[n(1)]
     pub list_version: u64,
-    /// This phone's certificates, if it has any.
-    #[n(4)]
-    pub chain: Option<Chain>,
-    /// Fresh randomness; both sides' together key the ids of this meeting.
-    #[cbor(n(5), with = "minicbor::bytes")]
-    pub nonce: [u8; 16],
-    /// Bytes of free room for others' things.
-    #[n(6)]
-    pub free_bytes: u64,
     /// The other documents of the trust lane that are held; absent from phones that know of none.
-    #[cbor(n(7), default, skip_if = "Vec::is_empty")]
+    #[cbor(n(2), default, skip_if = "Vec::is_empty")]
     pub held: Vec<HeldDocument>,
+    /// The first eight bytes of the id of this phone's own certificates, so that nobody brings it what it has; empty for none.
+    #[cbor(n(3), with = "minicbor::bytes", default, skip_if = "Vec::is_empty")]
+    pub certificates: Vec<u8>,
+}
+
+/// Who this phone is: its certificates, if it has any. The one that called says it first, and the other only answers one that
+/// counts.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Certified {
+    /// This phone's certificates.
+    #[n(0)]
+    pub chain: Option<Chain>,
 }
 
 /// The newest document of one kind that a phone holds.
@@ -242,7 +273,7 @@ pub struct Envelopes {
 pub struct Have {
     /// The bundle.
     #[n(0)]
-    pub bundle: Digest,
+    pub bundle: BundleId,
     /// Whether all of it is there, checked.
     #[n(1)]
     pub whole: bool,
@@ -252,6 +283,9 @@ pub struct Have {
     /// One bit a group, lowest bit first; empty when whole.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub groups: Vec<u8>,
+    /// Its bytes.
+    #[n(4)]
+    pub bytes: u64,
 }
 
 /// A wish for a run of groups of a bundle, or for its group hashes.
@@ -260,7 +294,7 @@ pub struct Have {
 pub struct Want {
     /// The bundle.
     #[n(0)]
-    pub bundle: Digest,
+    pub bundle: BundleId,
     /// Whether the group hashes are wanted instead of groups.
     #[n(1)]
     pub tree: bool,
@@ -278,7 +312,7 @@ pub struct Want {
 pub struct Tree {
     /// The bundle.
     #[n(0)]
-    pub bundle: Digest,
+    pub bundle: BundleId,
     /// Where in the list these bytes begin.
     #[n(1)]
     pub offset: u64,
@@ -293,7 +327,7 @@ pub struct Tree {
 pub struct Piece {
     /// The bundle.
     #[n(0)]
-    pub bundle: Digest,
+    pub bundle: BundleId,
     /// First group.
     #[n(1)]
     pub first: u64,
@@ -308,11 +342,26 @@ pub struct Piece {
 pub struct Got {
     /// The bundle.
     #[n(0)]
-    pub bundle: Digest,
+    pub bundle: BundleId,
     /// First group.
     #[n(1)]
     pub first: u64,
     /// How many groups.
+    #[n(2)]
+    pub count: u64,
+}
+
+/// Groups that this side named and has not any more: its disk did not keep them.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Lacks {
+    /// The bundle.
+    #[n(0)]
+    pub bundle: BundleId,
+    /// First group.
+    #[n(1)]
+    pub first: u64,
+    /// How many groups; 0: the group hashes.
     #[n(2)]
     pub count: u64,
 }
@@ -327,12 +376,24 @@ pub struct ReceiptsHeld {
 }
 
 /// Sealed receipts.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
 pub struct Receipts {
-    /// Each a signed document of its device.
+    /// Each of a certified device.
     #[n(0)]
-    pub receipts: Vec<minicbor::bytes::ByteVec>,
+    pub receipts: Vec<CarriedReceipt>,
+}
+
+/// A receipt on its way, with the certificates of its device: nobody carries one of a device that nobody has certified.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct CarriedReceipt {
+    /// A signed document of its device.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub receipt: Vec<u8>,
+    /// The device's certificates.
+    #[n(1)]
+    pub chain: Chain,
 }
 
 macro_rules! frames {
@@ -408,6 +469,10 @@ frames! {
     Meeting 2 => Coming(Coming),
     /// Last words.
     Meeting 3 => Bye(Bye),
+    /// What is held of the ministry's documents.
+    Meeting 4 => Holds(Holds),
+    /// Who this phone is.
+    Meeting 5 => Certified(Certified),
     /// A root document.
     Trust 0 => Root(SignedDocument),
     /// A release list.
@@ -420,6 +485,8 @@ frames! {
     Trust 4 => Delegated(SignedDocument),
     /// What is newest, and when.
     Trust 5 => Beacon(SignedDocument),
+    /// Newer certificates of the phone that hears it.
+    Trust 6 => Renewed(Certified),
     // Cases 0, 1, 5 to 8, 10 and 11 were earlier words for finding the difference: never given to others.
     /// An author's certificates.
     Cases 2 => AuthorChain(AuthorChain),
@@ -455,6 +522,8 @@ frames! {
     Bundles 6 => ReceiptsHeld(ReceiptsHeld),
     /// Sealed receipts that the other lacks.
     Bundles 7 => Receipts(Receipts),
+    /// Groups that are not there after all.
+    Bundles 8 => Lacks(Lacks),
 }
 
 /// The end of a step within a lane.
@@ -478,6 +547,11 @@ impl FrameReader {
     /// Bytes of the last frame, its length included.
     pub fn frame_bytes(&self) -> usize {
         self.frame_bytes
+    }
+
+    /// Whether part of a frame has come and the rest is awaited.
+    pub fn waits(&self) -> bool {
+        self.start < self.buffer.len()
     }
 
     /// Adds bytes from the link; when nothing waits they are taken over without copying.
@@ -524,7 +598,7 @@ mod tests {
         let frames = [
             Frame::LaneDone(LaneDone { lane: 2 }),
             Frame::Bye(Bye { code: 0, reason: "done".into() }),
-            Frame::Piece(Piece { bundle: Digest([3; 32]), first: 9, bytes: vec![7; 5000] }),
+            Frame::Piece(Piece { bundle: BundleId::photo(crate::Digest([3; 32])), first: 9, bytes: vec![7; 5000] }),
         ];
         let stream: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
         for size in [1, 2, 3, 7, 100, 10_000] {

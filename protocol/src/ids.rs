@@ -109,6 +109,74 @@ id!(
     SpaceId, 8, "a space id"
 );
 
+id!(
+    /// A certificate chain: a digest of its signed bodies, whoever's signatures it carries beside those that it needs.
+    ChainId, 32, "a chain id"
+);
+
+/// What a bundle is. Each kind is a namespace of its own: what is said of one never touches the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum BundleKind {
+    /// The bytes of a release, or of a delta that leads to one: named in a list that the ministry has signed.
+    Release = 0,
+    /// A sealed photo: named in a notice of whoever took it.
+    Photo = 1,
+}
+
+/// The name of a bundle: what it is, and the digest of its bytes. Releases come before photos in every order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BundleId {
+    /// Its namespace.
+    pub kind: BundleKind,
+    /// The digest of its bytes.
+    pub digest: Digest,
+}
+
+impl BundleId {
+    /// A release's, or a delta's.
+    pub fn release(digest: Digest) -> Self {
+        Self { kind: BundleKind::Release, digest }
+    }
+
+    /// A sealed photo's.
+    pub fn photo(digest: Digest) -> Self {
+        Self { kind: if crate::defence::stands(crate::Defence::Namespaces) { BundleKind::Photo } else { BundleKind::Release }, digest }
+    }
+
+    /// The first eight digits of its digest, for people.
+    pub fn short(&self) -> String {
+        self.digest.short()
+    }
+}
+
+impl fmt::Debug for BundleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}({})", self.kind, self.short())
+    }
+}
+
+impl<C> Encode<C> for BundleId {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let mut bytes = [self.kind as u8; 33];
+        bytes[1..].copy_from_slice(&self.digest.0);
+        e.bytes(&bytes)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for BundleId {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let wrong = || minicbor::decode::Error::message("no name of a bundle");
+        let (kind, digest) = d.bytes()?.split_first().ok_or_else(wrong)?;
+        let kind = [BundleKind::Release, BundleKind::Photo].into_iter().find(|k| *k as u8 == *kind).ok_or_else(wrong)?;
+        Ok(Self { kind, digest: Digest::from_slice(digest).ok_or_else(wrong)? })
+    }
+}
+
 impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {

@@ -9,6 +9,7 @@
 pub mod area;
 pub mod certificate;
 pub mod codec;
+pub mod defence;
 pub mod frame;
 pub mod ids;
 pub mod keys;
@@ -20,7 +21,8 @@ pub mod time;
 pub use area::Area;
 pub use certificate::{Certificate, CertificateError, Chain, Right, Rights, VerifiedChain};
 pub use frame::{Frame, FrameReader};
-pub use ids::{CaseId, CaseTag, DeviceId, Digest, EnvelopeId, SpaceId};
+pub use defence::Defence;
+pub use ids::{BundleId, BundleKind, CaseId, CaseTag, ChainId, DeviceId, Digest, EnvelopeId, SpaceId};
 pub use keys::DeviceKeys;
 pub use signed::{Role, Signed, Verified};
 pub use time::{Deadline, Now};

@@ -3,7 +3,7 @@
 //! A limit is a promise to the weakest phone we serve (2 GB of memory): whatever a hostile peer sends, this much and no more.
 
 /// The wire version spoken. A peer with another major version gets a reason and a closed link.
-pub const WIRE_VERSION: u32 = 1;
+pub const WIRE_VERSION: u32 = 2;
 
 /// Bytes of one frame on a link, its four-byte length not counted.
 pub const FRAME_BYTES_MAX: usize = 320 * 1024;
@@ -19,13 +19,17 @@ pub const WANTS_QUEUED_MAX: usize = 64;
 pub const BUNDLE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Bytes of group hashes in one `Tree` frame.
 pub const TREE_CHUNK_BYTES_MAX: usize = 256 * 1024;
-/// Bundles named in one meeting.
+/// Bundles named in one meeting, releases first; of more, each meeting goes on where the last one stopped.
 pub const BUNDLES_PER_MEETING_MAX: usize = 256;
+/// Bytes of bundles that are looked at again after a meeting, so that a bad card is noticed.
+pub const SCRUB_BYTES: u64 = 1024 * 1024;
 
 /// Bytes of any signed document.
 pub const SIGNED_BYTES_MAX: usize = 256 * 1024;
 /// Signatures on one document; a ministry has at most this many keys in a role.
 pub const SIGNATURES_MAX: usize = 16;
+/// Stolen enrolment keys that a root names.
+pub const DISTRUSTED_MAX: usize = 64;
 /// Releases in one list.
 pub const RELEASES_MAX: usize = 256;
 /// Deltas offered with one release.
@@ -40,14 +44,22 @@ pub const RECALLS_MAX: usize = 1024;
 pub const RECEIPT_BYTES_MAX: usize = 8 * 1024;
 /// Receipts of other phones that one phone carries.
 pub const RECEIPTS_HELD_MAX: usize = 4096;
+/// Of these, receipts of phones that one issuer has certified.
+pub const RECEIPTS_PER_ISSUER_MAX: usize = 2048;
 /// Devices revoked, all told.
 pub const REVOCATIONS_MAX: usize = 4096;
 /// Root versions taught in one meeting (a phone that slept for years walks this many a meeting).
 pub const ROOTS_PER_MEETING_MAX: usize = 64;
-/// Chains kept of one device: posts change, and what was written under an earlier one stays.
-pub const CHAINS_PER_DEVICE_MAX: usize = 8;
-/// Envelopes of a meeting that may be passed over because their author's certificates do not allow them.
-pub const PASSED_OVER_MAX: u64 = 1000;
+/// Chains kept of one device, all issuers together: posts change, and what was written under an earlier one stays.
+pub const CHAINS_PER_DEVICE_MAX: usize = 32;
+/// Of these, chains that one issuer has made: an issuer takes the place only of what it issued itself.
+pub const CHAINS_PER_ISSUER_MAX: usize = 4;
+/// Devices that one issuer below the ministry has certified and whose chains are kept.
+pub const DEVICES_PER_ISSUER_MAX: usize = 2048;
+/// Days that a certificate holds unless its issuer says otherwise.
+pub const CERTIFICATE_DAYS: u64 = 400;
+/// Days before its end from which on an issuer renews a certificate when it meets the phone.
+pub const RENEWAL_DAYS: u64 = 120;
 /// Certificates between the ministry's keys and a phone.
 pub const CHAIN_MAX: usize = 4;
 
@@ -59,6 +71,24 @@ pub const ENVELOPE_PLAIN_BYTES_MAX: usize = 1024 * 1024;
 pub const ENVELOPES_FRAME_BYTES_MAX: usize = 192 * 1024;
 /// Envelopes that one phone holds for others and itself.
 pub const ENVELOPES_HELD_MAX: u64 = 1_000_000;
+/// Sealed envelopes held of one author; a keeper may have [`KEEPER_SHARES`] times as many.
+pub const ENVELOPES_PER_AUTHOR_MAX: u64 = 100_000;
+/// Bytes of envelopes held of one author; likewise.
+pub const ENVELOPE_BYTES_PER_AUTHOR_MAX: u64 = 128 * 1024 * 1024;
+/// Notices held of one author; likewise.
+pub const NOTICES_PER_AUTHOR_MAX: u64 = 4_000;
+/// How many times an author's share a keeper of a space may have: its words are about everybody's.
+pub const KEEPER_SHARES: u64 = 4;
+/// Envelopes in quarantine, all told, and of one author.
+pub const QUARANTINED_MAX: u64 = 10_000;
+/// See [`QUARANTINED_MAX`].
+pub const QUARANTINED_PER_AUTHOR_MAX: u64 = 500;
+/// Operations of one change of a case, counted before they are unfolded.
+pub const OPERATIONS_PER_CHANGE_MAX: u64 = 4096;
+/// Entries of one case.
+pub const ENTRIES_PER_CASE_MAX: usize = 50_000;
+/// Of these, entries of one phone.
+pub const ENTRIES_PER_AUTHOR_MAX: usize = 10_000;
 /// Ids in one `SpaceIds` frame.
 pub const IDS_PER_FRAME_MAX: usize = 16 * 1024;
 /// Ids a peer may announce in one meeting, all spaces together.
@@ -80,11 +110,35 @@ pub const TEXT_CHARS_MAX: usize = 4_000;
 pub const ATTACHMENT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Photos that one phone knows of.
 pub const ATTACHMENTS_MAX: usize = 10_000;
+/// Of these, photos that one author has announced, and their bytes.
+pub const ATTACHMENTS_PER_AUTHOR_MAX: usize = 2_000;
+/// See [`ATTACHMENTS_PER_AUTHOR_MAX`].
+pub const ATTACHMENT_BYTES_PER_AUTHOR_MAX: u64 = 1024 * 1024 * 1024;
+/// Bundle files open at once.
+pub const FILES_OPEN_MAX: usize = 16;
 /// Bytes of photos that one phone fetches, whatever its quota for bundles.
 pub const PHOTOS_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Meetings one phone holds at once.
 pub const MEETINGS_MAX: usize = 32;
+/// Of these, meetings with phones that have not shown a certificate in force.
+pub const STRANGERS_MAX: usize = 4;
+/// Milliseconds in which whoever calls must have greeted.
+pub const GREETING_MS_MAX: u64 = 15_000;
+/// Milliseconds in which a phone must have shown a certificate in force, teaching included.
+pub const STRANGER_MS_MAX: u64 = 60_000;
+/// Bytes that are sent ahead to a phone that has not shown a certificate in force, and taken from it in all.
+pub const STRANGER_AHEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that are taken from a phone before it has shown a certificate in force: every root and list there can be.
+pub const STRANGER_BYTES_MAX: u64 = 24 * 1024 * 1024;
+/// Frames that are taken from a phone before it has shown a certificate in force.
+pub const STRANGER_FRAMES_MAX: u64 = 256;
+/// Milliseconds that one frame may take to arrive.
+pub const FRAME_MS_MAX: u64 = 90_000;
+/// Milliseconds that a meeting may last.
+pub const MEETING_MS_MAX: u64 = 6 * 60 * 60_000;
+/// Connections open at once, those that are being greeted and those that are being closed included.
+pub const CONNECTIONS_MAX: usize = 64;
 /// Bytes a meeting keeps ready to send; the rest is made when the link can take it.
 pub const SEND_AHEAD_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Milliseconds without a new group, here or there, after which two phones that wait for more from others part.
@@ -111,6 +165,13 @@ const _: () = {
         ENVELOPES_FRAME_BYTES_MAX + ENVELOPE_BYTES_MAX + 4096 <= FRAME_BYTES_MAX,
         "a batch of envelopes fits a frame even when the last one just began below its bound"
     );
+    assert!(STRANGERS_MAX < MEETINGS_MAX, "strangers leave room for colleagues");
+    assert!(CONNECTIONS_MAX >= 2 * MEETINGS_MAX, "a meeting that is being closed does not keep the next one out");
+    assert!(OPERATIONS_PER_CHANGE_MAX as usize <= ENTRIES_PER_CASE_MAX, "one change fits a case");
+    assert!(CHAINS_PER_ISSUER_MAX < CHAINS_PER_DEVICE_MAX, "one issuer leaves room for others");
+    assert!(ATTACHMENTS_PER_AUTHOR_MAX < ATTACHMENTS_MAX, "one author leaves room for others");
+    assert!(QUARANTINED_PER_AUTHOR_MAX < QUARANTINED_MAX, "one author leaves room for others");
+    assert!(ENVELOPES_PER_AUTHOR_MAX * KEEPER_SHARES < ENVELOPES_HELD_MAX, "one author leaves room for others");
     assert!(SYMBOLS_PER_PART_MAX * 8 + 1024 <= FRAME_BYTES_MAX, "the symbols of a part fit a frame");
     assert!(IDS_PER_FRAME_MAX * 8 + 1024 <= FRAME_BYTES_MAX, "a chunk of ids fits a frame");
     assert!(RECEIPTS_HELD_MAX * 16 + 1024 <= FRAME_BYTES_MAX, "the list of receipts held fits a frame");

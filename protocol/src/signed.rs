@@ -193,6 +193,19 @@ impl<T: Document> Signed<T> {
             .len()
     }
 
+    /// The same document with no other signatures than valid ones of `role`, as many as it needs, in the order of their keys.
+    pub fn signed_by(&self, role: &Role) -> Self {
+        let valid = |s: &&Signature| {
+            role.keys.contains(&s.key) && keys::verify(&s.key, T::DOMAIN, &self.body, &s.bytes)
+        };
+        let mut signatures: Vec<Signature> =
+            self.signatures.iter().take(SIGNATURES_MAX).filter(valid).cloned().collect();
+        signatures.sort_by_key(|s| s.key);
+        signatures.dedup_by_key(|s| s.key);
+        signatures.truncate(role.threshold as usize);
+        Self { body: self.body.clone(), signatures, kind: PhantomData }
+    }
+
     /// Believes the document if enough of `role` have signed it and it is well formed.
     pub fn verify(&self, role: &Role) -> Result<Verified<T>, SignatureError> {
         let valid = self.valid_signatures(role);

@@ -53,6 +53,7 @@ impl Ministry {
             beacon: None,
             expires_s: None,
             receipts: None,
+            distrusted: Vec::new(),
         };
         let notice_key = |salt: u8| DeviceKeys::from_seed([seed.wrapping_add(salt); 32]);
         Self {

@@ -17,22 +17,25 @@
 //! Automerge panics on some malformed input (measured, see the design), so changes from others are applied to a copy behind
 //! a net, saved and loaded again before they replace anything. A case that does not survive this is left as it was.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ActorId, AutoCommit, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, Value};
-use protocol::limits::{CASE_BYTES_MAX, SAME_CASES_MAX, TEXT_CHARS_MAX};
+use protocol::defence::{self, Defence};
+use protocol::limits::{CASE_BYTES_MAX, ENTRIES_PER_AUTHOR_MAX, ENTRIES_PER_CASE_MAX, SAME_CASES_MAX, TEXT_CHARS_MAX};
 use protocol::{CaseId, DeviceId, DeviceKeys};
 
 mod changes;
 mod fields;
+mod raw;
 pub mod schema;
 mod view;
 
 pub use changes::sign;
 use changes::{only_known_chunks, parse_change, signed};
 pub(crate) use view::rank;
-pub use view::{CaseView, Dose, FindingState, likeness};
+pub use view::{CaseView, Dose, FindingState, IMPORTED, likeness};
 
 /// How soon: the colours that workers are trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -212,6 +215,9 @@ pub struct DoseEntry {
     pub route: String,
     /// When, as whoever gave it says; empty where nobody said.
     pub given: String,
+    /// What this is a copy of, where it came by a file ([`Dose::key`] or [`Dose::identity`] of the first): both are one dose. Empty
+    /// where it is none.
+    pub origin: String,
 }
 
 /// A photo: what it shows, and the key of the blob that holds it.
@@ -258,6 +264,9 @@ pub enum CaseError {
     /// Larger than any case may be.
     #[error("the case has grown to {0} bytes, over the limit")]
     TooLong(usize),
+    /// One phone has said more of it than a phone may.
+    #[error("one phone has said {0} things of this case, more than a phone may")]
+    TooMany(usize),
 }
 
 /// A case, open in memory. Keep cases closed: an open one takes about 20 KB.
@@ -343,9 +352,15 @@ impl Case {
             fields::write(&mut copy, &object, &stamp, entry, &standing.under(entry)).map_err(refused)?;
         }
         copy.commit_with(CommitOptions::default().with_time(i64::try_from(at_s).unwrap_or(i64::MAX)));
-        let made: Vec<_> = copy.get_changes(&before).iter().map(|change| signed(self.id, change, by)).collect();
+        let made = copy.get_changes(&before).iter().map(|change| signed(self.id, change, by)).collect::<Result<Vec<_>, _>>();
+        let made = made.map_err(CaseError::Poisoned)?;
         let bytes = made.iter().map(|change| change.raw_bytes().to_vec()).collect();
+        copy = self.doc.clone();
         self.doc.apply_changes(made).map_err(refused)?;
+        if let Err(error) = self.within_budgets() {
+            self.doc = copy;
+            return Err(error);
+        }
         Ok(bytes)
     }
 
@@ -362,8 +377,27 @@ impl Case {
         if bytes > CASE_BYTES_MAX {
             return Err(CaseError::TooLong(bytes));
         }
-        self.doc = merged;
+        let before = std::mem::replace(&mut self.doc, merged);
+        if let Err(error) = self.within_budgets() {
+            self.doc = before;
+            return Err(error);
+        }
         Ok(())
+    }
+
+    /// No one phone says so much of a case that others could say no more.
+    fn within_budgets(&self) -> Result<(), CaseError> {
+        if self.doc.length(ROOT) <= ENTRIES_PER_AUTHOR_MAX || !defence::stands(Defence::AuthorBudgets) {
+            return Ok(());
+        }
+        let (records, newer) = self.records();
+        let mut by_author: BTreeMap<DeviceId, usize> = BTreeMap::new();
+        records.iter().for_each(|record| *by_author.entry(record.stamp.by).or_default() += 1);
+        let most = by_author.into_values().max().unwrap_or_default().max(newer.len());
+        match most <= ENTRIES_PER_AUTHOR_MAX && records.len() + newer.len() <= ENTRIES_PER_CASE_MAX {
+            true => Ok(()),
+            false => Err(CaseError::TooMany(most)),
+        }
     }
 
     /// Every entry, oldest first.

@@ -18,13 +18,13 @@ use minicbor::{Decode, Encode};
 use protocol::{Area, DeviceId, DeviceKeys};
 use zeroize::Zeroize;
 
-use crate::space::{GrantError, SealedKey, SpaceKey};
+use crate::space::{GrantError, Purpose, SealedKey, SpaceKey};
 
 /// What names an epoch: eight bytes of a hash of its key.
 pub type EpochTag = [u8; 8];
 
-/// Members to whom one share is sealed (each takes about 120 bytes of an envelope, and as many again with a lease).
-pub const MEMBERS_PER_SHARE_MAX: usize = 200;
+/// Members to whom one share is sealed (each takes about 120 bytes of an envelope, as many again with a lease, and its area).
+pub const MEMBERS_PER_SHARE_MAX: usize = 100;
 
 /// A key of a space, sealed to those who may read.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -48,6 +48,21 @@ pub struct KeyShare {
     /// Phones that had keys of the space and get this one and those after it no more.
     #[cbor(n(5), default, skip_if = "Vec::is_empty")]
     pub left_out: Vec<DeviceId>,
+    /// Where each member is certified, in the order of `members`, as its keeper knows it: so a phone that has not seen a member's
+    /// certificates can still tell whose word about it counts.
+    #[n(6)]
+    pub areas: Vec<Area>,
+}
+
+/// Somebody who may have the keys of a space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The phone.
+    pub device: DeviceId,
+    /// Its public sealing key, which it has signed itself.
+    pub sealing_key: [u8; 32],
+    /// Where it is certified.
+    pub area: Area,
 }
 
 /// A key locked with a short code of 50 bits, stretched by scrypt (2¹⁵, r = 8: 32 MB and about a tenth of a second a guess), and
@@ -101,13 +116,13 @@ impl Lock {
     ) -> Option<Self> {
         let payload = Payload { msg: key.bytes(), aad: to.as_bytes() };
         let locked = code_cipher(code, &nonce)?.encrypt((&nonce).into(), payload).ok()?;
-        let sealed = SealedKey::seal_bytes(&locked, key.area(), to, sealing_key, rng).ok()?;
+        let sealed = SealedKey::seal_bytes(&locked, Purpose::Lock, key.area(), to, sealing_key, rng).ok()?;
         Some(Self { sealed, nonce })
     }
 
     /// Opens it on the phone of its member with the code, however it was typed.
     pub fn open(&self, area: &Area, code: &str, keys: &DeviceKeys) -> Option<SpaceKey> {
-        let locked = self.sealed.open_bytes(area, keys).ok()?;
+        let locked = self.sealed.open_bytes(Purpose::Lock, area, keys).ok()?;
         let payload = Payload { msg: &locked, aad: self.sealed.to.as_bytes() };
         let mut plain = code_cipher(code, &self.nonce)?.decrypt((&self.nonce).into(), payload).ok()?;
         let bytes: Option<[u8; 32]> = plain.as_slice().try_into().ok();
@@ -147,7 +162,7 @@ impl KeyShare {
     pub fn seal(
         key: &SpaceKey,
         parents: &[SpaceKey],
-        members: &[(DeviceId, [u8; 32])],
+        members: &[Member],
         rng: &mut impl CryptoRng,
     ) -> Result<Self, GrantError> {
         let mut sealed_parents = Vec::new();
@@ -160,7 +175,8 @@ impl KeyShare {
                 .map_err(|_| GrantError::Sealed("the cipher refused".into()))?;
             sealed_parents.push(Parent { epoch: parent.epoch_tag(), nonce, sealed });
         }
-        let members = members.iter().map(|(to, public)| SealedKey::seal(key, *to, public, rng));
+        let areas = members.iter().map(|member| member.area.clone()).collect();
+        let members = members.iter().map(|m| SealedKey::seal(key, Purpose::Share, m.device, &m.sealing_key, rng));
         let members = members.collect::<Result<_, _>>()?;
         Ok(Self {
             epoch: key.epoch_tag(),
@@ -169,6 +185,7 @@ impl KeyShare {
             lease_days: None,
             locks: Vec::new(),
             left_out: Vec::new(),
+            areas,
         })
     }
 
@@ -178,15 +195,15 @@ impl KeyShare {
         key: &SpaceKey,
         days: u32,
         keeper: &DeviceKeys,
-        members: &[(DeviceId, [u8; 32])],
+        members: &[Member],
         rng: &mut impl CryptoRng,
     ) -> Self {
-        let lock = |(to, sealing_key): &(DeviceId, [u8; 32])| {
+        let lock = |Member { device, sealing_key, .. }: &Member| {
             let mut nonce = [0; 24];
             rng.fill_bytes(&mut nonce);
-            Lock::seal(key, (*to, sealing_key), &unlock_code(keeper, to, &nonce), nonce, rng)
+            Lock::seal(key, (*device, sealing_key), &unlock_code(keeper, device, &nonce), nonce, rng)
         };
-        self.locks = members.iter().filter(|(to, _)| *to != keeper.id()).filter_map(lock).collect();
+        self.locks = members.iter().filter(|member| member.device != keeper.id()).filter_map(lock).collect();
         self.lease_days = Some(days);
         self
     }
@@ -194,7 +211,7 @@ impl KeyShare {
     /// The key, if it is sealed to this device. `None` if it is not, or is not the key that it says.
     pub fn open(&self, area: &Area, keys: &DeviceKeys) -> Option<SpaceKey> {
         let id = keys.id();
-        let opened = self.members.iter().filter(|m| m.to == id).find_map(|m| m.open(area, keys).ok());
+        let opened = self.members.iter().filter(|m| m.to == id).find_map(|m| m.open(Purpose::Share, area, keys).ok());
         opened.filter(|key| key.epoch_tag() == self.epoch)
     }
 
@@ -222,6 +239,7 @@ pub struct Epochs {
     members: BTreeMap<EpochTag, BTreeSet<DeviceId>>,
     parents: BTreeMap<EpochTag, BTreeSet<EpochTag>>,
     left_out: BTreeMap<EpochTag, BTreeSet<DeviceId>>,
+    areas: BTreeMap<DeviceId, BTreeSet<Area>>,
     retired: BTreeSet<EpochTag>,
 }
 
@@ -231,6 +249,9 @@ impl Epochs {
         self.members.entry(share.epoch).or_default().extend(share.members.iter().map(|m| m.to));
         let parents = share.parents.iter().map(|p| p.epoch).filter(|parent| *parent != share.epoch);
         self.parents.entry(share.epoch).or_default().extend(parents);
+        for (member, area) in share.members.iter().zip(&share.areas) {
+            self.areas.entry(member.to).or_default().insert(area.clone());
+        }
         if !share.left_out.is_empty() {
             self.left_out.entry(share.epoch).or_default().extend(&share.left_out);
         }
@@ -291,6 +312,11 @@ impl Epochs {
     /// Everyone to whom a key of the space was ever sealed.
     pub fn members(&self) -> BTreeSet<DeviceId> {
         self.members.values().flatten().copied().collect()
+    }
+
+    /// Where a member is certified, as keepers have said.
+    pub fn areas_of(&self, device: &DeviceId) -> impl Iterator<Item = &Area> {
+        self.areas.get(device).into_iter().flatten()
     }
 
     /// Everyone to whom the key of one epoch was sealed.

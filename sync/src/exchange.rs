@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod csv;
 pub mod fhir;
+pub mod units;
 
 use std::collections::BTreeMap;
 
@@ -22,8 +23,10 @@ const SAID_BY_MAX: usize = 40;
 /// A case that was read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Imported {
-    /// The case, if what was read names it.
+    /// The case of ours that this is a copy of, if what was read names one: never the id under which it is kept here.
     pub case: Option<CaseId>,
+    /// What the file's record is known by where it comes from, so that the same file read twice is one case.
+    pub known_as: Option<String>,
     /// What it says.
     pub entries: Vec<Entry>,
     /// Who had said what in the file, by their name and time there: what is taken in becomes this phone's word.
@@ -60,16 +63,23 @@ impl Imported {
             _ => true,
         });
         for (name, values) in said {
-            let mut known: Vec<&FindingValue> = values.iter().filter(|v| **v != FindingValue::Unknown).collect();
-            known.dedup();
+            let mut known: Vec<&FindingValue> = Vec::new();
+            for value in values.iter().filter(|v| **v != FindingValue::Unknown) {
+                if !known.contains(&value) {
+                    known.push(value);
+                }
+            }
             let merge = known.first().map_or(Merge::Latest, |value| merge_of(&name, value));
             let safe = match merge {
                 Merge::Sign => known.iter().find(|v| ***v == FindingValue::Yes),
                 Merge::Consent => known.iter().find(|v| ***v == FindingValue::No),
                 Merge::Worst(choices) => known.iter().max_by_key(|value| rank(choices, value)),
-                Merge::Latest | Merge::Words => None,
+                Merge::Latest | Merge::Words | Merge::Kept => None,
             };
-            let value = safe.or(known.last()).map_or(FindingValue::Unknown, |v| (**v).clone());
+            // Of words none is lost: an allergy stays beside a "none known" that was written after it.
+            let all = (matches!(merge, Merge::Words | Merge::Kept) && known.len() > 1)
+                .then(|| FindingValue::Text(known.iter().map(|v| v.words()).collect::<Vec<_>>().join(" · ")));
+            let value = all.or_else(|| safe.or(known.last()).map(|v| (**v).clone())).unwrap_or(FindingValue::Unknown);
             if name == "consent.share" && value == FindingValue::Yes {
                 self.left_out.push("consent to share: ask for it here".into());
                 continue;

@@ -8,6 +8,7 @@
 //! | `revoked`: these phones are lost | *revoke* | they are met no more; what they write from now on waits to be countersigned |
 //! | `countersigned`: these late envelopes are good | *grant* or *enrol* | they are opened after all |
 //! | `delivered`: these envelopes have reached me | *grant* and *read* | their authors see it; couriers may let go of them |
+//! | `photos`: these sealed photos have reached me whole | *grant* and *read* | whoever took them may make room |
 //! | `attached`: a sealed photo belongs to this space | *write* | it is carried where there is room, last of all |
 
 use minicbor::bytes::ByteArray;
@@ -42,6 +43,9 @@ pub struct Notice {
     /// A sealed photo.
     #[n(6)]
     pub attached: Option<Attached>,
+    /// The first eight bytes of the digests of sealed photos that have come whole.
+    #[cbor(n(7), with = "minicbor::bytes", default, skip_if = "Vec::is_empty")]
+    pub photos: Vec<u8>,
 }
 
 /// A phone that is lost.
@@ -71,6 +75,11 @@ pub struct Attached {
     pub epoch: EpochTag,
 }
 
+/// What stands for a photo in `photos`.
+pub fn short_photo(digest: &Digest) -> [u8; 8] {
+    digest.0.first_chunk::<8>().copied().unwrap_or_default()
+}
+
 /// What stands for an envelope in `delivered`.
 pub fn short(id: &EnvelopeId) -> [u8; 8] {
     id.0.first_chunk::<8>().copied().unwrap_or_default()
@@ -89,7 +98,7 @@ impl Notice {
         let keys = self.share.is_none() && self.retired.is_empty() || has(Right::Grant);
         let revoked = self.revoked.is_empty() || has(Right::Revoke);
         let countersigned = self.countersigned.is_empty() || has(Right::Grant) || has(Right::Enrol);
-        let delivered = self.delivered.is_empty() || has(Right::Grant) && has(Right::Read);
+        let delivered = (self.delivered.is_empty() && self.photos.is_empty()) || has(Right::Grant) && has(Right::Read);
         let small = self.attached.is_none_or(|a| a.bytes <= ATTACHMENT_BYTES_MAX);
         let attached = self.attached.is_none() || small && author.may_write_in(SpaceId::of(&self.area));
         keys && revoked && countersigned && delivered && attached
@@ -98,6 +107,11 @@ impl Notice {
     /// The epochs in `retired`.
     pub fn retired_epochs(&self) -> impl Iterator<Item = EpochTag> + '_ {
         self.retired.iter().map(|epoch| **epoch)
+    }
+
+    /// The short digests in `photos`.
+    pub fn photos_delivered(&self) -> impl Iterator<Item = [u8; 8]> + '_ {
+        self.photos.as_chunks::<8>().0.iter().copied()
     }
 
     /// The short ids in `delivered`.

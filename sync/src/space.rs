@@ -11,7 +11,29 @@ use protocol::signed::{Document, Verified};
 use protocol::{Area, CaseId, CaseTag, DeviceId, DeviceKeys, SpaceId};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-const INFO: &[u8] = b"kijiti 2026-11 space key grant";
+/// For what a key is sealed: HPKE's info, so that nothing sealed for one purpose is ever taken for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A grant, in a file or over couriers.
+    Grant,
+    /// A share, in a notice.
+    Share,
+    /// A lock, in a share on a lease.
+    Lock,
+    /// An archive, from phone to phone.
+    Archive,
+}
+
+impl Purpose {
+    fn info(self) -> &'static [u8] {
+        match self {
+            Purpose::Grant => b"kijiti/2/grant",
+            Purpose::Share => b"kijiti/2/share",
+            Purpose::Lock => b"kijiti/2/lock",
+            Purpose::Archive => b"kijiti/2/archive",
+        }
+    }
+}
 
 /// The public sealing key of a device, for its certificate request.
 pub fn sealing_public_key(keys: &DeviceKeys) -> [u8; 32] {
@@ -124,18 +146,20 @@ pub struct SealedKey {
 
 impl SealedKey {
     /// Seals `key` to the device `to` with public sealing key `sealing_key`.
-    pub fn seal(
+    pub(crate) fn seal(
         key: &SpaceKey,
+        purpose: Purpose,
         to: DeviceId,
         sealing_key: &[u8; 32],
         rng: &mut impl CryptoRng,
     ) -> Result<Self, GrantError> {
-        Self::seal_bytes(&key.key, &key.area, to, sealing_key, rng)
+        Self::seal_bytes(&key.key, purpose, &key.area, to, sealing_key, rng)
     }
 
     /// The same for bytes from which the key is made.
     pub(crate) fn seal_bytes(
         plain: &[u8],
+        purpose: Purpose,
         area: &Area,
         to: DeviceId,
         sealing_key: &[u8; 32],
@@ -146,7 +170,7 @@ impl SealedKey {
         let (encapsulated, sealed) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
             &OpModeS::Base,
             &public,
-            INFO,
+            purpose.info(),
             plain,
             &aad(&to, area),
             rng,
@@ -156,15 +180,15 @@ impl SealedKey {
     }
 
     /// Opens it with the keys of the device it is for.
-    pub fn open(&self, area: &Area, keys: &DeviceKeys) -> Result<SpaceKey, GrantError> {
-        let mut plain = self.open_bytes(area, keys)?;
+    pub(crate) fn open(&self, purpose: Purpose, area: &Area, keys: &DeviceKeys) -> Result<SpaceKey, GrantError> {
+        let mut plain = self.open_bytes(purpose, area, keys)?;
         let key: Option<[u8; 32]> = plain.as_slice().try_into().ok();
         plain.zeroize();
         key.map(|key| SpaceKey::new(area.clone(), key)).ok_or(GrantError::Sealed("not a key".into()))
     }
 
     /// Opens the bytes from which the key is made.
-    pub(crate) fn open_bytes(&self, area: &Area, keys: &DeviceKeys) -> Result<Vec<u8>, GrantError> {
+    pub(crate) fn open_bytes(&self, purpose: Purpose, area: &Area, keys: &DeviceKeys) -> Result<Vec<u8>, GrantError> {
         if self.to != keys.id() {
             return Err(GrantError::OtherDevice(self.to.short()));
         }
@@ -177,7 +201,7 @@ impl SealedKey {
             &OpModeR::Base,
             &private,
             &encapsulated,
-            INFO,
+            purpose.info(),
             &self.sealed,
             &aad(&self.to, area),
         )
@@ -193,7 +217,7 @@ impl Grant {
         sealing_key: &[u8; 32],
         rng: &mut impl CryptoRng,
     ) -> Result<Self, GrantError> {
-        let SealedKey { to, encapsulated, sealed } = SealedKey::seal(key, to, sealing_key, rng)?;
+        let SealedKey { to, encapsulated, sealed } = SealedKey::seal(key, Purpose::Grant, to, sealing_key, rng)?;
         Ok(Self { to, area: key.area.clone(), encapsulated, sealed })
     }
 }
@@ -201,7 +225,7 @@ impl Grant {
 /// Opens a grant whose signature has been verified, with the keys of the device it is for.
 pub fn open_grant(grant: &Verified<Grant>, keys: &DeviceKeys) -> Result<SpaceKey, GrantError> {
     let sealed = SealedKey { to: grant.to, encapsulated: grant.encapsulated, sealed: grant.sealed.clone() };
-    sealed.open(&grant.area, keys)
+    sealed.open(Purpose::Grant, &grant.area, keys)
 }
 
 fn aad(to: &DeviceId, area: &Area) -> Vec<u8> {

@@ -162,6 +162,7 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
         beacon: Some(Role::single(beacon.id())),
         expires_s: None,
         receipts: Some(sealing_public_key(&receipts)),
+        distrusted: Vec::new(),
     };
     let mut signed = Signed::unsigned(&root);
     keys.iter().for_each(|k| signed.add_signature(k));

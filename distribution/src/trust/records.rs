@@ -121,20 +121,31 @@ impl TrustedState {
     /// A document of retired keys is believed under the root that was newest when it came (rule 8). `None`: no root.
     pub fn restore(records: &[(String, Vec<u8>)]) -> Result<Option<Self>, TrustError> {
         let mut state: Option<Self> = None;
-        for (kind, bytes) in records {
-            let offer = Offer::from_bytes(kind, bytes)?;
-            match (&mut state, &offer) {
-                (None, Offer::Root(root)) => state = Some(Self::new(root)?),
-                (None, _) => {}
-                (Some(state), Offer::Root(root)) => drop(state.offer_root(root)?),
-                (Some(state), Offer::Recall(d)) => state.recall = state.verify_kept(d),
-                (Some(state), Offer::Revocations(d)) => state.revocations = state.verify_kept(d),
-                (Some(state), Offer::List(d)) => state.list = state.verify_kept(d),
-                (Some(state), Offer::Beacon(d)) => state.beacon = state.verify_kept(d),
-                (Some(state), Offer::Delegated(d)) => state.keep_delegated(d),
-            }
-        }
+        records.iter().try_for_each(|(kind, bytes)| Self::restore_one(&mut state, kind, bytes))?;
         Ok(state)
+    }
+
+    /// The same of a file that may be damaged: what does not hold is passed over, and the errors say what that was.
+    pub fn restore_what_holds(records: &[(String, Vec<u8>)]) -> (Option<Self>, Vec<TrustError>) {
+        let mut state: Option<Self> = None;
+        let errors = records.iter().filter_map(|(kind, bytes)| Self::restore_one(&mut state, kind, bytes).err());
+        let errors = errors.collect();
+        (state, errors)
+    }
+
+    fn restore_one(state: &mut Option<Self>, kind: &str, bytes: &[u8]) -> Result<(), TrustError> {
+        let offer = Offer::from_bytes(kind, bytes)?;
+        match (state.as_mut(), &offer) {
+            (None, Offer::Root(root)) => *state = Some(Self::new(root)?),
+            (None, _) => {}
+            (Some(state), Offer::Root(root)) => drop(state.offer_root(root)?),
+            (Some(state), Offer::Recall(d)) => state.recall = state.verify_kept(d),
+            (Some(state), Offer::Revocations(d)) => state.revocations = state.verify_kept(d),
+            (Some(state), Offer::List(d)) => state.list = state.verify_kept(d),
+            (Some(state), Offer::Beacon(d)) => state.beacon = state.verify_kept(d),
+            (Some(state), Offer::Delegated(d)) => state.keep_delegated(d),
+        }
+        Ok(())
     }
 
     /// A delegated list is a fact under the list that names its keys, whether that list's own keys are retired or not.

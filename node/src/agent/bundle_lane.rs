@@ -2,18 +2,20 @@
 //!
 //! Each side names what it holds (*have*), then asks for what it lacks and the other has (*want*), a bounded number of
 //! bytes at a time, the smallest bundle first. A piece that nobody asked for, or that is not what was signed, ends the
-//! meeting; what was taken before stays and is asked of the next phone from there on.
+//! meeting; what was taken before stays and is asked of the next phone from there on. Who serves a piece looks at it first: what
+//! its disk did not keep it takes back (*lacks*), and asks for anew itself.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use distribution::bundle::Groups;
 use distribution::plan::best_way;
-use protocol::frame::{Frame, Got, Have, Lane, LaneDone, Piece, StepDone, Tree, Want};
+use protocol::defence::{self, Defence};
+use protocol::frame::{Frame, Got, Have, Lacks, Lane, LaneDone, Piece, StepDone, Tree, Want};
 use protocol::limits::{
     BUNDLES_PER_MEETING_MAX, GROUP_BYTES, PIECE_GROUPS_MAX, PIECE_WAIT_MS_MAX, ROOM_QUIET_MS_MAX, TREE_CHUNK_BYTES_MAX,
     WANTS_QUEUED_MAX,
 };
-use protocol::{Digest, Now};
+use protocol::{BundleId, BundleKind, Now};
 
 use super::flow::Flow;
 use super::meeting::{End, Meeting, refuse};
@@ -29,13 +31,18 @@ pub(super) struct BundleLane {
     pub(super) done_ours: bool,
     pub(super) done_theirs: bool,
     haves_heard: bool,
+    /// Bundles that the other has said to have whole, of those that are known here.
+    whole_there: std::collections::BTreeSet<BundleId>,
+    haves: usize,
+    /// What this phone has named.
+    named: std::collections::BTreeSet<BundleId>,
     /// What the other has of bundles that we lack, and whether it has the tree list.
-    their_groups: BTreeMap<Digest, (Groups, bool)>,
+    their_groups: BTreeMap<BundleId, (Groups, bool)>,
     /// Where the search for missing groups goes on.
-    cursor: BTreeMap<Digest, u64>,
+    cursor: BTreeMap<BundleId, u64>,
     /// Asked of the other and not yet here.
-    open_wants: Vec<(Digest, u64, u64)>,
-    tree_asked: Option<Digest>,
+    open_wants: Vec<(BundleId, u64, u64)>,
+    tree_asked: Option<BundleId>,
     /// How much is asked for at once.
     flow: Flow,
     /// When the last piece came, or the first was asked for.
@@ -65,15 +72,18 @@ impl BundleLane {
 }
 
 impl Meeting {
-    pub(super) fn begin_bundles(&mut self, phone: &Phone) {
+    pub(super) fn begin_bundles(&mut self, now: Now, phone: &mut Phone) {
         self.bundles.active = true;
+        self.bundles.last_got_ms = now.mono_ms;
         self.bundles.news_said = phone.news.0 + phone.news.1.len() as u64;
-        let held = phone.bundles.values().filter(|b| b.fetch.groups().held() > 0);
-        for bundle in held.take(BUNDLES_PER_MEETING_MAX) {
+        for id in phone.named_this_time() {
+            let Some(bundle) = phone.bundles.get(&id) else { continue };
+            self.bundles.named.insert(id);
             self.say(Frame::Have(Have {
-                bundle: bundle.fetch.digest,
+                bundle: id,
                 whole: bundle.whole,
                 tree: bundle.fetch.tree().is_some(),
+                bytes: bundle.fetch.bytes,
                 groups: if bundle.whole { Vec::new() } else { bundle.fetch.groups().bits().to_vec() },
             }));
         }
@@ -82,32 +92,78 @@ impl Meeting {
     }
 
     pub(super) fn handle_have(&mut self, have: &Have, phone: &mut Phone) -> Result<(), End> {
-        if self.bundles.haves_heard || self.bundles.their_groups.len() >= BUNDLES_PER_MEETING_MAX {
+        if self.bundles.haves_heard || self.bundles.haves >= BUNDLES_PER_MEETING_MAX || !self.bundles.active {
             return refuse("Have out of its place");
         }
+        self.bundles.haves += 1;
         let Some(bundle) = phone.bundles.get_mut(&have.bundle) else { return Ok(()) };
         if self.bundles.their_groups.contains_key(&have.bundle) {
             return refuse("a bundle named twice");
+        }
+        if have.bytes != bundle.fetch.bytes {
+            // Of a photo several may have said how long it is; who has it knows.
+            let known = have.bundle.kind == BundleKind::Photo
+                && bundle.fetch.groups().held() == 0
+                && bundle.tree_from.is_none()
+                && phone.keyring.photo_has_size(&have.bundle.digest, have.bytes);
+            if !known {
+                return Ok(());
+            }
+            *bundle = Bundle::new(distribution::bundle::Fetch::new(have.bundle.digest, have.bytes), false);
         }
         let count = bundle.fetch.groups().count();
         let groups = if have.whole { Groups::all(count) } else { Groups::from_bits(&have.groups, count) };
         (0..count).filter(|i| groups.has(*i)).for_each(|i| count_up(bundle, i));
         self.bundles.their_groups.insert(have.bundle, (groups, have.tree || have.whole));
         if have.whole {
-            phone.copies.entry(have.bundle).or_default().insert(self.peer);
+            self.bundles.whole_there.insert(have.bundle);
+            if !defence::stands(Defence::ProvenCopies) {
+                phone.copies.entry(have.bundle).or_default().insert(self.peer);
+            }
+        }
+        Ok(())
+    }
+
+    /// The other's disk did not keep what it had named.
+    pub(super) fn handle_lacks(&mut self, lacks: &Lacks, phone: &mut Phone) -> Result<(), End> {
+        self.bundles.whole_there.remove(&lacks.bundle);
+        if let Some(theirs) = phone.copies.get_mut(&lacks.bundle) {
+            theirs.remove(&self.peer);
+        }
+        if lacks.count == 0 {
+            if self.bundles.tree_asked == Some(lacks.bundle) {
+                self.bundles.tree_asked = None;
+            }
+            self.bundles.their_groups.remove(&lacks.bundle);
+            if let Some(bundle) = phone.bundles.get_mut(&lacks.bundle).filter(|b| b.tree_from == Some(self.link)) {
+                bundle.tree_from = None;
+                bundle.fetch.restart_tree();
+            }
+            return Ok(());
+        }
+        let wanted = |(id, first, _): &(BundleId, u64, u64)| *id == lacks.bundle && *first == lacks.first;
+        let Some(at) = self.bundles.open_wants.iter().position(wanted) else {
+            return refuse("an excuse for a piece that nobody asked for");
+        };
+        let (id, first, count) = self.bundles.open_wants.swap_remove(at);
+        if let Some(bundle) = phone.bundles.get_mut(&id) {
+            bundle.asked.clear(first, count);
+        }
+        if let Some((groups, _)) = self.bundles.their_groups.get_mut(&id) {
+            groups.clear(first, count);
         }
         Ok(())
     }
 
     pub(super) fn handle_haves_done(&mut self, others: bool, now: Now, phone: &mut Phone) -> Result<(), End> {
-        if self.bundles.haves_heard {
+        if self.bundles.haves_heard || !self.bundles.active {
             return refuse("HavesDone out of its place");
         }
         self.bundles.haves_heard = true;
         self.bundles.others_there = others;
         self.bundles.last_got_ms = now.mono_ms;
-        for digest in self.bundles.their_groups.keys() {
-            if let Some(bundle) = phone.bundles.get(digest).filter(|b| !b.whole) {
+        for id in self.bundles.their_groups.keys() {
+            if let Some(bundle) = phone.bundles.get(id).filter(|b| !b.whole) {
                 let (done, total) = (bundle.fetch.bytes_held(), bundle.fetch.bytes);
                 phone.event(Event::Progress { link: self.link, lane: "bundles", done, total });
             }
@@ -140,16 +196,32 @@ impl Meeting {
         if self.bundles.queued.len() >= WANTS_QUEUED_MAX {
             return refuse("more wishes at once than a phone may have");
         }
-        let Some(bundle) = phone.bundles.get(&want.bundle) else { return refuse("a wish for an unknown bundle") };
+        if !self.bundles.active {
+            return refuse("a wish for an unknown bundle");
+        }
+        // What was here when it was named may have been recalled, doubted or let go of since.
+        let Some(bundle) = phone.bundles.get(&want.bundle) else {
+            return if self.bundles.named.contains(&want.bundle) { self.excuse(&want) } else { refuse("a wish for an unknown bundle") };
+        };
         let end = want.first.checked_add(want.count).filter(|_| want.count <= PIECE_GROUPS_MAX);
         let there = |end| (want.first..end).all(|i| bundle.fetch.groups().has(i));
-        if !want.tree && !end.is_some_and(|end| want.count > 0 && there(end)) {
-            return refuse("a wish for pieces that this phone never named");
+        let in_range = end.is_some_and(|end| want.count > 0 && end <= bundle.fetch.groups().count());
+        if !want.tree && !(in_range && end.is_some_and(there)) {
+            let named = in_range && self.bundles.named.contains(&want.bundle);
+            return if named { self.excuse(&want) } else { refuse("a wish for pieces that this phone never named") };
         }
         if want.tree && bundle.fetch.tree().is_none() {
-            return refuse("a wish for group hashes that this phone never named");
+            let named = self.bundles.named.contains(&want.bundle);
+            return if named { self.excuse(&want) } else { refuse("a wish for group hashes that this phone never named") };
         }
         self.bundles.queued.push_back(want);
+        Ok(())
+    }
+
+    /// What was named is not here any more: no fault of the other's.
+    fn excuse(&mut self, want: &Want) -> Result<(), End> {
+        let count = if want.tree { 0 } else { want.count };
+        self.say(Frame::Lacks(Lacks { bundle: want.bundle, first: want.first, count }));
         Ok(())
     }
 
@@ -174,7 +246,7 @@ impl Meeting {
         }
         let Some(bundle) = phone.bundles.get_mut(&tree.bundle) else { return refuse("an unknown bundle") };
         if bundle.fetch.accept_tree(tree.offset, &tree.hashes).or_else(refuse)? {
-            store.put_tree(&tree.bundle, bundle.fetch.tree().unwrap_or_default())?;
+            store.put_tree(&tree.bundle, bundle.fetch.bytes, bundle.fetch.tree().unwrap_or_default())?;
             bundle.tree_from = None;
             self.bundles.tree_asked = None;
         }
@@ -197,6 +269,10 @@ impl Meeting {
         }
         store.write_groups(&piece.bundle, piece.first, &piece.bytes)?;
         bundle.fetch.mark(piece.first, count);
+        // Who has served a piece, and says to have all of it, has shown that a copy is there.
+        if self.certificate.is_some() && self.bundles.whole_there.contains(&piece.bundle) {
+            phone.copies.entry(piece.bundle).or_default().insert(self.peer);
+        }
         self.summary.bundle_bytes_taken += piece.bytes.len() as u64;
         self.bundles.waiting_since_ms = self.last_heard_ms;
         self.bundles.flow.took(self.last_heard_ms, piece.bytes.len() as u64);
@@ -243,6 +319,7 @@ impl Meeting {
             let at = self.bundles.news_said.max(*oldest);
             let (bundle, first, count) = *news.get((at - oldest) as usize)?;
             self.bundles.news_said = at + 1;
+            self.bundles.named.insert(bundle);
             let theirs = self.bundles.their_groups.get(&bundle).map(|(groups, _)| groups);
             if !theirs.is_some_and(|groups| (first..first + count).all(|i| groups.has(i))) {
                 return Some(Frame::Got(Got { bundle, first, count }));
@@ -252,35 +329,36 @@ impl Meeting {
 
     /// What to ask of this phone, in order: what this phone is to run, by the cheapest way from here; then what its area
     /// needs and it does not, deltas first and the rarest first.
-    fn wishes(&self, phone: &Phone) -> Vec<Digest> {
+    fn wishes(&self, phone: &Phone) -> Vec<BundleId> {
         let area = phone.area();
-        let there = |digest: &Digest| {
-            let known = self.bundles.their_groups.get(digest);
+        let there = |id: &BundleId| {
+            let known = self.bundles.their_groups.get(id);
             known.is_some_and(|(groups, tree)| groups.held() > 0 && *tree)
         };
-        let missing = |digest: &Digest, bytes: u64| match phone.bundles.get(digest) {
+        let missing = |digest: &protocol::Digest, bytes: u64| match phone.bundles.get(&BundleId::release(*digest)) {
             Some(bundle) if bundle.whole => Some(0),
-            Some(bundle) if there(digest) => Some(bytes - bundle.fetch.bytes_held().min(bytes)),
+            Some(bundle) if there(&BundleId::release(*digest)) => Some(bytes - bundle.fetch.bytes_held().min(bytes)),
             Some(_) | None => None,
         };
         let (mut own, mut carried) = (Vec::new(), Vec::new());
         for release in phone.releases() {
-            let whole = phone.bundles.get(&release.digest).is_some_and(|b| b.whole);
+            let id = BundleId::release(release.digest);
+            let whole = phone.bundles.get(&id).is_some_and(|b| b.whole);
             let runs_here = release.area.covers(&area);
             let mut on_the_way = false;
             if !whole && let Some(way) = best_way(&release, |d| phone.holds(d), missing) {
                 on_the_way = !way.deltas.is_empty();
-                let steps = way.deltas.iter().map(|d| d.digest);
+                let steps = way.deltas.iter().map(|d| BundleId::release(d.digest));
                 let list = if runs_here { &mut own } else { &mut carried };
-                list.extend(steps.chain((!on_the_way).then_some(release.digest)));
+                list.extend(steps.chain((!on_the_way).then_some(id)));
             }
-            carried.extend(release.deltas.iter().map(|d| d.digest));
+            carried.extend(release.deltas.iter().map(|d| BundleId::release(d.digest)));
             if !on_the_way && !whole {
-                carried.push(release.digest);
+                carried.push(id);
             }
         }
-        let wanted = |digest: &Digest| phone.bundles.get(digest).is_some_and(|b| !b.whole);
-        let bytes = |digest: &Digest| phone.bundles.get(digest).map_or(0, |b| b.fetch.bytes);
+        let wanted = |id: &BundleId| phone.bundles.get(id).is_some_and(|b| !b.whole);
+        let bytes = |id: &BundleId| phone.bundles.get(id).map_or(0, |b| b.fetch.bytes);
         own.retain(wanted);
         own.sort_by_key(bytes); // small ones are soon useful
         let room = phone.room_left();
@@ -291,11 +369,12 @@ impl Meeting {
         // Photos last: where their cases are read, then where there is room to carry them.
         let read = |area: &protocol::Area| phone.space_keys.iter().any(|key| key.area() == area);
         let room_for_photos = phone.photo_room_left();
-        let photos = phone.keyring.photos().filter(|(digest, p)| wanted(digest) && p.bytes <= room_for_photos);
-        let photos = photos.filter(|(_, p)| read(&p.area) || p.bytes <= room);
-        let mut photos: Vec<_> = photos.map(|(digest, p)| (!read(&p.area), p.bytes, *digest)).collect();
+        let named = self.bundles.their_groups.keys().filter(|id| id.kind == BundleKind::Photo && wanted(id));
+        let photos = named.filter_map(|id| Some((*id, phone.keyring.photo(&id.digest)?)));
+        let photos = photos.filter(|(_, p)| p.bytes <= room_for_photos && (read(&p.area) || p.bytes <= room));
+        let mut photos: Vec<_> = photos.map(|(id, p)| (!read(&p.area), p.bytes, id)).collect();
         photos.sort();
-        own.into_iter().chain(carried).chain(photos.into_iter().map(|(.., digest)| digest)).collect()
+        own.into_iter().chain(carried).chain(photos.into_iter().map(|(.., id)| id)).collect()
     }
 
     /// Our next wish, or that we have none.
@@ -357,13 +436,21 @@ impl Meeting {
     }
 
     /// What the other wished for next.
-    fn next_wanted(&mut self, phone: &Phone, store: &mut dyn Store) -> Result<Option<Frame>, StoreError> {
+    fn next_wanted(&mut self, phone: &mut Phone, store: &mut dyn Store) -> Result<Option<Frame>, StoreError> {
         let Some(want) = self.bundles.queued.front_mut() else { return Ok(None) };
         let bundle = want.bundle;
         if !want.tree {
             let (first, count) = (want.first, want.count);
             self.bundles.queued.pop_front();
-            let bytes = store.read_groups(&bundle, first, count)?;
+            let read = store.read_groups(&bundle, first, count)?;
+            let right = |bytes: &Vec<u8>| {
+                let fetch = phone.bundles.get(&bundle).map(|b| &b.fetch);
+                fetch.is_some_and(|fetch| fetch.check_groups(first, bytes) == Ok(count))
+            };
+            let Some(bytes) = read.filter(right) else {
+                phone.doubt(bundle, store)?;
+                return Ok(Some(Frame::Lacks(Lacks { bundle, first, count })));
+            };
             self.summary.bundle_bytes_sent += bytes.len() as u64;
             return Ok(Some(Frame::Piece(Piece { bundle, first, bytes })));
         }
@@ -400,6 +487,9 @@ impl Meeting {
 }
 
 fn count_up(bundle: &mut Bundle, group: u64) {
+    if bundle.seen.is_empty() {
+        bundle.seen = vec![0; bundle.fetch.groups().count() as usize];
+    }
     if let Some(seen) = bundle.seen.get_mut(group as usize) {
         *seen = seen.saturating_add(1);
     }
@@ -410,7 +500,7 @@ const NEWS_MAX: usize = 4096;
 
 impl Phone {
     /// Groups have come: the neighbours hear of it.
-    fn groups_came(&mut self, now_ms: u64, bundle: Digest, first: u64, count: u64) {
+    fn groups_came(&mut self, now_ms: u64, bundle: BundleId, first: u64, count: u64) {
         self.last_group_ms = now_ms;
         let (oldest, news) = &mut self.news;
         news.push_back((bundle, first, count));
@@ -421,17 +511,17 @@ impl Phone {
     }
 
     /// The last group has come: the whole is checked once more, and told to the host.
-    fn finish_bundle(&mut self, digest: Digest, store: &mut dyn Store) -> Result<(), StoreError> {
-        let whole = store.finish_bundle(&digest)?;
+    fn finish_bundle(&mut self, id: BundleId, store: &mut dyn Store) -> Result<(), StoreError> {
+        let whole = store.finish_bundle(&id)?;
         if !whole {
-            self.bundles.remove(&digest); // the disk did not keep what it was given: begin again
+            self.bundles.remove(&id); // the disk did not keep what it was given: begin again
             return self.open_bundles(store);
         }
-        if let Some(bundle) = self.bundles.get_mut(&digest) {
+        if let Some(bundle) = self.bundles.get_mut(&id) {
             bundle.whole = true;
         }
         self.changed();
-        self.event(Event::BundleWhole { digest });
+        self.event(Event::BundleWhole { id });
         self.announce_deltas();
         self.make_room(store)?;
         self.announce_ready(store)

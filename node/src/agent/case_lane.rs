@@ -14,11 +14,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use minicbor::bytes::ByteVec;
 use protocol::certificate::CertificateError;
 use protocol::frame::{AuthorChain, Coming, Envelopes, Frame, Lane, LaneDone, PartDigest, SpaceParts, StepDone};
-use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, ENVELOPES_HELD_MAX, PASSED_OVER_MAX, SPACES_PER_MEETING_MAX};
-use protocol::{Area, Chain, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
+use protocol::defence::{self, Defence};
+use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, SPACES_PER_MEETING_MAX};
+use protocol::{Area, Chain, ChainId, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
 use sync::{Envelope, EnvelopeError, EnvelopeKind, VerifiedEnvelope};
 
+use super::budget::Budgets;
 use super::difference::{Difference, Part, by_space, digests, hear};
 use super::meeting::{End, Meeting, refuse};
 use super::{Event, Phone};
@@ -51,7 +53,11 @@ pub(super) struct CaseLane {
     difference: Difference,
     to_send: VecDeque<EnvelopeId>,
     /// Chains that the other has been shown.
-    authors_sent: BTreeSet<Vec<u8>>,
+    authors_sent: BTreeSet<ChainId>,
+    /// Frames of certificates that the other has sent.
+    authors_heard: usize,
+    /// What is held of authors of whom something has come.
+    budgets: Budgets,
     passed_over: u64,
     authors_known: BTreeMap<AuthorKey, Vec<(VerifiedChain, bool)>>,
     coming: (u64, u64),
@@ -214,7 +220,7 @@ impl Meeting {
             };
             if let Some(chain) = self.unshown_author(&envelope, phone, store)? {
                 if batch.is_empty() {
-                    self.cases.authors_sent.insert(chain.chain().to_bytes());
+                    self.cases.authors_sent.insert(chain.id());
                     return Ok(Frame::AuthorChain(AuthorChain { chain: chain.chain().clone() }));
                 }
                 break;
@@ -238,15 +244,14 @@ impl Meeting {
         store: &dyn Store,
     ) -> Result<Option<VerifiedChain>, StoreError> {
         let Ok(envelope) = Envelope::parse(envelope.to_vec()) else { return Ok(None) };
-        let theirs = self.certificate.as_ref().map(|c| c.chain().to_bytes());
+        let theirs = self.certificate.as_ref().map(VerifiedChain::id);
         let known = match self.cases.authors_known.entry(envelope.author) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(fresh) => fresh.insert(phone.authors(envelope.author, store)?),
         };
         let under = known.iter().rev().find(|(chain, _)| envelope.allowed_to(chain).unwrap_or(false));
         let Some((chain, _)) = under else { return Ok(None) };
-        let bytes = chain.chain().to_bytes();
-        let shown = theirs.as_ref() == Some(&bytes) || self.cases.authors_sent.contains(&bytes);
+        let shown = theirs == Some(chain.id()) || self.cases.authors_sent.contains(&chain.id());
         Ok((!shown).then(|| chain.clone()))
     }
 
@@ -257,17 +262,27 @@ impl Meeting {
         store: &mut dyn Store,
     ) -> Result<(), End> {
         self.in_their_step(Step::Envelopes, "AuthorChain")?;
+        if !self.cases.active {
+            return refuse("cases from a phone without a certificate");
+        }
         let Some(trust) = phone.trust.as_ref() else { return refuse("this phone is not enrolled") };
-        self.cases.authors_known.clear();
+        self.cases.authors_heard += 1;
+        if self.cases.authors_heard > AUTHORS_PER_MEETING_MAX {
+            return refuse("more certificates than a meeting may bring");
+        }
         let kept = match phone.judge_met(chain) {
             Some(Ok(verified)) => Some(verified),
             // A lost phone's: kept, so that what it wrote can wait to be looked at.
             Some(Err(CertificateError::Revoked { .. })) => trust.chain_even_if_lost(chain),
-            Some(Err(error)) => return refuse(format!("an author's certificate is not valid: {error}")),
-            None => None,
+            Some(Err(error)) if !defence::stands(Defence::PassedOver) => {
+                return refuse(format!("an author's certificate is not valid: {error}"));
+            }
+            // The ministry's keys may have changed since the courier took it in: what it is for is passed over, and others go on.
+            Some(Err(_)) | None => None,
         };
         if let Some(verified) = kept {
-            store.put_chain(&verified)?;
+            self.cases.authors_known.remove(&sync::envelope::author_key(&verified.device));
+            phone.keep_chain(&verified, store)?;
             phone.check_keys |= phone.keyring.is_orphaned(&verified.device); // somebody else may have certified it
         }
         Ok(())
@@ -284,38 +299,60 @@ impl Meeting {
         if !self.cases.active {
             return refuse("cases from a phone without a certificate");
         }
-        let mut held = store.envelope_count()?;
+        let mut parsed = Vec::new();
         for bytes in envelopes.envelopes {
-            let envelope = match Envelope::parse(bytes.into()) {
-                Ok(envelope) => envelope,
-                Err(EnvelopeError::Version(_)) => continue, // a newer phone's: others carry it
+            match Envelope::parse(bytes.into()) {
+                Ok(envelope) => parsed.push(envelope),
+                Err(EnvelopeError::Version(_)) => {} // a newer phone's: others carry it
                 Err(error) => return refuse(error),
-            };
-            let Some((verified, author, lost)) = self.verify_envelope(envelope, phone, store)? else { continue };
-            let area = area_of(&verified, &author);
-            if !area.meets(&phone.area()) {
-                return refuse("an envelope of another area");
-            }
-            if held >= ENVELOPES_HELD_MAX {
-                return refuse("this phone holds as many envelopes as it may");
-            }
-            let taken = match lost {
-                false => phone.take_envelope(now, &verified, &area, store)?,
-                true => phone.take_late(now, &verified, &area, store)?,
-            };
-            if !taken {
-                continue;
-            }
-            held += 1;
-            self.summary.envelopes_taken += 1;
-            if !lost && verified.kind == EnvelopeKind::Notice {
-                phone.heed(now, &verified, &author, store)?;
-                self.cases.authors_known.clear(); // somebody may be lost, or a certificate may count again
             }
         }
+        // Only what this phone has a key for is opened here.
+        let mine = |e: &&Envelope| phone.space_keys.iter().any(|key| key.epoch_tag() == e.epoch_tag);
+        let to_open: Vec<_> = parsed.iter().filter(mine).map(|envelope| envelope.id).collect();
+        let outermost = phone.begin_opening(to_open, store)?;
+        let taken = parsed.into_iter().try_for_each(|envelope| self.take_one(now, envelope, phone, store));
+        if outermost && !matches!(taken, Err(End::Store(_))) {
+            phone.end_opening(store)?;
+        }
+        taken?;
         let (items, _) = self.cases.coming;
         let done = self.summary.envelopes_taken.min(items);
         phone.event(Event::Progress { link: self.link, lane: "cases", done, total: items });
+        Ok(())
+    }
+
+    fn take_one(
+        &mut self,
+        now: Now,
+        envelope: Envelope,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
+        let Some((verified, author, lost)) = self.verify_envelope(envelope, phone, store)? else { return Ok(()) };
+        let area = area_of(&verified, &author);
+        if !area.meets(&phone.area()) {
+            return refuse("an envelope of another area");
+        }
+        let has_room = self.cases.budgets.room_for(&verified, &author, lost, store)?;
+        if !has_room {
+            self.cases.passed_over += 1; // it stays with whoever has room for it
+            return Ok(());
+        }
+        let taken = match lost {
+            false => phone.take_envelope(now, &verified, &area, store)?,
+            true => phone.take_late(now, &verified, &area, store)?,
+        };
+        if !taken {
+            return Ok(());
+        }
+        self.cases.budgets.count(&verified, lost);
+        store.use_chain(&author.id())?;
+        self.summary.envelopes_taken += 1;
+        if !lost && verified.kind == EnvelopeKind::Notice {
+            phone.heed(now, &verified, &author, store)?;
+            self.cases.authors_known.clear(); // somebody may be lost, or a certificate may count again
+        }
         Ok(())
     }
 
@@ -332,17 +369,22 @@ impl Meeting {
             Entry::Vacant(fresh) => fresh.insert(phone.authors(author, store)?),
         };
         let mut reason = None;
-        for (chain, lost) in chains.iter().rev() {
-            match envelope.clone().verify(chain) {
-                Ok(verified) => return Ok(Some((verified, chain.clone(), *lost))),
-                Err(error) => reason = Some(error),
+        // A chain in force before one that is lost: who has a good one writes under it.
+        for wanted in [false, true] {
+            for (chain, lost) in chains.iter().rev().filter(|(_, lost)| *lost == wanted) {
+                match envelope.clone().verify(chain) {
+                    Ok(verified) => return Ok(Some((verified, chain.clone(), *lost))),
+                    Err(error) => reason = Some(error),
+                }
             }
         }
         self.cases.passed_over += 1;
         match reason {
             // Its author has another post now, and the chain it wrote under has not come here: others carry it.
-            Some(EnvelopeError::NotAWriter) if self.cases.passed_over <= PASSED_OVER_MAX => Ok(None),
+            Some(EnvelopeError::NotAWriter) => Ok(None),
             Some(error) => refuse(error),
+            // Its author's certificates have not come here, or do not hold here.
+            None if defence::stands(Defence::PassedOver) => Ok(None),
             None => refuse("an envelope whose author is not certified"),
         }
     }
@@ -400,6 +442,9 @@ impl Meeting {
         Ok(())
     }
 }
+
+/// Frames of certificates in one meeting.
+const AUTHORS_PER_MEETING_MAX: usize = 20_000;
 
 /// Spaces in which both have a part, as many as a meeting may have.
 fn spaces_shared(phone: &Phone, theirs: &VerifiedChain, store: &dyn Store) -> Result<BTreeSet<SpaceId>, StoreError> {

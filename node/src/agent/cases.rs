@@ -3,10 +3,10 @@
 //! What is written is durable first, as a change that no envelope holds yet. It is sealed at once if it may leave the phone:
 //! the patient has consented to share the case, and there is a key to write with. If not, it waits, and nothing is lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::limits::ENVELOPE_PLAIN_BYTES_MAX;
-use protocol::{Area, CaseId, Digest, EnvelopeId, Now, SpaceId};
+use protocol::{Area, BundleId, BundleKind, CaseId, Digest, EnvelopeId, Now, SpaceId};
 use sync::envelope::{Contents, EnvelopeError, seal};
 use sync::epoch::EpochTag;
 use sync::notice::Attached;
@@ -24,7 +24,15 @@ const CHANGE_BYTES_MAX: usize = ENVELOPE_PLAIN_BYTES_MAX / 32;
 
 /// Set while a photo of this phone's lies here that no notice may have named yet.
 pub(super) fn photo_setting(blob: &Digest) -> String {
-    format!("photo/{blob}")
+    format!("{PHOTO}{blob}")
+}
+
+const PHOTO: &str = "photo/";
+
+/// Photos that were taken on this phone.
+pub(super) fn photos_taken_here(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
+    let kept = store.settings(PHOTO)?.into_iter().filter(|(_, value)| !value.is_empty());
+    Ok(kept.filter_map(|(key, _)| key.strip_prefix(PHOTO)?.parse().ok()).collect())
 }
 
 /// Set while a photo is passed on to nobody, because consent to it was withdrawn.
@@ -208,10 +216,13 @@ impl Phone {
         if !view.consents("photo") || !view.consents("share") {
             return Ok(());
         }
-        let here: BTreeSet<_> = store.bundles()?.into_iter().filter(|row| row.whole).map(|row| row.digest).collect();
-        for (_, photo) in view.photos.iter().filter(|(_, photo)| here.contains(&photo.blob)) {
+        let photos = store.bundles()?.into_iter().filter(|row| row.whole && row.id.kind == BundleKind::Photo);
+        // With the length that the file has, whatever an entry says.
+        let here: BTreeMap<_, _> = photos.map(|row| (row.id.digest, row.bytes)).collect();
+        for (_, photo) in &view.photos {
+            let Some(bytes) = here.get(&photo.blob).copied() else { continue };
             if !self.keyring.announced(&photo.blob, &key.epoch_tag()) {
-                let attached = Some(Attached { digest: photo.blob, bytes: photo.bytes, epoch: key.epoch_tag() });
+                let attached = Some(Attached { digest: photo.blob, bytes, epoch: key.epoch_tag() });
                 self.say_notice(now, &Notice { attached, ..Notice::about(area) }, store)?;
             }
         }
@@ -306,9 +317,12 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
         let mine = |key: &&sync::SpaceKey| key.space() == envelope.space && key.epoch_tag() == envelope.epoch_tag;
-        let Some(key) = self.space_keys.iter().find(mine) else { return Ok(()) };
+        let Some(key) = self.space_keys.iter().find(mine).cloned() else { return Ok(()) };
+        if !self.may_open(&envelope.id, store)? {
+            return Ok(());
+        }
         let area = key.area().clone();
-        let contents = match envelope.open(key) {
+        let contents = match envelope.open(&key) {
             Ok(contents) => contents,
             Err(error) => return store.put_quarantine(&envelope.id, &error.to_string()),
         };
@@ -329,7 +343,7 @@ impl Phone {
                     None => Ok(()),
                 }
             }
-            Err(error @ (CaseError::Poisoned(_) | CaseError::TooLong(_))) => {
+            Err(error @ (CaseError::Poisoned(_) | CaseError::TooLong(_) | CaseError::TooMany(_))) => {
                 store.put_quarantine(&envelope.id, &error.to_string())
             }
         }
@@ -366,7 +380,7 @@ impl Phone {
                     self.open_bundles(store)?;
                 } else {
                     self.withheld.insert(photo.blob);
-                    self.bundles.remove(&photo.blob);
+                    self.bundles.remove(&BundleId::photo(photo.blob));
                 }
             }
         }

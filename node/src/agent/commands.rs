@@ -7,6 +7,7 @@ use distribution::{Offer, Release, Root, TrustedState};
 use protocol::certificate::{Certificate, CertificateError, CertificateRequest};
 use protocol::signed::{Role, Signed};
 use protocol::{Area, CaseId, Chain, DeviceId, Digest, EnvelopeId, Now, Right, Rights};
+use sync::epoch::Member;
 use sync::space::open_grant;
 use sync::{Entry, Grant};
 
@@ -160,7 +161,7 @@ impl Phone {
             Command::GrantSpace(area, chain) => self.grant_space(now, &area, &chain, store),
             Command::TakeCase { case, area, changes } => self.take_case(now, case, &area, &changes, store),
             Command::KeepPhoto(digest, bytes) => {
-                store.open_bundle(&digest, bytes)?;
+                store.open_bundle(&protocol::BundleId::photo(digest), bytes)?;
                 store.put_setting(&super::cases::photo_setting(&digest), &[1])?;
                 Ok(Ok(Reply::Done))
             }
@@ -181,6 +182,9 @@ impl Phone {
                 // From the ministry's time, as it will be judged, or a clock that is ahead of it.
                 let now_s = now.wall_s.max(self.trust.as_ref().map_or(0, |t| t.freshness().floor_s));
                 let expires_s = valid_days.map(|days| now_s.saturating_add(days.saturating_mul(86_400)));
+                // Nobody gives more time than there is: what the issuer's own certificate allows.
+                let own_end_s = self.certificate.as_ref().and_then(|own| own.expires_s);
+                let expires_s = expires_s.into_iter().chain(own_end_s).min();
                 self.certify(now, &request, name, area, (rights, passes_on, expires_s), store)
             }
             Command::Offer(offer) => self.offer(&offer, store),
@@ -236,12 +240,12 @@ impl Phone {
         if verified.device != self.keys.id() {
             return no("the certificate is for another phone", "pass the answer to the phone that made the request");
         }
-        store.put_setting(setting::CHAIN, &chain.to_bytes())?;
-        store.put_chain(&verified)?;
+        store.put_setting(setting::CHAIN, &verified.chain().to_bytes())?;
+        self.keep_chain(&verified, store)?;
         // Those above are known by name from now on, before any of them is met.
         for above in (1..chain.certificates.len()).filter_map(|n| chain.certificates.get(..n)) {
             if let Some(Ok(above)) = self.judge(&Chain { certificates: above.to_vec() }) {
-                store.put_chain(&above)?;
+                self.keep_chain(&above, store)?;
             }
         }
         self.certificate = Some(verified);
@@ -313,9 +317,10 @@ impl Phone {
         if !to.rights.has(Right::Read) {
             return no(format!("{} is not certified to read cases", to.name), "certify it with the right `read` first");
         }
-        store.put_chain(&to)?;
+        self.keep_chain(&to, store)?;
         self.check_keys |= self.keyring.is_orphaned(&to.device);
-        self.share_key(now, &key, &[], &[(to.device, to.sealing_key)], &BTreeSet::new(), store)?;
+        let member = Member { device: to.device, sealing_key: to.sealing_key, area: to.area.clone() };
+        self.share_key(now, &key, &[], &[member], &BTreeSet::new(), store)?;
         match Grant::seal(&key, to.device, &to.sealing_key, &mut self.rng) {
             Ok(grant) => Ok(Ok(Reply::Document(Signed::by(&grant, &self.keys).to_bytes()))),
             Err(error) => no(error, ""),
@@ -348,11 +353,12 @@ impl Phone {
             passes_on,
             issued_s: now.wall_s,
             expires_s,
+            binding: claimed.binding,
         };
         let chain = own.chain().extended(Signed::by(&certificate, &self.keys));
         match self.judge(&chain) {
             Some(Ok(issued)) => {
-                store.put_chain(&issued)?; // so that this phone knows whom it has certified before they have met
+                self.keep_chain(&issued, store)?; // so that this phone knows whom it has certified before they have met
                 Ok(Ok(Reply::Document(chain.to_bytes())))
             }
             Some(Err(error @ CertificateError::Expired(_))) => no(error, "give it more days, or have your own renewed"),
@@ -377,14 +383,14 @@ impl Phone {
         self.bad_deltas.insert(digest);
         let kept: Vec<u8> = self.bad_deltas.iter().flat_map(|d| d.0).collect();
         store.put_setting(setting::BAD_DELTAS, &kept)?;
-        self.bundles.remove(&digest);
-        store.remove_bundle(&digest)?;
+        self.bundles.remove(&protocol::BundleId::release(digest));
+        store.remove_bundle(&protocol::BundleId::release(digest))?;
         self.event(Event::DeltaRefused { digest, reason: reason.to_owned() });
         Ok(Ok(Reply::Done))
     }
 
     fn bundle_imported(&mut self, digest: &Digest, store: &mut dyn Store) -> Result<Answer, StoreError> {
-        self.bundles.remove(digest);
+        self.bundles.remove(&protocol::BundleId::release(*digest));
         self.open_bundles(store)?;
         self.changed();
         self.announce_ready(store)?;

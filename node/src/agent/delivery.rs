@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{DeviceId, Now, Right, SpaceId};
+use protocol::{BundleKind, DeviceId, Now, Right, SpaceId};
 use sync::envelope::{AuthorKey, author_key};
-use sync::notice::short;
+use sync::notice::{short, short_photo};
 use sync::{Envelope, Notice};
 
 use super::Phone;
@@ -50,6 +50,27 @@ impl Phone {
                 self.say_notice(now, &Notice { delivered, ..Notice::about(&area) }, store)?;
             }
             store.put_setting(&noted_setting(space), &store.last_position(space)?.to_le_bytes())?;
+        }
+        self.note_photos(now, store)
+    }
+
+    /// Says which sealed photos have come to this phone whole, where it keeps the space and others took them.
+    fn note_photos(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
+        let taken_here = super::cases::photos_taken_here(store)?;
+        let reads = |area: &protocol::Area| self.space_keys.iter().any(|key| key.area() == area);
+        let here = self.bundles.iter().filter(|(id, b)| id.kind == BundleKind::Photo && b.whole).map(|(id, _)| id.digest);
+        let mut news: BTreeMap<protocol::Area, Vec<u8>> = BTreeMap::new();
+        for digest in here.filter(|digest| !taken_here.contains(digest) && !self.keyring.photo_arrived(digest)) {
+            let Some(photo) = self.keyring.photo(&digest).filter(|photo| reads(&photo.area)) else { continue };
+            let said = news.entry(photo.area.clone()).or_default();
+            if said.len() < 8 * DELIVERED_PER_NOTICE_MAX {
+                said.extend(short_photo(&digest));
+            }
+        }
+        for (area, photos) in news {
+            if self.keeps(&area) {
+                self.say_notice(now, &Notice { photos, ..Notice::about(&area) }, store)?;
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::frame::{Frame, PartDigest, PartIds, PartMore, PartSymbols, PartWanted, SpaceParts};
+use protocol::defence::{self, Defence};
 use protocol::limits::{IDS_PER_FRAME_MAX, IDS_PER_MEETING_MAX, PARTS_PER_MEETING_MAX, SYMBOLS_PER_PART_MAX};
 use protocol::{DeviceId, EnvelopeId, SpaceId};
 use sync::Urgency;
@@ -23,6 +24,9 @@ pub(super) type Part = (u8, SpaceId);
 const SYMBOLS_WORTH_MAX: usize = 1500;
 /// What one frame of wishes counts for, at least, against the ids of a meeting.
 const WANTED_COST_MIN: usize = 128;
+/// Walks over one part's envelopes that a meeting may cost: one for every batch of symbols and every frame of wishes that an honest
+/// phone sends.
+const WALKS_PER_PART_MAX: u32 = 40;
 const CLASSES: [Urgency; 3] = [Urgency::Pink, Urgency::Yellow, Urgency::Green];
 
 /// Words and ids of one part, as they are durable here.
@@ -56,6 +60,12 @@ pub(super) struct Difference {
     pub(super) lacking: Vec<(Part, EnvelopeId)>,
     /// How often more was asked for, part by part.
     mores: BTreeMap<Part, u32>,
+    /// How often all of a part was walked over for the other, part by part.
+    walks: BTreeMap<Part, u32>,
+    /// Envelopes that the other has wished for.
+    wished: BTreeSet<(Part, EnvelopeId)>,
+    /// What was walked over last: wishes come one after another.
+    last_walk: Option<(Part, Words)>,
 }
 
 /// Everything held of these spaces by part.
@@ -129,6 +139,25 @@ impl Difference {
     fn part(&self, number: u64) -> Result<Part, End> {
         let part = usize::try_from(number).ok().and_then(|number| self.parts.get(number)).copied();
         part.map_or_else(|| refuse("a part that nobody has named"), Ok)
+    }
+
+    /// What is held of a part, within the work that one meeting may cost.
+    fn walk(&mut self, part: Part, key: &MeetingKey, store: &dyn Store) -> Result<&Words, End> {
+        if self.last_walk.as_ref().is_none_or(|(last, _)| *last != part) {
+            let walks = self.walks.entry(part).or_default();
+            *walks += 1;
+            let count = self.ours.get(&part).map_or(0, |ours| ours.count);
+            let most = WALKS_PER_PART_MAX.saturating_add((count / IDS_PER_FRAME_MAX as u64) as u32);
+            if *walks > most && defence::stands(Defence::BoundedWork) {
+                return refuse("it asks for the same again and again");
+            }
+            let held = words_by_part(&BTreeSet::from([part.1]), key, store)?.remove(&part).unwrap_or_default();
+            self.last_walk = Some((part, held));
+        }
+        match &self.last_walk {
+            Some((_, words)) => Ok(words),
+            None => refuse("a part that nobody has named"),
+        }
     }
 
     fn number(&self, part: &Part) -> u64 {
@@ -287,7 +316,7 @@ impl Difference {
             return refuse("a wish for more before all was heard");
         }
         *self.mores.entry(part).or_default() += 1;
-        let held = words_by_part(&BTreeSet::from([part.1]), key, store)?.remove(&part).unwrap_or_default();
+        let held = self.walk(part, key, store)?.clone();
         let mut frames = Vec::new();
         let again = sent / 4 + 8;
         if the_list || sent + again > SYMBOLS_WORTH_MAX.min(held.len()) * 3 / 2 || sent + again > SYMBOLS_PER_PART_MAX {
@@ -315,9 +344,14 @@ impl Difference {
         if !self.speaking.contains_key(&part) || self.ids_heard > IDS_PER_MEETING_MAX {
             return refuse("wants that nobody asked for");
         }
-        let held = words_by_part(&BTreeSet::from([part.1]), key, store)?.remove(&part).unwrap_or_default();
-        self.lacking
-            .extend(held.into_iter().filter(|(word, _)| words.contains(&half(*word))).map(|(_, id)| (part, id)));
+        if !defence::stands(Defence::BoundedWork) {
+            self.last_walk = None;
+        }
+        let held = self.walk(part, key, store)?;
+        let wished: Vec<_> = held.iter().filter(|(w, _)| words.contains(&half(*w))).map(|(_, id)| (part, *id)).collect();
+        // Each once, however often it is wished for.
+        let more = wished.into_iter().filter(|wish| self.wished.insert(*wish)).collect::<Vec<_>>();
+        self.lacking.extend(more);
         Ok(())
     }
 

@@ -9,17 +9,26 @@
 //!    keeper has left out of the space.
 //! 4. What a lost phone wrote is kept, carried and shown as waiting; it is opened once somebody above countersigns it, or where a
 //!    keeper had taken it in before it heard of the loss (its `delivered` says so): or else some readers would have it and
-//!    others never.
-//! 5. Ended keys are destroyed with what they sealed, and that is not taken in again, however long a phone was away.
+//!    others never. A keeper that is lost itself vouches for nothing any more, and no keeper for its own envelopes or for notices.
+//! 5. Ended keys are destroyed with what they sealed, and that is not taken in again, however long a phone was away: once two keepers
+//!    have said so, or one has and a week of use has passed in which nobody has said that it is lost ([`super::retirement`]).
+//! 6. A word that a phone is lost counts where the area of who says it covers the phone, and is pending until certificates, or a
+//!    keeper's share, show where the phone is.
+//! 7. Who may have a key is asked of any certificates in force, not of the newest: nobody can be shut out, or given another's key, by
+//!    certificates made up beside its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::certificate::CertificateError;
-use protocol::limits::ATTACHMENTS_MAX;
-use protocol::{Area, Chain, DeviceId, Digest, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
+use protocol::defence::{self, Defence};
+use protocol::limits::{
+    ATTACHMENT_BYTES_PER_AUTHOR_MAX, ATTACHMENTS_MAX, ATTACHMENTS_PER_AUTHOR_MAX, CHAINS_PER_DEVICE_MAX,
+    CHAINS_PER_ISSUER_MAX, DEVICES_PER_ISSUER_MAX, QUARANTINED_MAX,
+};
+use protocol::{Area, BundleId, Chain, DeviceId, Digest, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
 use sync::envelope::{AuthorKey, announce, author_key};
-use sync::epoch::{EpochTag, Epochs, KeyShare, MEMBERS_PER_SHARE_MAX};
-use sync::notice::{Lost, short};
+use sync::epoch::{EpochTag, Epochs, KeyShare, MEMBERS_PER_SHARE_MAX, Member};
+use sync::notice::{Lost, short, short_photo};
 use sync::{Envelope, EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
 
 use super::commands::{Answer, ENROL_FIRST, Reply, no};
@@ -29,8 +38,12 @@ use crate::store::{Store, StoreError};
 
 /// Why an envelope of a lost phone waits.
 pub(super) const LATE: &str = "its author's phone is lost: somebody above must countersign it";
-/// Envelopes in quarantine; of more, none is taken in from lost phones.
-const QUARANTINED_MAX: u64 = 10_000;
+/// Why an envelope is not opened any more.
+const PARKED: &str = "the program stopped twice while it was being opened: it is not opened any more";
+/// Why an envelope is not opened yet.
+const WAITS: &str = "it waits while another is opened alone";
+/// Beginnings without an end after which an envelope is parked.
+const OPENINGS_MAX: u8 = 2;
 /// Keys that one new key follows; more were made apart only by somebody gone wrong.
 const PARENTS_MAX: usize = 16;
 /// Keys of one space that are opened through one another at once.
@@ -41,16 +54,36 @@ const COUNTERSIGNED_MAX: usize = 1500;
 /// What notices have said.
 #[derive(Debug, Default)]
 pub(crate) struct Keyring {
-    epochs: BTreeMap<SpaceId, Epochs>,
-    /// Who is lost, who said so, for which area, and why. Only where that area covers the lost phone's own, if it is known.
-    lost: BTreeMap<DeviceId, Vec<(DeviceId, Area, String)>>,
+    pub(super) epochs: BTreeMap<SpaceId, Epochs>,
+    /// Who is said to be lost. Each word counts where its area covers the phone.
+    lost: BTreeMap<DeviceId, Vec<LostWord>>,
+    /// Where phones that are said to be lost are certified, by the certificates that are known here.
+    lost_areas: BTreeMap<DeviceId, BTreeSet<Area>>,
     countersigned: BTreeSet<EnvelopeId>,
     /// Days of use that this phone may have a key, as its keeper says.
     leases: BTreeMap<EpochTag, u32>,
     /// Sealed photos.
     attached: BTreeMap<Digest, Photo>,
+    /// How many photos each author has announced, and their bytes.
+    attached_by: BTreeMap<DeviceId, (usize, u64)>,
+    /// Sealed photos that have reached a keeper, by their short names.
+    photos_arrived: BTreeSet<[u8; 8]>,
     /// Members of spaces whose certificates all hang on a lost phone: whoever has it may have made them up.
     orphaned: BTreeSet<DeviceId>,
+    /// Who has taken in which envelopes, as their notices say; made when it is first asked for.
+    vouchers: Option<BTreeMap<[u8; 8], BTreeSet<AuthorKey>>>,
+    /// Epochs that keepers have asked to end, which have not ended yet.
+    pub(super) retiring: BTreeMap<(SpaceId, EpochTag), BTreeSet<DeviceId>>,
+    /// The areas of spaces, as notices name them.
+    pub(super) areas: BTreeMap<SpaceId, Area>,
+}
+
+/// Somebody's word that a phone is lost.
+#[derive(Debug, Clone)]
+struct LostWord {
+    by: DeviceId,
+    area: Area,
+    reason: String,
 }
 
 /// A sealed photo that has been announced.
@@ -58,24 +91,67 @@ pub(crate) struct Keyring {
 pub(super) struct Photo {
     /// The area whose space it belongs to.
     pub area: Area,
+    /// Its bytes, as it was announced first.
     pub bytes: u64,
-    /// The epochs under which it was announced: it goes when all of them have ended.
-    epochs: BTreeSet<EpochTag>,
+    /// Its bytes as others have announced it: which is right shows when somebody has it.
+    sizes: BTreeSet<u64>,
+    /// The epochs under which it was announced, and by whom: it goes when all of them have ended.
+    epochs: BTreeSet<(EpochTag, DeviceId)>,
+    /// Some who announced it did so in the space of their own area.
+    at_home: BTreeSet<DeviceId>,
 }
 
+/// Sizes of one photo that are remembered.
+const SIZES_MAX: usize = 4;
+
 impl Keyring {
-    /// Sealed photos of all spaces whose keys have not ended.
+    /// Sealed photos of all spaces whose keys have not ended, announced by members of those spaces who are not lost.
     pub(super) fn photos(&self) -> impl Iterator<Item = (&Digest, &Photo)> {
         self.attached.iter().filter(|(_, photo)| self.in_force(photo))
     }
 
+    /// One of them.
+    pub(super) fn photo(&self, digest: &Digest) -> Option<&Photo> {
+        self.attached.get(digest).filter(|photo| self.in_force(photo))
+    }
+
+    /// Whether somebody has announced a photo with these bytes.
+    pub(super) fn photo_has_size(&self, digest: &Digest, bytes: u64) -> bool {
+        self.photo(digest).is_some_and(|photo| photo.bytes == bytes || photo.sizes.contains(&bytes))
+    }
+
     fn in_force(&self, photo: &Photo) -> bool {
-        photo.epochs.iter().any(|epoch| !self.retired(SpaceId::of(&photo.area), epoch))
+        let space = SpaceId::of(&photo.area);
+        let epochs = self.epochs.get(&space);
+        photo.epochs.iter().any(|(epoch, by)| {
+            let member = epochs.is_some_and(|epochs| epochs.members_of(epoch).contains(by));
+            let may = member || photo.at_home.contains(by) || !defence::stands(Defence::Namespaces);
+            may && !self.retired(space, epoch)
+        })
     }
 
     /// Sealed photos whose keys have all ended.
     pub(super) fn photos_gone(&self) -> Vec<Digest> {
-        self.attached.iter().filter(|(_, photo)| !self.in_force(photo)).map(|(blob, _)| *blob).collect()
+        let ended = |photo: &Photo| {
+            let space = SpaceId::of(&photo.area);
+            photo.epochs.iter().all(|(epoch, _)| self.retired(space, epoch))
+        };
+        self.attached.iter().filter(|(_, photo)| ended(photo)).map(|(blob, _)| *blob).collect()
+    }
+
+    /// What a phone that is lost has announced is dropped. The photos of which nothing is left.
+    fn drop_photos_of(&mut self, lost: &dyn Fn(&DeviceId) -> bool) -> Vec<Digest> {
+        for photo in self.attached.values_mut() {
+            photo.epochs.retain(|(_, by)| !lost(by));
+        }
+        let gone: Vec<_> = self.attached.iter().filter(|(_, p)| p.epochs.is_empty()).map(|(blob, _)| *blob).collect();
+        gone.iter().for_each(|blob| drop(self.attached.remove(blob)));
+        gone
+    }
+
+    /// Whether a keeper has said that a photo has come.
+    pub(super) fn photo_arrived(&self, digest: &Digest) -> bool {
+        self.photos_arrived.contains(&short_photo(digest))
     }
 
     /// Whether a member of a space stands there only by a lost phone's word.
@@ -85,12 +161,12 @@ impl Keyring {
 
     /// Whether a photo has been announced under the key of an epoch.
     pub(super) fn announced(&self, blob: &Digest, epoch: &EpochTag) -> bool {
-        self.attached.get(blob).is_some_and(|photo| photo.epochs.contains(epoch))
+        self.attached.get(blob).is_some_and(|photo| photo.epochs.iter().any(|(held, _)| held == epoch))
     }
 
-    /// Phones that are lost, and why.
+    /// Phones that are said to be lost, and why.
     pub(super) fn lost(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
-        self.lost.iter().filter_map(|(device, said)| Some((device, said.first()?.2.as_str())))
+        self.lost.iter().filter_map(|(device, said)| Some((device, said.first()?.reason.as_str())))
     }
 
     /// Whether the key of an epoch has been ended.
@@ -103,6 +179,18 @@ impl Keyring {
         self.leases.get(epoch).copied()
     }
 
+    /// Whether a word that a phone is lost counts for it: keepers' shares say where it is certified, or else its certificates do.
+    fn covers(&self, device: &DeviceId, word: &LostWord) -> bool {
+        let mut said = self.epochs.values().flat_map(|epochs| epochs.areas_of(device)).peekable();
+        if said.peek().is_some() {
+            return said.any(|area| word.area.covers(area));
+        }
+        match self.lost_areas.get(device) {
+            Some(areas) => areas.iter().any(|area| word.area.covers(area)),
+            None => !defence::stands(Defence::PendingRevocation), // pending: nothing shows yet where it is
+        }
+    }
+
     fn take(
         &mut self,
         own: DeviceId,
@@ -110,6 +198,7 @@ impl Keyring {
         (author, notice): (&VerifiedChain, &Notice),
         store: &dyn Store,
     ) -> Result<(), StoreError> {
+        self.areas.entry(space).or_insert_with(|| notice.area.clone());
         let epochs = self.epochs.entry(space).or_default();
         if let Some(share) =
             notice.share.as_ref().filter(|s| author.device != own && s.members.iter().any(|m| m.to == own))
@@ -120,30 +209,98 @@ impl Keyring {
             };
         }
         notice.share.iter().for_each(|share| epochs.add(share));
-        epochs.retire(notice.retired_epochs());
+        for epoch in notice.retired_epochs().filter(|epoch| !epochs.retired(epoch)) {
+            self.retiring.entry((space, epoch)).or_default().insert(author.device);
+        }
         self.countersigned.extend(&notice.countersigned);
-        if let Some(attached) = notice.attached.filter(|_| self.attached.len() < ATTACHMENTS_MAX) {
-            let photo = || Photo { area: notice.area.clone(), bytes: attached.bytes, epochs: BTreeSet::new() };
-            self.attached.entry(attached.digest).or_insert_with(photo).epochs.insert(attached.epoch);
+        self.photos_arrived.extend(notice.photos_delivered());
+        if let Some(attached) = notice.attached {
+            self.attach(author, &notice.area, &attached);
+        }
+        if let Some(vouchers) = &mut self.vouchers
+            && author.rights.has(Right::Grant)
+        {
+            let key = author_key(&author.device);
+            for id in notice.delivered_ids() {
+                vouchers.entry(id).or_default().insert(key);
+            }
         }
         for lost in &notice.revoked {
-            let chains = store.chains(author_key(&lost.device))?;
-            let leaves =
-                chains.iter().filter_map(|bytes| Chain::from_bytes(bytes).ok()?.certificates.last()?.read().ok());
-            let mut known = leaves.filter(|leaf| leaf.device == lost.device).peekable();
-            if known.peek().is_none() || known.any(|leaf| author.area.covers(&leaf.area)) {
-                let said = (author.device, author.area.clone(), lost.reason.clone());
-                self.lost.entry(lost.device).or_default().push(said);
+            let word = LostWord { by: author.device, area: author.area.clone(), reason: lost.reason.clone() };
+            self.lost.entry(lost.device).or_default().push(word);
+            self.vouchers = None; // whoever is lost vouches no more
+            let areas = areas_of(&lost.device, store)?;
+            if !areas.is_empty() {
+                self.lost_areas.entry(lost.device).or_default().extend(areas);
             }
         }
         Ok(())
     }
+
+    fn attach(&mut self, author: &VerifiedChain, area: &Area, attached: &sync::notice::Attached) {
+        let (count, bytes) = self.attached_by.get(&author.device).copied().unwrap_or_default();
+        let known = self.attached.contains_key(&attached.digest);
+        let within = count < ATTACHMENTS_PER_AUTHOR_MAX
+            && bytes.saturating_add(attached.bytes) <= ATTACHMENT_BYTES_PER_AUTHOR_MAX;
+        let within = within || !defence::stands(Defence::AuthorBudgets);
+        if !known && (self.attached.len() >= ATTACHMENTS_MAX || !within) {
+            return;
+        }
+        if !known {
+            self.attached_by.insert(author.device, (count + 1, bytes.saturating_add(attached.bytes)));
+        }
+        let fresh = || Photo {
+            area: area.clone(),
+            bytes: attached.bytes,
+            sizes: BTreeSet::new(),
+            epochs: BTreeSet::new(),
+            at_home: BTreeSet::new(),
+        };
+        let photo = self.attached.entry(attached.digest).or_insert_with(fresh);
+        if photo.area != *area {
+            return; // one photo belongs to one case, and that to one space
+        }
+        if photo.sizes.len() < SIZES_MAX {
+            photo.sizes.insert(attached.bytes);
+        }
+        if author.area == *area {
+            photo.at_home.insert(author.device);
+        }
+        photo.epochs.insert((attached.epoch, author.device));
+    }
+}
+
+/// Where a device is certified, as far as its certificates are known here.
+fn areas_of(device: &DeviceId, store: &dyn Store) -> Result<BTreeSet<Area>, StoreError> {
+    let chains = store.chains(author_key(device))?;
+    let leaves = chains.iter().filter_map(|bytes| Chain::from_bytes(bytes).ok()?.certificates.last()?.read().ok());
+    Ok(leaves.filter(|leaf| leaf.device == *device).map(|leaf| leaf.area).collect())
+}
+
+fn member_of(chain: &VerifiedChain) -> Member {
+    Member { device: chain.device, sealing_key: chain.sealing_key, area: chain.area.clone() }
+}
+
+/// Whether an envelope is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opens {
+    Now,
+    /// Another one is being opened alone.
+    Later,
+    Never,
 }
 
 impl Agent {
     /// Phones that keepers of spaces have said to be lost, and why.
     pub fn lost(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
-        self.phone.keyring.lost()
+        let phone = &self.phone;
+        phone.keyring.lost().filter(|(device, _)| phone.is_lost(device))
+    }
+
+    /// Phones that are said to be lost, of which nothing shows yet that they are where that counts.
+    pub fn perhaps_lost(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
+        let phone = &self.phone;
+        phone.keyring.lost().filter(|(device, _)| !phone.is_lost(device))
     }
 }
 
@@ -165,7 +322,20 @@ impl Phone {
             }
         }
         self.keyring = keyring;
+        self.mature(store)?;
+        self.drop_photos_of_lost();
         self.find_orphaned(store)
+    }
+
+    fn drop_photos_of_lost(&mut self) -> Vec<Digest> {
+        let mut keyring = std::mem::take(&mut self.keyring);
+        let authors: BTreeSet<DeviceId> = keyring.attached_by.keys().copied().collect();
+        self.keyring = keyring;
+        let lost: BTreeSet<DeviceId> = authors.into_iter().filter(|device| self.is_lost(device)).collect();
+        keyring = std::mem::take(&mut self.keyring);
+        let gone = if lost.is_empty() { Vec::new() } else { keyring.drop_photos_of(&|device| lost.contains(device)) };
+        self.keyring = keyring;
+        gone
     }
 
     /// Looks at the certificates of all members of spaces anew.
@@ -191,12 +361,12 @@ impl Phone {
         };
         for (position, certificate) in (1..).zip(&chain.certificates) {
             let Ok(certificate) = certificate.read() else { continue };
-            let counts = |(by, area, _): &&(DeviceId, Area, String)| {
-                trust.revoked(by).is_none() && *by != certificate.device && area.covers(&certificate.area)
+            let counts = |word: &&LostWord| {
+                let by_whom = trust.revoked(&word.by).is_none() && word.by != certificate.device;
+                by_whom && word.area.covers(&certificate.area)
             };
-            if let Some((_, _, reason)) = self.keyring.lost.get(&certificate.device).and_then(|s| s.iter().find(counts))
-            {
-                return Some(Err(CertificateError::Revoked { position, reason: reason.clone() }));
+            if let Some(word) = self.keyring.lost.get(&certificate.device).and_then(|s| s.iter().find(counts)) {
+                return Some(Err(CertificateError::Revoked { position, reason: word.reason.clone() }));
             }
         }
         Some(Ok(verified))
@@ -216,10 +386,123 @@ impl Phone {
     /// Whether a phone is lost, as far as this one knows. Who is not known at all is not lost.
     pub(super) fn is_lost(&self, device: &DeviceId) -> bool {
         let Some(trust) = &self.trust else { return false };
-        let counts = |(by, ..): &(DeviceId, Area, String)| trust.revoked(by).is_none() && by != device;
+        let counts = |word: &LostWord| {
+            trust.revoked(&word.by).is_none() && word.by != *device && self.keyring.covers(device, word)
+        };
         trust.revoked(device).is_some()
             || self.keyring.orphaned.contains(device)
             || self.keyring.lost.get(device).is_some_and(|said| said.iter().any(counts))
+    }
+
+    /// Keeps a chain that has been judged, within the budgets of its device and of its issuer: an issuer takes the place only of what
+    /// it issued itself, and a chain under which something here was written stays.
+    pub(super) fn keep_chain(&mut self, chain: &VerifiedChain, store: &mut dyn Store) -> Result<(), StoreError> {
+        let rows = store.chain_rows(&chain.device)?;
+        if rows.iter().any(|row| row.id == chain.id()) {
+            return Ok(()); // most meetings show what is known: no write for that
+        }
+        if !defence::stands(Defence::ChainIdentity) {
+            if let Some(oldest) = rows.first().filter(|_| rows.len() >= 8) {
+                store.remove_chain(&oldest.id)?;
+            }
+            return store.put_chain(chain);
+        }
+        let issuer = chain.chain().issuer();
+        let mut of_issuer: BTreeMap<Option<DeviceId>, Vec<&crate::store::ChainRow>> = BTreeMap::new();
+        rows.iter().for_each(|row| of_issuer.entry(row.issuer).or_default().push(row));
+        let crowded = match of_issuer.get(&issuer) {
+            Some(own) if own.len() >= CHAINS_PER_ISSUER_MAX => Some(own.clone()),
+            _ if rows.len() >= CHAINS_PER_DEVICE_MAX => of_issuer.into_values().max_by_key(Vec::len),
+            _ => None,
+        };
+        if let Some(crowded) = crowded {
+            let Some(oldest) = crowded.into_iter().find(|row| !row.used) else { return Ok(()) };
+            store.remove_chain(&oldest.id)?;
+        }
+        if let Some(issuer) = issuer.filter(|_| rows.is_empty() && defence::stands(Defence::IssuerBudgets))
+            && store.devices_of(&issuer)? >= DEVICES_PER_ISSUER_MAX as u64
+        {
+            let Some(oldest) = store.oldest_unused_of(&issuer)? else { return Ok(()) };
+            store.remove_chain(&oldest)?;
+        }
+        store.put_chain(chain)?;
+        if self.keyring.lost.contains_key(&chain.device) {
+            // What was said of it may count now.
+            self.keyring.lost_areas.entry(chain.device).or_default().insert(chain.area.clone());
+            self.check_keys = true;
+        }
+        Ok(())
+    }
+
+    /// Envelopes are about to be opened: what they hold may bring the program down, and this mark outlives that. `true`: whoever asked
+    /// is to say when they were opened; else somebody else will.
+    pub(super) fn begin_opening(
+        &mut self,
+        ids: impl IntoIterator<Item = EnvelopeId>,
+        store: &mut dyn Store,
+    ) -> Result<bool, StoreError> {
+        let ids: Vec<_> = ids.into_iter().collect();
+        if !defence::stands(Defence::OpeningMark) || ids.is_empty() {
+            return Ok(false);
+        }
+        let first = self.opening.is_none();
+        let mut marked = self.opening.take().unwrap_or_else(|| self.suspects.clone());
+        if first {
+            // What was suspected before is opened alone, so that nothing honest falls with it.
+            let may = |id: &&EnvelopeId| self.suspects.get(id).is_some_and(|count| *count < OPENINGS_MAX);
+            self.opening_alone = ids.iter().find(may).copied();
+        }
+        match self.opening_alone {
+            Some(id) => {
+                marked.insert(id, self.suspects.get(&id).copied().unwrap_or_default().saturating_add(1));
+            }
+            None => {
+                for id in &ids {
+                    marked.entry(*id).or_insert(1);
+                }
+            }
+        }
+        store.put_attempts(&marked)?;
+        self.opening = Some(marked);
+        Ok(first)
+    }
+
+    /// They were opened, and the program still stands.
+    pub(super) fn end_opening(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        if self.opening.take().is_none() {
+            return Ok(());
+        }
+        if let Some(id) = self.opening_alone.take() {
+            self.suspects.remove(&id);
+        }
+        store.put_attempts(&self.suspects)
+    }
+
+    /// Opens one of the envelopes that had to wait while another was opened alone.
+    pub(super) fn open_waiting(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
+        let next = store.quarantined()?.into_iter().find(|(_, why)| why == WAITS).map(|(id, _)| id);
+        let Some(id) = next else {
+            self.some_wait = false;
+            return Ok(());
+        };
+        let outermost = self.begin_opening([id], store)?;
+        self.open_aside(now, &id, store)?;
+        if outermost { self.end_opening(store) } else { Ok(()) }
+    }
+
+    /// Whether an envelope is to be opened now; what brought the program down twice is parked, and what is suspected waits for its
+    /// turn.
+    fn opens_now(&self, id: &EnvelopeId) -> Opens {
+        match self.suspects.get(id) {
+            _ if !defence::stands(Defence::OpeningMark) => Opens::Now,
+            None => match self.opening_alone {
+                Some(_) => Opens::Later,
+                None => Opens::Now,
+            },
+            Some(count) if *count >= OPENINGS_MAX => Opens::Never,
+            Some(_) if self.opening_alone == Some(*id) => Opens::Now,
+            Some(_) => Opens::Later,
+        }
     }
 
     /// Everyone with this short name whose certificates hold, and whether they are lost.
@@ -269,7 +552,7 @@ impl Phone {
         now: Now,
         key: &SpaceKey,
         parents: &[SpaceKey],
-        members: &[(DeviceId, [u8; 32])],
+        members: &[Member],
         left_out: &BTreeSet<DeviceId>,
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
@@ -318,29 +601,34 @@ impl Phone {
         self.keyring.epochs.get(&space).map(Epochs::left_out).unwrap_or_default()
     }
 
-    /// Everyone who may have the keys of a space, with their sealing keys.
+    /// Everyone who may have the keys of a space: any certificates in force that let a phone read will do.
     pub(super) fn members(
         &self,
         space: SpaceId,
         without: &[DeviceId],
         store: &dyn Store,
-    ) -> Result<Vec<(DeviceId, [u8; 32])>, StoreError> {
-        let own = (self.keys.id(), sync::space::sealing_public_key(&self.keys));
-        let mut members = BTreeMap::from([own]);
-        let known = self.keyring.epochs.get(&space).map(Epochs::members).unwrap_or_default();
+    ) -> Result<Vec<Member>, StoreError> {
+        let own = self.keys.id();
+        let sealing_key = sync::space::sealing_public_key(&self.keys);
+        let mut members = BTreeMap::from([(own, Member { device: own, sealing_key, area: self.area() })]);
+        let none = Epochs::default();
+        let epochs = self.keyring.epochs.get(&space).unwrap_or(&none);
         let mut without: BTreeSet<_> = without.iter().copied().collect();
         without.extend(self.left_out(space));
-        for device in known.difference(&without) {
-            let authors = self.authors(author_key(device), store)?;
-            let found = authors.into_iter().rfind(|(chain, lost)| chain.device == *device && !lost);
-            let given = |chain: &VerifiedChain| {
-                chain.rights.has(Right::Read) && matches!(self.judge(chain.chain()), Some(Ok(_)))
-            };
-            if let Some((chain, _)) = found.filter(|(chain, _)| given(chain)) {
-                members.insert(chain.device, chain.sealing_key);
+        for device in epochs.members().difference(&without) {
+            let mut authors = self.authors(author_key(device), store)?;
+            authors.retain(|(chain, lost)| chain.device == *device && !lost);
+            if !defence::stands(Defence::AnyChainInForce) {
+                authors = authors.pop().into_iter().collect(); // the newest
+            }
+            authors.retain(|(chain, _)| chain.rights.has(Right::Read) && matches!(self.judge(chain.chain()), Some(Ok(_))));
+            let known = |chain: &VerifiedChain| epochs.areas_of(device).any(|area| *area == chain.area);
+            let chosen = authors.iter().find(|(chain, _)| known(chain)).or(authors.first());
+            if let Some((chain, _)) = chosen.filter(|_| !self.is_lost(device)) {
+                members.insert(*device, member_of(chain));
             }
         }
-        Ok(members.into_iter().collect())
+        Ok(members.into_values().collect())
     }
 
     /// A keeper makes new keys for the spaces whose keys a lost phone has, and seals what other keepers have made to the members whose
@@ -359,7 +647,7 @@ impl Phone {
                     let mut missing = self.members(key.space(), &[], store)?;
                     let have = self.keyring.epochs.get(&key.space()).map(|epochs| epochs.members_of(&key.epoch_tag()));
                     let have = have.unwrap_or_default();
-                    missing.retain(|(device, _)| !have.contains(device));
+                    missing.retain(|member| !have.contains(&member.device));
                     self.share_key(now, &key, &[], &missing, &BTreeSet::new(), store)?;
                 }
             }
@@ -387,6 +675,7 @@ impl Phone {
         }
         if !notice.revoked.is_empty() {
             self.certificate = load_certificate(self, store)?;
+            self.forget_photos_of_lost(store)?;
             self.renew_keys(now, store)?;
         }
         for id in &notice.countersigned {
@@ -394,15 +683,22 @@ impl Phone {
         }
         if author.rights.has(Right::Grant) && !notice.delivered.is_empty() {
             let delivered: BTreeSet<_> = notice.delivered_ids().collect();
-            for (id, _) in store.quarantined()?.iter().filter(|(id, _)| delivered.contains(&short(id))) {
-                self.open_countersigned(now, id, store)?;
+            let waiting = store.quarantined()?.into_iter().filter(|(id, why)| why == LATE && delivered.contains(&short(id)));
+            for (id, _) in waiting.collect::<Vec<_>>() {
+                let parsed = store.envelope(&id)?.and_then(|bytes| Envelope::parse(bytes).ok());
+                let Some(late) = parsed else { continue };
+                let strict = defence::stands(Defence::Vouchers);
+                let vouches = late.kind == EnvelopeKind::Changes && late.author != author_key(&author.device);
+                if vouches || !strict {
+                    self.open_countersigned(now, &id, store)?;
+                }
             }
         }
-        if notice.attached.is_some() {
+        if notice.attached.is_some() || notice.share.is_some() {
             self.open_bundles(store)?;
         }
         if !notice.retired.is_empty() {
-            self.obey_retirement(now, &notice.area, store)?;
+            self.settle_retirements(now, store)?;
         }
         // Once for all that come together: it looks at the certificates of every member.
         self.check_keys |= notice.share.is_some() && author.device != self.keys.id();
@@ -447,14 +743,23 @@ impl Phone {
     /// Opens what has been carried of a key's epoch.
     fn open_carried(&mut self, now: Now, key: &SpaceKey, store: &mut dyn Store) -> Result<(), StoreError> {
         let epoch = key.epoch_tag();
-        for row in store.envelope_rows(key.space())?.into_iter().filter(|row| row.epoch == epoch) {
+        let rows = store.envelope_rows(key.space())?.into_iter().filter(|row| row.epoch == epoch && row.bytes > 0);
+        let rows: Vec<_> = rows.collect();
+        // Within a meeting's frame the mark is there already; else what was carried for this key is marked now.
+        let outermost = self.begin_opening(rows.iter().map(|row| row.id), store)?;
+        self.open_rows(now, rows, store)?;
+        if outermost { self.end_opening(store) } else { Ok(()) }
+    }
+
+    fn open_rows(&mut self, now: Now, rows: Vec<crate::store::EnvelopeRow>, store: &mut dyn Store) -> Result<(), StoreError> {
+        for row in rows {
             let Some(bytes) = store.envelope(&row.id)? else { continue };
             let Ok(envelope) = Envelope::parse(bytes) else { continue };
             let authors = self.authors(envelope.author, store)?;
             let judged =
                 authors.into_iter().find_map(|(chain, lost)| Some((envelope.clone().verify(&chain).ok()?, lost)));
             match judged {
-                Some((verified, lost)) if !lost || self.vouched_for(&verified.id, store)? => {
+                Some((verified, lost)) if !lost || self.vouched_for(&verified, store)? => {
                     self.open_envelope(now, &verified, store)?;
                 }
                 Some((verified, _)) => store.put_quarantine(&verified.id, LATE)?,
@@ -475,7 +780,7 @@ impl Phone {
         if envelope.kind == EnvelopeKind::Changes && self.keyring.retired(envelope.space, &envelope.epoch_tag) {
             return Ok(false); // its time is over
         }
-        let known = self.vouched_for(&envelope.id, store)?;
+        let known = self.vouched_for(envelope, store)?;
         if !known && store.quarantine_count()? >= QUARANTINED_MAX {
             return Ok(false);
         }
@@ -490,34 +795,88 @@ impl Phone {
         Ok(fresh)
     }
 
-    /// Whether somebody above has countersigned an envelope, or a keeper had taken it in.
-    fn vouched_for(&self, id: &EnvelopeId, store: &dyn Store) -> Result<bool, StoreError> {
-        if self.keyring.countersigned.contains(id) {
+    /// Whether somebody above has countersigned an envelope, or a keeper that is not lost had taken it in.
+    fn vouched_for(&mut self, envelope: &VerifiedEnvelope, store: &dyn Store) -> Result<bool, StoreError> {
+        if self.keyring.countersigned.contains(&envelope.id) {
             return Ok(true);
         }
+        let strict = defence::stands(Defence::Vouchers);
+        if strict && envelope.kind != EnvelopeKind::Changes {
+            return Ok(false);
+        }
+        if self.keyring.vouchers.is_none() || !strict {
+            self.keyring.vouchers = Some(self.read_vouchers(store)?);
+        }
+        let keepers = self.keyring.vouchers.as_ref().and_then(|vouchers| vouchers.get(&short(&envelope.id)));
+        Ok(keepers.is_some_and(|keepers| keepers.iter().any(|keeper| !strict || *keeper != envelope.author)))
+    }
+
+    fn read_vouchers(&self, store: &dyn Store) -> Result<BTreeMap<[u8; 8], BTreeSet<AuthorKey>>, StoreError> {
+        let strict = defence::stands(Defence::Vouchers);
+        let aside: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
+        let mut vouchers: BTreeMap<[u8; 8], BTreeSet<AuthorKey>> = BTreeMap::new();
         for bytes in store.notices()? {
             let Ok(envelope) = Envelope::parse(bytes) else { continue };
-            let says = envelope.notice().is_ok_and(|notice| notice.delivered_ids().any(|held| held == short(id)));
-            let mut authors = if says { self.authors(envelope.author, store)? } else { Vec::new() };
-            authors.retain(|(author, _)| author.rights.has(Right::Grant));
+            let Ok(notice) = envelope.notice() else { continue };
+            if notice.delivered.is_empty() || (strict && aside.contains(&envelope.id)) {
+                continue;
+            }
+            let mut authors = self.authors(envelope.author, store)?;
+            authors.retain(|(author, lost)| author.rights.has(Right::Grant) && (!strict || !lost));
             if authors.iter().any(|(author, _)| envelope.clone().verify(author).is_ok()) {
-                return Ok(true);
+                for id in notice.delivered_ids() {
+                    vouchers.entry(id).or_default().insert(envelope.author);
+                }
             }
         }
-        Ok(false)
+        Ok(vouchers)
+    }
+
+    /// Photos that only lost phones have announced are neither fetched nor kept for others.
+    fn forget_photos_of_lost(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        let taken_here = super::cases::photos_taken_here(store)?;
+        for blob in self.drop_photos_of_lost() {
+            let id = BundleId::photo(blob);
+            self.bundles.remove(&id);
+            if !taken_here.contains(&blob) {
+                store.remove_bundle(&id)?;
+            }
+        }
+        Ok(())
     }
 
     fn open_countersigned(&mut self, now: Now, id: &EnvelopeId, store: &mut dyn Store) -> Result<(), StoreError> {
-        let waits = store.quarantined()?.iter().any(|(held, why)| held == id && why == LATE);
-        let Some(bytes) = store.envelope(id)?.filter(|_| waits) else { return Ok(()) };
-        let Ok(envelope) = Envelope::parse(bytes) else { return Ok(()) };
+        if !store.quarantined()?.iter().any(|(held, why)| held == id && why == LATE) {
+            return Ok(());
+        }
+        let outermost = self.begin_opening([*id], store)?;
+        self.open_aside(now, id, store)?;
+        if outermost { self.end_opening(store) } else { Ok(()) }
+    }
+
+    /// Opens an envelope that was set aside.
+    fn open_aside(&mut self, now: Now, id: &EnvelopeId, store: &mut dyn Store) -> Result<(), StoreError> {
         store.remove_quarantine(id)?;
+        let Some(Ok(envelope)) = store.envelope(id)?.map(Envelope::parse) else { return Ok(()) };
         let authors = self.authors(envelope.author, store)?;
         match authors.iter().find_map(|(chain, _)| Some((envelope.clone().verify(chain).ok()?, chain))) {
             Some((verified, chain)) if verified.kind == EnvelopeKind::Notice => self.heed(now, &verified, chain, store),
             Some((verified, _)) => self.open_envelope(now, &verified, store),
             None => Ok(()),
         }
+    }
+
+    /// Whether an envelope may be opened now. If not, it is set aside, and why is written down.
+    pub(super) fn may_open(&mut self, id: &EnvelopeId, store: &mut dyn Store) -> Result<bool, StoreError> {
+        match self.opens_now(id) {
+            Opens::Now => return Ok(true),
+            Opens::Never => store.put_quarantine(id, PARKED)?,
+            Opens::Later => {
+                store.put_quarantine(id, WAITS)?;
+                self.some_wait = true;
+            }
+        }
+        Ok(false)
     }
 
     pub(super) fn rotate_space(

@@ -52,6 +52,9 @@ impl Phone {
         }
         store.put_setting(setting::LEASE_DAY, &today.to_le_bytes())?;
         let days = if last > 0 && today > last + 1 { 2 } else { u64::from(last > 0) };
+        self.days_used = self.days_used.saturating_add(days);
+        store.put_setting(setting::DAYS_USED, &self.days_used.to_le_bytes())?;
+        self.check_keys |= !self.keyring.retiring.is_empty();
         for key in self.space_keys.clone() {
             let Some(lease) = self.keyring.lease(&key.epoch_tag()) else { continue };
             let used = load_number(&used_setting(&key.epoch_tag()), store)? + days;

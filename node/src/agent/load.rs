@@ -4,13 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use distribution::{Activation, TrustedState};
 use protocol::{Chain, Digest, VerifiedChain, codec};
+use sync::envelope::author_key;
 
 use super::{Phone, setting};
 use crate::store::{Store, StoreError};
 
-pub(super) fn load_activations(store: &dyn Store) -> Result<BTreeMap<String, Activation>, StoreError> {
+/// What runs. A damaged word of it is set aside: the rules that are built in stand, and what is meant to run is tried anew.
+pub(super) fn load_activations(
+    store: &dyn Store,
+    aside: &mut Vec<String>,
+) -> Result<BTreeMap<String, Activation>, StoreError> {
     let Some(bytes) = store.setting(setting::ACTIVATIONS)? else { return Ok(BTreeMap::new()) };
-    codec::decode("activations", &bytes).map_err(|e| StoreError::Damaged(e.to_string()))
+    Ok(codec::decode("activations", &bytes).unwrap_or_else(|error| {
+        aside.push(format!("what was noted of active releases: {error}"));
+        BTreeMap::new()
+    }))
 }
 
 pub(super) fn load_number(key: &str, store: &dyn Store) -> Result<u64, StoreError> {
@@ -27,13 +35,23 @@ pub(super) fn load_bad_deltas(store: &dyn Store) -> Result<BTreeSet<Digest>, Sto
     Ok(kept.as_chunks::<32>().0.iter().map(|digest| Digest(*digest)).collect())
 }
 
-/// Walks the stored documents through the same rules as those from a peer: the store is only a file.
-pub(super) fn load_trust(store: &dyn Store) -> Result<Option<TrustedState>, StoreError> {
-    TrustedState::restore(&store.trust_records()?).map_err(|e| StoreError::Damaged(format!("stored trust: {e}")))
+/// Walks the stored documents through the same rules as those from a peer: the store is only a file. What does not hold any more is
+/// set aside, and comes again from the next phone.
+pub(super) fn load_trust(store: &dyn Store, aside: &mut Vec<String>) -> Result<Option<TrustedState>, StoreError> {
+    let (trust, errors) = TrustedState::restore_what_holds(&store.trust_records()?);
+    aside.extend(errors.into_iter().map(|error| format!("a stored document of the ministry's: {error}")));
+    Ok(trust)
 }
 
+/// This phone's own certificates: those that were installed or, where they count no more, any others of its own that do.
 pub(super) fn load_certificate(phone: &Phone, store: &dyn Store) -> Result<Option<VerifiedChain>, StoreError> {
-    let Some(bytes) = store.setting(setting::CHAIN)? else { return Ok(None) };
-    let chain = Chain::from_bytes(&bytes).map_err(|e| StoreError::Damaged(e.to_string()))?;
-    Ok(phone.judge_met(&chain).and_then(Result::ok))
+    let installed = store.setting(setting::CHAIN)?.and_then(|bytes| Chain::from_bytes(&bytes).ok());
+    let Some(installed) = installed else { return Ok(None) };
+    if let Some(Ok(verified)) = phone.judge_met(&installed) {
+        return Ok(Some(verified));
+    }
+    let own = phone.keys.id();
+    let others = store.chains(author_key(&own))?.into_iter().rev().filter_map(|bytes| Chain::from_bytes(&bytes).ok());
+    let judged = others.filter_map(|chain| phone.judge_met(&chain)?.ok());
+    Ok(judged.into_iter().find(|verified| verified.device == own))
 }

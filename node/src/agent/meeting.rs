@@ -1,15 +1,21 @@
 //! One meeting, from the first word to the last.
 //!
 //! ```text
-//! Hello ⇄ Hello → trust lane ⇄ → (cases lane ⇄ ‖ bundles lane ⇄) → Bye ⇄ Bye
+//! Hello ⇄ Hello → Holds ⇄ Holds → trust lane ⇄ → Certified → Certified → (cases lane ⇄ ‖ bundles lane ⇄) → Bye ⇄ Bye
 //! ```
+//! Until both have shown certificates that count, the two are strangers: they teach each other the ministry's documents, within
+//! small budgets, and say neither names nor what they carry. Whoever called shows its certificate first.
 //! Each side says `LaneDone` when it has nothing more in a lane. A meeting may end at any byte: everything taken in
 //! before is whole and durable, everything after is as if never sent. What a peer may say depends on what has been said; a
 //! frame out of its place ends the meeting with a reason and changes nothing.
 
 use distribution::{Beacon, DelegatedList, Recall, ReleaseList, Revocations, Root};
-use protocol::frame::{Bye, Frame, FrameReader, Hello, LaneDone};
-use protocol::limits::{SEND_AHEAD_BYTES_MAX, WIRE_VERSION};
+use protocol::defence::{self, Defence};
+use protocol::frame::{Bye, Certified, Frame, FrameReader, Hello, Holds, LaneDone};
+use protocol::limits::{
+    FRAME_MS_MAX, GREETING_MS_MAX, MEETING_MS_MAX, MEETING_SILENCE_MS_MAX, SEND_AHEAD_BYTES_MAX, STRANGER_AHEAD_BYTES_MAX,
+    STRANGER_BYTES_MAX, STRANGER_FRAMES_MAX, STRANGER_MS_MAX, WIRE_VERSION,
+};
 use protocol::signed::Document;
 use protocol::{DeviceId, Now, VerifiedChain};
 use sync::reconcile::MeetingKey;
@@ -108,6 +114,8 @@ pub(super) enum Stage {
     Greeting,
     /// Roots and lists pass.
     Trust,
+    /// Who is the other?
+    Proving,
     /// Cases and bundles pass.
     Exchange,
     /// We have said goodbye.
@@ -124,7 +132,9 @@ pub(crate) struct Meeting {
     pub(super) stage: Stage,
     pub(super) budget: Budget,
     pub(super) certificate: Option<VerifiedChain>,
-    pub(super) theirs: Option<Hello>,
+    pub(super) theirs: Option<Holds>,
+    /// What the other is still to be taught.
+    pub(super) to_teach: std::collections::VecDeque<super::trust_lane::Lesson>,
     pub(super) trust_done_ours: bool,
     pub(super) trust_done_theirs: bool,
     pub(super) cases: CaseLane,
@@ -132,8 +142,16 @@ pub(crate) struct Meeting {
     pub(super) key: Option<MeetingKey>,
     pub(super) summary: MeetingSummary,
     pub(super) receipts_heard: bool,
+    /// Receipts that the other lacks, and has not been sent yet.
+    pub(super) receipts_to_send: std::collections::VecDeque<DeviceId>,
+    /// The other was known before, or this phone called it.
+    pub(super) known: bool,
+    pub(super) began_ms: u64,
     nonce: [u8; 16],
     reader: FrameReader,
+    /// Since when a frame has been on its way.
+    frame_since_ms: u64,
+    frames: u64,
     credit: usize,
     /// Small frames that go before lanes.
     outbox: std::collections::VecDeque<Frame>,
@@ -147,6 +165,7 @@ impl Meeting {
         peer: DeviceId,
         class: LinkClass,
         dialed: bool,
+        known: bool,
         phone: &mut Phone,
     ) -> Self {
         let mut meeting = Self {
@@ -158,6 +177,7 @@ impl Meeting {
             budget: Budget::new(class, now),
             certificate: None,
             theirs: None,
+            to_teach: std::collections::VecDeque::new(),
             trust_done_ours: false,
             trust_done_theirs: false,
             cases: CaseLane::default(),
@@ -165,26 +185,60 @@ impl Meeting {
             key: None,
             summary: MeetingSummary::default(),
             receipts_heard: false,
+            receipts_to_send: std::collections::VecDeque::new(),
+            known,
+            began_ms: now.mono_ms,
             nonce: phone.random(),
             reader: FrameReader::default(),
+            frame_since_ms: now.mono_ms,
+            frames: 0,
             credit: 0,
             outbox: std::collections::VecDeque::new(),
             over: None,
         };
         match phone.trust.as_ref() {
-            Some(trust) => meeting.say(Frame::Hello(Hello {
-                version: WIRE_VERSION,
-                ministry: trust.ministry(),
-                root_version: trust.root_version(),
-                list_version: if trust.list_binds() { trust.list_version() } else { 0 },
-                chain: phone.certificate.as_ref().map(|c| c.chain().clone()),
-                nonce: meeting.nonce,
-                free_bytes: 0,
-                held: super::trust_lane::held(trust),
-            })),
+            Some(trust) => {
+                let ministry_tag = Hello::tag_of(&trust.ministry(), &phone.keys.id(), &meeting.nonce);
+                meeting.say(Frame::Hello(Hello { version: WIRE_VERSION, ministry_tag, nonce: meeting.nonce }));
+            }
             None => meeting.part(3, "this phone is not enrolled with a ministry"),
         }
         meeting
+    }
+
+    /// Whether the other has not shown a certificate that counts.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.certificate.is_none() && defence::stands(Defence::Strangers)
+    }
+
+    /// Whether it takes one of the few places of phones that nobody here knows.
+    pub(super) fn takes_a_strangers_place(&self) -> bool {
+        self.is_stranger() && !self.known
+    }
+
+    /// Bytes that may be made for the link now: the little that a stranger is sent ahead, or all that the link takes.
+    fn credit_now(&self) -> usize {
+        match self.is_stranger() {
+            true => self.credit.saturating_sub(SEND_AHEAD_BYTES_MAX - STRANGER_AHEAD_BYTES_MAX),
+            false => self.credit,
+        }
+    }
+
+    /// When this meeting ends if nothing happens before, and why.
+    pub(super) fn due(&self) -> (u64, &'static str) {
+        let strangers = defence::stands(Defence::Strangers);
+        let greeting = (self.stage == Stage::Greeting && strangers)
+            .then_some((self.began_ms + GREETING_MS_MAX, "no greeting came in time"));
+        let stranger = (self.is_stranger() && self.stage < Stage::Exchange)
+            .then_some((self.began_ms + STRANGER_MS_MAX, "it did not show in time who it is"));
+        let frame = (self.reader.waits() && strangers)
+            .then_some((self.frame_since_ms + FRAME_MS_MAX, "what it said did not come to an end in time"));
+        let always = [
+            (self.last_heard_ms + MEETING_SILENCE_MS_MAX, "nothing was heard for too long"),
+            (self.began_ms + MEETING_MS_MAX, "the meeting had lasted long enough"),
+        ];
+        let dues = always.into_iter().chain(greeting).chain(stranger).chain(frame);
+        dues.min().unwrap_or((u64::MAX, ""))
     }
 
     pub(super) fn add_credit(&mut self, bytes: usize) {
@@ -210,7 +264,7 @@ impl Meeting {
         self.outbox.clear();
         self.say(Frame::Bye(Bye { code, reason: reason.chars().take(300).collect() }));
         // The last word may be sent on credit: a refused peer must hear why.
-        self.credit = self.credit.max(1);
+        self.credit = self.credit.max(SEND_AHEAD_BYTES_MAX - STRANGER_AHEAD_BYTES_MAX + 1);
         self.stage = Stage::Over;
         self.over = Some(reason.to_owned());
     }
@@ -228,6 +282,9 @@ impl Meeting {
     ) -> Result<(), StoreError> {
         self.last_heard_ms = now.mono_ms;
         self.summary.bytes_received += bytes.len() as u64;
+        if !self.reader.waits() {
+            self.frame_since_ms = now.mono_ms;
+        }
         self.reader.push(bytes);
         while self.stage != Stage::Over {
             let frame = match self.reader.next_frame() {
@@ -238,6 +295,12 @@ impl Meeting {
                     break;
                 }
             };
+            self.frame_since_ms = now.mono_ms;
+            self.frames += 1;
+            if self.is_stranger() && (self.frames > STRANGER_FRAMES_MAX || self.summary.bytes_received > STRANGER_BYTES_MAX) {
+                self.refuse("more words than one may say before showing who one is", phone);
+                break;
+            }
             if finds(&frame) {
                 self.summary.finding_bytes += self.reader.frame_bytes() as u64;
             }
@@ -260,12 +323,21 @@ impl Meeting {
         let name = frame.name();
         let kind = document_kind(&frame);
         match (frame, self.stage) {
-            (Frame::Hello(hello), Stage::Greeting) => self.handle_hello(hello, phone),
+            (Frame::Hello(hello), Stage::Greeting) => self.handle_hello(&hello, phone),
+            (Frame::Holds(holds), Stage::Trust) if self.theirs.is_none() => {
+                self.begin_teaching(&holds, phone, store)?;
+                self.theirs = Some(holds);
+                Ok(())
+            }
+            (Frame::Renewed(renewed), Stage::Trust) if self.theirs.is_some() && !self.trust_done_theirs => {
+                Ok(phone.take_renewed(&renewed, store)?)
+            }
+            (Frame::Certified(said), Stage::Proving) => self.handle_certified(now, &said, phone, store),
             (Frame::Bye(bye), _) => {
                 self.handle_bye(bye);
                 Ok(())
             }
-            (Frame::LaneDone(done), Stage::Trust | Stage::Exchange) => self.handle_lane_done(&done, phone, store),
+            (Frame::LaneDone(done), Stage::Trust | Stage::Exchange) => self.handle_lane_done(&done, phone),
             (
                 Frame::Root(document)
                 | Frame::Recall(document)
@@ -274,7 +346,7 @@ impl Meeting {
                 | Frame::Delegated(document)
                 | Frame::Beacon(document),
                 Stage::Trust,
-            ) if !self.trust_done_theirs => self.handle_document(kind, &document, phone, store),
+            ) if self.theirs.is_some() && !self.trust_done_theirs => self.handle_document(kind, &document, phone, store),
             (Frame::Coming(coming), Stage::Exchange) => {
                 self.handle_coming(&coming);
                 Ok(())
@@ -289,6 +361,7 @@ impl Meeting {
             (Frame::Envelopes(envelopes), Stage::Exchange) => self.handle_envelopes(now, envelopes, phone, store),
             (Frame::PartsInStep(digest), Stage::Exchange) => self.handle_in_step(digest),
             (Frame::ReceiptsHeld(held), Stage::Exchange) => self.handle_receipts_held(&held, store),
+            (Frame::Lacks(lacks), Stage::Exchange) => self.handle_lacks(&lacks, phone),
             (Frame::Receipts(receipts), Stage::Exchange) => self.handle_receipts(&receipts, phone, store),
             (Frame::Have(have), Stage::Exchange) => self.handle_have(&have, phone),
             (Frame::HavesDone(done), Stage::Exchange) => self.handle_haves_done(done.step == 1, now, phone),
@@ -298,27 +371,32 @@ impl Meeting {
             (Frame::Piece(piece), Stage::Exchange) => self.handle_piece(&piece, phone, store),
             // Said before the other heard our goodbye: let it pass.
             (_, Stage::Parting) => Ok(()),
-            (Frame::Unknown { lane, .. }, Stage::Trust | Stage::Exchange) => {
+            (Frame::Unknown { lane, .. }, Stage::Trust | Stage::Proving | Stage::Exchange) => {
                 self.close_lane(lane);
+                self.prove_if_ready(phone);
                 Ok(())
             }
             _ => refuse(format!("{name} out of its place")),
         }
     }
 
-    fn handle_hello(&mut self, hello: Hello, phone: &mut Phone) -> Result<(), End> {
+    fn handle_hello(&mut self, hello: &Hello, phone: &mut Phone) -> Result<(), End> {
         let Some(trust) = phone.trust.as_ref() else { return refuse("this phone is not enrolled") };
         if hello.version != WIRE_VERSION {
             return refuse(format!("wire version {} is spoken there, {WIRE_VERSION} here", hello.version));
         }
-        if hello.ministry != trust.ministry() {
+        if hello.ministry_tag != Hello::tag_of(&trust.ministry(), &self.peer, &hello.nonce) {
             return refuse("the other phone belongs to another ministry");
         }
         self.key = Some(MeetingKey::from_nonces(&self.nonce, &hello.nonce));
         self.stage = Stage::Trust;
         self.summary.greeted = true;
-        self.say_trust(&hello, phone);
-        self.theirs = Some(hello);
+        self.say(Frame::Holds(Holds {
+            root_version: trust.root_version(),
+            list_version: if trust.list_binds() { trust.list_version() } else { 0 },
+            held: super::trust_lane::held(trust),
+            certificates: phone.certificate.as_ref().map_or_else(Vec::new, |c| super::trust_lane::short_chain(&c.id())),
+        }));
         Ok(())
     }
 
@@ -338,52 +416,85 @@ impl Meeting {
         }
     }
 
-    fn handle_lane_done(&mut self, done: &LaneDone, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
-        match done.lane {
-            1 => {
+    fn handle_lane_done(&mut self, done: &LaneDone, phone: &mut Phone) -> Result<(), End> {
+        match (done.lane, self.stage) {
+            (1, Stage::Trust) if self.theirs.is_some() => {
                 self.trust_done_theirs = true;
-                self.begin_exchange_if_ready(phone, store)
+                self.prove_if_ready(phone);
+                Ok(())
             }
-            2 => self.handle_cases_sent(),
-            3 => {
+            (2, Stage::Exchange) => self.handle_cases_sent(),
+            (3, Stage::Exchange) => {
                 self.bundles.done_theirs = true;
                 Ok(())
             }
-            _ => Ok(()),
+            _ => refuse("LaneDone out of its place"),
         }
     }
 
-    /// Once both have taught each other: who is the other, under the newest root?
-    pub(super) fn begin_exchange_if_ready(&mut self, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
+    /// Once both have taught each other: who called shows who it is, under the newest root.
+    pub(super) fn prove_if_ready(&mut self, phone: &Phone) {
         if self.stage != Stage::Trust || !self.trust_done_ours || !self.trust_done_theirs {
-            return Ok(());
+            return;
         }
-        self.stage = Stage::Exchange;
-        let chain = self.theirs.as_ref().and_then(|h| h.chain.as_ref());
-        if let Some(chain) = chain {
-            match phone.judge_met(chain) {
-                Some(Ok(verified)) if verified.device == self.peer => {
-                    store.put_chain(&verified)?;
-                    phone.check_keys |= phone.keyring.is_orphaned(&verified.device);
-                    self.summary.name = verified.name.clone();
-                    self.certificate = Some(verified);
-                }
-                Some(Ok(_)) => return refuse("the certificate shown belongs to another phone"),
-                Some(Err(error)) => return refuse(format!("the certificate shown is not valid: {error}")),
-                None => {}
+        self.stage = Stage::Proving;
+        if self.dialed {
+            self.say_certified(phone);
+        }
+    }
+
+    fn say_certified(&mut self, phone: &Phone) {
+        let chain = phone.certificate.as_ref().map(|c| c.chain().clone());
+        self.say(Frame::Certified(Certified { chain }));
+    }
+
+    /// The other shows who it is. Who was called answers only one whose certificate counts.
+    fn handle_certified(
+        &mut self,
+        now: Now,
+        said: &Certified,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
+        let judged = said.chain.as_ref().and_then(|chain| phone.judge_met(chain));
+        match judged {
+            Some(Ok(verified)) if verified.device == self.peer => {
+                phone.keep_chain(&verified, store)?;
+                phone.check_keys |= phone.keyring.is_orphaned(&verified.device);
+                self.summary.name = verified.name.clone();
+                self.certificate = Some(verified);
+            }
+            Some(Ok(_)) => return refuse("the certificate shown belongs to another phone"),
+            Some(Err(error)) => return refuse(format!("the certificate shown is not valid: {error}")),
+            None => {}
+        }
+        if !self.dialed {
+            match self.certificate {
+                Some(_) => self.say_certified(phone),
+                None => self.say(Frame::Certified(Certified { chain: None })),
             }
         }
+        self.stage = Stage::Exchange;
         phone.event(Event::MeetingBegan { link: self.link, peer: self.peer, name: self.summary.name.clone() });
-        self.begin_cases(phone, store)?;
-        self.say_receipts_held(store)?;
-        self.begin_bundles(phone);
+        let open = self.certificate.is_some() && phone.certificate.is_some();
+        if open || !defence::stands(Defence::Strangers) {
+            self.begin_cases(phone, store)?;
+            self.say_receipts_held(store)?;
+            self.begin_bundles(now, phone);
+            return Ok(());
+        }
+        self.summary.not_in_step = match phone.certificate {
+            None => "this phone is not certified, so nothing but the ministry's documents was exchanged",
+            Some(_) => "the other phone is not certified, so nothing but the ministry's documents was exchanged",
+        }
+        .to_owned();
         Ok(())
     }
 
     /// A newer phone said something in this lane that we do not know: the lane ends here.
     fn close_lane(&mut self, lane: u8) {
         match lane {
-            1 => self.trust_done_theirs = true,
+            1 => self.trust_done_theirs = self.theirs.is_some(),
             2 => self.cases.close(),
             3 => self.bundles.close(),
             _ => {}
@@ -396,10 +507,7 @@ impl Meeting {
 
     /// Says as much as the link takes: small words first, then cases, then bundles.
     pub(super) fn advance(&mut self, now: Now, phone: &mut Phone, store: &mut dyn Store) -> Result<(), StoreError> {
-        if self.stage == Stage::Trust && self.trust_done_ours && self.trust_done_theirs {
-            self.settle(phone, |m, phone| m.begin_exchange_if_ready(phone, store))?;
-        }
-        while self.credit > 0 {
+        while self.credit_now() > 0 {
             let Some(frame) = self.next_frame(now, phone, store)? else { break };
             let bytes = frame.to_bytes();
             if finds(&frame) {
@@ -417,28 +525,19 @@ impl Meeting {
         Ok(())
     }
 
-    fn settle(
-        &mut self,
-        phone: &mut Phone,
-        step: impl FnOnce(&mut Self, &mut Phone) -> Result<(), End>,
-    ) -> Result<(), StoreError> {
-        match step(self, phone) {
-            Ok(()) => Ok(()),
-            Err(End::Refuse(reason)) => {
-                self.refuse(&reason, phone);
-                Ok(())
-            }
-            Err(End::Store(error)) => Err(error),
-        }
-    }
-
     fn next_frame(&mut self, now: Now, phone: &mut Phone, store: &mut dyn Store) -> Result<Option<Frame>, StoreError> {
         self.say_in_step_if_ready(phone, store)?;
         if let Some(frame) = self.outbox.pop_front() {
             return Ok(Some(frame));
         }
+        if let Some(frame) = self.next_lesson(phone) {
+            return Ok(Some(frame));
+        }
         if self.stage != Stage::Exchange {
             return Ok(None);
+        }
+        if let Some(frame) = self.next_receipts(phone, store)? {
+            return Ok(Some(frame));
         }
         if let Some(frame) = self.next_case_frame(phone, store)? {
             return Ok(Some(frame));

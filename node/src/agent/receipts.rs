@@ -1,8 +1,11 @@
 //! Receipts: this phone's own, made anew whenever what it runs changes, and those it carries for others towards the ministry.
 
 use protocol::DeviceId;
-use protocol::frame::{Frame, Receipts, ReceiptsHeld};
-use protocol::limits::{RECEIPT_BYTES_MAX, RECEIPTS_HELD_MAX};
+use protocol::defence::{self, Defence};
+use protocol::frame::{CarriedReceipt, Frame, Receipts, ReceiptsHeld};
+use protocol::limits::{RECEIPT_BYTES_MAX, RECEIPTS_HELD_MAX, RECEIPTS_PER_ISSUER_MAX};
+use protocol::{Chain, VerifiedChain};
+use sync::envelope::author_key;
 use sync::receipt::{Receipt, Running, seal, verify};
 
 use super::meeting::{End, Meeting, refuse};
@@ -38,7 +41,7 @@ impl Phone {
         let last = store.receipts()?.iter().find(|(device, ..)| *device == id).map_or(0, |(_, n, _)| *n);
         let Ok(sealed) = seal(&receipt, last + 1, &ministry, &self.keys, &mut self.rng) else { return Ok(()) };
         if let Ok(verified) = verify(&sealed.to_bytes()) {
-            store.put_receipt(&verified)?;
+            store.put_receipt(&verified, own.chain().issuer(), &id)?;
             store.put_setting(setting::RECEIPT, says.as_bytes())?;
             self.changed();
         }
@@ -65,43 +68,78 @@ impl Meeting {
             .iter()
             .filter_map(|row| Some((*row.first_chunk::<8>()?, u64::from_le_bytes(*row.last_chunk::<8>()?))))
             .collect();
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        for (device, number, receipt) in store.receipts()? {
-            if known.get(&short(&device)).is_some_and(|theirs| *theirs >= number) {
-                continue;
-            }
-            bytes += receipt.len();
-            batch.push(receipt.into());
-            if bytes >= FRAME_RECEIPTS_BYTES {
-                self.say(Frame::Receipts(Receipts { receipts: std::mem::take(&mut batch) }));
-                bytes = 0;
-            }
-        }
-        if !batch.is_empty() {
-            self.say(Frame::Receipts(Receipts { receipts: batch }));
-        }
+        let lacks = |(device, number, _): &(DeviceId, u64, Vec<u8>)| {
+            known.get(&short(device)).is_none_or(|theirs| theirs < number)
+        };
+        self.receipts_to_send = store.receipts()?.into_iter().filter(lacks).map(|(device, ..)| device).collect();
         Ok(())
     }
 
-    /// Takes what is newer than what is held. A receipt is only ever believed to be from the device that signed it.
+    /// The next receipts that the other lacks, made when the link can take them.
+    pub(super) fn next_receipts(&mut self, phone: &Phone, store: &dyn Store) -> Result<Option<Frame>, StoreError> {
+        if self.receipts_to_send.is_empty() {
+            return Ok(None);
+        }
+        let mut held: std::collections::BTreeMap<_, _> = store.receipts()?.into_iter().map(|(d, _, r)| (d, r)).collect();
+        let (mut receipts, mut bytes) = (Vec::new(), 0);
+        while let Some(device) = self.receipts_to_send.pop_front() {
+            let Some(receipt) = held.remove(&device) else { continue };
+            let chain = match phone.certificate.as_ref().filter(|own| own.device == device) {
+                Some(own) => Some(own.chain().clone()),
+                None => phone.chain_of(&device, store)?.map(|chain| chain.chain().clone()),
+            };
+            let Some(chain) = chain else { continue };
+            bytes += receipt.len();
+            receipts.push(CarriedReceipt { receipt, chain });
+            if bytes >= FRAME_RECEIPTS_BYTES {
+                break;
+            }
+        }
+        Ok((!receipts.is_empty()).then_some(Frame::Receipts(Receipts { receipts })))
+    }
+
+    /// Takes what is newer than what is held, of devices that are certified. A receipt is only ever believed to be from the device
+    /// that signed it.
     pub(super) fn handle_receipts(
         &mut self,
         theirs: &Receipts,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), End> {
+        if self.is_stranger() {
+            return refuse("receipts from a phone without a certificate");
+        }
         let held: std::collections::BTreeMap<_, _> = store.receipts()?.into_iter().map(|(d, n, _)| (d, n)).collect();
-        for bytes in &theirs.receipts {
+        for CarriedReceipt { receipt: bytes, chain } in &theirs.receipts {
             if bytes.len() > 2 * RECEIPT_BYTES_MAX {
                 return refuse("a receipt that is far too long");
             }
             let receipt = verify(bytes).or_else(refuse)?;
-            if held.get(&receipt.device).is_none_or(|number| receipt.sequence > *number) {
-                store.put_receipt(&receipt)?;
-                phone.changed();
+            let judged = phone.judge_met(chain).and_then(Result::ok).filter(|chain| chain.device == receipt.device);
+            let newer = held.get(&receipt.device).is_none_or(|number| receipt.sequence > *number);
+            let Some(chain) = judged.filter(|_| newer && receipt.device != phone.keys.id()) else { continue };
+            let issuer = chain.chain().issuer();
+            let full = match issuer {
+                Some(issuer) => store.receipts_of(&issuer)? >= RECEIPTS_PER_ISSUER_MAX as u64,
+                None => false,
+            };
+            if full && !held.contains_key(&receipt.device) && defence::stands(Defence::IssuerBudgets) {
+                continue;
             }
+            phone.keep_chain(&chain, store)?;
+            store.put_receipt(&receipt, issuer, &phone.keys.id())?;
+            phone.changed();
         }
         Ok(())
+    }
+}
+
+impl Phone {
+    /// Certificates of a device that hold.
+    pub(super) fn chain_of(&self, device: &DeviceId, store: &dyn Store) -> Result<Option<VerifiedChain>, StoreError> {
+        let chains = store.chains(author_key(device))?.into_iter().rev();
+        let judged = chains.filter_map(|bytes| self.judge_met(&Chain::from_bytes(&bytes).ok()?)?.ok());
+        let mut of_device = judged.filter(|chain| chain.device == *device);
+        Ok(of_device.next())
     }
 }

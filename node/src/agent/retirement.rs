@@ -1,15 +1,18 @@
 //! Deletion for good: keys are ended, and what they sealed goes with them, everywhere and without tombstones.
 //!
-//! 1. A keeper ends all keys of a space but the one in use. What is still needed is sealed anew first: open cases, and those changed
-//!    lately.
-//! 2. Who hears of it destroys the keys and what they sealed, and does not take that in again, however long it was away.
-//! 3. While changes of lost phones wait under such keys for somebody to look at them, a keeper does not end them.
-//! 4. But what has not reached a keeper, as far as is known here, is sealed anew instead: nothing is lost for want of having
+//! 1. A keeper asks for the end of all keys of a space but the one in use. What is still needed is sealed anew first: open cases, and
+//!    those changed lately.
+//! 2. The keys end once a second keeper has asked for it too, or after a week of use in which nobody has said that the one who asked is
+//!    lost: one stolen phone must not erase a space's history. Days are counted by use, for no clock is right ([`super::lease`]).
+//! 3. Who hears of it destroys the keys and what they sealed, and does not take that in again, however long it was away.
+//! 4. While changes of lost phones wait under such keys for somebody to look at them, a keeper does not end them.
+//! 5. But what has not reached a keeper, as far as is known here, is sealed anew instead: nothing is lost for want of having
 //!    heard in time.
 
 use std::collections::BTreeSet;
 
-use protocol::{Area, Now, SpaceId};
+use protocol::defence::{self, Defence};
+use protocol::{Area, BundleId, Now, SpaceId};
 use sync::envelope::author_key;
 use sync::epoch::EpochTag;
 use sync::notice::short;
@@ -22,7 +25,47 @@ use super::delivery::deliveries;
 use super::keyring::LATE;
 use crate::store::{CaseRow, EnvelopeRow, Store, StoreError};
 
+/// Days of use after which one keeper's word ends keys.
+const DELAY_DAYS: u64 = 7;
+
+/// The day of use on which it was first heard that an epoch is to end.
+fn heard_setting(space: SpaceId, epoch: &EpochTag) -> String {
+    format!("retiring/{space}/{:016x}", u64::from_be_bytes(*epoch))
+}
+
 impl Phone {
+    /// Ends what it is time to end; the areas in which something has ended. Nothing is destroyed yet.
+    pub(super) fn mature(&mut self, store: &dyn Store) -> Result<BTreeSet<Area>, StoreError> {
+        let mut areas = BTreeSet::new();
+        let waiting: Vec<_> = self.keyring.retiring.iter().map(|(key, by)| (*key, by.clone())).collect();
+        for ((space, epoch), by) in waiting {
+            let by: BTreeSet<_> = by.into_iter().filter(|keeper| !self.is_lost(keeper)).collect();
+            let heard = store.setting(&heard_setting(space, &epoch))?.and_then(|bytes| bytes.try_into().ok());
+            let due = heard.map(u64::from_le_bytes).is_some_and(|day| self.days_used >= day.saturating_add(DELAY_DAYS));
+            let ends = !by.is_empty() && (by.len() >= 2 || due || !defence::stands(Defence::TwoKeepers));
+            if ends {
+                self.keyring.retiring.remove(&(space, epoch));
+                self.keyring.epochs.entry(space).or_default().retire([epoch]);
+                areas.extend(self.keyring.areas.get(&space).cloned());
+            }
+        }
+        Ok(areas)
+    }
+
+    /// Looks whether keys are to end now, and destroys what ends with them.
+    pub(super) fn settle_retirements(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
+        for (space, epoch) in self.keyring.retiring.keys() {
+            let key = heard_setting(*space, epoch);
+            if store.setting(&key)?.is_none() {
+                store.put_setting(&key, &self.days_used.to_le_bytes())?;
+            }
+        }
+        for area in self.mature(store)? {
+            self.obey_retirement(now, &area, store)?;
+        }
+        Ok(())
+    }
+
     /// Ends all keys of a space but the one in use. Open cases, and those changed since, are sealed anew first.
     pub(super) fn retire(
         &mut self,
@@ -100,8 +143,8 @@ impl Phone {
         ended.iter().try_for_each(|key| store.remove_space_key(key))?;
         for blob in self.keyring.photos_gone() {
             store.put_setting(&photo_setting(&blob), &[])?;
-            self.bundles.remove(&blob);
-            store.remove_bundle(&blob)?;
+            self.bundles.remove(&BundleId::photo(blob));
+            store.remove_bundle(&BundleId::photo(blob))?;
         }
         self.changed();
         Ok(())

@@ -30,13 +30,32 @@ pub struct Restored {
     pub unsent: usize,
 }
 
-/// Copies a phone's folder to `to`, which must be new or empty. The key comes last: without it a copy is none.
-pub(super) fn back_up(store: &SqliteStore, folder: &Path, to: &Path) -> Result<u64, Failure> {
+/// Copies a phone's folder to `to`, which must be new or empty. The key comes last: without it a copy is none. No copy leaves the phone
+/// in clear: where the phone's own key is not sealed, `passphrase` seals the copy's.
+pub(super) fn back_up(
+    store: &SqliteStore,
+    (folder, keys): (&Path, &DeviceKeys),
+    to: &Path,
+    passphrase: Option<&str>,
+) -> Result<u64, Failure> {
+    let sealed = super::folder::key_is_sealed(folder);
+    let key = match (sealed, passphrase) {
+        (true, _) => None,
+        (false, Some(passphrase)) => Some(super::keyfile::seal_key(keys, passphrase, Some(super::folder::KEY_WORK_FACTOR))?),
+        (false, None) => {
+            let hint = "give it a passphrase: run it on a terminal, or set KIJITI_PASSPHRASE";
+            return Err(Failure::new("a copy without a passphrase could be read by whoever finds it", hint).with_code(4));
+        }
+    };
     let made = !to.exists();
     empty_folder(to)?;
     let copied = (|| {
         store.copy_to(&to.join(DATABASE))?;
-        let bytes = copy_file(&folder.join(KEY_FILE), &to.join("key.new"))
+        let copied_key = match &key {
+            Some(sealed) => super::folder::write_private(&to.join("key.new"), sealed.as_bytes()).map(|()| 0),
+            None => copy_file(&folder.join(KEY_FILE), &to.join("key.new")),
+        };
+        let bytes = copied_key
             .and_then(|_| copy_folder(&folder.join(BUNDLES), &to.join(BUNDLES)))
             .and_then(|bytes| fs::rename(to.join("key.new"), to.join(KEY_FILE)).map(|()| bytes))
             .and_then(|bytes| File::open(to)?.sync_all().map(|()| bytes))
@@ -78,7 +97,8 @@ pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restore
 }
 
 fn make(from: &Path, draft: &Path, secret: Option<String>) -> Result<Restored, Failure> {
-    let copied = copy_folder(&from.join(BUNDLES), &draft.join(BUNDLES)).and_then(|_| {
+    let made = private_folder(draft);
+    let copied = made.and_then(|()| copy_folder(&from.join(BUNDLES), &draft.join(BUNDLES))).and_then(|_| {
         copy_file(&from.join(KEY_FILE), &draft.join(KEY_FILE))?;
         copy_file(&from.join(DATABASE), &draft.join(DATABASE))?;
         // What the copy of a folder by hand may have beside it.
@@ -115,17 +135,33 @@ fn empty_folder(path: &Path) -> Result<(), Failure> {
 }
 
 fn copy_file(from: &Path, to: &Path) -> std::io::Result<u64> {
-    let bytes = fs::copy(from, to)?;
-    File::open(to)?.sync_all()?;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(to)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    let bytes = std::io::copy(&mut super::folder::open_plain(from)?, &mut file)?;
+    file.sync_all()?;
     Ok(bytes)
+}
+
+fn private_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
 /// Copies the files of a folder; one that is gone meanwhile (a bundle that made room) is left out.
 fn copy_folder(from: &Path, to: &Path) -> std::io::Result<u64> {
-    fs::create_dir_all(to)?;
+    private_folder(to)?;
     let mut bytes = 0;
     for file in fs::read_dir(from)? {
         let file = file?;
+        let kind = file.file_type()?;
+        if kind.is_dir() && file.file_name() == "photos" {
+            bytes += copy_folder(&file.path(), &to.join("photos"))?;
+        }
+        if !kind.is_file() {
+            continue; // nothing of ours
+        }
         match copy_file(&file.path(), &to.join(file.file_name())) {
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             copied => bytes += copied?,

@@ -1,9 +1,12 @@
 //! Finding phones on the local network: a small beacon by link-local multicast on every interface, no default route needed.
 //!
 //! ```text
-//! "KJ1" · device id 32 · QUIC port on IPv4 u16 · on IPv6 u16 (little-endian; 0: none)
+//! "KJ2" · nonce 24 · XChaCha20-Poly1305 under the ministry's discovery key of:
+//!         device id 32 · QUIC port on IPv4 u16 · on IPv6 u16 (little-endian; 0: none) · and its tag 16
 //! ```
-//! A beacon proves nothing: it only says where to call, and the call proves who is there. (mDNS libraries were tried on
+//! The nonce is new every time, so that to everybody but phones of the same ministry all beacons are noise that never repeats. What
+//! does not open is forgotten at once. A beacon proves nothing: it only says where to call, and the call proves who is there; and
+//! it is heeded from the networks that this phone is on, from nowhere else. (mDNS libraries were tried on
 //! paper first: the one that fits iroh joins its group on the default interface only, and finds nothing where there is no
 //! default route, which is what a hotspot without internet looks like.)
 
@@ -11,10 +14,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::{Duration, Instant};
 
+use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::{Aead, KeyInit};
 use protocol::DeviceId;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Log;
 use super::body::Message;
@@ -22,16 +27,21 @@ use super::body::Message;
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 255, 75, 74);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0x6b, 0x6a74);
 const PORT: u16 = 41_968;
-const BEACON_BYTES: usize = 3 + 32 + 4;
+const BEACON_BYTES: usize = 3 + 24 + 36 + 16;
 /// Between beacons; with a share of chance so that a room of phones does not speak at once.
 const EVERY: Duration = Duration::from_secs(3);
 /// Neighbours remembered between reports to the agent.
 const NEIGHBOURS_MAX: usize = 256;
 const REPORT_EVERY: Duration = Duration::from_millis(800);
 
-/// Speaks and listens until the program ends.
-pub(super) async fn run(id: DeviceId, port_v4: u16, port_v6: u16, messages: mpsc::Sender<Message>, log: Log) {
-    let beacon = to_bytes(&id, port_v4, port_v6);
+/// Speaks and listens until the program ends, while there is a ministry whose phones can hear it.
+pub(super) async fn run(
+    id: DeviceId,
+    (port_v4, port_v6): (u16, u16),
+    key: watch::Receiver<Option<[u8; 32]>>,
+    messages: mpsc::Sender<Message>,
+    log: Log,
+) {
     let listeners: Vec<_> = [bind(Domain::IPV4), bind(Domain::IPV6)].into_iter().flatten().collect();
     if listeners.is_empty() {
         log("neighbours cannot be found: no multicast here; use `kijiti meet` with an address");
@@ -45,9 +55,16 @@ pub(super) async fn run(id: DeviceId, port_v4: u16, port_v6: u16, messages: mpsc
     let mut speak = tokio::time::interval(EVERY.mul_f64(0.8 + 0.4 * f64::from(id.0[31]) / 255.0));
     loop {
         tokio::select! {
-            _ = speak.tick() => speak_everywhere(&listeners, &beacon).await,
+            _ = speak.tick() => {
+                let beacon = key.borrow().and_then(|key| to_bytes(&key, &id, port_v4, port_v6));
+                if let Some(beacon) = beacon {
+                    speak_everywhere(&listeners, &beacon).await;
+                }
+            }
             Some((bytes, from)) = beacons.recv() => {
-                let Some((peer, address)) = read(&bytes, from).filter(|(peer, _)| *peer != id) else { continue };
+                let key = *key.borrow();
+                let read = key.and_then(|key| read(&key, &bytes, from)).filter(|(peer, _)| *peer != id);
+                let Some((peer, address)) = read.filter(|_| on_link(from.ip())) else { continue };
                 let now = Instant::now();
                 if reported.get(&peer).is_some_and(|at| now.duration_since(*at) < REPORT_EVERY) {
                     continue;
@@ -64,21 +81,43 @@ pub(super) async fn run(id: DeviceId, port_v4: u16, port_v6: u16, messages: mpsc
     }
 }
 
-fn to_bytes(id: &DeviceId, port_v4: u16, port_v6: u16) -> Vec<u8> {
-    [b"KJ1".as_slice(), id.as_bytes(), &port_v4.to_le_bytes(), &port_v6.to_le_bytes()].concat()
+/// Whether an address lies on a network of one of this phone's interfaces.
+fn on_link(ip: IpAddr) -> bool {
+    if_addrs::get_if_addrs().unwrap_or_default().iter().any(|interface| match (&interface.addr, ip) {
+        (if_addrs::IfAddr::V4(own), IpAddr::V4(ip)) => {
+            let mask = u32::from(own.netmask);
+            u32::from(own.ip) & mask == u32::from(ip) & mask
+        }
+        (if_addrs::IfAddr::V6(own), IpAddr::V6(ip)) => {
+            let mask = u128::from(own.netmask);
+            u128::from(own.ip) & mask == u128::from(ip) & mask
+        }
+        _ => false,
+    })
 }
 
-/// Reads a beacon: who, and where to call.
-pub fn read(bytes: &[u8], from: SocketAddr) -> Option<(DeviceId, SocketAddr)> {
-    let rest = bytes.strip_prefix(b"KJ1").filter(|_| bytes.len() == BEACON_BYTES)?;
-    let peer = DeviceId::from_slice(rest.get(..32)?)?;
-    let port = |at: std::ops::Range<usize>| Some(u16::from_le_bytes(rest.get(at)?.try_into().ok()?));
-    let port = if from.is_ipv4() { port(32..34)? } else { port(34..36)? };
+fn to_bytes(key: &[u8; 32], id: &DeviceId, port_v4: u16, port_v6: u16) -> Option<Vec<u8>> {
+    let mut nonce = [0; 24];
+    getrandom::fill(&mut nonce).ok()?;
+    let plain = [id.as_bytes().as_slice(), &port_v4.to_le_bytes(), &port_v6.to_le_bytes()].concat();
+    let sealed = XChaCha20Poly1305::new(key.into()).encrypt((&nonce).into(), plain.as_slice()).ok()?;
+    Some([b"KJ2".as_slice(), &nonce, &sealed].concat())
+}
+
+/// Reads a beacon of the ministry whose discovery key this is: who, and where to call.
+pub fn read(key: &[u8; 32], bytes: &[u8], from: SocketAddr) -> Option<(DeviceId, SocketAddr)> {
+    let rest = bytes.strip_prefix(b"KJ2").filter(|_| bytes.len() == BEACON_BYTES)?;
+    let (nonce, sealed) = rest.split_first_chunk::<24>()?;
+    let plain = XChaCha20Poly1305::new(key.into()).decrypt(nonce.into(), sealed).ok()?;
+    let (id, ports) = plain.split_first_chunk::<32>()?;
+    let [v4_low, v4_high, v6_low, v6_high] = <[u8; 4]>::try_from(ports).ok()?;
+    let port = if from.is_ipv4() { [v4_low, v4_high] } else { [v6_low, v6_high] };
+    let port = u16::from_le_bytes(port);
     let address = match from {
         SocketAddr::V4(v4) => SocketAddr::new(IpAddr::V4(*v4.ip()), port),
         SocketAddr::V6(v6) => SocketAddrV6::new(*v6.ip(), port, 0, v6.scope_id()).into(),
     };
-    (port != 0).then_some((peer, address))
+    (port != 0).then_some((DeviceId(*id), address))
 }
 
 fn bind(domain: Domain) -> Option<std::sync::Arc<UdpSocket>> {
@@ -143,12 +182,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_beacon_says_who_and_where_and_nothing_else_is_one() {
-        let id = DeviceId([7; 32]);
+    fn a_beacon_says_who_and_where_to_phones_of_the_same_ministry_only() {
+        let (key, id) = ([3; 32], DeviceId([7; 32]));
         let from: SocketAddr = "10.0.0.9:41968".parse().unwrap();
-        let bytes = to_bytes(&id, 5000, 6000);
-        assert_eq!(read(&bytes, from), Some((id, "10.0.0.9:5000".parse().unwrap())));
-        assert_eq!(read(&bytes[..38], from), None);
-        assert_eq!(read(&to_bytes(&id, 0, 6000), from), None);
+        let bytes = to_bytes(&key, &id, 5000, 6000).unwrap();
+        assert_eq!(read(&key, &bytes, from), Some((id, "10.0.0.9:5000".parse().unwrap())));
+        assert_eq!(read(&[4; 32], &bytes, from), None);
+        assert_eq!(read(&key, &bytes[..BEACON_BYTES - 1], from), None);
+        assert_eq!(read(&key, &to_bytes(&key, &id, 0, 6000).unwrap(), from), None);
+        for at in 0..bytes.len() {
+            let mut spoiled = bytes.clone();
+            spoiled[at] ^= 1;
+            assert_eq!(read(&key, &spoiled, from), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn no_two_beacons_of_one_phone_have_anything_in_common() {
+        let (one, two) = (to_bytes(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap(), to_bytes(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap());
+        assert!(!one[3..].windows(4).any(|w| two[3..].windows(4).any(|other| other == w)));
+        assert!(!one.windows(4).any(|w| w == [7; 4]), "nor do they show its id");
+    }
+
+    #[test]
+    fn only_networks_that_this_phone_is_on_are_heeded() {
+        assert!(on_link("127.0.0.1".parse().unwrap()));
+        assert!(!on_link("203.0.113.7".parse().unwrap()));
     }
 }

@@ -11,7 +11,7 @@ use distribution::plan::Way;
 use protocol::{DeviceId, DeviceKeys, Now};
 use serde_json::json;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::control::ControlFile;
 use super::links::{Links, ToSend};
@@ -20,7 +20,7 @@ use super::requests::{Answer, Request};
 use super::sqlite::SqliteStore;
 use super::triage::{Engine, Tried, runs, try_release};
 use super::{DataFolder, Failure, Log};
-use crate::agent::{Agent, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Refusal, Reply};
+use crate::agent::{Agent, CallPlan, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Refusal, Reply};
 use crate::store::{Store, StoreError};
 
 mod answers;
@@ -34,6 +34,9 @@ mod words;
 /// How long the end of the program waits for a release that is being tried.
 const TRY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Damaged things that are named in the status.
+const ASIDE_MAX: usize = 32;
+
 /// Where an answer goes.
 pub(super) type ReplyTo = mpsc::UnboundedSender<Answer>;
 
@@ -43,8 +46,8 @@ pub(super) enum Message {
     Received { link: LinkId, bytes: Vec<u8> },
     Writable { link: LinkId, bytes: usize },
     LinkDown { link: LinkId, why: String },
-    CallFailed { call: u64, failure: Failure },
-    Called { call: u64, link: LinkId },
+    CallFailed { call: u64, peer: DeviceId, address: SocketAddr, failure: Failure },
+    Called { call: u64, peer: DeviceId, address: SocketAddr, link: LinkId },
     Neighbour { peer: DeviceId, address: SocketAddr },
     Tried { release: Box<Release>, result: Result<(Tried, Vec<String>), String> },
     Made { release: Box<Release>, result: Result<PathBuf, NotMade> },
@@ -70,7 +73,14 @@ pub(super) struct Body {
     /// Meetings that ended before the caller knew their link.
     ended: BTreeMap<LinkId, Result<MeetingSummary, String>>,
     calling: BTreeMap<DeviceId, u64>,
+    plan: CallPlan,
     next_call: u64,
+    /// Who may hear where this phone is.
+    discovery: watch::Sender<Option<[u8; 32]>>,
+    /// Whether the store has failed for good: the phone ends, and says so.
+    broken: Option<Failure>,
+    /// What was found damaged and set aside since the program began.
+    aside: Vec<String>,
     answers: BTreeMap<u64, Result<Reply, Refusal>>,
     next_ticket: u64,
     /// Why the store has just failed: the answer to whatever was asked.
@@ -90,6 +100,7 @@ impl Body {
         runtime: Handle,
         messages: mpsc::Sender<Message>,
         log: Log,
+        discovery: watch::Sender<Option<[u8; 32]>>,
     ) -> Result<Self, Failure> {
         let mut store = SqliteStore::open(folder.path(), &keys)?;
         let agent = load_agent(&keys, &mut store)?;
@@ -110,7 +121,11 @@ impl Body {
             meets: BTreeMap::new(),
             ended: BTreeMap::new(),
             calling: BTreeMap::new(),
+            plan: CallPlan::default(),
             next_call: 1,
+            discovery,
+            broken: None,
+            aside: Vec::new(),
             answers: BTreeMap::new(),
             next_ticket: 0,
             store_failed: None,
@@ -123,9 +138,14 @@ impl Body {
         Ok(body)
     }
 
-    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+    /// Runs the phone until it is told to stop; an error if it cannot go on.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) -> Result<(), Failure> {
         self.drain();
-        loop {
+        while self.broken.is_none() {
+            self.discovery.send_if_modified(|key| {
+                let now = self.agent.discovery_key();
+                std::mem::replace(key, now) != now
+            });
             let sleep = self.wake.map_or(Duration::from_secs(60), |at| {
                 Duration::from_millis(at.saturating_sub(self.now().mono_ms).clamp(1, 60_000))
             });
@@ -143,6 +163,7 @@ impl Body {
         if let Some(links) = self.links.take() {
             self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(3), links.close()).await.ok() });
         }
+        self.broken.map_or(Ok(()), Err)
     }
 
     /// A release that is being tried is tried to its end: a command that took it in leaves it active or parked.
@@ -175,8 +196,12 @@ impl Body {
                 self.writers.remove(&link);
                 self.input(Input::LinkDown { link, why });
             }
-            Message::Called { call, link } => self.called(call, link),
-            Message::CallFailed { call, failure } => {
+            Message::Called { call, peer, address, link } => {
+                self.plan.end(self.now(), peer, &address.to_string(), true);
+                self.called(call, link);
+            }
+            Message::CallFailed { call, peer, address, failure } => {
+                self.plan.end(self.now(), peer, &address.to_string(), false);
                 self.calling.retain(|_, c| *c != call);
                 if let Some(Some(reply)) = self.calls.remove(&call) {
                     let _ = reply.send(Answer::Done(Err(failure)));
@@ -213,8 +238,12 @@ impl Body {
             let _ = reply.send(Answer::Done(Err(failure.clone())));
         }
         self.store_failed = Some(Refusal::new(&failure.reason, &failure.hint));
-        if let Ok(agent) = load_agent(&self.keys, &mut self.store) {
-            self.agent = agent;
+        match load_agent(&self.keys, &mut self.store) {
+            Ok(agent) => {
+                self.agent = agent;
+                self.drain();
+            }
+            Err(failure) => self.broken = Some(failure), // whoever watches the program starts it anew
         }
     }
 
@@ -267,7 +296,13 @@ impl Body {
             }
             Event::TrustChanged { root, list } => (self.log)(&format!("now trusting root {root}, release list {list}")),
             Event::CasesChanged { envelopes } => (self.log)(&format!("{envelopes} sealed changes taken in")),
-            Event::BundleWhole { digest } => (self.log)(&format!("bundle {} is whole", digest.short())),
+            Event::BundleWhole { id } => (self.log)(&format!("bundle {} is whole", id.short())),
+            Event::SetAside { what } => {
+                (self.log)(&format!("set aside: {what}"));
+                if self.aside.len() < ASIDE_MAX && !self.aside.contains(&what) {
+                    self.aside.push(what);
+                }
+            }
             Event::DeltaReady { release, way } => self.make_soon(release, way),
             Event::DeltaRefused { digest, reason } => {
                 (self.log)(&format!("delta {} is thrown away: {reason}", digest.short()));
@@ -318,11 +353,7 @@ impl Body {
         self.calling.insert(peer, call);
         let messages = self.messages.clone();
         self.runtime.spawn(async move {
-            let message = match links.call(peer, address).await {
-                Ok(link) => Message::Called { call, link },
-                Err(failure) => Message::CallFailed { call, failure },
-            };
-            let _ = messages.send(message).await;
+            let _ = messages.send(call_once(&links, call, peer, address).await).await;
         });
     }
 
@@ -347,6 +378,10 @@ impl Body {
         if self.calling.contains_key(&peer) || !self.agent.worth_meeting(self.now(), peer) {
             return;
         }
+        let known = self.store.chain_rows(&peer).is_ok_and(|rows| !rows.is_empty());
+        if !self.plan.begin(self.now(), peer, &address.to_string(), known) {
+            return;
+        }
         if self.agent.id() < peer {
             self.call(peer, address, None);
             return;
@@ -359,11 +394,7 @@ impl Body {
         let Some(links) = self.links.clone() else { return };
         self.runtime.spawn(async move {
             tokio::time::sleep(Duration::from_millis(2500)).await;
-            let message = match links.call(peer, address).await {
-                Ok(link) => Message::Called { call, link },
-                Err(failure) => Message::CallFailed { call, failure },
-            };
-            let _ = messages.send(message).await;
+            let _ = messages.send(call_once(&links, call, peer, address).await).await;
         });
     }
 
@@ -416,7 +447,7 @@ impl Body {
             return;
         }
         self.trying.push(release.digest);
-        let path = self.store.bundles.path(&release.digest);
+        let path = self.store.bundles.path(&protocol::BundleId::release(release.digest));
         let (pack, messages) = (self.engine.pack.clone(), self.messages.clone());
         std::thread::spawn(move || {
             let result = std::fs::read(path).map_err(|e| e.to_string()).and_then(|b| try_release(&release, &b, &pack));
@@ -486,7 +517,8 @@ impl Body {
         let releases = self.agent.trust().map(|t| t.releases()).unwrap_or_default();
         let release = releases.into_iter().find(|r| r.module == module && r.digest == current.digest).cloned();
         let release = release.unwrap_or_else(|| answers::release_of(module, current));
-        let loaded = self.store.bundles.read_whole(&current.digest).map_err(|e| e.to_string());
+        let id = protocol::BundleId::release(current.digest);
+        let loaded = self.store.bundles.read_whole(&id).map_err(|e| e.to_string());
         match loaded.and_then(|bytes| try_release(&release, &bytes, &self.engine.pack)) {
             Ok((tried, _)) => self.switch_to(tried),
             Err(reason) => (self.log)(&format!("{module} is not used: {reason}")),
@@ -505,6 +537,13 @@ impl Body {
             Some(Err(refusal)) => Err(refusal.into()),
             None => Err(Failure::new("no answer from the phone", "try again")),
         }
+    }
+}
+
+async fn call_once(links: &Links, call: u64, peer: DeviceId, address: SocketAddr) -> Message {
+    match links.call(peer, address).await {
+        Ok(link) => Message::Called { call, peer, address, link },
+        Err(failure) => Message::CallFailed { call, peer, address, failure },
     }
 }
 

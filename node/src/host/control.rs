@@ -17,6 +17,10 @@ use super::{DataFolder, Failure};
 
 /// Bytes of one request line.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
+/// Requests that are being said or answered at once.
+const ASKING_MAX: usize = 16;
+/// How long one may take to say what it asks, token first.
+const KNOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The control file: removed when the phone stops.
 #[derive(Debug)]
@@ -52,10 +56,17 @@ pub(super) async fn serve(folder: &DataFolder, messages: mpsc::Sender<Message>) 
     let text = serde_json::to_string(&door).map_err(|e| Failure::new(e, ""))?;
     write_secret(&path, &text).map_err(trouble)?;
     tokio::spawn(async move {
+        let places = std::sync::Arc::new(tokio::sync::Semaphore::new(ASKING_MAX));
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(answer(stream, token.clone(), messages.clone()));
+                    // Any program of this machine may knock; who holds no token must not keep those out that do.
+                    let Ok(place) = places.clone().try_acquire_owned() else { continue };
+                    let (token, messages) = (token.clone(), messages.clone());
+                    tokio::spawn(async move {
+                        let _place = place;
+                        answer(stream, token, messages).await;
+                    });
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
@@ -68,10 +79,11 @@ async fn answer(stream: tokio::net::TcpStream, token: String, messages: mpsc::Se
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut reader = tokio::io::BufReader::new(read.take(LINE_BYTES_MAX));
-    if reader.read_line(&mut line).await.is_err() {
-        return;
+    match tokio::time::timeout(KNOCK_TIMEOUT, reader.read_line(&mut line)).await {
+        Ok(Ok(1..)) => {}
+        Ok(Ok(0) | Err(_)) | Err(_) => return,
     }
-    let Some(knock) = serde_json::from_str::<Knock>(&line).ok().filter(|k| k.token == token) else { return };
+    let Some(knock) = read_knock(&line).filter(|k| k.token == token) else { return };
     let (reply, mut answers) = mpsc::unbounded_channel();
     if messages.send(Message::Request { request: Box::new(knock.request), reply }).await.is_err() {
         return;
@@ -83,6 +95,15 @@ async fn answer(stream: tokio::net::TcpStream, token: String, messages: mpsc::Se
             return;
         }
     }
+}
+
+fn read_knock(line: &str) -> Option<Knock> {
+    serde_json::from_str(line).ok()
+}
+
+/// Reads a request as the control socket does, and says nothing of it: for the fuzz target.
+pub fn read_request(line: &str) -> bool {
+    read_knock(line).is_some()
 }
 
 /// Asks the phone that runs in `folder`.
@@ -101,6 +122,7 @@ pub fn ask(
     let text = std::fs::read_to_string(folder.join("control")).map_err(|_| gone())?;
     let door: Door = serde_json::from_str(&text).map_err(|_| gone())?;
     let mut stream = std::net::TcpStream::connect_timeout(&door.address, Duration::from_secs(3)).map_err(|_| gone())?;
+    stream.set_write_timeout(Some(KNOCK_TIMEOUT)).map_err(|_| gone())?;
     let knock = Knock { token: door.token, request: request.clone() };
     let line = serde_json::to_string(&knock).map_err(|e| Failure::new(e, ""))?;
     writeln!(stream, "{line}").map_err(|_| gone())?;

@@ -84,15 +84,16 @@ impl std::fmt::Debug for DataFolder {
 impl DataFolder {
     /// Opens or makes the folder and locks it.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let fresh = !path.exists();
+        let ours = !path.exists() || path.join(KEY_FILE).exists() || fs::read_dir(path).is_ok_and(|mut d| d.next().is_none());
         fs::create_dir_all(path.join("bundles")).map_err(|e| unusable(path, &e))?;
-        if fresh {
-            let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+        if ours {
+            keep_private(path);
         }
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(0o600)
             .open(path.join("lock"))
             .map_err(|e| unusable(path, &e))?;
         match lock.try_lock() {
@@ -183,8 +184,45 @@ impl DataFolder {
     }
 }
 
+/// Nobody but its owner reads a phone's folder, whatever the umask was when its files were made.
+fn keep_private(path: &Path) {
+    let tighten = |path: &Path, mode: u32| {
+        let open = fs::metadata(path).is_ok_and(|there| there.permissions().mode() & 0o077 != 0);
+        if open {
+            let _ = fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        }
+    };
+    for folder in [path.to_owned(), path.join("bundles"), path.join("bundles/photos")] {
+        tighten(&folder, 0o700);
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                tighten(&entry.path(), 0o600);
+            }
+        }
+    }
+}
+
+/// Opens a plain file for reading; anything else (a pipe, a device, a folder) could keep the phone waiting for ever, or be without
+/// end.
+pub fn open_plain(path: &Path) -> std::io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is no plain file"));
+    }
+    File::open(path)
+}
+
+/// Writes a file that only its owner reads, where there is nothing yet or a plain file.
+pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "something that is no plain file is there"));
+    }
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    file.write_all(bytes)
+}
+
 /// log2 of scrypt's cost for a phone's key: about half a second on an A53, 64 MB of memory.
-const KEY_WORK_FACTOR: u8 = 16;
+pub(super) const KEY_WORK_FACTOR: u8 = 16;
 
 /// Whether the key of a data folder is sealed.
 pub fn key_is_sealed(folder: &Path) -> bool {

@@ -15,9 +15,9 @@ use iroh::endpoint::{
 };
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, SecretKey};
 use protocol::DeviceId;
-use protocol::limits::SEND_AHEAD_BYTES_MAX;
+use protocol::limits::{CONNECTIONS_MAX, SEND_AHEAD_BYTES_MAX};
 use tokio::io::AsyncReadExt;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::Failure;
 use super::body::Message;
@@ -25,7 +25,7 @@ use super::pace::OneHopConfig;
 use crate::agent::LinkId;
 
 /// The protocol's name in TLS.
-pub const ALPN: &[u8] = b"kijiti/1";
+pub const ALPN: &[u8] = b"kijiti/2";
 /// Bytes taken from a link at once.
 const READ_BYTES: usize = 256 * 1024;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(8);
@@ -46,6 +46,8 @@ pub enum ToSend {
 pub struct Links {
     endpoint: Endpoint,
     messages: mpsc::Sender<Message>,
+    /// Places for connections, those that are being greeted or closed included.
+    places: Arc<Semaphore>,
 }
 
 static NEXT_LINK: AtomicU64 = AtomicU64::new(1);
@@ -102,7 +104,8 @@ impl Links {
         listen: Option<SocketAddr>,
         messages: mpsc::Sender<Message>,
     ) -> Result<Self, Failure> {
-        let links = Self { endpoint: endpoint(seed, listen).await?, messages };
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let links = Self { endpoint: endpoint(seed, listen).await?, messages, places };
         tokio::spawn(links.clone().accept());
         Ok(links)
     }
@@ -124,9 +127,14 @@ impl Links {
 
     async fn accept(self) {
         while let Some(incoming) = self.endpoint.accept().await {
+            let Ok(place) = self.places.clone().try_acquire_owned() else {
+                incoming.refuse(); // whoever it is comes again
+                continue;
+            };
             let links = self.clone();
             tokio::spawn(async move {
-                let Ok(connection) = incoming.await else { return };
+                let _place = place;
+                let Ok(Ok(connection)) = tokio::time::timeout(DIAL_TIMEOUT, incoming).await else { return };
                 if let Ok(Ok(streams)) = tokio::time::timeout(DIAL_TIMEOUT, connection.accept_bi()).await {
                     links.run(connection, streams, false).await;
                 }
@@ -158,10 +166,16 @@ impl Links {
             return;
         }
         let _ = self.messages.send(Message::Writable { link, bytes: SEND_AHEAD_BYTES_MAX }).await;
-        let writer = tokio::spawn(write(link, send, queue, self.messages.clone()));
-        let why = self.read(link, receive).await;
+        let mut writer = tokio::spawn(write(link, send, queue, self.messages.clone()));
+        // The link ends with either side of it: once the last word is said, nothing more is waited for.
+        let why = tokio::select! {
+            why = self.read(link, receive) => why,
+            _ = &mut writer => "this phone ended the link".to_owned(),
+        };
         let _ = self.messages.send(Message::LinkDown { link, why }).await;
-        let _ = writer.await;
+        if !writer.is_finished() {
+            let _ = tokio::time::timeout(FAREWELL * 2, writer).await;
+        }
         connection.close(VarInt::from_u32(0), b"over");
     }
 

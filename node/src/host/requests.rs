@@ -319,6 +319,9 @@ pub enum Request {
     BackUp {
         /// To a folder that is new or empty.
         to: String,
+        /// What seals the copy's key, where the phone's own is not sealed.
+        #[serde(default)]
+        passphrase: Option<String>,
     },
     /// Put a bundle in from a file.
     Import {

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use protocol::frame::{Frame, FrameReader, Hello, SignedDocument};
+use protocol::frame::{Frame, FrameReader, Hello, Holds, SignedDocument};
 use protocol::limits::WIRE_VERSION;
-use protocol::{DeviceId, Digest};
+use protocol::{DeviceId, DeviceKeys, Digest};
 
 use super::{Failure, links};
 
@@ -13,30 +13,24 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Offers a release list to a phone, whatever it is. Returns the reason with which the phone ends the meeting.
 pub fn offer_list(peer: DeviceId, address: SocketAddr, ministry: Digest, list: Vec<u8>) -> Result<String, Failure> {
-    let hello = Frame::Hello(Hello {
-        version: WIRE_VERSION,
-        ministry,
-        root_version: 1,
-        list_version: u64::MAX,
-        held: Vec::new(),
-        chain: None,
-        nonce: [9; 16],
-        free_bytes: 0,
-    });
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|e| Failure::new(e, "restart"))?;
+    let nonce = [9; 16];
+    let ministry_tag = Hello::tag_of(&ministry, &DeviceKeys::from_seed(seed).id(), &nonce);
+    let hello = Frame::Hello(Hello { version: WIRE_VERSION, ministry_tag, nonce });
+    let holds = Frame::Holds(Holds { root_version: 1, list_version: u64::MAX, held: Vec::new(), certificates: Vec::new() });
     let offer = Frame::ReleaseList(SignedDocument { bytes: list });
-    say(peer, address, &[hello.to_bytes(), offer.to_bytes()].concat())
+    say(&seed, peer, address, &[hello.to_bytes(), holds.to_bytes(), offer.to_bytes()].concat())
 }
 
-/// Says these bytes on a fresh link. Returns the other's last words.
-pub fn say(peer: DeviceId, address: SocketAddr, bytes: &[u8]) -> Result<String, Failure> {
+/// Says these bytes on a fresh link, as the device with this secret. Returns the other's last words.
+pub fn say(seed: &[u8; 32], peer: DeviceId, address: SocketAddr, bytes: &[u8]) -> Result<String, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::new(e, "close other programs"))?;
     runtime.block_on(async {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|e| Failure::new(e, "restart"))?;
-        let endpoint = links::endpoint(&seed, Some(([127, 0, 0, 1], 0).into())).await?;
+        let endpoint = links::endpoint(seed, Some(([127, 0, 0, 1], 0).into())).await?;
         let talk = tokio::time::timeout(PATIENCE, talk(&endpoint, peer, address, bytes)).await;
         endpoint.close().await;
         talk.unwrap_or_else(|_| Err(Failure::new("no last words were heard", "")))

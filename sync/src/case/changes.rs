@@ -1,60 +1,66 @@
 //! Which changes are let into a case: they only add, and the phone that they name has signed them.
 //!
-//! The signature lies in the change's message, in base64: Ed25519 (domain `change`) over the case id (16 bytes) and the hash (32
-//! bytes) that the change has without a message. It travels and is kept with the change, so it still holds when somebody else
-//! seals the change under another key, hands it over in an archive, or restores it from a backup.
+//! The signature lies in the change's message, in base64: the phone's id (32 bytes) and its Ed25519 signature (domain `change`) over
+//! the case id (16 bytes) and the raw bytes of the change's body without that message ([`super::raw`]). So it is checked before
+//! anything is unfolded. It travels and is kept with the change: it still holds when somebody else seals the change under another
+//! key, hands it over in an archive, or restores it from a backup.
 
 use automerge::legacy::{Key, ObjectId, OpId, OpType};
 use automerge::{Change, ExpandedChange, ScalarValue};
 use data_encoding::BASE64_NOPAD;
+use protocol::defence::{self, Defence};
 use protocol::{CaseId, DeviceId, DeviceKeys, keys};
 
+use super::raw::RawChange;
 use super::{CaseError, guarded};
 
 const DOMAIN: &str = "change";
 
-/// What is signed of a change whose hash without a message is `hash`.
-fn signing_input(case: CaseId, hash: automerge::ChangeHash) -> Vec<u8> {
-    [case.as_bytes().as_slice(), &hash.0].concat()
+/// What is signed of a change of a case.
+fn signing_input(case: CaseId, raw: &RawChange<'_>) -> Vec<u8> {
+    [case.as_bytes().as_slice(), &raw.unsigned_body()].concat()
 }
 
 /// Signs a change of a case, as any Automerge makes it, in the name of a phone.
 pub fn sign(case: CaseId, change: &[u8], by: &DeviceKeys) -> Result<Vec<u8>, CaseError> {
     guarded(|| {
         let change = plain_change(change)?;
-        Ok(signed(case, &change, by).raw_bytes().to_vec())
+        Ok(signed(case, &change, by)?.raw_bytes().to_vec())
     })
 }
 
-/// A change with its author's signature in the place of its message.
-pub(super) fn signed(case: CaseId, change: &Change, by: &DeviceKeys) -> Change {
+/// A change with its author's signature in the place of its message. An error if it has more operations than a change may have.
+pub(super) fn signed(case: CaseId, change: &Change, by: &DeviceKeys) -> Result<Change, String> {
     let mut plain = change.decode();
     plain.message = None;
-    let hash = Change::from(plain.clone()).hash();
-    plain.message = Some(BASE64_NOPAD.encode(&by.sign(DOMAIN, &signing_input(case, hash))));
-    Change::from(plain)
+    let bare = Change::from(plain.clone());
+    let input = signing_input(case, &RawChange::read(bare.raw_bytes())?);
+    let seal = [by.id().0.as_slice(), &by.sign(DOMAIN, &input)].concat();
+    plain.message = Some(BASE64_NOPAD.encode(&seal));
+    Ok(Change::from(plain))
 }
 
-/// All entries of a change name one phone, and that phone has signed it for this case.
-fn signed_by_its_author(case: CaseId, change: &Change, mut expanded: ExpandedChange) -> Result<(), String> {
-    let mut authors =
-        expanded.operations.iter().filter(|op| op.key == Key::Map("by".into())).map(|op| match &op.action {
-            OpType::Put(ScalarValue::Bytes(id)) => DeviceId::from_slice(id),
-            _ => None,
-        });
-    let author = authors.next().flatten().ok_or("a change without an author")?;
-    if authors.any(|other| other != Some(author)) {
-        return Err("a change of several authors".into());
+/// The phone that has signed the raw bytes of a change of this case.
+fn signer(case: CaseId, raw: &RawChange<'_>) -> Result<DeviceId, String> {
+    let seal = BASE64_NOPAD.decode(raw.message.as_bytes()).unwrap_or_default();
+    let parts = seal.split_first_chunk::<32>().and_then(|(id, rest)| Some((DeviceId(*id), rest.try_into().ok()?)));
+    let Some((author, signature)) = parts else { return Err("a change that nobody has signed".into()) };
+    match keys::verify(&author, DOMAIN, &signing_input(case, raw), signature) {
+        true => Ok(author),
+        false => Err(format!("a change that phone {} has not signed, though it says so", author.short())),
     }
-    let message = expanded.message.take().unwrap_or_default();
-    let signature = BASE64_NOPAD.decode(message.as_bytes()).ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
-    let hash = Change::from(expanded.clone()).hash();
-    expanded.message = Some(message);
-    // Were it written back differently from how it came, the signature would not cover all of it.
-    let faithful = Change::from(expanded).hash() == change.hash();
-    match signature {
-        Some(signature) if faithful && keys::verify(&author, DOMAIN, &signing_input(case, hash), &signature) => Ok(()),
-        _ => Err(format!("a change that phone {} has not signed, though it says so", author.short())),
+}
+
+/// All entries of a change name the phone that has signed it.
+fn names_only(author: DeviceId, expanded: &ExpandedChange) -> Result<(), String> {
+    let mut authors = expanded.operations.iter().filter(|op| op.key == Key::Map("by".into())).map(|op| match &op.action {
+        OpType::Put(ScalarValue::Bytes(id)) => DeviceId::from_slice(id),
+        _ => None,
+    });
+    let Some(first) = authors.next() else { return Err("a change without an author".into()) };
+    match first == Some(author) && authors.all(|other| other == Some(author)) {
+        true => Ok(()),
+        false => Err(format!("a change that phone {} has signed in another's name", author.short())),
     }
 }
 
@@ -83,16 +89,20 @@ fn plain_change(bytes: &[u8]) -> Result<Change, String> {
     Change::from_bytes(bytes.to_vec()).map_err(|e| e.to_string())
 }
 
-/// Reads one change of a case. Automerge does not check the checksum of a bare change and inflates compressed ones without a limit,
-/// so both are settled here: chunk type 1 (plain) only, and the first bytes of its hash as the checksum says.
+/// Reads one change of a case: operations counted and signature checked over its raw bytes first. Automerge does not check the
+/// checksum of a bare change and inflates compressed ones without a limit, so both are settled here: chunk type 1 (plain) only,
+/// and the first bytes of its hash as the checksum says.
 pub(super) fn parse_change(case: CaseId, bytes: &[u8]) -> Result<Change, String> {
+    let raw = RawChange::read(bytes)?;
+    let early = defence::stands(Defence::RawSignature);
+    let author = if early { Some(signer(case, &raw)?) } else { None };
     let change = plain_change(bytes)?;
     if bytes.get(4..8) != Some(&change.hash().0[..4]) {
         return Err("a change whose checksum does not hold".into());
     }
     let expanded = change.decode();
     only_adds(&expanded)?;
-    signed_by_its_author(case, &change, expanded)?;
+    names_only(author.map_or_else(|| signer(case, &raw), Ok)?, &expanded)?;
     Ok(change)
 }
 

@@ -25,7 +25,7 @@ pub(super) fn write(
             doc.put(at, "kind", "dose")?;
             doc.put(at, "medicine", clip(&d.medicine))?;
             doc.put(at, "amount", d.amount)?;
-            for (key, words) in [("route", &d.route), ("given", &d.given)] {
+            for (key, words) in [("route", &d.route), ("given", &d.given), ("origin", &d.origin)] {
                 if !words.is_empty() {
                     doc.put(at, key, clip(words))?;
                 }
@@ -138,6 +138,7 @@ pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> 
             unit: text(doc, at, "unit")?,
             route: text(doc, at, "route").unwrap_or_default(),
             given: text(doc, at, "given").unwrap_or_default(),
+            origin: text(doc, at, "origin").unwrap_or_default(),
         }),
         "not_given" => Entry::NotGiven { dose: text(doc, at, "dose")?, reason: text(doc, at, "reason")? },
         "note" => Entry::Note(text(doc, at, "text")?),

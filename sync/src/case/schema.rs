@@ -22,6 +22,9 @@ pub enum Merge {
     /// Free words: all that stand are shown, one after the other; nothing is asked. (Last writer wins would lose an allergy
     /// written down by the other.)
     Words,
+    /// Words of which none may be hidden by a later one (allergies): all stand until a person settles the question, and where one says
+    /// that there are none, it is a question. (Last writer wins would hide a penicillin allergy behind "none known".)
+    Kept,
     /// Consent: *no* stands over a *yes* that was said apart, and what is unknown is no consent. (Last writer wins would
     /// share a case after the mother had said no.)
     Consent,
@@ -130,7 +133,7 @@ pub const FIELDS: &[Field] = &[
     date("consent_date.care", ""), date("consent_date.share", ""), date("consent_date.photo", ""),
     date("consent_date.training", ""), date("visit.consent_date", ""),
     text("text", ""),
-    text("allergies", ""),
+    Field { name: "allergies", kind: Kind::Text, merge: Merge::Kept, code: "" },
     text("medicines_now", ""),
     // Danger signs, asked first.
     flag("airway"), flag("convulsing_now"), flag("convulsions"),
@@ -278,9 +281,9 @@ pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, String> {
     }
     let wrong = |wanted: String| format!("{typed:?} is no {name}: write {wanted} or unknown");
     match field.kind {
-        Kind::Flag => match typed {
-            "yes" | "y" => Ok(FindingValue::Yes),
-            "no" | "n" => Ok(FindingValue::No),
+        Kind::Flag => match typed.to_lowercase().as_str() {
+            "yes" | "y" | "true" | "1" => Ok(FindingValue::Yes),
+            "no" | "n" | "false" | "0" => Ok(FindingValue::No),
             _ => Err(wrong("yes, no".into())),
         },
         Kind::Number(min, max, unit) => match typed.parse::<f64>() {
@@ -303,12 +306,24 @@ pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, String> {
 pub fn is_date(text: &str) -> bool {
     let parts: Vec<_> = text.split('-').collect();
     let digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
+    let year = |part: &str| digits(part, 4) && part != "0000";
     let within = |part: &str, most: u32| digits(part, 2) && part.parse::<u32>().is_ok_and(|n| (1..=most).contains(&n));
     match parts.as_slice() {
-        [year] => digits(year, 4),
-        [year, month] => digits(year, 4) && within(month, 12),
-        [year, month, day] => digits(year, 4) && within(month, 12) && within(day, 31),
+        [y] => year(y),
+        [y, month] => year(y) && within(month, 12),
+        [y, month, day] => year(y) && within(month, 12) && within(day, days_in(y, month)),
         _ => false,
+    }
+}
+
+/// Days of a month of the Gregorian calendar.
+fn days_in(year: &str, month: &str) -> u32 {
+    let year = year.parse::<u32>().unwrap_or(1);
+    match month {
+        "02" if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        "02" => 28,
+        "04" | "06" | "09" | "11" => 30,
+        _ => 31,
     }
 }
 

@@ -4,10 +4,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::defence::{self, Defence};
 use protocol::{CaseId, DeviceId};
 
 use super::schema::{Merge, merge_of};
 use super::{AssessmentEntry, DecisionEntry, DoseEntry, Entry, FindingValue, PhotoEntry, Record, Stamp, Urgency};
+
+/// In the place of rules and model, in a decision that came by a file.
+pub const IMPORTED: &str = "imported";
 
 /// A finding as it stands, after everyone has spoken.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +43,12 @@ impl Dose {
     /// What names it for people: eight hexadecimal digits.
     pub fn id(&self) -> String {
         protocol::Digest::of(self.key.as_bytes()).short()
+    }
+
+    /// What names it wherever it is written down: who said it, in which place, and what.
+    pub fn identity(&self) -> String {
+        let DoseEntry { medicine, amount, unit, .. } = &self.dose;
+        format!("{}/{}/{medicine}/{amount}/{unit}", self.stamp.by, self.stamp.order)
     }
 
     /// Whether it counts: nobody has taken it back.
@@ -133,9 +143,17 @@ impl<'a> About<'a> {
 impl Word<'_> {
     /// Whether this word takes the place of `other` about the same.
     fn retires(&self, other: &Word<'_>, merge: Merge) -> bool {
-        let (unknown, other_unknown) = (*self.value == FindingValue::Unknown, *other.value == FindingValue::Unknown);
-        if self.key < other.key || !self.over.iter().any(|key| key == other.key) {
+        self.over.iter().any(|key| key == other.key) && self.retires_seen(other, merge)
+    }
+
+    /// The same of a word that this one was said over.
+    fn retires_seen(&self, other: &Word<'_>, merge: Merge) -> bool {
+        if self.key <= other.key {
             return false; // said apart: both stand. Nobody has seen what comes later: no ring of words retires them all
+        }
+        let (unknown, other_unknown) = (*self.value == FindingValue::Unknown, *other.value == FindingValue::Unknown);
+        if merge == Merge::Kept && !self.settles {
+            return other_unknown; // not even by who said it: that is a question to settle
         }
         if self.stamp.by == other.stamp.by {
             return self.settles || !unknown || other_unknown; // everyone may take back what they said themselves; not to know is no word against it
@@ -144,7 +162,7 @@ impl Word<'_> {
             (true, ..) => true,
             (false, true, _) => other_unknown,
             (false, _, Merge::Sign) => *other.value != FindingValue::Yes,
-            (false, _, Merge::Words) => other_unknown,
+            (false, _, Merge::Words | Merge::Kept) => other_unknown,
             (false, _, Merge::Worst(choices)) => rank(choices, &self.value) >= rank(choices, &other.value),
             (false, _, Merge::Latest | Merge::Consent) => true,
         }
@@ -172,9 +190,25 @@ fn by_subject(records: &[Record]) -> BTreeMap<About<'_>, Vec<Word<'_>>> {
     words
 }
 
+/// The words that no later one has taken the place of. One pass over what each word was said over, whatever their number.
 fn standing<'a, 'r>(words: &'a [Word<'r>], merge: Merge) -> Vec<&'a Word<'r>> {
-    words.iter().filter(|word| !words.iter().any(|other| other.retires(word, merge))).collect()
+    if !defence::stands(Defence::BoundedWork) {
+        return words.iter().filter(|word| !words.iter().any(|other| other.retires(word, merge))).collect();
+    }
+    let by_key: BTreeMap<&str, &Word<'_>> = words.iter().map(|word| (word.key, word)).collect();
+    let mut gone: BTreeSet<&str> = BTreeSet::new();
+    for word in words {
+        for over in word.over {
+            if let Some(other) = by_key.get(over.as_str()).filter(|other| word.retires_seen(other, merge)) {
+                gone.insert(other.key);
+            }
+        }
+    }
+    words.iter().filter(|word| !gone.contains(word.key)).collect()
 }
+
+/// Words that one word is said over, at most: the last ones. Of more, some go on standing, which is a question and no loss.
+const OVER_MAX: usize = 256;
 
 /// What the next words are said over: the keys of the words that stand about the same, and for a decision those of the assessments
 /// that nobody has decided on yet.
@@ -206,17 +240,29 @@ impl<'a> Standing<'a> {
     pub(super) fn under(&self, entry: &Entry) -> Vec<String> {
         match entry {
             Entry::Decision(_) => self.undecided.clone(),
-            _ => About::of(entry).and_then(|(about, _)| self.words.get(&about).cloned()).unwrap_or_default(),
+            _ => {
+                let seen = About::of(entry).and_then(|(about, _)| self.words.get(&about));
+                let seen = seen.map(Vec::as_slice).unwrap_or_default();
+                seen.iter().skip(seen.len().saturating_sub(OVER_MAX)).cloned().collect()
+            }
         }
     }
+}
+
+/// Whether words say that there is nothing: beside others, that is a question and no answer.
+pub(crate) fn denies(words: &str) -> bool {
+    let words = words.trim().to_lowercase();
+    let none = ["none", "no ", "nil", "nka", "nkda", "not known", "hakuna", "aucun", "ninguna", "nenhuma"];
+    words == "no" || none.iter().any(|start| words.starts_with(start))
 }
 
 fn settle(about: About<'_>, words: &[Word<'_>]) -> FindingState {
     let merge = about.merge(words);
     let standing = standing(words, merge);
-    let mut known: Vec<&FindingValue> = Vec::new();
+    let (mut known, mut seen): (Vec<&FindingValue>, BTreeSet<String>) = (Vec::new(), BTreeSet::new());
     for word in &standing {
-        if *word.value != FindingValue::Unknown && !known.contains(&word.value.as_ref()) {
+        let text = matches!(*word.value, FindingValue::Text(_));
+        if *word.value != FindingValue::Unknown && seen.insert(format!("{text} {}", word.value.words())) {
             known.push(&word.value);
         }
     }
@@ -231,7 +277,10 @@ fn settle(about: About<'_>, words: &[Word<'_>]) -> FindingState {
             (worst.unwrap_or(latest), true)
         }
         Merge::Sign | Merge::Consent | Merge::Latest => (latest, true),
-        Merge::Words => (FindingValue::Text(known.iter().map(|v| v.words()).collect::<Vec<_>>().join(" · ")), false),
+        Merge::Words | Merge::Kept => {
+            let denied = merge == Merge::Kept && known.iter().any(|value| denies(&value.words()));
+            (FindingValue::Text(known.iter().map(|v| v.words()).collect::<Vec<_>>().join(" · ")), denied)
+        }
     };
     let pairs = |words: &[&Word<'_>]| words.iter().map(|w| (w.stamp, w.value.as_ref().clone())).collect();
     FindingState { value, disputed, standing: pairs(&standing), said: pairs(&words.iter().collect::<Vec<_>>()) }
@@ -240,6 +289,7 @@ fn settle(about: About<'_>, words: &[Word<'_>]) -> FindingState {
 impl CaseView {
     /// The records of one document, or of several that are one patient's. Links are those of all of them.
     pub(super) fn fold(id: CaseId, documents: Vec<Vec<Record>>, newer: Vec<String>) -> Self {
+        let several = documents.len() > 1;
         let began = documents.iter().filter_map(|records| records.first()).map(|record| record.stamp.by).collect();
         let mut records = documents.concat();
         records.sort_by(|a, b| a.key.cmp(&b.key));
@@ -282,12 +332,34 @@ impl CaseView {
                 Entry::Photo(photo) => view.photos.push((stamp, photo)),
             }
         }
+        let by_key: BTreeMap<String, usize> = view.doses.iter().enumerate().map(|(n, d)| (d.key.clone(), n)).collect();
         for (dose, stamp, reason) in taken_back {
-            if let Some(dose) = view.doses.iter_mut().find(|given| given.key == dose) {
+            if let Some(dose) = by_key.get(&dose).and_then(|n| view.doses.get_mut(*n)) {
                 dose.taken_back.push((stamp, reason));
             }
         }
+        view.fold_copies(several);
         view
+    }
+
+    /// What came by a file and by a meeting too is one dose, one note and one decision: a copy names what it is a copy of.
+    fn fold_copies(&mut self, several: bool) {
+        let there: BTreeSet<String> = self.doses.iter().flat_map(|dose| [dose.key.clone(), dose.identity()]).collect();
+        let mut copies = BTreeSet::new();
+        self.doses.retain(|dose| {
+            let origin = dose.dose.origin.as_str();
+            origin.is_empty() || (!there.contains(origin) && copies.insert(origin.to_owned()))
+        });
+        if several {
+            let (mut notes, mut decisions) = (BTreeSet::new(), Vec::new());
+            self.notes.retain(|(_, note)| notes.insert(note.clone()));
+            self.decisions.retain(|(_, d)| {
+                let said = (d.urgency, d.plan.clone(), d.reason.clone());
+                let copy = d.rules == IMPORTED && decisions.contains(&said);
+                decisions.push(said);
+                !copy
+            });
+        }
     }
 
     /// The most urgent that any decision says, or any assessment on which nobody has decided who had seen it: a danger that

@@ -16,7 +16,7 @@ use protocol::signed::{Document, Role, Verified};
 use protocol::{Area, CaseId, Chain, DeviceId, DeviceKeys, Signed};
 
 use super::ExchangeError;
-use crate::space::{SealedKey, SpaceKey};
+use crate::space::{Purpose, SealedKey, SpaceKey};
 
 /// Bytes that an archive may unfold to.
 pub const ARCHIVE_PLAIN_BYTES_MAX: usize = 64 << 20;
@@ -81,7 +81,8 @@ pub fn write(
     rng.fill_bytes(&mut key);
     rng.fill_bytes(&mut nonce);
     let file_key = SpaceKey::new(Area::default(), key);
-    let sealed_key = SealedKey::seal(&file_key, to, sealing_key, rng).map_err(|_| ExchangeError::Sealed("no key"))?;
+    let sealed_key = SealedKey::seal(&file_key, Purpose::Archive, to, sealing_key, rng);
+    let sealed_key = sealed_key.map_err(|_| ExchangeError::Sealed("no key"))?;
     let sealed = XChaCha20Poly1305::new(file_key.bytes().into())
         .encrypt((&nonce).into(), Payload { msg: &packed, aad: to.as_bytes() })
         .map_err(|_| ExchangeError::Sealed("the cipher refused"))?;
@@ -106,7 +107,7 @@ pub fn open(archive: &Verified<Archive>, keys: &DeviceKeys) -> Result<Vec<Archiv
         return Err(ExchangeError::OtherPhone(archive.to.short()));
     }
     let key =
-        archive.key.open(&Area::default(), keys).map_err(|_| ExchangeError::Sealed("its key is another phone's"))?;
+        archive.key.open(Purpose::Archive, &Area::default(), keys).map_err(|_| ExchangeError::Sealed("its key is another phone's"))?;
     let packed = XChaCha20Poly1305::new(key.bytes().into())
         .decrypt((&archive.nonce).into(), Payload { msg: &archive.sealed, aad: archive.to.as_bytes() })
         .map_err(|_| ExchangeError::Sealed("changed on the way"))?;

@@ -6,11 +6,13 @@
 //! clock, a claim. Read back, findings, settlements, doses, notes and decisions become entries; what only a phone can say of
 //! itself (assessments, photos and their keys) does not.
 
+use std::collections::BTreeMap;
+
 use protocol::{Area, CaseId};
 
-use super::{ExchangeError, Imported, instant};
+use super::{ExchangeError, Imported, instant, units};
 use crate::case::schema::{self, Kind};
-use crate::case::{DecisionEntry, DoseEntry};
+use crate::case::{DecisionEntry, DoseEntry, IMPORTED};
 use crate::{CaseView, Entry, FindingValue, Stamp, Urgency};
 
 const HEAD: [&str; 10] = ["case", "area", "kind", "name", "value", "unit", "said_by", "said_at", "order", "stands"];
@@ -28,7 +30,10 @@ pub fn head() -> String {
 
 fn line(cells: &[String]) -> String {
     // A spreadsheet runs what begins as a formula: an apostrophe keeps it words.
-    let formula = |text: &str| text.starts_with(['=', '+', '@', '-', '\'']) && text.parse::<f64>().is_err();
+    let formula = |text: &str| {
+        let words = text.trim_start_matches(['\t', '\r', '\n', ' ', ';']);
+        (words.starts_with(['=', '+', '@', '-', '\'']) || text.starts_with(['\t', '\r', ';'])) && text.parse::<f64>().is_err()
+    };
     let cell = |text: &String| {
         let text = if formula(text) { format!("'{text}") } else { text.clone() };
         match text.contains([',', '"', '\n', '\r']) {
@@ -123,7 +128,16 @@ fn cells(text: &str) -> Result<Vec<Vec<String>>, ExchangeError> {
     Ok(rows)
 }
 
-/// Reads a table: the cases in it, in the order in which they appear.
+/// Whether a row stands, in the words that spreadsheets write.
+fn truth(cell: &str) -> Result<bool, String> {
+    match cell.trim().to_lowercase().as_str() {
+        "yes" | "y" | "true" | "1" => Ok(true),
+        "no" | "n" | "false" | "0" => Ok(false),
+        _ => Err(format!("{cell:?} in the column stands: write yes or no")),
+    }
+}
+
+/// Reads a table: the cases in it, in the order in which they appear first, however its rows are sorted.
 pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
     let rows = cells(text.trim_start_matches('\u{feff}'))?;
     let mut rows = rows.into_iter();
@@ -131,22 +145,28 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
         return Err(ExchangeError::Malformed(format!("the first line must be {}", HEAD.join(","))));
     }
     let mut cases: Vec<Imported> = Vec::new();
+    let mut places: BTreeMap<CaseId, usize> = BTreeMap::new();
     for (n, row) in rows.enumerate() {
         let wrong = |why: String| ExchangeError::Malformed(format!("line {}: {why}", n + 2));
-        let [case, _, kind, name, value, unit, by, at, _, stands] = row.as_slice() else {
+        if row.iter().all(|cell| cell.trim().is_empty()) {
+            continue;
+        }
+        let [case, _, kind, name, value, unit, by, at, order, stands] = row.as_slice() else {
             return Err(wrong(format!("{} cells instead of {}", row.len(), HEAD.len())));
         };
         let id: CaseId = case.parse().map_err(|_| wrong(format!("{case:?} is no case")))?;
-        if cases.last().is_none_or(|last| last.case != Some(id)) {
-            cases.push(Imported { case: Some(id), ..Imported::default() });
+        let place = *places.entry(id).or_insert(cases.len());
+        if place == cases.len() {
+            cases.push(Imported { case: Some(id), known_as: Some(format!("csv|{id}")), ..Imported::default() });
         }
-        let Some(imported) = cases.last_mut() else { continue };
+        let Some(imported) = cases.get_mut(place) else { continue };
+        let stands = truth(stands).map_err(wrong)?;
         let said_by = by.get(..8).unwrap_or(by);
         imported.say(format!("phone {said_by} ({at})"), if name.is_empty() { kind } else { name });
-        if stands == "no" || kind == "not_given" {
+        if !stands || kind == "not_given" {
             continue; // what was taken back, or answered
         }
-        match entry(kind, name, value, unit).map_err(wrong)? {
+        match entry(kind, name, value, unit, &format!("{by}/{order}")).map_err(wrong)? {
             Some(entry) => imported.entries.push(entry),
             None => imported.left_out.push(format!("{kind} {name}")),
         }
@@ -154,8 +174,17 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
     Ok(cases.into_iter().map(Imported::settled).collect())
 }
 
-fn entry(kind: &str, name: &str, value: &str, unit: &str) -> Result<Option<Entry>, String> {
-    let value_of = || match schema::field(name) {
+/// A finding's value; of a measurement in the unit that the row names, and never without knowing it.
+fn value_of(name: &str, value: &str, unit: &str) -> Result<FindingValue, String> {
+    let (value, unit) = (value.trim(), unit.trim());
+    match schema::field(name).map(|field| field.kind) {
+        Some(Kind::Number(_, _, ours)) if !value.is_empty() && value != "unknown" && unit != ours => {
+            let number = value.parse::<f64>().map_err(|_| format!("{value:?} is no number of {name}"))?;
+            let ours_alone = ours == "1" && unit.is_empty();
+            let converted = if ours_alone { Some(number) } else { units::convert(number, unit, ours) };
+            let converted = converted.ok_or_else(|| format!("{name} in {unit:?}: write it in {ours}"))?;
+            schema::read_value(name, &converted.to_string())
+        }
         Some(_) => schema::read_value(name, value),
         None => Ok(match value {
             "yes" => FindingValue::Yes,
@@ -163,29 +192,33 @@ fn entry(kind: &str, name: &str, value: &str, unit: &str) -> Result<Option<Entry
             "" | "unknown" => FindingValue::Unknown,
             other => other.parse().map_or_else(|_| FindingValue::Text(other.into()), FindingValue::Number),
         }),
-    };
+    }
+}
+
+fn entry(kind: &str, name: &str, value: &str, unit: &str, said: &str) -> Result<Option<Entry>, String> {
     Ok(match kind {
-        "finding" => Some(Entry::Finding { name: name.into(), value: value_of()? }),
-        "settled" => Some(Entry::Settled { name: name.into(), value: value_of()? }),
+        "finding" => Some(Entry::Finding { name: name.into(), value: value_of(name, value, unit)? }),
+        "settled" => Some(Entry::Settled { name: name.into(), value: value_of(name, value, unit)? }),
         "dose" => {
             let mut parts = value.splitn(3, SEPARATOR);
-            let amount = parts.next().and_then(|n| n.parse::<f64>().ok()).filter(|n| n.is_finite() && *n > 0.0);
-            let amount = amount.ok_or_else(|| format!("{value:?} is no dose"))?;
+            let amount = parts.next().and_then(|n| n.trim().parse::<f64>().ok());
+            let amount = amount.filter(|n| !unit.trim().is_empty() && units::dose_plausible(*n, unit));
+            let amount = amount.ok_or_else(|| format!("{value:?} {unit:?} is no dose"))?;
             let [route, given] = [parts.next(), parts.next()].map(|part| part.unwrap_or_default().to_owned());
-            Some(Entry::Dose(DoseEntry { medicine: name.into(), amount, unit: unit.into(), route, given }))
+            let origin = format!("{said}/{name}/{amount}/{unit}");
+            Some(Entry::Dose(DoseEntry { medicine: name.into(), amount, unit: unit.into(), route, given, origin }))
         }
         "note" => Some(Entry::Note(value.into())),
         "decision" => {
-            let urgency = Urgency::parse(name).ok_or_else(|| format!("{name:?} is no colour"))?;
+            let urgency = Urgency::parse(&name.to_lowercase()).ok_or_else(|| format!("{name:?} is no colour"))?;
             let (plan, reason) = value.split_once(SEPARATOR).unwrap_or((value, ""));
-            let (rules, model) = ("imported".to_owned(), "imported".to_owned());
             Some(Entry::Decision(DecisionEntry {
                 urgency,
                 agrees: true,
                 reason: reason.into(),
                 plan: plan.into(),
-                rules,
-                model,
+                rules: IMPORTED.into(),
+                model: IMPORTED.into(),
                 app: String::new(),
             }))
         }

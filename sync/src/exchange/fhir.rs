@@ -26,5 +26,6 @@ pub use write::write;
 
 const LOINC: &str = "http://loinc.org";
 const CASE_SYSTEM: &str = "https://kijiti.org/fhir/case";
+const DOSE_SYSTEM: &str = "https://kijiti.org/fhir/dose";
 const COLOUR_SYSTEM: &str = "https://kijiti.org/fhir/urgency";
 const HL7: &str = "http://terminology.hl7.org/CodeSystem";

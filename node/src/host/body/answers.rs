@@ -202,8 +202,9 @@ impl Body {
             Request::UnlockCode { area, device } => self.unlock_code(&area, &device),
             Request::Revoke { area, device, reason } => self.revoke(&area, &device, reason),
             Request::Countersign { envelopes, show } => self.countersign(&envelopes, show),
-            Request::BackUp { to } => {
-                let bytes = backup::back_up(&self.store, self.folder.path(), Path::new(&to))?;
+            Request::BackUp { to, passphrase } => {
+                let phone = (self.folder.path(), &self.keys);
+                let bytes = backup::back_up(&self.store, phone, Path::new(&to), passphrase.as_deref())?;
                 Ok(json!({ "schema": "kijiti.backup/1", "to": to, "bytes": bytes }))
             }
             Request::CarryQuota { bytes } => {
@@ -286,6 +287,8 @@ impl Body {
             "quarantined": self.quarantined()?,
             "unsent": self.store.unsent()?.len(),
             "lost": self.lost(),
+            "perhaps_lost": self.perhaps_lost(),
+            "set_aside": self.aside,
             "villages": self.villages()?,
             "meetings": self.agent.meetings_so_far(),
             "spaces": spaces,
@@ -327,7 +330,7 @@ impl Body {
                     _ if recalled.is_some() => format!("recalled: {}", recalled.unwrap_or_default()),
                     (true, _) => "active".to_owned(),
                     (false, Some(parked)) => format!("parked: {}", parked.reason),
-                    (false, None) if held.iter().any(|b| b.digest == r.digest && b.whole) => {
+                    (false, None) if held.iter().any(|b| b.id == protocol::BundleId::release(r.digest) && b.whole) => {
                         let area = self.agent.certificate().map(|c| c.area.clone()).unwrap_or_default();
                         match (r.area.covers(&area), r.staged_for(&self.agent.id(), &area)) {
                             (true, false) => "whole; waits until its stage reaches this phone".to_owned(),
@@ -382,7 +385,7 @@ impl Body {
             )
             .with_code(5));
         };
-        let bytes = self.store.bundles.read_whole(&release.digest)?;
+        let bytes = self.store.bundles.read_whole(&protocol::BundleId::release(release.digest))?;
         if protocol::Digest::of(&bytes) != release.digest {
             return Err(Failure::new("the bundle on disk is damaged", "meet a phone that has it").with_code(5));
         }
@@ -402,7 +405,7 @@ impl Body {
     }
 
     fn enrol_request(&mut self, name: String) -> Answered {
-        let request = CertificateRequest { device: self.keys.id(), sealing_key: sealing_public_key(&self.keys), name };
+        let request = CertificateRequest::of(&self.keys, sealing_public_key(&self.keys), name);
         let signed = Signed::by(&request, &self.keys);
         signed.read().map_err(|e| usage(e, "choose a shorter name"))?;
         Ok(json!({ "schema": "kijiti.enrol-request/1", "device": self.keys.id().to_string(),
@@ -463,7 +466,8 @@ impl Body {
     }
 
     fn import(&mut self, path: &str) -> Answered {
-        let imported = self.store.bundles.import(std::path::Path::new(path));
+        let plain = super::super::folder::open_plain(Path::new(path)).map(drop);
+        let imported = plain.and_then(|()| self.store.bundles.import(protocol::BundleKind::Release, Path::new(path)));
         let (digest, bytes) = imported
             .map_err(|e| Failure::new(format!("cannot take in {path}: {e}"), "check the file and the free space"))?;
         self.command(Command::BundleImported(digest))?;

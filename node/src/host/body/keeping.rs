@@ -1,5 +1,8 @@
 //! Requests of those who keep a space: its keys, lost phones, late envelopes, old cases; and cases that leave or come as files.
 
+use std::io::Read;
+use std::path::Path;
+
 use protocol::certificate::Right;
 use protocol::{Area, DeviceId, EnvelopeId};
 use serde_json::{Value as Json, json};
@@ -31,9 +34,30 @@ fn as_imported(entry: Entry) -> Entry {
         Entry::Decision(d) => {
             Entry::Decision(DecisionEntry { agrees: true, rules: unsaid(), model: unsaid(), app: String::new(), ..d })
         }
-        Entry::Dose(dose) => Entry::Dose(DoseEntry { given: String::new(), ..dose }),
+        Entry::Dose(dose) => Entry::Dose(DoseEntry { given: String::new(), origin: String::new(), ..dose }),
         other => other,
     }
+}
+
+/// What a file says that was not said in the case before: a word that was said once and changed since is no news, and a dose that is
+/// here already, by whichever way it came, is not given again.
+fn news_of(
+    entries: Vec<Entry>,
+    before: &[(sync::Stamp, Entry)],
+    doses: &std::collections::BTreeSet<String>,
+) -> Vec<Entry> {
+    let said: Vec<Entry> = before.iter().map(|(_, entry)| as_imported(entry.clone())).collect();
+    let finding = |entry: &Entry| match entry {
+        Entry::Finding { name, value } | Entry::Settled { name, value } => Some((name.clone(), value.clone())),
+        _ => None,
+    };
+    let findings: Vec<_> = said.iter().filter_map(finding).collect();
+    let new = |entry: &Entry| match entry {
+        Entry::Dose(dose) => dose.origin.is_empty() || !doses.contains(&dose.origin),
+        Entry::Finding { .. } | Entry::Settled { .. } => finding(entry).is_some_and(|word| !findings.contains(&word)),
+        other => !said.contains(&as_imported(other.clone())),
+    };
+    entries.into_iter().filter(new).collect()
 }
 
 impl Body {
@@ -123,6 +147,12 @@ impl Body {
             .collect()
     }
 
+    /// Phones that are said to be lost, of which nothing here shows that they are where that counts.
+    pub(super) fn perhaps_lost(&self) -> Vec<Json> {
+        let lost = self.agent.perhaps_lost();
+        lost.map(|(device, why)| json!({ "device": device.to_string(), "name": self.name_of(device), "why": why })).collect()
+    }
+
     /// For every area from which cases have come: how many of this phone's meetings ago the last did.
     pub(super) fn villages(&self) -> Result<Vec<Json>, Failure> {
         let mut ages: BTreeMap<Area, u64> = BTreeMap::new();
@@ -147,18 +177,21 @@ impl Body {
             let hint = "ask, and write it down: kijiti case add CASE --consent photo";
             return Err(Failure::new("there is no consent to take photos of this patient", hint).with_code(5));
         }
-        let unreadable = |e: std::io::Error| Failure::new(format!("cannot read {path}: {e}"), "check the name");
-        if std::fs::metadata(path).map_err(unreadable)?.len() > protocol::limits::ATTACHMENT_BYTES_MAX {
+        let unreadable = |e: std::io::Error| usage(format!("cannot read {path}: {e}"), "pass a picture's file");
+        let file = super::super::folder::open_plain(Path::new(path)).map_err(unreadable)?;
+        let mut picture = Vec::new();
+        file.take(protocol::limits::ATTACHMENT_BYTES_MAX + 1).read_to_end(&mut picture).map_err(unreadable)?;
+        if picture.len() as u64 > protocol::limits::ATTACHMENT_BYTES_MAX {
             return Err(usage("the picture is larger than 8 MB", "make it smaller: a side of 1600 points is enough"));
         }
-        let picture = std::fs::read(path).map_err(unreadable)?;
         let picture = photo::without_metadata(&picture).map_err(|e| usage(e, "photograph again, as jpeg"))?;
         let (mut key, mut nonce) = ([0; 32], [0; 24]);
         let dice = getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut nonce));
         dice.map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
         let blob = photo::seal(&picture, &key, &nonce).map_err(|e| usage(e, "photograph again, as jpeg"))?;
         let draft = self.folder.path().join("photo.new");
-        let kept = std::fs::write(&draft, &blob).and_then(|()| self.store.bundles.import(&draft));
+        let kept = super::super::folder::write_private(&draft, &blob)
+            .and_then(|()| self.store.bundles.import(protocol::BundleKind::Photo, &draft));
         let _ = std::fs::remove_file(&draft);
         let (digest, bytes) = kept.map_err(|e| super::super::folder::unusable(self.folder.path(), &e))?;
         self.command(Command::KeepPhoto(digest, bytes))?;
@@ -173,12 +206,13 @@ impl Body {
         let Some((_, entry)) = number.checked_sub(1).and_then(|n| view.photos.get(n)) else {
             return Err(usage(format!("this case has {} photos", view.photos.len()), "count from 1"));
         };
-        if !self.store.bundles.whole(&entry.blob) {
+        let id = protocol::BundleId::photo(entry.blob);
+        if !self.store.bundles.whole(&id) {
             return Err(Failure::new("the photo has not come to this phone yet", "meet a phone that has it"));
         }
-        let blob = self.store.bundles.read_whole(&entry.blob)?;
+        let blob = self.store.bundles.read_whole(&id)?;
         let picture = photo::open(&blob, &entry.key).map_err(|e| Failure::new(e, "meet a phone that has it"))?;
-        std::fs::write(path, &picture)
+        super::super::folder::write_private(Path::new(path), &picture)
             .map_err(|e| Failure::new(format!("cannot write {path}: {e}"), "check the folder"))?;
         Ok(json!({ "shows": entry.shows, "bytes": picture.len() }))
     }
@@ -267,50 +301,76 @@ impl Body {
         let read = match format {
             "csv" => csv::read(text),
             "fhir" => match fhir::read(text) {
-                Ok(one) => Ok(vec![one]),
+                Ok(cases) => Ok(cases),
                 // One bundle a line.
                 Err(whole) => {
                     let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
                     let bundles = lines.iter().map(|line| fhir::read(line)).collect::<Result<Vec<_>, _>>();
-                    if lines.len() > 1 { bundles } else { Err(whole) }
+                    if lines.len() > 1 { bundles.map(|cases| cases.concat()) } else { Err(whole) }
                 }
             },
             other => return Err(usage(format!("{other:?} is no format"), "write fhir, csv or archive")),
         };
         let (mut made, mut left_out) = (Vec::new(), Vec::new());
         for imported in read.map_err(exchange_failure)? {
-            let said_by: Vec<_> = imported.said_by().map(|said| Entry::Note(sync::case::clip(&said))).collect();
-            let Imported { case, entries, left_out: some, .. } = imported;
-            left_out.extend(some);
-            if entries.is_empty() {
-                continue;
-            }
-            // A case that is here is not written over: where the file says more, it is a case of its own, and a person may link them.
-            let here = case.map_or(Ok(None), |id| self.load_case(id))?;
-            let known = here.is_some();
-            if let (Some(id), Some(here)) = (case, here) {
-                let said: Vec<Entry> = here.entries().into_iter().map(|(_, entry)| as_imported(entry)).collect();
-                match entries.iter().all(|entry| said.contains(&as_imported(entry.clone()))) {
-                    true => {
-                        left_out.push(format!("case {}: it is here already", id.short()));
-                        continue;
-                    }
-                    false => left_out.push(format!(
-                        "case {} is here already and says other things, so the file's is a case of its own: \
-                         kijiti case duplicates",
-                        id.short()
-                    )),
+            left_out.extend(imported.left_out.iter().cloned());
+            if !imported.entries.is_empty() {
+                match self.take_imported(imported, format, &area)? {
+                    (id, true) => made.push(id.to_string()),
+                    (id, false) => left_out.push(format!("case {}: it is here already", id.short())),
                 }
             }
-            let mut request = [0; 16];
-            getrandom::fill(&mut request).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
-            let taken = Entry::Note(format!("taken in from a {format} file"));
-            let entries = entries.into_iter().chain([taken]).chain(said_by).collect();
-            let id = self.add(case.filter(|_| !known), area.clone(), entries, request)?;
-            let _ = self.reassess(id, request); // what cannot be judged is taken in all the same, and says so
-            made.push(id.to_string());
         }
         Ok(json!({ "schema": "kijiti.case-import/1", "cases": made, "left_out": left_out }))
+    }
+
+    /// Takes in one patient of a file: what is new goes into the case that is the same one here, or into a case of its own that says
+    /// of which it is a copy. Nothing is written under an id that another phone has given.
+    fn take_imported(
+        &mut self,
+        imported: Imported,
+        format: &str,
+        area: &Area,
+    ) -> Result<(protocol::CaseId, bool), Failure> {
+        let said_by: Vec<_> = imported.said_by().map(|said| Entry::Note(sync::case::clip(&said))).collect();
+        let known_as = imported.known_as.clone().unwrap_or_else(|| {
+            let said: Vec<_> = imported.entries.iter().map(|entry| format!("{entry:?} {}", self.entry_words(entry))).collect();
+            said.join("\n")
+        });
+        let setting = format!("imported/{}", protocol::Digest::of(known_as.as_bytes()));
+        let before = self.store.setting(&setting)?.and_then(|bytes| protocol::CaseId::from_slice(&bytes));
+        let mut here = None;
+        for id in imported.case.into_iter().chain(before) {
+            if let Some(row) = self.store.case_row(&id)? {
+                here = Some((id, row.area));
+                break;
+            }
+        }
+        let mut request = [0; 16];
+        getrandom::fill(&mut request).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+        let (held, area, link) = match here {
+            Some((id, area)) => (Some(id), area, None),
+            None => (None, area.clone(), imported.case.map(|other| Entry::Link { other, same: true })),
+        };
+        let said: Vec<Entry> = match held {
+            Some(id) => {
+                let case = self.load_case(id)?.ok_or_else(|| Failure::new("the case is not here", "see `kijiti case list`"))?;
+                let doses = case.view().doses.iter().flat_map(|d| [d.key.clone(), d.identity(), d.dose.origin.clone()]).collect();
+                let news = news_of(imported.entries, &case.entries(), &doses);
+                if news.is_empty() {
+                    return Ok((id, false));
+                }
+                news
+            }
+            None => imported.entries,
+        };
+        let taken = Entry::Note(format!("taken in from a {format} file"));
+        let around = held.is_none().then(|| [taken].into_iter().chain(said_by).chain(link)).into_iter().flatten();
+        let entries = said.into_iter().chain(around).collect();
+        let id = self.add(held, area, entries, request)?;
+        self.store.put_setting(&setting, id.as_bytes()).and_then(|()| self.store.commit())?;
+        self.reassess(id, request)?;
+        Ok((id, true))
     }
 
     fn open_archive(&mut self, text: &str, area: Area) -> Answered {

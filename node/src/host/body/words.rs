@@ -1,6 +1,7 @@
 //! What people type about a case, as entries: findings, consent, doses, decisions. What cannot be is refused with what would do.
 
 use sync::case::{AssessmentEntry, DecisionEntry, DoseEntry, schema};
+use sync::exchange::units;
 use sync::{CaseView, Entry, FindingValue, Urgency};
 
 use super::super::requests::{CaseWords, DecisionInput};
@@ -47,9 +48,6 @@ pub(super) fn finding(name: &str, typed: &str) -> Result<Entry, Failure> {
     Ok(Entry::Finding { name: name.to_owned(), value })
 }
 
-/// No medicine is given in more of its unit.
-const DOSE_MAX: f64 = 1e6;
-
 /// `amoxicillin 250 mg`, and what else was said of it.
 pub(super) fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Failure> {
     if !said.given.is_empty() && !schema::is_instant(&said.given) {
@@ -65,12 +63,12 @@ pub(super) fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Failure> 
         [medicine @ .., amount, unit] if !medicine.is_empty() => amount
             .parse::<f64>()
             .ok()
-            .filter(|n| *n > 0.0 && *n <= DOSE_MAX)
-            .map(|amount| DoseEntry { medicine: medicine.join(" "), amount, unit: (*unit).to_owned(), route, given }),
+            .filter(|n| units::dose_plausible(*n, unit))
+            .map(|amount| DoseEntry { medicine: medicine.join(" "), amount, unit: (*unit).to_owned(), route, given, origin: String::new() }),
         _ => None,
     };
     parsed.map(Entry::Dose).ok_or_else(|| {
-        usage(format!("{text:?} is no dose"), "write for example --dose \"amoxicillin 250 mg\", with a point in 0.5")
+        usage(format!("{text:?} is no dose"), "write for example --dose \"amoxicillin 250 mg\", with a point in 0.5; an amount above nought that is given at once")
     })
 }
 

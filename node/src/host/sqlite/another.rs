@@ -5,6 +5,9 @@ use std::path::Path;
 use protocol::{DeviceId, DeviceKeys};
 use rusqlite::params;
 
+use zeroize::Zeroize;
+
+use super::schema::SEALED;
 use super::{Drawer, SqliteStore, Vault, db_error};
 use crate::agent::setting;
 use crate::store::{Store, StoreError};
@@ -32,18 +35,30 @@ impl SqliteStore {
         self.db.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);").map_err(db_error)
     }
 
+    /// Seals everything anew under another key; what does not open is left as it lies.
     fn reseal(&self, vault: &Vault) -> Result<(), StoreError> {
-        let sealed = [
-            ("cases", "document", Drawer::Case),
-            ("cases", "title", Drawer::Title),
-            ("space_keys", "key", Drawer::SpaceKey),
-            ("unsent", "change", Drawer::Unsent),
-        ];
-        for (table, column, drawer) in sealed {
-            let rows = self.numbered(&format!("SELECT rowid, {column} FROM {table} WHERE length({column}) > 0"), [])?;
-            for (row, old) in rows {
-                let new = vault.seal(drawer, &self.vault.open(drawer, &old)?)?;
-                self.write(&format!("UPDATE {table} SET {column} = ?2 WHERE rowid = ?1"), params![row, new])?;
+        self.reseal_with(vault, |drawer, row, old| self.vault.open(drawer, row, old))
+    }
+
+    /// Binds what an earlier version sealed to its row.
+    pub(super) fn bind_to_rows(&self) -> Result<(), StoreError> {
+        self.reseal_with(&self.vault, |drawer, _, old| self.vault.open_unbound(drawer, old))
+    }
+
+    fn reseal_with(
+        &self,
+        vault: &Vault,
+        open: impl Fn(Drawer, &[u8], &[u8]) -> Result<Vec<u8>, StoreError>,
+    ) -> Result<(), StoreError> {
+        for (table, column, drawer, name) in SEALED {
+            let sql = format!("SELECT rowid, {name}, {column} FROM {table} WHERE length({column}) > 0");
+            let rows: Vec<(i64, Vec<u8>, Vec<u8>)> =
+                self.all(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            for (row, name, old) in rows {
+                let Ok(mut plain) = open(drawer, &name, &old) else { continue };
+                let new = vault.seal(drawer, &name, &plain);
+                plain.zeroize();
+                self.write(&format!("UPDATE {table} SET {column} = ?2 WHERE rowid = ?1"), params![row, new?])?;
             }
         }
         Ok(())

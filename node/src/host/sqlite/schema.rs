@@ -1,5 +1,7 @@
 //! The tables of a phone's store, step by step: a folder of any earlier version is brought up to date when it is opened.
 
+use super::Drawer;
+
 /// Each step of the schema; the number of steps taken is SQLite's `user_version`.
 pub(super) const MIGRATIONS: &[&str] = &[
     "
@@ -55,7 +57,38 @@ pub(super) const MIGRATIONS: &[&str] = &[
     DROP TABLE chains;
     CREATE INDEX chains_by_author ON kept_chains (author, position);
 ",
+    // Chains are known by their signed bodies, envelopes by their author; photos have a table of their own; what is sealed is bound to
+    // its row; what does not open any more is moved aside. Chains, receipts and photos come again from other phones.
+    "
+    DROP TABLE kept_chains;
+    CREATE TABLE author_chains (
+        position INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, device BLOB NOT NULL, author BLOB NOT NULL,
+        issuer BLOB, used INTEGER NOT NULL DEFAULT 0, chain BLOB NOT NULL);
+    CREATE INDEX author_chains_by_author ON author_chains (author, position);
+    CREATE INDEX author_chains_by_issuer ON author_chains (issuer, used, position);
+    ALTER TABLE envelopes ADD COLUMN author BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE envelopes ADD COLUMN epoch BLOB NOT NULL DEFAULT x'';
+    UPDATE envelopes SET author = substr(bytes, 37, 8), epoch = substr(bytes, 10, 8) WHERE length(bytes) > 0;
+    CREATE INDEX envelopes_by_author ON envelopes (author, kind);
+    CREATE TABLE photos (digest BLOB PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE damaged (position INTEGER PRIMARY KEY, what TEXT NOT NULL, id BLOB NOT NULL, bytes BLOB NOT NULL);
+    DROP TABLE receipts;
+    CREATE TABLE receipts (
+        position INTEGER PRIMARY KEY AUTOINCREMENT, device BLOB NOT NULL UNIQUE, number INTEGER NOT NULL,
+        issuer BLOB, bytes BLOB NOT NULL);
+    CREATE INDEX receipts_by_issuer ON receipts (issuer);
+",
 ];
 
 /// The step of the schema from which on the vault is in use.
 pub(super) const SEALED_SINCE: usize = 4;
+/// The step from which on what is sealed is bound to its row.
+pub(super) const BOUND_SINCE: usize = 5;
+
+/// What lies sealed: table, column, drawer, and the column that names the row.
+pub(super) const SEALED: [(&str, &str, Drawer, &str); 4] = [
+    ("cases", "document", Drawer::Case, "id"),
+    ("cases", "title", Drawer::Title, "id"),
+    ("space_keys", "key", Drawer::SpaceKey, "space"),
+    ("unsent", "change", Drawer::Unsent, "case_id"),
+];

@@ -6,7 +6,7 @@ use protocol::{Area, CaseId, DeviceId};
 use serde_json::{Map, Value, json};
 
 use super::super::{SYSTEM, instant};
-use super::{CASE_SYSTEM, COLOUR_SYSTEM, HL7, LOINC};
+use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, HL7, LOINC};
 use crate::case::DecisionEntry;
 use crate::case::schema::{self, Kind};
 use crate::{CaseView, FindingValue, Stamp, Urgency};
@@ -292,6 +292,7 @@ impl Writer<'_> {
             });
             self.put_said(stamp, &request, "MedicationRequest", fields);
             let fields = json!({
+                "identifier": [{ "system": DOSE_SYSTEM, "value": given.key }],
                 "status": status,
                 "medicationCodeableConcept": medicine,
                 "subject": self.reference("patient"),
