@@ -6,10 +6,12 @@
 use distribution::delegation::{DelegatedList, Delegation};
 use distribution::release::Lineage;
 use distribution::{Beacon, Release, ReleaseList, Root, tree};
+use protocol::certificate::{Right, Rights};
 use protocol::frame::*;
+
 use protocol::limits::WIRE_VERSION;
 use protocol::signed::{Document, Role};
-use protocol::{Area, DeviceKeys, Digest, Signed};
+use protocol::{Area, BundleId, BundleKind, DeviceKeys, Digest, Signed};
 
 use crate::ministry::Ministry;
 
@@ -45,6 +47,29 @@ pub struct Scene {
 /// Keys of an attacker.
 fn stranger(n: u8) -> DeviceKeys {
     DeviceKeys::from_seed([n; 32])
+}
+
+/// Who says the attacks: a phone that the ministry has certified to carry, whoever holds it now.
+pub fn attacker() -> DeviceKeys {
+    stranger(5)
+}
+
+/// What a phone of this ministry that holds this list says first.
+pub fn greeting(ministry: &Ministry, list_version: u64) -> Vec<Frame> {
+    let nonce = [1; 16];
+    let ministry_tag = Hello::tag_of(&ministry.root.digest(), &attacker().id(), &nonce);
+    let holds = Holds { root_version: 1, list_version, held: Vec::new(), certificates: Vec::new() };
+    vec![Frame::Hello(Hello { version: WIRE_VERSION, ministry_tag, nonce }), Frame::Holds(holds)]
+}
+
+/// Greets, teaches nothing, and shows its certificate: what is needed to be more than a stranger.
+pub fn enters(ministry: &Ministry, list_version: u64) -> Vec<Frame> {
+    let rights = Rights::of(&[Right::Carry]);
+    let chain = ministry.certify(&attacker(), "carrier", &Area::default(), rights, Rights::default());
+    let mut said = greeting(ministry, list_version);
+    said.push(Frame::LaneDone(LaneDone { lane: 1 }));
+    said.push(Frame::Certified(Certified { chain: Some(chain) }));
+    said
 }
 
 /// The university of the scene's delegation.
@@ -88,17 +113,12 @@ impl Scene {
         Self { ministry, list, wanted, beacon_s }
     }
 
-    fn hello(&self) -> Frame {
-        Frame::Hello(Hello {
-            version: WIRE_VERSION,
-            ministry: self.ministry.root.digest(),
-            root_version: 1,
-            list_version: self.list.version,
-            chain: None,
-            nonce: [1; 16],
-            free_bytes: 0,
-            held: Vec::new(),
-        })
+    fn greeting(&self) -> Vec<Frame> {
+        greeting(&self.ministry, self.list.version)
+    }
+
+    fn enters(&self) -> Vec<Frame> {
+        enters(&self.ministry, self.list.version)
     }
 
     /// The list that the attacker would like to see: the next one, with its own model.
@@ -113,7 +133,7 @@ impl Scene {
     }
 
     fn offers(&self, document: Frame) -> Vec<Vec<u8>> {
-        [self.hello(), document].iter().map(Frame::to_bytes).collect()
+        self.greeting().iter().chain([&document]).map(Frame::to_bytes).collect()
     }
 
     fn offers_list(&self, list: &Signed<ReleaseList>) -> Vec<Vec<u8>> {
@@ -125,17 +145,13 @@ impl Scene {
         self.offers(Frame::Delegated(SignedDocument { bytes }))
     }
 
-    /// Greets, teaches nothing, and says it has this bundle whole.
-    fn has(&self, bundle: Digest, then: Vec<Frame>) -> Vec<Vec<u8>> {
-        let have = Have { bundle, whole: true, tree: true, groups: Vec::new() };
-        let opening = [
-            self.hello(),
-            Frame::LaneDone(LaneDone { lane: 1 }),
-            Frame::StepDone(StepDone { step: 0 }),
-            Frame::Have(have),
-            Frame::HavesDone(StepDone { step: 0 }),
-        ];
-        opening.iter().chain(&then).map(Frame::to_bytes).collect()
+    /// Enters, and says it has this bundle whole.
+    fn has(&self, bundle: Digest, bytes: u64, then: Vec<Frame>) -> Vec<Vec<u8>> {
+        let bundle = BundleId { kind: BundleKind::Release, digest: bundle };
+        let have = Have { bundle, whole: true, tree: true, groups: Vec::new(), bytes };
+        let mut said = self.enters();
+        said.extend([Frame::StepDone(StepDone { step: 0 }), Frame::Have(have), Frame::HavesDone(StepDone { step: 0 })]);
+        said.iter().chain(&then).map(Frame::to_bytes).collect()
     }
 
     /// Every attack on this scene.
@@ -266,7 +282,7 @@ impl Scene {
             name: "indefinite-freeze",
             what: "Says for ever that nothing is newer. Nothing can be refused; the next beacon shows it.",
             refused: "",
-            talk: [self.hello(), Frame::LaneDone(LaneDone { lane: 1 })].iter().map(Frame::to_bytes).collect(),
+            talk: self.enters().iter().map(Frame::to_bytes).collect(),
         });
         all
     }
@@ -308,8 +324,10 @@ impl Scene {
 
     fn on_bundles(&self) -> Vec<Attack> {
         let wanted = Digest::of(&self.wanted);
+        let size = self.wanted.len() as u64;
+        let id = BundleId { kind: BundleKind::Release, digest: wanted };
         let list = tree::tree_list(&self.wanted);
-        let tree = |hashes: Vec<u8>| Frame::Tree(Tree { bundle: wanted, offset: 0, hashes });
+        let tree = |hashes: Vec<u8>| Frame::Tree(Tree { bundle: id, offset: 0, hashes });
         let group = |n: usize| self.wanted.chunks(16 * 1024).nth(n).unwrap_or_default().to_vec();
         let run = |count: usize| self.wanted.chunks(16 * 1024).take(count).flatten().copied().collect::<Vec<_>>();
         let whole_run = tree::group_count(self.wanted.len() as u64).min(16) as usize;
@@ -321,29 +339,29 @@ impl Scene {
         if let Some(byte) = other_list.get_mut(40) {
             *byte ^= 1;
         }
-        let piece = |first, bytes| Frame::Piece(Piece { bundle: wanted, first, bytes });
+        let piece = |first, bytes| Frame::Piece(Piece { bundle: id, first, bytes });
         let elsewhere = Digest::of(b"a model for the south");
         let alive = |items| Frame::Coming(Coming { lane: 3, items, bytes: 1 << 30 });
-        let mut endless = self.has(wanted, vec![tree(list.clone())]);
+        let mut endless = self.has(wanted, size, vec![tree(list.clone())]);
         endless.push(u32::MAX.to_le_bytes().to_vec());
         vec![
             Attack {
                 name: "piece-pollution",
                 what: "The right group hashes, then a piece with one bit changed.",
                 refused: "is not what was signed",
-                talk: self.has(wanted, vec![tree(list.clone()), piece(0, polluted)]),
+                talk: self.has(wanted, size, vec![tree(list.clone()), piece(0, polluted)]),
             },
             Attack {
                 name: "tree-pollution",
                 what: "Group hashes that belong to another bundle.",
                 refused: "do not belong to bundle",
-                talk: self.has(wanted, vec![tree(other_list)]),
+                talk: self.has(wanted, size, vec![tree(other_list)]),
             },
             Attack {
                 name: "lying-have-maps",
                 what: "Says it has a bundle whole, and answers with a piece that was not asked for.",
                 refused: "nobody asked for",
-                talk: self.has(wanted, vec![tree(list.clone()), piece(3, group(0))]),
+                talk: self.has(wanted, size, vec![tree(list.clone()), piece(3, group(0))]),
             },
             Attack {
                 name: "endless-data",
@@ -355,13 +373,13 @@ impl Scene {
                 name: "slow-retrieval",
                 what: "Says it has a bundle whole, and then keeps the line alive without giving it.",
                 refused: "",
-                talk: self.has(wanted, (1..9).map(alive).collect()),
+                talk: self.has(wanted, size, (1..9).map(alive).collect()),
             },
             Attack {
                 name: "wrong-software",
                 what: "Brings a model for another area, really signed and listed; it is not this phone's.",
                 refused: "",
-                talk: self.has(elsewhere, Vec::new()),
+                talk: self.has(elsewhere, 21, Vec::new()),
             },
         ]
     }

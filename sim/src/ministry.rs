@@ -2,7 +2,7 @@
 
 use distribution::notices::{Beacon, Recall, Recalled, Revocations, Revoked};
 use distribution::{Release, ReleaseList, Root};
-use protocol::certificate::{Certificate, Rights};
+use protocol::certificate::{Certificate, Rights, bind};
 use protocol::signed::{Role, Signed};
 use protocol::{Area, Chain, DeviceId, DeviceKeys, Digest};
 use sync::space::sealing_public_key;
@@ -153,6 +153,7 @@ pub fn certificate(device: &DeviceKeys, name: &str, area: &Area, rights: Rights,
         passes_on,
         issued_s: 1_760_000_000,
         expires_s: None,
+        binding: bind(device, &sealing_public_key(device)),
     }
 }
 

@@ -14,7 +14,7 @@ use node::agent::Command;
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, DeviceId, Digest};
 
-use crate::attacks::{Attack, Scene};
+use crate::attacks::{Attack, Scene, attacker};
 use crate::ministry::Ministry;
 use crate::world::{Cut, SimError, SimPhone, World};
 
@@ -176,10 +176,8 @@ impl Village {
         report: &mut VillageReport,
     ) -> Result<(), SimError> {
         let victim = dice.random_range(0..self.phones);
-        let mut name = [0; 32];
-        dice.fill_bytes(&mut name);
         let Some(attack) = attacks.get(dice.random_range(0..attacks.len().max(1))) else { return Ok(()) };
-        let heard = world.hear(victim, DeviceId(name), &attack.talk, 0)?;
+        let heard = world.hear(victim, attacker().id(), &attack.talk, 0)?;
         report.attacks += 1;
         report.refused += u64::from(heard.refused.is_some());
         Ok(())
@@ -191,7 +189,7 @@ fn keeps_to(phone: &SimPhone, genuine: &BTreeSet<Digest>) -> bool {
     let held = phone.store.bundles().unwrap_or_default();
     let runs = phone.agent.activations().filter_map(|(_, a)| a.current.as_ref());
     let lists = phone.agent.trust().is_some_and(|t| t.releases().iter().all(|r| genuine.contains(&r.digest)));
-    lists && held.iter().all(|b| genuine.contains(&b.digest)) && runs.into_iter().all(|m| genuine.contains(&m.digest))
+    lists && held.iter().all(|b| genuine.contains(&b.id.digest)) && runs.into_iter().all(|m| genuine.contains(&m.digest))
 }
 
 fn id_of(world: &World, phone: usize) -> DeviceId {

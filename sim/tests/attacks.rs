@@ -11,9 +11,9 @@ use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER};
 use distribution::Offer;
 use node::Store;
 use node::agent::{Command, Event};
-use protocol::{DeviceId, Digest, Frame};
+use protocol::{Digest, Frame};
 use sim::Cut;
-use sim::attacks::{Attack, EVIL, Scene};
+use sim::attacks::{Attack, EVIL, Scene, attacker};
 use sim::world::Heard;
 
 const BEACON_S: u64 = 1_763_000_000;
@@ -82,7 +82,7 @@ fn play(name: &str) -> (Road, Scene, Heard) {
     let attack = every(&scene).into_iter().find(|a| a.name == name).unwrap_or_else(|| panic!("no attack {name}"));
     let talk = fixture(&attack);
     let before: Vec<_> = [WORKER, SUPERVISOR, CLINIC].map(|p| holds(&road, p)).into();
-    let heard = road.world.hear(WORKER, DeviceId([5; 32]), &talk, 10_000).unwrap();
+    let heard = road.world.hear(WORKER, attacker().id(), &talk, 10_000).unwrap();
     match attack.refused {
         "" => assert_eq!(heard.refused, None, "{name}"),
         words => {
@@ -165,7 +165,7 @@ fn the_worker_still_gets_what_it_wanted(road: &mut Road, scene: &Scene) {
     road.world.command(DESK, Command::BundleImported(digest)).unwrap();
     road.world.meet(WORKER, DESK, Cut::Never).unwrap();
     let bundles = road.world.phones[WORKER].store.bundles().unwrap();
-    assert!(bundles.iter().any(|b| b.digest == digest && b.whole));
+    assert!(bundles.iter().any(|b| b.id.digest == digest && b.whole));
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_recall_is_obeyed_at_once_and_travels_before_everything_else() {
     let running = Digest::of(&road.bundle);
     offer(&mut road, DESK, Offer::Recall(scene.ministry.recall(2, &[Digest([3; 32]), running])));
     // Cut after the first few frames: what must stop has stopped, whatever else was on its way.
-    road.world.meet(WORKER, DESK, Cut::Frames(4)).unwrap();
+    road.world.meet(WORKER, DESK, Cut::Frames(6)).unwrap();
     let phone = &road.world.phones[WORKER];
     assert_eq!(phone.agent.activation(common::MODULE).unwrap().current, None, "back to the rules alone");
     assert_eq!(phone.store.groups_held(&running), 0, "and it is not passed on");

@@ -394,6 +394,6 @@ fn words_in_anothers_name_are_set_aside() {
     road.world.phones[CLINIC].store.put_envelope(&envelope.unwrap(), &area).unwrap();
     road.world.meet(CLINIC, WORKER, Cut::Never).unwrap();
     let aside = road.world.phones[WORKER].store.quarantined().unwrap();
-    assert!(aside.len() == 1 && aside[0].1.contains("has not signed"), "{aside:?}");
+    assert!(aside.len() == 1 && aside[0].1.contains("in another's name"), "{aside:?}");
     assert_eq!(road.view(WORKER, id).unwrap().findings["cough"].value, FindingValue::Yes);
 }

@@ -8,7 +8,7 @@ use distribution::release::{Delta, Step};
 use distribution::{Offer, Release, tree};
 use node::Store;
 use node::agent::Command;
-use protocol::Digest;
+use protocol::{BundleId, Digest};
 use protocol::limits::GROUP_BYTES;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
@@ -134,15 +134,17 @@ fn a_bundle_comes_whole_from_seven_couriers_with_a_third_each_though_cut_and_kil
     let release = road.ministry.release(MODULE, 1, &bundle);
     let list = road.ministry.list(1, vec![release]);
     let (digest, hashes) = (Digest::of(&bundle), tree::tree_list(&bundle));
+    let id = BundleId::release(digest);
     let groups = tree::group_count(BYTES as u64);
     let mut dice = ChaCha20Rng::seed_from_u64(11);
     let couriers: Vec<usize> = (0..7u8)
         .map(|i| {
             let phone = road.world.add([100 + i; 32]).unwrap();
             road.world.command(phone, Command::InstallTrust(road.ministry.root.clone())).unwrap();
+            road.certify(phone);
             let store = &mut road.world.phones[phone].store;
-            store.open_bundle(&digest, BYTES as u64).unwrap();
-            store.put_tree(&digest, &hashes).unwrap();
+            store.open_bundle(&id, BYTES as u64).unwrap();
+            store.put_tree(&id, BYTES as u64, &hashes).unwrap();
             let mut order: Vec<u64> = (0..groups).collect();
             order.shuffle(&mut dice);
             // Each has a third of its own and a seventh that no other needs to have, so that all together have everything.
@@ -150,7 +152,7 @@ fn a_bundle_comes_whole_from_seven_couriers_with_a_third_each_though_cut_and_kil
             for group in order.iter().take(groups as usize / 3).chain(order.iter().filter(|g| mine(g))) {
                 let start = (group * GROUP_BYTES) as usize;
                 let bytes = &bundle[start..BYTES.min(start + GROUP_BYTES as usize)];
-                store.write_groups(&digest, *group, bytes).unwrap();
+                store.write_groups(&id, *group, bytes).unwrap();
             }
             road.world.restart(phone).unwrap();
             road.world.command(phone, Command::Offer(Box::new(Offer::List(list.clone())))).unwrap();

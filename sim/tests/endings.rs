@@ -52,7 +52,11 @@ impl Endings {
                 };
                 self.road.world.meet(pair[0], pair[1], cut).unwrap();
             }
-            84..89 => {
+            84..86 => {
+                let days = self.dice.random_range(1..9);
+                self.road.days_pass(days);
+            }
+            86..89 => {
                 let phone = *self.phones.choose(&mut self.dice).unwrap();
                 self.road.world.restart(phone).unwrap();
             }
@@ -92,6 +96,7 @@ impl Endings {
 
     fn heal(&mut self) {
         for _ in 0..4 {
+            self.road.days_pass(8);
             for phone in self.phones.clone().into_iter().filter(|phone| *phone != SUPERVISOR) {
                 self.road.world.meet(phone, SUPERVISOR, Cut::Never).unwrap();
             }

@@ -21,7 +21,7 @@ fn picture() -> Vec<u8> {
 /// The worker photographs a rash.
 fn photograph(road: &mut Road, case: CaseId, request: u8) -> Digest {
     let blob = photo::seal(&picture(), &KEY, &[request; 24]).unwrap();
-    let digest = road.world.phones[WORKER].store.import_bundle(&blob);
+    let digest = road.world.phones[WORKER].store.import_photo(&blob);
     let bytes = blob.len() as u64;
     road.world.command(WORKER, Command::KeepPhoto(digest, bytes)).unwrap();
     let photo = Entry::Photo(PhotoEntry {
@@ -46,9 +46,9 @@ fn a_photo_reaches_the_clinic_over_a_courier_who_cannot_see_it() {
     for (a, b) in [(WORKER, SUPERVISOR), (WORKER, SUPERVISOR), (SUPERVISOR, CLINIC), (SUPERVISOR, CLINIC)] {
         road.world.meet(a, b, Cut::Never).unwrap();
     }
-    let carried = road.world.phones[SUPERVISOR].store.whole_bundle(&digest).unwrap();
+    let carried = road.world.phones[SUPERVISOR].store.whole_photo(&digest).unwrap();
     assert!(!carried.windows(64).any(|w| picture().windows(64).step_by(64).any(|p| p == w)));
-    let blob = road.world.phones[CLINIC].store.whole_bundle(&digest).unwrap();
+    let blob = road.world.phones[CLINIC].store.whole_photo(&digest).unwrap();
     let view = road.view(CLINIC, case).unwrap();
     assert_eq!(photo::open(blob, &view.photos[0].1.key).unwrap(), picture());
     let desk = road.world.meet(DESK, SUPERVISOR, Cut::Never).unwrap();
@@ -71,13 +71,13 @@ fn a_photo_whose_consent_is_withdrawn_after_it_was_announced_goes_to_nobody() {
     for _ in 0..3 {
         road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
     }
-    assert!(road.world.phones[CLINIC].store.whole_bundle(&digest).is_none());
-    assert!(road.world.phones[WORKER].store.whole_bundle(&digest).is_some(), "it stays where it was taken");
+    assert!(road.world.phones[CLINIC].store.whole_photo(&digest).is_none());
+    assert!(road.world.phones[WORKER].store.whole_photo(&digest).is_some(), "it stays where it was taken");
     consent(&mut road, true, 4);
     for _ in 0..3 {
         road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
     }
-    assert!(road.world.phones[CLINIC].store.whole_bundle(&digest).is_some());
+    assert!(road.world.phones[CLINIC].store.whole_photo(&digest).is_some());
 }
 
 #[test]
@@ -94,14 +94,14 @@ fn a_photo_of_a_case_without_consent_stays_with_it() {
     for _ in 0..2 {
         road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
     }
-    assert!(road.world.phones[CLINIC].store.bundles().unwrap().iter().all(|row| row.digest != digest));
+    assert!(road.world.phones[CLINIC].store.bundles().unwrap().iter().all(|row| row.id.digest != digest));
     let add = |entries| Command::AddToCase { case: Some(case), area: road.area.clone(), entries, request: [3; 16] };
     let consent = add(vec![Entry::consent("share", true)]);
     road.world.command(WORKER, consent).unwrap();
     for _ in 0..2 {
         road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
     }
-    assert!(road.world.phones[CLINIC].store.whole_bundle(&digest).is_some());
+    assert!(road.world.phones[CLINIC].store.whole_photo(&digest).is_some());
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn releases_go_before_photos_and_a_cut_photo_goes_on_where_it_stopped() {
     let digest = photograph(&mut road, case, 2);
     road.world.meet(WORKER, CLINIC, Cut::Bytes(4_000)).unwrap(); // the word of the photo, and nothing of it
     road.world.restart(CLINIC).unwrap();
-    let held = |road: &Road, digest: &Digest| road.world.phones[CLINIC].store.groups_held(digest);
+    let held = |road: &Road, digest: &Digest| road.world.phones[CLINIC].store.photo_groups_held(digest);
     let mut last = 0;
     for _ in 0..40 {
         road.world.meet(WORKER, CLINIC, Cut::Bytes(90_000)).unwrap();
@@ -124,7 +124,7 @@ fn releases_go_before_photos_and_a_cut_photo_goes_on_where_it_stopped() {
         last = photo;
         road.world.restart(CLINIC).unwrap();
     }
-    assert!(road.world.phones[CLINIC].store.whole_bundle(&digest).is_some());
+    assert!(road.world.phones[CLINIC].store.whole_photo(&digest).is_some());
 }
 
 #[test]
@@ -133,13 +133,19 @@ fn a_full_phone_keeps_the_only_copy_of_a_photo_and_lets_go_of_others() {
     let case = road.write(WORKER, None, "measles", FindingValue::Yes, 1);
     let digest = photograph(&mut road, case, 2);
     road.world.command(WORKER, Command::SetQuota(1)).unwrap();
-    assert!(road.world.phones[WORKER].store.whole_bundle(&digest).is_some(), "nobody else has it");
+    assert!(road.world.phones[WORKER].store.whole_photo(&digest).is_some(), "nobody else has it");
     for _ in 0..3 {
         road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
     }
-    assert!(road.world.phones[SUPERVISOR].store.whole_bundle(&digest).is_some());
+    assert!(road.world.phones[SUPERVISOR].store.whole_photo(&digest).is_some());
     road.world.command(WORKER, Command::SetQuota(1)).unwrap();
-    assert!(road.world.phones[WORKER].store.whole_bundle(&digest).is_none(), "the courier has shown it whole");
+    assert!(road.world.phones[WORKER].store.whole_photo(&digest).is_some(), "a courier's word is not a keeper's");
+    for _ in 0..3 {
+        road.world.meet(SUPERVISOR, CLINIC, Cut::Never).unwrap();
+    }
+    road.world.meet(SUPERVISOR, WORKER, Cut::Never).unwrap();
+    road.world.command(WORKER, Command::SetQuota(1)).unwrap();
+    assert!(road.world.phones[WORKER].store.whole_photo(&digest).is_none(), "the clinic said that it has it");
 }
 
 #[test]
@@ -157,8 +163,9 @@ fn a_photo_goes_when_the_keys_of_its_closed_case_end() {
     for (a, b) in [(CLINIC, SUPERVISOR), (SUPERVISOR, WORKER)] {
         road.world.meet(a, b, Cut::Never).unwrap();
     }
+    road.days_pass(8);
     for phone in [CLINIC, SUPERVISOR, WORKER] {
-        assert!(road.world.phones[phone].store.whole_bundle(&digest).is_none(), "phone {phone}");
+        assert!(road.world.phones[phone].store.whole_photo(&digest).is_none(), "phone {phone}");
     }
 }
 
@@ -176,9 +183,10 @@ fn the_photo_of_an_open_case_outlives_the_keys_it_was_first_announced_under() {
     road.world.restart(CLINIC).unwrap();
     for _ in 0..2 {
         road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+        road.days_pass(8);
     }
     for phone in [WORKER, CLINIC] {
-        assert!(road.world.phones[phone].store.whole_bundle(&digest).is_some(), "phone {phone}");
+        assert!(road.world.phones[phone].store.whole_photo(&digest).is_some(), "phone {phone}");
         assert_eq!(road.view(phone, case).unwrap().photos.len(), 1);
     }
 }
@@ -187,10 +195,10 @@ fn the_photo_of_an_open_case_outlives_the_keys_it_was_first_announced_under() {
 fn a_photo_that_may_not_leave_yet_is_kept_whatever_the_quota() {
     let mut road = Road::new(1);
     let blob = photo::seal(&picture(), &KEY, &[9; 24]).unwrap();
-    let digest = road.world.phones[WORKER].store.import_bundle(&blob);
+    let digest = road.world.phones[WORKER].store.import_photo(&blob);
     road.world.command(WORKER, Command::KeepPhoto(digest, blob.len() as u64)).unwrap();
     road.world.command(WORKER, Command::SetQuota(1)).unwrap();
-    assert!(road.world.phones[WORKER].store.whole_bundle(&digest).is_some());
+    assert!(road.world.phones[WORKER].store.whole_photo(&digest).is_some());
 }
 
 #[test]
@@ -211,5 +219,5 @@ fn a_photo_whose_consent_was_withdrawn_before_the_case_left_does_not_follow_it()
         road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
     }
     assert!(road.view(CLINIC, case).is_some());
-    assert!(road.world.phones[CLINIC].store.bundles().unwrap().iter().all(|row| row.digest != digest));
+    assert!(road.world.phones[CLINIC].store.bundles().unwrap().iter().all(|row| row.id.digest != digest));
 }

@@ -268,7 +268,7 @@ impl Storm {
         let request = self.number();
         let picture = [&[0xff, 0xd8, 0xff, 0xe0][..], &request].concat();
         let blob = photo::seal(&picture, &[3; 32], &[9; 24]).unwrap();
-        let (digest, bytes) = (self.road.world.phones[phone].store.import_bundle(&blob), blob.len() as u64);
+        let (digest, bytes) = (self.road.world.phones[phone].store.import_photo(&blob), blob.len() as u64);
         self.road.world.command(phone, Command::KeepPhoto(digest, bytes)).ok()?;
         let (shows, camera, light) = (String::new(), String::new(), String::new());
         let photo = Entry::Photo(PhotoEntry { blob: digest, key: [3; 32], bytes, shows, camera, light });
@@ -414,7 +414,7 @@ impl Storm {
     fn photos_are_everywhere(&mut self) {
         (0..if self.photos.is_empty() { 0 } else { 3 }).for_each(|_| self.round());
         for (case, blob) in self.photos.clone() {
-            let whole = |phone: &usize| self.road.world.phones[*phone].store.whole_bundle(&blob).is_some();
+            let whole = |phone: &usize| self.road.world.phones[*phone].store.whole_photo(&blob).is_some();
             let named = |view: &CaseView| view.photos.iter().any(|(_, photo)| photo.blob == blob);
             let Some(view) = self.road.view(CLINIC, case).filter(named) else { continue };
             if view.consents("share") && view.consents("photo") && self.readers.iter().any(whole) {

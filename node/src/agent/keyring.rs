@@ -97,7 +97,7 @@ pub(super) struct Photo {
     sizes: BTreeSet<u64>,
     /// The epochs under which it was announced, and by whom: it goes when all of them have ended.
     epochs: BTreeSet<(EpochTag, DeviceId)>,
-    /// Some who announced it did so in the space of their own area.
+    /// Of those, who are certified within that area: a courier that has not heard of a member yet carries its photos all the same.
     at_home: BTreeSet<DeviceId>,
 }
 
@@ -263,7 +263,7 @@ impl Keyring {
         if photo.sizes.len() < SIZES_MAX {
             photo.sizes.insert(attached.bytes);
         }
-        if author.area == *area {
+        if area.covers(&author.area) {
             photo.at_home.insert(author.device);
         }
         photo.epochs.insert((attached.epoch, author.device));

@@ -153,6 +153,8 @@ pub(crate) struct Meeting {
     frame_since_ms: u64,
     frames: u64,
     credit: usize,
+    /// The most that the link has taken at once.
+    window: usize,
     /// Small frames that go before lanes.
     outbox: std::collections::VecDeque<Frame>,
     over: Option<String>,
@@ -193,6 +195,7 @@ impl Meeting {
             frame_since_ms: now.mono_ms,
             frames: 0,
             credit: 0,
+            window: 0,
             outbox: std::collections::VecDeque::new(),
             over: None,
         };
@@ -218,8 +221,12 @@ impl Meeting {
 
     /// Bytes that may be made for the link now: the little that a stranger is sent ahead, or all that the link takes.
     fn credit_now(&self) -> usize {
+        if self.over.is_some() {
+            return self.credit.max(1); // the last word may be sent on credit: a refused peer must hear why
+        }
+        let under_way = self.window.saturating_sub(self.credit);
         match self.is_stranger() {
-            true => self.credit.saturating_sub(SEND_AHEAD_BYTES_MAX - STRANGER_AHEAD_BYTES_MAX),
+            true => self.credit.min(STRANGER_AHEAD_BYTES_MAX.saturating_sub(under_way)),
             false => self.credit,
         }
     }
@@ -243,6 +250,7 @@ impl Meeting {
 
     pub(super) fn add_credit(&mut self, bytes: usize) {
         self.credit = self.credit.saturating_add(bytes).min(SEND_AHEAD_BYTES_MAX);
+        self.window = self.window.max(self.credit);
     }
 
     pub(super) fn say(&mut self, frame: Frame) {
@@ -263,8 +271,6 @@ impl Meeting {
     fn part(&mut self, code: u32, reason: &str) {
         self.outbox.clear();
         self.say(Frame::Bye(Bye { code, reason: reason.chars().take(300).collect() }));
-        // The last word may be sent on credit: a refused peer must hear why.
-        self.credit = self.credit.max(SEND_AHEAD_BYTES_MAX - STRANGER_AHEAD_BYTES_MAX + 1);
         self.stage = Stage::Over;
         self.over = Some(reason.to_owned());
     }

@@ -97,6 +97,24 @@ impl Road {
         }
     }
 
+    /// The ministry certifies a phone to carry.
+    pub fn certify(&mut self, phone: usize) {
+        let keys = self.world.keys(phone).unwrap().clone();
+        let rights = Rights::of(&[Right::Carry]);
+        let chain = self.ministry.certify(&keys, "carrier", &self.area, rights, Rights::default());
+        self.world.command(phone, Command::InstallChain(chain)).unwrap();
+    }
+
+    /// So many days pass, and every phone is used on each.
+    pub fn days_pass(&mut self, days: u64) {
+        for _ in 0..days {
+            self.world.now.wall_s += 86_400;
+            for phone in 0..self.world.phones.len() {
+                self.world.input(phone, node::agent::Input::Woke).unwrap();
+            }
+        }
+    }
+
     /// What a phone holds, in an order: larger is better, and no meeting may make any number smaller.
     pub fn wealth(&self, phone: usize) -> [u64; 5] {
         let phone = &self.world.phones[phone];
