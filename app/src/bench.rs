@@ -27,7 +27,7 @@ fn failed(e: impl ToString) -> Failure {
 pub fn ask(folder: &Path, request: &str) -> Result<(), Failure> {
     let request: Request = serde_json::from_str(request).map_err(failed)?;
     let answer = Answer::Done(control::ask(folder, &request, &mut |_| {}));
-    println!("{}", serde_json::to_string(&answer).map_err(failed)?);
+    crate::say::json(&serde_json::to_string(&answer).map_err(failed)?);
     Ok(())
 }
 
@@ -59,6 +59,7 @@ impl Scene {
             keys: 1,
             threshold: 1,
             recall_keys: 0,
+            enrol_keys: 1,
             name: "Bench",
             tokens: &[],
             passphrase: Some(PASSPHRASE),
@@ -106,7 +107,7 @@ impl Scene {
             lineage: None,
         };
         let mut draft = ministry::draft(None, Some(&release), None)?;
-        for key in ministry::load_keys(&self.keys, Some(PASSPHRASE))? {
+        for key in ministry::load_keys(&self.keys, "key", Some(PASSPHRASE))? {
             ministry::sign(&mut draft, &ministry::Signer::Key(key))?;
         }
         Ok(ministry::publish_requests(&draft))

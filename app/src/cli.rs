@@ -170,6 +170,9 @@ pub enum MinistryCommand {
         /// How many keys may recall a release; any one of them is enough.
         #[arg(long, default_value_t = 2)]
         recall_keys: u32,
+        /// How many keys may enrol phones and say that one is lost; any one of them is enough.
+        #[arg(long, default_value_t = 2)]
+        enrol_keys: u32,
         /// A program that speaks for a hardware token, to take part as one more key.
         #[arg(long, value_name = "COMMAND")]
         token: Vec<String>,
@@ -279,6 +282,9 @@ pub enum MinistryCommand {
         /// The beacon's key file.
         #[arg(long, value_name = "FILE")]
         key: String,
+        /// This machine's clock is right, though it is far from what was signed last.
+        #[arg(long)]
+        clock_is_right: bool,
         /// Only say what would be published.
         #[arg(long)]
         dry_run: bool,
@@ -308,6 +314,9 @@ pub struct DraftTo {
     /// Only show what it would say.
     #[arg(long)]
     pub dry_run: bool,
+    /// This machine's clock is right, though it is far from what was signed last.
+    #[arg(long)]
+    pub clock_is_right: bool,
 }
 
 /// Steps of a release.

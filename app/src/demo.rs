@@ -59,7 +59,7 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<(), Failure> {
         object.insert("kills".into(), json!(killer.kills()));
     }
     if json {
-        println!("{summary:#}");
+        crate::say::json(&format!("{summary:#}"));
         return Ok(());
     }
     demo.say_summary(&summary);
@@ -210,7 +210,7 @@ impl Demo {
             lineage: None,
         });
         let mut draft = ministry::draft(Some(&held), new.as_ref(), None)?;
-        for key in ministry::load_keys(&self.keys, ceremony().passphrase)?.into_iter().take(2) {
+        for key in ministry::load_keys(&self.keys, "key", ceremony().passphrase)?.into_iter().take(2) {
             ministry::sign(&mut draft, &ministry::Signer::Key(key))?;
         }
         for request in ministry::publish_requests(&draft) {
@@ -298,7 +298,7 @@ impl Demo {
             release.digest = protocol::Digest::of(b"a model that calls everything green");
         }
         // One real key has been stolen; the threshold is two, and the stranger's own keys do not count.
-        let stolen = ministry::load_keys(&self.keys, ceremony().passphrase)?;
+        let stolen = ministry::load_keys(&self.keys, "key", ceremony().passphrase)?;
         let mut forgery = Signed::by(&forged, &DeviceKeys::from_seed([66; 32]));
         stolen.iter().take(1).for_each(|key| forgery.add_signature(key));
         let rollback: Signed<ReleaseList> = from_text("the old list", old_list)?;
@@ -529,6 +529,7 @@ fn ceremony() -> ministry::Ceremony<'static> {
         keys: 3,
         threshold: 2,
         recall_keys: 1,
+        enrol_keys: 1,
         name: "Ministry of Health",
         tokens: &[],
         passphrase: Some("a demo guards nothing"),

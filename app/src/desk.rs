@@ -22,9 +22,17 @@ const DAY_S: u64 = 86_400;
 /// Runs one of the desk's commands.
 pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
     match command {
-        MinistryCommand::Keys { out, keys, threshold, recall_keys, token, name, work_factor, dry_run } => {
-            let ceremony =
-                Ceremony { keys, threshold, recall_keys, name: &name, tokens: &token, passphrase: None, work_factor };
+        MinistryCommand::Keys { out, keys, threshold, recall_keys, enrol_keys, token, name, work_factor, dry_run } => {
+            let ceremony = Ceremony {
+                keys,
+                threshold,
+                recall_keys,
+                enrol_keys,
+                name: &name,
+                tokens: &token,
+                passphrase: None,
+                work_factor,
+            };
             let names = ministry::hold(&out, &ceremony, dry_run)?;
             let did = if dry_run { "would make" } else { "made" };
             println!("{did} the ministry's keys, {threshold} of which must sign, and the root, in {}", out.display());
@@ -84,8 +92,9 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
             };
             put(&ministry::rotate(&trust, &rotation)?, &to, Some(&trust))
         }
-        MinistryCommand::Beacon { key, dry_run } => {
+        MinistryCommand::Beacon { key, clock_is_right: clock_right, dry_run } => {
             let trust = trust_of(phone)?;
+            clock_is_right(&trust, clock_right)?;
             let mut draft = ministry::beacon(&trust)?;
             ministry::sign(&mut draft, &Signer::open(&key)?)?;
             let (root, list) = (trust.root_version(), trust.list_version());
@@ -312,6 +321,32 @@ fn bundle_of(trust: &TrustedState, module: &str) -> Result<Digest, Failure> {
 }
 
 /// Writes a draft, or says what it would be.
+/// A clock that is this far from the newest signed time is asked about.
+const CLOCK_OFF_S: u64 = 200 * DAY_S;
+
+/// A time once signed and carried is not taken back: a beacon years ahead ends certificates in the whole country. So a clock that is
+/// far from what the ministry signed last is asked about, and refused where nobody can be asked.
+fn clock_is_right(trust: &TrustedState, said: bool) -> Result<(), Failure> {
+    let root = trust.root().map_or(0, |root| root.issued_s);
+    let list = trust.list().map_or(0, |list| list.issued_s);
+    let newest = root.max(list).max(trust.beacon().map_or(0, |beacon| beacon.time_s));
+    let now = ministry::wall_s();
+    if said || now.abs_diff(newest) <= CLOCK_OFF_S {
+        return Ok(());
+    }
+    let way = if now > newest { "ahead of" } else { "behind" };
+    let years = now.abs_diff(newest) as f64 / (365.25 * DAY_S as f64);
+    let words = format!("this machine's clock is {years:.1} years {way} what the ministry signed last");
+    if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        eprintln!("{words}; a time once signed cannot be taken back.");
+        let answer = crate::ask::line("Is the clock right? [write yes]")?;
+        if answer == "yes" {
+            return Ok(());
+        }
+    }
+    Err(Failure::new(words, "set the clock; if it is right all the same, say --clock-is-right").with_code(2))
+}
+
 fn put(draft: &DraftFile, to: &DraftTo, trust: Option<&TrustedState>) -> Result<(), Failure> {
     if let Some(trust) = trust {
         let checked = ministry::check::check(draft, trust)?;
@@ -319,6 +354,7 @@ fn put(draft: &DraftFile, to: &DraftTo, trust: Option<&TrustedState>) -> Result<
             show_one_check(check);
         }
     }
+    trust.map_or(Ok(()), |trust| clock_is_right(trust, to.clock_is_right))?;
     match &to.out {
         Some(out) if !to.dry_run => {
             write(out, draft)?;

@@ -32,7 +32,7 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         "key_sealed": sealed,
     });
     if json {
-        println!("{report:#}");
+        crate::say::json(&format!("{report:#}"));
         return Ok(());
     }
     println!("kijiti {}", env!("CARGO_PKG_VERSION"));

@@ -9,7 +9,8 @@ use protocol::signed::{Role, Signed};
 use protocol::{Area, Chain};
 
 use crate::files::{EnrolmentFile, hex, to_text};
-use crate::ministry::{load_keys, load_root, wall_s};
+use crate::ministry::keys::enrolment_keys;
+use crate::ministry::{load_root, wall_s};
 
 /// Certifies a device with the ministry's own keys, as many as its threshold asks for.
 pub fn sign_as_ministry(
@@ -38,10 +39,13 @@ pub fn sign_as_ministry(
         passes_on: read(passes_on)?,
         issued_s: wall_s(),
         expires_s: valid_days.map(|days| wall_s().saturating_add(days.saturating_mul(86_400))),
+        binding: claimed.binding,
     };
     let mut signed = Signed::unsigned(&certificate);
+    let enrols = trust.root().map(|root| root.enrolment.keys.clone()).unwrap_or_default();
     let threshold = trust.root().map_or(1, |r| r.enrolment.threshold) as usize;
-    load_keys(folder, passphrase)?.iter().take(threshold).for_each(|k| signed.add_signature(k));
+    let keys = enrolment_keys(folder, &enrols, passphrase)?;
+    keys.iter().take(threshold).for_each(|k| signed.add_signature(k));
     let chain = Chain { certificates: vec![signed] };
     match trust.verify_chain(&chain) {
         Some(Ok(_)) => {}

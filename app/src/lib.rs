@@ -4,6 +4,9 @@
 //! Data goes to standard output, everything else to standard error; `--json` gives data with a named schema. Exit codes:
 //! 0 ok, 1 failed, 2 usage, 4 needs a key, 5 refused.
 
+#[macro_use]
+pub mod say;
+
 pub mod ask;
 pub mod bench;
 pub mod cases;

@@ -2,7 +2,6 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use inference::Profile;
 use node::host::folder::key_is_sealed;
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use crate::cli::{BenchCommand, Cli, Command, EnrolCommand, ModelCommand, ProfileArg, SimCommand};
 use crate::files::{EnrolmentFile, RequestFile, draw, from_text, read, write};
 use crate::ministry::keys::{ask_new_passphrase, ask_passphrase};
-use crate::{ask as terminal, bench, cases, demo, desk, doctor, enrol, show, simulate, train};
+use crate::{ask as terminal, bench, cases, demo, desk, doctor, enrol, show, say, simulate, train};
 
 /// Bytes read of a findings file; longer ones are refused by their reader.
 const FINDINGS_BYTES_MAX: u64 = 1024 * 1024;
@@ -135,13 +134,16 @@ fn passphrase(phone: &Phone, remove: bool) -> Result<(), Failure> {
 }
 
 fn backup(phone: &Phone, to: &Path) -> Result<(), Failure> {
-    let request = Request::BackUp { to: absolute(to)? };
+    let passphrase = match key_is_sealed(&phone.folder) {
+        true => None,
+        // A copy lies about longer than the phone that it was made of: it is never open.
+        false => Some(ask_new_passphrase()?),
+    };
+    let request = Request::BackUp { to: absolute(to)?, passphrase };
     phone.shown(request, |b| println!("copied {} to {}", show::size(show::number(b, "bytes")), to.display()))?;
     match key_is_sealed(&phone.folder) {
         true => eprintln!("it opens with this phone's passphrase"),
-        false => {
-            eprintln!("it lies open: whoever has it can read this phone's cases; `kijiti passphrase` seals the key")
-        }
+        false => eprintln!("it opens with the passphrase given just now"),
     }
     Ok(())
 }
@@ -183,7 +185,7 @@ impl Phone {
     /// Shows an answer: as JSON if that was asked for.
     pub fn show(&self, answer: &Value, shower: impl FnOnce(&Value)) {
         if self.json {
-            println!("{answer:#}");
+            say::json(&format!("{answer:#}"));
         } else {
             shower(answer);
         }
@@ -222,15 +224,15 @@ pub fn absolute(path: &Path) -> Result<String, Failure> {
 fn start(phone: &Phone, listen: Option<std::net::SocketAddr>, discover: bool) -> Result<(), Failure> {
     let folder = DataFolder::open(&phone.folder)?.with_secret(phone.secret.clone());
     let options = HostOptions { listen, offline: false, discover };
-    let host = Host::start(folder, options, Arc::new(|line: &str| eprintln!("{line}")))?;
+    let mut host = Host::start(folder, options, crate::say::log())?;
     eprintln!("phone {} runs on {}; stop it with Ctrl-C", host.id().short(), phone.folder.display());
     for address in host.addresses() {
         eprintln!("listening on {address}");
     }
-    host.wait_for_signal();
+    let ended = host.wait_for_signal();
     eprintln!("stopping");
     host.stop();
-    Ok(())
+    ended
 }
 
 fn meet(phone: &Phone, who: &str) -> Result<(), Failure> {
@@ -275,6 +277,7 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             if qr { draw(&file) } else { Ok(()) }
         }
         EnrolCommand::Sign { request, area, rights, passes_on, valid_days, ministry, out, qr } => {
+            let valid_days = Some(valid_days).filter(|days| *days > 0);
             let file: RequestFile = read(&request, "kijiti.enrol-request/1")?;
             let answer: EnrolmentFile = match ministry {
                 Some(folder) => {

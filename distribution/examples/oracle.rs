@@ -47,6 +47,7 @@ fn offer(words: &[&str]) -> Option<Offer> {
                 beacon: None,
                 expires_s: None,
                 receipts: None,
+                distrusted: Vec::new(),
             };
             Some(Offer::Root(sign(&document, signers)?))
         }

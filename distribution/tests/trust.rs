@@ -6,7 +6,7 @@ use common::*;
 use distribution::delegation::{DelegatedList, Delegation};
 use distribution::release::{Lineage, Stage, Withdrawn};
 use distribution::{Offer, ReleaseList, Root, TrustError, TrustedState};
-use protocol::certificate::{Certificate, CertificateError, Right, Rights};
+use protocol::certificate::{Certificate, CertificateError, Right, Rights, bind};
 use protocol::{Area, Chain, Digest};
 
 #[test]
@@ -72,6 +72,7 @@ fn certificate(device: u8, area: &str, rights: &[Right], passes_on: &[Right]) ->
         passes_on: Rights::of(passes_on),
         issued_s: 0,
         expires_s: None,
+        binding: bind(&key(device), &[0; 32]),
     }
 }
 

@@ -208,7 +208,7 @@ pub fn exchange(data: &[u8]) {
         let _ = archive::open(&archive, &keys);
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let read = fhir::read(text).into_iter().chain(csv::read(text).unwrap_or_default());
+    let read = fhir::read(text).unwrap_or_default().into_iter().chain(csv::read(text).unwrap_or_default());
     for imported in read {
         let mut case = Case::new(CaseId([1; 16]));
         if case.add(&imported.entries, &keys, &[1; 16], 0).is_ok() {

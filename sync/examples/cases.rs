@@ -47,6 +47,7 @@ fn case() -> Result<Case, Fail> {
             unit: "mg".into(),
             route: "oral".into(),
             given: "2026-11-24T09:30:00+03:00".into(),
+            origin: String::new(),
         })
     };
     let begin = [

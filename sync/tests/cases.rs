@@ -3,7 +3,7 @@
 use automerge::Change;
 use minicbor::bytes::ByteVec;
 use proptest::prelude::*;
-use protocol::certificate::{Certificate, Right, Rights};
+use protocol::certificate::{Certificate, Right, Rights, bind};
 use protocol::signed::Role;
 use protocol::{Area, CaseId, Chain, DeviceKeys, Signed, VerifiedChain};
 use sync::case::DecisionEntry;
@@ -167,6 +167,7 @@ fn writer(rights: &[Right], area: &str) -> (DeviceKeys, VerifiedChain) {
         passes_on: Rights::default(),
         issued_s: 0,
         expires_s: None,
+        binding: bind(&keys, &[0; 32]),
     };
     let chain = Chain { certificates: vec![Signed::by(&certificate, &ministry)] };
     (keys, chain.verify(&Role::single(ministry.id())).unwrap())

@@ -4,16 +4,16 @@ use protocol::{Area, DeviceId, DeviceKeys};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sync::SpaceKey;
-use sync::epoch::{Epochs, KeyShare};
+use sync::epoch::{Epochs, KeyShare, Member};
 use sync::space::sealing_public_key;
 
 fn area() -> Area {
     Area::parse("north/kilifi").unwrap()
 }
 
-fn phone(n: u8) -> (DeviceKeys, (DeviceId, [u8; 32])) {
+fn phone(n: u8) -> (DeviceKeys, Member) {
     let keys = DeviceKeys::from_seed([n; 32]);
-    let member = (keys.id(), sealing_public_key(&keys));
+    let member = Member { device: keys.id(), sealing_key: sealing_public_key(&keys), area: area() };
     (keys, member)
 }
 
@@ -28,7 +28,7 @@ fn key(n: u8) -> SpaceKey {
 #[test]
 fn members_open_a_share_and_its_history_and_nobody_else_does() {
     let ((clinic, a), (worker, b), (stranger, _)) = (phone(1), phone(2), phone(3));
-    let share = KeyShare::seal(&key(2), &[key(1)], &[a, b], &mut dice()).unwrap();
+    let share = KeyShare::seal(&key(2), &[key(1)], &[a.clone(), b.clone()], &mut dice()).unwrap();
     for member in [&clinic, &worker] {
         let opened = share.open(&area(), member).unwrap();
         assert_eq!(opened, key(2));
@@ -46,13 +46,13 @@ fn members_open_a_share_and_its_history_and_nobody_else_does() {
 fn a_lost_phone_taints_its_epoch_and_all_before_it() {
     let ((_, clinic), (_, worker), (_, lost)) = (phone(1), phone(2), phone(3));
     let mut epochs = Epochs::default();
-    epochs.add(&KeyShare::seal(&key(1), &[], &[clinic, worker], &mut dice()).unwrap());
-    epochs.add(&KeyShare::seal(&key(2), &[key(1)], &[clinic, worker, lost], &mut dice()).unwrap());
+    epochs.add(&KeyShare::seal(&key(1), &[], &[clinic.clone(), worker.clone()], &mut dice()).unwrap());
+    epochs.add(&KeyShare::seal(&key(2), &[key(1)], &[clinic.clone(), worker.clone(), lost.clone()], &mut dice()).unwrap());
     let held = [key(1), key(2)];
     assert_eq!(epochs.writable(&held, &|_| false), Some(&held[1]));
-    let is_lost = |device: &DeviceId| *device == lost.0;
+    let is_lost = |device: &DeviceId| *device == lost.device;
     assert_eq!(epochs.writable(&held, &is_lost), None, "it can open the first key through the second");
-    epochs.add(&KeyShare::seal(&key(3), &[key(2)], &[clinic, worker], &mut dice()).unwrap());
+    epochs.add(&KeyShare::seal(&key(3), &[key(2)], &[clinic.clone(), worker.clone()], &mut dice()).unwrap());
     let held = [key(1), key(2), key(3)];
     assert_eq!(epochs.writable(&held, &is_lost), Some(&held[2]));
     assert_eq!(epochs.writable(&held[..2], &is_lost), None, "the new key has not come yet");
@@ -64,9 +64,9 @@ fn a_lost_phone_taints_its_epoch_and_all_before_it() {
 fn keys_made_apart_are_both_read_and_all_phones_write_with_the_same_one() {
     let ((_, a), (_, b)) = (phone(1), phone(2));
     let shares = [
-        KeyShare::seal(&key(1), &[], &[a, b], &mut dice()).unwrap(),
-        KeyShare::seal(&key(2), &[key(1)], &[a, b], &mut dice()).unwrap(),
-        KeyShare::seal(&key(3), &[key(1)], &[a, b], &mut dice()).unwrap(),
+        KeyShare::seal(&key(1), &[], &[a.clone(), b.clone()], &mut dice()).unwrap(),
+        KeyShare::seal(&key(2), &[key(1)], &[a.clone(), b.clone()], &mut dice()).unwrap(),
+        KeyShare::seal(&key(3), &[key(1)], &[a.clone(), b.clone()], &mut dice()).unwrap(),
     ];
     let (mut there, mut here) = (Epochs::default(), Epochs::default());
     shares.iter().for_each(|share| there.add(share));
@@ -76,7 +76,7 @@ fn keys_made_apart_are_both_read_and_all_phones_write_with_the_same_one() {
     held.reverse();
     assert_eq!(here.writable(&held, &nobody).cloned(), chosen);
     assert_eq!(there.heads().len(), 2);
-    here.add(&KeyShare::seal(&key(4), &[key(2), key(3)], &[a, b], &mut dice()).unwrap());
+    here.add(&KeyShare::seal(&key(4), &[key(2), key(3)], &[a.clone(), b.clone()], &mut dice()).unwrap());
     held.push(key(4));
     assert_eq!(here.writable(&held, &nobody), Some(&key(4)));
 }
@@ -85,7 +85,7 @@ fn keys_made_apart_are_both_read_and_all_phones_write_with_the_same_one() {
 fn a_ring_of_parents_ends() {
     let (_, a) = phone(1);
     let mut epochs = Epochs::default();
-    epochs.add(&KeyShare::seal(&key(1), &[key(2)], &[a], &mut dice()).unwrap());
-    epochs.add(&KeyShare::seal(&key(2), &[key(1)], &[a], &mut dice()).unwrap());
+    epochs.add(&KeyShare::seal(&key(1), &[key(2)], &[a.clone()], &mut dice()).unwrap());
+    epochs.add(&KeyShare::seal(&key(2), &[key(1)], &[a.clone()], &mut dice()).unwrap());
     assert!(epochs.writable(&[key(1), key(2)], &|_| false).is_some());
 }

@@ -1,6 +1,6 @@
 //! Cases as files: what goes out comes back, and what is damaged says so.
 
-use protocol::certificate::{Certificate, Right, Rights};
+use protocol::certificate::{Certificate, Right, Rights, bind};
 use protocol::{Area, CaseId, Chain, DeviceKeys, Digest, Signed};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -66,6 +66,7 @@ fn full_case() -> Case {
             unit: "mg".into(),
             route: "oral".into(),
             given: "2026-11-24T09:30:00+03:00".into(),
+            origin: String::new(),
         }),
         Entry::Note("the father\ncomes tomorrow".into()),
         Entry::Photo(PhotoEntry {
@@ -159,7 +160,7 @@ fn a_dose_taken_back_goes_out_as_an_error_and_is_not_taken_in() {
     assert_eq!((&given[0]["status"], given.len()), (&Value::from("entered-in-error"), 1));
     assert!(given[0]["note"][0]["text"].as_str().unwrap().contains("spilt"));
     let table = csv::head() + &csv::write(&case.view(), &area());
-    for imported in [fhir::read(&bundle.to_string()).unwrap(), csv::read(&table).unwrap().remove(0)] {
+    for imported in [fhir::read(&bundle.to_string()).unwrap().remove(0), csv::read(&table).unwrap().remove(0)] {
         assert!(!imported.entries.iter().any(|entry| matches!(entry, Entry::Dose(_))));
     }
 }
@@ -167,7 +168,7 @@ fn a_dose_taken_back_goes_out_as_an_error_and_is_not_taken_in() {
 #[test]
 fn a_bundle_read_back_says_the_same() {
     let view = full_case().view();
-    let imported = fhir::read(&fhir::write(&view, &area()).to_string()).unwrap();
+    let imported = fhir::read(&fhir::write(&view, &area()).to_string()).unwrap().remove(0);
     assert_eq!(imported.case, Some(ID));
     let mut again = Case::new(ID);
     again.add(&imported.entries, &keys(3), &[3; 16], 5).unwrap();
@@ -196,7 +197,7 @@ fn a_bundle_of_another_system_is_read_by_its_codes_and_what_is_unknown_is_listed
         {"resource": {"resourceType": "Observation", "id": "o2", "status": "final", "code": {"coding": [{"system": "http://loinc.org", "code": "8328-7"}]},
             "valueQuantity": {"value": 102.4, "code": "[degF]"}}},
         {"resource": {"resourceType": "Immunization", "id": "i1"}}]}"#;
-    let imported = fhir::read(bundle).unwrap();
+    let imported = fhir::read(bundle).unwrap().remove(0);
     assert!(imported.entries.contains(&finding("temperature", FindingValue::Number(39.1))));
     assert!(imported.entries.contains(&finding("patient.name", text("Juma"))));
     assert_eq!(imported.left_out, ["Observation o2", "Immunization i1"], "degrees Fahrenheit are not guessed at");
@@ -249,6 +250,7 @@ fn an_archive_opens_for_its_phone_only_and_a_flipped_bit_is_found() {
         passes_on: Rights::default(),
         issued_s: 0,
         expires_s: None,
+        binding: bind(&from, &sealing_public_key(&from)),
     };
     let chain = Chain { certificates: vec![Signed::by(&certificate, &DeviceKeys::from_seed([9; 32]))] };
     let mut case = full_case();

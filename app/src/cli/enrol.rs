@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use protocol::limits::CERTIFICATE_DAYS;
 
 /// Steps of enrolment.
 #[derive(Subcommand, Debug)]
@@ -33,8 +34,9 @@ pub enum EnrolCommand {
         #[arg(long, default_value = "")]
         passes_on: String,
         /// Days after which it is given no new keys and may certify nobody; it goes on working with what it has.
-        #[arg(long, value_name = "DAYS")]
-        valid_days: Option<u64>,
+        /// 0: without an end. Whoever signed it renews it at a meeting before it ends.
+        #[arg(long, value_name = "DAYS", default_value_t = CERTIFICATE_DAYS)]
+        valid_days: u64,
         /// The ministry's folder of keys and root, to sign as the ministry.
         #[arg(long, value_name = "FOLDER")]
         ministry: Option<PathBuf>,

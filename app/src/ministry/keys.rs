@@ -112,6 +112,8 @@ pub struct Ceremony<'a> {
     pub threshold: u32,
     /// How many keys may recall; any one of them alone.
     pub recall_keys: u32,
+    /// How many keys may enrol phones and say that one is lost; any one of them alone.
+    pub enrol_keys: u32,
     /// The ministry's name.
     pub name: &'a str,
     /// Tokens that take part beside the key files.
@@ -128,7 +130,10 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
         ceremony.tokens.iter().map(|t| Signer::open(&format!("program:{t}"))).collect::<Result<Vec<_>, _>>()?;
     let signers = ceremony.keys as usize + tokens.len();
     let (threshold, max) = (ceremony.threshold as usize, protocol::limits::SIGNATURES_MAX);
-    if signers == 0 || threshold == 0 || threshold > signers || signers > max || ceremony.recall_keys as usize > max {
+    if signers == 0 || threshold == 0 || threshold > signers || signers > max || ceremony.recall_keys as usize > max
+        || ceremony.enrol_keys == 0
+        || ceremony.enrol_keys as usize > max
+    {
         return Err(Failure::new(
             format!("{threshold} of {signers} keys cannot be"),
             "choose at least one key, at most 16, and a threshold not above it",
@@ -143,6 +148,7 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
     }
     let new = |count: u32| (0..count).map(|_| new_key()).collect::<Result<Vec<_>, _>>();
     let (keys, recalls, beacon) = (new(ceremony.keys)?, new(ceremony.recall_keys)?, new_key()?);
+    let enrols = new(ceremony.enrol_keys)?;
     let receipts = new_key()?;
     let refused = |e: protocol::codec::CodecError| Failure::new(e, "choose other numbers").with_code(2);
     let ids = keys.iter().map(DeviceKeys::id).chain(tokens.iter().map(Signer::id));
@@ -156,8 +162,8 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
         version: 1,
         issued_s: wall_s(),
         root: role.clone(),
-        releases: role.clone(),
-        enrolment: role,
+        releases: role,
+        enrolment: Role::new(enrols.iter().map(DeviceKeys::id), 1).map_err(refused)?,
         recall,
         beacon: Some(Role::single(beacon.id())),
         expires_s: None,
@@ -172,8 +178,8 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
         (1..).zip(keys).map(|(i, k)| (format!("{what}-{i}"), k.clone())).collect()
     };
     let all =
-        [named("key", &keys), named("recall", &recalls), named("beacon", &[beacon]), named("receipts", &[receipts])]
-            .concat();
+        [named("key", &keys), named("enrol", &enrols), named("recall", &recalls), named("beacon", &[beacon])].concat();
+    let all = [all, named("receipts", &[receipts])].concat();
     let mut names: Vec<_> = all.iter().map(|(name, key)| format!("{name:<10} {}", key.id())).collect();
     names.extend(tokens.iter().map(|t| format!("token      {}", t.id())));
     if dry_run {
@@ -231,18 +237,23 @@ pub fn load_key(path: &Path, passphrase: Option<&str>) -> Result<DeviceKeys, Fai
     open_key(path, &text, &passphrase)
 }
 
-/// All signing keys in a ministry's folder.
-pub fn load_keys(folder: &Path, passphrase: Option<&str>) -> Result<Vec<DeviceKeys>, Failure> {
-    let found: Result<Vec<_>, _> = (1..=protocol::limits::SIGNATURES_MAX)
-        .map(|i| folder.join(format!("key-{i}.age")))
-        .filter(|p| p.exists())
-        .map(|p| load_key(&p, passphrase))
-        .collect();
-    match found?.as_slice() {
-        [] => Err(Failure::new(format!("no keys in {}", folder.display()), "make them: `kijiti ministry keys --out`")
-            .with_code(4)),
-        keys => Ok(keys.to_vec()),
+/// The keys called `name-1`, `name-2` … in a ministry's folder.
+pub fn load_keys(folder: &Path, name: &str, passphrase: Option<&str>) -> Result<Vec<DeviceKeys>, Failure> {
+    let files = (1..=protocol::limits::SIGNATURES_MAX).map(|i| folder.join(format!("{name}-{i}.age")));
+    files.filter(|path| path.exists()).map(|path| load_key(&path, passphrase)).collect()
+}
+
+/// The keys in a folder that may enrol under a root: those made for it, or those that sign everything.
+pub fn enrolment_keys(folder: &Path, role: &[DeviceId], passphrase: Option<&str>) -> Result<Vec<DeviceKeys>, Failure> {
+    for name in ["enrol", "key"] {
+        let mut found = load_keys(folder, name, passphrase)?;
+        found.retain(|key| role.contains(&key.id()));
+        if !found.is_empty() {
+            return Ok(found);
+        }
     }
+    let hint = "make them: `kijiti ministry keys --out`; keys of releases enrol nobody";
+    Err(Failure::new(format!("no key in {} may enrol under this root", folder.display()), hint).with_code(4))
 }
 
 pub(crate) fn ask_passphrase(prompt: &str) -> Result<String, Failure> {

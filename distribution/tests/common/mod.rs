@@ -30,6 +30,7 @@ pub fn root(version: u64, root: Role, releases: Role) -> Root {
         beacon: Some(role(&[9], 1)),
         expires_s: None,
         receipts: None,
+        distrusted: Vec::new(),
         root,
         releases,
     }
