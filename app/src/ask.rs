@@ -2,11 +2,13 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use node::host::Failure;
-use serde_json::{Map, Value, json};
+use inference::Profile;
+use node::host::{Failure, Request};
+use serde_json::Value;
 use sync::case::schema::{self, Kind};
 
 use crate::cli::Kind as Whose;
+use crate::show::{list, number, text, urgency};
 
 /// Asks on the terminal; every answer is read from standard input.
 pub fn line(question: &str) -> Result<String, Failure> {
@@ -16,7 +18,7 @@ pub fn line(question: &str) -> Result<String, Failure> {
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     match read {
-        Ok(0) | Err(_) => Err(Failure::new("no more answers", "nothing was kept; begin again").with_code(2)),
+        Ok(0) | Err(_) => Err(Failure::new("no more answers", "what was answered is kept: begin again, and go on there").with_code(2)),
         Ok(_) => Ok(answer.trim().to_owned()),
     }
 }
@@ -26,8 +28,17 @@ pub fn on_terminal() -> bool {
     std::io::stdin().is_terminal()
 }
 
-/// Asks for the age, then lets `questions` say what to ask, and returns a findings file.
-pub fn findings(questions: &mut dyn FnMut(bool) -> Result<Value, Failure>) -> Result<String, Failure> {
+/// What a person sees who may stop: the rest is optional while transport is arranged.
+fn say_danger(visit: &Value) {
+    for danger in list(visit, "danger") {
+        let signs: Vec<_> = list(danger, "signs").iter().filter_map(Value::as_str).collect();
+        eprintln!("{}  {}: {}", urgency("pink"), text(danger, "class"), signs.join(", "));
+        eprintln!("  {}  [{}, {}]", text(danger, "action"), text(danger, "rule"), text(danger, "source"));
+    }
+}
+
+/// Asks question after question; the phone keeps each answer and says what comes next. Returns a findings file.
+pub fn findings(profile: Profile, ask: &dyn Fn(Request) -> Result<Value, Failure>) -> Result<String, Failure> {
     if !on_terminal() {
         return Err(Failure::new(
             "no findings were given, and there is no terminal to ask on",
@@ -35,39 +46,83 @@ pub fn findings(questions: &mut dyn FnMut(bool) -> Result<Value, Failure>) -> Re
         )
         .with_code(2));
     }
-    eprintln!("Answer yes (y), no (n), or press Enter where it is not known. Numbers as digits.");
-    let mut file = Map::new();
-    let infant = loop {
-        let age = line("Age: months, or days as in 12d?")?;
-        let (key, number) = match age.strip_suffix('d') {
-            Some(days) => ("age_days", days.trim().parse::<f64>()),
-            None => ("age_months", age.parse::<f64>()),
-        };
-        match number {
-            Ok(number) if key == "age_days" || number >= 2.0 => {
-                file.insert(key.into(), json!(number));
-                break key == "age_days" && number < 60.0;
+    visit(profile, ask, &mut line)
+}
+
+/// The same with anything that answers.
+pub fn visit(
+    profile: Profile,
+    ask: &dyn Fn(Request) -> Result<Value, Failure>,
+    answer: &mut dyn FnMut(&str) -> Result<String, Failure>,
+) -> Result<String, Failure> {
+    let before = number(&ask(Request::VisitOpen)?, "answers");
+    let anew = before == 0
+        || answer(&format!("A visit was interrupted after {before} answers: go on with it? [y/n]"))?.starts_with(['n', 'N']);
+    eprintln!("Answer yes (y), no (n), or press Enter where it is not known. Numbers as digits. < takes the last answer back.");
+    let mut visit = ask(Request::VisitBegin { profile, anew })?;
+    let mut told = 0;
+    loop {
+        let dangers = list(&visit, "danger").len();
+        if dangers > told || (told == 0 && dangers > 0) {
+            say_danger(&visit);
+            let known = visit.get("age_known").and_then(Value::as_bool).unwrap_or_default();
+            let rest = answer("Go on with the other questions while transport is arranged? [y, Enter: no]")?;
+            if !rest.starts_with(['y', 'Y']) && known {
+                break;
             }
-            _ => eprintln!("  write for example 11, or 40d for an infant under 2 months"),
+            if !rest.starts_with(['y', 'Y']) {
+                visit = one(&visit, ask, answer)?; // the age alone is still needed for the case
+                if visit.get("age_known").and_then(Value::as_bool).unwrap_or_default() {
+                    break;
+                }
+            }
         }
+        told = dangers;
+        if visit.get("ask").is_none_or(Value::is_null) {
+            let words = answer("In your own words (Enter for none):")?;
+            if !words.is_empty() {
+                visit = ask(Request::VisitAnswer { name: "text".into(), answer: words })?;
+            }
+            break;
+        }
+        visit = one(&visit, ask, answer)?;
+    }
+    Ok(visit.get("findings").unwrap_or(&Value::Null).to_string())
+}
+
+/// Asks the question that comes next until its answer is one that can be, and keeps it.
+fn one(
+    visit: &Value,
+    ask: &dyn Fn(Request) -> Result<Value, Failure>,
+    answer: &mut dyn FnMut(&str) -> Result<String, Failure>,
+) -> Result<Value, Failure> {
+    let question = visit.get("ask").unwrap_or(&Value::Null);
+    let name = text(question, "id").to_owned();
+    let choices: Vec<_> = list(question, "choices").iter().filter_map(Value::as_str).collect();
+    let asked = match text(question, "kind") {
+        "flag" => format!("{} [y/n/Enter]", text(question, "ask")),
+        "number" => format!("{} ({}) [Enter: not measured]", text(question, "ask"), text(question, "unit")),
+        "choice" => format!("{} [{}, Enter: not known]", text(question, "ask"), choices.join(", ")),
+        _ => text(question, "ask").to_owned(),
     };
-    let asked = questions(infant)?;
-    let empty = Vec::new();
-    for question in asked.get("questions").and_then(Value::as_array).unwrap_or(&empty) {
-        let text = |key: &str| question.get(key).and_then(Value::as_str).unwrap_or_default();
-        let id = text("id").to_owned();
-        let value = match text("kind") {
-            "flag" => flag(text("ask"))?,
-            "number" => number(text("ask"), text("unit"))?,
-            _ => choice(text("ask"), question.get("choices"))?,
-        };
-        file.insert(id, value);
+    let usual = list(question, "usual").iter().filter_map(Value::as_f64).collect::<Vec<_>>();
+    loop {
+        let typed = answer(&asked)?;
+        if typed == "<" {
+            return ask(Request::VisitBack);
+        }
+        if let ([least, most], Ok(number)) = (usual.as_slice(), typed.parse::<f64>())
+            && !(*least..=*most).contains(&number)
+            && !answer(&format!("  {typed} is hardly ever seen. Is it right? [y, Enter: measure again]"))?.starts_with(['y', 'Y'])
+        {
+            continue;
+        }
+        match ask(Request::VisitAnswer { name: name.clone(), answer: typed }) {
+            Ok(next) => return Ok(next),
+            Err(wrong) if wrong.code == 2 => eprintln!("  {}", wrong.reason),
+            Err(failure) => return Err(failure),
+        }
     }
-    let words = line("In your own words (Enter for none):")?;
-    if !words.is_empty() {
-        file.insert("text".into(), json!(words));
-    }
-    Ok(Value::Object(file).to_string())
 }
 
 /// Asks the fields of a patient whom no rules here are for, one by one.
@@ -104,40 +159,5 @@ pub fn kind_in_words(kind: Kind) -> String {
         Kind::Choice(choices) => choices.join(", "),
         Kind::Text => "words".to_owned(),
         Kind::Date => "a date, 2026-11-24".to_owned(),
-    }
-}
-
-fn flag(ask: &str) -> Result<Value, Failure> {
-    loop {
-        match line(&format!("{ask} [y/n/Enter]"))?.to_lowercase().as_str() {
-            "y" | "yes" => return Ok(json!("yes")),
-            "n" | "no" => return Ok(json!("no")),
-            "" | "?" | "unknown" => return Ok(json!("unknown")),
-            _ => eprintln!("  write y, n, or nothing"),
-        }
-    }
-}
-
-fn number(ask: &str, unit: &str) -> Result<Value, Failure> {
-    loop {
-        let answer = line(&format!("{ask} ({unit}) [Enter: not measured]"))?;
-        match answer.parse::<f64>() {
-            Ok(number) => return Ok(json!(number)),
-            Err(_) if answer.is_empty() || answer == "unknown" => return Ok(json!("unknown")),
-            Err(_) => eprintln!("  write a number, or nothing"),
-        }
-    }
-}
-
-fn choice(ask: &str, choices: Option<&Value>) -> Result<Value, Failure> {
-    let choices: Vec<&str> =
-        choices.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-    loop {
-        let answer = line(&format!("{ask} [{}, Enter: not known]", choices.join(", ")))?;
-        match answer.as_str() {
-            "" | "unknown" => return Ok(json!("unknown")),
-            word if choices.contains(&word) => return Ok(json!(word)),
-            _ => eprintln!("  write one of the words in brackets, or nothing"),
-        }
     }
 }

@@ -86,6 +86,9 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         None => Request::CaseBegin { fields: head, consent, area, decision, request },
     };
     let answer = phone.ask(request)?;
+    if asked {
+        phone.ask(Request::VisitEnd)?; // the answers are in the case now
+    }
     phone.show(&answer, |answer| {
         println!("case {}", show::text(answer, "case"));
         match answer.get("assessment").filter(|assessment| !assessment.is_null()) {

@@ -47,8 +47,10 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Enrol { command } => run_enrol(&phone, command),
         Command::Case { command } => cases::run(&phone, command),
         Command::Triage { findings, profile } => {
+            let asked = findings.is_none();
             let findings = phone.findings(findings.as_deref(), profile.into())?;
-            phone.shown(Request::Triage { findings, profile: profile.into() }, show::assessment)
+            phone.shown(Request::Triage { findings, profile: profile.into() }, show::assessment)?;
+            if asked { phone.ask(Request::VisitEnd).map(drop) } else { Ok(()) }
         }
         Command::Meet { who } => meet(&phone, &who),
         Command::Model { command } => run_model(&phone, command),
@@ -203,7 +205,7 @@ impl Phone {
                     Failure::new(reason, "pass a text file, JSON or TOML").with_code(2)
                 })
             }
-            None => terminal::findings(&mut |infant| self.ask(Request::Questions { profile, infant })),
+            None => terminal::findings(profile, &|request| self.ask(request)),
         }
     }
 }

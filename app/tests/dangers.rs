@@ -26,7 +26,7 @@ impl Patient<'_> {
     fn fires(&self, rule: &str, values: &Values) -> bool {
         let unit = if self.group == AgeGroup::Child { "age_months" } else { "age_days" };
         let ages = BTreeMap::from([(unit.to_owned(), self.age)]);
-        let findings = Findings::new(values.clone(), String::new(), &ages, self.pack);
+        let findings = Findings::new(values.clone(), String::new(), &ages);
         let fired = self.pack.evaluate(self.profile, &findings.ok().unwrap()).fired;
         fired.iter().any(|outcome| outcome.rule == rule && outcome.urgency == Urgency::Pink)
     }

@@ -1,8 +1,11 @@
 //! One assessment: rules first, then the model, which may raise urgency and never lower it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value as Json, json};
 
-use crate::findings::Findings;
+use crate::findings::{Findings, Value};
+use crate::floor;
 use crate::model::{Opinion, TriageModel};
 use crate::rules::{Evaluation, Outcome, Profile, RulePack, Urgency};
 
@@ -33,18 +36,35 @@ pub fn assess(findings: &Findings, pack: &RulePack, profile: Profile, model: Opt
     let rule_urgency = rules.urgency();
     let opinion = model.and_then(|m| m.opinion(findings));
     // A pink rule that cannot be cleared is not green: see someone soon, and measure.
-    let floor = if rules.cannot_clear.is_empty() { rule_urgency } else { rule_urgency.max(Urgency::Yellow) };
-    let raised = opinion.as_ref().and_then(Opinion::raises_to).map_or(floor, |u| u.max(floor));
+    let least = if rules.cannot_clear.is_empty() { rule_urgency } else { rule_urgency.max(Urgency::Yellow) };
+    let raised = opinion.as_ref().and_then(Opinion::raises_to).map_or(least, |u| u.max(least));
     Assessment {
         urgency: raised,
         rule_urgency,
         green_offered: rules.green_offered() && raised == Urgency::Green,
         rules,
-        raised_by_model: raised > floor,
+        raised_by_model: raised > least,
         opinion,
-        pack: format!("{} {} ({})", pack.id, pack.edition, profile.name()),
+        pack: format!("{} {} ({}), {}", pack.id, pack.edition, profile.name(), floor::EDITION),
         model: model.map_or_else(|| "none".into(), |m| m.name().to_owned()),
     }
+}
+
+/// What the floor alone says, of a patient whose age is not known or whom the pack has no rules for. `None` if it says nothing: that
+/// is no colour.
+pub fn assess_without_age(values: &BTreeMap<String, Value>) -> Option<Assessment> {
+    let fired = floor::evaluate(values, None);
+    let urgency = fired.iter().map(|outcome| outcome.urgency).max()?;
+    Some(Assessment {
+        urgency,
+        rule_urgency: urgency,
+        rules: Evaluation { fired, ..Evaluation::default() },
+        opinion: None,
+        raised_by_model: false,
+        green_offered: false,
+        pack: floor::EDITION.to_owned(),
+        model: "none".into(),
+    })
 }
 
 impl Assessment {

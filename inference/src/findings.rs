@@ -124,26 +124,25 @@ impl Findings {
                 }
             }
         }
-        Self::new(values, text, &ages, pack)
+        Self::new(values, text, &ages)
     }
 
-    /// Findings from values already read; `ages` as in [`Findings::parse`].
+    /// Findings from values already read; `ages` as in [`Findings::parse`]. What is missing is unknown.
     pub fn new(
         mut values: BTreeMap<String, Value>,
         text: String,
         ages: &BTreeMap<String, f64>,
-        pack: &RulePack,
     ) -> Result<Self, FindingsError> {
         let group = set_age(&mut values, ages)?;
-        for finding in pack.required(group) {
-            if !values.contains_key(&finding.id) {
-                return wrong(
-                    format!("the finding {:?} is missing ({})", finding.id, finding.ask),
-                    format!("answer it, or write {} = \"unknown\" if it could not be found out", finding.id),
-                );
-            }
-        }
         Ok(Self { group, values, text })
+    }
+
+    /// Findings of a golden case, which is written as a findings file is.
+    pub(crate) fn of_golden(
+        file: &serde_json::Map<String, serde_json::Value>,
+        pack: &RulePack,
+    ) -> Result<Self, FindingsError> {
+        Self::from_raw(file.clone().into_iter().collect(), pack)
     }
 
     /// Which rules apply.
@@ -193,6 +192,16 @@ fn set_age(values: &mut BTreeMap<String, Value>, ages: &BTreeMap<String, f64>) -
     values
         .insert("age_months".into(), Value::Number(if group == AgeGroup::Child { whole_months.max(2.0) } else { 0.0 }));
     Ok(group)
+}
+
+/// Reads what stands in a record, whatever wrote it: what the pack does not know, or knows otherwise, is unknown to it and never an
+/// error, so that no word can keep the rules from looking at the others.
+pub fn read_recorded(values: &BTreeMap<String, serde_json::Value>, pack: &RulePack) -> BTreeMap<String, Value> {
+    let read = |(name, value): (&String, &serde_json::Value)| {
+        let known = pack.finding(name).is_some() && !name.starts_with("age_");
+        known.then(|| (name.clone(), read_value(name, value, pack).unwrap_or(Value::Unknown)))
+    };
+    values.iter().filter_map(read).collect()
 }
 
 /// Reads one value as the pack says it must be.

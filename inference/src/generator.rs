@@ -334,7 +334,7 @@ fn hide(
 ) -> BTreeMap<String, Value> {
     let share = dice.random_range(0.0..0.5);
     for finding in pack.findings() {
-        let required = pack.required(group).any(|f| f.id == finding.id);
+        let required = finding.required.iter().any(|of| of == group.name());
         let missing = match finding.id.as_str() {
             "spo2" => 0.6,
             "wfh_z" | "temperature_rectal" | "respiratory_rate_second" | "temperature_second" => 0.95,

@@ -8,7 +8,10 @@
 pub mod assessment;
 pub mod features;
 pub mod findings;
+pub mod floor;
 pub mod generator;
+pub mod golden;
+pub mod interview;
 pub mod logic;
 pub mod model;
 pub mod network;
@@ -17,7 +20,7 @@ pub mod rules;
 pub mod sticky;
 pub mod train;
 
-pub use assessment::{Assessment, assess};
+pub use assessment::{Assessment, assess, assess_without_age};
 pub use findings::{AgeGroup, Findings, FindingsError, Value};
 pub use model::{ModelError, TriageModel};
 pub use rules::{Profile, RulePack, Urgency};

@@ -99,6 +99,8 @@ pub struct Scope<'a> {
     pub findings: &'a BTreeMap<String, Value>,
     /// Defined names.
     pub defines: &'a BTreeMap<String, Expr>,
+    /// Between which bounds a number is usual. One beyond them may show a danger, and clears none: it is measured again.
+    pub usual: &'a BTreeMap<String, (f64, f64)>,
 }
 
 /// How deeply definitions and brackets may nest.
@@ -153,7 +155,11 @@ impl Expr {
                 (None, _) => leaf(name, Tri::Unknown),
             },
             Expr::Number(name, test) => match scope.findings.get(name) {
-                Some(Value::Number(number)) => leaf(name, Tri::of(test.holds(*number))),
+                Some(Value::Number(number)) if test.holds(*number) => leaf(name, Tri::Yes),
+                Some(Value::Number(number)) => {
+                    let usual = scope.usual.get(name).is_none_or(|(least, most)| (*least..=*most).contains(number));
+                    leaf(name, if usual { Tri::No } else { Tri::Unknown })
+                }
                 _ => leaf(name, Tri::Unknown),
             },
             Expr::Choice(name, choice) => match scope.findings.get(name) {
@@ -347,7 +353,8 @@ mod tests {
 
     fn answer(text: &str, findings: &[(&str, Value)]) -> Answer {
         let findings = findings.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect();
-        Expr::parse(text).unwrap().answer(&Scope { findings: &findings, defines: &BTreeMap::new() })
+        let (defines, usual) = (BTreeMap::new(), BTreeMap::from([("c".to_owned(), (15.0, 90.0))]));
+        Expr::parse(text).unwrap().answer(&Scope { findings: &findings, defines: &defines, usual: &usual })
     }
 
     #[test]
@@ -358,6 +365,12 @@ mod tests {
         assert_eq!(answer("a or b", &[("b", Value::Yes)]).tri, Tri::Yes);
         assert_eq!(answer("a or b", &[("b", Value::No)]).tri, Tri::Unknown);
         assert_eq!(answer("known(a)", &[("a", Value::Unknown)]).tri, Tri::No);
+    }
+
+    #[test]
+    fn a_number_that_is_hardly_possible_shows_a_danger_and_clears_none() {
+        let rate = |rate: f64| answer("c >= 50", &[("c", Value::Number(rate))]).tri;
+        assert_eq!([30.0, 50.0, 95.0, 14.0].map(rate), [Tri::No, Tri::Yes, Tri::Yes, Tri::Unknown]);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //!    rule marked `unknown = "advise"` says so and does not block (an instrument that this level of care lacks); a yellow
 //!    rule marked `unknown = "block"` (breaths not counted in a cough) blocks green as well.
 //! 3. Every result names rule, edition, source, and the findings that made it so.
-//! 4. Several pink rules are one referral; all are shown.
+//! 4. A sign that was found and that no rule has read is named, and green is not offered.
+//! 5. Whatever the pack says, the built-in floor looks at every case ([`crate::floor`]).
+//! 6. Several pink rules are one referral; all are shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,8 +94,14 @@ pub struct FindingSpec {
     pub kind: FindingKind,
     /// LOINC code, or empty.
     pub code: String,
-    /// Age groups in which it must be answered.
+    /// Age groups of which it is a danger sign, to be asked first.
     pub required: Vec<String>,
+    /// Of a number: between which values it is usual. Beyond, it is measured again.
+    pub usual: Option<(f64, f64)>,
+    /// Where it is asked, as `child.iccm`.
+    pub asked: Vec<String>,
+    /// It is asked only where this is not *no*.
+    pub gate: Option<Expr>,
 }
 
 /// What follows when a rule's condition is unknown.
@@ -127,6 +135,8 @@ pub struct Rule {
     /// What follows when the condition is unknown.
     pub unknown: WhenUnknown,
     profiles: Vec<Profile>,
+    /// Levels of care that have no instrument for it: there an unknown condition advises.
+    advise: Vec<Profile>,
 }
 
 /// A rule pack.
@@ -140,7 +150,11 @@ pub struct RulePack {
     pub version: u64,
     findings: Vec<FindingSpec>,
     defines: BTreeMap<String, Expr>,
+    usual: BTreeMap<String, (f64, f64)>,
     rules: Vec<Rule>,
+    golden: Vec<crate::golden::Golden>,
+    /// Pink rules that the pack before had and this one says that it gives up.
+    gives_up: Vec<String>,
 }
 
 /// The pack that is built in, used until a ministry's own arrives.
@@ -160,6 +174,10 @@ struct RawPack {
     define: Vec<RawDefine>,
     #[serde(default)]
     rule: Vec<RawRule>,
+    #[serde(default)]
+    golden: Vec<crate::golden::Golden>,
+    #[serde(default)]
+    gives_up: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -179,6 +197,11 @@ struct RawFinding {
     code: String,
     #[serde(default)]
     required: Vec<String>,
+    usual: Option<[f64; 2]>,
+    #[serde(default)]
+    asked: Vec<String>,
+    #[serde(rename = "if")]
+    gate: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -201,6 +224,8 @@ struct RawRule {
     #[serde(default)]
     unknown: String,
     profiles: Option<Vec<Profile>>,
+    #[serde(default)]
+    advise: Vec<Profile>,
 }
 
 /// Bytes of a rule pack file, and rules in it.
@@ -213,8 +238,26 @@ impl RulePack {
         Self::parse(BUILT_IN)
     }
 
-    /// Reads a pack and checks that every name in it is known.
+    /// Reads a pack and checks that every name in it is known, and that it means the built-in findings as they are meant.
     pub fn parse(file: &str) -> Result<Self, String> {
+        let mut pack = Self::read(file)?;
+        if file != BUILT_IN {
+            let built_in = Self::built_in()?;
+            for spec in built_in.findings {
+                match pack.findings.iter().find(|own| own.id == spec.id) {
+                    Some(own) => same_meaning(own, &spec)?,
+                    // A sign that a pack does not read can still be found: it is named then, and the floor looks at it.
+                    None => {
+                        pack.usual.extend(spec.usual.map(|usual| (spec.id.clone(), usual)));
+                        pack.findings.push(FindingSpec { asked: Vec::new(), gate: None, ..spec });
+                    }
+                }
+            }
+        }
+        Ok(pack)
+    }
+
+    fn read(file: &str) -> Result<Self, String> {
         if file.len() > PACK_BYTES_MAX {
             return Err("the rule pack is too long".into());
         }
@@ -223,8 +266,10 @@ impl RulePack {
             return Err("too many rules, findings or definitions".into());
         }
         let findings = raw.finding.into_iter().map(read_finding).collect::<Result<Vec<_>, _>>()?;
+        let (specs, gates): (Vec<_>, Vec<_>) = findings.into_iter().unzip();
+        let mut findings: Vec<FindingSpec> = specs;
         let mut known: BTreeSet<String> = findings.iter().map(|f| f.id.clone()).collect();
-        known.extend(["age_hours", "age_days", "age_months"].map(str::to_owned));
+        known.extend(["age_hours", "age_days", "age_months", COMMUNITY].map(str::to_owned));
         let mut defines = BTreeMap::new();
         for define in raw.define {
             let expr = read_condition(&define.name, &define.when, &known)?;
@@ -232,7 +277,30 @@ impl RulePack {
             defines.insert(define.name, expr);
         }
         let rules = raw.rule.into_iter().map(|rule| read_rule(rule, &known)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { id: raw.id, edition: raw.edition, version: raw.version, findings, defines, rules })
+        for (spec, gate) in findings.iter_mut().zip(gates) {
+            spec.gate = gate.map(|when| read_condition(&spec.id, &when, &known)).transpose()?;
+        }
+        let usual = findings.iter().filter_map(|f| Some((f.id.clone(), f.usual?))).collect();
+        let (golden, gives_up) = (raw.golden, raw.gives_up);
+        let (id, edition, version) = (raw.id, raw.edition, raw.version);
+        Ok(Self { id, edition, version, findings, defines, usual, rules, golden, gives_up })
+    }
+
+    /// Cases that the pack brings, with what they must come to.
+    pub fn golden(&self) -> &[crate::golden::Golden] {
+        &self.golden
+    }
+
+    /// Pink rules of `before` that this pack has no more, and does not say that it gives up.
+    pub fn lacks(&self, before: &Self) -> Vec<String> {
+        let key = |rule: &Rule, profile: Profile| (rule.group.clone(), profile.name(), rule.id.clone());
+        let pink = |pack: &Self| -> BTreeSet<_> {
+            let pink = pack.rules.iter().filter(|rule| rule.urgency == Urgency::Pink);
+            pink.flat_map(|rule| rule.profiles.iter().map(|profile| key(rule, *profile))).collect()
+        };
+        let own = pink(self);
+        let gone = pink(before).into_iter().filter(|key| !own.contains(key) && !self.gives_up.contains(&key.2));
+        gone.map(|(group, profile, id)| format!("{id} ({group}, {profile})")).collect()
     }
 
     /// The findings it knows.
@@ -250,13 +318,26 @@ impl RulePack {
         self.rules.iter().filter(move |r| r.group == group.name() && r.profiles.contains(&profile))
     }
 
-    /// Findings that must be answered.
-    pub fn required(&self, group: AgeGroup) -> impl Iterator<Item = &FindingSpec> {
-        self.findings.iter().filter(move |f| f.required.iter().any(|g| g == group.name()))
+    /// Findings that are asked at a level of care, danger signs first; those that any rule reads, if the pack does not say.
+    pub fn questions(&self, profile: Profile, group: AgeGroup) -> Vec<&FindingSpec> {
+        let place = format!("{}.{}", group.name(), profile.name());
+        let mut asked: Vec<_> = self.findings.iter().filter(|f| f.asked.contains(&place)).collect();
+        if asked.is_empty() {
+            asked = self.read_by_rules(profile, group);
+        }
+        asked.sort_by_key(|f| !f.required.iter().any(|g| g == group.name()));
+        asked
     }
 
-    /// Findings that any rule of a profile and group reads, required ones first: the questions to ask.
-    pub fn questions(&self, profile: Profile, group: AgeGroup) -> Vec<&FindingSpec> {
+    /// Whether a question is worth asking, as far as its gate is known.
+    pub fn worth_asking(&self, spec: &FindingSpec, profile: Profile, values: &BTreeMap<String, Value>) -> bool {
+        let values = with_level(values, profile);
+        let scope = Scope { findings: &values, defines: &self.defines, usual: &self.usual };
+        spec.gate.as_ref().is_none_or(|gate| gate.answer(&scope).tri != Tri::No)
+    }
+
+    /// Findings that any rule of a profile and group reads, danger signs first.
+    pub fn read_by_rules(&self, profile: Profile, group: AgeGroup) -> Vec<&FindingSpec> {
         let mut names = BTreeSet::new();
         self.rules(profile, group).for_each(|rule| rule.when.names(&mut names));
         for _ in 0..8 {
@@ -275,12 +356,30 @@ impl RulePack {
         self.findings.iter().map(|f| f.id.as_str()).min_by_key(|id| far(id)).unwrap_or_default()
     }
 
-    /// What every rule of the profile says of these findings.
+    /// What every rule of the profile says of these findings, and the floor below them.
     pub fn evaluate(&self, profile: Profile, findings: &Findings) -> Evaluation {
-        let scope = Scope { findings: findings.values(), defines: &self.defines };
+        let mut evaluation = self.evaluate_alone(profile, findings);
+        evaluation.add_floor(crate::floor::evaluate(findings.values(), Some(findings.group())));
+        evaluation
+    }
+
+    /// What the rules of the pack say by themselves: how a pack is tested. No case of a patient is judged so.
+    pub fn evaluate_alone(&self, profile: Profile, findings: &Findings) -> Evaluation {
+        let values = with_level(findings.values(), profile);
+        let scope = Scope { findings: &values, defines: &self.defines, usual: &self.usual };
         let mut evaluation = Evaluation::default();
+        let mut read = BTreeSet::new();
         for rule in self.rules(profile, findings.group()) {
             let answer = rule.when.answer(&scope);
+            match answer.tri {
+                // Of a rule that does not apply, only what shows that it does not has been read.
+                Tri::No => read.extend(answer.because.iter().cloned()),
+                Tri::Yes | Tri::Unknown => self.all_names(&rule.when, &mut read),
+            }
+            let unknown = match rule.unknown {
+                WhenUnknown::Block if rule.advise.contains(&profile) => WhenUnknown::Advise,
+                other => other,
+            };
             // A finding that is unknown made nothing so; for what cannot be cleared, it is just the unknown ones that count.
             let fired = answer.tri == Tri::Yes;
             let counts = |name: &&String| !fired || *findings.value(name) != Value::Unknown;
@@ -297,15 +396,66 @@ impl RulePack {
                     .map(|n| (n.clone(), findings.value(n).clone()))
                     .collect(),
             };
-            match (answer.tri, rule.unknown) {
+            match (answer.tri, unknown) {
                 (Tri::Yes, _) => evaluation.fired.push(outcome()),
                 (Tri::Unknown, WhenUnknown::Advise) => evaluation.advised.push(outcome()),
                 (Tri::Unknown, WhenUnknown::Block) => evaluation.cannot_clear.push(outcome()),
                 (Tri::Unknown, WhenUnknown::PassOver) | (Tri::No, _) => {}
             }
         }
+        let unread = |(name, value): &(&String, &Value)| crate::floor::sign(name, value) && !read.contains(*name);
+        let unread: Vec<_> = findings.values().iter().filter(unread).map(|(n, v)| (n.clone(), v.clone())).collect();
+        if !unread.is_empty() {
+            evaluation.cannot_clear.push(Outcome {
+                rule: "unread".into(),
+                class: "A sign was found that no rule looks at here".into(),
+                urgency: Urgency::Yellow,
+                source: String::new(),
+                action: "Have somebody look at it who knows more".into(),
+                findings: unread,
+            });
+        }
         evaluation.fired.sort_by_key(|o| std::cmp::Reverse(o.urgency));
         evaluation
+    }
+
+    /// All findings that a condition reads, through definitions.
+    fn all_names(&self, when: &Expr, into: &mut BTreeSet<String>) {
+        let mut names = BTreeSet::new();
+        when.names(&mut names);
+        for name in names {
+            match self.defines.get(&name) {
+                Some(inner) if into.insert(name.clone()) => self.all_names(inner, into),
+                Some(_) => {}
+                None => {
+                    into.insert(name);
+                }
+            }
+        }
+    }
+}
+
+/// A name that conditions can read: whether this is the community level, which has few instruments.
+const COMMUNITY: &str = "at_community";
+
+fn with_level(values: &BTreeMap<String, Value>, profile: Profile) -> BTreeMap<String, Value> {
+    let community = if profile == Profile::Iccm { Value::Yes } else { Value::No };
+    values.iter().map(|(n, v)| (n.clone(), v.clone())).chain([(COMMUNITY.to_owned(), community)]).collect()
+}
+
+/// A pack may add choices and words to a finding that is built in, and must not mean something else by it.
+fn same_meaning(own: &FindingSpec, built_in: &FindingSpec) -> Result<(), String> {
+    let same = match (&own.kind, &built_in.kind) {
+        (FindingKind::Flag, FindingKind::Flag) => true,
+        (FindingKind::Number { min, max, unit }, FindingKind::Number { min: least, max: most, unit: meant }) => {
+            unit == meant && min <= least && max >= most
+        }
+        (FindingKind::Choice(words), FindingKind::Choice(meant)) => meant.iter().all(|word| words.contains(word)),
+        _ => false,
+    };
+    match same {
+        true => Ok(()),
+        false => Err(format!("finding {} means something else here than on every phone", own.id)),
     }
 }
 
@@ -338,6 +488,21 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// Adds what the floor says, where no pink rule has named the sign already.
+    pub(crate) fn add_floor(&mut self, floor: Vec<Outcome>) {
+        for mut outcome in floor {
+            let named = |name: &String| {
+                let pink = self.fired.iter().filter(|o| o.urgency == Urgency::Pink);
+                pink.flat_map(|o| &o.findings).any(|(other, _)| other == name)
+            };
+            outcome.findings.retain(|(name, _)| !named(name));
+            if !outcome.findings.is_empty() {
+                self.fired.push(outcome);
+            }
+        }
+        self.fired.sort_by_key(|o| std::cmp::Reverse(o.urgency));
+    }
+
     /// The most urgent colour that fired; green if nothing did.
     pub fn urgency(&self) -> Urgency {
         self.fired.iter().map(|o| o.urgency).max().unwrap_or(Urgency::Green)
@@ -349,14 +514,16 @@ impl Evaluation {
     }
 }
 
-fn read_finding(raw: RawFinding) -> Result<FindingSpec, String> {
+fn read_finding(raw: RawFinding) -> Result<(FindingSpec, Option<String>), String> {
     let kind = match (raw.kind.as_str(), raw.min, raw.max) {
         ("" | "flag", _, _) => FindingKind::Flag,
         ("number", Some(min), Some(max)) if min < max => FindingKind::Number { min, max, unit: raw.unit },
         ("choice", _, _) if !raw.choices.is_empty() => FindingKind::Choice(raw.choices),
         (kind, _, _) => return Err(format!("finding {}: {kind:?} needs bounds or choices", raw.id)),
     };
-    Ok(FindingSpec { id: raw.id, ask: raw.ask, kind, code: raw.code, required: raw.required })
+    let usual = raw.usual.map(|[least, most]| (least, most));
+    let (id, ask, code, required, asked) = (raw.id, raw.ask, raw.code, raw.required, raw.asked);
+    Ok((FindingSpec { id, ask, kind, code, required, usual, asked, gate: None }, raw.gate))
 }
 
 fn read_condition(of: &str, when: &str, known: &BTreeSet<String>) -> Result<Expr, String> {
@@ -387,5 +554,6 @@ fn read_rule(raw: RawRule, known: &BTreeSet<String>) -> Result<Rule, String> {
         when,
         unknown,
         profiles: raw.profiles.unwrap_or_else(|| vec![Profile::Iccm, Profile::Imci]),
+        advise: raw.advise,
     })
 }

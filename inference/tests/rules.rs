@@ -1,32 +1,13 @@
 //! The clinical rules: boundaries from both sides, danger signs one by one, and what unknown means.
 
 use inference::findings::Value;
+use inference::golden::{self, WELL_CHILD, WELL_INFANT};
 use inference::rules::Evaluation;
 use inference::{Findings, Profile, RulePack, Urgency};
 
 fn pack() -> RulePack {
     RulePack::built_in().unwrap()
 }
-
-/// A child of 20 months in whom everything was looked for and nothing was found.
-const WELL_CHILD: &str = r#"{
-    "age_months": 20, "convulsing_now": "no", "convulsions": "no", "lethargic": "no", "not_able_to_drink": "no",
-    "vomits_everything": "no", "airway": "no", "cough_or_difficult": "no", "diarrhoea": "no", "fever": "no",
-    "temperature": 36.8, "ear_problem": "no", "measles": "no", "muac": 145, "wfh_z": 0, "oedema_both_feet": "no",
-    "palmar_pallor": "none", "stridor_calm": "no", "chest_indrawing": "no", "spo2": 98, "respiratory_rate": 28,
-    "stiff_neck": "no", "skin_problem": "none", "corneal_clouding": "no", "mouth_ulcers": "none", "eye_pus": "no",
-    "refuses_limb": "no", "skin_severe": "no", "skin_near_eye": "no", "cough_days": 2, "fever_days": 2,
-    "diarrhoea_days": 2, "blood_in_stool": "no", "sunken_eyes": "no", "restless": "no", "drinking": "normal",
-    "skin_pinch": "normal", "malaria_test": "negative", "appetite_test": "passed", "mother_hiv": "negative"
-}"#;
-
-/// An infant of 20 days in whom everything was looked for and nothing was found.
-const WELL_INFANT: &str = r#"{
-    "age_days": 20, "convulsing_now": "no", "convulsions": "no", "feeding": "well", "movement": "own",
-    "severe_chest_indrawing": "no", "temperature": 36.8, "respiratory_rate": 44, "umbilicus_red": "no",
-    "skin_pustules": "no", "yellow_skin": "no", "yellow_palms": "no", "diarrhoea": "no", "weight": 3.4,
-    "feeding_problem": "no", "cough_or_difficult": "no", "fever": "no", "hot_to_touch": "no", "vomits_everything": "no"
-}"#;
 
 fn with(base: &str, changes: &str) -> Findings {
     let mut file: serde_json::Map<String, serde_json::Value> = serde_json::from_str(base).unwrap();
@@ -219,13 +200,13 @@ fn ages_in_days_are_never_rounded_to_months() {
 #[test]
 fn an_unknown_oxygen_saturation_is_not_a_normal_one() {
     let cough = r#"{"cough_or_difficult": "yes", "spo2": "unknown"}"#;
-    let facility = judge(WELL_CHILD, cough, Profile::Imci);
-    assert!(!facility.green_offered());
-    assert!(facility.cannot_clear.iter().any(|o| o.findings == [("spo2".to_owned(), Value::Unknown)]));
-    // In the community, where there is no oximeter, it is said and does not keep every cough from being green.
-    let community = judge(WELL_CHILD, cough, Profile::Iccm);
-    assert!(community.green_offered());
-    assert!(community.advised.iter().any(|o| o.rule == "C1-oxygen"));
+    // Neither at home nor at the facility is there always an oximeter (2014: "if available"): it is said, and does not keep every
+    // cough from being green.
+    for profile in [Profile::Iccm, Profile::Imci] {
+        let judged = judge(WELL_CHILD, cough, profile);
+        assert!(judged.green_offered());
+        assert!(judged.advised.iter().any(|o| o.rule == "C1-oxygen" && o.findings == [("spo2".to_owned(), Value::Unknown)]));
+    }
 }
 
 #[test]
@@ -249,7 +230,7 @@ fn a_sign_that_needs_only_eyes_or_a_question_forbids_green_while_unknown() {
     let open = [
         (WELL_CHILD, r#"{"fever": "yes", "stiff_neck": "unknown"}"#, Profile::Iccm),
         (WELL_CHILD, r#"{"cough_or_difficult": "yes", "stridor_calm": "unknown"}"#, Profile::Iccm),
-        (WELL_CHILD, r#"{"palmar_pallor": "unknown"}"#, Profile::Iccm),
+        (WELL_CHILD, r#"{"palmar_pallor": "unknown"}"#, Profile::Imci),
         (WELL_CHILD, r#"{"measles": "yes", "mouth_ulcers": "unknown"}"#, Profile::Iccm),
         (WELL_CHILD, r#"{"age_months": 4, "wfh_z": "unknown"}"#, Profile::Imci),
         (WELL_INFANT, r#"{"cough_or_difficult": "unknown"}"#, Profile::Iccm),
@@ -285,4 +266,111 @@ fn bad_values_say_what_would_be_good() {
     assert!(bad("\"drinking\": \"normal\"", "\"drinking\": \"gladly\"").contains("normal, eager, poor, unable"));
     assert!(bad("\"fever\": \"no\"", "\"fever\": 3").contains("yes, no or unknown"));
     assert!(bad("36.8", "}").contains("not valid JSON"));
+}
+
+#[test]
+fn the_built_in_pack_passes_every_golden_case_of_the_guidelines() {
+    let tried = golden::try_pack(&pack());
+    assert!(tried.as_ref().is_ok_and(|cases| *cases > 120), "{tried:?}");
+}
+
+/// A pack as the ministry signs it, with one thing changed.
+fn spoilt(from: &str, to: &str) -> RulePack {
+    let text = inference::rules::BUILT_IN;
+    assert!(text.contains(from), "{from}");
+    RulePack::parse(&text.replace(from, to)).unwrap()
+}
+
+/// K1 of the clinical review: packs that silence rules are refused with the case that failed; and if one runs all the same, the floor
+/// still says pink for every general danger sign.
+#[test]
+fn k1_a_signed_pack_without_rules_or_with_spoilt_ones_is_refused_and_the_floor_still_speaks() {
+    let (head, _) = inference::rules::BUILT_IN.split_once("# ── Rules, sick child").unwrap();
+    let packs = [
+        ("without rules", RulePack::parse(head).unwrap()),
+        ("500 breaths", spoilt("respiratory_rate >= 40", "respiratory_rate >= 500")),
+        ("a gate turned round", spoilt("(cough_or_difficult and fast_breathing)", "(not cough_or_difficult and fast_breathing)")),
+        ("no convulsions", spoilt("convulsing_now or convulsions or lethargic", "convulsing_now or lethargic")),
+    ];
+    for (what, pack) in packs {
+        let refused = golden::try_pack(&pack).unwrap_err();
+        assert!(refused.starts_with("golden case failed"), "{what}: {refused}");
+        // A test hook: it is asked all the same.
+        for sign in ["convulsing_now", "convulsions", "lethargic", "not_able_to_drink", "vomits_everything", "airway"] {
+            for (base, profile) in [(WELL_CHILD, Profile::Iccm), (WELL_CHILD, Profile::Imci), (WELL_INFANT, Profile::Iccm)] {
+                let findings = with(base, &format!(r#"{{"{sign}": "yes"}}"#));
+                assert_eq!(pack.evaluate(profile, &findings).urgency(), Urgency::Pink, "{what}: {sign}");
+            }
+        }
+        // The control: without the floor the pack that has no rules says green to a convulsing child.
+        let convulsing = with(WELL_CHILD, r#"{"convulsions": "yes"}"#);
+        if matches!(what, "without rules" | "no convulsions") {
+            assert_eq!(pack.evaluate_alone(Profile::Iccm, &convulsing).urgency(), Urgency::Green, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_pack_with_fewer_pink_rules_needs_an_explicit_word_and_none_redefines_a_built_in_finding() {
+    let (before, rules) = (pack(), inference::rules::BUILT_IN);
+    let at = rules.find("[[rule]]\nid = \"C14\"").unwrap();
+    let end = at + 8 + rules[at + 8..].find("[[rule]]").unwrap();
+    let fewer = [&rules[..at], &rules[end..]].concat();
+    assert_eq!(RulePack::parse(&fewer).unwrap().lacks(&before), ["C14 (child, iccm)"]);
+    let said = fewer.replace("version = 1\n", "version = 2\ngives_up = [\"C14\"]\n");
+    assert!(RulePack::parse(&said).unwrap().lacks(&before).is_empty());
+    assert!(pack().lacks(&before).is_empty());
+    for (from, to) in [
+        ("id = \"spo2\"\nkind = \"number\"\nmin = 40", "id = \"spo2\"\nkind = \"number\"\nmin = 95"),
+        ("choices = [\"normal\", \"eager\", \"poor\", \"vomits\", \"unable\", \"not_done\"]", "choices = [\"normal\", \"eager\", \"poor\", \"vomits\", \"unable\"]"),
+    ] {
+        assert!(rules.contains(from));
+        let refused = RulePack::parse(&rules.replace(from, to).replace("drinking = unable", "drinking = poor"));
+        assert!(refused.unwrap_err().contains("means something else"), "{from}");
+    }
+}
+
+/// K2, K3: a severe sign that was found is never green, whatever its gate says and whichever age group it belongs to.
+#[test]
+fn k2_k3_a_recorded_severe_sign_is_pink_or_named_whatever_its_gate_says() {
+    let gates = r#""cough_or_difficult": "no", "fever": "no", "diarrhoea": "no", "ear_problem": "no""#;
+    for sign in [
+        r#""stridor_calm": "yes""#,
+        r#""stiff_neck": "yes""#,
+        r#""swelling_behind_ear": "yes""#,
+        r#""drinking": "unable""#,
+        r#""sunken_eyes": "yes", "skin_pinch": "very_slow""#,
+        r#""chest_indrawing": "yes""#,
+    ] {
+        let judged = judge(WELL_CHILD, &format!("{{{gates}, {sign}}}"), Profile::Iccm);
+        assert_eq!(judged.urgency(), Urgency::Pink, "{sign}");
+    }
+    let fast = judge(WELL_CHILD, &format!(r#"{{{gates}, "respiratory_rate": 72}}"#), Profile::Iccm);
+    assert_eq!(fast.urgency(), Urgency::Yellow);
+    for sign in [r#""airway": "yes""#, r#""lethargic": "yes""#, r#""stiff_neck": "yes""#, r#""spo2": 72"#] {
+        let judged = judge(WELL_INFANT, &format!("{{{sign}}}"), Profile::Imci);
+        assert_eq!(judged.urgency(), Urgency::Pink, "{sign}");
+    }
+    // What no rule of the group reads is named and blocks green.
+    let ear = judge(WELL_INFANT, r#"{"swelling_behind_ear": "yes"}"#, Profile::Imci);
+    let named = ear.cannot_clear.iter().find(|o| o.rule == "unread").unwrap();
+    assert_eq!(named.findings, [("swelling_behind_ear".to_owned(), Value::Yes)]);
+    assert!(!ear.green_offered());
+}
+
+/// K4 to K6.
+#[test]
+fn k4_k5_k6_exposed_children_impossible_rates_and_missing_answers_are_never_green() {
+    let exposed = r#"{"mother_hiv": "positive", "child_virological": "not_done", "breastfed_within_6_weeks": "no"}"#;
+    assert_eq!(judge(WELL_CHILD, exposed, Profile::Imci).urgency(), Urgency::Yellow);
+    assert_eq!(judge(WELL_INFANT, r#"{"mother_hiv": "positive"}"#, Profile::Imci).urgency(), Urgency::Yellow);
+    for rate in [5, 14] {
+        let cough = format!(r#"{{"cough_or_difficult": "yes", "respiratory_rate": {rate}}}"#);
+        assert!(!judge(WELL_CHILD, &cough, Profile::Iccm).green_offered(), "{rate}");
+    }
+    assert!(Findings::parse(r#"{"age_months": 20, "respiratory_rate": 0}"#, &pack()).is_err());
+    let only = Findings::parse(r#"{"age_months": 20, "convulsions": "yes"}"#, &pack()).unwrap();
+    assert_eq!(pack().evaluate(Profile::Iccm, &only).urgency(), Urgency::Pink, "missing is unknown, and no error");
+    let nothing = Findings::parse(r#"{"age_months": 20}"#, &pack()).unwrap();
+    assert!(!pack().evaluate(Profile::Iccm, &nothing).green_offered());
 }

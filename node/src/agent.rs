@@ -400,6 +400,11 @@ impl Agent {
         &self.phone.space_keys
     }
 
+    /// Whether a sealed photo has been announced that this phone takes notice of.
+    pub fn knows_photo(&self, digest: &Digest) -> bool {
+        self.phone.keyring.photo(digest).is_some()
+    }
+
     /// The key with which this phone writes into the space of an area; `None`: what is written waits.
     pub fn write_key(&self, area: &protocol::Area) -> Option<&SpaceKey> {
         self.phone.write_key(area)

@@ -17,7 +17,7 @@ mod pace;
 mod requests;
 pub mod rogue;
 pub mod sqlite;
-mod triage;
+pub mod triage;
 mod vault;
 
 use std::net::SocketAddr;

@@ -29,6 +29,7 @@ mod freshness;
 mod handover;
 mod keeping;
 mod reassess;
+mod visit;
 mod words;
 
 /// How long the end of the program waits for a release that is being tried.

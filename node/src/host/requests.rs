@@ -185,13 +185,26 @@ pub enum Request {
         /// The level of care.
         profile: Profile,
     },
-    /// The questions of the active rules.
-    Questions {
+    /// Whether a visit was interrupted before its case was written.
+    VisitOpen,
+    /// Begin a visit, or go on with the one that was interrupted.
+    VisitBegin {
         /// The level of care.
         profile: Profile,
-        /// Under 2 months.
-        infant: bool,
+        /// Forget what was answered before.
+        anew: bool,
     },
+    /// One answer, as it is typed: it is kept at once. The reply says what comes next, and what is pink already.
+    VisitAnswer {
+        /// The finding, or `age`, or `text`.
+        name: String,
+        /// What was typed; empty: not known.
+        answer: String,
+    },
+    /// Take the last answer back.
+    VisitBack,
+    /// The visit is over.
+    VisitEnd,
     /// Meet a phone at an address, and wait until it is over.
     Meet {
         /// Its device id.

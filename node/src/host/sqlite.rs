@@ -82,6 +82,19 @@ fn integer(value: u64) -> i64 {
 }
 
 impl SqliteStore {
+    /// A setting that is sealed at rest.
+    pub(super) fn private(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let sealed = self.setting(&format!("private/{key}"))?.filter(|bytes| !bytes.is_empty());
+        // What cannot be opened any more is as if it were not there: nothing of it may stop the phone.
+        Ok(sealed.and_then(|bytes| self.vault.open(Drawer::Private, key.as_bytes(), &bytes).ok()))
+    }
+
+    /// Keeps a setting sealed, or forgets it.
+    pub(super) fn put_private(&mut self, key: &str, plain: Option<&[u8]>) -> Result<(), StoreError> {
+        let sealed = plain.map(|plain| self.vault.seal(Drawer::Private, key.as_bytes(), plain)).transpose()?;
+        self.put_setting(&format!("private/{key}"), &sealed.unwrap_or_default())
+    }
+
     /// Opens or makes the store of a data folder.
     pub fn open(folder: &Path, keys: &DeviceKeys) -> Result<Self, StoreError> {
         let (file, begun) = (folder.join(DATABASE), folder.join("begun"));

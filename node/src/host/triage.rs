@@ -1,6 +1,7 @@
 //! The model's side of the phone: trying a release on this very phone before it runs, and turning findings into entries of a
 //! case. Rules and model are `inference`'s; here they meet the record.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use distribution::Release;
@@ -46,11 +47,27 @@ pub(super) fn try_release(release: &Release, bytes: &[u8], pack: &RulePack) -> R
     }
     if release.module.starts_with(RULES_MODULE) {
         let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
-        let pack = RulePack::parse(text)?;
-        let checks = vec![format!("every rule of {} {} reads known findings", pack.id, pack.edition)];
-        return Ok((Tried::Rules(Arc::new(pack)), checks));
+        let (tried, checks) = try_rules(text, pack)?;
+        return Ok((Tried::Rules(Arc::new(tried)), checks));
     }
     Err(format!("this engine does not run modules named {}", release.module))
+}
+
+/// Reads a rule pack and tries it on all golden cases, beside the one that it replaces. What passed, in words.
+pub fn try_rules(text: &str, before: &RulePack) -> Result<(RulePack, Vec<String>), String> {
+    let pack = RulePack::parse(text)?;
+    let golden = inference::golden::try_pack(&pack)?;
+    let lacks = pack.lacks(before);
+    if !lacks.is_empty() {
+        let rules = lacks.join(", ");
+        return Err(format!("it has no more pink rules {rules}; a pack that gives some up says so: gives_up = [\"…\"]"));
+    }
+    let checks = vec![
+        format!("every rule of {} {} reads known findings", pack.id, pack.edition),
+        format!("{golden} of {golden} golden cases come out as the guidelines say, by its rules alone"),
+        format!("every pink rule of {} {} is there, or given up by an explicit word", before.id, before.edition),
+    ];
+    Ok((pack, checks))
 }
 
 /// Findings as entries of a case.
@@ -97,6 +114,24 @@ pub fn convert_urgency(urgency: inference::Urgency) -> Urgency {
 impl Engine {
     pub(super) fn built_in() -> Result<Self, String> {
         Ok(Self { pack: Arc::new(RulePack::built_in()?), model: None })
+    }
+
+    /// What rules and floor say of words that stand in a record. Without an age that the rules are for, the floor alone: `Ok(None)` if
+    /// there is no age, and the error of the age if there is, where it says nothing.
+    pub(super) fn judge(
+        &self,
+        values: BTreeMap<String, Value>,
+        ages: &BTreeMap<String, f64>,
+        profile: Profile,
+    ) -> Result<Option<Assessment>, inference::FindingsError> {
+        match Findings::new(values.clone(), String::new(), ages) {
+            Ok(findings) => Ok(Some(inference::assess(&findings, &self.pack, profile, self.model.as_deref()))),
+            Err(error) => match inference::assess_without_age(&values) {
+                Some(floor) => Ok(Some(floor)),
+                None if ages.is_empty() => Ok(None),
+                None => Err(error),
+            },
+        }
     }
 
     pub(super) fn assess(

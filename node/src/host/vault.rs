@@ -18,6 +18,7 @@ pub(super) enum Drawer {
     Title,
     SpaceKey,
     Unsent,
+    Private,
 }
 
 impl Drawer {
@@ -27,6 +28,7 @@ impl Drawer {
             Drawer::Title => b"title",
             Drawer::SpaceKey => b"space key",
             Drawer::Unsent => b"unsent",
+            Drawer::Private => b"private",
         }
     }
 }

@@ -283,6 +283,14 @@ mod tests {
         assert!(RawChange::read(&below).is_ok());
     }
 
+    /// C2 of the review, and its control: with the counting off the same bytes go on to whoever unfolds them.
+    #[test]
+    fn c2_a_change_that_unfolds_without_end_is_refused_before_it_is_unfolded() {
+        let bomb = change(&[(0x42, [sleb(1_000_000_000_000), leb(1)].concat())]);
+        assert!(RawChange::read(&bomb).is_err());
+        assert!(defence::without(Defence::CountedOperations, || RawChange::read(&bomb).is_ok()));
+    }
+
     #[test]
     fn a_change_cut_anywhere_is_none() {
         let whole = change(&[(0x42, [sleb(9), leb(1)].concat()), (0x15, [sleb(1), leb(2), b"ab".to_vec()].concat())]);

@@ -153,8 +153,8 @@ pub const FIELDS: &[Field] = &[
     number("muac", 60.0, 500.0, "mm", "56072-2"),
     number("wfh_z", -8.0, 8.0, "{z-score}", ""), number("wfl_z", -8.0, 8.0, "{z-score}", ""),
     number("wfa_z", -8.0, 8.0, "{z-score}", ""),
-    number("respiratory_rate", 0.0, 120.0, "/min", "9303-9"),
-    number("respiratory_rate_second", 0.0, 120.0, "/min", "9303-9"),
+    number("respiratory_rate", 4.0, 150.0, "/min", "9303-9"),
+    number("respiratory_rate_second", 4.0, 150.0, "/min", "9303-9"),
     number("spo2", 40.0, 100.0, "%", "59408-5"),
     // Cough.
     flag("cough_or_difficult"), number("cough_days", 0.0, 365.0, "d", ""), flag("chest_indrawing"),
@@ -167,7 +167,7 @@ pub const FIELDS: &[Field] = &[
     flag("fever"), number("fever_days", 0.0, 365.0, "d", ""), flag("fever_every_day"),
     choice("malaria_risk", &["none", "low", "high"], ""), flag("travel_high_risk"), flag("stiff_neck"),
     flag("runny_nose"), flag("refuses_limb"), flag("joint_swollen"), flag("painful_urination"),
-    choice("malaria_test", &["negative", "positive", "invalid", "not_available"], "70569-9"),
+    choice("malaria_test", &["negative", "positive", "invalid", "not_available", "not_done"], "70569-9"),
     choice("malaria_microscopy", TEST, "32700-7"),
     number("parasite_density", 0.0, 1e7, "/uL", ""), flag("other_fever_cause"),
     // Measles.

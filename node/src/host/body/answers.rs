@@ -4,7 +4,6 @@ use std::path::Path;
 
 use distribution::activation::Module;
 use distribution::{Offer, Release, Root, tree};
-use inference::Profile;
 use protocol::certificate::{CertificateRequest, Rights};
 use protocol::signed::Signed;
 use protocol::{Area, CaseId, Chain};
@@ -168,7 +167,11 @@ impl Body {
                 let assessed = self.engine.assess(&findings, profile);
                 assessed.map(|(_, a)| a.to_json()).map_err(|e| usage(e.reason, e.hint))
             }
-            Request::Questions { profile, infant } => Ok(self.questions(profile, infant)),
+            Request::VisitOpen => self.visit_open(),
+            Request::VisitBegin { profile, anew } => self.visit_begin(profile, anew),
+            Request::VisitAnswer { name, answer } => self.visit_answer(&name, &answer),
+            Request::VisitBack => self.visit_back(),
+            Request::VisitEnd => self.visit_end(),
             Request::Meet { .. } => Err(usage("not here", "")),
             Request::ModelList => self.model_list(),
             Request::ModelShow { module } => self.model_show(&module),
@@ -297,22 +300,6 @@ impl Body {
             "model": self.engine.model.as_ref().map(|m| m.name().to_owned()),
             "peers": peers,
         }))
-    }
-
-    fn questions(&self, profile: Profile, infant: bool) -> Json {
-        use inference::rules::FindingKind;
-        let group = if infant { inference::AgeGroup::Infant } else { inference::AgeGroup::Child };
-        let ask = |f: &inference::rules::FindingSpec| {
-            let (kind, choices, unit) = match &f.kind {
-                FindingKind::Flag => ("flag", Vec::new(), String::new()),
-                FindingKind::Number { min, max, unit } => ("number", Vec::new(), format!("{unit}, {min} to {max}")),
-                FindingKind::Choice(choices) => ("choice", choices.clone(), String::new()),
-            };
-            let required = f.required.iter().any(|g| g == group.name());
-            json!({ "id": f.id, "ask": f.ask, "kind": kind, "choices": choices, "unit": unit, "required": required })
-        };
-        let questions: Vec<_> = self.engine.pack.questions(profile, group).into_iter().map(ask).collect();
-        json!({ "schema": "kijiti.questions/1", "questions": questions })
     }
 
     fn model_list(&self) -> Answered {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use inference::Profile;
+use inference::findings::read_recorded;
 use protocol::CaseId;
 use serde_json::{Value as Json, json};
 use sync::case::AssessmentEntry;
@@ -52,15 +53,16 @@ impl CaseNow {
 }
 
 impl Body {
-    /// What rules and model say of what stands in a case, and of every answer that people give where they differ: the most urgent.
-    /// `None` where no age is known, so that nothing can be said; an error where what is known cannot be judged.
+    /// What rules, floor and model say of what stands in a case, and of every answer that people give where they differ: the most
+    /// urgent. Where no age is known, or one that the rules are not for, the floor alone speaks; `None` where it has nothing to say;
+    /// an error where it has not and the rules did judge this case before.
     pub(super) fn assess_now(&self, view: &CaseView) -> Result<Option<AssessmentEntry>, String> {
         let before = view.assessments.last();
         let imci = before.is_some_and(|(_, before)| before.rules.contains("(imci)"));
         let profile = if imci { Profile::Imci } else { Profile::Iccm };
-        let known = |name: &str| self.engine.pack.finding(name).is_some() && !name.starts_with("age_");
-        let mut findings: BTreeMap<String, Json> =
-            view.findings.iter().filter(|(name, _)| known(name)).map(|(n, s)| (n.clone(), word(&s.value))).collect();
+        let words: BTreeMap<String, Json> =
+            view.findings.iter().map(|(name, state)| (name.clone(), word(&state.value))).collect();
+        let findings = read_recorded(&words, &self.engine.pack);
         // Of several ages the one that was said last: a child grows, and a guess is put right.
         let ages = [
             ("age_hours", "age_hours", 1.0),
@@ -77,23 +79,20 @@ impl Body {
                 _ => None,
             }
         });
-        let Some((_, name, number)) = ages.max_by_key(|(order, ..)| *order) else { return Ok(None) };
-        findings.insert(name.to_owned(), json!(number));
-        let assess = |findings: &BTreeMap<String, Json>| {
-            let judged = self.engine.assess(&json!(findings).to_string(), profile);
-            judged.map(|(_, assessment)| assessment_entry(&assessment))
-        };
-        let disputed = view.questions().filter(|(name, _)| known(name)).take(QUESTIONS_MAX);
+        let age = ages.max_by_key(|(order, ..)| *order).map(|(_, name, number)| (name.to_owned(), number));
+        let ages: BTreeMap<String, f64> = age.into_iter().collect();
+        let disputed = view.questions().filter(|(name, _)| findings.contains_key(*name)).take(QUESTIONS_MAX);
         let answers = disputed.flat_map(|(name, state)| state.standing.iter().map(move |(_, value)| (name, value)));
         let tried = answers.filter_map(|(name, value)| {
+            let said = BTreeMap::from([(name.clone(), word(value))]);
             let mut findings = findings.clone();
-            findings.insert(name.clone(), word(value));
-            assess(&findings).ok()
+            findings.extend(read_recorded(&said, &self.engine.pack));
+            self.engine.judge(findings, &ages, profile).ok().flatten()
         });
-        match assess(&findings) {
-            Ok(now) => Ok(std::iter::once(now).chain(tried).max_by_key(|entry| entry.urgency)),
+        match self.engine.judge(findings.clone(), &ages, profile) {
+            Ok(now) => Ok(now.into_iter().chain(tried).map(|a| assessment_entry(&a)).max_by_key(|e| e.urgency)),
             // A case that these rules never judged (an adult's) is not theirs; one that they did has become something else.
-            Err(_) if before.is_none() => Ok(None),
+            Err(_) if before.is_none_or(|(_, before)| before.rules == inference::floor::EDITION) => Ok(None),
             Err(reason) => Err(reason.to_string()),
         }
     }

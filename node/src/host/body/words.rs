@@ -101,6 +101,9 @@ pub(super) fn decide(input: &DecisionInput, seen: Option<&AssessmentEntry>) -> R
             let reason = "green is not offered: no rules of this phone judge this patient, so no danger is ruled out";
             return Err(Failure::new(reason, "decide pink or yellow, or ask your supervisor").with_code(5));
         }
+        if reason.trim().is_empty() {
+            return Err(usage("no rules have judged this patient: deciding needs a reason", "add --reason \"why\""));
+        }
         let (rules, model) = (UNJUDGED.to_owned(), UNJUDGED.to_owned());
         return Ok(DecisionEntry { urgency, agrees: false, reason, plan, rules, model, app });
     };

@@ -1,0 +1,57 @@
+//! The interview: which question comes next. A danger sign answers at once; a question is asked only where its gate is open, and only
+//! at the levels of care that the pack names for it.
+
+use std::collections::BTreeMap;
+
+use crate::findings::{AgeGroup, Findings, Value};
+use crate::floor;
+use crate::rules::{Evaluation, FindingSpec, Outcome, Profile, RulePack, Urgency};
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step<'a> {
+    /// Ask this.
+    Ask(&'a FindingSpec),
+    /// Ask how old the patient is.
+    AskAge,
+    /// Everything that this level of care asks has been asked.
+    Done,
+}
+
+/// The first question of all: it is asked before the age.
+const FIRST: &str = "convulsing_now";
+
+/// What comes next, after these answers. An answer that is not known is an answer: it is not asked again.
+pub fn next<'a>(
+    pack: &'a RulePack,
+    profile: Profile,
+    answers: &BTreeMap<String, Value>,
+    ages: &BTreeMap<String, f64>,
+) -> Step<'a> {
+    if let Some(first) = pack.finding(FIRST).filter(|first| !answers.contains_key(&first.id)) {
+        return Step::Ask(first);
+    }
+    let Ok(findings) = Findings::new(answers.clone(), String::new(), ages) else { return Step::AskAge };
+    let asked = pack.questions(profile, findings.group());
+    let mut open = asked.into_iter().filter(|spec| !answers.contains_key(&spec.id));
+    open.find(|spec| pack.worth_asking(spec, profile, findings.values())).map_or(Step::Done, Step::Ask)
+}
+
+/// What is pink already, by what has been answered so far.
+pub fn danger(
+    pack: &RulePack,
+    profile: Profile,
+    answers: &BTreeMap<String, Value>,
+    ages: &BTreeMap<String, f64>,
+) -> Vec<Outcome> {
+    let evaluation = match Findings::new(answers.clone(), String::new(), ages) {
+        Ok(findings) => pack.evaluate(profile, &findings),
+        Err(_) => Evaluation { fired: floor::evaluate(answers, None), ..Evaluation::default() },
+    };
+    evaluation.fired.into_iter().filter(|outcome| outcome.urgency == Urgency::Pink).collect()
+}
+
+/// The most questions that can be asked of one patient.
+pub fn most(pack: &RulePack, profile: Profile, group: AgeGroup) -> usize {
+    pack.questions(profile, group).len()
+}

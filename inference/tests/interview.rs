@@ -1,0 +1,126 @@
+//! The interview: what is asked, in which order, and when it ends.
+
+use std::collections::BTreeMap;
+
+use inference::interview::{Step, danger, next};
+use inference::rules::FindingKind;
+use inference::{Findings, Profile, RulePack, Urgency, Value};
+use proptest::prelude::*;
+
+type Ages = BTreeMap<String, f64>;
+
+/// Asks until nothing is left; how many questions that took, the age among them.
+fn interview(pack: &RulePack, profile: Profile, ages: &Ages, says: &dyn Fn(&str) -> Value) -> (Findings, usize) {
+    let (mut answers, mut known, mut asked) = (BTreeMap::new(), Ages::new(), 0);
+    loop {
+        asked += 1;
+        match next(pack, profile, &answers, &known) {
+            Step::AskAge => known = ages.clone(),
+            Step::Ask(spec) => {
+                let said = says(&spec.id);
+                assert!(answers.insert(spec.id.clone(), said).is_none(), "{} is asked twice", spec.id);
+            }
+            Step::Done => return (Findings::new(answers, String::new(), ages).unwrap(), asked - 1),
+        }
+    }
+}
+
+fn months(months: f64) -> Ages {
+    BTreeMap::from([("age_months".to_owned(), months)])
+}
+
+/// What a well child with a cough comes to.
+fn cough(name: &str) -> Value {
+    match name {
+        "cough_or_difficult" => Value::Yes,
+        "cough_days" => Value::Number(3.0),
+        "respiratory_rate" => Value::Number(30.0),
+        "muac" => Value::Number(145.0),
+        "wfh_z" => Value::Number(0.0),
+        "temperature" => Value::Number(36.8),
+        "palmar_pallor" | "skin_problem" => Value::Text("none".into()),
+        "mother_hiv" => Value::Text("negative".into()),
+        "spo2" => Value::Unknown,
+        _ => Value::No,
+    }
+}
+
+#[test]
+fn a_chart_cleared_cough_is_green_after_at_most_sixteen_questions_in_iccm_and_is_green_in_imci() {
+    let pack = RulePack::built_in().unwrap();
+    let (findings, asked) = interview(&pack, Profile::Iccm, &months(20.0), &cough);
+    let judged = pack.evaluate(Profile::Iccm, &findings);
+    assert!(judged.urgency() == Urgency::Green && judged.green_offered(), "{:?}", judged.cannot_clear);
+    assert!(asked <= 16, "{asked} questions");
+    let (findings, asked) = interview(&pack, Profile::Imci, &months(20.0), &cough);
+    let judged = pack.evaluate(Profile::Imci, &findings);
+    assert!(judged.green_offered() && judged.urgency() == Urgency::Green, "{:?} {asked}", judged.cannot_clear);
+}
+
+#[test]
+fn a_convulsing_child_is_pink_after_the_first_answer() {
+    let pack = RulePack::built_in().unwrap();
+    let Step::Ask(first) = next(&pack, Profile::Iccm, &BTreeMap::new(), &Ages::new()) else { panic!("no question") };
+    let answers = BTreeMap::from([(first.id.clone(), Value::Yes)]);
+    let said = danger(&pack, Profile::Iccm, &answers, &Ages::new());
+    assert_eq!(first.id, "convulsing_now");
+    assert!(said.iter().any(|outcome| outcome.urgency == Urgency::Pink));
+    assert!(danger(&pack, Profile::Iccm, &BTreeMap::from([(first.id.clone(), Value::No)]), &Ages::new()).is_empty());
+}
+
+#[test]
+fn every_chart_cleared_illness_can_reach_green_with_what_is_asked() {
+    let pack = RulePack::built_in().unwrap();
+    for profile in [Profile::Iccm, Profile::Imci] {
+        for ill in ["cough_or_difficult", "diarrhoea", "fever"] {
+            let says = |name: &str| match name {
+                name if name == ill => Value::Yes,
+                "cough_or_difficult" => Value::No,
+                "diarrhoea_days" | "fever_days" | "cough_days" => Value::Number(3.0),
+                "malaria_risk" => Value::Text("high".into()),
+                "malaria_test" => Value::Text("negative".into()),
+                "drinking" | "skin_pinch" => Value::Text("normal".into()),
+                "mouth_ulcers" => Value::Text("none".into()),
+                other => cough(other),
+            };
+            let (findings, _) = interview(&pack, profile, &months(20.0), &says);
+            let judged = pack.evaluate(profile, &findings);
+            assert!(judged.green_offered(), "{profile:?} {ill}: {:?}", judged.cannot_clear);
+        }
+    }
+}
+
+/// Signs that are severe wherever they are found.
+const SEVERE: [&str; 12] = [
+    "convulsing_now", "convulsions", "lethargic", "not_able_to_drink", "vomits_everything", "airway", "stridor_calm",
+    "stiff_neck", "swelling_behind_ear", "oedema_both_feet", "corneal_clouding", "severe_chest_indrawing",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_case_with_a_known_severe_sign_is_green_under_any_profile(
+        which in 0..SEVERE.len(), drawn in proptest::collection::vec((any::<u8>(), 0.0f64..1.0), 90), age in 0u32..1800, imci: bool,
+    ) {
+        let pack = RulePack::built_in().unwrap();
+        let mut values = BTreeMap::new();
+        for (spec, (dice, share)) in pack.findings().iter().zip(drawn.iter().cycle()) {
+            let value = match (&spec.kind, dice % 4) {
+                (_, 0) => continue,
+                (_, 1) => Value::Unknown,
+                (FindingKind::Flag, 2) => Value::Yes,
+                (FindingKind::Flag, _) => Value::No,
+                (FindingKind::Number { min, max, .. }, _) => Value::Number((min + share * (max - min)).round()),
+                (FindingKind::Choice(words), _) => Value::Text(words[usize::from(*dice) % words.len()].clone()),
+            };
+            values.insert(spec.id.clone(), value);
+        }
+        values.insert(SEVERE[which].to_owned(), Value::Yes);
+        let unit = if age < 60 { ("age_days", f64::from(age)) } else { ("age_months", (f64::from(age) / 31.0).max(2.0)) };
+        let findings = Findings::new(values, String::new(), &BTreeMap::from([(unit.0.to_owned(), unit.1)])).unwrap();
+        let profile = if imci { Profile::Imci } else { Profile::Iccm };
+        let assessed = inference::assess(&findings, &pack, profile, None);
+        prop_assert!(assessed.urgency > Urgency::Green && !assessed.green_offered, "{} {:?}", SEVERE[which], findings.group());
+    }
+}

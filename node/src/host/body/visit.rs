@@ -1,0 +1,165 @@
+//! A visit on a terminal: each answer is kept as it is given, sealed, until the case is written, so that a dead battery costs nothing;
+//! and a danger sign answers at once.
+
+use std::collections::BTreeMap;
+
+use inference::findings::{Value, read_value};
+use inference::interview::{Step, danger, next};
+use inference::rules::{FindingKind, FindingSpec};
+use inference::{Findings, Profile, RulePack};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use super::answers::{Answered, usage};
+use super::*;
+
+/// Where the visit that is under way is kept.
+const VISIT: &str = "visit";
+/// Answers of one visit.
+const ANSWERS_MAX: usize = 400;
+
+/// What has been answered, in order, as it was typed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Visit {
+    profile: Profile,
+    answers: Vec<(String, String)>,
+}
+
+/// The age as it is typed: months, or days as in 12d.
+const AGE: &str = "age";
+
+/// Reads `11`, `2.5` or `40d`.
+fn read_age(typed: &str) -> Result<(String, f64), String> {
+    let typed = typed.trim();
+    let (name, number) = match typed.strip_suffix(['d', 'D']) {
+        Some(days) => ("age_days", days.trim().parse::<f64>()),
+        None => ("age_months", typed.parse::<f64>()),
+    };
+    let number = number.map_err(|_| "write for example 11, or 40d for an infant under 2 months".to_owned())?;
+    let ages = BTreeMap::from([(name.to_owned(), number)]);
+    Findings::new(BTreeMap::new(), String::new(), &ages).map_err(|e| format!("{}: {}", e.reason, e.hint))?;
+    Ok((name.to_owned(), number))
+}
+
+/// Reads an answer as it is typed; an empty one is *unknown*.
+fn read_answer(name: &str, typed: &str, pack: &RulePack) -> Result<Value, String> {
+    let word = match typed.trim() {
+        "" | "?" => "unknown",
+        "y" | "Y" => "yes",
+        "n" | "N" => "no",
+        other => other,
+    };
+    read_value(name, &json!(word), pack).map_err(|e| format!("{}: {}", e.reason, e.hint))
+}
+
+impl Visit {
+    /// The answers, and the age if it is known; what cannot be read any more (other rules run now) is left out and asked again.
+    fn read(&self, pack: &RulePack) -> (BTreeMap<String, Value>, BTreeMap<String, f64>) {
+        let age = self.answers.iter().find(|(name, _)| name == AGE).and_then(|(_, typed)| read_age(typed).ok());
+        let values = self.answers.iter().filter(|(name, _)| name != AGE);
+        let values = values.filter_map(|(name, typed)| Some((name.clone(), read_answer(name, typed, pack).ok()?)));
+        (values.collect(), age.into_iter().collect())
+    }
+}
+
+impl Body {
+    fn visit(&self) -> Result<Option<Visit>, Failure> {
+        let kept = self.store.private(VISIT)?;
+        Ok(kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    fn keep_visit(&mut self, visit: Option<&Visit>) -> Result<(), Failure> {
+        let bytes = visit.map(serde_json::to_vec).transpose().map_err(|e| Failure::new(e, "try again"))?;
+        self.store.put_private(VISIT, bytes.as_deref())?;
+        self.store.commit()?;
+        Ok(())
+    }
+
+    /// Begins a visit, or goes on with the one that was interrupted.
+    pub(super) fn visit_begin(&mut self, profile: Profile, anew: bool) -> Answered {
+        let visit = self.visit()?.filter(|_| !anew);
+        let visit = visit.unwrap_or(Visit { profile, answers: Vec::new() });
+        self.keep_visit(Some(&visit))?;
+        Ok(self.visit_json(&visit))
+    }
+
+    /// Whether a visit was interrupted, and how far it had come.
+    pub(super) fn visit_open(&self) -> Answered {
+        let answers = self.visit()?.map_or(0, |visit| visit.answers.len());
+        Ok(json!({ "schema": "kijiti.visit-open/1", "answers": answers }))
+    }
+
+    /// One answer: refused where it cannot be, else kept.
+    pub(super) fn visit_answer(&mut self, name: &str, typed: &str) -> Answered {
+        let Some(mut visit) = self.visit()? else { return Err(usage("no visit has begun", "begin again")) };
+        let wrong = |reason: String| usage(reason, "answer again, or press Enter where it is not known");
+        match name {
+            AGE => drop(read_age(typed).map_err(wrong)?),
+            "text" => {}
+            _ => drop(read_answer(name, typed, &self.engine.pack).map_err(wrong)?),
+        }
+        if visit.answers.len() >= ANSWERS_MAX {
+            return Err(usage("too many answers", "end this visit first"));
+        }
+        visit.answers.retain(|(known, _)| known != name);
+        visit.answers.push((name.to_owned(), typed.chars().take(2000).collect()));
+        self.keep_visit(Some(&visit))?;
+        Ok(self.visit_json(&visit))
+    }
+
+    /// Takes the last answer back.
+    pub(super) fn visit_back(&mut self) -> Answered {
+        let Some(mut visit) = self.visit()? else { return Err(usage("no visit has begun", "begin again")) };
+        visit.answers.pop();
+        self.keep_visit(Some(&visit))?;
+        Ok(self.visit_json(&visit))
+    }
+
+    /// The visit is over: the case is written, or nobody wants it.
+    pub(super) fn visit_end(&mut self) -> Answered {
+        self.keep_visit(None)?;
+        Ok(json!({ "schema": "kijiti.visit-end/1" }))
+    }
+
+    fn visit_json(&self, visit: &Visit) -> Json {
+        let pack = &self.engine.pack;
+        let (answers, ages) = visit.read(pack);
+        let step = next(pack, visit.profile, &answers, &ages);
+        let outcome = |o: inference::rules::Outcome| {
+            let signs: Vec<_> = o.findings.iter().map(|(name, value)| format!("{}: {value}", name.replace('_', " "))).collect();
+            json!({ "rule": o.rule, "class": o.class, "action": o.action, "source": o.source, "signs": signs })
+        };
+        let danger: Vec<_> = danger(pack, visit.profile, &answers, &ages).into_iter().map(outcome).collect();
+        let ask = match step {
+            Step::Ask(spec) => ask_json(spec),
+            Step::AskAge => json!({ "id": AGE, "ask": "Age: months, or days as in 12d?", "kind": "age" }),
+            Step::Done => Json::Null,
+        };
+        let text = visit.answers.iter().find(|(name, _)| name == "text").map(|(_, words)| words.clone());
+        let mut findings: BTreeMap<String, Json> = answers.iter().map(|(n, v)| (n.clone(), value_json(v))).collect();
+        findings.extend(ages.iter().map(|(name, number)| (name.clone(), json!(number))));
+        findings.extend(text.map(|words| ("text".to_owned(), json!(words))));
+        json!({ "schema": "kijiti.visit/1", "answered": visit.answers.len(), "ask": ask, "danger": danger,
+                "profile": visit.profile, "age_known": !ages.is_empty(), "findings": findings })
+    }
+}
+
+fn value_json(value: &Value) -> Json {
+    match value {
+        Value::Yes => json!("yes"),
+        Value::No => json!("no"),
+        Value::Unknown => json!("unknown"),
+        Value::Number(number) => json!(number),
+        Value::Text(word) => json!(word),
+    }
+}
+
+fn ask_json(spec: &FindingSpec) -> Json {
+    let (kind, choices, unit) = match &spec.kind {
+        FindingKind::Flag => ("flag", Vec::new(), String::new()),
+        FindingKind::Number { min, max, unit } => ("number", Vec::new(), format!("{unit}, {min} to {max}")),
+        FindingKind::Choice(choices) => ("choice", choices.clone(), String::new()),
+    };
+    json!({ "id": spec.id, "ask": spec.ask, "kind": kind, "choices": choices, "unit": unit,
+            "usual": spec.usual.map(|(least, most)| [least, most]) })
+}
