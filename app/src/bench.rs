@@ -8,6 +8,7 @@ pub mod medium;
 pub mod places;
 pub mod reconcile;
 pub mod room;
+pub mod siege;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,17 @@ impl Scene {
 
     /// A phone that runs and is certified, at a place of its own if one is named.
     fn phone(&self, name: &str, place: Option<&places::Place>) -> Result<Phone, Failure> {
+        self.phone_as(name, place, "all", "carry,read,write").map(|(phone, _)| phone)
+    }
+
+    /// The same for an area, with these rights; and its certificates.
+    fn phone_as(
+        &self,
+        name: &str,
+        place: Option<&places::Place>,
+        area: &str,
+        rights: &str,
+    ) -> Result<(Phone, String), Failure> {
         let phone = match place {
             None => self.phones.phone(name),
             Some(p) => self.phones.phone_at(name, Site { namespace: Some(p.namespace.clone()), address: p.address }),
@@ -76,10 +88,10 @@ impl Scene {
         phone.start()?;
         let request = phone.ask(Request::EnrolRequest { name: phone.name.clone() })?;
         let request = crate::files::from_text("the request", show::text(&request, "request"))?;
-        let rights = "carry,read,write";
-        let file = crate::enrol::sign_as_ministry(&self.keys, &request, "all", rights, "", None, Some(PASSPHRASE))?;
+        let file = crate::enrol::sign_as_ministry(&self.keys, &request, area, rights, "", None, Some(PASSPHRASE))?;
+        let chain = file.chain.clone().unwrap_or_default();
         phone.ask(Request::EnrolAccept { roots: file.roots, chain: file.chain, grants: file.grants })?;
-        Ok(phone)
+        Ok((phone, chain))
     }
 
     /// A phone publishes a file as a release.

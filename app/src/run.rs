@@ -71,6 +71,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Bench { command: BenchCommand::Couriers { megabytes, cuts, kills, seed } } => {
             bench::couriers::run(megabytes, bench::couriers::Harm { cuts, kills, seed }, cli.json)
         }
+        Command::Bench { command: BenchCommand::Siege { strangers, seconds, seed } } => {
+            bench::siege::run(strangers, seconds, seed, cli.json)
+        }
         Command::Bench { command: BenchCommand::Reconcile { cases, seed } } => {
             bench::reconcile::run(cases, seed, cli.json)
         }

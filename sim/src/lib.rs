@@ -4,6 +4,7 @@
 //! are in memory. The same seed gives the same trace, byte for byte.
 
 pub mod attacks;
+pub mod insider;
 pub mod ministry;
 pub mod room;
 pub mod village;

@@ -37,6 +37,18 @@ pub enum BenchCommand {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// A clinic's phone under attack of strangers and of a hostile insider of each rank: what it takes, and whether anything is lost.
+    Siege {
+        /// Strangers.
+        #[arg(long, default_value_t = 200)]
+        strangers: u32,
+        /// Seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Seed of all dice.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Finding what two phones lack of each other's cases, beside Automerge's sync, negentropy and a flat list.
     Reconcile {
         /// Cases that both hold.

@@ -53,3 +53,49 @@ async fn talk(endpoint: &iroh::Endpoint, peer: DeviceId, address: SocketAddr, by
     }
     Err(Failure::new("the link ended without last words", ""))
 }
+
+/// One of many hostile phones: its secret, and what it says the n-th time; then it stays silent until it is sent away.
+pub struct Rogue {
+    /// Its secret.
+    pub seed: [u8; 32],
+    /// What it says, by the number of the call.
+    pub says: Box<dyn FnMut(u64) -> Vec<u8> + Send>,
+}
+
+/// Lets hostile phones call one phone again and again, each on a link of its own, until `stop` is set. How many calls got through.
+pub fn besiege(
+    rogues: Vec<Rogue>,
+    peer: DeviceId,
+    address: SocketAddr,
+    stop: &std::sync::Arc<std::sync::atomic::AtomicBool>,
+) -> Result<u64, Failure> {
+    use std::sync::atomic::Ordering;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(e, "close other programs"))?;
+    runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for mut rogue in rogues {
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                let mut calls = 0;
+                let Ok(endpoint) = links::endpoint(&rogue.seed, Some(([127, 0, 0, 1], 0).into())).await else { return 0 };
+                while !stop.load(Ordering::Relaxed) {
+                    let said = (rogue.says)(calls);
+                    let talk = tokio::time::timeout(PATIENCE, talk(&endpoint, peer, address, &said)).await;
+                    calls += u64::from(talk.is_ok());
+                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                }
+                endpoint.close().await;
+                calls
+            });
+        }
+        let mut all = 0;
+        while let Some(calls) = tasks.join_next().await {
+            all += calls.unwrap_or(0);
+        }
+        Ok(all)
+    })
+}
