@@ -258,12 +258,18 @@ pub enum MinistryCommand {
     },
     /// Draft the next root: keys that join and keys that leave.
     Rotate {
-        /// A public key that joins.
+        /// A public key that joins those of the root and of releases.
         #[arg(long, value_name = "KEY")]
         add: Vec<String>,
-        /// A public key that leaves every role.
+        /// A public key that leaves every role; what it certified goes on counting.
         #[arg(long, value_name = "KEY")]
         drop: Vec<String>,
+        /// A public key that joins those that enrol.
+        #[arg(long, value_name = "KEY")]
+        enrol: Vec<String>,
+        /// A key of enrolment that was stolen: it leaves, and what it certified counts no more.
+        #[arg(long, value_name = "KEY")]
+        distrust: Vec<String>,
         /// How many must sign from then on.
         #[arg(long)]
         threshold: Option<u32>,

@@ -80,12 +80,14 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
             let delegation = Delegation { name, role, modules: module, area, both, version_min };
             put(&ministry::delegate(&trust, delegation)?, &to, Some(&trust))
         }
-        MinistryCommand::Rotate { add, drop, threshold, beacon, recall, to } => {
+        MinistryCommand::Rotate { add, drop, enrol, distrust, threshold, beacon, recall, to } => {
             let trust = trust_of(phone)?;
             let keys = |texts: &[String]| texts.iter().map(|k| key_of(k)).collect::<Result<Vec<_>, _>>();
             let rotation = ministry::Rotation {
                 add: keys(&add)?,
                 drop: keys(&drop)?,
+                enrol: keys(&enrol)?,
+                distrust: keys(&distrust)?,
                 threshold,
                 beacon: beacon.map(|k| key_of(&k)).transpose()?,
                 recall: keys(&recall)?,

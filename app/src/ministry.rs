@@ -287,8 +287,12 @@ pub fn delegate(trust: &TrustedState, delegation: Delegation) -> Result<DraftFil
 /// How the next root differs.
 #[derive(Debug, Clone, Default)]
 pub struct Rotation {
-    /// Keys that join root, releases and enrolment.
+    /// Keys that join root and releases; and enrolment, where that has no keys of its own.
     pub add: Vec<DeviceId>,
+    /// Keys that join enrolment.
+    pub enrol: Vec<DeviceId>,
+    /// Keys of enrolment that were stolen: they leave, and what they certified counts no more.
+    pub distrust: Vec<DeviceId>,
     /// Keys that leave every role.
     pub drop: Vec<DeviceId>,
     /// The new threshold, or the old one.
@@ -303,7 +307,8 @@ pub struct Rotation {
 pub fn rotate(trust: &TrustedState, rotation: &Rotation) -> Result<DraftFile, Failure> {
     let current = trust.root().ok_or_else(|| Failure::new("no root is held", "enrol this phone first"))?;
     let change = |role: &Role, add: &[DeviceId], threshold: Option<u32>| {
-        let kept = role.keys.iter().filter(|k| !rotation.drop.contains(k)).chain(add);
+        let leaves = |k: &&DeviceId| rotation.drop.contains(k) || rotation.distrust.contains(k);
+        let kept = role.keys.iter().filter(|k| !leaves(k)).chain(add);
         Role::new(kept.copied(), threshold.unwrap_or(role.threshold)).map_err(|e| {
             Failure::new(format!("the new root cannot be: {e}"), "keep enough keys for the threshold").with_code(2)
         })
@@ -313,12 +318,18 @@ pub fn rotate(trust: &TrustedState, rotation: &Rotation) -> Result<DraftFile, Fa
         (None, keys) => Some(Role::new(keys.iter().copied(), 1).map_err(|e| Failure::new(e, "").with_code(2))?),
         (Some(role), keys) => Some(change(role, keys, None)?),
     };
+    let mut distrusted = current.distrusted.clone();
+    distrusted.extend(rotation.distrust.iter().filter(|key| !current.distrusted.contains(key)));
     let root = Root {
         version: current.version.saturating_add(1),
         issued_s: wall_s(),
         root: change(&current.root, &rotation.add, rotation.threshold)?,
         releases: change(&current.releases, &rotation.add, rotation.threshold)?,
-        enrolment: change(&current.enrolment, &rotation.add, rotation.threshold)?,
+        enrolment: match current.enrolment == current.root {
+            true => change(&current.enrolment, &[rotation.add.clone(), rotation.enrol.clone()].concat(), rotation.threshold)?,
+            false => change(&current.enrolment, &rotation.enrol, None)?,
+        },
+        distrusted,
         recall,
         beacon: rotation.beacon.map(Role::single).or_else(|| current.beacon.clone()),
         ..(**current).clone()

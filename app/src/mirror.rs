@@ -38,11 +38,24 @@ const RANGE_BYTES: u64 = 1 << 20;
 const INDEX_BYTES_MAX: u64 = 1 << 20;
 const DOCUMENTS_MAX: usize = 2048;
 
+/// What a mirror says that it holds.
 #[derive(Debug, Serialize, Deserialize)]
-struct Index {
+pub struct Index {
     schema: String,
     documents: Vec<Document>,
     bundles: Vec<String>,
+}
+
+/// Reads the index of a mirror, which anybody may have written.
+///
+/// # Errors
+/// Why it is none, in words.
+pub fn read_index(bytes: &[u8]) -> Result<Index, String> {
+    let index: Index = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    if index.schema != "kijiti.mirror/1" || index.documents.len() > DOCUMENTS_MAX {
+        return Err(format!("it says {}", index.schema));
+    }
+    Ok(index)
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -221,11 +234,7 @@ fn pull(phone: &Phone, source: &str) -> Result<(), Failure> {
     let before = held_trust(&phone.ask(Request::Documents)?)?;
     let mirror = Mirror::open(source, false)?;
     let damaged = |why: String| Failure::new(format!("{source}: the index is damaged: {why}"), "push to it again");
-    let index: Index =
-        serde_json::from_slice(&mirror.get("index.json", INDEX_BYTES_MAX)?).map_err(|e| damaged(e.to_string()))?;
-    if index.schema != "kijiti.mirror/1" || index.documents.len() > DOCUMENTS_MAX {
-        return Err(damaged(format!("it says {}", index.schema)));
-    }
+    let index = read_index(&mirror.get("index.json", INDEX_BYTES_MAX)?).map_err(damaged)?;
     for document in &index.documents {
         let bytes = mirror.get(&document.file, SIGNED_BYTES_MAX as u64)?;
         let offered = Request::Offer { kind: document.kind.clone(), document: crate::files::hex(&bytes) };

@@ -14,7 +14,9 @@ fn a_backup_becomes_another_phone_and_what_it_had_not_sent_leaves_from_there() {
     let amina = new("Amina");
     let kept = new_case(&desk, "worker", &["--patient", "Kaingu"]); // no consent: it has not left
     let output = desk.run("worker", &["backup", "card"]);
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("lies open"));
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("passphrase"));
+    let key = std::fs::read_to_string(desk.path("card/key")).unwrap();
+    assert!(key.contains("AGE ENCRYPTED"), "a copy is never open");
     let later = new("Juma"); // after the copy: lost with the phone, unless it meets somebody
     for (folder, args) in [
         ("worker", &["backup", "card"][..]),

@@ -124,7 +124,8 @@ fn release_withdraw_recall_revoke_delegate_rotate_and_beacon() {
         serde_json::from_str(&std::fs::read_to_string(desk.path("worker.json")).unwrap()).unwrap();
     let worker = worker["device"].as_str().unwrap();
     desk.ok("clinic", &["ministry", "revoke", worker, "--reason", "left on the bus", "--out", "revoke.json"]);
-    desk.sign_and_publish("revoke.json");
+    desk.step(SIGN, &["revoke.json", "--key", "keys/enrol-1.age"]);
+    desk.step(PUBLISH, &["revoke.json"]);
     assert_eq!(desk.log()["revoked"][0]["device"], worker);
 
     // The university, and then not.
@@ -210,9 +211,15 @@ fn a_token_takes_part_through_its_program_and_a_wrong_one_is_found_out() {
     desk.ok("clinic", &["ministry", "keys", "--out", "keys", "--keys", "1", "--threshold", "2", "--token", &program,
         "--work-factor", "10"]);
     desk.ok("clinic", &["enrol", "request", "--name", "Desk", "--out", "request.json"]);
-    let (code, said) = desk
-        .fails("clinic", &["enrol", "sign", "request.json", "--area", "all", "--ministry", "keys", "--out", "a.json"]);
-    assert!(code == 4, "one key file is not enough: {said}");
+    // Enrolment has keys of its own: neither the token nor the keys of releases are needed for it, nor are they of use.
+    for key in ["enrol-1", "enrol-2"] {
+        std::fs::rename(desk.path(&format!("keys/{key}.age")), desk.path(&format!("{key}.away"))).unwrap();
+    }
+    let enrol = ["enrol", "sign", "request.json", "--area", "all", "--ministry", "keys", "--out", "a.json"];
+    let (code, said) = desk.fails("clinic", &enrol);
+    assert!(code == 4 && said.contains("keys of releases enrol nobody"), "{said}");
+    std::fs::rename(desk.path("enrol-2.away"), desk.path("keys/enrol-2.age")).unwrap();
+    desk.ok("clinic", &enrol);
     desk.ok("clinic", &["ministry", "release", "draft", "--out", "draft.json"]);
     let token = format!("program:{program}");
     desk.step(SIGN, &["draft.json", "--key", &token]);
@@ -328,9 +335,9 @@ fn after_stolen_keys_were_rotated_out_nothing_they_signed_is_taken_over_and_a_re
     let mut rotate = vec!["ministry", "rotate", "--out", "root.json", "--add", &fourth, "--add", &fifth];
     stolen.iter().for_each(|key| rotate.extend(["--drop", key.as_str().unwrap()]));
     let said = desk.ok("clinic", &rotate);
-    assert!(said.contains("leaves") && said.contains("enrolled again"), "{said}");
+    assert!(said.contains("leaves") && !said.contains("enrolled again"), "{said}");
     sign("root.json", &["key-1", "key-2", "key-4", "key-5"]);
-    assert!(desk.ok("clinic", &["status"]).contains("enrol it again"));
+    assert!(!desk.ok("clinic", &["status"]).contains("enrol it again"), "other keys have enrolled it");
     let said = desk.ok("clinic", &after);
     assert!(said.contains("nothing of it is taken over"), "{said}");
     sign("next.json", &["key-4", "key-5"]);
@@ -345,4 +352,29 @@ fn after_stolen_keys_were_rotated_out_nothing_they_signed_is_taken_over_and_a_re
     sign("recall.json", &["recall-1"]);
     assert!(desk.ok("clinic", &["status"]).contains("wrong dose for babies"));
     assert!(desk.ok("clinic", &["model", "list"]).contains("recalled: wrong dose for babies"));
+}
+
+/// H8 of the review: keys of enrolment rotate by themselves. One that merely leaves un-enrols nobody; one that was stolen is
+/// distrusted, and what it certified counts no more until it is certified anew.
+#[test]
+fn h8_a_key_of_enrolment_that_leaves_un_enrols_nobody_and_a_stolen_one_is_distrusted() {
+    let desk = Desk::enrolled();
+    let rotate = |extra: &[&str], file: &str| {
+        desk.ok("clinic", &[&["ministry", "rotate", "--out", file], extra].concat());
+        for key in ["keys/key-1.age", "keys/key-2.age"] {
+            desk.step(SIGN, &[file, "--key", key]);
+        }
+        desk.step(PUBLISH, &[file]);
+    };
+    let fresh = desk.ok("clinic", &["ministry", "new-key", "--out", "keys/enrol-3.age", "--work-factor", "10"]);
+    let fresh = fresh.split_whitespace().last().unwrap();
+    let root = desk.log()["roots"][0].clone();
+    let keys: Vec<_> = root["enrolment"]["keys"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().to_owned()).collect();
+    assert_eq!(keys.len(), 2, "{root}");
+    let drop: Vec<_> = keys.iter().flat_map(|key| ["--drop", key]).chain(["--enrol", fresh]).collect();
+    rotate(&drop, "leave.json");
+    assert!(!desk.ok("clinic", &["status"]).contains("enrol it again"), "who has left is still believed");
+    let distrust: Vec<_> = keys.iter().flat_map(|key| ["--distrust", key]).collect();
+    rotate(&distrust, "stolen.json");
+    assert!(desk.ok("clinic", &["status"]).contains("enrol it again"), "what a stolen key has signed counts no more");
 }

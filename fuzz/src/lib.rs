@@ -5,10 +5,11 @@ use distribution::bundle::{Fetch, Groups};
 use distribution::{Offer, ReleaseList, Root, TrustedState, tree};
 use inference::logic::Expr;
 use inference::{Findings, RulePack, TriageModel};
-use protocol::certificate::{Certificate, CertificateRequest};
+use protocol::certificate::{Certificate, CertificateRequest, Right, Rights};
 use protocol::frame::{Frame, FrameReader};
 use protocol::signed::Role;
 use protocol::{Area, CaseId, Chain, DeviceKeys, Digest, Signed};
+use rand_chacha::rand_core::SeedableRng;
 use sync::epoch::Epochs;
 use sync::exchange::{archive, csv, fhir};
 use sync::reconcile::read_words;
@@ -18,7 +19,7 @@ use sync::{Case, Envelope, Grant};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 21] = [
     ("frame", frame),
     ("signed", signed),
     ("chain", chain),
@@ -35,6 +36,11 @@ pub const TARGETS: [Target; 16] = [
     ("exchange", exchange),
     ("scan", scan),
     ("photo", photo),
+    ("sequence", sequence),
+    ("discovery", discovery),
+    ("mirror", mirror),
+    ("control", control),
+    ("keyfile", keyfile),
 ];
 
 /// libFuzzer takes every panic for a crash, even one that our net catches inside Automerge: this lets those pass. One that is
@@ -215,6 +221,59 @@ pub fn exchange(data: &[u8]) {
             assert!(Case::load(CaseId([1; 16]), &case.save()).is_ok(), "an imported case does not load again");
             let _ = fhir::write(&case.view(), &Area::default());
         }
+    }
+}
+
+/// Whatever a peer says after (or instead of) a proper opening, to a phone that is enrolled and holds a release: the first byte says
+/// how far the opening goes, and as whom; the phone starts again afterwards.
+pub fn sequence(data: &[u8]) {
+    let [how, said @ ..] = data else { return };
+    let ministry = sim::Ministry::new(3, 3, 2);
+    let mut world = sim::World::new();
+    let mut dice = rand_chacha::ChaCha8Rng::from_seed([5; 32]);
+    let area = Area::parse("north").unwrap_or_default();
+    let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
+    let enrolled = world.add_certified(1, &ministry, &area, rights, &mut dice);
+    assert!(enrolled.is_ok(), "a phone is enrolled");
+    let opening = sim::attacks::enters(&ministry, 0);
+    let mut talk: Vec<_> = opening.iter().take(usize::from(how % 8)).map(Frame::to_bytes).collect();
+    let chunk = if how & 8 == 0 { 4096 } else { 7 };
+    talk.extend(said.chunks(chunk).map(<[u8]>::to_vec));
+    let heard = world.hear(0, sim::attacks::attacker().id(), &talk, 0);
+    assert!(heard.is_ok(), "what a peer said became an error of the store");
+    assert!(world.restart(0).is_ok(), "the phone does not start any more");
+}
+
+/// What is heard on the air of neighbours: a beacon as phones of this ministry send it, bent at one place, and bare bytes.
+pub fn discovery(data: &[u8]) {
+    let (key, from) = ([7; 32], ([10, 0, 0, 1], 5000).into());
+    let _ = node::host::beacon::read(&key, data, from);
+    let [at, bend, ports @ ..] = data else { return };
+    let port = ports.first_chunk::<2>().map_or(1, |port| u16::from_le_bytes(*port));
+    let id = DeviceKeys::from_seed([1; 32]).id();
+    let Some(mut beacon) = node::host::beacon::write(&key, &id, port, port) else { return };
+    let at = usize::from(*at) % beacon.len();
+    if let Some(byte) = beacon.get_mut(at) {
+        *byte ^= bend;
+    }
+    let heard = node::host::beacon::read(&key, &beacon, from);
+    assert!(*bend == 0 || heard.is_none(), "a beacon that was bent is heeded");
+}
+
+/// The index of a mirror, which anybody may have written.
+pub fn mirror(data: &[u8]) {
+    let _ = app::mirror::read_index(data);
+}
+
+/// A line at the control port.
+pub fn control(data: &[u8]) {
+    let _ = node::host::control::read_request(&String::from_utf8_lossy(data));
+}
+
+/// A file that is given for a key: what it says about the cost of its passphrase has an end.
+pub fn keyfile(data: &[u8]) {
+    if node::host::keyfile::is_sealed(data) {
+        let _ = node::host::keyfile::open_key(std::path::Path::new("key"), data, "twelve patients to see");
     }
 }
 

@@ -263,7 +263,7 @@ fn bad_values_say_what_would_be_good() {
     };
     assert!(bad("36.8", "400").contains("between 32 and 45"));
     assert!(bad("\"temperature\"", "\"temprature\"").contains("did you mean \"temperature\""));
-    assert!(bad("\"drinking\": \"normal\"", "\"drinking\": \"gladly\"").contains("normal, eager, poor, unable"));
+    assert!(bad("\"drinking\": \"normal\"", "\"drinking\": \"gladly\"").contains("normal, eager, poor, vomits, unable"));
     assert!(bad("\"fever\": \"no\"", "\"fever\": 3").contains("yes, no or unknown"));
     assert!(bad("36.8", "}").contains("not valid JSON"));
 }

@@ -10,9 +10,9 @@ fn a_phone_starts_assesses_and_stops_and_says_what_is_wrong() {
     let phone = Phone::start(folder.path().display().to_string(), false).unwrap();
     assert!(phone.status().unwrap().contains("kijiti.status/1"));
     assert!(phone.triage(FINDINGS.into(), "iccm".into()).unwrap().contains("\"urgency\":\"pink\""));
-    let error = phone.triage("age_months = 11\n".into(), "iccm".into()).unwrap_err();
+    let error = phone.triage("age_months = 11\ndrinking = \"gladly\"\n".into(), "iccm".into()).unwrap_err();
     assert!(
-        matches!(error, PhoneError::Failed { reason, hint } if reason.contains("missing") && hint.contains("unknown"))
+        matches!(error, PhoneError::Failed { reason, hint } if reason.contains("no such choice") && hint.contains("unknown"))
     );
     assert!(phone.begin_case(FINDINGS.into(), "iccm".into(), Vec::new(), "00".repeat(16)).is_err(), "not enrolled");
     assert!(Phone::start(folder.path().display().to_string(), false).is_err(), "the folder is in use");

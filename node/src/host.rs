@@ -5,7 +5,7 @@
 
 mod attempts;
 pub mod backup;
-mod beacon;
+pub mod beacon;
 mod body;
 pub mod bundles;
 pub mod control;

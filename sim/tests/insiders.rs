@@ -7,9 +7,9 @@
 mod common;
 
 use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER, round};
-use node::Store;
 use node::agent::{Input, LinkClass, Output};
 use protocol::certificate::Rights;
+use protocol::frame::{Frame, StepDone};
 use protocol::limits::SEND_AHEAD_BYTES_MAX;
 use protocol::{Area, DeviceKeys, Digest};
 use rand::{RngExt, SeedableRng};
@@ -69,6 +69,11 @@ impl Siege {
         let (link, peer) = (self.link, self.insider.keys.id());
         let mut said = self.insider.opening();
         said.truncate(dice.random_range(0..=said.len() + 3).min(said.len()));
+        if said.len() == self.insider.opening().len() && dice.random() {
+            // As far as the envelopes themselves, where most can be said.
+            let steps = dice.random_range(1..=2);
+            said.extend((0..steps).map(|step| Frame::StepDone(StepDone { step })));
+        }
         let frames = dice.random_range(1..=6);
         said.extend((0..frames).map(|_| self.insider.frame(dice)));
         let class = LinkClass::Ip;

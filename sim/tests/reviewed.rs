@@ -10,7 +10,7 @@ use protocol::certificate::{Right, Rights, bind};
 use protocol::defence::{Defence, without};
 use protocol::frame::*;
 use protocol::limits::{ATTACHMENTS_PER_AUTHOR_MAX, SEND_AHEAD_BYTES_MAX};
-use protocol::{Area, BundleId, Chain, DeviceId, DeviceKeys, Digest, Signed, SpaceId};
+use protocol::{Area, BundleId, Chain, DeviceKeys, Digest, Signed, SpaceId};
 use sim::attacks::{attacker, enters, greeting};
 use sim::{Cut, ministry::certificate};
 use sync::envelope::{Contents, announce, author_key, seal};
@@ -181,6 +181,7 @@ fn h4_one_chain_in_many_forms_is_one_chain() {
         let chain = road.world.phones[WORKER].agent.certificate().unwrap().chain().clone();
         let worker = road.world.keys(WORKER).unwrap().id();
         let mut said = enters(&road.ministry, 0);
+        said.extend([0, 1].map(|step| Frame::StepDone(StepDone { step })));
         for n in 0..9u8 {
             let mut padded = chain.clone();
             let last = padded.certificates.last_mut().unwrap();
@@ -223,9 +224,7 @@ fn h5_a_supervisor_of_another_village_declares_no_member_lost() {
         let rights = Rights::of(&[Right::Carry, Right::Enrol, Right::Revoke]);
         let chain = road.ministry.certify(&keys, "supervisor", &village, rights, Rights::default());
         road.world.command(elsewhere, Command::InstallChain(chain)).unwrap();
-        // The victim writes for the district, and has never met the worker.
-        let colleague = road.second_reader(93, "north/kilifi/kaloleni");
-        round(&mut road, &[(CLINIC, colleague)]);
+        // The victim has never heard of the worker.
         let worker = road.world.keys(WORKER).unwrap().id();
         let said = Notice {
             revoked: vec![sync::notice::Lost { device: worker, reason: "lost".into() }],
@@ -234,8 +233,8 @@ fn h5_a_supervisor_of_another_village_declares_no_member_lost() {
         let said = announce(&said, &keys, [3; 24]).unwrap();
         road.world.phones[elsewhere].store.put_envelope(&said, &village).unwrap();
         road.world.restart(elsewhere).unwrap();
-        round(&mut road, &[(elsewhere, SUPERVISOR), (SUPERVISOR, colleague), (elsewhere, colleague)]);
-        let victim = &road.world.phones[colleague].agent;
+        round(&mut road, &[(elsewhere, DESK)]);
+        let victim = &road.world.phones[DESK].agent;
         victim.lost().any(|(device, _)| *device == worker)
     });
 }
@@ -269,7 +268,7 @@ fn h7_a_false_have_makes_no_author_let_go_of_the_only_copy() {
     stops(Defence::ProvenCopies, || {
         let mut road = Road::new(1);
         let case = road.write(WORKER, None, "measles", FindingValue::Yes, 1);
-        let blob = sync::photo::seal(&PICTURE.repeat(400), &[5; 32], &[6; 24]).unwrap();
+        let blob = sync::photo::seal(&picture(), &[5; 32], &[6; 24]).unwrap();
         let digest = road.world.phones[WORKER].store.import_photo(&blob);
         road.world.command(WORKER, Command::KeepPhoto(digest, blob.len() as u64)).unwrap();
         let photo = sync::case::PhotoEntry {
@@ -295,7 +294,10 @@ fn h7_a_false_have_makes_no_author_let_go_of_the_only_copy() {
     });
 }
 
-const PICTURE: &[u8] = b"\xff\xd8 a picture";
+fn picture() -> Vec<u8> {
+    let noise = (0..90_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8);
+    [0xff, 0xd8, 0xff, 0xe0].into_iter().chain(noise).collect()
+}
 
 #[test]
 fn h7_the_end_of_a_key_does_not_delete_the_running_release() {
@@ -327,26 +329,5 @@ fn one_stolen_keeper_does_not_erase_a_space_at_once() {
         road.world.command(keeper, Command::Retire(area, u64::MAX)).unwrap();
         round(&mut road, &[(keeper, CLINIC), (keeper, CLINIC)]);
         road.view(CLINIC, case).is_none()
-    });
-}
-
-#[test]
-fn what_one_phone_asks_of_a_part_is_bounded() {
-    stops(Defence::BoundedWork, || {
-        let mut road = Road::new(1);
-        for n in 0..60 {
-            road.write(WORKER, None, "cough", FindingValue::Yes, n);
-        }
-        round(&mut road, &[(WORKER, CLINIC)]);
-        // A member asks for the same words over and over, in one frame each.
-        let parts = SpaceParts { space: SpaceId::of(&road.area), parts: vec![PartDigest { class: 2, count: 1, digest: [0; 16], sketch: Vec::new() }] };
-        let mut said = enters(&road.ministry, 0);
-        said.extend([Frame::SpaceParts(parts), Frame::StepDone(StepDone { step: 0 })]);
-        for _ in 0..400 {
-            said.push(Frame::PartWanted(PartWanted { part: 0, ids: vec![3; 8 * 128] }));
-        }
-        let said: Vec<_> = said.iter().map(Frame::to_bytes).collect();
-        let heard = road.world.hear(CLINIC, attacker().id(), &said, 0).unwrap();
-        heard.refused.is_none()
     });
 }

@@ -177,7 +177,8 @@ fn a_bundle_read_back_says_the_same() {
         let asked_anew = ["temperature", "consent.share"].contains(&pair.0.as_str());
         assert!(asked_anew || after.contains(pair), "{} is missing", pair.0);
     }
-    assert_eq!(again.view().doses[0].dose, view.doses[0].dose, "route and time too");
+    let dose = DoseEntry { origin: String::new(), ..again.view().doses[0].dose.clone() };
+    assert_eq!(dose, view.doses[0].dose, "route and time too");
     assert!(who_said_what(&imported), "{:?}", imported.said);
     assert_eq!(again.view().decisions[0].1.plan, "refer to Kilifi");
     assert!(again.view().notes.iter().any(|(_, note)| *note == view.notes[0].1));
@@ -195,12 +196,13 @@ fn a_bundle_of_another_system_is_read_by_its_codes_and_what_is_unknown_is_listed
         {"resource": {"resourceType": "Observation", "id": "o1", "status": "final", "code": {"coding": [{"system": "http://loinc.org", "code": "8328-7"}]},
             "valueQuantity": {"value": 39.1, "code": "Cel"}}},
         {"resource": {"resourceType": "Observation", "id": "o2", "status": "final", "code": {"coding": [{"system": "http://loinc.org", "code": "8328-7"}]},
-            "valueQuantity": {"value": 102.4, "code": "[degF]"}}},
+            "valueQuantity": {"value": 102.4, "code": "K"}}},
         {"resource": {"resourceType": "Immunization", "id": "i1"}}]}"#;
     let imported = fhir::read(bundle).unwrap().remove(0);
     assert!(imported.entries.contains(&finding("temperature", FindingValue::Number(39.1))));
     assert!(imported.entries.contains(&finding("patient.name", text("Juma"))));
-    assert_eq!(imported.left_out, ["Observation o2", "Immunization i1"], "degrees Fahrenheit are not guessed at");
+    let left_out = |what: &str| imported.left_out.iter().any(|said| said.starts_with(what));
+    assert!(left_out("Observation o2") && left_out("Immunization i1"), "{:?}", imported.left_out);
 }
 
 #[test]
@@ -231,7 +233,8 @@ fn a_table_read_back_says_the_same() {
     for pair in said(&view).iter().filter(|pair| !["temperature", "consent.share"].contains(&pair.0.as_str())) {
         assert!(after.contains(pair), "{} is missing", pair.0);
     }
-    assert_eq!(again.view().doses[0].dose, view.doses[0].dose, "route and time too");
+    let dose = DoseEntry { origin: String::new(), ..again.view().doses[0].dose.clone() };
+    assert_eq!(dose, view.doses[0].dose, "route and time too");
     assert!(who_said_what(&imported), "{:?}", imported.said);
     assert!(table.contains(",no\r\n"), "words that stand no more are marked");
     assert_eq!(imported.left_out.len(), 3, "an assessment, a photo and consent: {:?}", imported.left_out);
@@ -284,7 +287,10 @@ fn an_archive_opens_for_its_phone_only_and_a_flipped_bit_is_found() {
 
 #[test]
 fn what_people_differed_about_is_taken_in_on_the_safe_side_and_consent_to_share_never() {
-    let row = |name: &str, value: &str, by: u8| format!("{ID},north,finding,{name},{value},,phone {by},2026,1,yes\r\n");
+    let row = |name: &str, value: &str, by: u8| {
+        let unit = if name == "temperature" { "Cel" } else { "" };
+        format!("{ID},north,finding,{name},{value},{unit},phone {by},2026,1,yes\r\n")
+    };
     let rows = [
         row("convulsions", "yes", 1),
         row("convulsions", "no", 2),

@@ -159,12 +159,9 @@ fn root_changes(old: &distribution::Root, new: &distribution::Root) -> Vec<Json>
             let (joins, left) = (list(&joins), list(&leaves));
             said.push(format!("{name}: {joins} joins, {left} leaves; {} must sign", after.threshold));
         }
-        if name == "enrolment" && !leaves.is_empty() {
-            said.push(
-                "phones whose certificate a leaving key has signed count as not enrolled until they are enrolled again"
-                    .into(),
-            );
-        }
+    }
+    for key in new.distrusted.iter().filter(|key| !old.distrusted.contains(key)) {
+        said.push(format!("phones that key {} has certified count as not enrolled until they are enrolled again", key.short()));
     }
     said.into_iter().map(|s| passed("changes", s)).collect()
 }

@@ -82,6 +82,15 @@ impl Phone {
         if retired.is_empty() {
             return no("the space has no older key to end", "change its key first: `kijiti enrol rotate`");
         }
+        let own = self.keys.id();
+        let space = SpaceId::of(area);
+        let asked = |epoch: &EpochTag| self.keyring.retiring.get(&(space, *epoch)).is_some_and(|by| by.contains(&own));
+        if retired.iter().all(|epoch: &minicbor::bytes::ByteArray<8>| asked(&**epoch)) {
+            return no(
+                "the older keys are ending already",
+                "they end once a second keeper asks for it too, or after a week of use",
+            );
+        }
         let late: BTreeSet<_> =
             store.quarantined()?.into_iter().filter(|(_, why)| why == LATE).map(|(id, _)| id).collect();
         let rows = store.envelope_rows(SpaceId::of(area))?.into_iter();

@@ -56,7 +56,7 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             _ = speak.tick() => {
-                let beacon = key.borrow().and_then(|key| to_bytes(&key, &id, port_v4, port_v6));
+                let beacon = key.borrow().and_then(|key| write(&key, &id, port_v4, port_v6));
                 if let Some(beacon) = beacon {
                     speak_everywhere(&listeners, &beacon).await;
                 }
@@ -96,7 +96,8 @@ fn on_link(ip: IpAddr) -> bool {
     })
 }
 
-fn to_bytes(key: &[u8; 32], id: &DeviceId, port_v4: u16, port_v6: u16) -> Option<Vec<u8>> {
+/// A beacon of this phone, sealed for phones of the ministry whose discovery key this is; no two have anything in common.
+pub fn write(key: &[u8; 32], id: &DeviceId, port_v4: u16, port_v6: u16) -> Option<Vec<u8>> {
     let mut nonce = [0; 24];
     getrandom::fill(&mut nonce).ok()?;
     let plain = [id.as_bytes().as_slice(), &port_v4.to_le_bytes(), &port_v6.to_le_bytes()].concat();
@@ -185,11 +186,11 @@ mod tests {
     fn a_beacon_says_who_and_where_to_phones_of_the_same_ministry_only() {
         let (key, id) = ([3; 32], DeviceId([7; 32]));
         let from: SocketAddr = "10.0.0.9:41968".parse().unwrap();
-        let bytes = to_bytes(&key, &id, 5000, 6000).unwrap();
+        let bytes = write(&key, &id, 5000, 6000).unwrap();
         assert_eq!(read(&key, &bytes, from), Some((id, "10.0.0.9:5000".parse().unwrap())));
         assert_eq!(read(&[4; 32], &bytes, from), None);
         assert_eq!(read(&key, &bytes[..BEACON_BYTES - 1], from), None);
-        assert_eq!(read(&key, &to_bytes(&key, &id, 0, 6000).unwrap(), from), None);
+        assert_eq!(read(&key, &write(&key, &id, 0, 6000).unwrap(), from), None);
         for at in 0..bytes.len() {
             let mut spoiled = bytes.clone();
             spoiled[at] ^= 1;
@@ -199,7 +200,7 @@ mod tests {
 
     #[test]
     fn no_two_beacons_of_one_phone_have_anything_in_common() {
-        let (one, two) = (to_bytes(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap(), to_bytes(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap());
+        let (one, two) = (write(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap(), write(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap());
         assert!(!one[3..].windows(4).any(|w| two[3..].windows(4).any(|other| other == w)));
         assert!(!one.windows(4).any(|w| w == [7; 4]), "nor do they show its id");
     }
