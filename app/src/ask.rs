@@ -18,7 +18,9 @@ pub fn line(question: &str) -> Result<String, Failure> {
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     match read {
-        Ok(0) | Err(_) => Err(Failure::new("no more answers", "what was answered is kept: begin again, and go on there").with_code(2)),
+        Ok(0) | Err(_) => {
+            Err(Failure::new("no more answers", "what was answered is kept: begin again, and go on there").with_code(2))
+        }
         Ok(_) => Ok(answer.trim().to_owned()),
     }
 }
@@ -57,8 +59,11 @@ pub fn visit(
 ) -> Result<String, Failure> {
     let before = number(&ask(Request::VisitOpen)?, "answers");
     let anew = before == 0
-        || answer(&format!("A visit was interrupted after {before} answers: go on with it? [y/n]"))?.starts_with(['n', 'N']);
-    eprintln!("Answer yes (y), no (n), or press Enter where it is not known. Numbers as digits. < takes the last answer back.");
+        || answer(&format!("A visit was interrupted after {before} answers: go on with it? [y/n]"))?
+            .starts_with(['n', 'N']);
+    eprintln!(
+        "Answer yes (y), no (n), or press Enter where it is not known. Numbers as digits. < takes the last answer back."
+    );
     let mut visit = ask(Request::VisitBegin { profile, anew })?;
     let mut told = 0;
     loop {
@@ -113,7 +118,8 @@ fn one(
         }
         if let ([least, most], Ok(number)) = (usual.as_slice(), typed.parse::<f64>())
             && !(*least..=*most).contains(&number)
-            && !answer(&format!("  {typed} is hardly ever seen. Is it right? [y, Enter: measure again]"))?.starts_with(['y', 'Y'])
+            && !answer(&format!("  {typed} is hardly ever seen. Is it right? [y, Enter: measure again]"))?
+                .starts_with(['y', 'Y'])
         {
             continue;
         }

@@ -326,7 +326,11 @@ pub fn rotate(trust: &TrustedState, rotation: &Rotation) -> Result<DraftFile, Fa
         root: change(&current.root, &rotation.add, rotation.threshold)?,
         releases: change(&current.releases, &rotation.add, rotation.threshold)?,
         enrolment: match current.enrolment == current.root {
-            true => change(&current.enrolment, &[rotation.add.clone(), rotation.enrol.clone()].concat(), rotation.threshold)?,
+            true => change(
+                &current.enrolment,
+                &[rotation.add.clone(), rotation.enrol.clone()].concat(),
+                rotation.threshold,
+            )?,
             false => change(&current.enrolment, &rotation.enrol, None)?,
         },
         distrusted,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::cli::{BenchCommand, Cli, Command, EnrolCommand, ModelCommand, ProfileArg, SimCommand};
 use crate::files::{EnrolmentFile, RequestFile, draw, from_text, read, write};
 use crate::ministry::keys::{ask_new_passphrase, ask_passphrase};
-use crate::{ask as terminal, bench, cases, demo, desk, doctor, enrol, show, say, simulate, train};
+use crate::{ask as terminal, bench, cases, demo, desk, doctor, enrol, say, show, simulate, train};
 
 /// Bytes read of a findings file; longer ones are refused by their reader.
 const FINDINGS_BYTES_MAX: u64 = 1024 * 1024;

@@ -369,7 +369,8 @@ fn h8_a_key_of_enrolment_that_leaves_un_enrols_nobody_and_a_stolen_one_is_distru
     let fresh = desk.ok("clinic", &["ministry", "new-key", "--out", "keys/enrol-3.age", "--work-factor", "10"]);
     let fresh = fresh.split_whitespace().last().unwrap();
     let root = desk.log()["roots"][0].clone();
-    let keys: Vec<_> = root["enrolment"]["keys"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().to_owned()).collect();
+    let keys: Vec<_> =
+        root["enrolment"]["keys"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().to_owned()).collect();
     assert_eq!(keys.len(), 2, "{root}");
     let drop: Vec<_> = keys.iter().flat_map(|key| ["--drop", key]).chain(["--enrol", fresh]).collect();
     rotate(&drop, "leave.json");

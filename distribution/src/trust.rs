@@ -318,20 +318,25 @@ impl TrustedState {
     /// Believes a device's chain under the enrolment role of the newest root, or of an earlier one (rule 13), unless one of its
     /// devices was revoked.
     pub fn verify_chain(&self, chain: &Chain) -> Option<Result<VerifiedChain, CertificateError>> {
-        let verified = match self.enrolled(chain)? {
-            Ok(verified) => verified,
-            Err(error) => return Some(Err(error)),
-        };
+        Some(self.enrolled(chain)?.and_then(|verified| self.still_counts(verified)))
+    }
+
+    /// What a chain whose signatures have been verified under this root is worth now: nobody in it is lost, and none is over.
+    ///
+    /// # Errors
+    /// [`CertificateError::Revoked`] or [`CertificateError::Expired`].
+    pub fn still_counts(&self, verified: VerifiedChain) -> Result<VerifiedChain, CertificateError> {
+        let chain = verified.chain();
         for (position, certificate) in (1..).zip(&chain.certificates) {
             if let Some(reason) = certificate.read().ok().and_then(|c| self.revoked(&c.device).map(str::to_owned)) {
-                return Some(Err(CertificateError::Revoked { position, reason }));
+                return Err(CertificateError::Revoked { position, reason });
             }
         }
         let floor_s = self.freshness().floor_s;
         let over = |c: &Signed<Certificate>| c.read().is_ok_and(|c| c.expires_s.is_some_and(|end_s| floor_s >= end_s));
         match chain.certificates.iter().position(over) {
-            Some(at) => Some(Err(CertificateError::Expired(at + 1))),
-            None => Some(Ok(verified)),
+            Some(at) => Err(CertificateError::Expired(at + 1)),
+            None => Ok(verified),
         }
     }
 

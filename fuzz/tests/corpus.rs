@@ -44,7 +44,8 @@ fn no_decoder_breaks_on_its_corpus_nor_on_what_is_near_it_nor_costs_without_end(
         let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|f| f.unwrap().path()).collect();
         assert!(files.len() >= 3, "the corpus of {name} is too small");
         for file in files {
-            let limited = format!("ulimit -t {CPU_S}; ulimit -v {MEMORY_KIB}; exec \"$0\" --exact one_file --test-threads 1");
+            let limited =
+                format!("ulimit -t {CPU_S}; ulimit -v {MEMORY_KIB}; exec \"$0\" --exact one_file --test-threads 1");
             let output = Command::new("sh").arg("-c").arg(limited).arg(&this).env(ONE, &file).output().unwrap();
             let said = String::from_utf8_lossy(&output.stdout);
             assert!(output.status.success(), "{}: {:?} {said}", file.display(), output.status);

@@ -54,9 +54,7 @@ pub fn evaluate(values: &BTreeMap<String, Value>, group: Option<AgeGroup>) -> Ve
     let mut take = |name: &str, is: &dyn Fn(&Value) -> bool| {
         found.extend(values.get(name).filter(|value| is(value)).map(|value| (name.to_owned(), value.clone())));
     };
-    let word = |words: &'static [&'static str]| {
-        move |value: &Value| matches!(value, Value::Text(text) if words.contains(&text.as_str()))
-    };
+    let word = |words: &'static [&'static str]| move |value: &Value| matches!(value, Value::Text(text) if words.contains(&text.as_str()));
     let number = |holds: fn(f64) -> bool| move |value: &Value| matches!(value, Value::Number(n) if holds(*n));
     for sign in ALWAYS {
         take(sign, &|value| *value == Value::Yes);

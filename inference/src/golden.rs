@@ -181,7 +181,12 @@ pub fn guideline() -> Vec<Golden> {
         for profile in levels {
             let whom = if *base == WELL_CHILD { "a well child" } else { "a well infant" };
             let findings = changed(base, changes).unwrap_or_default();
-            cases.push(Golden { name: format!("{whom}, but {changes}"), profile: *profile, findings, expected: *expected });
+            cases.push(Golden {
+                name: format!("{whom}, but {changes}"),
+                profile: *profile,
+                findings,
+                expected: *expected,
+            });
         }
     }
     cases
@@ -200,7 +205,8 @@ pub fn try_pack(pack: &RulePack) -> Result<usize, String> {
 }
 
 fn try_case(pack: &RulePack, case: &Golden) -> Result<(), String> {
-    let findings = Findings::of_golden(&case.findings, pack).map_err(|e| format!("golden case {:?}: {e}", case.name))?;
+    let findings =
+        Findings::of_golden(&case.findings, pack).map_err(|e| format!("golden case {:?}: {e}", case.name))?;
     let said = pack.evaluate_alone(case.profile, &findings);
     let (urgency, offered) = (said.urgency(), said.green_offered());
     let right = match case.expected {

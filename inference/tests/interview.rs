@@ -92,8 +92,18 @@ fn every_chart_cleared_illness_can_reach_green_with_what_is_asked() {
 
 /// Signs that are severe wherever they are found.
 const SEVERE: [&str; 12] = [
-    "convulsing_now", "convulsions", "lethargic", "not_able_to_drink", "vomits_everything", "airway", "stridor_calm",
-    "stiff_neck", "swelling_behind_ear", "oedema_both_feet", "corneal_clouding", "severe_chest_indrawing",
+    "convulsing_now",
+    "convulsions",
+    "lethargic",
+    "not_able_to_drink",
+    "vomits_everything",
+    "airway",
+    "stridor_calm",
+    "stiff_neck",
+    "swelling_behind_ear",
+    "oedema_both_feet",
+    "corneal_clouding",
+    "severe_chest_indrawing",
 ];
 
 proptest! {

@@ -205,7 +205,9 @@ fn an_unknown_oxygen_saturation_is_not_a_normal_one() {
     for profile in [Profile::Iccm, Profile::Imci] {
         let judged = judge(WELL_CHILD, cough, profile);
         assert!(judged.green_offered());
-        assert!(judged.advised.iter().any(|o| o.rule == "C1-oxygen" && o.findings == [("spo2".to_owned(), Value::Unknown)]));
+        assert!(
+            judged.advised.iter().any(|o| o.rule == "C1-oxygen" && o.findings == [("spo2".to_owned(), Value::Unknown)])
+        );
     }
 }
 
@@ -263,7 +265,9 @@ fn bad_values_say_what_would_be_good() {
     };
     assert!(bad("36.8", "400").contains("between 32 and 45"));
     assert!(bad("\"temperature\"", "\"temprature\"").contains("did you mean \"temperature\""));
-    assert!(bad("\"drinking\": \"normal\"", "\"drinking\": \"gladly\"").contains("normal, eager, poor, vomits, unable"));
+    assert!(
+        bad("\"drinking\": \"normal\"", "\"drinking\": \"gladly\"").contains("normal, eager, poor, vomits, unable")
+    );
     assert!(bad("\"fever\": \"no\"", "\"fever\": 3").contains("yes, no or unknown"));
     assert!(bad("36.8", "}").contains("not valid JSON"));
 }
@@ -289,7 +293,10 @@ fn k1_a_signed_pack_without_rules_or_with_spoilt_ones_is_refused_and_the_floor_s
     let packs = [
         ("without rules", RulePack::parse(head).unwrap()),
         ("500 breaths", spoilt("respiratory_rate >= 40", "respiratory_rate >= 500")),
-        ("a gate turned round", spoilt("(cough_or_difficult and fast_breathing)", "(not cough_or_difficult and fast_breathing)")),
+        (
+            "a gate turned round",
+            spoilt("(cough_or_difficult and fast_breathing)", "(not cough_or_difficult and fast_breathing)"),
+        ),
         ("no convulsions", spoilt("convulsing_now or convulsions or lethargic", "convulsing_now or lethargic")),
     ];
     for (what, pack) in packs {
@@ -297,7 +304,9 @@ fn k1_a_signed_pack_without_rules_or_with_spoilt_ones_is_refused_and_the_floor_s
         assert!(refused.starts_with("golden case failed"), "{what}: {refused}");
         // A test hook: it is asked all the same.
         for sign in ["convulsing_now", "convulsions", "lethargic", "not_able_to_drink", "vomits_everything", "airway"] {
-            for (base, profile) in [(WELL_CHILD, Profile::Iccm), (WELL_CHILD, Profile::Imci), (WELL_INFANT, Profile::Iccm)] {
+            for (base, profile) in
+                [(WELL_CHILD, Profile::Iccm), (WELL_CHILD, Profile::Imci), (WELL_INFANT, Profile::Iccm)]
+            {
                 let findings = with(base, &format!(r#"{{"{sign}": "yes"}}"#));
                 assert_eq!(pack.evaluate(profile, &findings).urgency(), Urgency::Pink, "{what}: {sign}");
             }
@@ -322,7 +331,10 @@ fn a_pack_with_fewer_pink_rules_needs_an_explicit_word_and_none_redefines_a_buil
     assert!(pack().lacks(&before).is_empty());
     for (from, to) in [
         ("id = \"spo2\"\nkind = \"number\"\nmin = 40", "id = \"spo2\"\nkind = \"number\"\nmin = 95"),
-        ("choices = [\"normal\", \"eager\", \"poor\", \"vomits\", \"unable\", \"not_done\"]", "choices = [\"normal\", \"eager\", \"poor\", \"vomits\", \"unable\"]"),
+        (
+            "choices = [\"normal\", \"eager\", \"poor\", \"vomits\", \"unable\", \"not_done\"]",
+            "choices = [\"normal\", \"eager\", \"poor\", \"vomits\", \"unable\"]",
+        ),
     ] {
         assert!(rules.contains(from));
         let refused = RulePack::parse(&rules.replace(from, to).replace("drinking = unable", "drinking = poor"));

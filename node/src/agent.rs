@@ -42,10 +42,10 @@ pub use commands::{Command, Refusal, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
 use keyring::Keyring;
 pub use lease::locked;
-pub use schedule::CallPlan;
 use load::{load_activations, load_bad_deltas, load_certificate, load_number, load_quota, load_trust};
 use meeting::Meeting;
 pub use meeting::MeetingSummary;
+pub use schedule::CallPlan;
 
 /// Milliseconds that a phone that nobody here knows has for itself before another may take its place.
 const STRANGER_LEAST_MS: u64 = 3_000;
@@ -294,6 +294,8 @@ pub(crate) struct Phone {
     pub day: Option<u64>,
     /// Somebody may be lost since the keys of spaces were last looked at.
     pub check_keys: bool,
+    /// Chains whose signatures hold, by root version and bytes.
+    pub verified: std::cell::RefCell<BTreeMap<Digest, VerifiedChain>>,
     /// Bytes of envelopes that have reached their readers and may still lie here.
     pub carry_quota_bytes: u64,
     /// Meetings of this phone so far: what age is told by where no clock is right.
@@ -345,6 +347,7 @@ impl Agent {
             keyring: Keyring::default(),
             withheld: cases::load_withheld(store)?,
             check_keys: true,
+            verified: std::cell::RefCell::default(),
             day: None,
             bundles: BTreeMap::new(),
             activations,
@@ -537,7 +540,8 @@ impl Agent {
             return Ok(true);
         }
         let oldest = strangers.into_iter().min_by_key(|(_, m)| m.began_ms);
-        let Some(link) = oldest.filter(|(_, m)| now.mono_ms >= m.began_ms + STRANGER_LEAST_MS).map(|(link, _)| *link) else {
+        let Some(link) = oldest.filter(|(_, m)| now.mono_ms >= m.began_ms + STRANGER_LEAST_MS).map(|(link, _)| *link)
+        else {
             return Ok(false);
         };
         self.phone.close(link, "it makes room for others");

@@ -92,7 +92,8 @@ impl Host {
             .name("agent".into())
             .spawn(move || {
                 let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || body.run(queue)));
-                let died = || Failure::new("the phone's own thread has died", "start it again; nothing that was kept is lost");
+                let died =
+                    || Failure::new("the phone's own thread has died", "start it again; nothing that was kept is lost");
                 let _ = ended.send(run.unwrap_or_else(|_| Err(died())));
             })
             .map_err(|e| Failure::new(format!("no thread: {e}"), "close other programs"))?;
@@ -133,7 +134,9 @@ impl Host {
         self.runtime.block_on(async {
             let ended = async {
                 match over {
-                    Some(over) => over.await.unwrap_or_else(|_| Err(Failure::new("the phone has stopped", "start it again"))),
+                    Some(over) => {
+                        over.await.unwrap_or_else(|_| Err(Failure::new("the phone has stopped", "start it again")))
+                    }
                     None => std::future::pending().await,
                 }
             };

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use distribution::bundle::Groups;
 use distribution::{TrustRecords, tree};
-use protocol::limits::{GROUP_BYTES, RECEIPTS_HELD_MAX};
 use protocol::defence::{self, Defence};
+use protocol::limits::{GROUP_BYTES, RECEIPTS_HELD_MAX};
 use protocol::signed::Verified;
 use protocol::{Area, BundleId, CaseId, CaseTag, ChainId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use sync::envelope::{AuthorKey, author_key};
@@ -444,7 +444,8 @@ impl Store for MemoryStore {
 
     fn put_tree(&mut self, id: &BundleId, bytes: u64, tree: &[u8]) -> Result<(), StoreError> {
         self.spend()?;
-        let begun = || MemoryBundle { size: bytes, groups: Groups::none(tree::group_count(bytes)), ..MemoryBundle::default() };
+        let begun =
+            || MemoryBundle { size: bytes, groups: Groups::none(tree::group_count(bytes)), ..MemoryBundle::default() };
         self.bundles.entry(*id).or_insert_with(begun).tree = tree.to_vec();
         Ok(())
     }

@@ -322,8 +322,7 @@ impl Chain {
             let position = i + 1;
             let single = issuer.as_ref().map(|c| Role::single(c.device));
             let role = single.as_ref().unwrap_or(enrolment);
-            let verified =
-                signed.verify(role).map_err(|reason| CertificateError::Signature { position, reason })?; // rule 2
+            let verified = signed.verify(role).map_err(|reason| CertificateError::Signature { position, reason })?; // rule 2
             if let Some(issuer) = &issuer {
                 check_issued(issuer, &verified, position)?;
             }

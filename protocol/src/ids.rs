@@ -141,7 +141,14 @@ impl BundleId {
 
     /// A sealed photo's.
     pub fn photo(digest: Digest) -> Self {
-        Self { kind: if crate::defence::stands(crate::Defence::Namespaces) { BundleKind::Photo } else { BundleKind::Release }, digest }
+        Self {
+            kind: if crate::defence::stands(crate::Defence::Namespaces) {
+                BundleKind::Photo
+            } else {
+                BundleKind::Release
+            },
+            digest,
+        }
     }
 
     /// The first eight digits of its digest, for people.
@@ -172,7 +179,8 @@ impl<'b, C> Decode<'b, C> for BundleId {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         let wrong = || minicbor::decode::Error::message("no name of a bundle");
         let (kind, digest) = d.bytes()?.split_first().ok_or_else(wrong)?;
-        let kind = [BundleKind::Release, BundleKind::Photo].into_iter().find(|k| *k as u8 == *kind).ok_or_else(wrong)?;
+        let kind =
+            [BundleKind::Release, BundleKind::Photo].into_iter().find(|k| *k as u8 == *kind).ok_or_else(wrong)?;
         Ok(Self { kind, digest: Digest::from_slice(digest).ok_or_else(wrong)? })
     }
 }

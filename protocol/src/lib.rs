@@ -20,8 +20,8 @@ pub mod time;
 
 pub use area::Area;
 pub use certificate::{Certificate, CertificateError, Chain, Right, Rights, VerifiedChain};
-pub use frame::{Frame, FrameReader};
 pub use defence::Defence;
+pub use frame::{Frame, FrameReader};
 pub use ids::{BundleId, BundleKind, CaseId, CaseTag, ChainId, DeviceId, Digest, EnvelopeId, SpaceId};
 pub use keys::DeviceKeys;
 pub use signed::{Role, Signed, Verified};

@@ -195,9 +195,8 @@ impl<T: Document> Signed<T> {
 
     /// The same document with no other signatures than valid ones of `role`, as many as it needs, in the order of their keys.
     pub fn signed_by(&self, role: &Role) -> Self {
-        let valid = |s: &&Signature| {
-            role.keys.contains(&s.key) && keys::verify(&s.key, T::DOMAIN, &self.body, &s.bytes)
-        };
+        let valid =
+            |s: &&Signature| role.keys.contains(&s.key) && keys::verify(&s.key, T::DOMAIN, &self.body, &s.bytes);
         let mut signatures: Vec<Signature> =
             self.signatures.iter().take(SIGNATURES_MAX).filter(valid).cloned().collect();
         signatures.sort_by_key(|s| s.key);

@@ -149,7 +149,10 @@ impl Insider {
         match (dice.random_range(0..4), &self.key) {
             (0, _) => self.bytes(dice, 400),
             (1, Some(key)) => {
-                let contents = Contents { case: CaseId([dice.random_range(0..4); 16]), changes: vec![self.bytes(dice, 300).into()] };
+                let contents = Contents {
+                    case: CaseId([dice.random_range(0..4); 16]),
+                    changes: vec![self.bytes(dice, 300).into()],
+                };
                 let sealed = seal(&contents, key, Urgency::Pink, &self.keys, nonce);
                 sealed.map_or_else(|_| Vec::new(), |envelope| envelope.bytes().to_vec())
             }
@@ -182,13 +185,26 @@ impl Insider {
         let (bundle, bytes) = self.bundle(dice);
         let issued_s = self.number(dice);
         match dice.random_range(0..33) {
-            0 => Frame::Hello(Hello { version: WIRE_VERSION, ministry_tag: [dice.random(); 16], nonce: [dice.random(); 16] }),
+            0 => Frame::Hello(Hello {
+                version: WIRE_VERSION,
+                ministry_tag: [dice.random(); 16],
+                nonce: [dice.random(); 16],
+            }),
             1 => Frame::LaneDone(LaneDone { lane: dice.random_range(0..5) }),
-            2 => Frame::Coming(Coming { lane: dice.random_range(0..5), items: self.number(dice), bytes: self.number(dice) }),
+            2 => Frame::Coming(Coming {
+                lane: dice.random_range(0..5),
+                items: self.number(dice),
+                bytes: self.number(dice),
+            }),
             3 => Frame::Bye(Bye { code: dice.random_range(0..7), reason: "\u{1b}[2J".into() }),
             4 => {
                 let held = HeldDocument { kind: "recall".into(), name: String::new(), version: self.number(dice) };
-                Frame::Holds(Holds { root_version: self.number(dice), list_version: self.number(dice), held: vec![held], certificates: self.bytes(dice, 16) })
+                Frame::Holds(Holds {
+                    root_version: self.number(dice),
+                    list_version: self.number(dice),
+                    held: vec![held],
+                    certificates: self.bytes(dice, 16),
+                })
             }
             5 => Frame::Certified(Certified { chain: self.chain(dice) }),
             6 => match self.root.read() {
@@ -200,7 +216,9 @@ impl Insider {
                 Frame::ReleaseList(self.document(dice, &list))
             }
             8 => Frame::Recall(self.document(dice, &Recall { version: 9, root: 1, issued_s, recalled: Vec::new() })),
-            9 => Frame::Revocations(self.document(dice, &Revocations { version: 9, root: 1, issued_s, revoked: Vec::new() })),
+            9 => Frame::Revocations(
+                self.document(dice, &Revocations { version: 9, root: 1, issued_s, revoked: Vec::new() }),
+            ),
             10 => Frame::Delegated(SignedDocument { bytes: self.bytes(dice, 200) }),
             11 => Frame::Beacon(self.document(dice, &Beacon { time_s: issued_s, root: 1, list: 9, recall: 0 })),
             12 => Frame::Renewed(Certified { chain: self.chain(dice) }),
@@ -216,7 +234,11 @@ impl Insider {
             }
             18 => Frame::StepDone(StepDone { step: dice.random_range(0..5) }),
             19 => Frame::PartsInStep(self.parts(dice)),
-            20 => Frame::PartSymbols(PartSymbols { part: self.number(dice), first: self.number(dice), cells: self.bytes(dice, 2000) }),
+            20 => Frame::PartSymbols(PartSymbols {
+                part: self.number(dice),
+                first: self.number(dice),
+                cells: self.bytes(dice, 2000),
+            }),
             21 => Frame::PartMore(PartMore { part: self.number(dice), heard: self.number(dice) }),
             22 => Frame::PartWanted(PartWanted { part: self.number(dice), ids: self.bytes(dice, 800) }),
             23 => Frame::ReceiptsHeld(ReceiptsHeld { held: self.bytes(dice, 400) }),
@@ -225,9 +247,19 @@ impl Insider {
                 let carried = self.chain(dice).map(|chain| CarriedReceipt { receipt, chain });
                 Frame::Receipts(Receipts { receipts: carried.into_iter().collect() })
             }
-            25 => Frame::Have(Have { bundle, whole: dice.random(), tree: dice.random(), groups: self.bytes(dice, 20), bytes }),
+            25 => Frame::Have(Have {
+                bundle,
+                whole: dice.random(),
+                tree: dice.random(),
+                groups: self.bytes(dice, 20),
+                bytes,
+            }),
             26 => Frame::Want(Want { bundle, tree: dice.random(), first: self.number(dice), count: self.number(dice) }),
-            27 => Frame::Tree(Tree { bundle, offset: self.number(dice), hashes: vec![dice.random(); 32 * dice.random_range(0..5)] }),
+            27 => Frame::Tree(Tree {
+                bundle,
+                offset: self.number(dice),
+                hashes: vec![dice.random(); 32 * dice.random_range(0..5)],
+            }),
             28 => Frame::Piece(Piece { bundle, first: self.number(dice), bytes: self.bytes(dice, 3000) }),
             29 => Frame::HavesDone(StepDone { step: dice.random_range(0..3) }),
             30 => Frame::Got(Got { bundle, first: self.number(dice), count: self.number(dice) }),

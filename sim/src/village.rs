@@ -189,7 +189,9 @@ fn keeps_to(phone: &SimPhone, genuine: &BTreeSet<Digest>) -> bool {
     let held = phone.store.bundles().unwrap_or_default();
     let runs = phone.agent.activations().filter_map(|(_, a)| a.current.as_ref());
     let lists = phone.agent.trust().is_some_and(|t| t.releases().iter().all(|r| genuine.contains(&r.digest)));
-    lists && held.iter().all(|b| genuine.contains(&b.id.digest)) && runs.into_iter().all(|m| genuine.contains(&m.digest))
+    lists
+        && held.iter().all(|b| genuine.contains(&b.id.digest))
+        && runs.into_iter().all(|m| genuine.contains(&m.digest))
 }
 
 fn id_of(world: &World, phone: usize) -> DeviceId {

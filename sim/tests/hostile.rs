@@ -110,7 +110,8 @@ fn forged_and_rolled_back_lists_and_truncated_signatures_are_refused() {
     let older = road.ministry.list(1, vec![]);
     let fork = road.ministry.list(2, vec![]);
     let cut = road.ministry.list(9, vec![]).to_bytes();
-    let offer = |bytes: Vec<u8>| [greeting(&road.ministry, 0), vec![Frame::ReleaseList(SignedDocument { bytes })]].concat();
+    let offer =
+        |bytes: Vec<u8>| [greeting(&road.ministry, 0), vec![Frame::ReleaseList(SignedDocument { bytes })]].concat();
     must_refuse(&offer(forged.to_bytes()), "0 of the 2 signatures");
     must_refuse(&offer(older.to_bytes()), "rollback");
     must_refuse(&offer(fork.to_bytes()), "two different");
@@ -134,7 +135,9 @@ fn a_certificate_of_another_phone_is_refused() {
 #[test]
 fn a_newer_phone_s_words_close_their_lane_and_not_the_meeting() {
     let mut road = stocked();
-    let frames = [enters(&road.ministry, 0), vec![Frame::Unknown { lane: 3, kind: 200 }, Frame::Unknown { lane: 2, kind: 99 }]].concat();
+    let frames =
+        [enters(&road.ministry, 0), vec![Frame::Unknown { lane: 3, kind: 200 }, Frame::Unknown { lane: 2, kind: 99 }]]
+            .concat();
     let said: Vec<_> = frames.iter().map(Frame::to_bytes).collect();
     let (answer, refused) = say_all(&mut road, attacker().id(), &said);
     assert_eq!(refused, None);

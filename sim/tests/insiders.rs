@@ -42,8 +42,10 @@ impl Siege {
         round(&mut road, &[(DESK, CLINIC), (WORKER, CLINIC), (CLINIC, WORKER), (SUPERVISOR, CLINIC)]);
         let keys = DeviceKeys::from_seed([0x66; 32]);
         let area = Area::parse(if rank == Rank::Keeper { "north/kilifi" } else { "north/kilifi/watamu" }).unwrap();
-        let chain = rank.rights().map(|rights| road.ministry.certify(&keys, "insider", &area, rights, Rights::default()));
-        let key = matches!(rank, Rank::Worker | Rank::Keeper).then(|| road.world.phones[CLINIC].agent.space_keys()[0].clone());
+        let chain =
+            rank.rights().map(|rights| road.ministry.certify(&keys, "insider", &area, rights, Rights::default()));
+        let key = matches!(rank, Rank::Worker | Rank::Keeper)
+            .then(|| road.world.phones[CLINIC].agent.space_keys()[0].clone());
         let chains = [WORKER, CLINIC].map(|p| road.world.phones[p].agent.certificate().unwrap().chain().clone());
         // Whoever may say it says of others that they are lost: a keeper of the space is believed, so of strangers only there.
         let others = match rank {
@@ -103,7 +105,10 @@ impl Siege {
         // The worker meets the clinic as ever, and its words arrive.
         let met = self.road.world.meet(WORKER, CLINIC, sim::Cut::Never).unwrap();
         assert!(met.summaries.iter().all(|s| s.as_ref().is_some_and(|s| s.complete)), "{:?}", met.summaries);
-        assert!(self.road.world.phones[WORKER].agent.write_key(&self.road.area).is_some(), "the worker may write no more");
+        assert!(
+            self.road.world.phones[WORKER].agent.write_key(&self.road.area).is_some(),
+            "the worker may write no more"
+        );
     }
 }
 

@@ -55,7 +55,8 @@ fn c1_a_photo_announced_with_the_digest_of_the_running_release_stops_no_phone() 
             list.withdrawn = vec![gone];
             road.ministry.sign(&list)
         });
-        let offered = road.world.command(SUPERVISOR, Command::Offer(Box::new(distribution::Offer::List(next.unwrap()))));
+        let offered =
+            road.world.command(SUPERVISOR, Command::Offer(Box::new(distribution::Offer::List(next.unwrap()))));
         met.is_err() || offered.is_err() || road.world.restart(SUPERVISOR).is_err()
     });
 }
@@ -66,7 +67,8 @@ fn c3_a_shadow_certificate_for_a_worker_s_device_with_another_sealing_key_counts
         let road = Road::new(1);
         let (boss, worker) = (road.world.keys(SUPERVISOR).unwrap(), road.world.keys(WORKER).unwrap());
         let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
-        let mut shadow = certificate(worker, "worker", &Area::parse("north/kilifi/mtwapa").unwrap(), rights, Rights::default());
+        let mut shadow =
+            certificate(worker, "worker", &Area::parse("north/kilifi/mtwapa").unwrap(), rights, Rights::default());
         shadow.sealing_key = sync::space::sealing_public_key(boss);
         shadow.binding = bind(boss, &shadow.sealing_key);
         let above = road.world.phones[SUPERVISOR].agent.certificate().unwrap().chain().clone();
@@ -83,8 +85,13 @@ fn c3_a_certificate_with_fewer_rights_shuts_no_member_out_of_the_next_key() {
         round(&mut road, &[(WORKER, CLINIC)]);
         let (boss, worker) = (road.world.keys(SUPERVISOR).unwrap().clone(), road.world.keys(WORKER).unwrap().clone());
         // The binding is copied from the real certificate: the supervisor has it.
-        let mut lesser =
-            certificate(&worker, "worker", &Area::parse("north/kilifi/mtwapa").unwrap(), Rights::of(&[Right::Carry]), Rights::default());
+        let mut lesser = certificate(
+            &worker,
+            "worker",
+            &Area::parse("north/kilifi/mtwapa").unwrap(),
+            Rights::of(&[Right::Carry]),
+            Rights::default(),
+        );
         lesser.issued_s += 1000;
         let above = road.world.phones[SUPERVISOR].agent.certificate().unwrap().chain().clone();
         let chain = above.extended(Signed::by(&lesser, &boss));

@@ -135,7 +135,10 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("frame PartSymbols", frame(Frame::PartSymbols(PartSymbols { part: 0, first: 9, cells: vec![2; 21] }))),
         ("frame PartMore", frame(Frame::PartMore(PartMore { part: 1, heard: 12 }))),
         ("frame PartWanted", frame(Frame::PartWanted(PartWanted { part: 0, ids: vec![3; 8] }))),
-        ("frame Have", frame(Frame::Have(Have { bundle, whole: false, tree: true, groups: vec![5, 1], bytes: 150_000 }))),
+        (
+            "frame Have",
+            frame(Frame::Have(Have { bundle, whole: false, tree: true, groups: vec![5, 1], bytes: 150_000 })),
+        ),
         ("frame Want", frame(Frame::Want(Want { bundle, tree: false, first: 3, count: 16 }))),
         ("frame Tree", frame(Frame::Tree(Tree { bundle, offset: 32, hashes: vec![2; 64] }))),
         ("frame Piece", frame(Frame::Piece(Piece { bundle, first: 3, bytes: vec![3; 40] }))),

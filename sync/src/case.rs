@@ -352,7 +352,8 @@ impl Case {
             fields::write(&mut copy, &object, &stamp, entry, &standing.under(entry)).map_err(refused)?;
         }
         copy.commit_with(CommitOptions::default().with_time(i64::try_from(at_s).unwrap_or(i64::MAX)));
-        let made = copy.get_changes(&before).iter().map(|change| signed(self.id, change, by)).collect::<Result<Vec<_>, _>>();
+        let made =
+            copy.get_changes(&before).iter().map(|change| signed(self.id, change, by)).collect::<Result<Vec<_>, _>>();
         let made = made.map_err(CaseError::Poisoned)?;
         let bytes = made.iter().map(|change| change.raw_bytes().to_vec()).collect();
         copy = self.doc.clone();

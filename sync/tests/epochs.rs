@@ -47,7 +47,9 @@ fn a_lost_phone_taints_its_epoch_and_all_before_it() {
     let ((_, clinic), (_, worker), (_, lost)) = (phone(1), phone(2), phone(3));
     let mut epochs = Epochs::default();
     epochs.add(&KeyShare::seal(&key(1), &[], &[clinic.clone(), worker.clone()], &mut dice()).unwrap());
-    epochs.add(&KeyShare::seal(&key(2), &[key(1)], &[clinic.clone(), worker.clone(), lost.clone()], &mut dice()).unwrap());
+    epochs.add(
+        &KeyShare::seal(&key(2), &[key(1)], &[clinic.clone(), worker.clone(), lost.clone()], &mut dice()).unwrap(),
+    );
     let held = [key(1), key(2)];
     assert_eq!(epochs.writable(&held, &|_| false), Some(&held[1]));
     let is_lost = |device: &DeviceId| *device == lost.device;

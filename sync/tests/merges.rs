@@ -218,7 +218,10 @@ fn free_words_of_both_stay() {
     case.clinic(finding("allergies", text("none that the mother knows of")));
     let (value, disputed) = case.value("allergies");
     let FindingValue::Text(words) = value else { panic!("words were expected") };
-    assert!(words.contains("penicillin") && words.contains("mother") && disputed, "an allergy and its denial are a question");
+    assert!(
+        words.contains("penicillin") && words.contains("mother") && disputed,
+        "an allergy and its denial are a question"
+    );
     case.clinic(finding("allergies", text("asked again: none")));
     let (FindingValue::Text(words), _) = case.value("allergies") else { panic!("words were expected") };
     assert!(words.contains("penicillin"), "a colleague's later words do not wipe out an allergy: {words}");

@@ -63,7 +63,7 @@ pub fn run(strangers: u32, seconds: u64, seed: u64, json: bool) -> Result<(), Fa
     clinic.start()?;
     worker.meet(&clinic, &mut |_| {})?;
     let list = clinic.ask(Request::CaseList)?;
-    let held: Vec<_> = show::list(&list, "cases").iter().map(|case| show::text(case, "id").to_owned()).collect();
+    let held: Vec<_> = show::list(&list, "cases").iter().map(|case| show::text(case, "case").to_owned()).collect();
     let lost = seen.cases.iter().filter(|id| !held.contains(id)).count();
     [&clinic, &worker].into_iter().for_each(Phone::stop);
     let report = json!({ "schema": "kijiti.siege/1", "strangers": strangers, "insiders": Rank::ALL.len() - 1, "seconds": seconds,
@@ -118,7 +118,9 @@ impl Seen {
     fn look(&mut self, phone: &Phone) {
         let Some(process) = phone.process() else { return };
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        let resident = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         self.memory = self.memory.max(resident.unwrap_or(0) * 1024);
         let open = std::fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count);
         self.descriptors = self.descriptors.max(open);

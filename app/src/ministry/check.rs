@@ -161,7 +161,10 @@ fn root_changes(old: &distribution::Root, new: &distribution::Root) -> Vec<Json>
         }
     }
     for key in new.distrusted.iter().filter(|key| !old.distrusted.contains(key)) {
-        said.push(format!("phones that key {} has certified count as not enrolled until they are enrolled again", key.short()));
+        said.push(format!(
+            "phones that key {} has certified count as not enrolled until they are enrolled again",
+            key.short()
+        ));
     }
     said.into_iter().map(|s| passed("changes", s)).collect()
 }

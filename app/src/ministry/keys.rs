@@ -130,7 +130,11 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
         ceremony.tokens.iter().map(|t| Signer::open(&format!("program:{t}"))).collect::<Result<Vec<_>, _>>()?;
     let signers = ceremony.keys as usize + tokens.len();
     let (threshold, max) = (ceremony.threshold as usize, protocol::limits::SIGNATURES_MAX);
-    if signers == 0 || threshold == 0 || threshold > signers || signers > max || ceremony.recall_keys as usize > max
+    if signers == 0
+        || threshold == 0
+        || threshold > signers
+        || signers > max
+        || ceremony.recall_keys as usize > max
         || ceremony.enrol_keys == 0
         || ceremony.enrol_keys as usize > max
     {

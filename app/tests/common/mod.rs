@@ -67,7 +67,7 @@ impl Desk {
 
     /// A phone that runs, in this process.
     pub fn start(&self, phone: &str) -> Host {
-        let folder = DataFolder::open(&self.path(phone)).unwrap();
+        let folder = DataFolder::open(&self.path(phone)).unwrap().with_secret(Some("twelve patients to see".into()));
         let listen = Some("127.0.0.1:0".parse().unwrap());
         Host::start(folder, HostOptions { listen, ..HostOptions::default() }, std::sync::Arc::new(|_: &str| {}))
             .unwrap()

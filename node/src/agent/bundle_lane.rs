@@ -201,7 +201,11 @@ impl Meeting {
         }
         // What was here when it was named may have been recalled, doubted or let go of since.
         let Some(bundle) = phone.bundles.get(&want.bundle) else {
-            return if self.bundles.named.contains(&want.bundle) { self.excuse(&want) } else { refuse("a wish for an unknown bundle") };
+            return if self.bundles.named.contains(&want.bundle) {
+                self.excuse(&want)
+            } else {
+                refuse("a wish for an unknown bundle")
+            };
         };
         let end = want.first.checked_add(want.count).filter(|_| want.count <= PIECE_GROUPS_MAX);
         let there = |end| (want.first..end).all(|i| bundle.fetch.groups().has(i));
@@ -212,7 +216,11 @@ impl Meeting {
         }
         if want.tree && bundle.fetch.tree().is_none() {
             let named = self.bundles.named.contains(&want.bundle);
-            return if named { self.excuse(&want) } else { refuse("a wish for group hashes that this phone never named") };
+            return if named {
+                self.excuse(&want)
+            } else {
+                refuse("a wish for group hashes that this phone never named")
+            };
         }
         self.bundles.queued.push_back(want);
         Ok(())

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use minicbor::bytes::ByteVec;
 use protocol::certificate::CertificateError;
-use protocol::frame::{AuthorChain, Coming, Envelopes, Frame, Lane, LaneDone, PartDigest, SpaceParts, StepDone};
 use protocol::defence::{self, Defence};
+use protocol::frame::{AuthorChain, Coming, Envelopes, Frame, Lane, LaneDone, PartDigest, SpaceParts, StepDone};
 use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, SPACES_PER_MEETING_MAX};
 use protocol::{Area, Chain, ChainId, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
@@ -322,13 +322,7 @@ impl Meeting {
         Ok(())
     }
 
-    fn take_one(
-        &mut self,
-        now: Now,
-        envelope: Envelope,
-        phone: &mut Phone,
-        store: &mut dyn Store,
-    ) -> Result<(), End> {
+    fn take_one(&mut self, now: Now, envelope: Envelope, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
         let Some((verified, author, lost)) = self.verify_envelope(envelope, phone, store)? else { return Ok(()) };
         let area = area_of(&verified, &author);
         if !area.meets(&phone.area()) {

@@ -58,7 +58,8 @@ impl Phone {
     fn note_photos(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
         let taken_here = super::cases::photos_taken_here(store)?;
         let reads = |area: &protocol::Area| self.space_keys.iter().any(|key| key.area() == area);
-        let here = self.bundles.iter().filter(|(id, b)| id.kind == BundleKind::Photo && b.whole).map(|(id, _)| id.digest);
+        let here =
+            self.bundles.iter().filter(|(id, b)| id.kind == BundleKind::Photo && b.whole).map(|(id, _)| id.digest);
         let mut news: BTreeMap<protocol::Area, Vec<u8>> = BTreeMap::new();
         for digest in here.filter(|digest| !taken_here.contains(digest) && !self.keyring.photo_arrived(digest)) {
             let Some(photo) = self.keyring.photo(&digest).filter(|photo| reads(&photo.area)) else { continue };

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::frame::{Frame, PartDigest, PartIds, PartMore, PartSymbols, PartWanted, SpaceParts};
 use protocol::defence::{self, Defence};
+use protocol::frame::{Frame, PartDigest, PartIds, PartMore, PartSymbols, PartWanted, SpaceParts};
 use protocol::limits::{IDS_PER_FRAME_MAX, IDS_PER_MEETING_MAX, PARTS_PER_MEETING_MAX, SYMBOLS_PER_PART_MAX};
 use protocol::{DeviceId, EnvelopeId, SpaceId};
 use sync::Urgency;
@@ -348,7 +348,8 @@ impl Difference {
             self.last_walk = None;
         }
         let held = self.walk(part, key, store)?;
-        let wished: Vec<_> = held.iter().filter(|(w, _)| words.contains(&half(*w))).map(|(_, id)| (part, *id)).collect();
+        let wished: Vec<_> =
+            held.iter().filter(|(w, _)| words.contains(&half(*w))).map(|(_, id)| (part, *id)).collect();
         // Each once, however often it is wished for.
         let more = wished.into_iter().filter(|wish| self.wished.insert(*wish)).collect::<Vec<_>>();
         self.lacking.extend(more);

@@ -22,7 +22,8 @@ impl Phone {
             wanted.push((BundleId::release(release.digest), release.bytes));
         }
         let own = self.area();
-        let photos = self.keyring.photos().filter(|(blob, photo)| photo.area.meets(&own) && !self.withheld.contains(blob));
+        let photos =
+            self.keyring.photos().filter(|(blob, photo)| photo.area.meets(&own) && !self.withheld.contains(blob));
         wanted.extend(photos.map(|(digest, photo)| (BundleId::photo(*digest), photo.bytes)));
         for (id, bytes) in wanted {
             let bad = id.kind == BundleKind::Release && self.bad_deltas.contains(&id.digest);
@@ -74,7 +75,9 @@ impl Phone {
     pub(crate) fn scrub_some(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         let (at, from) = self.scrubbed;
         let after = self.bundles.range((at.map_or(Bound::Unbounded, Bound::Included), Bound::Unbounded));
-        let next = after.chain(self.bundles.iter()).find(|(id, b)| b.whole && (Some(**id) != at || from < b.fetch.groups().count()));
+        let next = after
+            .chain(self.bundles.iter())
+            .find(|(id, b)| b.whole && (Some(**id) != at || from < b.fetch.groups().count()));
         let Some((id, bundle)) = next else { return Ok(()) };
         let (id, count) = (*id, bundle.fetch.groups().count());
         let first = if Some(id) == at { from } else { 0 };
@@ -112,7 +115,8 @@ impl Phone {
             let (before, after) = ids.split_at(begin);
             after.iter().chain(before).take(room).copied().collect()
         };
-        let mut named = turn(releases, self.named_last.filter(|id| id.kind == BundleKind::Release), BUNDLES_PER_MEETING_MAX);
+        let mut named =
+            turn(releases, self.named_last.filter(|id| id.kind == BundleKind::Release), BUNDLES_PER_MEETING_MAX);
         let room = BUNDLES_PER_MEETING_MAX - named.len();
         named.extend(turn(photos, self.named_last.filter(|id| id.kind == BundleKind::Photo), room));
         self.named_last = named.last().copied();
@@ -164,8 +168,8 @@ impl Phone {
         let mut total: u64 = rows.iter().map(|row| held(&row.id, row.bytes)).sum();
         let rank = |id: &BundleId, copies: usize| match id.kind {
             BundleKind::Photo if taken_here.contains(&id.digest) => {
-                let arrived = self.keyring.photo_arrived(&id.digest)
-                    || (copies > 0 && !defence::stands(Defence::ProvenCopies));
+                let arrived =
+                    self.keyring.photo_arrived(&id.digest) || (copies > 0 && !defence::stands(Defence::ProvenCopies));
                 arrived.then_some(1)
             }
             BundleKind::Photo => (copies > 0 || self.keyring.photo_arrived(&id.digest)).then_some(1),

@@ -101,6 +101,8 @@ pub(super) struct Photo {
     at_home: BTreeSet<DeviceId>,
 }
 
+/// Chains of which it is remembered that their signatures hold.
+const VERIFIED_MAX: usize = 256;
 /// Sizes of one photo that are remembered.
 const SIZES_MAX: usize = 4;
 
@@ -355,10 +357,24 @@ impl Phone {
     /// Believes a chain if it holds, and neither the ministry nor a keeper of the area has said that a phone in it is lost.
     pub(super) fn judge(&self, chain: &Chain) -> Option<Result<VerifiedChain, CertificateError>> {
         let trust = self.trust.as_ref()?;
-        let verified = match trust.verify_chain(chain)? {
+        // Most meetings show certificates that are known: their signatures are checked once under each root.
+        let bytes = [trust.root_version().to_le_bytes().as_slice(), &chain.to_bytes()].concat();
+        let key = Digest::of(&bytes);
+        let known = self.verified.borrow().get(&key).cloned();
+        let judged = match known {
+            Some(verified) => trust.still_counts(verified),
+            None => trust.verify_chain(chain)?,
+        };
+        let verified = match judged {
             Ok(verified) => verified,
             Err(error) => return Some(Err(error)),
         };
+        let mut kept = self.verified.borrow_mut();
+        if kept.len() >= VERIFIED_MAX {
+            kept.clear();
+        }
+        kept.insert(key, verified.clone());
+        drop(kept);
         for (position, certificate) in (1..).zip(&chain.certificates) {
             let Ok(certificate) = certificate.read() else { continue };
             let counts = |word: &&LostWord| {
@@ -621,7 +637,8 @@ impl Phone {
             if !defence::stands(Defence::AnyChainInForce) {
                 authors = authors.pop().into_iter().collect(); // the newest
             }
-            authors.retain(|(chain, _)| chain.rights.has(Right::Read) && matches!(self.judge(chain.chain()), Some(Ok(_))));
+            authors
+                .retain(|(chain, _)| chain.rights.has(Right::Read) && matches!(self.judge(chain.chain()), Some(Ok(_))));
             let known = |chain: &VerifiedChain| epochs.areas_of(device).any(|area| *area == chain.area);
             let chosen = authors.iter().find(|(chain, _)| known(chain)).or(authors.first());
             if let Some((chain, _)) = chosen.filter(|_| !self.is_lost(device)) {
@@ -683,7 +700,8 @@ impl Phone {
         }
         if author.rights.has(Right::Grant) && !notice.delivered.is_empty() {
             let delivered: BTreeSet<_> = notice.delivered_ids().collect();
-            let waiting = store.quarantined()?.into_iter().filter(|(id, why)| why == LATE && delivered.contains(&short(id)));
+            let waiting =
+                store.quarantined()?.into_iter().filter(|(id, why)| why == LATE && delivered.contains(&short(id)));
             for (id, _) in waiting.collect::<Vec<_>>() {
                 let parsed = store.envelope(&id)?.and_then(|bytes| Envelope::parse(bytes).ok());
                 let Some(late) = parsed else { continue };
@@ -751,7 +769,12 @@ impl Phone {
         if outermost { self.end_opening(store) } else { Ok(()) }
     }
 
-    fn open_rows(&mut self, now: Now, rows: Vec<crate::store::EnvelopeRow>, store: &mut dyn Store) -> Result<(), StoreError> {
+    fn open_rows(
+        &mut self,
+        now: Now,
+        rows: Vec<crate::store::EnvelopeRow>,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
         for row in rows {
             let Some(bytes) = store.envelope(&row.id)? else { continue };
             let Ok(envelope) = Envelope::parse(bytes) else { continue };

@@ -13,8 +13,8 @@ use distribution::{Beacon, DelegatedList, Recall, ReleaseList, Revocations, Root
 use protocol::defence::{self, Defence};
 use protocol::frame::{Bye, Certified, Frame, FrameReader, Hello, Holds, LaneDone};
 use protocol::limits::{
-    FRAME_MS_MAX, GREETING_MS_MAX, MEETING_MS_MAX, MEETING_SILENCE_MS_MAX, SEND_AHEAD_BYTES_MAX, STRANGER_AHEAD_BYTES_MAX,
-    STRANGER_BYTES_MAX, STRANGER_FRAMES_MAX, STRANGER_MS_MAX, WIRE_VERSION,
+    FRAME_MS_MAX, GREETING_MS_MAX, MEETING_MS_MAX, MEETING_SILENCE_MS_MAX, SEND_AHEAD_BYTES_MAX,
+    STRANGER_AHEAD_BYTES_MAX, STRANGER_BYTES_MAX, STRANGER_FRAMES_MAX, STRANGER_MS_MAX, WIRE_VERSION,
 };
 use protocol::signed::Document;
 use protocol::{DeviceId, Now, VerifiedChain};
@@ -303,7 +303,9 @@ impl Meeting {
             };
             self.frame_since_ms = now.mono_ms;
             self.frames += 1;
-            if self.is_stranger() && (self.frames > STRANGER_FRAMES_MAX || self.summary.bytes_received > STRANGER_BYTES_MAX) {
+            if self.is_stranger()
+                && (self.frames > STRANGER_FRAMES_MAX || self.summary.bytes_received > STRANGER_BYTES_MAX)
+            {
                 self.refuse("more words than one may say before showing who one is", phone);
                 break;
             }
@@ -352,7 +354,9 @@ impl Meeting {
                 | Frame::Delegated(document)
                 | Frame::Beacon(document),
                 Stage::Trust,
-            ) if self.theirs.is_some() && !self.trust_done_theirs => self.handle_document(kind, &document, phone, store),
+            ) if self.theirs.is_some() && !self.trust_done_theirs => {
+                self.handle_document(kind, &document, phone, store)
+            }
             (Frame::Coming(coming), Stage::Exchange) => {
                 self.handle_coming(&coming);
                 Ok(())

@@ -80,7 +80,8 @@ impl Meeting {
         if self.receipts_to_send.is_empty() {
             return Ok(None);
         }
-        let mut held: std::collections::BTreeMap<_, _> = store.receipts()?.into_iter().map(|(d, _, r)| (d, r)).collect();
+        let mut held: std::collections::BTreeMap<_, _> =
+            store.receipts()?.into_iter().map(|(d, _, r)| (d, r)).collect();
         let (mut receipts, mut bytes) = (Vec::new(), 0);
         while let Some(device) = self.receipts_to_send.pop_front() {
             let Some(receipt) = held.remove(&device) else { continue };

@@ -151,8 +151,12 @@ mod tests {
     fn who_cannot_be_met_is_called_less_and_less_often() {
         let last = |failures, refused| LastMeeting { at_ms: 0, revision: 5, failures, refused };
         let at = |ms| Now { mono_ms: ms, wall_s: 0 };
-        assert!(worth_meeting(at(2_000), 5, Some(&last(1, false))) && !worth_meeting(at(1_000), 5, Some(&last(1, false))));
-        assert!(!worth_meeting(at(59_000), 9, Some(&last(1, true))) && worth_meeting(at(60_000), 5, Some(&last(1, true))));
+        assert!(
+            worth_meeting(at(2_000), 5, Some(&last(1, false))) && !worth_meeting(at(1_000), 5, Some(&last(1, false)))
+        );
+        assert!(
+            !worth_meeting(at(59_000), 9, Some(&last(1, true))) && worth_meeting(at(60_000), 5, Some(&last(1, true)))
+        );
         assert!(!worth_meeting(at(200_000), 5, Some(&last(3, true))));
         assert!(worth_meeting(at(REFUSED_MS_MAX), 5, Some(&last(u32::MAX, true))));
         assert!(worth_meeting(at(CUT_MS_MAX), 5, Some(&last(u32::MAX, false))));

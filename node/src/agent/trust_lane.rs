@@ -170,7 +170,10 @@ impl Phone {
         let Some((newest, _)) = own.iter().max_by_key(|(chain, _)| ends(chain)) else { return Ok(None) };
         let soon = ends(newest) < floor_s.saturating_add(RENEWAL_DAYS * DAY_S);
         let mine = newest.chain().issuer() == Some(self.keys.id());
-        if soon && mine && let Some(renewed) = self.renew(newest, floor_s) {
+        if soon
+            && mine
+            && let Some(renewed) = self.renew(newest, floor_s)
+        {
             self.keep_chain(&renewed, store)?;
             return Ok(Some(renewed.chain().clone()));
         }

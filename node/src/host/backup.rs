@@ -41,10 +41,14 @@ pub(super) fn back_up(
     let sealed = super::folder::key_is_sealed(folder);
     let key = match (sealed, passphrase) {
         (true, _) => None,
-        (false, Some(passphrase)) => Some(super::keyfile::seal_key(keys, passphrase, Some(super::folder::KEY_WORK_FACTOR))?),
+        (false, Some(passphrase)) => {
+            Some(super::keyfile::seal_key(keys, passphrase, Some(super::folder::KEY_WORK_FACTOR))?)
+        }
         (false, None) => {
             let hint = "give it a passphrase: run it on a terminal, or set KIJITI_PASSPHRASE";
-            return Err(Failure::new("a copy without a passphrase could be read by whoever finds it", hint).with_code(4));
+            return Err(
+                Failure::new("a copy without a passphrase could be read by whoever finds it", hint).with_code(4)
+            );
         }
     };
     let made = !to.exists();

@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn no_two_beacons_of_one_phone_have_anything_in_common() {
-        let (one, two) = (write(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap(), write(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap());
+        let (one, two) =
+            (write(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap(), write(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap());
         assert!(!one[3..].windows(4).any(|w| two[3..].windows(4).any(|other| other == w)));
         assert!(!one.windows(4).any(|w| w == [7; 4]), "nor do they show its id");
     }

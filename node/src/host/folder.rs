@@ -84,7 +84,8 @@ impl std::fmt::Debug for DataFolder {
 impl DataFolder {
     /// Opens or makes the folder and locks it.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let ours = !path.exists() || path.join(KEY_FILE).exists() || fs::read_dir(path).is_ok_and(|mut d| d.next().is_none());
+        let ours =
+            !path.exists() || path.join(KEY_FILE).exists() || fs::read_dir(path).is_ok_and(|mut d| d.next().is_none());
         fs::create_dir_all(path.join("bundles")).map_err(|e| unusable(path, &e))?;
         if ours {
             keep_private(path);

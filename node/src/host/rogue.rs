@@ -18,7 +18,8 @@ pub fn offer_list(peer: DeviceId, address: SocketAddr, ministry: Digest, list: V
     let nonce = [9; 16];
     let ministry_tag = Hello::tag_of(&ministry, &DeviceKeys::from_seed(seed).id(), &nonce);
     let hello = Frame::Hello(Hello { version: WIRE_VERSION, ministry_tag, nonce });
-    let holds = Frame::Holds(Holds { root_version: 1, list_version: u64::MAX, held: Vec::new(), certificates: Vec::new() });
+    let holds =
+        Frame::Holds(Holds { root_version: 1, list_version: u64::MAX, held: Vec::new(), certificates: Vec::new() });
     let offer = Frame::ReleaseList(SignedDocument { bytes: list });
     say(&seed, peer, address, &[hello.to_bytes(), holds.to_bytes(), offer.to_bytes()].concat())
 }
@@ -81,7 +82,9 @@ pub fn besiege(
             let stop = stop.clone();
             tasks.spawn(async move {
                 let mut calls = 0;
-                let Ok(endpoint) = links::endpoint(&rogue.seed, Some(([127, 0, 0, 1], 0).into())).await else { return 0 };
+                let Ok(endpoint) = links::endpoint(&rogue.seed, Some(([127, 0, 0, 1], 0).into())).await else {
+                    return 0;
+                };
                 while !stop.load(Ordering::Relaxed) {
                     let said = (rogue.says)(calls);
                     let talk = tokio::time::timeout(PATIENCE, talk(&endpoint, peer, address, &said)).await;

@@ -12,7 +12,8 @@ use distribution::bundle::Groups;
 use protocol::limits::RECEIPTS_HELD_MAX;
 use protocol::signed::Verified;
 use protocol::{
-    Area, BundleId, BundleKind, CaseId, CaseTag, ChainId, DeviceId, DeviceKeys, Digest, EnvelopeId, SpaceId, VerifiedChain,
+    Area, BundleId, BundleKind, CaseId, CaseTag, ChainId, DeviceId, DeviceKeys, Digest, EnvelopeId, SpaceId,
+    VerifiedChain,
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use sync::envelope::{AuthorKey, author_key};
@@ -108,7 +109,13 @@ impl SqliteStore {
         db.pragma_update(None, "synchronous", "FULL").map_err(db_error)?;
         // What is deleted is overwritten: a page given back may have held a key.
         db.pragma_update(None, "secure_delete", true).map_err(db_error)?;
-        let mut store = Self { db, vault: Vault::of(keys), bundles: BundleFiles::new(&folder.join("bundles")), folder: folder.to_owned(), aside: RefCell::default() };
+        let mut store = Self {
+            db,
+            vault: Vault::of(keys),
+            bundles: BundleFiles::new(&folder.join("bundles")),
+            folder: folder.to_owned(),
+            aside: RefCell::default(),
+        };
         store.migrate()?;
         if !begun.exists() {
             let _ = std::fs::write(&begun, ""); // on a folder that cannot be written nothing can be lost either
@@ -579,8 +586,9 @@ impl Store for SqliteStore {
         let rows = self.all("SELECT case_id, change FROM unsent ORDER BY position", [], |row| {
             Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
         })?;
-        let open =
-            |(id, sealed): (Vec<u8>, Vec<u8>)| Ok((CaseId(fixed(&id)?), self.vault.open(Drawer::Unsent, &id, &sealed)?));
+        let open = |(id, sealed): (Vec<u8>, Vec<u8>)| {
+            Ok((CaseId(fixed(&id)?), self.vault.open(Drawer::Unsent, &id, &sealed)?))
+        };
         Ok(self.sound("a change that waits", rows, open))
     }
 
@@ -767,7 +775,10 @@ mod tests {
         assert_eq!(store.case(&CaseId([8; 16])).unwrap(), None, "one patient's words in another's place");
         assert_eq!(store.case(&CaseId([7; 16])).unwrap(), Some(words.clone()));
         let said = store.set_aside();
-        assert!(said.iter().any(|s| s.contains("set aside")) && said.iter().any(|s| s.contains("case 08080808")), "{said:?}");
+        assert!(
+            said.iter().any(|s| s.contains("set aside")) && said.iter().any(|s| s.contains("case 08080808")),
+            "{said:?}"
+        );
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -60,7 +60,9 @@ pub fn try_rules(text: &str, before: &RulePack) -> Result<(RulePack, Vec<String>
     let lacks = pack.lacks(before);
     if !lacks.is_empty() {
         let rules = lacks.join(", ");
-        return Err(format!("it has no more pink rules {rules}; a pack that gives some up says so: gives_up = [\"…\"]"));
+        return Err(format!(
+            "it has no more pink rules {rules}; a pack that gives some up says so: gives_up = [\"…\"]"
+        ));
     }
     let checks = vec![
         format!("every rule of {} {} reads known findings", pack.id, pack.edition),

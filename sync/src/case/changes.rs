@@ -53,10 +53,11 @@ fn signer(case: CaseId, raw: &RawChange<'_>) -> Result<DeviceId, String> {
 
 /// All entries of a change name the phone that has signed it.
 fn names_only(author: DeviceId, expanded: &ExpandedChange) -> Result<(), String> {
-    let mut authors = expanded.operations.iter().filter(|op| op.key == Key::Map("by".into())).map(|op| match &op.action {
-        OpType::Put(ScalarValue::Bytes(id)) => DeviceId::from_slice(id),
-        _ => None,
-    });
+    let mut authors =
+        expanded.operations.iter().filter(|op| op.key == Key::Map("by".into())).map(|op| match &op.action {
+            OpType::Put(ScalarValue::Bytes(id)) => DeviceId::from_slice(id),
+            _ => None,
+        });
     let Some(first) = authors.next() else { return Err("a change without an author".into()) };
     match first == Some(author) && authors.all(|other| other == Some(author)) {
         true => Ok(()),

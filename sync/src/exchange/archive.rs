@@ -106,8 +106,10 @@ pub fn open(archive: &Verified<Archive>, keys: &DeviceKeys) -> Result<Vec<Archiv
     if archive.to != keys.id() {
         return Err(ExchangeError::OtherPhone(archive.to.short()));
     }
-    let key =
-        archive.key.open(Purpose::Archive, &Area::default(), keys).map_err(|_| ExchangeError::Sealed("its key is another phone's"))?;
+    let key = archive
+        .key
+        .open(Purpose::Archive, &Area::default(), keys)
+        .map_err(|_| ExchangeError::Sealed("its key is another phone's"))?;
     let packed = XChaCha20Poly1305::new(key.bytes().into())
         .decrypt((&archive.nonce).into(), Payload { msg: &archive.sealed, aad: archive.to.as_bytes() })
         .map_err(|_| ExchangeError::Sealed("changed on the way"))?;

@@ -32,7 +32,8 @@ fn line(cells: &[String]) -> String {
     // A spreadsheet runs what begins as a formula: an apostrophe keeps it words.
     let formula = |text: &str| {
         let words = text.trim_start_matches(['\t', '\r', '\n', ' ', ';']);
-        (words.starts_with(['=', '+', '@', '-', '\'']) || text.starts_with(['\t', '\r', ';'])) && text.parse::<f64>().is_err()
+        (words.starts_with(['=', '+', '@', '-', '\'']) || text.starts_with(['\t', '\r', ';']))
+            && text.parse::<f64>().is_err()
     };
     let cell = |text: &String| {
         let text = if formula(text) { format!("'{text}") } else { text.clone() };

@@ -47,7 +47,11 @@ const UNITS: &[Unit] = &[
         offset: -32.0,
     },
     Unit { names: &["k", "kelvin"], kind: Kind::Temperature, factor: 1.0, offset: -273.15 },
-    unit(&["/min", "{breaths}/min", "{beats}/min", "1/min", "bpm", "breaths/min", "beats/min", "per minute"], Kind::Rate, 1.0),
+    unit(
+        &["/min", "{breaths}/min", "{beats}/min", "1/min", "bpm", "breaths/min", "beats/min", "per minute"],
+        Kind::Rate,
+        1.0,
+    ),
     unit(&["/s", "1/s", "hz", "per second"], Kind::Rate, 60.0),
     unit(&["%", "percent", "%{oxygen}"], Kind::Percent, 1.0),
     unit(&["g/l"], Kind::MassPerVolume, 1.0),
@@ -125,7 +129,9 @@ mod tests {
     #[test]
     fn doses_lie_above_nought_and_below_reason() {
         assert!(dose_plausible(250.0, "mg") && dose_plausible(1.0, "tablet") && dose_plausible(200_000.0, "IU"));
-        for (amount, unit) in [(0.0, "mg"), (-250.0, "mg"), (1e300, "mg"), (250.0, "g"), (500.0, "tablet"), (f64::NAN, "mg")] {
+        for (amount, unit) in
+            [(0.0, "mg"), (-250.0, "mg"), (1e300, "mg"), (250.0, "g"), (500.0, "tablet"), (f64::NAN, "mg")]
+        {
             assert!(!dose_plausible(amount, unit), "{amount} {unit}");
         }
     }

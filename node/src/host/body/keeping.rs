@@ -150,7 +150,8 @@ impl Body {
     /// Phones that are said to be lost, of which nothing here shows that they are where that counts.
     pub(super) fn perhaps_lost(&self) -> Vec<Json> {
         let lost = self.agent.perhaps_lost();
-        lost.map(|(device, why)| json!({ "device": device.to_string(), "name": self.name_of(device), "why": why })).collect()
+        lost.map(|(device, why)| json!({ "device": device.to_string(), "name": self.name_of(device), "why": why }))
+            .collect()
     }
 
     /// For every area from which cases have come: how many of this phone's meetings ago the last did.
@@ -334,7 +335,8 @@ impl Body {
     ) -> Result<(protocol::CaseId, bool), Failure> {
         let said_by: Vec<_> = imported.said_by().map(|said| Entry::Note(sync::case::clip(&said))).collect();
         let known_as = imported.known_as.clone().unwrap_or_else(|| {
-            let said: Vec<_> = imported.entries.iter().map(|entry| format!("{entry:?} {}", self.entry_words(entry))).collect();
+            let said: Vec<_> =
+                imported.entries.iter().map(|entry| format!("{entry:?} {}", self.entry_words(entry))).collect();
             said.join("\n")
         });
         let setting = format!("imported/{}", protocol::Digest::of(known_as.as_bytes()));
@@ -354,8 +356,15 @@ impl Body {
         };
         let said: Vec<Entry> = match held {
             Some(id) => {
-                let case = self.load_case(id)?.ok_or_else(|| Failure::new("the case is not here", "see `kijiti case list`"))?;
-                let doses = case.view().doses.iter().flat_map(|d| [d.key.clone(), d.identity(), d.dose.origin.clone()]).collect();
+                let case = self
+                    .load_case(id)?
+                    .ok_or_else(|| Failure::new("the case is not here", "see `kijiti case list`"))?;
+                let doses = case
+                    .view()
+                    .doses
+                    .iter()
+                    .flat_map(|d| [d.key.clone(), d.identity(), d.dose.origin.clone()])
+                    .collect();
                 let news = news_of(imported.entries, &case.entries(), &doses);
                 if news.is_empty() {
                     return Ok((id, false));

@@ -126,7 +126,8 @@ impl Body {
         let (answers, ages) = visit.read(pack);
         let step = next(pack, visit.profile, &answers, &ages);
         let outcome = |o: inference::rules::Outcome| {
-            let signs: Vec<_> = o.findings.iter().map(|(name, value)| format!("{}: {value}", name.replace('_', " "))).collect();
+            let signs: Vec<_> =
+                o.findings.iter().map(|(name, value)| format!("{}: {value}", name.replace('_', " "))).collect();
             json!({ "rule": o.rule, "class": o.class, "action": o.action, "source": o.source, "signs": signs })
         };
         let danger: Vec<_> = danger(pack, visit.profile, &answers, &ages).into_iter().map(outcome).collect();

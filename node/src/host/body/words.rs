@@ -60,11 +60,16 @@ pub(super) fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Failure> 
     let (route, given) = (sync::case::clip(&said.route), said.given.clone());
     let words: Vec<_> = text.split_whitespace().collect();
     let parsed = match words.as_slice() {
-        [medicine @ .., amount, unit] if !medicine.is_empty() => amount
-            .parse::<f64>()
-            .ok()
-            .filter(|n| units::dose_plausible(*n, unit))
-            .map(|amount| DoseEntry { medicine: medicine.join(" "), amount, unit: (*unit).to_owned(), route, given, origin: String::new() }),
+        [medicine @ .., amount, unit] if !medicine.is_empty() => {
+            amount.parse::<f64>().ok().filter(|n| units::dose_plausible(*n, unit)).map(|amount| DoseEntry {
+                medicine: medicine.join(" "),
+                amount,
+                unit: (*unit).to_owned(),
+                route,
+                given,
+                origin: String::new(),
+            })
+        }
         _ => None,
     };
     parsed.map(Entry::Dose).ok_or_else(|| {

@@ -85,7 +85,9 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
     match kind_of(&bundle) {
         "Bundle" => read_bundle(&bundle),
         "" => Err(malformed("not a FHIR bundle: resourceType must be Bundle".into())),
-        other => Err(malformed(format!("this is a single {other}, not a Bundle: put it into a Bundle of type collection"))),
+        other => {
+            Err(malformed(format!("this is a single {other}, not a Bundle: put it into a Bundle of type collection")))
+        }
     }
 }
 
@@ -166,7 +168,8 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
         1 => at(bundle, &["identifier"]).filter(|id| text_at(id, &["system"]) == Some(CASE_SYSTEM)),
         _ => None, // one name cannot be two patients'
     };
-    let mut cases: Vec<Reading> = (0..count).map(|n| Reading::of(index.patients.get(n).copied(), bundle, count)).collect();
+    let mut cases: Vec<Reading> =
+        (0..count).map(|n| Reading::of(index.patients.get(n).copied(), bundle, count)).collect();
     if let (Some(case), Some(first)) = (own.and_then(|id| text_at(id, &["value"])?.parse().ok()), cases.first_mut()) {
         first.imported.case = Some(case);
     }
@@ -215,7 +218,8 @@ impl Bundle<'_> {
         }
         let named = ["subject", "patient", "for"].into_iter().find_map(|key| text_at(resource, &[key, "reference"]));
         let Some(reference) = named else {
-            let about_nobody = ["Device", "Practitioner", "Organization", "Location", "Provenance", "AuditEvent", "Medication"];
+            let about_nobody =
+                ["Device", "Practitioner", "Organization", "Location", "Provenance", "AuditEvent", "Medication"];
             return match (about_nobody.contains(&kind_of(resource)), count) {
                 (true, _) => Whose::Nobody,
                 (false, 1) => Whose::Patient(0),
@@ -223,7 +227,10 @@ impl Bundle<'_> {
             };
         };
         let inner = reference.strip_prefix('#').and_then(|id| {
-            items(resource, "contained").iter().find(|inner| text_at(inner, &["id"]) == Some(id)).and_then(|p| self.patient(p))
+            items(resource, "contained")
+                .iter()
+                .find(|inner| text_at(inner, &["id"]) == Some(id))
+                .and_then(|p| self.patient(p))
         });
         // `Patient/7`, whole or at the end of an address; `urn:uuid:…`.
         let tail = reference.rsplit('/').take(2).collect::<Vec<_>>();
@@ -317,8 +324,14 @@ impl Reading {
             "ClinicalImpression" => self.read_decision(resource),
             "AllergyIntolerance" => self.read_allergy(resource),
             // What in a bundle of ours only repeats or surrounds what the others say.
-            "Encounter" | "QuestionnaireResponse" | "MedicationRequest" | "ServiceRequest" | "Task" | "CarePlan"
-            | "Condition" | "RiskAssessment"
+            "Encounter"
+            | "QuestionnaireResponse"
+            | "MedicationRequest"
+            | "ServiceRequest"
+            | "Task"
+            | "CarePlan"
+            | "Condition"
+            | "RiskAssessment"
                 if self.ours => {}
             "Encounter" => {}
             _ => self.leave_out(resource, "this kind is not read here: look it up in the file"),
@@ -327,7 +340,10 @@ impl Reading {
 
     fn finding(&mut self, resource: &Value, name: String, value: FindingValue) {
         let paths = [
-            &["effectiveDateTime"][..], &["effectiveInstant"], &["effectivePeriod", "end"], &["effectivePeriod", "start"],
+            &["effectiveDateTime"][..],
+            &["effectiveInstant"],
+            &["effectivePeriod", "end"],
+            &["effectivePeriod", "start"],
             &["issued"],
         ];
         let at = paths.into_iter().find_map(|path| text_at(resource, path)).unwrap_or_default().to_owned();
@@ -348,17 +364,22 @@ impl Reading {
         let usable = |name: &&Value| !matches!(text_at(name, &["use"]), Some("old" | "nickname" | "maiden" | "temp"));
         let official = |name: &&Value| text_at(name, &["use"]) == Some("official");
         let name = names.iter().find(official).or_else(|| names.iter().find(usable));
-        let given = name.map(|name| items(name, "given").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+        let given =
+            name.map(|name| items(name, "given").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
         let national = items(patient, "identifier").iter().find(|identifier| {
             let typed = identifier.get("type").is_some_and(|kind| {
                 field_of(kind).as_deref() == Some("patient.national_id")
-                    || codes_of(kind, "http://terminology.hl7.org/CodeSystem/v2-0203").any(|code| code == "NI" || code == "NNxxx")
+                    || codes_of(kind, "http://terminology.hl7.org/CodeSystem/v2-0203")
+                        .any(|code| code == "NI" || code == "NNxxx")
             });
             typed && text_at(identifier, &["system"]) != Some(CASE_SYSTEM)
         });
         let pairs = [
             ("patient.national_id", national.and_then(|identifier| text_at(identifier, &["value"]))),
-            ("patient.name", name.and_then(|name| text_at(name, &["text"])).or(given.as_deref().filter(|g| !g.is_empty()))),
+            (
+                "patient.name",
+                name.and_then(|name| text_at(name, &["text"])).or(given.as_deref().filter(|g| !g.is_empty())),
+            ),
             ("patient.family_name", name.and_then(|name| text_at(name, &["family"]))),
             ("patient.born", text_at(patient, &["birthDate"])),
             ("patient.sex", text_at(patient, &["gender"]).filter(|g| ["female", "male"].contains(g))),
@@ -404,8 +425,11 @@ impl Reading {
     }
 
     fn read_consent(&mut self, consent: &Value) {
-        let name = items(consent, "category").iter().find_map(|c| code_of(c, SYSTEM)).and_then(|n| n.strip_prefix("consent."));
-        let Some(to) = name.map(str::to_owned) else { return self.leave_out(consent, "to what is not said in a way known here") };
+        let name =
+            items(consent, "category").iter().find_map(|c| code_of(c, SYSTEM)).and_then(|n| n.strip_prefix("consent."));
+        let Some(to) = name.map(str::to_owned) else {
+            return self.leave_out(consent, "to what is not said in a way known here");
+        };
         let given = match (text_at(consent, &["status"]), text_at(consent, &["provision", "type"])) {
             (Some("active"), Some("permit")) => Some(FindingValue::Yes),
             (Some("active" | "rejected"), Some("deny")) | (Some("rejected"), None) => Some(FindingValue::No),
@@ -425,11 +449,14 @@ impl Reading {
         match text_at(given, &["status"]) {
             Some("completed") => {}
             Some("entered-in-error") if self.ours => return, // taken back: it stays in sight where it was given
-            Some(other) => return self.leave_out(given, &format!("it was not given to its end: its status is {other}")),
+            Some(other) => {
+                return self.leave_out(given, &format!("it was not given to its end: its status is {other}"));
+            }
             None => return self.leave_out(given, "it says no status"),
         }
-        let medicine = at(given, &["medicationCodeableConcept"])
-            .and_then(|m| text_at(m, &["text"]).or_else(|| items(m, "coding").iter().find_map(|c| text_at(c, &["display"]))));
+        let medicine = at(given, &["medicationCodeableConcept"]).and_then(|m| {
+            text_at(m, &["text"]).or_else(|| items(m, "coding").iter().find_map(|c| text_at(c, &["display"])))
+        });
         let dose = at(given, &["dosage", "dose"]);
         if dose.is_some_and(|dose| dose.get("comparator").is_some()) {
             return self.leave_out(given, "its dose is a bound and no amount");
@@ -491,7 +518,9 @@ impl Reading {
         let refuted = items_of_status(allergy, "verificationStatus").any(|s| s == "refuted" || s == "entered-in-error");
         let inactive = items_of_status(allergy, "clinicalStatus").any(|s| s == "resolved" || s == "inactive");
         let code = allergy.get("code");
-        let what = code.and_then(|c| text_at(c, &["text"]).or_else(|| items(c, "coding").iter().find_map(|c| text_at(c, &["display"]))));
+        let what = code.and_then(|c| {
+            text_at(c, &["text"]).or_else(|| items(c, "coding").iter().find_map(|c| text_at(c, &["display"])))
+        });
         match what {
             Some(what) if !refuted && !inactive => {
                 self.finding(allergy, "allergies".into(), FindingValue::Text(crate::case::clip(what)));
@@ -511,7 +540,8 @@ impl Reading {
                 *held = (*held).max(at);
             }
         }
-        let newest: BTreeMap<String, String> = newest.into_iter().map(|(n, at)| (n.to_owned(), at.to_owned())).collect();
+        let newest: BTreeMap<String, String> =
+            newest.into_iter().map(|(n, at)| (n.to_owned(), at.to_owned())).collect();
         for (name, value, at, id) in std::mem::take(&mut self.findings) {
             let measured = matches!(schema::field(&name).map(|f| f.merge), Some(schema::Merge::Latest));
             let latest = newest.get(&name).map(String::as_str).unwrap_or_default();
@@ -548,7 +578,10 @@ fn instant_order(text: &str) -> (i64, String) {
     if text.is_empty() {
         return (i64::MIN, String::new());
     }
-    (((days * 24 + hour) * 60 + minute - zone.unwrap_or(0)) * 60 + second, text.get(19..).unwrap_or_default().to_owned())
+    (
+        ((days * 24 + hour) * 60 + minute - zone.unwrap_or(0)) * 60 + second,
+        text.get(19..).unwrap_or_default().to_owned(),
+    )
 }
 
 fn items_of_status<'a>(resource: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
