@@ -59,8 +59,10 @@ pub fn visit(
 ) -> Result<String, Failure> {
     let before = number(&ask(Request::VisitOpen)?, "answers");
     let anew = before == 0
-        || answer(&format!("A visit was interrupted after {before} answers: go on with it? [y/n]"))?
-            .starts_with(['n', 'N']);
+        || !answer(&format!(
+            "A visit was interrupted after {before} answers. Is it the same patient? [y: go on, Enter: begin anew]"
+        ))?
+        .starts_with(['y', 'Y']);
     eprintln!(
         "Answer yes (y), no (n), or press Enter where it is not known. Numbers as digits. < takes the last answer back."
     );

@@ -181,6 +181,7 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
         }
         ReleaseCommand::Sign { draft: path, key, dry_run } => {
             let mut draft: DraftFile = read(&path, DraftFile::SCHEMA)?;
+            not_ahead(&draft)?;
             let signer = Signer::open(&key)?;
             let signatures = ministry::sign(&mut draft, &signer)?;
             let who = signer.id().short();
@@ -195,6 +196,7 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
         }
         ReleaseCommand::Publish { draft, dry_run } => {
             let draft: DraftFile = beside(&draft, read(&draft, DraftFile::SCHEMA)?);
+            not_ahead(&draft)?;
             let checked = ministry::check::check(&draft, &trust_of(phone)?)?;
             if dry_run {
                 phone.show(&checked, show_check);
@@ -347,6 +349,18 @@ fn clock_is_right(trust: &TrustedState, said: bool) -> Result<(), Failure> {
         }
     }
     Err(Failure::new(words, "set the clock; if it is right all the same, say --clock-is-right").with_code(2))
+}
+
+/// A document that is dated in the future was drafted by a clock that is wrong, or this one is: nobody signs it before that is clear.
+fn not_ahead(draft: &DraftFile) -> Result<(), Failure> {
+    let said_s = ministry::issued_s(&ministry::offer_of(draft)?);
+    let ahead = said_s.saturating_sub(ministry::wall_s());
+    if ahead <= DAY_S {
+        return Ok(());
+    }
+    let days = ahead / DAY_S;
+    let words = format!("this {} is dated {days} days ahead of this machine's clock", draft.kind);
+    Err(Failure::new(words, "set the clock that is wrong, and draft it again").with_code(2))
 }
 
 fn put(draft: &DraftFile, to: &DraftTo, trust: Option<&TrustedState>) -> Result<(), Failure> {

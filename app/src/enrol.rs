@@ -12,6 +12,9 @@ use crate::files::{EnrolmentFile, hex, to_text};
 use crate::ministry::keys::enrolment_keys;
 use crate::ministry::{load_root, wall_s};
 
+/// So long after its root was signed a ministry's clock is believed.
+const CLOCK_AHEAD_S: u64 = 5 * 366 * 86_400;
+
 /// Certifies a device with the ministry's own keys, as many as its threshold asks for.
 pub fn sign_as_ministry(
     folder: &Path,
@@ -25,6 +28,11 @@ pub fn sign_as_ministry(
     let usage = |e: String, hint: &str| Failure::new(e, hint).with_code(2);
     let root = load_root(&folder.join("root.json"))?;
     let trust = TrustedState::new(&root).map_err(|e| Failure::new(e, "use the ministry's own folder"))?;
+    let root_s = trust.root().map_or(0, |root| root.issued_s);
+    if wall_s().saturating_add(86_400) < root_s || wall_s() > root_s.saturating_add(CLOCK_AHEAD_S) {
+        let words = "this machine's clock is years away from when the ministry's root was signed";
+        return Err(usage(words.into(), "set the clock; a root older than five years is rotated first"));
+    }
     let claimed = request.read().map_err(|e| usage(e.to_string(), "ask for the request again"))?;
     request
         .verify(&Role::single(claimed.device))

@@ -360,6 +360,18 @@ pub fn offer_of(draft: &DraftFile) -> Result<Offer, Failure> {
         .map_err(|e| Failure::new(format!("the draft is damaged: {e}"), "ask for the file again").with_code(2))
 }
 
+/// When a document says that it was made; 0 if it is damaged.
+pub fn issued_s(offer: &Offer) -> u64 {
+    match offer {
+        Offer::Root(d) => d.read().map_or(0, |d| d.issued_s),
+        Offer::List(d) => d.read().map_or(0, |d| d.issued_s),
+        Offer::Delegated(d) => d.read().map_or(0, |d| d.issued_s),
+        Offer::Recall(d) => d.read().map_or(0, |d| d.issued_s),
+        Offer::Revocations(d) => d.read().map_or(0, |d| d.issued_s),
+        Offer::Beacon(d) => d.read().map_or(0, |d| d.time_s),
+    }
+}
+
 /// Adds a signature to a draft. How many it carries then.
 pub fn sign(draft: &mut DraftFile, signer: &Signer) -> Result<usize, Failure> {
     fn add<T: Document>(signed: &mut Signed<T>, signer: &Signer) -> Result<usize, Failure> {

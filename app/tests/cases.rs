@@ -103,7 +103,8 @@ fn a_case_of_an_adult_begins_without_an_assessment_and_a_person_decides() {
     assert_eq!((&shown["findings"]["labour"]["value"], shown["sealed"].as_u64()), (&json!("yes"), Some(1)));
     let (code, said) = desk.fails("clinic", &["case", "decide", &case, "--decide", "green", "--plan", "home"]);
     assert!(code == 5 && said.contains("no danger is ruled out"), "{said}");
-    let said = desk.ok("clinic", &["case", "decide", &case, "--decide", "pink", "--plan", "refer", "--reason", "very ill"]);
+    let said =
+        desk.ok("clinic", &["case", "decide", &case, "--decide", "pink", "--plan", "refer", "--reason", "very ill"]);
     assert!(said.contains("without an assessment"), "{said}");
     assert_eq!(desk.json("clinic", &["case", "list"])["cases"][0]["urgency"], "pink");
     let adult = [

@@ -197,11 +197,21 @@ fn set_age(values: &mut BTreeMap<String, Value>, ages: &BTreeMap<String, f64>) -
 /// Reads what stands in a record, whatever wrote it: what the pack does not know, or knows otherwise, is unknown to it and never an
 /// error, so that no word can keep the rules from looking at the others.
 pub fn read_recorded(values: &BTreeMap<String, serde_json::Value>, pack: &RulePack) -> BTreeMap<String, Value> {
-    let read = |(name, value): (&String, &serde_json::Value)| {
-        let known = pack.finding(name).is_some() && !name.starts_with("age_");
-        known.then(|| (name.clone(), read_value(name, value, pack).unwrap_or(Value::Unknown)))
-    };
-    values.iter().filter_map(read).collect()
+    let mut read = BTreeMap::new();
+    for (name, value) in values.iter().filter(|(name, _)| !name.starts_with("age_")) {
+        let yes = value.as_bool() == Some(true) || value.as_str() == Some("yes");
+        match pack.finding(name).map(|_| read_value(name, value, pack)) {
+            Some(Ok(value)) => drop(read.insert(name.clone(), value)),
+            // A word that is not understood may say anything: it is named, and nothing is green until somebody has looked.
+            Some(Err(_)) => {
+                read.insert(name.clone(), Value::Unknown);
+                read.insert(format!("{name}: {}", value.as_str().unwrap_or("not understood")), Value::Yes);
+            }
+            None if yes && !name.contains('.') => drop(read.insert(name.clone(), Value::Yes)),
+            None => {}
+        }
+    }
+    read
 }
 
 /// Reads one value as the pack says it must be.

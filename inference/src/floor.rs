@@ -15,7 +15,7 @@ pub const EDITION: &str = "floor 1";
 const ACTION: &str = "Refer urgently";
 
 /// Signs that are pink at any age.
-const ALWAYS: [&str; 8] = [
+const ALWAYS: [&str; 10] = [
     "convulsing_now",
     "convulsions",
     "lethargic",
@@ -24,6 +24,8 @@ const ALWAYS: [&str; 8] = [
     "airway",
     "stridor_calm",
     "stiff_neck",
+    "unconscious",
+    "central_cyanosis",
 ];
 
 /// Flags that describe the situation and are no sign of illness by themselves.
@@ -61,14 +63,15 @@ pub fn evaluate(values: &BTreeMap<String, Value>, group: Option<AgeGroup>) -> Ve
     }
     take("drinking", &word(&["unable", "vomits"]));
     take("spo2", &number(|percent| percent < 90.0));
+    take("movement", &word(&["stimulated", "none"]));
     if group != Some(AgeGroup::Child) {
         take("feeding", &word(&["not_well", "not_at_all"]));
-        take("movement", &word(&["stimulated", "none"]));
         take("severe_chest_indrawing", &|value| *value == Value::Yes);
     }
     if group == Some(AgeGroup::Infant) {
         take("temperature", &number(|degrees| !(35.5..38.0).contains(&degrees)));
         take("temperature_rectal", &number(|degrees| !(36.0..38.5).contains(&degrees)));
+        take("temperature_second", &number(|degrees| !(35.5..38.0).contains(&degrees)));
         let second = values.get("temperature_second");
         if matches!(second, Some(Value::Number(degrees)) if (35.5..38.0).contains(degrees)) {
             found.retain(|(name, _)| name != "temperature");
@@ -97,7 +100,9 @@ pub fn evaluate(values: &BTreeMap<String, Value>, group: Option<AgeGroup>) -> Ve
 pub(crate) fn sign(name: &str, value: &Value) -> bool {
     match value {
         Value::Yes => !CONTEXT.contains(&name),
-        Value::Text(word) => !CONTEXT_CHOICES.contains(&name) && !CALM.contains(&word.as_str()),
+        Value::Text(word) => {
+            !CONTEXT_CHOICES.contains(&name) && (!CALM.contains(&word.as_str()) || name == "movement" && word != "own")
+        }
         Value::No | Value::Unknown | Value::Number(_) => false,
     }
 }

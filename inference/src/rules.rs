@@ -291,6 +291,11 @@ impl RulePack {
         &self.golden
     }
 
+    /// Rules that the pack says it gives up.
+    pub fn gives_up(&self) -> &[String] {
+        &self.gives_up
+    }
+
     /// Pink rules of `before` that this pack has no more, and does not say that it gives up.
     pub fn lacks(&self, before: &Self) -> Vec<String> {
         let key = |rule: &Rule, profile: Profile| (rule.group.clone(), profile.name(), rule.id.clone());
@@ -359,6 +364,9 @@ impl RulePack {
     /// What every rule of the profile says of these findings, and the floor below them.
     pub fn evaluate(&self, profile: Profile, findings: &Findings) -> Evaluation {
         let mut evaluation = self.evaluate_alone(profile, findings);
+        if let Some(built_in) = guideline().filter(|pack| *pack != self) {
+            evaluation.add(built_in.evaluate_alone(profile, findings), &self.gives_up);
+        }
         evaluation.add_floor(crate::floor::evaluate(findings.values(), Some(findings.group())));
         evaluation
     }
@@ -371,10 +379,11 @@ impl RulePack {
         let mut read = BTreeSet::new();
         for rule in self.rules(profile, findings.group()) {
             let answer = rule.when.answer(&scope);
-            match answer.tri {
-                // Of a rule that does not apply, only what shows that it does not has been read.
-                Tri::No => read.extend(answer.because.iter().cloned()),
-                Tri::Yes | Tri::Unknown => self.all_names(&rule.when, &mut read),
+            // A sign is read by a rule that fired for it; a green one that fired means all that it names.
+            match (answer.tri, rule.urgency) {
+                (Tri::Yes, Urgency::Green) => self.all_names(&rule.when, &mut read),
+                (Tri::Yes, _) => read.extend(answer.because.iter().cloned()),
+                (Tri::No | Tri::Unknown, _) => {}
             }
             let unknown = match rule.unknown {
                 WhenUnknown::Block if rule.advise.contains(&profile) => WhenUnknown::Advise,
@@ -435,6 +444,12 @@ impl RulePack {
     }
 }
 
+/// The rules of the guidelines, which every phone has: a ministry's pack adds to them, and takes away only what it says it gives up.
+fn guideline() -> Option<&'static RulePack> {
+    static BUILT: std::sync::OnceLock<Option<RulePack>> = std::sync::OnceLock::new();
+    BUILT.get_or_init(|| RulePack::built_in().ok()).as_ref()
+}
+
 /// A name that conditions can read: whether this is the community level, which has few instruments.
 const COMMUNITY: &str = "at_community";
 
@@ -488,6 +503,20 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// Adds what the rules of the guidelines say, where the pack does not say it too and has not given it up.
+    fn add(&mut self, guideline: Evaluation, gives_up: &[String]) {
+        let new = |held: &[Outcome], outcome: &Outcome| {
+            !gives_up.contains(&outcome.rule)
+                && !held.iter().any(|o| o.rule == outcome.rule && o.urgency >= outcome.urgency)
+        };
+        let fired: Vec<_> = guideline.fired.into_iter().filter(|o| new(&self.fired, o)).collect();
+        self.fired.extend(fired);
+        let open = guideline.cannot_clear.into_iter().filter(|o| o.rule != "unread");
+        let open: Vec<_> = open.filter(|o| new(&self.cannot_clear, o) && new(&self.fired, o)).collect();
+        self.cannot_clear.extend(open);
+        self.fired.sort_by_key(|o| std::cmp::Reverse(o.urgency));
+    }
+
     /// Adds what the floor says, where no pink rule has named the sign already.
     pub(crate) fn add_floor(&mut self, floor: Vec<Outcome>) {
         for mut outcome in floor {

@@ -295,7 +295,7 @@ fn k1_a_signed_pack_without_rules_or_with_spoilt_ones_is_refused_and_the_floor_s
         ("500 breaths", spoilt("respiratory_rate >= 40", "respiratory_rate >= 500")),
         (
             "a gate turned round",
-            spoilt("(cough_or_difficult and fast_breathing)", "(not cough_or_difficult and fast_breathing)"),
+            spoilt("cough_or_difficult and cough_days >= 14", "not cough_or_difficult and cough_days >= 14"),
         ),
         ("no convulsions", spoilt("convulsing_now or convulsions or lethargic", "convulsing_now or lethargic")),
     ];
@@ -385,4 +385,66 @@ fn k4_k5_k6_exposed_children_impossible_rates_and_missing_answers_are_never_gree
     assert_eq!(pack().evaluate(Profile::Iccm, &only).urgency(), Urgency::Pink, "missing is unknown, and no error");
     let nothing = Findings::parse(r#"{"age_months": 20}"#, &pack()).unwrap();
     assert!(!pack().evaluate(Profile::Iccm, &nothing).green_offered());
+}
+
+/// Rows that a later reader found: signs that some rule had looked at, without firing for them, had counted as read.
+#[test]
+fn a_sign_is_read_only_by_a_rule_that_fires_for_it() {
+    let cases = [
+        (WELL_CHILD, r#"{"movement": "none"}"#),
+        (WELL_CHILD, r#"{"malaria_test": "positive"}"#),
+        (WELL_CHILD, r#"{"mouth_ulcers": "deep"}"#),
+        (WELL_CHILD, r#"{"mouth_ulcers": "shallow", "measles": "unknown"}"#),
+        (WELL_CHILD, r#"{"eye_pus": "yes", "measles": "unknown"}"#),
+        (WELL_CHILD, r#"{"ear_pain": "yes", "ear_discharge_days": 5}"#),
+        (WELL_CHILD, r#"{"painful_urination": "yes", "fever": "unknown"}"#),
+        (WELL_CHILD, r#"{"skin_near_eye": "yes", "skin_problem": "unknown"}"#),
+        (WELL_CHILD, r#"{"appetite_test": "failed"}"#),
+        (
+            WELL_CHILD,
+            r#"{"diarrhoea": "yes", "sunken_eyes": "yes", "restless": "yes", "skin_pinch": "slow", "drinking": "unknown"}"#,
+        ),
+        (WELL_CHILD, r#"{"fever": "yes", "malaria_risk": "high", "malaria_test": "not_done"}"#),
+        (WELL_CHILD, r#"{"fever": "yes", "malaria_test": "invalid"}"#),
+        (WELL_INFANT, r#"{"temperature": 39, "temperature_second": 37.9}"#),
+        (WELL_INFANT, r#"{"temperature_second": 39}"#),
+        (WELL_INFANT, r#"{"respiratory_rate": 55, "respiratory_rate_second": 75}"#),
+    ];
+    for (base, changes) in cases {
+        for profile in [Profile::Iccm, Profile::Imci] {
+            let judged = judge(base, changes, profile);
+            assert!(judged.urgency() > Urgency::Green || !judged.green_offered(), "{profile:?} {changes}");
+        }
+    }
+}
+
+/// A pack that silences a rule which no golden case looks at takes nothing away: the guidelines' own rules look as well.
+#[test]
+fn a_pack_takes_no_rule_of_the_guidelines_away_but_by_an_explicit_word() {
+    let text = inference::rules::BUILT_IN;
+    let silent =
+        text.replace("when = \"diarrhoea and (blood_in_stool or diarrhoea_days >= 14)\"", "when = \"age_days < 0\"");
+    assert_ne!(silent, text);
+    let infant = with(WELL_INFANT, r#"{"diarrhoea": "yes", "blood_in_stool": "yes"}"#);
+    let judged = RulePack::parse(&silent).unwrap().evaluate(Profile::Imci, &infant);
+    assert_eq!(judged.urgency(), Urgency::Pink, "{:?}", judged.fired);
+    let said = silent.replace("version = 1\n", "version = 2\ngives_up = [\"Yd3\"]\n");
+    let judged = RulePack::parse(&said).unwrap().evaluate(Profile::Imci, &infant);
+    assert!(judged.fired.iter().all(|o| o.rule != "Yd3"), "the ministry has said so");
+}
+
+#[test]
+fn what_a_record_says_and_the_pack_does_not_know_blocks_green_and_is_named() {
+    let file: std::collections::BTreeMap<String, serde_json::Value> = serde_json::from_str(WELL_CHILD).unwrap();
+    for (name, value) in [("very_pale", "yes"), ("drinking", "gladly"), ("unconscious", "yes")] {
+        let mut file = file.clone();
+        file.insert(name.into(), value.into());
+        let values = inference::findings::read_recorded(&file, &pack());
+        let ages = std::collections::BTreeMap::from([("age_months".to_owned(), 20.0)]);
+        let findings = Findings::new(values, String::new(), &ages).unwrap();
+        let judged = pack().evaluate(Profile::Iccm, &findings);
+        assert!(!judged.green_offered(), "{name}");
+        let named = judged.cannot_clear.iter().chain(&judged.fired).flat_map(|o| &o.findings);
+        assert!(named.into_iter().any(|(finding, _)| finding.starts_with(name)), "{name} is not named");
+    }
 }

@@ -127,9 +127,32 @@ pub fn instant(at_s: u64) -> String {
     format!("{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
+/// The first second (UTC) of a day, `2026-11-24`, or of the middle of a month, `2026-11`; `None` for a year alone, and before 1970.
+pub fn seconds_of_date(date: &str) -> Option<u64> {
+    let mut parts = date.split('-').map(str::parse::<i64>);
+    let (year, month) = (parts.next()?.ok()?, parts.next()?.ok()?);
+    let day = parts.next().unwrap_or(Ok(15)).ok()?;
+    let known = (1..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    let from_march = if month > 2 { month - 3 } else { month + 9 };
+    let year = if month > 2 { year } else { year - 1 };
+    let (era, year_of_era) = (year / 400, year % 400);
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + (153 * from_march + 2) / 5 + day - 1;
+    let days = era * 146_097 + day_of_era - 719_468;
+    u64::try_from(days).ok().filter(|_| known).map(|days| days * 86_400)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for date in ["1970-01-01", "2000-02-29", "2025-12-20", "2026-03-01", "2100-02-28"] {
+            assert_eq!(instant(seconds_of_date(date).unwrap()), format!("{date}T00:00:00Z"));
+        }
+        assert!(["2026", "", "1950-01-01", "2026-13-01", "x-y"].iter().all(|date| seconds_of_date(date).is_none()));
+        assert_eq!(seconds_of_date("2025-12"), seconds_of_date("2025-12-15"));
+    }
 
     #[test]
     fn instants_are_those_of_the_calendar() {

@@ -197,7 +197,7 @@ fn value_of(name: &str, value: &str, unit: &str) -> Result<FindingValue, String>
 }
 
 fn entry(kind: &str, name: &str, value: &str, unit: &str, said: &str) -> Result<Option<Entry>, String> {
-    Ok(match kind {
+    Ok(match kind.trim().to_lowercase().as_str() {
         "finding" => Some(Entry::Finding { name: name.into(), value: value_of(name, value, unit)? }),
         "settled" => Some(Entry::Settled { name: name.into(), value: value_of(name, value, unit)? }),
         "dose" => {
@@ -206,7 +206,11 @@ fn entry(kind: &str, name: &str, value: &str, unit: &str, said: &str) -> Result<
             let amount = amount.filter(|n| !unit.trim().is_empty() && units::dose_plausible(*n, unit));
             let amount = amount.ok_or_else(|| format!("{value:?} {unit:?} is no dose"))?;
             let [route, given] = [parts.next(), parts.next()].map(|part| part.unwrap_or_default().to_owned());
-            let origin = format!("{said}/{name}/{amount}/{unit}");
+            // Who said it, and where, names a dose wherever it is written; a row that does not say is a dose of its own.
+            let origin = match said.split('/').any(|part| part.trim().is_empty()) {
+                true => String::new(),
+                false => format!("{said}/{name}/{amount}/{unit}"),
+            };
             Some(Entry::Dose(DoseEntry { medicine: name.into(), amount, unit: unit.into(), route, given, origin }))
         }
         "note" => Some(Entry::Note(value.into())),

@@ -106,7 +106,8 @@ pub fn dose_max(unit: &str) -> f64 {
 
 /// Whether a dose can have been given.
 pub fn dose_plausible(amount: f64, unit: &str) -> bool {
-    amount.is_finite() && amount > 0.0 && amount <= dose_max(unit)
+    let compound = unit.contains(['/', '*', '^']);
+    amount.is_finite() && amount > 0.0 && amount <= dose_max(unit) && !compound
 }
 
 #[cfg(test)]

@@ -80,7 +80,16 @@ impl Body {
             }
         });
         let age = ages.max_by_key(|(order, ..)| *order).map(|(_, name, number)| (name.to_owned(), number));
+        let age = age.or_else(|| self.age_from_birth(view));
+        // A part of a month says how many days old an infant is.
+        let age = age.map(|(name, number)| match name == "age_months" && number < 2.0 {
+            true => ("age_days".to_owned(), number * 30.4375),
+            false => (name, number),
+        });
         let ages: BTreeMap<String, f64> = age.into_iter().collect();
+        let adult = ages
+            .iter()
+            .any(|(name, age)| (name == "age_months" && *age >= 60.0) || (name == "age_days" && *age > 1826.0));
         let disputed = view.questions().filter(|(name, _)| findings.contains_key(*name)).take(QUESTIONS_MAX);
         let answers = disputed.flat_map(|(name, state)| state.standing.iter().map(move |(_, value)| (name, value)));
         let tried = answers.filter_map(|(name, value)| {
@@ -92,9 +101,17 @@ impl Body {
         match self.engine.judge(findings.clone(), &ages, profile) {
             Ok(now) => Ok(now.into_iter().chain(tried).map(|a| assessment_entry(&a)).max_by_key(|e| e.urgency)),
             // A case that these rules never judged (an adult's) is not theirs; one that they did has become something else.
-            Err(_) if before.is_none_or(|(_, before)| before.rules == inference::floor::EDITION) => Ok(None),
+            Err(_) if adult && before.is_none_or(|(_, before)| before.rules == inference::floor::EDITION) => Ok(None),
             Err(reason) => Err(reason.to_string()),
         }
+    }
+
+    /// The age that follows from a date of birth, today.
+    fn age_from_birth(&self, view: &CaseView) -> Option<(String, f64)> {
+        let FindingValue::Text(born) = &view.findings.get("patient.born")?.value else { return None };
+        let born_s = sync::exchange::seconds_of_date(born)?;
+        let days = self.now().wall_s.checked_sub(born_s)? / 86_400;
+        Some(("age_days".to_owned(), days as f64))
     }
 
     /// How a case stands on this phone, whoever wrote what down: kept until more is said of it, or of another case of the same

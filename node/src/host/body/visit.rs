@@ -78,7 +78,8 @@ impl Body {
     /// Begins a visit, or goes on with the one that was interrupted.
     pub(super) fn visit_begin(&mut self, profile: Profile, anew: bool) -> Answered {
         let visit = self.visit()?.filter(|_| !anew);
-        let visit = visit.unwrap_or(Visit { profile, answers: Vec::new() });
+        let mut visit = visit.unwrap_or(Visit { profile, answers: Vec::new() });
+        visit.profile = profile;
         self.keep_visit(Some(&visit))?;
         Ok(self.visit_json(&visit))
     }

@@ -83,7 +83,12 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
     let text = text.trim_start_matches('\u{feff}');
     let bundle: Value = strict(text).map_err(|e| malformed(format!("not JSON, or cut short: {e}")))?;
     match kind_of(&bundle) {
-        "Bundle" => read_bundle(&bundle),
+        "Bundle" => match text_at(&bundle, &["type"]).unwrap_or("collection") {
+            kind @ ("history" | "transaction" | "batch" | "subscription-notification") => Err(malformed(format!(
+                "a bundle of type {kind} says what was done to records, not what they are: export a collection"
+            ))),
+            _ => read_bundle(&bundle),
+        },
         "" => Err(malformed("not a FHIR bundle: resourceType must be Bundle".into())),
         other => {
             Err(malformed(format!("this is a single {other}, not a Bundle: put it into a Bundle of type collection")))
@@ -217,6 +222,15 @@ impl Bundle<'_> {
             return self.patient(resource).map_or(Whose::Nobody, Whose::Patient);
         }
         let named = ["subject", "patient", "for"].into_iter().find_map(|key| text_at(resource, &[key, "reference"]));
+        // About somebody or something else than the subject, or about a subject whom only words name: not this patient's.
+        let other = |key: &str| {
+            resource
+                .get(key)
+                .is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()))
+        };
+        if other("focus") || (named.is_none() && ["subject", "patient", "for"].into_iter().any(other)) {
+            return Whose::Unclear;
+        }
         let Some(reference) = named else {
             let about_nobody =
                 ["Device", "Practitioner", "Organization", "Location", "Provenance", "AuditEvent", "Medication"];
@@ -649,6 +663,14 @@ fn quantity_of(name: &str, kind: Option<Kind>, quantity: &Value) -> Result<Findi
     }
     let number = quantity.get("value").and_then(Value::as_f64).ok_or("its value has no number")?;
     let unit = text_at(quantity, &["code"]).or_else(|| text_at(quantity, &["unit"]));
+    if let (Some(code), Some(words), Some(Kind::Number(_, _, ours))) =
+        (text_at(quantity, &["code"]), text_at(quantity, &["unit"]), kind)
+        && let (Some(by_code), Some(by_words)) =
+            (units::convert(number, code, ours), units::convert(number, words, ours))
+        && (by_code - by_words).abs() > 1e-6 * by_code.abs().max(1.0)
+    {
+        return Err(format!("its unit says {words:?} and its code {code:?}"));
+    }
     let Some(kind) = kind else {
         return Ok(FindingValue::Number(number)); // a newer rule pack's field
     };
