@@ -89,7 +89,7 @@ fn nobody_speaks_in_anothers_name() {
     for (bytes, why) in [
         (forged, "in another's name"),
         (Change::from(unsigned).raw_bytes().to_vec(), ""),
-        (elsewhere, "in another's name"),
+        (elsewhere, "has not signed"),
     ] {
         let error = case.apply(&[bytes]).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");

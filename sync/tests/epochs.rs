@@ -87,7 +87,7 @@ fn keys_made_apart_are_both_read_and_all_phones_write_with_the_same_one() {
 fn a_ring_of_parents_ends() {
     let (_, a) = phone(1);
     let mut epochs = Epochs::default();
-    epochs.add(&KeyShare::seal(&key(1), &[key(2)], &[a.clone()], &mut dice()).unwrap());
-    epochs.add(&KeyShare::seal(&key(2), &[key(1)], &[a.clone()], &mut dice()).unwrap());
+    epochs.add(&KeyShare::seal(&key(1), &[key(2)], std::slice::from_ref(&a), &mut dice()).unwrap());
+    epochs.add(&KeyShare::seal(&key(2), &[key(1)], std::slice::from_ref(&a), &mut dice()).unwrap());
     assert!(epochs.writable(&[key(1), key(2)], &|_| false).is_some());
 }

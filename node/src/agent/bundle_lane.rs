@@ -210,7 +210,8 @@ impl Meeting {
         let end = want.first.checked_add(want.count).filter(|_| want.count <= PIECE_GROUPS_MAX);
         let there = |end| (want.first..end).all(|i| bundle.fetch.groups().has(i));
         let in_range = end.is_some_and(|end| want.count > 0 && end <= bundle.fetch.groups().count());
-        if !want.tree && !(in_range && end.is_some_and(there)) {
+        let whole = in_range && end.is_some_and(there);
+        if !(want.tree || whole) {
             let named = in_range && self.bundles.named.contains(&want.bundle);
             return if named { self.excuse(&want) } else { refuse("a wish for pieces that this phone never named") };
         }

@@ -85,7 +85,7 @@ impl Phone {
         let own = self.keys.id();
         let space = SpaceId::of(area);
         let asked = |epoch: &EpochTag| self.keyring.retiring.get(&(space, *epoch)).is_some_and(|by| by.contains(&own));
-        if retired.iter().all(|epoch: &minicbor::bytes::ByteArray<8>| asked(&**epoch)) {
+        if retired.iter().all(|epoch: &minicbor::bytes::ByteArray<8>| asked(epoch)) {
             return no(
                 "the older keys are ending already",
                 "they end once a second keeper asks for it too, or after a week of use",

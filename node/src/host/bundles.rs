@@ -83,10 +83,10 @@ impl BundleFiles {
         set_aside_unless_file(&self.part(id));
         set_aside_unless_file(&self.tree_file(id));
         if self.path(id).is_file() {
-            if fs::metadata(self.path(id)).is_ok_and(|file| file.len() == bytes) {
-                if let Some(list) = self.tree_of_whole(id, bytes) {
-                    return Ok((list, Groups::all(count)));
-                }
+            if fs::metadata(self.path(id)).is_ok_and(|file| file.len() == bytes)
+                && let Some(list) = self.tree_of_whole(id, bytes)
+            {
+                return Ok((list, Groups::all(count)));
             }
             self.doubt(id)?; // it has the name of what it is not
         }
