@@ -10,7 +10,9 @@ if ! command -v faketime >/dev/null; then
     exit 0
 fi
 here=$(mktemp -d)
-trap '{ kill $(jobs -p) && wait; } 2>/dev/null || true; rm -rf "$here"' EXIT
+# `faketime` stays between this shell and the phone: the phone itself is ended, or it would hold the rig's output open for ever.
+stop_phones() { pkill -f -- "$kijiti --data future start" || true; wait; }
+trap 'stop_phones; rm -rf "$here"' EXIT
 cd "$here"
 export KIJITI_PASSPHRASE="a rig guards nothing" FAKETIME_DONT_FAKE_MONOTONIC=1
 declare -A year=([past]=1970 [future]=2100)
@@ -55,7 +57,7 @@ for _ in $(seq 50); do grep -q "listening on" future.log && break || sleep 0.1; 
 id=$(at future --json status | python3 -c 'import json,sys; s=json.load(sys.stdin); print(s["device"]+"@"+s["listening"][0])')
 at past meet "$id" >/dev/null
 holds future && echo "the two of them met: the future has the next one from the past"
-kill %1 && wait %1 2>/dev/null || true
+stop_phones
 
 publish
 for phone in past future; do
