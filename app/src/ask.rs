@@ -57,42 +57,58 @@ pub fn visit(
     ask: &dyn Fn(Request) -> Result<Value, Failure>,
     answer: &mut dyn FnMut(&str) -> Result<String, Failure>,
 ) -> Result<String, Failure> {
-    let before = number(&ask(Request::VisitOpen)?, "answers");
-    let anew = before == 0
-        || !answer(&format!(
-            "A visit was interrupted after {before} answers. Is it the same patient? [y: go on, Enter: begin anew]"
-        ))?
-        .starts_with(['y', 'Y']);
+    let before = ask(Request::VisitOpen)?;
+    let anew = match number(&before, "answers") {
+        0 => true,
+        answers => {
+            let age = Some(text(&before, "age")).filter(|age| !age.is_empty()).unwrap_or("not known yet");
+            let minutes = number(&before, "minutes");
+            let same = answer(&format!(
+                "A visit was interrupted {minutes} minutes ago after {answers} answers (age: {age}). Is it the same patient? \
+                 [y: go on, Enter: begin anew]"
+            ))?;
+            !same.starts_with(['y', 'Y'])
+        }
+    };
     eprintln!(
         "Answer yes (y), no (n), or press Enter where it is not known. Numbers as digits. < takes the last answer back."
     );
     let mut visit = ask(Request::VisitBegin { profile, anew })?;
+    let age_known = |visit: &Value| visit.get("age_known").and_then(Value::as_bool).unwrap_or_default();
     let mut told = 0;
     loop {
         let dangers = list(&visit, "danger").len();
-        if dangers > told || (told == 0 && dangers > 0) {
+        if dangers > told {
             say_danger(&visit);
-            let known = visit.get("age_known").and_then(Value::as_bool).unwrap_or_default();
-            let rest = answer("Go on with the other questions while transport is arranged? [y, Enter: no]")?;
-            if !rest.starts_with(['y', 'Y']) && known {
-                break;
-            }
-            if !rest.starts_with(['y', 'Y']) {
-                visit = one(&visit, ask, answer)?; // the age alone is still needed for the case
-                if visit.get("age_known").and_then(Value::as_bool).unwrap_or_default() {
+            match answer("Go on with the other questions while transport is arranged? [y, Enter: no, <: back]")?
+                .as_str()
+            {
+                "<" => {
+                    visit = ask(Request::VisitBack)?;
+                    continue;
+                }
+                "y" | "Y" | "yes" => {}
+                _ => {
+                    while !age_known(&visit) {
+                        visit = one(&visit, ask, answer)?; // the age alone is still needed for the case
+                    }
                     break;
                 }
             }
         }
         told = dangers;
-        if visit.get("ask").is_none_or(Value::is_null) {
-            let words = answer("In your own words (Enter for none):")?;
-            if !words.is_empty() {
-                visit = ask(Request::VisitAnswer { name: "text".into(), answer: words })?;
-            }
-            break;
+        if !visit.get("ask").is_none_or(Value::is_null) {
+            visit = one(&visit, ask, answer)?;
+            continue;
         }
-        visit = one(&visit, ask, answer)?;
+        match answer("In your own words (Enter for none, <: back):")?.as_str() {
+            "<" => visit = ask(Request::VisitBack)?,
+            "" => break,
+            words => {
+                visit = ask(Request::VisitAnswer { name: "text".into(), answer: words.into() })?;
+                break;
+            }
+        }
     }
     Ok(visit.get("findings").unwrap_or(&Value::Null).to_string())
 }

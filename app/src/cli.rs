@@ -410,6 +410,9 @@ pub enum ReleaseCommand {
         /// The ministry's root file, if this phone is not enrolled.
         #[arg(long, value_name = "FILE")]
         root: Option<PathBuf>,
+        /// A pink rule that a rule pack of the draft gives up, and may. Say it once for each.
+        #[arg(long, value_name = "RULE")]
+        gives_up: Vec<String>,
     },
     /// Sign a draft with one key. Pass the draft from desk to desk.
     Sign {
@@ -426,6 +429,9 @@ pub enum ReleaseCommand {
     Publish {
         /// The draft.
         draft: PathBuf,
+        /// A pink rule that a rule pack of the draft gives up, and may. Say it once for each.
+        #[arg(long, value_name = "RULE")]
+        gives_up: Vec<String>,
         /// Only check that it would be accepted.
         #[arg(long)]
         dry_run: bool,

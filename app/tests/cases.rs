@@ -516,3 +516,52 @@ fn a_photo_is_kept_without_what_the_camera_wrote_beside_it() {
     assert_eq!(desk.fails("clinic", &["case", "photo", &case, "torn.jpg"]).0, 2);
     assert_eq!(desk.fails("clinic", &["case", "photo", &case, "--out", "again.jpg", "--number", "2"]).0, 2);
 }
+
+/// Answers as they are typed, one after the other; what was asked.
+fn typed(host: &node::host::Host, answers: &[&str]) -> (Result<Value, node::host::Failure>, Vec<String>) {
+    let mut left = answers.iter();
+    let mut asked = Vec::new();
+    let mut answer = |question: &str| {
+        asked.push(question.to_owned());
+        let gone = || node::host::Failure::new("the battery is dead", "charge it");
+        left.next().map(|answer| (*answer).to_owned()).ok_or_else(gone)
+    };
+    let ask = |request| host.request(request, &mut |_| {});
+    let said = app::ask::visit(inference::Profile::Iccm, &ask, &mut answer);
+    (said.map(|text| serde_json::from_str(&text).unwrap()), asked)
+}
+
+/// A convulsing child is told PINK after the first answer; a value that cannot be is asked again where it is typed; what was answered
+/// outlives a dead battery, and the next patient does not take it on.
+#[test]
+fn an_interview_ends_at_a_danger_sign_checks_what_is_typed_and_is_taken_up_again() {
+    let desk = Desk::enrolled();
+    let host = desk.start("clinic");
+    let (said, asked) = typed(&host, &["y", "", "20"]);
+    assert!(
+        asked[0].contains("convulsing now") && asked[1].contains("transport") && asked[2].contains("Age"),
+        "{asked:?}"
+    );
+    assert_eq!(said.unwrap()["convulsing_now"], "yes");
+    host.request(node::host::Request::VisitEnd, &mut |_| {}).unwrap();
+    // The battery dies in the middle of a visit.
+    let (dead, _) = typed(&host, &["n", "20", "n", "n"]);
+    assert!(dead.is_err());
+    host.stop();
+    let on_disk = std::fs::read(desk.path("clinic/phone.sqlite")).unwrap();
+    assert!(!on_disk.windows(14).any(|w| w == b"convulsing_now"), "answers lie sealed");
+    let host = desk.start("clinic");
+    let (_, asked) = typed(&host, &["y"]);
+    assert!(
+        asked[0].contains("after 4 answers") && asked[0].contains("age: 20") && !asked[1].contains("convulsing now")
+    );
+    let (_, asked) = typed(&host, &[""]);
+    assert!(asked[1].contains("convulsing now"), "the next patient begins anew: {asked:?}");
+    // One step back, and a rate that nobody breathes.
+    #[rustfmt::skip]
+    let say = ["n", "20", "n", "<", "n", "n", "n", "n", "n", "y", "n", "n", "140", "400", "y", "30", "3", "n", "n", "n", ""];
+    let (said, asked) = typed(&host, &say);
+    let said = said.unwrap_or_else(|e| panic!("{}: {asked:#?}", e.reason));
+    assert_eq!((&said["respiratory_rate"], &said["cough_or_difficult"]), (&json!(30.0), &json!("yes")), "{asked:#?}");
+    host.stop();
+}

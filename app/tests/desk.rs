@@ -379,3 +379,30 @@ fn h8_a_key_of_enrolment_that_leaves_un_enrols_nobody_and_a_stolen_one_is_distru
     rotate(&distrust, "stolen.json");
     assert!(desk.ok("clinic", &["status"]).contains("enrol it again"), "what a stolen key has signed counts no more");
 }
+
+#[test]
+fn a_pack_gives_up_a_pink_rule_by_the_word_of_who_checks_and_not_by_its_own() {
+    let desk = Desk::enrolled();
+    let rules = inference::rules::BUILT_IN;
+    let at = rules.find("[[rule]]\nid = \"Yd3\"").unwrap();
+    let end = at + 8 + rules[at + 8..].find("[[rule]]").unwrap();
+    let fewer = [&rules[..at], &rules[end..]].concat();
+    let said = fewer.replace("version = 1\n", "version = 2\ngives_up = [\"Yd3\"]\n");
+    for (pack, words) in [(&fewer, "no more pink rules Yd3"), (&said, "say --gives-up Yd3")] {
+        let file = desk.write("rules.toml", pack);
+        desk.ok(
+            "clinic",
+            &["ministry", "release", "draft", "--module", "rules", "--file", &file, "--out", "draft.json"],
+        );
+        let shown = String::from_utf8(desk.run("clinic", &[&CHECK[..], &["draft.json"]].concat()).stdout).unwrap();
+        assert!(shown.contains(words), "{words}: {shown}");
+        let (code, _) = desk.fails("clinic", &[&CHECK[..], &["draft.json", "--gives-up", "Yd4"]].concat());
+        assert_eq!(code, 5);
+    }
+    for key in ["keys/key-1.age", "keys/key-2.age"] {
+        desk.step(SIGN, &["draft.json", "--key", key]);
+    }
+    let (code, _) = desk.fails("clinic", &[&PUBLISH[..], &["draft.json"]].concat());
+    assert_eq!(code, 5, "nobody has said that it may");
+    desk.step(PUBLISH, &["draft.json", "--gives-up", "Yd3"]);
+}

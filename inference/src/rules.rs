@@ -365,7 +365,8 @@ impl RulePack {
     pub fn evaluate(&self, profile: Profile, findings: &Findings) -> Evaluation {
         let mut evaluation = self.evaluate_alone(profile, findings);
         if let Some(built_in) = guideline().filter(|pack| *pack != self) {
-            evaluation.add(built_in.evaluate_alone(profile, findings), &self.gives_up);
+            let known = |name: &String| built_in.finding(name).is_some();
+            evaluation.add(built_in.evaluate_alone(profile, findings), &self.gives_up, &known);
         }
         evaluation.add_floor(crate::floor::evaluate(findings.values(), Some(findings.group())));
         evaluation
@@ -416,7 +417,7 @@ impl RulePack {
         let unread: Vec<_> = findings.values().iter().filter(unread).map(|(n, v)| (n.clone(), v.clone())).collect();
         if !unread.is_empty() {
             evaluation.cannot_clear.push(Outcome {
-                rule: "unread".into(),
+                rule: UNREAD.into(),
                 class: "A sign was found that no rule looks at here".into(),
                 urgency: Urgency::Yellow,
                 source: String::new(),
@@ -449,6 +450,9 @@ fn guideline() -> Option<&'static RulePack> {
     static BUILT: std::sync::OnceLock<Option<RulePack>> = std::sync::OnceLock::new();
     BUILT.get_or_init(|| RulePack::built_in().ok()).as_ref()
 }
+
+/// What is said of signs that were found and that no rule has read.
+const UNREAD: &str = "unread";
 
 /// A name that conditions can read: whether this is the community level, which has few instruments.
 const COMMUNITY: &str = "at_community";
@@ -504,16 +508,30 @@ pub struct Evaluation {
 
 impl Evaluation {
     /// Adds what the rules of the guidelines say, where the pack does not say it too and has not given it up.
-    fn add(&mut self, guideline: Evaluation, gives_up: &[String]) {
+    /// A sign of the guidelines (`known`) is read by a rule of the pack only if that says yellow or pink for it.
+    fn add(&mut self, guideline: Evaluation, gives_up: &[String], known: &dyn Fn(&String) -> bool) {
         let new = |held: &[Outcome], outcome: &Outcome| {
             !gives_up.contains(&outcome.rule)
                 && !held.iter().any(|o| o.rule == outcome.rule && o.urgency >= outcome.urgency)
         };
         let fired: Vec<_> = guideline.fired.into_iter().filter(|o| new(&self.fired, o)).collect();
         self.fired.extend(fired);
-        let open = guideline.cannot_clear.into_iter().filter(|o| o.rule != "unread");
-        let open: Vec<_> = open.filter(|o| new(&self.cannot_clear, o) && new(&self.fired, o)).collect();
+        let (unread, open): (Vec<_>, Vec<_>) = guideline.cannot_clear.into_iter().partition(|o| o.rule == UNREAD);
+        let open: Vec<_> = open.into_iter().filter(|o| new(&self.cannot_clear, o) && new(&self.fired, o)).collect();
         self.cannot_clear.extend(open);
+        let named: BTreeSet<String> = self
+            .fired
+            .iter()
+            .filter(|o| o.urgency > Urgency::Green)
+            .chain(&self.cannot_clear)
+            .flat_map(|o| o.findings.iter().map(|(name, _)| name.clone()))
+            .collect();
+        for mut outcome in unread {
+            outcome.findings.retain(|(name, _)| known(name) && !named.contains(name));
+            if !outcome.findings.is_empty() {
+                self.cannot_clear.push(outcome);
+            }
+        }
         self.fired.sort_by_key(|o| std::cmp::Reverse(o.urgency));
     }
 

@@ -448,3 +448,14 @@ fn what_a_record_says_and_the_pack_does_not_know_blocks_green_and_is_named() {
         assert!(named.into_iter().any(|(finding, _)| finding.starts_with(name)), "{name} is not named");
     }
 }
+
+/// A green rule that names a sign of the guidelines, added by a pack, hides nothing.
+#[test]
+fn a_green_rule_that_a_pack_adds_reads_no_sign_of_the_guidelines() {
+    let hides = inference::rules::BUILT_IN.to_owned()
+        + "\n[[rule]]\nid = \"X1\"\ngroup = \"infant\"\nclass = \"nothing\"\nurgency = \"green\"\nsource = \"none\"\n\
+           when = \"swelling_behind_ear or not swelling_behind_ear\"\naction = \"nothing\"\n";
+    let ear = with(WELL_INFANT, r#"{"swelling_behind_ear": "yes"}"#);
+    let judged = RulePack::parse(&hides).unwrap().evaluate(Profile::Imci, &ear);
+    assert!(!judged.green_offered(), "{:?}", judged.fired);
+}

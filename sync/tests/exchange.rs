@@ -309,3 +309,111 @@ fn what_people_differed_about_is_taken_in_on_the_safe_side_and_consent_to_share_
     assert!(!view.consents("share") && imported.left_out.iter().any(|what| what.contains("consent to share")));
     assert!(view.notes.iter().any(|(_, note)| note.contains("temperature: 34.9, 37")), "{:?}", imported.entries);
 }
+
+fn observation(extra: &str) -> String {
+    format!(
+        r#"{{"resourceType": "Observation", "status": "final", "code": {{"coding": [{{"system": "http://loinc.org", "code": "3141-9"}}]}},
+            "valueQuantity": {{"value": 62, "unit": "kg", "code": "kg"}}, {extra}}}"#
+    )
+}
+
+fn bundle_of(entries: &[(&str, String)]) -> String {
+    let entry = |(url, resource): &(&str, String)| match *url {
+        "" => format!(r#"{{"resource": {resource}}}"#),
+        url => format!(r#"{{"fullUrl": "{url}", "resource": {resource}}}"#),
+    };
+    let entries: Vec<_> = entries.iter().map(entry).collect();
+    format!(r#"{{"resourceType": "Bundle", "type": "collection", "entry": [{}]}}"#, entries.join(","))
+}
+
+fn baby(id: &str) -> String {
+    format!(r#"{{"resourceType": "Patient", "id": "{id}", "name": [{{"text": "Baby"}}]}}"#)
+}
+
+/// What is said about somebody else lands in no patient's case: by focus, by words alone, or by an address of another server.
+#[test]
+fn what_is_about_somebody_else_is_left_out() {
+    let weighs = |text: &str| {
+        let read = fhir::read(text).unwrap();
+        read.iter().any(|i| i.entries.iter().any(|e| matches!(e, Entry::Finding { name, .. } if name == "weight")))
+    };
+    let own = r#""id": "w", "subject": {"reference": "Patient/1"}"#;
+    let with = |extra: &str| bundle_of(&[("", baby("1")), ("", observation(extra))]);
+    let adult = observation(own).replace("\"value\": 62", "\"value\": 22");
+    assert!(weighs(&bundle_of(&[("", baby("1")), ("", adult.clone())])), "the control");
+    for other in [
+        r#""id": "w", "subject": {"reference": "Patient/1"}, "focus": [{"reference": "Patient/mother"}]"#,
+        r#""id": "w", "subject": {"display": "Mama Test (mother)"}"#,
+        r#""id": "w", "subject": {"identifier": {"value": "MOTHER"}}"#,
+        r#""id": "w", "subject": {"reference": "Patient/9"}"#,
+    ] {
+        let text = with(other).replace("\"value\": 62", "\"value\": 22");
+        assert!(!weighs(&text), "{other}");
+        assert!(fhir::read(&text).unwrap().iter().any(|i| !i.left_out.is_empty()), "{other} is not listed");
+    }
+    // Two servers, one id; and an address that is on neither.
+    let two = [
+        ("http://a/Patient/1", baby("1")),
+        ("http://b/Patient/1", baby("1").replace("Baby", "Mother")),
+        ("http://b/Observation/w", adult.clone()),
+    ];
+    let read = fhir::read(&bundle_of(&two)).unwrap();
+    let has = |n: usize| read[n].entries.iter().any(|e| matches!(e, Entry::Finding { name, .. } if name == "weight"));
+    assert!(read.len() == 2 && !has(0) && has(1));
+    let far = adult.replace("Patient/1", "http://elsewhere/Patient/1");
+    assert!(!weighs(&bundle_of(&[("http://a/Patient/1", baby("1")), ("http://a/Observation/w", far)])));
+    let several =
+        bundle_of(&[("", adult.clone()), ("", adult.replace("Patient/1", "Patient/2").replace("\"w\"", "\"v\""))]);
+    assert!(fhir::read(&several).unwrap_err().to_string().contains("several patients"));
+}
+
+#[test]
+fn what_stands_twice_and_not_alike_is_taken_from_neither_and_histories_are_refused() {
+    let dose = |amount: u32, status: &str| {
+        format!(
+            r#"{{"resourceType": "MedicationAdministration", "id": "d1", "status": "{status}", "subject": {{"reference": "Patient/1"}},
+                "medicationCodeableConcept": {{"text": "amoxicillin"}}, "dosage": {{"dose": {{"value": {amount}, "unit": "mg"}}}}}}"#
+        )
+    };
+    let doses = |entries: &[(&str, String)]| {
+        let read = fhir::read(&bundle_of(entries)).unwrap().remove(0);
+        (read.entries.iter().filter(|e| matches!(e, Entry::Dose(_))).count(), read.left_out.len())
+    };
+    let url = "http://a/MedicationAdministration/d1";
+    assert_eq!(doses(&[("", baby("1")), (url, dose(250, "completed"))]).0, 1);
+    assert_eq!(doses(&[("", baby("1")), (url, dose(250, "completed")), (url, dose(250, "completed"))]).0, 1, "alike");
+    for second in [dose(2500, "completed"), dose(250, "entered-in-error")] {
+        for url in [url, ""] {
+            let (taken, left_out) = doses(&[("", baby("1")), (url, dose(250, "completed")), (url, second.clone())]);
+            assert!(taken == 0 && left_out >= 2, "{url:?} {second}");
+        }
+    }
+    for kind in ["history", "transaction", "batch"] {
+        let text = bundle_of(&[("", baby("1"))]).replace("collection", kind);
+        assert!(fhir::read(&text).unwrap_err().to_string().contains(kind));
+    }
+}
+
+#[test]
+fn units_that_contradict_each_other_compound_doses_and_other_sites_are_not_guessed_at() {
+    let left_out = |text: &str| fhir::read(text).unwrap()[0].left_out.len();
+    let own = r#""id": "w", "subject": {"reference": "Patient/1"}"#;
+    let pounds = observation(own).replace("\"value\": 62, \"unit\": \"kg\"", "\"value\": 22, \"unit\": \"lb\"");
+    assert_eq!(left_out(&bundle_of(&[("", baby("1")), ("", pounds)])), 1);
+    let warm = observation(own)
+        .replace("3141-9", "8310-5")
+        .replace("\"value\": 62, \"unit\": \"kg\", \"code\": \"kg\"", "\"value\": 35.8, \"unit\": \"Cel\"");
+    let at = |site: &str| {
+        let said = warm.replace("\"id\": \"w\"", &format!("\"id\": \"w\", \"bodySite\": {{\"text\": \"{site}\"}}"));
+        let read = fhir::read(&bundle_of(&[("", baby("1")), ("", said)])).unwrap().remove(0);
+        read.entries.iter().find_map(|e| match e {
+            Entry::Finding { name, .. } if name.starts_with("temperature") => Some(name.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(
+        ["Rectum", "Axilla", "Ear"].map(at),
+        [Some("temperature_rectal".into()), Some("temperature".into()), None]
+    );
+    assert!(!sync::exchange::units::dose_plausible(5.0, "mg/kg"));
+}

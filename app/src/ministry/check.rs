@@ -42,8 +42,9 @@ fn signatures<T: Document>(signed: &Signed<T>, roles: &[&Role]) -> Signatures {
     }
 }
 
-/// Everything that can be said of a draft, checked against the newest root that `trust` holds.
-pub fn check(draft: &DraftFile, trust: &TrustedState) -> Result<Json, Failure> {
+/// Everything that can be said of a draft, checked against the newest root that `trust` holds. `agreed` names the pink
+/// rules that its rule packs may give up: what a pack says of itself is not the word of who checks it.
+pub fn check(draft: &DraftFile, trust: &TrustedState, agreed: &[String]) -> Result<Json, Failure> {
     let offer = offer_of(draft)?;
     let root =
         trust.root().ok_or_else(|| Failure::new("the root names no keys", "use the ministry's own root file"))?;
@@ -120,13 +121,13 @@ pub fn check(draft: &DraftFile, trust: &TrustedState) -> Result<Json, Failure> {
                 true => {
                     checks.push(passed(&release.module, format!("version {}: its file is not here", release.version)))
                 }
-                false => checks.extend(check_release(release, draft)),
+                false => checks.extend(check_release(release, draft, agreed)),
             }
         }
         releases = list.releases.iter().map(release_json).collect();
     }
     for release in &delegated {
-        checks.extend(check_release(release, draft));
+        checks.extend(check_release(release, draft, agreed));
     }
     let all_pass = checks.iter().all(|c| c.get("ok") == Some(&Json::Bool(true)));
     Ok(json!({
@@ -217,7 +218,7 @@ fn changes(held: Option<&ReleaseList>, list: &ReleaseList) -> Vec<Json> {
 }
 
 /// A new release's bundle, on this desk as on a phone.
-fn check_release(release: &Release, draft: &DraftFile) -> Vec<Json> {
+fn check_release(release: &Release, draft: &DraftFile, agreed: &[String]) -> Vec<Json> {
     let files: Vec<_> = draft.bundles.iter().filter_map(|path| Some((path, std::fs::read(path).ok()?))).collect();
     let what = format!("{} version {}", release.module, release.version);
     let Some((path, bundle)) = files.iter().find(|(_, bytes)| Digest::of(bytes) == release.digest) else {
@@ -231,7 +232,10 @@ fn check_release(release: &Release, draft: &DraftFile) -> Vec<Json> {
     } else if release.module.starts_with("rules") {
         let text = std::str::from_utf8(bundle).map_err(|e| e.to_string());
         match text.and_then(|text| node::host::triage::try_rules(text, &RulePack::built_in()?)) {
-            Ok((_, said)) => checks.extend(said.into_iter().map(|words| passed(&what, words))),
+            Ok((pack, said)) => {
+                checks.extend(said.into_iter().map(|words| passed(&what, words)));
+                checks.extend(pack.gives_up().iter().map(|rule| given_up(&what, rule, agreed)));
+            }
             Err(reason) => checks.push(failed(&what, format!("no phone would run it: {reason}"))),
         }
     }
@@ -244,6 +248,14 @@ fn check_release(release: &Release, draft: &DraftFile) -> Vec<Json> {
         checks.push(passed("lineage", words));
     }
     checks
+}
+
+/// A pink rule fewer: it passes by the word of whoever checks, not by the pack's own.
+fn given_up(what: &str, rule: &String, agreed: &[String]) -> Json {
+    match agreed.contains(rule) {
+        true => passed(what, format!("gives up the pink rule {rule}, as you say it may")),
+        false => failed(what, format!("it gives up the pink rule {rule}; if it may, say --gives-up {rule}")),
+    }
 }
 
 fn check_model(what: &str, bundle: &[u8]) -> Vec<Json> {

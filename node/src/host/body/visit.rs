@@ -15,6 +15,8 @@ use super::*;
 
 /// Where the visit that is under way is kept.
 const VISIT: &str = "visit";
+/// Seconds after which a visit that was interrupted is nobody's any more: the next patient must not take on its answers.
+const VISIT_S_MAX: u64 = 12 * 3600;
 /// Answers of one visit.
 const ANSWERS_MAX: usize = 400;
 
@@ -22,6 +24,8 @@ const ANSWERS_MAX: usize = 400;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Visit {
     profile: Profile,
+    /// When it began, by this phone's clock.
+    began_s: u64,
     answers: Vec<(String, String)>,
 }
 
@@ -65,7 +69,8 @@ impl Visit {
 impl Body {
     fn visit(&self) -> Result<Option<Visit>, Failure> {
         let kept = self.store.private(VISIT)?;
-        Ok(kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        let visit: Option<Visit> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(visit.filter(|visit| self.now().wall_s.abs_diff(visit.began_s) < VISIT_S_MAX))
     }
 
     fn keep_visit(&mut self, visit: Option<&Visit>) -> Result<(), Failure> {
@@ -78,7 +83,7 @@ impl Body {
     /// Begins a visit, or goes on with the one that was interrupted.
     pub(super) fn visit_begin(&mut self, profile: Profile, anew: bool) -> Answered {
         let visit = self.visit()?.filter(|_| !anew);
-        let mut visit = visit.unwrap_or(Visit { profile, answers: Vec::new() });
+        let mut visit = visit.unwrap_or(Visit { profile, began_s: self.now().wall_s, answers: Vec::new() });
         visit.profile = profile;
         self.keep_visit(Some(&visit))?;
         Ok(self.visit_json(&visit))
@@ -86,8 +91,10 @@ impl Body {
 
     /// Whether a visit was interrupted, and how far it had come.
     pub(super) fn visit_open(&self) -> Answered {
-        let answers = self.visit()?.map_or(0, |visit| visit.answers.len());
-        Ok(json!({ "schema": "kijiti.visit-open/1", "answers": answers }))
+        let visit = self.visit()?.unwrap_or_default();
+        let age = visit.answers.iter().find(|(name, _)| name == AGE).map(|(_, typed)| typed);
+        let minutes = self.now().wall_s.saturating_sub(visit.began_s) / 60;
+        Ok(json!({ "schema": "kijiti.visit-open/1", "answers": visit.answers.len(), "age": age, "minutes": minutes }))
     }
 
     /// One answer: refused where it cannot be, else kept.

@@ -72,7 +72,10 @@ fn field_of(concept: &Value) -> Option<String> {
 
 /// What is in a bundle by the names that references use.
 struct Bundle<'a> {
+    /// By `fullUrl`, and by `Kind/id` where that means one resource only.
     named: BTreeMap<String, &'a Value>,
+    /// The `fullUrl` of each resource that has one.
+    urls: Vec<(&'a Value, &'a str)>,
     /// Patients by their place in the bundle.
     patients: Vec<&'a Value>,
 }
@@ -152,14 +155,35 @@ fn strict(text: &str) -> Result<Value, String> {
 
 fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
     let mut resources: Vec<&Value> = Vec::new();
-    let mut index = Bundle { named: BTreeMap::new(), patients: Vec::new() };
+    let mut index = Bundle { named: BTreeMap::new(), urls: Vec::new(), patients: Vec::new() };
+    let (mut twice, mut ambiguous) = (Vec::new(), BTreeSet::new());
     for entry in items(bundle, "entry") {
         let Some(resource) = entry.get("resource") else { continue };
-        if let Some(url) = text_at(entry, &["fullUrl"]) {
-            index.named.insert(url.to_owned(), resource);
+        if text_at(entry, &["request", "method"]).is_some_and(|method| method.eq_ignore_ascii_case("DELETE")) {
+            twice.push(resource); // it says that this is no more
+            continue;
         }
-        if let Some(id) = text_at(resource, &["id"]) {
-            index.named.insert(format!("{}/{id}", kind_of(resource)), resource);
+        let url = text_at(entry, &["fullUrl"]);
+        let short = text_at(resource, &["id"]).map(|id| format!("{}/{id}", kind_of(resource)));
+        let known = url.or(short.as_deref()).and_then(|name| index.named.get(name)).copied();
+        match known.filter(|_| url.is_some() || index.url_of(known).is_none()) {
+            Some(same) if same == resource => continue, // said once more
+            Some(other) => {
+                twice.push(resource);
+                twice.push(other);
+                continue;
+            }
+            None => {}
+        }
+        if let Some(url) = url {
+            index.named.insert(url.to_owned(), resource);
+            index.urls.push((resource, url));
+        }
+        if let Some(short) = short.filter(|short| !ambiguous.contains(short)) {
+            match index.named.remove(&short) {
+                Some(_) => drop(ambiguous.insert(short)), // of two servers
+                None => drop(index.named.insert(short, resource)),
+            }
         }
         resources.push(resource);
         let contained = items(resource, "contained").iter().filter(|inner| kind_of(inner) == "Patient");
@@ -169,6 +193,11 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
         return Err(ExchangeError::Malformed(format!("more than {PATIENTS_MAX} patients in one bundle: cut the file")));
     }
     let count = index.patients.len().max(1);
+    let subjects: BTreeSet<_> = resources.iter().filter_map(|resource| subject_of(resource)).collect();
+    if index.patients.is_empty() && subjects.len() > 1 {
+        let why = "it speaks of several patients and holds none of them: export it with its Patient resources";
+        return Err(ExchangeError::Malformed(why.into()));
+    }
     let own = match count {
         1 => at(bundle, &["identifier"]).filter(|id| text_at(id, &["system"]) == Some(CASE_SYSTEM)),
         _ => None, // one name cannot be two patients'
@@ -179,6 +208,9 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
         first.imported.case = Some(case);
     }
     for resource in &resources {
+        if twice.iter().any(|other| std::ptr::eq(*other, *resource)) {
+            continue;
+        }
         match index.whose(resource, count) {
             Whose::Patient(n) => {
                 if let Some(reading) = cases.get_mut(n) {
@@ -192,6 +224,10 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
                 }
             }
         }
+    }
+    if let Some(first) = cases.first_mut() {
+        let why = "it stands twice in this bundle, and not alike, or is said to be no more";
+        twice.iter().for_each(|resource| first.leave_out(resource, why));
     }
     if let Some(first) = cases.first_mut().filter(|_| count == 1) {
         index.say_who(&resources, &mut first.imported);
@@ -221,7 +257,7 @@ impl Bundle<'_> {
         if kind_of(resource) == "Patient" {
             return self.patient(resource).map_or(Whose::Nobody, Whose::Patient);
         }
-        let named = ["subject", "patient", "for"].into_iter().find_map(|key| text_at(resource, &[key, "reference"]));
+        let named = subject_of(resource);
         // About somebody or something else than the subject, or about a subject whom only words name: not this patient's.
         let other = |key: &str| {
             resource
@@ -246,20 +282,44 @@ impl Bundle<'_> {
                 .find(|inner| text_at(inner, &["id"]) == Some(id))
                 .and_then(|p| self.patient(p))
         });
-        // `Patient/7`, whole or at the end of an address; `urn:uuid:…`.
-        let tail = reference.rsplit('/').take(2).collect::<Vec<_>>();
-        let short = match tail.as_slice() {
-            [id, kind] => format!("{kind}/{id}"),
-            _ => reference.to_owned(),
-        };
-        let found = [reference, &short].into_iter().find_map(|name| self.patient(self.named.get(name)?));
-        match inner.or(found) {
+        match inner.or_else(|| self.patient(self.resolve(resource, reference)?)) {
             Some(n) => Whose::Patient(n),
             // A reference to somebody who is not in the file: with one patient in it, or none, that is whose bundle it is only if
             // there is nobody else it could mean.
             None if self.patients.is_empty() => Whose::Patient(0),
             None => Whose::Unclear,
         }
+    }
+
+    /// The `fullUrl` of a resource.
+    fn url_of(&self, resource: Option<&Value>) -> Option<&str> {
+        let resource = resource?;
+        self.urls.iter().find(|(known, _)| std::ptr::eq(*known, resource)).map(|(_, url)| *url)
+    }
+
+    /// What a reference means (FHIR R4, 2.36.4.1): as it stands; else beside the one that refers, on the same server; else `Kind/id`
+    /// where only one is called so and nothing says that it lies on another server.
+    fn resolve(&self, from: &Value, reference: &str) -> Option<&Value> {
+        if let Some(found) = self.named.get(reference).filter(|_| reference.contains(':')) {
+            return Some(found);
+        }
+        let tail: Vec<_> = reference.rsplit('/').take(2).collect();
+        let [id, kind] = tail.as_slice() else { return None };
+        let short = format!("{kind}/{id}");
+        let base = |url: &str| url.strip_suffix(&own_name(url)).map(str::to_owned);
+        let own_server = self.url_of(Some(from)).filter(|url| url.contains("://")).and_then(base);
+        if let (Some(server), false) = (&own_server, reference.contains("://")) {
+            let there = self.named.get(&format!("{server}{short}"));
+            if there.is_some() {
+                return there.copied();
+            }
+        }
+        let found = self.named.get(&short)?;
+        let server = self.url_of(Some(found)).filter(|url| url.contains("://")).and_then(base);
+        let meant =
+            if reference.contains("://") { reference.strip_suffix(&short).map(str::to_owned) } else { own_server };
+        let elsewhere = server.is_some() && meant.is_some() && server != meant;
+        (!elsewhere).then_some(found)
     }
 
     /// Who said what, as the Provenance in the bundle has it.
@@ -283,6 +343,18 @@ impl Bundle<'_> {
             }
         }
     }
+}
+
+/// The last two parts of an address: `Patient/7`.
+fn own_name(url: &str) -> String {
+    let mut parts: Vec<_> = url.rsplit('/').take(2).collect();
+    parts.reverse();
+    parts.join("/")
+}
+
+/// Whom a resource is about, as it says.
+fn subject_of(resource: &Value) -> Option<&str> {
+    ["subject", "patient", "for"].into_iter().find_map(|key| text_at(resource, &[key, "reference"]))
 }
 
 /// One patient's case while it is read.
@@ -417,6 +489,10 @@ impl Reading {
         let mut read = 0;
         for part in std::iter::once(observation).chain(items(observation, "component")) {
             let Some(name) = part.get("code").and_then(field_of) else { continue };
+            let name = match at_site(&name, observation) {
+                Ok(name) => name,
+                Err(why) => return self.leave_out(observation, why),
+            };
             if name == "note" {
                 if let Some(note) = text_at(part, &["valueString"]) {
                     self.imported.entries.push(Entry::Note(crate::case::clip(note)));
@@ -615,6 +691,18 @@ fn changes_meaning(value: &Value, depth: usize) -> bool {
         }),
         Value::Array(list) => list.iter().any(|inner| changes_meaning(inner, depth + 1)),
         _ => false,
+    }
+}
+
+/// The field of a temperature by where it was measured: ours are those under the arm and in the rectum.
+fn at_site(name: &str, observation: &Value) -> Result<String, &'static str> {
+    let Some(site) = observation.get("bodySite").filter(|_| name == "temperature") else { return Ok(name.to_owned()) };
+    let words = site.to_string().to_lowercase();
+    match () {
+        // SNOMED CT: rectum structure, axillary region structure.
+        () if words.contains("rect") || words.contains("34402009") => Ok("temperature_rectal".to_owned()),
+        () if words.contains("axill") || words.contains("91470000") => Ok(name.to_owned()),
+        () => Err("it was measured neither under the arm nor in the rectum"),
     }
 }
 
