@@ -42,6 +42,8 @@ pub enum Defence {
     Turns,
     /// An envelope of an author who is not known is passed over instead of ending the meeting.
     PassedOver,
+    /// Calls that beacons bring about are few, and fewer to phones that nobody here knows.
+    FewCalls,
 }
 
 #[cfg(feature = "controls")]

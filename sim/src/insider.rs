@@ -70,6 +70,8 @@ pub struct Insider {
     pub chains: Vec<Chain>,
     /// Phones that it would like to harm.
     pub others: Vec<DeviceId>,
+    /// How many times longer its frames are than they need be to be of their kind: 1, or up to what a frame may hold.
+    pub long: usize,
 }
 
 impl Insider {
@@ -86,7 +88,7 @@ impl Insider {
     }
 
     fn bytes(&self, dice: &mut impl Rng, most: usize) -> Vec<u8> {
-        let mut bytes = vec![0; dice.random_range(0..=most)];
+        let mut bytes = vec![0; dice.random_range(0..=most.saturating_mul(self.long))];
         dice.fill_bytes(&mut bytes);
         bytes
     }
@@ -182,30 +184,48 @@ impl Insider {
 
     /// One frame of any kind.
     pub fn frame(&self, dice: &mut impl Rng) -> Frame {
-        let (bundle, bytes) = self.bundle(dice);
-        let issued_s = self.number(dice);
-        match dice.random_range(0..33) {
+        self.frame_of(dice.random_range(0..Self::KINDS), dice)
+    }
+
+    /// Kinds of frames that it says: those of the wire, with one that nobody knows.
+    pub const KINDS: u8 = 33;
+
+    /// One frame of a kind, counted through the lanes from the first.
+    pub fn frame_of(&self, kind: u8, dice: &mut impl Rng) -> Frame {
+        match kind {
+            0..=4 => self.of_the_meeting(kind, dice),
+            5..=12 => self.of_trust(kind, dice),
+            13..=24 => self.of_cases(kind, dice),
+            _ => self.of_bundles(kind, dice),
+        }
+    }
+
+    fn of_the_meeting(&self, kind: u8, dice: &mut impl Rng) -> Frame {
+        let lane = dice.random_range(0..5);
+        match kind {
             0 => Frame::Hello(Hello {
                 version: WIRE_VERSION,
                 ministry_tag: [dice.random(); 16],
                 nonce: [dice.random(); 16],
             }),
-            1 => Frame::LaneDone(LaneDone { lane: dice.random_range(0..5) }),
-            2 => Frame::Coming(Coming {
-                lane: dice.random_range(0..5),
-                items: self.number(dice),
-                bytes: self.number(dice),
-            }),
-            3 => Frame::Bye(Bye { code: dice.random_range(0..7), reason: "\u{1b}[2J".into() }),
-            4 => {
+            1 => Frame::LaneDone(LaneDone { lane }),
+            2 => Frame::Coming(Coming { lane, items: self.number(dice), bytes: self.number(dice) }),
+            3 => Frame::Bye(Bye { code: dice.random_range(0..7), reason: "\u{1b}[2J".repeat(self.long) }),
+            _ => {
                 let held = HeldDocument { kind: "recall".into(), name: String::new(), version: self.number(dice) };
                 Frame::Holds(Holds {
                     root_version: self.number(dice),
                     list_version: self.number(dice),
-                    held: vec![held],
+                    held: vec![held; self.long],
                     certificates: self.bytes(dice, 16),
                 })
             }
+        }
+    }
+
+    fn of_trust(&self, kind: u8, dice: &mut impl Rng) -> Frame {
+        let issued_s = self.number(dice);
+        match kind {
             5 => Frame::Certified(Certified { chain: self.chain(dice) }),
             6 => match self.root.read() {
                 Ok(root) => Frame::Root(self.document(dice, &Root { version: 2, ..root })),
@@ -221,7 +241,12 @@ impl Insider {
             ),
             10 => Frame::Delegated(SignedDocument { bytes: self.bytes(dice, 200) }),
             11 => Frame::Beacon(self.document(dice, &Beacon { time_s: issued_s, root: 1, list: 9, recall: 0 })),
-            12 => Frame::Renewed(Certified { chain: self.chain(dice) }),
+            _ => Frame::Renewed(Certified { chain: self.chain(dice) }),
+        }
+    }
+
+    fn of_cases(&self, kind: u8, dice: &mut impl Rng) -> Frame {
+        match kind {
             13 => Frame::SpaceParts(self.parts(dice)),
             14 => Frame::PartIds(PartIds { part: self.number(dice), ids: self.bytes(dice, 700) }),
             15 => match self.chain(dice) {
@@ -229,7 +254,7 @@ impl Insider {
                 None => Frame::StepDone(StepDone { step: 1 }),
             },
             16 | 17 => {
-                let count = dice.random_range(0..4);
+                let count = dice.random_range(0..4 * self.long);
                 Frame::Envelopes(Envelopes { envelopes: (0..count).map(|_| self.envelope(dice).into()).collect() })
             }
             18 => Frame::StepDone(StepDone { step: dice.random_range(0..5) }),
@@ -242,11 +267,18 @@ impl Insider {
             21 => Frame::PartMore(PartMore { part: self.number(dice), heard: self.number(dice) }),
             22 => Frame::PartWanted(PartWanted { part: self.number(dice), ids: self.bytes(dice, 800) }),
             23 => Frame::ReceiptsHeld(ReceiptsHeld { held: self.bytes(dice, 400) }),
-            24 => {
+            _ => {
                 let receipt = self.bytes(dice, 300);
                 let carried = self.chain(dice).map(|chain| CarriedReceipt { receipt, chain });
                 Frame::Receipts(Receipts { receipts: carried.into_iter().collect() })
             }
+        }
+    }
+
+    fn of_bundles(&self, kind: u8, dice: &mut impl Rng) -> Frame {
+        let (bundle, bytes) = self.bundle(dice);
+        let (first, count) = (self.number(dice), self.number(dice));
+        match kind {
             25 => Frame::Have(Have {
                 bundle,
                 whole: dice.random(),
@@ -254,16 +286,16 @@ impl Insider {
                 groups: self.bytes(dice, 20),
                 bytes,
             }),
-            26 => Frame::Want(Want { bundle, tree: dice.random(), first: self.number(dice), count: self.number(dice) }),
+            26 => Frame::Want(Want { bundle, tree: dice.random(), first, count }),
             27 => Frame::Tree(Tree {
                 bundle,
-                offset: self.number(dice),
-                hashes: vec![dice.random(); 32 * dice.random_range(0..5)],
+                offset: first,
+                hashes: vec![dice.random(); 32 * dice.random_range(0..5 * self.long)],
             }),
-            28 => Frame::Piece(Piece { bundle, first: self.number(dice), bytes: self.bytes(dice, 3000) }),
+            28 => Frame::Piece(Piece { bundle, first, bytes: self.bytes(dice, 3000) }),
             29 => Frame::HavesDone(StepDone { step: dice.random_range(0..3) }),
-            30 => Frame::Got(Got { bundle, first: self.number(dice), count: self.number(dice) }),
-            31 => Frame::Lacks(Lacks { bundle, first: self.number(dice), count: self.number(dice) }),
+            30 => Frame::Got(Got { bundle, first, count }),
+            31 => Frame::Lacks(Lacks { bundle, first, count }),
             _ => Frame::Unknown { lane: dice.random_range(0..6), kind: dice.random() },
         }
     }

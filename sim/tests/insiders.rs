@@ -6,15 +6,14 @@
 
 mod common;
 
-use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER, round};
+use common::siege::Siege;
+use common::{CLINIC, WORKER};
 use node::agent::{Input, LinkClass, Output};
-use protocol::certificate::Rights;
 use protocol::frame::{Frame, StepDone};
 use protocol::limits::SEND_AHEAD_BYTES_MAX;
-use protocol::{Area, DeviceKeys, Digest};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sim::insider::{Insider, Rank};
+use sim::insider::Rank;
 use sync::FindingValue;
 
 /// After so many sequences the victim is looked at closely, and started again.
@@ -26,45 +25,7 @@ fn from_environment(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-struct Siege {
-    road: Road,
-    insider: Insider,
-    case: protocol::CaseId,
-    running: Digest,
-    link: u64,
-}
-
 impl Siege {
-    fn new(rank: Rank) -> Self {
-        let mut road = Road::new(80_000);
-        let running = road.publish(2);
-        let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
-        round(&mut road, &[(DESK, CLINIC), (WORKER, CLINIC), (CLINIC, WORKER), (SUPERVISOR, CLINIC)]);
-        let keys = DeviceKeys::from_seed([0x66; 32]);
-        let area = Area::parse(if rank == Rank::Keeper { "north/kilifi" } else { "north/kilifi/watamu" }).unwrap();
-        let chain =
-            rank.rights().map(|rights| road.ministry.certify(&keys, "insider", &area, rights, Rights::default()));
-        let key = matches!(rank, Rank::Worker | Rank::Keeper)
-            .then(|| road.world.phones[CLINIC].agent.space_keys()[0].clone());
-        let chains = [WORKER, CLINIC].map(|p| road.world.phones[p].agent.certificate().unwrap().chain().clone());
-        // Whoever may say it says of others that they are lost: a keeper of the space is believed, so of strangers only there.
-        let others = match rank {
-            Rank::Keeper => Vec::new(),
-            _ => [WORKER, CLINIC].map(|p| road.world.keys(p).unwrap().id()).to_vec(),
-        };
-        let insider = Insider {
-            keys,
-            chain,
-            root: road.ministry.root.clone(),
-            area: road.area.clone(),
-            key,
-            bundles: vec![(running, 80_000), (running, 1)],
-            chains: chains.to_vec(),
-            others,
-        };
-        Self { road, insider, case, running, link: 100_000 }
-    }
-
     /// Says a sequence to the clinic's phone; the bytes that it answered.
     fn say(&mut self, dice: &mut ChaCha8Rng) -> usize {
         self.link += 1;

@@ -9,7 +9,9 @@ use node::agent::{Command, Input, LinkClass};
 use protocol::certificate::{Right, Rights, bind};
 use protocol::defence::{Defence, without};
 use protocol::frame::*;
-use protocol::limits::{ATTACHMENTS_PER_AUTHOR_MAX, SEND_AHEAD_BYTES_MAX};
+use protocol::limits::{
+    ATTACHMENTS_PER_AUTHOR_MAX, BUNDLES_PER_MEETING_MAX, DEVICES_PER_ISSUER_MAX, SEND_AHEAD_BYTES_MAX,
+};
 use protocol::{Area, BundleId, Chain, DeviceKeys, Digest, Signed, SpaceId};
 use sim::attacks::{attacker, enters, greeting};
 use sim::{Cut, ministry::certificate};
@@ -336,5 +338,74 @@ fn one_stolen_keeper_does_not_erase_a_space_at_once() {
         road.world.command(keeper, Command::Retire(area, u64::MAX)).unwrap();
         round(&mut road, &[(keeper, CLINIC), (keeper, CLINIC)]);
         road.view(CLINIC, case).is_none()
+    });
+}
+
+/// An envelope that brought the program down twice while it was being opened lies on a courier's phone.
+#[test]
+fn c2_what_brought_the_program_down_twice_is_not_opened_a_third_time() {
+    stops(Defence::OpeningMark, || {
+        let mut road = Road::new(1);
+        let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
+        round(&mut road, &[(WORKER, SUPERVISOR)]);
+        let rows = road.world.phones[SUPERVISOR].store.envelope_rows(SpaceId::of(&road.area)).unwrap();
+        let marks = rows.iter().map(|row| (row.id, 2)).collect();
+        road.world.phones[CLINIC].store.put_attempts(&marks).unwrap();
+        road.world.restart(CLINIC).unwrap();
+        round(&mut road, &[(SUPERVISOR, CLINIC), (SUPERVISOR, CLINIC)]);
+        road.view(CLINIC, case).is_some()
+    });
+}
+
+#[test]
+fn h3_one_issuer_does_not_fill_a_phone_with_phones_of_its_own() {
+    stops(Defence::IssuerBudgets, || {
+        let mut road = Road::new(1);
+        let boss = road.world.keys(SUPERVISOR).unwrap().clone();
+        let above = road.world.phones[SUPERVISOR].agent.certificate().unwrap().chain().clone();
+        let village = Area::parse("north/kilifi/mtwapa").unwrap();
+        let made_up = |n: u32| {
+            let mut seed = [0xaa; 32];
+            seed[..4].copy_from_slice(&n.to_le_bytes());
+            let keys = DeviceKeys::from_seed(seed);
+            let lesser = certificate(&keys, "worker", &village, Rights::of(&[Right::Carry]), Rights::default());
+            above.extended(Signed::by(&lesser, &boss))
+        };
+        let mut said = enters(&road.ministry, 0);
+        said.extend([0, 1].map(|step| Frame::StepDone(StepDone { step })));
+        let count = DEVICES_PER_ISSUER_MAX as u32 + 20;
+        said.extend((0..count).map(|n| Frame::AuthorChain(AuthorChain { chain: made_up(n) })));
+        let said: Vec<_> = said.iter().map(Frame::to_bytes).collect();
+        road.world.hear(CLINIC, attacker().id(), &said, 0).unwrap();
+        road.world.phones[CLINIC].store.devices_of(&boss.id()).unwrap() > DEVICES_PER_ISSUER_MAX as u64
+    });
+}
+
+/// More photos than one meeting names.
+#[test]
+fn a_limit_that_cuts_a_list_cuts_it_elsewhere_the_next_time() {
+    stops(Defence::Turns, || {
+        let mut road = Road::new(1);
+        let case = road.write(WORKER, None, "measles", FindingValue::Yes, 1);
+        let mut digests = Vec::new();
+        for n in 0..BUNDLES_PER_MEETING_MAX as u32 + 20 {
+            let mut picture = vec![0xff, 0xd8, 0xff, 0xe0];
+            picture.extend(n.to_le_bytes());
+            let blob = sync::photo::seal(&picture, &[5; 32], &[6; 24]).unwrap();
+            let (blob, bytes) = (road.world.phones[WORKER].store.import_photo(&blob), blob.len() as u64);
+            road.world.command(WORKER, Command::KeepPhoto(blob, bytes)).unwrap();
+            let (shows, camera, light) = ("rash".into(), String::new(), String::new());
+            digests.push(sync::case::PhotoEntry { blob, key: [5; 32], bytes, shows, camera, light });
+        }
+        for (n, photos) in digests.chunks(100).enumerate() {
+            let mut entries = vec![sync::Entry::consent("photo", true)];
+            entries.extend(photos.iter().cloned().map(sync::Entry::Photo));
+            let area = road.area.clone();
+            road.world
+                .command(WORKER, Command::AddToCase { case: Some(case), area, entries, request: [n as u8 + 9; 16] })
+                .unwrap();
+        }
+        round(&mut road, &[(WORKER, CLINIC); 6]);
+        !digests.iter().all(|photo| road.world.phones[CLINIC].store.whole_photo(&photo.blob).is_some())
     });
 }

@@ -152,7 +152,7 @@ fn rogues(scene: &Scene, clinic: &Phone, strangers: u32, seed: u64) -> Result<Ve
         let area = Area::parse(AREA).map_err(failed)?;
         let bundles = vec![(Digest::of(b"a release"), 9)];
         let chains = chain.clone().into_iter().collect();
-        Ok(Insider { keys, chain, root: root.clone(), area, key: None, bundles, chains, others: vec![clinic] })
+        Ok(Insider { keys, chain, root: root.clone(), area, key: None, bundles, chains, others: vec![clinic], long: 1 })
     };
     let seed_of = |n: u64| *blake(seed, n).first_chunk::<32>().unwrap_or(&[1; 32]);
     let mut rogues = Vec::new();

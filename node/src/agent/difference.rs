@@ -376,6 +376,41 @@ mod tests {
     use super::*;
     use crate::MemoryStore;
 
+    /// H6 of the review, and its control: small wishes, now for one part and now for another, each cost a walk over all that is held.
+    #[test]
+    fn h6_wishes_for_the_same_again_and_again_end_the_meeting() {
+        let walks = || {
+            let (keys, key) = (DeviceKeys::from_seed([1; 32]), MeetingKey::from_nonces(&[1; 16], &[2; 16]));
+            let mut store = MemoryStore::default();
+            let areas = ["north", "south"].map(|name| Area::parse(name).unwrap());
+            for (area, n) in areas.iter().zip(1..) {
+                let contents = Contents { case: CaseId([n; 16]), changes: Vec::new() };
+                let space_key = SpaceKey::new(area.clone(), [5; 32]);
+                let envelope = seal(&contents, &space_key, Urgency::Pink, &keys, [n; 24]).unwrap();
+                store.put_envelope(&envelope, area).unwrap();
+            }
+            let spaces = areas.iter().map(SpaceId::of).collect();
+            let ours = digests(&spaces, &key, true, &store).unwrap();
+            let theirs = by_space(&ours);
+            let mut difference = Difference::default();
+            difference.say_ours(ours);
+            for mut said in theirs {
+                said.parts[0].count = 100;
+                assert!(difference.hear_theirs(said).is_ok());
+            }
+            difference.begin(DeviceId([1; 32]), DeviceId([2; 32]), &key, &store).unwrap();
+            for n in 0..190u64 {
+                let wish = PartWanted { part: n % 2, ids: vec![7; 4] };
+                if difference.handle_wanted(&wish, &key, &store).is_err() {
+                    break;
+                }
+            }
+            difference.walks.values().sum::<u32>()
+        };
+        assert!(walks() <= 2 * (WALKS_PER_PART_MAX + 1));
+        assert_eq!(defence::without(Defence::BoundedWork, walks), 190);
+    }
+
     #[test]
     fn what_a_third_phone_brings_between_count_and_list_is_not_said() {
         let (keys, area, key) =

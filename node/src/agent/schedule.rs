@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::defence::{self, Defence};
 use protocol::{DeviceId, Now};
 
 /// When news or not, phones look in on each other again.
@@ -81,7 +82,8 @@ impl CallPlan {
         while self.unknown.front().is_some_and(|at_ms| now.mono_ms >= at_ms + 60_000) {
             self.unknown.pop_front();
         }
-        if rests || self.under_way >= CALLS_MAX || (!known && self.unknown.len() >= UNKNOWN_PER_MINUTE_MAX) {
+        let many = self.under_way >= CALLS_MAX || (!known && self.unknown.len() >= UNKNOWN_PER_MINUTE_MAX);
+        if (rests || many) && defence::stands(Defence::FewCalls) {
             return false;
         }
         if !known {
@@ -120,6 +122,25 @@ mod tests {
         assert!(!worth_meeting(now, 5, Some(&last)));
         assert!(worth_meeting(now, 6, Some(&last)));
         assert!(worth_meeting(now.plus_ms(QUIET_MS), 5, Some(&last)));
+    }
+
+    /// H2 of the review, and its control: whoever can say beacons makes a phone call whomever he likes.
+    #[test]
+    fn h2_a_flood_of_beacons_brings_about_a_handful_of_calls() {
+        let flood = || {
+            let (mut plan, now) = (CallPlan::default(), Now { mono_ms: 0, wall_s: 0 });
+            let mut begins = |n: u32| {
+                let peer = DeviceId([n as u8; 32]);
+                let begun = plan.begin(now, peer, "192.0.2.1:9", false);
+                if begun {
+                    plan.end(now, peer, "192.0.2.1:9", false);
+                }
+                begun
+            };
+            (0..2000).filter(|n| begins(*n)).count()
+        };
+        assert_eq!(flood(), UNKNOWN_PER_MINUTE_MAX);
+        assert_eq!(defence::without(Defence::FewCalls, flood), 2000);
     }
 
     #[test]

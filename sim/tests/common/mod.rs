@@ -1,6 +1,8 @@
 //! A pair of phones, and what must never go back.
 #![allow(dead_code)]
 
+pub mod siege;
+
 use node::Store;
 use node::agent::{Command, Reply};
 use protocol::certificate::{Right, Rights};

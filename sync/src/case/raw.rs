@@ -291,6 +291,17 @@ mod tests {
         assert!(defence::without(Defence::CountedOperations, || RawChange::read(&bomb).is_ok()));
     }
 
+    /// Who has signed is asked before Automerge sees anything; with that off, it is Automerge that finds these bytes wanting.
+    #[test]
+    fn a_change_that_nobody_has_signed_never_reaches_automerge() {
+        let refused = || {
+            let bytes = change(&[(0x42, [sleb(9), leb(1)].concat())]);
+            super::super::changes::parse_change(protocol::CaseId([1; 16]), &bytes).unwrap_err()
+        };
+        assert_eq!(refused(), "a change that nobody has signed");
+        assert_ne!(defence::without(Defence::RawSignature, refused), "a change that nobody has signed");
+    }
+
     #[test]
     fn a_change_cut_anywhere_is_none() {
         let whole = change(&[(0x42, [sleb(9), leb(1)].concat()), (0x15, [sleb(1), leb(2), b"ab".to_vec()].concat())]);
