@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use node::host::{Answer, Failure, Request, control};
 
 use crate::demo::process::{Phone, Phones, Site};
+use crate::enrol::EnrolmentDesk;
 use crate::{ministry, show};
 
 const PASSPHRASE: &str = "a bench guards nothing";
@@ -88,9 +89,10 @@ impl Scene {
         phone.start()?;
         let request = phone.ask(Request::EnrolRequest { name: phone.name.clone() })?;
         let request = crate::files::from_text("the request", show::text(&request, "request"))?;
-        let file = crate::enrol::sign_as_ministry(&self.keys, &request, area, rights, "", None, Some(PASSPHRASE))?;
+        let desk = EnrolmentDesk::open(&self.keys, None, Some(PASSPHRASE))?;
+        let file = desk.certify(&request, area, (rights, ""), None)?;
         let chain = file.chain.clone().unwrap_or_default();
-        phone.ask(Request::EnrolAccept { roots: file.roots, chain: file.chain, grants: file.grants })?;
+        phone.ask(file.accept())?;
         Ok((phone, chain))
     }
 

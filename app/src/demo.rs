@@ -11,7 +11,7 @@ use protocol::signed::Signed;
 use serde_json::{Value, json};
 
 use crate::cli::DemoArgs;
-use crate::enrol::sign_as_ministry;
+use crate::enrol::EnrolmentDesk;
 use crate::files::{EnrolmentFile, RootFile, from_text, read, to_text};
 use crate::show::{self, list, number, text};
 use crate::{ministry, run::request_number};
@@ -168,12 +168,17 @@ impl Demo {
     ) -> Result<(), Failure> {
         let request = phone.ask(Request::EnrolRequest { name: name.into() })?;
         let request = from_text("the request", text(&request, "request"))?;
-        let answer = sign_as_ministry(&self.keys, &request, area, rights, passes, None, ceremony().passphrase)?;
+        let answer = EnrolmentDesk::open(&self.keys, None, ceremony().passphrase)?.certify(
+            &request,
+            area,
+            (rights, passes),
+            None,
+        )?;
         self.accept(phone, answer)
     }
 
     fn accept(&self, phone: &Phone, file: EnrolmentFile) -> Result<(), Failure> {
-        phone.ask(Request::EnrolAccept { roots: file.roots, chain: file.chain, grants: file.grants }).map(|_| ())
+        phone.ask(file.accept()).map(|_| ())
     }
 
     fn enrol_worker(&self) -> Result<(), Failure> {

@@ -11,13 +11,11 @@ use protocol::{Area, DeviceId, DeviceKeys, Digest};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use crate::cli::{DraftTo, MinistryCommand, ReleaseCommand};
+use crate::cli::{DraftTo, MinistryCommand, ReleaseCommand, RootCommand};
 use crate::files::{DraftFile, hex, read, unhex, write};
-use crate::ministry::{self, Ceremony, Signer};
+use crate::ministry::{self, Ceremony, DAY_S, Signer};
 use crate::run::Phone;
 use crate::show;
-
-const DAY_S: u64 = 86_400;
 
 /// Runs one of the desk's commands.
 pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
@@ -44,11 +42,12 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
             println!("would make a key and seal it in {}", out.display());
             Ok(())
         }
-        MinistryCommand::NewKey { out, work_factor, .. } => {
-            let id = ministry::keys::make_one(&out, work_factor)?;
-            println!("made {} with the public key {id}", out.display());
+        MinistryCommand::NewKey { out, for_receipts, work_factor, .. } => {
+            let key = ministry::keys::make_one(&out, for_receipts, work_factor)?;
+            println!("made {} with the public key {key}", out.display());
             Ok(())
         }
+        MinistryCommand::Root { command } => run_root(command),
         MinistryCommand::Release { command } => run_release(phone, command),
         MinistryCommand::Recall { module, bundle, reason, to } => {
             let trust = trust_of(phone)?;
@@ -110,6 +109,36 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
         }
         MinistryCommand::Coverage { key } => coverage(phone, &key),
         MinistryCommand::SoftToken { seed, verb } => soft_token(&seed, &verb),
+    }
+}
+
+fn run_root(command: RootCommand) -> Result<(), Failure> {
+    match command {
+        RootCommand::Draft { name, key, threshold, enrol, recall, beacon, receipts, out } => {
+            let keys = |texts: &[String]| texts.iter().map(|k| key_of(k)).collect::<Result<Vec<_>, _>>();
+            let root = ministry::keys::first_root(&ministry::keys::FirstRoot {
+                name: &name,
+                keys: keys(&key)?,
+                threshold,
+                enrols: keys(&enrol)?,
+                recalls: keys(&recall)?,
+                beacon: beacon.map(|k| key_of(&k)).transpose()?,
+                receipts: receipts.map(|k| key_of(&k)).transpose()?.map(|key| key.0),
+            })?;
+            write(&out, &ministry::draft_of(&root, Vec::new(), Vec::new())?)?;
+            println!("wrote {}: {threshold} of its {} keys must sign it, then finish it", out.display(), key.len());
+            Ok(())
+        }
+        RootCommand::Finish { draft, out } => {
+            let root = ministry::keys::finish_root(&read(&draft, DraftFile::SCHEMA)?)?;
+            if out.exists() {
+                let hint = "a phone trusts one first root for ever: choose another name";
+                return Err(Failure::new(format!("{} is there already", out.display()), hint));
+            }
+            write(&out, &root)?;
+            println!("wrote {}: it is public, and what phones trust at enrolment", out.display());
+            Ok(())
+        }
     }
 }
 
@@ -303,7 +332,8 @@ fn digest_of(text: &str) -> Result<Digest, Failure> {
     digest.map_err(|_| Failure::new(format!("{text:?} is no digest"), "copy all 64 digits of it").with_code(2))
 }
 
-fn key_of(text: &str) -> Result<DeviceId, Failure> {
+/// A public key, as people pass it on.
+pub fn key_of(text: &str) -> Result<DeviceId, Failure> {
     text.parse()
         .map_err(|e| Failure::new(format!("{text:?} is no public key: {e}"), "copy all 64 digits of it").with_code(2))
 }

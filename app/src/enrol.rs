@@ -1,75 +1,160 @@
 //! Enrolment at the ministry's desk; phones enrol each other through their own agent.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use distribution::TrustedState;
 use node::host::Failure;
 use protocol::certificate::{Certificate, CertificateRequest, Rights};
+use protocol::limits::RENEWAL_DAYS;
 use protocol::signed::{Role, Signed};
-use protocol::{Area, Chain};
+use protocol::{Area, Chain, DeviceId, DeviceKeys};
 
 use crate::files::{EnrolmentFile, hex, to_text};
 use crate::ministry::keys::enrolment_keys;
-use crate::ministry::{load_root, wall_s};
+use crate::ministry::{DAY_S, load_root, wall_s};
 
 /// So long after its root was signed a ministry's clock is believed.
 const CLOCK_AHEAD_S: u64 = 5 * 366 * 86_400;
 
-/// Certifies a device with the ministry's own keys, as many as its threshold asks for.
-pub fn sign_as_ministry(
-    folder: &Path,
-    request: &Signed<CertificateRequest>,
-    area: &str,
-    rights: &str,
-    passes_on: &str,
-    valid_days: Option<u64>,
-    passphrase: Option<&str>,
-) -> Result<EnrolmentFile, Failure> {
-    let usage = |e: String, hint: &str| Failure::new(e, hint).with_code(2);
-    let root = load_root(&folder.join("root.json"))?;
-    let trust = TrustedState::new(&root).map_err(|e| Failure::new(e, "use the ministry's own folder"))?;
-    let root_s = trust.root().map_or(0, |root| root.issued_s);
-    if wall_s().saturating_add(86_400) < root_s || wall_s() > root_s.saturating_add(CLOCK_AHEAD_S) {
-        let words = "this machine's clock is years away from when the ministry's root was signed";
-        return Err(usage(words.into(), "set the clock; a root older than five years is rotated first"));
-    }
-    let claimed = request.read().map_err(|e| usage(e.to_string(), "ask for the request again"))?;
-    request
-        .verify(&Role::single(claimed.device))
-        .map_err(|e| usage(format!("the request is damaged: {e}"), "ask for the request again"))?;
-    let read = |text: &str| Rights::parse(text).map_err(|e| usage(e, "for example --rights carry,read,write"));
-    let certificate = Certificate {
-        device: claimed.device,
-        sealing_key: claimed.sealing_key,
-        name: claimed.name,
-        area: Area::parse(area).map_err(|e| usage(e.to_string(), "for example north/kilifi"))?,
-        rights: read(rights)?,
-        passes_on: read(passes_on)?,
-        issued_s: wall_s(),
-        expires_s: valid_days.map(|days| wall_s().saturating_add(days.saturating_mul(86_400))),
-        binding: claimed.binding,
-    };
-    let mut signed = Signed::unsigned(&certificate);
-    let enrols = trust.root().map(|root| root.enrolment.keys.clone()).unwrap_or_default();
-    let threshold = trust.root().map_or(1, |r| r.enrolment.threshold) as usize;
-    let keys = enrolment_keys(folder, &enrols, passphrase)?;
-    keys.iter().take(threshold).for_each(|k| signed.add_signature(k));
-    let chain = Chain { certificates: vec![signed] };
-    match trust.verify_chain(&chain) {
-        Some(Ok(_)) => {}
-        Some(Err(error)) => {
-            return Err(Failure::new(
-                error,
-                "as many of the ministry's keys as its threshold asks for must be in the folder",
-            )
-            .with_code(4));
+/// The ministry's desk of enrolment: the roots that phones walk, and keys that may enrol under the newest of them.
+#[derive(Debug)]
+pub struct EnrolmentDesk {
+    trust: TrustedState,
+    keys: Vec<DeviceKeys>,
+}
+
+/// A certificate that the ministry makes anew, for whoever looks at the list before it is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewal {
+    /// The phone.
+    pub device: DeviceId,
+    /// What people call it.
+    pub name: String,
+    /// Where.
+    pub area: Area,
+    /// Why it is made anew.
+    pub why: &'static str,
+}
+
+impl EnrolmentDesk {
+    /// Opens the keys in `folder`. The roots are those of `held`, where a phone of this ministry is at hand: after a rotation the
+    /// folder's own root is old.
+    pub fn open(folder: &Path, held: Option<TrustedState>, passphrase: Option<&str>) -> Result<Self, Failure> {
+        let root = load_root(&folder.join("root.json"))?;
+        let own = TrustedState::new(&root).map_err(|e| Failure::new(e, "use the ministry's own folder"))?;
+        let trust = held.filter(|held| held.ministry() == own.ministry()).unwrap_or(own);
+        let root = trust.root().ok_or_else(|| Failure::new("the root is empty", "use the ministry's own folder"))?;
+        if wall_s().saturating_add(DAY_S) < root.issued_s || wall_s() > root.issued_s.saturating_add(CLOCK_AHEAD_S) {
+            let words = "this machine's clock is years away from when the ministry's root was signed";
+            let hint = "set the clock; a root older than five years is rotated first";
+            return Err(Failure::new(words, hint).with_code(2));
         }
-        None => return Err(Failure::new("the root is empty", "use the ministry's own folder")),
+        let mut keys = enrolment_keys(folder, &root.enrolment.keys, passphrase)?;
+        keys.truncate(root.enrolment.threshold as usize);
+        Ok(Self { keys, trust })
     }
-    Ok(EnrolmentFile {
-        schema: "kijiti.enrolment/1".into(),
-        roots: vec![to_text(&root)],
-        chain: Some(hex(&chain.to_bytes())),
-        grants: Vec::new(),
-    })
+
+    /// Certifies a device.
+    pub fn certify(
+        &self,
+        request: &Signed<CertificateRequest>,
+        area: &str,
+        (rights, passes_on): (&str, &str),
+        valid_days: Option<u64>,
+    ) -> Result<EnrolmentFile, Failure> {
+        let usage = |e: String, hint: &str| Failure::new(e, hint).with_code(2);
+        let claimed = request.read().map_err(|e| usage(e.to_string(), "ask for the request again"))?;
+        request
+            .verify(&Role::single(claimed.device))
+            .map_err(|e| usage(format!("the request is damaged: {e}"), "ask for the request again"))?;
+        let read = |text: &str| Rights::parse(text).map_err(|e| usage(e, "for example --rights carry,read,write"));
+        let certificate = Certificate {
+            device: claimed.device,
+            sealing_key: claimed.sealing_key,
+            name: claimed.name,
+            area: Area::parse(area).map_err(|e| usage(e.to_string(), "for example north/kilifi"))?,
+            rights: read(rights)?,
+            passes_on: read(passes_on)?,
+            issued_s: wall_s(),
+            expires_s: ends_s(valid_days),
+            binding: claimed.binding,
+        };
+        let chain = self.sign(&certificate)?;
+        Ok(EnrolmentFile { chain: Some(hex(&chain.to_bytes())), ..self.file() })
+    }
+
+    /// Which of the ministry's own certificates are to be made anew, of all that are `known`: what a key signed that is
+    /// distrusted since, and what ends soon; with `all`, the rest too. Lost phones and those of `without` are left out.
+    pub fn due(&self, known: &[Chain], all: bool, without: &[DeviceId]) -> Vec<(Renewal, Certificate)> {
+        let mut newest: BTreeMap<DeviceId, (Certificate, Chain)> = BTreeMap::new();
+        for first in known.iter().filter_map(|chain| chain.certificates.first()) {
+            let chain = Chain { certificates: vec![first.clone()] };
+            let Some(certificate) = self.was_certified(&chain) else { continue };
+            let left_out = self.trust.revoked(&certificate.device).is_some() || without.contains(&certificate.device);
+            let older =
+                newest.get(&certificate.device).is_some_and(|(other, _)| other.issued_s >= certificate.issued_s);
+            if !left_out && !older {
+                newest.insert(certificate.device, (certificate, chain));
+            }
+        }
+        let soon_s = wall_s().saturating_add(RENEWAL_DAYS * DAY_S);
+        let due = newest.into_values().filter_map(|(certificate, chain)| {
+            let ends_soon = certificate.expires_s.is_some_and(|end_s| end_s < soon_s);
+            let why = match self.trust.verify_chain(&chain) {
+                Some(Err(protocol::CertificateError::Expired(_))) => "it has ended",
+                Some(Err(_)) => "its key is distrusted",
+                _ if ends_soon => "it ends soon",
+                _ if all => "as was asked",
+                _ => return None,
+            };
+            let (name, area) = (certificate.name.clone(), certificate.area.clone());
+            Some((Renewal { device: certificate.device, name, area, why }, certificate))
+        });
+        due.collect()
+    }
+
+    /// A certificate that a key of enrolment has signed, of any root and whatever became of that key since.
+    fn was_certified(&self, chain: &Chain) -> Option<Certificate> {
+        let roles = self.trust.roots().iter().map(|root| root.enrolment.clone());
+        let verified = roles.filter_map(|role| chain.verify(&role).ok()).next()?;
+        verified.chain().certificates.first()?.read().ok()
+    }
+
+    /// The same certificates for a new term, in one file for couriers. Whoever they certified needs nothing: those phones are told
+    /// by the ones that certified them.
+    pub fn renew(&self, due: &[(Renewal, Certificate)], valid_days: Option<u64>) -> Result<EnrolmentFile, Failure> {
+        let anew = |certificate: &Certificate| {
+            let (issued_s, expires_s) = (wall_s(), ends_s(valid_days));
+            self.sign(&Certificate { issued_s, expires_s, ..certificate.clone() })
+        };
+        let chains = due.iter().map(|(_, certificate)| anew(certificate)).collect::<Result<Vec<_>, _>>()?;
+        let certificates = chains.iter().map(|chain| hex(&chain.to_bytes())).collect();
+        Ok(EnrolmentFile { certificates, ..self.file() })
+    }
+
+    fn file(&self) -> EnrolmentFile {
+        let roots = self.trust.roots().iter().map(|root| to_text(root.signed())).collect();
+        let schema = "kijiti.enrolment/1".into();
+        EnrolmentFile { schema, roots, chain: None, grants: Vec::new(), certificates: Vec::new() }
+    }
+
+    /// Signed by as many keys as the threshold asks for, and believed.
+    fn sign(&self, certificate: &Certificate) -> Result<Chain, Failure> {
+        let mut signed = Signed::unsigned(certificate);
+        self.keys.iter().for_each(|key| signed.add_signature(key));
+        let chain = Chain { certificates: vec![signed] };
+        match self.trust.verify_chain(&chain) {
+            Some(Ok(_)) => Ok(chain),
+            Some(Err(error)) => {
+                let hint = "as many of the ministry's keys as its threshold asks for must be in the folder";
+                Err(Failure::new(error, hint).with_code(4))
+            }
+            None => Err(Failure::new("the root is empty", "use the ministry's own folder")),
+        }
+    }
+}
+
+fn ends_s(valid_days: Option<u64>) -> Option<u64> {
+    valid_days.map(|days| wall_s().saturating_add(days.saturating_mul(DAY_S)))
 }

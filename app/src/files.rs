@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use node::host::Failure;
+use node::host::{Failure, Request};
 use protocol::scan;
 use protocol::signed::{Document, Signed};
 use qrcode::render::unicode::Dense1x2;
@@ -64,6 +64,17 @@ pub struct EnrolmentFile {
     pub chain: Option<String>,
     /// Grants, each with the issuer's certificates.
     pub grants: Vec<(String, String)>,
+    /// Certificates of others that were made anew, to be carried to their phones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<String>,
+}
+
+impl EnrolmentFile {
+    /// What has a phone take it.
+    pub fn accept(self) -> Request {
+        let Self { roots, chain, grants, certificates, .. } = self;
+        Request::EnrolAccept { roots, chain, grants, certificates }
+    }
 }
 
 /// Bytes of such a file.

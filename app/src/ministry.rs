@@ -20,6 +20,9 @@ use protocol::{Area, DeviceId, Digest};
 use crate::files::{DraftFile, RootFile, from_text, hex, read, unhex};
 pub use keys::{Ceremony, Signer, hold, load_keys};
 
+/// Seconds of a day.
+pub const DAY_S: u64 = 86_400;
+
 /// Seconds since 1970 by this machine.
 pub fn wall_s() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
@@ -75,7 +78,8 @@ pub fn held_list(answer: &serde_json::Value) -> Result<Option<Signed<ReleaseList
     }
 }
 
-fn draft_of<T: Document>(document: &T, bundles: Vec<String>, bases: Vec<String>) -> Result<DraftFile, Failure> {
+/// The file of a draft that nobody has signed yet.
+pub fn draft_of<T: Document>(document: &T, bundles: Vec<String>, bases: Vec<String>) -> Result<DraftFile, Failure> {
     let signed = Signed::unsigned(document);
     signed.read().map_err(|e| {
         Failure::new(format!("the {} would not be valid: {e}", T::DOMAIN), "check names, numbers and words")

@@ -3,16 +3,19 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use distribution::TrustedState;
 use inference::Profile;
 use node::host::folder::key_is_sealed;
 use node::host::keyfile::PASSPHRASE_VARIABLE;
 use node::host::{DataFolder, Failure, Host, HostOptions, Request, ask};
+use protocol::Chain;
 use serde_json::{Value, json};
 
 use crate::cli::{BenchCommand, Cli, Command, EnrolCommand, ModelCommand, ProfileArg, SimCommand};
-use crate::files::{EnrolmentFile, RequestFile, draw, from_text, read, write};
+use crate::enrol::EnrolmentDesk;
+use crate::files::{EnrolmentFile, RequestFile, draw, from_text, read, unhex, write};
 use crate::ministry::keys::{ask_new_passphrase, ask_passphrase};
-use crate::{ask as terminal, bench, cases, demo, desk, doctor, enrol, say, show, simulate, train};
+use crate::{ask as terminal, bench, cases, demo, desk, doctor, ministry, say, show, simulate, train};
 
 /// Bytes read of a findings file; longer ones are refused by their reader.
 const FINDINGS_BYTES_MAX: u64 = 1024 * 1024;
@@ -272,6 +275,41 @@ fn run_model(phone: &Phone, command: ModelCommand) -> Result<(), Failure> {
     }
 }
 
+/// What this phone trusts, if there is a phone here and it is enrolled.
+fn held_trust(phone: &Phone) -> Result<Option<TrustedState>, Failure> {
+    if !phone.folder.join("key").exists() {
+        return Ok(None);
+    }
+    Ok(ministry::held_trust(&phone.ask(Request::Documents)?).ok())
+}
+
+fn renew(
+    phone: &Phone,
+    folder: &Path,
+    (all, without): (bool, &[String]),
+    valid_days: Option<u64>,
+    out: Option<&Path>,
+) -> Result<(), Failure> {
+    let desk = EnrolmentDesk::open(folder, held_trust(phone)?, None)?;
+    let answer = phone.ask(Request::Certificates)?;
+    let chains = show::list(&answer, "chains").iter().filter_map(|chain| chain.as_str());
+    let bytes = chains.map(|chain| unhex("a certificate", chain)).collect::<Result<Vec<_>, _>>()?;
+    let known: Vec<_> = bytes.iter().filter_map(|bytes| Chain::from_bytes(bytes).ok()).collect();
+    let due = desk.due(&known, all, &without.iter().map(|id| desk::key_of(id)).collect::<Result<Vec<_>, _>>()?);
+    for (renewal, _) in &due {
+        println!("  {}  {} for {}: {}", renewal.device, renewal.name, renewal.area, renewal.why);
+    }
+    match out {
+        _ if due.is_empty() => println!("no certificate that this phone has seen is to be made anew"),
+        None => println!("{} are to be made anew: leave out whom nobody knows, and say --out FILE", due.len()),
+        Some(out) => {
+            write(out, &desk.renew(&due, valid_days)?)?;
+            println!("wrote {}: phones that `enrol accept` it show {} their certificates", out.display(), due.len());
+        }
+    }
+    Ok(())
+}
+
 fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
     match command {
         EnrolCommand::Request { name, out, qr } => {
@@ -287,7 +325,8 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             let answer: EnrolmentFile = match ministry {
                 Some(folder) => {
                     let request = from_text("the request", &file.request)?;
-                    enrol::sign_as_ministry(&folder, &request, &area, &rights, &passes_on, valid_days, None)?
+                    let desk = EnrolmentDesk::open(&folder, held_trust(phone)?, None)?;
+                    desk.certify(&request, &area, (&rights, &passes_on), valid_days)?
                 }
                 None => {
                     let request = file.request;
@@ -299,9 +338,12 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             println!("wrote {}: give it back to phone {}", out.display(), file.device.get(..8).unwrap_or_default());
             if qr { draw(&answer) } else { Ok(()) }
         }
+        EnrolCommand::Renew { ministry, all, without, valid_days, out } => {
+            renew(phone, &ministry, (all, &without), Some(valid_days).filter(|days| *days > 0), out.as_deref())
+        }
         EnrolCommand::Accept { answer } => {
             let file: EnrolmentFile = read(&answer, "kijiti.enrolment/1")?;
-            let accept = Request::EnrolAccept { roots: file.roots, chain: file.chain, grants: file.grants };
+            let accept = file.accept();
             phone.shown(accept, show::status)
         }
         EnrolCommand::Space { area } => phone.shown(Request::SpaceCreate { area }, |a| {
@@ -316,7 +358,13 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             };
             let granted = phone.ask(Request::SpaceGrant { area, chain })?;
             let grants = vec![(show::text(&granted, "grant").to_owned(), show::text(&granted, "issuer").to_owned())];
-            let file = EnrolmentFile { schema: "kijiti.enrolment/1".into(), roots: Vec::new(), chain: None, grants };
+            let file = EnrolmentFile {
+                schema: "kijiti.enrolment/1".into(),
+                roots: Vec::new(),
+                chain: None,
+                grants,
+                certificates: Vec::new(),
+            };
             write(&out, &file)?;
             println!("wrote {}: give it to the phone it is for, or let couriers carry it there", out.display());
             if qr { draw(&file) } else { Ok(()) }

@@ -23,6 +23,22 @@ impl Desk {
         self.step(PUBLISH, &[draft]);
     }
 
+    /// A new key, by its public key.
+    fn key(&self, file: &str, more: &[&str]) -> String {
+        let made = self.ok("clinic", &[&["ministry", "new-key", "--out", file, "--work-factor", "10"], more].concat());
+        made.split_whitespace().last().unwrap().to_owned()
+    }
+
+    fn rotate(&self, extra: &[&str], file: &str) {
+        self.ok("clinic", &[&["ministry", "rotate", "--out", file], extra].concat());
+        self.sign_and_publish(file);
+    }
+
+    fn enrolment_keys(&self) -> Vec<String> {
+        let root = self.log()["roots"].as_array().unwrap().last().unwrap().clone();
+        root["enrolment"]["keys"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().to_owned()).collect()
+    }
+
     fn log(&self) -> serde_json::Value {
         self.json("clinic", &["ministry", "release", "log"])
     }
@@ -359,25 +375,81 @@ fn after_stolen_keys_were_rotated_out_nothing_they_signed_is_taken_over_and_a_re
 #[test]
 fn h8_a_key_of_enrolment_that_leaves_un_enrols_nobody_and_a_stolen_one_is_distrusted() {
     let desk = Desk::enrolled();
-    let rotate = |extra: &[&str], file: &str| {
-        desk.ok("clinic", &[&["ministry", "rotate", "--out", file], extra].concat());
-        for key in ["keys/key-1.age", "keys/key-2.age"] {
-            desk.step(SIGN, &[file, "--key", key]);
-        }
-        desk.step(PUBLISH, &[file]);
-    };
-    let fresh = desk.ok("clinic", &["ministry", "new-key", "--out", "keys/enrol-3.age", "--work-factor", "10"]);
-    let fresh = fresh.split_whitespace().last().unwrap();
-    let root = desk.log()["roots"][0].clone();
-    let keys: Vec<_> =
-        root["enrolment"]["keys"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().to_owned()).collect();
-    assert_eq!(keys.len(), 2, "{root}");
-    let drop: Vec<_> = keys.iter().flat_map(|key| ["--drop", key]).chain(["--enrol", fresh]).collect();
-    rotate(&drop, "leave.json");
+    let fresh = desk.key("keys/enrol-3.age", &[]);
+    let keys = desk.enrolment_keys();
+    assert_eq!(keys.len(), 2);
+    let drop: Vec<_> = keys.iter().flat_map(|key| ["--drop", key]).chain(["--enrol", &fresh]).collect();
+    desk.rotate(&drop, "leave.json");
     assert!(!desk.ok("clinic", &["status"]).contains("enrol it again"), "who has left is still believed");
     let distrust: Vec<_> = keys.iter().flat_map(|key| ["--distrust", key]).collect();
-    rotate(&distrust, "stolen.json");
+    desk.rotate(&distrust, "stolen.json");
     assert!(desk.ok("clinic", &["status"]).contains("enrol it again"), "what a stolen key has signed counts no more");
+}
+
+#[test]
+fn after_a_stolen_key_of_enrolment_one_file_and_meetings_certify_everyone_anew() {
+    let desk = common::with_worker();
+    let believed = |phone: &str| !desk.ok(phone, &["status"]).contains("enrol it again");
+    let renew = ["enrol", "renew", "--ministry", "keys"];
+    assert!(desk.ok("clinic", &renew).contains("no certificate"), "nothing is to be done");
+    let fresh = desk.key("keys/enrol-3.age", &[]);
+    let keys = desk.enrolment_keys();
+    let stolen: Vec<_> = keys.iter().flat_map(|key| ["--distrust", key]).chain(["--enrol", &fresh]).collect();
+    desk.rotate(&stolen, "stolen.json");
+    assert!(!believed("clinic"));
+    // The worker hears of the stolen key before there is anything new for it.
+    let _ = desk.met("clinic", "worker");
+    assert!(!believed("worker"));
+
+    let listed = desk.ok("clinic", &renew);
+    assert!(listed.contains("Clinic for north/kilifi: its key is distrusted") && listed.contains("--out"), "{listed}");
+    let id = listed.split_whitespace().next().unwrap();
+    assert!(desk.ok("clinic", &[&renew[..], &["--without", id]].concat()).contains("no certificate"));
+    desk.ok("clinic", &[&renew[..], &["--out", "renewed.json"]].concat());
+    desk.ok("clinic", &["enrol", "accept", "renewed.json"]);
+    assert!(believed("clinic"));
+    desk.meet("clinic", "worker");
+    assert!(believed("worker"), "the clinic has passed it on to those that it certified");
+    assert!(desk.ok("clinic", &[&renew[..], &["--all"]].concat()).contains("as was asked"));
+}
+
+#[test]
+fn a_first_root_is_made_of_keys_that_were_made_one_per_machine() {
+    let desk = Desk::new();
+    for machine in ["minister", "director", "office", "district"] {
+        std::fs::create_dir(desk.path(machine)).unwrap();
+    }
+    let [a, b, c] = ["minister", "director", "office"].map(|m| desk.key(&format!("{m}/key.age"), &[]));
+    let enrol = desk.key("district/enrol-1.age", &[]);
+    let [recall, beacon] = ["recall", "beacon"].map(|name| desk.key(&format!("office/{name}.age"), &[]));
+    let receipts = desk.key("office/receipts.age", &["--for-receipts"]);
+    let draft = ["ministry", "root", "draft", "--key", &a, "--key", &b, "--key", &c, "--enrol", &enrol];
+    let rest = ["--recall", &recall, "--beacon", &beacon, "--receipts", &receipts, "--out", "root-draft.json"];
+    let (code, _) = desk.fails("clinic", &[&draft[..], &["--threshold", "4"], &rest].concat());
+    assert_eq!(code, 2, "four of three");
+    desk.ok("clinic", &[&draft[..], &["--threshold", "2"], &rest].concat());
+    let finish = ["ministry", "root", "finish", "root-draft.json", "--out", "district/root.json"];
+    desk.step(SIGN, &["root-draft.json", "--key", "minister/key.age"]);
+    let (code, said) = desk.fails("clinic", &finish);
+    assert!(code == 5 && said.contains("1 of the 2 signatures"), "{said}");
+    desk.step(SIGN, &["root-draft.json", "--key", "office/key.age"]);
+    desk.ok("clinic", &finish);
+    desk.fails("clinic", &finish);
+
+    desk.ok("clinic", &["enrol", "request", "--name", "Clinic", "--out", "request.json"]);
+    desk.ok(
+        "clinic",
+        &["enrol", "sign", "request.json", "--area", "all", "--ministry", "district", "--out", "answer.json"],
+    );
+    desk.ok("clinic", &["enrol", "accept", "answer.json"]);
+    let form = desk.form("form", "first edition");
+    let draft = ["ministry", "release", "draft", "--module", "form-a", "--file", &form, "--out", "draft.json"];
+    desk.ok("clinic", &draft);
+    for machine in ["director", "office"] {
+        desk.step(SIGN, &["draft.json", "--key", &format!("{machine}/key.age")]);
+    }
+    desk.step(PUBLISH, &["draft.json"]);
+    desk.ok("clinic", &["ministry", "coverage", "--key", "office/receipts.age"]);
 }
 
 #[test]

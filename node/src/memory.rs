@@ -175,6 +175,10 @@ impl Store for MemoryStore {
         Ok(of.flat_map(|(_, chains)| chains.iter().map(|(_, bytes)| bytes.clone())).collect())
     }
 
+    fn every_chain(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(self.chains.values().flatten().map(|(_, bytes)| bytes.clone()).collect())
+    }
+
     fn chain_rows(&self, device: &DeviceId) -> Result<Vec<ChainRow>, StoreError> {
         Ok(self.chains.get(device).into_iter().flatten().map(|(row, _)| row.clone()).collect())
     }

@@ -149,6 +149,8 @@ pub trait Store {
 
     /// Chains of authors with this short name, the oldest first; a device keeps its earlier ones, under which it has written.
     fn chains(&self, author: AuthorKey) -> Result<Vec<Vec<u8>>, StoreError>;
+    /// All chains that are kept, the oldest first.
+    fn every_chain(&self) -> Result<Vec<Vec<u8>>, StoreError>;
     /// The same of one device, without their bytes, the oldest first.
     fn chain_rows(&self, device: &DeviceId) -> Result<Vec<ChainRow>, StoreError>;
     /// How many devices an issuer has certified whose chains are kept.

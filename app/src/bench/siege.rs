@@ -17,7 +17,8 @@ use sim::insider::{Insider, Rank};
 
 use super::{PASSPHRASE, Scene, failed};
 use crate::demo::process::Phone;
-use crate::{enrol, files, ministry, show};
+use crate::enrol::EnrolmentDesk;
+use crate::{files, ministry, show};
 
 /// What the phone may take while it is attacked.
 const MEMORY_MAX: u64 = 100_000_000;
@@ -130,7 +131,7 @@ impl Seen {
 fn grant(clinic: &Phone, to: &Phone, chain: String) -> Result<(), Failure> {
     let granted = clinic.ask(Request::SpaceGrant { area: AREA.into(), chain })?;
     let grants = vec![(show::text(&granted, "grant").to_owned(), show::text(&granted, "issuer").to_owned())];
-    to.ask(Request::EnrolAccept { roots: Vec::new(), chain: None, grants }).map(drop)
+    to.ask(Request::EnrolAccept { roots: Vec::new(), chain: None, grants, certificates: Vec::new() }).map(drop)
 }
 
 /// Strangers who are silent, say junk, or begin and never end; and an insider of each rank that says hostile frames.
@@ -145,7 +146,8 @@ fn rogues(scene: &Scene, clinic: &Phone, strangers: u32, seed: u64) -> Result<Ve
         if let Some(rights) = rank.rights() {
             let request = CertificateRequest::of(&keys, sealing_public_key(&keys), rank.name().into());
             let (request, rights) = (Signed::by(&request, &keys), rights.to_string());
-            let file = enrol::sign_as_ministry(&scene.keys, &request, AREA, &rights, "", None, Some(PASSPHRASE))?;
+            let desk = EnrolmentDesk::open(&scene.keys, None, Some(PASSPHRASE))?;
+            let file = desk.certify(&request, AREA, (&rights, ""), None)?;
             let bytes = files::unhex("the chain", &file.chain.unwrap_or_default())?;
             chain = Some(Chain::from_bytes(&bytes).map_err(failed)?);
         }

@@ -47,7 +47,26 @@ pub enum EnrolCommand {
         #[arg(long)]
         qr: bool,
     },
-    /// Take the answer to this phone's request, or a grant.
+    /// Make the ministry's own certificates anew that a distrusted key has signed or that end soon, of all that this phone has
+    /// seen. Without `--out` they are only listed: look at the names first, for a thief may have certified some.
+    Renew {
+        /// The ministry's folder of keys and root.
+        #[arg(long, value_name = "FOLDER")]
+        ministry: PathBuf,
+        /// Those that hold for long yet, too.
+        #[arg(long)]
+        all: bool,
+        /// A phone that shall not have one, by its device id.
+        #[arg(long, value_name = "DEVICE")]
+        without: Vec<String>,
+        /// As for `sign`.
+        #[arg(long, value_name = "DAYS", default_value_t = CERTIFICATE_DAYS)]
+        valid_days: u64,
+        /// Where to write them, in one file. Phones that `accept` it show them to the phones they are for.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Take the answer to this phone's request, a grant, or certificates for others that were made anew.
     Accept {
         /// The answer: its file, a file with the text of its codes, or `-` for the standard input.
         answer: PathBuf,

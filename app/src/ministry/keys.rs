@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use distribution::{Root, TrustedState};
+use distribution::{Offer, Root, TrustedState};
 use node::host::Failure;
 use node::host::folder::write_secret;
 use node::host::keyfile::{PASSPHRASE_VARIABLE, is_sealed, open_key, seal_key};
@@ -18,7 +18,7 @@ use protocol::signed::{Document, Role, Signed};
 use protocol::{DeviceId, DeviceKeys};
 
 use super::wall_s;
-use crate::files::{RootFile, hex, to_text, unhex, write};
+use crate::files::{DraftFile, RootFile, hex, to_text, unhex, write};
 
 /// Who signs.
 #[derive(Debug)]
@@ -124,66 +124,102 @@ pub struct Ceremony<'a> {
     pub work_factor: Option<u8>,
 }
 
-/// Makes keys and the first root in `folder`. Returns the names of all keys with their roles.
-pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec<String>, Failure> {
-    let tokens =
-        ceremony.tokens.iter().map(|t| Signer::open(&format!("program:{t}"))).collect::<Result<Vec<_>, _>>()?;
-    let signers = ceremony.keys as usize + tokens.len();
-    let (threshold, max) = (ceremony.threshold as usize, protocol::limits::SIGNATURES_MAX);
-    if signers == 0
-        || threshold == 0
-        || threshold > signers
-        || signers > max
-        || ceremony.recall_keys as usize > max
-        || ceremony.enrol_keys == 0
-        || ceremony.enrol_keys as usize > max
-    {
-        return Err(Failure::new(
-            format!("{threshold} of {signers} keys cannot be"),
-            "choose at least one key, at most 16, and a threshold not above it",
-        )
-        .with_code(2));
-    }
-    if folder.join("root.json").exists() || folder.join("key-1.age").exists() {
-        return Err(Failure::new(
-            format!("{} holds keys already", folder.display()),
-            "choose another folder with --out",
-        ));
-    }
-    let new = |count: u32| (0..count).map(|_| new_key()).collect::<Result<Vec<_>, _>>();
-    let (keys, recalls, beacon) = (new(ceremony.keys)?, new(ceremony.recall_keys)?, new_key()?);
-    let enrols = new(ceremony.enrol_keys)?;
-    let receipts = new_key()?;
-    let refused = |e: protocol::codec::CodecError| Failure::new(e, "choose other numbers").with_code(2);
-    let ids = keys.iter().map(DeviceKeys::id).chain(tokens.iter().map(Signer::id));
-    let role = Role::new(ids, ceremony.threshold).map_err(refused)?;
-    let recall = match recalls.as_slice() {
-        [] => None,
-        keys => Some(Role::new(keys.iter().map(DeviceKeys::id), 1).map_err(refused)?),
+/// What a first root names.
+#[derive(Debug, Clone)]
+pub struct FirstRoot<'a> {
+    /// The ministry's name.
+    pub name: &'a str,
+    /// Keys that sign roots and releases.
+    pub keys: Vec<DeviceId>,
+    /// How many of them must.
+    pub threshold: u32,
+    /// Keys that enrol phones; any one of them alone.
+    pub enrols: Vec<DeviceId>,
+    /// Keys that may recall; any one of them alone.
+    pub recalls: Vec<DeviceId>,
+    /// The key of beacons.
+    pub beacon: Option<DeviceId>,
+    /// What receipts are sealed to (X25519).
+    pub receipts: Option<[u8; 32]>,
+}
+
+/// The ministry's first root, without signatures.
+pub fn first_root(of: &FirstRoot<'_>) -> Result<Root, Failure> {
+    let max = protocol::limits::SIGNATURES_MAX;
+    let (threshold, signers) = (of.threshold, of.keys.len());
+    let cannot_be = |why: String| {
+        Failure::new(why, "choose at least one key, at most 16, and a threshold not above it").with_code(2)
     };
-    let root = Root {
-        ministry: ceremony.name.to_owned(),
+    let most = [signers, of.enrols.len(), of.recalls.len()].into_iter().max().unwrap_or(0);
+    if threshold == 0 || threshold as usize > signers || of.enrols.is_empty() || most > max {
+        return Err(cannot_be(format!("{threshold} of {signers} keys cannot be")));
+    }
+    let role = |keys: &[DeviceId], threshold| {
+        Role::new(keys.iter().copied(), threshold).map_err(|e| cannot_be(format!("these keys cannot be: {e}")))
+    };
+    let signing = role(&of.keys, threshold)?;
+    Ok(Root {
+        ministry: of.name.to_owned(),
         version: 1,
         issued_s: wall_s(),
-        root: role.clone(),
-        releases: role,
-        enrolment: Role::new(enrols.iter().map(DeviceKeys::id), 1).map_err(refused)?,
-        recall,
-        beacon: Some(Role::single(beacon.id())),
+        root: signing.clone(),
+        releases: signing,
+        enrolment: role(&of.enrols, 1)?,
+        recall: if of.recalls.is_empty() { None } else { Some(role(&of.recalls, 1)?) },
+        beacon: of.beacon.map(Role::single),
         expires_s: None,
-        receipts: Some(sealing_public_key(&receipts)),
+        receipts: of.receipts,
         distrusted: Vec::new(),
+    })
+}
+
+/// The root file of a draft that carries enough signatures by its own keys.
+pub fn finish_root(draft: &DraftFile) -> Result<RootFile, Failure> {
+    let Offer::Root(signed) = super::offer_of(draft)? else {
+        let hint = "pass a draft of `kijiti ministry root draft`";
+        return Err(Failure::new(format!("this is the draft of a {}", draft.kind), hint).with_code(2));
     };
+    let version = signed.read().map_or(0, |root| root.version);
+    if version != 1 {
+        let hint = "a rotation is published: `kijiti ministry release publish`";
+        return Err(Failure::new(format!("this is root {version}, and not the first"), hint).with_code(2));
+    }
+    let hint = "have it signed on the machines of its other keys: `kijiti ministry release sign`";
+    TrustedState::new(&signed).map_err(|e| Failure::new(e, hint).with_code(5))?;
+    Ok(RootFile { schema: "kijiti.root/1".into(), root: to_text(&signed) })
+}
+
+/// Makes keys and the first root in `folder`. Returns the names of all keys with their roles.
+pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec<String>, Failure> {
+    if folder.join("root.json").exists() || folder.join("key-1.age").exists() {
+        let words = format!("{} holds keys already", folder.display());
+        return Err(Failure::new(words, "choose another folder with --out"));
+    }
+    let tokens =
+        ceremony.tokens.iter().map(|t| Signer::open(&format!("program:{t}"))).collect::<Result<Vec<_>, _>>()?;
+    let named = |(what, count): (&str, u32)| -> Result<Vec<(String, DeviceKeys)>, Failure> {
+        let most = count.min(protocol::limits::SIGNATURES_MAX as u32 + 1); // more are refused below
+        (1..=most).map(|i| Ok((format!("{what}-{i}"), new_key()?))).collect()
+    };
+    let counts = [("key", ceremony.keys), ("enrol", ceremony.enrol_keys), ("recall", ceremony.recall_keys)];
+    let [keys, enrols, recalls] = counts.map(named);
+    let (keys, enrols, recalls) = (keys?, enrols?, recalls?);
+    let [beacon, receipts] = [named(("beacon", 1))?, named(("receipts", 1))?];
+    let ids = |keys: &[(String, DeviceKeys)]| keys.iter().map(|(_, key)| key.id()).collect::<Vec<_>>();
+    let root = first_root(&FirstRoot {
+        name: ceremony.name,
+        keys: ids(&keys).into_iter().chain(tokens.iter().map(Signer::id)).collect(),
+        threshold: ceremony.threshold,
+        enrols: ids(&enrols),
+        recalls: ids(&recalls),
+        beacon: beacon.first().map(|(_, key)| key.id()),
+        receipts: receipts.first().map(|(_, key)| sealing_public_key(key)),
+    })?;
     let mut signed = Signed::unsigned(&root);
-    keys.iter().for_each(|k| signed.add_signature(k));
+    keys.iter().for_each(|(_, key)| signed.add_signature(key));
     tokens.iter().try_for_each(|t| t.sign(&mut signed))?;
     TrustedState::new(&signed).map_err(|e| Failure::new(e, "choose a shorter name"))?;
-    let named = |what: &str, keys: &[DeviceKeys]| -> Vec<(String, DeviceKeys)> {
-        (1..).zip(keys).map(|(i, k)| (format!("{what}-{i}"), k.clone())).collect()
-    };
-    let all =
-        [named("key", &keys), named("enrol", &enrols), named("recall", &recalls), named("beacon", &[beacon])].concat();
-    let all = [all, named("receipts", &[receipts])].concat();
+    let all = [keys, enrols, recalls, beacon, receipts].concat();
     let mut names: Vec<_> = all.iter().map(|(name, key)| format!("{name:<10} {}", key.id())).collect();
     names.extend(tokens.iter().map(|t| format!("token      {}", t.id())));
     if dry_run {
@@ -204,8 +240,8 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
     Ok(names)
 }
 
-/// Makes one more key file, for a rotation. Its name.
-pub fn make_one(path: &Path, work_factor: Option<u8>) -> Result<DeviceId, Failure> {
+/// Makes one key file, for a first root or a rotation. Its public key: of what it signs, or of receipts that it opens.
+pub fn make_one(path: &Path, for_receipts: bool, work_factor: Option<u8>) -> Result<DeviceId, Failure> {
     if path.exists() {
         return Err(Failure::new(format!("{} is there already", path.display()), "choose another name"));
     }
@@ -213,7 +249,7 @@ pub fn make_one(path: &Path, work_factor: Option<u8>) -> Result<DeviceId, Failur
     let passphrase = ask_new_passphrase()?;
     let cannot = |e| Failure::new(format!("cannot write {}: {e}", path.display()), "check the folder");
     write_secret(path, &seal_key(&key, &passphrase, work_factor)?).map_err(cannot)?;
-    Ok(key.id())
+    Ok(if for_receipts { DeviceId(sealing_public_key(&key)) } else { key.id() })
 }
 
 fn new_key() -> Result<DeviceKeys, Failure> {

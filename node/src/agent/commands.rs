@@ -21,6 +21,8 @@ pub enum Command {
     InstallTrust(Signed<Root>),
     /// Take this chain as our own certificates.
     InstallChain(Chain),
+    /// Keep these chains, of whatever phones: certificates that were made anew, to be shown to their phones at a meeting.
+    KeepChains(Vec<Chain>),
     /// Take the key of a space, granted by the device of this chain.
     InstallGrant(Box<(Signed<Grant>, Chain)>),
     /// Begin the space of an area: make its key.
@@ -156,6 +158,7 @@ impl Phone {
         match command {
             Command::InstallTrust(root) => self.install_trust(&root, store),
             Command::InstallChain(chain) => self.install_chain(&chain, store),
+            Command::KeepChains(chains) => self.keep_chains(&chains, store),
             Command::InstallGrant(grant) => self.install_grant(now, &grant.0, &grant.1, store),
             Command::CreateSpace(area) => self.create_space(now, area, store),
             Command::GrantSpace(area, chain) => self.grant_space(now, &area, &chain, store),
@@ -253,6 +256,25 @@ impl Phone {
         self.changed();
         self.open_bundles(store)?;
         self.announce_ready(store)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    fn keep_chains(&mut self, chains: &[Chain], store: &mut dyn Store) -> Result<Answer, StoreError> {
+        let mut judged = Vec::new();
+        for chain in chains {
+            match self.judge(chain) {
+                Some(Ok(verified)) => judged.push(verified),
+                Some(Err(error)) => return no(error, "ask for the file again; of this one nothing was taken"),
+                None => return no("this phone trusts no ministry yet", ENROL_FIRST),
+            }
+        }
+        for chain in judged {
+            match chain.device == self.keys.id() {
+                true => self.take_renewed(chain, store)?,
+                false => self.keep_chain(&chain, store)?,
+            }
+        }
+        self.changed();
         Ok(Ok(Reply::Done))
     }
 

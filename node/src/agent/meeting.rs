@@ -338,7 +338,10 @@ impl Meeting {
                 Ok(())
             }
             (Frame::Renewed(renewed), Stage::Trust) if self.theirs.is_some() && !self.trust_done_theirs => {
-                Ok(phone.take_renewed(&renewed, store)?)
+                match renewed.chain.as_ref().and_then(|chain| phone.judge(chain)) {
+                    Some(Ok(chain)) => Ok(phone.take_renewed(chain, store)?),
+                    _ => Ok(()),
+                }
             }
             (Frame::Certified(said), Stage::Proving) => self.handle_certified(now, &said, phone, store),
             (Frame::Bye(bye), _) => {

@@ -152,8 +152,9 @@ impl Meeting {
 const DAY_S: u64 = 86_400;
 
 impl Phone {
-    /// Certificates that the phone `peer` may not have yet: those that this phone has issued and that end soon, made anew; or newer
-    /// ones that it carries (a ministry certifies in bulk when its keys change).
+    /// Certificates that the phone `peer` may not have yet: those that this phone has issued and that end soon, made anew; newer
+    /// ones that it carries (a ministry certifies in bulk when its keys change); or, where none counts any more, those that this
+    /// phone has issued, under its own newer ones. `theirs` is what the other goes by, if anything.
     fn renewed_for(
         &mut self,
         peer: &DeviceId,
@@ -162,8 +163,15 @@ impl Phone {
     ) -> Result<Option<Chain>, StoreError> {
         let mut own: Vec<_> = self.authors(author_key(peer), store)?;
         own.retain(|(chain, lost)| chain.device == *peer && !lost);
-        if own.is_empty() || self.is_lost(peer) {
+        if self.is_lost(peer) {
             return Ok(None);
+        }
+        if own.is_empty() {
+            let passed_on = self.passed_on(peer, store)?;
+            if let Some(chain) = &passed_on {
+                self.keep_chain(chain, store)?;
+            }
+            return Ok(passed_on.map(|chain| chain.chain().clone()));
         }
         let floor_s = self.trust.as_ref().map_or(0, |trust| trust.freshness().floor_s);
         let ends = |chain: &protocol::VerifiedChain| chain.expires_s.unwrap_or(u64::MAX);
@@ -179,7 +187,20 @@ impl Phone {
         }
         let known = own.iter().find(|(chain, _)| short_chain(&chain.id()) == theirs);
         let longer = known.is_none_or(|(chain, _)| ends(chain) < ends(newest));
-        Ok(Some(newest.chain().clone()).filter(|_| longer && short_chain(&newest.id()) != theirs && !theirs.is_empty()))
+        Ok(Some(newest.chain().clone()).filter(|_| longer && short_chain(&newest.id()) != theirs))
+    }
+
+    /// What this phone has certified `peer` for, under this phone's own certificates of today: the ones above may have been made
+    /// anew since.
+    fn passed_on(&self, peer: &DeviceId, store: &dyn Store) -> Result<Option<protocol::VerifiedChain>, StoreError> {
+        let Some(own) = &self.certificate else { return Ok(None) };
+        let kept = store.chains(author_key(peer))?.into_iter().rev();
+        let mut under_own = kept.filter_map(|bytes| {
+            let chain = Chain::from_bytes(&bytes).ok()?;
+            let last = (chain.issuer() == Some(self.keys.id())).then(|| chain.certificates.last().cloned())??;
+            self.judge(&own.chain().extended(last))?.ok()
+        });
+        Ok(under_own.find(|chain| chain.device == *peer))
     }
 
     /// The same certificate for another term, if this phone may still give it.
@@ -198,8 +219,11 @@ impl Phone {
 
     /// Certificates of this phone itself, from another: taken if they hold for the same post and for longer, or if those that are
     /// held count no more.
-    pub(super) fn take_renewed(&mut self, renewed: &Certified, store: &mut dyn Store) -> Result<(), StoreError> {
-        let Some(Some(Ok(chain))) = renewed.chain.as_ref().map(|chain| self.judge(chain)) else { return Ok(()) };
+    pub(super) fn take_renewed(
+        &mut self,
+        chain: protocol::VerifiedChain,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
         let counts = |held: &protocol::VerifiedChain| {
             let same = (&held.area, held.rights, held.passes_on) == (&chain.area, chain.rights, chain.passes_on);
             let longer = chain.expires_s.unwrap_or(u64::MAX) > held.expires_s.unwrap_or(u64::MAX);

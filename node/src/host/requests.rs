@@ -258,6 +258,9 @@ pub enum Request {
         chain: Option<String>,
         /// Grants with their issuers' chains.
         grants: Vec<(String, String)>,
+        /// Chains of other phones, made anew: they are shown to them at the next meeting.
+        #[serde(default)]
+        certificates: Vec<String>,
     },
     /// Begin the space of an area.
     SpaceCreate {
@@ -357,6 +360,8 @@ pub enum Request {
     Receipts,
     /// Every document of the ministry's that is held, roots first.
     Documents,
+    /// All certificate chains that this phone keeps.
+    Certificates,
 }
 
 impl Request {

@@ -350,6 +350,10 @@ impl Store for SqliteStore {
         self.all(sql, params![author], |row| row.get(0))
     }
 
+    fn every_chain(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.all("SELECT chain FROM author_chains ORDER BY position", [], |row| row.get(0))
+    }
+
     fn chain_rows(&self, device: &DeviceId) -> Result<Vec<ChainRow>, StoreError> {
         let sql = "SELECT id, issuer, used, device FROM author_chains WHERE author = ?1 ORDER BY position";
         let rows = self.all(sql, params![author_key(device)], |row| {

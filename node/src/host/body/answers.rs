@@ -181,7 +181,9 @@ impl Body {
             Request::EnrolSign { request, name, area, rights, passes_on, valid_days } => {
                 self.enrol_sign(&request, name, &area, (&rights, &passes_on), valid_days)
             }
-            Request::EnrolAccept { roots, chain, grants } => self.enrol_accept(&roots, chain.as_deref(), &grants),
+            Request::EnrolAccept { roots, chain, grants, certificates } => {
+                self.enrol_accept(&roots, chain.as_deref(), &grants, &certificates)
+            }
             Request::SpaceCreate { area } => {
                 let reply = self.command(Command::CreateSpace(parse_area(&area)?))?;
                 Ok(json!({ "created": reply == Reply::Done }))
@@ -227,6 +229,11 @@ impl Body {
             Request::Receipts => {
                 let receipts: Vec<_> = self.store.receipts()?.iter().map(|(_, _, bytes)| to_hex(bytes)).collect();
                 Ok(json!({ "schema": "kijiti.receipts/1", "receipts": receipts }))
+            }
+            Request::Certificates => {
+                let chains = self.store.every_chain().map_err(Failure::from)?;
+                let chains: Vec<_> = chains.iter().map(|bytes| to_hex(bytes)).collect();
+                Ok(json!({ "schema": "kijiti.certificates/1", "chains": chains }))
             }
             Request::Documents => {
                 let documents: Vec<_> = self
@@ -423,7 +430,13 @@ impl Body {
         Ok(json!({ "schema": "kijiti.enrolment/1", "roots": roots, "chain": chain, "grants": [] }))
     }
 
-    fn enrol_accept(&mut self, roots: &[String], chain: Option<&str>, grants: &[(String, String)]) -> Answered {
+    fn enrol_accept(
+        &mut self,
+        roots: &[String],
+        chain: Option<&str>,
+        grants: &[(String, String)],
+        certificates: &[String],
+    ) -> Answered {
         for (i, root) in roots.iter().enumerate() {
             let root: Signed<Root> = parse_signed("the root", root)?;
             let name = root.read().map(|root| root.ministry).unwrap_or_default();
@@ -448,6 +461,10 @@ impl Body {
         for (grant, issuer) in grants {
             let grant = parse_signed("the grant", grant)?;
             self.command(Command::InstallGrant(Box::new((grant, parse_chain(issuer)?))))?;
+        }
+        let kept = certificates.iter().map(|chain| parse_chain(chain)).collect::<Result<Vec<_>, _>>()?;
+        if !kept.is_empty() {
+            self.command(Command::KeepChains(kept))?;
         }
         self.status()
     }
