@@ -16,19 +16,17 @@
 //!    keeper's share, show where the phone is.
 //! 7. Who may have a key is asked of any certificates in force, not of the newest: nobody can be shut out, or given another's key, by
 //!    certificates made up beside its own.
+//!
+//! Which certificates are believed is in `chains`, how envelopes are opened in `opening`, photos that were announced in `photos`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::certificate::CertificateError;
 use protocol::defence::{self, Defence};
-use protocol::limits::{
-    ATTACHMENT_BYTES_PER_AUTHOR_MAX, ATTACHMENTS_MAX, ATTACHMENTS_PER_AUTHOR_MAX, CHAINS_PER_DEVICE_MAX,
-    CHAINS_PER_ISSUER_MAX, DEVICES_PER_ISSUER_MAX, QUARANTINED_MAX,
-};
-use protocol::{Area, BundleId, Chain, DeviceId, Digest, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
+use protocol::limits::QUARANTINED_MAX;
+use protocol::{Area, DeviceId, Digest, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
 use sync::envelope::{AuthorKey, announce, author_key};
 use sync::epoch::{EpochTag, Epochs, KeyShare, MEMBERS_PER_SHARE_MAX, Member};
-use sync::notice::{Lost, short, short_photo};
+use sync::notice::{Lost, short};
 use sync::{Envelope, EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
 
 use super::commands::{Answer, ENROL_FIRST, Reply, no};
@@ -36,14 +34,15 @@ use super::lease::days_setting;
 use super::{Agent, Phone, load_certificate};
 use crate::store::{Store, StoreError};
 
+mod chains;
+mod opening;
+mod photos;
+
+use chains::areas_of;
+pub(super) use photos::Photo;
+
 /// Why an envelope of a lost phone waits.
 pub(super) const LATE: &str = "its author's phone is lost: somebody above must countersign it";
-/// Why an envelope is not opened any more.
-const PARKED: &str = "the program stopped twice while it was being opened: it is not opened any more";
-/// Why an envelope is not opened yet.
-const WAITS: &str = "it waits while another is opened alone";
-/// Beginnings without an end after which an envelope is parked.
-const OPENINGS_MAX: u8 = 2;
 /// Keys that one new key follows; more were made apart only by somebody gone wrong.
 const PARENTS_MAX: usize = 16;
 /// Keys of one space that are opened through one another at once.
@@ -86,84 +85,10 @@ struct LostWord {
     reason: String,
 }
 
-/// A sealed photo that has been announced.
-#[derive(Debug)]
-pub(super) struct Photo {
-    /// The area whose space it belongs to.
-    pub area: Area,
-    /// Its bytes, as it was announced first.
-    pub bytes: u64,
-    /// Its bytes as others have announced it: which is right shows when somebody has it.
-    sizes: BTreeSet<u64>,
-    /// The epochs under which it was announced, and by whom: it goes when all of them have ended.
-    epochs: BTreeSet<(EpochTag, DeviceId)>,
-    /// Of those, who are certified within that area: a courier that has not heard of a member yet carries its photos all the same.
-    at_home: BTreeSet<DeviceId>,
-}
-
-/// Chains of which it is remembered that their signatures hold.
-const VERIFIED_MAX: usize = 256;
-/// Sizes of one photo that are remembered.
-const SIZES_MAX: usize = 4;
-
 impl Keyring {
-    /// Sealed photos of all spaces whose keys have not ended, announced by members of those spaces who are not lost.
-    pub(super) fn photos(&self) -> impl Iterator<Item = (&Digest, &Photo)> {
-        self.attached.iter().filter(|(_, photo)| self.in_force(photo))
-    }
-
-    /// One of them.
-    pub(super) fn photo(&self, digest: &Digest) -> Option<&Photo> {
-        self.attached.get(digest).filter(|photo| self.in_force(photo))
-    }
-
-    /// Whether somebody has announced a photo with these bytes.
-    pub(super) fn photo_has_size(&self, digest: &Digest, bytes: u64) -> bool {
-        self.photo(digest).is_some_and(|photo| photo.bytes == bytes || photo.sizes.contains(&bytes))
-    }
-
-    fn in_force(&self, photo: &Photo) -> bool {
-        let space = SpaceId::of(&photo.area);
-        let epochs = self.epochs.get(&space);
-        photo.epochs.iter().any(|(epoch, by)| {
-            let member = epochs.is_some_and(|epochs| epochs.members_of(epoch).contains(by));
-            let may = member || photo.at_home.contains(by) || !defence::stands(Defence::Namespaces);
-            may && !self.retired(space, epoch)
-        })
-    }
-
-    /// Sealed photos whose keys have all ended.
-    pub(super) fn photos_gone(&self) -> Vec<Digest> {
-        let ended = |photo: &Photo| {
-            let space = SpaceId::of(&photo.area);
-            photo.epochs.iter().all(|(epoch, _)| self.retired(space, epoch))
-        };
-        self.attached.iter().filter(|(_, photo)| ended(photo)).map(|(blob, _)| *blob).collect()
-    }
-
-    /// What a phone that is lost has announced is dropped. The photos of which nothing is left.
-    fn drop_photos_of(&mut self, lost: &dyn Fn(&DeviceId) -> bool) -> Vec<Digest> {
-        for photo in self.attached.values_mut() {
-            photo.epochs.retain(|(_, by)| !lost(by));
-        }
-        let gone: Vec<_> = self.attached.iter().filter(|(_, p)| p.epochs.is_empty()).map(|(blob, _)| *blob).collect();
-        gone.iter().for_each(|blob| drop(self.attached.remove(blob)));
-        gone
-    }
-
-    /// Whether a keeper has said that a photo has come.
-    pub(super) fn photo_arrived(&self, digest: &Digest) -> bool {
-        self.photos_arrived.contains(&short_photo(digest))
-    }
-
     /// Whether a member of a space stands there only by a lost phone's word.
     pub(super) fn is_orphaned(&self, device: &DeviceId) -> bool {
         self.orphaned.contains(device)
-    }
-
-    /// Whether a photo has been announced under the key of an epoch.
-    pub(super) fn announced(&self, blob: &Digest, epoch: &EpochTag) -> bool {
-        self.attached.get(blob).is_some_and(|photo| photo.epochs.iter().any(|(held, _)| held == epoch))
     }
 
     /// Phones that are said to be lost, and why.
@@ -238,58 +163,10 @@ impl Keyring {
         }
         Ok(())
     }
-
-    fn attach(&mut self, author: &VerifiedChain, area: &Area, attached: &sync::notice::Attached) {
-        let (count, bytes) = self.attached_by.get(&author.device).copied().unwrap_or_default();
-        let known = self.attached.contains_key(&attached.digest);
-        let within = count < ATTACHMENTS_PER_AUTHOR_MAX
-            && bytes.saturating_add(attached.bytes) <= ATTACHMENT_BYTES_PER_AUTHOR_MAX;
-        let within = within || !defence::stands(Defence::AuthorBudgets);
-        if !known && (self.attached.len() >= ATTACHMENTS_MAX || !within) {
-            return;
-        }
-        if !known {
-            self.attached_by.insert(author.device, (count + 1, bytes.saturating_add(attached.bytes)));
-        }
-        let fresh = || Photo {
-            area: area.clone(),
-            bytes: attached.bytes,
-            sizes: BTreeSet::new(),
-            epochs: BTreeSet::new(),
-            at_home: BTreeSet::new(),
-        };
-        let photo = self.attached.entry(attached.digest).or_insert_with(fresh);
-        if photo.area != *area {
-            return; // one photo belongs to one case, and that to one space
-        }
-        if photo.sizes.len() < SIZES_MAX {
-            photo.sizes.insert(attached.bytes);
-        }
-        if area.covers(&author.area) {
-            photo.at_home.insert(author.device);
-        }
-        photo.epochs.insert((attached.epoch, author.device));
-    }
-}
-
-/// Where a device is certified, as far as its certificates are known here.
-fn areas_of(device: &DeviceId, store: &dyn Store) -> Result<BTreeSet<Area>, StoreError> {
-    let chains = store.chains(author_key(device))?;
-    let leaves = chains.iter().filter_map(|bytes| Chain::from_bytes(bytes).ok()?.certificates.last()?.read().ok());
-    Ok(leaves.filter(|leaf| leaf.device == *device).map(|leaf| leaf.area).collect())
 }
 
 fn member_of(chain: &VerifiedChain) -> Member {
     Member { device: chain.device, sealing_key: chain.sealing_key, area: chain.area.clone() }
-}
-
-/// Whether an envelope is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Opens {
-    Now,
-    /// Another one is being opened alone.
-    Later,
-    Never,
 }
 
 impl Agent {
@@ -329,17 +206,6 @@ impl Phone {
         self.find_orphaned(store)
     }
 
-    fn drop_photos_of_lost(&mut self) -> Vec<Digest> {
-        let mut keyring = std::mem::take(&mut self.keyring);
-        let authors: BTreeSet<DeviceId> = keyring.attached_by.keys().copied().collect();
-        self.keyring = keyring;
-        let lost: BTreeSet<DeviceId> = authors.into_iter().filter(|device| self.is_lost(device)).collect();
-        keyring = std::mem::take(&mut self.keyring);
-        let gone = if lost.is_empty() { Vec::new() } else { keyring.drop_photos_of(&|device| lost.contains(device)) };
-        self.keyring = keyring;
-        gone
-    }
-
     /// Looks at the certificates of all members of spaces anew.
     fn find_orphaned(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         let mut orphaned = BTreeSet::new();
@@ -352,191 +218,6 @@ impl Phone {
         }
         self.keyring.orphaned = orphaned;
         Ok(())
-    }
-
-    /// Believes a chain if it holds, and neither the ministry nor a keeper of the area has said that a phone in it is lost.
-    pub(super) fn judge(&self, chain: &Chain) -> Option<Result<VerifiedChain, CertificateError>> {
-        let trust = self.trust.as_ref()?;
-        // Most meetings show certificates that are known: their signatures are checked once under each root.
-        let bytes = [trust.root_version().to_le_bytes().as_slice(), &chain.to_bytes()].concat();
-        let key = Digest::of(&bytes);
-        let known = self.verified.borrow().get(&key).cloned();
-        let judged = match known {
-            Some(verified) => trust.still_counts(verified),
-            None => trust.verify_chain(chain)?,
-        };
-        let verified = match judged {
-            Ok(verified) => verified,
-            Err(error) => return Some(Err(error)),
-        };
-        let mut kept = self.verified.borrow_mut();
-        if kept.len() >= VERIFIED_MAX {
-            kept.clear();
-        }
-        kept.insert(key, verified.clone());
-        drop(kept);
-        for (position, certificate) in (1..).zip(&chain.certificates) {
-            let Ok(certificate) = certificate.read() else { continue };
-            let counts = |word: &&LostWord| {
-                let by_whom = trust.revoked(&word.by).is_none() && word.by != certificate.device;
-                by_whom && word.area.covers(&certificate.area)
-            };
-            if let Some(word) = self.keyring.lost.get(&certificate.device).and_then(|s| s.iter().find(counts)) {
-                return Some(Err(CertificateError::Revoked { position, reason: word.reason.clone() }));
-            }
-        }
-        Some(Ok(verified))
-    }
-
-    /// The same for a phone that is met, or for this one itself: one whose time is over may still hand over what it has.
-    pub(super) fn judge_met(&self, chain: &Chain) -> Option<Result<VerifiedChain, CertificateError>> {
-        match self.judge(chain)? {
-            Err(CertificateError::Expired(position)) => {
-                let known = self.trust.as_ref()?.chain_even_if_lost(chain);
-                Some(known.ok_or(CertificateError::Expired(position)))
-            }
-            other => Some(other),
-        }
-    }
-
-    /// Whether a phone is lost, as far as this one knows. Who is not known at all is not lost.
-    pub(super) fn is_lost(&self, device: &DeviceId) -> bool {
-        let Some(trust) = &self.trust else { return false };
-        let counts = |word: &LostWord| {
-            trust.revoked(&word.by).is_none() && word.by != *device && self.keyring.covers(device, word)
-        };
-        trust.revoked(device).is_some()
-            || self.keyring.orphaned.contains(device)
-            || self.keyring.lost.get(device).is_some_and(|said| said.iter().any(counts))
-    }
-
-    /// Keeps a chain that has been judged, within the budgets of its device and of its issuer: an issuer takes the place only of what
-    /// it issued itself, and a chain under which something here was written stays.
-    pub(super) fn keep_chain(&mut self, chain: &VerifiedChain, store: &mut dyn Store) -> Result<(), StoreError> {
-        let rows = store.chain_rows(&chain.device)?;
-        if rows.iter().any(|row| row.id == chain.id()) {
-            return Ok(()); // most meetings show what is known: no write for that
-        }
-        if !defence::stands(Defence::ChainIdentity) {
-            if let Some(oldest) = rows.first().filter(|_| rows.len() >= 8) {
-                store.remove_chain(&oldest.id)?;
-            }
-            return store.put_chain(chain);
-        }
-        let issuer = chain.chain().issuer();
-        let mut of_issuer: BTreeMap<Option<DeviceId>, Vec<&crate::store::ChainRow>> = BTreeMap::new();
-        rows.iter().for_each(|row| of_issuer.entry(row.issuer).or_default().push(row));
-        let crowded = match of_issuer.get(&issuer) {
-            Some(own) if own.len() >= CHAINS_PER_ISSUER_MAX => Some(own.clone()),
-            _ if rows.len() >= CHAINS_PER_DEVICE_MAX => of_issuer.into_values().max_by_key(Vec::len),
-            _ => None,
-        };
-        if let Some(crowded) = crowded {
-            let Some(oldest) = crowded.into_iter().find(|row| !row.used) else { return Ok(()) };
-            store.remove_chain(&oldest.id)?;
-        }
-        if let Some(issuer) = issuer.filter(|_| rows.is_empty() && defence::stands(Defence::IssuerBudgets))
-            && store.devices_of(&issuer)? >= DEVICES_PER_ISSUER_MAX as u64
-        {
-            let Some(oldest) = store.oldest_unused_of(&issuer)? else { return Ok(()) };
-            store.remove_chain(&oldest)?;
-        }
-        store.put_chain(chain)?;
-        if self.keyring.lost.contains_key(&chain.device) {
-            // What was said of it may count now.
-            self.keyring.lost_areas.entry(chain.device).or_default().insert(chain.area.clone());
-            self.check_keys = true;
-        }
-        Ok(())
-    }
-
-    /// Envelopes are about to be opened: what they hold may bring the program down, and this mark outlives that. `true`: whoever asked
-    /// is to say when they were opened; else somebody else will.
-    pub(super) fn begin_opening(
-        &mut self,
-        ids: impl IntoIterator<Item = EnvelopeId>,
-        store: &mut dyn Store,
-    ) -> Result<bool, StoreError> {
-        let ids: Vec<_> = ids.into_iter().collect();
-        if !defence::stands(Defence::OpeningMark) || ids.is_empty() {
-            return Ok(false);
-        }
-        let first = self.opening.is_none();
-        let mut marked = self.opening.take().unwrap_or_else(|| self.suspects.clone());
-        if first {
-            // What was suspected before is opened alone, so that nothing honest falls with it.
-            let may = |id: &&EnvelopeId| self.suspects.get(id).is_some_and(|count| *count < OPENINGS_MAX);
-            self.opening_alone = ids.iter().find(may).copied();
-        }
-        match self.opening_alone {
-            Some(id) => {
-                marked.insert(id, self.suspects.get(&id).copied().unwrap_or_default().saturating_add(1));
-            }
-            None => {
-                for id in &ids {
-                    marked.entry(*id).or_insert(1);
-                }
-            }
-        }
-        store.put_attempts(&marked)?;
-        self.opening = Some(marked);
-        Ok(first)
-    }
-
-    /// They were opened, and the program still stands.
-    pub(super) fn end_opening(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
-        if self.opening.take().is_none() {
-            return Ok(());
-        }
-        if let Some(id) = self.opening_alone.take() {
-            self.suspects.remove(&id);
-        }
-        store.put_attempts(&self.suspects)
-    }
-
-    /// Opens one of the envelopes that had to wait while another was opened alone.
-    pub(super) fn open_waiting(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
-        let next = store.quarantined()?.into_iter().find(|(_, why)| why == WAITS).map(|(id, _)| id);
-        let Some(id) = next else {
-            self.some_wait = false;
-            return Ok(());
-        };
-        let outermost = self.begin_opening([id], store)?;
-        self.open_aside(now, &id, store)?;
-        if outermost { self.end_opening(store) } else { Ok(()) }
-    }
-
-    /// Whether an envelope is to be opened now; what brought the program down twice is parked, and what is suspected waits for its
-    /// turn.
-    fn opens_now(&self, id: &EnvelopeId) -> Opens {
-        match self.suspects.get(id) {
-            _ if !defence::stands(Defence::OpeningMark) => Opens::Now,
-            None => match self.opening_alone {
-                Some(_) => Opens::Later,
-                None => Opens::Now,
-            },
-            Some(count) if *count >= OPENINGS_MAX => Opens::Never,
-            Some(_) if self.opening_alone == Some(*id) => Opens::Now,
-            Some(_) => Opens::Later,
-        }
-    }
-
-    /// Everyone with this short name whose certificates hold, and whether they are lost.
-    pub(super) fn authors(
-        &self,
-        author: AuthorKey,
-        store: &dyn Store,
-    ) -> Result<Vec<(VerifiedChain, bool)>, StoreError> {
-        let Some(trust) = &self.trust else { return Ok(Vec::new()) };
-        let chains = store.chains(author)?.into_iter().filter_map(|bytes| Chain::from_bytes(&bytes).ok());
-        let judged = chains.filter_map(|chain| match self.judge(&chain)? {
-            Ok(verified) => Some((verified, false)),
-            Err(CertificateError::Revoked { .. }) => Some((trust.chain_even_if_lost(&chain)?, true)),
-            // When it was written nobody can tell: expiry ends what a phone is given, not what it has said.
-            Err(CertificateError::Expired(_)) => Some((trust.chain_even_if_lost(&chain)?, false)),
-            Err(_) => None,
-        });
-        Ok(judged.collect())
     }
 
     /// The key to write with into the space of an area; `None`: what is written waits.
@@ -853,53 +534,6 @@ impl Phone {
             }
         }
         Ok(vouchers)
-    }
-
-    /// Photos that only lost phones have announced are neither fetched nor kept for others.
-    fn forget_photos_of_lost(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
-        let taken_here = super::cases::photos_taken_here(store)?;
-        for blob in self.drop_photos_of_lost() {
-            let id = BundleId::photo(blob);
-            self.bundles.remove(&id);
-            if !taken_here.contains(&blob) {
-                store.remove_bundle(&id)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn open_countersigned(&mut self, now: Now, id: &EnvelopeId, store: &mut dyn Store) -> Result<(), StoreError> {
-        if !store.quarantined()?.iter().any(|(held, why)| held == id && why == LATE) {
-            return Ok(());
-        }
-        let outermost = self.begin_opening([*id], store)?;
-        self.open_aside(now, id, store)?;
-        if outermost { self.end_opening(store) } else { Ok(()) }
-    }
-
-    /// Opens an envelope that was set aside.
-    fn open_aside(&mut self, now: Now, id: &EnvelopeId, store: &mut dyn Store) -> Result<(), StoreError> {
-        store.remove_quarantine(id)?;
-        let Some(Ok(envelope)) = store.envelope(id)?.map(Envelope::parse) else { return Ok(()) };
-        let authors = self.authors(envelope.author, store)?;
-        match authors.iter().find_map(|(chain, _)| Some((envelope.clone().verify(chain).ok()?, chain))) {
-            Some((verified, chain)) if verified.kind == EnvelopeKind::Notice => self.heed(now, &verified, chain, store),
-            Some((verified, _)) => self.open_envelope(now, &verified, store),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether an envelope may be opened now. If not, it is set aside, and why is written down.
-    pub(super) fn may_open(&mut self, id: &EnvelopeId, store: &mut dyn Store) -> Result<bool, StoreError> {
-        match self.opens_now(id) {
-            Opens::Now => return Ok(true),
-            Opens::Never => store.put_quarantine(id, PARKED)?,
-            Opens::Later => {
-                store.put_quarantine(id, WAITS)?;
-                self.some_wait = true;
-            }
-        }
-        Ok(false)
     }
 
     pub(super) fn rotate_space(
