@@ -415,5 +415,43 @@ fn units_that_contradict_each_other_compound_doses_and_other_sites_are_not_guess
         ["Rectum", "Axilla", "Ear"].map(at),
         [Some("temperature_rectal".into()), Some("temperature".into()), None]
     );
-    assert!(!sync::exchange::units::dose_plausible(5.0, "mg/kg"));
+    assert_eq!(sync::exchange::units::plausible_dose("gentamicin", 5.0, "mg/kg"), None);
+}
+
+#[test]
+fn codes_that_name_two_things_and_doses_beyond_their_medicine_are_left_out() {
+    let own = r#""id": "w", "subject": {"reference": "Patient/1"}"#;
+    let weighs = |codings: &str| {
+        let said = observation(own).replace("\"value\": 62", "\"value\": 22");
+        let said = said.replace(r#"{"system": "http://loinc.org", "code": "3141-9"}"#, codings);
+        let read = fhir::read(&bundle_of(&[("", baby("1")), ("", said)])).unwrap().remove(0);
+        let taken = read.entries.iter().any(|e| matches!(e, Entry::Finding { name, .. } if name == "weight"));
+        assert_eq!(read.left_out.is_empty(), taken, "{:?}", read.left_out);
+        taken
+    };
+    let loinc = |code: &str| format!(r#"{{"system": "http://loinc.org", "code": "{code}"}}"#);
+    assert!(weighs(&[loinc("3141-9"), loinc("29463-7")].join(",")), "two codes of one measurement");
+    assert!(!weighs(&[loinc("3141-9"), loinc("8302-2")].join(",")), "weight and height");
+
+    let dose = |medicine: &str, dose: &str| {
+        let given = format!(
+            r#"{{"resourceType": "MedicationAdministration", "id": "d1", "status": "completed", "subject": {{"reference": "Patient/1"}},
+                "medicationCodeableConcept": {{"text": "{medicine}"}}, "dosage": {{"dose": {dose}}}}}"#
+        );
+        let read = fhir::read(&bundle_of(&[("", baby("1")), ("", given)])).unwrap().remove(0);
+        read.entries.into_iter().find_map(|entry| match entry {
+            Entry::Dose(dose) => Some((dose.amount, dose.unit)),
+            _ => None,
+        })
+    };
+    assert_eq!(dose("Zinc", r#"{"value": 20, "unit": "MG", "code": "mg"}"#), Some((20.0, "mg".into())));
+    assert_eq!(dose("Zinc", r#"{"value": 1, "unit": "tablet", "code": "{tbl}"}"#), Some((1.0, "tablet".into())));
+    for wrong in [
+        r#"{"value": 20, "unit": "g"}"#,
+        r#"{"value": 0.02, "unit": "mg"}"#,
+        r#"{"value": 20, "unit": "mg", "code": "g"}"#,
+        r#"{"value": 20}"#,
+    ] {
+        assert_eq!(dose("Zinc", wrong), None, "{wrong}");
+    }
 }

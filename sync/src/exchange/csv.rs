@@ -203,15 +203,19 @@ fn entry(kind: &str, name: &str, value: &str, unit: &str, said: &str) -> Result<
         "dose" => {
             let mut parts = value.splitn(3, SEPARATOR);
             let amount = parts.next().and_then(|n| n.trim().parse::<f64>().ok());
-            let amount = amount.filter(|n| !unit.trim().is_empty() && units::dose_plausible(*n, unit));
-            let amount = amount.ok_or_else(|| format!("{value:?} {unit:?} is no dose"))?;
+            let written = amount.and_then(|amount| units::plausible_dose(name, amount, unit));
+            let no_dose = || format!("{value:?} {unit:?} of {name:?} is no dose that is given at once");
+            let (amount, written) = amount.zip(written).ok_or_else(no_dose)?;
             let [route, given] = [parts.next(), parts.next()].map(|part| part.unwrap_or_default().to_owned());
+            if !given.is_empty() && !schema::is_instant(&given) {
+                return Err(format!("{given:?} is no time at which a dose was given"));
+            }
             // Who said it, and where, names a dose wherever it is written; a row that does not say is a dose of its own.
             let origin = match said.split('/').any(|part| part.trim().is_empty()) {
                 true => String::new(),
                 false => format!("{said}/{name}/{amount}/{unit}"),
             };
-            Some(Entry::Dose(DoseEntry { medicine: name.into(), amount, unit: unit.into(), route, given, origin }))
+            Some(Entry::Dose(DoseEntry { medicine: name.into(), amount, unit: written, route, given, origin }))
         }
         "note" => Some(Entry::Note(value.into())),
         "decision" => {

@@ -89,25 +89,74 @@ pub fn convert(number: f64, from: &str, to: &str) -> Option<f64> {
     Some((converted * 1000.0).round() / 1000.0).filter(|n| n.is_finite())
 }
 
-/// The most of a medicine that one dose is given of, by its unit: beyond it, and below or at nought, a slip of the pen is likelier.
-/// A unit that is not known here has the least of these limits.
-pub fn dose_max(unit: &str) -> f64 {
-    match unit.trim().to_lowercase().as_str() {
-        "mg" | "milligram" | "milligrams" => 20_000.0,
-        "g" | "gram" | "grams" => 100.0,
-        "ug" | "mcg" | "µg" | "microgram" | "micrograms" => 100_000.0,
-        "ml" | "millilitre" | "milliliter" | "millilitres" | "milliliters" | "cc" => 5_000.0,
-        "l" | "litre" | "liter" | "litres" | "liters" => 10.0,
-        "iu" | "[iu]" | "u" | "unit" | "units" => 50_000_000.0,
-        "drop" | "drops" | "puff" | "puffs" => 200.0,
-        _ => 50.0,
-    }
+/// A unit of doses: its names, the first as it is written here; the most that is given at once of anything; and milligrams, where it
+/// is a mass.
+struct DoseUnit {
+    names: &'static [&'static str],
+    most: f64,
+    milligrams: Option<f64>,
 }
 
-/// Whether a dose can have been given.
-pub fn dose_plausible(amount: f64, unit: &str) -> bool {
-    let compound = unit.contains(['/', '*', '^']);
-    amount.is_finite() && amount > 0.0 && amount <= dose_max(unit) && !compound
+const fn dose_unit(names: &'static [&'static str], most: f64, milligrams: Option<f64>) -> DoseUnit {
+    DoseUnit { names, most, milligrams }
+}
+
+const DOSE_UNITS: &[DoseUnit] = &[
+    dose_unit(&["mg", "milligram", "milligrams", "mgs"], 20_000.0, Some(1.0)),
+    dose_unit(&["g", "gram", "grams", "gm"], 100.0, Some(1000.0)),
+    dose_unit(&["ug", "mcg", "µg", "μg", "microgram", "micrograms"], 100_000.0, Some(0.001)),
+    dose_unit(&["ml", "millilitre", "milliliter", "millilitres", "milliliters", "cc"], 5_000.0, None),
+    dose_unit(&["l", "litre", "liter", "litres", "liters"], 10.0, None),
+    dose_unit(&["IU", "iu", "[iu]", "u", "unit", "units"], 50_000_000.0, None),
+    dose_unit(&["drops", "drop"], 200.0, None),
+    dose_unit(&["puffs", "puff"], 200.0, None),
+];
+
+/// The most of anything in a unit that is not known here: tablets, capsules, sachets.
+const DOSE_MAX: f64 = 50.0;
+
+/// What one dose of a medicine of the programme can be, in mg: from a fraction of a newborn's to about twice the most that an adult
+/// is given at once. Beyond that a slip of the pen or of the unit is likelier. Doses: WHO, Pocket book of hospital care for children
+/// (2013), annex 2; WHO model formulary (2008).
+const DOSES_MG: &[(&[&str], f64, f64)] = &[
+    (&["albendazole"], 50.0, 1_000.0),
+    (&["amoxicillin", "amoxycillin", "ampicillin"], 10.0, 6_000.0),
+    (&["artesunate", "artemether"], 1.0, 1_000.0),
+    (&["azithromycin"], 5.0, 4_000.0),
+    (&["benzylpenicillin", "penicillin g"], 10.0, 6_000.0),
+    (&["ceftriaxone", "cefotaxime"], 10.0, 8_000.0),
+    (&["chloramphenicol", "erythromycin", "metronidazole"], 5.0, 4_000.0),
+    (&["ciprofloxacin"], 5.0, 2_000.0),
+    (&["cotrimoxazole", "co-trimoxazole", "sulfamethoxazole"], 10.0, 4_000.0),
+    (&["diazepam"], 0.1, 60.0),
+    (&["gentamicin"], 1.0, 1_000.0),
+    (&["ibuprofen"], 5.0, 2_400.0),
+    (&["mebendazole"], 20.0, 1_000.0),
+    (&["paracetamol", "acetaminophen"], 5.0, 4_000.0),
+    (&["prednisolone", "dexamethasone"], 0.1, 200.0),
+    (&["salbutamol"], 0.05, 40.0),
+    (&["zinc"], 2.0, 60.0),
+];
+
+/// Whether a word is a unit of doses that is known here.
+pub fn is_dose_unit(unit: &str) -> bool {
+    DOSE_UNITS.iter().any(|known| known.names.contains(&unit.trim().to_lowercase().as_str()))
+}
+
+/// The unit of a dose as it is written here, if such a dose can have been given; `None`: nobody gives that much, or that little.
+pub fn plausible_dose(medicine: &str, amount: f64, unit: &str) -> Option<String> {
+    let (medicine, written) = (medicine.trim().to_lowercase(), unit.trim());
+    if medicine.is_empty() || written.is_empty() || written.contains(['/', '*', '^']) {
+        return None; // a strength, or an amount for each kilogram, is no dose
+    }
+    let known = DOSE_UNITS.iter().find(|unit| unit.names.contains(&written.to_lowercase().as_str()));
+    let within = |least: f64, most: f64, amount: f64| amount.is_finite() && amount >= least && amount <= most;
+    let any = amount > 0.0 && within(0.0, known.map_or(DOSE_MAX, |unit| unit.most), amount);
+    let milligrams = known.and_then(|unit| unit.milligrams).map(|factor| amount * factor);
+    let named = DOSES_MG.iter().find(|(names, ..)| names.iter().any(|name| medicine.contains(name)));
+    let of_medicine = milligrams.zip(named).is_none_or(|(amount, (_, least, most))| within(*least, *most, amount));
+    let unit = known.and_then(|unit| unit.names.first().copied()).unwrap_or(written);
+    (any && of_medicine).then(|| unit.to_owned())
 }
 
 #[cfg(test)]
@@ -128,12 +177,35 @@ mod tests {
     }
 
     #[test]
-    fn doses_lie_above_nought_and_below_reason() {
-        assert!(dose_plausible(250.0, "mg") && dose_plausible(1.0, "tablet") && dose_plausible(200_000.0, "IU"));
-        for (amount, unit) in
-            [(0.0, "mg"), (-250.0, "mg"), (1e300, "mg"), (250.0, "g"), (500.0, "tablet"), (f64::NAN, "mg")]
-        {
-            assert!(!dose_plausible(amount, unit), "{amount} {unit}");
+    fn doses_lie_above_nought_and_within_reason_for_their_medicine() {
+        for (medicine, amount, unit, written) in [
+            ("amoxicillin", 250.0, "mg", "mg"),
+            ("Amoxicillin DT", 250.0, "MG", "mg"),
+            ("amoxicillin", 0.25, "grams", "g"),
+            ("ORS", 1.0, "sachet", "sachet"),
+            ("vitamin A", 200_000.0, "IU", "IU"),
+            ("salbutamol", 100.0, "mcg", "ug"),
+            ("zinc sulfate", 20.0, "mg", "mg"),
+        ] {
+            assert_eq!(plausible_dose(medicine, amount, unit).as_deref(), Some(written), "{medicine} {amount} {unit}");
+        }
+        for (medicine, amount, unit) in [
+            ("ORS", 0.0, "mg"),
+            ("ORS", -250.0, "mg"),
+            ("ORS", 1e300, "mg"),
+            ("ORS", 250.0, "g"),
+            ("ORS", 500.0, "tablet"),
+            ("ORS", f64::NAN, "mg"),
+            ("zinc", 20.0, "g"),
+            ("zinc", 2_000.0, "mg"),
+            ("amoxicillin", 250.0, "mcg"),
+            ("amoxicillin", 0.25, "mg"),
+            ("amoxicillin", 25.0, "g"),
+            ("gentamicin", 5.0, "mg/kg"),
+            ("", 5.0, "mg"),
+            ("paracetamol", 5.0, " "),
+        ] {
+            assert_eq!(plausible_dose(medicine, amount, unit), None, "{medicine} {amount} {unit}");
         }
     }
 }

@@ -61,19 +61,19 @@ pub(super) fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Failure> 
     let words: Vec<_> = text.split_whitespace().collect();
     let parsed = match words.as_slice() {
         [medicine @ .., amount, unit] if !medicine.is_empty() => {
-            amount.parse::<f64>().ok().filter(|n| units::dose_plausible(*n, unit)).map(|amount| DoseEntry {
-                medicine: medicine.join(" "),
-                amount,
-                unit: (*unit).to_owned(),
-                route,
-                given,
-                origin: String::new(),
-            })
+            let medicine = medicine.join(" ");
+            let amount = amount.parse::<f64>().ok();
+            let unit = amount.and_then(|amount| units::plausible_dose(&medicine, amount, unit));
+            let origin = String::new();
+            amount.zip(unit).map(|(amount, unit)| DoseEntry { medicine, amount, unit, route, given, origin })
         }
         _ => None,
     };
     parsed.map(Entry::Dose).ok_or_else(|| {
-        usage(format!("{text:?} is no dose"), "write for example --dose \"amoxicillin 250 mg\", with a point in 0.5; an amount above nought that is given at once")
+        usage(
+            format!("{text:?} is no dose that is given at once"),
+            "write for example --dose \"amoxicillin 250 mg\", with a point in 0.5; is the unit right?",
+        )
     })
 }
 

@@ -6,79 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::super::{ExchangeError, Imported, SYSTEM, units};
-use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, HL7, LOINC};
-use crate::case::schema::{self, FIELDS, Kind};
+use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM};
+use crate::case::schema;
 use crate::case::{DecisionEntry, DoseEntry, IMPORTED};
 use crate::{Entry, FindingValue, Urgency};
 
+mod bundle;
+mod values;
+
+use bundle::{Bundle, Whose, strict, subject_of};
+use values::{
+    at, at_site, changes_meaning, code_of, codes_of, field_of, instant_order, items, items_of_status, kind_of, text_at,
+    value_of,
+};
+
 /// Patients in one file.
 const PATIENTS_MAX: usize = 10_000;
-/// How deeply a resource may nest, where it is searched for what changes its meaning.
-const DEPTH_MAX: usize = 64;
-
-fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
-    path.iter().try_fold(value, |value, step| match step.parse::<usize>() {
-        Ok(index) => value.get(index),
-        Err(_) => value.get(step),
-    })
-}
-
-fn text_at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
-    at(value, path)?.as_str()
-}
-
-fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
-
-fn kind_of(resource: &Value) -> &str {
-    text_at(resource, &["resourceType"]).unwrap_or_default()
-}
-
-/// The codes of one system in a CodeableConcept.
-fn codes_of<'a>(concept: &'a Value, system: &'a str) -> impl Iterator<Item = &'a str> {
-    let ours = move |coding: &&Value| text_at(coding, &["system"]) == Some(system);
-    items(concept, "coding").iter().filter(ours).filter_map(|coding| text_at(coding, &["code"]))
-}
-
-fn code_of<'a>(concept: &'a Value, system: &'a str) -> Option<&'a str> {
-    codes_of(concept, system).next()
-}
-
-/// Codes of other systems for our fields: the vital signs profiles, and other codings of the same measurement.
-const ALSO: [(&str, &str); 9] = [
-    ("8310-5", "temperature"),
-    ("29463-7", "weight"),
-    ("8302-2", "height"),
-    ("9279-1", "respiratory_rate"),
-    ("2708-6", "spo2"),
-    ("20564-1", "spo2"),
-    ("8867-4", "pulse"),
-    ("8480-6", "bp_systolic"),
-    ("8462-4", "bp_diastolic"),
-];
-
-/// The field that a concept names: by our own name, or by any LOINC code of it.
-fn field_of(concept: &Value) -> Option<String> {
-    if let Some(name) = code_of(concept, SYSTEM) {
-        return Some(name.to_owned());
-    }
-    codes_of(concept, LOINC).find_map(|code| {
-        let ours = FIELDS.iter().find(|f| f.code == code).map(|f| f.name);
-        let also = || ALSO.iter().find(|(other, _)| *other == code).map(|(_, name)| *name);
-        ours.or_else(also).map(str::to_owned)
-    })
-}
-
-/// What is in a bundle by the names that references use.
-struct Bundle<'a> {
-    /// By `fullUrl`, and by `Kind/id` where that means one resource only.
-    named: BTreeMap<String, &'a Value>,
-    /// The `fullUrl` of each resource that has one.
-    urls: Vec<(&'a Value, &'a str)>,
-    /// Patients by their place in the bundle.
-    patients: Vec<&'a Value>,
-}
 
 /// Reads a bundle: a case for each patient in it.
 pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
@@ -97,60 +40,6 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
             Err(malformed(format!("this is a single {other}, not a Bundle: put it into a Bundle of type collection")))
         }
     }
-}
-
-/// JSON in which no key stands twice: FHIR forbids that, and which of two values is meant nobody can tell.
-fn strict(text: &str) -> Result<Value, String> {
-    struct Unique(Value);
-    impl<'de> serde::Deserialize<'de> for Unique {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer.deserialize_any(Visitor).map(Unique)
-        }
-    }
-    struct Visitor;
-    impl<'de> serde::de::Visitor<'de> for Visitor {
-        type Value = Value;
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("JSON")
-        }
-        fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-            Ok(value.into())
-        }
-        fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-            Ok(value.into())
-        }
-        fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-            Ok(value.into())
-        }
-        fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-            Ok(value.into())
-        }
-        fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-            Ok(value.into())
-        }
-        fn visit_unit<E>(self) -> Result<Value, E> {
-            Ok(Value::Null)
-        }
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-            let mut items = Vec::new();
-            while let Some(Unique(item)) = list.next_element()? {
-                items.push(item);
-            }
-            Ok(items.into())
-        }
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-            let mut fields = serde_json::Map::new();
-            while let Some(key) = map.next_key::<String>()? {
-                if fields.contains_key(&key) {
-                    return Err(serde::de::Error::custom(format!("{key:?} stands twice in one place")));
-                }
-                let Unique(value) = map.next_value()?;
-                fields.insert(key, value);
-            }
-            Ok(fields.into())
-        }
-    }
-    serde_json::from_str::<Unique>(text).map(|Unique(value)| value).map_err(|e| e.to_string())
 }
 
 fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
@@ -237,124 +126,6 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
         true => Err(ExchangeError::Malformed("nothing in this bundle is known here".into())),
         false => Ok(read),
     }
-}
-
-enum Whose {
-    Patient(usize),
-    /// It is about no patient: a device, a practitioner.
-    Nobody,
-    /// There are several patients, and it names none of them.
-    Unclear,
-}
-
-impl Bundle<'_> {
-    fn patient(&self, resource: &Value) -> Option<usize> {
-        self.patients.iter().position(|patient| std::ptr::eq(*patient, resource))
-    }
-
-    /// Whose a resource is, by its subject.
-    fn whose(&self, resource: &Value, count: usize) -> Whose {
-        if kind_of(resource) == "Patient" {
-            return self.patient(resource).map_or(Whose::Nobody, Whose::Patient);
-        }
-        let named = subject_of(resource);
-        // About somebody or something else than the subject, or about a subject whom only words name: not this patient's.
-        let other = |key: &str| {
-            resource
-                .get(key)
-                .is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()))
-        };
-        if other("focus") || (named.is_none() && ["subject", "patient", "for"].into_iter().any(other)) {
-            return Whose::Unclear;
-        }
-        let Some(reference) = named else {
-            let about_nobody =
-                ["Device", "Practitioner", "Organization", "Location", "Provenance", "AuditEvent", "Medication"];
-            return match (about_nobody.contains(&kind_of(resource)), count) {
-                (true, _) => Whose::Nobody,
-                (false, 1) => Whose::Patient(0),
-                (false, _) => Whose::Unclear,
-            };
-        };
-        let inner = reference.strip_prefix('#').and_then(|id| {
-            items(resource, "contained")
-                .iter()
-                .find(|inner| text_at(inner, &["id"]) == Some(id))
-                .and_then(|p| self.patient(p))
-        });
-        match inner.or_else(|| self.patient(self.resolve(resource, reference)?)) {
-            Some(n) => Whose::Patient(n),
-            // A reference to somebody who is not in the file: with one patient in it, or none, that is whose bundle it is only if
-            // there is nobody else it could mean.
-            None if self.patients.is_empty() => Whose::Patient(0),
-            None => Whose::Unclear,
-        }
-    }
-
-    /// The `fullUrl` of a resource.
-    fn url_of(&self, resource: Option<&Value>) -> Option<&str> {
-        let resource = resource?;
-        self.urls.iter().find(|(known, _)| std::ptr::eq(*known, resource)).map(|(_, url)| *url)
-    }
-
-    /// What a reference means (FHIR R4, 2.36.4.1): as it stands; else beside the one that refers, on the same server; else `Kind/id`
-    /// where only one is called so and nothing says that it lies on another server.
-    fn resolve(&self, from: &Value, reference: &str) -> Option<&Value> {
-        if let Some(found) = self.named.get(reference).filter(|_| reference.contains(':')) {
-            return Some(found);
-        }
-        let tail: Vec<_> = reference.rsplit('/').take(2).collect();
-        let [id, kind] = tail.as_slice() else { return None };
-        let short = format!("{kind}/{id}");
-        let base = |url: &str| url.strip_suffix(&own_name(url)).map(str::to_owned);
-        let own_server = self.url_of(Some(from)).filter(|url| url.contains("://")).and_then(base);
-        if let (Some(server), false) = (&own_server, reference.contains("://")) {
-            let there = self.named.get(&format!("{server}{short}"));
-            if there.is_some() {
-                return there.copied();
-            }
-        }
-        let found = self.named.get(&short)?;
-        let server = self.url_of(Some(found)).filter(|url| url.contains("://")).and_then(base);
-        let meant =
-            if reference.contains("://") { reference.strip_suffix(&short).map(str::to_owned) } else { own_server };
-        let elsewhere = server.is_some() && meant.is_some() && server != meant;
-        (!elsewhere).then_some(found)
-    }
-
-    /// Who said what, as the Provenance in the bundle has it.
-    fn say_who(&self, resources: &[&Value], imported: &mut Imported) {
-        for provenance in resources.iter().filter(|r| kind_of(r) == "Provenance") {
-            let who = text_at(provenance, &["agent", "0", "who", "reference"]).unwrap_or("somebody");
-            let device = self.named.get(who).and_then(|device| text_at(device, &["identifier", "0", "value"]));
-            let display = text_at(provenance, &["agent", "0", "who", "display"]);
-            let who = match device {
-                Some(device) => format!("phone {}", device.get(..8).unwrap_or(device)),
-                None => display.unwrap_or(who).to_owned(),
-            };
-            let who = format!("{who} ({})", text_at(provenance, &["recorded"]).unwrap_or("at no time that is said"));
-            for target in items(provenance, "target").iter().filter_map(|target| text_at(target, &["reference"])) {
-                let resource = self.named.get(target);
-                let field = resource.and_then(|r| field_of(r.get("code")?));
-                let kind = resource.map(|r| kind_of(r).to_owned()).filter(|kind| !kind.is_empty());
-                if let Some(what) = field.or(kind) {
-                    imported.say(who.clone(), &what);
-                }
-            }
-        }
-    }
-}
-
-/// The last two parts of an address: `Patient/7`.
-fn own_name(url: &str) -> String {
-    let mut parts: Vec<_> = url.rsplit('/').take(2).collect();
-    parts.reverse();
-    parts.join("/")
-}
-
-/// Whom a resource is about, as it says.
-fn subject_of(resource: &Value) -> Option<&str> {
-    ["subject", "patient", "for"].into_iter().find_map(|key| text_at(resource, &[key, "reference"]))
 }
 
 /// One patient's case while it is read.
@@ -552,15 +323,17 @@ impl Reading {
             return self.leave_out(given, "its dose is a bound and no amount");
         }
         let amount = dose.and_then(|dose| dose.get("value")).and_then(Value::as_f64);
-        let unit = dose.and_then(|d| text_at(d, &["unit"]).or_else(|| text_at(d, &["code"]))).unwrap_or_default();
+        let [unit, code] = ["unit", "code"].map(|key| dose.and_then(|dose| text_at(dose, &[key])));
         let (Some(medicine), Some(amount)) = (medicine, amount) else {
             return self.leave_out(given, "which medicine, or how much, is not said");
         };
-        if unit.is_empty() {
-            return self.leave_out(given, "its dose has no unit");
-        }
-        if !units::dose_plausible(amount, unit) {
-            return self.leave_out(given, &format!("nobody gives {amount} {unit} at once"));
+        let Some(said) = unit.or(code) else { return self.leave_out(given, "its dose has no unit") };
+        let Some(unit) = units::plausible_dose(medicine, amount, said) else {
+            return self.leave_out(given, &format!("nobody gives {amount} {said} of it at once"));
+        };
+        let by_code = code.and_then(|code| units::plausible_dose(medicine, amount, code));
+        if code.is_some_and(units::is_dose_unit) && by_code.as_deref() != Some(&unit) {
+            return self.leave_out(given, &format!("the unit of its dose says {unit:?} and its code something else"));
         }
         let at = text_at(given, &["effectiveDateTime"]).or_else(|| text_at(given, &["effectivePeriod", "start"]));
         let at = at.filter(|at| schema::is_instant(at)).unwrap_or_default();
@@ -572,7 +345,7 @@ impl Reading {
         self.imported.entries.push(Entry::Dose(DoseEntry {
             medicine: crate::case::clip(medicine),
             amount,
-            unit: unit.to_owned(),
+            unit,
             route: crate::case::clip(text_at(given, &["dosage", "route", "text"]).unwrap_or_default()),
             given: at.to_owned(),
             origin,
@@ -646,132 +419,5 @@ impl Reading {
             true => self.imported,
             false => self.imported.settled(),
         }
-    }
-}
-
-/// Something by which instants of FHIR can be ordered, whatever their zone; what is said less exactly counts from its beginning.
-fn instant_order(text: &str) -> (i64, String) {
-    let number = |range: std::ops::Range<usize>| text.get(range).and_then(|t| t.parse::<i64>().ok());
-    let (year, month, day) = (number(0..4).unwrap_or(0), number(5..7).unwrap_or(1), number(8..10).unwrap_or(1));
-    let (hour, minute, second) =
-        (number(11..13).unwrap_or(0), number(14..16).unwrap_or(0), number(17..19).unwrap_or(0));
-    let zone = text.get(19..).unwrap_or_default();
-    let zone = zone.rfind(['+', '-']).and_then(|at| {
-        let (sign, rest) = zone.get(at..)?.split_at_checked(1)?;
-        let (hours, minutes) = rest.split_once(':')?;
-        let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
-        Some(if sign == "-" { -minutes } else { minutes })
-    });
-    // Days since the year nought by the civil calendar; only the order matters.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day;
-    if text.is_empty() {
-        return (i64::MIN, String::new());
-    }
-    (
-        ((days * 24 + hour) * 60 + minute - zone.unwrap_or(0)) * 60 + second,
-        text.get(19..).unwrap_or_default().to_owned(),
-    )
-}
-
-fn items_of_status<'a>(resource: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
-    let codings = resource.get(key).map(|status| items(status, "coding")).unwrap_or_default();
-    codings.iter().filter_map(|coding| text_at(coding, &["code"]))
-}
-
-/// Whether anything in a resource may turn its meaning round in a way that is not known here (FHIR R4, 2.4.0.4 and `implicitRules`).
-fn changes_meaning(value: &Value, depth: usize) -> bool {
-    if depth > DEPTH_MAX {
-        return true;
-    }
-    match value {
-        Value::Object(fields) => fields.iter().any(|(key, inner)| {
-            let empty = inner.is_null() || inner.as_array().is_some_and(Vec::is_empty);
-            (!empty && (key == "modifierExtension" || key == "implicitRules")) || changes_meaning(inner, depth + 1)
-        }),
-        Value::Array(list) => list.iter().any(|inner| changes_meaning(inner, depth + 1)),
-        _ => false,
-    }
-}
-
-/// The field of a temperature by where it was measured: ours are those under the arm and in the rectum.
-fn at_site(name: &str, observation: &Value) -> Result<String, &'static str> {
-    let Some(site) = observation.get("bodySite").filter(|_| name == "temperature") else { return Ok(name.to_owned()) };
-    let words = site.to_string().to_lowercase();
-    match () {
-        // SNOMED CT: rectum structure, axillary region structure.
-        () if words.contains("rect") || words.contains("34402009") => Ok("temperature_rectal".to_owned()),
-        () if words.contains("axill") || words.contains("91470000") => Ok(name.to_owned()),
-        () => Err("it was measured neither under the arm nor in the rectum"),
-    }
-}
-
-/// The value of an observation or of a component; `None` where it has none. An error says why it is not taken.
-fn value_of(name: &str, part: &Value) -> Result<Option<FindingValue>, String> {
-    let field = schema::field(name);
-    if let Some(reason) = part.get("dataAbsentReason") {
-        let not_done = code_of(reason, &format!("{HL7}/data-absent-reason")) == Some("not-performed");
-        return Ok(Some(match not_done && schema::read_value(name, "not_done").is_ok() {
-            true => FindingValue::Text("not_done".into()),
-            false => FindingValue::Unknown,
-        }));
-    }
-    if let Some(flag) = part.get("valueBoolean").and_then(Value::as_bool) {
-        return match field.map(|f| f.kind) {
-            Some(Kind::Flag) | None => Ok(Some(if flag { FindingValue::Yes } else { FindingValue::No })),
-            Some(_) => Err(format!("yes or no is no value of {name}")),
-        };
-    }
-    if let Some(quantity) = part.get("valueQuantity") {
-        return quantity_of(name, field.map(|f| f.kind), quantity).map(Some);
-    }
-    if let Some(number) = part.get("valueInteger").and_then(Value::as_f64) {
-        return quantity_of(name, field.map(|f| f.kind), &serde_json::json!({ "value": number })).map(Some);
-    }
-    if let Some(concept) = part.get("valueCodeableConcept") {
-        let code = code_of(concept, SYSTEM).ok_or_else(|| format!("its value is no word of ours for {name}"))?;
-        return schema::read_value(name, code).map(Some);
-    }
-    match text_at(part, &["valueString"]).or_else(|| text_at(part, &["valueDateTime"])) {
-        None if part.as_object().is_some_and(|o| o.keys().any(|key| key.starts_with("value"))) => {
-            Err(format!("a value of this kind is not read for {name}"))
-        }
-        None => Ok(None),
-        Some(text) => match field.map(|f| f.kind) {
-            Some(Kind::Number(..)) => Err(format!("words where a number with a unit is wanted for {name}")),
-            Some(_) => schema::read_value(name, text).map(Some),
-            None => Ok(Some(FindingValue::Text(crate::case::clip(text)))),
-        },
-    }
-}
-
-fn quantity_of(name: &str, kind: Option<Kind>, quantity: &Value) -> Result<FindingValue, String> {
-    if let Some(comparator) = text_at(quantity, &["comparator"]) {
-        return Err(format!("its value is a bound ({comparator}), not a measurement"));
-    }
-    let number = quantity.get("value").and_then(Value::as_f64).ok_or("its value has no number")?;
-    let unit = text_at(quantity, &["code"]).or_else(|| text_at(quantity, &["unit"]));
-    if let (Some(code), Some(words), Some(Kind::Number(_, _, ours))) =
-        (text_at(quantity, &["code"]), text_at(quantity, &["unit"]), kind)
-        && let (Some(by_code), Some(by_words)) =
-            (units::convert(number, code, ours), units::convert(number, words, ours))
-        && (by_code - by_words).abs() > 1e-6 * by_code.abs().max(1.0)
-    {
-        return Err(format!("its unit says {words:?} and its code {code:?}"));
-    }
-    let Some(kind) = kind else {
-        return Ok(FindingValue::Number(number)); // a newer rule pack's field
-    };
-    let Kind::Number(min, max, ours) = kind else { return Err(format!("a number is no value of {name}")) };
-    let number = match unit {
-        None if ours == "1" => number,
-        None => return Err(format!("a number of {name} without a unit: not guessed at")),
-        Some(unit) => units::convert(number, unit, ours)
-            .or_else(|| units::convert(number, text_at(quantity, &["unit"])?, ours))
-            .ok_or_else(|| format!("its unit {unit:?} is not known for {name} ({ours})"))?,
-    };
-    match number >= min && number <= max {
-        true => Ok(FindingValue::Number(number)),
-        false => Err(format!("{name} of {number} {ours} cannot be")),
     }
 }
