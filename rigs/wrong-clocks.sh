@@ -18,6 +18,13 @@ export KIJITI_PASSPHRASE="a rig guards nothing" FAKETIME_DONT_FAKE_MONOTONIC=1
 declare -A year=([past]=1970 [future]=2100)
 at() { phone=$1 && shift && faketime "${year[$phone]}-01-02 03:04:05" "$kijiti" --data "$phone" "$@"; }
 
+for year in 1970 2100; do
+    if faketime "$year-01-02 03:04:05" "$kijiti" --data desk ministry keys --out keys --work-factor 10 </dev/null >said 2>&1 || ! grep -q "clock is" said; then
+        echo "a first root was made in $year, and nobody was asked"
+        cat said
+        exit 1
+    fi
+done
 "$kijiti" --data desk ministry keys --out keys --keys 1 --threshold 1 --work-factor 10 >/dev/null
 "$kijiti" --data desk enrol request --name desk --out request.json >/dev/null
 "$kijiti" --data desk enrol sign request.json --ministry keys --area all --rights carry --out answer.json >/dev/null

@@ -20,7 +20,19 @@ use crate::show;
 /// Runs one of the desk's commands.
 pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
     match command {
-        MinistryCommand::Keys { out, keys, threshold, recall_keys, enrol_keys, token, name, work_factor, dry_run } => {
+        MinistryCommand::Keys {
+            out,
+            keys,
+            threshold,
+            recall_keys,
+            enrol_keys,
+            token,
+            name,
+            work_factor,
+            clock_is_right,
+            dry_run,
+        } => {
+            first_clock_is_right(clock_is_right)?;
             let ceremony = Ceremony {
                 keys,
                 threshold,
@@ -114,7 +126,8 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
 
 fn run_root(command: RootCommand) -> Result<(), Failure> {
     match command {
-        RootCommand::Draft { name, key, threshold, enrol, recall, beacon, receipts, out } => {
+        RootCommand::Draft { name, key, threshold, enrol, recall, beacon, receipts, clock_is_right, out } => {
+            first_clock_is_right(clock_is_right)?;
             let keys = |texts: &[String]| texts.iter().map(|k| key_of(k)).collect::<Result<Vec<_>, _>>();
             let root = ministry::keys::first_root(&ministry::keys::FirstRoot {
                 name: &name,
@@ -354,9 +367,12 @@ fn bundle_of(trust: &TrustedState, module: &str) -> Result<Digest, Failure> {
     }
 }
 
-/// Writes a draft, or says what it would be.
 /// A clock that is this far from the newest signed time is asked about.
 const CLOCK_OFF_S: u64 = 200 * DAY_S;
+/// When the year began in which this was written (2026): no clock that is right shows an earlier time.
+const WRITTEN_S: u64 = 1_767_225_600;
+/// A first root is signed within so many seconds of that, or else the clock is asked about.
+const FIRST_ROOT_S: u64 = 10 * 366 * DAY_S;
 
 /// A time once signed and carried is not taken back: a beacon years ahead ends certificates in the whole country. So a clock that is
 /// far from what the ministry signed last is asked about, and refused where nobody can be asked.
@@ -364,13 +380,25 @@ fn clock_is_right(trust: &TrustedState, said: bool) -> Result<(), Failure> {
     let root = trust.root().map_or(0, |root| root.issued_s);
     let list = trust.list().map_or(0, |list| list.issued_s);
     let newest = root.max(list).max(trust.beacon().map_or(0, |beacon| beacon.time_s));
-    let now = ministry::wall_s();
-    if said || now.abs_diff(newest) <= CLOCK_OFF_S {
-        return Ok(());
+    match said || ministry::wall_s().abs_diff(newest) <= CLOCK_OFF_S {
+        true => Ok(()),
+        false => ask_about_clock(newest, "what the ministry signed last"),
     }
-    let way = if now > newest { "ahead of" } else { "behind" };
-    let years = now.abs_diff(newest) as f64 / (365.25 * DAY_S as f64);
-    let words = format!("this machine's clock is {years:.1} years {way} what the ministry signed last");
+}
+
+/// The same for a first root, with nothing before it to compare the clock with.
+fn first_clock_is_right(said: bool) -> Result<(), Failure> {
+    match said || (WRITTEN_S..WRITTEN_S + FIRST_ROOT_S).contains(&ministry::wall_s()) {
+        true => Ok(()),
+        false => ask_about_clock(WRITTEN_S, "the year in which this program was written"),
+    }
+}
+
+fn ask_about_clock(than_s: u64, what: &str) -> Result<(), Failure> {
+    let now = ministry::wall_s();
+    let way = if now > than_s { "ahead of" } else { "behind" };
+    let years = now.abs_diff(than_s) as f64 / (365.25 * DAY_S as f64);
+    let words = format!("this machine's clock is {years:.1} years {way} {what}");
     if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         eprintln!("{words}; a time once signed cannot be taken back.");
         let answer = crate::ask::line("Is the clock right? [write yes]")?;
@@ -393,6 +421,7 @@ fn not_ahead(draft: &DraftFile) -> Result<(), Failure> {
     Err(Failure::new(words, "set the clock that is wrong, and draft it again").with_code(2))
 }
 
+/// Writes a draft, or says what it would be.
 fn put(draft: &DraftFile, to: &DraftTo, trust: Option<&TrustedState>) -> Result<(), Failure> {
     if let Some(trust) = trust {
         let checked = ministry::check::check(draft, trust, &[])?;

@@ -207,8 +207,19 @@ pub fn read_recorded(values: &BTreeMap<String, serde_json::Value>, pack: &RulePa
                 read.insert(name.clone(), Value::Unknown);
                 read.insert(format!("{name}: {}", value.as_str().unwrap_or("not understood")), Value::Yes);
             }
-            None if yes && !name.contains('.') => drop(read.insert(name.clone(), Value::Yes)),
-            None => {}
+            None if name.contains('.') => {}
+            // What this pack does not know may be a sign all the same: it is named, and nothing is green.
+            None => {
+                let said = match value.as_str().map(str::trim) {
+                    _ if yes => Value::Yes,
+                    Some("no" | "unknown" | "") => continue,
+                    Some(word) => word.parse().map_or_else(|_| Value::Text(word.to_owned()), Value::Number),
+                    None => value.as_f64().map_or(Value::Unknown, Value::Number),
+                };
+                if crate::floor::sign(name, &said) {
+                    read.insert(name.clone(), said);
+                }
+            }
         }
     }
     read

@@ -29,10 +29,69 @@ const ALWAYS: [&str; 10] = [
 ];
 
 /// Flags that describe the situation and are no sign of illness by themselves.
-const CONTEXT: [&str; 5] = ["fever", "hot_to_touch", "other_fever_cause", "breastfed_within_6_weeks", "wheeze"];
+const CONTEXT: [&str; 11] = [
+    "fever",
+    "hot_to_touch",
+    "other_fever_cause",
+    "breastfed_within_6_weeks",
+    "wheeze",
+    "breastfeeding_now",
+    "dewormed",
+    "no_thermometer",
+    "pregnancy_possible",
+    "runny_nose",
+    "vitamin_a_given",
+];
 
-/// Choices that describe the situation, and are no sign of illness by themselves.
-const CONTEXT_CHOICES: [&str; 2] = ["malaria_risk", "oral_fluid_test"];
+/// Choices and words that describe the situation, and are no sign of illness by themselves.
+const CONTEXT_CHOICES: [&str; 11] = [
+    "malaria_risk",
+    "oral_fluid_test",
+    "allergies",
+    "birth_plan",
+    "bronchodilator_trial",
+    "medicines_now",
+    "previous_problems",
+    "replacement_feed",
+    "skin_extent",
+    "text",
+    "vaccines",
+];
+
+/// Of what is looked for where "none" is the worst.
+const NONE_IS_WORST: [&str; 2] = ["movement", "fetal_movement"];
+
+/// From where and below where a number is no sign by itself, whoever is measured: wider than what rules for one age say, because it
+/// only counts where no rule has read it. IMCI chart booklet 2014; WHO haemoglobin (2011); WHO antenatal care (2016) for pregnancy.
+const CALM_NUMBERS: [(&str, f64, f64); 27] = [
+    ("temperature", 35.5, 38.0),
+    ("temperature_second", 35.5, 38.0),
+    ("temperature_rectal", 36.0, 38.5),
+    ("respiratory_rate_second", 20.0, 60.0),
+    ("spo2", 90.0, f64::INFINITY),
+    ("weight", 2.5, f64::INFINITY),
+    ("muac", 125.0, f64::INFINITY),
+    ("wfh_z", -2.0, f64::INFINITY),
+    ("wfl_z", -2.0, f64::INFINITY),
+    ("wfa_z", -2.0, f64::INFINITY),
+    ("haemoglobin", 110.0, 200.0),
+    ("parasite_density", 0.0, 1.0),
+    ("convulsion_count", 0.0, 1.0),
+    ("cough_days", 0.0, 14.0),
+    ("diarrhoea_days", 0.0, 14.0),
+    ("fever_days", 0.0, 7.0),
+    ("ear_discharge_days", 0.0, 1.0),
+    ("feeds_in_24h", 8.0, f64::INFINITY),
+    ("pulse", 60.0, 180.0),
+    ("pulse_second", 60.0, 180.0),
+    ("bp_systolic", 70.0, 140.0),
+    ("bp_systolic_second", 70.0, 140.0),
+    ("bp_diastolic", 40.0, 90.0),
+    ("bp_diastolic_second", 40.0, 90.0),
+    ("fetal_heart", 110.0, 160.0),
+    ("fetal_heart_second", 110.0, 160.0),
+    ("respiratory_rate", 10.0, 60.0),
+];
 
 /// Choices that say that nothing was found, or that nothing was looked at.
 const CALM: [&str; 12] = [
@@ -100,9 +159,15 @@ pub fn evaluate(values: &BTreeMap<String, Value>, group: Option<AgeGroup>) -> Ve
 pub(crate) fn sign(name: &str, value: &Value) -> bool {
     match value {
         Value::Yes => !CONTEXT.contains(&name),
+        Value::Text(word) if name == "outcome" => word == "died",
         Value::Text(word) => {
-            !CONTEXT_CHOICES.contains(&name) && (!CALM.contains(&word.as_str()) || name == "movement" && word != "own")
+            let worst = NONE_IS_WORST.contains(&name) && word == "none";
+            !CONTEXT_CHOICES.contains(&name) && (worst || !CALM.contains(&word.as_str()))
         }
-        Value::No | Value::Unknown | Value::Number(_) => false,
+        Value::Number(number) => {
+            let calm = CALM_NUMBERS.iter().find(|(other, ..)| *other == name);
+            calm.is_some_and(|(_, least, below)| !(*least..*below).contains(number))
+        }
+        Value::No | Value::Unknown => false,
     }
 }

@@ -128,6 +128,19 @@ impl Expr {
         }
     }
 
+    /// With which numbers and words it compares what, and what else it names.
+    pub(crate) fn compared(&self, into: &mut BTreeMap<String, (Vec<f64>, Vec<String>)>, names: &mut BTreeSet<String>) {
+        match self {
+            Expr::And(terms) | Expr::Or(terms) | Expr::AtLeast(_, terms) => {
+                terms.iter().for_each(|term| term.compared(into, names));
+            }
+            Expr::Not(term) => term.compared(into, names),
+            Expr::Known(name) | Expr::Name(name) => drop(names.insert(name.clone())),
+            Expr::Number(name, test) => into.entry(name.clone()).or_default().0.push(test.bound),
+            Expr::Choice(name, word) => into.entry(name.clone()).or_default().1.push(word.clone()),
+        }
+    }
+
     /// The answer for these findings.
     pub fn answer(&self, scope: &Scope<'_>) -> Answer {
         self.answer_at(scope, 0)

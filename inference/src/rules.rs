@@ -134,7 +134,7 @@ pub struct Rule {
     pub when: Expr,
     /// What follows when the condition is unknown.
     pub unknown: WhenUnknown,
-    profiles: Vec<Profile>,
+    pub(crate) profiles: Vec<Profile>,
     /// Levels of care that have no instrument for it: there an unknown condition advises.
     advise: Vec<Profile>,
 }
@@ -167,7 +167,7 @@ struct RawPack {
     edition: String,
     version: u64,
     #[allow(dead_code)]
-    profiles: Vec<Profile>,
+    pub(crate) profiles: Vec<Profile>,
     #[serde(default)]
     finding: Vec<RawFinding>,
     #[serde(default)]
@@ -245,7 +245,14 @@ impl RulePack {
             let built_in = Self::built_in()?;
             for spec in built_in.findings {
                 match pack.findings.iter().find(|own| own.id == spec.id) {
-                    Some(own) => same_meaning(own, &spec)?,
+                    Some(own) => {
+                        same_meaning(own, &spec)?;
+                        // What is usual may be told more narrowly, and never more widely.
+                        if let Some((least, most)) = spec.usual {
+                            let usual = pack.usual.entry(spec.id).or_insert((least, most));
+                            *usual = (usual.0.max(least), usual.1.min(most));
+                        }
+                    }
                     // A sign that a pack does not read can still be found: it is named then, and the floor looks at it.
                     None => {
                         pack.usual.extend(spec.usual.map(|usual| (spec.id.clone(), usual)));
@@ -316,6 +323,34 @@ impl RulePack {
     /// One finding.
     pub fn finding(&self, id: &str) -> Option<&FindingSpec> {
         self.findings.iter().find(|f| f.id == id)
+    }
+
+    /// All rules.
+    pub(crate) fn all_rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What one condition says of these findings and this level of care ([`with_level`]), by the definitions of this pack.
+    pub(crate) fn holds(&self, when: &Expr, values: &BTreeMap<String, Value>) -> Tri {
+        when.answer(&Scope { findings: values, defines: &self.defines, usual: &self.usual }).tri
+    }
+
+    /// What a condition compares, through definitions: by name, the numbers and the words.
+    pub(crate) fn compared(&self, when: &Expr) -> BTreeMap<String, (Vec<f64>, Vec<String>)> {
+        let (mut compared, mut defined) = (BTreeMap::new(), BTreeSet::new());
+        let mut left = vec![when];
+        while let Some(expr) = left.pop() {
+            let mut names = BTreeSet::new();
+            expr.compared(&mut compared, &mut names);
+            for name in names {
+                match self.defines.get(&name) {
+                    Some(inner) if defined.insert(name.clone()) => left.push(inner),
+                    Some(_) => {}
+                    None => drop(compared.entry(name).or_default()),
+                }
+            }
+        }
+        compared
     }
 
     /// The rules of a profile for an age group.
@@ -457,7 +492,8 @@ const UNREAD: &str = "unread";
 /// A name that conditions can read: whether this is the community level, which has few instruments.
 const COMMUNITY: &str = "at_community";
 
-fn with_level(values: &BTreeMap<String, Value>, profile: Profile) -> BTreeMap<String, Value> {
+/// Findings with the level of care beside them, as conditions read it.
+pub(crate) fn with_level(values: &BTreeMap<String, Value>, profile: Profile) -> BTreeMap<String, Value> {
     let community = if profile == Profile::Iccm { Value::Yes } else { Value::No };
     values.iter().map(|(n, v)| (n.clone(), v.clone())).chain([(COMMUNITY.to_owned(), community)]).collect()
 }
@@ -467,7 +503,7 @@ fn same_meaning(own: &FindingSpec, built_in: &FindingSpec) -> Result<(), String>
     let same = match (&own.kind, &built_in.kind) {
         (FindingKind::Flag, FindingKind::Flag) => true,
         (FindingKind::Number { min, max, unit }, FindingKind::Number { min: least, max: most, unit: meant }) => {
-            unit == meant && min <= least && max >= most
+            unit == meant && min == least && max == most
         }
         (FindingKind::Choice(words), FindingKind::Choice(meant)) => meant.iter().all(|word| words.contains(word)),
         _ => false,

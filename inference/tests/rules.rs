@@ -2,7 +2,7 @@
 
 use inference::findings::Value;
 use inference::golden::{self, WELL_CHILD, WELL_INFANT};
-use inference::rules::Evaluation;
+use inference::rules::{Evaluation, FindingKind};
 use inference::{Findings, Profile, RulePack, Urgency};
 
 fn pack() -> RulePack {
@@ -331,6 +331,7 @@ fn a_pack_with_fewer_pink_rules_needs_an_explicit_word_and_none_redefines_a_buil
     assert!(pack().lacks(&before).is_empty());
     for (from, to) in [
         ("id = \"spo2\"\nkind = \"number\"\nmin = 40", "id = \"spo2\"\nkind = \"number\"\nmin = 95"),
+        ("id = \"spo2\"\nkind = \"number\"\nmin = 40", "id = \"spo2\"\nkind = \"number\"\nmin = 0"),
         (
             "choices = [\"normal\", \"eager\", \"poor\", \"vomits\", \"unable\", \"not_done\"]",
             "choices = [\"normal\", \"eager\", \"poor\", \"vomits\", \"unable\"]",
@@ -434,11 +435,42 @@ fn a_pack_takes_no_rule_of_the_guidelines_away_but_by_an_explicit_word() {
 }
 
 #[test]
-fn what_a_record_says_and_the_pack_does_not_know_blocks_green_and_is_named() {
+fn k7_what_a_record_says_and_no_rule_reads_blocks_green_and_is_named() {
     let file: std::collections::BTreeMap<String, serde_json::Value> = serde_json::from_str(WELL_CHILD).unwrap();
-    for (name, value) in [("very_pale", "yes"), ("drinking", "gladly"), ("unconscious", "yes")] {
+    let (word, number) = (|word: &str| serde_json::Value::from(word), |number: f64| serde_json::Value::from(number));
+    for calm in [("haemoglobin", number(120.0)), ("vitamin_a_given", word("yes")), ("allergies", word("penicillin"))] {
         let mut file = file.clone();
-        file.insert(name.into(), value.into());
+        file.insert(calm.0.into(), calm.1.clone());
+        let values = inference::findings::read_recorded(&file, &pack());
+        let findings = Findings::new(values, String::new(), &[("age_months".to_owned(), 20.0)].into()).unwrap();
+        assert!(pack().evaluate(Profile::Iccm, &findings).green_offered(), "{calm:?}, the control");
+    }
+    for (name, value) in [
+        ("very_pale", word("yes")),
+        ("drinking", word("gladly")),
+        ("unconscious", word("yes")),
+        ("malaria_microscopy", word("positive")),
+        ("parasite_density", number(300_000.0)),
+        ("haemoglobin", number(20.0)),
+        ("wfl_z", number(-5.0)),
+        ("wfa_z", number(-6.0)),
+        ("weight", number(2.1)),
+        ("convulsion_count", number(3.0)),
+        ("temperature_second", number(41.0)),
+        ("respiratory_rate_second", number(80.0)),
+        ("feeds_in_24h", number(0.0)),
+        ("bleeding_amount", word("heavy")),
+        ("fetal_movement", word("none")),
+        ("pulse", number(30.0)),
+        ("bp_systolic", number(60.0)),
+        ("fever_days", number(9.0)),
+        ("diarrhoea_days", number(20.0)),
+        ("hiv_test", word("positive")),
+        ("outcome", word("died")),
+        ("a_sign_of_next_year", word("yes")),
+    ] {
+        let mut file = file.clone();
+        file.insert(name.into(), value);
         let values = inference::findings::read_recorded(&file, &pack());
         let ages = std::collections::BTreeMap::from([("age_months".to_owned(), 20.0)]);
         let findings = Findings::new(values, String::new(), &ages).unwrap();
@@ -458,4 +490,83 @@ fn a_green_rule_that_a_pack_adds_reads_no_sign_of_the_guidelines() {
     let ear = with(WELL_INFANT, r#"{"swelling_behind_ear": "yes"}"#);
     let judged = RulePack::parse(&hides).unwrap().evaluate(Profile::Imci, &ear);
     assert!(!judged.green_offered(), "{:?}", judged.fired);
+}
+
+/// Every condition of the pack with one gate turned round or one threshold far away: what makes a rule of the guidelines silent is
+/// refused, and the patient is named. What remains can only say more than the guidelines do.
+#[test]
+fn k1_a_gate_turned_round_or_a_threshold_moved_is_refused_whichever_rule_it_is() {
+    let text = inference::rules::BUILT_IN;
+    let from = text.find("[[define]]").unwrap();
+    let mut spoilt: Vec<(String, String)> = Vec::new();
+    for (at, _) in text.match_indices("when = \"").filter(|(at, _)| *at > from) {
+        let start = at + 8;
+        let end = start + text[start..].find('"').unwrap();
+        let when = &text[start..end];
+        let mut with =
+            |changed: String| spoilt.push((when.to_owned(), [&text[..start], &changed, &text[end..]].concat()));
+        for gate in
+            ["cough_or_difficult", "diarrhoea", "fevered", "measles", "ear_problem", "eye_problem", "severe_wasting"]
+        {
+            let Some(at) = when.find(gate).filter(|at| !when[..*at].ends_with("known(")) else { continue };
+            let whole = when[at + gate.len()..].chars().next().is_none_or(|c| !c.is_alphanumeric() && c != '_');
+            if whole && !when[..at].ends_with("not ") {
+                with([&when[..at], "not ", &when[at..]].concat());
+            }
+        }
+        for (at, found) in when.match_indices(['<', '>']) {
+            let rest = when[at + 1..].trim_start_matches('=').trim_start();
+            let digits: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.' || *c == '-').collect();
+            let Ok(bound) = digits.parse::<f64>() else { continue };
+            let place = when.len() - rest.len();
+            let moved = if found == "<" { bound / 3.0 - 9.0 } else { bound * 3.0 + 9.0 };
+            with(format!("{}{moved}{}", &when[..place], &when[place + digits.len()..]));
+        }
+    }
+    assert!(spoilt.len() > 100, "{}", spoilt.len());
+    // What passes all the same is no less careful than the guidelines on a thousand patients drawn at random.
+    let guideline = pack();
+    let patients: Vec<_> = (0..1_000).map(|n| drawn(&guideline, n)).collect();
+    let colour = |pack: &RulePack, (profile, findings): &(Profile, Findings)| {
+        let said = pack.evaluate_alone(*profile, findings);
+        said.urgency()
+    };
+    let meant: Vec<_> = patients.iter().map(|patient| colour(&guideline, patient)).collect();
+    let mut refused = 0;
+    for (when, text) in &spoilt {
+        let Ok(pack) = RulePack::parse(text) else { continue };
+        if golden::try_pack(&pack).is_err() {
+            refused += 1;
+            continue;
+        }
+        for (patient, urgency) in patients.iter().zip(&meant) {
+            assert!(colour(&pack, patient) >= *urgency, "{when}: {patient:?}");
+        }
+    }
+    assert!(refused > 75, "{refused} of {}", spoilt.len());
+}
+
+/// A patient of whom a few things are different from a well one, at random.
+fn drawn(pack: &RulePack, seed: u64) -> (Profile, Findings) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let base = [WELL_CHILD, WELL_INFANT][next(2)];
+    let mut file: serde_json::Map<String, serde_json::Value> = serde_json::from_str(base).unwrap();
+    for _ in 0..1 + next(7) {
+        let spec = &pack.findings()[next(pack.findings().len())];
+        let value = match &spec.kind {
+            FindingKind::Flag => ["yes", "yes", "no", "unknown"][next(4)].into(),
+            FindingKind::Choice(words) => words[next(words.len())].as_str().into(),
+            FindingKind::Number { min, max, .. } => {
+                let (least, most) = spec.usual.unwrap_or((*min, *max));
+                (((least + (most - least) * next(1000) as f64 / 1000.0) * 10.0).round() / 10.0).into()
+            }
+        };
+        file.insert(spec.id.clone(), value);
+    }
+    let findings = Findings::parse(&serde_json::Value::Object(file).to_string(), pack).unwrap();
+    ([Profile::Iccm, Profile::Imci][next(2)], findings)
 }

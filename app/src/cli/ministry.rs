@@ -33,6 +33,9 @@ pub enum MinistryCommand {
         /// log2 of the cost of guessing the passphrase; by default a second of this machine.
         #[arg(long)]
         work_factor: Option<u8>,
+        /// This machine's clock is right, though it is far from when this program was written.
+        #[arg(long)]
+        clock_is_right: bool,
         /// Only say what would be done.
         #[arg(long)]
         dry_run: bool,
@@ -197,6 +200,9 @@ pub enum RootCommand {
         /// The public key that receipts are sealed to (`kijiti ministry new-key --for-receipts`).
         #[arg(long, value_name = "KEY")]
         receipts: Option<String>,
+        /// This machine's clock is right, though it is far from when this program was written.
+        #[arg(long)]
+        clock_is_right: bool,
         /// Where to write the draft.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
