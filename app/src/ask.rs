@@ -63,11 +63,17 @@ pub fn visit(
         answers => {
             let age = Some(text(&before, "age")).filter(|age| !age.is_empty()).unwrap_or("not known yet");
             let minutes = number(&before, "minutes");
-            let same = answer(&format!(
+            let question = format!(
                 "A visit was interrupted {minutes} minutes ago after {answers} answers (age: {age}). Is it the same patient? \
-                 [y: go on, Enter: begin anew]"
-            ))?;
-            !same.starts_with(['y', 'Y'])
+                 [y: go on, n: another patient, begin anew]"
+            );
+            // What was answered is not thrown away by an Enter too many.
+            loop {
+                let same = answer(&question)?;
+                if same.starts_with(['y', 'Y', 'n', 'N']) {
+                    break same.starts_with(['n', 'N']);
+                }
+            }
         }
     };
     eprintln!(

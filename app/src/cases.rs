@@ -75,6 +75,9 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
             None
         }
     };
+    if asked && args.kind == Whose::Child {
+        ask_who(&mut head)?;
+    }
     let consent = match asked && args.consent.is_empty() {
         true => ask_consent()?,
         false => args.consent.into_iter().map(|to| (to, true)).collect(),
@@ -146,10 +149,24 @@ fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
     if !terminal::on_terminal() {
         return Err(Failure::new("no decision was given", "add --decide pink, yellow or green").with_code(2));
     }
+    // The case is written already: whoever stops here decides on it later, and does not begin it again.
+    let answer = |question: &str| {
+        terminal::line(question).map_err(|_| {
+            let short = case.get(..8).unwrap_or(case);
+            let hint = format!("decide on it: kijiti case decide {short} --decide COLOUR --plan \"…\"");
+            Failure::new(format!("no more answers; case {short} is kept, and not decided"), hint).with_code(2)
+        })
+    };
     loop {
-        let urgency = terminal::line("Your decision: pink, yellow or green?")?;
-        let plan = terminal::line("What is to be done?")?;
-        let reason = terminal::line("Why (needed if you decide otherwise)?")?;
+        let urgency = loop {
+            let urgency = answer("Your decision: pink, yellow or green?")?;
+            match sync::Urgency::parse(&urgency.to_lowercase()) {
+                Some(_) => break urgency.to_lowercase(),
+                None => eprintln!("  {urgency:?} is not a colour: write pink, yellow or green"),
+            }
+        };
+        let plan = answer("What is to be done?")?;
+        let reason = answer("Why (needed if you decide otherwise)?")?;
         let decision = DecisionInput { urgency, plan, reason };
         let request = Request::CaseDecide { case: case.to_owned(), decision, request: request_number()? };
         match phone.ask(request) {
@@ -158,6 +175,18 @@ fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
             Err(failure) => return Err(failure),
         }
     }
+}
+
+/// Who the patient is, as far as that was not said on the command line.
+fn ask_who(head: &mut Vec<(String, String)>) -> Result<(), Failure> {
+    for (name, question) in [("patient.name", "The child's name?"), ("patient.village", "The village?")] {
+        if head.iter().any(|(said, _)| said == name) {
+            continue;
+        }
+        let answer = terminal::line(&format!("{question} [Enter: not asked]"))?;
+        head.extend(Some((name.to_owned(), answer)).filter(|(_, answer)| !answer.is_empty()));
+    }
+    Ok(())
 }
 
 /// Nothing is taken for granted: an empty answer is no consent.

@@ -221,9 +221,13 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
             phone.show(&checked, show_check);
             verdict(&checked)
         }
-        ReleaseCommand::Sign { draft: path, key, dry_run } => {
+        ReleaseCommand::Sign { draft: path, key, clock_is_right, dry_run } => {
             let mut draft: DraftFile = read(&path, DraftFile::SCHEMA)?;
             not_ahead(&draft)?;
+            let said_s = ministry::issued_s(&ministry::offer_of(&draft)?);
+            if !clock_is_right && ministry::wall_s().saturating_sub(said_s) > CLOCK_OFF_S {
+                ask_about_clock(said_s, "the date of this draft")?;
+            }
             let signer = Signer::open(&key)?;
             let signatures = ministry::sign(&mut draft, &signer)?;
             let who = signer.id().short();
@@ -394,7 +398,8 @@ fn first_clock_is_right(said: bool) -> Result<(), Failure> {
     }
 }
 
-fn ask_about_clock(than_s: u64, what: &str) -> Result<(), Failure> {
+/// Asks whoever sits here whether the clock is right, which is far from a time that it is compared with.
+pub fn ask_about_clock(than_s: u64, what: &str) -> Result<(), Failure> {
     let now = ministry::wall_s();
     let way = if now > than_s { "ahead of" } else { "behind" };
     let years = now.abs_diff(than_s) as f64 / (365.25 * DAY_S as f64);

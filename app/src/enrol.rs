@@ -10,12 +10,13 @@ use protocol::limits::RENEWAL_DAYS;
 use protocol::signed::{Role, Signed};
 use protocol::{Area, Chain, DeviceId, DeviceKeys};
 
+use crate::desk::ask_about_clock;
 use crate::files::{EnrolmentFile, hex, to_text};
 use crate::ministry::keys::enrolment_keys;
 use crate::ministry::{DAY_S, load_root, wall_s};
 
-/// So long after its root was signed a ministry's clock is believed.
-const CLOCK_AHEAD_S: u64 = 5 * 366 * 86_400;
+/// So long after the newest time that the ministry has signed its clock is believed without a word.
+const CLOCK_AHEAD_S: u64 = 400 * DAY_S;
 
 /// The ministry's desk of enrolment: the roots that phones walk, and keys that may enrol under the newest of them.
 #[derive(Debug)]
@@ -45,14 +46,20 @@ impl EnrolmentDesk {
         let own = TrustedState::new(&root).map_err(|e| Failure::new(e, "use the ministry's own folder"))?;
         let trust = held.filter(|held| held.ministry() == own.ministry()).unwrap_or(own);
         let root = trust.root().ok_or_else(|| Failure::new("the root is empty", "use the ministry's own folder"))?;
-        if wall_s().saturating_add(DAY_S) < root.issued_s || wall_s() > root.issued_s.saturating_add(CLOCK_AHEAD_S) {
-            let words = "this machine's clock is years away from when the ministry's root was signed";
-            let hint = "set the clock; a root older than five years is rotated first";
-            return Err(Failure::new(words, hint).with_code(2));
-        }
         let mut keys = enrolment_keys(folder, &root.enrolment.keys, passphrase)?;
         keys.truncate(root.enrolment.threshold as usize);
         Ok(Self { keys, trust })
+    }
+
+    /// Asks about a clock that is far from the newest time that the ministry is known to have signed: a certificate's term counts
+    /// from it.
+    pub fn clock_is_right(&self, said: bool) -> Result<(), Failure> {
+        let newest_s = self.trust.freshness().floor_s;
+        let (now, early) = (wall_s(), newest_s.saturating_sub(DAY_S));
+        match said || (early..=newest_s.saturating_add(CLOCK_AHEAD_S)).contains(&now) {
+            true => Ok(()),
+            false => ask_about_clock(newest_s, "what the ministry signed last"),
+        }
     }
 
     /// Certifies a device.

@@ -285,12 +285,11 @@ fn held_trust(phone: &Phone) -> Result<Option<TrustedState>, Failure> {
 
 fn renew(
     phone: &Phone,
-    folder: &Path,
+    desk: &EnrolmentDesk,
     (all, without): (bool, &[String]),
     valid_days: Option<u64>,
     out: Option<&Path>,
 ) -> Result<(), Failure> {
-    let desk = EnrolmentDesk::open(folder, held_trust(phone)?, None)?;
     let answer = phone.ask(Request::Certificates)?;
     let chains = show::list(&answer, "chains").iter().filter_map(|chain| chain.as_str());
     let bytes = chains.map(|chain| unhex("a certificate", chain)).collect::<Result<Vec<_>, _>>()?;
@@ -319,13 +318,14 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             println!("wrote {}: have it signed, then `kijiti enrol accept` the answer", out.display());
             if qr { draw(&file) } else { Ok(()) }
         }
-        EnrolCommand::Sign { request, area, rights, passes_on, valid_days, ministry, out, qr } => {
+        EnrolCommand::Sign { request, area, rights, passes_on, valid_days, ministry, clock_is_right, out, qr } => {
             let valid_days = Some(valid_days).filter(|days| *days > 0);
             let file: RequestFile = read(&request, "kijiti.enrol-request/1")?;
             let answer: EnrolmentFile = match ministry {
                 Some(folder) => {
                     let request = from_text("the request", &file.request)?;
                     let desk = EnrolmentDesk::open(&folder, held_trust(phone)?, None)?;
+                    desk.clock_is_right(clock_is_right)?;
                     desk.certify(&request, &area, (&rights, &passes_on), valid_days)?
                 }
                 None => {
@@ -338,8 +338,10 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             println!("wrote {}: give it back to phone {}", out.display(), file.device.get(..8).unwrap_or_default());
             if qr { draw(&answer) } else { Ok(()) }
         }
-        EnrolCommand::Renew { ministry, all, without, valid_days, out } => {
-            renew(phone, &ministry, (all, &without), Some(valid_days).filter(|days| *days > 0), out.as_deref())
+        EnrolCommand::Renew { ministry, all, without, valid_days, clock_is_right, out } => {
+            let desk = EnrolmentDesk::open(&ministry, held_trust(phone)?, None)?;
+            desk.clock_is_right(clock_is_right)?;
+            renew(phone, &desk, (all, &without), Some(valid_days).filter(|days| *days > 0), out.as_deref())
         }
         EnrolCommand::Accept { answer } => {
             let file: EnrolmentFile = read(&answer, "kijiti.enrolment/1")?;

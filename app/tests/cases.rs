@@ -555,8 +555,9 @@ fn an_interview_ends_at_a_danger_sign_checks_what_is_typed_and_is_taken_up_again
     assert!(
         asked[0].contains("after 4 answers") && asked[0].contains("age: 20") && !asked[1].contains("convulsing now")
     );
-    let (_, asked) = typed(&host, &[""]);
-    assert!(asked[1].contains("convulsing now"), "the next patient begins anew: {asked:?}");
+    let (_, asked) = typed(&host, &["", "n"]);
+    assert!(asked[1].contains("same patient"), "an Enter too many throws nothing away: {asked:?}");
+    assert!(asked[2].contains("convulsing now"), "the next patient begins anew: {asked:?}");
     // One step back, and a rate that nobody breathes.
     #[rustfmt::skip]
     let say = ["n", "20", "n", "<", "n", "n", "n", "n", "n", "y", "n", "n", "140", "400", "y", "30", "3", "n", "n", "n", ""];
@@ -564,4 +565,94 @@ fn an_interview_ends_at_a_danger_sign_checks_what_is_typed_and_is_taken_up_again
     let said = said.unwrap_or_else(|e| panic!("{}: {asked:#?}", e.reason));
     assert_eq!((&said["respiratory_rate"], &said["cough_or_difficult"]), (&json!(30.0), &json!("yes")), "{asked:#?}");
     host.stop();
+}
+
+/// A child of 20 months with a cough that the chart clears.
+const CLEARED: &str = r#"{"age_months": 20, "convulsing_now": "no", "convulsions": "no", "lethargic": "no", "not_able_to_drink": "no",
+    "vomits_everything": "no", "airway": "no", "cough_or_difficult": "yes", "diarrhoea": "no", "fever": "no", "muac": 145,
+    "oedema_both_feet": "no", "stridor_calm": "no", "chest_indrawing": "no", "respiratory_rate": 28, "cough_days": 2, "spo2": 97}"#;
+
+const TABLE: &str = "case,area,kind,name,value,unit,said_by,said_at,order,stands\r\n";
+
+impl Desk {
+    fn cleared(&self) -> String {
+        self.write("well.json", CLEARED);
+        let new = ["case", "new", "--findings", "well.json", "--patient", "Amina", "--consent", "care,share"];
+        self.json("clinic", &new)["case"].as_str().unwrap().to_owned()
+    }
+
+    fn may_be_green(&self, case: &str) -> bool {
+        let decide = ["case", "decide", case, "--decide", "green", "--plan", "home"];
+        self.run("clinic", &decide).status.success()
+    }
+
+    fn imports(&self, name: &str, text: &str) -> serde_json::Value {
+        self.write(name, text);
+        self.json("clinic", &["case", "import", name])
+    }
+}
+
+#[test]
+fn what_a_file_says_takes_the_place_of_nothing_that_was_seen_here() {
+    let desk = Desk::enrolled();
+    let case = desk.cleared();
+    assert!(desk.may_be_green(&case), "the control");
+    desk.ok("clinic", &["case", "add", &case, "--set", "spo2=84"]);
+    assert!(!desk.may_be_green(&case));
+    let row = |name: &str, value: &str, unit: &str| format!("{case},x,finding,{name},{value},{unit},w,2019,2,yes\r\n");
+    desk.imports("a.csv", &[TABLE, &row("spo2", "99", "%")].concat());
+    assert!(!desk.may_be_green(&case), "84 stands beside 99, as a question");
+    let said =
+        desk.imports("b.csv", &[TABLE, &row("patient.name", "Somebody Else", ""), &row("fever", "no", "")].concat());
+    assert!(said["left_out"].to_string().contains("another patient") && said["cases"][0] != case.as_str(), "{said}");
+    let shown = desk.ok("clinic", &["case", "show", &case]);
+    assert!(shown.contains("Amina") && !shown.contains("Somebody"), "{shown}");
+    desk.fails(
+        "clinic",
+        &["case", "import", "--format", "csv", &desk.write("c.csv", &[TABLE, &row("Fits", "TRUE", "")].concat())],
+    );
+}
+
+#[test]
+fn two_patients_of_another_system_are_not_one_and_an_older_file_is_no_news() {
+    let desk = Desk::enrolled();
+    let bundle = |patient: &str, weight: &str, at: &str| {
+        format!(
+            r#"{{"resourceType": "Bundle", "type": "collection", "entry": [
+                {{"resource": {{"resourceType": "Patient", "id": "p", {patient}}}}},
+                {{"resource": {{"resourceType": "Observation", "id": "o", "status": "final", "effectiveDateTime": "{at}", "subject": {{"reference": "Patient/p"}},
+                  "code": {{"coding": [{{"system": "http://loinc.org", "code": "59408-5"}}]}},
+                  "valueQuantity": {{"value": {weight}, "unit": "%", "code": "%"}}}}}}]}}"#
+        )
+    };
+    let amina = |value: &str| {
+        format!(
+            r#""gender": "female", "birthDate": "2025-03-01", "name": [{{"text": "Amina"}}], "identifier": [{{{value}}}]"#
+        )
+    };
+    let brian = |value: &str| amina(value).replace("female", "male").replace("Amina", "Brian");
+    let family = r#""value": "17""#;
+    let one = desk.imports("1.json", &bundle(&amina(family), "97", "2026-11-24"));
+    let two = desk.imports("2.json", &bundle(&brian(family), "84", "2026-11-24"));
+    assert_ne!(one["cases"], two["cases"], "a number without a system is no name");
+    let named = r#""system": "urn:mrn", "value": "900""#;
+    let one = desk.imports("3.json", &bundle(&amina(named), "84", "2026-11-24"));
+    let again = desk.imports("4.json", &bundle(&amina(named), "97", "2026-03-01"));
+    assert_eq!(one["cases"], again["cases"], "the control: one patient");
+    let shown = desk.json("clinic", &["case", "show", one["cases"][0].as_str().unwrap()]);
+    assert!(shown.to_string().contains("84"), "what was there first still stands: {shown}");
+    let two = desk.imports("5.json", &bundle(&brian(named), "99", "2026-11-24"));
+    assert_ne!(one["cases"], two["cases"], "one number, two children");
+}
+
+#[test]
+fn k8_what_is_set_beside_a_findings_file_is_judged_before_anybody_decides() {
+    let desk = Desk::enrolled();
+    desk.write("well.json", CLEARED);
+    let new = ["case", "new", "--findings", "well.json", "--consent", "care", "--plan", "home", "--decide", "green"];
+    desk.ok("clinic", &new);
+    for set in ["convulsions=yes", "lethargic=yes", "unconscious=yes", "stiff_neck=yes", "spo2=84", "haemoglobin=20"] {
+        let (code, said) = desk.fails("clinic", &[&new[..], &["--set", set]].concat());
+        assert!(code == 5 || code == 2, "{set}: {said}");
+    }
 }

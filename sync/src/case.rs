@@ -319,14 +319,15 @@ impl Case {
         actor: &[u8; 16],
         at_s: u64,
     ) -> Result<Vec<Vec<u8>>, CaseError> {
-        self.add_beside(entries, &[], by, actor, at_s)
+        self.add_beside(entries, Some(&[]), by, actor, at_s)
     }
 
-    /// The same by somebody who saw other cases of the same patient's beside this one: what they say is said over those too.
+    /// The same by somebody who saw other cases of the same patient's beside this one: what they say is said over those too. `None`:
+    /// by somebody who has seen nothing of what stands here, such as whoever wrote a file: it stands beside, as a question.
     pub fn add_beside(
         &mut self,
         entries: &[Entry],
-        others: &[Case],
+        others: Option<&[Case]>,
         by: &DeviceKeys,
         actor: &[u8; 16],
         at_s: u64,
@@ -334,11 +335,12 @@ impl Case {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let mut seen: Vec<_> = others.iter().chain([&*self]).flat_map(|case| case.records().0).collect();
+        let beside = others.unwrap_or_default();
+        let mut seen: Vec<_> = beside.iter().chain([&*self]).flat_map(|case| case.records().0).collect();
         seen.sort_by(|a, b| a.key.cmp(&b.key));
         let order = seen.iter().map(|record| record.stamp.order).max().unwrap_or(0).saturating_add(1);
         let stamp = Stamp { order, by: by.id(), at_s };
-        let standing = view::Standing::of(&seen);
+        let standing = view::Standing::of(if others.is_some() { &seen } else { &[] });
         let before = self.doc.get_heads();
         let mut copy = self.doc.clone();
         copy.set_actor(ActorId::from(&actor[..]));

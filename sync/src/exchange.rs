@@ -11,11 +11,17 @@ use std::collections::BTreeMap;
 use protocol::CaseId;
 
 use crate::case::rank;
-use crate::case::schema::{Merge, merge_of};
+use crate::case::schema::{self, Merge, merge_of};
 use crate::{Entry, FindingValue};
 
 /// The name of our fields and colours towards other systems.
 pub const SYSTEM: &str = "https://kijiti.org/fhir/field";
+
+/// The name of a field as a file writes it: ours, however its letters are written; a newer version's only as we write names.
+pub(crate) fn field_name(written: &str) -> Option<String> {
+    let name: String = written.trim().to_lowercase().replace([' ', '-'], "_");
+    (schema::field(&name).is_some() || name == written && !name.is_empty()).then_some(name)
+}
 
 /// Lines of who had said what that a case is given.
 const SAID_BY_MAX: usize = 40;
@@ -71,7 +77,10 @@ impl Imported {
             }
             let merge = known.first().map_or(Merge::Latest, |value| merge_of(&name, value));
             let safe = match merge {
-                Merge::Sign => known.iter().find(|v| ***v == FindingValue::Yes),
+                Merge::Sign => {
+                    let not_no = || known.iter().find(|v| ***v != FindingValue::No); // a word that nobody understood
+                    known.iter().find(|v| ***v == FindingValue::Yes).or_else(not_no)
+                }
                 Merge::Consent => known.iter().find(|v| ***v == FindingValue::No),
                 Merge::Worst(choices) => known.iter().max_by_key(|value| rank(choices, value)),
                 Merge::Latest | Merge::Words | Merge::Kept => None,
@@ -87,6 +96,12 @@ impl Imported {
             if known.len() > 1 {
                 let words: Vec<_> = known.iter().map(|v| v.words()).collect();
                 self.entries.push(Entry::Note(format!("people had said of {name}: {}", words.join(", "))));
+            }
+            if merge == Merge::Latest && known.len() > 1 {
+                // Which of them is right nobody can tell here: they stand beside each other, as a question.
+                let word = |value: &&FindingValue| Entry::Finding { name: name.clone(), value: (*value).clone() };
+                self.entries.extend(known.iter().map(word));
+                continue;
             }
             self.entries.push(Entry::Finding { name, value });
         }

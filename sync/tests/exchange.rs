@@ -455,3 +455,122 @@ fn codes_that_name_two_things_and_doses_beyond_their_medicine_are_left_out() {
         assert_eq!(dose("Zinc", wrong), None, "{wrong}");
     }
 }
+
+/// An observation of oxygen saturation: its time and its value, as FHIR has them.
+fn oxygen(id: &str, at: &str, value: &str) -> String {
+    let at = if at.is_empty() { String::new() } else { format!(r#""effectiveDateTime": "{at}","#) };
+    format!(
+        r#"{{"resourceType": "Observation", "id": "{id}", "status": "final", {at} "subject": {{"reference": "Patient/1"}},
+            "code": {{"coding": [{{"system": "http://loinc.org", "code": "59408-5"}}]}}, "valueQuantity": {value}}}"#
+    )
+}
+
+#[test]
+fn the_newest_measurement_is_found_by_time_and_what_cannot_be_ordered_or_read_stands_beside() {
+    let said = |observations: &[String]| -> Vec<String> {
+        let entries: Vec<_> = observations.iter().map(|text| ("", text.clone())).collect();
+        let read = fhir::read(&bundle_of(&[vec![("", baby("1"))], entries].concat())).unwrap().remove(0);
+        let words = read.entries.iter().filter_map(|e| match e {
+            Entry::Finding { name, value } if name == "spo2" => Some(value.words()),
+            _ => None,
+        });
+        words.collect()
+    };
+    let percent = |n: u32| format!(r#"{{"value": {n}, "unit": "%", "code": "%"}}"#);
+    // Half past eleven at night in UTC is later than one in the morning in Nairobi.
+    let (late, early) = ("2026-11-23T23:30:00Z", "2026-11-24T01:00:00.000+03:00");
+    assert_eq!(said(&[oxygen("a", late, &percent(84)), oxygen("b", early, &percent(97))]), ["84"]);
+    assert_eq!(said(&[oxygen("b", early, &percent(97)), oxygen("a", late, &percent(84))]), ["84"]);
+    for when in [late, "yesterday", ""] {
+        let both = said(&[oxygen("a", late, &percent(84)), oxygen("b", when, &percent(97))]);
+        assert_eq!(both.len(), 2, "{when:?}: {both:?}");
+    }
+    let bound = r#"{"value": 90, "comparator": "<", "unit": "%"}"#;
+    assert_eq!(said(&[oxygen("a", early, &percent(97)), oxygen("b", late, bound)]), ["97", "<90 %"]);
+    assert_eq!(said(&[oxygen("a", late, &percent(97)), oxygen("b", early, bound)]), ["97"], "the bound is older");
+}
+
+#[test]
+fn modifiers_contained_words_and_statuses_around_a_resource_count_too() {
+    let sign = r#"{"resourceType": "Observation", "id": "o", "status": "final", "subject": {"reference": "Patient/1"},
+        "code": {"coding": [{"system": "https://kijiti.org/fhir/field", "code": "convulsions"}]}, "valueBoolean": true}"#;
+    let taken =
+        |text: &str| {
+            fhir::read(text).unwrap().iter().flat_map(|i| i.entries.clone()).any(
+                |entry| matches!(entry, Entry::Finding { name, value: FindingValue::Yes } if name == "convulsions"),
+            )
+        };
+    let whole = bundle_of(&[("", baby("1")), ("", sign.into())]);
+    assert!(taken(&whole), "the control");
+    assert!(
+        taken(&whole.replace("\"code\": \"convulsions\"", "\"code\": \"Convulsions\"")),
+        "our field, however it is written"
+    );
+    let unknown = whole.replace("\"code\": \"convulsions\"", "\"code\": \"Fits\"");
+    assert!(!fhir::read(&unknown).unwrap()[0].left_out.is_empty(), "no field of ours");
+    let modifier = r#""modifierExtension": [{"url": "http://x/absent", "valueBoolean": true}], "#;
+    for key in [modifier, r#""implicitRules": "http://x/negated", "#] {
+        assert!(
+            fhir::read(&whole.replacen(
+                "{\"resourceType\": \"Bundle\"",
+                &format!("{{{key}\"resourceType\": \"Bundle\""),
+                1
+            ))
+            .is_err()
+        );
+    }
+    let entry = format!(r#"{{"resource": {sign}}}"#);
+    for around in [modifier, r#""response": {"status": "404 Not Found"}, "#, r#""request": {"method": "delete"}, "#] {
+        let text = whole.replace(&entry, &format!("{{{around}\"resource\": {sign}}}"));
+        assert!(text != whole && !taken(&text) && !fhir::read(&text).unwrap()[0].left_out.is_empty(), "{around}");
+    }
+    for (from, to) in
+        [("\"valueBoolean\": true", "\"valueBoolean\": true, \"valueString\": \"no\""), ("final", "entered-in-error")]
+    {
+        assert!(!taken(&whole.replace(from, to)), "{to}");
+    }
+    let inside = baby("1").replacen('{', &format!("{{\"contained\": [{sign}], "), 1);
+    let read = fhir::read(&bundle_of(&[("", inside)])).unwrap();
+    assert!(read[0].left_out.iter().any(|why| why.contains("within another")), "{:?}", read[0].left_out);
+    let composition = r#"{"resourceType": "Composition", "status": "entered-in-error"}"#;
+    assert!(fhir::read(&bundle_of(&[("", baby("1")), ("", sign.into()), ("", composition.into())])).is_err());
+    assert!(fhir::read(&whole.replace("collection", "Transaction")).is_err());
+    // A patient that only lies within what speaks of him is one, with his name.
+    let contained = sign.replacen('{', &format!("{{\"contained\": [{}], ", baby("p")), 1).replace("Patient/1", "#p");
+    let read = fhir::read(&bundle_of(&[("", contained)])).unwrap().remove(0);
+    assert!(read.entries.contains(&finding("patient.name", text("Baby"))), "{:?}", read.entries);
+    // Two who are alike are two.
+    let twins = fhir::read(&bundle_of(&[("", baby("1")), ("", baby("2"))])).unwrap();
+    assert!(twins.len() == 2 && twins[0].known_as != twins[1].known_as);
+}
+
+#[test]
+fn a_dose_is_one_however_often_and_by_whatever_name_it_is_said() {
+    let dose = |id: &str, amount: u32, more: &str| {
+        format!(
+            r#"{{"resourceType": "MedicationAdministration", "id": "{id}", "status": "completed", "subject": {{"reference": "Patient/1"}}, {more}
+                "effectiveDateTime": "2026-11-24T09:00:00Z", "medicationCodeableConcept": {{"text": "amoxicillin"}},
+                "dosage": {{"dose": {{"value": {amount}, "unit": "mg"}}}}}}"#
+        )
+    };
+    let count = |doses: &[String]| {
+        let entries: Vec<_> = doses.iter().map(|text| ("", text.clone())).collect();
+        let read = fhir::read(&bundle_of(&[vec![("", baby("1"))], entries].concat())).unwrap().remove(0);
+        let doses = read.entries.iter().filter(|e| matches!(e, Entry::Dose(_))).count();
+        (doses, read.left_out.len())
+    };
+    assert_eq!(count(&[dose("s1", 250, ""), dose("s2", 125, "")]), (2, 0), "the control");
+    assert_eq!(count(&[dose("s1", 250, ""), dose("s2", 250, "")]), (1, 1), "the same at the same time");
+    let named = r#""identifier": [{"value": "D-77"}],"#;
+    assert_eq!(count(&[dose("s1", 250, named), dose("s2", 125, named)]), (1, 1), "one name");
+    assert_eq!(count(&[dose("s1", 250, ""), dose("s2", 125, r#""partOf": [{"reference": "x"}],"#)]), (1, 1), "a part");
+    let row =
+        |value: &str, by: &str, kind: &str| format!("{ID},north,{kind},amoxicillin,{value},mg,{by},2026,1,yes\r\n");
+    let doses = |rows: &[String]| {
+        let read = csv::read(&(csv::head() + &rows.concat())).unwrap().remove(0);
+        (read.entries.iter().filter(|e| matches!(e, Entry::Dose(_))).count(), read.left_out.len())
+    };
+    assert_eq!(doses(&[row("250", "phone 1", "dose")]), (1, 0), "the control");
+    assert_eq!(doses(&[row("250", "", "dose")]), (0, 1), "who said it, and when it was given, is not said");
+    assert_eq!(doses(&[row("250", "phone 1", "dose"), row("spilt", "phone 1", "not_given")]).0, 0);
+}

@@ -303,7 +303,7 @@ fn a_question_between_two_cases_of_one_patient_can_be_settled() {
     };
     assert!(view(&mut a, &mut b).findings["convulsions"].disputed);
     let settled = Entry::Settled { name: "convulsions".into(), value: FindingValue::Yes };
-    a.add_beside(&[settled], std::slice::from_ref(&b), &keys(1), &[1; 16], 2).unwrap();
+    a.add_beside(&[settled], Some(std::slice::from_ref(&b)), &keys(1), &[1; 16], 2).unwrap();
     let state = &view(&mut a, &mut b).findings["convulsions"];
     assert_eq!((&state.value, state.disputed, state.said.len()), (&FindingValue::Yes, false, 3));
 }

@@ -40,6 +40,9 @@ pub enum EnrolCommand {
         /// The ministry's folder of keys and root, to sign as the ministry.
         #[arg(long, value_name = "FOLDER")]
         ministry: Option<PathBuf>,
+        /// This machine's clock is right, though it is far from what the ministry signed last.
+        #[arg(long)]
+        clock_is_right: bool,
         /// Where to write the answer.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
@@ -62,6 +65,9 @@ pub enum EnrolCommand {
         /// As for `sign`.
         #[arg(long, value_name = "DAYS", default_value_t = CERTIFICATE_DAYS)]
         valid_days: u64,
+        /// As for `sign`.
+        #[arg(long)]
+        clock_is_right: bool,
         /// Where to write them, in one file. Phones that `accept` it show them to the phones they are for.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,

@@ -327,6 +327,9 @@ pub enum ReleaseCommand {
         /// A key file, or `program:COMMAND` for a token.
         #[arg(long, value_name = "FILE")]
         key: String,
+        /// This machine's clock is right, though it is far from the draft's date.
+        #[arg(long)]
+        clock_is_right: bool,
         /// Only say what would be signed.
         #[arg(long)]
         dry_run: bool,

@@ -292,7 +292,7 @@ pub fn enrolment_keys(folder: &Path, role: &[DeviceId], passphrase: Option<&str>
             return Ok(found);
         }
     }
-    let hint = "make them: `kijiti ministry keys --out`; keys of releases enrol nobody";
+    let hint = "key files that enrol are called enrol-1.age, enrol-2.age …, as `kijiti ministry keys` makes them";
     Err(Failure::new(format!("no key in {} may enrol under this root", folder.display()), hint).with_code(4))
 }
 

@@ -66,6 +66,7 @@ impl Phone {
         area: &Area,
         entries: &[Entry],
         request: &[u8; 16],
+        has_seen: bool,
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         let done = format!("request/{}", CaseId(*request));
@@ -90,10 +91,11 @@ impl Phone {
             if entries.is_empty() {
                 continue;
             }
-            let changes = match document.add_beside(&entries, &others, &self.keys, &self.actor, now.wall_s) {
-                Ok(changes) => changes,
-                Err(error) => return no(error, "nothing was written"),
-            };
+            let changes =
+                match document.add_beside(&entries, has_seen.then_some(&others), &self.keys, &self.actor, now.wall_s) {
+                    Ok(changes) => changes,
+                    Err(error) => return no(error, "nothing was written"),
+                };
             let bytes: usize = changes.iter().map(Vec::len).sum();
             if bytes > CHANGE_BYTES_MAX {
                 return no(EnvelopeError::TooLong(bytes), "write less at once");

@@ -59,6 +59,17 @@ pub enum Command {
         /// A number for this request: asked again after a crash, it is not done twice.
         request: [u8; 16],
     },
+    /// Add to a case what a file says, whose writer has seen nothing of it: where it differs, that is a question.
+    AddFromFile {
+        /// The case.
+        case: CaseId,
+        /// The area whose space it lies in.
+        area: Area,
+        /// What the file says.
+        entries: Vec<Entry>,
+        /// As in `AddToCase`.
+        request: [u8; 16],
+    },
     /// Take in a case from an archive, whose writer has been judged. What is new in it leaves this phone like its own words.
     TakeCase {
         /// Which.
@@ -210,7 +221,10 @@ impl Phone {
                 Ok(Ok(Reply::Done))
             }
             Command::AddToCase { case, area, entries, request } => {
-                self.add_to_case(now, case, &area, &entries, &request, store)
+                self.add_to_case(now, case, &area, &entries, &request, true, store)
+            }
+            Command::AddFromFile { case, area, entries, request } => {
+                self.add_to_case(now, Some(case), &area, &entries, &request, false, store)
             }
             Command::Activated(release) => self.activated(&release, store),
             Command::ActivationFailed(release, reason) => self.activation_failed(&release, &reason, store),

@@ -27,6 +27,7 @@ mod answers;
 mod cases;
 mod freshness;
 mod handover;
+mod importing;
 mod keeping;
 mod reassess;
 mod visit;

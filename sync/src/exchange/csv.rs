@@ -6,7 +6,7 @@
 //! clock, a claim. Read back, findings, settlements, doses, notes and decisions become entries; what only a phone can say of
 //! itself (assessments, photos and their keys) does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{Area, CaseId};
 
@@ -147,6 +147,7 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
     }
     let mut cases: Vec<Imported> = Vec::new();
     let mut places: BTreeMap<CaseId, usize> = BTreeMap::new();
+    let mut not_given: BTreeSet<(usize, String)> = BTreeSet::new();
     for (n, row) in rows.enumerate() {
         let wrong = |why: String| ExchangeError::Malformed(format!("line {}: {why}", n + 2));
         if row.iter().all(|cell| cell.trim().is_empty()) {
@@ -164,12 +165,30 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
         let stands = truth(stands).map_err(wrong)?;
         let said_by = by.get(..8).unwrap_or(by);
         imported.say(format!("phone {said_by} ({at})"), if name.is_empty() { kind } else { name });
-        if !stands || kind == "not_given" {
+        if kind.trim().eq_ignore_ascii_case("not_given") {
+            not_given.insert((place, name.trim().to_lowercase()));
+            continue;
+        }
+        if !stands {
             continue; // what was taken back, or answered
         }
         match entry(kind, name, value, unit, &format!("{by}/{order}")).map_err(wrong)? {
+            Some(Entry::Dose(dose)) if dose.origin.is_empty() => {
+                let why = "neither who said it nor when it was given is said, so it may be one that counts already";
+                imported.left_out.push(format!("dose {} {} {}: {why}", dose.medicine, dose.amount, dose.unit));
+            }
             Some(entry) => imported.entries.push(entry),
             None => imported.left_out.push(format!("{kind} {name}")),
+        }
+    }
+    for (place, imported) in cases.iter_mut().enumerate() {
+        let taken_back = |entry: &Entry| match entry {
+            Entry::Dose(dose) => not_given.contains(&(place, dose.medicine.to_lowercase())),
+            _ => false,
+        };
+        if imported.entries.iter().any(taken_back) {
+            imported.entries.retain(|entry| !taken_back(entry));
+            imported.left_out.push("dose: it stands, and is said not to have been given: look it up".into());
         }
     }
     Ok(cases.into_iter().map(Imported::settled).collect())
@@ -198,8 +217,11 @@ fn value_of(name: &str, value: &str, unit: &str) -> Result<FindingValue, String>
 
 fn entry(kind: &str, name: &str, value: &str, unit: &str, said: &str) -> Result<Option<Entry>, String> {
     Ok(match kind.trim().to_lowercase().as_str() {
-        "finding" => Some(Entry::Finding { name: name.into(), value: value_of(name, value, unit)? }),
-        "settled" => Some(Entry::Settled { name: name.into(), value: value_of(name, value, unit)? }),
+        kind @ ("finding" | "settled") => {
+            let name = super::field_name(name).ok_or_else(|| format!("there is no field {name:?}"))?;
+            let value = value_of(&name, value, unit)?;
+            Some(if kind == "finding" { Entry::Finding { name, value } } else { Entry::Settled { name, value } })
+        }
         "dose" => {
             let mut parts = value.splitn(3, SEPARATOR);
             let amount = parts.next().and_then(|n| n.trim().parse::<f64>().ok());
@@ -210,9 +232,10 @@ fn entry(kind: &str, name: &str, value: &str, unit: &str, said: &str) -> Result<
             if !given.is_empty() && !schema::is_instant(&given) {
                 return Err(format!("{given:?} is no time at which a dose was given"));
             }
-            // Who said it, and where, names a dose wherever it is written; a row that does not say is a dose of its own.
+            // Who said it, and where, names a dose wherever it is written; or else when it was given.
             let origin = match said.split('/').any(|part| part.trim().is_empty()) {
-                true => String::new(),
+                true if given.is_empty() => String::new(),
+                true => format!("csv/{name}/{amount}/{unit}/{given}"),
                 false => format!("{said}/{name}/{amount}/{unit}"),
             };
             Some(Entry::Dose(DoseEntry { medicine: name.into(), amount, unit: written, route, given, origin }))

@@ -70,7 +70,7 @@ const UNITS: &[Unit] = &[
 ];
 
 fn find(name: &str) -> Option<&'static Unit> {
-    let name = name.trim().to_lowercase();
+    let name = name.trim().trim_end_matches('.').to_lowercase();
     UNITS.iter().find(|unit| unit.names.contains(&name.as_str()))
 }
 
@@ -113,7 +113,7 @@ const DOSE_UNITS: &[DoseUnit] = &[
 ];
 
 /// The most of anything in a unit that is not known here: tablets, capsules, sachets.
-const DOSE_MAX: f64 = 50.0;
+const DOSE_MAX: f64 = 20.0;
 
 /// What one dose of a medicine of the programme can be, in mg: from a fraction of a newborn's to about twice the most that an adult
 /// is given at once. Beyond that a slip of the pen or of the unit is likelier. Doses: WHO, Pocket book of hospital care for children
@@ -146,8 +146,11 @@ pub fn is_dose_unit(unit: &str) -> bool {
 /// The unit of a dose as it is written here, if such a dose can have been given; `None`: nobody gives that much, or that little.
 pub fn plausible_dose(medicine: &str, amount: f64, unit: &str) -> Option<String> {
     let (medicine, written) = (medicine.trim().to_lowercase(), unit.trim());
-    if medicine.is_empty() || written.is_empty() || written.contains(['/', '*', '^']) {
-        return None; // a strength, or an amount for each kilogram, is no dose
+    // A strength, or an amount for each kilogram, is no dose; nor is what nobody can read aloud.
+    let one = |c: char| c.is_alphabetic() || [' ', '[', ']', '{', '}', '(', ')', 'µ'].contains(&c);
+    let compound = written.split(' ').any(|word| word.eq_ignore_ascii_case("per")) || !written.chars().all(one);
+    if medicine.is_empty() || written.is_empty() || compound {
+        return None;
     }
     let known = DOSE_UNITS.iter().find(|unit| unit.names.contains(&written.to_lowercase().as_str()));
     let within = |least: f64, most: f64, amount: f64| amount.is_finite() && amount >= least && amount <= most;

@@ -63,6 +63,8 @@ impl Body {
     ) -> Answered {
         let request = parse_request(request)?;
         let (findings, assessment) = self.engine.assess(file, profile).map_err(|e| usage(e.reason, e.hint))?;
+        let with_head = self.assess_with_head(&findings, &head, profile);
+        let assessment = with_head.filter(|with| with.urgency > assessment.urgency).unwrap_or(assessment);
         let mut entries = head;
         entries.extend(finding_entries(&findings));
         let kept = assessment_entry(&assessment);

@@ -6,17 +6,17 @@ use std::path::Path;
 use protocol::certificate::Right;
 use protocol::{Area, DeviceId, EnvelopeId};
 use serde_json::{Value as Json, json};
-use sync::case::{DecisionEntry, DoseEntry, PhotoEntry};
+use sync::case::PhotoEntry;
 use sync::exchange::archive::{self, ArchivedCase};
-use sync::exchange::{ExchangeError, Imported, csv, fhir};
+use sync::exchange::{ExchangeError, csv, fhir};
 use sync::{Entry, photo};
 
 use super::super::requests::PhotoWords;
-use super::answers::{Answered, from_hex, parse_area, parse_chain, parse_request, to_hex, usage};
+use super::answers::{Answered, parse_area, parse_chain, parse_request, to_hex, usage};
 use super::*;
 use crate::agent::Reply;
 
-fn exchange_failure(error: ExchangeError) -> Failure {
+pub(super) fn exchange_failure(error: ExchangeError) -> Failure {
     let (hint, code) = match &error {
         ExchangeError::Malformed(_) => ("nothing was taken in; ask for the file again", 2),
         ExchangeError::OtherPhone(_) => ("pass it to the phone that it was written for; nothing was taken in", 5),
@@ -25,39 +25,6 @@ fn exchange_failure(error: ExchangeError) -> Failure {
         }
     };
     Failure::new(error, hint).with_code(code)
-}
-
-/// An entry as it would come back from a file, which does not say what was seen with a decision.
-fn as_imported(entry: Entry) -> Entry {
-    let unsaid = || "imported".to_owned();
-    match entry {
-        Entry::Decision(d) => {
-            Entry::Decision(DecisionEntry { agrees: true, rules: unsaid(), model: unsaid(), app: String::new(), ..d })
-        }
-        Entry::Dose(dose) => Entry::Dose(DoseEntry { given: String::new(), origin: String::new(), ..dose }),
-        other => other,
-    }
-}
-
-/// What a file says that was not said in the case before: a word that was said once and changed since is no news, and a dose that is
-/// here already, by whichever way it came, is not given again.
-fn news_of(
-    entries: Vec<Entry>,
-    before: &[(sync::Stamp, Entry)],
-    doses: &std::collections::BTreeSet<String>,
-) -> Vec<Entry> {
-    let said: Vec<Entry> = before.iter().map(|(_, entry)| as_imported(entry.clone())).collect();
-    let finding = |entry: &Entry| match entry {
-        Entry::Finding { name, value } | Entry::Settled { name, value } => Some((name.clone(), value.clone())),
-        _ => None,
-    };
-    let findings: Vec<_> = said.iter().filter_map(finding).collect();
-    let new = |entry: &Entry| match entry {
-        Entry::Dose(dose) => dose.origin.is_empty() || !doses.contains(&dose.origin),
-        Entry::Finding { .. } | Entry::Settled { .. } => finding(entry).is_some_and(|word| !findings.contains(&word)),
-        other => !said.contains(&as_imported(other.clone())),
-    };
-    entries.into_iter().filter(new).collect()
 }
 
 impl Body {
@@ -292,114 +259,5 @@ impl Body {
         let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::from_seed(seed);
         let bytes = archive::write(&cases, (judged.device, &judged.sealing_key), (&own, &self.keys), &mut rng);
         bytes.map(|bytes| to_hex(&bytes)).map_err(exchange_failure)
-    }
-
-    pub(super) fn case_import(&mut self, format: &str, text: &str, area: Option<&str>) -> Answered {
-        let area = self.default_area(area)?;
-        if format == "archive" {
-            return self.open_archive(text, area);
-        }
-        let read = match format {
-            "csv" => csv::read(text),
-            "fhir" => match fhir::read(text) {
-                Ok(cases) => Ok(cases),
-                // One bundle a line.
-                Err(whole) => {
-                    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-                    let bundles = lines.iter().map(|line| fhir::read(line)).collect::<Result<Vec<_>, _>>();
-                    if lines.len() > 1 { bundles.map(|cases| cases.concat()) } else { Err(whole) }
-                }
-            },
-            other => return Err(usage(format!("{other:?} is no format"), "write fhir, csv or archive")),
-        };
-        let (mut made, mut left_out) = (Vec::new(), Vec::new());
-        for imported in read.map_err(exchange_failure)? {
-            left_out.extend(imported.left_out.iter().cloned());
-            if !imported.entries.is_empty() {
-                match self.take_imported(imported, format, &area)? {
-                    (id, true) => made.push(id.to_string()),
-                    (id, false) => left_out.push(format!("case {}: it is here already", id.short())),
-                }
-            }
-        }
-        Ok(json!({ "schema": "kijiti.case-import/1", "cases": made, "left_out": left_out }))
-    }
-
-    /// Takes in one patient of a file: what is new goes into the case that is the same one here, or into a case of its own that says
-    /// of which it is a copy. Nothing is written under an id that another phone has given.
-    fn take_imported(
-        &mut self,
-        imported: Imported,
-        format: &str,
-        area: &Area,
-    ) -> Result<(protocol::CaseId, bool), Failure> {
-        let said_by: Vec<_> = imported.said_by().map(|said| Entry::Note(sync::case::clip(&said))).collect();
-        let known_as = imported.known_as.clone().unwrap_or_else(|| {
-            let said: Vec<_> =
-                imported.entries.iter().map(|entry| format!("{entry:?} {}", self.entry_words(entry))).collect();
-            said.join("\n")
-        });
-        let setting = format!("imported/{}", protocol::Digest::of(known_as.as_bytes()));
-        let before = self.store.setting(&setting)?.and_then(|bytes| protocol::CaseId::from_slice(&bytes));
-        let mut here = None;
-        for id in imported.case.into_iter().chain(before) {
-            if let Some(row) = self.store.case_row(&id)? {
-                here = Some((id, row.area));
-                break;
-            }
-        }
-        let mut request = [0; 16];
-        getrandom::fill(&mut request).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
-        let (held, area, link) = match here {
-            Some((id, area)) => (Some(id), area, None),
-            None => (None, area.clone(), imported.case.map(|other| Entry::Link { other, same: true })),
-        };
-        let said: Vec<Entry> = match held {
-            Some(id) => {
-                let case = self
-                    .load_case(id)?
-                    .ok_or_else(|| Failure::new("the case is not here", "see `kijiti case list`"))?;
-                let doses = case
-                    .view()
-                    .doses
-                    .iter()
-                    .flat_map(|d| [d.key.clone(), d.identity(), d.dose.origin.clone()])
-                    .collect();
-                let news = news_of(imported.entries, &case.entries(), &doses);
-                if news.is_empty() {
-                    return Ok((id, false));
-                }
-                news
-            }
-            None => imported.entries,
-        };
-        let taken = Entry::Note(format!("taken in from a {format} file"));
-        let around = held.is_none().then(|| [taken].into_iter().chain(said_by).chain(link)).into_iter().flatten();
-        let entries = said.into_iter().chain(around).collect();
-        let id = self.add(held, area, entries, request)?;
-        self.store.put_setting(&setting, id.as_bytes()).and_then(|()| self.store.commit())?;
-        self.reassess(id, request)?;
-        Ok((id, true))
-    }
-
-    fn open_archive(&mut self, text: &str, area: Area) -> Answered {
-        let bytes = from_hex("the archive", text.trim())?;
-        let archive = archive::read(&bytes).map_err(exchange_failure)?;
-        let from = self.agent.judge(&archive.from).map_err(|e| {
-            Failure::new(format!("the archive's writer is not believed: {e}"), "ask your supervisor who wrote it")
-                .with_code(5)
-        })?;
-        if !from.rights.has(Right::Write) {
-            let reason = format!("{} is not certified to write cases", from.name);
-            return Err(Failure::new(reason, "ask your supervisor who wrote it").with_code(5));
-        }
-        let cases = archive::open(&archive, &self.keys).map_err(exchange_failure)?;
-        let mut made = Vec::new();
-        for ArchivedCase { case, changes } in cases {
-            let changes = changes.into_iter().map(Into::into).collect();
-            self.command(Command::TakeCase { case, area: area.clone(), changes })?;
-            made.push(case.to_string());
-        }
-        Ok(json!({ "schema": "kijiti.case-import/1", "cases": made, "left_out": [], "from": from.name }))
     }
 }

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use inference::Profile;
-use inference::findings::read_recorded;
+use inference::findings::{AgeGroup, Value, read_recorded};
+use inference::{Assessment, Findings, Profile};
 use protocol::CaseId;
 use serde_json::{Value as Json, json};
 use sync::case::AssessmentEntry;
@@ -80,17 +80,19 @@ impl Body {
             }
         });
         let age = ages.max_by_key(|(order, ..)| *order).map(|(_, name, number)| (name.to_owned(), number));
-        let age = age.or_else(|| self.age_from_birth(view));
         // A part of a month says how many days old an infant is.
         let age = age.map(|(name, number)| match name == "age_months" && number < 2.0 {
             true => ("age_days".to_owned(), number * 30.4375),
             false => (name, number),
         });
-        let ages: BTreeMap<String, f64> = age.into_iter().collect();
+        let said = age.is_some();
+        let born = view.findings.get("patient.born").and_then(|state| self.age_from_birth(&state.value));
+        let by_birth: BTreeMap<String, f64> = born.into_iter().collect();
+        let ages: BTreeMap<String, f64> = if said { age.into_iter().collect() } else { by_birth.clone() };
         let adult = ages
             .iter()
             .any(|(name, age)| (name == "age_months" && *age >= 60.0) || (name == "age_days" && *age > 1826.0));
-        let disputed = view.questions().filter(|(name, _)| findings.contains_key(*name)).take(QUESTIONS_MAX);
+        let disputed = view.questions().filter(|(name, _)| !name.contains('.')).take(QUESTIONS_MAX);
         let answers = disputed.flat_map(|(name, state)| state.standing.iter().map(move |(_, value)| (name, value)));
         let tried = answers.filter_map(|(name, value)| {
             let said = BTreeMap::from([(name.clone(), word(value))]);
@@ -98,17 +100,53 @@ impl Body {
             findings.extend(read_recorded(&said, &self.engine.pack));
             self.engine.judge(findings, &ages, profile).ok().flatten()
         });
+        // Where a date of birth says another age, the more urgent of the two shows.
+        let other = (said && !by_birth.is_empty()).then(|| self.engine.judge(findings.clone(), &by_birth, profile));
+        let other = other.and_then(Result::ok).flatten();
         match self.engine.judge(findings.clone(), &ages, profile) {
-            Ok(now) => Ok(now.into_iter().chain(tried).map(|a| assessment_entry(&a)).max_by_key(|e| e.urgency)),
+            Ok(now) => {
+                Ok(now.into_iter().chain(tried).chain(other).map(|a| assessment_entry(&a)).max_by_key(|e| e.urgency))
+            }
             // A case that these rules never judged (an adult's) is not theirs; one that they did has become something else.
             Err(_) if adult && before.is_none_or(|(_, before)| before.rules == inference::floor::EDITION) => Ok(None),
             Err(reason) => Err(reason.to_string()),
         }
     }
 
+    /// What a findings file comes to together with what was said beside it; `None`: nothing of that is a finding.
+    pub(super) fn assess_with_head(&self, file: &Findings, head: &[Entry], profile: Profile) -> Option<Assessment> {
+        let mut born = None;
+        let mut said: BTreeMap<String, Json> = BTreeMap::new();
+        for entry in head {
+            let Entry::Finding { name, value } = entry else { continue };
+            match name.contains('.') {
+                true if name == "patient.born" => born = self.age_from_birth(value),
+                true => {}
+                false => drop(said.insert(name.clone(), word(value))),
+            }
+        }
+        let mut values = file.values().clone();
+        for (name, value) in read_recorded(&said, &self.engine.pack) {
+            match values.get(&name) {
+                Some(Value::Yes) => {}
+                _ => drop(values.insert(name, value)),
+            }
+        }
+        let age = if file.group() == AgeGroup::Infant { "age_hours" } else { "age_months" };
+        let of_file = match values.get(age) {
+            Some(Value::Number(number)) => Some((age.to_owned(), *number)),
+            _ => None,
+        };
+        let judged = [of_file, born]
+            .into_iter()
+            .flatten()
+            .filter_map(|age| self.engine.judge(values.clone(), &BTreeMap::from([age]), profile).ok().flatten());
+        judged.max_by_key(|assessment| assessment.urgency)
+    }
+
     /// The age that follows from a date of birth, today.
-    fn age_from_birth(&self, view: &CaseView) -> Option<(String, f64)> {
-        let FindingValue::Text(born) = &view.findings.get("patient.born")?.value else { return None };
+    fn age_from_birth(&self, born: &FindingValue) -> Option<(String, f64)> {
+        let FindingValue::Text(born) = born else { return None };
         let born_s = sync::exchange::seconds_of_date(born)?;
         let days = self.now().wall_s.checked_sub(born_s)? / 86_400;
         Some(("age_days".to_owned(), days as f64))

@@ -32,14 +32,29 @@ struct Visit {
 /// The age as it is typed: months, or days as in 12d.
 const AGE: &str = "age";
 
-/// Reads `11`, `2.5` or `40d`.
+/// A number as people write it, with a comma or a point.
+fn with_point(typed: &str) -> String {
+    match typed.split_once(',') {
+        Some((whole, rest)) if !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()) => {
+            format!("{whole}.{rest}")
+        }
+        _ => typed.to_owned(),
+    }
+}
+
+/// Reads `11`, `11m`, `1y`, `2.5` or `40d`.
 fn read_age(typed: &str) -> Result<(String, f64), String> {
-    let typed = typed.trim();
-    let (name, number) = match typed.strip_suffix(['d', 'D']) {
-        Some(days) => ("age_days", days.trim().parse::<f64>()),
-        None => ("age_months", typed.parse::<f64>()),
+    let typed = with_point(&typed.trim().to_lowercase());
+    let (name, digits, times) = match typed.char_indices().next_back() {
+        Some((at, 'd')) => ("age_days", typed.get(..at), 1.0),
+        Some((at, 'm')) => ("age_months", typed.get(..at), 1.0),
+        Some((at, 'y')) => ("age_months", typed.get(..at), 12.0),
+        _ => ("age_months", Some(typed.as_str()), 1.0),
     };
-    let number = number.map_err(|_| "write for example 11, or 40d for an infant under 2 months".to_owned())?;
+    let number = digits.unwrap_or_default().trim().parse::<f64>().map(|number| number * times);
+    let number = number.map_err(|_| {
+        "the rules need an age: write your best guess, for example 11 (months), 1y, or 40d under 2 months".to_owned()
+    })?;
     let ages = BTreeMap::from([(name.to_owned(), number)]);
     Findings::new(BTreeMap::new(), String::new(), &ages).map_err(|e| format!("{}: {}", e.reason, e.hint))?;
     Ok((name.to_owned(), number))
@@ -53,7 +68,7 @@ fn read_answer(name: &str, typed: &str, pack: &RulePack) -> Result<Value, String
         "n" | "N" => "no",
         other => other,
     };
-    read_value(name, &json!(word), pack).map_err(|e| format!("{}: {}", e.reason, e.hint))
+    read_value(name, &json!(with_point(word)), pack).map_err(|e| format!("{}: {}", e.reason, e.hint))
 }
 
 impl Visit {

@@ -2,13 +2,15 @@
 
 use serde_json::Value;
 
-use super::super::super::{SYSTEM, units};
+use super::super::super::{SYSTEM, field_name, units};
 use super::super::{HL7, LOINC};
 use crate::FindingValue;
 use crate::case::schema::{self, FIELDS, Kind};
 
 /// How deeply a resource may nest, where it is searched for what changes its meaning.
 const DEPTH_MAX: usize = 64;
+/// Letters that are kept of what could not be read.
+const WORDS_MAX: usize = 80;
 
 pub(super) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, step| match step.parse::<usize>() {
@@ -62,7 +64,8 @@ pub(super) fn field_of(concept: &Value) -> Option<String> {
         ours.chain(ALSO.iter().filter(|(other, _)| *other == code).map(|(_, name)| *name)).collect()
     };
     let known = codes_of(concept, LOINC).map(of_loinc).filter(|names| !names.is_empty());
-    let all: Vec<Vec<&str>> = codes_of(concept, SYSTEM).map(|name| vec![name]).chain(known).collect();
+    let own = codes_of(concept, SYSTEM).map(field_name).collect::<Option<Vec<_>>>()?;
+    let all: Vec<Vec<&str>> = own.iter().map(|name| vec![name.as_str()]).chain(known).collect();
     let (first, others) = all.split_first()?;
     let meant = first.iter().find(|name| others.iter().all(|names| names.contains(name)))?;
     Some((*meant).to_owned())
@@ -91,18 +94,42 @@ pub(super) fn changes_meaning(value: &Value, depth: usize) -> bool {
 /// The field of a temperature by where it was measured: ours are those under the arm and in the rectum.
 pub(super) fn at_site(name: &str, observation: &Value) -> Result<String, &'static str> {
     let Some(site) = observation.get("bodySite").filter(|_| name == "temperature") else { return Ok(name.to_owned()) };
-    let words = site.to_string().to_lowercase();
+    let codes = items(site, "coding").iter().filter_map(|coding| text_at(coding, &["code"]));
+    let words = text_at(site, &["text"]).map(|text| text.trim().to_lowercase());
+    let said: Vec<&str> = codes.chain(words.as_deref()).collect();
+    // SNOMED CT: rectum structure, axillary region structure.
+    let all = |of: &[&str]| !said.is_empty() && said.iter().all(|site| of.contains(site));
     match () {
-        // SNOMED CT: rectum structure, axillary region structure.
-        () if words.contains("rect") || words.contains("34402009") => Ok("temperature_rectal".to_owned()),
-        () if words.contains("axill") || words.contains("91470000") => Ok(name.to_owned()),
-        () => Err("it was measured neither under the arm nor in the rectum"),
+        () if all(&["34402009", "rectum", "rectal"]) => Ok("temperature_rectal".to_owned()),
+        () if all(&["91470000", "axilla", "axillary", "armpit"]) => Ok(name.to_owned()),
+        () => Err("it was measured neither under the arm nor in the rectum, or where is not clear"),
     }
+}
+
+/// What an observation or a component says, as it stands there.
+pub(super) fn words_of(part: &Value) -> String {
+    let value = part.as_object().and_then(|part| part.iter().find(|(key, _)| key.starts_with("value")).map(|(_, v)| v));
+    let words = match value {
+        None => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(value) if value.get("value").is_some() => {
+            let number = value.get("value").map(Value::to_string).unwrap_or_default();
+            let [comparator, unit, code] = ["comparator", "unit", "code"].map(|key| text_at(value, &[key]));
+            let unit = unit.or(code).map(|unit| format!(" {unit}")).unwrap_or_default();
+            format!("{}{number}{unit}", comparator.unwrap_or_default())
+        }
+        Some(value) => text_at(value, &["text"]).map_or_else(|| value.to_string(), str::to_owned),
+    };
+    words.chars().take(WORDS_MAX).collect()
 }
 
 /// The value of an observation or of a component; `None` where it has none. An error says why it is not taken.
 pub(super) fn value_of(name: &str, part: &Value) -> Result<Option<FindingValue>, String> {
     let field = schema::field(name);
+    let values = part.as_object().map_or(0, |o| o.keys().filter(|key| key.starts_with("value")).count());
+    if values > 1 {
+        return Err("it has several values".into());
+    }
     if let Some(reason) = part.get("dataAbsentReason") {
         let not_done = code_of(reason, &format!("{HL7}/data-absent-reason")) == Some("not-performed");
         return Ok(Some(match not_done && schema::read_value(name, "not_done").is_ok() {
@@ -170,10 +197,19 @@ fn quantity_of(name: &str, kind: Option<Kind>, quantity: &Value) -> Result<Findi
     }
 }
 
-/// Something by which instants of FHIR can be ordered, whatever their zone; what is said less exactly counts from its beginning.
-pub(super) fn instant_order(text: &str) -> (i64, String) {
+/// An instant of FHIR's in seconds, by which they can be ordered whatever their zone; what is said less exactly counts from its
+/// beginning. `None`: it says none.
+pub(super) fn instant_of(text: &str) -> Option<i64> {
+    // Parts of a second order nothing here.
+    let whole = text
+        .split_once('.')
+        .map(|(head, rest)| format!("{head}{}", rest.trim_start_matches(|c: char| c.is_ascii_digit())));
+    let text = whole.as_deref().unwrap_or(text);
+    if !schema::is_instant(text) {
+        return None;
+    }
     let number = |range: std::ops::Range<usize>| text.get(range).and_then(|t| t.parse::<i64>().ok());
-    let (year, month, day) = (number(0..4).unwrap_or(0), number(5..7).unwrap_or(1), number(8..10).unwrap_or(1));
+    let (year, month, day) = (number(0..4)?, number(5..7).unwrap_or(1), number(8..10).unwrap_or(1));
     let (hour, minute, second) =
         (number(11..13).unwrap_or(0), number(14..16).unwrap_or(0), number(17..19).unwrap_or(0));
     let zone = text.get(19..).unwrap_or_default();
@@ -186,11 +222,5 @@ pub(super) fn instant_order(text: &str) -> (i64, String) {
     // Days since the year nought by the civil calendar; only the order matters.
     let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day;
-    if text.is_empty() {
-        return (i64::MIN, String::new());
-    }
-    (
-        ((days * 24 + hour) * 60 + minute - zone.unwrap_or(0)) * 60 + second,
-        text.get(19..).unwrap_or_default().to_owned(),
-    )
+    Some(((days * 24 + hour) * 60 + minute - zone.unwrap_or(0)) * 60 + second)
 }
