@@ -58,15 +58,21 @@ fn shared_setting(case: &CaseId) -> String {
     format!("shared/{case}")
 }
 
+/// Into which case words go, and whether whoever says them has seen what stands there.
+pub(super) enum Target {
+    New,
+    Seen(CaseId),
+    Unseen(CaseId),
+}
+
 impl Phone {
     pub(super) fn add_to_case(
         &mut self,
         now: Now,
-        case: Option<CaseId>,
+        target: Target,
         area: &Area,
         entries: &[Entry],
         request: &[u8; 16],
-        has_seen: bool,
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         let done = format!("request/{}", CaseId(*request));
@@ -76,9 +82,10 @@ impl Phone {
         if !self.may_write(area, store)? {
             return no(format!("this phone may not write cases of {area}"), "enrol it with the right `write` there");
         }
-        let id = match case {
-            Some(id) => id,
-            None => CaseId(self.random()),
+        let (id, has_seen) = match target {
+            Target::New => (CaseId(self.random()), true),
+            Target::Seen(id) => (id, true),
+            Target::Unseen(id) => (id, false),
         };
         let mut others = load_same(&id, store)?.into_iter();
         let mut document = others.next().unwrap_or_else(|| Case::new(id));

@@ -11,6 +11,7 @@ use sync::epoch::Member;
 use sync::space::open_grant;
 use sync::{Entry, Grant};
 
+use super::cases::Target;
 use super::{Event, Phone, setting};
 use crate::store::{Store, StoreError};
 
@@ -221,10 +222,11 @@ impl Phone {
                 Ok(Ok(Reply::Done))
             }
             Command::AddToCase { case, area, entries, request } => {
-                self.add_to_case(now, case, &area, &entries, &request, true, store)
+                let target = case.map_or(Target::New, Target::Seen);
+                self.add_to_case(now, target, &area, &entries, &request, store)
             }
             Command::AddFromFile { case, area, entries, request } => {
-                self.add_to_case(now, Some(case), &area, &entries, &request, false, store)
+                self.add_to_case(now, Target::Unseen(case), &area, &entries, &request, store)
             }
             Command::Activated(release) => self.activated(&release, store),
             Command::ActivationFailed(release, reason) => self.activation_failed(&release, &reason, store),
