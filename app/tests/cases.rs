@@ -646,7 +646,7 @@ fn two_patients_of_another_system_are_not_one_and_an_older_file_is_no_news() {
 }
 
 #[test]
-fn k8_what_is_set_beside_a_findings_file_is_judged_before_anybody_decides() {
+fn what_is_set_beside_a_findings_file_is_judged_before_anybody_decides() {
     let desk = Desk::enrolled();
     desk.write("well.json", CLEARED);
     let new = ["case", "new", "--findings", "well.json", "--consent", "care", "--plan", "home", "--decide", "green"];
@@ -655,4 +655,29 @@ fn k8_what_is_set_beside_a_findings_file_is_judged_before_anybody_decides() {
         let (code, said) = desk.fails("clinic", &[&new[..], &["--set", set]].concat());
         assert!(code == 5 || code == 2, "{set}: {said}");
     }
+}
+
+#[test]
+fn k7_a_child_from_a_file_is_judged_and_a_milder_decision_needs_a_reason() {
+    let desk = Desk::enrolled();
+    let row = |name: &str, value: &str, unit: &str| {
+        format!("{},x,finding,{name},{value},{unit},w,2026,1,yes\r\n", "ab".repeat(16))
+    };
+    let table = [TABLE, &row("age_months", "20", "mo"), &row("convulsions", "TRUE", "")].concat();
+    let taken = desk.imports("child.csv", &table);
+    let case = taken["cases"][0].as_str().unwrap().to_owned();
+    assert!(desk.ok("clinic", &["case", "show", &case]).contains("PINK"));
+    let decide = ["case", "decide", &case, "--decide", "yellow", "--plan", "home"];
+    let (code, said) = desk.fails("clinic", &decide);
+    assert!(code == 2 && said.contains("reason"), "{said}");
+    desk.ok("clinic", &[&decide[..], &["--reason", "seen by the doctor"]].concat());
+}
+
+#[test]
+fn k8_a_word_that_the_pack_does_not_know_switches_no_rule_off() {
+    let desk = Desk::enrolled();
+    let case = desk.cleared();
+    desk.ok("clinic", &["case", "add", &case, "--set", "drinking=not_done"]);
+    assert!(desk.ok("clinic", &["case", "add", &case, "--set", "convulsions=yes"]).contains("PINK"));
+    assert!(!desk.may_be_green(&case));
 }

@@ -435,7 +435,7 @@ fn a_pack_takes_no_rule_of_the_guidelines_away_but_by_an_explicit_word() {
 }
 
 #[test]
-fn k7_what_a_record_says_and_no_rule_reads_blocks_green_and_is_named() {
+fn k2_k8_what_a_record_says_and_no_rule_reads_blocks_green_and_is_named() {
     let file: std::collections::BTreeMap<String, serde_json::Value> = serde_json::from_str(WELL_CHILD).unwrap();
     let (word, number) = (|word: &str| serde_json::Value::from(word), |number: f64| serde_json::Value::from(number));
     for calm in [("haemoglobin", number(120.0)), ("vitamin_a_given", word("yes")), ("allergies", word("penicillin"))] {
@@ -569,4 +569,22 @@ fn drawn(pack: &RulePack, seed: u64) -> (Profile, Findings) {
     }
     let findings = Findings::parse(&serde_json::Value::Object(file).to_string(), pack).unwrap();
     ([Profile::Iccm, Profile::Imci][next(2)], findings)
+}
+
+/// The controls of K2 and K4: with the gate as it was, or without the rule, the pack alone is not pink, and no more than green.
+#[test]
+fn without_their_mends_the_rows_of_the_review_succeed() {
+    let text = inference::rules::BUILT_IN;
+    let gate = " or (known(stridor_calm) and stridor_calm)";
+    assert!(text.contains(gate));
+    let stridor = with(WELL_CHILD, r#"{"stridor_calm": "yes"}"#);
+    let alone =
+        |text: &str, findings: &Findings| RulePack::parse(text).unwrap().evaluate_alone(Profile::Iccm, findings);
+    assert_eq!(alone(text, &stridor).urgency(), Urgency::Pink);
+    assert!(alone(&text.replace(gate, ""), &stridor).urgency() < Urgency::Pink, "K2");
+    let at = text.find("[[rule]]\nid = \"H2\"\ngroup = \"infant\"").unwrap();
+    let end = text[at + 8..].find("[[rule]]").map_or(text.len(), |next| at + 8 + next);
+    let exposed = with(WELL_INFANT, r#"{"mother_hiv": "positive"}"#);
+    let imci = |text: &str| RulePack::parse(text).unwrap().evaluate_alone(Profile::Imci, &exposed).urgency();
+    assert!(imci(text) > Urgency::Green && imci(&[&text[..at], &text[end..]].concat()) == Urgency::Green, "K4");
 }

@@ -10,7 +10,8 @@ use protocol::certificate::{Right, Rights, bind};
 use protocol::defence::{Defence, without};
 use protocol::frame::*;
 use protocol::limits::{
-    ATTACHMENTS_PER_AUTHOR_MAX, BUNDLES_PER_MEETING_MAX, DEVICES_PER_ISSUER_MAX, SEND_AHEAD_BYTES_MAX,
+    ATTACHMENTS_PER_AUTHOR_MAX, BUNDLES_PER_MEETING_MAX, DEVICES_PER_ISSUER_MAX, NOTICES_PER_AUTHOR_MAX,
+    QUARANTINED_PER_AUTHOR_MAX, SEND_AHEAD_BYTES_MAX,
 };
 use protocol::{Area, BundleId, Chain, DeviceKeys, Digest, Signed, SpaceId};
 use sim::attacks::{attacker, enters, greeting};
@@ -269,6 +270,47 @@ fn h6_one_author_does_not_fill_the_list_of_photos() {
         let opened = road.world.phones[CLINIC].store.bundles().unwrap().len();
         let known = (0..count).filter(|n| road.world.phones[CLINIC].agent.knows_photo(&wanted(*n))).count();
         known > ATTACHMENTS_PER_AUTHOR_MAX || opened > ATTACHMENTS_PER_AUTHOR_MAX
+    });
+}
+
+/// A courier brings so many notices of the worker's as nobody writes; how many of them the clinic keeps.
+fn notices_kept(road: &mut Road, count: u32) -> u64 {
+    let (area, worker) = (road.area.clone(), road.world.keys(WORKER).unwrap().clone());
+    let chain = road.world.phones[WORKER].agent.certificate().unwrap().chain().clone();
+    let mut said = enters(&road.ministry, 1);
+    said.extend([0, 1].map(|step| Frame::StepDone(StepDone { step })));
+    said.push(Frame::AuthorChain(AuthorChain { chain }));
+    let notices: Vec<_> = (0..count)
+        .map(|n| {
+            let mut salt = [9; 24];
+            salt[..4].copy_from_slice(&n.to_le_bytes());
+            announce(&Notice { delivered: n.to_le_bytes().repeat(2), ..Notice::about(&area) }, &worker, salt).unwrap()
+        })
+        .collect();
+    let envelopes = |some: &[sync::Envelope]| some.iter().map(|one| one.bytes().to_vec().into()).collect();
+    said.extend(notices.chunks(200).map(|some| Frame::Envelopes(Envelopes { envelopes: envelopes(some) })));
+    let said: Vec<_> = said.iter().map(Frame::to_bytes).collect();
+    road.world.hear(CLINIC, attacker().id(), &said, 0).unwrap();
+    let usage = road.world.phones[CLINIC].store.usage_of(author_key(&worker.id())).unwrap();
+    usage.notices.max(usage.quarantined)
+}
+
+#[test]
+fn h6_one_author_does_not_fill_the_store() {
+    stops(Defence::AuthorBudgets, || {
+        let mut road = Road::new(1);
+        notices_kept(&mut road, NOTICES_PER_AUTHOR_MAX as u32 + 50) > NOTICES_PER_AUTHOR_MAX
+    });
+}
+
+#[test]
+fn h6_what_a_lost_phone_says_late_does_not_push_out_the_late_words_of_others() {
+    stops(Defence::AuthorBudgets, || {
+        let mut road = Road::new(1);
+        round(&mut road, &[(WORKER, CLINIC)]);
+        ministry_revokes(&mut road, WORKER);
+        round(&mut road, &[(DESK, CLINIC)]);
+        notices_kept(&mut road, QUARANTINED_PER_AUTHOR_MAX as u32 + 50) > QUARANTINED_PER_AUTHOR_MAX
     });
 }
 
