@@ -99,8 +99,12 @@ impl EnrolmentDesk {
             let chain = Chain { certificates: vec![first.clone()] };
             let Some(certificate) = self.was_certified(&chain) else { continue };
             let left_out = self.trust.revoked(&certificate.device).is_some() || without.contains(&certificate.device);
-            let older =
-                newest.get(&certificate.device).is_some_and(|(other, _)| other.issued_s >= certificate.issued_s);
+            // Of several the one that counts, and of those the newest.
+            let rank = |certificate: &Certificate, chain: &Chain| {
+                (matches!(self.trust.verify_chain(chain), Some(Ok(_))), certificate.issued_s)
+            };
+            let held = newest.get(&certificate.device);
+            let older = held.is_some_and(|(other, held)| rank(other, held) >= rank(&certificate, &chain));
             if !left_out && !older {
                 newest.insert(certificate.device, (certificate, chain));
             }

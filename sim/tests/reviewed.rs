@@ -275,7 +275,7 @@ fn h6_one_author_does_not_fill_the_list_of_photos() {
 
 /// A courier brings so many notices of the worker's as nobody writes; how many of them the clinic keeps.
 fn notices_kept(road: &mut Road, count: u32) -> u64 {
-    let (area, worker) = (road.area.clone(), road.world.keys(WORKER).unwrap().clone());
+    let (area, worker, epoch) = (road.area.clone(), road.world.keys(WORKER).unwrap().clone(), epoch(road));
     let chain = road.world.phones[WORKER].agent.certificate().unwrap().chain().clone();
     let mut said = enters(&road.ministry, 1);
     said.extend([0, 1].map(|step| Frame::StepDone(StepDone { step })));
@@ -284,10 +284,11 @@ fn notices_kept(road: &mut Road, count: u32) -> u64 {
         .map(|n| {
             let mut salt = [9; 24];
             salt[..4].copy_from_slice(&n.to_le_bytes());
-            announce(&Notice { delivered: n.to_le_bytes().repeat(2), ..Notice::about(&area) }, &worker, salt).unwrap()
+            let attached = Some(Attached { digest: Digest::of(&n.to_le_bytes()), bytes: 1000, epoch });
+            announce(&Notice { attached, ..Notice::about(&area) }, &worker, salt).unwrap()
         })
         .collect();
-    let envelopes = |some: &[sync::Envelope]| some.iter().map(|one| one.bytes().to_vec().into()).collect();
+    let envelopes = |some: &[sync::VerifiedEnvelope]| some.iter().map(|one| one.bytes().to_vec().into()).collect();
     said.extend(notices.chunks(200).map(|some| Frame::Envelopes(Envelopes { envelopes: envelopes(some) })));
     let said: Vec<_> = said.iter().map(Frame::to_bytes).collect();
     road.world.hear(CLINIC, attacker().id(), &said, 0).unwrap();
