@@ -199,10 +199,13 @@ fn ask_consent() -> Result<Vec<(String, bool)>, Failure> {
     ];
     let mut consent = Vec::new();
     for (to, question) in questions {
-        match terminal::line(&format!("{question} [y/n/Enter]"))?.to_lowercase().as_str() {
-            "y" | "yes" => consent.push((to.to_owned(), true)),
-            "n" | "no" => consent.push((to.to_owned(), false)),
-            _ => {}
+        loop {
+            match terminal::line(&format!("{question} [y/n/Enter]"))?.to_lowercase().as_str() {
+                "y" | "yes" => break consent.push((to.to_owned(), true)),
+                "n" | "no" => break consent.push((to.to_owned(), false)),
+                "" | "?" => break,
+                other => eprintln!("  {other:?} is neither: write y or n, or press Enter where nobody has said"),
+            }
         }
     }
     Ok(consent)

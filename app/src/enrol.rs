@@ -136,7 +136,8 @@ impl EnrolmentDesk {
     /// by the ones that certified them.
     pub fn renew(&self, due: &[(Renewal, Certificate)], valid_days: Option<u64>) -> Result<EnrolmentFile, Failure> {
         let anew = |certificate: &Certificate| {
-            let (issued_s, expires_s) = (wall_s(), ends_s(valid_days));
+            // Later than the one before, which it would be taken for if it said the same.
+            let (issued_s, expires_s) = (wall_s().max(certificate.issued_s.saturating_add(1)), ends_s(valid_days));
             self.sign(&Certificate { issued_s, expires_s, ..certificate.clone() })
         };
         let chains = due.iter().map(|(_, certificate)| anew(certificate)).collect::<Result<Vec<_>, _>>()?;

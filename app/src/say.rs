@@ -6,12 +6,12 @@ use std::io::{IsTerminal, Write};
 /// The colours that this program itself prints, on a terminal.
 const OURS: [&str; 4] = ["\u{1b}[1;35m", "\u{1b}[1;33m", "\u{1b}[1;32m", "\u{1b}[0m"];
 
-/// Whether a terminal does something else with a character than show it: control characters but line ends and tabs, and those that
-/// turn or hide the direction of text (Unicode TR9, TR36).
+/// Whether a terminal does something else with a character than show it: control characters but line ends, and those that turn the
+/// direction of text or are not seen (Unicode TR9, TR36; tag characters).
 fn acts(c: char) -> bool {
-    let control = c.is_control() && c != '\n' && c != '\t';
-    control
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    let turns = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let unseen = matches!(c, '\u{ad}' | '\u{34f}' | '\u{180e}' | '\u{e0000}'..='\u{e007f}');
+    (c.is_control() && c != '\n') || turns || unseen
 }
 
 /// Text that acts on no terminal.
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn names_with_control_characters_or_turned_text_are_shown_and_do_nothing() {
-        let name = "Amina\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}drow\u{2066}\r";
+        let name = "Amina\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}drow\u{2066}\r\t\u{ad}\u{e0041}";
         for terminal in [false, true] {
             assert!(!printed(name, terminal).chars().any(acts), "{terminal}");
         }

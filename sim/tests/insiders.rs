@@ -7,8 +7,9 @@
 mod common;
 
 use common::siege::Siege;
-use common::{CLINIC, WORKER};
-use node::agent::{Input, LinkClass, Output};
+use common::{CLINIC, SUPERVISOR, WORKER};
+use node::agent::{Command, Input, LinkClass, Output};
+use protocol::defence::{Defence, without};
 use protocol::frame::{Frame, StepDone};
 use protocol::limits::SEND_AHEAD_BYTES_MAX;
 use rand::{RngExt, SeedableRng};
@@ -63,8 +64,22 @@ impl Siege {
         assert!(clinic.agent.activation(common::MODULE).unwrap().current.is_some(), "the release runs no more");
         let view = self.road.view(CLINIC, self.case).unwrap();
         assert_eq!(view.findings["cough"].value, FindingValue::Yes);
-        // The worker meets the clinic as ever, and its words arrive.
+        for phone in [WORKER, SUPERVISOR, CLINIC] {
+            assert!(self.road.world.phones[phone].agent.certificate().is_some(), "phone {phone} counts for nothing");
+        }
+        // The worker meets the clinic as ever, and what it has just written arrives and is read; the clinic still keeps its space.
+        let (name, value) = ("note_of_the_day".into(), FindingValue::Number(self.link as f64));
+        let mut request = [7; 16];
+        request[..8].copy_from_slice(&self.link.to_le_bytes());
+        let (case, area) = (Some(self.case), self.road.area.clone());
+        let entries = vec![sync::Entry::Finding { name, value }];
+        self.road.world.command(WORKER, Command::AddToCase { case, area, entries, request }).unwrap();
         let met = self.road.world.meet(WORKER, CLINIC, sim::Cut::Never).unwrap();
+        let read = self.road.view(CLINIC, self.case).unwrap();
+        assert_eq!(read.findings["note_of_the_day"].value, FindingValue::Number(self.link as f64), "it was not read");
+        let area = self.road.area.clone();
+        let worker = self.road.world.phones[WORKER].agent.certificate().unwrap().chain().clone();
+        self.road.world.command(CLINIC, Command::GrantSpace(area, worker)).unwrap();
         assert!(met.summaries.iter().all(|s| s.as_ref().is_some_and(|s| s.complete)), "{:?}", met.summaries);
         assert!(
             self.road.world.phones[WORKER].agent.write_key(&self.road.area).is_some(),
@@ -74,7 +89,10 @@ impl Siege {
 }
 
 fn siege(rank: Rank) {
-    let sequences = from_environment("INSIDER_SEQUENCES", 24_000) / Rank::ALL.len() as u64;
+    siege_of(rank, from_environment("INSIDER_SEQUENCES", 24_000) / Rank::ALL.len() as u64);
+}
+
+fn siege_of(rank: Rank, sequences: u64) {
     let seed = from_environment("INSIDER_SEED", 1) ^ ((rank as u64) << 32);
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     let mut siege = Siege::new(rank);
@@ -111,4 +129,11 @@ fn no_six_frames_of_a_hostile_supervisor_do_harm() {
 #[test]
 fn no_six_frames_of_a_hostile_keeper_do_harm() {
     siege(Rank::Keeper);
+}
+
+/// The control: where one keeper alone ends keys at once, sequences of the same kind do harm, and the siege notices.
+#[test]
+fn with_a_defence_off_a_sequence_of_the_same_kind_does_harm() {
+    let harm = std::panic::catch_unwind(|| without(Defence::TwoKeepers, || siege_of(Rank::Keeper, 2_500)));
+    assert!(harm.is_err());
 }
