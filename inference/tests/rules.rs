@@ -1,7 +1,10 @@
 //! The clinical rules: boundaries from both sides, danger signs one by one, and what unknown means.
 
+use std::collections::BTreeMap;
+
 use inference::findings::Value;
 use inference::golden::{self, WELL_CHILD, WELL_INFANT};
+use inference::logic::{Expr, Scope, Tri};
 use inference::rules::{Evaluation, FindingKind};
 use inference::{Findings, Profile, RulePack, Urgency};
 
@@ -436,7 +439,7 @@ fn a_pack_takes_no_rule_of_the_guidelines_away_but_by_an_explicit_word() {
 
 #[test]
 fn k2_k8_what_a_record_says_and_no_rule_reads_blocks_green_and_is_named() {
-    let file: std::collections::BTreeMap<String, serde_json::Value> = serde_json::from_str(WELL_CHILD).unwrap();
+    let file: BTreeMap<String, serde_json::Value> = serde_json::from_str(WELL_CHILD).unwrap();
     let (word, number) = (|word: &str| serde_json::Value::from(word), |number: f64| serde_json::Value::from(number));
     for calm in [("haemoglobin", number(120.0)), ("vitamin_a_given", word("yes")), ("allergies", word("penicillin"))] {
         let mut file = file.clone();
@@ -472,7 +475,7 @@ fn k2_k8_what_a_record_says_and_no_rule_reads_blocks_green_and_is_named() {
         let mut file = file.clone();
         file.insert(name.into(), value);
         let values = inference::findings::read_recorded(&file, &pack());
-        let ages = std::collections::BTreeMap::from([("age_months".to_owned(), 20.0)]);
+        let ages = BTreeMap::from([("age_months".to_owned(), 20.0)]);
         let findings = Findings::new(values, String::new(), &ages).unwrap();
         let judged = pack().evaluate(Profile::Iccm, &findings);
         assert!(!judged.green_offered(), "{name}");
@@ -571,7 +574,8 @@ fn drawn(pack: &RulePack, seed: u64) -> (Profile, Findings) {
     ([Profile::Iccm, Profile::Imci][next(2)], findings)
 }
 
-/// The controls of K2 and K4: with the gate as it was, or without the rule, the pack alone is not pink, and no more than green.
+/// The controls of K2, K3, K4 and K5: with the gate as it was, without the sign or the rule, or with nothing that is usual, what the
+/// reviewers saw happens again.
 #[test]
 fn without_their_mends_the_rows_of_the_review_succeed() {
     let text = inference::rules::BUILT_IN;
@@ -582,6 +586,16 @@ fn without_their_mends_the_rows_of_the_review_succeed() {
         |text: &str, findings: &Findings| RulePack::parse(text).unwrap().evaluate_alone(Profile::Iccm, findings);
     assert_eq!(alone(text, &stridor).urgency(), Urgency::Pink);
     assert!(alone(&text.replace(gate, ""), &stridor).urgency() < Urgency::Pink, "K2");
+    let (sign, lethargic) = ("(known(lethargic) and lethargic) or ", with(WELL_INFANT, r#"{"lethargic": "yes"}"#));
+    assert_eq!(alone(text, &lethargic).urgency(), Urgency::Pink);
+    assert!(alone(&text.replace(sign, ""), &lethargic).urgency() < Urgency::Pink, "K3");
+    let count = Expr::parse("respiratory_rate >= 40").unwrap();
+    let five = BTreeMap::from([("respiratory_rate".to_owned(), Value::Number(5.0))]);
+    let fast = |usual: BTreeMap<String, (f64, f64)>| {
+        count.answer(&Scope { findings: &five, defines: &BTreeMap::new(), usual: &usual }).tri
+    };
+    assert_eq!(fast([("respiratory_rate".to_owned(), (10.0, 120.0))].into()), Tri::Unknown);
+    assert_eq!(fast(BTreeMap::new()), Tri::No, "K5");
     let at = text.find("[[rule]]\nid = \"H2\"\ngroup = \"infant\"").unwrap();
     let end = text[at + 8..].find("[[rule]]").map_or(text.len(), |next| at + 8 + next);
     let exposed = with(WELL_INFANT, r#"{"mother_hiv": "positive"}"#);
