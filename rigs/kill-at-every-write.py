@@ -133,7 +133,7 @@ def changes_under_kills(desk: Desk, changes: int) -> None:
             case 0:
                 return ["--note", f"change {change}"], f"noted: change {change}"
             case 1:
-                return ["--dose", f"zinc {change} mg"], f"gave zinc {change} mg"
+                return ["--dose", f"ORS {change} ml"], f"gave ORS {change} ml"
             case 2:
                 return ["--settle", f"spo2={40 + change % 60}"], f"settled: spo2 = {40 + change % 60}"
             case _:
