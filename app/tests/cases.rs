@@ -614,6 +614,16 @@ fn what_a_file_says_takes_the_place_of_nothing_that_was_seen_here() {
 }
 
 #[test]
+fn an_older_export_of_a_case_whose_name_was_put_right_is_that_case() {
+    let desk = Desk::enrolled();
+    let case = desk.cleared();
+    desk.ok("clinic", &["case", "export", "--format", "csv", "--out", "old.csv"]);
+    desk.ok("clinic", &["case", "add", &case, "--set", "patient.name=Amina Juma"]);
+    desk.ok("clinic", &["case", "import", "old.csv"]);
+    assert_eq!(desk.json("clinic", &["case", "list"])["cases"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn two_patients_of_another_system_are_not_one_and_an_older_file_is_no_news() {
     let desk = Desk::enrolled();
     let bundle = |patient: &str, weight: &str, at: &str| {

@@ -58,9 +58,6 @@ const CONTEXT_CHOICES: [&str; 11] = [
     "vaccines",
 ];
 
-/// Of what is looked for where "none" is the worst.
-const NONE_IS_WORST: [&str; 2] = ["movement", "fetal_movement"];
-
 /// From where and below where a number is no sign by itself, whoever is measured: wider than what rules for one age say, because it
 /// only counts where no rule has read it. IMCI chart booklet 2014; WHO haemoglobin (2011); WHO antenatal care (2016) for pregnancy.
 const CALM_NUMBERS: [(&str, f64, f64); 27] = [
@@ -161,7 +158,8 @@ pub(crate) fn sign(name: &str, value: &Value) -> bool {
         Value::Yes => !CONTEXT.contains(&name),
         Value::Text(word) if name == "outcome" => word == "died",
         Value::Text(word) => {
-            let worst = NONE_IS_WORST.contains(&name) && word == "none";
+            // Of movement "none" is the worst, and of an infant's own nothing but "own" is well.
+            let worst = (name == "movement" && word != "own") || (name == "fetal_movement" && word == "none");
             !CONTEXT_CHOICES.contains(&name) && (worst || !CALM.contains(&word.as_str()))
         }
         Value::Number(number) => {

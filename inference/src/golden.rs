@@ -291,8 +291,8 @@ fn draw_all(guideline: &RulePack) -> Vec<(String, Golden)> {
         ages.sort_unstable();
         ages.dedup();
         for profile in &rule.profiles {
-            for years in &ages {
-                let Some(well) = changed(base, &format!(r#"{{"{age}": {years}}}"#)) else { continue };
+            for number in &ages {
+                let Some(well) = changed(base, &format!(r#"{{"{age}": {number}}}"#)) else { continue };
                 let Ok(findings) = Findings::of_golden(&well, guideline) else { continue };
                 let values = with_level(findings.values(), *profile);
                 let things = things_compared(guideline, rule, &values);
@@ -310,7 +310,7 @@ fn draw_all(guideline: &RulePack) -> Vec<(String, Golden)> {
                     let mut findings = well.clone();
                     findings.extend(changes.clone());
                     let whom = if infant { "infant" } else { "child" };
-                    let name = format!("a well {whom} ({age} {years}), but {}: {}", Json::Object(changes), rule.class);
+                    let name = format!("a well {whom} ({age} {number}), but {}: {}", Json::Object(changes), rule.class);
                     let expected = if rule.urgency == Urgency::Pink { Pink } else { NotGreen };
                     drawn.push((rule.id.clone(), Golden { name, profile: *profile, findings, expected }));
                 }

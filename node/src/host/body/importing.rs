@@ -93,7 +93,8 @@ fn another_patient(view: &CaseView, entries: &[Entry]) -> Option<&'static str> {
                 Entry::Finding { name: other, value } if other == name => plain(value),
                 _ => None,
             });
-            let here: Vec<_> = here.standing.iter().filter_map(|(_, value)| plain(value)).collect();
+            // What was put right since was said of this patient too: an older export of the same case is no stranger's.
+            let here: Vec<_> = here.said.iter().filter_map(|(_, value)| plain(value)).collect();
             said.into_iter().any(|word| !here.is_empty() && !here.contains(&word))
         },
     )
