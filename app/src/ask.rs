@@ -2,10 +2,9 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use inference::Profile;
+use clinical::{Kind, Profile, catalogue};
 use node::host::{Failure, Request};
 use serde_json::Value;
-use sync::case::schema::{self, Kind};
 
 use crate::cli::Kind as Whose;
 use crate::show::{list, number, text, urgency};
@@ -158,8 +157,8 @@ fn one(
 /// Asks the fields of a patient whom no rules here are for, one by one.
 pub fn fields(whose: Whose) -> Result<Vec<(String, String)>, Failure> {
     let asked = match whose {
-        Whose::Pregnancy => schema::Patient::Pregnancy.asked(),
-        Whose::Adult | Whose::Child => schema::Patient::Adult.asked(),
+        Whose::Pregnancy => catalogue::Patient::Pregnancy.asked(),
+        Whose::Adult | Whose::Child => catalogue::Patient::Adult.asked(),
     };
     if !on_terminal() {
         let hint = "pass --findings FILE, or --set FIELD=VALUE as often as needed";
@@ -168,11 +167,11 @@ pub fn fields(whose: Whose) -> Result<Vec<(String, String)>, Failure> {
     eprintln!("Answer, or press Enter where it is not known. Numbers as digits.");
     let mut fields = Vec::new();
     for name in asked {
-        let what = schema::field(name).map(|field| kind_in_words(field.kind)).unwrap_or_default();
+        let what = catalogue::field(name).map(|field| kind_in_words(field.kind)).unwrap_or_default();
         loop {
             let answer = line(&format!("{} [{what}]", name.replace(['_', '.'], " ")))?;
             let answer = if answer.is_empty() { "unknown".to_owned() } else { answer };
-            match schema::read_value(name, &answer) {
+            match catalogue::read_value(name, &answer) {
                 Ok(_) => break fields.push(((*name).to_owned(), answer)),
                 Err(wrong) => eprintln!("  {wrong}"),
             }

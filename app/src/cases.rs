@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use clinical::catalogue::FIELDS;
 use node::host::{CaseWords, DecisionInput, Failure, PhotoWords, Request};
 use serde_json::Value;
-use sync::case::schema::FIELDS;
 
 use crate::ask as terminal;
 use crate::cli::{AddArgs, CaseCommand, DecisionArgs, Format, Kind as Whose, NewArgs};
@@ -160,7 +160,7 @@ fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
     loop {
         let urgency = loop {
             let urgency = answer("Your decision: pink, yellow or green?")?;
-            match sync::Urgency::parse(&urgency.to_lowercase()) {
+            match clinical::Urgency::parse(&urgency.to_lowercase()) {
                 Some(_) => break urgency.to_lowercase(),
                 None => eprintln!("  {urgency:?} is not a colour: write pink, yellow or green"),
             }

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use clinical::Profile;
 use distribution::ReleaseList;
-use inference::Profile;
 use node::host::{DataFolder, DecisionInput, Failure, Request, rogue};
 use protocol::DeviceKeys;
 use protocol::signed::Signed;

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use clinical::Profile;
 use distribution::TrustedState;
-use inference::Profile;
 use node::host::folder::key_is_sealed;
 use node::host::keyfile::PASSPHRASE_VARIABLE;
 use node::host::{DataFolder, Failure, Host, HostOptions, Request, ask};

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use inference::RulePack;
-use inference::train::{TrainOptions, train};
 use node::host::Failure;
+use teach::train::{TrainOptions, train};
 
 /// Trains, writes the file and says what was measured.
 pub fn run(out: &Path, seed: u64, cases: usize, epochs: usize) -> Result<(), Failure> {

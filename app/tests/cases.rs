@@ -469,7 +469,7 @@ fn neither_a_couriers_folder_nor_the_readers_own_shows_a_word_of_a_thousand_case
     for n in 0..1000u32 {
         let request = Request::CaseNew {
             findings: example.replace("breathing very hard", &format!("Zebrafinch{n} breathing very hard")),
-            profile: inference::Profile::Iccm,
+            profile: clinical::Profile::Iccm,
             head: vec![
                 ("patient.name".into(), format!("Quetzalcoatl{n}")),
                 ("patient.village".into(), format!("Xochimilco{n}")),
@@ -527,7 +527,7 @@ fn typed(host: &node::host::Host, answers: &[&str]) -> (Result<Value, node::host
         left.next().map(|answer| (*answer).to_owned()).ok_or_else(gone)
     };
     let ask = |request| host.request(request, &mut |_| {});
-    let said = app::ask::visit(inference::Profile::Iccm, &ask, &mut answer);
+    let said = app::ask::visit(clinical::Profile::Iccm, &ask, &mut answer);
     (said.map(|text| serde_json::from_str(&text).unwrap()), asked)
 }
 

@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use inference::findings::{AgeGroup, Findings, Value};
-use inference::rules::{FindingKind, FindingSpec, Profile, RulePack, Urgency};
+use clinical::{AgeGroup, FindingValue, Profile, Urgency};
+use inference::findings::Findings;
+use inference::rules::{FindingKind, FindingSpec, RulePack};
 use protocol::{CaseId, DeviceKeys};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sync::{Case, Entry, FindingValue};
+use record::{Case, Entry};
 
-type Values = BTreeMap<String, Value>;
+type Values = BTreeMap<String, FindingValue>;
 
 /// Tries until a rule must have fired.
 const DRAWS: usize = 200_000;
@@ -35,8 +36,8 @@ impl Patient<'_> {
     fn reduced(&self, rule: &str, mut values: Values) -> Values {
         for name in values.keys().cloned().collect::<Vec<_>>() {
             let calm = match values[&name] {
-                Value::Yes => Value::No,
-                _ => Value::Unknown,
+                FindingValue::Yes => FindingValue::No,
+                _ => FindingValue::Unknown,
             };
             let tried = values.clone().into_iter().chain([(name, calm)]).collect();
             if self.fires(rule, &tried) {
@@ -47,39 +48,32 @@ impl Patient<'_> {
     }
 }
 
-fn draw(spec: &FindingSpec, dice: &mut ChaCha8Rng) -> Value {
+fn draw(spec: &FindingSpec, dice: &mut ChaCha8Rng) -> FindingValue {
     match &spec.kind {
-        FindingKind::Flag if dice.random_range(0..3) == 0 => Value::Yes,
-        FindingKind::Flag => Value::No,
-        FindingKind::Number { min, max, .. } => Value::Number(dice.random_range(*min..=*max).round()),
-        FindingKind::Choice(words) => Value::Text(words[dice.random_range(0..words.len())].clone()),
+        FindingKind::Flag if dice.random_range(0..3) == 0 => FindingValue::Yes,
+        FindingKind::Flag => FindingValue::No,
+        FindingKind::Number { min, max, .. } => FindingValue::Number(dice.random_range(*min..=*max).round()),
+        FindingKind::Choice(words) => FindingValue::Text(words[dice.random_range(0..words.len())].clone()),
     }
 }
 
 /// What somebody else might say instead.
-fn others(spec: &FindingSpec) -> Vec<Value> {
+fn others(spec: &FindingSpec) -> Vec<FindingValue> {
     match &spec.kind {
-        FindingKind::Flag => vec![Value::No],
+        FindingKind::Flag => vec![FindingValue::No],
         FindingKind::Number { min, max, .. } => {
-            (0..=20).map(|i| Value::Number((min + (max - min) * f64::from(i) / 20.0).round())).collect()
+            (0..=20).map(|i| FindingValue::Number((min + (max - min) * f64::from(i) / 20.0).round())).collect()
         }
-        FindingKind::Choice(words) => words.iter().map(|word| Value::Text(word.clone())).collect(),
+        FindingKind::Choice(words) => words.iter().map(|word| FindingValue::Text(word.clone())).collect(),
     }
 }
 
-fn entry(name: &str, value: &Value) -> Entry {
-    let value = match value {
-        Value::Yes => FindingValue::Yes,
-        Value::No => FindingValue::No,
-        Value::Unknown => FindingValue::Unknown,
-        Value::Number(number) => FindingValue::Number(*number),
-        Value::Text(text) => FindingValue::Text(text.clone()),
-    };
-    Entry::Finding { name: name.to_owned(), value }
+fn entry(name: &str, value: &FindingValue) -> Entry {
+    Entry::Finding { name: name.to_owned(), value: value.clone() }
 }
 
 /// The worker says the one, the clinic apart from it the other, twenty years later by its clock.
-fn merged(values: &Values, name: &str, danger: &Value, other: &Value) -> (Value, bool) {
+fn merged(values: &Values, name: &str, danger: &FindingValue, other: &FindingValue) -> (FindingValue, bool) {
     let [worker, clinic] = [1, 2].map(|n| DeviceKeys::from_seed([n; 32]));
     let begin: Vec<_> = values.iter().filter(|(n, _)| *n != name).map(|(n, value)| entry(n, value)).collect();
     let mut case = Case::new(CaseId([1; 16]));
@@ -92,14 +86,7 @@ fn merged(values: &Values, name: &str, danger: &Value, other: &Value) -> (Value,
     case.apply(&apart).unwrap();
     let view = case.view();
     let state = &view.findings[name];
-    let value = match &state.value {
-        FindingValue::Yes => Value::Yes,
-        FindingValue::No => Value::No,
-        FindingValue::Unknown => Value::Unknown,
-        FindingValue::Number(number) => Value::Number(*number),
-        FindingValue::Text(text) => Value::Text(text.clone()),
-    };
-    (value, state.disputed)
+    (state.value.clone(), state.disputed)
 }
 
 #[test]
@@ -134,16 +121,17 @@ fn no_danger_of_any_pink_rule_is_lost_to_the_last_writer() {
             let values = patient.reduced(&rule.id, values);
             let mut examples = 0;
             for (name, danger) in &values {
-                let Some(spec) = pack.finding(name).filter(|_| *danger != Value::Unknown) else { continue };
+                let Some(spec) = pack.finding(name).filter(|_| *danger != FindingValue::Unknown) else { continue };
                 let said_instead =
-                    |other: &Value| values.clone().into_iter().chain([(name.clone(), other.clone())]).collect();
+                    |other: &FindingValue| values.clone().into_iter().chain([(name.clone(), other.clone())]).collect();
                 let clears = others(spec).into_iter().find(|other| !patient.fires(&rule.id, &said_instead(other)));
                 let Some(other) = clears.filter(|other| other != danger) else { continue };
                 let (value, disputed) = merged(&values, name, danger, &other);
                 let stands = patient.fires(&rule.id, &said_instead(&value));
+                let (danger, other) = (danger.words(), other.words());
                 assert!(disputed, "{}: {name} is {danger} and {other}, and nobody is asked", rule.id);
                 assert!(
-                    stands || !matches!(spec.kind, FindingKind::Flag) || *danger != Value::Yes,
+                    stands || !matches!(spec.kind, FindingKind::Flag) || *danger != FindingValue::Yes,
                     "{}: {name}",
                     rule.id
                 );

@@ -284,7 +284,7 @@ fn damaged_drafts_foreign_keys_and_wrong_passphrases_are_explained_and_change_no
 
 #[test]
 fn a_model_is_quantized_against_the_one_that_phones_have() {
-    use inference::pairs::{Stored, read_gguf, write_gguf};
+    use teach::pairs::{Stored, read_gguf, write_gguf};
     let desk = Desk::new();
     let weights = read_gguf(&std::fs::read(model()).unwrap()).unwrap();
     std::fs::write(desk.path("weights.gguf"), write_gguf(&weights, Stored::F16, 2).unwrap()).unwrap();

@@ -10,10 +10,12 @@ use protocol::frame::{Frame, FrameReader};
 use protocol::signed::Role;
 use protocol::{Area, CaseId, Chain, DeviceKeys, Digest, Signed};
 use rand_chacha::rand_core::SeedableRng;
+use record::Case;
+use record::exchange::{csv, fhir};
+use sync::archive;
 use sync::epoch::Epochs;
-use sync::exchange::{archive, csv, fhir};
 use sync::reconcile::read_words;
-use sync::{Case, Envelope, Grant};
+use sync::{Envelope, Grant};
 
 /// A target: its name, as its corpus folder is called, and what it does with bytes.
 pub type Target = (&'static str, fn(&[u8]));
@@ -51,10 +53,10 @@ pub fn let_caught_panics_pass() {
 
 /// Pictures: what a camera wrote beside them goes, once.
 pub fn photo(data: &[u8]) {
-    if let Ok(clean) = sync::photo::without_metadata(data) {
-        assert!(sync::photo::without_metadata(&clean).is_ok_and(|again| again == clean), "not clean after once");
+    if let Ok(clean) = record::photo::without_metadata(data) {
+        assert!(record::photo::without_metadata(&clean).is_ok_and(|again| again == clean), "not clean after once");
     }
-    let _ = sync::photo::open(data, &[7; 32]);
+    let _ = record::photo::open(data, &[7; 32]);
 }
 
 /// A stream of frames, cut anywhere.
@@ -120,7 +122,7 @@ pub fn case(data: &[u8]) {
         let _ = case.view();
     }
     // A member gone wrong signs whatever it likes.
-    let signed = sync::case::sign(id, data, &DeviceKeys::from_seed([1; 32])).unwrap_or_default();
+    let signed = record::sign(id, data, &DeviceKeys::from_seed([1; 32])).unwrap_or_default();
     for change in [data, &signed] {
         let mut case = Case::new(id);
         let before = case.save();

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
-use crate::findings::{Findings, Value};
+use clinical::{FindingValue, Profile, Urgency};
+
+use crate::findings::Findings;
 use crate::floor;
 use crate::model::{Opinion, TriageModel};
-use crate::rules::{Evaluation, Outcome, Profile, RulePack, Urgency};
+use crate::rules::{Evaluation, Outcome, RulePack};
 
 /// What is shown to the worker, who decides.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,7 +54,7 @@ pub fn assess(findings: &Findings, pack: &RulePack, profile: Profile, model: Opt
 
 /// What the floor alone says, of a patient whose age is not known or whom the pack has no rules for. `None` if it says nothing: that
 /// is no colour.
-pub fn assess_without_age(values: &BTreeMap<String, Value>) -> Option<Assessment> {
+pub fn assess_without_age(values: &BTreeMap<String, FindingValue>) -> Option<Assessment> {
     let fired = floor::evaluate(values, None);
     let urgency = fired.iter().map(|outcome| outcome.urgency).max()?;
     Some(Assessment {
@@ -72,7 +74,7 @@ impl Assessment {
     pub fn to_json(&self) -> Json {
         let outcome = |o: &Outcome| {
             let findings: serde_json::Map<_, _> =
-                o.findings.iter().map(|(n, v)| (n.clone(), Json::String(v.to_string()))).collect();
+                o.findings.iter().map(|(n, v)| (n.clone(), Json::String(v.spoken()))).collect();
             json!({ "rule": o.rule, "class": o.class, "urgency": o.urgency, "source": o.source,
                     "action": o.action, "findings": findings })
         };

@@ -3,7 +3,9 @@
 //!
 //! `name?` known 0/1 · `name=yes` 0/1 · `name#min:max` a number scaled to 0…1 · `name=choice` 0/1 · `infant` 0/1
 
-use crate::findings::{AgeGroup, Findings, Value};
+use clinical::{AgeGroup, FindingValue};
+
+use crate::findings::Findings;
 use crate::rules::{FindingKind, RulePack};
 
 /// One number that the network reads.
@@ -73,13 +75,13 @@ impl Feature {
     pub fn value(&self, findings: &Findings) -> f32 {
         let bit = |b: bool| if b { 1.0 } else { 0.0 };
         match self {
-            Feature::Known(id) => bit(*findings.value(id) != Value::Unknown),
-            Feature::Yes(id) => bit(*findings.value(id) == Value::Yes),
+            Feature::Known(id) => bit(*findings.value(id) != FindingValue::Unknown),
+            Feature::Yes(id) => bit(*findings.value(id) == FindingValue::Yes),
             Feature::Scaled(id, min, max) => match findings.value(id) {
-                Value::Number(number) => (((number - min) / (max - min)) as f32).clamp(-1.0, 2.0),
+                FindingValue::Number(number) => (((number - min) / (max - min)) as f32).clamp(-1.0, 2.0),
                 _ => 0.0,
             },
-            Feature::Is(id, choice) => bit(matches!(findings.value(id), Value::Text(t) if t == choice)),
+            Feature::Is(id, choice) => bit(matches!(findings.value(id), FindingValue::Text(t) if t == choice)),
             Feature::Infant => bit(findings.group() == AgeGroup::Infant),
         }
     }

@@ -2,59 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use clinical::age::{Age, AgeError};
+use clinical::catalogue::is_sign;
+use clinical::{AgeGroup, FindingValue};
+
 use crate::rules::{FindingKind, RulePack};
-
-/// The value of one finding.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Value {
-    /// There.
-    Yes,
-    /// Not there.
-    No,
-    /// Not known.
-    Unknown,
-    /// A measurement in the finding's unit.
-    Number(f64),
-    /// A choice.
-    Text(String),
-}
-
-impl std::fmt::Display for Value {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Value::Yes => f.write_str("yes"),
-            Value::No => f.write_str("no"),
-            Value::Unknown => f.write_str("unknown"),
-            Value::Number(number) => write!(f, "{number}"),
-            Value::Text(text) => f.write_str(&text.replace('_', " ")),
-        }
-    }
-}
-
-/// Which rules apply by age. Under 2 months is counted in days (0–59); months are never rounded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AgeGroup {
-    /// Birth to 59 days.
-    Infant,
-    /// 60 days to 59 months.
-    Child,
-}
-
-impl AgeGroup {
-    /// The word in rule packs.
-    pub fn name(self) -> &'static str {
-        match self {
-            AgeGroup::Infant => "infant",
-            AgeGroup::Child => "child",
-        }
-    }
-}
 
 /// Findings that have been checked against a rule pack.
 #[derive(Clone, PartialEq)]
 pub struct Findings {
     group: AgeGroup,
-    values: BTreeMap<String, Value>,
+    values: BTreeMap<String, FindingValue>,
     text: String,
 }
 
@@ -79,8 +37,6 @@ fn wrong<T>(reason: impl Into<String>, hint: impl Into<String>) -> Result<T, Fin
     Err(FindingsError { reason: reason.into(), hint: hint.into() })
 }
 
-/// Days in a month, on average (365.25 / 12).
-const MONTH_DAYS: f64 = 30.4375;
 /// Characters of the free text that are read.
 const TEXT_CHARS_MAX: usize = 2000;
 /// Bytes of a findings file.
@@ -120,7 +76,8 @@ impl Findings {
                     ages.insert(name, number);
                 }
                 _ => {
-                    values.insert(name.clone(), read_value(&name, &value, pack)?);
+                    let value = read_value(&name, &value_of(&value), pack)?;
+                    values.insert(name, value);
                 }
             }
         }
@@ -129,7 +86,7 @@ impl Findings {
 
     /// Findings from values already read; `ages` as in [`Findings::parse`]. What is missing is unknown.
     pub fn new(
-        mut values: BTreeMap<String, Value>,
+        mut values: BTreeMap<String, FindingValue>,
         text: String,
         ages: &BTreeMap<String, f64>,
     ) -> Result<Self, FindingsError> {
@@ -151,12 +108,12 @@ impl Findings {
     }
 
     /// The value of a finding; what was not said is unknown.
-    pub fn value(&self, name: &str) -> &Value {
-        self.values.get(name).unwrap_or(&Value::Unknown)
+    pub fn value(&self, name: &str) -> &FindingValue {
+        self.values.get(name).unwrap_or(&FindingValue::Unknown)
     }
 
     /// All values that were given or follow from the age.
-    pub fn values(&self) -> &BTreeMap<String, Value> {
+    pub fn values(&self) -> &BTreeMap<String, FindingValue> {
         &self.values
     }
 
@@ -167,56 +124,69 @@ impl Findings {
 }
 
 /// Settles the age: hours, days and months as far as they follow from each other.
-fn set_age(values: &mut BTreeMap<String, Value>, ages: &BTreeMap<String, f64>) -> Result<AgeGroup, FindingsError> {
-    let hint = "write age_months (2–59), or age_days (0–59) for an infant under 2 months";
-    let (hours, days, months) = (ages.get("age_hours"), ages.get("age_days"), ages.get("age_months"));
-    if ages.len() > 1 {
-        return wrong("more than one age is given", hint);
+fn set_age(
+    values: &mut BTreeMap<String, FindingValue>,
+    ages: &BTreeMap<String, f64>,
+) -> Result<AgeGroup, FindingsError> {
+    let said = |name: &str| ages.get(name).copied();
+    let age =
+        Age::of_child(said("age_hours"), said("age_days"), said("age_months")).map_err(|error| FindingsError {
+            reason: error.to_string(),
+            hint: match error {
+                AgeError::InfantInMonths => "write for example age_days = 40".into(),
+                AgeError::Missing | AgeError::Several | AgeError::NotAChild => {
+                    "write age_months (2–59), or age_days (0–59) for an infant under 2 months".into()
+                }
+            },
+        })?;
+    for (name, number) in [("age_hours", age.hours), ("age_days", age.days), ("age_months", age.months)] {
+        values.insert(name.into(), FindingValue::Number(number));
     }
-    let whole_days = match (hours, days, months) {
-        (None, None, None) => return wrong("the age is missing", hint),
-        (Some(hours), _, _) => (hours / 24.0).floor(),
-        (_, Some(days), _) => days.floor(),
-        (_, _, Some(months)) if *months < 2.0 => {
-            return wrong("an infant under 2 months needs its age in days", "write for example age_days = 40");
-        }
-        (_, _, Some(months)) => (months * MONTH_DAYS).floor().max(60.0),
-    };
-    let whole_months = months.map_or(((whole_days + 0.5) / MONTH_DAYS).floor(), |m| m.floor());
-    if !(0.0..=1826.0).contains(&whole_days) || whole_months >= 60.0 {
-        return wrong("these rules are for children from birth to 59 months", hint);
+    Ok(age.group)
+}
+
+/// A value as a file writes it: words are judged against the pack afterwards.
+pub(crate) fn value_of(json: &serde_json::Value) -> FindingValue {
+    match json {
+        serde_json::Value::Null => FindingValue::Unknown,
+        serde_json::Value::Bool(true) => FindingValue::Yes,
+        serde_json::Value::Bool(false) => FindingValue::No,
+        serde_json::Value::Number(number) => number.as_f64().map_or(FindingValue::Unknown, FindingValue::Number),
+        serde_json::Value::String(word) => FindingValue::Text(word.clone()),
+        other @ (serde_json::Value::Array(_) | serde_json::Value::Object(_)) => FindingValue::Text(other.to_string()),
     }
-    let group = if whole_days < 60.0 { AgeGroup::Infant } else { AgeGroup::Child };
-    values.insert("age_hours".into(), Value::Number(hours.copied().unwrap_or(whole_days * 24.0)));
-    values.insert("age_days".into(), Value::Number(whole_days));
-    values
-        .insert("age_months".into(), Value::Number(if group == AgeGroup::Child { whole_months.max(2.0) } else { 0.0 }));
-    Ok(group)
 }
 
 /// Reads what stands in a record, whatever wrote it: what the pack does not know, or knows otherwise, is unknown to it and never an
 /// error, so that no word can keep the rules from looking at the others.
-pub fn read_recorded(values: &BTreeMap<String, serde_json::Value>, pack: &RulePack) -> BTreeMap<String, Value> {
+pub fn read_recorded(values: &BTreeMap<String, FindingValue>, pack: &RulePack) -> BTreeMap<String, FindingValue> {
     let mut read = BTreeMap::new();
     for (name, value) in values.iter().filter(|(name, _)| !name.starts_with("age_")) {
-        let yes = value.as_bool() == Some(true) || value.as_str() == Some("yes");
         match pack.finding(name).map(|_| read_value(name, value, pack)) {
             Some(Ok(value)) => drop(read.insert(name.clone(), value)),
             // A word that is not understood may say anything: it is named, and nothing is green until somebody has looked.
             Some(Err(_)) => {
-                read.insert(name.clone(), Value::Unknown);
-                read.insert(format!("{name}: {}", value.as_str().unwrap_or("not understood")), Value::Yes);
+                read.insert(name.clone(), FindingValue::Unknown);
+                let said = match value {
+                    FindingValue::Text(word) => word.as_str(),
+                    FindingValue::Yes | FindingValue::No | FindingValue::Unknown | FindingValue::Number(_) => {
+                        "not understood"
+                    }
+                };
+                read.insert(format!("{name}: {said}"), FindingValue::Yes);
             }
             None if name.contains('.') => {}
             // What this pack does not know may be a sign all the same: it is named, and nothing is green.
             None => {
-                let said = match value.as_str().map(str::trim) {
-                    _ if yes => Value::Yes,
-                    Some("no" | "unknown" | "") => continue,
-                    Some(word) => word.parse().map_or_else(|_| Value::Text(word.to_owned()), Value::Number),
-                    None => value.as_f64().map_or(Value::Unknown, Value::Number),
+                let said = match value {
+                    FindingValue::Text(word) => match word.trim() {
+                        "no" | "unknown" | "" => continue,
+                        "yes" => FindingValue::Yes,
+                        word => word.parse().map_or_else(|_| FindingValue::Text(word.to_owned()), FindingValue::Number),
+                    },
+                    known => known.clone(),
                 };
-                if crate::floor::sign(name, &said) {
+                if is_sign(name, &said) {
                     read.insert(name.clone(), said);
                 }
             }
@@ -225,26 +195,34 @@ pub fn read_recorded(values: &BTreeMap<String, serde_json::Value>, pack: &RulePa
     read
 }
 
-/// Reads one value as the pack says it must be.
-pub fn read_value(name: &str, value: &serde_json::Value, pack: &RulePack) -> Result<Value, FindingsError> {
+/// Reads one value as the pack says it must be; words for yes, no, unknown and numbers are understood.
+pub fn read_value(name: &str, value: &FindingValue, pack: &RulePack) -> Result<FindingValue, FindingsError> {
     let Some(finding) = pack.finding(name) else {
         let near = pack.nearest(name);
         return wrong(format!("{name:?} is not a finding of {}", pack.id), format!("did you mean {near:?}?"));
     };
-    let word = value.as_str().map(str::trim);
-    if word == Some("unknown") || value.is_null() {
-        return Ok(Value::Unknown);
+    let word = match value {
+        FindingValue::Text(word) => Some(word.trim()),
+        FindingValue::Yes | FindingValue::No | FindingValue::Unknown | FindingValue::Number(_) => None,
+    };
+    if word == Some("unknown") || *value == FindingValue::Unknown {
+        return Ok(FindingValue::Unknown);
     }
     match &finding.kind {
-        FindingKind::Flag => match (value.as_bool(), word) {
-            (Some(true), _) | (_, Some("yes")) => Ok(Value::Yes),
-            (Some(false), _) | (_, Some("no")) => Ok(Value::No),
+        FindingKind::Flag => match (value, word) {
+            (FindingValue::Yes, _) | (_, Some("yes")) => Ok(FindingValue::Yes),
+            (FindingValue::No, _) | (_, Some("no")) => Ok(FindingValue::No),
             _ => wrong(format!("{name} must be yes, no or unknown"), format!("write {name} = \"yes\"")),
         },
         FindingKind::Number { min, max, unit } => {
-            let number = value.as_f64().or_else(|| word.and_then(|w| w.parse().ok()));
+            let number = match value {
+                FindingValue::Number(number) => Some(*number),
+                FindingValue::Yes | FindingValue::No | FindingValue::Unknown | FindingValue::Text(_) => {
+                    word.and_then(|w| w.parse().ok())
+                }
+            };
             match number {
-                Some(number) if (*min..=*max).contains(&number) => Ok(Value::Number(number)),
+                Some(number) if (*min..=*max).contains(&number) => Ok(FindingValue::Number(number)),
                 Some(number) => wrong(
                     format!("{name} of {number} {unit} cannot be: it lies between {min} and {max}"),
                     "measure again, or write \"unknown\"",
@@ -253,7 +231,7 @@ pub fn read_value(name: &str, value: &serde_json::Value, pack: &RulePack) -> Res
             }
         }
         FindingKind::Choice(choices) => match word {
-            Some(word) if choices.iter().any(|c| c == word) => Ok(Value::Text(word.to_owned())),
+            Some(word) if choices.iter().any(|c| c == word) => Ok(FindingValue::Text(word.to_owned())),
             _ => wrong(format!("{name} has no such choice"), format!("write one of: {}, unknown", choices.join(", "))),
         },
     }

@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
-use crate::findings::{Findings, Value, read_value};
+use clinical::{FindingValue, Profile, Urgency};
+
+use crate::findings::{Findings, read_value, value_of};
 use crate::logic::Tri;
-use crate::rules::{FindingKind, Profile, Rule, RulePack, Urgency, with_level};
+use crate::rules::{FindingKind, Rule, RulePack, with_level};
 
 /// What must come out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -204,8 +206,8 @@ const DIFFERENT_MAX: usize = 4;
 struct Drawing<'a> {
     guideline: &'a RulePack,
     rule: &'a Rule,
-    values: BTreeMap<String, Value>,
-    things: Vec<(String, Vec<(Json, Value)>)>,
+    values: BTreeMap<String, FindingValue>,
+    things: Vec<(String, Vec<(Json, FindingValue)>)>,
     /// What was found to make the rule speak, as places in `things`, the least of it.
     found: Vec<Vec<(usize, usize)>>,
     left: usize,
@@ -248,8 +250,8 @@ impl Drawing<'_> {
 fn things_compared(
     guideline: &RulePack,
     rule: &Rule,
-    well: &BTreeMap<String, Value>,
-) -> Vec<(String, Vec<(Json, Value)>)> {
+    well: &BTreeMap<String, FindingValue>,
+) -> Vec<(String, Vec<(Json, FindingValue)>)> {
     let mut things = Vec::new();
     for (name, (mut bounds, words)) in guideline.compared(&rule.when) {
         bounds.sort_by(f64::total_cmp);
@@ -264,8 +266,8 @@ fn things_compared(
                 within.map(Json::from).chain([Json::from("unknown")]).collect()
             }
         };
-        let value = |json: Json| read_value(&name, &json, guideline).ok().map(|value| (json, value));
-        let other = |(_, value): &(Json, Value)| well.get(&name).unwrap_or(&Value::Unknown) != value;
+        let value = |json: Json| read_value(&name, &value_of(&json), guideline).ok().map(|value| (json, value));
+        let other = |(_, value): &(Json, FindingValue)| well.get(&name).unwrap_or(&FindingValue::Unknown) != value;
         things.push((name.clone(), said.into_iter().filter_map(value).filter(other).collect()));
     }
     things

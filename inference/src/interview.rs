@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::findings::{AgeGroup, Findings, Value};
+use clinical::{AgeGroup, FindingValue, Profile, Urgency};
+
+use crate::findings::Findings;
 use crate::floor;
-use crate::rules::{Evaluation, FindingSpec, Outcome, Profile, RulePack, Urgency};
+use crate::rules::{Evaluation, FindingSpec, Outcome, RulePack};
 
 /// What comes next.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +27,7 @@ const FIRST: &str = "convulsing_now";
 pub fn next<'a>(
     pack: &'a RulePack,
     profile: Profile,
-    answers: &BTreeMap<String, Value>,
+    answers: &BTreeMap<String, FindingValue>,
     ages: &BTreeMap<String, f64>,
 ) -> Step<'a> {
     if let Some(first) = pack.finding(FIRST).filter(|first| !answers.contains_key(&first.id)) {
@@ -41,7 +43,7 @@ pub fn next<'a>(
 pub fn danger(
     pack: &RulePack,
     profile: Profile,
-    answers: &BTreeMap<String, Value>,
+    answers: &BTreeMap<String, FindingValue>,
     ages: &BTreeMap<String, f64>,
 ) -> Vec<Outcome> {
     let evaluation = match Findings::new(answers.clone(), String::new(), ages) {

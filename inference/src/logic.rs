@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::findings::Value;
+use clinical::FindingValue;
 
 /// Yes, no, or not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +96,7 @@ pub struct Answer {
 /// What conditions are read against.
 pub struct Scope<'a> {
     /// Findings by name; what is not there is unknown.
-    pub findings: &'a BTreeMap<String, Value>,
+    pub findings: &'a BTreeMap<String, FindingValue>,
     /// Defined names.
     pub defines: &'a BTreeMap<String, Expr>,
     /// Between which bounds a number is usual. One beyond them may show a danger, and clears none: it is measured again.
@@ -160,23 +160,25 @@ impl Expr {
                 let answer = term.answer_at(scope, depth + 1);
                 Answer { tri: answer.tri.not(), because: answer.because }
             }
-            Expr::Known(name) => leaf(name, Tri::of(scope.findings.get(name).is_some_and(|v| *v != Value::Unknown))),
+            Expr::Known(name) => {
+                leaf(name, Tri::of(scope.findings.get(name).is_some_and(|v| *v != FindingValue::Unknown)))
+            }
             Expr::Name(name) => match (scope.defines.get(name), scope.findings.get(name)) {
                 (Some(expr), _) => expr.answer_at(scope, depth + 1),
-                (None, Some(Value::Yes)) => leaf(name, Tri::Yes),
-                (None, Some(Value::No)) => leaf(name, Tri::No),
+                (None, Some(FindingValue::Yes)) => leaf(name, Tri::Yes),
+                (None, Some(FindingValue::No)) => leaf(name, Tri::No),
                 (None, _) => leaf(name, Tri::Unknown),
             },
             Expr::Number(name, test) => match scope.findings.get(name) {
-                Some(Value::Number(number)) if test.holds(*number) => leaf(name, Tri::Yes),
-                Some(Value::Number(number)) => {
+                Some(FindingValue::Number(number)) if test.holds(*number) => leaf(name, Tri::Yes),
+                Some(FindingValue::Number(number)) => {
                     let usual = scope.usual.get(name).is_none_or(|(least, most)| (*least..=*most).contains(number));
                     leaf(name, if usual { Tri::No } else { Tri::Unknown })
                 }
                 _ => leaf(name, Tri::Unknown),
             },
             Expr::Choice(name, choice) => match scope.findings.get(name) {
-                Some(Value::Text(text)) => leaf(name, Tri::of(text == choice)),
+                Some(FindingValue::Text(text)) => leaf(name, Tri::of(text == choice)),
                 _ => leaf(name, Tri::Unknown),
             },
         }
@@ -364,7 +366,7 @@ fn one_or(mut terms: Vec<Expr>, many: impl Fn(Vec<Expr>) -> Expr) -> Expr {
 mod tests {
     use super::*;
 
-    fn answer(text: &str, findings: &[(&str, Value)]) -> Answer {
+    fn answer(text: &str, findings: &[(&str, FindingValue)]) -> Answer {
         let findings = findings.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect();
         let (defines, usual) = (BTreeMap::new(), BTreeMap::from([("c".to_owned(), (15.0, 90.0))]));
         Expr::parse(text).unwrap().answer(&Scope { findings: &findings, defines: &defines, usual: &usual })
@@ -374,29 +376,33 @@ mod tests {
     fn unknown_is_neither_yes_nor_no() {
         assert_eq!(answer("a", &[]).tri, Tri::Unknown);
         assert_eq!(answer("not a", &[]).tri, Tri::Unknown);
-        assert_eq!(answer("a and b", &[("b", Value::No)]).tri, Tri::No);
-        assert_eq!(answer("a or b", &[("b", Value::Yes)]).tri, Tri::Yes);
-        assert_eq!(answer("a or b", &[("b", Value::No)]).tri, Tri::Unknown);
-        assert_eq!(answer("known(a)", &[("a", Value::Unknown)]).tri, Tri::No);
+        assert_eq!(answer("a and b", &[("b", FindingValue::No)]).tri, Tri::No);
+        assert_eq!(answer("a or b", &[("b", FindingValue::Yes)]).tri, Tri::Yes);
+        assert_eq!(answer("a or b", &[("b", FindingValue::No)]).tri, Tri::Unknown);
+        assert_eq!(answer("known(a)", &[("a", FindingValue::Unknown)]).tri, Tri::No);
     }
 
     #[test]
     fn a_number_that_is_hardly_possible_shows_a_danger_and_clears_none() {
-        let rate = |rate: f64| answer("c >= 50", &[("c", Value::Number(rate))]).tri;
+        let rate = |rate: f64| answer("c >= 50", &[("c", FindingValue::Number(rate))]).tri;
         assert_eq!([30.0, 50.0, 95.0, 14.0].map(rate), [Tri::No, Tri::Yes, Tri::Yes, Tri::Unknown]);
     }
 
     #[test]
     fn at_least_counts_what_could_still_be() {
-        let yes = ("a", Value::Yes);
+        let yes = ("a", FindingValue::Yes);
         assert_eq!(answer("atleast(2, a, b, c)", std::slice::from_ref(&yes)).tri, Tri::Unknown);
-        assert_eq!(answer("atleast(2, a, b, c)", &[yes.clone(), ("b", Value::No), ("c", Value::No)]).tri, Tri::No);
-        assert_eq!(answer("atleast(2, a, b, c)", &[yes, ("c", Value::Yes)]).tri, Tri::Yes);
+        assert_eq!(
+            answer("atleast(2, a, b, c)", &[yes.clone(), ("b", FindingValue::No), ("c", FindingValue::No)]).tri,
+            Tri::No
+        );
+        assert_eq!(answer("atleast(2, a, b, c)", &[yes, ("c", FindingValue::Yes)]).tri, Tri::Yes);
     }
 
     #[test]
     fn the_reasons_are_those_that_count() {
-        let because = answer("(a and b) or c >= 50", &[("a", Value::No), ("c", Value::Number(52.0))]).because;
+        let because =
+            answer("(a and b) or c >= 50", &[("a", FindingValue::No), ("c", FindingValue::Number(52.0))]).because;
         assert_eq!(because.into_iter().collect::<Vec<_>>(), ["c"]);
     }
 

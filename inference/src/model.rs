@@ -13,10 +13,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tokenizers::Tokenizer;
 
+use clinical::Urgency;
+
 use crate::features::Feature;
 use crate::findings::Findings;
 use crate::network::{Batch, EMBEDDING, HIDDEN, Network, input_columns, softmax};
-use crate::rules::{RulePack, Urgency};
+use crate::rules::RulePack;
 
 /// The architecture name in the file.
 pub const ARCHITECTURE: &str = "kijiti-triage";

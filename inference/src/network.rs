@@ -98,5 +98,6 @@ fn linear(x: &Tensor, (weight, bias): &(Tensor, Tensor)) -> Result<Tensor> {
 /// Probabilities of one row of logits, cooled by `temperature`.
 pub fn softmax(logits: &Tensor, temperature: f64) -> Result<Vec<f32>> {
     let cooled = (logits.to_dtype(DType::F32)? / temperature)?;
-    candle_nn::ops::softmax(&cooled, D::Minus1)?.flatten_all()?.to_vec1()
+    let powers = cooled.broadcast_sub(&cooled.max_keepdim(D::Minus1)?)?.exp()?;
+    powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?.flatten_all()?.to_vec1()
 }

@@ -11,59 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use clinical::catalogue::{self, is_sign};
+use clinical::{AgeGroup, FindingValue, Kind, Profile, Urgency};
+use serde::Deserialize;
 
-use crate::findings::{AgeGroup, Findings, Value};
+use crate::findings::Findings;
 use crate::logic::{Expr, Scope, Tri};
-
-/// How soon: the colours that workers are trained on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Urgency {
-    /// Treat at home.
-    Green,
-    /// Treat, or see soon.
-    Yellow,
-    /// Refer urgently.
-    Pink,
-}
-
-impl Urgency {
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Urgency::Green => "green",
-            Urgency::Yellow => "yellow",
-            Urgency::Pink => "pink",
-        }
-    }
-}
-
-/// A level of care.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Profile {
-    /// Community health workers (iCCM 2011): the default.
-    #[default]
-    Iccm,
-    /// First-level facilities (IMCI).
-    Imci,
-}
-
-impl Profile {
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Profile::Iccm => "iccm",
-            Profile::Imci => "imci",
-        }
-    }
-
-    /// Reads the word.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Profile::Iccm, Profile::Imci].into_iter().find(|p| p.name() == text)
-    }
-}
 
 /// What values a finding can have, besides unknown.
 #[derive(Debug, Clone, PartialEq)]
@@ -331,7 +284,7 @@ impl RulePack {
     }
 
     /// What one condition says of these findings and this level of care ([`with_level`]), by the definitions of this pack.
-    pub(crate) fn holds(&self, when: &Expr, values: &BTreeMap<String, Value>) -> Tri {
+    pub(crate) fn holds(&self, when: &Expr, values: &BTreeMap<String, FindingValue>) -> Tri {
         when.answer(&Scope { findings: values, defines: &self.defines, usual: &self.usual }).tri
     }
 
@@ -370,7 +323,7 @@ impl RulePack {
     }
 
     /// Whether a question is worth asking, as far as its gate is known.
-    pub fn worth_asking(&self, spec: &FindingSpec, profile: Profile, values: &BTreeMap<String, Value>) -> bool {
+    pub fn worth_asking(&self, spec: &FindingSpec, profile: Profile, values: &BTreeMap<String, FindingValue>) -> bool {
         let values = with_level(values, profile);
         let scope = Scope { findings: &values, defines: &self.defines, usual: &self.usual };
         spec.gate.as_ref().is_none_or(|gate| gate.answer(&scope).tri != Tri::No)
@@ -427,7 +380,7 @@ impl RulePack {
             };
             // A finding that is unknown made nothing so; for what cannot be cleared, it is just the unknown ones that count.
             let fired = answer.tri == Tri::Yes;
-            let counts = |name: &&String| !fired || *findings.value(name) != Value::Unknown;
+            let counts = |name: &&String| !fired || *findings.value(name) != FindingValue::Unknown;
             let outcome = || Outcome {
                 rule: rule.id.clone(),
                 class: rule.class.clone(),
@@ -448,7 +401,7 @@ impl RulePack {
                 (Tri::Unknown, WhenUnknown::PassOver) | (Tri::No, _) => {}
             }
         }
-        let unread = |(name, value): &(&String, &Value)| crate::floor::sign(name, value) && !read.contains(*name);
+        let unread = |(name, value): &(&String, &FindingValue)| is_sign(name, value) && !read.contains(*name);
         let unread: Vec<_> = findings.values().iter().filter(unread).map(|(n, v)| (n.clone(), v.clone())).collect();
         if !unread.is_empty() {
             evaluation.cannot_clear.push(Outcome {
@@ -493,8 +446,8 @@ const UNREAD: &str = "unread";
 const COMMUNITY: &str = "at_community";
 
 /// Findings with the level of care beside them, as conditions read it.
-pub(crate) fn with_level(values: &BTreeMap<String, Value>, profile: Profile) -> BTreeMap<String, Value> {
-    let community = if profile == Profile::Iccm { Value::Yes } else { Value::No };
+pub(crate) fn with_level(values: &BTreeMap<String, FindingValue>, profile: Profile) -> BTreeMap<String, FindingValue> {
+    let community = if profile == Profile::Iccm { FindingValue::Yes } else { FindingValue::No };
     values.iter().map(|(n, v)| (n.clone(), v.clone())).chain([(COMMUNITY.to_owned(), community)]).collect()
 }
 
@@ -528,7 +481,7 @@ pub struct Outcome {
     /// What to do.
     pub action: String,
     /// The findings behind it: those that fired, or those to measure.
-    pub findings: Vec<(String, Value)>,
+    pub findings: Vec<(String, FindingValue)>,
 }
 
 /// What the rules say.
@@ -597,16 +550,53 @@ impl Evaluation {
     }
 }
 
+/// A finding by its name in the catalogue, which says what it is; what a pack repeats must say the same, and numbers may be bounded more
+/// closely. A name of the pack's own says everything itself.
 fn read_finding(raw: RawFinding) -> Result<(FindingSpec, Option<String>), String> {
-    let kind = match (raw.kind.as_str(), raw.min, raw.max) {
-        ("" | "flag", _, _) => FindingKind::Flag,
-        ("number", Some(min), Some(max)) if min < max => FindingKind::Number { min, max, unit: raw.unit },
-        ("choice", _, _) if !raw.choices.is_empty() => FindingKind::Choice(raw.choices),
-        (kind, _, _) => return Err(format!("finding {}: {kind:?} needs bounds or choices", raw.id)),
+    let bounds = raw.min.zip(raw.max);
+    let own = |raw: &RawFinding| match (raw.kind.as_str(), bounds) {
+        ("" | "flag", _) => Ok(FindingKind::Flag),
+        ("number", Some((min, max))) if min < max => Ok(FindingKind::Number { min, max, unit: raw.unit.clone() }),
+        ("choice", _) if !raw.choices.is_empty() => Ok(FindingKind::Choice(raw.choices.clone())),
+        (kind, _) => Err(format!("finding {}: {kind:?} needs bounds or choices", raw.id)),
     };
-    let usual = raw.usual.map(|[least, most]| (least, most));
-    let (id, ask, code, required, asked) = (raw.id, raw.ask, raw.code, raw.required, raw.asked);
-    Ok((FindingSpec { id, ask, kind, code, required, usual, asked, gate: None }, raw.gate))
+    let Some(field) = catalogue::field(&raw.id) else {
+        return Ok((spec(own(&raw)?, raw.code.clone(), &raw), raw.gate));
+    };
+    let other = || format!("finding {} means something else here than on every phone", raw.id);
+    let kind = match (field.kind, raw.kind.as_str()) {
+        (Kind::Flag, "" | "flag") => FindingKind::Flag,
+        (Kind::Number(least, most, unit), "" | "number") => {
+            let (min, max) = bounds.unwrap_or((least, most));
+            let said = raw.unit.is_empty() || raw.unit == unit || raw.unit == catalogue::unit_spoken(unit);
+            if !(said && least <= min && min < max && max <= most) {
+                return Err(other());
+            }
+            FindingKind::Number { min, max, unit: catalogue::unit_spoken(unit).to_owned() }
+        }
+        (Kind::Choice(words), "" | "choice") => {
+            let more = raw.choices.iter().filter(|word| !words.contains(&word.as_str()));
+            FindingKind::Choice(words.iter().map(|word| (*word).to_owned()).chain(more.cloned()).collect())
+        }
+        (Kind::Flag | Kind::Number(..) | Kind::Choice(_) | Kind::Text | Kind::Date, _) => return Err(other()),
+    };
+    if !raw.code.is_empty() && raw.code != field.code {
+        return Err(other());
+    }
+    Ok((spec(kind, field.code.to_owned(), &raw), raw.gate))
+}
+
+fn spec(kind: FindingKind, code: String, raw: &RawFinding) -> FindingSpec {
+    FindingSpec {
+        id: raw.id.clone(),
+        ask: raw.ask.clone(),
+        kind,
+        code,
+        required: raw.required.clone(),
+        usual: raw.usual.map(|[least, most]| (least, most)),
+        asked: raw.asked.clone(),
+        gate: None,
+    }
 }
 
 fn read_condition(of: &str, when: &str, known: &BTreeSet<String>) -> Result<Expr, String> {

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use clinical::{FindingValue, Profile, Urgency};
 use inference::interview::{Step, danger, next};
 use inference::rules::FindingKind;
-use inference::{Findings, Profile, RulePack, Urgency, Value};
+use inference::{Findings, RulePack};
 use proptest::prelude::*;
 
 type Ages = BTreeMap<String, f64>;
 
 /// Asks until nothing is left; how many questions that took, the age among them.
-fn interview(pack: &RulePack, profile: Profile, ages: &Ages, says: &dyn Fn(&str) -> Value) -> (Findings, usize) {
+fn interview(pack: &RulePack, profile: Profile, ages: &Ages, says: &dyn Fn(&str) -> FindingValue) -> (Findings, usize) {
     let (mut answers, mut known, mut asked) = (BTreeMap::new(), Ages::new(), 0);
     loop {
         asked += 1;
@@ -30,18 +31,18 @@ fn months(months: f64) -> Ages {
 }
 
 /// What a well child with a cough comes to.
-fn cough(name: &str) -> Value {
+fn cough(name: &str) -> FindingValue {
     match name {
-        "cough_or_difficult" => Value::Yes,
-        "cough_days" => Value::Number(3.0),
-        "respiratory_rate" => Value::Number(30.0),
-        "muac" => Value::Number(145.0),
-        "wfh_z" => Value::Number(0.0),
-        "temperature" => Value::Number(36.8),
-        "palmar_pallor" | "skin_problem" => Value::Text("none".into()),
-        "mother_hiv" => Value::Text("negative".into()),
-        "spo2" => Value::Unknown,
-        _ => Value::No,
+        "cough_or_difficult" => FindingValue::Yes,
+        "cough_days" => FindingValue::Number(3.0),
+        "respiratory_rate" => FindingValue::Number(30.0),
+        "muac" => FindingValue::Number(145.0),
+        "wfh_z" => FindingValue::Number(0.0),
+        "temperature" => FindingValue::Number(36.8),
+        "palmar_pallor" | "skin_problem" => FindingValue::Text("none".into()),
+        "mother_hiv" => FindingValue::Text("negative".into()),
+        "spo2" => FindingValue::Unknown,
+        _ => FindingValue::No,
     }
 }
 
@@ -61,11 +62,13 @@ fn a_chart_cleared_cough_is_green_after_at_most_sixteen_questions_in_iccm_and_is
 fn a_convulsing_child_is_pink_after_the_first_answer() {
     let pack = RulePack::built_in().unwrap();
     let Step::Ask(first) = next(&pack, Profile::Iccm, &BTreeMap::new(), &Ages::new()) else { panic!("no question") };
-    let answers = BTreeMap::from([(first.id.clone(), Value::Yes)]);
+    let answers = BTreeMap::from([(first.id.clone(), FindingValue::Yes)]);
     let said = danger(&pack, Profile::Iccm, &answers, &Ages::new());
     assert_eq!(first.id, "convulsing_now");
     assert!(said.iter().any(|outcome| outcome.urgency == Urgency::Pink));
-    assert!(danger(&pack, Profile::Iccm, &BTreeMap::from([(first.id.clone(), Value::No)]), &Ages::new()).is_empty());
+    assert!(
+        danger(&pack, Profile::Iccm, &BTreeMap::from([(first.id.clone(), FindingValue::No)]), &Ages::new()).is_empty()
+    );
 }
 
 #[test]
@@ -74,13 +77,13 @@ fn every_chart_cleared_illness_can_reach_green_with_what_is_asked() {
     for profile in [Profile::Iccm, Profile::Imci] {
         for ill in ["cough_or_difficult", "diarrhoea", "fever"] {
             let says = |name: &str| match name {
-                name if name == ill => Value::Yes,
-                "cough_or_difficult" => Value::No,
-                "diarrhoea_days" | "fever_days" | "cough_days" => Value::Number(3.0),
-                "malaria_risk" => Value::Text("high".into()),
-                "malaria_test" => Value::Text("negative".into()),
-                "drinking" | "skin_pinch" => Value::Text("normal".into()),
-                "mouth_ulcers" => Value::Text("none".into()),
+                name if name == ill => FindingValue::Yes,
+                "cough_or_difficult" => FindingValue::No,
+                "diarrhoea_days" | "fever_days" | "cough_days" => FindingValue::Number(3.0),
+                "malaria_risk" => FindingValue::Text("high".into()),
+                "malaria_test" => FindingValue::Text("negative".into()),
+                "drinking" | "skin_pinch" => FindingValue::Text("normal".into()),
+                "mouth_ulcers" => FindingValue::Text("none".into()),
                 other => cough(other),
             };
             let (findings, _) = interview(&pack, profile, &months(20.0), &says);
@@ -118,15 +121,15 @@ proptest! {
         for (spec, (dice, share)) in pack.findings().iter().zip(drawn.iter().cycle()) {
             let value = match (&spec.kind, dice % 4) {
                 (_, 0) => continue,
-                (_, 1) => Value::Unknown,
-                (FindingKind::Flag, 2) => Value::Yes,
-                (FindingKind::Flag, _) => Value::No,
-                (FindingKind::Number { min, max, .. }, _) => Value::Number((min + share * (max - min)).round()),
-                (FindingKind::Choice(words), _) => Value::Text(words[usize::from(*dice) % words.len()].clone()),
+                (_, 1) => FindingValue::Unknown,
+                (FindingKind::Flag, 2) => FindingValue::Yes,
+                (FindingKind::Flag, _) => FindingValue::No,
+                (FindingKind::Number { min, max, .. }, _) => FindingValue::Number((min + share * (max - min)).round()),
+                (FindingKind::Choice(words), _) => FindingValue::Text(words[usize::from(*dice) % words.len()].clone()),
             };
             values.insert(spec.id.clone(), value);
         }
-        values.insert(SEVERE[which].to_owned(), Value::Yes);
+        values.insert(SEVERE[which].to_owned(), FindingValue::Yes);
         let unit = if age < 60 { ("age_days", f64::from(age)) } else { ("age_months", (f64::from(age) / 31.0).max(2.0)) };
         let findings = Findings::new(values, String::new(), &BTreeMap::from([(unit.0.to_owned(), unit.1)])).unwrap();
         let profile = if imci { Profile::Imci } else { Profile::Iccm };

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use inference::findings::Value;
+use clinical::{FindingValue, Profile, Urgency};
 use inference::golden::{self, WELL_CHILD, WELL_INFANT};
 use inference::logic::{Expr, Scope, Tri};
 use inference::rules::{Evaluation, FindingKind};
-use inference::{Findings, Profile, RulePack, Urgency};
+use inference::{Findings, RulePack};
 
 fn pack() -> RulePack {
     RulePack::built_in().unwrap()
@@ -53,7 +53,7 @@ fn every_general_danger_sign_alone_is_pink_and_unknown_forbids_green() {
             let yes = judge(WELL_CHILD, &format!(r#"{{"{sign}": "yes"}}"#), profile);
             assert_eq!(yes.urgency(), Urgency::Pink, "{sign}");
             assert!(
-                yes.fired.iter().any(|o| o.findings.contains(&(sign.to_owned(), Value::Yes))),
+                yes.fired.iter().any(|o| o.findings.contains(&(sign.to_owned(), FindingValue::Yes))),
                 "{sign} is not named"
             );
             let unknown = judge(WELL_CHILD, &format!(r#"{{"{sign}": "unknown"}}"#), profile);
@@ -180,7 +180,7 @@ fn every_rule_has_an_example_that_fires_it_with_its_colour_and_a_source() {
     }
     shown.extend(BOUNDARIES.iter().map(|(rule, ..)| *rule));
     for profile in [Profile::Iccm, Profile::Imci] {
-        for group in [inference::AgeGroup::Child, inference::AgeGroup::Infant] {
+        for group in [clinical::AgeGroup::Child, clinical::AgeGroup::Infant] {
             for rule in pack().rules(profile, group) {
                 assert!(shown.contains(rule.id.as_str()), "no example for {}", rule.id);
             }
@@ -190,7 +190,7 @@ fn every_rule_has_an_example_that_fires_it_with_its_colour_and_a_source() {
 
 #[test]
 fn ages_in_days_are_never_rounded_to_months() {
-    use inference::AgeGroup::{Child, Infant};
+    use clinical::AgeGroup::{Child, Infant};
     let group = |age: &str| with(if age.contains("days") { WELL_INFANT } else { WELL_CHILD }, age).group();
     assert_eq!(group(r#"{"age_days": 59}"#), Infant);
     assert_eq!(group(r#"{"age_months": 2}"#), Child);
@@ -209,7 +209,10 @@ fn an_unknown_oxygen_saturation_is_not_a_normal_one() {
         let judged = judge(WELL_CHILD, cough, profile);
         assert!(judged.green_offered());
         assert!(
-            judged.advised.iter().any(|o| o.rule == "C1-oxygen" && o.findings == [("spo2".to_owned(), Value::Unknown)])
+            judged
+                .advised
+                .iter()
+                .any(|o| o.rule == "C1-oxygen" && o.findings == [("spo2".to_owned(), FindingValue::Unknown)])
         );
     }
 }
@@ -370,7 +373,7 @@ fn k2_k3_a_recorded_severe_sign_is_pink_or_named_whatever_its_gate_says() {
     // What no rule of the group reads is named and blocks green.
     let ear = judge(WELL_INFANT, r#"{"swelling_behind_ear": "yes"}"#, Profile::Imci);
     let named = ear.cannot_clear.iter().find(|o| o.rule == "unread").unwrap();
-    assert_eq!(named.findings, [("swelling_behind_ear".to_owned(), Value::Yes)]);
+    assert_eq!(named.findings, [("swelling_behind_ear".to_owned(), FindingValue::Yes)]);
     assert!(!ear.green_offered());
 }
 
@@ -439,8 +442,10 @@ fn a_pack_takes_no_rule_of_the_guidelines_away_but_by_an_explicit_word() {
 
 #[test]
 fn k2_k8_what_a_record_says_and_no_rule_reads_blocks_green_and_is_named() {
+    let (word, number) = (|word: &str| FindingValue::Text(word.to_owned()), FindingValue::Number);
     let file: BTreeMap<String, serde_json::Value> = serde_json::from_str(WELL_CHILD).unwrap();
-    let (word, number) = (|word: &str| serde_json::Value::from(word), |number: f64| serde_json::Value::from(number));
+    let said = |value: serde_json::Value| value.as_f64().map_or_else(|| word(value.as_str().unwrap()), number);
+    let file: BTreeMap<String, FindingValue> = file.into_iter().map(|(name, value)| (name, said(value))).collect();
     for calm in [("haemoglobin", number(120.0)), ("vitamin_a_given", word("yes")), ("allergies", word("penicillin"))] {
         let mut file = file.clone();
         file.insert(calm.0.into(), calm.1.clone());
@@ -590,7 +595,7 @@ fn without_their_mends_the_rows_of_the_review_succeed() {
     assert_eq!(alone(text, &lethargic).urgency(), Urgency::Pink);
     assert!(alone(&text.replace(sign, ""), &lethargic).urgency() < Urgency::Pink, "K3");
     let count = Expr::parse("respiratory_rate >= 40").unwrap();
-    let five = BTreeMap::from([("respiratory_rate".to_owned(), Value::Number(5.0))]);
+    let five = BTreeMap::from([("respiratory_rate".to_owned(), FindingValue::Number(5.0))]);
     let fast = |usual: BTreeMap<String, (f64, f64)>| {
         count.answer(&Scope { findings: &five, defines: &BTreeMap::new(), usual: &usual }).tri
     };

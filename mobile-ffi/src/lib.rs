@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use inference::Profile;
+use clinical::Profile;
 use node::host::folder::key_is_sealed;
 use node::host::{CaseWords, DataFolder, DecisionInput, Failure, Host, HostOptions, Request};
 

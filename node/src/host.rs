@@ -30,7 +30,6 @@ pub use folder::{DataFolder, Failure};
 pub use requests::{Answer, CaseWords, DecisionInput, PhotoWords, Request};
 pub use sync::receipt;
 pub use sync::space::sealing_public_key;
-pub use triage::convert_urgency;
 
 use body::{Body, Message};
 

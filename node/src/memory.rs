@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use clinical::Urgency;
 use distribution::bundle::Groups;
 use distribution::{TrustRecords, tree};
 use protocol::defence::{self, Defence};
@@ -11,7 +12,7 @@ use protocol::signed::Verified;
 use protocol::{Area, BundleId, CaseId, CaseTag, ChainId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
 use sync::envelope::{AuthorKey, author_key};
 use sync::receipt::SealedReceipt;
-use sync::{EnvelopeKind, SpaceKey, Urgency, VerifiedEnvelope};
+use sync::{EnvelopeKind, SpaceKey, VerifiedEnvelope};
 
 use crate::store::{AuthorUsage, BundleRow, CaseRow, ChainRow, EnvelopeRow, PeerRow, SpaceRow, Store, StoreError};
 

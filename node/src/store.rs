@@ -4,6 +4,7 @@
 //! Stores accept only what has been verified, and what they give back is verified again where it matters: a store is a
 //! file that others may have touched.
 
+use clinical::Urgency;
 use distribution::TrustRecords;
 use distribution::bundle::Groups;
 use protocol::signed::Verified;
@@ -11,7 +12,7 @@ use protocol::{Area, BundleId, CaseId, CaseTag, ChainId, DeviceId, EnvelopeId, S
 use sync::envelope::AuthorKey;
 use sync::epoch::EpochTag;
 use sync::receipt::SealedReceipt;
-use sync::{SpaceKey, Urgency, VerifiedEnvelope};
+use sync::{SpaceKey, VerifiedEnvelope};
 
 use std::collections::BTreeMap;
 

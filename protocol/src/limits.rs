@@ -103,8 +103,6 @@ pub const SPACES_PER_MEETING_MAX: usize = 1024;
 pub const CASE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Cases that are shown as one patient's.
 pub const SAME_CASES_MAX: usize = 64;
-/// Characters of one free-text finding or reason.
-pub const TEXT_CHARS_MAX: usize = 4_000;
 
 /// Bytes of one sealed photo.
 pub const ATTACHMENT_BYTES_MAX: u64 = 8 * 1024 * 1024;

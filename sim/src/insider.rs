@@ -1,6 +1,7 @@
 //! A hostile insider: a phone of any rank in other hands, that says whatever frames it likes, drawn from all kinds there are, with the
 //! words of somebody who knows the ministry, its releases and its spaces.
 
+use clinical::Urgency;
 use distribution::{Beacon, Recall, ReleaseList, Revocations, Root};
 use protocol::certificate::{Right, Rights};
 use protocol::frame::*;
@@ -10,7 +11,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 use sync::envelope::{Contents, announce, seal};
 use sync::notice::{Attached, Lost};
-use sync::{Notice, SpaceKey, Urgency};
+use sync::{Notice, SpaceKey};
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,12 +3,13 @@
 //! (p2panda#1344), a phone away for 400 days (Ditto), deleting while syncing (p2panda#974) in `keys.rs`; samod#7 with real processes in
 //! `rigs/kill-at-every-write.py`.
 
+use clinical::FindingValue;
 use node::Store;
 use node::agent::Event;
 use protocol::SpaceId;
 use protocol::frame::Frame;
+use record::Case;
 use sim::Cut;
-use sync::{Case, FindingValue};
 
 mod common;
 
@@ -273,8 +274,8 @@ fn syncing_ten_thousand_resident_cases_opens_no_document_that_did_not_change() {
         let mut request = [0; 16];
         request[..4].copy_from_slice(&n.to_le_bytes());
         let entries = vec![
-            sync::Entry::consent("share", true),
-            sync::Entry::Finding { name: "cough".into(), value: FindingValue::Yes },
+            record::Entry::consent("share", true),
+            record::Entry::Finding { name: "cough".into(), value: FindingValue::Yes },
         ];
         let command = node::agent::Command::AddToCase { case: None, area: road.area.clone(), entries, request };
         let node::agent::Reply::Case(id) = road.world.command(WORKER, command).unwrap() else { panic!("no case") };
@@ -299,14 +300,14 @@ fn syncing_ten_thousand_resident_cases_opens_no_document_that_did_not_change() {
 /// Mutated bytes reach Automerge only behind signature and seal; one that gets so far (a writer gone wrong) poisons one envelope.
 #[test]
 fn a_poisoned_change_is_set_aside_with_its_reason_and_others_go_on() {
-    use sync::envelope::{Contents, seal};
+    use sync::{envelope::Contents, envelope::seal};
     let mut road = Road::new(1);
     let good = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
     let key = road.world.phones[WORKER].agent.space_keys()[0].clone();
     let keys = road.world.keys(WORKER).unwrap().clone();
     let mut case = Case::new(good);
     let change = case
-        .add(&[sync::Entry::Note("x".into())], &protocol::DeviceKeys::from_seed([1; 32]), &[1; 16], 1)
+        .add(&[record::Entry::Note("x".into())], &protocol::DeviceKeys::from_seed([1; 32]), &[1; 16], 1)
         .unwrap()
         .remove(0);
     for (n, at) in (0..change.len()).step_by(3).enumerate() {
@@ -315,7 +316,7 @@ fn a_poisoned_change_is_set_aside_with_its_reason_and_others_go_on() {
         let contents = Contents { case: good, changes: vec![spoiled.into()] };
         let mut nonce = [0; 24];
         nonce[..8].copy_from_slice(&(n as u64).to_le_bytes());
-        let envelope = seal(&contents, &key, sync::Urgency::Pink, &keys, nonce).unwrap();
+        let envelope = seal(&contents, &key, clinical::Urgency::Pink, &keys, nonce).unwrap();
         let area = road.area.clone();
         road.world.phones[WORKER].store.put_envelope(&envelope, &area).unwrap();
     }
@@ -341,8 +342,8 @@ fn no_word_of_a_thousand_cases_is_on_the_air_or_with_the_courier() {
             ("patient.village", format!("Mtwapa{n}")),
             ("text", format!("coughs{n}blood")),
         ];
-        let mut entries = vec![sync::Entry::consent("share", true), sync::Entry::Note(format!("came by boda {n}"))];
-        entries.extend(said.iter().map(|(name, text)| sync::Entry::Finding {
+        let mut entries = vec![record::Entry::consent("share", true), record::Entry::Note(format!("came by boda {n}"))];
+        entries.extend(said.iter().map(|(name, text)| record::Entry::Finding {
             name: (*name).into(),
             value: FindingValue::Text(text.clone()),
         }));
@@ -378,18 +379,18 @@ fn no_word_of_a_thousand_cases_is_on_the_air_or_with_the_courier() {
 /// A colleague who may write puts words into the worker's mouth: the clinic sets them aside and believes the worker as before.
 #[test]
 fn words_in_anothers_name_are_set_aside() {
-    use sync::envelope::{Contents, seal};
+    use sync::{envelope::Contents, envelope::seal};
     let mut road = Road::new(1);
     let id = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
     road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
     let key = road.world.phones[WORKER].agent.space_keys()[0].clone();
     let (worker, clinic) = (road.world.keys(WORKER).unwrap().clone(), road.world.keys(CLINIC).unwrap().clone());
     let mut case = Case::load(id, &road.world.phones[CLINIC].store.case(&id).unwrap().unwrap()).unwrap();
-    let said = [sync::Entry::Finding { name: "cough".into(), value: FindingValue::No }];
+    let said = [record::Entry::Finding { name: "cough".into(), value: FindingValue::No }];
     let made = case.add(&said, &worker, &[9; 16], 1).unwrap().remove(0);
-    let forged = sync::case::sign(id, &made, &clinic).unwrap(); // the clinic's phone has only its own keys
+    let forged = record::sign(id, &made, &clinic).unwrap(); // the clinic's phone has only its own keys
     let envelope =
-        seal(&Contents { case: id, changes: vec![forged.into()] }, &key, sync::Urgency::Pink, &clinic, [7; 24]);
+        seal(&Contents { case: id, changes: vec![forged.into()] }, &key, clinical::Urgency::Pink, &clinic, [7; 24]);
     let area = road.area.clone();
     road.world.phones[CLINIC].store.put_envelope(&envelope.unwrap(), &area).unwrap();
     road.world.meet(CLINIC, WORKER, Cut::Never).unwrap();

@@ -1,9 +1,10 @@
 //! Consent: what has none stays where it was written, and what waited for it leaves whole.
 
+use clinical::FindingValue;
 use node::Store;
 use node::agent::Command;
 use protocol::CaseId;
-use sync::{Entry, FindingValue};
+use record::Entry;
 
 mod common;
 

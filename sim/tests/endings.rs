@@ -7,6 +7,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clinical::FindingValue;
 use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER};
 use node::Store;
 use node::agent::{Command, Reply};
@@ -14,8 +15,8 @@ use protocol::CaseId;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use record::Entry;
 use sim::Cut;
-use sync::{Entry, FindingValue};
 
 const SEEDS: u64 = 400;
 const STEPS: usize = 30;

@@ -2,6 +2,7 @@
 
 mod common;
 
+use clinical::FindingValue;
 use common::{DESK, Road, SUPERVISOR, WORKER};
 use node::agent::{Event, Input, LinkClass, Output};
 use proptest::prelude::*;
@@ -10,7 +11,6 @@ use protocol::limits::SEND_AHEAD_BYTES_MAX;
 use protocol::{BundleId, DeviceId, DeviceKeys, Digest, Signed, SpaceId};
 use sim::Cut;
 use sim::attacks::{attacker, enters, greeting};
-use sync::FindingValue;
 
 const LINK: u64 = 7_000;
 

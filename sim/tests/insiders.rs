@@ -6,6 +6,7 @@
 
 mod common;
 
+use clinical::FindingValue;
 use common::siege::Siege;
 use common::{CLINIC, SUPERVISOR, WORKER};
 use node::agent::{Command, Input, LinkClass, Output};
@@ -15,7 +16,6 @@ use protocol::limits::SEND_AHEAD_BYTES_MAX;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sim::insider::Rank;
-use sync::FindingValue;
 
 /// After so many sequences the victim is looked at closely, and started again.
 const LOOK_EVERY: u64 = 250;
@@ -72,7 +72,7 @@ impl Siege {
         let mut request = [7; 16];
         request[..8].copy_from_slice(&self.link.to_le_bytes());
         let (case, area) = (Some(self.case), self.road.area.clone());
-        let entries = vec![sync::Entry::Finding { name, value }];
+        let entries = vec![record::Entry::Finding { name, value }];
         self.road.world.command(WORKER, Command::AddToCase { case, area, entries, request }).unwrap();
         let met = self.road.world.meet(WORKER, CLINIC, sim::Cut::Never).unwrap();
         let read = self.road.view(CLINIC, self.case).unwrap();

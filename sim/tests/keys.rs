@@ -1,12 +1,14 @@
 //! Who may read and write over time: lost phones, new keys, late words, and what is deleted for good.
 
+use clinical::FindingValue;
 use node::Store;
 use node::agent::{Command, whereabouts};
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, SpaceId};
+use record::Entry;
 use sim::world::Cut;
 use sim::world::SimError;
-use sync::{Entry, Envelope, EnvelopeKind, FindingValue};
+use sync::{Envelope, EnvelopeKind};
 
 mod common;
 

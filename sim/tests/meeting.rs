@@ -2,9 +2,9 @@
 
 mod common;
 
+use clinical::FindingValue;
 use common::{CLINIC, DESK, MODULE, Road, SUPERVISOR, WORKER};
 use sim::Cut;
-use sync::FindingValue;
 
 #[test]
 fn one_release_goes_out_and_one_case_comes_back() {

@@ -1,11 +1,11 @@
 //! Photos: sealed, carried last, kept until somebody else has them, gone with their case.
 
+use clinical::FindingValue;
 use node::Store;
 use node::agent::Command;
 use protocol::{Area, CaseId, Digest};
+use record::{Entry, PhotoEntry, photo};
 use sim::Cut;
-use sync::case::PhotoEntry;
-use sync::{Entry, FindingValue, photo};
 
 mod common;
 

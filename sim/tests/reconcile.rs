@@ -1,15 +1,16 @@
 //! What it costs to find the difference of two large sets, counted in bytes and turns of real meetings (`kijiti bench reconcile` shows
 //! the same beside what others spend).
 
+use clinical::Urgency;
 use node::Store;
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, CaseId, DeviceKeys};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use sim::{Cut, Ministry, World};
+use sync::VerifiedEnvelope;
 use sync::envelope::{Contents, seal};
 use sync::space::SpaceKey;
-use sync::{Urgency, VerifiedEnvelope};
 
 const RESIDENT: usize = 10_000;
 const MEETINGS: u64 = 20;

@@ -3,6 +3,7 @@
 
 mod common;
 
+use clinical::{FindingValue, Urgency};
 use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER, round};
 use node::Store;
 use node::agent::{Command, Input, LinkClass};
@@ -16,9 +17,9 @@ use protocol::limits::{
 use protocol::{Area, BundleId, Chain, DeviceKeys, Digest, Signed, SpaceId};
 use sim::attacks::{attacker, enters, greeting};
 use sim::{Cut, ministry::certificate};
+use sync::Notice;
 use sync::envelope::{Contents, announce, author_key, seal};
 use sync::notice::{Attached, short};
-use sync::{FindingValue, Notice, Urgency};
 
 /// The attack fails, and succeeds with the defence off.
 fn stops(defence: Defence, attack: impl Fn() -> bool) {
@@ -320,10 +321,10 @@ fn h7_a_false_have_makes_no_author_let_go_of_the_only_copy() {
     stops(Defence::ProvenCopies, || {
         let mut road = Road::new(1);
         let case = road.write(WORKER, None, "measles", FindingValue::Yes, 1);
-        let blob = sync::photo::seal(&picture(), &[5; 32], &[6; 24]).unwrap();
+        let blob = record::photo::seal(&picture(), &[5; 32], &[6; 24]).unwrap();
         let digest = road.world.phones[WORKER].store.import_photo(&blob);
         road.world.command(WORKER, Command::KeepPhoto(digest, blob.len() as u64)).unwrap();
-        let photo = sync::case::PhotoEntry {
+        let photo = record::PhotoEntry {
             blob: digest,
             key: [5; 32],
             bytes: blob.len() as u64,
@@ -331,7 +332,7 @@ fn h7_a_false_have_makes_no_author_let_go_of_the_only_copy() {
             camera: String::new(),
             light: String::new(),
         };
-        let entries = vec![sync::Entry::consent("photo", true), sync::Entry::Photo(photo)];
+        let entries = vec![record::Entry::consent("photo", true), record::Entry::Photo(photo)];
         let add = Command::AddToCase { case: Some(case), area: road.area.clone(), entries, request: [2; 16] };
         road.world.command(WORKER, add).unwrap();
         let bundle = BundleId::photo(digest);
@@ -434,15 +435,15 @@ fn a_limit_that_cuts_a_list_cuts_it_elsewhere_the_next_time() {
         for n in 0..BUNDLES_PER_MEETING_MAX as u32 + 20 {
             let mut picture = vec![0xff, 0xd8, 0xff, 0xe0];
             picture.extend(n.to_le_bytes());
-            let blob = sync::photo::seal(&picture, &[5; 32], &[6; 24]).unwrap();
+            let blob = record::photo::seal(&picture, &[5; 32], &[6; 24]).unwrap();
             let (blob, bytes) = (road.world.phones[WORKER].store.import_photo(&blob), blob.len() as u64);
             road.world.command(WORKER, Command::KeepPhoto(blob, bytes)).unwrap();
             let (shows, camera, light) = ("rash".into(), String::new(), String::new());
-            digests.push(sync::case::PhotoEntry { blob, key: [5; 32], bytes, shows, camera, light });
+            digests.push(record::PhotoEntry { blob, key: [5; 32], bytes, shows, camera, light });
         }
         for (n, photos) in digests.chunks(100).enumerate() {
-            let mut entries = vec![sync::Entry::consent("photo", true)];
-            entries.extend(photos.iter().cloned().map(sync::Entry::Photo));
+            let mut entries = vec![record::Entry::consent("photo", true)];
+            entries.extend(photos.iter().cloned().map(record::Entry::Photo));
             let area = road.area.clone();
             road.world
                 .command(WORKER, Command::AddToCase { case: Some(case), area, entries, request: [n as u8 + 9; 16] })

@@ -10,6 +10,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clinical::{FindingValue, Urgency};
 use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER};
 use node::agent::{Command, Reply, locked};
 use node::{MemoryStore, Store};
@@ -18,10 +19,9 @@ use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use record::{CaseView, DecisionEntry, Entry, PhotoEntry, photo};
 use sim::Cut;
 use sim::world::SimError;
-use sync::case::{DecisionEntry, PhotoEntry};
-use sync::{CaseView, Entry, FindingValue, Urgency, photo};
 
 const STEPS: usize = 20;
 const YEARS_20_S: i64 = 20 * 365 * 86_400;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use clinical::{FindingValue, Urgency};
 use distribution::delegation::DelegatedList;
 use distribution::release::{Delta, Lineage, Stage, Subgroup, Withdrawn};
 use distribution::{Beacon, Recall, Release, ReleaseList, Revocations, Root};
@@ -15,15 +16,16 @@ use protocol::frame::*;
 use protocol::signed::Document;
 use protocol::{Area, BundleId, CaseId, Chain, DeviceKeys, Digest, EnvelopeId, Signed, SpaceId};
 use rand::SeedableRng;
+use record::{Case, Entry};
 use sim::Ministry;
 use sim::attacks::{Scene, university};
+use sync::archive::{self, ArchivedCase};
 use sync::envelope::{Contents, announce, seal};
 use sync::epoch::{KeyShare, Member};
-use sync::exchange::archive::{self, ArchivedCase};
 use sync::notice::{Attached, Lost};
 use sync::receipt::{Receipt, Running, seal as seal_receipt};
 use sync::space::sealing_public_key;
-use sync::{Case, Entry, Envelope, FindingValue, Grant, Notice, SpaceKey, Urgency};
+use sync::{Envelope, Grant, Notice, SpaceKey};
 
 fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let ministry = Ministry::of_three_roles(3, 3, 2);

@@ -20,13 +20,13 @@
 
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use clinical::Urgency;
 use minicbor::{Decode, Encode};
 use protocol::codec;
 use protocol::keys;
 use protocol::limits::{ENVELOPE_BYTES_MAX, ENVELOPE_PLAIN_BYTES_MAX};
 use protocol::{CaseId, CaseTag, DeviceKeys, EnvelopeId, SpaceId, VerifiedChain};
 
-use crate::case::Urgency;
 use crate::notice::Notice;
 use crate::space::SpaceKey;
 

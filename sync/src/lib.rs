@@ -1,23 +1,19 @@
-//! How phones come to hold the same cases.
+//! How phones come to hold the same sealed changes: envelopes, epochs, notices, receipts, reconciliation.
 //!
-//! What it is not: no clock, no dice of its own, no store. Documents and envelopes come in and go out as bytes.
+//! What it is not: no clock, no randomness source, no store, and no word about a patient: what is sealed is opaque bytes.
 //!
-//! Flow: an entry in a [`case::Case`] → its Automerge changes → [`envelope::seal`] under the space's key → carried by
-//! anyone → [`reconcile`] finds which envelopes the other lacks → [`envelope::Envelope::verify`] under the author's chain →
-//! [`envelope::VerifiedEnvelope::open`] by those who hold the key → [`case::Case::apply`] on a copy, behind a net.
+//! Flow: changes of a case → [`envelope::seal`] under the space's key → carried by anyone → [`reconcile`] finds which envelopes the other
+//! lacks → [`envelope::Envelope::verify`] under the author's chain → [`envelope::VerifiedEnvelope::open`] by those who hold the key.
 
-pub mod case;
+pub mod archive;
 pub mod envelope;
 pub mod epoch;
-pub mod exchange;
 pub mod notice;
-pub mod photo;
 pub mod receipt;
 pub mod reconcile;
 pub mod riblt;
 pub mod space;
 
-pub use case::{Case, CaseError, CaseView, Entry, FindingValue, Stamp, Urgency};
 pub use envelope::{Envelope, EnvelopeError, EnvelopeKind, VerifiedEnvelope};
 pub use notice::Notice;
 pub use space::{Grant, SpaceKey};

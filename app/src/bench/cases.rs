@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use automerge::{AutoCommit, ReadDoc};
+use clinical::{FindingValue, Urgency};
 use node::Store;
 use node::host::folder::DataFolder;
 use node::host::sqlite::SqliteStore;
@@ -12,9 +13,10 @@ use node::store::CaseRow;
 use protocol::{Area, CaseId, DeviceKeys};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
+use record::{Case, Entry};
 use serde_json::json;
+use sync::SpaceKey;
 use sync::envelope::{Contents, seal};
-use sync::{Case, Entry, FindingValue, SpaceKey, Urgency};
 
 use super::{Scene, failed, median};
 use crate::show::size;

@@ -11,10 +11,10 @@ use std::time::Instant;
 use distribution::delta::layout::{Storage, layout};
 use distribution::delta::{EncodeOptions, apply, encode};
 use inference::RulePack;
-use inference::pairs::{PairOptions, Stored, Weights, make, read_gguf, sticky, write_gguf};
 use node::host::Failure;
 use protocol::Digest;
 use serde_json::json;
+use teach::pairs::{PairOptions, Stored, Weights, make, read_gguf, sticky, write_gguf};
 
 /// What the bench knows of one pair of files.
 struct Row {
@@ -122,7 +122,7 @@ fn is_fine_tune(follower: &str) -> bool {
 }
 
 /// What sticky quantization costs, as a share of what the fine-tune gained.
-fn sticky_cost(pairs: &inference::pairs::Pairs, new: &Weights, file: &[u8], stored: Stored) -> Result<String, Failure> {
+fn sticky_cost(pairs: &teach::pairs::Pairs, new: &Weights, file: &[u8], stored: Stored) -> Result<String, Failure> {
     let judge = |weights: &Weights| pairs.judge(weights).map_err(failed);
     let plain = read_gguf(&write_gguf(new, stored, 2).map_err(failed)?).map_err(failed)?;
     let base = read_gguf(&write_gguf(&pairs.base, stored, 1).map_err(failed)?).map_err(failed)?;

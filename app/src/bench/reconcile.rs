@@ -3,6 +3,7 @@
 
 use automerge::sync::{State, SyncDoc};
 use automerge::{AutoCommit, Automerge};
+use clinical::{FindingValue, Urgency};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use node::Store;
 use node::host::Failure;
@@ -10,11 +11,12 @@ use protocol::certificate::{Right, Rights};
 use protocol::{Area, CaseId};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
+use record::{Case, Entry};
 use serde_json::json;
 use sim::{Cut, Ministry, World};
+use sync::VerifiedEnvelope;
 use sync::envelope::{Contents, seal};
 use sync::space::SpaceKey;
-use sync::{Case, Entry, FindingValue, Urgency, VerifiedEnvelope};
 
 use super::failed;
 

@@ -105,7 +105,7 @@ impl Seen {
     fn write(&mut self, worker: &Phone) -> Result<(), Failure> {
         let made = worker.ask(Request::CaseNew {
             findings: r#"{"age_months": 20, "convulsions": "yes"}"#.into(),
-            profile: inference::Profile::Iccm,
+            profile: clinical::Profile::Iccm,
             head: Vec::new(),
             consent: vec![("share".into(), true)],
             area: None,

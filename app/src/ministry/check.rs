@@ -263,7 +263,7 @@ fn check_model(what: &str, bundle: &[u8]) -> Vec<Json> {
         let pack = RulePack::built_in()?;
         let model = TriageModel::load(what, bundle).map_err(|e| e.to_string())?;
         let golden = model.self_test(&pack).map_err(|e| e.to_string())?;
-        let groups = inference::train::subgroups(&model, &pack, SEED, PATIENTS).map_err(|e| e.to_string())?;
+        let groups = teach::train::subgroups(&model, &pack, SEED, PATIENTS).map_err(|e| e.to_string())?;
         let mut checks = vec![passed("golden cases", format!("{golden} of {golden} come out as published"))];
         checks.extend(groups.iter().map(|g| {
             let words = format!(

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use distribution::delta::{EncodeOptions, encode};
-use inference::train::{GroupResult, subgroups};
-use inference::{RulePack, TriageModel, sticky};
+use inference::{RulePack, TriageModel};
 use node::host::Failure;
+use teach::sticky;
+use teach::train::{GroupResult, subgroups};
 
 use super::{check, file_bytes};
 

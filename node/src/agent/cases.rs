@@ -5,12 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clinical::{FindingValue, Urgency};
 use protocol::limits::ENVELOPE_PLAIN_BYTES_MAX;
 use protocol::{Area, BundleId, BundleKind, CaseId, Digest, EnvelopeId, Now, SpaceId};
+use record::{Case, CaseError, CaseView, Entry, Stamp};
 use sync::envelope::{Contents, EnvelopeError, seal};
 use sync::epoch::EpochTag;
 use sync::notice::Attached;
-use sync::{Case, CaseError, CaseView, Entry, EnvelopeKind, FindingValue, Notice, Stamp, Urgency, VerifiedEnvelope};
+use sync::{EnvelopeKind, Notice, VerifiedEnvelope};
 
 use super::commands::{Answer, Reply, no};
 use super::{Agent, Phone, setting};

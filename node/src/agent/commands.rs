@@ -7,9 +7,10 @@ use distribution::{Offer, Release, Root, TrustedState};
 use protocol::certificate::{Certificate, CertificateError, CertificateRequest};
 use protocol::signed::{Role, Signed};
 use protocol::{Area, CaseId, Chain, DeviceId, Digest, EnvelopeId, Now, Right, Rights};
+use record::Entry;
+use sync::Grant;
 use sync::epoch::Member;
 use sync::space::open_grant;
-use sync::{Entry, Grant};
 
 use super::cases::Target;
 use super::{Event, Phone, setting};

@@ -7,11 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clinical::Urgency;
 use protocol::defence::{self, Defence};
 use protocol::frame::{Frame, PartDigest, PartIds, PartMore, PartSymbols, PartWanted, SpaceParts};
 use protocol::limits::{IDS_PER_FRAME_MAX, IDS_PER_MEETING_MAX, PARTS_PER_MEETING_MAX, SYMBOLS_PER_PART_MAX};
 use protocol::{DeviceId, EnvelopeId, SpaceId};
-use sync::Urgency;
 use sync::reconcile::{MeetingKey, read_words, write_words};
 use sync::riblt::{Decoder, SKETCH_BYTES, WORD_BYTES, estimate, first_batch, sketch, symbols};
 
@@ -370,8 +370,8 @@ impl Difference {
 #[cfg(test)]
 mod tests {
     use protocol::{Area, CaseId, DeviceKeys};
-    use sync::envelope::{Contents, seal};
     use sync::space::SpaceKey;
+    use sync::{envelope::Contents, envelope::seal};
 
     use super::*;
     use crate::MemoryStore;

@@ -1,6 +1,6 @@
 //! What a person's command asks of a phone, and the answers, as JSON. The same words go over the control socket.
 
-use inference::Profile;
+use clinical::Profile;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 

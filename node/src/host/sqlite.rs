@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use clinical::Urgency;
 use distribution::TrustRecords;
 use distribution::bundle::Groups;
 use protocol::limits::RECEIPTS_HELD_MAX;
@@ -18,7 +19,7 @@ use protocol::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use sync::envelope::{AuthorKey, author_key};
 use sync::receipt::SealedReceipt;
-use sync::{EnvelopeKind, SpaceKey, Urgency, VerifiedEnvelope};
+use sync::{EnvelopeKind, SpaceKey, VerifiedEnvelope};
 use zeroize::Zeroize;
 
 use super::attempts;

@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use clinical::{FindingValue, Profile};
 use distribution::Release;
-use inference::findings::Value;
-use inference::{Assessment, Findings, Profile, RulePack, TriageModel};
-use sync::case::AssessmentEntry;
-use sync::{Entry, FindingValue, Urgency};
+use inference::{Assessment, Findings, RulePack, TriageModel};
+use record::{AssessmentEntry, Entry};
 
 /// What runs now.
 #[derive(Debug, Clone)]
@@ -76,16 +75,7 @@ pub fn try_rules(text: &str, before: &RulePack) -> Result<(RulePack, Vec<String>
 pub(super) fn finding_entries(findings: &Findings) -> Vec<Entry> {
     let text = (!findings.text().is_empty())
         .then(|| Entry::Finding { name: "text".into(), value: FindingValue::Text(findings.text().to_owned()) });
-    let entry = |(name, value): (&String, &Value)| Entry::Finding {
-        name: name.clone(),
-        value: match value {
-            Value::Yes => FindingValue::Yes,
-            Value::No => FindingValue::No,
-            Value::Unknown => FindingValue::Unknown,
-            Value::Number(number) => FindingValue::Number(*number),
-            Value::Text(text) => FindingValue::Text(text.clone()),
-        },
-    };
+    let entry = |(name, value): (&String, &FindingValue)| Entry::Finding { name: name.clone(), value: value.clone() };
     findings.values().iter().map(entry).chain(text).collect()
 }
 
@@ -96,20 +86,11 @@ pub(super) fn assessment_entry(assessment: &Assessment) -> AssessmentEntry {
         assessment.rules.cannot_clear.iter().map(|o| format!("cannot clear {} {} [{}]", o.rule, o.class, o.source));
     let ranked = assessment.opinion.iter().flat_map(|o| o.differential.iter().take(5));
     AssessmentEntry {
-        urgency: convert_urgency(assessment.urgency),
+        urgency: assessment.urgency,
         rules_fired: fired.chain(open).collect(),
         differential: ranked.map(|(label, p)| format!("{} {} {:.2}", label.icd11, label.name, p)).collect(),
         rules: assessment.pack.clone(),
         model: assessment.model.clone(),
-    }
-}
-
-/// The same colour in the words of the record.
-pub fn convert_urgency(urgency: inference::Urgency) -> Urgency {
-    match urgency {
-        inference::Urgency::Green => Urgency::Green,
-        inference::Urgency::Yellow => Urgency::Yellow,
-        inference::Urgency::Pink => Urgency::Pink,
     }
 }
 
@@ -122,7 +103,7 @@ impl Engine {
     /// there is no age, and the error of the age if there is, where it says nothing.
     pub(super) fn judge(
         &self,
-        values: BTreeMap<String, Value>,
+        values: BTreeMap<String, FindingValue>,
         ages: &BTreeMap<String, f64>,
         profile: Profile,
     ) -> Result<Option<Assessment>, inference::FindingsError> {

@@ -3,12 +3,13 @@
 
 pub mod siege;
 
+use clinical::FindingValue;
 use node::Store;
 use node::agent::{Command, Reply};
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, CaseId, Digest, SpaceId};
+use record::Entry;
 use sim::{Cut, Ministry, World};
-use sync::{Entry, FindingValue};
 
 pub const MODULE: &str = "triage-model";
 
@@ -135,9 +136,9 @@ impl Road {
         self.world.phones[phone].store.envelope_rows(SpaceId::of(&self.area)).unwrap().len()
     }
 
-    pub fn view(&self, phone: usize, case: CaseId) -> Option<sync::CaseView> {
+    pub fn view(&self, phone: usize, case: CaseId) -> Option<record::CaseView> {
         let bytes = self.world.phones[phone].store.case(&case).unwrap()?;
-        Some(sync::Case::load(case, &bytes).unwrap().view())
+        Some(record::Case::load(case, &bytes).unwrap().view())
     }
 }
 
@@ -149,6 +150,6 @@ pub fn round(road: &mut Road, pairs: &[(usize, usize)]) {
 }
 
 /// What stands about a finding.
-pub fn finding<'a>(view: &'a sync::CaseView, name: &str) -> Option<&'a FindingValue> {
+pub fn finding<'a>(view: &'a record::CaseView, name: &str) -> Option<&'a FindingValue> {
     view.findings.get(name).map(|f| &f.value)
 }

@@ -1,9 +1,9 @@
 //! A phone besieged by an insider.
 
+use clinical::FindingValue;
 use protocol::certificate::Rights;
 use protocol::{Area, DeviceKeys, Digest};
 use sim::insider::{Insider, Rank};
-use sync::FindingValue;
 
 use super::{CLINIC, DESK, Road, SUPERVISOR, WORKER, round};
 

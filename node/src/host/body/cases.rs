@@ -1,11 +1,11 @@
 //! Requests about cases: beginning them, adding to them, showing them.
 
-use inference::Profile;
+use clinical::{FindingValue, Profile, Urgency};
 use protocol::{Area, CaseId, DeviceId, SpaceId};
+use record::likeness;
+use record::{Case, CaseView, Entry, Stamp};
 use serde_json::{Value as Json, json};
-use sync::case::likeness;
 use sync::envelope::author_key;
-use sync::{Case, CaseView, Entry, FindingValue, Stamp, Urgency};
 
 use super::super::requests::{CaseWords, DecisionInput};
 use super::super::triage::{assessment_entry, finding_entries};
@@ -269,8 +269,8 @@ impl Body {
             "schema": "kijiti.case/1",
             "case": view.id.to_string(),
             "area": row.area.to_string(),
-            "begun": begun.map(|stamp| json!({ "by": self.name_of(&stamp.by), "by_their_clock": sync::exchange::instant(stamp.at_s) })),
-            "changed": sync::exchange::instant(row.changed_s),
+            "begun": begun.map(|stamp| json!({ "by": self.name_of(&stamp.by), "by_their_clock": clinical::date::instant(stamp.at_s) })),
+            "changed": clinical::date::instant(row.changed_s),
             "urgency": now.map(Urgency::name),
             "decided": decided.map(Urgency::name),
             "undecided": undecided,
@@ -320,7 +320,7 @@ impl Body {
                 let title = if shut { "locked" } else { row.title.as_str() };
                 json!({ "case": row.id.to_string(), "area": row.area.to_string(), "title": title,
                     "urgency": now.urgency.max(row.urgency).map(Urgency::name), "entries": row.entries,
-                    "changed_s": row.changed_s, "changed": sync::exchange::instant(row.changed_s),
+                    "changed_s": row.changed_s, "changed": clinical::date::instant(row.changed_s),
                     "questions": now.questions, "waits": now.waits, "unsent": waiting.contains(&row.id) })
             })
             .collect();
@@ -388,7 +388,7 @@ impl Body {
             .into_iter()
             .map(|(stamp, what)| {
                 json!({ "what": what, "by": self.name_of(&stamp.by), "phone": stamp.by.short(), "order": stamp.order,
-                        "by_their_clock": sync::exchange::instant(stamp.at_s) })
+                        "by_their_clock": clinical::date::instant(stamp.at_s) })
             })
             .collect();
         Ok(json!({ "schema": "kijiti.case-history/1", "case": id, "history": lines }))
@@ -449,7 +449,7 @@ impl Body {
         if words.note.as_ref().is_some_and(|note| note.trim().is_empty()) {
             return Err(usage("an empty note", "write what there is to say"));
         }
-        entries.extend(words.note.iter().map(|note| Entry::Note(sync::case::clip(note))));
+        entries.extend(words.note.iter().map(|note| Entry::Note(record::clip(note))));
         entries.extend(words.dose.iter().map(|dose| read_dose(dose, words)).collect::<Result<Vec<_>, _>>()?);
         if words.dose.is_none() && !(words.route.is_empty() && words.given.is_empty()) {
             return Err(usage("route and time belong to a dose", "add --dose \"amoxicillin 250 mg\""));

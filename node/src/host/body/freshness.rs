@@ -69,7 +69,7 @@ impl Body {
         if let Some(ends_s) = ends_s {
             warnings.push(format!(
                 "by this phone's clock its certificate ended on {}: ask your supervisor for a new one before the ministry's next word ends it",
-                sync::exchange::instant(ends_s)
+                clinical::date::instant(ends_s)
             ));
         }
         let own = self.agent.id();

@@ -2,8 +2,8 @@
 
 use protocol::certificate::Right;
 use protocol::{Chain, DeviceId};
+use record::Entry;
 use serde_json::json;
-use sync::Entry;
 use sync::envelope::author_key;
 
 use super::answers::{Answered, parse_request, usage};
@@ -47,7 +47,7 @@ impl Body {
             // A number of its own for every case: asked again, none is handed over twice.
             let mut number = request;
             number.iter_mut().zip(row.id.as_bytes()).for_each(|(byte, of_case)| *byte ^= of_case);
-            let entry = Entry::Handover { to, reason: sync::case::clip(reason) };
+            let entry = Entry::Handover { to, reason: record::clip(reason) };
             self.add(Some(row.id), row.area.clone(), vec![entry], number)?;
         }
         let cases: Vec<_> =

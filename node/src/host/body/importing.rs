@@ -1,16 +1,16 @@
 //! Cases from files: what is new in them goes into the case that is the same patient's here, beside what stands there, or into a case
 //! of its own. Nothing that a file says takes the place of what somebody here has seen.
 
+use clinical::FindingValue;
 use protocol::Area;
 use protocol::certificate::Right;
+use record::exchange::{Imported, csv, fhir};
+use record::{Case, CaseView, DecisionEntry, Dose, DoseEntry, Entry};
 use serde_json::json;
-use sync::case::{DecisionEntry, Dose, DoseEntry};
-use sync::exchange::archive::{self, ArchivedCase};
-use sync::exchange::{Imported, csv, fhir};
-use sync::{Case, CaseView, Entry, FindingValue};
+use sync::archive::{self, ArchivedCase};
 
 use super::answers::{Answered, from_hex, usage};
-use super::keeping::exchange_failure;
+use super::keeping::{archive_failure, exchange_failure};
 use super::*;
 
 /// An entry as it would come back from a file, which does not say what was seen with a decision.
@@ -141,7 +141,7 @@ impl Body {
         area: &Area,
         left_out: &mut Vec<String>,
     ) -> Result<(protocol::CaseId, bool), Failure> {
-        let said_by: Vec<_> = imported.said_by().map(|said| Entry::Note(sync::case::clip(&said))).collect();
+        let said_by: Vec<_> = imported.said_by().map(|said| Entry::Note(record::clip(&said))).collect();
         let known_as = imported.known_as.clone().unwrap_or_else(|| {
             let said: Vec<_> =
                 imported.entries.iter().map(|entry| format!("{entry:?} {}", self.entry_words(entry))).collect();
@@ -217,7 +217,7 @@ impl Body {
 
     fn open_archive(&mut self, text: &str, area: Area) -> Answered {
         let bytes = from_hex("the archive", text.trim())?;
-        let archive = archive::read(&bytes).map_err(exchange_failure)?;
+        let archive = archive::read(&bytes).map_err(archive_failure)?;
         let from = self.agent.judge(&archive.from).map_err(|e| {
             Failure::new(format!("the archive's writer is not believed: {e}"), "ask your supervisor who wrote it")
                 .with_code(5)
@@ -226,7 +226,7 @@ impl Body {
             let reason = format!("{} is not certified to write cases", from.name);
             return Err(Failure::new(reason, "ask your supervisor who wrote it").with_code(5));
         }
-        let cases = archive::open(&archive, &self.keys).map_err(exchange_failure)?;
+        let cases = archive::open(&archive, &self.keys).map_err(archive_failure)?;
         let mut made = Vec::new();
         for ArchivedCase { case, changes } in cases {
             let changes = changes.into_iter().map(Into::into).collect();

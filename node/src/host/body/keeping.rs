@@ -5,11 +5,10 @@ use std::path::Path;
 
 use protocol::certificate::Right;
 use protocol::{Area, DeviceId, EnvelopeId};
+use record::exchange::{ExchangeError, csv, fhir};
+use record::{Entry, PhotoEntry, photo};
 use serde_json::{Value as Json, json};
-use sync::case::PhotoEntry;
-use sync::exchange::archive::{self, ArchivedCase};
-use sync::exchange::{ExchangeError, csv, fhir};
-use sync::{Entry, photo};
+use sync::archive::{self, ArchiveError, ArchivedCase};
 
 use super::super::requests::PhotoWords;
 use super::answers::{Answered, parse_area, parse_chain, parse_request, to_hex, usage};
@@ -17,10 +16,15 @@ use super::*;
 use crate::agent::Reply;
 
 pub(super) fn exchange_failure(error: ExchangeError) -> Failure {
+    Failure::new(error, "nothing was taken in; ask for the file again").with_code(2)
+}
+
+pub(super) fn archive_failure(error: ArchiveError) -> Failure {
     let (hint, code) = match &error {
-        ExchangeError::Malformed(_) => ("nothing was taken in; ask for the file again", 2),
-        ExchangeError::OtherPhone(_) => ("pass it to the phone that it was written for; nothing was taken in", 5),
-        ExchangeError::Signature(_) | ExchangeError::Sealed(_) => {
+        ArchiveError::Malformed(_) => ("nothing was taken in; ask for the file again", 2),
+        ArchiveError::TooLarge => ("name some of the cases, and write several archives", 2),
+        ArchiveError::OtherPhone(_) => ("pass it to the phone that it was written for; nothing was taken in", 5),
+        ArchiveError::NoCertificate | ArchiveError::Signature(_) | ArchiveError::Sealed(_) => {
             ("the file was changed or cut short on its way: ask for it again; nothing was taken in", 5)
         }
     };
@@ -46,7 +50,7 @@ impl Body {
         let before = self.store.cases()?.len();
         self.command(Command::Retire(parse_area(area)?, since_s))?;
         let gone = before.saturating_sub(self.store.cases()?.len());
-        Ok(json!({ "area": area, "cases_gone": gone, "counted_from": sync::exchange::instant(now_s) }))
+        Ok(json!({ "area": area, "cases_gone": gone, "counted_from": clinical::date::instant(now_s) }))
     }
 
     pub(super) fn revoke(&mut self, area: &str, device: &str, reason: String) -> Answered {
@@ -88,9 +92,9 @@ impl Body {
         let author = author.map(|envelope| self.name_of_author(&envelope.author));
         let (case, said) = self.agent.preview(id, &self.store)?.unzip();
         let title = case.and_then(|case| Some(self.store.cases().ok()?.into_iter().find(|row| row.id == case)?.title));
-        let words = |(stamp, entry): &(sync::Stamp, Entry)| {
+        let words = |(stamp, entry): &(record::Stamp, Entry)| {
             json!({ "by": self.name_of(&stamp.by), "what": self.entry_words(entry),
-                    "by_their_clock": sync::exchange::instant(stamp.at_s) })
+                    "by_their_clock": clinical::date::instant(stamp.at_s) })
         };
         Ok(json!({ "envelope": protocol::Digest(id.0).to_string(), "author": author, "why": why,
             "case": case.map(|case| case.to_string()), "title": title,
@@ -163,7 +167,7 @@ impl Body {
         let _ = std::fs::remove_file(&draft);
         let (digest, bytes) = kept.map_err(|e| super::super::folder::unusable(self.folder.path(), &e))?;
         self.command(Command::KeepPhoto(digest, bytes))?;
-        let [shows, camera, light] = [words.shows, words.camera, words.light].map(|text| sync::case::clip(&text));
+        let [shows, camera, light] = [words.shows, words.camera, words.light].map(|text| record::clip(&text));
         let entry = Entry::Photo(PhotoEntry { blob: digest, key, bytes, shows, camera, light });
         let id = self.add(Some(view.id), row.area, vec![entry], request)?;
         self.case_show(&id.to_string())
@@ -258,6 +262,6 @@ impl Body {
         getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
         let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::from_seed(seed);
         let bytes = archive::write(&cases, (judged.device, &judged.sealing_key), (&own, &self.keys), &mut rng);
-        bytes.map(|bytes| to_hex(&bytes)).map_err(exchange_failure)
+        bytes.map(|bytes| to_hex(&bytes)).map_err(archive_failure)
     }
 }

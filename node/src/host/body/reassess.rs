@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use inference::findings::{AgeGroup, Value, read_recorded};
-use inference::{Assessment, Findings, Profile};
+use clinical::age::MONTH_DAYS;
+use clinical::{AgeGroup, FindingValue, Profile, Urgency};
+use inference::findings::read_recorded;
+use inference::{Assessment, Findings};
 use protocol::CaseId;
-use serde_json::{Value as Json, json};
-use sync::case::AssessmentEntry;
-use sync::{Case, CaseView, Entry, FindingValue, Urgency};
+use record::{AssessmentEntry, Case, CaseView, Entry};
 
 use crate::store::{CaseRow, Store};
 
@@ -60,9 +60,8 @@ impl Body {
         let before = view.assessments.last();
         let imci = before.is_some_and(|(_, before)| before.rules.contains("(imci)"));
         let profile = if imci { Profile::Imci } else { Profile::Iccm };
-        let words: BTreeMap<String, Json> =
-            view.findings.iter().map(|(name, state)| (name.clone(), word(&state.value))).collect();
-        let findings = read_recorded(&words, &self.engine.pack);
+        let words = view.findings.iter().map(|(name, state)| (name.clone(), state.value.clone()));
+        let findings = read_recorded(&words.collect(), &self.engine.pack);
         // Of several ages the one that was said last: a child grows, and a guess is put right.
         let ages = [
             ("age_hours", "age_hours", 1.0),
@@ -82,7 +81,7 @@ impl Body {
         let age = ages.max_by_key(|(order, ..)| *order).map(|(_, name, number)| (name.to_owned(), number));
         // A part of a month says how many days old an infant is.
         let age = age.map(|(name, number)| match name == "age_months" && number < 2.0 {
-            true => ("age_days".to_owned(), number * 30.4375),
+            true => ("age_days".to_owned(), number * MONTH_DAYS),
             false => (name, number),
         });
         let said = age.is_some();
@@ -95,7 +94,7 @@ impl Body {
         let disputed = view.questions().filter(|(name, _)| !name.contains('.')).take(QUESTIONS_MAX);
         let answers = disputed.flat_map(|(name, state)| state.standing.iter().map(move |(_, value)| (name, value)));
         let tried = answers.filter_map(|(name, value)| {
-            let said = BTreeMap::from([(name.clone(), word(value))]);
+            let said = BTreeMap::from([(name.clone(), value.clone())]);
             let mut findings = findings.clone();
             findings.extend(read_recorded(&said, &self.engine.pack));
             self.engine.judge(findings, &ages, profile).ok().flatten()
@@ -116,25 +115,25 @@ impl Body {
     /// What a findings file comes to together with what was said beside it; `None`: nothing of that is a finding.
     pub(super) fn assess_with_head(&self, file: &Findings, head: &[Entry], profile: Profile) -> Option<Assessment> {
         let mut born = None;
-        let mut said: BTreeMap<String, Json> = BTreeMap::new();
+        let mut said = BTreeMap::new();
         for entry in head {
             let Entry::Finding { name, value } = entry else { continue };
             match name.contains('.') {
                 true if name == "patient.born" => born = self.age_from_birth(value),
                 true => {}
-                false => drop(said.insert(name.clone(), word(value))),
+                false => drop(said.insert(name.clone(), value.clone())),
             }
         }
         let mut values = file.values().clone();
         for (name, value) in read_recorded(&said, &self.engine.pack) {
             match values.get(&name) {
-                Some(Value::Yes) => {}
+                Some(FindingValue::Yes) => {}
                 _ => drop(values.insert(name, value)),
             }
         }
         let age = if file.group() == AgeGroup::Infant { "age_hours" } else { "age_months" };
         let of_file = match values.get(age) {
-            Some(Value::Number(number)) => Some((age.to_owned(), *number)),
+            Some(FindingValue::Number(number)) => Some((age.to_owned(), *number)),
             _ => None,
         };
         let judged = [of_file, born]
@@ -147,7 +146,7 @@ impl Body {
     /// The age that follows from a date of birth, today.
     fn age_from_birth(&self, born: &FindingValue) -> Option<(String, f64)> {
         let FindingValue::Text(born) = born else { return None };
-        let born_s = sync::exchange::seconds_of_date(born)?;
+        let born_s = clinical::date::seconds_of_date(born)?;
         let days = self.now().wall_s.checked_sub(born_s)? / 86_400;
         Some(("age_days".to_owned(), days as f64))
     }
@@ -208,11 +207,4 @@ pub(super) fn cannot_judge(reason: String) -> Failure {
         "put right what is wrong, or say what is missing: kijiti case add CASE --set …",
     )
     .with_code(5)
-}
-
-fn word(value: &FindingValue) -> Json {
-    match value {
-        FindingValue::Number(number) => json!(number),
-        other => json!(other.words()),
-    }
 }

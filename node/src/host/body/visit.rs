@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use inference::findings::{Value, read_value};
+use clinical::{FindingValue, Profile};
+use inference::findings::read_value;
 use inference::interview::{Step, danger, next};
 use inference::rules::{FindingKind, FindingSpec};
-use inference::{Findings, Profile, RulePack};
+use inference::{Findings, RulePack};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -61,19 +62,19 @@ fn read_age(typed: &str) -> Result<(String, f64), String> {
 }
 
 /// Reads an answer as it is typed; an empty one is *unknown*.
-fn read_answer(name: &str, typed: &str, pack: &RulePack) -> Result<Value, String> {
+fn read_answer(name: &str, typed: &str, pack: &RulePack) -> Result<FindingValue, String> {
     let word = match typed.trim() {
         "" | "?" => "unknown",
         "y" | "Y" => "yes",
         "n" | "N" => "no",
         other => other,
     };
-    read_value(name, &json!(with_point(word)), pack).map_err(|e| format!("{}: {}", e.reason, e.hint))
+    read_value(name, &FindingValue::Text(with_point(word)), pack).map_err(|e| format!("{}: {}", e.reason, e.hint))
 }
 
 impl Visit {
     /// The answers, and the age if it is known; what cannot be read any more (other rules run now) is left out and asked again.
-    fn read(&self, pack: &RulePack) -> (BTreeMap<String, Value>, BTreeMap<String, f64>) {
+    fn read(&self, pack: &RulePack) -> (BTreeMap<String, FindingValue>, BTreeMap<String, f64>) {
         let age = self.answers.iter().find(|(name, _)| name == AGE).and_then(|(_, typed)| read_age(typed).ok());
         let values = self.answers.iter().filter(|(name, _)| name != AGE);
         let values = values.filter_map(|(name, typed)| Some((name.clone(), read_answer(name, typed, pack).ok()?)));
@@ -149,8 +150,11 @@ impl Body {
         let (answers, ages) = visit.read(pack);
         let step = next(pack, visit.profile, &answers, &ages);
         let outcome = |o: inference::rules::Outcome| {
-            let signs: Vec<_> =
-                o.findings.iter().map(|(name, value)| format!("{}: {value}", name.replace('_', " "))).collect();
+            let signs: Vec<_> = o
+                .findings
+                .iter()
+                .map(|(name, value)| format!("{}: {}", name.replace('_', " "), value.spoken()))
+                .collect();
             json!({ "rule": o.rule, "class": o.class, "action": o.action, "source": o.source, "signs": signs })
         };
         let danger: Vec<_> = danger(pack, visit.profile, &answers, &ages).into_iter().map(outcome).collect();
@@ -168,13 +172,13 @@ impl Body {
     }
 }
 
-fn value_json(value: &Value) -> Json {
+fn value_json(value: &FindingValue) -> Json {
     match value {
-        Value::Yes => json!("yes"),
-        Value::No => json!("no"),
-        Value::Unknown => json!("unknown"),
-        Value::Number(number) => json!(number),
-        Value::Text(word) => json!(word),
+        FindingValue::Yes => json!("yes"),
+        FindingValue::No => json!("no"),
+        FindingValue::Unknown => json!("unknown"),
+        FindingValue::Number(number) => json!(number),
+        FindingValue::Text(word) => json!(word),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What people type about a case, as entries: findings, consent, doses, decisions. What cannot be is refused with what would do.
 
-use sync::case::{AssessmentEntry, DecisionEntry, DoseEntry, schema};
-use sync::exchange::units;
-use sync::{CaseView, Entry, FindingValue, Urgency};
+use clinical::catalogue;
+use clinical::{FindingValue, Urgency};
+use record::exchange::units;
+use record::{AssessmentEntry, CaseView, DecisionEntry, DoseEntry, Entry};
 
 use super::super::requests::{CaseWords, DecisionInput};
 use super::Failure;
@@ -36,7 +37,7 @@ pub(super) fn is_young(entry: &Entry) -> bool {
 }
 
 pub(super) fn consented(to: &str, given: bool) -> Result<Entry, Failure> {
-    match schema::field(&format!("consent.{to}")) {
+    match catalogue::field(&format!("consent.{to}")) {
         Some(_) => Ok(Entry::consent(to, given)),
         None => Err(usage(format!("{to:?} is nothing to consent to"), "write care, share, photo or training")),
     }
@@ -44,20 +45,20 @@ pub(super) fn consented(to: &str, given: bool) -> Result<Entry, Failure> {
 
 pub(super) fn finding(name: &str, typed: &str) -> Result<Entry, Failure> {
     let value =
-        schema::read_value(name, typed).map_err(|e| usage(e, "kijiti case fields shows what can be written"))?;
+        catalogue::read_value(name, typed).map_err(|e| usage(e, "kijiti case fields shows what can be written"))?;
     Ok(Entry::Finding { name: name.to_owned(), value })
 }
 
 /// `amoxicillin 250 mg`, and what else was said of it.
 pub(super) fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Failure> {
-    if !said.given.is_empty() && !schema::is_instant(&said.given) {
+    if !said.given.is_empty() && !clinical::date::is_instant(&said.given) {
         let reason = format!("{:?} is no time at which a dose was given", said.given);
         return Err(usage(
             reason,
             "write a date such as 2026-11-24, or a time with its zone: 2026-11-24T09:30:00+03:00",
         ));
     }
-    let (route, given) = (sync::case::clip(&said.route), said.given.clone());
+    let (route, given) = (record::clip(&said.route), said.given.clone());
     let words: Vec<_> = text.split_whitespace().collect();
     let parsed = match words.as_slice() {
         [medicine @ .., amount, unit] if !medicine.is_empty() => {
@@ -90,7 +91,7 @@ pub(super) fn taken_back(view: &CaseView, dose: &str, reason: &str) -> Result<En
     if reason.trim().is_empty() {
         return Err(usage("a dose is taken back for a reason", "add --reason \"why\""));
     }
-    Ok(Entry::NotGiven { dose: given.key.clone(), reason: sync::case::clip(reason) })
+    Ok(Entry::NotGiven { dose: given.key.clone(), reason: record::clip(reason) })
 }
 
 /// A decision against what was shown: another colour needs a reason, and green needs to have been offered. Where no rules could

@@ -1,0 +1,103 @@
+//! Age, and which rules apply by it. Under 2 months is counted in days (0–59); months are never rounded up.
+
+/// Days in a month, on average (365.25 / 12).
+pub const MONTH_DAYS: f64 = 30.4375;
+/// Days of life at which an infant is a child to the rules.
+pub const CHILD_FROM_DAYS: f64 = 60.0;
+/// Months of life from which on the rules for children are no rules for this patient.
+pub const CHILD_BELOW_MONTHS: f64 = 60.0;
+
+/// The names of fields that give an age.
+pub const AGES: [&str; 4] = ["age_hours", "age_days", "age_months", "age_years"];
+
+/// Which rules apply by age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgeGroup {
+    /// Birth to 59 days.
+    Infant,
+    /// 60 days to 59 months.
+    Child,
+}
+
+impl AgeGroup {
+    /// The word in rule packs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Infant => "infant",
+            Self::Child => "child",
+        }
+    }
+}
+
+/// Why an age is none that the rules are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AgeError {
+    /// None was given.
+    #[error("the age is missing")]
+    Missing,
+    /// More than one was given.
+    #[error("more than one age is given")]
+    Several,
+    /// Months of an infant, where a day more or less decides.
+    #[error("an infant under 2 months needs its age in days")]
+    InfantInMonths,
+    /// Not between birth and the fifth birthday.
+    #[error("these rules are for children from birth to 59 months")]
+    NotAChild,
+}
+
+/// An age as rules read it: each part follows from what was said.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Age {
+    /// Which rules apply.
+    pub group: AgeGroup,
+    /// Hours since birth.
+    pub hours: f64,
+    /// Whole days since birth.
+    pub days: f64,
+    /// Whole months since birth; 0 of an infant.
+    pub months: f64,
+}
+
+impl Age {
+    /// The age of a child of whom exactly one of hours, days and months was said.
+    pub fn of_child(hours: Option<f64>, days: Option<f64>, months: Option<f64>) -> Result<Self, AgeError> {
+        let whole_days = match (hours, days, months) {
+            (None, None, None) => return Err(AgeError::Missing),
+            (Some(hours), None, None) => (hours / 24.0).floor(),
+            (None, Some(days), None) => days.floor(),
+            (None, None, Some(months)) if months < 2.0 => return Err(AgeError::InfantInMonths),
+            (None, None, Some(months)) => (months * MONTH_DAYS).floor().max(CHILD_FROM_DAYS),
+            _ => return Err(AgeError::Several),
+        };
+        let whole_months = months.map_or(((whole_days + 0.5) / MONTH_DAYS).floor(), f64::floor);
+        if !(0.0..=1826.0).contains(&whole_days) || whole_months >= CHILD_BELOW_MONTHS {
+            return Err(AgeError::NotAChild);
+        }
+        let group = if whole_days < CHILD_FROM_DAYS { AgeGroup::Infant } else { AgeGroup::Child };
+        let months = if group == AgeGroup::Child { whole_months.max(2.0) } else { 0.0 };
+        Ok(Self { group, hours: hours.unwrap_or(whole_days * 24.0), days: whole_days, months })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_infant_is_a_child_on_its_sixtieth_day_and_nobody_on_the_fifth_birthday() {
+        let days = |days| Age::of_child(None, Some(days), None).map(|age| (age.group, age.months));
+        assert_eq!(days(59.9), Ok((AgeGroup::Infant, 0.0)));
+        assert_eq!(days(60.0), Ok((AgeGroup::Child, 2.0)));
+        assert_eq!(days(1825.0), Ok((AgeGroup::Child, 59.0)));
+        assert_eq!(days(1827.0), Err(AgeError::NotAChild));
+        assert_eq!(days(f64::NAN), Err(AgeError::NotAChild));
+        let months = |months| Age::of_child(None, None, Some(months)).map(|age| age.days);
+        assert_eq!(months(1.9), Err(AgeError::InfantInMonths));
+        assert_eq!((months(2.0), months(59.9)), (Ok(60.0), Ok(1823.0)));
+        assert_eq!(months(60.0), Err(AgeError::NotAChild));
+        assert_eq!(Age::of_child(Some(30.0), None, None).map(|age| (age.hours, age.days)), Ok((30.0, 1.0)));
+        assert_eq!(Age::of_child(None, None, None), Err(AgeError::Missing));
+        assert_eq!(Age::of_child(Some(1.0), Some(1.0), None), Err(AgeError::Several));
+    }
+}

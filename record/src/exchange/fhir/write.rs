@@ -1,0 +1,465 @@
+//! A case as a bundle.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{Area, CaseId, DeviceId};
+use serde_json::{Map, Value, json};
+
+use super::super::SYSTEM;
+use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, HL7, LOINC};
+use clinical::date::instant;
+use clinical::{FindingValue, Kind, Urgency, catalogue};
+
+use crate::{CaseView, DecisionEntry, Stamp};
+
+const UCUM: &str = "http://unitsofmeasure.org";
+const ICD11: &str = "http://id.who.int/icd/release/11/mms";
+const DEVICE_SYSTEM: &str = "https://kijiti.org/fhir/device";
+
+/// A name for a resource that is the same whenever the same case is written (RFC 9562, version 8).
+fn uuid(case: &CaseId, what: &str) -> String {
+    let hash = blake3::derive_key("kijiti 2026-11 fhir id", &[case.as_bytes().as_slice(), what.as_bytes()].concat());
+    let mut bytes: [u8; 16] = hash.first_chunk().copied().unwrap_or_default();
+    let [.., version, _, variant, _, _, _, _, _, _, _] = &mut bytes;
+    *version = *version & 0x0f | 0x80;
+    *variant = *variant & 0x3f | 0x80;
+    let hex: Vec<String> = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default().concat();
+    [part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 16)].join("-")
+}
+
+fn coding(system: &str, code: &str) -> Value {
+    json!({ "system": system, "code": code })
+}
+
+fn concept(system: &str, code: &str) -> Value {
+    json!({ "coding": [coding(system, code)] })
+}
+
+/// A field's name: ours, LOINC's where there is one, and words.
+fn field_concept(name: &str) -> Value {
+    let loinc = catalogue::field(name).map(|f| f.code).filter(|code| !code.is_empty());
+    let codings: Vec<_> = loinc.map(|code| coding(LOINC, code)).into_iter().chain([coding(SYSTEM, name)]).collect();
+    json!({ "coding": codings, "text": name.replace(['_', '.'], " ") })
+}
+
+struct Writer<'a> {
+    view: &'a CaseView,
+    entries: Vec<Value>,
+    /// What each phone said: references.
+    said: BTreeMap<DeviceId, (u64, Vec<Value>)>,
+}
+
+impl Writer<'_> {
+    fn reference(&self, what: &str) -> Value {
+        json!({ "reference": format!("urn:uuid:{}", uuid(&self.view.id, what)) })
+    }
+
+    fn put(&mut self, what: &str, kind: &str, fields: Value) {
+        let id = uuid(&self.view.id, what);
+        let mut resource = Map::from_iter([("resourceType".into(), json!(kind)), ("id".into(), json!(id))]);
+        if let Value::Object(fields) = fields {
+            // A field without a value is left out: FHIR has no null.
+            resource.extend(fields.into_iter().filter(|(_, value)| !value.is_null()));
+        }
+        self.entries.push(json!({ "fullUrl": format!("urn:uuid:{id}"), "resource": resource }));
+    }
+
+    /// The same, said by somebody.
+    fn put_said(&mut self, stamp: &Stamp, what: &str, kind: &str, fields: Value) {
+        self.put(what, kind, fields);
+        let reference = self.reference(what);
+        let (latest, said) = self.said.entry(stamp.by).or_default();
+        *latest = stamp.at_s.max(*latest);
+        said.push(reference);
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        match self.view.findings.get(name).map(|f| &f.value) {
+            Some(FindingValue::Text(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
+    fn patient(&mut self) {
+        let case = json!({ "system": CASE_SYSTEM, "value": self.view.id.to_string() });
+        let national = self.text("patient.national_id");
+        let national = national.map(|id| json!({ "type": field_concept("patient.national_id"), "value": id }));
+        let identifiers: Vec<_> = [Some(case), national].into_iter().flatten().collect();
+        let (name, family) = (self.text("patient.name"), self.text("patient.family_name"));
+        let mut human = Map::new();
+        name.map(|name| human.insert("text".into(), json!(name)));
+        family.map(|family| human.insert("family".into(), json!(family)));
+        let gender = self.text("patient.sex").filter(|sex| *sex != "not_specified").unwrap_or("unknown");
+        let fields = json!({
+            "identifier": identifiers,
+            "name": (!human.is_empty()).then(|| json!([human])),
+            "gender": gender,
+            "birthDate": self.text("patient.born"),
+            "address": self.text("patient.village").map(|village| json!([{ "text": village }])),
+        });
+        self.put("patient", "Patient", fields);
+        if let Some(caregiver) = self.text("patient.caregiver") {
+            let fields = json!({
+                "patient": self.reference("patient"),
+                "relationship": self.text("patient.caregiver_relation").map(|r| json!([{ "text": r }])),
+                "name": [{ "text": caregiver }],
+                "telecom": self.text("patient.caregiver_phone").map(|n| json!([{ "system": "phone", "value": n }])),
+            });
+            self.put("caregiver", "RelatedPerson", fields);
+        }
+    }
+
+    fn encounter(&mut self, area: &Area) {
+        let stamps = self.view.findings.values().flat_map(|f| &f.said).map(|(stamp, _)| stamp.at_s);
+        let start = stamps.min().map(|at_s| json!({ "start": instant(at_s) }));
+        let closed = self.text("outcome").is_some_and(|outcome| outcome != "under_treatment");
+        let fields = json!({
+            "status": if closed { "finished" } else { "in-progress" },
+            "class": { "system": format!("{HL7}/v3-ActCode"), "code": "HH" },
+            "subject": self.reference("patient"),
+            "period": start,
+            "location": [{ "location": { "display": area.to_string() } }],
+        });
+        self.put("encounter", "Encounter", fields);
+    }
+
+    fn observations(&mut self) {
+        for (name, state) in &self.view.findings {
+            if name.starts_with("patient.") || name.starts_with("consent.") {
+                continue;
+            }
+            for (n, (stamp, value)) in state.standing.iter().enumerate() {
+                let mut fields = json!({
+                    "status": if state.disputed { "preliminary" } else { "final" },
+                    "code": field_concept(name),
+                    "subject": self.reference("patient"),
+                    "encounter": self.reference("encounter"),
+                    "effectiveDateTime": instant(stamp.at_s),
+                });
+                let (key, value) = observed(name, value);
+                if let Some(fields) = fields.as_object_mut() {
+                    fields.insert(key.into(), value);
+                    if state.disputed {
+                        fields.insert("note".into(), json!([{ "text": "people differ about this: not settled yet" }]));
+                    }
+                }
+                self.put_said(stamp, &format!("observation {name} {n}"), "Observation", fields);
+            }
+        }
+        for (n, (stamp, note)) in self.view.notes.iter().enumerate() {
+            let fields = json!({
+                "status": "final",
+                "code": field_concept("note"),
+                "subject": self.reference("patient"),
+                "encounter": self.reference("encounter"),
+                "effectiveDateTime": instant(stamp.at_s),
+                "valueString": note,
+            });
+            self.put_said(stamp, &format!("note {n}"), "Observation", fields);
+        }
+    }
+
+    fn form(&mut self) {
+        let item = |(name, state): (&String, &crate::FindingState)| {
+            let answer = match &state.value {
+                FindingValue::Yes => json!({ "valueBoolean": true }),
+                FindingValue::No => json!({ "valueBoolean": false }),
+                FindingValue::Unknown => return json!({ "linkId": name }),
+                FindingValue::Number(number) => json!({ "valueDecimal": number }),
+                FindingValue::Text(text) => json!({ "valueString": text }),
+            };
+            json!({ "linkId": name, "answer": [answer] })
+        };
+        let items: Vec<_> = self.view.findings.iter().map(item).collect();
+        let fields = json!({
+            "status": "in-progress",
+            "subject": self.reference("patient"),
+            "encounter": self.reference("encounter"),
+            "item": (!items.is_empty()).then_some(items),
+        });
+        self.put("form", "QuestionnaireResponse", fields);
+    }
+
+    fn assessments(&mut self) {
+        for (n, (stamp, assessment)) in self.view.assessments.iter().enumerate() {
+            // What was classified before is history, and what could not be cleared is no condition.
+            let last = n + 1 == self.view.assessments.len();
+            let fired = assessment.rules_fired.iter().filter(|rule| last && !rule.starts_with("cannot clear "));
+            for (m, rule) in fired.enumerate() {
+                let fields = json!({
+                    "clinicalStatus": concept(&format!("{HL7}/condition-clinical"), "active"),
+                    "verificationStatus": concept(&format!("{HL7}/condition-ver-status"), "provisional"),
+                    "code": { "text": rule },
+                    "subject": self.reference("patient"),
+                    "encounter": self.reference("encounter"),
+                    "recordedDate": instant(stamp.at_s),
+                    "note": [{ "text": format!("by rules {}", assessment.rules) }],
+                });
+                self.put_said(stamp, &format!("condition {n} {m}"), "Condition", fields);
+            }
+            let predictions: Vec<_> = assessment.differential.iter().filter_map(|line| prediction(line)).collect();
+            if !predictions.is_empty() {
+                let fields = json!({
+                    "status": "final",
+                    "method": { "text": assessment.model },
+                    "subject": self.reference("patient"),
+                    "encounter": self.reference("encounter"),
+                    "occurrenceDateTime": instant(stamp.at_s),
+                    "prediction": predictions,
+                });
+                self.put_said(stamp, &format!("risk {n}"), "RiskAssessment", fields);
+            }
+        }
+    }
+
+    fn decisions(&mut self) {
+        for (n, (stamp, decision)) in self.view.decisions.iter().enumerate() {
+            let agrees = if decision.agrees { "as assessed" } else { "otherwise than assessed" };
+            let note =
+                [agrees, &decision.reason].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
+            let fields = json!({
+                "status": "completed",
+                "code": concept(COLOUR_SYSTEM, decision.urgency.name()),
+                "description": (!decision.plan.is_empty()).then_some(&decision.plan),
+                "subject": self.reference("patient"),
+                "encounter": self.reference("encounter"),
+                "effectiveDateTime": instant(stamp.at_s),
+                "summary": format!(
+                    "{} by rules {} and model {}; {}", decision.urgency.name(), decision.rules, decision.model, decision.app
+                ),
+                "note": [{ "text": note }],
+            });
+            self.put_said(stamp, &format!("decision {n}"), "ClinicalImpression", fields);
+            if decision.urgency == Urgency::Pink {
+                self.referral(n, stamp, decision);
+            }
+        }
+        if let Some(date) = self.text("follow_up.date") {
+            let fields = json!({
+                "status": "active",
+                "intent": "plan",
+                "subject": self.reference("patient"),
+                "encounter": self.reference("encounter"),
+                "activity": [{ "detail": { "status": "scheduled", "scheduledString": date } }],
+            });
+            self.put("follow-up", "CarePlan", fields);
+        }
+    }
+
+    fn referral(&mut self, n: usize, stamp: &Stamp, decision: &DecisionEntry) {
+        let referral = format!("referral {n}");
+        let facility = self.text("referral.facility").map(|f| json!([{ "display": f }]));
+        let fields = json!({
+            "status": "active",
+            "intent": "order",
+            "priority": "stat",
+            "category": [{ "text": "referral" }],
+            "code": { "text": if decision.plan.is_empty() { "refer urgently" } else { &decision.plan } },
+            "subject": self.reference("patient"),
+            "encounter": self.reference("encounter"),
+            "authoredOn": instant(stamp.at_s),
+            "performer": facility,
+        });
+        self.put_said(stamp, &referral, "ServiceRequest", fields);
+        let arrived = self.view.findings.get("referral.arrived").is_some_and(|f| f.value == FindingValue::Yes);
+        let fields = json!({
+            "status": if arrived { "completed" } else { "requested" },
+            "intent": "order",
+            "description": "arrival at the facility",
+            "focus": self.reference(&referral),
+            "for": self.reference("patient"),
+        });
+        self.put(&format!("arrival {n}"), "Task", fields);
+    }
+
+    fn doses(&mut self) {
+        for (n, given) in self.view.doses.iter().enumerate() {
+            let (stamp, dose) = (&given.stamp, &given.dose);
+            let status = if given.counts() { "completed" } else { "entered-in-error" };
+            let why = given.taken_back.iter().map(|(_, reason)| format!("not given after all: {reason}"));
+            let why: Vec<_> = why.map(|text| json!({ "text": text })).collect();
+            let at = if dose.given.is_empty() { instant(stamp.at_s) } else { dose.given.clone() };
+            let request = format!("prescribed {n}");
+            let medicine = json!({ "text": dose.medicine });
+            let amount = json!({ "value": dose.amount, "unit": dose.unit });
+            let dosage = match dose.route.as_str() {
+                "" => json!({ "dose": amount }),
+                route => json!({ "dose": amount, "route": { "text": route } }),
+            };
+            let fields = json!({
+                "status": status, "intent": "order", "medicationCodeableConcept": medicine,
+                "subject": self.reference("patient"), "authoredOn": instant(stamp.at_s),
+            });
+            self.put_said(stamp, &request, "MedicationRequest", fields);
+            let fields = json!({
+                "identifier": [{ "system": DOSE_SYSTEM, "value": given.key }],
+                "status": status,
+                "medicationCodeableConcept": medicine,
+                "subject": self.reference("patient"),
+                "effectiveDateTime": at,
+                "request": self.reference(&request),
+                "dosage": dosage,
+                "note": (!why.is_empty()).then_some(why),
+            });
+            self.put_said(stamp, &format!("given {n}"), "MedicationAdministration", fields);
+        }
+    }
+
+    fn photos(&mut self) {
+        for (n, (stamp, photo)) in self.view.photos.iter().enumerate() {
+            let fields = json!({
+                "identifier": [{ "system": "https://kijiti.org/fhir/blob", "value": photo.blob.to_string() }],
+                "status": "completed",
+                "subject": self.reference("patient"),
+                "createdDateTime": instant(stamp.at_s),
+                "deviceName": (!photo.camera.is_empty()).then_some(&photo.camera),
+                "content": { "size": photo.bytes, "title": photo.shows },
+                "note": (!photo.light.is_empty()).then(|| json!([{ "text": format!("light: {}", photo.light) }])),
+            });
+            self.put_said(stamp, &format!("photo {n}"), "Media", fields);
+        }
+    }
+
+    fn consents(&mut self) {
+        for (name, state) in &self.view.findings {
+            let Some(to) = name.strip_prefix("consent.") else { continue };
+            let scope = match to {
+                "care" => "treatment",
+                "training" => "research",
+                _ => "patient-privacy",
+            };
+            let given = state.value == FindingValue::Yes;
+            let status = match state.value {
+                FindingValue::Yes => "active",
+                FindingValue::No => "rejected",
+                _ => "proposed",
+            };
+            let stamp = state.standing.last().map(|(stamp, _)| *stamp);
+            let said_on = self.text(&format!("consent_date.{to}")).map(str::to_owned);
+            let fields = json!({
+                "status": status,
+                "scope": concept(&format!("{HL7}/consentscope"), scope),
+                "category": [{ "coding": [coding(LOINC, "59284-0"), coding(SYSTEM, name)] }],
+                "patient": self.reference("patient"),
+                "dateTime": said_on.or(stamp.map(|s| instant(s.at_s))),
+                "policyRule": concept(&format!("{HL7}/v3-ActCode"), if given { "OPTIN" } else { "OPTOUT" }),
+                "provision": { "type": if given { "permit" } else { "deny" } },
+            });
+            match stamp {
+                Some(stamp) => self.put_said(&stamp, name, "Consent", fields),
+                None => self.put(name, "Consent", fields),
+            }
+        }
+    }
+
+    fn provenance(&mut self) {
+        let models = self.view.assessments.iter().flat_map(|(_, a)| [&a.rules, &a.model]);
+        let models: BTreeSet<_> = models.filter(|name| !name.is_empty()).cloned().collect();
+        for model in &models {
+            let fields = json!({ "deviceName": [{ "name": model, "type": "model-name" }], "type": { "text": "decision support" } });
+            self.put(&format!("device {model}"), "Device", fields);
+        }
+        let worker = self.text("visit.worker").map(|name| json!({ "name": [{ "text": name }] }));
+        if let Some(fields) = &worker {
+            self.put("worker", "Practitioner", fields.clone());
+        }
+        let agent = |kind: &str, who: Value| json!({ "type": concept(&format!("{HL7}/provenance-participant-type"), kind), "who": who });
+        for (by, (at_s, said)) in std::mem::take(&mut self.said) {
+            let device = format!("device {by}");
+            let fields = json!({
+                "identifier": [{ "system": DEVICE_SYSTEM, "value": by.to_string() }],
+                "type": { "text": "a health worker's phone" },
+            });
+            self.put(&device, "Device", fields);
+            let used: Vec<_> = models
+                .iter()
+                .map(|model| json!({ "role": "source", "what": self.reference(&format!("device {model}")) }))
+                .collect();
+            let fields = json!({
+                "target": said,
+                "recorded": instant(at_s),
+                "agent": std::iter::once(agent("author", self.reference(&device)))
+                    .chain(worker.iter().map(|_| agent("performer", self.reference("worker"))))
+                    .collect::<Vec<_>>(),
+                "entity": (!used.is_empty()).then_some(used),
+            });
+            self.put(&format!("provenance {by}"), "Provenance", fields);
+        }
+    }
+
+    /// Of each decision: on which phone, with which program, rules and model before whoever decided.
+    fn audit(&mut self) {
+        for (n, (stamp, decision)) in self.view.decisions.iter().enumerate() {
+            let device = self.reference(&format!("device {}", stamp.by));
+            let seen = [("rules", &decision.rules), ("model", &decision.model), ("app", &decision.app)];
+            let seen = seen.into_iter().filter(|(_, what)| !what.is_empty());
+            let seen: Vec<_> = seen.map(|(kind, what)| json!({ "type": kind, "valueString": what })).collect();
+            let fields = json!({
+                "type": coding("http://dicom.nema.org/resources/ontology/DCM", "110110"),
+                "action": "C",
+                "recorded": instant(stamp.at_s),
+                "agent": [{ "who": device, "requestor": true }],
+                "source": { "observer": device },
+                "entity": [{ "what": self.reference(&format!("decision {n}")),
+                             "detail": (!seen.is_empty()).then_some(seen) }],
+            });
+            self.put(&format!("audit {n}"), "AuditEvent", fields);
+        }
+    }
+}
+
+/// The value of an observation, under the key that its kind has in FHIR.
+fn observed(name: &str, value: &FindingValue) -> (&'static str, Value) {
+    match value {
+        FindingValue::Yes => ("valueBoolean", json!(true)),
+        FindingValue::No => ("valueBoolean", json!(false)),
+        FindingValue::Unknown => ("dataAbsentReason", concept(&format!("{HL7}/data-absent-reason"), "unknown")),
+        FindingValue::Text(text) if text == "not_done" => {
+            ("dataAbsentReason", concept(&format!("{HL7}/data-absent-reason"), "not-performed"))
+        }
+        FindingValue::Number(number) => match catalogue::field(name).map(|f| f.kind) {
+            Some(Kind::Number(_, _, unit)) => {
+                ("valueQuantity", json!({ "value": number, "unit": unit, "system": UCUM, "code": unit }))
+            }
+            _ => ("valueQuantity", json!({ "value": number })),
+        },
+        FindingValue::Text(text) => match catalogue::field(name).map(|f| f.kind) {
+            Some(Kind::Choice(_)) => {
+                ("valueCodeableConcept", json!({ "coding": [coding(SYSTEM, text)], "text": text.replace('_', " ") }))
+            }
+            _ => ("valueString", json!(text)),
+        },
+    }
+}
+
+/// `1B70.Z cellulitis 0.42` as a prediction.
+fn prediction(line: &str) -> Option<Value> {
+    let (code, rest) = line.split_once(' ')?;
+    let (name, probability) = rest.rsplit_once(' ')?;
+    let probability: f64 = probability.parse().ok().filter(|p| (0.0..=1.0).contains(p))?;
+    let outcome = json!({ "coding": [coding(ICD11, code)], "text": name });
+    Some(json!({ "outcome": outcome, "probabilityDecimal": probability }))
+}
+
+/// The case as a FHIR R4 bundle of type `collection`.
+pub fn write(view: &CaseView, area: &Area) -> Value {
+    let mut writer = Writer { view, entries: Vec::new(), said: BTreeMap::new() };
+    writer.patient();
+    writer.encounter(area);
+    writer.observations();
+    writer.form();
+    writer.assessments();
+    writer.decisions();
+    writer.doses();
+    writer.photos();
+    writer.consents();
+    writer.provenance();
+    writer.audit();
+    json!({
+        "resourceType": "Bundle",
+        "identifier": { "system": CASE_SYSTEM, "value": view.id.to_string() },
+        "type": "collection",
+        "entry": writer.entries,
+    })
+}
