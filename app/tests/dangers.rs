@@ -128,8 +128,8 @@ fn no_danger_of_any_pink_rule_is_lost_to_the_last_writer() {
                 let Some(other) = clears.filter(|other| other != danger) else { continue };
                 let (value, disputed) = merged(&values, name, danger, &other);
                 let stands = patient.fires(&rule.id, &said_instead(&value));
-                let (danger, other) = (danger.words(), other.words());
-                assert!(disputed, "{}: {name} is {danger} and {other}, and nobody is asked", rule.id);
+                let (said, instead) = (danger.words(), other.words());
+                assert!(disputed, "{}: {name} is {said} and {instead}, and nobody is asked", rule.id);
                 assert!(
                     stands || !matches!(spec.kind, FindingKind::Flag) || *danger != FindingValue::Yes,
                     "{}: {name}",

@@ -336,16 +336,25 @@ fn a_pack_with_fewer_pink_rules_needs_an_explicit_word_and_none_redefines_a_buil
     assert!(RulePack::parse(&said).unwrap().lacks(&before).is_empty());
     assert!(pack().lacks(&before).is_empty());
     for (from, to) in [
-        ("id = \"spo2\"\nkind = \"number\"\nmin = 40", "id = \"spo2\"\nkind = \"number\"\nmin = 95"),
-        ("id = \"spo2\"\nkind = \"number\"\nmin = 40", "id = \"spo2\"\nkind = \"number\"\nmin = 0"),
-        (
-            "choices = [\"normal\", \"eager\", \"poor\", \"vomits\", \"unable\", \"not_done\"]",
-            "choices = [\"normal\", \"eager\", \"poor\", \"vomits\", \"unable\"]",
-        ),
+        ("id = \"spo2\"", "id = \"spo2\"\nkind = \"number\"\nmin = 95\nmax = 100"),
+        ("id = \"spo2\"", "id = \"spo2\"\nkind = \"number\"\nmin = 0\nmax = 100"),
+        ("id = \"spo2\"", "id = \"spo2\"\nkind = \"flag\""),
+        ("id = \"spo2\"", "id = \"spo2\"\ncode = \"8310-5\""),
+        ("id = \"temperature\"", "id = \"temperature\"\nunit = \"[degF]\""),
+        ("id = \"stiff_neck\"", "id = \"stiff_neck\"\nkind = \"choice\"\nchoices = [\"no\", \"yes\"]"),
     ] {
-        assert!(rules.contains(from));
-        let refused = RulePack::parse(&rules.replace(from, to).replace("drinking = unable", "drinking = poor"));
-        assert!(refused.unwrap_err().contains("means something else"), "{from}");
+        let refused = RulePack::parse(&rules.replacen(from, to, 1));
+        assert!(rules.contains(from) && refused.unwrap_err().contains("means something else"), "{to}");
+    }
+    // What every phone knows may be repeated, and a choice may be given more words; no word of it can be taken away.
+    for (from, to) in [
+        ("id = \"spo2\"", "id = \"spo2\"\nkind = \"number\"\nmin = 40\nmax = 100\nunit = \"%\"\ncode = \"59408-5\""),
+        ("id = \"temperature\"", "id = \"temperature\"\nunit = \"°C\""),
+        ("id = \"drinking\"", "id = \"drinking\"\nkind = \"choice\"\nchoices = [\"normal\", \"gulps\"]"),
+    ] {
+        let same = RulePack::parse(&rules.replacen(from, to, 1)).unwrap();
+        let words = &same.finding("drinking").unwrap().kind;
+        assert!(matches!(words, FindingKind::Choice(words) if words.iter().any(|word| word == "unable")), "{to}");
     }
 }
 
