@@ -17,9 +17,11 @@ pub fn line(question: &str) -> Result<String, Failure> {
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     match read {
-        Ok(0) | Err(_) => {
-            Err(Failure::new("no more answers", "what was answered is kept: begin again, and go on there").with_code(2))
-        }
+        Ok(0) | Err(_) => Err(Failure::new(
+            "no more answers",
+            "what was answered is kept: begin again, and go on there",
+        )
+        .with_code(2)),
         Ok(_) => Ok(answer.trim().to_owned()),
     }
 }
@@ -32,14 +34,31 @@ pub fn on_terminal() -> bool {
 /// What a person sees who may stop: the rest is optional while transport is arranged.
 fn say_danger(visit: &Value) {
     for danger in list(visit, "danger") {
-        let signs: Vec<_> = list(danger, "signs").iter().filter_map(Value::as_str).collect();
-        eprintln!("{}  {}: {}", urgency("pink"), text(danger, "class"), signs.join(", "));
-        eprintln!("  {}  [{}, {}]", text(danger, "action"), text(danger, "rule"), text(danger, "source"));
+        let signs: Vec<_> = list(danger, "signs")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        eprintln!(
+            "{}  {}: {}",
+            urgency("pink"),
+            text(danger, "class"),
+            signs.join(", ")
+        );
+        eprintln!(
+            "  {}  [{}, {}]",
+            text(danger, "action"),
+            text(danger, "rule"),
+            text(danger, "source")
+        );
     }
 }
 
-/// Asks question after question; the phone keeps each answer and says what comes next. Returns a findings file.
-pub fn findings(profile: Profile, ask: &dyn Fn(Request) -> Result<Value, Failure>) -> Result<String, Failure> {
+/// Asks question after question; the phone keeps each answer and says what comes next. Returns a
+/// findings file.
+pub fn findings(
+    profile: Profile,
+    ask: &dyn Fn(Request) -> Result<Value, Failure>,
+) -> Result<String, Failure> {
     if !on_terminal() {
         return Err(Failure::new(
             "no findings were given, and there is no terminal to ask on",
@@ -60,7 +79,9 @@ pub fn visit(
     let anew = match number(&before, "answers") {
         0 => true,
         answers => {
-            let age = Some(text(&before, "age")).filter(|age| !age.is_empty()).unwrap_or("not known yet");
+            let age = Some(text(&before, "age"))
+                .filter(|age| !age.is_empty())
+                .unwrap_or("not known yet");
             let minutes = number(&before, "minutes");
             let question = format!(
                 "A visit was interrupted {minutes} minutes ago after {answers} answers (age: {age}). Is it the same patient? \
@@ -79,7 +100,12 @@ pub fn visit(
         "Answer yes (y), no (n), or press Enter where it is not known. Numbers as digits. < takes the last answer back."
     );
     let mut visit = ask(Request::VisitBegin { profile, anew })?;
-    let age_known = |visit: &Value| visit.get("age_known").and_then(Value::as_bool).unwrap_or_default();
+    let age_known = |visit: &Value| {
+        visit
+            .get("age_known")
+            .and_then(Value::as_bool)
+            .unwrap_or_default()
+    };
     let mut told = 0;
     loop {
         let dangers = list(&visit, "danger").len();
@@ -110,7 +136,10 @@ pub fn visit(
             "<" => visit = ask(Request::VisitBack)?,
             "" => break,
             words => {
-                visit = ask(Request::VisitAnswer { name: "text".into(), answer: words.into() })?;
+                visit = ask(Request::VisitAnswer {
+                    name: "text".into(),
+                    answer: words.into(),
+                })?;
                 break;
             }
         }
@@ -126,14 +155,28 @@ fn one(
 ) -> Result<Value, Failure> {
     let question = visit.get("ask").unwrap_or(&Value::Null);
     let name = text(question, "id").to_owned();
-    let choices: Vec<_> = list(question, "choices").iter().filter_map(Value::as_str).collect();
+    let choices: Vec<_> = list(question, "choices")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     let asked = match text(question, "kind") {
         "flag" => format!("{} [y/n/Enter]", text(question, "ask")),
-        "number" => format!("{} ({}) [Enter: not measured]", text(question, "ask"), text(question, "unit")),
-        "choice" => format!("{} [{}, Enter: not known]", text(question, "ask"), choices.join(", ")),
+        "number" => format!(
+            "{} ({}) [Enter: not measured]",
+            text(question, "ask"),
+            text(question, "unit")
+        ),
+        "choice" => format!(
+            "{} [{}, Enter: not known]",
+            text(question, "ask"),
+            choices.join(", ")
+        ),
         _ => text(question, "ask").to_owned(),
     };
-    let usual = list(question, "usual").iter().filter_map(Value::as_f64).collect::<Vec<_>>();
+    let usual = list(question, "usual")
+        .iter()
+        .filter_map(Value::as_f64)
+        .collect::<Vec<_>>();
     loop {
         let typed = answer(&asked)?;
         if typed == "<" {
@@ -141,12 +184,17 @@ fn one(
         }
         if let ([least, most], Ok(number)) = (usual.as_slice(), typed.parse::<f64>())
             && !(*least..=*most).contains(&number)
-            && !answer(&format!("  {typed} is hardly ever seen. Is it right? [y, Enter: measure again]"))?
-                .starts_with(['y', 'Y'])
+            && !answer(&format!(
+                "  {typed} is hardly ever seen. Is it right? [y, Enter: measure again]"
+            ))?
+            .starts_with(['y', 'Y'])
         {
             continue;
         }
-        match ask(Request::VisitAnswer { name: name.clone(), answer: typed }) {
+        match ask(Request::VisitAnswer {
+            name: name.clone(),
+            answer: typed,
+        }) {
             Ok(next) => return Ok(next),
             Err(wrong) if wrong.code == 2 => eprintln!("  {}", wrong.reason),
             Err(failure) => return Err(failure),
@@ -162,15 +210,25 @@ pub fn fields(whose: Whose) -> Result<Vec<(String, String)>, Failure> {
     };
     if !on_terminal() {
         let hint = "pass --findings FILE, or --set FIELD=VALUE as often as needed";
-        return Err(Failure::new("no findings were given, and there is no terminal to ask on", hint).with_code(2));
+        return Err(Failure::new(
+            "no findings were given, and there is no terminal to ask on",
+            hint,
+        )
+        .with_code(2));
     }
     eprintln!("Answer, or press Enter where it is not known. Numbers as digits.");
     let mut fields = Vec::new();
     for name in asked {
-        let what = catalogue::field(name).map(|field| kind_in_words(field.kind)).unwrap_or_default();
+        let what = catalogue::field(name)
+            .map(|field| kind_in_words(field.kind))
+            .unwrap_or_default();
         loop {
             let answer = line(&format!("{} [{what}]", name.replace(['_', '.'], " ")))?;
-            let answer = if answer.is_empty() { "unknown".to_owned() } else { answer };
+            let answer = if answer.is_empty() {
+                "unknown".to_owned()
+            } else {
+                answer
+            };
             match catalogue::read_value(name, &answer) {
                 Ok(_) => break fields.push(((*name).to_owned(), answer)),
                 Err(wrong) => eprintln!("  {wrong}"),

@@ -22,7 +22,10 @@ use crate::{ministry, show};
 const PASSPHRASE: &str = "a bench guards nothing";
 
 fn failed(e: impl ToString) -> Failure {
-    Failure::new(e, "see that loopback works and the temporary folder has room")
+    Failure::new(
+        e,
+        "see that loopback works and the temporary folder has room",
+    )
 }
 
 /// Asks a phone from within its network namespace: its control socket is there.
@@ -47,11 +50,16 @@ struct Scene {
 
 impl Scene {
     fn new(name: &str) -> Result<Self, Failure> {
-        let folder = std::env::temp_dir().join(format!("kijiti-bench-{}-{name}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("kijiti-bench-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).map_err(failed)?;
         let (keys, phones) = (folder.join("keys"), Phones::new(&folder));
-        let scene = Self { folder, keys, phones };
+        let scene = Self {
+            folder,
+            keys,
+            phones,
+        };
         ministry::hold(&scene.keys, &scene.ceremony(), false)?;
         Ok(scene)
     }
@@ -71,7 +79,8 @@ impl Scene {
 
     /// A phone that runs and is certified, at a place of its own if one is named.
     fn phone(&self, name: &str, place: Option<&places::Place>) -> Result<Phone, Failure> {
-        self.phone_as(name, place, "all", "carry,read,write").map(|(phone, _)| phone)
+        self.phone_as(name, place, "all", "carry,read,write")
+            .map(|(phone, _)| phone)
     }
 
     /// The same for an area, with these rights; and its certificates.
@@ -84,10 +93,18 @@ impl Scene {
     ) -> Result<(Phone, String), Failure> {
         let phone = match place {
             None => self.phones.phone(name),
-            Some(p) => self.phones.phone_at(name, Site { namespace: Some(p.namespace.clone()), address: p.address }),
+            Some(p) => self.phones.phone_at(
+                name,
+                Site {
+                    namespace: Some(p.namespace.clone()),
+                    address: p.address,
+                },
+            ),
         };
         phone.start()?;
-        let request = phone.ask(Request::EnrolRequest { name: phone.name.clone() })?;
+        let request = phone.ask(Request::EnrolRequest {
+            name: phone.name.clone(),
+        })?;
         let request = crate::files::from_text("the request", show::text(&request, "request"))?;
         let desk = EnrolmentDesk::open(&self.keys, None, Some(PASSPHRASE))?;
         let file = desk.certify(&request, area, (rights, ""), None)?;
@@ -98,13 +115,20 @@ impl Scene {
 
     /// A phone publishes a file as a release.
     fn publish(&self, phone: &Phone, file: &Path) -> Result<(), Failure> {
-        self.requests(file)?.into_iter().try_for_each(|request| phone.ask(request).map(drop))
+        self.requests(file)?
+            .into_iter()
+            .try_for_each(|request| phone.ask(request).map(drop))
     }
 
     /// A phone knows of the release and has nothing of it.
     fn publish_list(&self, phone: &Phone, file: &Path) -> Result<(), Failure> {
-        let documents = self.requests(file)?.into_iter().filter(|r| !matches!(r, Request::Import { .. }));
-        documents.into_iter().try_for_each(|request| phone.ask(request).map(drop))
+        let documents = self
+            .requests(file)?
+            .into_iter()
+            .filter(|r| !matches!(r, Request::Import { .. }));
+        documents
+            .into_iter()
+            .try_for_each(|request| phone.ask(request).map(drop))
     }
 
     fn requests(&self, file: &Path) -> Result<Vec<Request>, Failure> {
@@ -138,7 +162,8 @@ impl Scene {
         while left > 0 {
             dice.fill_bytes(&mut block);
             let now = left.min(block.len() as u64);
-            file.write_all(block.get(..now as usize).unwrap_or_default()).map_err(failed)?;
+            file.write_all(block.get(..now as usize).unwrap_or_default())
+                .map_err(failed)?;
             left -= now;
         }
         Ok(path)

@@ -23,28 +23,74 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
         CaseCommand::Decide { case, decision } => match given(&decision) {
             Some(decision) => {
                 let request = request_number()?;
-                phone.ask(Request::CaseDecide { case: case.clone(), decision, request })?;
+                phone.ask(Request::CaseDecide {
+                    case: case.clone(),
+                    decision,
+                    request,
+                })?;
                 phone.shown(Request::CaseShow { case }, show::decisions)
             }
             None => decide_on_terminal(phone, &case),
         },
         CaseCommand::Add(args) => add(phone, args),
-        CaseCommand::HandOver { cases, to, from, reason } => {
+        CaseCommand::HandOver {
+            cases,
+            to,
+            from,
+            reason,
+        } => {
             let request = request_number()?;
-            phone.shown(Request::CaseHandOver { cases, from, to, reason, request }, show::handed_over)
+            phone.shown(
+                Request::CaseHandOver {
+                    cases,
+                    from,
+                    to,
+                    reason,
+                    request,
+                },
+                show::handed_over,
+            )
         }
         CaseCommand::List => phone.shown(Request::CaseList, show::case_list),
         CaseCommand::Show { case } => phone.shown(Request::CaseShow { case }, show::case),
-        CaseCommand::Photo { case, out: Some(out), number, .. } => {
+        CaseCommand::Photo {
+            case,
+            out: Some(out),
+            number,
+            ..
+        } => {
             let path = absolute(&out)?;
             phone.shown(Request::CasePhotoOut { case, number, path }, |p| {
-                println!("wrote {} ({})", out.display(), show::size(show::number(p, "bytes")));
+                println!(
+                    "wrote {} ({})",
+                    out.display(),
+                    show::size(show::number(p, "bytes"))
+                );
             })
         }
-        CaseCommand::Photo { case, file, shows, camera, light, .. } => {
+        CaseCommand::Photo {
+            case,
+            file,
+            shows,
+            camera,
+            light,
+            ..
+        } => {
             let path = absolute(&file.unwrap_or_default())?;
-            let words = PhotoWords { shows, camera, light };
-            phone.shown(Request::CasePhoto { case, path, words, request: request_number()? }, show::case)
+            let words = PhotoWords {
+                shows,
+                camera,
+                light,
+            };
+            phone.shown(
+                Request::CasePhoto {
+                    case,
+                    path,
+                    words,
+                    request: request_number()?,
+                },
+                show::case,
+            )
         }
         CaseCommand::History { case } => phone.shown(Request::CaseHistory { case }, show::history),
         CaseCommand::Duplicates => phone.shown(Request::CaseDuplicates, show::duplicates),
@@ -52,15 +98,26 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             fields();
             Ok(())
         }
-        CaseCommand::Export { cases, format, to, out } => export(phone, cases, format, to.as_deref(), &out),
+        CaseCommand::Export {
+            cases,
+            format,
+            to,
+            out,
+        } => export(phone, cases, format, to.as_deref(), &out),
         CaseCommand::Import { file, format, area } => import(phone, &file, format, area),
     }
 }
 
 fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
     let asked = args.findings.is_none() && (args.kind == Whose::Child || args.set.is_empty());
-    let head = [("patient.name", args.patient), ("patient.village", args.village)];
-    let mut head: Vec<_> = head.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    let head = [
+        ("patient.name", args.patient),
+        ("patient.village", args.village),
+    ];
+    let mut head: Vec<_> = head
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect();
     head.extend(pairs(&args.set)?);
     let (area, decision, request) = (args.area, given(&args.decision), request_number()?);
     let findings = match args.kind {
@@ -83,10 +140,22 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         false => args.consent.into_iter().map(|to| (to, true)).collect(),
     };
     let request = match findings {
-        Some(findings) => {
-            Request::CaseNew { findings, profile: args.profile.into(), head, consent, area, decision, request }
-        }
-        None => Request::CaseBegin { fields: head, consent, area, decision, request },
+        Some(findings) => Request::CaseNew {
+            findings,
+            profile: args.profile.into(),
+            head,
+            consent,
+            area,
+            decision,
+            request,
+        },
+        None => Request::CaseBegin {
+            fields: head,
+            consent,
+            area,
+            decision,
+            request,
+        },
     };
     let answer = phone.ask(request)?;
     if asked {
@@ -94,13 +163,21 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
     }
     phone.show(&answer, |answer| {
         println!("case {}", show::text(answer, "case"));
-        match answer.get("assessment").filter(|assessment| !assessment.is_null()) {
+        match answer
+            .get("assessment")
+            .filter(|assessment| !assessment.is_null())
+        {
             Some(assessment) => show::assessment(assessment),
-            None => println!("no rules of this phone judge this patient: you decide, or ask your supervisor"),
+            None => println!(
+                "no rules of this phone judge this patient: you decide, or ask your supervisor"
+            ),
         }
     });
     if let Some(why) = answer.get("stays").and_then(|why| why.as_str()) {
-        eprintln!("the case stays on this phone: {}", why.replace("CASE", show::short(&answer, "case")));
+        eprintln!(
+            "the case stays on this phone: {}",
+            why.replace("CASE", show::short(&answer, "case"))
+        );
     }
     match (args.decision.decide, asked) {
         (None, true) => decide_on_terminal(phone, show::text(&answer, "case")),
@@ -117,7 +194,11 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
 fn fields_of(file: &Path) -> Result<Vec<(String, String)>, Failure> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).map_err(|e| {
-        Failure::new(format!("cannot read {shown}: {e}"), "pass a text file, JSON or TOML").with_code(2)
+        Failure::new(
+            format!("cannot read {shown}: {e}"),
+            "pass a text file, JSON or TOML",
+        )
+        .with_code(2)
     })?;
     let read: Result<BTreeMap<String, Value>, String> = match text.trim_start().starts_with('{') {
         true => serde_json::from_str(&text).map_err(|e| e.to_string()),
@@ -125,14 +206,22 @@ fn fields_of(file: &Path) -> Result<Vec<(String, String)>, Failure> {
     };
     let wrong = |e| {
         let reason = format!("{shown} is no file of findings: {e}");
-        Failure::new(reason, "write lines such as: age_years = 34, fever = \"yes\"").with_code(2)
+        Failure::new(
+            reason,
+            "write lines such as: age_years = 34, fever = \"yes\"",
+        )
+        .with_code(2)
     };
     let word = |value: Value| match value {
         Value::String(word) => word,
         Value::Bool(yes) => if yes { "yes" } else { "no" }.to_owned(),
         other => other.to_string(),
     };
-    Ok(read.map_err(wrong)?.into_iter().map(|(name, value)| (name, word(value))).collect())
+    Ok(read
+        .map_err(wrong)?
+        .into_iter()
+        .map(|(name, value)| (name, word(value)))
+        .collect())
 }
 
 fn given(args: &DecisionArgs) -> Option<DecisionInput> {
@@ -147,14 +236,24 @@ fn given(args: &DecisionArgs) -> Option<DecisionInput> {
 /// Asks for a decision; nothing is preselected.
 fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
     if !terminal::on_terminal() {
-        return Err(Failure::new("no decision was given", "add --decide pink, yellow or green").with_code(2));
+        return Err(Failure::new(
+            "no decision was given",
+            "add --decide pink, yellow or green",
+        )
+        .with_code(2));
     }
-    // The case is written already: whoever stops here decides on it later, and does not begin it again.
+    // The case is written already: whoever stops here decides on it later, and does not begin it
+    // again.
     let answer = |question: &str| {
         terminal::line(question).map_err(|_| {
             let short = case.get(..8).unwrap_or(case);
-            let hint = format!("decide on it: kijiti case decide {short} --decide COLOUR --plan \"…\"");
-            Failure::new(format!("no more answers; case {short} is kept, and not decided"), hint).with_code(2)
+            let hint =
+                format!("decide on it: kijiti case decide {short} --decide COLOUR --plan \"…\"");
+            Failure::new(
+                format!("no more answers; case {short} is kept, and not decided"),
+                hint,
+            )
+            .with_code(2)
         })
     };
     loop {
@@ -167,10 +266,25 @@ fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
         };
         let plan = answer("What is to be done?")?;
         let reason = answer("Why (needed if you decide otherwise)?")?;
-        let decision = DecisionInput { urgency, plan, reason };
-        let request = Request::CaseDecide { case: case.to_owned(), decision, request: request_number()? };
+        let decision = DecisionInput {
+            urgency,
+            plan,
+            reason,
+        };
+        let request = Request::CaseDecide {
+            case: case.to_owned(),
+            decision,
+            request: request_number()?,
+        };
         match phone.ask(request) {
-            Ok(_) => return phone.shown(Request::CaseShow { case: case.to_owned() }, show::decisions),
+            Ok(_) => {
+                return phone.shown(
+                    Request::CaseShow {
+                        case: case.to_owned(),
+                    },
+                    show::decisions,
+                );
+            }
             Err(failure) if failure.code == 2 || failure.code == 5 => show::failure(&failure),
             Err(failure) => return Err(failure),
         }
@@ -179,7 +293,10 @@ fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
 
 /// Who the patient is, as far as that was not said on the command line.
 fn ask_who(head: &mut Vec<(String, String)>) -> Result<(), Failure> {
-    for (name, question) in [("patient.name", "The child's name?"), ("patient.village", "The village?")] {
+    for (name, question) in [
+        ("patient.name", "The child's name?"),
+        ("patient.village", "The village?"),
+    ] {
         if head.iter().any(|(said, _)| said == name) {
             continue;
         }
@@ -192,19 +309,30 @@ fn ask_who(head: &mut Vec<(String, String)>) -> Result<(), Failure> {
 /// Nothing is taken for granted: an empty answer is no consent.
 fn ask_consent() -> Result<Vec<(String, bool)>, Failure> {
     let questions = [
-        ("care", "Does the patient, or the caregiver, agree to be cared for?"),
+        (
+            "care",
+            "Does the patient, or the caregiver, agree to be cared for?",
+        ),
         ("share", "May colleagues and the clinic see this case?"),
         ("photo", "May photos be taken?"),
-        ("training", "May the case be used, without names, to improve the tools?"),
+        (
+            "training",
+            "May the case be used, without names, to improve the tools?",
+        ),
     ];
     let mut consent = Vec::new();
     for (to, question) in questions {
         loop {
-            match terminal::line(&format!("{question} [y/n/Enter]"))?.to_lowercase().as_str() {
+            match terminal::line(&format!("{question} [y/n/Enter]"))?
+                .to_lowercase()
+                .as_str()
+            {
                 "y" | "yes" => break consent.push((to.to_owned(), true)),
                 "n" | "no" => break consent.push((to.to_owned(), false)),
                 "" | "?" => break,
-                other => eprintln!("  {other:?} is neither: write y or n, or press Enter where nobody has said"),
+                other => eprintln!(
+                    "  {other:?} is neither: write y or n, or press Enter where nobody has said"
+                ),
             }
         }
     }
@@ -214,7 +342,11 @@ fn ask_consent() -> Result<Vec<(String, bool)>, Failure> {
 fn pairs(given: &[String]) -> Result<Vec<(String, String)>, Failure> {
     let pair = |text: &String| match text.split_once('=') {
         Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
-        None => Err(Failure::new(format!("{text:?} is no FIELD=VALUE"), "for example --set spo2=88").with_code(2)),
+        None => Err(Failure::new(
+            format!("{text:?} is no FIELD=VALUE"),
+            "for example --set spo2=88",
+        )
+        .with_code(2)),
     };
     given.iter().map(pair).collect()
 }
@@ -225,7 +357,9 @@ fn add(phone: &Phone, args: AddArgs) -> Result<(), Failure> {
     let words = CaseWords {
         set: pairs(&args.set)?,
         settle: pairs(&args.settle)?,
-        consent: given(args.consent, true).chain(given(args.no_consent, false)).collect(),
+        consent: given(args.consent, true)
+            .chain(given(args.no_consent, false))
+            .collect(),
         note: args.note,
         dose: args.dose,
         route: args.route,
@@ -233,9 +367,15 @@ fn add(phone: &Phone, args: AddArgs) -> Result<(), Failure> {
         not_given: args.not_given,
         hand_to: args.hand_to,
         reason: args.reason,
-        links: links(args.same_as, true).chain(links(args.not_same_as, false)).collect(),
+        links: links(args.same_as, true)
+            .chain(links(args.not_same_as, false))
+            .collect(),
     };
-    let request = Request::CaseAdd { case: args.case, words: Box::new(words), request: request_number()? };
+    let request = Request::CaseAdd {
+        case: args.case,
+        words: Box::new(words),
+        request: request_number()?,
+    };
     phone.shown(request, show::case)
 }
 
@@ -246,18 +386,32 @@ fn fields() {
     }
 }
 
-fn export(phone: &Phone, cases: Vec<String>, format: Format, to: Option<&Path>, out: &Path) -> Result<(), Failure> {
+fn export(
+    phone: &Phone,
+    cases: Vec<String>,
+    format: Format,
+    to: Option<&Path>,
+    out: &Path,
+) -> Result<(), Failure> {
     let to = match to {
         Some(path) => read::<EnrolmentFile>(path, "kijiti.enrolment/1")?.chain,
         None => None,
     };
-    let answer = phone.ask(Request::CaseExport { cases, format: format.name().into(), to })?;
+    let answer = phone.ask(Request::CaseExport {
+        cases,
+        format: format.name().into(),
+        to,
+    })?;
     let text = show::text(&answer, "text");
     match format {
         Format::Archive => write_bytes(out, &unhex("the archive", text)?)?,
         Format::Fhir | Format::Csv => write_bytes(out, text.as_bytes())?,
     }
-    println!("wrote {} cases to {}", show::number(&answer, "cases"), out.display());
+    println!(
+        "wrote {} cases to {}",
+        show::number(&answer, "cases"),
+        out.display()
+    );
     match show::number(&answer, "kept_back") {
         0 => {}
         some => eprintln!("{some} cases were left out: there is no consent to share them"),
@@ -268,10 +422,23 @@ fn export(phone: &Phone, cases: Vec<String>, format: Format, to: Option<&Path>, 
     Ok(())
 }
 
-fn import(phone: &Phone, file: &Path, format: Option<Format>, area: Option<String>) -> Result<(), Failure> {
-    let unreadable = |e: std::io::Error| Failure::new(format!("cannot read {}: {e}", file.display()), "check the name");
+fn import(
+    phone: &Phone,
+    file: &Path,
+    format: Option<Format>,
+    area: Option<String>,
+) -> Result<(), Failure> {
+    let unreadable = |e: std::io::Error| {
+        Failure::new(
+            format!("cannot read {}: {e}", file.display()),
+            "check the name",
+        )
+    };
     if std::fs::metadata(file).map_err(unreadable)?.len() > FILE_BYTES_MAX {
-        return Err(Failure::new(format!("{} is far too long", file.display()), "take in fewer cases at once"));
+        return Err(Failure::new(
+            format!("{} is far too long", file.display()),
+            "take in fewer cases at once",
+        ));
     }
     let bytes = std::fs::read(file).map_err(unreadable)?;
     let format = match (format, file.extension().and_then(|e| e.to_str())) {
@@ -283,9 +450,19 @@ fn import(phone: &Phone, file: &Path, format: Option<Format>, area: Option<Strin
     let text = match format {
         Format::Archive => hex(&bytes),
         Format::Fhir | Format::Csv => String::from_utf8(bytes).map_err(|_| {
-            Failure::new(format!("{} is no text", file.display()), "an archive is read with --format archive")
-                .with_code(2)
+            Failure::new(
+                format!("{} is no text", file.display()),
+                "an archive is read with --format archive",
+            )
+            .with_code(2)
         })?,
     };
-    phone.shown(Request::CaseImport { format: format.name().into(), text, area }, show::imported)
+    phone.shown(
+        Request::CaseImport {
+            format: format.name().into(),
+            text,
+            area,
+        },
+        show::imported,
+    )
 }

@@ -17,7 +17,13 @@ pub use ministry::{DraftTo, MinistryCommand, ReleaseCommand, RootCommand};
 
 /// Carries ministry-signed releases out to villages and sealed cases back, phone to phone.
 #[derive(Parser, Debug)]
-#[command(name = "kijiti", version, about, propagate_version = true, max_term_width = 80)]
+#[command(
+    name = "kijiti",
+    version,
+    about,
+    propagate_version = true,
+    max_term_width = 80
+)]
 pub struct Cli {
     /// The phone's data folder.
     #[arg(long, global = true, env = "KIJITI_DATA", value_name = "FOLDER")]
@@ -51,7 +57,8 @@ pub enum Command {
         /// Megabytes; 0 for no limit.
         megabytes: u64,
     },
-    /// How much of this phone's space sealed cases may take that have reached their readers already.
+    /// How much of this phone's space sealed cases may take that have reached their readers
+    /// already.
     CarryQuota {
         /// Megabytes; 0 for no limit.
         megabytes: u64,
@@ -61,7 +68,8 @@ pub enum Command {
         /// A folder that is new or empty.
         to: PathBuf,
     },
-    /// Make a phone in the data folder out of a backup. It has a key of its own and is enrolled anew.
+    /// Make a phone in the data folder out of a backup. It has a key of its own and is enrolled
+    /// anew.
     Restore {
         /// The folder that `kijiti backup` has written.
         from: PathBuf,
@@ -138,7 +146,8 @@ pub struct DemoArgs {
     /// Where the four phones keep their data; emptied first.
     #[arg(long, value_name = "FOLDER")]
     pub dir: Option<PathBuf>,
-    /// Kill a phone's process (as a dead battery would) so many times on the way, and start it again.
+    /// Kill a phone's process (as a dead battery would) so many times on the way, and start it
+    /// again.
     #[arg(long, default_value_t = 0)]
     pub kills: u32,
     /// Seed of the moments to kill at.

@@ -1,5 +1,6 @@
-//! `kijiti demo`: the whole road, on this machine, with real parts. Four processes of this program on loopback, each with its
-//! own folder, key, SQLite file and endpoint; this one only tells them what a person would, and shows what they say.
+//! `kijiti demo`: the whole road, on this machine, with real parts. Four processes of this program
+//! on loopback, each with its own folder, key, SQLite file and endpoint; this one only tells them
+//! what a person would, and shows what they say.
 
 use std::path::{Path, PathBuf};
 
@@ -48,7 +49,12 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<(), Failure> {
         clinic: phones.phone("clinic"),
         folder,
     };
-    let all = vec![demo.ministry.clone(), demo.supervisor.clone(), demo.worker.clone(), demo.clinic.clone()];
+    let all = vec![
+        demo.ministry.clone(),
+        demo.supervisor.clone(),
+        demo.worker.clone(),
+        demo.clinic.clone(),
+    ];
     let killer = Killer::begin(all.clone(), args.kills, args.seed);
     let result = demo.show();
     killer.stop();
@@ -68,22 +74,40 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<(), Failure> {
 
 /// A folder for the show, emptied; another one if a show is running there.
 fn prepare(dir: Option<&Path>) -> Result<(PathBuf, DataFolder), Failure> {
-    let name = |i: u32| if i == 0 { "kijiti-demo".to_owned() } else { format!("kijiti-demo-{i}") };
+    let name = |i: u32| {
+        if i == 0 {
+            "kijiti-demo".to_owned()
+        } else {
+            format!("kijiti-demo-{i}")
+        }
+    };
     let choices = match dir {
         Some(dir) => vec![dir.to_owned()],
-        None => (0..20).map(|i| std::env::temp_dir().join(name(i))).collect(),
+        None => (0..20)
+            .map(|i| std::env::temp_dir().join(name(i)))
+            .collect(),
     };
     let mut last = None;
     for folder in choices {
         let fresh = !folder.exists() || folder.join("lock").exists() || is_empty(&folder);
         if !fresh {
             let hint = "choose an empty folder with --dir";
-            last = Some(Failure::new(format!("{} holds other things", folder.display()), hint));
+            last = Some(Failure::new(
+                format!("{} holds other things", folder.display()),
+                hint,
+            ));
             continue;
         }
         match DataFolder::open(&folder) {
             Ok(lock) => {
-                for part in ["ministry-keys", "ministry", "supervisor", "worker", "clinic", "handouts"] {
+                for part in [
+                    "ministry-keys",
+                    "ministry",
+                    "supervisor",
+                    "worker",
+                    "clinic",
+                    "handouts",
+                ] {
                     let _ = std::fs::remove_dir_all(folder.join(part));
                 }
                 return Ok((folder, lock));
@@ -100,7 +124,10 @@ fn is_empty(folder: &Path) -> bool {
 
 fn head(title: &str) {
     eprintln!();
-    eprintln!("── {title} {}", "─".repeat(74usize.saturating_sub(title.chars().count())));
+    eprintln!(
+        "── {title} {}",
+        "─".repeat(74usize.saturating_sub(title.chars().count()))
+    );
 }
 
 /// A sentence of the show, broken at words. On standard error: standard output is for data.
@@ -138,9 +165,23 @@ impl Demo {
         ministry::hold(&self.keys, &ceremony(), false)?;
         say("The ministry has made three keys, two of which must sign, and its root.");
         self.enrol_by_ministry(&self.ministry, "Ministry desk", "all", "carry", "")?;
-        self.enrol_by_ministry(&self.supervisor, "Supervisor Juma", DISTRICT, "carry,enrol", "carry,read,write")?;
-        self.enrol_by_ministry(&self.clinic, "Clinic Kilifi", DISTRICT, "carry,read,write,grant", "")?;
-        self.clinic.ask(Request::SpaceCreate { area: DISTRICT.into() })?;
+        self.enrol_by_ministry(
+            &self.supervisor,
+            "Supervisor Juma",
+            DISTRICT,
+            "carry,enrol",
+            "carry,read,write",
+        )?;
+        self.enrol_by_ministry(
+            &self.clinic,
+            "Clinic Kilifi",
+            DISTRICT,
+            "carry,read,write,grant",
+            "",
+        )?;
+        self.clinic.ask(Request::SpaceCreate {
+            area: DISTRICT.into(),
+        })?;
         self.enrol_worker()?;
         say(
             "Enrolled: the supervisor (may carry and enrol, may not read), the clinic (reads, writes, grants), and, certified \
@@ -182,7 +223,9 @@ impl Demo {
     }
 
     fn enrol_worker(&self) -> Result<(), Failure> {
-        let request = self.worker.ask(Request::EnrolRequest { name: "Worker Neema".into() })?;
+        let request = self.worker.ask(Request::EnrolRequest {
+            name: "Worker Neema".into(),
+        })?;
         let answer = self.supervisor.ask(Request::EnrolSign {
             request: text(&request, "request").to_owned(),
             name: None,
@@ -191,14 +234,22 @@ impl Demo {
             passes_on: String::new(),
             valid_days: None,
         })?;
-        let mut file: EnrolmentFile = serde_json::from_value(answer).map_err(|e| Failure::new(e, ""))?;
+        let mut file: EnrolmentFile =
+            serde_json::from_value(answer).map_err(|e| Failure::new(e, ""))?;
         let chain = file.chain.clone().unwrap_or_default();
-        let granted = self.clinic.ask(Request::SpaceGrant { area: DISTRICT.into(), chain })?;
-        file.grants.push((text(&granted, "grant").to_owned(), text(&granted, "issuer").to_owned()));
+        let granted = self.clinic.ask(Request::SpaceGrant {
+            area: DISTRICT.into(),
+            chain,
+        })?;
+        file.grants.push((
+            text(&granted, "grant").to_owned(),
+            text(&granted, "issuer").to_owned(),
+        ));
         self.accept(&self.worker, file)
     }
 
-    /// Drafts, signs with two of three keys, and publishes on the ministry's phone. Returns the list that was current before.
+    /// Drafts, signs with two of three keys, and publishes on the ministry's phone. Returns the
+    /// list that was current before.
     fn sign_and_publish(&self, bundle: Option<&Path>) -> Result<String, Failure> {
         let held = ministry::held_trust(&self.ministry.ask(Request::Documents)?)?;
         let before = held.list().map(|l| to_text(l.signed())).unwrap_or_default();
@@ -215,7 +266,10 @@ impl Demo {
             lineage: None,
         });
         let mut draft = ministry::draft(Some(&held), new.as_ref(), None)?;
-        for key in ministry::load_keys(&self.keys, "key", ceremony().passphrase)?.into_iter().take(2) {
+        for key in ministry::load_keys(&self.keys, "key", ceremony().passphrase)?
+            .into_iter()
+            .take(2)
+        {
             ministry::sign(&mut draft, &ministry::Signer::Key(key))?;
         }
         for request in ministry::publish_requests(&draft) {
@@ -227,7 +281,8 @@ impl Demo {
     fn publish(&self) -> Result<String, Failure> {
         head("The ministry publishes the reference model");
         let bundle = self.handouts()?.join("triage-reference.gguf");
-        std::fs::write(&bundle, crate::REFERENCE_MODEL).map_err(|e| Failure::new(e, "check the free space"))?;
+        std::fs::write(&bundle, crate::REFERENCE_MODEL)
+            .map_err(|e| Failure::new(e, "check the free space"))?;
         let old_list = self.sign_and_publish(Some(&bundle))?;
         let releases = self.ministry.ask(Request::ModelList)?;
         for release in list(&releases, "releases") {
@@ -273,10 +328,14 @@ impl Demo {
         self.meet(&self.worker, &self.supervisor)?;
         let began = std::time::Instant::now();
         let model = loop {
-            match self.worker.ask(Request::ModelVerify { module: MODULE.into() }) {
+            match self.worker.ask(Request::ModelVerify {
+                module: MODULE.into(),
+            }) {
                 Ok(model) => break model,
                 // The self-test runs beside the meeting.
-                Err(_) if began.elapsed().as_secs() < 30 => std::thread::sleep(std::time::Duration::from_millis(30)),
+                Err(_) if began.elapsed().as_secs() < 30 => {
+                    std::thread::sleep(std::time::Duration::from_millis(30))
+                }
                 Err(failure) => return Err(failure),
             }
         };
@@ -295,20 +354,27 @@ impl Demo {
         let root: RootFile = read(&self.keys.join("root.json"), "kijiti.root/1")?;
         let root: Signed<distribution::Root> = from_text("the root", &root.root)?;
         let list = || ministry::held_list(&self.worker.ask(Request::Documents)?);
-        let genuine = list()?.ok_or_else(|| Failure::new("the worker holds no list", "run the demo again"))?;
+        let genuine = list()?
+            .ok_or_else(|| Failure::new("the worker holds no list", "run the demo again"))?;
         let mut forged = genuine.read().map_err(|e| Failure::new(e, ""))?;
         forged.version += 1;
         for release in &mut forged.releases {
             release.version += 1;
             release.digest = protocol::Digest::of(b"a model that calls everything green");
         }
-        // One real key has been stolen; the threshold is two, and the stranger's own keys do not count.
+        // One real key has been stolen; the threshold is two, and the stranger's own keys do not
+        // count.
         let stolen = ministry::load_keys(&self.keys, "key", ceremony().passphrase)?;
         let mut forgery = Signed::by(&forged, &DeviceKeys::from_seed([66; 32]));
-        stolen.iter().take(1).for_each(|key| forgery.add_signature(key));
+        stolen
+            .iter()
+            .take(1)
+            .for_each(|key| forgery.add_signature(key));
         let rollback: Signed<ReleaseList> = from_text("the old list", old_list)?;
-        for (what, list) in [("A forged list, signed with one stolen key", forgery), ("The list from before", rollback)]
-        {
+        for (what, list) in [
+            ("A forged list, signed with one stolen key", forgery),
+            ("The list from before", rollback),
+        ] {
             let reason = self.offer(root.digest(), &list)?;
             say(&format!("{what} → refused: {reason}."));
         }
@@ -323,7 +389,11 @@ impl Demo {
     }
 
     /// Offers a list to the worker as a stranger would; the reason that comes back.
-    fn offer(&self, ministry: protocol::Digest, list: &Signed<ReleaseList>) -> Result<String, Failure> {
+    fn offer(
+        &self,
+        ministry: protocol::Digest,
+        list: &Signed<ReleaseList>,
+    ) -> Result<String, Failure> {
         let mut last = None;
         for _ in 0..100 {
             let (peer, address) = self.worker.address()?;
@@ -345,7 +415,10 @@ impl Demo {
         let created = self.worker.ask(Request::CaseNew {
             findings: EXAMPLE.into(),
             profile: Profile::Iccm,
-            head: vec![("patient.name".into(), "Amina Kazungu".into()), ("patient.village".into(), "Mtwapa".into())],
+            head: vec![
+                ("patient.name".into(), "Amina Kazungu".into()),
+                ("patient.village".into(), "Mtwapa".into()),
+            ],
             consent: vec![("care".into(), true), ("share".into(), true)],
             area: None,
             decision: None,
@@ -354,20 +427,43 @@ impl Demo {
         let case = text(&created, "case").to_owned();
         let assessment = created.get("assessment").cloned().unwrap_or_default();
         if text(&assessment, "urgency") != "pink" {
-            return Err(Failure::new("the example was not pink", "this is a fault of kijiti: report it"));
+            return Err(Failure::new(
+                "the example was not pink",
+                "this is a fault of kijiti: report it",
+            ));
         }
-        say(&format!("{} — the worker sees:", show::urgency(text(&assessment, "urgency"))));
-        for outcome in list(&assessment, "fired").iter().filter(|o| text(o, "urgency") != "green") {
+        say(&format!(
+            "{} — the worker sees:",
+            show::urgency(text(&assessment, "urgency"))
+        ));
+        for outcome in list(&assessment, "fired")
+            .iter()
+            .filter(|o| text(o, "urgency") != "green")
+        {
             let because: Vec<_> = outcome
                 .get("findings")
                 .and_then(Value::as_object)
                 .into_iter()
                 .flatten()
-                .map(|(n, v)| format!("{} = {}", n.replace('_', " "), v.as_str().unwrap_or_default()))
+                .map(|(n, v)| {
+                    format!(
+                        "{} = {}",
+                        n.replace('_', " "),
+                        v.as_str().unwrap_or_default()
+                    )
+                })
                 .collect();
-            say(&format!("· {} [{}]: {}", text(outcome, "class"), text(outcome, "source"), because.join(", ")));
+            say(&format!(
+                "· {} [{}]: {}",
+                text(outcome, "class"),
+                text(outcome, "source"),
+                because.join(", ")
+            ));
         }
-        for open in list(&assessment, "not_ruled_out").iter().filter(|o| text(o, "rule") == "C1-oxygen") {
+        for open in list(&assessment, "not_ruled_out")
+            .iter()
+            .filter(|o| text(o, "rule") == "C1-oxygen")
+        {
             say(&format!(
                 "· the oxygen saturation is unknown, which is not normal: {} is not ruled out",
                 text(open, "class")
@@ -375,8 +471,16 @@ impl Demo {
         }
         let opinion = assessment.get("model_opinion").cloned().unwrap_or_default();
         for ranked in list(&opinion, "differential").iter().take(3) {
-            let p = ranked.get("probability").and_then(Value::as_f64).unwrap_or(0.0) * 100.0;
-            say(&format!("· model: {} {p:.0} % (ICD-11 {})", text(ranked, "name"), text(ranked, "icd11")));
+            let p = ranked
+                .get("probability")
+                .and_then(Value::as_f64)
+                .unwrap_or(0.0)
+                * 100.0;
+            say(&format!(
+                "· model: {} {p:.0} % (ICD-11 {})",
+                text(ranked, "name"),
+                text(ranked, "icd11")
+            ));
         }
         let decision = DecisionInput {
             urgency: "pink".into(),
@@ -392,7 +496,13 @@ impl Demo {
     }
 
     fn decide(&self, phone: &Phone, case: &str, decision: DecisionInput) -> Result<(), Failure> {
-        phone.ask(Request::CaseDecide { case: case.into(), decision, request: request_number()? }).map(|_| ())
+        phone
+            .ask(Request::CaseDecide {
+                case: case.into(),
+                decision,
+                request: request_number()?,
+            })
+            .map(|_| ())
     }
 
     fn carry_back(&self, case: &str) -> Result<(), Failure> {
@@ -419,11 +529,21 @@ impl Demo {
         say(&format!(
             "The clinic opens case {}: {} findings, urgency {}.",
             case.get(..8).unwrap_or_default(),
-            seen.get("findings").and_then(Value::as_object).map_or(0, |f| f.len()),
+            seen.get("findings")
+                .and_then(Value::as_object)
+                .map_or(0, |f| f.len()),
             text(&seen, "urgency")
         ));
         let plan = "Admitted with oxygen; see the child again on day 3".to_owned();
-        self.decide(&self.clinic, case, DecisionInput { urgency: "pink".into(), plan, reason: String::new() })?;
+        self.decide(
+            &self.clinic,
+            case,
+            DecisionInput {
+                urgency: "pink".into(),
+                plan,
+                reason: String::new(),
+            },
+        )?;
         say("The clinic adds its decision: admitted with oxygen.");
         Ok(())
     }
@@ -434,7 +554,11 @@ impl Demo {
         self.meet(&self.worker, &self.supervisor)?;
         let seen = self.worker.ask(Request::CaseShow { case: case.into() })?;
         for decision in list(&seen, "decisions") {
-            say(&format!("On the worker's phone: {} — {}", text(decision, "urgency"), text(decision, "plan")));
+            say(&format!(
+                "On the worker's phone: {} — {}",
+                text(decision, "urgency"),
+                text(decision, "plan")
+            ));
         }
         Ok(())
     }
@@ -443,7 +567,10 @@ impl Demo {
     fn summary(&self) -> Result<Value, Failure> {
         let case_of = |phone: &Phone| -> Result<Value, Failure> {
             let cases = phone.ask(Request::CaseList)?;
-            let id = list(&cases, "cases").first().map(|c| text(c, "case").to_owned()).unwrap_or_default();
+            let id = list(&cases, "cases")
+                .first()
+                .map(|c| text(c, "case").to_owned())
+                .unwrap_or_default();
             let mut case = phone.ask(Request::CaseShow { case: id })?;
             forget_who_and_when(&mut case);
             Ok(case)
@@ -451,7 +578,9 @@ impl Demo {
         let (worker, clinic) = (case_of(&self.worker)?, case_of(&self.clinic)?);
         let models = self.worker.ask(Request::ModelList)?;
         let sealed = self.supervisor.ask(Request::CaseList)?;
-        let carried = list(&sealed, "sealed").first().map_or(0, |s| number(s, "envelopes"));
+        let carried = list(&sealed, "sealed")
+            .first()
+            .map_or(0, |s| number(s, "envelopes"));
         if worker != clinic || list(&worker, "decisions").len() != 2 {
             return Err(Failure::new(
                 "worker and clinic do not hold the same case",
@@ -483,10 +612,19 @@ impl Demo {
             number(&state, "readable_on_courier"),
         ));
         if number(summary, "kills") > 0 {
-            say(&format!("{} times a phone was killed on the way and started again.", number(summary, "kills")));
+            say(&format!(
+                "{} times a phone was killed on the way and started again.",
+                number(summary, "kills")
+            ));
         }
-        println!("The data of the four phones lies in {}", self.folder.display());
-        println!("Look around: kijiti --data {}/worker case list", self.folder.display());
+        println!(
+            "The data of the four phones lies in {}",
+            self.folder.display()
+        );
+        println!(
+            "Look around: kijiti --data {}/worker case list",
+            self.folder.display()
+        );
     }
 }
 
@@ -494,7 +632,15 @@ impl Demo {
 fn forget_who_and_when(value: &mut Value) {
     match value {
         Value::Object(object) => {
-            for key in ["said", "case", "sealed", "held_by", "reached", "changed", "by_their_clock"] {
+            for key in [
+                "said",
+                "case",
+                "sealed",
+                "held_by",
+                "reached",
+                "changed",
+                "by_their_clock",
+            ] {
                 object.remove(key);
             }
             object.values_mut().for_each(forget_who_and_when);
@@ -504,7 +650,8 @@ fn forget_who_and_when(value: &mut Value) {
     }
 }
 
-/// The first of the patient's words found in any file of a folder, compressed or not being no excuse.
+/// The first of the patient's words found in any file of a folder, compressed or not being no
+/// excuse.
 fn words_in(folder: &Path) -> Option<&'static str> {
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
@@ -519,7 +666,9 @@ fn words_in(folder: &Path) -> Option<&'static str> {
                 continue;
             }
             let bytes = std::fs::read(path).unwrap_or_default();
-            let found = SECRETS.into_iter().find(|word| bytes.windows(word.len()).any(|w| w == word.as_bytes()));
+            let found = SECRETS
+                .into_iter()
+                .find(|word| bytes.windows(word.len()).any(|w| w == word.as_bytes()));
             if found.is_some() {
                 return found;
             }

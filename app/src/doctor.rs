@@ -11,12 +11,15 @@ use crate::show::size;
 /// Looks everything over.
 pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
     let exe = std::env::current_exe().map_err(|e| Failure::new(e, ""))?;
-    let binary = stripped_bytes(&exe).unwrap_or_else(|| std::fs::metadata(&exe).map_or(0, |m| m.len()));
+    let binary =
+        stripped_bytes(&exe).unwrap_or_else(|| std::fs::metadata(&exe).map_or(0, |m| m.len()));
     let idle = idle_memory(&exe)?;
     let model = inference::TriageModel::load("reference", crate::REFERENCE_MODEL)
         .map_err(|e| Failure::new(e, "reinstall kijiti"))?;
     let pack = inference::RulePack::built_in().map_err(|e| Failure::new(e, "reinstall kijiti"))?;
-    let golden = model.self_test(&pack).map_err(|e| Failure::new(e, "this processor computes otherwise: report it"))?;
+    let golden = model
+        .self_test(&pack)
+        .map_err(|e| Failure::new(e, "this processor computes otherwise: report it"))?;
     let writable = tempfile_in(folder);
     let sealed = DataFolder::key_is_sealed(folder);
     let clock = crate::ministry::wall_s();
@@ -36,12 +39,25 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     println!("kijiti {}", env!("CARGO_PKG_VERSION"));
-    println!("binary           {} stripped ({})", size(binary), exe.display());
-    println!("idle memory      {} resident in `kijiti start` after two seconds", size(idle));
-    println!("reference model  {} of {} golden cases as published on this processor", golden, golden);
+    println!(
+        "binary           {} stripped ({})",
+        size(binary),
+        exe.display()
+    );
+    println!(
+        "idle memory      {} resident in `kijiti start` after two seconds",
+        size(idle)
+    );
+    println!(
+        "reference model  {} of {} golden cases as published on this processor",
+        golden, golden
+    );
     match writable {
         Ok(()) => println!("data folder      {} can be written", folder.display()),
-        Err(e) => println!("data folder      {} CANNOT be written: {e}", folder.display()),
+        Err(e) => println!(
+            "data folder      {} CANNOT be written: {e}",
+            folder.display()
+        ),
     }
     match sealed {
         Some(true) => println!("key              sealed with a passphrase"),
@@ -52,16 +68,28 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
     }
     match clock_sane {
         true => println!("clock            plausible; nothing depends on it"),
-        false => println!("clock            looks wrong; nothing depends on it, but times shown will be wrong"),
+        false => println!(
+            "clock            looks wrong; nothing depends on it, but times shown will be wrong"
+        ),
     }
     Ok(())
 }
 
-/// Bytes of the program without its symbols, as a phone would install it; `None` where there is no `strip`.
+/// Bytes of the program without its symbols, as a phone would install it; `None` where there is no
+/// `strip`.
 fn stripped_bytes(exe: &Path) -> Option<u64> {
     let copy = std::env::temp_dir().join(format!("kijiti-stripped-{}", std::process::id()));
-    let stripped = std::process::Command::new("strip").arg("-o").arg(&copy).arg(exe).status().ok()?.success();
-    let bytes = std::fs::metadata(&copy).ok().filter(|_| stripped).map(|m| m.len());
+    let stripped = std::process::Command::new("strip")
+        .arg("-o")
+        .arg(&copy)
+        .arg(exe)
+        .status()
+        .ok()?
+        .success();
+    let bytes = std::fs::metadata(&copy)
+        .ok()
+        .filter(|_| stripped)
+        .map(|m| m.len());
     let _ = std::fs::remove_file(&copy);
     bytes
 }
@@ -76,8 +104,12 @@ fn tempfile_in(folder: &Path) -> std::io::Result<()> {
 /// Resident memory of a real `kijiti start` on an empty folder.
 fn idle_memory(exe: &Path) -> Result<u64, Failure> {
     let folder = std::env::temp_dir().join(format!("kijiti-doctor-{}", std::process::id()));
-    let failed =
-        |e: std::io::Error| Failure::new(format!("cannot start a phone to measure: {e}"), "check the temporary folder");
+    let failed = |e: std::io::Error| {
+        Failure::new(
+            format!("cannot start a phone to measure: {e}"),
+            "check the temporary folder",
+        )
+    };
     let mut child = std::process::Command::new(exe)
         .arg("--data")
         .arg(&folder)
@@ -90,7 +122,8 @@ fn idle_memory(exe: &Path) -> Result<u64, Failure> {
         std::thread::sleep(Duration::from_millis(50));
     }
     std::thread::sleep(Duration::from_secs(2));
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
     let resident = status
         .lines()
         .find_map(|l| l.strip_prefix("VmRSS:"))

@@ -18,7 +18,8 @@ use crate::ministry::{DAY_S, load_root, wall_s};
 /// So long after the newest time that the ministry has signed its clock is believed without a word.
 const CLOCK_AHEAD_S: u64 = 400 * DAY_S;
 
-/// The ministry's desk of enrolment: the roots that phones walk, and keys that may enrol under the newest of them.
+/// The ministry's desk of enrolment: the roots that phones walk, and keys that may enrol under the
+/// newest of them.
 #[derive(Debug)]
 pub struct EnrolmentDesk {
     trust: TrustedState,
@@ -39,20 +40,29 @@ pub struct Renewal {
 }
 
 impl EnrolmentDesk {
-    /// Opens the keys in `folder`. The roots are those of `held`, where a phone of this ministry is at hand: after a rotation the
-    /// folder's own root is old.
-    pub fn open(folder: &Path, held: Option<TrustedState>, passphrase: Option<&str>) -> Result<Self, Failure> {
+    /// Opens the keys in `folder`. The roots are those of `held`, where a phone of this ministry is
+    /// at hand: after a rotation the folder's own root is old.
+    pub fn open(
+        folder: &Path,
+        held: Option<TrustedState>,
+        passphrase: Option<&str>,
+    ) -> Result<Self, Failure> {
         let root = load_root(&folder.join("root.json"))?;
-        let own = TrustedState::new(&root).map_err(|e| Failure::new(e, "use the ministry's own folder"))?;
-        let trust = held.filter(|held| held.ministry() == own.ministry()).unwrap_or(own);
-        let root = trust.root().ok_or_else(|| Failure::new("the root is empty", "use the ministry's own folder"))?;
+        let own = TrustedState::new(&root)
+            .map_err(|e| Failure::new(e, "use the ministry's own folder"))?;
+        let trust = held
+            .filter(|held| held.ministry() == own.ministry())
+            .unwrap_or(own);
+        let root = trust
+            .root()
+            .ok_or_else(|| Failure::new("the root is empty", "use the ministry's own folder"))?;
         let mut keys = enrolment_keys(folder, &root.enrolment.keys, passphrase)?;
         keys.truncate(root.enrolment.threshold as usize);
         Ok(Self { keys, trust })
     }
 
-    /// Asks about a clock that is far from the newest time that the ministry is known to have signed: a certificate's term counts
-    /// from it.
+    /// Asks about a clock that is far from the newest time that the ministry is known to have
+    /// signed: a certificate's term counts from it.
     pub fn clock_is_right(&self, said: bool) -> Result<(), Failure> {
         let newest_s = self.trust.freshness().floor_s;
         let (now, early) = (wall_s(), newest_s.saturating_sub(DAY_S));
@@ -71,16 +81,24 @@ impl EnrolmentDesk {
         valid_days: Option<u64>,
     ) -> Result<EnrolmentFile, Failure> {
         let usage = |e: String, hint: &str| Failure::new(e, hint).with_code(2);
-        let claimed = request.read().map_err(|e| usage(e.to_string(), "ask for the request again"))?;
-        request
-            .verify(&Role::single(claimed.device))
-            .map_err(|e| usage(format!("the request is damaged: {e}"), "ask for the request again"))?;
-        let read = |text: &str| Rights::parse(text).map_err(|e| usage(e, "for example --rights carry,read,write"));
+        let claimed = request
+            .read()
+            .map_err(|e| usage(e.to_string(), "ask for the request again"))?;
+        request.verify(&Role::single(claimed.device)).map_err(|e| {
+            usage(
+                format!("the request is damaged: {e}"),
+                "ask for the request again",
+            )
+        })?;
+        let read = |text: &str| {
+            Rights::parse(text).map_err(|e| usage(e, "for example --rights carry,read,write"))
+        };
         let certificate = Certificate {
             device: claimed.device,
             sealing_key: claimed.sealing_key,
             name: claimed.name,
-            area: Area::parse(area).map_err(|e| usage(e.to_string(), "for example north/kilifi"))?,
+            area: Area::parse(area)
+                .map_err(|e| usage(e.to_string(), "for example north/kilifi"))?,
             rights: read(rights)?,
             passes_on: read(passes_on)?,
             issued_s: wall_s(),
@@ -88,23 +106,41 @@ impl EnrolmentDesk {
             binding: claimed.binding,
         };
         let chain = self.sign(&certificate)?;
-        Ok(EnrolmentFile { chain: Some(hex(&chain.to_bytes())), ..self.file() })
+        Ok(EnrolmentFile {
+            chain: Some(hex(&chain.to_bytes())),
+            ..self.file()
+        })
     }
 
-    /// Which of the ministry's own certificates are to be made anew, of all that are `known`: what a key signed that is
-    /// distrusted since, and what ends soon; with `all`, the rest too. Lost phones and those of `without` are left out.
-    pub fn due(&self, known: &[Chain], all: bool, without: &[DeviceId]) -> Vec<(Renewal, Certificate)> {
+    /// Which of the ministry's own certificates are to be made anew, of all that are `known`: what
+    /// a key signed that is distrusted since, and what ends soon; with `all`, the rest too. Lost
+    /// phones and those of `without` are left out.
+    pub fn due(
+        &self,
+        known: &[Chain],
+        all: bool,
+        without: &[DeviceId],
+    ) -> Vec<(Renewal, Certificate)> {
         let mut newest: BTreeMap<DeviceId, (Certificate, Chain)> = BTreeMap::new();
         for first in known.iter().filter_map(|chain| chain.certificates.first()) {
-            let chain = Chain { certificates: vec![first.clone()] };
-            let Some(certificate) = self.was_certified(&chain) else { continue };
-            let left_out = self.trust.revoked(&certificate.device).is_some() || without.contains(&certificate.device);
+            let chain = Chain {
+                certificates: vec![first.clone()],
+            };
+            let Some(certificate) = self.was_certified(&chain) else {
+                continue;
+            };
+            let left_out = self.trust.revoked(&certificate.device).is_some()
+                || without.contains(&certificate.device);
             // Of several the one that counts, and of those the newest.
             let rank = |certificate: &Certificate, chain: &Chain| {
-                (matches!(self.trust.verify_chain(chain), Some(Ok(_))), certificate.issued_s)
+                (
+                    matches!(self.trust.verify_chain(chain), Some(Ok(_))),
+                    certificate.issued_s,
+                )
             };
             let held = newest.get(&certificate.device);
-            let older = held.is_some_and(|(other, held)| rank(other, held) >= rank(&certificate, &chain));
+            let older =
+                held.is_some_and(|(other, held)| rank(other, held) >= rank(&certificate, &chain));
             if !left_out && !older {
                 newest.insert(certificate.device, (certificate, chain));
             }
@@ -120,49 +156,91 @@ impl EnrolmentDesk {
                 _ => return None,
             };
             let (name, area) = (certificate.name.clone(), certificate.area.clone());
-            Some((Renewal { device: certificate.device, name, area, why }, certificate))
+            Some((
+                Renewal {
+                    device: certificate.device,
+                    name,
+                    area,
+                    why,
+                },
+                certificate,
+            ))
         });
         due.collect()
     }
 
-    /// A certificate that a key of enrolment has signed, of any root and whatever became of that key since.
+    /// A certificate that a key of enrolment has signed, of any root and whatever became of that
+    /// key since.
     fn was_certified(&self, chain: &Chain) -> Option<Certificate> {
         let roles = self.trust.roots().iter().map(|root| root.enrolment.clone());
         let verified = roles.filter_map(|role| chain.verify(&role).ok()).next()?;
         verified.chain().certificates.first()?.read().ok()
     }
 
-    /// The same certificates for a new term, in one file for couriers. Whoever they certified needs nothing: those phones are told
-    /// by the ones that certified them.
-    pub fn renew(&self, due: &[(Renewal, Certificate)], valid_days: Option<u64>) -> Result<EnrolmentFile, Failure> {
+    /// The same certificates for a new term, in one file for couriers. Whoever they certified needs
+    /// nothing: those phones are told by the ones that certified them.
+    pub fn renew(
+        &self,
+        due: &[(Renewal, Certificate)],
+        valid_days: Option<u64>,
+    ) -> Result<EnrolmentFile, Failure> {
         let anew = |certificate: &Certificate| {
             // Later than the one before, which it would be taken for if it said the same.
-            let (issued_s, expires_s) = (wall_s().max(certificate.issued_s.saturating_add(1)), ends_s(valid_days));
-            self.sign(&Certificate { issued_s, expires_s, ..certificate.clone() })
+            let (issued_s, expires_s) = (
+                wall_s().max(certificate.issued_s.saturating_add(1)),
+                ends_s(valid_days),
+            );
+            self.sign(&Certificate {
+                issued_s,
+                expires_s,
+                ..certificate.clone()
+            })
         };
-        let chains = due.iter().map(|(_, certificate)| anew(certificate)).collect::<Result<Vec<_>, _>>()?;
+        let chains = due
+            .iter()
+            .map(|(_, certificate)| anew(certificate))
+            .collect::<Result<Vec<_>, _>>()?;
         let certificates = chains.iter().map(|chain| hex(&chain.to_bytes())).collect();
-        Ok(EnrolmentFile { certificates, ..self.file() })
+        Ok(EnrolmentFile {
+            certificates,
+            ..self.file()
+        })
     }
 
     fn file(&self) -> EnrolmentFile {
-        let roots = self.trust.roots().iter().map(|root| to_text(root.signed())).collect();
+        let roots = self
+            .trust
+            .roots()
+            .iter()
+            .map(|root| to_text(root.signed()))
+            .collect();
         let schema = "kijiti.enrolment/1".into();
-        EnrolmentFile { schema, roots, chain: None, grants: Vec::new(), certificates: Vec::new() }
+        EnrolmentFile {
+            schema,
+            roots,
+            chain: None,
+            grants: Vec::new(),
+            certificates: Vec::new(),
+        }
     }
 
     /// Signed by as many keys as the threshold asks for, and believed.
     fn sign(&self, certificate: &Certificate) -> Result<Chain, Failure> {
         let mut signed = Signed::unsigned(certificate);
         self.keys.iter().for_each(|key| signed.add_signature(key));
-        let chain = Chain { certificates: vec![signed] };
+        let chain = Chain {
+            certificates: vec![signed],
+        };
         match self.trust.verify_chain(&chain) {
             Some(Ok(_)) => Ok(chain),
             Some(Err(error)) => {
                 let hint = "as many of the ministry's keys as its threshold asks for must be in the folder";
                 Err(Failure::new(error, hint).with_code(4))
             }
-            None => Err(Failure::new("the root is empty", "use the ministry's own folder")),
+            None => Err(Failure::new(
+                "the root is empty",
+                "use the ministry's own folder",
+            )),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What a person sees: the `kijiti` command. No rules and no SQL: it asks a phone (the running one, or one started for the
-//! question) and shows what it says.
+//! What a person sees: the `kijiti` command. No rules and no SQL: it asks a phone (the running one,
+//! or one started for the question) and shows what it says.
 //!
-//! Data goes to standard output, everything else to standard error; `--json` gives data with a named schema. Exit codes:
-//! 0 ok, 1 failed, 2 usage, 4 needs a key, 5 refused.
+//! Data goes to standard output, everything else to standard error; `--json` gives data with a
+//! named schema. Exit codes: 0 ok, 1 failed, 2 usage, 4 needs a key, 5 refused.
 
 #[macro_use]
 pub mod say;
@@ -23,5 +23,6 @@ pub mod show;
 pub mod simulate;
 pub mod train;
 
-/// The reference model that the demo publishes: made by `kijiti model train` with the seed in its card.
+/// The reference model that the demo publishes: made by `kijiti model train` with the seed in its
+/// card.
 pub const REFERENCE_MODEL: &[u8] = include_bytes!("../../models/triage-reference.gguf");

@@ -1,5 +1,5 @@
-//! The ministry's desk: drafts of documents that pass from desk to desk as one file until enough keys have signed, and are then
-//! published from any enrolled phone, folder or mirror.
+//! The ministry's desk: drafts of documents that pass from desk to desk as one file until enough
+//! keys have signed, and are then published from any enrolled phone, folder or mirror.
 
 pub mod check;
 pub mod keys;
@@ -25,7 +25,9 @@ pub const DAY_S: u64 = 86_400;
 
 /// Seconds since 1970 by this machine.
 pub fn wall_s() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
 }
 
 /// The root file of a ministry.
@@ -61,13 +63,33 @@ pub struct NewRelease<'a> {
 
 /// The trust that a phone holds, from its answer to [`Request::Documents`].
 pub fn held_trust(answer: &serde_json::Value) -> Result<TrustedState, Failure> {
-    let documents = answer.get("documents").and_then(|d| d.as_array()).into_iter().flatten();
-    let text = |d: &serde_json::Value, key: &str| d.get(key).and_then(|t| t.as_str()).unwrap_or_default().to_owned();
+    let documents = answer
+        .get("documents")
+        .and_then(|d| d.as_array())
+        .into_iter()
+        .flatten();
+    let text = |d: &serde_json::Value, key: &str| {
+        d.get(key)
+            .and_then(|t| t.as_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
     let records = documents
-        .map(|d| Ok((text(d, "kind"), unhex("the document", &text(d, "document"))?)))
+        .map(|d| {
+            Ok((
+                text(d, "kind"),
+                unhex("the document", &text(d, "document"))?,
+            ))
+        })
         .collect::<Result<Vec<_>, Failure>>()?;
-    let trust = TrustedState::restore(&records).map_err(|e| Failure::new(e, "ask your supervisor"))?;
-    trust.ok_or_else(|| Failure::new("this phone trusts no ministry yet", "enrol it first: `kijiti enrol request`"))
+    let trust =
+        TrustedState::restore(&records).map_err(|e| Failure::new(e, "ask your supervisor"))?;
+    trust.ok_or_else(|| {
+        Failure::new(
+            "this phone trusts no ministry yet",
+            "enrol it first: `kijiti enrol request`",
+        )
+    })
 }
 
 /// The release list that a phone holds.
@@ -79,23 +101,43 @@ pub fn held_list(answer: &serde_json::Value) -> Result<Option<Signed<ReleaseList
 }
 
 /// The file of a draft that nobody has signed yet.
-pub fn draft_of<T: Document>(document: &T, bundles: Vec<String>, bases: Vec<String>) -> Result<DraftFile, Failure> {
+pub fn draft_of<T: Document>(
+    document: &T,
+    bundles: Vec<String>,
+    bases: Vec<String>,
+) -> Result<DraftFile, Failure> {
     let signed = Signed::unsigned(document);
     signed.read().map_err(|e| {
-        Failure::new(format!("the {} would not be valid: {e}", T::DOMAIN), "check names, numbers and words")
-            .with_code(2)
+        Failure::new(
+            format!("the {} would not be valid: {e}", T::DOMAIN),
+            "check names, numbers and words",
+        )
+        .with_code(2)
     })?;
     let document = hex(&signed.to_bytes());
-    Ok(DraftFile { schema: DraftFile::SCHEMA.into(), kind: T::DOMAIN.into(), document, bundles, bases })
+    Ok(DraftFile {
+        schema: DraftFile::SCHEMA.into(),
+        kind: T::DOMAIN.into(),
+        document,
+        bundles,
+        bases,
+    })
 }
 
 fn absolute(path: &Path) -> Result<String, Failure> {
-    let path = path.canonicalize().map_err(|e| Failure::new(format!("{}: {e}", path.display()), "check the name"))?;
+    let path = path
+        .canonicalize()
+        .map_err(|e| Failure::new(format!("{}: {e}", path.display()), "check the name"))?;
     Ok(path.display().to_string())
 }
 
 fn file_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display()), "check the name"))
+    std::fs::read(path).map_err(|e| {
+        Failure::new(
+            format!("cannot read {}: {e}", path.display()),
+            "check the name",
+        )
+    })
 }
 
 fn area_of(text: &str) -> Result<Area, Failure> {
@@ -105,13 +147,18 @@ fn area_of(text: &str) -> Result<Area, Failure> {
 /// Versions that people count up to; beyond, somebody with stolen keys has run ahead.
 const VERSION_FAR: u64 = 1 << 40;
 
-/// What the next list begins as: the current one, one version on, made under the newest root. If the keys of the current one
-/// were retired, nothing of it is taken over: who signed it may not have been the ministry.
+/// What the next list begins as: the current one, one version on, made under the newest root. If
+/// the keys of the current one were retired, nothing of it is taken over: who signed it may not
+/// have been the ministry.
 fn next_list(trust: Option<&TrustedState>) -> ReleaseList {
     let held = trust.and_then(|t| t.list());
     let current = held.filter(|_| trust.is_some_and(TrustedState::list_binds));
     let last = held.map_or(0, |l| l.version);
-    let version = if current.is_some() || last < VERSION_FAR { last.saturating_add(1) } else { 1 };
+    let version = if current.is_some() || last < VERSION_FAR {
+        last.saturating_add(1)
+    } else {
+        1
+    };
     ReleaseList {
         version,
         issued_s: wall_s(),
@@ -132,7 +179,11 @@ pub fn draft(
     if let Some(new) = new {
         let area = area_of(new.area)?;
         let same = |key: (&str, &Area, &str)| key == (new.module, &area, new.language);
-        let gone = list.withdrawn.iter().find(|w| same(w.key())).map(|w| w.version);
+        let gone = list
+            .withdrawn
+            .iter()
+            .find(|w| same(w.key()))
+            .map(|w| w.version);
         let before = list.releases.iter().find(|r| same(r.key())).cloned();
         let held = before.as_ref().map(|r| r.version).or(gone).unwrap_or(0);
         let mut release = release_of(new, held, &mut files)?;
@@ -144,20 +195,35 @@ pub fn draft(
     draft_of(&list, files.bundles, files.bases)
 }
 
-/// Drafts the next list of a delegation, with one release added or replaced. Every release in it says where it comes from.
-pub fn draft_delegated(trust: &TrustedState, name: &str, new: &NewRelease<'_>) -> Result<DraftFile, Failure> {
-    let delegation = trust.list().and_then(|l| l.delegations.iter().find(|d| d.name == name));
+/// Drafts the next list of a delegation, with one release added or replaced. Every release in it
+/// says where it comes from.
+pub fn draft_delegated(
+    trust: &TrustedState,
+    name: &str,
+    new: &NewRelease<'_>,
+) -> Result<DraftFile, Failure> {
+    let delegation = trust
+        .list()
+        .and_then(|l| l.delegations.iter().find(|d| d.name == name));
     let delegation = delegation.ok_or_else(|| {
-        Failure::new(format!("the ministry's list delegates nothing to {name:?}"), "see `kijiti ministry release log`")
+        Failure::new(
+            format!("the ministry's list delegates nothing to {name:?}"),
+            "see `kijiti ministry release log`",
+        )
     })?;
     if new.lineage.is_none() {
-        let hint = "pass --lineage FILE: the parent's digest, the data, the protocol, results by group";
-        return Err(Failure::new("a delegated release must say what it was made from", hint).with_code(2));
+        let hint =
+            "pass --lineage FILE: the parent's digest, the data, the protocol, results by group";
+        return Err(
+            Failure::new("a delegated release must say what it was made from", hint).with_code(2),
+        );
     }
     let current = trust.delegated().find(|d| d.delegation == name);
     let mut list = DelegatedList {
         delegation: name.to_owned(),
-        version: current.map_or(delegation.version_min.max(1), |d| d.version.saturating_add(1)),
+        version: current.map_or(delegation.version_min.max(1), |d| {
+            d.version.saturating_add(1)
+        }),
         issued_s: wall_s(),
         releases: current.map(|d| d.releases.clone()).unwrap_or_default(),
     };
@@ -169,7 +235,9 @@ pub fn draft_delegated(trust: &TrustedState, name: &str, new: &NewRelease<'_>) -
     chain(&mut release, before.as_ref());
     if !delegation.covers(&release) {
         let reason = format!("{name} may not release {} for {}", new.module, release.area);
-        return Err(Failure::new(reason, "see `kijiti ministry release log` for what it may").with_code(5));
+        return Err(
+            Failure::new(reason, "see `kijiti ministry release log` for what it may").with_code(5),
+        );
     }
     list.releases.retain(|r| !same(r));
     list.releases.push(release);
@@ -217,64 +285,133 @@ fn release_of(new: &NewRelease<'_>, held: u64, files: &mut Files) -> Result<Rele
     })
 }
 
-/// If a delta leads on from the release before, that one's deltas become steps on the way: a phone that is two releases behind
-/// takes two small deltas.
+/// If a delta leads on from the release before, that one's deltas become steps on the way: a phone
+/// that is two releases behind takes two small deltas.
 fn chain(release: &mut Release, before: Option<&Release>) {
-    let Some(before) = before.filter(|b| release.deltas.iter().any(|d| d.base == b.digest)) else { return };
+    let Some(before) = before.filter(|b| release.deltas.iter().any(|d| d.base == b.digest)) else {
+        return;
+    };
     for step in &before.deltas {
         let there = release.deltas.iter().any(|d| d.base == step.base);
         if !there && release.deltas.len() < DELTAS_PER_RELEASE_MAX {
-            release.deltas.push(Delta { makes: Some(before.made_by(step)), ..step.clone() });
+            release.deltas.push(Delta {
+                makes: Some(before.made_by(step)),
+                ..step.clone()
+            });
         }
     }
 }
 
 fn make_delta(old: &Path, new: &[u8], beside: &Path) -> Result<(Delta, PathBuf), Failure> {
     let base = file_bytes(old)?;
-    let failed = |e: std::io::Error| Failure::new(format!("cannot make the delta: {e}"), "check memory and space");
+    let failed = |e: std::io::Error| {
+        Failure::new(
+            format!("cannot make the delta: {e}"),
+            "check memory and space",
+        )
+    };
     let delta = encode(&base, new, EncodeOptions::default()).map_err(failed)?;
     let digest = Digest::of(&delta);
     let path = beside.with_file_name(format!("{}.delta", digest.short()));
     std::fs::write(&path, &delta).map_err(failed)?;
-    Ok((Delta { base: Digest::of(&base), digest, bytes: delta.len() as u64, makes: None }, path))
+    Ok((
+        Delta {
+            base: Digest::of(&base),
+            digest,
+            bytes: delta.len() as u64,
+            makes: None,
+        },
+        path,
+    ))
 }
 
 /// Drafts the next list without one release; its name and version stay in it.
-pub fn withdraw(trust: &TrustedState, module: &str, area: &str, language: &str) -> Result<DraftFile, Failure> {
+pub fn withdraw(
+    trust: &TrustedState,
+    module: &str,
+    area: &str,
+    language: &str,
+) -> Result<DraftFile, Failure> {
     let area = area_of(area)?;
     let mut list = next_list(Some(trust));
-    let at = list.releases.iter().position(|r| r.key() == (module, &area, language)).ok_or_else(|| {
-        Failure::new(format!("{module} for {area} in {language} is not in the list"), "see `kijiti model list`")
-    })?;
+    let at = list
+        .releases
+        .iter()
+        .position(|r| r.key() == (module, &area, language))
+        .ok_or_else(|| {
+            Failure::new(
+                format!("{module} for {area} in {language} is not in the list"),
+                "see `kijiti model list`",
+            )
+        })?;
     let gone = list.releases.remove(at);
-    list.withdrawn.push(Withdrawn { module: gone.module, area, language: gone.language, version: gone.version });
+    list.withdrawn.push(Withdrawn {
+        module: gone.module,
+        area,
+        language: gone.language,
+        version: gone.version,
+    });
     draft_of(&list, Vec::new(), Vec::new())
 }
 
 /// Drafts a recall of one more bundle.
 pub fn recall(trust: &TrustedState, bundle: Digest, reason: &str) -> Result<DraftFile, Failure> {
     if trust.root().is_none_or(|r| r.recall.is_none()) {
-        return Err(Failure::new("this ministry's root names no recall keys", "rotate the root and add some"));
+        return Err(Failure::new(
+            "this ministry's root names no recall keys",
+            "rotate the root and add some",
+        ));
     }
-    let mut recalled = trust.recall().map(|r| r.recalled.clone()).unwrap_or_default();
+    let mut recalled = trust
+        .recall()
+        .map(|r| r.recalled.clone())
+        .unwrap_or_default();
     if recalled.iter().any(|r| r.digest == bundle) {
-        return Err(Failure::new(format!("bundle {} is recalled already", bundle.short()), "nothing is to be done"));
+        return Err(Failure::new(
+            format!("bundle {} is recalled already", bundle.short()),
+            "nothing is to be done",
+        ));
     }
-    recalled.push(Recalled { digest: bundle, reason: reason.to_owned() });
+    recalled.push(Recalled {
+        digest: bundle,
+        reason: reason.to_owned(),
+    });
     let version = trust.recall().map_or(0, |r| r.version).saturating_add(1);
-    let recall = Recall { version, root: trust.root_version(), issued_s: wall_s(), recalled };
+    let recall = Recall {
+        version,
+        root: trust.root_version(),
+        issued_s: wall_s(),
+        recalled,
+    };
     draft_of(&recall, Vec::new(), Vec::new())
 }
 
 /// Drafts the revocation of one more device.
 pub fn revoke(trust: &TrustedState, device: DeviceId, reason: &str) -> Result<DraftFile, Failure> {
-    let mut revoked = trust.revocations().map(|r| r.revoked.clone()).unwrap_or_default();
+    let mut revoked = trust
+        .revocations()
+        .map(|r| r.revoked.clone())
+        .unwrap_or_default();
     if revoked.iter().any(|r| r.device == device) {
-        return Err(Failure::new(format!("{} is revoked already", device.short()), "nothing is to be done"));
+        return Err(Failure::new(
+            format!("{} is revoked already", device.short()),
+            "nothing is to be done",
+        ));
     }
-    revoked.push(Revoked { device, reason: reason.to_owned() });
-    let version = trust.revocations().map_or(0, |r| r.version).saturating_add(1);
-    let revocations = Revocations { version, root: trust.root_version(), issued_s: wall_s(), revoked };
+    revoked.push(Revoked {
+        device,
+        reason: reason.to_owned(),
+    });
+    let version = trust
+        .revocations()
+        .map_or(0, |r| r.version)
+        .saturating_add(1);
+    let revocations = Revocations {
+        version,
+        root: trust.root_version(),
+        issued_s: wall_s(),
+        revoked,
+    };
     draft_of(&revocations, Vec::new(), Vec::new())
 }
 
@@ -309,21 +446,34 @@ pub struct Rotation {
 
 /// Drafts the next root. It must be signed by the old keys and by the new ones.
 pub fn rotate(trust: &TrustedState, rotation: &Rotation) -> Result<DraftFile, Failure> {
-    let current = trust.root().ok_or_else(|| Failure::new("no root is held", "enrol this phone first"))?;
+    let current = trust
+        .root()
+        .ok_or_else(|| Failure::new("no root is held", "enrol this phone first"))?;
     let change = |role: &Role, add: &[DeviceId], threshold: Option<u32>| {
         let leaves = |k: &&DeviceId| rotation.drop.contains(k) || rotation.distrust.contains(k);
         let kept = role.keys.iter().filter(|k| !leaves(k)).chain(add);
         Role::new(kept.copied(), threshold.unwrap_or(role.threshold)).map_err(|e| {
-            Failure::new(format!("the new root cannot be: {e}"), "keep enough keys for the threshold").with_code(2)
+            Failure::new(
+                format!("the new root cannot be: {e}"),
+                "keep enough keys for the threshold",
+            )
+            .with_code(2)
         })
     };
     let recall = match (&current.recall, rotation.recall.as_slice()) {
         (None, []) => None,
-        (None, keys) => Some(Role::new(keys.iter().copied(), 1).map_err(|e| Failure::new(e, "").with_code(2))?),
+        (None, keys) => {
+            Some(Role::new(keys.iter().copied(), 1).map_err(|e| Failure::new(e, "").with_code(2))?)
+        }
         (Some(role), keys) => Some(change(role, keys, None)?),
     };
     let mut distrusted = current.distrusted.clone();
-    distrusted.extend(rotation.distrust.iter().filter(|key| !current.distrusted.contains(key)));
+    distrusted.extend(
+        rotation
+            .distrust
+            .iter()
+            .filter(|key| !current.distrusted.contains(key)),
+    );
     let root = Root {
         version: current.version.saturating_add(1),
         issued_s: wall_s(),
@@ -339,17 +489,24 @@ pub fn rotate(trust: &TrustedState, rotation: &Rotation) -> Result<DraftFile, Fa
         },
         distrusted,
         recall,
-        beacon: rotation.beacon.map(Role::single).or_else(|| current.beacon.clone()),
+        beacon: rotation
+            .beacon
+            .map(Role::single)
+            .or_else(|| current.beacon.clone()),
         ..(**current).clone()
     };
     draft_of(&root, Vec::new(), Vec::new())
 }
 
-/// Drafts today's beacon. Its time is its version, so a second one in the same second, or after a clock set back, is dated
-/// one second after the last: two beacons of one version that say different things are refused by every phone.
+/// Drafts today's beacon. Its time is its version, so a second one in the same second, or after a
+/// clock set back, is dated one second after the last: two beacons of one version that say
+/// different things are refused by every phone.
 pub fn beacon(trust: &TrustedState) -> Result<DraftFile, Failure> {
     let beacon = Beacon {
-        time_s: trust.beacon().map_or(0, |last| last.time_s.saturating_add(1)).max(wall_s()),
+        time_s: trust
+            .beacon()
+            .map_or(0, |last| last.time_s.saturating_add(1))
+            .max(wall_s()),
         root: trust.root_version(),
         list: trust.list_version(),
         recall: trust.recall().map_or(0, |r| r.version),
@@ -360,8 +517,13 @@ pub fn beacon(trust: &TrustedState) -> Result<DraftFile, Failure> {
 /// The document in a draft.
 pub fn offer_of(draft: &DraftFile) -> Result<Offer, Failure> {
     let bytes = unhex("the draft", &draft.document)?;
-    Offer::from_bytes(&draft.kind, &bytes)
-        .map_err(|e| Failure::new(format!("the draft is damaged: {e}"), "ask for the file again").with_code(2))
+    Offer::from_bytes(&draft.kind, &bytes).map_err(|e| {
+        Failure::new(
+            format!("the draft is damaged: {e}"),
+            "ask for the file again",
+        )
+        .with_code(2)
+    })
 }
 
 /// When a document says that it was made; 0 if it is damaged.
@@ -379,9 +541,13 @@ pub fn issued_s(offer: &Offer) -> u64 {
 /// Adds a signature to a draft. How many it carries then.
 pub fn sign(draft: &mut DraftFile, signer: &Signer) -> Result<usize, Failure> {
     fn add<T: Document>(signed: &mut Signed<T>, signer: &Signer) -> Result<usize, Failure> {
-        signed
-            .read()
-            .map_err(|e| Failure::new(format!("the draft is damaged: {e}"), "ask for the file again").with_code(2))?;
+        signed.read().map_err(|e| {
+            Failure::new(
+                format!("the draft is damaged: {e}"),
+                "ask for the file again",
+            )
+            .with_code(2)
+        })?;
         signer.sign(signed)?;
         Ok(signed.signers().count())
     }
@@ -402,16 +568,32 @@ pub fn sign(draft: &mut DraftFile, signer: &Signer) -> Result<usize, Failure> {
 /// What a draft says, in a line, for who is about to sign it.
 pub fn describe(draft: &DraftFile) -> Result<String, Failure> {
     let damaged = |e: protocol::codec::CodecError| {
-        Failure::new(format!("the draft is damaged: {e}"), "ask for the file again").with_code(2)
+        Failure::new(
+            format!("the draft is damaged: {e}"),
+            "ask for the file again",
+        )
+        .with_code(2)
     };
     let named = |releases: &[Release]| {
-        let names: Vec<_> = releases.iter().map(|r| format!("{} {} for {}", r.module, r.version, r.area)).collect();
-        if names.is_empty() { "no releases".to_owned() } else { names.join(", ") }
+        let names: Vec<_> = releases
+            .iter()
+            .map(|r| format!("{} {} for {}", r.module, r.version, r.area))
+            .collect();
+        if names.is_empty() {
+            "no releases".to_owned()
+        } else {
+            names.join(", ")
+        }
     };
     Ok(match offer_of(draft)? {
         Offer::Root(d) => {
             let root = d.read().map_err(damaged)?;
-            format!("root {}: {} of {} keys sign", root.version, root.root.threshold, root.root.keys.len())
+            format!(
+                "root {}: {} of {} keys sign",
+                root.version,
+                root.root.threshold,
+                root.root.keys.len()
+            )
         }
         Offer::List(d) => {
             let list = d.read().map_err(damaged)?;
@@ -419,11 +601,19 @@ pub fn describe(draft: &DraftFile) -> Result<String, Failure> {
         }
         Offer::Delegated(d) => {
             let list = d.read().map_err(damaged)?;
-            format!("list {} of {}: {}", list.version, list.delegation, named(&list.releases))
+            format!(
+                "list {} of {}: {}",
+                list.version,
+                list.delegation,
+                named(&list.releases)
+            )
         }
         Offer::Recall(d) => {
             let recall = d.read().map_err(damaged)?;
-            let last = recall.recalled.last().map(|r| format!("{} ({})", r.digest.short(), r.reason));
+            let last = recall
+                .recalled
+                .last()
+                .map(|r| format!("{} ({})", r.digest.short(), r.reason));
             format!(
                 "recall {} of {} bundles, the last {}",
                 recall.version,
@@ -433,8 +623,15 @@ pub fn describe(draft: &DraftFile) -> Result<String, Failure> {
         }
         Offer::Revocations(d) => {
             let revoked = d.read().map_err(damaged)?;
-            let last = revoked.revoked.last().map(|r| format!("{} ({})", r.device.short(), r.reason));
-            format!("{} phones revoked, the last {}", revoked.revoked.len(), last.unwrap_or_default())
+            let last = revoked
+                .revoked
+                .last()
+                .map(|r| format!("{} ({})", r.device.short(), r.reason));
+            format!(
+                "{} phones revoked, the last {}",
+                revoked.revoked.len(),
+                last.unwrap_or_default()
+            )
         }
         Offer::Beacon(d) => {
             let beacon = d.read().map_err(damaged)?;
@@ -443,10 +640,14 @@ pub fn describe(draft: &DraftFile) -> Result<String, Failure> {
     })
 }
 
-/// Whether every signature on a document is good: a document that was changed since must not gather more.
+/// Whether every signature on a document is good: a document that was changed since must not gather
+/// more.
 fn intact(offer: &Offer) -> Result<(), Failure> {
     fn each<T: Document>(signed: &Signed<T>) -> Result<(), Failure> {
-        match signed.signers().find(|id| signed.valid_signatures(&Role::single(*id)) == 0) {
+        match signed
+            .signers()
+            .find(|id| signed.valid_signatures(&Role::single(*id)) == 0)
+        {
             None => Ok(()),
             Some(id) => Err(Failure::new(
                 format!("the draft was changed after key {} signed it", id.short()),
@@ -467,7 +668,13 @@ fn intact(offer: &Offer) -> Result<(), Failure> {
 
 /// The requests that publish a draft on a phone, in order.
 pub fn publish_requests(draft: &DraftFile) -> Vec<Request> {
-    let bundles = draft.bundles.iter().map(|path| Request::Import { path: path.clone() });
-    let document = Request::Offer { kind: draft.kind.clone(), document: draft.document.clone() };
+    let bundles = draft
+        .bundles
+        .iter()
+        .map(|path| Request::Import { path: path.clone() });
+    let document = Request::Offer {
+        kind: draft.kind.clone(),
+        document: draft.document.clone(),
+    };
     bundles.chain([document]).collect()
 }

@@ -15,7 +15,9 @@ use crate::cli::{BenchCommand, Cli, Command, EnrolCommand, ModelCommand, Profile
 use crate::enrol::EnrolmentDesk;
 use crate::files::{EnrolmentFile, RequestFile, draw, from_text, read, unhex, write};
 use crate::ministry::keys::{ask_new_passphrase, ask_passphrase};
-use crate::{ask as terminal, bench, cases, demo, desk, doctor, ministry, say, show, simulate, train};
+use crate::{
+    ask as terminal, bench, cases, demo, desk, doctor, ministry, say, show, simulate, train,
+};
 
 /// Bytes read of a findings file; longer ones are refused by their reader.
 const FINDINGS_BYTES_MAX: u64 = 1024 * 1024;
@@ -24,10 +26,17 @@ const FINDINGS_BYTES_MAX: u64 = 1024 * 1024;
 pub fn run(cli: Cli) -> Result<(), Failure> {
     let folder = data_folder(cli.data)?;
     let secret = secret_of(&folder)?;
-    let phone = Phone { folder, secret, json: cli.json };
+    let phone = Phone {
+        folder,
+        secret,
+        json: cli.json,
+    };
     match cli.command {
         Command::Demo(args) => demo::run(&args, cli.json),
-        Command::Start { listen, no_discovery } => start(&phone, listen, !no_discovery),
+        Command::Start {
+            listen,
+            no_discovery,
+        } => start(&phone, listen, !no_discovery),
         Command::Status => phone.shown(Request::Status, show::status),
         Command::Quota { megabytes } => {
             let bytes = megabytes.saturating_mul(1_000_000);
@@ -52,42 +61,102 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Triage { findings, profile } => {
             let asked = findings.is_none();
             let findings = phone.findings(findings.as_deref(), profile.into())?;
-            phone.shown(Request::Triage { findings, profile: profile.into() }, show::assessment)?;
-            if asked { phone.ask(Request::VisitEnd).map(drop) } else { Ok(()) }
+            phone.shown(
+                Request::Triage {
+                    findings,
+                    profile: profile.into(),
+                },
+                show::assessment,
+            )?;
+            if asked {
+                phone.ask(Request::VisitEnd).map(drop)
+            } else {
+                Ok(())
+            }
         }
         Command::Meet { who } => meet(&phone, &who),
         Command::Model { command } => run_model(&phone, command),
         Command::Mirror { command } => crate::mirror::run(&phone, command),
-        Command::Sim { command: SimCommand::Run { scenario, phones, seed, twice } } => {
-            simulate::run(&scenario, phones, seed, twice, cli.json)
-        }
-        Command::Bench { command: BenchCommand::Link { shaped: true, .. } } => bench::link::shaped(cli.json),
-        Command::Bench { command: BenchCommand::Link { megabytes, rounds, blobs, .. } } => {
-            bench::link::loopback(megabytes, rounds, blobs.as_deref(), cli.json)
-        }
-        Command::Bench { command: BenchCommand::Room { phones, megabytes, rate } } => {
-            bench::room::run(phones, megabytes, rate, cli.json)
-        }
-        Command::Bench { command: BenchCommand::Delta { hidden, steps, seed, keep } } => {
-            bench::delta::run(hidden, steps, seed, keep.as_deref(), cli.json)
-        }
-        Command::Bench { command: BenchCommand::Couriers { megabytes, cuts, kills, seed } } => {
-            bench::couriers::run(megabytes, bench::couriers::Harm { cuts, kills, seed }, cli.json)
-        }
-        Command::Bench { command: BenchCommand::Siege { strangers, seconds, seed } } => {
-            bench::siege::run(strangers, seconds, seed, cli.json)
-        }
-        Command::Bench { command: BenchCommand::Reconcile { cases, seed } } => {
-            bench::reconcile::run(cases, seed, cli.json)
-        }
-        Command::Bench { command: BenchCommand::Cases { envelopes, seed } } => {
-            bench::cases::run(envelopes, seed, cli.json)
-        }
-        Command::Bench { command: BenchCommand::Ask { request } } => bench::ask(&phone.folder, &request),
-        Command::Bench { command: BenchCommand::BareReceiver { listen } } => bench::link::bare_receiver(listen),
-        Command::Bench { command: BenchCommand::BareSender { id, address, bytes, listen } } => {
-            bench::link::bare_sender(&id, &address, bytes, listen)
-        }
+        Command::Sim {
+            command:
+                SimCommand::Run {
+                    scenario,
+                    phones,
+                    seed,
+                    twice,
+                },
+        } => simulate::run(&scenario, phones, seed, twice, cli.json),
+        Command::Bench {
+            command: BenchCommand::Link { shaped: true, .. },
+        } => bench::link::shaped(cli.json),
+        Command::Bench {
+            command:
+                BenchCommand::Link {
+                    megabytes,
+                    rounds,
+                    blobs,
+                    ..
+                },
+        } => bench::link::loopback(megabytes, rounds, blobs.as_deref(), cli.json),
+        Command::Bench {
+            command:
+                BenchCommand::Room {
+                    phones,
+                    megabytes,
+                    rate,
+                },
+        } => bench::room::run(phones, megabytes, rate, cli.json),
+        Command::Bench {
+            command:
+                BenchCommand::Delta {
+                    hidden,
+                    steps,
+                    seed,
+                    keep,
+                },
+        } => bench::delta::run(hidden, steps, seed, keep.as_deref(), cli.json),
+        Command::Bench {
+            command:
+                BenchCommand::Couriers {
+                    megabytes,
+                    cuts,
+                    kills,
+                    seed,
+                },
+        } => bench::couriers::run(
+            megabytes,
+            bench::couriers::Harm { cuts, kills, seed },
+            cli.json,
+        ),
+        Command::Bench {
+            command:
+                BenchCommand::Siege {
+                    strangers,
+                    seconds,
+                    seed,
+                },
+        } => bench::siege::run(strangers, seconds, seed, cli.json),
+        Command::Bench {
+            command: BenchCommand::Reconcile { cases, seed },
+        } => bench::reconcile::run(cases, seed, cli.json),
+        Command::Bench {
+            command: BenchCommand::Cases { envelopes, seed },
+        } => bench::cases::run(envelopes, seed, cli.json),
+        Command::Bench {
+            command: BenchCommand::Ask { request },
+        } => bench::ask(&phone.folder, &request),
+        Command::Bench {
+            command: BenchCommand::BareReceiver { listen },
+        } => bench::link::bare_receiver(listen),
+        Command::Bench {
+            command:
+                BenchCommand::BareSender {
+                    id,
+                    address,
+                    bytes,
+                    listen,
+                },
+        } => bench::link::bare_sender(&id, &address, bytes, listen),
         Command::Doctor => doctor::run(&phone.folder, cli.json),
     }
 }
@@ -103,7 +172,9 @@ impl From<ProfileArg> for Profile {
 
 fn data_folder(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".kijiti"));
-    given.or_else(home).ok_or_else(|| Failure::new("no home folder", "say where with --data FOLDER").with_code(2))
+    given
+        .or_else(home)
+        .ok_or_else(|| Failure::new("no home folder", "say where with --data FOLDER").with_code(2))
 }
 
 /// What opens the phone's key, if it is sealed: from the environment, or asked for.
@@ -128,13 +199,19 @@ fn passphrase(phone: &Phone, remove: bool) -> Result<(), Failure> {
     let fresh = match std::env::var(NEW_PASSPHRASE_VARIABLE) {
         Ok(fresh) => fresh,
         Err(_) if std::env::var(PASSPHRASE_VARIABLE).is_ok() && phone.secret.is_some() => {
-            let hint = format!("set {NEW_PASSPHRASE_VARIABLE}, or unset {PASSPHRASE_VARIABLE} to be asked");
+            let hint = format!(
+                "set {NEW_PASSPHRASE_VARIABLE}, or unset {PASSPHRASE_VARIABLE} to be asked"
+            );
             return Err(Failure::new("which passphrase is the new one?", hint).with_code(2));
         }
         Err(_) => ask_new_passphrase()?,
     };
     if fresh.chars().count() < 8 {
-        return Err(Failure::new("the passphrase is shorter than 8 characters", "choose several words").with_code(2));
+        return Err(Failure::new(
+            "the passphrase is shorter than 8 characters",
+            "choose several words",
+        )
+        .with_code(2));
     }
     folder.seal_with(Some(&fresh))?;
     println!("the key is sealed: cases and keys in this folder open with the passphrase only");
@@ -147,8 +224,17 @@ fn backup(phone: &Phone, to: &Path) -> Result<(), Failure> {
         // A copy lies about longer than the phone that it was made of: it is never open.
         false => Some(ask_new_passphrase()?),
     };
-    let request = Request::BackUp { to: absolute(to)?, passphrase };
-    phone.shown(request, |b| println!("copied {} to {}", show::size(show::number(b, "bytes")), to.display()))?;
+    let request = Request::BackUp {
+        to: absolute(to)?,
+        passphrase,
+    };
+    phone.shown(request, |b| {
+        println!(
+            "copied {} to {}",
+            show::size(show::number(b, "bytes")),
+            to.display()
+        )
+    })?;
     match key_is_sealed(&phone.folder) {
         true => eprintln!("it opens with this phone's passphrase"),
         false => eprintln!("it opens with the passphrase given just now"),
@@ -158,7 +244,9 @@ fn backup(phone: &Phone, to: &Path) -> Result<(), Failure> {
 
 fn restore(phone: &Phone, from: &Path) -> Result<(), Failure> {
     let secret = match key_is_sealed(from) {
-        true => Some(ask_passphrase("The passphrase of the phone that was copied: ")?),
+        true => Some(ask_passphrase(
+            "The passphrase of the phone that was copied: ",
+        )?),
         false => None,
     };
     let restored = node::host::backup::restore(from, &phone.folder, secret)?;
@@ -219,21 +307,35 @@ impl Phone {
 /// A fresh number for a request, so that asking again after a crash does nothing twice.
 pub fn request_number() -> Result<String, Failure> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
     Ok(crate::files::hex(&bytes))
 }
 
 /// The phone that answers may run in another folder.
 pub fn absolute(path: &Path) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path).map_err(|e| Failure::new(e, "write a file's name").with_code(2))?;
+    let absolute = std::path::absolute(path)
+        .map_err(|e| Failure::new(e, "write a file's name").with_code(2))?;
     Ok(absolute.display().to_string())
 }
 
-fn start(phone: &Phone, listen: Option<std::net::SocketAddr>, discover: bool) -> Result<(), Failure> {
+fn start(
+    phone: &Phone,
+    listen: Option<std::net::SocketAddr>,
+    discover: bool,
+) -> Result<(), Failure> {
     let folder = DataFolder::open(&phone.folder)?.with_secret(phone.secret.clone());
-    let options = HostOptions { listen, offline: false, discover };
+    let options = HostOptions {
+        listen,
+        offline: false,
+        discover,
+    };
     let mut host = Host::start(folder, options, crate::say::log())?;
-    eprintln!("phone {} runs on {}; stop it with Ctrl-C", host.id().short(), phone.folder.display());
+    eprintln!(
+        "phone {} runs on {}; stop it with Ctrl-C",
+        host.id().short(),
+        phone.folder.display()
+    );
     for address in host.addresses() {
         eprintln!("listening on {address}");
     }
@@ -249,8 +351,13 @@ fn meet(phone: &Phone, who: &str) -> Result<(), Failure> {
         return Err(Failure::new("not a phone's address", hint).with_code(2));
     };
     let bar = show::MeetingBar::default();
-    let request = Request::Meet { peer: peer.to_owned(), address: address.to_owned() };
-    let answer = ask(&phone.folder, phone.secret.as_deref(), request, &mut |p| bar.update(p));
+    let request = Request::Meet {
+        peer: peer.to_owned(),
+        address: address.to_owned(),
+    };
+    let answer = ask(&phone.folder, phone.secret.as_deref(), request, &mut |p| {
+        bar.update(p)
+    });
     bar.finish();
     phone.show(&answer?, show::meeting);
     Ok(())
@@ -260,18 +367,36 @@ fn run_model(phone: &Phone, command: ModelCommand) -> Result<(), Failure> {
     match command {
         ModelCommand::List => phone.shown(Request::ModelList, show::model_list),
         ModelCommand::Show { module } => phone.shown(Request::ModelShow { module }, |m| {
-            println!("{} version {}, {}", show::text(m, "module"), show::number(m, "version"), show::text(m, "digest"));
+            println!(
+                "{} version {}, {}",
+                show::text(m, "module"),
+                show::number(m, "version"),
+                show::text(m, "digest")
+            );
             show::checks(m);
             show::wrapped(show::text(m, "card"), 2);
         }),
         ModelCommand::Verify { module } => phone.shown(Request::ModelVerify { module }, |m| {
-            println!("{} version {} holds:", show::text(m, "module"), show::number(m, "version"));
+            println!(
+                "{} version {} holds:",
+                show::text(m, "module"),
+                show::number(m, "version")
+            );
             show::checks(m);
         }),
         ModelCommand::Back { module } => phone.shown(Request::ModelBack { module }, |m| {
-            println!("{} is back at version {}", show::text(m, "module"), show::number(m, "version"));
+            println!(
+                "{} is back at version {}",
+                show::text(m, "module"),
+                show::number(m, "version")
+            );
         }),
-        ModelCommand::Train { out, seed, cases, epochs } => train::run(&out, seed, cases, epochs),
+        ModelCommand::Train {
+            out,
+            seed,
+            cases,
+            epochs,
+        } => train::run(&out, seed, cases, epochs),
     }
 }
 
@@ -291,19 +416,45 @@ fn renew(
     out: Option<&Path>,
 ) -> Result<(), Failure> {
     let answer = phone.ask(Request::Certificates)?;
-    let chains = show::list(&answer, "chains").iter().filter_map(|chain| chain.as_str());
-    let bytes = chains.map(|chain| unhex("a certificate", chain)).collect::<Result<Vec<_>, _>>()?;
-    let known: Vec<_> = bytes.iter().filter_map(|bytes| Chain::from_bytes(bytes).ok()).collect();
-    let due = desk.due(&known, all, &without.iter().map(|id| desk::key_of(id)).collect::<Result<Vec<_>, _>>()?);
+    let chains = show::list(&answer, "chains")
+        .iter()
+        .filter_map(|chain| chain.as_str());
+    let bytes = chains
+        .map(|chain| unhex("a certificate", chain))
+        .collect::<Result<Vec<_>, _>>()?;
+    let known: Vec<_> = bytes
+        .iter()
+        .filter_map(|bytes| Chain::from_bytes(bytes).ok())
+        .collect();
+    let due = desk.due(
+        &known,
+        all,
+        &without
+            .iter()
+            .map(|id| desk::key_of(id))
+            .collect::<Result<Vec<_>, _>>()?,
+    );
     for (renewal, _) in &due {
-        println!("  {}  {} for {}: {}", renewal.device, renewal.name, renewal.area, renewal.why);
+        println!(
+            "  {}  {} for {}: {}",
+            renewal.device, renewal.name, renewal.area, renewal.why
+        );
     }
     match out {
-        _ if due.is_empty() => println!("no certificate that this phone has seen is to be made anew"),
-        None => println!("{} are to be made anew: leave out whom nobody knows, and say --out FILE", due.len()),
+        _ if due.is_empty() => {
+            println!("no certificate that this phone has seen is to be made anew")
+        }
+        None => println!(
+            "{} are to be made anew: leave out whom nobody knows, and say --out FILE",
+            due.len()
+        ),
         Some(out) => {
             write(out, &desk.renew(&due, valid_days)?)?;
-            println!("wrote {}: phones that `enrol accept` it show {} their certificates", out.display(), due.len());
+            println!(
+                "wrote {}: phones that `enrol accept` it show {} their certificates",
+                out.display(),
+                due.len()
+            );
         }
     }
     Ok(())

@@ -1,30 +1,41 @@
-//! The printing edge: whatever is printed passes here, so that no word of another phone moves the cursor, names the window, or turns
-//! the direction of a line. Characters that do such things are shown as `�`; in JSON they are escaped and keep their value.
+//! The printing edge: whatever is printed passes here, so that no word of another phone moves the
+//! cursor, names the window, or turns the direction of a line. Characters that do such things are
+//! shown as `�`; in JSON they are escaped and keep their value.
 
 use std::io::{IsTerminal, Write};
 
 /// The colours that this program itself prints, on a terminal.
 const OURS: [&str; 4] = ["\u{1b}[1;35m", "\u{1b}[1;33m", "\u{1b}[1;32m", "\u{1b}[0m"];
 
-/// Whether a terminal does something else with a character than show it: control characters but line ends, and those that turn the
-/// direction of text or are not seen (Unicode TR9, TR36; tag characters).
+/// Whether a terminal does something else with a character than show it: control characters but
+/// line ends, and those that turn the direction of text or are not seen (Unicode TR9, TR36; tag
+/// characters).
 fn acts(c: char) -> bool {
     let turns = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    let unseen = matches!(c, '\u{ad}' | '\u{34f}' | '\u{180e}' | '\u{e0000}'..='\u{e007f}');
+    let unseen = matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{180e}' | '\u{e0000}'..='\u{e007f}'
+    );
     (c.is_control() && c != '\n') || turns || unseen
 }
 
 /// Text that acts on no terminal.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if acts(c) { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if acts(c) { '\u{fffd}' } else { c })
+        .collect()
 }
 
-/// The same of JSON, whose strings keep their value: a character that acts is written as its escape.
+/// The same of JSON, whose strings keep their value: a character that acts is written as its
+/// escape.
 pub fn plain_json(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         match acts(c) {
-            true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| plain.push_str(&format!("\\u{unit:04x}"))),
+            true => c
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| plain.push_str(&format!("\\u{unit:04x}"))),
             false => plain.push(c),
         }
     }
@@ -48,11 +59,16 @@ fn printed(text: &str, terminal: bool) -> String {
     said + &plain(left)
 }
 
-/// Prints to standard output. A reader that has seen enough (`| head`) is no fault: the program ends quietly.
+/// Prints to standard output. A reader that has seen enough (`| head`) is no fault: the program
+/// ends quietly.
 pub fn out(text: &str, end: &str) {
     let mut stdout = std::io::stdout().lock();
     let said = printed(text, stdout.is_terminal()) + end;
-    if stdout.write_all(said.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+    if stdout
+        .write_all(said.as_bytes())
+        .and_then(|()| stdout.flush())
+        .is_err()
+    {
         std::process::exit(0);
     }
 }
@@ -86,22 +102,26 @@ macro_rules! eprintln {
     ($($words:tt)*) => { $crate::say::err(&format!($($words)*)) };
 }
 
-/// Lines of a log, written by a thread of its own: a full disk, a pipe that nobody reads and a stopped terminal hold up nobody. Lines
-/// for which there is no room are counted and dropped.
+/// Lines of a log, written by a thread of its own: a full disk, a pipe that nobody reads and a
+/// stopped terminal hold up nobody. Lines for which there is no room are counted and dropped.
 pub fn log() -> std::sync::Arc<dyn Fn(&str) + Send + Sync> {
     use std::sync::atomic::{AtomicU64, Ordering};
     let (lines, written) = std::sync::mpsc::sync_channel::<String>(LINES_WAITING_MAX);
     let dropped = std::sync::Arc::new(AtomicU64::new(0));
     let counted = dropped.clone();
-    let thread = std::thread::Builder::new().name("log".into()).spawn(move || {
-        while let Ok(line) = written.recv() {
-            match counted.swap(0, Ordering::Relaxed) {
-                0 => {}
-                missed => err(&format!("({missed} lines of the log are missing: they could not be written in time)")),
+    let thread = std::thread::Builder::new()
+        .name("log".into())
+        .spawn(move || {
+            while let Ok(line) = written.recv() {
+                match counted.swap(0, Ordering::Relaxed) {
+                    0 => {}
+                    missed => err(&format!(
+                        "({missed} lines of the log are missing: they could not be written in time)"
+                    )),
+                }
+                err(&line);
             }
-            err(&line);
-        }
-    });
+        });
     let writes = thread.is_ok();
     std::sync::Arc::new(move |line: &str| {
         if !writes || lines.try_send(line.to_owned()).is_err() {
@@ -123,7 +143,10 @@ mod tests {
         for terminal in [false, true] {
             assert!(!printed(name, terminal).chars().any(acts), "{terminal}");
         }
-        assert_eq!(printed("\u{1b}[1;35m▲ PINK\u{1b}[0m \u{1b}[2J", true), "\u{1b}[1;35m▲ PINK\u{1b}[0m \u{fffd}[2J");
+        assert_eq!(
+            printed("\u{1b}[1;35m▲ PINK\u{1b}[0m \u{1b}[2J", true),
+            "\u{1b}[1;35m▲ PINK\u{1b}[0m \u{fffd}[2J"
+        );
         assert_eq!(printed("\u{1b}[1;35m▲ PINK", false), "\u{fffd}[1;35m▲ PINK");
         let json = serde_json::to_string(name).unwrap();
         let escaped = plain_json(&json);

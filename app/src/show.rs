@@ -1,4 +1,5 @@
-//! How things look: plain lines within 80 columns, a glyph and a word beside every colour, nothing that needs a terminal.
+//! How things look: plain lines within 80 columns, a glyph and a word beside every colour, nothing
+//! that needs a terminal.
 
 use std::io::IsTerminal;
 
@@ -29,7 +30,14 @@ pub fn urgency(name: &str) -> String {
         "green" => ("●", "32"),
         _ => ("?", "0"),
     };
-    let word = format!("{glyph} {}", if name.is_empty() { "NOT JUDGED".to_owned() } else { name.to_uppercase() });
+    let word = format!(
+        "{glyph} {}",
+        if name.is_empty() {
+            "NOT JUDGED".to_owned()
+        } else {
+            name.to_uppercase()
+        }
+    );
     if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         format!("\x1b[1;{code}m{word}\x1b[0m")
     } else {
@@ -71,7 +79,11 @@ pub fn number(value: &Value, key: &str) -> u64 {
 
 /// A list of an answer.
 pub fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    value
+        .get(key)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 /// The first digits of an id.
@@ -108,31 +120,69 @@ pub fn assessment(a: &Value) {
         let because: Vec<_> = findings
             .into_iter()
             .flatten()
-            .map(|(name, value)| format!("{} = {}", plain(name), value.as_str().unwrap_or_default()))
+            .map(|(name, value)| {
+                format!("{} = {}", plain(name), value.as_str().unwrap_or_default())
+            })
             .collect();
         if !because.is_empty() {
             wrapped(&format!("because {}", because.join(", ")), 6);
         }
-        wrapped(&format!("rule {} ({})", text(outcome, "rule"), text(outcome, "source")), 6);
+        wrapped(
+            &format!(
+                "rule {} ({})",
+                text(outcome, "rule"),
+                text(outcome, "source")
+            ),
+            6,
+        );
     }
-    open_rules(a, "cannot_clear", "Cannot clear", "Green is not offered until this is measured.");
-    open_rules(a, "not_ruled_out", "Not ruled out here", "Measure it if you have the means.");
+    open_rules(
+        a,
+        "cannot_clear",
+        "Cannot clear",
+        "Green is not offered until this is measured.",
+    );
+    open_rules(
+        a,
+        "not_ruled_out",
+        "Not ruled out here",
+        "Measure it if you have the means.",
+    );
     if let Some(opinion) = a.get("model_opinion").filter(|o| !o.is_null()) {
         let ranked: Vec<_> = list(opinion, "differential")
             .iter()
             .take(3)
             .map(|r| {
                 let p = r.get("probability").and_then(Value::as_f64).unwrap_or(0.0);
-                format!("{} {:.0} % (ICD-11 {})", text(r, "name"), p * 100.0, text(r, "icd11"))
+                format!(
+                    "{} {:.0} % (ICD-11 {})",
+                    text(r, "name"),
+                    p * 100.0,
+                    text(r, "icd11")
+                )
             })
             .collect();
-        let said = if flag(opinion, "abstained") { "is unsure; most likely" } else { "thinks of" };
+        let said = if flag(opinion, "abstained") {
+            "is unsure; most likely"
+        } else {
+            "thinks of"
+        };
         wrapped(&format!("The model {said}: {}", ranked.join("; ")), 4);
         if flag(a, "raised_by_model") {
-            wrapped("The model has raised the urgency above what the rules say.", 4);
+            wrapped(
+                "The model has raised the urgency above what the rules say.",
+                4,
+            );
         }
     }
-    wrapped(&format!("By {}; model {}. It advises, you decide.", text(a, "pack"), text(a, "model")), 4);
+    wrapped(
+        &format!(
+            "By {}; model {}. It advises, you decide.",
+            text(a, "pack"),
+            text(a, "model")
+        ),
+        4,
+    );
 }
 
 fn open_rules(a: &Value, key: &str, head: &str, tail: &str) {
@@ -140,12 +190,23 @@ fn open_rules(a: &Value, key: &str, head: &str, tail: &str) {
     if open.is_empty() {
         return;
     }
-    let mut measure: Vec<String> =
-        open.iter().flat_map(|o| list(o, "measure")).filter_map(Value::as_str).map(plain).collect();
+    let mut measure: Vec<String> = open
+        .iter()
+        .flat_map(|o| list(o, "measure"))
+        .filter_map(Value::as_str)
+        .map(plain)
+        .collect();
     measure.sort();
     measure.dedup();
     let classes: Vec<_> = open.iter().map(|o| text(o, "class")).collect();
-    wrapped(&format!("{head}: {}. Measure: {}. {tail}", classes.join("; "), measure.join(", ")), 4);
+    wrapped(
+        &format!(
+            "{head}: {}. Measure: {}. {tail}",
+            classes.join("; "),
+            measure.join(", ")
+        ),
+        4,
+    );
 }
 
 /// An age that needs no clock.
@@ -166,41 +227,103 @@ pub fn status(s: &Value) {
     }
     println!("data      {}", text(s, "data"));
     if !text(s, "restored_from").is_empty() {
-        println!("restored  from a backup of phone {}", short(s, "restored_from"));
+        println!(
+            "restored  from a backup of phone {}",
+            short(s, "restored_from")
+        );
     }
     match text(s, "ministry") {
         "" => println!("ministry  none yet: enrol this phone"),
-        name => println!("ministry  {name}, root {}, release list {}", number(s, "root"), number(s, "release_list")),
+        name => println!(
+            "ministry  {name}, root {}, release list {}",
+            number(s, "root"),
+            number(s, "release_list")
+        ),
     }
     match text(s, "name") {
         "" => println!("enrolled  no"),
-        name => println!("enrolled  {name}, {} ({})", text(s, "area"), text(s, "rights")),
+        name => println!(
+            "enrolled  {name}, {} ({})",
+            text(s, "area"),
+            text(s, "rights")
+        ),
     }
     println!("rules     {}", text(s, "rules"));
-    println!("model     {}", s.get("model").and_then(Value::as_str).unwrap_or("none: rules alone"));
-    println!("cases     {}, bundles {}", number(s, "cases"), size(number(s, "bundle_bytes")));
+    println!(
+        "model     {}",
+        s.get("model")
+            .and_then(Value::as_str)
+            .unwrap_or("none: rules alone")
+    );
+    println!(
+        "cases     {}, bundles {}",
+        number(s, "cases"),
+        size(number(s, "bundle_bytes"))
+    );
     if number(s, "unsent") > 0 {
-        let changes = if number(s, "unsent") == 1 { "change stays" } else { "changes stay" };
-        println!("          {} {changes} on this phone: see `kijiti case show`", number(s, "unsent"));
+        let changes = if number(s, "unsent") == 1 {
+            "change stays"
+        } else {
+            "changes stay"
+        };
+        println!(
+            "          {} {changes} on this phone: see `kijiti case show`",
+            number(s, "unsent")
+        );
     }
     for set_aside in list(s, "quarantined") {
-        wrapped(&format!("set aside {}: {}", text(set_aside, "author"), text(set_aside, "why")), 10);
+        wrapped(
+            &format!(
+                "set aside {}: {}",
+                text(set_aside, "author"),
+                text(set_aside, "why")
+            ),
+            10,
+        );
     }
     for space in list(s, "spaces") {
-        let readable = if flag(space, "readable") { "readable" } else { "sealed, carried for others" };
-        println!("space     {}: {} envelopes, {readable}", text(space, "area"), number(space, "envelopes"));
+        let readable = if flag(space, "readable") {
+            "readable"
+        } else {
+            "sealed, carried for others"
+        };
+        println!(
+            "space     {}: {} envelopes, {readable}",
+            text(space, "area"),
+            number(space, "envelopes")
+        );
     }
     for peer in list(s, "peers") {
-        let step = if flag(peer, "in_step") { "in step at the last" } else { "not in step at the last" };
+        let step = if flag(peer, "in_step") {
+            "in step at the last"
+        } else {
+            "not in step at the last"
+        };
         let ago = ago(number(peer, "meetings_ago"));
-        let name = if text(peer, "name").is_empty() { "a phone without a certificate" } else { text(peer, "name") };
-        println!("met       {name}: {} meetings, the last {ago}, {step}", number(peer, "meetings"));
+        let name = if text(peer, "name").is_empty() {
+            "a phone without a certificate"
+        } else {
+            text(peer, "name")
+        };
+        println!(
+            "met       {name}: {} meetings, the last {ago}, {step}",
+            number(peer, "meetings")
+        );
     }
     for village in list(s, "villages") {
-        println!("heard of  {}: cases came last {}", text(village, "area"), ago(number(village, "meetings_ago")));
+        println!(
+            "heard of  {}: cases came last {}",
+            text(village, "area"),
+            ago(number(village, "meetings_ago"))
+        );
     }
     for lost in list(s, "lost") {
-        println!("lost      {} ({}): {}", text(lost, "name"), short(lost, "device"), text(lost, "why"));
+        println!(
+            "lost      {} ({}): {}",
+            text(lost, "name"),
+            short(lost, "device"),
+            text(lost, "why")
+        );
     }
     for warning in list(s, "warnings") {
         wrapped(&format!("! {}", warning.as_str().unwrap_or_default()), 2);
@@ -209,11 +332,22 @@ pub fn status(s: &Value) {
 
 /// A phone that was made out of a backup, and what to do with it.
 pub fn restored(r: &Value) {
-    println!("phone {} stands where {} was: {} cases", short(r, "device"), short(r, "from"), number(r, "cases"));
+    println!(
+        "phone {} stands where {} was: {} cases",
+        short(r, "device"),
+        short(r, "from"),
+        number(r, "cases")
+    );
     if number(r, "unsent") > 0 {
-        println!("{} changes have not left yet: they go out when it is enrolled", number(r, "unsent"));
+        println!(
+            "{} changes have not left yet: they go out when it is enrolled",
+            number(r, "unsent")
+        );
     }
-    wrapped("next: `kijiti enrol request`, have it signed, `kijiti enrol accept`", 0);
+    wrapped(
+        "next: `kijiti enrol request`, have it signed, `kijiti enrol accept`",
+        0,
+    );
     wrapped(
         &format!(
             "is the old phone lost? then its supervisor says so: kijiti enrol revoke {} --area …",
@@ -222,7 +356,10 @@ pub fn restored(r: &Value) {
         0,
     );
     let [from, to] = ["from", "device"].map(|phone| short(r, phone));
-    wrapped(&format!("its open cases are yours with: kijiti case hand-over --from {from} --to {to}"), 0);
+    wrapped(
+        &format!("its open cases are yours with: kijiti case hand-over --from {from} --to {to}"),
+        0,
+    );
 }
 
 /// The decisions of a case.
@@ -233,8 +370,14 @@ pub fn decisions(c: &Value) {
             (_, true) => "as assessed",
             (_, false) => "otherwise than assessed",
         };
-        let by = d.get("said").map(|s| text(s, "by").to_owned()).unwrap_or_default();
-        println!("decided   {} {agrees}, by phone {by}", urgency(text(d, "urgency")));
+        let by = d
+            .get("said")
+            .map(|s| text(s, "by").to_owned())
+            .unwrap_or_default();
+        println!(
+            "decided   {} {agrees}, by phone {by}",
+            urgency(text(d, "urgency"))
+        );
         for (word, key) in [("plan", "plan"), ("why", "reason")] {
             if !text(d, key).is_empty() {
                 wrapped(&format!("{word}: {}", text(d, key)), 4);
@@ -318,7 +461,8 @@ impl MeetingBar {
             });
         }
         if !text(p, "refused").is_empty() {
-            self.bar.suspend(|| eprintln!("refused: {}", text(p, "refused")));
+            self.bar
+                .suspend(|| eprintln!("refused: {}", text(p, "refused")));
         }
     }
 

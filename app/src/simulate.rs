@@ -4,7 +4,13 @@ use node::host::Failure;
 use sim::{Village, VillageReport};
 
 /// Runs a scenario and shows its coverage curve.
-pub fn run(scenario: &str, phones: usize, seed: u64, twice: bool, json: bool) -> Result<(), Failure> {
+pub fn run(
+    scenario: &str,
+    phones: usize,
+    seed: u64,
+    twice: bool,
+    json: bool,
+) -> Result<(), Failure> {
     let hostile = match scenario {
         "village" => 0,
         "hostile" => phones,
@@ -14,19 +20,35 @@ pub fn run(scenario: &str, phones: usize, seed: u64, twice: bool, json: bool) ->
         }
     };
     if !(2..=5000).contains(&phones) {
-        return Err(Failure::new(format!("{phones} phones cannot be"), "choose 2 to 5000").with_code(2));
+        return Err(
+            Failure::new(format!("{phones} phones cannot be"), "choose 2 to 5000").with_code(2),
+        );
     }
-    let village = Village { phones, seed, hostile, ..Village::default() };
+    let village = Village {
+        phones,
+        seed,
+        hostile,
+        ..Village::default()
+    };
     let failed = |e: sim::world::SimError| {
-        Failure::new(format!("seed {seed}: {e}"), "this is a fault of kijiti: report the seed")
+        Failure::new(
+            format!("seed {seed}: {e}"),
+            "this is a fault of kijiti: report the seed",
+        )
     };
     let report = village.run().map_err(failed)?;
     if twice && village.run().map_err(failed)? != report {
-        return Err(Failure::new(format!("seed {seed} gave two traces"), "this is a fault of kijiti: report the seed"));
+        return Err(Failure::new(
+            format!("seed {seed} gave two traces"),
+            "this is a fault of kijiti: report the seed",
+        ));
     }
     if json {
-        let curve: Vec<_> =
-            report.curve.iter().map(|c| serde_json::json!({ "hour": c.hour, "phones": c.phones })).collect();
+        let curve: Vec<_> = report
+            .curve
+            .iter()
+            .map(|c| serde_json::json!({ "hour": c.hour, "phones": c.phones }))
+            .collect();
         println!(
             "{}",
             serde_json::json!({
@@ -78,10 +100,17 @@ pub fn run(scenario: &str, phones: usize, seed: u64, twice: bool, json: bool) ->
 
 /// The curve: one row a day, phones that run the release by the end of it.
 fn draw(report: &VillageReport) {
-    println!("Phones that run the release, day by day ({} in all)", report.phones);
+    println!(
+        "Phones that run the release, day by day ({} in all)",
+        report.phones
+    );
     let last_day = report.curve.last().map_or(0, |c| c.hour / 24);
     for day in 0..=last_day {
-        let phones = report.curve.iter().rfind(|c| c.hour < (day + 1) * 24).map_or(0, |c| c.phones);
+        let phones = report
+            .curve
+            .iter()
+            .rfind(|c| c.hour < (day + 1) * 24)
+            .map_or(0, |c| c.phones);
         let width = phones * 56 / report.phones.max(1);
         println!("day {:>3} {:<56} {:>5}", day + 1, "█".repeat(width), phones);
     }

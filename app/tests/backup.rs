@@ -6,15 +6,24 @@ mod common;
 
 use common::{Desk, new_case, with_worker};
 
-/// A phone falls into the river: what it had when it was copied goes on under a new phone's name, and nothing is lost on the way.
+/// A phone falls into the river: what it had when it was copied goes on under a new phone's name,
+/// and nothing is lost on the way.
 #[test]
 fn a_backup_becomes_another_phone_and_what_it_had_not_sent_leaves_from_there() {
     let desk = with_worker();
-    let new = |patient: &str| new_case(&desk, "worker", &["--patient", patient, "--consent", "share"]);
+    let new = |patient: &str| {
+        new_case(
+            &desk,
+            "worker",
+            &["--patient", patient, "--consent", "share"],
+        )
+    };
     let amina = new("Amina");
     let kept = new_case(&desk, "worker", &["--patient", "Kaingu"]); // no consent: it has not left
     let output = desk.run("worker", &["backup", "card"]);
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("passphrase"));
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stderr).contains("passphrase")
+    );
     let key = std::fs::read_to_string(desk.path("card/key")).unwrap();
     assert!(key.contains("AGE ENCRYPTED"), "a copy is never open");
     let later = new("Juma"); // after the copy: lost with the phone, unless it meets somebody
@@ -28,28 +37,98 @@ fn a_backup_becomes_another_phone_and_what_it_had_not_sent_leaves_from_there() {
     }
     // The disk of the copy fills up half-way: there is no phone then, and no half of one.
     std::fs::rename(desk.path("card/phone.sqlite"), desk.path("away")).unwrap();
-    std::fs::write(desk.path("card/phone.sqlite"), &std::fs::read(desk.path("away")).unwrap()[..9000]).unwrap();
+    std::fs::write(
+        desk.path("card/phone.sqlite"),
+        &std::fs::read(desk.path("away")).unwrap()[..9000],
+    )
+    .unwrap();
     desk.fails("fresh", &["restore", "card"]);
     assert!(!desk.path("fresh/key").exists() && !desk.path("fresh.restoring").exists());
     std::fs::rename(desk.path("away"), desk.path("card/phone.sqlite")).unwrap();
     // Restored while the old one is still about: two phones, not one twice.
     let restored = desk.json("second", &["restore", "card"]);
-    assert_eq!((&restored["cases"], restored["unsent"].as_u64() > Some(0)), (&json!(2), true));
+    assert_eq!(
+        (&restored["cases"], restored["unsent"].as_u64() > Some(0)),
+        (&json!(2), true)
+    );
     let [old, device] = ["from", "device"].map(|name| restored[name].as_str().unwrap().to_owned());
     let status = desk.json("second", &["status"]);
-    assert_eq!((&status["device"], &status["restored_from"]), (&json!(device), &json!(old)));
+    assert_eq!(
+        (&status["device"], &status["restored_from"]),
+        (&json!(device), &json!(old))
+    );
     assert_eq!(status["name"], Value::Null, "it is certified anew");
     assert!(desk.ok("second", &["case", "list"]).contains("Amina"));
-    desk.ok("second", &["case", "add", &kept, "--note", "seen again", "--consent", "share"]);
-    desk.ok("second", &["enrol", "request", "--name", "Neema again", "--out", "again.json"]);
-    desk.ok("clinic", &["enrol", "sign", "again.json", "--area", "north/kilifi/mtwapa", "--out", "again-answer.json"]);
+    desk.ok(
+        "second",
+        &[
+            "case",
+            "add",
+            &kept,
+            "--note",
+            "seen again",
+            "--consent",
+            "share",
+        ],
+    );
+    desk.ok(
+        "second",
+        &[
+            "enrol",
+            "request",
+            "--name",
+            "Neema again",
+            "--out",
+            "again.json",
+        ],
+    );
+    desk.ok(
+        "clinic",
+        &[
+            "enrol",
+            "sign",
+            "again.json",
+            "--area",
+            "north/kilifi/mtwapa",
+            "--out",
+            "again-answer.json",
+        ],
+    );
     desk.ok("second", &["enrol", "accept", "again-answer.json"]);
-    desk.ok("clinic", &["enrol", "grant", "again-answer.json", "--area", "north/kilifi", "--out", "again-grant.json"]);
+    desk.ok(
+        "clinic",
+        &[
+            "enrol",
+            "grant",
+            "again-answer.json",
+            "--area",
+            "north/kilifi",
+            "--out",
+            "again-grant.json",
+        ],
+    );
     desk.ok("second", &["enrol", "accept", "again-grant.json"]);
     desk.ok("second", &["case", "add", &kept, "--dose", "zinc 20 mg"]);
-    assert_eq!(desk.json("second", &["case", "show", &kept])["unsent"], 0, "sealed by the phone that is now");
-    desk.ok("second", &["case", "hand-over", "--from", &old[..8], "--to", "Neema again"]);
-    desk.ok("worker", &["case", "add", &amina, "--note", "from the old phone"]);
+    assert_eq!(
+        desk.json("second", &["case", "show", &kept])["unsent"],
+        0,
+        "sealed by the phone that is now"
+    );
+    desk.ok(
+        "second",
+        &[
+            "case",
+            "hand-over",
+            "--from",
+            &old[..8],
+            "--to",
+            "Neema again",
+        ],
+    );
+    desk.ok(
+        "worker",
+        &["case", "add", &amina, "--note", "from the old phone"],
+    );
     desk.meet("clinic", "second");
     desk.meet("clinic", "worker");
     desk.meet("clinic", "second");
@@ -59,9 +138,16 @@ fn a_backup_becomes_another_phone_and_what_it_had_not_sent_leaves_from_there() {
         }
         let notes = desk.json(phone, &["case", "show", &amina])["notes"].clone();
         assert_eq!(notes[0]["note"], "from the old phone", "{phone}");
-        assert_eq!(desk.json(phone, &["case", "show", &kept])["cared_for_by"], json!(["Neema again"]), "{phone}");
+        assert_eq!(
+            desk.json(phone, &["case", "show", &kept])["cared_for_by"],
+            json!(["Neema again"]),
+            "{phone}"
+        );
         let history = desk.ok(phone, &["case", "history", &kept]);
-        assert!(history.contains("Worker Neema") && history.contains("Neema again"), "{history}");
+        assert!(
+            history.contains("Worker Neema") && history.contains("Neema again"),
+            "{history}"
+        );
     }
 }
 
@@ -72,49 +158,138 @@ fn a_sealed_backup_needs_the_passphrase() {
     new_case(&desk, "clinic", &["--patient", "Amina"]);
     let with = |phrase: &str, phone: &str, args: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kijiti"));
-        command.env("KIJITI_PASSPHRASE", phrase).env("KIJITI_NEW_PASSPHRASE", phrase).current_dir(desk.folder.path());
-        command.arg("--data").arg(desk.path(phone)).args(args).stdin(std::process::Stdio::null()).output().unwrap()
+        command
+            .env("KIJITI_PASSPHRASE", phrase)
+            .env("KIJITI_NEW_PASSPHRASE", phrase)
+            .current_dir(desk.folder.path());
+        command
+            .arg("--data")
+            .arg(desk.path(phone))
+            .args(args)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap()
     };
     let phrase = "pole pole ndio mwendo";
     assert!(with(phrase, "clinic", &["passphrase"]).status.success());
     assert!(with(phrase, "clinic", &["backup", "card"]).status.success());
     let wrong = with("haraka haraka", "second", &["restore", "card"]);
-    assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("wrong passphrase"));
-    assert!(with(phrase, "second", &["restore", "card"]).status.success());
-    assert!(!with("haraka haraka", "second", &["case", "list"]).status.success(), "sealed as the copy was");
+    assert!(
+        !wrong.status.success()
+            && String::from_utf8_lossy(&wrong.stderr).contains("wrong passphrase")
+    );
+    assert!(
+        with(phrase, "second", &["restore", "card"])
+            .status
+            .success()
+    );
+    assert!(
+        !with("haraka haraka", "second", &["case", "list"])
+            .status
+            .success(),
+        "sealed as the copy was"
+    );
     let list = with(phrase, "second", &["case", "list"]);
     assert!(String::from_utf8_lossy(&list.stdout).contains("Amina"));
 }
 
-/// The phone is lost before the clinic has heard of its cases, and called lost before its copy has come there: what the copy passes on
-/// waits to be countersigned, and the clinic's list says so instead of showing a case that looks empty.
+/// The phone is lost before the clinic has heard of its cases, and called lost before its copy has
+/// come there: what the copy passes on waits to be countersigned, and the clinic's list says so
+/// instead of showing a case that looks empty.
 #[test]
 fn cases_of_a_lost_phone_that_its_copy_passes_on_are_seen_to_wait() {
     let desk = with_worker();
     let enrol = |phone: &str, rights: &str| {
         let (request, answer) = (format!("{phone}.json"), format!("{phone}-answer.json"));
-        desk.ok(phone, &["enrol", "request", "--name", phone, "--out", &request]);
-        let sign = ["enrol", "sign", &request, "--area", "north/kilifi", "--rights", rights, "--ministry", "keys"];
+        desk.ok(
+            phone,
+            &["enrol", "request", "--name", phone, "--out", &request],
+        );
+        let sign = [
+            "enrol",
+            "sign",
+            &request,
+            "--area",
+            "north/kilifi",
+            "--rights",
+            rights,
+            "--ministry",
+            "keys",
+        ];
         desk.ok("clinic", &[&sign[..], &["--out", &answer]].concat());
         desk.ok(phone, &["enrol", "accept", &answer]);
         answer
     };
     enrol("supervisor", "carry,enrol,revoke");
-    let case = new_case(&desk, "worker", &["--patient", "Amina", "--consent", "share"]);
+    let case = new_case(
+        &desk,
+        "worker",
+        &["--patient", "Amina", "--consent", "share"],
+    );
     desk.ok("worker", &["backup", "card"]);
-    let old = desk.json("worker", &["status"])["device"].as_str().unwrap().to_owned();
-    desk.ok("supervisor", &["enrol", "revoke", &old, "--area", "north/kilifi", "--reason", "in the river"]);
+    let old = desk.json("worker", &["status"])["device"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    desk.ok(
+        "supervisor",
+        &[
+            "enrol",
+            "revoke",
+            &old,
+            "--area",
+            "north/kilifi",
+            "--reason",
+            "in the river",
+        ],
+    );
     desk.meet("supervisor", "clinic");
     desk.ok("second", &["restore", "card"]);
     let answer = enrol("second", "carry,read,write");
-    desk.ok("clinic", &["enrol", "grant", &answer, "--area", "north/kilifi", "--out", "second-grant.json"]);
+    desk.ok(
+        "clinic",
+        &[
+            "enrol",
+            "grant",
+            &answer,
+            "--area",
+            "north/kilifi",
+            "--out",
+            "second-grant.json",
+        ],
+    );
     desk.ok("second", &["enrol", "accept", "second-grant.json"]);
-    desk.ok("second", &["case", "add", &case, "--note", "the old phone is in the river"]);
+    desk.ok(
+        "second",
+        &[
+            "case",
+            "add",
+            &case,
+            "--note",
+            "the old phone is in the river",
+        ],
+    );
     desk.meet("second", "clinic");
     let listed = || desk.json("clinic", &["case", "list"])["cases"][0].clone();
-    assert_eq!((&listed()["waits"], &listed()["urgency"]), (&json!(true), &Value::Null), "{}", listed());
-    assert!(desk.ok("clinic", &["case", "show", &case]).contains("countersign"));
-    assert!(desk.ok("clinic", &["enrol", "countersign", "--show"]).contains("chest_indrawing = yes"));
+    assert_eq!(
+        (&listed()["waits"], &listed()["urgency"]),
+        (&json!(true), &Value::Null),
+        "{}",
+        listed()
+    );
+    assert!(
+        desk.ok("clinic", &["case", "show", &case])
+            .contains("countersign")
+    );
+    assert!(
+        desk.ok("clinic", &["enrol", "countersign", "--show"])
+            .contains("chest_indrawing = yes")
+    );
     desk.ok("clinic", &["enrol", "countersign"]);
-    assert_eq!((&listed()["waits"], &listed()["urgency"]), (&json!(false), &json!("pink")), "{}", listed());
+    assert_eq!(
+        (&listed()["waits"], &listed()["urgency"]),
+        (&json!(false), &json!("pink")),
+        "{}",
+        listed()
+    );
 }

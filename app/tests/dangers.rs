@@ -1,5 +1,6 @@
-//! For every pink rule of the pack: one phone says what makes the rule fire, another that has not heard of it says, later by its
-//! clock, something that would clear the rule. The last writer would win over the danger; here it never goes without a word.
+//! For every pink rule of the pack: one phone says what makes the rule fire, another that has not
+//! heard of it says, later by its clock, something that would clear the rule. The last writer would
+//! win over the danger; here it never goes without a word.
 
 use std::collections::BTreeMap;
 
@@ -25,11 +26,20 @@ struct Patient<'a> {
 
 impl Patient<'_> {
     fn fires(&self, rule: &str, values: &Values) -> bool {
-        let unit = if self.group == AgeGroup::Child { "age_months" } else { "age_days" };
+        let unit = if self.group == AgeGroup::Child {
+            "age_months"
+        } else {
+            "age_days"
+        };
         let ages = BTreeMap::from([(unit.to_owned(), self.age)]);
         let findings = Findings::new(values.clone(), String::new(), &ages);
-        let fired = self.pack.evaluate(self.profile, &findings.ok().unwrap()).fired;
-        fired.iter().any(|outcome| outcome.rule == rule && outcome.urgency == Urgency::Pink)
+        let fired = self
+            .pack
+            .evaluate(self.profile, &findings.ok().unwrap())
+            .fired;
+        fired
+            .iter()
+            .any(|outcome| outcome.rule == rule && outcome.urgency == Urgency::Pink)
     }
 
     /// As little as makes the rule fire, of what was drawn.
@@ -52,8 +62,12 @@ fn draw(spec: &FindingSpec, dice: &mut ChaCha8Rng) -> FindingValue {
     match &spec.kind {
         FindingKind::Flag if dice.random_range(0..3) == 0 => FindingValue::Yes,
         FindingKind::Flag => FindingValue::No,
-        FindingKind::Number { min, max, .. } => FindingValue::Number(dice.random_range(*min..=*max).round()),
-        FindingKind::Choice(words) => FindingValue::Text(words[dice.random_range(0..words.len())].clone()),
+        FindingKind::Number { min, max, .. } => {
+            FindingValue::Number(dice.random_range(*min..=*max).round())
+        }
+        FindingKind::Choice(words) => {
+            FindingValue::Text(words[dice.random_range(0..words.len())].clone())
+        }
     }
 }
 
@@ -61,28 +75,52 @@ fn draw(spec: &FindingSpec, dice: &mut ChaCha8Rng) -> FindingValue {
 fn others(spec: &FindingSpec) -> Vec<FindingValue> {
     match &spec.kind {
         FindingKind::Flag => vec![FindingValue::No],
-        FindingKind::Number { min, max, .. } => {
-            (0..=20).map(|i| FindingValue::Number((min + (max - min) * f64::from(i) / 20.0).round())).collect()
-        }
-        FindingKind::Choice(words) => words.iter().map(|word| FindingValue::Text(word.clone())).collect(),
+        FindingKind::Number { min, max, .. } => (0..=20)
+            .map(|i| FindingValue::Number((min + (max - min) * f64::from(i) / 20.0).round()))
+            .collect(),
+        FindingKind::Choice(words) => words
+            .iter()
+            .map(|word| FindingValue::Text(word.clone()))
+            .collect(),
     }
 }
 
 fn entry(name: &str, value: &FindingValue) -> Entry {
-    Entry::Finding { name: name.to_owned(), value: value.clone() }
+    Entry::Finding {
+        name: name.to_owned(),
+        value: value.clone(),
+    }
 }
 
 /// The worker says the one, the clinic apart from it the other, twenty years later by its clock.
-fn merged(values: &Values, name: &str, danger: &FindingValue, other: &FindingValue) -> (FindingValue, bool) {
+fn merged(
+    values: &Values,
+    name: &str,
+    danger: &FindingValue,
+    other: &FindingValue,
+) -> (FindingValue, bool) {
     let [worker, clinic] = [1, 2].map(|n| DeviceKeys::from_seed([n; 32]));
-    let begin: Vec<_> = values.iter().filter(|(n, _)| *n != name).map(|(n, value)| entry(n, value)).collect();
+    let begin: Vec<_> = values
+        .iter()
+        .filter(|(n, _)| *n != name)
+        .map(|(n, value)| entry(n, value))
+        .collect();
     let mut case = Case::new(CaseId([1; 16]));
-    let first =
-        case.add(&[begin, vec![Entry::Note("seen".into())]].concat(), &worker, &[1; 16], 1_800_000_000).unwrap();
+    let first = case
+        .add(
+            &[begin, vec![Entry::Note("seen".into())]].concat(),
+            &worker,
+            &[1; 16],
+            1_800_000_000,
+        )
+        .unwrap();
     let mut there = Case::new(CaseId([1; 16]));
     there.apply(&first).unwrap();
-    case.add(&[entry(name, danger)], &worker, &[1; 16], 1_800_000_100).unwrap();
-    let apart = there.add(&[entry(name, other)], &clinic, &[2; 16], 2_430_000_000).unwrap();
+    case.add(&[entry(name, danger)], &worker, &[1; 16], 1_800_000_100)
+        .unwrap();
+    let apart = there
+        .add(&[entry(name, other)], &clinic, &[2; 16], 2_430_000_000)
+        .unwrap();
     case.apply(&apart).unwrap();
     let view = case.view();
     let state = &view.findings[name];
@@ -101,37 +139,67 @@ fn no_danger_of_any_pink_rule_is_lost_to_the_last_writer() {
         (Profile::Imci, AgeGroup::Infant),
     ] {
         let questions = pack.read_by_rules(profile, group);
-        for rule in pack.rules(profile, group).filter(|rule| rule.urgency == Urgency::Pink) {
+        for rule in pack
+            .rules(profile, group)
+            .filter(|rule| rule.urgency == Urgency::Pink)
+        {
             let drawn = (0..DRAWS).find_map(|_| {
                 let age = f64::from(if group == AgeGroup::Child {
                     dice.random_range(2..60)
                 } else {
                     dice.random_range(0..60)
                 });
-                let patient = Patient { pack: &pack, profile, group, age };
+                let patient = Patient {
+                    pack: &pack,
+                    profile,
+                    group,
+                    age,
+                };
                 let draws = |spec: &&FindingSpec| !spec.id.starts_with("age_");
                 let values: Values = questions
                     .iter()
                     .filter(|s| draws(s))
                     .map(|spec| (spec.id.clone(), draw(spec, &mut dice)))
                     .collect();
-                patient.fires(&rule.id, &values).then_some((patient, values))
+                patient
+                    .fires(&rule.id, &values)
+                    .then_some((patient, values))
             });
             let (patient, values) = drawn.unwrap_or_else(|| panic!("rule {} never fired", rule.id));
             let values = patient.reduced(&rule.id, values);
             let mut examples = 0;
             for (name, danger) in &values {
-                let Some(spec) = pack.finding(name).filter(|_| *danger != FindingValue::Unknown) else { continue };
-                let said_instead =
-                    |other: &FindingValue| values.clone().into_iter().chain([(name.clone(), other.clone())]).collect();
-                let clears = others(spec).into_iter().find(|other| !patient.fires(&rule.id, &said_instead(other)));
-                let Some(other) = clears.filter(|other| other != danger) else { continue };
+                let Some(spec) = pack
+                    .finding(name)
+                    .filter(|_| *danger != FindingValue::Unknown)
+                else {
+                    continue;
+                };
+                let said_instead = |other: &FindingValue| {
+                    values
+                        .clone()
+                        .into_iter()
+                        .chain([(name.clone(), other.clone())])
+                        .collect()
+                };
+                let clears = others(spec)
+                    .into_iter()
+                    .find(|other| !patient.fires(&rule.id, &said_instead(other)));
+                let Some(other) = clears.filter(|other| other != danger) else {
+                    continue;
+                };
                 let (value, disputed) = merged(&values, name, danger, &other);
                 let stands = patient.fires(&rule.id, &said_instead(&value));
                 let (said, instead) = (danger.words(), other.words());
-                assert!(disputed, "{}: {name} is {said} and {instead}, and nobody is asked", rule.id);
                 assert!(
-                    stands || !matches!(spec.kind, FindingKind::Flag) || *danger != FindingValue::Yes,
+                    disputed,
+                    "{}: {name} is {said} and {instead}, and nobody is asked",
+                    rule.id
+                );
+                assert!(
+                    stands
+                        || !matches!(spec.kind, FindingKind::Flag)
+                        || *danger != FindingValue::Yes,
                     "{}: {name}",
                     rule.id
                 );

@@ -7,7 +7,15 @@ use serde_json::Value;
 fn demo(folder: &std::path::Path, kills: u32, seed: u64) -> (Value, u64) {
     let dir = folder.join(format!("seed-{seed}"));
     let output = Command::new(env!("CARGO_BIN_EXE_kijiti"))
-        .args(["--json", "demo", "--kills", &kills.to_string(), "--seed", &seed.to_string(), "--dir"])
+        .args([
+            "--json",
+            "demo",
+            "--kills",
+            &kills.to_string(),
+            "--seed",
+            &seed.to_string(),
+            "--dir",
+        ])
         .arg(&dir)
         .output()
         .unwrap();

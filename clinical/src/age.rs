@@ -1,4 +1,5 @@
-//! Age, and which rules apply by it. Under 2 months is counted in days (0–59); months are never rounded up.
+//! Age, and which rules apply by it. Under 2 months is counted in days (0–59); months are never
+//! rounded up.
 
 /// Days in a month, on average (365.25 / 12).
 pub const MONTH_DAYS: f64 = 30.4375;
@@ -61,7 +62,11 @@ pub struct Age {
 
 impl Age {
     /// The age of a child of whom exactly one of hours, days and months was said.
-    pub fn of_child(hours: Option<f64>, days: Option<f64>, months: Option<f64>) -> Result<Self, AgeError> {
+    pub fn of_child(
+        hours: Option<f64>,
+        days: Option<f64>,
+        months: Option<f64>,
+    ) -> Result<Self, AgeError> {
         let whole_days = match (hours, days, months) {
             (None, None, None) => return Err(AgeError::Missing),
             (Some(hours), None, None) => (hours / 24.0).floor(),
@@ -74,9 +79,22 @@ impl Age {
         if !(0.0..=1826.0).contains(&whole_days) || whole_months >= CHILD_BELOW_MONTHS {
             return Err(AgeError::NotAChild);
         }
-        let group = if whole_days < CHILD_FROM_DAYS { AgeGroup::Infant } else { AgeGroup::Child };
-        let months = if group == AgeGroup::Child { whole_months.max(2.0) } else { 0.0 };
-        Ok(Self { group, hours: hours.unwrap_or(whole_days * 24.0), days: whole_days, months })
+        let group = if whole_days < CHILD_FROM_DAYS {
+            AgeGroup::Infant
+        } else {
+            AgeGroup::Child
+        };
+        let months = if group == AgeGroup::Child {
+            whole_months.max(2.0)
+        } else {
+            0.0
+        };
+        Ok(Self {
+            group,
+            hours: hours.unwrap_or(whole_days * 24.0),
+            days: whole_days,
+            months,
+        })
     }
 }
 
@@ -96,8 +114,14 @@ mod tests {
         assert_eq!(months(1.9), Err(AgeError::InfantInMonths));
         assert_eq!((months(2.0), months(59.9)), (Ok(60.0), Ok(1823.0)));
         assert_eq!(months(60.0), Err(AgeError::NotAChild));
-        assert_eq!(Age::of_child(Some(30.0), None, None).map(|age| (age.hours, age.days)), Ok((30.0, 1.0)));
+        assert_eq!(
+            Age::of_child(Some(30.0), None, None).map(|age| (age.hours, age.days)),
+            Ok((30.0, 1.0))
+        );
         assert_eq!(Age::of_child(None, None, None), Err(AgeError::Missing));
-        assert_eq!(Age::of_child(Some(1.0), Some(1.0), None), Err(AgeError::Several));
+        assert_eq!(
+            Age::of_child(Some(1.0), Some(1.0), None),
+            Err(AgeError::Several)
+        );
     }
 }

@@ -1,33 +1,41 @@
-//! Field catalogue: every field of a case with its name, kind, bounds, unit, code and merge policy, and what of its values is a sign.
+//! Field catalogue: every field of a case with its name, kind, bounds, unit, code and merge policy,
+//! and what of its values is a sign.
 //!
-//! A new field is one line of [`FIELDS`]: packs name it, the record merges it, exchange writes its code and the forms ask for it by what
-//! stands there. Names and codes after WHO's core data dictionaries (smart-dak-ccc, smart-anc; LOINC first, ICD-11 for diagnoses). A field
-//! that this version does not know (a newer rule pack's) is kept, carried and shown; its rule follows from its value.
+//! A new field is one line of [`FIELDS`]: packs name it, the record merges it, exchange writes its
+//! code and the forms ask for it by what stands there. Names and codes after WHO's core data
+//! dictionaries (smart-dak-ccc, smart-anc; LOINC first, ICD-11 for diagnoses). A field that this
+//! version does not know (a newer rule pack's) is kept, carried and shown; its rule follows from
+//! its value.
 
 use crate::FindingValue;
 use crate::date::is_date;
 
-/// How words that were said apart are brought together. In all of them *unknown* yields to anything known, and a word said
-/// by somebody who had seen another takes its place only as far as the rule allows.
+/// How words that were said apart are brought together. In all of them *unknown* yields to anything
+/// known, and a word said by somebody who had seen another takes its place only as far as the rule
+/// allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Merge {
-    /// A danger sign or other finding: *yes* stands until its own author takes it back or a person settles the question.
-    /// (Last writer wins would let a colleague's later "no" wipe out a convulsion that was seen.)
+    /// A danger sign or other finding: *yes* stands until its own author takes it back or a person
+    /// settles the question. (Last writer wins would let a colleague's later "no" wipe out a
+    /// convulsion that was seen.)
     Sign,
-    /// A measurement, a choice, a date: the last word of those who had seen each other's. Words said apart are all kept, the
-    /// latest is shown and the question is put to a person. (Last writer wins would silently drop one of two temperatures.)
+    /// A measurement, a choice, a date: the last word of those who had seen each other's. Words
+    /// said apart are all kept, the latest is shown and the question is put to a person. (Last
+    /// writer wins would silently drop one of two temperatures.)
     Latest,
-    /// A sign with degrees, from the mildest to the worst: a worse one stands until its own author takes it back or a person
-    /// settles the question. (Last writer wins would let a colleague's later "drinks normally" wipe out "unable to drink".)
+    /// A sign with degrees, from the mildest to the worst: a worse one stands until its own author
+    /// takes it back or a person settles the question. (Last writer wins would let a colleague's
+    /// later "drinks normally" wipe out "unable to drink".)
     Worst(&'static [&'static str]),
-    /// Free words: all that stand are shown, one after the other; nothing is asked. (Last writer wins would lose an allergy
-    /// written down by the other.)
+    /// Free words: all that stand are shown, one after the other; nothing is asked. (Last writer
+    /// wins would lose an allergy written down by the other.)
     Words,
-    /// Words of which none may be hidden by a later one (allergies): all stand until a person settles the question, and where one says
-    /// that there are none, it is a question. (Last writer wins would hide a penicillin allergy behind "none known".)
+    /// Words of which none may be hidden by a later one (allergies): all stand until a person
+    /// settles the question, and where one says that there are none, it is a question. (Last writer
+    /// wins would hide a penicillin allergy behind "none known".)
     Kept,
-    /// Consent: *no* stands over a *yes* that was said apart, and what is unknown is no consent. (Last writer wins would
-    /// share a case after the mother had said no.)
+    /// Consent: *no* stands over a *yes* that was said apart, and what is unknown is no consent.
+    /// (Last writer wins would share a case after the mother had said no.)
     Consent,
 }
 
@@ -46,7 +54,8 @@ pub enum Kind {
     Date,
 }
 
-/// Which values of a field say that something was found, so that a rule must have read them before anything is green.
+/// Which values of a field say that something was found, so that a rule must have read them before
+/// anything is green.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Sign {
     /// *Yes*, and every word that is not one of [`CALM`].
@@ -57,7 +66,8 @@ enum Sign {
     AllBut(&'static [&'static str]),
     /// These words only.
     Only(&'static [&'static str]),
-    /// A number outside of these bounds, the upper one excluded: wider than what rules for one age say.
+    /// A number outside of these bounds, the upper one excluded: wider than what rules for one age
+    /// say.
     Outside(f64, f64),
 }
 
@@ -99,31 +109,55 @@ impl Field {
     }
 
     const fn context(self) -> Self {
-        Self { sign: Sign::Never, ..self }
+        Self {
+            sign: Sign::Never,
+            ..self
+        }
     }
 
     const fn calm(self, from: f64, below: f64) -> Self {
-        Self { sign: Sign::Outside(from, below), ..self }
+        Self {
+            sign: Sign::Outside(from, below),
+            ..self
+        }
     }
 
     const fn well(self, words: &'static [&'static str]) -> Self {
-        Self { sign: Sign::AllBut(words), ..self }
+        Self {
+            sign: Sign::AllBut(words),
+            ..self
+        }
     }
 
     const fn ill(self, words: &'static [&'static str]) -> Self {
-        Self { sign: Sign::Only(words), ..self }
+        Self {
+            sign: Sign::Only(words),
+            ..self
+        }
     }
 }
 
 const fn field_of(name: &'static str, kind: Kind, merge: Merge, code: &'static str) -> Field {
-    Field { name, kind, merge, code, sign: Sign::Usual }
+    Field {
+        name,
+        kind,
+        merge,
+        code,
+        sign: Sign::Usual,
+    }
 }
 
 const fn flag(name: &'static str) -> Field {
     field_of(name, Kind::Flag, Merge::Sign, "")
 }
 
-const fn number(name: &'static str, min: f64, max: f64, unit: &'static str, code: &'static str) -> Field {
+const fn number(
+    name: &'static str,
+    min: f64,
+    max: f64,
+    unit: &'static str,
+    code: &'static str,
+) -> Field {
     field_of(name, Kind::Number(min, max, unit), Merge::Latest, code)
 }
 
@@ -161,7 +195,8 @@ const fn kept(name: &'static str) -> Field {
 const INFINITY: f64 = f64::INFINITY;
 const TEST: &[&str] = &["negative", "positive", "invalid", "not_done"];
 const PALLOR: &[&str] = &["none", "some", "severe"];
-/// What a photograph of skin, eye or mouth shows (the labels of smart-dak-ccc; clinical §1.2 has their ICD-11 codes).
+/// What a photograph of skin, eye or mouth shows (the labels of smart-dak-ccc; clinical §1.2 has
+/// their ICD-11 codes).
 #[rustfmt::skip]
 const SKIN_LABELS: &[&str] = &[
     "abscess", "cellulitis", "prurigo", "ringworm", "scabies", "chickenpox", "zoster", "zoster_of_the_eye", "impetigo",
@@ -353,12 +388,15 @@ pub fn merge_of(name: &str, said: &FindingValue) -> Merge {
         (Some(field), _) => field.merge,
         (None, _) if name.starts_with("consent.") => Merge::Consent,
         (None, FindingValue::Yes | FindingValue::No) => Merge::Sign,
-        (None, FindingValue::Unknown | FindingValue::Number(_) | FindingValue::Text(_)) => Merge::Latest,
+        (None, FindingValue::Unknown | FindingValue::Number(_) | FindingValue::Text(_)) => {
+            Merge::Latest
+        }
     }
 }
 
-/// Whether a value says that something was found: a sign that some rule must have read before anything can be green. Of a field that
-/// this version does not know, *yes* and every word that is not calm are.
+/// Whether a value says that something was found: a sign that some rule must have read before
+/// anything can be green. Of a field that this version does not know, *yes* and every word that is
+/// not calm are.
 pub fn is_sign(name: &str, value: &FindingValue) -> bool {
     let sign = field(name).map_or(Sign::Usual, |field| field.sign);
     match (value, sign) {
@@ -366,8 +404,12 @@ pub fn is_sign(name: &str, value: &FindingValue) -> bool {
         (FindingValue::Yes, _) => true,
         (FindingValue::Text(word), Sign::Only(words)) => words.contains(&word.as_str()),
         (FindingValue::Text(word), Sign::AllBut(words)) => !words.contains(&word.as_str()),
-        (FindingValue::Text(word), Sign::Usual | Sign::Outside(..)) => !CALM.contains(&word.as_str()),
-        (FindingValue::Number(number), Sign::Outside(from, below)) => !(from..below).contains(number),
+        (FindingValue::Text(word), Sign::Usual | Sign::Outside(..)) => {
+            !CALM.contains(&word.as_str())
+        }
+        (FindingValue::Number(number), Sign::Outside(from, below)) => {
+            !(from..below).contains(number)
+        }
         (FindingValue::Number(_), Sign::Usual | Sign::AllBut(_) | Sign::Only(_)) => false,
     }
 }
@@ -376,7 +418,10 @@ pub fn is_sign(name: &str, value: &FindingValue) -> bool {
 pub fn rank(degrees: &[&str], value: &FindingValue) -> usize {
     match value {
         FindingValue::Text(text) if text == "not_done" => 0,
-        FindingValue::Text(text) => degrees.iter().position(|degree| degree == text).unwrap_or(degrees.len()),
+        FindingValue::Text(text) => degrees
+            .iter()
+            .position(|degree| degree == text)
+            .unwrap_or(degrees.len()),
         FindingValue::Unknown => 0,
         FindingValue::Yes | FindingValue::No | FindingValue::Number(_) => degrees.len(),
     }
@@ -422,7 +467,8 @@ pub enum ValueError {
     },
 }
 
-/// Reads a value for a field as a person types it: `yes`, `no`, `unknown`, a number, a word. The error says what would do.
+/// Reads a value for a field as a person types it: `yes`, `no`, `unknown`, a number, a word. The
+/// error says what would do.
 pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, ValueError> {
     let field = field(name).ok_or_else(|| ValueError::NoSuchField(name.to_owned()))?;
     let (name, word) = (field.name, typed.trim());
@@ -434,15 +480,29 @@ pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, ValueError> {
         Kind::Flag => match word.to_lowercase().as_str() {
             "yes" | "y" | "true" | "1" => Ok(FindingValue::Yes),
             "no" | "n" | "false" | "0" => Ok(FindingValue::No),
-            _ => Err(ValueError::NotOneOf { name, typed, words: vec!["yes", "no"] }),
+            _ => Err(ValueError::NotOneOf {
+                name,
+                typed,
+                words: vec!["yes", "no"],
+            }),
         },
         Kind::Number(min, max, unit) => match word.parse::<f64>() {
             Ok(n) if n >= min && n <= max => Ok(FindingValue::Number(n)),
-            Ok(_) | Err(_) => Err(ValueError::NotWithin { name, typed, min, max, unit }),
+            Ok(_) | Err(_) => Err(ValueError::NotWithin {
+                name,
+                typed,
+                min,
+                max,
+                unit,
+            }),
         },
         Kind::Choice(choices) => match choices.contains(&word) {
             true => Ok(FindingValue::Text(typed)),
-            false => Err(ValueError::NotOneOf { name, typed, words: choices.to_vec() }),
+            false => Err(ValueError::NotOneOf {
+                name,
+                typed,
+                words: choices.to_vec(),
+            }),
         },
         Kind::Text => Ok(FindingValue::Text(clip(word))),
         Kind::Date => match is_date(word) {
@@ -468,7 +528,10 @@ mod tests {
         assert!(names.windows(2).all(|w| w[0] != w[1]));
         let consents = FIELDS.iter().filter(|f| f.name.starts_with("consent."));
         assert_eq!(consents.filter(|f| f.merge == Merge::Consent).count(), 4);
-        let mut asked = Patient::Pregnancy.asked().iter().chain(Patient::Adult.asked());
+        let mut asked = Patient::Pregnancy
+            .asked()
+            .iter()
+            .chain(Patient::Adult.asked());
         assert!(asked.all(|name| names.contains(name)));
     }
 
@@ -476,40 +539,83 @@ mod tests {
     fn values_are_read_within_their_bounds_only() {
         assert_eq!(read_value("spo2", "88"), Ok(FindingValue::Number(88.0)));
         assert_eq!(read_value("spo2", ""), Ok(FindingValue::Unknown));
-        assert!(read_value("spo2", "12").unwrap_err().to_string().contains("40 to 100"));
+        assert!(
+            read_value("spo2", "12")
+                .unwrap_err()
+                .to_string()
+                .contains("40 to 100")
+        );
         assert!(read_value("spo2", "NaN").is_err());
-        assert!(read_value("outcome", "well").unwrap_err().to_string().contains("recovered"));
+        assert!(
+            read_value("outcome", "well")
+                .unwrap_err()
+                .to_string()
+                .contains("recovered")
+        );
         assert!(read_value("patient.born", "24.11.2026").is_err());
         assert!(read_value("patient.born", "2026-13").is_err());
-        assert_eq!(read_value("nothing", "yes"), Err(ValueError::NoSuchField("nothing".into())));
+        assert_eq!(
+            read_value("nothing", "yes"),
+            Err(ValueError::NoSuchField("nothing".into()))
+        );
     }
 
     #[test]
     fn a_sign_is_what_some_rule_must_have_read() {
         let said = |name: &str, word: &str| is_sign(name, &read_value(name, word).unwrap());
-        assert!(said("stiff_neck", "yes") && !said("stiff_neck", "no") && !said("stiff_neck", "unknown"));
-        assert!(!said("fever", "yes") && !said("allergies", "penicillin"));
-        assert!(said("movement", "none") && said("movement", "stimulated") && !said("movement", "own"));
         assert!(
-            said("fetal_movement", "none") && said("fetal_movement", "reduced") && !said("fetal_movement", "normal")
+            said("stiff_neck", "yes")
+                && !said("stiff_neck", "no")
+                && !said("stiff_neck", "unknown")
+        );
+        assert!(!said("fever", "yes") && !said("allergies", "penicillin"));
+        assert!(
+            said("movement", "none") && said("movement", "stimulated") && !said("movement", "own")
+        );
+        assert!(
+            said("fetal_movement", "none")
+                && said("fetal_movement", "reduced")
+                && !said("fetal_movement", "normal")
         );
         assert!(said("outcome", "died") && !said("outcome", "under_treatment"));
-        assert!(said("temperature", "38") && said("temperature", "35.4") && !said("temperature", "37.9"));
+        assert!(
+            said("temperature", "38")
+                && said("temperature", "35.4")
+                && !said("temperature", "37.9")
+        );
         assert!(!said("age_days", "3") && said("spo2", "89") && !said("spo2", "90"));
         assert!(
-            is_sign("of_a_newer_pack", &FindingValue::Yes) && !is_sign("of_a_newer_pack", &FindingValue::Number(3.0))
+            is_sign("of_a_newer_pack", &FindingValue::Yes)
+                && !is_sign("of_a_newer_pack", &FindingValue::Number(3.0))
         );
-        assert!(is_sign("of_a_newer_pack", &FindingValue::Text("severe".into())));
+        assert!(is_sign(
+            "of_a_newer_pack",
+            &FindingValue::Text("severe".into())
+        ));
     }
 
     #[test]
     fn degrees_are_choices_from_the_mildest_to_the_worst() {
         for field in FIELDS {
-            let Some(degrees) = field.degrees() else { continue };
+            let Some(degrees) = field.degrees() else {
+                continue;
+            };
             assert_eq!(field.kind, Kind::Choice(degrees), "{}", field.name);
-            assert!(!is_sign(field.name, &FindingValue::Text(degrees[0].into())), "{}", field.name);
-            let worst = degrees.iter().rev().find(|degree| **degree != "not_done").unwrap();
-            assert!(is_sign(field.name, &FindingValue::Text((*worst).into())), "{}", field.name);
+            assert!(
+                !is_sign(field.name, &FindingValue::Text(degrees[0].into())),
+                "{}",
+                field.name
+            );
+            let worst = degrees
+                .iter()
+                .rev()
+                .find(|degree| **degree != "not_done")
+                .unwrap();
+            assert!(
+                is_sign(field.name, &FindingValue::Text((*worst).into())),
+                "{}",
+                field.name
+            );
         }
         let severe = FindingValue::Text("severe".into());
         assert!(rank(PALLOR, &severe) > rank(PALLOR, &FindingValue::Text("some".into())));
@@ -522,10 +628,19 @@ mod tests {
             if let Kind::Number(min, max, unit) = field.kind {
                 assert!(min < max && !unit.is_empty(), "{}", field.name);
                 if let Sign::Outside(from, below) = field.sign {
-                    assert!(from < below && (from > min || below <= max), "{} is never a sign", field.name);
+                    assert!(
+                        from < below && (from > min || below <= max),
+                        "{} is never a sign",
+                        field.name
+                    );
                 }
             }
-            assert!(field.ask_id().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+            assert!(
+                field
+                    .ask_id()
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            );
         }
     }
 }

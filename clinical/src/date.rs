@@ -1,11 +1,15 @@
-//! Dates and instants as text (RFC 3339, FHIR's `date` and `dateTime`), read and written without a clock.
+//! Dates and instants as text (RFC 3339, FHIR's `date` and `dateTime`), read and written without a
+//! clock.
 
 /// `YYYY-MM-DD`, `YYYY-MM` or `YYYY` (FHIR's `date`).
 pub fn is_date(text: &str) -> bool {
     let parts: Vec<_> = text.split('-').collect();
-    let digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
+    let digits =
+        |part: &str, count: usize| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
     let year = |part: &str| digits(part, 4) && part != "0000";
-    let within = |part: &str, most: u32| digits(part, 2) && part.parse::<u32>().is_ok_and(|n| (1..=most).contains(&n));
+    let within = |part: &str, most: u32| {
+        digits(part, 2) && part.parse::<u32>().is_ok_and(|n| (1..=most).contains(&n))
+    };
     match parts.as_slice() {
         [y] => year(y),
         [y, month] => year(y) && within(month, 12),
@@ -18,22 +22,35 @@ pub fn is_date(text: &str) -> bool {
 fn days_in(year: &str, month: &str) -> u32 {
     let year = year.parse::<u32>().unwrap_or(1);
     match month {
-        "02" if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        "02" if year.is_multiple_of(4)
+            && (!year.is_multiple_of(100) || year.is_multiple_of(400)) =>
+        {
+            29
+        }
         "02" => 28,
         "04" | "06" | "09" | "11" => 30,
         _ => 31,
     }
 }
 
-/// A date, or an instant with its zone: `2026-11-24`, `2026-11-24T09:30:00Z`, `2026-11-24T09:30:00+03:00` (FHIR's `dateTime`).
+/// A date, or an instant with its zone: `2026-11-24`, `2026-11-24T09:30:00Z`,
+/// `2026-11-24T09:30:00+03:00` (FHIR's `dateTime`).
 pub fn is_instant(text: &str) -> bool {
-    let Some((date, time)) = text.split_once('T') else { return is_date(text) };
+    let Some((date, time)) = text.split_once('T') else {
+        return is_date(text);
+    };
     let two = |part: &str, most: u32| {
-        part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()) && part.parse::<u32>().is_ok_and(|n| n <= most)
+        part.len() == 2
+            && part.bytes().all(|b| b.is_ascii_digit())
+            && part.parse::<u32>().is_ok_and(|n| n <= most)
     };
     let clock = |text: &str, parts: usize| {
         let read: Vec<_> = text.split(':').collect();
-        read.len() == parts && read.iter().zip([23, 59, 59]).all(|(part, most)| two(part, most))
+        read.len() == parts
+            && read
+                .iter()
+                .zip([23, 59, 59])
+                .all(|(part, most)| two(part, most))
     };
     let (time, zone) = match (time.strip_suffix('Z'), time.rsplit_once(['+', '-'])) {
         (Some(time), _) => (time, true),
@@ -43,7 +60,8 @@ pub fn is_instant(text: &str) -> bool {
     date.len() == 10 && is_date(date) && clock(time, 3) && zone
 }
 
-/// Seconds since 1970 as RFC 3339, in UTC; years beyond 9999 (a wrong clock) as the last second that can be written.
+/// Seconds since 1970 as RFC 3339, in UTC; years beyond 9999 (a wrong clock) as the last second
+/// that can be written.
 pub fn instant(at_s: u64) -> String {
     let at_s = at_s.min(253_402_300_799);
     let (days, second) = ((at_s / 86_400) as i64, at_s % 86_400);
@@ -54,12 +72,22 @@ pub fn instant(at_s: u64) -> String {
     let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * day_of_year + 2) / 153;
     let date = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+    format!(
+        "{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
 }
 
-/// The first second (UTC) of a day, `2026-11-24`, or of the middle of a month, `2026-11`; `None` for a year alone, and before 1970.
+/// The first second (UTC) of a day, `2026-11-24`, or of the middle of a month, `2026-11`; `None`
+/// for a year alone, and before 1970.
 pub fn seconds_of_date(date: &str) -> Option<u64> {
     let mut parts = date.split('-').map(str::parse::<i64>);
     let (year, month) = (parts.next()?.ok()?, parts.next()?.ok()?);
@@ -68,9 +96,14 @@ pub fn seconds_of_date(date: &str) -> Option<u64> {
     let from_march = if month > 2 { month - 3 } else { month + 9 };
     let year = if month > 2 { year } else { year - 1 };
     let (era, year_of_era) = (year / 400, year % 400);
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + (153 * from_march + 2) / 5 + day - 1;
+    let day_of_era =
+        year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + (153 * from_march + 2) / 5 + day
+            - 1;
     let days = era * 146_097 + day_of_era - 719_468;
-    u64::try_from(days).ok().filter(|_| known).map(|days| days * 86_400)
+    u64::try_from(days)
+        .ok()
+        .filter(|_| known)
+        .map(|days| days * 86_400)
 }
 
 #[cfg(test)]
@@ -79,22 +112,46 @@ mod tests {
 
     #[test]
     fn instants_have_a_zone() {
-        for good in ["2026-11-24", "2026-11-24T09:30:00Z", "2026-11-24T09:30:59+03:00", "2026-11-24T23:59:00-11:30"] {
+        for good in [
+            "2026-11-24",
+            "2026-11-24T09:30:00Z",
+            "2026-11-24T09:30:59+03:00",
+            "2026-11-24T23:59:00-11:30",
+        ] {
             assert!(is_instant(good), "{good}");
         }
-        for bad in
-            ["09:30", "2026-11-24T09:30:00", "2026-11-24T24:00:00Z", "2026-11T09:30:00Z", "2026-11-24T09:30Z", "", "T"]
-        {
+        for bad in [
+            "09:30",
+            "2026-11-24T09:30:00",
+            "2026-11-24T24:00:00Z",
+            "2026-11T09:30:00Z",
+            "2026-11-24T09:30Z",
+            "",
+            "T",
+        ] {
             assert!(!is_instant(bad), "{bad}");
         }
     }
 
     #[test]
     fn dates_are_those_of_the_calendar() {
-        for date in ["1970-01-01", "2000-02-29", "2025-12-20", "2026-03-01", "2100-02-28"] {
-            assert_eq!(instant(seconds_of_date(date).unwrap()), format!("{date}T00:00:00Z"));
+        for date in [
+            "1970-01-01",
+            "2000-02-29",
+            "2025-12-20",
+            "2026-03-01",
+            "2100-02-28",
+        ] {
+            assert_eq!(
+                instant(seconds_of_date(date).unwrap()),
+                format!("{date}T00:00:00Z")
+            );
         }
-        assert!(["2026", "", "1950-01-01", "2026-13-01", "x-y"].iter().all(|date| seconds_of_date(date).is_none()));
+        assert!(
+            ["2026", "", "1950-01-01", "2026-13-01", "x-y"]
+                .iter()
+                .all(|date| seconds_of_date(date).is_none())
+        );
         assert_eq!(seconds_of_date("2025-12"), seconds_of_date("2025-12-15"));
     }
 

@@ -60,7 +60,10 @@ mod tests {
             FindingValue::Number(38.5),
             FindingValue::Text("not_well".into()),
         ];
-        assert_eq!(all.each_ref().map(FindingValue::words), ["yes", "no", "unknown", "38.5", "not_well"]);
+        assert_eq!(
+            all.each_ref().map(FindingValue::words),
+            ["yes", "no", "unknown", "38.5", "not_well"]
+        );
         assert_eq!(FindingValue::Text("not_well".into()).spoken(), "not well");
         for value in all {
             assert!(!format!("{value:?}").contains(&value.words()));

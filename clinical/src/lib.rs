@@ -1,7 +1,9 @@
-//! What can be said about a patient: the field catalogue, finding values with *unknown*, urgency, age and level of care.
+//! What can be said about a patient: the field catalogue, finding values with *unknown*, urgency,
+//! age and level of care.
 //!
-//! What it is not: no case, no rule and no model. Rule packs, the record, exchange and the screens all *name* what stands here, so that
-//! they cannot drift apart (`app/tests/catalogue.rs` compares them).
+//! What it is not: no case, no rule and no model. Rule packs, the record, exchange and the screens
+//! all *name* what stands here, so that they cannot drift apart (`app/tests/catalogue.rs` compares
+//! them).
 
 pub mod age;
 pub mod care;

@@ -1,5 +1,6 @@
-//! The trusted state as a program, for a rig that compares it with another implementation of TUF's rules. One event a line on
-//! standard input, in words; `new`, `same` or `refused: why` a line on standard output.
+//! The trusted state as a program, for a rig that compares it with another implementation of TUF's
+//! rules. One event a line on standard input, in words; `new`, `same` or `refused: why` a line on
+//! standard output.
 //!
 //! ```text
 //! begin                                          forget everything
@@ -20,7 +21,10 @@ fn key(number: &str) -> Option<DeviceKeys> {
 
 fn role(text: &str) -> Option<Role> {
     let (keys, threshold) = text.split_once('/')?;
-    let ids = keys.split(',').map(|n| Some(key(n)?.id())).collect::<Option<Vec<_>>>()?;
+    let ids = keys
+        .split(',')
+        .map(|n| Some(key(n)?.id()))
+        .collect::<Option<Vec<_>>>()?;
     Role::new(ids, threshold.parse().ok()?).ok()
 }
 
@@ -53,7 +57,11 @@ fn offer(words: &[&str]) -> Option<Offer> {
         }
         ["list", version, under, signers] => {
             let root = Some(under.parse().ok()?);
-            let document = ReleaseList { version: version.parse().ok()?, root, ..ReleaseList::default() };
+            let document = ReleaseList {
+                version: version.parse().ok()?,
+                root,
+                ..ReleaseList::default()
+            };
             Some(Offer::List(sign(&document, signers)?))
         }
         _ => None,

@@ -1,7 +1,8 @@
-//! What runs on a phone: one release of each module, with the one before it kept for instant return.
+//! What runs on a phone: one release of each module, with the one before it kept for instant
+//! return.
 //!
-//! The way of a release, in order, each step named for the worker who watches:
-//! signatures and threshold → whole digest → engine → loaded → golden cases on this very phone → switched.
+//! The way of a release, in order, each step named for the worker who watches: signatures and
+//! threshold → whole digest → engine → loaded → golden cases on this very phone → switched.
 
 use minicbor::{Decode, Encode};
 use protocol::Digest;
@@ -74,13 +75,19 @@ const PARKED_MAX: usize = 8;
 impl Activation {
     /// Whether `release` may be tried on this phone: for this engine, and not parked.
     pub fn may_run(&self, release: &Release) -> bool {
-        release.engine_min <= ENGINE_VERSION && !self.parked.iter().any(|p| p.digest == release.digest)
+        release.engine_min <= ENGINE_VERSION
+            && !self.parked.iter().any(|p| p.digest == release.digest)
     }
 
-    /// Whether `release`, the one that the list in force means for this phone, is another than what runs. Versions are not
-    /// compared here: those of different areas are numbered apart, and within one the list itself never goes back.
+    /// Whether `release`, the one that the list in force means for this phone, is another than what
+    /// runs. Versions are not compared here: those of different areas are numbered apart, and
+    /// within one the list itself never goes back.
     pub fn wants(&self, release: &Release) -> bool {
-        self.may_run(release) && self.current.as_ref().is_none_or(|m| m.digest != release.digest)
+        self.may_run(release)
+            && self
+                .current
+                .as_ref()
+                .is_none_or(|m| m.digest != release.digest)
     }
 
     /// Switches to `module`; what ran before is kept.
@@ -93,13 +100,15 @@ impl Activation {
 
     /// Goes back to what ran before, if there is one.
     pub fn go_back(&mut self) -> bool {
-        let Some(previous) = self.previous.take() else { return false };
+        let Some(previous) = self.previous.take() else {
+            return false;
+        };
         self.current = Some(previous);
         true
     }
 
-    /// Stops what was recalled: goes back to what ran before, if that was not, or to nothing. The ministry's reason if
-    /// anything that ran has stopped.
+    /// Stops what was recalled: goes back to what ran before, if that was not, or to nothing. The
+    /// ministry's reason if anything that ran has stopped.
     pub fn obey(&mut self, recalled: impl Fn(&Digest) -> Option<String>) -> Option<String> {
         self.previous.take_if(|m| recalled(&m.digest).is_some());
         let reason = recalled(&self.current.as_ref()?.digest)?;
@@ -107,16 +116,26 @@ impl Activation {
         Some(reason)
     }
 
-    /// A bundle is about to be loaded or tried. `false`: it has brought the program down twice before, and is parked; if it
-    /// ran, what ran before it runs again.
+    /// A bundle is about to be loaded or tried. `false`: it has brought the program down twice
+    /// before, and is parked; if it ran, what ran before it runs again.
     pub fn begin_attempt(&mut self, digest: Digest) -> bool {
-        let count = self.attempt.as_ref().filter(|a| a.digest == digest).map_or(0, |a| a.count);
+        let count = self
+            .attempt
+            .as_ref()
+            .filter(|a| a.digest == digest)
+            .map_or(0, |a| a.count);
         if count < ATTEMPTS_MAX {
-            self.attempt = Some(Attempt { digest, count: count + 1 });
+            self.attempt = Some(Attempt {
+                digest,
+                count: count + 1,
+            });
             return true;
         }
         self.attempt = None;
-        self.park(digest, "the program stopped twice while this was being loaded");
+        self.park(
+            digest,
+            "the program stopped twice while this was being loaded",
+        );
         if self.current.as_ref().is_some_and(|m| m.digest == digest) {
             self.current = self.previous.take();
         }
@@ -131,7 +150,10 @@ impl Activation {
     /// Remembers that a bundle failed here.
     pub fn park(&mut self, digest: Digest, reason: &str) {
         self.parked.retain(|p| p.digest != digest);
-        self.parked.push(Parked { digest, reason: reason.chars().take(200).collect() });
+        self.parked.push(Parked {
+            digest,
+            reason: reason.chars().take(200).collect(),
+        });
         if self.parked.len() > PARKED_MAX {
             self.parked.remove(0);
         }

@@ -1,7 +1,9 @@
-//! Bundles: bytes named by their digest, fetched group by group from any peer, each group checked before it is kept.
+//! Bundles: bytes named by their digest, fetched group by group from any peer, each group checked
+//! before it is kept.
 //!
-//! A [`Fetch`] is what a phone knows of one bundle: whether the tree list is there and checked, and which groups are.
-//! It decides what to ask for and what to believe; where the bytes lie is the store's business.
+//! A [`Fetch`] is what a phone knows of one bundle: whether the tree list is there and checked, and
+//! which groups are. It decides what to ask for and what to believe; where the bytes lie is the
+//! store's business.
 
 use protocol::Digest;
 use protocol::limits::{BUNDLE_BYTES_MAX, GROUP_BYTES, PIECE_GROUPS_MAX};
@@ -19,7 +21,11 @@ pub struct Groups {
 impl Groups {
     /// None of `count` groups.
     pub fn none(count: u64) -> Self {
-        Self { bits: vec![0; count.div_ceil(8) as usize], count, held: 0 }
+        Self {
+            bits: vec![0; count.div_ceil(8) as usize],
+            count,
+            held: 0,
+        }
     }
 
     /// All of `count` groups.
@@ -29,11 +35,15 @@ impl Groups {
         groups
     }
 
-    /// Reads a peer's bits for a bundle of `count` groups; bits beyond the end are ignored, missing ones are unset.
+    /// Reads a peer's bits for a bundle of `count` groups; bits beyond the end are ignored, missing
+    /// ones are unset.
     pub fn from_bits(bits: &[u8], count: u64) -> Self {
         let mut groups = Self::none(count);
         for i in 0..count.min(bits.len() as u64 * 8) {
-            if bits.get((i / 8) as usize).is_some_and(|b| b & (1 << (i % 8)) != 0) {
+            if bits
+                .get((i / 8) as usize)
+                .is_some_and(|b| b & (1 << (i % 8)) != 0)
+            {
                 groups.set(i);
             }
         }
@@ -47,7 +57,9 @@ impl Groups {
 
     /// Whether group `i` is there.
     pub fn has(&self, i: u64) -> bool {
-        self.bits.get((i / 8) as usize).is_some_and(|b| b & (1 << (i % 8)) != 0)
+        self.bits
+            .get((i / 8) as usize)
+            .is_some_and(|b| b & (1 << (i % 8)) != 0)
     }
 
     /// Marks group `i` as there.
@@ -125,11 +137,17 @@ impl Fetch {
     /// A bundle of which nothing is there yet.
     pub fn new(digest: Digest, bytes: u64) -> Self {
         let bytes = bytes.min(BUNDLE_BYTES_MAX);
-        Self { digest, bytes, tree: Vec::new(), tree_checked: false, groups: Groups::none(tree::group_count(bytes)) }
+        Self {
+            digest,
+            bytes,
+            tree: Vec::new(),
+            tree_checked: false,
+            groups: Groups::none(tree::group_count(bytes)),
+        }
     }
 
-    /// A bundle as the store holds it: its tree list is checked again, and the groups are what the store itself verified
-    /// when it opened the file.
+    /// A bundle as the store holds it: its tree list is checked again, and the groups are what the
+    /// store itself verified when it opened the file.
     pub fn resume(digest: Digest, bytes: u64, tree: Vec<u8>, groups: &Groups) -> Self {
         let mut fetch = Self::new(digest, bytes);
         if tree::digest_of_list(&tree, fetch.bytes) == Some(digest) {
@@ -164,7 +182,11 @@ impl Fetch {
     pub fn bytes_held(&self) -> u64 {
         let last = self.groups.count().saturating_sub(1);
         let full = self.groups.held() * GROUP_BYTES;
-        if self.groups.has(last) { full - GROUP_BYTES + tree::group_bytes(self.bytes, last) } else { full }
+        if self.groups.has(last) {
+            full - GROUP_BYTES + tree::group_bytes(self.bytes, last)
+        } else {
+            full
+        }
     }
 
     /// Begins the tree list anew: what an earlier peer began is not mixed with what this one sends.
@@ -195,21 +217,33 @@ impl Fetch {
         Ok(true)
     }
 
-    /// Checks a run of groups from a peer. Nothing is marked: [`Fetch::mark`] does that once the store has the bytes.
+    /// Checks a run of groups from a peer. Nothing is marked: [`Fetch::mark`] does that once the
+    /// store has the bytes.
     pub fn check_groups(&self, first: u64, bytes: &[u8]) -> Result<u64, BundleError> {
         let outside = BundleError::Outside(self.digest);
-        let Some(tree) = self.tree() else { return Err(outside) };
+        let Some(tree) = self.tree() else {
+            return Err(outside);
+        };
         let count = tree::group_count(bytes.len() as u64);
         let end = first.checked_add(count).ok_or(outside.clone())?;
-        let expected: u64 =
-            (first..end).take(PIECE_GROUPS_MAX as usize + 1).map(|i| tree::group_bytes(self.bytes, i)).sum();
-        if count == 0 || count > PIECE_GROUPS_MAX || end > self.groups.count() || bytes.len() as u64 != expected {
+        let expected: u64 = (first..end)
+            .take(PIECE_GROUPS_MAX as usize + 1)
+            .map(|i| tree::group_bytes(self.bytes, i))
+            .sum();
+        if count == 0
+            || count > PIECE_GROUPS_MAX
+            || end > self.groups.count()
+            || bytes.len() as u64 != expected
+        {
             return Err(outside);
         }
         for (group, index) in bytes.chunks(GROUP_BYTES as usize).zip(first..) {
             let known = tree.get(index as usize * 32..index as usize * 32 + 32);
             if known != Some(&tree::group_hash(group, index, self.groups.count())) {
-                return Err(BundleError::Group { bundle: self.digest, group: index });
+                return Err(BundleError::Group {
+                    bundle: self.digest,
+                    group: index,
+                });
             }
         }
         Ok(count)
@@ -225,16 +259,28 @@ impl Fetch {
         (first..first.saturating_add(count)).for_each(|i| self.groups.set(i));
     }
 
-    /// The next run of groups that is missing here, there at the peer and not yet asked for (`asked` says which):
-    /// (first, count), `most` groups at most. The rarest in reach first (`seen`: how many neighbours have each group), and
-    /// among equals those at or after `from`. Only the next few thousand groups are weighed: enough to spread phones over a bundle of any size.
-    pub fn next_want(&self, theirs: &Groups, asked: &Groups, seen: &[u16], from: u64, most: u64) -> Option<(u64, u64)> {
+    /// The next run of groups that is missing here, there at the peer and not yet asked for
+    /// (`asked` says which): (first, count), `most` groups at most. The rarest in reach first
+    /// (`seen`: how many neighbours have each group), and among equals those at or after `from`.
+    /// Only the next few thousand groups are weighed: enough to spread phones over a bundle of any
+    /// size.
+    pub fn next_want(
+        &self,
+        theirs: &Groups,
+        asked: &Groups,
+        seen: &[u16],
+        from: u64,
+        most: u64,
+    ) -> Option<(u64, u64)> {
         const WEIGHED: usize = 4096;
         let count = self.groups.count();
         let wanted = |i: u64| !self.groups.has(i) && theirs.has(i) && !asked.has(i);
         let rarity = |i: u64| seen.get(i as usize).copied().unwrap_or(1);
         let from = if from < count { from } else { 0 };
-        let around = (from..count).chain(0..from).filter(|i| wanted(*i)).take(WEIGHED);
+        let around = (from..count)
+            .chain(0..from)
+            .filter(|i| wanted(*i))
+            .take(WEIGHED);
         let mut best: Option<(u16, u64)> = None;
         for i in around {
             let rarity = rarity(i);
@@ -246,7 +292,10 @@ impl Fetch {
             }
         }
         let (_, first) = best?;
-        let run = (first..count).take(most.min(PIECE_GROUPS_MAX) as usize).take_while(|i| wanted(*i)).count();
+        let run = (first..count)
+            .take(most.min(PIECE_GROUPS_MAX) as usize)
+            .take_while(|i| wanted(*i))
+            .count();
         Some((first, run as u64))
     }
 }
@@ -272,7 +321,10 @@ mod tests {
             spoiled[5] ^= 1;
             assert_eq!(
                 fetch.check_groups(first, &spoiled),
-                Err(BundleError::Group { bundle: fetch.digest, group: first })
+                Err(BundleError::Group {
+                    bundle: fetch.digest,
+                    group: first
+                })
             );
             assert_eq!(fetch.check_groups(first, group), Ok(1));
             fetch.mark(first, 1);
@@ -294,7 +346,11 @@ mod tests {
     #[test]
     fn endless_or_shifted_bytes_are_outside() {
         let (data, fetch) = bundle(40_000);
-        assert!(fetch.check_groups(2, &data[..GROUP_BYTES as usize]).is_err());
+        assert!(
+            fetch
+                .check_groups(2, &data[..GROUP_BYTES as usize])
+                .is_err()
+        );
         assert!(fetch.check_groups(u64::MAX, &data[..10]).is_err());
         assert!(fetch.check_groups(0, &[]).is_err());
         assert!(fetch.check_groups(0, &data[..100]).is_err());

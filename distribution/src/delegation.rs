@@ -1,7 +1,8 @@
-//! Delegations: a university or a district releases a module for an area, as far as the ministry's list lets it.
+//! Delegations: a university or a district releases a module for an area, as far as the ministry's
+//! list lets it.
 //!
-//! A delegated list is believed only under the delegation in the list that is held *now*, never from a cache: when the
-//! ministry changes or ends a delegation, what came through it goes with it.
+//! A delegated list is believed only under the delegation in the list that is held *now*, never
+//! from a cache: when the ministry changes or ends a delegation, what came through it goes with it.
 
 use minicbor::{Decode, Encode};
 use protocol::Area;
@@ -39,9 +40,14 @@ impl Delegation {
         codec::check_name("delegation", &self.name)?;
         release::check_module(&self.name)?;
         if self.modules.is_empty() || self.modules.len() > 32 {
-            return Err(CodecError::malformed("delegation", format!("{} modules", self.modules.len())));
+            return Err(CodecError::malformed(
+                "delegation",
+                format!("{} modules", self.modules.len()),
+            ));
         }
-        self.modules.iter().try_for_each(|m| release::check_module(m))?;
+        self.modules
+            .iter()
+            .try_for_each(|m| release::check_module(m))?;
         self.role.check()
     }
 
@@ -79,7 +85,10 @@ impl Document for DelegatedList {
         }
         release::check_releases(&self.releases)?;
         if self.releases.iter().any(|r| r.lineage.is_none()) {
-            return Err(CodecError::malformed("delegated list", "a release that does not say what it was made from"));
+            return Err(CodecError::malformed(
+                "delegated list",
+                "a release that does not say what it was made from",
+            ));
         }
         Ok(())
     }

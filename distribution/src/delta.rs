@@ -17,9 +17,10 @@
 //! operation 5, alone     u8 storage · varint blocks · varint bytes packed · range-coded blocks (`alone`)
 //!                        (4 was an earlier form of it)
 //! ```
-//! What is learnt about one storage (`blocks::Model`, `alone::Alone`) is carried from operation to operation. A phone that applies a delta reads
-//! the base at offsets, holds one operation at a time, and believes nothing until the digest of the whole is right: wrong
-//! or hostile bytes give an error or a wrong digest, never more bytes than were signed for.
+//! What is learnt about one storage (`blocks::Model`, `alone::Alone`) is carried from operation to
+//! operation. A phone that applies a delta reads the base at offsets, holds one operation at a
+//! time, and believes nothing until the digest of the whole is right: wrong or hostile bytes give
+//! an error or a wrong digest, never more bytes than were signed for.
 
 mod alone;
 mod blocks;
@@ -98,7 +99,9 @@ impl ReadAt for [u8] {
 
     fn read_at(&self, offset: u64, room: &mut [u8]) -> Result<(), String> {
         let start = usize::try_from(offset).map_err(|e| e.to_string())?;
-        let from = start.checked_add(room.len()).and_then(|end| self.get(start..end));
+        let from = start
+            .checked_add(room.len())
+            .and_then(|end| self.get(start..end));
         room.copy_from_slice(from.ok_or("beyond the end")?);
         Ok(())
     }
@@ -119,21 +122,40 @@ pub struct Head {
 
 impl Head {
     fn to_bytes(self) -> Vec<u8> {
-        let numbers = [self.base_bytes.to_le_bytes(), self.target_bytes.to_le_bytes()].concat();
+        let numbers = [
+            self.base_bytes.to_le_bytes(),
+            self.target_bytes.to_le_bytes(),
+        ]
+        .concat();
         [&MAGIC[..], &self.base.0, &self.target.0, &numbers].concat()
     }
 
     /// Reads the head of a delta.
     pub fn read(delta: &(impl ReadAt + ?Sized)) -> Result<Self, DeltaError> {
         let mut head = [0; HEAD_BYTES as usize];
-        delta.read_at(0, &mut head).map_err(|_| DeltaError::Malformed("shorter than its head"))?;
+        delta
+            .read_at(0, &mut head)
+            .map_err(|_| DeltaError::Malformed("shorter than its head"))?;
         let (magic, rest) = head.split_at(8);
         if magic != MAGIC {
             return Err(DeltaError::Malformed("it does not begin as one"));
         }
-        let digest = |at: usize| rest.get(at..at + 32).and_then(|d| d.try_into().ok()).map_or(Digest([0; 32]), Digest);
-        let number = |at: usize| rest.get(at..at + 8).and_then(|n| n.try_into().ok()).map_or(0, u64::from_le_bytes);
-        Ok(Self { base: digest(0), target: digest(32), base_bytes: number(64), target_bytes: number(72) })
+        let digest = |at: usize| {
+            rest.get(at..at + 32)
+                .and_then(|d| d.try_into().ok())
+                .map_or(Digest([0; 32]), Digest)
+        };
+        let number = |at: usize| {
+            rest.get(at..at + 8)
+                .and_then(|n| n.try_into().ok())
+                .map_or(0, u64::from_le_bytes)
+        };
+        Ok(Self {
+            base: digest(0),
+            target: digest(32),
+            base_bytes: number(64),
+            target_bytes: number(72),
+        })
     }
 }
 
@@ -152,10 +174,15 @@ impl<D: ReadAt + ?Sized> Operations<'_, D> {
         if index >= self.window.len() as u64 {
             let left = self.delta.bytes().saturating_sub(self.at).min(WINDOW);
             self.window.resize(left as usize, 0);
-            self.delta.read_at(self.at, &mut self.window).map_err(DeltaError::Failed)?;
+            self.delta
+                .read_at(self.at, &mut self.window)
+                .map_err(DeltaError::Failed)?;
             self.window_at = self.at;
         }
-        let byte = self.window.get((self.at - self.window_at) as usize).copied();
+        let byte = self
+            .window
+            .get((self.at - self.window_at) as usize)
+            .copied();
         self.at += 1;
         byte.ok_or(DeltaError::Malformed("it ends in the middle"))
     }
@@ -173,11 +200,18 @@ impl<D: ReadAt + ?Sized> Operations<'_, D> {
     }
 
     fn bytes(&mut self, count: u64, max: u64) -> Result<Vec<u8>, DeltaError> {
-        if count > max || self.at.checked_add(count).is_none_or(|end| end > self.delta.bytes()) {
+        if count > max
+            || self
+                .at
+                .checked_add(count)
+                .is_none_or(|end| end > self.delta.bytes())
+        {
             return Err(DeltaError::Malformed("it ends in the middle"));
         }
         let mut bytes = vec![0; count as usize];
-        self.delta.read_at(self.at, &mut bytes).map_err(DeltaError::Failed)?;
+        self.delta
+            .read_at(self.at, &mut bytes)
+            .map_err(DeltaError::Failed)?;
         self.at += count;
         Ok(bytes)
     }
@@ -193,8 +227,9 @@ struct Application<'a, D: ReadAt + ?Sized, B: ReadAt + ?Sized> {
     alone: BTreeMap<Storage, Alone>,
 }
 
-/// Makes `wanted` out of `base` (whose digest is `held`), handing the bytes to `keep` in order. Only when this returns `Ok` are
-/// they the wanted bundle; on any error what was kept must be thrown away.
+/// Makes `wanted` out of `base` (whose digest is `held`), handing the bytes to `keep` in order.
+/// Only when this returns `Ok` are they the wanted bundle; on any error what was kept must be
+/// thrown away.
 pub fn apply<D: ReadAt + ?Sized, B: ReadAt + ?Sized>(
     delta: &D,
     (held, base): (Digest, &B),
@@ -203,17 +238,34 @@ pub fn apply<D: ReadAt + ?Sized, B: ReadAt + ?Sized>(
 ) -> Result<(), DeltaError> {
     let head = Head::read(delta)?;
     if head.base != held || head.base_bytes != base.bytes() {
-        return Err(DeltaError::WrongBase { needed: head.base, held });
+        return Err(DeltaError::WrongBase {
+            needed: head.base,
+            held,
+        });
     }
     if head.target != wanted {
-        return Err(DeltaError::WrongTarget { makes: head.target, wanted });
+        return Err(DeltaError::WrongTarget {
+            makes: head.target,
+            wanted,
+        });
     }
     if head.target_bytes != wanted_bytes {
         return Err(DeltaError::Bomb(wanted_bytes));
     }
-    let operations = Operations { delta, at: HEAD_BYTES, window: Vec::new(), window_at: 0 };
-    let mut application =
-        Application { operations, base, head, made: 0, models: BTreeMap::new(), alone: BTreeMap::new() };
+    let operations = Operations {
+        delta,
+        at: HEAD_BYTES,
+        window: Vec::new(),
+        window_at: 0,
+    };
+    let mut application = Application {
+        operations,
+        base,
+        head,
+        made: 0,
+        models: BTreeMap::new(),
+        alone: BTreeMap::new(),
+    };
     let mut hasher = blake3::Hasher::new();
     while application.made < wanted_bytes {
         let made = application.next()?;
@@ -249,16 +301,23 @@ impl<D: ReadAt + ?Sized, B: ReadAt + ?Sized> Application<'_, D, B> {
             return Err(DeltaError::Bomb(self.head.target_bytes));
         }
         if bytes > MADE_MAX {
-            return Err(DeltaError::Malformed("an operation that makes too much at once"));
+            return Err(DeltaError::Malformed(
+                "an operation that makes too much at once",
+            ));
         }
         Ok(vec![0; bytes as usize])
     }
 
     fn of_base(&self, offset: u64, mut room: Vec<u8>) -> Result<Vec<u8>, DeltaError> {
-        if offset.checked_add(room.len() as u64).is_none_or(|end| end > self.base.bytes()) {
+        if offset
+            .checked_add(room.len() as u64)
+            .is_none_or(|end| end > self.base.bytes())
+        {
             return Err(DeltaError::Malformed("it reads beyond the base"));
         }
-        self.base.read_at(offset, &mut room).map_err(DeltaError::Failed)?;
+        self.base
+            .read_at(offset, &mut room)
+            .map_err(DeltaError::Failed)?;
         Ok(room)
     }
 
@@ -281,7 +340,9 @@ impl<D: ReadAt + ?Sized, B: ReadAt + ?Sized> Application<'_, D, B> {
 
     fn storage(&mut self) -> Result<Storage, DeltaError> {
         let storage = Storage::from_number(self.operations.byte()?);
-        storage.ok_or(DeltaError::Malformed("a storage that this version does not know"))
+        storage.ok_or(DeltaError::Malformed(
+            "a storage that this version does not know",
+        ))
     }
 
     fn alone(&mut self) -> Result<Vec<u8>, DeltaError> {
@@ -289,7 +350,10 @@ impl<D: ReadAt + ?Sized, B: ReadAt + ?Sized> Application<'_, D, B> {
         let (blocks, packed) = (self.operations.varint()?, self.operations.varint()?);
         let mut made = self.room(blocks.saturating_mul(storage.block().1 as u64))?;
         let packed = self.operations.bytes(packed, 2 * MADE_MAX)?;
-        let model = self.alone.entry(storage).or_insert_with(|| Alone::new(storage));
+        let model = self
+            .alone
+            .entry(storage)
+            .or_insert_with(|| Alone::new(storage));
         model.code(&mut Decoder::new(&packed), &mut made);
         Ok(made)
     }
@@ -306,7 +370,10 @@ impl<D: ReadAt + ?Sized, B: ReadAt + ?Sized> Application<'_, D, B> {
         let mut made = self.room(bytes)?;
         let old = self.of_base(offset, vec![0; made.len()])?;
         let packed = self.operations.bytes(packed, 2 * MADE_MAX)?;
-        let model = self.models.entry(storage).or_insert_with(|| Model::new(storage));
+        let model = self
+            .models
+            .entry(storage)
+            .or_insert_with(|| Model::new(storage));
         if begins {
             model.begin(columns as usize);
         }
@@ -319,12 +386,15 @@ impl<D: ReadAt + ?Sized, B: ReadAt + ?Sized> Application<'_, D, B> {
 fn unpack(packed: &[u8], dictionary: &[u8], mut room: Vec<u8>) -> Result<Vec<u8>, DeltaError> {
     use std::io::Read;
     let damaged = |_| DeltaError::Malformed("a damaged zstd frame");
-    let mut decoder = zstd::stream::read::Decoder::with_ref_prefix(packed, dictionary).map_err(damaged)?;
+    let mut decoder =
+        zstd::stream::read::Decoder::with_ref_prefix(packed, dictionary).map_err(damaged)?;
     decoder.window_log_max(25).map_err(damaged)?;
     decoder.read_exact(&mut room).map_err(damaged)?;
     let more = decoder.read(&mut [0]).map_err(damaged)?;
     if more > 0 {
-        return Err(DeltaError::Malformed("a zstd frame that makes more than it says"));
+        return Err(DeltaError::Malformed(
+            "a zstd frame that makes more than it says",
+        ));
     }
     Ok(room)
 }

@@ -1,7 +1,8 @@
 //! What makes a release trustworthy, and how its bytes travel.
 //!
-//! What it is not: it reads no clock and touches no file. Bundle bytes lie where the phone's store puts
-//! them (files on a phone, memory in the simulator); here is what to ask for and what to believe.
+//! What it is not: it reads no clock and touches no file. Bundle bytes lie where the phone's store
+//! puts them (files on a phone, memory in the simulator); here is what to ask for and what to
+//! believe.
 //!
 //! Flow: signed root and list → [`trust::TrustedState`] → [`release::Release`] with a digest →
 //! [`bundle::Fetch`] asks peers for groups and checks each one → a whole bundle, ready to be tried.

@@ -1,4 +1,5 @@
-//! The small signed statements that travel before everything else: recalls, revocations and the daily beacon.
+//! The small signed statements that travel before everything else: recalls, revocations and the
+//! daily beacon.
 
 use minicbor::{Decode, Encode};
 use protocol::codec::{self, CodecError};
@@ -43,7 +44,9 @@ impl Document for Recall {
         if self.version == 0 || self.recalled.len() > RECALLS_MAX {
             return Err(CodecError::malformed("recall", "version 0, or too many"));
         }
-        self.recalled.iter().try_for_each(|r| codec::check_name("reason", &r.reason))
+        self.recalled
+            .iter()
+            .try_for_each(|r| codec::check_name("reason", &r.reason))
     }
 }
 
@@ -82,14 +85,20 @@ impl Document for Revocations {
 
     fn check(&self) -> Result<(), CodecError> {
         if self.version == 0 || self.revoked.len() > REVOCATIONS_MAX {
-            return Err(CodecError::malformed("revocations", "version 0, or too many"));
+            return Err(CodecError::malformed(
+                "revocations",
+                "version 0, or too many",
+            ));
         }
-        self.revoked.iter().try_for_each(|r| codec::check_name("reason", &r.reason))
+        self.revoked
+            .iter()
+            .try_for_each(|r| codec::check_name("reason", &r.reason))
     }
 }
 
-/// "At this time, this is the newest." Signed daily by an online key of the ministry (TUF's timestamp role), carried by
-/// couriers. It lets a phone see that it is behind, and gives it a time without a clock.
+/// "At this time, this is the newest." Signed daily by an online key of the ministry (TUF's
+/// timestamp role), carried by couriers. It lets a phone see that it is behind, and gives it a time
+/// without a clock.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Beacon {

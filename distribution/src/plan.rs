@@ -1,5 +1,5 @@
-//! How a phone comes to a release in the fewest bytes: the whole bundle, one delta, or a chain of deltas, given what it holds and
-//! what it could be given just now.
+//! How a phone comes to a release in the fewest bytes: the whole bundle, one delta, or a chain of
+//! deltas, given what it holds and what it could be given just now.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,8 @@ pub struct Way {
     pub base: Option<Digest>,
 }
 
-/// The way to `release` with the fewest missing bytes. `held` says whether a bundle is here whole; `missing` says how many bytes
-/// of a bundle would have to be fetched, `None` if it cannot be had.
+/// The way to `release` with the fewest missing bytes. `held` says whether a bundle is here whole;
+/// `missing` says how many bytes of a bundle would have to be fetched, `None` if it cannot be had.
 pub fn best_way(
     release: &Release,
     held: impl Fn(&Digest) -> bool,
@@ -30,20 +30,33 @@ pub fn best_way(
         deltas: Vec::new(),
         base: None,
     });
-    // Shortest paths over the few deltas of one release (Bellman–Ford): what has been reached, and how.
+    // Shortest paths over the few deltas of one release (Bellman–Ford): what has been reached, and
+    // how.
     let mut reached: BTreeMap<Digest, Way> = BTreeMap::new();
     for _ in 0..release.deltas.len() {
         for delta in &release.deltas {
             let from = match reached.get(&delta.base) {
                 Some(way) => way.clone(),
-                None if held(&delta.base) => Way { missing_bytes: 0, deltas: Vec::new(), base: Some(delta.base) },
+                None if held(&delta.base) => Way {
+                    missing_bytes: 0,
+                    deltas: Vec::new(),
+                    base: Some(delta.base),
+                },
                 None => continue,
             };
-            let Some(missing_bytes) = missing(&delta.digest, delta.bytes) else { continue };
-            let mut way = Way { missing_bytes: from.missing_bytes.saturating_add(missing_bytes), ..from };
+            let Some(missing_bytes) = missing(&delta.digest, delta.bytes) else {
+                continue;
+            };
+            let mut way = Way {
+                missing_bytes: from.missing_bytes.saturating_add(missing_bytes),
+                ..from
+            };
             way.deltas.push(delta.clone());
             let made = release.made_by(delta).digest;
-            if reached.get(&made).is_none_or(|known| way.missing_bytes < known.missing_bytes) {
+            if reached
+                .get(&made)
+                .is_none_or(|known| way.missing_bytes < known.missing_bytes)
+            {
                 reached.insert(made, way);
             }
         }
@@ -66,8 +79,16 @@ mod tests {
     }
 
     fn delta(base: u8, name: u8, bytes: u64, makes: Option<u8>) -> Delta {
-        let makes = makes.map(|m| Step { digest: digest(m), bytes: 1000 });
-        Delta { base: digest(base), digest: digest(name), bytes, makes }
+        let makes = makes.map(|m| Step {
+            digest: digest(m),
+            bytes: 1000,
+        });
+        Delta {
+            base: digest(base),
+            digest: digest(name),
+            bytes,
+            makes,
+        }
     }
 
     fn release(deltas: Vec<Delta>) -> Release {
@@ -88,19 +109,33 @@ mod tests {
 
     #[test]
     fn the_cheapest_of_whole_delta_and_chain_is_taken() {
-        let release = release(vec![delta(2, 23, 60, None), delta(1, 12, 50, Some(2)), delta(1, 13, 200, None)]);
+        let release = release(vec![
+            delta(2, 23, 60, None),
+            delta(1, 12, 50, Some(2)),
+            delta(1, 13, 200, None),
+        ]);
         let all = |_: &Digest, bytes: u64| Some(bytes);
         let way = |held: u8, missing: &dyn Fn(&Digest, u64) -> Option<u64>| {
             best_way(&release, |d| *d == digest(held), missing)
         };
-        let names = |way: Option<Way>| way.map(|w| w.deltas.iter().map(|d| d.digest.0[0]).collect::<Vec<_>>());
-        assert_eq!(names(way(1, &all)), Some(vec![12, 23]), "two small steps beat one large");
+        let names = |way: Option<Way>| {
+            way.map(|w| w.deltas.iter().map(|d| d.digest.0[0]).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            names(way(1, &all)),
+            Some(vec![12, 23]),
+            "two small steps beat one large"
+        );
         assert_eq!(names(way(2, &all)), Some(vec![23]));
         assert_eq!(names(way(9, &all)), Some(vec![]), "with no base, the whole");
         let no_step = |d: &Digest, bytes: u64| (*d != digest(12)).then_some(bytes);
         assert_eq!(names(way(1, &no_step)), Some(vec![13]));
         let nearly_whole = |d: &Digest, bytes: u64| Some(if *d == digest(3) { 20 } else { bytes });
-        assert_eq!(names(way(2, &nearly_whole)), Some(vec![]), "what is nearly here is finished");
+        assert_eq!(
+            names(way(2, &nearly_whole)),
+            Some(vec![]),
+            "what is nearly here is finished"
+        );
         assert_eq!(names(way(9, &|d, b| (*d != digest(3)).then_some(b))), None);
     }
 

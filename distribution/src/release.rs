@@ -1,9 +1,11 @@
-//! Releases, and the signed list of all that are current. List and snapshot are one document, so that nothing can be mixed
-//! and matched (TUF's targets and snapshot roles in one).
+//! Releases, and the signed list of all that are current. List and snapshot are one document, so
+//! that nothing can be mixed and matched (TUF's targets and snapshot roles in one).
 
 use minicbor::{Decode, Encode};
 use protocol::codec::{self, CodecError};
-use protocol::limits::{BUNDLE_BYTES_MAX, DELEGATIONS_MAX, DELTAS_PER_RELEASE_MAX, RELEASES_MAX, SUBGROUPS_MAX};
+use protocol::limits::{
+    BUNDLE_BYTES_MAX, DELEGATIONS_MAX, DELTAS_PER_RELEASE_MAX, RELEASES_MAX, SUBGROUPS_MAX,
+};
 use protocol::signed::Document;
 use protocol::{Area, DeviceId, Digest};
 
@@ -129,7 +131,8 @@ pub struct Subgroup {
     pub specificity_permille: u32,
 }
 
-/// A release that is not current any more. It stays in the list, so that nothing vanishes and comes back older.
+/// A release that is not current any more. It stays in the list, so that nothing vanishes and comes
+/// back older.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Withdrawn {
@@ -183,16 +186,34 @@ impl Document for ReleaseList {
         }
         check_releases(&self.releases)?;
         if self.withdrawn.len() > RELEASES_MAX || self.delegations.len() > DELEGATIONS_MAX {
-            return Err(CodecError::malformed("release list", "too many withdrawn releases or delegations"));
+            return Err(CodecError::malformed(
+                "release list",
+                "too many withdrawn releases or delegations",
+            ));
         }
-        if self.withdrawn.iter().any(|w| self.releases.iter().any(|r| r.key() == w.key())) {
-            return Err(CodecError::malformed("release list", "a release that is both current and withdrawn"));
+        if self
+            .withdrawn
+            .iter()
+            .any(|w| self.releases.iter().any(|r| r.key() == w.key()))
+        {
+            return Err(CodecError::malformed(
+                "release list",
+                "a release that is both current and withdrawn",
+            ));
         }
-        self.withdrawn.iter().try_for_each(|w| check_words(&[("module", &w.module), ("language", &w.language)]))?;
+        self.withdrawn
+            .iter()
+            .try_for_each(|w| check_words(&[("module", &w.module), ("language", &w.language)]))?;
         let mut names: Vec<_> = self.delegations.iter().map(|d| &d.name).collect();
         names.sort();
-        if names.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
-            return Err(CodecError::malformed("release list", "two delegations of one name"));
+        if names
+            .windows(2)
+            .any(|pair| matches!(pair, [a, b] if a == b))
+        {
+            return Err(CodecError::malformed(
+                "release list",
+                "two delegations of one name",
+            ));
         }
         self.delegations.iter().try_for_each(Delegation::check)
     }
@@ -201,19 +222,28 @@ impl Document for ReleaseList {
 /// What both lists of releases keep to.
 pub(crate) fn check_releases(releases: &[Release]) -> Result<(), CodecError> {
     if releases.len() > RELEASES_MAX {
-        return Err(CodecError::TooLong { what: "releases", bytes: releases.len(), max: RELEASES_MAX });
+        return Err(CodecError::TooLong {
+            what: "releases",
+            bytes: releases.len(),
+            max: RELEASES_MAX,
+        });
     }
     releases.iter().try_for_each(Release::check)?;
     let mut keys: Vec<_> = releases.iter().map(Release::key).collect();
     keys.sort();
     if keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
-        return Err(CodecError::malformed("release list", "two releases of one module, area and language"));
+        return Err(CodecError::malformed(
+            "release list",
+            "two releases of one module, area and language",
+        ));
     }
     Ok(())
 }
 
 fn check_words(words: &[(&'static str, &String)]) -> Result<(), CodecError> {
-    words.iter().try_for_each(|(what, text)| codec::check_name(what, text))
+    words
+        .iter()
+        .try_for_each(|(what, text)| codec::check_name(what, text))
 }
 
 /// A module's name: a–z, 0–9, `-` and `.`.
@@ -240,33 +270,62 @@ impl Release {
 
     /// What a delta of this release makes.
     pub fn made_by(&self, delta: &Delta) -> Step {
-        delta.makes.unwrap_or(Step { digest: self.digest, bytes: self.bytes })
+        delta.makes.unwrap_or(Step {
+            digest: self.digest,
+            bytes: self.bytes,
+        })
     }
 
-    /// Whether a phone in `area` is among those that run it now. Which phones come first is fixed by the release's digest
-    /// and the phone's name, so that a phone does not fall out of a stage that grows, and the same are not always first.
+    /// Whether a phone in `area` is among those that run it now. Which phones come first is fixed
+    /// by the release's digest and the phone's name, so that a phone does not fall out of a stage
+    /// that grows, and the same are not always first.
     pub fn staged_for(&self, device: &DeviceId, area: &Area) -> bool {
-        let Some(stage) = &self.stage else { return true };
+        let Some(stage) = &self.stage else {
+            return true;
+        };
         let mut input = self.digest.0.to_vec();
         input.extend_from_slice(&device.0);
         let Digest([a, b, c, d, ..]) = Digest::of(&input);
         let dice = (u64::from(u32::from_le_bytes([a, b, c, d])) * 1000) >> 32;
-        dice < u64::from(stage.permille) && (stage.areas.is_empty() || stage.areas.iter().any(|a| a.covers(area)))
+        dice < u64::from(stage.permille)
+            && (stage.areas.is_empty() || stage.areas.iter().any(|a| a.covers(area)))
     }
 
     fn check(&self) -> Result<(), CodecError> {
-        check_words(&[("module", &self.module), ("language", &self.language), ("notes", &self.notes)])?;
+        check_words(&[
+            ("module", &self.module),
+            ("language", &self.language),
+            ("notes", &self.notes),
+        ])?;
         check_module(&self.module)?;
         let steps = self.deltas.iter().filter_map(|d| d.makes).map(|s| s.bytes);
-        let sizes = self.deltas.iter().map(|d| d.bytes).chain([self.bytes]).chain(steps);
+        let sizes = self
+            .deltas
+            .iter()
+            .map(|d| d.bytes)
+            .chain([self.bytes])
+            .chain(steps);
         if let Some(bytes) = sizes.into_iter().find(|b| *b == 0 || *b > BUNDLE_BYTES_MAX) {
-            return Err(CodecError::malformed("release", format!("a bundle of {bytes} bytes")));
+            return Err(CodecError::malformed(
+                "release",
+                format!("a bundle of {bytes} bytes"),
+            ));
         }
         if self.deltas.len() > DELTAS_PER_RELEASE_MAX {
-            return Err(CodecError::malformed("release", format!("{} deltas", self.deltas.len())));
+            return Err(CodecError::malformed(
+                "release",
+                format!("{} deltas", self.deltas.len()),
+            ));
         }
-        if self.stage.as_ref().is_some_and(|s| s.permille > 1000 || s.areas.len() > RELEASES_MAX) {
-            return Err(CodecError::malformed("stage", "more than 1000 of a thousand phones, or too many areas"));
+        if self
+            .stage
+            .as_ref()
+            .is_some_and(|s| s.permille > 1000 || s.areas.len() > RELEASES_MAX)
+        {
+            return Err(CodecError::malformed(
+                "stage",
+                "more than 1000 of a thousand phones, or too many areas",
+            ));
         }
         self.lineage.as_ref().map_or(Ok(()), Lineage::check)
     }
@@ -276,8 +335,13 @@ impl Lineage {
     fn check(&self) -> Result<(), CodecError> {
         check_words(&[("training data", &self.data), ("protocol", &self.protocol)])?;
         if self.subgroups.len() > SUBGROUPS_MAX {
-            return Err(CodecError::malformed("lineage", format!("{} subgroups", self.subgroups.len())));
+            return Err(CodecError::malformed(
+                "lineage",
+                format!("{} subgroups", self.subgroups.len()),
+            ));
         }
-        self.subgroups.iter().try_for_each(|s| codec::check_name("subgroup", &s.name))
+        self.subgroups
+            .iter()
+            .try_for_each(|s| codec::check_name("subgroup", &s.name))
     }
 }

@@ -1,4 +1,5 @@
-//! The ministry's root: which keys speak for it, and how many of them must agree (TUF's root role, specification 1.0.34, §2.1.1).
+//! The ministry's root: which keys speak for it, and how many of them must agree (TUF's root role,
+//! specification 1.0.34, §2.1.1).
 
 use minicbor::{Decode, Encode};
 use protocol::DeviceId;
@@ -6,7 +7,8 @@ use protocol::codec::{self, CodecError};
 use protocol::limits::DISTRUSTED_MAX;
 use protocol::signed::{Document, Role};
 
-/// The keys and thresholds of every role. Version `n + 1` is signed by the root roles of versions `n` and `n + 1`.
+/// The keys and thresholds of every role. Version `n + 1` is signed by the root roles of versions
+/// `n` and `n + 1`.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Root {
@@ -28,7 +30,8 @@ pub struct Root {
     /// May sign device certificates.
     #[n(5)]
     pub enrolment: Role,
-    /// May withdraw releases that are out, and nothing else; few of its keys must sign, so that it is quick.
+    /// May withdraw releases that are out, and nothing else; few of its keys must sign, so that it
+    /// is quick.
     #[n(6)]
     pub recall: Option<Role>,
     /// The online key that says every day what is newest.
@@ -40,8 +43,9 @@ pub struct Root {
     /// X25519 key to which phones seal their receipts; absent: this ministry asks for none.
     #[cbor(n(9), with = "minicbor::bytes")]
     pub receipts: Option<[u8; 32]>,
-    /// Enrolment keys that have been stolen: what they signed counts no more, whenever they did. A key that only leaves its role
-    /// is not among them: what it certified holds until it expires or is certified anew.
+    /// Enrolment keys that have been stolen: what they signed counts no more, whenever they did. A
+    /// key that only leaves its role is not among them: what it certified holds until it expires or
+    /// is certified anew.
     #[cbor(n(10), default, skip_if = "Vec::is_empty")]
     pub distrusted: Vec<DeviceId>,
 }
@@ -55,9 +59,16 @@ impl Document for Root {
             return Err(CodecError::malformed("root", "version 0"));
         }
         if self.distrusted.len() > DISTRUSTED_MAX {
-            return Err(CodecError::malformed("root", "more distrusted keys than a root may name"));
+            return Err(CodecError::malformed(
+                "root",
+                "more distrusted keys than a root may name",
+            ));
         }
         let roles = [&self.root, &self.releases, &self.enrolment];
-        roles.into_iter().chain(&self.recall).chain(&self.beacon).try_for_each(Role::check)
+        roles
+            .into_iter()
+            .chain(&self.recall)
+            .chain(&self.beacon)
+            .try_for_each(Role::check)
     }
 }

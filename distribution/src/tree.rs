@@ -1,8 +1,10 @@
-//! The BLAKE3 tree of a bundle, cut at groups of 16 KiB (the tree of bao, <https://github.com/oconnor663/bao>).
+//! The BLAKE3 tree of a bundle, cut at groups of 16 KiB (the tree of bao,
+//! <https://github.com/oconnor663/bao>).
 //!
-//! A *tree list* is the chaining value of every group in order, 32 bytes each: 0.2 % of the bundle. Merged pairwise it gives
-//! the bundle's digest, so a list from a stranger is either right or refused; once it is there, every group can be
-//! checked on its own, in any order, from any peer. The hashing is `blake3::hazmat`'s; here is only the shape.
+//! A *tree list* is the chaining value of every group in order, 32 bytes each: 0.2 % of the bundle.
+//! Merged pairwise it gives the bundle's digest, so a list from a stranger is either right or
+//! refused; once it is there, every group can be checked on its own, in any order, from any peer.
+//! The hashing is `blake3::hazmat`'s; here is only the shape.
 
 use blake3::hazmat::{self, HasherExt, Mode};
 use protocol::Digest;
@@ -15,10 +17,13 @@ pub fn group_count(bytes: u64) -> u64 {
 
 /// The bytes of group `index` of a bundle of `bytes` bytes, 0 beyond its end.
 pub fn group_bytes(bytes: u64, index: u64) -> u64 {
-    bytes.saturating_sub(index.saturating_mul(GROUP_BYTES)).min(GROUP_BYTES)
+    bytes
+        .saturating_sub(index.saturating_mul(GROUP_BYTES))
+        .min(GROUP_BYTES)
 }
 
-/// The chaining value of one group. A bundle of a single group has no tree: its list holds the digest itself.
+/// The chaining value of one group. A bundle of a single group has no tree: its list holds the
+/// digest itself.
 pub fn group_hash(group: &[u8], index: u64, groups: u64) -> [u8; 32] {
     if groups <= 1 {
         return *blake3::hash(group).as_bytes();
@@ -33,10 +38,13 @@ pub fn group_hash(group: &[u8], index: u64, groups: u64) -> [u8; 32] {
 pub fn tree_list(bundle: &[u8]) -> Vec<u8> {
     let groups = group_count(bundle.len() as u64);
     let hashes = bundle.chunks(GROUP_BYTES as usize).enumerate();
-    hashes.flat_map(|(i, group)| group_hash(group, i as u64, groups)).collect()
+    hashes
+        .flat_map(|(i, group)| group_hash(group, i as u64, groups))
+        .collect()
 }
 
-/// The digest that a tree list stands for, `None` if it has the wrong length for a bundle of `bytes` bytes.
+/// The digest that a tree list stands for, `None` if it has the wrong length for a bundle of
+/// `bytes` bytes.
 pub fn digest_of_list(list: &[u8], bytes: u64) -> Option<Digest> {
     let (hashes, rest) = list.as_chunks::<32>();
     if !rest.is_empty() || hashes.len() as u64 != group_count(bytes) {
@@ -65,7 +73,8 @@ fn merge(hashes: &[[u8; 32]]) -> [u8; 32] {
     }
 }
 
-/// Groups in the left subtree: the largest power of two below the whole (BLAKE3 specification, §2.1).
+/// Groups in the left subtree: the largest power of two below the whole (BLAKE3 specification,
+/// §2.1).
 fn left_groups(groups: usize) -> usize {
     groups.div_ceil(2).next_power_of_two()
 }
@@ -76,9 +85,24 @@ mod tests {
 
     #[test]
     fn the_list_of_any_bundle_gives_its_blake3_digest() {
-        for bytes in [1, 100, 16_383, 16_384, 16_385, 32_768, 49_153, 100_000, 16_384 * 7, 16_384 * 9 + 5] {
+        for bytes in [
+            1,
+            100,
+            16_383,
+            16_384,
+            16_385,
+            32_768,
+            49_153,
+            100_000,
+            16_384 * 7,
+            16_384 * 9 + 5,
+        ] {
             let bundle: Vec<u8> = (0..bytes).map(|i: u64| (i * 31 + i / 251) as u8).collect();
-            assert_eq!(digest_of_list(&tree_list(&bundle), bytes), Some(Digest::of(&bundle)), "{bytes} bytes");
+            assert_eq!(
+                digest_of_list(&tree_list(&bundle), bytes),
+                Some(Digest::of(&bundle)),
+                "{bytes} bytes"
+            );
         }
     }
 

@@ -55,17 +55,30 @@ fn gguf(words: &str, tensors: &[(&str, Storage, u64, &[u8])]) -> Vec<u8> {
     file
 }
 
-const ALL: [Storage; 7] =
-    [Storage::F32, Storage::F16, Storage::Q4_0, Storage::Q8_0, Storage::Q4K, Storage::Q6K, Storage::BF16];
+const ALL: [Storage; 7] = [
+    Storage::F32,
+    Storage::F16,
+    Storage::Q4_0,
+    Storage::Q8_0,
+    Storage::Q4K,
+    Storage::Q6K,
+    Storage::BF16,
+];
 
 /// Bytes of a tensor, and what becomes of them when about one byte in `every` moves by a little.
 fn pair(storage: Storage, rows: usize, every: u32, seed: u64) -> (Vec<u8>, Vec<u8>) {
     let mut dice = ChaCha20Rng::seed_from_u64(seed);
     let (numbers, block) = storage.block();
     let bytes = rows * (512 / numbers) * block;
-    let old: Vec<u8> = (0..bytes).map(|i| if i % block < 2 { 0x2c } else { dice.random() }).collect();
+    let old: Vec<u8> = (0..bytes)
+        .map(|i| if i % block < 2 { 0x2c } else { dice.random() })
+        .collect();
     let moved = |b: &u8, dice: &mut ChaCha20Rng| {
-        if dice.random_range(0..every) == 0 { b.wrapping_add(dice.random_range(0..3)).wrapping_sub(1) } else { *b }
+        if dice.random_range(0..every) == 0 {
+            b.wrapping_add(dice.random_range(0..3)).wrapping_sub(1)
+        } else {
+            *b
+        }
     };
     let new = old.iter().map(|b| moved(b, &mut dice)).collect();
     (old, new)
@@ -93,10 +106,18 @@ fn every_storage_comes_out_bit_for_bit() {
     for storage in ALL {
         for every in [1, 20, 1000] {
             let (old, new) = pair(storage, 12, every, u64::from(every));
-            let (base, target) = (gguf("one", &[("t", storage, 512, &old)]), gguf("two", &[("t", storage, 512, &new)]));
+            let (base, target) = (
+                gguf("one", &[("t", storage, 512, &old)]),
+                gguf("two", &[("t", storage, 512, &new)]),
+            );
             assert_eq!(layout(&target).len(), 1);
             let delta = there_and_back(&base, &target);
-            assert!(every < 1000 || delta.len() < target.len() / 4, "{storage:?}: {} of {}", delta.len(), target.len());
+            assert!(
+                every < 1000 || delta.len() < target.len() / 4,
+                "{storage:?}: {} of {}",
+                delta.len(),
+                target.len()
+            );
         }
     }
 }
@@ -105,13 +126,31 @@ fn every_storage_comes_out_bit_for_bit() {
 fn rows_that_are_appended_tensors_that_appear_and_files_that_are_no_models() {
     let (old, new) = pair(Storage::Q4_0, 40, 5, 1);
     let half = old.len() / 2;
-    let base = gguf("a", &[("t", Storage::Q4_0, 512, &old[..half]), ("gone", Storage::Q4_0, 512, &new)]);
-    let grown = gguf("b", &[("fresh", Storage::Q4_0, 512, &new), ("t", Storage::Q4_0, 512, &old)]);
+    let base = gguf(
+        "a",
+        &[
+            ("t", Storage::Q4_0, 512, &old[..half]),
+            ("gone", Storage::Q4_0, 512, &new),
+        ],
+    );
+    let grown = gguf(
+        "b",
+        &[
+            ("fresh", Storage::Q4_0, 512, &new),
+            ("t", Storage::Q4_0, 512, &old),
+        ],
+    );
     let delta = there_and_back(&base, &grown);
     assert!(delta.len() < new.len() + half + 4000);
-    let other = gguf("c", &[("t", Storage::Q8_0, 512, &pair(Storage::Q8_0, 4, 5, 1).0)]);
+    let other = gguf(
+        "c",
+        &[("t", Storage::Q8_0, 512, &pair(Storage::Q8_0, 4, 5, 1).0)],
+    );
     there_and_back(&base, &other);
-    there_and_back(b"words of an old form", b"words of a new form, with one more question");
+    there_and_back(
+        b"words of an old form",
+        b"words of a new form, with one more question",
+    );
     there_and_back(&base, b"x");
     there_and_back(b"", &base);
     let same = there_and_back(&base, &base);
@@ -126,7 +165,12 @@ fn safetensors_are_tensors_too() {
             r#"{{"__metadata__":{{"a":"b"}},"w":{{"dtype":"F16","shape":[4,512],"data_offsets":[0,{}]}}}}"#,
             weights.len()
         );
-        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), weights].concat()
+        [
+            &(header.len() as u64).to_le_bytes()[..],
+            header.as_bytes(),
+            weights,
+        ]
+        .concat()
     };
     let (old, new) = pair(Storage::F16, 4, 4, 3);
     assert_eq!(layout(&file(&old))[0].columns, 512);
@@ -135,8 +179,10 @@ fn safetensors_are_tensors_too() {
 
 fn sample() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     let (old, new) = pair(Storage::Q4K, 8, 10, 9);
-    let (base, target) =
-        (gguf("one", &[("t", Storage::Q4K, 512, &old)]), gguf("two", &[("t", Storage::Q4K, 512, &new)]));
+    let (base, target) = (
+        gguf("one", &[("t", Storage::Q4K, 512, &old)]),
+        gguf("two", &[("t", Storage::Q4K, 512, &new)]),
+    );
     let delta = encode(&base, &target, FAST).unwrap();
     (base, target, delta)
 }
@@ -149,7 +195,11 @@ fn the_format_is_as_it_was() {
         std::fs::write(&file, &delta).unwrap();
     }
     let known = std::fs::read(file).unwrap();
-    assert_eq!(make(&base, &known, &target), Ok(target), "a delta made in November 2026 still applies");
+    assert_eq!(
+        make(&base, &known, &target),
+        Ok(target),
+        "a delta made in November 2026 still applies"
+    );
 }
 
 #[test]
@@ -163,10 +213,14 @@ fn a_delta_cut_anywhere_or_with_any_bit_flipped_makes_nothing_that_is_believed()
         flipped[at] ^= 1 << (at % 8);
         // Some bits are of no weight (the last of a coded block); all others show in the digest.
         assert!(
-            make(&base, &flipped, &target).is_ok_and(|made| made == target) || make(&base, &flipped, &target).is_err()
+            make(&base, &flipped, &target).is_ok_and(|made| made == target)
+                || make(&base, &flipped, &target).is_err()
         );
     }
-    assert!(make(&base, &[&delta[..], &[0]].concat(), &target).is_err(), "bytes left over");
+    assert!(
+        make(&base, &[&delta[..], &[0]].concat(), &target).is_err(),
+        "bytes left over"
+    );
 }
 
 fn varint(mut n: u64) -> Vec<u8> {
@@ -187,22 +241,69 @@ fn attacks() -> Vec<Attack> {
     let signed = (Digest::of(&target), target.len() as u64);
     let head = &delta[..88].to_vec();
     let zeros = zstd::encode_all(&vec![0u8; 64 << 20][..], 19).unwrap();
-    let bomb = |bytes: u64| [head.as_slice(), &[2, 0, 0], &varint(bytes), &varint(zeros.len() as u64), &zeros].concat();
+    let bomb = |bytes: u64| {
+        [
+            head.as_slice(),
+            &[2, 0, 0],
+            &varint(bytes),
+            &varint(zeros.len() as u64),
+            &zeros,
+        ]
+        .concat()
+    };
     let mut huge = delta.clone();
     huge[80..88].copy_from_slice(&(1u64 << 40).to_le_bytes());
     let endless = [head.as_slice(), &[1, 0], &varint(1000)].concat();
     vec![
-        ("delta-on-the-wrong-base", gguf("other", &[]), delta.clone(), signed, "starts from bundle"),
-        ("delta-for-another-release", base.clone(), delta, (Digest::of(b"x"), signed.1), "makes bundle"),
-        ("delta-bomb", base.clone(), bomb(64 << 20), signed, "would make more than"),
-        ("delta-bomb-in-a-frame", base.clone(), bomb(1000), signed, "more than it says"),
-        ("delta-that-claims-a-terabyte", base.clone(), huge, signed, "would make more than"),
-        ("delta-that-ends-early", base, endless, signed, "ends in the middle"),
+        (
+            "delta-on-the-wrong-base",
+            gguf("other", &[]),
+            delta.clone(),
+            signed,
+            "starts from bundle",
+        ),
+        (
+            "delta-for-another-release",
+            base.clone(),
+            delta,
+            (Digest::of(b"x"), signed.1),
+            "makes bundle",
+        ),
+        (
+            "delta-bomb",
+            base.clone(),
+            bomb(64 << 20),
+            signed,
+            "would make more than",
+        ),
+        (
+            "delta-bomb-in-a-frame",
+            base.clone(),
+            bomb(1000),
+            signed,
+            "more than it says",
+        ),
+        (
+            "delta-that-claims-a-terabyte",
+            base.clone(),
+            huge,
+            signed,
+            "would make more than",
+        ),
+        (
+            "delta-that-ends-early",
+            base,
+            endless,
+            signed,
+            "ends in the middle",
+        ),
     ]
 }
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("attacks").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("attacks")
+        .join(name)
 }
 
 fn refuses(name: &str) {
@@ -214,15 +315,23 @@ fn refuses(name: &str) {
         std::fs::write(folder.join("base.bin"), base).unwrap();
         std::fs::write(folder.join("delta.bin"), delta).unwrap();
     }
-    assert!(std::fs::read(folder.join("delta.bin")).unwrap() == *delta, "{name}: the fixture is not what is built");
+    assert!(
+        std::fs::read(folder.join("delta.bin")).unwrap() == *delta,
+        "{name}: the fixture is not what is built"
+    );
     let base = std::fs::read(folder.join("base.bin")).unwrap();
     let mut made = 0u64;
     let mut keep = |b: &[u8]| {
         made += b.len() as u64;
         Ok(())
     };
-    let refused =
-        apply(delta.as_slice(), (Digest::of(&base), base.as_slice()), (*digest, *bytes), &mut keep).unwrap_err();
+    let refused = apply(
+        delta.as_slice(),
+        (Digest::of(&base), base.as_slice()),
+        (*digest, *bytes),
+        &mut keep,
+    )
+    .unwrap_err();
     assert!(refused.to_string().contains(words), "{name}: {refused}");
     assert!(made <= *bytes, "{name}: {made} bytes were made");
 }

@@ -1,5 +1,6 @@
-//! Every decoder that reads what a peer, a file or a stranger wrote. A target must neither panic nor hold more than its limit,
-//! whatever the bytes; where bytes are accepted, writing them again gives what was read.
+//! Every decoder that reads what a peer, a file or a stranger wrote. A target must neither panic
+//! nor hold more than its limit, whatever the bytes; where bytes are accepted, writing them again
+//! gives what was read.
 
 use distribution::bundle::{Fetch, Groups};
 use distribution::{Offer, ReleaseList, Root, TrustedState, tree};
@@ -45,8 +46,8 @@ pub const TARGETS: [Target; 21] = [
     ("keyfile", keyfile),
 ];
 
-/// libFuzzer takes every panic for a crash, even one that our net catches inside Automerge: this lets those pass. One that is
-/// not caught still ends the run.
+/// libFuzzer takes every panic for a crash, even one that our net catches inside Automerge: this
+/// lets those pass. One that is not caught still ends the run.
 pub fn let_caught_panics_pass() {
     std::panic::set_hook(Box::new(|_| {}));
 }
@@ -54,7 +55,10 @@ pub fn let_caught_panics_pass() {
 /// Pictures: what a camera wrote beside them goes, once.
 pub fn photo(data: &[u8]) {
     if let Ok(clean) = record::photo::without_metadata(data) {
-        assert!(record::photo::without_metadata(&clean).is_ok_and(|again| again == clean), "not clean after once");
+        assert!(
+            record::photo::without_metadata(&clean).is_ok_and(|again| again == clean),
+            "not clean after once"
+        );
     }
     let _ = record::photo::open(data, &[7; 32]);
 }
@@ -70,7 +74,11 @@ pub fn frame(data: &[u8]) {
                 Ok(Some(frame)) => {
                     let bytes = frame.to_bytes();
                     let again = Frame::from_bytes(bytes.get(4..).unwrap_or_default());
-                    assert!(again.is_ok_and(|f| f.to_bytes() == bytes), "{} does not read back", frame.name());
+                    assert!(
+                        again.is_ok_and(|f| f.to_bytes() == bytes),
+                        "{} does not read back",
+                        frame.name()
+                    );
                 }
                 Ok(None) => break,
                 Err(_) => return,
@@ -110,7 +118,9 @@ pub fn envelope(data: &[u8]) {
             notice.share.iter().for_each(|share| epochs.add(share));
             epochs.retire(notice.retired_epochs());
             let _ = epochs.heads();
-            let _ = notice.share.map(|share| share.open(&notice.area, &DeviceKeys::from_seed([2; 32])));
+            let _ = notice
+                .share
+                .map(|share| share.open(&notice.area, &DeviceKeys::from_seed([2; 32])));
         }
     }
 }
@@ -163,23 +173,48 @@ pub fn rules(data: &[u8]) {
     }
 }
 
-/// Documents offered to a trusting phone, whatever their kind; its state is kept and comes back the same.
+/// Documents offered to a trusting phone, whatever their kind; its state is kept and comes back the
+/// same.
 pub fn trust(data: &[u8]) {
     let [kind, bytes @ ..] = data else { return };
-    const KINDS: [&str; 6] = ["root", "recall", "revocations", "release-list", "delegated-list", "beacon"];
-    let Some(kind) = KINDS.get(usize::from(*kind) % KINDS.len()) else { return };
-    let Ok(offer) = Offer::from_bytes(kind, bytes) else { return };
-    assert!(Offer::from_bytes(kind, &offer.to_bytes()).is_ok(), "a {kind} does not read back");
+    const KINDS: [&str; 6] = [
+        "root",
+        "recall",
+        "revocations",
+        "release-list",
+        "delegated-list",
+        "beacon",
+    ];
+    let Some(kind) = KINDS.get(usize::from(*kind) % KINDS.len()) else {
+        return;
+    };
+    let Ok(offer) = Offer::from_bytes(kind, bytes) else {
+        return;
+    };
+    assert!(
+        Offer::from_bytes(kind, &offer.to_bytes()).is_ok(),
+        "a {kind} does not read back"
+    );
     let ministry = sim::Ministry::new(3, 3, 2);
-    let Ok(mut state) = TrustedState::new(&ministry.root) else { return };
+    let Ok(mut state) = TrustedState::new(&ministry.root) else {
+        return;
+    };
     let _ = state.offer(&offer);
-    let kept: Vec<_> = state.records().iter().map(|(kind, bytes)| (kind.to_owned(), bytes.to_vec())).collect();
+    let kept: Vec<_> = state
+        .records()
+        .iter()
+        .map(|(kind, bytes)| (kind.to_owned(), bytes.to_vec()))
+        .collect();
     let again = TrustedState::restore(&kept).ok().flatten();
-    assert!(again.is_some_and(|again| again.records() == state.records()), "another state after a crash");
+    assert!(
+        again.is_some_and(|again| again.records() == state.records()),
+        "another state after a crash"
+    );
     let _ = sync::receipt::verify(bytes);
 }
 
-/// A delta on a small base: whatever it says, it makes no more than was signed, and nothing is believed but the target.
+/// A delta on a small base: whatever it says, it makes no more than was signed, and nothing is
+/// believed but the target.
 pub fn delta(data: &[u8]) {
     let base = vec![7u8; 5000];
     let (held, wanted) = (Digest::of(&base), Digest([9; 32]));
@@ -195,7 +230,8 @@ pub fn delta(data: &[u8]) {
             made += bytes.len();
             Ok(())
         };
-        let done = distribution::delta::apply(delta, (held, base.as_slice()), (wanted, 20_000), &mut keep);
+        let done =
+            distribution::delta::apply(delta, (held, base.as_slice()), (wanted, 20_000), &mut keep);
         assert!(done.is_err() && made <= 20_000, "{made} bytes were made");
     }
 }
@@ -204,30 +240,43 @@ pub fn delta(data: &[u8]) {
 pub fn layout(data: &[u8]) {
     let mut end = 0;
     for span in distribution::delta::layout::layout(data) {
-        assert!(span.offset >= end && span.offset + span.bytes <= data.len() as u64, "{span:?}");
+        assert!(
+            span.offset >= end && span.offset + span.bytes <= data.len() as u64,
+            "{span:?}"
+        );
         end = span.offset + span.bytes;
     }
 }
 
-/// Cases from files: FHIR bundles, tables and archives. What is accepted becomes a case like any other.
+/// Cases from files: FHIR bundles, tables and archives. What is accepted becomes a case like any
+/// other.
 pub fn exchange(data: &[u8]) {
     let keys = DeviceKeys::from_seed([2; 32]);
     if let Ok(archive) = archive::read(data) {
         let _ = archive::open(&archive, &keys);
     }
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let read = fhir::read(text).unwrap_or_default().into_iter().chain(csv::read(text).unwrap_or_default());
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let read = fhir::read(text)
+        .unwrap_or_default()
+        .into_iter()
+        .chain(csv::read(text).unwrap_or_default());
     for imported in read {
         let mut case = Case::new(CaseId([1; 16]));
         if case.add(&imported.entries, &keys, &[1; 16], 0).is_ok() {
-            assert!(Case::load(CaseId([1; 16]), &case.save()).is_ok(), "an imported case does not load again");
+            assert!(
+                Case::load(CaseId([1; 16]), &case.save()).is_ok(),
+                "an imported case does not load again"
+            );
             let _ = fhir::write(&case.view(), &Area::default());
         }
     }
 }
 
-/// Whatever a peer says after (or instead of) a proper opening, to a phone that is enrolled and holds a release: the first byte says
-/// how far the opening goes, and as whom; the phone starts again afterwards.
+/// Whatever a peer says after (or instead of) a proper opening, to a phone that is enrolled and
+/// holds a release: the first byte says how far the opening goes, and as whom; the phone starts
+/// again afterwards.
 pub fn sequence(data: &[u8]) {
     let [how, said @ ..] = data else { return };
     let ministry = sim::Ministry::new(3, 3, 2);
@@ -238,28 +287,46 @@ pub fn sequence(data: &[u8]) {
     let enrolled = world.add_certified(1, &ministry, &area, rights, &mut dice);
     assert!(enrolled.is_ok(), "a phone is enrolled");
     let opening = sim::attacks::enters(&ministry, 0);
-    let mut talk: Vec<_> = opening.iter().take(usize::from(how % 8)).map(Frame::to_bytes).collect();
+    let mut talk: Vec<_> = opening
+        .iter()
+        .take(usize::from(how % 8))
+        .map(Frame::to_bytes)
+        .collect();
     let chunk = if how & 8 == 0 { 4096 } else { 7 };
     talk.extend(said.chunks(chunk).map(<[u8]>::to_vec));
     let heard = world.hear(0, sim::attacks::attacker().id(), &talk, 0);
-    assert!(heard.is_ok(), "what a peer said became an error of the store");
-    assert!(world.restart(0).is_ok(), "the phone does not start any more");
+    assert!(
+        heard.is_ok(),
+        "what a peer said became an error of the store"
+    );
+    assert!(
+        world.restart(0).is_ok(),
+        "the phone does not start any more"
+    );
 }
 
-/// What is heard on the air of neighbours: a beacon as phones of this ministry send it, bent at one place, and bare bytes.
+/// What is heard on the air of neighbours: a beacon as phones of this ministry send it, bent at one
+/// place, and bare bytes.
 pub fn discovery(data: &[u8]) {
     let (key, from) = ([7; 32], ([10, 0, 0, 1], 5000).into());
     let _ = node::host::beacon::read(&key, data, from);
     let [at, bend, ports @ ..] = data else { return };
-    let port = ports.first_chunk::<2>().map_or(1, |port| u16::from_le_bytes(*port));
+    let port = ports
+        .first_chunk::<2>()
+        .map_or(1, |port| u16::from_le_bytes(*port));
     let id = DeviceKeys::from_seed([1; 32]).id();
-    let Some(mut beacon) = node::host::beacon::write(&key, &id, port, port) else { return };
+    let Some(mut beacon) = node::host::beacon::write(&key, &id, port, port) else {
+        return;
+    };
     let at = usize::from(*at) % beacon.len();
     if let Some(byte) = beacon.get_mut(at) {
         *byte ^= bend;
     }
     let heard = node::host::beacon::read(&key, &beacon, from);
-    assert!(*bend == 0 || heard.is_none(), "a beacon that was bent is heeded");
+    assert!(
+        *bend == 0 || heard.is_none(),
+        "a beacon that was bent is heeded"
+    );
 }
 
 /// The index of a mirror, which anybody may have written.
@@ -275,7 +342,11 @@ pub fn control(data: &[u8]) {
 /// A file that is given for a key: what it says about the cost of its passphrase has an end.
 pub fn keyfile(data: &[u8]) {
     if node::host::keyfile::is_sealed(data) {
-        let _ = node::host::keyfile::open_key(std::path::Path::new("key"), data, "twelve patients to see");
+        let _ = node::host::keyfile::open_key(
+            std::path::Path::new("key"),
+            data,
+            "twelve patients to see",
+        );
     }
 }
 

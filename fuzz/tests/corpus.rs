@@ -1,5 +1,6 @@
-//! The corpora, replayed with a plain toolchain, each file also cut short and with bytes turned over. Each file is a process of its
-//! own, with limits on processor time and on memory: an input that costs more than they allow is found, and not only one that panics.
+//! The corpora, replayed with a plain toolchain, each file also cut short and with bytes turned
+//! over. Each file is a process of its own, with limits on processor time and on memory: an input
+//! that costs more than they allow is found, and not only one that panics.
 
 #![allow(clippy::disallowed_methods)] // a test may read its files and start itself anew
 
@@ -30,9 +31,20 @@ fn replay(target: fn(&[u8]), file: &Path) {
 /// Started by the test below, once for each file.
 #[test]
 fn one_file() {
-    let Some(file) = std::env::var_os(ONE).map(PathBuf::from) else { return };
-    let name = file.parent().unwrap().file_name().unwrap().to_str().unwrap();
-    let (_, target) = targets::TARGETS.into_iter().find(|(target, _)| *target == name).unwrap();
+    let Some(file) = std::env::var_os(ONE).map(PathBuf::from) else {
+        return;
+    };
+    let name = file
+        .parent()
+        .unwrap()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap();
+    let (_, target) = targets::TARGETS
+        .into_iter()
+        .find(|(target, _)| *target == name)
+        .unwrap();
     replay(target, &file);
 }
 
@@ -40,15 +52,32 @@ fn one_file() {
 fn no_decoder_breaks_on_its_corpus_nor_on_what_is_near_it_nor_costs_without_end() {
     let this = std::env::current_exe().unwrap();
     for (name, _) in targets::TARGETS {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
-        let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|f| f.unwrap().path()).collect();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("corpus")
+            .join(name);
+        let files: Vec<_> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|f| f.unwrap().path())
+            .collect();
         assert!(files.len() >= 3, "the corpus of {name} is too small");
         for file in files {
-            let limited =
-                format!("ulimit -t {CPU_S}; ulimit -v {MEMORY_KIB}; exec \"$0\" --exact one_file --test-threads 1");
-            let output = Command::new("sh").arg("-c").arg(limited).arg(&this).env(ONE, &file).output().unwrap();
+            let limited = format!(
+                "ulimit -t {CPU_S}; ulimit -v {MEMORY_KIB}; exec \"$0\" --exact one_file --test-threads 1"
+            );
+            let output = Command::new("sh")
+                .arg("-c")
+                .arg(limited)
+                .arg(&this)
+                .env(ONE, &file)
+                .output()
+                .unwrap();
             let said = String::from_utf8_lossy(&output.stdout);
-            assert!(output.status.success(), "{}: {:?} {said}", file.display(), output.status);
+            assert!(
+                output.status.success(),
+                "{}: {:?} {said}",
+                file.display(),
+                output.status
+            );
         }
     }
 }

@@ -33,13 +33,25 @@ pub struct Assessment {
 }
 
 /// Assesses findings. Without a model the rules stand alone.
-pub fn assess(findings: &Findings, pack: &RulePack, profile: Profile, model: Option<&TriageModel>) -> Assessment {
+pub fn assess(
+    findings: &Findings,
+    pack: &RulePack,
+    profile: Profile,
+    model: Option<&TriageModel>,
+) -> Assessment {
     let rules = pack.evaluate(profile, findings);
     let rule_urgency = rules.urgency();
     let opinion = model.and_then(|m| m.opinion(findings));
     // A pink rule that cannot be cleared is not green: see someone soon, and measure.
-    let least = if rules.cannot_clear.is_empty() { rule_urgency } else { rule_urgency.max(Urgency::Yellow) };
-    let raised = opinion.as_ref().and_then(Opinion::raises_to).map_or(least, |u| u.max(least));
+    let least = if rules.cannot_clear.is_empty() {
+        rule_urgency
+    } else {
+        rule_urgency.max(Urgency::Yellow)
+    };
+    let raised = opinion
+        .as_ref()
+        .and_then(Opinion::raises_to)
+        .map_or(least, |u| u.max(least));
     Assessment {
         urgency: raised,
         rule_urgency,
@@ -47,20 +59,29 @@ pub fn assess(findings: &Findings, pack: &RulePack, profile: Profile, model: Opt
         rules,
         raised_by_model: raised > least,
         opinion,
-        pack: format!("{} {} ({}), {}", pack.id, pack.edition, profile.name(), floor::EDITION),
+        pack: format!(
+            "{} {} ({}), {}",
+            pack.id,
+            pack.edition,
+            profile.name(),
+            floor::EDITION
+        ),
         model: model.map_or_else(|| "none".into(), |m| m.name().to_owned()),
     }
 }
 
-/// What the floor alone says, of a patient whose age is not known or whom the pack has no rules for. `None` if it says nothing: that
-/// is no colour.
+/// What the floor alone says, of a patient whose age is not known or whom the pack has no rules
+/// for. `None` if it says nothing: that is no colour.
 pub fn assess_without_age(values: &BTreeMap<String, FindingValue>) -> Option<Assessment> {
     let fired = floor::evaluate(values, None);
     let urgency = fired.iter().map(|outcome| outcome.urgency).max()?;
     Some(Assessment {
         urgency,
         rule_urgency: urgency,
-        rules: Evaluation { fired, ..Evaluation::default() },
+        rules: Evaluation {
+            fired,
+            ..Evaluation::default()
+        },
         opinion: None,
         raised_by_model: false,
         green_offered: false,
@@ -73,8 +94,11 @@ impl Assessment {
     /// The assessment as JSON (schema `kijiti.assessment/1`).
     pub fn to_json(&self) -> Json {
         let outcome = |o: &Outcome| {
-            let findings: serde_json::Map<_, _> =
-                o.findings.iter().map(|(n, v)| (n.clone(), Json::String(v.spoken()))).collect();
+            let findings: serde_json::Map<_, _> = o
+                .findings
+                .iter()
+                .map(|(n, v)| (n.clone(), Json::String(v.spoken())))
+                .collect();
             json!({ "rule": o.rule, "class": o.class, "urgency": o.urgency, "source": o.source,
                     "action": o.action, "findings": findings })
         };

@@ -1,7 +1,8 @@
-//! Findings as numbers for the network. Each feature has a name that travels inside the model file, so that a model keeps
-//! reading findings rightly when the rule pack grows.
+//! Findings as numbers for the network. Each feature has a name that travels inside the model file,
+//! so that a model keeps reading findings rightly when the rule pack grows.
 //!
-//! `name?` known 0/1 · `name=yes` 0/1 · `name#min:max` a number scaled to 0…1 · `name=choice` 0/1 · `infant` 0/1
+//! `name?` known 0/1 · `name=yes` 0/1 · `name#min:max` a number scaled to 0…1 · `name=choice` 0/1 ·
+//! `infant` 0/1
 
 use clinical::{AgeGroup, FindingValue};
 
@@ -35,8 +36,12 @@ pub fn features_of(pack: &RulePack) -> Vec<Feature> {
         features.push(Feature::Known(id()));
         match &finding.kind {
             FindingKind::Flag => features.push(Feature::Yes(id())),
-            FindingKind::Number { min, max, .. } => features.push(Feature::Scaled(id(), *min, *max)),
-            FindingKind::Choice(choices) => features.extend(choices.iter().map(|c| Feature::Is(id(), c.clone()))),
+            FindingKind::Number { min, max, .. } => {
+                features.push(Feature::Scaled(id(), *min, *max))
+            }
+            FindingKind::Choice(choices) => {
+                features.extend(choices.iter().map(|c| Feature::Is(id(), c.clone())))
+            }
         }
     }
     features
@@ -68,7 +73,11 @@ impl Feature {
             return (max > min).then(|| Feature::Scaled(id.to_owned(), min, max));
         }
         let (id, choice) = name.split_once('=')?;
-        Some(if choice == "yes" { Feature::Yes(id.to_owned()) } else { Feature::Is(id.to_owned(), choice.to_owned()) })
+        Some(if choice == "yes" {
+            Feature::Yes(id.to_owned())
+        } else {
+            Feature::Is(id.to_owned(), choice.to_owned())
+        })
     }
 
     /// Its value for these findings.
@@ -78,10 +87,14 @@ impl Feature {
             Feature::Known(id) => bit(*findings.value(id) != FindingValue::Unknown),
             Feature::Yes(id) => bit(*findings.value(id) == FindingValue::Yes),
             Feature::Scaled(id, min, max) => match findings.value(id) {
-                FindingValue::Number(number) => (((number - min) / (max - min)) as f32).clamp(-1.0, 2.0),
+                FindingValue::Number(number) => {
+                    (((number - min) / (max - min)) as f32).clamp(-1.0, 2.0)
+                }
                 _ => 0.0,
             },
-            Feature::Is(id, choice) => bit(matches!(findings.value(id), FindingValue::Text(t) if t == choice)),
+            Feature::Is(id, choice) => {
+                bit(matches!(findings.value(id), FindingValue::Text(t) if t == choice))
+            }
             Feature::Infant => bit(findings.group() == AgeGroup::Infant),
         }
     }

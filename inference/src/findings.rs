@@ -1,4 +1,5 @@
-//! Findings: what the worker saw, measured and was told. Read from JSON or TOML; unknown is a value of its own.
+//! Findings: what the worker saw, measured and was told. Read from JSON or TOML; unknown is a value
+//! of its own.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,12 @@ pub struct Findings {
 /// Prints how many, not what: findings belong in no log.
 impl std::fmt::Debug for Findings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Findings({:?}, {} values)", self.group, self.values.len())
+        write!(
+            f,
+            "Findings({:?}, {} values)",
+            self.group,
+            self.values.len()
+        )
     }
 }
 
@@ -34,7 +40,10 @@ pub struct FindingsError {
 }
 
 fn wrong<T>(reason: impl Into<String>, hint: impl Into<String>) -> Result<T, FindingsError> {
-    Err(FindingsError { reason: reason.into(), hint: hint.into() })
+    Err(FindingsError {
+        reason: reason.into(),
+        hint: hint.into(),
+    })
 }
 
 /// Characters of the free text that are read.
@@ -43,35 +52,53 @@ const TEXT_CHARS_MAX: usize = 2000;
 const FILE_BYTES_MAX: usize = 256 * 1024;
 
 impl Findings {
-    /// Reads a findings file, JSON if it begins with `{`, else TOML. Keys are finding ids; `age_days` or `age_months` (and
-    /// `age_hours` in the first two days) give the age; `text` is free words.
+    /// Reads a findings file, JSON if it begins with `{`, else TOML. Keys are finding ids;
+    /// `age_days` or `age_months` (and `age_hours` in the first two days) give the age; `text` is
+    /// free words.
     pub fn parse(file: &str, pack: &RulePack) -> Result<Self, FindingsError> {
         if file.len() > FILE_BYTES_MAX {
-            return wrong("the findings file is too long", "one case needs a few kilobytes at most");
+            return wrong(
+                "the findings file is too long",
+                "one case needs a few kilobytes at most",
+            );
         }
         let example = "write lines such as: age_months = 11, cough_or_difficult = \"yes\", spo2 = \"unknown\"";
         let raw: BTreeMap<String, serde_json::Value> = if file.trim_start().starts_with('{') {
             serde_json::from_str(file)
                 .or_else(|e| wrong(format!("the findings file is not valid JSON: {e}"), example))?
         } else {
-            let table: toml::Table =
-                file.parse().or_else(|e| wrong(format!("the findings file is not valid TOML: {e}"), example))?;
+            let table: toml::Table = file
+                .parse()
+                .or_else(|e| wrong(format!("the findings file is not valid TOML: {e}"), example))?;
             let json = serde_json::to_value(table).or_else(|e| wrong(e.to_string(), example))?;
             serde_json::from_value(json).or_else(|e| wrong(e.to_string(), example))?
         };
         Self::from_raw(raw, pack)
     }
 
-    fn from_raw(raw: BTreeMap<String, serde_json::Value>, pack: &RulePack) -> Result<Self, FindingsError> {
+    fn from_raw(
+        raw: BTreeMap<String, serde_json::Value>,
+        pack: &RulePack,
+    ) -> Result<Self, FindingsError> {
         let mut values = BTreeMap::new();
         let mut text = String::new();
         let mut ages = BTreeMap::new();
         for (name, value) in raw {
             match name.as_str() {
-                "text" => text = value.as_str().unwrap_or_default().chars().take(TEXT_CHARS_MAX).collect(),
+                "text" => {
+                    text = value
+                        .as_str()
+                        .unwrap_or_default()
+                        .chars()
+                        .take(TEXT_CHARS_MAX)
+                        .collect()
+                }
                 "age_hours" | "age_days" | "age_months" => {
                     let Some(number) = value.as_f64() else {
-                        return wrong(format!("{name} is not a number"), "write for example age_months = 11");
+                        return wrong(
+                            format!("{name} is not a number"),
+                            "write for example age_months = 11",
+                        );
                     };
                     ages.insert(name, number);
                 }
@@ -84,14 +111,19 @@ impl Findings {
         Self::new(values, text, &ages)
     }
 
-    /// Findings from values already read; `ages` as in [`Findings::parse`]. What is missing is unknown.
+    /// Findings from values already read; `ages` as in [`Findings::parse`]. What is missing is
+    /// unknown.
     pub fn new(
         mut values: BTreeMap<String, FindingValue>,
         text: String,
         ages: &BTreeMap<String, f64>,
     ) -> Result<Self, FindingsError> {
         let group = set_age(&mut values, ages)?;
-        Ok(Self { group, values, text })
+        Ok(Self {
+            group,
+            values,
+            text,
+        })
     }
 
     /// Findings of a golden case, which is written as a findings file is.
@@ -129,17 +161,23 @@ fn set_age(
     ages: &BTreeMap<String, f64>,
 ) -> Result<AgeGroup, FindingsError> {
     let said = |name: &str| ages.get(name).copied();
-    let age =
-        Age::of_child(said("age_hours"), said("age_days"), said("age_months")).map_err(|error| FindingsError {
+    let age = Age::of_child(said("age_hours"), said("age_days"), said("age_months")).map_err(
+        |error| FindingsError {
             reason: error.to_string(),
             hint: match error {
                 AgeError::InfantInMonths => "write for example age_days = 40".into(),
                 AgeError::Missing | AgeError::Several | AgeError::NotAChild => {
-                    "write age_months (2–59), or age_days (0–59) for an infant under 2 months".into()
+                    "write age_months (2–59), or age_days (0–59) for an infant under 2 months"
+                        .into()
                 }
             },
-        })?;
-    for (name, number) in [("age_hours", age.hours), ("age_days", age.days), ("age_months", age.months)] {
+        },
+    )?;
+    for (name, number) in [
+        ("age_hours", age.hours),
+        ("age_days", age.days),
+        ("age_months", age.months),
+    ] {
         values.insert(name.into(), FindingValue::Number(number));
     }
     Ok(age.group)
@@ -151,38 +189,52 @@ pub(crate) fn value_of(json: &serde_json::Value) -> FindingValue {
         serde_json::Value::Null => FindingValue::Unknown,
         serde_json::Value::Bool(true) => FindingValue::Yes,
         serde_json::Value::Bool(false) => FindingValue::No,
-        serde_json::Value::Number(number) => number.as_f64().map_or(FindingValue::Unknown, FindingValue::Number),
+        serde_json::Value::Number(number) => number
+            .as_f64()
+            .map_or(FindingValue::Unknown, FindingValue::Number),
         serde_json::Value::String(word) => FindingValue::Text(word.clone()),
-        other @ (serde_json::Value::Array(_) | serde_json::Value::Object(_)) => FindingValue::Text(other.to_string()),
+        other @ (serde_json::Value::Array(_) | serde_json::Value::Object(_)) => {
+            FindingValue::Text(other.to_string())
+        }
     }
 }
 
-/// Reads what stands in a record, whatever wrote it: what the pack does not know, or knows otherwise, is unknown to it and never an
-/// error, so that no word can keep the rules from looking at the others.
-pub fn read_recorded(values: &BTreeMap<String, FindingValue>, pack: &RulePack) -> BTreeMap<String, FindingValue> {
+/// Reads what stands in a record, whatever wrote it: what the pack does not know, or knows
+/// otherwise, is unknown to it and never an error, so that no word can keep the rules from looking
+/// at the others.
+pub fn read_recorded(
+    values: &BTreeMap<String, FindingValue>,
+    pack: &RulePack,
+) -> BTreeMap<String, FindingValue> {
     let mut read = BTreeMap::new();
     for (name, value) in values.iter().filter(|(name, _)| !name.starts_with("age_")) {
         match pack.finding(name).map(|_| read_value(name, value, pack)) {
             Some(Ok(value)) => drop(read.insert(name.clone(), value)),
-            // A word that is not understood may say anything: it is named, and nothing is green until somebody has looked.
+            // A word that is not understood may say anything: it is named, and nothing is green
+            // until somebody has looked.
             Some(Err(_)) => {
                 read.insert(name.clone(), FindingValue::Unknown);
                 let said = match value {
                     FindingValue::Text(word) => word.as_str(),
-                    FindingValue::Yes | FindingValue::No | FindingValue::Unknown | FindingValue::Number(_) => {
-                        "not understood"
-                    }
+                    FindingValue::Yes
+                    | FindingValue::No
+                    | FindingValue::Unknown
+                    | FindingValue::Number(_) => "not understood",
                 };
                 read.insert(format!("{name}: {said}"), FindingValue::Yes);
             }
             None if name.contains('.') => {}
-            // What this pack does not know may be a sign all the same: it is named, and nothing is green.
+            // What this pack does not know may be a sign all the same: it is named, and nothing is
+            // green.
             None => {
                 let said = match value {
                     FindingValue::Text(word) => match word.trim() {
                         "no" | "unknown" | "" => continue,
                         "yes" => FindingValue::Yes,
-                        word => word.parse().map_or_else(|_| FindingValue::Text(word.to_owned()), FindingValue::Number),
+                        word => word.parse().map_or_else(
+                            |_| FindingValue::Text(word.to_owned()),
+                            FindingValue::Number,
+                        ),
                     },
                     known => known.clone(),
                 };
@@ -195,15 +247,25 @@ pub fn read_recorded(values: &BTreeMap<String, FindingValue>, pack: &RulePack) -
     read
 }
 
-/// Reads one value as the pack says it must be; words for yes, no, unknown and numbers are understood.
-pub fn read_value(name: &str, value: &FindingValue, pack: &RulePack) -> Result<FindingValue, FindingsError> {
+/// Reads one value as the pack says it must be; words for yes, no, unknown and numbers are
+/// understood.
+pub fn read_value(
+    name: &str,
+    value: &FindingValue,
+    pack: &RulePack,
+) -> Result<FindingValue, FindingsError> {
     let Some(finding) = pack.finding(name) else {
         let near = pack.nearest(name);
-        return wrong(format!("{name:?} is not a finding of {}", pack.id), format!("did you mean {near:?}?"));
+        return wrong(
+            format!("{name:?} is not a finding of {}", pack.id),
+            format!("did you mean {near:?}?"),
+        );
     };
     let word = match value {
         FindingValue::Text(word) => Some(word.trim()),
-        FindingValue::Yes | FindingValue::No | FindingValue::Unknown | FindingValue::Number(_) => None,
+        FindingValue::Yes | FindingValue::No | FindingValue::Unknown | FindingValue::Number(_) => {
+            None
+        }
     };
     if word == Some("unknown") || *value == FindingValue::Unknown {
         return Ok(FindingValue::Unknown);
@@ -212,14 +274,18 @@ pub fn read_value(name: &str, value: &FindingValue, pack: &RulePack) -> Result<F
         FindingKind::Flag => match (value, word) {
             (FindingValue::Yes, _) | (_, Some("yes")) => Ok(FindingValue::Yes),
             (FindingValue::No, _) | (_, Some("no")) => Ok(FindingValue::No),
-            _ => wrong(format!("{name} must be yes, no or unknown"), format!("write {name} = \"yes\"")),
+            _ => wrong(
+                format!("{name} must be yes, no or unknown"),
+                format!("write {name} = \"yes\""),
+            ),
         },
         FindingKind::Number { min, max, unit } => {
             let number = match value {
                 FindingValue::Number(number) => Some(*number),
-                FindingValue::Yes | FindingValue::No | FindingValue::Unknown | FindingValue::Text(_) => {
-                    word.and_then(|w| w.parse().ok())
-                }
+                FindingValue::Yes
+                | FindingValue::No
+                | FindingValue::Unknown
+                | FindingValue::Text(_) => word.and_then(|w| w.parse().ok()),
             };
             match number {
                 Some(number) if (*min..=*max).contains(&number) => Ok(FindingValue::Number(number)),
@@ -227,12 +293,20 @@ pub fn read_value(name: &str, value: &FindingValue, pack: &RulePack) -> Result<F
                     format!("{name} of {number} {unit} cannot be: it lies between {min} and {max}"),
                     "measure again, or write \"unknown\"",
                 ),
-                None => wrong(format!("{name} is not a number"), format!("write {name} = {min}, or \"unknown\"")),
+                None => wrong(
+                    format!("{name} is not a number"),
+                    format!("write {name} = {min}, or \"unknown\""),
+                ),
             }
         }
         FindingKind::Choice(choices) => match word {
-            Some(word) if choices.iter().any(|c| c == word) => Ok(FindingValue::Text(word.to_owned())),
-            _ => wrong(format!("{name} has no such choice"), format!("write one of: {}, unknown", choices.join(", "))),
+            Some(word) if choices.iter().any(|c| c == word) => {
+                Ok(FindingValue::Text(word.to_owned()))
+            }
+            _ => wrong(
+                format!("{name} has no such choice"),
+                format!("write one of: {}, unknown", choices.join(", ")),
+            ),
         },
     }
 }

@@ -1,8 +1,10 @@
-//! Golden cases of the rules: patients of whom it is known what must come out. A rule pack runs only if all of them come out right,
-//! those that every phone has built in and those that the pack brings itself: at the desk's check, and on every phone before it is
-//! activated. They are tried on the pack alone, without the floor, which would hide what the pack lacks.
+//! Golden cases of the rules: patients of whom it is known what must come out. A rule pack runs
+//! only if all of them come out right, those that every phone has built in and those that the pack
+//! brings itself: at the desk's check, and on every phone before it is activated. They are tried on
+//! the pack alone, without the floor, which would hide what the pack lacks.
 //!
-//! Sources: IMCI chart booklet 2014; iCCM 2011; the young infant's chart 2019; WHO smart-dak-ccc v1.0.0.
+//! Sources: IMCI chart booklet 2014; iCCM 2011; the young infant's chart 2019; WHO smart-dak-ccc
+//! v1.0.0.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +71,8 @@ pub const WELL_INFANT: &str = r#"{
 use Expected::{Green, GreenNotOffered, NotGreen, Pink, Yellow};
 use Profile::{Iccm, Imci};
 
-/// Level (both where none is named), well child or infant, what is different, and what must come out.
+/// Level (both where none is named), well child or infant, what is different, and what must come
+/// out.
 #[rustfmt::skip]
 const GUIDELINE: &[(Option<Profile>, &str, &str, Expected)] = &[
     (None, WELL_CHILD, r#"{}"#, Green),
@@ -182,9 +185,17 @@ fn changed(base: &str, changes: &str) -> Option<Map<String, Json>> {
 pub fn guideline() -> Vec<Golden> {
     let mut cases = Vec::new();
     for (level, base, changes, expected) in GUIDELINE {
-        let levels: &[Profile] = if level.is_some() { level.as_slice() } else { &[Iccm, Imci] };
+        let levels: &[Profile] = if level.is_some() {
+            level.as_slice()
+        } else {
+            &[Iccm, Imci]
+        };
         for profile in levels {
-            let whom = if *base == WELL_CHILD { "a well child" } else { "a well infant" };
+            let whom = if *base == WELL_CHILD {
+                "a well child"
+            } else {
+                "a well infant"
+            };
             let findings = changed(base, changes).unwrap_or_default();
             cases.push(Golden {
                 name: format!("{whom}, but {changes}"),
@@ -214,16 +225,27 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    /// Changes `more` things after those that are changed, and notes for what the rule speaks that it did not speak for less.
+    /// Changes `more` things after those that are changed, and notes for what the rule speaks that
+    /// it did not speak for less.
     fn draw(&mut self, changed: &mut Vec<(usize, usize)>, more: usize) {
         let from = changed.last().map_or(0, |(thing, _)| thing + 1);
         for thing in from..self.things.len() {
-            let (name, count) = self.things.get(thing).map(|(n, v)| (n.clone(), v.len())).unwrap_or_default();
+            let (name, count) = self
+                .things
+                .get(thing)
+                .map(|(n, v)| (n.clone(), v.len()))
+                .unwrap_or_default();
             for value in 0..count {
                 changed.push((thing, value));
-                let less = |found: &Vec<(usize, usize)>| found.iter().all(|change| changed.contains(change));
+                let less = |found: &Vec<(usize, usize)>| {
+                    found.iter().all(|change| changed.contains(change))
+                };
                 if self.left > 0 && !self.found.iter().any(less) {
-                    let said = self.things.get(thing).and_then(|(_, values)| values.get(value)).map(|(_, v)| v.clone());
+                    let said = self
+                        .things
+                        .get(thing)
+                        .and_then(|(_, values)| values.get(value))
+                        .map(|(_, v)| v.clone());
                     let before = said.and_then(|said| self.values.insert(name.clone(), said));
                     match more {
                         1 => {
@@ -245,8 +267,8 @@ impl Drawing<'_> {
     }
 }
 
-/// On both sides of everything that a condition compares: found, not found and not known of every sign, and a little below and above
-/// every number.
+/// On both sides of everything that a condition compares: found, not found and not known of every
+/// sign, and a little below and above every number.
 fn things_compared(
     guideline: &RulePack,
     rule: &Rule,
@@ -256,49 +278,107 @@ fn things_compared(
     for (name, (mut bounds, words)) in guideline.compared(&rule.when) {
         bounds.sort_by(f64::total_cmp);
         bounds.dedup();
-        let Some(spec) = guideline.finding(&name) else { continue }; // an age, or the level of care
+        let Some(spec) = guideline.finding(&name) else {
+            continue;
+        }; // an age, or the level of care
         let said: Vec<Json> = match &spec.kind {
             FindingKind::Flag => ["yes", "no", "unknown"].map(Json::from).to_vec(),
-            FindingKind::Choice(_) => words.into_iter().map(Json::from).chain([Json::from("unknown")]).collect(),
+            FindingKind::Choice(_) => words
+                .into_iter()
+                .map(Json::from)
+                .chain([Json::from("unknown")])
+                .collect(),
             FindingKind::Number { min, max, .. } => {
-                let near = bounds.iter().flat_map(|bound| [bound - 0.1, *bound, bound + 0.1]);
-                let within = near.filter(|n| (*min..=*max).contains(n)).map(|n| (n * 10.0).round() / 10.0);
-                within.map(Json::from).chain([Json::from("unknown")]).collect()
+                let near = bounds
+                    .iter()
+                    .flat_map(|bound| [bound - 0.1, *bound, bound + 0.1]);
+                let within = near
+                    .filter(|n| (*min..=*max).contains(n))
+                    .map(|n| (n * 10.0).round() / 10.0);
+                within
+                    .map(Json::from)
+                    .chain([Json::from("unknown")])
+                    .collect()
             }
         };
-        let value = |json: Json| read_value(&name, &value_of(&json), guideline).ok().map(|value| (json, value));
-        let other = |(_, value): &(Json, FindingValue)| well.get(&name).unwrap_or(&FindingValue::Unknown) != value;
-        things.push((name.clone(), said.into_iter().filter_map(value).filter(other).collect()));
+        let value = |json: Json| {
+            read_value(&name, &value_of(&json), guideline)
+                .ok()
+                .map(|value| (json, value))
+        };
+        let other = |(_, value): &(Json, FindingValue)| {
+            well.get(&name).unwrap_or(&FindingValue::Unknown) != value
+        };
+        things.push((
+            name.clone(),
+            said.into_iter().filter_map(value).filter(other).collect(),
+        ));
     }
     things
 }
 
-/// For each rule of the guidelines that is more than green, patients for whom it speaks, with the least that makes it speak: what a
-/// pack must say at least. They are drawn once, from the rules themselves.
+/// For each rule of the guidelines that is more than green, patients for whom it speaks, with the
+/// least that makes it speak: what a pack must say at least. They are drawn once, from the rules
+/// themselves.
 fn at_least() -> &'static [(String, Golden)] {
     static DRAWN: std::sync::OnceLock<Vec<(String, Golden)>> = std::sync::OnceLock::new();
-    DRAWN.get_or_init(|| RulePack::built_in().map(|guideline| draw_all(&guideline)).unwrap_or_default())
+    DRAWN.get_or_init(|| {
+        RulePack::built_in()
+            .map(|guideline| draw_all(&guideline))
+            .unwrap_or_default()
+    })
 }
 
 fn draw_all(guideline: &RulePack) -> Vec<(String, Golden)> {
     let mut drawn = Vec::new();
-    for rule in guideline.all_rules().iter().filter(|rule| rule.urgency > Urgency::Green) {
+    for rule in guideline
+        .all_rules()
+        .iter()
+        .filter(|rule| rule.urgency > Urgency::Green)
+    {
         let infant = rule.group == "infant";
-        let (base, age) = if infant { (WELL_INFANT, "age_days") } else { (WELL_CHILD, "age_months") };
+        let (base, age) = if infant {
+            (WELL_INFANT, "age_days")
+        } else {
+            (WELL_CHILD, "age_months")
+        };
         let compared = guideline.compared(&rule.when);
-        let ages = compared.get(age).map(|(bounds, _)| bounds.clone()).unwrap_or_default();
-        let ages = ages.iter().flat_map(|bound| [bound - 1.0, *bound]).map(|n| n as u64);
+        let ages = compared
+            .get(age)
+            .map(|(bounds, _)| bounds.clone())
+            .unwrap_or_default();
+        let ages = ages
+            .iter()
+            .flat_map(|bound| [bound - 1.0, *bound])
+            .map(|n| n as u64);
         let mut ages: Vec<u64> = ages.chain([20]).collect();
-        ages.retain(|age| if infant { *age < 60 } else { (2..60).contains(age) });
+        ages.retain(|age| {
+            if infant {
+                *age < 60
+            } else {
+                (2..60).contains(age)
+            }
+        });
         ages.sort_unstable();
         ages.dedup();
         for profile in &rule.profiles {
             for number in &ages {
-                let Some(well) = changed(base, &format!(r#"{{"{age}": {number}}}"#)) else { continue };
-                let Ok(findings) = Findings::of_golden(&well, guideline) else { continue };
+                let Some(well) = changed(base, &format!(r#"{{"{age}": {number}}}"#)) else {
+                    continue;
+                };
+                let Ok(findings) = Findings::of_golden(&well, guideline) else {
+                    continue;
+                };
                 let values = with_level(findings.values(), *profile);
                 let things = things_compared(guideline, rule, &values);
-                let mut drawing = Drawing { guideline, rule, values, things, found: Vec::new(), left: DRAWN_MAX };
+                let mut drawing = Drawing {
+                    guideline,
+                    rule,
+                    values,
+                    things,
+                    found: Vec::new(),
+                    left: DRAWN_MAX,
+                };
                 for more in 1..=DIFFERENT_MAX {
                     drawing.left = DRAWN_MAX;
                     drawing.draw(&mut Vec::new(), more);
@@ -312,9 +392,25 @@ fn draw_all(guideline: &RulePack) -> Vec<(String, Golden)> {
                     let mut findings = well.clone();
                     findings.extend(changes.clone());
                     let whom = if infant { "infant" } else { "child" };
-                    let name = format!("a well {whom} ({age} {number}), but {}: {}", Json::Object(changes), rule.class);
-                    let expected = if rule.urgency == Urgency::Pink { Pink } else { NotGreen };
-                    drawn.push((rule.id.clone(), Golden { name, profile: *profile, findings, expected }));
+                    let name = format!(
+                        "a well {whom} ({age} {number}), but {}: {}",
+                        Json::Object(changes),
+                        rule.class
+                    );
+                    let expected = if rule.urgency == Urgency::Pink {
+                        Pink
+                    } else {
+                        NotGreen
+                    };
+                    drawn.push((
+                        rule.id.clone(),
+                        Golden {
+                            name,
+                            profile: *profile,
+                            findings,
+                            expected,
+                        },
+                    ));
                 }
             }
         }
@@ -322,8 +418,8 @@ fn draw_all(guideline: &RulePack) -> Vec<(String, Golden)> {
     drawn
 }
 
-/// Tries a pack, alone, on all golden cases, its own and those built in, and on both sides of everything that the rules of the
-/// guidelines compare. How many came out as they must.
+/// Tries a pack, alone, on all golden cases, its own and those built in, and on both sides of
+/// everything that the rules of the guidelines compare. How many came out as they must.
 ///
 /// # Errors
 /// The first that did not, in words.
@@ -332,15 +428,17 @@ pub fn try_pack(pack: &RulePack) -> Result<usize, String> {
     for case in cases.iter().chain(pack.golden()) {
         try_case(pack, case)?;
     }
-    let held = at_least().iter().filter(|(rule, _)| !pack.gives_up().contains(rule));
+    let held = at_least()
+        .iter()
+        .filter(|(rule, _)| !pack.gives_up().contains(rule));
     let held: Vec<_> = held.map(|(_, case)| case).collect();
     held.iter().try_for_each(|case| try_case(pack, case))?;
     Ok(cases.len() + pack.golden().len() + held.len())
 }
 
 fn try_case(pack: &RulePack, case: &Golden) -> Result<(), String> {
-    let findings =
-        Findings::of_golden(&case.findings, pack).map_err(|e| format!("golden case {:?}: {e}", case.name))?;
+    let findings = Findings::of_golden(&case.findings, pack)
+        .map_err(|e| format!("golden case {:?}: {e}", case.name))?;
     let said = pack.evaluate_alone(case.profile, &findings);
     let (urgency, offered) = (said.urgency(), said.green_offered());
     let right = match case.expected {
@@ -360,9 +458,22 @@ fn try_case(pack: &RulePack, case: &Golden) -> Result<(), String> {
         Green => "green",
         GreenNotOffered => "not green before something is measured",
     };
-    let rules: Vec<_> = said.fired.iter().chain(&said.cannot_clear).map(|o| o.rule.as_str()).collect();
-    let by = if rules.is_empty() { "no rule".to_owned() } else { rules.join(", ") };
-    let offered = if offered { "" } else { ", not offered as green" };
+    let rules: Vec<_> = said
+        .fired
+        .iter()
+        .chain(&said.cannot_clear)
+        .map(|o| o.rule.as_str())
+        .collect();
+    let by = if rules.is_empty() {
+        "no rule".to_owned()
+    } else {
+        rules.join(", ")
+    };
+    let offered = if offered {
+        ""
+    } else {
+        ", not offered as green"
+    };
     Err(format!(
         "golden case failed ({}): {} must be {must}, and comes out {}{offered} by {by}",
         case.profile.name(),

@@ -1,5 +1,5 @@
-//! The interview: which question comes next. A danger sign answers at once; a question is asked only where its gate is open, and only
-//! at the levels of care that the pack names for it.
+//! The interview: which question comes next. A danger sign answers at once; a question is asked
+//! only where its gate is open, and only at the levels of care that the pack names for it.
 
 use std::collections::BTreeMap;
 
@@ -23,20 +23,29 @@ pub enum Step<'a> {
 /// The first question of all: it is asked before the age.
 const FIRST: &str = "convulsing_now";
 
-/// What comes next, after these answers. An answer that is not known is an answer: it is not asked again.
+/// What comes next, after these answers. An answer that is not known is an answer: it is not asked
+/// again.
 pub fn next<'a>(
     pack: &'a RulePack,
     profile: Profile,
     answers: &BTreeMap<String, FindingValue>,
     ages: &BTreeMap<String, f64>,
 ) -> Step<'a> {
-    if let Some(first) = pack.finding(FIRST).filter(|first| !answers.contains_key(&first.id)) {
+    if let Some(first) = pack
+        .finding(FIRST)
+        .filter(|first| !answers.contains_key(&first.id))
+    {
         return Step::Ask(first);
     }
-    let Ok(findings) = Findings::new(answers.clone(), String::new(), ages) else { return Step::AskAge };
+    let Ok(findings) = Findings::new(answers.clone(), String::new(), ages) else {
+        return Step::AskAge;
+    };
     let asked = pack.questions(profile, findings.group());
-    let mut open = asked.into_iter().filter(|spec| !answers.contains_key(&spec.id));
-    open.find(|spec| pack.worth_asking(spec, profile, findings.values())).map_or(Step::Done, Step::Ask)
+    let mut open = asked
+        .into_iter()
+        .filter(|spec| !answers.contains_key(&spec.id));
+    open.find(|spec| pack.worth_asking(spec, profile, findings.values()))
+        .map_or(Step::Done, Step::Ask)
 }
 
 /// What is pink already, by what has been answered so far.
@@ -48,9 +57,16 @@ pub fn danger(
 ) -> Vec<Outcome> {
     let evaluation = match Findings::new(answers.clone(), String::new(), ages) {
         Ok(findings) => pack.evaluate(profile, &findings),
-        Err(_) => Evaluation { fired: floor::evaluate(answers, None), ..Evaluation::default() },
+        Err(_) => Evaluation {
+            fired: floor::evaluate(answers, None),
+            ..Evaluation::default()
+        },
     };
-    evaluation.fired.into_iter().filter(|outcome| outcome.urgency == Urgency::Pink).collect()
+    evaluation
+        .fired
+        .into_iter()
+        .filter(|outcome| outcome.urgency == Urgency::Pink)
+        .collect()
 }
 
 /// The most questions that can be asked of one patient.

@@ -2,8 +2,9 @@
 //!
 //! What it is not: it knows nothing of phones, networks, stores or clocks.
 //!
-//! Flow: [`findings::Findings`] → [`rules::RulePack`] (danger signs and classifications, three-valued) →
-//! [`model::TriageModel`] (a differential; may raise urgency) → [`assessment::Assessment`]. The worker decides.
+//! Flow: [`findings::Findings`] → [`rules::RulePack`] (danger signs and classifications,
+//! three-valued) → [`model::TriageModel`] (a differential; may raise urgency) →
+//! [`assessment::Assessment`]. The worker decides.
 
 pub mod assessment;
 pub mod features;

@@ -1,5 +1,5 @@
-//! Three-valued logic for rules: yes, no, unknown (Kleene's strong logic). Every answer comes with the findings that made
-//! it so: for *yes* those that fired, for *unknown* those to measure.
+//! Three-valued logic for rules: yes, no, unknown (Kleene's strong logic). Every answer comes with
+//! the findings that made it so: for *yes* those that fired, for *unknown* those to measure.
 //!
 //! ```text
 //! or    := and ("or" and)*
@@ -99,7 +99,8 @@ pub struct Scope<'a> {
     pub findings: &'a BTreeMap<String, FindingValue>,
     /// Defined names.
     pub defines: &'a BTreeMap<String, Expr>,
-    /// Between which bounds a number is usual. One beyond them may show a danger, and clears none: it is measured again.
+    /// Between which bounds a number is usual. One beyond them may show a danger, and clears none:
+    /// it is measured again.
     pub usual: &'a BTreeMap<String, (f64, f64)>,
 }
 
@@ -109,7 +110,11 @@ const DEPTH_MAX: usize = 32;
 impl Expr {
     /// Reads a condition.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0 };
+        let mut parser = Parser {
+            tokens: tokens(text)?,
+            at: 0,
+            depth: 0,
+        };
         let expr = parser.or()?;
         match parser.peek() {
             None => Ok(expr),
@@ -120,16 +125,25 @@ impl Expr {
     /// All names in the condition.
     pub fn names(&self, into: &mut BTreeSet<String>) {
         match self {
-            Expr::And(terms) | Expr::Or(terms) | Expr::AtLeast(_, terms) => terms.iter().for_each(|t| t.names(into)),
+            Expr::And(terms) | Expr::Or(terms) | Expr::AtLeast(_, terms) => {
+                terms.iter().for_each(|t| t.names(into))
+            }
             Expr::Not(term) => term.names(into),
-            Expr::Known(name) | Expr::Name(name) | Expr::Number(name, _) | Expr::Choice(name, _) => {
+            Expr::Known(name)
+            | Expr::Name(name)
+            | Expr::Number(name, _)
+            | Expr::Choice(name, _) => {
                 into.insert(name.clone());
             }
         }
     }
 
     /// With which numbers and words it compares what, and what else it names.
-    pub(crate) fn compared(&self, into: &mut BTreeMap<String, (Vec<f64>, Vec<String>)>, names: &mut BTreeSet<String>) {
+    pub(crate) fn compared(
+        &self,
+        into: &mut BTreeMap<String, (Vec<f64>, Vec<String>)>,
+        names: &mut BTreeSet<String>,
+    ) {
         match self {
             Expr::And(terms) | Expr::Or(terms) | Expr::AtLeast(_, terms) => {
                 terms.iter().for_each(|term| term.compared(into, names));
@@ -147,8 +161,16 @@ impl Expr {
     }
 
     fn answer_at(&self, scope: &Scope<'_>, depth: usize) -> Answer {
-        let leaf = |name: &str, tri| Answer { tri, because: BTreeSet::from([name.to_owned()]) };
-        let all = |terms: &[Expr]| terms.iter().map(|t| t.answer_at(scope, depth + 1)).collect::<Vec<_>>();
+        let leaf = |name: &str, tri| Answer {
+            tri,
+            because: BTreeSet::from([name.to_owned()]),
+        };
+        let all = |terms: &[Expr]| {
+            terms
+                .iter()
+                .map(|t| t.answer_at(scope, depth + 1))
+                .collect::<Vec<_>>()
+        };
         if depth > DEPTH_MAX {
             return leaf("(nested too deeply)", Tri::Unknown);
         }
@@ -158,11 +180,20 @@ impl Expr {
             Expr::AtLeast(count, terms) => at_least(*count, &all(terms)),
             Expr::Not(term) => {
                 let answer = term.answer_at(scope, depth + 1);
-                Answer { tri: answer.tri.not(), because: answer.because }
+                Answer {
+                    tri: answer.tri.not(),
+                    because: answer.because,
+                }
             }
-            Expr::Known(name) => {
-                leaf(name, Tri::of(scope.findings.get(name).is_some_and(|v| *v != FindingValue::Unknown)))
-            }
+            Expr::Known(name) => leaf(
+                name,
+                Tri::of(
+                    scope
+                        .findings
+                        .get(name)
+                        .is_some_and(|v| *v != FindingValue::Unknown),
+                ),
+            ),
             Expr::Name(name) => match (scope.defines.get(name), scope.findings.get(name)) {
                 (Some(expr), _) => expr.answer_at(scope, depth + 1),
                 (None, Some(FindingValue::Yes)) => leaf(name, Tri::Yes),
@@ -172,7 +203,10 @@ impl Expr {
             Expr::Number(name, test) => match scope.findings.get(name) {
                 Some(FindingValue::Number(number)) if test.holds(*number) => leaf(name, Tri::Yes),
                 Some(FindingValue::Number(number)) => {
-                    let usual = scope.usual.get(name).is_none_or(|(least, most)| (*least..=*most).contains(number));
+                    let usual = scope
+                        .usual
+                        .get(name)
+                        .is_none_or(|(least, most)| (*least..=*most).contains(number));
                     leaf(name, if usual { Tri::No } else { Tri::Unknown })
                 }
                 _ => leaf(name, Tri::Unknown),
@@ -197,7 +231,8 @@ impl NumberTest {
     }
 }
 
-/// Yes when `count` answers are yes whatever the unknown ones are; no when even they would not be enough.
+/// Yes when `count` answers are yes whatever the unknown ones are; no when even they would not be
+/// enough.
 fn at_least(count: usize, answers: &[Answer]) -> Answer {
     let of = |tri| answers.iter().filter(move |a| a.tri == tri);
     let (yes, unknown) = (of(Tri::Yes).count(), of(Tri::Unknown).count());
@@ -206,7 +241,10 @@ fn at_least(count: usize, answers: &[Answer]) -> Answer {
         () if yes + unknown >= count => Tri::Unknown,
         () => Tri::No,
     };
-    Answer { tri, because: of(tri).flat_map(|a| a.because.iter().cloned()).collect() }
+    Answer {
+        tri,
+        because: of(tri).flat_map(|a| a.because.iter().cloned()).collect(),
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -233,15 +271,27 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
             '>' => (Token::Op(Op::Greater), 1),
             '=' => (Token::Op(Op::Equal), 1),
             '-' | '0'..='9' => {
-                let length = rest.find(|c: char| !(c == '-' || c == '.' || c.is_ascii_digit())).unwrap_or(rest.len());
+                let length = rest
+                    .find(|c: char| !(c == '-' || c == '.' || c.is_ascii_digit()))
+                    .unwrap_or(rest.len());
                 let number = rest.get(..length).unwrap_or_default();
-                (Token::Number(number.parse().map_err(|_| format!("{number:?} is not a number"))?), length)
+                (
+                    Token::Number(
+                        number
+                            .parse()
+                            .map_err(|_| format!("{number:?} is not a number"))?,
+                    ),
+                    length,
+                )
             }
             'a'..='z' => {
                 let length = rest
                     .find(|c: char| !(c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit()))
                     .unwrap_or(rest.len());
-                (Token::Word(rest.get(..length).unwrap_or_default().to_owned()), length)
+                (
+                    Token::Word(rest.get(..length).unwrap_or_default().to_owned()),
+                    length,
+                )
             }
             other => return Err(format!("{other:?} was not expected in {text:?}")),
         };
@@ -304,7 +354,11 @@ impl Parser {
         if self.depth > DEPTH_MAX {
             return Err("nested too deeply".into());
         }
-        let expr = if self.word("not") { Ok(Expr::Not(Box::new(self.not()?))) } else { self.term() };
+        let expr = if self.word("not") {
+            Ok(Expr::Not(Box::new(self.not()?)))
+        } else {
+            self.term()
+        };
         self.depth -= 1;
         expr
     }
@@ -318,7 +372,9 @@ impl Parser {
             }
             Some(Token::Word(name)) if name == "known" => {
                 self.require(&Token::Open)?;
-                let Some(Token::Word(name)) = self.next() else { return Err("known() needs a name".into()) };
+                let Some(Token::Word(name)) = self.next() else {
+                    return Err("known() needs a name".into());
+                };
                 self.require(&Token::Close)?;
                 Ok(Expr::Known(name))
             }
@@ -330,7 +386,9 @@ impl Parser {
 
     fn at_least(&mut self) -> Result<Expr, String> {
         self.require(&Token::Open)?;
-        let Some(Token::Number(count)) = self.next() else { return Err("atleast() begins with a number".into()) };
+        let Some(Token::Number(count)) = self.next() else {
+            return Err("atleast() begins with a number".into());
+        };
         let mut terms = Vec::new();
         while self.peek() == Some(&Token::Comma) {
             self.at += 1;
@@ -341,7 +399,9 @@ impl Parser {
     }
 
     fn comparison(&mut self, name: String) -> Result<Expr, String> {
-        let Some(Token::Op(op)) = self.peek().cloned() else { return Ok(Expr::Name(name)) };
+        let Some(Token::Op(op)) = self.peek().cloned() else {
+            return Ok(Expr::Name(name));
+        };
         self.at += 1;
         match (op, self.next()) {
             (op, Some(Token::Number(bound))) => Ok(Expr::Number(name, NumberTest { op, bound })),
@@ -367,9 +427,19 @@ mod tests {
     use super::*;
 
     fn answer(text: &str, findings: &[(&str, FindingValue)]) -> Answer {
-        let findings = findings.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect();
-        let (defines, usual) = (BTreeMap::new(), BTreeMap::from([("c".to_owned(), (15.0, 90.0))]));
-        Expr::parse(text).unwrap().answer(&Scope { findings: &findings, defines: &defines, usual: &usual })
+        let findings = findings
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), v.clone()))
+            .collect();
+        let (defines, usual) = (
+            BTreeMap::new(),
+            BTreeMap::from([("c".to_owned(), (15.0, 90.0))]),
+        );
+        Expr::parse(text).unwrap().answer(&Scope {
+            findings: &findings,
+            defines: &defines,
+            usual: &usual,
+        })
     }
 
     #[test]
@@ -378,37 +448,72 @@ mod tests {
         assert_eq!(answer("not a", &[]).tri, Tri::Unknown);
         assert_eq!(answer("a and b", &[("b", FindingValue::No)]).tri, Tri::No);
         assert_eq!(answer("a or b", &[("b", FindingValue::Yes)]).tri, Tri::Yes);
-        assert_eq!(answer("a or b", &[("b", FindingValue::No)]).tri, Tri::Unknown);
-        assert_eq!(answer("known(a)", &[("a", FindingValue::Unknown)]).tri, Tri::No);
+        assert_eq!(
+            answer("a or b", &[("b", FindingValue::No)]).tri,
+            Tri::Unknown
+        );
+        assert_eq!(
+            answer("known(a)", &[("a", FindingValue::Unknown)]).tri,
+            Tri::No
+        );
     }
 
     #[test]
     fn a_number_that_is_hardly_possible_shows_a_danger_and_clears_none() {
         let rate = |rate: f64| answer("c >= 50", &[("c", FindingValue::Number(rate))]).tri;
-        assert_eq!([30.0, 50.0, 95.0, 14.0].map(rate), [Tri::No, Tri::Yes, Tri::Yes, Tri::Unknown]);
+        assert_eq!(
+            [30.0, 50.0, 95.0, 14.0].map(rate),
+            [Tri::No, Tri::Yes, Tri::Yes, Tri::Unknown]
+        );
     }
 
     #[test]
     fn at_least_counts_what_could_still_be() {
         let yes = ("a", FindingValue::Yes);
-        assert_eq!(answer("atleast(2, a, b, c)", std::slice::from_ref(&yes)).tri, Tri::Unknown);
         assert_eq!(
-            answer("atleast(2, a, b, c)", &[yes.clone(), ("b", FindingValue::No), ("c", FindingValue::No)]).tri,
+            answer("atleast(2, a, b, c)", std::slice::from_ref(&yes)).tri,
+            Tri::Unknown
+        );
+        assert_eq!(
+            answer(
+                "atleast(2, a, b, c)",
+                &[
+                    yes.clone(),
+                    ("b", FindingValue::No),
+                    ("c", FindingValue::No)
+                ]
+            )
+            .tri,
             Tri::No
         );
-        assert_eq!(answer("atleast(2, a, b, c)", &[yes, ("c", FindingValue::Yes)]).tri, Tri::Yes);
+        assert_eq!(
+            answer("atleast(2, a, b, c)", &[yes, ("c", FindingValue::Yes)]).tri,
+            Tri::Yes
+        );
     }
 
     #[test]
     fn the_reasons_are_those_that_count() {
-        let because =
-            answer("(a and b) or c >= 50", &[("a", FindingValue::No), ("c", FindingValue::Number(52.0))]).because;
+        let because = answer(
+            "(a and b) or c >= 50",
+            &[("a", FindingValue::No), ("c", FindingValue::Number(52.0))],
+        )
+        .because;
         assert_eq!(because.into_iter().collect::<Vec<_>>(), ["c"]);
     }
 
     #[test]
     fn what_is_no_condition_is_refused() {
-        for text in ["", "a and", "(a", "a b", "a < b", "atleast(a)", "a & b", &"(".repeat(2000)] {
+        for text in [
+            "",
+            "a and",
+            "(a",
+            "a b",
+            "a < b",
+            "atleast(a)",
+            "a & b",
+            &"(".repeat(2000),
+        ] {
             assert!(Expr::parse(text).is_err(), "{text:?}");
         }
     }

@@ -1,6 +1,7 @@
-//! A model as it comes in a release: one GGUF file with quantized weights, tokenizer, labels, feature names, calibration and
-//! golden cases. Everything in it comes from outside: sizes and names are checked before any of it is used, and the golden
-//! cases must come out right on this very phone before it runs.
+//! A model as it comes in a release: one GGUF file with quantized weights, tokenizer, labels,
+//! feature names, calibration and golden cases. Everything in it comes from outside: sizes and
+//! names are checked before any of it is used, and the golden cases must come out right on this
+//! very phone before it runs.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -125,13 +126,25 @@ pub struct TriageModel {
 
 impl std::fmt::Debug for TriageModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "TriageModel({}, {} labels)", self.name, self.labels.len())
+        write!(
+            f,
+            "TriageModel({}, {} labels)",
+            self.name,
+            self.labels.len()
+        )
     }
 }
 
 fn malformed(reason: impl ToString) -> ModelError {
     // Only the first line: some errors carry a backtrace, which is no word for people.
-    ModelError::Malformed(reason.to_string().lines().next().unwrap_or_default().to_owned())
+    ModelError::Malformed(
+        reason
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    )
 }
 
 impl TriageModel {
@@ -145,7 +158,8 @@ impl TriageModel {
         if file.len() > FILE_BYTES_MAX {
             return Err(malformed("too long"));
         }
-        // An alignment of 0 would be a division by zero in the reader; our files never carry the key.
+        // An alignment of 0 would be a division by zero in the reader; our files never carry the
+        // key.
         let key = b"general.alignment";
         if file.windows(key.len()).any(|window| window == key) {
             return Err(malformed("it sets its own alignment"));
@@ -164,21 +178,40 @@ impl TriageModel {
             || labels.len() > LABELS_MAX
             || golden.len() > GOLDEN_MAX
         {
-            return Err(malformed("more features, labels or golden cases than this engine takes"));
+            return Err(malformed(
+                "more features, labels or golden cases than this engine takes",
+            ));
         }
         if labels.len() < 2 || golden.is_empty() {
             return Err(malformed("no labels or no golden cases"));
         }
         check_calibration(&calibration)?;
-        let features = features.iter().map(|f| Feature::parse(f).ok_or_else(|| malformed(format!("feature {f:?}"))));
+        let features = features
+            .iter()
+            .map(|f| Feature::parse(f).ok_or_else(|| malformed(format!("feature {f:?}"))));
         let features = features.collect::<Result<Vec<_>, _>>()?;
         let tokenizer_json = text(&content, "kijiti.tokenizer")?;
         let vocabulary = check_tokenizer(tokenizer_json)?;
         let mut tokenizer = Tokenizer::from_bytes(tokenizer_json.as_bytes()).map_err(malformed)?;
         tokenizer.set_encode_special_tokens(true);
-        let network = read_network(&content, &mut reader, features.len(), labels.len(), vocabulary)?;
+        let network = read_network(
+            &content,
+            &mut reader,
+            features.len(),
+            labels.len(),
+            vocabulary,
+        )?;
         let card = text(&content, "kijiti.card")?.to_owned();
-        Ok(Self { name: name.to_owned(), network, tokenizer, features, labels, calibration, golden, card })
+        Ok(Self {
+            name: name.to_owned(),
+            network,
+            tokenizer,
+            features,
+            labels,
+            calibration,
+            golden,
+            card,
+        })
     }
 
     /// What assessments call it.
@@ -201,15 +234,25 @@ impl TriageModel {
         &self.golden
     }
 
-    /// Runs every golden case on this machine; all must come out as published. Returns how many there are.
+    /// Runs every golden case on this machine; all must come out as published. Returns how many
+    /// there are.
     pub fn self_test(&self, pack: &RulePack) -> Result<usize, ModelError> {
         for (i, golden) in self.golden.iter().enumerate() {
-            let wrong = |reason: String| ModelError::Golden { case: i + 1, reason };
-            let findings = Findings::parse(&golden.findings.to_string(), pack).map_err(|e| wrong(e.reason))?;
-            let (differential, urgency) = self.probabilities(&findings).map_err(|e| wrong(e.to_string()))?;
+            let wrong = |reason: String| ModelError::Golden {
+                case: i + 1,
+                reason,
+            };
+            let findings =
+                Findings::parse(&golden.findings.to_string(), pack).map_err(|e| wrong(e.reason))?;
+            let (differential, urgency) = self
+                .probabilities(&findings)
+                .map_err(|e| wrong(e.to_string()))?;
             let near = |ours: &[f32], published: &[f32]| {
                 ours.len() == published.len()
-                    && ours.iter().zip(published).all(|(a, b)| (a - b).abs() <= GOLDEN_TOLERANCE)
+                    && ours
+                        .iter()
+                        .zip(published)
+                        .all(|(a, b)| (a - b).abs() <= GOLDEN_TOLERANCE)
             };
             if !near(&differential, &golden.differential) || !near(&urgency, &golden.urgency) {
                 return Err(wrong("its probabilities are not the published ones".into()));
@@ -218,31 +261,51 @@ impl TriageModel {
         Ok(self.golden.len())
     }
 
-    /// What the model says of a case; `None` when the engine fails on it: then the rules stand alone.
+    /// What the model says of a case; `None` when the engine fails on it: then the rules stand
+    /// alone.
     pub fn opinion(&self, findings: &Findings) -> Option<Opinion> {
         let (differential, urgency) =
-            catch_unwind(AssertUnwindSafe(|| self.probabilities(findings))).ok().and_then(Result::ok)?;
+            catch_unwind(AssertUnwindSafe(|| self.probabilities(findings)))
+                .ok()
+                .and_then(Result::ok)?;
         let [green, yellow, pink] = <[f32; 3]>::try_from(urgency).ok()?;
         let mut ranked: Vec<_> = self.labels.iter().cloned().zip(differential).collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let abstained = ranked.first().is_none_or(|(_, p)| *p < self.calibration.abstain_below);
+        let abstained = ranked
+            .first()
+            .is_none_or(|(_, p)| *p < self.calibration.abstain_below);
         let raises_to = match () {
             () if pink >= self.calibration.pink_above => Some(Urgency::Pink),
             () if pink + yellow >= self.calibration.yellow_above => Some(Urgency::Yellow),
             () => None,
         };
-        Some(Opinion { differential: ranked, urgency: [green, yellow, pink], abstained, raises_to })
+        Some(Opinion {
+            differential: ranked,
+            urgency: [green, yellow, pink],
+            abstained,
+            raises_to,
+        })
     }
 
-    /// Calibrated probabilities: the differential in the order of the labels, and green, yellow, pink.
+    /// Calibrated probabilities: the differential in the order of the labels, and green, yellow,
+    /// pink.
     pub fn probabilities(&self, findings: &Findings) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
         let row: Vec<f32> = self.features.iter().map(|f| f.value(findings)).collect();
-        let words = self.tokenizer.encode_fast(findings.text(), false).map_err(malformed)?.get_ids().to_vec();
+        let words = self
+            .tokenizer
+            .encode_fast(findings.text(), false)
+            .map_err(malformed)?
+            .get_ids()
+            .to_vec();
         let batch = Batch::new(&[row], &[words]).map_err(malformed)?;
         let logits = self.network.forward(&batch).map_err(malformed)?;
-        let differential =
-            softmax(&logits.differential, self.calibration.differential_temperature).map_err(malformed)?;
-        let urgency = softmax(&logits.urgency, self.calibration.urgency_temperature).map_err(malformed)?;
+        let differential = softmax(
+            &logits.differential,
+            self.calibration.differential_temperature,
+        )
+        .map_err(malformed)?;
+        let urgency =
+            softmax(&logits.urgency, self.calibration.urgency_temperature).map_err(malformed)?;
         if differential.iter().chain(&urgency).any(|p| !p.is_finite()) {
             return Err(malformed("its weights give no numbers"));
         }
@@ -271,7 +334,11 @@ fn text<'a>(content: &'a Content, key: &str) -> Result<&'a str, ModelError> {
     }
 }
 
-fn read_json<T: for<'d> Deserialize<'d>>(content: &Content, key: &str, bytes_max: usize) -> Result<T, ModelError> {
+fn read_json<T: for<'d> Deserialize<'d>>(
+    content: &Content,
+    key: &str,
+    bytes_max: usize,
+) -> Result<T, ModelError> {
     let text = text(content, key)?;
     if text.len() > bytes_max {
         return Err(malformed(format!("{key} is too long")));
@@ -279,34 +346,66 @@ fn read_json<T: for<'d> Deserialize<'d>>(content: &Content, key: &str, bytes_max
     serde_json::from_str(text).map_err(|e| malformed(format!("{key}: {e}")))
 }
 
-/// Only the kind of tokenizer that we train is read: its parts are checked before the library sees them, since some
-/// malformed ones make it panic. Returns the size of the vocabulary.
+/// Only the kind of tokenizer that we train is read: its parts are checked before the library sees
+/// them, since some malformed ones make it panic. Returns the size of the vocabulary.
 fn check_tokenizer(file: &str) -> Result<usize, ModelError> {
     if file.len() > TOKENIZER_BYTES_MAX {
         return Err(malformed("the tokenizer is too long"));
     }
     let json: Json = serde_json::from_str(file).map_err(malformed)?;
     let model = json.get("model").unwrap_or(&Json::Null);
-    let kind = |part: &str| json.get(part).and_then(|p| p.get("type")).and_then(Json::as_str);
+    let kind = |part: &str| {
+        json.get(part)
+            .and_then(|p| p.get("type"))
+            .and_then(Json::as_str)
+    };
     let absent = |value: Option<&Json>| value.is_none_or(Json::is_null);
-    let plain = ["truncation", "padding", "post_processor", "decoder"].iter().all(|k| absent(json.get(*k)))
-        && ["continuing_subword_prefix", "end_of_word_suffix", "dropout"].iter().all(|k| absent(model.get(*k)));
+    let plain = ["truncation", "padding", "post_processor", "decoder"]
+        .iter()
+        .all(|k| absent(json.get(*k)))
+        && ["continuing_subword_prefix", "end_of_word_suffix", "dropout"]
+            .iter()
+            .all(|k| absent(model.get(*k)));
     let ours = kind("normalizer") == Some("BertNormalizer")
         && kind("pre_tokenizer") == Some("BertPreTokenizer")
         && model.get("type").and_then(Json::as_str) == Some("BPE");
-    let vocabulary = model.get("vocab").and_then(Json::as_object).filter(|_| plain && ours);
+    let vocabulary = model
+        .get("vocab")
+        .and_then(Json::as_object)
+        .filter(|_| plain && ours);
     let vocabulary = vocabulary.ok_or_else(|| malformed("another kind of tokenizer"))?;
     let mut ids: Vec<_> = vocabulary.values().filter_map(Json::as_u64).collect();
     ids.sort_unstable();
-    let dense = ids.len() == vocabulary.len() && ids.iter().enumerate().all(|(i, id)| i as u64 == *id);
-    let merges = model.get("merges").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
-    let known = |merge: &Json| match (merge.get(0).and_then(Json::as_str), merge.get(1).and_then(Json::as_str)) {
-        (Some(a), Some(b)) => [a, b, &format!("{a}{b}")].iter().all(|t| vocabulary.contains_key(*t)),
+    let dense =
+        ids.len() == vocabulary.len() && ids.iter().enumerate().all(|(i, id)| i as u64 == *id);
+    let merges = model
+        .get("merges")
+        .and_then(Json::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let known = |merge: &Json| match (
+        merge.get(0).and_then(Json::as_str),
+        merge.get(1).and_then(Json::as_str),
+    ) {
+        (Some(a), Some(b)) => [a, b, &format!("{a}{b}")]
+            .iter()
+            .all(|t| vocabulary.contains_key(*t)),
         _ => false,
     };
-    let added = json.get("added_tokens").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
-    let named = |t: &Json| t.get("content").and_then(Json::as_str).is_some_and(|c| vocabulary.contains_key(c));
-    let unknown = model.get("unk_token").and_then(Json::as_str).is_some_and(|u| vocabulary.contains_key(u));
+    let added = json
+        .get("added_tokens")
+        .and_then(Json::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let named = |t: &Json| {
+        t.get("content")
+            .and_then(Json::as_str)
+            .is_some_and(|c| vocabulary.contains_key(c))
+    };
+    let unknown = model
+        .get("unk_token")
+        .and_then(Json::as_str)
+        .is_some_and(|u| vocabulary.contains_key(u));
     if !dense || !unknown || !merges.iter().all(known) || !added.iter().all(named) {
         return Err(malformed("the tokenizer's vocabulary is not whole"));
     }
@@ -336,18 +435,41 @@ fn read_network(
         return Err(malformed("other tensors than this engine knows"));
     }
     for (name, shape) in &shapes {
-        let info = content.tensor_infos.get(*name).ok_or_else(|| malformed(format!("{name} is missing")))?;
-        let kind = if shape.len() == 2 { GgmlDType::Q8_0 } else { GgmlDType::F32 };
+        let info = content
+            .tensor_infos
+            .get(*name)
+            .ok_or_else(|| malformed(format!("{name} is missing")))?;
+        let kind = if shape.len() == 2 {
+            GgmlDType::Q8_0
+        } else {
+            GgmlDType::F32
+        };
         if info.shape.dims() != shape.as_slice() || info.ggml_dtype != kind {
             return Err(malformed(format!("{name} has another shape or type")));
         }
     }
-    // Dequantized once: the sums are then the same f32 sums on every phone, whatever its instruction set.
+    // Dequantized once: the sums are then the same f32 sums on every phone, whatever its
+    // instruction set.
     let mut tensor = |name: &str| -> Result<Tensor, ModelError> {
-        let quantized = content.tensor(reader, name, &Device::Cpu).map_err(malformed)?;
+        let quantized = content
+            .tensor(reader, name, &Device::Cpu)
+            .map_err(malformed)?;
         quantized.dequantize(&Device::Cpu).map_err(malformed)
     };
-    let mut layer = |name: &str| Ok((tensor(&format!("{name}.weight"))?, tensor(&format!("{name}.bias"))?));
-    let layers = [layer("hidden1")?, layer("hidden2")?, layer("differential")?, layer("urgency")?];
-    Ok(Network { words: tensor("words.weight")?, layers })
+    let mut layer = |name: &str| {
+        Ok((
+            tensor(&format!("{name}.weight"))?,
+            tensor(&format!("{name}.bias"))?,
+        ))
+    };
+    let layers = [
+        layer("hidden1")?,
+        layer("hidden2")?,
+        layer("differential")?,
+        layer("urgency")?,
+    ];
+    Ok(Network {
+        words: tensor("words.weight")?,
+        layers,
+    })
 }

@@ -1,5 +1,5 @@
-//! The reference network: coded findings and a bag of words in, a differential and an urgency out. The same forward pass
-//! trains and runs.
+//! The reference network: coded findings and a bag of words in, a differential and an urgency out.
+//! The same forward pass trains and runs.
 //!
 //! ```text
 //! features [batch, F]  ‖  mean of word embeddings [batch, E]
@@ -24,7 +24,8 @@ pub const MATRICES: [&str; 5] = ["words", "hidden1", "hidden2", "differential", 
 pub struct Network {
     /// Word embeddings `[vocabulary, EMBEDDING]`.
     pub words: Tensor,
-    /// Each layer's weights `[out, in]` and bias `[out]`: hidden 1, hidden 2, differential, urgency.
+    /// Each layer's weights `[out, in]` and bias `[out]`: hidden 1, hidden 2, differential,
+    /// urgency.
     pub layers: [(Tensor, Tensor); 4],
 }
 
@@ -57,15 +58,32 @@ impl Batch {
     /// A batch from rows of features and of word ids.
     pub fn new(features: &[Vec<f32>], words: &[Vec<u32>]) -> Result<Self> {
         let rows = features.len();
-        let columns = features.first().map_or(0, |f| input_columns(f.len()) - EMBEDDING);
-        let longest = words.iter().map(|w| w.len().min(WORDS_MAX)).max().unwrap_or(0).max(1);
+        let columns = features
+            .first()
+            .map_or(0, |f| input_columns(f.len()) - EMBEDDING);
+        let longest = words
+            .iter()
+            .map(|w| w.len().min(WORDS_MAX))
+            .max()
+            .unwrap_or(0)
+            .max(1);
         let mut flat = Vec::with_capacity(rows * columns);
         let mut ids = Vec::with_capacity(rows * longest);
         let mut mask = Vec::with_capacity(rows * longest);
         for (row, text) in features.iter().zip(words) {
-            flat.extend(row.iter().copied().chain(std::iter::repeat(0.0)).take(columns));
+            flat.extend(
+                row.iter()
+                    .copied()
+                    .chain(std::iter::repeat(0.0))
+                    .take(columns),
+            );
             let text = text.get(..text.len().min(WORDS_MAX)).unwrap_or_default();
-            ids.extend(text.iter().copied().chain(std::iter::repeat(0)).take(longest));
+            ids.extend(
+                text.iter()
+                    .copied()
+                    .chain(std::iter::repeat(0))
+                    .take(longest),
+            );
             mask.extend((0..longest).map(|i| if i < text.len() { 1f32 } else { 0.0 }));
         }
         Ok(Self {
@@ -80,14 +98,22 @@ impl Network {
     /// The forward pass.
     pub fn forward(&self, batch: &Batch) -> Result<Logits> {
         let (rows, longest) = batch.words.dims2()?;
-        let words = self.words.index_select(&batch.words.flatten_all()?, 0)?.reshape((rows, longest, EMBEDDING))?;
-        let sum = words.broadcast_mul(&batch.mask.unsqueeze(D::Minus1)?)?.sum(1)?;
+        let words = self
+            .words
+            .index_select(&batch.words.flatten_all()?, 0)?
+            .reshape((rows, longest, EMBEDDING))?;
+        let sum = words
+            .broadcast_mul(&batch.mask.unsqueeze(D::Minus1)?)?
+            .sum(1)?;
         let count = batch.mask.sum_keepdim(1)?.clamp(1f32, f32::MAX)?;
         let text = sum.broadcast_div(&count)?;
         let [h1, h2, differential, urgency] = &self.layers;
         let hidden = linear(&Tensor::cat(&[&batch.features, &text], 1)?, h1)?.relu()?;
         let hidden = linear(&hidden, h2)?.relu()?;
-        Ok(Logits { differential: linear(&hidden, differential)?, urgency: linear(&hidden, urgency)? })
+        Ok(Logits {
+            differential: linear(&hidden, differential)?,
+            urgency: linear(&hidden, urgency)?,
+        })
     }
 }
 
@@ -98,6 +124,11 @@ fn linear(x: &Tensor, (weight, bias): &(Tensor, Tensor)) -> Result<Tensor> {
 /// Probabilities of one row of logits, cooled by `temperature`.
 pub fn softmax(logits: &Tensor, temperature: f64) -> Result<Vec<f32>> {
     let cooled = (logits.to_dtype(DType::F32)? / temperature)?;
-    let powers = cooled.broadcast_sub(&cooled.max_keepdim(D::Minus1)?)?.exp()?;
-    powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?.flatten_all()?.to_vec1()
+    let powers = cooled
+        .broadcast_sub(&cooled.max_keepdim(D::Minus1)?)?
+        .exp()?;
+    powers
+        .broadcast_div(&powers.sum_keepdim(D::Minus1)?)?
+        .flatten_all()?
+        .to_vec1()
 }

@@ -1,9 +1,11 @@
-//! Rule packs: findings, definitions and rules as data (TOML), and the small interpreter that reads them.
+//! Rule packs: findings, definitions and rules as data (TOML), and the small interpreter that reads
+//! them.
 //!
 //! 1. A rule fires when its condition is *yes*.
-//! 2. A pink rule whose condition is *unknown* cannot be cleared: it says what to measure, and green is not offered. A
-//!    rule marked `unknown = "advise"` says so and does not block (an instrument that this level of care lacks); a yellow
-//!    rule marked `unknown = "block"` (breaths not counted in a cough) blocks green as well.
+//! 2. A pink rule whose condition is *unknown* cannot be cleared: it says what to measure, and
+//!    green is not offered. A rule marked `unknown = "advise"` says so and does not block (an
+//!    instrument that this level of care lacks); a yellow rule marked `unknown = "block"` (breaths
+//!    not counted in a cough) blocks green as well.
 //! 3. Every result names rule, edition, source, and the findings that made it so.
 //! 4. A sign that was found and that no rule has read is named, and green is not offered.
 //! 5. Whatever the pack says, the built-in floor looks at every case ([`crate::floor`]).
@@ -191,7 +193,8 @@ impl RulePack {
         Self::parse(BUILT_IN)
     }
 
-    /// Reads a pack and checks that every name in it is known, and that it means the built-in findings as they are meant.
+    /// Reads a pack and checks that every name in it is known, and that it means the built-in
+    /// findings as they are meant.
     pub fn parse(file: &str) -> Result<Self, String> {
         let mut pack = Self::read(file)?;
         if file != BUILT_IN {
@@ -206,10 +209,16 @@ impl RulePack {
                             *usual = (usual.0.max(least), usual.1.min(most));
                         }
                     }
-                    // A sign that a pack does not read can still be found: it is named then, and the floor looks at it.
+                    // A sign that a pack does not read can still be found: it is named then, and
+                    // the floor looks at it.
                     None => {
-                        pack.usual.extend(spec.usual.map(|usual| (spec.id.clone(), usual)));
-                        pack.findings.push(FindingSpec { asked: Vec::new(), gate: None, ..spec });
+                        pack.usual
+                            .extend(spec.usual.map(|usual| (spec.id.clone(), usual)));
+                        pack.findings.push(FindingSpec {
+                            asked: Vec::new(),
+                            gate: None,
+                            ..spec
+                        });
                     }
                 }
             }
@@ -222,10 +231,17 @@ impl RulePack {
             return Err("the rule pack is too long".into());
         }
         let raw: RawPack = toml::from_str(file).map_err(|e| format!("not a rule pack: {e}"))?;
-        if raw.rule.len() > RULES_MAX || raw.finding.len() > RULES_MAX || raw.define.len() > RULES_MAX {
+        if raw.rule.len() > RULES_MAX
+            || raw.finding.len() > RULES_MAX
+            || raw.define.len() > RULES_MAX
+        {
             return Err("too many rules, findings or definitions".into());
         }
-        let findings = raw.finding.into_iter().map(read_finding).collect::<Result<Vec<_>, _>>()?;
+        let findings = raw
+            .finding
+            .into_iter()
+            .map(read_finding)
+            .collect::<Result<Vec<_>, _>>()?;
         let (specs, gates): (Vec<_>, Vec<_>) = findings.into_iter().unzip();
         let mut findings: Vec<FindingSpec> = specs;
         let mut known: BTreeSet<String> = findings.iter().map(|f| f.id.clone()).collect();
@@ -236,14 +252,33 @@ impl RulePack {
             known.insert(define.name.clone());
             defines.insert(define.name, expr);
         }
-        let rules = raw.rule.into_iter().map(|rule| read_rule(rule, &known)).collect::<Result<Vec<_>, _>>()?;
+        let rules = raw
+            .rule
+            .into_iter()
+            .map(|rule| read_rule(rule, &known))
+            .collect::<Result<Vec<_>, _>>()?;
         for (spec, gate) in findings.iter_mut().zip(gates) {
-            spec.gate = gate.map(|when| read_condition(&spec.id, &when, &known)).transpose()?;
+            spec.gate = gate
+                .map(|when| read_condition(&spec.id, &when, &known))
+                .transpose()?;
         }
-        let usual = findings.iter().filter_map(|f| Some((f.id.clone(), f.usual?))).collect();
+        let usual = findings
+            .iter()
+            .filter_map(|f| Some((f.id.clone(), f.usual?)))
+            .collect();
         let (golden, gives_up) = (raw.golden, raw.gives_up);
         let (id, edition, version) = (raw.id, raw.edition, raw.version);
-        Ok(Self { id, edition, version, findings, defines, usual, rules, golden, gives_up })
+        Ok(Self {
+            id,
+            edition,
+            version,
+            findings,
+            defines,
+            usual,
+            rules,
+            golden,
+            gives_up,
+        })
     }
 
     /// Cases that the pack brings, with what they must come to.
@@ -258,14 +293,22 @@ impl RulePack {
 
     /// Pink rules of `before` that this pack has no more, and does not say that it gives up.
     pub fn lacks(&self, before: &Self) -> Vec<String> {
-        let key = |rule: &Rule, profile: Profile| (rule.group.clone(), profile.name(), rule.id.clone());
+        let key =
+            |rule: &Rule, profile: Profile| (rule.group.clone(), profile.name(), rule.id.clone());
         let pink = |pack: &Self| -> BTreeSet<_> {
-            let pink = pack.rules.iter().filter(|rule| rule.urgency == Urgency::Pink);
-            pink.flat_map(|rule| rule.profiles.iter().map(|profile| key(rule, *profile))).collect()
+            let pink = pack
+                .rules
+                .iter()
+                .filter(|rule| rule.urgency == Urgency::Pink);
+            pink.flat_map(|rule| rule.profiles.iter().map(|profile| key(rule, *profile)))
+                .collect()
         };
         let own = pink(self);
-        let gone = pink(before).into_iter().filter(|key| !own.contains(key) && !self.gives_up.contains(&key.2));
-        gone.map(|(group, profile, id)| format!("{id} ({group}, {profile})")).collect()
+        let gone = pink(before)
+            .into_iter()
+            .filter(|key| !own.contains(key) && !self.gives_up.contains(&key.2));
+        gone.map(|(group, profile, id)| format!("{id} ({group}, {profile})"))
+            .collect()
     }
 
     /// The findings it knows.
@@ -283,9 +326,15 @@ impl RulePack {
         &self.rules
     }
 
-    /// What one condition says of these findings and this level of care ([`with_level`]), by the definitions of this pack.
+    /// What one condition says of these findings and this level of care ([`with_level`]), by the
+    /// definitions of this pack.
     pub(crate) fn holds(&self, when: &Expr, values: &BTreeMap<String, FindingValue>) -> Tri {
-        when.answer(&Scope { findings: values, defines: &self.defines, usual: &self.usual }).tri
+        when.answer(&Scope {
+            findings: values,
+            defines: &self.defines,
+            usual: &self.usual,
+        })
+        .tri
     }
 
     /// What a condition compares, through definitions: by name, the numbers and the words.
@@ -308,13 +357,20 @@ impl RulePack {
 
     /// The rules of a profile for an age group.
     pub fn rules(&self, profile: Profile, group: AgeGroup) -> impl Iterator<Item = &Rule> {
-        self.rules.iter().filter(move |r| r.group == group.name() && r.profiles.contains(&profile))
+        self.rules
+            .iter()
+            .filter(move |r| r.group == group.name() && r.profiles.contains(&profile))
     }
 
-    /// Findings that are asked at a level of care, danger signs first; those that any rule reads, if the pack does not say.
+    /// Findings that are asked at a level of care, danger signs first; those that any rule reads,
+    /// if the pack does not say.
     pub fn questions(&self, profile: Profile, group: AgeGroup) -> Vec<&FindingSpec> {
         let place = format!("{}.{}", group.name(), profile.name());
-        let mut asked: Vec<_> = self.findings.iter().filter(|f| f.asked.contains(&place)).collect();
+        let mut asked: Vec<_> = self
+            .findings
+            .iter()
+            .filter(|f| f.asked.contains(&place))
+            .collect();
         if asked.is_empty() {
             asked = self.read_by_rules(profile, group);
         }
@@ -323,30 +379,55 @@ impl RulePack {
     }
 
     /// Whether a question is worth asking, as far as its gate is known.
-    pub fn worth_asking(&self, spec: &FindingSpec, profile: Profile, values: &BTreeMap<String, FindingValue>) -> bool {
+    pub fn worth_asking(
+        &self,
+        spec: &FindingSpec,
+        profile: Profile,
+        values: &BTreeMap<String, FindingValue>,
+    ) -> bool {
         let values = with_level(values, profile);
-        let scope = Scope { findings: &values, defines: &self.defines, usual: &self.usual };
-        spec.gate.as_ref().is_none_or(|gate| gate.answer(&scope).tri != Tri::No)
+        let scope = Scope {
+            findings: &values,
+            defines: &self.defines,
+            usual: &self.usual,
+        };
+        spec.gate
+            .as_ref()
+            .is_none_or(|gate| gate.answer(&scope).tri != Tri::No)
     }
 
     /// Findings that any rule of a profile and group reads, danger signs first.
     pub fn read_by_rules(&self, profile: Profile, group: AgeGroup) -> Vec<&FindingSpec> {
         let mut names = BTreeSet::new();
-        self.rules(profile, group).for_each(|rule| rule.when.names(&mut names));
+        self.rules(profile, group)
+            .for_each(|rule| rule.when.names(&mut names));
         for _ in 0..8 {
             let inner: Vec<_> = names.iter().filter_map(|n| self.defines.get(n)).collect();
             inner.into_iter().for_each(|expr| expr.names(&mut names));
         }
-        let mut asked: Vec<_> = self.findings.iter().filter(|f| names.contains(&f.id)).collect();
+        let mut asked: Vec<_> = self
+            .findings
+            .iter()
+            .filter(|f| names.contains(&f.id))
+            .collect();
         asked.sort_by_key(|f| !f.required.iter().any(|g| g == group.name()));
         asked
     }
 
     /// The finding whose name is most like `name`.
     pub fn nearest(&self, name: &str) -> &str {
-        let shared = |id: &str| id.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
+        let shared = |id: &str| {
+            id.chars()
+                .zip(name.chars())
+                .take_while(|(a, b)| a == b)
+                .count()
+        };
         let far = |id: &str| (std::cmp::Reverse(shared(id)), id.len().abs_diff(name.len()));
-        self.findings.iter().map(|f| f.id.as_str()).min_by_key(|id| far(id)).unwrap_or_default()
+        self.findings
+            .iter()
+            .map(|f| f.id.as_str())
+            .min_by_key(|id| far(id))
+            .unwrap_or_default()
     }
 
     /// What every rule of the profile says of these findings, and the floor below them.
@@ -354,21 +435,34 @@ impl RulePack {
         let mut evaluation = self.evaluate_alone(profile, findings);
         if let Some(built_in) = guideline().filter(|pack| *pack != self) {
             let known = |name: &String| built_in.finding(name).is_some();
-            evaluation.add(built_in.evaluate_alone(profile, findings), &self.gives_up, &known);
+            evaluation.add(
+                built_in.evaluate_alone(profile, findings),
+                &self.gives_up,
+                &known,
+            );
         }
-        evaluation.add_floor(crate::floor::evaluate(findings.values(), Some(findings.group())));
+        evaluation.add_floor(crate::floor::evaluate(
+            findings.values(),
+            Some(findings.group()),
+        ));
         evaluation
     }
 
-    /// What the rules of the pack say by themselves: how a pack is tested. No case of a patient is judged so.
+    /// What the rules of the pack say by themselves: how a pack is tested. No case of a patient is
+    /// judged so.
     pub fn evaluate_alone(&self, profile: Profile, findings: &Findings) -> Evaluation {
         let values = with_level(findings.values(), profile);
-        let scope = Scope { findings: &values, defines: &self.defines, usual: &self.usual };
+        let scope = Scope {
+            findings: &values,
+            defines: &self.defines,
+            usual: &self.usual,
+        };
         let mut evaluation = Evaluation::default();
         let mut read = BTreeSet::new();
         for rule in self.rules(profile, findings.group()) {
             let answer = rule.when.answer(&scope);
-            // A sign is read by a rule that fired for it; a green one that fired means all that it names.
+            // A sign is read by a rule that fired for it; a green one that fired means all that it
+            // names.
             match (answer.tri, rule.urgency) {
                 (Tri::Yes, Urgency::Green) => self.all_names(&rule.when, &mut read),
                 (Tri::Yes, _) => read.extend(answer.because.iter().cloned()),
@@ -378,7 +472,8 @@ impl RulePack {
                 WhenUnknown::Block if rule.advise.contains(&profile) => WhenUnknown::Advise,
                 other => other,
             };
-            // A finding that is unknown made nothing so; for what cannot be cleared, it is just the unknown ones that count.
+            // A finding that is unknown made nothing so; for what cannot be cleared, it is just the
+            // unknown ones that count.
             let fired = answer.tri == Tri::Yes;
             let counts = |name: &&String| !fired || *findings.value(name) != FindingValue::Unknown;
             let outcome = || Outcome {
@@ -401,8 +496,15 @@ impl RulePack {
                 (Tri::Unknown, WhenUnknown::PassOver) | (Tri::No, _) => {}
             }
         }
-        let unread = |(name, value): &(&String, &FindingValue)| is_sign(name, value) && !read.contains(*name);
-        let unread: Vec<_> = findings.values().iter().filter(unread).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let unread = |(name, value): &(&String, &FindingValue)| {
+            is_sign(name, value) && !read.contains(*name)
+        };
+        let unread: Vec<_> = findings
+            .values()
+            .iter()
+            .filter(unread)
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect();
         if !unread.is_empty() {
             evaluation.cannot_clear.push(Outcome {
                 rule: UNREAD.into(),
@@ -413,7 +515,9 @@ impl RulePack {
                 findings: unread,
             });
         }
-        evaluation.fired.sort_by_key(|o| std::cmp::Reverse(o.urgency));
+        evaluation
+            .fired
+            .sort_by_key(|o| std::cmp::Reverse(o.urgency));
         evaluation
     }
 
@@ -433,7 +537,8 @@ impl RulePack {
     }
 }
 
-/// The rules of the guidelines, which every phone has: a ministry's pack adds to them, and takes away only what it says it gives up.
+/// The rules of the guidelines, which every phone has: a ministry's pack adds to them, and takes
+/// away only what it says it gives up.
 fn guideline() -> Option<&'static RulePack> {
     static BUILT: std::sync::OnceLock<Option<RulePack>> = std::sync::OnceLock::new();
     BUILT.get_or_init(|| RulePack::built_in().ok()).as_ref()
@@ -446,24 +551,46 @@ const UNREAD: &str = "unread";
 const COMMUNITY: &str = "at_community";
 
 /// Findings with the level of care beside them, as conditions read it.
-pub(crate) fn with_level(values: &BTreeMap<String, FindingValue>, profile: Profile) -> BTreeMap<String, FindingValue> {
-    let community = if profile == Profile::Iccm { FindingValue::Yes } else { FindingValue::No };
-    values.iter().map(|(n, v)| (n.clone(), v.clone())).chain([(COMMUNITY.to_owned(), community)]).collect()
+pub(crate) fn with_level(
+    values: &BTreeMap<String, FindingValue>,
+    profile: Profile,
+) -> BTreeMap<String, FindingValue> {
+    let community = if profile == Profile::Iccm {
+        FindingValue::Yes
+    } else {
+        FindingValue::No
+    };
+    values
+        .iter()
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .chain([(COMMUNITY.to_owned(), community)])
+        .collect()
 }
 
-/// A pack may add choices and words to a finding that is built in, and must not mean something else by it.
+/// A pack may add choices and words to a finding that is built in, and must not mean something else
+/// by it.
 fn same_meaning(own: &FindingSpec, built_in: &FindingSpec) -> Result<(), String> {
     let same = match (&own.kind, &built_in.kind) {
         (FindingKind::Flag, FindingKind::Flag) => true,
-        (FindingKind::Number { min, max, unit }, FindingKind::Number { min: least, max: most, unit: meant }) => {
-            unit == meant && min == least && max == most
+        (
+            FindingKind::Number { min, max, unit },
+            FindingKind::Number {
+                min: least,
+                max: most,
+                unit: meant,
+            },
+        ) => unit == meant && min == least && max == most,
+        (FindingKind::Choice(words), FindingKind::Choice(meant)) => {
+            meant.iter().all(|word| words.contains(word))
         }
-        (FindingKind::Choice(words), FindingKind::Choice(meant)) => meant.iter().all(|word| words.contains(word)),
         _ => false,
     };
     match same {
         true => Ok(()),
-        false => Err(format!("finding {} means something else here than on every phone", own.id)),
+        false => Err(format!(
+            "finding {} means something else here than on every phone",
+            own.id
+        )),
     }
 }
 
@@ -496,17 +623,30 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Adds what the rules of the guidelines say, where the pack does not say it too and has not given it up.
-    /// A sign of the guidelines (`known`) is read by a rule of the pack only if that says yellow or pink for it.
+    /// Adds what the rules of the guidelines say, where the pack does not say it too and has not
+    /// given it up. A sign of the guidelines (`known`) is read by a rule of the pack only if that
+    /// says yellow or pink for it.
     fn add(&mut self, guideline: Evaluation, gives_up: &[String], known: &dyn Fn(&String) -> bool) {
         let new = |held: &[Outcome], outcome: &Outcome| {
             !gives_up.contains(&outcome.rule)
-                && !held.iter().any(|o| o.rule == outcome.rule && o.urgency >= outcome.urgency)
+                && !held
+                    .iter()
+                    .any(|o| o.rule == outcome.rule && o.urgency >= outcome.urgency)
         };
-        let fired: Vec<_> = guideline.fired.into_iter().filter(|o| new(&self.fired, o)).collect();
+        let fired: Vec<_> = guideline
+            .fired
+            .into_iter()
+            .filter(|o| new(&self.fired, o))
+            .collect();
         self.fired.extend(fired);
-        let (unread, open): (Vec<_>, Vec<_>) = guideline.cannot_clear.into_iter().partition(|o| o.rule == UNREAD);
-        let open: Vec<_> = open.into_iter().filter(|o| new(&self.cannot_clear, o) && new(&self.fired, o)).collect();
+        let (unread, open): (Vec<_>, Vec<_>) = guideline
+            .cannot_clear
+            .into_iter()
+            .partition(|o| o.rule == UNREAD);
+        let open: Vec<_> = open
+            .into_iter()
+            .filter(|o| new(&self.cannot_clear, o) && new(&self.fired, o))
+            .collect();
         self.cannot_clear.extend(open);
         let named: BTreeSet<String> = self
             .fired
@@ -516,7 +656,9 @@ impl Evaluation {
             .flat_map(|o| o.findings.iter().map(|(name, _)| name.clone()))
             .collect();
         for mut outcome in unread {
-            outcome.findings.retain(|(name, _)| known(name) && !named.contains(name));
+            outcome
+                .findings
+                .retain(|(name, _)| known(name) && !named.contains(name));
             if !outcome.findings.is_empty() {
                 self.cannot_clear.push(outcome);
             }
@@ -529,7 +671,8 @@ impl Evaluation {
         for mut outcome in floor {
             let named = |name: &String| {
                 let pink = self.fired.iter().filter(|o| o.urgency == Urgency::Pink);
-                pink.flat_map(|o| &o.findings).any(|(other, _)| other == name)
+                pink.flat_map(|o| &o.findings)
+                    .any(|(other, _)| other == name)
             };
             outcome.findings.retain(|(name, _)| !named(name));
             if !outcome.findings.is_empty() {
@@ -541,7 +684,11 @@ impl Evaluation {
 
     /// The most urgent colour that fired; green if nothing did.
     pub fn urgency(&self) -> Urgency {
-        self.fired.iter().map(|o| o.urgency).max().unwrap_or(Urgency::Green)
+        self.fired
+            .iter()
+            .map(|o| o.urgency)
+            .max()
+            .unwrap_or(Urgency::Green)
     }
 
     /// Whether green may be offered at all.
@@ -550,35 +697,63 @@ impl Evaluation {
     }
 }
 
-/// A finding by its name in the catalogue, which says what it is; what a pack repeats must say the same, and numbers may be bounded more
-/// closely. A name of the pack's own says everything itself.
+/// A finding by its name in the catalogue, which says what it is; what a pack repeats must say the
+/// same, and numbers may be bounded more closely. A name of the pack's own says everything itself.
 fn read_finding(raw: RawFinding) -> Result<(FindingSpec, Option<String>), String> {
     let bounds = raw.min.zip(raw.max);
     let own = |raw: &RawFinding| match (raw.kind.as_str(), bounds) {
         ("" | "flag", _) => Ok(FindingKind::Flag),
-        ("number", Some((min, max))) if min < max => Ok(FindingKind::Number { min, max, unit: raw.unit.clone() }),
+        ("number", Some((min, max))) if min < max => Ok(FindingKind::Number {
+            min,
+            max,
+            unit: raw.unit.clone(),
+        }),
         ("choice", _) if !raw.choices.is_empty() => Ok(FindingKind::Choice(raw.choices.clone())),
-        (kind, _) => Err(format!("finding {}: {kind:?} needs bounds or choices", raw.id)),
+        (kind, _) => Err(format!(
+            "finding {}: {kind:?} needs bounds or choices",
+            raw.id
+        )),
     };
     let Some(field) = catalogue::field(&raw.id) else {
         return Ok((spec(own(&raw)?, raw.code.clone(), &raw), raw.gate));
     };
-    let other = || format!("finding {} means something else here than on every phone", raw.id);
+    let other = || {
+        format!(
+            "finding {} means something else here than on every phone",
+            raw.id
+        )
+    };
     let kind = match (field.kind, raw.kind.as_str()) {
         (Kind::Flag, "" | "flag") => FindingKind::Flag,
         (Kind::Number(least, most, unit), "" | "number") => {
             let (min, max) = bounds.unwrap_or((least, most));
-            let said = raw.unit.is_empty() || raw.unit == unit || raw.unit == catalogue::unit_spoken(unit);
+            let said =
+                raw.unit.is_empty() || raw.unit == unit || raw.unit == catalogue::unit_spoken(unit);
             if !(said && least <= min && min < max && max <= most) {
                 return Err(other());
             }
-            FindingKind::Number { min, max, unit: catalogue::unit_spoken(unit).to_owned() }
+            FindingKind::Number {
+                min,
+                max,
+                unit: catalogue::unit_spoken(unit).to_owned(),
+            }
         }
         (Kind::Choice(words), "" | "choice") => {
-            let more = raw.choices.iter().filter(|word| !words.contains(&word.as_str()));
-            FindingKind::Choice(words.iter().map(|word| (*word).to_owned()).chain(more.cloned()).collect())
+            let more = raw
+                .choices
+                .iter()
+                .filter(|word| !words.contains(&word.as_str()));
+            FindingKind::Choice(
+                words
+                    .iter()
+                    .map(|word| (*word).to_owned())
+                    .chain(more.cloned())
+                    .collect(),
+            )
         }
-        (Kind::Flag | Kind::Number(..) | Kind::Choice(_) | Kind::Text | Kind::Date, _) => return Err(other()),
+        (Kind::Flag | Kind::Number(..) | Kind::Choice(_) | Kind::Text | Kind::Date, _) => {
+            return Err(other());
+        }
     };
     if !raw.code.is_empty() && raw.code != field.code {
         return Err(other());
@@ -604,7 +779,9 @@ fn read_condition(of: &str, when: &str, known: &BTreeSet<String>) -> Result<Expr
     let mut names = BTreeSet::new();
     expr.names(&mut names);
     match names.into_iter().find(|n| !known.contains(n)) {
-        Some(name) => Err(format!("{of} reads {name:?}, which is no finding and not defined above it")),
+        Some(name) => Err(format!(
+            "{of} reads {name:?}, which is no finding and not defined above it"
+        )),
         None => Ok(expr),
     }
 }
@@ -626,7 +803,9 @@ fn read_rule(raw: RawRule, known: &BTreeSet<String>) -> Result<Rule, String> {
         action: raw.action,
         when,
         unknown,
-        profiles: raw.profiles.unwrap_or_else(|| vec![Profile::Iccm, Profile::Imci]),
+        profiles: raw
+            .profiles
+            .unwrap_or_else(|| vec![Profile::Iccm, Profile::Imci]),
         advise: raw.advise,
     })
 }

@@ -11,7 +11,12 @@ use proptest::prelude::*;
 type Ages = BTreeMap<String, f64>;
 
 /// Asks until nothing is left; how many questions that took, the age among them.
-fn interview(pack: &RulePack, profile: Profile, ages: &Ages, says: &dyn Fn(&str) -> FindingValue) -> (Findings, usize) {
+fn interview(
+    pack: &RulePack,
+    profile: Profile,
+    ages: &Ages,
+    says: &dyn Fn(&str) -> FindingValue,
+) -> (Findings, usize) {
     let (mut answers, mut known, mut asked) = (BTreeMap::new(), Ages::new(), 0);
     loop {
         asked += 1;
@@ -19,9 +24,18 @@ fn interview(pack: &RulePack, profile: Profile, ages: &Ages, says: &dyn Fn(&str)
             Step::AskAge => known = ages.clone(),
             Step::Ask(spec) => {
                 let said = says(&spec.id);
-                assert!(answers.insert(spec.id.clone(), said).is_none(), "{} is asked twice", spec.id);
+                assert!(
+                    answers.insert(spec.id.clone(), said).is_none(),
+                    "{} is asked twice",
+                    spec.id
+                );
             }
-            Step::Done => return (Findings::new(answers, String::new(), ages).unwrap(), asked - 1),
+            Step::Done => {
+                return (
+                    Findings::new(answers, String::new(), ages).unwrap(),
+                    asked - 1,
+                );
+            }
         }
     }
 }
@@ -51,23 +65,39 @@ fn a_chart_cleared_cough_is_green_after_at_most_sixteen_questions_in_iccm_and_is
     let pack = RulePack::built_in().unwrap();
     let (findings, asked) = interview(&pack, Profile::Iccm, &months(20.0), &cough);
     let judged = pack.evaluate(Profile::Iccm, &findings);
-    assert!(judged.urgency() == Urgency::Green && judged.green_offered(), "{:?}", judged.cannot_clear);
+    assert!(
+        judged.urgency() == Urgency::Green && judged.green_offered(),
+        "{:?}",
+        judged.cannot_clear
+    );
     assert!(asked <= 16, "{asked} questions");
     let (findings, asked) = interview(&pack, Profile::Imci, &months(20.0), &cough);
     let judged = pack.evaluate(Profile::Imci, &findings);
-    assert!(judged.green_offered() && judged.urgency() == Urgency::Green, "{:?} {asked}", judged.cannot_clear);
+    assert!(
+        judged.green_offered() && judged.urgency() == Urgency::Green,
+        "{:?} {asked}",
+        judged.cannot_clear
+    );
 }
 
 #[test]
 fn a_convulsing_child_is_pink_after_the_first_answer() {
     let pack = RulePack::built_in().unwrap();
-    let Step::Ask(first) = next(&pack, Profile::Iccm, &BTreeMap::new(), &Ages::new()) else { panic!("no question") };
+    let Step::Ask(first) = next(&pack, Profile::Iccm, &BTreeMap::new(), &Ages::new()) else {
+        panic!("no question")
+    };
     let answers = BTreeMap::from([(first.id.clone(), FindingValue::Yes)]);
     let said = danger(&pack, Profile::Iccm, &answers, &Ages::new());
     assert_eq!(first.id, "convulsing_now");
     assert!(said.iter().any(|outcome| outcome.urgency == Urgency::Pink));
     assert!(
-        danger(&pack, Profile::Iccm, &BTreeMap::from([(first.id.clone(), FindingValue::No)]), &Ages::new()).is_empty()
+        danger(
+            &pack,
+            Profile::Iccm,
+            &BTreeMap::from([(first.id.clone(), FindingValue::No)]),
+            &Ages::new()
+        )
+        .is_empty()
     );
 }
 
@@ -88,7 +118,11 @@ fn every_chart_cleared_illness_can_reach_green_with_what_is_asked() {
             };
             let (findings, _) = interview(&pack, profile, &months(20.0), &says);
             let judged = pack.evaluate(profile, &findings);
-            assert!(judged.green_offered(), "{profile:?} {ill}: {:?}", judged.cannot_clear);
+            assert!(
+                judged.green_offered(),
+                "{profile:?} {ill}: {:?}",
+                judged.cannot_clear
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The door to Kotlin, Swift and Python: one object, [`Phone`], whose answers are JSON with named schemas, the same that
-//! `kijiti --json` prints. No rules here, and no panic crosses the door.
+//! The door to Kotlin, Swift and Python: one object, [`Phone`], whose answers are JSON with named
+//! schemas, the same that `kijiti --json` prints. No rules here, and no panic crosses the door.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,10 @@ pub enum PhoneError {
 
 impl From<Failure> for PhoneError {
     fn from(failure: Failure) -> Self {
-        PhoneError::Failed { reason: failure.reason, hint: failure.hint }
+        PhoneError::Failed {
+            reason: failure.reason,
+            hint: failure.hint,
+        }
     }
 }
 
@@ -40,16 +43,22 @@ pub struct Phone {
 
 #[uniffi::export]
 impl Phone {
-    /// Starts the phone whose data lies in `folder`. With `discover` it finds neighbours on the local network by itself.
+    /// Starts the phone whose data lies in `folder`. With `discover` it finds neighbours on the
+    /// local network by itself.
     #[uniffi::constructor]
     pub fn start(folder: String, discover: bool) -> Result<Arc<Self>, PhoneError> {
         Self::begin(&folder, discover, None)
     }
 
-    /// The same, with a secret from the platform's keystore: the phone's key, and so all that can be read of patients, opens with
-    /// it only. The first start with a secret seals what a start without one left open.
+    /// The same, with a secret from the platform's keystore: the phone's key, and so all that can
+    /// be read of patients, opens with it only. The first start with a secret seals what a start
+    /// without one left open.
     #[uniffi::constructor]
-    pub fn start_sealed(folder: String, discover: bool, secret: String) -> Result<Arc<Self>, PhoneError> {
+    pub fn start_sealed(
+        folder: String,
+        discover: bool,
+        secret: String,
+    ) -> Result<Arc<Self>, PhoneError> {
         Self::begin(&folder, discover, Some(secret))
     }
     /// Who and how this phone is (`kijiti.status/1`).
@@ -57,14 +66,19 @@ impl Phone {
         self.ask(Request::Status)
     }
 
-    /// Assesses findings (JSON or TOML) without keeping them (`kijiti.assessment/1`). `profile`: `iccm` or `imci`.
+    /// Assesses findings (JSON or TOML) without keeping them (`kijiti.assessment/1`). `profile`:
+    /// `iccm` or `imci`.
     pub fn triage(&self, findings: String, profile: String) -> Result<String, PhoneError> {
-        self.ask(Request::Triage { findings, profile: read_profile(&profile)? })
+        self.ask(Request::Triage {
+            findings,
+            profile: read_profile(&profile)?,
+        })
     }
 
-    /// Begins a case (`kijiti.case-new/1`). `consent`: what the patient, or who speaks for the patient, has agreed to (`care`,
-    /// `share`, `photo`, `training`); without `share` the case stays on this phone. `request`: 32 hexadecimal digits, fresh for
-    /// every case; asked again with the same ones after a crash, nothing is done twice.
+    /// Begins a case (`kijiti.case-new/1`). `consent`: what the patient, or who speaks for the
+    /// patient, has agreed to (`care`, `share`, `photo`, `training`); without `share` the case
+    /// stays on this phone. `request`: 32 hexadecimal digits, fresh for every case; asked again
+    /// with the same ones after a crash, nothing is done twice.
     pub fn begin_case(
         &self,
         findings: String,
@@ -75,17 +89,34 @@ impl Phone {
         let profile = read_profile(&profile)?;
         let consent = consent.into_iter().map(|to| (to, true)).collect();
         let (head, area, decision) = (Vec::new(), None, None);
-        self.ask(Request::CaseNew { findings, profile, head, consent, area, decision, request })
+        self.ask(Request::CaseNew {
+            findings,
+            profile,
+            head,
+            consent,
+            area,
+            decision,
+            request,
+        })
     }
 
-    /// Adds to a case (`kijiti.case/1`). `words`: JSON with any of `set`, `settle`, `consent`, `note`, `dose`, `hand_to`, `reason`,
-    /// `links`, as `kijiti case add` has them.
-    pub fn add_to_case(&self, case: String, words: String, request: String) -> Result<String, PhoneError> {
+    /// Adds to a case (`kijiti.case/1`). `words`: JSON with any of `set`, `settle`, `consent`,
+    /// `note`, `dose`, `hand_to`, `reason`, `links`, as `kijiti case add` has them.
+    pub fn add_to_case(
+        &self,
+        case: String,
+        words: String,
+        request: String,
+    ) -> Result<String, PhoneError> {
         let words: CaseWords = serde_json::from_str(&words).map_err(|e| PhoneError::Failed {
             reason: format!("these are no words about a case: {e}"),
             hint: "pass for example {\"set\": [[\"spo2\", \"88\"]]}".into(),
         })?;
-        self.ask(Request::CaseAdd { case, words: Box::new(words), request })
+        self.ask(Request::CaseAdd {
+            case,
+            words: Box::new(words),
+            request,
+        })
     }
 
     /// Everything that was said about a case, in order (`kijiti.case-history/1`).
@@ -102,7 +133,15 @@ impl Phone {
         reason: String,
         request: String,
     ) -> Result<String, PhoneError> {
-        self.ask(Request::CaseDecide { case, decision: DecisionInput { urgency, plan, reason }, request })
+        self.ask(Request::CaseDecide {
+            case,
+            decision: DecisionInput {
+                urgency,
+                plan,
+                reason,
+            },
+            request,
+        })
     }
 
     /// All cases, and sealed ones that are carried (`kijiti.case-list/1`).
@@ -117,12 +156,19 @@ impl Phone {
 
     /// Meets a phone at `address:port` and waits until it is over (`kijiti.meeting/1`).
     pub fn meet(&self, device: String, address: String) -> Result<String, PhoneError> {
-        self.ask(Request::Meet { peer: device, address })
+        self.ask(Request::Meet {
+            peer: device,
+            address,
+        })
     }
 
     /// Stops the phone. Asking it afterwards is an error, not a crash.
     pub fn stop(&self) {
-        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let host = self
+            .host
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(host) = host {
             host.stop();
         }
@@ -130,15 +176,25 @@ impl Phone {
 }
 
 impl Phone {
-    fn begin(folder: &str, discover: bool, secret: Option<String>) -> Result<Arc<Self>, PhoneError> {
+    fn begin(
+        folder: &str,
+        discover: bool,
+        secret: Option<String>,
+    ) -> Result<Arc<Self>, PhoneError> {
         let path = Path::new(folder);
         let data = DataFolder::open(path)?.with_secret(secret.clone());
         if secret.is_some() && !key_is_sealed(path) {
             data.seal_with(secret.as_deref())?;
         }
-        let options = HostOptions { listen: None, offline: false, discover };
+        let options = HostOptions {
+            listen: None,
+            offline: false,
+            discover,
+        };
         let host = Host::start(data, options, Arc::new(|_| {}))?;
-        Ok(Arc::new(Self { host: Mutex::new(Some(host)) }))
+        Ok(Arc::new(Self {
+            host: Mutex::new(Some(host)),
+        }))
     }
 
     fn ask(&self, request: Request) -> Result<String, PhoneError> {

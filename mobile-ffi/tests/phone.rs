@@ -9,13 +9,31 @@ fn a_phone_starts_assesses_and_stops_and_says_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let phone = Phone::start(folder.path().display().to_string(), false).unwrap();
     assert!(phone.status().unwrap().contains("kijiti.status/1"));
-    assert!(phone.triage(FINDINGS.into(), "iccm".into()).unwrap().contains("\"urgency\":\"pink\""));
-    let error = phone.triage("age_months = 11\ndrinking = \"gladly\"\n".into(), "iccm".into()).unwrap_err();
+    assert!(
+        phone
+            .triage(FINDINGS.into(), "iccm".into())
+            .unwrap()
+            .contains("\"urgency\":\"pink\"")
+    );
+    let error = phone
+        .triage(
+            "age_months = 11\ndrinking = \"gladly\"\n".into(),
+            "iccm".into(),
+        )
+        .unwrap_err();
     assert!(
         matches!(error, PhoneError::Failed { reason, hint } if reason.contains("no such choice") && hint.contains("unknown"))
     );
-    assert!(phone.begin_case(FINDINGS.into(), "iccm".into(), Vec::new(), "00".repeat(16)).is_err(), "not enrolled");
-    assert!(Phone::start(folder.path().display().to_string(), false).is_err(), "the folder is in use");
+    assert!(
+        phone
+            .begin_case(FINDINGS.into(), "iccm".into(), Vec::new(), "00".repeat(16))
+            .is_err(),
+        "not enrolled"
+    );
+    assert!(
+        Phone::start(folder.path().display().to_string(), false).is_err(),
+        "the folder is in use"
+    );
     phone.stop();
     assert!(matches!(phone.cases(), Err(PhoneError::Stopped)));
 }
@@ -25,19 +43,32 @@ fn a_secret_of_the_keystore_seals_the_key_and_opens_it_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display().to_string();
     Phone::start(path.clone(), false).unwrap().stop();
-    Phone::start_sealed(path.clone(), false, "a secret of the keystore".into()).unwrap().stop();
-    assert!(std::fs::read_to_string(folder.path().join("key")).unwrap().starts_with("-----BEGIN AGE"));
+    Phone::start_sealed(path.clone(), false, "a secret of the keystore".into())
+        .unwrap()
+        .stop();
+    assert!(
+        std::fs::read_to_string(folder.path().join("key"))
+            .unwrap()
+            .starts_with("-----BEGIN AGE")
+    );
     assert!(Phone::start_sealed(path.clone(), false, "another".into()).is_err());
     let phone = Phone::start_sealed(path, false, "a secret of the keystore".into()).unwrap();
     assert!(phone.history("abcd".into()).is_err(), "no such case");
-    assert!(phone.add_to_case("abcd".into(), "not json".into(), "00".repeat(16)).is_err());
+    assert!(
+        phone
+            .add_to_case("abcd".into(), "not json".into(), "00".repeat(16))
+            .is_err()
+    );
     phone.stop();
 }
 
 #[test]
 fn python_bindings_of_the_built_library_call_it() {
     let exe = std::env::current_exe().unwrap();
-    let built = exe.ancestors().map(|p| p.join("libkijiti_mobile.so")).find(|p| p.exists());
+    let built = exe
+        .ancestors()
+        .map(|p| p.join("libkijiti_mobile.so"))
+        .find(|p| p.exists());
     let Some(library) = built.filter(|_| has_python()) else {
         eprintln!("skipped: needs python3 and the built shared library");
         return;
@@ -57,7 +88,8 @@ fn python_bindings_of_the_built_library_call_it() {
         phone = k.Phone.start(sys.argv[1], False)\n\
         print(json.loads(phone.triage(open(sys.argv[2]).read(), 'iccm'))['urgency'])\n\
         phone.stop()\n";
-    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../app/examples/severe-pneumonia.toml");
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../app/examples/severe-pneumonia.toml");
     let run = std::process::Command::new("python3")
         .args(["-c", script])
         .arg(out.join("phone"))
@@ -65,10 +97,16 @@ fn python_bindings_of_the_built_library_call_it() {
         .env("PYTHONPATH", &out)
         .output()
         .unwrap();
-    let (said, error) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    let (said, error) = (
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr),
+    );
     assert_eq!(said.trim(), "pink", "{error}");
 }
 
 fn has_python() -> bool {
-    std::process::Command::new("python3").arg("--version").output().is_ok_and(|o| o.status.success())
+    std::process::Command::new("python3")
+        .arg("--version")
+        .output()
+        .is_ok_and(|o| o.status.success())
 }

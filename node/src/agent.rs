@@ -1,5 +1,5 @@
-//! One phone's mind, without I/O. Inputs come in one at a time; what follows from each is in the store before any of it is
-//! transmitted.
+//! One phone's mind, without I/O. Inputs come in one at a time; what follows from each is in the
+//! store before any of it is transmitted.
 //!
 //! `Phone` is what the phone knows whoever it talks to; a `Meeting` is what it knows of one talk.
 
@@ -11,7 +11,10 @@ use distribution::{Activation, Release, TrustedState};
 use protocol::codec;
 use protocol::defence::{self, Defence};
 use protocol::limits::{MEETINGS_MAX, STRANGERS_MAX};
-use protocol::{BundleId, Chain, Deadline, DeviceId, DeviceKeys, Digest, EnvelopeId, Now, SpaceId, VerifiedChain};
+use protocol::{
+    BundleId, Chain, Deadline, DeviceId, DeviceKeys, Digest, EnvelopeId, Now, SpaceId,
+    VerifiedChain,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sync::SpaceKey;
@@ -42,12 +45,15 @@ pub use commands::{Command, Refusal, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
 use keyring::Keyring;
 pub use lease::locked;
-use load::{load_activations, load_bad_deltas, load_certificate, load_number, load_quota, load_trust};
+use load::{
+    load_activations, load_bad_deltas, load_certificate, load_number, load_quota, load_trust,
+};
 use meeting::Meeting;
 pub use meeting::MeetingSummary;
 pub use schedule::CallPlan;
 
-/// Milliseconds that a phone that nobody here knows has for itself before another may take its place.
+/// Milliseconds that a phone that nobody here knows has for itself before another may take its
+/// place.
 const STRANGER_LEAST_MS: u64 = 3_000;
 
 /// A link, as the host numbers them.
@@ -242,7 +248,13 @@ pub(crate) struct Bundle {
 impl Bundle {
     pub(crate) fn new(fetch: Fetch, whole: bool) -> Self {
         let asked = Groups::none(fetch.groups().count());
-        Self { fetch, whole, asked, tree_from: None, seen: Vec::new() }
+        Self {
+            fetch,
+            whole,
+            asked,
+            tree_from: None,
+            seen: Vec::new(),
+        }
     }
 }
 
@@ -264,7 +276,8 @@ pub(crate) struct Phone {
     /// Counts what is new here, so that two phones without news do not meet again.
     pub revision: u64,
     pub met: BTreeMap<DeviceId, schedule::LastMeeting>,
-    /// Groups that have come lately, for the neighbours that are being met; the first number is that of the oldest.
+    /// Groups that have come lately, for the neighbours that are being met; the first number is
+    /// that of the oldest.
     pub news: (u64, VecDeque<(BundleId, u64, u64)>),
     /// When a group last came, in monotone milliseconds.
     pub last_group_ms: u64,
@@ -272,7 +285,8 @@ pub(crate) struct Phone {
     pub meetings: usize,
     /// Deltas that did not make what they should, and are not tried again.
     pub bad_deltas: BTreeSet<Digest>,
-    /// Which certified phones have shown a bundle whole and served a piece of it; what none has served is not thrown away.
+    /// Which certified phones have shown a bundle whole and served a piece of it; what none has
+    /// served is not thrown away.
     pub copies: BTreeMap<BundleId, BTreeSet<DeviceId>>,
     /// The last photo that was named in a meeting: the next meeting goes on behind it.
     pub named_last: Option<BundleId>,
@@ -327,11 +341,17 @@ pub(crate) mod setting {
 }
 
 impl Agent {
-    /// The phone as its store knows it. `seed` is fresh randomness at every load: nonces come from it.
-    pub fn load(keys: DeviceKeys, seed: [u8; 32], store: &mut dyn Store) -> Result<Self, StoreError> {
+    /// The phone as its store knows it. `seed` is fresh randomness at every load: nonces come from
+    /// it.
+    pub fn load(
+        keys: DeviceKeys,
+        seed: [u8; 32],
+        store: &mut dyn Store,
+    ) -> Result<Self, StoreError> {
         let mut rng = ChaCha20Rng::from_seed(seed);
-        // A new one at every start: a store that was set back to an old backup must never go on under the name of a history
-        // that others hold already (Automerge would lose one of the two).
+        // A new one at every start: a store that was set back to an old backup must never go on
+        // under the name of a history that others hold already (Automerge would lose one of the
+        // two).
         let mut actor = [0; 16];
         rng.fill_bytes(&mut actor);
         let mut aside = Vec::new();
@@ -379,8 +399,14 @@ impl Agent {
         phone.obey_recalls(store)?;
         phone.announce_ready(store)?;
         aside.extend(store.set_aside());
-        aside.into_iter().for_each(|what| phone.event(Event::SetAside { what }));
-        Ok(Self { phone, meetings: BTreeMap::new(), asleep: false })
+        aside
+            .into_iter()
+            .for_each(|what| phone.event(Event::SetAside { what }));
+        Ok(Self {
+            phone,
+            meetings: BTreeMap::new(),
+            asleep: false,
+        })
     }
 
     /// This phone's name.
@@ -408,7 +434,8 @@ impl Agent {
         self.phone.keyring.photo(digest).is_some()
     }
 
-    /// The key with which this phone writes into the space of an area; `None`: what is written waits.
+    /// The key with which this phone writes into the space of an area; `None`: what is written
+    /// waits.
     pub fn write_key(&self, area: &protocol::Area) -> Option<&SpaceKey> {
         self.phone.write_key(area)
     }
@@ -437,8 +464,9 @@ impl Agent {
         self.phone.activations.iter()
     }
 
-    /// Complete meetings since the ministry's documents last changed that brought nothing newer: what tells a phone
-    /// without a clock that what it holds is still the newest, or that it is being kept from the rest.
+    /// Complete meetings since the ministry's documents last changed that brought nothing newer:
+    /// what tells a phone without a clock that what it holds is still the newest, or that it is
+    /// being kept from the rest.
     pub fn meetings_without_news(&self) -> u64 {
         self.phone.unmoved_since_news
     }
@@ -449,20 +477,30 @@ impl Agent {
         !meeting && schedule::worth_meeting(now, self.phone.revision, self.phone.met.get(&peer))
     }
 
-    /// What a phone needs to find those of its own ministry near it, and to be found by them; nobody else can tell who it is.
+    /// What a phone needs to find those of its own ministry near it, and to be found by them;
+    /// nobody else can tell who it is.
     pub fn discovery_key(&self) -> Option<[u8; 32]> {
         let ministry = self.phone.trust.as_ref()?.ministry();
         Some(protocol::frame::discovery_key(&ministry))
     }
 
-    /// Takes one input. On an error the caller rolls the store back, drops this agent and loads another.
-    pub fn handle_input(&mut self, now: Now, input: Input, store: &mut dyn Store) -> Result<(), StoreError> {
+    /// Takes one input. On an error the caller rolls the store back, drops this agent and loads
+    /// another.
+    pub fn handle_input(
+        &mut self,
+        now: Now,
+        input: Input,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
         self.asleep = false;
         self.phone.count_days(now, store)?;
         match input {
-            Input::LinkUp { link, peer, class, dialed } => {
-                self.handle_link_up(now, link, peer, class, dialed, store)?
-            }
+            Input::LinkUp {
+                link,
+                peer,
+                class,
+                dialed,
+            } => self.handle_link_up(now, link, peer, class, dialed, store)?,
             Input::LinkReceived { link, bytes } => {
                 if let Some(meeting) = self.meetings.get_mut(&link) {
                     meeting.handle_bytes(now, bytes, &mut self.phone, store)?;
@@ -490,12 +528,23 @@ impl Agent {
         }
         self.asleep = true;
         if self.phone.some_wait {
-            return Output::Sleep(Some(Deadline { at_ms: 0, why: "something waits to be opened" }));
+            return Output::Sleep(Some(Deadline {
+                at_ms: 0,
+                why: "something waits to be opened",
+            }));
         }
-        let due =
-            |m: &Meeting| m.piece_due_ms().into_iter().chain(m.quiet_due_ms(&self.phone)).chain([m.due().0]).min();
+        let due = |m: &Meeting| {
+            m.piece_due_ms()
+                .into_iter()
+                .chain(m.quiet_due_ms(&self.phone))
+                .chain([m.due().0])
+                .min()
+        };
         let at = self.meetings.values().filter_map(due).min();
-        Output::Sleep(at.map(|at_ms| Deadline { at_ms, why: "a silent meeting" }))
+        Output::Sleep(at.map(|at_ms| Deadline {
+            at_ms,
+            why: "a silent meeting",
+        }))
     }
 
     fn handle_link_up(
@@ -512,9 +561,14 @@ impl Agent {
             self.phone.close(link, "no room for another meeting");
             return Ok(());
         }
-        if let Some((other, kept)) = self.meetings.iter().find(|(_, m)| m.peer == peer).map(|(l, m)| (*l, m.dialed)) {
-            // Both called at once: the call of the phone with the lower id stays, on both sides. The same side called
-            // twice: it has started anew, and the earlier call is dead.
+        if let Some((other, kept)) = self
+            .meetings
+            .iter()
+            .find(|(_, m)| m.peer == peer)
+            .map(|(l, m)| (*l, m.dialed))
+        {
+            // Both called at once: the call of the phone with the lower id stays, on both sides.
+            // The same side called twice: it has started anew, and the earlier call is dead.
             if dialed != kept && kept == (ours < peer) {
                 self.phone.close(link, "already meeting this phone");
                 return Ok(());
@@ -524,7 +578,8 @@ impl Agent {
         }
         let known = dialed || !store.chain_rows(&peer)?.is_empty();
         if !known && !self.make_room_for_a_stranger(now, store)? {
-            self.phone.close(link, "no room for another phone that nobody here knows");
+            self.phone
+                .close(link, "no room for another phone that nobody here knows");
             return Ok(());
         }
         let meeting = Meeting::begin(now, link, peer, class, dialed, known, &mut self.phone);
@@ -532,15 +587,25 @@ impl Agent {
         Ok(())
     }
 
-    /// Few phones that nobody here knows are met at once. A new one takes the place of the one that has been here longest, if that
-    /// has had its time.
-    fn make_room_for_a_stranger(&mut self, now: Now, store: &mut dyn Store) -> Result<bool, StoreError> {
-        let strangers: Vec<_> = self.meetings.iter().filter(|(_, m)| m.takes_a_strangers_place()).collect();
+    /// Few phones that nobody here knows are met at once. A new one takes the place of the one that
+    /// has been here longest, if that has had its time.
+    fn make_room_for_a_stranger(
+        &mut self,
+        now: Now,
+        store: &mut dyn Store,
+    ) -> Result<bool, StoreError> {
+        let strangers: Vec<_> = self
+            .meetings
+            .iter()
+            .filter(|(_, m)| m.takes_a_strangers_place())
+            .collect();
         if strangers.len() < STRANGERS_MAX || !defence::stands(Defence::Strangers) {
             return Ok(true);
         }
         let oldest = strangers.into_iter().min_by_key(|(_, m)| m.began_ms);
-        let Some(link) = oldest.filter(|(_, m)| now.mono_ms >= m.began_ms + STRANGER_LEAST_MS).map(|(link, _)| *link)
+        let Some(link) = oldest
+            .filter(|(_, m)| now.mono_ms >= m.began_ms + STRANGER_LEAST_MS)
+            .map(|(link, _)| *link)
         else {
             return Ok(false);
         };
@@ -563,17 +628,34 @@ impl Agent {
         for meeting in self.meetings.values_mut() {
             meeting.advance(now, &mut self.phone, store)?;
         }
-        let over: Vec<_> = self.meetings.iter().filter(|(_, m)| m.over().is_some()).map(|(link, _)| *link).collect();
+        let over: Vec<_> = self
+            .meetings
+            .iter()
+            .filter(|(_, m)| m.over().is_some())
+            .map(|(link, _)| *link)
+            .collect();
         for link in over {
-            let reason = self.meetings.get(&link).and_then(Meeting::over).unwrap_or_default();
+            let reason = self
+                .meetings
+                .get(&link)
+                .and_then(Meeting::over)
+                .unwrap_or_default();
             self.phone.close(link, &reason);
             self.end_meeting(now, link, &reason, store)?;
         }
         Ok(())
     }
 
-    fn end_meeting(&mut self, now: Now, link: LinkId, reason: &str, store: &mut dyn Store) -> Result<(), StoreError> {
-        let Some(meeting) = self.meetings.remove(&link) else { return Ok(()) };
+    fn end_meeting(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        reason: &str,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
+        let Some(meeting) = self.meetings.remove(&link) else {
+            return Ok(());
+        };
         meeting.release_asked(&mut self.phone);
         let summary = meeting.summary(reason);
         let certified = meeting.certificate.is_some() || !defence::stands(Defence::Strangers);
@@ -595,18 +677,35 @@ impl Agent {
         }
         if summary.complete && summary.news == 0 && certified {
             self.phone.unmoved_since_news += 1;
-            store.put_setting(setting::UNMOVED, &self.phone.unmoved_since_news.to_le_bytes())?;
+            store.put_setting(
+                setting::UNMOVED,
+                &self.phone.unmoved_since_news.to_le_bytes(),
+            )?;
         }
         let failures = match summary.complete {
             true => 0,
-            false => self.phone.met.get(&meeting.peer).map_or(0, |last| last.failures).saturating_add(1),
+            false => self
+                .phone
+                .met
+                .get(&meeting.peer)
+                .map_or(0, |last| last.failures)
+                .saturating_add(1),
         };
         let revision = match summary.complete {
             true => self.phone.revision,
-            false => self.phone.met.get(&meeting.peer).map_or(0, |last| last.revision),
+            false => self
+                .phone
+                .met
+                .get(&meeting.peer)
+                .map_or(0, |last| last.revision),
         };
         let refused = summary.refused || (!summary.complete && !summary.greeted);
-        let last = schedule::LastMeeting { at_ms: now.mono_ms, revision, failures, refused };
+        let last = schedule::LastMeeting {
+            at_ms: now.mono_ms,
+            revision,
+            failures,
+            refused,
+        };
         schedule::remember(&mut self.phone.met, meeting.peer, last);
         self.phone.event(Event::MeetingEnded { link, summary });
         Ok(())
@@ -630,7 +729,10 @@ impl Phone {
     }
 
     pub(crate) fn close(&mut self, link: LinkId, reason: &str) {
-        self.outputs.push_back(Output::CloseLink { link, reason: reason.to_owned() });
+        self.outputs.push_back(Output::CloseLink {
+            link,
+            reason: reason.to_owned(),
+        });
     }
 
     pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {
@@ -644,36 +746,62 @@ impl Phone {
         self.revision += 1;
     }
 
-    /// The area whose things this phone holds; an uncertified phone holds public things only, of everywhere.
+    /// The area whose things this phone holds; an uncertified phone holds public things only, of
+    /// everywhere.
     pub(crate) fn area(&self) -> protocol::Area {
-        self.certificate.as_ref().map(|c| c.area.clone()).unwrap_or_default()
+        self.certificate
+            .as_ref()
+            .map(|c| c.area.clone())
+            .unwrap_or_default()
     }
 
     /// Releases that this phone runs or carries.
     pub(crate) fn releases(&self) -> Vec<Release> {
         let area = self.area();
-        self.trust.iter().flat_map(|t| t.releases_for(&area).cloned().collect::<Vec<_>>()).collect()
+        self.trust
+            .iter()
+            .flat_map(|t| t.releases_for(&area).cloned().collect::<Vec<_>>())
+            .collect()
     }
 
-    /// Tells the host which whole bundles wait to be activated: the newest of each module, the nearest area first.
+    /// Tells the host which whole bundles wait to be activated: the newest of each module, the
+    /// nearest area first.
     pub(crate) fn announce_ready(&mut self, _store: &mut dyn Store) -> Result<(), StoreError> {
         let area = self.area();
         let idle = distribution::activation::Activation::default();
         let mut meant: BTreeMap<String, (Release, bool)> = BTreeMap::new();
         for release in self.releases() {
             let runs = self.activations.get(&release.module).unwrap_or(&idle);
-            let ready = self.bundles.get(&BundleId::release(release.digest)).is_some_and(|b| b.whole)
+            let ready = self
+                .bundles
+                .get(&BundleId::release(release.digest))
+                .is_some_and(|b| b.whole)
                 && release.staged_for(&self.keys.id(), &area);
-            // While something runs, it goes on until the one that is meant is here; while nothing runs, any that is here will do.
-            let counts = release.area.covers(&area) && runs.may_run(&release) && (ready || runs.current.is_some());
+            // While something runs, it goes on until the one that is meant is here; while nothing
+            // runs, any that is here will do.
+            let counts = release.area.covers(&area)
+                && runs.may_run(&release)
+                && (ready || runs.current.is_some());
             let rank = |r: &Release| (r.area.as_str().len(), r.version);
-            if counts && meant.get(&release.module).is_none_or(|(other, _)| rank(&release) > rank(other)) {
+            if counts
+                && meant
+                    .get(&release.module)
+                    .is_none_or(|(other, _)| rank(&release) > rank(other))
+            {
                 meant.insert(release.module.clone(), (release, ready));
             }
         }
         for (release, ready) in meant.into_values() {
-            if ready && self.activations.get(&release.module).unwrap_or(&idle).wants(&release) {
-                self.event(Event::ReleaseReady { release: Box::new(release) });
+            if ready
+                && self
+                    .activations
+                    .get(&release.module)
+                    .unwrap_or(&idle)
+                    .wants(&release)
+            {
+                self.event(Event::ReleaseReady {
+                    release: Box::new(release),
+                });
             }
         }
         Ok(())
@@ -686,7 +814,11 @@ impl Phone {
         store: &dyn Store,
     ) -> Result<BTreeSet<SpaceId>, StoreError> {
         let held = store.spaces()?;
-        Ok(held.into_iter().filter(|row| row.area.meets(&certificate.area)).map(|row| row.space).collect())
+        Ok(held
+            .into_iter()
+            .filter(|row| row.area.meets(&certificate.area))
+            .map(|row| row.space)
+            .collect())
     }
 
     pub(crate) fn save_activations(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {

@@ -1,7 +1,9 @@
-//! One phone's body: the data folder, SQLite, bundle files, links, discovery, the model's worker thread. No rules.
+//! One phone's body: the data folder, SQLite, bundle files, links, discovery, the model's worker
+//! thread. No rules.
 //!
-//! One thread runs the agent and owns the store (`body`); links, discovery and the control socket are tokio tasks that talk to
-//! it over one bounded queue. Nothing is handed to a link before the transaction that it speaks of has been committed.
+//! One thread runs the agent and owns the store (`body`); links, discovery and the control socket
+//! are tokio tasks that talk to it over one bounded queue. Nothing is handed to a link before the
+//! transaction that it speaks of has been committed.
 
 mod attempts;
 pub mod backup;
@@ -33,7 +35,8 @@ pub use sync::space::sealing_public_key;
 
 use body::{Body, Message};
 
-/// Messages that may wait for the agent. Short, so that bytes gather in large pieces while it is busy.
+/// Messages that may wait for the agent. Short, so that bytes gather in large pieces while it is
+/// busy.
 const QUEUE: usize = 8;
 
 /// How to start.
@@ -73,30 +76,72 @@ impl Host {
         let (messages, queue) = mpsc::channel(QUEUE);
         let links = match options.offline {
             true => None,
-            false => Some(runtime.block_on(links::Links::bind(keys.seed(), options.listen, messages.clone()))?),
+            false => Some(runtime.block_on(links::Links::bind(
+                keys.seed(),
+                options.listen,
+                messages.clone(),
+            ))?),
         };
-        let addresses = links.as_ref().map(links::Links::addresses).unwrap_or_default();
+        let addresses = links
+            .as_ref()
+            .map(links::Links::addresses)
+            .unwrap_or_default();
         let (discovery, key) = tokio::sync::watch::channel(None);
         if options.discover && links.is_some() {
-            let port = |v6: bool| addresses.iter().find(|a| a.is_ipv6() == v6).map_or(0, SocketAddr::port);
-            runtime.spawn(beacon::run(id, (port(false), port(true)), key, messages.clone(), log.clone()));
+            let port = |v6: bool| {
+                addresses
+                    .iter()
+                    .find(|a| a.is_ipv6() == v6)
+                    .map_or(0, SocketAddr::port)
+            };
+            runtime.spawn(beacon::run(
+                id,
+                (port(false), port(true)),
+                key,
+                messages.clone(),
+                log.clone(),
+            ));
         }
-        let control =
-            if options.offline { None } else { Some(runtime.block_on(control::serve(&folder, messages.clone()))?) };
-        let mut body = Body::open(folder, keys, links, runtime.handle().clone(), messages.clone(), log, discovery)?;
+        let control = if options.offline {
+            None
+        } else {
+            Some(runtime.block_on(control::serve(&folder, messages.clone()))?)
+        };
+        let mut body = Body::open(
+            folder,
+            keys,
+            links,
+            runtime.handle().clone(),
+            messages.clone(),
+            log,
+            discovery,
+        )?;
         body.control = control;
-        // However the thread ends, whoever waits hears of it: a process that lives on without its phone would be watched by nobody.
+        // However the thread ends, whoever waits hears of it: a process that lives on without its
+        // phone would be watched by nobody.
         let (ended, over) = tokio::sync::oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("agent".into())
             .spawn(move || {
-                let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || body.run(queue)));
-                let died =
-                    || Failure::new("the phone's own thread has died", "start it again; nothing that was kept is lost");
+                let run =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || body.run(queue)));
+                let died = || {
+                    Failure::new(
+                        "the phone's own thread has died",
+                        "start it again; nothing that was kept is lost",
+                    )
+                };
                 let _ = ended.send(run.unwrap_or_else(|_| Err(died())));
             })
             .map_err(|e| Failure::new(format!("no thread: {e}"), "close other programs"))?;
-        Ok(Self { runtime, messages, thread: Some(thread), over: Some(over), id, addresses })
+        Ok(Self {
+            runtime,
+            messages,
+            thread: Some(thread),
+            over: Some(over),
+            id,
+            addresses,
+        })
     }
 
     /// This phone's name.
@@ -116,8 +161,16 @@ impl Host {
         progress: &mut dyn FnMut(&serde_json::Value),
     ) -> Result<serde_json::Value, Failure> {
         let (reply, mut answers) = mpsc::unbounded_channel();
-        let gone = || Failure::new("the phone has stopped", "start it again with `kijiti start`");
-        let message = Message::Request { request: Box::new(request), reply };
+        let gone = || {
+            Failure::new(
+                "the phone has stopped",
+                "start it again with `kijiti start`",
+            )
+        };
+        let message = Message::Request {
+            request: Box::new(request),
+            reply,
+        };
         self.messages.blocking_send(message).map_err(|_| gone())?;
         loop {
             match answers.blocking_recv().ok_or_else(gone)? {
@@ -133,9 +186,9 @@ impl Host {
         self.runtime.block_on(async {
             let ended = async {
                 match over {
-                    Some(over) => {
-                        over.await.unwrap_or_else(|_| Err(Failure::new("the phone has stopped", "start it again")))
-                    }
+                    Some(over) => over.await.unwrap_or_else(|_| {
+                        Err(Failure::new("the phone has stopped", "start it again"))
+                    }),
                     None => std::future::pending().await,
                 }
             };
@@ -161,12 +214,13 @@ impl Host {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        self.runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+        self.runtime
+            .shutdown_timeout(std::time::Duration::from_millis(500));
     }
 }
 
-/// Asks the phone in `folder`: the one that runs there, or else one started for this request alone. `secret` opens its key, if
-/// that is sealed.
+/// Asks the phone in `folder`: the one that runs there, or else one started for this request alone.
+/// `secret` opens its key, if that is sealed.
 pub fn ask(
     folder: &std::path::Path,
     secret: Option<&str>,
@@ -175,8 +229,15 @@ pub fn ask(
 ) -> Result<serde_json::Value, Failure> {
     match DataFolder::open(folder) {
         Ok(data) => {
-            let options = HostOptions { offline: !request.needs_link(), ..HostOptions::default() };
-            let host = Host::start(data.with_secret(secret.map(str::to_owned)), options, Arc::new(|_| {}))?;
+            let options = HostOptions {
+                offline: !request.needs_link(),
+                ..HostOptions::default()
+            };
+            let host = Host::start(
+                data.with_secret(secret.map(str::to_owned)),
+                options,
+                Arc::new(|_| {}),
+            )?;
             let answer = host.request(request, progress);
             host.stop();
             answer

@@ -1,9 +1,11 @@
 //! One phone.
 //!
-//! The **agent half** ([`agent`], [`store`], [`memory`]) is one phone's mind: what it holds, whom to meet, what to say next. It
-//! is pure: time, randomness and storage are arguments, and the simulator runs the very same code.
+//! The **agent half** ([`agent`], [`store`], [`memory`]) is one phone's mind: what it holds, whom
+//! to meet, what to say next. It is pure: time, randomness and storage are arguments, and the
+//! simulator runs the very same code.
 //!
-//! The **host half** (`host`, feature `host`) is one phone's body: SQLite, bundle files, links, timers, threads. It has no rules.
+//! The **host half** (`host`, feature `host`) is one phone's body: SQLite, bundle files, links,
+//! timers, threads. It has no rules.
 //!
 //! ```text
 //! agent.handle_input(now, input, &mut store) → commit → drain agent.poll_output() until Sleep(deadline)

@@ -1,5 +1,5 @@
-//! A store in memory, for the simulator and for tests. It keeps to the same promises as the real one; a transaction is
-//! taken back by putting the clone made before it in its place.
+//! A store in memory, for the simulator and for tests. It keeps to the same promises as the real
+//! one; a transaction is taken back by putting the clone made before it in its place.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,16 @@ use distribution::{TrustRecords, tree};
 use protocol::defence::{self, Defence};
 use protocol::limits::{GROUP_BYTES, RECEIPTS_HELD_MAX};
 use protocol::signed::Verified;
-use protocol::{Area, BundleId, CaseId, CaseTag, ChainId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain};
+use protocol::{
+    Area, BundleId, CaseId, CaseTag, ChainId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain,
+};
 use sync::envelope::{AuthorKey, author_key};
 use sync::receipt::SealedReceipt;
 use sync::{EnvelopeKind, SpaceKey, VerifiedEnvelope};
 
-use crate::store::{AuthorUsage, BundleRow, CaseRow, ChainRow, EnvelopeRow, PeerRow, SpaceRow, Store, StoreError};
+use crate::store::{
+    AuthorUsage, BundleRow, CaseRow, ChainRow, EnvelopeRow, PeerRow, SpaceRow, Store, StoreError,
+};
 
 #[derive(Debug, Clone, Default)]
 struct MemoryBundle {
@@ -111,7 +115,11 @@ impl MemoryStore {
 
     /// Turns one bit of a bundle over, as a bad card does.
     pub fn spoil(&mut self, id: &BundleId, at: usize) {
-        if let Some(byte) = self.bundles.get_mut(id).and_then(|bundle| bundle.data.get_mut(at)) {
+        if let Some(byte) = self
+            .bundles
+            .get_mut(id)
+            .and_then(|bundle| bundle.data.get_mut(at))
+        {
             *byte ^= 1;
         }
     }
@@ -127,21 +135,30 @@ impl MemoryStore {
     }
 
     fn whole(&self, id: &BundleId) -> Option<&[u8]> {
-        self.bundles.get(id).filter(|b| b.whole).map(|b| b.data.as_slice())
+        self.bundles
+            .get(id)
+            .filter(|b| b.whole)
+            .map(|b| b.data.as_slice())
     }
 
     /// Groups held of a release's bundle.
     pub fn groups_held(&self, digest: &Digest) -> u64 {
-        self.bundles.get(&BundleId::release(*digest)).map_or(0, |b| b.groups.held())
+        self.bundles
+            .get(&BundleId::release(*digest))
+            .map_or(0, |b| b.groups.held())
     }
 
     /// Groups held of a sealed photo.
     pub fn photo_groups_held(&self, digest: &Digest) -> u64 {
-        self.bundles.get(&BundleId::photo(*digest)).map_or(0, |b| b.groups.held())
+        self.bundles
+            .get(&BundleId::photo(*digest))
+            .map_or(0, |b| b.groups.held())
     }
 
     fn bundle(&mut self, id: &BundleId) -> Result<&mut MemoryBundle, StoreError> {
-        self.bundles.get_mut(id).ok_or_else(|| StoreError::Other("a bundle that was never opened".into()))
+        self.bundles
+            .get_mut(id)
+            .ok_or_else(|| StoreError::Other("a bundle that was never opened".into()))
     }
 }
 
@@ -152,7 +169,10 @@ impl Store for MemoryStore {
 
     fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let from = self.settings.range(prefix.to_owned()..);
-        Ok(from.take_while(|(key, _)| key.starts_with(prefix)).map(|(k, v)| (k.clone(), v.clone())).collect())
+        Ok(from
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect())
     }
 
     fn put_setting(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
@@ -167,38 +187,68 @@ impl Store for MemoryStore {
 
     fn put_trust_records(&mut self, records: &TrustRecords) -> Result<(), StoreError> {
         self.spend()?;
-        self.trust = records.iter().map(|(kind, bytes)| (kind.to_owned(), bytes.to_vec())).collect();
+        self.trust = records
+            .iter()
+            .map(|(kind, bytes)| (kind.to_owned(), bytes.to_vec()))
+            .collect();
         Ok(())
     }
 
     fn chains(&self, author: AuthorKey) -> Result<Vec<Vec<u8>>, StoreError> {
-        let of = self.chains.iter().filter(|(device, _)| author_key(device) == author);
-        Ok(of.flat_map(|(_, chains)| chains.iter().map(|(_, bytes)| bytes.clone())).collect())
+        let of = self
+            .chains
+            .iter()
+            .filter(|(device, _)| author_key(device) == author);
+        Ok(of
+            .flat_map(|(_, chains)| chains.iter().map(|(_, bytes)| bytes.clone()))
+            .collect())
     }
 
     fn every_chain(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        Ok(self.chains.values().flatten().map(|(_, bytes)| bytes.clone()).collect())
+        Ok(self
+            .chains
+            .values()
+            .flatten()
+            .map(|(_, bytes)| bytes.clone())
+            .collect())
     }
 
     fn chain_rows(&self, device: &DeviceId) -> Result<Vec<ChainRow>, StoreError> {
-        Ok(self.chains.get(device).into_iter().flatten().map(|(row, _)| row.clone()).collect())
+        Ok(self
+            .chains
+            .get(device)
+            .into_iter()
+            .flatten()
+            .map(|(row, _)| row.clone())
+            .collect())
     }
 
     fn devices_of(&self, issuer: &DeviceId) -> Result<u64, StoreError> {
-        let certified = |chains: &&Vec<(ChainRow, Vec<u8>)>| chains.iter().any(|(row, _)| row.issuer == Some(*issuer));
+        let certified = |chains: &&Vec<(ChainRow, Vec<u8>)>| {
+            chains.iter().any(|(row, _)| row.issuer == Some(*issuer))
+        };
         Ok(self.chains.values().filter(certified).count() as u64)
     }
 
     fn oldest_unused_of(&self, issuer: &DeviceId) -> Result<Option<ChainId>, StoreError> {
         let unused = |(row, _): &&(ChainRow, Vec<u8>)| !row.used && row.issuer == Some(*issuer);
-        Ok(self.chains.values().flatten().find(unused).map(|(row, _)| row.id))
+        Ok(self
+            .chains
+            .values()
+            .flatten()
+            .find(unused)
+            .map(|(row, _)| row.id))
     }
 
     fn put_chain(&mut self, chain: &VerifiedChain) -> Result<(), StoreError> {
         self.spend()?;
         let held = self.chains.entry(chain.device).or_default();
         if !held.iter().any(|(row, _)| row.id == chain.id()) {
-            let row = ChainRow { id: chain.id(), issuer: chain.chain().issuer(), used: false };
+            let row = ChainRow {
+                id: chain.id(),
+                issuer: chain.chain().issuer(),
+                used: false,
+            };
             held.push((row, chain.chain().to_bytes()));
         }
         Ok(())
@@ -214,7 +264,9 @@ impl Store for MemoryStore {
 
     fn remove_chain(&mut self, chain: &ChainId) -> Result<(), StoreError> {
         self.spend()?;
-        self.chains.values_mut().for_each(|held| held.retain(|(row, _)| row.id != *chain));
+        self.chains
+            .values_mut()
+            .for_each(|held| held.retain(|(row, _)| row.id != *chain));
         Ok(())
     }
 
@@ -237,7 +289,12 @@ impl Store for MemoryStore {
     }
 
     fn spaces(&self) -> Result<Vec<SpaceRow>, StoreError> {
-        let bytes = |ids: &[EnvelopeId]| ids.iter().filter_map(|id| self.envelopes.get(id)).map(|e| e.row.bytes).sum();
+        let bytes = |ids: &[EnvelopeId]| {
+            ids.iter()
+                .filter_map(|id| self.envelopes.get(id))
+                .map(|e| e.row.bytes)
+                .sum()
+        };
         let row = |(space, (area, ids)): (&SpaceId, &(Area, Vec<EnvelopeId>))| SpaceRow {
             space: *space,
             area: area.clone(),
@@ -248,15 +305,26 @@ impl Store for MemoryStore {
     }
 
     fn envelope_ids(&self, space: SpaceId) -> Result<Vec<(EnvelopeId, Urgency)>, StoreError> {
-        let ids = self.order.get(&space).map(|(_, ids)| ids.as_slice()).unwrap_or_default();
-        Ok(ids.iter().filter_map(|id| self.envelopes.get(id).map(|e| (*id, e.urgency))).collect())
+        let ids = self
+            .order
+            .get(&space)
+            .map(|(_, ids)| ids.as_slice())
+            .unwrap_or_default();
+        Ok(ids
+            .iter()
+            .filter_map(|id| self.envelopes.get(id).map(|e| (*id, e.urgency)))
+            .collect())
     }
 
     fn envelope(&self, id: &EnvelopeId) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.envelopes.get(id).and_then(|e| e.bytes.clone()))
     }
 
-    fn put_envelope(&mut self, envelope: &VerifiedEnvelope, area: &Area) -> Result<bool, StoreError> {
+    fn put_envelope(
+        &mut self,
+        envelope: &VerifiedEnvelope,
+        area: &Area,
+    ) -> Result<bool, StoreError> {
         self.spend()?;
         if self.envelopes.contains_key(&envelope.id) {
             return Ok(false);
@@ -277,31 +345,61 @@ impl Store for MemoryStore {
             bytes: Some(envelope.bytes().to_vec()),
         };
         self.envelopes.insert(envelope.id, kept);
-        self.order.entry(envelope.space).or_insert_with(|| (area.clone(), Vec::new())).1.push(envelope.id);
+        self.order
+            .entry(envelope.space)
+            .or_insert_with(|| (area.clone(), Vec::new()))
+            .1
+            .push(envelope.id);
         Ok(true)
     }
 
     fn case_envelopes(&self, space: SpaceId, tag: CaseTag) -> Result<Vec<EnvelopeRow>, StoreError> {
-        let ids = self.order.get(&space).map(|(_, ids)| ids.as_slice()).unwrap_or_default();
-        let of_case = ids.iter().filter_map(|id| self.envelopes.get(id)).filter(|e| !e.notice && e.tag == tag);
+        let ids = self
+            .order
+            .get(&space)
+            .map(|(_, ids)| ids.as_slice())
+            .unwrap_or_default();
+        let of_case = ids
+            .iter()
+            .filter_map(|id| self.envelopes.get(id))
+            .filter(|e| !e.notice && e.tag == tag);
         Ok(of_case.map(|e| e.row.clone()).collect())
     }
 
     fn envelope_rows(&self, space: SpaceId) -> Result<Vec<EnvelopeRow>, StoreError> {
-        let ids = self.order.get(&space).map(|(_, ids)| ids.as_slice()).unwrap_or_default();
-        let sealed = ids.iter().filter_map(|id| self.envelopes.get(id)).filter(|e| !e.notice);
+        let ids = self
+            .order
+            .get(&space)
+            .map(|(_, ids)| ids.as_slice())
+            .unwrap_or_default();
+        let sealed = ids
+            .iter()
+            .filter_map(|id| self.envelopes.get(id))
+            .filter(|e| !e.notice);
         Ok(sealed.map(|e| e.row.clone()).collect())
     }
 
     fn last_position(&self, space: SpaceId) -> Result<u64, StoreError> {
-        let ids = self.order.get(&space).map(|(_, ids)| ids.as_slice()).unwrap_or_default();
-        Ok(ids.iter().filter_map(|id| self.envelopes.get(id)).map(|e| e.row.position).max().unwrap_or(0))
+        let ids = self
+            .order
+            .get(&space)
+            .map(|(_, ids)| ids.as_slice())
+            .unwrap_or_default();
+        Ok(ids
+            .iter()
+            .filter_map(|id| self.envelopes.get(id))
+            .map(|e| e.row.position)
+            .max()
+            .unwrap_or(0))
     }
 
     fn notices(&self) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut notices: Vec<_> = self.envelopes.values().filter(|e| e.notice).collect();
         notices.sort_by_key(|e| e.row.position);
-        Ok(notices.into_iter().filter_map(|e| e.bytes.clone()).collect())
+        Ok(notices
+            .into_iter()
+            .filter_map(|e| e.bytes.clone())
+            .collect())
     }
 
     fn let_go(&mut self, id: &EnvelopeId) -> Result<(), StoreError> {
@@ -316,7 +414,9 @@ impl Store for MemoryStore {
     fn remove_envelope(&mut self, id: &EnvelopeId) -> Result<(), StoreError> {
         self.spend()?;
         self.envelopes.remove(id);
-        self.order.values_mut().for_each(|(_, ids)| ids.retain(|held| held != id));
+        self.order
+            .values_mut()
+            .for_each(|(_, ids)| ids.retain(|held| held != id));
         Ok(())
     }
 
@@ -361,7 +461,11 @@ impl Store for MemoryStore {
     }
 
     fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError> {
-        Ok(self.quarantine.iter().map(|(id, why)| (*id, why.clone())).collect())
+        Ok(self
+            .quarantine
+            .iter()
+            .map(|(id, why)| (*id, why.clone()))
+            .collect())
     }
 
     fn case(&self, id: &CaseId) -> Result<Option<Vec<u8>>, StoreError> {
@@ -391,15 +495,26 @@ impl Store for MemoryStore {
     }
 
     fn unsent(&self) -> Result<Vec<(CaseId, Vec<u8>)>, StoreError> {
-        Ok(self.unsent.iter().map(|(case, change, _)| (*case, change.clone())).collect())
+        Ok(self
+            .unsent
+            .iter()
+            .map(|(case, change, _)| (*case, change.clone()))
+            .collect())
     }
 
     fn unsent_of(&self, case: &CaseId) -> Result<Vec<(Vec<u8>, bool)>, StoreError> {
         let of_case = self.unsent.iter().filter(|(held, ..)| held == case);
-        Ok(of_case.map(|(_, change, withdraws)| (change.clone(), *withdraws)).collect())
+        Ok(of_case
+            .map(|(_, change, withdraws)| (change.clone(), *withdraws))
+            .collect())
     }
 
-    fn put_unsent(&mut self, case: &CaseId, change: &[u8], withdraws: bool) -> Result<(), StoreError> {
+    fn put_unsent(
+        &mut self,
+        case: &CaseId,
+        change: &[u8],
+        withdraws: bool,
+    ) -> Result<(), StoreError> {
         self.spend()?;
         self.unsent.push((*case, change.to_vec(), withdraws));
         Ok(())
@@ -416,26 +531,44 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn put_step(&mut self, device: &DeviceId, space: SpaceId, position: u64) -> Result<(), StoreError> {
+    fn put_step(
+        &mut self,
+        device: &DeviceId,
+        space: SpaceId,
+        position: u64,
+    ) -> Result<(), StoreError> {
         self.spend()?;
         self.steps.insert((*device, space), position);
         Ok(())
     }
 
     fn steps(&self) -> Result<Vec<(DeviceId, SpaceId, u64)>, StoreError> {
-        Ok(self.steps.iter().map(|((device, space), position)| (*device, *space, *position)).collect())
+        Ok(self
+            .steps
+            .iter()
+            .map(|((device, space), position)| (*device, *space, *position))
+            .collect())
     }
 
     fn bundles(&self) -> Result<Vec<BundleRow>, StoreError> {
-        let row = |(id, b): (&BundleId, &MemoryBundle)| BundleRow { id: *id, bytes: b.size, whole: b.whole };
+        let row = |(id, b): (&BundleId, &MemoryBundle)| BundleRow {
+            id: *id,
+            bytes: b.size,
+            whole: b.whole,
+        };
         Ok(self.bundles.iter().map(row).collect())
     }
 
     fn open_bundle(&mut self, id: &BundleId, bytes: u64) -> Result<(Vec<u8>, Groups), StoreError> {
         let count = tree::group_count(bytes);
-        let Some(bundle) = self.bundles.get_mut(id) else { return Ok((Vec::new(), Groups::none(count))) };
+        let Some(bundle) = self.bundles.get_mut(id) else {
+            return Ok((Vec::new(), Groups::none(count)));
+        };
         if bundle.size != bytes && !defence::stands(Defence::Namespaces) {
-            return Err(StoreError::Damaged(format!("bundle {} has another length", id.short())));
+            return Err(StoreError::Damaged(format!(
+                "bundle {} has another length",
+                id.short()
+            )));
         }
         if bundle.size != bytes || tree::digest_of_list(&bundle.tree, bytes) != Some(id.digest) {
             self.bundles.remove(id);
@@ -449,8 +582,11 @@ impl Store for MemoryStore {
 
     fn put_tree(&mut self, id: &BundleId, bytes: u64, tree: &[u8]) -> Result<(), StoreError> {
         self.spend()?;
-        let begun =
-            || MemoryBundle { size: bytes, groups: Groups::none(tree::group_count(bytes)), ..MemoryBundle::default() };
+        let begun = || MemoryBundle {
+            size: bytes,
+            groups: Groups::none(tree::group_count(bytes)),
+            ..MemoryBundle::default()
+        };
         self.bundles.entry(*id).or_insert_with(begun).tree = tree.to_vec();
         Ok(())
     }
@@ -462,14 +598,22 @@ impl Store for MemoryStore {
         let size = bundle.size as usize;
         bundle.data.resize(size, 0);
         let room = bundle.data.get_mut(start..start + bytes.len());
-        room.ok_or_else(|| StoreError::Other("groups outside their bundle".into()))?.copy_from_slice(bytes);
+        room.ok_or_else(|| StoreError::Other("groups outside their bundle".into()))?
+            .copy_from_slice(bytes);
         let count = tree::group_count(bytes.len() as u64);
         (first..first + count).for_each(|i| bundle.groups.set(i));
         Ok(())
     }
 
-    fn read_groups(&mut self, id: &BundleId, first: u64, count: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(bundle) = self.bundles.get(id) else { return Ok(None) };
+    fn read_groups(
+        &mut self,
+        id: &BundleId,
+        first: u64,
+        count: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(bundle) = self.bundles.get(id) else {
+            return Ok(None);
+        };
         let start = ((first * GROUP_BYTES) as usize).min(bundle.data.len());
         let end = (((first + count) * GROUP_BYTES) as usize).min(bundle.data.len());
         Ok(bundle.data.get(start..end).map(<[u8]>::to_vec))
@@ -498,11 +642,19 @@ impl Store for MemoryStore {
     }
 
     fn receipts(&self) -> Result<Vec<(DeviceId, u64, Vec<u8>)>, StoreError> {
-        Ok(self.receipts.iter().map(|(device, (number, bytes, _))| (*device, *number, bytes.clone())).collect())
+        Ok(self
+            .receipts
+            .iter()
+            .map(|(device, (number, bytes, _))| (*device, *number, bytes.clone()))
+            .collect())
     }
 
     fn receipts_of(&self, issuer: &DeviceId) -> Result<u64, StoreError> {
-        Ok(self.receipts.values().filter(|(.., by)| *by == Some(*issuer)).count() as u64)
+        Ok(self
+            .receipts
+            .values()
+            .filter(|(.., by)| *by == Some(*issuer))
+            .count() as u64)
     }
 
     fn put_receipt(
@@ -512,11 +664,15 @@ impl Store for MemoryStore {
         own: &DeviceId,
     ) -> Result<(), StoreError> {
         self.spend()?;
-        if self.receipts.len() >= RECEIPTS_HELD_MAX && !self.receipts.contains_key(&receipt.device) {
+        if self.receipts.len() >= RECEIPTS_HELD_MAX && !self.receipts.contains_key(&receipt.device)
+        {
             let oldest = self.receipts.keys().find(|device| *device != own).copied();
             oldest.map(|device| self.receipts.remove(&device));
         }
-        self.receipts.insert(receipt.device, (receipt.sequence, receipt.signed().to_bytes(), issuer));
+        self.receipts.insert(
+            receipt.device,
+            (receipt.sequence, receipt.signed().to_bytes(), issuer),
+        );
         Ok(())
     }
 
@@ -541,8 +697,12 @@ fn right_groups(bundle: &MemoryBundle) -> Groups {
     let mut groups = Groups::none(count);
     for (i, hash) in (0..count).zip(bundle.tree.as_chunks::<32>().0) {
         let start = (i * GROUP_BYTES) as usize;
-        let group = bundle.data.get(start..start + tree::group_bytes(bundle.size, i) as usize);
-        if bundle.groups.has(i) && group.is_some_and(|group| tree::group_hash(group, i, count) == *hash) {
+        let group = bundle
+            .data
+            .get(start..start + tree::group_bytes(bundle.size, i) as usize);
+        if bundle.groups.has(i)
+            && group.is_some_and(|group| tree::group_hash(group, i, count) == *hash)
+        {
             groups.set(i);
         }
     }

@@ -1,14 +1,17 @@
-//! What a phone keeps, as the agent sees it. One input is one transaction of the store: the caller commits after
-//! `handle_input` and before anything is transmitted; on an error it rolls back, drops the agent and loads it anew.
+//! What a phone keeps, as the agent sees it. One input is one transaction of the store: the caller
+//! commits after `handle_input` and before anything is transmitted; on an error it rolls back,
+//! drops the agent and loads it anew.
 //!
-//! Stores accept only what has been verified, and what they give back is verified again where it matters: a store is a
-//! file that others may have touched.
+//! Stores accept only what has been verified, and what they give back is verified again where it
+//! matters: a store is a file that others may have touched.
 
 use clinical::Urgency;
 use distribution::TrustRecords;
 use distribution::bundle::Groups;
 use protocol::signed::Verified;
-use protocol::{Area, BundleId, CaseId, CaseTag, ChainId, DeviceId, EnvelopeId, SpaceId, VerifiedChain};
+use protocol::{
+    Area, BundleId, CaseId, CaseTag, ChainId, DeviceId, EnvelopeId, SpaceId, VerifiedChain,
+};
 use sync::envelope::AuthorKey;
 use sync::epoch::EpochTag;
 use sync::receipt::SealedReceipt;
@@ -40,7 +43,8 @@ pub struct CaseRow {
     pub id: CaseId,
     /// The area whose space it lies in.
     pub area: Area,
-    /// What a person knows it by: the patient's name and village, as far as they are kept. Personal.
+    /// What a person knows it by: the patient's name and village, as far as they are kept.
+    /// Personal.
     pub title: String,
     /// Its urgency by decision or assessment, if there is one.
     pub urgency: Option<Urgency>,
@@ -50,7 +54,8 @@ pub struct CaseRow {
     pub entries: u64,
     /// Findings about which people differ.
     pub questions: u64,
-    /// What stands for it on the outside of its envelopes, by the keys under which some were sealed.
+    /// What stands for it on the outside of its envelopes, by the keys under which some were
+    /// sealed.
     pub tags: Vec<CaseTag>,
 }
 
@@ -148,7 +153,8 @@ pub trait Store {
     /// Replaces the ministry's documents, all at once.
     fn put_trust_records(&mut self, records: &TrustRecords) -> Result<(), StoreError>;
 
-    /// Chains of authors with this short name, the oldest first; a device keeps its earlier ones, under which it has written.
+    /// Chains of authors with this short name, the oldest first; a device keeps its earlier ones,
+    /// under which it has written.
     fn chains(&self, author: AuthorKey) -> Result<Vec<Vec<u8>>, StoreError>;
     /// All chains that are kept, the oldest first.
     fn every_chain(&self) -> Result<Vec<Vec<u8>>, StoreError>;
@@ -178,7 +184,11 @@ pub trait Store {
     /// The bytes of an envelope.
     fn envelope(&self, id: &EnvelopeId) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps an envelope of the space of `area`; `false` if it was there.
-    fn put_envelope(&mut self, envelope: &VerifiedEnvelope, area: &Area) -> Result<bool, StoreError>;
+    fn put_envelope(
+        &mut self,
+        envelope: &VerifiedEnvelope,
+        area: &Area,
+    ) -> Result<bool, StoreError>;
     /// The envelopes of a space that belong to a case.
     fn case_envelopes(&self, space: SpaceId, tag: CaseTag) -> Result<Vec<EnvelopeRow>, StoreError>;
     /// Every sealed envelope of a space, in the order they were taken in.
@@ -193,8 +203,8 @@ pub trait Store {
     fn remove_envelope(&mut self, id: &EnvelopeId) -> Result<(), StoreError>;
     /// How much is held of an author.
     fn usage_of(&self, author: AuthorKey) -> Result<AuthorUsage, StoreError>;
-    /// Envelopes that are being opened, or were when the program came down, and how often that was begun. Durable at once, outside the
-    /// transaction: it must outlive what it warns of.
+    /// Envelopes that are being opened, or were when the program came down, and how often that was
+    /// begun. Durable at once, outside the transaction: it must outlive what it warns of.
     fn attempts(&self) -> BTreeMap<EnvelopeId, u8>;
     /// Replaces them.
     fn put_attempts(&mut self, attempts: &BTreeMap<EnvelopeId, u8>) -> Result<(), StoreError>;
@@ -219,35 +229,53 @@ pub trait Store {
     fn case_row(&self, id: &CaseId) -> Result<Option<CaseRow>, StoreError>;
     /// Destroys a case here.
     fn remove_case(&mut self, id: &CaseId) -> Result<(), StoreError>;
-    /// This phone's changes that no envelope holds yet (no consent to share, or no key to write with), oldest first.
+    /// This phone's changes that no envelope holds yet (no consent to share, or no key to write
+    /// with), oldest first.
     fn unsent(&self) -> Result<Vec<(CaseId, Vec<u8>)>, StoreError>;
     /// The same of one case; `true` for one that says nothing but that consent is withdrawn.
     fn unsent_of(&self, case: &CaseId) -> Result<Vec<(Vec<u8>, bool)>, StoreError>;
     /// Keeps a change that no envelope holds yet, and whether it says that consent is withdrawn.
-    fn put_unsent(&mut self, case: &CaseId, change: &[u8], withdraws: bool) -> Result<(), StoreError>;
+    fn put_unsent(
+        &mut self,
+        case: &CaseId,
+        change: &[u8],
+        withdraws: bool,
+    ) -> Result<(), StoreError>;
     /// The first so many changes of a case are in envelopes now.
     fn clear_unsent(&mut self, case: &CaseId, count: usize) -> Result<(), StoreError>;
 
     /// A phone has shown that it holds what this one holds of a space, up to a position.
-    fn put_step(&mut self, device: &DeviceId, space: SpaceId, position: u64) -> Result<(), StoreError>;
+    fn put_step(
+        &mut self,
+        device: &DeviceId,
+        space: SpaceId,
+        position: u64,
+    ) -> Result<(), StoreError>;
     /// Which phones have shown that they hold what this one held, up to which position.
     fn steps(&self) -> Result<Vec<(DeviceId, SpaceId, u64)>, StoreError>;
 
     /// Bundles of which something is held.
     fn bundles(&self) -> Result<Vec<BundleRow>, StoreError>;
-    /// The tree list and the groups of a bundle as they are on disk, each checked against the other; nothing, if nothing of it is
-    /// there. What lies in its place and is not it is moved out of the way.
+    /// The tree list and the groups of a bundle as they are on disk, each checked against the
+    /// other; nothing, if nothing of it is there. What lies in its place and is not it is moved out
+    /// of the way.
     fn open_bundle(&mut self, id: &BundleId, bytes: u64) -> Result<(Vec<u8>, Groups), StoreError>;
     /// Keeps the checked tree list of a bundle of so many bytes.
     fn put_tree(&mut self, id: &BundleId, bytes: u64, tree: &[u8]) -> Result<(), StoreError>;
     /// Keeps checked groups of a bundle.
     fn write_groups(&mut self, id: &BundleId, first: u64, bytes: &[u8]) -> Result<(), StoreError>;
     /// Groups of a bundle as they lie there, not checked; `None` if they cannot be read.
-    fn read_groups(&mut self, id: &BundleId, first: u64, count: u64) -> Result<Option<Vec<u8>>, StoreError>;
-    /// A whole bundle is not what it should be: it is a part from now on. What of it is right, is for `open_bundle` to say.
+    fn read_groups(
+        &mut self,
+        id: &BundleId,
+        first: u64,
+        count: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError>;
+    /// A whole bundle is not what it should be: it is a part from now on. What of it is right, is
+    /// for `open_bundle` to say.
     fn doubt_bundle(&mut self, id: &BundleId) -> Result<(), StoreError>;
-    /// Makes a bundle whole: checks the digest of all of it and gives it its final name. `false` if it is not right: then
-    /// it has been thrown away.
+    /// Makes a bundle whole: checks the digest of all of it and gives it its final name. `false` if
+    /// it is not right: then it has been thrown away.
     fn finish_bundle(&mut self, id: &BundleId) -> Result<bool, StoreError>;
     /// Forgets a bundle, whole or not. Nothing happens if there is none.
     fn remove_bundle(&mut self, id: &BundleId) -> Result<(), StoreError>;
@@ -256,8 +284,8 @@ pub trait Store {
     fn receipts(&self) -> Result<Vec<(DeviceId, u64, Vec<u8>)>, StoreError>;
     /// How many receipts are held of devices that an issuer has certified.
     fn receipts_of(&self, issuer: &DeviceId) -> Result<u64, StoreError>;
-    /// Keeps a receipt in the place of an older one of the same device, which `issuer` has certified; when there are too many, the
-    /// oldest of other phones than `own` go.
+    /// Keeps a receipt in the place of an older one of the same device, which `issuer` has
+    /// certified; when there are too many, the oldest of other phones than `own` go.
     fn put_receipt(
         &mut self,
         receipt: &Verified<SealedReceipt>,

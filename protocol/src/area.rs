@@ -1,4 +1,5 @@
-//! Areas: where a release, a certificate or a space holds. A path from large to small, such as `north/kilifi/mtwapa`.
+//! Areas: where a release, a certificate or a space holds. A path from large to small, such as
+//! `north/kilifi/mtwapa`.
 
 use std::fmt;
 
@@ -12,7 +13,9 @@ pub struct Area(String);
 
 /// A text that is no area.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an area: write up to 8 names of a–z, 0–9 and - joined by /, such as north/kilifi/mtwapa")]
+#[error(
+    "{0:?} is not an area: write up to 8 names of a–z, 0–9 and - joined by /, such as north/kilifi/mtwapa"
+)]
 pub struct AreaError(String);
 
 impl Area {
@@ -25,7 +28,8 @@ impl Area {
         let good = |s: &str| {
             !s.is_empty()
                 && s.len() <= AREA_SEGMENT_CHARS_MAX
-                && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && s.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         };
         if trimmed.split('/').count() > AREA_SEGMENTS_MAX || !trimmed.split('/').all(good) {
             return Err(AreaError(text.chars().take(80).collect()));
@@ -40,7 +44,12 @@ impl Area {
 
     /// Whether `other` lies in this area or is it.
     pub fn covers(&self, other: &Area) -> bool {
-        self.0.is_empty() || self == other || other.0.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
+        self.0.is_empty()
+            || self == other
+            || other
+                .0
+                .strip_prefix(&self.0)
+                .is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Whether one of the two covers the other.

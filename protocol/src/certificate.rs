@@ -1,17 +1,19 @@
 //! Device certificates: ministry → district → supervisor → phone, each with rights and an area.
 //!
-//! The first certificate of a chain is signed by the ministry's enrolment role, every next one by the device before it.
-//! Rules, numbered as the tests name them:
+//! The first certificate of a chain is signed by the ministry's enrolment role, every next one by
+//! the device before it. Rules, numbered as the tests name them:
 //! 1. A chain has between one and [`CHAIN_MAX`] certificates.
-//! 2. Each is signed by its issuer: the role for the first, the previous certificate's device for the rest.
+//! 2. Each is signed by its issuer: the role for the first, the previous certificate's device for
+//!    the rest.
 //! 3. An issuer below the ministry needs the right *enrol*.
-//! 4. A certificate's rights, and the rights it may pass on, lie within what its issuer may pass on.
+//! 4. A certificate's rights, and the rights it may pass on, lie within what its issuer may pass
+//!    on.
 //! 5. A certificate's area lies within its issuer's.
-//! 6. Each carries its device's own signature over its sealing key: an issuer can vouch for a phone, and never give it another
-//!    key to which what others read would be sealed.
+//! 6. Each carries its device's own signature over its sealing key: an issuer can vouch for a
+//!    phone, and never give it another key to which what others read would be sealed.
 //!
-//! A chain is known by its signed bodies ([`Chain::id`]) and travels on in one canonical form: only the signatures that it needs,
-//! in the order of their keys.
+//! A chain is known by its signed bodies ([`Chain::id`]) and travels on in one canonical form: only
+//! the signatures that it needs, in the order of their keys.
 
 use std::fmt;
 
@@ -45,7 +47,14 @@ pub enum Right {
 
 impl Right {
     /// All rights, in order.
-    pub const ALL: [Right; 6] = [Right::Carry, Right::Read, Right::Write, Right::Enrol, Right::Grant, Right::Revoke];
+    pub const ALL: [Right; 6] = [
+        Right::Carry,
+        Right::Read,
+        Right::Write,
+        Right::Enrol,
+        Right::Grant,
+        Right::Revoke,
+    ];
 
     /// The word for it.
     pub fn name(self) -> &'static str {
@@ -76,8 +85,9 @@ impl Rights {
         for word in text.split([',', ' ']).filter(|w| !w.is_empty()) {
             let right = Right::ALL.into_iter().find(|r| r.name() == word);
             bits |= 1
-                << right.ok_or_else(|| format!("{word:?} is not a right (carry, read, write, enrol, grant, revoke)"))?
-                    as u8;
+                << right.ok_or_else(|| {
+                    format!("{word:?} is not a right (carry, read, write, enrol, grant, revoke)")
+                })? as u8;
         }
         Ok(Self(bits))
     }
@@ -95,7 +105,11 @@ impl Rights {
 
 impl fmt::Display for Rights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = Right::ALL.into_iter().filter(|r| self.has(*r)).map(Right::name).collect();
+        let names: Vec<_> = Right::ALL
+            .into_iter()
+            .filter(|r| self.has(*r))
+            .map(Right::name)
+            .collect();
         f.write_str(if names.is_empty() { "none" } else { "" })?;
         f.write_str(&names.join(","))
     }
@@ -148,8 +162,9 @@ pub struct Certificate {
     /// Seconds since 1970 by the issuer's clock.
     #[n(6)]
     pub issued_s: u64,
-    /// From this second on, by the newest time that the ministry is known to have signed, the device is given no new keys and
-    /// certifies nobody. It may still hand over what it has: care does not stop.
+    /// From this second on, by the newest time that the ministry is known to have signed, the
+    /// device is given no new keys and certifies nobody. It may still hand over what it has: care
+    /// does not stop.
     #[n(7)]
     pub expires_s: Option<u64>,
     /// The device's own signature over its sealing key ([`bind`]).
@@ -176,7 +191,8 @@ impl Certificate {
     /// Rule 6.
     fn is_bound(&self) -> bool {
         let input = binding_input(&self.device, &self.sealing_key);
-        !defence::stands(Defence::DeviceBinding) || keys::verify(&self.device, BINDING, &input, &self.binding)
+        !defence::stands(Defence::DeviceBinding)
+            || keys::verify(&self.device, BINDING, &input, &self.binding)
     }
 }
 
@@ -188,7 +204,8 @@ impl Document for Certificate {
     }
 }
 
-/// A phone's request to be certified, signed by itself so that nobody asks in another's name. Shown as a QR or a file.
+/// A phone's request to be certified, signed by itself so that nobody asks in another's name. Shown
+/// as a QR or a file.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct CertificateRequest {
@@ -209,7 +226,12 @@ pub struct CertificateRequest {
 impl CertificateRequest {
     /// What a device asks for.
     pub fn of(keys: &DeviceKeys, sealing_key: [u8; 32], name: String) -> Self {
-        Self { device: keys.id(), sealing_key, name, binding: bind(keys, &sealing_key) }
+        Self {
+            device: keys.id(),
+            sealing_key,
+            name,
+            binding: bind(keys, &sealing_key),
+        }
     }
 }
 
@@ -305,7 +327,11 @@ impl Chain {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
         if bytes.len() > crate::limits::SIGNED_BYTES_MAX {
             let max = crate::limits::SIGNED_BYTES_MAX;
-            return Err(CodecError::TooLong { what: "certificate chain", bytes: bytes.len(), max });
+            return Err(CodecError::TooLong {
+                what: "certificate chain",
+                bytes: bytes.len(),
+                max,
+            });
         }
         codec::decode("certificate chain", bytes)
     }
@@ -322,7 +348,9 @@ impl Chain {
             let position = i + 1;
             let single = issuer.as_ref().map(|c| Role::single(c.device));
             let role = single.as_ref().unwrap_or(enrolment);
-            let verified = signed.verify(role).map_err(|reason| CertificateError::Signature { position, reason })?; // rule 2
+            let verified = signed
+                .verify(role)
+                .map_err(|reason| CertificateError::Signature { position, reason })?; // rule 2
             if let Some(issuer) = &issuer {
                 check_issued(issuer, &verified, position)?;
             }
@@ -330,16 +358,28 @@ impl Chain {
                 return Err(CertificateError::Unbound(position)); // rule 6
             }
             let canonical = defence::stands(Defence::ChainIdentity);
-            certificates.push(if canonical { signed.signed_by(role) } else { signed.clone() });
+            certificates.push(if canonical {
+                signed.signed_by(role)
+            } else {
+                signed.clone()
+            });
             issuer = Some((*verified).clone());
         }
         let leaf = issuer.ok_or(CertificateError::Length(0))?;
         let chain = Chain { certificates };
-        Ok(VerifiedChain { leaf, id: chain.id(), chain })
+        Ok(VerifiedChain {
+            leaf,
+            id: chain.id(),
+            chain,
+        })
     }
 }
 
-fn check_issued(issuer: &Certificate, issued: &Certificate, position: usize) -> Result<(), CertificateError> {
+fn check_issued(
+    issuer: &Certificate,
+    issued: &Certificate,
+    position: usize,
+) -> Result<(), CertificateError> {
     if !issuer.rights.has(Right::Enrol) {
         return Err(CertificateError::NotAnEnroller(position)); // rule 3
     }

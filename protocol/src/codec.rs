@@ -1,8 +1,9 @@
 //! Bytes to values and back: CBOR (RFC 8949) maps with numbered fields.
 //!
-//! Every message type derives `#[cbor(map)]` with `#[n(i)]` on its fields. Fields are written in ascending order, so equal
-//! values give equal bytes. A reader skips numbers it does not know (a phone may be a year older than the message), and
-//! fields added later are `Option`. Anything left over after a value is an error.
+//! Every message type derives `#[cbor(map)]` with `#[n(i)]` on its fields. Fields are written in
+//! ascending order, so equal values give equal bytes. A reader skips numbers it does not know (a
+//! phone may be a year older than the message), and fields added later are `Option`. Anything left
+//! over after a value is an error.
 
 use minicbor::{Decode, Encode};
 
@@ -32,7 +33,10 @@ pub enum CodecError {
 impl CodecError {
     /// A `Malformed` error about `what`.
     pub fn malformed(what: &'static str, reason: impl ToString) -> Self {
-        Self::Malformed { what, reason: reason.to_string() }
+        Self::Malformed {
+            what,
+            reason: reason.to_string(),
+        }
     }
 }
 
@@ -43,7 +47,8 @@ pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// Appends the bytes of `value`. Writing to memory cannot fail, and our types refuse no value of theirs.
+/// Appends the bytes of `value`. Writing to memory cannot fail, and our types refuse no value of
+/// theirs.
 pub(crate) fn encode_into<T: Encode<()>>(value: &T, bytes: &mut Vec<u8>) {
     let written = minicbor::encode(value, bytes);
     debug_assert!(written.is_ok(), "a value that cannot be written");
@@ -52,9 +57,14 @@ pub(crate) fn encode_into<T: Encode<()>>(value: &T, bytes: &mut Vec<u8>) {
 /// The value in `bytes`, which must hold it and nothing more.
 pub fn decode<'b, T: Decode<'b, ()>>(what: &'static str, bytes: &'b [u8]) -> Result<T, CodecError> {
     let mut decoder = minicbor::Decoder::new(bytes);
-    let value = decoder.decode().map_err(|e| CodecError::malformed(what, e))?;
+    let value = decoder
+        .decode()
+        .map_err(|e| CodecError::malformed(what, e))?;
     if decoder.position() != bytes.len() {
-        return Err(CodecError::malformed(what, format!("{} bytes left over", bytes.len() - decoder.position())));
+        return Err(CodecError::malformed(
+            what,
+            format!("{} bytes left over", bytes.len() - decoder.position()),
+        ));
     }
     Ok(value)
 }
@@ -63,7 +73,11 @@ pub fn decode<'b, T: Decode<'b, ()>>(what: &'static str, bytes: &'b [u8]) -> Res
 pub fn check_name(what: &'static str, text: &str) -> Result<(), CodecError> {
     let chars = text.chars().count();
     if chars > crate::limits::NAME_CHARS_MAX {
-        return Err(CodecError::TooLong { what, bytes: chars, max: crate::limits::NAME_CHARS_MAX });
+        return Err(CodecError::TooLong {
+            what,
+            bytes: chars,
+            max: crate::limits::NAME_CHARS_MAX,
+        });
     }
     if text.chars().any(char::is_control) {
         return Err(CodecError::malformed(what, "a control character"));
@@ -93,9 +107,15 @@ mod tests {
 
     #[test]
     fn an_old_reader_skips_fields_it_does_not_know() {
-        let bytes = encode(&New { a: 3, b: Some("later".into()) });
+        let bytes = encode(&New {
+            a: 3,
+            b: Some("later".into()),
+        });
         assert_eq!(decode::<Old>("old", &bytes).unwrap(), Old { a: 3 });
-        assert_eq!(decode::<New>("new", &encode(&Old { a: 3 })).unwrap(), New { a: 3, b: None });
+        assert_eq!(
+            decode::<New>("new", &encode(&Old { a: 3 })).unwrap(),
+            New { a: 3, b: None }
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! The named defences against hostile peers and files, so that a test can show what each of them stops.
+//! The named defences against hostile peers and files, so that a test can show what each of them
+//! stops.
 //!
-//! In every build that is shipped all of them stand: [`stands`] is `true`, and nothing can change it. Only with the feature
-//! `controls`, which nothing but tests turn on, can a thread run with one of them off: the same attack must then succeed, or
-//! the test of that defence proves nothing.
+//! In every build that is shipped all of them stand: [`stands`] is `true`, and nothing can change
+//! it. Only with the feature `controls`, which nothing but tests turn on, can a thread run with one
+//! of them off: the same attack must then succeed, or the test of that defence proves nothing.
 
 /// One defence; its name is that of the row it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub enum Defence {
     RawSignature,
     /// What brought the program down twice while it was being opened is parked.
     OpeningMark,
-    /// A voucher never vouches for its own late envelopes, nor for notices, nor after its author was lost.
+    /// A voucher never vouches for its own late envelopes, nor for notices, nor after its author
+    /// was lost.
     Vouchers,
     /// A revocation is pending until a chain or a share shows that its area covers the phone.
     PendingRevocation,

@@ -6,8 +6,8 @@
 //! kind    u8                  the message within its lane
 //! body    CBOR map with numbered fields
 //! ```
-//! A lane or kind that we do not know (a newer phone's) is [`Frame::Unknown`]: it is passed over, and the lane ends
-//! there; the meeting goes on. Anything malformed ends the meeting.
+//! A lane or kind that we do not know (a newer phone's) is [`Frame::Unknown`]: it is passed over,
+//! and the lane ends there; the meeting goes on. Anything malformed ends the meeting.
 
 use minicbor::{Decode, Encode};
 
@@ -49,7 +49,8 @@ pub struct Hello {
     /// The wire version spoken.
     #[n(0)]
     pub version: u32,
-    /// Shows who trusts the same ministry that this phone does too ([`Hello::tag_of`]), and nobody else which one it is.
+    /// Shows who trusts the same ministry that this phone does too ([`Hello::tag_of`]), and nobody
+    /// else which one it is.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub ministry_tag: [u8; 16],
     /// Fresh randomness; both sides' together key the ids of this meeting.
@@ -58,9 +59,13 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// What stands for a ministry in the hello of a phone: a hash keyed by the digest of its first root, which only those hold who
-    /// trust it.
-    pub fn tag_of(ministry: &crate::Digest, speaker: &crate::DeviceId, nonce: &[u8; 16]) -> [u8; 16] {
+    /// What stands for a ministry in the hello of a phone: a hash keyed by the digest of its first
+    /// root, which only those hold who trust it.
+    pub fn tag_of(
+        ministry: &crate::Digest,
+        speaker: &crate::DeviceId,
+        nonce: &[u8; 16],
+    ) -> [u8; 16] {
         let key = blake3::derive_key("kijiti 2026-11 hello", &ministry.0);
         let hash = blake3::keyed_hash(&key, &[speaker.0.as_slice(), nonce].concat());
         let mut tag = [0; 16];
@@ -69,8 +74,8 @@ impl Hello {
     }
 }
 
-/// The key under which phones of one ministry say on the air who they are: it follows from the digest of its first root, which only
-/// those hold who trust it.
+/// The key under which phones of one ministry say on the air who they are: it follows from the
+/// digest of its first root, which only those hold who trust it.
 pub fn discovery_key(ministry: &crate::Digest) -> [u8; 32] {
     blake3::derive_key("kijiti 2026-11 discovery", &ministry.0)
 }
@@ -88,13 +93,14 @@ pub struct Holds {
     /// The other documents of the trust lane that are held; absent from phones that know of none.
     #[cbor(n(2), default, skip_if = "Vec::is_empty")]
     pub held: Vec<HeldDocument>,
-    /// The first eight bytes of the id of this phone's own certificates, so that nobody brings it what it has; empty for none.
+    /// The first eight bytes of the id of this phone's own certificates, so that nobody brings it
+    /// what it has; empty for none.
     #[cbor(n(3), with = "minicbor::bytes", default, skip_if = "Vec::is_empty")]
     pub certificates: Vec<u8>,
 }
 
-/// Who this phone is: its certificates, if it has any. The one that called says it first, and the other only answers one that
-/// counts.
+/// Who this phone is: its certificates, if it has any. The one that called says it first, and the
+/// other only answers one that counts.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
 pub struct Certified {
@@ -193,11 +199,13 @@ pub struct PartDigest {
     pub sketch: Vec<u8>,
 }
 
-/// The ids of the envelopes that one side holds of a part, as 56-bit words under this meeting's key.
+/// The ids of the envelopes that one side holds of a part, as 56-bit words under this meeting's
+/// key.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct PartIds {
-    /// The number of the part among all that either side has named, in the order of urgency and then of spaces.
+    /// The number of the part among all that either side has named, in the order of urgency and
+    /// then of spaces.
     #[n(0)]
     pub part: u64,
     /// Seven bytes each, little-endian.
@@ -205,7 +213,8 @@ pub struct PartIds {
     pub ids: Vec<u8>,
 }
 
-/// Symbols of the words that one side holds of a part: XORs of them, from which the other finds the difference.
+/// Symbols of the words that one side holds of a part: XORs of them, from which the other finds the
+/// difference.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct PartSymbols {
@@ -384,7 +393,8 @@ pub struct Receipts {
     pub receipts: Vec<CarriedReceipt>,
 }
 
-/// A receipt on its way, with the certificates of its device: nobody carries one of a device that nobody has certified.
+/// A receipt on its way, with the certificates of its device: nobody carries one of a device that
+/// nobody has certified.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
 pub struct CarriedReceipt {
@@ -414,7 +424,8 @@ macro_rules! frames {
         impl Frame {
             /// The frame's bytes, length included.
             pub fn to_bytes(&self) -> Vec<u8> {
-                // Pieces are nearly all that is ever sent: their room is taken at once instead of by growing.
+                // Pieces are nearly all that is ever sent: their room is taken at once instead of
+                // by growing.
                 let room = if let Frame::Piece(piece) = self { piece.bytes.len() + 128 } else { 256 };
                 let mut bytes = Vec::with_capacity(room);
                 bytes.extend_from_slice(&[0; 6]);
@@ -487,7 +498,8 @@ frames! {
     Trust 5 => Beacon(SignedDocument),
     /// Newer certificates of the phone that hears it.
     Trust 6 => Renewed(Certified),
-    // Cases 0, 1, 5 to 8, 10 and 11 were earlier words for finding the difference: never given to others.
+    // Cases 0, 1, 5 to 8, 10 and 11 were earlier words for finding the difference: never given to
+    // others.
     /// An author's certificates.
     Cases 2 => AuthorChain(AuthorChain),
     /// Sealed changes.
@@ -567,19 +579,28 @@ impl FrameReader {
     /// The next whole frame, `None` when more bytes are needed.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, CodecError> {
         let rest = self.buffer.get(self.start..).unwrap_or_default();
-        let Some((head, after)) = rest.split_first_chunk::<4>() else { return Ok(self.shrink()) };
+        let Some((head, after)) = rest.split_first_chunk::<4>() else {
+            return Ok(self.shrink());
+        };
         let length = u32::from_le_bytes(*head) as usize;
         if length > FRAME_BYTES_MAX {
-            return Err(CodecError::TooLong { what: "frame", bytes: length, max: FRAME_BYTES_MAX });
+            return Err(CodecError::TooLong {
+                what: "frame",
+                bytes: length,
+                max: FRAME_BYTES_MAX,
+            });
         }
-        let Some(body) = after.get(..length) else { return Ok(self.shrink()) };
+        let Some(body) = after.get(..length) else {
+            return Ok(self.shrink());
+        };
         let frame = Frame::from_bytes(body)?;
         self.frame_bytes = 4 + length;
         self.start += self.frame_bytes;
         Ok(Some(frame))
     }
 
-    /// Moves what is left to the front, so that the buffer never outgrows a frame and one read from the link.
+    /// Moves what is left to the front, so that the buffer never outgrows a frame and one read from
+    /// the link.
     fn shrink(&mut self) -> Option<Frame> {
         if self.start > 0 {
             self.buffer.drain(..self.start);
@@ -597,8 +618,15 @@ mod tests {
     fn frames_survive_any_cutting_of_the_stream() {
         let frames = [
             Frame::LaneDone(LaneDone { lane: 2 }),
-            Frame::Bye(Bye { code: 0, reason: "done".into() }),
-            Frame::Piece(Piece { bundle: BundleId::photo(crate::Digest([3; 32])), first: 9, bytes: vec![7; 5000] }),
+            Frame::Bye(Bye {
+                code: 0,
+                reason: "done".into(),
+            }),
+            Frame::Piece(Piece {
+                bundle: BundleId::photo(crate::Digest([3; 32])),
+                first: 9,
+                bytes: vec![7; 5000],
+            }),
         ];
         let stream: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
         for size in [1, 2, 3, 7, 100, 10_000] {
@@ -618,12 +646,18 @@ mod tests {
     fn an_oversized_frame_is_refused_before_it_is_held() {
         let mut reader = FrameReader::default();
         reader.push(u32::MAX.to_le_bytes().to_vec());
-        assert!(matches!(reader.next_frame(), Err(CodecError::TooLong { .. })));
+        assert!(matches!(
+            reader.next_frame(),
+            Err(CodecError::TooLong { .. })
+        ));
     }
 
     #[test]
     fn a_newer_message_is_unknown_and_not_an_error() {
         let bytes = Frame::Unknown { lane: 2, kind: 99 }.to_bytes();
-        assert!(matches!(Frame::from_bytes(&bytes[4..]), Ok(Frame::Unknown { lane: 2, kind: 99 })));
+        assert!(matches!(
+            Frame::from_bytes(&bytes[4..]),
+            Ok(Frame::Unknown { lane: 2, kind: 99 })
+        ));
     }
 }

@@ -83,8 +83,8 @@ macro_rules! id {
 }
 
 id!(
-    /// A phone, or any other device: its Ed25519 public key, which is also its iroh endpoint id. A ministry's keys are
-    /// named the same way.
+    /// A phone, or any other device: its Ed25519 public key, which is also its iroh endpoint id. A
+    /// ministry's keys are named the same way.
     DeviceId, 32, "a device id"
 );
 id!(
@@ -100,8 +100,8 @@ id!(
     CaseId, 16, "a case id"
 );
 id!(
-    /// What stands for a case on the outside of an envelope: a keyed hash of its id, so that a courier can group without
-    /// knowing.
+    /// What stands for a case on the outside of an envelope: a keyed hash of its id, so that a
+    /// courier can group without knowing.
     CaseTag, 16, "a case tag"
 );
 id!(
@@ -110,21 +110,25 @@ id!(
 );
 
 id!(
-    /// A certificate chain: a digest of its signed bodies, whoever's signatures it carries beside those that it needs.
+    /// A certificate chain: a digest of its signed bodies, whoever's signatures it carries beside
+    /// those that it needs.
     ChainId, 32, "a chain id"
 );
 
-/// What a bundle is. Each kind is a namespace of its own: what is said of one never touches the other.
+/// What a bundle is. Each kind is a namespace of its own: what is said of one never touches the
+/// other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum BundleKind {
-    /// The bytes of a release, or of a delta that leads to one: named in a list that the ministry has signed.
+    /// The bytes of a release, or of a delta that leads to one: named in a list that the ministry
+    /// has signed.
     Release = 0,
     /// A sealed photo: named in a notice of whoever took it.
     Photo = 1,
 }
 
-/// The name of a bundle: what it is, and the digest of its bytes. Releases come before photos in every order.
+/// The name of a bundle: what it is, and the digest of its bytes. Releases come before photos in
+/// every order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BundleId {
     /// Its namespace.
@@ -136,7 +140,10 @@ pub struct BundleId {
 impl BundleId {
     /// A release's, or a delta's.
     pub fn release(digest: Digest) -> Self {
-        Self { kind: BundleKind::Release, digest }
+        Self {
+            kind: BundleKind::Release,
+            digest,
+        }
     }
 
     /// A sealed photo's.
@@ -179,9 +186,14 @@ impl<'b, C> Decode<'b, C> for BundleId {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         let wrong = || minicbor::decode::Error::message("no name of a bundle");
         let (kind, digest) = d.bytes()?.split_first().ok_or_else(wrong)?;
-        let kind =
-            [BundleKind::Release, BundleKind::Photo].into_iter().find(|k| *k as u8 == *kind).ok_or_else(wrong)?;
-        Ok(Self { kind, digest: Digest::from_slice(digest).ok_or_else(wrong)? })
+        let kind = [BundleKind::Release, BundleKind::Photo]
+            .into_iter()
+            .find(|k| *k as u8 == *kind)
+            .ok_or_else(wrong)?;
+        Ok(Self {
+            kind,
+            digest: Digest::from_slice(digest).ok_or_else(wrong)?,
+        })
     }
 }
 
@@ -209,7 +221,8 @@ impl DigestHasher {
 }
 
 impl SpaceId {
-    /// The space of an area. The name does not reveal nor need to hide the area: couriers sort by it.
+    /// The space of an area. The name does not reveal nor need to hide the area: couriers sort by
+    /// it.
     pub fn of(area: &crate::Area) -> Self {
         let hash = blake3::derive_key("kijiti 2026-11 space id", area.as_str().as_bytes());
         let mut id = [0; 8];

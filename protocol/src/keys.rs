@@ -5,7 +5,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::ids::DeviceId;
 
-/// A device's secret: 32 bytes from which its signing key comes. Wiped from memory when dropped; prints nothing.
+/// A device's secret: 32 bytes from which its signing key comes. Wiped from memory when dropped;
+/// prints nothing.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct DeviceKeys {
     seed: [u8; 32],
@@ -45,7 +46,9 @@ impl DeviceKeys {
 
     /// Signs `message` under `domain`, so that a signature for one purpose never serves another.
     pub fn sign(&self, domain: &str, message: &[u8]) -> [u8; 64] {
-        self.signing_key().sign(&signing_input(domain, message)).to_bytes()
+        self.signing_key()
+            .sign(&signing_input(domain, message))
+            .to_bytes()
     }
 
     /// Signs bytes as they are, as a token does that is given [`signing_input`].
@@ -58,15 +61,20 @@ impl DeviceKeys {
     }
 }
 
-/// Whether `signature` is `signer`'s for `message` under `domain`. Strict: small-order keys and malleable signatures fail
-/// (RFC 8032 with the checks of ed25519-dalek's `verify_strict`).
+/// Whether `signature` is `signer`'s for `message` under `domain`. Strict: small-order keys and
+/// malleable signatures fail (RFC 8032 with the checks of ed25519-dalek's `verify_strict`).
 pub fn verify(signer: &DeviceId, domain: &str, message: &[u8], signature: &[u8; 64]) -> bool {
-    VerifyingKey::from_bytes(&signer.0)
-        .is_ok_and(|key| key.verify_strict(&signing_input(domain, message), &Signature::from_bytes(signature)).is_ok())
+    VerifyingKey::from_bytes(&signer.0).is_ok_and(|key| {
+        key.verify_strict(
+            &signing_input(domain, message),
+            &Signature::from_bytes(signature),
+        )
+        .is_ok()
+    })
 }
 
-/// What is signed: a fixed prefix, the domain, a zero byte that no domain contains, and the message's digest. Hashing first
-/// keeps one short input for documents of any length.
+/// What is signed: a fixed prefix, the domain, a zero byte that no domain contains, and the
+/// message's digest. Hashing first keeps one short input for documents of any length.
 pub fn signing_input(domain: &str, message: &[u8]) -> Vec<u8> {
     let mut input = Vec::with_capacity(64 + domain.len());
     input.extend_from_slice(b"kijiti/1/");
@@ -82,7 +90,10 @@ mod tests {
 
     #[test]
     fn a_signature_holds_for_its_domain_message_and_signer_only() {
-        let (ours, theirs) = (DeviceKeys::from_seed([1; 32]), DeviceKeys::from_seed([2; 32]));
+        let (ours, theirs) = (
+            DeviceKeys::from_seed([1; 32]),
+            DeviceKeys::from_seed([2; 32]),
+        );
         let signature = ours.sign("a", b"words");
         assert!(verify(&ours.id(), "a", b"words", &signature));
         assert!(!verify(&ours.id(), "b", b"words", &signature));

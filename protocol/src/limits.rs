@@ -1,6 +1,8 @@
-//! Every limit that a peer or a file can run into, in one place, with what must hold between them checked at compile time.
+//! Every limit that a peer or a file can run into, in one place, with what must hold between them
+//! checked at compile time.
 //!
-//! A limit is a promise to the weakest phone we serve (2 GB of memory): whatever a hostile peer sends, this much and no more.
+//! A limit is a promise to the weakest phone we serve (2 GB of memory): whatever a hostile peer
+//! sends, this much and no more.
 
 /// The wire version spoken. A peer with another major version gets a reason and a closed link.
 pub const WIRE_VERSION: u32 = 2;
@@ -19,7 +21,8 @@ pub const WANTS_QUEUED_MAX: usize = 64;
 pub const BUNDLE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Bytes of group hashes in one `Tree` frame.
 pub const TREE_CHUNK_BYTES_MAX: usize = 256 * 1024;
-/// Bundles named in one meeting, releases first; of more, each meeting goes on where the last one stopped.
+/// Bundles named in one meeting, releases first; of more, each meeting goes on where the last one
+/// stopped.
 pub const BUNDLES_PER_MEETING_MAX: usize = 256;
 /// Bytes of bundles that are looked at again after a meeting, so that a bad card is noticed.
 pub const SCRUB_BYTES: u64 = 1024 * 1024;
@@ -50,9 +53,11 @@ pub const RECEIPTS_PER_ISSUER_MAX: usize = 2048;
 pub const REVOCATIONS_MAX: usize = 4096;
 /// Root versions taught in one meeting (a phone that slept for years walks this many a meeting).
 pub const ROOTS_PER_MEETING_MAX: usize = 64;
-/// Chains kept of one device, all issuers together: posts change, and what was written under an earlier one stays.
+/// Chains kept of one device, all issuers together: posts change, and what was written under an
+/// earlier one stays.
 pub const CHAINS_PER_DEVICE_MAX: usize = 32;
-/// Of these, chains that one issuer has made: an issuer takes the place only of what it issued itself.
+/// Of these, chains that one issuer has made: an issuer takes the place only of what it issued
+/// itself.
 pub const CHAINS_PER_ISSUER_MAX: usize = 4;
 /// Devices that one issuer below the ministry has certified and whose chains are kept.
 pub const DEVICES_PER_ISSUER_MAX: usize = 2048;
@@ -125,9 +130,11 @@ pub const STRANGERS_MAX: usize = 4;
 pub const GREETING_MS_MAX: u64 = 15_000;
 /// Milliseconds in which a phone must have shown a certificate in force, teaching included.
 pub const STRANGER_MS_MAX: u64 = 60_000;
-/// Bytes that are sent ahead to a phone that has not shown a certificate in force, and taken from it in all.
+/// Bytes that are sent ahead to a phone that has not shown a certificate in force, and taken from
+/// it in all.
 pub const STRANGER_AHEAD_BYTES_MAX: usize = 64 * 1024;
-/// Bytes that are taken from a phone before it has shown a certificate in force: every root and list there can be.
+/// Bytes that are taken from a phone before it has shown a certificate in force: every root and
+/// list there can be.
 pub const STRANGER_BYTES_MAX: u64 = 24 * 1024 * 1024;
 /// Frames that are taken from a phone before it has shown a certificate in force.
 pub const STRANGER_FRAMES_MAX: u64 = 256;
@@ -139,10 +146,11 @@ pub const MEETING_MS_MAX: u64 = 6 * 60 * 60_000;
 pub const CONNECTIONS_MAX: usize = 64;
 /// Bytes a meeting keeps ready to send; the rest is made when the link can take it.
 pub const SEND_AHEAD_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Milliseconds without a new group, here or there, after which two phones that wait for more from others part.
+/// Milliseconds without a new group, here or there, after which two phones that wait for more from
+/// others part.
 pub const ROOM_QUIET_MS_MAX: u64 = 6_000;
-/// Milliseconds that a phone waits for a piece it has asked for; at the largest piece this is 4 kB/s. Slower, and another
-/// phone is asked.
+/// Milliseconds that a phone waits for a piece it has asked for; at the largest piece this is 4
+/// kB/s. Slower, and another phone is asked.
 pub const PIECE_WAIT_MS_MAX: u64 = 60_000;
 /// Milliseconds without a byte from the other side after which a meeting ends.
 pub const MEETING_SILENCE_MS_MAX: u64 = 30_000;
@@ -155,25 +163,76 @@ pub const AREA_SEGMENT_CHARS_MAX: usize = 32;
 pub const NAME_CHARS_MAX: usize = 120;
 
 const _: () = {
-    assert!(GROUP_BYTES * PIECE_GROUPS_MAX + 1024 <= FRAME_BYTES_MAX as u64, "a piece fits a frame");
-    assert!(TREE_CHUNK_BYTES_MAX + 1024 <= FRAME_BYTES_MAX, "a tree chunk fits a frame");
-    assert!(SIGNED_BYTES_MAX + 4096 <= FRAME_BYTES_MAX, "a signed document fits a frame");
-    assert!(IDS_PER_FRAME_MAX * 8 + 1024 <= FRAME_BYTES_MAX, "an id list fits a frame");
+    assert!(
+        GROUP_BYTES * PIECE_GROUPS_MAX + 1024 <= FRAME_BYTES_MAX as u64,
+        "a piece fits a frame"
+    );
+    assert!(
+        TREE_CHUNK_BYTES_MAX + 1024 <= FRAME_BYTES_MAX,
+        "a tree chunk fits a frame"
+    );
+    assert!(
+        SIGNED_BYTES_MAX + 4096 <= FRAME_BYTES_MAX,
+        "a signed document fits a frame"
+    );
+    assert!(
+        IDS_PER_FRAME_MAX * 8 + 1024 <= FRAME_BYTES_MAX,
+        "an id list fits a frame"
+    );
     assert!(
         ENVELOPES_FRAME_BYTES_MAX + ENVELOPE_BYTES_MAX + 4096 <= FRAME_BYTES_MAX,
         "a batch of envelopes fits a frame even when the last one just began below its bound"
     );
-    assert!(STRANGERS_MAX < MEETINGS_MAX, "strangers leave room for colleagues");
-    assert!(CONNECTIONS_MAX >= 2 * MEETINGS_MAX, "a meeting that is being closed does not keep the next one out");
-    assert!(OPERATIONS_PER_CHANGE_MAX as usize <= ENTRIES_PER_CASE_MAX, "one change fits a case");
-    assert!(CHAINS_PER_ISSUER_MAX < CHAINS_PER_DEVICE_MAX, "one issuer leaves room for others");
-    assert!(ATTACHMENTS_PER_AUTHOR_MAX < ATTACHMENTS_MAX, "one author leaves room for others");
-    assert!(QUARANTINED_PER_AUTHOR_MAX < QUARANTINED_MAX, "one author leaves room for others");
-    assert!(ENVELOPES_PER_AUTHOR_MAX * KEEPER_SHARES < ENVELOPES_HELD_MAX, "one author leaves room for others");
-    assert!(SYMBOLS_PER_PART_MAX * 8 + 1024 <= FRAME_BYTES_MAX, "the symbols of a part fit a frame");
-    assert!(IDS_PER_FRAME_MAX * 8 + 1024 <= FRAME_BYTES_MAX, "a chunk of ids fits a frame");
-    assert!(RECEIPTS_HELD_MAX * 16 + 1024 <= FRAME_BYTES_MAX, "the list of receipts held fits a frame");
-    assert!(ENVELOPE_BYTES_MAX <= u16::MAX as usize + 1, "the length of a ciphertext fits two bytes");
-    assert!(SEND_AHEAD_BYTES_MAX >= 2 * FRAME_BYTES_MAX, "two frames can wait to be sent");
-    assert!(TREE_CHUNK_BYTES_MAX.is_multiple_of(32), "a tree chunk holds whole hashes");
+    assert!(
+        STRANGERS_MAX < MEETINGS_MAX,
+        "strangers leave room for colleagues"
+    );
+    assert!(
+        CONNECTIONS_MAX >= 2 * MEETINGS_MAX,
+        "a meeting that is being closed does not keep the next one out"
+    );
+    assert!(
+        OPERATIONS_PER_CHANGE_MAX as usize <= ENTRIES_PER_CASE_MAX,
+        "one change fits a case"
+    );
+    assert!(
+        CHAINS_PER_ISSUER_MAX < CHAINS_PER_DEVICE_MAX,
+        "one issuer leaves room for others"
+    );
+    assert!(
+        ATTACHMENTS_PER_AUTHOR_MAX < ATTACHMENTS_MAX,
+        "one author leaves room for others"
+    );
+    assert!(
+        QUARANTINED_PER_AUTHOR_MAX < QUARANTINED_MAX,
+        "one author leaves room for others"
+    );
+    assert!(
+        ENVELOPES_PER_AUTHOR_MAX * KEEPER_SHARES < ENVELOPES_HELD_MAX,
+        "one author leaves room for others"
+    );
+    assert!(
+        SYMBOLS_PER_PART_MAX * 8 + 1024 <= FRAME_BYTES_MAX,
+        "the symbols of a part fit a frame"
+    );
+    assert!(
+        IDS_PER_FRAME_MAX * 8 + 1024 <= FRAME_BYTES_MAX,
+        "a chunk of ids fits a frame"
+    );
+    assert!(
+        RECEIPTS_HELD_MAX * 16 + 1024 <= FRAME_BYTES_MAX,
+        "the list of receipts held fits a frame"
+    );
+    assert!(
+        ENVELOPE_BYTES_MAX <= u16::MAX as usize + 1,
+        "the length of a ciphertext fits two bytes"
+    );
+    assert!(
+        SEND_AHEAD_BYTES_MAX >= 2 * FRAME_BYTES_MAX,
+        "two frames can wait to be sent"
+    );
+    assert!(
+        TREE_CHUNK_BYTES_MAX.is_multiple_of(32),
+        "a tree chunk holds whole hashes"
+    );
 };

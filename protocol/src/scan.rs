@@ -1,19 +1,21 @@
-//! Small files as text that QR codes carry from screen to camera: the requests and answers of enrolment, where nothing else links
-//! two phones.
+//! Small files as text that QR codes carry from screen to camera: the requests and answers of
+//! enrolment, where nothing else links two phones.
 //!
 //! ```text
 //! KJ1/<part>/<parts>/<whole>/<data>/<check>
 //! ```
-//! `data`: base32 (RFC 4648, no padding) of one part of the zstd-compressed file. `whole`: the first 8 hexadecimal digits of the
-//! BLAKE3 digest of the compressed file, the same in all its parts. `check`: the first 4 of the digest of all before it in the part.
-//! Only letters, digits and `/`, so a QR code takes its alphanumeric mode (5.5 bits a character; ISO/IEC 18004).
+//! `data`: base32 (RFC 4648, no padding) of one part of the zstd-compressed file. `whole`: the
+//! first 8 hexadecimal digits of the BLAKE3 digest of the compressed file, the same in all its
+//! parts. `check`: the first 4 of the digest of all before it in the part. Only letters, digits and
+//! `/`, so a QR code takes its alphanumeric mode (5.5 bits a character; ISO/IEC 18004).
 
 use std::collections::BTreeMap;
 
 use data_encoding::{BASE32_NOPAD, HEXUPPER};
 
 const HEAD: &str = "KJ1";
-/// Bytes of data in one part: a code of 61 modules or so, which a cheap camera reads from a cheap screen.
+/// Bytes of data in one part: a code of 61 modules or so, which a cheap camera reads from a cheap
+/// screen.
 const PART_BYTES: usize = 300;
 /// Parts of one file.
 const PARTS_MAX: usize = 64;
@@ -58,7 +60,11 @@ pub fn parts(file: &[u8]) -> Result<Vec<String>, ScanError> {
     }
     let whole = check(&packed, 8);
     let part = |(n, data): (usize, &[u8])| {
-        let text = format!("{HEAD}/{}/{parts}/{whole}/{}", n + 1, BASE32_NOPAD.encode(data));
+        let text = format!(
+            "{HEAD}/{}/{parts}/{whole}/{}",
+            n + 1,
+            BASE32_NOPAD.encode(data)
+        );
         let check = check(text.as_bytes(), 4);
         format!("{text}/{check}")
     };
@@ -67,10 +73,13 @@ pub fn parts(file: &[u8]) -> Result<Vec<String>, ScanError> {
 
 /// Whether text begins as that of a code does.
 pub fn is_scanned(text: &str) -> bool {
-    text.trim_start().get(..HEAD.len() + 1).is_some_and(|head| head.eq_ignore_ascii_case("KJ1/"))
+    text.trim_start()
+        .get(..HEAD.len() + 1)
+        .is_some_and(|head| head.eq_ignore_ascii_case("KJ1/"))
 }
 
-/// The file from the texts of its codes, in any order, each any number of times, with white space between them.
+/// The file from the texts of its codes, in any order, each any number of times, with white space
+/// between them.
 pub fn join(text: &str) -> Result<Vec<u8>, ScanError> {
     let mut found: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     let mut of_all = None;
@@ -80,15 +89,28 @@ pub fn join(text: &str) -> Result<Vec<u8>, ScanError> {
             return Err(ScanError::NotOurs);
         }
         let fields: Vec<&str> = word.split('/').collect();
-        let torn = || ScanError::Torn(fields.get(1).copied().filter(|n| n.len() < 3).unwrap_or("?").into());
-        let [_, part, parts, whole, data, sum] = fields.as_slice() else { return Err(torn()) };
+        let torn = || {
+            ScanError::Torn(
+                fields
+                    .get(1)
+                    .copied()
+                    .filter(|n| n.len() < 3)
+                    .unwrap_or("?")
+                    .into(),
+            )
+        };
+        let [_, part, parts, whole, data, sum] = fields.as_slice() else {
+            return Err(torn());
+        };
         let before = word.len() - sum.len() - 1;
         if *sum != check(word.get(..before).unwrap_or_default().as_bytes(), 4) {
             return Err(torn());
         }
-        let (Ok(part), Ok(parts), Ok(data)) =
-            (part.parse::<usize>(), parts.parse::<usize>(), BASE32_NOPAD.decode(data.as_bytes()))
-        else {
+        let (Ok(part), Ok(parts), Ok(data)) = (
+            part.parse::<usize>(),
+            parts.parse::<usize>(),
+            BASE32_NOPAD.decode(data.as_bytes()),
+        ) else {
             return Err(torn());
         };
         if part == 0 || part > parts || parts > PARTS_MAX {
@@ -99,7 +121,9 @@ pub fn join(text: &str) -> Result<Vec<u8>, ScanError> {
         }
         found.insert(part, data);
     }
-    let Some((of, whole)) = of_all else { return Err(ScanError::NotOurs) };
+    let Some((of, whole)) = of_all else {
+        return Err(ScanError::NotOurs);
+    };
     if let Some(missing) = (1..=of).find(|part| !found.contains_key(part)) {
         return Err(ScanError::Missing { missing, of });
     }
@@ -122,7 +146,9 @@ mod tests {
     use super::*;
 
     fn file() -> Vec<u8> {
-        (0..1500u32).flat_map(|i| blake3::hash(&i.to_le_bytes()).as_bytes()[..1].to_vec()).collect()
+        (0..1500u32)
+            .flat_map(|i| blake3::hash(&i.to_le_bytes()).as_bytes()[..1].to_vec())
+            .collect()
     }
 
     #[test]
@@ -147,9 +173,19 @@ mod tests {
                 other => panic!("{at}: {other:?}"),
             }
         }
-        let without_one = codes.iter().enumerate().filter(|(i, _)| *i != 2).map(|(_, code)| code.clone());
+        let without_one = codes
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| *i != 2)
+            .map(|(_, code)| code.clone());
         let error = join(&without_one.collect::<Vec<_>>().join(" ")).unwrap_err();
-        assert_eq!(error, ScanError::Missing { missing: 3, of: codes.len() });
+        assert_eq!(
+            error,
+            ScanError::Missing {
+                missing: 3,
+                of: codes.len()
+            }
+        );
         let mixed = format!("{} {}", codes[0], parts(b"another").unwrap()[0]);
         assert_eq!(join(&mixed), Err(ScanError::Mixed));
         assert_eq!(join("{\"schema\": 1}"), Err(ScanError::NotOurs));
@@ -158,7 +194,9 @@ mod tests {
 
     #[test]
     fn what_is_too_long_for_codes_says_so() {
-        let long: Vec<u8> = (0..3000u32).flat_map(|i| *blake3::hash(&i.to_le_bytes()).as_bytes()).collect();
+        let long: Vec<u8> = (0..3000u32)
+            .flat_map(|i| *blake3::hash(&i.to_le_bytes()).as_bytes())
+            .collect();
         assert_eq!(parts(&long), Err(ScanError::TooLong(long.len())));
     }
 }

@@ -1,5 +1,5 @@
-//! Signed documents. `Signed<T>` is bytes and signatures and has no payload to look at; only verification yields
-//! `Verified<T>`, and only that is stored or believed.
+//! Signed documents. `Signed<T>` is bytes and signatures and has no payload to look at; only
+//! verification yields `Verified<T>`, and only that is stored or believed.
 //!
 //! ```text
 //! Signed<T> on the wire (CBOR map)
@@ -7,7 +7,8 @@
 //!   1: signatures  array of { 0: key (32 bytes), 1: signature (64 bytes) }
 //! signature input   "kijiti/1/" ‖ T::DOMAIN ‖ 0x00 ‖ BLAKE3(body)
 //! ```
-//! The threshold rule is TUF's (specification 1.0.34, §5.1): distinct keys of the role, each counted once.
+//! The threshold rule is TUF's (specification 1.0.34, §5.1): distinct keys of the role, each
+//! counted once.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -45,12 +46,25 @@ pub struct Role {
 impl Role {
     /// A role of one key.
     pub fn single(key: DeviceId) -> Self {
-        Self { keys: vec![key], threshold: 1 }
+        Self {
+            keys: vec![key],
+            threshold: 1,
+        }
     }
 
     /// A role of `keys`, sorted and each counted once, of which `threshold` must sign.
-    pub fn new(keys: impl IntoIterator<Item = DeviceId>, threshold: u32) -> Result<Self, CodecError> {
-        let role = Self { keys: keys.into_iter().collect::<BTreeSet<_>>().into_iter().collect(), threshold };
+    pub fn new(
+        keys: impl IntoIterator<Item = DeviceId>,
+        threshold: u32,
+    ) -> Result<Self, CodecError> {
+        let role = Self {
+            keys: keys
+                .into_iter()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
+            threshold,
+        };
         role.check()?;
         Ok(role)
     }
@@ -59,10 +73,16 @@ impl Role {
     pub fn check(&self) -> Result<(), CodecError> {
         let sorted = self.keys.is_sorted_by(|a, b| a < b);
         if self.threshold == 0 || self.threshold as usize > self.keys.len() {
-            return Err(CodecError::malformed("role", format!("{} of {} keys", self.threshold, self.keys.len())));
+            return Err(CodecError::malformed(
+                "role",
+                format!("{} of {} keys", self.threshold, self.keys.len()),
+            ));
         }
         if self.keys.len() > SIGNATURES_MAX || !sorted {
-            return Err(CodecError::malformed("role", "keys unsorted, repeated or too many"));
+            return Err(CodecError::malformed(
+                "role",
+                "keys unsorted, repeated or too many",
+            ));
         }
         Ok(())
     }
@@ -91,13 +111,22 @@ pub struct Signed<T> {
 
 impl<T> Clone for Signed<T> {
     fn clone(&self) -> Self {
-        Self { body: self.body.clone(), signatures: self.signatures.clone(), kind: PhantomData }
+        Self {
+            body: self.body.clone(),
+            signatures: self.signatures.clone(),
+            kind: PhantomData,
+        }
     }
 }
 
 impl<T> std::fmt::Debug for Signed<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Signed({} bytes, {} signatures)", self.body.len(), self.signatures.len())
+        write!(
+            f,
+            "Signed({} bytes, {} signatures)",
+            self.body.len(),
+            self.signatures.len()
+        )
     }
 }
 
@@ -120,7 +149,11 @@ pub enum SignatureError {
 impl<T: Document> Signed<T> {
     /// The document ready to be signed.
     pub fn unsigned(value: &T) -> Self {
-        Self { body: codec::encode(value), signatures: Vec::new(), kind: PhantomData }
+        Self {
+            body: codec::encode(value),
+            signatures: Vec::new(),
+            kind: PhantomData,
+        }
     }
 
     /// The document signed by one key.
@@ -134,17 +167,24 @@ impl<T: Document> Signed<T> {
     pub fn add_signature(&mut self, keys: &DeviceKeys) {
         let key = keys.id();
         self.signatures.retain(|s| s.key != key);
-        self.signatures.push(Signature { key, bytes: keys.sign(T::DOMAIN, &self.body) });
+        self.signatures.push(Signature {
+            key,
+            bytes: keys.sign(T::DOMAIN, &self.body),
+        });
         self.signatures.sort_by_key(|s| s.key);
     }
 
-    /// Adds a signature that was made elsewhere, on a token. `false`, and nothing is added, if it is not valid.
+    /// Adds a signature that was made elsewhere, on a token. `false`, and nothing is added, if it
+    /// is not valid.
     pub fn add_foreign_signature(&mut self, key: DeviceId, signature: [u8; 64]) -> bool {
         if !keys::verify(&key, T::DOMAIN, &self.body, &signature) {
             return false;
         }
         self.signatures.retain(|s| s.key != key);
-        self.signatures.push(Signature { key, bytes: signature });
+        self.signatures.push(Signature {
+            key,
+            bytes: signature,
+        });
         self.signatures.sort_by_key(|s| s.key);
         true
     }
@@ -159,10 +199,15 @@ impl<T: Document> Signed<T> {
         Self::from_bytes_up_to(bytes, SIGNED_BYTES_MAX)
     }
 
-    /// The same for a document that has a limit of its own, because it comes from a file and never over a link.
+    /// The same for a document that has a limit of its own, because it comes from a file and never
+    /// over a link.
     pub fn from_bytes_up_to(bytes: &[u8], max: usize) -> Result<Self, CodecError> {
         if bytes.len() > max {
-            return Err(CodecError::TooLong { what: T::DOMAIN, bytes: bytes.len(), max });
+            return Err(CodecError::TooLong {
+                what: T::DOMAIN,
+                bytes: bytes.len(),
+                max,
+            });
         }
         codec::decode(T::DOMAIN, bytes)
     }
@@ -187,35 +232,55 @@ impl<T: Document> Signed<T> {
         self.signatures
             .iter()
             .take(SIGNATURES_MAX)
-            .filter(|s| role.keys.contains(&s.key) && keys::verify(&s.key, T::DOMAIN, &self.body, &s.bytes))
+            .filter(|s| {
+                role.keys.contains(&s.key) && keys::verify(&s.key, T::DOMAIN, &self.body, &s.bytes)
+            })
             .map(|s| s.key)
             .collect::<BTreeSet<_>>()
             .len()
     }
 
-    /// The same document with no other signatures than valid ones of `role`, as many as it needs, in the order of their keys.
+    /// The same document with no other signatures than valid ones of `role`, as many as it needs,
+    /// in the order of their keys.
     pub fn signed_by(&self, role: &Role) -> Self {
-        let valid =
-            |s: &&Signature| role.keys.contains(&s.key) && keys::verify(&s.key, T::DOMAIN, &self.body, &s.bytes);
-        let mut signatures: Vec<Signature> =
-            self.signatures.iter().take(SIGNATURES_MAX).filter(valid).cloned().collect();
+        let valid = |s: &&Signature| {
+            role.keys.contains(&s.key) && keys::verify(&s.key, T::DOMAIN, &self.body, &s.bytes)
+        };
+        let mut signatures: Vec<Signature> = self
+            .signatures
+            .iter()
+            .take(SIGNATURES_MAX)
+            .filter(valid)
+            .cloned()
+            .collect();
         signatures.sort_by_key(|s| s.key);
         signatures.dedup_by_key(|s| s.key);
         signatures.truncate(role.threshold as usize);
-        Self { body: self.body.clone(), signatures, kind: PhantomData }
+        Self {
+            body: self.body.clone(),
+            signatures,
+            kind: PhantomData,
+        }
     }
 
     /// Believes the document if enough of `role` have signed it and it is well formed.
     pub fn verify(&self, role: &Role) -> Result<Verified<T>, SignatureError> {
         let valid = self.valid_signatures(role);
         if role.threshold == 0 || valid < role.threshold as usize {
-            return Err(SignatureError::Threshold { valid, needed: role.threshold });
+            return Err(SignatureError::Threshold {
+                valid,
+                needed: role.threshold,
+            });
         }
         let value = self.read()?;
-        Ok(Verified { value, signed: self.clone() })
+        Ok(Verified {
+            value,
+            signed: self.clone(),
+        })
     }
 
-    /// The content without belief, for people and tools that must look before they sign (never for phones).
+    /// The content without belief, for people and tools that must look before they sign (never for
+    /// phones).
     pub fn read(&self) -> Result<T, CodecError> {
         let value: T = codec::decode(T::DOMAIN, &self.body)?;
         value.check()?;

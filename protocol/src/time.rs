@@ -1,7 +1,7 @@
 //! Time as a value. Nobody here reads a clock, and nobody trusts one.
 
-/// What a phone's clocks say at one moment. `mono` never runs backwards while the program runs; `wall` is a claim and
-/// never an authority (phones are found set to 1970 and to 2100).
+/// What a phone's clocks say at one moment. `mono` never runs backwards while the program runs;
+/// `wall` is a claim and never an authority (phones are found set to 1970 and to 2100).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Now {
     /// Milliseconds since some start, monotone.
@@ -14,7 +14,10 @@ impl Now {
     /// The moment `ms` milliseconds later, by both clocks.
     pub fn plus_ms(self, ms: u64) -> Self {
         let mono_ms = self.mono_ms.saturating_add(ms);
-        Self { mono_ms, wall_s: self.wall_s.saturating_add(ms / 1000) }
+        Self {
+            mono_ms,
+            wall_s: self.wall_s.saturating_add(ms / 1000),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! Cases for rigs: `cases write FOLDER` writes a case as an Automerge document and as a FHIR bundle; `cases read FILE` opens a
-//! document that another program wrote or changed, and prints what it says.
+//! Cases for rigs: `cases write FOLDER` writes a case as an Automerge document and as a FHIR
+//! bundle; `cases read FILE` opens a document that another program wrote or changed, and prints
+//! what it says.
 
 #![allow(clippy::disallowed_methods)] // a rig's tool touches files
 
@@ -15,7 +16,10 @@ type Fail = Box<dyn std::error::Error>;
 const ID: CaseId = CaseId([0xab; 16]);
 
 fn finding(name: &str, value: FindingValue) -> Entry {
-    Entry::Finding { name: name.into(), value }
+    Entry::Finding {
+        name: name.into(),
+        value,
+    }
 }
 
 fn text(words: &str) -> FindingValue {
@@ -88,23 +92,49 @@ fn case() -> Result<Case, Fail> {
     let first = case.add(&begin, &worker, &[1; 16], 1_795_554_895)?;
     let mut other = Case::new(ID);
     other.apply(&first)?;
-    let apart = other.add(&[finding("temperature", FindingValue::Number(36.9))], &clinic, &[2; 16], 1_795_554_900)?;
-    case.add(&[finding("temperature", FindingValue::Number(38.8))], &worker, &[1; 16], 1_795_554_999)?;
+    let apart = other.add(
+        &[finding("temperature", FindingValue::Number(36.9))],
+        &clinic,
+        &[2; 16],
+        1_795_554_900,
+    )?;
+    case.add(
+        &[finding("temperature", FindingValue::Number(38.8))],
+        &worker,
+        &[1; 16],
+        1_795_554_999,
+    )?;
     case.apply(&apart)?;
-    let wrong = case.view().doses.iter().find(|given| given.dose.amount > 1000.0).map(|given| given.key.clone());
-    let back = Entry::NotGiven { dose: wrong.unwrap_or_default(), reason: "a nought too many".into() };
+    let wrong = case
+        .view()
+        .doses
+        .iter()
+        .find(|given| given.dose.amount > 1000.0)
+        .map(|given| given.key.clone());
+    let back = Entry::NotGiven {
+        dose: wrong.unwrap_or_default(),
+        reason: "a nought too many".into(),
+    };
     case.add(&[back], &worker, &[1; 16], 1_795_555_000)?;
     Ok(case)
 }
 
 fn main() -> Result<(), Fail> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    match args
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         ["write", folder] => {
             let mut case = case()?;
             std::fs::write(Path::new(folder).join("case.automerge"), case.save())?;
             let bundle = fhir::write(&case.view(), &Area::parse("north/kilifi")?);
-            std::fs::write(Path::new(folder).join("case.fhir.json"), format!("{bundle:#}\n"))?;
+            std::fs::write(
+                Path::new(folder).join("case.fhir.json"),
+                format!("{bundle:#}\n"),
+            )?;
         }
         ["read", file] => {
             let view = Case::load(ID, &std::fs::read(file)?)?.view();

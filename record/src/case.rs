@@ -1,21 +1,22 @@
 //! A case: one Automerge document per patient, behind a type of our own.
 //!
-//! Everything ever said about a patient is an *entry* that is added and never changed: a finding, an assessment, a
-//! decision, a dose, a note … Each lies under a key of its own at the root of the document, so two phones never write the
-//! same place and no entry can be lost by a merge; what a screen shows is folded from the entries by [`Case::view`] under the
-//! rules of [`schema`].
+//! Everything ever said about a patient is an *entry* that is added and never changed: a finding,
+//! an assessment, a decision, a dose, a note … Each lies under a key of its own at the root of the
+//! document, so two phones never write the same place and no entry can be lost by a merge; what a
+//! screen shows is folded from the entries by [`Case::view`] under the rules of [`schema`].
 //!
 //! ```text
 //! root map
 //!   "schema"                          1
 //!   "<order, 16 hex>-<actor, 32 hex>-<n>"   map { kind, order, by, at, over, … }
 //! ```
-//! `over` names the words about the same field that their author had seen standing: so words said apart are told from words
-//! said one after the other, without any clock. A kind of entry that this version does not know stays in the document,
-//! travels on, and is shown word for word.
-//! Every change is signed by the phone that its entries name ([`sign`]), whoever seals it anew or hands it on.
-//! Automerge panics on some malformed input (measured, see the design), so changes from others are applied to a copy behind
-//! a net, saved and loaded again before they replace anything. A case that does not survive this is left as it was.
+//! `over` names the words about the same field that their author had seen standing: so words said
+//! apart are told from words said one after the other, without any clock. A kind of entry that this
+//! version does not know stays in the document, travels on, and is shown word for word. Every
+//! change is signed by the phone that its entries name ([`sign`]), whoever seals it anew or hands
+//! it on. Automerge panics on some malformed input (measured, see the design), so changes from
+//! others are applied to a copy behind a net, saved and loaded again before they replace anything.
+//! A case that does not survive this is left as it was.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +24,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ActorId, AutoCommit, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, Value};
 use protocol::defence::{self, Defence};
-use protocol::limits::{CASE_BYTES_MAX, ENTRIES_PER_AUTHOR_MAX, ENTRIES_PER_CASE_MAX, SAME_CASES_MAX};
+use protocol::limits::{
+    CASE_BYTES_MAX, ENTRIES_PER_AUTHOR_MAX, ENTRIES_PER_CASE_MAX, SAME_CASES_MAX,
+};
 use protocol::{CaseId, DeviceId, DeviceKeys};
 
 use crate::entry::{Entry, Stamp};
@@ -65,13 +68,18 @@ impl std::fmt::Debug for Case {
 impl Case {
     /// An empty case.
     pub fn new(id: CaseId) -> Self {
-        Self { id, doc: AutoCommit::new() }
+        Self {
+            id,
+            doc: AutoCommit::new(),
+        }
     }
 
     /// Opens a case from the bytes of [`Case::save`].
     pub fn load(id: CaseId, bytes: &[u8]) -> Result<Self, CaseError> {
         if !only_known_chunks(bytes) {
-            return Err(CaseError::Poisoned("not a document of this version's".into()));
+            return Err(CaseError::Poisoned(
+                "not a document of this version's".into(),
+            ));
         }
         guarded(|| AutoCommit::load(bytes).map_err(|e| e.to_string())).map(|doc| Self { id, doc })
     }
@@ -88,11 +96,16 @@ impl Case {
 
     /// Every change of the case, in an order in which they can be taken in.
     pub fn changes(&mut self) -> Vec<Vec<u8>> {
-        self.doc.get_changes(&[]).iter().map(|change| change.raw_bytes().to_vec()).collect()
+        self.doc
+            .get_changes(&[])
+            .iter()
+            .map(|change| change.raw_bytes().to_vec())
+            .collect()
     }
 
-    /// Adds entries as one change, signed with the keys of their author, and returns that change for sealing. `actor` is this
-    /// installation's own random name, never reused after a restore (two histories under one name would lose one of them).
+    /// Adds entries as one change, signed with the keys of their author, and returns that change
+    /// for sealing. `actor` is this installation's own random name, never reused after a restore
+    /// (two histories under one name would lose one of them).
     pub fn add(
         &mut self,
         entries: &[Entry],
@@ -103,8 +116,9 @@ impl Case {
         self.add_beside(entries, Some(&[]), by, actor, at_s)
     }
 
-    /// The same by somebody who saw other cases of the same patient's beside this one: what they say is said over those too. `None`:
-    /// by somebody who has seen nothing of what stands here, such as whoever wrote a file: it stands beside, as a question.
+    /// The same by somebody who saw other cases of the same patient's beside this one: what they
+    /// say is said over those too. `None`: by somebody who has seen nothing of what stands here,
+    /// such as whoever wrote a file: it stands beside, as a question.
     pub fn add_beside(
         &mut self,
         entries: &[Entry],
@@ -117,10 +131,23 @@ impl Case {
             return Ok(Vec::new());
         }
         let beside = others.unwrap_or_default();
-        let mut seen: Vec<_> = beside.iter().chain([&*self]).flat_map(|case| case.records().0).collect();
+        let mut seen: Vec<_> = beside
+            .iter()
+            .chain([&*self])
+            .flat_map(|case| case.records().0)
+            .collect();
         seen.sort_by(|a, b| a.key.cmp(&b.key));
-        let order = seen.iter().map(|record| record.stamp.order).max().unwrap_or(0).saturating_add(1);
-        let stamp = Stamp { order, by: by.id(), at_s };
+        let order = seen
+            .iter()
+            .map(|record| record.stamp.order)
+            .max()
+            .unwrap_or(0)
+            .saturating_add(1);
+        let stamp = Stamp {
+            order,
+            by: by.id(),
+            at_s,
+        };
         let standing = view::Standing::of(if others.is_some() { &seen } else { &[] });
         let before = self.doc.get_heads();
         let mut copy = self.doc.clone();
@@ -132,13 +159,22 @@ impl Case {
         for (n, entry) in entries.iter().enumerate() {
             let key = format!("{order:016x}-{}-{n:04}", CaseId(*actor));
             let object = copy.put_object(ROOT, key, ObjType::Map).map_err(refused)?;
-            fields::write(&mut copy, &object, &stamp, entry, &standing.under(entry)).map_err(refused)?;
+            fields::write(&mut copy, &object, &stamp, entry, &standing.under(entry))
+                .map_err(refused)?;
         }
-        copy.commit_with(CommitOptions::default().with_time(i64::try_from(at_s).unwrap_or(i64::MAX)));
-        let made =
-            copy.get_changes(&before).iter().map(|change| signed(self.id, change, by)).collect::<Result<Vec<_>, _>>();
+        copy.commit_with(
+            CommitOptions::default().with_time(i64::try_from(at_s).unwrap_or(i64::MAX)),
+        );
+        let made = copy
+            .get_changes(&before)
+            .iter()
+            .map(|change| signed(self.id, change, by))
+            .collect::<Result<Vec<_>, _>>();
         let made = made.map_err(CaseError::Poisoned)?;
-        let bytes = made.iter().map(|change| change.raw_bytes().to_vec()).collect();
+        let bytes = made
+            .iter()
+            .map(|change| change.raw_bytes().to_vec())
+            .collect();
         copy = self.doc.clone();
         self.doc.apply_changes(made).map_err(refused)?;
         if let Err(error) = self.within_budgets() {
@@ -148,14 +184,19 @@ impl Case {
         Ok(bytes)
     }
 
-    /// Takes in changes from others, in any order and any number of times. On any trouble the case is as before.
+    /// Takes in changes from others, in any order and any number of times. On any trouble the case
+    /// is as before.
     pub fn apply(&mut self, changes: &[impl AsRef<[u8]>]) -> Result<(), CaseError> {
         let mut copy = self.doc.clone();
         let (merged, bytes) = guarded(|| {
-            let changes = changes.iter().map(|c| parse_change(self.id, c.as_ref())).collect::<Result<Vec<_>, _>>()?;
+            let changes = changes
+                .iter()
+                .map(|c| parse_change(self.id, c.as_ref()))
+                .collect::<Result<Vec<_>, _>>()?;
             copy.apply_changes(changes).map_err(|e| e.to_string())?;
             let bytes = copy.save();
-            let reloaded = AutoCommit::load(&bytes).map_err(|e| format!("it does not load again: {e}"))?;
+            let reloaded =
+                AutoCommit::load(&bytes).map_err(|e| format!("it does not load again: {e}"))?;
             Ok((reloaded, bytes.len()))
         })?;
         if bytes > CASE_BYTES_MAX {
@@ -171,14 +212,23 @@ impl Case {
 
     /// No one phone says so much of a case that others could say no more.
     fn within_budgets(&self) -> Result<(), CaseError> {
-        if self.doc.length(ROOT) <= ENTRIES_PER_AUTHOR_MAX || !defence::stands(Defence::AuthorBudgets) {
+        if self.doc.length(ROOT) <= ENTRIES_PER_AUTHOR_MAX
+            || !defence::stands(Defence::AuthorBudgets)
+        {
             return Ok(());
         }
         let (records, newer) = self.records();
         let mut by_author: BTreeMap<DeviceId, usize> = BTreeMap::new();
-        records.iter().for_each(|record| *by_author.entry(record.stamp.by).or_default() += 1);
-        let most = by_author.into_values().max().unwrap_or_default().max(newer.len());
-        match most <= ENTRIES_PER_AUTHOR_MAX && records.len() + newer.len() <= ENTRIES_PER_CASE_MAX {
+        records
+            .iter()
+            .for_each(|record| *by_author.entry(record.stamp.by).or_default() += 1);
+        let most = by_author
+            .into_values()
+            .max()
+            .unwrap_or_default()
+            .max(newer.len());
+        match most <= ENTRIES_PER_AUTHOR_MAX && records.len() + newer.len() <= ENTRIES_PER_CASE_MAX
+        {
             true => Ok(()),
             false => Err(CaseError::TooMany(most)),
         }
@@ -186,14 +236,21 @@ impl Case {
 
     /// Every entry, oldest first.
     pub fn entries(&self) -> Vec<(Stamp, Entry)> {
-        self.records().0.into_iter().map(|record| (record.stamp, record.entry)).collect()
+        self.records()
+            .0
+            .into_iter()
+            .map(|record| (record.stamp, record.entry))
+            .collect()
     }
 
-    /// Every entry with its place, oldest first, and in words those of kinds that this version does not know.
+    /// Every entry with its place, oldest first, and in words those of kinds that this version does
+    /// not know.
     fn records(&self) -> (Vec<Record>, Vec<String>) {
         let (mut records, mut newer) = (Vec::new(), Vec::new());
         for key in self.doc.keys(ROOT).filter(|key| key != "schema") {
-            let Ok(Some((Value::Object(ObjType::Map), object))) = self.doc.get(ROOT, &key) else { continue };
+            let Ok(Some((Value::Object(ObjType::Map), object))) = self.doc.get(ROOT, &key) else {
+                continue;
+            };
             match fields::read(&self.doc, &object, key) {
                 Some(record) => records.push(record),
                 None => newer.push(fields::in_words(&self.doc, &object)),
@@ -209,8 +266,12 @@ impl Case {
         CaseView::fold(self.id, vec![records], newer)
     }
 
-    /// This case and those that people have found to be the same patient's, as far as `load` has them.
-    pub fn and_same<E>(self, mut load: impl FnMut(CaseId) -> Result<Option<Case>, E>) -> Result<Vec<Case>, E> {
+    /// This case and those that people have found to be the same patient's, as far as `load` has
+    /// them.
+    pub fn and_same<E>(
+        self,
+        mut load: impl FnMut(CaseId) -> Result<Option<Case>, E>,
+    ) -> Result<Vec<Case>, E> {
         let (mut named, mut cases) = (vec![self.id], vec![self]);
         let mut next = 0;
         while let Some(case) = cases.get(next) {
@@ -225,7 +286,8 @@ impl Case {
         Ok(cases)
     }
 
-    /// What a screen shows of several cases that a person has found to be one patient's: the first names the view.
+    /// What a screen shows of several cases that a person has found to be one patient's: the first
+    /// names the view.
     pub fn view_of_same(cases: &[Case]) -> Option<CaseView> {
         let (records, newer): (Vec<_>, Vec<_>) = cases.iter().map(Case::records).unzip();
         Some(CaseView::fold(cases.first()?.id, records, newer.concat()))

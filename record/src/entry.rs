@@ -51,7 +51,8 @@ pub enum Entry {
     Assessment(AssessmentEntry),
     /// A decision.
     Decision(DecisionEntry),
-    /// A person's answer to the question what a finding is, where people differ: it takes the place of what stood.
+    /// A person's answer to the question what a finding is, where people differ: it takes the place
+    /// of what stood.
     Settled {
         /// The finding.
         name: String,
@@ -60,8 +61,9 @@ pub enum Entry {
     },
     /// A dose that was given. Doses only add up: two that were given apart are two doses.
     Dose(DoseEntry),
-    /// A person's word that a dose, which they see here, was not given after all. It is counted no more and stays in sight.
-    /// (Last writer wins would let two corrections made apart take back one dose, or bring it back.)
+    /// A person's word that a dose, which they see here, was not given after all. It is counted no
+    /// more and stays in sight. (Last writer wins would let two corrections made apart take back
+    /// one dose, or bring it back.)
     NotGiven {
         /// Which: the key that [`Dose`] has in a view.
         dose: String,
@@ -89,10 +91,18 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// That the patient, or who speaks for the patient, consents to a use (`care`, `share`, `photo`, `training`) or not.
+    /// That the patient, or who speaks for the patient, consents to a use (`care`, `share`,
+    /// `photo`, `training`) or not.
     pub fn consent(to: &str, given: bool) -> Self {
-        let value = if given { FindingValue::Yes } else { FindingValue::No };
-        Self::Finding { name: format!("consent.{to}"), value }
+        let value = if given {
+            FindingValue::Yes
+        } else {
+            FindingValue::No
+        };
+        Self::Finding {
+            name: format!("consent.{to}"),
+            value,
+        }
     }
 }
 
@@ -109,8 +119,8 @@ pub struct DoseEntry {
     pub route: String,
     /// When, as whoever gave it says; empty where nobody said.
     pub given: String,
-    /// What this is a copy of, where it came by a file ([`Dose::key`] or [`Dose::identity`] of the first): both are one dose. Empty
-    /// where it is none.
+    /// What this is a copy of, where it came by a file ([`Dose::key`] or [`Dose::identity`] of the
+    /// first): both are one dose. Empty where it is none.
     pub origin: String,
 }
 
@@ -141,7 +151,8 @@ impl std::fmt::Debug for PhotoEntry {
 /// Who said it, when by their clock, and after what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp {
-    /// Larger than that of every entry its author had seen (Lamport's clock); wall clocks order nothing.
+    /// Larger than that of every entry its author had seen (Lamport's clock); wall clocks order
+    /// nothing.
     pub order: u64,
     /// The author.
     pub by: DeviceId,

@@ -1,4 +1,5 @@
-//! Cases as other systems read them: [`fhir`] bundles (HL7 FHIR R4), [`csv`] tables. Each is written and read here; what is read becomes entries like any others.
+//! Cases as other systems read them: [`fhir`] bundles (HL7 FHIR R4), [`csv`] tables. Each is
+//! written and read here; what is read becomes entries like any others.
 
 pub mod csv;
 pub mod fhir;
@@ -15,7 +16,8 @@ use crate::entry::Entry;
 /// The name of our fields and colours towards other systems.
 pub const SYSTEM: &str = "https://kijiti.org/fhir/field";
 
-/// The name of a field as a file writes it: ours, however its letters are written; a newer version's only as we write names.
+/// The name of a field as a file writes it: ours, however its letters are written; a newer
+/// version's only as we write names.
 pub(crate) fn field_name(written: &str) -> Option<String> {
     let name: String = written.trim().to_lowercase().replace([' ', '-'], "_");
     (catalogue::field(&name).is_some() || name == written && !name.is_empty()).then_some(name)
@@ -27,13 +29,16 @@ const SAID_BY_MAX: usize = 40;
 /// A case that was read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Imported {
-    /// The case of ours that this is a copy of, if what was read names one: never the id under which it is kept here.
+    /// The case of ours that this is a copy of, if what was read names one: never the id under
+    /// which it is kept here.
     pub case: Option<CaseId>,
-    /// What the file's record is known by where it comes from, so that the same file read twice is one case.
+    /// What the file's record is known by where it comes from, so that the same file read twice is
+    /// one case.
     pub known_as: Option<String>,
     /// What it says.
     pub entries: Vec<Entry>,
-    /// Who had said what in the file, by their name and time there: what is taken in becomes this phone's word.
+    /// Who had said what in the file, by their name and time there: what is taken in becomes this
+    /// phone's word.
     pub said: BTreeMap<String, Vec<String>>,
     /// What could not be taken over, in words; it stays in the file that was read.
     pub left_out: Vec<String>,
@@ -50,13 +55,14 @@ impl Imported {
 
     /// Who had said what, a line each, for notes in the case; of a great many, the first.
     pub fn said_by(&self) -> impl Iterator<Item = String> {
-        let line = |(who, what): (&String, &Vec<String>)| format!("{who} had said: {}", what.join(", "));
+        let line =
+            |(who, what): (&String, &Vec<String>)| format!("{who} had said: {}", what.join(", "));
         self.said.iter().take(SAID_BY_MAX).map(line)
     }
 
-    /// A file's words become those of one phone, and one phone's later words take the place of its earlier ones: so what people
-    /// differed about is settled here, on the safe side, and said in a note. Consent to share is not taken from a file: it is
-    /// asked for where the case now lies.
+    /// A file's words become those of one phone, and one phone's later words take the place of its
+    /// earlier ones: so what people differed about is settled here, on the safe side, and said in a
+    /// note. Consent to share is not taken from a file: it is asked for where the case now lies.
     pub(crate) fn settled(mut self) -> Self {
         let mut said: BTreeMap<String, Vec<FindingValue>> = BTreeMap::new();
         self.entries.retain(|entry| match entry {
@@ -73,31 +79,54 @@ impl Imported {
                     known.push(value);
                 }
             }
-            let merge = known.first().map_or(Merge::Latest, |value| merge_of(&name, value));
+            let merge = known
+                .first()
+                .map_or(Merge::Latest, |value| merge_of(&name, value));
             let safe = match merge {
                 Merge::Sign => {
                     let not_no = || known.iter().find(|v| ***v != FindingValue::No); // a word that nobody understood
-                    known.iter().find(|v| ***v == FindingValue::Yes).or_else(not_no)
+                    known
+                        .iter()
+                        .find(|v| ***v == FindingValue::Yes)
+                        .or_else(not_no)
                 }
                 Merge::Consent => known.iter().find(|v| ***v == FindingValue::No),
                 Merge::Worst(choices) => known.iter().max_by_key(|value| rank(choices, value)),
                 Merge::Latest | Merge::Words | Merge::Kept => None,
             };
-            // Of words none is lost: an allergy stays beside a "none known" that was written after it.
-            let all = (matches!(merge, Merge::Words | Merge::Kept) && known.len() > 1)
-                .then(|| FindingValue::Text(known.iter().map(|v| v.words()).collect::<Vec<_>>().join(" · ")));
-            let value = all.or_else(|| safe.or(known.last()).map(|v| (**v).clone())).unwrap_or(FindingValue::Unknown);
+            // Of words none is lost: an allergy stays beside a "none known" that was written after
+            // it.
+            let all = (matches!(merge, Merge::Words | Merge::Kept) && known.len() > 1).then(|| {
+                FindingValue::Text(
+                    known
+                        .iter()
+                        .map(|v| v.words())
+                        .collect::<Vec<_>>()
+                        .join(" · "),
+                )
+            });
+            let value = all
+                .or_else(|| safe.or(known.last()).map(|v| (**v).clone()))
+                .unwrap_or(FindingValue::Unknown);
             if name == "consent.share" && value == FindingValue::Yes {
-                self.left_out.push("consent to share: ask for it here".into());
+                self.left_out
+                    .push("consent to share: ask for it here".into());
                 continue;
             }
             if known.len() > 1 {
                 let words: Vec<_> = known.iter().map(|v| v.words()).collect();
-                self.entries.push(Entry::Note(format!("people had said of {name}: {}", words.join(", "))));
+                self.entries.push(Entry::Note(format!(
+                    "people had said of {name}: {}",
+                    words.join(", ")
+                )));
             }
             if merge == Merge::Latest && known.len() > 1 {
-                // Which of them is right nobody can tell here: they stand beside each other, as a question.
-                let word = |value: &&FindingValue| Entry::Finding { name: name.clone(), value: (*value).clone() };
+                // Which of them is right nobody can tell here: they stand beside each other, as a
+                // question.
+                let word = |value: &&FindingValue| Entry::Finding {
+                    name: name.clone(),
+                    value: (*value).clone(),
+                };
                 self.entries.extend(known.iter().map(word));
                 continue;
             }

@@ -1,10 +1,11 @@
 //! A case: entries, merge, conflicts, view, photo, exchange. Automerge lives here and nowhere else.
 //!
-//! What it is not: no clock, no randomness source, no store; nothing of envelopes or phones that meet. Documents and changes come in and go out
-//! as bytes.
+//! What it is not: no clock, no randomness source, no store; nothing of envelopes or phones that
+//! meet. Documents and changes come in and go out as bytes.
 //!
-//! Flow: an [`Entry`] → [`Case::add`] → signed Automerge changes, which others carry sealed → [`Case::apply`] on a copy, behind a net →
-//! [`Case::view`], folded by the merge policies of the field catalogue ([`clinical::catalogue`]).
+//! Flow: an [`Entry`] → [`Case::add`] → signed Automerge changes, which others carry sealed →
+//! [`Case::apply`] on a copy, behind a net → [`Case::view`], folded by the merge policies of the
+//! field catalogue ([`clinical::catalogue`]).
 
 mod case;
 mod entry;

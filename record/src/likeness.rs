@@ -1,4 +1,5 @@
-//! Record linkage: how alike two cases' patients are. A person decides; this only finds what to ask about.
+//! Record linkage: how alike two cases' patients are. A person decides; this only finds what to ask
+//! about.
 
 use std::collections::BTreeSet;
 
@@ -10,19 +11,26 @@ use crate::view::CaseView;
 /// Pairs of letters of a name, whatever the order of its parts.
 fn letter_pairs(name: &str) -> BTreeSet<(char, char)> {
     let lower = name.to_lowercase();
-    let parts = lower.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
+    let parts = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|part| !part.is_empty());
     let pairs = |part: &str| {
-        let letters: Vec<char> = std::iter::once(' ').chain(part.chars()).chain([' ']).collect();
-        letters.windows(2).filter_map(|w| Some((*w.first()?, *w.last()?))).collect::<Vec<_>>()
+        let letters: Vec<char> = std::iter::once(' ')
+            .chain(part.chars())
+            .chain([' '])
+            .collect();
+        letters
+            .windows(2)
+            .filter_map(|w| Some((*w.first()?, *w.last()?)))
+            .collect::<Vec<_>>()
     };
     parts.flat_map(pairs).collect()
 }
 
-/// How alike two cases' patients are, of 100; `None` if something says that they are different people or no name is known.
-/// A person decides; this only finds what to ask about.
+/// How alike two cases' patients are, of 100; `None` if something says that they are different
+/// people or no name is known. A person decides; this only finds what to ask about.
 pub fn likeness(a: &CaseView, b: &CaseView) -> Option<u32> {
-    let differ =
-        |name: &str| matches!((text(a, name), text(b, name)), (Some(x), Some(y)) if !x.eq_ignore_ascii_case(y));
+    let differ = |name: &str| matches!((text(a, name), text(b, name)), (Some(x), Some(y)) if !x.eq_ignore_ascii_case(y));
     let same = |name: &str| matches!((text(a, name), text(b, name)), (Some(x), Some(y)) if x.eq_ignore_ascii_case(y));
     if same("patient.national_id") {
         return Some(100);
@@ -36,7 +44,10 @@ pub fn likeness(a: &CaseView, b: &CaseView) -> Option<u32> {
     {
         return None;
     }
-    let (x, y) = (letter_pairs(text(a, "patient.name")?), letter_pairs(text(b, "patient.name")?));
+    let (x, y) = (
+        letter_pairs(text(a, "patient.name")?),
+        letter_pairs(text(b, "patient.name")?),
+    );
     let common = x.intersection(&y).count();
     let alike = (200 * common / (x.len() + y.len()).max(1)) as u32;
     (alike >= 60).then_some(alike)
@@ -55,5 +66,7 @@ fn months(view: &CaseView) -> Option<f64> {
         _ => None,
     };
     let years = || Some(number("age_years")? * 12.0);
-    number("age_months").or_else(|| Some(number("age_days")? / MONTH_DAYS)).or_else(years)
+    number("age_months")
+        .or_else(|| Some(number("age_days")? / MONTH_DAYS))
+        .or_else(years)
 }

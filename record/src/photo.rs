@@ -1,7 +1,8 @@
-//! Photos: sealed on their own, each under a key that only its case holds, and carried like the bundles of releases: in checked
-//! pieces, resumed from anyone, last in line.
+//! Photos: sealed on their own, each under a key that only its case holds, and carried like the
+//! bundles of releases: in checked pieces, resumed from anyone, last in line.
 //!
-//! `nonce 24 ‖ XChaCha20-Poly1305 of the picture's bytes` (jpeg, png or webp, without what the camera wrote beside it)
+//! `nonce 24 ‖ XChaCha20-Poly1305 of the picture's bytes` (jpeg, png or webp, without what the
+//! camera wrote beside it)
 
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -35,7 +36,21 @@ pub fn kind(picture: &[u8]) -> Option<&'static str> {
     match picture {
         [0xff, 0xd8, 0xff, ..] => Some("jpg"),
         [0x89, b'P', b'N', b'G', ..] => Some("png"),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("webp"),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => Some("webp"),
         _ => None,
     }
 }
@@ -46,14 +61,26 @@ pub fn seal(picture: &[u8], key: &[u8; 32], nonce: &[u8; 24]) -> Result<Vec<u8>,
     if picture.len() as u64 + 64 > ATTACHMENT_BYTES_MAX {
         return Err(PhotoError::TooLarge(picture.len()));
     }
-    let sealed = XChaCha20Poly1305::new(key.into()).encrypt(nonce.into(), Payload { msg: picture, aad: AAD });
+    let sealed = XChaCha20Poly1305::new(key.into()).encrypt(
+        nonce.into(),
+        Payload {
+            msg: picture,
+            aad: AAD,
+        },
+    );
     Ok([nonce.as_slice(), &sealed.map_err(|_| PhotoError::Sealed)?].concat())
 }
 
 /// Opens a sealed picture.
 pub fn open(blob: &[u8], key: &[u8; 32]) -> Result<Vec<u8>, PhotoError> {
     let (nonce, sealed) = blob.split_first_chunk::<24>().ok_or(PhotoError::Sealed)?;
-    let opened = XChaCha20Poly1305::new(key.into()).decrypt(nonce.into(), Payload { msg: sealed, aad: AAD });
+    let opened = XChaCha20Poly1305::new(key.into()).decrypt(
+        nonce.into(),
+        Payload {
+            msg: sealed,
+            aad: AAD,
+        },
+    );
     opened.map_err(|_| PhotoError::Sealed)
 }
 
@@ -68,8 +95,18 @@ mod tests {
         assert_eq!(open(&blob, &[1; 32]).unwrap(), picture);
         assert_eq!(open(&blob, &[3; 32]), Err(PhotoError::Sealed));
         assert_eq!(open(&blob[..20], &[1; 32]), Err(PhotoError::Sealed));
-        assert_eq!(seal(b"words", &[1; 32], &[2; 24]), Err(PhotoError::NotAPicture));
-        let huge = [&[0xff, 0xd8, 0xff][..], &vec![0; ATTACHMENT_BYTES_MAX as usize]].concat();
-        assert!(matches!(seal(&huge, &[1; 32], &[2; 24]), Err(PhotoError::TooLarge(_))));
+        assert_eq!(
+            seal(b"words", &[1; 32], &[2; 24]),
+            Err(PhotoError::NotAPicture)
+        );
+        let huge = [
+            &[0xff, 0xd8, 0xff][..],
+            &vec![0; ATTACHMENT_BYTES_MAX as usize],
+        ]
+        .concat();
+        assert!(matches!(
+            seal(&huge, &[1; 32], &[2; 24]),
+            Err(PhotoError::TooLarge(_))
+        ));
     }
 }

@@ -1,5 +1,5 @@
-//! What a screen shows of a case, folded from its entries: the same entries, the same view, whatever the order in which they
-//! came.
+//! What a screen shows of a case, folded from its entries: the same entries, the same view,
+//! whatever the order in which they came.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,8 +49,16 @@ impl Dose {
 
     /// What names it wherever it is written down: who said it, in which place, and what.
     pub fn identity(&self) -> String {
-        let DoseEntry { medicine, amount, unit, .. } = &self.dose;
-        format!("{}/{}/{medicine}/{amount}/{unit}", self.stamp.by, self.stamp.order)
+        let DoseEntry {
+            medicine,
+            amount,
+            unit,
+            ..
+        } = &self.dose;
+        format!(
+            "{}/{}/{medicine}/{amount}/{unit}",
+            self.stamp.by, self.stamp.order
+        )
     }
 
     /// Whether it counts: nobody has taken it back.
@@ -86,7 +94,8 @@ pub struct CaseView {
     pub links: BTreeMap<CaseId, FindingState>,
     /// All photos, oldest first.
     pub photos: Vec<(Stamp, PhotoEntry)>,
-    /// Entries of kinds that this version does not know, in words: kept and carried, and shown without being understood.
+    /// Entries of kinds that this version does not know, in words: kept and carried, and shown
+    /// without being understood.
     pub newer: Vec<String>,
 }
 
@@ -113,13 +122,21 @@ struct Word<'a> {
 impl<'a> About<'a> {
     /// What an entry speaks about and what it says, if people can differ about it.
     fn of(entry: &'a Entry) -> Option<(Self, Cow<'a, FindingValue>)> {
-        let yes_no = |yes| if yes { FindingValue::Yes } else { FindingValue::No };
+        let yes_no = |yes| {
+            if yes {
+                FindingValue::Yes
+            } else {
+                FindingValue::No
+            }
+        };
         match entry {
             Entry::Finding { name, value } | Entry::Settled { name, value } => {
                 Some((Self::Finding(name), Cow::Borrowed(value)))
             }
             Entry::Link { other, same } => Some((Self::Link(*other), Cow::Owned(yes_no(*same)))),
-            Entry::Handover { to, .. } => Some((Self::Care, Cow::Owned(FindingValue::Text(to.to_string())))),
+            Entry::Handover { to, .. } => {
+                Some((Self::Care, Cow::Owned(FindingValue::Text(to.to_string()))))
+            }
             Entry::Assessment(_)
             | Entry::Decision(_)
             | Entry::Dose(_)
@@ -129,13 +146,17 @@ impl<'a> About<'a> {
         }
     }
 
-    /// The rule for words about it; of a finding, where versions differ, that of the first value known.
+    /// The rule for words about it; of a finding, where versions differ, that of the first value
+    /// known.
     fn merge(self, words: &[Word<'_>]) -> Merge {
         match self {
             Self::Link(_) => Merge::Consent, // where people differ, two cases stay two
             Self::Care => Merge::Latest,
             Self::Finding(name) => {
-                let known = words.iter().map(|w| w.value.as_ref()).find(|v| **v != FindingValue::Unknown);
+                let known = words
+                    .iter()
+                    .map(|w| w.value.as_ref())
+                    .find(|v| **v != FindingValue::Unknown);
                 merge_of(name, known.unwrap_or(&FindingValue::Unknown))
             }
         }
@@ -153,7 +174,10 @@ impl Word<'_> {
         if self.key <= other.key {
             return false; // said apart: both stand. Nobody has seen what comes later: no ring of words retires them all
         }
-        let (unknown, other_unknown) = (*self.value == FindingValue::Unknown, *other.value == FindingValue::Unknown);
+        let (unknown, other_unknown) = (
+            *self.value == FindingValue::Unknown,
+            *other.value == FindingValue::Unknown,
+        );
         if merge == Merge::Kept && !self.settles {
             return other_unknown; // not even by who said it: that is a question to settle
         }
@@ -165,7 +189,9 @@ impl Word<'_> {
             (false, true, _) => other_unknown,
             (false, _, Merge::Sign) => *other.value != FindingValue::Yes,
             (false, _, Merge::Words | Merge::Kept) => other_unknown,
-            (false, _, Merge::Worst(choices)) => rank(choices, &self.value) >= rank(choices, &other.value),
+            (false, _, Merge::Worst(choices)) => {
+                rank(choices, &self.value) >= rank(choices, &other.value)
+            }
             (false, _, Merge::Latest | Merge::Consent) => true,
         }
     }
@@ -174,36 +200,55 @@ impl Word<'_> {
 fn by_subject(records: &[Record]) -> BTreeMap<About<'_>, Vec<Word<'_>>> {
     let mut words: BTreeMap<About<'_>, Vec<Word<'_>>> = BTreeMap::new();
     for record in records {
-        let Some((about, value)) = About::of(&record.entry) else { continue };
+        let Some((about, value)) = About::of(&record.entry) else {
+            continue;
+        };
         let settles = matches!(record.entry, Entry::Settled { .. });
-        let word = Word { key: &record.key, stamp: record.stamp, value, over: &record.over, settles };
+        let word = Word {
+            key: &record.key,
+            stamp: record.stamp,
+            value,
+            over: &record.over,
+            settles,
+        };
         words.entry(about).or_default().push(word);
     }
     words
 }
 
-/// The words that no later one has taken the place of. One pass over what each word was said over, whatever their number.
+/// The words that no later one has taken the place of. One pass over what each word was said over,
+/// whatever their number.
 fn standing<'a, 'r>(words: &'a [Word<'r>], merge: Merge) -> Vec<&'a Word<'r>> {
     if !defence::stands(Defence::BoundedWork) {
-        return words.iter().filter(|word| !words.iter().any(|other| other.retires(word, merge))).collect();
+        return words
+            .iter()
+            .filter(|word| !words.iter().any(|other| other.retires(word, merge)))
+            .collect();
     }
     let by_key: BTreeMap<&str, &Word<'_>> = words.iter().map(|word| (word.key, word)).collect();
     let mut gone: BTreeSet<&str> = BTreeSet::new();
     for word in words {
         for over in word.over {
-            if let Some(other) = by_key.get(over.as_str()).filter(|other| word.retires_seen(other, merge)) {
+            if let Some(other) = by_key
+                .get(over.as_str())
+                .filter(|other| word.retires_seen(other, merge))
+            {
                 gone.insert(other.key);
             }
         }
     }
-    words.iter().filter(|word| !gone.contains(word.key)).collect()
+    words
+        .iter()
+        .filter(|word| !gone.contains(word.key))
+        .collect()
 }
 
-/// Words that one word is said over, at most: the last ones. Of more, some go on standing, which is a question and no loss.
+/// Words that one word is said over, at most: the last ones. Of more, some go on standing, which is
+/// a question and no loss.
 const OVER_MAX: usize = 256;
 
-/// What the next words are said over: the keys of the words that stand about the same, and for a decision those of the assessments
-/// that nobody has decided on yet.
+/// What the next words are said over: the keys of the words that stand about the same, and for a
+/// decision those of the assessments that nobody has decided on yet.
 #[derive(Debug)]
 pub(crate) struct Standing<'a> {
     words: BTreeMap<About<'a>, Vec<String>>,
@@ -213,19 +258,38 @@ pub(crate) struct Standing<'a> {
 /// The assessments on which nobody has decided who had seen them.
 fn undecided(records: &[Record]) -> impl Iterator<Item = &Record> {
     let decided = |record: &&Record| matches!(record.entry, Entry::Decision(_));
-    let covered: BTreeSet<&str> = records.iter().filter(decided).flat_map(|r| &r.over).map(String::as_str).collect();
+    let covered: BTreeSet<&str> = records
+        .iter()
+        .filter(decided)
+        .flat_map(|r| &r.over)
+        .map(String::as_str)
+        .collect();
     let assessed = |record: &&Record| matches!(record.entry, Entry::Assessment(_));
-    records.iter().filter(assessed).filter(move |record| !covered.contains(record.key.as_str()))
+    records
+        .iter()
+        .filter(assessed)
+        .filter(move |record| !covered.contains(record.key.as_str()))
 }
 
 impl<'a> Standing<'a> {
     /// Of these records, in the order of their keys.
     pub(crate) fn of(records: &'a [Record]) -> Self {
         let keys = |(about, words): (About<'a>, Vec<Word<'_>>)| {
-            (about, standing(&words, about.merge(&words)).iter().map(|w| w.key.to_owned()).collect())
+            (
+                about,
+                standing(&words, about.merge(&words))
+                    .iter()
+                    .map(|w| w.key.to_owned())
+                    .collect(),
+            )
         };
-        let undecided = undecided(records).map(|record| record.key.clone()).collect();
-        Self { words: by_subject(records).into_iter().map(keys).collect(), undecided }
+        let undecided = undecided(records)
+            .map(|record| record.key.clone())
+            .collect();
+        Self {
+            words: by_subject(records).into_iter().map(keys).collect(),
+            undecided,
+        }
     }
 
     /// What this entry is said over.
@@ -235,7 +299,10 @@ impl<'a> Standing<'a> {
             _ => {
                 let seen = About::of(entry).and_then(|(about, _)| self.words.get(&about));
                 let seen = seen.map(Vec::as_slice).unwrap_or_default();
-                seen.iter().skip(seen.len().saturating_sub(OVER_MAX)).cloned().collect()
+                seen.iter()
+                    .skip(seen.len().saturating_sub(OVER_MAX))
+                    .cloned()
+                    .collect()
             }
         }
     }
@@ -244,45 +311,90 @@ impl<'a> Standing<'a> {
 /// Whether words say that there is nothing: beside others, that is a question and no answer.
 pub(crate) fn denies(words: &str) -> bool {
     let words = words.trim().to_lowercase();
-    let none = ["none", "no ", "nil", "nka", "nkda", "not known", "hakuna", "aucun", "ninguna", "nenhuma"];
+    let none = [
+        "none",
+        "no ",
+        "nil",
+        "nka",
+        "nkda",
+        "not known",
+        "hakuna",
+        "aucun",
+        "ninguna",
+        "nenhuma",
+    ];
     words == "no" || none.iter().any(|start| words.starts_with(start))
 }
 
 fn settle(about: About<'_>, words: &[Word<'_>]) -> FindingState {
     let merge = about.merge(words);
     let standing = standing(words, merge);
-    let (mut known, mut seen): (Vec<&FindingValue>, BTreeSet<String>) = (Vec::new(), BTreeSet::new());
+    let (mut known, mut seen): (Vec<&FindingValue>, BTreeSet<String>) =
+        (Vec::new(), BTreeSet::new());
     for word in &standing {
         let text = matches!(*word.value, FindingValue::Text(_));
-        if *word.value != FindingValue::Unknown && seen.insert(format!("{text} {}", word.value.words())) {
+        if *word.value != FindingValue::Unknown
+            && seen.insert(format!("{text} {}", word.value.words()))
+        {
             known.push(&word.value);
         }
     }
-    let latest = standing.iter().rev().map(|w| w.value.as_ref()).find(|v| **v != FindingValue::Unknown);
+    let latest = standing
+        .iter()
+        .rev()
+        .map(|w| w.value.as_ref())
+        .find(|v| **v != FindingValue::Unknown);
     let latest = latest.cloned().unwrap_or(FindingValue::Unknown);
     let (value, disputed) = match merge {
         _ if known.len() < 2 => (latest, false),
         Merge::Sign if known.contains(&&FindingValue::Yes) => (FindingValue::Yes, true),
         Merge::Consent if known.contains(&&FindingValue::No) => (FindingValue::No, true),
         Merge::Worst(choices) => {
-            let worst = known.iter().max_by_key(|value| rank(choices, value)).map(|value| (*value).clone());
+            let worst = known
+                .iter()
+                .max_by_key(|value| rank(choices, value))
+                .map(|value| (*value).clone());
             (worst.unwrap_or(latest), true)
         }
         Merge::Sign | Merge::Consent | Merge::Latest => (latest, true),
         Merge::Words | Merge::Kept => {
             let denied = merge == Merge::Kept && known.iter().any(|value| denies(&value.words()));
-            (FindingValue::Text(known.iter().map(|v| v.words()).collect::<Vec<_>>().join(" · ")), denied)
+            (
+                FindingValue::Text(
+                    known
+                        .iter()
+                        .map(|v| v.words())
+                        .collect::<Vec<_>>()
+                        .join(" · "),
+                ),
+                denied,
+            )
         }
     };
-    let pairs = |words: &[&Word<'_>]| words.iter().map(|w| (w.stamp, w.value.as_ref().clone())).collect();
-    FindingState { value, disputed, standing: pairs(&standing), said: pairs(&words.iter().collect::<Vec<_>>()) }
+    let pairs = |words: &[&Word<'_>]| {
+        words
+            .iter()
+            .map(|w| (w.stamp, w.value.as_ref().clone()))
+            .collect()
+    };
+    FindingState {
+        value,
+        disputed,
+        standing: pairs(&standing),
+        said: pairs(&words.iter().collect::<Vec<_>>()),
+    }
 }
 
 impl CaseView {
-    /// The records of one document, or of several that are one patient's. Links are those of all of them.
+    /// The records of one document, or of several that are one patient's. Links are those of all of
+    /// them.
     pub(crate) fn fold(id: CaseId, documents: Vec<Vec<Record>>, newer: Vec<String>) -> Self {
         let several = documents.len() > 1;
-        let began = documents.iter().filter_map(|records| records.first()).map(|record| record.stamp.by).collect();
+        let began = documents
+            .iter()
+            .filter_map(|records| records.first())
+            .map(|record| record.stamp.by)
+            .collect();
         let mut records = documents.concat();
         records.sort_by(|a, b| a.key.cmp(&b.key));
         let (mut findings, mut links, mut care) = (BTreeMap::new(), BTreeMap::new(), None);
@@ -310,13 +422,21 @@ impl CaseView {
             newer,
         };
         let mut taken_back = Vec::new();
-        for Record { key, stamp, entry, .. } in records {
+        for Record {
+            key, stamp, entry, ..
+        } in records
+        {
             match entry {
                 Entry::Finding { .. } | Entry::Settled { .. } | Entry::Link { .. } => {}
                 Entry::Assessment(assessment) => view.assessments.push((stamp, assessment)),
                 Entry::Decision(decision) => view.decisions.push((stamp, decision)),
                 Entry::Dose(dose) => {
-                    view.doses.push(Dose { key, stamp, dose, taken_back: Vec::new() });
+                    view.doses.push(Dose {
+                        key,
+                        stamp,
+                        dose,
+                        taken_back: Vec::new(),
+                    });
                 }
                 Entry::NotGiven { dose, reason } => taken_back.push((dose, stamp, reason)),
                 Entry::Note(words) => view.notes.push((stamp, words)),
@@ -324,7 +444,12 @@ impl CaseView {
                 Entry::Photo(photo) => view.photos.push((stamp, photo)),
             }
         }
-        let by_key: BTreeMap<String, usize> = view.doses.iter().enumerate().map(|(n, d)| (d.key.clone(), n)).collect();
+        let by_key: BTreeMap<String, usize> = view
+            .doses
+            .iter()
+            .enumerate()
+            .map(|(n, d)| (d.key.clone(), n))
+            .collect();
         for (dose, stamp, reason) in taken_back {
             if let Some(dose) = by_key.get(&dose).and_then(|n| view.doses.get_mut(*n)) {
                 dose.taken_back.push((stamp, reason));
@@ -334,9 +459,14 @@ impl CaseView {
         view
     }
 
-    /// What came by a file and by a meeting too is one dose, one note and one decision: a copy names what it is a copy of.
+    /// What came by a file and by a meeting too is one dose, one note and one decision: a copy
+    /// names what it is a copy of.
     fn fold_copies(&mut self, several: bool) {
-        let there: BTreeSet<String> = self.doses.iter().flat_map(|dose| [dose.key.clone(), dose.identity()]).collect();
+        let there: BTreeSet<String> = self
+            .doses
+            .iter()
+            .flat_map(|dose| [dose.key.clone(), dose.identity()])
+            .collect();
         let mut copies = BTreeSet::new();
         self.doses.retain(|dose| {
             let origin = dose.dose.origin.as_str();
@@ -354,26 +484,40 @@ impl CaseView {
         }
     }
 
-    /// The most urgent that any decision says, or any assessment on which nobody has decided who had seen it: a danger that
-    /// was found since, or apart, is not decided yet.
+    /// The most urgent that any decision says, or any assessment on which nobody has decided who
+    /// had seen it: a danger that was found since, or apart, is not decided yet.
     pub fn urgency(&self) -> Option<Urgency> {
-        self.decisions.iter().map(|(_, d)| d.urgency).chain(self.undecided).max()
+        self.decisions
+            .iter()
+            .map(|(_, d)| d.urgency)
+            .chain(self.undecided)
+            .max()
     }
 
     /// Other cases that people have found to be this patient's.
     pub fn same_as(&self) -> impl Iterator<Item = CaseId> {
-        self.links.iter().filter(|(_, state)| state.value == FindingValue::Yes).map(|(other, _)| *other)
+        self.links
+            .iter()
+            .filter(|(_, state)| state.value == FindingValue::Yes)
+            .map(|(other, _)| *other)
     }
 
-    /// Whether the patient, or who speaks for the patient, has consented to this use: `share`, `photo`, `training`, `care`.
-    /// What is not known is no consent.
+    /// Whether the patient, or who speaks for the patient, has consented to this use: `share`,
+    /// `photo`, `training`, `care`. What is not known is no consent.
     pub fn consents(&self, to: &str) -> bool {
-        self.findings.get(&format!("consent.{to}")).is_some_and(|f| f.value == FindingValue::Yes)
+        self.findings
+            .get(&format!("consent.{to}"))
+            .is_some_and(|f| f.value == FindingValue::Yes)
     }
 
-    /// Questions that a person must settle: findings, links to other cases, and who cares for the case, where people differ.
+    /// Questions that a person must settle: findings, links to other cases, and who cares for the
+    /// case, where people differ.
     pub fn question_count(&self) -> usize {
-        let others = self.links.values().chain(&self.care).filter(|state| state.disputed);
+        let others = self
+            .links
+            .values()
+            .chain(&self.care)
+            .filter(|state| state.disputed);
         self.questions().count() + others.count()
     }
 
@@ -382,10 +526,14 @@ impl CaseView {
         self.findings.iter().filter(|(_, state)| state.disputed)
     }
 
-    /// Who cares for this case: to whom it was handed last, or who began it. Several, where it was handed to several apart.
+    /// Who cares for this case: to whom it was handed last, or who began it. Several, where it was
+    /// handed to several apart.
     pub fn responsible(&self) -> Vec<DeviceId> {
         if let Some(care) = &self.care {
-            let standing = care.standing.iter().filter_map(|(_, value)| value.words().parse().ok());
+            let standing = care
+                .standing
+                .iter()
+                .filter_map(|(_, value)| value.words().parse().ok());
             return standing.collect::<BTreeSet<_>>().into_iter().collect();
         }
         self.began.iter().copied().collect()
@@ -398,14 +546,18 @@ impl CaseView {
             FindingValue::Unknown => true,
             FindingValue::Yes | FindingValue::No | FindingValue::Number(_) => false,
         };
-        self.findings.get("outcome").is_some_and(|s| s.value != FindingValue::Unknown && s.standing.iter().all(ended))
+        self.findings
+            .get("outcome")
+            .is_some_and(|s| s.value != FindingValue::Unknown && s.standing.iter().all(ended))
     }
 
     /// The doses given of each medicine and not taken back: how many, and how much in each unit.
     pub fn doses_given(&self) -> BTreeMap<(&str, &str), (usize, f64)> {
         let mut given = BTreeMap::new();
         for Dose { dose, .. } in self.doses.iter().filter(|dose| dose.counts()) {
-            let (count, amount) = given.entry((dose.medicine.as_str(), dose.unit.as_str())).or_insert((0, 0.0));
+            let (count, amount) = given
+                .entry((dose.medicine.as_str(), dose.unit.as_str()))
+                .or_insert((0, 0.0));
             *count += 1;
             *amount += dose.amount;
         }
@@ -417,10 +569,18 @@ impl CaseView {
         let said: usize = self.findings.values().map(|f| f.said.len()).sum();
         said + self.assessments.len()
             + self.decisions.len()
-            + self.doses.iter().map(|dose| 1 + dose.taken_back.len()).sum::<usize>()
+            + self
+                .doses
+                .iter()
+                .map(|dose| 1 + dose.taken_back.len())
+                .sum::<usize>()
             + self.notes.len()
             + self.handovers.len()
-            + self.links.values().map(|state| state.said.len()).sum::<usize>()
+            + self
+                .links
+                .values()
+                .map(|state| state.said.len())
+                .sum::<usize>()
             + self.photos.len()
     }
 }

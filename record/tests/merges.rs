@@ -1,5 +1,5 @@
-//! Typed merges: each rule with an example that would be dangerous under last-writer-wins, and all of them together over random
-//! concurrent edits.
+//! Typed merges: each rule with an example that would be dangerous under last-writer-wins, and all
+//! of them together over random concurrent edits.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,10 @@ fn keys(n: u8) -> DeviceKeys {
 }
 
 fn finding(name: &str, value: FindingValue) -> Entry {
-    Entry::Finding { name: name.into(), value }
+    Entry::Finding {
+        name: name.into(),
+        value,
+    }
 }
 
 fn text(words: &str) -> FindingValue {
@@ -24,13 +27,27 @@ fn text(words: &str) -> FindingValue {
 
 fn assessed(urgency: Urgency) -> Entry {
     let (rules, model) = ("r".to_owned(), "none".to_owned());
-    Entry::Assessment(AssessmentEntry { urgency, rules_fired: vec![], differential: vec![], rules, model })
+    Entry::Assessment(AssessmentEntry {
+        urgency,
+        rules_fired: vec![],
+        differential: vec![],
+        rules,
+        model,
+    })
 }
 
 fn decided(urgency: Urgency) -> Entry {
     let (rules, model) = ("r".to_owned(), "none".to_owned());
     let (reason, plan) = (String::new(), String::new());
-    Entry::Decision(DecisionEntry { urgency, agrees: true, reason, plan, rules, model, app: String::new() })
+    Entry::Decision(DecisionEntry {
+        urgency,
+        agrees: true,
+        reason,
+        plan,
+        rules,
+        model,
+        app: String::new(),
+    })
 }
 
 /// Two phones that hold one case and may write apart.
@@ -46,7 +63,11 @@ impl Apart {
         let first = worker.add(&begin, &keys(1), &[1; 16], 100).unwrap();
         let mut clinic = Case::new(ID);
         clinic.apply(&first).unwrap();
-        Self { worker, clinic, made: [Vec::new(), Vec::new()] }
+        Self {
+            worker,
+            clinic,
+            made: [Vec::new(), Vec::new()],
+        }
     }
 
     /// The worker's clock is right, the clinic's 20 years ahead: it must not matter.
@@ -55,7 +76,11 @@ impl Apart {
     }
 
     fn clinic(&mut self, entry: Entry) {
-        self.made[1].extend(self.clinic.add(&[entry], &keys(2), &[2; 16], 700_000_000).unwrap());
+        self.made[1].extend(
+            self.clinic
+                .add(&[entry], &keys(2), &[2; 16], 700_000_000)
+                .unwrap(),
+        );
     }
 
     fn meet(&mut self) -> CaseView {
@@ -77,17 +102,31 @@ impl Apart {
 fn a_danger_sign_that_was_seen_outlives_a_later_no_until_a_person_settles_it() {
     let mut case = Apart::new(vec![finding("convulsions", FindingValue::Yes)]);
     case.clinic(finding("convulsions", FindingValue::No));
-    assert_eq!(case.value("convulsions"), (FindingValue::Yes, true), "last-writer-wins would say no");
-    case.clinic(Entry::Settled { name: "convulsions".into(), value: FindingValue::No });
+    assert_eq!(
+        case.value("convulsions"),
+        (FindingValue::Yes, true),
+        "last-writer-wins would say no"
+    );
+    case.clinic(Entry::Settled {
+        name: "convulsions".into(),
+        value: FindingValue::No,
+    });
     assert_eq!(case.value("convulsions"), (FindingValue::No, false));
     case.worker(finding("convulsions", FindingValue::Yes));
-    assert_eq!(case.value("convulsions"), (FindingValue::Yes, false), "seen again, by one who knew what was settled");
+    assert_eq!(
+        case.value("convulsions"),
+        (FindingValue::Yes, false),
+        "seen again, by one who knew what was settled"
+    );
 }
 
 #[test]
 fn a_settlement_does_not_silence_what_was_said_apart_from_it() {
     let mut case = Apart::new(vec![finding("stiff_neck", FindingValue::No)]);
-    case.clinic(Entry::Settled { name: "stiff_neck".into(), value: FindingValue::No });
+    case.clinic(Entry::Settled {
+        name: "stiff_neck".into(),
+        value: FindingValue::No,
+    });
     case.worker(finding("stiff_neck", FindingValue::Yes));
     assert_eq!(case.value("stiff_neck"), (FindingValue::Yes, true));
 }
@@ -99,15 +138,24 @@ fn two_temperatures_taken_apart_are_a_question_and_one_after_the_other_are_not()
     case.clinic(finding("temperature", FindingValue::Number(37.0)));
     let view = case.meet();
     let state = &view.findings["temperature"];
-    assert!(state.disputed && state.standing.len() == 2, "last-writer-wins would lose the low one");
+    assert!(
+        state.disputed && state.standing.len() == 2,
+        "last-writer-wins would lose the low one"
+    );
     case.worker(finding("temperature", FindingValue::Number(36.2)));
-    assert_eq!(case.value("temperature"), (FindingValue::Number(36.2), false), "said by one who had seen both");
+    assert_eq!(
+        case.value("temperature"),
+        (FindingValue::Number(36.2), false),
+        "said by one who had seen both"
+    );
 }
 
 #[test]
 fn unknown_is_not_no_and_never_wipes_out_what_is_known() {
-    let mut case =
-        Apart::new(vec![finding("not_able_to_drink", FindingValue::Yes), finding("muac", FindingValue::Number(112.0))]);
+    let mut case = Apart::new(vec![
+        finding("not_able_to_drink", FindingValue::Yes),
+        finding("muac", FindingValue::Number(112.0)),
+    ]);
     case.clinic(finding("not_able_to_drink", FindingValue::Unknown));
     case.clinic(finding("muac", FindingValue::Unknown));
     assert_eq!(case.value("not_able_to_drink"), (FindingValue::Yes, false));
@@ -123,8 +171,15 @@ fn not_to_know_any_more_takes_back_no_danger_of_ones_own() {
         (FindingValue::Yes, false),
         "phones are shared: the next to type had not seen it"
     );
-    case.worker(Entry::Settled { name: "convulsions".into(), value: FindingValue::Unknown });
-    assert_eq!(case.value("convulsions"), (FindingValue::Unknown, false), "a person may say so on purpose");
+    case.worker(Entry::Settled {
+        name: "convulsions".into(),
+        value: FindingValue::Unknown,
+    });
+    assert_eq!(
+        case.value("convulsions"),
+        (FindingValue::Unknown, false),
+        "a person may say so on purpose"
+    );
 }
 
 #[test]
@@ -155,7 +210,11 @@ fn a_danger_found_after_a_decision_shows_until_somebody_decides_again() {
     case.worker(assessed(Urgency::Pink));
     assert_eq!(case.meet().urgency(), Some(Urgency::Pink));
     case.clinic(decided(Urgency::Yellow));
-    assert_eq!(case.meet().urgency(), Some(Urgency::Yellow), "decided by one who had seen it");
+    assert_eq!(
+        case.meet().urgency(),
+        Some(Urgency::Yellow),
+        "decided by one who had seen it"
+    );
 }
 
 /// A decision is on what whoever decided had seen, not on what came to have a smaller number.
@@ -174,29 +233,74 @@ fn a_danger_found_apart_is_not_hidden_by_a_later_number_of_somebody_who_had_not_
 #[test]
 fn a_restored_backup_takes_back_nothing_that_it_does_not_know() {
     let mut phone = Case::new(ID);
-    let first = phone.add(&[finding("fever", FindingValue::Yes)], &keys(1), &[1; 16], 1).unwrap();
-    let lost = phone.add(&[finding("convulsions", FindingValue::Yes)], &keys(1), &[1; 16], 2).unwrap();
+    let first = phone
+        .add(
+            &[finding("fever", FindingValue::Yes)],
+            &keys(1),
+            &[1; 16],
+            1,
+        )
+        .unwrap();
+    let lost = phone
+        .add(
+            &[finding("convulsions", FindingValue::Yes)],
+            &keys(1),
+            &[1; 16],
+            2,
+        )
+        .unwrap();
     let mut restored = Case::new(ID);
     restored.apply(&first).unwrap();
-    restored.add(&[Entry::Note("after the restore".into())], &keys(1), &[9; 16], 3).unwrap();
-    restored.add(&[finding("convulsions", FindingValue::No)], &keys(1), &[9; 16], 4).unwrap();
+    restored
+        .add(
+            &[Entry::Note("after the restore".into())],
+            &keys(1),
+            &[9; 16],
+            3,
+        )
+        .unwrap();
+    restored
+        .add(
+            &[finding("convulsions", FindingValue::No)],
+            &keys(1),
+            &[9; 16],
+            4,
+        )
+        .unwrap();
     restored.apply(&lost).unwrap();
     let state = &restored.view().findings["convulsions"];
-    assert!(state.value == FindingValue::Yes && state.disputed, "a danger sign would be gone under last-writer-wins");
+    assert!(
+        state.value == FindingValue::Yes && state.disputed,
+        "a danger sign would be gone under last-writer-wins"
+    );
 }
 
 #[test]
 fn a_sign_with_degrees_stays_as_bad_as_it_was_seen() {
-    for (name, bad, mild) in
-        [("drinking", "unable", "normal"), ("movement", "none", "own"), ("palmar_pallor", "severe", "not_done")]
-    {
+    for (name, bad, mild) in [
+        ("drinking", "unable", "normal"),
+        ("movement", "none", "own"),
+        ("palmar_pallor", "severe", "not_done"),
+    ] {
         let mut case = Apart::new(vec![finding(name, text(bad))]);
         case.clinic(finding(name, text(mild)));
-        assert_eq!(case.value(name), (text(bad), true), "a colleague's milder word is a question");
+        assert_eq!(
+            case.value(name),
+            (text(bad), true),
+            "a colleague's milder word is a question"
+        );
         case.worker(finding(name, text(mild)));
-        assert_eq!(case.value(name), (text(mild), false), "its author may take it back");
+        assert_eq!(
+            case.value(name),
+            (text(mild), false),
+            "its author may take it back"
+        );
         case.clinic(finding(name, text(bad)));
-        assert_eq!(case.value(name), (text(bad), false), "worse is believed at once");
+        assert_eq!(
+            case.value(name),
+            (text(bad), false),
+            "worse is believed at once"
+        );
     }
 }
 
@@ -206,8 +310,14 @@ fn a_case_is_not_closed_while_anybody_says_that_it_goes_on() {
     assert!(!case.meet().closed());
     case.worker(finding("outcome", text("under_treatment")));
     case.clinic(finding("outcome", text("recovered")));
-    assert!(!case.meet().closed(), "last-writer-wins would let it be deleted");
-    case.worker(Entry::Settled { name: "outcome".into(), value: text("recovered") });
+    assert!(
+        !case.meet().closed(),
+        "last-writer-wins would let it be deleted"
+    );
+    case.worker(Entry::Settled {
+        name: "outcome".into(),
+        value: text("recovered"),
+    });
     assert!(case.meet().closed());
 }
 
@@ -217,14 +327,21 @@ fn free_words_of_both_stay() {
     case.worker(finding("allergies", text("penicillin")));
     case.clinic(finding("allergies", text("none that the mother knows of")));
     let (value, disputed) = case.value("allergies");
-    let FindingValue::Text(words) = value else { panic!("words were expected") };
+    let FindingValue::Text(words) = value else {
+        panic!("words were expected")
+    };
     assert!(
         words.contains("penicillin") && words.contains("mother") && disputed,
         "an allergy and its denial are a question"
     );
     case.clinic(finding("allergies", text("asked again: none")));
-    let (FindingValue::Text(words), _) = case.value("allergies") else { panic!("words were expected") };
-    assert!(words.contains("penicillin"), "a colleague's later words do not wipe out an allergy: {words}");
+    let (FindingValue::Text(words), _) = case.value("allergies") else {
+        panic!("words were expected")
+    };
+    assert!(
+        words.contains("penicillin"),
+        "a colleague's later words do not wipe out an allergy: {words}"
+    );
 }
 
 #[test]
@@ -232,39 +349,69 @@ fn consent_withdrawn_anywhere_stands_over_consent_given_apart() {
     let mut case = Apart::new(vec![Entry::consent("share", true)]);
     case.worker(Entry::consent("share", false));
     case.clinic(Entry::consent("share", true));
-    assert!(!case.meet().consents("share"), "the clinic had not heard of the withdrawal");
+    assert!(
+        !case.meet().consents("share"),
+        "the clinic had not heard of the withdrawal"
+    );
     case.clinic(Entry::consent("share", true));
-    assert!(case.meet().consents("share"), "asked again by one who knew, and given");
-    assert!(!case.meet().consents("photo"), "what was never asked is no consent");
+    assert!(
+        case.meet().consents("share"),
+        "asked again by one who knew, and given"
+    );
+    assert!(
+        !case.meet().consents("photo"),
+        "what was never asked is no consent"
+    );
 }
 
 #[test]
 fn doses_given_apart_add_up() {
     let dose = |amount: f64| {
-        Entry::Dose(DoseEntry { medicine: "amoxicillin".into(), amount, unit: "mg".into(), ..DoseEntry::default() })
+        Entry::Dose(DoseEntry {
+            medicine: "amoxicillin".into(),
+            amount,
+            unit: "mg".into(),
+            ..DoseEntry::default()
+        })
     };
     let mut case = Apart::new(vec![finding("weight", FindingValue::Number(9.0))]);
     case.worker(dose(250.0));
     case.clinic(dose(250.0));
     let view = case.meet();
-    assert_eq!(view.doses_given()[&("amoxicillin", "mg")], (2, 500.0), "last-writer-wins would hide a double dose");
+    assert_eq!(
+        view.doses_given()[&("amoxicillin", "mg")],
+        (2, 500.0),
+        "last-writer-wins would hide a double dose"
+    );
 }
 
 #[test]
 fn a_dose_taken_back_counts_no_more_and_stays_in_sight_however_often_it_is_taken_back() {
     let dose = |amount: f64| {
-        Entry::Dose(DoseEntry { medicine: "gentamicin".into(), amount, unit: "mg".into(), ..DoseEntry::default() })
+        Entry::Dose(DoseEntry {
+            medicine: "gentamicin".into(),
+            amount,
+            unit: "mg".into(),
+            ..DoseEntry::default()
+        })
     };
     let mut case = Apart::new(vec![dose(20.0), dose(200.0)]);
     let wrong = case.meet().doses[1].key.clone();
-    let back = |why: &str| Entry::NotGiven { dose: wrong.clone(), reason: why.into() };
+    let back = |why: &str| Entry::NotGiven {
+        dose: wrong.clone(),
+        reason: why.into(),
+    };
     case.worker(back("written down twice"));
     case.clinic(back("the syringe is full still"));
     case.clinic(dose(20.0));
     let view = case.meet();
     assert_eq!(view.doses_given()[&("gentamicin", "mg")], (2, 40.0));
     let dose = &view.doses[1];
-    assert_eq!((dose.dose.amount, dose.taken_back.len(), dose.counts()), (200.0, 2, false), "both reasons are kept");
+    assert_eq!(
+        (dose.dose.amount, dose.taken_back.len(), dose.counts()),
+        (200.0, 2, false),
+        "both reasons are kept"
+    );
     assert_eq!(view.entry_count(), 5);
 }
 
@@ -272,24 +419,43 @@ fn a_dose_taken_back_counts_no_more_and_stays_in_sight_however_often_it_is_taken
 fn a_case_handed_over_apart_is_a_question_and_both_care_for_it_until_it_is_answered() {
     let mut case = Apart::new(vec![finding("fever", FindingValue::Yes)]);
     assert_eq!(case.meet().responsible(), [keys(1).id()], "who began it");
-    case.worker(Entry::Handover { to: keys(3).id(), reason: "on leave".into() });
-    case.clinic(Entry::Handover { to: keys(4).id(), reason: "referred".into() });
+    case.worker(Entry::Handover {
+        to: keys(3).id(),
+        reason: "on leave".into(),
+    });
+    case.clinic(Entry::Handover {
+        to: keys(4).id(),
+        reason: "referred".into(),
+    });
     let view = case.meet();
     assert_eq!((view.handovers.len(), view.question_count()), (2, 1));
     let both = view.responsible();
-    assert!(both.len() == 2 && [3, 4].iter().all(|n| both.contains(&keys(*n).id())), "nobody's under last-writer-wins");
-    case.clinic(Entry::Handover { to: keys(3).id(), reason: "stays near home".into() });
+    assert!(
+        both.len() == 2 && [3, 4].iter().all(|n| both.contains(&keys(*n).id())),
+        "nobody's under last-writer-wins"
+    );
+    case.clinic(Entry::Handover {
+        to: keys(3).id(),
+        reason: "stays near home".into(),
+    });
     let view = case.meet();
-    assert_eq!((view.responsible(), view.question_count()), (vec![keys(3).id()], 0));
+    assert_eq!(
+        (view.responsible(), view.question_count()),
+        (vec![keys(3).id()], 0)
+    );
 }
 
-/// Two cases that are one patient's: what is said while both are seen is said over the words of both.
+/// Two cases that are one patient's: what is said while both are seen is said over the words of
+/// both.
 #[test]
 fn a_question_between_two_cases_of_one_patient_can_be_settled() {
     let case = |n: u8, value| {
         let mut case = Case::new(CaseId([n; 16]));
         let other = CaseId([3 - n; 16]);
-        let entries = [finding("convulsions", value), Entry::Link { other, same: true }];
+        let entries = [
+            finding("convulsions", value),
+            Entry::Link { other, same: true },
+        ];
         case.add(&entries, &keys(n), &[n; 16], 1).unwrap();
         case
     };
@@ -298,14 +464,29 @@ fn a_question_between_two_cases_of_one_patient_can_be_settled() {
         let copy = |case: &mut Case| Case::load(case.id(), &case.save()).unwrap();
         let (first, other) = (copy(a), copy(b));
         let mut others = [Some(other)].into_iter();
-        let cases = first.and_same(|_| Ok::<_, ()>(others.next().flatten())).unwrap();
+        let cases = first
+            .and_same(|_| Ok::<_, ()>(others.next().flatten()))
+            .unwrap();
         Case::view_of_same(&cases).unwrap()
     };
     assert!(view(&mut a, &mut b).findings["convulsions"].disputed);
-    let settled = Entry::Settled { name: "convulsions".into(), value: FindingValue::Yes };
-    a.add_beside(&[settled], Some(std::slice::from_ref(&b)), &keys(1), &[1; 16], 2).unwrap();
+    let settled = Entry::Settled {
+        name: "convulsions".into(),
+        value: FindingValue::Yes,
+    };
+    a.add_beside(
+        &[settled],
+        Some(std::slice::from_ref(&b)),
+        &keys(1),
+        &[1; 16],
+        2,
+    )
+    .unwrap();
     let state = &view(&mut a, &mut b).findings["convulsions"];
-    assert_eq!((&state.value, state.disputed, state.said.len()), (&FindingValue::Yes, false, 3));
+    assert_eq!(
+        (&state.value, state.disputed, state.said.len()),
+        (&FindingValue::Yes, false, 3)
+    );
 }
 
 #[test]
@@ -329,9 +510,18 @@ fn two_cases_of_one_patient_are_found_and_shown_as_one_by_a_persons_decision() {
     let other = case(5, &patient("Juma Said", 11.0, "Mtwapa"));
     let alike = |x: &Case| likeness(&a.view(), &x.view());
     assert!(alike(&b).is_some_and(|n| n >= 70), "{:?}", alike(&b));
-    assert_eq!([alike(&elsewhere), alike(&older), alike(&other)], [None, None, None]);
+    assert_eq!(
+        [alike(&elsewhere), alike(&older), alike(&other)],
+        [None, None, None]
+    );
     b.add(
-        &[finding("stiff_neck", FindingValue::Yes), Entry::Link { other: a.id(), same: true }],
+        &[
+            finding("stiff_neck", FindingValue::Yes),
+            Entry::Link {
+                other: a.id(),
+                same: true,
+            },
+        ],
         &keys(2),
         &[2; 16],
         2,
@@ -349,38 +539,82 @@ fn entries_of_a_newer_version_are_kept_carried_and_counted() {
     use automerge::{AutoCommit, ObjType, ROOT};
     let mut newer = AutoCommit::new().with_actor(automerge::ActorId::from(&[0xaa; 16][..]));
     newer.put(ROOT, "schema", 9).unwrap();
-    let entry = newer.put_object(ROOT, "0000000000000001-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-0000", ObjType::Map).unwrap();
+    let entry = newer
+        .put_object(
+            ROOT,
+            "0000000000000001-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-0000",
+            ObjType::Map,
+        )
+        .unwrap();
     newer.put(&entry, "kind", "hologram").unwrap();
     newer.put(&entry, "angle", 30).unwrap();
     newer.put(&entry, "seen_by_mother", true).unwrap();
-    newer.put(&entry, "by", automerge::ScalarValue::Bytes(keys(2).id().0.to_vec())).unwrap();
+    newer
+        .put(
+            &entry,
+            "by",
+            automerge::ScalarValue::Bytes(keys(2).id().0.to_vec()),
+        )
+        .unwrap();
     let sign = |change: &[u8]| record::sign(ID, change, &keys(2)).unwrap();
-    let change: Vec<Vec<u8>> = newer.get_changes(&[]).iter().map(|c| sign(c.raw_bytes())).collect();
+    let change: Vec<Vec<u8>> = newer
+        .get_changes(&[])
+        .iter()
+        .map(|c| sign(c.raw_bytes()))
+        .collect();
     let mut case = Case::new(ID);
     case.apply(&change).unwrap();
-    case.add(&[finding("fever", FindingValue::Yes)], &keys(1), &[1; 16], 1).unwrap();
+    case.add(
+        &[finding("fever", FindingValue::Yes)],
+        &keys(1),
+        &[1; 16],
+        1,
+    )
+    .unwrap();
     let view = case.view();
     assert_eq!((view.newer.len(), view.findings.len()), (1, 1));
-    assert_eq!(view.newer, ["hologram: angle 30, seen_by_mother yes"], "shown without being understood");
+    assert_eq!(
+        view.newer,
+        ["hologram: angle 30, seen_by_mother yes"],
+        "shown without being understood"
+    );
     let reloaded = Case::load(ID, &case.save()).unwrap();
-    assert_eq!(reloaded.view().newer.len(), 1, "an old phone passes on what it does not understand");
+    assert_eq!(
+        reloaded.view().newer.len(),
+        1,
+        "an old phone passes on what it does not understand"
+    );
 }
 
 /// One random word of a phone: who, which field, what value, and whether everyone hears it at once.
 type Edit = (usize, u8, u8, bool);
 
 fn entry(what: u8, value: u8) -> Entry {
-    let flag = [FindingValue::Yes, FindingValue::No, FindingValue::Unknown][usize::from(value % 3)].clone();
-    let dose =
-        DoseEntry { medicine: "ors".into(), amount: f64::from(value) + 1.0, unit: "mL".into(), ..DoseEntry::default() };
+    let flag = [FindingValue::Yes, FindingValue::No, FindingValue::Unknown][usize::from(value % 3)]
+        .clone();
+    let dose = DoseEntry {
+        medicine: "ors".into(),
+        amount: f64::from(value) + 1.0,
+        unit: "mL".into(),
+        ..DoseEntry::default()
+    };
     match what % 8 {
         0 => finding("convulsions", flag),
-        1 => finding("temperature", FindingValue::Number(36.0 + f64::from(value % 4))),
+        1 => finding(
+            "temperature",
+            FindingValue::Number(36.0 + f64::from(value % 4)),
+        ),
         2 => finding("allergies", text(&format!("word {}", value % 3))),
         3 => finding("consent.share", flag),
-        4 => Entry::Settled { name: "convulsions".into(), value: flag },
+        4 => Entry::Settled {
+            name: "convulsions".into(),
+            value: flag,
+        },
         5 => Entry::Dose(dose),
-        6 => Entry::Handover { to: keys(value % 3).id(), reason: String::new() },
+        6 => Entry::Handover {
+            to: keys(value % 3).id(),
+            reason: String::new(),
+        },
         _ => Entry::Note(format!("note {value}")),
     }
 }
@@ -388,7 +622,8 @@ fn entry(what: u8, value: u8) -> Entry {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever was said apart, and in whatever order it comes: one view everywhere, no word lost, and the safe side of each rule.
+    /// Whatever was said apart, and in whatever order it comes: one view everywhere, no word lost,
+    /// and the safe side of each rule.
     #[test]
     fn concurrent_edits_converge_and_keep_to_their_rules(
         edits in proptest::collection::vec((0usize..4, any::<u8>(), any::<u8>(), any::<bool>()), 1..30),

@@ -1,7 +1,8 @@
-//! The attacks that TUF names, and those of our own lanes, as words that a hostile phone says in a meeting.
+//! The attacks that TUF names, and those of our own lanes, as words that a hostile phone says in a
+//! meeting.
 //!
-//! Each is built against a [`Scene`]: what the victim holds. The same talks are kept as fixtures (`sim/attacks/<name>/`) and
-//! said by the hostile phones of a simulated village.
+//! Each is built against a [`Scene`]: what the victim holds. The same talks are kept as fixtures
+//! (`sim/attacks/<name>/`) and said by the hostile phones of a simulated village.
 
 use distribution::delegation::{DelegatedList, Delegation};
 use distribution::release::Lineage;
@@ -25,7 +26,8 @@ pub struct Attack {
     pub name: &'static str,
     /// What it tries, in a sentence.
     pub what: &'static str,
-    /// Words of the reason with which it is refused; empty where nothing is refused and nothing comes of it.
+    /// Words of the reason with which it is refused; empty where nothing is refused and nothing
+    /// comes of it.
     pub refused: &'static str,
     /// What is said: one delivery after another.
     pub talk: Vec<Vec<u8>>,
@@ -58,14 +60,32 @@ pub fn attacker() -> DeviceKeys {
 pub fn greeting(ministry: &Ministry, list_version: u64) -> Vec<Frame> {
     let nonce = [1; 16];
     let ministry_tag = Hello::tag_of(&ministry.root.digest(), &attacker().id(), &nonce);
-    let holds = Holds { root_version: 1, list_version, held: Vec::new(), certificates: Vec::new() };
-    vec![Frame::Hello(Hello { version: WIRE_VERSION, ministry_tag, nonce }), Frame::Holds(holds)]
+    let holds = Holds {
+        root_version: 1,
+        list_version,
+        held: Vec::new(),
+        certificates: Vec::new(),
+    };
+    vec![
+        Frame::Hello(Hello {
+            version: WIRE_VERSION,
+            ministry_tag,
+            nonce,
+        }),
+        Frame::Holds(holds),
+    ]
 }
 
 /// Greets, teaches nothing, and shows its certificate: what is needed to be more than a stranger.
 pub fn enters(ministry: &Ministry, list_version: u64) -> Vec<Frame> {
     let rights = Rights::of(&[Right::Carry]);
-    let chain = ministry.certify(&attacker(), "carrier", &Area::default(), rights, Rights::default());
+    let chain = ministry.certify(
+        &attacker(),
+        "carrier",
+        &Area::default(),
+        rights,
+        Rights::default(),
+    );
     let mut said = greeting(ministry, list_version);
     said.push(Frame::LaneDone(LaneDone { lane: 1 }));
     said.push(Frame::Certified(Certified { chain: Some(chain) }));
@@ -90,16 +110,22 @@ pub fn delegation() -> Delegation {
 }
 
 impl Scene {
-    /// A ministry's list with a model for everyone, one for another area, one for a newer engine, and a form that nobody
-    /// has brought yet.
+    /// A ministry's list with a model for everyone, one for another area, one for a newer engine,
+    /// and a form that nobody has brought yet.
     pub fn new(ministry: Ministry, model: &[u8], wanted: Vec<u8>, beacon_s: u64) -> Self {
         let elsewhere = Release {
             area: Area::parse("south").unwrap_or_default(),
             ..ministry.release("triage-model", 9, b"a model for the south")
         };
-        let newer_engine =
-            Release { engine_min: 99, ..ministry.release("triage-model-next", 9, b"a model for engine 99") };
-        let mut releases = vec![ministry.release("triage-model", 2, model), elsewhere, newer_engine];
+        let newer_engine = Release {
+            engine_min: 99,
+            ..ministry.release("triage-model-next", 9, b"a model for engine 99")
+        };
+        let mut releases = vec![
+            ministry.release("triage-model", 2, model),
+            elsewhere,
+            newer_engine,
+        ];
         if !wanted.is_empty() {
             releases.push(ministry.release("form-intake", 1, &wanted));
         }
@@ -110,7 +136,12 @@ impl Scene {
             delegations: vec![delegation()],
             ..ReleaseList::default()
         };
-        Self { ministry, list, wanted, beacon_s }
+        Self {
+            ministry,
+            list,
+            wanted,
+            beacon_s,
+        }
     }
 
     fn greeting(&self) -> Vec<Frame> {
@@ -133,11 +164,17 @@ impl Scene {
     }
 
     fn offers(&self, document: Frame) -> Vec<Vec<u8>> {
-        self.greeting().iter().chain([&document]).map(Frame::to_bytes).collect()
+        self.greeting()
+            .iter()
+            .chain([&document])
+            .map(Frame::to_bytes)
+            .collect()
     }
 
     fn offers_list(&self, list: &Signed<ReleaseList>) -> Vec<Vec<u8>> {
-        self.offers(Frame::ReleaseList(SignedDocument { bytes: list.to_bytes() }))
+        self.offers(Frame::ReleaseList(SignedDocument {
+            bytes: list.to_bytes(),
+        }))
     }
 
     fn offers_delegated(&self, list: &DelegatedList) -> Vec<Vec<u8>> {
@@ -147,10 +184,23 @@ impl Scene {
 
     /// Enters, and says it has this bundle whole.
     fn has(&self, bundle: Digest, bytes: u64, then: Vec<Frame>) -> Vec<Vec<u8>> {
-        let bundle = BundleId { kind: BundleKind::Release, digest: bundle };
-        let have = Have { bundle, whole: true, tree: true, groups: Vec::new(), bytes };
+        let bundle = BundleId {
+            kind: BundleKind::Release,
+            digest: bundle,
+        };
+        let have = Have {
+            bundle,
+            whole: true,
+            tree: true,
+            groups: Vec::new(),
+            bytes,
+        };
         let mut said = self.enters();
-        said.extend([Frame::StepDone(StepDone { step: 0 }), Frame::Have(have), Frame::HavesDone(StepDone { step: 0 })]);
+        said.extend([
+            Frame::StepDone(StepDone { step: 0 }),
+            Frame::Have(have),
+            Frame::HavesDone(StepDone { step: 0 }),
+        ]);
         said.iter().chain(&then).map(Frame::to_bytes).collect()
     }
 
@@ -168,7 +218,10 @@ impl Scene {
         let one_real = self.ministry.signed_by_some(&evil, 1);
         let mut and_a_stranger = one_real.clone();
         and_a_stranger.add_signature(&stranger(66));
-        let far = ReleaseList { version: u64::MAX, ..evil.clone() };
+        let far = ReleaseList {
+            version: u64::MAX,
+            ..evil.clone()
+        };
         let mut by_strangers = Signed::by(&evil, &stranger(66));
         by_strangers.add_signature(&stranger(67));
         let mut older = self.list.clone();
@@ -189,7 +242,12 @@ impl Scene {
                 "0 of the 2 signatures needed",
                 &by_strangers,
             ),
-            attack("rollback", "The list from before, really signed, with the older model.", "rollback", &older),
+            attack(
+                "rollback",
+                "The list from before, really signed, with the older model.",
+                "rollback",
+                &older,
+            ),
             attack(
                 "withdrawn-release-offered-again",
                 "A list in which a release that was since withdrawn is current.",
@@ -212,14 +270,20 @@ impl Scene {
                 name: "duplicate-signatures",
                 what: "A list that carries the signature of one stolen key twice.",
                 refused: "1 of the 2 signatures needed",
-                talk: self.offers(Frame::ReleaseList(SignedDocument { bytes: signature_twice(&one_real) })),
+                talk: self.offers(Frame::ReleaseList(SignedDocument {
+                    bytes: signature_twice(&one_real),
+                })),
             },
         ]
     }
 
     /// What a ministry can do by mistake, and no thief below the threshold can.
     pub fn mistakes(&self) -> Vec<Attack> {
-        let empty = ReleaseList { version: self.list.version + 1, releases: vec![], ..self.list.clone() };
+        let empty = ReleaseList {
+            version: self.list.version + 1,
+            releases: vec![],
+            ..self.list.clone()
+        };
         vec![Attack {
             name: "vanishing-release",
             what: "A list, really signed by mistake, that leaves releases out without withdrawing them.",
@@ -229,20 +293,61 @@ impl Scene {
     }
 
     fn on_roots_and_notices(&self) -> Vec<Attack> {
-        let attack = |name, what, refused, frame: Frame| Attack { name, what, refused, talk: self.offers(frame) };
+        let attack = |name, what, refused, frame: Frame| Attack {
+            name,
+            what,
+            refused,
+            talk: self.offers(frame),
+        };
         let evil = Role::single(stranger(66).id());
-        let next = Root { version: 2, root: evil.clone(), releases: evil.clone(), ..self.ministry.first.clone() };
+        let next = Root {
+            version: 2,
+            root: evil.clone(),
+            releases: evil.clone(),
+            ..self.ministry.first.clone()
+        };
         let mut takeover = self.ministry.signed_by_some(&next, 1);
         takeover.add_signature(&stranger(66));
         let one = self.ministry.first.root.keys.first().copied();
-        let twice = Role { keys: one.into_iter().chain(one).collect(), threshold: 2 };
-        let doubled = self.ministry.sign(&Root { version: 2, root: twice, ..self.ministry.first.clone() });
-        let skipped = self.ministry.sign(&Root { version: 9, ..self.ministry.first.clone() });
-        let root = |signed: &Signed<Root>| Frame::Root(SignedDocument { bytes: signed.to_bytes() });
-        let beacon = |signed: &Signed<Beacon>| Frame::Beacon(SignedDocument { bytes: signed.to_bytes() });
-        let ahead = Beacon { time_s: self.beacon_s + (100 << 25), root: 1, list: self.list.version, recall: 0 };
-        let running = self.list.releases.first().map_or(Digest([0; 32]), |r| r.digest);
-        let recall = self.ministry.recall(2, &[running]).read().map(|r| Signed::by(&r, &stranger(66)));
+        let twice = Role {
+            keys: one.into_iter().chain(one).collect(),
+            threshold: 2,
+        };
+        let doubled = self.ministry.sign(&Root {
+            version: 2,
+            root: twice,
+            ..self.ministry.first.clone()
+        });
+        let skipped = self.ministry.sign(&Root {
+            version: 9,
+            ..self.ministry.first.clone()
+        });
+        let root = |signed: &Signed<Root>| {
+            Frame::Root(SignedDocument {
+                bytes: signed.to_bytes(),
+            })
+        };
+        let beacon = |signed: &Signed<Beacon>| {
+            Frame::Beacon(SignedDocument {
+                bytes: signed.to_bytes(),
+            })
+        };
+        let ahead = Beacon {
+            time_s: self.beacon_s + (100 << 25),
+            root: 1,
+            list: self.list.version,
+            recall: 0,
+        };
+        let running = self
+            .list
+            .releases
+            .first()
+            .map_or(Digest([0; 32]), |r| r.digest);
+        let recall = self
+            .ministry
+            .recall(2, &[running])
+            .read()
+            .map(|r| Signed::by(&r, &stranger(66)));
         let mut all = vec![
             attack(
                 "root-takeover",
@@ -256,12 +361,21 @@ impl Scene {
                 "repeated",
                 root(&doubled),
             ),
-            attack("skipped-root", "A root eight versions on, really signed.", "does not follow", root(&skipped)),
+            attack(
+                "skipped-root",
+                "A root eight versions on, really signed.",
+                "does not follow",
+                root(&skipped),
+            ),
             attack(
                 "replay-of-an-old-beacon",
                 "A real beacon of last week, to make the phone believe that nothing is newer.",
                 "older than beacon",
-                beacon(&self.ministry.beacon(self.beacon_s - 7 * 86_400, self.list.version, 0)),
+                beacon(
+                    &self
+                        .ministry
+                        .beacon(self.beacon_s - 7 * 86_400, self.list.version, 0),
+                ),
             ),
             attack(
                 "a-future-beacon",
@@ -275,7 +389,9 @@ impl Scene {
                 "forged-recall",
                 "A recall of the model that runs, to leave the worker without it.",
                 "0 of the 1 signatures needed",
-                Frame::Recall(SignedDocument { bytes: recall.to_bytes() }),
+                Frame::Recall(SignedDocument {
+                    bytes: recall.to_bytes(),
+                }),
             ));
         }
         all.push(Attack {
@@ -289,7 +405,11 @@ impl Scene {
 
     fn on_delegations(&self) -> Vec<Attack> {
         let lineage = Lineage {
-            parent: self.list.releases.first().map_or(Digest([0; 32]), |r| r.digest),
+            parent: self
+                .list
+                .releases
+                .first()
+                .map_or(Digest([0; 32]), |r| r.digest),
             data: "none".into(),
             protocol: "none".into(),
             subgroups: Vec::new(),
@@ -325,11 +445,33 @@ impl Scene {
     fn on_bundles(&self) -> Vec<Attack> {
         let wanted = Digest::of(&self.wanted);
         let size = self.wanted.len() as u64;
-        let id = BundleId { kind: BundleKind::Release, digest: wanted };
+        let id = BundleId {
+            kind: BundleKind::Release,
+            digest: wanted,
+        };
         let list = tree::tree_list(&self.wanted);
-        let tree = |hashes: Vec<u8>| Frame::Tree(Tree { bundle: id, offset: 0, hashes });
-        let group = |n: usize| self.wanted.chunks(16 * 1024).nth(n).unwrap_or_default().to_vec();
-        let run = |count: usize| self.wanted.chunks(16 * 1024).take(count).flatten().copied().collect::<Vec<_>>();
+        let tree = |hashes: Vec<u8>| {
+            Frame::Tree(Tree {
+                bundle: id,
+                offset: 0,
+                hashes,
+            })
+        };
+        let group = |n: usize| {
+            self.wanted
+                .chunks(16 * 1024)
+                .nth(n)
+                .unwrap_or_default()
+                .to_vec()
+        };
+        let run = |count: usize| {
+            self.wanted
+                .chunks(16 * 1024)
+                .take(count)
+                .flatten()
+                .copied()
+                .collect::<Vec<_>>()
+        };
         let whole_run = tree::group_count(self.wanted.len() as u64).min(16) as usize;
         let mut polluted = run(whole_run);
         if let Some(byte) = polluted.get_mut(1000) {
@@ -339,9 +481,21 @@ impl Scene {
         if let Some(byte) = other_list.get_mut(40) {
             *byte ^= 1;
         }
-        let piece = |first, bytes| Frame::Piece(Piece { bundle: id, first, bytes });
+        let piece = |first, bytes| {
+            Frame::Piece(Piece {
+                bundle: id,
+                first,
+                bytes,
+            })
+        };
         let elsewhere = Digest::of(b"a model for the south");
-        let alive = |items| Frame::Coming(Coming { lane: 3, items, bytes: 1 << 30 });
+        let alive = |items| {
+            Frame::Coming(Coming {
+                lane: 3,
+                items,
+                bytes: 1 << 30,
+            })
+        };
         let mut endless = self.has(wanted, size, vec![tree(list.clone())]);
         endless.push(u32::MAX.to_le_bytes().to_vec());
         vec![
@@ -388,9 +542,14 @@ impl Scene {
 /// A document that carries its first signature twice, which our own types cannot say.
 fn signature_twice<T: Document>(signed: &Signed<T>) -> Vec<u8> {
     let bytes = signed.to_bytes();
-    // One signature: map of two, 0: key (2 + 32 bytes), 1: signature (2 + 64 bytes) and the array's head before it.
+    // One signature: map of two, 0: key (2 + 32 bytes), 1: signature (2 + 64 bytes) and the array's
+    // head before it.
     let signature = 1 + 1 + 2 + 32 + 1 + 2 + 64;
-    let Some((head, one)) = bytes.split_at_checked(bytes.len().saturating_sub(signature)) else { return bytes };
-    let Some((_, before)) = head.split_last() else { return bytes.clone() };
+    let Some((head, one)) = bytes.split_at_checked(bytes.len().saturating_sub(signature)) else {
+        return bytes;
+    };
+    let Some((_, before)) = head.split_last() else {
+        return bytes.clone();
+    };
     [before, &[0x82], one, one].concat()
 }

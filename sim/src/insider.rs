@@ -1,12 +1,16 @@
-//! A hostile insider: a phone of any rank in other hands, that says whatever frames it likes, drawn from all kinds there are, with the
-//! words of somebody who knows the ministry, its releases and its spaces.
+//! A hostile insider: a phone of any rank in other hands, that says whatever frames it likes, drawn
+//! from all kinds there are, with the words of somebody who knows the ministry, its releases and
+//! its spaces.
 
 use clinical::Urgency;
 use distribution::{Beacon, Recall, ReleaseList, Revocations, Root};
 use protocol::certificate::{Right, Rights};
 use protocol::frame::*;
 use protocol::limits::WIRE_VERSION;
-use protocol::{Area, BundleId, BundleKind, CaseId, Chain, DeviceId, DeviceKeys, Digest, EnvelopeId, Signed, SpaceId};
+use protocol::{
+    Area, BundleId, BundleKind, CaseId, Chain, DeviceId, DeviceKeys, Digest, EnvelopeId, Signed,
+    SpaceId,
+};
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 use sync::envelope::{Contents, announce, seal};
@@ -71,7 +75,8 @@ pub struct Insider {
     pub chains: Vec<Chain>,
     /// Phones that it would like to harm.
     pub others: Vec<DeviceId>,
-    /// How many times longer its frames are than they need be to be of their kind: 1, or up to what a frame may hold.
+    /// How many times longer its frames are than they need be to be of their kind: 1, or up to what
+    /// a frame may hold.
     pub long: usize,
 }
 
@@ -81,10 +86,21 @@ impl Insider {
         let nonce = [3; 16];
         let ministry_tag = Hello::tag_of(&self.root.digest(), &self.keys.id(), &nonce);
         vec![
-            Frame::Hello(Hello { version: WIRE_VERSION, ministry_tag, nonce }),
-            Frame::Holds(Holds { root_version: 1, list_version: 1, held: Vec::new(), certificates: Vec::new() }),
+            Frame::Hello(Hello {
+                version: WIRE_VERSION,
+                ministry_tag,
+                nonce,
+            }),
+            Frame::Holds(Holds {
+                root_version: 1,
+                list_version: 1,
+                held: Vec::new(),
+                certificates: Vec::new(),
+            }),
             Frame::LaneDone(LaneDone { lane: 1 }),
-            Frame::Certified(Certified { chain: self.chain.clone() }),
+            Frame::Certified(Certified {
+                chain: self.chain.clone(),
+            }),
         ]
     }
 
@@ -111,16 +127,27 @@ impl Insider {
 
     fn bundle(&self, dice: &mut impl Rng) -> (BundleId, u64) {
         let (digest, bytes) = self.digest(dice);
-        let kind = if dice.random() { BundleKind::Release } else { BundleKind::Photo };
+        let kind = if dice.random() {
+            BundleKind::Release
+        } else {
+            BundleKind::Photo
+        };
         (BundleId { kind, digest }, bytes)
     }
 
     fn space(&self, dice: &mut impl Rng) -> SpaceId {
-        if dice.random_range(0..4) > 0 { SpaceId::of(&self.area) } else { SpaceId([dice.random(); 8]) }
+        if dice.random_range(0..4) > 0 {
+            SpaceId::of(&self.area)
+        } else {
+            SpaceId([dice.random(); 8])
+        }
     }
 
     fn other(&self, dice: &mut impl Rng) -> DeviceId {
-        self.others.choose(dice).copied().unwrap_or(DeviceId([dice.random(); 32]))
+        self.others
+            .choose(dice)
+            .copied()
+            .unwrap_or(DeviceId([dice.random(); 32]))
     }
 
     fn chain(&self, dice: &mut impl Rng) -> Option<Chain> {
@@ -143,7 +170,10 @@ impl Insider {
             sketch: vec![Rng::next_u32(dice) as u8; (Rng::next_u32(dice) % 3) as usize * 32],
         };
         let count = dice.random_range(0..5);
-        SpaceParts { space: self.space(dice), parts: (0..count).map(|_| part(dice)).collect() }
+        SpaceParts {
+            space: self.space(dice),
+            parts: (0..count).map(|_| part(dice)).collect(),
+        }
     }
 
     fn envelope(&self, dice: &mut impl Rng) -> Vec<u8> {
@@ -164,9 +194,20 @@ impl Insider {
                 let epoch = self.key.as_ref().map_or([7; 8], SpaceKey::epoch_tag);
                 let mut notice = Notice::about(&self.area);
                 match dice.random_range(0..4) {
-                    0 => notice.attached = Some(Attached { digest, bytes, epoch }),
+                    0 => {
+                        notice.attached = Some(Attached {
+                            digest,
+                            bytes,
+                            epoch,
+                        })
+                    }
                     1 => notice.retired = vec![epoch.into()],
-                    2 => notice.revoked = vec![Lost { device: self.other(dice), reason: "lost".into() }],
+                    2 => {
+                        notice.revoked = vec![Lost {
+                            device: self.other(dice),
+                            reason: "lost".into(),
+                        }]
+                    }
                     _ => {
                         notice.delivered = self.bytes(dice, 64);
                         notice.countersigned = vec![EnvelopeId([dice.random(); 32])];
@@ -178,8 +219,16 @@ impl Insider {
         }
     }
 
-    fn document<T: protocol::signed::Document>(&self, dice: &mut impl Rng, document: &T) -> SignedDocument {
-        let bytes = if dice.random() { Signed::by(document, &self.keys).to_bytes() } else { self.bytes(dice, 300) };
+    fn document<T: protocol::signed::Document>(
+        &self,
+        dice: &mut impl Rng,
+        document: &T,
+    ) -> SignedDocument {
+        let bytes = if dice.random() {
+            Signed::by(document, &self.keys).to_bytes()
+        } else {
+            self.bytes(dice, 300)
+        };
         SignedDocument { bytes }
     }
 
@@ -210,10 +259,21 @@ impl Insider {
                 nonce: [dice.random(); 16],
             }),
             1 => Frame::LaneDone(LaneDone { lane }),
-            2 => Frame::Coming(Coming { lane, items: self.number(dice), bytes: self.number(dice) }),
-            3 => Frame::Bye(Bye { code: dice.random_range(0..7), reason: "\u{1b}[2J".repeat(self.long) }),
+            2 => Frame::Coming(Coming {
+                lane,
+                items: self.number(dice),
+                bytes: self.number(dice),
+            }),
+            3 => Frame::Bye(Bye {
+                code: dice.random_range(0..7),
+                reason: "\u{1b}[2J".repeat(self.long),
+            }),
             _ => {
-                let held = HeldDocument { kind: "recall".into(), name: String::new(), version: self.number(dice) };
+                let held = HeldDocument {
+                    kind: "recall".into(),
+                    name: String::new(),
+                    version: self.number(dice),
+                };
                 Frame::Holds(Holds {
                     root_version: self.number(dice),
                     list_version: self.number(dice),
@@ -227,51 +287,102 @@ impl Insider {
     fn of_trust(&self, kind: u8, dice: &mut impl Rng) -> Frame {
         let issued_s = self.number(dice);
         match kind {
-            5 => Frame::Certified(Certified { chain: self.chain(dice) }),
+            5 => Frame::Certified(Certified {
+                chain: self.chain(dice),
+            }),
             6 => match self.root.read() {
                 Ok(root) => Frame::Root(self.document(dice, &Root { version: 2, ..root })),
                 Err(_) => Frame::Root(SignedDocument { bytes: Vec::new() }),
             },
             7 => {
-                let list = ReleaseList { version: self.number(dice), issued_s, ..ReleaseList::default() };
+                let list = ReleaseList {
+                    version: self.number(dice),
+                    issued_s,
+                    ..ReleaseList::default()
+                };
                 Frame::ReleaseList(self.document(dice, &list))
             }
-            8 => Frame::Recall(self.document(dice, &Recall { version: 9, root: 1, issued_s, recalled: Vec::new() })),
-            9 => Frame::Revocations(
-                self.document(dice, &Revocations { version: 9, root: 1, issued_s, revoked: Vec::new() }),
-            ),
-            10 => Frame::Delegated(SignedDocument { bytes: self.bytes(dice, 200) }),
-            11 => Frame::Beacon(self.document(dice, &Beacon { time_s: issued_s, root: 1, list: 9, recall: 0 })),
-            _ => Frame::Renewed(Certified { chain: self.chain(dice) }),
+            8 => Frame::Recall(self.document(
+                dice,
+                &Recall {
+                    version: 9,
+                    root: 1,
+                    issued_s,
+                    recalled: Vec::new(),
+                },
+            )),
+            9 => Frame::Revocations(self.document(
+                dice,
+                &Revocations {
+                    version: 9,
+                    root: 1,
+                    issued_s,
+                    revoked: Vec::new(),
+                },
+            )),
+            10 => Frame::Delegated(SignedDocument {
+                bytes: self.bytes(dice, 200),
+            }),
+            11 => Frame::Beacon(self.document(
+                dice,
+                &Beacon {
+                    time_s: issued_s,
+                    root: 1,
+                    list: 9,
+                    recall: 0,
+                },
+            )),
+            _ => Frame::Renewed(Certified {
+                chain: self.chain(dice),
+            }),
         }
     }
 
     fn of_cases(&self, kind: u8, dice: &mut impl Rng) -> Frame {
         match kind {
             13 => Frame::SpaceParts(self.parts(dice)),
-            14 => Frame::PartIds(PartIds { part: self.number(dice), ids: self.bytes(dice, 700) }),
+            14 => Frame::PartIds(PartIds {
+                part: self.number(dice),
+                ids: self.bytes(dice, 700),
+            }),
             15 => match self.chain(dice) {
                 Some(chain) => Frame::AuthorChain(AuthorChain { chain }),
                 None => Frame::StepDone(StepDone { step: 1 }),
             },
             16 | 17 => {
                 let count = dice.random_range(0..4 * self.long);
-                Frame::Envelopes(Envelopes { envelopes: (0..count).map(|_| self.envelope(dice).into()).collect() })
+                Frame::Envelopes(Envelopes {
+                    envelopes: (0..count).map(|_| self.envelope(dice).into()).collect(),
+                })
             }
-            18 => Frame::StepDone(StepDone { step: dice.random_range(0..5) }),
+            18 => Frame::StepDone(StepDone {
+                step: dice.random_range(0..5),
+            }),
             19 => Frame::PartsInStep(self.parts(dice)),
             20 => Frame::PartSymbols(PartSymbols {
                 part: self.number(dice),
                 first: self.number(dice),
                 cells: self.bytes(dice, 2000),
             }),
-            21 => Frame::PartMore(PartMore { part: self.number(dice), heard: self.number(dice) }),
-            22 => Frame::PartWanted(PartWanted { part: self.number(dice), ids: self.bytes(dice, 800) }),
-            23 => Frame::ReceiptsHeld(ReceiptsHeld { held: self.bytes(dice, 400) }),
+            21 => Frame::PartMore(PartMore {
+                part: self.number(dice),
+                heard: self.number(dice),
+            }),
+            22 => Frame::PartWanted(PartWanted {
+                part: self.number(dice),
+                ids: self.bytes(dice, 800),
+            }),
+            23 => Frame::ReceiptsHeld(ReceiptsHeld {
+                held: self.bytes(dice, 400),
+            }),
             _ => {
                 let receipt = self.bytes(dice, 300);
-                let carried = self.chain(dice).map(|chain| CarriedReceipt { receipt, chain });
-                Frame::Receipts(Receipts { receipts: carried.into_iter().collect() })
+                let carried = self
+                    .chain(dice)
+                    .map(|chain| CarriedReceipt { receipt, chain });
+                Frame::Receipts(Receipts {
+                    receipts: carried.into_iter().collect(),
+                })
             }
         }
     }
@@ -287,17 +398,39 @@ impl Insider {
                 groups: self.bytes(dice, 20),
                 bytes,
             }),
-            26 => Frame::Want(Want { bundle, tree: dice.random(), first, count }),
+            26 => Frame::Want(Want {
+                bundle,
+                tree: dice.random(),
+                first,
+                count,
+            }),
             27 => Frame::Tree(Tree {
                 bundle,
                 offset: first,
                 hashes: vec![dice.random(); 32 * dice.random_range(0..5 * self.long)],
             }),
-            28 => Frame::Piece(Piece { bundle, first, bytes: self.bytes(dice, 3000) }),
-            29 => Frame::HavesDone(StepDone { step: dice.random_range(0..3) }),
-            30 => Frame::Got(Got { bundle, first, count }),
-            31 => Frame::Lacks(Lacks { bundle, first, count }),
-            _ => Frame::Unknown { lane: dice.random_range(0..6), kind: dice.random() },
+            28 => Frame::Piece(Piece {
+                bundle,
+                first,
+                bytes: self.bytes(dice, 3000),
+            }),
+            29 => Frame::HavesDone(StepDone {
+                step: dice.random_range(0..3),
+            }),
+            30 => Frame::Got(Got {
+                bundle,
+                first,
+                count,
+            }),
+            31 => Frame::Lacks(Lacks {
+                bundle,
+                first,
+                count,
+            }),
+            _ => Frame::Unknown {
+                lane: dice.random_range(0..6),
+                kind: dice.random(),
+            },
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Many phones in a simulated district, running the very agent that runs on a phone, and what must hold for them.
+//! Many phones in a simulated district, running the very agent that runs on a phone, and what must
+//! hold for them.
 //!
-//! What it is not: no wall clock, no threads, no real links. Time is an agenda, radios are byte queues that can be cut, stores
-//! are in memory. The same seed gives the same trace, byte for byte.
+//! What it is not: no wall clock, no threads, no real links. Time is an agenda, radios are byte
+//! queues that can be cut, stores are in memory. The same seed gives the same trace, byte for byte.
 
 pub mod attacks;
 pub mod insider;

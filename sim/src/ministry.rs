@@ -29,7 +29,12 @@ impl Ministry {
         let role = |key: &DeviceKeys| Some(Role::single(key.id()));
         let (recall, beacon) = (role(&ministry.recall_key), role(&ministry.beacon_key));
         let receipts = Some(sealing_public_key(&ministry.receipt_key));
-        let root = Root { recall, beacon, receipts, ..ministry.first };
+        let root = Root {
+            recall,
+            beacon,
+            receipts,
+            ..ministry.first
+        };
         ministry.root = sign(&root, &ministry.keys);
         ministry.first = root;
         ministry
@@ -37,11 +42,15 @@ impl Ministry {
 
     /// A ministry of the first days: its root knows of neither recall nor beacon.
     pub fn of_three_roles(seed: u8, keys: u8, threshold: u32) -> Self {
-        let keys: Vec<_> =
-            (0..keys).map(|i| DeviceKeys::from_seed([seed.wrapping_add(i).wrapping_add(100); 32])).collect();
+        let keys: Vec<_> = (0..keys)
+            .map(|i| DeviceKeys::from_seed([seed.wrapping_add(i).wrapping_add(100); 32]))
+            .collect();
         let mut ids: Vec<_> = keys.iter().map(DeviceKeys::id).collect();
         ids.sort();
-        let role = Role { keys: ids, threshold };
+        let role = Role {
+            keys: ids,
+            threshold,
+        };
         let root = Root {
             ministry: "Ministry of Health".into(),
             version: 1,
@@ -69,22 +78,41 @@ impl Ministry {
 
     /// Signs any document with just enough keys.
     pub fn sign<T: protocol::signed::Document>(&self, document: &T) -> Signed<T> {
-        sign(document, self.keys.get(..self.threshold as usize).unwrap_or(&self.keys))
+        sign(
+            document,
+            self.keys
+                .get(..self.threshold as usize)
+                .unwrap_or(&self.keys),
+        )
     }
 
     /// Signs any document with some of its keys: what a thief of so many keys can do.
-    pub fn signed_by_some<T: protocol::signed::Document>(&self, document: &T, keys: usize) -> Signed<T> {
+    pub fn signed_by_some<T: protocol::signed::Document>(
+        &self,
+        document: &T,
+        keys: usize,
+    ) -> Signed<T> {
         sign(document, self.keys.get(..keys).unwrap_or(&self.keys))
     }
 
     /// A list of these releases.
     pub fn list(&self, version: u64, releases: Vec<Release>) -> Signed<ReleaseList> {
-        self.sign(&ReleaseList { version, issued_s: 1_760_000_000 + version, releases, ..ReleaseList::default() })
+        self.sign(&ReleaseList {
+            version,
+            issued_s: 1_760_000_000 + version,
+            releases,
+            ..ReleaseList::default()
+        })
     }
 
-    /// A next root, signed by the keys of this ministry and by those of `next` (the same ones, or new ones).
+    /// A next root, signed by the keys of this ministry and by those of `next` (the same ones, or
+    /// new ones).
     pub fn rotate(&self, version: u64, next: &Ministry) -> Signed<Root> {
-        let root = Root { version, ministry: self.first.ministry.clone(), ..next.first.clone() };
+        let root = Root {
+            version,
+            ministry: self.first.ministry.clone(),
+            ..next.first.clone()
+        };
         let mut signed = sign(&root, &self.keys);
         next.keys.iter().for_each(|k| signed.add_signature(k));
         signed
@@ -92,7 +120,10 @@ impl Ministry {
 
     /// A recall of these bundles.
     pub fn recall(&self, version: u64, bundles: &[Digest]) -> Signed<Recall> {
-        let recalled = |digest: &Digest| Recalled { digest: *digest, reason: "misses pneumonia in infants".into() };
+        let recalled = |digest: &Digest| Recalled {
+            digest: *digest,
+            reason: "misses pneumonia in infants".into(),
+        };
         let recall = Recall {
             version,
             root: self.first.version,
@@ -104,7 +135,10 @@ impl Ministry {
 
     /// These devices are not believed any more.
     pub fn revoke(&self, version: u64, devices: &[DeviceId]) -> Signed<Revocations> {
-        let revoked = |device: &DeviceId| Revoked { device: *device, reason: "lost on the road".into() };
+        let revoked = |device: &DeviceId| Revoked {
+            device: *device,
+            reason: "lost on the road".into(),
+        };
         self.sign(&Revocations {
             version,
             root: self.first.version,
@@ -115,7 +149,15 @@ impl Ministry {
 
     /// A beacon.
     pub fn beacon(&self, time_s: u64, list: u64, recall: u64) -> Signed<Beacon> {
-        Signed::by(&Beacon { time_s, root: self.first.version, list, recall }, &self.beacon_key)
+        Signed::by(
+            &Beacon {
+                time_s,
+                root: self.first.version,
+                list,
+                recall,
+            },
+            &self.beacon_key,
+        )
     }
 
     /// A release of a bundle for everyone.
@@ -136,14 +178,29 @@ impl Ministry {
     }
 
     /// A device certified by the ministry itself.
-    pub fn certify(&self, device: &DeviceKeys, name: &str, area: &Area, rights: Rights, passes_on: Rights) -> Chain {
+    pub fn certify(
+        &self,
+        device: &DeviceKeys,
+        name: &str,
+        area: &Area,
+        rights: Rights,
+        passes_on: Rights,
+    ) -> Chain {
         let certificate = certificate(device, name, area, rights, passes_on);
-        Chain { certificates: vec![self.sign(&certificate)] }
+        Chain {
+            certificates: vec![self.sign(&certificate)],
+        }
     }
 }
 
 /// What a certificate for `device` says.
-pub fn certificate(device: &DeviceKeys, name: &str, area: &Area, rights: Rights, passes_on: Rights) -> Certificate {
+pub fn certificate(
+    device: &DeviceKeys,
+    name: &str,
+    area: &Area,
+    rights: Rights,
+    passes_on: Rights,
+) -> Certificate {
     Certificate {
         device: device.id(),
         sealing_key: sealing_public_key(device),

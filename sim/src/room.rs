@@ -1,7 +1,9 @@
-//! Many phones in one room, on one medium: a training day, where a supervisor brings a release and thirty workers want it.
+//! Many phones in one room, on one medium: a training day, where a supervisor brings a release and
+//! thirty workers want it.
 //!
-//! Every phone meets every other at once. The medium carries one message at a time at its rate, whoever speaks; nothing is
-//! heard by more than the one it is meant for (no phone we know of offers reliable multicast to apps).
+//! Every phone meets every other at once. The medium carries one message at a time at its rate,
+//! whoever speaks; nothing is heard by more than the one it is meant for (no phone we know of
+//! offers reliable multicast to apps).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -57,22 +59,48 @@ impl Room {
         for a in 0..self.phones {
             for b in a + 1..self.phones {
                 number += 1;
-                links.insert(number, Link { ends: [a, b], open: true });
+                links.insert(
+                    number,
+                    Link {
+                        ends: [a, b],
+                        open: true,
+                    },
+                );
                 for (side, phone, other) in [(0, a, b), (1, b, a)] {
                     let peer = world.keys(other)?.id();
-                    let up = Input::LinkUp { link: number, peer, class: LinkClass::Ip, dialed: side == 0 };
+                    let up = Input::LinkUp {
+                        link: number,
+                        peer,
+                        class: LinkClass::Ip,
+                        dialed: side == 0,
+                    };
                     let outputs = world.input(phone, up)?;
                     collect(phone, outputs, &mut waiting, &mut links);
                 }
             }
         }
-        for (link, ends) in links.iter().map(|(l, link)| (*l, link.ends)).collect::<Vec<_>>() {
+        for (link, ends) in links
+            .iter()
+            .map(|(l, link)| (*l, link.ends))
+            .collect::<Vec<_>>()
+        {
             for phone in ends {
-                let outputs = world.input(phone, Input::LinkWritable { link, bytes: SEND_AHEAD_BYTES_MAX })?;
+                let outputs = world.input(
+                    phone,
+                    Input::LinkWritable {
+                        link,
+                        bytes: SEND_AHEAD_BYTES_MAX,
+                    },
+                )?;
                 collect(phone, outputs, &mut waiting, &mut links);
             }
         }
-        let mut report = RoomReport { whole: 0, seconds: 0.0, perfect_seconds: 0.0, bytes: 0 };
+        let mut report = RoomReport {
+            whole: 0,
+            seconds: 0.0,
+            perfect_seconds: 0.0,
+            bytes: 0,
+        };
         let begin = world.now;
         let mut micros = 0u64;
         let mut quiet = 0;
@@ -88,17 +116,27 @@ impl Room {
                 }
                 continue;
             };
-            let Some(ends) = links.get(&link).filter(|l| l.open).map(|l| l.ends) else { continue };
+            let Some(ends) = links.get(&link).filter(|l| l.open).map(|l| l.ends) else {
+                continue;
+            };
             quiet = 0;
             let sent = bytes.len();
             report.bytes += sent as u64;
             micros += sent as u64 * 1_000_000 / self.medium_bytes_s.max(1);
             world.now = begin.plus_ms(micros / 1000);
             let to = ends.into_iter().find(|end| *end != from).unwrap_or(from);
-            let held = world.phones.get(to).is_some_and(|p| p.store.whole_bundle(&digest).is_some());
+            let held = world
+                .phones
+                .get(to)
+                .is_some_and(|p| p.store.whole_bundle(&digest).is_some());
             let outputs = world.input(to, Input::LinkReceived { link, bytes })?;
             collect(to, outputs, &mut waiting, &mut links);
-            if !held && world.phones.get(to).is_some_and(|p| p.store.whole_bundle(&digest).is_some()) {
+            if !held
+                && world
+                    .phones
+                    .get(to)
+                    .is_some_and(|p| p.store.whole_bundle(&digest).is_some())
+            {
                 report.seconds = micros as f64 / 1e6;
                 report.whole += 1;
             }
@@ -119,7 +157,13 @@ impl Room {
         dice.fill_bytes(&mut bundle);
         let area = Area::parse("north/kilifi").unwrap_or_default();
         let mut world = World::new();
-        world.add_certified(self.phones, &ministry, &area, Rights::of(&[Right::Carry]), &mut dice)?;
+        world.add_certified(
+            self.phones,
+            &ministry,
+            &area,
+            Rights::of(&[Right::Carry]),
+            &mut dice,
+        )?;
         let list = ministry.list(1, vec![ministry.release("triage-model", 1, &bundle)]);
         world.command(0, Command::Offer(Box::new(Offer::List(list))))?;
         let digest = world.import(0, &bundle)?;

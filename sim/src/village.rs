@@ -1,7 +1,7 @@
 //! The first world: a village of phones, one of which has met the ministry, and chance meetings.
 //!
-//! Numbers (see the field notes): about three meetings per phone and day, a median meeting of four minutes, and a busy tenth of
-//! phones that takes part in most of them.
+//! Numbers (see the field notes): about three meetings per phone and day, a median meeting of four
+//! minutes, and a busy tenth of phones that takes part in most of them.
 
 use std::collections::BTreeSet;
 
@@ -42,7 +42,14 @@ pub struct Village {
 
 impl Default for Village {
     fn default() -> Self {
-        Self { phones: 200, seed: 1, bundle_bytes: 400_000, meetings_per_day: 3.0, days_max: 60, hostile: 0 }
+        Self {
+            phones: 200,
+            seed: 1,
+            bundle_bytes: 400_000,
+            meetings_per_day: 3.0,
+            days_max: 60,
+            hostile: 0,
+        }
     }
 }
 
@@ -81,7 +88,10 @@ pub struct VillageReport {
 impl VillageReport {
     /// The hour by which a share of the phones ran the release.
     pub fn hour_of_share(&self, share: f64) -> Option<u32> {
-        self.curve.iter().find(|c| c.phones as f64 >= share * self.phones as f64).map(|c| c.hour)
+        self.curve
+            .iter()
+            .find(|c| c.phones as f64 >= share * self.phones as f64)
+            .map(|c| c.hour)
     }
 
     /// Whether all phones run it.
@@ -97,7 +107,10 @@ impl Village {
         let (mut world, scene) = self.settle(&mut dice)?;
         let attacks = scene.attacks();
         let genuine: BTreeSet<_> = scene.list.releases.iter().map(|r| r.digest).collect();
-        let mut report = VillageReport { phones: self.phones, ..VillageReport::default() };
+        let mut report = VillageReport {
+            phones: self.phones,
+            ..VillageReport::default()
+        };
         let mut trace = blake3::Hasher::new();
         let per_hour = (self.meetings_per_day * self.phones as f64 / 2.0 / 14.0).max(1.0) as u32; // 14 waking hours
         for hour in 0..self.days_max * 24 {
@@ -113,13 +126,20 @@ impl Village {
             }
             let covered = covered(&world);
             if report.curve.last().is_none_or(|c| c.phones != covered) {
-                report.curve.push(Coverage { hour, phones: covered });
+                report.curve.push(Coverage {
+                    hour,
+                    phones: covered,
+                });
             }
             if covered == self.phones {
                 break;
             }
         }
-        report.misled = world.phones.iter().filter(|p| !keeps_to(p, &genuine)).count();
+        report.misled = world
+            .phones
+            .iter()
+            .filter(|p| !keeps_to(p, &genuine))
+            .count();
         report.trace = *trace.finalize().as_bytes();
         Ok(report)
     }
@@ -133,8 +153,18 @@ impl Village {
         let mut world = World::new();
         world.add_certified(self.phones, &ministry, &area, rights, dice)?;
         let scene = Scene::new(ministry.clone(), &bundle, Vec::new(), BEACON_S);
-        world.command(0, Command::Offer(Box::new(Offer::List(ministry.sign(&scene.list)))))?;
-        world.command(0, Command::Offer(Box::new(Offer::Beacon(ministry.beacon(BEACON_S, scene.list.version, 0)))))?;
+        world.command(
+            0,
+            Command::Offer(Box::new(Offer::List(ministry.sign(&scene.list)))),
+        )?;
+        world.command(
+            0,
+            Command::Offer(Box::new(Offer::Beacon(ministry.beacon(
+                BEACON_S,
+                scene.list.version,
+                0,
+            )))),
+        )?;
         world.import(0, &bundle)?;
         Ok((world, scene))
     }
@@ -148,12 +178,22 @@ impl Village {
     ) -> Result<(), SimError> {
         // A busy tenth is in about two thirds of all meetings.
         let busy = (self.phones / 10).max(1);
-        let a = if dice.random_bool(0.65) { dice.random_range(0..busy) } else { dice.random_range(0..self.phones) };
+        let a = if dice.random_bool(0.65) {
+            dice.random_range(0..busy)
+        } else {
+            dice.random_range(0..self.phones)
+        };
         let b = dice.random_range(0..self.phones);
-        if a == b || !world.phones.get(a).is_some_and(|p| p.agent.worth_meeting(world.now, id_of(world, b))) {
+        if a == b
+            || !world
+                .phones
+                .get(a)
+                .is_some_and(|p| p.agent.worth_meeting(world.now, id_of(world, b)))
+        {
             return Ok(());
         }
-        // Bluetooth at 35 kB/s for a time around four minutes: some meetings end in the middle of a piece.
+        // Bluetooth at 35 kB/s for a time around four minutes: some meetings end in the middle of a
+        // piece.
         let seconds = 240.0 * (-(dice.random_range(0.0001..1.0f64)).ln());
         let meeting = world.meet(a, b, Cut::Bytes((seconds * 35_000.0) as u64))?;
         let complete = meeting.summaries.iter().flatten().any(|s| s.complete);
@@ -176,7 +216,9 @@ impl Village {
         report: &mut VillageReport,
     ) -> Result<(), SimError> {
         let victim = dice.random_range(0..self.phones);
-        let Some(attack) = attacks.get(dice.random_range(0..attacks.len().max(1))) else { return Ok(()) };
+        let Some(attack) = attacks.get(dice.random_range(0..attacks.len().max(1))) else {
+            return Ok(());
+        };
         let heard = world.hear(victim, attacker().id(), &attack.talk, 0)?;
         report.attacks += 1;
         report.refused += u64::from(heard.refused.is_some());
@@ -187,8 +229,14 @@ impl Village {
 /// Whether a phone holds and runs only what the ministry has signed.
 fn keeps_to(phone: &SimPhone, genuine: &BTreeSet<Digest>) -> bool {
     let held = phone.store.bundles().unwrap_or_default();
-    let runs = phone.agent.activations().filter_map(|(_, a)| a.current.as_ref());
-    let lists = phone.agent.trust().is_some_and(|t| t.releases().iter().all(|r| genuine.contains(&r.digest)));
+    let runs = phone
+        .agent
+        .activations()
+        .filter_map(|(_, a)| a.current.as_ref());
+    let lists = phone
+        .agent
+        .trust()
+        .is_some_and(|t| t.releases().iter().all(|r| genuine.contains(&r.digest)));
     lists
         && held.iter().all(|b| genuine.contains(&b.id.digest))
         && runs.into_iter().all(|m| genuine.contains(&m.digest))
@@ -199,6 +247,10 @@ fn id_of(world: &World, phone: usize) -> DeviceId {
 }
 
 fn covered(world: &World) -> usize {
-    let runs = |p: &&SimPhone| p.agent.activation(MODULE).is_some_and(|a| a.current.is_some());
+    let runs = |p: &&SimPhone| {
+        p.agent
+            .activation(MODULE)
+            .is_some_and(|a| a.current.is_some())
+    };
     world.phones.iter().filter(runs).count()
 }

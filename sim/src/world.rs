@@ -1,10 +1,13 @@
-//! Phones and the links between them. A meeting is played to its end, or cut after so many frames or bytes.
+//! Phones and the links between them. A meeting is played to its end, or cut after so many frames
+//! or bytes.
 
 use std::collections::VecDeque;
 
 use distribution::Release;
 use distribution::plan::Way;
-use node::agent::{Agent, Command, Event, Input, LinkClass, MeetingSummary, Output, Refusal, Reply};
+use node::agent::{
+    Agent, Command, Event, Input, LinkClass, MeetingSummary, Output, Refusal, Reply,
+};
 use node::{MemoryStore, StoreError};
 use protocol::certificate::Rights;
 use protocol::limits::SEND_AHEAD_BYTES_MAX;
@@ -92,7 +95,14 @@ pub enum SimError {
 impl World {
     /// An empty world at the beginning of 2026.
     pub fn new() -> Self {
-        Self { phones: Vec::new(), now: Now { mono_ms: 0, wall_s: 1_767_225_600 }, next_link: 1 }
+        Self {
+            phones: Vec::new(),
+            now: Now {
+                mono_ms: 0,
+                wall_s: 1_767_225_600,
+            },
+            next_link: 1,
+        }
     }
 
     /// Adds a phone; its number.
@@ -100,7 +110,14 @@ impl World {
         let keys = DeviceKeys::from_seed(seed);
         let mut store = MemoryStore::default();
         let agent = Agent::load(keys.clone(), load_seed(&keys, 0), &mut store)?;
-        self.phones.push(SimPhone { agent, store, events: Vec::new(), keys, loads: 1, clock_off_s: 0 });
+        self.phones.push(SimPhone {
+            agent,
+            store,
+            events: Vec::new(),
+            keys,
+            loads: 1,
+            clock_off_s: 0,
+        });
         Ok(self.phones.len() - 1)
     }
 
@@ -134,7 +151,10 @@ impl World {
 
     /// The keys of a phone.
     pub fn keys(&self, phone: usize) -> Result<&DeviceKeys, SimError> {
-        self.phones.get(phone).map(|p| &p.keys).ok_or(SimError::NoPhone(phone))
+        self.phones
+            .get(phone)
+            .map(|p| &p.keys)
+            .ok_or(SimError::NoPhone(phone))
     }
 
     fn phone(&mut self, phone: usize) -> Result<&mut SimPhone, SimError> {
@@ -152,13 +172,24 @@ impl World {
 
     /// Asks a phone.
     pub fn command(&mut self, phone: usize, command: Command) -> Result<Reply, SimError> {
-        let outputs = self.input(phone, Input::Command { ticket: 0, command: Box::new(command) })?;
+        let outputs = self.input(
+            phone,
+            Input::Command {
+                ticket: 0,
+                command: Box::new(command),
+            },
+        )?;
         let reply = outputs.into_iter().find_map(|o| match o {
             Output::Event(Event::Reply { result, .. }) => Some(result),
             _ => None,
         });
-        let refused = |r: Refusal| SimError::Refused { phone, reason: r.reason };
-        let reply = reply.unwrap_or_else(|| Err(Refusal::new("no answer", ""))).map_err(refused)?;
+        let refused = |r: Refusal| SimError::Refused {
+            phone,
+            reason: r.reason,
+        };
+        let reply = reply
+            .unwrap_or_else(|| Err(Refusal::new("no answer", "")))
+            .map_err(refused)?;
         self.settle_all()?;
         Ok(reply)
     }
@@ -169,9 +200,15 @@ impl World {
         let phone = self.phone(phone)?;
         let wall_s = now.wall_s.saturating_add_signed(phone.clock_off_s);
         let before = phone.store.may_fail().then(|| phone.store.clone());
-        if let Err(error) = phone.agent.handle_input(Now { wall_s, ..now }, input, &mut phone.store) {
-            let Some(before) = before else { return Err(error.into()) };
-            // As the host does: the transaction is taken back, the mind is loaded anew, and its links are gone with it.
+        if let Err(error) = phone
+            .agent
+            .handle_input(Now { wall_s, ..now }, input, &mut phone.store)
+        {
+            let Some(before) = before else {
+                return Err(error.into());
+            };
+            // As the host does: the transaction is taken back, the mind is loaded anew, and its
+            // links are gone with it.
             phone.store = before;
             let writes_left = phone.store.clone();
             phone.store.fail_after(None);
@@ -209,11 +246,20 @@ impl World {
 
     fn settle(&mut self, phone: usize) -> Result<(), SimError> {
         self.make_releases(phone)?;
-        let ready: Vec<_> =
-            self.phone(phone)?.events.extract_if(.., |e| matches!(e, Event::ReleaseReady { .. })).collect();
+        let ready: Vec<_> = self
+            .phone(phone)?
+            .events
+            .extract_if(.., |e| matches!(e, Event::ReleaseReady { .. }))
+            .collect();
         for event in ready {
             if let Event::ReleaseReady { release } = event {
-                self.input(phone, Input::Command { ticket: 1, command: Box::new(Command::Activated(release)) })?;
+                self.input(
+                    phone,
+                    Input::Command {
+                        ticket: 1,
+                        command: Box::new(Command::Activated(release)),
+                    },
+                )?;
             }
         }
         Ok(())
@@ -221,32 +267,84 @@ impl World {
 
     /// The host's part in deltas: the release is made out of what is here, or the delta is blamed.
     fn make_releases(&mut self, phone: usize) -> Result<(), SimError> {
-        let ready: Vec<_> =
-            self.phone(phone)?.events.extract_if(.., |e| matches!(e, Event::DeltaReady { .. })).collect();
+        let ready: Vec<_> = self
+            .phone(phone)?
+            .events
+            .extract_if(.., |e| matches!(e, Event::DeltaReady { .. }))
+            .collect();
         for event in ready {
-            let Event::DeltaReady { release, way } = event else { continue };
+            let Event::DeltaReady { release, way } = event else {
+                continue;
+            };
             let command = match make(&self.phone(phone)?.store, &release, &way) {
-                Ok(bundle) => Command::BundleImported(self.phone(phone)?.store.import_bundle(&bundle)),
+                Ok(bundle) => {
+                    Command::BundleImported(self.phone(phone)?.store.import_bundle(&bundle))
+                }
                 Err((delta, reason)) => Command::DeltaFailed(delta, reason),
             };
-            self.input(phone, Input::Command { ticket: 1, command: Box::new(command) })?;
+            self.input(
+                phone,
+                Input::Command {
+                    ticket: 1,
+                    command: Box::new(command),
+                },
+            )?;
         }
         Ok(())
     }
 
-    /// A stranger calls a phone and says these words, one every `pace_ms`, whatever the phone answers; then it leaves.
-    pub fn hear(&mut self, phone: usize, peer: DeviceId, talk: &[Vec<u8>], pace_ms: u64) -> Result<Heard, SimError> {
+    /// A stranger calls a phone and says these words, one every `pace_ms`, whatever the phone
+    /// answers; then it leaves.
+    pub fn hear(
+        &mut self,
+        phone: usize,
+        peer: DeviceId,
+        talk: &[Vec<u8>],
+        pace_ms: u64,
+    ) -> Result<Heard, SimError> {
         let link = self.next_link;
         self.next_link += 1;
-        let mut outputs = self.input(phone, Input::LinkUp { link, peer, class: LinkClass::Ip, dialed: false })?;
-        outputs.extend(self.input(phone, Input::LinkWritable { link, bytes: SEND_AHEAD_BYTES_MAX })?);
+        let mut outputs = self.input(
+            phone,
+            Input::LinkUp {
+                link,
+                peer,
+                class: LinkClass::Ip,
+                dialed: false,
+            },
+        )?;
+        outputs.extend(self.input(
+            phone,
+            Input::LinkWritable {
+                link,
+                bytes: SEND_AHEAD_BYTES_MAX,
+            },
+        )?);
         for bytes in talk {
-            outputs.extend(self.input(phone, Input::LinkReceived { link, bytes: bytes.clone() })?);
-            outputs.extend(self.input(phone, Input::LinkWritable { link, bytes: SEND_AHEAD_BYTES_MAX })?);
+            outputs.extend(self.input(
+                phone,
+                Input::LinkReceived {
+                    link,
+                    bytes: bytes.clone(),
+                },
+            )?);
+            outputs.extend(self.input(
+                phone,
+                Input::LinkWritable {
+                    link,
+                    bytes: SEND_AHEAD_BYTES_MAX,
+                },
+            )?);
             self.now = self.now.plus_ms(pace_ms);
             outputs.extend(self.input(phone, Input::Woke)?);
         }
-        outputs.extend(self.input(phone, Input::LinkDown { link, why: "gone".into() })?);
+        outputs.extend(self.input(
+            phone,
+            Input::LinkDown {
+                link,
+                why: "gone".into(),
+            },
+        )?);
         self.settle(phone)?;
         let mut heard = Heard::default();
         let mut reader = FrameReader::default();
@@ -264,13 +362,14 @@ impl World {
         Ok(heard)
     }
 
-    /// Two phones meet. What one sends arrives at the other in order; after the cut nothing does, and both are told.
+    /// Two phones meet. What one sends arrives at the other in order; after the cut nothing does,
+    /// and both are told.
     pub fn meet(&mut self, a: usize, b: usize, cut: Cut) -> Result<Meeting, SimError> {
         self.meet_over(a, b, cut, &mut |_, bytes| vec![bytes])
     }
 
-    /// Two phones meet over a link that does what none should: `air` is given every frame with its number, and what it returns
-    /// arrives instead.
+    /// Two phones meet over a link that does what none should: `air` is given every frame with its
+    /// number, and what it returns arrives instead.
     pub fn meet_over(
         &mut self,
         a: usize,
@@ -287,10 +386,21 @@ impl World {
         let mut open = [true, true];
         for side in 0..2 {
             let (phone, peer) = (sides[side], ids[1 - side]);
-            let up = Input::LinkUp { link, peer, class: LinkClass::Ip, dialed: side == 0 };
+            let up = Input::LinkUp {
+                link,
+                peer,
+                class: LinkClass::Ip,
+                dialed: side == 0,
+            };
             let outputs = self.input(phone, up)?;
             collect(side, outputs, &mut queue, &mut open, &mut meeting);
-            let outputs = self.input(phone, Input::LinkWritable { link, bytes: SEND_AHEAD_BYTES_MAX })?;
+            let outputs = self.input(
+                phone,
+                Input::LinkWritable {
+                    link,
+                    bytes: SEND_AHEAD_BYTES_MAX,
+                },
+            )?;
             collect(side, outputs, &mut queue, &mut open, &mut meeting);
         }
         while let Some((from, mut bytes)) = queue.pop_front() {
@@ -319,7 +429,13 @@ impl World {
             }
         }
         for (side, phone) in sides.into_iter().enumerate() {
-            let outputs = self.input(phone, Input::LinkDown { link, why: "out of range".into() })?;
+            let outputs = self.input(
+                phone,
+                Input::LinkDown {
+                    link,
+                    why: "out of range".into(),
+                },
+            )?;
             collect(side, outputs, &mut queue, &mut open, &mut meeting);
             self.settle(phone)?;
         }
@@ -338,7 +454,9 @@ fn collect(
         match output {
             Output::Transmit { bytes, .. } => queue.push_back((side, bytes)),
             Output::CloseLink { .. } => open[side] = false,
-            Output::Event(Event::MeetingEnded { summary, .. }) => meeting.summaries[side] = Some(summary),
+            Output::Event(Event::MeetingEnded { summary, .. }) => {
+                meeting.summaries[side] = Some(summary)
+            }
             Output::Event(_) | Output::Sleep(_) => {}
         }
     }
@@ -355,8 +473,13 @@ fn make(store: &MemoryStore, release: &Release, way: &Way) -> Result<Vec<u8>, (D
             next.extend_from_slice(bytes);
             Ok(())
         };
-        distribution::delta::apply(delta, (held, bundle.as_slice()), (made.digest, made.bytes), &mut keep)
-            .map_err(|e| (step.digest, e.to_string()))?;
+        distribution::delta::apply(
+            delta,
+            (held, bundle.as_slice()),
+            (made.digest, made.bytes),
+            &mut keep,
+        )
+        .map_err(|e| (step.digest, e.to_string()))?;
         (held, bundle) = (made.digest, next);
     }
     Ok(bundle)

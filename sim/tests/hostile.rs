@@ -22,14 +22,39 @@ fn say(road: &mut Road, peer: DeviceId, bytes: &[u8], step: usize) -> (Vec<Frame
 
 fn say_all(road: &mut Road, peer: DeviceId, chunks: &[Vec<u8>]) -> (Vec<Frame>, Option<String>) {
     let mut outputs = Vec::new();
-    let up = Input::LinkUp { link: LINK, peer, class: LinkClass::Ip, dialed: false };
+    let up = Input::LinkUp {
+        link: LINK,
+        peer,
+        class: LinkClass::Ip,
+        dialed: false,
+    };
     outputs.extend(road.world.input(WORKER, up).unwrap());
-    outputs.extend(road.world.input(WORKER, Input::LinkWritable { link: LINK, bytes: SEND_AHEAD_BYTES_MAX }).unwrap());
+    outputs.extend(
+        road.world
+            .input(
+                WORKER,
+                Input::LinkWritable {
+                    link: LINK,
+                    bytes: SEND_AHEAD_BYTES_MAX,
+                },
+            )
+            .unwrap(),
+    );
     for bytes in chunks.iter().cloned() {
         let received = Input::LinkReceived { link: LINK, bytes };
         outputs.extend(road.world.input(WORKER, received).unwrap());
     }
-    outputs.extend(road.world.input(WORKER, Input::LinkDown { link: LINK, why: String::new() }).unwrap());
+    outputs.extend(
+        road.world
+            .input(
+                WORKER,
+                Input::LinkDown {
+                    link: LINK,
+                    why: String::new(),
+                },
+            )
+            .unwrap(),
+    );
     let mut reader = FrameReader::default();
     let (mut frames, mut refused) = (Vec::new(), None);
     for output in outputs {
@@ -60,7 +85,9 @@ fn must_refuse(frames: &[Frame], why: &str) {
     let (answer, refused) = say_all(&mut road, attacker().id(), &said);
     let reason = refused.unwrap_or_else(|| panic!("{frames:?} was not refused"));
     assert!(reason.contains(why), "{reason:?} does not say {why:?}");
-    let last_words = answer.iter().any(|f| matches!(f, Frame::Bye(b) if b.code != 0 && b.reason.contains(why)));
+    let last_words = answer
+        .iter()
+        .any(|f| matches!(f, Frame::Bye(b) if b.code != 0 && b.reason.contains(why)));
     assert!(last_words, "the peer was not told: {answer:?}");
     assert_eq!(road.wealth(WORKER), before);
 }
@@ -74,44 +101,116 @@ fn frames_in_the_wrong_state_end_the_meeting() {
     let done = || Frame::LaneDone(LaneDone { lane: 1 });
     let space = SpaceId::of(&road.area);
     let bundle = BundleId::release(Digest::of(&road.bundle));
-    let parts =
-        SpaceParts { space, parts: vec![PartDigest { class: 0, count: 1, digest: [0; 16], sketch: Vec::new() }] };
+    let parts = SpaceParts {
+        space,
+        parts: vec![PartDigest {
+            class: 0,
+            count: 1,
+            digest: [0; 16],
+            sketch: Vec::new(),
+        }],
+    };
     must_refuse(&[done()], "out of its place");
     must_refuse(&[hi(), hi()].concat(), "out of its place");
     must_refuse(&[Frame::SpaceParts(parts.clone())], "out of its place");
     must_refuse(&then(Frame::SpaceParts(parts.clone())), "out of its place");
-    must_refuse(&[hi(), vec![done(), Frame::SpaceParts(parts)]].concat(), "out of its place");
-    must_refuse(&inside(Frame::Envelopes(Envelopes { envelopes: vec![] })), "out of its place");
-    must_refuse(&inside(Frame::Piece(Piece { bundle, first: 0, bytes: vec![0; 100] })), "nobody asked for");
-    must_refuse(&inside(Frame::Tree(Tree { bundle, offset: 0, hashes: vec![0; 32] })), "nobody asked for");
-    must_refuse(&inside(Frame::Want(Want { bundle, tree: false, first: 0, count: 99 })), "never named");
-    must_refuse(&inside(Frame::Want(Want { bundle, tree: false, first: u64::MAX, count: 5 })), "never named");
+    must_refuse(
+        &[hi(), vec![done(), Frame::SpaceParts(parts)]].concat(),
+        "out of its place",
+    );
+    must_refuse(
+        &inside(Frame::Envelopes(Envelopes { envelopes: vec![] })),
+        "out of its place",
+    );
+    must_refuse(
+        &inside(Frame::Piece(Piece {
+            bundle,
+            first: 0,
+            bytes: vec![0; 100],
+        })),
+        "nobody asked for",
+    );
+    must_refuse(
+        &inside(Frame::Tree(Tree {
+            bundle,
+            offset: 0,
+            hashes: vec![0; 32],
+        })),
+        "nobody asked for",
+    );
+    must_refuse(
+        &inside(Frame::Want(Want {
+            bundle,
+            tree: false,
+            first: 0,
+            count: 99,
+        })),
+        "never named",
+    );
+    must_refuse(
+        &inside(Frame::Want(Want {
+            bundle,
+            tree: false,
+            first: u64::MAX,
+            count: 5,
+        })),
+        "never named",
+    );
     let unknown = BundleId::release(Digest([1; 32]));
-    must_refuse(&inside(Frame::Want(Want { bundle: unknown, tree: true, first: 0, count: 0 })), "unknown");
-    let list = Frame::ReleaseList(SignedDocument { bytes: road.ministry.list(3, vec![]).to_bytes() });
-    must_refuse(&[hi(), vec![done(), list.clone()]].concat(), "out of its place");
+    must_refuse(
+        &inside(Frame::Want(Want {
+            bundle: unknown,
+            tree: true,
+            first: 0,
+            count: 0,
+        })),
+        "unknown",
+    );
+    let list = Frame::ReleaseList(SignedDocument {
+        bytes: road.ministry.list(3, vec![]).to_bytes(),
+    });
+    must_refuse(
+        &[hi(), vec![done(), list.clone()]].concat(),
+        "out of its place",
+    );
     must_refuse(&inside(list), "out of its place");
 }
 
 #[test]
 fn other_ministries_and_other_versions_are_refused() {
     let road = stocked();
-    let [Frame::Hello(hello), ..] = &greeting(&road.ministry, 0)[..] else { panic!() };
-    let other = Hello { ministry_tag: [9; 16], ..hello.clone() };
+    let [Frame::Hello(hello), ..] = &greeting(&road.ministry, 0)[..] else {
+        panic!()
+    };
+    let other = Hello {
+        ministry_tag: [9; 16],
+        ..hello.clone()
+    };
     must_refuse(&[Frame::Hello(other)], "another ministry");
-    let newer = Hello { version: 99, ..hello.clone() };
+    let newer = Hello {
+        version: 99,
+        ..hello.clone()
+    };
     must_refuse(&[Frame::Hello(newer)], "wire version");
 }
 
 #[test]
 fn forged_and_rolled_back_lists_and_truncated_signatures_are_refused() {
     let road = stocked();
-    let forged = Signed::by(&road.ministry.list(9, vec![]).read().unwrap(), &DeviceKeys::from_seed([77; 32]));
+    let forged = Signed::by(
+        &road.ministry.list(9, vec![]).read().unwrap(),
+        &DeviceKeys::from_seed([77; 32]),
+    );
     let older = road.ministry.list(1, vec![]);
     let fork = road.ministry.list(2, vec![]);
     let cut = road.ministry.list(9, vec![]).to_bytes();
-    let offer =
-        |bytes: Vec<u8>| [greeting(&road.ministry, 0), vec![Frame::ReleaseList(SignedDocument { bytes })]].concat();
+    let offer = |bytes: Vec<u8>| {
+        [
+            greeting(&road.ministry, 0),
+            vec![Frame::ReleaseList(SignedDocument { bytes })],
+        ]
+        .concat()
+    };
     must_refuse(&offer(forged.to_bytes()), "0 of the 2 signatures");
     must_refuse(&offer(older.to_bytes()), "rollback");
     must_refuse(&offer(fork.to_bytes()), "two different");
@@ -121,7 +220,12 @@ fn forged_and_rolled_back_lists_and_truncated_signatures_are_refused() {
 #[test]
 fn a_certificate_of_another_phone_is_refused() {
     let mut road = stocked();
-    let chain = road.world.phones[SUPERVISOR].agent.certificate().unwrap().chain().clone();
+    let chain = road.world.phones[SUPERVISOR]
+        .agent
+        .certificate()
+        .unwrap()
+        .chain()
+        .clone();
     let mut stolen = enters(&road.ministry, 0);
     stolen.pop();
     stolen.push(Frame::Certified(Certified { chain: Some(chain) }));
@@ -135,13 +239,23 @@ fn a_certificate_of_another_phone_is_refused() {
 #[test]
 fn a_newer_phone_s_words_close_their_lane_and_not_the_meeting() {
     let mut road = stocked();
-    let frames =
-        [enters(&road.ministry, 0), vec![Frame::Unknown { lane: 3, kind: 200 }, Frame::Unknown { lane: 2, kind: 99 }]]
-            .concat();
+    let frames = [
+        enters(&road.ministry, 0),
+        vec![
+            Frame::Unknown { lane: 3, kind: 200 },
+            Frame::Unknown { lane: 2, kind: 99 },
+        ],
+    ]
+    .concat();
     let said: Vec<_> = frames.iter().map(Frame::to_bytes).collect();
     let (answer, refused) = say_all(&mut road, attacker().id(), &said);
     assert_eq!(refused, None);
-    assert!(answer.iter().any(|f| matches!(f, Frame::Bye(b) if b.code == 0)), "{answer:?}");
+    assert!(
+        answer
+            .iter()
+            .any(|f| matches!(f, Frame::Bye(b) if b.code == 0)),
+        "{answer:?}"
+    );
 }
 
 proptest! {

@@ -1,6 +1,7 @@
-//! Hostile insiders of each rank say sequences of up to six frames, drawn from all kinds in all states. No sequence makes a phone's
-//! start fail, a store fail, an answer grow without bound, or a member lose a right. `INSIDER_SEQUENCES=1000000` says how many are
-//! drawn in all; `INSIDER_SEED` begins elsewhere.
+//! Hostile insiders of each rank say sequences of up to six frames, drawn from all kinds in all
+//! states. No sequence makes a phone's start fail, a store fail, an answer grow without bound, or a
+//! member lose a right. `INSIDER_SEQUENCES=1000000` says how many are drawn in all; `INSIDER_SEED`
+//! begins elsewhere.
 
 #![allow(clippy::disallowed_methods)] // the environment may say how many
 
@@ -23,7 +24,10 @@ const LOOK_EVERY: u64 = 250;
 const WORLD_EVERY: u64 = 2_500;
 
 fn from_environment(name: &str, usual: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(usual)
 }
 
 impl Siege {
@@ -41,15 +45,39 @@ impl Siege {
         let frames = dice.random_range(1..=6);
         said.extend((0..frames).map(|_| self.insider.frame(dice)));
         let class = LinkClass::Ip;
-        let mut inputs = vec![Input::LinkUp { link, peer, class, dialed: dice.random_range(0..8) == 0 }];
-        inputs.push(Input::LinkWritable { link, bytes: SEND_AHEAD_BYTES_MAX });
-        inputs.extend(said.iter().map(|frame| Input::LinkReceived { link, bytes: frame.to_bytes() }));
-        inputs.push(Input::LinkDown { link, why: "gone".into() });
+        let mut inputs = vec![Input::LinkUp {
+            link,
+            peer,
+            class,
+            dialed: dice.random_range(0..8) == 0,
+        }];
+        inputs.push(Input::LinkWritable {
+            link,
+            bytes: SEND_AHEAD_BYTES_MAX,
+        });
+        inputs.extend(said.iter().map(|frame| Input::LinkReceived {
+            link,
+            bytes: frame.to_bytes(),
+        }));
+        inputs.push(Input::LinkDown {
+            link,
+            why: "gone".into(),
+        });
         let mut answered = 0;
         for input in inputs {
             let frame = format!("{input:?}");
-            let outputs = self.road.world.input(CLINIC, input).unwrap_or_else(|e| panic!("{e} after {frame}"));
-            let sent = outputs.iter().map(|o| if let Output::Transmit { bytes, .. } = o { bytes.len() } else { 0 });
+            let outputs = self
+                .road
+                .world
+                .input(CLINIC, input)
+                .unwrap_or_else(|e| panic!("{e} after {frame}"));
+            let sent = outputs.iter().map(|o| {
+                if let Output::Transmit { bytes, .. } = o {
+                    bytes.len()
+                } else {
+                    0
+                }
+            });
             answered += sent.sum::<usize>();
         }
         answered
@@ -59,37 +87,97 @@ impl Siege {
     fn look(&mut self) {
         self.road.world.restart(CLINIC).unwrap();
         let clinic = &self.road.world.phones[CLINIC];
-        assert!(clinic.agent.write_key(&self.road.area).is_some(), "the clinic may write no more");
-        assert!(clinic.store.whole_bundle(&self.running).is_some(), "the release has gone");
-        assert!(clinic.agent.activation(common::MODULE).unwrap().current.is_some(), "the release runs no more");
+        assert!(
+            clinic.agent.write_key(&self.road.area).is_some(),
+            "the clinic may write no more"
+        );
+        assert!(
+            clinic.store.whole_bundle(&self.running).is_some(),
+            "the release has gone"
+        );
+        assert!(
+            clinic
+                .agent
+                .activation(common::MODULE)
+                .unwrap()
+                .current
+                .is_some(),
+            "the release runs no more"
+        );
         let view = self.road.view(CLINIC, self.case).unwrap();
         assert_eq!(view.findings["cough"].value, FindingValue::Yes);
         for phone in [WORKER, SUPERVISOR, CLINIC] {
-            assert!(self.road.world.phones[phone].agent.certificate().is_some(), "phone {phone} counts for nothing");
+            assert!(
+                self.road.world.phones[phone].agent.certificate().is_some(),
+                "phone {phone} counts for nothing"
+            );
         }
-        // The worker meets the clinic as ever, and what it has just written arrives and is read; the clinic still keeps its space.
-        let (name, value) = ("note_of_the_day".into(), FindingValue::Number(self.link as f64));
+        // The worker meets the clinic as ever, and what it has just written arrives and is read;
+        // the clinic still keeps its space.
+        let (name, value) = (
+            "note_of_the_day".into(),
+            FindingValue::Number(self.link as f64),
+        );
         let mut request = [7; 16];
         request[..8].copy_from_slice(&self.link.to_le_bytes());
         let (case, area) = (Some(self.case), self.road.area.clone());
         let entries = vec![record::Entry::Finding { name, value }];
-        self.road.world.command(WORKER, Command::AddToCase { case, area, entries, request }).unwrap();
-        let met = self.road.world.meet(WORKER, CLINIC, sim::Cut::Never).unwrap();
+        self.road
+            .world
+            .command(
+                WORKER,
+                Command::AddToCase {
+                    case,
+                    area,
+                    entries,
+                    request,
+                },
+            )
+            .unwrap();
+        let met = self
+            .road
+            .world
+            .meet(WORKER, CLINIC, sim::Cut::Never)
+            .unwrap();
         let read = self.road.view(CLINIC, self.case).unwrap();
-        assert_eq!(read.findings["note_of_the_day"].value, FindingValue::Number(self.link as f64), "it was not read");
+        assert_eq!(
+            read.findings["note_of_the_day"].value,
+            FindingValue::Number(self.link as f64),
+            "it was not read"
+        );
         let area = self.road.area.clone();
-        let worker = self.road.world.phones[WORKER].agent.certificate().unwrap().chain().clone();
-        self.road.world.command(CLINIC, Command::GrantSpace(area, worker)).unwrap();
-        assert!(met.summaries.iter().all(|s| s.as_ref().is_some_and(|s| s.complete)), "{:?}", met.summaries);
+        let worker = self.road.world.phones[WORKER]
+            .agent
+            .certificate()
+            .unwrap()
+            .chain()
+            .clone();
+        self.road
+            .world
+            .command(CLINIC, Command::GrantSpace(area, worker))
+            .unwrap();
         assert!(
-            self.road.world.phones[WORKER].agent.write_key(&self.road.area).is_some(),
+            met.summaries
+                .iter()
+                .all(|s| s.as_ref().is_some_and(|s| s.complete)),
+            "{:?}",
+            met.summaries
+        );
+        assert!(
+            self.road.world.phones[WORKER]
+                .agent
+                .write_key(&self.road.area)
+                .is_some(),
             "the worker may write no more"
         );
     }
 }
 
 fn siege(rank: Rank) {
-    siege_of(rank, from_environment("INSIDER_SEQUENCES", 24_000) / Rank::ALL.len() as u64);
+    siege_of(
+        rank,
+        from_environment("INSIDER_SEQUENCES", 24_000) / Rank::ALL.len() as u64,
+    );
 }
 
 fn siege_of(rank: Rank, sequences: u64) {
@@ -98,7 +186,10 @@ fn siege_of(rank: Rank, sequences: u64) {
     let mut siege = Siege::new(rank);
     for n in 1..=sequences {
         let answered = siege.say(&mut dice);
-        assert!(answered <= SEND_AHEAD_BYTES_MAX + 600_000, "{answered} bytes were answered");
+        assert!(
+            answered <= SEND_AHEAD_BYTES_MAX + 600_000,
+            "{answered} bytes were answered"
+        );
         if rank == Rank::Stranger {
             assert!(answered <= 80_000, "a stranger was told {answered} bytes");
         }
@@ -131,9 +222,11 @@ fn no_six_frames_of_a_hostile_keeper_do_harm() {
     siege(Rank::Keeper);
 }
 
-/// The control: where one keeper alone ends keys at once, sequences of the same kind do harm, and the siege notices.
+/// The control: where one keeper alone ends keys at once, sequences of the same kind do harm, and
+/// the siege notices.
 #[test]
 fn with_a_defence_off_a_sequence_of_the_same_kind_does_harm() {
-    let harm = std::panic::catch_unwind(|| without(Defence::TwoKeepers, || siege_of(Rank::Keeper, 2_500)));
+    let harm =
+        std::panic::catch_unwind(|| without(Defence::TwoKeepers, || siege_of(Rank::Keeper, 2_500)));
     assert!(harm.is_err());
 }

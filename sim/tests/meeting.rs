@@ -13,12 +13,30 @@ fn one_release_goes_out_and_one_case_comes_back() {
     let case = road.write(WORKER, None, "chest_indrawing", FindingValue::Yes, 1);
     road.world.meet(SUPERVISOR, DESK, Cut::Never).unwrap();
     let meeting = road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
-    assert!(meeting.summaries.iter().all(|s| s.as_ref().is_some_and(|s| s.complete && s.in_step)), "{meeting:?}");
-    let active = road.world.phones[WORKER].agent.activation(MODULE).unwrap().current.clone().unwrap();
+    assert!(
+        meeting
+            .summaries
+            .iter()
+            .all(|s| s.as_ref().is_some_and(|s| s.complete && s.in_step)),
+        "{meeting:?}"
+    );
+    let active = road.world.phones[WORKER]
+        .agent
+        .activation(MODULE)
+        .unwrap()
+        .current
+        .clone()
+        .unwrap();
     assert_eq!(active.version, 1);
-    assert!(road.view(SUPERVISOR, case).is_none(), "the courier reads nothing");
+    assert!(
+        road.view(SUPERVISOR, case).is_none(),
+        "the courier reads nothing"
+    );
     road.world.meet(CLINIC, SUPERVISOR, Cut::Never).unwrap();
-    assert_eq!(road.view(CLINIC, case).unwrap().findings["chest_indrawing"].value, FindingValue::Yes);
+    assert_eq!(
+        road.view(CLINIC, case).unwrap().findings["chest_indrawing"].value,
+        FindingValue::Yes
+    );
     road.write(CLINIC, Some(case), "spo2", FindingValue::Number(86.0), 2);
     road.world.meet(SUPERVISOR, CLINIC, Cut::Never).unwrap();
     road.world.meet(SUPERVISOR, WORKER, Cut::Never).unwrap();
@@ -35,9 +53,17 @@ fn phones_in_step_say_little_and_do_not_call_again() {
         road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
     }
     let meeting = road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
-    assert!(meeting.bytes < 4_000, "{} bytes to find that nothing is new", meeting.bytes);
+    assert!(
+        meeting.bytes < 4_000,
+        "{} bytes to find that nothing is new",
+        meeting.bytes
+    );
     let supervisor = road.world.keys(SUPERVISOR).unwrap().id();
-    assert!(!road.world.phones[WORKER].agent.worth_meeting(road.world.now, supervisor));
+    assert!(
+        !road.world.phones[WORKER]
+            .agent
+            .worth_meeting(road.world.now, supervisor)
+    );
 }
 
 /// The meeting that carries everything at once: a release one way, cases both ways.
@@ -46,7 +72,13 @@ fn laden() -> Road {
     road.publish(1);
     road.world.meet(SUPERVISOR, DESK, Cut::Never).unwrap();
     for i in 0..6 {
-        road.write(WORKER, None, "cough", FindingValue::Number(f64::from(i)), 10 + i as u8);
+        road.write(
+            WORKER,
+            None,
+            "cough",
+            FindingValue::Number(f64::from(i)),
+            10 + i as u8,
+        );
         road.write(CLINIC, None, "fever", FindingValue::Yes, 30 + i as u8);
     }
     road.world.meet(SUPERVISOR, CLINIC, Cut::Never).unwrap();
@@ -64,12 +96,22 @@ fn cut_and_heal(cut: Cut) -> usize {
             "{cut:?} left phone {phone} poorer: {before:?} {after:?}"
         );
         road.world.restart(phone).unwrap();
-        assert_eq!(road.wealth(phone), after, "{cut:?}: what was shown was not durable");
+        assert_eq!(
+            road.wealth(phone),
+            after,
+            "{cut:?}: what was shown was not durable"
+        );
     }
     road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
     assert_eq!(road.envelopes(WORKER), 12, "{cut:?}");
     assert_eq!(road.envelopes(SUPERVISOR), 12, "{cut:?}");
-    assert!(road.world.phones[WORKER].agent.activation(MODULE).is_some_and(|a| a.current.is_some()), "{cut:?}");
+    assert!(
+        road.world.phones[WORKER]
+            .agent
+            .activation(MODULE)
+            .is_some_and(|a| a.current.is_some()),
+        "{cut:?}"
+    );
     meeting.frames
 }
 
@@ -84,8 +126,17 @@ fn a_meeting_cut_at_every_frame_boundary_leaves_both_better_off_or_unchanged() {
 
 #[test]
 fn a_meeting_cut_in_the_middle_of_frames_does_so_too() {
-    let total = { laden().world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap().bytes };
-    for at in (0..total).step_by(usize::try_from(total / 97).unwrap()).chain([1, 2, 3, 4, 5, 6, 7]) {
+    let total = {
+        laden()
+            .world
+            .meet(WORKER, SUPERVISOR, Cut::Never)
+            .unwrap()
+            .bytes
+    };
+    for at in (0..total)
+        .step_by(usize::try_from(total / 97).unwrap())
+        .chain([1, 2, 3, 4, 5, 6, 7])
+    {
         cut_and_heal(Cut::Bytes(at));
     }
 }
@@ -107,7 +158,9 @@ fn a_bundle_is_resumed_from_another_phone_and_no_group_is_fetched_twice() {
 fn a_partial_bundle_is_served_on() {
     let mut road = Road::new(1_000_000);
     road.publish(1);
-    road.world.meet(SUPERVISOR, DESK, Cut::Bytes(500_000)).unwrap();
+    road.world
+        .meet(SUPERVISOR, DESK, Cut::Bytes(500_000))
+        .unwrap();
     road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
     assert_eq!(road.wealth(WORKER)[4], road.wealth(SUPERVISOR)[4]);
     assert!(road.wealth(WORKER)[4] > 10);
@@ -119,11 +172,22 @@ fn a_phone_that_both_call_at_once_keeps_one_meeting() {
     let mut road = Road::new(10_000);
     let [worker, supervisor] = [WORKER, SUPERVISOR].map(|p| road.world.keys(p).unwrap().id());
     for (link, dialed) in [(901, true), (902, false)] {
-        let up = Input::LinkUp { link, peer: supervisor, class: LinkClass::Ip, dialed };
+        let up = Input::LinkUp {
+            link,
+            peer: supervisor,
+            class: LinkClass::Ip,
+            dialed,
+        };
         let outputs = road.world.input(WORKER, up).unwrap();
         let closed: Vec<_> = outputs
             .iter()
-            .filter_map(|o| if let Output::CloseLink { link, .. } = o { Some(*link) } else { None })
+            .filter_map(|o| {
+                if let Output::CloseLink { link, .. } = o {
+                    Some(*link)
+                } else {
+                    None
+                }
+            })
             .collect();
         if link == 902 {
             // The call of the phone with the lower id stays.

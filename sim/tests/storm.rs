@@ -1,8 +1,10 @@
-//! Ten thousand storms: two to ten phones write, contradict each other, withdraw and give consent, photograph, meet, are cut off,
-//! lose frames and hear them twice or late, die, fill up, lose their clocks, are set back to old backups and get lost, and keys
-//! change and are leased, all at random; then the weather clears, and after a bounded number of meetings the readers hold the
-//! same cases. A storm that fails prints its seed; `STORM_SEED=n cargo test --release -p kijiti-sim --test storm` runs that one
-//! alone. Seeds that once did damage stand in `sim/bugs/storms.txt` and are run for ever.
+//! Ten thousand storms: two to ten phones write, contradict each other, withdraw and give consent,
+//! photograph, meet, are cut off, lose frames and hear them twice or late, die, fill up, lose their
+//! clocks, are set back to old backups and get lost, and keys change and are leased, all at random;
+//! then the weather clears, and after a bounded number of meetings the readers hold the same cases.
+//! A storm that fails prints its seed; `STORM_SEED=n cargo test --release -p kijiti-sim --test
+//! storm` runs that one alone. Seeds that once did damage stand in `sim/bugs/storms.txt` and are
+//! run for ever.
 
 #![allow(clippy::disallowed_methods)] // a seed may be given by the environment
 
@@ -46,7 +48,8 @@ struct Storm {
     lost: Vec<DeviceId>,
     said: Vec<Said>,
     photos: Vec<(CaseId, Digest)>,
-    /// Whether keys may be leased: in one storm of twenty, for a code is meant to be slow to guess at, and so slow to make.
+    /// Whether keys may be leased: in one storm of twenty, for a code is meant to be slow to guess
+    /// at, and so slow to make.
     leases: bool,
     leased: bool,
     backups: BTreeMap<usize, MemoryStore>,
@@ -64,11 +67,18 @@ impl Storm {
         let rights = Rights::of(&[Right::Carry, Right::Enrol, Right::Revoke]);
         let keys = road.world.keys(SUPERVISOR).unwrap().clone();
         let all = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
-        let chain = road.ministry.certify(&keys, "supervisor", &road.area, rights, all);
-        road.world.command(SUPERVISOR, Command::InstallChain(chain)).unwrap();
+        let chain = road
+            .ministry
+            .certify(&keys, "supervisor", &road.area, rights, all);
+        road.world
+            .command(SUPERVISOR, Command::InstallChain(chain))
+            .unwrap();
         let mut more_dice = ChaCha8Rng::seed_from_u64(!seed);
         // A worker alone with the clinic, or with a supervisor between them, or four and more.
-        let (few, leases) = (more_dice.random_range(0..10), more_dice.random_range(0..20) == 0);
+        let (few, leases) = (
+            more_dice.random_range(0..10),
+            more_dice.random_range(0..20) == 0,
+        );
         let phones = match few {
             0 => vec![WORKER, CLINIC],
             1 => vec![SUPERVISOR, WORKER, CLINIC],
@@ -94,21 +104,47 @@ impl Storm {
 
     /// Whom everybody meets once the weather has cleared.
     fn hub(&self) -> usize {
-        if self.phones.contains(&SUPERVISOR) { SUPERVISOR } else { CLINIC }
+        if self.phones.contains(&SUPERVISOR) {
+            SUPERVISOR
+        } else {
+            CLINIC
+        }
     }
 
     /// One more phone: a courier, or a reader whom the clinic has let in.
     fn enrol(&mut self, n: u8) {
         let phone = self.road.world.add([100 + n; 32]).unwrap();
-        self.road.world.command(phone, Command::InstallTrust(self.road.ministry.root.clone())).unwrap();
+        self.road
+            .world
+            .command(
+                phone,
+                Command::InstallTrust(self.road.ministry.root.clone()),
+            )
+            .unwrap();
         let reads = n.is_multiple_of(2);
-        let some: &[Right] = if reads { &[Right::Carry, Right::Read, Right::Write] } else { &[Right::Carry] };
+        let some: &[Right] = if reads {
+            &[Right::Carry, Right::Read, Right::Write]
+        } else {
+            &[Right::Carry]
+        };
         let village = Area::parse("north/kilifi/mtwapa").unwrap();
         let keys = self.road.world.keys(phone).unwrap().clone();
-        let chain = self.road.ministry.certify(&keys, "more", &village, Rights::of(some), Rights::default());
-        self.road.world.command(phone, Command::InstallChain(chain.clone())).unwrap();
+        let chain = self.road.ministry.certify(
+            &keys,
+            "more",
+            &village,
+            Rights::of(some),
+            Rights::default(),
+        );
+        self.road
+            .world
+            .command(phone, Command::InstallChain(chain.clone()))
+            .unwrap();
         if reads {
-            self.road.world.command(CLINIC, Command::GrantSpace(self.road.area.clone(), chain)).unwrap();
+            self.road
+                .world
+                .command(CLINIC, Command::GrantSpace(self.road.area.clone(), chain))
+                .unwrap();
             self.readers.push(phone);
         }
         self.phones.push(phone);
@@ -129,7 +165,10 @@ impl Storm {
     }
 
     fn held(&self, phone: usize) -> BTreeSet<EnvelopeId> {
-        let rows = self.road.world.phones[phone].store.envelope_rows(SpaceId::of(&self.road.area)).unwrap();
+        let rows = self.road.world.phones[phone]
+            .store
+            .envelope_rows(SpaceId::of(&self.road.area))
+            .unwrap();
         rows.into_iter().map(|row| row.id).collect()
     }
 
@@ -143,19 +182,26 @@ impl Storm {
             }
             76..82 => {
                 let phone = self.any_phone();
-                self.road.world.phones[phone].clock_off_s = self.dice.random_range(-YEARS_20_S..YEARS_20_S);
+                self.road.world.phones[phone].clock_off_s =
+                    self.dice.random_range(-YEARS_20_S..YEARS_20_S);
             }
             82..88 => {
                 let phone = self.any_phone();
-                self.road.world.phones[phone].store.fail_after(Some(self.dice.random_range(0..12)));
+                self.road.world.phones[phone]
+                    .store
+                    .fail_after(Some(self.dice.random_range(0..12)));
             }
             88..92 => {
                 let phone = self.any_reader();
-                self.backups.insert(phone, self.road.world.phones[phone].store.clone());
+                self.backups
+                    .insert(phone, self.road.world.phones[phone].store.clone());
             }
             92..96 => self.set_back(),
             // A full disk says no; nothing else may.
-            96..98 => drop(self.road.world.command(CLINIC, Command::RotateSpace(self.road.area.clone(), Vec::new()))),
+            96..98 => drop(self.road.world.command(
+                CLINIC,
+                Command::RotateSpace(self.road.area.clone(), Vec::new()),
+            )),
             _ => self.lose(),
         }
         match self.more_dice.random_range(0..40) {
@@ -163,20 +209,34 @@ impl Storm {
             4 => drop(self.photograph()),
             5 if self.leases => {
                 let days = self.more_dice.random_range(0..4);
-                self.leased |= self.road.world.command(CLINIC, Command::SetLease(self.road.area.clone(), days)).is_ok();
+                self.leased |= self
+                    .road
+                    .world
+                    .command(CLINIC, Command::SetLease(self.road.area.clone(), days))
+                    .is_ok();
             }
             6 if self.leases => self.unlock(),
             _ => {}
         }
         for said in &self.said {
-            let kept = said.by.zip(said.envelope).is_none_or(|(by, envelope)| self.held(by).contains(&envelope));
+            let kept = said
+                .by
+                .zip(said.envelope)
+                .is_none_or(|(by, envelope)| self.held(by).contains(&envelope));
             assert!(kept, "{} was acknowledged and is missing", said.name);
         }
     }
 
     fn meet(&mut self) {
         let a = self.any_phone();
-        let b = self.any(&self.phones.iter().copied().filter(|p| *p != a).collect::<Vec<_>>());
+        let b = self.any(
+            &self
+                .phones
+                .iter()
+                .copied()
+                .filter(|p| *p != a)
+                .collect::<Vec<_>>(),
+        );
         let cut = match self.dice.random_range(0..3) {
             0 => Cut::Never,
             1 => Cut::Frames(self.dice.random_range(0..40)),
@@ -188,28 +248,60 @@ impl Storm {
 
     fn write(&mut self) {
         let phone = self.any_reader();
-        let (before, unsent) = (self.held(phone), self.road.world.phones[phone].store.unsent().unwrap());
-        let known: Vec<_> = self.road.world.phones[phone].store.cases().unwrap().iter().map(|c| c.id).collect();
-        let case = known.choose(&mut self.dice).copied().filter(|_| self.dice.random_range(0..3) > 0);
+        let (before, unsent) = (
+            self.held(phone),
+            self.road.world.phones[phone].store.unsent().unwrap(),
+        );
+        let known: Vec<_> = self.road.world.phones[phone]
+            .store
+            .cases()
+            .unwrap()
+            .iter()
+            .map(|c| c.id)
+            .collect();
+        let case = known
+            .choose(&mut self.dice)
+            .copied()
+            .filter(|_| self.dice.random_range(0..3) > 0);
         self.requests += 1;
         let name = format!("finding_{}", self.requests);
-        let mut entries = vec![Entry::Finding { name: name.clone(), value: FindingValue::Yes }];
+        let mut entries = vec![Entry::Finding {
+            name: name.clone(),
+            value: FindingValue::Yes,
+        }];
         entries.extend(case.is_none().then(|| Entry::consent("share", true)));
         let mut request = [0; 16];
         request[..2].copy_from_slice(&self.requests.to_le_bytes());
-        let command = Command::AddToCase { case, area: self.road.area.clone(), entries, request };
+        let command = Command::AddToCase {
+            case,
+            area: self.road.area.clone(),
+            entries,
+            request,
+        };
         // A full disk says no: then nothing is acknowledged, and nothing may be half there.
         match self.road.world.command(phone, command) {
             Ok(Reply::Case(case)) => {
                 let envelope = self.held(phone).difference(&before).next().copied();
-                let waits = self.road.world.phones[phone].store.unsent().unwrap().len() > unsent.len();
-                assert!(envelope.is_some() || waits, "{name} is neither sealed nor waiting");
-                self.said.push(Said { case, name, envelope, by: Some(phone) });
+                let waits =
+                    self.road.world.phones[phone].store.unsent().unwrap().len() > unsent.len();
+                assert!(
+                    envelope.is_some() || waits,
+                    "{name} is neither sealed nor waiting"
+                );
+                self.said.push(Said {
+                    case,
+                    name,
+                    envelope,
+                    by: Some(phone),
+                });
             }
             Ok(other) => panic!("{other:?}"),
             Err(_) => {
                 assert_eq!(self.held(phone), before);
-                assert_eq!(self.road.world.phones[phone].store.unsent().unwrap(), unsent);
+                assert_eq!(
+                    self.road.world.phones[phone].store.unsent().unwrap(),
+                    unsent
+                );
             }
         }
     }
@@ -232,17 +324,33 @@ impl Storm {
     fn speak(&mut self) -> Option<()> {
         let (phone, case) = self.case_of_any_reader()?;
         let dice = &mut self.more_dice;
-        let value = [FindingValue::Yes, FindingValue::No, FindingValue::Unknown][dice.random_range(0..3)].clone();
-        let to = self.road.world.keys(self.readers[dice.random_range(0..self.readers.len())]).unwrap().id();
+        let value = [FindingValue::Yes, FindingValue::No, FindingValue::Unknown]
+            [dice.random_range(0..3)]
+        .clone();
+        let to = self
+            .road
+            .world
+            .keys(self.readers[dice.random_range(0..self.readers.len())])
+            .unwrap()
+            .id();
         let urgency = [Urgency::Green, Urgency::Yellow, Urgency::Pink][dice.random_range(0..3)];
         let entry = match dice.random_range(0..7) {
-            0 => Entry::Finding { name: "convulsions".into(), value },
-            1 => Entry::Settled { name: "convulsions".into(), value },
+            0 => Entry::Finding {
+                name: "convulsions".into(),
+                value,
+            },
+            1 => Entry::Settled {
+                name: "convulsions".into(),
+                value,
+            },
             2 => Entry::Finding {
                 name: "temperature".into(),
                 value: FindingValue::Number(dice.random_range(35.0..42.0)),
             },
-            3 => Entry::Handover { to, reason: String::new() },
+            3 => Entry::Handover {
+                to,
+                reason: String::new(),
+            },
             4 => Entry::Note("he cries".into()),
             5 => Entry::Decision(DecisionEntry {
                 urgency,
@@ -260,7 +368,15 @@ impl Storm {
 
     fn add(&mut self, phone: usize, case: CaseId, entries: Vec<Entry>) -> Result<Reply, SimError> {
         let (area, request) = (self.road.area.clone(), self.number());
-        self.road.world.command(phone, Command::AddToCase { case: Some(case), area, entries, request })
+        self.road.world.command(
+            phone,
+            Command::AddToCase {
+                case: Some(case),
+                area,
+                entries,
+                request,
+            },
+        )
     }
 
     fn photograph(&mut self) -> Option<()> {
@@ -268,11 +384,25 @@ impl Storm {
         let request = self.number();
         let picture = [&[0xff, 0xd8, 0xff, 0xe0][..], &request].concat();
         let blob = photo::seal(&picture, &[3; 32], &[9; 24]).unwrap();
-        let (digest, bytes) = (self.road.world.phones[phone].store.import_photo(&blob), blob.len() as u64);
-        self.road.world.command(phone, Command::KeepPhoto(digest, bytes)).ok()?;
+        let (digest, bytes) = (
+            self.road.world.phones[phone].store.import_photo(&blob),
+            blob.len() as u64,
+        );
+        self.road
+            .world
+            .command(phone, Command::KeepPhoto(digest, bytes))
+            .ok()?;
         let (shows, camera, light) = (String::new(), String::new(), String::new());
-        let photo = Entry::Photo(PhotoEntry { blob: digest, key: [3; 32], bytes, shows, camera, light });
-        self.add(phone, case, vec![Entry::consent("photo", true), photo]).ok()?;
+        let photo = Entry::Photo(PhotoEntry {
+            blob: digest,
+            key: [3; 32],
+            bytes,
+            shows,
+            camera,
+            light,
+        });
+        self.add(phone, case, vec![Entry::consent("photo", true), photo])
+            .ok()?;
         self.photos.push((case, digest));
         Some(())
     }
@@ -280,19 +410,31 @@ impl Storm {
     /// A locked phone is read a code; one that has served already serves no more.
     fn unlock(&mut self) {
         let (area, space) = (self.road.area.clone(), SpaceId::of(&self.road.area));
-        let shut = |storm: &Self, phone: &usize| locked(space, &storm.road.world.phones[*phone].store).unwrap();
-        let Some(phone) = self.readers.iter().copied().find(|phone| shut(self, phone)) else { return };
+        let shut = |storm: &Self, phone: &usize| {
+            locked(space, &storm.road.world.phones[*phone].store).unwrap()
+        };
+        let Some(phone) = self.readers.iter().copied().find(|phone| shut(self, phone)) else {
+            return;
+        };
         let device = self.road.world.keys(phone).unwrap().id();
-        let Ok(Reply::Document(code)) = self.road.world.command(CLINIC, Command::UnlockCode(area.clone(), device))
+        let Ok(Reply::Document(code)) = self
+            .road
+            .world
+            .command(CLINIC, Command::UnlockCode(area.clone(), device))
         else {
             return;
         };
-        let _ = self.road.world.command(phone, Command::Unlock(area, String::from_utf8(code).unwrap()));
+        let _ = self.road.world.command(
+            phone,
+            Command::Unlock(area, String::from_utf8(code).unwrap()),
+        );
     }
 
     /// A phone is set back to an old backup, and goes on from there.
     fn set_back(&mut self) {
-        let Some((phone, backup)) = self.backups.pop_first() else { return };
+        let Some((phone, backup)) = self.backups.pop_first() else {
+            return;
+        };
         self.road.world.phones[phone].store = backup;
         self.road.world.restart(phone).unwrap();
         for said in self.said.iter_mut().filter(|s| s.by == Some(phone)) {
@@ -300,9 +442,12 @@ impl Storm {
         }
     }
 
-    /// One of the phones that came later is lost: the ministry says so, and whoever meets the desk hears it; or the supervisor does.
+    /// One of the phones that came later is lost: the ministry says so, and whoever meets the desk
+    /// hears it; or the supervisor does.
     fn lose(&mut self) {
-        let Some(phone) = self.phones.iter().copied().find(|phone| *phone > CLINIC) else { return };
+        let Some(phone) = self.phones.iter().copied().find(|phone| *phone > CLINIC) else {
+            return;
+        };
         self.phones.retain(|p| *p != phone);
         self.readers.retain(|p| *p != phone);
         let device = self.road.world.keys(phone).unwrap().id();
@@ -316,9 +461,18 @@ impl Storm {
             return; // this is said by a notice
         }
         self.lost.push(device);
-        let revocations = self.road.ministry.revoke(self.lost.len() as u64, &self.lost);
+        let revocations = self
+            .road
+            .ministry
+            .revoke(self.lost.len() as u64, &self.lost);
         self.road.world.phones[DESK].store.fail_after(None);
-        self.road.world.command(DESK, Command::Offer(Box::new(distribution::Offer::Revocations(revocations)))).unwrap();
+        self.road
+            .world
+            .command(
+                DESK,
+                Command::Offer(Box::new(distribution::Offer::Revocations(revocations))),
+            )
+            .unwrap();
     }
 
     /// Whether there is nothing left that a meeting could bring.
@@ -330,7 +484,9 @@ impl Storm {
             (self.held(phone), notices)
         };
         let first = has(CLINIC);
-        self.phones.iter().all(|phone| store(*phone).unsent().unwrap().is_empty() && has(*phone) == first)
+        self.phones
+            .iter()
+            .all(|phone| store(*phone).unsent().unwrap().is_empty() && has(*phone) == first)
     }
 
     /// Everyone meets the one in the middle, at most so many times.
@@ -351,15 +507,27 @@ impl Storm {
         }
     }
 
-    /// Where a case waits because somebody has said that it is not to be shared, the question is put and answered with yes.
+    /// Where a case waits because somebody has said that it is not to be shared, the question is
+    /// put and answered with yes.
     fn settle_consent(&mut self) {
         let mut settled = false;
         for phone in self.readers.clone() {
-            let waiting: BTreeSet<_> =
-                self.road.world.phones[phone].store.unsent().unwrap().into_iter().map(|(case, _)| case).collect();
+            let waiting: BTreeSet<_> = self.road.world.phones[phone]
+                .store
+                .unsent()
+                .unwrap()
+                .into_iter()
+                .map(|(case, _)| case)
+                .collect();
             for case in waiting {
-                assert!(!self.road.view(phone, case).unwrap().consents("share"), "why does it wait?");
-                let yes = Entry::Settled { name: "consent.share".into(), value: FindingValue::Yes };
+                assert!(
+                    !self.road.view(phone, case).unwrap().consents("share"),
+                    "why does it wait?"
+                );
+                let yes = Entry::Settled {
+                    name: "consent.share".into(),
+                    value: FindingValue::Yes,
+                };
                 self.add(phone, case, vec![yes]).unwrap();
                 settled = true;
             }
@@ -375,7 +543,10 @@ impl Storm {
             self.road.world.phones[phone].store.fail_after(None);
         }
         if self.leased {
-            self.road.world.command(CLINIC, Command::SetLease(self.road.area.clone(), 0)).unwrap();
+            self.road
+                .world
+                .command(CLINIC, Command::SetLease(self.road.area.clone(), 0))
+                .unwrap();
         }
         self.rounds(3); // a loss reaches the clinic, its new key the others, and what waited is sealed
         self.settle_consent();
@@ -383,42 +554,82 @@ impl Storm {
         self.rounds(2);
         let area = SpaceId::of(&self.road.area);
         assert!(
-            self.phones.iter().all(|p| self.road.world.phones[*p].store.unsent().unwrap().is_empty()),
+            self.phones.iter().all(|p| self.road.world.phones[*p]
+                .store
+                .unsent()
+                .unwrap()
+                .is_empty()),
             "{area} waits"
         );
-        self.road.world.command(CLINIC, Command::Countersign(Vec::new())).unwrap();
+        self.road
+            .world
+            .command(CLINIC, Command::Countersign(Vec::new()))
+            .unwrap();
         self.rounds(2);
         for phone in self.phones.clone() {
             assert_eq!(self.held(phone), there, "phone {phone} holds what there is");
         }
         for phone in &self.readers {
-            assert!(self.road.world.phones[*phone].store.quarantined().unwrap().is_empty());
+            assert!(
+                self.road.world.phones[*phone]
+                    .store
+                    .quarantined()
+                    .unwrap()
+                    .is_empty()
+            );
         }
         for said in &self.said {
             let waited = said.envelope.is_none() && said.by.is_some();
-            if !waited && said.envelope.is_none_or(|envelope| !there.contains(&envelope)) {
+            if !waited
+                && said
+                    .envelope
+                    .is_none_or(|envelope| !there.contains(&envelope))
+            {
                 continue; // it went with the phone that was set back or lost
             }
-            let views: Vec<_> = self.readers.iter().map(|reader| self.road.view(*reader, said.case).unwrap()).collect();
+            let views: Vec<_> = self
+                .readers
+                .iter()
+                .map(|reader| self.road.view(*reader, said.case).unwrap())
+                .collect();
             assert!(views.windows(2).all(|pair| pair[0] == pair[1]), "one case");
-            assert_eq!(views[0].findings.get(&said.name).map(|f| &f.value), Some(&FindingValue::Yes), "{}", said.name);
+            assert_eq!(
+                views[0].findings.get(&said.name).map(|f| &f.value),
+                Some(&FindingValue::Yes),
+                "{}",
+                said.name
+            );
         }
         self.photos_are_everywhere();
         let last = self.road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
-        assert!(last.summaries.iter().all(|s| s.as_ref().is_some_and(|s| s.in_step && s.envelopes_taken == 0)));
+        assert!(last.summaries.iter().all(|s| {
+            s.as_ref()
+                .is_some_and(|s| s.in_step && s.envelopes_taken == 0)
+        }));
     }
 }
 
 impl Storm {
-    /// A photo that is anywhere comes to all who read its case, once all agree that the case is shared.
+    /// A photo that is anywhere comes to all who read its case, once all agree that the case is
+    /// shared.
     fn photos_are_everywhere(&mut self) {
         (0..if self.photos.is_empty() { 0 } else { 3 }).for_each(|_| self.round());
         for (case, blob) in self.photos.clone() {
-            let whole = |phone: &usize| self.road.world.phones[*phone].store.whole_photo(&blob).is_some();
+            let whole = |phone: &usize| {
+                self.road.world.phones[*phone]
+                    .store
+                    .whole_photo(&blob)
+                    .is_some()
+            };
             let named = |view: &CaseView| view.photos.iter().any(|(_, photo)| photo.blob == blob);
-            let Some(view) = self.road.view(CLINIC, case).filter(named) else { continue };
+            let Some(view) = self.road.view(CLINIC, case).filter(named) else {
+                continue;
+            };
             if view.consents("share") && view.consents("photo") && self.readers.iter().any(whole) {
-                assert!(self.readers.iter().all(whole), "a photo has not come to everybody");
+                assert!(
+                    self.readers.iter().all(whole),
+                    "a photo has not come to everybody"
+                );
             }
         }
     }
@@ -450,7 +661,10 @@ fn run(seed: u64) {
 }
 
 fn storms(seeds: std::ops::Range<u64>) {
-    match std::env::var("STORM_SEED").ok().and_then(|s| s.parse().ok()) {
+    match std::env::var("STORM_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+    {
         Some(seed) if seeds.contains(&seed) => run(seed),
         Some(_) => {}
         None => seeds.for_each(run),
@@ -459,7 +673,9 @@ fn storms(seeds: std::ops::Range<u64>) {
 
 #[test]
 fn storms_that_once_did_damage_do_none() {
-    let seeds = include_str!("../bugs/storms.txt").lines().filter(|line| !line.starts_with('#'));
+    let seeds = include_str!("../bugs/storms.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'));
     seeds.for_each(|seed| run(seed.trim().parse().unwrap()));
 }
 
@@ -483,7 +699,8 @@ fn storms_of_the_last_quarter_leave_every_case_whole() {
     storms(7500..10_000);
 }
 
-/// manyverse#111, p2panda#919: a phone is set back to a backup and written to before it has met anyone. Both histories stay.
+/// manyverse#111, p2panda#919: a phone is set back to a backup and written to before it has met
+/// anyone. Both histories stay.
 #[test]
 fn a_backup_restored_and_written_to_loses_neither_history() {
     let mut road = Road::new(1);
@@ -501,7 +718,11 @@ fn a_backup_restored_and_written_to_loses_neither_history() {
     for reader in [WORKER, CLINIC] {
         let findings = road.view(reader, case).unwrap().findings;
         for name in ["cough", "after_backup", "after_restore"] {
-            assert_eq!(findings[name].value, FindingValue::Yes, "{name} on phone {reader}");
+            assert_eq!(
+                findings[name].value,
+                FindingValue::Yes,
+                "{name} on phone {reader}"
+            );
         }
     }
 }
@@ -513,10 +734,18 @@ fn a_ferry_to_and_fro_stores_each_envelope_once() {
     for i in 0..100 {
         road.write(WORKER, None, "cough", FindingValue::Yes, i);
     }
-    for (a, b) in [(WORKER, SUPERVISOR), (SUPERVISOR, CLINIC), (CLINIC, SUPERVISOR), (SUPERVISOR, WORKER)] {
+    for (a, b) in [
+        (WORKER, SUPERVISOR),
+        (SUPERVISOR, CLINIC),
+        (CLINIC, SUPERVISOR),
+        (SUPERVISOR, WORKER),
+    ] {
         road.world.meet(a, b, Cut::Never).unwrap();
     }
-    assert_eq!([WORKER, SUPERVISOR, CLINIC].map(|p| road.envelopes(p)), [100; 3]);
+    assert_eq!(
+        [WORKER, SUPERVISOR, CLINIC].map(|p| road.envelopes(p)),
+        [100; 3]
+    );
 }
 
 /// samod 0.10: meetings of phones that have nothing new cost the same for ever.
@@ -525,7 +754,21 @@ fn a_thousand_meetings_without_news_cost_what_the_first_did() {
     let mut road = Road::new(1);
     road.write(WORKER, None, "cough", FindingValue::Yes, 1);
     road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
-    let first = road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap().bytes;
-    let last = (0..1000).map(|_| road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap().bytes).last();
-    assert!(last.unwrap().abs_diff(first) <= 16, "{first} and then {last:?}");
+    let first = road
+        .world
+        .meet(WORKER, SUPERVISOR, Cut::Never)
+        .unwrap()
+        .bytes;
+    let last = (0..1000)
+        .map(|_| {
+            road.world
+                .meet(WORKER, SUPERVISOR, Cut::Never)
+                .unwrap()
+                .bytes
+        })
+        .last();
+    assert!(
+        last.unwrap().abs_diff(first) <= 16,
+        "{first} and then {last:?}"
+    );
 }

@@ -98,7 +98,8 @@ pub fn write(
     if plain.len() > ARCHIVE_PLAIN_BYTES_MAX {
         return Err(ArchiveError::TooLarge);
     }
-    let packed = zstd::bulk::compress(&plain, 6).map_err(|_| ArchiveError::Sealed("compression failed"))?;
+    let packed =
+        zstd::bulk::compress(&plain, 6).map_err(|_| ArchiveError::Sealed("compression failed"))?;
     let (mut key, mut nonce) = ([0; 32], [0; 24]);
     rng.fill_bytes(&mut key);
     rng.fill_bytes(&mut nonce);
@@ -106,25 +107,43 @@ pub fn write(
     let sealed_key = SealedKey::seal(&file_key, Purpose::Archive, to, sealing_key, rng);
     let sealed_key = sealed_key.map_err(|_| ArchiveError::Sealed("no key"))?;
     let sealed = XChaCha20Poly1305::new(file_key.bytes().into())
-        .encrypt((&nonce).into(), Payload { msg: &packed, aad: to.as_bytes() })
+        .encrypt(
+            (&nonce).into(),
+            Payload {
+                msg: &packed,
+                aad: to.as_bytes(),
+            },
+        )
         .map_err(|_| ArchiveError::Sealed("the cipher refused"))?;
-    let archive = Archive { to, from: from.clone(), key: sealed_key, nonce, sealed };
+    let archive = Archive {
+        to,
+        from: from.clone(),
+        key: sealed_key,
+        nonce,
+        sealed,
+    };
     Ok(Signed::by(&archive, keys).to_bytes())
 }
 
-/// Reads the outside of an archive, and checks that it is signed by the phone whose certificates it shows. Whether those hold
-/// is for the caller to judge.
+/// Reads the outside of an archive, and checks that it is signed by the phone whose certificates it
+/// shows. Whether those hold is for the caller to judge.
 pub fn read(bytes: &[u8]) -> Result<Verified<Archive>, ArchiveError> {
     let damaged = |e: CodecError| ArchiveError::Malformed(e);
-    let signed = Signed::<Archive>::from_bytes_up_to(bytes, ARCHIVE_PLAIN_BYTES_MAX).map_err(damaged)?;
+    let signed =
+        Signed::<Archive>::from_bytes_up_to(bytes, ARCHIVE_PLAIN_BYTES_MAX).map_err(damaged)?;
     let claimed = signed.read().map_err(damaged)?;
     let leaf = claimed.from.certificates.last().and_then(|c| c.read().ok());
     let leaf = leaf.ok_or_else(|| ArchiveError::NoCertificate)?;
-    signed.verify(&Role::single(leaf.device)).map_err(|e| ArchiveError::Signature(e))
+    signed
+        .verify(&Role::single(leaf.device))
+        .map_err(|e| ArchiveError::Signature(e))
 }
 
 /// Opens an archive with the keys of the phone it is for.
-pub fn open(archive: &Verified<Archive>, keys: &DeviceKeys) -> Result<Vec<ArchivedCase>, ArchiveError> {
+pub fn open(
+    archive: &Verified<Archive>,
+    keys: &DeviceKeys,
+) -> Result<Vec<ArchivedCase>, ArchiveError> {
     if archive.to != keys.id() {
         return Err(ArchiveError::OtherPhone(archive.to));
     }
@@ -133,14 +152,25 @@ pub fn open(archive: &Verified<Archive>, keys: &DeviceKeys) -> Result<Vec<Archiv
         .open(Purpose::Archive, &Area::default(), keys)
         .map_err(|_| ArchiveError::Sealed("its key is another phone's"))?;
     let packed = XChaCha20Poly1305::new(key.bytes().into())
-        .decrypt((&archive.nonce).into(), Payload { msg: &archive.sealed, aad: archive.to.as_bytes() })
+        .decrypt(
+            (&archive.nonce).into(),
+            Payload {
+                msg: &archive.sealed,
+                aad: archive.to.as_bytes(),
+            },
+        )
         .map_err(|_| ArchiveError::Sealed("changed on the way"))?;
     let plain = zstd::bulk::decompress(&packed, ARCHIVE_PLAIN_BYTES_MAX)
         .map_err(|_| ArchiveError::Sealed("it does not unpack within its limit"))?;
     let cases: Vec<ArchivedCase> =
         codec::decode("cases", &plain).map_err(|_| ArchiveError::Sealed("no cases in it"))?;
-    match cases.iter().all(|c| c.changes.iter().map(|change| change.len()).sum::<usize>() <= 4 * CASE_BYTES_MAX) {
+    match cases
+        .iter()
+        .all(|c| c.changes.iter().map(|change| change.len()).sum::<usize>() <= 4 * CASE_BYTES_MAX)
+    {
         true => Ok(cases),
-        false => Err(ArchiveError::Sealed("a case in it is larger than any may be")),
+        false => Err(ArchiveError::Sealed(
+            "a case in it is larger than any may be",
+        )),
     }
 }

@@ -1,5 +1,6 @@
-//! Envelopes: sealed, signed changes that anyone can carry and only the space's readers can open; and, in the same form and
-//! the same set, the open *notices* by which a space is kept ([`crate::notice`]).
+//! Envelopes: sealed, signed changes that anyone can carry and only the space's readers can open;
+//! and, in the same form and the same set, the open *notices* by which a space is kept
+//! ([`crate::notice`]).
 //!
 //! ```text
 //! offset bytes
@@ -15,8 +16,8 @@
 //!     70     n  ciphertext and 16-byte tag: XChaCha20-Poly1305 of zstd(CBOR), bytes 0–69 as associated data
 //!   70+n    64  Ed25519 signature by the author over all before it (domain "envelope")
 //! ```
-//! In a notice epoch and case tag are zero, the urgency is 2 (it goes first), the nonce is salt, and the *n* bytes are CBOR.
-//! An envelope's id is the BLAKE3 digest of all its bytes.
+//! In a notice epoch and case tag are zero, the urgency is 2 (it goes first), the nonce is salt,
+//! and the *n* bytes are CBOR. An envelope's id is the BLAKE3 digest of all its bytes.
 
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -133,7 +134,8 @@ pub fn seal(
     if plain.len() > ENVELOPE_PLAIN_BYTES_MAX {
         return Err(EnvelopeError::TooLong(plain.len()));
     }
-    let packed = zstd::bulk::compress(&plain, 3).map_err(|_| EnvelopeError::Sealed("compression failed"))?;
+    let packed =
+        zstd::bulk::compress(&plain, 3).map_err(|_| EnvelopeError::Sealed("compression failed"))?;
     let sealed_bytes = packed.len() + 16;
     if HEADER_BYTES + sealed_bytes + SIGNATURE_BYTES > ENVELOPE_BYTES_MAX {
         return Err(EnvelopeError::TooLong(packed.len()));
@@ -146,14 +148,26 @@ pub fn seal(
     push_rest(&mut bytes, urgency, author, &nonce, sealed_bytes);
     let cipher = XChaCha20Poly1305::new(key.bytes().into());
     let sealed = cipher
-        .encrypt((&nonce).into(), Payload { msg: &packed, aad: &bytes })
+        .encrypt(
+            (&nonce).into(),
+            Payload {
+                msg: &packed,
+                aad: &bytes,
+            },
+        )
         .map_err(|_| EnvelopeError::Sealed("the cipher refused"))?;
     bytes.extend_from_slice(&sealed);
     Envelope::parse(signed(bytes, author)).map(VerifiedEnvelope)
 }
 
 /// The header from the urgency on.
-fn push_rest(bytes: &mut Vec<u8>, urgency: Urgency, author: &DeviceKeys, nonce: &[u8; 24], length: usize) {
+fn push_rest(
+    bytes: &mut Vec<u8>,
+    urgency: Urgency,
+    author: &DeviceKeys,
+    nonce: &[u8; 24],
+    length: usize,
+) {
     bytes.push(urgency as u8);
     bytes.extend_from_slice(&0u16.to_le_bytes());
     bytes.extend_from_slice(&author_key(&author.id()));
@@ -168,7 +182,11 @@ fn signed(mut bytes: Vec<u8>, author: &DeviceKeys) -> Vec<u8> {
 }
 
 /// Signs a notice for the space of its area. `salt` must be fresh randomness.
-pub fn announce(notice: &Notice, author: &DeviceKeys, salt: [u8; 24]) -> Result<VerifiedEnvelope, EnvelopeError> {
+pub fn announce(
+    notice: &Notice,
+    author: &DeviceKeys,
+    salt: [u8; 24],
+) -> Result<VerifiedEnvelope, EnvelopeError> {
     let body = codec::encode(notice);
     if HEADER_BYTES + body.len() + SIGNATURE_BYTES > ENVELOPE_BYTES_MAX {
         return Err(EnvelopeError::TooLong(body.len()));
@@ -195,8 +213,11 @@ impl Envelope {
         };
         let short = EnvelopeError::Malformed("too short");
         let field = |range: std::ops::Range<usize>| bytes.get(range).ok_or(short.clone());
-        let sealed = u16::from_le_bytes(field(68..70)?.try_into().map_err(|_| short.clone())?) as usize;
-        if (kind == EnvelopeKind::Changes && sealed < 16) || bytes.len() != HEADER_BYTES + sealed + SIGNATURE_BYTES {
+        let sealed =
+            u16::from_le_bytes(field(68..70)?.try_into().map_err(|_| short.clone())?) as usize;
+        if (kind == EnvelopeKind::Changes && sealed < 16)
+            || bytes.len() != HEADER_BYTES + sealed + SIGNATURE_BYTES
+        {
             return Err(EnvelopeError::Malformed("its length is not what it says"));
         }
         Ok(Self {
@@ -223,13 +244,17 @@ impl Envelope {
     /// What a notice says.
     pub fn notice(&self) -> Result<Notice, EnvelopeError> {
         let malformed = EnvelopeError::Malformed("no notice in it");
-        let body = self.bytes.get(HEADER_BYTES..self.bytes.len().saturating_sub(SIGNATURE_BYTES));
-        let notice: Notice = codec::decode("notice", body.unwrap_or_default()).map_err(|_| malformed.clone())?;
+        let body = self
+            .bytes
+            .get(HEADER_BYTES..self.bytes.len().saturating_sub(SIGNATURE_BYTES));
+        let notice: Notice =
+            codec::decode("notice", body.unwrap_or_default()).map_err(|_| malformed.clone())?;
         let whole = self.kind == EnvelopeKind::Notice && SpaceId::of(&notice.area) == self.space;
         if whole { Ok(notice) } else { Err(malformed) }
     }
 
-    /// Whether this author may have written it, as its certificate says; whether it did is for the signature to tell.
+    /// Whether this author may have written it, as its certificate says; whether it did is for the
+    /// signature to tell.
     pub fn allowed_to(&self, author: &VerifiedChain) -> Result<bool, EnvelopeError> {
         let may = match self.kind {
             EnvelopeKind::Changes => author.may_write_in(self.space),
@@ -238,7 +263,8 @@ impl Envelope {
         Ok(may && author_key(&author.device) == self.author)
     }
 
-    /// Believes the envelope if `author` is certified to write in its space (or to say what the notice says) and has signed it.
+    /// Believes the envelope if `author` is certified to write in its space (or to say what the
+    /// notice says) and has signed it.
     pub fn verify(self, author: &VerifiedChain) -> Result<VerifiedEnvelope, EnvelopeError> {
         if !self.allowed_to(author)? {
             return Err(EnvelopeError::NotAWriter);
@@ -256,25 +282,36 @@ impl Envelope {
 impl VerifiedEnvelope {
     /// Opens the envelope with the key of its space.
     pub fn open(&self, key: &SpaceKey) -> Result<Contents, EnvelopeError> {
-        if key.epoch_tag() != self.epoch_tag || key.space() != self.space || self.kind != EnvelopeKind::Changes {
+        if key.epoch_tag() != self.epoch_tag
+            || key.space() != self.space
+            || self.kind != EnvelopeKind::Changes
+        {
             return Err(EnvelopeError::Sealed("another key's"));
         }
         let bytes = &self.0.bytes;
         let (Some(header), Some(nonce), Some(sealed)) = (
             bytes.get(..HEADER_BYTES),
-            bytes.get(44..68).and_then(|n| <&[u8; 24]>::try_from(n).ok()),
+            bytes
+                .get(44..68)
+                .and_then(|n| <&[u8; 24]>::try_from(n).ok()),
             bytes.get(HEADER_BYTES..bytes.len().saturating_sub(SIGNATURE_BYTES)),
         ) else {
             return Err(EnvelopeError::Malformed("too short"));
         };
         let cipher = XChaCha20Poly1305::new(key.bytes().into());
         let packed = cipher
-            .decrypt(nonce.into(), Payload { msg: sealed, aad: header })
+            .decrypt(
+                nonce.into(),
+                Payload {
+                    msg: sealed,
+                    aad: header,
+                },
+            )
             .map_err(|_| EnvelopeError::Sealed("changed on the way"))?;
         let plain = zstd::bulk::decompress(&packed, ENVELOPE_PLAIN_BYTES_MAX)
             .map_err(|_| EnvelopeError::Sealed("it does not unpack within its limit"))?;
-        let contents: Contents =
-            codec::decode("changes", &plain).map_err(|_| EnvelopeError::Sealed("no changes in it"))?;
+        let contents: Contents = codec::decode("changes", &plain)
+            .map_err(|_| EnvelopeError::Sealed("no changes in it"))?;
         if key.case_tag(&contents.case) != self.case_tag {
             return Err(EnvelopeError::Sealed("its tag belongs to another case"));
         }

@@ -1,13 +1,14 @@
-//! The keys of a space over time. A space begins with one key; whenever a phone that can read it is lost, a keeper of the
-//! space makes another, sealed to those who remain. Two keepers may do so apart: epochs form a graph, not a line, and no
-//! clock orders them.
+//! The keys of a space over time. A space begins with one key; whenever a phone that can read it is
+//! lost, a keeper of the space makes another, sealed to those who remain. Two keepers may do so
+//! apart: epochs form a graph, not a line, and no clock orders them.
 //!
 //! ```text
 //! share   epoch tag · parents: their keys, sealed under this one · members: this key, sealed to each (HPKE) ·
 //!         left out: who has this key no more, nor any after it, until one of those is sealed to them again
 //! ```
-//! Who has a key can open those of all its ancestors, so a newcomer reads the history, and a lost phone that was a member of
-//! an epoch taints it *and its ancestors*: none of them is used to write any more.
+//! Who has a key can open those of all its ancestors, so a newcomer reads the history, and a lost
+//! phone that was a member of an epoch taints it *and its ancestors*: none of them is used to write
+//! any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +24,8 @@ use crate::space::{GrantError, Purpose, SealedKey, SpaceKey};
 /// What names an epoch: eight bytes of a hash of its key.
 pub type EpochTag = [u8; 8];
 
-/// Members to whom one share is sealed (each takes about 120 bytes of an envelope, as many again with a lease, and its area).
+/// Members to whom one share is sealed (each takes about 120 bytes of an envelope, as many again
+/// with a lease, and its area).
 pub const MEMBERS_PER_SHARE_MAX: usize = 100;
 
 /// A key of a space, sealed to those who may read.
@@ -42,14 +44,15 @@ pub struct KeyShare {
     /// Days of use after which a member locks the key away.
     #[n(3)]
     pub lease_days: Option<u32>,
-    /// The key again for members with a lease, each under a short code that the keeper can say over the phone.
+    /// The key again for members with a lease, each under a short code that the keeper can say over
+    /// the phone.
     #[cbor(n(4), default, skip_if = "Vec::is_empty")]
     pub locks: Vec<Lock>,
     /// Phones that had keys of the space and get this one and those after it no more.
     #[cbor(n(5), default, skip_if = "Vec::is_empty")]
     pub left_out: Vec<DeviceId>,
-    /// Where each member is certified, in the order of `members`, as its keeper knows it: so a phone that has not seen a member's
-    /// certificates can still tell whose word about it counts.
+    /// Where each member is certified, in the order of `members`, as its keeper knows it: so a
+    /// phone that has not seen a member's certificates can still tell whose word about it counts.
     #[n(6)]
     pub areas: Vec<Area>,
 }
@@ -65,8 +68,9 @@ pub struct Member {
     pub area: Area,
 }
 
-/// A key locked with a short code of 50 bits, stretched by scrypt (2¹⁵, r = 8: 32 MB and about a tenth of a second a guess), and
-/// then sealed to its member: who carries it has nothing to guess at.
+/// A key locked with a short code of 50 bits, stretched by scrypt (2¹⁵, r = 8: 32 MB and about a
+/// tenth of a second a guess), and then sealed to its member: who carries it has nothing to guess
+/// at.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Lock {
@@ -84,11 +88,25 @@ const CODE_LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// The code with which this keeper lets a member open one lock: ten letters in two groups.
 pub fn unlock_code(keeper: &DeviceKeys, member: &DeviceId, nonce: &[u8; 24]) -> String {
     let mut secret = keeper.storage_key();
-    let hash = blake3::derive_key("kijiti 2026-11 unlock code", &[&secret[..], member.as_bytes(), nonce].concat());
+    let hash = blake3::derive_key(
+        "kijiti 2026-11 unlock code",
+        &[&secret[..], member.as_bytes(), nonce].concat(),
+    );
     secret.zeroize();
-    let letter = |byte: &u8| char::from(CODE_LETTERS.get(usize::from(byte & 31)).copied().unwrap_or(b'2'));
+    let letter = |byte: &u8| {
+        char::from(
+            CODE_LETTERS
+                .get(usize::from(byte & 31))
+                .copied()
+                .unwrap_or(b'2'),
+        )
+    };
     let letters: String = hash.iter().take(10).map(letter).collect();
-    format!("{}-{}", letters.get(..5).unwrap_or_default(), letters.get(5..).unwrap_or_default())
+    format!(
+        "{}-{}",
+        letters.get(..5).unwrap_or_default(),
+        letters.get(5..).unwrap_or_default()
+    )
 }
 
 fn code_cipher(code: &str, nonce: &[u8; 24]) -> Option<XChaCha20Poly1305> {
@@ -97,9 +115,20 @@ fn code_cipher(code: &str, nonce: &[u8; 24]) -> Option<XChaCha20Poly1305> {
         'i' | 'l' => '1',
         other => other,
     };
-    let letters = code.to_lowercase().chars().map(meant).filter(char::is_ascii_alphanumeric).collect::<String>();
+    let letters = code
+        .to_lowercase()
+        .chars()
+        .map(meant)
+        .filter(char::is_ascii_alphanumeric)
+        .collect::<String>();
     let mut key = [0; 32];
-    scrypt::scrypt(letters.as_bytes(), nonce, &scrypt::Params::new(15, 8, 1, 32).ok()?, &mut key).ok()?;
+    scrypt::scrypt(
+        letters.as_bytes(),
+        nonce,
+        &scrypt::Params::new(15, 8, 1, 32).ok()?,
+        &mut key,
+    )
+    .ok()?;
     let cipher = XChaCha20Poly1305::new((&key).into());
     key.zeroize();
     Some(cipher)
@@ -114,17 +143,28 @@ impl Lock {
         nonce: [u8; 24],
         rng: &mut impl CryptoRng,
     ) -> Option<Self> {
-        let payload = Payload { msg: key.bytes(), aad: to.as_bytes() };
-        let locked = code_cipher(code, &nonce)?.encrypt((&nonce).into(), payload).ok()?;
-        let sealed = SealedKey::seal_bytes(&locked, Purpose::Lock, key.area(), to, sealing_key, rng).ok()?;
+        let payload = Payload {
+            msg: key.bytes(),
+            aad: to.as_bytes(),
+        };
+        let locked = code_cipher(code, &nonce)?
+            .encrypt((&nonce).into(), payload)
+            .ok()?;
+        let sealed =
+            SealedKey::seal_bytes(&locked, Purpose::Lock, key.area(), to, sealing_key, rng).ok()?;
         Some(Self { sealed, nonce })
     }
 
     /// Opens it on the phone of its member with the code, however it was typed.
     pub fn open(&self, area: &Area, code: &str, keys: &DeviceKeys) -> Option<SpaceKey> {
         let locked = self.sealed.open_bytes(Purpose::Lock, area, keys).ok()?;
-        let payload = Payload { msg: &locked, aad: self.sealed.to.as_bytes() };
-        let mut plain = code_cipher(code, &self.nonce)?.decrypt((&self.nonce).into(), payload).ok()?;
+        let payload = Payload {
+            msg: &locked,
+            aad: self.sealed.to.as_bytes(),
+        };
+        let mut plain = code_cipher(code, &self.nonce)?
+            .decrypt((&self.nonce).into(), payload)
+            .ok()?;
         let bytes: Option<[u8; 32]> = plain.as_slice().try_into().ok();
         plain.zeroize();
         bytes.map(|bytes| SpaceKey::new(area.clone(), bytes))
@@ -158,7 +198,8 @@ fn history_aad(area: &Area, parent: &EpochTag, child: &EpochTag) -> Vec<u8> {
 }
 
 impl KeyShare {
-    /// The share of `key`, which follows `parents`, for these members (device and public sealing key).
+    /// The share of `key`, which follows `parents`, for these members (device and public sealing
+    /// key).
     pub fn seal(
         key: &SpaceKey,
         parents: &[SpaceKey],
@@ -171,12 +212,24 @@ impl KeyShare {
             rng.fill_bytes(&mut nonce);
             let aad = history_aad(key.area(), &parent.epoch_tag(), &key.epoch_tag());
             let sealed = history_cipher(key)
-                .encrypt((&nonce).into(), Payload { msg: parent.bytes(), aad: &aad })
+                .encrypt(
+                    (&nonce).into(),
+                    Payload {
+                        msg: parent.bytes(),
+                        aad: &aad,
+                    },
+                )
                 .map_err(|_| GrantError::Sealed("the cipher refused".into()))?;
-            sealed_parents.push(Parent { epoch: parent.epoch_tag(), nonce, sealed });
+            sealed_parents.push(Parent {
+                epoch: parent.epoch_tag(),
+                nonce,
+                sealed,
+            });
         }
         let areas = members.iter().map(|member| member.area.clone()).collect();
-        let members = members.iter().map(|m| SealedKey::seal(key, Purpose::Share, m.device, &m.sealing_key, rng));
+        let members = members
+            .iter()
+            .map(|m| SealedKey::seal(key, Purpose::Share, m.device, &m.sealing_key, rng));
         let members = members.collect::<Result<_, _>>()?;
         Ok(Self {
             epoch: key.epoch_tag(),
@@ -189,7 +242,8 @@ impl KeyShare {
         })
     }
 
-    /// The same share on a lease: members lock the key away after so many days of use, and unlock it with a code of `keeper`'s.
+    /// The same share on a lease: members lock the key away after so many days of use, and unlock
+    /// it with a code of `keeper`'s.
     pub fn leased(
         mut self,
         key: &SpaceKey,
@@ -198,20 +252,39 @@ impl KeyShare {
         members: &[Member],
         rng: &mut impl CryptoRng,
     ) -> Self {
-        let lock = |Member { device, sealing_key, .. }: &Member| {
+        let lock = |Member {
+                        device,
+                        sealing_key,
+                        ..
+                    }: &Member| {
             let mut nonce = [0; 24];
             rng.fill_bytes(&mut nonce);
-            Lock::seal(key, (*device, sealing_key), &unlock_code(keeper, device, &nonce), nonce, rng)
+            Lock::seal(
+                key,
+                (*device, sealing_key),
+                &unlock_code(keeper, device, &nonce),
+                nonce,
+                rng,
+            )
         };
-        self.locks = members.iter().filter(|member| member.device != keeper.id()).filter_map(lock).collect();
+        self.locks = members
+            .iter()
+            .filter(|member| member.device != keeper.id())
+            .filter_map(lock)
+            .collect();
         self.lease_days = Some(days);
         self
     }
 
-    /// The key, if it is sealed to this device. `None` if it is not, or is not the key that it says.
+    /// The key, if it is sealed to this device. `None` if it is not, or is not the key that it
+    /// says.
     pub fn open(&self, area: &Area, keys: &DeviceKeys) -> Option<SpaceKey> {
         let id = keys.id();
-        let opened = self.members.iter().filter(|m| m.to == id).find_map(|m| m.open(Purpose::Share, area, keys).ok());
+        let opened = self
+            .members
+            .iter()
+            .filter(|m| m.to == id)
+            .find_map(|m| m.open(Purpose::Share, area, keys).ok());
         opened.filter(|key| key.epoch_tag() == self.epoch)
     }
 
@@ -222,8 +295,15 @@ impl KeyShare {
         }
         let open = |parent: &Parent| {
             let aad = history_aad(key.area(), &parent.epoch, &self.epoch);
-            let mut plain =
-                history_cipher(key).decrypt((&parent.nonce).into(), Payload { msg: &parent.sealed, aad: &aad }).ok()?;
+            let mut plain = history_cipher(key)
+                .decrypt(
+                    (&parent.nonce).into(),
+                    Payload {
+                        msg: &parent.sealed,
+                        aad: &aad,
+                    },
+                )
+                .ok()?;
             let bytes: Option<[u8; 32]> = plain.as_slice().try_into().ok();
             plain.zeroize();
             let opened = SpaceKey::new(key.area().clone(), bytes?);
@@ -246,14 +326,27 @@ pub struct Epochs {
 impl Epochs {
     /// Takes in what a share says.
     pub fn add(&mut self, share: &KeyShare) {
-        self.members.entry(share.epoch).or_default().extend(share.members.iter().map(|m| m.to));
-        let parents = share.parents.iter().map(|p| p.epoch).filter(|parent| *parent != share.epoch);
+        self.members
+            .entry(share.epoch)
+            .or_default()
+            .extend(share.members.iter().map(|m| m.to));
+        let parents = share
+            .parents
+            .iter()
+            .map(|p| p.epoch)
+            .filter(|parent| *parent != share.epoch);
         self.parents.entry(share.epoch).or_default().extend(parents);
         for (member, area) in share.members.iter().zip(&share.areas) {
-            self.areas.entry(member.to).or_default().insert(area.clone());
+            self.areas
+                .entry(member.to)
+                .or_default()
+                .insert(area.clone());
         }
         if !share.left_out.is_empty() {
-            self.left_out.entry(share.epoch).or_default().extend(&share.left_out);
+            self.left_out
+                .entry(share.epoch)
+                .or_default()
+                .extend(&share.left_out);
         }
     }
 
@@ -278,12 +371,15 @@ impl Epochs {
         seen
     }
 
-    /// Phones that were left out of some epoch and have no key of it or of any after it. Keys made apart from that one do not bring
-    /// them back, nor does the order in which all this is heard.
+    /// Phones that were left out of some epoch and have no key of it or of any after it. Keys made
+    /// apart from that one do not bring them back, nor does the order in which all this is heard.
     pub fn left_out(&self) -> BTreeSet<DeviceId> {
         let mut out = BTreeSet::new();
         for (since, devices) in &self.left_out {
-            let after = self.members.iter().filter(|(epoch, _)| self.with_ancestors(**epoch).contains(since));
+            let after = self
+                .members
+                .iter()
+                .filter(|(epoch, _)| self.with_ancestors(**epoch).contains(since));
             let back: BTreeSet<_> = after.flat_map(|(_, members)| members).collect();
             out.extend(devices.iter().filter(|device| !back.contains(device)));
         }
@@ -292,20 +388,27 @@ impl Epochs {
 
     /// Epochs whose keys a lost phone has, or can open.
     fn tainted(&self, lost: &dyn Fn(&DeviceId) -> bool) -> BTreeSet<EpochTag> {
-        let had = self.members.iter().filter(|(_, members)| members.iter().any(lost));
-        had.flat_map(|(epoch, _)| self.with_ancestors(*epoch)).collect()
+        let had = self
+            .members
+            .iter()
+            .filter(|(_, members)| members.iter().any(lost));
+        had.flat_map(|(epoch, _)| self.with_ancestors(*epoch))
+            .collect()
     }
 
-    /// The key to write with, of those held: neither ended nor tainted, and the furthest on; `None`: wait for a new one.
+    /// The key to write with, of those held: neither ended nor tainted, and the furthest on;
+    /// `None`: wait for a new one.
     pub fn writable<'k>(
         &self,
         held: impl IntoIterator<Item = &'k SpaceKey>,
         lost: &dyn Fn(&DeviceId) -> bool,
     ) -> Option<&'k SpaceKey> {
         let tainted = self.tainted(lost);
-        let usable =
-            held.into_iter().filter(|key| !tainted.contains(&key.epoch_tag()) && !self.retired(&key.epoch_tag()));
-        // Who has more before it is further on; between two made apart any rule will do that all phones share.
+        let usable = held
+            .into_iter()
+            .filter(|key| !tainted.contains(&key.epoch_tag()) && !self.retired(&key.epoch_tag()));
+        // Who has more before it is further on; between two made apart any rule will do that all
+        // phones share.
         usable.max_by_key(|key| (self.with_ancestors(key.epoch_tag()).len(), key.epoch_tag()))
     }
 
@@ -327,6 +430,10 @@ impl Epochs {
     /// Epochs that no other follows.
     pub fn heads(&self) -> BTreeSet<EpochTag> {
         let followed: BTreeSet<_> = self.parents.values().flatten().copied().collect();
-        self.members.keys().filter(|epoch| !followed.contains(*epoch)).copied().collect()
+        self.members
+            .keys()
+            .filter(|epoch| !followed.contains(*epoch))
+            .copied()
+            .collect()
     }
 }

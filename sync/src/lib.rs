@@ -1,9 +1,12 @@
-//! How phones come to hold the same sealed changes: envelopes, epochs, notices, receipts, reconciliation.
+//! How phones come to hold the same sealed changes: envelopes, epochs, notices, receipts,
+//! reconciliation.
 //!
-//! What it is not: no clock, no randomness source, no store, and no word about a patient: what is sealed is opaque bytes.
+//! What it is not: no clock, no randomness source, no store, and no word about a patient: what is
+//! sealed is opaque bytes.
 //!
-//! Flow: changes of a case → [`envelope::seal`] under the space's key → carried by anyone → [`reconcile`] finds which envelopes the other
-//! lacks → [`envelope::Envelope::verify`] under the author's chain → [`envelope::VerifiedEnvelope::open`] by those who hold the key.
+//! Flow: changes of a case → [`envelope::seal`] under the space's key → carried by anyone →
+//! [`reconcile`] finds which envelopes the other lacks → [`envelope::Envelope::verify`] under the
+//! author's chain → [`envelope::VerifiedEnvelope::open`] by those who hold the key.
 
 pub mod archive;
 pub mod envelope;

@@ -1,5 +1,5 @@
-//! Notices: what is said openly about a space, in envelopes that travel like all others. Couriers read them too; none has a
-//! patient's word in it.
+//! Notices: what is said openly about a space, in envelopes that travel like all others. Couriers
+//! read them too; none has a patient's word in it.
 //!
 //! | says | who may | what follows |
 //! |---|---|---|
@@ -88,19 +88,27 @@ pub fn short(id: &EnvelopeId) -> [u8; 8] {
 impl Notice {
     /// A notice about the space of `area` that says nothing yet.
     pub fn about(area: &Area) -> Self {
-        Self { area: area.clone(), ..Self::default() }
+        Self {
+            area: area.clone(),
+            ..Self::default()
+        }
     }
 
-    /// Whether this author may say all of it: the rights must hold for the whole area, not for a part of it.
+    /// Whether this author may say all of it: the rights must hold for the whole area, not for a
+    /// part of it.
     pub fn allowed(&self, author: &VerifiedChain) -> bool {
         let above = author.area.covers(&self.area);
         let has = |right: Right| above && author.rights.has(right);
         let keys = self.share.is_none() && self.retired.is_empty() || has(Right::Grant);
         let revoked = self.revoked.is_empty() || has(Right::Revoke);
         let countersigned = self.countersigned.is_empty() || has(Right::Grant) || has(Right::Enrol);
-        let delivered = (self.delivered.is_empty() && self.photos.is_empty()) || has(Right::Grant) && has(Right::Read);
-        let small = self.attached.is_none_or(|a| a.bytes <= ATTACHMENT_BYTES_MAX);
-        let attached = self.attached.is_none() || small && author.may_write_in(SpaceId::of(&self.area));
+        let delivered = (self.delivered.is_empty() && self.photos.is_empty())
+            || has(Right::Grant) && has(Right::Read);
+        let small = self
+            .attached
+            .is_none_or(|a| a.bytes <= ATTACHMENT_BYTES_MAX);
+        let attached =
+            self.attached.is_none() || small && author.may_write_in(SpaceId::of(&self.area));
         keys && revoked && countersigned && delivered && attached
     }
 

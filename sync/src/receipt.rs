@@ -1,11 +1,12 @@
-//! Receipts: what a phone runs, sealed to the ministry and carried back by whoever comes by, so that coverage is known without
-//! any server. Couriers see which device it is from and which of its receipts is the newest, and nothing else.
+//! Receipts: what a phone runs, sealed to the ministry and carried back by whoever comes by, so
+//! that coverage is known without any server. Couriers see which device it is from and which of its
+//! receipts is the newest, and nothing else.
 //!
 //! ```text
 //! Signed<SealedReceipt> by the device   0: device · 1: sequence · 2: HPKE's encapsulated key · 3: sealed Receipt (CBOR)
 //! ```
-//! HPKE (RFC 9180) in base mode with X25519, HKDF-SHA256 and ChaCha20-Poly1305, the device's id and the sequence as
-//! associated data.
+//! HPKE (RFC 9180) in base mode with X25519, HKDF-SHA256 and ChaCha20-Poly1305, the device's id and
+//! the sequence as associated data.
 
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
@@ -79,7 +80,11 @@ impl Document for SealedReceipt {
     fn check(&self) -> Result<(), CodecError> {
         match self.sealed.len() {
             0..=RECEIPT_BYTES_MAX => Ok(()),
-            bytes => Err(CodecError::TooLong { what: "receipt", bytes, max: RECEIPT_BYTES_MAX }),
+            bytes => Err(CodecError::TooLong {
+                what: "receipt",
+                bytes,
+                max: RECEIPT_BYTES_MAX,
+            }),
         }
     }
 }
@@ -110,16 +115,22 @@ pub fn seal(
 ) -> Result<Signed<SealedReceipt>, ReceiptError> {
     let failed = |e: hpke::HpkeError| ReceiptError::Sealed(e.to_string());
     let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(ministry).map_err(failed)?;
-    let (encapsulated, sealed) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-        &OpModeS::Base,
-        &public,
-        INFO,
-        &codec::encode(receipt),
-        &aad(&keys.id(), sequence),
-        rng,
-    )
-    .map_err(failed)?;
-    let sealed = SealedReceipt { device: keys.id(), sequence, encapsulated: encapsulated.to_bytes().into(), sealed };
+    let (encapsulated, sealed) =
+        hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            &OpModeS::Base,
+            &public,
+            INFO,
+            &codec::encode(receipt),
+            &aad(&keys.id(), sequence),
+            rng,
+        )
+        .map_err(failed)?;
+    let sealed = SealedReceipt {
+        device: keys.id(),
+        sequence,
+        encapsulated: encapsulated.to_bytes().into(),
+        sealed,
+    };
     Ok(Signed::by(&sealed, keys))
 }
 
@@ -132,12 +143,16 @@ pub fn verify(bytes: &[u8]) -> Result<Verified<SealedReceipt>, ReceiptError> {
 }
 
 /// Opens a receipt with the ministry's receipt key. Its chain is still to be believed.
-pub fn open(receipt: &Verified<SealedReceipt>, ministry: &DeviceKeys) -> Result<Receipt, ReceiptError> {
+pub fn open(
+    receipt: &Verified<SealedReceipt>,
+    ministry: &DeviceKeys,
+) -> Result<Receipt, ReceiptError> {
     let failed = |e: hpke::HpkeError| ReceiptError::Sealed(e.to_string());
     let mut seed = ministry.sealing_seed();
     let (private, _) = X25519HkdfSha256::derive_keypair(&seed);
     seed.zeroize();
-    let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&receipt.encapsulated).map_err(failed)?;
+    let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&receipt.encapsulated)
+        .map_err(failed)?;
     let plain = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeR::Base,
         &private,
@@ -151,11 +166,15 @@ pub fn open(receipt: &Verified<SealedReceipt>, ministry: &DeviceKeys) -> Result<
 }
 
 /// Phones by area and what they run, from opened receipts: the ministry's coverage.
-pub fn coverage(receipts: &[(Area, Receipt)]) -> std::collections::BTreeMap<(String, String, u64), usize> {
+pub fn coverage(
+    receipts: &[(Area, Receipt)],
+) -> std::collections::BTreeMap<(String, String, u64), usize> {
     let mut counts = std::collections::BTreeMap::new();
     for (area, receipt) in receipts {
         for run in &receipt.runs {
-            *counts.entry((area.to_string(), run.module.clone(), run.version)).or_default() += 1;
+            *counts
+                .entry((area.to_string(), run.module.clone(), run.version))
+                .or_default() += 1;
         }
     }
     counts

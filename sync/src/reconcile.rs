@@ -1,6 +1,7 @@
-//! What phones say of the envelopes that they hold: digests of sets of ids, and words of seven bytes for single ids, both under
-//! a key of this meeting only (an outsider cannot craft collisions, and a chance collision is gone at the next meeting, which
-//! has another key). How the difference is found from them: [`crate::riblt`].
+//! What phones say of the envelopes that they hold: digests of sets of ids, and words of seven
+//! bytes for single ids, both under a key of this meeting only (an outsider cannot craft
+//! collisions, and a chance collision is gone at the next meeting, which has another key). How the
+//! difference is found from them: [`crate::riblt`].
 
 use protocol::EnvelopeId;
 
@@ -14,7 +15,10 @@ impl MeetingKey {
     /// The same key on both sides, whoever called.
     pub fn from_nonces(a: &[u8; 16], b: &[u8; 16]) -> Self {
         let (low, high) = if a <= b { (a, b) } else { (b, a) };
-        Self(blake3::derive_key("kijiti 2026-11 meeting key", &[low.as_slice(), high].concat()))
+        Self(blake3::derive_key(
+            "kijiti 2026-11 meeting key",
+            &[low.as_slice(), high].concat(),
+        ))
     }
 
     fn hash(&self, id: &EnvelopeId) -> [u8; 32] {
@@ -24,7 +28,8 @@ impl MeetingKey {
     /// The id as it is named in this meeting: 40 bits, and 16 that check them.
     pub fn word(&self, id: &EnvelopeId) -> u64 {
         let [a, b, c, d, e, ..] = self.hash(id);
-        self.checker().word(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]))
+        self.checker()
+            .word(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]))
     }
 
     /// Tells words of this meeting from mixtures of them.
@@ -33,8 +38,9 @@ impl MeetingKey {
         Checker::new(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
     }
 
-    /// An order-independent digest of a set of ids: the sum of their keyed hashes in two 64-bit lanes. Nobody can look for two
-    /// sets with one digest beforehand, and who lies about it in a meeting could as well lie about the ids.
+    /// An order-independent digest of a set of ids: the sum of their keyed hashes in two 64-bit
+    /// lanes. Nobody can look for two sets with one digest beforehand, and who lies about it in a
+    /// meeting could as well lie about the ids.
     pub fn digest<'a>(&self, ids: impl IntoIterator<Item = &'a EnvelopeId>) -> [u8; 16] {
         let mut sum = [0u64; 2];
         for id in ids {
@@ -53,14 +59,20 @@ impl MeetingKey {
 
 /// Words, or symbols, as they are said: seven bytes each, little-endian.
 pub fn write_words(words: impl IntoIterator<Item = u64>) -> Vec<u8> {
-    words.into_iter().flat_map(|word| word.to_le_bytes().into_iter().take(WORD_BYTES)).collect()
+    words
+        .into_iter()
+        .flat_map(|word| word.to_le_bytes().into_iter().take(WORD_BYTES))
+        .collect()
 }
 
 /// Reads words, or symbols, from a peer; a length that is no multiple of seven is `None`.
 pub fn read_words(bytes: &[u8]) -> Option<Vec<u64>> {
     let (words, rest) = bytes.as_chunks::<WORD_BYTES>();
     rest.is_empty().then(|| {
-        words.iter().map(|[a, b, c, d, e, f, g]| u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, 0])).collect()
+        words
+            .iter()
+            .map(|[a, b, c, d, e, f, g]| u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, 0]))
+            .collect()
     })
 }
 
@@ -85,7 +97,13 @@ mod tests {
     fn both_sides_have_one_key_and_the_next_meeting_another() {
         let (a, b) = ([1; 16], [2; 16]);
         let id = EnvelopeId([9; 32]);
-        assert_eq!(MeetingKey::from_nonces(&a, &b).word(&id), MeetingKey::from_nonces(&b, &a).word(&id));
-        assert_ne!(MeetingKey::from_nonces(&a, &b).word(&id), MeetingKey::from_nonces(&a, &[3; 16]).word(&id));
+        assert_eq!(
+            MeetingKey::from_nonces(&a, &b).word(&id),
+            MeetingKey::from_nonces(&b, &a).word(&id)
+        );
+        assert_ne!(
+            MeetingKey::from_nonces(&a, &b).word(&id),
+            MeetingKey::from_nonces(&a, &[3; 16]).word(&id)
+        );
     }
 }

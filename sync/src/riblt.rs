@@ -1,15 +1,17 @@
-//! Finding the difference of two sets of words without listing them: rateless invertible Bloom lookup tables (Yang, Gilad,
-//! Alizadeh: "Practical Rateless Set Reconciliation", SIGCOMM 2024, arXiv 2402.02668), and a sketch that estimates how large
-//! the difference is, so that the first batch of symbols is nearly always enough.
+//! Finding the difference of two sets of words without listing them: rateless invertible Bloom
+//! lookup tables (Yang, Gilad, Alizadeh: "Practical Rateless Set Reconciliation", SIGCOMM 2024,
+//! arXiv 2402.02668), and a sketch that estimates how large the difference is, so that the first
+//! batch of symbols is nearly always enough.
 //!
 //! ```text
 //! word    40 bits of a keyed hash of the id, and above them 16 bits of check, a function of the 40 and the meeting's key
 //! symbol  the XOR of all words that map to it, 7 bytes: no count and no checksum of its own, for words check themselves
 //! sketch  64 counters modulo 256: each word adds or takes one from each (Alon, Matias, Szegedy 1996)
 //! ```
-//! Every word maps to symbol 0 and then to ever sparser ones: to symbol i with probability 1/(1 + i/2). A symbol of the
-//! difference that holds one word only shows it: the word checks itself and maps there. So any number of symbols can be asked
-//! for, and about 1.4 for each difference are enough.
+//! Every word maps to symbol 0 and then to ever sparser ones: to symbol i with probability 1/(1 +
+//! i/2). A symbol of the difference that holds one word only shows it: the word checks itself and
+//! maps there. So any number of symbols can be asked for, and about 1.4 for each difference are
+//! enough.
 
 use std::collections::BTreeSet;
 
@@ -61,7 +63,10 @@ struct Places {
 
 impl Places {
     fn of(word: u64) -> Self {
-        Self { next: 0, state: word }
+        Self {
+            next: 0,
+            state: word,
+        }
     }
 }
 
@@ -71,9 +76,12 @@ impl Iterator for Places {
     fn next(&mut self) -> Option<u64> {
         let at = self.next;
         self.state = mix(self.state);
-        // A uniform number in (0, 1]; square root and rounding up are exact in IEEE 754, so every phone counts alike.
+        // A uniform number in (0, 1]; square root and rounding up are exact in IEEE 754, so every
+        // phone counts alike.
         let uniform = ((self.state >> 32) + 1) as f64 / 4_294_967_296.0;
-        let step = ((at as f64 + 1.5) * (1.0 / uniform.sqrt() - 1.0)).ceil().max(1.0);
+        let step = ((at as f64 + 1.5) * (1.0 / uniform.sqrt() - 1.0))
+            .ceil()
+            .max(1.0);
         self.next = at.saturating_add(step as u64);
         Some(at)
     }
@@ -84,7 +92,10 @@ pub fn symbols(words: impl IntoIterator<Item = u64>, from: usize, to: usize) -> 
     let mut cells = vec![0; to.saturating_sub(from)];
     for word in words {
         for at in Places::of(word).take_while(|at| *at < to as u64) {
-            if let Some(cell) = (at as usize).checked_sub(from).and_then(|i| cells.get_mut(i)) {
+            if let Some(cell) = (at as usize)
+                .checked_sub(from)
+                .and_then(|i| cells.get_mut(i))
+            {
                 *cell ^= word;
             }
         }
@@ -104,7 +115,12 @@ pub struct Decoder {
 impl Decoder {
     /// Nothing heard yet.
     pub fn new(checker: Checker) -> Self {
-        Self { checker, cells: Vec::new(), found: BTreeSet::new(), spoiled: false }
+        Self {
+            checker,
+            cells: Vec::new(),
+            found: BTreeSet::new(),
+            spoiled: false,
+        }
     }
 
     /// Symbols heard so far.
@@ -112,18 +128,22 @@ impl Decoder {
         self.cells.len()
     }
 
-    /// Takes the peer's next symbols; `ours` are ours of the same places. `true` once the whole difference is known.
+    /// Takes the peer's next symbols; `ours` are ours of the same places. `true` once the whole
+    /// difference is known.
     pub fn take(&mut self, theirs: &[u64], ours: &[u64]) -> bool {
         let from = self.cells.len();
-        self.cells.extend(theirs.iter().zip(ours).map(|(a, b)| a ^ b));
+        self.cells
+            .extend(theirs.iter().zip(ours).map(|(a, b)| a ^ b));
         // What is known already is taken out of the new symbols.
-        for (cell, known) in
-            self.cells.iter_mut().skip(from).zip(symbols(self.found.iter().copied(), from, from + theirs.len()))
-        {
+        for (cell, known) in self.cells.iter_mut().skip(from).zip(symbols(
+            self.found.iter().copied(),
+            from,
+            from + theirs.len(),
+        )) {
             *cell ^= known;
         }
-        // The first symbols hold nearly every word, so that one of them alone is there only at the end; until then looking at
-        // them could only mistake a mixture for a word.
+        // The first symbols hold nearly every word, so that one of them alone is there only at the
+        // end; until then looking at them could only mistake a mixture for a word.
         for lowest in [self.cells.len() / 4, 0] {
             let mut open: Vec<usize> = (lowest..self.cells.len()).collect();
             while let Some(at) = open.pop() {
@@ -133,17 +153,29 @@ impl Decoder {
         !self.spoiled && !self.cells.is_empty() && self.cells.iter().all(|cell| *cell == 0)
     }
 
-    /// If a symbol shows a word, takes that word out of all its symbols; those from `lowest` on are looked at next.
+    /// If a symbol shows a word, takes that word out of all its symbols; those from `lowest` on are
+    /// looked at next.
     fn look_at(&mut self, at: usize, lowest: usize, open: &mut Vec<usize>) {
-        let Some(word) = self.cells.get(at).copied().filter(|word| *word != 0) else { return };
-        let maps = || Places::of(word).take_while(|place| *place <= at as u64).last() == Some(at as u64);
+        let Some(word) = self.cells.get(at).copied().filter(|word| *word != 0) else {
+            return;
+        };
+        let maps = || {
+            Places::of(word)
+                .take_while(|place| *place <= at as u64)
+                .last()
+                == Some(at as u64)
+        };
         if self.spoiled || !self.checker.is_word(word) || !maps() {
             return;
         }
-        // A mixture that passes for a word (in one of some thousand meetings) shows up as a word found twice.
+        // A mixture that passes for a word (in one of some thousand meetings) shows up as a word
+        // found twice.
         self.spoiled = !self.found.insert(word) || self.found.len() > self.cells.len();
         let end = self.cells.len() as u64;
-        for place in Places::of(word).take_while(|place| *place < end).map(|place| place as usize) {
+        for place in Places::of(word)
+            .take_while(|place| *place < end)
+            .map(|place| place as usize)
+        {
             if let Some(cell) = self.cells.get_mut(place) {
                 *cell ^= word;
                 open.extend(Some(place).filter(|place| *place >= lowest));
@@ -174,16 +206,17 @@ pub fn sketch(words: impl IntoIterator<Item = u64>) -> [u8; SKETCH_BYTES] {
     counters
 }
 
-/// About how many words two sets differ in, by their sketches: right within a fifth for two thirds of the pairs, up to a
-/// thousand or so; much larger differences come out as some thousands.
+/// About how many words two sets differ in, by their sketches: right within a fifth for two thirds
+/// of the pairs, up to a thousand or so; much larger differences come out as some thousands.
 pub fn estimate(ours: &[u8; SKETCH_BYTES], theirs: &[u8; SKETCH_BYTES]) -> usize {
     let square = |(a, b): (&u8, &u8)| i64::from(a.wrapping_sub(*b) as i8).pow(2);
     let sum: i64 = ours.iter().zip(theirs).map(square).sum();
     (sum as f64 / SKETCH_BYTES as f64).round() as usize
 }
 
-/// Symbols to send at first for an estimated difference: as many as were enough for 97 of 100 differences of up to a hundred so
-/// estimated, or for 90 of large ones, of which the rest costs less.
+/// Symbols to send at first for an estimated difference: as many as were enough for 97 of 100
+/// differences of up to a hundred so estimated, or for 90 of large ones, of which the rest costs
+/// less.
 pub fn first_batch(estimate: usize) -> usize {
     let d = estimate as f64;
     match estimate {
@@ -199,7 +232,9 @@ mod tests {
     use super::*;
 
     fn words(checker: Checker, range: std::ops::Range<u64>) -> Vec<u64> {
-        range.map(|i| checker.word(mix(i.wrapping_mul(77)))).collect()
+        range
+            .map(|i| checker.word(mix(i.wrapping_mul(77))))
+            .collect()
     }
 
     proptest! {
@@ -241,7 +276,10 @@ mod tests {
                 let checker = Checker::new(mix(key));
                 let theirs = words(checker, 0..2000);
                 let ours = words(checker, d.div_ceil(2)..2000 + d / 2);
-                let guess = estimate(&sketch(ours.iter().copied()), &sketch(theirs.iter().copied()));
+                let guess = estimate(
+                    &sketch(ours.iter().copied()),
+                    &sketch(theirs.iter().copied()),
+                );
                 let first = first_batch(guess);
                 let (a, b) = (symbols(theirs, 0, 4000), symbols(ours, 0, 4000));
                 enough += u32::from(Decoder::new(checker).take(&a[..first], &b[..first]));
@@ -255,9 +293,15 @@ mod tests {
                 needed += decoder.heard();
                 spoiled += u32::from(decoder.spoiled());
             }
-            assert!(enough >= if d > 100 { 60 } else { 80 }, "d {d}: {enough} of 100");
+            assert!(
+                enough >= if d > 100 { 60 } else { 80 },
+                "d {d}: {enough} of 100"
+            );
             assert!(spoiled <= 1, "d {d}: {spoiled} of 100");
-            assert!(d < 100 || (needed as f64) < 150.0 * d as f64, "d {d}: {needed}");
+            assert!(
+                d < 100 || (needed as f64) < 150.0 * d as f64,
+                "d {d}: {needed}"
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Spaces and their keys: who can read a team's or facility's cases. A device is given the key by a *grant*, sealed to its
-//! sealing key with HPKE (RFC 9180: X25519, HKDF-SHA256, ChaCha20-Poly1305) and signed by a device with the right to grant.
+//! Spaces and their keys: who can read a team's or facility's cases. A device is given the key by a
+//! *grant*, sealed to its sealing key with HPKE (RFC 9180: X25519, HKDF-SHA256, ChaCha20-Poly1305)
+//! and signed by a device with the right to grant.
 
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
@@ -11,7 +12,8 @@ use protocol::signed::{Document, Verified};
 use protocol::{Area, CaseId, CaseTag, DeviceId, DeviceKeys, SpaceId};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// For what a key is sealed: HPKE's info, so that nothing sealed for one purpose is ever taken for another.
+/// For what a key is sealed: HPKE's info, so that nothing sealed for one purpose is ever taken for
+/// another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A grant, in a file or over couriers.
@@ -166,29 +168,46 @@ impl SealedKey {
         rng: &mut impl CryptoRng,
     ) -> Result<Self, GrantError> {
         let refused = |e: hpke::HpkeError| GrantError::Sealed(e.to_string());
-        let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(sealing_key).map_err(refused)?;
-        let (encapsulated, sealed) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeS::Base,
-            &public,
-            purpose.info(),
-            plain,
-            &aad(&to, area),
-            rng,
-        )
-        .map_err(refused)?;
-        Ok(Self { to, encapsulated: encapsulated.to_bytes().into(), sealed })
+        let public =
+            <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(sealing_key).map_err(refused)?;
+        let (encapsulated, sealed) =
+            hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+                &OpModeS::Base,
+                &public,
+                purpose.info(),
+                plain,
+                &aad(&to, area),
+                rng,
+            )
+            .map_err(refused)?;
+        Ok(Self {
+            to,
+            encapsulated: encapsulated.to_bytes().into(),
+            sealed,
+        })
     }
 
     /// Opens it with the keys of the device it is for.
-    pub(crate) fn open(&self, purpose: Purpose, area: &Area, keys: &DeviceKeys) -> Result<SpaceKey, GrantError> {
+    pub(crate) fn open(
+        &self,
+        purpose: Purpose,
+        area: &Area,
+        keys: &DeviceKeys,
+    ) -> Result<SpaceKey, GrantError> {
         let mut plain = self.open_bytes(purpose, area, keys)?;
         let key: Option<[u8; 32]> = plain.as_slice().try_into().ok();
         plain.zeroize();
-        key.map(|key| SpaceKey::new(area.clone(), key)).ok_or(GrantError::Sealed("not a key".into()))
+        key.map(|key| SpaceKey::new(area.clone(), key))
+            .ok_or(GrantError::Sealed("not a key".into()))
     }
 
     /// Opens the bytes from which the key is made.
-    pub(crate) fn open_bytes(&self, purpose: Purpose, area: &Area, keys: &DeviceKeys) -> Result<Vec<u8>, GrantError> {
+    pub(crate) fn open_bytes(
+        &self,
+        purpose: Purpose,
+        area: &Area,
+        keys: &DeviceKeys,
+    ) -> Result<Vec<u8>, GrantError> {
         if self.to != keys.id() {
             return Err(GrantError::OtherDevice(self.to.short()));
         }
@@ -196,7 +215,8 @@ impl SealedKey {
         let mut seed = keys.sealing_seed();
         let (private, _) = X25519HkdfSha256::derive_keypair(&seed);
         seed.zeroize();
-        let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&self.encapsulated).map_err(refused)?;
+        let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&self.encapsulated)
+            .map_err(refused)?;
         hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
             &OpModeR::Base,
             &private,
@@ -217,14 +237,27 @@ impl Grant {
         sealing_key: &[u8; 32],
         rng: &mut impl CryptoRng,
     ) -> Result<Self, GrantError> {
-        let SealedKey { to, encapsulated, sealed } = SealedKey::seal(key, Purpose::Grant, to, sealing_key, rng)?;
-        Ok(Self { to, area: key.area.clone(), encapsulated, sealed })
+        let SealedKey {
+            to,
+            encapsulated,
+            sealed,
+        } = SealedKey::seal(key, Purpose::Grant, to, sealing_key, rng)?;
+        Ok(Self {
+            to,
+            area: key.area.clone(),
+            encapsulated,
+            sealed,
+        })
     }
 }
 
 /// Opens a grant whose signature has been verified, with the keys of the device it is for.
 pub fn open_grant(grant: &Verified<Grant>, keys: &DeviceKeys) -> Result<SpaceKey, GrantError> {
-    let sealed = SealedKey { to: grant.to, encapsulated: grant.encapsulated, sealed: grant.sealed.clone() };
+    let sealed = SealedKey {
+        to: grant.to,
+        encapsulated: grant.encapsulated,
+        sealed: grant.sealed.clone(),
+    };
     sealed.open(Purpose::Grant, &grant.area, keys)
 }
 

@@ -13,7 +13,11 @@ fn area() -> Area {
 
 fn phone(n: u8) -> (DeviceKeys, Member) {
     let keys = DeviceKeys::from_seed([n; 32]);
-    let member = Member { device: keys.id(), sealing_key: sealing_public_key(&keys), area: area() };
+    let member = Member {
+        device: keys.id(),
+        sealing_key: sealing_public_key(&keys),
+        area: area(),
+    };
     (keys, member)
 }
 
@@ -32,34 +36,74 @@ fn members_open_a_share_and_its_history_and_nobody_else_does() {
     for member in [&clinic, &worker] {
         let opened = share.open(&area(), member).unwrap();
         assert_eq!(opened, key(2));
-        assert_eq!(share.open_parents(&opened), [key(1)], "a newcomer reads what was before");
+        assert_eq!(
+            share.open_parents(&opened),
+            [key(1)],
+            "a newcomer reads what was before"
+        );
     }
     assert_eq!(share.open(&area(), &stranger), None);
-    assert_eq!(share.open(&Area::parse("north/kwale").unwrap(), &worker), None, "sealed for one space only");
+    assert_eq!(
+        share.open(&Area::parse("north/kwale").unwrap(), &worker),
+        None,
+        "sealed for one space only"
+    );
     assert!(share.open_parents(&key(7)).is_empty());
     let mut lying = share.clone();
     lying.epoch = key(5).epoch_tag();
-    assert_eq!(lying.open(&area(), &worker), None, "a key that is not the epoch's");
+    assert_eq!(
+        lying.open(&area(), &worker),
+        None,
+        "a key that is not the epoch's"
+    );
 }
 
 #[test]
 fn a_lost_phone_taints_its_epoch_and_all_before_it() {
     let ((_, clinic), (_, worker), (_, lost)) = (phone(1), phone(2), phone(3));
     let mut epochs = Epochs::default();
-    epochs.add(&KeyShare::seal(&key(1), &[], &[clinic.clone(), worker.clone()], &mut dice()).unwrap());
     epochs.add(
-        &KeyShare::seal(&key(2), &[key(1)], &[clinic.clone(), worker.clone(), lost.clone()], &mut dice()).unwrap(),
+        &KeyShare::seal(&key(1), &[], &[clinic.clone(), worker.clone()], &mut dice()).unwrap(),
+    );
+    epochs.add(
+        &KeyShare::seal(
+            &key(2),
+            &[key(1)],
+            &[clinic.clone(), worker.clone(), lost.clone()],
+            &mut dice(),
+        )
+        .unwrap(),
     );
     let held = [key(1), key(2)];
     assert_eq!(epochs.writable(&held, &|_| false), Some(&held[1]));
     let is_lost = |device: &DeviceId| *device == lost.device;
-    assert_eq!(epochs.writable(&held, &is_lost), None, "it can open the first key through the second");
-    epochs.add(&KeyShare::seal(&key(3), &[key(2)], &[clinic.clone(), worker.clone()], &mut dice()).unwrap());
+    assert_eq!(
+        epochs.writable(&held, &is_lost),
+        None,
+        "it can open the first key through the second"
+    );
+    epochs.add(
+        &KeyShare::seal(
+            &key(3),
+            &[key(2)],
+            &[clinic.clone(), worker.clone()],
+            &mut dice(),
+        )
+        .unwrap(),
+    );
     let held = [key(1), key(2), key(3)];
     assert_eq!(epochs.writable(&held, &is_lost), Some(&held[2]));
-    assert_eq!(epochs.writable(&held[..2], &is_lost), None, "the new key has not come yet");
+    assert_eq!(
+        epochs.writable(&held[..2], &is_lost),
+        None,
+        "the new key has not come yet"
+    );
     epochs.retire([key(3).epoch_tag()]);
-    assert_eq!(epochs.writable(&held, &is_lost), None, "an ended key is never written with");
+    assert_eq!(
+        epochs.writable(&held, &is_lost),
+        None,
+        "an ended key is never written with"
+    );
 }
 
 #[test]
@@ -78,7 +122,15 @@ fn keys_made_apart_are_both_read_and_all_phones_write_with_the_same_one() {
     held.reverse();
     assert_eq!(here.writable(&held, &nobody).cloned(), chosen);
     assert_eq!(there.heads().len(), 2);
-    here.add(&KeyShare::seal(&key(4), &[key(2), key(3)], &[a.clone(), b.clone()], &mut dice()).unwrap());
+    here.add(
+        &KeyShare::seal(
+            &key(4),
+            &[key(2), key(3)],
+            &[a.clone(), b.clone()],
+            &mut dice(),
+        )
+        .unwrap(),
+    );
     held.push(key(4));
     assert_eq!(here.writable(&held, &nobody), Some(&key(4)));
 }

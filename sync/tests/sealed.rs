@@ -1,4 +1,5 @@
-//! Sealed means sealed: envelopes and archives open for those they are for, and a changed byte is found.
+//! Sealed means sealed: envelopes and archives open for those they are for, and a changed byte is
+//! found.
 
 use clinical::Urgency;
 use minicbor::bytes::ByteVec;
@@ -15,7 +16,10 @@ use sync::{Envelope, EnvelopeError, SpaceKey};
 const ID: CaseId = CaseId([1; 16]);
 
 fn writer(rights: &[Right], area: &str) -> (DeviceKeys, VerifiedChain) {
-    let (ministry, keys) = (DeviceKeys::from_seed([8; 32]), DeviceKeys::from_seed([9; 32]));
+    let (ministry, keys) = (
+        DeviceKeys::from_seed([8; 32]),
+        DeviceKeys::from_seed([9; 32]),
+    );
     let certificate = Certificate {
         device: keys.id(),
         sealing_key: [0; 32],
@@ -27,15 +31,23 @@ fn writer(rights: &[Right], area: &str) -> (DeviceKeys, VerifiedChain) {
         expires_s: None,
         binding: bind(&keys, &[0; 32]),
     };
-    let chain = Chain { certificates: vec![Signed::by(&certificate, &ministry)] };
+    let chain = Chain {
+        certificates: vec![Signed::by(&certificate, &ministry)],
+    };
     (keys, chain.verify(&Role::single(ministry.id())).unwrap())
 }
 
 fn sealed(words: &[u8]) -> (SpaceKey, Vec<u8>) {
     let key = SpaceKey::new(Area::parse("north/kilifi").unwrap(), [7; 32]);
-    let contents = Contents { case: ID, changes: vec![ByteVec::from(words.to_vec())] };
+    let contents = Contents {
+        case: ID,
+        changes: vec![ByteVec::from(words.to_vec())],
+    };
     let (keys, _) = writer(&[Right::Write], "north/kilifi/mtwapa");
-    let bytes = seal(&contents, &key, Urgency::Pink, &keys, [3; 24]).unwrap().bytes().to_vec();
+    let bytes = seal(&contents, &key, Urgency::Pink, &keys, [3; 24])
+        .unwrap()
+        .bytes()
+        .to_vec();
     (key, bytes)
 }
 
@@ -55,9 +67,18 @@ fn writers_need_the_right_and_the_area() {
     let (_, bytes) = sealed(b"words");
     let verify = |chain: &VerifiedChain| Envelope::parse(bytes.clone()).unwrap().verify(chain);
     assert!(verify(&writer(&[Right::Write], "north/kilifi").1).is_ok());
-    assert_eq!(verify(&writer(&[Right::Carry], "north/kilifi").1), Err(EnvelopeError::NotAWriter));
-    assert_eq!(verify(&writer(&[Right::Write], "north/kwale").1), Err(EnvelopeError::NotAWriter));
-    assert_eq!(verify(&writer(&[Right::Write], "north").1), Err(EnvelopeError::NotAWriter));
+    assert_eq!(
+        verify(&writer(&[Right::Carry], "north/kilifi").1),
+        Err(EnvelopeError::NotAWriter)
+    );
+    assert_eq!(
+        verify(&writer(&[Right::Write], "north/kwale").1),
+        Err(EnvelopeError::NotAWriter)
+    );
+    assert_eq!(
+        verify(&writer(&[Right::Write], "north").1),
+        Err(EnvelopeError::NotAWriter)
+    );
 }
 
 #[test]
@@ -80,8 +101,11 @@ fn debug_output_shows_nothing_of_a_key() {
 
 #[test]
 fn an_archive_opens_for_its_phone_only_and_a_flipped_bit_is_found() {
-    let (from, to, other) =
-        (DeviceKeys::from_seed([1; 32]), DeviceKeys::from_seed([2; 32]), DeviceKeys::from_seed([3; 32]));
+    let (from, to, other) = (
+        DeviceKeys::from_seed([1; 32]),
+        DeviceKeys::from_seed([2; 32]),
+        DeviceKeys::from_seed([3; 32]),
+    );
     let certificate = Certificate {
         device: from.id(),
         sealing_key: sealing_public_key(&from),
@@ -93,16 +117,28 @@ fn an_archive_opens_for_its_phone_only_and_a_flipped_bit_is_found() {
         expires_s: None,
         binding: bind(&from, &sealing_public_key(&from)),
     };
-    let chain = Chain { certificates: vec![Signed::by(&certificate, &DeviceKeys::from_seed([9; 32]))] };
-    let archived = ArchivedCase { case: ID, changes: vec![ByteVec::from(b"Amina has a fever".to_vec())] };
+    let chain = Chain {
+        certificates: vec![Signed::by(&certificate, &DeviceKeys::from_seed([9; 32]))],
+    };
+    let archived = ArchivedCase {
+        case: ID,
+        changes: vec![ByteVec::from(b"Amina has a fever".to_vec())],
+    };
     let mut rng = ChaCha20Rng::from_seed([4; 32]);
-    let bytes =
-        archive::write(std::slice::from_ref(&archived), (to.id(), &sealing_public_key(&to)), (&chain, &from), &mut rng)
-            .unwrap();
+    let bytes = archive::write(
+        std::slice::from_ref(&archived),
+        (to.id(), &sealing_public_key(&to)),
+        (&chain, &from),
+        &mut rng,
+    )
+    .unwrap();
     assert!(!bytes.windows(5).any(|w| w == b"Amina"));
     let read = archive::read(&bytes).unwrap();
     assert_eq!(archive::open(&read, &to).unwrap(), [archived]);
-    assert_eq!(archive::open(&read, &other).unwrap_err(), ArchiveError::OtherPhone(to.id()));
+    assert_eq!(
+        archive::open(&read, &other).unwrap_err(),
+        ArchiveError::OtherPhone(to.id())
+    );
     for at in (0..bytes.len()).step_by(7) {
         let mut spoiled = bytes.clone();
         spoiled[at] ^= 1;

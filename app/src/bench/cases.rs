@@ -1,5 +1,6 @@
-//! `kijiti bench cases`: a phone that holds very many sealed changes. What its running process takes in memory, and how long its
-//! list of cases takes to open, beside what an application does that opens every document.
+//! `kijiti bench cases`: a phone that holds very many sealed changes. What its running process
+//! takes in memory, and how long its list of cases takes to open, beside what an application does
+//! that opens every document.
 
 use std::time::Instant;
 
@@ -33,13 +34,20 @@ const COMMIT_EVERY: usize = 5000;
 /// Fills a phone and measures it.
 pub fn run(envelopes: usize, seed: u64, as_json: bool) -> Result<(), Failure> {
     if !(100..=1_000_000).contains(&envelopes) {
-        return Err(Failure::new("too little or too much to measure", "choose 100 to 1000000 envelopes").with_code(2));
+        return Err(Failure::new(
+            "too little or too much to measure",
+            "choose 100 to 1000000 envelopes",
+        )
+        .with_code(2));
     }
     let scene = Scene::new("cases")?;
     let phone = scene.phone("clinic", None)?;
     let empty = resident(&phone)?;
     phone.stop();
-    eprintln!("making {envelopes} sealed changes of {} cases ...", envelopes / ENVELOPES_PER_CASE);
+    eprintln!(
+        "making {envelopes} sealed changes of {} cases ...",
+        envelopes / ENVELOPES_PER_CASE
+    );
     let cases = fill(&phone.folder, envelopes, seed)?;
     phone.start()?;
     phone.ask(Request::CaseList)?;
@@ -67,18 +75,33 @@ pub fn run(envelopes: usize, seed: u64, as_json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     println!("a phone that holds {envelopes} sealed changes of {cases} cases");
-    println!("  memory of the running phone   {} ({} when it held none)", size(full), size(empty));
-    println!("  list of cases, as a screen asks for it   {:.0} ms", listed * 1e3);
-    println!("  opening every document instead           {:.0} ms: {:.1} times as long", opened * 1e3, opened / listed);
+    println!(
+        "  memory of the running phone   {} ({} when it held none)",
+        size(full),
+        size(empty)
+    );
+    println!(
+        "  list of cases, as a screen asks for it   {:.0} ms",
+        listed * 1e3
+    );
+    println!(
+        "  opening every document instead           {:.0} ms: {:.1} times as long",
+        opened * 1e3,
+        opened / listed
+    );
     Ok(())
 }
 
 /// Resident memory of a running phone.
 fn resident(phone: &crate::demo::process::Phone) -> Result<u64, Failure> {
-    let id = phone.process().ok_or_else(|| failed("the phone does not run"))?;
+    let id = phone
+        .process()
+        .ok_or_else(|| failed("the phone does not run"))?;
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).map_err(failed)?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
-    let kib: u64 = line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0);
+    let kib: u64 = line
+        .and_then(|l| l.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0);
     Ok(kib * 1024)
 }
 
@@ -112,14 +135,25 @@ fn one_case(
     dice.fill_bytes(&mut id);
     let mut case = Case::new(CaseId(id));
     for visit in 0..ENVELOPES_PER_CASE as u32 {
-        let names = if visit == 0 { 0..FINDINGS } else { FINDINGS * visit..FINDINGS * visit + 2 };
-        let finding =
-            |n: u32| Entry::Finding { name: format!("finding_{n}"), value: FindingValue::Number(f64::from(n)) };
+        let names = if visit == 0 {
+            0..FINDINGS
+        } else {
+            FINDINGS * visit..FINDINGS * visit + 2
+        };
+        let finding = |n: u32| Entry::Finding {
+            name: format!("finding_{n}"),
+            value: FindingValue::Number(f64::from(n)),
+        };
         let entries: Vec<_> = names.map(finding).collect();
-        let changes = case.add(&entries, keys, &id, 1_800_000_000).map_err(failed)?;
+        let changes = case
+            .add(&entries, keys, &id, 1_800_000_000)
+            .map_err(failed)?;
         let mut nonce = [0; 24];
         dice.fill_bytes(&mut nonce);
-        let contents = Contents { case: CaseId(id), changes: changes.into_iter().map(Into::into).collect() };
+        let contents = Contents {
+            case: CaseId(id),
+            changes: changes.into_iter().map(Into::into).collect(),
+        };
         let envelope = seal(&contents, key, Urgency::Yellow, keys, nonce).map_err(failed)?;
         store.put_envelope(&envelope, area)?;
     }
@@ -144,9 +178,17 @@ fn open_all(folder: &std::path::Path) -> Result<f64, Failure> {
     let began = Instant::now();
     let mut entries = 0;
     for row in &rows {
-        let document = store.case(&row.id)?.ok_or_else(|| failed("a case without a document"))?;
-        entries += AutoCommit::load(&document).map_err(failed)?.length(automerge::ROOT);
+        let document = store
+            .case(&row.id)?
+            .ok_or_else(|| failed("a case without a document"))?;
+        entries += AutoCommit::load(&document)
+            .map_err(failed)?
+            .length(automerge::ROOT);
     }
     let seconds = began.elapsed().as_secs_f64();
-    if entries < rows.len() { Err(failed("documents without entries")) } else { Ok(seconds) }
+    if entries < rows.len() {
+        Err(failed("documents without entries"))
+    } else {
+        Ok(seconds)
+    }
 }

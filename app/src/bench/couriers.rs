@@ -1,5 +1,6 @@
-//! A bundle put together from couriers who each hold a random third, while links are cut and processes killed: what every piece
-//! of it costs, and that none is lost. Real processes, real files, a link held to a rate.
+//! A bundle put together from couriers who each hold a random third, while links are cut and
+//! processes killed: what every piece of it costs, and that none is lost. Real processes, real
+//! files, a link held to a rate.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,7 +22,8 @@ use crate::demo::process::Phone;
 
 const COURIERS: u8 = 7;
 const BYTES_PER_S: f64 = 3e6;
-/// What may be on its way when a link ends: the air's queue, and a piece of which the rest is missing.
+/// What may be on its way when a link ends: the air's queue, and a piece of which the rest is
+/// missing.
 const CUT_BYTES_MAX: u64 = 128 * 1024;
 
 /// How often, and with what dice.
@@ -41,7 +43,9 @@ pub fn run(megabytes: u64, harm: Harm, json: bool) -> Result<(), Failure> {
         let hint = "choose 1 to 500 MB and at most 1000 cuts and kills";
         return Err(Failure::new("too little or too much to measure", hint).with_code(2));
     }
-    between(COURIERS + 1, |places| Town::new(places, megabytes * 1_000_000, harm.seed)?.assemble(harm, json))
+    between(COURIERS + 1, |places| {
+        Town::new(places, megabytes * 1_000_000, harm.seed)?.assemble(harm, json)
+    })
 }
 
 struct Town<'a> {
@@ -97,25 +101,48 @@ impl<'a> Town<'a> {
             std::fs::write(folder.join(format!("{digest}.tree")), &tree).map_err(failed)?;
             courier.start()?;
         }
-        let shape = Shape { bytes_per_s: BYTES_PER_S, delay: Duration::from_millis(5), loss: 0.0, shared: true };
+        let shape = Shape {
+            bytes_per_s: BYTES_PER_S,
+            delay: Duration::from_millis(5),
+            loss: 0.0,
+            shared: true,
+        };
         let medium = Medium::new(shape)?;
-        Ok(Self { _scene: scene, places, medium, receiver, couriers, bytes, digest, tree, dice })
+        Ok(Self {
+            _scene: scene,
+            places,
+            medium,
+            receiver,
+            couriers,
+            bytes,
+            digest,
+            tree,
+            dice,
+        })
     }
 
     fn path(&self, end: &str) -> PathBuf {
-        self.receiver.folder.join("bundles").join(format!("{}{end}", self.digest))
+        self.receiver
+            .folder
+            .join("bundles")
+            .join(format!("{}{end}", self.digest))
     }
 
     /// Groups in the receiver's files that are what was signed.
     fn held(&self) -> Result<u64, Failure> {
-        let data = std::fs::read(self.path("")).or_else(|_| std::fs::read(self.path(".part"))).unwrap_or_default();
+        let data = std::fs::read(self.path(""))
+            .or_else(|_| std::fs::read(self.path(".part")))
+            .unwrap_or_default();
         let count = tree::group_count(self.bytes);
         let right = |(i, hash): &(u64, &[u8; 32])| {
             let from = (i * GROUP_BYTES) as usize;
             let group = data.get(from..from + tree::group_bytes(self.bytes, *i) as usize);
             group.is_some_and(|group| tree::group_hash(group, *i, count) == **hash)
         };
-        Ok((0..count).zip(self.tree.as_chunks::<32>().0).filter(right).count() as u64)
+        Ok((0..count)
+            .zip(self.tree.as_chunks::<32>().0)
+            .filter(right)
+            .count() as u64)
     }
 
     /// Whether the bundle has its final name; it may have it only when it is right.
@@ -123,7 +150,9 @@ impl<'a> Town<'a> {
         match std::fs::read(self.path("")) {
             Err(_) => Ok(false),
             Ok(data) if Digest::of(&data) == self.digest => Ok(true),
-            Ok(_) => Err(failed("a file that is not what was signed has a final name")),
+            Ok(_) => Err(failed(
+                "a file that is not what was signed has a final name",
+            )),
         }
     }
 
@@ -136,42 +165,69 @@ impl<'a> Town<'a> {
             if began.elapsed() > Duration::from_secs(600) {
                 return Err(failed("it did not come together in ten minutes"));
             }
-            let gateway = self.places.first().ok_or_else(|| failed("no places"))?.gateway;
-            let courier = self.couriers.choose(&mut self.dice).ok_or_else(|| failed("no couriers"))?.clone();
+            let gateway = self
+                .places
+                .first()
+                .ok_or_else(|| failed("no places"))?
+                .gateway;
+            let courier = self
+                .couriers
+                .choose(&mut self.dice)
+                .ok_or_else(|| failed("no couriers"))?
+                .clone();
             let (peer, address) = courier.address()?;
             let address: SocketAddr = address.parse().map_err(failed)?;
             let path = self.medium.path(gateway, address)?;
-            let request = Request::Meet { peer, address: path.to_string() };
+            let request = Request::Meet {
+                peer,
+                address: path.to_string(),
+            };
             let caller = self.receiver.clone();
             meetings += 1;
-            let meeting = std::thread::spawn(move || caller.ask_once(&request, &mut |_| {}).is_ok());
-            // Time enough to greet, and then any moment: about as many harms as were asked for fit the whole.
+            let meeting =
+                std::thread::spawn(move || caller.ask_once(&request, &mut |_| {}).is_ok());
+            // Time enough to greet, and then any moment: about as many harms as were asked for fit
+            // the whole.
             let patience = Duration::from_secs_f64(0.1 + step * self.dice.random_range(0.0..2.0));
-            let until = Instant::now() + if cuts + kills < events { patience } else { Duration::from_secs(60) };
+            let until = Instant::now()
+                + if cuts + kills < events {
+                    patience
+                } else {
+                    Duration::from_secs(60)
+                };
             while Instant::now() < until && !meeting.is_finished() {
                 std::thread::sleep(Duration::from_millis(2));
             }
             if meeting.is_finished() {
                 continue;
             }
-            let kill = kills < harm.kills && (cuts >= harm.cuts || self.dice.random_range(0..3) == 0);
+            let kill =
+                kills < harm.kills && (cuts >= harm.cuts || self.dice.random_range(0..3) == 0);
             if !kill {
                 cuts += 1;
                 self.medium.cut(path); // and the receiver calls somebody else
             } else {
-                let victim = if self.dice.random_range(0..2) == 0 { &self.receiver } else { &courier };
+                let victim = if self.dice.random_range(0..2) == 0 {
+                    &self.receiver
+                } else {
+                    &courier
+                };
                 kills += u32::from(victim.kill());
                 let held = self.held()?;
                 victim.start()?;
                 shrunk += u32::from(self.held()? < held);
             }
-            // A meeting that was cut ends when the other's silence is noticed; nobody waits for it here.
+            // A meeting that was cut ends when the other's silence is noticed; nobody waits for it
+            // here.
             drop(meeting);
         }
         let count = tree::group_count(self.bytes);
         let air = self.medium.inward();
         let held = self.held()?;
-        let (share, seconds) = (air as f64 / self.bytes as f64, began.elapsed().as_secs_f64());
+        let (share, seconds) = (
+            air as f64 / self.bytes as f64,
+            began.elapsed().as_secs_f64(),
+        );
         if json {
             println!(
                 "{}",
@@ -179,15 +235,21 @@ impl<'a> Town<'a> {
                 "meetings": meetings, "seconds": seconds, "bytes_to_receiver": air, "groups_lost": shrunk })
             );
         } else {
-            println!("{} MB from {COURIERS} couriers with a third each, {meetings} meetings,", self.bytes / 1_000_000);
+            println!(
+                "{} MB from {COURIERS} couriers with a third each, {meetings} meetings,",
+                self.bytes / 1_000_000
+            );
             println!("{cuts} links cut and {kills} processes killed: whole after {seconds:.0} s");
-            println!("groups right on disk    {held} of {count}; kills after which any was gone: {shrunk}");
+            println!(
+                "groups right on disk    {held} of {count}; kills after which any was gone: {shrunk}"
+            );
             println!(
                 "bytes to the receiver   {air} ({:.2} x the bundle: headers, hellos, and what was on its way when cut)",
                 share
             );
         }
-        let allowed = self.bytes as f64 * 1.02 * 1.1 + f64::from(cuts + kills) * CUT_BYTES_MAX as f64;
+        let allowed =
+            self.bytes as f64 * 1.02 * 1.1 + f64::from(cuts + kills) * CUT_BYTES_MAX as f64;
         match shrunk == 0 && air as f64 <= allowed {
             true => Ok(()),
             false => Err(failed("pieces that were here were lost, or fetched again")),

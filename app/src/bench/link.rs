@@ -1,5 +1,5 @@
-//! A bundle between two real processes, verified and durable on both sides, beside a bare iroh stream and iroh-blobs, on plain
-//! loopback and over links held to a rate.
+//! A bundle between two real processes, verified and durable on both sides, beside a bare iroh
+//! stream and iroh-blobs, on plain loopback and over links held to a rate.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,7 +19,8 @@ use crate::show;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// The links of the field: name, bytes in a second, delay one way in ms, part lost, megabytes sent over it.
+/// The links of the field: name, bytes in a second, delay one way in ms, part lost, megabytes sent
+/// over it.
 const LINKS: [(&str, f64, u64, f64, f64); 3] = [
     ("Bluetooth, 60 kB/s, 100 ms", 60e3, 100, 0.0, 4.0),
     ("poor Wi-Fi, 2 MB/s, 20 ms, 2 % lost", 2e6, 20, 0.02, 60.0),
@@ -27,25 +28,45 @@ const LINKS: [(&str, f64, u64, f64, f64); 3] = [
 ];
 
 /// Measures plain loopback: `blobs` is the program of `rigs/blobs`, if it was built.
-pub fn loopback(megabytes: u64, rounds: u32, blobs: Option<&Path>, json: bool) -> Result<(), Failure> {
+pub fn loopback(
+    megabytes: u64,
+    rounds: u32,
+    blobs: Option<&Path>,
+    json: bool,
+) -> Result<(), Failure> {
     if !(1..=2000).contains(&megabytes) || !(1..=50).contains(&rounds) {
-        return Err(
-            Failure::new("too little or too much to measure", "choose 1 to 2000 MB and 1 to 50 rounds").with_code(2)
-        );
+        return Err(Failure::new(
+            "too little or too much to measure",
+            "choose 1 to 2000 MB and 1 to 50 rounds",
+        )
+        .with_code(2));
     }
     let bytes = megabytes * 1_000_000;
     let (mut bare, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
         let (bare_rate, our_rate) = (bare_round(bytes, None)?, bundle_round(bytes, None)?);
-        let their_rate = blobs.map(|program| blobs_round(program, bytes)).transpose()?;
-        let shown = their_rate.map(|r| format!(", iroh-blobs {r:.0} MB/s")).unwrap_or_default();
-        eprintln!("round {round}: bare stream {bare_rate:.0} MB/s{shown}, bundle {our_rate:.0} MB/s");
+        let their_rate = blobs
+            .map(|program| blobs_round(program, bytes))
+            .transpose()?;
+        let shown = their_rate
+            .map(|r| format!(", iroh-blobs {r:.0} MB/s"))
+            .unwrap_or_default();
+        eprintln!(
+            "round {round}: bare stream {bare_rate:.0} MB/s{shown}, bundle {our_rate:.0} MB/s"
+        );
         bare.push(bare_rate);
         ours.push(our_rate);
         theirs.extend(their_rate);
     }
-    let ratio =
-        |others: &[f64]| median(&mut ours.iter().zip(others).map(|(ours, other)| ours / other).collect::<Vec<_>>());
+    let ratio = |others: &[f64]| {
+        median(
+            &mut ours
+                .iter()
+                .zip(others)
+                .map(|(ours, other)| ours / other)
+                .collect::<Vec<_>>(),
+        )
+    };
     let (to_bare, to_blobs) = (ratio(&bare), ratio(&theirs));
     let (bare, ours, theirs) = (median(&mut bare), median(&mut ours), median(&mut theirs));
     if json {
@@ -62,7 +83,9 @@ pub fn loopback(megabytes: u64, rounds: u32, blobs: Option<&Path>, json: bool) -
     if blobs.is_some() {
         println!("iroh-blobs         {theirs:>6.0} MB/s  (its file store on both sides, verified)");
     }
-    println!("bundle             {ours:>6.0} MB/s  (the whole meeting: hello, checked pieces, digest, durable file)");
+    println!(
+        "bundle             {ours:>6.0} MB/s  (the whole meeting: hello, checked pieces, digest, durable file)"
+    );
     println!("to the bare stream {to_bare:>6.2}       (median of the rounds' own ratios)");
     if blobs.is_some() {
         println!("to iroh-blobs      {to_blobs:>6.2}");
@@ -88,10 +111,18 @@ struct Road<'a> {
 fn shaped_between(a: &Place, b: &Place, json: bool) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for (name, bytes_per_s, delay_ms, loss, megabytes) in LINKS {
-        let shape = Shape { bytes_per_s, delay: Duration::from_millis(delay_ms), loss, shared: false };
+        let shape = Shape {
+            bytes_per_s,
+            delay: Duration::from_millis(delay_ms),
+            loss,
+            shared: false,
+        };
         let bytes = (megabytes * 1e6) as u64;
         let part = |rate: f64| rate * 1e6 / bytes_per_s;
-        let road = Road { shape, ends: [a, b] };
+        let road = Road {
+            shape,
+            ends: [a, b],
+        };
         let bare = part(bare_round(bytes, Some(road))?);
         let ours = part(bundle_round(bytes, Some(road))?);
         if !json {
@@ -101,10 +132,15 @@ fn shaped_between(a: &Place, b: &Place, json: bool) -> Result<(), Failure> {
                 ours * 100.0
             );
         }
-        rows.push(json!({ "link": name, "bytes": bytes, "bare_goodput": bare, "bundle_goodput": ours }));
+        rows.push(
+            json!({ "link": name, "bytes": bytes, "bare_goodput": bare, "bundle_goodput": ours }),
+        );
     }
     if json {
-        println!("{}", json!({ "schema": "kijiti.bench-shaped/1", "links": rows }));
+        println!(
+            "{}",
+            json!({ "schema": "kijiti.bench-shaped/1", "links": rows })
+        );
     }
     Ok(())
 }
@@ -116,7 +152,9 @@ fn rate(bytes: u64, took: Duration) -> f64 {
 /// This very program at a place.
 fn this_program(place: Option<&Place>) -> Result<Command, Failure> {
     let exe = std::env::current_exe().map_err(failed)?;
-    let Some(place) = place else { return Ok(Command::new(exe)) };
+    let Some(place) = place else {
+        return Ok(Command::new(exe));
+    };
     let mut command = Command::new("ip");
     command.args(["netns", "exec", &place.namespace]).arg(exe);
     Ok(command)
@@ -136,9 +174,23 @@ fn bare_round(bytes: u64, road: Option<Road>) -> Result<f64, Failure> {
         let (id, address) = line.split_once('@').ok_or_else(|| failed("no receiver"))?;
         let (_medium, address) = through(road, address.parse().map_err(failed)?)?;
         let listen = from.map_or(LOCALHOST, |place| place.address);
-        let words = ["bench", "bare-sender", id, &address.to_string(), &bytes.to_string(), &listen.to_string()];
-        let output = this_program(from)?.args(words).stderr(Stdio::inherit()).output().map_err(failed)?;
-        String::from_utf8_lossy(&output.stdout).trim().parse::<f64>().map_err(failed)
+        let words = [
+            "bench",
+            "bare-sender",
+            id,
+            &address.to_string(),
+            &bytes.to_string(),
+            &listen.to_string(),
+        ];
+        let output = this_program(from)?
+            .args(words)
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(failed)?;
+        String::from_utf8_lossy(&output.stdout)
+            .trim()
+            .parse::<f64>()
+            .map_err(failed)
     };
     let seconds = send(&mut receiver);
     let _ = receiver.kill();
@@ -149,14 +201,24 @@ fn bare_round(bytes: u64, road: Option<Road>) -> Result<f64, Failure> {
 /// The first line that a process says.
 fn first_line(child: &mut Child) -> Result<String, Failure> {
     let mut line = String::new();
-    let stdout = child.stdout.take().ok_or_else(|| failed("the other process says nothing"))?;
-    BufReader::new(stdout).read_line(&mut line).map_err(failed)?;
+    let stdout = child
+        .stdout
+        .take()
+        .ok_or_else(|| failed("the other process says nothing"))?;
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .map_err(failed)?;
     Ok(line.trim().to_owned())
 }
 
 /// Where `target` is reached, through a medium if there is to be one.
-fn through(road: Option<Road>, target: SocketAddr) -> Result<(Option<Medium>, SocketAddr), Failure> {
-    let Some(road) = road else { return Ok((None, target)) };
+fn through(
+    road: Option<Road>,
+    target: SocketAddr,
+) -> Result<(Option<Medium>, SocketAddr), Failure> {
+    let Some(road) = road else {
+        return Ok((None, target));
+    };
     let medium = Medium::new(road.shape)?;
     let [from, _] = road.ends;
     let address = medium.path(from.gateway, target)?;
@@ -164,12 +226,19 @@ fn through(road: Option<Road>, target: SocketAddr) -> Result<(Option<Medium>, So
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(failed)
 }
 
 /// The sending process of `bare_round`: prints the seconds that it took.
 pub fn bare_sender(id: &str, address: &str, bytes: u64, listen: IpAddr) -> Result<(), Failure> {
-    let (id, address) = (id.parse::<DeviceId>().map_err(failed)?, address.parse().map_err(failed)?);
+    let (id, address) = (
+        id.parse::<DeviceId>().map_err(failed)?,
+        address.parse().map_err(failed)?,
+    );
     runtime()?.block_on(async {
         let endpoint = links::endpoint(&[3; 32], Some((listen, 0).into())).await?;
         let data = vec![7u8; 256 * 1024];
@@ -179,7 +248,9 @@ pub fn bare_sender(id: &str, address: &str, bytes: u64, listen: IpAddr) -> Resul
         let mut left = bytes;
         while left > 0 {
             let now = left.min(data.len() as u64);
-            send.write_all(data.get(..now as usize).unwrap_or_default()).await.map_err(failed)?;
+            send.write_all(data.get(..now as usize).unwrap_or_default())
+                .await
+                .map_err(failed)?;
             left -= now;
         }
         send.finish().map_err(failed)?;
@@ -195,13 +266,22 @@ pub fn bare_sender(id: &str, address: &str, bytes: u64, listen: IpAddr) -> Resul
 pub fn bare_receiver(listen: IpAddr) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let endpoint = links::endpoint(&[4; 32], Some((listen, 0).into())).await?;
-        let address = endpoint.bound_sockets().first().copied().ok_or_else(|| failed("no socket"))?;
+        let address = endpoint
+            .bound_sockets()
+            .first()
+            .copied()
+            .ok_or_else(|| failed("no socket"))?;
         println!("{}@{address}", DeviceId(*endpoint.id().as_bytes()));
         std::io::stdout().flush().map_err(failed)?;
         let incoming = endpoint.accept().await.ok_or_else(|| failed("closed"))?;
         let connection = incoming.await.map_err(failed)?;
         let (mut send, mut receive) = connection.accept_bi().await.map_err(failed)?;
-        while receive.read_chunk(512 * 1024).await.map_err(failed)?.is_some() {}
+        while receive
+            .read_chunk(512 * 1024)
+            .await
+            .map_err(failed)?
+            .is_some()
+        {}
         send.write_all(b"all").await.map_err(failed)?;
         send.finish().map_err(failed)?;
         connection.closed().await;
@@ -220,7 +300,10 @@ fn bundle_round(bytes: u64, road: Option<Road>) -> Result<f64, Failure> {
     let (peer, address) = giver.address()?;
     let (_medium, address) = through(road, address.parse().map_err(failed)?)?;
     let began = Instant::now();
-    let request = Request::Meet { peer, address: address.to_string() };
+    let request = Request::Meet {
+        peer,
+        address: address.to_string(),
+    };
     let meeting = taker.ask_once(&request, &mut |_| {})?;
     let took = began.elapsed();
     match show::number(&meeting, "bundle_bytes_taken") {
@@ -248,9 +331,15 @@ fn blobs_round(program: &Path, bytes: u64) -> Result<f64, Failure> {
         .map_err(missing)?;
     let offer = first_line(&mut giver);
     let taken = offer.and_then(|offer| {
-        let taker = Command::new(program).arg("take").args(offer.split(' ')).arg(scene.folder.join("taker")).output();
+        let taker = Command::new(program)
+            .arg("take")
+            .args(offer.split(' '))
+            .arg(scene.folder.join("taker"))
+            .output();
         let output = taker.map_err(missing)?;
-        let seconds = String::from_utf8_lossy(&output.stdout).trim().parse::<f64>();
+        let seconds = String::from_utf8_lossy(&output.stdout)
+            .trim()
+            .parse::<f64>();
         seconds.map_err(|_| failed(String::from_utf8_lossy(&output.stderr)))
     });
     drop(giver.stdin.take());

@@ -1,5 +1,6 @@
-//! A medium between phones' processes: a relay of UDP packets that holds them to a rate, delays them and loses some, for
-//! measuring real links where the kernel has no netem. A packet counts with its IP and UDP headers, as on a real link.
+//! A medium between phones' processes: a relay of UDP packets that holds them to a rate, delays
+//! them and loses some, for measuring real links where the kernel has no netem. A packet counts
+//! with its IP and UDP headers, as on a real link.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +20,8 @@ use super::failed;
 
 /// Bytes of IPv4 and UDP headers around each packet.
 const HEADERS_BYTES: usize = 28;
-/// What waits at the slow link at most, as time and in bytes: as the buffers of a phone's radio, neither none nor endless.
+/// What waits at the slow link at most, as time and in bytes: as the buffers of a phone's radio,
+/// neither none nor endless.
 const QUEUE: Duration = Duration::from_millis(250);
 const QUEUE_BYTES_MIN: f64 = 32.0 * 1024.0;
 
@@ -32,7 +34,8 @@ pub struct Shape {
     pub delay: Duration,
     /// Part of the packets that is lost.
     pub loss: f64,
-    /// One medium for both directions and all paths (a radio channel), or two directions of their own.
+    /// One medium for both directions and all paths (a radio channel), or two directions of their
+    /// own.
     pub shared: bool,
 }
 
@@ -46,18 +49,25 @@ struct Air {
 
 impl Air {
     fn new(shape: Shape, seed: u64) -> Arc<Mutex<Self>> {
-        Arc::new(Mutex::new(Self { shape, free_at: Instant::now(), dice: ChaCha8Rng::seed_from_u64(seed) }))
+        Arc::new(Mutex::new(Self {
+            shape,
+            free_at: Instant::now(),
+            dice: ChaCha8Rng::seed_from_u64(seed),
+        }))
     }
 
     /// When a packet arrives, unless it is lost.
     fn carry(&mut self, bytes: usize) -> Option<Instant> {
         let now = Instant::now();
         self.free_at = self.free_at.max(now);
-        let queue = QUEUE.as_secs_f64().max(QUEUE_BYTES_MIN / self.shape.bytes_per_s);
+        let queue = QUEUE
+            .as_secs_f64()
+            .max(QUEUE_BYTES_MIN / self.shape.bytes_per_s);
         if (self.free_at - now).as_secs_f64() > queue {
             return None;
         }
-        self.free_at += Duration::from_secs_f64((bytes + HEADERS_BYTES) as f64 / self.shape.bytes_per_s);
+        self.free_at +=
+            Duration::from_secs_f64((bytes + HEADERS_BYTES) as f64 / self.shape.bytes_per_s);
         // What is lost in the air has taken its time in the air.
         (self.dice.random::<f64>() >= self.shape.loss).then(|| self.free_at + self.shape.delay)
     }
@@ -76,14 +86,27 @@ pub struct Medium {
 impl Medium {
     /// A medium of this shape.
     pub fn new(shape: Shape) -> Result<Self, Failure> {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
-        Ok(Self { runtime, shape, shared: Air::new(shape, 1), inward: Arc::default(), paths: Mutex::default() })
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        Ok(Self {
+            runtime,
+            shape,
+            shared: Air::new(shape, 1),
+            inward: Arc::default(),
+            paths: Mutex::default(),
+        })
     }
 
     /// From now on nothing passes on this path, either way.
     pub fn cut(&self, path: SocketAddr) {
-        let ends = self.paths.lock().unwrap_or_else(PoisonError::into_inner).remove(&path);
+        let ends = self
+            .paths
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&path);
         ends.into_iter().flatten().for_each(|task| task.abort());
     }
 
@@ -146,13 +169,19 @@ impl Medium {
                 }
             });
             let ends = vec![hear.abort_handle(), answer.abort_handle()];
-            self.paths.lock().unwrap_or_else(PoisonError::into_inner).insert(address, ends);
+            self.paths
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(address, ends);
             Ok(address)
         })
     }
 }
 
 fn pass(air: &Mutex<Air>, bytes: &[u8], to: &mpsc::UnboundedSender<(Instant, Vec<u8>)>) -> bool {
-    let at = air.lock().unwrap_or_else(PoisonError::into_inner).carry(bytes.len());
+    let at = air
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .carry(bytes.len());
     at.is_some_and(|at| to.send((at, bytes.to_vec())).is_ok())
 }

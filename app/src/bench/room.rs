@@ -1,4 +1,5 @@
-//! Phones in one room on one medium, as real processes: a supervisor brings a release, and everybody wants it.
+//! Phones in one room on one medium, as real processes: a supervisor brings a release, and
+//! everybody wants it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,11 +19,16 @@ const PATIENCE: f64 = 6.0;
 
 /// So many phones, the first of which has the release, all meeting each other at once.
 pub fn run(phones: usize, megabytes: f64, megabytes_per_s: f64, json: bool) -> Result<(), Failure> {
-    if !(2..=32).contains(&phones) || !(0.1..=200.0).contains(&megabytes) || !(0.1..=50.0).contains(&megabytes_per_s) {
+    if !(2..=32).contains(&phones)
+        || !(0.1..=200.0).contains(&megabytes)
+        || !(0.1..=50.0).contains(&megabytes_per_s)
+    {
         let hint = "choose 2 to 32 phones, 0.1 to 200 MB and 0.1 to 50 MB/s";
         return Err(Failure::new("too little or too much to measure", hint).with_code(2));
     }
-    between(phones as u8, |places| meet(places, megabytes, megabytes_per_s, json))
+    between(phones as u8, |places| {
+        meet(places, megabytes, megabytes_per_s, json)
+    })
 }
 
 fn meet(places: &[Place], megabytes: f64, megabytes_per_s: f64, json: bool) -> Result<(), Failure> {
@@ -31,12 +37,19 @@ fn meet(places: &[Place], megabytes: f64, megabytes_per_s: f64, json: bool) -> R
     let bytes = (megabytes * 1e6) as u64;
     let bytes_per_s = megabytes_per_s * 1e6;
     let numbered = places.iter().enumerate();
-    let all = numbered.map(|(i, p)| scene.phone(&format!("phone {i}"), Some(p))).collect::<Result<Vec<_>, _>>()?;
+    let all = numbered
+        .map(|(i, p)| scene.phone(&format!("phone {i}"), Some(p)))
+        .collect::<Result<Vec<_>, _>>()?;
     let bundle = scene.random_file(bytes)?;
     let digest = protocol::Digest::of(&std::fs::read(&bundle).map_err(failed)?).to_string();
     let first = all.first().ok_or_else(|| failed("no phones"))?;
     scene.publish(first, &bundle)?;
-    let shape = Shape { bytes_per_s, delay: Duration::from_millis(2), loss: 0.0, shared: true };
+    let shape = Shape {
+        bytes_per_s,
+        delay: Duration::from_millis(2),
+        loss: 0.0,
+        shared: true,
+    };
     let medium = Medium::new(shape)?;
     let perfect = bytes as f64 * (phones - 1) as f64 / bytes_per_s;
     let mut calls = Vec::new();
@@ -45,7 +58,10 @@ fn meet(places: &[Place], megabytes: f64, megabytes_per_s: f64, json: bool) -> R
         let address: SocketAddr = address.parse().map_err(failed)?;
         for (caller, place) in all.iter().zip(places).skip(at + 1) {
             let address = medium.path(place.gateway, address)?.to_string();
-            let request = Request::Meet { peer: peer.clone(), address };
+            let request = Request::Meet {
+                peer: peer.clone(),
+                address,
+            };
             calls.push((caller.clone(), phone.clone(), request));
         }
     }
@@ -53,7 +69,8 @@ fn meet(places: &[Place], megabytes: f64, megabytes_per_s: f64, json: bool) -> R
     let holds = |phone: &Phone| phone.folder.join("bundles").join(&digest).is_file();
     let over = Arc::new(AtomicBool::new(false));
     for (caller, other, request) in calls {
-        // Neighbours that hear of each other call again while one of them lacks something, as `start` does by its beacons.
+        // Neighbours that hear of each other call again while one of them lacks something, as
+        // `start` does by its beacons.
         let (over, digest) = (over.clone(), digest.clone());
         std::thread::spawn(move || {
             let lacks = |phone: &Phone| !phone.folder.join("bundles").join(&digest).is_file();
@@ -69,13 +86,18 @@ fn meet(places: &[Place], megabytes: f64, megabytes_per_s: f64, json: bool) -> R
         let now = all.iter().filter(|phone| holds(phone)).count();
         if now > whole {
             whole = now;
-            eprintln!("{whole} of {phones} phones hold it after {:.0} s", began.elapsed().as_secs_f64());
+            eprintln!(
+                "{whole} of {phones} phones hold it after {:.0} s",
+                began.elapsed().as_secs_f64()
+            );
         }
     }
     let seconds = began.elapsed().as_secs_f64();
     over.store(true, Ordering::Relaxed);
     if whole < phones {
-        return Err(failed(format!("only {whole} of {phones} phones hold the release after {seconds:.0} s")));
+        return Err(failed(format!(
+            "only {whole} of {phones} phones hold the release after {seconds:.0} s"
+        )));
     }
     let ratio = seconds / perfect;
     if json {
@@ -87,7 +109,9 @@ fn meet(places: &[Place], megabytes: f64, megabytes_per_s: f64, json: bool) -> R
     } else {
         println!("{phones} phones, {megabytes} MB, one medium of {megabytes_per_s} MB/s:");
         println!("all hold it after  {seconds:>6.0} s");
-        println!("perfect swarming   {perfect:>6.0} s  (each byte once to each phone, nothing else on the air)");
+        println!(
+            "perfect swarming   {perfect:>6.0} s  (each byte once to each phone, nothing else on the air)"
+        );
         println!("ratio              {ratio:>6.2}");
     }
     Ok(())

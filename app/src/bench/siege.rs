@@ -1,5 +1,6 @@
-//! A clinic's phone under attack of many strangers and of one hostile insider of each rank, as processes and over real links: it keeps
-//! meeting its colleague, keeps every word that it acknowledged, and starts again. Its memory and descriptors are looked at meanwhile.
+//! A clinic's phone under attack of many strangers and of one hostile insider of each rank, as
+//! processes and over real links: it keeps meeting its colleague, keeps every word that it
+//! acknowledged, and starts again. Its memory and descriptors are looked at meanwhile.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,16 +30,24 @@ const AREA: &str = "north/kilifi";
 /// Besieges a clinic's phone for so long.
 pub fn run(strangers: u32, seconds: u64, seed: u64, json: bool) -> Result<(), Failure> {
     if strangers > 1000 || !(5..=3600).contains(&seconds) {
-        return Err(Failure::new("too much to try", "at most 1000 strangers, 5 to 3600 seconds").with_code(2));
+        return Err(Failure::new(
+            "too much to try",
+            "at most 1000 strangers, 5 to 3600 seconds",
+        )
+        .with_code(2));
     }
     let scene = Scene::new("siege")?;
     let (clinic, _) = scene.phone_as("clinic", None, AREA, "carry,read,write,grant")?;
-    let (worker, chain) = scene.phone_as("worker", None, "north/kilifi/mtwapa", "carry,read,write")?;
+    let (worker, chain) =
+        scene.phone_as("worker", None, "north/kilifi/mtwapa", "carry,read,write")?;
     clinic.ask(Request::SpaceCreate { area: AREA.into() })?;
     grant(&clinic, &worker, chain)?;
     let rogues = rogues(&scene, &clinic, strangers, seed)?;
     let (peer, address) = clinic.address()?;
-    let (peer, address): (DeviceId, SocketAddr) = (peer.parse().map_err(failed)?, address.parse().map_err(failed)?);
+    let (peer, address): (DeviceId, SocketAddr) = (
+        peer.parse().map_err(failed)?,
+        address.parse().map_err(failed)?,
+    );
     let stop = Arc::new(AtomicBool::new(false));
     let siege = {
         let stop = stop.clone();
@@ -58,13 +67,18 @@ pub fn run(strangers: u32, seconds: u64, seed: u64, json: bool) -> Result<(), Fa
         Ok::<(), Failure>(())
     })();
     stop.store(true, Ordering::Relaxed);
-    let calls = siege.join().map_err(|_| failed("the attackers' thread has ended"))??;
+    let calls = siege
+        .join()
+        .map_err(|_| failed("the attackers' thread has ended"))??;
     outcome?;
     clinic.kill();
     clinic.start()?;
     worker.meet(&clinic, &mut |_| {})?;
     let list = clinic.ask(Request::CaseList)?;
-    let held: Vec<_> = show::list(&list, "cases").iter().map(|case| show::text(case, "case").to_owned()).collect();
+    let held: Vec<_> = show::list(&list, "cases")
+        .iter()
+        .map(|case| show::text(case, "case").to_owned())
+        .collect();
     let lost = seen.cases.iter().filter(|id| !held.contains(id)).count();
     [&clinic, &worker].into_iter().for_each(Phone::stop);
     let report = json!({ "schema": "kijiti.siege/1", "strangers": strangers, "insiders": Rank::ALL.len() - 1, "seconds": seconds,
@@ -73,18 +87,26 @@ pub fn run(strangers: u32, seconds: u64, seed: u64, json: bool) -> Result<(), Fa
     if json {
         crate::say::json(&format!("{report:#}"));
     } else {
-        println!("{calls} calls by {strangers} strangers and an insider of each rank, in {seconds} s");
+        println!(
+            "{calls} calls by {strangers} strangers and an insider of each rank, in {seconds} s"
+        );
         println!("  meetings with the colleague  {}", seen.met);
         println!("  most memory                  {}", show::size(seen.memory));
         println!("  most descriptors             {}", seen.descriptors);
-        println!("  acknowledged cases           {}, {lost} lost", seen.cases.len());
+        println!(
+            "  acknowledged cases           {}, {lost} lost",
+            seen.cases.len()
+        );
         println!("  started again after a kill   yes");
     }
     let broken = [
         (seen.met == 0, "the colleague was never met"),
         (lost > 0, "acknowledged cases are lost"),
         (seen.memory > MEMORY_MAX, "the phone took more than 100 MB"),
-        (seen.descriptors >= DESCRIPTORS_MAX, "the phone took 128 descriptors or more"),
+        (
+            seen.descriptors >= DESCRIPTORS_MAX,
+            "the phone took 128 descriptors or more",
+        ),
     ];
     match broken.iter().find(|(broken, _)| *broken) {
         Some((_, what)) => Err(Failure::new(*what, "see the figures above")),
@@ -117,11 +139,17 @@ impl Seen {
     }
 
     fn look(&mut self, phone: &Phone) {
-        let Some(process) = phone.process() else { return };
+        let Some(process) = phone.process() else {
+            return;
+        };
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-        let resident = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        let resident = status.lines().find_map(|line| {
+            line.strip_prefix("VmRSS:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse::<u64>()
+                .ok()
+        });
         self.memory = self.memory.max(resident.unwrap_or(0) * 1024);
         let open = std::fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count);
         self.descriptors = self.descriptors.max(open);
@@ -129,22 +157,37 @@ impl Seen {
 }
 
 fn grant(clinic: &Phone, to: &Phone, chain: String) -> Result<(), Failure> {
-    let granted = clinic.ask(Request::SpaceGrant { area: AREA.into(), chain })?;
-    let grants = vec![(show::text(&granted, "grant").to_owned(), show::text(&granted, "issuer").to_owned())];
-    to.ask(Request::EnrolAccept { roots: Vec::new(), chain: None, grants, certificates: Vec::new() }).map(drop)
+    let granted = clinic.ask(Request::SpaceGrant {
+        area: AREA.into(),
+        chain,
+    })?;
+    let grants = vec![(
+        show::text(&granted, "grant").to_owned(),
+        show::text(&granted, "issuer").to_owned(),
+    )];
+    to.ask(Request::EnrolAccept {
+        roots: Vec::new(),
+        chain: None,
+        grants,
+        certificates: Vec::new(),
+    })
+    .map(drop)
 }
 
-/// Strangers who are silent, say junk, or begin and never end; and an insider of each rank that says hostile frames.
+/// Strangers who are silent, say junk, or begin and never end; and an insider of each rank that
+/// says hostile frames.
 fn rogues(scene: &Scene, clinic: &Phone, strangers: u32, seed: u64) -> Result<Vec<Rogue>, Failure> {
     let root = ministry::load_root(&scene.keys.join("root.json"))?;
     let (clinic, _) = clinic.address()?;
     let clinic: DeviceId = clinic.parse().map_err(failed)?;
-    let keys_of = |n: u64| DeviceKeys::from_seed(*blake(seed, n).first_chunk::<32>().unwrap_or(&[1; 32]));
+    let keys_of =
+        |n: u64| DeviceKeys::from_seed(*blake(seed, n).first_chunk::<32>().unwrap_or(&[1; 32]));
     let insider = |rank: Rank, n: u64| -> Result<Insider, Failure> {
         let keys = keys_of(n);
         let mut chain = None;
         if let Some(rights) = rank.rights() {
-            let request = CertificateRequest::of(&keys, sealing_public_key(&keys), rank.name().into());
+            let request =
+                CertificateRequest::of(&keys, sealing_public_key(&keys), rank.name().into());
             let (request, rights) = (Signed::by(&request, &keys), rights.to_string());
             let desk = EnrolmentDesk::open(&scene.keys, None, Some(PASSPHRASE))?;
             let file = desk.certify(&request, AREA, (&rights, ""), None)?;
@@ -154,35 +197,69 @@ fn rogues(scene: &Scene, clinic: &Phone, strangers: u32, seed: u64) -> Result<Ve
         let area = Area::parse(AREA).map_err(failed)?;
         let bundles = vec![(Digest::of(b"a release"), 9)];
         let chains = chain.clone().into_iter().collect();
-        Ok(Insider { keys, chain, root: root.clone(), area, key: None, bundles, chains, others: vec![clinic], long: 1 })
+        Ok(Insider {
+            keys,
+            chain,
+            root: root.clone(),
+            area,
+            key: None,
+            bundles,
+            chains,
+            others: vec![clinic],
+            long: 1,
+        })
     };
     let seed_of = |n: u64| *blake(seed, n).first_chunk::<32>().unwrap_or(&[1; 32]);
     let mut rogues = Vec::new();
     for n in 0..u64::from(strangers) {
         let stranger = insider(Rank::Stranger, n)?;
-        let opening: Vec<u8> = stranger.opening().iter().flat_map(Frame::to_bytes).collect();
+        let opening: Vec<u8> = stranger
+            .opening()
+            .iter()
+            .flat_map(Frame::to_bytes)
+            .collect();
         let says = move |call: u64| match (n + call) % 4 {
             0 => Vec::new(),
-            1 => opening.get(..opening.len() / 2).unwrap_or_default().to_vec(),
+            1 => opening
+                .get(..opening.len() / 2)
+                .unwrap_or_default()
+                .to_vec(),
             2 => [opening.as_slice(), &[0xff; 64]].concat(),
             _ => vec![0x55; 3000],
         };
-        rogues.push(Rogue { seed: seed_of(n), says: Box::new(says) });
+        rogues.push(Rogue {
+            seed: seed_of(n),
+            says: Box::new(says),
+        });
     }
-    for (n, rank) in Rank::ALL.into_iter().enumerate().filter(|(_, rank)| *rank != Rank::Stranger) {
+    for (n, rank) in Rank::ALL
+        .into_iter()
+        .enumerate()
+        .filter(|(_, rank)| *rank != Rank::Stranger)
+    {
         let number = 1_000_000 + n as u64;
         let insider = insider(rank, number)?;
         let mut dice = ChaCha8Rng::seed_from_u64(seed ^ number);
         let says = move |_| {
             let frames: Vec<_> = (0..6).map(|_| insider.frame(&mut dice)).collect();
-            insider.opening().iter().chain(&frames).flat_map(Frame::to_bytes).collect()
+            insider
+                .opening()
+                .iter()
+                .chain(&frames)
+                .flat_map(Frame::to_bytes)
+                .collect()
         };
-        rogues.push(Rogue { seed: seed_of(number), says: Box::new(says) });
+        rogues.push(Rogue {
+            seed: seed_of(number),
+            says: Box::new(says),
+        });
     }
     Ok(rogues)
 }
 
 /// Bytes that follow from two numbers.
 fn blake(seed: u64, n: u64) -> Vec<u8> {
-    Digest::of(&[seed.to_le_bytes(), n.to_le_bytes()].concat()).0.to_vec()
+    Digest::of(&[seed.to_le_bytes(), n.to_le_bytes()].concat())
+        .0
+        .to_vec()
 }

@@ -18,11 +18,13 @@ pub enum BenchCommand {
         /// Beside iroh-blobs too: the program built of `rigs/blobs`.
         #[arg(long, value_name = "PROGRAM")]
         blobs: Option<PathBuf>,
-        /// Over links held to the rates, delays and losses of the field instead (about two minutes).
+        /// Over links held to the rates, delays and losses of the field instead (about two
+        /// minutes).
         #[arg(long, conflicts_with_all = ["megabytes", "rounds", "blobs"])]
         shaped: bool,
     },
-    /// A bundle put together from seven couriers who hold a third each, while links are cut and processes killed.
+    /// A bundle put together from seven couriers who hold a third each, while links are cut and
+    /// processes killed.
     Couriers {
         /// Megabytes.
         #[arg(long, default_value_t = 60)]
@@ -37,7 +39,8 @@ pub enum BenchCommand {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// A clinic's phone under attack of strangers and of a hostile insider of each rank: what it takes, and whether anything is lost.
+    /// A clinic's phone under attack of strangers and of a hostile insider of each rank: what it
+    /// takes, and whether anything is lost.
     Siege {
         /// Strangers.
         #[arg(long, default_value_t = 200)]
@@ -49,7 +52,8 @@ pub enum BenchCommand {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Finding what two phones lack of each other's cases, beside Automerge's sync, negentropy and a flat list.
+    /// Finding what two phones lack of each other's cases, beside Automerge's sync, negentropy and
+    /// a flat list.
     Reconcile {
         /// Cases that both hold.
         #[arg(long, default_value_t = 10_000)]
@@ -58,7 +62,8 @@ pub enum BenchCommand {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// A phone that holds very many sealed changes: its memory, and the time to open its list of cases.
+    /// A phone that holds very many sealed changes: its memory, and the time to open its list of
+    /// cases.
     Cases {
         /// Sealed changes.
         #[arg(long, default_value_t = 100_000)]
@@ -67,7 +72,8 @@ pub enum BenchCommand {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Phones in one room on one medium, each a process, all wanting the release that one of them brings.
+    /// Phones in one room on one medium, each a process, all wanting the release that one of them
+    /// brings.
     Room {
         /// Phones.
         #[arg(long, default_value_t = 30)]
@@ -79,7 +85,8 @@ pub enum BenchCommand {
         #[arg(long, default_value_t = 3.0)]
         rate: f64,
     },
-    /// Deltas between models that really follow each other, beside every general tool that is installed.
+    /// Deltas between models that really follow each other, beside every general tool that is
+    /// installed.
     Delta {
         /// Width of the models' hidden layers; a multiple of 256.
         #[arg(long, default_value_t = 1536)]

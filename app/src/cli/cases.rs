@@ -19,16 +19,19 @@ pub enum CaseCommand {
         #[command(flatten)]
         decision: DecisionArgs,
     },
-    /// Add to a case: findings, a dose, a note, consent, an answer to a question; hand it over; link it.
+    /// Add to a case: findings, a dose, a note, consent, an answer to a question; hand it over;
+    /// link it.
     Add(AddArgs),
-    /// Hand cases to a colleague: those named or, without any, every open case that this phone (or --from) cares for.
+    /// Hand cases to a colleague: those named or, without any, every open case that this phone (or
+    /// --from) cares for.
     HandOver {
         /// The cases' ids, or their first digits.
         cases: Vec<String>,
         /// To whom: the name or the device id of their phone.
         #[arg(long, value_name = "PHONE")]
         to: String,
-        /// Whose cases, if not this phone's: that of a worker who has left, or a phone that is lost.
+        /// Whose cases, if not this phone's: that of a worker who has left, or a phone that is
+        /// lost.
         #[arg(long, value_name = "PHONE", conflicts_with = "cases")]
         from: Option<String>,
         /// Why.
@@ -37,12 +40,14 @@ pub enum CaseCommand {
     },
     /// All cases, and sealed ones that are carried.
     List,
-    /// One case, with what stands, what is asked, who holds it and whether it has reached the clinic.
+    /// One case, with what stands, what is asked, who holds it and whether it has reached the
+    /// clinic.
     Show {
         /// The case's id, or its first digits.
         case: String,
     },
-    /// Add a photo to a case, where there is consent; it follows the case sealed, last of all that travels.
+    /// Add a photo to a case, where there is consent; it follows the case sealed, last of all that
+    /// travels.
     Photo {
         /// The case's id, or its first digits.
         case: String,
@@ -65,12 +70,14 @@ pub enum CaseCommand {
         #[arg(long, default_value_t = 1, requires = "out")]
         number: usize,
     },
-    /// Everything that was said about a case: by whom, on which phone, by which rules and model, in which order.
+    /// Everything that was said about a case: by whom, on which phone, by which rules and model, in
+    /// which order.
     History {
         /// The case's id, or its first digits.
         case: String,
     },
-    /// Cases that may be the same patient's. You decide: `kijiti case add A --same-as B`, or `--not-same-as B`.
+    /// Cases that may be the same patient's. You decide: `kijiti case add A --same-as B`, or
+    /// `--not-same-as B`.
     Duplicates,
     /// Every field that a case may have, and what can be written into it.
     Fields,
@@ -155,8 +162,8 @@ pub struct NewArgs {
     /// More of the record, such as patient.sex=female; see `kijiti case fields`.
     #[arg(long, value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
-    /// What the patient, or the caregiver, has consented to: care, share, photo, training. Without `share` the case stays on
-    /// this phone.
+    /// What the patient, or the caregiver, has consented to: care, share, photo, training. Without
+    /// `share` the case stays on this phone.
     #[arg(long, value_name = "USE", value_delimiter = ',')]
     pub consent: Vec<String>,
     /// The space, if this phone writes for several.

@@ -33,8 +33,8 @@ pub enum EnrolCommand {
         /// What it may let others do, if it may enrol.
         #[arg(long, default_value = "")]
         passes_on: String,
-        /// Days after which it is given no new keys and may certify nobody; it goes on working with what it has.
-        /// 0: without an end. Whoever signed it renews it at a meeting before it ends.
+        /// Days after which it is given no new keys and may certify nobody; it goes on working with
+        /// what it has. 0: without an end. Whoever signed it renews it at a meeting before it ends.
         #[arg(long, value_name = "DAYS", default_value_t = CERTIFICATE_DAYS)]
         valid_days: u64,
         /// The ministry's folder of keys and root, to sign as the ministry.
@@ -50,8 +50,9 @@ pub enum EnrolCommand {
         #[arg(long)]
         qr: bool,
     },
-    /// Make the ministry's own certificates anew that a distrusted key has signed or that end soon, of all that this phone has
-    /// seen. Without `--out` they are only listed: look at the names first, for a thief may have certified some.
+    /// Make the ministry's own certificates anew that a distrusted key has signed or that end soon,
+    /// of all that this phone has seen. Without `--out` they are only listed: look at the names
+    /// first, for a thief may have certified some.
     Renew {
         /// The ministry's folder of keys and root.
         #[arg(long, value_name = "FOLDER")]
@@ -68,11 +69,13 @@ pub enum EnrolCommand {
         /// As for `sign`.
         #[arg(long)]
         clock_is_right: bool,
-        /// Where to write them, in one file. Phones that `accept` it show them to the phones they are for.
+        /// Where to write them, in one file. Phones that `accept` it show them to the phones they
+        /// are for.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Take the answer to this phone's request, a grant, or certificates for others that were made anew.
+    /// Take the answer to this phone's request, a grant, or certificates for others that were made
+    /// anew.
     Accept {
         /// The answer: its file, a file with the text of its codes, or `-` for the standard input.
         answer: PathBuf,
@@ -97,7 +100,8 @@ pub enum EnrolCommand {
         #[arg(long)]
         qr: bool,
     },
-    /// Change the key of a space, so that phones that are lost or have left cannot read what is written from now on.
+    /// Change the key of a space, so that phones that are lost or have left cannot read what is
+    /// written from now on.
     Rotate {
         /// Which space.
         #[arg(long)]
@@ -106,7 +110,8 @@ pub enum EnrolCommand {
         #[arg(long, value_name = "DEVICE")]
         without: Vec<String>,
     },
-    /// Lease the keys of a space: phones lock them away after so many days of use, until you say a code or share them anew.
+    /// Lease the keys of a space: phones lock them away after so many days of use, until you say a
+    /// code or share them anew.
     Lease {
         /// Which space.
         #[arg(long)]
@@ -123,7 +128,8 @@ pub enum EnrolCommand {
         #[arg(long)]
         area: String,
     },
-    /// The code to read out to a worker whose phone has locked a space. It serves once; after that, `lease` shares the keys anew.
+    /// The code to read out to a worker whose phone has locked a space. It serves once; after that,
+    /// `lease` shares the keys anew.
     UnlockCode {
         /// The phone's device id.
         device: String,
@@ -131,7 +137,8 @@ pub enum EnrolCommand {
         #[arg(long)]
         area: String,
     },
-    /// Say that a phone is lost: others meet it no more, and spaces that it could read get new keys.
+    /// Say that a phone is lost: others meet it no more, and spaces that it could read get new
+    /// keys.
     Revoke {
         /// Its device id.
         device: String,
@@ -155,7 +162,8 @@ pub enum EnrolCommand {
         /// Which space.
         #[arg(long)]
         area: String,
-        /// Closed cases that changed in the so many days before the newest time that the ministry has signed stay; 0: none.
+        /// Closed cases that changed in the so many days before the newest time that the ministry
+        /// has signed stay; 0: none.
         #[arg(long, value_name = "DAYS", default_value_t = 90)]
         keep_days: u64,
     },

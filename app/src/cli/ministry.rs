@@ -112,7 +112,8 @@ pub enum MinistryCommand {
         /// The ministry must sign each of their lists too.
         #[arg(long)]
         both: bool,
-        /// The least version of their lists that counts; by default above what keys before these have signed.
+        /// The least version of their lists that counts; by default above what keys before these
+        /// have signed.
         #[arg(long)]
         version_min: Option<u64>,
         /// Where to write the draft.
@@ -177,7 +178,8 @@ pub enum MinistryCommand {
 /// Steps of the first root.
 #[derive(Subcommand, Debug)]
 pub enum RootCommand {
-    /// Draft it from public keys. Have it signed with `kijiti ministry release sign`, on the machine of each key.
+    /// Draft it from public keys. Have it signed with `kijiti ministry release sign`, on the
+    /// machine of each key.
     Draft {
         /// The ministry's name.
         #[arg(long, default_value = "Ministry of Health")]
@@ -207,7 +209,8 @@ pub enum RootCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Make the root file of a draft that enough keys have signed. It is public: phones trust it at enrolment.
+    /// Make the root file of a draft that enough keys have signed. It is public: phones trust it at
+    /// enrolment.
     Finish {
         /// The draft.
         draft: PathBuf,
@@ -276,12 +279,14 @@ pub enum ReleaseCommand {
         #[command(flatten)]
         to: DraftTo,
     },
-    /// Quantize new weights against the model that phones have, so that the delta is small; prints what it gains and costs.
+    /// Quantize new weights against the model that phones have, so that the delta is small; prints
+    /// what it gains and costs.
     Requantize {
         /// The model that phones have (GGUF).
         #[arg(long, value_name = "FILE")]
         old: PathBuf,
-        /// The weights of which that was made (GGUF of floats): without them a part of what was learnt is lost.
+        /// The weights of which that was made (GGUF of floats): without them a part of what was
+        /// learnt is lost.
         #[arg(long, value_name = "FILE")]
         old_weights: Option<PathBuf>,
         /// The new weights (GGUF of floats).
@@ -309,7 +314,8 @@ pub enum ReleaseCommand {
         #[command(flatten)]
         to: DraftTo,
     },
-    /// Look at a draft: what it changes, who has signed, and whether its bundles do what they should.
+    /// Look at a draft: what it changes, who has signed, and whether its bundles do what they
+    /// should.
     Check {
         /// The draft.
         draft: PathBuf,
@@ -345,6 +351,7 @@ pub enum ReleaseCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// The ministry's documents on this phone: roots, list, recalls, revocations, delegations, beacon.
+    /// The ministry's documents on this phone: roots, list, recalls, revocations, delegations,
+    /// beacon.
     Log,
 }

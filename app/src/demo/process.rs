@@ -1,5 +1,6 @@
-//! Phones as separate processes of this very program, each with its own data folder. A process that is found dead is started
-//! again, as a phone would be after its battery died; every request can be asked again without doing anything twice.
+//! Phones as separate processes of this very program, each with its own data folder. A process that
+//! is found dead is started again, as a phone would be after its battery died; every request can be
+//! asked again without doing anything twice.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -48,28 +49,50 @@ pub struct Phone {
 impl Phones {
     /// Phones under `folder`.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self {
+            folder: folder.to_owned(),
+        }
     }
 
     /// A phone that is not running yet.
     pub fn phone(&self, name: &str) -> Phone {
-        self.phone_at(name, Site { namespace: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST) })
+        self.phone_at(
+            name,
+            Site {
+                namespace: None,
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            },
+        )
     }
 
     /// The same, at a place of its own.
     pub fn phone_at(&self, name: &str, site: Site) -> Phone {
         let folder = self.folder.join(name);
-        Phone { name: name.to_owned(), folder, site, child: Arc::default(), away: Arc::default() }
+        Phone {
+            name: name.to_owned(),
+            folder,
+            site,
+            child: Arc::default(),
+            away: Arc::default(),
+        }
     }
 }
 
 impl Phone {
     fn spawn(&self) -> Result<Child, Failure> {
-        let failed =
-            |e: std::io::Error| Failure::new(format!("cannot start {}: {e}", self.name), "check memory and disk");
+        let failed = |e: std::io::Error| {
+            Failure::new(
+                format!("cannot start {}: {e}", self.name),
+                "check memory and disk",
+            )
+        };
         let _ = std::fs::remove_file(self.folder.join("control")); // a killed phone leaves its door standing
         std::fs::create_dir_all(&self.folder).map_err(failed)?;
-        let log = std::fs::File::options().create(true).append(true).open(self.folder.join("log")).map_err(failed)?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("log"))
+            .map_err(failed)?;
         let program = std::env::current_exe().map_err(failed)?;
         let mut command = match &self.site.namespace {
             None => Command::new(program),
@@ -82,7 +105,12 @@ impl Phone {
         command
             .arg("--data")
             .arg(&self.folder)
-            .args(["start", "--no-discovery", "--listen", &SocketAddr::new(self.site.address, 0).to_string()])
+            .args([
+                "start",
+                "--no-discovery",
+                "--listen",
+                &SocketAddr::new(self.site.address, 0).to_string(),
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -114,7 +142,9 @@ impl Phone {
 
     fn alive(&self) -> bool {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        child.as_mut().is_some_and(|c| matches!(c.try_wait(), Ok(None)))
+        child
+            .as_mut()
+            .is_some_and(|c| matches!(c.try_wait(), Ok(None)))
     }
 
     /// The number of its process, while it runs.
@@ -126,7 +156,9 @@ impl Phone {
     /// Kills the process as a dead battery would. `false` if there was none.
     pub fn kill(&self) -> bool {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(process) = child.as_mut() else { return false };
+        let Some(process) = child.as_mut() else {
+            return false;
+        };
         if self.away.load(Ordering::SeqCst) || !matches!(process.try_wait(), Ok(None)) {
             return false;
         }
@@ -136,13 +168,27 @@ impl Phone {
     }
 
     /// Asks the phone as it is now: at its control socket, which is in the phone's own namespace.
-    pub fn ask_once(&self, request: &Request, progress: &mut dyn FnMut(&Value)) -> Result<Value, Failure> {
-        let Some(namespace) = &self.site.namespace else { return control::ask(&self.folder, request, progress) };
-        let failed = |e: String| Failure { gone: true, ..Failure::new(e, "see that the phone runs") };
+    pub fn ask_once(
+        &self,
+        request: &Request,
+        progress: &mut dyn FnMut(&Value),
+    ) -> Result<Value, Failure> {
+        let Some(namespace) = &self.site.namespace else {
+            return control::ask(&self.folder, request, progress);
+        };
+        let failed = |e: String| Failure {
+            gone: true,
+            ..Failure::new(e, "see that the phone runs")
+        };
         let asked = serde_json::to_string(request).map_err(|e| failed(e.to_string()))?;
         let mut inside = Command::new("ip");
-        inside.args(["netns", "exec", namespace]).arg(std::env::current_exe().map_err(|e| failed(e.to_string()))?);
-        inside.arg("--data").arg(&self.folder).args(["bench", "ask", &asked]);
+        inside
+            .args(["netns", "exec", namespace])
+            .arg(std::env::current_exe().map_err(|e| failed(e.to_string()))?);
+        inside
+            .arg("--data")
+            .arg(&self.folder)
+            .args(["bench", "ask", &asked]);
         let output = inside.output().map_err(|e| failed(e.to_string()))?;
         let answer = serde_json::from_slice(&output.stdout).map_err(|e| failed(e.to_string()))?;
         match answer {
@@ -157,7 +203,11 @@ impl Phone {
     }
 
     /// The same, telling of progress.
-    pub fn ask_with(&self, request: &Request, progress: &mut dyn FnMut(&Value)) -> Result<Value, Failure> {
+    pub fn ask_with(
+        &self,
+        request: &Request,
+        progress: &mut dyn FnMut(&Value),
+    ) -> Result<Value, Failure> {
         let mut last = None;
         for _ in 0..TRIES {
             match self.ask_once(request, progress) {
@@ -175,8 +225,14 @@ impl Phone {
     /// Its device id and where it listens now.
     pub fn address(&self) -> Result<(String, String), Failure> {
         let status = self.ask(Request::Status)?;
-        let address = crate::show::list(&status, "listening").first().and_then(Value::as_str).unwrap_or_default();
-        Ok((crate::show::text(&status, "device").to_owned(), address.to_owned()))
+        let address = crate::show::list(&status, "listening")
+            .first()
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        Ok((
+            crate::show::text(&status, "device").to_owned(),
+            address.to_owned(),
+        ))
     }
 
     /// Meets another phone, again and again until a meeting has come to its end.
@@ -196,9 +252,16 @@ impl Phone {
     /// Ends the process politely (SIGTERM) and waits for it.
     pub fn stop(&self) {
         self.away.store(true, Ordering::SeqCst);
-        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let child = self
+            .child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(mut child) = child {
-            let _ = Command::new("kill").arg(child.id().to_string()).stderr(Stdio::null()).status();
+            let _ = Command::new("kill")
+                .arg(child.id().to_string())
+                .stderr(Stdio::null())
+                .status();
             let began = Instant::now();
             while matches!(child.try_wait(), Ok(None)) && began.elapsed() < Duration::from_secs(5) {
                 std::thread::sleep(Duration::from_millis(10));
@@ -227,8 +290,16 @@ pub struct Killer {
 impl Killer {
     /// Begins to kill.
     pub fn begin(phones: Vec<Phone>, kills: u32, seed: u64) -> Self {
-        let killer = Self { left: Arc::new(AtomicU32::new(kills)), done: Arc::default(), stop: Arc::default() };
-        let (left, done, stop) = (killer.left.clone(), killer.done.clone(), killer.stop.clone());
+        let killer = Self {
+            left: Arc::new(AtomicU32::new(kills)),
+            done: Arc::default(),
+            stop: Arc::default(),
+        };
+        let (left, done, stop) = (
+            killer.left.clone(),
+            killer.done.clone(),
+            killer.stop.clone(),
+        );
         std::thread::spawn(move || {
             let mut dice = ChaCha8Rng::seed_from_u64(seed);
             while left.load(Ordering::SeqCst) > 0 && !stop.load(Ordering::SeqCst) {

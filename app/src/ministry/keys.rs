@@ -1,8 +1,9 @@
-//! The ministry's keys: files sealed with a passphrase (age's format, age-encryption.org/v1), or a program that speaks for a
-//! hardware token.
+//! The ministry's keys: files sealed with a passphrase (age's format, age-encryption.org/v1), or a
+//! program that speaks for a hardware token.
 //!
-//! A token's program is called as `PROGRAM id`, which prints its public key in hexadecimal, and as `PROGRAM sign`, which reads
-//! what is to be signed (hexadecimal, one line) and prints the Ed25519 signature. The secret never comes here.
+//! A token's program is called as `PROGRAM id`, which prints its public key in hexadecimal, and as
+//! `PROGRAM sign`, which reads what is to be signed (hexadecimal, one line) and prints the Ed25519
+//! signature. The secret never comes here.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -36,7 +37,9 @@ impl Signer {
             None => Ok(Self::Key(load_key(Path::new(spec), None)?)),
             Some(program) => {
                 let said = run_token(program, "id", "")?;
-                let id = said.parse().map_err(|e| token_failed(program, format!("its key is none: {e}")))?;
+                let id = said
+                    .parse()
+                    .map_err(|e| token_failed(program, format!("its key is none: {e}")))?;
                 Ok(Self::Program(program.to_owned(), id))
             }
         }
@@ -54,7 +57,10 @@ impl Signer {
     pub fn sign<T: Document>(&self, signed: &mut Signed<T>) -> Result<(), Failure> {
         if signed.signers().any(|key| key == self.id()) {
             return Err(Failure::new(
-                format!("this draft carries the signature of key {} already", self.id().short()),
+                format!(
+                    "this draft carries the signature of key {} already",
+                    self.id().short()
+                ),
                 "one key counts once: pass the draft on to the holder of another key",
             )
             .with_code(5));
@@ -63,9 +69,13 @@ impl Signer {
             Self::Key(key) => signed.add_signature(key),
             Self::Program(program, id) => {
                 let input = hex(&signing_input(T::DOMAIN, signed.body()));
-                let answer = unhex("the token's signature", &run_token(program, "sign", &input)?)?;
-                let signature =
-                    answer.try_into().map_err(|_| token_failed(program, "no signature of 64 bytes".into()))?;
+                let answer = unhex(
+                    "the token's signature",
+                    &run_token(program, "sign", &input)?,
+                )?;
+                let signature = answer
+                    .try_into()
+                    .map_err(|_| token_failed(program, "no signature of 64 bytes".into()))?;
                 if !signed.add_foreign_signature(*id, signature) {
                     return Err(token_failed(program, "its signature is not valid".into()));
                 }
@@ -76,8 +86,11 @@ impl Signer {
 }
 
 fn token_failed(program: &str, why: String) -> Failure {
-    Failure::new(format!("the token's program {program:?} failed: {why}"), "check the token and its program")
-        .with_code(4)
+    Failure::new(
+        format!("the token's program {program:?} failed: {why}"),
+        "check the token and its program",
+    )
+    .with_code(4)
 }
 
 fn run_token(program: &str, verb: &str, input: &str) -> Result<String, Failure> {
@@ -92,7 +105,9 @@ fn run_token(program: &str, verb: &str, input: &str) -> Result<String, Failure> 
     if let Some(mut stdin) = child.stdin.take() {
         // A program that needs no input may have ended before it is written.
         match stdin.write_all(format!("{input}\n").as_bytes()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(failed(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                return Err(failed(error));
+            }
             Ok(()) | Err(_) => {}
         }
     }
@@ -148,14 +163,24 @@ pub fn first_root(of: &FirstRoot<'_>) -> Result<Root, Failure> {
     let max = protocol::limits::SIGNATURES_MAX;
     let (threshold, signers) = (of.threshold, of.keys.len());
     let cannot_be = |why: String| {
-        Failure::new(why, "choose at least one key, at most 16, and a threshold not above it").with_code(2)
+        Failure::new(
+            why,
+            "choose at least one key, at most 16, and a threshold not above it",
+        )
+        .with_code(2)
     };
-    let most = [signers, of.enrols.len(), of.recalls.len()].into_iter().max().unwrap_or(0);
+    let most = [signers, of.enrols.len(), of.recalls.len()]
+        .into_iter()
+        .max()
+        .unwrap_or(0);
     if threshold == 0 || threshold as usize > signers || of.enrols.is_empty() || most > max {
-        return Err(cannot_be(format!("{threshold} of {signers} keys cannot be")));
+        return Err(cannot_be(format!(
+            "{threshold} of {signers} keys cannot be"
+        )));
     }
     let role = |keys: &[DeviceId], threshold| {
-        Role::new(keys.iter().copied(), threshold).map_err(|e| cannot_be(format!("these keys cannot be: {e}")))
+        Role::new(keys.iter().copied(), threshold)
+            .map_err(|e| cannot_be(format!("these keys cannot be: {e}")))
     };
     let signing = role(&of.keys, threshold)?;
     Ok(Root {
@@ -165,7 +190,11 @@ pub fn first_root(of: &FirstRoot<'_>) -> Result<Root, Failure> {
         root: signing.clone(),
         releases: signing,
         enrolment: role(&of.enrols, 1)?,
-        recall: if of.recalls.is_empty() { None } else { Some(role(&of.recalls, 1)?) },
+        recall: if of.recalls.is_empty() {
+            None
+        } else {
+            Some(role(&of.recalls, 1)?)
+        },
         beacon: of.beacon.map(Role::single),
         expires_s: None,
         receipts: of.receipts,
@@ -177,16 +206,23 @@ pub fn first_root(of: &FirstRoot<'_>) -> Result<Root, Failure> {
 pub fn finish_root(draft: &DraftFile) -> Result<RootFile, Failure> {
     let Offer::Root(signed) = super::offer_of(draft)? else {
         let hint = "pass a draft of `kijiti ministry root draft`";
-        return Err(Failure::new(format!("this is the draft of a {}", draft.kind), hint).with_code(2));
+        return Err(
+            Failure::new(format!("this is the draft of a {}", draft.kind), hint).with_code(2),
+        );
     };
     let version = signed.read().map_or(0, |root| root.version);
     if version != 1 {
         let hint = "a rotation is published: `kijiti ministry release publish`";
-        return Err(Failure::new(format!("this is root {version}, and not the first"), hint).with_code(2));
+        return Err(
+            Failure::new(format!("this is root {version}, and not the first"), hint).with_code(2),
+        );
     }
     let hint = "have it signed on the machines of its other keys: `kijiti ministry release sign`";
     TrustedState::new(&signed).map_err(|e| Failure::new(e, hint).with_code(5))?;
-    Ok(RootFile { schema: "kijiti.root/1".into(), root: to_text(&signed) })
+    Ok(RootFile {
+        schema: "kijiti.root/1".into(),
+        root: to_text(&signed),
+    })
 }
 
 /// Makes keys and the first root in `folder`. Returns the names of all keys with their roles.
@@ -195,20 +231,33 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
         let words = format!("{} holds keys already", folder.display());
         return Err(Failure::new(words, "choose another folder with --out"));
     }
-    let tokens =
-        ceremony.tokens.iter().map(|t| Signer::open(&format!("program:{t}"))).collect::<Result<Vec<_>, _>>()?;
+    let tokens = ceremony
+        .tokens
+        .iter()
+        .map(|t| Signer::open(&format!("program:{t}")))
+        .collect::<Result<Vec<_>, _>>()?;
     let named = |(what, count): (&str, u32)| -> Result<Vec<(String, DeviceKeys)>, Failure> {
         let most = count.min(protocol::limits::SIGNATURES_MAX as u32 + 1); // more are refused below
-        (1..=most).map(|i| Ok((format!("{what}-{i}"), new_key()?))).collect()
+        (1..=most)
+            .map(|i| Ok((format!("{what}-{i}"), new_key()?)))
+            .collect()
     };
-    let counts = [("key", ceremony.keys), ("enrol", ceremony.enrol_keys), ("recall", ceremony.recall_keys)];
+    let counts = [
+        ("key", ceremony.keys),
+        ("enrol", ceremony.enrol_keys),
+        ("recall", ceremony.recall_keys),
+    ];
     let [keys, enrols, recalls] = counts.map(named);
     let (keys, enrols, recalls) = (keys?, enrols?, recalls?);
     let [beacon, receipts] = [named(("beacon", 1))?, named(("receipts", 1))?];
-    let ids = |keys: &[(String, DeviceKeys)]| keys.iter().map(|(_, key)| key.id()).collect::<Vec<_>>();
+    let ids =
+        |keys: &[(String, DeviceKeys)]| keys.iter().map(|(_, key)| key.id()).collect::<Vec<_>>();
     let root = first_root(&FirstRoot {
         name: ceremony.name,
-        keys: ids(&keys).into_iter().chain(tokens.iter().map(Signer::id)).collect(),
+        keys: ids(&keys)
+            .into_iter()
+            .chain(tokens.iter().map(Signer::id))
+            .collect(),
         threshold: ceremony.threshold,
         enrols: ids(&enrols),
         recalls: ids(&recalls),
@@ -220,7 +269,10 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
     tokens.iter().try_for_each(|t| t.sign(&mut signed))?;
     TrustedState::new(&signed).map_err(|e| Failure::new(e, "choose a shorter name"))?;
     let all = [keys, enrols, recalls, beacon, receipts].concat();
-    let mut names: Vec<_> = all.iter().map(|(name, key)| format!("{name:<10} {}", key.id())).collect();
+    let mut names: Vec<_> = all
+        .iter()
+        .map(|(name, key)| format!("{name:<10} {}", key.id()))
+        .collect();
     names.extend(tokens.iter().map(|t| format!("token      {}", t.id())));
     if dry_run {
         return Ok(names);
@@ -229,40 +281,73 @@ pub fn hold(folder: &Path, ceremony: &Ceremony<'_>, dry_run: bool) -> Result<Vec
         Some(given) => given.to_owned(),
         None => ask_new_passphrase()?,
     };
-    let cannot =
-        |e: std::io::Error| Failure::new(format!("cannot write to {}: {e}", folder.display()), "check the folder");
+    let cannot = |e: std::io::Error| {
+        Failure::new(
+            format!("cannot write to {}: {e}", folder.display()),
+            "check the folder",
+        )
+    };
     std::fs::create_dir_all(folder).map_err(cannot)?;
     for (name, key) in &all {
         let text = seal_key(key, &passphrase, ceremony.work_factor)?;
         write_secret(&folder.join(format!("{name}.age")), &text).map_err(cannot)?;
     }
-    write(&folder.join("root.json"), &RootFile { schema: "kijiti.root/1".into(), root: to_text(&signed) })?;
+    write(
+        &folder.join("root.json"),
+        &RootFile {
+            schema: "kijiti.root/1".into(),
+            root: to_text(&signed),
+        },
+    )?;
     Ok(names)
 }
 
-/// Makes one key file, for a first root or a rotation. Its public key: of what it signs, or of receipts that it opens.
-pub fn make_one(path: &Path, for_receipts: bool, work_factor: Option<u8>) -> Result<DeviceId, Failure> {
+/// Makes one key file, for a first root or a rotation. Its public key: of what it signs, or of
+/// receipts that it opens.
+pub fn make_one(
+    path: &Path,
+    for_receipts: bool,
+    work_factor: Option<u8>,
+) -> Result<DeviceId, Failure> {
     if path.exists() {
-        return Err(Failure::new(format!("{} is there already", path.display()), "choose another name"));
+        return Err(Failure::new(
+            format!("{} is there already", path.display()),
+            "choose another name",
+        ));
     }
     let key = new_key()?;
     let passphrase = ask_new_passphrase()?;
-    let cannot = |e| Failure::new(format!("cannot write {}: {e}", path.display()), "check the folder");
+    let cannot = |e| {
+        Failure::new(
+            format!("cannot write {}: {e}", path.display()),
+            "check the folder",
+        )
+    };
     write_secret(path, &seal_key(&key, &passphrase, work_factor)?).map_err(cannot)?;
-    Ok(if for_receipts { DeviceId(sealing_public_key(&key)) } else { key.id() })
+    Ok(if for_receipts {
+        DeviceId(sealing_public_key(&key))
+    } else {
+        key.id()
+    })
 }
 
 fn new_key() -> Result<DeviceKeys, Failure> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+    getrandom::fill(&mut seed)
+        .map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
     Ok(DeviceKeys::from_seed(seed))
 }
 
 /// Opens a key file with its passphrase, which is asked for if it is not given.
 pub fn load_key(path: &Path, passphrase: Option<&str>) -> Result<DeviceKeys, Failure> {
     let shown = path.display();
-    let text = std::fs::read(path)
-        .map_err(|e| Failure::new(format!("cannot read the key {shown}: {e}"), "check the name").with_code(4))?;
+    let text = std::fs::read(path).map_err(|e| {
+        Failure::new(
+            format!("cannot read the key {shown}: {e}"),
+            "check the name",
+        )
+        .with_code(4)
+    })?;
     if !is_sealed(&text) {
         return Err(Failure::new(
             format!("{shown} is not a key file, or damaged"),
@@ -278,13 +363,26 @@ pub fn load_key(path: &Path, passphrase: Option<&str>) -> Result<DeviceKeys, Fai
 }
 
 /// The keys called `name-1`, `name-2` … in a ministry's folder.
-pub fn load_keys(folder: &Path, name: &str, passphrase: Option<&str>) -> Result<Vec<DeviceKeys>, Failure> {
-    let files = (1..=protocol::limits::SIGNATURES_MAX).map(|i| folder.join(format!("{name}-{i}.age")));
-    files.filter(|path| path.exists()).map(|path| load_key(&path, passphrase)).collect()
+pub fn load_keys(
+    folder: &Path,
+    name: &str,
+    passphrase: Option<&str>,
+) -> Result<Vec<DeviceKeys>, Failure> {
+    let files =
+        (1..=protocol::limits::SIGNATURES_MAX).map(|i| folder.join(format!("{name}-{i}.age")));
+    files
+        .filter(|path| path.exists())
+        .map(|path| load_key(&path, passphrase))
+        .collect()
 }
 
-/// The keys in a folder that may enrol under a root: those made for it, or those that sign everything.
-pub fn enrolment_keys(folder: &Path, role: &[DeviceId], passphrase: Option<&str>) -> Result<Vec<DeviceKeys>, Failure> {
+/// The keys in a folder that may enrol under a root: those made for it, or those that sign
+/// everything.
+pub fn enrolment_keys(
+    folder: &Path,
+    role: &[DeviceId],
+    passphrase: Option<&str>,
+) -> Result<Vec<DeviceKeys>, Failure> {
     for name in ["enrol", "key"] {
         let mut found = load_keys(folder, name, passphrase)?;
         found.retain(|key| role.contains(&key.id()));
@@ -293,7 +391,11 @@ pub fn enrolment_keys(folder: &Path, role: &[DeviceId], passphrase: Option<&str>
         }
     }
     let hint = "key files that enrol are called enrol-1.age, enrol-2.age …, as `kijiti ministry keys` makes them";
-    Err(Failure::new(format!("no key in {} may enrol under this root", folder.display()), hint).with_code(4))
+    Err(Failure::new(
+        format!("no key in {} may enrol under this root", folder.display()),
+        hint,
+    )
+    .with_code(4))
 }
 
 pub(crate) fn ask_passphrase(prompt: &str) -> Result<String, Failure> {
@@ -302,7 +404,11 @@ pub(crate) fn ask_passphrase(prompt: &str) -> Result<String, Failure> {
     }
     let nobody = || {
         let hint = format!("run it on a terminal, or set {PASSPHRASE_VARIABLE}");
-        Failure::new("a passphrase is needed, and nobody can be asked for it", hint).with_code(4)
+        Failure::new(
+            "a passphrase is needed, and nobody can be asked for it",
+            hint,
+        )
+        .with_code(4)
     };
     if !std::io::stdin().is_terminal() {
         return Err(nobody());
@@ -313,7 +419,11 @@ pub(crate) fn ask_passphrase(prompt: &str) -> Result<String, Failure> {
 pub(crate) fn ask_new_passphrase() -> Result<String, Failure> {
     let first = ask_passphrase("A new passphrase: ")?;
     if first.chars().count() < 8 {
-        return Err(Failure::new("the passphrase is shorter than 8 characters", "choose several words").with_code(2));
+        return Err(Failure::new(
+            "the passphrase is shorter than 8 characters",
+            "choose several words",
+        )
+        .with_code(2));
     }
     if std::env::var(PASSPHRASE_VARIABLE).is_err() && ask_passphrase("The same again: ")? != first {
         return Err(Failure::new("the two passphrases differ", "begin again").with_code(2));

@@ -23,8 +23,16 @@ pub fn case_list(l: &Value) {
         if flag(case, "unsent") {
             notes.push("stays on this phone".to_owned());
         }
-        let notes = if notes.is_empty() { String::new() } else { format!("  ← {}", notes.join(", ")) };
-        let who = if text(case, "title").is_empty() { text(case, "area") } else { text(case, "title") };
+        let notes = if notes.is_empty() {
+            String::new()
+        } else {
+            format!("  ← {}", notes.join(", "))
+        };
+        let who = if text(case, "title").is_empty() {
+            text(case, "area")
+        } else {
+            text(case, "title")
+        };
         println!(
             "{}  {:<9} {who}, {}, {} entries{notes}",
             short(case, "case"),
@@ -45,7 +53,9 @@ pub fn case_list(l: &Value) {
 
 fn value_of(state: &Value) -> String {
     let value = state.get("value");
-    value.map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default()
+    value
+        .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+        .unwrap_or_default()
 }
 
 /// One case.
@@ -55,28 +65,59 @@ pub fn case(c: &Value) {
     if let Some(begun) = c.get("begun").filter(|begun| !begun.is_null()) {
         let day = |value: &str| value.get(..10).unwrap_or_default().to_owned();
         let (when, last) = (day(text(begun, "by_their_clock")), day(text(c, "changed")));
-        println!("begun     {when} by {}, last changed {last} (by the phones' clocks)", text(begun, "by"));
+        println!(
+            "begun     {when} by {}, last changed {last} (by the phones' clocks)",
+            text(begun, "by")
+        );
     }
     println!("urgency   {}", urgency(text(c, "urgency")));
     if !text(c, "undecided").is_empty() {
         let urgent = urgency(text(c, "undecided"));
         let (decided, case) = (urgency(text(c, "decided")), short(c, "case"));
         let again = format!("decide again: kijiti case decide {case}");
-        wrapped(&format!("! what is known now is {urgent}, and the decision was {decided}: {again}"), 2);
+        wrapped(
+            &format!("! what is known now is {urgent}, and the decision was {decided}: {again}"),
+            2,
+        );
     }
     if flag(c, "waits") {
         let how = "see `kijiti status` and `kijiti enrol countersign --show`";
-        wrapped(&format!("! words that this case builds on have not come, or wait to be countersigned: {how}"), 2);
+        wrapped(
+            &format!(
+                "! words that this case builds on have not come, or wait to be countersigned: {how}"
+            ),
+            2,
+        );
     }
     if !text(c, "unjudged").is_empty() {
-        wrapped(&format!("! the rules cannot judge what is known now: {}", text(c, "unjudged")), 2);
+        wrapped(
+            &format!(
+                "! the rules cannot judge what is known now: {}",
+                text(c, "unjudged")
+            ),
+            2,
+        );
     }
-    match list(c, "cared_for_by").iter().filter_map(Value::as_str).collect::<Vec<_>>().as_slice() {
+    match list(c, "cared_for_by")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         [] => {}
         some if !flag(c, "care_disputed") => println!("cared for by {}", some.join(" and ")),
         several => {
-            let settle = format!("settle it: kijiti case add {} --hand-to …", short(c, "case"));
-            wrapped(&format!("? handed to {} apart: who cares for it? {settle}", several.join(" and to ")), 2);
+            let settle = format!(
+                "settle it: kijiti case add {} --hand-to …",
+                short(c, "case")
+            );
+            wrapped(
+                &format!(
+                    "? handed to {} apart: who cares for it? {settle}",
+                    several.join(" and to ")
+                ),
+                2,
+            );
         }
     }
     for other in list(c, "same_as").iter().filter_map(Value::as_str) {
@@ -84,11 +125,17 @@ pub fn case(c: &Value) {
     }
     for other in list(c, "perhaps_same_as").iter().filter_map(Value::as_str) {
         let (case, other) = (short(c, "case"), other.get(..8).unwrap_or_default());
-        let settle = format!("settle it: kijiti case add {case} --same-as {other}, or --not-same-as {other}");
-        wrapped(&format!("? people differ whether case {other} is the same patient's: {settle}"), 2);
+        let settle = format!(
+            "settle it: kijiti case add {case} --same-as {other}, or --not-same-as {other}"
+        );
+        wrapped(
+            &format!("? people differ whether case {other} is the same patient's: {settle}"),
+            2,
+        );
     }
     let findings = c.get("findings").and_then(Value::as_object);
-    let unknown = |(_, state): &(&String, &Value)| value_of(state) == "unknown" && !flag(state, "disputed");
+    let unknown =
+        |(_, state): &(&String, &Value)| value_of(state) == "unknown" && !flag(state, "disputed");
     let (unknown, known): (Vec<_>, Vec<_>) = findings.into_iter().flatten().partition(unknown);
     let unknown: Vec<_> = unknown.into_iter().map(|(name, _)| plain(name)).collect();
     for (name, state) in known {
@@ -98,8 +145,14 @@ pub fn case(c: &Value) {
                 .iter()
                 .map(|word| format!("{} says {}", text(word, "by"), value_of(word)))
                 .collect();
-            let settle = format!("settle it: kijiti case add {} --settle {name}=…", short(c, "case"));
-            wrapped(&format!("? people differ: {}; {settle}", said.join(", ")), 6);
+            let settle = format!(
+                "settle it: kijiti case add {} --settle {name}=…",
+                short(c, "case")
+            );
+            wrapped(
+                &format!("? people differ: {}; {settle}", said.join(", ")),
+                6,
+            );
         }
     }
     if !unknown.is_empty() {
@@ -112,48 +165,107 @@ pub fn case(c: &Value) {
             text(dose, "medicine"),
             text(dose, "unit"),
             number(dose, "times"),
-            if number(dose, "times") == 1 { "dose" } else { "doses" }
+            if number(dose, "times") == 1 {
+                "dose"
+            } else {
+                "doses"
+            }
         );
     }
     for dose in list(c, "each_dose") {
         let amount = dose.get("amount").and_then(Value::as_f64).unwrap_or(0.0);
-        let more = [text(dose, "route"), text(dose, "given")].into_iter().filter(|words| !words.is_empty());
-        let what = [format!("{} {amount} {}", text(dose, "medicine"), text(dose, "unit"))];
+        let more = [text(dose, "route"), text(dose, "given")]
+            .into_iter()
+            .filter(|words| !words.is_empty());
+        let what = [format!(
+            "{} {amount} {}",
+            text(dose, "medicine"),
+            text(dose, "unit")
+        )];
         let what: Vec<_> = what.into_iter().chain(more.map(str::to_owned)).collect();
-        wrapped(&format!("dose {} {} by {}", text(dose, "id"), what.join(", "), text(dose, "by")), 10);
+        wrapped(
+            &format!(
+                "dose {} {} by {}",
+                text(dose, "id"),
+                what.join(", "),
+                text(dose, "by")
+            ),
+            10,
+        );
         for back in list(dose, "taken_back") {
-            wrapped(&format!("not given after all, says {}: {}", text(back, "by"), text(back, "why")), 12);
+            wrapped(
+                &format!(
+                    "not given after all, says {}: {}",
+                    text(back, "by"),
+                    text(back, "why")
+                ),
+                12,
+            );
         }
     }
     for note in list(c, "notes") {
         wrapped(&format!("noted     {}", text(note, "note")), 0);
     }
     for photo in list(c, "photos") {
-        let said = [text(photo, "shows"), text(photo, "camera"), text(photo, "light")];
+        let said = [
+            text(photo, "shows"),
+            text(photo, "camera"),
+            text(photo, "light"),
+        ];
         let said: Vec<_> = said.into_iter().filter(|words| !words.is_empty()).collect();
-        println!("photo     {} ({})", said.join(", "), size(number(photo, "bytes")));
+        println!(
+            "photo     {} ({})",
+            said.join(", "),
+            size(number(photo, "bytes"))
+        );
     }
     for a in list(c, "assessments") {
-        println!("assessed  {} by {}; model {}", urgency(text(a, "urgency")), text(a, "rules"), text(a, "model"));
+        println!(
+            "assessed  {} by {}; model {}",
+            urgency(text(a, "urgency")),
+            text(a, "rules"),
+            text(a, "model")
+        );
         for rule in list(a, "rules_fired").iter().filter_map(Value::as_str) {
             wrapped(rule, 4);
         }
-        for ranked in list(a, "differential").iter().take(3).filter_map(Value::as_str) {
+        for ranked in list(a, "differential")
+            .iter()
+            .take(3)
+            .filter_map(Value::as_str)
+        {
             wrapped(&format!("model: {ranked}"), 4);
         }
     }
     super::decisions(c);
     for entry in list(c, "newer_entries").iter().filter_map(Value::as_str) {
-        wrapped(&format!("newer     {entry} (this kijiti does not know what it means: kept and passed on)"), 0);
+        wrapped(
+            &format!(
+                "newer     {entry} (this kijiti does not know what it means: kept and passed on)"
+            ),
+            0,
+        );
     }
     whereabouts(c);
 }
 
 /// Who holds a case, and whether it has reached the clinic.
 fn whereabouts(c: &Value) {
-    let names = |key: &str| list(c, key).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+    let names = |key: &str| {
+        list(c, key)
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     if let Some(why) = c.get("stays").and_then(Value::as_str) {
-        wrapped(&format!("stays     on this phone: {}", why.replace("CASE", short(c, "case"))), 0);
+        wrapped(
+            &format!(
+                "stays     on this phone: {}",
+                why.replace("CASE", short(c, "case"))
+            ),
+            0,
+        );
     }
     match (number(c, "sealed"), names("held_by"), names("reached")) {
         (0, ..) => {}
@@ -175,8 +287,16 @@ fn whereabouts(c: &Value) {
 /// Everything that was said.
 pub fn history(h: &Value) {
     for line in list(h, "history") {
-        let head = format!("{:>4}  {} ({})", number(line, "order"), text(line, "by"), text(line, "phone"));
-        wrapped(&format!("{head}, {} by their clock:", text(line, "by_their_clock")), 0);
+        let head = format!(
+            "{:>4}  {} ({})",
+            number(line, "order"),
+            text(line, "by"),
+            text(line, "phone")
+        );
+        wrapped(
+            &format!("{head}, {} by their clock:", text(line, "by_their_clock")),
+            0,
+        );
         wrapped(text(line, "what"), 6);
     }
 }
@@ -188,10 +308,15 @@ pub fn handed_over(h: &Value) {
         println!("{}  {}", short(case, "case"), text(case, "title"));
     }
     match cases.len() {
-        0 if number(h, "kept") == 0 && list(h, "disputed").is_empty() => println!("there was nothing to hand over"),
+        0 if number(h, "kept") == 0 && list(h, "disputed").is_empty() => {
+            println!("there was nothing to hand over")
+        }
         0 => {}
         1 => println!("{} cares for this case from here on", text(h, "to")),
-        some => println!("{} cares for these {some} cases from here on", text(h, "to")),
+        some => println!(
+            "{} cares for these {some} cases from here on",
+            text(h, "to")
+        ),
     }
     match number(h, "kept") {
         0 => {}
@@ -200,7 +325,12 @@ pub fn handed_over(h: &Value) {
     }
     for case in list(h, "disputed").iter().filter_map(Value::as_str) {
         let case = case.get(..8).unwrap_or_default();
-        wrapped(&format!("{case} was handed to several apart: settle it with kijiti case add {case} --hand-to …"), 0);
+        wrapped(
+            &format!(
+                "{case} was handed to several apart: settle it with kijiti case add {case} --hand-to …"
+            ),
+            0,
+        );
     }
 }
 
@@ -211,8 +341,17 @@ pub fn set_aside(s: &Value) {
         println!("nothing is set aside here");
     }
     for late in waiting {
-        let title = if text(late, "title").is_empty() { "a case without a name" } else { text(late, "title") };
-        println!("{}  {} for case {} ({title})", text(late, "envelope"), text(late, "author"), short(late, "case"));
+        let title = if text(late, "title").is_empty() {
+            "a case without a name"
+        } else {
+            text(late, "title")
+        };
+        println!(
+            "{}  {} for case {} ({title})",
+            text(late, "envelope"),
+            text(late, "author"),
+            short(late, "case")
+        );
         wrapped(text(late, "why"), 4);
         for said in list(late, "adds") {
             wrapped(
@@ -226,7 +365,10 @@ pub fn set_aside(s: &Value) {
             );
         }
         if list(late, "adds").is_empty() {
-            wrapped("what it would add cannot be shown here: its key is not on this phone, or it does not fit", 4);
+            wrapped(
+                "what it would add cannot be shown here: its key is not on this phone, or it does not fit",
+                4,
+            );
         }
     }
 }
@@ -238,7 +380,12 @@ pub fn duplicates(d: &Value) {
     }
     for pair in list(d, "pairs") {
         let (a, b) = (short(pair, "a"), short(pair, "b"));
-        println!("{a} {}  ~  {b} {}  ({} of 100)", text(pair, "a_title"), text(pair, "b_title"), number(pair, "alike"));
+        println!(
+            "{a} {}  ~  {b} {}  ({} of 100)",
+            text(pair, "a_title"),
+            text(pair, "b_title"),
+            number(pair, "alike")
+        );
         println!("      kijiti case add {a} --same-as {b}    or    --not-same-as {b}");
     }
 }
@@ -251,6 +398,10 @@ pub fn imported(i: &Value) {
     let left_out = list(i, "left_out");
     if !left_out.is_empty() {
         println!("not taken in as it stands there, or not at all:");
-        left_out.iter().take(20).filter_map(Value::as_str).for_each(|what| wrapped(what, 4));
+        left_out
+            .iter()
+            .take(20)
+            .filter_map(Value::as_str)
+            .for_each(|what| wrapped(what, 4));
     }
 }

@@ -13,7 +13,9 @@ pub struct Desk {
 
 impl Desk {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -23,13 +25,21 @@ impl Desk {
     pub fn run(&self, phone: &str, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kijiti"));
         command.env("KIJITI_PASSPHRASE", "twelve patients to see");
-        command.current_dir(self.folder.path()).arg("--data").arg(self.path(phone)).args(args);
+        command
+            .current_dir(self.folder.path())
+            .arg("--data")
+            .arg(self.path(phone))
+            .args(args);
         command.stdin(std::process::Stdio::null()).output().unwrap()
     }
 
     pub fn ok(&self, phone: &str, args: &[&str]) -> String {
         let output = self.run(phone, args);
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -44,11 +54,15 @@ impl Desk {
         let output = self.run(phone, args);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{args:?} should fail");
-        assert!(said.contains("error:") && said.contains("hint:"), "{args:?} says {said}");
+        assert!(
+            said.contains("error:") && said.contains("hint:"),
+            "{args:?} says {said}"
+        );
         (output.status.code().unwrap(), said)
     }
 
-    /// Runs a script in a mount namespace of its own; `None`, with a word, where that is not allowed.
+    /// Runs a script in a mount namespace of its own; `None`, with a word, where that is not
+    /// allowed.
     pub fn with_mounts(&self, script: &str) -> Option<(Output, String)> {
         let output = Command::new("unshare")
             .args(["--mount", "sh", "-c", script])
@@ -67,10 +81,19 @@ impl Desk {
 
     /// A phone that runs, in this process.
     pub fn start(&self, phone: &str) -> Host {
-        let folder = DataFolder::open(&self.path(phone)).unwrap().with_secret(Some("twelve patients to see".into()));
-        let listen = Some("127.0.0.1:0".parse().unwrap());
-        Host::start(folder, HostOptions { listen, ..HostOptions::default() }, std::sync::Arc::new(|_: &str| {}))
+        let folder = DataFolder::open(&self.path(phone))
             .unwrap()
+            .with_secret(Some("twelve patients to see".into()));
+        let listen = Some("127.0.0.1:0".parse().unwrap());
+        Host::start(
+            folder,
+            HostOptions {
+                listen,
+                ..HostOptions::default()
+            },
+            std::sync::Arc::new(|_: &str| {}),
+        )
+        .unwrap()
     }
 
     /// Two phones meet over a real link, to the end.
@@ -82,7 +105,10 @@ impl Desk {
     /// What comes of a meeting.
     pub fn met(&self, a: &str, b: &str) -> Value {
         let [a, b] = [a, b].map(|phone| self.start(phone));
-        let meet = Request::Meet { peer: b.id().to_string(), address: b.addresses()[0].to_string() };
+        let meet = Request::Meet {
+            peer: b.id().to_string(),
+            address: b.addresses()[0].to_string(),
+        };
         let met = a.request(meet, &mut |_| {}).unwrap_or_default();
         a.stop();
         b.stop();
@@ -97,8 +123,21 @@ impl Desk {
     /// A ministry, and a clinic that reads and writes for north/kilifi.
     pub fn enrolled() -> Self {
         let desk = Self::new();
-        desk.ok("clinic", &["ministry", "keys", "--out", "keys", "--work-factor", "10"]);
-        desk.ok("clinic", &["enrol", "request", "--name", "Clinic", "--out", "request.json"]);
+        desk.ok(
+            "clinic",
+            &["ministry", "keys", "--out", "keys", "--work-factor", "10"],
+        );
+        desk.ok(
+            "clinic",
+            &[
+                "enrol",
+                "request",
+                "--name",
+                "Clinic",
+                "--out",
+                "request.json",
+            ],
+        );
         let rights = "carry,read,write,grant,enrol";
         #[rustfmt::skip]
         desk.ok("clinic", &["enrol", "sign", "request.json", "--area", "north/kilifi", "--rights", rights,
@@ -112,21 +151,59 @@ impl Desk {
 /// A case of a child with severe pneumonia, by the first digits of its id.
 pub fn new_case(desk: &Desk, phone: &str, args: &[&str]) -> String {
     let example = example();
-    let new = desk.json(phone, &[&["case", "new", "--findings", &example], args].concat());
+    let new = desk.json(
+        phone,
+        &[&["case", "new", "--findings", &example], args].concat(),
+    );
     new["case"].as_str().unwrap()[..8].to_owned()
 }
 
 /// A worker of the village, certified and let into the clinic's space.
 pub fn with_worker() -> Desk {
     let desk = Desk::enrolled();
-    desk.ok("worker", &["enrol", "request", "--name", "Worker Neema", "--out", "neema.json"]);
-    desk.ok("clinic", &["enrol", "sign", "neema.json", "--area", "north/kilifi/mtwapa", "--out", "neema-answer.json"]);
+    desk.ok(
+        "worker",
+        &[
+            "enrol",
+            "request",
+            "--name",
+            "Worker Neema",
+            "--out",
+            "neema.json",
+        ],
+    );
+    desk.ok(
+        "clinic",
+        &[
+            "enrol",
+            "sign",
+            "neema.json",
+            "--area",
+            "north/kilifi/mtwapa",
+            "--out",
+            "neema-answer.json",
+        ],
+    );
     desk.ok("worker", &["enrol", "accept", "neema-answer.json"]);
-    desk.ok("clinic", &["enrol", "grant", "neema-answer.json", "--area", "north/kilifi", "--out", "grant.json"]);
+    desk.ok(
+        "clinic",
+        &[
+            "enrol",
+            "grant",
+            "neema-answer.json",
+            "--area",
+            "north/kilifi",
+            "--out",
+            "grant.json",
+        ],
+    );
     desk.ok("worker", &["enrol", "accept", "grant.json"]);
     desk
 }
 
 pub fn example() -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/severe-pneumonia.toml").display().to_string()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples/severe-pneumonia.toml")
+        .display()
+        .to_string()
 }

@@ -1,5 +1,6 @@
-//! Blocks that have nothing before them to be coded against: new rows, new tensors, weights trained anew. What is left to know
-//! of them is how often each value of each field comes, so every field is coded by how often its values came so far.
+//! Blocks that have nothing before them to be coded against: new rows, new tensors, weights trained
+//! anew. What is left to know of them is how often each value of each field comes, so every field
+//! is coded by how often its values came so far.
 
 use super::layout::Storage;
 use super::range::{Coder, Symbols};
@@ -45,8 +46,15 @@ pub(super) struct Alone {
 impl Alone {
     /// For blocks of this storage.
     pub(super) fn new(storage: Storage) -> Self {
-        let bytes = Bytes { upper: Symbols::default(), lower: [Symbols::default(); 16] };
-        Self { storage, bytes: vec![bytes; KINDS], codes: Symbols::default() }
+        let bytes = Bytes {
+            upper: Symbols::default(),
+            lower: [Symbols::default(); 16],
+        };
+        Self {
+            storage,
+            bytes: vec![bytes; KINDS],
+            codes: Symbols::default(),
+        }
     }
 
     /// What lies at a place of a block (ggml's layouts).
@@ -60,7 +68,9 @@ impl Alone {
             Storage::Q6K if at < 208 => Field::Byte(1),
             Storage::Q6K => Field::Byte(at - 206),
             Storage::Q8_0 => Field::Byte(at.min(2)),
-            Storage::Q4_0 | Storage::Q4K | Storage::F16 | Storage::BF16 | Storage::F32 => Field::Byte(at),
+            Storage::Q4_0 | Storage::Q4K | Storage::F16 | Storage::BF16 | Storage::F32 => {
+                Field::Byte(at)
+            }
         }
     }
 
@@ -91,7 +101,9 @@ mod tests {
     fn blocks_of_every_storage_come_out_as_they_went_in() {
         for storage in (0..=255).filter_map(Storage::from_number) {
             let bytes = storage.block().1 * 40;
-            let blocks: Vec<u8> = (0..bytes as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 21) as u8).collect();
+            let blocks: Vec<u8> = (0..bytes as u32)
+                .map(|i| (i.wrapping_mul(2_654_435_761) >> 21) as u8)
+                .collect();
             let mut coder = Encoder::new();
             Alone::new(storage).code(&mut coder, &mut blocks.clone());
             let packed = coder.finish();
@@ -103,7 +115,15 @@ mod tests {
 
     #[test]
     fn codes_that_are_not_all_as_frequent_take_less_room() {
-        let blocks: Vec<u8> = (0..18_000u32).map(|i| if i % 18 < 2 { 7 } else { 0x78 + (i * i % 3) as u8 }).collect();
+        let blocks: Vec<u8> = (0..18_000u32)
+            .map(|i| {
+                if i % 18 < 2 {
+                    7
+                } else {
+                    0x78 + (i * i % 3) as u8
+                }
+            })
+            .collect();
         let mut coder = Encoder::new();
         Alone::new(Storage::Q4_0).code(&mut coder, &mut blocks.clone());
         assert!(coder.finish().len() * 2 < blocks.len());

@@ -37,7 +37,11 @@ struct Maker<'a> {
 }
 
 /// The delta that makes `target` out of `base`.
-pub fn encode(base: &[u8], target: &[u8], options: EncodeOptions) -> Result<Vec<u8>, std::io::Error> {
+pub fn encode(
+    base: &[u8],
+    target: &[u8],
+    options: EncodeOptions,
+) -> Result<Vec<u8>, std::io::Error> {
     let head = Head {
         base: Digest::of(base),
         target: Digest::of(target),
@@ -45,8 +49,18 @@ pub fn encode(base: &[u8], target: &[u8], options: EncodeOptions) -> Result<Vec<
         target_bytes: target.len() as u64,
     };
     let (models, alone) = (BTreeMap::new(), BTreeMap::new());
-    let mut maker = Maker { base, target, level: options.level, out: head.to_bytes(), models, alone };
-    let before: BTreeMap<_, _> = layout(base).into_iter().map(|s| (s.name.clone(), s)).collect();
+    let mut maker = Maker {
+        base,
+        target,
+        level: options.level,
+        out: head.to_bytes(),
+        models,
+        alone,
+    };
+    let before: BTreeMap<_, _> = layout(base)
+        .into_iter()
+        .map(|s| (s.name.clone(), s))
+        .collect();
     let mut at = 0;
     for span in layout(target) {
         maker.plain(at, span.offset as usize)?;
@@ -98,7 +112,11 @@ impl Maker<'_> {
             let to = (stop + reach).min(self.base.len());
             let with = pack(here, self.of_base(from, to), self.level)?;
             let without = pack(here, &[], self.level)?;
-            let (packed, from, to) = if with.len() < without.len() { (with, from, to) } else { (without, 0, 0) };
+            let (packed, from, to) = if with.len() < without.len() {
+                (with, from, to)
+            } else {
+                (without, 0, 0)
+            };
             self.out.push(2);
             for number in [from, to - from, stop - at, packed.len()] {
                 varint(&mut self.out, number as u64);
@@ -120,7 +138,8 @@ impl Maker<'_> {
         }
     }
 
-    /// A tensor that the base has too: rows that are the same are copied, others are coded against theirs, new ones stand alone.
+    /// A tensor that the base has too: rows that are the same are copied, others are coded against
+    /// theirs, new ones stand alone.
     fn tensor(&mut self, old: &Span, new: &Span) -> Result<(), std::io::Error> {
         let row = new.row_bytes().unwrap_or(1).max(1) as usize;
         let (old_at, new_at) = (old.offset as usize, new.offset as usize);
@@ -155,7 +174,8 @@ impl Maker<'_> {
         self.alone(new, new_at + both, new_at + new.bytes as usize)
     }
 
-    /// Bytes of a tensor that nothing in the base is like, by how often their values come; or as plain bytes, if that is shorter.
+    /// Bytes of a tensor that nothing in the base is like, by how often their values come; or as
+    /// plain bytes, if that is shorter.
     fn alone(&mut self, span: &Span, start: usize, end: usize) -> Result<(), std::io::Error> {
         let before = self.out.len();
         self.plain(start, end)?;
@@ -166,12 +186,17 @@ impl Maker<'_> {
         let held = self.alone.get(&span.storage).cloned();
         let mut model = held.unwrap_or_else(|| Alone::new(span.storage));
         let mut out = Vec::new();
-        for part in self.of_target(start, end).chunks(SLICE_BYTES / block * block) {
+        for part in self
+            .of_target(start, end)
+            .chunks(SLICE_BYTES / block * block)
+        {
             let mut coder = Encoder::new();
             model.code(&mut coder, &mut part.to_vec());
             let packed = coder.finish();
             out.extend_from_slice(&[5, span.storage as u8]);
-            [part.len() / block, packed.len()].into_iter().for_each(|n| varint(&mut out, n as u64));
+            [part.len() / block, packed.len()]
+                .into_iter()
+                .for_each(|n| varint(&mut out, n as u64));
             out.extend_from_slice(&packed);
         }
         if out.len() < self.out.len() - before {
@@ -182,7 +207,8 @@ impl Maker<'_> {
         Ok(())
     }
 
-    /// Codes rows against those of the base. `false`, and nothing is written, if they are better off without it.
+    /// Codes rows against those of the base. `false`, and nothing is written, if they are better
+    /// off without it.
     fn blocks(
         &mut self,
         old: &Span,
@@ -202,12 +228,19 @@ impl Maker<'_> {
         while at < end {
             let stop = end.min(at + SLICE_BYTES / block * block);
             let mut coder = Encoder::new();
-            let mut copy = self.of_target(new.offset as usize + at, new.offset as usize + stop).to_vec();
+            let mut copy = self
+                .of_target(new.offset as usize + at, new.offset as usize + stop)
+                .to_vec();
             let from = self.of_base(old.offset as usize + at, old.offset as usize + stop);
             model.code(&mut coder, from, &mut copy);
             let packed = coder.finish();
             out.extend_from_slice(&[3, new.storage as u8, u8::from(begins && at == start)]);
-            let numbers = [old.offset as usize + at, new.columns as usize, (stop - at) / block, packed.len()];
+            let numbers = [
+                old.offset as usize + at,
+                new.columns as usize,
+                (stop - at) / block,
+                packed.len(),
+            ];
             numbers.into_iter().for_each(|n| varint(&mut out, n as u64));
             out.extend_from_slice(&packed);
             at = stop;

@@ -1,6 +1,8 @@
-//! Where the tensors of a model file lie. Read by the desk that makes a delta; a phone that applies one needs only offsets.
+//! Where the tensors of a model file lie. Read by the desk that makes a delta; a phone that applies
+//! one needs only offsets.
 //!
-//! GGUF (version 2 and 3) and safetensors. What is not such a file has no layout, and is dealt with as plain bytes.
+//! GGUF (version 2 and 3) and safetensors. What is not such a file has no layout, and is dealt with
+//! as plain bytes.
 
 /// How the numbers of a tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +16,8 @@ pub enum Storage {
     Q4_0 = 2,
     /// Blocks of 32: a 16-bit scale, 32 codes of 8 bits.
     Q8_0 = 3,
-    /// Super-blocks of 256: two 16-bit scales, 8 scales and 8 minima of 6 bits, 256 codes of 4 bits.
+    /// Super-blocks of 256: two 16-bit scales, 8 scales and 8 minima of 6 bits, 256 codes of 4
+    /// bits.
     Q4K = 4,
     /// Super-blocks of 256: 256 codes of 6 bits, 16 scales of 8 bits, a 16-bit scale.
     Q6K = 5,
@@ -25,9 +28,17 @@ pub enum Storage {
 impl Storage {
     /// The storage with this number.
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::F32, Self::F16, Self::Q4_0, Self::Q8_0, Self::Q4K, Self::Q6K, Self::BF16]
-            .into_iter()
-            .find(|s| *s as u8 == number)
+        [
+            Self::F32,
+            Self::F16,
+            Self::Q4_0,
+            Self::Q8_0,
+            Self::Q4K,
+            Self::Q6K,
+            Self::BF16,
+        ]
+        .into_iter()
+        .find(|s| *s as u8 == number)
     }
 
     /// Numbers in a block, and its bytes.
@@ -83,7 +94,12 @@ impl Span {
 /// The tensors of a model file in the order in which they lie, or none if it is no such file.
 pub fn layout(file: &[u8]) -> Vec<Span> {
     let mut spans = gguf(file).or_else(|| safetensors(file)).unwrap_or_default();
-    spans.retain(|s| s.offset.checked_add(s.bytes).is_some_and(|end| end <= file.len() as u64) && s.bytes > 0);
+    spans.retain(|s| {
+        s.offset
+            .checked_add(s.bytes)
+            .is_some_and(|end| end <= file.len() as u64)
+            && s.bytes > 0
+    });
     spans.sort_by_key(|s| s.offset);
     let mut end = 0;
     // What overlaps is left to the plain bytes.
@@ -96,11 +112,21 @@ pub fn layout(file: &[u8]) -> Vec<Span> {
 }
 
 fn span(name: String, storage: Storage, shape: &[u64], offset: u64) -> Option<Span> {
-    let numbers = shape.iter().try_fold(1u64, |product, n| product.checked_mul(*n))?;
+    let numbers = shape
+        .iter()
+        .try_fold(1u64, |product, n| product.checked_mul(*n))?;
     let (block, bytes) = storage.block();
-    let blocks = numbers.is_multiple_of(block as u64).then_some(numbers / block as u64)?;
+    let blocks = numbers
+        .is_multiple_of(block as u64)
+        .then_some(numbers / block as u64)?;
     let bytes = blocks.checked_mul(bytes as u64)?;
-    Some(Span { name, storage, columns: shape.first().copied().unwrap_or(1), offset, bytes })
+    Some(Span {
+        name,
+        storage,
+        columns: shape.first().copied().unwrap_or(1),
+        offset,
+        bytes,
+    })
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -167,7 +193,9 @@ fn gguf(file: &[u8]) -> Option<Vec<Span>> {
     for _ in 0..tensors {
         let name = reader.text()?;
         let dimensions = reader.u32()?;
-        let shape = (0..dimensions.min(8)).map(|_| reader.u64()).collect::<Option<Vec<_>>>()?;
+        let shape = (0..dimensions.min(8))
+            .map(|_| reader.u64())
+            .collect::<Option<Vec<_>>>()?;
         let (kind, offset) = (reader.u32()?, reader.u64()?);
         if let Some(storage) = Storage::of_ggml(kind) {
             spans.extend(span(name, storage, &shape, offset));
@@ -175,15 +203,19 @@ fn gguf(file: &[u8]) -> Option<Vec<Span>> {
     }
     let data = (file.len() - reader.0.len()) as u64;
     let data = data.checked_next_multiple_of(alignment)?;
-    spans.iter_mut().for_each(|s| s.offset = s.offset.saturating_add(data));
+    spans
+        .iter_mut()
+        .for_each(|s| s.offset = s.offset.saturating_add(data));
     Some(spans)
 }
 
-/// The format of huggingface's safetensors (its README, "Format"): the header's length, a JSON header, the bytes.
+/// The format of huggingface's safetensors (its README, "Format"): the header's length, a JSON
+/// header, the bytes.
 fn safetensors(file: &[u8]) -> Option<Vec<Span>> {
     let mut reader = Reader(file);
     let length = reader.u64().filter(|n| *n <= 100_000_000)?;
-    let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(reader.take(length)?).ok()?;
+    let header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(reader.take(length)?).ok()?;
     let mut spans = Vec::new();
     for (name, fields) in header {
         let storage = match fields.get("dtype").and_then(|d| d.as_str()) {
@@ -192,10 +224,24 @@ fn safetensors(file: &[u8]) -> Option<Vec<Span>> {
             Some("BF16") => Storage::BF16,
             _ => continue,
         };
-        let list = |key: &str| fields.get(key)?.as_array()?.iter().map(|n| n.as_u64()).collect::<Option<Vec<_>>>();
-        let (Some(mut shape), Some(offsets)) = (list("shape"), list("data_offsets")) else { continue };
+        let list = |key: &str| {
+            fields
+                .get(key)?
+                .as_array()?
+                .iter()
+                .map(|n| n.as_u64())
+                .collect::<Option<Vec<_>>>()
+        };
+        let (Some(mut shape), Some(offsets)) = (list("shape"), list("data_offsets")) else {
+            continue;
+        };
         shape.reverse(); // the last dimension changes fastest
-        let Some(offset) = offsets.first().and_then(|first| first.checked_add(8 + length)) else { continue };
+        let Some(offset) = offsets
+            .first()
+            .and_then(|first| first.checked_add(8 + length))
+        else {
+            continue;
+        };
         spans.extend(span(name, storage, &shape, offset));
     }
     Some(spans)

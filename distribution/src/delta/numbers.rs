@@ -17,14 +17,22 @@ pub(super) fn half(bits: u16) -> f32 {
 pub(super) fn ordered(bits: u32, width: u32) -> i64 {
     let sign = 1u32 << (width - 1);
     let magnitude = i64::from(bits & (sign - 1));
-    if bits & sign != 0 { -magnitude - 1 } else { magnitude }
+    if bits & sign != 0 {
+        -magnitude - 1
+    } else {
+        magnitude
+    }
 }
 
 /// The bits again.
 #[inline(always)]
 pub(super) fn unordered(number: i64, width: u32) -> u32 {
     let sign = 1i64 << (width - 1);
-    if number < 0 { ((-number - 1).min(sign - 1) | sign) as u32 } else { number.min(sign - 1) as u32 }
+    if number < 0 {
+        ((-number - 1).min(sign - 1) | sign) as u32
+    } else {
+        number.min(sign - 1) as u32
+    }
 }
 
 /// Bits that a number takes.

@@ -1,12 +1,13 @@
-//! An adaptive binary range coder. One trait serves both directions, so that a model is written once and cannot differ between
-//! the ministry's desk and the phone.
+//! An adaptive binary range coder. One trait serves both directions, so that a model is written
+//! once and cannot differ between the ministry's desk and the phone.
 //!
 //! ```text
 //! low, range: u64   range ≥ 2³² before every bit; a bit with probability p/2¹⁶ of being 1 takes range/2¹⁶·p from below
 //! output            big-endian u32 words; a carry out of `low` is added to the words written before
 //! ```
-//! Probabilities adapt by counting: the first observations move them far, later ones little (a Krichevsky–Trofimov
-//! estimator that forgets). After Martin, *Range encoding*, 1979, and the LZMA coder for the binary form.
+//! Probabilities adapt by counting: the first observations move them far, later ones little (a
+//! Krichevsky–Trofimov estimator that forgets). After Martin, *Range encoding*, 1979, and the LZMA
+//! coder for the binary form.
 
 /// What is needed to code one bit after another, in either direction.
 pub(super) trait Coder {
@@ -19,7 +20,8 @@ pub(super) trait Coder {
     /// The same for a bit whose probability of being 1 is given, of 2¹⁶.
     fn weighed(&mut self, probability: u32, bit: bool) -> bool;
 
-    /// The same for one of sixteen symbols; `from` says where each begins, of 2¹⁵, and has their end as its last.
+    /// The same for one of sixteen symbols; `from` says where each begins, of 2¹⁵, and has their
+    /// end as its last.
     fn symbol(&mut self, from: &[u16; 17], symbol: u8) -> u8;
 }
 
@@ -31,8 +33,9 @@ const COUNT_MOST: u32 = 2048;
 /// Counts beyond which all are halved: what came long ago says less.
 const COUNTS_MAX: u32 = 1 << 16;
 
-/// How often each of sixteen symbols comes, counted from those before. The shares that they have of the range follow the counts in
-/// steps, so that nothing is learnt between two symbols and reading one takes a division and no walk over its bits.
+/// How often each of sixteen symbols comes, counted from those before. The shares that they have of
+/// the range follow the counts in steps, so that nothing is learnt between two symbols and reading
+/// one takes a division and no walk over its bits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Symbols {
     /// Twice as many as came, and one.
@@ -44,7 +47,12 @@ pub(super) struct Symbols {
 
 impl Default for Symbols {
     fn default() -> Self {
-        let mut symbols = Self { counts: [1; 16], from: [0; 17], left: COUNT_FIRST, step: COUNT_FIRST };
+        let mut symbols = Self {
+            counts: [1; 16],
+            from: [0; 17],
+            left: COUNT_FIRST,
+            step: COUNT_FIRST,
+        };
         symbols.share();
         symbols
     }
@@ -67,15 +75,20 @@ impl Symbols {
         symbol
     }
 
-    /// Gives each symbol its share, at least one; what rounding leaves over is the most frequent one's.
+    /// Gives each symbol its share, at least one; what rounding leaves over is the most frequent
+    /// one's.
     fn share(&mut self) {
         let total: u32 = self.counts.iter().sum();
         if total > COUNTS_MAX {
-            self.counts.iter_mut().for_each(|count| *count = (*count).div_ceil(2));
+            self.counts
+                .iter_mut()
+                .for_each(|count| *count = (*count).div_ceil(2));
         }
         let total: u64 = self.counts.iter().map(|count| u64::from(*count)).sum();
         let whole = 1u64 << SHARE_BITS;
-        let mut shares = self.counts.map(|count| (1 + u64::from(count) * (whole - 16) / total) as u16);
+        let mut shares = self
+            .counts
+            .map(|count| (1 + u64::from(count) * (whole - 16) / total) as u16);
         let rest = whole as u16 - shares.iter().sum::<u16>();
         let most = (0..16).max_by_key(|symbol| self.counts.get(*symbol).copied());
         if let Some(share) = most.and_then(|most| shares.get_mut(most)) {
@@ -92,12 +105,13 @@ impl Symbols {
 /// Where a symbol's share begins, and how large it is.
 #[inline(always)]
 fn share_of(from: &[u16; 17], symbol: u8) -> (u64, u64) {
-    let [begin, end] = [symbol, symbol + 1].map(|at| u64::from(from.get(usize::from(at)).copied().unwrap_or(0)));
+    let [begin, end] =
+        [symbol, symbol + 1].map(|at| u64::from(from.get(usize::from(at)).copied().unwrap_or(0)));
     (begin, end - begin)
 }
 
-/// 2¹⁶ / (1 + e^−x) for x from −12 to 12 in steps of 1/128, by multiplication alone: a library's `exp` may differ between
-/// processors, and this table is part of the format.
+/// 2¹⁶ / (1 + e^−x) for x from −12 to 12 in steps of 1/128, by multiplication alone: a library's
+/// `exp` may differ between processors, and this table is part of the format.
 static SQUASH: [u16; 3073] = {
     let mut table = [0; 3073];
     let mut power = 162_754.791_419_003_92; // e¹²
@@ -127,7 +141,10 @@ pub(super) struct Bit {
 
 impl Default for Bit {
     fn default() -> Self {
-        Self { probability: 1 << 15, seen: 0 }
+        Self {
+            probability: 1 << 15,
+            seen: 0,
+        }
     }
 }
 
@@ -157,7 +174,10 @@ impl Bit {
 
     /// A bit that is known to be rare from the beginning.
     pub(super) fn rare() -> Self {
-        Self { probability: 1 << 11, seen: 2 }
+        Self {
+            probability: 1 << 11,
+            seen: 2,
+        }
     }
 }
 
@@ -180,7 +200,9 @@ pub(super) fn sum_bit<C: Coder, const N: usize>(
     evidence: [&mut Weight; N],
     bit: bool,
 ) -> bool {
-    let sum = evidence.iter().fold(first.odds, |sum, w| sum.wrapping_add(w.0));
+    let sum = evidence
+        .iter()
+        .fold(first.odds, |sum, w| sum.wrapping_add(w.0));
     let index = ((sum >> 9) + 1536).clamp(0, 3072) as usize;
     let probability = u32::from(SQUASH.get(index).copied().unwrap_or(32_768));
     let bit = coder.weighed(probability, bit);
@@ -219,7 +241,11 @@ pub(super) struct Encoder {
 
 impl Encoder {
     pub(super) fn new() -> Self {
-        Self { low: 0, range: u64::MAX, words: Vec::new() }
+        Self {
+            low: 0,
+            range: u64::MAX,
+            words: Vec::new(),
+        }
     }
 
     #[inline(always)]
@@ -274,8 +300,16 @@ impl Encoder {
     pub(super) fn finish(mut self) -> Vec<u8> {
         // Any number in [low, low + range) will do: the one with the most zeros at its end.
         let (end, over) = self.low.overflowing_add(self.range - 1);
-        let mask = if over || end >> 32 != self.low >> 32 { !0 << 32 } else { !0 };
-        let (up, carried) = if mask == !0 { (self.low, false) } else { self.low.overflowing_add(!mask) };
+        let mask = if over || end >> 32 != self.low >> 32 {
+            !0 << 32
+        } else {
+            !0
+        };
+        let (up, carried) = if mask == !0 {
+            (self.low, false)
+        } else {
+            self.low.overflowing_add(!mask)
+        };
         if carried {
             self.carry();
         }
@@ -319,7 +353,8 @@ impl Coder for Encoder {
     }
 }
 
-/// Reads. Beyond the end there are zeros: wrong bytes give a wrong result, which the digest of the whole shows.
+/// Reads. Beyond the end there are zeros: wrong bytes give a wrong result, which the digest of the
+/// whole shows.
 #[derive(Debug)]
 pub(super) struct Decoder<'a> {
     code: u64,
@@ -329,7 +364,11 @@ pub(super) struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        let mut decoder = Self { code: 0, range: u64::MAX, bytes };
+        let mut decoder = Self {
+            code: 0,
+            range: u64::MAX,
+            bytes,
+        };
         decoder.code = u64::from(decoder.word()) << 32 | u64::from(decoder.word());
         decoder
     }
@@ -348,7 +387,8 @@ impl<'a> Decoder<'a> {
 
     #[inline(always)]
     fn give(&mut self, bound: u64) -> bool {
-        // Without a branch: bits of numbers are about as often 0 as 1, and guessing them wrongly costs more.
+        // Without a branch: bits of numbers are about as often 0 as 1, and guessing them wrongly
+        // costs more.
         let bit = self.code < bound;
         let zero = u64::from(bit).wrapping_sub(1);
         self.code = self.code.wrapping_sub(bound & zero);
@@ -369,7 +409,8 @@ impl<'a> Decoder<'a> {
 impl Coder for Decoder<'_> {
     #[inline(always)]
     fn weighed(&mut self, probability: u32, _: bool) -> bool {
-        // These bits are mostly what they are likely to be: here the processor's guess is worth having.
+        // These bits are mostly what they are likely to be: here the processor's guess is worth
+        // having.
         let bound = (self.range >> 16) * u64::from(probability);
         let bit = self.code < bound;
         if bit {
@@ -398,7 +439,12 @@ impl Coder for Decoder<'_> {
     fn symbol(&mut self, from: &[u16; 17], _: u8) -> u8 {
         let unit = self.range >> SHARE_BITS; // never 0: the range is 2³² or more
         let at = (self.code / unit.max(1)).min((1 << SHARE_BITS) - 1) as u16;
-        let symbol = from.iter().skip(1).map(|end| u8::from(*end <= at)).sum::<u8>().min(15);
+        let symbol = from
+            .iter()
+            .skip(1)
+            .map(|end| u8::from(*end <= at))
+            .sum::<u8>()
+            .min(15);
         let (begin, share) = share_of(from, symbol);
         self.code = self.code.wrapping_sub(unit * begin);
         self.range = unit * share;
@@ -407,8 +453,8 @@ impl Coder for Decoder<'_> {
     }
 }
 
-/// A whole number: zero or not, its sign, how many bits, and those bits, the upper two of them learnt. The sign may be left
-/// to evidence that the caller has.
+/// A whole number: zero or not, its sign, how many bits, and those bits, the upper two of them
+/// learnt. The sign may be left to evidence that the caller has.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Number {
     zero: Bit,
@@ -422,7 +468,9 @@ impl Number {
     #[inline]
     pub(super) fn code<C: Coder>(&mut self, coder: &mut C, value: i32) -> i32 {
         let mut sign = self.sign;
-        let read = self.code_with_sign(coder, value, |coder, negative| coder.bit(&mut sign, negative));
+        let read = self.code_with_sign(coder, value, |coder, negative| {
+            coder.bit(&mut sign, negative)
+        });
         self.sign = sign;
         read
     }
@@ -466,10 +514,9 @@ impl Number {
         for position in (0..bits).rev() {
             let bit = magnitude >> position & 1 == 1;
             let learnt = bits - position <= 2;
-            let model = self
-                .upper
-                .get_mut(bits as usize)
-                .and_then(|m| m.get_mut((read & 1) as usize + 2 * usize::from(bits - position == 2)));
+            let model = self.upper.get_mut(bits as usize).and_then(|m| {
+                m.get_mut((read & 1) as usize + 2 * usize::from(bits - position == 2))
+            });
             let bit = match model {
                 Some(model) if learnt => coder.bit(model, bit),
                 _ => coder.even(bit),
@@ -486,8 +533,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let numbers: Vec<i32> =
-            (0..5000i32).map(|i| (i * 7919 % 257 - 128) * (i % 3) * if i % 50 == 0 { 90_001 } else { 1 }).collect();
+        let numbers: Vec<i32> = (0..5000i32)
+            .map(|i| (i * 7919 % 257 - 128) * (i % 3) * if i % 50 == 0 { 90_001 } else { 1 })
+            .collect();
         let (mut model, mut rare, mut coder) = (Number::default(), Bit::rare(), Encoder::new());
         for n in &numbers {
             coder.bit(&mut rare, n % 97 == 0);
@@ -495,7 +543,8 @@ mod tests {
             model.code(&mut coder, *n);
         }
         let bytes = coder.finish();
-        let (mut model, mut rare, mut coder) = (Number::default(), Bit::rare(), Decoder::new(&bytes));
+        let (mut model, mut rare, mut coder) =
+            (Number::default(), Bit::rare(), Decoder::new(&bytes));
         for n in &numbers {
             assert_eq!(coder.bit(&mut rare, false), n % 97 == 0);
             assert_eq!(coder.even(false), n % 2 == 0);
@@ -505,7 +554,9 @@ mod tests {
 
     #[test]
     fn symbols_come_out_as_they_went_in_and_frequent_ones_take_less_room() {
-        let symbols: Vec<u8> = (0..60_000u32).map(|i| if i % 5 == 0 { (i / 5 % 16) as u8 } else { 8 }).collect();
+        let symbols: Vec<u8> = (0..60_000u32)
+            .map(|i| if i % 5 == 0 { (i / 5 % 16) as u8 } else { 8 })
+            .collect();
         let (mut model, mut coder) = (Symbols::default(), Encoder::new());
         for symbol in &symbols {
             model.code(&mut coder, *symbol);
@@ -514,7 +565,11 @@ mod tests {
         // 0.8125 of them are eights, the others 1 in 80 each: 1.43 bits a symbol.
         assert!(bytes.len() < symbols.len() * 145 / 800, "{}", bytes.len());
         let (mut model, mut coder) = (Symbols::default(), Decoder::new(&bytes));
-        assert!(symbols.iter().all(|symbol| model.code(&mut coder, 0) == *symbol));
+        assert!(
+            symbols
+                .iter()
+                .all(|symbol| model.code(&mut coder, 0) == *symbol)
+        );
         let (mut model, mut nothing) = (Symbols::default(), Decoder::new(&[]));
         (0..100_000).for_each(|_| assert!(model.code(&mut nothing, 0) < 16));
     }

@@ -37,7 +37,9 @@ pub enum TrustError {
     #[error("this ministry's root names no keys for a {0}")]
     NoRole(&'static str),
     /// Rule 4: signed under a root that this phone has not walked to.
-    #[error("the {what} was signed under root {named}, and this phone holds root {held}: the roots between come first")]
+    #[error(
+        "the {what} was signed under root {named}, and this phone holds root {held}: the roots between come first"
+    )]
     RootFirst {
         /// The kind of document.
         what: &'static str,
@@ -85,7 +87,9 @@ pub enum TrustError {
         module: String,
     },
     /// Rule 8.
-    #[error("the {what} was signed under root {named}; the keys of that time were retired in root {retired}")]
+    #[error(
+        "the {what} was signed under root {named}; the keys of that time were retired in root {retired}"
+    )]
     RetiredKeys {
         /// The kind of document.
         what: &'static str,
@@ -128,8 +132,9 @@ pub enum TrustError {
 }
 
 impl TrustError {
-    /// Whether no honest phone would have offered this. The other refusals can follow from a slip of the ministry's, or from
-    /// what the two phones have yet to learn: they must not keep cases from travelling.
+    /// Whether no honest phone would have offered this. The other refusals can follow from a slip
+    /// of the ministry's, or from what the two phones have yet to learn: they must not keep cases
+    /// from travelling.
     pub fn is_hostile(&self) -> bool {
         match self {
             Self::Malformed(_)

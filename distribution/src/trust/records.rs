@@ -35,7 +35,11 @@ impl Offer {
             "release-list" => Self::List(Signed::from_bytes(bytes)?),
             "delegated-list" => Self::Delegated(Signed::from_bytes(bytes)?),
             "beacon" => Self::Beacon(Signed::from_bytes(bytes)?),
-            _ => return Err(protocol::codec::CodecError::malformed("document", "an unknown kind").into()),
+            _ => {
+                return Err(
+                    protocol::codec::CodecError::malformed("document", "an unknown kind").into(),
+                );
+            }
         })
     }
 
@@ -64,8 +68,8 @@ impl Offer {
     }
 }
 
-/// The whole state as it is kept: (kind, signed bytes), roots first and oldest first. Comes only out of a
-/// [`TrustedState`], so that a store cannot be given anything else.
+/// The whole state as it is kept: (kind, signed bytes), roots first and oldest first. Comes only
+/// out of a [`TrustedState`], so that a store cannot be given anything else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustRecords(Vec<(&'static str, Vec<u8>)>);
 
@@ -88,47 +92,86 @@ pub struct CurrentDocument {
 }
 
 impl TrustedState {
-    /// What can be passed on besides the roots, in the order in which it travels: what stops something comes first.
+    /// What can be passed on besides the roots, in the order in which it travels: what stops
+    /// something comes first.
     pub fn current(&self) -> Vec<CurrentDocument> {
-        let unnamed = |offer, version| CurrentDocument { offer, name: String::new(), version };
+        let unnamed = |offer, version| CurrentDocument {
+            offer,
+            name: String::new(),
+            version,
+        };
         let recall = self.recall.iter().filter(|d| binds(&self.roots, d));
         let revocations = self.revocations.iter().filter(|d| binds(&self.roots, d));
         let list = self.list.iter().filter(|d| binds(&self.roots, d));
-        let mut current: Vec<_> = recall.map(|d| unnamed(Offer::Recall(d.signed().clone()), d.version)).collect();
-        current.extend(revocations.map(|d| unnamed(Offer::Revocations(d.signed().clone()), d.version)));
+        let mut current: Vec<_> = recall
+            .map(|d| unnamed(Offer::Recall(d.signed().clone()), d.version))
+            .collect();
+        current.extend(
+            revocations.map(|d| unnamed(Offer::Revocations(d.signed().clone()), d.version)),
+        );
         current.extend(list.map(|d| unnamed(Offer::List(d.signed().clone()), d.version)));
         current.extend(self.delegated().map(|d| CurrentDocument {
             offer: Offer::Delegated(d.signed().clone()),
             name: d.delegation.clone(),
             version: d.version,
         }));
-        current.extend(self.beacon.iter().map(|d| unnamed(Offer::Beacon(d.signed().clone()), d.time_s)));
+        current.extend(
+            self.beacon
+                .iter()
+                .map(|d| unnamed(Offer::Beacon(d.signed().clone()), d.time_s)),
+        );
         current
     }
 
     /// Everything held, in the order in which it can be walked again.
     pub fn records(&self) -> TrustRecords {
-        let mut offers: Vec<_> = self.roots.iter().map(|r| Offer::Root(r.signed().clone())).collect();
-        offers.extend(self.recall.iter().map(|d| Offer::Recall(d.signed().clone())));
-        offers.extend(self.revocations.iter().map(|d| Offer::Revocations(d.signed().clone())));
+        let mut offers: Vec<_> = self
+            .roots
+            .iter()
+            .map(|r| Offer::Root(r.signed().clone()))
+            .collect();
+        offers.extend(
+            self.recall
+                .iter()
+                .map(|d| Offer::Recall(d.signed().clone())),
+        );
+        offers.extend(
+            self.revocations
+                .iter()
+                .map(|d| Offer::Revocations(d.signed().clone())),
+        );
         offers.extend(self.list.iter().map(|d| Offer::List(d.signed().clone())));
-        offers.extend(self.delegated.values().map(|d| Offer::Delegated(d.signed().clone())));
-        offers.extend(self.beacon.iter().map(|d| Offer::Beacon(d.signed().clone())));
+        offers.extend(
+            self.delegated
+                .values()
+                .map(|d| Offer::Delegated(d.signed().clone())),
+        );
+        offers.extend(
+            self.beacon
+                .iter()
+                .map(|d| Offer::Beacon(d.signed().clone())),
+        );
         TrustRecords(offers.iter().map(|o| (o.kind(), o.to_bytes())).collect())
     }
 
-    /// The state that these records hold, every signature checked again: a store is a file that others may have touched.
-    /// A document of retired keys is believed under the root that was newest when it came (rule 8). `None`: no root.
+    /// The state that these records hold, every signature checked again: a store is a file that
+    /// others may have touched. A document of retired keys is believed under the root that was
+    /// newest when it came (rule 8). `None`: no root.
     pub fn restore(records: &[(String, Vec<u8>)]) -> Result<Option<Self>, TrustError> {
         let mut state: Option<Self> = None;
-        records.iter().try_for_each(|(kind, bytes)| Self::restore_one(&mut state, kind, bytes))?;
+        records
+            .iter()
+            .try_for_each(|(kind, bytes)| Self::restore_one(&mut state, kind, bytes))?;
         Ok(state)
     }
 
-    /// The same of a file that may be damaged: what does not hold is passed over, and the errors say what that was.
+    /// The same of a file that may be damaged: what does not hold is passed over, and the errors
+    /// say what that was.
     pub fn restore_what_holds(records: &[(String, Vec<u8>)]) -> (Option<Self>, Vec<TrustError>) {
         let mut state: Option<Self> = None;
-        let errors = records.iter().filter_map(|(kind, bytes)| Self::restore_one(&mut state, kind, bytes).err());
+        let errors = records
+            .iter()
+            .filter_map(|(kind, bytes)| Self::restore_one(&mut state, kind, bytes).err());
         let errors = errors.collect();
         (state, errors)
     }
@@ -148,15 +191,21 @@ impl TrustedState {
         Ok(())
     }
 
-    /// A delegated list is a fact under the list that names its keys, whether that list's own keys are retired or not.
+    /// A delegated list is a fact under the list that names its keys, whether that list's own keys
+    /// are retired or not.
     fn keep_delegated(&mut self, kept: &Signed<DelegatedList>) {
-        let (Some(list), Ok(name)) = (&self.list, kept.read().map(|d| d.delegation)) else { return };
+        let (Some(list), Ok(name)) = (&self.list, kept.read().map(|d| d.delegation)) else {
+            return;
+        };
         if let Some(kept) = Self::verify_delegated_ever(&self.roots, list, &name, kept) {
             self.delegated.insert(name, kept);
         }
     }
 
     fn verify_kept<T: Dated>(&self, kept: &Signed<T>) -> Option<Verified<T>> {
-        self.roots.iter().rev().find_map(|root| kept.verify(T::role(root)?).ok())
+        self.roots
+            .iter()
+            .rev()
+            .find_map(|root| kept.verify(T::role(root)?).ok())
     }
 }

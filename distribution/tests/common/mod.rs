@@ -61,25 +61,61 @@ pub fn release(module: &str, version: u64) -> Release {
 }
 
 pub fn list(version: u64, releases: Vec<Release>) -> ReleaseList {
-    ReleaseList { version, issued_s: version, releases, ..ReleaseList::default() }
+    ReleaseList {
+        version,
+        issued_s: version,
+        releases,
+        ..ReleaseList::default()
+    }
 }
 
 pub fn recall(version: u64, root: u64, bundles: &[u8]) -> Recall {
-    let recalled = bundles.iter().map(|b| Recalled { digest: Digest([*b; 32]), reason: "unsafe".into() }).collect();
-    Recall { version, root, issued_s: version, recalled }
+    let recalled = bundles
+        .iter()
+        .map(|b| Recalled {
+            digest: Digest([*b; 32]),
+            reason: "unsafe".into(),
+        })
+        .collect();
+    Recall {
+        version,
+        root,
+        issued_s: version,
+        recalled,
+    }
 }
 
 pub fn revocations(version: u64, root: u64, devices: &[u8]) -> Revocations {
-    let revoked = devices.iter().map(|d| Revoked { device: key(*d).id(), reason: "lost".into() }).collect();
-    Revocations { version, root, issued_s: version, revoked }
+    let revoked = devices
+        .iter()
+        .map(|d| Revoked {
+            device: key(*d).id(),
+            reason: "lost".into(),
+        })
+        .collect();
+    Revocations {
+        version,
+        root,
+        issued_s: version,
+        revoked,
+    }
 }
 
 pub fn beacon(time_s: u64, root: u64, list: u64) -> Beacon {
-    Beacon { time_s, root, list, recall: 0 }
+    Beacon {
+        time_s,
+        root,
+        list,
+        recall: 0,
+    }
 }
 
 /// The state as it comes back after the program was killed.
 pub fn reload(trust: &TrustedState) -> TrustedState {
-    let records: Vec<_> = trust.records().iter().map(|(kind, bytes)| (kind.to_owned(), bytes.to_vec())).collect();
+    let records: Vec<_> = trust
+        .records()
+        .iter()
+        .map(|(kind, bytes)| (kind.to_owned(), bytes.to_vec()))
+        .collect();
     TrustedState::restore(&records).unwrap().unwrap()
 }

@@ -1,9 +1,10 @@
-//! Cases drawn around the rules: a disease is drawn by age and prevalence, then its findings with their usual frequency,
-//! then what a worker would have of it: some findings missing, counts a little off, words in three languages, misspelt.
+//! Cases drawn around the rules: a disease is drawn by age and prevalence, then its findings with
+//! their usual frequency, then what a worker would have of it: some findings missing, counts a
+//! little off, words in three languages, misspelt.
 //!
-//! This makes cases to learn from, not epidemiology: the frequencies are round numbers around the classifications
-//! of the rule pack, and a model trained on them is a reference for the path, to be fine-tuned on real cases before any
-//! clinical use.
+//! This makes cases to learn from, not epidemiology: the frequencies are round numbers around the
+//! classifications of the rule pack, and a model trained on them is a reference for the path, to be
+//! fine-tuned on real cases before any clinical use.
 
 use std::collections::BTreeMap;
 
@@ -122,7 +123,13 @@ const DISEASES: &[Disease] = &[
 
 /// The labels of the differential, in order.
 pub fn labels() -> Vec<Label> {
-    DISEASES.iter().map(|d| Label { name: d.name.into(), icd11: d.icd11.into() }).collect()
+    DISEASES
+        .iter()
+        .map(|d| Label {
+            name: d.name.into(),
+            icd11: d.icd11.into(),
+        })
+        .collect()
 }
 
 /// A drawn case.
@@ -142,23 +149,35 @@ pub struct DrawnCase {
 pub fn draw(pack: &RulePack, dice: &mut impl Rng) -> Result<DrawnCase, String> {
     let total: u32 = DISEASES.iter().map(|d| d.weight).sum();
     let mut pick = dice.random_range(0..total);
-    let label = DISEASES.iter().position(|d| match pick.checked_sub(d.weight) {
-        Some(rest) => {
-            pick = rest;
-            false
-        }
-        None => true,
-    });
-    let (label, disease) = label.and_then(|i| DISEASES.get(i).map(|d| (i, d))).ok_or("no disease drawn")?;
+    let label = DISEASES
+        .iter()
+        .position(|d| match pick.checked_sub(d.weight) {
+            Some(rest) => {
+                pick = rest;
+                false
+            }
+            None => true,
+        });
+    let (label, disease) = label
+        .and_then(|i| DISEASES.get(i).map(|d| (i, d)))
+        .ok_or("no disease drawn")?;
     let (age_name, age) = draw_age(disease.infant, dice);
     let truth = draw_truth(disease, pack, age, dice);
     let text = draw_text(disease, dice);
     let whole = to_findings(&truth, &text, age_name, age, pack)?;
     // Urgency is judged at the level where everything can be measured.
-    let urgency = pack.evaluate(Profile::Imci, &whole.1).urgency().max(disease.floor);
+    let urgency = pack
+        .evaluate(Profile::Imci, &whole.1)
+        .urgency()
+        .max(disease.floor);
     let seen = hide(truth, pack, whole.1.group(), dice);
     let (file, findings) = to_findings(&seen, &text, age_name, age, pack)?;
-    Ok(DrawnCase { file, findings, label, urgency })
+    Ok(DrawnCase {
+        file,
+        findings,
+        label,
+        urgency,
+    })
 }
 
 fn draw_age(infant: bool, dice: &mut impl Rng) -> (&'static str, f64) {
@@ -179,43 +198,90 @@ fn spread(mean: f64, width: f64, dice: &mut impl Rng) -> f64 {
 }
 
 /// Every finding as it really is.
-fn draw_truth(disease: &Disease, pack: &RulePack, age: f64, dice: &mut impl Rng) -> BTreeMap<String, FindingValue> {
+fn draw_truth(
+    disease: &Disease,
+    pack: &RulePack,
+    age: f64,
+    dice: &mut impl Rng,
+) -> BTreeMap<String, FindingValue> {
     let signs: BTreeMap<&str, f64> = disease.signs.iter().copied().collect();
-    let has = |sign: &str, usual: f64, dice: &mut _| chance(signs.get(sign).copied().unwrap_or(usual), dice);
+    let has = |sign: &str, usual: f64, dice: &mut _| {
+        chance(signs.get(sign).copied().unwrap_or(usual), dice)
+    };
     let mut truth: BTreeMap<String, FindingValue> = BTreeMap::new();
     for finding in pack.findings() {
         if finding.kind == FindingKind::Flag {
             let yes = has(&finding.id, 0.01, dice);
-            truth.insert(finding.id.clone(), if yes { FindingValue::Yes } else { FindingValue::No });
+            truth.insert(
+                finding.id.clone(),
+                if yes {
+                    FindingValue::Yes
+                } else {
+                    FindingValue::No
+                },
+            );
         }
     }
     let mut put = |name: &str, value: FindingValue| truth.insert(name.to_owned(), value);
     let text = |word: &str| FindingValue::Text(word.to_owned());
     let round = |x: f64| FindingValue::Number(x.round());
-    let fever = if disease.infant { has("hot_infant", 0.02, dice) } else { has("fever", 0.03, dice) };
+    let fever = if disease.infant {
+        has("hot_infant", 0.02, dice)
+    } else {
+        has("fever", 0.03, dice)
+    };
     let cold = has("cold_infant", 0.01, dice);
     let temperature = match (fever, cold) {
         (true, _) => spread(38.8, 0.8, dice).max(37.6),
         (false, true) => spread(34.8, 0.4, dice),
         (false, false) => spread(36.7, 0.4, dice),
     };
-    put("temperature", FindingValue::Number((temperature.clamp(32.0, 43.0) * 10.0).round() / 10.0));
-    put("hot_to_touch", if fever { FindingValue::Yes } else { FindingValue::No });
+    put(
+        "temperature",
+        FindingValue::Number((temperature.clamp(32.0, 43.0) * 10.0).round() / 10.0),
+    );
+    put(
+        "hot_to_touch",
+        if fever {
+            FindingValue::Yes
+        } else {
+            FindingValue::No
+        },
+    );
     if !disease.infant {
-        put("fever", if fever { FindingValue::Yes } else { FindingValue::No });
+        put(
+            "fever",
+            if fever {
+                FindingValue::Yes
+            } else {
+                FindingValue::No
+            },
+        );
     }
-    let fast = if disease.infant { has("infant_fast", 0.03, dice) } else { has("fast", 0.03, dice) };
+    let fast = if disease.infant {
+        has("infant_fast", 0.03, dice)
+    } else {
+        has("fast", 0.03, dice)
+    };
     let (slow_mean, fast_mean) = match (disease.infant, age < 12.0) {
         (true, _) => (46.0, 68.0),
         (false, true) => (38.0, 58.0),
         (false, false) => (28.0, 50.0),
     };
-    put("respiratory_rate", round(spread(if fast { fast_mean } else { slow_mean }, 6.0, dice).clamp(12.0, 110.0)));
+    put(
+        "respiratory_rate",
+        round(spread(if fast { fast_mean } else { slow_mean }, 6.0, dice).clamp(12.0, 110.0)),
+    );
     let low = has("lowoxygen", 0.01, dice);
     put(
         "spo2",
         round(
-            if low { spread(85.0, 4.0, dice).min(89.0) } else { spread(97.0, 2.0, dice).clamp(91.0, 100.0) }.max(50.0),
+            if low {
+                spread(85.0, 4.0, dice).min(89.0)
+            } else {
+                spread(97.0, 2.0, dice).clamp(91.0, 100.0)
+            }
+            .max(50.0),
         ),
     );
     let (very_thin, thin) = (has("very_thin", 0.005, dice), has("thin", 0.04, dice));
@@ -235,10 +301,31 @@ fn draw_truth(disease: &Disease, pack: &RulePack, age: f64, dice: &mut impl Rng)
             (false, false) => -0.5,
         }),
     );
-    put("weight", FindingValue::Number(if disease.infant { 3.4 } else { (4.5 + age * 0.2).min(20.0) }));
+    put(
+        "weight",
+        FindingValue::Number(if disease.infant {
+            3.4
+        } else {
+            (4.5 + age * 0.2).min(20.0)
+        }),
+    );
     let (severe_dry, some_dry) = (has("severe_dry", 0.0, dice), has("some_dry", 0.02, dice));
-    put("sunken_eyes", if severe_dry || some_dry { FindingValue::Yes } else { FindingValue::No });
-    put("restless", if some_dry { FindingValue::Yes } else { FindingValue::No });
+    put(
+        "sunken_eyes",
+        if severe_dry || some_dry {
+            FindingValue::Yes
+        } else {
+            FindingValue::No
+        },
+    );
+    put(
+        "restless",
+        if some_dry {
+            FindingValue::Yes
+        } else {
+            FindingValue::No
+        },
+    );
     put(
         "drinking",
         text(if severe_dry {
@@ -262,14 +349,27 @@ fn draw_truth(disease: &Disease, pack: &RulePack, age: f64, dice: &mut impl Rng)
     let long = has("long_diarrhoea", 0.02, dice);
     put(
         "diarrhoea_days",
-        round(if long { spread(20.0, 4.0, dice).max(14.0) } else { spread(3.0, 1.5, dice).clamp(1.0, 13.0) }),
+        round(if long {
+            spread(20.0, 4.0, dice).max(14.0)
+        } else {
+            spread(3.0, 1.5, dice).clamp(1.0, 13.0)
+        }),
     );
     put("cough_days", round(spread(4.0, 2.0, dice).clamp(1.0, 13.0)));
     put("fever_days", round(spread(2.5, 1.2, dice).clamp(1.0, 6.0)));
-    put("malaria_risk", text(if chance(0.6, dice) { "high" } else { "low" }));
+    put(
+        "malaria_risk",
+        text(if chance(0.6, dice) { "high" } else { "low" }),
+    );
     let positive = has("rdt_positive", 0.04, dice);
-    put("malaria_test", text(if positive { "positive" } else { "negative" }));
-    let (deep, shallow) = (has("deep_ulcers", 0.0, dice), has("shallow_ulcers", 0.01, dice));
+    put(
+        "malaria_test",
+        text(if positive { "positive" } else { "negative" }),
+    );
+    let (deep, shallow) = (
+        has("deep_ulcers", 0.0, dice),
+        has("shallow_ulcers", 0.01, dice),
+    );
     put(
         "mouth_ulcers",
         text(if deep {
@@ -281,8 +381,18 @@ fn draw_truth(disease: &Disease, pack: &RulePack, age: f64, dice: &mut impl Rng)
         }),
     );
     let pus = has("ear_pus", 0.0, dice);
-    put("ear_discharge_days", round(if pus { spread(5.0, 3.0, dice).max(1.0) } else { 0.0 }));
-    let (severe, some) = (has("severe_pallor", 0.005, dice), has("some_pallor", 0.04, dice));
+    put(
+        "ear_discharge_days",
+        round(if pus {
+            spread(5.0, 3.0, dice).max(1.0)
+        } else {
+            0.0
+        }),
+    );
+    let (severe, some) = (
+        has("severe_pallor", 0.005, dice),
+        has("some_pallor", 0.04, dice),
+    );
     put(
         "palmar_pallor",
         text(if severe {
@@ -315,7 +425,14 @@ fn draw_truth(disease: &Disease, pack: &RulePack, age: f64, dice: &mut impl Rng)
             "well"
         }),
     );
-    put("movement", text(if has("stimulated", 0.005, dice) { "stimulated" } else { "own" }));
+    put(
+        "movement",
+        text(if has("stimulated", 0.005, dice) {
+            "stimulated"
+        } else {
+            "own"
+        }),
+    );
     for (name, word) in [
         ("appetite_test", "passed"),
         ("mother_hiv", "negative"),
@@ -327,7 +444,8 @@ fn draw_truth(disease: &Disease, pack: &RulePack, age: f64, dice: &mut impl Rng)
     truth
 }
 
-/// What a worker has of it: instruments that are not there, questions not asked, counts a little off.
+/// What a worker has of it: instruments that are not there, questions not asked, counts a little
+/// off.
 fn hide(
     mut truth: BTreeMap<String, FindingValue>,
     pack: &RulePack,
@@ -339,7 +457,9 @@ fn hide(
         let required = finding.required.iter().any(|of| of == group.name());
         let missing = match finding.id.as_str() {
             "spo2" => 0.6,
-            "wfh_z" | "temperature_rectal" | "respiratory_rate_second" | "temperature_second" => 0.95,
+            "wfh_z" | "temperature_rectal" | "respiratory_rate_second" | "temperature_second" => {
+                0.95
+            }
             "mother_hiv" | "child_virological" | "child_serology" | "appetite_test" => 0.7,
             _ if required => 0.03,
             _ => share,
@@ -359,7 +479,11 @@ fn draw_text(disease: &Disease, dice: &mut impl Rng) -> String {
     if disease.words.is_empty() || chance(0.35, dice) {
         return String::new();
     }
-    let phrase = disease.words.get(dice.random_range(0..disease.words.len())).copied().unwrap_or_default();
+    let phrase = disease
+        .words
+        .get(dice.random_range(0..disease.words.len()))
+        .copied()
+        .unwrap_or_default();
     let mut letters: Vec<char> = phrase.chars().collect();
     if chance(0.4, dice) && letters.len() > 4 {
         let at = dice.random_range(1..letters.len() - 1);

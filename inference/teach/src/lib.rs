@@ -1,9 +1,12 @@
-//! How a triage model comes to be: synthetic patients, training, quantization, pairs of releases for measuring deltas.
+//! How a triage model comes to be: synthetic patients, training, quantization, pairs of releases
+//! for measuring deltas.
 //!
-//! What it is not: nothing of it is linked into a phone. Time and randomness come as seeds: the same seed gives the same model.
+//! What it is not: nothing of it is linked into a phone. Time and randomness come as seeds: the
+//! same seed gives the same model.
 //!
-//! Flow: [`generator`] draws patients by the rule pack's findings → [`train`] → one GGUF file that [`inference::model`] loads;
-//! [`sticky`] quantizes the next release against the last one, so that the delta between them is small.
+//! Flow: [`generator`] draws patients by the rule pack's findings → [`train`] → one GGUF file that
+//! [`inference::model`] loads; [`sticky`] quantizes the next release against the last one, so that
+//! the delta between them is small.
 
 pub mod generator;
 pub mod pairs;

@@ -1,6 +1,6 @@
-//! Pairs of models as releases follow each other in the field, for the bench of deltas: one network really trained on drawn
-//! cases, and what becomes of it by fine-tuning its head, all of it a little or a lot, with low-rank adapters, by growing its
-//! vocabulary, and by training anew.
+//! Pairs of models as releases follow each other in the field, for the bench of deltas: one network
+//! really trained on drawn cases, and what becomes of it by fine-tuning its head, all of it a
+//! little or a lot, with low-rank adapters, by growing its vocabulary, and by training anew.
 //!
 //! ```text
 //! features ‖ mean of word embeddings [batch, IN] → HIDDEN → HIDDEN → HIDDEN → which word was left out [batch, V]
@@ -112,7 +112,11 @@ pub struct PairOptions {
 
 impl Default for PairOptions {
     fn default() -> Self {
-        Self { hidden: 1536, steps: 300, seed: 1 }
+        Self {
+            hidden: 1536,
+            steps: 300,
+            seed: 1,
+        }
     }
 }
 
@@ -131,22 +135,34 @@ impl Vars {
         let mut vars = Vec::new();
         for (name, rows, columns) in shapes {
             let bound = (6.0 / columns as f32).sqrt();
-            let values: Vec<f32> = (0..rows * columns).map(|_| dice.random_range(-bound..bound)).collect();
-            vars.push((format!("{name}.weight"), Var::from_vec(values, (rows, columns), &Device::Cpu)?));
+            let values: Vec<f32> = (0..rows * columns)
+                .map(|_| dice.random_range(-bound..bound))
+                .collect();
+            vars.push((
+                format!("{name}.weight"),
+                Var::from_vec(values, (rows, columns), &Device::Cpu)?,
+            ));
         }
         Ok(Self(vars))
     }
 
     fn of(weights: &Weights) -> Result<Self, Fail> {
         let var = |(name, shape, values): &(String, Vec<usize>, Vec<f32>)| {
-            Ok((name.clone(), Var::from_vec(values.clone(), shape.as_slice(), &Device::Cpu)?))
+            Ok((
+                name.clone(),
+                Var::from_vec(values.clone(), shape.as_slice(), &Device::Cpu)?,
+            ))
         };
         Ok(Self(weights.iter().map(var).collect::<Result<_, Fail>>()?))
     }
 
     fn weights(&self) -> Result<Weights, Fail> {
         let one = |(name, var): &(String, Var)| {
-            Ok((name.clone(), var.dims().to_vec(), var.as_tensor().flatten_all()?.to_vec1::<f32>()?))
+            Ok((
+                name.clone(),
+                var.dims().to_vec(),
+                var.as_tensor().flatten_all()?.to_vec1::<f32>()?,
+            ))
         };
         self.0.iter().map(one).collect()
     }
@@ -158,20 +174,39 @@ impl Vars {
 
 /// Which word was left out: logits `[batch, V]`.
 fn forward(weights: &[Tensor], rows: &[&Row]) -> Result<Tensor, Fail> {
-    let [words, h1, h2, h3, head] = weights else { return Err("five matrices were expected".into()) };
+    let [words, h1, h2, h3, head] = weights else {
+        return Err("five matrices were expected".into());
+    };
     let (count, device) = (rows.len(), Device::Cpu);
     let mut ids = Vec::with_capacity(count * WORDS_MAX);
     let mut mask = Vec::with_capacity(count * WORDS_MAX);
     let mut features = Vec::with_capacity(count * (INPUT - EMBEDDING));
     for row in rows {
-        ids.extend(row.words.iter().copied().chain(std::iter::repeat(0)).take(WORDS_MAX));
+        ids.extend(
+            row.words
+                .iter()
+                .copied()
+                .chain(std::iter::repeat(0))
+                .take(WORDS_MAX),
+        );
         mask.extend((0..WORDS_MAX).map(|i| if i < row.words.len() { 1f32 } else { 0.0 }));
-        features.extend(row.features.iter().copied().chain(std::iter::repeat(0.0)).take(INPUT - EMBEDDING));
+        features.extend(
+            row.features
+                .iter()
+                .copied()
+                .chain(std::iter::repeat(0.0))
+                .take(INPUT - EMBEDDING),
+        );
     }
     let ids = Tensor::from_vec(ids, count * WORDS_MAX, &device)?;
     let mask = Tensor::from_vec(mask, (count, WORDS_MAX, 1), &device)?;
-    let text = words.index_select(&ids, 0)?.reshape((count, WORDS_MAX, EMBEDDING))?;
-    let mean = text.broadcast_mul(&mask)?.sum(1)?.broadcast_div(&mask.sum(1)?.clamp(1f32, f32::MAX)?)?;
+    let text = words
+        .index_select(&ids, 0)?
+        .reshape((count, WORDS_MAX, EMBEDDING))?;
+    let mean = text
+        .broadcast_mul(&mask)?
+        .sum(1)?
+        .broadcast_div(&mask.sum(1)?.clamp(1f32, f32::MAX)?)?;
     let features = Tensor::from_vec(features, (count, INPUT - EMBEDDING), &device)?;
     let mut x = Tensor::cat(&[&features, &(mean * 4.0)?], 1)?;
     for layer in [h1, h2, h3] {
@@ -183,10 +218,19 @@ fn forward(weights: &[Tensor], rows: &[&Row]) -> Result<Tensor, Fail> {
 fn loss(weights: &[Tensor], rows: &[&Row]) -> Result<Tensor, Fail> {
     let targets: Vec<u32> = rows.iter().map(|r| r.left_out).collect();
     let targets = Tensor::from_vec(targets, rows.len(), &Device::Cpu)?;
-    Ok(candle_nn::loss::cross_entropy(&forward(weights, rows)?, &targets)?)
+    Ok(candle_nn::loss::cross_entropy(
+        &forward(weights, rows)?,
+        &targets,
+    )?)
 }
 
-fn rows(pack: &RulePack, tokenizer: &Tokenizer, count: usize, seed: u64, local: bool) -> Result<Vec<Row>, Fail> {
+fn rows(
+    pack: &RulePack,
+    tokenizer: &Tokenizer,
+    count: usize,
+    seed: u64,
+    local: bool,
+) -> Result<Vec<Row>, Fail> {
     let mut dice = ChaCha20Rng::seed_from_u64(seed);
     let features = features_of(pack);
     let mut rows = Vec::new();
@@ -196,13 +240,20 @@ fn rows(pack: &RulePack, tokenizer: &Tokenizer, count: usize, seed: u64, local: 
         if local && case.label % 3 != 0 {
             continue;
         }
-        let mut words = tokenizer.encode_fast(case.findings.text(), false)?.get_ids().to_vec();
+        let mut words = tokenizer
+            .encode_fast(case.findings.text(), false)?
+            .get_ids()
+            .to_vec();
         words.truncate(WORDS_MAX);
         if words.len() < 3 {
             continue;
         }
         let left_out = words.remove(dice.random_range(0..words.len()));
-        rows.push(Row { features: features.iter().map(|f| f.value(&case.findings)).collect(), words, left_out });
+        rows.push(Row {
+            features: features.iter().map(|f| f.value(&case.findings)).collect(),
+            words,
+            left_out,
+        });
     }
     Ok(rows)
 }
@@ -217,9 +268,18 @@ fn fit(
     mut enough: impl FnMut(usize) -> Result<bool, Fail>,
 ) -> Result<(), Fail> {
     let mut dice = ChaCha20Rng::seed_from_u64(seed);
-    let mut optimizer = AdamW::new(learn, ParamsAdamW { lr, weight_decay: 0.0, ..Default::default() })?;
+    let mut optimizer = AdamW::new(
+        learn,
+        ParamsAdamW {
+            lr,
+            weight_decay: 0.0,
+            ..Default::default()
+        },
+    )?;
     for step in 0..steps {
-        let batch: Vec<_> = (0..BATCH).filter_map(|_| data.get(dice.random_range(0..data.len()))).collect();
+        let batch: Vec<_> = (0..BATCH)
+            .filter_map(|_| data.get(dice.random_range(0..data.len())))
+            .collect();
         optimizer.set_learning_rate(lr * (1.0 - step as f64 / steps as f64).max(0.05));
         optimizer.backward_step(&loss(&weights()?, &batch)?)?;
         if enough(step)? {
@@ -242,10 +302,16 @@ pub fn moved(old: &Weights, new: &Weights) -> f64 {
 }
 
 /// Trains the base and all that follows it; `progress` is told what is being done.
-pub fn make(pack: &RulePack, options: PairOptions, mut progress: impl FnMut(&str)) -> Result<Pairs, Fail> {
+pub fn make(
+    pack: &RulePack,
+    options: PairOptions,
+    mut progress: impl FnMut(&str),
+) -> Result<Pairs, Fail> {
     progress("drawing cases");
     let mut dice = ChaCha20Rng::seed_from_u64(options.seed + 7);
-    let texts = (0..4000).map(|_| draw(pack, &mut dice)).collect::<Result<Vec<_>, _>>()?;
+    let texts = (0..4000)
+        .map(|_| draw(pack, &mut dice))
+        .collect::<Result<Vec<_>, _>>()?;
     let tokenizer = Tokenizer::from_bytes(train_tokenizer(&texts)?.as_bytes())?;
     let country = rows(pack, &tokenizer, 12_000, options.seed, false)?;
     let district = rows(pack, &tokenizer, 6_000, options.seed + 1, true)?;
@@ -255,30 +321,65 @@ pub fn make(pack: &RulePack, options: PairOptions, mut progress: impl FnMut(&str
     let train = |seed: u64| -> Result<Weights, Fail> {
         let vars = Vars::new(options.hidden, seed)?;
         let all = vars.0.iter().map(|(_, v)| v.clone()).collect();
-        fit(&|| Ok(vars.tensors()), all, &country, options.steps, 1e-3, seed, never)?;
+        fit(
+            &|| Ok(vars.tensors()),
+            all,
+            &country,
+            options.steps,
+            1e-3,
+            seed,
+            never,
+        )?;
         vars.weights()
     };
     let base = train(options.seed + 10)?;
     let mut followers = Vec::new();
     let mut add = |name: &'static str, weights: Weights| {
-        followers.push(Follower { name, moved: moved(&base, &weights), weights });
+        followers.push(Follower {
+            name,
+            moved: moved(&base, &weights),
+            weights,
+        });
     };
     let part = options.steps / 4;
 
     progress("fine-tuning the head");
     let vars = Vars::of(&base)?;
-    let head = vars.0.iter().filter(|(n, _)| n == "head.weight").map(|(_, v)| v.clone()).collect();
-    fit(&|| Ok(vars.tensors()), head, &district, part, 2e-4, 21, never)?;
+    let head = vars
+        .0
+        .iter()
+        .filter(|(n, _)| n == "head.weight")
+        .map(|(_, v)| v.clone())
+        .collect();
+    fit(
+        &|| Ok(vars.tensors()),
+        head,
+        &district,
+        part,
+        2e-4,
+        21,
+        never,
+    )?;
     add("head only", vars.weights()?);
 
-    for (name, share, lr) in
-        [("fine-tune 0.1 %", 0.001, 3e-6), ("fine-tune 1 %", 0.01, 3e-5), ("strong fine-tune", 0.08, 2e-4)]
-    {
+    for (name, share, lr) in [
+        ("fine-tune 0.1 %", 0.001, 3e-6),
+        ("fine-tune 1 %", 0.01, 3e-5),
+        ("strong fine-tune", 0.08, 2e-4),
+    ] {
         progress(name);
         let vars = Vars::of(&base)?;
         let all = vars.0.iter().map(|(_, v)| v.clone()).collect();
         let far = |step: usize| Ok(step % 5 == 4 && moved(&base, &vars.weights()?) >= share);
-        fit(&|| Ok(vars.tensors()), all, &district, part * 2, lr, 22, far)?;
+        fit(
+            &|| Ok(vars.tensors()),
+            all,
+            &district,
+            part * 2,
+            lr,
+            22,
+            far,
+        )?;
         add(name, vars.weights()?);
     }
 
@@ -289,7 +390,10 @@ pub fn make(pack: &RulePack, options: PairOptions, mut progress: impl FnMut(&str
     let mut dice = ChaCha20Rng::seed_from_u64(options.seed + 30);
     let mut grown = base.clone();
     for (name, shape, values) in &mut grown {
-        if let (true, [rows, columns]) = (name.starts_with("words") || name.starts_with("head"), shape.as_mut_slice()) {
+        if let (true, [rows, columns]) = (
+            name.starts_with("words") || name.starts_with("head"),
+            shape.as_mut_slice(),
+        ) {
             values.extend((0..64 * *columns).map(|_| dice.random_range(-0.05..0.05f32)));
             *rows += 64;
         }
@@ -298,7 +402,11 @@ pub fn make(pack: &RulePack, options: PairOptions, mut progress: impl FnMut(&str
 
     progress("training anew");
     add("retrained", train(options.seed + 11)?);
-    Ok(Pairs { base, followers, judges })
+    Ok(Pairs {
+        base,
+        followers,
+        judges,
+    })
 }
 
 /// Adapters `b·a` of rank 8 on the hidden layers, trained and merged.
@@ -312,21 +420,41 @@ fn low_rank(base: &Weights, data: &[Row], steps: usize) -> Result<Weights, Fail>
             adapters.push(None);
             continue;
         }
-        let a: Vec<f32> = (0..8 * columns).map(|_| dice.random_range(-0.03..0.03f32)).collect();
+        let a: Vec<f32> = (0..8 * columns)
+            .map(|_| dice.random_range(-0.03..0.03f32))
+            .collect();
         let a = Var::from_vec(a, (8, columns), &Device::Cpu)?;
-        adapters.push(Some((a, Var::from_vec(vec![0f32; rows * 8], (rows, 8), &Device::Cpu)?)));
+        adapters.push(Some((
+            a,
+            Var::from_vec(vec![0f32; rows * 8], (rows, 8), &Device::Cpu)?,
+        )));
     }
     let merged = || -> Result<Vec<Tensor>, Fail> {
-        let each = fixed.0.iter().zip(&adapters).map(|((_, w), adapter)| match adapter {
-            None => Ok(w.as_tensor().clone()),
-            Some((a, b)) => Ok((w.as_tensor() + b.matmul(a)?)?),
-        });
+        let each = fixed
+            .0
+            .iter()
+            .zip(&adapters)
+            .map(|((_, w), adapter)| match adapter {
+                None => Ok(w.as_tensor().clone()),
+                Some((a, b)) => Ok((w.as_tensor() + b.matmul(a)?)?),
+            });
         each.collect()
     };
-    let learn = adapters.iter().flatten().flat_map(|(a, b)| [a.clone(), b.clone()]).collect();
+    let learn = adapters
+        .iter()
+        .flatten()
+        .flat_map(|(a, b)| [a.clone(), b.clone()])
+        .collect();
     fit(&merged, learn, data, steps, 1e-3, 23, |_| Ok(false))?;
-    let flat = merged()?.iter().map(|t| Ok(t.flatten_all()?.to_vec1::<f32>()?)).collect::<Result<Vec<_>, Fail>>()?;
-    Ok(base.iter().zip(flat).map(|((name, shape, _), values)| (name.clone(), shape.clone(), values)).collect())
+    let flat = merged()?
+        .iter()
+        .map(|t| Ok(t.flatten_all()?.to_vec1::<f32>()?))
+        .collect::<Result<Vec<_>, Fail>>()?;
+    Ok(base
+        .iter()
+        .zip(flat)
+        .map(|((name, shape, _), values)| (name.clone(), shape.clone(), values))
+        .collect())
 }
 
 impl Pairs {
@@ -347,7 +475,10 @@ pub fn write_gguf(weights: &Weights, stored: Stored, version: u64) -> Result<Vec
     let meta = [
         ("general.architecture", Meta::String("kijiti-bench".into())),
         ("general.version", Meta::U64(version)),
-        ("kijiti.words", Meta::String((0..2000).map(|i| format!("word{i} ")).collect())),
+        (
+            "kijiti.words",
+            Meta::String((0..2000).map(|i| format!("word{i} ")).collect()),
+        ),
     ];
     let mut tensors = Vec::new();
     for (name, shape, values) in weights {
@@ -356,7 +487,11 @@ pub fn write_gguf(weights: &Weights, stored: Stored, version: u64) -> Result<Vec
     }
     let mut file = Cursor::new(Vec::new());
     let meta: Vec<_> = meta.iter().map(|(k, v)| (*k, v)).collect();
-    gguf_file::write(&mut file, &meta, &tensors.iter().map(|(n, t)| (*n, t)).collect::<Vec<_>>())?;
+    gguf_file::write(
+        &mut file,
+        &meta,
+        &tensors.iter().map(|(n, t)| (*n, t)).collect::<Vec<_>>(),
+    )?;
     Ok(file.into_inner())
 }
 
@@ -369,20 +504,40 @@ pub fn read_gguf(file: &[u8]) -> Result<Weights, Fail> {
     names.sort_by_key(|n| order.iter().position(|o| n.starts_with(o)));
     let mut weights = Vec::new();
     for name in names {
-        let tensor = content.tensor(&mut reader, &name, &Device::Cpu)?.dequantize(&Device::Cpu)?;
+        let tensor = content
+            .tensor(&mut reader, &name, &Device::Cpu)?
+            .dequantize(&Device::Cpu)?;
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
         weights.push((name, tensor.dims().to_vec(), values));
     }
     Ok(weights)
 }
 
-const _: () = assert!(INPUT.is_multiple_of(256) && EMBEDDING.is_multiple_of(256) && VOCABULARY.is_multiple_of(32));
+const _: () = assert!(
+    INPUT.is_multiple_of(256) && EMBEDDING.is_multiple_of(256) && VOCABULARY.is_multiple_of(32)
+);
 
-/// A GGUF file of new weights, quantized against an old file that was made of the weights `before` ([`crate::sticky`]).
-pub fn sticky(old: &[u8], before: &Weights, new: &Weights, stored: Stored, version: u64) -> Result<Vec<u8>, Fail> {
+/// A GGUF file of new weights, quantized against an old file that was made of the weights `before`
+/// ([`crate::sticky`]).
+pub fn sticky(
+    old: &[u8],
+    before: &Weights,
+    new: &Weights,
+    stored: Stored,
+    version: u64,
+) -> Result<Vec<u8>, Fail> {
     let mut file = write_gguf(new, stored, version)?;
-    let values = |name: &str| new.iter().find(|(n, ..)| n == name).map(|(.., values)| values.as_slice());
-    let were = |name: &str| before.iter().find(|(n, ..)| n == name).map(|(.., values)| values.as_slice());
+    let values = |name: &str| {
+        new.iter()
+            .find(|(n, ..)| n == name)
+            .map(|(.., values)| values.as_slice())
+    };
+    let were = |name: &str| {
+        before
+            .iter()
+            .find(|(n, ..)| n == name)
+            .map(|(.., values)| values.as_slice())
+    };
     crate::sticky::stick(old, &mut file, &values, &were)?;
     Ok(file)
 }

@@ -1,5 +1,5 @@
-//! Training the reference model, in Rust, on a phone maker's budget: two cores and a few minutes. Every die is seeded, so
-//! the same seed gives the same cases and the same first weights.
+//! Training the reference model, in Rust, on a phone maker's budget: two cores and a few minutes.
+//! Every die is seeded, so the same seed gives the same cases and the same first weights.
 
 use std::io::Cursor;
 
@@ -37,7 +37,12 @@ pub struct TrainOptions {
 
 impl Default for TrainOptions {
     fn default() -> Self {
-        Self { seed: 1, cases: 60_000, epochs: 6, batch: 128 }
+        Self {
+            seed: 1,
+            cases: 60_000,
+            epochs: 6,
+            batch: 128,
+        }
     }
 }
 
@@ -88,17 +93,34 @@ pub fn train(
 ) -> Result<Trained, Fail> {
     let mut dice = ChaCha20Rng::seed_from_u64(options.seed);
     let held_out = (options.cases / 10).clamp(200, 6000);
-    let drawn = (0..options.cases + held_out).map(|_| draw(pack, &mut dice)).collect::<Result<Vec<_>, _>>()?;
+    let drawn = (0..options.cases + held_out)
+        .map(|_| draw(pack, &mut dice))
+        .collect::<Result<Vec<_>, _>>()?;
     let tokenizer_json = train_tokenizer(&drawn)?;
     let mut tokenizer = Tokenizer::from_bytes(tokenizer_json.as_bytes())?;
     tokenizer.set_encode_special_tokens(true);
     let features = features_of(pack);
-    let rows = drawn.iter().map(|case| to_row(case, &features, &tokenizer)).collect::<Result<Vec<_>, _>>()?;
+    let rows = drawn
+        .iter()
+        .map(|case| to_row(case, &features, &tokenizer))
+        .collect::<Result<Vec<_>, _>>()?;
     let (learning, testing) = rows.split_at(options.cases.min(rows.len()));
 
-    let vars = Vars::new(features.len(), labels().len(), tokenizer.get_vocab_size(true), &mut dice)?;
+    let vars = Vars::new(
+        features.len(),
+        labels().len(),
+        tokenizer.get_vocab_size(true),
+        &mut dice,
+    )?;
     let network = vars.network();
-    let mut optimizer = AdamW::new(vars.all(), ParamsAdamW { lr: 2e-3, weight_decay: 0.01, ..Default::default() })?;
+    let mut optimizer = AdamW::new(
+        vars.all(),
+        ParamsAdamW {
+            lr: 2e-3,
+            weight_decay: 0.01,
+            ..Default::default()
+        },
+    )?;
     let batch = options.batch.max(1);
     let steps = options.epochs * learning.len().div_ceil(batch);
     let mut step = 0;
@@ -130,7 +152,10 @@ pub fn train(
 fn to_row(case: &DrawnCase, features: &[Feature], tokenizer: &Tokenizer) -> Result<Row, Fail> {
     Ok(Row {
         features: features.iter().map(|f| f.value(&case.findings)).collect(),
-        words: tokenizer.encode_fast(case.findings.text(), false)?.get_ids().to_vec(),
+        words: tokenizer
+            .encode_fast(case.findings.text(), false)?
+            .get_ids()
+            .to_vec(),
         label: case.label,
         urgency: case.urgency as usize,
     })
@@ -138,20 +163,32 @@ fn to_row(case: &DrawnCase, features: &[Feature], tokenizer: &Tokenizer) -> Resu
 
 pub(crate) fn train_tokenizer(drawn: &[DrawnCase]) -> Result<String, Fail> {
     tokenizers::parallelism::set_parallelism(false);
-    let texts: Vec<&str> = drawn.iter().map(|c| c.findings.text()).filter(|t| !t.is_empty()).collect();
+    let texts: Vec<&str> = drawn
+        .iter()
+        .map(|c| c.findings.text())
+        .filter(|t| !t.is_empty())
+        .collect();
     let mut trainer = BpeTrainer::builder()
         .show_progress(false)
         .vocab_size(1500)
         .min_frequency(3)
-        .special_tokens(vec![AddedToken::from("[PAD]", true), AddedToken::from("[UNK]", true)])
+        .special_tokens(vec![
+            AddedToken::from("[PAD]", true),
+            AddedToken::from("[UNK]", true),
+        ])
         .build();
     let model = BPE::builder().unk_token("[UNK]".into()).build()?;
-    let mut tokenizer =
-        TokenizerBuilder::<BPE, BertNormalizer, BertPreTokenizer, PostProcessorWrapper, DecoderWrapper>::new()
-            .with_model(model)
-            .with_normalizer(Some(BertNormalizer::new(true, true, Some(true), true)))
-            .with_pre_tokenizer(Some(BertPreTokenizer))
-            .build()?;
+    let mut tokenizer = TokenizerBuilder::<
+        BPE,
+        BertNormalizer,
+        BertPreTokenizer,
+        PostProcessorWrapper,
+        DecoderWrapper,
+    >::new()
+    .with_model(model)
+    .with_normalizer(Some(BertNormalizer::new(true, true, Some(true), true)))
+    .with_pre_tokenizer(Some(BertPreTokenizer))
+    .build()?;
     tokenizer.train(&mut trainer, texts.iter())?;
     let tokenizer: Tokenizer = tokenizer.into();
     tokenizer.to_string(false)
@@ -163,10 +200,17 @@ struct Vars {
 }
 
 impl Vars {
-    fn new(features: usize, labels: usize, vocabulary: usize, dice: &mut impl Rng) -> Result<Self, Fail> {
+    fn new(
+        features: usize,
+        labels: usize,
+        vocabulary: usize,
+        dice: &mut impl Rng,
+    ) -> Result<Self, Fail> {
         let [h1, h2] = HIDDEN;
         let mut matrix = |rows: usize, columns: usize, bound: f32| -> Result<Var, Fail> {
-            let values: Vec<f32> = (0..rows * columns).map(|_| dice.random_range(-bound..bound)).collect();
+            let values: Vec<f32> = (0..rows * columns)
+                .map(|_| dice.random_range(-bound..bound))
+                .collect();
             Ok(Var::from_vec(values, (rows, columns), &Device::Cpu)?)
         };
         let bound = |inputs: usize| (6.0 / inputs as f32).sqrt();
@@ -191,7 +235,10 @@ impl Vars {
     fn network(&self) -> Network {
         let pair = |(w, b): &(Var, Var)| (w.as_tensor().clone(), b.as_tensor().clone());
         let [a, b, c, d] = &self.layers;
-        Network { words: self.words.as_tensor().clone(), layers: [pair(a), pair(b), pair(c), pair(d)] }
+        Network {
+            words: self.words.as_tensor().clone(),
+            layers: [pair(a), pair(b), pair(c), pair(d)],
+        }
     }
 }
 
@@ -204,7 +251,11 @@ fn to_batch(rows: &[&Row]) -> Result<Batch, Fail> {
 fn loss(network: &Network, rows: &[&Row]) -> Result<Tensor, Fail> {
     let logits = network.forward(&to_batch(rows)?)?;
     let target = |get: fn(&Row) -> usize| {
-        Tensor::from_vec(rows.iter().map(|r| get(r) as u32).collect::<Vec<_>>(), rows.len(), &Device::Cpu)
+        Tensor::from_vec(
+            rows.iter().map(|r| get(r) as u32).collect::<Vec<_>>(),
+            rows.len(),
+            &Device::Cpu,
+        )
     };
     let differential = candle_nn::loss::cross_entropy(&logits.differential, &target(|r| r.label)?)?;
     let urgency = candle_nn::loss::cross_entropy(&logits.urgency, &target(|r| r.urgency)?)?;
@@ -213,7 +264,9 @@ fn loss(network: &Network, rows: &[&Row]) -> Result<Tensor, Fail> {
 
 fn shuffled(count: usize, dice: &mut impl Rng) -> Vec<usize> {
     let mut order: Vec<_> = (0..count).collect();
-    (1..count).rev().for_each(|i| order.swap(i, dice.random_range(0..=i)));
+    (1..count)
+        .rev()
+        .for_each(|i| order.swap(i, dice.random_range(0..=i)));
     order
 }
 
@@ -222,12 +275,16 @@ fn calibrate(network: &Network, rows: &[Row]) -> Result<Calibration, Fail> {
     let all: Vec<_> = rows.iter().collect();
     let logits = network.forward(&to_batch(&all)?)?;
     let temperature = |logits: &Tensor, get: fn(&Row) -> usize| -> Result<f64, Fail> {
-        let target =
-            Tensor::from_vec(rows.iter().map(|r| get(r) as u32).collect::<Vec<_>>(), rows.len(), &Device::Cpu)?;
+        let target = Tensor::from_vec(
+            rows.iter().map(|r| get(r) as u32).collect::<Vec<_>>(),
+            rows.len(),
+            &Device::Cpu,
+        )?;
         let mut best = (f32::MAX, 1.0);
         for i in 0..40 {
             let t = 0.5 + 0.05 * f64::from(i);
-            let loss = candle_nn::loss::cross_entropy(&(logits / t)?, &target)?.to_scalar::<f32>()?;
+            let loss =
+                candle_nn::loss::cross_entropy(&(logits / t)?, &target)?.to_scalar::<f32>()?;
             if loss < best.0 {
                 best = (loss, t);
             }
@@ -252,13 +309,29 @@ fn finish(
     held_out: &[DrawnCase],
     options: &TrainOptions,
 ) -> Result<Trained, Fail> {
-    // Golden results come from the quantized file itself: written once without any, loaded, asked, and written again.
-    let none_yet = [GoldenCase { findings: serde_json::Value::Null, differential: vec![], urgency: vec![] }];
-    let draft = write(vars, tokenizer_json, features, &calibration, &none_yet, "draft")?;
+    // Golden results come from the quantized file itself: written once without any, loaded, asked,
+    // and written again.
+    let none_yet = [GoldenCase {
+        findings: serde_json::Value::Null,
+        differential: vec![],
+        urgency: vec![],
+    }];
+    let draft = write(
+        vars,
+        tokenizer_json,
+        features,
+        &calibration,
+        &none_yet,
+        "draft",
+    )?;
     let model = TriageModel::load("draft", &draft)?;
     let golden = held_out.iter().take(24).map(|case| {
         let (differential, urgency) = model.probabilities(&case.findings)?;
-        Ok(GoldenCase { findings: case.file.clone(), differential, urgency })
+        Ok(GoldenCase {
+            findings: case.file.clone(),
+            differential,
+            urgency,
+        })
     });
     let golden = golden.collect::<Result<Vec<_>, Fail>>()?;
     let report = measure(&model, pack, held_out)?;
@@ -279,17 +352,32 @@ fn write(
     let names: Vec<_> = features.iter().map(Feature::name).collect();
     let meta = [
         ("general.architecture", Meta::String(ARCHITECTURE.into())),
-        ("kijiti.features", Meta::String(serde_json::to_string(&names)?)),
-        ("kijiti.labels", Meta::String(serde_json::to_string(&labels())?)),
-        ("kijiti.calibration", Meta::String(serde_json::to_string(calibration)?)),
+        (
+            "kijiti.features",
+            Meta::String(serde_json::to_string(&names)?),
+        ),
+        (
+            "kijiti.labels",
+            Meta::String(serde_json::to_string(&labels())?),
+        ),
+        (
+            "kijiti.calibration",
+            Meta::String(serde_json::to_string(calibration)?),
+        ),
         ("kijiti.tokenizer", Meta::String(tokenizer_json.into())),
-        ("kijiti.golden", Meta::String(serde_json::to_string(golden)?)),
+        (
+            "kijiti.golden",
+            Meta::String(serde_json::to_string(golden)?),
+        ),
         ("kijiti.card", Meta::String(card.into())),
     ];
     let q8 = |v: &Var| QTensor::quantize(v.as_tensor(), GgmlDType::Q8_0);
     let f32s = |v: &Var| QTensor::quantize(v.as_tensor(), GgmlDType::F32);
     let mut tensors = vec![("words.weight".to_owned(), q8(&vars.words)?)];
-    for (name, (weight, bias)) in ["hidden1", "hidden2", "differential", "urgency"].iter().zip(&vars.layers) {
+    for (name, (weight, bias)) in ["hidden1", "hidden2", "differential", "urgency"]
+        .iter()
+        .zip(&vars.layers)
+    {
         tensors.push((format!("{name}.weight"), q8(weight)?));
         tensors.push((format!("{name}.bias"), f32s(bias)?));
     }
@@ -297,7 +385,10 @@ fn write(
     gguf_file::write(
         &mut file,
         &meta.iter().map(|(k, v)| (*k, v)).collect::<Vec<_>>(),
-        &tensors.iter().map(|(n, t)| (n.as_str(), t)).collect::<Vec<_>>(),
+        &tensors
+            .iter()
+            .map(|(n, t)| (n.as_str(), t))
+            .collect::<Vec<_>>(),
     )?;
     Ok(file.into_inner())
 }
@@ -310,15 +401,30 @@ pub fn measure(model: &TriageModel, pack: &RulePack, cases: &[DrawnCase]) -> Res
     let mut bins = [(0u32, 0f64, 0f64); 10];
     let names = labels();
     for case in cases {
-        let opinion = model.opinion(&case.findings).ok_or("the model failed on a drawn case")?;
+        let opinion = model
+            .opinion(&case.findings)
+            .ok_or("the model failed on a drawn case")?;
         let right = names.get(case.label).map(|l| &l.name);
-        let first = opinion.differential.first().ok_or("an empty differential")?;
+        let first = opinion
+            .differential
+            .first()
+            .ok_or("an empty differential")?;
         let hit = Some(&first.0.name) == right;
         top1 += usize::from(hit);
-        top3 += usize::from(opinion.differential.iter().take(3).any(|(l, _)| Some(&l.name) == right));
+        top3 += usize::from(
+            opinion
+                .differential
+                .iter()
+                .take(3)
+                .any(|(l, _)| Some(&l.name) == right),
+        );
         abstained += usize::from(opinion.abstained);
         if let Some(bin) = bins.get_mut(((first.1 * 10.0) as usize).min(9)) {
-            *bin = (bin.0 + 1, bin.1 + f64::from(first.1), bin.2 + f64::from(u8::from(hit)));
+            *bin = (
+                bin.0 + 1,
+                bin.1 + f64::from(first.1),
+                bin.2 + f64::from(u8::from(hit)),
+            );
         }
         let by_rules = pack.evaluate(Profile::Iccm, &case.findings).urgency();
         let with_model = opinion.raises_to().map_or(by_rules, |u| u.max(by_rules));
@@ -384,8 +490,19 @@ pub struct GroupResult {
 }
 
 /// Measures a model beside the rules on groups of freshly drawn patients.
-pub fn subgroups(model: &TriageModel, pack: &RulePack, seed: u64, cases: usize) -> Result<Vec<GroupResult>, Fail> {
-    const GROUPS: [&str; 5] = ["under 2 months", "2-11 months", "12-59 months", "with words", "without words"];
+pub fn subgroups(
+    model: &TriageModel,
+    pack: &RulePack,
+    seed: u64,
+    cases: usize,
+) -> Result<Vec<GroupResult>, Fail> {
+    const GROUPS: [&str; 5] = [
+        "under 2 months",
+        "2-11 months",
+        "12-59 months",
+        "with words",
+        "without words",
+    ];
     let mut dice = ChaCha20Rng::seed_from_u64(seed);
     let mut counts = [[0usize; 5]; GROUPS.len()]; // cases, pink, found, green, left
     for _ in 0..cases {
@@ -399,12 +516,18 @@ pub fn subgroups(model: &TriageModel, pack: &RulePack, seed: u64, cases: usize) 
             (_, Some(months)) if months < 12.0 => 1,
             _ => 2,
         };
-        let words = if case.findings.text().is_empty() { 4 } else { 3 };
+        let words = if case.findings.text().is_empty() {
+            4
+        } else {
+            3
+        };
         let by_rules = pack.evaluate(Profile::Iccm, &case.findings).urgency();
         let raised = model.opinion(&case.findings).and_then(|o| o.raises_to());
         let shown = raised.map_or(by_rules, |u| u.max(by_rules));
-        let (pink, green) =
-            (case.urgency == Urgency::Pink, case.urgency == Urgency::Green && by_rules == Urgency::Green);
+        let (pink, green) = (
+            case.urgency == Urgency::Pink,
+            case.urgency == Urgency::Green && by_rules == Urgency::Green,
+        );
         for group in [age, words] {
             if let Some([all, pinks, found, greens, left]) = counts.get_mut(group) {
                 *all += 1;
@@ -416,11 +539,14 @@ pub fn subgroups(model: &TriageModel, pack: &RulePack, seed: u64, cases: usize) 
         }
     }
     let permille = |part: usize, of: usize| (part * 1000 / of.max(1)) as u32;
-    let rows = GROUPS.iter().zip(counts).map(|(name, [all, pinks, found, greens, left])| GroupResult {
-        name,
-        cases: all,
-        sensitivity_permille: permille(found, pinks),
-        specificity_permille: permille(left, greens),
-    });
+    let rows = GROUPS
+        .iter()
+        .zip(counts)
+        .map(|(name, [all, pinks, found, greens, left])| GroupResult {
+            name,
+            cases: all,
+            sensitivity_permille: permille(found, pinks),
+            specificity_permille: permille(left, greens),
+        });
     Ok(rows.collect())
 }

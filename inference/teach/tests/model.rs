@@ -1,4 +1,5 @@
-//! The reference model: it loads within its limits, its golden cases hold here, it may raise and never lowers.
+//! The reference model: it loads within its limits, its golden cases hold here, it may raise and
+//! never lowers.
 
 use clinical::{Profile, Urgency};
 use inference::{Findings, RulePack, TriageModel, assess};
@@ -30,7 +31,8 @@ fn the_model_never_lowers_what_the_rules_say() {
         for profile in [Profile::Iccm, Profile::Imci] {
             let assessed = assess(&case.findings, &pack, profile, Some(&model));
             assert!(assessed.urgency >= assessed.rule_urgency);
-            let clear = assessed.urgency == Urgency::Green && assessed.rules.cannot_clear.is_empty();
+            let clear =
+                assessed.urgency == Urgency::Green && assessed.rules.cannot_clear.is_empty();
             assert!(clear || !assessed.green_offered);
         }
     }
@@ -40,26 +42,45 @@ fn the_model_never_lowers_what_the_rules_say() {
 fn on_cases_it_has_not_seen_it_ranks_well_and_finds_more_pink_than_the_rules_alone() {
     let (pack, mut dice) = (pack(), ChaCha20Rng::seed_from_u64(4242));
     let model = TriageModel::load("reference", REFERENCE).unwrap();
-    let cases: Vec<_> = (0..3000).map(|_| generator::draw(&pack, &mut dice).unwrap()).collect();
+    let cases: Vec<_> = (0..3000)
+        .map(|_| generator::draw(&pack, &mut dice).unwrap())
+        .collect();
     let report = measure(&model, &pack, &cases).unwrap();
     assert!(report.top1 > 0.85 && report.top3 > 0.95, "{report:?}");
-    assert!(report.pink_sensitivity_with_model > report.pink_sensitivity_rules, "{report:?}");
-    assert!(report.green_raised < 0.02 && report.calibration_error < 0.03, "{report:?}");
+    assert!(
+        report.pink_sensitivity_with_model > report.pink_sensitivity_rules,
+        "{report:?}"
+    );
+    assert!(
+        report.green_raised < 0.02 && report.calibration_error < 0.03,
+        "{report:?}"
+    );
 }
 
 #[test]
 fn training_is_the_same_for_the_same_seed_and_its_file_loads() {
-    let options = TrainOptions { seed: 5, cases: 600, epochs: 1, batch: 64 };
+    let options = TrainOptions {
+        seed: 5,
+        cases: 600,
+        epochs: 1,
+        batch: 64,
+    };
     let first = train(&pack(), &options, |_, _, _| {}).unwrap();
     let second = train(&pack(), &options, |_, _, _| {}).unwrap();
     assert_eq!(first.file, second.file);
-    TriageModel::load("small", &first.file).unwrap().self_test(&pack()).unwrap();
+    TriageModel::load("small", &first.file)
+        .unwrap()
+        .self_test(&pack())
+        .unwrap();
 }
 
 #[test]
 fn damaged_model_files_are_refused_and_never_panic() {
     for cut in [0, 3, 4, 20, 100, 10_000, REFERENCE.len() - 100] {
-        assert!(TriageModel::load("cut", &REFERENCE[..cut]).is_err(), "cut at {cut}");
+        assert!(
+            TriageModel::load("cut", &REFERENCE[..cut]).is_err(),
+            "cut at {cut}"
+        );
     }
     let mut spoiled = 0;
     for at in (0..REFERENCE.len()).step_by(REFERENCE.len() / 300) {
@@ -74,7 +95,11 @@ fn damaged_model_files_are_refused_and_never_panic() {
 #[test]
 fn a_model_whose_golden_cases_come_out_otherwise_fails_its_self_test() {
     let text = b"\"differential\":[";
-    let at = REFERENCE.windows(text.len()).position(|w| w == text).unwrap() + text.len();
+    let at = REFERENCE
+        .windows(text.len())
+        .position(|w| w == text)
+        .unwrap()
+        + text.len();
     let mut file = REFERENCE.to_vec();
     let likely = (at..).find(|i| file[*i..].starts_with(b"0.9")).unwrap();
     file[likely + 2] = b'1';

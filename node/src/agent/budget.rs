@@ -1,12 +1,12 @@
-//! How much a meeting may carry: cases always, bundles as far as the link and the time go; and how much may be held of one author,
-//! so that nobody's words crowd out everybody's.
+//! How much a meeting may carry: cases always, bundles as far as the link and the time go; and how
+//! much may be held of one author, so that nobody's words crowd out everybody's.
 
 use std::collections::BTreeMap;
 
 use protocol::defence::{self, Defence};
 use protocol::limits::{
-    ENVELOPE_BYTES_PER_AUTHOR_MAX, ENVELOPES_HELD_MAX, ENVELOPES_PER_AUTHOR_MAX, KEEPER_SHARES, NOTICES_PER_AUTHOR_MAX,
-    QUARANTINED_PER_AUTHOR_MAX,
+    ENVELOPE_BYTES_PER_AUTHOR_MAX, ENVELOPES_HELD_MAX, ENVELOPES_PER_AUTHOR_MAX, KEEPER_SHARES,
+    NOTICES_PER_AUTHOR_MAX, QUARANTINED_PER_AUTHOR_MAX,
 };
 use protocol::{Now, Right, VerifiedChain};
 use sync::envelope::AuthorKey;
@@ -42,9 +42,16 @@ impl Budgets {
         }
         let usage = match self.usage.get(&envelope.author) {
             Some(usage) => *usage,
-            None => *self.usage.entry(envelope.author).or_insert(store.usage_of(envelope.author)?),
+            None => *self
+                .usage
+                .entry(envelope.author)
+                .or_insert(store.usage_of(envelope.author)?),
         };
-        let shares = if author.rights.has(Right::Grant) { KEEPER_SHARES } else { 1 };
+        let shares = if author.rights.has(Right::Grant) {
+            KEEPER_SHARES
+        } else {
+            1
+        };
         let count = match envelope.kind {
             EnvelopeKind::Changes => usage.envelopes < ENVELOPES_PER_AUTHOR_MAX * shares,
             EnvelopeKind::Notice => usage.notices < NOTICES_PER_AUTHOR_MAX * shares,
@@ -86,14 +93,18 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// The budget of a fresh link. Bluetooth: what the median chance meeting of four minutes can move at 35 kB/s.
+    /// The budget of a fresh link. Bluetooth: what the median chance meeting of four minutes can
+    /// move at 35 kB/s.
     pub fn new(class: LinkClass, now: Now) -> Self {
         let (bundle_bytes, minutes) = match class {
             LinkClass::Ip => (8 << 30, 30),
             LinkClass::Bluetooth => (8 << 20, 8),
             LinkClass::Folder => (u64::MAX, 24 * 60),
         };
-        Self { bundle_bytes, until_ms: now.mono_ms.saturating_add(minutes * 60_000) }
+        Self {
+            bundle_bytes,
+            until_ms: now.mono_ms.saturating_add(minutes * 60_000),
+        }
     }
 
     /// Takes `bytes` for a wish, if they are there and there is time.
@@ -112,7 +123,10 @@ mod tests {
 
     #[test]
     fn a_budget_ends_by_bytes_and_by_time() {
-        let now = Now { mono_ms: 1000, wall_s: 0 };
+        let now = Now {
+            mono_ms: 1000,
+            wall_s: 0,
+        };
         let mut budget = Budget::new(LinkClass::Bluetooth, now);
         assert!(budget.take(8 << 20, now));
         assert!(!budget.take(1, now));

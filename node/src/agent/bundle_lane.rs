@@ -1,9 +1,11 @@
-//! The bundles lane: pieces of releases, asked for by the one who lacks them and checked one by one.
+//! The bundles lane: pieces of releases, asked for by the one who lacks them and checked one by
+//! one.
 //!
-//! Each side names what it holds (*have*), then asks for what it lacks and the other has (*want*), a bounded number of
-//! bytes at a time, the smallest bundle first. A piece that nobody asked for, or that is not what was signed, ends the
-//! meeting; what was taken before stays and is asked of the next phone from there on. Who serves a piece looks at it first: what
-//! its disk did not keep it takes back (*lacks*), and asks for anew itself.
+//! Each side names what it holds (*have*), then asks for what it lacks and the other has (*want*),
+//! a bounded number of bytes at a time, the smallest bundle first. A piece that nobody asked for,
+//! or that is not what was signed, ends the meeting; what was taken before stays and is asked of
+//! the next phone from there on. Who serves a piece looks at it first: what its disk did not keep
+//! it takes back (*lacks*), and asks for anew itself.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,8 +14,8 @@ use distribution::plan::best_way;
 use protocol::defence::{self, Defence};
 use protocol::frame::{Frame, Got, Have, Lacks, Lane, LaneDone, Piece, StepDone, Tree, Want};
 use protocol::limits::{
-    BUNDLES_PER_MEETING_MAX, GROUP_BYTES, PIECE_GROUPS_MAX, PIECE_WAIT_MS_MAX, ROOM_QUIET_MS_MAX, TREE_CHUNK_BYTES_MAX,
-    WANTS_QUEUED_MAX,
+    BUNDLES_PER_MEETING_MAX, GROUP_BYTES, PIECE_GROUPS_MAX, PIECE_WAIT_MS_MAX, ROOM_QUIET_MS_MAX,
+    TREE_CHUNK_BYTES_MAX, WANTS_QUEUED_MAX,
 };
 use protocol::{BundleId, BundleKind, Now};
 
@@ -22,7 +24,8 @@ use super::meeting::{End, Meeting, refuse};
 use super::{Bundle, Event, Phone};
 use crate::store::{Store, StoreError};
 
-/// Wishes that may be open at once; below the other's queue, so that an honest phone is never refused.
+/// Wishes that may be open at once; below the other's queue, so that an honest phone is never
+/// refused.
 const WANTS_OPEN_MAX: usize = WANTS_QUEUED_MAX / 2;
 
 #[derive(Default)]
@@ -77,26 +80,39 @@ impl Meeting {
         self.bundles.last_got_ms = now.mono_ms;
         self.bundles.news_said = phone.news.0 + phone.news.1.len() as u64;
         for id in phone.named_this_time() {
-            let Some(bundle) = phone.bundles.get(&id) else { continue };
+            let Some(bundle) = phone.bundles.get(&id) else {
+                continue;
+            };
             self.bundles.named.insert(id);
             self.say(Frame::Have(Have {
                 bundle: id,
                 whole: bundle.whole,
                 tree: bundle.fetch.tree().is_some(),
                 bytes: bundle.fetch.bytes,
-                groups: if bundle.whole { Vec::new() } else { bundle.fetch.groups().bits().to_vec() },
+                groups: if bundle.whole {
+                    Vec::new()
+                } else {
+                    bundle.fetch.groups().bits().to_vec()
+                },
             }));
         }
         // Others are here too: more may come to this phone while the two talk.
-        self.say(Frame::HavesDone(StepDone { step: u8::from(phone.meetings > 1) }));
+        self.say(Frame::HavesDone(StepDone {
+            step: u8::from(phone.meetings > 1),
+        }));
     }
 
     pub(super) fn handle_have(&mut self, have: &Have, phone: &mut Phone) -> Result<(), End> {
-        if self.bundles.haves_heard || self.bundles.haves >= BUNDLES_PER_MEETING_MAX || !self.bundles.active {
+        if self.bundles.haves_heard
+            || self.bundles.haves >= BUNDLES_PER_MEETING_MAX
+            || !self.bundles.active
+        {
             return refuse("Have out of its place");
         }
         self.bundles.haves += 1;
-        let Some(bundle) = phone.bundles.get_mut(&have.bundle) else { return Ok(()) };
+        let Some(bundle) = phone.bundles.get_mut(&have.bundle) else {
+            return Ok(());
+        };
         if self.bundles.their_groups.contains_key(&have.bundle) {
             return refuse("a bundle named twice");
         }
@@ -105,20 +121,37 @@ impl Meeting {
             let known = have.bundle.kind == BundleKind::Photo
                 && bundle.fetch.groups().held() == 0
                 && bundle.tree_from.is_none()
-                && phone.keyring.photo_has_size(&have.bundle.digest, have.bytes);
+                && phone
+                    .keyring
+                    .photo_has_size(&have.bundle.digest, have.bytes);
             if !known {
                 return Ok(());
             }
-            *bundle = Bundle::new(distribution::bundle::Fetch::new(have.bundle.digest, have.bytes), false);
+            *bundle = Bundle::new(
+                distribution::bundle::Fetch::new(have.bundle.digest, have.bytes),
+                false,
+            );
         }
         let count = bundle.fetch.groups().count();
-        let groups = if have.whole { Groups::all(count) } else { Groups::from_bits(&have.groups, count) };
-        (0..count).filter(|i| groups.has(*i)).for_each(|i| count_up(bundle, i));
-        self.bundles.their_groups.insert(have.bundle, (groups, have.tree || have.whole));
+        let groups = if have.whole {
+            Groups::all(count)
+        } else {
+            Groups::from_bits(&have.groups, count)
+        };
+        (0..count)
+            .filter(|i| groups.has(*i))
+            .for_each(|i| count_up(bundle, i));
+        self.bundles
+            .their_groups
+            .insert(have.bundle, (groups, have.tree || have.whole));
         if have.whole {
             self.bundles.whole_there.insert(have.bundle);
             if !defence::stands(Defence::ProvenCopies) {
-                phone.copies.entry(have.bundle).or_default().insert(self.peer);
+                phone
+                    .copies
+                    .entry(have.bundle)
+                    .or_default()
+                    .insert(self.peer);
             }
         }
         Ok(())
@@ -135,13 +168,18 @@ impl Meeting {
                 self.bundles.tree_asked = None;
             }
             self.bundles.their_groups.remove(&lacks.bundle);
-            if let Some(bundle) = phone.bundles.get_mut(&lacks.bundle).filter(|b| b.tree_from == Some(self.link)) {
+            if let Some(bundle) = phone
+                .bundles
+                .get_mut(&lacks.bundle)
+                .filter(|b| b.tree_from == Some(self.link))
+            {
                 bundle.tree_from = None;
                 bundle.fetch.restart_tree();
             }
             return Ok(());
         }
-        let wanted = |(id, first, _): &(BundleId, u64, u64)| *id == lacks.bundle && *first == lacks.first;
+        let wanted =
+            |(id, first, _): &(BundleId, u64, u64)| *id == lacks.bundle && *first == lacks.first;
         let Some(at) = self.bundles.open_wants.iter().position(wanted) else {
             return refuse("an excuse for a piece that nobody asked for");
         };
@@ -155,7 +193,12 @@ impl Meeting {
         Ok(())
     }
 
-    pub(super) fn handle_haves_done(&mut self, others: bool, now: Now, phone: &mut Phone) -> Result<(), End> {
+    pub(super) fn handle_haves_done(
+        &mut self,
+        others: bool,
+        now: Now,
+        phone: &mut Phone,
+    ) -> Result<(), End> {
         if self.bundles.haves_heard || !self.bundles.active {
             return refuse("HavesDone out of its place");
         }
@@ -165,7 +208,12 @@ impl Meeting {
         for id in self.bundles.their_groups.keys() {
             if let Some(bundle) = phone.bundles.get(id).filter(|b| !b.whole) {
                 let (done, total) = (bundle.fetch.bytes_held(), bundle.fetch.bytes);
-                phone.event(Event::Progress { link: self.link, lane: "bundles", done, total });
+                phone.event(Event::Progress {
+                    link: self.link,
+                    lane: "bundles",
+                    done,
+                    total,
+                });
             }
         }
         Ok(())
@@ -173,14 +221,25 @@ impl Meeting {
 
     /// The other has got more since it named what it has.
     pub(super) fn handle_got(&mut self, now: Now, got: &Got, phone: &mut Phone) -> Result<(), End> {
-        let Some(bundle) = phone.bundles.get_mut(&got.bundle) else { return Ok(()) };
+        let Some(bundle) = phone.bundles.get_mut(&got.bundle) else {
+            return Ok(());
+        };
         let count = bundle.fetch.groups().count();
-        let end = got.first.checked_add(got.count).filter(|end| *end <= count && got.count <= PIECE_GROUPS_MAX);
-        let Some(end) = end else { return refuse("groups outside their bundle") };
+        let end = got
+            .first
+            .checked_add(got.count)
+            .filter(|end| *end <= count && got.count <= PIECE_GROUPS_MAX);
+        let Some(end) = end else {
+            return refuse("groups outside their bundle");
+        };
         if self.bundles.their_groups.len() >= BUNDLES_PER_MEETING_MAX {
             return Ok(());
         }
-        let (groups, tree) = self.bundles.their_groups.entry(got.bundle).or_insert_with(|| (Groups::none(count), true));
+        let (groups, tree) = self
+            .bundles
+            .their_groups
+            .entry(got.bundle)
+            .or_insert_with(|| (Groups::none(count), true));
         *tree = true;
         for i in got.first..end {
             if !groups.has(i) {
@@ -207,13 +266,21 @@ impl Meeting {
                 refuse("a wish for an unknown bundle")
             };
         };
-        let end = want.first.checked_add(want.count).filter(|_| want.count <= PIECE_GROUPS_MAX);
+        let end = want
+            .first
+            .checked_add(want.count)
+            .filter(|_| want.count <= PIECE_GROUPS_MAX);
         let there = |end| (want.first..end).all(|i| bundle.fetch.groups().has(i));
-        let in_range = end.is_some_and(|end| want.count > 0 && end <= bundle.fetch.groups().count());
+        let in_range =
+            end.is_some_and(|end| want.count > 0 && end <= bundle.fetch.groups().count());
         let whole = in_range && end.is_some_and(there);
         if !(want.tree || whole) {
             let named = in_range && self.bundles.named.contains(&want.bundle);
-            return if named { self.excuse(&want) } else { refuse("a wish for pieces that this phone never named") };
+            return if named {
+                self.excuse(&want)
+            } else {
+                refuse("a wish for pieces that this phone never named")
+            };
         }
         if want.tree && bundle.fetch.tree().is_none() {
             let named = self.bundles.named.contains(&want.bundle);
@@ -230,7 +297,11 @@ impl Meeting {
     /// What was named is not here any more: no fault of the other's.
     fn excuse(&mut self, want: &Want) -> Result<(), End> {
         let count = if want.tree { 0 } else { want.count };
-        self.say(Frame::Lacks(Lacks { bundle: want.bundle, first: want.first, count }));
+        self.say(Frame::Lacks(Lacks {
+            bundle: want.bundle,
+            first: want.first,
+            count,
+        }));
         Ok(())
     }
 
@@ -242,35 +313,66 @@ impl Meeting {
 
     /// When two phones that wait for others to bring more give up waiting.
     pub(super) fn quiet_due_ms(&self, phone: &Phone) -> Option<u64> {
-        self.bundles.waits_for_others.then(|| self.last_group_ms(phone) + ROOM_QUIET_MS_MAX)
+        self.bundles
+            .waits_for_others
+            .then(|| self.last_group_ms(phone) + ROOM_QUIET_MS_MAX)
     }
 
     fn last_group_ms(&self, phone: &Phone) -> u64 {
         self.bundles.last_got_ms.max(phone.last_group_ms)
     }
 
-    pub(super) fn handle_tree(&mut self, tree: &Tree, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
+    pub(super) fn handle_tree(
+        &mut self,
+        tree: &Tree,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
         if self.bundles.tree_asked != Some(tree.bundle) {
             return refuse("group hashes that nobody asked for");
         }
-        let Some(bundle) = phone.bundles.get_mut(&tree.bundle) else { return refuse("an unknown bundle") };
-        if bundle.fetch.accept_tree(tree.offset, &tree.hashes).or_else(refuse)? {
-            store.put_tree(&tree.bundle, bundle.fetch.bytes, bundle.fetch.tree().unwrap_or_default())?;
+        let Some(bundle) = phone.bundles.get_mut(&tree.bundle) else {
+            return refuse("an unknown bundle");
+        };
+        if bundle
+            .fetch
+            .accept_tree(tree.offset, &tree.hashes)
+            .or_else(refuse)?
+        {
+            store.put_tree(
+                &tree.bundle,
+                bundle.fetch.bytes,
+                bundle.fetch.tree().unwrap_or_default(),
+            )?;
             bundle.tree_from = None;
             self.bundles.tree_asked = None;
         }
         Ok(())
     }
 
-    pub(super) fn handle_piece(&mut self, piece: &Piece, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
-        let open = self.bundles.open_wants.iter().position(|(d, first, _)| *d == piece.bundle && *first == piece.first);
-        let Some(at) = open else { return refuse("a piece that nobody asked for") };
+    pub(super) fn handle_piece(
+        &mut self,
+        piece: &Piece,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
+        let open = self
+            .bundles
+            .open_wants
+            .iter()
+            .position(|(d, first, _)| *d == piece.bundle && *first == piece.first);
+        let Some(at) = open else {
+            return refuse("a piece that nobody asked for");
+        };
         let Some(bundle) = phone.bundles.get_mut(&piece.bundle) else {
             // Recalled, or evicted, since it was asked for.
             self.bundles.open_wants.swap_remove(at);
             return Ok(());
         };
-        let count = bundle.fetch.check_groups(piece.first, &piece.bytes).or_else(refuse)?;
+        let count = bundle
+            .fetch
+            .check_groups(piece.first, &piece.bytes)
+            .or_else(refuse)?;
         let (_, first, wanted) = self.bundles.open_wants.swap_remove(at);
         bundle.asked.clear(first, wanted);
         if count != wanted {
@@ -280,15 +382,26 @@ impl Meeting {
         bundle.fetch.mark(piece.first, count);
         // Who has served a piece, and says to have all of it, has shown that a copy is there.
         if self.certificate.is_some() && self.bundles.whole_there.contains(&piece.bundle) {
-            phone.copies.entry(piece.bundle).or_default().insert(self.peer);
+            phone
+                .copies
+                .entry(piece.bundle)
+                .or_default()
+                .insert(self.peer);
         }
         self.summary.bundle_bytes_taken += piece.bytes.len() as u64;
         self.bundles.waiting_since_ms = self.last_heard_ms;
-        self.bundles.flow.took(self.last_heard_ms, piece.bytes.len() as u64);
+        self.bundles
+            .flow
+            .took(self.last_heard_ms, piece.bytes.len() as u64);
         let (done, total) = (bundle.fetch.bytes_held(), bundle.fetch.bytes);
         if self.bundles.percent != done * 100 / total.max(1) {
             self.bundles.percent = done * 100 / total.max(1);
-            phone.event(Event::Progress { link: self.link, lane: "bundles", done, total });
+            phone.event(Event::Progress {
+                link: self.link,
+                lane: "bundles",
+                done,
+                total,
+            });
         }
         phone.groups_came(self.last_heard_ms, piece.bundle, piece.first, count);
         if done == total {
@@ -329,24 +442,37 @@ impl Meeting {
             let (bundle, first, count) = *news.get((at - oldest) as usize)?;
             self.bundles.news_said = at + 1;
             self.bundles.named.insert(bundle);
-            let theirs = self.bundles.their_groups.get(&bundle).map(|(groups, _)| groups);
+            let theirs = self
+                .bundles
+                .their_groups
+                .get(&bundle)
+                .map(|(groups, _)| groups);
             if !theirs.is_some_and(|groups| (first..first + count).all(|i| groups.has(i))) {
-                return Some(Frame::Got(Got { bundle, first, count }));
+                return Some(Frame::Got(Got {
+                    bundle,
+                    first,
+                    count,
+                }));
             }
         }
     }
 
-    /// What to ask of this phone, in order: what this phone is to run, by the cheapest way from here; then what its area
-    /// needs and it does not, deltas first and the rarest first.
+    /// What to ask of this phone, in order: what this phone is to run, by the cheapest way from
+    /// here; then what its area needs and it does not, deltas first and the rarest first.
     fn wishes(&self, phone: &Phone) -> Vec<BundleId> {
         let area = phone.area();
         let there = |id: &BundleId| {
             let known = self.bundles.their_groups.get(id);
             known.is_some_and(|(groups, tree)| groups.held() > 0 && *tree)
         };
-        let missing = |digest: &protocol::Digest, bytes: u64| match phone.bundles.get(&BundleId::release(*digest)) {
+        let missing = |digest: &protocol::Digest, bytes: u64| match phone
+            .bundles
+            .get(&BundleId::release(*digest))
+        {
             Some(bundle) if bundle.whole => Some(0),
-            Some(bundle) if there(&BundleId::release(*digest)) => Some(bytes - bundle.fetch.bytes_held().min(bytes)),
+            Some(bundle) if there(&BundleId::release(*digest)) => {
+                Some(bytes - bundle.fetch.bytes_held().min(bytes))
+            }
             Some(_) | None => None,
         };
         let (mut own, mut carried) = (Vec::new(), Vec::new());
@@ -372,24 +498,50 @@ impl Meeting {
         own.sort_by_key(bytes); // small ones are soon useful
         let room = phone.room_left();
         carried.retain(|d| wanted(d) && bytes(d) <= room && !own.contains(d));
-        carried.sort_by_key(|d| (phone.copies.get(d).map_or(0, std::collections::BTreeSet::len), bytes(d), *d));
+        carried.sort_by_key(|d| {
+            (
+                phone
+                    .copies
+                    .get(d)
+                    .map_or(0, std::collections::BTreeSet::len),
+                bytes(d),
+                *d,
+            )
+        });
         carried.dedup();
         own.dedup();
         // Photos last: where their cases are read, then where there is room to carry them.
         let read = |area: &protocol::Area| phone.space_keys.iter().any(|key| key.area() == area);
         let room_for_photos = phone.photo_room_left();
-        let named = self.bundles.their_groups.keys().filter(|id| id.kind == BundleKind::Photo && wanted(id));
+        let named = self
+            .bundles
+            .their_groups
+            .keys()
+            .filter(|id| id.kind == BundleKind::Photo && wanted(id));
         let photos = named.filter_map(|id| Some((*id, phone.keyring.photo(&id.digest)?)));
-        let photos = photos.filter(|(_, p)| p.bytes <= room_for_photos && (read(&p.area) || p.bytes <= room));
-        let mut photos: Vec<_> = photos.map(|(id, p)| (!read(&p.area), p.bytes, id)).collect();
+        let photos = photos
+            .filter(|(_, p)| p.bytes <= room_for_photos && (read(&p.area) || p.bytes <= room));
+        let mut photos: Vec<_> = photos
+            .map(|(id, p)| (!read(&p.area), p.bytes, id))
+            .collect();
         photos.sort();
-        own.into_iter().chain(carried).chain(photos.into_iter().map(|(.., id)| id)).collect()
+        own.into_iter()
+            .chain(carried)
+            .chain(photos.into_iter().map(|(.., id)| id))
+            .collect()
     }
 
     /// Our next wish, or that we have none.
     fn next_want(&mut self, now: Now, phone: &mut Phone) -> Option<Frame> {
-        let open_bytes = self.bundles.open_wants.iter().map(|(_, _, count)| count * GROUP_BYTES).sum::<u64>();
-        if open_bytes >= self.bundles.flow.ahead_bytes() || self.bundles.open_wants.len() >= WANTS_OPEN_MAX {
+        let open_bytes = self
+            .bundles
+            .open_wants
+            .iter()
+            .map(|(_, _, count)| count * GROUP_BYTES)
+            .sum::<u64>();
+        if open_bytes >= self.bundles.flow.ahead_bytes()
+            || self.bundles.open_wants.len() >= WANTS_OPEN_MAX
+        {
             return None;
         }
         let mut waiting = self.piece_due_ms().is_some();
@@ -401,11 +553,20 @@ impl Meeting {
         let in_company = phone.meetings > 1;
         let mut more_may_come = false;
         for digest in self.wishes(phone) {
-            let Some((theirs, their_tree)) = self.bundles.their_groups.get(&digest) else { continue };
-            let start = if in_company { phone.random::<8>() } else { [0; 8] };
-            let Some(bundle) = phone.bundles.get_mut(&digest).filter(|b| !b.whole) else { continue };
+            let Some((theirs, their_tree)) = self.bundles.their_groups.get(&digest) else {
+                continue;
+            };
+            let start = if in_company {
+                phone.random::<8>()
+            } else {
+                [0; 8]
+            };
+            let Some(bundle) = phone.bundles.get_mut(&digest).filter(|b| !b.whole) else {
+                continue;
+            };
             more_may_come |= !theirs.complete();
-            // Pieces may be asked for while the tree list is on its way from the same phone: it arrives before them.
+            // Pieces may be asked for while the tree list is on its way from the same phone: it
+            // arrives before them.
             let tree_coming = self.bundles.tree_asked == Some(digest);
             if bundle.fetch.tree().is_none() && !tree_coming {
                 let free = self.bundles.tree_asked.is_none() && bundle.tree_from.is_none();
@@ -413,21 +574,35 @@ impl Meeting {
                     bundle.fetch.restart_tree();
                     bundle.tree_from = Some(self.link);
                     self.bundles.tree_asked = Some(digest);
-                    return Some(Frame::Want(Want { bundle: digest, tree: true, first: 0, count: 0 }));
+                    return Some(Frame::Want(Want {
+                        bundle: digest,
+                        tree: true,
+                        first: 0,
+                        count: 0,
+                    }));
                 }
                 waiting |= *their_tree && bundle.tree_from.is_some();
                 continue;
             }
-            // Many phones that begin together begin in different places, so that each soon has what others lack.
+            // Many phones that begin together begin in different places, so that each soon has what
+            // others lack.
             let groups = bundle.fetch.groups().count().max(1);
             let begin = u64::from_le_bytes(start) % groups / PIECE_GROUPS_MAX * PIECE_GROUPS_MAX;
             let from = *self.bundles.cursor.entry(digest).or_insert(begin);
-            match bundle.fetch.next_want(theirs, &bundle.asked, &bundle.seen, from, most) {
+            match bundle
+                .fetch
+                .next_want(theirs, &bundle.asked, &bundle.seen, from, most)
+            {
                 Some((first, count)) if self.budget.take(count * GROUP_BYTES, now) => {
                     (first..first + count).for_each(|i| bundle.asked.set(i));
                     self.bundles.cursor.insert(digest, first + count);
                     self.bundles.open_wants.push((digest, first, count));
-                    return Some(Frame::Want(Want { bundle: digest, tree: false, first, count }));
+                    return Some(Frame::Want(Want {
+                        bundle: digest,
+                        tree: false,
+                        first,
+                        count,
+                    }));
                 }
                 Some(_) => {}
                 // Asked of another phone just now; if that one leaves, it is this one's turn.
@@ -436,17 +611,26 @@ impl Meeting {
         }
         let company = in_company || self.bundles.others_there;
         let quiet = now.mono_ms >= self.last_group_ms(phone) + ROOM_QUIET_MS_MAX;
-        self.bundles.waits_for_others = !waiting && more_may_come && company && !quiet && !self.bundles.done_theirs;
+        self.bundles.waits_for_others =
+            !waiting && more_may_come && company && !quiet && !self.bundles.done_theirs;
         if waiting || self.bundles.waits_for_others {
             return None;
         }
         self.bundles.done_ours = true;
-        Some(Frame::LaneDone(LaneDone { lane: Lane::Bundles as u8 }))
+        Some(Frame::LaneDone(LaneDone {
+            lane: Lane::Bundles as u8,
+        }))
     }
 
     /// What the other wished for next.
-    fn next_wanted(&mut self, phone: &mut Phone, store: &mut dyn Store) -> Result<Option<Frame>, StoreError> {
-        let Some(want) = self.bundles.queued.front_mut() else { return Ok(None) };
+    fn next_wanted(
+        &mut self,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<Option<Frame>, StoreError> {
+        let Some(want) = self.bundles.queued.front_mut() else {
+            return Ok(None);
+        };
         let bundle = want.bundle;
         if !want.tree {
             let (first, count) = (want.first, want.count);
@@ -458,12 +642,24 @@ impl Meeting {
             };
             let Some(bytes) = read.filter(right) else {
                 phone.doubt(bundle, store)?;
-                return Ok(Some(Frame::Lacks(Lacks { bundle, first, count })));
+                return Ok(Some(Frame::Lacks(Lacks {
+                    bundle,
+                    first,
+                    count,
+                })));
             };
             self.summary.bundle_bytes_sent += bytes.len() as u64;
-            return Ok(Some(Frame::Piece(Piece { bundle, first, bytes })));
+            return Ok(Some(Frame::Piece(Piece {
+                bundle,
+                first,
+                bytes,
+            })));
         }
-        let tree = phone.bundles.get(&bundle).and_then(|b| b.fetch.tree()).unwrap_or_default();
+        let tree = phone
+            .bundles
+            .get(&bundle)
+            .and_then(|b| b.fetch.tree())
+            .unwrap_or_default();
         let offset = want.first; // while a tree is being sent, the wish remembers how far it is
         let rest = tree.get(offset as usize..).unwrap_or_default();
         let hashes = rest.get(..TREE_CHUNK_BYTES_MAX).unwrap_or(rest).to_vec();
@@ -471,7 +667,11 @@ impl Meeting {
         if want.first >= tree.len() as u64 {
             self.bundles.queued.pop_front();
         }
-        Ok(Some(Frame::Tree(Tree { bundle, offset, hashes })))
+        Ok(Some(Frame::Tree(Tree {
+            bundle,
+            offset,
+            hashes,
+        })))
     }
 
     /// What was asked of this phone and has not come may be asked of others.
@@ -488,7 +688,11 @@ impl Meeting {
                 }
             }
         }
-        for bundle in phone.bundles.values_mut().filter(|b| b.tree_from == Some(self.link)) {
+        for bundle in phone
+            .bundles
+            .values_mut()
+            .filter(|b| b.tree_from == Some(self.link))
+        {
             bundle.tree_from = None;
             bundle.fetch.restart_tree();
         }

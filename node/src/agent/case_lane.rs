@@ -1,12 +1,13 @@
 //! The cases lane: which envelopes does the other lack?
 //!
-//! 1. Each side names the parts (space and urgency) that both have a hand in, with count, digest and sketch, then says *step 0
-//!    done*.
-//! 2. For every part that differs, the two find out what each lacks ([`super::difference`]); who has heard all it needs says
-//!    *step 1 done*.
-//! 3. Each says how much is coming, sends what the other lacks, most urgent first, each author's certificates before their
-//!    first envelope, then *lane done*.
-//! 4. Each recomputes its digests from what is durable and sends them, then *step 2 done*. Only equal digests are "in step".
+//! 1. Each side names the parts (space and urgency) that both have a hand in, with count, digest
+//!    and sketch, then says *step 0 done*.
+//! 2. For every part that differs, the two find out what each lacks ([`super::difference`]); who
+//!    has heard all it needs says *step 1 done*.
+//! 3. Each says how much is coming, sends what the other lacks, most urgent first, each author's
+//!    certificates before their first envelope, then *lane done*.
+//! 4. Each recomputes its digests from what is durable and sends them, then *step 2 done*. Only
+//!    equal digests are "in step".
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,7 +15,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use minicbor::bytes::ByteVec;
 use protocol::certificate::CertificateError;
 use protocol::defence::{self, Defence};
-use protocol::frame::{AuthorChain, Coming, Envelopes, Frame, Lane, LaneDone, PartDigest, SpaceParts, StepDone};
+use protocol::frame::{
+    AuthorChain, Coming, Envelopes, Frame, Lane, LaneDone, PartDigest, SpaceParts, StepDone,
+};
 use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, SPACES_PER_MEETING_MAX};
 use protocol::{Area, Chain, ChainId, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
@@ -88,12 +91,18 @@ impl Meeting {
             _ => None,
         };
         self.summary.not_in_step = why_not.unwrap_or_default().to_owned();
-        let Some(theirs) = self.certificate.as_ref().filter(|_| why_not.is_none()) else { return Ok(()) };
+        let Some(theirs) = self.certificate.as_ref().filter(|_| why_not.is_none()) else {
+            return Ok(());
+        };
         self.cases.active = true;
-        let Some(key) = self.key.clone() else { return Ok(()) };
+        let Some(key) = self.key.clone() else {
+            return Ok(());
+        };
         let spaces = spaces_shared(phone, theirs, store)?;
         let digests = digests(&spaces, &key, spaces.len() <= SKETCHED_SPACES_MAX, store)?;
-        by_space(&digests).into_iter().for_each(|said| self.say(Frame::SpaceParts(said)));
+        by_space(&digests)
+            .into_iter()
+            .for_each(|said| self.say(Frame::SpaceParts(said)));
         self.cases.difference.say_ours(digests);
         self.say(Frame::StepDone(StepDone { step: 0 }));
         self.cases.ours = Step::Finding;
@@ -106,8 +115,14 @@ impl Meeting {
     }
 
     /// Words about the difference: symbols, lists, wishes.
-    pub(super) fn handle_finding(&mut self, frame: &Frame, store: &mut dyn Store) -> Result<(), End> {
-        let Some(key) = self.key.clone().filter(|_| self.cases.active) else { return Ok(()) };
+    pub(super) fn handle_finding(
+        &mut self,
+        frame: &Frame,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
+        let Some(key) = self.key.clone().filter(|_| self.cases.active) else {
+            return Ok(());
+        };
         if self.cases.theirs == Step::Digests {
             return refuse(format!("{} out of its place", frame.name()));
         }
@@ -139,14 +154,25 @@ impl Meeting {
         Ok(())
     }
 
-    pub(super) fn handle_step_done(&mut self, step: u8, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
+    pub(super) fn handle_step_done(
+        &mut self,
+        step: u8,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
         match (step, self.cases.theirs) {
             (_, _) if !self.cases.active => Ok(()),
             (0, Step::Digests) => {
                 self.cases.theirs = Step::Finding;
-                let (us, Some(key)) = (phone.keys.id(), self.key.clone()) else { return Ok(()) };
+                let (us, Some(key)) = (phone.keys.id(), self.key.clone()) else {
+                    return Ok(());
+                };
                 let said = self.cases.difference.begin(us, self.peer, &key, store)?;
-                self.summary.turns = if self.cases.difference.differing().is_empty() { 1 } else { 3 };
+                self.summary.turns = if self.cases.difference.differing().is_empty() {
+                    1
+                } else {
+                    3
+                };
                 said.into_iter().for_each(|frame| self.say(frame));
                 self.end_finding_if_ready(store)
             }
@@ -183,7 +209,11 @@ impl Meeting {
         }
         self.cases.to_send = lacking.into_iter().map(|(_, id)| id).collect();
         self.cases.total_sending = self.cases.to_send.len() as u64;
-        self.say(Frame::Coming(Coming { lane: Lane::Cases as u8, items: self.cases.total_sending, bytes }));
+        self.say(Frame::Coming(Coming {
+            lane: Lane::Cases as u8,
+            items: self.cases.total_sending,
+            bytes,
+        }));
         Ok(())
     }
 
@@ -204,13 +234,19 @@ impl Meeting {
         }
         if lane.to_send.is_empty() {
             lane.ours = Step::Closing;
-            return Ok(Some(Frame::LaneDone(LaneDone { lane: Lane::Cases as u8 })));
+            return Ok(Some(Frame::LaneDone(LaneDone {
+                lane: Lane::Cases as u8,
+            })));
         }
         self.next_envelopes(phone, store).map(Some)
     }
 
     /// The next batch; the certificates of an author who has not been shown yet go first.
-    fn next_envelopes(&mut self, phone: &Phone, store: &mut dyn Store) -> Result<Frame, StoreError> {
+    fn next_envelopes(
+        &mut self,
+        phone: &Phone,
+        store: &mut dyn Store,
+    ) -> Result<Frame, StoreError> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while let Some(id) = self.cases.to_send.front() {
@@ -221,7 +257,9 @@ impl Meeting {
             if let Some(chain) = self.unshown_author(&envelope, phone, store)? {
                 if batch.is_empty() {
                     self.cases.authors_sent.insert(chain.id());
-                    return Ok(Frame::AuthorChain(AuthorChain { chain: chain.chain().clone() }));
+                    return Ok(Frame::AuthorChain(AuthorChain {
+                        chain: chain.chain().clone(),
+                    }));
                 }
                 break;
             }
@@ -243,14 +281,21 @@ impl Meeting {
         phone: &Phone,
         store: &dyn Store,
     ) -> Result<Option<VerifiedChain>, StoreError> {
-        let Ok(envelope) = Envelope::parse(envelope.to_vec()) else { return Ok(None) };
+        let Ok(envelope) = Envelope::parse(envelope.to_vec()) else {
+            return Ok(None);
+        };
         let theirs = self.certificate.as_ref().map(VerifiedChain::id);
         let known = match self.cases.authors_known.entry(envelope.author) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(fresh) => fresh.insert(phone.authors(envelope.author, store)?),
         };
-        let under = known.iter().rev().find(|(chain, _)| envelope.allowed_to(chain).unwrap_or(false));
-        let Some((chain, _)) = under else { return Ok(None) };
+        let under = known
+            .iter()
+            .rev()
+            .find(|(chain, _)| envelope.allowed_to(chain).unwrap_or(false));
+        let Some((chain, _)) = under else {
+            return Ok(None);
+        };
         let shown = theirs == Some(chain.id()) || self.cases.authors_sent.contains(&chain.id());
         Ok((!shown).then(|| chain.clone()))
     }
@@ -265,7 +310,9 @@ impl Meeting {
         if !self.cases.active {
             return refuse("cases from a phone without a certificate");
         }
-        let Some(trust) = phone.trust.as_ref() else { return refuse("this phone is not enrolled") };
+        let Some(trust) = phone.trust.as_ref() else {
+            return refuse("this phone is not enrolled");
+        };
         self.cases.authors_heard += 1;
         if self.cases.authors_heard > AUTHORS_PER_MEETING_MAX {
             return refuse("more certificates than a meeting may bring");
@@ -277,11 +324,14 @@ impl Meeting {
             Some(Err(error)) if !defence::stands(Defence::PassedOver) => {
                 return refuse(format!("an author's certificate is not valid: {error}"));
             }
-            // The ministry's keys may have changed since the courier took it in: what it is for is passed over, and others go on.
+            // The ministry's keys may have changed since the courier took it in: what it is for is
+            // passed over, and others go on.
             Some(Err(_)) | None => None,
         };
         if let Some(verified) = kept {
-            self.cases.authors_known.remove(&sync::envelope::author_key(&verified.device));
+            self.cases
+                .authors_known
+                .remove(&sync::envelope::author_key(&verified.device));
             phone.keep_chain(&verified, store)?;
             phone.check_keys |= phone.keyring.is_orphaned(&verified.device); // somebody else may have certified it
         }
@@ -308,27 +358,54 @@ impl Meeting {
             }
         }
         // Only what this phone has a key for is opened here.
-        let mine = |e: &&Envelope| phone.space_keys.iter().any(|key| key.epoch_tag() == e.epoch_tag);
-        let to_open: Vec<_> = parsed.iter().filter(mine).map(|envelope| envelope.id).collect();
+        let mine = |e: &&Envelope| {
+            phone
+                .space_keys
+                .iter()
+                .any(|key| key.epoch_tag() == e.epoch_tag)
+        };
+        let to_open: Vec<_> = parsed
+            .iter()
+            .filter(mine)
+            .map(|envelope| envelope.id)
+            .collect();
         let outermost = phone.begin_opening(to_open, store)?;
-        let taken = parsed.into_iter().try_for_each(|envelope| self.take_one(now, envelope, phone, store));
+        let taken = parsed
+            .into_iter()
+            .try_for_each(|envelope| self.take_one(now, envelope, phone, store));
         if outermost && !matches!(taken, Err(End::Store(_))) {
             phone.end_opening(store)?;
         }
         taken?;
         let (items, _) = self.cases.coming;
         let done = self.summary.envelopes_taken.min(items);
-        phone.event(Event::Progress { link: self.link, lane: "cases", done, total: items });
+        phone.event(Event::Progress {
+            link: self.link,
+            lane: "cases",
+            done,
+            total: items,
+        });
         Ok(())
     }
 
-    fn take_one(&mut self, now: Now, envelope: Envelope, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
-        let Some((verified, author, lost)) = self.verify_envelope(envelope, phone, store)? else { return Ok(()) };
+    fn take_one(
+        &mut self,
+        now: Now,
+        envelope: Envelope,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
+        let Some((verified, author, lost)) = self.verify_envelope(envelope, phone, store)? else {
+            return Ok(());
+        };
         let area = area_of(&verified, &author);
         if !area.meets(&phone.area()) {
             return refuse("an envelope of another area");
         }
-        let has_room = self.cases.budgets.room_for(&verified, &author, lost, store)?;
+        let has_room = self
+            .cases
+            .budgets
+            .room_for(&verified, &author, lost, store)?;
         if !has_room {
             self.cases.passed_over += 1; // it stays with whoever has room for it
             return Ok(());
@@ -374,7 +451,8 @@ impl Meeting {
         }
         self.cases.passed_over += 1;
         match reason {
-            // Its author has another post now, and the chain it wrote under has not come here: others carry it.
+            // Its author has another post now, and the chain it wrote under has not come here:
+            // others carry it.
             Some(EnvelopeError::NotAWriter) => Ok(None),
             Some(error) => refuse(error),
             // Its author's certificates have not come here, or do not hold here.
@@ -396,13 +474,24 @@ impl Meeting {
     }
 
     /// Once both have sent everything: digests from what is durable.
-    pub(super) fn say_in_step_if_ready(&mut self, phone: &Phone, store: &dyn Store) -> Result<(), StoreError> {
-        if !self.cases.active || self.cases.ours != Step::Closing || self.cases.theirs < Step::Closing {
+    pub(super) fn say_in_step_if_ready(
+        &mut self,
+        phone: &Phone,
+        store: &dyn Store,
+    ) -> Result<(), StoreError> {
+        if !self.cases.active
+            || self.cases.ours != Step::Closing
+            || self.cases.theirs < Step::Closing
+        {
             return Ok(());
         }
-        let (Some(theirs), Some(key)) = (self.certificate.as_ref(), self.key.as_ref()) else { return Ok(()) };
+        let (Some(theirs), Some(key)) = (self.certificate.as_ref(), self.key.as_ref()) else {
+            return Ok(());
+        };
         let now = digests(&spaces_shared(phone, theirs, store)?, key, false, store)?;
-        by_space(&now).into_iter().for_each(|said| self.say(Frame::PartsInStep(said)));
+        by_space(&now)
+            .into_iter()
+            .for_each(|said| self.say(Frame::PartsInStep(said)));
         self.say(Frame::StepDone(StepDone { step: 2 }));
         self.cases.ours = Step::Done;
         Ok(())
@@ -413,16 +502,23 @@ impl Meeting {
         hear(said, &mut self.cases.closing)
     }
 
-    /// In step: the other named every part that both have a hand in with the digest that is durable here, and no other.
+    /// In step: the other named every part that both have a hand in with the digest that is durable
+    /// here, and no other.
     fn finish_cases(&mut self, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
-        let (Some(theirs), Some(key)) = (self.certificate.as_ref(), self.key.as_ref()) else { return Ok(()) };
+        let (Some(theirs), Some(key)) = (self.certificate.as_ref(), self.key.as_ref()) else {
+            return Ok(());
+        };
         let now = digests(&spaces_shared(phone, theirs, store)?, key, false, store)?;
         self.summary.in_step = now == self.cases.closing;
         self.summary.not_in_step = match (self.summary.in_step, self.cases.passed_over) {
             (true, _) => String::new(),
-            (false, 0) => "more was written while they met, or does not fit here: meet again".to_owned(),
+            (false, 0) => {
+                "more was written while they met, or does not fit here: meet again".to_owned()
+            }
             (false, some) => {
-                format!("{some} changes were passed over: this phone does not know their author's certificates yet")
+                format!(
+                    "{some} changes were passed over: this phone does not know their author's certificates yet"
+                )
             }
         };
         if self.summary.in_step {
@@ -431,7 +527,9 @@ impl Meeting {
             }
         }
         if self.summary.envelopes_taken > 0 {
-            phone.event(Event::CasesChanged { envelopes: self.summary.envelopes_taken });
+            phone.event(Event::CasesChanged {
+                envelopes: self.summary.envelopes_taken,
+            });
         }
         Ok(())
     }
@@ -441,12 +539,26 @@ impl Meeting {
 const AUTHORS_PER_MEETING_MAX: usize = 20_000;
 
 /// Spaces in which both have a part, as many as a meeting may have.
-fn spaces_shared(phone: &Phone, theirs: &VerifiedChain, store: &dyn Store) -> Result<BTreeSet<SpaceId>, StoreError> {
-    Ok(phone.spaces_for(theirs, store)?.into_iter().take(SPACES_PER_MEETING_MAX).collect())
+fn spaces_shared(
+    phone: &Phone,
+    theirs: &VerifiedChain,
+    store: &dyn Store,
+) -> Result<BTreeSet<SpaceId>, StoreError> {
+    Ok(phone
+        .spaces_for(theirs, store)?
+        .into_iter()
+        .take(SPACES_PER_MEETING_MAX)
+        .collect())
 }
 
 /// The area whose space an envelope belongs to.
 fn area_of(envelope: &VerifiedEnvelope, author: &VerifiedChain) -> Area {
     let said = envelope.notice().ok().map(|notice| notice.area);
-    said.or_else(|| author.area.upward().find(|a| SpaceId::of(a) == envelope.space)).unwrap_or_default()
+    said.or_else(|| {
+        author
+            .area
+            .upward()
+            .find(|a| SpaceId::of(a) == envelope.space)
+    })
+    .unwrap_or_default()
 }

@@ -1,4 +1,5 @@
-//! What a person or the host can ask of the phone. A refusal says why and what to do, and changes nothing.
+//! What a person or the host can ask of the phone. A refusal says why and what to do, and changes
+//! nothing.
 
 use std::collections::BTreeSet;
 
@@ -23,13 +24,15 @@ pub enum Command {
     InstallTrust(Signed<Root>),
     /// Take this chain as our own certificates.
     InstallChain(Chain),
-    /// Keep these chains, of whatever phones: certificates that were made anew, to be shown to their phones at a meeting.
+    /// Keep these chains, of whatever phones: certificates that were made anew, to be shown to
+    /// their phones at a meeting.
     KeepChains(Vec<Chain>),
     /// Take the key of a space, granted by the device of this chain.
     InstallGrant(Box<(Signed<Grant>, Chain)>),
     /// Begin the space of an area: make its key.
     CreateSpace(Area),
-    /// Give the key of the space of an area to the device of this chain. Answers with the grant's bytes.
+    /// Give the key of the space of an area to the device of this chain. Answers with the grant's
+    /// bytes.
     GrantSpace(Area, Chain),
     /// Certify a device. Answers with its chain's bytes.
     Certify {
@@ -61,7 +64,8 @@ pub enum Command {
         /// A number for this request: asked again after a crash, it is not done twice.
         request: [u8; 16],
     },
-    /// Add to a case what a file says, whose writer has seen nothing of it: where it differs, that is a question.
+    /// Add to a case what a file says, whose writer has seen nothing of it: where it differs, that
+    /// is a question.
     AddFromFile {
         /// The case.
         case: CaseId,
@@ -72,7 +76,8 @@ pub enum Command {
         /// As in `AddToCase`.
         request: [u8; 16],
     },
-    /// Take in a case from an archive, whose writer has been judged. What is new in it leaves this phone like its own words.
+    /// Take in a case from an archive, whose writer has been judged. What is new in it leaves this
+    /// phone like its own words.
     TakeCase {
         /// Which.
         case: CaseId,
@@ -81,9 +86,11 @@ pub enum Command {
         /// Its changes.
         changes: Vec<Vec<u8>>,
     },
-    /// A sealed photo has been put into the store: it is kept, and follows its case once that leaves.
+    /// A sealed photo has been put into the store: it is kept, and follows its case once that
+    /// leaves.
     KeepPhoto(Digest, u64),
-    /// Change the key of a space: from now on it is sealed to all its members but these and those that are lost.
+    /// Change the key of a space: from now on it is sealed to all its members but these and those
+    /// that are lost.
     RotateSpace(Area, Vec<DeviceId>),
     /// Lease the keys of a space for so many days of use; 0: without end.
     SetLease(Area, u32),
@@ -95,7 +102,8 @@ pub enum Command {
     Revoke(Area, DeviceId, String),
     /// Let in what lost phones wrote late: these envelopes, or all that wait.
     Countersign(Vec<EnvelopeId>),
-    /// End the older keys of a space. What they sealed goes, but for open cases and those changed here since this second.
+    /// End the older keys of a space. What they sealed goes, but for open cases and those changed
+    /// here since this second.
     Retire(Area, u64),
     /// How many bytes of envelopes that have reached their readers may lie here.
     SetCarryQuota(u64),
@@ -103,7 +111,8 @@ pub enum Command {
     DeltaFailed(Digest, String),
     /// How many bytes of bundles may lie here.
     SetQuota(u64),
-    /// A release is about to be tried or loaded. Answers `Unchanged` if it must not be: it has brought the program down.
+    /// A release is about to be tried or loaded. Answers `Unchanged` if it must not be: it has
+    /// brought the program down.
     AttemptBegins {
         /// Its module.
         module: String,
@@ -149,7 +158,10 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with a hint.
     pub fn new(reason: impl ToString, hint: impl ToString) -> Self {
-        Self { reason: reason.to_string(), hint: hint.to_string() }
+        Self {
+            reason: reason.to_string(),
+            hint: hint.to_string(),
+        }
     }
 }
 
@@ -175,7 +187,11 @@ impl Phone {
             Command::InstallGrant(grant) => self.install_grant(now, &grant.0, &grant.1, store),
             Command::CreateSpace(area) => self.create_space(now, area, store),
             Command::GrantSpace(area, chain) => self.grant_space(now, &area, &chain, store),
-            Command::TakeCase { case, area, changes } => self.take_case(now, case, &area, &changes, store),
+            Command::TakeCase {
+                case,
+                area,
+                changes,
+            } => self.take_case(now, case, &area, &changes, store),
             Command::KeepPhoto(digest, bytes) => {
                 store.open_bundle(&protocol::BundleId::photo(digest), bytes)?;
                 store.put_setting(&super::cases::photo_setting(&digest), &[1])?;
@@ -194,14 +210,31 @@ impl Phone {
                 self.let_go_of_delivered(store)?;
                 Ok(Ok(Reply::Done))
             }
-            Command::Certify { request, name, area, rights, passes_on, valid_days } => {
+            Command::Certify {
+                request,
+                name,
+                area,
+                rights,
+                passes_on,
+                valid_days,
+            } => {
                 // From the ministry's time, as it will be judged, or a clock that is ahead of it.
-                let now_s = now.wall_s.max(self.trust.as_ref().map_or(0, |t| t.freshness().floor_s));
-                let expires_s = valid_days.map(|days| now_s.saturating_add(days.saturating_mul(86_400)));
+                let now_s = now
+                    .wall_s
+                    .max(self.trust.as_ref().map_or(0, |t| t.freshness().floor_s));
+                let expires_s =
+                    valid_days.map(|days| now_s.saturating_add(days.saturating_mul(86_400)));
                 // Nobody gives more time than there is: what the issuer's own certificate allows.
                 let own_end_s = self.certificate.as_ref().and_then(|own| own.expires_s);
                 let expires_s = expires_s.into_iter().chain(own_end_s).min();
-                self.certify(now, &request, name, area, (rights, passes_on, expires_s), store)
+                self.certify(
+                    now,
+                    &request,
+                    name,
+                    area,
+                    (rights, passes_on, expires_s),
+                    store,
+                )
             }
             Command::Offer(offer) => self.offer(&offer, store),
             Command::BundleImported(digest) => self.bundle_imported(&digest, store),
@@ -213,7 +246,11 @@ impl Phone {
                 Ok(Ok(Reply::Done))
             }
             Command::AttemptBegins { module, digest } => {
-                let may = self.activations.entry(module).or_default().begin_attempt(digest);
+                let may = self
+                    .activations
+                    .entry(module)
+                    .or_default()
+                    .begin_attempt(digest);
                 self.save_activations(store)?;
                 Ok(Ok(if may { Reply::Done } else { Reply::Unchanged }))
             }
@@ -222,20 +259,34 @@ impl Phone {
                 self.save_activations(store)?;
                 Ok(Ok(Reply::Done))
             }
-            Command::AddToCase { case, area, entries, request } => {
+            Command::AddToCase {
+                case,
+                area,
+                entries,
+                request,
+            } => {
                 let target = case.map_or(Target::New, Target::Seen);
                 self.add_to_case(now, target, &area, &entries, &request, store)
             }
-            Command::AddFromFile { case, area, entries, request } => {
-                self.add_to_case(now, Target::Unseen(case), &area, &entries, &request, store)
-            }
+            Command::AddFromFile {
+                case,
+                area,
+                entries,
+                request,
+            } => self.add_to_case(now, Target::Unseen(case), &area, &entries, &request, store),
             Command::Activated(release) => self.activated(&release, store),
-            Command::ActivationFailed(release, reason) => self.activation_failed(&release, &reason, store),
+            Command::ActivationFailed(release, reason) => {
+                self.activation_failed(&release, &reason, store)
+            }
             Command::GoBack(module) => self.go_back(&module, store),
         }
     }
 
-    fn install_trust(&mut self, root: &Signed<Root>, store: &mut dyn Store) -> Result<Answer, StoreError> {
+    fn install_trust(
+        &mut self,
+        root: &Signed<Root>,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
         let trust = match TrustedState::new(root) {
             Ok(trust) => trust,
             Err(error) => return no(error, "ask the ministry for its root file again"),
@@ -244,27 +295,39 @@ impl Phone {
             if held.ministry() == trust.ministry() {
                 return Ok(Ok(Reply::Unchanged));
             }
-            return no("this phone already trusts another ministry", "use another data folder with --data");
+            return no(
+                "this phone already trusts another ministry",
+                "use another data folder with --data",
+            );
         }
         self.trust = Some(trust);
         self.trust_changed(store)?;
         Ok(Ok(Reply::Done))
     }
 
-    fn install_chain(&mut self, chain: &Chain, store: &mut dyn Store) -> Result<Answer, StoreError> {
+    fn install_chain(
+        &mut self,
+        chain: &Chain,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
         let verified = match self.judge(chain) {
             Some(Ok(verified)) => verified,
             Some(Err(error)) => return no(error, "ask for a new certificate"),
             None => return no("this phone trusts no ministry yet", ENROL_FIRST),
         };
         if verified.device != self.keys.id() {
-            return no("the certificate is for another phone", "pass the answer to the phone that made the request");
+            return no(
+                "the certificate is for another phone",
+                "pass the answer to the phone that made the request",
+            );
         }
         store.put_setting(setting::CHAIN, &verified.chain().to_bytes())?;
         self.keep_chain(&verified, store)?;
         // Those above are known by name from now on, before any of them is met.
         for above in (1..chain.certificates.len()).filter_map(|n| chain.certificates.get(..n)) {
-            if let Some(Ok(above)) = self.judge(&Chain { certificates: above.to_vec() }) {
+            if let Some(Ok(above)) = self.judge(&Chain {
+                certificates: above.to_vec(),
+            }) {
                 self.keep_chain(&above, store)?;
             }
         }
@@ -276,12 +339,21 @@ impl Phone {
         Ok(Ok(Reply::Done))
     }
 
-    fn keep_chains(&mut self, chains: &[Chain], store: &mut dyn Store) -> Result<Answer, StoreError> {
+    fn keep_chains(
+        &mut self,
+        chains: &[Chain],
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
         let mut judged = Vec::new();
         for chain in chains {
             match self.judge(chain) {
                 Some(Ok(verified)) => judged.push(verified),
-                Some(Err(error)) => return no(error, "ask for the file again; of this one nothing was taken"),
+                Some(Err(error)) => {
+                    return no(
+                        error,
+                        "ask for the file again; of this one nothing was taken",
+                    );
+                }
                 None => return no("this phone trusts no ministry yet", ENROL_FIRST),
             }
         }
@@ -309,10 +381,18 @@ impl Phone {
         };
         let verified = match grant.verify(&Role::single(issuer.device)) {
             Ok(verified) => verified,
-            Err(error) => return no(format!("the grant is not signed by its issuer: {error}"), "ask for a new grant"),
+            Err(error) => {
+                return no(
+                    format!("the grant is not signed by its issuer: {error}"),
+                    "ask for a new grant",
+                );
+            }
         };
         if !issuer.rights.has(Right::Grant) || !issuer.area.covers(&verified.area) {
-            return no("the issuer may not grant this space", "ask the clinic whose space it is");
+            return no(
+                "the issuer may not grant this space",
+                "ask the clinic whose space it is",
+            );
         }
         let key = match open_grant(&verified, &self.keys) {
             Ok(key) => key,
@@ -325,10 +405,20 @@ impl Phone {
         Ok(Ok(Reply::Done))
     }
 
-    fn create_space(&mut self, now: Now, area: Area, store: &mut dyn Store) -> Result<Answer, StoreError> {
-        let Some(certificate) = &self.certificate else { return no("this phone is not certified", ENROL_FIRST) };
+    fn create_space(
+        &mut self,
+        now: Now,
+        area: Area,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let Some(certificate) = &self.certificate else {
+            return no("this phone is not certified", ENROL_FIRST);
+        };
         if !certificate.rights.has(Right::Grant) || !certificate.area.covers(&area) {
-            return no(format!("this phone may not begin the space of {area}"), "ask for the right `grant` there");
+            return no(
+                format!("this phone may not begin the space of {area}"),
+                "ask for the right `grant` there",
+            );
         }
         if self.space_keys.iter().any(|key| *key.area() == area) {
             return Ok(Ok(Reply::Unchanged));
@@ -345,23 +435,40 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         let Some(key) = self.write_key(area).cloned() else {
-            return no(format!("this phone has no key for the space of {area}"), "only its keepers can grant it");
+            return no(
+                format!("this phone has no key for the space of {area}"),
+                "only its keepers can grant it",
+            );
         };
         let may = self.keeps(area);
         let to = match self.judge(chain) {
             Some(Ok(to)) if may => to,
             Some(Err(error)) => return no(error, "ask the phone for its certificates again"),
-            _ => return no("this phone may not grant spaces", "ask for the right `grant`"),
+            _ => {
+                return no(
+                    "this phone may not grant spaces",
+                    "ask for the right `grant`",
+                );
+            }
         };
         if !to.rights.has(Right::Read) {
-            return no(format!("{} is not certified to read cases", to.name), "certify it with the right `read` first");
+            return no(
+                format!("{} is not certified to read cases", to.name),
+                "certify it with the right `read` first",
+            );
         }
         self.keep_chain(&to, store)?;
         self.check_keys |= self.keyring.is_orphaned(&to.device);
-        let member = Member { device: to.device, sealing_key: to.sealing_key, area: to.area.clone() };
+        let member = Member {
+            device: to.device,
+            sealing_key: to.sealing_key,
+            area: to.area.clone(),
+        };
         self.share_key(now, &key, &[], &[member], &BTreeSet::new(), store)?;
         match Grant::seal(&key, to.device, &to.sealing_key, &mut self.rng) {
-            Ok(grant) => Ok(Ok(Reply::Document(Signed::by(&grant, &self.keys).to_bytes()))),
+            Ok(grant) => Ok(Ok(Reply::Document(
+                Signed::by(&grant, &self.keys).to_bytes(),
+            ))),
             Err(error) => no(error, ""),
         }
     }
@@ -375,13 +482,18 @@ impl Phone {
         (rights, passes_on, expires_s): (Rights, Rights, Option<u64>),
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
-        let Some(own) = &self.certificate else { return no("this phone is not certified itself", ENROL_FIRST) };
+        let Some(own) = &self.certificate else {
+            return no("this phone is not certified itself", ENROL_FIRST);
+        };
         let claimed = match request.read() {
             Ok(claimed) => claimed,
             Err(error) => return no(error, "ask for the request again"),
         };
         if let Err(error) = request.verify(&Role::single(claimed.device)) {
-            return no(format!("the request is damaged: {error}"), "ask for the request again");
+            return no(
+                format!("the request is damaged: {error}"),
+                "ask for the request again",
+            );
         }
         let certificate = Certificate {
             device: claimed.device,
@@ -400,14 +512,21 @@ impl Phone {
                 self.keep_chain(&issued, store)?; // so that this phone knows whom it has certified before they have met
                 Ok(Ok(Reply::Document(chain.to_bytes())))
             }
-            Some(Err(error @ CertificateError::Expired(_))) => no(error, "give it more days, or have your own renewed"),
-            Some(Err(error)) => no(error, "give fewer rights, or a smaller area, or ask someone above"),
+            Some(Err(error @ CertificateError::Expired(_))) => {
+                no(error, "give it more days, or have your own renewed")
+            }
+            Some(Err(error)) => no(
+                error,
+                "give fewer rights, or a smaller area, or ask someone above",
+            ),
             None => no("this phone trusts no ministry yet", ENROL_FIRST),
         }
     }
 
     fn offer(&mut self, offer: &Offer, store: &mut dyn Store) -> Result<Answer, StoreError> {
-        let Some(trust) = self.trust.as_mut() else { return no("this phone trusts no ministry yet", ENROL_FIRST) };
+        let Some(trust) = self.trust.as_mut() else {
+            return no("this phone trusts no ministry yet", ENROL_FIRST);
+        };
         match trust.offer(offer) {
             Ok(false) => Ok(Ok(Reply::Unchanged)),
             Ok(true) => {
@@ -418,17 +537,29 @@ impl Phone {
         }
     }
 
-    fn delta_failed(&mut self, digest: Digest, reason: &str, store: &mut dyn Store) -> Result<Answer, StoreError> {
+    fn delta_failed(
+        &mut self,
+        digest: Digest,
+        reason: &str,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
         self.bad_deltas.insert(digest);
         let kept: Vec<u8> = self.bad_deltas.iter().flat_map(|d| d.0).collect();
         store.put_setting(setting::BAD_DELTAS, &kept)?;
         self.bundles.remove(&protocol::BundleId::release(digest));
         store.remove_bundle(&protocol::BundleId::release(digest))?;
-        self.event(Event::DeltaRefused { digest, reason: reason.to_owned() });
+        self.event(Event::DeltaRefused {
+            digest,
+            reason: reason.to_owned(),
+        });
         Ok(Ok(Reply::Done))
     }
 
-    fn bundle_imported(&mut self, digest: &Digest, store: &mut dyn Store) -> Result<Answer, StoreError> {
+    fn bundle_imported(
+        &mut self,
+        digest: &Digest,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
         self.bundles.remove(&protocol::BundleId::release(*digest));
         self.open_bundles(store)?;
         self.changed();
@@ -436,14 +567,24 @@ impl Phone {
         Ok(Ok(Reply::Done))
     }
 
-    fn activated(&mut self, release: &Release, store: &mut dyn Store) -> Result<Answer, StoreError> {
+    fn activated(
+        &mut self,
+        release: &Release,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
         if !self.releases().contains(release) {
             return no("the release is not in the list any more", "");
         }
         let activation = self.activations.entry(release.module.clone()).or_default();
-        activation.switch(Module { digest: release.digest, version: release.version });
+        activation.switch(Module {
+            digest: release.digest,
+            version: release.version,
+        });
         self.save_activations(store)?;
-        self.event(Event::Activated { module: release.module.clone(), version: release.version });
+        self.event(Event::Activated {
+            module: release.module.clone(),
+            version: release.version,
+        });
         Ok(Ok(Reply::Done))
     }
 
@@ -453,18 +594,27 @@ impl Phone {
         reason: &str,
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
-        self.activations.entry(release.module.clone()).or_default().park(release.digest, reason);
+        self.activations
+            .entry(release.module.clone())
+            .or_default()
+            .park(release.digest, reason);
         self.save_activations(store)?;
         Ok(Ok(Reply::Done))
     }
 
     fn go_back(&mut self, module: &str, store: &mut dyn Store) -> Result<Answer, StoreError> {
         let Some(activation) = self.activations.get_mut(module) else {
-            return no(format!("nothing of {module} runs on this phone"), "see `kijiti model list`");
+            return no(
+                format!("nothing of {module} runs on this phone"),
+                "see `kijiti model list`",
+            );
         };
         let left = activation.current.clone();
         if !activation.go_back() {
-            return no(format!("no earlier release of {module} is kept"), "see `kijiti model list`");
+            return no(
+                format!("no earlier release of {module} is kept"),
+                "see `kijiti model list`",
+            );
         }
         if let Some(left) = left {
             activation.park(left.digest, "returned from by hand");

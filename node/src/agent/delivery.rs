@@ -1,6 +1,6 @@
-//! What has reached whom. A phone that was in step with this one holds all that this one held then; a clinic says openly
-//! which envelopes have come, and couriers carry that back. What has arrived may make room on a courier's phone for what has
-//! not; what has not arrived never does.
+//! What has reached whom. A phone that was in step with this one holds all that this one held then;
+//! a clinic says openly which envelopes have come, and couriers carry that back. What has arrived
+//! may make room on a courier's phone for what has not; what has not arrived never does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,13 +25,26 @@ fn heard_setting(author: AuthorKey) -> String {
 }
 
 impl Phone {
-    /// Says which sealed envelopes have come to this phone since it last said so, where it keeps the space.
-    pub(super) fn note_delivered(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
-        let keeper = |right| self.certificate.as_ref().is_some_and(|c| c.rights.has(right));
+    /// Says which sealed envelopes have come to this phone since it last said so, where it keeps
+    /// the space.
+    pub(super) fn note_delivered(
+        &mut self,
+        now: Now,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
+        let keeper = |right| {
+            self.certificate
+                .as_ref()
+                .is_some_and(|c| c.rights.has(right))
+        };
         if !keeper(Right::Grant) || !keeper(Right::Read) {
             return Ok(());
         }
-        let areas: BTreeSet<_> = self.space_keys.iter().map(|key| key.area().clone()).collect();
+        let areas: BTreeSet<_> = self
+            .space_keys
+            .iter()
+            .map(|key| key.area().clone())
+            .collect();
         for area in areas {
             let space = SpaceId::of(&area);
             let noted = super::load_number(&noted_setting(space), store)?;
@@ -41,28 +54,54 @@ impl Phone {
             }
             let own = author_key(&self.keys.id());
             let waits: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
-            let news = |row: &&EnvelopeRow| row.position > noted && row.author != own && row.bytes > 0;
+            let news =
+                |row: &&EnvelopeRow| row.position > noted && row.author != own && row.bytes > 0;
             let rows = store.envelope_rows(space)?;
-            let arrived = rows.iter().filter(news).filter(|row| !waits.contains(&row.id));
+            let arrived = rows
+                .iter()
+                .filter(news)
+                .filter(|row| !waits.contains(&row.id));
             let arrived: Vec<_> = arrived.map(|row| short(&row.id)).collect();
             for some in arrived.chunks(DELIVERED_PER_NOTICE_MAX) {
                 let delivered = some.concat();
-                self.say_notice(now, &Notice { delivered, ..Notice::about(&area) }, store)?;
+                self.say_notice(
+                    now,
+                    &Notice {
+                        delivered,
+                        ..Notice::about(&area)
+                    },
+                    store,
+                )?;
             }
-            store.put_setting(&noted_setting(space), &store.last_position(space)?.to_le_bytes())?;
+            store.put_setting(
+                &noted_setting(space),
+                &store.last_position(space)?.to_le_bytes(),
+            )?;
         }
         self.note_photos(now, store)
     }
 
-    /// Says which sealed photos have come to this phone whole, where it keeps the space and others took them.
+    /// Says which sealed photos have come to this phone whole, where it keeps the space and others
+    /// took them.
     fn note_photos(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
         let taken_here = super::cases::photos_taken_here(store)?;
         let reads = |area: &protocol::Area| self.space_keys.iter().any(|key| key.area() == area);
-        let here =
-            self.bundles.iter().filter(|(id, b)| id.kind == BundleKind::Photo && b.whole).map(|(id, _)| id.digest);
+        let here = self
+            .bundles
+            .iter()
+            .filter(|(id, b)| id.kind == BundleKind::Photo && b.whole)
+            .map(|(id, _)| id.digest);
         let mut news: BTreeMap<protocol::Area, Vec<u8>> = BTreeMap::new();
-        for digest in here.filter(|digest| !taken_here.contains(digest) && !self.keyring.photo_arrived(digest)) {
-            let Some(photo) = self.keyring.photo(&digest).filter(|photo| reads(&photo.area)) else { continue };
+        for digest in here
+            .filter(|digest| !taken_here.contains(digest) && !self.keyring.photo_arrived(digest))
+        {
+            let Some(photo) = self
+                .keyring
+                .photo(&digest)
+                .filter(|photo| reads(&photo.area))
+            else {
+                continue;
+            };
             let said = news.entry(photo.area.clone()).or_default();
             if said.len() < 8 * DELIVERED_PER_NOTICE_MAX {
                 said.extend(short_photo(&digest));
@@ -70,13 +109,21 @@ impl Phone {
         }
         for (area, photos) in news {
             if self.keeps(&area) {
-                self.say_notice(now, &Notice { photos, ..Notice::about(&area) }, store)?;
+                self.say_notice(
+                    now,
+                    &Notice {
+                        photos,
+                        ..Notice::about(&area)
+                    },
+                    store,
+                )?;
             }
         }
         Ok(())
     }
 
-    /// A courier lets go of the bytes of what has arrived, oldest and least urgent first, until they fit its quota.
+    /// A courier lets go of the bytes of what has arrived, oldest and least urgent first, until
+    /// they fit its quota.
     pub(super) fn let_go_of_delivered(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         if self.carry_quota_bytes == u64::MAX {
             return Ok(());
@@ -91,7 +138,9 @@ impl Phone {
             }
             let urgency: BTreeMap<_, _> = store.envelope_ids(space.space)?.into_iter().collect();
             let mut spare = store.envelope_rows(space.space)?;
-            spare.retain(|row| row.bytes > 0 && row.author != own && arrived.contains_key(&short(&row.id)));
+            spare.retain(|row| {
+                row.bytes > 0 && row.author != own && arrived.contains_key(&short(&row.id))
+            });
             spare.sort_by_key(|row| (urgency.get(&row.id).copied(), row.position));
             for row in spare {
                 if held <= self.carry_quota_bytes {
@@ -105,7 +154,11 @@ impl Phone {
     }
 
     /// Something of an author has come at this meeting.
-    pub(super) fn heard_of(&self, author: AuthorKey, store: &mut dyn Store) -> Result<(), StoreError> {
+    pub(super) fn heard_of(
+        &self,
+        author: AuthorKey,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
         let meeting = self.meetings_so_far + 1;
         if super::load_number(&heard_setting(author), store)? != meeting {
             store.put_setting(&heard_setting(author), &meeting.to_le_bytes())?;
@@ -118,8 +171,14 @@ impl Phone {
 pub fn heard(store: &dyn Store) -> Result<Vec<(AuthorKey, u64)>, StoreError> {
     let mut heard = Vec::new();
     for (key, value) in store.settings("heard/")? {
-        let author = key.strip_prefix("heard/").and_then(|hex| u64::from_str_radix(hex, 16).ok());
-        heard.extend(author.map(u64::to_be_bytes).zip(value.try_into().ok().map(u64::from_le_bytes)));
+        let author = key
+            .strip_prefix("heard/")
+            .and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        heard.extend(
+            author
+                .map(u64::to_be_bytes)
+                .zip(value.try_into().ok().map(u64::from_le_bytes)),
+        );
     }
     Ok(heard)
 }
@@ -129,11 +188,15 @@ pub fn deliveries(store: &dyn Store) -> Result<BTreeMap<[u8; 8], BTreeSet<Author
     let mut arrived: BTreeMap<_, BTreeSet<AuthorKey>> = BTreeMap::new();
     let aside: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
     for bytes in store.notices()? {
-        let Ok(envelope) = Envelope::parse(bytes) else { continue };
+        let Ok(envelope) = Envelope::parse(bytes) else {
+            continue;
+        };
         if aside.contains(&envelope.id) {
             continue;
         }
-        let Ok(notice) = envelope.notice() else { continue };
+        let Ok(notice) = envelope.notice() else {
+            continue;
+        };
         for id in notice.delivered_ids() {
             arrived.entry(id).or_default().insert(envelope.author);
         }
@@ -155,25 +218,41 @@ pub struct Whereabouts {
 }
 
 /// How far a case has come, from what phones have shown and keepers have said.
-pub fn whereabouts(row: &crate::store::CaseRow, store: &dyn Store) -> Result<Whereabouts, StoreError> {
+pub fn whereabouts(
+    row: &crate::store::CaseRow,
+    store: &dyn Store,
+) -> Result<Whereabouts, StoreError> {
     let space = SpaceId::of(&row.area);
     let mut envelopes = Vec::new();
     for tag in &row.tags {
         envelopes.extend(store.case_envelopes(space, *tag)?);
     }
-    let last = envelopes.iter().map(|e| e.position).max().unwrap_or(u64::MAX);
-    let steps = store.steps()?.into_iter().filter(|(_, of, position)| *of == space && *position >= last);
+    let last = envelopes
+        .iter()
+        .map(|e| e.position)
+        .max()
+        .unwrap_or(u64::MAX);
+    let steps = store
+        .steps()?
+        .into_iter()
+        .filter(|(_, of, position)| *of == space && *position >= last);
     let arrived = deliveries(store)?;
     let none = BTreeSet::new();
     let keepers: BTreeSet<AuthorKey> = arrived.values().flatten().copied().collect();
     let has = |keeper: &AuthorKey, e: &EnvelopeRow| {
         e.author == *keeper || arrived.get(&short(&e.id)).unwrap_or(&none).contains(keeper)
     };
-    let reached = keepers.into_iter().filter(|k| !envelopes.is_empty() && envelopes.iter().all(|e| has(k, e)));
+    let reached = keepers
+        .into_iter()
+        .filter(|k| !envelopes.is_empty() && envelopes.iter().all(|e| has(k, e)));
     Ok(Whereabouts {
         envelopes: envelopes.len(),
         held_by: steps.map(|(device, ..)| device).collect(),
         reached: reached.collect(),
-        unsent: store.unsent()?.iter().filter(|(case, _)| *case == row.id).count(),
+        unsent: store
+            .unsent()?
+            .iter()
+            .filter(|(case, _)| *case == row.id)
+            .count(),
     })
 }

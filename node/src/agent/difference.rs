@@ -1,16 +1,20 @@
-//! Finding which envelopes the other lacks, part by part: a part is one urgency class of one space, the most urgent first.
+//! Finding which envelopes the other lacks, part by part: a part is one urgency class of one space,
+//! the most urgent first.
 //!
-//! Of a part that differs, the side with fewer envelopes speaks and the other listens. The speaker sends symbols
-//! ([`sync::riblt`]), as many as the two sketches say are enough, or its list of words where that is shorter or the difference
-//! large. The listener asks for more until it knows the difference, then says which words it wants; what the speaker lacks it
-//! sends by itself. So both know what to send after one and a half round trips: digests, symbols, wants.
+//! Of a part that differs, the side with fewer envelopes speaks and the other listens. The speaker
+//! sends symbols ([`sync::riblt`]), as many as the two sketches say are enough, or its list of
+//! words where that is shorter or the difference large. The listener asks for more until it knows
+//! the difference, then says which words it wants; what the speaker lacks it sends by itself. So
+//! both know what to send after one and a half round trips: digests, symbols, wants.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use clinical::Urgency;
 use protocol::defence::{self, Defence};
 use protocol::frame::{Frame, PartDigest, PartIds, PartMore, PartSymbols, PartWanted, SpaceParts};
-use protocol::limits::{IDS_PER_FRAME_MAX, IDS_PER_MEETING_MAX, PARTS_PER_MEETING_MAX, SYMBOLS_PER_PART_MAX};
+use protocol::limits::{
+    IDS_PER_FRAME_MAX, IDS_PER_MEETING_MAX, PARTS_PER_MEETING_MAX, SYMBOLS_PER_PART_MAX,
+};
 use protocol::{DeviceId, EnvelopeId, SpaceId};
 use sync::reconcile::{MeetingKey, read_words, write_words};
 use sync::riblt::{Decoder, SKETCH_BYTES, WORD_BYTES, estimate, first_batch, sketch, symbols};
@@ -24,15 +28,16 @@ pub(super) type Part = (u8, SpaceId);
 const SYMBOLS_WORTH_MAX: usize = 1500;
 /// What one frame of wishes counts for, at least, against the ids of a meeting.
 const WANTED_COST_MIN: usize = 128;
-/// Walks over one part's envelopes that a meeting may cost: one for every batch of symbols and every frame of wishes that an honest
-/// phone sends.
+/// Walks over one part's envelopes that a meeting may cost: one for every batch of symbols and
+/// every frame of wishes that an honest phone sends.
 const WALKS_PER_PART_MAX: u32 = 40;
 const CLASSES: [Urgency; 3] = [Urgency::Pink, Urgency::Yellow, Urgency::Green];
 
 /// Words and ids of one part, as they are durable here.
 pub(super) type Words = Vec<(u64, EnvelopeId)>;
 
-/// Enough of a word to ask for it by: who is asked knows the whole, and sends the other one too should two begin alike.
+/// Enough of a word to ask for it by: who is asked knows the whole, and sends the other one too
+/// should two begin alike.
 fn half(word: u64) -> [u8; 4] {
     (word as u32).to_le_bytes()
 }
@@ -77,8 +82,14 @@ fn words_by_part(
     let mut parts: BTreeMap<Part, Words> = BTreeMap::new();
     for space in spaces {
         for (id, urgency) in store.envelope_ids(*space)? {
-            let class = CLASSES.iter().position(|c| *c == urgency).unwrap_or_default();
-            parts.entry((class as u8, *space)).or_default().push((key.word(&id), id));
+            let class = CLASSES
+                .iter()
+                .position(|c| *c == urgency)
+                .unwrap_or_default();
+            parts
+                .entry((class as u8, *space))
+                .or_default()
+                .push((key.word(&id), id));
         }
     }
     Ok(parts)
@@ -97,7 +108,11 @@ pub(super) fn digests(
             class: part.0,
             count: words.len() as u64,
             digest: key.digest(words.iter().map(|(_, id)| id)),
-            sketch: if with_sketch { sketch(words.iter().map(|(word, _)| *word)).to_vec() } else { Vec::new() },
+            sketch: if with_sketch {
+                sketch(words.iter().map(|(word, _)| *word)).to_vec()
+            } else {
+                Vec::new()
+            },
         };
         (part, digest)
     };
@@ -110,7 +125,10 @@ pub(super) fn by_space(digests: &BTreeMap<Part, PartDigest>) -> Vec<SpaceParts> 
     for ((_, space), digest) in digests {
         spaces.entry(*space).or_default().push(digest.clone());
     }
-    spaces.into_iter().map(|(space, parts)| SpaceParts { space, parts }).collect()
+    spaces
+        .into_iter()
+        .map(|(space, parts)| SpaceParts { space, parts })
+        .collect()
 }
 
 /// Takes in what the other says of a space, within limits.
@@ -137,13 +155,20 @@ impl Difference {
     }
 
     fn part(&self, number: u64) -> Result<Part, End> {
-        let part = usize::try_from(number).ok().and_then(|number| self.parts.get(number)).copied();
+        let part = usize::try_from(number)
+            .ok()
+            .and_then(|number| self.parts.get(number))
+            .copied();
         part.map_or_else(|| refuse("a part that nobody has named"), Ok)
     }
 
     /// What is held of a part, within the work that one meeting may cost.
     fn walk(&mut self, part: Part, key: &MeetingKey, store: &dyn Store) -> Result<&Words, End> {
-        if self.last_walk.as_ref().is_none_or(|(last, _)| *last != part) {
+        if self
+            .last_walk
+            .as_ref()
+            .is_none_or(|(last, _)| *last != part)
+        {
             let walks = self.walks.entry(part).or_default();
             *walks += 1;
             let count = self.ours.get(&part).map_or(0, |ours| ours.count);
@@ -151,7 +176,9 @@ impl Difference {
             if *walks > most && defence::stands(Defence::BoundedWork) {
                 return refuse("it asks for the same again and again");
             }
-            let held = words_by_part(&BTreeSet::from([part.1]), key, store)?.remove(&part).unwrap_or_default();
+            let held = words_by_part(&BTreeSet::from([part.1]), key, store)?
+                .remove(&part)
+                .unwrap_or_default();
             self.last_walk = Some((part, held));
         }
         match &self.last_walk {
@@ -172,10 +199,15 @@ impl Difference {
     /// Parts that either side named and that are not the same.
     pub(super) fn differing(&self) -> Vec<Part> {
         let same = |part: &Part| {
-            let digest = |side: &BTreeMap<Part, PartDigest>| side.get(part).map(|d| (d.count, d.digest));
+            let digest =
+                |side: &BTreeMap<Part, PartDigest>| side.get(part).map(|d| (d.count, d.digest));
             digest(&self.ours) == digest(&self.theirs)
         };
-        self.parts.iter().filter(|part| !same(part)).copied().collect()
+        self.parts
+            .iter()
+            .filter(|part| !same(part))
+            .copied()
+            .collect()
     }
 
     /// Both have named what they hold: what to say of the parts in which this side speaks.
@@ -187,15 +219,31 @@ impl Difference {
         store: &dyn Store,
     ) -> Result<Vec<Frame>, StoreError> {
         let mut frames = Vec::new();
-        self.parts = self.ours.keys().chain(self.theirs.keys()).copied().collect::<BTreeSet<_>>().into_iter().collect();
+        self.parts = self
+            .ours
+            .keys()
+            .chain(self.theirs.keys())
+            .copied()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
         let differing = self.differing();
-        let mut held = words_by_part(&differing.iter().map(|(_, space)| *space).collect(), key, store)?;
+        let mut held = words_by_part(
+            &differing.iter().map(|(_, space)| *space).collect(),
+            key,
+            store,
+        )?;
         for part in differing {
             let ours = held.remove(&part).unwrap_or_default();
             let (our_count, their_count) = self.counts(&part);
             if (our_count, us) > (their_count, them) {
                 let symbols = Decoder::new(key.checker());
-                let hearing = Hearing { ours, symbols, list: BTreeSet::new(), list_bytes: 0 };
+                let hearing = Hearing {
+                    ours,
+                    symbols,
+                    list: BTreeSet::new(),
+                    list_bytes: 0,
+                };
                 self.hearing.insert(part, hearing);
                 if their_count == 0 {
                     self.resolve(part, &BTreeSet::new(), true, &mut frames);
@@ -217,7 +265,8 @@ impl Difference {
     /// About how much a part differs, by the sketches if there are any.
     fn guess(&self, part: &Part) -> usize {
         let sketch = |side: &BTreeMap<Part, PartDigest>| {
-            side.get(part).and_then(|d| <[u8; SKETCH_BYTES]>::try_from(d.sketch.as_slice()).ok())
+            side.get(part)
+                .and_then(|d| <[u8; SKETCH_BYTES]>::try_from(d.sketch.as_slice()).ok())
         };
         let (ours, theirs) = self.counts(part);
         let least = ours.abs_diff(theirs) as usize;
@@ -227,7 +276,8 @@ impl Difference {
         }
     }
 
-    /// Says the words that were counted: others may have come since from a third phone, and are at the end.
+    /// Says the words that were counted: others may have come since from a third phone, and are at
+    /// the end.
     fn say_list(&mut self, part: Part, ours: &Words, frames: &mut Vec<Frame>) {
         self.speaking.insert(part, None);
         let number = self.number(&part);
@@ -243,28 +293,55 @@ impl Difference {
         let cells = symbols(ours.iter().map(|(word, _)| *word), first, first + count);
         self.speaking.insert(part, Some(first + count));
         let cells = write_words(cells);
-        frames.push(Frame::PartSymbols(PartSymbols { part: self.number(&part), first: first as u64, cells }));
+        frames.push(Frame::PartSymbols(PartSymbols {
+            part: self.number(&part),
+            first: first as u64,
+            cells,
+        }));
     }
 
     pub(super) fn handle_symbols(&mut self, said: &PartSymbols) -> Result<Vec<Frame>, End> {
         let part = self.part(said.part)?;
-        let Some(hearing) = self.hearing.get_mut(&part) else { return refuse("symbols that nobody waits for") };
-        let Some(theirs) = read_words(&said.cells) else { return refuse("symbols of a wrong length") };
+        let Some(hearing) = self.hearing.get_mut(&part) else {
+            return refuse("symbols that nobody waits for");
+        };
+        let Some(theirs) = read_words(&said.cells) else {
+            return refuse("symbols of a wrong length");
+        };
         let heard = hearing.symbols.heard();
-        // Each batch costs a walk over all words of the part: a later one is at least as large as our own phones ask for.
-        let least = if heard == 0 { 1 } else { (heard / 4).min(SYMBOLS_PER_PART_MAX - heard) };
-        if theirs.len() < least.max(1) || said.first != heard as u64 || heard + theirs.len() > SYMBOLS_PER_PART_MAX {
+        // Each batch costs a walk over all words of the part: a later one is at least as large as
+        // our own phones ask for.
+        let least = if heard == 0 {
+            1
+        } else {
+            (heard / 4).min(SYMBOLS_PER_PART_MAX - heard)
+        };
+        if theirs.len() < least.max(1)
+            || said.first != heard as u64
+            || heard + theirs.len() > SYMBOLS_PER_PART_MAX
+        {
             return refuse("symbols out of their place");
         }
-        let ours = symbols(hearing.ours.iter().map(|(word, _)| *word), heard, heard + theirs.len());
+        let ours = symbols(
+            hearing.ours.iter().map(|(word, _)| *word),
+            heard,
+            heard + theirs.len(),
+        );
         let mut frames = Vec::new();
         if hearing.symbols.take(&theirs, &ours) {
             let found = hearing.symbols.difference().clone();
             self.resolve(part, &found, false, &mut frames);
         } else {
-            let heard = if hearing.symbols.spoiled() { PartMore::THE_LIST } else { hearing.symbols.heard() as u64 };
+            let heard = if hearing.symbols.spoiled() {
+                PartMore::THE_LIST
+            } else {
+                hearing.symbols.heard() as u64
+            };
             *self.mores.entry(part).or_default() += 1;
-            frames.push(Frame::PartMore(PartMore { part: said.part, heard }));
+            frames.push(Frame::PartMore(PartMore {
+                part: said.part,
+                heard,
+            }));
         }
         Ok(frames)
     }
@@ -272,11 +349,17 @@ impl Difference {
     pub(super) fn handle_list(&mut self, said: &PartIds) -> Result<Vec<Frame>, End> {
         let part = self.part(said.part)?;
         let their_count = self.counts(&part).1;
-        let Some(hearing) = self.hearing.get_mut(&part) else { return refuse("ids that nobody waits for") };
-        let Some(words) = read_words(&said.ids) else { return refuse("ids of a wrong length") };
+        let Some(hearing) = self.hearing.get_mut(&part) else {
+            return refuse("ids that nobody waits for");
+        };
+        let Some(words) = read_words(&said.ids) else {
+            return refuse("ids of a wrong length");
+        };
         self.ids_heard += said.ids.len() / WORD_BYTES;
         hearing.list_bytes += said.ids.len() as u64;
-        if self.ids_heard > IDS_PER_MEETING_MAX || hearing.list_bytes > their_count * WORD_BYTES as u64 {
+        if self.ids_heard > IDS_PER_MEETING_MAX
+            || hearing.list_bytes > their_count * WORD_BYTES as u64
+        {
             return refuse("more ids than were said to be there");
         }
         hearing.list.extend(words);
@@ -289,11 +372,25 @@ impl Difference {
     }
 
     /// The difference of a part is known: all the other's words, or only those that one side lacks.
-    fn resolve(&mut self, part: Part, words: &BTreeSet<u64>, all_theirs: bool, frames: &mut Vec<Frame>) {
-        let Some(hearing) = self.hearing.remove(&part) else { return };
+    fn resolve(
+        &mut self,
+        part: Part,
+        words: &BTreeSet<u64>,
+        all_theirs: bool,
+        frames: &mut Vec<Frame>,
+    ) {
+        let Some(hearing) = self.hearing.remove(&part) else {
+            return;
+        };
         let ours: BTreeSet<u64> = hearing.ours.iter().map(|(word, _)| *word).collect();
         let lacks = |word: &u64| words.contains(word) != all_theirs;
-        self.lacking.extend(hearing.ours.iter().filter(|(word, _)| lacks(word)).map(|(_, id)| (part, *id)));
+        self.lacking.extend(
+            hearing
+                .ours
+                .iter()
+                .filter(|(word, _)| lacks(word))
+                .map(|(_, id)| (part, *id)),
+        );
         let wanted: Vec<u64> = words.difference(&ours).copied().collect();
         let part = self.number(&part);
         for chunk in wanted.chunks(IDS_PER_FRAME_MAX) {
@@ -310,7 +407,9 @@ impl Difference {
         store: &dyn Store,
     ) -> Result<Vec<Frame>, End> {
         let part = self.part(more.part)?;
-        let Some(Some(sent)) = self.speaking.get(&part).copied() else { return refuse("a wish for more of nothing") };
+        let Some(Some(sent)) = self.speaking.get(&part).copied() else {
+            return refuse("a wish for more of nothing");
+        };
         let the_list = more.heard == PartMore::THE_LIST;
         if !the_list && more.heard != sent as u64 {
             return refuse("a wish for more before all was heard");
@@ -319,7 +418,10 @@ impl Difference {
         let held = self.walk(part, key, store)?.clone();
         let mut frames = Vec::new();
         let again = sent / 4 + 8;
-        if the_list || sent + again > SYMBOLS_WORTH_MAX.min(held.len()) * 3 / 2 || sent + again > SYMBOLS_PER_PART_MAX {
+        if the_list
+            || sent + again > SYMBOLS_WORTH_MAX.min(held.len()) * 3 / 2
+            || sent + again > SYMBOLS_PER_PART_MAX
+        {
             self.say_list(part, &held, &mut frames);
         } else {
             self.say_symbols(part, &held, again, &mut frames);
@@ -334,7 +436,9 @@ impl Difference {
         store: &dyn Store,
     ) -> Result<(), End> {
         let part = self.part(wanted.part)?;
-        let (halves, []) = wanted.ids.as_chunks::<4>() else { return refuse("ids of a wrong length") };
+        let (halves, []) = wanted.ids.as_chunks::<4>() else {
+            return refuse("ids of a wrong length");
+        };
         let words: BTreeSet<[u8; 4]> = halves.iter().copied().collect();
         if words.is_empty() {
             return refuse("a wish for nothing");
@@ -348,10 +452,16 @@ impl Difference {
             self.last_walk = None;
         }
         let held = self.walk(part, key, store)?;
-        let wished: Vec<_> =
-            held.iter().filter(|(w, _)| words.contains(&half(*w))).map(|(_, id)| (part, *id)).collect();
+        let wished: Vec<_> = held
+            .iter()
+            .filter(|(w, _)| words.contains(&half(*w)))
+            .map(|(_, id)| (part, *id))
+            .collect();
         // Each once, however often it is wished for.
-        let more = wished.into_iter().filter(|wish| self.wished.insert(*wish)).collect::<Vec<_>>();
+        let more = wished
+            .into_iter()
+            .filter(|wish| self.wished.insert(*wish))
+            .collect::<Vec<_>>();
         self.lacking.extend(more);
         Ok(())
     }
@@ -376,15 +486,22 @@ mod tests {
     use super::*;
     use crate::MemoryStore;
 
-    /// H6 of the review, and its control: small wishes, now for one part and now for another, each cost a walk over all that is held.
+    /// H6 of the review, and its control: small wishes, now for one part and now for another, each
+    /// cost a walk over all that is held.
     #[test]
     fn h6_wishes_for_the_same_again_and_again_end_the_meeting() {
         let walks = || {
-            let (keys, key) = (DeviceKeys::from_seed([1; 32]), MeetingKey::from_nonces(&[1; 16], &[2; 16]));
+            let (keys, key) = (
+                DeviceKeys::from_seed([1; 32]),
+                MeetingKey::from_nonces(&[1; 16], &[2; 16]),
+            );
             let mut store = MemoryStore::default();
             let areas = ["north", "south"].map(|name| Area::parse(name).unwrap());
             for (area, n) in areas.iter().zip(1..) {
-                let contents = Contents { case: CaseId([n; 16]), changes: Vec::new() };
+                let contents = Contents {
+                    case: CaseId([n; 16]),
+                    changes: Vec::new(),
+                };
                 let space_key = SpaceKey::new(area.clone(), [5; 32]);
                 let envelope = seal(&contents, &space_key, Urgency::Pink, &keys, [n; 24]).unwrap();
                 store.put_envelope(&envelope, area).unwrap();
@@ -398,9 +515,14 @@ mod tests {
                 said.parts[0].count = 100;
                 assert!(difference.hear_theirs(said).is_ok());
             }
-            difference.begin(DeviceId([1; 32]), DeviceId([2; 32]), &key, &store).unwrap();
+            difference
+                .begin(DeviceId([1; 32]), DeviceId([2; 32]), &key, &store)
+                .unwrap();
             for n in 0..190u64 {
-                let wish = PartWanted { part: n % 2, ids: vec![7; 4] };
+                let wish = PartWanted {
+                    part: n % 2,
+                    ids: vec![7; 4],
+                };
                 if difference.handle_wanted(&wish, &key, &store).is_err() {
                     break;
                 }
@@ -413,13 +535,19 @@ mod tests {
 
     #[test]
     fn what_a_third_phone_brings_between_count_and_list_is_not_said() {
-        let (keys, area, key) =
-            (DeviceKeys::from_seed([1; 32]), Area::default(), MeetingKey::from_nonces(&[1; 16], &[2; 16]));
+        let (keys, area, key) = (
+            DeviceKeys::from_seed([1; 32]),
+            Area::default(),
+            MeetingKey::from_nonces(&[1; 16], &[2; 16]),
+        );
         let space_key = SpaceKey::new(area.clone(), [5; 32]);
         let spaces = BTreeSet::from([space_key.space()]);
         let mut store = MemoryStore::default();
         let bring = |store: &mut MemoryStore, n: u8| {
-            let contents = Contents { case: CaseId([n; 16]), changes: Vec::new() };
+            let contents = Contents {
+                case: CaseId([n; 16]),
+                changes: Vec::new(),
+            };
             let envelope = seal(&contents, &space_key, Urgency::Pink, &keys, [n; 24]).unwrap();
             store.put_envelope(&envelope, &area).unwrap();
         };
@@ -431,7 +559,12 @@ mod tests {
         difference.say_ours(ours);
         assert!(difference.hear_theirs(theirs.remove(0)).is_ok());
         bring(&mut store, 9);
-        let said = difference.begin(DeviceId([1; 32]), DeviceId([2; 32]), &key, &store).unwrap();
-        assert!(matches!(said.as_slice(), [Frame::PartIds(list)] if list.ids.len() == 3 * WORD_BYTES), "{said:?}");
+        let said = difference
+            .begin(DeviceId([1; 32]), DeviceId([2; 32]), &key, &store)
+            .unwrap();
+        assert!(
+            matches!(said.as_slice(), [Frame::PartIds(list)] if list.ids.len() == 3 * WORD_BYTES),
+            "{said:?}"
+        );
     }
 }

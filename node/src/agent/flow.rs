@@ -1,5 +1,6 @@
-//! How much is asked for ahead of what has come, by how fast it comes: a few seconds' worth. More would make a slow link's
-//! asker silent for so long that the other takes it for gone, and would lose more at a cut; less would let a fast link idle.
+//! How much is asked for ahead of what has come, by how fast it comes: a few seconds' worth. More
+//! would make a slow link's asker silent for so long that the other takes it for gone, and would
+//! lose more at a cut; less would let a fast link idle.
 
 use protocol::limits::{GROUP_BYTES, PIECE_GROUPS_MAX, PIECES_IN_FLIGHT_BYTES_MAX};
 
@@ -38,12 +39,18 @@ impl Flow {
     /// Bytes that may be asked for and not yet here.
     pub(super) fn ahead_bytes(&self) -> u64 {
         let few = GROUP_BYTES * 2;
-        self.bytes_per_s.map_or(FIRST_BYTES, |rate| rate.saturating_mul(AHEAD_S).clamp(few, PIECES_IN_FLIGHT_BYTES_MAX))
+        self.bytes_per_s.map_or(FIRST_BYTES, |rate| {
+            rate.saturating_mul(AHEAD_S)
+                .clamp(few, PIECES_IN_FLIGHT_BYTES_MAX)
+        })
     }
 
-    /// Groups that one piece may have: a fiftieth of a second's worth, for half a piece is lost at a cut.
+    /// Groups that one piece may have: a fiftieth of a second's worth, for half a piece is lost at
+    /// a cut.
     pub(super) fn piece_groups(&self) -> u64 {
-        self.bytes_per_s.map_or(4, |rate| (rate / 50 / GROUP_BYTES).clamp(1, PIECE_GROUPS_MAX))
+        self.bytes_per_s.map_or(4, |rate| {
+            (rate / 50 / GROUP_BYTES).clamp(1, PIECE_GROUPS_MAX)
+        })
     }
 }
 
@@ -63,7 +70,10 @@ mod tests {
         for _ in 0..100 {
             flow.took(2001, 256 * 1024);
         }
-        assert_eq!((flow.ahead_bytes(), flow.piece_groups()), (PIECES_IN_FLIGHT_BYTES_MAX, PIECE_GROUPS_MAX));
+        assert_eq!(
+            (flow.ahead_bytes(), flow.piece_groups()),
+            (PIECES_IN_FLIGHT_BYTES_MAX, PIECE_GROUPS_MAX)
+        );
         flow.took(u64::MAX, u64::MAX);
         flow.took(5, 1); // a clock that goes back breaks nothing
         assert!(flow.ahead_bytes() >= GROUP_BYTES * 2);

@@ -1,11 +1,13 @@
-//! Keys on a lease: a phone that nobody has seen for too long can read no more, until somebody above says so, in person or by a
-//! short code over the phone.
+//! Keys on a lease: a phone that nobody has seen for too long can read no more, until somebody
+//! above says so, in person or by a short code over the phone.
 //!
-//! It is a lock for the hands of people, not against somebody who takes the phone apart with its key in hand: against that stand
-//! the passphrase or the keystore that seal the key, and the next key of the space.
+//! It is a lock for the hands of people, not against somebody who takes the phone apart with its
+//! key in hand: against that stand the passphrase or the keystore that seal the key, and the next
+//! key of the space.
 //!
-//! Days are counted by use, because no clock is right: a new date counts one day, however far it is from the last, forward or back
-//! (two where it is forward by more). So a wrong clock neither locks a phone at once nor keeps it open for ever, while it is used.
+//! Days are counted by use, because no clock is right: a new date counts one day, however far it is
+//! from the last, forward or back (two where it is forward by more). So a wrong clock neither locks
+//! a phone at once nor keeps it open for ever, while it is used.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +31,10 @@ fn locked_setting(space: SpaceId) -> String {
 
 /// Set once a lock was opened with its code: a code serves once.
 fn opened_setting(lock: &Lock) -> String {
-    let nonce = lock.nonce.first_chunk::<8>().map_or(0, |n| u64::from_be_bytes(*n));
+    let nonce = lock
+        .nonce
+        .first_chunk::<8>()
+        .map_or(0, |n| u64::from_be_bytes(*n));
     format!("opened/{nonce:016x}")
 }
 
@@ -51,12 +56,18 @@ impl Phone {
             return Ok(());
         }
         store.put_setting(setting::LEASE_DAY, &today.to_le_bytes())?;
-        let days = if last > 0 && today > last + 1 { 2 } else { u64::from(last > 0) };
+        let days = if last > 0 && today > last + 1 {
+            2
+        } else {
+            u64::from(last > 0)
+        };
         self.days_used = self.days_used.saturating_add(days);
         store.put_setting(setting::DAYS_USED, &self.days_used.to_le_bytes())?;
         self.check_keys |= !self.keyring.retiring.is_empty();
         for key in self.space_keys.clone() {
-            let Some(lease) = self.keyring.lease(&key.epoch_tag()) else { continue };
+            let Some(lease) = self.keyring.lease(&key.epoch_tag()) else {
+                continue;
+            };
             let used = load_number(&used_setting(&key.epoch_tag()), store)? + days;
             store.put_setting(&used_setting(&key.epoch_tag()), &used.to_le_bytes())?;
             if used > u64::from(lease) {
@@ -69,10 +80,13 @@ impl Phone {
     /// Puts the keys of a space out of use here. The share with the lock stays among the notices.
     fn lock(&mut self, key: &SpaceKey, store: &mut dyn Store) -> Result<(), StoreError> {
         store.put_setting(&locked_setting(key.space()), &key.epoch_tag())?;
-        let (locked, held): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.space_keys).into_iter().partition(|held| held.area() == key.area());
+        let (locked, held): (Vec<_>, Vec<_>) = std::mem::take(&mut self.space_keys)
+            .into_iter()
+            .partition(|held| held.area() == key.area());
         self.space_keys = held;
-        locked.iter().try_for_each(|key| store.remove_space_key(key))
+        locked
+            .iter()
+            .try_for_each(|key| store.remove_space_key(key))
     }
 
     /// A key was given anew: its days begin from the start.
@@ -95,7 +109,10 @@ impl Phone {
     ) -> Result<Answer, StoreError> {
         let space = SpaceId::of(area);
         if !locked(space, store)? {
-            return no(format!("the space of {area} is not locked on this phone"), "see `kijiti status`");
+            return no(
+                format!("the space of {area} is not locked on this phone"),
+                "see `kijiti status`",
+            );
         }
         let own = self.keys.id();
         for bytes in store.notices()?.into_iter().rev() {
@@ -105,8 +122,13 @@ impl Phone {
                 .filter(|n| n.area == *area)
                 .and_then(|n| n.share);
             let Some(share) = share else { continue };
-            let Some(lock) = share.locks.iter().find(|lock| lock.sealed.to == own) else { continue };
-            if let Some(key) = lock.open(area, code, &self.keys).filter(|key| key.epoch_tag() == share.epoch) {
+            let Some(lock) = share.locks.iter().find(|lock| lock.sealed.to == own) else {
+                continue;
+            };
+            if let Some(key) = lock
+                .open(area, code, &self.keys)
+                .filter(|key| key.epoch_tag() == share.epoch)
+            {
                 if store.setting(&opened_setting(lock))?.is_some() {
                     return no(
                         "this code was used already",
@@ -119,7 +141,10 @@ impl Phone {
                 return Ok(Ok(Reply::Done));
             }
         }
-        no("the code does not unlock it", "read it again, letter by letter; or meet whoever keeps the space")
+        no(
+            "the code does not unlock it",
+            "read it again, letter by letter; or meet whoever keeps the space",
+        )
     }
 
     /// The code that opens the newest lock of a phone.
@@ -130,22 +155,43 @@ impl Phone {
         store: &dyn Store,
     ) -> Result<Answer, StoreError> {
         if !self.keeps(area) {
-            return no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is");
+            return no(
+                format!("this phone does not keep the space of {area}"),
+                "ask the clinic whose space it is",
+            );
         }
         if self.is_lost(device) {
-            return no("that phone is lost: it is unlocked no more", "enrol a new phone for its worker");
+            return no(
+                "that phone is lost: it is unlocked no more",
+                "enrol a new phone for its worker",
+            );
         }
         let own = author_key(&self.keys.id());
-        let mine =
-            |bytes: Vec<u8>| Envelope::parse(bytes).ok().filter(|envelope| envelope.author == own)?.notice().ok();
-        let shares =
-            store.notices()?.into_iter().rev().filter_map(mine).filter(|n| n.area == *area).filter_map(|n| n.share);
-        let lock = shares.flat_map(|share| share.locks).find(|lock| lock.sealed.to == *device);
+        let mine = |bytes: Vec<u8>| {
+            Envelope::parse(bytes)
+                .ok()
+                .filter(|envelope| envelope.author == own)?
+                .notice()
+                .ok()
+        };
+        let shares = store
+            .notices()?
+            .into_iter()
+            .rev()
+            .filter_map(mine)
+            .filter(|n| n.area == *area)
+            .filter_map(|n| n.share);
+        let lock = shares
+            .flat_map(|share| share.locks)
+            .find(|lock| lock.sealed.to == *device);
         match lock {
-            Some(lock) => Ok(Ok(Reply::Document(unlock_code(&self.keys, device, &lock.nonce).into_bytes()))),
-            None => {
-                no("this phone has leased no key to that one", "see its device id, or share anew: `kijiti enrol lease`")
-            }
+            Some(lock) => Ok(Ok(Reply::Document(
+                unlock_code(&self.keys, device, &lock.nonce).into_bytes(),
+            ))),
+            None => no(
+                "this phone has leased no key to that one",
+                "see its device id, or share anew: `kijiti enrol lease`",
+            ),
         }
     }
 
@@ -158,7 +204,10 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         let Some(key) = self.write_key(area).cloned().filter(|_| self.keeps(area)) else {
-            return no(format!("this phone does not keep the space of {area}"), "ask the clinic whose space it is");
+            return no(
+                format!("this phone does not keep the space of {area}"),
+                "ask the clinic whose space it is",
+            );
         };
         store.put_setting(&days_setting(key.space()), &u64::from(days).to_le_bytes())?;
         let members = self.members(key.space(), &[], store)?;
@@ -169,5 +218,7 @@ impl Phone {
 
 /// Whether the keys of a space are locked away on this phone.
 pub fn locked(space: SpaceId, store: &dyn Store) -> Result<bool, StoreError> {
-    Ok(store.setting(&locked_setting(space))?.is_some_and(|epoch| !epoch.is_empty()))
+    Ok(store
+        .setting(&locked_setting(space))?
+        .is_some_and(|epoch| !epoch.is_empty()))
 }

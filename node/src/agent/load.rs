@@ -9,49 +9,83 @@ use sync::envelope::author_key;
 use super::{Phone, setting};
 use crate::store::{Store, StoreError};
 
-/// What runs. A damaged word of it is set aside: the rules that are built in stand, and what is meant to run is tried anew.
+/// What runs. A damaged word of it is set aside: the rules that are built in stand, and what is
+/// meant to run is tried anew.
 pub(super) fn load_activations(
     store: &dyn Store,
     aside: &mut Vec<String>,
 ) -> Result<BTreeMap<String, Activation>, StoreError> {
-    let Some(bytes) = store.setting(setting::ACTIVATIONS)? else { return Ok(BTreeMap::new()) };
-    Ok(codec::decode("activations", &bytes).unwrap_or_else(|error| {
-        aside.push(format!("what was noted of active releases: {error}"));
-        BTreeMap::new()
-    }))
+    let Some(bytes) = store.setting(setting::ACTIVATIONS)? else {
+        return Ok(BTreeMap::new());
+    };
+    Ok(
+        codec::decode("activations", &bytes).unwrap_or_else(|error| {
+            aside.push(format!("what was noted of active releases: {error}"));
+            BTreeMap::new()
+        }),
+    )
 }
 
 pub(super) fn load_number(key: &str, store: &dyn Store) -> Result<u64, StoreError> {
-    Ok(store.setting(key)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes))
+    Ok(store
+        .setting(key)?
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(0, u64::from_le_bytes))
 }
 
 /// A quota; none was set: no limit.
 pub(super) fn load_quota(key: &str, store: &dyn Store) -> Result<u64, StoreError> {
-    Ok(Some(load_number(key, store)?).filter(|bytes| *bytes > 0).unwrap_or(u64::MAX))
+    Ok(Some(load_number(key, store)?)
+        .filter(|bytes| *bytes > 0)
+        .unwrap_or(u64::MAX))
 }
 
 pub(super) fn load_bad_deltas(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
     let kept = store.setting(setting::BAD_DELTAS)?.unwrap_or_default();
-    Ok(kept.as_chunks::<32>().0.iter().map(|digest| Digest(*digest)).collect())
+    Ok(kept
+        .as_chunks::<32>()
+        .0
+        .iter()
+        .map(|digest| Digest(*digest))
+        .collect())
 }
 
-/// Walks the stored documents through the same rules as those from a peer: the store is only a file. What does not hold any more is
-/// set aside, and comes again from the next phone.
-pub(super) fn load_trust(store: &dyn Store, aside: &mut Vec<String>) -> Result<Option<TrustedState>, StoreError> {
+/// Walks the stored documents through the same rules as those from a peer: the store is only a
+/// file. What does not hold any more is set aside, and comes again from the next phone.
+pub(super) fn load_trust(
+    store: &dyn Store,
+    aside: &mut Vec<String>,
+) -> Result<Option<TrustedState>, StoreError> {
     let (trust, errors) = TrustedState::restore_what_holds(&store.trust_records()?);
-    aside.extend(errors.into_iter().map(|error| format!("a stored document of the ministry's: {error}")));
+    aside.extend(
+        errors
+            .into_iter()
+            .map(|error| format!("a stored document of the ministry's: {error}")),
+    );
     Ok(trust)
 }
 
-/// This phone's own certificates: those that were installed or, where they count no more, any others of its own that do.
-pub(super) fn load_certificate(phone: &Phone, store: &dyn Store) -> Result<Option<VerifiedChain>, StoreError> {
-    let installed = store.setting(setting::CHAIN)?.and_then(|bytes| Chain::from_bytes(&bytes).ok());
-    let Some(installed) = installed else { return Ok(None) };
+/// This phone's own certificates: those that were installed or, where they count no more, any
+/// others of its own that do.
+pub(super) fn load_certificate(
+    phone: &Phone,
+    store: &dyn Store,
+) -> Result<Option<VerifiedChain>, StoreError> {
+    let installed = store
+        .setting(setting::CHAIN)?
+        .and_then(|bytes| Chain::from_bytes(&bytes).ok());
+    let Some(installed) = installed else {
+        return Ok(None);
+    };
     if let Some(Ok(verified)) = phone.judge_met(&installed) {
         return Ok(Some(verified));
     }
     let own = phone.keys.id();
-    let others = store.chains(author_key(&own))?.into_iter().rev().filter_map(|bytes| Chain::from_bytes(&bytes).ok());
+    let others = store
+        .chains(author_key(&own))?
+        .into_iter()
+        .rev()
+        .filter_map(|bytes| Chain::from_bytes(&bytes).ok());
     let judged = others.filter_map(|chain| phone.judge_met(&chain)?.ok());
     Ok(judged.into_iter().find(|verified| verified.device == own))
 }

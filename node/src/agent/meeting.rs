@@ -3,18 +3,20 @@
 //! ```text
 //! Hello ⇄ Hello → Holds ⇄ Holds → trust lane ⇄ → Certified → Certified → (cases lane ⇄ ‖ bundles lane ⇄) → Bye ⇄ Bye
 //! ```
-//! Until both have shown certificates that count, the two are strangers: they teach each other the ministry's documents, within
-//! small budgets, and say neither names nor what they carry. Whoever called shows its certificate first.
-//! Each side says `LaneDone` when it has nothing more in a lane. A meeting may end at any byte: everything taken in
-//! before is whole and durable, everything after is as if never sent. What a peer may say depends on what has been said; a
-//! frame out of its place ends the meeting with a reason and changes nothing.
+//! Until both have shown certificates that count, the two are strangers: they teach each other the
+//! ministry's documents, within small budgets, and say neither names nor what they carry. Whoever
+//! called shows its certificate first. Each side says `LaneDone` when it has nothing more in a
+//! lane. A meeting may end at any byte: everything taken in before is whole and durable, everything
+//! after is as if never sent. What a peer may say depends on what has been said; a frame out of its
+//! place ends the meeting with a reason and changes nothing.
 
 use distribution::{Beacon, DelegatedList, Recall, ReleaseList, Revocations, Root};
 use protocol::defence::{self, Defence};
 use protocol::frame::{Bye, Certified, Frame, FrameReader, Hello, Holds, LaneDone};
 use protocol::limits::{
     FRAME_MS_MAX, GREETING_MS_MAX, MEETING_MS_MAX, MEETING_SILENCE_MS_MAX, SEND_AHEAD_BYTES_MAX,
-    STRANGER_AHEAD_BYTES_MAX, STRANGER_BYTES_MAX, STRANGER_FRAMES_MAX, STRANGER_MS_MAX, WIRE_VERSION,
+    STRANGER_AHEAD_BYTES_MAX, STRANGER_BYTES_MAX, STRANGER_FRAMES_MAX, STRANGER_MS_MAX,
+    WIRE_VERSION,
 };
 use protocol::signed::Document;
 use protocol::{DeviceId, Now, VerifiedChain};
@@ -103,7 +105,11 @@ fn finds(frame: &Frame) -> bool {
     let step = matches!(frame, Frame::StepDone(done) if done.step < 2);
     step || matches!(
         frame,
-        Frame::SpaceParts(_) | Frame::PartIds(_) | Frame::PartSymbols(_) | Frame::PartMore(_) | Frame::PartWanted(_)
+        Frame::SpaceParts(_)
+            | Frame::PartIds(_)
+            | Frame::PartSymbols(_)
+            | Frame::PartMore(_)
+            | Frame::PartWanted(_)
     )
 }
 
@@ -201,8 +207,13 @@ impl Meeting {
         };
         match phone.trust.as_ref() {
             Some(trust) => {
-                let ministry_tag = Hello::tag_of(&trust.ministry(), &phone.keys.id(), &meeting.nonce);
-                meeting.say(Frame::Hello(Hello { version: WIRE_VERSION, ministry_tag, nonce: meeting.nonce }));
+                let ministry_tag =
+                    Hello::tag_of(&trust.ministry(), &phone.keys.id(), &meeting.nonce);
+                meeting.say(Frame::Hello(Hello {
+                    version: WIRE_VERSION,
+                    ministry_tag,
+                    nonce: meeting.nonce,
+                }));
             }
             None => meeting.part(3, "this phone is not enrolled with a ministry"),
         }
@@ -219,14 +230,17 @@ impl Meeting {
         self.is_stranger() && !self.known
     }
 
-    /// Bytes that may be made for the link now: the little that a stranger is sent ahead, or all that the link takes.
+    /// Bytes that may be made for the link now: the little that a stranger is sent ahead, or all
+    /// that the link takes.
     fn credit_now(&self) -> usize {
         if self.over.is_some() {
             return self.credit.max(1); // the last word may be sent on credit: a refused peer must hear why
         }
         let under_way = self.window.saturating_sub(self.credit);
         match self.is_stranger() {
-            true => self.credit.min(STRANGER_AHEAD_BYTES_MAX.saturating_sub(under_way)),
+            true => self
+                .credit
+                .min(STRANGER_AHEAD_BYTES_MAX.saturating_sub(under_way)),
             false => self.credit,
         }
     }
@@ -236,15 +250,29 @@ impl Meeting {
         let strangers = defence::stands(Defence::Strangers);
         let greeting = (self.stage == Stage::Greeting && strangers)
             .then_some((self.began_ms + GREETING_MS_MAX, "no greeting came in time"));
-        let stranger = (self.is_stranger() && self.stage < Stage::Exchange)
-            .then_some((self.began_ms + STRANGER_MS_MAX, "it did not show in time who it is"));
-        let frame = (self.reader.waits() && strangers)
-            .then_some((self.frame_since_ms + FRAME_MS_MAX, "what it said did not come to an end in time"));
+        let stranger = (self.is_stranger() && self.stage < Stage::Exchange).then_some((
+            self.began_ms + STRANGER_MS_MAX,
+            "it did not show in time who it is",
+        ));
+        let frame = (self.reader.waits() && strangers).then_some((
+            self.frame_since_ms + FRAME_MS_MAX,
+            "what it said did not come to an end in time",
+        ));
         let always = [
-            (self.last_heard_ms + MEETING_SILENCE_MS_MAX, "nothing was heard for too long"),
-            (self.began_ms + MEETING_MS_MAX, "the meeting had lasted long enough"),
+            (
+                self.last_heard_ms + MEETING_SILENCE_MS_MAX,
+                "nothing was heard for too long",
+            ),
+            (
+                self.began_ms + MEETING_MS_MAX,
+                "the meeting had lasted long enough",
+            ),
         ];
-        let dues = always.into_iter().chain(greeting).chain(stranger).chain(frame);
+        let dues = always
+            .into_iter()
+            .chain(greeting)
+            .chain(stranger)
+            .chain(frame);
         dues.min().unwrap_or((u64::MAX, ""))
     }
 
@@ -270,13 +298,19 @@ impl Meeting {
 
     fn part(&mut self, code: u32, reason: &str) {
         self.outbox.clear();
-        self.say(Frame::Bye(Bye { code, reason: reason.chars().take(300).collect() }));
+        self.say(Frame::Bye(Bye {
+            code,
+            reason: reason.chars().take(300).collect(),
+        }));
         self.stage = Stage::Over;
         self.over = Some(reason.to_owned());
     }
 
     pub(super) fn summary(&self, reason: &str) -> MeetingSummary {
-        MeetingSummary { reason: reason.to_owned(), ..self.summary.clone() }
+        MeetingSummary {
+            reason: reason.to_owned(),
+            ..self.summary.clone()
+        }
     }
 
     pub(super) fn handle_bytes(
@@ -304,9 +338,13 @@ impl Meeting {
             self.frame_since_ms = now.mono_ms;
             self.frames += 1;
             if self.is_stranger()
-                && (self.frames > STRANGER_FRAMES_MAX || self.summary.bytes_received > STRANGER_BYTES_MAX)
+                && (self.frames > STRANGER_FRAMES_MAX
+                    || self.summary.bytes_received > STRANGER_BYTES_MAX)
             {
-                self.refuse("more words than one may say before showing who one is", phone);
+                self.refuse(
+                    "more words than one may say before showing who one is",
+                    phone,
+                );
                 break;
             }
             if finds(&frame) {
@@ -323,11 +361,21 @@ impl Meeting {
 
     fn refuse(&mut self, reason: &str, phone: &mut Phone) {
         self.summary.refused = true;
-        phone.event(Event::Refused { link: self.link, peer: self.peer, reason: reason.to_owned() });
+        phone.event(Event::Refused {
+            link: self.link,
+            peer: self.peer,
+            reason: reason.to_owned(),
+        });
         self.part(REFUSED, reason);
     }
 
-    fn handle_frame(&mut self, now: Now, frame: Frame, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
+    fn handle_frame(
+        &mut self,
+        now: Now,
+        frame: Frame,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
         let name = frame.name();
         let kind = document_kind(&frame);
         match (frame, self.stage) {
@@ -337,18 +385,24 @@ impl Meeting {
                 self.theirs = Some(holds);
                 Ok(())
             }
-            (Frame::Renewed(renewed), Stage::Trust) if self.theirs.is_some() && !self.trust_done_theirs => {
+            (Frame::Renewed(renewed), Stage::Trust)
+                if self.theirs.is_some() && !self.trust_done_theirs =>
+            {
                 match renewed.chain.as_ref().and_then(|chain| phone.judge(chain)) {
                     Some(Ok(chain)) => Ok(phone.take_renewed(chain, store)?),
                     _ => Ok(()),
                 }
             }
-            (Frame::Certified(said), Stage::Proving) => self.handle_certified(now, &said, phone, store),
+            (Frame::Certified(said), Stage::Proving) => {
+                self.handle_certified(now, &said, phone, store)
+            }
             (Frame::Bye(bye), _) => {
                 self.handle_bye(bye);
                 Ok(())
             }
-            (Frame::LaneDone(done), Stage::Trust | Stage::Exchange) => self.handle_lane_done(&done, phone),
+            (Frame::LaneDone(done), Stage::Trust | Stage::Exchange) => {
+                self.handle_lane_done(&done, phone)
+            }
             (
                 Frame::Root(document)
                 | Frame::Recall(document)
@@ -366,18 +420,31 @@ impl Meeting {
             }
             (Frame::SpaceParts(digest), Stage::Exchange) => self.handle_space_digest(digest),
             (
-                frame @ (Frame::PartIds(_) | Frame::PartSymbols(_) | Frame::PartMore(_) | Frame::PartWanted(_)),
+                frame @ (Frame::PartIds(_)
+                | Frame::PartSymbols(_)
+                | Frame::PartMore(_)
+                | Frame::PartWanted(_)),
                 Stage::Exchange,
             ) => self.handle_finding(&frame, store),
-            (Frame::StepDone(step), Stage::Exchange) => self.handle_step_done(step.step, phone, store),
-            (Frame::AuthorChain(author), Stage::Exchange) => self.handle_author_chain(&author.chain, phone, store),
-            (Frame::Envelopes(envelopes), Stage::Exchange) => self.handle_envelopes(now, envelopes, phone, store),
+            (Frame::StepDone(step), Stage::Exchange) => {
+                self.handle_step_done(step.step, phone, store)
+            }
+            (Frame::AuthorChain(author), Stage::Exchange) => {
+                self.handle_author_chain(&author.chain, phone, store)
+            }
+            (Frame::Envelopes(envelopes), Stage::Exchange) => {
+                self.handle_envelopes(now, envelopes, phone, store)
+            }
             (Frame::PartsInStep(digest), Stage::Exchange) => self.handle_in_step(digest),
             (Frame::ReceiptsHeld(held), Stage::Exchange) => self.handle_receipts_held(&held, store),
             (Frame::Lacks(lacks), Stage::Exchange) => self.handle_lacks(&lacks, phone),
-            (Frame::Receipts(receipts), Stage::Exchange) => self.handle_receipts(&receipts, phone, store),
+            (Frame::Receipts(receipts), Stage::Exchange) => {
+                self.handle_receipts(&receipts, phone, store)
+            }
             (Frame::Have(have), Stage::Exchange) => self.handle_have(&have, phone),
-            (Frame::HavesDone(done), Stage::Exchange) => self.handle_haves_done(done.step == 1, now, phone),
+            (Frame::HavesDone(done), Stage::Exchange) => {
+                self.handle_haves_done(done.step == 1, now, phone)
+            }
             (Frame::Got(got), Stage::Exchange) => self.handle_got(now, &got, phone),
             (Frame::Want(want), Stage::Exchange) => self.handle_want(want, phone),
             (Frame::Tree(tree), Stage::Exchange) => self.handle_tree(&tree, phone, store),
@@ -394,9 +461,14 @@ impl Meeting {
     }
 
     fn handle_hello(&mut self, hello: &Hello, phone: &mut Phone) -> Result<(), End> {
-        let Some(trust) = phone.trust.as_ref() else { return refuse("this phone is not enrolled") };
+        let Some(trust) = phone.trust.as_ref() else {
+            return refuse("this phone is not enrolled");
+        };
         if hello.version != WIRE_VERSION {
-            return refuse(format!("wire version {} is spoken there, {WIRE_VERSION} here", hello.version));
+            return refuse(format!(
+                "wire version {} is spoken there, {WIRE_VERSION} here",
+                hello.version
+            ));
         }
         if hello.ministry_tag != Hello::tag_of(&trust.ministry(), &self.peer, &hello.nonce) {
             return refuse("the other phone belongs to another ministry");
@@ -406,21 +478,36 @@ impl Meeting {
         self.summary.greeted = true;
         self.say(Frame::Holds(Holds {
             root_version: trust.root_version(),
-            list_version: if trust.list_binds() { trust.list_version() } else { 0 },
+            list_version: if trust.list_binds() {
+                trust.list_version()
+            } else {
+                0
+            },
             held: super::trust_lane::held(trust),
-            certificates: phone.certificate.as_ref().map_or_else(Vec::new, |c| super::trust_lane::short_chain(&c.id())),
+            certificates: phone
+                .certificate
+                .as_ref()
+                .map_or_else(Vec::new, |c| super::trust_lane::short_chain(&c.id())),
         }));
         Ok(())
     }
 
     fn handle_bye(&mut self, bye: Bye) {
-        let reason: String = bye.reason.chars().filter(|c| !c.is_control()).take(300).collect();
+        let reason: String = bye
+            .reason
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(300)
+            .collect();
         if self.stage == Stage::Parting && bye.code == 0 {
             self.summary.complete = true;
             self.abandon("all is said");
         } else if bye.code == 0 && self.everything_done() {
             self.summary.complete = true;
-            self.say(Frame::Bye(Bye { code: 0, reason: "all is said".into() }));
+            self.say(Frame::Bye(Bye {
+                code: 0,
+                reason: "all is said".into(),
+            }));
             self.stage = Stage::Over;
             self.over = Some("all is said".into());
         } else {
@@ -478,7 +565,9 @@ impl Meeting {
                 self.certificate = Some(verified);
             }
             Some(Ok(_)) => return refuse("the certificate shown belongs to another phone"),
-            Some(Err(error)) => return refuse(format!("the certificate shown is not valid: {error}")),
+            Some(Err(error)) => {
+                return refuse(format!("the certificate shown is not valid: {error}"));
+            }
             None => {}
         }
         if !self.dialed {
@@ -488,7 +577,11 @@ impl Meeting {
             }
         }
         self.stage = Stage::Exchange;
-        phone.event(Event::MeetingBegan { link: self.link, peer: self.peer, name: self.summary.name.clone() });
+        phone.event(Event::MeetingBegan {
+            link: self.link,
+            peer: self.peer,
+            name: self.summary.name.clone(),
+        });
         let open = self.certificate.is_some() && phone.certificate.is_some();
         if open || !defence::stands(Defence::Strangers) {
             self.begin_cases(phone, store)?;
@@ -519,26 +612,44 @@ impl Meeting {
     }
 
     /// Says as much as the link takes: small words first, then cases, then bundles.
-    pub(super) fn advance(&mut self, now: Now, phone: &mut Phone, store: &mut dyn Store) -> Result<(), StoreError> {
+    pub(super) fn advance(
+        &mut self,
+        now: Now,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
         while self.credit_now() > 0 {
-            let Some(frame) = self.next_frame(now, phone, store)? else { break };
+            let Some(frame) = self.next_frame(now, phone, store)? else {
+                break;
+            };
             let bytes = frame.to_bytes();
             if finds(&frame) {
                 self.summary.finding_bytes += bytes.len() as u64;
             }
             self.credit = self.credit.saturating_sub(bytes.len());
             self.summary.bytes_sent += bytes.len() as u64;
-            phone.outputs.push_back(Output::Transmit { link: self.link, bytes });
+            phone.outputs.push_back(Output::Transmit {
+                link: self.link,
+                bytes,
+            });
         }
         if self.everything_done() && self.outbox.is_empty() {
             self.stage = Stage::Parting;
-            self.say(Frame::Bye(Bye { code: 0, reason: "all is said".into() }));
+            self.say(Frame::Bye(Bye {
+                code: 0,
+                reason: "all is said".into(),
+            }));
             return self.advance(now, phone, store);
         }
         Ok(())
     }
 
-    fn next_frame(&mut self, now: Now, phone: &mut Phone, store: &mut dyn Store) -> Result<Option<Frame>, StoreError> {
+    fn next_frame(
+        &mut self,
+        now: Now,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<Option<Frame>, StoreError> {
         self.say_in_step_if_ready(phone, store)?;
         if let Some(frame) = self.outbox.pop_front() {
             return Ok(Some(frame));

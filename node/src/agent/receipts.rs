@@ -1,4 +1,5 @@
-//! Receipts: this phone's own, made anew whenever what it runs changes, and those it carries for others towards the ministry.
+//! Receipts: this phone's own, made anew whenever what it runs changes, and those it carries for
+//! others towards the ministry.
 
 use protocol::DeviceId;
 use protocol::defence::{self, Defence};
@@ -23,23 +24,42 @@ fn short(device: &DeviceId) -> [u8; 8] {
 impl Phone {
     /// Writes this phone's receipt anew if it does not say what is so.
     pub(super) fn write_receipt(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
-        let Some(trust) = &self.trust else { return Ok(()) };
-        let (Some(ministry), Some(own)) = (trust.root().and_then(|r| r.receipts), &self.certificate) else {
+        let Some(trust) = &self.trust else {
+            return Ok(());
+        };
+        let (Some(ministry), Some(own)) =
+            (trust.root().and_then(|r| r.receipts), &self.certificate)
+        else {
             return Ok(());
         };
         let runs = self.activations.iter().filter_map(|(module, a)| {
             let current = a.current.as_ref()?;
-            Some(Running { module: module.clone(), version: current.version, digest: current.digest })
+            Some(Running {
+                module: module.clone(),
+                version: current.version,
+                digest: current.digest,
+            })
         });
         let (root, list) = (trust.root_version(), trust.list_version());
-        let receipt = Receipt { chain: own.chain().clone(), root, list, runs: runs.collect() };
+        let receipt = Receipt {
+            chain: own.chain().clone(),
+            root,
+            list,
+            runs: runs.collect(),
+        };
         let says = protocol::Digest::of(&protocol::codec::encode(&receipt));
         if store.setting(setting::RECEIPT)?.as_deref() == Some(says.as_bytes().as_slice()) {
             return Ok(());
         }
         let id = self.keys.id();
-        let last = store.receipts()?.iter().find(|(device, ..)| *device == id).map_or(0, |(_, n, _)| *n);
-        let Ok(sealed) = seal(&receipt, last + 1, &ministry, &self.keys, &mut self.rng) else { return Ok(()) };
+        let last = store
+            .receipts()?
+            .iter()
+            .find(|(device, ..)| *device == id)
+            .map_or(0, |(_, n, _)| *n);
+        let Ok(sealed) = seal(&receipt, last + 1, &ministry, &self.keys, &mut self.rng) else {
+            return Ok(());
+        };
         if let Ok(verified) = verify(&sealed.to_bytes()) {
             store.put_receipt(&verified, own.chain().issuer(), &id)?;
             store.put_setting(setting::RECEIPT, says.as_bytes())?;
@@ -51,14 +71,25 @@ impl Phone {
 
 impl Meeting {
     pub(super) fn say_receipts_held(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        let row = |(device, number, _): (DeviceId, u64, Vec<u8>)| [short(&device), number.to_le_bytes()].concat();
-        let held: Vec<u8> = store.receipts()?.into_iter().take(RECEIPTS_HELD_MAX).flat_map(row).collect();
+        let row = |(device, number, _): (DeviceId, u64, Vec<u8>)| {
+            [short(&device), number.to_le_bytes()].concat()
+        };
+        let held: Vec<u8> = store
+            .receipts()?
+            .into_iter()
+            .take(RECEIPTS_HELD_MAX)
+            .flat_map(row)
+            .collect();
         self.say(Frame::ReceiptsHeld(ReceiptsHeld { held }));
         Ok(())
     }
 
     /// Gives what the other lacks.
-    pub(super) fn handle_receipts_held(&mut self, theirs: &ReceiptsHeld, store: &dyn Store) -> Result<(), End> {
+    pub(super) fn handle_receipts_held(
+        &mut self,
+        theirs: &ReceiptsHeld,
+        store: &dyn Store,
+    ) -> Result<(), End> {
         let (rows, rest) = theirs.held.as_chunks::<16>();
         if !rest.is_empty() || rows.len() > RECEIPTS_HELD_MAX || self.receipts_heard {
             return refuse("ReceiptsHeld that no phone says");
@@ -66,28 +97,55 @@ impl Meeting {
         self.receipts_heard = true;
         let known: std::collections::BTreeMap<_, _> = rows
             .iter()
-            .filter_map(|row| Some((*row.first_chunk::<8>()?, u64::from_le_bytes(*row.last_chunk::<8>()?))))
+            .filter_map(|row| {
+                Some((
+                    *row.first_chunk::<8>()?,
+                    u64::from_le_bytes(*row.last_chunk::<8>()?),
+                ))
+            })
             .collect();
         let lacks = |(device, number, _): &(DeviceId, u64, Vec<u8>)| {
-            known.get(&short(device)).is_none_or(|theirs| theirs < number)
+            known
+                .get(&short(device))
+                .is_none_or(|theirs| theirs < number)
         };
-        self.receipts_to_send = store.receipts()?.into_iter().filter(lacks).map(|(device, ..)| device).collect();
+        self.receipts_to_send = store
+            .receipts()?
+            .into_iter()
+            .filter(lacks)
+            .map(|(device, ..)| device)
+            .collect();
         Ok(())
     }
 
     /// The next receipts that the other lacks, made when the link can take them.
-    pub(super) fn next_receipts(&mut self, phone: &Phone, store: &dyn Store) -> Result<Option<Frame>, StoreError> {
+    pub(super) fn next_receipts(
+        &mut self,
+        phone: &Phone,
+        store: &dyn Store,
+    ) -> Result<Option<Frame>, StoreError> {
         if self.receipts_to_send.is_empty() {
             return Ok(None);
         }
-        let mut held: std::collections::BTreeMap<_, _> =
-            store.receipts()?.into_iter().map(|(d, _, r)| (d, r)).collect();
+        let mut held: std::collections::BTreeMap<_, _> = store
+            .receipts()?
+            .into_iter()
+            .map(|(d, _, r)| (d, r))
+            .collect();
         let (mut receipts, mut bytes) = (Vec::new(), 0);
         while let Some(device) = self.receipts_to_send.pop_front() {
-            let Some(receipt) = held.remove(&device) else { continue };
-            let chain = match phone.certificate.as_ref().filter(|own| own.device == device) {
+            let Some(receipt) = held.remove(&device) else {
+                continue;
+            };
+            let chain = match phone
+                .certificate
+                .as_ref()
+                .filter(|own| own.device == device)
+            {
                 Some(own) => Some(own.chain().clone()),
-                None => phone.chain_of(&device, store)?.map(|chain| chain.chain().clone()),
+                None => phone
+                    .chain_of(&device, store)?
+                    .map(|chain| chain.chain().clone()),
             };
             let Some(chain) = chain else { continue };
             bytes += receipt.len();
@@ -99,8 +157,8 @@ impl Meeting {
         Ok((!receipts.is_empty()).then_some(Frame::Receipts(Receipts { receipts })))
     }
 
-    /// Takes what is newer than what is held, of devices that are certified. A receipt is only ever believed to be from the device
-    /// that signed it.
+    /// Takes what is newer than what is held, of devices that are certified. A receipt is only ever
+    /// believed to be from the device that signed it.
     pub(super) fn handle_receipts(
         &mut self,
         theirs: &Receipts,
@@ -110,21 +168,39 @@ impl Meeting {
         if self.is_stranger() {
             return refuse("receipts from a phone without a certificate");
         }
-        let held: std::collections::BTreeMap<_, _> = store.receipts()?.into_iter().map(|(d, n, _)| (d, n)).collect();
-        for CarriedReceipt { receipt: bytes, chain } in &theirs.receipts {
+        let held: std::collections::BTreeMap<_, _> = store
+            .receipts()?
+            .into_iter()
+            .map(|(d, n, _)| (d, n))
+            .collect();
+        for CarriedReceipt {
+            receipt: bytes,
+            chain,
+        } in &theirs.receipts
+        {
             if bytes.len() > 2 * RECEIPT_BYTES_MAX {
                 return refuse("a receipt that is far too long");
             }
             let receipt = verify(bytes).or_else(refuse)?;
-            let judged = phone.judge_met(chain).and_then(Result::ok).filter(|chain| chain.device == receipt.device);
-            let newer = held.get(&receipt.device).is_none_or(|number| receipt.sequence > *number);
-            let Some(chain) = judged.filter(|_| newer && receipt.device != phone.keys.id()) else { continue };
+            let judged = phone
+                .judge_met(chain)
+                .and_then(Result::ok)
+                .filter(|chain| chain.device == receipt.device);
+            let newer = held
+                .get(&receipt.device)
+                .is_none_or(|number| receipt.sequence > *number);
+            let Some(chain) = judged.filter(|_| newer && receipt.device != phone.keys.id()) else {
+                continue;
+            };
             let issuer = chain.chain().issuer();
             let full = match issuer {
                 Some(issuer) => store.receipts_of(&issuer)? >= RECEIPTS_PER_ISSUER_MAX as u64,
                 None => false,
             };
-            if full && !held.contains_key(&receipt.device) && defence::stands(Defence::IssuerBudgets) {
+            if full
+                && !held.contains_key(&receipt.device)
+                && defence::stands(Defence::IssuerBudgets)
+            {
                 continue;
             }
             phone.keep_chain(&chain, store)?;
@@ -137,9 +213,14 @@ impl Meeting {
 
 impl Phone {
     /// Certificates of a device that hold.
-    pub(super) fn chain_of(&self, device: &DeviceId, store: &dyn Store) -> Result<Option<VerifiedChain>, StoreError> {
+    pub(super) fn chain_of(
+        &self,
+        device: &DeviceId,
+        store: &dyn Store,
+    ) -> Result<Option<VerifiedChain>, StoreError> {
         let chains = store.chains(author_key(device))?.into_iter().rev();
-        let judged = chains.filter_map(|bytes| self.judge_met(&Chain::from_bytes(&bytes).ok()?)?.ok());
+        let judged =
+            chains.filter_map(|bytes| self.judge_met(&Chain::from_bytes(&bytes).ok()?)?.ok());
         let mut of_device = judged.filter(|chain| chain.device == *device);
         Ok(of_device.next())
     }

@@ -1,10 +1,12 @@
-//! Envelopes that are being opened, in a file of their own: what it says outlives the program that it warns of.
+//! Envelopes that are being opened, in a file of their own: what it says outlives the program that
+//! it warns of.
 //!
 //! ```text
 //! first line    what this run of the machine is called (its boot id), if it has a name
 //! other lines   count, a space, the envelope's id in hexadecimal
 //! ```
-//! After a power cut nobody is to blame: marks of another run of the machine count as a first beginning, never as a second.
+//! After a power cut nobody is to blame: marks of another run of the machine count as a first
+//! beginning, never as a second.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -19,13 +21,16 @@ const FILE: &str = "opening";
 const BYTES_MAX: u64 = 1 << 20;
 
 fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// What was being opened when the program came down. A file that cannot be read says nothing.
 pub(super) fn read(folder: &Path) -> BTreeMap<EnvelopeId, u8> {
     let mut text = String::new();
-    let read = File::open(folder.join(FILE)).and_then(|file| file.take(BYTES_MAX).read_to_string(&mut text));
+    let read = File::open(folder.join(FILE))
+        .and_then(|file| file.take(BYTES_MAX).read_to_string(&mut text));
     if read.is_err() {
         return BTreeMap::new();
     }
@@ -35,7 +40,10 @@ pub(super) fn read(folder: &Path) -> BTreeMap<EnvelopeId, u8> {
         let (count, id) = line.split_once(' ')?;
         let count: u8 = count.parse().ok()?;
         let id: Digest = id.parse().ok()?;
-        Some((EnvelopeId(id.0), if same_run { count } else { count.min(1) }))
+        Some((
+            EnvelopeId(id.0),
+            if same_run { count } else { count.min(1) },
+        ))
     };
     lines.filter_map(parse).collect()
 }
@@ -55,7 +63,12 @@ pub(super) fn write(folder: &Path, attempts: &BTreeMap<EnvelopeId, u8>) -> std::
         text.push_str(&format!("{count} {id}\n"));
     }
     let draft = folder.join("opening.new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_data()?;
     fs::rename(&draft, &path)

@@ -1,8 +1,9 @@
 //! A phone's folder copied whole while it may be in use, and a copy made into a phone again.
 //!
-//! What comes out of a copy is another phone, with a key of its own: two phones with one key could not be told apart, and the one
-//! that was lost could not be shut out without the other. It reads what the copy's could read; it is certified anew before it is
-//! met, and then seals what its forerunner had not given away yet.
+//! What comes out of a copy is another phone, with a key of its own: two phones with one key could
+//! not be told apart, and the one that was lost could not be shut out without the other. It reads
+//! what the copy's could read; it is certified anew before it is met, and then seals what its
+//! forerunner had not given away yet.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -30,8 +31,9 @@ pub struct Restored {
     pub unsent: usize,
 }
 
-/// Copies a phone's folder to `to`, which must be new or empty. The key comes last: without it a copy is none. No copy leaves the phone
-/// in clear: where the phone's own key is not sealed, `passphrase` seals the copy's.
+/// Copies a phone's folder to `to`, which must be new or empty. The key comes last: without it a
+/// copy is none. No copy leaves the phone in clear: where the phone's own key is not sealed,
+/// `passphrase` seals the copy's.
 pub(super) fn back_up(
     store: &SqliteStore,
     (folder, keys): (&Path, &DeviceKeys),
@@ -41,14 +43,18 @@ pub(super) fn back_up(
     let sealed = super::folder::key_is_sealed(folder);
     let key = match (sealed, passphrase) {
         (true, _) => None,
-        (false, Some(passphrase)) => {
-            Some(super::keyfile::seal_key(keys, passphrase, Some(super::folder::KEY_WORK_FACTOR))?)
-        }
+        (false, Some(passphrase)) => Some(super::keyfile::seal_key(
+            keys,
+            passphrase,
+            Some(super::folder::KEY_WORK_FACTOR),
+        )?),
         (false, None) => {
             let hint = "give it a passphrase: run it on a terminal, or set KIJITI_PASSPHRASE";
-            return Err(
-                Failure::new("a copy without a passphrase could be read by whoever finds it", hint).with_code(4)
-            );
+            return Err(Failure::new(
+                "a copy without a passphrase could be read by whoever finds it",
+                hint,
+            )
+            .with_code(4));
         }
     };
     let made = !to.exists();
@@ -56,7 +62,9 @@ pub(super) fn back_up(
     let copied = (|| {
         store.copy_to(&to.join(DATABASE))?;
         let copied_key = match &key {
-            Some(sealed) => super::folder::write_private(&to.join("key.new"), sealed.as_bytes()).map(|()| 0),
+            Some(sealed) => {
+                super::folder::write_private(&to.join("key.new"), sealed.as_bytes()).map(|()| 0)
+            }
             None => copy_file(&folder.join(KEY_FILE), &to.join("key.new")),
         };
         let bytes = copied_key
@@ -73,16 +81,24 @@ pub(super) fn back_up(
     copied
 }
 
-/// Makes a phone in `to`, which must be new or empty, out of a copy. `secret` opens the copy's key, if it is sealed, and seals the
-/// new one. Whatever happens on the way, `to` holds a whole phone or none, and the copy stays as it is.
+/// Makes a phone in `to`, which must be new or empty, out of a copy. `secret` opens the copy's key,
+/// if it is sealed, and seals the new one. Whatever happens on the way, `to` holds a whole phone or
+/// none, and the copy stays as it is.
 pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restored, Failure> {
     if !from.join(KEY_FILE).is_file() || !from.join(DATABASE).is_file() {
         let reason = format!("{} is no whole backup of a phone", from.display());
-        return Err(Failure::new(reason, "choose the folder that `kijiti backup` has written").with_code(2));
+        return Err(
+            Failure::new(reason, "choose the folder that `kijiti backup` has written").with_code(2),
+        );
     }
-    if File::open(from.join("lock")).is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock))) {
+    if File::open(from.join("lock"))
+        .is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
+    {
         let reason = format!("a phone is running on {}", from.display());
-        return Err(Failure::new(reason, "stop it first, or restore what `kijiti backup` writes"));
+        return Err(Failure::new(
+            reason,
+            "stop it first, or restore what `kijiti backup` writes",
+        ));
     }
     empty_folder(to)?;
     let draft = PathBuf::from(format!("{}.restoring", to.display()));
@@ -91,7 +107,9 @@ pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restore
         Ok(()) | Err(_) => {}
     }
     let made = make(from, &draft, secret).and_then(|restored| {
-        fs::remove_dir(to).and_then(|()| fs::rename(&draft, to)).map_err(|e| unusable(to, &e))?;
+        fs::remove_dir(to)
+            .and_then(|()| fs::rename(&draft, to))
+            .map_err(|e| unusable(to, &e))?;
         Ok(restored)
     });
     if made.is_err() {
@@ -102,13 +120,19 @@ pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restore
 
 fn make(from: &Path, draft: &Path, secret: Option<String>) -> Result<Restored, Failure> {
     let made = private_folder(draft);
-    let copied = made.and_then(|()| copy_folder(&from.join(BUNDLES), &draft.join(BUNDLES))).and_then(|_| {
-        copy_file(&from.join(KEY_FILE), &draft.join(KEY_FILE))?;
-        copy_file(&from.join(DATABASE), &draft.join(DATABASE))?;
-        // What the copy of a folder by hand may have beside it.
-        let log = format!("{DATABASE}-wal");
-        if from.join(&log).is_file() { copy_file(&from.join(&log), &draft.join(&log)).map(drop) } else { Ok(()) }
-    });
+    let copied = made
+        .and_then(|()| copy_folder(&from.join(BUNDLES), &draft.join(BUNDLES)))
+        .and_then(|_| {
+            copy_file(&from.join(KEY_FILE), &draft.join(KEY_FILE))?;
+            copy_file(&from.join(DATABASE), &draft.join(DATABASE))?;
+            // What the copy of a folder by hand may have beside it.
+            let log = format!("{DATABASE}-wal");
+            if from.join(&log).is_file() {
+                copy_file(&from.join(&log), &draft.join(&log)).map(drop)
+            } else {
+                Ok(())
+            }
+        });
     copied.map_err(|e| unusable(draft, &e))?;
     let folder = DataFolder::open(draft)?.with_secret(secret);
     let before = folder.keys()?;
@@ -117,12 +141,18 @@ fn make(from: &Path, draft: &Path, secret: Option<String>) -> Result<Restored, F
     store.become_another(&before.id(), &after)?;
     folder.replace_key(&after)?;
     let (cases, unsent) = (store.cases()?.len(), store.unsent()?.len());
-    Ok(Restored { from: before.id(), device: after.id(), cases, unsent })
+    Ok(Restored {
+        from: before.id(),
+        device: after.id(),
+        cases,
+        unsent,
+    })
 }
 
 fn new_keys() -> Result<DeviceKeys, Failure> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+    getrandom::fill(&mut seed)
+        .map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
     Ok(DeviceKeys::from_seed(seed))
 }
 
@@ -140,7 +170,12 @@ fn empty_folder(path: &Path) -> Result<(), Failure> {
 
 fn copy_file(from: &Path, to: &Path) -> std::io::Result<u64> {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(to)?;
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(to)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     let bytes = std::io::copy(&mut super::folder::open_plain(from)?, &mut file)?;
     file.sync_all()?;

@@ -1,14 +1,16 @@
-//! Finding phones on the local network: a small beacon by link-local multicast on every interface, no default route needed.
+//! Finding phones on the local network: a small beacon by link-local multicast on every interface,
+//! no default route needed.
 //!
 //! ```text
 //! "KJ2" · nonce 24 · XChaCha20-Poly1305 under the ministry's discovery key of:
 //!         device id 32 · QUIC port on IPv4 u16 · on IPv6 u16 (little-endian; 0: none) · and its tag 16
 //! ```
-//! The nonce is new every time, so that to everybody but phones of the same ministry all beacons are noise that never repeats. What
-//! does not open is forgotten at once. A beacon proves nothing: it only says where to call, and the call proves who is there; and
-//! it is heeded from the networks that this phone is on, from nowhere else. (mDNS libraries were tried on
-//! paper first: the one that fits iroh joins its group on the default interface only, and finds nothing where there is no
-//! default route, which is what a hotspot without internet looks like.)
+//! The nonce is new every time, so that to everybody but phones of the same ministry all beacons
+//! are noise that never repeats. What does not open is forgotten at once. A beacon proves nothing:
+//! it only says where to call, and the call proves who is there; and it is heeded from the networks
+//! that this phone is on, from nowhere else. (mDNS libraries were tried on paper first: the one
+//! that fits iroh joins its group on the default interface only, and finds nothing where there is
+//! no default route, which is what a hotspot without internet looks like.)
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -42,7 +44,10 @@ pub(super) async fn run(
     messages: mpsc::Sender<Message>,
     log: Log,
 ) {
-    let listeners: Vec<_> = [bind(Domain::IPV4), bind(Domain::IPV6)].into_iter().flatten().collect();
+    let listeners: Vec<_> = [bind(Domain::IPV4), bind(Domain::IPV6)]
+        .into_iter()
+        .flatten()
+        .collect();
     if listeners.is_empty() {
         log("neighbours cannot be found: no multicast here; use `kijiti meet` with an address");
         return;
@@ -83,36 +88,55 @@ pub(super) async fn run(
 
 /// Whether an address lies on a network of one of this phone's interfaces.
 fn on_link(ip: IpAddr) -> bool {
-    if_addrs::get_if_addrs().unwrap_or_default().iter().any(|interface| match (&interface.addr, ip) {
-        (if_addrs::IfAddr::V4(own), IpAddr::V4(ip)) => {
-            let mask = u32::from(own.netmask);
-            u32::from(own.ip) & mask == u32::from(ip) & mask
-        }
-        (if_addrs::IfAddr::V6(own), IpAddr::V6(ip)) => {
-            let mask = u128::from(own.netmask);
-            u128::from(own.ip) & mask == u128::from(ip) & mask
-        }
-        _ => false,
-    })
+    if_addrs::get_if_addrs()
+        .unwrap_or_default()
+        .iter()
+        .any(|interface| match (&interface.addr, ip) {
+            (if_addrs::IfAddr::V4(own), IpAddr::V4(ip)) => {
+                let mask = u32::from(own.netmask);
+                u32::from(own.ip) & mask == u32::from(ip) & mask
+            }
+            (if_addrs::IfAddr::V6(own), IpAddr::V6(ip)) => {
+                let mask = u128::from(own.netmask);
+                u128::from(own.ip) & mask == u128::from(ip) & mask
+            }
+            _ => false,
+        })
 }
 
-/// A beacon of this phone, sealed for phones of the ministry whose discovery key this is; no two have anything in common.
+/// A beacon of this phone, sealed for phones of the ministry whose discovery key this is; no two
+/// have anything in common.
 pub fn write(key: &[u8; 32], id: &DeviceId, port_v4: u16, port_v6: u16) -> Option<Vec<u8>> {
     let mut nonce = [0; 24];
     getrandom::fill(&mut nonce).ok()?;
-    let plain = [id.as_bytes().as_slice(), &port_v4.to_le_bytes(), &port_v6.to_le_bytes()].concat();
-    let sealed = XChaCha20Poly1305::new(key.into()).encrypt((&nonce).into(), plain.as_slice()).ok()?;
+    let plain = [
+        id.as_bytes().as_slice(),
+        &port_v4.to_le_bytes(),
+        &port_v6.to_le_bytes(),
+    ]
+    .concat();
+    let sealed = XChaCha20Poly1305::new(key.into())
+        .encrypt((&nonce).into(), plain.as_slice())
+        .ok()?;
     Some([b"KJ2".as_slice(), &nonce, &sealed].concat())
 }
 
 /// Reads a beacon of the ministry whose discovery key this is: who, and where to call.
 pub fn read(key: &[u8; 32], bytes: &[u8], from: SocketAddr) -> Option<(DeviceId, SocketAddr)> {
-    let rest = bytes.strip_prefix(b"KJ2").filter(|_| bytes.len() == BEACON_BYTES)?;
+    let rest = bytes
+        .strip_prefix(b"KJ2")
+        .filter(|_| bytes.len() == BEACON_BYTES)?;
     let (nonce, sealed) = rest.split_first_chunk::<24>()?;
-    let plain = XChaCha20Poly1305::new(key.into()).decrypt(nonce.into(), sealed).ok()?;
+    let plain = XChaCha20Poly1305::new(key.into())
+        .decrypt(nonce.into(), sealed)
+        .ok()?;
     let (id, ports) = plain.split_first_chunk::<32>()?;
     let [v4_low, v4_high, v6_low, v6_high] = <[u8; 4]>::try_from(ports).ok()?;
-    let port = if from.is_ipv4() { [v4_low, v4_high] } else { [v6_low, v6_high] };
+    let port = if from.is_ipv4() {
+        [v4_low, v4_high]
+    } else {
+        [v6_low, v6_high]
+    };
     let port = u16::from_le_bytes(port);
     let address = match from {
         SocketAddr::V4(v4) => SocketAddr::new(IpAddr::V4(*v4.ip()), port),
@@ -133,7 +157,9 @@ fn bind(domain: Domain) -> Option<std::sync::Arc<UdpSocket>> {
         (Ipv6Addr::UNSPECIFIED, PORT).into()
     };
     socket.bind(&any.into()).ok()?;
-    UdpSocket::from_std(socket.into()).ok().map(std::sync::Arc::new)
+    UdpSocket::from_std(socket.into())
+        .ok()
+        .map(std::sync::Arc::new)
 }
 
 async fn listen(socket: std::sync::Arc<UdpSocket>, heard: mpsc::Sender<(Vec<u8>, SocketAddr)>) {
@@ -187,7 +213,10 @@ mod tests {
         let (key, id) = ([3; 32], DeviceId([7; 32]));
         let from: SocketAddr = "10.0.0.9:41968".parse().unwrap();
         let bytes = write(&key, &id, 5000, 6000).unwrap();
-        assert_eq!(read(&key, &bytes, from), Some((id, "10.0.0.9:5000".parse().unwrap())));
+        assert_eq!(
+            read(&key, &bytes, from),
+            Some((id, "10.0.0.9:5000".parse().unwrap()))
+        );
         assert_eq!(read(&[4; 32], &bytes, from), None);
         assert_eq!(read(&key, &bytes[..BEACON_BYTES - 1], from), None);
         assert_eq!(read(&key, &write(&key, &id, 0, 6000).unwrap(), from), None);
@@ -200,10 +229,19 @@ mod tests {
 
     #[test]
     fn no_two_beacons_of_one_phone_have_anything_in_common() {
-        let (one, two) =
-            (write(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap(), write(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap());
-        assert!(!one[3..].windows(4).any(|w| two[3..].windows(4).any(|other| other == w)));
-        assert!(!one.windows(4).any(|w| w == [7; 4]), "nor do they show its id");
+        let (one, two) = (
+            write(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap(),
+            write(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap(),
+        );
+        assert!(
+            !one[3..]
+                .windows(4)
+                .any(|w| two[3..].windows(4).any(|other| other == w))
+        );
+        assert!(
+            !one.windows(4).any(|w| w == [7; 4]),
+            "nor do they show its id"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The thread that runs the agent: one message at a time, one transaction each, and only then what follows from it.
+//! The thread that runs the agent: one message at a time, one transaction each, and only then what
+//! follows from it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +21,10 @@ use super::requests::{Answer, Request};
 use super::sqlite::SqliteStore;
 use super::triage::{Engine, Tried, runs, try_release};
 use super::{DataFolder, Failure, Log};
-use crate::agent::{Agent, CallPlan, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Refusal, Reply};
+use crate::agent::{
+    Agent, CallPlan, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Refusal,
+    Reply,
+};
 use crate::store::{Store, StoreError};
 
 mod answers;
@@ -44,16 +48,52 @@ pub(super) type ReplyTo = mpsc::UnboundedSender<Answer>;
 
 /// What the rest of the program tells the agent's thread.
 pub(super) enum Message {
-    LinkUp { link: LinkId, peer: DeviceId, dialed: bool, to_send: mpsc::UnboundedSender<ToSend> },
-    Received { link: LinkId, bytes: Vec<u8> },
-    Writable { link: LinkId, bytes: usize },
-    LinkDown { link: LinkId, why: String },
-    CallFailed { call: u64, peer: DeviceId, address: SocketAddr, failure: Failure },
-    Called { call: u64, peer: DeviceId, address: SocketAddr, link: LinkId },
-    Neighbour { peer: DeviceId, address: SocketAddr },
-    Tried { release: Box<Release>, result: Result<(Tried, Vec<String>), String> },
-    Made { release: Box<Release>, result: Result<PathBuf, NotMade> },
-    Request { request: Box<Request>, reply: ReplyTo },
+    LinkUp {
+        link: LinkId,
+        peer: DeviceId,
+        dialed: bool,
+        to_send: mpsc::UnboundedSender<ToSend>,
+    },
+    Received {
+        link: LinkId,
+        bytes: Vec<u8>,
+    },
+    Writable {
+        link: LinkId,
+        bytes: usize,
+    },
+    LinkDown {
+        link: LinkId,
+        why: String,
+    },
+    CallFailed {
+        call: u64,
+        peer: DeviceId,
+        address: SocketAddr,
+        failure: Failure,
+    },
+    Called {
+        call: u64,
+        peer: DeviceId,
+        address: SocketAddr,
+        link: LinkId,
+    },
+    Neighbour {
+        peer: DeviceId,
+        address: SocketAddr,
+    },
+    Tried {
+        release: Box<Release>,
+        result: Result<(Tried, Vec<String>), String>,
+    },
+    Made {
+        release: Box<Release>,
+        result: Result<PathBuf, NotMade>,
+    },
+    Request {
+        request: Box<Request>,
+        reply: ReplyTo,
+    },
     Stop,
 }
 
@@ -151,7 +191,9 @@ impl Body {
             let sleep = self.wake.map_or(Duration::from_secs(60), |at| {
                 Duration::from_millis(at.saturating_sub(self.now().mono_ms).clamp(1, 60_000))
             });
-            let next = self.runtime.block_on(async { tokio::time::timeout(sleep, queue.recv()).await });
+            let next = self
+                .runtime
+                .block_on(async { tokio::time::timeout(sleep, queue.recv()).await });
             match next {
                 Ok(None | Some(Message::Stop)) => break,
                 Ok(Some(message)) => self.handle(message),
@@ -163,15 +205,22 @@ impl Body {
             let _ = writer.send(ToSend::End);
         }
         if let Some(links) = self.links.take() {
-            self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(3), links.close()).await.ok() });
+            self.runtime.block_on(async {
+                tokio::time::timeout(Duration::from_secs(3), links.close())
+                    .await
+                    .ok()
+            });
         }
         self.broken.map_or(Ok(()), Err)
     }
 
-    /// A release that is being tried is tried to its end: a command that took it in leaves it active or parked.
+    /// A release that is being tried is tried to its end: a command that took it in leaves it
+    /// active or parked.
     fn finish_trying(&mut self, queue: &mut mpsc::Receiver<Message>) {
         while !self.trying.is_empty() || !self.making.is_empty() {
-            let next = self.runtime.block_on(async { tokio::time::timeout(TRY_TIMEOUT, queue.recv()).await });
+            let next = self
+                .runtime
+                .block_on(async { tokio::time::timeout(TRY_TIMEOUT, queue.recv()).await });
             match next {
                 Ok(Some(Message::Tried { release, result })) => self.tried(*release, result),
                 Ok(Some(Message::Made { release, result })) => self.made(&release, result),
@@ -182,15 +231,30 @@ impl Body {
     }
 
     fn now(&self) -> Now {
-        let wall_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        Now { mono_ms: self.started.elapsed().as_millis() as u64, wall_s }
+        let wall_s = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
+        Now {
+            mono_ms: self.started.elapsed().as_millis() as u64,
+            wall_s,
+        }
     }
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::LinkUp { link, peer, dialed, to_send } => {
+            Message::LinkUp {
+                link,
+                peer,
+                dialed,
+                to_send,
+            } => {
                 self.writers.insert(link, to_send);
-                self.input(Input::LinkUp { link, peer, class: LinkClass::Ip, dialed });
+                self.input(Input::LinkUp {
+                    link,
+                    peer,
+                    class: LinkClass::Ip,
+                    dialed,
+                });
             }
             Message::Received { link, bytes } => self.input(Input::LinkReceived { link, bytes }),
             Message::Writable { link, bytes } => self.input(Input::LinkWritable { link, bytes }),
@@ -198,11 +262,21 @@ impl Body {
                 self.writers.remove(&link);
                 self.input(Input::LinkDown { link, why });
             }
-            Message::Called { call, peer, address, link } => {
+            Message::Called {
+                call,
+                peer,
+                address,
+                link,
+            } => {
                 self.plan.end(self.now(), peer, &address.to_string(), true);
                 self.called(call, link);
             }
-            Message::CallFailed { call, peer, address, failure } => {
+            Message::CallFailed {
+                call,
+                peer,
+                address,
+                failure,
+            } => {
                 self.plan.end(self.now(), peer, &address.to_string(), false);
                 self.calling.retain(|_, c| *c != call);
                 if let Some(Some(reply)) = self.calls.remove(&call) {
@@ -220,7 +294,10 @@ impl Body {
     /// One input, one transaction, then its outputs.
     fn input(&mut self, input: Input) {
         let now = self.now();
-        let done = self.agent.handle_input(now, input, &mut self.store).and_then(|()| self.store.commit());
+        let done = self
+            .agent
+            .handle_input(now, input, &mut self.store)
+            .and_then(|()| self.store.commit());
         match done {
             Ok(()) => self.drain(),
             Err(error) => self.recover(error),
@@ -229,7 +306,9 @@ impl Body {
 
     /// The store failed: everything goes back to the last commit, and the phone starts from there.
     fn recover(&mut self, error: StoreError) {
-        (self.log)(&format!("the store failed, starting from what is durable: {error}"));
+        (self.log)(&format!(
+            "the store failed, starting from what is durable: {error}"
+        ));
         self.store.roll_back();
         for writer in self.writers.values() {
             let _ = writer.send(ToSend::End);
@@ -285,19 +364,32 @@ impl Body {
                 self.answers.insert(ticket, result);
             }
             Event::MeetingBegan { link, peer, name } => {
-                let name = if name.is_empty() { "a phone without a certificate".to_owned() } else { name };
+                let name = if name.is_empty() {
+                    "a phone without a certificate".to_owned()
+                } else {
+                    name
+                };
                 (self.log)(&format!("meeting {name} ({})", peer.short()));
                 self.progress(link, json!({ "began": name }));
             }
-            Event::Progress { link, lane, done, total } => {
+            Event::Progress {
+                link,
+                lane,
+                done,
+                total,
+            } => {
                 self.progress(link, json!({ "lane": lane, "done": done, "total": total }));
             }
             Event::Refused { link, peer, reason } => {
                 (self.log)(&format!("refused from {}: {reason}", peer.short()));
                 self.progress(link, json!({ "refused": reason }));
             }
-            Event::TrustChanged { root, list } => (self.log)(&format!("now trusting root {root}, release list {list}")),
-            Event::CasesChanged { envelopes } => (self.log)(&format!("{envelopes} sealed changes taken in")),
+            Event::TrustChanged { root, list } => {
+                (self.log)(&format!("now trusting root {root}, release list {list}"))
+            }
+            Event::CasesChanged { envelopes } => {
+                (self.log)(&format!("{envelopes} sealed changes taken in"))
+            }
             Event::BundleWhole { id } => (self.log)(&format!("bundle {} is whole", id.short())),
             Event::SetAside { what } => {
                 (self.log)(&format!("set aside: {what}"));
@@ -307,13 +399,22 @@ impl Body {
             }
             Event::DeltaReady { release, way } => self.make_soon(release, way),
             Event::DeltaRefused { digest, reason } => {
-                (self.log)(&format!("delta {} is thrown away: {reason}", digest.short()));
+                (self.log)(&format!(
+                    "delta {} is thrown away: {reason}",
+                    digest.short()
+                ));
             }
             Event::ReleaseReady { release } => self.try_soon(*release),
-            Event::Activated { module, version } => (self.log)(&format!("{module} version {version} is active")),
+            Event::Activated { module, version } => {
+                (self.log)(&format!("{module} version {version} is active"))
+            }
             Event::Recalled { module, reason, to } => {
-                let now = to.map_or("the rules alone stand".to_owned(), |v| format!("version {v} runs again"));
-                (self.log)(&format!("{module} was recalled by the ministry ({reason}): {now}"));
+                let now = to.map_or("the rules alone stand".to_owned(), |v| {
+                    format!("version {v} runs again")
+                });
+                (self.log)(&format!(
+                    "{module} was recalled by the ministry ({reason}): {now}"
+                ));
                 if module.starts_with(super::triage::MODEL_MODULE) {
                     self.engine.model = None;
                 }
@@ -348,20 +449,26 @@ impl Body {
 
     /// Calls a phone; `reply` hears how it goes.
     fn call(&mut self, peer: DeviceId, address: SocketAddr, reply: Option<ReplyTo>) {
-        let Some(links) = self.links.clone() else { return };
+        let Some(links) = self.links.clone() else {
+            return;
+        };
         let call = self.next_call;
         self.next_call += 1;
         self.calls.insert(call, reply);
         self.calling.insert(peer, call);
         let messages = self.messages.clone();
         self.runtime.spawn(async move {
-            let _ = messages.send(call_once(&links, call, peer, address).await).await;
+            let _ = messages
+                .send(call_once(&links, call, peer, address).await)
+                .await;
         });
     }
 
     fn called(&mut self, call: u64, link: LinkId) {
         self.calling.retain(|_, c| *c != call);
-        let Some(Some(reply)) = self.calls.remove(&call) else { return };
+        let Some(Some(reply)) = self.calls.remove(&call) else {
+            return;
+        };
         match self.ended.remove(&link) {
             Some(Ok(summary)) => {
                 let _ = reply.send(Answer::Done(answers::meeting_answer(&summary)));
@@ -375,13 +482,20 @@ impl Body {
         }
     }
 
-    /// A beacon was heard. The phone with the lower id calls; the other only if nothing has come of that.
+    /// A beacon was heard. The phone with the lower id calls; the other only if nothing has come of
+    /// that.
     fn neighbour(&mut self, peer: DeviceId, address: SocketAddr) {
         if self.calling.contains_key(&peer) || !self.agent.worth_meeting(self.now(), peer) {
             return;
         }
-        let known = self.store.chain_rows(&peer).is_ok_and(|rows| !rows.is_empty());
-        if !self.plan.begin(self.now(), peer, &address.to_string(), known) {
+        let known = self
+            .store
+            .chain_rows(&peer)
+            .is_ok_and(|rows| !rows.is_empty());
+        if !self
+            .plan
+            .begin(self.now(), peer, &address.to_string(), known)
+        {
             return;
         }
         if self.agent.id() < peer {
@@ -393,10 +507,14 @@ impl Body {
         self.next_call += 1;
         self.calls.insert(call, None);
         self.calling.insert(peer, call);
-        let Some(links) = self.links.clone() else { return };
+        let Some(links) = self.links.clone() else {
+            return;
+        };
         self.runtime.spawn(async move {
             tokio::time::sleep(Duration::from_millis(2500)).await;
-            let _ = messages.send(call_once(&links, call, peer, address).await).await;
+            let _ = messages
+                .send(call_once(&links, call, peer, address).await)
+                .await;
         });
     }
 
@@ -406,7 +524,10 @@ impl Body {
             return;
         }
         self.making.push(release.digest);
-        let (folder, messages) = (self.store.bundles.folder().to_owned(), self.messages.clone());
+        let (folder, messages) = (
+            self.store.bundles.folder().to_owned(),
+            self.messages.clone(),
+        );
         std::thread::spawn(move || {
             let result = making::make(&folder, &release, &way);
             let _ = messages.blocking_send(Message::Made { release, result });
@@ -419,28 +540,43 @@ impl Body {
         match result {
             Ok(file) => match self.store.bundles.adopt(&file, &release.digest) {
                 Ok(()) => {
-                    (self.log)(&format!("{what} was made out of the one before, digest {}", release.digest.short()));
+                    (self.log)(&format!(
+                        "{what} was made out of the one before, digest {}",
+                        release.digest.short()
+                    ));
                     let _ = self.command(Command::BundleImported(release.digest));
                 }
                 Err(error) => (self.log)(&format!("{what} could not be kept: {error}")),
             },
-            Err(NotMade { delta: Some(delta), reason }) => {
+            Err(NotMade {
+                delta: Some(delta),
+                reason,
+            }) => {
                 let _ = self.command(Command::DeltaFailed(delta, reason));
             }
-            Err(NotMade { delta: None, reason }) => (self.log)(&format!("{what} could not be made now: {reason}")),
+            Err(NotMade {
+                delta: None,
+                reason,
+            }) => (self.log)(&format!("{what} could not be made now: {reason}")),
         }
     }
 
     /// Whether a release may be tried: not one that has brought the program down twice.
     fn begin_attempt(&mut self, module: &str, digest: protocol::Digest) -> bool {
-        let began = self.command(Command::AttemptBegins { module: module.to_owned(), digest });
+        let began = self.command(Command::AttemptBegins {
+            module: module.to_owned(),
+            digest,
+        });
         if began == Ok(Reply::Unchanged) {
-            (self.log)(&format!("{module} is parked: the program stopped twice while it was being loaded"));
+            (self.log)(&format!(
+                "{module} is parked: the program stopped twice while it was being loaded"
+            ));
         }
         began != Ok(Reply::Unchanged)
     }
 
-    /// Tries a release on a thread of its own: a bad model may be slow, and must not hold up a meeting.
+    /// Tries a release on a thread of its own: a bad model may be slow, and must not hold up a
+    /// meeting.
     fn try_soon(&mut self, release: Release) {
         if self.trying.contains(&release.digest) || !runs(&release.module) {
             return;
@@ -449,18 +585,28 @@ impl Body {
             return;
         }
         self.trying.push(release.digest);
-        let path = self.store.bundles.path(&protocol::BundleId::release(release.digest));
+        let path = self
+            .store
+            .bundles
+            .path(&protocol::BundleId::release(release.digest));
         let (pack, messages) = (self.engine.pack.clone(), self.messages.clone());
         std::thread::spawn(move || {
-            let result = std::fs::read(path).map_err(|e| e.to_string()).and_then(|b| try_release(&release, &b, &pack));
-            let _ = messages.blocking_send(Message::Tried { release: Box::new(release), result });
+            let result = std::fs::read(path)
+                .map_err(|e| e.to_string())
+                .and_then(|b| try_release(&release, &b, &pack));
+            let _ = messages.blocking_send(Message::Tried {
+                release: Box::new(release),
+                result,
+            });
         });
     }
 
     fn tried(&mut self, release: Release, result: Result<(Tried, Vec<String>), String>) {
         self.trying.retain(|d| *d != release.digest);
         let module = release.module.clone();
-        let _ = self.command(Command::AttemptEnds { module: module.clone() });
+        let _ = self.command(Command::AttemptEnds {
+            module: module.clone(),
+        });
         match result {
             Ok((tried, passed)) => {
                 let mut checks = answers::release_checks(&self.agent, &release);
@@ -472,7 +618,10 @@ impl Body {
                 }
             }
             Err(reason) => {
-                (self.log)(&format!("{module} version {} failed its test here: {reason}", release.version));
+                (self.log)(&format!(
+                    "{module} version {} failed its test here: {reason}",
+                    release.version
+                ));
                 let _ = self.command(Command::ActivationFailed(Box::new(release), reason));
             }
         }
@@ -487,14 +636,17 @@ impl Body {
 
     fn keep_checks(&mut self, module: &str, checks: &[String]) {
         let text = serde_json::to_vec(checks).unwrap_or_default();
-        let kept = self.store.put_setting(&format!("checks/{module}"), &text).and_then(|()| self.store.commit());
+        let kept = self
+            .store
+            .put_setting(&format!("checks/{module}"), &text)
+            .and_then(|()| self.store.commit());
         if kept.is_err() {
             self.store.roll_back();
         }
     }
 
-    /// Loads what was active when the program stopped, rules first. What does not load any more is not used: the rules
-    /// that are built in stand.
+    /// Loads what was active when the program stopped, rules first. What does not load any more is
+    /// not used: the rules that are built in stand.
     fn load_active(&mut self) {
         let mut active: Vec<_> = self
             .agent
@@ -503,10 +655,14 @@ impl Body {
             .collect();
         active.sort_by_key(|(module, _)| !module.starts_with(super::triage::RULES_MODULE));
         for (module, current) in active {
-            // One that has brought the program down twice is parked here, and the one before it is loaded instead.
+            // One that has brought the program down twice is parked here, and the one before it is
+            // loaded instead.
             let current = match self.begin_attempt(&module, current.digest) {
                 true => Some(current),
-                false => self.agent.activation(&module).and_then(|a| a.current.clone()),
+                false => self
+                    .agent
+                    .activation(&module)
+                    .and_then(|a| a.current.clone()),
             };
             if let Some(current) = current {
                 self.load_one(&module, &current);
@@ -517,10 +673,17 @@ impl Body {
 
     fn load_one(&mut self, module: &str, current: &distribution::Module) {
         let releases = self.agent.trust().map(|t| t.releases()).unwrap_or_default();
-        let release = releases.into_iter().find(|r| r.module == module && r.digest == current.digest).cloned();
+        let release = releases
+            .into_iter()
+            .find(|r| r.module == module && r.digest == current.digest)
+            .cloned();
         let release = release.unwrap_or_else(|| answers::release_of(module, current));
         let id = protocol::BundleId::release(current.digest);
-        let loaded = self.store.bundles.read_whole(&id).map_err(|e| e.to_string());
+        let loaded = self
+            .store
+            .bundles
+            .read_whole(&id)
+            .map_err(|e| e.to_string());
         match loaded.and_then(|bytes| try_release(&release, &bytes, &self.engine.pack)) {
             Ok((tried, _)) => self.switch_to(tried),
             Err(reason) => (self.log)(&format!("{module} is not used: {reason}")),
@@ -533,8 +696,15 @@ impl Body {
         self.store_failed = None;
         self.next_ticket += 1;
         let ticket = self.next_ticket;
-        self.input(Input::Command { ticket, command: Box::new(command) });
-        match self.answers.remove(&ticket).or_else(|| self.store_failed.take().map(Err)) {
+        self.input(Input::Command {
+            ticket,
+            command: Box::new(command),
+        });
+        match self
+            .answers
+            .remove(&ticket)
+            .or_else(|| self.store_failed.take().map(Err))
+        {
             Some(Ok(reply)) => Ok(reply),
             Some(Err(refusal)) => Err(refusal.into()),
             None => Err(Failure::new("no answer from the phone", "try again")),
@@ -544,14 +714,25 @@ impl Body {
 
 async fn call_once(links: &Links, call: u64, peer: DeviceId, address: SocketAddr) -> Message {
     match links.call(peer, address).await {
-        Ok(link) => Message::Called { call, peer, address, link },
-        Err(failure) => Message::CallFailed { call, peer, address, failure },
+        Ok(link) => Message::Called {
+            call,
+            peer,
+            address,
+            link,
+        },
+        Err(failure) => Message::CallFailed {
+            call,
+            peer,
+            address,
+            failure,
+        },
     }
 }
 
 fn load_agent(keys: &DeviceKeys, store: &mut SqliteStore) -> Result<Agent, Failure> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart the device"))?;
+    getrandom::fill(&mut seed)
+        .map_err(|e| Failure::new(format!("no randomness: {e}"), "restart the device"))?;
     let agent = Agent::load(keys.clone(), seed, store)?;
     store.commit()?;
     Ok(agent)

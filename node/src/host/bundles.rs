@@ -1,10 +1,12 @@
-//! Bundles as files: releases in one folder, sealed photos in another beside it. `<digest>.part` and `<digest>.tree` while they
-//! arrive, `<digest>` once whole. Nothing unverified ever has a final name: the agent checks every group before it is written, and
-//! what a crash may have left is checked again against the tree when the file is opened.
+//! Bundles as files: releases in one folder, sealed photos in another beside it. `<digest>.part`
+//! and `<digest>.tree` while they arrive, `<digest>` once whole. Nothing unverified ever has a
+//! final name: the agent checks every group before it is written, and what a crash may have left is
+//! checked again against the tree when the file is opened.
 //!
-//! Every file here can be had again from another phone, so none is ever a reason to stop: what is not what it should be (a card that
-//! lost bytes, a folder in its place) becomes a part again or is moved out of the way, and is fetched anew. Few files are open at
-//! once, however many bundles there are.
+//! Every file here can be had again from another phone, so none is ever a reason to stop: what is
+//! not what it should be (a card that lost bytes, a folder in its place) becomes a part again or is
+//! moved out of the way, and is fetched anew. Few files are open at once, however many bundles
+//! there are.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -31,14 +33,17 @@ pub struct BundleFiles {
     unsynced: u64,
 }
 
-/// Bytes after which the disk is asked to begin writing, so that it is nearly done when the last group comes.
+/// Bytes after which the disk is asked to begin writing, so that it is nearly done when the last
+/// group comes.
 const SYNC_EVERY_BYTES: u64 = 16 << 20;
 
 /// An error of the disk in the store's words.
 pub fn disk_error(error: &std::io::Error) -> StoreError {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full,
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(error.to_string()),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            StoreError::ReadOnly(error.to_string())
+        }
         _ => StoreError::Other(error.to_string()),
     }
 }
@@ -46,7 +51,11 @@ pub fn disk_error(error: &std::io::Error) -> StoreError {
 impl BundleFiles {
     /// The bundles in `folder`.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), open: VecDeque::new(), unsynced: 0 }
+        Self {
+            folder: folder.to_owned(),
+            open: VecDeque::new(),
+            unsynced: 0,
+        }
     }
 
     fn place(&self, id: &BundleId) -> PathBuf {
@@ -74,8 +83,9 @@ impl BundleFiles {
         self.path(id).is_file()
     }
 
-    /// Opens a bundle and says what of it is right: the tree list, and the groups that match it. A whole file is believed as far as its
-    /// length; each group is looked at again when it is served.
+    /// Opens a bundle and says what of it is right: the tree list, and the groups that match it. A
+    /// whole file is believed as far as its length; each group is looked at again when it is
+    /// served.
     pub fn open(&mut self, id: &BundleId, bytes: u64) -> Result<(Vec<u8>, Groups), StoreError> {
         let count = tree::group_count(bytes);
         self.open.retain(|(held, _)| held != id);
@@ -105,7 +115,8 @@ impl BundleFiles {
         (tree::digest_of_list(&list, bytes) == Some(id.digest)).then_some(list)
     }
 
-    /// The tree list of a whole file: the one beside it, or made anew if the file is what its name says.
+    /// The tree list of a whole file: the one beside it, or made anew if the file is what its name
+    /// says.
     fn tree_of_whole(&self, id: &BundleId, bytes: u64) -> Option<Vec<u8>> {
         if let Some(list) = self.kept_tree(id, bytes) {
             return Some(list);
@@ -147,7 +158,11 @@ impl BundleFiles {
                     fs::create_dir_all(folder).map_err(|e| disk_error(&e))?;
                 }
                 let mut options = OpenOptions::new();
-                options.read(true).write(!whole).create(!whole).truncate(false);
+                options
+                    .read(true)
+                    .write(!whole)
+                    .create(!whole)
+                    .truncate(false);
                 let file = options.open(path).map_err(|e| disk_error(&e))?;
                 self.open.push_back((*id, file));
                 if self.open.len() > FILES_OPEN_MAX {
@@ -169,7 +184,8 @@ impl BundleFiles {
     pub fn write(&mut self, id: &BundleId, first: u64, bytes: &[u8]) -> Result<(), StoreError> {
         let sync = self.unsynced >= SYNC_EVERY_BYTES;
         let file = self.file(id)?;
-        file.write_all_at(bytes, first * GROUP_BYTES).map_err(|e| disk_error(&e))?;
+        file.write_all_at(bytes, first * GROUP_BYTES)
+            .map_err(|e| disk_error(&e))?;
         let copy = sync.then(|| file.try_clone());
         self.unsynced += bytes.len() as u64;
         if let Some(Ok(file)) = copy {
@@ -183,7 +199,9 @@ impl BundleFiles {
     /// Reads groups of a bundle of so many bytes; `None` if they cannot be read.
     pub fn read(&mut self, id: &BundleId, bytes: u64, first: u64, count: u64) -> Option<Vec<u8>> {
         let start = first.saturating_mul(GROUP_BYTES).min(bytes);
-        let end = (first.saturating_add(count)).saturating_mul(GROUP_BYTES).min(bytes);
+        let end = (first.saturating_add(count))
+            .saturating_mul(GROUP_BYTES)
+            .min(bytes);
         let mut buffer = vec![0; (end - start) as usize];
         let read = self.file(id).ok()?.read_exact_at(&mut buffer, start);
         if read.is_err() {
@@ -206,12 +224,16 @@ impl BundleFiles {
         let mut at = 0;
         while at < bytes {
             let want = buffer.len().min((bytes - at) as usize);
-            let Some(chunk) = buffer.get_mut(..want) else { break };
+            let Some(chunk) = buffer.get_mut(..want) else {
+                break;
+            };
             file.read_exact_at(chunk, at).map_err(|e| disk_error(&e))?;
             hasher.update(chunk);
             at += want as u64;
         }
-        let synced = synced.join().unwrap_or_else(|_| Err(std::io::Error::other("the disk did not answer")));
+        let synced = synced
+            .join()
+            .unwrap_or_else(|_| Err(std::io::Error::other("the disk did not answer")));
         self.open.retain(|(held, _)| held != id);
         if hasher.finalize().as_bytes() != id.digest.as_bytes() {
             let _ = fs::remove_file(self.part(id));
@@ -220,17 +242,26 @@ impl BundleFiles {
         }
         synced.map_err(|e| disk_error(&e))?;
         fs::rename(self.part(id), self.path(id)).map_err(|e| disk_error(&e))?;
-        File::open(self.place(id)).and_then(|f| f.sync_all()).map_err(|e| disk_error(&e))?;
+        File::open(self.place(id))
+            .and_then(|f| f.sync_all())
+            .map_err(|e| disk_error(&e))?;
         Ok(true)
     }
 
     /// Takes a whole file in from outside, as a publisher does. Returns its digest and size.
     pub fn import(&mut self, kind: BundleKind, from: &Path) -> std::io::Result<(Digest, u64)> {
-        let folder = self.place(&BundleId { kind, digest: Digest([0; 32]) });
+        let folder = self.place(&BundleId {
+            kind,
+            digest: Digest([0; 32]),
+        });
         fs::create_dir_all(&folder)?;
         let draft = folder.join("import.part");
         let _ = fs::remove_file(&draft);
-        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&draft)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&draft)?;
         std::io::copy(&mut File::open(from)?, &mut file)?;
         let mut hasher = blake3::Hasher::new();
         let mut file = File::open(&draft)?;
@@ -259,7 +290,9 @@ impl BundleFiles {
         let id = BundleId::release(*digest);
         self.remove(&id)?;
         fs::rename(made, self.path(&id)).map_err(|e| disk_error(&e))?;
-        File::open(&self.folder).and_then(|f| f.sync_all()).map_err(|e| disk_error(&e))
+        File::open(&self.folder)
+            .and_then(|f| f.sync_all())
+            .map_err(|e| disk_error(&e))
     }
 
     /// The folder.
@@ -273,7 +306,9 @@ impl BundleFiles {
         for path in [self.path(id), self.part(id), self.tree_file(id)] {
             set_aside_unless_file(&path);
             match fs::remove_file(path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(disk_error(&error)),
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(disk_error(&error));
+                }
                 _ => {}
             }
         }
@@ -288,14 +323,25 @@ impl BundleFiles {
     /// Bytes of everything held, parts included.
     pub fn bytes_held(&self) -> u64 {
         let folders = [self.folder.clone(), self.folder.join(PHOTOS)];
-        let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
-        entries.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file).map(|m| m.len()).sum()
+        let entries = folders
+            .iter()
+            .filter_map(|folder| fs::read_dir(folder).ok())
+            .flatten()
+            .flatten();
+        entries
+            .filter_map(|entry| entry.metadata().ok())
+            .filter(fs::Metadata::is_file)
+            .map(|m| m.len())
+            .sum()
     }
 }
 
-/// What stands where a file of ours should be and is none (a folder, a pipe) is moved out of the way.
+/// What stands where a file of ours should be and is none (a folder, a pipe) is moved out of the
+/// way.
 fn set_aside_unless_file(path: &Path) {
-    let Ok(there) = fs::symlink_metadata(path) else { return };
+    let Ok(there) = fs::symlink_metadata(path) else {
+        return;
+    };
     if !there.is_file() {
         let aside = PathBuf::from(format!("{}.aside", path.display()));
         let _ = fs::remove_dir_all(&aside);
@@ -314,7 +360,9 @@ fn check_file(file: &File, bytes: u64, length: u64, list: &[u8]) -> Groups {
             continue;
         }
         let mut group = vec![0; size as usize];
-        if file.read_exact_at(&mut group, i * GROUP_BYTES).is_ok() && tree::group_hash(&group, i, count) == *hash {
+        if file.read_exact_at(&mut group, i * GROUP_BYTES).is_ok()
+            && tree::group_hash(&group, i, count) == *hash
+        {
             groups.set(i);
         }
     }
@@ -330,7 +378,9 @@ mod tests {
         let mut files = BundleFiles::new(folder.path());
         let data: Vec<u8> = (0..50_000u32).map(|i| (i * 7 + i / 255) as u8).collect();
         std::fs::write(folder.path().join("in"), &data).unwrap();
-        let (digest, bytes) = files.import(BundleKind::Release, &folder.path().join("in")).unwrap();
+        let (digest, bytes) = files
+            .import(BundleKind::Release, &folder.path().join("in"))
+            .unwrap();
         assert_eq!(bytes, 50_000);
         (folder, files, BundleId::release(digest), data)
     }
@@ -363,10 +413,16 @@ mod tests {
     #[test]
     fn photos_and_releases_of_one_name_do_not_touch_each_other() {
         let (_folder, mut files, id, _) = files();
-        let photo = BundleId { kind: BundleKind::Photo, digest: id.digest };
+        let photo = BundleId {
+            kind: BundleKind::Photo,
+            digest: id.digest,
+        };
         assert_eq!(files.open(&photo, 1).unwrap().1.held(), 0);
         files.write(&photo, 0, &[9]).unwrap();
-        assert!(!files.finish(&photo, 1).unwrap(), "it is not what its name says");
+        assert!(
+            !files.finish(&photo, 1).unwrap(),
+            "it is not what its name says"
+        );
         files.remove(&photo).unwrap();
         assert!(files.open(&id, 50_000).unwrap().1.complete());
     }

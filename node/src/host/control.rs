@@ -1,5 +1,5 @@
-//! How other commands reach the running phone: JSON lines over a loopback socket, with a token that only the owner of the data
-//! folder can read.
+//! How other commands reach the running phone: JSON lines over a loopback socket, with a token that
+//! only the owner of the data folder can read.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -45,13 +45,20 @@ struct Knock {
 }
 
 /// Listens for requests until the program ends.
-pub(super) async fn serve(folder: &DataFolder, messages: mpsc::Sender<Message>) -> Result<ControlFile, Failure> {
-    let trouble = |e: std::io::Error| Failure::new(format!("no control socket: {e}"), "is loopback up?");
+pub(super) async fn serve(
+    folder: &DataFolder,
+    messages: mpsc::Sender<Message>,
+) -> Result<ControlFile, Failure> {
+    let trouble =
+        |e: std::io::Error| Failure::new(format!("no control socket: {e}"), "is loopback up?");
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(trouble)?;
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|e| Failure::new(e, "restart"))?;
     let token = protocol::Digest(secret).to_string();
-    let door = Door { address: listener.local_addr().map_err(trouble)?, token: token.clone() };
+    let door = Door {
+        address: listener.local_addr().map_err(trouble)?,
+        token: token.clone(),
+    };
     let path = folder.path().join("control");
     let text = serde_json::to_string(&door).map_err(|e| Failure::new(e, ""))?;
     write_secret(&path, &text).map_err(trouble)?;
@@ -60,8 +67,11 @@ pub(super) async fn serve(folder: &DataFolder, messages: mpsc::Sender<Message>) 
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    // Any program of this machine may knock; who holds no token must not keep those out that do.
-                    let Ok(place) = places.clone().try_acquire_owned() else { continue };
+                    // Any program of this machine may knock; who holds no token must not keep those
+                    // out that do.
+                    let Ok(place) = places.clone().try_acquire_owned() else {
+                        continue;
+                    };
                     let (token, messages) = (token.clone(), messages.clone());
                     tokio::spawn(async move {
                         let _place = place;
@@ -83,13 +93,24 @@ async fn answer(stream: tokio::net::TcpStream, token: String, messages: mpsc::Se
         Ok(Ok(1..)) => {}
         Ok(Ok(0) | Err(_)) | Err(_) => return,
     }
-    let Some(knock) = read_knock(&line).filter(|k| k.token == token) else { return };
+    let Some(knock) = read_knock(&line).filter(|k| k.token == token) else {
+        return;
+    };
     let (reply, mut answers) = mpsc::unbounded_channel();
-    if messages.send(Message::Request { request: Box::new(knock.request), reply }).await.is_err() {
+    if messages
+        .send(Message::Request {
+            request: Box::new(knock.request),
+            reply,
+        })
+        .await
+        .is_err()
+    {
         return;
     }
     while let Some(answer) = answers.recv().await {
-        let Ok(mut text) = serde_json::to_string(&answer) else { return };
+        let Ok(mut text) = serde_json::to_string(&answer) else {
+            return;
+        };
         text.push('\n');
         if write.write_all(text.as_bytes()).await.is_err() {
             return;
@@ -115,15 +136,24 @@ pub fn ask(
     let gone = || Failure {
         gone: true,
         ..Failure::new(
-            format!("the kijiti that runs on {} does not answer", folder.display()),
+            format!(
+                "the kijiti that runs on {} does not answer",
+                folder.display()
+            ),
             "it may be starting or stopping: try again in a moment",
         )
     };
     let text = std::fs::read_to_string(folder.join("control")).map_err(|_| gone())?;
     let door: Door = serde_json::from_str(&text).map_err(|_| gone())?;
-    let mut stream = std::net::TcpStream::connect_timeout(&door.address, Duration::from_secs(3)).map_err(|_| gone())?;
-    stream.set_write_timeout(Some(KNOCK_TIMEOUT)).map_err(|_| gone())?;
-    let knock = Knock { token: door.token, request: request.clone() };
+    let mut stream = std::net::TcpStream::connect_timeout(&door.address, Duration::from_secs(3))
+        .map_err(|_| gone())?;
+    stream
+        .set_write_timeout(Some(KNOCK_TIMEOUT))
+        .map_err(|_| gone())?;
+    let knock = Knock {
+        token: door.token,
+        request: request.clone(),
+    };
     let line = serde_json::to_string(&knock).map_err(|e| Failure::new(e, ""))?;
     writeln!(stream, "{line}").map_err(|_| gone())?;
     for line in BufReader::new(stream).lines() {

@@ -1,7 +1,8 @@
 //! The data folder of one phone: its key, its lock, and where everything else lies.
 //!
-//! `key` secret, 0600, or sealed with a passphrase · `lock` held while a program uses the folder · `phone.sqlite`, and `begun` once it is there · `bundles/` · `control` how to reach the
-//! running program
+//! `key` secret, 0600, or sealed with a passphrase · `lock` held while a program uses the folder ·
+//! `phone.sqlite`, and `begun` once it is there · `bundles/` · `control` how to reach the running
+//! program
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -36,7 +37,13 @@ pub struct Failure {
 impl Failure {
     /// A failure with a hint.
     pub fn new(reason: impl ToString, hint: impl ToString) -> Self {
-        Self { reason: reason.to_string(), hint: hint.to_string(), code: 1, locked: false, gone: false }
+        Self {
+            reason: reason.to_string(),
+            hint: hint.to_string(),
+            code: 1,
+            locked: false,
+            gone: false,
+        }
     }
 
     /// The same with another exit code.
@@ -48,7 +55,13 @@ impl Failure {
 
 impl From<crate::agent::Refusal> for Failure {
     fn from(refusal: crate::agent::Refusal) -> Self {
-        Self { reason: refusal.reason, hint: refusal.hint, code: 5, locked: false, gone: false }
+        Self {
+            reason: refusal.reason,
+            hint: refusal.hint,
+            code: 5,
+            locked: false,
+            gone: false,
+        }
     }
 }
 
@@ -56,8 +69,12 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = match &error {
             StoreError::Full => "free some space and try again; nothing was lost",
-            StoreError::ReadOnly(_) => "make the data folder writable, or choose another with --data",
-            StoreError::Damaged(_) => "copy the data folder away, then ask your supervisor; nothing was changed",
+            StoreError::ReadOnly(_) => {
+                "make the data folder writable, or choose another with --data"
+            }
+            StoreError::Damaged(_) => {
+                "copy the data folder away, then ask your supervisor; nothing was changed"
+            }
             StoreError::Other(_) => "try again; nothing was changed",
         };
         Self::new(error, hint)
@@ -84,8 +101,9 @@ impl std::fmt::Debug for DataFolder {
 impl DataFolder {
     /// Opens or makes the folder and locks it.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let ours =
-            !path.exists() || path.join(KEY_FILE).exists() || fs::read_dir(path).is_ok_and(|mut d| d.next().is_none());
+        let ours = !path.exists()
+            || path.join(KEY_FILE).exists()
+            || fs::read_dir(path).is_ok_and(|mut d| d.next().is_none());
         fs::create_dir_all(path.join("bundles")).map_err(|e| unusable(path, &e))?;
         if ours {
             keep_private(path);
@@ -98,7 +116,11 @@ impl DataFolder {
             .open(path.join("lock"))
             .map_err(|e| unusable(path, &e))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), secret: None, _lock: lock }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                secret: None,
+                _lock: lock,
+            }),
             Err(fs::TryLockError::WouldBlock) => Err(Failure {
                 locked: true,
                 ..Failure::new(
@@ -112,7 +134,9 @@ impl DataFolder {
 
     /// Whether the key in a folder is sealed; `None`: there is none.
     pub fn key_is_sealed(path: &Path) -> Option<bool> {
-        fs::read(path.join(KEY_FILE)).ok().map(|file| is_sealed(&file))
+        fs::read(path.join(KEY_FILE))
+            .ok()
+            .map(|file| is_sealed(&file))
     }
 
     /// Where it is.
@@ -126,8 +150,8 @@ impl DataFolder {
         self
     }
 
-    /// The phone's keys; made on first use, before anything else is written. A sealed file is opened with the secret that was
-    /// given, or the passphrase in the environment.
+    /// The phone's keys; made on first use, before anything else is written. A sealed file is
+    /// opened with the secret that was given, or the passphrase in the environment.
     pub fn keys(&self) -> Result<DeviceKeys, Failure> {
         let path = self.path.join(KEY_FILE);
         match fs::read(&path) {
@@ -171,7 +195,10 @@ impl DataFolder {
 
     /// Puts another key in the place of the one that is there, sealed as that was.
     pub(super) fn replace_key(&self, keys: &DeviceKeys) -> Result<(), Failure> {
-        let secret = self.secret.clone().or_else(|| std::env::var(PASSPHRASE_VARIABLE).ok());
+        let secret = self
+            .secret
+            .clone()
+            .or_else(|| std::env::var(PASSPHRASE_VARIABLE).ok());
         let sealed = key_is_sealed(&self.path);
         self.write_key(keys, secret.as_deref().filter(|_| sealed))
     }
@@ -193,7 +220,11 @@ fn keep_private(path: &Path) {
             let _ = fs::set_permissions(path, fs::Permissions::from_mode(mode));
         }
     };
-    for folder in [path.to_owned(), path.join("bundles"), path.join("bundles/photos")] {
+    for folder in [
+        path.to_owned(),
+        path.join("bundles"),
+        path.join("bundles/photos"),
+    ] {
         tighten(&folder, 0o700);
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_file()) {
@@ -203,11 +234,14 @@ fn keep_private(path: &Path) {
     }
 }
 
-/// Opens a plain file for reading; anything else (a pipe, a device, a folder) could keep the phone waiting for ever, or be without
-/// end.
+/// Opens a plain file for reading; anything else (a pipe, a device, a folder) could keep the phone
+/// waiting for ever, or be without end.
 pub fn open_plain(path: &Path) -> std::io::Result<File> {
     if !fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is no plain file"));
+        return Err(std::io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is no plain file",
+        ));
     }
     File::open(path)
 }
@@ -215,9 +249,17 @@ pub fn open_plain(path: &Path) -> std::io::Result<File> {
 /// Writes a file that only its owner reads, where there is nothing yet or a plain file.
 pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-        return Err(std::io::Error::new(ErrorKind::InvalidInput, "something that is no plain file is there"));
+        return Err(std::io::Error::new(
+            ErrorKind::InvalidInput,
+            "something that is no plain file is there",
+        ));
     }
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(bytes)
 }
@@ -232,7 +274,10 @@ pub fn key_is_sealed(folder: &Path) -> bool {
 
 /// Reads a key file: 64 hexadecimal digits.
 pub fn read_key(text: &str) -> Option<DeviceKeys> {
-    text.trim().parse::<protocol::Digest>().ok().map(|seed| DeviceKeys::from_seed(seed.0))
+    text.trim()
+        .parse::<protocol::Digest>()
+        .ok()
+        .map(|seed| DeviceKeys::from_seed(seed.0))
 }
 
 /// A key as it stands in its file.
@@ -244,7 +289,11 @@ pub fn data_hex(seed: &[u8; 32]) -> String {
 pub fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     let draft = path.with_extension("new");
     let _ = fs::remove_file(&draft);
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft)?;
+    let mut file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&draft, path)?;
@@ -258,11 +307,17 @@ pub fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
 pub fn unusable(path: &Path, error: &std::io::Error) -> Failure {
     let shown = path.display();
     match error.kind() {
-        ErrorKind::StorageFull => Failure::new("the disk is full", "free some space and try again; nothing was lost"),
+        ErrorKind::StorageFull => Failure::new(
+            "the disk is full",
+            "free some space and try again; nothing was lost",
+        ),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Failure::new(
             format!("the data folder {shown} cannot be written"),
             "make it writable, or choose another with --data",
         ),
-        _ => Failure::new(format!("the data folder {shown} cannot be used: {error}"), "choose another with --data"),
+        _ => Failure::new(
+            format!("the data folder {shown} cannot be used: {error}"),
+            "choose another with --data",
+        ),
     }
 }

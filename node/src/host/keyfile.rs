@@ -1,5 +1,5 @@
-//! Key files sealed with a passphrase (age's format, age-encryption.org/v1): the ministry's keys on its desks, and a phone's own
-//! where no keystore holds it.
+//! Key files sealed with a passphrase (age's format, age-encryption.org/v1): the ministry's keys on
+//! its desks, and a phone's own where no keystore holds it.
 
 use std::path::Path;
 
@@ -20,8 +20,13 @@ pub fn is_sealed(file: &[u8]) -> bool {
     file.starts_with(b"-----BEGIN AGE") || file.starts_with(b"age-encryption.org/")
 }
 
-/// Seals a key. `work_factor`: log2 of scrypt's cost; by default what takes this machine about a second.
-pub fn seal_key(key: &DeviceKeys, passphrase: &str, work_factor: Option<u8>) -> Result<String, Failure> {
+/// Seals a key. `work_factor`: log2 of scrypt's cost; by default what takes this machine about a
+/// second.
+pub fn seal_key(
+    key: &DeviceKeys,
+    passphrase: &str,
+    work_factor: Option<u8>,
+) -> Result<String, Failure> {
     let mut recipient = age::scrypt::Recipient::new(SecretString::from(passphrase.to_owned()));
     if let Some(factor) = work_factor.filter(|f| (1..=WORK_FACTOR_MAX).contains(f)) {
         recipient.set_work_factor(factor);
@@ -34,8 +39,11 @@ pub fn seal_key(key: &DeviceKeys, passphrase: &str, work_factor: Option<u8>) -> 
 pub fn open_key(path: &Path, file: &[u8], passphrase: &str) -> Result<DeviceKeys, Failure> {
     let shown = path.display();
     let none = || {
-        Failure::new(format!("{shown} is not a key file, or damaged"), "put it back from a copy, or use another")
-            .with_code(4)
+        Failure::new(
+            format!("{shown} is not a key file, or damaged"),
+            "put it back from a copy, or use another",
+        )
+        .with_code(4)
     };
     if !is_sealed(file) {
         return Err(none());
@@ -44,7 +52,11 @@ pub fn open_key(path: &Path, file: &[u8], passphrase: &str) -> Result<DeviceKeys
     identity.set_max_work_factor(WORK_FACTOR_MAX);
     let plain = age::decrypt(&identity, file).map_err(|e| match e {
         age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed => {
-            Failure::new(format!("wrong passphrase for {shown}"), "type it again; nothing was changed").with_code(4)
+            Failure::new(
+                format!("wrong passphrase for {shown}"),
+                "type it again; nothing was changed",
+            )
+            .with_code(4)
         }
         _ => none(),
     })?;

@@ -1,8 +1,9 @@
-//! Links over any IP network: iroh (QUIC, TLS 1.3), where the endpoint id is the device's key, so that a link's other end is
-//! proved by the link. No relay, no outside DNS, no port mapping: nothing leaves the local network.
+//! Links over any IP network: iroh (QUIC, TLS 1.3), where the endpoint id is the device's key, so
+//! that a link's other end is proved by the link. No relay, no outside DNS, no port mapping:
+//! nothing leaves the local network.
 //!
-//! One meeting is one bidirectional stream on a connection of its own. The writer tells the agent how much it has sent, which
-//! is the only thing that makes the agent produce more.
+//! One meeting is one bidirectional stream on a connection of its own. The writer tells the agent
+//! how much it has sent, which is the only thing that makes the agent produce more.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 use iroh::dns::DnsResolver;
 use iroh::endpoint::{
-    BindOpts, Connection, IdleTimeout, PortmapperConfig, QuicTransportConfig, RecvStream, SendStream, VarInt, presets,
+    BindOpts, Connection, IdleTimeout, PortmapperConfig, QuicTransportConfig, RecvStream,
+    SendStream, VarInt, presets,
 };
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, SecretKey};
 use protocol::DeviceId;
@@ -62,7 +64,12 @@ pub async fn endpoint(seed: &[u8; 32], listen: Option<SocketAddr>) -> Result<End
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .congestion_controller_factory(Arc::new(OneHopConfig))
         .build();
-    let unusable = |e: String| Failure::new(format!("cannot listen: {e}"), "choose another address with --listen");
+    let unusable = |e: String| {
+        Failure::new(
+            format!("cannot listen: {e}"),
+            "choose another address with --listen",
+        )
+    };
     let mut builder = Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(seed))
         .alpns(vec![ALPN.to_vec()])
@@ -73,20 +80,33 @@ pub async fn endpoint(seed: &[u8; 32], listen: Option<SocketAddr>) -> Result<End
         .dns_resolver(DnsResolver::builder().disable_fallback().build())
         .clear_ip_transports();
     builder = match listen {
-        Some(address) => builder.bind_addr(address).map_err(|e| unusable(e.to_string()))?,
+        Some(address) => builder
+            .bind_addr(address)
+            .map_err(|e| unusable(e.to_string()))?,
         None => {
             let v6 = BindOpts::default().set_is_required(false);
-            let builder = builder.bind_addr("0.0.0.0:0").map_err(|e| unusable(e.to_string()))?;
-            builder.bind_addr_with_opts("[::]:0", v6).map_err(|e| unusable(e.to_string()))?
+            let builder = builder
+                .bind_addr("0.0.0.0:0")
+                .map_err(|e| unusable(e.to_string()))?;
+            builder
+                .bind_addr_with_opts("[::]:0", v6)
+                .map_err(|e| unusable(e.to_string()))?
         }
     };
     builder.bind().await.map_err(|e| unusable(e.to_string()))
 }
 
 /// Calls a device at an address.
-pub async fn dial(endpoint: &Endpoint, peer: DeviceId, address: SocketAddr) -> Result<Connection, Failure> {
+pub async fn dial(
+    endpoint: &Endpoint,
+    peer: DeviceId,
+    address: SocketAddr,
+) -> Result<Connection, Failure> {
     let out_of_reach = |e: String| {
-        Failure::new(format!("phone {} at {address} is out of reach: {e}", peer.short()), "is it running, and near?")
+        Failure::new(
+            format!("phone {} at {address} is out of reach: {e}", peer.short()),
+            "is it running, and near?",
+        )
     };
     let id = EndpointId::from_bytes(peer.as_bytes()).map_err(|e| out_of_reach(e.to_string()))?;
     let call = endpoint.connect(EndpointAddr::new(id).with_ip_addr(address), ALPN);
@@ -105,24 +125,38 @@ impl Links {
         messages: mpsc::Sender<Message>,
     ) -> Result<Self, Failure> {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let links = Self { endpoint: endpoint(seed, listen).await?, messages, places };
+        let links = Self {
+            endpoint: endpoint(seed, listen).await?,
+            messages,
+            places,
+        };
         tokio::spawn(links.clone().accept());
         Ok(links)
     }
 
-    /// Where others reach it: of a socket on all interfaces, the addresses of those that are up, loopback last.
+    /// Where others reach it: of a socket on all interfaces, the addresses of those that are up,
+    /// loopback last.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let mut interfaces = if_addrs::get_if_addrs().unwrap_or_default();
         interfaces.retain(|i| !i.is_link_local());
         interfaces.sort_by_key(|i| (i.is_loopback(), i.ip().is_ipv6()));
         let reach = |bound: SocketAddr| -> Vec<SocketAddr> {
-            let of_kind = interfaces.iter().map(|i| i.ip()).filter(|ip| ip.is_ipv4() == bound.is_ipv4());
+            let of_kind = interfaces
+                .iter()
+                .map(|i| i.ip())
+                .filter(|ip| ip.is_ipv4() == bound.is_ipv4());
             match bound.ip().is_unspecified() {
-                true => of_kind.map(|ip| SocketAddr::new(ip, bound.port())).collect(),
+                true => of_kind
+                    .map(|ip| SocketAddr::new(ip, bound.port()))
+                    .collect(),
                 false => vec![bound],
             }
         };
-        self.endpoint.bound_sockets().into_iter().flat_map(reach).collect()
+        self.endpoint
+            .bound_sockets()
+            .into_iter()
+            .flat_map(reach)
+            .collect()
     }
 
     async fn accept(self) {
@@ -134,8 +168,12 @@ impl Links {
             let links = self.clone();
             tokio::spawn(async move {
                 let _place = place;
-                let Ok(Ok(connection)) = tokio::time::timeout(DIAL_TIMEOUT, incoming).await else { return };
-                if let Ok(Ok(streams)) = tokio::time::timeout(DIAL_TIMEOUT, connection.accept_bi()).await {
+                let Ok(Ok(connection)) = tokio::time::timeout(DIAL_TIMEOUT, incoming).await else {
+                    return;
+                };
+                if let Ok(Ok(streams)) =
+                    tokio::time::timeout(DIAL_TIMEOUT, connection.accept_bi()).await
+                {
                     links.run(connection, streams, false).await;
                 }
             });
@@ -146,7 +184,8 @@ impl Links {
     pub async fn call(&self, peer: DeviceId, address: SocketAddr) -> Result<LinkId, Failure> {
         let connection = dial(&self.endpoint, peer, address).await?;
         let streams = connection.open_bi().await;
-        let streams = streams.map_err(|e| Failure::new(format!("the call was cut: {e}"), "try again"))?;
+        let streams =
+            streams.map_err(|e| Failure::new(format!("the call was cut: {e}"), "try again"))?;
         let link = NEXT_LINK.fetch_add(1, Ordering::Relaxed);
         let links = self.clone();
         tokio::spawn(async move { links.run_as(link, connection, streams, true).await });
@@ -154,20 +193,50 @@ impl Links {
     }
 
     async fn run(&self, connection: Connection, streams: (SendStream, RecvStream), dialed: bool) {
-        self.run_as(NEXT_LINK.fetch_add(1, Ordering::Relaxed), connection, streams, dialed).await;
+        self.run_as(
+            NEXT_LINK.fetch_add(1, Ordering::Relaxed),
+            connection,
+            streams,
+            dialed,
+        )
+        .await;
     }
 
-    async fn run_as(&self, link: LinkId, connection: Connection, streams: (SendStream, RecvStream), dialed: bool) {
+    async fn run_as(
+        &self,
+        link: LinkId,
+        connection: Connection,
+        streams: (SendStream, RecvStream),
+        dialed: bool,
+    ) {
         let (send, receive) = streams;
-        // The agent hands out no more than SEND_AHEAD_BYTES_MAX at a time, so this queue is bounded by it.
+        // The agent hands out no more than SEND_AHEAD_BYTES_MAX at a time, so this queue is bounded
+        // by it.
         let (to_send, queue) = mpsc::unbounded_channel();
         let peer = DeviceId(*connection.remote_id().as_bytes());
-        if self.messages.send(Message::LinkUp { link, peer, dialed, to_send }).await.is_err() {
+        if self
+            .messages
+            .send(Message::LinkUp {
+                link,
+                peer,
+                dialed,
+                to_send,
+            })
+            .await
+            .is_err()
+        {
             return;
         }
-        let _ = self.messages.send(Message::Writable { link, bytes: SEND_AHEAD_BYTES_MAX }).await;
+        let _ = self
+            .messages
+            .send(Message::Writable {
+                link,
+                bytes: SEND_AHEAD_BYTES_MAX,
+            })
+            .await;
         let mut writer = tokio::spawn(write(link, send, queue, self.messages.clone()));
-        // The link ends with either side of it: once the last word is said, nothing more is waited for.
+        // The link ends with either side of it: once the last word is said, nothing more is waited
+        // for.
         let why = tokio::select! {
             why = self.read(link, receive) => why,
             _ = &mut writer => "this phone ended the link".to_owned(),
@@ -181,12 +250,18 @@ impl Links {
 
     /// Reads until the end; returns why it ended.
     async fn read(&self, link: LinkId, mut receive: RecvStream) -> String {
-        // Packets are small and the agent's queue is short: while it is busy, bytes gather here and go over in one piece.
+        // Packets are small and the agent's queue is short: while it is busy, bytes gather here and
+        // go over in one piece.
         loop {
             let mut bytes = Vec::with_capacity(READ_BYTES);
             match receive.read_buf(&mut bytes).await {
                 Ok(1..) => {
-                    if self.messages.send(Message::Received { link, bytes }).await.is_err() {
+                    if self
+                        .messages
+                        .send(Message::Received { link, bytes })
+                        .await
+                        .is_err()
+                    {
                         return "this phone stops".into();
                     }
                 }
@@ -214,7 +289,11 @@ async fn write(
         if send.write_chunk(bytes.into()).await.is_err() {
             break;
         }
-        if messages.send(Message::Writable { link, bytes: sent }).await.is_err() {
+        if messages
+            .send(Message::Writable { link, bytes: sent })
+            .await
+            .is_err()
+        {
             break;
         }
     }

@@ -1,5 +1,6 @@
-//! Making a release out of its base and deltas, on a thread of its own and in files: the base is read in place, one operation
-//! of a delta is in memory at a time, and what comes out has no final name before its whole digest is right.
+//! Making a release out of its base and deltas, on a thread of its own and in files: the base is
+//! read in place, one operation of a delta is in memory at a time, and what comes out has no final
+//! name before its whole digest is right.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -29,7 +30,9 @@ impl ReadAt for FileAt {
     }
 
     fn read_at(&self, offset: u64, room: &mut [u8]) -> Result<(), String> {
-        self.0.read_exact_at(room, offset).map_err(|e| e.to_string())
+        self.0
+            .read_exact_at(room, offset)
+            .map_err(|e| e.to_string())
     }
 }
 
@@ -42,9 +45,13 @@ pub(super) struct NotMade {
     pub reason: String,
 }
 
-/// Applies the deltas of `way` one after another, each checked by the digest of what it makes. The file that holds the release.
+/// Applies the deltas of `way` one after another, each checked by the digest of what it makes. The
+/// file that holds the release.
 pub(super) fn make(bundles: &Path, release: &Release, way: &Way) -> Result<PathBuf, NotMade> {
-    let disk = |reason: String| NotMade { delta: None, reason };
+    let disk = |reason: String| NotMade {
+        delta: None,
+        reason,
+    };
     let path = |digest: &Digest| bundles.join(digest.to_string());
     let base = way.base.ok_or_else(|| disk("no base".into()))?;
     let mut from = (base, path(&base));
@@ -52,14 +59,22 @@ pub(super) fn make(bundles: &Path, release: &Release, way: &Way) -> Result<PathB
     for step in &way.deltas {
         let made = release.made_by(step);
         let draft = bundles.join(format!("{}.making", made.digest));
-        let result = apply(&path(&step.digest), &from, (made.digest, made.bytes), &draft);
+        let result = apply(
+            &path(&step.digest),
+            &from,
+            (made.digest, made.bytes),
+            &draft,
+        );
         if let Some(old) = step_file.take() {
             let _ = fs::remove_file(old);
         }
         if let Err(error) = result {
             let _ = fs::remove_file(&draft);
             let blamed = !matches!(error, DeltaError::Failed(_));
-            return Err(NotMade { delta: blamed.then_some(step.digest), reason: error.to_string() });
+            return Err(NotMade {
+                delta: blamed.then_some(step.digest),
+                reason: error.to_string(),
+            });
         }
         step_file = Some(draft.clone());
         from = (made.digest, draft);
@@ -67,11 +82,20 @@ pub(super) fn make(bundles: &Path, release: &Release, way: &Way) -> Result<PathB
     Ok(from.1)
 }
 
-fn apply(delta: &Path, base: &(Digest, PathBuf), wanted: (Digest, u64), draft: &Path) -> Result<(), DeltaError> {
+fn apply(
+    delta: &Path,
+    base: &(Digest, PathBuf),
+    wanted: (Digest, u64),
+    draft: &Path,
+) -> Result<(), DeltaError> {
     let failed = |e: std::io::Error| DeltaError::Failed(e.to_string());
-    let (delta, old) =
-        (FileAt::open(delta).map_err(DeltaError::Failed)?, FileAt::open(&base.1).map_err(DeltaError::Failed)?);
+    let (delta, old) = (
+        FileAt::open(delta).map_err(DeltaError::Failed)?,
+        FileAt::open(&base.1).map_err(DeltaError::Failed)?,
+    );
     let mut file = File::create(draft).map_err(failed)?;
-    delta::apply(&delta, (base.0, &old), wanted, &mut |bytes| file.write_all(bytes).map_err(|e| e.to_string()))?;
+    delta::apply(&delta, (base.0, &old), wanted, &mut |bytes| {
+        file.write_all(bytes).map_err(|e| e.to_string())
+    })?;
     file.sync_all().map_err(failed)
 }

@@ -1,7 +1,9 @@
-//! How fast to send over one hop. QUIC's usual control (CUBIC) takes every lost packet for congestion and crawls on a radio that
-//! loses two in a hundred; its BBR, experimental here, left a quarter of the links unused that `kijiti bench link --shaped`
-//! measures. Between two phones nobody else's queue is on the way, so delay tells all: the window grows until a small queue
-//! stands at the radio and then keeps it there (as LEDBAT, RFC 6817, does). Loss counts only when it is heavy.
+//! How fast to send over one hop. QUIC's usual control (CUBIC) takes every lost packet for
+//! congestion and crawls on a radio that loses two in a hundred; its BBR, experimental here, left a
+//! quarter of the links unused that `kijiti bench link --shaped` measures. Between two phones
+//! nobody else's queue is on the way, so delay tells all: the window grows until a small queue
+//! stands at the radio and then keeps it there (as LEDBAT, RFC 6817, does). Loss counts only when
+//! it is heavy.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -10,7 +12,8 @@ use std::time::{Duration, Instant};
 use noq_proto::RttEstimator;
 use noq_proto::congestion::{Controller, ControllerFactory};
 
-/// The queue that is kept standing: enough that the radio is never idle, little enough that a call is not held up.
+/// The queue that is kept standing: enough that the radio is never idle, little enough that a call
+/// is not held up.
 const QUEUE: Duration = Duration::from_millis(50);
 /// Part of the bytes lost above which nothing grows, and above which the window shrinks.
 const LOSS_STAY: f64 = 0.08;
@@ -94,11 +97,19 @@ impl OneHop {
     }
 
     fn end_round(&mut self, now: Instant) {
-        let round = std::mem::replace(&mut self.round, Round { end: self.sent, ..Round::default() });
+        let round = std::mem::replace(
+            &mut self.round,
+            Round {
+                end: self.sent,
+                ..Round::default()
+            },
+        );
         self.lost = self.lost * 0.75 + round.lost as f64;
         self.acked = self.acked * 0.75 + round.acked as f64;
         let looked = self.looking.take().is_some();
-        let (Some(base), Some(least)) = (self.base(), round.least) else { return };
+        let (Some(base), Some(least)) = (self.base(), round.least) else {
+            return;
+        };
         if now.duration_since(self.period_began) >= LOOK_AGAIN {
             self.period_began = now;
             self.least = [self.least.get(1).copied().flatten(), None];
@@ -107,7 +118,8 @@ impl OneHop {
         }
         let queue = least.saturating_sub(base);
         // On a slow link a queue is a matter of packets rather than of time.
-        let packets = least.as_secs_f64() * (PACKETS_MIN * self.packet) as f64 / self.window.max(1) as f64;
+        let packets =
+            least.as_secs_f64() * (PACKETS_MIN * self.packet) as f64 / self.window.max(1) as f64;
         let wanted = QUEUE.max(Duration::from_secs_f64(packets.min(1.0)));
         self.starting &= round.latest.saturating_sub(base) < wanted / 2;
         let loss = self.lost / (self.lost + self.acked).max(1.0);
@@ -137,11 +149,25 @@ impl Controller for OneHop {
         self.round.limited = true;
     }
 
-    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, _pn: u64, _app_limited: bool, _rtt: &RttEstimator) {
+    fn on_ack(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        bytes: u64,
+        _pn: u64,
+        _app_limited: bool,
+        _rtt: &RttEstimator,
+    ) {
         self.acknowledged(now, sent, bytes);
     }
 
-    fn on_end_acks(&mut self, now: Instant, _in_flight: u64, _app_limited: bool, largest: Option<u64>) {
+    fn on_end_acks(
+        &mut self,
+        now: Instant,
+        _in_flight: u64,
+        _app_limited: bool,
+        largest: Option<u64>,
+    ) {
         if largest.is_some_and(|pn| pn >= self.round.end) {
             self.end_round(now);
         }
@@ -173,7 +199,9 @@ impl Controller for OneHop {
     }
 
     fn window(&self) -> u64 {
-        self.looking.unwrap_or(self.window).max(PACKETS_MIN * self.packet)
+        self.looking
+            .unwrap_or(self.window)
+            .max(PACKETS_MIN * self.packet)
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
@@ -195,8 +223,9 @@ mod tests {
 
     use super::*;
 
-    /// A link that carries a packet each `packet_us`, takes `way_ms` there and back, and loses every `lose`th; how much of it
-    /// was used in the second half of a minute, and the mean wait in its queue in ms.
+    /// A link that carries a packet each `packet_us`, takes `way_ms` there and back, and loses
+    /// every `lose`th; how much of it was used in the second half of a minute, and the mean wait in
+    /// its queue in ms.
     fn used(packet_us: u64, way_ms: u64, lose: Option<u64>) -> (f64, f64) {
         let begin = Instant::now();
         let at = |us: u64| begin + Duration::from_micros(us);
@@ -210,7 +239,12 @@ mod tests {
                 free_us = free_us.max(now_us) + packet_us;
                 pn += 1;
                 hop.on_sent(at(now_us), 1200, pn);
-                on_way.push_back((free_us + way_ms * 1000, now_us, pn, lose.is_some_and(|n| pn % n == 0)));
+                on_way.push_back((
+                    free_us + way_ms * 1000,
+                    now_us,
+                    pn,
+                    lose.is_some_and(|n| pn % n == 0),
+                ));
                 in_flight += 1200;
                 if now_us > 30_000_000 {
                     carried += u64::from(free_us <= 60_000_000);
@@ -218,7 +252,9 @@ mod tests {
                 }
             }
             hop.on_cwnd_limited();
-            let Some((arrives, sent, number, lost)) = on_way.pop_front() else { break };
+            let Some((arrives, sent, number, lost)) = on_way.pop_front() else {
+                break;
+            };
             now_us = arrives;
             in_flight -= 1200;
             match lost {
@@ -227,7 +263,10 @@ mod tests {
             }
             hop.on_end_acks(at(now_us), in_flight, false, Some(number));
         }
-        (carried as f64 * packet_us as f64 / 30e6, waited as f64 / carried.max(1) as f64 / 1000.0)
+        (
+            carried as f64 * packet_us as f64 / 30e6,
+            waited as f64 / carried.max(1) as f64 / 1000.0,
+        )
     }
 
     #[test]
@@ -235,8 +274,14 @@ mod tests {
         for (packet_us, way_ms) in [(20_000, 200), (600, 40), (60, 4)] {
             for lose in [None, Some(50), Some(20)] {
                 let (share, wait_ms) = used(packet_us, way_ms, lose);
-                assert!(share > 0.96, "{packet_us} us, {way_ms} ms, loses {lose:?}: {share:.3} used");
-                assert!(wait_ms < 130.0, "{packet_us} us, {way_ms} ms: {wait_ms:.0} ms in the queue");
+                assert!(
+                    share > 0.96,
+                    "{packet_us} us, {way_ms} ms, loses {lose:?}: {share:.3} used"
+                );
+                assert!(
+                    wait_ms < 130.0,
+                    "{packet_us} us, {way_ms} ms: {wait_ms:.0} ms in the queue"
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
-//! What a person's command asks of a phone, and the answers, as JSON. The same words go over the control socket.
+//! What a person's command asks of a phone, and the answers, as JSON. The same words go over the
+//! control socket.
 
 use clinical::Profile;
 use serde::{Deserialize, Serialize};
@@ -69,9 +70,11 @@ pub enum Request {
         findings: String,
         /// The level of care.
         profile: Profile,
-        /// Fields that the rules do not read, with their values: `patient.name`, `patient.village` …
+        /// Fields that the rules do not read, with their values: `patient.name`, `patient.village`
+        /// …
         head: Vec<(String, String)>,
-        /// What the patient, or who speaks for the patient, consents to or not: `care`, `share`, `photo`, `training`.
+        /// What the patient, or who speaks for the patient, consents to or not: `care`, `share`,
+        /// `photo`, `training`.
         #[serde(default)]
         consent: Vec<(String, bool)>,
         /// The space; by default the one this phone has a key for.
@@ -194,7 +197,8 @@ pub enum Request {
         /// Forget what was answered before.
         anew: bool,
     },
-    /// One answer, as it is typed: it is kept at once. The reply says what comes next, and what is pink already.
+    /// One answer, as it is typed: it is kept at once. The reply says what comes next, and what is
+    /// pink already.
     VisitAnswer {
         /// The finding, or `age`, or `text`.
         name: String,

@@ -1,4 +1,5 @@
-//! A stranger who lies, for the demo and for tests: a real link, a correct hello, and then whatever it was told to say.
+//! A stranger who lies, for the demo and for tests: a real link, a correct hello, and then whatever
+//! it was told to say.
 
 use std::net::SocketAddr;
 
@@ -11,21 +12,46 @@ use super::{Failure, links};
 /// How long the other may take to answer.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Offers a release list to a phone, whatever it is. Returns the reason with which the phone ends the meeting.
-pub fn offer_list(peer: DeviceId, address: SocketAddr, ministry: Digest, list: Vec<u8>) -> Result<String, Failure> {
+/// Offers a release list to a phone, whatever it is. Returns the reason with which the phone ends
+/// the meeting.
+pub fn offer_list(
+    peer: DeviceId,
+    address: SocketAddr,
+    ministry: Digest,
+    list: Vec<u8>,
+) -> Result<String, Failure> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|e| Failure::new(e, "restart"))?;
     let nonce = [9; 16];
     let ministry_tag = Hello::tag_of(&ministry, &DeviceKeys::from_seed(seed).id(), &nonce);
-    let hello = Frame::Hello(Hello { version: WIRE_VERSION, ministry_tag, nonce });
-    let holds =
-        Frame::Holds(Holds { root_version: 1, list_version: u64::MAX, held: Vec::new(), certificates: Vec::new() });
+    let hello = Frame::Hello(Hello {
+        version: WIRE_VERSION,
+        ministry_tag,
+        nonce,
+    });
+    let holds = Frame::Holds(Holds {
+        root_version: 1,
+        list_version: u64::MAX,
+        held: Vec::new(),
+        certificates: Vec::new(),
+    });
     let offer = Frame::ReleaseList(SignedDocument { bytes: list });
-    say(&seed, peer, address, &[hello.to_bytes(), holds.to_bytes(), offer.to_bytes()].concat())
+    say(
+        &seed,
+        peer,
+        address,
+        &[hello.to_bytes(), holds.to_bytes(), offer.to_bytes()].concat(),
+    )
 }
 
-/// Says these bytes on a fresh link, as the device with this secret. Returns the other's last words.
-pub fn say(seed: &[u8; 32], peer: DeviceId, address: SocketAddr, bytes: &[u8]) -> Result<String, Failure> {
+/// Says these bytes on a fresh link, as the device with this secret. Returns the other's last
+/// words.
+pub fn say(
+    seed: &[u8; 32],
+    peer: DeviceId,
+    address: SocketAddr,
+    bytes: &[u8],
+) -> Result<String, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -38,7 +64,12 @@ pub fn say(seed: &[u8; 32], peer: DeviceId, address: SocketAddr, bytes: &[u8]) -
     })
 }
 
-async fn talk(endpoint: &iroh::Endpoint, peer: DeviceId, address: SocketAddr, bytes: &[u8]) -> Result<String, Failure> {
+async fn talk(
+    endpoint: &iroh::Endpoint,
+    peer: DeviceId,
+    address: SocketAddr,
+    bytes: &[u8],
+) -> Result<String, Failure> {
     let cut = |e: &dyn std::fmt::Display| Failure::new(format!("the link was cut: {e}"), "");
     let connection = links::dial(endpoint, peer, address).await?;
     let (mut send, mut receive) = connection.open_bi().await.map_err(|e| cut(&e))?;
@@ -55,7 +86,8 @@ async fn talk(endpoint: &iroh::Endpoint, peer: DeviceId, address: SocketAddr, by
     Err(Failure::new("the link ended without last words", ""))
 }
 
-/// One of many hostile phones: its secret, and what it says the n-th time; then it stays silent until it is sent away.
+/// One of many hostile phones: its secret, and what it says the n-th time; then it stays silent
+/// until it is sent away.
 pub struct Rogue {
     /// Its secret.
     pub seed: [u8; 32],
@@ -63,7 +95,8 @@ pub struct Rogue {
     pub says: Box<dyn FnMut(u64) -> Vec<u8> + Send>,
 }
 
-/// Lets hostile phones call one phone again and again, each on a link of its own, until `stop` is set. How many calls got through.
+/// Lets hostile phones call one phone again and again, each on a link of its own, until `stop` is
+/// set. How many calls got through.
 pub fn besiege(
     rogues: Vec<Rogue>,
     peer: DeviceId,
@@ -82,12 +115,15 @@ pub fn besiege(
             let stop = stop.clone();
             tasks.spawn(async move {
                 let mut calls = 0;
-                let Ok(endpoint) = links::endpoint(&rogue.seed, Some(([127, 0, 0, 1], 0).into())).await else {
+                let Ok(endpoint) =
+                    links::endpoint(&rogue.seed, Some(([127, 0, 0, 1], 0).into())).await
+                else {
                     return 0;
                 };
                 while !stop.load(Ordering::Relaxed) {
                     let said = (rogue.says)(calls);
-                    let talk = tokio::time::timeout(PATIENCE, talk(&endpoint, peer, address, &said)).await;
+                    let talk =
+                        tokio::time::timeout(PATIENCE, talk(&endpoint, peer, address, &said)).await;
                     calls += u64::from(talk.is_ok());
                     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
                 }

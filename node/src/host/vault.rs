@@ -1,8 +1,10 @@
-//! What can be read of a patient lies sealed on the disk: XChaCha20-Poly1305 under a key that comes from the device's own
-//! (which a phone keeps in its keystore, and a desktop in a file that a passphrase seals). A copied database is unreadable.
+//! What can be read of a patient lies sealed on the disk: XChaCha20-Poly1305 under a key that comes
+//! from the device's own (which a phone keeps in its keystore, and a desktop in a file that a
+//! passphrase seals). A copied database is unreadable.
 //!
-//! `nonce 24 ‖ ciphertext and tag`; the drawer's name and the row that it lies in are associated data, so that nothing is moved from
-//! one to another: who can write into the file cannot give one patient another's words.
+//! `nonce 24 ‖ ciphertext and tag`; the drawer's name and the row that it lies in are associated
+//! data, so that nothing is moved from one to another: who can write into the file cannot give one
+//! patient another's words.
 
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -53,13 +55,19 @@ impl Vault {
         Self(cipher)
     }
 
-    pub(super) fn seal(&self, drawer: Drawer, row: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn seal(
+        &self,
+        drawer: Drawer,
+        row: &[u8],
+        plain: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
         self.seal_with(&aad(drawer, row), plain)
     }
 
     fn seal_with(&self, aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let mut nonce = [0; 24];
-        getrandom::fill(&mut nonce).map_err(|e| StoreError::Other(format!("no randomness: {e}")))?;
+        getrandom::fill(&mut nonce)
+            .map_err(|e| StoreError::Other(format!("no randomness: {e}")))?;
         let sealed = self.0.encrypt((&nonce).into(), Payload { msg: plain, aad });
         let sealed = sealed.map_err(|_| StoreError::Other("the cipher refused".into()))?;
         Ok([nonce.as_slice(), &sealed].concat())
@@ -70,19 +78,32 @@ impl Vault {
         self.seal_with(drawer.name(), plain)
     }
 
-    pub(super) fn open(&self, drawer: Drawer, row: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn open(
+        &self,
+        drawer: Drawer,
+        row: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
         self.open_with(&aad(drawer, row), sealed)
     }
 
     /// The same of an earlier version, which did not bind what it sealed to its row.
-    pub(super) fn open_unbound(&self, drawer: Drawer, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn open_unbound(
+        &self,
+        drawer: Drawer,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
         self.open_with(drawer.name(), sealed)
     }
 
     fn open_with(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let damaged = || StoreError::Damaged("what was kept sealed does not open with this phone's key".into());
+        let damaged = || {
+            StoreError::Damaged("what was kept sealed does not open with this phone's key".into())
+        };
         let (nonce, sealed) = sealed.split_first_chunk::<24>().ok_or_else(damaged)?;
-        self.0.decrypt(nonce.into(), Payload { msg: sealed, aad }).map_err(|_| damaged())
+        self.0
+            .decrypt(nonce.into(), Payload { msg: sealed, aad })
+            .map_err(|_| damaged())
     }
 }
 
@@ -93,13 +114,25 @@ mod tests {
     #[test]
     fn what_is_sealed_opens_with_its_key_and_in_its_drawer_only() {
         let vault = Vault::of(&DeviceKeys::from_seed([1; 32]));
-        let sealed = vault.seal(Drawer::Case, b"row 1", b"Amina has a stiff neck").unwrap();
+        let sealed = vault
+            .seal(Drawer::Case, b"row 1", b"Amina has a stiff neck")
+            .unwrap();
         assert!(!sealed.windows(5).any(|w| w == b"Amina"));
-        assert_eq!(vault.open(Drawer::Case, b"row 1", &sealed).unwrap(), b"Amina has a stiff neck");
+        assert_eq!(
+            vault.open(Drawer::Case, b"row 1", &sealed).unwrap(),
+            b"Amina has a stiff neck"
+        );
         assert!(vault.open(Drawer::Unsent, b"row 1", &sealed).is_err());
-        assert!(vault.open(Drawer::Case, b"row 2", &sealed).is_err(), "another patient's row");
+        assert!(
+            vault.open(Drawer::Case, b"row 2", &sealed).is_err(),
+            "another patient's row"
+        );
         assert!(vault.open_unbound(Drawer::Case, &sealed).is_err());
-        assert!(Vault::of(&DeviceKeys::from_seed([2; 32])).open(Drawer::Case, b"row 1", &sealed).is_err());
+        assert!(
+            Vault::of(&DeviceKeys::from_seed([2; 32]))
+                .open(Drawer::Case, b"row 1", &sealed)
+                .is_err()
+        );
         for at in 0..sealed.len() {
             let mut spoiled = sealed.clone();
             spoiled[at] ^= 1;

@@ -18,7 +18,11 @@ pub(super) fn write(
 ) -> Result<(), AutomergeError> {
     doc.put(at, "order", ScalarValue::Uint(stamp.order))?;
     doc.put(at, "by", ScalarValue::Bytes(stamp.by.0.to_vec()))?;
-    doc.put(at, "at", ScalarValue::Timestamp(i64::try_from(stamp.at_s).unwrap_or(i64::MAX)))?;
+    doc.put(
+        at,
+        "at",
+        ScalarValue::Timestamp(i64::try_from(stamp.at_s).unwrap_or(i64::MAX)),
+    )?;
     if !over.is_empty() {
         write_list(doc, at, "over", over)?;
     }
@@ -29,7 +33,11 @@ pub(super) fn write(
             doc.put(at, "kind", "dose")?;
             doc.put(at, "medicine", clip(&d.medicine))?;
             doc.put(at, "amount", d.amount)?;
-            for (key, words) in [("route", &d.route), ("given", &d.given), ("origin", &d.origin)] {
+            for (key, words) in [
+                ("route", &d.route),
+                ("given", &d.given),
+                ("origin", &d.origin),
+            ] {
                 if !words.is_empty() {
                     doc.put(at, key, clip(words))?;
                 }
@@ -103,12 +111,21 @@ fn write_finding(
     }
 }
 
-fn write_list(doc: &mut AutoCommit, at: &ObjId, key: &str, items: &[String]) -> Result<(), AutomergeError> {
+fn write_list(
+    doc: &mut AutoCommit,
+    at: &ObjId,
+    key: &str,
+    items: &[String],
+) -> Result<(), AutomergeError> {
     let list = doc.put_object(at, key, ObjType::List)?;
-    items.iter().enumerate().try_for_each(|(i, item)| doc.insert(&list, i, clip(item)))
+    items
+        .iter()
+        .enumerate()
+        .try_for_each(|(i, item)| doc.insert(&list, i, clip(item)))
 }
 
-/// The entry in a map, `None` for one of a kind that this version does not know: it stays in the document untouched.
+/// The entry in a map, `None` for one of a kind that this version does not know: it stays in the
+/// document untouched.
 pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> {
     let by = DeviceId::from_slice(&bytes(doc, at, "by")?)?;
     let order = scalar(doc, at, "order")?.as_u64()?;
@@ -118,7 +135,10 @@ pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> 
     };
     let stamp = Stamp { order, by, at_s };
     let entry = match text(doc, at, "kind")?.as_str() {
-        "finding" => Entry::Finding { name: text(doc, at, "name")?, value: value(doc, at)? },
+        "finding" => Entry::Finding {
+            name: text(doc, at, "name")?,
+            value: value(doc, at)?,
+        },
         "assessment" => Entry::Assessment(AssessmentEntry {
             urgency: Urgency::parse(&text(doc, at, "urgency")?)?,
             rules_fired: list(doc, at, "rules_fired"),
@@ -135,7 +155,10 @@ pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> 
             model: text(doc, at, "model")?,
             app: text(doc, at, "app").unwrap_or_default(),
         }),
-        "settled" => Entry::Settled { name: text(doc, at, "name")?, value: value(doc, at)? },
+        "settled" => Entry::Settled {
+            name: text(doc, at, "name")?,
+            value: value(doc, at)?,
+        },
         "dose" => Entry::Dose(DoseEntry {
             medicine: text(doc, at, "medicine")?,
             amount: number(&scalar(doc, at, "amount")?)?,
@@ -144,11 +167,15 @@ pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> 
             given: text(doc, at, "given").unwrap_or_default(),
             origin: text(doc, at, "origin").unwrap_or_default(),
         }),
-        "not_given" => Entry::NotGiven { dose: text(doc, at, "dose")?, reason: text(doc, at, "reason")? },
+        "not_given" => Entry::NotGiven {
+            dose: text(doc, at, "dose")?,
+            reason: text(doc, at, "reason")?,
+        },
         "note" => Entry::Note(text(doc, at, "text")?),
-        "handover" => {
-            Entry::Handover { to: DeviceId::from_slice(&bytes(doc, at, "to")?)?, reason: text(doc, at, "reason")? }
-        }
+        "handover" => Entry::Handover {
+            to: DeviceId::from_slice(&bytes(doc, at, "to")?)?,
+            reason: text(doc, at, "reason")?,
+        },
         "link" => Entry::Link {
             other: CaseId::from_slice(&bytes(doc, at, "other")?)?,
             same: matches!(scalar(doc, at, "same")?, ScalarValue::Boolean(true)),
@@ -163,12 +190,20 @@ pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> 
         }),
         _ => return None,
     };
-    Some(Record { key, stamp, entry, over: list(doc, at, "over") })
+    Some(Record {
+        key,
+        stamp,
+        entry,
+        over: list(doc, at, "over"),
+    })
 }
 
-/// An entry of a kind that this version does not know, as well as it can be told: its kind and what is said in it.
+/// An entry of a kind that this version does not know, as well as it can be told: its kind and what
+/// is said in it.
 pub(super) fn in_words(doc: &AutoCommit, at: &ObjId) -> String {
-    let said = doc.keys(at).filter(|key| !["kind", "order", "by", "at", "over"].contains(&key.as_str()));
+    let said = doc
+        .keys(at)
+        .filter(|key| !["kind", "order", "by", "at", "over"].contains(&key.as_str()));
     let word = |key: &String| {
         text(doc, at, key).or_else(|| match scalar(doc, at, key)? {
             ScalarValue::Boolean(yes) => Some(if yes { "yes" } else { "no" }.to_owned()),
@@ -176,9 +211,17 @@ pub(super) fn in_words(doc: &AutoCommit, at: &ObjId) -> String {
             other => number(&other).map(|number| number.to_string()),
         })
     };
-    let said: Vec<_> = said.filter_map(|key| Some(format!("{key} {}", word(&key)?))).collect();
+    let said: Vec<_> = said
+        .filter_map(|key| Some(format!("{key} {}", word(&key)?)))
+        .collect();
     let kind = text(doc, at, "kind").unwrap_or_else(|| "entry".into());
-    clip(&[kind, said.join(", ")].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": "))
+    clip(
+        &[kind, said.join(", ")]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(": "),
+    )
 }
 
 /// A number, however the writer's language stores it (JavaScript has one kind only).
@@ -234,6 +277,10 @@ fn string(doc: &AutoCommit, (value, object): (Value<'_>, ObjId)) -> Option<Strin
 }
 
 fn list(doc: &AutoCommit, at: &ObjId, key: &str) -> Vec<String> {
-    let Ok(Some((Value::Object(ObjType::List), object))) = doc.get(at, key) else { return Vec::new() };
-    (0..doc.length(&object)).filter_map(|i| string(doc, doc.get(&object, i).ok()??)).collect()
+    let Ok(Some((Value::Object(ObjType::List), object))) = doc.get(at, key) else {
+        return Vec::new();
+    };
+    (0..doc.length(&object))
+        .filter_map(|i| string(doc, doc.get(&object, i).ok()??))
+        .collect()
 }

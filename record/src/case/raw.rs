@@ -1,12 +1,14 @@
-//! A change of a case as bytes, read just far enough to know who has signed it and how many operations it unfolds to, before
-//! Automerge sees it. Its columns are run-length coded: a few bytes can stand for 10¹² operations.
+//! A change of a case as bytes, read just far enough to know who has signed it and how many
+//! operations it unfolds to, before Automerge sees it. Its columns are run-length coded: a few
+//! bytes can stand for 10¹² operations.
 //!
 //! ```text
 //! magic 4 · checksum 4 · kind 1 (1: a plain change) · length (LEB128) · body
 //! body: dependencies n × 32 · actor · seq · first operation · time · message · other actors · columns n × (spec, length) ·
 //!       the columns' data · extra bytes
 //! ```
-//! (Automerge's storage format, <https://automerge.org/automerge-binary-format-spec/>.) Lengths and numbers are LEB128.
+//! (Automerge's storage format, <https://automerge.org/automerge-binary-format-spec/>.) Lengths and
+//! numbers are LEB128.
 
 use protocol::defence::{self, Defence};
 use protocol::limits::{ENVELOPE_PLAIN_BYTES_MAX, OPERATIONS_PER_CHANGE_MAX};
@@ -66,7 +68,11 @@ impl<'a> Cursor<'a> {
             shift += 7;
             if byte & 0x80 == 0 {
                 let negative = byte & 0x40 != 0 && shift < 64;
-                return Ok(if negative { value | (-1 << shift) } else { value });
+                return Ok(if negative {
+                    value | (-1 << shift)
+                } else {
+                    value
+                });
             }
         }
     }
@@ -116,7 +122,11 @@ struct Measure {
 
 impl Measure {
     fn rows(&self, rows: u64) -> Result<u64, &'static str> {
-        if rows <= self.rows_max { Ok(rows) } else { Err("a change of more operations than a change may have") }
+        if rows <= self.rows_max {
+            Ok(rows)
+        } else {
+            Err("a change of more operations than a change may have")
+        }
     }
 
     /// Rows of one column; of a group, rows of the columns that belong to it.
@@ -146,7 +156,12 @@ impl Measure {
     }
 
     /// One value that stands `times` times; of a group, how many rows it adds to its columns.
-    fn value(&mut self, column: Column, times: u64, cursor: &mut Cursor<'_>) -> Result<u64, &'static str> {
+    fn value(
+        &mut self,
+        column: Column,
+        times: u64,
+        cursor: &mut Cursor<'_>,
+    ) -> Result<u64, &'static str> {
         match column {
             Column::Group => Ok(cursor.unsigned()?.saturating_mul(times)),
             Column::Delta => cursor.signed().map(|_| 0),
@@ -167,7 +182,9 @@ impl Measure {
 impl<'a> RawChange<'a> {
     /// Reads a change. An error if it is none, or unfolds to more than it may.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, &'static str> {
-        let Some((head, rest)) = bytes.split_first_chunk::<9>() else { return Err(SHORT) };
+        let Some((head, rest)) = bytes.split_first_chunk::<9>() else {
+            return Err(SHORT);
+        };
         if head.get(..4) != Some(&MAGIC) || head.get(8) != Some(&1) {
             return Err("not a plain change");
         }
@@ -188,7 +205,8 @@ impl<'a> RawChange<'a> {
         cursor.signed()?; // time
         let before_message = body.get(..body.len() - cursor.0.len()).unwrap_or_default();
         let message_bytes = cursor.unsigned()?;
-        let message = std::str::from_utf8(cursor.take(message_bytes)?).map_err(|_| "a message that is no text")?;
+        let message = std::str::from_utf8(cursor.take(message_bytes)?)
+            .map_err(|_| "a message that is no text")?;
         let after_message = cursor.0;
         for _ in 0..cursor.unsigned()? {
             cursor.skip_actor()?;
@@ -196,7 +214,11 @@ impl<'a> RawChange<'a> {
         if defence::stands(Defence::CountedOperations) {
             count(&mut cursor, bytes.len() as u64)?;
         }
-        Ok(Self { message, before_message, after_message })
+        Ok(Self {
+            message,
+            before_message,
+            after_message,
+        })
     }
 
     /// The body without its message: what the author signs.
@@ -207,7 +229,10 @@ impl<'a> RawChange<'a> {
 
 fn count(cursor: &mut Cursor<'_>, bytes: u64) -> Result<(), &'static str> {
     let rows_max = OPERATIONS_PER_CHANGE_MAX.min(bytes.saturating_add(OPERATIONS_SPARE));
-    let mut measure = Measure { rows_max, text_bytes: 0 };
+    let mut measure = Measure {
+        rows_max,
+        text_bytes: 0,
+    };
     let mut columns = Vec::new();
     for _ in 0..cursor.unsigned()? {
         columns.push((Column::of(cursor.unsigned()?)?, cursor.unsigned()?));
@@ -258,40 +283,65 @@ mod tests {
             body.extend([leb(*spec), leb(data.len() as u64)].concat());
         }
         columns.iter().for_each(|(_, data)| body.extend(data));
-        [MAGIC.to_vec(), vec![0; 4], vec![1], leb(body.len() as u64), body].concat()
+        [
+            MAGIC.to_vec(),
+            vec![0; 4],
+            vec![1],
+            leb(body.len() as u64),
+            body,
+        ]
+        .concat()
     }
 
     #[test]
     fn runs_of_every_kind_of_column_are_counted() {
         let many = 1_000_000_000_000;
-        for (spec, name) in [(0x42, "actions"), (0x13, "deltas"), (0x56, "value kinds"), (0x01, "actors")] {
+        for (spec, name) in [
+            (0x42, "actions"),
+            (0x13, "deltas"),
+            (0x56, "value kinds"),
+            (0x01, "actors"),
+        ] {
             let bomb = change(&[(spec, [sleb(many), leb(1)].concat())]);
             assert!(RawChange::read(&bomb).is_err(), "{name}");
             let nulls = change(&[(spec, [sleb(0), leb(many as u64)].concat())]);
             assert!(RawChange::read(&nulls).is_err(), "{name}, of nothing");
         }
-        assert!(RawChange::read(&change(&[(0x34, leb(many as u64))])).is_err(), "yes and no");
+        assert!(
+            RawChange::read(&change(&[(0x34, leb(many as u64))])).is_err(),
+            "yes and no"
+        );
         let group = change(&[(0x70, [sleb(3), leb(many as u64)].concat())]);
         assert!(RawChange::read(&group).is_err(), "a group of columns");
         let mut long = [sleb(4000), leb(3000)].concat();
         long.extend(vec![b'a'; 3000]);
         let text = change(&[(0x15, long)]);
-        assert!(RawChange::read(&text).is_err(), "one word four thousand times");
+        assert!(
+            RawChange::read(&text).is_err(),
+            "one word four thousand times"
+        );
         assert!(RawChange::read(&change(&[(0x42, [sleb(60), leb(1)].concat())])).is_ok());
-        assert!(RawChange::read(&change(&[(0x4a, vec![])])).is_err(), "packed columns");
+        assert!(
+            RawChange::read(&change(&[(0x4a, vec![])])).is_err(),
+            "packed columns"
+        );
         let below = change(&[(0x42, [sleb(-2), leb(1), leb(3)].concat())]);
         assert!(RawChange::read(&below).is_ok());
     }
 
-    /// C2 of the review, and its control: with the counting off the same bytes go on to whoever unfolds them.
+    /// C2 of the review, and its control: with the counting off the same bytes go on to whoever
+    /// unfolds them.
     #[test]
     fn c2_a_change_that_unfolds_without_end_is_refused_before_it_is_unfolded() {
         let bomb = change(&[(0x42, [sleb(1_000_000_000_000), leb(1)].concat())]);
         assert!(RawChange::read(&bomb).is_err());
-        assert!(defence::without(Defence::CountedOperations, || RawChange::read(&bomb).is_ok()));
+        assert!(defence::without(Defence::CountedOperations, || {
+            RawChange::read(&bomb).is_ok()
+        }));
     }
 
-    /// Who has signed is asked before Automerge sees anything; with that off, it is Automerge that finds these bytes wanting.
+    /// Who has signed is asked before Automerge sees anything; with that off, it is Automerge that
+    /// finds these bytes wanting.
     #[test]
     fn a_change_that_nobody_has_signed_never_reaches_automerge() {
         let refused = || {
@@ -299,12 +349,18 @@ mod tests {
             super::super::changes::parse_change(protocol::CaseId([1; 16]), &bytes).unwrap_err()
         };
         assert_eq!(refused(), "a change that nobody has signed");
-        assert_ne!(defence::without(Defence::RawSignature, refused), "a change that nobody has signed");
+        assert_ne!(
+            defence::without(Defence::RawSignature, refused),
+            "a change that nobody has signed"
+        );
     }
 
     #[test]
     fn a_change_cut_anywhere_is_none() {
-        let whole = change(&[(0x42, [sleb(9), leb(1)].concat()), (0x15, [sleb(1), leb(2), b"ab".to_vec()].concat())]);
+        let whole = change(&[
+            (0x42, [sleb(9), leb(1)].concat()),
+            (0x15, [sleb(1), leb(2), b"ab".to_vec()].concat()),
+        ]);
         assert!(RawChange::read(&whole).is_ok());
         assert!((0..whole.len()).all(|end| RawChange::read(&whole[..end]).is_err()));
     }

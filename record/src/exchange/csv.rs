@@ -1,10 +1,12 @@
-//! Cases as a table: one line for every word that was said, so that nothing is folded away. RFC 4180, UTF-8.
+//! Cases as a table: one line for every word that was said, so that nothing is folded away. RFC
+//! 4180, UTF-8.
 //!
 //! `case,area,kind,name,value,unit,said_by,said_at,order,stands`
 //!
-//! `kind` is finding, settled, assessment, decision, dose, not_given, note, handover, link or photo; `said_at` is the time by the author's
-//! clock, a claim. Read back, findings, settlements, doses, notes and decisions become entries; what only a phone can say of
-//! itself (assessments, photos and their keys) does not.
+//! `kind` is finding, settled, assessment, decision, dose, not_given, note, handover, link or
+//! photo; `said_at` is the time by the author's clock, a claim. Read back, findings, settlements,
+//! doses, notes and decisions become entries; what only a phone can say of itself (assessments,
+//! photos and their keys) does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +18,9 @@ use clinical::{FindingValue, Kind, Urgency, catalogue};
 
 use crate::{CaseView, DecisionEntry, DoseEntry, Entry, IMPORTED, Stamp};
 
-const HEAD: [&str; 10] = ["case", "area", "kind", "name", "value", "unit", "said_by", "said_at", "order", "stands"];
+const HEAD: [&str; 10] = [
+    "case", "area", "kind", "name", "value", "unit", "said_by", "said_at", "order", "stands",
+];
 
 /// Between the parts of a value: plan and reason, amount and route and time of a dose.
 const SEPARATOR: &str = " | ";
@@ -37,7 +41,11 @@ fn line(cells: &[String]) -> String {
             && text.parse::<f64>().is_err()
     };
     let cell = |text: &String| {
-        let text = if formula(text) { format!("'{text}") } else { text.clone() };
+        let text = if formula(text) {
+            format!("'{text}")
+        } else {
+            text.clone()
+        };
         match text.contains([',', '"', '\n', '\r']) {
             true => format!("\"{}\"", text.replace('"', "\"\"")),
             false => text,
@@ -49,21 +57,44 @@ fn line(cells: &[String]) -> String {
 /// The lines of one case.
 pub fn write(view: &CaseView, area: &Area) -> String {
     let mut lines = String::new();
-    let mut put = |stamp: &Stamp, kind: &str, name: &str, value: String, unit: &str, stands: bool| {
-        let said = [stamp.by.to_string(), instant(stamp.at_s), stamp.order.to_string()];
-        let [by, at, order] = said;
-        let stands = if stands { "yes" } else { "no" }.to_owned();
-        let what = [kind.to_owned(), name.to_owned(), value, unit.to_owned()];
-        let [kind, name, value, unit] = what;
-        lines += &line(&[view.id.to_string(), area.to_string(), kind, name, value, unit, by, at, order, stands]);
-    };
+    let mut put =
+        |stamp: &Stamp, kind: &str, name: &str, value: String, unit: &str, stands: bool| {
+            let said = [
+                stamp.by.to_string(),
+                instant(stamp.at_s),
+                stamp.order.to_string(),
+            ];
+            let [by, at, order] = said;
+            let stands = if stands { "yes" } else { "no" }.to_owned();
+            let what = [kind.to_owned(), name.to_owned(), value, unit.to_owned()];
+            let [kind, name, value, unit] = what;
+            lines += &line(&[
+                view.id.to_string(),
+                area.to_string(),
+                kind,
+                name,
+                value,
+                unit,
+                by,
+                at,
+                order,
+                stands,
+            ]);
+        };
     for (name, state) in &view.findings {
         let unit = match catalogue::field(name).map(|f| f.kind) {
             Some(Kind::Number(_, _, unit)) => unit,
             _ => "",
         };
         for (stamp, value) in &state.said {
-            put(stamp, "finding", name, value.words(), unit, state.standing.contains(&(*stamp, value.clone())));
+            put(
+                stamp,
+                "finding",
+                name,
+                value.words(),
+                unit,
+                state.standing.contains(&(*stamp, value.clone())),
+            );
         }
     }
     for (stamp, a) in &view.assessments {
@@ -71,23 +102,58 @@ pub fn write(view: &CaseView, area: &Area) -> String {
         put(stamp, "assessment", a.urgency.name(), value, "", true);
     }
     for (stamp, d) in &view.decisions {
-        put(stamp, "decision", d.urgency.name(), [d.plan.as_str(), &d.reason].join(SEPARATOR), "", true);
+        put(
+            stamp,
+            "decision",
+            d.urgency.name(),
+            [d.plan.as_str(), &d.reason].join(SEPARATOR),
+            "",
+            true,
+        );
     }
     for given in &view.doses {
         let dose = &given.dose;
-        let value = [dose.amount.to_string(), dose.route.clone(), dose.given.clone()].join(SEPARATOR);
+        let value = [
+            dose.amount.to_string(),
+            dose.route.clone(),
+            dose.given.clone(),
+        ]
+        .join(SEPARATOR);
         let value = value.trim_end_matches(SEPARATOR).to_owned();
-        put(&given.stamp, "dose", &dose.medicine, value, &dose.unit, given.counts());
+        put(
+            &given.stamp,
+            "dose",
+            &dose.medicine,
+            value,
+            &dose.unit,
+            given.counts(),
+        );
         for (stamp, reason) in &given.taken_back {
-            put(stamp, "not_given", &dose.medicine, reason.clone(), &dose.unit, true);
+            put(
+                stamp,
+                "not_given",
+                &dose.medicine,
+                reason.clone(),
+                &dose.unit,
+                true,
+            );
         }
     }
-    view.notes.iter().for_each(|(stamp, note)| put(stamp, "note", "", note.clone(), "", true));
+    view.notes
+        .iter()
+        .for_each(|(stamp, note)| put(stamp, "note", "", note.clone(), "", true));
     for (stamp, to, reason) in &view.handovers {
         put(stamp, "handover", &to.to_string(), reason.clone(), "", true);
     }
     for (stamp, photo) in &view.photos {
-        put(stamp, "photo", &photo.shows, photo.blob.to_string(), "", true);
+        put(
+            stamp,
+            "photo",
+            &photo.shows,
+            photo.blob.to_string(),
+            "",
+            true,
+        );
     }
     lines
 }
@@ -109,7 +175,9 @@ fn cells(text: &str) -> Result<Vec<Vec<String>>, ExchangeError> {
                 row.push(std::mem::take(&mut cell));
                 rows.push(std::mem::take(&mut row));
                 if rows.len() > ROWS_MAX {
-                    return Err(ExchangeError::Malformed(format!("more than {ROWS_MAX} lines: cut the file")));
+                    return Err(ExchangeError::Malformed(format!(
+                        "more than {ROWS_MAX} lines: cut the file"
+                    )));
                 }
             }
             (letter, _) => cell.push(letter),
@@ -124,7 +192,11 @@ fn cells(text: &str) -> Result<Vec<Vec<String>>, ExchangeError> {
         row.push(cell);
         rows.push(row);
     }
-    for cell in rows.iter_mut().flatten().filter(|cell| cell.starts_with('\'')) {
+    for cell in rows
+        .iter_mut()
+        .flatten()
+        .filter(|cell| cell.starts_with('\''))
+    {
         cell.remove(0);
     }
     Ok(rows)
@@ -139,12 +211,16 @@ fn truth(cell: &str) -> Result<bool, String> {
     }
 }
 
-/// Reads a table: the cases in it, in the order in which they appear first, however its rows are sorted.
+/// Reads a table: the cases in it, in the order in which they appear first, however its rows are
+/// sorted.
 pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
     let rows = cells(text.trim_start_matches('\u{feff}'))?;
     let mut rows = rows.into_iter();
     if rows.next().is_none_or(|head| head != HEAD) {
-        return Err(ExchangeError::Malformed(format!("the first line must be {}", HEAD.join(","))));
+        return Err(ExchangeError::Malformed(format!(
+            "the first line must be {}",
+            HEAD.join(",")
+        )));
     }
     let mut cases: Vec<Imported> = Vec::new();
     let mut places: BTreeMap<CaseId, usize> = BTreeMap::new();
@@ -155,17 +231,32 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
             continue;
         }
         let [case, _, kind, name, value, unit, by, at, order, stands] = row.as_slice() else {
-            return Err(wrong(format!("{} cells instead of {}", row.len(), HEAD.len())));
+            return Err(wrong(format!(
+                "{} cells instead of {}",
+                row.len(),
+                HEAD.len()
+            )));
         };
-        let id: CaseId = case.parse().map_err(|_| wrong(format!("{case:?} is no case")))?;
+        let id: CaseId = case
+            .parse()
+            .map_err(|_| wrong(format!("{case:?} is no case")))?;
         let place = *places.entry(id).or_insert(cases.len());
         if place == cases.len() {
-            cases.push(Imported { case: Some(id), known_as: Some(format!("csv|{id}")), ..Imported::default() });
+            cases.push(Imported {
+                case: Some(id),
+                known_as: Some(format!("csv|{id}")),
+                ..Imported::default()
+            });
         }
-        let Some(imported) = cases.get_mut(place) else { continue };
+        let Some(imported) = cases.get_mut(place) else {
+            continue;
+        };
         let stands = truth(stands).map_err(wrong)?;
         let said_by = by.get(..8).unwrap_or(by);
-        imported.say(format!("phone {said_by} ({at})"), if name.is_empty() { kind } else { name });
+        imported.say(
+            format!("phone {said_by} ({at})"),
+            if name.is_empty() { kind } else { name },
+        );
         if kind.trim().eq_ignore_ascii_case("not_given") {
             not_given.insert((place, name.trim().to_lowercase()));
             continue;
@@ -176,7 +267,10 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
         match entry(kind, name, value, unit, &format!("{by}/{order}")).map_err(wrong)? {
             Some(Entry::Dose(dose)) if dose.origin.is_empty() => {
                 let why = "neither who said it nor when it was given is said, so it may be one that counts already";
-                imported.left_out.push(format!("dose {} {} {}: {why}", dose.medicine, dose.amount, dose.unit));
+                imported.left_out.push(format!(
+                    "dose {} {} {}: {why}",
+                    dose.medicine, dose.amount, dose.unit
+                ));
             }
             Some(entry) => imported.entries.push(entry),
             None => imported.left_out.push(format!("{kind} {name}")),
@@ -189,21 +283,33 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
         };
         if imported.entries.iter().any(taken_back) {
             imported.entries.retain(|entry| !taken_back(entry));
-            imported.left_out.push("dose: it stands, and is said not to have been given: look it up".into());
+            imported
+                .left_out
+                .push("dose: it stands, and is said not to have been given: look it up".into());
         }
     }
     Ok(cases.into_iter().map(Imported::settled).collect())
 }
 
-/// A finding's value; of a measurement in the unit that the row names, and never without knowing it.
+/// A finding's value; of a measurement in the unit that the row names, and never without knowing
+/// it.
 fn value_of(name: &str, value: &str, unit: &str) -> Result<FindingValue, String> {
     let (value, unit) = (value.trim(), unit.trim());
     match catalogue::field(name).map(|field| field.kind) {
-        Some(Kind::Number(_, _, ours)) if !value.is_empty() && value != "unknown" && unit != ours => {
-            let number = value.parse::<f64>().map_err(|_| format!("{value:?} is no number of {name}"))?;
+        Some(Kind::Number(_, _, ours))
+            if !value.is_empty() && value != "unknown" && unit != ours =>
+        {
+            let number = value
+                .parse::<f64>()
+                .map_err(|_| format!("{value:?} is no number of {name}"))?;
             let ours_alone = ours == "1" && unit.is_empty();
-            let converted = if ours_alone { Some(number) } else { units::convert(number, unit, ours) };
-            let converted = converted.ok_or_else(|| format!("{name} in {unit:?}: write it in {ours}"))?;
+            let converted = if ours_alone {
+                Some(number)
+            } else {
+                units::convert(number, unit, ours)
+            };
+            let converted =
+                converted.ok_or_else(|| format!("{name} in {unit:?}: write it in {ours}"))?;
             catalogue::read_value(name, &converted.to_string()).map_err(|e| e.to_string())
         }
         Some(_) => catalogue::read_value(name, value).map_err(|e| e.to_string()),
@@ -211,39 +317,63 @@ fn value_of(name: &str, value: &str, unit: &str) -> Result<FindingValue, String>
             "yes" => FindingValue::Yes,
             "no" => FindingValue::No,
             "" | "unknown" => FindingValue::Unknown,
-            other => other.parse().map_or_else(|_| FindingValue::Text(other.into()), FindingValue::Number),
+            other => other
+                .parse()
+                .map_or_else(|_| FindingValue::Text(other.into()), FindingValue::Number),
         }),
     }
 }
 
-fn entry(kind: &str, name: &str, value: &str, unit: &str, said: &str) -> Result<Option<Entry>, String> {
+fn entry(
+    kind: &str,
+    name: &str,
+    value: &str,
+    unit: &str,
+    said: &str,
+) -> Result<Option<Entry>, String> {
     Ok(match kind.trim().to_lowercase().as_str() {
         kind @ ("finding" | "settled") => {
-            let name = super::field_name(name).ok_or_else(|| format!("there is no field {name:?}"))?;
+            let name =
+                super::field_name(name).ok_or_else(|| format!("there is no field {name:?}"))?;
             let value = value_of(&name, value, unit)?;
-            Some(if kind == "finding" { Entry::Finding { name, value } } else { Entry::Settled { name, value } })
+            Some(if kind == "finding" {
+                Entry::Finding { name, value }
+            } else {
+                Entry::Settled { name, value }
+            })
         }
         "dose" => {
             let mut parts = value.splitn(3, SEPARATOR);
             let amount = parts.next().and_then(|n| n.trim().parse::<f64>().ok());
             let written = amount.and_then(|amount| units::plausible_dose(name, amount, unit));
-            let no_dose = || format!("{value:?} {unit:?} of {name:?} is no dose that is given at once");
+            let no_dose =
+                || format!("{value:?} {unit:?} of {name:?} is no dose that is given at once");
             let (amount, written) = amount.zip(written).ok_or_else(no_dose)?;
-            let [route, given] = [parts.next(), parts.next()].map(|part| part.unwrap_or_default().to_owned());
+            let [route, given] =
+                [parts.next(), parts.next()].map(|part| part.unwrap_or_default().to_owned());
             if !given.is_empty() && !is_instant(&given) {
                 return Err(format!("{given:?} is no time at which a dose was given"));
             }
-            // Who said it, and where, names a dose wherever it is written; or else when it was given.
+            // Who said it, and where, names a dose wherever it is written; or else when it was
+            // given.
             let origin = match said.split('/').any(|part| part.trim().is_empty()) {
                 true if given.is_empty() => String::new(),
                 true => format!("csv/{name}/{amount}/{unit}/{given}"),
                 false => format!("{said}/{name}/{amount}/{unit}"),
             };
-            Some(Entry::Dose(DoseEntry { medicine: name.into(), amount, unit: written, route, given, origin }))
+            Some(Entry::Dose(DoseEntry {
+                medicine: name.into(),
+                amount,
+                unit: written,
+                route,
+                given,
+                origin,
+            }))
         }
         "note" => Some(Entry::Note(value.into())),
         "decision" => {
-            let urgency = Urgency::parse(&name.to_lowercase()).ok_or_else(|| format!("{name:?} is no colour"))?;
+            let urgency = Urgency::parse(&name.to_lowercase())
+                .ok_or_else(|| format!("{name:?} is no colour"))?;
             let (plan, reason) = value.split_once(SEPARATOR).unwrap_or((value, ""));
             Some(Entry::Decision(DecisionEntry {
                 urgency,
@@ -265,7 +395,16 @@ mod tests {
 
     #[test]
     fn cells_with_commas_quotes_and_lines_come_out_as_they_went_in() {
-        let cells_in = ["a,b", "say \"no\"", "two\nlines", "", "=SUM(A1)", "-4.5", "'quoted"].map(str::to_owned);
+        let cells_in = [
+            "a,b",
+            "say \"no\"",
+            "two\nlines",
+            "",
+            "=SUM(A1)",
+            "-4.5",
+            "'quoted",
+        ]
+        .map(str::to_owned);
         assert!(line(&cells_in).contains("'=SUM(A1)"));
         assert_eq!(cells(&line(&cells_in)).unwrap(), [cells_in.to_vec()]);
         assert!(cells("\"open").is_err());
@@ -276,6 +415,11 @@ mod tests {
         let case = "00000000000000000000000000000001";
         let table = format!("{}{case},north,finding,spo2,12,%,x,y,1,yes\r\n", head());
         assert!(read(&table).unwrap_err().to_string().contains("line 2"));
-        assert!(read("a,b\n").unwrap_err().to_string().contains("first line"));
+        assert!(
+            read("a,b\n")
+                .unwrap_err()
+                .to_string()
+                .contains("first line")
+        );
     }
 }

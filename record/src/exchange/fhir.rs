@@ -1,4 +1,5 @@
-//! Cases as HL7 FHIR R4 bundles (hl7.org/fhir/R4), after the mapping of `field/clinical.md` §1.7, and bundles as cases.
+//! Cases as HL7 FHIR R4 bundles (hl7.org/fhir/R4), after the mapping of `field/clinical.md` §1.7,
+//! and bundles as cases.
 //!
 //! | part of the case | resource |
 //! |---|---|
@@ -15,8 +16,9 @@
 //! | phones, rules and models; who said what, and when by their clock | Device, Practitioner, Provenance |
 //! | what was before whoever decided | AuditEvent |
 //!
-//! Names of fields are codings of our own system beside LOINC. Read back, they become the same fields; a bundle of another
-//! system is read by its LOINC codes. What is not understood is listed, not guessed.
+//! Names of fields are codings of our own system beside LOINC. Read back, they become the same
+//! fields; a bundle of another system is read by its LOINC codes. What is not understood is listed,
+//! not guessed.
 
 mod read;
 mod write;

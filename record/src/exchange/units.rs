@@ -1,7 +1,9 @@
-//! Units of measurements and doses, as other systems write them. What is not known here is not converted, and a number without a
-//! unit is not guessed at: 11 of haemoglobin is health in g/dL and near death in g/L.
+//! Units of measurements and doses, as other systems write them. What is not known here is not
+//! converted, and a number without a unit is not guessed at: 11 of haemoglobin is health in g/dL
+//! and near death in g/L.
 
-/// Names of one unit, in UCUM and as people write it, and what turns a number of it into the base of its kind.
+/// Names of one unit, in UCUM and as people write it, and what turns a number of it into the base
+/// of its kind.
 struct Unit {
     names: &'static [&'static str],
     kind: Kind,
@@ -25,30 +27,89 @@ enum Kind {
 }
 
 const fn unit(names: &'static [&'static str], kind: Kind, factor: f64) -> Unit {
-    Unit { names, kind, factor, offset: 0.0 }
+    Unit {
+        names,
+        kind,
+        factor,
+        offset: 0.0,
+    }
 }
 
 /// Bases: kg, cm, °C, per minute, %, g/L, mm[Hg], days.
 const UNITS: &[Unit] = &[
     unit(&["kg", "kilogram", "kilograms", "kgs"], Kind::Mass, 1.0),
     unit(&["g", "gram", "grams", "gm"], Kind::Mass, 0.001),
-    unit(&["[lb_av]", "lb", "lbs", "pound", "pounds"], Kind::Mass, 0.453_592_37),
-    unit(&["[oz_av]", "oz", "ounce", "ounces"], Kind::Mass, 0.028_349_523_125),
-    unit(&["cm", "centimeter", "centimeters", "centimetre", "centimetres"], Kind::Length, 1.0),
-    unit(&["mm", "millimeter", "millimeters", "millimetre", "millimetres"], Kind::Length, 0.1),
-    unit(&["m", "meter", "meters", "metre", "metres"], Kind::Length, 100.0),
-    unit(&["[in_i]", "[in_us]", "in", "inch", "inches", "\""], Kind::Length, 2.54),
+    unit(
+        &["[lb_av]", "lb", "lbs", "pound", "pounds"],
+        Kind::Mass,
+        0.453_592_37,
+    ),
+    unit(
+        &["[oz_av]", "oz", "ounce", "ounces"],
+        Kind::Mass,
+        0.028_349_523_125,
+    ),
+    unit(
+        &[
+            "cm",
+            "centimeter",
+            "centimeters",
+            "centimetre",
+            "centimetres",
+        ],
+        Kind::Length,
+        1.0,
+    ),
+    unit(
+        &[
+            "mm",
+            "millimeter",
+            "millimeters",
+            "millimetre",
+            "millimetres",
+        ],
+        Kind::Length,
+        0.1,
+    ),
+    unit(
+        &["m", "meter", "meters", "metre", "metres"],
+        Kind::Length,
+        100.0,
+    ),
+    unit(
+        &["[in_i]", "[in_us]", "in", "inch", "inches", "\""],
+        Kind::Length,
+        2.54,
+    ),
     unit(&["[ft_i]", "ft", "foot", "feet"], Kind::Length, 30.48),
-    unit(&["cel", "°c", "c", "degc", "celsius", "℃", "degrees c"], Kind::Temperature, 1.0),
+    unit(
+        &["cel", "°c", "c", "degc", "celsius", "℃", "degrees c"],
+        Kind::Temperature,
+        1.0,
+    ),
     Unit {
         names: &["[degf]", "°f", "f", "degf", "fahrenheit", "℉", "degrees f"],
         kind: Kind::Temperature,
         factor: 5.0 / 9.0,
         offset: -32.0,
     },
-    Unit { names: &["k", "kelvin"], kind: Kind::Temperature, factor: 1.0, offset: -273.15 },
+    Unit {
+        names: &["k", "kelvin"],
+        kind: Kind::Temperature,
+        factor: 1.0,
+        offset: -273.15,
+    },
     unit(
-        &["/min", "{breaths}/min", "{beats}/min", "1/min", "bpm", "breaths/min", "beats/min", "per minute"],
+        &[
+            "/min",
+            "{breaths}/min",
+            "{beats}/min",
+            "1/min",
+            "bpm",
+            "breaths/min",
+            "beats/min",
+            "per minute",
+        ],
         Kind::Rate,
         1.0,
     ),
@@ -65,16 +126,23 @@ const UNITS: &[Unit] = &[
     unit(&["mo", "month", "months"], Kind::Time, 30.4375),
     unit(&["a", "year", "years", "yr"], Kind::Time, 365.25),
     unit(&["1", "{count}", "count"], Kind::Count, 1.0),
-    unit(&["/ul", "/µl", "1/ul", "per microlitre"], Kind::PerMicrolitre, 1.0),
+    unit(
+        &["/ul", "/µl", "1/ul", "per microlitre"],
+        Kind::PerMicrolitre,
+        1.0,
+    ),
     unit(&["{z-score}", "z", "sd", "{zscore}"], Kind::ZScore, 1.0),
 ];
 
 fn find(name: &str) -> Option<&'static Unit> {
     let name = name.trim().trim_end_matches('.').to_lowercase();
-    UNITS.iter().find(|unit| unit.names.contains(&name.as_str()))
+    UNITS
+        .iter()
+        .find(|unit| unit.names.contains(&name.as_str()))
 }
 
-/// A number in another unit; `None` where either is not known here, or they measure different things.
+/// A number in another unit; `None` where either is not known here, or they measure different
+/// things.
 pub fn convert(number: f64, from: &str, to: &str) -> Option<f64> {
     if from.trim() == to {
         return Some(number).filter(|n| n.is_finite());
@@ -89,8 +157,8 @@ pub fn convert(number: f64, from: &str, to: &str) -> Option<f64> {
     Some((converted * 1000.0).round() / 1000.0).filter(|n| n.is_finite())
 }
 
-/// A unit of doses: its names, the first as it is written here; the most that is given at once of anything; and milligrams, where it
-/// is a mass.
+/// A unit of doses: its names, the first as it is written here; the most that is given at once of
+/// anything; and milligrams, where it is a mass.
 struct DoseUnit {
     names: &'static [&'static str],
     most: f64,
@@ -98,16 +166,43 @@ struct DoseUnit {
 }
 
 const fn dose_unit(names: &'static [&'static str], most: f64, milligrams: Option<f64>) -> DoseUnit {
-    DoseUnit { names, most, milligrams }
+    DoseUnit {
+        names,
+        most,
+        milligrams,
+    }
 }
 
 const DOSE_UNITS: &[DoseUnit] = &[
-    dose_unit(&["mg", "milligram", "milligrams", "mgs"], 20_000.0, Some(1.0)),
+    dose_unit(
+        &["mg", "milligram", "milligrams", "mgs"],
+        20_000.0,
+        Some(1.0),
+    ),
     dose_unit(&["g", "gram", "grams", "gm"], 100.0, Some(1000.0)),
-    dose_unit(&["ug", "mcg", "µg", "μg", "microgram", "micrograms"], 100_000.0, Some(0.001)),
-    dose_unit(&["ml", "millilitre", "milliliter", "millilitres", "milliliters", "cc"], 5_000.0, None),
+    dose_unit(
+        &["ug", "mcg", "µg", "μg", "microgram", "micrograms"],
+        100_000.0,
+        Some(0.001),
+    ),
+    dose_unit(
+        &[
+            "ml",
+            "millilitre",
+            "milliliter",
+            "millilitres",
+            "milliliters",
+            "cc",
+        ],
+        5_000.0,
+        None,
+    ),
     dose_unit(&["l", "litre", "liter", "litres", "liters"], 10.0, None),
-    dose_unit(&["IU", "iu", "[iu]", "u", "unit", "units"], 50_000_000.0, None),
+    dose_unit(
+        &["IU", "iu", "[iu]", "u", "unit", "units"],
+        50_000_000.0,
+        None,
+    ),
     dose_unit(&["drops", "drop"], 200.0, None),
     dose_unit(&["puffs", "puff"], 200.0, None),
 ];
@@ -115,9 +210,10 @@ const DOSE_UNITS: &[DoseUnit] = &[
 /// The most of anything in a unit that is not known here: tablets, capsules, sachets.
 const DOSE_MAX: f64 = 20.0;
 
-/// What one dose of a medicine of the programme can be, in mg: from a fraction of a newborn's to about twice the most that an adult
-/// is given at once. Beyond that a slip of the pen or of the unit is likelier. Doses: WHO, Pocket book of hospital care for children
-/// (2013), annex 2; WHO model formulary (2008).
+/// What one dose of a medicine of the programme can be, in mg: from a fraction of a newborn's to
+/// about twice the most that an adult is given at once. Beyond that a slip of the pen or of the
+/// unit is likelier. Doses: WHO, Pocket book of hospital care for children (2013), annex 2; WHO
+/// model formulary (2008).
 const DOSES_MG: &[(&[&str], f64, f64)] = &[
     (&["albendazole"], 50.0, 1_000.0),
     (&["amoxicillin", "amoxycillin", "ampicillin"], 10.0, 6_000.0),
@@ -125,9 +221,17 @@ const DOSES_MG: &[(&[&str], f64, f64)] = &[
     (&["azithromycin"], 5.0, 4_000.0),
     (&["benzylpenicillin", "penicillin g"], 10.0, 6_000.0),
     (&["ceftriaxone", "cefotaxime"], 10.0, 8_000.0),
-    (&["chloramphenicol", "erythromycin", "metronidazole"], 5.0, 4_000.0),
+    (
+        &["chloramphenicol", "erythromycin", "metronidazole"],
+        5.0,
+        4_000.0,
+    ),
     (&["ciprofloxacin"], 5.0, 2_000.0),
-    (&["cotrimoxazole", "co-trimoxazole", "sulfamethoxazole"], 10.0, 4_000.0),
+    (
+        &["cotrimoxazole", "co-trimoxazole", "sulfamethoxazole"],
+        10.0,
+        4_000.0,
+    ),
     (&["diazepam"], 0.1, 60.0),
     (&["gentamicin"], 1.0, 1_000.0),
     (&["ibuprofen"], 5.0, 2_400.0),
@@ -140,25 +244,43 @@ const DOSES_MG: &[(&[&str], f64, f64)] = &[
 
 /// Whether a word is a unit of doses that is known here.
 pub fn is_dose_unit(unit: &str) -> bool {
-    DOSE_UNITS.iter().any(|known| known.names.contains(&unit.trim().to_lowercase().as_str()))
+    DOSE_UNITS
+        .iter()
+        .any(|known| known.names.contains(&unit.trim().to_lowercase().as_str()))
 }
 
-/// The unit of a dose as it is written here, if such a dose can have been given; `None`: nobody gives that much, or that little.
+/// The unit of a dose as it is written here, if such a dose can have been given; `None`: nobody
+/// gives that much, or that little.
 pub fn plausible_dose(medicine: &str, amount: f64, unit: &str) -> Option<String> {
     let (medicine, written) = (medicine.trim().to_lowercase(), unit.trim());
     // A strength, or an amount for each kilogram, is no dose; nor is what nobody can read aloud.
     let one = |c: char| c.is_alphabetic() || [' ', '[', ']', '{', '}', '(', ')', 'µ'].contains(&c);
-    let compound = written.split(' ').any(|word| word.eq_ignore_ascii_case("per")) || !written.chars().all(one);
+    let compound = written
+        .split(' ')
+        .any(|word| word.eq_ignore_ascii_case("per"))
+        || !written.chars().all(one);
     if medicine.is_empty() || written.is_empty() || compound {
         return None;
     }
-    let known = DOSE_UNITS.iter().find(|unit| unit.names.contains(&written.to_lowercase().as_str()));
-    let within = |least: f64, most: f64, amount: f64| amount.is_finite() && amount >= least && amount <= most;
+    let known = DOSE_UNITS
+        .iter()
+        .find(|unit| unit.names.contains(&written.to_lowercase().as_str()));
+    let within = |least: f64, most: f64, amount: f64| {
+        amount.is_finite() && amount >= least && amount <= most
+    };
     let any = amount > 0.0 && within(0.0, known.map_or(DOSE_MAX, |unit| unit.most), amount);
-    let milligrams = known.and_then(|unit| unit.milligrams).map(|factor| amount * factor);
-    let named = DOSES_MG.iter().find(|(names, ..)| names.iter().any(|name| medicine.contains(name)));
-    let of_medicine = milligrams.zip(named).is_none_or(|(amount, (_, least, most))| within(*least, *most, amount));
-    let unit = known.and_then(|unit| unit.names.first().copied()).unwrap_or(written);
+    let milligrams = known
+        .and_then(|unit| unit.milligrams)
+        .map(|factor| amount * factor);
+    let named = DOSES_MG
+        .iter()
+        .find(|(names, ..)| names.iter().any(|name| medicine.contains(name)));
+    let of_medicine = milligrams
+        .zip(named)
+        .is_none_or(|(amount, (_, least, most))| within(*least, *most, amount));
+    let unit = known
+        .and_then(|unit| unit.names.first().copied())
+        .unwrap_or(written);
     (any && of_medicine).then(|| unit.to_owned())
 }
 
@@ -190,7 +312,11 @@ mod tests {
             ("salbutamol", 100.0, "mcg", "ug"),
             ("zinc sulfate", 20.0, "mg", "mg"),
         ] {
-            assert_eq!(plausible_dose(medicine, amount, unit).as_deref(), Some(written), "{medicine} {amount} {unit}");
+            assert_eq!(
+                plausible_dose(medicine, amount, unit).as_deref(),
+                Some(written),
+                "{medicine} {amount} {unit}"
+            );
         }
         for (medicine, amount, unit) in [
             ("ORS", 0.0, "mg"),
@@ -208,7 +334,11 @@ mod tests {
             ("", 5.0, "mg"),
             ("paracetamol", 5.0, " "),
         ] {
-            assert_eq!(plausible_dose(medicine, amount, unit), None, "{medicine} {amount} {unit}");
+            assert_eq!(
+                plausible_dose(medicine, amount, unit),
+                None,
+                "{medicine} {amount} {unit}"
+            );
         }
     }
 }

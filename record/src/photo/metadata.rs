@@ -1,5 +1,5 @@
-//! What a camera writes beside a picture (where the patient lives, whose phone it is, a thumbnail of what was cut away) goes before
-//! the picture is kept; which way up it is stays.
+//! What a camera writes beside a picture (where the patient lives, whose phone it is, a thumbnail
+//! of what was cut away) goes before the picture is kept; which way up it is stays.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,8 +12,8 @@ use super::{PhotoError, kind};
 
 /// Chunks of a PNG that say how it looks; all others only tell of it.
 const PNG_LOOKS: [&[u8; 4]; 17] = [
-    b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"bKGD", b"pHYs",
-    b"acTL", b"fcTL", b"fdAT", b"cICP", b"hIST",
+    b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT",
+    b"bKGD", b"pHYs", b"acTL", b"fcTL", b"fdAT", b"cICP", b"hIST",
 ];
 
 /// A picture without what the camera wrote beside it.
@@ -38,7 +38,9 @@ fn jpeg(mut picture: Jpeg) -> Vec<u8> {
         markers::COM => false,
         other => !(markers::APP0..=markers::APP15).contains(&other),
     };
-    picture.segments_mut().retain(|segment| looks(segment.marker(), segment.contents()));
+    picture
+        .segments_mut()
+        .retain(|segment| looks(segment.marker(), segment.contents()));
     picture.set_exif(upright);
     let mut bytes = picture.encoder().bytes().to_vec();
     bytes.truncate(end_of_jpeg(&bytes));
@@ -54,7 +56,10 @@ fn end_of_jpeg(bytes: &[u8]) -> usize {
             (markers::P, markers::P) => at += 1,
             (markers::P, markers::Z | markers::RST0..=markers::RST7) => at += 2,
             (markers::P, _) => {
-                let length = bytes.get(at + 2..at + 4).and_then(|l| l.try_into().ok()).map_or(2, u16::from_be_bytes);
+                let length = bytes
+                    .get(at + 2..at + 4)
+                    .and_then(|l| l.try_into().ok())
+                    .map_or(2, u16::from_be_bytes);
                 at += 2 + usize::from(length.max(2));
             }
             _ => at += 1, // within a scan
@@ -65,7 +70,9 @@ fn end_of_jpeg(bytes: &[u8]) -> usize {
 
 fn png(mut picture: Png) -> Vec<u8> {
     let upright = orientation(picture.exif());
-    picture.chunks_mut().retain(|chunk| PNG_LOOKS.contains(&&chunk.kind()));
+    picture
+        .chunks_mut()
+        .retain(|chunk| PNG_LOOKS.contains(&&chunk.kind()));
     picture.set_exif(upright);
     picture.encoder().bytes().to_vec()
 }
@@ -77,14 +84,23 @@ fn webp(mut picture: WebP) -> Vec<u8> {
     picture.encoder().bytes().to_vec()
 }
 
-/// Which way up a picture is, as the only word of an EXIF block (TIFF 6.0; EXIF 2.32 §4.6.4); `None` where it stands as it lies.
+/// Which way up a picture is, as the only word of an EXIF block (TIFF 6.0; EXIF 2.32 §4.6.4);
+/// `None` where it stands as it lies.
 fn orientation(exif: Option<Bytes>) -> Option<Bytes> {
     let read = exif::Reader::new().read_raw(exif?.to_vec()).ok()?;
     let field = read.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?;
-    let turned = field.value.get_uint(0).and_then(|n| u8::try_from(n).ok()).filter(|n| (2..=8).contains(n))?;
+    let turned = field
+        .value
+        .get_uint(0)
+        .and_then(|n| u8::try_from(n).ok())
+        .filter(|n| (2..=8).contains(n))?;
     let (head, one_entry) = (*b"MM\0\x2a\0\0\0\x08", [0, 1]);
     let entry = [0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, turned, 0, 0];
-    Some([head.as_slice(), &one_entry, &entry, &[0; 4]].concat().into())
+    Some(
+        [head.as_slice(), &one_entry, &entry, &[0; 4]]
+            .concat()
+            .into(),
+    )
 }
 
 #[cfg(test)]
@@ -100,11 +116,21 @@ mod tests {
     fn exif(turned: u8) -> Vec<u8> {
         let entry = [0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, turned, 0, 0];
         let place = [0x01, 0x0e, 0, 2, 0, 0, 0, 12, 0, 0, 0, 38]; // an image description, 12 bytes at 38
-        [&b"MM\0\x2a\0\0\0\x08\0\x02"[..], &place, &entry, &[0; 4], b"Mtwapa 3.95S"].concat()
+        [
+            &b"MM\0\x2a\0\0\0\x08\0\x02"[..],
+            &place,
+            &entry,
+            &[0; 4],
+            b"Mtwapa 3.95S",
+        ]
+        .concat()
     }
 
     fn chunk(kind: &[u8; 4], contents: &[u8]) -> Vec<u8> {
-        img_parts::png::PngChunk::new(*kind, contents.to_vec().into()).encoder().bytes().to_vec()
+        img_parts::png::PngChunk::new(*kind, contents.to_vec().into())
+            .encoder()
+            .bytes()
+            .to_vec()
     }
 
     fn has(bytes: &[u8], word: &[u8]) -> bool {
@@ -113,7 +139,11 @@ mod tests {
 
     #[test]
     fn a_jpeg_keeps_what_it_shows_and_which_way_up() {
-        let scan = [&segment(0xda, &[1, 1, 0, 0, 63, 0])[..], &[0x12, 0xff, 0x00, 0x34, 0xff, 0xd0, 0x56]].concat();
+        let scan = [
+            &segment(0xda, &[1, 1, 0, 0, 63, 0])[..],
+            &[0x12, 0xff, 0x00, 0x34, 0xff, 0xd0, 0x56],
+        ]
+        .concat();
         let tables = segment(0xc4, &[0xff, 0xd9, 7]); // an end of image that is none
         let parts = [
             vec![0xff, 0xd8],
@@ -133,12 +163,29 @@ mod tests {
         let picture = parts.concat();
         let clean = without_metadata(&picture).unwrap();
         assert!(has(&picture, b"Mtwapa") && !has(&clean, b"Mtwapa"));
-        assert!(has(&clean, b"JFIF") && has(&clean, &[1; 65]) && clean.ends_with(&[&scan[..], &[0xff, 0xd9]].concat()));
-        let upright = Jpeg::from_bytes(clean.clone().into()).unwrap().exif().unwrap();
+        assert!(
+            has(&clean, b"JFIF")
+                && has(&clean, &[1; 65])
+                && clean.ends_with(&[&scan[..], &[0xff, 0xd9]].concat())
+        );
+        let upright = Jpeg::from_bytes(clean.clone().into())
+            .unwrap()
+            .exif()
+            .unwrap();
         let read = exif::Reader::new().read_raw(upright.to_vec()).unwrap();
         assert_eq!(read.fields().count(), 1);
-        assert_eq!(read.get_field(exif::Tag::Orientation, exif::In::PRIMARY).unwrap().value.get_uint(0), Some(6));
-        assert_eq!(without_metadata(&clean).unwrap(), clean, "once clean, it stays as it is");
+        assert_eq!(
+            read.get_field(exif::Tag::Orientation, exif::In::PRIMARY)
+                .unwrap()
+                .value
+                .get_uint(0),
+            Some(6)
+        );
+        assert_eq!(
+            without_metadata(&clean).unwrap(),
+            clean,
+            "once clean, it stays as it is"
+        );
     }
 
     #[test]
@@ -169,17 +216,28 @@ mod tests {
         let picture = [&b"RIFF"[..], &(inner.len() as u32).to_le_bytes(), &inner].concat();
         let clean = without_metadata(&picture).unwrap();
         assert!(has(&clean, b"pixels") && !has(&clean, b"Mtwapa"));
-        assert!(WebP::from_bytes(clean.into()).unwrap().exif().is_some(), "it lies on its head, and says so");
+        assert!(
+            WebP::from_bytes(clean.into()).unwrap().exif().is_some(),
+            "it lies on its head, and says so"
+        );
     }
 
     #[test]
     fn damaged_pictures_are_refused() {
-        for bytes in [&[0xff, 0xd8, 0xff, 0xe0][..], b"\x89PNG\r\n\x1a\nxx", b"RIFF\x04\0\0\0WEBP", b"words"] {
+        for bytes in [
+            &[0xff, 0xd8, 0xff, 0xe0][..],
+            b"\x89PNG\r\n\x1a\nxx",
+            b"RIFF\x04\0\0\0WEBP",
+            b"words",
+        ] {
             for end in 0..=bytes.len() {
                 let _ = without_metadata(&bytes[..end]);
             }
         }
-        assert_eq!(without_metadata(&[0xff, 0xd8, 0xff, 0xe0]), Err(PhotoError::Damaged));
+        assert_eq!(
+            without_metadata(&[0xff, 0xd8, 0xff, 0xe0]),
+            Err(PhotoError::Damaged)
+        );
         assert_eq!(without_metadata(b"words"), Err(PhotoError::NotAPicture));
     }
 }

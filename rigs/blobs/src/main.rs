@@ -1,4 +1,5 @@
-//! A file given and taken by iroh-blobs, between two processes with file stores, for timing beside ours.
+//! A file given and taken by iroh-blobs, between two processes with file stores, for timing beside
+//! ours.
 //!
 //! `bench-blobs give FILE STORE` prints `ID ADDRESS HASH` and serves until its input ends;
 //! `bench-blobs take ID ADDRESS HASH STORE` prints the seconds from the call to the verified blob.

@@ -26,49 +26,98 @@ pub const WORKER: usize = 2;
 pub const CLINIC: usize = 3;
 
 impl Road {
-    /// Ministry desk, supervisor, worker and clinic, enrolled as in the demo; nothing published yet.
+    /// Ministry desk, supervisor, worker and clinic, enrolled as in the demo; nothing published
+    /// yet.
     pub fn new(bundle_bytes: usize) -> Self {
         let ministry = Ministry::new(3, 3, 2);
         let area = Area::parse("north/kilifi").unwrap();
         let mut world = World::new();
         for i in 0..4u8 {
             world.add([i + 1; 32]).unwrap();
-            world.command(usize::from(i), Command::InstallTrust(ministry.root.clone())).unwrap();
+            world
+                .command(usize::from(i), Command::InstallTrust(ministry.root.clone()))
+                .unwrap();
         }
         let all = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
         let carry = Rights::of(&[Right::Carry]);
         let supervisor = Rights::of(&[Right::Carry, Right::Enrol]);
         let clinic = Rights::of(&[Right::Carry, Right::Read, Right::Write, Right::Grant]);
         let none = Rights::default();
-        let desk = ministry.certify(world.keys(DESK).unwrap(), "desk", &Area::default(), carry, none);
-        let boss = ministry.certify(world.keys(SUPERVISOR).unwrap(), "supervisor", &area, supervisor, all);
+        let desk = ministry.certify(
+            world.keys(DESK).unwrap(),
+            "desk",
+            &Area::default(),
+            carry,
+            none,
+        );
+        let boss = ministry.certify(
+            world.keys(SUPERVISOR).unwrap(),
+            "supervisor",
+            &area,
+            supervisor,
+            all,
+        );
         let clinic = ministry.certify(world.keys(CLINIC).unwrap(), "clinic", &area, clinic, none);
         let village = Area::parse("north/kilifi/mtwapa").unwrap();
-        let worker = sim::ministry::certificate(world.keys(WORKER).unwrap(), "worker", &village, all, none);
-        let worker = boss.extended(protocol::Signed::by(&worker, world.keys(SUPERVISOR).unwrap()));
-        for (phone, chain) in [(DESK, &desk), (SUPERVISOR, &boss), (WORKER, &worker), (CLINIC, &clinic)] {
-            world.command(phone, Command::InstallChain(chain.clone())).unwrap();
+        let worker =
+            sim::ministry::certificate(world.keys(WORKER).unwrap(), "worker", &village, all, none);
+        let worker = boss.extended(protocol::Signed::by(
+            &worker,
+            world.keys(SUPERVISOR).unwrap(),
+        ));
+        for (phone, chain) in [
+            (DESK, &desk),
+            (SUPERVISOR, &boss),
+            (WORKER, &worker),
+            (CLINIC, &clinic),
+        ] {
+            world
+                .command(phone, Command::InstallChain(chain.clone()))
+                .unwrap();
         }
-        world.command(CLINIC, Command::CreateSpace(area.clone())).unwrap();
-        let Reply::Document(grant) = world.command(CLINIC, Command::GrantSpace(area.clone(), worker)).unwrap() else {
+        world
+            .command(CLINIC, Command::CreateSpace(area.clone()))
+            .unwrap();
+        let Reply::Document(grant) = world
+            .command(CLINIC, Command::GrantSpace(area.clone(), worker))
+            .unwrap()
+        else {
             panic!("a grant was expected");
         };
         let grant = protocol::Signed::from_bytes(&grant).unwrap();
-        world.command(WORKER, Command::InstallGrant(Box::new((grant, clinic)))).unwrap();
-        let bundle = (0..bundle_bytes).map(|i| (i * 31 + i / 253) as u8).collect();
-        Self { world, ministry, bundle, area }
+        world
+            .command(WORKER, Command::InstallGrant(Box::new((grant, clinic))))
+            .unwrap();
+        let bundle = (0..bundle_bytes)
+            .map(|i| (i * 31 + i / 253) as u8)
+            .collect();
+        Self {
+            world,
+            ministry,
+            bundle,
+            area,
+        }
     }
 
-    /// A second reader and writer of a village, certified by the ministry and granted by the clinic; it has not met anybody yet.
+    /// A second reader and writer of a village, certified by the ministry and granted by the
+    /// clinic; it has not met anybody yet.
     pub fn second_reader(&mut self, seed: u8, village: &str) -> usize {
         let reader = self.world.add([seed; 32]).unwrap();
-        self.world.command(reader, Command::InstallTrust(self.ministry.root.clone())).unwrap();
+        self.world
+            .command(reader, Command::InstallTrust(self.ministry.root.clone()))
+            .unwrap();
         let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
         let keys = self.world.keys(reader).unwrap().clone();
         let village = Area::parse(village).unwrap();
-        let chain = self.ministry.certify(&keys, "colleague", &village, rights, Rights::default());
-        self.world.command(reader, Command::InstallChain(chain.clone())).unwrap();
-        self.world.command(CLINIC, Command::GrantSpace(self.area.clone(), chain)).unwrap();
+        let chain = self
+            .ministry
+            .certify(&keys, "colleague", &village, rights, Rights::default());
+        self.world
+            .command(reader, Command::InstallChain(chain.clone()))
+            .unwrap();
+        self.world
+            .command(CLINIC, Command::GrantSpace(self.area.clone(), chain))
+            .unwrap();
         reader
     }
 
@@ -77,8 +126,15 @@ impl Road {
         let release = self.ministry.release(MODULE, version, &self.bundle);
         let digest = self.world.phones[DESK].store.import_bundle(&self.bundle);
         let list = self.ministry.list(version, vec![release]);
-        self.world.command(DESK, Command::Offer(Box::new(distribution::Offer::List(list)))).unwrap();
-        self.world.command(DESK, Command::BundleImported(digest)).unwrap();
+        self.world
+            .command(
+                DESK,
+                Command::Offer(Box::new(distribution::Offer::List(list))),
+            )
+            .unwrap();
+        self.world
+            .command(DESK, Command::BundleImported(digest))
+            .unwrap();
         digest
     }
 
@@ -91,9 +147,17 @@ impl Road {
         value: FindingValue,
         request: u8,
     ) -> CaseId {
-        let mut entries = vec![Entry::Finding { name: name.into(), value }];
+        let mut entries = vec![Entry::Finding {
+            name: name.into(),
+            value,
+        }];
         entries.extend(case.is_none().then(|| Entry::consent("share", true)));
-        let command = Command::AddToCase { case, area: self.area.clone(), entries, request: [request; 16] };
+        let command = Command::AddToCase {
+            case,
+            area: self.area.clone(),
+            entries,
+            request: [request; 16],
+        };
         match self.world.command(phone, command).unwrap() {
             Reply::Case(id) => id,
             other => panic!("{other:?}"),
@@ -104,8 +168,12 @@ impl Road {
     pub fn certify(&mut self, phone: usize) {
         let keys = self.world.keys(phone).unwrap().clone();
         let rights = Rights::of(&[Right::Carry]);
-        let chain = self.ministry.certify(&keys, "carrier", &self.area, rights, Rights::default());
-        self.world.command(phone, Command::InstallChain(chain)).unwrap();
+        let chain = self
+            .ministry
+            .certify(&keys, "carrier", &self.area, rights, Rights::default());
+        self.world
+            .command(phone, Command::InstallChain(chain))
+            .unwrap();
     }
 
     /// So many days pass, and every phone is used on each.
@@ -118,7 +186,8 @@ impl Road {
         }
     }
 
-    /// What a phone holds, in an order: larger is better, and no meeting may make any number smaller.
+    /// What a phone holds, in an order: larger is better, and no meeting may make any number
+    /// smaller.
     pub fn wealth(&self, phone: usize) -> [u64; 5] {
         let phone = &self.world.phones[phone];
         let trust = phone.agent.trust().unwrap();
@@ -133,7 +202,11 @@ impl Road {
 
     /// Sealed envelopes that a phone holds; notices are not counted.
     pub fn envelopes(&self, phone: usize) -> usize {
-        self.world.phones[phone].store.envelope_rows(SpaceId::of(&self.area)).unwrap().len()
+        self.world.phones[phone]
+            .store
+            .envelope_rows(SpaceId::of(&self.area))
+            .unwrap()
+            .len()
     }
 
     pub fn view(&self, phone: usize, case: CaseId) -> Option<record::CaseView> {

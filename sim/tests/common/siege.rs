@@ -7,7 +7,8 @@ use sim::insider::{Insider, Rank};
 
 use super::{CLINIC, DESK, Road, SUPERVISOR, WORKER, round};
 
-/// A clinic's phone that holds a release and a case, its colleagues, and an insider who wishes them ill.
+/// A clinic's phone that holds a release and a case, its colleagues, and an insider who wishes them
+/// ill.
 pub struct Siege {
     pub road: Road,
     pub insider: Insider,
@@ -22,18 +23,43 @@ impl Siege {
         let mut road = Road::new(80_000);
         let running = road.publish(2);
         let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
-        round(&mut road, &[(DESK, CLINIC), (WORKER, CLINIC), (CLINIC, WORKER), (SUPERVISOR, CLINIC)]);
+        round(
+            &mut road,
+            &[
+                (DESK, CLINIC),
+                (WORKER, CLINIC),
+                (CLINIC, WORKER),
+                (SUPERVISOR, CLINIC),
+            ],
+        );
         let keys = DeviceKeys::from_seed([0x66; 32]);
-        let area = Area::parse(if rank == Rank::Keeper { "north/kilifi" } else { "north/kilifi/watamu" }).unwrap();
-        let chain =
-            rank.rights().map(|rights| road.ministry.certify(&keys, "insider", &area, rights, Rights::default()));
+        let area = Area::parse(if rank == Rank::Keeper {
+            "north/kilifi"
+        } else {
+            "north/kilifi/watamu"
+        })
+        .unwrap();
+        let chain = rank.rights().map(|rights| {
+            road.ministry
+                .certify(&keys, "insider", &area, rights, Rights::default())
+        });
         let key = matches!(rank, Rank::Worker | Rank::Keeper)
             .then(|| road.world.phones[CLINIC].agent.space_keys()[0].clone());
-        let chains = [WORKER, CLINIC].map(|p| road.world.phones[p].agent.certificate().unwrap().chain().clone());
-        // Whoever may say it says of others that they are lost: a keeper of the space is believed, so of strangers only there.
+        let chains = [WORKER, CLINIC].map(|p| {
+            road.world.phones[p]
+                .agent
+                .certificate()
+                .unwrap()
+                .chain()
+                .clone()
+        });
+        // Whoever may say it says of others that they are lost: a keeper of the space is believed,
+        // so of strangers only there.
         let others = match rank {
             Rank::Keeper => Vec::new(),
-            _ => [WORKER, CLINIC].map(|p| road.world.keys(p).unwrap().id()).to_vec(),
+            _ => [WORKER, CLINIC]
+                .map(|p| road.world.keys(p).unwrap().id())
+                .to_vec(),
         };
         let insider = Insider {
             keys,
@@ -46,6 +72,12 @@ impl Siege {
             others,
             long: 1,
         };
-        Self { road, insider, case, running, link: 100_000 }
+        Self {
+            road,
+            insider,
+            case,
+            running,
+            link: 100_000,
+        }
     }
 }

@@ -15,11 +15,20 @@ use crate::store::{Store, StoreError};
 const VERIFIED_MAX: usize = 256;
 
 impl Phone {
-    /// Believes a chain if it holds, and neither the ministry nor a keeper of the area has said that a phone in it is lost.
-    pub(in crate::agent) fn judge(&self, chain: &Chain) -> Option<Result<VerifiedChain, CertificateError>> {
+    /// Believes a chain if it holds, and neither the ministry nor a keeper of the area has said
+    /// that a phone in it is lost.
+    pub(in crate::agent) fn judge(
+        &self,
+        chain: &Chain,
+    ) -> Option<Result<VerifiedChain, CertificateError>> {
         let trust = self.trust.as_ref()?;
-        // Most meetings show certificates that are known: their signatures are checked once under each root.
-        let bytes = [trust.root_version().to_le_bytes().as_slice(), &chain.to_bytes()].concat();
+        // Most meetings show certificates that are known: their signatures are checked once under
+        // each root.
+        let bytes = [
+            trust.root_version().to_le_bytes().as_slice(),
+            &chain.to_bytes(),
+        ]
+        .concat();
         let key = Digest::of(&bytes);
         let known = self.verified.borrow().get(&key).cloned();
         let judged = match known {
@@ -37,20 +46,34 @@ impl Phone {
         kept.insert(key, verified.clone());
         drop(kept);
         for (position, certificate) in (1..).zip(&chain.certificates) {
-            let Ok(certificate) = certificate.read() else { continue };
+            let Ok(certificate) = certificate.read() else {
+                continue;
+            };
             let counts = |word: &&LostWord| {
                 let by_whom = trust.revoked(&word.by).is_none() && word.by != certificate.device;
                 by_whom && word.area.covers(&certificate.area)
             };
-            if let Some(word) = self.keyring.lost.get(&certificate.device).and_then(|s| s.iter().find(counts)) {
-                return Some(Err(CertificateError::Revoked { position, reason: word.reason.clone() }));
+            if let Some(word) = self
+                .keyring
+                .lost
+                .get(&certificate.device)
+                .and_then(|s| s.iter().find(counts))
+            {
+                return Some(Err(CertificateError::Revoked {
+                    position,
+                    reason: word.reason.clone(),
+                }));
             }
         }
         Some(Ok(verified))
     }
 
-    /// The same for a phone that is met, or for this one itself: one whose time is over may still hand over what it has.
-    pub(in crate::agent) fn judge_met(&self, chain: &Chain) -> Option<Result<VerifiedChain, CertificateError>> {
+    /// The same for a phone that is met, or for this one itself: one whose time is over may still
+    /// hand over what it has.
+    pub(in crate::agent) fn judge_met(
+        &self,
+        chain: &Chain,
+    ) -> Option<Result<VerifiedChain, CertificateError>> {
         match self.judge(chain)? {
             Err(CertificateError::Expired(position)) => {
                 let known = self.trust.as_ref()?.chain_even_if_lost(chain);
@@ -62,17 +85,26 @@ impl Phone {
 
     /// Whether a phone is lost, as far as this one knows. Who is not known at all is not lost.
     pub(in crate::agent) fn is_lost(&self, device: &DeviceId) -> bool {
-        let Some(trust) = &self.trust else { return false };
+        let Some(trust) = &self.trust else {
+            return false;
+        };
         let counts = |word: &LostWord| {
-            trust.revoked(&word.by).is_none() && word.by != *device && self.keyring.covers(device, word)
+            trust.revoked(&word.by).is_none()
+                && word.by != *device
+                && self.keyring.covers(device, word)
         };
         trust.revoked(device).is_some()
             || self.keyring.orphaned.contains(device)
-            || self.keyring.lost.get(device).is_some_and(|said| said.iter().any(counts))
+            || self
+                .keyring
+                .lost
+                .get(device)
+                .is_some_and(|said| said.iter().any(counts))
     }
 
-    /// Keeps a chain that has been judged, within the budgets of its device and of its issuer: an issuer takes the place only of what
-    /// it issued itself, and a chain under which something here was written stays.
+    /// Keeps a chain that has been judged, within the budgets of its device and of its issuer: an
+    /// issuer takes the place only of what it issued itself, and a chain under which something here
+    /// was written stays.
     pub(in crate::agent) fn keep_chain(
         &mut self,
         chain: &VerifiedChain,
@@ -89,27 +121,40 @@ impl Phone {
             return store.put_chain(chain);
         }
         let issuer = chain.chain().issuer();
-        let mut of_issuer: BTreeMap<Option<DeviceId>, Vec<&crate::store::ChainRow>> = BTreeMap::new();
-        rows.iter().for_each(|row| of_issuer.entry(row.issuer).or_default().push(row));
+        let mut of_issuer: BTreeMap<Option<DeviceId>, Vec<&crate::store::ChainRow>> =
+            BTreeMap::new();
+        rows.iter()
+            .for_each(|row| of_issuer.entry(row.issuer).or_default().push(row));
         let crowded = match of_issuer.get(&issuer) {
             Some(own) if own.len() >= CHAINS_PER_ISSUER_MAX => Some(own.clone()),
-            _ if rows.len() >= CHAINS_PER_DEVICE_MAX => of_issuer.into_values().max_by_key(Vec::len),
+            _ if rows.len() >= CHAINS_PER_DEVICE_MAX => {
+                of_issuer.into_values().max_by_key(Vec::len)
+            }
             _ => None,
         };
         if let Some(crowded) = crowded {
-            let Some(oldest) = crowded.into_iter().find(|row| !row.used) else { return Ok(()) };
+            let Some(oldest) = crowded.into_iter().find(|row| !row.used) else {
+                return Ok(());
+            };
             store.remove_chain(&oldest.id)?;
         }
-        if let Some(issuer) = issuer.filter(|_| rows.is_empty() && defence::stands(Defence::IssuerBudgets))
+        if let Some(issuer) =
+            issuer.filter(|_| rows.is_empty() && defence::stands(Defence::IssuerBudgets))
             && store.devices_of(&issuer)? >= DEVICES_PER_ISSUER_MAX as u64
         {
-            let Some(oldest) = store.oldest_unused_of(&issuer)? else { return Ok(()) };
+            let Some(oldest) = store.oldest_unused_of(&issuer)? else {
+                return Ok(());
+            };
             store.remove_chain(&oldest)?;
         }
         store.put_chain(chain)?;
         if self.keyring.lost.contains_key(&chain.device) {
             // What was said of it may count now.
-            self.keyring.lost_areas.entry(chain.device).or_default().insert(chain.area.clone());
+            self.keyring
+                .lost_areas
+                .entry(chain.device)
+                .or_default()
+                .insert(chain.area.clone());
             self.check_keys = true;
         }
         Ok(())
@@ -121,12 +166,20 @@ impl Phone {
         author: AuthorKey,
         store: &dyn Store,
     ) -> Result<Vec<(VerifiedChain, bool)>, StoreError> {
-        let Some(trust) = &self.trust else { return Ok(Vec::new()) };
-        let chains = store.chains(author)?.into_iter().filter_map(|bytes| Chain::from_bytes(&bytes).ok());
+        let Some(trust) = &self.trust else {
+            return Ok(Vec::new());
+        };
+        let chains = store
+            .chains(author)?
+            .into_iter()
+            .filter_map(|bytes| Chain::from_bytes(&bytes).ok());
         let judged = chains.filter_map(|chain| match self.judge(&chain)? {
             Ok(verified) => Some((verified, false)),
-            Err(CertificateError::Revoked { .. }) => Some((trust.chain_even_if_lost(&chain)?, true)),
-            // When it was written nobody can tell: expiry ends what a phone is given, not what it has said.
+            Err(CertificateError::Revoked { .. }) => {
+                Some((trust.chain_even_if_lost(&chain)?, true))
+            }
+            // When it was written nobody can tell: expiry ends what a phone is given, not what it
+            // has said.
             Err(CertificateError::Expired(_)) => Some((trust.chain_even_if_lost(&chain)?, false)),
             Err(_) => None,
         });
@@ -137,6 +190,16 @@ impl Phone {
 /// Where a device is certified, as far as its certificates are known here.
 pub(super) fn areas_of(device: &DeviceId, store: &dyn Store) -> Result<BTreeSet<Area>, StoreError> {
     let chains = store.chains(author_key(device))?;
-    let leaves = chains.iter().filter_map(|bytes| Chain::from_bytes(bytes).ok()?.certificates.last()?.read().ok());
-    Ok(leaves.filter(|leaf| leaf.device == *device).map(|leaf| leaf.area).collect())
+    let leaves = chains.iter().filter_map(|bytes| {
+        Chain::from_bytes(bytes)
+            .ok()?
+            .certificates
+            .last()?
+            .read()
+            .ok()
+    });
+    Ok(leaves
+        .filter(|leaf| leaf.device == *device)
+        .map(|leaf| leaf.area)
+        .collect())
 }

@@ -1,5 +1,5 @@
-//! Envelopes are opened behind a durable mark: what brings the program down while it is opened is suspected, opened alone the next
-//! time, and parked after the second.
+//! Envelopes are opened behind a durable mark: what brings the program down while it is opened is
+//! suspected, opened alone the next time, and parked after the second.
 
 use protocol::defence::{self, Defence};
 use protocol::{EnvelopeId, Now};
@@ -9,7 +9,8 @@ use super::{LATE, Phone};
 use crate::store::{Store, StoreError};
 
 /// Why an envelope is not opened any more.
-const PARKED: &str = "the program stopped twice while it was being opened: it is not opened any more";
+const PARKED: &str =
+    "the program stopped twice while it was being opened: it is not opened any more";
 /// Why an envelope is not opened yet.
 const WAITS: &str = "it waits while another is opened alone";
 /// Beginnings without an end after which an envelope is parked.
@@ -25,8 +26,9 @@ enum Opens {
 }
 
 impl Phone {
-    /// Envelopes are about to be opened: what they hold may bring the program down, and this mark outlives that. `true`: whoever asked
-    /// is to say when they were opened; else somebody else will.
+    /// Envelopes are about to be opened: what they hold may bring the program down, and this mark
+    /// outlives that. `true`: whoever asked is to say when they were opened; else somebody else
+    /// will.
     pub(in crate::agent) fn begin_opening(
         &mut self,
         ids: impl IntoIterator<Item = EnvelopeId>,
@@ -40,12 +42,23 @@ impl Phone {
         let mut marked = self.opening.take().unwrap_or_else(|| self.suspects.clone());
         if first {
             // What was suspected before is opened alone, so that nothing honest falls with it.
-            let may = |id: &&EnvelopeId| self.suspects.get(id).is_some_and(|count| *count < OPENINGS_MAX);
+            let may = |id: &&EnvelopeId| {
+                self.suspects
+                    .get(id)
+                    .is_some_and(|count| *count < OPENINGS_MAX)
+            };
             self.opening_alone = ids.iter().find(may).copied();
         }
         match self.opening_alone {
             Some(id) => {
-                marked.insert(id, self.suspects.get(&id).copied().unwrap_or_default().saturating_add(1));
+                marked.insert(
+                    id,
+                    self.suspects
+                        .get(&id)
+                        .copied()
+                        .unwrap_or_default()
+                        .saturating_add(1),
+                );
             }
             None => {
                 for id in &ids {
@@ -59,7 +72,10 @@ impl Phone {
     }
 
     /// They were opened, and the program still stands.
-    pub(in crate::agent) fn end_opening(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+    pub(in crate::agent) fn end_opening(
+        &mut self,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
         if self.opening.take().is_none() {
             return Ok(());
         }
@@ -70,19 +86,31 @@ impl Phone {
     }
 
     /// Opens one of the envelopes that had to wait while another was opened alone.
-    pub(in crate::agent) fn open_waiting(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
-        let next = store.quarantined()?.into_iter().find(|(_, why)| why == WAITS).map(|(id, _)| id);
+    pub(in crate::agent) fn open_waiting(
+        &mut self,
+        now: Now,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
+        let next = store
+            .quarantined()?
+            .into_iter()
+            .find(|(_, why)| why == WAITS)
+            .map(|(id, _)| id);
         let Some(id) = next else {
             self.some_wait = false;
             return Ok(());
         };
         let outermost = self.begin_opening([id], store)?;
         self.open_aside(now, &id, store)?;
-        if outermost { self.end_opening(store) } else { Ok(()) }
+        if outermost {
+            self.end_opening(store)
+        } else {
+            Ok(())
+        }
     }
 
-    /// Whether an envelope is to be opened now; what brought the program down twice is parked, and what is suspected waits for its
-    /// turn.
+    /// Whether an envelope is to be opened now; what brought the program down twice is parked, and
+    /// what is suspected waits for its turn.
     fn opens_now(&self, id: &EnvelopeId) -> Opens {
         match self.suspects.get(id) {
             _ if !defence::stands(Defence::OpeningMark) => Opens::Now,
@@ -97,7 +125,11 @@ impl Phone {
     }
 
     /// Whether an envelope may be opened now. If not, it is set aside, and why is written down.
-    pub(in crate::agent) fn may_open(&mut self, id: &EnvelopeId, store: &mut dyn Store) -> Result<bool, StoreError> {
+    pub(in crate::agent) fn may_open(
+        &mut self,
+        id: &EnvelopeId,
+        store: &mut dyn Store,
+    ) -> Result<bool, StoreError> {
         match self.opens_now(id) {
             Opens::Now => return Ok(true),
             Opens::Never => store.put_quarantine(id, PARKED)?,
@@ -115,12 +147,20 @@ impl Phone {
         id: &EnvelopeId,
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
-        if !store.quarantined()?.iter().any(|(held, why)| held == id && why == LATE) {
+        if !store
+            .quarantined()?
+            .iter()
+            .any(|(held, why)| held == id && why == LATE)
+        {
             return Ok(());
         }
         let outermost = self.begin_opening([*id], store)?;
         self.open_aside(now, id, store)?;
-        if outermost { self.end_opening(store) } else { Ok(()) }
+        if outermost {
+            self.end_opening(store)
+        } else {
+            Ok(())
+        }
     }
 
     /// Opens an envelope that was set aside.
@@ -131,10 +171,17 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
         store.remove_quarantine(id)?;
-        let Some(Ok(envelope)) = store.envelope(id)?.map(Envelope::parse) else { return Ok(()) };
+        let Some(Ok(envelope)) = store.envelope(id)?.map(Envelope::parse) else {
+            return Ok(());
+        };
         let authors = self.authors(envelope.author, store)?;
-        match authors.iter().find_map(|(chain, _)| Some((envelope.clone().verify(chain).ok()?, chain))) {
-            Some((verified, chain)) if verified.kind == EnvelopeKind::Notice => self.heed(now, &verified, chain, store),
+        match authors
+            .iter()
+            .find_map(|(chain, _)| Some((envelope.clone().verify(chain).ok()?, chain)))
+        {
+            Some((verified, chain)) if verified.kind == EnvelopeKind::Notice => {
+                self.heed(now, &verified, chain, store)
+            }
             Some((verified, _)) => self.open_envelope(now, &verified, store),
             None => Ok(()),
         }

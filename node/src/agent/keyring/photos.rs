@@ -1,9 +1,12 @@
-//! Sealed photos that members of spaces have announced: what each may announce, and when what was announced is dropped.
+//! Sealed photos that members of spaces have announced: what each may announce, and when what was
+//! announced is dropped.
 
 use std::collections::BTreeSet;
 
 use protocol::defence::{self, Defence};
-use protocol::limits::{ATTACHMENT_BYTES_PER_AUTHOR_MAX, ATTACHMENTS_MAX, ATTACHMENTS_PER_AUTHOR_MAX};
+use protocol::limits::{
+    ATTACHMENT_BYTES_PER_AUTHOR_MAX, ATTACHMENTS_MAX, ATTACHMENTS_PER_AUTHOR_MAX,
+};
 use protocol::{Area, BundleId, DeviceId, Digest, SpaceId, VerifiedChain};
 use sync::epoch::EpochTag;
 use sync::notice::short_photo;
@@ -25,24 +28,31 @@ pub(in crate::agent) struct Photo {
     sizes: BTreeSet<u64>,
     /// The epochs under which it was announced, and by whom: it goes when all of them have ended.
     epochs: BTreeSet<(EpochTag, DeviceId)>,
-    /// Of those, who are certified within that area: a courier that has not heard of a member yet carries its photos all the same.
+    /// Of those, who are certified within that area: a courier that has not heard of a member yet
+    /// carries its photos all the same.
     at_home: BTreeSet<DeviceId>,
 }
 
 impl Keyring {
-    /// Sealed photos of all spaces whose keys have not ended, announced by members of those spaces who are not lost.
+    /// Sealed photos of all spaces whose keys have not ended, announced by members of those spaces
+    /// who are not lost.
     pub(in crate::agent) fn photos(&self) -> impl Iterator<Item = (&Digest, &Photo)> {
-        self.attached.iter().filter(|(_, photo)| self.in_force(photo))
+        self.attached
+            .iter()
+            .filter(|(_, photo)| self.in_force(photo))
     }
 
     /// One of them.
     pub(in crate::agent) fn photo(&self, digest: &Digest) -> Option<&Photo> {
-        self.attached.get(digest).filter(|photo| self.in_force(photo))
+        self.attached
+            .get(digest)
+            .filter(|photo| self.in_force(photo))
     }
 
     /// Whether somebody has announced a photo with these bytes.
     pub(in crate::agent) fn photo_has_size(&self, digest: &Digest, bytes: u64) -> bool {
-        self.photo(digest).is_some_and(|photo| photo.bytes == bytes || photo.sizes.contains(&bytes))
+        self.photo(digest)
+            .is_some_and(|photo| photo.bytes == bytes || photo.sizes.contains(&bytes))
     }
 
     fn in_force(&self, photo: &Photo) -> bool {
@@ -59,9 +69,16 @@ impl Keyring {
     pub(in crate::agent) fn photos_gone(&self) -> Vec<Digest> {
         let ended = |photo: &Photo| {
             let space = SpaceId::of(&photo.area);
-            photo.epochs.iter().all(|(epoch, _)| self.retired(space, epoch))
+            photo
+                .epochs
+                .iter()
+                .all(|(epoch, _)| self.retired(space, epoch))
         };
-        self.attached.iter().filter(|(_, photo)| ended(photo)).map(|(blob, _)| *blob).collect()
+        self.attached
+            .iter()
+            .filter(|(_, photo)| ended(photo))
+            .map(|(blob, _)| *blob)
+            .collect()
     }
 
     /// What a phone that is lost has announced is dropped. The photos of which nothing is left.
@@ -69,8 +86,14 @@ impl Keyring {
         for photo in self.attached.values_mut() {
             photo.epochs.retain(|(_, by)| !lost(by));
         }
-        let gone: Vec<_> = self.attached.iter().filter(|(_, p)| p.epochs.is_empty()).map(|(blob, _)| *blob).collect();
-        gone.iter().for_each(|blob| drop(self.attached.remove(blob)));
+        let gone: Vec<_> = self
+            .attached
+            .iter()
+            .filter(|(_, p)| p.epochs.is_empty())
+            .map(|(blob, _)| *blob)
+            .collect();
+        gone.iter()
+            .for_each(|blob| drop(self.attached.remove(blob)));
         gone
     }
 
@@ -81,11 +104,22 @@ impl Keyring {
 
     /// Whether a photo has been announced under the key of an epoch.
     pub(in crate::agent) fn announced(&self, blob: &Digest, epoch: &EpochTag) -> bool {
-        self.attached.get(blob).is_some_and(|photo| photo.epochs.iter().any(|(held, _)| held == epoch))
+        self.attached
+            .get(blob)
+            .is_some_and(|photo| photo.epochs.iter().any(|(held, _)| held == epoch))
     }
 
-    pub(in crate::agent) fn attach(&mut self, author: &VerifiedChain, area: &Area, attached: &sync::notice::Attached) {
-        let (count, bytes) = self.attached_by.get(&author.device).copied().unwrap_or_default();
+    pub(in crate::agent) fn attach(
+        &mut self,
+        author: &VerifiedChain,
+        area: &Area,
+        attached: &sync::notice::Attached,
+    ) {
+        let (count, bytes) = self
+            .attached_by
+            .get(&author.device)
+            .copied()
+            .unwrap_or_default();
         let known = self.attached.contains_key(&attached.digest);
         let within = count < ATTACHMENTS_PER_AUTHOR_MAX
             && bytes.saturating_add(attached.bytes) <= ATTACHMENT_BYTES_PER_AUTHOR_MAX;
@@ -94,7 +128,10 @@ impl Keyring {
             return;
         }
         if !known {
-            self.attached_by.insert(author.device, (count + 1, bytes.saturating_add(attached.bytes)));
+            self.attached_by.insert(
+                author.device,
+                (count + 1, bytes.saturating_add(attached.bytes)),
+            );
         }
         let fresh = || Photo {
             area: area.clone(),
@@ -122,15 +159,25 @@ impl Phone {
         let mut keyring = std::mem::take(&mut self.keyring);
         let authors: BTreeSet<DeviceId> = keyring.attached_by.keys().copied().collect();
         self.keyring = keyring;
-        let lost: BTreeSet<DeviceId> = authors.into_iter().filter(|device| self.is_lost(device)).collect();
+        let lost: BTreeSet<DeviceId> = authors
+            .into_iter()
+            .filter(|device| self.is_lost(device))
+            .collect();
         keyring = std::mem::take(&mut self.keyring);
-        let gone = if lost.is_empty() { Vec::new() } else { keyring.drop_photos_of(&|device| lost.contains(device)) };
+        let gone = if lost.is_empty() {
+            Vec::new()
+        } else {
+            keyring.drop_photos_of(&|device| lost.contains(device))
+        };
         self.keyring = keyring;
         gone
     }
 
     /// Photos that only lost phones have announced are neither fetched nor kept for others.
-    pub(in crate::agent) fn forget_photos_of_lost(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+    pub(in crate::agent) fn forget_photos_of_lost(
+        &mut self,
+        store: &mut dyn Store,
+    ) -> Result<(), StoreError> {
         let taken_here = crate::agent::cases::photos_taken_here(store)?;
         for blob in self.drop_photos_of_lost() {
             let id = BundleId::photo(blob);

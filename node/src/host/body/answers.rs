@@ -48,16 +48,29 @@ pub(super) fn meeting_answer(summary: &MeetingSummary) -> Answered {
 
 /// What was checked of a release before its own test, in words.
 pub(super) fn release_checks(agent: &Agent, release: &Release) -> Vec<String> {
-    let Some(trust) = agent.trust() else { return Vec::new() };
-    let Some((root, list)) = trust.root().zip(trust.list()) else { return Vec::new() };
+    let Some(trust) = agent.trust() else {
+        return Vec::new();
+    };
+    let Some((root, list)) = trust.root().zip(trust.list()) else {
+        return Vec::new();
+    };
     let signed = list.signed().valid_signatures(&root.releases);
     vec![
-        format!("root version {} reached from the anchor of {}", root.version, root.ministry),
+        format!(
+            "root version {} reached from the anchor of {}",
+            root.version, root.ministry
+        ),
         match trust.list_binds() {
             true => {
-                format!("release list {} signed by {signed} keys, {} needed", list.version, root.releases.threshold)
+                format!(
+                    "release list {} signed by {signed} keys, {} needed",
+                    list.version, root.releases.threshold
+                )
             }
-            false => format!("release list {} was in force when it came; its keys are retired since", list.version),
+            false => format!(
+                "release list {} was in force when it came; its keys are retired since",
+                list.version
+            ),
         },
         "no list or release older than one held before".to_owned(),
         format!(
@@ -66,7 +79,10 @@ pub(super) fn release_checks(agent: &Agent, release: &Release) -> Vec<String> {
             release.bytes,
             release.digest.short()
         ),
-        format!("meant for area {} and engine {} or newer", release.area, release.engine_min),
+        format!(
+            "meant for area {} and engine {} or newer",
+            release.area, release.engine_min
+        ),
     ]
 }
 
@@ -92,8 +108,13 @@ pub(super) fn usage(reason: impl ToString, hint: impl ToString) -> Failure {
 }
 
 pub(super) fn from_hex(what: &str, text: &str) -> Result<Vec<u8>, Failure> {
-    let decoded = (0..text.len()).step_by(2).map(|i| text.get(i..i + 2).and_then(|d| u8::from_str_radix(d, 16).ok()));
-    decoded.collect::<Option<Vec<_>>>().ok_or_else(|| usage(format!("{what} is damaged"), "ask for the file again"))
+    let decoded = (0..text.len()).step_by(2).map(|i| {
+        text.get(i..i + 2)
+            .and_then(|d| u8::from_str_radix(d, 16).ok())
+    });
+    decoded
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| usage(format!("{what} is damaged"), "ask for the file again"))
 }
 
 pub(super) fn to_hex(bytes: &[u8]) -> String {
@@ -104,30 +125,45 @@ pub(super) fn parse_area(text: &str) -> Result<Area, Failure> {
     Area::parse(text).map_err(|e| usage(e, "for example north/kilifi/mtwapa"))
 }
 
-fn parse_signed<T: protocol::signed::Document>(what: &str, text: &str) -> Result<Signed<T>, Failure> {
+fn parse_signed<T: protocol::signed::Document>(
+    what: &str,
+    text: &str,
+) -> Result<Signed<T>, Failure> {
     Signed::from_bytes(&from_hex(what, text)?)
         .map_err(|e| usage(format!("{what} is damaged: {e}"), "ask for the file again"))
 }
 
 fn parse_offer(kind: &str, text: &str) -> Result<Offer, Failure> {
-    Offer::from_bytes(kind, &from_hex("the document", text)?)
-        .map_err(|e| usage(format!("the {kind} is damaged: {e}"), "ask for the file again"))
+    Offer::from_bytes(kind, &from_hex("the document", text)?).map_err(|e| {
+        usage(
+            format!("the {kind} is damaged: {e}"),
+            "ask for the file again",
+        )
+    })
 }
 
 pub(super) fn parse_chain(text: &str) -> Result<Chain, Failure> {
-    Chain::from_bytes(&from_hex("the certificate", text)?)
-        .map_err(|e| usage(format!("the certificate is damaged: {e}"), "ask for the file again"))
+    Chain::from_bytes(&from_hex("the certificate", text)?).map_err(|e| {
+        usage(
+            format!("the certificate is damaged: {e}"),
+            "ask for the file again",
+        )
+    })
 }
 
 pub(super) fn parse_request(text: &str) -> Result<[u8; 16], Failure> {
-    text.parse::<CaseId>().map(|id| id.0).map_err(|e| usage(e, "this is a fault of the program that asked"))
+    text.parse::<CaseId>()
+        .map(|id| id.0)
+        .map_err(|e| usage(e, "this is a fault of the program that asked"))
 }
 
 impl Body {
     pub(super) fn handle_request(&mut self, request: Request, reply: ReplyTo) {
         if let Request::Meet { peer, address } = &request {
             return match (peer.parse(), address.parse()) {
-                (Ok(peer), Ok(address)) if self.links.is_some() => self.call(peer, address, Some(reply)),
+                (Ok(peer), Ok(address)) if self.links.is_some() => {
+                    self.call(peer, address, Some(reply))
+                }
                 _ => {
                     let hint = "write kijiti meet DEVICE-ID@ADDRESS:PORT as `kijiti status` of the other shows it";
                     let _ = reply.send(Answer::Done(Err(usage("not a phone's address", hint))));
@@ -142,30 +178,76 @@ impl Body {
     fn answer_request(&mut self, request: Request) -> Answered {
         match request {
             Request::Status => self.status(),
-            Request::CaseNew { findings, profile, head, consent, area, decision, request } => {
+            Request::CaseNew {
+                findings,
+                profile,
+                head,
+                consent,
+                area,
+                decision,
+                request,
+            } => {
                 let area = self.default_area(area.as_deref())?;
-                self.case_new(&findings, profile, words::head(&head, &consent)?, area, decision, &request)
+                self.case_new(
+                    &findings,
+                    profile,
+                    words::head(&head, &consent)?,
+                    area,
+                    decision,
+                    &request,
+                )
             }
-            Request::CaseBegin { fields, consent, area, decision, request } => {
+            Request::CaseBegin {
+                fields,
+                consent,
+                area,
+                decision,
+                request,
+            } => {
                 let area = self.default_area(area.as_deref())?;
                 self.case_begin(words::head(&fields, &consent)?, area, decision, &request)
             }
-            Request::CaseDecide { case, decision, request } => self.case_decide(&case, &decision, &request),
-            Request::CaseHandOver { cases, from, to, reason, request } => {
-                self.case_hand_over(&cases, from.as_deref(), &to, &reason, &request)
-            }
-            Request::CaseAdd { case, words, request } => self.case_add(&case, &words, &request),
+            Request::CaseDecide {
+                case,
+                decision,
+                request,
+            } => self.case_decide(&case, &decision, &request),
+            Request::CaseHandOver {
+                cases,
+                from,
+                to,
+                reason,
+                request,
+            } => self.case_hand_over(&cases, from.as_deref(), &to, &reason, &request),
+            Request::CaseAdd {
+                case,
+                words,
+                request,
+            } => self.case_add(&case, &words, &request),
             Request::CaseList => self.case_list(),
             Request::CaseShow { case } => self.case_show(&case),
-            Request::CasePhoto { case, path, words, request } => self.case_photo(&case, &path, words, &request),
-            Request::CasePhotoOut { case, number, path } => self.case_photo_out(&case, number, &path),
+            Request::CasePhoto {
+                case,
+                path,
+                words,
+                request,
+            } => self.case_photo(&case, &path, words, &request),
+            Request::CasePhotoOut { case, number, path } => {
+                self.case_photo_out(&case, number, &path)
+            }
             Request::CaseHistory { case } => self.case_history(&case),
             Request::CaseDuplicates => self.case_duplicates(),
-            Request::CaseExport { cases, format, to } => self.case_export(&cases, &format, to.as_deref()),
-            Request::CaseImport { format, text, area } => self.case_import(&format, &text, area.as_deref()),
+            Request::CaseExport { cases, format, to } => {
+                self.case_export(&cases, &format, to.as_deref())
+            }
+            Request::CaseImport { format, text, area } => {
+                self.case_import(&format, &text, area.as_deref())
+            }
             Request::Triage { findings, profile } => {
                 let assessed = self.engine.assess(&findings, profile);
-                assessed.map(|(_, a)| a.to_json()).map_err(|e| usage(e.reason, e.hint))
+                assessed
+                    .map(|(_, a)| a.to_json())
+                    .map_err(|e| usage(e.reason, e.hint))
             }
             Request::VisitOpen => self.visit_open(),
             Request::VisitBegin { profile, anew } => self.visit_begin(profile, anew),
@@ -178,22 +260,36 @@ impl Body {
             Request::ModelVerify { module } => self.model_verify(&module),
             Request::ModelBack { module } => self.model_back(&module),
             Request::EnrolRequest { name } => self.enrol_request(name),
-            Request::EnrolSign { request, name, area, rights, passes_on, valid_days } => {
-                self.enrol_sign(&request, name, &area, (&rights, &passes_on), valid_days)
-            }
-            Request::EnrolAccept { roots, chain, grants, certificates } => {
-                self.enrol_accept(&roots, chain.as_deref(), &grants, &certificates)
-            }
+            Request::EnrolSign {
+                request,
+                name,
+                area,
+                rights,
+                passes_on,
+                valid_days,
+            } => self.enrol_sign(&request, name, &area, (&rights, &passes_on), valid_days),
+            Request::EnrolAccept {
+                roots,
+                chain,
+                grants,
+                certificates,
+            } => self.enrol_accept(&roots, chain.as_deref(), &grants, &certificates),
             Request::SpaceCreate { area } => {
                 let reply = self.command(Command::CreateSpace(parse_area(&area)?))?;
                 Ok(json!({ "created": reply == Reply::Done }))
             }
-            Request::SpaceGrant { area, chain } => {
-                self.document(Command::GrantSpace(parse_area(&area)?, parse_chain(&chain)?)).map(|grant| {
-                    let issuer = self.agent.certificate().map(|c| to_hex(&c.chain().to_bytes()));
+            Request::SpaceGrant { area, chain } => self
+                .document(Command::GrantSpace(
+                    parse_area(&area)?,
+                    parse_chain(&chain)?,
+                ))
+                .map(|grant| {
+                    let issuer = self
+                        .agent
+                        .certificate()
+                        .map(|c| to_hex(&c.chain().to_bytes()));
                     json!({ "grant": grant, "issuer": issuer })
-                })
-            }
+                }),
             Request::SpaceRotate { area, without } => self.space_rotate(&area, &without),
             Request::SpaceRetire { area, keep_days } => self.space_retire(&area, keep_days),
             Request::SpaceLease { area, days } => {
@@ -205,11 +301,16 @@ impl Body {
                 Ok(json!({ "area": area, "unlocked": true }))
             }
             Request::UnlockCode { area, device } => self.unlock_code(&area, &device),
-            Request::Revoke { area, device, reason } => self.revoke(&area, &device, reason),
+            Request::Revoke {
+                area,
+                device,
+                reason,
+            } => self.revoke(&area, &device, reason),
             Request::Countersign { envelopes, show } => self.countersign(&envelopes, show),
             Request::BackUp { to, passphrase } => {
                 let phone = (self.folder.path(), &self.keys);
-                let bytes = backup::back_up(&self.store, phone, Path::new(&to), passphrase.as_deref())?;
+                let bytes =
+                    backup::back_up(&self.store, phone, Path::new(&to), passphrase.as_deref())?;
                 Ok(json!({ "schema": "kijiti.backup/1", "to": to, "bytes": bytes }))
             }
             Request::CarryQuota { bytes } => {
@@ -227,7 +328,12 @@ impl Body {
                 Ok(json!({ "quota_bytes": bytes }))
             }
             Request::Receipts => {
-                let receipts: Vec<_> = self.store.receipts()?.iter().map(|(_, _, bytes)| to_hex(bytes)).collect();
+                let receipts: Vec<_> = self
+                    .store
+                    .receipts()?
+                    .iter()
+                    .map(|(_, _, bytes)| to_hex(bytes))
+                    .collect();
                 Ok(json!({ "schema": "kijiti.receipts/1", "receipts": receipts }))
             }
             Request::Certificates => {
@@ -256,7 +362,9 @@ impl Body {
     fn document(&mut self, command: Command) -> Result<String, Failure> {
         match self.command(command)? {
             Reply::Document(bytes) => Ok(to_hex(&bytes)),
-            Reply::Done | Reply::Unchanged | Reply::Case(_) => Err(Failure::new("no document came of it", "try again")),
+            Reply::Done | Reply::Unchanged | Reply::Case(_) => {
+                Err(Failure::new("no document came of it", "try again"))
+            }
         }
     }
 
@@ -279,7 +387,11 @@ impl Body {
                     "meetings_ago": self.agent.meetings_so_far().saturating_sub(p.at_meeting) })
             })
             .collect();
-        let addresses: Vec<_> = self.links.as_ref().map(Links::addresses).unwrap_or_default();
+        let addresses: Vec<_> = self
+            .links
+            .as_ref()
+            .map(Links::addresses)
+            .unwrap_or_default();
         Ok(json!({
             "schema": "kijiti.status/1",
             "device": self.agent.id().to_string(),
@@ -354,24 +466,41 @@ impl Body {
     }
 
     fn active_module(&self, module: &str) -> Result<Module, Failure> {
-        self.agent.activation(module).and_then(|a| a.current.clone()).ok_or_else(|| {
-            Failure::new(format!("no release of {module} is active on this phone"), "see `kijiti model list`")
-        })
+        self.agent
+            .activation(module)
+            .and_then(|a| a.current.clone())
+            .ok_or_else(|| {
+                Failure::new(
+                    format!("no release of {module} is active on this phone"),
+                    "see `kijiti model list`",
+                )
+            })
     }
 
     fn model_show(&self, module: &str) -> Answered {
         let current = self.active_module(module)?;
-        let checks = self.store.setting(&format!("checks/{module}"))?.unwrap_or_default();
+        let checks = self
+            .store
+            .setting(&format!("checks/{module}"))?
+            .unwrap_or_default();
         let checks: Vec<String> = serde_json::from_slice(&checks).unwrap_or_default();
-        let card = self.engine.model.as_ref().filter(|_| module.starts_with(super::super::triage::MODEL_MODULE));
-        Ok(json!({ "schema": "kijiti.model/1", "module": module, "version": current.version,
-                   "digest": current.digest.to_string(), "checks": checks, "card": card.map(|m| m.card().to_owned()) }))
+        let card = self
+            .engine
+            .model
+            .as_ref()
+            .filter(|_| module.starts_with(super::super::triage::MODEL_MODULE));
+        Ok(
+            json!({ "schema": "kijiti.model/1", "module": module, "version": current.version,
+                   "digest": current.digest.to_string(), "checks": checks, "card": card.map(|m| m.card().to_owned()) }),
+        )
     }
 
     fn model_verify(&mut self, module: &str) -> Answered {
         let current = self.active_module(module)?;
         let list = self.agent.trust().and_then(|t| t.list());
-        let release = list.and_then(|l| l.releases.iter().find(|r| r.digest == current.digest)).cloned();
+        let release = list
+            .and_then(|l| l.releases.iter().find(|r| r.digest == current.digest))
+            .cloned();
         let Some(release) = release else {
             return Err(Failure::new(
                 format!("{module} is not in the release list any more"),
@@ -379,15 +508,24 @@ impl Body {
             )
             .with_code(5));
         };
-        let bytes = self.store.bundles.read_whole(&protocol::BundleId::release(release.digest))?;
+        let bytes = self
+            .store
+            .bundles
+            .read_whole(&protocol::BundleId::release(release.digest))?;
         if protocol::Digest::of(&bytes) != release.digest {
-            return Err(Failure::new("the bundle on disk is damaged", "meet a phone that has it").with_code(5));
+            return Err(
+                Failure::new("the bundle on disk is damaged", "meet a phone that has it")
+                    .with_code(5),
+            );
         }
         let mut checks = release_checks(&self.agent, &release);
-        let (_, passed) = try_release(&release, &bytes, &self.engine.pack)
-            .map_err(|e| Failure::new(e, "return to the release before: `kijiti model back`").with_code(5))?;
+        let (_, passed) = try_release(&release, &bytes, &self.engine.pack).map_err(|e| {
+            Failure::new(e, "return to the release before: `kijiti model back`").with_code(5)
+        })?;
         checks.extend(passed);
-        Ok(json!({ "schema": "kijiti.model-verify/1", "module": module, "version": release.version, "checks": checks }))
+        Ok(
+            json!({ "schema": "kijiti.model-verify/1", "module": module, "version": release.version, "checks": checks }),
+        )
     }
 
     fn model_back(&mut self, module: &str) -> Answered {
@@ -401,9 +539,13 @@ impl Body {
     fn enrol_request(&mut self, name: String) -> Answered {
         let request = CertificateRequest::of(&self.keys, sealing_public_key(&self.keys), name);
         let signed = Signed::by(&request, &self.keys);
-        signed.read().map_err(|e| usage(e, "choose a shorter name"))?;
-        Ok(json!({ "schema": "kijiti.enrol-request/1", "device": self.keys.id().to_string(),
-                   "request": to_hex(&signed.to_bytes()) }))
+        signed
+            .read()
+            .map_err(|e| usage(e, "choose a shorter name"))?;
+        Ok(
+            json!({ "schema": "kijiti.enrol-request/1", "device": self.keys.id().to_string(),
+                   "request": to_hex(&signed.to_bytes()) }),
+        )
     }
 
     fn enrol_sign(
@@ -415,8 +557,12 @@ impl Body {
         valid_days: Option<u64>,
     ) -> Answered {
         let request: Signed<CertificateRequest> = parse_signed("the request", request)?;
-        let claimed = request.read().map_err(|e| usage(e, "ask for the request again"))?;
-        let read = |text: &str| Rights::parse(text).map_err(|e| usage(e, "for example --rights carry,read,write"));
+        let claimed = request
+            .read()
+            .map_err(|e| usage(e, "ask for the request again"))?;
+        let read = |text: &str| {
+            Rights::parse(text).map_err(|e| usage(e, "for example --rights carry,read,write"))
+        };
         let chain = self.document(Command::Certify {
             request,
             name: name.unwrap_or(claimed.name),
@@ -426,7 +572,10 @@ impl Body {
             valid_days,
         })?;
         let trust = self.agent.trust().map(|t| t.roots()).unwrap_or_default();
-        let roots: Vec<_> = trust.iter().map(|r| to_hex(&r.signed().to_bytes())).collect();
+        let roots: Vec<_> = trust
+            .iter()
+            .map(|r| to_hex(&r.signed().to_bytes()))
+            .collect();
         Ok(json!({ "schema": "kijiti.enrolment/1", "roots": roots, "chain": chain, "grants": [] }))
     }
 
@@ -460,9 +609,15 @@ impl Body {
         }
         for (grant, issuer) in grants {
             let grant = parse_signed("the grant", grant)?;
-            self.command(Command::InstallGrant(Box::new((grant, parse_chain(issuer)?))))?;
+            self.command(Command::InstallGrant(Box::new((
+                grant,
+                parse_chain(issuer)?,
+            ))))?;
         }
-        let kept = certificates.iter().map(|chain| parse_chain(chain)).collect::<Result<Vec<_>, _>>()?;
+        let kept = certificates
+            .iter()
+            .map(|chain| parse_chain(chain))
+            .collect::<Result<Vec<_>, _>>()?;
         if !kept.is_empty() {
             self.command(Command::KeepChains(kept))?;
         }
@@ -471,9 +626,17 @@ impl Body {
 
     fn import(&mut self, path: &str) -> Answered {
         let plain = super::super::folder::open_plain(Path::new(path)).map(drop);
-        let imported = plain.and_then(|()| self.store.bundles.import(protocol::BundleKind::Release, Path::new(path)));
-        let (digest, bytes) = imported
-            .map_err(|e| Failure::new(format!("cannot take in {path}: {e}"), "check the file and the free space"))?;
+        let imported = plain.and_then(|()| {
+            self.store
+                .bundles
+                .import(protocol::BundleKind::Release, Path::new(path))
+        });
+        let (digest, bytes) = imported.map_err(|e| {
+            Failure::new(
+                format!("cannot take in {path}: {e}"),
+                "check the file and the free space",
+            )
+        })?;
         self.command(Command::BundleImported(digest))?;
         Ok(json!({ "digest": digest.to_string(), "bytes": bytes }))
     }

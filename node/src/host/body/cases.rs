@@ -25,12 +25,27 @@ impl Body {
         if let Some(text) = area {
             return parse_area(text);
         }
-        let mut areas: std::collections::BTreeSet<_> =
-            self.agent.space_keys().iter().map(|key| key.area().clone()).collect();
-        // Without a key what is written waits for one: where the phone may write, a patient is never turned away.
-        let may_write = |space| self.agent.certificate().is_some_and(|c| c.may_write_in(space));
+        let mut areas: std::collections::BTreeSet<_> = self
+            .agent
+            .space_keys()
+            .iter()
+            .map(|key| key.area().clone())
+            .collect();
+        // Without a key what is written waits for one: where the phone may write, a patient is
+        // never turned away.
+        let may_write = |space| {
+            self.agent
+                .certificate()
+                .is_some_and(|c| c.may_write_in(space))
+        };
         if areas.is_empty() {
-            areas = self.store.spaces()?.into_iter().filter(|row| may_write(row.space)).map(|row| row.area).collect();
+            areas = self
+                .store
+                .spaces()?
+                .into_iter()
+                .filter(|row| may_write(row.space))
+                .map(|row| row.area)
+                .collect();
         }
         match areas.iter().collect::<Vec<_>>().as_slice() {
             [] if self.agent.certificate().is_some_and(|c| c.rights.has(protocol::certificate::Right::Write)) => {
@@ -62,9 +77,14 @@ impl Body {
         request: &str,
     ) -> Answered {
         let request = parse_request(request)?;
-        let (findings, assessment) = self.engine.assess(file, profile).map_err(|e| usage(e.reason, e.hint))?;
+        let (findings, assessment) = self
+            .engine
+            .assess(file, profile)
+            .map_err(|e| usage(e.reason, e.hint))?;
         let with_head = self.assess_with_head(&findings, &head, profile);
-        let assessment = with_head.filter(|with| with.urgency > assessment.urgency).unwrap_or(assessment);
+        let assessment = with_head
+            .filter(|with| with.urgency > assessment.urgency)
+            .unwrap_or(assessment);
         let mut entries = head;
         entries.extend(finding_entries(&findings));
         let kept = assessment_entry(&assessment);
@@ -74,8 +94,10 @@ impl Body {
         }
         let id = self.add(None, area, entries, request)?;
         let stays = self.stays(&id)?;
-        Ok(json!({ "schema": "kijiti.case-new/1", "case": id.to_string(), "decided": decision.is_some(),
-                   "stays": stays, "assessment": assessment.to_json() }))
+        Ok(
+            json!({ "schema": "kijiti.case-new/1", "case": id.to_string(), "decided": decision.is_some(),
+                   "stays": stays, "assessment": assessment.to_json() }),
+        )
     }
 
     /// A case of somebody whom no rules here are for.
@@ -87,8 +109,13 @@ impl Body {
         request: &str,
     ) -> Answered {
         let request = parse_request(request)?;
-        if !entries.iter().any(|entry| matches!(entry, Entry::Finding { name, .. } if !name.starts_with("consent."))) {
-            return Err(usage("nothing is said of the patient", "add findings: see `kijiti case fields`"));
+        if !entries.iter().any(
+            |entry| matches!(entry, Entry::Finding { name, .. } if !name.starts_with("consent.")),
+        ) {
+            return Err(usage(
+                "nothing is said of the patient",
+                "add findings: see `kijiti case fields`",
+            ));
         }
         if entries.iter().any(is_young) {
             let hint = "leave out --kind: the rules for children look at everyone under five years";
@@ -99,16 +126,26 @@ impl Body {
         }
         let id = self.add(None, area, entries, request)?;
         let stays = self.stays(&id)?;
-        Ok(json!({ "schema": "kijiti.case-new/1", "case": id.to_string(), "decided": decision.is_some(),
-                   "stays": stays, "assessment": null }))
+        Ok(
+            json!({ "schema": "kijiti.case-new/1", "case": id.to_string(), "decided": decision.is_some(),
+                   "stays": stays, "assessment": null }),
+        )
     }
 
-    pub(super) fn case_decide(&mut self, case: &str, decision: &DecisionInput, request: &str) -> Answered {
+    pub(super) fn case_decide(
+        &mut self,
+        case: &str,
+        decision: &DecisionInput,
+        request: &str,
+    ) -> Answered {
         let request = parse_request(request)?;
         let id = self.find_case(case)?;
         self.reassess(id, request)?; // nobody decides on what was known yesterday
         let (row, view) = self.open_case(id)?;
-        let entry = Entry::Decision(decide(decision, view.assessments.last().map(|(_, assessment)| assessment))?);
+        let entry = Entry::Decision(decide(
+            decision,
+            view.assessments.last().map(|(_, assessment)| assessment),
+        )?);
         let id = self.add(Some(id), row.area, vec![entry], request)?;
         Ok(json!({ "schema": "kijiti.case-decide/1", "case": id.to_string() }))
     }
@@ -120,7 +157,12 @@ impl Body {
         entries: Vec<Entry>,
         request: [u8; 16],
     ) -> Result<CaseId, Failure> {
-        match self.command(Command::AddToCase { case, area, entries, request })? {
+        match self.command(Command::AddToCase {
+            case,
+            area,
+            entries,
+            request,
+        })? {
             Reply::Case(id) => Ok(id),
             Reply::Done | Reply::Unchanged | Reply::Document(_) => {
                 Err(Failure::new("the case was not written", "try again"))
@@ -131,11 +173,20 @@ impl Body {
     pub(super) fn find_case(&self, text: &str) -> Result<CaseId, Failure> {
         let rows = self.store.cases()?;
         let text = text.trim().to_lowercase();
-        let named: Vec<_> = rows.iter().filter(|r| r.id.to_string().starts_with(&text)).collect();
+        let named: Vec<_> = rows
+            .iter()
+            .filter(|r| r.id.to_string().starts_with(&text))
+            .collect();
         match named.as_slice() {
             [only] if text.len() >= CASE_PREFIX_MIN => Ok(only.id),
-            [] | [_] => Err(Failure::new(format!("no case {text:?} on this phone"), "see `kijiti case list`")),
-            [_, _, ..] => Err(usage(format!("several cases begin with {text:?}"), "write more digits")),
+            [] | [_] => Err(Failure::new(
+                format!("no case {text:?} on this phone"),
+                "see `kijiti case list`",
+            )),
+            [_, _, ..] => Err(usage(
+                format!("several cases begin with {text:?}"),
+                "write more digits",
+            )),
         }
     }
 
@@ -143,7 +194,10 @@ impl Body {
     pub(super) fn open_cases(&self, id: CaseId) -> Result<(CaseRow, Vec<Case>), Failure> {
         let row = self.store.case_row(&id)?;
         let (Some(row), Some(case)) = (row, self.load_case(id)?) else {
-            return Err(Failure::new("the case is not here", "see `kijiti case list`"));
+            return Err(Failure::new(
+                "the case is not here",
+                "see `kijiti case list`",
+            ));
         };
         Ok((row, case.and_same(|other| self.load_case(other))?))
     }
@@ -151,7 +205,8 @@ impl Body {
     /// The same as a screen shows it.
     pub(super) fn open_case(&self, id: CaseId) -> Result<(CaseRow, CaseView), Failure> {
         let (row, cases) = self.open_cases(id)?;
-        let view = Case::view_of_same(&cases).ok_or_else(|| Failure::new("the case is empty", "try again"))?;
+        let view = Case::view_of_same(&cases)
+            .ok_or_else(|| Failure::new("the case is empty", "try again"))?;
         Ok((row, view))
     }
 
@@ -164,24 +219,37 @@ impl Body {
     /// A document, unless its space is locked here.
     pub(super) fn load_case(&self, id: CaseId) -> Result<Option<Case>, Failure> {
         let row = self.store.case_row(&id)?;
-        if let Some(row) = row.filter(|row| locked(SpaceId::of(&row.area), &self.store).unwrap_or(true)) {
+        if let Some(row) =
+            row.filter(|row| locked(SpaceId::of(&row.area), &self.store).unwrap_or(true))
+        {
             return Err(locked_failure(&row.area));
         }
-        let Some(document) = self.store.case(&id)? else { return Ok(None) };
+        let Some(document) = self.store.case(&id)? else {
+            return Ok(None);
+        };
         let loaded = Case::load(id, &document);
-        loaded.map(Some).map_err(|e| Failure::new(e, "copy the data folder away and ask your supervisor"))
+        loaded
+            .map(Some)
+            .map_err(|e| Failure::new(e, "copy the data folder away and ask your supervisor"))
     }
 
     /// The name that a phone's certificate gives it.
     pub(super) fn name_of(&self, device: &DeviceId) -> String {
-        self.certified_name(device).unwrap_or_else(|| format!("phone {}", device.short()))
+        self.certified_name(device)
+            .unwrap_or_else(|| format!("phone {}", device.short()))
     }
 
     /// The same, if there ever was one.
     pub(super) fn certified_name(&self, device: &DeviceId) -> Option<String> {
         let chains = self.store.chains(author_key(device)).unwrap_or_default();
-        let leaves =
-            chains.iter().filter_map(|bytes| protocol::Chain::from_bytes(bytes).ok()?.certificates.last()?.read().ok());
+        let leaves = chains.iter().filter_map(|bytes| {
+            protocol::Chain::from_bytes(bytes)
+                .ok()?
+                .certificates
+                .last()?
+                .read()
+                .ok()
+        });
         let named = leaves.into_iter().rfind(|leaf| leaf.device == *device);
         named.map(|leaf| leaf.name)
     }
@@ -201,7 +269,9 @@ impl Body {
         let (row, view) = self.open_case(*id)?;
         let why = match (view.consents("share"), self.agent.write_key(&row.area)) {
             (false, _) => "no consent to share it: kijiti case add CASE --consent share",
-            (true, _) if self.agent.certificate().is_none() => "this phone is not enrolled: kijiti enrol request",
+            (true, _) if self.agent.certificate().is_none() => {
+                "this phone is not enrolled: kijiti enrol request"
+            }
             (true, None) => {
                 "the key of its space was ended because a phone was lost, or has not come yet: meet the clinic"
             }
@@ -214,8 +284,11 @@ impl Body {
         let by = |stamp: &Stamp| json!({ "by": stamp.by.short(), "at_s": stamp.at_s, "order": stamp.order });
         let mut findings = serde_json::Map::new();
         for (name, state) in &view.findings {
-            let said: Vec<_> =
-                state.said.iter().map(|(stamp, v)| json!({ "value": value_json(v), "said": by(stamp) })).collect();
+            let said: Vec<_> = state
+                .said
+                .iter()
+                .map(|(stamp, v)| json!({ "value": value_json(v), "said": by(stamp) }))
+                .collect();
             let standing: Vec<_> = state
                 .standing
                 .iter()
@@ -241,29 +314,63 @@ impl Body {
                 "route": given.dose.route, "given": given.dose.given, "by": self.name_of(&given.stamp.by),
                 "taken_back": why.collect::<Vec<_>>() })
         });
-        let notes = view.notes.iter().map(|(stamp, note)| json!({ "note": note, "said": by(stamp) }));
-        let same = view.same_as().filter(|other| *other != view.id).map(|other| other.to_string());
-        let unsure = view.links.iter().filter(|(_, state)| state.disputed).map(|(other, _)| other.to_string());
+        let notes = view
+            .notes
+            .iter()
+            .map(|(stamp, note)| json!({ "note": note, "said": by(stamp) }));
+        let same = view
+            .same_as()
+            .filter(|other| *other != view.id)
+            .map(|other| other.to_string());
+        let unsure = view
+            .links
+            .iter()
+            .filter(|(_, state)| state.disputed)
+            .map(|(other, _)| other.to_string());
         let photos = view.photos.iter().map(
             |(stamp, p)| json!({ "shows": p.shows, "camera": p.camera, "light": p.light, "blob": p.blob.to_string(), "bytes": p.bytes, "said": by(stamp) }),
         );
         let decided = view.decisions.iter().map(|(_, d)| d.urgency).max();
-        let stamps = view.findings.values().flat_map(|state| &state.said).map(|(stamp, _)| *stamp);
+        let stamps = view
+            .findings
+            .values()
+            .flat_map(|state| &state.said)
+            .map(|(stamp, _)| *stamp);
         let stamps = stamps.chain(view.decisions.iter().map(|(stamp, _)| *stamp));
         let begun = stamps.min_by_key(|stamp| stamp.order);
         let judged = self.assess_now(view);
         let unjudged = judged.as_ref().err().cloned();
-        let now = [judged.ok().flatten().map(|a| a.urgency), view.urgency()].into_iter().flatten().max();
-        let undecided = now.filter(|now| decided.is_some_and(|decided| *now > decided)).map(Urgency::name);
-        let waits = self.load_case(row.id)?.is_some_and(|case| case.waiting() > 0);
-        let Whereabouts { envelopes, held_by, reached, unsent } = whereabouts(row, &self.store)?;
-        let clinics: Vec<_> = self.store.peers()?.iter().map(|p| p.device).chain([self.agent.id()]).collect();
+        let now = [judged.ok().flatten().map(|a| a.urgency), view.urgency()]
+            .into_iter()
+            .flatten()
+            .max();
+        let undecided = now
+            .filter(|now| decided.is_some_and(|decided| *now > decided))
+            .map(Urgency::name);
+        let waits = self
+            .load_case(row.id)?
+            .is_some_and(|case| case.waiting() > 0);
+        let Whereabouts {
+            envelopes,
+            held_by,
+            reached,
+            unsent,
+        } = whereabouts(row, &self.store)?;
+        let clinics: Vec<_> = self
+            .store
+            .peers()?
+            .iter()
+            .map(|p| p.device)
+            .chain([self.agent.id()])
+            .collect();
         let reached: Vec<String> = reached
             .iter()
-            .map(|keeper| match clinics.iter().find(|device| author_key(device) == *keeper) {
-                Some(device) => self.name_of(device),
-                None => self.name_of_author(keeper),
-            })
+            .map(
+                |keeper| match clinics.iter().find(|device| author_key(device) == *keeper) {
+                    Some(device) => self.name_of(device),
+                    None => self.name_of_author(keeper),
+                },
+            )
             .collect();
         Ok(json!({
             "schema": "kijiti.case/1",
@@ -298,8 +405,14 @@ impl Body {
 
     pub(super) fn name_of_author(&self, author: &sync::envelope::AuthorKey) -> String {
         let chains = self.store.chains(*author).unwrap_or_default();
-        let leaf =
-            chains.iter().find_map(|bytes| protocol::Chain::from_bytes(bytes).ok()?.certificates.last()?.read().ok());
+        let leaf = chains.iter().find_map(|bytes| {
+            protocol::Chain::from_bytes(bytes)
+                .ok()?
+                .certificates
+                .last()?
+                .read()
+                .ok()
+        });
         leaf.map_or_else(|| "a clinic".to_owned(), |leaf| leaf.name)
     }
 
@@ -309,7 +422,12 @@ impl Body {
     }
 
     pub(super) fn case_list(&mut self) -> Answered {
-        let waiting: std::collections::BTreeSet<_> = self.store.unsent()?.into_iter().map(|(case, _)| case).collect();
+        let waiting: std::collections::BTreeSet<_> = self
+            .store
+            .unsent()?
+            .into_iter()
+            .map(|(case, _)| case)
+            .collect();
         let rows = self.store.cases()?;
         let now: Vec<_> = rows.iter().map(|row| self.now_of(row)).collect();
         let cases: Vec<_> = rows
@@ -324,14 +442,19 @@ impl Body {
                     "questions": now.questions, "waits": now.waits, "unsent": waiting.contains(&row.id) })
             })
             .collect();
-        let readable = |space: &SpaceId| self.agent.space_keys().iter().any(|k| k.space() == *space);
+        let readable =
+            |space: &SpaceId| self.agent.space_keys().iter().any(|k| k.space() == *space);
         let sealed: Vec<_> = self
             .store
             .spaces()?
             .iter()
             .filter(|row| !readable(&row.space))
             .map(|row| {
-                let sealed = self.store.envelope_rows(row.space).map(|rows| rows.len()).unwrap_or(0);
+                let sealed = self
+                    .store
+                    .envelope_rows(row.space)
+                    .map(|rows| rows.len())
+                    .unwrap_or(0);
                 json!({ "area": row.area.to_string(), "envelopes": sealed, "bytes": row.bytes })
             })
             .filter(|row| row.get("envelopes").and_then(Json::as_u64) != Some(0))
@@ -344,9 +467,18 @@ impl Body {
         match entry {
             Entry::Finding { name, value } => format!("{name} = {}", value.words()),
             Entry::Settled { name, value } => format!("settled: {name} = {}", value.words()),
-            Entry::Link { other, same: true } => format!("the same patient as case {}", other.short()),
-            Entry::Link { other, same: false } => format!("not the same patient as case {}", other.short()),
-            Entry::Assessment(a) => format!("assessed {} by {} and {}", a.urgency.name(), a.rules, a.model),
+            Entry::Link { other, same: true } => {
+                format!("the same patient as case {}", other.short())
+            }
+            Entry::Link { other, same: false } => {
+                format!("not the same patient as case {}", other.short())
+            }
+            Entry::Assessment(a) => format!(
+                "assessed {} by {} and {}",
+                a.urgency.name(),
+                a.rules,
+                a.model
+            ),
             Entry::Decision(d) => {
                 let agrees = match (d.rules.as_str(), d.agrees) {
                     (UNJUDGED, _) => "without an assessment",
@@ -356,8 +488,16 @@ impl Body {
                 format!(
                     "decided {} {agrees}{}; seen{}: {} and {}; {}",
                     d.urgency.name(),
-                    if d.reason.is_empty() { String::new() } else { format!(" ({})", d.reason) },
-                    if d.app.is_empty() { String::new() } else { format!(" in {}", d.app) },
+                    if d.reason.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" ({})", d.reason)
+                    },
+                    if d.app.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" in {}", d.app)
+                    },
                     d.rules,
                     d.model,
                     d.plan
@@ -365,11 +505,16 @@ impl Body {
             }
             Entry::Dose(d) => {
                 let what = format!("gave {} {} {}", d.medicine, d.amount, d.unit);
-                let said = [&what, &d.route, &d.given].into_iter().filter(|words| !words.is_empty());
+                let said = [&what, &d.route, &d.given]
+                    .into_iter()
+                    .filter(|words| !words.is_empty());
                 said.cloned().collect::<Vec<_>>().join(", ")
             }
             Entry::NotGiven { dose, reason } => {
-                format!("dose {} was not given after all: {reason}", protocol::Digest::of(dose.as_bytes()).short())
+                format!(
+                    "dose {} was not given after all: {reason}",
+                    protocol::Digest::of(dose.as_bytes()).short()
+                )
             }
             Entry::Note(note) => format!("noted: {note}"),
             Entry::Handover { to, reason } => format!("handed to {}: {reason}", self.name_of(to)),
@@ -377,12 +522,15 @@ impl Body {
         }
     }
 
-    /// Everything that was said, in the order in which it was: by whom, on which phone, and by which rules and model.
+    /// Everything that was said, in the order in which it was: by whom, on which phone, and by
+    /// which rules and model.
     pub(super) fn case_history(&self, case: &str) -> Answered {
         let (_, cases) = self.open_cases(self.find_case(case)?)?;
         let id = cases.first().map(|case| case.id().to_string());
         let entries = cases.iter().flat_map(Case::entries);
-        let mut lines: Vec<_> = entries.map(|(stamp, entry)| (stamp, self.entry_words(&entry))).collect();
+        let mut lines: Vec<_> = entries
+            .map(|(stamp, entry)| (stamp, self.entry_words(&entry)))
+            .collect();
         lines.sort();
         let lines: Vec<_> = lines
             .into_iter()
@@ -394,7 +542,8 @@ impl Body {
         Ok(json!({ "schema": "kijiti.case-history/1", "case": id, "history": lines }))
     }
 
-    /// Pairs of cases that may be one patient's, the most alike first. Those that a person has decided about are left out.
+    /// Pairs of cases that may be one patient's, the most alike first. Those that a person has
+    /// decided about are left out.
     pub(super) fn case_duplicates(&self) -> Answered {
         let mut views = Vec::new();
         for row in self.store.cases()?.into_iter().take(COMPARED_MAX) {
@@ -438,33 +587,62 @@ impl Body {
                 ));
             }
             if !view.findings.contains_key(name) {
-                return Err(usage(format!("nothing was said about {name:?} in this case"), "see `kijiti case show`"));
+                return Err(usage(
+                    format!("nothing was said about {name:?} in this case"),
+                    "see `kijiti case show`",
+                ));
             }
-            let Entry::Finding { name, value } = finding(name, value)? else { continue };
+            let Entry::Finding { name, value } = finding(name, value)? else {
+                continue;
+            };
             entries.push(Entry::Settled { name, value });
         }
         for (to, given) in &words.consent {
             entries.push(consented(to, *given)?);
         }
-        if words.note.as_ref().is_some_and(|note| note.trim().is_empty()) {
+        if words
+            .note
+            .as_ref()
+            .is_some_and(|note| note.trim().is_empty())
+        {
             return Err(usage("an empty note", "write what there is to say"));
         }
-        entries.extend(words.note.iter().map(|note| Entry::Note(record::clip(note))));
-        entries.extend(words.dose.iter().map(|dose| read_dose(dose, words)).collect::<Result<Vec<_>, _>>()?);
+        entries.extend(
+            words
+                .note
+                .iter()
+                .map(|note| Entry::Note(record::clip(note))),
+        );
+        entries.extend(
+            words
+                .dose
+                .iter()
+                .map(|dose| read_dose(dose, words))
+                .collect::<Result<Vec<_>, _>>()?,
+        );
         if words.dose.is_none() && !(words.route.is_empty() && words.given.is_empty()) {
-            return Err(usage("route and time belong to a dose", "add --dose \"amoxicillin 250 mg\""));
+            return Err(usage(
+                "route and time belong to a dose",
+                "add --dose \"amoxicillin 250 mg\"",
+            ));
         }
         if let Some(dose) = &words.not_given {
             entries.push(taken_back(&view, dose, &words.reason)?);
         }
         if let Some(to) = &words.hand_to {
-            entries.push(Entry::Handover { to: self.find_colleague(to)?, reason: words.reason.clone() });
+            entries.push(Entry::Handover {
+                to: self.find_colleague(to)?,
+                reason: words.reason.clone(),
+            });
         }
         let mut links = Vec::new();
         for (other, same) in &words.links {
             let other = self.find_case(other)?;
             if other == id {
-                return Err(usage("a case cannot be linked to itself", "name the other case"));
+                return Err(usage(
+                    "a case cannot be linked to itself",
+                    "name the other case",
+                ));
             }
             entries.push(Entry::Link { other, same: *same });
             links.push((other, *same));
@@ -478,32 +656,51 @@ impl Body {
             let (row, _) = self.open_case(other)?;
             let mut request = request;
             request[15] ^= n;
-            self.add(Some(other), row.area, vec![Entry::Link { other: id, same }], request)?;
+            self.add(
+                Some(other),
+                row.area,
+                vec![Entry::Link { other: id, same }],
+                request,
+            )?;
         }
         // What was said is kept even where the rules cannot judge it: the screen says so.
         let _ = self.reassess(id, request);
         self.case_show(&id.to_string())
     }
 
-    /// A phone by its id, the beginning of it, or the name of its certificate: one that was met, one that is lost, this one.
+    /// A phone by its id, the beginning of it, or the name of its certificate: one that was met,
+    /// one that is lost, this one.
     pub(super) fn find_phone(&self, text: &str) -> Result<DeviceId, Failure> {
         if let Ok(device) = text.parse() {
             return Ok(device);
         }
-        let mut known: BTreeMap<DeviceId, String> =
-            self.store.peers()?.into_iter().map(|peer| (peer.device, peer.name)).collect();
+        let mut known: BTreeMap<DeviceId, String> = self
+            .store
+            .peers()?
+            .into_iter()
+            .map(|peer| (peer.device, peer.name))
+            .collect();
         let forerunner = self.restored_from();
-        let others = self.agent.lost().map(|(lost, _)| *lost).chain(forerunner).chain([self.agent.id()]);
+        let others = self
+            .agent
+            .lost()
+            .map(|(lost, _)| *lost)
+            .chain(forerunner)
+            .chain([self.agent.id()]);
         known.extend(others.map(|device| (device, self.name_of(&device))));
         let is = |(device, name): &(&DeviceId, &String)| {
             name.as_str() == text || (text.len() >= 8 && device.to_string().starts_with(text))
         };
         match known.iter().filter(is).collect::<Vec<_>>().as_slice() {
             [(only, _)] => Ok(**only),
-            [] => {
-                Err(usage(format!("no phone {text:?} was met"), "write its device id, as its `kijiti status` shows it"))
-            }
-            _ => Err(usage(format!("several phones are called {text:?}"), "write the device id")),
+            [] => Err(usage(
+                format!("no phone {text:?} was met"),
+                "write its device id, as its `kijiti status` shows it",
+            )),
+            _ => Err(usage(
+                format!("several phones are called {text:?}"),
+                "write the device id",
+            )),
         }
     }
 
@@ -514,8 +711,14 @@ impl Body {
 }
 
 fn locked_failure(area: &Area) -> Failure {
-    let hint = format!("call whoever keeps the space for a code, then kijiti enrol unlock CODE --area {area}");
-    Failure::new(format!("the cases of {area} are locked on this phone"), hint).with_code(4)
+    let hint = format!(
+        "call whoever keeps the space for a code, then kijiti enrol unlock CODE --area {area}"
+    );
+    Failure::new(
+        format!("the cases of {area} are locked on this phone"),
+        hint,
+    )
+    .with_code(4)
 }
 
 fn value_json(value: &FindingValue) -> Json {

@@ -7,12 +7,15 @@ impl Body {
     /// What a person should know of how old this phone's knowledge is. Nothing here stops anything.
     pub(super) fn warnings(&self) -> Vec<String> {
         const YEAR_S: u64 = 365 * 86_400;
-        let Some(trust) = self.agent.trust() else { return Vec::new() };
+        let Some(trust) = self.agent.trust() else {
+            return Vec::new();
+        };
         let fresh = trust.freshness();
         let mut warnings = Vec::new();
         let (wall_s, floor_s) = (self.now().wall_s, fresh.floor_s);
         if wall_s + 86_400 < floor_s {
-            warnings.push("this phone's clock is behind the ministry's last word: set it".to_owned());
+            warnings
+                .push("this phone's clock is behind the ministry's last word: set it".to_owned());
         } else if wall_s > floor_s.saturating_add(YEAR_S) {
             warnings
                 .push("either this phone's clock is far ahead, or it has heard nothing new for over a year".to_owned());
@@ -25,7 +28,9 @@ impl Body {
             warnings.push("the ministry's root is older than it meant it to be".to_owned());
         }
         if let Some(list) = fresh.newer_list {
-            warnings.push(format!("release list {list} exists and has not come here: meet your supervisor"));
+            warnings.push(format!(
+                "release list {list} exists and has not come here: meet your supervisor"
+            ));
         }
         if fresh.newer_recall.is_some() {
             warnings.push(
@@ -38,13 +43,27 @@ impl Body {
                     .to_owned(),
             );
         }
-        for recalled in trust.recall().iter().flat_map(|r| &r.recalled).rev().take(3) {
-            let name = trust.list().and_then(|l| l.releases.iter().find(|r| r.digest == recalled.digest));
-            let name =
-                name.map_or(format!("bundle {}", recalled.digest.short()), |r| format!("{} {}", r.module, r.version));
-            warnings.push(format!("the ministry has recalled {name}: {}. This phone does not run it", recalled.reason));
+        for recalled in trust
+            .recall()
+            .iter()
+            .flat_map(|r| &r.recalled)
+            .rev()
+            .take(3)
+        {
+            let name = trust
+                .list()
+                .and_then(|l| l.releases.iter().find(|r| r.digest == recalled.digest));
+            let name = name.map_or(format!("bundle {}", recalled.digest.short()), |r| {
+                format!("{} {}", r.module, r.version)
+            });
+            warnings.push(format!(
+                "the ministry has recalled {name}: {}. This phone does not run it",
+                recalled.reason
+            ));
         }
-        if self.agent.certificate().is_none() && self.store.setting("chain").ok().flatten().is_some() {
+        if self.agent.certificate().is_none()
+            && self.store.setting("chain").ok().flatten().is_some()
+        {
             warnings.push(
                 "this phone's certificate counts no more: its signer has left or it was revoked; ask your supervisor to enrol it again"
                     .to_owned(),
@@ -58,14 +77,21 @@ impl Body {
                 ));
             }
         }
-        let expired = self.agent.certificate().is_some_and(|c| self.agent.judge(c.chain()).is_err());
+        let expired = self
+            .agent
+            .certificate()
+            .is_some_and(|c| self.agent.judge(c.chain()).is_err());
         if expired {
             warnings.push(
                 "this phone's certificate has expired: it works on with what it has, and gets no new keys; ask your supervisor"
                     .to_owned(),
             );
         }
-        let ends_s = self.agent.certificate().and_then(|c| c.expires_s).filter(|ends_s| !expired && wall_s >= *ends_s);
+        let ends_s = self
+            .agent
+            .certificate()
+            .and_then(|c| c.expires_s)
+            .filter(|ends_s| !expired && wall_s >= *ends_s);
         if let Some(ends_s) = ends_s {
             warnings.push(format!(
                 "by this phone's clock its certificate ended on {}: ask your supervisor for a new one before the ministry's next word ends it",

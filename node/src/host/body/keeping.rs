@@ -1,4 +1,5 @@
-//! Requests of those who keep a space: its keys, lost phones, late envelopes, old cases; and cases that leave or come as files.
+//! Requests of those who keep a space: its keys, lost phones, late envelopes, old cases; and cases
+//! that leave or come as files.
 
 use std::io::Read;
 use std::path::Path;
@@ -23,25 +24,36 @@ pub(super) fn archive_failure(error: ArchiveError) -> Failure {
     let (hint, code) = match &error {
         ArchiveError::Malformed(_) => ("nothing was taken in; ask for the file again", 2),
         ArchiveError::TooLarge => ("name some of the cases, and write several archives", 2),
-        ArchiveError::OtherPhone(_) => ("pass it to the phone that it was written for; nothing was taken in", 5),
-        ArchiveError::NoCertificate | ArchiveError::Signature(_) | ArchiveError::Sealed(_) => {
-            ("the file was changed or cut short on its way: ask for it again; nothing was taken in", 5)
-        }
+        ArchiveError::OtherPhone(_) => (
+            "pass it to the phone that it was written for; nothing was taken in",
+            5,
+        ),
+        ArchiveError::NoCertificate | ArchiveError::Signature(_) | ArchiveError::Sealed(_) => (
+            "the file was changed or cut short on its way: ask for it again; nothing was taken in",
+            5,
+        ),
     };
     Failure::new(error, hint).with_code(code)
 }
 
 impl Body {
     pub(super) fn space_rotate(&mut self, area: &str, without: &[String]) -> Answered {
-        let parse = |id: &String| id.parse::<DeviceId>().map_err(|e| usage(e, "write the whole device id"));
+        let parse = |id: &String| {
+            id.parse::<DeviceId>()
+                .map_err(|e| usage(e, "write the whole device id"))
+        };
         let without = without.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         self.command(Command::RotateSpace(parse_area(area)?, without))?;
         Ok(json!({ "area": area, "rotated": true }))
     }
 
     pub(super) fn space_retire(&mut self, area: &str, keep_days: u64) -> Answered {
-        // Counted from the newest time that the ministry has signed, or an earlier clock: one that is ahead deletes nothing early.
-        let floor_s = self.agent.trust().map_or(0, |trust| trust.freshness().floor_s);
+        // Counted from the newest time that the ministry has signed, or an earlier clock: one that
+        // is ahead deletes nothing early.
+        let floor_s = self
+            .agent
+            .trust()
+            .map_or(0, |trust| trust.freshness().floor_s);
         let now_s = self.now().wall_s.min(floor_s);
         let since_s = match keep_days {
             0 => u64::MAX, // all that are closed
@@ -50,36 +62,56 @@ impl Body {
         let before = self.store.cases()?.len();
         self.command(Command::Retire(parse_area(area)?, since_s))?;
         let gone = before.saturating_sub(self.store.cases()?.len());
-        Ok(json!({ "area": area, "cases_gone": gone, "counted_from": clinical::date::instant(now_s) }))
+        Ok(
+            json!({ "area": area, "cases_gone": gone, "counted_from": clinical::date::instant(now_s) }),
+        )
     }
 
     pub(super) fn revoke(&mut self, area: &str, device: &str, reason: String) -> Answered {
-        let device = device.parse().map_err(|e| usage(e, "write the whole device id, as `kijiti status` shows it"))?;
+        let device = device
+            .parse()
+            .map_err(|e| usage(e, "write the whole device id, as `kijiti status` shows it"))?;
         self.command(Command::Revoke(parse_area(area)?, device, reason))?;
         Ok(json!({ "revoked": device.to_string() }))
     }
 
     pub(super) fn unlock_code(&mut self, area: &str, device: &str) -> Answered {
-        let device =
-            device.parse().map_err(|e| usage(e, "write the whole device id, as `kijiti status` there shows it"))?;
+        let device = device.parse().map_err(|e| {
+            usage(
+                e,
+                "write the whole device id, as `kijiti status` there shows it",
+            )
+        })?;
         match self.command(Command::UnlockCode(parse_area(area)?, device))? {
             Reply::Document(code) => Ok(json!({ "code": String::from_utf8_lossy(&code) })),
-            Reply::Done | Reply::Unchanged | Reply::Case(_) => Err(Failure::new("no code came of it", "try again")),
+            Reply::Done | Reply::Unchanged | Reply::Case(_) => {
+                Err(Failure::new("no code came of it", "try again"))
+            }
         }
     }
 
     /// Lets in what was set aside, or only shows it.
     pub(super) fn countersign(&mut self, envelopes: &[String], show: bool) -> Answered {
         let parse = |id: &String| {
-            let digest: protocol::Digest =
-                id.parse().map_err(|e| usage(e, "write ids as `kijiti status --json` shows them"))?;
+            let digest: protocol::Digest = id
+                .parse()
+                .map_err(|e| usage(e, "write ids as `kijiti status --json` shows them"))?;
             Ok(EnvelopeId(digest.0))
         };
-        let ids = envelopes.iter().map(parse).collect::<Result<Vec<_>, Failure>>()?;
+        let ids = envelopes
+            .iter()
+            .map(parse)
+            .collect::<Result<Vec<_>, Failure>>()?;
         if show {
             let chosen = |id: &EnvelopeId| ids.is_empty() || ids.contains(id);
-            let waiting = self.store.quarantined()?.into_iter().filter(|(id, _)| chosen(id));
-            let waiting = waiting.map(|(id, why)| self.set_aside(&id, &why)).collect::<Result<Vec<_>, _>>()?;
+            let waiting = self
+                .store
+                .quarantined()?
+                .into_iter()
+                .filter(|(id, _)| chosen(id));
+            let waiting = waiting
+                .map(|(id, why)| self.set_aside(&id, &why))
+                .collect::<Result<Vec<_>, _>>()?;
             return Ok(json!({ "schema": "kijiti.set-aside/1", "waiting": waiting }));
         }
         let reply = self.command(Command::Countersign(ids))?;
@@ -88,24 +120,41 @@ impl Body {
 
     /// What an envelope that is set aside would add to its case, for whoever must judge it.
     fn set_aside(&self, id: &EnvelopeId, why: &str) -> Answered {
-        let author = self.store.envelope(id)?.and_then(|bytes| sync::Envelope::parse(bytes).ok());
+        let author = self
+            .store
+            .envelope(id)?
+            .and_then(|bytes| sync::Envelope::parse(bytes).ok());
         let author = author.map(|envelope| self.name_of_author(&envelope.author));
         let (case, said) = self.agent.preview(id, &self.store)?.unzip();
-        let title = case.and_then(|case| Some(self.store.cases().ok()?.into_iter().find(|row| row.id == case)?.title));
+        let title = case.and_then(|case| {
+            Some(
+                self.store
+                    .cases()
+                    .ok()?
+                    .into_iter()
+                    .find(|row| row.id == case)?
+                    .title,
+            )
+        });
         let words = |(stamp, entry): &(record::Stamp, Entry)| {
             json!({ "by": self.name_of(&stamp.by), "what": self.entry_words(entry),
                     "by_their_clock": clinical::date::instant(stamp.at_s) })
         };
-        Ok(json!({ "envelope": protocol::Digest(id.0).to_string(), "author": author, "why": why,
+        Ok(
+            json!({ "envelope": protocol::Digest(id.0).to_string(), "author": author, "why": why,
             "case": case.map(|case| case.to_string()), "title": title,
-            "adds": said.unwrap_or_default().iter().map(words).collect::<Vec<_>>() }))
+            "adds": said.unwrap_or_default().iter().map(words).collect::<Vec<_>>() }),
+        )
     }
 
     /// Envelopes that are set aside: which, whose, and why.
     pub(super) fn quarantined(&self) -> Result<Vec<Json>, Failure> {
         let mut rows = Vec::new();
         for (id, why) in self.store.quarantined()? {
-            let author = self.store.envelope(&id)?.and_then(|bytes| sync::Envelope::parse(bytes).ok());
+            let author = self
+                .store
+                .envelope(&id)?
+                .and_then(|bytes| sync::Envelope::parse(bytes).ok());
             let author = author.map(|envelope| self.name_of_author(&envelope.author));
             rows.push(json!({ "envelope": protocol::Digest(id.0).to_string(), "author": author, "why": why }));
         }
@@ -118,57 +167,95 @@ impl Body {
             .collect()
     }
 
-    /// Phones that are said to be lost, of which nothing here shows that they are where that counts.
+    /// Phones that are said to be lost, of which nothing here shows that they are where that
+    /// counts.
     pub(super) fn perhaps_lost(&self) -> Vec<Json> {
         let lost = self.agent.perhaps_lost();
         lost.map(|(device, why)| json!({ "device": device.to_string(), "name": self.name_of(device), "why": why }))
             .collect()
     }
 
-    /// For every area from which cases have come: how many of this phone's meetings ago the last did.
+    /// For every area from which cases have come: how many of this phone's meetings ago the last
+    /// did.
     pub(super) fn villages(&self) -> Result<Vec<Json>, Failure> {
         let mut ages: BTreeMap<Area, u64> = BTreeMap::new();
         for (author, meeting) in crate::agent::heard(&self.store)? {
             for bytes in self.store.chains(author)? {
-                let leaf = protocol::Chain::from_bytes(&bytes).ok().and_then(|c| c.certificates.last()?.read().ok());
+                let leaf = protocol::Chain::from_bytes(&bytes)
+                    .ok()
+                    .and_then(|c| c.certificates.last()?.read().ok());
                 if let Some(leaf) = leaf.filter(|leaf| leaf.rights.has(Right::Write)) {
                     let ago = self.agent.meetings_so_far().saturating_sub(meeting);
-                    ages.entry(leaf.area).and_modify(|held| *held = ago.min(*held)).or_insert(ago);
+                    ages.entry(leaf.area)
+                        .and_modify(|held| *held = ago.min(*held))
+                        .or_insert(ago);
                 }
             }
         }
-        Ok(ages.into_iter().map(|(area, ago)| json!({ "area": area.to_string(), "meetings_ago": ago })).collect())
+        Ok(ages
+            .into_iter()
+            .map(|(area, ago)| json!({ "area": area.to_string(), "meetings_ago": ago }))
+            .collect())
     }
 
-    /// Seals a picture, keeps it among the bundles, and notes it in the case. Asked for twice it may leave a blob that no case
-    /// knows; it is never announced, and goes with the next quota.
-    pub(super) fn case_photo(&mut self, case: &str, path: &str, words: PhotoWords, request: &str) -> Answered {
+    /// Seals a picture, keeps it among the bundles, and notes it in the case. Asked for twice it
+    /// may leave a blob that no case knows; it is never announced, and goes with the next quota.
+    pub(super) fn case_photo(
+        &mut self,
+        case: &str,
+        path: &str,
+        words: PhotoWords,
+        request: &str,
+    ) -> Answered {
         let request = parse_request(request)?;
         let (row, view) = self.open_case(self.find_case(case)?)?;
         if !view.consents("photo") {
             let hint = "ask, and write it down: kijiti case add CASE --consent photo";
-            return Err(Failure::new("there is no consent to take photos of this patient", hint).with_code(5));
+            return Err(
+                Failure::new("there is no consent to take photos of this patient", hint)
+                    .with_code(5),
+            );
         }
-        let unreadable = |e: std::io::Error| usage(format!("cannot read {path}: {e}"), "pass a picture's file");
+        let unreadable =
+            |e: std::io::Error| usage(format!("cannot read {path}: {e}"), "pass a picture's file");
         let file = super::super::folder::open_plain(Path::new(path)).map_err(unreadable)?;
         let mut picture = Vec::new();
-        file.take(protocol::limits::ATTACHMENT_BYTES_MAX + 1).read_to_end(&mut picture).map_err(unreadable)?;
+        file.take(protocol::limits::ATTACHMENT_BYTES_MAX + 1)
+            .read_to_end(&mut picture)
+            .map_err(unreadable)?;
         if picture.len() as u64 > protocol::limits::ATTACHMENT_BYTES_MAX {
-            return Err(usage("the picture is larger than 8 MB", "make it smaller: a side of 1600 points is enough"));
+            return Err(usage(
+                "the picture is larger than 8 MB",
+                "make it smaller: a side of 1600 points is enough",
+            ));
         }
-        let picture = photo::without_metadata(&picture).map_err(|e| usage(e, "photograph again, as jpeg"))?;
+        let picture =
+            photo::without_metadata(&picture).map_err(|e| usage(e, "photograph again, as jpeg"))?;
         let (mut key, mut nonce) = ([0; 32], [0; 24]);
         let dice = getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut nonce));
         dice.map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
-        let blob = photo::seal(&picture, &key, &nonce).map_err(|e| usage(e, "photograph again, as jpeg"))?;
+        let blob = photo::seal(&picture, &key, &nonce)
+            .map_err(|e| usage(e, "photograph again, as jpeg"))?;
         let draft = self.folder.path().join("photo.new");
-        let kept = super::super::folder::write_private(&draft, &blob)
-            .and_then(|()| self.store.bundles.import(protocol::BundleKind::Photo, &draft));
+        let kept = super::super::folder::write_private(&draft, &blob).and_then(|()| {
+            self.store
+                .bundles
+                .import(protocol::BundleKind::Photo, &draft)
+        });
         let _ = std::fs::remove_file(&draft);
-        let (digest, bytes) = kept.map_err(|e| super::super::folder::unusable(self.folder.path(), &e))?;
+        let (digest, bytes) =
+            kept.map_err(|e| super::super::folder::unusable(self.folder.path(), &e))?;
         self.command(Command::KeepPhoto(digest, bytes))?;
-        let [shows, camera, light] = [words.shows, words.camera, words.light].map(|text| record::clip(&text));
-        let entry = Entry::Photo(PhotoEntry { blob: digest, key, bytes, shows, camera, light });
+        let [shows, camera, light] =
+            [words.shows, words.camera, words.light].map(|text| record::clip(&text));
+        let entry = Entry::Photo(PhotoEntry {
+            blob: digest,
+            key,
+            bytes,
+            shows,
+            camera,
+            light,
+        });
         let id = self.add(Some(view.id), row.area, vec![entry], request)?;
         self.case_show(&id.to_string())
     }
@@ -176,34 +263,55 @@ impl Body {
     pub(super) fn case_photo_out(&mut self, case: &str, number: usize, path: &str) -> Answered {
         let (_, view) = self.open_case(self.find_case(case)?)?;
         let Some((_, entry)) = number.checked_sub(1).and_then(|n| view.photos.get(n)) else {
-            return Err(usage(format!("this case has {} photos", view.photos.len()), "count from 1"));
+            return Err(usage(
+                format!("this case has {} photos", view.photos.len()),
+                "count from 1",
+            ));
         };
         let id = protocol::BundleId::photo(entry.blob);
         if !self.store.bundles.whole(&id) {
-            return Err(Failure::new("the photo has not come to this phone yet", "meet a phone that has it"));
+            return Err(Failure::new(
+                "the photo has not come to this phone yet",
+                "meet a phone that has it",
+            ));
         }
         let blob = self.store.bundles.read_whole(&id)?;
-        let picture = photo::open(&blob, &entry.key).map_err(|e| Failure::new(e, "meet a phone that has it"))?;
+        let picture = photo::open(&blob, &entry.key)
+            .map_err(|e| Failure::new(e, "meet a phone that has it"))?;
         super::super::folder::write_private(Path::new(path), &picture)
             .map_err(|e| Failure::new(format!("cannot write {path}: {e}"), "check the folder"))?;
         Ok(json!({ "shows": entry.shows, "bytes": picture.len() }))
     }
 
-    pub(super) fn case_export(&mut self, cases: &[String], format: &str, to: Option<&str>) -> Answered {
+    pub(super) fn case_export(
+        &mut self,
+        cases: &[String],
+        format: &str,
+        to: Option<&str>,
+    ) -> Answered {
         let mut ids = match cases {
             [] => self.store.cases()?.into_iter().map(|row| row.id).collect(),
-            some => some.iter().map(|case| self.find_case(case)).collect::<Result<Vec<_>, _>>()?,
+            some => some
+                .iter()
+                .map(|case| self.find_case(case))
+                .collect::<Result<Vec<_>, _>>()?,
         };
         // A file leaves the phone like an envelope does.
         let all = ids.len();
         let (mut may, mut views) = (Vec::new(), Vec::new());
         for id in &ids {
             // Each case on its own: its twin may not leave because this one may.
-            if let Some(case) = self.load_case(*id)?.filter(|case| case.view().consents("share")) {
+            if let Some(case) = self
+                .load_case(*id)?
+                .filter(|case| case.view().consents("share"))
+            {
                 may.push(*id);
                 views.push((self.find_row(*id)?, case.view()));
             } else if !cases.is_empty() {
-                let reason = format!("case {} may not leave this phone: no consent to share it", id.short());
+                let reason = format!(
+                    "case {} may not leave this phone: no consent to share it",
+                    id.short()
+                );
                 let hint = "leave it out, or ask for consent: kijiti case add CASE --consent share";
                 return Err(Failure::new(reason, hint).with_code(5));
             }
@@ -212,11 +320,16 @@ impl Body {
         let text = match format {
             "csv" => {
                 let mut text = csv::head();
-                views.iter().for_each(|(row, view)| text += &csv::write(view, &row.area));
+                views
+                    .iter()
+                    .for_each(|(row, view)| text += &csv::write(view, &row.area));
                 text
             }
             "fhir" => {
-                let bundles: Vec<_> = views.iter().map(|(row, view)| fhir::write(view, &row.area)).collect();
+                let bundles: Vec<_> = views
+                    .iter()
+                    .map(|(row, view)| fhir::write(view, &row.area))
+                    .collect();
                 match bundles.as_slice() {
                     [only] => format!("{only:#}\n"),
                     // Newline-delimited JSON, as FHIR's bulk data has it.
@@ -224,7 +337,12 @@ impl Body {
                 }
             }
             "archive" => self.archive(&ids, to)?,
-            other => return Err(usage(format!("{other:?} is no format"), "write fhir, csv or archive")),
+            other => {
+                return Err(usage(
+                    format!("{other:?} is no format"),
+                    "write fhir, csv or archive",
+                ));
+            }
         };
         Ok(
             json!({ "schema": "kijiti.case-export/1", "format": format, "cases": ids.len(), "kept_back": all - ids.len(), "text": text }),
@@ -239,10 +357,9 @@ impl Body {
             ));
         };
         let chain = parse_chain(to)?;
-        let judged = self
-            .agent
-            .judge(&chain)
-            .map_err(|e| Failure::new(e, "ask the phone for its certificates again").with_code(5))?;
+        let judged = self.agent.judge(&chain).map_err(|e| {
+            Failure::new(e, "ask the phone for its certificates again").with_code(5)
+        })?;
         if !judged.rights.has(Right::Read) {
             return Err(Failure::new(
                 format!("{} is not certified to read cases", judged.name),
@@ -251,17 +368,30 @@ impl Body {
             .with_code(5));
         }
         let Some(own) = self.agent.certificate().map(|c| c.chain().clone()) else {
-            return Err(Failure::new("this phone is not certified itself", "enrol it first").with_code(5));
+            return Err(
+                Failure::new("this phone is not certified itself", "enrol it first").with_code(5),
+            );
         };
         let mut cases = Vec::new();
         for id in ids {
-            let Some(mut case) = self.load_case(*id)? else { continue };
-            cases.push(ArchivedCase { case: *id, changes: case.changes().into_iter().map(Into::into).collect() });
+            let Some(mut case) = self.load_case(*id)? else {
+                continue;
+            };
+            cases.push(ArchivedCase {
+                case: *id,
+                changes: case.changes().into_iter().map(Into::into).collect(),
+            });
         }
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+        getrandom::fill(&mut seed)
+            .map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
         let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::from_seed(seed);
-        let bytes = archive::write(&cases, (judged.device, &judged.sealing_key), (&own, &self.keys), &mut rng);
+        let bytes = archive::write(
+            &cases,
+            (judged.device, &judged.sealing_key),
+            (&own, &self.keys),
+            &mut rng,
+        );
         bytes.map(|bytes| to_hex(&bytes)).map_err(archive_failure)
     }
 }

@@ -1,5 +1,5 @@
-//! A visit on a terminal: each answer is kept as it is given, sealed, until the case is written, so that a dead battery costs nothing;
-//! and a danger sign answers at once.
+//! A visit on a terminal: each answer is kept as it is given, sealed, until the case is written, so
+//! that a dead battery costs nothing; and a danger sign answers at once.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,8 @@ use super::*;
 
 /// Where the visit that is under way is kept.
 const VISIT: &str = "visit";
-/// Seconds after which a visit that was interrupted is nobody's any more: the next patient must not take on its answers.
+/// Seconds after which a visit that was interrupted is nobody's any more: the next patient must not
+/// take on its answers.
 const VISIT_S_MAX: u64 = 12 * 3600;
 /// Answers of one visit.
 const ANSWERS_MAX: usize = 400;
@@ -52,12 +53,17 @@ fn read_age(typed: &str) -> Result<(String, f64), String> {
         Some((at, 'y')) => ("age_months", typed.get(..at), 12.0),
         _ => ("age_months", Some(typed.as_str()), 1.0),
     };
-    let number = digits.unwrap_or_default().trim().parse::<f64>().map(|number| number * times);
+    let number = digits
+        .unwrap_or_default()
+        .trim()
+        .parse::<f64>()
+        .map(|number| number * times);
     let number = number.map_err(|_| {
         "the rules need an age: write your best guess, for example 11 (months), 1y, or 40d under 2 months".to_owned()
     })?;
     let ages = BTreeMap::from([(name.to_owned(), number)]);
-    Findings::new(BTreeMap::new(), String::new(), &ages).map_err(|e| format!("{}: {}", e.reason, e.hint))?;
+    Findings::new(BTreeMap::new(), String::new(), &ages)
+        .map_err(|e| format!("{}: {}", e.reason, e.hint))?;
     Ok((name.to_owned(), number))
 }
 
@@ -69,15 +75,22 @@ fn read_answer(name: &str, typed: &str, pack: &RulePack) -> Result<FindingValue,
         "n" | "N" => "no",
         other => other,
     };
-    read_value(name, &FindingValue::Text(with_point(word)), pack).map_err(|e| format!("{}: {}", e.reason, e.hint))
+    read_value(name, &FindingValue::Text(with_point(word)), pack)
+        .map_err(|e| format!("{}: {}", e.reason, e.hint))
 }
 
 impl Visit {
-    /// The answers, and the age if it is known; what cannot be read any more (other rules run now) is left out and asked again.
+    /// The answers, and the age if it is known; what cannot be read any more (other rules run now)
+    /// is left out and asked again.
     fn read(&self, pack: &RulePack) -> (BTreeMap<String, FindingValue>, BTreeMap<String, f64>) {
-        let age = self.answers.iter().find(|(name, _)| name == AGE).and_then(|(_, typed)| read_age(typed).ok());
+        let age = self
+            .answers
+            .iter()
+            .find(|(name, _)| name == AGE)
+            .and_then(|(_, typed)| read_age(typed).ok());
         let values = self.answers.iter().filter(|(name, _)| name != AGE);
-        let values = values.filter_map(|(name, typed)| Some((name.clone(), read_answer(name, typed, pack).ok()?)));
+        let values = values
+            .filter_map(|(name, typed)| Some((name.clone(), read_answer(name, typed, pack).ok()?)));
         (values.collect(), age.into_iter().collect())
     }
 }
@@ -90,7 +103,10 @@ impl Body {
     }
 
     fn keep_visit(&mut self, visit: Option<&Visit>) -> Result<(), Failure> {
-        let bytes = visit.map(serde_json::to_vec).transpose().map_err(|e| Failure::new(e, "try again"))?;
+        let bytes = visit
+            .map(serde_json::to_vec)
+            .transpose()
+            .map_err(|e| Failure::new(e, "try again"))?;
         self.store.put_private(VISIT, bytes.as_deref())?;
         self.store.commit()?;
         Ok(())
@@ -99,7 +115,11 @@ impl Body {
     /// Begins a visit, or goes on with the one that was interrupted.
     pub(super) fn visit_begin(&mut self, profile: Profile, anew: bool) -> Answered {
         let visit = self.visit()?.filter(|_| !anew);
-        let mut visit = visit.unwrap_or(Visit { profile, began_s: self.now().wall_s, answers: Vec::new() });
+        let mut visit = visit.unwrap_or(Visit {
+            profile,
+            began_s: self.now().wall_s,
+            answers: Vec::new(),
+        });
         visit.profile = profile;
         self.keep_visit(Some(&visit))?;
         Ok(self.visit_json(&visit))
@@ -108,15 +128,24 @@ impl Body {
     /// Whether a visit was interrupted, and how far it had come.
     pub(super) fn visit_open(&self) -> Answered {
         let visit = self.visit()?.unwrap_or_default();
-        let age = visit.answers.iter().find(|(name, _)| name == AGE).map(|(_, typed)| typed);
+        let age = visit
+            .answers
+            .iter()
+            .find(|(name, _)| name == AGE)
+            .map(|(_, typed)| typed);
         let minutes = self.now().wall_s.saturating_sub(visit.began_s) / 60;
-        Ok(json!({ "schema": "kijiti.visit-open/1", "answers": visit.answers.len(), "age": age, "minutes": minutes }))
+        Ok(
+            json!({ "schema": "kijiti.visit-open/1", "answers": visit.answers.len(), "age": age, "minutes": minutes }),
+        )
     }
 
     /// One answer: refused where it cannot be, else kept.
     pub(super) fn visit_answer(&mut self, name: &str, typed: &str) -> Answered {
-        let Some(mut visit) = self.visit()? else { return Err(usage("no visit has begun", "begin again")) };
-        let wrong = |reason: String| usage(reason, "answer again, or press Enter where it is not known");
+        let Some(mut visit) = self.visit()? else {
+            return Err(usage("no visit has begun", "begin again"));
+        };
+        let wrong =
+            |reason: String| usage(reason, "answer again, or press Enter where it is not known");
         match name {
             AGE => drop(read_age(typed).map_err(wrong)?),
             "text" => {}
@@ -126,14 +155,18 @@ impl Body {
             return Err(usage("too many answers", "end this visit first"));
         }
         visit.answers.retain(|(known, _)| known != name);
-        visit.answers.push((name.to_owned(), typed.chars().take(2000).collect()));
+        visit
+            .answers
+            .push((name.to_owned(), typed.chars().take(2000).collect()));
         self.keep_visit(Some(&visit))?;
         Ok(self.visit_json(&visit))
     }
 
     /// Takes the last answer back.
     pub(super) fn visit_back(&mut self) -> Answered {
-        let Some(mut visit) = self.visit()? else { return Err(usage("no visit has begun", "begin again")) };
+        let Some(mut visit) = self.visit()? else {
+            return Err(usage("no visit has begun", "begin again"));
+        };
         visit.answers.pop();
         self.keep_visit(Some(&visit))?;
         Ok(self.visit_json(&visit))
@@ -157,15 +190,30 @@ impl Body {
                 .collect();
             json!({ "rule": o.rule, "class": o.class, "action": o.action, "source": o.source, "signs": signs })
         };
-        let danger: Vec<_> = danger(pack, visit.profile, &answers, &ages).into_iter().map(outcome).collect();
+        let danger: Vec<_> = danger(pack, visit.profile, &answers, &ages)
+            .into_iter()
+            .map(outcome)
+            .collect();
         let ask = match step {
             Step::Ask(spec) => ask_json(spec),
-            Step::AskAge => json!({ "id": AGE, "ask": "Age: months, or days as in 12d?", "kind": "age" }),
+            Step::AskAge => {
+                json!({ "id": AGE, "ask": "Age: months, or days as in 12d?", "kind": "age" })
+            }
             Step::Done => Json::Null,
         };
-        let text = visit.answers.iter().find(|(name, _)| name == "text").map(|(_, words)| words.clone());
-        let mut findings: BTreeMap<String, Json> = answers.iter().map(|(n, v)| (n.clone(), value_json(v))).collect();
-        findings.extend(ages.iter().map(|(name, number)| (name.clone(), json!(number))));
+        let text = visit
+            .answers
+            .iter()
+            .find(|(name, _)| name == "text")
+            .map(|(_, words)| words.clone());
+        let mut findings: BTreeMap<String, Json> = answers
+            .iter()
+            .map(|(n, v)| (n.clone(), value_json(v)))
+            .collect();
+        findings.extend(
+            ages.iter()
+                .map(|(name, number)| (name.clone(), json!(number))),
+        );
         findings.extend(text.map(|words| ("text".to_owned(), json!(words))));
         json!({ "schema": "kijiti.visit/1", "answered": visit.answers.len(), "ask": ask, "danger": danger,
                 "profile": visit.profile, "age_known": !ages.is_empty(), "findings": findings })
@@ -185,7 +233,9 @@ fn value_json(value: &FindingValue) -> Json {
 fn ask_json(spec: &FindingSpec) -> Json {
     let (kind, choices, unit) = match &spec.kind {
         FindingKind::Flag => ("flag", Vec::new(), String::new()),
-        FindingKind::Number { min, max, unit } => ("number", Vec::new(), format!("{unit}, {min} to {max}")),
+        FindingKind::Number { min, max, unit } => {
+            ("number", Vec::new(), format!("{unit}, {min} to {max}"))
+        }
         FindingKind::Choice(choices) => ("choice", choices.clone(), String::new()),
     };
     json!({ "id": spec.id, "ask": spec.ask, "kind": kind, "choices": choices, "unit": unit,

@@ -1,4 +1,5 @@
-//! What people type about a case, as entries: findings, consent, doses, decisions. What cannot be is refused with what would do.
+//! What people type about a case, as entries: findings, consent, doses, decisions. What cannot be
+//! is refused with what would do.
 
 use clinical::catalogue;
 use clinical::{FindingValue, Urgency};
@@ -13,7 +14,10 @@ use super::answers::usage;
 pub(super) const UNJUDGED: &str = "none";
 
 /// The head of a record: who the patient is, and what was consented to.
-pub(super) fn head(fields: &[(String, String)], consent: &[(String, bool)]) -> Result<Vec<Entry>, Failure> {
+pub(super) fn head(
+    fields: &[(String, String)],
+    consent: &[(String, bool)],
+) -> Result<Vec<Entry>, Failure> {
     let mut entries = Vec::new();
     for (name, value) in fields {
         entries.push(finding(name, value)?);
@@ -26,7 +30,13 @@ pub(super) fn head(fields: &[(String, String)], consent: &[(String, bool)]) -> R
 
 /// Whether an entry gives an age for which there are rules.
 pub(super) fn is_young(entry: &Entry) -> bool {
-    let Entry::Finding { name, value: FindingValue::Number(age) } = entry else { return false };
+    let Entry::Finding {
+        name,
+        value: FindingValue::Number(age),
+    } = entry
+    else {
+        return false;
+    };
     match name.as_str() {
         "age_years" => *age < 5.0,
         "age_months" => *age < 60.0,
@@ -39,14 +49,20 @@ pub(super) fn is_young(entry: &Entry) -> bool {
 pub(super) fn consented(to: &str, given: bool) -> Result<Entry, Failure> {
     match catalogue::field(&format!("consent.{to}")) {
         Some(_) => Ok(Entry::consent(to, given)),
-        None => Err(usage(format!("{to:?} is nothing to consent to"), "write care, share, photo or training")),
+        None => Err(usage(
+            format!("{to:?} is nothing to consent to"),
+            "write care, share, photo or training",
+        )),
     }
 }
 
 pub(super) fn finding(name: &str, typed: &str) -> Result<Entry, Failure> {
-    let value =
-        catalogue::read_value(name, typed).map_err(|e| usage(e, "kijiti case fields shows what can be written"))?;
-    Ok(Entry::Finding { name: name.to_owned(), value })
+    let value = catalogue::read_value(name, typed)
+        .map_err(|e| usage(e, "kijiti case fields shows what can be written"))?;
+    Ok(Entry::Finding {
+        name: name.to_owned(),
+        value,
+    })
 }
 
 /// `amoxicillin 250 mg`, and what else was said of it.
@@ -66,7 +82,14 @@ pub(super) fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Failure> 
             let amount = amount.parse::<f64>().ok();
             let unit = amount.and_then(|amount| units::plausible_dose(&medicine, amount, unit));
             let origin = String::new();
-            amount.zip(unit).map(|(amount, unit)| DoseEntry { medicine, amount, unit, route, given, origin })
+            amount.zip(unit).map(|(amount, unit)| DoseEntry {
+                medicine,
+                amount,
+                unit,
+                route,
+                given,
+                origin,
+            })
         }
         _ => None,
     };
@@ -80,48 +103,101 @@ pub(super) fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Failure> 
 
 /// That a dose of the case was not given after all. Who says so says why.
 pub(super) fn taken_back(view: &CaseView, dose: &str, reason: &str) -> Result<Entry, Failure> {
-    let named: Vec<_> = view.doses.iter().filter(|given| given.id().starts_with(&dose.to_lowercase())).collect();
+    let named: Vec<_> = view
+        .doses
+        .iter()
+        .filter(|given| given.id().starts_with(&dose.to_lowercase()))
+        .collect();
     let [given] = named.as_slice() else {
-        let what = if named.is_empty() { "no dose" } else { "several doses" };
-        return Err(usage(format!("{what} {dose:?} in this case"), "`kijiti case show` names each dose"));
+        let what = if named.is_empty() {
+            "no dose"
+        } else {
+            "several doses"
+        };
+        return Err(usage(
+            format!("{what} {dose:?} in this case"),
+            "`kijiti case show` names each dose",
+        ));
     };
     if !given.counts() {
-        return Err(usage("that dose is taken back already", "see `kijiti case show`"));
+        return Err(usage(
+            "that dose is taken back already",
+            "see `kijiti case show`",
+        ));
     }
     if reason.trim().is_empty() {
-        return Err(usage("a dose is taken back for a reason", "add --reason \"why\""));
+        return Err(usage(
+            "a dose is taken back for a reason",
+            "add --reason \"why\"",
+        ));
     }
-    Ok(Entry::NotGiven { dose: given.key.clone(), reason: record::clip(reason) })
+    Ok(Entry::NotGiven {
+        dose: given.key.clone(),
+        reason: record::clip(reason),
+    })
 }
 
-/// A decision against what was shown: another colour needs a reason, and green needs to have been offered. Where no rules could
-/// look at the case, nobody has ruled out a danger.
-pub(super) fn decide(input: &DecisionInput, seen: Option<&AssessmentEntry>) -> Result<DecisionEntry, Failure> {
+/// A decision against what was shown: another colour needs a reason, and green needs to have been
+/// offered. Where no rules could look at the case, nobody has ruled out a danger.
+pub(super) fn decide(
+    input: &DecisionInput,
+    seen: Option<&AssessmentEntry>,
+) -> Result<DecisionEntry, Failure> {
     let Some(urgency) = Urgency::parse(&input.urgency) else {
-        return Err(usage(format!("{:?} is not a colour", input.urgency), "write pink, yellow or green"));
+        return Err(usage(
+            format!("{:?} is not a colour", input.urgency),
+            "write pink, yellow or green",
+        ));
     };
     let app = concat!("kijiti ", env!("CARGO_PKG_VERSION"), " (en)").to_owned();
     let (reason, plan) = (input.reason.clone(), input.plan.clone());
     let Some(seen) = seen else {
         if urgency == Urgency::Green {
             let reason = "green is not offered: no rules of this phone judge this patient, so no danger is ruled out";
-            return Err(Failure::new(reason, "decide pink or yellow, or ask your supervisor").with_code(5));
+            return Err(
+                Failure::new(reason, "decide pink or yellow, or ask your supervisor").with_code(5),
+            );
         }
         if reason.trim().is_empty() {
-            return Err(usage("no rules have judged this patient: deciding needs a reason", "add --reason \"why\""));
+            return Err(usage(
+                "no rules have judged this patient: deciding needs a reason",
+                "add --reason \"why\"",
+            ));
         }
         let (rules, model) = (UNJUDGED.to_owned(), UNJUDGED.to_owned());
-        return Ok(DecisionEntry { urgency, agrees: false, reason, plan, rules, model, app });
+        return Ok(DecisionEntry {
+            urgency,
+            agrees: false,
+            reason,
+            plan,
+            rules,
+            model,
+            app,
+        });
     };
     let agrees = urgency == seen.urgency;
     if urgency == Urgency::Green && seen.urgency != Urgency::Green {
         let reason = "green is not offered: a danger sign is there, or could not be ruled out";
-        return Err(Failure::new(reason, "measure what is missing, or decide pink or yellow").with_code(5));
+        return Err(
+            Failure::new(reason, "measure what is missing, or decide pink or yellow").with_code(5),
+        );
     }
     if !agrees && reason.trim().is_empty() {
-        let reason = format!("the assessment says {}; deciding {} needs a reason", seen.urgency.name(), urgency.name());
+        let reason = format!(
+            "the assessment says {}; deciding {} needs a reason",
+            seen.urgency.name(),
+            urgency.name()
+        );
         return Err(usage(reason, "add --reason \"why\""));
     }
     let (rules, model) = (seen.rules.clone(), seen.model.clone());
-    Ok(DecisionEntry { urgency, agrees, reason, plan, rules, model, app })
+    Ok(DecisionEntry {
+        urgency,
+        agrees,
+        reason,
+        plan,
+        rules,
+        model,
+        app,
+    })
 }

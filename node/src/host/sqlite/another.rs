@@ -15,15 +15,26 @@ use crate::store::{Store, StoreError};
 impl SqliteStore {
     /// Writes a whole copy to a file that is not there yet.
     pub fn copy_to(&self, file: &Path) -> Result<(), StoreError> {
-        self.db.execute("VACUUM INTO ?1", params![file.to_string_lossy()]).map(|_| ()).map_err(db_error)
+        self.db
+            .execute("VACUUM INTO ?1", params![file.to_string_lossy()])
+            .map(|_| ())
+            .map_err(db_error)
     }
 
-    /// Makes this another phone's store: what was sealed under the old phone's key is under the new one's, and the old phone's
-    /// certificate is no longer this phone's own. Nothing of the old seals is left in the file.
-    pub fn become_another(&mut self, before: &DeviceId, keys: &DeviceKeys) -> Result<(), StoreError> {
+    /// Makes this another phone's store: what was sealed under the old phone's key is under the new
+    /// one's, and the old phone's certificate is no longer this phone's own. Nothing of the old
+    /// seals is left in the file.
+    pub fn become_another(
+        &mut self,
+        before: &DeviceId,
+        keys: &DeviceKeys,
+    ) -> Result<(), StoreError> {
         let vault = Vault::of(keys);
         let done = self.reseal(&vault).and_then(|()| {
-            self.write("DELETE FROM settings WHERE key = ?1", params![setting::CHAIN])?;
+            self.write(
+                "DELETE FROM settings WHERE key = ?1",
+                params![setting::CHAIN],
+            )?;
             self.put_setting(setting::RESTORED_FROM, &before.0)
         });
         if let Err(error) = done {
@@ -32,7 +43,9 @@ impl SqliteStore {
         }
         self.commit()?;
         self.vault = vault;
-        self.db.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);").map_err(db_error)
+        self.db
+            .execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")
+            .map_err(db_error)
     }
 
     /// Seals everything anew under another key; what does not open is left as it lies.
@@ -42,7 +55,9 @@ impl SqliteStore {
 
     /// Binds what an earlier version sealed to its row.
     pub(super) fn bind_to_rows(&self) -> Result<(), StoreError> {
-        self.reseal_with(&self.vault, |drawer, _, old| self.vault.open_unbound(drawer, old))
+        self.reseal_with(&self.vault, |drawer, _, old| {
+            self.vault.open_unbound(drawer, old)
+        })
     }
 
     fn reseal_with(
@@ -51,14 +66,20 @@ impl SqliteStore {
         open: impl Fn(Drawer, &[u8], &[u8]) -> Result<Vec<u8>, StoreError>,
     ) -> Result<(), StoreError> {
         for (table, column, drawer, name) in SEALED {
-            let sql = format!("SELECT rowid, {name}, {column} FROM {table} WHERE length({column}) > 0");
+            let sql =
+                format!("SELECT rowid, {name}, {column} FROM {table} WHERE length({column}) > 0");
             let rows: Vec<(i64, Vec<u8>, Vec<u8>)> =
                 self.all(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             for (row, name, old) in rows {
-                let Ok(mut plain) = open(drawer, &name, &old) else { continue };
+                let Ok(mut plain) = open(drawer, &name, &old) else {
+                    continue;
+                };
                 let new = vault.seal(drawer, &name, &plain);
                 plain.zeroize();
-                self.write(&format!("UPDATE {table} SET {column} = ?2 WHERE rowid = ?1"), params![row, new?])?;
+                self.write(
+                    &format!("UPDATE {table} SET {column} = ?2 WHERE rowid = ?1"),
+                    params![row, new?],
+                )?;
             }
         }
         Ok(())

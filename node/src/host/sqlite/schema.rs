@@ -1,4 +1,5 @@
-//! The tables of a phone's store, step by step: a folder of any earlier version is brought up to date when it is opened.
+//! The tables of a phone's store, step by step: a folder of any earlier version is brought up to
+//! date when it is opened.
 
 use super::Drawer;
 
@@ -35,8 +36,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
         position INTEGER PRIMARY KEY AUTOINCREMENT, device BLOB NOT NULL UNIQUE, number INTEGER NOT NULL,
         bytes BLOB NOT NULL);
 ",
-    // From here on what can be read of a patient, and the keys of spaces, lie sealed (`Vault`); what lay open before is
-    // sealed at the first start.
+    // From here on what can be read of a patient, and the keys of spaces, lie sealed (`Vault`);
+    // what lay open before is sealed at the first start.
     "
     ALTER TABLE envelopes ADD COLUMN kind INTEGER NOT NULL DEFAULT 1;
     ALTER TABLE envelopes ADD COLUMN case_tag BLOB;
@@ -57,8 +58,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     DROP TABLE chains;
     CREATE INDEX chains_by_author ON kept_chains (author, position);
 ",
-    // Chains are known by their signed bodies, envelopes by their author; photos have a table of their own; what is sealed is bound to
-    // its row; what does not open any more is moved aside. Chains, receipts and photos come again from other phones.
+    // Chains are known by their signed bodies, envelopes by their author; photos have a table of
+    // their own; what is sealed is bound to its row; what does not open any more is moved aside.
+    // Chains, receipts and photos come again from other phones.
     "
     DROP TABLE kept_chains;
     CREATE TABLE author_chains (

@@ -1,5 +1,5 @@
-//! Bundles as cases, by meaning: whose a word is, whether it stands, in which unit, and of when. What is not understood is left out
-//! and listed with its reason; nothing is guessed.
+//! Bundles as cases, by meaning: whose a word is, whether it stands, in which unit, and of when.
+//! What is not understood is left out and listed with its reason; nothing is guessed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +17,8 @@ mod values;
 
 use bundle::{Bundle, Whose, strict, subject_of};
 use values::{
-    at, at_site, changes_meaning, code_of, codes_of, field_of, instant_of, items, items_of_status, kind_of, text_at,
-    value_of, words_of,
+    at, at_site, changes_meaning, code_of, codes_of, field_of, instant_of, items, items_of_status,
+    kind_of, text_at, value_of, words_of,
 };
 
 /// Patients in one file.
@@ -28,7 +28,8 @@ const PATIENTS_MAX: usize = 10_000;
 pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
     let malformed = |why: String| ExchangeError::Malformed(why);
     let text = text.trim_start_matches('\u{feff}');
-    let bundle: Value = strict(text).map_err(|e| malformed(format!("not JSON, or cut short: {e}")))?;
+    let bundle: Value =
+        strict(text).map_err(|e| malformed(format!("not JSON, or cut short: {e}")))?;
     match kind_of(&bundle) {
         "Bundle" => match text_at(&bundle, &["type"]).unwrap_or("collection") {
             "collection" | "document" | "message" | "searchset" => read_bundle(&bundle),
@@ -36,36 +37,53 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
                 "a bundle of type {kind} says what was done to records, not what they are: export a collection"
             ))),
         },
-        "" => Err(malformed("not a FHIR bundle: resourceType must be Bundle".into())),
-        other => {
-            Err(malformed(format!("this is a single {other}, not a Bundle: put it into a Bundle of type collection")))
-        }
+        "" => Err(malformed(
+            "not a FHIR bundle: resourceType must be Bundle".into(),
+        )),
+        other => Err(malformed(format!(
+            "this is a single {other}, not a Bundle: put it into a Bundle of type collection"
+        ))),
     }
 }
 
 /// Why a bundle as a whole is not what its resources look like.
 fn spoilt(bundle: &Value) -> Option<&'static str> {
     let set = |key: &str| {
-        bundle.get(key).is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|v| !v.is_empty()))
+        bundle
+            .get(key)
+            .is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|v| !v.is_empty()))
     };
     if ["modifierExtension", "implicitRules"].into_iter().any(set) {
         return Some("the bundle carries a modifier that may turn its meaning round");
     }
-    let mut resources = items(bundle, "entry").iter().filter_map(|entry| entry.get("resource"));
-    let in_error = |r: &Value| kind_of(r) == "Composition" && text_at(r, &["status"]) == Some("entered-in-error");
-    resources.any(in_error).then_some("the document in this bundle says that it was entered in error")
+    let mut resources = items(bundle, "entry")
+        .iter()
+        .filter_map(|entry| entry.get("resource"));
+    let in_error = |r: &Value| {
+        kind_of(r) == "Composition" && text_at(r, &["status"]) == Some("entered-in-error")
+    };
+    resources
+        .any(in_error)
+        .then_some("the document in this bundle says that it was entered in error")
 }
 
 /// Why the resource of an entry is not taken, whatever it says itself.
 fn refused(entry: &Value) -> Option<&'static str> {
     let set = |key: &str| {
-        entry.get(key).is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|v| !v.is_empty()))
+        entry
+            .get(key)
+            .is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|v| !v.is_empty()))
     };
-    let deleted = text_at(entry, &["request", "method"]).is_some_and(|method| method.eq_ignore_ascii_case("DELETE"));
+    let deleted = text_at(entry, &["request", "method"])
+        .is_some_and(|method| method.eq_ignore_ascii_case("DELETE"));
     match text_at(entry, &["response", "status"]) {
-        _ if set("modifierExtension") => Some("its entry carries a modifier that may turn its meaning round"),
+        _ if set("modifierExtension") => {
+            Some("its entry carries a modifier that may turn its meaning round")
+        }
         _ if deleted => Some("its entry says that it is no more"),
-        Some(status) if !status.starts_with('2') => Some("its entry says that it was not found, or not taken"),
+        Some(status) if !status.starts_with('2') => {
+            Some("its entry says that it was not found, or not taken")
+        }
         _ => None,
     }
 }
@@ -75,17 +93,26 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
         return Err(ExchangeError::Malformed(why.into()));
     }
     let mut resources: Vec<&Value> = Vec::new();
-    let mut index = Bundle { named: BTreeMap::new(), urls: Vec::new(), patients: Vec::new() };
+    let mut index = Bundle {
+        named: BTreeMap::new(),
+        urls: Vec::new(),
+        patients: Vec::new(),
+    };
     let (mut twice, mut ambiguous, mut not_taken) = (Vec::new(), BTreeSet::new(), Vec::new());
     for entry in items(bundle, "entry") {
-        let Some(resource) = entry.get("resource") else { continue };
+        let Some(resource) = entry.get("resource") else {
+            continue;
+        };
         if let Some(why) = refused(entry) {
             not_taken.push((resource, why));
             continue;
         }
         let url = text_at(entry, &["fullUrl"]);
         let short = text_at(resource, &["id"]).map(|id| format!("{}/{id}", kind_of(resource)));
-        let known = url.or(short.as_deref()).and_then(|name| index.named.get(name)).copied();
+        let known = url
+            .or(short.as_deref())
+            .and_then(|name| index.named.get(name))
+            .copied();
         match known.filter(|_| url.is_some() || index.url_of(known).is_none()) {
             Some(same) if same == resource => continue, // said once more
             Some(other) => {
@@ -106,16 +133,27 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
             }
         }
         resources.push(resource);
-        let contained = items(resource, "contained").iter().filter(|inner| kind_of(inner) == "Patient");
+        let contained = items(resource, "contained")
+            .iter()
+            .filter(|inner| kind_of(inner) == "Patient");
         let contained: Vec<_> = contained.collect();
         resources.extend(&contained);
-        index.patients.extend(std::iter::once(resource).filter(|r| kind_of(r) == "Patient").chain(contained));
+        index.patients.extend(
+            std::iter::once(resource)
+                .filter(|r| kind_of(r) == "Patient")
+                .chain(contained),
+        );
     }
     if index.patients.len() > PATIENTS_MAX {
-        return Err(ExchangeError::Malformed(format!("more than {PATIENTS_MAX} patients in one bundle: cut the file")));
+        return Err(ExchangeError::Malformed(format!(
+            "more than {PATIENTS_MAX} patients in one bundle: cut the file"
+        )));
     }
     let count = index.patients.len().max(1);
-    let subjects: BTreeSet<_> = resources.iter().filter_map(|resource| subject_of(resource)).collect();
+    let subjects: BTreeSet<_> = resources
+        .iter()
+        .filter_map(|resource| subject_of(resource))
+        .collect();
     if index.patients.is_empty() && subjects.len() > 1 {
         let why = "it speaks of several patients and holds none of them: export it with its Patient resources";
         return Err(ExchangeError::Malformed(why.into()));
@@ -124,9 +162,13 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
         1 => at(bundle, &["identifier"]).filter(|id| text_at(id, &["system"]) == Some(CASE_SYSTEM)),
         _ => None, // one name cannot be two patients'
     };
-    let mut cases: Vec<Reading> =
-        (0..count).map(|n| Reading::of(index.patients.get(n).copied(), bundle, count)).collect();
-    if let (Some(case), Some(first)) = (own.and_then(|id| text_at(id, &["value"])?.parse().ok()), cases.first_mut()) {
+    let mut cases: Vec<Reading> = (0..count)
+        .map(|n| Reading::of(index.patients.get(n).copied(), bundle, count))
+        .collect();
+    if let (Some(case), Some(first)) = (
+        own.and_then(|id| text_at(id, &["value"])?.parse().ok()),
+        cases.first_mut(),
+    ) {
         first.imported.case = Some(case);
     }
     for resource in &resources {
@@ -142,45 +184,76 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
             Whose::Nobody => {}
             Whose::Unclear => {
                 if let Some(first) = cases.first_mut() {
-                    first.leave_out(resource, "it does not say which of several patients it is about");
+                    first.leave_out(
+                        resource,
+                        "it does not say which of several patients it is about",
+                    );
                 }
             }
         }
     }
     if let Some(first) = cases.first_mut() {
         let why = "it stands twice in this bundle, and not alike";
-        twice.iter().for_each(|resource| first.leave_out(resource, why));
-        not_taken.iter().for_each(|(resource, why)| first.leave_out(resource, why));
+        twice
+            .iter()
+            .for_each(|resource| first.leave_out(resource, why));
+        not_taken
+            .iter()
+            .for_each(|(resource, why)| first.leave_out(resource, why));
     }
     if let Some(first) = cases.first_mut().filter(|_| count == 1) {
         index.say_who(&resources, &mut first.imported);
     }
     let mut read: Vec<Imported> = cases.into_iter().map(Reading::finish).collect();
-    // Patients without a name of their own are told apart by their place: two that are alike are two.
-    let nameless = read.iter_mut().enumerate().filter(|(_, imported)| count > 1 && imported.known_as.is_none());
+    // Patients without a name of their own are told apart by their place: two that are alike are
+    // two.
+    let nameless = read
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, imported)| count > 1 && imported.known_as.is_none());
     let whole = protocol::Digest::of(bundle.to_string().as_bytes());
     nameless.for_each(|(n, imported)| imported.known_as = Some(format!("{whole}|{n}")));
-    match read.iter().all(|imported| imported.entries.is_empty() && imported.left_out.is_empty()) {
-        true => Err(ExchangeError::Malformed("nothing in this bundle is known here".into())),
+    match read
+        .iter()
+        .all(|imported| imported.entries.is_empty() && imported.left_out.is_empty())
+    {
+        true => Err(ExchangeError::Malformed(
+            "nothing in this bundle is known here".into(),
+        )),
         false => Ok(read),
     }
 }
 
-/// What a patient is known by from file to file: the identifiers that name a system, except those that a family shares (an insurance's
-/// number), and who it is that they name.
+/// What a patient is known by from file to file: the identifiers that name a system, except those
+/// that a family shares (an insurance's number), and who it is that they name.
 fn patient_key(patient: &Value) -> Option<String> {
     let of_family = |identifier: &&Value| {
         let kinds = items(identifier.get("type").unwrap_or(&Value::Null), "coding");
-        kinds.iter().any(|coding| matches!(text_at(coding, &["code"]), Some("SN" | "MB" | "FILL" | "PLAC")))
+        kinds.iter().any(|coding| {
+            matches!(
+                text_at(coding, &["code"]),
+                Some("SN" | "MB" | "FILL" | "PLAC")
+            )
+        })
     };
     let named = |identifier: &Value| {
-        let (system, value) = (text_at(identifier, &["system"])?, text_at(identifier, &["value"])?);
+        let (system, value) = (
+            text_at(identifier, &["system"])?,
+            text_at(identifier, &["value"])?,
+        );
         (!system.is_empty() && !value.is_empty()).then(|| format!("{system}|{value}"))
     };
-    let mut names: Vec<_> = items(patient, "identifier").iter().filter(|i| !of_family(i)).filter_map(named).collect();
+    let mut names: Vec<_> = items(patient, "identifier")
+        .iter()
+        .filter(|i| !of_family(i))
+        .filter_map(named)
+        .collect();
     names.sort_unstable();
-    let [born, sex] = ["birthDate", "gender"].map(|key| text_at(patient, &[key]).unwrap_or_default());
-    names.first().map(|first| [first.as_str(), born, sex].join("\n"))
+    let [born, sex] =
+        ["birthDate", "gender"].map(|key| text_at(patient, &[key]).unwrap_or_default());
+    names
+        .first()
+        .map(|first| [first.as_str(), born, sex].join("\n"))
 }
 
 /// One patient's case while it is read.
@@ -206,7 +279,10 @@ fn time_of(resource: &Value) -> &str {
         &["effectivePeriod", "start"],
         &["issued"],
     ];
-    paths.into_iter().find_map(|path| text_at(resource, path)).unwrap_or_default()
+    paths
+        .into_iter()
+        .find_map(|path| text_at(resource, path))
+        .unwrap_or_default()
 }
 
 impl Reading {
@@ -214,8 +290,16 @@ impl Reading {
         let ours = text_at(bundle, &["identifier", "system"]) == Some(CASE_SYSTEM);
         let known_as = text_at(bundle, &["identifier", "value"])
             .filter(|_| count == 1)
-            .map(|value| format!("{}|{value}", text_at(bundle, &["identifier", "system"]).unwrap_or_default()));
-        let imported = Imported { known_as: known_as.or_else(|| patient_key(patient?)), ..Imported::default() };
+            .map(|value| {
+                format!(
+                    "{}|{value}",
+                    text_at(bundle, &["identifier", "system"]).unwrap_or_default()
+                )
+            });
+        let imported = Imported {
+            known_as: known_as.or_else(|| patient_key(patient?)),
+            ..Imported::default()
+        };
         Self {
             imported,
             findings: Vec::new(),
@@ -228,19 +312,40 @@ impl Reading {
 
     fn leave_out(&mut self, resource: &Value, why: &str) {
         let id = text_at(resource, &["id"]).unwrap_or("without id");
-        let what = resource.get("code").or_else(|| resource.get("medicationCodeableConcept"));
-        let said = what.and_then(|code| text_at(code, &["text"]).map(str::to_owned).or_else(|| field_of(code)));
+        let what = resource
+            .get("code")
+            .or_else(|| resource.get("medicationCodeableConcept"));
+        let said = what.and_then(|code| {
+            text_at(code, &["text"])
+                .map(str::to_owned)
+                .or_else(|| field_of(code))
+        });
         let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
-        self.imported.left_out.push(format!("{} {id}{said}: {why}", kind_of(resource)));
+        self.imported
+            .left_out
+            .push(format!("{} {id}{said}: {why}", kind_of(resource)));
     }
 
     fn take(&mut self, resource: &Value) {
         if changes_meaning(resource, 0) {
-            return self.leave_out(resource, "it carries a modifier that may turn its meaning round");
+            return self.leave_out(
+                resource,
+                "it carries a modifier that may turn its meaning round",
+            );
         }
-        let harmless =
-            ["Patient", "Practitioner", "PractitionerRole", "Organization", "Device", "Location", "Medication"];
-        for inner in items(resource, "contained").iter().filter(|inner| !harmless.contains(&kind_of(inner))) {
+        let harmless = [
+            "Patient",
+            "Practitioner",
+            "PractitionerRole",
+            "Organization",
+            "Device",
+            "Location",
+            "Medication",
+        ];
+        for inner in items(resource, "contained")
+            .iter()
+            .filter(|inner| !harmless.contains(&kind_of(inner)))
+        {
             self.leave_out(inner, "it lies within another resource");
         }
         match kind_of(resource) {
@@ -271,13 +376,18 @@ impl Reading {
             | "RiskAssessment"
                 if self.ours => {}
             "Encounter" => {}
-            _ => self.leave_out(resource, "this kind is not read here: look it up in the file"),
+            _ => self.leave_out(
+                resource,
+                "this kind is not read here: look it up in the file",
+            ),
         }
     }
 
     fn finding(&mut self, resource: &Value, name: String, value: FindingValue) {
         let at = time_of(resource).to_owned();
-        let id = text_at(resource, &["id"]).unwrap_or("without id").to_owned();
+        let id = text_at(resource, &["id"])
+            .unwrap_or("without id")
+            .to_owned();
         self.findings.push((name, value, at, id));
     }
 
@@ -292,13 +402,24 @@ impl Reading {
     fn read_patient(&mut self, patient: &Value) {
         let names = items(patient, "name");
         let usable = |name: &&Value| {
-            let other = matches!(text_at(name, &["use"]), Some("old" | "nickname" | "maiden" | "temp"));
+            let other = matches!(
+                text_at(name, &["use"]),
+                Some("old" | "nickname" | "maiden" | "temp")
+            );
             !other && text_at(name, &["period", "end"]).is_none()
         };
         let official = |name: &&Value| usable(name) && text_at(name, &["use"]) == Some("official");
-        let name = names.iter().find(official).or_else(|| names.iter().find(usable));
-        let given =
-            name.map(|name| items(name, "given").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+        let name = names
+            .iter()
+            .find(official)
+            .or_else(|| names.iter().find(usable));
+        let given = name.map(|name| {
+            items(name, "given")
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(" ")
+        });
         let national = items(patient, "identifier").iter().find(|identifier| {
             let typed = identifier.get("type").is_some_and(|kind| {
                 field_of(kind).as_deref() == Some("patient.national_id")
@@ -308,15 +429,28 @@ impl Reading {
             typed && text_at(identifier, &["system"]) != Some(CASE_SYSTEM)
         });
         let pairs = [
-            ("patient.national_id", national.and_then(|identifier| text_at(identifier, &["value"]))),
+            (
+                "patient.national_id",
+                national.and_then(|identifier| text_at(identifier, &["value"])),
+            ),
             (
                 "patient.name",
-                name.and_then(|name| text_at(name, &["text"])).or(given.as_deref().filter(|g| !g.is_empty())),
+                name.and_then(|name| text_at(name, &["text"]))
+                    .or(given.as_deref().filter(|g| !g.is_empty())),
             ),
-            ("patient.family_name", name.and_then(|name| text_at(name, &["family"]))),
+            (
+                "patient.family_name",
+                name.and_then(|name| text_at(name, &["family"])),
+            ),
             ("patient.born", text_at(patient, &["birthDate"])),
-            ("patient.sex", text_at(patient, &["gender"]).filter(|g| ["female", "male"].contains(g))),
-            ("patient.village", text_at(patient, &["address", "0", "text"])),
+            (
+                "patient.sex",
+                text_at(patient, &["gender"]).filter(|g| ["female", "male"].contains(g)),
+            ),
+            (
+                "patient.village",
+                text_at(patient, &["address", "0", "text"]),
+            ),
         ];
         for (name, text) in pairs {
             self.read_words(patient, name, text);
@@ -335,11 +469,14 @@ impl Reading {
         }
         let mut read = 0;
         for part in std::iter::once(observation).chain(items(observation, "component")) {
-            let Some(name) = part.get("code").and_then(field_of) else { continue };
+            let Some(name) = part.get("code").and_then(field_of) else {
+                continue;
+            };
             let name = match at_site(&name, observation) {
                 Ok(name) => name,
                 Err(why) => {
-                    self.unread.push((name, time_of(observation).to_owned(), words_of(part)));
+                    self.unread
+                        .push((name, time_of(observation).to_owned(), words_of(part)));
                     return self.leave_out(observation, why);
                 }
             };
@@ -357,29 +494,53 @@ impl Reading {
                 }
                 Ok(None) => {}
                 Err(why) => {
-                    self.unread.push((name, time_of(observation).to_owned(), words_of(part)));
+                    self.unread
+                        .push((name, time_of(observation).to_owned(), words_of(part)));
                     return self.leave_out(observation, &why);
                 }
             }
         }
         if read == 0 {
-            self.leave_out(observation, "what it measures is not known here, or it has no value");
+            self.leave_out(
+                observation,
+                "what it measures is not known here, or it has no value",
+            );
         }
     }
 
     fn read_consent(&mut self, consent: &Value) {
-        let name =
-            items(consent, "category").iter().find_map(|c| code_of(c, SYSTEM)).and_then(|n| n.strip_prefix("consent."));
+        let name = items(consent, "category")
+            .iter()
+            .find_map(|c| code_of(c, SYSTEM))
+            .and_then(|n| n.strip_prefix("consent."));
         let Some(to) = name.map(str::to_owned) else {
             return self.leave_out(consent, "to what is not said in a way known here");
         };
-        let limited = ["period", "provision", "actor", "action", "purpose", "data", "dataPeriod", "class", "code"];
-        if limited.iter().any(|key| at(consent, &["provision", key]).is_some()) {
+        let limited = [
+            "period",
+            "provision",
+            "actor",
+            "action",
+            "purpose",
+            "data",
+            "dataPeriod",
+            "class",
+            "code",
+        ];
+        if limited
+            .iter()
+            .any(|key| at(consent, &["provision", key]).is_some())
+        {
             return self.leave_out(consent, "it holds for a time or a part only");
         }
-        let given = match (text_at(consent, &["status"]), text_at(consent, &["provision", "type"])) {
+        let given = match (
+            text_at(consent, &["status"]),
+            text_at(consent, &["provision", "type"]),
+        ) {
             (Some("active"), Some("permit")) => Some(FindingValue::Yes),
-            (Some("active" | "rejected"), Some("deny")) | (Some("rejected"), None) => Some(FindingValue::No),
+            (Some("active" | "rejected"), Some("deny")) | (Some("rejected"), None) => {
+                Some(FindingValue::No)
+            }
             (Some("proposed" | "draft"), _) => Some(FindingValue::Unknown),
             _ => None,
         };
@@ -397,37 +558,62 @@ impl Reading {
             Some("completed") => {}
             Some("entered-in-error") if self.ours => return, // taken back: it stays in sight where it was given
             Some("entered-in-error") => {
-                return self.leave_out(given, "it was entered in error: if it counts here already, take it back");
+                return self.leave_out(
+                    given,
+                    "it was entered in error: if it counts here already, take it back",
+                );
             }
             Some(other) => {
-                return self.leave_out(given, &format!("it was not given to its end: its status is {other}"));
+                return self.leave_out(
+                    given,
+                    &format!("it was not given to its end: its status is {other}"),
+                );
             }
             None => return self.leave_out(given, "it says no status"),
         }
         let medicine = at(given, &["medicationCodeableConcept"]).and_then(|m| {
-            text_at(m, &["text"]).or_else(|| items(m, "coding").iter().find_map(|c| text_at(c, &["display"])))
+            text_at(m, &["text"]).or_else(|| {
+                items(m, "coding")
+                    .iter()
+                    .find_map(|c| text_at(c, &["display"]))
+            })
         });
         let dose = at(given, &["dosage", "dose"]);
         if dose.is_some_and(|dose| dose.get("comparator").is_some()) {
             return self.leave_out(given, "its dose is a bound and no amount");
         }
-        let amount = dose.and_then(|dose| dose.get("value")).and_then(Value::as_f64);
+        let amount = dose
+            .and_then(|dose| dose.get("value"))
+            .and_then(Value::as_f64);
         let [unit, code] = ["unit", "code"].map(|key| dose.and_then(|dose| text_at(dose, &[key])));
         let (Some(medicine), Some(amount)) = (medicine, amount) else {
             return self.leave_out(given, "which medicine, or how much, is not said");
         };
-        let Some(said) = unit.or(code) else { return self.leave_out(given, "its dose has no unit") };
+        let Some(said) = unit.or(code) else {
+            return self.leave_out(given, "its dose has no unit");
+        };
         let Some(unit) = units::plausible_dose(medicine, amount, said) else {
-            return self.leave_out(given, &format!("nobody gives {amount} {said} of it at once"));
+            return self.leave_out(
+                given,
+                &format!("nobody gives {amount} {said} of it at once"),
+            );
         };
         let by_code = code.and_then(|code| units::plausible_dose(medicine, amount, code));
         let compound = |code: &str| code.contains(['/', '.', '*']);
-        if code.is_some_and(|code| units::is_dose_unit(code) || compound(code)) && by_code.as_deref() != Some(&unit) {
-            return self.leave_out(given, &format!("the unit of its dose says {unit:?} and its code something else"));
+        if code.is_some_and(|code| units::is_dose_unit(code) || compound(code))
+            && by_code.as_deref() != Some(&unit)
+        {
+            return self.leave_out(
+                given,
+                &format!("the unit of its dose says {unit:?} and its code something else"),
+            );
         }
-        let at = text_at(given, &["effectiveDateTime"]).or_else(|| text_at(given, &["effectivePeriod", "start"]));
+        let at = text_at(given, &["effectiveDateTime"])
+            .or_else(|| text_at(given, &["effectivePeriod", "start"]));
         let at = at.filter(|at| is_instant(at)).unwrap_or_default();
-        let ours = items(given, "identifier").iter().find(|id| text_at(id, &["system"]) == Some(DOSE_SYSTEM));
+        let ours = items(given, "identifier")
+            .iter()
+            .find(|id| text_at(id, &["system"]) == Some(DOSE_SYSTEM));
         let origin = match ours.and_then(|id| text_at(id, &["value"])) {
             Some(key) => key.to_owned(),
             None => self.origin_of(given, &format!("{medicine} {amount} {unit} {at}"), at),
@@ -436,7 +622,11 @@ impl Reading {
             return self.leave_out(given, "it is part of another, which counts");
         }
         let names: Vec<_> = match origin.strip_prefix("fhir/") {
-            Some(names) => names.split('/').filter(|name| *name != "-").map(str::to_owned).collect(),
+            Some(names) => names
+                .split('/')
+                .filter(|name| *name != "-")
+                .map(str::to_owned)
+                .collect(),
             None => vec![origin.clone()],
         };
         if !names.into_iter().all(|name| self.doses.insert(name)) {
@@ -452,21 +642,33 @@ impl Reading {
         }));
     }
 
-    /// What a dose of another system's is known by, so that the same file read twice counts it once: by its own name, and by what was
-    /// given when, however it is named the next time.
+    /// What a dose of another system's is known by, so that the same file read twice counts it
+    /// once: by its own name, and by what was given when, however it is named the next time.
     fn origin_of(&self, resource: &Value, what: &str, at: &str) -> String {
         let known_as = self.imported.known_as.as_deref().unwrap_or_default();
-        let own = items(resource, "identifier").iter().find_map(|identifier| text_at(identifier, &["value"]));
+        let own = items(resource, "identifier")
+            .iter()
+            .find_map(|identifier| text_at(identifier, &["value"]));
         let id = own.or_else(|| text_at(resource, &["id"]));
-        let part = |text: &str| protocol::Digest::of(format!("{known_as}\n{text}").as_bytes()).short();
+        let part =
+            |text: &str| protocol::Digest::of(format!("{known_as}\n{text}").as_bytes()).short();
         let named = id.map_or_else(|| "-".to_owned(), part);
-        let what = if at.is_empty() { "-".to_owned() } else { part(what) };
+        let what = if at.is_empty() {
+            "-".to_owned()
+        } else {
+            part(what)
+        };
         format!("fhir/{named}/{what}")
     }
 
     fn read_decision(&mut self, impression: &Value) {
-        let urgency = impression.get("code").and_then(|code| code_of(code, COLOUR_SYSTEM)).and_then(Urgency::parse);
-        let Some(urgency) = urgency else { return self.leave_out(impression, "it names no colour of ours") };
+        let urgency = impression
+            .get("code")
+            .and_then(|code| code_of(code, COLOUR_SYSTEM))
+            .and_then(Urgency::parse);
+        let Some(urgency) = urgency else {
+            return self.leave_out(impression, "it names no colour of ours");
+        };
         if text_at(impression, &["status"]) != Some("completed") {
             return self.leave_out(impression, "it is not completed");
         }
@@ -474,8 +676,14 @@ impl Reading {
         self.imported.entries.push(Entry::Decision(DecisionEntry {
             urgency,
             agrees: note.starts_with("as assessed"),
-            reason: note.split_once(": ").map(|(_, reason)| reason).unwrap_or_default().into(),
-            plan: text_at(impression, &["description"]).unwrap_or_default().into(),
+            reason: note
+                .split_once(": ")
+                .map(|(_, reason)| reason)
+                .unwrap_or_default()
+                .into(),
+            plan: text_at(impression, &["description"])
+                .unwrap_or_default()
+                .into(),
             rules: IMPORTED.into(),
             model: IMPORTED.into(),
             app: String::new(),
@@ -487,47 +695,85 @@ impl Reading {
             let status = allergy.get(key);
             status.is_none() || items_of_status(allergy, key).any(|code| words.contains(&code))
         };
-        let stands = says("verificationStatus", &["confirmed", "unconfirmed", "presumed"])
-            && says("clinicalStatus", &["active"]);
+        let stands = says(
+            "verificationStatus",
+            &["confirmed", "unconfirmed", "presumed"],
+        ) && says("clinicalStatus", &["active"]);
         let code = allergy.get("code");
         let what = code.and_then(|c| {
-            text_at(c, &["text"]).or_else(|| items(c, "coding").iter().find_map(|c| text_at(c, &["display"])))
+            text_at(c, &["text"]).or_else(|| {
+                items(c, "coding")
+                    .iter()
+                    .find_map(|c| text_at(c, &["display"]))
+            })
         });
         match what {
             Some(what) if stands => {
-                self.finding(allergy, "allergies".into(), FindingValue::Text(crate::clip(what)));
+                self.finding(
+                    allergy,
+                    "allergies".into(),
+                    FindingValue::Text(crate::clip(what)),
+                );
             }
-            Some(_) => self.leave_out(allergy, "it was refuted, or is over, or which of these is not clear"),
+            Some(_) => self.leave_out(
+                allergy,
+                "it was refuted, or is over, or which of these is not clear",
+            ),
             None => self.leave_out(allergy, "to what is not said"),
         }
     }
 
-    /// Of measurements the newest counts; of those whose time is not clear, and of signs, degrees, consents and words, all do, and the
-    /// case's own rules bring them together.
+    /// Of measurements the newest counts; of those whose time is not clear, and of signs, degrees,
+    /// consents and words, all do, and the case's own rules bring them together.
     fn finish(mut self) -> Imported {
         let mut newest: BTreeMap<&str, i64> = BTreeMap::new();
         for (name, value, at, _) in &self.findings {
             if let Some(at) = instant_of(at).filter(|_| *value != FindingValue::Unknown) {
-                newest.entry(name).and_modify(|held| *held = at.max(*held)).or_insert(at);
+                newest
+                    .entry(name)
+                    .and_modify(|held| *held = at.max(*held))
+                    .or_insert(at);
             }
         }
-        let newest: BTreeMap<String, i64> = newest.into_iter().map(|(name, at)| (name.to_owned(), at)).collect();
+        let newest: BTreeMap<String, i64> = newest
+            .into_iter()
+            .map(|(name, at)| (name.to_owned(), at))
+            .collect();
         for (name, value, at, id) in std::mem::take(&mut self.findings) {
-            let measured = matches!(catalogue::field(&name).map(|f| f.merge), Some(Merge::Latest));
+            let measured = matches!(
+                catalogue::field(&name).map(|f| f.merge),
+                Some(Merge::Latest)
+            );
             let time = instant_of(&at);
-            let when = if at.is_empty() { "no time that is said" } else { &at };
-            if measured && time.zip(newest.get(&name).copied()).is_some_and(|(time, newest)| time < newest) {
-                self.imported.left_out.push(format!("Observation {id} ({name}): of {when}; a newer one counts"));
+            let when = if at.is_empty() {
+                "no time that is said"
+            } else {
+                &at
+            };
+            if measured
+                && time
+                    .zip(newest.get(&name).copied())
+                    .is_some_and(|(time, newest)| time < newest)
+            {
+                self.imported.left_out.push(format!(
+                    "Observation {id} ({name}): of {when}; a newer one counts"
+                ));
                 continue;
             }
             self.imported.entries.push(Entry::Finding { name, value });
         }
-        // What could not be read stands beside what could, word for word, unless it is older: nobody is calmed by the other alone.
+        // What could not be read stands beside what could, word for word, unless it is older:
+        // nobody is calmed by the other alone.
         for (name, at, words) in self.unread {
-            let older = instant_of(&at).zip(newest.get(&name)).is_some_and(|(at, newest)| at < *newest);
+            let older = instant_of(&at)
+                .zip(newest.get(&name))
+                .is_some_and(|(at, newest)| at < *newest);
             let beside = |entry: &Entry| matches!(entry, Entry::Finding { name: other, .. } if *other == name);
             if !older && !words.is_empty() && self.imported.entries.iter().any(beside) {
-                self.imported.entries.push(Entry::Finding { name, value: FindingValue::Text(words) });
+                self.imported.entries.push(Entry::Finding {
+                    name,
+                    value: FindingValue::Text(words),
+                });
             }
         }
         match self.imported.entries.is_empty() {

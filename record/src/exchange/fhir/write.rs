@@ -18,14 +18,24 @@ const DEVICE_SYSTEM: &str = "https://kijiti.org/fhir/device";
 
 /// A name for a resource that is the same whenever the same case is written (RFC 9562, version 8).
 fn uuid(case: &CaseId, what: &str) -> String {
-    let hash = blake3::derive_key("kijiti 2026-11 fhir id", &[case.as_bytes().as_slice(), what.as_bytes()].concat());
+    let hash = blake3::derive_key(
+        "kijiti 2026-11 fhir id",
+        &[case.as_bytes().as_slice(), what.as_bytes()].concat(),
+    );
     let mut bytes: [u8; 16] = hash.first_chunk().copied().unwrap_or_default();
     let [.., version, _, variant, _, _, _, _, _, _, _] = &mut bytes;
     *version = *version & 0x0f | 0x80;
     *variant = *variant & 0x3f | 0x80;
     let hex: Vec<String> = bytes.iter().map(|b| format!("{b:02x}")).collect();
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default().concat();
-    [part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 16)].join("-")
+    [
+        part(0, 4),
+        part(4, 6),
+        part(6, 8),
+        part(8, 10),
+        part(10, 16),
+    ]
+    .join("-")
 }
 
 fn coding(system: &str, code: &str) -> Value {
@@ -38,8 +48,14 @@ fn concept(system: &str, code: &str) -> Value {
 
 /// A field's name: ours, LOINC's where there is one, and words.
 fn field_concept(name: &str) -> Value {
-    let loinc = catalogue::field(name).map(|f| f.code).filter(|code| !code.is_empty());
-    let codings: Vec<_> = loinc.map(|code| coding(LOINC, code)).into_iter().chain([coding(SYSTEM, name)]).collect();
+    let loinc = catalogue::field(name)
+        .map(|f| f.code)
+        .filter(|code| !code.is_empty());
+    let codings: Vec<_> = loinc
+        .map(|code| coding(LOINC, code))
+        .into_iter()
+        .chain([coding(SYSTEM, name)])
+        .collect();
     json!({ "coding": codings, "text": name.replace(['_', '.'], " ") })
 }
 
@@ -57,12 +73,16 @@ impl Writer<'_> {
 
     fn put(&mut self, what: &str, kind: &str, fields: Value) {
         let id = uuid(&self.view.id, what);
-        let mut resource = Map::from_iter([("resourceType".into(), json!(kind)), ("id".into(), json!(id))]);
+        let mut resource = Map::from_iter([
+            ("resourceType".into(), json!(kind)),
+            ("id".into(), json!(id)),
+        ]);
         if let Value::Object(fields) = fields {
             // A field without a value is left out: FHIR has no null.
             resource.extend(fields.into_iter().filter(|(_, value)| !value.is_null()));
         }
-        self.entries.push(json!({ "fullUrl": format!("urn:uuid:{id}"), "resource": resource }));
+        self.entries
+            .push(json!({ "fullUrl": format!("urn:uuid:{id}"), "resource": resource }));
     }
 
     /// The same, said by somebody.
@@ -84,13 +104,17 @@ impl Writer<'_> {
     fn patient(&mut self) {
         let case = json!({ "system": CASE_SYSTEM, "value": self.view.id.to_string() });
         let national = self.text("patient.national_id");
-        let national = national.map(|id| json!({ "type": field_concept("patient.national_id"), "value": id }));
+        let national =
+            national.map(|id| json!({ "type": field_concept("patient.national_id"), "value": id }));
         let identifiers: Vec<_> = [Some(case), national].into_iter().flatten().collect();
         let (name, family) = (self.text("patient.name"), self.text("patient.family_name"));
         let mut human = Map::new();
         name.map(|name| human.insert("text".into(), json!(name)));
         family.map(|family| human.insert("family".into(), json!(family)));
-        let gender = self.text("patient.sex").filter(|sex| *sex != "not_specified").unwrap_or("unknown");
+        let gender = self
+            .text("patient.sex")
+            .filter(|sex| *sex != "not_specified")
+            .unwrap_or("unknown");
         let fields = json!({
             "identifier": identifiers,
             "name": (!human.is_empty()).then(|| json!([human])),
@@ -111,9 +135,16 @@ impl Writer<'_> {
     }
 
     fn encounter(&mut self, area: &Area) {
-        let stamps = self.view.findings.values().flat_map(|f| &f.said).map(|(stamp, _)| stamp.at_s);
+        let stamps = self
+            .view
+            .findings
+            .values()
+            .flat_map(|f| &f.said)
+            .map(|(stamp, _)| stamp.at_s);
         let start = stamps.min().map(|at_s| json!({ "start": instant(at_s) }));
-        let closed = self.text("outcome").is_some_and(|outcome| outcome != "under_treatment");
+        let closed = self
+            .text("outcome")
+            .is_some_and(|outcome| outcome != "under_treatment");
         let fields = json!({
             "status": if closed { "finished" } else { "in-progress" },
             "class": { "system": format!("{HL7}/v3-ActCode"), "code": "HH" },
@@ -141,10 +172,18 @@ impl Writer<'_> {
                 if let Some(fields) = fields.as_object_mut() {
                     fields.insert(key.into(), value);
                     if state.disputed {
-                        fields.insert("note".into(), json!([{ "text": "people differ about this: not settled yet" }]));
+                        fields.insert(
+                            "note".into(),
+                            json!([{ "text": "people differ about this: not settled yet" }]),
+                        );
                     }
                 }
-                self.put_said(stamp, &format!("observation {name} {n}"), "Observation", fields);
+                self.put_said(
+                    stamp,
+                    &format!("observation {name} {n}"),
+                    "Observation",
+                    fields,
+                );
             }
         }
         for (n, (stamp, note)) in self.view.notes.iter().enumerate() {
@@ -185,7 +224,10 @@ impl Writer<'_> {
         for (n, (stamp, assessment)) in self.view.assessments.iter().enumerate() {
             // What was classified before is history, and what could not be cleared is no condition.
             let last = n + 1 == self.view.assessments.len();
-            let fired = assessment.rules_fired.iter().filter(|rule| last && !rule.starts_with("cannot clear "));
+            let fired = assessment
+                .rules_fired
+                .iter()
+                .filter(|rule| last && !rule.starts_with("cannot clear "));
             for (m, rule) in fired.enumerate() {
                 let fields = json!({
                     "clinicalStatus": concept(&format!("{HL7}/condition-clinical"), "active"),
@@ -198,7 +240,11 @@ impl Writer<'_> {
                 });
                 self.put_said(stamp, &format!("condition {n} {m}"), "Condition", fields);
             }
-            let predictions: Vec<_> = assessment.differential.iter().filter_map(|line| prediction(line)).collect();
+            let predictions: Vec<_> = assessment
+                .differential
+                .iter()
+                .filter_map(|line| prediction(line))
+                .collect();
             if !predictions.is_empty() {
                 let fields = json!({
                     "status": "final",
@@ -215,9 +261,16 @@ impl Writer<'_> {
 
     fn decisions(&mut self) {
         for (n, (stamp, decision)) in self.view.decisions.iter().enumerate() {
-            let agrees = if decision.agrees { "as assessed" } else { "otherwise than assessed" };
-            let note =
-                [agrees, &decision.reason].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
+            let agrees = if decision.agrees {
+                "as assessed"
+            } else {
+                "otherwise than assessed"
+            };
+            let note = [agrees, &decision.reason]
+                .into_iter()
+                .filter(|text| !text.is_empty())
+                .collect::<Vec<_>>()
+                .join(": ");
             let fields = json!({
                 "status": "completed",
                 "code": concept(COLOUR_SYSTEM, decision.urgency.name()),
@@ -230,7 +283,12 @@ impl Writer<'_> {
                 ),
                 "note": [{ "text": note }],
             });
-            self.put_said(stamp, &format!("decision {n}"), "ClinicalImpression", fields);
+            self.put_said(
+                stamp,
+                &format!("decision {n}"),
+                "ClinicalImpression",
+                fields,
+            );
             if decision.urgency == Urgency::Pink {
                 self.referral(n, stamp, decision);
             }
@@ -249,7 +307,9 @@ impl Writer<'_> {
 
     fn referral(&mut self, n: usize, stamp: &Stamp, decision: &DecisionEntry) {
         let referral = format!("referral {n}");
-        let facility = self.text("referral.facility").map(|f| json!([{ "display": f }]));
+        let facility = self
+            .text("referral.facility")
+            .map(|f| json!([{ "display": f }]));
         let fields = json!({
             "status": "active",
             "intent": "order",
@@ -262,7 +322,11 @@ impl Writer<'_> {
             "performer": facility,
         });
         self.put_said(stamp, &referral, "ServiceRequest", fields);
-        let arrived = self.view.findings.get("referral.arrived").is_some_and(|f| f.value == FindingValue::Yes);
+        let arrived = self
+            .view
+            .findings
+            .get("referral.arrived")
+            .is_some_and(|f| f.value == FindingValue::Yes);
         let fields = json!({
             "status": if arrived { "completed" } else { "requested" },
             "intent": "order",
@@ -276,10 +340,21 @@ impl Writer<'_> {
     fn doses(&mut self) {
         for (n, given) in self.view.doses.iter().enumerate() {
             let (stamp, dose) = (&given.stamp, &given.dose);
-            let status = if given.counts() { "completed" } else { "entered-in-error" };
-            let why = given.taken_back.iter().map(|(_, reason)| format!("not given after all: {reason}"));
+            let status = if given.counts() {
+                "completed"
+            } else {
+                "entered-in-error"
+            };
+            let why = given
+                .taken_back
+                .iter()
+                .map(|(_, reason)| format!("not given after all: {reason}"));
             let why: Vec<_> = why.map(|text| json!({ "text": text })).collect();
-            let at = if dose.given.is_empty() { instant(stamp.at_s) } else { dose.given.clone() };
+            let at = if dose.given.is_empty() {
+                instant(stamp.at_s)
+            } else {
+                dose.given.clone()
+            };
             let request = format!("prescribed {n}");
             let medicine = json!({ "text": dose.medicine });
             let amount = json!({ "value": dose.amount, "unit": dose.unit });
@@ -302,7 +377,12 @@ impl Writer<'_> {
                 "dosage": dosage,
                 "note": (!why.is_empty()).then_some(why),
             });
-            self.put_said(stamp, &format!("given {n}"), "MedicationAdministration", fields);
+            self.put_said(
+                stamp,
+                &format!("given {n}"),
+                "MedicationAdministration",
+                fields,
+            );
         }
     }
 
@@ -323,7 +403,9 @@ impl Writer<'_> {
 
     fn consents(&mut self) {
         for (name, state) in &self.view.findings {
-            let Some(to) = name.strip_prefix("consent.") else { continue };
+            let Some(to) = name.strip_prefix("consent.") else {
+                continue;
+            };
             let scope = match to {
                 "care" => "treatment",
                 "training" => "research",
@@ -354,13 +436,19 @@ impl Writer<'_> {
     }
 
     fn provenance(&mut self) {
-        let models = self.view.assessments.iter().flat_map(|(_, a)| [&a.rules, &a.model]);
+        let models = self
+            .view
+            .assessments
+            .iter()
+            .flat_map(|(_, a)| [&a.rules, &a.model]);
         let models: BTreeSet<_> = models.filter(|name| !name.is_empty()).cloned().collect();
         for model in &models {
             let fields = json!({ "deviceName": [{ "name": model, "type": "model-name" }], "type": { "text": "decision support" } });
             self.put(&format!("device {model}"), "Device", fields);
         }
-        let worker = self.text("visit.worker").map(|name| json!({ "name": [{ "text": name }] }));
+        let worker = self
+            .text("visit.worker")
+            .map(|name| json!({ "name": [{ "text": name }] }));
         if let Some(fields) = &worker {
             self.put("worker", "Practitioner", fields.clone());
         }
@@ -388,13 +476,20 @@ impl Writer<'_> {
         }
     }
 
-    /// Of each decision: on which phone, with which program, rules and model before whoever decided.
+    /// Of each decision: on which phone, with which program, rules and model before whoever
+    /// decided.
     fn audit(&mut self) {
         for (n, (stamp, decision)) in self.view.decisions.iter().enumerate() {
             let device = self.reference(&format!("device {}", stamp.by));
-            let seen = [("rules", &decision.rules), ("model", &decision.model), ("app", &decision.app)];
+            let seen = [
+                ("rules", &decision.rules),
+                ("model", &decision.model),
+                ("app", &decision.app),
+            ];
             let seen = seen.into_iter().filter(|(_, what)| !what.is_empty());
-            let seen: Vec<_> = seen.map(|(kind, what)| json!({ "type": kind, "valueString": what })).collect();
+            let seen: Vec<_> = seen
+                .map(|(kind, what)| json!({ "type": kind, "valueString": what }))
+                .collect();
             let fields = json!({
                 "type": coding("http://dicom.nema.org/resources/ontology/DCM", "110110"),
                 "action": "C",
@@ -414,20 +509,26 @@ fn observed(name: &str, value: &FindingValue) -> (&'static str, Value) {
     match value {
         FindingValue::Yes => ("valueBoolean", json!(true)),
         FindingValue::No => ("valueBoolean", json!(false)),
-        FindingValue::Unknown => ("dataAbsentReason", concept(&format!("{HL7}/data-absent-reason"), "unknown")),
-        FindingValue::Text(text) if text == "not_done" => {
-            ("dataAbsentReason", concept(&format!("{HL7}/data-absent-reason"), "not-performed"))
-        }
+        FindingValue::Unknown => (
+            "dataAbsentReason",
+            concept(&format!("{HL7}/data-absent-reason"), "unknown"),
+        ),
+        FindingValue::Text(text) if text == "not_done" => (
+            "dataAbsentReason",
+            concept(&format!("{HL7}/data-absent-reason"), "not-performed"),
+        ),
         FindingValue::Number(number) => match catalogue::field(name).map(|f| f.kind) {
-            Some(Kind::Number(_, _, unit)) => {
-                ("valueQuantity", json!({ "value": number, "unit": unit, "system": UCUM, "code": unit }))
-            }
+            Some(Kind::Number(_, _, unit)) => (
+                "valueQuantity",
+                json!({ "value": number, "unit": unit, "system": UCUM, "code": unit }),
+            ),
             _ => ("valueQuantity", json!({ "value": number })),
         },
         FindingValue::Text(text) => match catalogue::field(name).map(|f| f.kind) {
-            Some(Kind::Choice(_)) => {
-                ("valueCodeableConcept", json!({ "coding": [coding(SYSTEM, text)], "text": text.replace('_', " ") }))
-            }
+            Some(Kind::Choice(_)) => (
+                "valueCodeableConcept",
+                json!({ "coding": [coding(SYSTEM, text)], "text": text.replace('_', " ") }),
+            ),
             _ => ("valueString", json!(text)),
         },
     }
@@ -437,14 +538,21 @@ fn observed(name: &str, value: &FindingValue) -> (&'static str, Value) {
 fn prediction(line: &str) -> Option<Value> {
     let (code, rest) = line.split_once(' ')?;
     let (name, probability) = rest.rsplit_once(' ')?;
-    let probability: f64 = probability.parse().ok().filter(|p| (0.0..=1.0).contains(p))?;
+    let probability: f64 = probability
+        .parse()
+        .ok()
+        .filter(|p| (0.0..=1.0).contains(p))?;
     let outcome = json!({ "coding": [coding(ICD11, code)], "text": name });
     Some(json!({ "outcome": outcome, "probabilityDecimal": probability }))
 }
 
 /// The case as a FHIR R4 bundle of type `collection`.
 pub fn write(view: &CaseView, area: &Area) -> Value {
-    let mut writer = Writer { view, entries: Vec::new(), said: BTreeMap::new() };
+    let mut writer = Writer {
+        view,
+        entries: Vec::new(),
+        said: BTreeMap::new(),
+    };
     writer.patient();
     writer.encounter(area);
     writer.observations();

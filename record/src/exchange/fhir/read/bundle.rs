@@ -17,7 +17,8 @@ pub(super) struct Bundle<'a> {
     pub(super) patients: Vec<&'a Value>,
 }
 
-/// JSON in which no key stands twice: FHIR forbids that, and which of two values is meant nobody can tell.
+/// JSON in which no key stands twice: FHIR forbids that, and which of two values is meant nobody
+/// can tell.
 pub(super) fn strict(text: &str) -> Result<Value, String> {
     struct Unique(Value);
     impl<'de> serde::Deserialize<'de> for Unique {
@@ -60,7 +61,9 @@ pub(super) fn strict(text: &str) -> Result<Value, String> {
             let mut fields = serde_json::Map::new();
             while let Some(key) = map.next_key::<String>()? {
                 if fields.contains_key(&key) {
-                    return Err(serde::de::Error::custom(format!("{key:?} stands twice in one place")));
+                    return Err(serde::de::Error::custom(format!(
+                        "{key:?} stands twice in one place"
+                    )));
                 }
                 let Unique(value) = map.next_value()?;
                 fields.insert(key, value);
@@ -68,7 +71,9 @@ pub(super) fn strict(text: &str) -> Result<Value, String> {
             Ok(fields.into())
         }
     }
-    serde_json::from_str::<Unique>(text).map(|Unique(value)| value).map_err(|e| e.to_string())
+    serde_json::from_str::<Unique>(text)
+        .map(|Unique(value)| value)
+        .map_err(|e| e.to_string())
 }
 
 pub(super) enum Whose {
@@ -81,7 +86,9 @@ pub(super) enum Whose {
 
 impl Bundle<'_> {
     fn patient(&self, resource: &Value) -> Option<usize> {
-        self.patients.iter().position(|patient| std::ptr::eq(*patient, resource))
+        self.patients
+            .iter()
+            .position(|patient| std::ptr::eq(*patient, resource))
     }
 
     /// Whose a resource is, by its subject.
@@ -90,18 +97,28 @@ impl Bundle<'_> {
             return self.patient(resource).map_or(Whose::Nobody, Whose::Patient);
         }
         let named = subject_of(resource);
-        // About somebody or something else than the subject, or about a subject whom only words name: not this patient's.
+        // About somebody or something else than the subject, or about a subject whom only words
+        // name: not this patient's.
         let other = |key: &str| {
-            resource
-                .get(key)
-                .is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()))
+            resource.get(key).is_some_and(|value| {
+                !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty())
+            })
         };
-        if other("focus") || (named.is_none() && ["subject", "patient", "for"].into_iter().any(other)) {
+        if other("focus")
+            || (named.is_none() && ["subject", "patient", "for"].into_iter().any(other))
+        {
             return Whose::Unclear;
         }
         let Some(reference) = named else {
-            let about_nobody =
-                ["Device", "Practitioner", "Organization", "Location", "Provenance", "AuditEvent", "Medication"];
+            let about_nobody = [
+                "Device",
+                "Practitioner",
+                "Organization",
+                "Location",
+                "Provenance",
+                "AuditEvent",
+                "Medication",
+            ];
             return match (about_nobody.contains(&kind_of(resource)), count) {
                 (true, _) => Whose::Nobody,
                 (false, 1) => Whose::Patient(0),
@@ -116,8 +133,8 @@ impl Bundle<'_> {
         });
         match inner.or_else(|| self.patient(self.resolve(resource, reference)?)) {
             Some(n) => Whose::Patient(n),
-            // A reference to somebody who is not in the file: with one patient in it, or none, that is whose bundle it is only if
-            // there is nobody else it could mean.
+            // A reference to somebody who is not in the file: with one patient in it, or none, that
+            // is whose bundle it is only if there is nobody else it could mean.
             None if self.patients.is_empty() => Whose::Patient(0),
             None => Whose::Unclear,
         }
@@ -126,20 +143,33 @@ impl Bundle<'_> {
     /// The `fullUrl` of a resource.
     pub(super) fn url_of(&self, resource: Option<&Value>) -> Option<&str> {
         let resource = resource?;
-        self.urls.iter().find(|(known, _)| std::ptr::eq(*known, resource)).map(|(_, url)| *url)
+        self.urls
+            .iter()
+            .find(|(known, _)| std::ptr::eq(*known, resource))
+            .map(|(_, url)| *url)
     }
 
-    /// What a reference means (FHIR R4, 2.36.4.1): as it stands; else beside the one that refers, on the same server; else `Kind/id`
-    /// where only one is called so and nothing says that it lies on another server.
+    /// What a reference means (FHIR R4, 2.36.4.1): as it stands; else beside the one that refers,
+    /// on the same server; else `Kind/id` where only one is called so and nothing says that it lies
+    /// on another server.
     fn resolve(&self, from: &Value, reference: &str) -> Option<&Value> {
-        if let Some(found) = self.named.get(reference).filter(|_| reference.contains(':')) {
+        if let Some(found) = self
+            .named
+            .get(reference)
+            .filter(|_| reference.contains(':'))
+        {
             return Some(found);
         }
         let tail: Vec<_> = reference.rsplit('/').take(2).collect();
-        let [id, kind] = tail.as_slice() else { return None };
+        let [id, kind] = tail.as_slice() else {
+            return None;
+        };
         let short = format!("{kind}/{id}");
         let base = |url: &str| url.strip_suffix(&own_name(url)).map(str::to_owned);
-        let own_server = self.url_of(Some(from)).filter(|url| url.contains("://")).and_then(base);
+        let own_server = self
+            .url_of(Some(from))
+            .filter(|url| url.contains("://"))
+            .and_then(base);
         if let (Some(server), false) = (&own_server, reference.contains("://")) {
             let there = self.named.get(&format!("{server}{short}"));
             if there.is_some() {
@@ -147,9 +177,15 @@ impl Bundle<'_> {
             }
         }
         let found = self.named.get(&short)?;
-        let server = self.url_of(Some(found)).filter(|url| url.contains("://")).and_then(base);
-        let meant =
-            if reference.contains("://") { reference.strip_suffix(&short).map(str::to_owned) } else { own_server };
+        let server = self
+            .url_of(Some(found))
+            .filter(|url| url.contains("://"))
+            .and_then(base);
+        let meant = if reference.contains("://") {
+            reference.strip_suffix(&short).map(str::to_owned)
+        } else {
+            own_server
+        };
         let elsewhere = server.is_some() && meant.is_some() && server != meant;
         (!elsewhere).then_some(found)
     }
@@ -157,18 +193,30 @@ impl Bundle<'_> {
     /// Who said what, as the Provenance in the bundle has it.
     pub(super) fn say_who(&self, resources: &[&Value], imported: &mut Imported) {
         for provenance in resources.iter().filter(|r| kind_of(r) == "Provenance") {
-            let who = text_at(provenance, &["agent", "0", "who", "reference"]).unwrap_or("somebody");
-            let device = self.named.get(who).and_then(|device| text_at(device, &["identifier", "0", "value"]));
+            let who =
+                text_at(provenance, &["agent", "0", "who", "reference"]).unwrap_or("somebody");
+            let device = self
+                .named
+                .get(who)
+                .and_then(|device| text_at(device, &["identifier", "0", "value"]));
             let display = text_at(provenance, &["agent", "0", "who", "display"]);
             let who = match device {
                 Some(device) => format!("phone {}", device.get(..8).unwrap_or(device)),
                 None => display.unwrap_or(who).to_owned(),
             };
-            let who = format!("{who} ({})", text_at(provenance, &["recorded"]).unwrap_or("at no time that is said"));
-            for target in items(provenance, "target").iter().filter_map(|target| text_at(target, &["reference"])) {
+            let who = format!(
+                "{who} ({})",
+                text_at(provenance, &["recorded"]).unwrap_or("at no time that is said")
+            );
+            for target in items(provenance, "target")
+                .iter()
+                .filter_map(|target| text_at(target, &["reference"]))
+            {
                 let resource = self.named.get(target);
                 let field = resource.and_then(|r| field_of(r.get("code")?));
-                let kind = resource.map(|r| kind_of(r).to_owned()).filter(|kind| !kind.is_empty());
+                let kind = resource
+                    .map(|r| kind_of(r).to_owned())
+                    .filter(|kind| !kind.is_empty());
                 if let Some(what) = field.or(kind) {
                     imported.say(who.clone(), &what);
                 }
@@ -186,5 +234,7 @@ fn own_name(url: &str) -> String {
 
 /// Whom a resource is about, as it says.
 pub(super) fn subject_of(resource: &Value) -> Option<&str> {
-    ["subject", "patient", "for"].into_iter().find_map(|key| text_at(resource, &[key, "reference"]))
+    ["subject", "patient", "for"]
+        .into_iter()
+        .find_map(|key| text_at(resource, &[key, "reference"]))
 }

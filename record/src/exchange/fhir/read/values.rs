@@ -1,4 +1,5 @@
-//! What a value of FHIR's says: codes, units, what is absent and why, and what turns a meaning round.
+//! What a value of FHIR's says: codes, units, what is absent and why, and what turns a meaning
+//! round.
 
 use serde_json::Value;
 
@@ -14,10 +15,11 @@ const DEPTH_MAX: usize = 64;
 const WORDS_MAX: usize = 80;
 
 pub(super) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
-    path.iter().try_fold(value, |value, step| match step.parse::<usize>() {
-        Ok(index) => value.get(index),
-        Err(_) => value.get(step),
-    })
+    path.iter()
+        .try_fold(value, |value, step| match step.parse::<usize>() {
+            Ok(index) => value.get(index),
+            Err(_) => value.get(step),
+        })
 }
 
 pub(super) fn text_at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
@@ -25,7 +27,11 @@ pub(super) fn text_at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
 }
 
 pub(super) fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    value
+        .get(key)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 pub(super) fn kind_of(resource: &Value) -> &str {
@@ -35,7 +41,10 @@ pub(super) fn kind_of(resource: &Value) -> &str {
 /// The codes of one system in a CodeableConcept.
 pub(super) fn codes_of<'a>(concept: &'a Value, system: &'a str) -> impl Iterator<Item = &'a str> {
     let ours = move |coding: &&Value| text_at(coding, &["system"]) == Some(system);
-    items(concept, "coding").iter().filter(ours).filter_map(|coding| text_at(coding, &["code"]))
+    items(concept, "coding")
+        .iter()
+        .filter(ours)
+        .filter_map(|coding| text_at(coding, &["code"]))
 }
 
 pub(super) fn code_of<'a>(concept: &'a Value, system: &'a str) -> Option<&'a str> {
@@ -44,7 +53,8 @@ pub(super) fn code_of<'a>(concept: &'a Value, system: &'a str) -> Option<&'a str
     codes.all(|other| other == first).then_some(first)
 }
 
-/// Codes of other systems for our fields: the vital signs profiles, and other codings of the same measurement.
+/// Codes of other systems for our fields: the vital signs profiles, and other codings of the same
+/// measurement.
 const ALSO: [(&str, &str); 9] = [
     ("8310-5", "temperature"),
     ("29463-7", "weight"),
@@ -57,27 +67,49 @@ const ALSO: [(&str, &str); 9] = [
     ("8462-4", "bp_diastolic"),
 ];
 
-/// The field that a concept names: by our own name, or by any LOINC code of it. `None`, too, where its codes name several.
+/// The field that a concept names: by our own name, or by any LOINC code of it. `None`, too, where
+/// its codes name several.
 pub(super) fn field_of(concept: &Value) -> Option<String> {
     // A LOINC code may be of several fields: an age, in days or in months.
     let of_loinc = |code: &str| -> Vec<&str> {
         let ours = FIELDS.iter().filter(|f| f.code == code).map(|f| f.name);
-        ours.chain(ALSO.iter().filter(|(other, _)| *other == code).map(|(_, name)| *name)).collect()
+        ours.chain(
+            ALSO.iter()
+                .filter(|(other, _)| *other == code)
+                .map(|(_, name)| *name),
+        )
+        .collect()
     };
-    let known = codes_of(concept, LOINC).map(of_loinc).filter(|names| !names.is_empty());
-    let own = codes_of(concept, SYSTEM).map(field_name).collect::<Option<Vec<_>>>()?;
-    let all: Vec<Vec<&str>> = own.iter().map(|name| vec![name.as_str()]).chain(known).collect();
+    let known = codes_of(concept, LOINC)
+        .map(of_loinc)
+        .filter(|names| !names.is_empty());
+    let own = codes_of(concept, SYSTEM)
+        .map(field_name)
+        .collect::<Option<Vec<_>>>()?;
+    let all: Vec<Vec<&str>> = own
+        .iter()
+        .map(|name| vec![name.as_str()])
+        .chain(known)
+        .collect();
     let (first, others) = all.split_first()?;
-    let meant = first.iter().find(|name| others.iter().all(|names| names.contains(name)))?;
+    let meant = first
+        .iter()
+        .find(|name| others.iter().all(|names| names.contains(name)))?;
     Some((*meant).to_owned())
 }
 
 pub(super) fn items_of_status<'a>(resource: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
-    let codings = resource.get(key).map(|status| items(status, "coding")).unwrap_or_default();
-    codings.iter().filter_map(|coding| text_at(coding, &["code"]))
+    let codings = resource
+        .get(key)
+        .map(|status| items(status, "coding"))
+        .unwrap_or_default();
+    codings
+        .iter()
+        .filter_map(|coding| text_at(coding, &["code"]))
 }
 
-/// Whether anything in a resource may turn its meaning round in a way that is not known here (FHIR R4, 2.4.0.4 and `implicitRules`).
+/// Whether anything in a resource may turn its meaning round in a way that is not known here (FHIR
+/// R4, 2.4.0.4 and `implicitRules`).
 pub(super) fn changes_meaning(value: &Value, depth: usize) -> bool {
     if depth > DEPTH_MAX {
         return true;
@@ -85,17 +117,26 @@ pub(super) fn changes_meaning(value: &Value, depth: usize) -> bool {
     match value {
         Value::Object(fields) => fields.iter().any(|(key, inner)| {
             let empty = inner.is_null() || inner.as_array().is_some_and(Vec::is_empty);
-            (!empty && (key == "modifierExtension" || key == "implicitRules")) || changes_meaning(inner, depth + 1)
+            (!empty && (key == "modifierExtension" || key == "implicitRules"))
+                || changes_meaning(inner, depth + 1)
         }),
         Value::Array(list) => list.iter().any(|inner| changes_meaning(inner, depth + 1)),
         _ => false,
     }
 }
 
-/// The field of a temperature by where it was measured: ours are those under the arm and in the rectum.
+/// The field of a temperature by where it was measured: ours are those under the arm and in the
+/// rectum.
 pub(super) fn at_site(name: &str, observation: &Value) -> Result<String, &'static str> {
-    let Some(site) = observation.get("bodySite").filter(|_| name == "temperature") else { return Ok(name.to_owned()) };
-    let codes = items(site, "coding").iter().filter_map(|coding| text_at(coding, &["code"]));
+    let Some(site) = observation
+        .get("bodySite")
+        .filter(|_| name == "temperature")
+    else {
+        return Ok(name.to_owned());
+    };
+    let codes = items(site, "coding")
+        .iter()
+        .filter_map(|coding| text_at(coding, &["code"]));
     let words = text_at(site, &["text"]).map(|text| text.trim().to_lowercase());
     let said: Vec<&str> = codes.chain(words.as_deref()).collect();
     // SNOMED CT: rectum structure, axillary region structure.
@@ -109,14 +150,22 @@ pub(super) fn at_site(name: &str, observation: &Value) -> Result<String, &'stati
 
 /// What an observation or a component says, as it stands there.
 pub(super) fn words_of(part: &Value) -> String {
-    let value = part.as_object().and_then(|part| part.iter().find(|(key, _)| key.starts_with("value")).map(|(_, v)| v));
+    let value = part.as_object().and_then(|part| {
+        part.iter()
+            .find(|(key, _)| key.starts_with("value"))
+            .map(|(_, v)| v)
+    });
     let words = match value {
         None => String::new(),
         Some(Value::String(text)) => text.clone(),
         Some(value) if value.get("value").is_some() => {
             let number = value.get("value").map(Value::to_string).unwrap_or_default();
-            let [comparator, unit, code] = ["comparator", "unit", "code"].map(|key| text_at(value, &[key]));
-            let unit = unit.or(code).map(|unit| format!(" {unit}")).unwrap_or_default();
+            let [comparator, unit, code] =
+                ["comparator", "unit", "code"].map(|key| text_at(value, &[key]));
+            let unit = unit
+                .or(code)
+                .map(|unit| format!(" {unit}"))
+                .unwrap_or_default();
             format!("{}{number}{unit}", comparator.unwrap_or_default())
         }
         Some(value) => text_at(value, &["text"]).map_or_else(|| value.to_string(), str::to_owned),
@@ -124,23 +173,33 @@ pub(super) fn words_of(part: &Value) -> String {
     words.chars().take(WORDS_MAX).collect()
 }
 
-/// The value of an observation or of a component; `None` where it has none. An error says why it is not taken.
+/// The value of an observation or of a component; `None` where it has none. An error says why it is
+/// not taken.
 pub(super) fn value_of(name: &str, part: &Value) -> Result<Option<FindingValue>, String> {
     let field = catalogue::field(name);
-    let values = part.as_object().map_or(0, |o| o.keys().filter(|key| key.starts_with("value")).count());
+    let values = part.as_object().map_or(0, |o| {
+        o.keys().filter(|key| key.starts_with("value")).count()
+    });
     if values > 1 {
         return Err("it has several values".into());
     }
     if let Some(reason) = part.get("dataAbsentReason") {
-        let not_done = code_of(reason, &format!("{HL7}/data-absent-reason")) == Some("not-performed");
-        return Ok(Some(match not_done && catalogue::read_value(name, "not_done").is_ok() {
-            true => FindingValue::Text("not_done".into()),
-            false => FindingValue::Unknown,
-        }));
+        let not_done =
+            code_of(reason, &format!("{HL7}/data-absent-reason")) == Some("not-performed");
+        return Ok(Some(
+            match not_done && catalogue::read_value(name, "not_done").is_ok() {
+                true => FindingValue::Text("not_done".into()),
+                false => FindingValue::Unknown,
+            },
+        ));
     }
     if let Some(flag) = part.get("valueBoolean").and_then(Value::as_bool) {
         return match field.map(|f| f.kind) {
-            Some(Kind::Flag) | None => Ok(Some(if flag { FindingValue::Yes } else { FindingValue::No })),
+            Some(Kind::Flag) | None => Ok(Some(if flag {
+                FindingValue::Yes
+            } else {
+                FindingValue::No
+            })),
             Some(_) => Err(format!("yes or no is no value of {name}")),
         };
     }
@@ -148,20 +207,35 @@ pub(super) fn value_of(name: &str, part: &Value) -> Result<Option<FindingValue>,
         return quantity_of(name, field.map(|f| f.kind), quantity).map(Some);
     }
     if let Some(number) = part.get("valueInteger").and_then(Value::as_f64) {
-        return quantity_of(name, field.map(|f| f.kind), &serde_json::json!({ "value": number })).map(Some);
+        return quantity_of(
+            name,
+            field.map(|f| f.kind),
+            &serde_json::json!({ "value": number }),
+        )
+        .map(Some);
     }
     if let Some(concept) = part.get("valueCodeableConcept") {
-        let code = code_of(concept, SYSTEM).ok_or_else(|| format!("its value is no word of ours for {name}"))?;
-        return catalogue::read_value(name, code).map(Some).map_err(|e| e.to_string());
+        let code = code_of(concept, SYSTEM)
+            .ok_or_else(|| format!("its value is no word of ours for {name}"))?;
+        return catalogue::read_value(name, code)
+            .map(Some)
+            .map_err(|e| e.to_string());
     }
     match text_at(part, &["valueString"]).or_else(|| text_at(part, &["valueDateTime"])) {
-        None if part.as_object().is_some_and(|o| o.keys().any(|key| key.starts_with("value"))) => {
+        None if part
+            .as_object()
+            .is_some_and(|o| o.keys().any(|key| key.starts_with("value"))) =>
+        {
             Err(format!("a value of this kind is not read for {name}"))
         }
         None => Ok(None),
         Some(text) => match field.map(|f| f.kind) {
-            Some(Kind::Number(..)) => Err(format!("words where a number with a unit is wanted for {name}")),
-            Some(_) => catalogue::read_value(name, text).map(Some).map_err(|e| e.to_string()),
+            Some(Kind::Number(..)) => Err(format!(
+                "words where a number with a unit is wanted for {name}"
+            )),
+            Some(_) => catalogue::read_value(name, text)
+                .map(Some)
+                .map_err(|e| e.to_string()),
             None => Ok(Some(FindingValue::Text(crate::clip(text)))),
         },
     }
@@ -169,22 +243,32 @@ pub(super) fn value_of(name: &str, part: &Value) -> Result<Option<FindingValue>,
 
 fn quantity_of(name: &str, kind: Option<Kind>, quantity: &Value) -> Result<FindingValue, String> {
     if let Some(comparator) = text_at(quantity, &["comparator"]) {
-        return Err(format!("its value is a bound ({comparator}), not a measurement"));
+        return Err(format!(
+            "its value is a bound ({comparator}), not a measurement"
+        ));
     }
-    let number = quantity.get("value").and_then(Value::as_f64).ok_or("its value has no number")?;
+    let number = quantity
+        .get("value")
+        .and_then(Value::as_f64)
+        .ok_or("its value has no number")?;
     let unit = text_at(quantity, &["code"]).or_else(|| text_at(quantity, &["unit"]));
-    if let (Some(code), Some(words), Some(Kind::Number(_, _, ours))) =
-        (text_at(quantity, &["code"]), text_at(quantity, &["unit"]), kind)
-        && let (Some(by_code), Some(by_words)) =
-            (units::convert(number, code, ours), units::convert(number, words, ours))
-        && (by_code - by_words).abs() > 1e-6 * by_code.abs().max(1.0)
+    if let (Some(code), Some(words), Some(Kind::Number(_, _, ours))) = (
+        text_at(quantity, &["code"]),
+        text_at(quantity, &["unit"]),
+        kind,
+    ) && let (Some(by_code), Some(by_words)) = (
+        units::convert(number, code, ours),
+        units::convert(number, words, ours),
+    ) && (by_code - by_words).abs() > 1e-6 * by_code.abs().max(1.0)
     {
         return Err(format!("its unit says {words:?} and its code {code:?}"));
     }
     let Some(kind) = kind else {
         return Ok(FindingValue::Number(number)); // a newer rule pack's field
     };
-    let Kind::Number(min, max, ours) = kind else { return Err(format!("a number is no value of {name}")) };
+    let Kind::Number(min, max, ours) = kind else {
+        return Err(format!("a number is no value of {name}"));
+    };
     let number = match unit {
         None if ours == "1" => number,
         None => return Err(format!("a number of {name} without a unit: not guessed at")),
@@ -198,21 +282,32 @@ fn quantity_of(name: &str, kind: Option<Kind>, quantity: &Value) -> Result<Findi
     }
 }
 
-/// An instant of FHIR's in seconds, by which they can be ordered whatever their zone; what is said less exactly counts from its
-/// beginning. `None`: it says none.
+/// An instant of FHIR's in seconds, by which they can be ordered whatever their zone; what is said
+/// less exactly counts from its beginning. `None`: it says none.
 pub(super) fn instant_of(text: &str) -> Option<i64> {
     // Parts of a second order nothing here.
-    let whole = text
-        .split_once('.')
-        .map(|(head, rest)| format!("{head}{}", rest.trim_start_matches(|c: char| c.is_ascii_digit())));
+    let whole = text.split_once('.').map(|(head, rest)| {
+        format!(
+            "{head}{}",
+            rest.trim_start_matches(|c: char| c.is_ascii_digit())
+        )
+    });
     let text = whole.as_deref().unwrap_or(text);
     if !is_instant(text) {
         return None;
     }
-    let number = |range: std::ops::Range<usize>| text.get(range).and_then(|t| t.parse::<i64>().ok());
-    let (year, month, day) = (number(0..4)?, number(5..7).unwrap_or(1), number(8..10).unwrap_or(1));
-    let (hour, minute, second) =
-        (number(11..13).unwrap_or(0), number(14..16).unwrap_or(0), number(17..19).unwrap_or(0));
+    let number =
+        |range: std::ops::Range<usize>| text.get(range).and_then(|t| t.parse::<i64>().ok());
+    let (year, month, day) = (
+        number(0..4)?,
+        number(5..7).unwrap_or(1),
+        number(8..10).unwrap_or(1),
+    );
+    let (hour, minute, second) = (
+        number(11..13).unwrap_or(0),
+        number(14..16).unwrap_or(0),
+        number(17..19).unwrap_or(0),
+    );
     let zone = text.get(19..).unwrap_or_default();
     let zone = zone.rfind(['+', '-']).and_then(|at| {
         let (sign, rest) = zone.get(at..)?.split_at_checked(1)?;
@@ -221,7 +316,12 @@ pub(super) fn instant_of(text: &str) -> Option<i64> {
         Some(if sign == "-" { -minutes } else { minutes })
     });
     // Days since the year nought by the civil calendar; only the order matters.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day;
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days =
+        365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day;
     Some(((days * 24 + hour) * 60 + minute - zone.unwrap_or(0)) * 60 + second)
 }
