@@ -3,9 +3,10 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use clinical::{Kind, Profile, catalogue};
-use node::host::{Failure, Request};
+use node::host::Request;
 use serde_json::Value;
 
+use crate::Failure;
 use crate::cli::Kind as Whose;
 use crate::show::{list, number, text, urgency};
 

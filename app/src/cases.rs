@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use clinical::catalogue::FIELDS;
-use node::host::{CaseWords, DecisionInput, Failure, PhotoWords, Request};
+use node::host::{CaseWords, DecisionInput, PhotoWords, Request};
 use serde_json::Value;
 
+use crate::Failure;
 use crate::ask as terminal;
 use crate::cli::{AddArgs, CaseCommand, DecisionArgs, Format, Kind as Whose, NewArgs};
-use crate::files::{EnrolmentFile, hex, read, unhex, write_bytes};
 use crate::run::{Phone, absolute, request_number};
 use crate::show;
+use desk::files::{EnrolmentFile, hex, read, unhex, write_bytes};
 
 /// Bytes of a file with cases.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -404,7 +405,7 @@ fn export(
     })?;
     let text = show::text(&answer, "text");
     match format {
-        Format::Archive => write_bytes(out, &unhex("the archive", text)?)?,
+        Format::Archive => write_bytes(out, &unhex("archive", text)?)?,
         Format::Fhir | Format::Csv => write_bytes(out, text.as_bytes())?,
     }
     println!(

@@ -5,12 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-mod bench;
 mod cases;
 mod enrol;
 mod ministry;
 
-pub use bench::BenchCommand;
 pub use cases::{AddArgs, CaseCommand, Format, Kind, NewArgs};
 pub use enrol::EnrolCommand;
 pub use ministry::{DraftTo, MinistryCommand, ReleaseCommand, RootCommand};
@@ -130,11 +128,11 @@ pub enum Command {
         #[command(subcommand)]
         command: SimCommand,
     },
-    /// Measure, side by side with what one would use instead.
+    /// Measure, side by side with what one would use instead (runs `kijiti-bench`)
     Bench {
-        /// What to measure.
-        #[command(subcommand)]
-        command: BenchCommand,
+        /// What to measure: see `kijiti-bench --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<std::ffi::OsString>,
     },
     /// Look this installation over.
     Doctor,

@@ -6,16 +6,21 @@ use std::path::{Path, PathBuf};
 
 use clinical::Profile;
 use distribution::ReleaseList;
-use node::host::{DataFolder, DecisionInput, Failure, Request, rogue};
+use node::host::{DataFolder, DecisionInput, Request, rogue};
 use protocol::DeviceKeys;
 use protocol::signed::Signed;
 use serde_json::{Value, json};
 
+use crate::Failure;
 use crate::cli::DemoArgs;
-use crate::enrol::EnrolmentDesk;
-use crate::files::{EnrolmentFile, RootFile, from_text, read, to_text};
+use crate::ministry;
+use crate::run::{accept, request_number};
 use crate::show::{self, list, number, text};
-use crate::{ministry, run::request_number};
+use desk::draft::{self, NewRelease};
+use desk::enrol::EnrolmentDesk;
+use desk::files::{EnrolmentFile, RootFile, from_text, read, to_text};
+use desk::keys::{self, Ceremony};
+use desk::sign::{self, Signer};
 
 pub mod process;
 
@@ -112,7 +117,7 @@ fn prepare(dir: Option<&Path>) -> Result<(PathBuf, DataFolder), Failure> {
                 }
                 return Ok((folder, lock));
             }
-            Err(failure) => last = Some(failure),
+            Err(failure) => last = Some(Failure::from(failure)),
         }
     }
     Err(last.unwrap_or_else(|| Failure::new("no folder for the demo", "choose one with --dir")))
@@ -162,7 +167,12 @@ impl Demo {
             phone.start()?;
         }
         say("Four processes run on loopback, each with its own key, SQLite file and endpoint.");
-        ministry::hold(&self.keys, &ceremony(), false)?;
+        keys::hold(
+            &self.keys,
+            &ceremony(),
+            &|| passphrase(Path::new("")),
+            false,
+        )?;
         say("The ministry has made three keys, two of which must sign, and its root.");
         self.enrol_by_ministry(&self.ministry, "Ministry desk", "all", "carry", "")?;
         self.enrol_by_ministry(
@@ -208,8 +218,8 @@ impl Demo {
         passes: &str,
     ) -> Result<(), Failure> {
         let request = phone.ask(Request::EnrolRequest { name: name.into() })?;
-        let request = from_text("the request", text(&request, "request"))?;
-        let answer = EnrolmentDesk::open(&self.keys, None, ceremony().passphrase)?.certify(
+        let request = from_text("request", text(&request, "request"))?;
+        let answer = EnrolmentDesk::open(&self.keys, None, &passphrase)?.certify(
             &request,
             area,
             (rights, passes),
@@ -219,7 +229,7 @@ impl Demo {
     }
 
     fn accept(&self, phone: &Phone, file: EnrolmentFile) -> Result<(), Failure> {
-        phone.ask(file.accept()).map(|_| ())
+        phone.ask(accept(file)).map(|_| ())
     }
 
     fn enrol_worker(&self) -> Result<(), Failure> {
@@ -253,7 +263,7 @@ impl Demo {
     fn sign_and_publish(&self, bundle: Option<&Path>) -> Result<String, Failure> {
         let held = ministry::held_trust(&self.ministry.ask(Request::Documents)?)?;
         let before = held.list().map(|l| to_text(l.signed())).unwrap_or_default();
-        let new = bundle.map(|file| ministry::NewRelease {
+        let new = bundle.map(|file| NewRelease {
             file,
             module: MODULE,
             version: None,
@@ -265,12 +275,12 @@ impl Demo {
             stage: None,
             lineage: None,
         });
-        let mut draft = ministry::draft(Some(&held), new.as_ref(), None)?;
-        for key in ministry::load_keys(&self.keys, "key", ceremony().passphrase)?
+        let mut draft = draft::draft(Some(&held), new.as_ref(), None)?;
+        for key in keys::load_keys(&self.keys, "key", &passphrase)?
             .into_iter()
             .take(2)
         {
-            ministry::sign(&mut draft, &ministry::Signer::Key(key))?;
+            sign::sign(&mut draft, &Signer::Key(key))?;
         }
         for request in ministry::publish_requests(&draft) {
             self.ministry.ask(request)?;
@@ -352,8 +362,8 @@ impl Demo {
     fn attack(&self, old_list: &str) -> Result<(), Failure> {
         head("A stranger offers a forged release and a rolled-back list");
         let root: RootFile = read(&self.keys.join("root.json"), "kijiti.root/1")?;
-        let root: Signed<distribution::Root> = from_text("the root", &root.root)?;
-        let list = || ministry::held_list(&self.worker.ask(Request::Documents)?);
+        let root: Signed<distribution::Root> = from_text("root", &root.root)?;
+        let list = || held_list(&self.worker.ask(Request::Documents)?);
         let genuine = list()?
             .ok_or_else(|| Failure::new("the worker holds no list", "run the demo again"))?;
         let mut forged = genuine.read().map_err(|e| Failure::new(e, ""))?;
@@ -364,13 +374,13 @@ impl Demo {
         }
         // One real key has been stolen; the threshold is two, and the stranger's own keys do not
         // count.
-        let stolen = ministry::load_keys(&self.keys, "key", ceremony().passphrase)?;
+        let stolen = keys::load_keys(&self.keys, "key", &passphrase)?;
         let mut forgery = Signed::by(&forged, &DeviceKeys::from_seed([66; 32]));
         stolen
             .iter()
             .take(1)
             .for_each(|key| forgery.add_signature(key));
-        let rollback: Signed<ReleaseList> = from_text("the old list", old_list)?;
+        let rollback: Signed<ReleaseList> = from_text("old list", old_list)?;
         for (what, list) in [
             ("A forged list, signed with one stolen key", forgery),
             ("The list from before", rollback),
@@ -401,7 +411,7 @@ impl Demo {
             let address = address.parse().map_err(|e| Failure::new(e, ""))?;
             match rogue::offer_list(peer, address, ministry, list.to_bytes()) {
                 Ok(reason) => return Ok(reason),
-                Err(failure) => last = Some(failure),
+                Err(failure) => last = Some(Failure::from(failure)),
             }
         }
         Err(last.unwrap_or_else(|| Failure::new("the worker was never reached", "")))
@@ -677,16 +687,28 @@ fn words_in(folder: &Path) -> Option<&'static str> {
     None
 }
 
-/// The demo's ministry: its passphrase is known to everyone, and is set for this process alone.
-fn ceremony() -> ministry::Ceremony<'static> {
-    ministry::Ceremony {
+/// The passphrase of the demo's keys: known to everyone.
+fn passphrase(_: &Path) -> Result<String, desk::Refusal> {
+    Ok("a demo guards nothing".to_owned())
+}
+
+/// The release list that a phone holds.
+fn held_list(answer: &Value) -> Result<Option<Signed<ReleaseList>>, Failure> {
+    match ministry::held_trust(answer) {
+        Ok(trust) => Ok(trust.list().map(|l| l.signed().clone())),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The demo's ministry.
+fn ceremony() -> Ceremony<'static> {
+    Ceremony {
         keys: 3,
         threshold: 2,
         recall_keys: 1,
         enrol_keys: 1,
         name: "Ministry of Health",
         tokens: &[],
-        passphrase: Some("a demo guards nothing"),
         work_factor: Some(10),
     }
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use node::host::{DataFolder, Failure};
+use node::host::DataFolder;
 use serde_json::json;
 
+use crate::Failure;
 use crate::show::size;
 
 /// Looks everything over.
@@ -22,7 +23,7 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         .map_err(|e| Failure::new(e, "this processor computes otherwise: report it"))?;
     let writable = tempfile_in(folder);
     let sealed = DataFolder::key_is_sealed(folder);
-    let clock = crate::ministry::wall_s();
+    let clock = desk::wall_s();
     let clock_sane = (1_760_000_000..2_524_608_000).contains(&clock);
     let report = json!({
         "schema": "kijiti.doctor/1",

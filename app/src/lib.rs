@@ -8,20 +8,22 @@
 pub mod say;
 
 pub mod ask;
-pub mod bench;
 pub mod cases;
 pub mod cli;
+pub mod codes;
 pub mod demo;
-pub mod desk;
 pub mod doctor;
-pub mod enrol;
-pub mod files;
+mod failure;
 pub mod ministry;
 pub mod mirror;
+pub mod passphrase;
 pub mod run;
 pub mod show;
 pub mod simulate;
 pub mod train;
+pub mod words;
+
+pub use failure::Failure;
 
 /// The reference model that the demo publishes: made by `kijiti model train` with the seed in its
 /// card.

@@ -1,669 +1,447 @@
-//! The ministry's desk: drafts of documents that pass from desk to desk as one file until enough
-//! keys have signed, and are then published from any enrolled phone, folder or mirror.
+//! `kijiti ministry`: the desk's commands. Every step says what it checked, and `--dry-run` does no
+//! more than that.
 
-pub mod check;
-pub mod keys;
-pub mod requantize;
+use std::path::Path;
 
-use std::path::{Path, PathBuf};
-
-use distribution::delegation::{DelegatedList, Delegation};
-use distribution::delta::{EncodeOptions, encode};
-use distribution::notices::{Recalled, Revoked};
-use distribution::release::{Delta, Lineage, Stage, Withdrawn};
-use distribution::{Beacon, Offer, Recall, Release, ReleaseList, Revocations, Root, TrustedState};
-use node::host::{Failure, Request};
-use protocol::limits::DELTAS_PER_RELEASE_MAX;
-use protocol::signed::{Document, Role, Signed};
+use desk::check::{self, Checked};
+use desk::files::{DraftFile, read, unhex, write};
+use desk::keys::{self, Ceremony};
+use desk::sign::{self, Signer};
+use desk::{DAY_S, draft, requantize, wall_s};
+use distribution::TrustedState;
+use distribution::delegation::Delegation;
+use distribution::release::Stage;
+use node::host::Request;
+use protocol::signed::Role;
 use protocol::{Area, DeviceId, Digest};
 
-use crate::files::{DraftFile, RootFile, from_text, hex, read, unhex};
-pub use keys::{Ceremony, Signer, hold, load_keys};
+use crate::cli::{DraftTo, MinistryCommand, ReleaseCommand, RootCommand};
+use crate::run::Phone;
+use crate::words::desk as words;
+use crate::{Failure, passphrase, say, show};
 
-/// Seconds of a day.
-pub const DAY_S: u64 = 86_400;
+mod clock;
+mod coverage;
+mod lineage;
+mod log;
+mod token;
 
-/// Seconds since 1970 by this machine.
-pub fn wall_s() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
-}
+pub use clock::ask_about_clock;
+use clock::{CLOCK_OFF_S, clock_is_right, first_clock_is_right, not_ahead};
+use lineage::read_lineage;
 
-/// The root file of a ministry.
-pub fn load_root(path: &Path) -> Result<Signed<Root>, Failure> {
-    let file: RootFile = read(path, "kijiti.root/1")?;
-    from_text("the root", &file.root)
-}
-
-/// What goes into a draft of a release.
-#[derive(Debug, Clone)]
-pub struct NewRelease<'a> {
-    /// The bundle.
-    pub file: &'a Path,
-    /// The module.
-    pub module: &'a str,
-    /// Its version, or the next.
-    pub version: Option<u64>,
-    /// Where.
-    pub area: &'a str,
-    /// Language.
-    pub language: &'a str,
-    /// Words for people.
-    pub notes: &'a str,
-    /// Earlier bundles from which deltas are made.
-    pub delta_from: &'a [PathBuf],
-    /// Where deltas are written: beside the draft.
-    pub beside: &'a Path,
-    /// A staged rollout.
-    pub stage: Option<Stage>,
-    /// Where it comes from.
-    pub lineage: Option<Lineage>,
-}
-
-/// The trust that a phone holds, from its answer to [`Request::Documents`].
-pub fn held_trust(answer: &serde_json::Value) -> Result<TrustedState, Failure> {
-    let documents = answer
-        .get("documents")
-        .and_then(|d| d.as_array())
-        .into_iter()
-        .flatten();
-    let text = |d: &serde_json::Value, key: &str| {
-        d.get(key)
-            .and_then(|t| t.as_str())
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let records = documents
-        .map(|d| {
-            Ok((
-                text(d, "kind"),
-                unhex("the document", &text(d, "document"))?,
-            ))
-        })
-        .collect::<Result<Vec<_>, Failure>>()?;
-    let trust =
-        TrustedState::restore(&records).map_err(|e| Failure::new(e, "ask your supervisor"))?;
-    trust.ok_or_else(|| {
-        Failure::new(
-            "this phone trusts no ministry yet",
-            "enrol it first: `kijiti enrol request`",
-        )
-    })
-}
-
-/// The release list that a phone holds.
-pub fn held_list(answer: &serde_json::Value) -> Result<Option<Signed<ReleaseList>>, Failure> {
-    match held_trust(answer) {
-        Ok(trust) => Ok(trust.list().map(|l| l.signed().clone())),
-        Err(_) => Ok(None),
-    }
-}
-
-/// The file of a draft that nobody has signed yet.
-pub fn draft_of<T: Document>(
-    document: &T,
-    bundles: Vec<String>,
-    bases: Vec<String>,
-) -> Result<DraftFile, Failure> {
-    let signed = Signed::unsigned(document);
-    signed.read().map_err(|e| {
-        Failure::new(
-            format!("the {} would not be valid: {e}", T::DOMAIN),
-            "check names, numbers and words",
-        )
-        .with_code(2)
-    })?;
-    let document = hex(&signed.to_bytes());
-    Ok(DraftFile {
-        schema: DraftFile::SCHEMA.into(),
-        kind: T::DOMAIN.into(),
-        document,
-        bundles,
-        bases,
-    })
-}
-
-fn absolute(path: &Path) -> Result<String, Failure> {
-    let path = path
-        .canonicalize()
-        .map_err(|e| Failure::new(format!("{}: {e}", path.display()), "check the name"))?;
-    Ok(path.display().to_string())
-}
-
-fn file_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|e| {
-        Failure::new(
-            format!("cannot read {}: {e}", path.display()),
-            "check the name",
-        )
-    })
-}
-
-fn area_of(text: &str) -> Result<Area, Failure> {
-    Area::parse(text).map_err(|e| Failure::new(e, "for example north/kilifi").with_code(2))
-}
-
-/// Versions that people count up to; beyond, somebody with stolen keys has run ahead.
-const VERSION_FAR: u64 = 1 << 40;
-
-/// What the next list begins as: the current one, one version on, made under the newest root. If
-/// the keys of the current one were retired, nothing of it is taken over: who signed it may not
-/// have been the ministry.
-fn next_list(trust: Option<&TrustedState>) -> ReleaseList {
-    let held = trust.and_then(|t| t.list());
-    let current = held.filter(|_| trust.is_some_and(TrustedState::list_binds));
-    let last = held.map_or(0, |l| l.version);
-    let version = if current.is_some() || last < VERSION_FAR {
-        last.saturating_add(1)
-    } else {
-        1
-    };
-    ReleaseList {
-        version,
-        issued_s: wall_s(),
-        root: trust.map(TrustedState::root_version).filter(|v| *v > 1),
-        ..current.map(|l| (**l).clone()).unwrap_or_default()
-    }
-}
-
-/// Drafts the next list, with one release added or replaced.
-pub fn draft(
-    trust: Option<&TrustedState>,
-    new: Option<&NewRelease<'_>>,
-    expires_s: Option<u64>,
-) -> Result<DraftFile, Failure> {
-    let mut list = next_list(trust);
-    list.expires_s = expires_s.or(list.expires_s);
-    let mut files = Files::default();
-    if let Some(new) = new {
-        let area = area_of(new.area)?;
-        let same = |key: (&str, &Area, &str)| key == (new.module, &area, new.language);
-        let gone = list
-            .withdrawn
-            .iter()
-            .find(|w| same(w.key()))
-            .map(|w| w.version);
-        let before = list.releases.iter().find(|r| same(r.key())).cloned();
-        let held = before.as_ref().map(|r| r.version).or(gone).unwrap_or(0);
-        let mut release = release_of(new, held, &mut files)?;
-        chain(&mut release, before.as_ref());
-        list.withdrawn.retain(|w| !same(w.key()));
-        list.releases.retain(|r| !same(r.key()));
-        list.releases.push(release);
-    }
-    draft_of(&list, files.bundles, files.bases)
-}
-
-/// Drafts the next list of a delegation, with one release added or replaced. Every release in it
-/// says where it comes from.
-pub fn draft_delegated(
-    trust: &TrustedState,
-    name: &str,
-    new: &NewRelease<'_>,
-) -> Result<DraftFile, Failure> {
-    let delegation = trust
-        .list()
-        .and_then(|l| l.delegations.iter().find(|d| d.name == name));
-    let delegation = delegation.ok_or_else(|| {
-        Failure::new(
-            format!("the ministry's list delegates nothing to {name:?}"),
-            "see `kijiti ministry release log`",
-        )
-    })?;
-    if new.lineage.is_none() {
-        let hint =
-            "pass --lineage FILE: the parent's digest, the data, the protocol, results by group";
-        return Err(
-            Failure::new("a delegated release must say what it was made from", hint).with_code(2),
-        );
-    }
-    let current = trust.delegated().find(|d| d.delegation == name);
-    let mut list = DelegatedList {
-        delegation: name.to_owned(),
-        version: current.map_or(delegation.version_min.max(1), |d| {
-            d.version.saturating_add(1)
-        }),
-        issued_s: wall_s(),
-        releases: current.map(|d| d.releases.clone()).unwrap_or_default(),
-    };
-    let area = area_of(new.area)?;
-    let same = |r: &Release| r.key() == (new.module, &area, new.language);
-    let before = list.releases.iter().find(|r| same(r)).cloned();
-    let mut files = Files::default();
-    let mut release = release_of(new, before.as_ref().map_or(0, |r| r.version), &mut files)?;
-    chain(&mut release, before.as_ref());
-    if !delegation.covers(&release) {
-        let reason = format!("{name} may not release {} for {}", new.module, release.area);
-        return Err(
-            Failure::new(reason, "see `kijiti ministry release log` for what it may").with_code(5),
-        );
-    }
-    list.releases.retain(|r| !same(r));
-    list.releases.push(release);
-    draft_of(&list, files.bundles, files.bases)
-}
-
-/// Files that go with a draft.
-#[derive(Debug, Default)]
-struct Files {
-    bundles: Vec<String>,
-    bases: Vec<String>,
-}
-
-/// The release that a bundle becomes, its deltas made; `held` is the version there is.
-fn release_of(new: &NewRelease<'_>, held: u64, files: &mut Files) -> Result<Release, Failure> {
-    let bytes = file_bytes(new.file)?;
-    let version = new.version.unwrap_or(held.saturating_add(1));
-    if version <= held {
-        return Err(Failure::new(
-            format!("{} is at version {held} already", new.module),
-            "leave --version-number out, or choose a higher one",
-        )
-        .with_code(5));
-    }
-    files.bundles.push(absolute(new.file)?);
-    let mut deltas = Vec::new();
-    for old in new.delta_from {
-        let (delta, path) = make_delta(old, &bytes, new.beside)?;
-        deltas.push(delta);
-        files.bundles.push(absolute(&path)?);
-        files.bases.push(absolute(old)?);
-    }
-    Ok(Release {
-        module: new.module.to_owned(),
-        version,
-        digest: Digest::of(&bytes),
-        bytes: bytes.len() as u64,
-        area: area_of(new.area)?,
-        language: new.language.to_owned(),
-        engine_min: distribution::activation::ENGINE_VERSION,
-        notes: new.notes.to_owned(),
-        deltas,
-        stage: new.stage.clone(),
-        lineage: new.lineage.clone(),
-    })
-}
-
-/// If a delta leads on from the release before, that one's deltas become steps on the way: a phone
-/// that is two releases behind takes two small deltas.
-fn chain(release: &mut Release, before: Option<&Release>) {
-    let Some(before) = before.filter(|b| release.deltas.iter().any(|d| d.base == b.digest)) else {
-        return;
-    };
-    for step in &before.deltas {
-        let there = release.deltas.iter().any(|d| d.base == step.base);
-        if !there && release.deltas.len() < DELTAS_PER_RELEASE_MAX {
-            release.deltas.push(Delta {
-                makes: Some(before.made_by(step)),
-                ..step.clone()
+/// Runs one of the desk's commands.
+pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
+    match command {
+        MinistryCommand::Keys {
+            out,
+            keys,
+            threshold,
+            recall_keys,
+            enrol_keys,
+            token,
+            name,
+            work_factor,
+            clock_is_right,
+            dry_run,
+        } => {
+            first_clock_is_right(clock_is_right)?;
+            let ceremony = Ceremony {
+                keys,
+                threshold,
+                recall_keys,
+                enrol_keys,
+                name: &name,
+                tokens: &token,
+                work_factor,
+            };
+            let names = keys::hold(&out, &ceremony, &passphrase::ask_new, dry_run)?;
+            let did = if dry_run { "would make" } else { "made" };
+            println!(
+                "{did} the ministry's keys, {threshold} of which must sign, and the root, in {}",
+                out.display()
+            );
+            names
+                .iter()
+                .for_each(|(name, key)| println!("  {name:<10} {key}"));
+            println!(
+                "Keep the key files on separate machines. root.json is public: phones trust it at enrolment."
+            );
+            Ok(())
+        }
+        MinistryCommand::NewKey {
+            out, dry_run: true, ..
+        } => {
+            println!("would make a key and seal it in {}", out.display());
+            Ok(())
+        }
+        MinistryCommand::NewKey {
+            out,
+            for_receipts,
+            work_factor,
+            ..
+        } => {
+            let key = keys::make_one(&out, for_receipts, work_factor, &passphrase::ask_new)?;
+            println!("made {} with the public key {key}", out.display());
+            Ok(())
+        }
+        MinistryCommand::Root { command } => run_root(command),
+        MinistryCommand::Release { command } => run_release(phone, command),
+        MinistryCommand::Recall {
+            module,
+            bundle,
+            reason,
+            to,
+        } => {
+            let trust = trust_of(phone)?;
+            let digest = match bundle {
+                Some(text) => digest_of(&text)?,
+                None => bundle_of(&trust, &module)?,
+            };
+            put(&draft::recall(&trust, digest, &reason)?, &to, Some(&trust))
+        }
+        MinistryCommand::Revoke { device, reason, to } => {
+            let trust = trust_of(phone)?;
+            put(
+                &draft::revoke(&trust, key_of(&device)?, &reason)?,
+                &to,
+                Some(&trust),
+            )
+        }
+        MinistryCommand::Delegate {
+            name,
+            key,
+            threshold,
+            module,
+            area,
+            both,
+            version_min,
+            to,
+        } => {
+            let trust = trust_of(phone)?;
+            let usage = |e: String, hint: &str| Failure::new(e, hint).with_code(2);
+            let keys = key
+                .iter()
+                .map(|k| key_of(k))
+                .collect::<Result<Vec<_>, _>>()?;
+            let role = match keys.is_empty() {
+                true => Role { keys, threshold: 0 },
+                false => Role::new(keys, threshold).map_err(|e| {
+                    usage(e.to_string(), "give at least as many --key as --threshold")
+                })?,
+            };
+            let area =
+                Area::parse(&area).map_err(|e| usage(e.to_string(), "for example north/kilifi"))?;
+            // A delegation with other keys begins above what the ones before have signed.
+            let before = trust
+                .list()
+                .and_then(|l| l.delegations.iter().find(|d| d.name == name).cloned());
+            let held = trust
+                .delegated()
+                .find(|d| d.delegation == name)
+                .map_or(0, |d| d.version);
+            let least = before.map_or(1, |d| {
+                if d.role == role {
+                    d.version_min
+                } else {
+                    held.saturating_add(1)
+                }
             });
+            let version_min = version_min.unwrap_or(least.max(1));
+            let delegation = Delegation {
+                name,
+                role,
+                modules: module,
+                area,
+                both,
+                version_min,
+            };
+            put(&draft::delegate(&trust, delegation)?, &to, Some(&trust))
+        }
+        MinistryCommand::Rotate {
+            add,
+            drop,
+            enrol,
+            distrust,
+            threshold,
+            beacon,
+            recall,
+            to,
+        } => {
+            let trust = trust_of(phone)?;
+            let keys = |texts: &[String]| {
+                texts
+                    .iter()
+                    .map(|k| key_of(k))
+                    .collect::<Result<Vec<_>, _>>()
+            };
+            let rotation = draft::Rotation {
+                add: keys(&add)?,
+                drop: keys(&drop)?,
+                enrol: keys(&enrol)?,
+                distrust: keys(&distrust)?,
+                threshold,
+                beacon: beacon.map(|k| key_of(&k)).transpose()?,
+                recall: keys(&recall)?,
+            };
+            put(&draft::rotate(&trust, &rotation)?, &to, Some(&trust))
+        }
+        MinistryCommand::Beacon {
+            key,
+            clock_is_right: clock_right,
+            dry_run,
+        } => {
+            let trust = trust_of(phone)?;
+            clock_is_right(&trust, clock_right)?;
+            let mut draft = draft::beacon(&trust)?;
+            sign::sign(&mut draft, &Signer::open(&key, &passphrase::of_file)?)?;
+            let (root, list) = (trust.root_version(), trust.list_version());
+            if dry_run {
+                println!("would say that root {root} and list {list} are the newest now");
+                return Ok(());
+            }
+            publish(phone, &draft)?;
+            println!("couriers now carry: root {root} and list {list} are the newest at this hour");
+            Ok(())
+        }
+        MinistryCommand::Coverage { key } => coverage::coverage(phone, &key),
+        MinistryCommand::SoftToken { seed, verb } => token::soft_token(&seed, &verb),
+    }
+}
+
+fn run_root(command: RootCommand) -> Result<(), Failure> {
+    match command {
+        RootCommand::Draft {
+            name,
+            key,
+            threshold,
+            enrol,
+            recall,
+            beacon,
+            receipts,
+            clock_is_right,
+            out,
+        } => {
+            first_clock_is_right(clock_is_right)?;
+            let keys = |texts: &[String]| {
+                texts
+                    .iter()
+                    .map(|k| key_of(k))
+                    .collect::<Result<Vec<_>, _>>()
+            };
+            let root = keys::first_root(&keys::FirstRoot {
+                name: &name,
+                keys: keys(&key)?,
+                threshold,
+                enrols: keys(&enrol)?,
+                recalls: keys(&recall)?,
+                beacon: beacon.map(|k| key_of(&k)).transpose()?,
+                receipts: receipts.map(|k| key_of(&k)).transpose()?.map(|key| key.0),
+            })?;
+            write(&out, &draft::draft_of(&root, Vec::new(), Vec::new())?)?;
+            println!(
+                "wrote {}: {threshold} of its {} keys must sign it, then finish it",
+                out.display(),
+                key.len()
+            );
+            Ok(())
+        }
+        RootCommand::Finish { draft, out } => {
+            let root = keys::finish_root(&read(&draft, DraftFile::SCHEMA)?)?;
+            if out.exists() {
+                let hint = "a phone trusts one first root for ever: choose another name";
+                return Err(Failure::new(
+                    format!("{} is there already", out.display()),
+                    hint,
+                ));
+            }
+            write(&out, &root)?;
+            println!(
+                "wrote {}: it is public, and what phones trust at enrolment",
+                out.display()
+            );
+            Ok(())
         }
     }
 }
 
-fn make_delta(old: &Path, new: &[u8], beside: &Path) -> Result<(Delta, PathBuf), Failure> {
-    let base = file_bytes(old)?;
-    let failed = |e: std::io::Error| {
-        Failure::new(
-            format!("cannot make the delta: {e}"),
-            "check memory and space",
-        )
-    };
-    let delta = encode(&base, new, EncodeOptions::default()).map_err(failed)?;
-    let digest = Digest::of(&delta);
-    let path = beside.with_file_name(format!("{}.delta", digest.short()));
-    std::fs::write(&path, &delta).map_err(failed)?;
-    Ok((
-        Delta {
-            base: Digest::of(&base),
-            digest,
-            bytes: delta.len() as u64,
-            makes: None,
-        },
-        path,
-    ))
-}
-
-/// Drafts the next list without one release; its name and version stay in it.
-pub fn withdraw(
-    trust: &TrustedState,
-    module: &str,
-    area: &str,
-    language: &str,
-) -> Result<DraftFile, Failure> {
-    let area = area_of(area)?;
-    let mut list = next_list(Some(trust));
-    let at = list
-        .releases
-        .iter()
-        .position(|r| r.key() == (module, &area, language))
-        .ok_or_else(|| {
-            Failure::new(
-                format!("{module} for {area} in {language} is not in the list"),
-                "see `kijiti model list`",
-            )
-        })?;
-    let gone = list.releases.remove(at);
-    list.withdrawn.push(Withdrawn {
-        module: gone.module,
-        area,
-        language: gone.language,
-        version: gone.version,
-    });
-    draft_of(&list, Vec::new(), Vec::new())
-}
-
-/// Drafts a recall of one more bundle.
-pub fn recall(trust: &TrustedState, bundle: Digest, reason: &str) -> Result<DraftFile, Failure> {
-    if trust.root().is_none_or(|r| r.recall.is_none()) {
-        return Err(Failure::new(
-            "this ministry's root names no recall keys",
-            "rotate the root and add some",
-        ));
-    }
-    let mut recalled = trust
-        .recall()
-        .map(|r| r.recalled.clone())
-        .unwrap_or_default();
-    if recalled.iter().any(|r| r.digest == bundle) {
-        return Err(Failure::new(
-            format!("bundle {} is recalled already", bundle.short()),
-            "nothing is to be done",
-        ));
-    }
-    recalled.push(Recalled {
-        digest: bundle,
-        reason: reason.to_owned(),
-    });
-    let version = trust.recall().map_or(0, |r| r.version).saturating_add(1);
-    let recall = Recall {
-        version,
-        root: trust.root_version(),
-        issued_s: wall_s(),
-        recalled,
-    };
-    draft_of(&recall, Vec::new(), Vec::new())
-}
-
-/// Drafts the revocation of one more device.
-pub fn revoke(trust: &TrustedState, device: DeviceId, reason: &str) -> Result<DraftFile, Failure> {
-    let mut revoked = trust
-        .revocations()
-        .map(|r| r.revoked.clone())
-        .unwrap_or_default();
-    if revoked.iter().any(|r| r.device == device) {
-        return Err(Failure::new(
-            format!("{} is revoked already", device.short()),
-            "nothing is to be done",
-        ));
-    }
-    revoked.push(Revoked {
-        device,
-        reason: reason.to_owned(),
-    });
-    let version = trust
-        .revocations()
-        .map_or(0, |r| r.version)
-        .saturating_add(1);
-    let revocations = Revocations {
-        version,
-        root: trust.root_version(),
-        issued_s: wall_s(),
-        revoked,
-    };
-    draft_of(&revocations, Vec::new(), Vec::new())
-}
-
-/// Drafts the next list with a delegation added or replaced, or taken out if it names no keys.
-pub fn delegate(trust: &TrustedState, delegation: Delegation) -> Result<DraftFile, Failure> {
-    let mut list = next_list(Some(trust));
-    list.delegations.retain(|d| d.name != delegation.name);
-    if !delegation.role.keys.is_empty() {
-        list.delegations.push(delegation);
-    }
-    draft_of(&list, Vec::new(), Vec::new())
-}
-
-/// How the next root differs.
-#[derive(Debug, Clone, Default)]
-pub struct Rotation {
-    /// Keys that join root and releases; and enrolment, where that has no keys of its own.
-    pub add: Vec<DeviceId>,
-    /// Keys that join enrolment.
-    pub enrol: Vec<DeviceId>,
-    /// Keys of enrolment that were stolen: they leave, and what they certified counts no more.
-    pub distrust: Vec<DeviceId>,
-    /// Keys that leave every role.
-    pub drop: Vec<DeviceId>,
-    /// The new threshold, or the old one.
-    pub threshold: Option<u32>,
-    /// A new beacon key.
-    pub beacon: Option<DeviceId>,
-    /// Keys that join the recall role.
-    pub recall: Vec<DeviceId>,
-}
-
-/// Drafts the next root. It must be signed by the old keys and by the new ones.
-pub fn rotate(trust: &TrustedState, rotation: &Rotation) -> Result<DraftFile, Failure> {
-    let current = trust
-        .root()
-        .ok_or_else(|| Failure::new("no root is held", "enrol this phone first"))?;
-    let change = |role: &Role, add: &[DeviceId], threshold: Option<u32>| {
-        let leaves = |k: &&DeviceId| rotation.drop.contains(k) || rotation.distrust.contains(k);
-        let kept = role.keys.iter().filter(|k| !leaves(k)).chain(add);
-        Role::new(kept.copied(), threshold.unwrap_or(role.threshold)).map_err(|e| {
-            Failure::new(
-                format!("the new root cannot be: {e}"),
-                "keep enough keys for the threshold",
-            )
-            .with_code(2)
-        })
-    };
-    let recall = match (&current.recall, rotation.recall.as_slice()) {
-        (None, []) => None,
-        (None, keys) => {
-            Some(Role::new(keys.iter().copied(), 1).map_err(|e| Failure::new(e, "").with_code(2))?)
-        }
-        (Some(role), keys) => Some(change(role, keys, None)?),
-    };
-    let mut distrusted = current.distrusted.clone();
-    distrusted.extend(
-        rotation
-            .distrust
-            .iter()
-            .filter(|key| !current.distrusted.contains(key)),
-    );
-    let root = Root {
-        version: current.version.saturating_add(1),
-        issued_s: wall_s(),
-        root: change(&current.root, &rotation.add, rotation.threshold)?,
-        releases: change(&current.releases, &rotation.add, rotation.threshold)?,
-        enrolment: match current.enrolment == current.root {
-            true => change(
-                &current.enrolment,
-                &[rotation.add.clone(), rotation.enrol.clone()].concat(),
-                rotation.threshold,
-            )?,
-            false => change(&current.enrolment, &rotation.enrol, None)?,
-        },
-        distrusted,
-        recall,
-        beacon: rotation
-            .beacon
-            .map(Role::single)
-            .or_else(|| current.beacon.clone()),
-        ..(**current).clone()
-    };
-    draft_of(&root, Vec::new(), Vec::new())
-}
-
-/// Drafts today's beacon. Its time is its version, so a second one in the same second, or after a
-/// clock set back, is dated one second after the last: two beacons of one version that say
-/// different things are refused by every phone.
-pub fn beacon(trust: &TrustedState) -> Result<DraftFile, Failure> {
-    let beacon = Beacon {
-        time_s: trust
-            .beacon()
-            .map_or(0, |last| last.time_s.saturating_add(1))
-            .max(wall_s()),
-        root: trust.root_version(),
-        list: trust.list_version(),
-        recall: trust.recall().map_or(0, |r| r.version),
-    };
-    draft_of(&beacon, Vec::new(), Vec::new())
-}
-
-/// The document in a draft.
-pub fn offer_of(draft: &DraftFile) -> Result<Offer, Failure> {
-    let bytes = unhex("the draft", &draft.document)?;
-    Offer::from_bytes(&draft.kind, &bytes).map_err(|e| {
-        Failure::new(
-            format!("the draft is damaged: {e}"),
-            "ask for the file again",
-        )
-        .with_code(2)
-    })
-}
-
-/// When a document says that it was made; 0 if it is damaged.
-pub fn issued_s(offer: &Offer) -> u64 {
-    match offer {
-        Offer::Root(d) => d.read().map_or(0, |d| d.issued_s),
-        Offer::List(d) => d.read().map_or(0, |d| d.issued_s),
-        Offer::Delegated(d) => d.read().map_or(0, |d| d.issued_s),
-        Offer::Recall(d) => d.read().map_or(0, |d| d.issued_s),
-        Offer::Revocations(d) => d.read().map_or(0, |d| d.issued_s),
-        Offer::Beacon(d) => d.read().map_or(0, |d| d.time_s),
-    }
-}
-
-/// Adds a signature to a draft. How many it carries then.
-pub fn sign(draft: &mut DraftFile, signer: &Signer) -> Result<usize, Failure> {
-    fn add<T: Document>(signed: &mut Signed<T>, signer: &Signer) -> Result<usize, Failure> {
-        signed.read().map_err(|e| {
-            Failure::new(
-                format!("the draft is damaged: {e}"),
-                "ask for the file again",
-            )
-            .with_code(2)
-        })?;
-        signer.sign(signed)?;
-        Ok(signed.signers().count())
-    }
-    let mut offer = offer_of(draft)?;
-    intact(&offer)?;
-    let count = match &mut offer {
-        Offer::Root(d) => add(d, signer),
-        Offer::Recall(d) => add(d, signer),
-        Offer::Revocations(d) => add(d, signer),
-        Offer::List(d) => add(d, signer),
-        Offer::Delegated(d) => add(d, signer),
-        Offer::Beacon(d) => add(d, signer),
-    }?;
-    draft.document = hex(&offer.to_bytes());
-    Ok(count)
-}
-
-/// What a draft says, in a line, for who is about to sign it.
-pub fn describe(draft: &DraftFile) -> Result<String, Failure> {
-    let damaged = |e: protocol::codec::CodecError| {
-        Failure::new(
-            format!("the draft is damaged: {e}"),
-            "ask for the file again",
-        )
-        .with_code(2)
-    };
-    let named = |releases: &[Release]| {
-        let names: Vec<_> = releases
-            .iter()
-            .map(|r| format!("{} {} for {}", r.module, r.version, r.area))
-            .collect();
-        if names.is_empty() {
-            "no releases".to_owned()
-        } else {
-            names.join(", ")
-        }
-    };
-    Ok(match offer_of(draft)? {
-        Offer::Root(d) => {
-            let root = d.read().map_err(damaged)?;
-            format!(
-                "root {}: {} of {} keys sign",
-                root.version,
-                root.root.threshold,
-                root.root.keys.len()
+fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
+    match command {
+        ReleaseCommand::Draft {
+            file,
+            module,
+            version_number,
+            area,
+            language,
+            notes,
+            delta_from,
+            first_permille,
+            first_area,
+            lineage,
+            delegation,
+            expires_days,
+            to,
+        } => {
+            let trust = trust_of(phone).ok();
+            let areas = first_area
+                .iter()
+                .map(|a| {
+                    Area::parse(a)
+                        .map_err(|e| Failure::new(e, "for example north/kilifi").with_code(2))
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            let stage = (first_permille.is_some() || !areas.is_empty()).then(|| Stage {
+                permille: first_permille.unwrap_or(1000),
+                areas,
+            });
+            let lineage = lineage.map(|path| read_lineage(&path)).transpose()?;
+            let beside = to
+                .out
+                .clone()
+                .unwrap_or_else(|| std::env::temp_dir().join("kijiti.draft"));
+            let new = file.as_ref().map(|file| draft::NewRelease {
+                file,
+                module: &module,
+                version: version_number,
+                area: &area,
+                language: &language,
+                notes: &notes,
+                delta_from: &delta_from,
+                beside: &beside,
+                stage,
+                lineage,
+            });
+            if let (Some(name), Some(new)) = (&delegation, &new) {
+                let trust = trust_of(phone)?;
+                return put(
+                    &draft::draft_delegated(&trust, name, new)?,
+                    &to,
+                    Some(&trust),
+                );
+            }
+            let expires_s =
+                expires_days.map(|days| wall_s().saturating_add(days.saturating_mul(DAY_S)));
+            put(
+                &draft::draft(trust.as_ref(), new.as_ref(), expires_s)?,
+                &to,
+                trust.as_ref(),
             )
         }
-        Offer::List(d) => {
-            let list = d.read().map_err(damaged)?;
-            format!("release list {}: {}", list.version, named(&list.releases))
+        ReleaseCommand::Requantize {
+            old,
+            old_weights,
+            weights,
+            out,
+            dry_run,
+        } => {
+            let made = requantize::requantize(&old, old_weights.as_deref(), &weights)?;
+            words::requantized(&made, old_weights.is_some())
+                .iter()
+                .for_each(|l| println!("{l}"));
+            if !dry_run {
+                desk::files::write_bytes(&out, &made.file)?;
+                let next = "draft it with --delta-from the model that phones have";
+                println!("wrote {}: {next}", out.display());
+            }
+            Ok(())
         }
-        Offer::Delegated(d) => {
-            let list = d.read().map_err(damaged)?;
-            format!(
-                "list {} of {}: {}",
-                list.version,
-                list.delegation,
-                named(&list.releases)
+        ReleaseCommand::Withdraw {
+            module,
+            area,
+            language,
+            to,
+        } => {
+            let trust = trust_of(phone)?;
+            put(
+                &draft::withdraw(&trust, &module, &area, &language)?,
+                &to,
+                Some(&trust),
             )
         }
-        Offer::Recall(d) => {
-            let recall = d.read().map_err(damaged)?;
-            let last = recall
-                .recalled
-                .last()
-                .map(|r| format!("{} ({})", r.digest.short(), r.reason));
-            format!(
-                "recall {} of {} bundles, the last {}",
-                recall.version,
-                recall.recalled.len(),
-                last.unwrap_or_default()
-            )
+        ReleaseCommand::Check {
+            draft,
+            root,
+            gives_up,
+        } => {
+            let draft: DraftFile = beside(&draft, read(&draft, DraftFile::SCHEMA)?);
+            let trust = match root {
+                None => trust_of(phone)?,
+                Some(path) => TrustedState::new(&draft::load_root(&path)?)
+                    .map_err(|e| Failure::new(e, "use the ministry's own root file"))?,
+            };
+            let checked = check::check(&draft, &trust, &gives_up)?;
+            show_check(phone, &checked);
+            verdict(&checked)
         }
-        Offer::Revocations(d) => {
-            let revoked = d.read().map_err(damaged)?;
-            let last = revoked
-                .revoked
-                .last()
-                .map(|r| format!("{} ({})", r.device.short(), r.reason));
-            format!(
-                "{} phones revoked, the last {}",
-                revoked.revoked.len(),
-                last.unwrap_or_default()
-            )
+        ReleaseCommand::Sign {
+            draft: path,
+            key,
+            clock_is_right,
+            dry_run,
+        } => {
+            let mut draft: DraftFile = read(&path, DraftFile::SCHEMA)?;
+            not_ahead(&draft)?;
+            let said_s = draft::issued_s(&draft::offer_of(&draft)?);
+            if !clock_is_right && wall_s().saturating_sub(said_s) > CLOCK_OFF_S {
+                ask_about_clock(said_s, "the date of this draft")?;
+            }
+            let signer = Signer::open(&key, &passphrase::of_file)?;
+            let signatures = sign::sign(&mut draft, &signer)?;
+            let who = signer.id().short();
+            println!(
+                "every signature so far holds; this is {}",
+                words::describe(&draft)?
+            );
+            if dry_run {
+                println!(
+                    "would sign the {} in {} with key {who}",
+                    draft.kind,
+                    path.display()
+                );
+                return Ok(());
+            }
+            write(&path, &draft)?;
+            println!(
+                "{} now carries {signatures} signatures, the last by key {who}",
+                path.display()
+            );
+            Ok(())
         }
-        Offer::Beacon(d) => {
-            let beacon = d.read().map_err(damaged)?;
-            format!("a beacon: root {}, list {}", beacon.root, beacon.list)
+        ReleaseCommand::Publish {
+            draft,
+            gives_up,
+            dry_run,
+        } => {
+            let draft: DraftFile = beside(&draft, read(&draft, DraftFile::SCHEMA)?);
+            not_ahead(&draft)?;
+            let checked = check::check(&draft, &trust_of(phone)?, &gives_up)?;
+            if dry_run {
+                show_check(phone, &checked);
+            }
+            verdict(&checked)?;
+            if dry_run {
+                println!(
+                    "would publish this {} and {} bundles",
+                    draft.kind,
+                    draft.bundles.len()
+                );
+                return Ok(());
+            }
+            publish(phone, &draft)?;
+            phone.shown(Request::ModelList, show::model_list)
         }
-    })
+        ReleaseCommand::Log => {
+            let log = log::trust_json(&trust_of(phone)?);
+            phone.show(&log, log::show_log);
+            Ok(())
+        }
+    }
 }
 
-/// Whether every signature on a document is good: a document that was changed since must not gather
-/// more.
-fn intact(offer: &Offer) -> Result<(), Failure> {
-    fn each<T: Document>(signed: &Signed<T>) -> Result<(), Failure> {
-        match signed
-            .signers()
-            .find(|id| signed.valid_signatures(&Role::single(*id)) == 0)
-        {
-            None => Ok(()),
-            Some(id) => Err(Failure::new(
-                format!("the draft was changed after key {} signed it", id.short()),
-                "ask for the file again, or draft it anew",
-            )
-            .with_code(2)),
-        }
-    }
-    match offer {
-        Offer::Root(d) => each(d),
-        Offer::Recall(d) => each(d),
-        Offer::Revocations(d) => each(d),
-        Offer::List(d) => each(d),
-        Offer::Delegated(d) => each(d),
-        Offer::Beacon(d) => each(d),
-    }
+fn publish(phone: &Phone, draft: &DraftFile) -> Result<(), Failure> {
+    publish_requests(draft)
+        .into_iter()
+        .try_for_each(|request| phone.ask(request).map(|_| ()))
 }
 
 /// The requests that publish a draft on a phone, in order.
@@ -677,4 +455,129 @@ pub fn publish_requests(draft: &DraftFile) -> Vec<Request> {
         document: draft.document.clone(),
     };
     bundles.chain([document]).collect()
+}
+
+/// A draft whose files, if they are not where it says, may lie beside it: it has travelled to
+/// another desk.
+fn beside(path: &Path, mut draft: DraftFile) -> DraftFile {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    for file in draft.bundles.iter_mut().chain(&mut draft.bases) {
+        let here = Path::new(file.as_str())
+            .file_name()
+            .map(|name| folder.join(name));
+        if let Some(here) = here.filter(|here| !Path::new(file.as_str()).exists() && here.exists())
+        {
+            *file = here.canonicalize().unwrap_or(here).display().to_string();
+        }
+    }
+    draft
+}
+
+/// The trust that a phone holds, from its answer to [`Request::Documents`].
+pub fn held_trust(answer: &serde_json::Value) -> Result<TrustedState, Failure> {
+    let documents = show::list(answer, "documents").iter();
+    let records = documents
+        .map(|d| {
+            Ok((
+                show::text(d, "kind").to_owned(),
+                unhex("document", show::text(d, "document"))?,
+            ))
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    Ok(draft::held_trust(&records)?)
+}
+
+fn trust_of(phone: &Phone) -> Result<TrustedState, Failure> {
+    held_trust(&phone.ask(Request::Documents)?)
+}
+
+fn digest_of(text: &str) -> Result<Digest, Failure> {
+    let bytes = unhex("digest", text)?;
+    let digest = bytes.try_into().map(Digest);
+    digest.map_err(|_| {
+        Failure::new(format!("{text:?} is no digest"), "copy all 64 digits of it").with_code(2)
+    })
+}
+
+/// A public key, as people pass it on.
+pub fn key_of(text: &str) -> Result<DeviceId, Failure> {
+    text.parse().map_err(|e| {
+        Failure::new(
+            format!("{text:?} is no public key: {e}"),
+            "copy all 64 digits of it",
+        )
+        .with_code(2)
+    })
+}
+
+fn bundle_of(trust: &TrustedState, module: &str) -> Result<Digest, Failure> {
+    let releases = trust.releases();
+    let mut named = releases.iter().filter(|r| r.module == module);
+    match (named.next(), named.next()) {
+        (Some(only), None) => Ok(only.digest),
+        (Some(_), Some(_)) => Err(Failure::new(
+            format!("{module} is released for several areas or languages"),
+            "name the bundle: --bundle, with the digest from `kijiti --json model list`",
+        )
+        .with_code(2)),
+        (None, _) => Err(Failure::new(
+            format!("no {module} is in the list"),
+            "see `kijiti model list`, or give --bundle",
+        )),
+    }
+}
+
+/// Writes a draft, or says what it would be.
+fn put(draft: &DraftFile, to: &DraftTo, trust: Option<&TrustedState>) -> Result<(), Failure> {
+    if let Some(trust) = trust {
+        let checked = check::check(draft, trust, &[])?;
+        checked.checks.iter().for_each(show_one_check);
+    }
+    trust.map_or(Ok(()), |trust| clock_is_right(trust, to.clock_is_right))?;
+    match &to.out {
+        Some(out) if !to.dry_run => {
+            write(out, draft)?;
+            println!(
+                "wrote {}: check it, have it signed, then publish it",
+                out.display()
+            );
+        }
+        _ => println!("would draft a {}", draft.kind),
+    }
+    Ok(())
+}
+
+fn verdict(checked: &Checked) -> Result<(), Failure> {
+    let (valid, needed) = (checked.valid_signatures, checked.needed);
+    if !checked.all_pass() {
+        let hint = "mend what is marked and draft it again; nothing was published";
+        return Err(Failure::new("a check has failed", hint).with_code(5));
+    }
+    if valid < needed as usize {
+        return Err(Failure::new(
+            format!("only {valid} of the {needed} signatures needed are by keys of this root"),
+            "pass the draft on to be signed",
+        )
+        .with_code(5));
+    }
+    Ok(())
+}
+
+fn show_one_check(check: &check::Check) {
+    let mark = if check.passed() { "✓" } else { "✗ FAILED" };
+    let (what, detail) = words::check(check);
+    println!("{mark} {what}: {detail}");
+}
+
+fn show_check(phone: &Phone, checked: &Checked) {
+    if phone.json {
+        return say::json(&format!("{:#}", words::checked_json(checked)));
+    }
+    let (valid, needed) = (checked.valid_signatures, checked.needed);
+    println!("{}: {valid} of {needed} signatures", checked.kind);
+    checked
+        .signed_by
+        .iter()
+        .for_each(|key| println!("  signed by {key}"));
+    checked.checks.iter().for_each(show_one_check);
 }

@@ -1,12 +1,4 @@
-//! Mirrors, so that towns with internet use what is there: static files in a folder, on an SD card,
-//! on a web server, or in an S3-compatible store. A mirror is as untrusted as any courier:
-//! documents pass the phone's rules, bundles their digests.
-//!
-//! ```text
-//! kijiti/index.json               what there is, written last
-//! kijiti/documents/<n>-<kind>     the ministry's documents, roots first
-//! kijiti/bundles/<digest>         whole bundles, releases and deltas
-//! ```
+//! `kijiti mirror`: so that towns with internet use what is there (the layout: [`desk::mirror`]).
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -14,10 +6,11 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use desk::mirror::{Document, INDEX_BYTES_MAX, Index, IndexError, SCHEMA, read_index};
 use distribution::TrustedState;
 use distribution::plan::best_way;
+use node::host::Request;
 use node::host::folder::unusable;
-use node::host::{Failure, Request};
 use object_store::aws::AmazonS3Builder;
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
@@ -27,46 +20,16 @@ use object_store::{
 };
 use protocol::limits::SIGNED_BYTES_MAX;
 use protocol::{Area, Digest};
-use serde::{Deserialize, Serialize};
 
+use crate::Failure;
 use crate::cli::MirrorCommand;
-use crate::files::unhex;
 use crate::ministry::held_trust;
 use crate::run::Phone;
 use crate::show;
+use desk::files::unhex;
 
 /// Bytes asked for at once; what has come of a bundle is kept, so a cut loses no more than this.
 const RANGE_BYTES: u64 = 1 << 20;
-/// Bytes of an index, and files named in it.
-const INDEX_BYTES_MAX: u64 = 1 << 20;
-const DOCUMENTS_MAX: usize = 2048;
-
-/// What a mirror says that it holds.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Index {
-    schema: String,
-    documents: Vec<Document>,
-    bundles: Vec<String>,
-}
-
-/// Reads the index of a mirror, which anybody may have written.
-///
-/// # Errors
-/// Why it is none, in words.
-pub fn read_index(bytes: &[u8]) -> Result<Index, String> {
-    let index: Index = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-    if index.schema != "kijiti.mirror/1" || index.documents.len() > DOCUMENTS_MAX {
-        return Err(format!("it says {}", index.schema));
-    }
-    Ok(index)
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Document {
-    kind: String,
-    file: String,
-}
-
 struct Mirror {
     store: Arc<dyn ObjectStore>,
     prefix: String,
@@ -275,7 +238,7 @@ fn push(phone: &Phone, target: &str, dry_run: bool) -> Result<(), Failure> {
     }
     let mirror = Mirror::open(target, true)?;
     let mut index = Index {
-        schema: "kijiti.mirror/1".into(),
+        schema: SCHEMA.into(),
         documents: Vec::new(),
         bundles: Vec::new(),
     };
@@ -290,7 +253,7 @@ fn push(phone: &Phone, target: &str, dry_run: bool) -> Result<(), Failure> {
     }
     for (n, document) in show::list(&answer, "documents").iter().enumerate() {
         let kind = show::text(document, "kind").to_owned();
-        let bytes = unhex("the document", show::text(document, "document"))?;
+        let bytes = unhex("document", show::text(document, "document"))?;
         // Named by what they hold, so that a half-done push never mixes two lists.
         let file = format!("documents/{n}-{kind}-{}", Digest::of(&bytes).short());
         mirror.put(&file, bytes)?;
@@ -308,7 +271,7 @@ fn push(phone: &Phone, target: &str, dry_run: bool) -> Result<(), Failure> {
 fn pull(phone: &Phone, source: &str) -> Result<(), Failure> {
     let before = held_trust(&phone.ask(Request::Documents)?)?;
     let mirror = Mirror::open(source, false)?;
-    let damaged = |why: String| {
+    let damaged = |why: IndexError| {
         Failure::new(
             format!("{source}: the index is damaged: {why}"),
             "push to it again",
@@ -319,7 +282,7 @@ fn pull(phone: &Phone, source: &str) -> Result<(), Failure> {
         let bytes = mirror.get(&document.file, SIGNED_BYTES_MAX as u64)?;
         let offered = Request::Offer {
             kind: document.kind.clone(),
-            document: crate::files::hex(&bytes),
+            document: desk::files::hex(&bytes),
         };
         // An older document is refused as from any courier; what is newer beside it is still taken.
         if let Err(refused) = phone.ask(offered) {
@@ -397,7 +360,7 @@ fn fetch(phone: &Phone, mirror: &Mirror, digest: &Digest, bytes: u64) -> Result<
             if error.kind() == std::io::ErrorKind::StorageFull {
                 let _ = fs::remove_file(&part);
             }
-            return Err(full(error));
+            return Err(full(error).into());
         }
         at = end;
     }

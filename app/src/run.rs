@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 use clinical::Profile;
 use distribution::TrustedState;
 use node::host::folder::key_is_sealed;
-use node::host::keyfile::PASSPHRASE_VARIABLE;
-use node::host::{DataFolder, Failure, Host, HostOptions, Request, ask};
+use node::host::{DataFolder, Host, HostOptions, Request, ask};
 use protocol::Chain;
 use serde_json::{Value, json};
 
-use crate::cli::{BenchCommand, Cli, Command, EnrolCommand, ModelCommand, ProfileArg, SimCommand};
-use crate::enrol::EnrolmentDesk;
-use crate::files::{EnrolmentFile, RequestFile, draw, from_text, read, unhex, write};
-use crate::ministry::keys::{ask_new_passphrase, ask_passphrase};
+use crate::Failure;
+use crate::cli::{Cli, Command, EnrolCommand, ModelCommand, ProfileArg, SimCommand};
+use crate::codes::draw;
+use crate::words::desk as words;
 use crate::{
-    ask as terminal, bench, cases, demo, desk, doctor, ministry, say, show, simulate, train,
+    ask as terminal, cases, demo, doctor, ministry, passphrase, say, show, simulate, train,
 };
+use desk::enrol::EnrolmentDesk;
+use desk::files::{EnrolmentFile, RequestFile, from_text, read, unhex, write};
 
 /// Bytes read of a findings file; longer ones are refused by their reader.
 const FINDINGS_BYTES_MAX: u64 = 1024 * 1024;
@@ -54,8 +55,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Backup { to } => backup(&phone, &to),
         Command::Restore { from } => restore(&phone, &from),
-        Command::Passphrase { remove } => passphrase(&phone, remove),
-        Command::Ministry { command } => desk::run(&phone, command),
+        Command::Passphrase { remove } => seal(&phone, remove),
+        Command::Ministry { command } => ministry::run(&phone, command),
         Command::Enrol { command } => run_enrol(&phone, command),
         Command::Case { command } => cases::run(&phone, command),
         Command::Triage { findings, profile } => {
@@ -86,78 +87,27 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
                     twice,
                 },
         } => simulate::run(&scenario, phones, seed, twice, cli.json),
-        Command::Bench {
-            command: BenchCommand::Link { shaped: true, .. },
-        } => bench::link::shaped(cli.json),
-        Command::Bench {
-            command:
-                BenchCommand::Link {
-                    megabytes,
-                    rounds,
-                    blobs,
-                    ..
-                },
-        } => bench::link::loopback(megabytes, rounds, blobs.as_deref(), cli.json),
-        Command::Bench {
-            command:
-                BenchCommand::Room {
-                    phones,
-                    megabytes,
-                    rate,
-                },
-        } => bench::room::run(phones, megabytes, rate, cli.json),
-        Command::Bench {
-            command:
-                BenchCommand::Delta {
-                    hidden,
-                    steps,
-                    seed,
-                    keep,
-                },
-        } => bench::delta::run(hidden, steps, seed, keep.as_deref(), cli.json),
-        Command::Bench {
-            command:
-                BenchCommand::Couriers {
-                    megabytes,
-                    cuts,
-                    kills,
-                    seed,
-                },
-        } => bench::couriers::run(
-            megabytes,
-            bench::couriers::Harm { cuts, kills, seed },
-            cli.json,
-        ),
-        Command::Bench {
-            command:
-                BenchCommand::Siege {
-                    strangers,
-                    seconds,
-                    seed,
-                },
-        } => bench::siege::run(strangers, seconds, seed, cli.json),
-        Command::Bench {
-            command: BenchCommand::Reconcile { cases, seed },
-        } => bench::reconcile::run(cases, seed, cli.json),
-        Command::Bench {
-            command: BenchCommand::Cases { envelopes, seed },
-        } => bench::cases::run(envelopes, seed, cli.json),
-        Command::Bench {
-            command: BenchCommand::Ask { request },
-        } => bench::ask(&phone.folder, &request),
-        Command::Bench {
-            command: BenchCommand::BareReceiver { listen },
-        } => bench::link::bare_receiver(listen),
-        Command::Bench {
-            command:
-                BenchCommand::BareSender {
-                    id,
-                    address,
-                    bytes,
-                    listen,
-                },
-        } => bench::link::bare_sender(&id, &address, bytes, listen),
+        Command::Bench { words } => measure(&words, cli.json),
         Command::Doctor => doctor::run(&phone.folder, cli.json),
+    }
+}
+
+/// Measurements are a program of their own: what they measure beside is linked into no phone.
+fn measure(words: &[std::ffi::OsString], json: bool) -> Result<(), Failure> {
+    let exe = std::env::current_exe().map_err(|e| Failure::new(e, ""))?;
+    let program = exe.with_file_name("kijiti-bench");
+    let json = json.then_some("--json");
+    let ran = std::process::Command::new(&program)
+        .args(words)
+        .args(json)
+        .status();
+    match ran {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(e) => Err(Failure::new(
+            format!("cannot run {}: {e}", program.display()),
+            "build it: cargo build --release -p kijiti-bench",
+        )),
     }
 }
 
@@ -181,14 +131,14 @@ fn data_folder(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
 fn secret_of(folder: &Path) -> Result<Option<String>, Failure> {
     match key_is_sealed(folder) {
         false => Ok(None),
-        true => ask_passphrase("This phone's passphrase: ").map(Some),
+        true => Ok(Some(passphrase::ask("This phone's passphrase: ")?)),
     }
 }
 
 /// Where a new passphrase comes from when nobody can be asked.
 const NEW_PASSPHRASE_VARIABLE: &str = "KIJITI_NEW_PASSPHRASE";
 
-fn passphrase(phone: &Phone, remove: bool) -> Result<(), Failure> {
+fn seal(phone: &Phone, remove: bool) -> Result<(), Failure> {
     let folder = DataFolder::open(&phone.folder)?.with_secret(phone.secret.clone());
     folder.keys()?;
     if remove {
@@ -198,13 +148,16 @@ fn passphrase(phone: &Phone, remove: bool) -> Result<(), Failure> {
     }
     let fresh = match std::env::var(NEW_PASSPHRASE_VARIABLE) {
         Ok(fresh) => fresh,
-        Err(_) if std::env::var(PASSPHRASE_VARIABLE).is_ok() && phone.secret.is_some() => {
+        Err(_)
+            if std::env::var(passphrase::PASSPHRASE_VARIABLE).is_ok() && phone.secret.is_some() =>
+        {
             let hint = format!(
-                "set {NEW_PASSPHRASE_VARIABLE}, or unset {PASSPHRASE_VARIABLE} to be asked"
+                "set {NEW_PASSPHRASE_VARIABLE}, or unset {} to be asked",
+                passphrase::PASSPHRASE_VARIABLE
             );
             return Err(Failure::new("which passphrase is the new one?", hint).with_code(2));
         }
-        Err(_) => ask_new_passphrase()?,
+        Err(_) => passphrase::ask_new()?,
     };
     if fresh.chars().count() < 8 {
         return Err(Failure::new(
@@ -222,7 +175,7 @@ fn backup(phone: &Phone, to: &Path) -> Result<(), Failure> {
     let passphrase = match key_is_sealed(&phone.folder) {
         true => None,
         // A copy lies about longer than the phone that it was made of: it is never open.
-        false => Some(ask_new_passphrase()?),
+        false => Some(passphrase::ask_new()?),
     };
     let request = Request::BackUp {
         to: absolute(to)?,
@@ -244,7 +197,7 @@ fn backup(phone: &Phone, to: &Path) -> Result<(), Failure> {
 
 fn restore(phone: &Phone, from: &Path) -> Result<(), Failure> {
     let secret = match key_is_sealed(from) {
-        true => Some(ask_passphrase(
+        true => Some(passphrase::ask(
             "The passphrase of the phone that was copied: ",
         )?),
         false => None,
@@ -268,7 +221,12 @@ pub struct Phone {
 impl Phone {
     /// Asks it.
     pub fn ask(&self, request: Request) -> Result<Value, Failure> {
-        ask(&self.folder, self.secret.as_deref(), request, &mut |_| {})
+        Ok(ask(
+            &self.folder,
+            self.secret.as_deref(),
+            request,
+            &mut |_| {},
+        )?)
     }
 
     /// Asks it, and shows the answer.
@@ -309,7 +267,7 @@ pub fn request_number() -> Result<String, Failure> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
         .map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
-    Ok(crate::files::hex(&bytes))
+    Ok(desk::files::hex(&bytes))
 }
 
 /// The phone that answers may run in another folder.
@@ -342,7 +300,7 @@ fn start(
     let ended = host.wait_for_signal();
     eprintln!("stopping");
     host.stop();
-    ended
+    Ok(ended?)
 }
 
 fn meet(phone: &Phone, who: &str) -> Result<(), Failure> {
@@ -408,6 +366,31 @@ fn held_trust(phone: &Phone) -> Result<Option<TrustedState>, Failure> {
     Ok(ministry::held_trust(&phone.ask(Request::Documents)?).ok())
 }
 
+/// What has a phone take an answer.
+pub fn accept(file: EnrolmentFile) -> Request {
+    let EnrolmentFile {
+        roots,
+        chain,
+        grants,
+        certificates,
+        ..
+    } = file;
+    Request::EnrolAccept {
+        roots,
+        chain,
+        grants,
+        certificates,
+    }
+}
+
+/// Asks about a clock that is far from the newest time that the ministry is known to have signed.
+fn clock_is_right_for(desk: &EnrolmentDesk, said: bool) -> Result<(), Failure> {
+    match desk.clock_is_off().filter(|_| !said) {
+        None => Ok(()),
+        Some(newest_s) => ministry::ask_about_clock(newest_s, "what the ministry signed last"),
+    }
+}
+
 fn renew(
     phone: &Phone,
     desk: &EnrolmentDesk,
@@ -420,7 +403,7 @@ fn renew(
         .iter()
         .filter_map(|chain| chain.as_str());
     let bytes = chains
-        .map(|chain| unhex("a certificate", chain))
+        .map(|chain| unhex("certificate", chain))
         .collect::<Result<Vec<_>, _>>()?;
     let known: Vec<_> = bytes
         .iter()
@@ -431,13 +414,16 @@ fn renew(
         all,
         &without
             .iter()
-            .map(|id| desk::key_of(id))
+            .map(|id| ministry::key_of(id))
             .collect::<Result<Vec<_>, _>>()?,
     );
     for (renewal, _) in &due {
         println!(
             "  {}  {} for {}: {}",
-            renewal.device, renewal.name, renewal.area, renewal.why
+            renewal.device,
+            renewal.name,
+            renewal.area,
+            words::why(renewal.why)
         );
     }
     match out {
@@ -474,9 +460,9 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             let file: RequestFile = read(&request, "kijiti.enrol-request/1")?;
             let answer: EnrolmentFile = match ministry {
                 Some(folder) => {
-                    let request = from_text("the request", &file.request)?;
-                    let desk = EnrolmentDesk::open(&folder, held_trust(phone)?, None)?;
-                    desk.clock_is_right(clock_is_right)?;
+                    let request = from_text("request", &file.request)?;
+                    let desk = EnrolmentDesk::open(&folder, held_trust(phone)?, &passphrase::of_file)?;
+                    clock_is_right_for(&desk, clock_is_right)?;
                     desk.certify(&request, &area, (&rights, &passes_on), valid_days)?
                 }
                 None => {
@@ -490,14 +476,13 @@ fn run_enrol(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             if qr { draw(&answer) } else { Ok(()) }
         }
         EnrolCommand::Renew { ministry, all, without, valid_days, clock_is_right, out } => {
-            let desk = EnrolmentDesk::open(&ministry, held_trust(phone)?, None)?;
-            desk.clock_is_right(clock_is_right)?;
+            let desk = EnrolmentDesk::open(&ministry, held_trust(phone)?, &passphrase::of_file)?;
+            clock_is_right_for(&desk, clock_is_right)?;
             renew(phone, &desk, (all, &without), Some(valid_days).filter(|days| *days > 0), out.as_deref())
         }
         EnrolCommand::Accept { answer } => {
             let file: EnrolmentFile = read(&answer, "kijiti.enrolment/1")?;
-            let accept = file.accept();
-            phone.shown(accept, show::status)
+            phone.shown(accept(file), show::status)
         }
         EnrolCommand::Space { area } => phone.shown(Request::SpaceCreate { area }, |a| {
             println!("{}", if show::flag(a, "created") { "the space is begun" } else { "the space was there already" });

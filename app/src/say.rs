@@ -91,11 +91,6 @@ macro_rules! println {
     ($($words:tt)*) => { $crate::say::out(&format!($($words)*), "\n") };
 }
 
-/// As the one of the standard library, through [`out`].
-macro_rules! print {
-    ($($words:tt)*) => { $crate::say::out(&format!($($words)*), "") };
-}
-
 /// As the one of the standard library, through [`err`].
 macro_rules! eprintln {
     () => { $crate::say::err("") };

@@ -4,8 +4,9 @@
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use node::host::Failure;
 use serde_json::Value;
+
+use crate::Failure;
 
 mod cases;
 

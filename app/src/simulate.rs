@@ -1,7 +1,8 @@
 //! `kijiti sim run`.
 
-use node::host::Failure;
 use sim::{Village, VillageReport};
+
+use crate::Failure;
 
 /// Runs a scenario and shows its coverage curve.
 pub fn run(
@@ -55,7 +56,7 @@ pub fn run(
                 "schema": "kijiti.coverage/1", "phones": report.phones, "seed": seed, "curve": curve,
                 "meetings": report.meetings, "cut": report.cut, "bytes": report.bytes,
                 "attacks": report.attacks, "refused": report.refused, "misled": report.misled,
-                "trace": crate::files::hex(&report.trace),
+                "trace": desk::files::hex(&report.trace),
             })
         );
         return Ok(());
@@ -78,7 +79,7 @@ pub fn run(
         report.meetings,
         report.cut,
         report.bytes as f64 / 1e6,
-        crate::files::hex(report.trace.get(..8).unwrap_or_default()),
+        desk::files::hex(report.trace.get(..8).unwrap_or_default()),
         if twice { " (twice the same)" } else { "" },
     );
     crate::show::wrapped(&counts, 0);

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use inference::RulePack;
-use node::host::Failure;
 use teach::train::{TrainOptions, train};
+
+use crate::Failure;
 
 /// Trains, writes the file and says what was measured.
 pub fn run(out: &Path, seed: u64, cases: usize, epochs: usize) -> Result<(), Failure> {

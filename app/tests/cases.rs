@@ -1111,17 +1111,17 @@ fn a_photo_is_kept_without_what_the_camera_wrote_beside_it() {
 fn typed(
     host: &node::host::Host,
     answers: &[&str],
-) -> (Result<Value, node::host::Failure>, Vec<String>) {
+) -> (Result<Value, app::Failure>, Vec<String>) {
     let mut left = answers.iter();
     let mut asked = Vec::new();
     let mut answer = |question: &str| {
         asked.push(question.to_owned());
-        let gone = || node::host::Failure::new("the battery is dead", "charge it");
+        let gone = || app::Failure::new("the battery is dead", "charge it");
         left.next()
             .map(|answer| (*answer).to_owned())
             .ok_or_else(gone)
     };
-    let ask = |request| host.request(request, &mut |_| {});
+    let ask = |request| Ok(host.request(request, &mut |_| {})?);
     let said = app::ask::visit(clinical::Profile::Iccm, &ask, &mut answer);
     (said.map(|text| serde_json::from_str(&text).unwrap()), asked)
 }

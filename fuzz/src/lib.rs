@@ -331,7 +331,7 @@ pub fn discovery(data: &[u8]) {
 
 /// The index of a mirror, which anybody may have written.
 pub fn mirror(data: &[u8]) {
-    let _ = app::mirror::read_index(data);
+    let _ = desk::mirror::read_index(data);
 }
 
 /// A line at the control port.
@@ -341,12 +341,8 @@ pub fn control(data: &[u8]) {
 
 /// A file that is given for a key: what it says about the cost of its passphrase has an end.
 pub fn keyfile(data: &[u8]) {
-    if node::host::keyfile::is_sealed(data) {
-        let _ = node::host::keyfile::open_key(
-            std::path::Path::new("key"),
-            data,
-            "twelve patients to see",
-        );
+    if keyfile::is_sealed(data) {
+        let _ = keyfile::open_key(data, "twelve patients to see");
     }
 }
 

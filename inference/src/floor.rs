@@ -97,3 +97,19 @@ pub fn evaluate(values: &BTreeMap<String, FindingValue>, group: Option<AgeGroup>
         }],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_danger_sign_is_a_field_of_the_catalogue_and_a_sign() {
+        for sign in ALWAYS {
+            assert!(clinical::catalogue::field(sign).is_some(), "{sign}");
+            assert!(
+                clinical::catalogue::is_sign(sign, &FindingValue::Yes),
+                "{sign}"
+            );
+        }
+    }
+}

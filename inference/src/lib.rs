@@ -16,6 +16,7 @@ pub mod logic;
 pub mod model;
 pub mod network;
 pub mod rules;
+pub mod trial;
 
 pub use assessment::{Assessment, assess, assess_without_age};
 pub use findings::{Findings, FindingsError};

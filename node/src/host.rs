@@ -12,7 +12,6 @@ mod body;
 pub mod bundles;
 pub mod control;
 pub mod folder;
-pub mod keyfile;
 pub mod links;
 mod making;
 mod pace;

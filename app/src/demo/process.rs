@@ -1,4 +1,4 @@
-//! Phones as separate processes of this very program, each with its own data folder. A process that
+//! Phones as separate processes of the `kijiti` program, each with its own data folder. A process that
 //! is found dead is started again, as a phone would be after its battery died; every request can be
 //! asked again without doing anything twice.
 
@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use node::host::{Answer, Failure, Request, control};
+use node::host::{Answer, Request, control};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
+
+use crate::Failure;
 
 /// How long a phone may take to answer for the first time.
 const START: Duration = Duration::from_secs(20);
@@ -78,6 +80,11 @@ impl Phones {
     }
 }
 
+/// The program that phones run: this one, or the one beside it that this one measures.
+pub fn program() -> std::io::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name("kijiti"))
+}
+
 impl Phone {
     fn spawn(&self) -> Result<Child, Failure> {
         let failed = |e: std::io::Error| {
@@ -93,7 +100,7 @@ impl Phone {
             .append(true)
             .open(self.folder.join("log"))
             .map_err(failed)?;
-        let program = std::env::current_exe().map_err(failed)?;
+        let program = program().map_err(failed)?;
         let mut command = match &self.site.namespace {
             None => Command::new(program),
             Some(namespace) => {
@@ -174,7 +181,7 @@ impl Phone {
         progress: &mut dyn FnMut(&Value),
     ) -> Result<Value, Failure> {
         let Some(namespace) = &self.site.namespace else {
-            return control::ask(&self.folder, request, progress);
+            return Ok(control::ask(&self.folder, request, progress)?);
         };
         let failed = |e: String| Failure {
             gone: true,
@@ -185,14 +192,11 @@ impl Phone {
         inside
             .args(["netns", "exec", namespace])
             .arg(std::env::current_exe().map_err(|e| failed(e.to_string()))?);
-        inside
-            .arg("--data")
-            .arg(&self.folder)
-            .args(["bench", "ask", &asked]);
+        inside.arg("--data").arg(&self.folder).args(["ask", &asked]);
         let output = inside.output().map_err(|e| failed(e.to_string()))?;
         let answer = serde_json::from_slice(&output.stdout).map_err(|e| failed(e.to_string()))?;
         match answer {
-            Answer::Done(result) => result,
+            Answer::Done(result) => Ok(result?),
             Answer::Progress(_) => Err(failed("no answer".into())),
         }
     }

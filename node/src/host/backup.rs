@@ -43,11 +43,10 @@ pub(super) fn back_up(
     let sealed = super::folder::key_is_sealed(folder);
     let key = match (sealed, passphrase) {
         (true, _) => None,
-        (false, Some(passphrase)) => Some(super::keyfile::seal_key(
-            keys,
-            passphrase,
-            Some(super::folder::KEY_WORK_FACTOR),
-        )?),
+        (false, Some(passphrase)) => Some(
+            keyfile::seal_key(keys, passphrase, Some(super::folder::KEY_WORK_FACTOR))
+                .map_err(|e| super::folder::key_refused(folder, &e))?,
+        ),
         (false, None) => {
             let hint = "give it a passphrase: run it on a terminal, or set KIJITI_PASSPHRASE";
             return Err(Failure::new(

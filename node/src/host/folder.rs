@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use protocol::DeviceKeys;
 use serde::{Deserialize, Serialize};
 
-use super::keyfile::{PASSPHRASE_VARIABLE, is_sealed, open_key, seal_key};
 use super::sqlite::DATABASE;
 use crate::store::StoreError;
+use keyfile::{KeyFileError, is_sealed, open_text, read_open};
 
 /// What went wrong, and what to do. Every error that a person sees has this form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -157,7 +157,7 @@ impl DataFolder {
         match fs::read(&path) {
             Ok(file) if is_sealed(&file) => {
                 match self.secret.clone().or_else(|| std::env::var(PASSPHRASE_VARIABLE).ok()) {
-                    Some(secret) => open_key(&path, &file, &secret),
+                    Some(secret) => keyfile::open_key(&file, &secret).map_err(|e| key_refused(&path, &e)),
                     None => Err(Failure::new(
                         "this phone's key is sealed with a passphrase",
                         format!("run it on a terminal, or set {PASSPHRASE_VARIABLE}"),
@@ -165,7 +165,7 @@ impl DataFolder {
                     .with_code(4)),
                 }
             }
-            Ok(file) => read_key(&String::from_utf8_lossy(&file)).ok_or_else(|| {
+            Ok(file) => read_open(&String::from_utf8_lossy(&file)).ok_or_else(|| {
                 Failure::new(
                     format!("the key file {} is damaged", path.display()),
                     "put it back from a copy; without it this phone must be enrolled anew in another data folder",
@@ -205,8 +205,9 @@ impl DataFolder {
 
     fn write_key(&self, keys: &DeviceKeys, secret: Option<&str>) -> Result<(), Failure> {
         let text = match secret {
-            Some(secret) => seal_key(keys, secret, Some(KEY_WORK_FACTOR))?,
-            None => data_hex(keys.seed()),
+            Some(secret) => keyfile::seal_key(keys, secret, Some(KEY_WORK_FACTOR))
+                .map_err(|e| key_refused(&self.path, &e))?,
+            None => open_text(keys.seed()),
         };
         write_secret(&self.path.join(KEY_FILE), &text).map_err(|e| unusable(&self.path, &e))
     }
@@ -272,17 +273,24 @@ pub fn key_is_sealed(folder: &Path) -> bool {
     fs::read(folder.join(KEY_FILE)).is_ok_and(|file| is_sealed(&file))
 }
 
-/// Reads a key file: 64 hexadecimal digits.
-pub fn read_key(text: &str) -> Option<DeviceKeys> {
-    text.trim()
-        .parse::<protocol::Digest>()
-        .ok()
-        .map(|seed| DeviceKeys::from_seed(seed.0))
-}
+/// Where the passphrase of a phone's key comes from when nobody can be asked.
+pub const PASSPHRASE_VARIABLE: &str = "KIJITI_PASSPHRASE";
 
-/// A key as it stands in its file.
-pub fn data_hex(seed: &[u8; 32]) -> String {
-    format!("{}\n", protocol::Digest(*seed))
+/// What is said of a key that does not open.
+pub(super) fn key_refused(path: &Path, error: &KeyFileError) -> Failure {
+    let shown = path.display();
+    let (reason, hint) = match error {
+        KeyFileError::WrongPassphrase => (
+            format!("wrong passphrase for {shown}"),
+            "type it again; nothing was changed",
+        ),
+        KeyFileError::Malformed => (
+            format!("{shown} is not a key file, or damaged"),
+            "put it back from a copy, or use another",
+        ),
+        KeyFileError::NotSealed(why) => (format!("cannot seal the key: {why}"), "try again"),
+    };
+    Failure::new(reason, hint).with_code(4)
 }
 
 /// Writes a file that only its owner reads, whole or not at all.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clinical::{FindingValue, Profile};
 use distribution::Release;
+use inference::trial::try_rules;
 use inference::{Assessment, Findings, RulePack, TriageModel};
 use record::{AssessmentEntry, Entry};
 
@@ -55,42 +56,24 @@ pub(super) fn try_release(
         return Ok((Tried::Model(Arc::new(model)), checks));
     }
     if release.module.starts_with(RULES_MODULE) {
-        let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
-        let (tried, checks) = try_rules(text, pack)?;
+        let (tried, shown) = try_rules(bytes, pack).map_err(|e| e.to_string())?;
+        let golden = shown.golden;
+        let checks = vec![
+            format!("every rule of {} reads known findings", shown.pack),
+            format!(
+                "{golden} of {golden} golden cases come out as the guidelines say, by its rules alone"
+            ),
+            format!(
+                "every pink rule of {} is there, or given up by an explicit word",
+                shown.before
+            ),
+        ];
         return Ok((Tried::Rules(Arc::new(tried)), checks));
     }
     Err(format!(
         "this engine does not run modules named {}",
         release.module
     ))
-}
-
-/// Reads a rule pack and tries it on all golden cases, beside the one that it replaces. What
-/// passed, in words.
-pub fn try_rules(text: &str, before: &RulePack) -> Result<(RulePack, Vec<String>), String> {
-    let pack = RulePack::parse(text)?;
-    let golden = inference::golden::try_pack(&pack)?;
-    let lacks = pack.lacks(before);
-    if !lacks.is_empty() {
-        let rules = lacks.join(", ");
-        return Err(format!(
-            "it has no more pink rules {rules}; a pack that gives some up says so: gives_up = [\"…\"]"
-        ));
-    }
-    let checks = vec![
-        format!(
-            "every rule of {} {} reads known findings",
-            pack.id, pack.edition
-        ),
-        format!(
-            "{golden} of {golden} golden cases come out as the guidelines say, by its rules alone"
-        ),
-        format!(
-            "every pink rule of {} {} is there, or given up by an explicit word",
-            before.id, before.edition
-        ),
-    ];
-    Ok((pack, checks))
 }
 
 /// Findings as entries of a case.

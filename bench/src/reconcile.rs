@@ -6,7 +6,6 @@ use automerge::{AutoCommit, Automerge};
 use clinical::{FindingValue, Urgency};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use node::Store;
-use node::host::Failure;
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, CaseId};
 use rand::{Rng, RngExt, SeedableRng};
@@ -18,7 +17,9 @@ use sync::VerifiedEnvelope;
 use sync::envelope::{Contents, seal};
 use sync::space::SpaceKey;
 
-use super::failed;
+use crate::failed;
+
+use app::Failure;
 
 /// Differences measured; the last row is a phone that has nothing.
 const DIFFERENCES: [usize; 6] = [0, 1, 10, 100, 1000, 10_000];

@@ -5,9 +5,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 
-use node::host::Failure;
+use crate::failed;
 
-use super::failed;
+use app::Failure;
 
 /// Set for the process that runs in the middle.
 const HUB: &str = "KIJITI_BENCH_HUB";

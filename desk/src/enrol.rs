@@ -1,19 +1,19 @@
-//! Enrolment at the ministry's desk; phones enrol each other through their own agent.
+//! Enrolment at the ministry's desk: certificates for phones, and renewal in bulk. Phones enrol each
+//! other through their own agent.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use distribution::TrustedState;
-use node::host::Failure;
 use protocol::certificate::{Certificate, CertificateRequest, Rights};
 use protocol::limits::RENEWAL_DAYS;
 use protocol::signed::{Role, Signed};
 use protocol::{Area, Chain, DeviceId, DeviceKeys};
 
-use crate::desk::ask_about_clock;
+use crate::Refusal;
+use crate::draft::{DAY_S, load_root, wall_s};
 use crate::files::{EnrolmentFile, hex, to_text};
-use crate::ministry::keys::enrolment_keys;
-use crate::ministry::{DAY_S, load_root, wall_s};
+use crate::keys::{Asks, enrolment_keys};
 
 /// So long after the newest time that the ministry has signed its clock is believed without a word.
 const CLOCK_AHEAD_S: u64 = 400 * DAY_S;
@@ -36,40 +36,43 @@ pub struct Renewal {
     /// Where.
     pub area: Area,
     /// Why it is made anew.
-    pub why: &'static str,
+    pub why: Why,
+}
+
+/// Why a certificate is made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It has ended.
+    Ended,
+    /// A key that signed it is distrusted since.
+    Distrusted,
+    /// It ends soon.
+    EndsSoon,
+    /// Somebody asked for all.
+    Asked,
 }
 
 impl EnrolmentDesk {
     /// Opens the keys in `folder`. The roots are those of `held`, where a phone of this ministry is
     /// at hand: after a rotation the folder's own root is old.
-    pub fn open(
-        folder: &Path,
-        held: Option<TrustedState>,
-        passphrase: Option<&str>,
-    ) -> Result<Self, Failure> {
+    pub fn open(folder: &Path, held: Option<TrustedState>, ask: Asks<'_>) -> Result<Self, Refusal> {
         let root = load_root(&folder.join("root.json"))?;
-        let own = TrustedState::new(&root)
-            .map_err(|e| Failure::new(e, "use the ministry's own folder"))?;
+        let own = TrustedState::new(&root).map_err(Refusal::Trust)?;
         let trust = held
             .filter(|held| held.ministry() == own.ministry())
             .unwrap_or(own);
-        let root = trust
-            .root()
-            .ok_or_else(|| Failure::new("the root is empty", "use the ministry's own folder"))?;
-        let mut keys = enrolment_keys(folder, &root.enrolment.keys, passphrase)?;
+        let root = trust.root().ok_or(Refusal::EmptyRoot)?;
+        let mut keys = enrolment_keys(folder, &root.enrolment.keys, ask)?;
         keys.truncate(root.enrolment.threshold as usize);
         Ok(Self { keys, trust })
     }
 
-    /// Asks about a clock that is far from the newest time that the ministry is known to have
-    /// signed: a certificate's term counts from it.
-    pub fn clock_is_right(&self, said: bool) -> Result<(), Failure> {
+    /// The newest time that the ministry is known to have signed, if this machine's clock is far
+    /// from it: a certificate's term counts from the clock.
+    pub fn clock_is_off(&self) -> Option<u64> {
         let newest_s = self.trust.freshness().floor_s;
-        let (now, early) = (wall_s(), newest_s.saturating_sub(DAY_S));
-        match said || (early..=newest_s.saturating_add(CLOCK_AHEAD_S)).contains(&now) {
-            true => Ok(()),
-            false => ask_about_clock(newest_s, "what the ministry signed last"),
-        }
+        let believed = newest_s.saturating_sub(DAY_S)..=newest_s.saturating_add(CLOCK_AHEAD_S);
+        (!believed.contains(&wall_s())).then_some(newest_s)
     }
 
     /// Certifies a device.
@@ -79,26 +82,18 @@ impl EnrolmentDesk {
         area: &str,
         (rights, passes_on): (&str, &str),
         valid_days: Option<u64>,
-    ) -> Result<EnrolmentFile, Failure> {
-        let usage = |e: String, hint: &str| Failure::new(e, hint).with_code(2);
+    ) -> Result<EnrolmentFile, Refusal> {
         let claimed = request
             .read()
-            .map_err(|e| usage(e.to_string(), "ask for the request again"))?;
-        request.verify(&Role::single(claimed.device)).map_err(|e| {
-            usage(
-                format!("the request is damaged: {e}"),
-                "ask for the request again",
-            )
-        })?;
-        let read = |text: &str| {
-            Rights::parse(text).map_err(|e| usage(e, "for example --rights carry,read,write"))
-        };
+            .map_err(|e| Refusal::Damaged("request", Some(e)))?;
+        let own = Role::single(claimed.device);
+        request.verify(&own).map_err(Refusal::RequestDamaged)?;
+        let read = |text: &str| Rights::parse(text).map_err(Refusal::NotRights);
         let certificate = Certificate {
             device: claimed.device,
             sealing_key: claimed.sealing_key,
             name: claimed.name,
-            area: Area::parse(area)
-                .map_err(|e| usage(e.to_string(), "for example north/kilifi"))?,
+            area: Area::parse(area).map_err(Refusal::NotAnArea)?,
             rights: read(rights)?,
             passes_on: read(passes_on)?,
             issued_s: wall_s(),
@@ -149,10 +144,10 @@ impl EnrolmentDesk {
         let due = newest.into_values().filter_map(|(certificate, chain)| {
             let ends_soon = certificate.expires_s.is_some_and(|end_s| end_s < soon_s);
             let why = match self.trust.verify_chain(&chain) {
-                Some(Err(protocol::CertificateError::Expired(_))) => "it has ended",
-                Some(Err(_)) => "its key is distrusted",
-                _ if ends_soon => "it ends soon",
-                _ if all => "as was asked",
+                Some(Err(protocol::CertificateError::Expired(_))) => Why::Ended,
+                Some(Err(_)) => Why::Distrusted,
+                _ if ends_soon => Why::EndsSoon,
+                _ if all => Why::Asked,
                 _ => return None,
             };
             let (name, area) = (certificate.name.clone(), certificate.area.clone());
@@ -183,7 +178,7 @@ impl EnrolmentDesk {
         &self,
         due: &[(Renewal, Certificate)],
         valid_days: Option<u64>,
-    ) -> Result<EnrolmentFile, Failure> {
+    ) -> Result<EnrolmentFile, Refusal> {
         let anew = |certificate: &Certificate| {
             // Later than the one before, which it would be taken for if it said the same.
             let (issued_s, expires_s) = (
@@ -225,7 +220,7 @@ impl EnrolmentDesk {
     }
 
     /// Signed by as many keys as the threshold asks for, and believed.
-    fn sign(&self, certificate: &Certificate) -> Result<Chain, Failure> {
+    fn sign(&self, certificate: &Certificate) -> Result<Chain, Refusal> {
         let mut signed = Signed::unsigned(certificate);
         self.keys.iter().for_each(|key| signed.add_signature(key));
         let chain = Chain {
@@ -233,14 +228,8 @@ impl EnrolmentDesk {
         };
         match self.trust.verify_chain(&chain) {
             Some(Ok(_)) => Ok(chain),
-            Some(Err(error)) => {
-                let hint = "as many of the ministry's keys as its threshold asks for must be in the folder";
-                Err(Failure::new(error, hint).with_code(4))
-            }
-            None => Err(Failure::new(
-                "the root is empty",
-                "use the ministry's own folder",
-            )),
+            Some(Err(error)) => Err(Refusal::Certificate(error)),
+            None => Err(Refusal::EmptyRoot),
         }
     }
 }

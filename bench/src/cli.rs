@@ -1,8 +1,23 @@
-//! The words of `kijiti bench`.
+//! The words of `kijiti-bench`.
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Parser, Subcommand};
+
+/// Measures, side by side with what one would use instead, in one run on one machine.
+#[derive(Parser, Debug)]
+#[command(name = "kijiti-bench", version, about, max_term_width = 80)]
+pub struct Cli {
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// A phone's data folder, for the hidden command that asks it.
+    #[arg(long, global = true, hide = true, value_name = "FOLDER")]
+    pub data: Option<PathBuf>,
+    /// What to measure.
+    #[command(subcommand)]
+    pub command: BenchCommand,
+}
 
 /// What to measure.
 #[derive(Subcommand, Debug)]

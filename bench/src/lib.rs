@@ -1,6 +1,7 @@
 //! Measurements, each beside what one would use instead, in one run on one machine, as a ratio.
 
 pub mod cases;
+pub mod cli;
 pub mod couriers;
 pub mod delta;
 pub mod link;
@@ -13,13 +14,22 @@ pub mod siege;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use node::host::{Answer, Failure, Request, control};
+use node::host::{Answer, Request, control};
 
-use crate::demo::process::{Phone, Phones, Site};
-use crate::enrol::EnrolmentDesk;
-use crate::{ministry, show};
+use app::Failure;
+use app::demo::process::{Phone, Phones, Site};
+use app::ministry::publish_requests;
+use app::run::accept;
+use app::show;
+use desk::draft::{self, NewRelease};
+use desk::enrol::EnrolmentDesk;
+use desk::keys::{self, Ceremony};
+use desk::sign::{self, Signer};
 
-const PASSPHRASE: &str = "a bench guards nothing";
+/// The passphrase of the bench's keys.
+fn passphrase(_: &Path) -> Result<String, desk::Refusal> {
+    Ok("a bench guards nothing".to_owned())
+}
 
 fn failed(e: impl ToString) -> Failure {
     Failure::new(
@@ -32,7 +42,7 @@ fn failed(e: impl ToString) -> Failure {
 pub fn ask(folder: &Path, request: &str) -> Result<(), Failure> {
     let request: Request = serde_json::from_str(request).map_err(failed)?;
     let answer = Answer::Done(control::ask(folder, &request, &mut |_| {}));
-    crate::say::json(&serde_json::to_string(&answer).map_err(failed)?);
+    app::say::json(&serde_json::to_string(&answer).map_err(failed)?);
     Ok(())
 }
 
@@ -60,19 +70,19 @@ impl Scene {
             keys,
             phones,
         };
-        ministry::hold(&scene.keys, &scene.ceremony(), false)?;
+        let passphrase = || passphrase(Path::new(""));
+        keys::hold(&scene.keys, &scene.ceremony(), &passphrase, false)?;
         Ok(scene)
     }
 
-    fn ceremony(&self) -> ministry::Ceremony<'static> {
-        ministry::Ceremony {
+    fn ceremony(&self) -> Ceremony<'static> {
+        Ceremony {
             keys: 1,
             threshold: 1,
             recall_keys: 0,
             enrol_keys: 1,
             name: "Bench",
             tokens: &[],
-            passphrase: Some(PASSPHRASE),
             work_factor: Some(10),
         }
     }
@@ -105,11 +115,11 @@ impl Scene {
         let request = phone.ask(Request::EnrolRequest {
             name: phone.name.clone(),
         })?;
-        let request = crate::files::from_text("the request", show::text(&request, "request"))?;
-        let desk = EnrolmentDesk::open(&self.keys, None, Some(PASSPHRASE))?;
+        let request = desk::files::from_text("request", show::text(&request, "request"))?;
+        let desk = EnrolmentDesk::open(&self.keys, None, &passphrase)?;
         let file = desk.certify(&request, area, (rights, ""), None)?;
         let chain = file.chain.clone().unwrap_or_default();
-        phone.ask(file.accept())?;
+        phone.ask(accept(file))?;
         Ok((phone, chain))
     }
 
@@ -132,7 +142,7 @@ impl Scene {
     }
 
     fn requests(&self, file: &Path) -> Result<Vec<Request>, Failure> {
-        let release = ministry::NewRelease {
+        let release = NewRelease {
             file,
             module: "bench",
             version: None,
@@ -144,11 +154,11 @@ impl Scene {
             stage: None,
             lineage: None,
         };
-        let mut draft = ministry::draft(None, Some(&release), None)?;
-        for key in ministry::load_keys(&self.keys, "key", Some(PASSPHRASE))? {
-            ministry::sign(&mut draft, &ministry::Signer::Key(key))?;
+        let mut draft = draft::draft(None, Some(&release), None)?;
+        for key in keys::load_keys(&self.keys, "key", &passphrase)? {
+            sign::sign(&mut draft, &Signer::Key(key))?;
         }
-        Ok(ministry::publish_requests(&draft))
+        Ok(publish_requests(&draft))
     }
 
     /// A file of so many bytes that no compressor makes smaller.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use node::host::rogue::{Rogue, besiege};
-use node::host::{Failure, Request, sealing_public_key};
+use node::host::{Request, sealing_public_key};
 use protocol::certificate::CertificateRequest;
 use protocol::{Area, Chain, DeviceId, DeviceKeys, Digest, Frame, Signed};
 use rand::SeedableRng;
@@ -16,10 +16,11 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 use sim::insider::{Insider, Rank};
 
-use super::{PASSPHRASE, Scene, failed};
-use crate::demo::process::Phone;
-use crate::enrol::EnrolmentDesk;
-use crate::{files, ministry, show};
+use crate::{Scene, failed, passphrase};
+use app::Failure;
+use app::demo::process::Phone;
+use app::show;
+use desk::enrol::EnrolmentDesk;
 
 /// What the phone may take while it is attacked.
 const MEMORY_MAX: u64 = 100_000_000;
@@ -85,7 +86,7 @@ pub fn run(strangers: u32, seconds: u64, seed: u64, json: bool) -> Result<(), Fa
         "calls": calls, "meetings": seen.met, "memory_max_bytes": seen.memory, "descriptors_max": seen.descriptors,
         "cases": seen.cases.len(), "lost": lost });
     if json {
-        crate::say::json(&format!("{report:#}"));
+        app::say::json(&format!("{report:#}"));
     } else {
         println!(
             "{calls} calls by {strangers} strangers and an insider of each rank, in {seconds} s"
@@ -132,7 +133,7 @@ impl Seen {
             consent: vec![("share".into(), true)],
             area: None,
             decision: None,
-            request: crate::run::request_number()?,
+            request: app::run::request_number()?,
         })?;
         self.cases.push(show::text(&made, "case").to_owned());
         Ok(())
@@ -177,7 +178,7 @@ fn grant(clinic: &Phone, to: &Phone, chain: String) -> Result<(), Failure> {
 /// Strangers who are silent, say junk, or begin and never end; and an insider of each rank that
 /// says hostile frames.
 fn rogues(scene: &Scene, clinic: &Phone, strangers: u32, seed: u64) -> Result<Vec<Rogue>, Failure> {
-    let root = ministry::load_root(&scene.keys.join("root.json"))?;
+    let root = desk::draft::load_root(&scene.keys.join("root.json"))?;
     let (clinic, _) = clinic.address()?;
     let clinic: DeviceId = clinic.parse().map_err(failed)?;
     let keys_of =
@@ -189,9 +190,9 @@ fn rogues(scene: &Scene, clinic: &Phone, strangers: u32, seed: u64) -> Result<Ve
             let request =
                 CertificateRequest::of(&keys, sealing_public_key(&keys), rank.name().into());
             let (request, rights) = (Signed::by(&request, &keys), rights.to_string());
-            let desk = EnrolmentDesk::open(&scene.keys, None, Some(PASSPHRASE))?;
+            let desk = EnrolmentDesk::open(&scene.keys, None, &passphrase)?;
             let file = desk.certify(&request, AREA, (&rights, ""), None)?;
-            let bytes = files::unhex("the chain", &file.chain.unwrap_or_default())?;
+            let bytes = desk::files::unhex("chain", &file.chain.unwrap_or_default())?;
             chain = Some(Chain::from_bytes(&bytes).map_err(failed)?);
         }
         let area = Area::parse(AREA).map_err(failed)?;

@@ -7,9 +7,9 @@ use std::time::Instant;
 use automerge::{AutoCommit, ReadDoc};
 use clinical::{FindingValue, Urgency};
 use node::Store;
+use node::host::Request;
 use node::host::folder::DataFolder;
 use node::host::sqlite::SqliteStore;
-use node::host::{Failure, Request};
 use node::store::CaseRow;
 use protocol::{Area, CaseId, DeviceKeys};
 use rand::{Rng, SeedableRng};
@@ -19,8 +19,9 @@ use serde_json::json;
 use sync::SpaceKey;
 use sync::envelope::{Contents, seal};
 
-use super::{Scene, failed, median};
-use crate::show::size;
+use crate::{Scene, failed, median};
+use app::Failure;
+use app::show::size;
 
 /// Envelopes of one case: a first visit and follow-ups.
 const ENVELOPES_PER_CASE: usize = 5;
@@ -57,7 +58,7 @@ pub fn run(envelopes: usize, seed: u64, as_json: bool) -> Result<(), Failure> {
         let began = Instant::now();
         let list = phone.ask(Request::CaseList)?;
         listed.push(began.elapsed().as_secs_f64());
-        let shown = crate::show::list(&list, "cases").len();
+        let shown = app::show::list(&list, "cases").len();
         if shown != cases {
             return Err(failed(format!("{shown} of {cases} cases were listed")));
         }
@@ -93,7 +94,7 @@ pub fn run(envelopes: usize, seed: u64, as_json: bool) -> Result<(), Failure> {
 }
 
 /// Resident memory of a running phone.
-fn resident(phone: &crate::demo::process::Phone) -> Result<u64, Failure> {
+fn resident(phone: &app::demo::process::Phone) -> Result<u64, Failure> {
     let id = phone
         .process()
         .ok_or_else(|| failed("the phone does not run"))?;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use node::host::{Failure, Request};
+use node::host::Request;
 use serde_json::json;
 
-use super::medium::{Medium, Shape};
-use super::places::{Place, between};
-use super::{Scene, failed};
-use crate::demo::process::Phone;
+use crate::medium::{Medium, Shape};
+use crate::places::{Place, between};
+use crate::{Scene, failed};
+use app::Failure;
+use app::demo::process::Phone;
 
 /// How much longer than perfect is waited for.
 const PATIENCE: f64 = 6.0;

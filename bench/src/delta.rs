@@ -12,10 +12,11 @@ use std::time::Instant;
 use distribution::delta::layout::{Storage, layout};
 use distribution::delta::{EncodeOptions, apply, encode};
 use inference::RulePack;
-use node::host::Failure;
 use protocol::Digest;
 use serde_json::json;
 use teach::pairs::{PairOptions, Stored, Weights, make, read_gguf, sticky, write_gguf};
+
+use app::Failure;
 
 /// What the bench knows of one pair of files.
 struct Row {

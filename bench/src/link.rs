@@ -8,14 +8,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use iroh::endpoint::VarInt;
-use node::host::{Failure, Request, links};
+use node::host::{Request, links};
 use protocol::DeviceId;
 use serde_json::json;
 
-use super::medium::{Medium, Shape};
-use super::places::{Place, between};
-use super::{Scene, failed, median};
-use crate::show;
+use crate::medium::{Medium, Shape};
+use crate::places::{Place, between};
+use crate::{Scene, failed, median};
+use app::Failure;
+use app::show;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -165,7 +166,7 @@ fn bare_round(bytes: u64, road: Option<Road>) -> Result<f64, Failure> {
     let [from, to] = road.map_or([None, None], |r| r.ends.map(Some));
     let listen = to.map_or(LOCALHOST, |place| place.address);
     let mut receiver = this_program(to)?
-        .args(["bench", "bare-receiver", &listen.to_string()])
+        .args(["bare-receiver", &listen.to_string()])
         .stdout(Stdio::piped())
         .spawn()
         .map_err(failed)?;
@@ -175,7 +176,6 @@ fn bare_round(bytes: u64, road: Option<Road>) -> Result<f64, Failure> {
         let (_medium, address) = through(road, address.parse().map_err(failed)?)?;
         let listen = from.map_or(LOCALHOST, |place| place.address);
         let words = [
-            "bench",
             "bare-sender",
             id,
             &address.to_string(),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use distribution::tree;
-use node::host::{Failure, Request};
+use node::host::Request;
 use protocol::Digest;
 use protocol::limits::GROUP_BYTES;
 use rand::seq::IndexedRandom;
@@ -15,10 +15,11 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
-use super::medium::{Medium, Shape};
-use super::places::{Place, between};
-use super::{Scene, failed};
-use crate::demo::process::Phone;
+use crate::medium::{Medium, Shape};
+use crate::places::{Place, between};
+use crate::{Scene, failed};
+use app::Failure;
+use app::demo::process::Phone;
 
 const COURIERS: u8 = 7;
 const BYTES_PER_S: f64 = 3e6;

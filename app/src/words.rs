@@ -1,0 +1,3 @@
+//! The words of the desk: what its refusals and checks are to whoever reads them.
+
+pub mod desk;

@@ -1,0 +1,560 @@
+//! What a ministry's desk says: its refusals with what to do, its checks, and what a draft is.
+
+use desk::Refusal;
+use desk::check::{Check, Checked};
+use desk::enrol::Why;
+use desk::files::DraftFile;
+use desk::requantize::Requantized;
+use distribution::{Offer, Release};
+use inference::trial::Tried;
+use protocol::DeviceId;
+use protocol::codec::CodecError;
+use serde_json::{Value as Json, json};
+
+use crate::Failure;
+use crate::failure::key_file;
+
+/// Bytes that a Bluetooth link between two phones carries in a second, from the field notes.
+const BLUETOOTH_BYTES_S: u64 = 35_000;
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let (code, reason, hint) = match refusal {
+            refusal @ (Refusal::Unreadable(..)
+            | Refusal::Unwritable(..)
+            | Refusal::Exists(_)
+            | Refusal::NotSuchAFile(..)
+            | Refusal::TooLong(..)
+            | Refusal::NotScanned(..)
+            | Refusal::Damaged(..)
+            | Refusal::DraftDamaged(_)
+            | Refusal::Invalid(..)) => of_file(refusal),
+            refusal @ (Refusal::KeysThere(_)
+            | Refusal::KeyUnreadable(..)
+            | Refusal::NoEnrolmentKey(_)
+            | Refusal::NoPassphrase(_)
+            | Refusal::PassphraseShort
+            | Refusal::PassphrasesDiffer
+            | Refusal::NoRandomness(_)
+            | Refusal::Token(..)
+            | Refusal::SignedAlready(_)
+            | Refusal::ChangedSince(_)) => of_keys(refusal),
+            Refusal::KeyFile(path, error) => return key_file(&path.display().to_string(), &error),
+            refusal => of_documents(refusal),
+        };
+        Self::new(reason, hint).with_code(code)
+    }
+}
+
+type Words = (u8, String, String);
+
+fn words(code: u8, reason: impl ToString, hint: impl ToString) -> Words {
+    (code, reason.to_string(), hint.to_string())
+}
+
+fn of_file(refusal: Refusal) -> Words {
+    match refusal {
+        Refusal::Unreadable(path, e) => words(
+            1,
+            format!("cannot read {}: {e}", path.display()),
+            "check the name",
+        ),
+        Refusal::Unwritable(path, e) => words(
+            1,
+            format!("cannot write {}: {e}", path.display()),
+            "check the folder and the free space",
+        ),
+        Refusal::Exists(path) => words(
+            1,
+            format!("{} is there already", path.display()),
+            "choose another name",
+        ),
+        Refusal::NotSuchAFile(path, schema, why) => words(
+            2,
+            format!(
+                "{} is damaged or is another kind of file: {why}",
+                path.display()
+            ),
+            format!("a {schema} file was expected: ask for it again"),
+        ),
+        Refusal::TooLong(path, schema) => words(
+            1,
+            format!("{} is far too long", path.display()),
+            format!("a {schema} file was expected"),
+        ),
+        Refusal::NotScanned(path, e) => words(
+            2,
+            format!("{}: {e}", path.display()),
+            "put the text of all codes into one file, in any order",
+        ),
+        Refusal::Damaged(what, why) => damaged(what, why.map(|e| e.to_string())),
+        Refusal::DraftDamaged(e) => damaged("draft", Some(e.to_string())),
+        Refusal::Invalid(kind, e) => words(
+            2,
+            format!("the {kind} would not be valid: {e}"),
+            "check names, numbers and words",
+        ),
+        other => words(1, format!("{other:?}"), ""),
+    }
+}
+
+fn damaged(what: &str, why: Option<String>) -> Words {
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    words(
+        2,
+        format!("the {what} is damaged{why}"),
+        "ask for the file again",
+    )
+}
+
+fn of_keys(refusal: Refusal) -> Words {
+    match refusal {
+        Refusal::KeysThere(folder) => words(
+            1,
+            format!("{} holds keys already", folder.display()),
+            "choose another folder with --out",
+        ),
+        Refusal::KeyUnreadable(path, e) => words(
+            4,
+            format!("cannot read the key {}: {e}", path.display()),
+            "check the name",
+        ),
+        Refusal::NoEnrolmentKey(folder) => words(
+            4,
+            format!("no key in {} may enrol under this root", folder.display()),
+            "key files that enrol are called enrol-1.age, enrol-2.age …, as `kijiti ministry keys` makes them",
+        ),
+        Refusal::NoPassphrase(variable) => words(
+            4,
+            "a passphrase is needed, and nobody can be asked for it",
+            format!("run it on a terminal, or set {variable}"),
+        ),
+        Refusal::PassphraseShort => words(
+            2,
+            "the passphrase is shorter than 8 characters",
+            "choose several words",
+        ),
+        Refusal::PassphrasesDiffer => words(2, "the two passphrases differ", "begin again"),
+        Refusal::NoRandomness(e) => words(1, format!("no randomness: {e}"), "restart"),
+        Refusal::Token(program, why) => words(
+            4,
+            format!("the token's program {program:?} failed: {why}"),
+            "check the token and its program",
+        ),
+        Refusal::SignedAlready(key) => words(
+            5,
+            format!(
+                "this draft carries the signature of key {} already",
+                key.short()
+            ),
+            "one key counts once: pass the draft on to the holder of another key",
+        ),
+        Refusal::ChangedSince(key) => words(
+            2,
+            format!("the draft was changed after key {} signed it", key.short()),
+            "ask for the file again, or draft it anew",
+        ),
+        other => words(1, format!("{other:?}"), ""),
+    }
+}
+
+fn of_documents(refusal: Refusal) -> Words {
+    match refusal {
+        Refusal::NotAnArea(e) => words(2, e, "for example north/kilifi"),
+        Refusal::NotRights(e) => words(2, e, "for example --rights carry,read,write"),
+        Refusal::NoMinistry => words(
+            1,
+            "this phone trusts no ministry yet",
+            "enrol it first: `kijiti enrol request`",
+        ),
+        Refusal::Trust(e) => words(1, e, "use the ministry's own root file, or its own folder"),
+        Refusal::EmptyRoot => words(
+            1,
+            "the root names no keys",
+            "use the ministry's own root file",
+        ),
+        Refusal::NoKeysFor(kind) => words(
+            1,
+            format!("this ministry's root names no keys for a {kind}"),
+            "rotate the root",
+        ),
+        Refusal::NotARole(e) => words(
+            2,
+            format!("these keys cannot be: {e}"),
+            "keep enough keys for the threshold",
+        ),
+        Refusal::ThresholdImpossible(threshold, keys) => words(
+            2,
+            format!("{threshold} of {keys} keys cannot be"),
+            "choose at least one key, at most 16, and a threshold not above it",
+        ),
+        Refusal::NotARoot(kind) => words(
+            2,
+            format!("this is the draft of a {kind}"),
+            "pass a draft of `kijiti ministry root draft`",
+        ),
+        Refusal::NotTheFirst(version) => words(
+            2,
+            format!("this is root {version}, and not the first"),
+            "a rotation is published: `kijiti ministry release publish`",
+        ),
+        Refusal::RootUnfinished(e) => words(
+            5,
+            e,
+            "have it signed on the machines of its other keys: `kijiti ministry release sign`",
+        ),
+        Refusal::RootRefused(e) => words(1, e, "choose a shorter name"),
+        Refusal::NotDelegated(name) => words(
+            1,
+            format!("the ministry's list delegates nothing to {name:?}"),
+            "see `kijiti ministry release log`",
+        ),
+        Refusal::NoLineage => words(
+            2,
+            "a delegated release must say what it was made from",
+            "pass --lineage FILE: the parent's digest, the data, the protocol, results by group",
+        ),
+        Refusal::NotCovered(name, module, area) => words(
+            5,
+            format!("{name} may not release {module} for {area}"),
+            "see `kijiti ministry release log` for what it may",
+        ),
+        Refusal::VersionHeld(module, held) => words(
+            5,
+            format!("{module} is at version {held} already"),
+            "leave --version-number out, or choose a higher one",
+        ),
+        Refusal::NotListed(module, area, language) => words(
+            1,
+            format!("{module} for {area} in {language} is not in the list"),
+            "see `kijiti model list`",
+        ),
+        Refusal::NoDelta(e) => words(
+            1,
+            format!("cannot make the delta: {e}"),
+            "check memory and space",
+        ),
+        Refusal::NoRecallKeys => words(
+            1,
+            "this ministry's root names no recall keys",
+            "rotate the root and add some",
+        ),
+        Refusal::Recalled(digest) => words(
+            1,
+            format!("bundle {} is recalled already", digest.short()),
+            "nothing is to be done",
+        ),
+        Refusal::Revoked(device) => words(
+            1,
+            format!("{} is revoked already", device.short()),
+            "nothing is to be done",
+        ),
+        Refusal::RequestDamaged(e) => words(
+            2,
+            format!("the request is damaged: {e}"),
+            "ask for the request again",
+        ),
+        Refusal::Certificate(e) => words(
+            4,
+            e,
+            "as many of the ministry's keys as its threshold asks for must be in the folder",
+        ),
+        Refusal::NotQuantized(e) => words(
+            2,
+            format!("cannot quantize: {e}"),
+            "give two GGUF files of one model: the phones' and new floats",
+        ),
+        other => words(1, format!("{other:?}"), ""),
+    }
+}
+
+fn versioned(release: &Release) -> String {
+    format!("{} version {}", release.module, release.version)
+}
+
+fn placed(release: &Release) -> String {
+    format!(
+        "{} for {} ({})",
+        release.module, release.area, release.language
+    )
+}
+
+/// A check: what it is about, and what was found.
+pub fn check(check: &Check) -> (String, String) {
+    let changes = |detail: String| ("changes".to_owned(), detail);
+    match check {
+        Check::Strangers(keys, _) => {
+            let who = shorts(keys);
+            (
+                "signatures".into(),
+                format!("keys that are not of this role have signed: {who}"),
+            )
+        }
+        Check::Accepted => ("a phone would accept it".into(), "by every rule".into()),
+        Check::Refused(error) => ("a phone would refuse it".into(), error.to_string()),
+        Check::RoleChanges(role, joins, leaves, threshold) => {
+            let (joins, left) = (shorts(joins), shorts(leaves));
+            changes(format!(
+                "{role}: {joins} joins, {left} leaves; {threshold} must sign"
+            ))
+        }
+        Check::Distrusts(key) => changes(format!(
+            "phones that key {} has certified count as not enrolled until they are enrolled again",
+            key.short()
+        )),
+        Check::Recalls(digest, why) => changes(format!("recalls {}: {why}", digest.short())),
+        Check::Revokes(device, why) => changes(format!("revokes {}: {why}", device.short())),
+        Check::NothingTakenOver => changes(
+            "the list held was signed with keys retired since: nothing of it is taken over".into(),
+        ),
+        Check::Adds(r) => changes(format!("adds {}, version {}", placed(r), r.version)),
+        Check::Moves(r, old) => changes(format!("{}: version {old} to {}", placed(r), r.version)),
+        Check::OtherTerms(r) => changes(format!("{}: same version, other terms", placed(r))),
+        Check::Staged(r) => changes(staged(r)),
+        Check::Withdraws(w) => changes(format!("withdraws {} for {}", w.module, w.area)),
+        Check::Delegates(name, modules, area) => changes(format!(
+            "lets {name} release {} for {area}",
+            modules.join(", ")
+        )),
+        Check::FileElsewhere(r) => (
+            r.module.clone(),
+            format!("version {}: its file is not here", r.version),
+        ),
+        Check::NoFile(r) => (
+            versioned(r),
+            format!("no file of this draft has digest {}", r.digest.short()),
+        ),
+        Check::Bundle(r, path) => {
+            let minutes = r.bytes as f64 / BLUETOOTH_BYTES_S as f64 / 60.0;
+            let size = format!("{} bytes, {minutes:.1} minutes over Bluetooth", r.bytes);
+            (
+                versioned(r),
+                format!("{size}; {} matches the list", path.display()),
+            )
+        }
+        Check::RulesRead(r, tried) => (versioned(r), rules_read(tried)),
+        Check::RulesGolden(r, tried) => (versioned(r), rules_golden(tried)),
+        Check::RulesKept(r, tried) => (versioned(r), rules_kept(tried)),
+        Check::RulesFail(r, error) => (versioned(r), format!("no phone would run it: {error}")),
+        Check::GivesUp(r, rule, true) => (
+            versioned(r),
+            format!("gives up the pink rule {rule}, as you say it may"),
+        ),
+        Check::GivesUp(r, rule, false) => (
+            versioned(r),
+            format!("it gives up the pink rule {rule}; if it may, say --gives-up {rule}"),
+        ),
+        Check::ModelGolden(golden) => (
+            "golden cases".into(),
+            format!("{golden} of {golden} come out as published"),
+        ),
+        Check::ModelGroup(g) => (
+            "subgroup".into(),
+            format!(
+                "{:<15} {:>5} drawn patients, pink found {:>5.1} %, green left {:>5.1} %",
+                g.name,
+                g.cases,
+                f64::from(g.sensitivity_permille) / 10.0,
+                f64::from(g.specificity_permille) / 10.0
+            ),
+        ),
+        Check::ModelFails(r, why) => (versioned(r), format!("no phone could run it: {why}")),
+        Check::DeltaStep(delta, by) => {
+            let bytes = delta.bytes;
+            let words = format!(
+                "{bytes} bytes, a step by way of {}, published before",
+                by.short()
+            );
+            (delta_from(delta), words)
+        }
+        Check::DeltaMissing(delta) => (delta_from(delta), "its file is not in the draft".into()),
+        Check::BaseMissing(delta) => (
+            delta_from(delta),
+            "the bundle it starts from is not at hand to check it".into(),
+        ),
+        Check::DeltaMakes(delta, whole) => {
+            let share = delta.bytes as f64 * 100.0 / (*whole).max(1) as f64;
+            let bytes = delta.bytes;
+            let words = format!("{bytes} bytes, {share:.1} % of the whole, comes out bit for bit");
+            (delta_from(delta), words)
+        }
+        Check::DeltaFails(delta, error) => (delta_from(delta), error.to_string()),
+        Check::Lineage(parent, protocol, groups) => (
+            "lineage".into(),
+            format!(
+                "from {}, by {protocol}, {groups} groups reported",
+                parent.short()
+            ),
+        ),
+    }
+}
+
+fn delta_from(delta: &distribution::release::Delta) -> String {
+    format!("delta from {}", delta.base.short())
+}
+
+fn shorts(keys: &[DeviceId]) -> String {
+    let keys: Vec<_> = keys.iter().map(DeviceId::short).collect();
+    if keys.is_empty() {
+        "nobody".into()
+    } else {
+        keys.join(", ")
+    }
+}
+
+fn staged(release: &Release) -> String {
+    let (permille, areas) = match &release.stage {
+        Some(stage) => (stage.permille, stage.areas.as_slice()),
+        None => (1000, [].as_slice()),
+    };
+    let areas: Vec<_> = areas.iter().map(ToString::to_string).collect();
+    let areas = if areas.is_empty() {
+        "everywhere".to_owned()
+    } else {
+        areas.join(", ")
+    };
+    format!(
+        "{}: first on {permille} of 1000 phones, {areas}",
+        placed(release)
+    )
+}
+
+/// That a pack can be read.
+pub fn rules_read(tried: &Tried) -> String {
+    format!("every rule of {} reads known findings", tried.pack)
+}
+
+/// That a pack says what the guidelines say.
+pub fn rules_golden(tried: &Tried) -> String {
+    let golden = tried.golden;
+    format!("{golden} of {golden} golden cases come out as the guidelines say, by its rules alone")
+}
+
+/// That a pack takes nothing away.
+pub fn rules_kept(tried: &Tried) -> String {
+    let before = &tried.before;
+    format!("every pink rule of {before} is there, or given up by an explicit word")
+}
+
+/// What a draft comes to, as `kijiti.draft-check/2`.
+pub fn checked_json(checked: &Checked) -> Json {
+    let one = |c: &Check| {
+        let (what, detail) = check(c);
+        json!({ "what": what, "ok": c.passed(), "detail": detail })
+    };
+    let release = |r: &Release| {
+        json!({
+            "module": r.module, "version": r.version, "digest": r.digest.to_string(),
+            "bytes": r.bytes, "area": r.area.to_string(), "language": r.language, "notes": r.notes,
+        })
+    };
+    json!({
+        "schema": "kijiti.draft-check/2",
+        "kind": checked.kind,
+        "list_version": checked.list_version,
+        "signed_by": checked.signed_by.iter().map(DeviceId::to_string).collect::<Vec<_>>(),
+        "valid_signatures": checked.valid_signatures,
+        "needed": checked.needed,
+        "checks": checked.checks.iter().map(one).collect::<Vec<_>>(),
+        "all_pass": checked.all_pass(),
+        "releases": checked.releases.iter().map(release).collect::<Vec<_>>(),
+    })
+}
+
+/// What requantizing a model has come to, a line each.
+pub fn requantized(made: &Requantized, old_weights_given: bool) -> Vec<String> {
+    let counts = made.counts;
+    let (delta, plain) = (made.delta_bytes, made.delta_plain_bytes);
+    let mut said = vec![
+        format!(
+            "{} of {} blocks keep their scales",
+            counts.kept, counts.blocks
+        ),
+        format!("delta {delta} bytes; with fresh scales it would be {plain}"),
+    ];
+    if !old_weights_given {
+        said.push("without --old-weights a part of what was learnt is lost".into());
+    }
+    let change = |now: u32, was: u32| (f64::from(now) - f64::from(was)) / 10.0;
+    match &made.groups {
+        Err(reason) => said.push(format!("groups not measured: {reason}")),
+        Ok(groups) => said.extend(groups.iter().map(|(was, now)| {
+            format!(
+                "{:<15} pink found {:+.1} points, green left {:+.1} points against fresh scales",
+                was.name,
+                change(now.sensitivity_permille, was.sensitivity_permille),
+                change(now.specificity_permille, was.specificity_permille)
+            )
+        })),
+    }
+    said
+}
+
+/// Why a certificate is made anew.
+pub fn why(why: Why) -> &'static str {
+    match why {
+        Why::Ended => "it has ended",
+        Why::Distrusted => "its key is distrusted",
+        Why::EndsSoon => "it ends soon",
+        Why::Asked => "as was asked",
+    }
+}
+
+/// What a draft says, in a line, for who is about to sign it.
+pub fn describe(draft: &DraftFile) -> Result<String, Failure> {
+    let damaged = |e: CodecError| Failure::from(Refusal::Damaged("draft", Some(e)));
+    let named = |releases: &[Release]| {
+        let name = |r: &Release| format!("{} {} for {}", r.module, r.version, r.area);
+        let names: Vec<_> = releases.iter().map(name).collect();
+        if names.is_empty() {
+            "no releases".to_owned()
+        } else {
+            names.join(", ")
+        }
+    };
+    Ok(match desk::draft::offer_of(draft)? {
+        Offer::Root(d) => {
+            let root = d.read().map_err(damaged)?;
+            let (threshold, keys) = (root.root.threshold, root.root.keys.len());
+            format!("root {}: {threshold} of {keys} keys sign", root.version)
+        }
+        Offer::List(d) => {
+            let list = d.read().map_err(damaged)?;
+            format!("release list {}: {}", list.version, named(&list.releases))
+        }
+        Offer::Delegated(d) => {
+            let list = d.read().map_err(damaged)?;
+            format!(
+                "list {} of {}: {}",
+                list.version,
+                list.delegation,
+                named(&list.releases)
+            )
+        }
+        Offer::Recall(d) => {
+            let recall = d.read().map_err(damaged)?;
+            let last = recall.recalled.last();
+            let last = last.map(|r| format!("{} ({})", r.digest.short(), r.reason));
+            let (version, count) = (recall.version, recall.recalled.len());
+            format!(
+                "recall {version} of {count} bundles, the last {}",
+                last.unwrap_or_default()
+            )
+        }
+        Offer::Revocations(d) => {
+            let revoked = d.read().map_err(damaged)?.revoked;
+            let last = revoked
+                .last()
+                .map(|r| format!("{} ({})", r.device.short(), r.reason));
+            format!(
+                "{} phones revoked, the last {}",
+                revoked.len(),
+                last.unwrap_or_default()
+            )
+        }
+        Offer::Beacon(d) => {
+            let beacon = d.read().map_err(damaged)?;
+            format!("a beacon: root {}, list {}", beacon.root, beacon.list)
+        }
+    })
+}

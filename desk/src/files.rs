@@ -1,0 +1,157 @@
+//! Files that people pass from hand to hand: JSON with a schema, documents in hexadecimal. What a QR
+//! code carries is the same file ([`protocol::scan`]).
+
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use protocol::scan;
+use protocol::signed::{Document, Signed};
+use serde::{Deserialize, Serialize};
+
+use crate::Refusal;
+
+/// A ministry's root.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RootFile {
+    /// `kijiti.root/1`.
+    pub schema: String,
+    /// The signed root.
+    pub root: String,
+}
+
+/// A document on its way to enough signatures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DraftFile {
+    /// [`DraftFile::SCHEMA`].
+    pub schema: String,
+    /// The kind of document: `release-list`, `root`, `recall`, `revocations`, `delegated-list`,
+    /// `beacon`.
+    pub kind: String,
+    /// The document with the signatures so far.
+    pub document: String,
+    /// Bundles that go with it.
+    pub bundles: Vec<String>,
+    /// Earlier bundles from which its deltas start, to check them.
+    #[serde(default)]
+    pub bases: Vec<String>,
+}
+
+impl DraftFile {
+    /// What such a file says of itself.
+    pub const SCHEMA: &str = "kijiti.draft/2";
+}
+
+/// A phone's request.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RequestFile {
+    /// `kijiti.enrol-request/1`.
+    pub schema: String,
+    /// The device, for people.
+    pub device: String,
+    /// The signed request.
+    pub request: String,
+}
+
+/// The answer to a request, or a grant.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EnrolmentFile {
+    /// `kijiti.enrolment/1`.
+    pub schema: String,
+    /// The ministry's roots, oldest first.
+    pub roots: Vec<String>,
+    /// The phone's certificates.
+    pub chain: Option<String>,
+    /// Grants, each with the issuer's certificates.
+    pub grants: Vec<(String, String)>,
+    /// Certificates of others that were made anew, to be carried to their phones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<String>,
+}
+
+/// Bytes of such a file.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Reads a file of one schema, or what was scanned of its codes; `-` is the standard input.
+pub fn read<T: for<'d> Deserialize<'d>>(path: &Path, schema: &'static str) -> Result<T, Refusal> {
+    let unreadable = |e: std::io::Error| Refusal::Unreadable(path.to_owned(), e);
+    let mut text = String::new();
+    let mut take = |from: &mut dyn Read| from.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    match path.as_os_str() == "-" {
+        true => take(&mut std::io::stdin()),
+        false => std::fs::File::open(path).and_then(|mut file| take(&mut file)),
+    }
+    .map_err(unreadable)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(Refusal::TooLong(path.to_owned(), schema));
+    }
+    if scan::is_scanned(&text) {
+        let bytes = scan::join(&text).map_err(|e| Refusal::NotScanned(path.to_owned(), e))?;
+        text = String::from_utf8(bytes).unwrap_or_default();
+    }
+    let damaged = |why: String| Refusal::NotSuchAFile(path.to_owned(), schema, why);
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
+    match value.get("schema").and_then(|s| s.as_str()) {
+        Some(found) if found == schema => {
+            serde_json::from_value(value).map_err(|e| damaged(e.to_string()))
+        }
+        found => {
+            let said = found.unwrap_or("nothing of itself");
+            Err(damaged(format!("it says {said}")))
+        }
+    }
+}
+
+/// Writes a file, whole or not at all.
+pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Refusal> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Refusal::Unwritable(path.to_owned(), e.into()))?;
+    write_bytes(path, (text + "\n").as_bytes())
+}
+
+/// Writes bytes to a file that only its owner reads, whole or not at all.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Refusal> {
+    let draft = path.with_extension("writing");
+    let _ = std::fs::remove_file(&draft);
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&draft);
+    let written = opened.and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written
+        .and_then(|()| std::fs::rename(&draft, path))
+        .map_err(|e| Refusal::Unwritable(path.to_owned(), e))
+}
+
+/// Hexadecimal text of a signed document.
+pub fn to_text<T: Document>(signed: &Signed<T>) -> String {
+    hex(&signed.to_bytes())
+}
+
+/// Hexadecimal text.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Bytes of hexadecimal text; `what` it is, for a refusal.
+pub fn unhex(what: &'static str, text: &str) -> Result<Vec<u8>, Refusal> {
+    let digits = |i: usize| {
+        text.get(i..i + 2)
+            .and_then(|d| u8::from_str_radix(d, 16).ok())
+    };
+    let pairs = (0..text.len()).step_by(2).map(digits);
+    pairs
+        .collect::<Option<Vec<_>>>()
+        .ok_or(Refusal::Damaged(what, None))
+}
+
+/// A signed document from its text.
+pub fn from_text<T: Document>(what: &'static str, text: &str) -> Result<Signed<T>, Refusal> {
+    Signed::from_bytes(&unhex(what, text)?).map_err(|e| Refusal::Damaged(what, Some(e)))
+}
