@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use clinical::Urgency;
 use clinical::catalogue::FIELDS;
 use node::host::{CaseWords, DecisionInput, PhotoWords, Request};
 use serde_json::Value;
@@ -21,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
     match command {
         CaseCommand::New(args) => new(phone, args),
-        CaseCommand::Decide { case, decision } => match given(&decision) {
+        CaseCommand::Decide { case, decision } => match given(&decision)? {
             Some(decision) => {
                 let request = request_number()?;
                 phone.ask(Request::CaseDecide {
@@ -120,7 +121,7 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect();
     head.extend(pairs(&args.set)?);
-    let (area, decision, request) = (args.area, given(&args.decision), request_number()?);
+    let (area, decision, request) = (args.area, given(&args.decision)?, request_number()?);
     let findings = match args.kind {
         Whose::Child => Some(phone.findings(args.findings.as_deref(), args.profile.into())?),
         Whose::Pregnancy | Whose::Adult => {
@@ -225,13 +226,19 @@ fn fields_of(file: &Path) -> Result<Vec<(String, String)>, Failure> {
         .collect())
 }
 
-fn given(args: &DecisionArgs) -> Option<DecisionInput> {
-    let decision = |urgency: &String| DecisionInput {
-        urgency: urgency.clone(),
-        plan: args.plan.clone(),
-        reason: args.reason.clone(),
+fn given(args: &DecisionArgs) -> Result<Option<DecisionInput>, Failure> {
+    let decision = |typed: &String| {
+        let urgency = Urgency::parse(&typed.to_lowercase()).ok_or_else(|| {
+            let reason = format!("{typed:?} is not a colour");
+            Failure::new(reason, "write pink, yellow or green").with_code(2)
+        })?;
+        Ok(DecisionInput {
+            urgency,
+            plan: args.plan.clone(),
+            reason: args.reason.clone(),
+        })
     };
-    args.decide.as_ref().map(decision)
+    args.decide.as_ref().map(decision).transpose()
 }
 
 /// Asks for a decision; nothing is preselected.
@@ -260,8 +267,8 @@ fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
     loop {
         let urgency = loop {
             let urgency = answer("Your decision: pink, yellow or green?")?;
-            match clinical::Urgency::parse(&urgency.to_lowercase()) {
-                Some(_) => break urgency.to_lowercase(),
+            match Urgency::parse(&urgency.to_lowercase()) {
+                Some(urgency) => break urgency,
                 None => eprintln!("  {urgency:?} is not a colour: write pink, yellow or green"),
             }
         };

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clinical::Profile;
+use clinical::{Profile, Urgency};
 use distribution::ReleaseList;
 use node::host::{DataFolder, DecisionInput, Request, rogue};
 use protocol::DeviceKeys;
@@ -493,7 +493,7 @@ impl Demo {
             ));
         }
         let decision = DecisionInput {
-            urgency: "pink".into(),
+            urgency: Urgency::Pink,
             plan: "First dose of amoxicillin, refer to Kilifi".into(),
             reason: String::new(),
         };
@@ -549,7 +549,7 @@ impl Demo {
             &self.clinic,
             case,
             DecisionInput {
-                urgency: "pink".into(),
+                urgency: Urgency::Pink,
                 plan,
                 reason: String::new(),
             },

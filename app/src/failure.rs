@@ -35,20 +35,9 @@ impl Failure {
     }
 }
 
-impl From<node::host::Failure> for Failure {
-    fn from(failure: node::host::Failure) -> Self {
-        Self {
-            reason: failure.reason,
-            hint: failure.hint,
-            code: failure.code,
-            gone: failure.gone,
-        }
-    }
-}
-
 impl From<node::store::StoreError> for Failure {
     fn from(error: node::store::StoreError) -> Self {
-        node::host::Failure::from(error).into()
+        node::api::Refusal::from(error).into()
     }
 }
 

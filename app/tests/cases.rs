@@ -1108,10 +1108,7 @@ fn a_photo_is_kept_without_what_the_camera_wrote_beside_it() {
 }
 
 /// Answers as they are typed, one after the other; what was asked.
-fn typed(
-    host: &node::host::Host,
-    answers: &[&str],
-) -> (Result<Value, app::Failure>, Vec<String>) {
+fn typed(host: &node::host::Host, answers: &[&str]) -> (Result<Value, app::Failure>, Vec<String>) {
     let mut left = answers.iter();
     let mut asked = Vec::new();
     let mut answer = |question: &str| {

@@ -1,6 +1,8 @@
 //! Age, and which rules apply by it. Under 2 months is counted in days (0–59); months are never
 //! rounded up.
 
+use serde::{Deserialize, Serialize};
+
 /// Days in a month, on average (365.25 / 12).
 pub const MONTH_DAYS: f64 = 30.4375;
 /// Days of life at which an infant is a child to the rules.
@@ -31,7 +33,7 @@ impl AgeGroup {
 }
 
 /// Why an age is none that the rules are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum AgeError {
     /// None was given.
     #[error("the age is missing")]

@@ -7,6 +7,8 @@
 //! version does not know (a newer rule pack's) is kept, carried and shown; its rule follows from
 //! its value.
 
+use serde::{Deserialize, Serialize};
+
 use crate::FindingValue;
 use crate::date::is_date;
 
@@ -428,7 +430,7 @@ pub fn rank(degrees: &[&str], value: &FindingValue) -> usize {
 }
 
 /// Why a value is none of a field's, with what would be.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error, Serialize, Deserialize)]
 pub enum ValueError {
     /// The catalogue has no such field.
     #[error("there is no field {0:?}")]
@@ -437,17 +439,17 @@ pub enum ValueError {
     #[error("{typed:?} is no {name}: write {} or unknown", .words.join(", "))]
     NotOneOf {
         /// The field.
-        name: &'static str,
+        name: String,
         /// What was typed.
         typed: String,
         /// What would do.
-        words: Vec<&'static str>,
+        words: Vec<String>,
     },
     /// No number, or not one that can be.
     #[error("{typed:?} is no {name}: write a number from {min} to {max} ({unit}) or unknown")]
     NotWithin {
         /// The field.
-        name: &'static str,
+        name: String,
         /// What was typed.
         typed: String,
         /// The least that can be.
@@ -455,13 +457,13 @@ pub enum ValueError {
         /// The most that can be.
         max: f64,
         /// The field's unit (UCUM).
-        unit: &'static str,
+        unit: String,
     },
     /// No date.
     #[error("{typed:?} is no {name}: write a date such as 2026-11-24 or unknown")]
     NotADate {
         /// The field.
-        name: &'static str,
+        name: String,
         /// What was typed.
         typed: String,
     },
@@ -471,7 +473,7 @@ pub enum ValueError {
 /// error says what would do.
 pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, ValueError> {
     let field = field(name).ok_or_else(|| ValueError::NoSuchField(name.to_owned()))?;
-    let (name, word) = (field.name, typed.trim());
+    let (name, word) = (field.name.to_owned(), typed.trim());
     if word.is_empty() || word == "unknown" {
         return Ok(FindingValue::Unknown);
     }
@@ -483,7 +485,7 @@ pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, ValueError> {
             _ => Err(ValueError::NotOneOf {
                 name,
                 typed,
-                words: vec!["yes", "no"],
+                words: ["yes", "no"].map(str::to_owned).to_vec(),
             }),
         },
         Kind::Number(min, max, unit) => match word.parse::<f64>() {
@@ -493,7 +495,7 @@ pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, ValueError> {
                 typed,
                 min,
                 max,
-                unit,
+                unit: unit.to_owned(),
             }),
         },
         Kind::Choice(choices) => match choices.contains(&word) {
@@ -501,7 +503,7 @@ pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, ValueError> {
             false => Err(ValueError::NotOneOf {
                 name,
                 typed,
-                words: choices.to_vec(),
+                words: choices.iter().map(|word| (*word).to_owned()).collect(),
             }),
         },
         Kind::Text => Ok(FindingValue::Text(clip(word))),

@@ -1,5 +1,8 @@
 //! A finding's value. Unknown is a value of its own and never "no".
 
+use crate::age::AgeError;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// What was found.
 #[derive(Clone, PartialEq)]
 pub enum FindingValue {
@@ -33,6 +36,72 @@ impl FindingValue {
             Self::Text(text) => text.replace('_', " "),
             Self::Yes | Self::No | Self::Unknown | Self::Number(_) => self.words(),
         }
+    }
+}
+
+/// Why findings cannot be read, with what would do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FindingsError {
+    /// Longer than any case needs.
+    TooLong,
+    /// Neither JSON nor TOML: which it should have been, and why it is not.
+    Malformed(String, String),
+    /// An age that is no number, by the name of its field.
+    AgeNotANumber(String),
+    /// An age that the rules are not for.
+    Age(AgeError),
+    /// No finding of the pack that is named; one of a like name.
+    NoSuchFinding(String, String, String),
+    /// Neither yes nor no.
+    NotAFlag(String),
+    /// A number that cannot be: with its unit, the least and the most.
+    Impossible(String, f64, String, f64, f64),
+    /// No number; the least that can be.
+    NotANumber(String, f64),
+    /// Not one of the words.
+    NotAChoice(String, Vec<String>),
+    /// What is typed for an age is none.
+    NotAnAge,
+}
+
+impl std::error::Error for FindingsError {}
+
+/// For logs and tests; a screen words it itself.
+impl std::fmt::Display for FindingsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// A number as a number, everything else in words.
+impl Serialize for FindingValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(number) => serializer.serialize_f64(*number),
+            Self::Yes | Self::No | Self::Unknown | Self::Text(_) => {
+                serializer.serialize_str(&self.words())
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for FindingValue {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(f64),
+            Words(String),
+        }
+        Ok(match Written::deserialize(from)? {
+            Written::Number(number) => Self::Number(number),
+            Written::Words(words) => match words.as_str() {
+                "yes" => Self::Yes,
+                "no" => Self::No,
+                "unknown" => Self::Unknown,
+                _ => Self::Text(words),
+            },
+        })
     }
 }
 

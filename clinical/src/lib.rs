@@ -6,6 +6,7 @@
 //! them).
 
 pub mod age;
+pub mod assessment;
 pub mod care;
 pub mod catalogue;
 pub mod date;
@@ -13,7 +14,8 @@ mod finding;
 mod urgency;
 
 pub use age::AgeGroup;
+pub use assessment::Assessment;
 pub use care::Profile;
 pub use catalogue::{Field, Kind, Merge, ValueError};
-pub use finding::FindingValue;
+pub use finding::{FindingValue, FindingsError};
 pub use urgency::Urgency;

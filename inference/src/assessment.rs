@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value as Json, json};
-
+use clinical::assessment::{Fired, Open};
 use clinical::{FindingValue, Profile, Urgency};
 
 use crate::findings::Findings;
@@ -91,33 +90,33 @@ pub fn assess_without_age(values: &BTreeMap<String, FindingValue>) -> Option<Ass
 }
 
 impl Assessment {
-    /// The assessment as JSON (schema `kijiti.assessment/1`).
-    pub fn to_json(&self) -> Json {
-        let outcome = |o: &Outcome| {
-            let findings: serde_json::Map<_, _> = o
-                .findings
-                .iter()
-                .map(|(n, v)| (n.clone(), Json::String(v.spoken())))
-                .collect();
-            json!({ "rule": o.rule, "class": o.class, "urgency": o.urgency, "source": o.source,
-                    "action": o.action, "findings": findings })
+    /// As it is shown, kept and passed on.
+    pub fn said(&self) -> clinical::Assessment {
+        let fired = |o: &Outcome| Fired {
+            rule: o.rule.clone(),
+            class: o.class.clone(),
+            urgency: o.urgency,
+            source: o.source.clone(),
+            action: o.action.clone(),
+            findings: o.findings.clone(),
         };
-        let measure = |o: &Outcome| {
-            let names: Vec<_> = o.findings.iter().map(|(n, _)| n.clone()).collect();
-            json!({ "rule": o.rule, "class": o.class, "source": o.source, "measure": names })
+        let open = |o: &Outcome| Open {
+            rule: o.rule.clone(),
+            class: o.class.clone(),
+            source: o.source.clone(),
+            measure: o.findings.iter().map(|(name, _)| name.clone()).collect(),
         };
-        json!({
-            "schema": "kijiti.assessment/1",
-            "urgency": self.urgency,
-            "rule_urgency": self.rule_urgency,
-            "raised_by_model": self.raised_by_model,
-            "green_offered": self.green_offered,
-            "fired": self.rules.fired.iter().map(outcome).collect::<Vec<_>>(),
-            "cannot_clear": self.rules.cannot_clear.iter().map(measure).collect::<Vec<_>>(),
-            "not_ruled_out": self.rules.advised.iter().map(measure).collect::<Vec<_>>(),
-            "model_opinion": self.opinion.as_ref().map(Opinion::to_json),
-            "pack": self.pack,
-            "model": self.model,
-        })
+        clinical::Assessment {
+            urgency: self.urgency,
+            rule_urgency: self.rule_urgency,
+            raised_by_model: self.raised_by_model,
+            green_offered: self.green_offered,
+            fired: self.rules.fired.iter().map(fired).collect(),
+            cannot_clear: self.rules.cannot_clear.iter().map(open).collect(),
+            not_ruled_out: self.rules.advised.iter().map(open).collect(),
+            model_opinion: self.opinion.as_ref().map(Opinion::said),
+            pack: self.pack.clone(),
+            model: self.model.clone(),
+        }
     }
 }

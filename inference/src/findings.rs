@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use clinical::age::{Age, AgeError};
+use clinical::age::Age;
 use clinical::catalogue::is_sign;
-use clinical::{AgeGroup, FindingValue};
+use clinical::{AgeGroup, FindingValue, FindingsError};
 
 use crate::rules::{FindingKind, RulePack};
 
@@ -29,23 +29,6 @@ impl std::fmt::Debug for Findings {
     }
 }
 
-/// What is wrong with findings, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct FindingsError {
-    /// What is wrong.
-    pub reason: String,
-    /// What to do.
-    pub hint: String,
-}
-
-fn wrong<T>(reason: impl Into<String>, hint: impl Into<String>) -> Result<T, FindingsError> {
-    Err(FindingsError {
-        reason: reason.into(),
-        hint: hint.into(),
-    })
-}
-
 /// Characters of the free text that are read.
 const TEXT_CHARS_MAX: usize = 2000;
 /// Bytes of a findings file.
@@ -57,21 +40,17 @@ impl Findings {
     /// free words.
     pub fn parse(file: &str, pack: &RulePack) -> Result<Self, FindingsError> {
         if file.len() > FILE_BYTES_MAX {
-            return wrong(
-                "the findings file is too long",
-                "one case needs a few kilobytes at most",
-            );
+            return Err(FindingsError::TooLong);
         }
-        let example = "write lines such as: age_months = 11, cough_or_difficult = \"yes\", spo2 = \"unknown\"";
+        let malformed = |form: &str, why: String| FindingsError::Malformed(form.to_owned(), why);
         let raw: BTreeMap<String, serde_json::Value> = if file.trim_start().starts_with('{') {
-            serde_json::from_str(file)
-                .or_else(|e| wrong(format!("the findings file is not valid JSON: {e}"), example))?
+            serde_json::from_str(file).map_err(|e| malformed("JSON", e.to_string()))?
         } else {
             let table: toml::Table = file
                 .parse()
-                .or_else(|e| wrong(format!("the findings file is not valid TOML: {e}"), example))?;
-            let json = serde_json::to_value(table).or_else(|e| wrong(e.to_string(), example))?;
-            serde_json::from_value(json).or_else(|e| wrong(e.to_string(), example))?
+                .map_err(|e: toml::de::Error| malformed("TOML", e.to_string()))?;
+            let json = serde_json::to_value(table).map_err(|e| malformed("TOML", e.to_string()))?;
+            serde_json::from_value(json).map_err(|e| malformed("TOML", e.to_string()))?
         };
         Self::from_raw(raw, pack)
     }
@@ -95,10 +74,7 @@ impl Findings {
                 }
                 "age_hours" | "age_days" | "age_months" => {
                     let Some(number) = value.as_f64() else {
-                        return wrong(
-                            format!("{name} is not a number"),
-                            "write for example age_months = 11",
-                        );
+                        return Err(FindingsError::AgeNotANumber(name));
                     };
                     ages.insert(name, number);
                 }
@@ -161,18 +137,8 @@ fn set_age(
     ages: &BTreeMap<String, f64>,
 ) -> Result<AgeGroup, FindingsError> {
     let said = |name: &str| ages.get(name).copied();
-    let age = Age::of_child(said("age_hours"), said("age_days"), said("age_months")).map_err(
-        |error| FindingsError {
-            reason: error.to_string(),
-            hint: match error {
-                AgeError::InfantInMonths => "write for example age_days = 40".into(),
-                AgeError::Missing | AgeError::Several | AgeError::NotAChild => {
-                    "write age_months (2–59), or age_days (0–59) for an infant under 2 months"
-                        .into()
-                }
-            },
-        },
-    )?;
+    let age = Age::of_child(said("age_hours"), said("age_days"), said("age_months"))
+        .map_err(FindingsError::Age)?;
     for (name, number) in [
         ("age_hours", age.hours),
         ("age_days", age.days),
@@ -256,10 +222,8 @@ pub fn read_value(
 ) -> Result<FindingValue, FindingsError> {
     let Some(finding) = pack.finding(name) else {
         let near = pack.nearest(name);
-        return wrong(
-            format!("{name:?} is not a finding of {}", pack.id),
-            format!("did you mean {near:?}?"),
-        );
+        let (name, of, near) = (name.to_owned(), pack.id.clone(), near.to_owned());
+        return Err(FindingsError::NoSuchFinding(name, of, near));
     };
     let word = match value {
         FindingValue::Text(word) => Some(word.trim()),
@@ -274,10 +238,7 @@ pub fn read_value(
         FindingKind::Flag => match (value, word) {
             (FindingValue::Yes, _) | (_, Some("yes")) => Ok(FindingValue::Yes),
             (FindingValue::No, _) | (_, Some("no")) => Ok(FindingValue::No),
-            _ => wrong(
-                format!("{name} must be yes, no or unknown"),
-                format!("write {name} = \"yes\""),
-            ),
+            _ => Err(FindingsError::NotAFlag(name.to_owned())),
         },
         FindingKind::Number { min, max, unit } => {
             let number = match value {
@@ -289,24 +250,18 @@ pub fn read_value(
             };
             match number {
                 Some(number) if (*min..=*max).contains(&number) => Ok(FindingValue::Number(number)),
-                Some(number) => wrong(
-                    format!("{name} of {number} {unit} cannot be: it lies between {min} and {max}"),
-                    "measure again, or write \"unknown\"",
-                ),
-                None => wrong(
-                    format!("{name} is not a number"),
-                    format!("write {name} = {min}, or \"unknown\""),
-                ),
+                Some(number) => {
+                    let (name, unit) = (name.to_owned(), unit.clone());
+                    Err(FindingsError::Impossible(name, number, unit, *min, *max))
+                }
+                None => Err(FindingsError::NotANumber(name.to_owned(), *min)),
             }
         }
         FindingKind::Choice(choices) => match word {
             Some(word) if choices.iter().any(|c| c == word) => {
                 Ok(FindingValue::Text(word.to_owned()))
             }
-            _ => wrong(
-                format!("{name} has no such choice"),
-                format!("write one of: {}, unknown", choices.join(", ")),
-            ),
+            _ => Err(FindingsError::NotAChoice(name.to_owned(), choices.clone())),
         },
     }
 }

@@ -19,6 +19,6 @@ pub mod rules;
 pub mod trial;
 
 pub use assessment::{Assessment, assess, assess_without_age};
-pub use findings::{Findings, FindingsError};
+pub use findings::Findings;
 pub use model::{ModelError, TriageModel};
 pub use rules::RulePack;

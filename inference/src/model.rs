@@ -11,7 +11,7 @@ use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, Value as Meta};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use tokenizers::Tokenizer;
 
 use clinical::Urgency;
@@ -101,14 +101,18 @@ impl Opinion {
         self.raises_to.filter(|_| !self.abstained)
     }
 
-    /// As JSON, for [`crate::Assessment::to_json`].
-    pub fn to_json(&self) -> Json {
-        let ranked = |(label, p): &(Label, f32)| json!({ "name": label.name, "icd11": label.icd11, "probability": p });
-        json!({
-            "abstained": self.abstained,
-            "raises_to": self.raises_to(),
-            "differential": self.differential.iter().take(5).map(ranked).collect::<Vec<_>>(),
-        })
+    /// As it is shown and kept: the five most likely.
+    pub fn said(&self) -> clinical::assessment::Opinion {
+        let ranked = |(label, p): &(Label, f32)| clinical::assessment::Ranked {
+            name: label.name.clone(),
+            icd11: label.icd11.clone(),
+            probability: *p,
+        };
+        clinical::assessment::Opinion {
+            abstained: self.abstained,
+            raises_to: self.raises_to(),
+            differential: self.differential.iter().take(5).map(ranked).collect(),
+        }
     }
 }
 
@@ -242,8 +246,8 @@ impl TriageModel {
                 case: i + 1,
                 reason,
             };
-            let findings =
-                Findings::parse(&golden.findings.to_string(), pack).map_err(|e| wrong(e.reason))?;
+            let findings = Findings::parse(&golden.findings.to_string(), pack)
+                .map_err(|e| wrong(e.to_string()))?;
             let (differential, urgency) = self
                 .probabilities(&findings)
                 .map_err(|e| wrong(e.to_string()))?;

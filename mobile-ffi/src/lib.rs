@@ -4,33 +4,49 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use clinical::Profile;
+use clinical::{Profile, Urgency};
+use node::api::Refusal;
 use node::host::folder::key_is_sealed;
-use node::host::{CaseWords, DataFolder, DecisionInput, Failure, Host, HostOptions, Request};
+use node::host::{CaseWords, DataFolder, DecisionInput, Host, HostOptions, Request};
+
+use serde_json::Value;
 
 uniffi::setup_scaffolding!();
 
-/// What went wrong and what to do, for a screen.
+/// Why a phone does not do what was asked, for a screen to word in its own language.
 #[derive(Debug, thiserror::Error, uniffi::Error)]
 pub enum PhoneError {
-    /// The request could not be done.
-    #[error("{reason}")]
-    Failed {
-        /// What went wrong.
-        reason: String,
-        /// What to do.
-        hint: String,
+    /// A refusal ([`node::api::Refusal`]): its code, and its values as JSON (`null` if none).
+    #[error("{code} {values}")]
+    Refused {
+        /// Which.
+        code: String,
+        /// Its values.
+        values: String,
+    },
+    /// An argument that is none: which, and how it was read.
+    #[error("{argument}: {why}")]
+    Argument {
+        /// Which.
+        argument: String,
+        /// Why not.
+        why: String,
     },
     /// The phone has been stopped.
     #[error("the phone has been stopped")]
     Stopped,
 }
 
-impl From<Failure> for PhoneError {
-    fn from(failure: Failure) -> Self {
-        PhoneError::Failed {
-            reason: failure.reason,
-            hint: failure.hint,
+impl From<Refusal> for PhoneError {
+    fn from(refusal: Refusal) -> Self {
+        let (code, values) = match serde_json::to_value(&refusal) {
+            Ok(Value::Object(map)) => map.into_iter().next().unwrap_or_default(),
+            Ok(Value::String(code)) => (code, Value::Null),
+            Ok(_) | Err(_) => (format!("{refusal:?}"), Value::Null),
+        };
+        PhoneError::Refused {
+            code,
+            values: values.to_string(),
         }
     }
 }
@@ -108,9 +124,9 @@ impl Phone {
         words: String,
         request: String,
     ) -> Result<String, PhoneError> {
-        let words: CaseWords = serde_json::from_str(&words).map_err(|e| PhoneError::Failed {
-            reason: format!("these are no words about a case: {e}"),
-            hint: "pass for example {\"set\": [[\"spo2\", \"88\"]]}".into(),
+        let words: CaseWords = serde_json::from_str(&words).map_err(|e| PhoneError::Argument {
+            argument: "words".into(),
+            why: e.to_string(),
         })?;
         self.ask(Request::CaseAdd {
             case,
@@ -133,6 +149,7 @@ impl Phone {
         reason: String,
         request: String,
     ) -> Result<String, PhoneError> {
+        let urgency = Urgency::parse(&urgency).ok_or_else(|| argument("urgency", &urgency))?;
         self.ask(Request::CaseDecide {
             case,
             decision: DecisionInput {
@@ -205,8 +222,12 @@ impl Phone {
 }
 
 fn read_profile(text: &str) -> Result<Profile, PhoneError> {
-    Profile::parse(text).ok_or_else(|| PhoneError::Failed {
-        reason: format!("{text:?} is not a level of care"),
-        hint: "pass iccm or imci".into(),
-    })
+    Profile::parse(text).ok_or_else(|| argument("profile", text))
+}
+
+fn argument(argument: &str, said: &str) -> PhoneError {
+    PhoneError::Argument {
+        argument: argument.into(),
+        why: format!("{said:?}"),
+    }
 }

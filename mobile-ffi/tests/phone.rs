@@ -22,7 +22,8 @@ fn a_phone_starts_assesses_and_stops_and_says_what_is_wrong() {
         )
         .unwrap_err();
     assert!(
-        matches!(error, PhoneError::Failed { reason, hint } if reason.contains("no such choice") && hint.contains("unknown"))
+        matches!(&error, PhoneError::Refused { code, values } if code == "Findings" && values.contains("unable")),
+        "{error:?}"
     );
     assert!(
         phone

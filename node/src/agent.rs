@@ -19,6 +19,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sync::SpaceKey;
 
+use crate::api::Refusal;
 use crate::store::{PeerRow, Store, StoreError};
 
 mod budget;
@@ -41,7 +42,7 @@ mod trust_lane;
 
 pub use budget::LinkClass;
 pub use cases::Preview;
-pub use commands::{Command, Refusal, Reply};
+pub use commands::{Command, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
 use keyring::Keyring;
 pub use lease::locked;

@@ -27,12 +27,14 @@ use std::sync::Arc;
 use protocol::DeviceId;
 use tokio::sync::mpsc;
 
-pub use folder::{DataFolder, Failure};
+pub use folder::DataFolder;
 pub use requests::{Answer, CaseWords, DecisionInput, PhotoWords, Request};
 pub use sync::receipt;
 pub use sync::space::sealing_public_key;
 
 use body::{Body, Message};
+
+use crate::api::Refusal;
 
 /// Messages that may wait for the agent. Short, so that bytes gather in large pieces while it is
 /// busy.
@@ -54,7 +56,7 @@ pub struct Host {
     runtime: tokio::runtime::Runtime,
     messages: mpsc::Sender<Message>,
     thread: Option<std::thread::JoinHandle<()>>,
-    over: Option<tokio::sync::oneshot::Receiver<Result<(), Failure>>>,
+    over: Option<tokio::sync::oneshot::Receiver<Result<(), Refusal>>>,
     id: DeviceId,
     addresses: Vec<SocketAddr>,
 }
@@ -64,12 +66,12 @@ pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Host {
     /// Starts the phone in `folder`, which is locked while it runs.
-    pub fn start(folder: DataFolder, options: HostOptions, log: Log) -> Result<Self, Failure> {
+    pub fn start(folder: DataFolder, options: HostOptions, log: Log) -> Result<Self, Refusal> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
-            .map_err(|e| Failure::new(format!("no threads: {e}"), "close other programs"))?;
+            .map_err(|e| Refusal::NoMachine(format!("no threads: {e}")))?;
         let keys = folder.keys()?;
         let id = keys.id();
         let (messages, queue) = mpsc::channel(QUEUE);
@@ -124,15 +126,10 @@ impl Host {
             .spawn(move || {
                 let run =
                     std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || body.run(queue)));
-                let died = || {
-                    Failure::new(
-                        "the phone's own thread has died",
-                        "start it again; nothing that was kept is lost",
-                    )
-                };
+                let died = || Refusal::Died;
                 let _ = ended.send(run.unwrap_or_else(|_| Err(died())));
             })
-            .map_err(|e| Failure::new(format!("no thread: {e}"), "close other programs"))?;
+            .map_err(|e| Refusal::NoMachine(format!("no thread: {e}")))?;
         Ok(Self {
             runtime,
             messages,
@@ -158,14 +155,9 @@ impl Host {
         &self,
         request: Request,
         progress: &mut dyn FnMut(&serde_json::Value),
-    ) -> Result<serde_json::Value, Failure> {
+    ) -> Result<serde_json::Value, Refusal> {
         let (reply, mut answers) = mpsc::unbounded_channel();
-        let gone = || {
-            Failure::new(
-                "the phone has stopped",
-                "start it again with `kijiti start`",
-            )
-        };
+        let gone = || Refusal::Stopped;
         let message = Message::Request {
             request: Box::new(request),
             reply,
@@ -180,14 +172,12 @@ impl Host {
     }
 
     /// Waits for Ctrl-C or SIGTERM. An error if the phone has ended by itself.
-    pub fn wait_for_signal(&mut self) -> Result<(), Failure> {
+    pub fn wait_for_signal(&mut self) -> Result<(), Refusal> {
         let over = self.over.take();
         self.runtime.block_on(async {
             let ended = async {
                 match over {
-                    Some(over) => over.await.unwrap_or_else(|_| {
-                        Err(Failure::new("the phone has stopped", "start it again"))
-                    }),
+                    Some(over) => over.await.unwrap_or_else(|_| Err(Refusal::Stopped)),
                     None => std::future::pending().await,
                 }
             };
@@ -225,7 +215,7 @@ pub fn ask(
     secret: Option<&str>,
     request: Request,
     progress: &mut dyn FnMut(&serde_json::Value),
-) -> Result<serde_json::Value, Failure> {
+) -> Result<serde_json::Value, Refusal> {
     match DataFolder::open(folder) {
         Ok(data) => {
             let options = HostOptions {
@@ -241,7 +231,7 @@ pub fn ask(
             host.stop();
             answer
         }
-        Err(failure) if failure.locked => control::ask(folder, &request, progress),
+        Err(Refusal::InUse(_)) => control::ask(folder, &request, progress),
         Err(failure) => Err(failure),
     }
 }

@@ -4,6 +4,8 @@
 //! to meet, what to say next. It is pure: time, randomness and storage are arguments, and the
 //! simulator runs the very same code.
 //!
+//! The **interface** ([`api`]) is what screens and other programs ask of it, as types.
+//!
 //! The **host half** (`host`, feature `host`) is one phone's body: SQLite, bundle files, links,
 //! timers, threads. It has no rules.
 //!
@@ -12,6 +14,7 @@
 //! ```
 
 pub mod agent;
+pub mod api;
 pub mod memory;
 pub mod store;
 

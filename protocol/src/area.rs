@@ -18,6 +18,19 @@ pub struct Area(String);
 )]
 pub struct AreaError(String);
 
+impl serde::Serialize for Area {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Area {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
 impl Area {
     /// Reads an area; `""`, `"/"` and `"all"` are the whole country.
     pub fn parse(text: &str) -> Result<Self, AreaError> {

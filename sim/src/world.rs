@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 
 use distribution::Release;
 use distribution::plan::Way;
-use node::agent::{
-    Agent, Command, Event, Input, LinkClass, MeetingSummary, Output, Refusal, Reply,
-};
+use node::agent::{Agent, Command, Event, Input, LinkClass, MeetingSummary, Output, Reply};
+use node::api::Refusal;
 use node::{MemoryStore, StoreError};
 use protocol::certificate::Rights;
 use protocol::limits::SEND_AHEAD_BYTES_MAX;
@@ -185,10 +184,10 @@ impl World {
         });
         let refused = |r: Refusal| SimError::Refused {
             phone,
-            reason: r.reason,
+            reason: format!("{r:?}"),
         };
         let reply = reply
-            .unwrap_or_else(|| Err(Refusal::new("no answer", "")))
+            .unwrap_or_else(|| Err(Refusal::Nothing))
             .map_err(refused)?;
         self.settle_all()?;
         Ok(reply)

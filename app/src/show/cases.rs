@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::words::phone;
+
 use super::{flag, list, number, plain, short, size, text, urgency, wrapped};
 
 /// The list of cases.
@@ -89,11 +91,12 @@ pub fn case(c: &Value) {
             2,
         );
     }
-    if !text(c, "unjudged").is_empty() {
+    if let Some(why) = c.get("unjudged").filter(|why| !why.is_null()) {
+        let why = serde_json::from_value(why.clone()).map(|why| phone::findings(&why).0);
         wrapped(
             &format!(
                 "! the rules cannot judge what is known now: {}",
-                text(c, "unjudged")
+                why.unwrap_or_default()
             ),
             2,
         );

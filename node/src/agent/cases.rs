@@ -17,6 +17,7 @@ use sync::{EnvelopeKind, Notice, VerifiedEnvelope};
 
 use super::commands::{Answer, Reply, no};
 use super::{Agent, Phone, setting};
+use crate::api::{Paper, Refusal};
 use crate::store::{CaseRow, Store, StoreError};
 
 /// What an envelope that is set aside would add, and to which case.
@@ -96,10 +97,7 @@ impl Phone {
             return Ok(Ok(Reply::Case(id)));
         }
         if !self.may_write(area, store)? {
-            return no(
-                format!("this phone may not write cases of {area}"),
-                "enrol it with the right `write` there",
-            );
+            return no(Refusal::MayNotWrite(area.clone()));
         }
         let (id, has_seen) = match target {
             Target::New => (CaseId(self.random()), true),
@@ -125,11 +123,11 @@ impl Phone {
                 now.wall_s,
             ) {
                 Ok(changes) => changes,
-                Err(error) => return no(error, "nothing was written"),
+                Err(error) => return no(Refusal::CaseRefuses(error.to_string())),
             };
             let bytes: usize = changes.iter().map(Vec::len).sum();
             if bytes > CHANGE_BYTES_MAX {
-                return no(EnvelopeError::TooLong(bytes), "write less at once");
+                return no(Refusal::ChangeTooLong(bytes));
             }
             for change in &changes {
                 store.put_unsent(&id, change, withdraws)?;
@@ -150,10 +148,7 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         if !self.may_write(area, store)? {
-            return no(
-                format!("this phone may not write cases of {area}"),
-                "enrol it with the right `write` there",
-            );
+            return no(Refusal::MayNotWrite(area.clone()));
         }
         let area = store
             .case_row(&case)?
@@ -161,16 +156,12 @@ impl Phone {
         let mut document = load(&case, store)?.unwrap_or_else(|| Case::new(case));
         let known: BTreeSet<_> = document.changes().into_iter().collect();
         if changes.iter().any(|change| change.len() > CHANGE_BYTES_MAX) {
-            return no(
-                "a change in it is larger than any may be",
-                "nothing was taken in",
-            );
+            return no(Refusal::CaseRefuses(
+                "a change in it is larger than any may be".into(),
+            ));
         }
         if let Err(error) = document.apply(changes) {
-            return no(
-                error,
-                "the archive is damaged: ask for it again; nothing was taken in",
-            );
+            return no(Refusal::Damaged(Paper::Archive, error.to_string()));
         }
         let fresh: Vec<_> = document
             .changes()

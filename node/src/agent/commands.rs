@@ -15,6 +15,7 @@ use sync::space::open_grant;
 
 use super::cases::Target;
 use super::{Event, Phone, setting};
+use crate::api::{Paper, Refusal};
 use crate::store::{Store, StoreError};
 
 /// What can be asked.
@@ -145,33 +146,11 @@ pub enum Reply {
     Document(Vec<u8>),
 }
 
-/// Why not, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct Refusal {
-    /// Why not.
-    pub reason: String,
-    /// What to do, or empty.
-    pub hint: String,
-}
-
-impl Refusal {
-    /// A refusal with a hint.
-    pub fn new(reason: impl ToString, hint: impl ToString) -> Self {
-        Self {
-            reason: reason.to_string(),
-            hint: hint.to_string(),
-        }
-    }
-}
-
 pub(super) type Answer = Result<Reply, Refusal>;
 
-pub(super) fn no(reason: impl ToString, hint: impl ToString) -> Result<Answer, StoreError> {
-    Ok(Err(Refusal::new(reason, hint)))
+pub(super) fn no(refusal: Refusal) -> Result<Answer, StoreError> {
+    Ok(Err(refusal))
 }
-
-pub(super) const ENROL_FIRST: &str = "enrol this phone first: `kijiti enrol request`";
 
 impl Phone {
     pub(super) fn handle_command(
@@ -289,16 +268,13 @@ impl Phone {
     ) -> Result<Answer, StoreError> {
         let trust = match TrustedState::new(root) {
             Ok(trust) => trust,
-            Err(error) => return no(error, "ask the ministry for its root file again"),
+            Err(error) => return no(Refusal::RootNotTrusted(error.to_string())),
         };
         if let Some(held) = &self.trust {
             if held.ministry() == trust.ministry() {
                 return Ok(Ok(Reply::Unchanged));
             }
-            return no(
-                "this phone already trusts another ministry",
-                "use another data folder with --data",
-            );
+            return no(Refusal::OtherMinistry);
         }
         self.trust = Some(trust);
         self.trust_changed(store)?;
@@ -312,14 +288,11 @@ impl Phone {
     ) -> Result<Answer, StoreError> {
         let verified = match self.judge(chain) {
             Some(Ok(verified)) => verified,
-            Some(Err(error)) => return no(error, "ask for a new certificate"),
-            None => return no("this phone trusts no ministry yet", ENROL_FIRST),
+            Some(Err(error)) => return no(Refusal::ChainRefused(error.to_string())),
+            None => return no(Refusal::NoMinistry),
         };
         if verified.device != self.keys.id() {
-            return no(
-                "the certificate is for another phone",
-                "pass the answer to the phone that made the request",
-            );
+            return no(Refusal::OtherPhonesChain);
         }
         store.put_setting(setting::CHAIN, &verified.chain().to_bytes())?;
         self.keep_chain(&verified, store)?;
@@ -349,12 +322,9 @@ impl Phone {
             match self.judge(chain) {
                 Some(Ok(verified)) => judged.push(verified),
                 Some(Err(error)) => {
-                    return no(
-                        error,
-                        "ask for the file again; of this one nothing was taken",
-                    );
+                    return no(Refusal::ChainRefused(error.to_string()));
                 }
-                None => return no("this phone trusts no ministry yet", ENROL_FIRST),
+                None => return no(Refusal::NoMinistry),
             }
         }
         for chain in judged {
@@ -376,27 +346,21 @@ impl Phone {
     ) -> Result<Answer, StoreError> {
         let issuer = match self.judge(issuer) {
             Some(Ok(issuer)) => issuer,
-            Some(Err(error)) => return no(error, "ask for a new grant"),
-            None => return no("this phone trusts no ministry yet", ENROL_FIRST),
+            Some(Err(error)) => return no(Refusal::ChainRefused(error.to_string())),
+            None => return no(Refusal::NoMinistry),
         };
         let verified = match grant.verify(&Role::single(issuer.device)) {
             Ok(verified) => verified,
             Err(error) => {
-                return no(
-                    format!("the grant is not signed by its issuer: {error}"),
-                    "ask for a new grant",
-                );
+                return no(Refusal::GrantNotSigned(error.to_string()));
             }
         };
         if !issuer.rights.has(Right::Grant) || !issuer.area.covers(&verified.area) {
-            return no(
-                "the issuer may not grant this space",
-                "ask the clinic whose space it is",
-            );
+            return no(Refusal::MayNotGrantThis);
         }
         let key = match open_grant(&verified, &self.keys) {
             Ok(key) => key,
-            Err(error) => return no(error, "pass the grant to the phone that it was made for"),
+            Err(error) => return no(Refusal::GrantForAnother(error.to_string())),
         };
         if self.space_keys.contains(&key) {
             return Ok(Ok(Reply::Unchanged));
@@ -412,13 +376,10 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         let Some(certificate) = &self.certificate else {
-            return no("this phone is not certified", ENROL_FIRST);
+            return no(Refusal::NotCertified);
         };
         if !certificate.rights.has(Right::Grant) || !certificate.area.covers(&area) {
-            return no(
-                format!("this phone may not begin the space of {area}"),
-                "ask for the right `grant` there",
-            );
+            return no(Refusal::MayNotBegin(area));
         }
         if self.space_keys.iter().any(|key| *key.area() == area) {
             return Ok(Ok(Reply::Unchanged));
@@ -435,27 +396,18 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         let Some(key) = self.write_key(area).cloned() else {
-            return no(
-                format!("this phone has no key for the space of {area}"),
-                "only its keepers can grant it",
-            );
+            return no(Refusal::NoKeyFor(area.clone()));
         };
         let may = self.keeps(area);
         let to = match self.judge(chain) {
             Some(Ok(to)) if may => to,
-            Some(Err(error)) => return no(error, "ask the phone for its certificates again"),
+            Some(Err(error)) => return no(Refusal::ChainRefused(error.to_string())),
             _ => {
-                return no(
-                    "this phone may not grant spaces",
-                    "ask for the right `grant`",
-                );
+                return no(Refusal::MayNotGrant);
             }
         };
         if !to.rights.has(Right::Read) {
-            return no(
-                format!("{} is not certified to read cases", to.name),
-                "certify it with the right `read` first",
-            );
+            return no(Refusal::MayNotRead(to.name.clone()));
         }
         self.keep_chain(&to, store)?;
         self.check_keys |= self.keyring.is_orphaned(&to.device);
@@ -469,7 +421,7 @@ impl Phone {
             Ok(grant) => Ok(Ok(Reply::Document(
                 Signed::by(&grant, &self.keys).to_bytes(),
             ))),
-            Err(error) => no(error, ""),
+            Err(error) => no(Refusal::GrantForAnother(error.to_string())),
         }
     }
 
@@ -483,17 +435,14 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         let Some(own) = &self.certificate else {
-            return no("this phone is not certified itself", ENROL_FIRST);
+            return no(Refusal::NotCertified);
         };
         let claimed = match request.read() {
             Ok(claimed) => claimed,
-            Err(error) => return no(error, "ask for the request again"),
+            Err(error) => return no(Refusal::Damaged(Paper::Request, error.to_string())),
         };
         if let Err(error) = request.verify(&Role::single(claimed.device)) {
-            return no(
-                format!("the request is damaged: {error}"),
-                "ask for the request again",
-            );
+            return no(Refusal::Damaged(Paper::Request, error.to_string()));
         }
         let certificate = Certificate {
             device: claimed.device,
@@ -513,19 +462,16 @@ impl Phone {
                 Ok(Ok(Reply::Document(chain.to_bytes())))
             }
             Some(Err(error @ CertificateError::Expired(_))) => {
-                no(error, "give it more days, or have your own renewed")
+                no(Refusal::CertifiesPast(error.to_string()))
             }
-            Some(Err(error)) => no(
-                error,
-                "give fewer rights, or a smaller area, or ask someone above",
-            ),
-            None => no("this phone trusts no ministry yet", ENROL_FIRST),
+            Some(Err(error)) => no(Refusal::MayNotCertify(error.to_string())),
+            None => no(Refusal::NoMinistry),
         }
     }
 
     fn offer(&mut self, offer: &Offer, store: &mut dyn Store) -> Result<Answer, StoreError> {
         let Some(trust) = self.trust.as_mut() else {
-            return no("this phone trusts no ministry yet", ENROL_FIRST);
+            return no(Refusal::NoMinistry);
         };
         match trust.offer(offer) {
             Ok(false) => Ok(Ok(Reply::Unchanged)),
@@ -533,7 +479,7 @@ impl Phone {
                 self.trust_changed(store)?;
                 Ok(Ok(Reply::Done))
             }
-            Err(error) => no(error, "nothing has changed"),
+            Err(error) => no(Refusal::NotTrusted(error.to_string())),
         }
     }
 
@@ -573,7 +519,7 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         if !self.releases().contains(release) {
-            return no("the release is not in the list any more", "");
+            return no(Refusal::NotListed(release.module.clone()));
         }
         let activation = self.activations.entry(release.module.clone()).or_default();
         activation.switch(Module {
@@ -604,17 +550,11 @@ impl Phone {
 
     fn go_back(&mut self, module: &str, store: &mut dyn Store) -> Result<Answer, StoreError> {
         let Some(activation) = self.activations.get_mut(module) else {
-            return no(
-                format!("nothing of {module} runs on this phone"),
-                "see `kijiti model list`",
-            );
+            return no(Refusal::NotActive(module.to_owned()));
         };
         let left = activation.current.clone();
         if !activation.go_back() {
-            return no(
-                format!("no earlier release of {module} is kept"),
-                "see `kijiti model list`",
-            );
+            return no(Refusal::NoEarlier(module.to_owned()));
         }
         if let Some(left) = left {
             activation.park(left.digest, "returned from by hand");

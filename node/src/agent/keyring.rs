@@ -34,9 +34,10 @@ use sync::epoch::{EpochTag, Epochs, KeyShare, MEMBERS_PER_SHARE_MAX, Member};
 use sync::notice::{Lost, short};
 use sync::{Envelope, EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
 
-use super::commands::{Answer, ENROL_FIRST, Reply, no};
+use super::commands::{Answer, Reply, no};
 use super::lease::days_setting;
 use super::{Agent, Phone, load_certificate};
+use crate::api::Refusal;
 use crate::store::{Store, StoreError};
 
 mod chains;
@@ -721,10 +722,7 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         if !self.keeps(area) || !self.space_keys.iter().any(|key| key.area() == area) {
-            return no(
-                format!("this phone does not keep the space of {area}"),
-                "ask the clinic whose space it is",
-            );
+            return no(Refusal::NotKeeper(area.clone()));
         }
         self.make_key(now, area, without, store)?;
         Ok(Ok(Reply::Done))
@@ -739,22 +737,16 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         let Some(own) = &self.certificate else {
-            return no("this phone is not certified itself", ENROL_FIRST);
+            return no(Refusal::NotCertified);
         };
         if !own.rights.has(Right::Revoke) || !own.area.covers(area) {
-            return no(
-                format!("this phone may not revoke phones of {area}"),
-                "ask for the right `revoke`, or the ministry",
-            );
+            return no(Refusal::MayNotRevoke(area.clone()));
         }
         if device == self.keys.id() {
-            return no(
-                "this phone cannot revoke itself",
-                "ask somebody above, or the ministry",
-            );
+            return no(Refusal::RevokesItself);
         }
         if let Err(error) = protocol::codec::check_name("reason", &reason) {
-            return no(error, "write it shorter");
+            return no(Refusal::NoticeTooLong(error.to_string()));
         }
         let revoked = vec![Lost { device, reason }];
         self.say_notice(
@@ -779,10 +771,7 @@ impl Phone {
             .as_ref()
             .is_some_and(|c| c.rights.has(Right::Grant) || c.rights.has(Right::Enrol));
         if !may {
-            return no(
-                "this phone may not countersign",
-                "ask a supervisor or the clinic",
-            );
+            return no(Refusal::MayNotCountersign);
         }
         let late = store
             .quarantined()?

@@ -18,6 +18,7 @@ use sync::{Envelope, SpaceKey};
 
 use super::commands::{Answer, Reply, no};
 use super::{Phone, load_number, setting};
+use crate::api::Refusal;
 use crate::store::{Store, StoreError};
 
 fn used_setting(epoch: &EpochTag) -> String {
@@ -109,10 +110,7 @@ impl Phone {
     ) -> Result<Answer, StoreError> {
         let space = SpaceId::of(area);
         if !locked(space, store)? {
-            return no(
-                format!("the space of {area} is not locked on this phone"),
-                "see `kijiti status`",
-            );
+            return no(Refusal::NotLocked(area.clone()));
         }
         let own = self.keys.id();
         for bytes in store.notices()?.into_iter().rev() {
@@ -130,10 +128,7 @@ impl Phone {
                 .filter(|key| key.epoch_tag() == share.epoch)
             {
                 if store.setting(&opened_setting(lock))?.is_some() {
-                    return no(
-                        "this code was used already",
-                        "ask for the keys to be shared anew: `kijiti enrol lease`",
-                    );
+                    return no(Refusal::CodeUsed);
                 }
                 store.put_setting(&opened_setting(lock), &[1])?;
                 self.renew_lease(space, &share.epoch, store)?;
@@ -141,10 +136,7 @@ impl Phone {
                 return Ok(Ok(Reply::Done));
             }
         }
-        no(
-            "the code does not unlock it",
-            "read it again, letter by letter; or meet whoever keeps the space",
-        )
+        no(Refusal::CodeWrong)
     }
 
     /// The code that opens the newest lock of a phone.
@@ -155,16 +147,10 @@ impl Phone {
         store: &dyn Store,
     ) -> Result<Answer, StoreError> {
         if !self.keeps(area) {
-            return no(
-                format!("this phone does not keep the space of {area}"),
-                "ask the clinic whose space it is",
-            );
+            return no(Refusal::NotKeeper(area.clone()));
         }
         if self.is_lost(device) {
-            return no(
-                "that phone is lost: it is unlocked no more",
-                "enrol a new phone for its worker",
-            );
+            return no(Refusal::Lost(device.short()));
         }
         let own = author_key(&self.keys.id());
         let mine = |bytes: Vec<u8>| {
@@ -188,10 +174,7 @@ impl Phone {
             Some(lock) => Ok(Ok(Reply::Document(
                 unlock_code(&self.keys, device, &lock.nonce).into_bytes(),
             ))),
-            None => no(
-                "this phone has leased no key to that one",
-                "see its device id, or share anew: `kijiti enrol lease`",
-            ),
+            None => no(Refusal::NotLeased),
         }
     }
 
@@ -204,10 +187,7 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         let Some(key) = self.write_key(area).cloned().filter(|_| self.keeps(area)) else {
-            return no(
-                format!("this phone does not keep the space of {area}"),
-                "ask the clinic whose space it is",
-            );
+            return no(Refusal::NotKeeper(area.clone()));
         };
         store.put_setting(&days_setting(key.space()), &u64::from(days).to_le_bytes())?;
         let members = self.members(key.space(), &[], store)?;

@@ -27,6 +27,7 @@ use super::cases::photo_setting;
 use super::commands::{Answer, Reply, no};
 use super::delivery::deliveries;
 use super::keyring::LATE;
+use crate::api::Refusal;
 use crate::store::{CaseRow, EnvelopeRow, Store, StoreError};
 
 /// Days of use after which one keeper's word ends keys.
@@ -102,10 +103,7 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         let Some(newest) = self.write_key(area).cloned().filter(|_| self.keeps(area)) else {
-            return no(
-                format!("this phone does not keep the space of {area}"),
-                "ask the clinic whose space it is",
-            );
+            return no(Refusal::NotKeeper(area.clone()));
         };
         let held = self
             .space_keys
@@ -117,10 +115,7 @@ impl Phone {
             .map(Into::into)
             .collect();
         if retired.is_empty() {
-            return no(
-                "the space has no older key to end",
-                "change its key first: `kijiti enrol rotate`",
-            );
+            return no(Refusal::NoOlderKey);
         }
         let own = self.keys.id();
         let space = SpaceId::of(area);
@@ -134,10 +129,7 @@ impl Phone {
             .iter()
             .all(|epoch: &minicbor::bytes::ByteArray<8>| asked(epoch))
         {
-            return no(
-                "the older keys are ending already",
-                "they end once a second keeper asks for it too, or after a week of use",
-            );
+            return no(Refusal::EndingAlready);
         }
         let late: BTreeSet<_> = store
             .quarantined()?
@@ -150,12 +142,7 @@ impl Phone {
             .filter(|row| row.epoch != newest.epoch_tag() && late.contains(&row.id))
             .count();
         if waiting > 0 {
-            return no(
-                format!(
-                    "{waiting} changes of lost phones wait under these keys, and would be gone for good"
-                ),
-                "look at them first: `kijiti status`, then `kijiti enrol countersign`",
-            );
+            return no(Refusal::ChangesWait(waiting as u64));
         }
         self.note_delivered(now, store)?; // so that others know what has come, before they let go of it
         for row in store.cases()?.into_iter().filter(|row| row.area == *area) {

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use protocol::{DeviceId, DeviceKeys};
 
+use super::DataFolder;
 use super::folder::{KEY_FILE, unusable};
 use super::sqlite::{DATABASE, SqliteStore};
-use super::{DataFolder, Failure};
+use crate::api::Refusal;
 use crate::store::Store;
 
 const BUNDLES: &str = "bundles";
@@ -39,7 +40,7 @@ pub(super) fn back_up(
     (folder, keys): (&Path, &DeviceKeys),
     to: &Path,
     passphrase: Option<&str>,
-) -> Result<u64, Failure> {
+) -> Result<u64, Refusal> {
     let sealed = super::folder::key_is_sealed(folder);
     let key = match (sealed, passphrase) {
         (true, _) => None,
@@ -48,12 +49,7 @@ pub(super) fn back_up(
                 .map_err(|e| super::folder::key_refused(folder, &e))?,
         ),
         (false, None) => {
-            let hint = "give it a passphrase: run it on a terminal, or set KIJITI_PASSPHRASE";
-            return Err(Failure::new(
-                "a copy without a passphrase could be read by whoever finds it",
-                hint,
-            )
-            .with_code(4));
+            return Err(Refusal::CopyUnsealed);
         }
     };
     let made = !to.exists();
@@ -83,21 +79,14 @@ pub(super) fn back_up(
 /// Makes a phone in `to`, which must be new or empty, out of a copy. `secret` opens the copy's key,
 /// if it is sealed, and seals the new one. Whatever happens on the way, `to` holds a whole phone or
 /// none, and the copy stays as it is.
-pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restored, Failure> {
+pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restored, Refusal> {
     if !from.join(KEY_FILE).is_file() || !from.join(DATABASE).is_file() {
-        let reason = format!("{} is no whole backup of a phone", from.display());
-        return Err(
-            Failure::new(reason, "choose the folder that `kijiti backup` has written").with_code(2),
-        );
+        return Err(Refusal::NotABackup(from.display().to_string()));
     }
     if File::open(from.join("lock"))
         .is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
     {
-        let reason = format!("a phone is running on {}", from.display());
-        return Err(Failure::new(
-            reason,
-            "stop it first, or restore what `kijiti backup` writes",
-        ));
+        return Err(Refusal::BackupRuns(from.display().to_string()));
     }
     empty_folder(to)?;
     let draft = PathBuf::from(format!("{}.restoring", to.display()));
@@ -117,7 +106,7 @@ pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restore
     made
 }
 
-fn make(from: &Path, draft: &Path, secret: Option<String>) -> Result<Restored, Failure> {
+fn make(from: &Path, draft: &Path, secret: Option<String>) -> Result<Restored, Refusal> {
     let made = private_folder(draft);
     let copied = made
         .and_then(|()| copy_folder(&from.join(BUNDLES), &draft.join(BUNDLES)))
@@ -148,22 +137,18 @@ fn make(from: &Path, draft: &Path, secret: Option<String>) -> Result<Restored, F
     })
 }
 
-fn new_keys() -> Result<DeviceKeys, Failure> {
+fn new_keys() -> Result<DeviceKeys, Refusal> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed)
-        .map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+    getrandom::fill(&mut seed).map_err(|e| Refusal::NoRandomness(e.to_string()))?;
     Ok(DeviceKeys::from_seed(seed))
 }
 
 /// Makes a folder, or finds it empty.
-fn empty_folder(path: &Path) -> Result<(), Failure> {
+fn empty_folder(path: &Path) -> Result<(), Refusal> {
     fs::create_dir_all(path).map_err(|e| unusable(path, &e))?;
     match fs::read_dir(path).map_err(|e| unusable(path, &e))?.next() {
         None => Ok(()),
-        Some(_) => {
-            let reason = format!("{} holds something already", path.display());
-            Err(Failure::new(reason, "choose a new folder: nothing is written over").with_code(2))
-        }
+        Some(_) => Err(Refusal::FolderNotEmpty(path.display().to_string())),
     }
 }
 

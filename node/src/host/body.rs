@@ -20,11 +20,11 @@ use super::making::{self, NotMade};
 use super::requests::{Answer, Request};
 use super::sqlite::SqliteStore;
 use super::triage::{Engine, Tried, runs, try_release};
-use super::{DataFolder, Failure, Log};
+use super::{DataFolder, Log};
 use crate::agent::{
-    Agent, CallPlan, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Refusal,
-    Reply,
+    Agent, CallPlan, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Reply,
 };
+use crate::api::Refusal;
 use crate::store::{Store, StoreError};
 
 mod answers;
@@ -70,7 +70,7 @@ pub(super) enum Message {
         call: u64,
         peer: DeviceId,
         address: SocketAddr,
-        failure: Failure,
+        failure: Refusal,
     },
     Called {
         call: u64,
@@ -120,7 +120,7 @@ pub(super) struct Body {
     /// Who may hear where this phone is.
     discovery: watch::Sender<Option<[u8; 32]>>,
     /// Whether the store has failed for good: the phone ends, and says so.
-    broken: Option<Failure>,
+    broken: Option<Refusal>,
     /// What was found damaged and set aside since the program began.
     aside: Vec<String>,
     answers: BTreeMap<u64, Result<Reply, Refusal>>,
@@ -143,10 +143,10 @@ impl Body {
         messages: mpsc::Sender<Message>,
         log: Log,
         discovery: watch::Sender<Option<[u8; 32]>>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Refusal> {
         let mut store = SqliteStore::open(folder.path(), &keys)?;
         let agent = load_agent(&keys, &mut store)?;
-        let engine = Engine::built_in().map_err(|e| Failure::new(e, "reinstall kijiti"))?;
+        let engine = Engine::built_in().map_err(|e| Refusal::Installation(e))?;
         let mut body = Self {
             agent,
             store,
@@ -181,7 +181,7 @@ impl Body {
     }
 
     /// Runs the phone until it is told to stop; an error if it cannot go on.
-    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) -> Result<(), Failure> {
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) -> Result<(), Refusal> {
         self.drain();
         while self.broken.is_none() {
             self.discovery.send_if_modified(|key| {
@@ -314,11 +314,11 @@ impl Body {
             let _ = writer.send(ToSend::End);
         }
         self.writers.clear();
-        let failure = Failure::from(error);
+        let failure = Refusal::from(error);
         for (_, reply) in std::mem::take(&mut self.meets) {
             let _ = reply.send(Answer::Done(Err(failure.clone())));
         }
-        self.store_failed = Some(Refusal::new(&failure.reason, &failure.hint));
+        self.store_failed = Some(failure);
         match load_agent(&self.keys, &mut self.store) {
             Ok(agent) => {
                 self.agent = agent;
@@ -353,7 +353,7 @@ impl Body {
         for (link, reason) in closed {
             // A call that never became a meeting still owes its caller an answer.
             if let Some(reply) = self.meets.remove(&link) {
-                let _ = reply.send(Answer::Done(Err(Failure::new(reason, "try again"))));
+                let _ = reply.send(Answer::Done(Err(Refusal::CallEnded(reason))));
             }
         }
     }
@@ -474,7 +474,7 @@ impl Body {
                 let _ = reply.send(Answer::Done(answers::meeting_answer(&summary)));
             }
             Some(Err(reason)) => {
-                let _ = reply.send(Answer::Done(Err(Failure::new(reason, "try again"))));
+                let _ = reply.send(Answer::Done(Err(Refusal::CallEnded(reason))));
             }
             None => {
                 self.meets.insert(link, reply);
@@ -691,7 +691,7 @@ impl Body {
     }
 
     /// Asks the agent and returns its answer.
-    fn command(&mut self, command: Command) -> Result<Reply, Failure> {
+    fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
         // What follows from one command may be another: each has its own ticket.
         self.store_failed = None;
         self.next_ticket += 1;
@@ -706,8 +706,8 @@ impl Body {
             .or_else(|| self.store_failed.take().map(Err))
         {
             Some(Ok(reply)) => Ok(reply),
-            Some(Err(refusal)) => Err(refusal.into()),
-            None => Err(Failure::new("no answer from the phone", "try again")),
+            Some(Err(refusal)) => Err(refusal),
+            None => Err(Refusal::Nothing),
         }
     }
 }
@@ -729,10 +729,9 @@ async fn call_once(links: &Links, call: u64, peer: DeviceId, address: SocketAddr
     }
 }
 
-fn load_agent(keys: &DeviceKeys, store: &mut SqliteStore) -> Result<Agent, Failure> {
+fn load_agent(keys: &DeviceKeys, store: &mut SqliteStore) -> Result<Agent, Refusal> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed)
-        .map_err(|e| Failure::new(format!("no randomness: {e}"), "restart the device"))?;
+    getrandom::fill(&mut seed).map_err(|e| Refusal::NoRandomness(e.to_string()))?;
     let agent = Agent::load(keys.clone(), seed, store)?;
     store.commit()?;
     Ok(agent)

@@ -10,10 +10,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use super::DataFolder;
 use super::body::Message;
 use super::folder::write_secret;
 use super::requests::{Answer, Request};
-use super::{DataFolder, Failure};
+use crate::api::Refusal;
 
 /// Bytes of one request line.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
@@ -48,19 +49,18 @@ struct Knock {
 pub(super) async fn serve(
     folder: &DataFolder,
     messages: mpsc::Sender<Message>,
-) -> Result<ControlFile, Failure> {
-    let trouble =
-        |e: std::io::Error| Failure::new(format!("no control socket: {e}"), "is loopback up?");
+) -> Result<ControlFile, Refusal> {
+    let trouble = |e: std::io::Error| Refusal::NoMachine(format!("no control socket: {e}"));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(trouble)?;
     let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(|e| Failure::new(e, "restart"))?;
+    getrandom::fill(&mut secret).map_err(|e| Refusal::NoRandomness(e.to_string()))?;
     let token = protocol::Digest(secret).to_string();
     let door = Door {
         address: listener.local_addr().map_err(trouble)?,
         token: token.clone(),
     };
     let path = folder.path().join("control");
-    let text = serde_json::to_string(&door).map_err(|e| Failure::new(e, ""))?;
+    let text = serde_json::to_string(&door).map_err(|e| Refusal::NoMachine(e.to_string()))?;
     write_secret(&path, &text).map_err(trouble)?;
     tokio::spawn(async move {
         let places = std::sync::Arc::new(tokio::sync::Semaphore::new(ASKING_MAX));
@@ -132,17 +132,8 @@ pub fn ask(
     folder: &Path,
     request: &Request,
     progress: &mut dyn FnMut(&serde_json::Value),
-) -> Result<serde_json::Value, Failure> {
-    let gone = || Failure {
-        gone: true,
-        ..Failure::new(
-            format!(
-                "the kijiti that runs on {} does not answer",
-                folder.display()
-            ),
-            "it may be starting or stopping: try again in a moment",
-        )
-    };
+) -> Result<serde_json::Value, Refusal> {
+    let gone = || Refusal::Gone(folder.display().to_string());
     let text = std::fs::read_to_string(folder.join("control")).map_err(|_| gone())?;
     let door: Door = serde_json::from_str(&text).map_err(|_| gone())?;
     let mut stream = std::net::TcpStream::connect_timeout(&door.address, Duration::from_secs(3))
@@ -154,7 +145,7 @@ pub fn ask(
         token: door.token,
         request: request.clone(),
     };
-    let line = serde_json::to_string(&knock).map_err(|e| Failure::new(e, ""))?;
+    let line = serde_json::to_string(&knock).map_err(|_| gone())?;
     writeln!(stream, "{line}").map_err(|_| gone())?;
     for line in BufReader::new(stream).lines() {
         match serde_json::from_str::<Answer>(&line.map_err(|_| gone())?).map_err(|_| gone())? {

@@ -10,76 +10,10 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use protocol::DeviceKeys;
-use serde::{Deserialize, Serialize};
 
 use super::sqlite::DATABASE;
-use crate::store::StoreError;
+use crate::api::{Refusal, Trouble};
 use keyfile::{KeyFileError, is_sealed, open_text, read_open};
-
-/// What went wrong, and what to do. Every error that a person sees has this form.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("{reason}")]
-pub struct Failure {
-    /// What went wrong.
-    pub reason: String,
-    /// What to do.
-    pub hint: String,
-    /// The program's exit code: 1 failed, 2 usage, 4 needs a key, 5 refused.
-    pub code: u8,
-    /// The folder is in use by a running program.
-    #[serde(default)]
-    pub locked: bool,
-    /// The running program does not answer: it may have died, and can be asked again.
-    #[serde(default)]
-    pub gone: bool,
-}
-
-impl Failure {
-    /// A failure with a hint.
-    pub fn new(reason: impl ToString, hint: impl ToString) -> Self {
-        Self {
-            reason: reason.to_string(),
-            hint: hint.to_string(),
-            code: 1,
-            locked: false,
-            gone: false,
-        }
-    }
-
-    /// The same with another exit code.
-    pub fn with_code(mut self, code: u8) -> Self {
-        self.code = code;
-        self
-    }
-}
-
-impl From<crate::agent::Refusal> for Failure {
-    fn from(refusal: crate::agent::Refusal) -> Self {
-        Self {
-            reason: refusal.reason,
-            hint: refusal.hint,
-            code: 5,
-            locked: false,
-            gone: false,
-        }
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        let hint = match &error {
-            StoreError::Full => "free some space and try again; nothing was lost",
-            StoreError::ReadOnly(_) => {
-                "make the data folder writable, or choose another with --data"
-            }
-            StoreError::Damaged(_) => {
-                "copy the data folder away, then ask your supervisor; nothing was changed"
-            }
-            StoreError::Other(_) => "try again; nothing was changed",
-        };
-        Self::new(error, hint)
-    }
-}
 
 /// The file of the phone's key.
 pub(super) const KEY_FILE: &str = "key";
@@ -100,7 +34,7 @@ impl std::fmt::Debug for DataFolder {
 
 impl DataFolder {
     /// Opens or makes the folder and locks it.
-    pub fn open(path: &Path) -> Result<Self, Failure> {
+    pub fn open(path: &Path) -> Result<Self, Refusal> {
         let ours = !path.exists()
             || path.join(KEY_FILE).exists()
             || fs::read_dir(path).is_ok_and(|mut d| d.next().is_none());
@@ -121,13 +55,7 @@ impl DataFolder {
                 secret: None,
                 _lock: lock,
             }),
-            Err(fs::TryLockError::WouldBlock) => Err(Failure {
-                locked: true,
-                ..Failure::new(
-                    format!("another kijiti is running on {}", path.display()),
-                    "stop it first, or choose another data folder with --data",
-                )
-            }),
+            Err(fs::TryLockError::WouldBlock) => Err(Refusal::InUse(path.display().to_string())),
             Err(fs::TryLockError::Error(e)) => Err(unusable(path, &e)),
         }
     }
@@ -152,34 +80,29 @@ impl DataFolder {
 
     /// The phone's keys; made on first use, before anything else is written. A sealed file is
     /// opened with the secret that was given, or the passphrase in the environment.
-    pub fn keys(&self) -> Result<DeviceKeys, Failure> {
+    pub fn keys(&self) -> Result<DeviceKeys, Refusal> {
         let path = self.path.join(KEY_FILE);
         match fs::read(&path) {
             Ok(file) if is_sealed(&file) => {
-                match self.secret.clone().or_else(|| std::env::var(PASSPHRASE_VARIABLE).ok()) {
-                    Some(secret) => keyfile::open_key(&file, &secret).map_err(|e| key_refused(&path, &e)),
-                    None => Err(Failure::new(
-                        "this phone's key is sealed with a passphrase",
-                        format!("run it on a terminal, or set {PASSPHRASE_VARIABLE}"),
-                    )
-                    .with_code(4)),
+                match self
+                    .secret
+                    .clone()
+                    .or_else(|| std::env::var(PASSPHRASE_VARIABLE).ok())
+                {
+                    Some(secret) => {
+                        keyfile::open_key(&file, &secret).map_err(|e| key_refused(&path, &e))
+                    }
+                    None => Err(Refusal::KeySealed),
                 }
             }
-            Ok(file) => read_open(&String::from_utf8_lossy(&file)).ok_or_else(|| {
-                Failure::new(
-                    format!("the key file {} is damaged", path.display()),
-                    "put it back from a copy; without it this phone must be enrolled anew in another data folder",
-                )
-                .with_code(4)
-            }),
-            Err(e) if e.kind() == ErrorKind::NotFound && self.path.join(DATABASE).exists() => Err(Failure::new(
-                format!("the key of the phone in {} is missing", self.path.display()),
-                "put the file `key` back from a copy: without it what lies here cannot be read; nothing was changed",
-            )
-            .with_code(4)),
+            Ok(file) => read_open(&String::from_utf8_lossy(&file))
+                .ok_or_else(|| Refusal::KeyDamaged(path.display().to_string())),
+            Err(e) if e.kind() == ErrorKind::NotFound && self.path.join(DATABASE).exists() => {
+                Err(Refusal::KeyMissing(self.path.display().to_string()))
+            }
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 let mut seed = [0; 32];
-                getrandom::fill(&mut seed).map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+                getrandom::fill(&mut seed).map_err(|e| Refusal::NoRandomness(e.to_string()))?;
                 let keys = DeviceKeys::from_seed(seed);
                 self.write_key(&keys, self.secret.as_deref())?;
                 Ok(keys)
@@ -189,12 +112,12 @@ impl DataFolder {
     }
 
     /// Seals the key file with another secret, or leaves it open.
-    pub fn seal_with(&self, secret: Option<&str>) -> Result<(), Failure> {
+    pub fn seal_with(&self, secret: Option<&str>) -> Result<(), Refusal> {
         self.write_key(&self.keys()?, secret)
     }
 
     /// Puts another key in the place of the one that is there, sealed as that was.
-    pub(super) fn replace_key(&self, keys: &DeviceKeys) -> Result<(), Failure> {
+    pub(super) fn replace_key(&self, keys: &DeviceKeys) -> Result<(), Refusal> {
         let secret = self
             .secret
             .clone()
@@ -203,7 +126,7 @@ impl DataFolder {
         self.write_key(keys, secret.as_deref().filter(|_| sealed))
     }
 
-    fn write_key(&self, keys: &DeviceKeys, secret: Option<&str>) -> Result<(), Failure> {
+    fn write_key(&self, keys: &DeviceKeys, secret: Option<&str>) -> Result<(), Refusal> {
         let text = match secret {
             Some(secret) => keyfile::seal_key(keys, secret, Some(KEY_WORK_FACTOR))
                 .map_err(|e| key_refused(&self.path, &e))?,
@@ -276,21 +199,14 @@ pub fn key_is_sealed(folder: &Path) -> bool {
 /// Where the passphrase of a phone's key comes from when nobody can be asked.
 pub const PASSPHRASE_VARIABLE: &str = "KIJITI_PASSPHRASE";
 
-/// What is said of a key that does not open.
-pub(super) fn key_refused(path: &Path, error: &KeyFileError) -> Failure {
-    let shown = path.display();
-    let (reason, hint) = match error {
-        KeyFileError::WrongPassphrase => (
-            format!("wrong passphrase for {shown}"),
-            "type it again; nothing was changed",
-        ),
-        KeyFileError::Malformed => (
-            format!("{shown} is not a key file, or damaged"),
-            "put it back from a copy, or use another",
-        ),
-        KeyFileError::NotSealed(why) => (format!("cannot seal the key: {why}"), "try again"),
-    };
-    Failure::new(reason, hint).with_code(4)
+/// Why a key file does not open, or is not sealed.
+pub(super) fn key_refused(path: &Path, error: &KeyFileError) -> Refusal {
+    let shown = path.display().to_string();
+    match error {
+        KeyFileError::WrongPassphrase => Refusal::KeyWrongSecret(shown),
+        KeyFileError::Malformed => Refusal::KeyDamaged(shown),
+        KeyFileError::NotSealed(why) => Refusal::KeyNotSealed(why.clone()),
+    }
 }
 
 /// Writes a file that only its owner reads, whole or not at all.
@@ -311,21 +227,14 @@ pub fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     }
 }
 
-/// What a person is told when the data folder cannot be written.
-pub fn unusable(path: &Path, error: &std::io::Error) -> Failure {
-    let shown = path.display();
-    match error.kind() {
-        ErrorKind::StorageFull => Failure::new(
-            "the disk is full",
-            "free some space and try again; nothing was lost",
-        ),
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Failure::new(
-            format!("the data folder {shown} cannot be written"),
-            "make it writable, or choose another with --data",
-        ),
-        _ => Failure::new(
-            format!("the data folder {shown} cannot be used: {error}"),
-            "choose another with --data",
-        ),
-    }
+/// Why the data folder cannot be used.
+pub fn unusable(path: &Path, error: &std::io::Error) -> Refusal {
+    let trouble = match error.kind() {
+        ErrorKind::StorageFull => Trouble::Full,
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            Trouble::ReadOnly(error.to_string())
+        }
+        _ => Trouble::Other(error.to_string()),
+    };
+    Refusal::Folder(path.display().to_string(), trouble)
 }

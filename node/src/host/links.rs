@@ -21,10 +21,10 @@ use protocol::limits::{CONNECTIONS_MAX, SEND_AHEAD_BYTES_MAX};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::Failure;
 use super::body::Message;
 use super::pace::OneHopConfig;
 use crate::agent::LinkId;
+use crate::api::Refusal;
 
 /// The protocol's name in TLS.
 pub const ALPN: &[u8] = b"kijiti/2";
@@ -55,7 +55,7 @@ pub struct Links {
 static NEXT_LINK: AtomicU64 = AtomicU64::new(1);
 
 /// The endpoint as every part of this program makes it. `listen` `None`: all interfaces, any port.
-pub async fn endpoint(seed: &[u8; 32], listen: Option<SocketAddr>) -> Result<Endpoint, Failure> {
+pub async fn endpoint(seed: &[u8; 32], listen: Option<SocketAddr>) -> Result<Endpoint, Refusal> {
     let idle = IdleTimeout::try_from(Duration::from_secs(15)).ok();
     let transport = QuicTransportConfig::builder()
         .keep_alive_interval(Duration::from_secs(4))
@@ -64,12 +64,7 @@ pub async fn endpoint(seed: &[u8; 32], listen: Option<SocketAddr>) -> Result<End
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .congestion_controller_factory(Arc::new(OneHopConfig))
         .build();
-    let unusable = |e: String| {
-        Failure::new(
-            format!("cannot listen: {e}"),
-            "choose another address with --listen",
-        )
-    };
+    let unusable = |e: String| Refusal::NotListening(format!("cannot listen: {e}"));
     let mut builder = Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(seed))
         .alpns(vec![ALPN.to_vec()])
@@ -101,12 +96,12 @@ pub async fn dial(
     endpoint: &Endpoint,
     peer: DeviceId,
     address: SocketAddr,
-) -> Result<Connection, Failure> {
+) -> Result<Connection, Refusal> {
     let out_of_reach = |e: String| {
-        Failure::new(
-            format!("phone {} at {address} is out of reach: {e}", peer.short()),
-            "is it running, and near?",
-        )
+        Refusal::NotReached(format!(
+            "phone {} at {address} is out of reach: {e}",
+            peer.short()
+        ))
     };
     let id = EndpointId::from_bytes(peer.as_bytes()).map_err(|e| out_of_reach(e.to_string()))?;
     let call = endpoint.connect(EndpointAddr::new(id).with_ip_addr(address), ALPN);
@@ -123,7 +118,7 @@ impl Links {
         seed: &[u8; 32],
         listen: Option<SocketAddr>,
         messages: mpsc::Sender<Message>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Refusal> {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let links = Self {
             endpoint: endpoint(seed, listen).await?,
@@ -181,11 +176,10 @@ impl Links {
     }
 
     /// Calls a device; the link is reported like any other. Returns its number.
-    pub async fn call(&self, peer: DeviceId, address: SocketAddr) -> Result<LinkId, Failure> {
+    pub async fn call(&self, peer: DeviceId, address: SocketAddr) -> Result<LinkId, Refusal> {
         let connection = dial(&self.endpoint, peer, address).await?;
         let streams = connection.open_bi().await;
-        let streams =
-            streams.map_err(|e| Failure::new(format!("the call was cut: {e}"), "try again"))?;
+        let streams = streams.map_err(|e| Refusal::CallEnded(format!("the call was cut: {e}")))?;
         let link = NEXT_LINK.fetch_add(1, Ordering::Relaxed);
         let links = self.clone();
         tokio::spawn(async move { links.run_as(link, connection, streams, true).await });

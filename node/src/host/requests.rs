@@ -1,17 +1,17 @@
 //! What a person's command asks of a phone, and the answers, as JSON. The same words go over the
 //! control socket.
 
-use clinical::Profile;
+use clinical::{Profile, Urgency};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::Failure;
+use crate::api::Refusal;
 
 /// A decision as a person gives it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct DecisionInput {
-    /// `green`, `yellow` or `pink`.
-    pub urgency: String,
+    /// The urgency decided.
+    pub urgency: Urgency,
     /// What is to be done.
     pub plan: String,
     /// Why; needed when it is not what the assessment says.
@@ -382,5 +382,5 @@ pub enum Answer {
     /// How far it is.
     Progress(Json),
     /// The end of it.
-    Done(Result<Json, Failure>),
+    Done(Result<Json, Refusal>),
 }

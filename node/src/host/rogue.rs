@@ -7,7 +7,8 @@ use protocol::frame::{Frame, FrameReader, Hello, Holds, SignedDocument};
 use protocol::limits::WIRE_VERSION;
 use protocol::{DeviceId, DeviceKeys, Digest};
 
-use super::{Failure, links};
+use super::links;
+use crate::api::Refusal;
 
 /// How long the other may take to answer.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -19,9 +20,9 @@ pub fn offer_list(
     address: SocketAddr,
     ministry: Digest,
     list: Vec<u8>,
-) -> Result<String, Failure> {
+) -> Result<String, Refusal> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| Failure::new(e, "restart"))?;
+    getrandom::fill(&mut seed).map_err(|e| Refusal::NoRandomness(e.to_string()))?;
     let nonce = [9; 16];
     let ministry_tag = Hello::tag_of(&ministry, &DeviceKeys::from_seed(seed).id(), &nonce);
     let hello = Frame::Hello(Hello {
@@ -51,16 +52,16 @@ pub fn say(
     peer: DeviceId,
     address: SocketAddr,
     bytes: &[u8],
-) -> Result<String, Failure> {
+) -> Result<String, Refusal> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| Failure::new(e, "close other programs"))?;
+        .map_err(|e| Refusal::NoMachine(e.to_string()))?;
     runtime.block_on(async {
         let endpoint = links::endpoint(seed, Some(([127, 0, 0, 1], 0).into())).await?;
         let talk = tokio::time::timeout(PATIENCE, talk(&endpoint, peer, address, bytes)).await;
         endpoint.close().await;
-        talk.unwrap_or_else(|_| Err(Failure::new("no last words were heard", "")))
+        talk.unwrap_or_else(|_| Err(Refusal::Nothing))
     })
 }
 
@@ -69,8 +70,8 @@ async fn talk(
     peer: DeviceId,
     address: SocketAddr,
     bytes: &[u8],
-) -> Result<String, Failure> {
-    let cut = |e: &dyn std::fmt::Display| Failure::new(format!("the link was cut: {e}"), "");
+) -> Result<String, Refusal> {
+    let cut = |e: &dyn std::fmt::Display| Refusal::CallEnded(format!("the link was cut: {e}"));
     let connection = links::dial(endpoint, peer, address).await?;
     let (mut send, mut receive) = connection.open_bi().await.map_err(|e| cut(&e))?;
     send.write_all(bytes).await.map_err(|e| cut(&e))?;
@@ -83,7 +84,7 @@ async fn talk(
             }
         }
     }
-    Err(Failure::new("the link ended without last words", ""))
+    Err(Refusal::Nothing)
 }
 
 /// One of many hostile phones: its secret, and what it says the n-th time; then it stays silent
@@ -102,13 +103,13 @@ pub fn besiege(
     peer: DeviceId,
     address: SocketAddr,
     stop: &std::sync::Arc<std::sync::atomic::AtomicBool>,
-) -> Result<u64, Failure> {
+) -> Result<u64, Refusal> {
     use std::sync::atomic::Ordering;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|e| Failure::new(e, "close other programs"))?;
+        .map_err(|e| Refusal::NoMachine(e.to_string()))?;
     runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();
         for mut rogue in rogues {

@@ -132,7 +132,7 @@ impl Engine {
         values: BTreeMap<String, FindingValue>,
         ages: &BTreeMap<String, f64>,
         profile: Profile,
-    ) -> Result<Option<Assessment>, inference::FindingsError> {
+    ) -> Result<Option<Assessment>, clinical::FindingsError> {
         match Findings::new(values.clone(), String::new(), ages) {
             Ok(findings) => Ok(Some(inference::assess(
                 &findings,
@@ -152,7 +152,7 @@ impl Engine {
         &self,
         file: &str,
         profile: Profile,
-    ) -> Result<(Findings, Assessment), inference::FindingsError> {
+    ) -> Result<(Findings, Assessment), clinical::FindingsError> {
         let findings = Findings::parse(file, &self.pack)?;
         let assessment = inference::assess(&findings, &self.pack, profile, self.model.as_deref());
         Ok((findings, assessment))

@@ -13,8 +13,9 @@ use sync::space::sealing_public_key;
 use super::super::backup;
 use super::super::requests::Request;
 use super::*;
+use crate::api::Paper;
 
-pub(super) type Answered = Result<Json, Failure>;
+pub(super) type Answered = Result<Json, Refusal>;
 
 pub(super) fn meeting_answer(summary: &MeetingSummary) -> Answered {
     let json = json!({
@@ -35,14 +36,8 @@ pub(super) fn meeting_answer(summary: &MeetingSummary) -> Answered {
     });
     match summary.complete {
         true => Ok(json),
-        false if summary.refused => Err(Failure::new(
-            format!("the meeting was refused: {}", summary.reason),
-            "meeting again will end the same way until that is mended; `kijiti status` shows this phone's certificates",
-        )),
-        false => Err(Failure::new(
-            format!("the meeting was cut: {}", summary.reason),
-            "meet again: it goes on where it stopped",
-        )),
+        false if summary.refused => Err(Refusal::MeetingRefused(summary.reason.clone())),
+        false => Err(Refusal::MeetingCut(summary.reason.clone())),
     }
 }
 
@@ -103,58 +98,46 @@ pub(super) fn release_of(module: &str, current: &Module) -> Release {
     }
 }
 
-pub(super) fn usage(reason: impl ToString, hint: impl ToString) -> Failure {
-    Failure::new(reason, hint).with_code(2)
-}
-
-pub(super) fn from_hex(what: &str, text: &str) -> Result<Vec<u8>, Failure> {
-    let decoded = (0..text.len()).step_by(2).map(|i| {
+pub(super) fn from_hex(what: Paper, text: &str) -> Result<Vec<u8>, Refusal> {
+    let digits = |i: usize| {
         text.get(i..i + 2)
             .and_then(|d| u8::from_str_radix(d, 16).ok())
-    });
+    };
+    let decoded = (0..text.len()).step_by(2).map(digits);
     decoded
         .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| usage(format!("{what} is damaged"), "ask for the file again"))
+        .ok_or_else(|| Refusal::Damaged(what, String::new()))
 }
 
 pub(super) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-pub(super) fn parse_area(text: &str) -> Result<Area, Failure> {
-    Area::parse(text).map_err(|e| usage(e, "for example north/kilifi/mtwapa"))
+pub(super) fn parse_area(text: &str) -> Result<Area, Refusal> {
+    Area::parse(text).map_err(|e| Refusal::NotAnArea(e.to_string()))
 }
 
 fn parse_signed<T: protocol::signed::Document>(
-    what: &str,
+    what: Paper,
     text: &str,
-) -> Result<Signed<T>, Failure> {
-    Signed::from_bytes(&from_hex(what, text)?)
-        .map_err(|e| usage(format!("{what} is damaged: {e}"), "ask for the file again"))
+) -> Result<Signed<T>, Refusal> {
+    Signed::from_bytes(&from_hex(what, text)?).map_err(|e| Refusal::Damaged(what, e.to_string()))
 }
 
-fn parse_offer(kind: &str, text: &str) -> Result<Offer, Failure> {
-    Offer::from_bytes(kind, &from_hex("the document", text)?).map_err(|e| {
-        usage(
-            format!("the {kind} is damaged: {e}"),
-            "ask for the file again",
-        )
-    })
+fn parse_offer(kind: &str, text: &str) -> Result<Offer, Refusal> {
+    Offer::from_bytes(kind, &from_hex(Paper::Document, text)?)
+        .map_err(|e| Refusal::Damaged(Paper::Document, e.to_string()))
 }
 
-pub(super) fn parse_chain(text: &str) -> Result<Chain, Failure> {
-    Chain::from_bytes(&from_hex("the certificate", text)?).map_err(|e| {
-        usage(
-            format!("the certificate is damaged: {e}"),
-            "ask for the file again",
-        )
-    })
+pub(super) fn parse_chain(text: &str) -> Result<Chain, Refusal> {
+    Chain::from_bytes(&from_hex(Paper::Chain, text)?)
+        .map_err(|e| Refusal::Damaged(Paper::Chain, e.to_string()))
 }
 
-pub(super) fn parse_request(text: &str) -> Result<[u8; 16], Failure> {
+pub(super) fn parse_request(text: &str) -> Result<[u8; 16], Refusal> {
     text.parse::<CaseId>()
         .map(|id| id.0)
-        .map_err(|e| usage(e, "this is a fault of the program that asked"))
+        .map_err(|e| Refusal::NotAnId(e.to_string()))
 }
 
 impl Body {
@@ -165,8 +148,7 @@ impl Body {
                     self.call(peer, address, Some(reply))
                 }
                 _ => {
-                    let hint = "write kijiti meet DEVICE-ID@ADDRESS:PORT as `kijiti status` of the other shows it";
-                    let _ = reply.send(Answer::Done(Err(usage("not a phone's address", hint))));
+                    let _ = reply.send(Answer::Done(Err(Refusal::NotAnAddress)));
                 }
             };
         }
@@ -246,15 +228,15 @@ impl Body {
             Request::Triage { findings, profile } => {
                 let assessed = self.engine.assess(&findings, profile);
                 assessed
-                    .map(|(_, a)| a.to_json())
-                    .map_err(|e| usage(e.reason, e.hint))
+                    .map(|(_, a)| json!(a.said()))
+                    .map_err(|e| Refusal::Findings(e))
             }
             Request::VisitOpen => self.visit_open(),
             Request::VisitBegin { profile, anew } => self.visit_begin(profile, anew),
             Request::VisitAnswer { name, answer } => self.visit_answer(&name, &answer),
             Request::VisitBack => self.visit_back(),
             Request::VisitEnd => self.visit_end(),
-            Request::Meet { .. } => Err(usage("not here", "")),
+            Request::Meet { .. } => Err(Refusal::NotAnAddress),
             Request::ModelList => self.model_list(),
             Request::ModelShow { module } => self.model_show(&module),
             Request::ModelVerify { module } => self.model_verify(&module),
@@ -337,7 +319,7 @@ impl Body {
                 Ok(json!({ "schema": "kijiti.receipts/1", "receipts": receipts }))
             }
             Request::Certificates => {
-                let chains = self.store.every_chain().map_err(Failure::from)?;
+                let chains = self.store.every_chain().map_err(Refusal::from)?;
                 let chains: Vec<_> = chains.iter().map(|bytes| to_hex(bytes)).collect();
                 Ok(json!({ "schema": "kijiti.certificates/1", "chains": chains }))
             }
@@ -359,12 +341,10 @@ impl Body {
         }
     }
 
-    fn document(&mut self, command: Command) -> Result<String, Failure> {
+    fn document(&mut self, command: Command) -> Result<String, Refusal> {
         match self.command(command)? {
             Reply::Document(bytes) => Ok(to_hex(&bytes)),
-            Reply::Done | Reply::Unchanged | Reply::Case(_) => {
-                Err(Failure::new("no document came of it", "try again"))
-            }
+            Reply::Done | Reply::Unchanged | Reply::Case(_) => Err(Refusal::Nothing),
         }
     }
 
@@ -465,16 +445,11 @@ impl Body {
         )
     }
 
-    fn active_module(&self, module: &str) -> Result<Module, Failure> {
+    fn active_module(&self, module: &str) -> Result<Module, Refusal> {
         self.agent
             .activation(module)
             .and_then(|a| a.current.clone())
-            .ok_or_else(|| {
-                Failure::new(
-                    format!("no release of {module} is active on this phone"),
-                    "see `kijiti model list`",
-                )
-            })
+            .ok_or_else(|| Refusal::NotActive(module.to_owned()))
     }
 
     fn model_show(&self, module: &str) -> Answered {
@@ -502,26 +477,18 @@ impl Body {
             .and_then(|l| l.releases.iter().find(|r| r.digest == current.digest))
             .cloned();
         let Some(release) = release else {
-            return Err(Failure::new(
-                format!("{module} is not in the release list any more"),
-                "meet a phone with a newer list",
-            )
-            .with_code(5));
+            return Err(Refusal::NotListed(module.to_owned()));
         };
         let bytes = self
             .store
             .bundles
             .read_whole(&protocol::BundleId::release(release.digest))?;
         if protocol::Digest::of(&bytes) != release.digest {
-            return Err(
-                Failure::new("the bundle on disk is damaged", "meet a phone that has it")
-                    .with_code(5),
-            );
+            return Err(Refusal::BundleDamaged);
         }
         let mut checks = release_checks(&self.agent, &release);
-        let (_, passed) = try_release(&release, &bytes, &self.engine.pack).map_err(|e| {
-            Failure::new(e, "return to the release before: `kijiti model back`").with_code(5)
-        })?;
+        let (_, passed) =
+            try_release(&release, &bytes, &self.engine.pack).map_err(|e| Refusal::TestFailed(e))?;
         checks.extend(passed);
         Ok(
             json!({ "schema": "kijiti.model-verify/1", "module": module, "version": release.version, "checks": checks }),
@@ -541,7 +508,7 @@ impl Body {
         let signed = Signed::by(&request, &self.keys);
         signed
             .read()
-            .map_err(|e| usage(e, "choose a shorter name"))?;
+            .map_err(|e| Refusal::NameRefused(e.to_string()))?;
         Ok(
             json!({ "schema": "kijiti.enrol-request/1", "device": self.keys.id().to_string(),
                    "request": to_hex(&signed.to_bytes()) }),
@@ -556,13 +523,11 @@ impl Body {
         (rights, passes_on): (&str, &str),
         valid_days: Option<u64>,
     ) -> Answered {
-        let request: Signed<CertificateRequest> = parse_signed("the request", request)?;
+        let request: Signed<CertificateRequest> = parse_signed(Paper::Request, request)?;
         let claimed = request
             .read()
-            .map_err(|e| usage(e, "ask for the request again"))?;
-        let read = |text: &str| {
-            Rights::parse(text).map_err(|e| usage(e, "for example --rights carry,read,write"))
-        };
+            .map_err(|e| Refusal::Damaged(Paper::Request, e.to_string()))?;
+        let read = |text: &str| Rights::parse(text).map_err(Refusal::NotRights);
         let chain = self.document(Command::Certify {
             request,
             name: name.unwrap_or(claimed.name),
@@ -587,7 +552,7 @@ impl Body {
         certificates: &[String],
     ) -> Answered {
         for (i, root) in roots.iter().enumerate() {
-            let root: Signed<Root> = parse_signed("the root", root)?;
+            let root: Signed<Root> = parse_signed(Paper::Root, root)?;
             let name = root.read().map(|root| root.ministry).unwrap_or_default();
             let known = self.agent.trust().is_some();
             let command = if i == 0 && !known {
@@ -596,11 +561,7 @@ impl Body {
                 Command::Offer(Box::new(Offer::Root(root)))
             };
             self.command(command).map_err(|e| match known {
-                true => Failure::new(
-                    format!("the roots of this answer, of {name}, do not follow this phone's: {}", e.reason),
-                    "another ministry's answer? ask your own supervisor, or use another data folder with --data; nothing was changed",
-                )
-                .with_code(e.code),
+                true => Refusal::RootsDoNotFollow(name.clone(), Box::new(e)),
                 false => e,
             })?;
         }
@@ -608,7 +569,7 @@ impl Body {
             self.command(Command::InstallChain(parse_chain(chain)?))?;
         }
         for (grant, issuer) in grants {
-            let grant = parse_signed("the grant", grant)?;
+            let grant = parse_signed(Paper::Grant, grant)?;
             self.command(Command::InstallGrant(Box::new((
                 grant,
                 parse_chain(issuer)?,
@@ -631,12 +592,8 @@ impl Body {
                 .bundles
                 .import(protocol::BundleKind::Release, Path::new(path))
         });
-        let (digest, bytes) = imported.map_err(|e| {
-            Failure::new(
-                format!("cannot take in {path}: {e}"),
-                "check the file and the free space",
-            )
-        })?;
+        let (digest, bytes) =
+            imported.map_err(|e| Refusal::Unreadable(path.to_owned(), e.to_string()))?;
         self.command(Command::BundleImported(digest))?;
         Ok(json!({ "digest": digest.to_string(), "bytes": bytes }))
     }

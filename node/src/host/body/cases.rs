@@ -9,7 +9,7 @@ use sync::envelope::author_key;
 
 use super::super::requests::{CaseWords, DecisionInput};
 use super::super::triage::{assessment_entry, finding_entries};
-use super::answers::{Answered, parse_area, parse_request, usage};
+use super::answers::{Answered, parse_area, parse_request};
 use super::words::{UNJUDGED, consented, decide, finding, is_young, read_dose, taken_back};
 use super::*;
 use crate::agent::{Whereabouts, locked, setting, whereabouts};
@@ -21,7 +21,7 @@ const CASE_PREFIX_MIN: usize = 4;
 const COMPARED_MAX: usize = 5000;
 
 impl Body {
-    pub(super) fn default_area(&self, area: Option<&str>) -> Result<Area, Failure> {
+    pub(super) fn default_area(&self, area: Option<&str>) -> Result<Area, Refusal> {
         if let Some(text) = area {
             return parse_area(text);
         }
@@ -48,22 +48,18 @@ impl Body {
                 .collect();
         }
         match areas.iter().collect::<Vec<_>>().as_slice() {
-            [] if self.agent.certificate().is_some_and(|c| c.rights.has(protocol::certificate::Right::Write)) => {
-                Err(usage(
-                    "this phone has no key for any space yet",
-                    "name the area whose space it is, such as --area north/kilifi: the case is kept here and leaves when the key comes",
-                ))
+            [] if self
+                .agent
+                .certificate()
+                .is_some_and(|c| c.rights.has(protocol::certificate::Right::Write)) =>
+            {
+                Err(Refusal::NoSpace { may_write: true })
             }
-            [] => Err(Failure::new(
-                "this phone has no key for any space",
-                "enrol it: `kijiti enrol request`, then `kijiti enrol accept` with the answer; or meet the clinic, which brings it",
-            )
-            .with_code(4)),
+            [] => Err(Refusal::NoSpace { may_write: false }),
             [only] => Ok((*only).clone()),
-            several => {
-                let areas: Vec<_> = several.iter().map(ToString::to_string).collect();
-                Err(usage("this phone writes for several spaces", format!("add --area, one of: {}", areas.join(", "))))
-            }
+            several => Err(Refusal::SeveralSpaces(
+                several.iter().map(|area| (*area).clone()).collect(),
+            )),
         }
     }
 
@@ -80,7 +76,7 @@ impl Body {
         let (findings, assessment) = self
             .engine
             .assess(file, profile)
-            .map_err(|e| usage(e.reason, e.hint))?;
+            .map_err(|e| Refusal::Findings(e))?;
         let with_head = self.assess_with_head(&findings, &head, profile);
         let assessment = with_head
             .filter(|with| with.urgency > assessment.urgency)
@@ -96,7 +92,7 @@ impl Body {
         let stays = self.stays(&id)?;
         Ok(
             json!({ "schema": "kijiti.case-new/1", "case": id.to_string(), "decided": decision.is_some(),
-                   "stays": stays, "assessment": assessment.to_json() }),
+                   "stays": stays, "assessment": assessment.said() }),
         )
     }
 
@@ -112,14 +108,10 @@ impl Body {
         if !entries.iter().any(
             |entry| matches!(entry, Entry::Finding { name, .. } if !name.starts_with("consent.")),
         ) {
-            return Err(usage(
-                "nothing is said of the patient",
-                "add findings: see `kijiti case fields`",
-            ));
+            return Err(Refusal::NothingSaid);
         }
         if entries.iter().any(is_young) {
-            let hint = "leave out --kind: the rules for children look at everyone under five years";
-            return Err(usage("this is a child under five years", hint));
+            return Err(Refusal::IsAChild);
         }
         if let Some(decision) = &decision {
             entries.push(Entry::Decision(decide(decision, None)?));
@@ -156,7 +148,7 @@ impl Body {
         area: Area,
         entries: Vec<Entry>,
         request: [u8; 16],
-    ) -> Result<CaseId, Failure> {
+    ) -> Result<CaseId, Refusal> {
         match self.command(Command::AddToCase {
             case,
             area,
@@ -164,13 +156,11 @@ impl Body {
             request,
         })? {
             Reply::Case(id) => Ok(id),
-            Reply::Done | Reply::Unchanged | Reply::Document(_) => {
-                Err(Failure::new("the case was not written", "try again"))
-            }
+            Reply::Done | Reply::Unchanged | Reply::Document(_) => Err(Refusal::Nothing),
         }
     }
 
-    pub(super) fn find_case(&self, text: &str) -> Result<CaseId, Failure> {
+    pub(super) fn find_case(&self, text: &str) -> Result<CaseId, Refusal> {
         let rows = self.store.cases()?;
         let text = text.trim().to_lowercase();
         let named: Vec<_> = rows
@@ -179,50 +169,40 @@ impl Body {
             .collect();
         match named.as_slice() {
             [only] if text.len() >= CASE_PREFIX_MIN => Ok(only.id),
-            [] | [_] => Err(Failure::new(
-                format!("no case {text:?} on this phone"),
-                "see `kijiti case list`",
-            )),
-            [_, _, ..] => Err(usage(
-                format!("several cases begin with {text:?}"),
-                "write more digits",
-            )),
+            [] | [_] => Err(Refusal::NoSuchCase(text.clone())),
+            [_, _, ..] => Err(Refusal::SeveralCases(text.clone())),
         }
     }
 
     /// A case with all that people have found to be the same patient's.
-    pub(super) fn open_cases(&self, id: CaseId) -> Result<(CaseRow, Vec<Case>), Failure> {
+    pub(super) fn open_cases(&self, id: CaseId) -> Result<(CaseRow, Vec<Case>), Refusal> {
         let row = self.store.case_row(&id)?;
         let (Some(row), Some(case)) = (row, self.load_case(id)?) else {
-            return Err(Failure::new(
-                "the case is not here",
-                "see `kijiti case list`",
-            ));
+            return Err(Refusal::CaseNotHere);
         };
         Ok((row, case.and_same(|other| self.load_case(other))?))
     }
 
     /// The same as a screen shows it.
-    pub(super) fn open_case(&self, id: CaseId) -> Result<(CaseRow, CaseView), Failure> {
+    pub(super) fn open_case(&self, id: CaseId) -> Result<(CaseRow, CaseView), Refusal> {
         let (row, cases) = self.open_cases(id)?;
-        let view = Case::view_of_same(&cases)
-            .ok_or_else(|| Failure::new("the case is empty", "try again"))?;
+        let view = Case::view_of_same(&cases).ok_or_else(|| Refusal::CaseNotHere)?;
         Ok((row, view))
     }
 
     /// A case's row.
-    pub(super) fn find_row(&self, id: CaseId) -> Result<CaseRow, Failure> {
+    pub(super) fn find_row(&self, id: CaseId) -> Result<CaseRow, Refusal> {
         let row = self.store.case_row(&id)?;
-        row.ok_or_else(|| Failure::new("the case is not here", "see `kijiti case list`"))
+        row.ok_or_else(|| Refusal::CaseNotHere)
     }
 
     /// A document, unless its space is locked here.
-    pub(super) fn load_case(&self, id: CaseId) -> Result<Option<Case>, Failure> {
+    pub(super) fn load_case(&self, id: CaseId) -> Result<Option<Case>, Refusal> {
         let row = self.store.case_row(&id)?;
         if let Some(row) =
             row.filter(|row| locked(SpaceId::of(&row.area), &self.store).unwrap_or(true))
         {
-            return Err(locked_failure(&row.area));
+            return Err(Refusal::Locked(row.area.clone()));
         }
         let Some(document) = self.store.case(&id)? else {
             return Ok(None);
@@ -230,7 +210,7 @@ impl Body {
         let loaded = Case::load(id, &document);
         loaded
             .map(Some)
-            .map_err(|e| Failure::new(e, "copy the data folder away and ask your supervisor"))
+            .map_err(|e| Refusal::CaseDamaged(e.to_string()))
     }
 
     /// The name that a phone's certificate gives it.
@@ -255,7 +235,7 @@ impl Body {
     }
 
     /// Why a case does not leave this phone, if it does not.
-    fn stays(&self, id: &CaseId) -> Result<Option<String>, Failure> {
+    fn stays(&self, id: &CaseId) -> Result<Option<String>, Refusal> {
         if !self.store.unsent()?.iter().any(|(case, _)| case == id) {
             return Ok(None);
         }
@@ -581,16 +561,10 @@ impl Body {
         }
         for (name, value) in &words.settle {
             if value.trim().is_empty() {
-                return Err(usage(
-                    format!("no answer for {name}"),
-                    format!("write --settle {name}=…, or {name}=unknown"),
-                ));
+                return Err(Refusal::NoAnswer(name.clone()));
             }
             if !view.findings.contains_key(name) {
-                return Err(usage(
-                    format!("nothing was said about {name:?} in this case"),
-                    "see `kijiti case show`",
-                ));
+                return Err(Refusal::NotSaid(name.clone()));
             }
             let Entry::Finding { name, value } = finding(name, value)? else {
                 continue;
@@ -605,7 +579,7 @@ impl Body {
             .as_ref()
             .is_some_and(|note| note.trim().is_empty())
         {
-            return Err(usage("an empty note", "write what there is to say"));
+            return Err(Refusal::EmptyNote);
         }
         entries.extend(
             words
@@ -621,10 +595,7 @@ impl Body {
                 .collect::<Result<Vec<_>, _>>()?,
         );
         if words.dose.is_none() && !(words.route.is_empty() && words.given.is_empty()) {
-            return Err(usage(
-                "route and time belong to a dose",
-                "add --dose \"amoxicillin 250 mg\"",
-            ));
+            return Err(Refusal::DoseMissing);
         }
         if let Some(dose) = &words.not_given {
             entries.push(taken_back(&view, dose, &words.reason)?);
@@ -639,16 +610,13 @@ impl Body {
         for (other, same) in &words.links {
             let other = self.find_case(other)?;
             if other == id {
-                return Err(usage(
-                    "a case cannot be linked to itself",
-                    "name the other case",
-                ));
+                return Err(Refusal::LinkedToItself);
             }
             entries.push(Entry::Link { other, same: *same });
             links.push((other, *same));
         }
         if entries.is_empty() {
-            return Err(usage("nothing to add", "see `kijiti case add --help`"));
+            return Err(Refusal::NothingToAdd);
         }
         self.add(Some(id), row.area, entries, request)?;
         // The other case learns of it too, under a number that follows from this one's.
@@ -670,7 +638,7 @@ impl Body {
 
     /// A phone by its id, the beginning of it, or the name of its certificate: one that was met,
     /// one that is lost, this one.
-    pub(super) fn find_phone(&self, text: &str) -> Result<DeviceId, Failure> {
+    pub(super) fn find_phone(&self, text: &str) -> Result<DeviceId, Refusal> {
         if let Ok(device) = text.parse() {
             return Ok(device);
         }
@@ -693,14 +661,8 @@ impl Body {
         };
         match known.iter().filter(is).collect::<Vec<_>>().as_slice() {
             [(only, _)] => Ok(**only),
-            [] => Err(usage(
-                format!("no phone {text:?} was met"),
-                "write its device id, as its `kijiti status` shows it",
-            )),
-            _ => Err(usage(
-                format!("several phones are called {text:?}"),
-                "write the device id",
-            )),
+            [] => Err(Refusal::NoSuchPhone(text.to_owned(), false)),
+            _ => Err(Refusal::NoSuchPhone(text.to_owned(), true)),
         }
     }
 
@@ -708,17 +670,6 @@ impl Body {
     pub(super) fn restored_from(&self) -> Option<DeviceId> {
         DeviceId::from_slice(&self.store.setting(setting::RESTORED_FROM).ok()??)
     }
-}
-
-fn locked_failure(area: &Area) -> Failure {
-    let hint = format!(
-        "call whoever keeps the space for a code, then kijiti enrol unlock CODE --area {area}"
-    );
-    Failure::new(
-        format!("the cases of {area} are locked on this phone"),
-        hint,
-    )
-    .with_code(4)
 }
 
 fn value_json(value: &FindingValue) -> Json {

@@ -7,7 +7,7 @@ use record::Entry;
 use serde_json::json;
 use sync::envelope::author_key;
 
-use super::answers::{Answered, parse_request, usage};
+use super::answers::{Answered, parse_request};
 use super::*;
 
 impl Body {
@@ -25,10 +25,7 @@ impl Body {
         let to = self.find_colleague(to)?;
         let from = from.map_or(Ok(self.agent.id()), |from| self.find_phone(from))?;
         if to == from && cases.is_empty() {
-            return Err(usage(
-                "these cases are that phone's already",
-                "name another phone after --to",
-            ));
+            return Err(Refusal::TheirsAlready);
         }
         let named = cases
             .iter()
@@ -77,21 +74,15 @@ impl Body {
     }
 
     /// A phone that can care for cases; one that is known to carry only is refused.
-    pub(super) fn find_colleague(&self, text: &str) -> Result<DeviceId, Failure> {
+    pub(super) fn find_colleague(&self, text: &str) -> Result<DeviceId, Refusal> {
         let device = self.find_phone(text)?;
         let met = self.store.peers()?.iter().any(|peer| peer.device == device)
             || device == self.agent.id();
         if !met && self.store.chains(author_key(&device))?.is_empty() {
-            return Err(usage(
-                format!("no phone {} is known here", device.short()),
-                "meet it first, or one that has met it",
-            ));
+            return Err(Refusal::PhoneUnknown(device));
         }
         if self.agent.lost().any(|(lost, _)| *lost == device) {
-            return Err(usage(
-                format!("{} is lost", self.name_of(&device)),
-                "hand them to a phone that is in somebody's hands",
-            ));
+            return Err(Refusal::Lost(self.name_of(&device)));
         }
         let chains = self.store.chains(author_key(&device))?;
         let leaves: Vec<_> = chains
@@ -108,13 +99,7 @@ impl Body {
             .collect();
         match leaves.iter().any(|leaf| leaf.rights.has(Right::Read)) || leaves.is_empty() {
             true => Ok(device),
-            false => {
-                let reason = format!(
-                    "{} carries cases and cannot read them",
-                    self.name_of(&device)
-                );
-                Err(usage(reason, "hand them to a phone that may read cases"))
-            }
+            false => Err(Refusal::CarriesOnly(self.name_of(&device))),
         }
     }
 }

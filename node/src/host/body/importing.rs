@@ -10,9 +10,10 @@ use record::{Case, CaseView, DecisionEntry, Dose, DoseEntry, Entry};
 use serde_json::json;
 use sync::archive::{self, ArchivedCase};
 
-use super::answers::{Answered, from_hex, usage};
+use super::answers::{Answered, from_hex};
 use super::keeping::{archive_failure, exchange_failure};
 use super::*;
+use crate::api::Paper;
 
 /// An entry as it would come back from a file, which does not say what was seen with a decision.
 fn as_imported(entry: Entry) -> Entry {
@@ -170,10 +171,7 @@ impl Body {
                 }
             },
             other => {
-                return Err(usage(
-                    format!("{other:?} is no format"),
-                    "write fhir, csv or archive",
-                ));
+                return Err(Refusal::NotAnId(other.to_owned()));
             }
         };
         let (mut made, mut left_out) = (Vec::new(), Vec::new());
@@ -200,7 +198,7 @@ impl Body {
         format: &str,
         area: &Area,
         left_out: &mut Vec<String>,
-    ) -> Result<(protocol::CaseId, bool), Failure> {
+    ) -> Result<(protocol::CaseId, bool), Refusal> {
         let said_by: Vec<_> = imported
             .said_by()
             .map(|said| Entry::Note(record::clip(&said)))
@@ -251,8 +249,7 @@ impl Body {
             }
         }
         let mut request = [0; 16];
-        getrandom::fill(&mut request)
-            .map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+        getrandom::fill(&mut request).map_err(|e| Refusal::NoRandomness(e.to_string()))?;
         let (held, area, link) = match here {
             Some((id, area)) => (Some(id), area, None),
             None if other => (None, area.clone(), None),
@@ -264,9 +261,7 @@ impl Body {
         };
         let said: Vec<Entry> = match held {
             Some(id) => {
-                let case = self.load_case(id)?.ok_or_else(|| {
-                    Failure::new("the case is not here", "see `kijiti case list`")
-                })?;
+                let case = self.load_case(id)?.ok_or_else(|| Refusal::CaseNotHere)?;
                 let (news, otherwise) = news_of(imported.entries, &case);
                 left_out.extend(otherwise);
                 if news.is_empty() {
@@ -305,18 +300,14 @@ impl Body {
     }
 
     fn open_archive(&mut self, text: &str, area: Area) -> Answered {
-        let bytes = from_hex("the archive", text.trim())?;
+        let bytes = from_hex(Paper::Archive, text.trim())?;
         let archive = archive::read(&bytes).map_err(archive_failure)?;
-        let from = self.agent.judge(&archive.from).map_err(|e| {
-            Failure::new(
-                format!("the archive's writer is not believed: {e}"),
-                "ask your supervisor who wrote it",
-            )
-            .with_code(5)
-        })?;
+        let from = self
+            .agent
+            .judge(&archive.from)
+            .map_err(|e| Refusal::WriterRefused(e.to_string()))?;
         if !from.rights.has(Right::Write) {
-            let reason = format!("{} is not certified to write cases", from.name);
-            return Err(Failure::new(reason, "ask your supervisor who wrote it").with_code(5));
+            return Err(Refusal::WriterMayNotWrite(from.name.clone()));
         }
         let cases = archive::open(&archive, &self.keys).map_err(archive_failure)?;
         let mut made = Vec::new();

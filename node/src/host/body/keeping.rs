@@ -12,35 +12,31 @@ use serde_json::{Value as Json, json};
 use sync::archive::{self, ArchiveError, ArchivedCase};
 
 use super::super::requests::PhotoWords;
-use super::answers::{Answered, parse_area, parse_chain, parse_request, to_hex, usage};
+use super::answers::{Answered, parse_area, parse_chain, parse_request, to_hex};
 use super::*;
 use crate::agent::Reply;
+use crate::api::Paper;
 
-pub(super) fn exchange_failure(error: ExchangeError) -> Failure {
-    Failure::new(error, "nothing was taken in; ask for the file again").with_code(2)
+pub(super) fn exchange_failure(error: ExchangeError) -> Refusal {
+    Refusal::FileRefused(error.to_string())
 }
 
-pub(super) fn archive_failure(error: ArchiveError) -> Failure {
-    let (hint, code) = match &error {
-        ArchiveError::Malformed(_) => ("nothing was taken in; ask for the file again", 2),
-        ArchiveError::TooLarge => ("name some of the cases, and write several archives", 2),
-        ArchiveError::OtherPhone(_) => (
-            "pass it to the phone that it was written for; nothing was taken in",
-            5,
-        ),
-        ArchiveError::NoCertificate | ArchiveError::Signature(_) | ArchiveError::Sealed(_) => (
-            "the file was changed or cut short on its way: ask for it again; nothing was taken in",
-            5,
-        ),
-    };
-    Failure::new(error, hint).with_code(code)
+pub(super) fn archive_failure(error: ArchiveError) -> Refusal {
+    match error {
+        ArchiveError::Malformed(why) => Refusal::Damaged(Paper::Archive, why.to_string()),
+        ArchiveError::TooLarge => Refusal::ArchiveTooLarge,
+        ArchiveError::OtherPhone(device) => Refusal::ArchiveForAnother(device),
+        ArchiveError::NoCertificate | ArchiveError::Signature(_) | ArchiveError::Sealed(_) => {
+            Refusal::ArchiveSealed(error.to_string())
+        }
+    }
 }
 
 impl Body {
     pub(super) fn space_rotate(&mut self, area: &str, without: &[String]) -> Answered {
         let parse = |id: &String| {
             id.parse::<DeviceId>()
-                .map_err(|e| usage(e, "write the whole device id"))
+                .map_err(|e: protocol::ids::IdError| Refusal::NotAnId(e.to_string()))
         };
         let without = without.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         self.command(Command::RotateSpace(parse_area(area)?, without))?;
@@ -70,23 +66,18 @@ impl Body {
     pub(super) fn revoke(&mut self, area: &str, device: &str, reason: String) -> Answered {
         let device = device
             .parse()
-            .map_err(|e| usage(e, "write the whole device id, as `kijiti status` shows it"))?;
+            .map_err(|e: protocol::ids::IdError| Refusal::NotAnId(e.to_string()))?;
         self.command(Command::Revoke(parse_area(area)?, device, reason))?;
         Ok(json!({ "revoked": device.to_string() }))
     }
 
     pub(super) fn unlock_code(&mut self, area: &str, device: &str) -> Answered {
-        let device = device.parse().map_err(|e| {
-            usage(
-                e,
-                "write the whole device id, as `kijiti status` there shows it",
-            )
-        })?;
+        let device = device
+            .parse()
+            .map_err(|e: protocol::ids::IdError| Refusal::NotAnId(e.to_string()))?;
         match self.command(Command::UnlockCode(parse_area(area)?, device))? {
             Reply::Document(code) => Ok(json!({ "code": String::from_utf8_lossy(&code) })),
-            Reply::Done | Reply::Unchanged | Reply::Case(_) => {
-                Err(Failure::new("no code came of it", "try again"))
-            }
+            Reply::Done | Reply::Unchanged | Reply::Case(_) => Err(Refusal::Nothing),
         }
     }
 
@@ -95,13 +86,13 @@ impl Body {
         let parse = |id: &String| {
             let digest: protocol::Digest = id
                 .parse()
-                .map_err(|e| usage(e, "write ids as `kijiti status --json` shows them"))?;
+                .map_err(|e: protocol::ids::IdError| Refusal::NotAnId(e.to_string()))?;
             Ok(EnvelopeId(digest.0))
         };
         let ids = envelopes
             .iter()
             .map(parse)
-            .collect::<Result<Vec<_>, Failure>>()?;
+            .collect::<Result<Vec<_>, Refusal>>()?;
         if show {
             let chosen = |id: &EnvelopeId| ids.is_empty() || ids.contains(id);
             let waiting = self
@@ -148,7 +139,7 @@ impl Body {
     }
 
     /// Envelopes that are set aside: which, whose, and why.
-    pub(super) fn quarantined(&self) -> Result<Vec<Json>, Failure> {
+    pub(super) fn quarantined(&self) -> Result<Vec<Json>, Refusal> {
         let mut rows = Vec::new();
         for (id, why) in self.store.quarantined()? {
             let author = self
@@ -177,7 +168,7 @@ impl Body {
 
     /// For every area from which cases have come: how many of this phone's meetings ago the last
     /// did.
-    pub(super) fn villages(&self) -> Result<Vec<Json>, Failure> {
+    pub(super) fn villages(&self) -> Result<Vec<Json>, Refusal> {
         let mut ages: BTreeMap<Area, u64> = BTreeMap::new();
         for (author, meeting) in crate::agent::heard(&self.store)? {
             for bytes in self.store.chains(author)? {
@@ -210,32 +201,24 @@ impl Body {
         let request = parse_request(request)?;
         let (row, view) = self.open_case(self.find_case(case)?)?;
         if !view.consents("photo") {
-            let hint = "ask, and write it down: kijiti case add CASE --consent photo";
-            return Err(
-                Failure::new("there is no consent to take photos of this patient", hint)
-                    .with_code(5),
-            );
+            return Err(Refusal::NoPhotoConsent);
         }
-        let unreadable =
-            |e: std::io::Error| usage(format!("cannot read {path}: {e}"), "pass a picture's file");
+        let unreadable = |e: std::io::Error| Refusal::Unreadable(path.to_owned(), e.to_string());
         let file = super::super::folder::open_plain(Path::new(path)).map_err(unreadable)?;
         let mut picture = Vec::new();
         file.take(protocol::limits::ATTACHMENT_BYTES_MAX + 1)
             .read_to_end(&mut picture)
             .map_err(unreadable)?;
         if picture.len() as u64 > protocol::limits::ATTACHMENT_BYTES_MAX {
-            return Err(usage(
-                "the picture is larger than 8 MB",
-                "make it smaller: a side of 1600 points is enough",
-            ));
+            return Err(Refusal::PictureTooLarge);
         }
-        let picture =
-            photo::without_metadata(&picture).map_err(|e| usage(e, "photograph again, as jpeg"))?;
+        let picture = photo::without_metadata(&picture)
+            .map_err(|e| Refusal::PictureRefused(e.to_string()))?;
         let (mut key, mut nonce) = ([0; 32], [0; 24]);
         let dice = getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut nonce));
-        dice.map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+        dice.map_err(|e| Refusal::NoRandomness(e.to_string()))?;
         let blob = photo::seal(&picture, &key, &nonce)
-            .map_err(|e| usage(e, "photograph again, as jpeg"))?;
+            .map_err(|e| Refusal::PictureRefused(e.to_string()))?;
         let draft = self.folder.path().join("photo.new");
         let kept = super::super::folder::write_private(&draft, &blob).and_then(|()| {
             self.store
@@ -263,23 +246,17 @@ impl Body {
     pub(super) fn case_photo_out(&mut self, case: &str, number: usize, path: &str) -> Answered {
         let (_, view) = self.open_case(self.find_case(case)?)?;
         let Some((_, entry)) = number.checked_sub(1).and_then(|n| view.photos.get(n)) else {
-            return Err(usage(
-                format!("this case has {} photos", view.photos.len()),
-                "count from 1",
-            ));
+            return Err(Refusal::NoSuchPhoto(view.photos.len()));
         };
         let id = protocol::BundleId::photo(entry.blob);
         if !self.store.bundles.whole(&id) {
-            return Err(Failure::new(
-                "the photo has not come to this phone yet",
-                "meet a phone that has it",
-            ));
+            return Err(Refusal::PhotoNotHere);
         }
         let blob = self.store.bundles.read_whole(&id)?;
-        let picture = photo::open(&blob, &entry.key)
-            .map_err(|e| Failure::new(e, "meet a phone that has it"))?;
+        let picture =
+            photo::open(&blob, &entry.key).map_err(|e| Refusal::PhotoDamaged(e.to_string()))?;
         super::super::folder::write_private(Path::new(path), &picture)
-            .map_err(|e| Failure::new(format!("cannot write {path}: {e}"), "check the folder"))?;
+            .map_err(|e| Refusal::Unwritable(path.to_owned(), e.to_string()))?;
         Ok(json!({ "shows": entry.shows, "bytes": picture.len() }))
     }
 
@@ -308,12 +285,7 @@ impl Body {
                 may.push(*id);
                 views.push((self.find_row(*id)?, case.view()));
             } else if !cases.is_empty() {
-                let reason = format!(
-                    "case {} may not leave this phone: no consent to share it",
-                    id.short()
-                );
-                let hint = "leave it out, or ask for consent: kijiti case add CASE --consent share";
-                return Err(Failure::new(reason, hint).with_code(5));
+                return Err(Refusal::MayNotLeave(*id));
             }
         }
         ids = may;
@@ -338,10 +310,7 @@ impl Body {
             }
             "archive" => self.archive(&ids, to)?,
             other => {
-                return Err(usage(
-                    format!("{other:?} is no format"),
-                    "write fhir, csv or archive",
-                ));
+                return Err(Refusal::NotAnId(other.to_owned()));
             }
         };
         Ok(
@@ -349,28 +318,20 @@ impl Body {
         )
     }
 
-    fn archive(&mut self, ids: &[protocol::CaseId], to: Option<&str>) -> Result<String, Failure> {
+    fn archive(&mut self, ids: &[protocol::CaseId], to: Option<&str>) -> Result<String, Refusal> {
         let Some(to) = to else {
-            return Err(usage(
-                "for whom is the archive?",
-                "add --to with the answer file of the phone that shall read it",
-            ));
+            return Err(Refusal::ArchiveForWhom);
         };
         let chain = parse_chain(to)?;
-        let judged = self.agent.judge(&chain).map_err(|e| {
-            Failure::new(e, "ask the phone for its certificates again").with_code(5)
-        })?;
+        let judged = self
+            .agent
+            .judge(&chain)
+            .map_err(|e| Refusal::ChainRefused(e.to_string()))?;
         if !judged.rights.has(Right::Read) {
-            return Err(Failure::new(
-                format!("{} is not certified to read cases", judged.name),
-                "choose another phone",
-            )
-            .with_code(5));
+            return Err(Refusal::MayNotRead(judged.name.clone()));
         }
         let Some(own) = self.agent.certificate().map(|c| c.chain().clone()) else {
-            return Err(
-                Failure::new("this phone is not certified itself", "enrol it first").with_code(5),
-            );
+            return Err(Refusal::NotCertified);
         };
         let mut cases = Vec::new();
         for id in ids {
@@ -383,8 +344,7 @@ impl Body {
             });
         }
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed)
-            .map_err(|e| Failure::new(format!("no randomness: {e}"), "restart"))?;
+        getrandom::fill(&mut seed).map_err(|e| Refusal::NoRandomness(e.to_string()))?;
         let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::from_seed(seed);
         let bytes = archive::write(
             &cases,

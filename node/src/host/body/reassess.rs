@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use clinical::age::MONTH_DAYS;
-use clinical::{AgeGroup, FindingValue, Profile, Urgency};
+use clinical::{AgeGroup, FindingValue, FindingsError, Profile, Urgency};
 use inference::findings::read_recorded;
 use inference::{Assessment, Findings};
 use protocol::CaseId;
@@ -67,7 +67,10 @@ impl Body {
     /// give where they differ: the most urgent. Where no age is known, or one that the rules are
     /// not for, the floor alone speaks; `None` where it has nothing to say; an error where it has
     /// not and the rules did judge this case before.
-    pub(super) fn assess_now(&self, view: &CaseView) -> Result<Option<AssessmentEntry>, String> {
+    pub(super) fn assess_now(
+        &self,
+        view: &CaseView,
+    ) -> Result<Option<AssessmentEntry>, FindingsError> {
         let before = view.assessments.last();
         let imci = before.is_some_and(|(_, before)| before.rules.contains("(imci)"));
         let profile = if imci { Profile::Imci } else { Profile::Iccm };
@@ -150,7 +153,7 @@ impl Body {
             {
                 Ok(None)
             }
-            Err(reason) => Err(reason.to_string()),
+            Err(reason) => Err(reason),
         }
     }
 
@@ -270,9 +273,9 @@ impl Body {
     }
 
     /// Writes down what the rules say now, if it is another than they said last.
-    pub(super) fn reassess(&mut self, id: CaseId, request: [u8; 16]) -> Result<(), Failure> {
+    pub(super) fn reassess(&mut self, id: CaseId, request: [u8; 16]) -> Result<(), Refusal> {
         let (row, view) = self.open_case(id)?;
-        let now = self.assess_now(&view).map_err(cannot_judge)?;
+        let now = self.assess_now(&view).map_err(Refusal::CannotJudge)?;
         let Some(now) = now else { return Ok(()) };
         let same = |(_, last): &(_, AssessmentEntry)| {
             last.urgency == now.urgency && last.rules_fired == now.rules_fired
@@ -285,14 +288,4 @@ impl Body {
         self.add(Some(id), row.area, vec![Entry::Assessment(now)], request)
             .map(drop)
     }
-}
-
-/// What is known has become something that the rules cannot judge: a contradiction, an age that is
-/// not theirs.
-pub(super) fn cannot_judge(reason: String) -> Failure {
-    Failure::new(
-        format!("the rules cannot judge what is known of this case now: {reason}"),
-        "put right what is wrong, or say what is missing: kijiti case add CASE --set …",
-    )
-    .with_code(5)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use clinical::{FindingValue, Profile};
+use clinical::{FindingValue, FindingsError, Profile};
 use inference::findings::read_value;
 use inference::interview::{Step, danger, next};
 use inference::rules::{FindingKind, FindingSpec};
@@ -11,7 +11,7 @@ use inference::{Findings, RulePack};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::answers::{Answered, usage};
+use super::answers::Answered;
 use super::*;
 
 /// Where the visit that is under way is kept.
@@ -45,7 +45,7 @@ fn with_point(typed: &str) -> String {
 }
 
 /// Reads `11`, `11m`, `1y`, `2.5` or `40d`.
-fn read_age(typed: &str) -> Result<(String, f64), String> {
+fn read_age(typed: &str) -> Result<(String, f64), FindingsError> {
     let typed = with_point(&typed.trim().to_lowercase());
     let (name, digits, times) = match typed.char_indices().next_back() {
         Some((at, 'd')) => ("age_days", typed.get(..at), 1.0),
@@ -58,17 +58,14 @@ fn read_age(typed: &str) -> Result<(String, f64), String> {
         .trim()
         .parse::<f64>()
         .map(|number| number * times);
-    let number = number.map_err(|_| {
-        "the rules need an age: write your best guess, for example 11 (months), 1y, or 40d under 2 months".to_owned()
-    })?;
+    let number = number.map_err(|_| FindingsError::NotAnAge)?;
     let ages = BTreeMap::from([(name.to_owned(), number)]);
-    Findings::new(BTreeMap::new(), String::new(), &ages)
-        .map_err(|e| format!("{}: {}", e.reason, e.hint))?;
+    Findings::new(BTreeMap::new(), String::new(), &ages)?;
     Ok((name.to_owned(), number))
 }
 
 /// Reads an answer as it is typed; an empty one is *unknown*.
-fn read_answer(name: &str, typed: &str, pack: &RulePack) -> Result<FindingValue, String> {
+fn read_answer(name: &str, typed: &str, pack: &RulePack) -> Result<FindingValue, FindingsError> {
     let word = match typed.trim() {
         "" | "?" => "unknown",
         "y" | "Y" => "yes",
@@ -76,7 +73,6 @@ fn read_answer(name: &str, typed: &str, pack: &RulePack) -> Result<FindingValue,
         other => other,
     };
     read_value(name, &FindingValue::Text(with_point(word)), pack)
-        .map_err(|e| format!("{}: {}", e.reason, e.hint))
 }
 
 impl Visit {
@@ -96,17 +92,17 @@ impl Visit {
 }
 
 impl Body {
-    fn visit(&self) -> Result<Option<Visit>, Failure> {
+    fn visit(&self) -> Result<Option<Visit>, Refusal> {
         let kept = self.store.private(VISIT)?;
         let visit: Option<Visit> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(visit.filter(|visit| self.now().wall_s.abs_diff(visit.began_s) < VISIT_S_MAX))
     }
 
-    fn keep_visit(&mut self, visit: Option<&Visit>) -> Result<(), Failure> {
+    fn keep_visit(&mut self, visit: Option<&Visit>) -> Result<(), Refusal> {
         let bytes = visit
             .map(serde_json::to_vec)
             .transpose()
-            .map_err(|e| Failure::new(e, "try again"))?;
+            .map_err(|_| Refusal::Nothing)?;
         self.store.put_private(VISIT, bytes.as_deref())?;
         self.store.commit()?;
         Ok(())
@@ -142,17 +138,16 @@ impl Body {
     /// One answer: refused where it cannot be, else kept.
     pub(super) fn visit_answer(&mut self, name: &str, typed: &str) -> Answered {
         let Some(mut visit) = self.visit()? else {
-            return Err(usage("no visit has begun", "begin again"));
+            return Err(Refusal::NoVisit);
         };
-        let wrong =
-            |reason: String| usage(reason, "answer again, or press Enter where it is not known");
+        let wrong = |reason: FindingsError| Refusal::AnswerRefused(reason);
         match name {
             AGE => drop(read_age(typed).map_err(wrong)?),
             "text" => {}
             _ => drop(read_answer(name, typed, &self.engine.pack).map_err(wrong)?),
         }
         if visit.answers.len() >= ANSWERS_MAX {
-            return Err(usage("too many answers", "end this visit first"));
+            return Err(Refusal::TooManyAnswers);
         }
         visit.answers.retain(|(known, _)| known != name);
         visit
@@ -165,7 +160,7 @@ impl Body {
     /// Takes the last answer back.
     pub(super) fn visit_back(&mut self) -> Answered {
         let Some(mut visit) = self.visit()? else {
-            return Err(usage("no visit has begun", "begin again"));
+            return Err(Refusal::NoVisit);
         };
         visit.answers.pop();
         self.keep_visit(Some(&visit))?;

@@ -7,8 +7,7 @@ use record::exchange::units;
 use record::{AssessmentEntry, CaseView, DecisionEntry, DoseEntry, Entry};
 
 use super::super::requests::{CaseWords, DecisionInput};
-use super::Failure;
-use super::answers::usage;
+use crate::api::Refusal;
 
 /// In the place of rules and model, where a decision was made without any.
 pub(super) const UNJUDGED: &str = "none";
@@ -17,7 +16,7 @@ pub(super) const UNJUDGED: &str = "none";
 pub(super) fn head(
     fields: &[(String, String)],
     consent: &[(String, bool)],
-) -> Result<Vec<Entry>, Failure> {
+) -> Result<Vec<Entry>, Refusal> {
     let mut entries = Vec::new();
     for (name, value) in fields {
         entries.push(finding(name, value)?);
@@ -46,19 +45,15 @@ pub(super) fn is_young(entry: &Entry) -> bool {
     }
 }
 
-pub(super) fn consented(to: &str, given: bool) -> Result<Entry, Failure> {
+pub(super) fn consented(to: &str, given: bool) -> Result<Entry, Refusal> {
     match catalogue::field(&format!("consent.{to}")) {
         Some(_) => Ok(Entry::consent(to, given)),
-        None => Err(usage(
-            format!("{to:?} is nothing to consent to"),
-            "write care, share, photo or training",
-        )),
+        None => Err(Refusal::NotAConsent(to.to_owned())),
     }
 }
 
-pub(super) fn finding(name: &str, typed: &str) -> Result<Entry, Failure> {
-    let value = catalogue::read_value(name, typed)
-        .map_err(|e| usage(e, "kijiti case fields shows what can be written"))?;
+pub(super) fn finding(name: &str, typed: &str) -> Result<Entry, Refusal> {
+    let value = catalogue::read_value(name, typed).map_err(|e| Refusal::from(e))?;
     Ok(Entry::Finding {
         name: name.to_owned(),
         value,
@@ -66,13 +61,9 @@ pub(super) fn finding(name: &str, typed: &str) -> Result<Entry, Failure> {
 }
 
 /// `amoxicillin 250 mg`, and what else was said of it.
-pub(super) fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Failure> {
+pub(super) fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Refusal> {
     if !said.given.is_empty() && !clinical::date::is_instant(&said.given) {
-        let reason = format!("{:?} is no time at which a dose was given", said.given);
-        return Err(usage(
-            reason,
-            "write a date such as 2026-11-24, or a time with its zone: 2026-11-24T09:30:00+03:00",
-        ));
+        return Err(Refusal::NotATime(said.given.clone()));
     }
     let (route, given) = (record::clip(&said.route), said.given.clone());
     let words: Vec<_> = text.split_whitespace().collect();
@@ -93,43 +84,27 @@ pub(super) fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Failure> 
         }
         _ => None,
     };
-    parsed.map(Entry::Dose).ok_or_else(|| {
-        usage(
-            format!("{text:?} is no dose that is given at once"),
-            "write for example --dose \"amoxicillin 250 mg\", with a point in 0.5; is the unit right?",
-        )
-    })
+    parsed
+        .map(Entry::Dose)
+        .ok_or_else(|| Refusal::NotADose(text.to_owned()))
 }
 
 /// That a dose of the case was not given after all. Who says so says why.
-pub(super) fn taken_back(view: &CaseView, dose: &str, reason: &str) -> Result<Entry, Failure> {
+pub(super) fn taken_back(view: &CaseView, dose: &str, reason: &str) -> Result<Entry, Refusal> {
     let named: Vec<_> = view
         .doses
         .iter()
         .filter(|given| given.id().starts_with(&dose.to_lowercase()))
         .collect();
     let [given] = named.as_slice() else {
-        let what = if named.is_empty() {
-            "no dose"
-        } else {
-            "several doses"
-        };
-        return Err(usage(
-            format!("{what} {dose:?} in this case"),
-            "`kijiti case show` names each dose",
-        ));
+        let several = !named.is_empty();
+        return Err(Refusal::NoSuchDose(dose.to_owned(), several));
     };
     if !given.counts() {
-        return Err(usage(
-            "that dose is taken back already",
-            "see `kijiti case show`",
-        ));
+        return Err(Refusal::DoseTakenBack);
     }
     if reason.trim().is_empty() {
-        return Err(usage(
-            "a dose is taken back for a reason",
-            "add --reason \"why\"",
-        ));
+        return Err(Refusal::DoseReasonMissing);
     }
     Ok(Entry::NotGiven {
         dose: given.key.clone(),
@@ -142,27 +117,16 @@ pub(super) fn taken_back(view: &CaseView, dose: &str, reason: &str) -> Result<En
 pub(super) fn decide(
     input: &DecisionInput,
     seen: Option<&AssessmentEntry>,
-) -> Result<DecisionEntry, Failure> {
-    let Some(urgency) = Urgency::parse(&input.urgency) else {
-        return Err(usage(
-            format!("{:?} is not a colour", input.urgency),
-            "write pink, yellow or green",
-        ));
-    };
+) -> Result<DecisionEntry, Refusal> {
+    let urgency = input.urgency;
     let app = concat!("kijiti ", env!("CARGO_PKG_VERSION"), " (en)").to_owned();
     let (reason, plan) = (input.reason.clone(), input.plan.clone());
     let Some(seen) = seen else {
         if urgency == Urgency::Green {
-            let reason = "green is not offered: no rules of this phone judge this patient, so no danger is ruled out";
-            return Err(
-                Failure::new(reason, "decide pink or yellow, or ask your supervisor").with_code(5),
-            );
+            return Err(Refusal::GreenUnjudged);
         }
         if reason.trim().is_empty() {
-            return Err(usage(
-                "no rules have judged this patient: deciding needs a reason",
-                "add --reason \"why\"",
-            ));
+            return Err(Refusal::UnjudgedNeedsReason);
         }
         let (rules, model) = (UNJUDGED.to_owned(), UNJUDGED.to_owned());
         return Ok(DecisionEntry {
@@ -177,18 +141,10 @@ pub(super) fn decide(
     };
     let agrees = urgency == seen.urgency;
     if urgency == Urgency::Green && seen.urgency != Urgency::Green {
-        let reason = "green is not offered: a danger sign is there, or could not be ruled out";
-        return Err(
-            Failure::new(reason, "measure what is missing, or decide pink or yellow").with_code(5),
-        );
+        return Err(Refusal::GreenNotOffered);
     }
     if !agrees && reason.trim().is_empty() {
-        let reason = format!(
-            "the assessment says {}; deciding {} needs a reason",
-            seen.urgency.name(),
-            urgency.name()
-        );
-        return Err(usage(reason, "add --reason \"why\""));
+        return Err(Refusal::NeedsReason(seen.urgency, urgency));
     }
     let (rules, model) = (seen.rules.clone(), seen.model.clone());
     Ok(DecisionEntry {
