@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use clinical::{Kind, Profile, catalogue};
-use node::host::Request;
-use serde_json::Value;
+use clinical::assessment::{Question, QuestionKind};
+use clinical::{Kind, Profile, Urgency, catalogue};
+use node::api::views::visit::{Visit, VisitOpen};
+use node::api::{Reply, Request};
 
 use crate::Failure;
 use crate::cli::Kind as Whose;
-use crate::show::{list, number, text, urgency};
+use crate::show::urgency;
 
 /// Asks on the terminal; every answer is read from standard input.
 pub fn line(question: &str) -> Result<String, Failure> {
@@ -33,33 +34,32 @@ pub fn on_terminal() -> bool {
 }
 
 /// What a person sees who may stop: the rest is optional while transport is arranged.
-fn say_danger(visit: &Value) {
-    for danger in list(visit, "danger") {
-        let signs: Vec<_> = list(danger, "signs")
-            .iter()
-            .filter_map(Value::as_str)
+fn say_danger(visit: &Visit) {
+    for danger in &visit.danger {
+        let signs = danger.findings.iter();
+        let signs: Vec<_> = signs
+            .map(|(name, value)| format!("{}: {}", name.replace('_', " "), value.spoken()))
             .collect();
         eprintln!(
             "{}  {}: {}",
-            urgency("pink"),
-            text(danger, "class"),
+            urgency(Some(Urgency::Pink)),
+            danger.class,
             signs.join(", ")
         );
-        eprintln!(
-            "  {}  [{}, {}]",
-            text(danger, "action"),
-            text(danger, "rule"),
-            text(danger, "source")
-        );
+        eprintln!("  {}  [{}, {}]", danger.action, danger.rule, danger.source);
     }
+}
+
+/// What answers requests about a visit.
+pub type Asks<'a> = &'a dyn Fn(Request) -> Result<Reply, Failure>;
+
+fn visit_of(reply: Reply) -> Result<Visit, Failure> {
+    Ok(reply.try_into()?)
 }
 
 /// Asks question after question; the phone keeps each answer and says what comes next. Returns a
 /// findings file.
-pub fn findings(
-    profile: Profile,
-    ask: &dyn Fn(Request) -> Result<Value, Failure>,
-) -> Result<String, Failure> {
+pub fn findings(profile: Profile, ask: Asks<'_>) -> Result<String, Failure> {
     if !on_terminal() {
         return Err(Failure::new(
             "no findings were given, and there is no terminal to ask on",
@@ -73,17 +73,16 @@ pub fn findings(
 /// The same with anything that answers.
 pub fn visit(
     profile: Profile,
-    ask: &dyn Fn(Request) -> Result<Value, Failure>,
+    ask: Asks<'_>,
     answer: &mut dyn FnMut(&str) -> Result<String, Failure>,
 ) -> Result<String, Failure> {
-    let before = ask(Request::VisitOpen)?;
-    let anew = match number(&before, "answers") {
+    let before: VisitOpen = ask(Request::VisitOpen)?.try_into()?;
+    let anew = match before.answers {
         0 => true,
         answers => {
-            let age = Some(text(&before, "age"))
-                .filter(|age| !age.is_empty())
-                .unwrap_or("not known yet");
-            let minutes = number(&before, "minutes");
+            let age = before.age.as_deref().filter(|age| !age.is_empty());
+            let age = age.unwrap_or("not known yet");
+            let minutes = before.minutes;
             let question = format!(
                 "A visit was interrupted {minutes} minutes ago after {answers} answers (age: {age}). Is it the same patient? \
                  [y: go on, n: another patient, begin anew]"
@@ -100,28 +99,22 @@ pub fn visit(
     eprintln!(
         "Answer yes (y), no (n), or press Enter where it is not known. Numbers as digits. < takes the last answer back."
     );
-    let mut visit = ask(Request::VisitBegin { profile, anew })?;
-    let age_known = |visit: &Value| {
-        visit
-            .get("age_known")
-            .and_then(Value::as_bool)
-            .unwrap_or_default()
-    };
+    let mut visit = visit_of(ask(Request::VisitBegin { profile, anew })?)?;
     let mut told = 0;
     loop {
-        let dangers = list(&visit, "danger").len();
+        let dangers = visit.danger.len();
         if dangers > told {
             say_danger(&visit);
             match answer("Go on with the other questions while transport is arranged? [y, Enter: no, <: back]")?
                 .as_str()
             {
                 "<" => {
-                    visit = ask(Request::VisitBack)?;
+                    visit = visit_of(ask(Request::VisitBack)?)?;
                     continue;
                 }
                 "y" | "Y" | "yes" => {}
                 _ => {
-                    while !age_known(&visit) {
+                    while !visit.age_known {
                         visit = one(&visit, ask, answer)?; // the age alone is still needed for the case
                     }
                     break;
@@ -129,74 +122,69 @@ pub fn visit(
             }
         }
         told = dangers;
-        if !visit.get("ask").is_none_or(Value::is_null) {
+        if visit.ask.is_some() {
             visit = one(&visit, ask, answer)?;
             continue;
         }
         match answer("In your own words (Enter for none, <: back):")?.as_str() {
-            "<" => visit = ask(Request::VisitBack)?,
+            "<" => visit = visit_of(ask(Request::VisitBack)?)?,
             "" => break,
             words => {
-                visit = ask(Request::VisitAnswer {
+                visit = visit_of(ask(Request::VisitAnswer {
                     name: "text".into(),
                     answer: words.into(),
-                })?;
+                })?)?;
                 break;
             }
         }
     }
-    Ok(visit.get("findings").unwrap_or(&Value::Null).to_string())
+    serde_json::to_string(&visit.findings).map_err(|e| Failure::new(e, "begin again"))
+}
+
+/// A question in words.
+fn worded(question: &Question) -> String {
+    let ask = &question.ask;
+    match question.kind {
+        QuestionKind::Flag => format!("{ask} [y/n/Enter]"),
+        QuestionKind::Number => {
+            let unit = question.unit.as_deref().unwrap_or_default();
+            let (min, max) = question.bounds.unwrap_or_default();
+            format!("{ask} ({unit}, {min} to {max}) [Enter: not measured]")
+        }
+        QuestionKind::Choice => {
+            format!("{ask} [{}, Enter: not known]", question.choices.join(", "))
+        }
+        QuestionKind::Age => "Age: months, or days as in 12d?".to_owned(),
+    }
 }
 
 /// Asks the question that comes next until its answer is one that can be, and keeps it.
 fn one(
-    visit: &Value,
-    ask: &dyn Fn(Request) -> Result<Value, Failure>,
+    visit: &Visit,
+    ask: Asks<'_>,
     answer: &mut dyn FnMut(&str) -> Result<String, Failure>,
-) -> Result<Value, Failure> {
-    let question = visit.get("ask").unwrap_or(&Value::Null);
-    let name = text(question, "id").to_owned();
-    let choices: Vec<_> = list(question, "choices")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
-    let asked = match text(question, "kind") {
-        "flag" => format!("{} [y/n/Enter]", text(question, "ask")),
-        "number" => format!(
-            "{} ({}) [Enter: not measured]",
-            text(question, "ask"),
-            text(question, "unit")
-        ),
-        "choice" => format!(
-            "{} [{}, Enter: not known]",
-            text(question, "ask"),
-            choices.join(", ")
-        ),
-        _ => text(question, "ask").to_owned(),
+) -> Result<Visit, Failure> {
+    let Some(question) = &visit.ask else {
+        return Ok(visit.clone());
     };
-    let usual = list(question, "usual")
-        .iter()
-        .filter_map(Value::as_f64)
-        .collect::<Vec<_>>();
     loop {
-        let typed = answer(&asked)?;
+        let typed = answer(&worded(question))?;
         if typed == "<" {
-            return ask(Request::VisitBack);
+            return visit_of(ask(Request::VisitBack)?);
         }
-        if let ([least, most], Ok(number)) = (usual.as_slice(), typed.parse::<f64>())
-            && !(*least..=*most).contains(&number)
-            && !answer(&format!(
-                "  {typed} is hardly ever seen. Is it right? [y, Enter: measure again]"
-            ))?
-            .starts_with(['y', 'Y'])
+        let unusual = "is hardly ever seen. Is it right? [y, Enter: measure again]";
+        if let (Some((least, most)), Ok(number)) = (question.usual, typed.parse::<f64>())
+            && !(least..=most).contains(&number)
+            && !answer(&format!("  {typed} {unusual}"))?.starts_with(['y', 'Y'])
         {
             continue;
         }
+        let name = question.id.clone();
         match ask(Request::VisitAnswer {
-            name: name.clone(),
+            name,
             answer: typed,
         }) {
-            Ok(next) => return Ok(next),
+            Ok(next) => return visit_of(next),
             Err(wrong) if wrong.code == 2 => eprintln!("  {}", wrong.reason),
             Err(failure) => return Err(failure),
         }

@@ -1,22 +1,28 @@
 //! `kijiti case`: beginning cases, adding to them, and passing them on.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use clinical::Urgency;
 use clinical::catalogue::FIELDS;
-use node::host::{CaseWords, DecisionInput, PhotoWords, Request};
+use node::api::views::case::{Case, CaseNew, Decided, History, PhotoOut};
+use node::api::views::cases::{Cases, Duplicates, HandedOver};
+use node::api::views::exchange::{Exported, Imported};
+use node::api::{CaseWords, DecisionInput, Format, PhotoWords, Request};
 use serde_json::Value;
 
 use crate::Failure;
 use crate::ask as terminal;
-use crate::cli::{AddArgs, CaseCommand, DecisionArgs, Format, Kind as Whose, NewArgs};
+use crate::cli::{self, AddArgs, CaseCommand, DecisionArgs, Kind as Whose, NewArgs};
+use crate::ministry::area_of;
 use crate::run::{Phone, absolute, request_number};
 use crate::show;
-use desk::files::{EnrolmentFile, hex, read, unhex, write_bytes};
+use crate::words::phone as words;
+use desk::files::{EnrolmentFile, read, write_bytes};
 
 /// Bytes of a file with cases.
-const FILE_BYTES_MAX: u64 = 256 << 20;
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Does what was asked of cases.
 pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
@@ -25,12 +31,12 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
         CaseCommand::Decide { case, decision } => match given(&decision)? {
             Some(decision) => {
                 let request = request_number()?;
-                phone.ask(Request::CaseDecide {
+                let _: Decided = phone.ask(Request::CaseDecide {
                     case: case.clone(),
                     decision,
                     request,
                 })?;
-                phone.shown(Request::CaseShow { case }, show::decisions)
+                phone.shown::<Case>(Request::CaseShow { case }, show::decisions)
             }
             None => decide_on_terminal(phone, &case),
         },
@@ -50,11 +56,16 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
                     reason,
                     request,
                 },
-                show::handed_over,
+                |handed: &HandedOver| show::handed_over(handed),
             )
         }
-        CaseCommand::List => phone.shown(Request::CaseList, show::case_list),
-        CaseCommand::Show { case } => phone.shown(Request::CaseShow { case }, show::case),
+        CaseCommand::List { find, after, limit } => {
+            let find = find.unwrap_or_default();
+            phone.shown(Request::CaseList { find, after, limit }, |list: &Cases| {
+                show::case_list(list);
+            })
+        }
+        CaseCommand::Show { case } => phone.shown::<Case>(Request::CaseShow { case }, show::case),
         CaseCommand::Photo {
             case,
             out: Some(out),
@@ -62,13 +73,12 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             ..
         } => {
             let path = absolute(&out)?;
-            phone.shown(Request::CasePhotoOut { case, number, path }, |p| {
-                println!(
-                    "wrote {} ({})",
-                    out.display(),
-                    show::size(show::number(p, "bytes"))
-                );
-            })
+            phone.shown(
+                Request::CasePhotoOut { case, number, path },
+                |p: &PhotoOut| {
+                    println!("wrote {} ({})", out.display(), show::size(p.bytes as u64));
+                },
+            )
         }
         CaseCommand::Photo {
             case,
@@ -84,7 +94,7 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
                 camera,
                 light,
             };
-            phone.shown(
+            phone.shown::<Case>(
                 Request::CasePhoto {
                     case,
                     path,
@@ -94,8 +104,12 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
                 show::case,
             )
         }
-        CaseCommand::History { case } => phone.shown(Request::CaseHistory { case }, show::history),
-        CaseCommand::Duplicates => phone.shown(Request::CaseDuplicates, show::duplicates),
+        CaseCommand::History { case } => {
+            phone.shown::<History>(Request::CaseHistory { case }, show::history)
+        }
+        CaseCommand::Duplicates => {
+            phone.shown::<Duplicates>(Request::CaseDuplicates, show::duplicates)
+        }
         CaseCommand::Fields => {
             fields();
             Ok(())
@@ -121,7 +135,8 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect();
     head.extend(pairs(&args.set)?);
-    let (area, decision, request) = (args.area, given(&args.decision)?, request_number()?);
+    let area = args.area.as_deref().map(area_of).transpose()?;
+    let (decision, request) = (given(&args.decision)?, request_number()?);
     let findings = match args.kind {
         Whose::Child => Some(phone.findings(args.findings.as_deref(), args.profile.into())?),
         Whose::Pregnancy | Whose::Adult => {
@@ -159,33 +174,30 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
             request,
         },
     };
-    let answer = phone.ask(request)?;
+    let new: CaseNew = phone.ask(request)?;
     if asked {
-        phone.ask(Request::VisitEnd)?; // the answers are in the case now
+        phone.reply(Request::VisitEnd)?; // the answers are in the case now
     }
-    phone.show(&answer, |answer| {
-        println!("case {}", show::text(answer, "case"));
-        match answer
-            .get("assessment")
-            .filter(|assessment| !assessment.is_null())
-        {
+    phone.show(&new, |new| {
+        println!("case {}", new.case);
+        match &new.assessment {
             Some(assessment) => show::assessment(assessment),
             None => println!(
                 "no rules of this phone judge this patient: you decide, or ask your supervisor"
             ),
         }
-    });
-    if let Some(why) = answer.get("stays").and_then(|why| why.as_str()) {
+    })?;
+    let short = new.case.short();
+    if let Some(why) = &new.stays {
         eprintln!(
             "the case stays on this phone: {}",
-            why.replace("CASE", show::short(&answer, "case"))
+            words::stays(why, &short)
         );
     }
     match (args.decision.decide, asked) {
-        (None, true) => decide_on_terminal(phone, show::text(&answer, "case")),
+        (None, true) => decide_on_terminal(phone, &new.case.to_string()),
         (None, false) if !phone.json => {
-            let id = show::short(&answer, "case");
-            eprintln!("not decided yet: kijiti case decide {id} --decide COLOUR --plan \"…\"");
+            eprintln!("not decided yet: kijiti case decide {short} --decide COLOUR --plan \"…\"");
             Ok(())
         }
         _ => Ok(()),
@@ -284,9 +296,9 @@ fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
             decision,
             request: request_number()?,
         };
-        match phone.ask(request) {
+        match phone.reply(request) {
             Ok(_) => {
-                return phone.shown(
+                return phone.shown::<Case>(
                     Request::CaseShow {
                         case: case.to_owned(),
                     },
@@ -384,7 +396,7 @@ fn add(phone: &Phone, args: AddArgs) -> Result<(), Failure> {
         words: Box::new(words),
         request: request_number()?,
     };
-    phone.shown(request, show::case)
+    phone.shown::<Case>(request, show::case)
 }
 
 fn fields() {
@@ -394,10 +406,18 @@ fn fields() {
     }
 }
 
+fn format_of(format: cli::Format) -> Format {
+    match format {
+        cli::Format::Fhir => Format::Fhir,
+        cli::Format::Csv => Format::Csv,
+        cli::Format::Archive => Format::Archive,
+    }
+}
+
 fn export(
     phone: &Phone,
     cases: Vec<String>,
-    format: Format,
+    format: cli::Format,
     to: Option<&Path>,
     out: &Path,
 ) -> Result<(), Failure> {
@@ -405,72 +425,63 @@ fn export(
         Some(path) => read::<EnrolmentFile>(path, "kijiti.enrolment/1")?.chain,
         None => None,
     };
-    let answer = phone.ask(Request::CaseExport {
+    let exported: Exported = phone.ask(Request::CaseExport {
         cases,
-        format: format.name().into(),
+        format: format_of(format),
         to,
+        path: absolute(out)?,
     })?;
-    let text = show::text(&answer, "text");
-    match format {
-        Format::Archive => write_bytes(out, &unhex("archive", text)?)?,
-        Format::Fhir | Format::Csv => write_bytes(out, text.as_bytes())?,
-    }
-    println!(
-        "wrote {} cases to {}",
-        show::number(&answer, "cases"),
-        out.display()
-    );
-    match show::number(&answer, "kept_back") {
+    println!("wrote {} cases to {}", exported.cases, out.display());
+    match exported.kept_back {
         0 => {}
         some => eprintln!("{some} cases were left out: there is no consent to share them"),
     }
-    if format != Format::Archive {
+    if format != cli::Format::Archive {
         eprintln!("it can be read by whoever has the file: keep it where the cases may be");
     }
     Ok(())
 }
 
+/// A file that goes when this does.
+struct Draft(std::path::PathBuf);
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 fn import(
     phone: &Phone,
     file: &Path,
-    format: Option<Format>,
+    format: Option<cli::Format>,
     area: Option<String>,
 ) -> Result<(), Failure> {
     let unreadable = |e: std::io::Error| {
-        Failure::new(
-            format!("cannot read {}: {e}", file.display()),
-            "check the name",
-        )
+        let reason = format!("cannot read {}: {e}", file.display());
+        Failure::new(reason, "check the name")
     };
-    if std::fs::metadata(file).map_err(unreadable)?.len() > FILE_BYTES_MAX {
-        return Err(Failure::new(
-            format!("{} is far too long", file.display()),
-            "take in fewer cases at once",
-        ));
-    }
-    let bytes = std::fs::read(file).map_err(unreadable)?;
     let format = match (format, file.extension().and_then(|e| e.to_str())) {
-        (Some(format), _) => format,
+        (Some(format), _) => format_of(format),
         (None, Some("csv")) => Format::Csv,
         (None, Some("json" | "ndjson")) => Format::Fhir,
         (None, _) => Format::Archive,
     };
-    let text = match format {
-        Format::Archive => hex(&bytes),
-        Format::Fhir | Format::Csv => String::from_utf8(bytes).map_err(|_| {
-            Failure::new(
-                format!("{} is no text", file.display()),
-                "an archive is read with --format archive",
-            )
-            .with_code(2)
-        })?,
-    };
-    phone.shown(
-        Request::CaseImport {
-            format: format.name().into(),
-            text,
-            area,
-        },
-        show::imported,
-    )
+    // The phone reads a plain file itself; what comes through a pipe is put into one for it.
+    let plain = std::fs::metadata(file).map_err(unreadable)?.is_file();
+    let mut draft = None;
+    if !plain {
+        let copy = Draft(phone.folder.join("import.new"));
+        let mut bytes = Vec::new();
+        let from = std::fs::File::open(file).map_err(unreadable)?;
+        from.take(FILE_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
+        write_bytes(&copy.0, &bytes)?;
+        draft = Some(copy);
+    }
+    let path = absolute(draft.as_ref().map_or(file, |copy| &copy.0))?;
+    let area = area.as_deref().map(area_of).transpose()?;
+    let request = Request::CaseImport { format, path, area };
+    phone.shown(request, |imported: &Imported| show::imported(imported))
 }

@@ -50,6 +50,8 @@ pub enum Command {
     },
     /// Who and how this phone is.
     Status,
+    /// The last meetings of this phone.
+    Meetings,
     /// How much of this phone's space bundles may take.
     Quota {
         /// Megabytes; 0 for no limit.

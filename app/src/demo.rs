@@ -4,18 +4,26 @@
 
 use std::path::{Path, PathBuf};
 
-use clinical::{Profile, Urgency};
+use clinical::{Assessment, Profile, Urgency};
 use distribution::ReleaseList;
-use node::host::{DataFolder, DecisionInput, Request, rogue};
+use node::api::views::case::{Case, CaseNew};
+use node::api::views::cases::Cases;
+use node::api::views::meetings::Meeting;
+use node::api::views::releases::{Releases, Verified};
+use node::api::views::status::{Documents, EnrolRequest, Enrolment, Granted};
+use node::api::{DecisionInput, Request};
+use node::host::{DataFolder, rogue};
 use protocol::DeviceKeys;
 use protocol::signed::Signed;
 use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::cli::DemoArgs;
-use crate::ministry;
-use crate::run::{accept, request_number};
-use crate::show::{self, list, number, text};
+use crate::enrol::{accept, enrolment_file};
+use crate::ministry::{self, area_of};
+use crate::run::request_number;
+use crate::show;
+use crate::words::phone as words;
 use desk::draft::{self, NewRelease};
 use desk::enrol::EnrolmentDesk;
 use desk::files::{EnrolmentFile, RootFile, from_text, read, to_text};
@@ -189,8 +197,8 @@ impl Demo {
             "carry,read,write,grant",
             "",
         )?;
-        self.clinic.ask(Request::SpaceCreate {
-            area: DISTRICT.into(),
+        self.clinic.have(Request::SpaceCreate {
+            area: area_of(DISTRICT)?,
         })?;
         self.enrol_worker()?;
         say(
@@ -217,8 +225,8 @@ impl Demo {
         rights: &str,
         passes: &str,
     ) -> Result<(), Failure> {
-        let request = phone.ask(Request::EnrolRequest { name: name.into() })?;
-        let request = from_text("request", text(&request, "request"))?;
+        let request: EnrolRequest = phone.ask(Request::EnrolRequest { name: name.into() })?;
+        let request = from_text("request", &request.request)?;
         let answer = EnrolmentDesk::open(&self.keys, None, &passphrase)?.certify(
             &request,
             area,
@@ -229,32 +237,28 @@ impl Demo {
     }
 
     fn accept(&self, phone: &Phone, file: EnrolmentFile) -> Result<(), Failure> {
-        phone.ask(accept(file)).map(|_| ())
+        phone.have(accept(file))
     }
 
     fn enrol_worker(&self) -> Result<(), Failure> {
-        let request = self.worker.ask(Request::EnrolRequest {
+        let request: EnrolRequest = self.worker.ask(Request::EnrolRequest {
             name: "Worker Neema".into(),
         })?;
-        let answer = self.supervisor.ask(Request::EnrolSign {
-            request: text(&request, "request").to_owned(),
+        let answer: Enrolment = self.supervisor.ask(Request::EnrolSign {
+            request: request.request,
             name: None,
-            area: VILLAGE.into(),
+            area: area_of(VILLAGE)?,
             rights: "carry,read,write".into(),
             passes_on: String::new(),
             valid_days: None,
         })?;
-        let mut file: EnrolmentFile =
-            serde_json::from_value(answer).map_err(|e| Failure::new(e, ""))?;
-        let chain = file.chain.clone().unwrap_or_default();
-        let granted = self.clinic.ask(Request::SpaceGrant {
-            area: DISTRICT.into(),
-            chain,
+        let granted: Granted = self.clinic.ask(Request::SpaceGrant {
+            area: area_of(DISTRICT)?,
+            chain: answer.chain.clone(),
         })?;
-        file.grants.push((
-            text(&granted, "grant").to_owned(),
-            text(&granted, "issuer").to_owned(),
-        ));
+        let mut file = enrolment_file(answer);
+        file.grants
+            .push((granted.grant, granted.issuer.unwrap_or_default()));
         self.accept(&self.worker, file)
     }
 
@@ -283,7 +287,7 @@ impl Demo {
             sign::sign(&mut draft, &Signer::Key(key))?;
         }
         for request in ministry::publish_requests(&draft) {
-            self.ministry.ask(request)?;
+            self.ministry.have(request)?;
         }
         Ok(before)
     }
@@ -294,21 +298,21 @@ impl Demo {
         std::fs::write(&bundle, crate::REFERENCE_MODEL)
             .map_err(|e| Failure::new(e, "check the free space"))?;
         let old_list = self.sign_and_publish(Some(&bundle))?;
-        let releases = self.ministry.ask(Request::ModelList)?;
-        for release in list(&releases, "releases") {
+        let releases: Releases = self.ministry.ask(Request::ModelList)?;
+        for release in &releases.releases {
             say(&format!(
                 "Release list {}: {} version {}, {}, digest {}, signed by two of three keys.",
-                number(&releases, "release_list"),
-                text(release, "module"),
-                number(release, "version"),
-                show::size(number(release, "bytes")),
-                text(release, "digest").get(..16).unwrap_or_default()
+                releases.release_list.unwrap_or_default(),
+                release.module,
+                release.version,
+                show::size(release.bytes),
+                release.digest.to_string().get(..16).unwrap_or_default()
             ));
         }
         Ok(old_list)
     }
 
-    fn meet(&self, caller: &Phone, other: &Phone) -> Result<Value, Failure> {
+    fn meet(&self, caller: &Phone, other: &Phone) -> Result<Meeting, Failure> {
         let bar = show::MeetingBar::default();
         let meeting = caller.meet(other, &mut |p| bar.update(p));
         bar.finish();
@@ -317,10 +321,10 @@ impl Demo {
             "{} met {}: {} of releases and {} sealed changes taken, {} sealed changes given, {} over the link.",
             caller.name,
             other.name,
-            show::size(number(&meeting, "bundle_bytes_taken")),
-            number(&meeting, "envelopes_taken"),
-            number(&meeting, "envelopes_sent"),
-            show::size(number(&meeting, "bytes_sent") + number(&meeting, "bytes_received"))
+            show::size(meeting.bundle_bytes_taken),
+            meeting.envelopes_taken,
+            meeting.envelopes_sent,
+            show::size(meeting.bytes_sent + meeting.bytes_received)
         ));
         Ok(meeting)
     }
@@ -337,7 +341,7 @@ impl Demo {
         head("The worker meets the supervisor");
         self.meet(&self.worker, &self.supervisor)?;
         let began = std::time::Instant::now();
-        let model = loop {
+        let model: Verified = loop {
             match self.worker.ask(Request::ModelVerify {
                 module: MODULE.into(),
             }) {
@@ -351,10 +355,10 @@ impl Demo {
         };
         say(&format!(
             "The worker's phone checked, in this order, and activated version {}:",
-            number(&model, "version")
+            model.version
         ));
-        for check in list(&model, "checks").iter().filter_map(Value::as_str) {
-            say(&format!("✓ {check}"));
+        for check in &model.checks {
+            say(&format!("✓ {}", words::check(check)));
         }
         Ok(())
     }
@@ -407,7 +411,6 @@ impl Demo {
         let mut last = None;
         for _ in 0..100 {
             let (peer, address) = self.worker.address()?;
-            let peer = peer.parse().map_err(|e| Failure::new(e, ""))?;
             let address = address.parse().map_err(|e| Failure::new(e, ""))?;
             match rogue::offer_list(peer, address, ministry, list.to_bytes()) {
                 Ok(reason) => return Ok(reason),
@@ -422,7 +425,7 @@ impl Demo {
         let findings = self.handouts()?.join("severe-pneumonia.toml");
         std::fs::write(&findings, EXAMPLE).map_err(|e| Failure::new(e, "check the free space"))?;
         say(&format!("Findings: {}", findings.display()));
-        let created = self.worker.ask(Request::CaseNew {
+        let created: CaseNew = self.worker.ask(Request::CaseNew {
             findings: EXAMPLE.into(),
             profile: Profile::Iccm,
             head: vec![
@@ -434,64 +437,13 @@ impl Demo {
             decision: None,
             request: request_number()?,
         })?;
-        let case = text(&created, "case").to_owned();
-        let assessment = created.get("assessment").cloned().unwrap_or_default();
-        if text(&assessment, "urgency") != "pink" {
-            return Err(Failure::new(
-                "the example was not pink",
-                "this is a fault of kijiti: report it",
-            ));
-        }
-        say(&format!(
-            "{} — the worker sees:",
-            show::urgency(text(&assessment, "urgency"))
-        ));
-        for outcome in list(&assessment, "fired")
-            .iter()
-            .filter(|o| text(o, "urgency") != "green")
-        {
-            let because: Vec<_> = outcome
-                .get("findings")
-                .and_then(Value::as_object)
-                .into_iter()
-                .flatten()
-                .map(|(n, v)| {
-                    format!(
-                        "{} = {}",
-                        n.replace('_', " "),
-                        v.as_str().unwrap_or_default()
-                    )
-                })
-                .collect();
-            say(&format!(
-                "· {} [{}]: {}",
-                text(outcome, "class"),
-                text(outcome, "source"),
-                because.join(", ")
-            ));
-        }
-        for open in list(&assessment, "not_ruled_out")
-            .iter()
-            .filter(|o| text(o, "rule") == "C1-oxygen")
-        {
-            say(&format!(
-                "· the oxygen saturation is unknown, which is not normal: {} is not ruled out",
-                text(open, "class")
-            ));
-        }
-        let opinion = assessment.get("model_opinion").cloned().unwrap_or_default();
-        for ranked in list(&opinion, "differential").iter().take(3) {
-            let p = ranked
-                .get("probability")
-                .and_then(Value::as_f64)
-                .unwrap_or(0.0)
-                * 100.0;
-            say(&format!(
-                "· model: {} {p:.0} % (ICD-11 {})",
-                text(ranked, "name"),
-                text(ranked, "icd11")
-            ));
-        }
+        let case = created.case.to_string();
+        let shown = created.assessment.filter(|a| a.urgency == Urgency::Pink);
+        let assessment = shown.ok_or_else(|| {
+            let hint = "this is a fault of kijiti: report it";
+            Failure::new("the example was not pink", hint)
+        })?;
+        say_assessment(&assessment);
         let decision = DecisionInput {
             urgency: Urgency::Pink,
             plan: "First dose of amoxicillin, refer to Kilifi".into(),
@@ -506,25 +458,23 @@ impl Demo {
     }
 
     fn decide(&self, phone: &Phone, case: &str, decision: DecisionInput) -> Result<(), Failure> {
-        phone
-            .ask(Request::CaseDecide {
-                case: case.into(),
-                decision,
-                request: request_number()?,
-            })
-            .map(|_| ())
+        phone.have(Request::CaseDecide {
+            case: case.into(),
+            decision,
+            request: request_number()?,
+        })
     }
 
     fn carry_back(&self, case: &str) -> Result<(), Failure> {
         head("The supervisor carries the sealed case to the clinic");
         self.meet(&self.supervisor, &self.worker)?;
-        let carried = self.supervisor.ask(Request::CaseList)?;
-        for sealed in list(&carried, "sealed") {
+        let carried: Cases = self.supervisor.ask(Request::all_cases())?;
+        for sealed in &carried.sealed {
             say(&format!(
                 "On the supervisor's phone: {} sealed changes ({}), {} cases that it can read.",
-                number(sealed, "envelopes"),
-                show::size(number(sealed, "bytes")),
-                list(&carried, "cases").len()
+                sealed.envelopes,
+                show::size(sealed.bytes),
+                carried.cases.len()
             ));
         }
         match words_in(&self.supervisor.folder) {
@@ -535,14 +485,12 @@ impl Demo {
             }
         }
         self.meet(&self.supervisor, &self.clinic)?;
-        let seen = self.clinic.ask(Request::CaseShow { case: case.into() })?;
+        let seen: Case = self.clinic.ask(Request::CaseShow { case: case.into() })?;
         say(&format!(
             "The clinic opens case {}: {} findings, urgency {}.",
             case.get(..8).unwrap_or_default(),
-            seen.get("findings")
-                .and_then(Value::as_object)
-                .map_or(0, |f| f.len()),
-            text(&seen, "urgency")
+            seen.findings.len(),
+            seen.urgency.map_or("unknown", Urgency::name)
         ));
         let plan = "Admitted with oxygen; see the child again on day 3".to_owned();
         self.decide(
@@ -562,12 +510,12 @@ impl Demo {
         head("On the next round the answer comes back");
         self.meet(&self.supervisor, &self.clinic)?;
         self.meet(&self.worker, &self.supervisor)?;
-        let seen = self.worker.ask(Request::CaseShow { case: case.into() })?;
-        for decision in list(&seen, "decisions") {
+        let seen: Case = self.worker.ask(Request::CaseShow { case: case.into() })?;
+        for decision in &seen.decisions {
             say(&format!(
                 "On the worker's phone: {} — {}",
-                text(decision, "urgency"),
-                text(decision, "plan")
+                decision.urgency.name(),
+                decision.plan
             ));
         }
         Ok(())
@@ -575,23 +523,23 @@ impl Demo {
 
     /// The state at the end, the same however often a phone was killed on the way.
     fn summary(&self) -> Result<Value, Failure> {
-        let case_of = |phone: &Phone| -> Result<Value, Failure> {
-            let cases = phone.ask(Request::CaseList)?;
-            let id = list(&cases, "cases")
+        let case_of = |phone: &Phone| -> Result<(Value, usize), Failure> {
+            let cases: Cases = phone.ask(Request::all_cases())?;
+            let id = cases
+                .cases
                 .first()
-                .map(|c| text(c, "case").to_owned())
+                .map(|c| c.case.to_string())
                 .unwrap_or_default();
-            let mut case = phone.ask(Request::CaseShow { case: id })?;
-            forget_who_and_when(&mut case);
-            Ok(case)
+            let case: Case = phone.ask(Request::CaseShow { case: id })?;
+            let mut value = serde_json::to_value(&case).map_err(|e| Failure::new(e, ""))?;
+            forget_who_and_when(&mut value);
+            Ok((value, case.decisions.len()))
         };
-        let (worker, clinic) = (case_of(&self.worker)?, case_of(&self.clinic)?);
-        let models = self.worker.ask(Request::ModelList)?;
-        let sealed = self.supervisor.ask(Request::CaseList)?;
-        let carried = list(&sealed, "sealed")
-            .first()
-            .map_or(0, |s| number(s, "envelopes"));
-        if worker != clinic || list(&worker, "decisions").len() != 2 {
+        let ((worker, decisions), (clinic, _)) = (case_of(&self.worker)?, case_of(&self.clinic)?);
+        let models: Releases = self.worker.ask(Request::ModelList)?;
+        let sealed: Cases = self.supervisor.ask(Request::all_cases())?;
+        let carried = sealed.sealed.first().map_or(0, |s| s.envelopes);
+        if worker != clinic || decisions != 2 {
             return Err(Failure::new(
                 "worker and clinic do not hold the same case",
                 "this is a fault of kijiti: report it",
@@ -601,11 +549,11 @@ impl Demo {
             "schema": "kijiti.demo/1",
             "data": self.folder.display().to_string(),
             "state": {
-                "release_list": number(&models, "release_list"),
-                "active": models.get("active"),
+                "release_list": models.release_list,
+                "active": models.active,
                 "case": worker,
                 "sealed_on_courier": carried,
-                "readable_on_courier": list(&sealed, "cases").len(),
+                "readable_on_courier": sealed.cases.len(),
             },
         }))
     }
@@ -613,18 +561,22 @@ impl Demo {
     fn say_summary(&self, summary: &Value) {
         head("What happened");
         let state = summary.get("state").cloned().unwrap_or_default();
+        let count = |name: &str| state.get(name).and_then(Value::as_u64).unwrap_or(0);
         say(&format!(
             "One release out: list {}, verified and active in the village. One case back: worker and clinic hold the same case \
              with {} decisions; the courier holds {} sealed changes and can read {} cases. Two attacks refused.",
-            number(&state, "release_list"),
-            state.get("case").map_or(0, |c| list(c, "decisions").len()),
-            number(&state, "sealed_on_courier"),
-            number(&state, "readable_on_courier"),
+            count("release_list"),
+            state
+                .pointer("/case/decisions")
+                .and_then(Value::as_array)
+                .map_or(0, Vec::len),
+            count("sealed_on_courier"),
+            count("readable_on_courier"),
         ));
-        if number(summary, "kills") > 0 {
+        let kills = summary.get("kills").and_then(Value::as_u64).unwrap_or(0);
+        if kills > 0 {
             say(&format!(
-                "{} times a phone was killed on the way and started again.",
-                number(summary, "kills")
+                "{kills} times a phone was killed on the way and started again."
             ));
         }
         println!(
@@ -635,6 +587,48 @@ impl Demo {
             "Look around: kijiti --data {}/worker case list",
             self.folder.display()
         );
+    }
+}
+
+/// What the worker sees.
+fn say_assessment(assessment: &Assessment) {
+    say(&format!(
+        "{} — the worker sees:",
+        show::urgency(Some(assessment.urgency))
+    ));
+    for fired in assessment
+        .fired
+        .iter()
+        .filter(|o| o.urgency != Urgency::Green)
+    {
+        let because = fired.findings.iter();
+        let because: Vec<_> = because
+            .map(|(name, value)| format!("{} = {}", name.replace('_', " "), value.spoken()))
+            .collect();
+        say(&format!(
+            "· {} [{}]: {}",
+            fired.class,
+            fired.source,
+            because.join(", ")
+        ));
+    }
+    for open in assessment
+        .not_ruled_out
+        .iter()
+        .filter(|o| o.rule == "C1-oxygen")
+    {
+        say(&format!(
+            "· the oxygen saturation is unknown, which is not normal: {} is not ruled out",
+            open.class
+        ));
+    }
+    let opinion = assessment.model_opinion.iter();
+    for ranked in opinion.flat_map(|o| &o.differential).take(3) {
+        let percent = ranked.probability * 100.0;
+        say(&format!(
+            "· model: {} {percent:.0} % (ICD-11 {})",
+            ranked.name, ranked.icd11
+        ));
     }
 }
 
@@ -693,7 +687,7 @@ fn passphrase(_: &Path) -> Result<String, desk::Refusal> {
 }
 
 /// The release list that a phone holds.
-fn held_list(answer: &Value) -> Result<Option<Signed<ReleaseList>>, Failure> {
+fn held_list(answer: &Documents) -> Result<Option<Signed<ReleaseList>>, Failure> {
     match ministry::held_trust(answer) {
         Ok(trust) => Ok(trust.list().map(|l| l.signed().clone())),
         Err(_) => Ok(None),

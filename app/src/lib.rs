@@ -13,6 +13,7 @@ pub mod cli;
 pub mod codes;
 pub mod demo;
 pub mod doctor;
+pub mod enrol;
 mod failure;
 pub mod ministry;
 pub mod mirror;

@@ -11,7 +11,9 @@ use desk::{DAY_S, draft, requantize, wall_s};
 use distribution::TrustedState;
 use distribution::delegation::Delegation;
 use distribution::release::Stage;
-use node::host::Request;
+use node::api::Request;
+use node::api::views::releases::Releases;
+use node::api::views::status::Documents;
 use protocol::signed::Role;
 use protocol::{Area, DeviceId, Digest};
 
@@ -22,6 +24,7 @@ use crate::{Failure, passphrase, say, show};
 
 mod clock;
 mod coverage;
+mod fields;
 mod lineage;
 mod log;
 mod token;
@@ -428,12 +431,11 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
                 return Ok(());
             }
             publish(phone, &draft)?;
-            phone.shown(Request::ModelList, show::model_list)
+            phone.shown::<Releases>(Request::ModelList, show::model_list)
         }
         ReleaseCommand::Log => {
             let log = log::trust_json(&trust_of(phone)?);
-            phone.show(&log, log::show_log);
-            Ok(())
+            phone.show(&log, log::show_log)
         }
     }
 }
@@ -441,7 +443,7 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
 fn publish(phone: &Phone, draft: &DraftFile) -> Result<(), Failure> {
     publish_requests(draft)
         .into_iter()
-        .try_for_each(|request| phone.ask(request).map(|_| ()))
+        .try_for_each(|request| phone.reply(request).map(drop))
 }
 
 /// The requests that publish a draft on a phone, in order.
@@ -473,18 +475,18 @@ fn beside(path: &Path, mut draft: DraftFile) -> DraftFile {
     draft
 }
 
-/// The trust that a phone holds, from its answer to [`Request::Documents`].
-pub fn held_trust(answer: &serde_json::Value) -> Result<TrustedState, Failure> {
-    let documents = show::list(answer, "documents").iter();
+/// The trust that a phone holds, from its documents.
+pub fn held_trust(answer: &Documents) -> Result<TrustedState, Failure> {
+    let documents = answer.documents.iter();
     let records = documents
-        .map(|d| {
-            Ok((
-                show::text(d, "kind").to_owned(),
-                unhex("document", show::text(d, "document"))?,
-            ))
-        })
+        .map(|d| Ok((d.kind.clone(), unhex("document", &d.document)?)))
         .collect::<Result<Vec<_>, Failure>>()?;
     Ok(draft::held_trust(&records)?)
+}
+
+/// An area, as people write it.
+pub fn area_of(text: &str) -> Result<Area, Failure> {
+    Area::parse(text).map_err(|e| Failure::new(e, "for example north/kilifi/mtwapa").with_code(2))
 }
 
 fn trust_of(phone: &Phone) -> Result<TrustedState, Failure> {

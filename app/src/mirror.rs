@@ -9,7 +9,8 @@ use std::sync::Arc;
 use desk::mirror::{Document, INDEX_BYTES_MAX, Index, IndexError, SCHEMA, read_index};
 use distribution::TrustedState;
 use distribution::plan::best_way;
-use node::host::Request;
+use node::api::Request;
+use node::api::views::status::{Documents, Status};
 use node::host::folder::unusable;
 use object_store::aws::AmazonS3Builder;
 use object_store::http::HttpBuilder;
@@ -25,7 +26,6 @@ use crate::Failure;
 use crate::cli::MirrorCommand;
 use crate::ministry::held_trust;
 use crate::run::Phone;
-use crate::show;
 use desk::files::unhex;
 
 /// Bytes asked for at once; what has come of a bundle is kept, so a cut loses no more than this.
@@ -222,7 +222,7 @@ fn push(phone: &Phone, target: &str, dry_run: bool) -> Result<(), Failure> {
         let hint = "push to a folder and let the web server serve it, or use s3://";
         return Err(Failure::new("a plain web server cannot be written to", hint).with_code(2));
     }
-    let answer = phone.ask(Request::Documents)?;
+    let answer: Documents = phone.ask(Request::Documents)?;
     let trust = held_trust(&answer)?;
     let here: Vec<_> = named(&trust)
         .into_iter()
@@ -231,7 +231,7 @@ fn push(phone: &Phone, target: &str, dry_run: bool) -> Result<(), Failure> {
     if dry_run {
         println!(
             "would copy {} documents and {} bundles to {target}",
-            show::list(&answer, "documents").len(),
+            answer.documents.len(),
             here.len()
         );
         return Ok(());
@@ -251,9 +251,9 @@ fn push(phone: &Phone, target: &str, dry_run: bool) -> Result<(), Failure> {
         }
         index.bundles.push(digest.to_string());
     }
-    for (n, document) in show::list(&answer, "documents").iter().enumerate() {
-        let kind = show::text(document, "kind").to_owned();
-        let bytes = unhex("document", show::text(document, "document"))?;
+    for (n, document) in answer.documents.iter().enumerate() {
+        let kind = document.kind.clone();
+        let bytes = unhex("document", &document.document)?;
         // Named by what they hold, so that a half-done push never mixes two lists.
         let file = format!("documents/{n}-{kind}-{}", Digest::of(&bytes).short());
         mirror.put(&file, bytes)?;
@@ -285,14 +285,14 @@ fn pull(phone: &Phone, source: &str) -> Result<(), Failure> {
             document: desk::files::hex(&bytes),
         };
         // An older document is refused as from any courier; what is newer beside it is still taken.
-        if let Err(refused) = phone.ask(offered) {
+        if let Err(refused) = phone.reply(offered) {
             eprintln!("passed over: {} ({})", document.kind, refused.reason);
         }
     }
     let trust = held_trust(&phone.ask(Request::Documents)?)?;
     let there: BTreeSet<_> = index.bundles.iter().map(String::as_str).collect();
-    let status = phone.ask(Request::Status)?;
-    let area = Area::parse(show::text(&status, "area")).unwrap_or_default();
+    let status: Status = phone.ask(Request::Status)?;
+    let area = status.area.unwrap_or_default();
     let (mut taken, mut bytes_taken) = (0, 0);
     for (digest, bytes) in wanted(phone, &trust, &area, &there) {
         bytes_taken += fetch(phone, &mirror, &digest, bytes)?;
@@ -379,7 +379,7 @@ fn fetch(phone: &Phone, mirror: &Mirror, digest: &Digest, bytes: u64) -> Result<
         )
         .with_code(5));
     }
-    phone.ask(Request::Import {
+    phone.reply(Request::Import {
         path: part.display().to_string(),
     })?;
     let _ = fs::remove_file(&part);

@@ -3,10 +3,19 @@
 
 use std::io::IsTerminal;
 
+use clinical::assessment::Open;
+use clinical::{Assessment, Urgency};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value;
+use node::api::decide::UNJUDGED;
+use node::api::views::case::Case;
+use node::api::views::meetings::{Meeting, Meetings, Progress};
+use node::api::views::releases::{Check, Releases};
+use node::api::views::status::Status;
+use node::host::backup::Restored;
+use protocol::frame::Lane;
 
 use crate::Failure;
+use crate::words::phone;
 
 mod cases;
 
@@ -23,26 +32,17 @@ pub fn failure(failure: &Failure) {
     }
 }
 
-/// A colour with its glyph.
-pub fn urgency(name: &str) -> String {
-    let (glyph, code) = match name {
-        "pink" => ("▲", "35"),
-        "yellow" => ("■", "33"),
-        "green" => ("●", "32"),
-        _ => ("?", "0"),
+/// An urgency with its glyph.
+pub fn urgency(urgency: Option<Urgency>) -> String {
+    let (glyph, code, word) = match urgency {
+        Some(Urgency::Pink) => ("▲", "35", "PINK"),
+        Some(Urgency::Yellow) => ("■", "33", "YELLOW"),
+        Some(Urgency::Green) => ("●", "32", "GREEN"),
+        None => ("?", "0", "NOT JUDGED"),
     };
-    let word = format!(
-        "{glyph} {}",
-        if name.is_empty() {
-            "NOT JUDGED".to_owned()
-        } else {
-            name.to_uppercase()
-        }
-    );
-    if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        format!("\x1b[1;{code}m{word}\x1b[0m")
-    } else {
-        word
+    match std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        true => format!("\x1b[1;{code}m{glyph} {word}\x1b[0m"),
+        false => format!("{glyph} {word}"),
     }
 }
 
@@ -68,35 +68,6 @@ pub fn wrapped(text: &str, indent: usize) {
     }
 }
 
-/// A text field of an answer.
-pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value.get(key).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// A number of an answer.
-pub fn number(value: &Value, key: &str) -> u64 {
-    value.get(key).and_then(Value::as_u64).unwrap_or(0)
-}
-
-/// A list of an answer.
-pub fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value
-        .get(key)
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default()
-}
-
-/// The first digits of an id.
-pub fn short<'a>(value: &'a Value, key: &str) -> &'a str {
-    text(value, key).get(..8).unwrap_or_default()
-}
-
-/// Whether a flag of an answer is set.
-pub fn flag(value: &Value, key: &str) -> bool {
-    value.get(key).and_then(Value::as_bool).unwrap_or(false)
-}
-
 /// Bytes for people.
 pub fn size(bytes: u64) -> String {
     match bytes {
@@ -112,64 +83,45 @@ fn plain(name: &str) -> String {
 }
 
 /// An assessment as the worker sees it.
-pub fn assessment(a: &Value) {
-    println!("  {}", urgency(text(a, "urgency")));
-    for outcome in list(a, "fired") {
-        let head = format!("{} — {}", text(outcome, "class"), text(outcome, "action"));
-        wrapped(&head, 4);
-        let findings = outcome.get("findings").and_then(Value::as_object);
-        let because: Vec<_> = findings
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| {
-                format!("{} = {}", plain(name), value.as_str().unwrap_or_default())
-            })
+pub fn assessment(a: &Assessment) {
+    println!("  {}", urgency(Some(a.urgency)));
+    for fired in &a.fired {
+        wrapped(&format!("{} — {}", fired.class, fired.action), 4);
+        let because = fired.findings.iter();
+        let because: Vec<_> = because
+            .map(|(name, value)| format!("{} = {}", plain(name), value.spoken()))
             .collect();
         if !because.is_empty() {
             wrapped(&format!("because {}", because.join(", ")), 6);
         }
-        wrapped(
-            &format!(
-                "rule {} ({})",
-                text(outcome, "rule"),
-                text(outcome, "source")
-            ),
-            6,
-        );
+        wrapped(&format!("rule {} ({})", fired.rule, fired.source), 6);
     }
+    let green = "Green is not offered until this is measured.";
+    open_rules(&a.cannot_clear, "Cannot clear", green);
     open_rules(
-        a,
-        "cannot_clear",
-        "Cannot clear",
-        "Green is not offered until this is measured.",
-    );
-    open_rules(
-        a,
-        "not_ruled_out",
+        &a.not_ruled_out,
         "Not ruled out here",
         "Measure it if you have the means.",
     );
-    if let Some(opinion) = a.get("model_opinion").filter(|o| !o.is_null()) {
-        let ranked: Vec<_> = list(opinion, "differential")
-            .iter()
-            .take(3)
+    if let Some(opinion) = &a.model_opinion {
+        let ranked = opinion.differential.iter().take(3);
+        let ranked: Vec<_> = ranked
             .map(|r| {
-                let p = r.get("probability").and_then(Value::as_f64).unwrap_or(0.0);
                 format!(
                     "{} {:.0} % (ICD-11 {})",
-                    text(r, "name"),
-                    p * 100.0,
-                    text(r, "icd11")
+                    r.name,
+                    r.probability * 100.0,
+                    r.icd11
                 )
             })
             .collect();
-        let said = if flag(opinion, "abstained") {
+        let said = if opinion.abstained {
             "is unsure; most likely"
         } else {
             "thinks of"
         };
         wrapped(&format!("The model {said}: {}", ranked.join("; ")), 4);
-        if flag(a, "raised_by_model") {
+        if a.raised_by_model {
             wrapped(
                 "The model has raised the urgency above what the rules say.",
                 4,
@@ -177,37 +129,25 @@ pub fn assessment(a: &Value) {
         }
     }
     wrapped(
-        &format!(
-            "By {}; model {}. It advises, you decide.",
-            text(a, "pack"),
-            text(a, "model")
-        ),
+        &format!("By {}; model {}. It advises, you decide.", a.pack, a.model),
         4,
     );
 }
 
-fn open_rules(a: &Value, key: &str, head: &str, tail: &str) {
-    let open = list(a, key);
+fn open_rules(open: &[Open], head: &str, tail: &str) {
     if open.is_empty() {
         return;
     }
     let mut measure: Vec<String> = open
         .iter()
-        .flat_map(|o| list(o, "measure"))
-        .filter_map(Value::as_str)
-        .map(plain)
+        .flat_map(|o| &o.measure)
+        .map(|name| plain(name))
         .collect();
     measure.sort();
     measure.dedup();
-    let classes: Vec<_> = open.iter().map(|o| text(o, "class")).collect();
-    wrapped(
-        &format!(
-            "{head}: {}. Measure: {}. {tail}",
-            classes.join("; "),
-            measure.join(", ")
-        ),
-        4,
-    );
+    let classes: Vec<_> = open.iter().map(|o| o.class.as_str()).collect();
+    let (classes, measure) = (classes.join("; "), measure.join(", "));
+    wrapped(&format!("{head}: {classes}. Measure: {measure}. {tail}"), 4);
 }
 
 /// An age that needs no clock.
@@ -220,143 +160,119 @@ fn ago(meetings: u64) -> String {
 }
 
 /// A phone's status.
-pub fn status(s: &Value) {
-    println!("device    {}", text(s, "device"));
-    for address in list(s, "listening").iter().filter_map(Value::as_str) {
+pub fn status(s: &Status) {
+    println!("device    {}", s.device);
+    for address in &s.listening {
         println!("address   {address}");
-        println!("meet it   kijiti meet {}@{address}", text(s, "device"));
+        println!("meet it   kijiti meet {}@{address}", s.device);
     }
-    println!("data      {}", text(s, "data"));
-    if !text(s, "restored_from").is_empty() {
-        println!(
-            "restored  from a backup of phone {}",
-            short(s, "restored_from")
-        );
+    println!("data      {}", s.data);
+    if let Some(from) = &s.restored_from {
+        println!("restored  from a backup of phone {}", from.short());
     }
-    match text(s, "ministry") {
-        "" => println!("ministry  none yet: enrol this phone"),
-        name => println!(
+    match &s.ministry {
+        None => println!("ministry  none yet: enrol this phone"),
+        Some(name) => println!(
             "ministry  {name}, root {}, release list {}",
-            number(s, "root"),
-            number(s, "release_list")
+            s.root.unwrap_or_default(),
+            s.release_list.unwrap_or_default()
         ),
     }
-    match text(s, "name") {
-        "" => println!("enrolled  no"),
-        name => println!(
-            "enrolled  {name}, {} ({})",
-            text(s, "area"),
-            text(s, "rights")
-        ),
+    match &s.name {
+        None => println!("enrolled  no"),
+        Some(name) => {
+            let area = s.area.clone().unwrap_or_default();
+            println!(
+                "enrolled  {name}, {area} ({})",
+                s.rights.clone().unwrap_or_default()
+            );
+        }
     }
-    println!("rules     {}", text(s, "rules"));
+    println!("rules     {}", s.rules);
     println!(
         "model     {}",
-        s.get("model")
-            .and_then(Value::as_str)
-            .unwrap_or("none: rules alone")
+        s.model.as_deref().unwrap_or("none: rules alone")
     );
-    println!(
-        "cases     {}, bundles {}",
-        number(s, "cases"),
-        size(number(s, "bundle_bytes"))
-    );
-    if number(s, "unsent") > 0 {
-        let changes = if number(s, "unsent") == 1 {
+    println!("cases     {}, bundles {}", s.cases, size(s.bundle_bytes));
+    if s.unsent > 0 {
+        let changes = if s.unsent == 1 {
             "change stays"
         } else {
             "changes stay"
         };
         println!(
             "          {} {changes} on this phone: see `kijiti case show`",
-            number(s, "unsent")
+            s.unsent
         );
     }
-    for set_aside in list(s, "quarantined") {
-        wrapped(
-            &format!(
-                "set aside {}: {}",
-                text(set_aside, "author"),
-                text(set_aside, "why")
-            ),
-            10,
-        );
+    for aside in &s.quarantined {
+        let author = aside.author.as_deref().unwrap_or_default();
+        wrapped(&format!("set aside {author}: {}", aside.why), 10);
     }
-    for space in list(s, "spaces") {
-        let readable = if flag(space, "readable") {
+    for space in &s.spaces {
+        let readable = if space.readable {
             "readable"
         } else {
             "sealed, carried for others"
         };
         println!(
             "space     {}: {} envelopes, {readable}",
-            text(space, "area"),
-            number(space, "envelopes")
+            space.area, space.envelopes
         );
     }
-    for peer in list(s, "peers") {
-        let step = if flag(peer, "in_step") {
-            "in step at the last"
-        } else {
-            "not in step at the last"
-        };
-        let ago = ago(number(peer, "meetings_ago"));
-        let name = if text(peer, "name").is_empty() {
-            "a phone without a certificate"
-        } else {
-            text(peer, "name")
-        };
-        println!(
-            "met       {name}: {} meetings, the last {ago}, {step}",
-            number(peer, "meetings")
-        );
+    for peer in &s.peers {
+        let not = if peer.in_step { "" } else { "not " };
+        let name = nameless(&peer.name);
+        let (meetings, ago) = (peer.meetings, ago(peer.meetings_ago));
+        println!("met       {name}: {meetings} meetings, the last {ago}, {not}in step at the last");
     }
-    for village in list(s, "villages") {
+    for village in &s.villages {
         println!(
             "heard of  {}: cases came last {}",
-            text(village, "area"),
-            ago(number(village, "meetings_ago"))
+            village.area,
+            ago(village.meetings_ago)
         );
     }
-    for lost in list(s, "lost") {
+    for lost in &s.lost {
         println!(
             "lost      {} ({}): {}",
-            text(lost, "name"),
-            short(lost, "device"),
-            text(lost, "why")
+            lost.name,
+            lost.device.short(),
+            lost.why
         );
     }
-    for warning in list(s, "warnings") {
-        wrapped(&format!("! {}", warning.as_str().unwrap_or_default()), 2);
+    s.warnings
+        .iter()
+        .for_each(|warning| wrapped(&format!("! {}", phone::warning(warning)), 2));
+}
+
+fn nameless(name: &str) -> &str {
+    if name.is_empty() {
+        "a phone without a certificate"
+    } else {
+        name
     }
 }
 
 /// A phone that was made out of a backup, and what to do with it.
-pub fn restored(r: &Value) {
-    println!(
-        "phone {} stands where {} was: {} cases",
-        short(r, "device"),
-        short(r, "from"),
-        number(r, "cases")
-    );
-    if number(r, "unsent") > 0 {
+pub fn restored(r: &Restored) {
+    let (from, to) = (r.from.short(), r.device.short());
+    println!("phone {to} stands where {from} was: {} cases", r.cases);
+    if r.unsent > 0 {
         println!(
             "{} changes have not left yet: they go out when it is enrolled",
-            number(r, "unsent")
+            r.unsent
         );
     }
     wrapped(
         "next: `kijiti enrol request`, have it signed, `kijiti enrol accept`",
         0,
     );
+    let lost = "is the old phone lost? then its supervisor says so";
     wrapped(
-        &format!(
-            "is the old phone lost? then its supervisor says so: kijiti enrol revoke {} --area …",
-            text(r, "from")
-        ),
+        &format!("{lost}: kijiti enrol revoke {} --area …", r.from),
         0,
     );
-    let [from, to] = ["from", "device"].map(|phone| short(r, phone));
     wrapped(
         &format!("its open cases are yours with: kijiti case hand-over --from {from} --to {to}"),
         0,
@@ -364,76 +280,95 @@ pub fn restored(r: &Value) {
 }
 
 /// The decisions of a case.
-pub fn decisions(c: &Value) {
-    for d in list(c, "decisions") {
-        let agrees = match (text(d, "rules"), flag(d, "agrees")) {
-            ("none", _) => "without an assessment",
+pub fn decisions(c: &Case) {
+    for d in &c.decisions {
+        let agrees = match (d.rules.as_str(), d.agrees) {
+            (UNJUDGED, _) => "without an assessment",
             (_, true) => "as assessed",
             (_, false) => "otherwise than assessed",
         };
-        let by = d
-            .get("said")
-            .map(|s| text(s, "by").to_owned())
-            .unwrap_or_default();
         println!(
-            "decided   {} {agrees}, by phone {by}",
-            urgency(text(d, "urgency"))
+            "decided   {} {agrees}, by phone {}",
+            urgency(Some(d.urgency)),
+            d.said.by
         );
-        for (word, key) in [("plan", "plan"), ("why", "reason")] {
-            if !text(d, key).is_empty() {
-                wrapped(&format!("{word}: {}", text(d, key)), 4);
+        for (word, said) in [("plan", &d.plan), ("why", &d.reason)] {
+            if !said.is_empty() {
+                wrapped(&format!("{word}: {said}"), 4);
             }
         }
     }
 }
 
 /// Releases.
-pub fn model_list(l: &Value) {
-    if list(l, "releases").is_empty() {
+pub fn model_list(l: &Releases) {
+    if l.releases.is_empty() {
         println!("no releases in the list of this phone");
     }
-    for r in list(l, "releases") {
+    for r in &l.releases {
         println!(
             "{:<14} version {:<3} {:<9} {:<10} {}  {}",
-            text(r, "module"),
-            number(r, "version"),
-            size(number(r, "bytes")),
-            text(r, "area"),
-            text(r, "digest").get(..8).unwrap_or_default(),
-            text(r, "state")
+            r.module,
+            r.version,
+            size(r.bytes),
+            r.area.to_string(),
+            r.digest.short(),
+            phone::state(&r.state)
         );
     }
 }
 
 /// A list of checks that passed.
-pub fn checks(m: &Value) {
-    for check in list(m, "checks").iter().filter_map(Value::as_str) {
-        wrapped(&format!("✓ {check}"), 2);
-    }
+pub fn checks(checks: &[Check]) {
+    checks
+        .iter()
+        .for_each(|check| wrapped(&format!("✓ {}", phone::check(check)), 2));
 }
 
 /// What a meeting did.
-pub fn meeting(m: &Value) {
-    let with = match text(m, "name") {
-        "" => "a phone without a certificate",
-        name => name,
-    };
-    println!("met {with}: {}", text(m, "reason"));
+pub fn meeting(m: &Meeting) {
+    println!("met {}: {}", nameless(&m.name), m.reason);
     println!(
         "  sealed changes and notices: {} given, {} taken{}",
-        number(m, "envelopes_sent"),
-        number(m, "envelopes_taken"),
-        if flag(m, "in_step") { "; in step" } else { "" }
+        m.envelopes_sent,
+        m.envelopes_taken,
+        if m.in_step { "; in step" } else { "" }
     );
-    if !text(m, "not_in_step").is_empty() {
-        wrapped(&format!("not in step: {}", text(m, "not_in_step")), 2);
+    if !m.not_in_step.is_empty() {
+        wrapped(&format!("not in step: {}", m.not_in_step), 2);
     }
     println!(
         "  bundles: {} given, {} taken; {} over the link",
-        size(number(m, "bundle_bytes_sent")),
-        size(number(m, "bundle_bytes_taken")),
-        size(number(m, "bytes_sent") + number(m, "bytes_received"))
+        size(m.bundle_bytes_sent),
+        size(m.bundle_bytes_taken),
+        size(m.bytes_sent + m.bytes_received)
     );
+}
+
+/// The last meetings.
+pub fn meetings(kept: &Meetings) {
+    if kept.meetings.is_empty() {
+        println!("no meetings yet");
+    }
+    for m in &kept.meetings {
+        let when = clinical::date::instant(m.at_s);
+        let step = if m.in_step { "in step" } else { "not in step" };
+        let (given, taken) = (m.envelopes_sent, m.envelopes_taken);
+        println!(
+            "{when}  {}: {step}; {} over the link",
+            nameless(&m.name),
+            size(m.bytes)
+        );
+        wrapped(
+            &format!(
+                "sealed changes {given} given, {taken} taken; bundles {} given, {} taken; {}",
+                size(m.bundle_bytes_sent),
+                size(m.bundle_bytes_taken),
+                m.reason
+            ),
+            4,
+        );
+    }
 }
 
 /// Shows the progress of a meeting: a bar where there is a terminal, nothing where there is none.
@@ -451,19 +386,18 @@ impl Default for MeetingBar {
 
 impl MeetingBar {
     /// One word of progress.
-    pub fn update(&self, p: &Value) {
-        let total = number(p, "total");
-        if total > 0 {
-            self.bar.set_length(total);
-            self.bar.set_position(number(p, "done"));
-            self.bar.set_message(match text(p, "lane") {
-                "cases" => "sealed changes",
-                _ => "bytes of releases",
-            });
-        }
-        if !text(p, "refused").is_empty() {
-            self.bar
-                .suspend(|| eprintln!("refused: {}", text(p, "refused")));
+    pub fn update(&self, p: &Progress) {
+        match p {
+            Progress::Began(_) => {}
+            Progress::Lane { lane, done, total } => {
+                self.bar.set_length(*total);
+                self.bar.set_position(*done);
+                self.bar.set_message(match lane {
+                    Lane::Cases => "sealed changes",
+                    Lane::Meeting | Lane::Trust | Lane::Bundles => "bytes of releases",
+                });
+            }
+            Progress::Refused(why) => self.bar.suspend(|| eprintln!("refused: {why}")),
         }
     }
 

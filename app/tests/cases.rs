@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use node::host::Request;
+use node::api::{Request, RequestId};
 use serde_json::{Value, json};
 
 mod common;
@@ -1018,21 +1018,27 @@ fn neither_a_couriers_folder_nor_the_readers_own_shows_a_word_of_a_thousand_case
             consent: vec![("share".into(), true)],
             area: None,
             decision: None,
-            request: format!("{n:032x}"),
+            request: RequestId(u128::from(n).to_be_bytes()),
         };
         worker.request(request, &mut |_| {}).unwrap();
     }
     let meet = Request::Meet {
-        peer: courier.id().to_string(),
+        peer: courier.id(),
         address: courier.addresses()[0].to_string(),
     };
-    let met = worker.request(meet, &mut |_| {}).unwrap();
+    let met = worker
+        .request(meet, &mut |_| {})
+        .unwrap()
+        .view()
+        .to_json()
+        .unwrap();
     assert_eq!(
         (&met["envelopes_sent"], &met["in_step"]),
         (&json!(1000), &json!(true)),
         "{met}"
     );
-    let carried = courier.request(Request::CaseList, &mut |_| {}).unwrap();
+    let carried = courier.request(Request::all_cases(), &mut |_| {}).unwrap();
+    let carried = carried.view().to_json().unwrap();
     assert!(
         carried["sealed"][0]["envelopes"] == 1000 && carried["cases"] == json!([]),
         "{carried}"
@@ -1138,8 +1144,7 @@ fn an_interview_ends_at_a_danger_sign_checks_what_is_typed_and_is_taken_up_again
         "{asked:?}"
     );
     assert_eq!(said.unwrap()["convulsing_now"], "yes");
-    host.request(node::host::Request::VisitEnd, &mut |_| {})
-        .unwrap();
+    host.request(Request::VisitEnd, &mut |_| {}).unwrap();
     // The battery dies in the middle of a visit.
     let (dead, _) = typed(&host, &["n", "20", "n", "n"]);
     assert!(dead.is_err());

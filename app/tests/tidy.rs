@@ -48,7 +48,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
             "sync",
         ],
     ),
-    ("mobile-ffi", &["clinical", "node"]),
+    ("mobile-ffi", &["clinical", "node", "protocol"]),
     (
         "app",
         &[

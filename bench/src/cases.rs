@@ -7,7 +7,8 @@ use std::time::Instant;
 use automerge::{AutoCommit, ReadDoc};
 use clinical::{FindingValue, Urgency};
 use node::Store;
-use node::host::Request;
+use node::api::Request;
+use node::api::views::cases::Cases;
 use node::host::folder::DataFolder;
 use node::host::sqlite::SqliteStore;
 use node::store::CaseRow;
@@ -51,14 +52,14 @@ pub fn run(envelopes: usize, seed: u64, as_json: bool) -> Result<(), Failure> {
     );
     let cases = fill(&phone.folder, envelopes, seed)?;
     phone.start()?;
-    phone.ask(Request::CaseList)?;
+    phone.have(Request::all_cases())?;
     let full = resident(&phone)?;
     let mut listed = Vec::new();
     for _ in 0..ROUNDS {
         let began = Instant::now();
-        let list = phone.ask(Request::CaseList)?;
+        let list: Cases = phone.ask(Request::all_cases())?;
         listed.push(began.elapsed().as_secs_f64());
-        let shown = app::show::list(&list, "cases").len();
+        let shown = list.cases.len();
         if shown != cases {
             return Err(failed(format!("{shown} of {cases} cases were listed")));
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use distribution::tree;
-use node::host::Request;
+use node::api::Request;
 use protocol::Digest;
 use protocol::limits::GROUP_BYTES;
 use rand::seq::IndexedRandom;

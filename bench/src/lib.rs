@@ -14,13 +14,14 @@ pub mod siege;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use node::host::{Answer, Request, control};
+use node::api::views::status::EnrolRequest;
+use node::api::{Answer, Request};
+use node::host::control;
 
 use app::Failure;
 use app::demo::process::{Phone, Phones, Site};
+use app::enrol::accept;
 use app::ministry::publish_requests;
-use app::run::accept;
-use app::show;
 use desk::draft::{self, NewRelease};
 use desk::enrol::EnrolmentDesk;
 use desk::keys::{self, Ceremony};
@@ -112,14 +113,14 @@ impl Scene {
             ),
         };
         phone.start()?;
-        let request = phone.ask(Request::EnrolRequest {
+        let request: EnrolRequest = phone.ask(Request::EnrolRequest {
             name: phone.name.clone(),
         })?;
-        let request = desk::files::from_text("request", show::text(&request, "request"))?;
+        let request = desk::files::from_text("request", &request.request)?;
         let desk = EnrolmentDesk::open(&self.keys, None, &passphrase)?;
         let file = desk.certify(&request, area, (rights, ""), None)?;
         let chain = file.chain.clone().unwrap_or_default();
-        phone.ask(accept(file))?;
+        phone.have(accept(file))?;
         Ok((phone, chain))
     }
 
@@ -127,7 +128,7 @@ impl Scene {
     fn publish(&self, phone: &Phone, file: &Path) -> Result<(), Failure> {
         self.requests(file)?
             .into_iter()
-            .try_for_each(|request| phone.ask(request).map(drop))
+            .try_for_each(|request| phone.have(request))
     }
 
     /// A phone knows of the release and has nothing of it.
@@ -138,7 +139,7 @@ impl Scene {
             .filter(|r| !matches!(r, Request::Import { .. }));
         documents
             .into_iter()
-            .try_for_each(|request| phone.ask(request).map(drop))
+            .try_for_each(|request| phone.have(request))
     }
 
     fn requests(&self, file: &Path) -> Result<Vec<Request>, Failure> {

@@ -8,7 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use iroh::endpoint::VarInt;
-use node::host::{Request, links};
+use node::api::Request;
+use node::api::views::meetings::Meeting;
+use node::host::links;
 use protocol::DeviceId;
 use serde_json::json;
 
@@ -16,7 +18,6 @@ use crate::medium::{Medium, Shape};
 use crate::places::{Place, between};
 use crate::{Scene, failed, median};
 use app::Failure;
-use app::show;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -304,9 +305,9 @@ fn bundle_round(bytes: u64, road: Option<Road>) -> Result<f64, Failure> {
         peer,
         address: address.to_string(),
     };
-    let meeting = taker.ask_once(&request, &mut |_| {})?;
+    let meeting: Meeting = taker.ask_once(&request, &mut |_| {})?.try_into()?;
     let took = began.elapsed();
-    match show::number(&meeting, "bundle_bytes_taken") {
+    match meeting.bundle_bytes_taken {
         taken if taken == bytes => Ok(rate(bytes, took)),
         taken => Err(failed(format!("{taken} of {bytes} bytes arrived"))),
     }

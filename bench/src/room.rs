@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use node::host::Request;
+use node::api::Request;
 use serde_json::json;
 
 use crate::medium::{Medium, Shape};

@@ -7,8 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use node::api::Request;
+use node::api::views::case::CaseNew;
+use node::api::views::cases::Cases;
+use node::api::views::status::Granted;
 use node::host::rogue::{Rogue, besiege};
-use node::host::{Request, sealing_public_key};
+use node::host::sealing_public_key;
 use protocol::certificate::CertificateRequest;
 use protocol::{Area, Chain, DeviceId, DeviceKeys, Digest, Frame, Signed};
 use rand::SeedableRng;
@@ -41,14 +45,13 @@ pub fn run(strangers: u32, seconds: u64, seed: u64, json: bool) -> Result<(), Fa
     let (clinic, _) = scene.phone_as("clinic", None, AREA, "carry,read,write,grant")?;
     let (worker, chain) =
         scene.phone_as("worker", None, "north/kilifi/mtwapa", "carry,read,write")?;
-    clinic.ask(Request::SpaceCreate { area: AREA.into() })?;
+    clinic.have(Request::SpaceCreate {
+        area: Area::parse(AREA).map_err(failed)?,
+    })?;
     grant(&clinic, &worker, chain)?;
     let rogues = rogues(&scene, &clinic, strangers, seed)?;
     let (peer, address) = clinic.address()?;
-    let (peer, address): (DeviceId, SocketAddr) = (
-        peer.parse().map_err(failed)?,
-        address.parse().map_err(failed)?,
-    );
+    let (peer, address): (DeviceId, SocketAddr) = (peer, address.parse().map_err(failed)?);
     let stop = Arc::new(AtomicBool::new(false));
     let siege = {
         let stop = stop.clone();
@@ -75,10 +78,11 @@ pub fn run(strangers: u32, seconds: u64, seed: u64, json: bool) -> Result<(), Fa
     clinic.kill();
     clinic.start()?;
     worker.meet(&clinic, &mut |_| {})?;
-    let list = clinic.ask(Request::CaseList)?;
-    let held: Vec<_> = show::list(&list, "cases")
+    let list: Cases = clinic.ask(Request::all_cases())?;
+    let held: Vec<_> = list
+        .cases
         .iter()
-        .map(|case| show::text(case, "case").to_owned())
+        .map(|case| case.case.to_string())
         .collect();
     let lost = seen.cases.iter().filter(|id| !held.contains(id)).count();
     [&clinic, &worker].into_iter().for_each(Phone::stop);
@@ -126,7 +130,7 @@ struct Seen {
 impl Seen {
     /// The worker writes a case, and it is acknowledged.
     fn write(&mut self, worker: &Phone) -> Result<(), Failure> {
-        let made = worker.ask(Request::CaseNew {
+        let made: CaseNew = worker.ask(Request::CaseNew {
             findings: r#"{"age_months": 20, "convulsions": "yes"}"#.into(),
             profile: clinical::Profile::Iccm,
             head: Vec::new(),
@@ -135,7 +139,7 @@ impl Seen {
             decision: None,
             request: app::run::request_number()?,
         })?;
-        self.cases.push(show::text(&made, "case").to_owned());
+        self.cases.push(made.case.to_string());
         Ok(())
     }
 
@@ -158,21 +162,17 @@ impl Seen {
 }
 
 fn grant(clinic: &Phone, to: &Phone, chain: String) -> Result<(), Failure> {
-    let granted = clinic.ask(Request::SpaceGrant {
-        area: AREA.into(),
+    let granted: Granted = clinic.ask(Request::SpaceGrant {
+        area: Area::parse(AREA).map_err(failed)?,
         chain,
     })?;
-    let grants = vec![(
-        show::text(&granted, "grant").to_owned(),
-        show::text(&granted, "issuer").to_owned(),
-    )];
-    to.ask(Request::EnrolAccept {
+    let grants = vec![(granted.grant, granted.issuer.unwrap_or_default())];
+    to.have(Request::EnrolAccept {
         roots: Vec::new(),
         chain: None,
         grants,
         certificates: Vec::new(),
     })
-    .map(drop)
 }
 
 /// Strangers who are silent, say junk, or begin and never end; and an insider of each rank that
@@ -180,7 +180,6 @@ fn grant(clinic: &Phone, to: &Phone, chain: String) -> Result<(), Failure> {
 fn rogues(scene: &Scene, clinic: &Phone, strangers: u32, seed: u64) -> Result<Vec<Rogue>, Failure> {
     let root = desk::draft::load_root(&scene.keys.join("root.json"))?;
     let (clinic, _) = clinic.address()?;
-    let clinic: DeviceId = clinic.parse().map_err(failed)?;
     let keys_of =
         |n: u64| DeviceKeys::from_seed(*blake(seed, n).first_chunk::<32>().unwrap_or(&[1; 32]));
     let insider = |rank: Rank, n: u64| -> Result<Insider, Failure> {

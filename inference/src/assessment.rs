@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clinical::assessment::{Fired, Open};
+use clinical::assessment::Open;
 use clinical::{FindingValue, Profile, Urgency};
 
 use crate::findings::Findings;
@@ -92,14 +92,6 @@ pub fn assess_without_age(values: &BTreeMap<String, FindingValue>) -> Option<Ass
 impl Assessment {
     /// As it is shown, kept and passed on.
     pub fn said(&self) -> clinical::Assessment {
-        let fired = |o: &Outcome| Fired {
-            rule: o.rule.clone(),
-            class: o.class.clone(),
-            urgency: o.urgency,
-            source: o.source.clone(),
-            action: o.action.clone(),
-            findings: o.findings.clone(),
-        };
         let open = |o: &Outcome| Open {
             rule: o.rule.clone(),
             class: o.class.clone(),
@@ -111,7 +103,7 @@ impl Assessment {
             rule_urgency: self.rule_urgency,
             raised_by_model: self.raised_by_model,
             green_offered: self.green_offered,
-            fired: self.rules.fired.iter().map(fired).collect(),
+            fired: self.rules.fired.iter().map(Outcome::said).collect(),
             cannot_clear: self.rules.cannot_clear.iter().map(open).collect(),
             not_ruled_out: self.rules.advised.iter().map(open).collect(),
             model_opinion: self.opinion.as_ref().map(Opinion::said),

@@ -102,6 +102,15 @@ impl Findings {
         })
     }
 
+    /// Findings as [`Findings::parse`] has read them, put together again.
+    pub fn of_parts(group: AgeGroup, values: BTreeMap<String, FindingValue>, text: String) -> Self {
+        Self {
+            group,
+            values,
+            text,
+        }
+    }
+
     /// Findings of a golden case, which is written as a findings file is.
     pub(crate) fn of_golden(
         file: &serde_json::Map<String, serde_json::Value>,

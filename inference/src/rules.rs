@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clinical::assessment::Fired;
 use clinical::catalogue::{self, is_sign};
 use clinical::{AgeGroup, FindingValue, Kind, Profile, Urgency};
 use serde::Deserialize;
@@ -609,6 +610,20 @@ pub struct Outcome {
     pub action: String,
     /// The findings behind it: those that fired, or those to measure.
     pub findings: Vec<(String, FindingValue)>,
+}
+
+impl Outcome {
+    /// As it is shown.
+    pub fn said(&self) -> Fired {
+        Fired {
+            rule: self.rule.clone(),
+            class: self.class.clone(),
+            urgency: self.urgency,
+            source: self.source.clone(),
+            action: self.action.clone(),
+            findings: self.findings.clone(),
+        }
+    }
 }
 
 /// What the rules say.

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clinical::{Profile, Urgency};
-use node::api::Refusal;
+use node::api::{CaseWords, DecisionInput, Refusal, Request, RequestId};
 use node::host::folder::key_is_sealed;
-use node::host::{CaseWords, DataFolder, DecisionInput, Host, HostOptions, Request};
+use node::host::{DataFolder, Host, HostOptions};
 
 use serde_json::Value;
 
@@ -77,7 +77,7 @@ impl Phone {
     ) -> Result<Arc<Self>, PhoneError> {
         Self::begin(&folder, discover, Some(secret))
     }
-    /// Who and how this phone is (`kijiti.status/1`).
+    /// Who and how this phone is (`kijiti.status/2`).
     pub fn status(&self) -> Result<String, PhoneError> {
         self.ask(Request::Status)
     }
@@ -91,7 +91,7 @@ impl Phone {
         })
     }
 
-    /// Begins a case (`kijiti.case-new/1`). `consent`: what the patient, or who speaks for the
+    /// Begins a case (`kijiti.case-new/2`). `consent`: what the patient, or who speaks for the
     /// patient, has agreed to (`care`, `share`, `photo`, `training`); without `share` the case
     /// stays on this phone. `request`: 32 hexadecimal digits, fresh for every case; asked again
     /// with the same ones after a crash, nothing is done twice.
@@ -102,7 +102,7 @@ impl Phone {
         consent: Vec<String>,
         request: String,
     ) -> Result<String, PhoneError> {
-        let profile = read_profile(&profile)?;
+        let (profile, request) = (read_profile(&profile)?, read_number(&request)?);
         let consent = consent.into_iter().map(|to| (to, true)).collect();
         let (head, area, decision) = (Vec::new(), None, None);
         self.ask(Request::CaseNew {
@@ -116,7 +116,7 @@ impl Phone {
         })
     }
 
-    /// Adds to a case (`kijiti.case/1`). `words`: JSON with any of `set`, `settle`, `consent`,
+    /// Adds to a case (`kijiti.case/2`). `words`: JSON with any of `set`, `settle`, `consent`,
     /// `note`, `dose`, `hand_to`, `reason`, `links`, as `kijiti case add` has them.
     pub fn add_to_case(
         &self,
@@ -128,6 +128,7 @@ impl Phone {
             argument: "words".into(),
             why: e.to_string(),
         })?;
+        let request = read_number(&request)?;
         self.ask(Request::CaseAdd {
             case,
             words: Box::new(words),
@@ -135,7 +136,7 @@ impl Phone {
         })
     }
 
-    /// Everything that was said about a case, in order (`kijiti.case-history/1`).
+    /// Everything that was said about a case, in order (`kijiti.case-history/2`).
     pub fn history(&self, case: String) -> Result<String, PhoneError> {
         self.ask(Request::CaseHistory { case })
     }
@@ -150,6 +151,7 @@ impl Phone {
         request: String,
     ) -> Result<String, PhoneError> {
         let urgency = Urgency::parse(&urgency).ok_or_else(|| argument("urgency", &urgency))?;
+        let request = read_number(&request)?;
         self.ask(Request::CaseDecide {
             case,
             decision: DecisionInput {
@@ -163,20 +165,18 @@ impl Phone {
 
     /// All cases, and sealed ones that are carried (`kijiti.case-list/1`).
     pub fn cases(&self) -> Result<String, PhoneError> {
-        self.ask(Request::CaseList)
+        self.ask(Request::all_cases())
     }
 
-    /// One case (`kijiti.case/1`).
+    /// One case (`kijiti.case/2`).
     pub fn case(&self, case: String) -> Result<String, PhoneError> {
         self.ask(Request::CaseShow { case })
     }
 
     /// Meets a phone at `address:port` and waits until it is over (`kijiti.meeting/1`).
     pub fn meet(&self, device: String, address: String) -> Result<String, PhoneError> {
-        self.ask(Request::Meet {
-            peer: device,
-            address,
-        })
+        let peer = device.parse().map_err(|_| argument("device", &device))?;
+        self.ask(Request::Meet { peer, address })
     }
 
     /// Stops the phone. Asking it afterwards is an error, not a crash.
@@ -217,12 +217,19 @@ impl Phone {
     fn ask(&self, request: Request) -> Result<String, PhoneError> {
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
         let host = host.as_ref().ok_or(PhoneError::Stopped)?;
-        Ok(host.request(request, &mut |_| {})?.to_string())
+        let reply = host.request(request, &mut |_| {})?;
+        let json = reply.view().to_json().map_err(|_| Refusal::Nothing)?;
+        Ok(json.to_string())
     }
 }
 
 fn read_profile(text: &str) -> Result<Profile, PhoneError> {
     Profile::parse(text).ok_or_else(|| argument("profile", text))
+}
+
+fn read_number(text: &str) -> Result<RequestId, PhoneError> {
+    let id: protocol::CaseId = text.parse().map_err(|_| argument("request", text))?;
+    Ok(RequestId(id.0))
 }
 
 fn argument(argument: &str, said: &str) -> PhoneError {

@@ -8,7 +8,7 @@ const FINDINGS: &str = include_str!("../../app/examples/severe-pneumonia.toml");
 fn a_phone_starts_assesses_and_stops_and_says_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let phone = Phone::start(folder.path().display().to_string(), false).unwrap();
-    assert!(phone.status().unwrap().contains("kijiti.status/1"));
+    assert!(phone.status().unwrap().contains("kijiti.status/2"));
     assert!(
         phone
             .triage(FINDINGS.into(), "iccm".into())

@@ -8,9 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use distribution::bundle::{Fetch, Groups};
 use distribution::plan::Way;
 use distribution::{Activation, Release, TrustedState};
+use protocol::certificate::CertificateRequest;
 use protocol::codec;
 use protocol::defence::{self, Defence};
+use protocol::frame::Lane;
 use protocol::limits::{MEETINGS_MAX, STRANGERS_MAX};
+use protocol::signed::{Signed, Verified};
 use protocol::{
     BundleId, Chain, Deadline, DeviceId, DeviceKeys, Digest, EnvelopeId, Now, SpaceId,
     VerifiedChain,
@@ -18,8 +21,10 @@ use protocol::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sync::SpaceKey;
+use sync::archive::{self, Archive, ArchiveError, ArchivedCase};
+use sync::space::sealing_public_key;
 
-use crate::api::Refusal;
+use crate::api::{Refusal, meetings};
 use crate::store::{PeerRow, Store, StoreError};
 
 mod budget;
@@ -153,7 +158,7 @@ pub enum Event {
         /// The link.
         link: LinkId,
         /// Which lane.
-        lane: &'static str,
+        lane: Lane,
         /// Bytes or items so far.
         done: u64,
         /// Of how many.
@@ -339,6 +344,8 @@ pub(crate) mod setting {
     pub const DAYS_USED: &str = "days-used";
     /// The phone of whose backup this one was made.
     pub const RESTORED_FROM: &str = "restored-from";
+    /// The meetings that are kept, by number.
+    pub const MEETING: &str = "meeting/";
 }
 
 impl Agent {
@@ -413,6 +420,34 @@ impl Agent {
     /// This phone's name.
     pub fn id(&self) -> DeviceId {
         self.phone.keys.id()
+    }
+
+    /// Its request for a certificate under a name.
+    pub fn certificate_request(&self, name: String) -> Signed<CertificateRequest> {
+        let keys = &self.phone.keys;
+        Signed::by(
+            &CertificateRequest::of(keys, sealing_public_key(keys), name),
+            keys,
+        )
+    }
+
+    /// Opens an archive that is for this phone.
+    pub fn open_archive(
+        &self,
+        archive: &Verified<Archive>,
+    ) -> Result<Vec<ArchivedCase>, ArchiveError> {
+        archive::open(archive, &self.phone.keys)
+    }
+
+    /// Seals cases for a phone; `None` where this phone is not certified itself.
+    pub fn write_archive(
+        &self,
+        cases: &[ArchivedCase],
+        to: (DeviceId, &[u8; 32]),
+        rng: &mut ChaCha20Rng,
+    ) -> Option<Result<Vec<u8>, ArchiveError>> {
+        let own = self.phone.certificate.as_ref()?.chain();
+        Some(archive::write(cases, to, (own, &self.phone.keys), rng))
     }
 
     /// What it believes of its ministry, once enrolled.
@@ -672,6 +707,8 @@ impl Agent {
                 in_step: summary.in_step,
                 at_meeting: self.phone.meetings_so_far,
             })?;
+            let (place, kept) = meetings::kept(&summary.kept(&meeting.peer, now, &self.phone));
+            store.put_setting(&place, &kept)?;
             self.phone.note_delivered(now, store)?;
             self.phone.let_go_of_delivered(store)?;
             self.phone.scrub_some(store)?;

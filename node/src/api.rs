@@ -1,9 +1,271 @@
 //! A phone's typed interface: requests, replies, views and refusals, and the rules about what a
 //! person may do. Command line, pages and phone apps are renderers of the same records.
 //!
-//! What it is not: no words for people, no files, no clock. It runs on an agent and its store, in the
-//! simulator as on a phone.
+//! What it is not: no words for people, no files, no clock. It runs on an agent and its store
+//! ([`Cx`]), in the simulator as on a phone.
+//!
+//! Flow: a [`Request`] → [`answer`] → commands to the agent, one transaction each → a [`Reply`], or a
+//! [`Refusal`]: a code with values.
 
-pub mod refusal;
+pub mod assess;
+mod case_view;
+pub mod cases;
+pub mod consent;
+mod cx;
+pub mod decide;
+pub mod entries;
+pub mod exchange;
+mod freshness;
+pub mod handover;
+mod keeping;
+pub mod meetings;
+pub mod names;
+mod refusal;
+pub mod releases;
+mod request;
+pub mod views;
+mod visit;
 
+pub use assess::{Assessor, PatientFile};
+pub use case_view::show as show_case;
+pub use cx::Cx;
 pub use refusal::{Class, Paper, Refusal, Trouble};
+pub use request::{Answer, CaseWords, DecisionInput, Format, PhotoWords, Request, RequestId};
+pub use views::Reply;
+
+use crate::agent::Command;
+use keeping::Terms;
+use views::status::Done;
+
+/// What only the host knows of a phone.
+#[derive(Debug, Clone, Default)]
+pub struct HostFacts {
+    /// Where it listens.
+    pub listening: Vec<String>,
+    /// Its data folder.
+    pub data: String,
+    /// What was found damaged since the program began.
+    pub set_aside: Vec<String>,
+    /// Bytes of bundles.
+    pub bundle_bytes: u64,
+}
+
+/// Answers a request. `None`: it is about files or links, which only a host has.
+pub fn answer(
+    cx: &mut dyn Cx,
+    request: Request,
+    host: HostFacts,
+) -> Option<Result<Reply, Refusal>> {
+    match request {
+        Request::Status
+        | Request::Receipts
+        | Request::Documents
+        | Request::Certificates
+        | Request::Meetings
+        | Request::ModelList
+        | Request::CaseList { .. }
+        | Request::CaseShow { .. }
+        | Request::CaseHistory { .. }
+        | Request::CaseDuplicates
+        | Request::Triage { .. } => Some(read(cx, request, host)),
+        Request::CaseNew { .. }
+        | Request::CaseBegin { .. }
+        | Request::CaseDecide { .. }
+        | Request::CaseAdd { .. }
+        | Request::CaseHandOver { .. } => Some(write_case(cx, request)),
+        Request::VisitOpen
+        | Request::VisitBegin { .. }
+        | Request::VisitAnswer { .. }
+        | Request::VisitBack
+        | Request::VisitEnd => Some(write_visit(cx, request)),
+        Request::EnrolRequest { .. }
+        | Request::EnrolSign { .. }
+        | Request::EnrolAccept { .. }
+        | Request::SpaceCreate { .. }
+        | Request::SpaceGrant { .. }
+        | Request::SpaceRotate { .. }
+        | Request::SpaceRetire { .. }
+        | Request::SpaceLease { .. }
+        | Request::SpaceUnlock { .. }
+        | Request::UnlockCode { .. }
+        | Request::Revoke { .. }
+        | Request::Countersign { .. }
+        | Request::CarryQuota { .. }
+        | Request::Offer { .. }
+        | Request::Quota { .. } => Some(keep(cx, request, host)),
+        Request::Meet { .. }
+        | Request::CasePhoto { .. }
+        | Request::CasePhotoOut { .. }
+        | Request::CaseExport { .. }
+        | Request::CaseImport { .. }
+        | Request::ModelShow { .. }
+        | Request::ModelVerify { .. }
+        | Request::ModelBack { .. }
+        | Request::BackUp { .. }
+        | Request::Import { .. } => None,
+    }
+}
+
+/// Requests that only look.
+fn read(cx: &mut dyn Cx, request: Request, host: HostFacts) -> Result<Reply, Refusal> {
+    Ok(match request {
+        Request::Receipts => keeping::receipts(cx)?.into(),
+        Request::Documents => keeping::documents(cx).into(),
+        Request::Certificates => keeping::certificates(cx)?.into(),
+        Request::Meetings => meetings::list(cx)?.into(),
+        Request::ModelList => releases::list(cx)?.into(),
+        Request::CaseList { find, after, limit } => {
+            let (list, fresh) = cases::list(cx, &find, (after, limit))?;
+            // What was judged for the list is no part of reading it: it is remembered afterwards,
+            // and a full disk only makes the next list slower.
+            if !fresh.is_empty() {
+                let _ = cx.command(Command::Remember(fresh));
+            }
+            list.into()
+        }
+        Request::CaseShow { case } => case_view::show(cx, &case)?.into(),
+        Request::CaseHistory { case } => cases::history(cx, &case)?.into(),
+        Request::CaseDuplicates => cases::duplicates(cx)?.into(),
+        Request::Triage { findings, profile } => {
+            let file = cx
+                .assessor()
+                .read_file(&findings)
+                .map_err(Refusal::Findings)?;
+            cx.assessor().assess(&file, profile).into()
+        }
+        _ => keeping::status(cx, host)?.into(),
+    })
+}
+
+fn write_case(cx: &mut dyn Cx, request: Request) -> Result<Reply, Refusal> {
+    Ok(match request {
+        Request::CaseNew {
+            findings,
+            profile,
+            head,
+            consent,
+            area,
+            decision,
+            request,
+        } => {
+            let head = entries::head(&head, &consent)?;
+            let with = cases::Beginning {
+                head,
+                area,
+                decision,
+                request,
+            };
+            cases::begin(cx, &findings, profile, with)?.into()
+        }
+        Request::CaseBegin {
+            fields,
+            consent,
+            area,
+            decision,
+            request,
+        } => {
+            let head = entries::head(&fields, &consent)?;
+            let with = cases::Beginning {
+                head,
+                area,
+                decision,
+                request,
+            };
+            cases::begin_unjudged(cx, with)?.into()
+        }
+        Request::CaseDecide {
+            case,
+            decision,
+            request,
+        } => cases::decide_on(cx, &case, &decision, request)?.into(),
+        Request::CaseAdd {
+            case,
+            words,
+            request,
+        } => {
+            let id = cases::add_words(cx, &case, &words, request)?;
+            case_view::show(cx, &id.to_string())?.into()
+        }
+        Request::CaseHandOver {
+            cases,
+            from,
+            to,
+            reason,
+            request,
+        } => {
+            let who = (from.as_deref(), to.as_str());
+            handover::hand_over(cx, &cases, who, &reason, request)?.into()
+        }
+        _ => return Err(Refusal::Nothing),
+    })
+}
+
+fn write_visit(cx: &mut dyn Cx, request: Request) -> Result<Reply, Refusal> {
+    Ok(match request {
+        Request::VisitOpen => visit::interrupted(cx)?.into(),
+        Request::VisitBegin { profile, anew } => visit::begin(cx, profile, anew)?.into(),
+        Request::VisitAnswer { name, answer } => visit::answer(cx, &name, &answer)?.into(),
+        Request::VisitBack => visit::back(cx)?.into(),
+        _ => visit::end(cx)?.into(),
+    })
+}
+
+fn keep(cx: &mut dyn Cx, request: Request, host: HostFacts) -> Result<Reply, Refusal> {
+    let done = |changed: bool| Reply::from(Done { changed });
+    Ok(match request {
+        Request::EnrolRequest { name } => keeping::enrol_request(cx, name)?.into(),
+        Request::EnrolSign {
+            request,
+            name,
+            area,
+            rights,
+            passes_on,
+            valid_days,
+        } => {
+            let terms = Terms {
+                rights: &rights,
+                passes_on: &passes_on,
+                valid_days,
+            };
+            keeping::enrol_sign(cx, &request, name, area, terms)?.into()
+        }
+        Request::EnrolAccept {
+            roots,
+            chain,
+            grants,
+            certificates,
+        } => {
+            keeping::enrol_accept(cx, &roots, chain.as_deref(), &grants, &certificates)?;
+            keeping::status(cx, host)?.into()
+        }
+        Request::SpaceCreate { area } => done(cx.done(Command::CreateSpace(area))?),
+        Request::SpaceGrant { area, chain } => keeping::grant(cx, area, &chain)?.into(),
+        Request::SpaceRotate { area, without } => {
+            done(cx.done(Command::RotateSpace(area, without))?)
+        }
+        Request::SpaceRetire { area, keep_days } => keeping::retire(cx, area, keep_days)?.into(),
+        Request::SpaceLease { area, days } => done(cx.done(Command::SetLease(area, days))?),
+        Request::SpaceUnlock { area, code } => done(cx.done(Command::Unlock(area, code))?),
+        Request::UnlockCode { area, device } => keeping::unlock_code(cx, area, device)?.into(),
+        Request::Revoke {
+            area,
+            device,
+            reason,
+        } => done(cx.done(Command::Revoke(area, device, reason))?),
+        Request::Countersign {
+            envelopes,
+            show: true,
+        } => keeping::set_aside(cx, &envelopes)?.into(),
+        Request::Countersign {
+            envelopes,
+            show: false,
+        } => keeping::countersign(cx, &envelopes)?.into(),
+        Request::CarryQuota { bytes } => done(cx.done(Command::SetCarryQuota(bytes))?),
+        Request::Offer { kind, document } => {
+            let offer = keeping::parse_offer(&kind, &document)?;
+            done(cx.done(Command::Offer(Box::new(offer)))?)
+        }
+        Request::Quota { bytes } => done(cx.done(Command::SetQuota(bytes))?),
+        _ => return Err(Refusal::Nothing),
+    })
+}

@@ -15,7 +15,6 @@ pub mod folder;
 pub mod links;
 mod making;
 mod pace;
-mod requests;
 pub mod rogue;
 pub mod sqlite;
 pub mod triage;
@@ -28,13 +27,13 @@ use protocol::DeviceId;
 use tokio::sync::mpsc;
 
 pub use folder::DataFolder;
-pub use requests::{Answer, CaseWords, DecisionInput, PhotoWords, Request};
 pub use sync::receipt;
 pub use sync::space::sealing_public_key;
 
 use body::{Body, Message};
 
-use crate::api::Refusal;
+use crate::api::views::meetings::Progress;
+use crate::api::{Answer, Refusal, Reply, Request};
 
 /// Messages that may wait for the agent. Short, so that bytes gather in large pieces while it is
 /// busy.
@@ -154,8 +153,8 @@ impl Host {
     pub fn request(
         &self,
         request: Request,
-        progress: &mut dyn FnMut(&serde_json::Value),
-    ) -> Result<serde_json::Value, Refusal> {
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Reply, Refusal> {
         let (reply, mut answers) = mpsc::unbounded_channel();
         let gone = || Refusal::Stopped;
         let message = Message::Request {
@@ -214,8 +213,8 @@ pub fn ask(
     folder: &std::path::Path,
     secret: Option<&str>,
     request: Request,
-    progress: &mut dyn FnMut(&serde_json::Value),
-) -> Result<serde_json::Value, Refusal> {
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Reply, Refusal> {
     match DataFolder::open(folder) {
         Ok(data) => {
             let options = HostOptions {

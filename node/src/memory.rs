@@ -42,6 +42,7 @@ struct MemoryEnvelope {
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     settings: BTreeMap<String, Vec<u8>>,
+    visit: Option<Vec<u8>>,
     trust: Vec<(String, Vec<u8>)>,
     chains: BTreeMap<DeviceId, Vec<(ChainRow, Vec<u8>)>>,
     attempts: BTreeMap<EnvelopeId, u8>,
@@ -165,6 +166,16 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.settings.get(key).cloned())
+    }
+
+    fn visit(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.visit.clone())
+    }
+
+    fn put_visit(&mut self, visit: Option<&[u8]>) -> Result<(), StoreError> {
+        self.spend()?;
+        self.visit = visit.map(<[u8]>::to_vec);
+        Ok(())
     }
 
     fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {

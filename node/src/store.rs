@@ -145,6 +145,10 @@ pub trait Store {
     fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Small values whose keys begin so.
     fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+    /// The visit that is under way, as it was kept.
+    fn visit(&self) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Keeps the visit that is under way, where nobody reads it without the phone's key.
+    fn put_visit(&mut self, visit: Option<&[u8]>) -> Result<(), StoreError>;
     /// Keeps a small value.
     fn put_setting(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError>;
 

@@ -17,7 +17,10 @@ use crate::ids::{BundleId, SpaceId};
 use crate::limits::FRAME_BYTES_MAX;
 
 /// The three things that travel, and the talk about the meeting itself, in order of precedence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Lane {
     /// The meeting itself.

@@ -256,7 +256,7 @@ impl World {
                     phone,
                     Input::Command {
                         ticket: 1,
-                        command: Box::new(Command::Activated(release)),
+                        command: Box::new(Command::Activated(release, Vec::new())),
                     },
                 )?;
             }

@@ -38,8 +38,18 @@ pub enum CaseCommand {
         #[arg(long, default_value = "")]
         reason: String,
     },
-    /// All cases, and sealed ones that are carried.
-    List,
+    /// Cases, and sealed ones that are carried.
+    List {
+        /// Only cases of patients whose name or village has these letters.
+        #[arg(long, value_name = "LETTERS")]
+        find: Option<String>,
+        /// Pass over so many of them.
+        #[arg(long, default_value_t = 0, value_name = "COUNT")]
+        after: usize,
+        /// Show so many at most.
+        #[arg(long, value_name = "COUNT")]
+        limit: Option<usize>,
+    },
     /// One case, with what stands, what is asked, who holds it and whether it has reached the
     /// clinic.
     Show {
@@ -117,17 +127,6 @@ pub enum Format {
     Csv,
     /// Signed, and sealed for one phone.
     Archive,
-}
-
-impl Format {
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Format::Fhir => "fhir",
-            Format::Csv => "csv",
-            Format::Archive => "archive",
-        }
-    }
 }
 
 /// Whose case it is.

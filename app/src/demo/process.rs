@@ -9,10 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use node::host::{Answer, Request, control};
+use node::api::views::meetings::{Meeting, Progress};
+use node::api::views::status::Status;
+use node::api::{Answer, Refusal, Reply, Request};
+use node::host::control;
+use protocol::DeviceId;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::Value;
 
 use crate::Failure;
 
@@ -178,8 +181,8 @@ impl Phone {
     pub fn ask_once(
         &self,
         request: &Request,
-        progress: &mut dyn FnMut(&Value),
-    ) -> Result<Value, Failure> {
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Reply, Failure> {
         let Some(namespace) = &self.site.namespace else {
             return Ok(control::ask(&self.folder, request, progress)?);
         };
@@ -202,16 +205,24 @@ impl Phone {
     }
 
     /// Asks the phone, starting it again if it has died, until there is an answer.
-    pub fn ask(&self, request: Request) -> Result<Value, Failure> {
-        self.ask_with(&request, &mut |_| {})
+    pub fn ask<R>(&self, request: Request) -> Result<R, Failure>
+    where
+        R: TryFrom<Reply, Error = Refusal>,
+    {
+        Ok(R::try_from(self.tell(&request, &mut |_| {})?)?)
+    }
+
+    /// The same where nobody looks at the answer.
+    pub fn have(&self, request: Request) -> Result<(), Failure> {
+        self.tell(&request, &mut |_| {}).map(drop)
     }
 
     /// The same, telling of progress.
-    pub fn ask_with(
+    fn tell(
         &self,
         request: &Request,
-        progress: &mut dyn FnMut(&Value),
-    ) -> Result<Value, Failure> {
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Reply, Failure> {
         let mut last = None;
         for _ in 0..TRIES {
             match self.ask_once(request, progress) {
@@ -227,25 +238,25 @@ impl Phone {
     }
 
     /// Its device id and where it listens now.
-    pub fn address(&self) -> Result<(String, String), Failure> {
-        let status = self.ask(Request::Status)?;
-        let address = crate::show::list(&status, "listening")
-            .first()
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+    pub fn address(&self) -> Result<(DeviceId, String), Failure> {
+        let status: Status = self.ask(Request::Status)?;
         Ok((
-            crate::show::text(&status, "device").to_owned(),
-            address.to_owned(),
+            status.device,
+            status.listening.into_iter().next().unwrap_or_default(),
         ))
     }
 
     /// Meets another phone, again and again until a meeting has come to its end.
-    pub fn meet(&self, other: &Phone, progress: &mut dyn FnMut(&Value)) -> Result<Value, Failure> {
+    pub fn meet(
+        &self,
+        other: &Phone,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Meeting, Failure> {
         let mut last = None;
         for _ in 0..TRIES {
             let (peer, address) = other.address()?;
-            match self.ask_with(&Request::Meet { peer, address }, progress) {
-                Ok(meeting) => return Ok(meeting),
+            match self.tell(&Request::Meet { peer, address }, progress) {
+                Ok(meeting) => return Ok(meeting.try_into()?),
                 Err(failure) => last = Some(failure),
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -4,23 +4,23 @@ use std::path::Path;
 
 use desk::files::unhex;
 use desk::keys::load_key;
-use node::host::{Request, receipt};
-use serde_json::{Value as Json, json};
+use node::api::Request;
+use node::api::views::status::Receipts;
+use node::host::receipt;
+use serde_json::json;
 
+use super::fields::{list, number, text};
 use super::trust_of;
 use crate::run::Phone;
-use crate::{Failure, passphrase, show};
+use crate::{Failure, passphrase};
 
 /// Opens every receipt here, believes those whose certificates hold, and counts.
 pub(super) fn coverage(phone: &Phone, key: &Path) -> Result<(), Failure> {
     let trust = trust_of(phone)?;
     let key = load_key(key, &passphrase::of_file)?;
-    let answer = phone.ask(Request::Receipts)?;
+    let answer: Receipts = phone.ask(Request::Receipts)?;
     let (mut believed, mut doubtful, mut closed) = (Vec::new(), 0, Vec::new());
-    for text in show::list(&answer, "receipts")
-        .iter()
-        .filter_map(Json::as_str)
-    {
+    for text in &answer.receipts {
         let sealed = receipt::verify(&unhex("receipt", text)?);
         let opened = sealed.and_then(|s| Ok((s.device, receipt::open(&s, &key)?)));
         let (device, said) = match opened {
@@ -52,24 +52,23 @@ pub(super) fn coverage(phone: &Phone, key: &Path) -> Result<(), Failure> {
     phone.show(&report, |r| {
         println!(
             "{} phones have reported; {} of them before list {newest}",
-            show::number(r, "phones"),
-            show::number(r, "behind")
+            number(r, "phones"),
+            number(r, "behind")
         );
-        for row in show::list(r, "rows") {
+        for row in list(r, "rows") {
             println!(
                 "  {:<30} {} version {}: {} phones",
-                show::text(row, "area"),
-                show::text(row, "module"),
-                show::number(row, "version"),
-                show::number(row, "phones")
+                text(row, "area"),
+                text(row, "module"),
+                number(row, "version"),
+                number(row, "phones")
             );
         }
-        if show::number(r, "doubtful") > 0 {
+        if number(r, "doubtful") > 0 {
             println!(
                 "{} receipts that do not open or whose certificates do not hold were left out",
-                show::number(r, "doubtful")
+                number(r, "doubtful")
             );
         }
-    });
-    Ok(())
+    })
 }

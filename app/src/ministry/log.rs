@@ -4,7 +4,7 @@ use distribution::TrustedState;
 use protocol::signed::Role;
 use serde_json::{Value as Json, json};
 
-use crate::show;
+use super::fields::{list, number, text};
 
 /// Everything that a phone believes of its ministry, for people and their programs.
 pub(super) fn trust_json(trust: &TrustedState) -> Json {
@@ -65,69 +65,62 @@ pub(super) fn trust_json(trust: &TrustedState) -> Json {
 pub(super) fn show_log(log: &Json) {
     println!(
         "{}, anchor {}",
-        show::text(log, "ministry"),
-        show::text(log, "anchor").get(..12).unwrap_or_default()
+        text(log, "ministry"),
+        text(log, "anchor").get(..12).unwrap_or_default()
     );
-    for root in show::list(log, "roots") {
+    for root in list(log, "roots") {
         let role = root.get("releases").unwrap_or(&Json::Null);
-        let (threshold, keys) = (
-            show::number(role, "threshold"),
-            show::list(role, "keys").len(),
-        );
+        let (threshold, keys) = (number(role, "threshold"), list(role, "keys").len());
         println!(
             "root {}: {threshold} of {keys} keys sign releases",
-            show::number(root, "version")
+            number(root, "version")
         );
     }
-    if let Some(list) = log.get("list").filter(|l| !l.is_null()) {
+    if let Some(held) = log.get("list").filter(|l| !l.is_null()) {
         println!(
             "release list {}, signed by {} keys",
-            show::number(list, "version"),
-            show::list(list, "signed_by").len()
+            number(held, "version"),
+            list(held, "signed_by").len()
         );
-        for gone in show::list(list, "withdrawn") {
+        for gone in list(held, "withdrawn") {
             println!(
                 "  withdrawn: {} version {}",
-                show::text(gone, "module"),
-                show::number(gone, "version")
+                text(gone, "module"),
+                number(gone, "version")
             );
         }
-        for d in show::list(list, "delegations") {
-            println!(
-                "  delegated: {} for {}",
-                show::text(d, "name"),
-                show::text(d, "area")
-            );
+        for d in list(held, "delegations") {
+            println!("  delegated: {} for {}", text(d, "name"), text(d, "area"));
         }
     }
-    for r in show::list(log, "releases") {
+    for r in list(log, "releases") {
         println!(
             "  {} version {}, {} bytes, for {}",
-            show::text(r, "module"),
-            show::number(r, "version"),
-            show::number(r, "bytes"),
-            show::text(r, "area")
+            text(r, "module"),
+            number(r, "version"),
+            number(r, "bytes"),
+            text(r, "area")
         );
     }
-    for r in show::list(log, "recalled") {
+    for r in list(log, "recalled") {
         println!(
             "recalled: {} ({})",
-            show::text(r, "digest").get(..12).unwrap_or_default(),
-            show::text(r, "reason")
+            text(r, "digest").get(..12).unwrap_or_default(),
+            text(r, "reason")
         );
     }
-    for r in show::list(log, "revoked") {
+    for r in list(log, "revoked") {
         println!(
             "revoked: {} ({})",
-            show::text(r, "device").get(..12).unwrap_or_default(),
-            show::text(r, "reason")
+            text(r, "device").get(..12).unwrap_or_default(),
+            text(r, "reason")
         );
     }
     if let Some(b) = log.get("beacon").filter(|b| !b.is_null()) {
         println!(
             "beacon: list {} was the newest at {} s since 1970",
-            show::number(b, "list"),
-            show::number(b, "time_s")
+            number(b, "list"),
+            number(b, "time_s")
         );
     }
 }

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use node::host::{DataFolder, Host, HostOptions, Request};
+use node::api::Request;
+use node::host::{DataFolder, Host, HostOptions};
 use serde_json::Value;
 
 pub struct Desk {
@@ -106,10 +107,13 @@ impl Desk {
     pub fn met(&self, a: &str, b: &str) -> Value {
         let [a, b] = [a, b].map(|phone| self.start(phone));
         let meet = Request::Meet {
-            peer: b.id().to_string(),
+            peer: b.id(),
             address: b.addresses()[0].to_string(),
         };
-        let met = a.request(meet, &mut |_| {}).unwrap_or_default();
+        let met = a.request(meet, &mut |_| {});
+        let met = met
+            .map(|reply| reply.view().to_json().unwrap())
+            .unwrap_or_default();
         a.stop();
         b.stop();
         met

@@ -210,7 +210,7 @@ impl Meeting {
                 let (done, total) = (bundle.fetch.bytes_held(), bundle.fetch.bytes);
                 phone.event(Event::Progress {
                     link: self.link,
-                    lane: "bundles",
+                    lane: Lane::Bundles,
                     done,
                     total,
                 });
@@ -398,7 +398,7 @@ impl Meeting {
             self.bundles.percent = done * 100 / total.max(1);
             phone.event(Event::Progress {
                 link: self.link,
-                lane: "bundles",
+                lane: Lane::Bundles,
                 done,
                 total,
             });

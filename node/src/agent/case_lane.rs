@@ -381,7 +381,7 @@ impl Meeting {
         let done = self.summary.envelopes_taken.min(items);
         phone.event(Event::Progress {
             link: self.link,
-            lane: "cases",
+            lane: Lane::Cases,
             done,
             total: items,
         });

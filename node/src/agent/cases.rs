@@ -17,6 +17,7 @@ use sync::{EnvelopeKind, Notice, VerifiedEnvelope};
 
 use super::commands::{Answer, Reply, no};
 use super::{Agent, Phone, setting};
+use crate::api::consent::may_leave;
 use crate::api::{Paper, Refusal};
 use crate::store::{CaseRow, Store, StoreError};
 
@@ -225,8 +226,8 @@ impl Phone {
         };
         // Consent of its own, and nobody says of another case of the same patient's that there is
         // none.
-        let all_consent = Case::view_of_same(&cases).is_some_and(|all| all.consents("share"));
-        if !view.consents("share") || !all_consent {
+        let all_consent = Case::view_of_same(&cases).is_some_and(|all| may_leave(&all));
+        if !may_leave(&view) || !all_consent {
             let left = store.setting(&shared_setting(case))?.is_some();
             let withdrawn = waiting
                 .iter()
@@ -293,7 +294,7 @@ impl Phone {
         key: &sync::SpaceKey,
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
-        if !view.consents("photo") || !view.consents("share") {
+        if !view.consents("photo") || !may_leave(&view) {
             return Ok(());
         }
         let photos = store
@@ -544,7 +545,7 @@ impl Phone {
                 .collect(),
         };
         store.put_case(&row, &document.save())?;
-        let shown = view.consents("photo") && view.consents("share");
+        let shown = view.consents("photo") && may_leave(&view);
         for (_, photo) in &view.photos {
             let known = self.withheld.contains(&photo.blob);
             if shown == known {

@@ -65,18 +65,24 @@ pub enum Command {
         /// A number for this request: asked again after a crash, it is not done twice.
         request: [u8; 16],
     },
-    /// Add to a case what a file says, whose writer has seen nothing of it: where it differs, that
-    /// is a question.
-    AddFromFile {
-        /// The case.
-        case: CaseId,
+    /// Add to a case, or begin one, with what a file says, whose writer has seen nothing of it: where
+    /// it differs, that is a question. Answers with the case's id.
+    TakeFromFile {
+        /// The case, or a new one.
+        case: Option<CaseId>,
         /// The area whose space it lies in.
         area: Area,
         /// What the file says.
         entries: Vec<Entry>,
         /// As in `AddToCase`.
         request: [u8; 16],
+        /// Settings under which the case is found again when the file comes again.
+        known_as: Vec<String>,
     },
+    /// Keep the visit that is under way, sealed; `None`: it is over.
+    KeepVisit(Option<Vec<u8>>),
+    /// Keep what was worked out of what is kept already: settings and their values.
+    Remember(Vec<(String, Vec<u8>)>),
     /// Take in a case from an archive, whose writer has been judged. What is new in it leaves this
     /// phone like its own words.
     TakeCase {
@@ -125,8 +131,8 @@ pub enum Command {
         /// Its module.
         module: String,
     },
-    /// The host has tried a release and switched to it.
-    Activated(Box<Release>),
+    /// The host has tried a release and switched to it; what was checked is kept.
+    Activated(Box<Release>, Vec<u8>),
     /// The host has tried a release and it failed.
     ActivationFailed(Box<Release>, String),
     /// Return to what ran before.
@@ -247,13 +253,33 @@ impl Phone {
                 let target = case.map_or(Target::New, Target::Seen);
                 self.add_to_case(now, target, &area, &entries, &request, store)
             }
-            Command::AddFromFile {
+            Command::TakeFromFile {
                 case,
                 area,
                 entries,
                 request,
-            } => self.add_to_case(now, Target::Unseen(case), &area, &entries, &request, store),
-            Command::Activated(release) => self.activated(&release, store),
+                known_as,
+            } => {
+                let target = case.map_or(Target::New, Target::Unseen);
+                let taken = self.add_to_case(now, target, &area, &entries, &request, store)?;
+                if let Ok(Reply::Case(id)) = &taken {
+                    for setting in known_as {
+                        store.put_setting(&setting, id.as_bytes())?;
+                    }
+                }
+                Ok(taken)
+            }
+            Command::KeepVisit(visit) => {
+                store.put_visit(visit.as_deref())?;
+                Ok(Ok(Reply::Done))
+            }
+            Command::Remember(settings) => {
+                for (name, value) in settings {
+                    store.put_setting(&name, &value)?;
+                }
+                Ok(Ok(Reply::Done))
+            }
+            Command::Activated(release, checks) => self.activated(&release, &checks, store),
             Command::ActivationFailed(release, reason) => {
                 self.activation_failed(&release, &reason, store)
             }
@@ -516,6 +542,7 @@ impl Phone {
     fn activated(
         &mut self,
         release: &Release,
+        checks: &[u8],
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         if !self.releases().contains(release) {
@@ -527,6 +554,7 @@ impl Phone {
             version: release.version,
         });
         self.save_activations(store)?;
+        store.put_setting(&format!("checks/{}", release.module), checks)?;
         self.event(Event::Activated {
             module: release.module.clone(),
             version: release.version,

@@ -26,6 +26,7 @@ use super::budget::{Budget, LinkClass};
 use super::bundle_lane::BundleLane;
 use super::case_lane::CaseLane;
 use super::{Event, LinkId, Output, Phone};
+use crate::api::views::meetings::Kept;
 use crate::store::{Store, StoreError};
 
 /// Why a frame ends the meeting.
@@ -85,6 +86,26 @@ pub struct MeetingSummary {
     pub news: u64,
     /// Why it ended.
     pub reason: String,
+}
+
+impl MeetingSummary {
+    /// As it is kept.
+    pub(super) fn kept(&self, peer: &DeviceId, now: Now, phone: &Phone) -> Kept {
+        Kept {
+            number: phone.meetings_so_far,
+            device: *peer,
+            name: self.name.clone(),
+            at_s: now.wall_s,
+            complete: self.complete,
+            in_step: self.in_step,
+            envelopes_sent: self.envelopes_sent,
+            envelopes_taken: self.envelopes_taken,
+            bundle_bytes_sent: self.bundle_bytes_sent,
+            bundle_bytes_taken: self.bundle_bytes_taken,
+            bytes: self.bytes_sent.saturating_add(self.bytes_received),
+            reason: self.reason.clone(),
+        }
+    }
 }
 
 /// The kind of a document of the trust lane.

@@ -20,7 +20,8 @@ use crate::store::Store;
 const BUNDLES: &str = "bundles";
 
 /// What a restored phone begins with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "schema", rename = "kijiti.restore/1")]
 pub struct Restored {
     /// The phone of which the copy was made.
     pub from: DeviceId,

@@ -10,32 +10,24 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use distribution::Release;
 use distribution::plan::Way;
 use protocol::{DeviceId, DeviceKeys, Now};
-use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::control::ControlFile;
 use super::links::{Links, ToSend};
 use super::making::{self, NotMade};
-use super::requests::{Answer, Request};
 use super::sqlite::SqliteStore;
 use super::triage::{Engine, Tried, runs, try_release};
 use super::{DataFolder, Log};
 use crate::agent::{
     Agent, CallPlan, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Reply,
 };
-use crate::api::Refusal;
+use crate::api::views::meetings::Progress;
+use crate::api::views::releases::Check;
+use crate::api::{self, Answer, Refusal, Request, meetings, releases};
 use crate::store::{Store, StoreError};
 
 mod answers;
-mod cases;
-mod freshness;
-mod handover;
-mod importing;
-mod keeping;
-mod reassess;
-mod visit;
-mod words;
 
 /// How long the end of the program waits for a release that is being tried.
 const TRY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -84,7 +76,7 @@ pub(super) enum Message {
     },
     Tried {
         release: Box<Release>,
-        result: Result<(Tried, Vec<String>), String>,
+        result: Result<(Tried, Vec<Check>), String>,
     },
     Made {
         release: Box<Release>,
@@ -189,7 +181,7 @@ impl Body {
                 std::mem::replace(key, now) != now
             });
             let sleep = self.wake.map_or(Duration::from_secs(60), |at| {
-                Duration::from_millis(at.saturating_sub(self.now().mono_ms).clamp(1, 60_000))
+                Duration::from_millis(at.saturating_sub(self.clock().mono_ms).clamp(1, 60_000))
             });
             let next = self
                 .runtime
@@ -230,7 +222,7 @@ impl Body {
         }
     }
 
-    fn now(&self) -> Now {
+    fn clock(&self) -> Now {
         let wall_s = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_secs());
@@ -268,7 +260,8 @@ impl Body {
                 address,
                 link,
             } => {
-                self.plan.end(self.now(), peer, &address.to_string(), true);
+                self.plan
+                    .end(self.clock(), peer, &address.to_string(), true);
                 self.called(call, link);
             }
             Message::CallFailed {
@@ -277,7 +270,8 @@ impl Body {
                 address,
                 failure,
             } => {
-                self.plan.end(self.now(), peer, &address.to_string(), false);
+                self.plan
+                    .end(self.clock(), peer, &address.to_string(), false);
                 self.calling.retain(|_, c| *c != call);
                 if let Some(Some(reply)) = self.calls.remove(&call) {
                     let _ = reply.send(Answer::Done(Err(failure)));
@@ -293,7 +287,7 @@ impl Body {
 
     /// One input, one transaction, then its outputs.
     fn input(&mut self, input: Input) {
-        let now = self.now();
+        let now = self.clock();
         let done = self
             .agent
             .handle_input(now, input, &mut self.store)
@@ -364,13 +358,10 @@ impl Body {
                 self.answers.insert(ticket, result);
             }
             Event::MeetingBegan { link, peer, name } => {
-                let name = if name.is_empty() {
-                    "a phone without a certificate".to_owned()
-                } else {
-                    name
-                };
-                (self.log)(&format!("meeting {name} ({})", peer.short()));
-                self.progress(link, json!({ "began": name }));
+                let named = Some(name).filter(|name| !name.is_empty());
+                let shown = named.as_deref().unwrap_or("a phone without a certificate");
+                (self.log)(&format!("meeting {shown} ({})", peer.short()));
+                self.progress(link, Progress::Began(named));
             }
             Event::Progress {
                 link,
@@ -378,11 +369,11 @@ impl Body {
                 done,
                 total,
             } => {
-                self.progress(link, json!({ "lane": lane, "done": done, "total": total }));
+                self.progress(link, Progress::Lane { lane, done, total });
             }
             Event::Refused { link, peer, reason } => {
                 (self.log)(&format!("refused from {}: {reason}", peer.short()));
-                self.progress(link, json!({ "refused": reason }));
+                self.progress(link, Progress::Refused(reason));
             }
             Event::TrustChanged { root, list } => {
                 (self.log)(&format!("now trusting root {root}, release list {list}"))
@@ -427,7 +418,7 @@ impl Body {
         }
     }
 
-    fn progress(&self, link: LinkId, value: serde_json::Value) {
+    fn progress(&self, link: LinkId, value: Progress) {
         if let Some(reply) = self.meets.get(&link) {
             let _ = reply.send(Answer::Progress(value));
         }
@@ -436,7 +427,7 @@ impl Body {
     fn meeting_ended(&mut self, link: LinkId, summary: MeetingSummary) {
         match self.meets.remove(&link) {
             Some(reply) => {
-                let _ = reply.send(Answer::Done(answers::meeting_answer(&summary)));
+                let _ = reply.send(Answer::Done(meetings::outcome(&summary).map(Into::into)));
             }
             None => {
                 self.ended.insert(link, Ok(summary));
@@ -471,7 +462,7 @@ impl Body {
         };
         match self.ended.remove(&link) {
             Some(Ok(summary)) => {
-                let _ = reply.send(Answer::Done(answers::meeting_answer(&summary)));
+                let _ = reply.send(Answer::Done(meetings::outcome(&summary).map(Into::into)));
             }
             Some(Err(reason)) => {
                 let _ = reply.send(Answer::Done(Err(Refusal::CallEnded(reason))));
@@ -485,7 +476,7 @@ impl Body {
     /// A beacon was heard. The phone with the lower id calls; the other only if nothing has come of
     /// that.
     fn neighbour(&mut self, peer: DeviceId, address: SocketAddr) {
-        if self.calling.contains_key(&peer) || !self.agent.worth_meeting(self.now(), peer) {
+        if self.calling.contains_key(&peer) || !self.agent.worth_meeting(self.clock(), peer) {
             return;
         }
         let known = self
@@ -494,7 +485,7 @@ impl Body {
             .is_ok_and(|rows| !rows.is_empty());
         if !self
             .plan
-            .begin(self.now(), peer, &address.to_string(), known)
+            .begin(self.clock(), peer, &address.to_string(), known)
         {
             return;
         }
@@ -544,7 +535,7 @@ impl Body {
                         "{what} was made out of the one before, digest {}",
                         release.digest.short()
                     ));
-                    let _ = self.command(Command::BundleImported(release.digest));
+                    let _ = self.ask_agent(Command::BundleImported(release.digest));
                 }
                 Err(error) => (self.log)(&format!("{what} could not be kept: {error}")),
             },
@@ -552,7 +543,7 @@ impl Body {
                 delta: Some(delta),
                 reason,
             }) => {
-                let _ = self.command(Command::DeltaFailed(delta, reason));
+                let _ = self.ask_agent(Command::DeltaFailed(delta, reason));
             }
             Err(NotMade {
                 delta: None,
@@ -563,7 +554,7 @@ impl Body {
 
     /// Whether a release may be tried: not one that has brought the program down twice.
     fn begin_attempt(&mut self, module: &str, digest: protocol::Digest) -> bool {
-        let began = self.command(Command::AttemptBegins {
+        let began = self.ask_agent(Command::AttemptBegins {
             module: module.to_owned(),
             digest,
         });
@@ -601,20 +592,20 @@ impl Body {
         });
     }
 
-    fn tried(&mut self, release: Release, result: Result<(Tried, Vec<String>), String>) {
+    fn tried(&mut self, release: Release, result: Result<(Tried, Vec<Check>), String>) {
         self.trying.retain(|d| *d != release.digest);
         let module = release.module.clone();
-        let _ = self.command(Command::AttemptEnds {
+        let _ = self.ask_agent(Command::AttemptEnds {
             module: module.clone(),
         });
         match result {
             Ok((tried, passed)) => {
-                let mut checks = answers::release_checks(&self.agent, &release);
+                let mut checks = releases::checks(&self.agent, &release);
                 checks.extend(passed);
-                let switched = self.command(Command::Activated(Box::new(release)));
+                let kept = serde_json::to_vec(&checks).unwrap_or_default();
+                let switched = self.ask_agent(Command::Activated(Box::new(release), kept));
                 if matches!(switched, Ok(Reply::Done | Reply::Unchanged)) {
                     self.switch_to(tried);
-                    self.keep_checks(&module, &checks);
                 }
             }
             Err(reason) => {
@@ -622,7 +613,7 @@ impl Body {
                     "{module} version {} failed its test here: {reason}",
                     release.version
                 ));
-                let _ = self.command(Command::ActivationFailed(Box::new(release), reason));
+                let _ = self.ask_agent(Command::ActivationFailed(Box::new(release), reason));
             }
         }
     }
@@ -631,17 +622,6 @@ impl Body {
         match tried {
             Tried::Model(model) => self.engine.model = Some(model),
             Tried::Rules(pack) => self.engine.pack = pack,
-        }
-    }
-
-    fn keep_checks(&mut self, module: &str, checks: &[String]) {
-        let text = serde_json::to_vec(checks).unwrap_or_default();
-        let kept = self
-            .store
-            .put_setting(&format!("checks/{module}"), &text)
-            .and_then(|()| self.store.commit());
-        if kept.is_err() {
-            self.store.roll_back();
         }
     }
 
@@ -667,7 +647,7 @@ impl Body {
             if let Some(current) = current {
                 self.load_one(&module, &current);
             }
-            let _ = self.command(Command::AttemptEnds { module });
+            let _ = self.ask_agent(Command::AttemptEnds { module });
         }
     }
 
@@ -677,7 +657,7 @@ impl Body {
             .into_iter()
             .find(|r| r.module == module && r.digest == current.digest)
             .cloned();
-        let release = release.unwrap_or_else(|| answers::release_of(module, current));
+        let release = release.unwrap_or_else(|| releases::release_of(module, current));
         let id = protocol::BundleId::release(current.digest);
         let loaded = self
             .store
@@ -691,7 +671,7 @@ impl Body {
     }
 
     /// Asks the agent and returns its answer.
-    fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
+    fn ask_agent(&mut self, command: Command) -> Result<Reply, Refusal> {
         // What follows from one command may be another: each has its own ticket.
         self.store_failed = None;
         self.next_ticket += 1;

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use super::DataFolder;
 use super::body::Message;
 use super::folder::write_secret;
-use super::requests::{Answer, Request};
-use crate::api::Refusal;
+use crate::api::views::meetings::Progress;
+use crate::api::{Answer, Refusal, Reply, Request};
 
 /// Bytes of one request line.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
@@ -131,8 +131,8 @@ pub fn read_request(line: &str) -> bool {
 pub fn ask(
     folder: &Path,
     request: &Request,
-    progress: &mut dyn FnMut(&serde_json::Value),
-) -> Result<serde_json::Value, Refusal> {
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Reply, Refusal> {
     let gone = || Refusal::Gone(folder.display().to_string());
     let text = std::fs::read_to_string(folder.join("control")).map_err(|_| gone())?;
     let door: Door = serde_json::from_str(&text).map_err(|_| gone())?;

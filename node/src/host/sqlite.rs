@@ -96,7 +96,7 @@ fn integer(value: u64) -> i64 {
 
 impl SqliteStore {
     /// A setting that is sealed at rest.
-    pub(super) fn private(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    fn private(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let sealed = self
             .setting(&format!("private/{key}"))?
             .filter(|bytes| !bytes.is_empty());
@@ -110,11 +110,7 @@ impl SqliteStore {
     }
 
     /// Keeps a setting sealed, or forgets it.
-    pub(super) fn put_private(
-        &mut self,
-        key: &str,
-        plain: Option<&[u8]>,
-    ) -> Result<(), StoreError> {
+    fn put_private(&mut self, key: &str, plain: Option<&[u8]>) -> Result<(), StoreError> {
         let sealed = plain
             .map(|plain| self.vault.seal(Drawer::Private, key.as_bytes(), plain))
             .transpose()?;
@@ -417,6 +413,14 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.one("SELECT value FROM settings WHERE key = ?1", params![key])
+    }
+
+    fn visit(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.private("visit")
+    }
+
+    fn put_visit(&mut self, visit: Option<&[u8]>) -> Result<(), StoreError> {
+        self.put_private("visit", visit)
     }
 
     fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {

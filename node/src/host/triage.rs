@@ -1,19 +1,27 @@
-//! The model's side of the phone: trying a release on this very phone before it runs, and turning
-//! findings into entries of a case. Rules and model are `inference`'s; here they meet the record.
+//! The model's side of the phone: trying a release on this very phone before it runs, and judging
+//! findings by what runs. Rules and model are `inference`'s; here they meet the interface.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use clinical::{FindingValue, Profile};
+use clinical::assessment::{Question, QuestionKind};
+use clinical::{Assessment, FindingValue, FindingsError, Profile};
 use distribution::Release;
+use inference::findings::{read_recorded, read_value};
+use inference::interview::{Step, danger, next};
+use inference::rules::{FindingKind, FindingSpec};
 use inference::trial::try_rules;
-use inference::{Assessment, Findings, RulePack, TriageModel};
-use record::{AssessmentEntry, Entry};
+use inference::{Findings, RulePack, TriageModel, floor};
+
+use crate::api::Assessor;
+use crate::api::assess::{Ages, Interview, Next, PatientFile, Values};
+use crate::api::views::releases::Check;
 
 /// What runs now.
 #[derive(Debug, Clone)]
-pub(super) struct Engine {
+pub struct Engine {
+    /// The rule pack.
     pub pack: Arc<RulePack>,
+    /// The model, if one does.
     pub model: Option<Arc<TriageModel>>,
 }
 
@@ -33,40 +41,31 @@ pub(super) fn runs(module: &str) -> bool {
     module.starts_with(MODEL_MODULE) || module.starts_with(RULES_MODULE)
 }
 
-/// Loads a whole bundle and tests it here. Returns what it is and the checks that it passed, in
-/// words.
+/// Loads a whole bundle and tests it here. Returns what it is and the checks that it passed.
 pub(super) fn try_release(
     release: &Release,
     bytes: &[u8],
     pack: &RulePack,
-) -> Result<(Tried, Vec<String>), String> {
+) -> Result<(Tried, Vec<Check>), String> {
     if release.module.starts_with(MODEL_MODULE) {
-        let name = format!(
-            "{} version {}, {}",
-            release.module,
-            release.version,
-            release.digest.short()
-        );
+        let digest = release.digest.short();
+        let name = format!("{} version {}, {digest}", release.module, release.version);
         let model = TriageModel::load(&name, bytes).map_err(|e| e.to_string())?;
-        let golden = model.self_test(pack).map_err(|e| e.to_string())?;
-        let checks = vec![
-            format!("loads within its limits, {} labels", model.labels().len()),
-            format!("{golden} of {golden} golden cases come out as published on this phone"),
-        ];
+        let cases = model.self_test(pack).map_err(|e| e.to_string())?;
+        let labels = model.labels().len();
+        let checks = vec![Check::ModelLoads { labels }, Check::ModelGolden { cases }];
         return Ok((Tried::Model(Arc::new(model)), checks));
     }
     if release.module.starts_with(RULES_MODULE) {
         let (tried, shown) = try_rules(bytes, pack).map_err(|e| e.to_string())?;
-        let golden = shown.golden;
         let checks = vec![
-            format!("every rule of {} reads known findings", shown.pack),
-            format!(
-                "{golden} of {golden} golden cases come out as the guidelines say, by its rules alone"
-            ),
-            format!(
-                "every pink rule of {} is there, or given up by an explicit word",
-                shown.before
-            ),
+            Check::RulesRead { pack: shown.pack },
+            Check::RulesGolden {
+                cases: shown.golden,
+            },
+            Check::RulesKept {
+                before: shown.before,
+            },
         ];
         return Ok((Tried::Rules(Arc::new(tried)), checks));
     }
@@ -76,85 +75,103 @@ pub(super) fn try_release(
     ))
 }
 
-/// Findings as entries of a case.
-pub(super) fn finding_entries(findings: &Findings) -> Vec<Entry> {
-    let text = (!findings.text().is_empty()).then(|| Entry::Finding {
-        name: "text".into(),
-        value: FindingValue::Text(findings.text().to_owned()),
-    });
-    let entry = |(name, value): (&String, &FindingValue)| Entry::Finding {
-        name: name.clone(),
-        value: value.clone(),
-    };
-    findings.values().iter().map(entry).chain(text).collect()
-}
-
-/// An assessment as it is kept: what was shown, with rule and model versions.
-pub(super) fn assessment_entry(assessment: &Assessment) -> AssessmentEntry {
-    let fired = assessment
-        .rules
-        .fired
-        .iter()
-        .map(|o| format!("{} {} [{}]", o.rule, o.class, o.source));
-    let open = assessment
-        .rules
-        .cannot_clear
-        .iter()
-        .map(|o| format!("cannot clear {} {} [{}]", o.rule, o.class, o.source));
-    let ranked = assessment
-        .opinion
-        .iter()
-        .flat_map(|o| o.differential.iter().take(5));
-    AssessmentEntry {
-        urgency: assessment.urgency,
-        rules_fired: fired.chain(open).collect(),
-        differential: ranked
-            .map(|(label, p)| format!("{} {} {:.2}", label.icd11, label.name, p))
-            .collect(),
-        rules: assessment.pack.clone(),
-        model: assessment.model.clone(),
-    }
-}
-
 impl Engine {
-    pub(super) fn built_in() -> Result<Self, String> {
+    /// The rules that are built in, and no model.
+    pub fn built_in() -> Result<Self, String> {
         Ok(Self {
             pack: Arc::new(RulePack::built_in()?),
             model: None,
         })
     }
 
-    /// What rules and floor say of words that stand in a record. Without an age that the rules are
-    /// for, the floor alone: `Ok(None)` if there is no age, and the error of the age if there is,
-    /// where it says nothing.
-    pub(super) fn judge(
+    fn of(&self, findings: &Findings, profile: Profile) -> Assessment {
+        inference::assess(findings, &self.pack, profile, self.model.as_deref()).said()
+    }
+}
+
+fn question(spec: &FindingSpec) -> Question {
+    let (kind, choices, unit, bounds) = match &spec.kind {
+        FindingKind::Flag => (QuestionKind::Flag, Vec::new(), None, None),
+        FindingKind::Number { min, max, unit } => (
+            QuestionKind::Number,
+            Vec::new(),
+            Some(unit.clone()),
+            Some((*min, *max)),
+        ),
+        FindingKind::Choice(words) => (QuestionKind::Choice, words.clone(), None, None),
+    };
+    Question {
+        id: spec.id.clone(),
+        ask: spec.ask.clone(),
+        kind,
+        choices,
+        unit,
+        bounds,
+        usual: spec.usual,
+    }
+}
+
+impl Assessor for Engine {
+    fn read_file(&self, file: &str) -> Result<PatientFile, FindingsError> {
+        let findings = Findings::parse(file, &self.pack)?;
+        Ok(PatientFile {
+            group: findings.group(),
+            values: findings.values().clone(),
+            text: findings.text().to_owned(),
+        })
+    }
+
+    fn assess(&self, file: &PatientFile, profile: Profile) -> Assessment {
+        let findings = Findings::of_parts(file.group, file.values.clone(), file.text.clone());
+        self.of(&findings, profile)
+    }
+
+    fn judge(
         &self,
-        values: BTreeMap<String, FindingValue>,
-        ages: &BTreeMap<String, f64>,
+        values: Values,
+        ages: &Ages,
         profile: Profile,
-    ) -> Result<Option<Assessment>, clinical::FindingsError> {
+    ) -> Result<Option<Assessment>, FindingsError> {
         match Findings::new(values.clone(), String::new(), ages) {
-            Ok(findings) => Ok(Some(inference::assess(
-                &findings,
-                &self.pack,
-                profile,
-                self.model.as_deref(),
-            ))),
+            Ok(findings) => Ok(Some(self.of(&findings, profile))),
             Err(error) => match inference::assess_without_age(&values) {
-                Some(floor) => Ok(Some(floor)),
+                Some(floor) => Ok(Some(floor.said())),
                 None if ages.is_empty() => Ok(None),
                 None => Err(error),
             },
         }
     }
 
-    pub(super) fn assess(
-        &self,
-        file: &str,
-        profile: Profile,
-    ) -> Result<(Findings, Assessment), clinical::FindingsError> {
-        let findings = Findings::parse(file, &self.pack)?;
-        let assessment = inference::assess(&findings, &self.pack, profile, self.model.as_deref());
-        Ok((findings, assessment))
+    fn recorded(&self, values: &Values) -> Values {
+        read_recorded(values, &self.pack)
+    }
+
+    fn read_value(&self, name: &str, value: &FindingValue) -> Result<FindingValue, FindingsError> {
+        read_value(name, value, &self.pack)
+    }
+
+    fn interview(&self, profile: Profile, answers: &Values, ages: &Ages) -> Interview {
+        let next = match next(&self.pack, profile, answers, ages) {
+            Step::Ask(spec) => Next::Ask(question(spec)),
+            Step::AskAge => Next::AskAge,
+            Step::Done => Next::Done,
+        };
+        let danger = danger(&self.pack, profile, answers, ages);
+        Interview {
+            next,
+            danger: danger.iter().map(inference::rules::Outcome::said).collect(),
+        }
+    }
+
+    fn running(&self) -> (String, Option<String>) {
+        let pack = format!("{} {}", self.pack.id, self.pack.edition);
+        (
+            pack,
+            self.model.as_ref().map(|model| model.name().to_owned()),
+        )
+    }
+
+    fn by_floor_alone(&self, rules: &str) -> bool {
+        rules == floor::EDITION
     }
 }

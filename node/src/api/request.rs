@@ -1,11 +1,27 @@
-//! What a person's command asks of a phone, and the answers, as JSON. The same words go over the
-//! control socket.
+//! What a person's command asks of a phone. The same words go over the control socket; large things
+//! (files of cases, pictures, bundles) are named by their path.
 
+use super::Refusal;
+use super::views::{Reply, meetings::Progress};
 use clinical::{Profile, Urgency};
+use protocol::{Area, CaseId, DeviceId, Digest};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
-use crate::api::Refusal;
+/// A number of a request (32 hexadecimal digits): asked again, it is not done twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId(pub [u8; 16]);
+
+impl Serialize for RequestId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        CaseId(self.0).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        CaseId::deserialize(from).map(|id| Self(id.0))
+    }
+}
 
 /// A decision as a person gives it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -58,6 +74,18 @@ pub struct CaseWords {
     pub links: Vec<(String, bool)>,
 }
 
+/// What a file of cases is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// HL7 FHIR R4.
+    Fhir,
+    /// A table.
+    Csv,
+    /// Sealed for one phone.
+    Archive,
+}
+
 /// What can be asked. Documents travel as hexadecimal text.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -78,11 +106,11 @@ pub enum Request {
         #[serde(default)]
         consent: Vec<(String, bool)>,
         /// The space; by default the one this phone has a key for.
-        area: Option<String>,
+        area: Option<Area>,
         /// A decision, if it is made at once.
         decision: Option<DecisionInput>,
         /// A number for this request (32 hexadecimal digits): asked again, it is not done twice.
-        request: String,
+        request: RequestId,
     },
     /// Begin a case of somebody whom no rules of this phone are for: an adult, a pregnant woman.
     CaseBegin {
@@ -92,11 +120,11 @@ pub enum Request {
         #[serde(default)]
         consent: Vec<(String, bool)>,
         /// As in `CaseNew`.
-        area: Option<String>,
+        area: Option<Area>,
         /// As in `CaseNew`.
         decision: Option<DecisionInput>,
         /// As in `CaseNew`.
-        request: String,
+        request: RequestId,
     },
     /// Decide on a case.
     CaseDecide {
@@ -105,7 +133,7 @@ pub enum Request {
         /// The decision.
         decision: DecisionInput,
         /// As in `CaseNew`.
-        request: String,
+        request: RequestId,
     },
     /// Add to a case.
     CaseAdd {
@@ -114,7 +142,7 @@ pub enum Request {
         /// What is said.
         words: Box<CaseWords>,
         /// As in `CaseNew`.
-        request: String,
+        request: RequestId,
     },
     /// Hand cases to a colleague.
     CaseHandOver {
@@ -127,7 +155,7 @@ pub enum Request {
         /// Why.
         reason: String,
         /// As in `CaseNew`.
-        request: String,
+        request: RequestId,
     },
     /// Add a photo to a case.
     CasePhoto {
@@ -138,7 +166,7 @@ pub enum Request {
         /// What there is to say of it.
         words: PhotoWords,
         /// As in `CaseNew`.
-        request: String,
+        request: RequestId,
     },
     /// Write a photo of a case to a file.
     CasePhotoOut {
@@ -160,22 +188,36 @@ pub enum Request {
     CaseExport {
         /// Which; none: all.
         cases: Vec<String>,
-        /// `fhir`, `csv` or `archive`.
-        format: String,
+        /// As what.
+        format: Format,
         /// For whom an archive is sealed: that phone's certificates.
         to: Option<String>,
+        /// The file that is written.
+        path: String,
     },
     /// Cases from a file.
     CaseImport {
-        /// `fhir`, `csv` or `archive`.
-        format: String,
-        /// What is in it; an archive in hexadecimal.
-        text: String,
+        /// As what it is read.
+        format: Format,
+        /// The file.
+        path: String,
         /// The space; by default the one this phone has a key for.
-        area: Option<String>,
+        area: Option<Area>,
     },
-    /// All cases, and sealed ones that are carried.
-    CaseList,
+    /// Cases, and sealed ones that are carried.
+    CaseList {
+        /// Only cases of which the title has these letters.
+        #[serde(default)]
+        find: String,
+        /// How many of those that match are passed over.
+        #[serde(default)]
+        after: usize,
+        /// How many are shown at most; `None`: all.
+        #[serde(default)]
+        limit: Option<usize>,
+    },
+    /// The meetings that are kept, the latest first.
+    Meetings,
     /// One case.
     CaseShow {
         /// The case's id or its beginning.
@@ -212,7 +254,7 @@ pub enum Request {
     /// Meet a phone at an address, and wait until it is over.
     Meet {
         /// Its device id.
-        peer: String,
+        peer: DeviceId,
         /// `address:port`.
         address: String,
     },
@@ -245,7 +287,7 @@ pub enum Request {
         /// What people call it.
         name: Option<String>,
         /// Where.
-        area: String,
+        area: Area,
         /// `carry,read,…`.
         rights: String,
         /// What it may pass on.
@@ -269,63 +311,63 @@ pub enum Request {
     /// Begin the space of an area.
     SpaceCreate {
         /// Where.
-        area: String,
+        area: Area,
     },
     /// Give the key of a space.
     SpaceGrant {
         /// Where.
-        area: String,
+        area: Area,
         /// The chain of the device that may read it.
         chain: String,
     },
     /// Change the key of a space.
     SpaceRotate {
         /// Where.
-        area: String,
+        area: Area,
         /// Phones that shall not have the new one.
-        without: Vec<String>,
+        without: Vec<DeviceId>,
     },
     /// End the older keys of a space.
     SpaceRetire {
         /// Where.
-        area: String,
+        area: Area,
         /// Closed cases changed in the last so many days stay.
         keep_days: u64,
     },
     /// Lease the keys of a space.
     SpaceLease {
         /// Where.
-        area: String,
+        area: Area,
         /// Days of use; 0: without end.
         days: u32,
     },
     /// Unlock a space with a code.
     SpaceUnlock {
         /// Where.
-        area: String,
+        area: Area,
         /// The code.
         code: String,
     },
     /// The code that unlocks a space for a phone.
     UnlockCode {
         /// Where.
-        area: String,
+        area: Area,
         /// The phone's id.
-        device: String,
+        device: DeviceId,
     },
     /// Say that a phone is lost.
     Revoke {
         /// Where it was certified.
-        area: String,
+        area: Area,
         /// Its device id.
-        device: String,
+        device: DeviceId,
         /// Why.
         reason: String,
     },
     /// Let in what lost phones wrote late.
     Countersign {
         /// Which envelopes; none: all that wait.
-        envelopes: Vec<String>,
+        envelopes: Vec<Digest>,
         /// Only say what they would add.
         #[serde(default)]
         show: bool,
@@ -369,6 +411,15 @@ pub enum Request {
 }
 
 impl Request {
+    /// All cases.
+    pub fn all_cases() -> Self {
+        Self::CaseList {
+            find: String::new(),
+            after: 0,
+            limit: None,
+        }
+    }
+
     /// Whether it needs an endpoint.
     pub fn needs_link(&self) -> bool {
         matches!(self, Request::Meet { .. })
@@ -376,11 +427,11 @@ impl Request {
 }
 
 /// An answer, or a word on the way to it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// How far it is.
-    Progress(Json),
+    Progress(Progress),
     /// The end of it.
-    Done(Result<Json, Refusal>),
+    Done(Result<Reply, Refusal>),
 }

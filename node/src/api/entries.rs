@@ -1,19 +1,15 @@
 //! What people type about a case, as entries: findings, consent, doses, decisions. What cannot be
 //! is refused with what would do.
 
+use clinical::FindingValue;
 use clinical::catalogue;
-use clinical::{FindingValue, Urgency};
 use record::exchange::units;
-use record::{AssessmentEntry, CaseView, DecisionEntry, DoseEntry, Entry};
+use record::{CaseView, DoseEntry, Entry};
 
-use super::super::requests::{CaseWords, DecisionInput};
-use crate::api::Refusal;
-
-/// In the place of rules and model, where a decision was made without any.
-pub(super) const UNJUDGED: &str = "none";
+use super::{CaseWords, Refusal};
 
 /// The head of a record: who the patient is, and what was consented to.
-pub(super) fn head(
+pub fn head(
     fields: &[(String, String)],
     consent: &[(String, bool)],
 ) -> Result<Vec<Entry>, Refusal> {
@@ -28,7 +24,7 @@ pub(super) fn head(
 }
 
 /// Whether an entry gives an age for which there are rules.
-pub(super) fn is_young(entry: &Entry) -> bool {
+pub fn is_young(entry: &Entry) -> bool {
     let Entry::Finding {
         name,
         value: FindingValue::Number(age),
@@ -45,14 +41,16 @@ pub(super) fn is_young(entry: &Entry) -> bool {
     }
 }
 
-pub(super) fn consented(to: &str, given: bool) -> Result<Entry, Refusal> {
+/// Consent to a use, or its end.
+pub fn consented(to: &str, given: bool) -> Result<Entry, Refusal> {
     match catalogue::field(&format!("consent.{to}")) {
         Some(_) => Ok(Entry::consent(to, given)),
         None => Err(Refusal::NotAConsent(to.to_owned())),
     }
 }
 
-pub(super) fn finding(name: &str, typed: &str) -> Result<Entry, Refusal> {
+/// A value for a field, as it is typed.
+pub fn finding(name: &str, typed: &str) -> Result<Entry, Refusal> {
     let value = catalogue::read_value(name, typed).map_err(|e| Refusal::from(e))?;
     Ok(Entry::Finding {
         name: name.to_owned(),
@@ -61,7 +59,7 @@ pub(super) fn finding(name: &str, typed: &str) -> Result<Entry, Refusal> {
 }
 
 /// `amoxicillin 250 mg`, and what else was said of it.
-pub(super) fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Refusal> {
+pub fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Refusal> {
     if !said.given.is_empty() && !clinical::date::is_instant(&said.given) {
         return Err(Refusal::NotATime(said.given.clone()));
     }
@@ -90,7 +88,7 @@ pub(super) fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Refusal> 
 }
 
 /// That a dose of the case was not given after all. Who says so says why.
-pub(super) fn taken_back(view: &CaseView, dose: &str, reason: &str) -> Result<Entry, Refusal> {
+pub fn taken_back(view: &CaseView, dose: &str, reason: &str) -> Result<Entry, Refusal> {
     let named: Vec<_> = view
         .doses
         .iter()
@@ -109,51 +107,5 @@ pub(super) fn taken_back(view: &CaseView, dose: &str, reason: &str) -> Result<En
     Ok(Entry::NotGiven {
         dose: given.key.clone(),
         reason: record::clip(reason),
-    })
-}
-
-/// A decision against what was shown: another colour needs a reason, and green needs to have been
-/// offered. Where no rules could look at the case, nobody has ruled out a danger.
-pub(super) fn decide(
-    input: &DecisionInput,
-    seen: Option<&AssessmentEntry>,
-) -> Result<DecisionEntry, Refusal> {
-    let urgency = input.urgency;
-    let app = concat!("kijiti ", env!("CARGO_PKG_VERSION"), " (en)").to_owned();
-    let (reason, plan) = (input.reason.clone(), input.plan.clone());
-    let Some(seen) = seen else {
-        if urgency == Urgency::Green {
-            return Err(Refusal::GreenUnjudged);
-        }
-        if reason.trim().is_empty() {
-            return Err(Refusal::UnjudgedNeedsReason);
-        }
-        let (rules, model) = (UNJUDGED.to_owned(), UNJUDGED.to_owned());
-        return Ok(DecisionEntry {
-            urgency,
-            agrees: false,
-            reason,
-            plan,
-            rules,
-            model,
-            app,
-        });
-    };
-    let agrees = urgency == seen.urgency;
-    if urgency == Urgency::Green && seen.urgency != Urgency::Green {
-        return Err(Refusal::GreenNotOffered);
-    }
-    if !agrees && reason.trim().is_empty() {
-        return Err(Refusal::NeedsReason(seen.urgency, urgency));
-    }
-    let (rules, model) = (seen.rules.clone(), seen.model.clone());
-    Ok(DecisionEntry {
-        urgency,
-        agrees,
-        reason,
-        plan,
-        rules,
-        model,
-        app,
     })
 }

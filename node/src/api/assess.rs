@@ -1,0 +1,388 @@
+//! The assessment of a whole case: rules look again whenever more is known. A danger sign that is
+//! added later, or that a colleague has seen, must not wait for somebody to think of it.
+
+use std::collections::BTreeMap;
+
+use clinical::age::MONTH_DAYS;
+use clinical::assessment::Question;
+use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile, Urgency};
+use protocol::CaseId;
+use record::{AssessmentEntry, Case, CaseView, Entry};
+
+use super::{Cx, Refusal, cases};
+use crate::agent::Command;
+use crate::store::CaseRow;
+
+/// Findings by name.
+pub type Values = BTreeMap<String, FindingValue>;
+/// Ages by the name of their field: one, or none.
+pub type Ages = BTreeMap<String, f64>;
+
+/// Findings of a file, checked against the rule pack.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatientFile {
+    /// Which rules apply by age.
+    pub group: AgeGroup,
+    /// The findings.
+    pub values: Values,
+    /// Free words.
+    pub text: String,
+}
+
+/// What judges findings: rules, floor and model. A phone's is `inference`; a simulator's may err at a
+/// known rate.
+pub trait Assessor {
+    /// Reads a findings file (JSON or TOML).
+    fn read_file(&self, file: &str) -> Result<PatientFile, FindingsError>;
+    /// What rules, floor and model say of a file.
+    fn assess(&self, file: &PatientFile, profile: Profile) -> Assessment;
+    /// What they say of words that stand in a record. Without an age that the rules are for, the
+    /// floor alone speaks: `Ok(None)` if there is no age, and the error of the age if there is,
+    /// where it says nothing.
+    fn judge(
+        &self,
+        values: Values,
+        ages: &Ages,
+        profile: Profile,
+    ) -> Result<Option<Assessment>, FindingsError>;
+    /// Words of a record as the rule pack reads them: what it does not know is unknown to it.
+    fn recorded(&self, values: &Values) -> Values;
+    /// Reads one value as the rule pack says it must be.
+    fn read_value(&self, name: &str, value: &FindingValue) -> Result<FindingValue, FindingsError>;
+    /// What to ask next, and what is pink already.
+    fn interview(&self, profile: Profile, answers: &Values, ages: &Ages) -> Interview;
+    /// The edition of the rule pack that runs, and the name of the model, if one does.
+    fn running(&self) -> (String, Option<String>);
+    /// Whether an assessment was the floor's alone.
+    fn by_floor_alone(&self, rules: &str) -> bool;
+}
+
+/// What comes next in an interview.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interview {
+    /// The next question.
+    pub next: Next,
+    /// What is pink already.
+    pub danger: Vec<clinical::assessment::Fired>,
+}
+
+/// What to ask next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// Ask this.
+    Ask(Question),
+    /// Ask how old the patient is.
+    AskAge,
+    /// Everything that this level of care asks has been asked.
+    Done,
+}
+
+/// Questions of which every answer is tried; more are open in no case that people care for.
+const QUESTIONS_MAX: usize = 16;
+
+/// How a case stands, together with others of the same patient's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseNow {
+    /// How urgent it is.
+    pub urgency: Option<Urgency>,
+    /// Questions for a person.
+    pub questions: u64,
+    /// Words that it builds on are not here, or set aside.
+    pub waits: bool,
+    /// Other cases of the same patient's.
+    pub same: Vec<CaseId>,
+}
+
+impl CaseNow {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![self.urgency.map_or(u8::MAX, |urgency| urgency as u8)];
+        bytes.extend(self.questions.to_le_bytes());
+        bytes.push(u8::from(self.waits));
+        bytes.push(self.same.len() as u8); // at most SAME_CASES_MAX
+        bytes.extend(self.same.iter().flat_map(|id| id.0));
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (urgency, rest) = bytes.split_first()?;
+        let (questions, rest) = rest.split_first_chunk::<8>()?;
+        let (waits, rest) = rest.split_first()?;
+        let (count, rest) = rest.split_first()?;
+        let (same, rest) = rest.split_at_checked(usize::from(*count) * 16)?;
+        let same = same
+            .as_chunks::<16>()
+            .0
+            .iter()
+            .map(|id| CaseId(*id))
+            .collect();
+        let now = Self {
+            urgency: Urgency::from_byte(*urgency),
+            questions: u64::from_le_bytes(*questions),
+            waits: *waits != 0,
+            same,
+        };
+        Some((now, rest))
+    }
+}
+
+/// An assessment as it is kept: what was shown, with rule and model versions.
+pub fn entry_of(assessment: &Assessment) -> AssessmentEntry {
+    let fired = assessment.fired.iter();
+    let fired = fired.map(|o| format!("{} {} [{}]", o.rule, o.class, o.source));
+    let open = assessment.cannot_clear.iter();
+    let open = open.map(|o| format!("cannot clear {} {} [{}]", o.rule, o.class, o.source));
+    let ranked = assessment
+        .model_opinion
+        .iter()
+        .flat_map(|o| &o.differential);
+    AssessmentEntry {
+        urgency: assessment.urgency,
+        rules_fired: fired.chain(open).collect(),
+        differential: ranked
+            .map(|r| format!("{} {} {:.2}", r.icd11, r.name, r.probability))
+            .collect(),
+        rules: assessment.pack.clone(),
+        model: assessment.model.clone(),
+    }
+}
+
+/// Findings of a file as entries of a case.
+pub fn entries_of(file: &PatientFile) -> Vec<Entry> {
+    let text = (!file.text.is_empty()).then(|| Entry::Finding {
+        name: "text".into(),
+        value: FindingValue::Text(file.text.clone()),
+    });
+    let finding = |(name, value): (&String, &FindingValue)| Entry::Finding {
+        name: name.clone(),
+        value: value.clone(),
+    };
+    file.values.iter().map(finding).chain(text).collect()
+}
+
+/// The age that was said last of a case: a child grows, and a guess is put right. A part of a month
+/// says how many days old an infant is.
+fn age_said(view: &CaseView) -> Option<(String, f64)> {
+    let fields = [
+        ("age_hours", "age_hours", 1.0),
+        ("age_days", "age_days", 1.0),
+        ("age_months", "age_months", 1.0),
+        ("age_years", "age_months", 12.0),
+    ];
+    let said = fields.into_iter().filter_map(|(said, name, times)| {
+        let state = view.findings.get(said)?;
+        let FindingValue::Number(number) = &state.value else {
+            return None;
+        };
+        Some((
+            state.standing.last().map(|(stamp, _)| stamp.order),
+            name,
+            number * times,
+        ))
+    });
+    let (_, name, number) = said.max_by_key(|(order, ..)| *order)?;
+    Some(match name == "age_months" && number < 2.0 {
+        true => ("age_days".to_owned(), number * MONTH_DAYS),
+        false => (name.to_owned(), number),
+    })
+}
+
+/// The age that follows from a date of birth, now.
+fn age_from_birth(born: &FindingValue, now_s: u64) -> Option<(String, f64)> {
+    let FindingValue::Text(born) = born else {
+        return None;
+    };
+    let born_s = clinical::date::seconds_of_date(born)?;
+    let days = now_s.checked_sub(born_s)? / 86_400;
+    Some(("age_days".to_owned(), days as f64))
+}
+
+fn is_adult(ages: &Ages) -> bool {
+    ages.iter().any(|(name, age)| {
+        (name == "age_months" && *age >= 60.0) || (name == "age_days" && *age > 1826.0)
+    })
+}
+
+/// What rules, floor and model say of what stands in a case, and of every answer that people give
+/// where they differ: the most urgent. Where no age is known, or one that the rules are not for, the
+/// floor alone speaks; `None` where it has nothing to say; an error where it has not and the rules did
+/// judge this case before.
+pub fn assess(
+    assessor: &dyn Assessor,
+    view: &CaseView,
+    now_s: u64,
+) -> Result<Option<AssessmentEntry>, FindingsError> {
+    let before = view.assessments.last();
+    let imci = before.is_some_and(|(_, before)| before.rules.contains("(imci)"));
+    let profile = if imci { Profile::Imci } else { Profile::Iccm };
+    let words = view
+        .findings
+        .iter()
+        .map(|(name, state)| (name.clone(), state.value.clone()));
+    let findings = assessor.recorded(&words.collect());
+    let age = age_said(view);
+    let said = age.is_some();
+    let born = view.findings.get("patient.born");
+    let by_birth: Ages = born
+        .and_then(|state| age_from_birth(&state.value, now_s))
+        .into_iter()
+        .collect();
+    let ages: Ages = if said {
+        age.into_iter().collect()
+    } else {
+        by_birth.clone()
+    };
+    let disputed = view
+        .questions()
+        .filter(|(name, _)| !name.contains('.'))
+        .take(QUESTIONS_MAX);
+    let answers = disputed
+        .flat_map(|(name, state)| state.standing.iter().map(move |(_, value)| (name, value)));
+    let tried = answers.filter_map(|(name, value)| {
+        let said = BTreeMap::from([(name.clone(), value.clone())]);
+        let mut findings = findings.clone();
+        findings.extend(assessor.recorded(&said));
+        assessor.judge(findings, &ages, profile).ok().flatten()
+    });
+    // Where a date of birth says another age, the more urgent of the two shows.
+    let other = (said && !by_birth.is_empty())
+        .then(|| assessor.judge(findings.clone(), &by_birth, profile));
+    let other = other.and_then(Result::ok).flatten();
+    match assessor.judge(findings.clone(), &ages, profile) {
+        Ok(now) => {
+            let all = now.into_iter().chain(tried).chain(other);
+            Ok(all.map(|a| entry_of(&a)).max_by_key(|entry| entry.urgency))
+        }
+        // A case that these rules never judged (an adult's) is not theirs; one that they did has
+        // become something else.
+        Err(_)
+            if is_adult(&ages)
+                && before.is_none_or(|(_, before)| assessor.by_floor_alone(&before.rules)) =>
+        {
+            Ok(None)
+        }
+        Err(reason) => Err(reason),
+    }
+}
+
+/// What a findings file comes to together with what was said beside it; `None`: nothing of that is a
+/// finding.
+pub fn assess_with_head(
+    assessor: &dyn Assessor,
+    file: &PatientFile,
+    head: &[Entry],
+    profile: Profile,
+    now_s: u64,
+) -> Option<Assessment> {
+    let (mut born, mut said) = (None, Values::new());
+    for entry in head {
+        let Entry::Finding { name, value } = entry else {
+            continue;
+        };
+        match name.contains('.') {
+            true if name == "patient.born" => born = age_from_birth(value, now_s),
+            true => {}
+            false => drop(said.insert(name.clone(), value.clone())),
+        }
+    }
+    let mut values = file.values.clone();
+    for (name, value) in assessor.recorded(&said) {
+        match values.get(&name) {
+            Some(FindingValue::Yes) => {}
+            _ => drop(values.insert(name, value)),
+        }
+    }
+    let age = if file.group == AgeGroup::Infant {
+        "age_hours"
+    } else {
+        "age_months"
+    };
+    let of_file = match values.get(age) {
+        Some(FindingValue::Number(number)) => Some((age.to_owned(), *number)),
+        _ => None,
+    };
+    let judged = [of_file, born].into_iter().flatten().filter_map(|age| {
+        assessor
+            .judge(values.clone(), &BTreeMap::from([age]), profile)
+            .ok()
+            .flatten()
+    });
+    judged.max_by_key(|assessment| assessment.urgency)
+}
+
+/// How a case stands on a phone, whoever wrote what down. What was found before is kept until more is
+/// said of the case, or of another one of the same patient's; `Some` is new and to be remembered.
+pub fn case_now(cx: &dyn Cx, row: &CaseRow) -> (CaseNow, Option<(String, Vec<u8>)>) {
+    let kept = format!("now/{}", row.id);
+    if let Ok(Some(bytes)) = cx.store().setting(&kept)
+        && let Some((now, rest)) = CaseNow::read(&bytes)
+        && rest == mark(cx, row, &now)
+    {
+        return (now, None);
+    }
+    let opened = cases::open_all(cx, row.id).ok().and_then(|(_, cases)| {
+        let waits = cases.first().is_some_and(|case| case.waiting() > 0);
+        Some((Case::view_of_same(&cases)?, waits))
+    });
+    let Some((view, waits)) = opened else {
+        let now = CaseNow {
+            urgency: row.urgency,
+            questions: row.questions,
+            waits: false,
+            same: Vec::new(),
+        };
+        return (now, None);
+    };
+    let judged = assess(cx.assessor(), &view, cx.now().wall_s).ok().flatten();
+    let now = CaseNow {
+        urgency: judged
+            .map(|entry| entry.urgency)
+            .max(view.urgency())
+            .max(row.urgency),
+        questions: view.question_count() as u64,
+        waits,
+        same: view.same_as().filter(|other| *other != row.id).collect(),
+    };
+    let bytes = [now.to_bytes(), mark(cx, row, &now)].concat();
+    (now, Some((kept, bytes)))
+}
+
+/// What changes when more is said, or when other rules look at it.
+fn mark(cx: &dyn Cx, row: &CaseRow, now: &CaseNow) -> Vec<u8> {
+    let entries = |id: &CaseId| {
+        cx.store()
+            .case_row(id)
+            .ok()
+            .flatten()
+            .map_or(0, |row| row.entries)
+    };
+    let counts = std::iter::once(row.entries).chain(now.same.iter().map(entries));
+    let (edition, model) = cx.assessor().running();
+    let named = edition
+        .into_bytes()
+        .into_iter()
+        .chain(model.unwrap_or_default().into_bytes());
+    counts.flat_map(u64::to_le_bytes).chain(named).collect()
+}
+
+/// Writes down what the rules say now, if it is another than they said last.
+pub fn reassess(cx: &mut dyn Cx, id: CaseId, request: [u8; 16]) -> Result<(), Refusal> {
+    let (row, view) = cases::open(cx, id)?;
+    let now = assess(cx.assessor(), &view, cx.now().wall_s).map_err(Refusal::CannotJudge)?;
+    let Some(now) = now else { return Ok(()) };
+    let same = |(_, last): &(_, AssessmentEntry)| {
+        last.urgency == now.urgency && last.rules_fired == now.rules_fired
+    };
+    if view.assessments.last().is_some_and(same) {
+        return Ok(());
+    }
+    let mut request = request;
+    request[14] ^= 0x80; // a number of its own, that follows from the one asked with
+    let entries = vec![Entry::Assessment(now)];
+    cx.command(Command::AddToCase {
+        case: Some(id),
+        area: row.area,
+        entries,
+        request,
+    })
+    .map(drop)
+}

@@ -1,0 +1,468 @@
+//! What people do with cases: begin them, decide on them, add to them, look at them.
+
+use std::collections::BTreeSet;
+
+use clinical::Profile;
+use clinical::date::instant;
+use protocol::certificate::Right;
+use protocol::{Area, CaseId, SpaceId};
+use record::{CaseView, Entry, likeness};
+
+use super::assess::{self, assess_with_head, case_now, entries_of, entry_of, reassess};
+use super::consent::may_leave;
+use super::decide::decide;
+use super::entries::{consented, finding, is_young, read_dose, taken_back};
+use super::views::case::{CaseNew, Decided, History, Line, Stays};
+use super::views::cases::{Cases, Duplicates, Next, Pair, Row, Sealed};
+use super::{CaseWords, Cx, DecisionInput, Refusal, RequestId, case_view, handover, names};
+use crate::agent::{Command, Reply, locked};
+use crate::store::CaseRow;
+
+/// Least digits of a case id that name a case.
+const CASE_PREFIX_MIN: usize = 4;
+/// Cases among which duplicates are looked for.
+const COMPARED_MAX: usize = 5000;
+
+/// The space that is meant: the one named, or the only one that this phone writes for.
+pub fn default_area(cx: &dyn Cx, area: Option<Area>) -> Result<Area, Refusal> {
+    if let Some(area) = area {
+        return Ok(area);
+    }
+    let agent = cx.agent();
+    let mut areas: BTreeSet<_> = agent
+        .space_keys()
+        .iter()
+        .map(|key| key.area().clone())
+        .collect();
+    // Without a key what is written waits for one: where the phone may write, a patient is never
+    // turned away.
+    if areas.is_empty() {
+        let may_write = |space| agent.certificate().is_some_and(|c| c.may_write_in(space));
+        let spaces = cx.store().spaces()?.into_iter();
+        areas = spaces
+            .filter(|row| may_write(row.space))
+            .map(|row| row.area)
+            .collect();
+    }
+    let mut areas: Vec<Area> = areas.into_iter().collect();
+    match (areas.pop(), areas.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (None, _) => {
+            let may_write = agent
+                .certificate()
+                .is_some_and(|c| c.rights.has(Right::Write));
+            Err(Refusal::NoSpace { may_write })
+        }
+        (Some(last), false) => {
+            areas.push(last);
+            Err(Refusal::SeveralSpaces(areas))
+        }
+    }
+}
+
+/// A case by its id or the beginning of it.
+pub fn find(cx: &dyn Cx, text: &str) -> Result<CaseId, Refusal> {
+    let text = text.trim().to_lowercase();
+    let rows = cx.store().cases()?;
+    let named: Vec<_> = rows
+        .iter()
+        .filter(|r| r.id.to_string().starts_with(&text))
+        .collect();
+    match named.as_slice() {
+        [only] if text.len() >= CASE_PREFIX_MIN => Ok(only.id),
+        [] | [_] => Err(Refusal::NoSuchCase(text)),
+        [_, _, ..] => Err(Refusal::SeveralCases(text)),
+    }
+}
+
+/// A case's row.
+pub fn row(cx: &dyn Cx, id: CaseId) -> Result<CaseRow, Refusal> {
+    cx.store().case_row(&id)?.ok_or(Refusal::CaseNotHere)
+}
+
+/// A document, unless its space is locked here.
+pub fn load(cx: &dyn Cx, id: CaseId) -> Result<Option<record::Case>, Refusal> {
+    let row = cx.store().case_row(&id)?;
+    let shut = |row: &CaseRow| locked(SpaceId::of(&row.area), cx.store()).unwrap_or(true);
+    if let Some(row) = row.filter(shut) {
+        return Err(Refusal::Locked(row.area));
+    }
+    let Some(document) = cx.store().case(&id)? else {
+        return Ok(None);
+    };
+    let loaded = record::Case::load(id, &document);
+    loaded
+        .map(Some)
+        .map_err(|e| Refusal::CaseDamaged(e.to_string()))
+}
+
+/// A case with all that people have found to be the same patient's.
+pub fn open_all(cx: &dyn Cx, id: CaseId) -> Result<(CaseRow, Vec<record::Case>), Refusal> {
+    let found = cx.store().case_row(&id)?;
+    let (Some(row), Some(case)) = (found, load(cx, id)?) else {
+        return Err(Refusal::CaseNotHere);
+    };
+    Ok((row, case.and_same(|other| load(cx, other))?))
+}
+
+/// The same as a screen shows it.
+pub fn open(cx: &dyn Cx, id: CaseId) -> Result<(CaseRow, CaseView), Refusal> {
+    let (row, cases) = open_all(cx, id)?;
+    Ok((
+        row,
+        record::Case::view_of_same(&cases).ok_or(Refusal::CaseNotHere)?,
+    ))
+}
+
+/// Adds entries to a case, or begins one.
+pub fn add(
+    cx: &mut dyn Cx,
+    case: Option<CaseId>,
+    area: Area,
+    entries: Vec<Entry>,
+    request: RequestId,
+) -> Result<CaseId, Refusal> {
+    let request = request.0;
+    match cx.command(Command::AddToCase {
+        case,
+        area,
+        entries,
+        request,
+    })? {
+        Reply::Case(id) => Ok(id),
+        Reply::Done | Reply::Unchanged | Reply::Document(_) => Err(Refusal::Nothing),
+    }
+}
+
+/// What a new case is begun with beside its findings.
+#[derive(Clone)]
+pub struct Beginning {
+    /// Who the patient is, and what was consented to.
+    pub head: Vec<Entry>,
+    /// The space.
+    pub area: Option<Area>,
+    /// A decision, if it is made at once.
+    pub decision: Option<DecisionInput>,
+    /// The request's number.
+    pub request: RequestId,
+}
+
+/// Begins a case from a findings file.
+pub fn begin(
+    cx: &mut dyn Cx,
+    file: &str,
+    profile: Profile,
+    with: Beginning,
+) -> Result<CaseNew, Refusal> {
+    let area = default_area(cx, with.area)?;
+    let (assessor, now_s) = (cx.assessor(), cx.now().wall_s);
+    let file = assessor.read_file(file).map_err(Refusal::Findings)?;
+    let alone = assessor.assess(&file, profile);
+    let with_head = assess_with_head(assessor, &file, &with.head, profile, now_s);
+    let assessment = with_head
+        .filter(|with| with.urgency > alone.urgency)
+        .unwrap_or(alone);
+    let kept = entry_of(&assessment);
+    let mut entries = with.head;
+    entries.extend(entries_of(&file));
+    entries.push(Entry::Assessment(kept.clone()));
+    if let Some(decision) = &with.decision {
+        entries.push(Entry::Decision(decide(decision, Some(&kept))?));
+    }
+    let case = add(cx, None, area, entries, with.request)?;
+    let stays = stays(cx, &case)?;
+    let decided = with.decision.is_some();
+    Ok(CaseNew {
+        case,
+        decided,
+        stays,
+        assessment: Some(assessment),
+    })
+}
+
+/// Begins a case of somebody whom no rules here are for.
+pub fn begin_unjudged(cx: &mut dyn Cx, with: Beginning) -> Result<CaseNew, Refusal> {
+    let area = default_area(cx, with.area)?;
+    let mut entries = with.head;
+    let said = |entry: &Entry| matches!(entry, Entry::Finding { name, .. } if !name.starts_with("consent."));
+    if !entries.iter().any(said) {
+        return Err(Refusal::NothingSaid);
+    }
+    if entries.iter().any(is_young) {
+        return Err(Refusal::IsAChild);
+    }
+    if let Some(decision) = &with.decision {
+        entries.push(Entry::Decision(decide(decision, None)?));
+    }
+    let case = add(cx, None, area, entries, with.request)?;
+    let stays = stays(cx, &case)?;
+    Ok(CaseNew {
+        case,
+        decided: with.decision.is_some(),
+        stays,
+        assessment: None,
+    })
+}
+
+/// Decides on a case.
+pub fn decide_on(
+    cx: &mut dyn Cx,
+    case: &str,
+    decision: &DecisionInput,
+    request: RequestId,
+) -> Result<Decided, Refusal> {
+    let id = find(cx, case)?;
+    reassess(cx, id, request.0)?; // nobody decides on what was known yesterday
+    let (row, view) = open(cx, id)?;
+    let seen = view.assessments.last().map(|(_, assessment)| assessment);
+    let entry = Entry::Decision(decide(decision, seen)?);
+    let case = add(cx, Some(id), row.area, vec![entry], request)?;
+    Ok(Decided { case })
+}
+
+/// Adds what a person says to a case, all of it or nothing.
+pub fn add_words(
+    cx: &mut dyn Cx,
+    case: &str,
+    words: &CaseWords,
+    request: RequestId,
+) -> Result<CaseId, Refusal> {
+    let id = find(cx, case)?;
+    let (row, view) = open(cx, id)?;
+    let mut entries = entries_said(&view, words)?;
+    if let Some(to) = &words.hand_to {
+        let (to, reason) = (handover::colleague(cx, to)?, words.reason.clone());
+        entries.push(Entry::Handover { to, reason });
+    }
+    let mut links = Vec::new();
+    for (other, same) in &words.links {
+        let other = find(cx, other)?;
+        if other == id {
+            return Err(Refusal::LinkedToItself);
+        }
+        entries.push(Entry::Link { other, same: *same });
+        links.push((other, *same));
+    }
+    if entries.is_empty() {
+        return Err(Refusal::NothingToAdd);
+    }
+    add(cx, Some(id), row.area, entries, request)?;
+    // The other case learns of it too, under a number that follows from this one's.
+    for (n, (other, same)) in (1u8..).zip(links) {
+        let (row, _) = open(cx, other)?;
+        let mut request = request;
+        request.0[15] ^= n;
+        add(
+            cx,
+            Some(other),
+            row.area,
+            vec![Entry::Link { other: id, same }],
+            request,
+        )?;
+    }
+    // What was said is kept even where the rules cannot judge it: the screen says so.
+    let _ = reassess(cx, id, request.0);
+    Ok(id)
+}
+
+/// What of a person's words concerns the case alone.
+fn entries_said(view: &CaseView, words: &CaseWords) -> Result<Vec<Entry>, Refusal> {
+    let mut entries = Vec::new();
+    for (name, value) in &words.set {
+        entries.push(finding(name, value)?);
+    }
+    for (name, value) in &words.settle {
+        if value.trim().is_empty() {
+            return Err(Refusal::NoAnswer(name.clone()));
+        }
+        if !view.findings.contains_key(name) {
+            return Err(Refusal::NotSaid(name.clone()));
+        }
+        let Entry::Finding { name, value } = finding(name, value)? else {
+            continue;
+        };
+        entries.push(Entry::Settled { name, value });
+    }
+    for (to, given) in &words.consent {
+        entries.push(consented(to, *given)?);
+    }
+    if let Some(note) = &words.note {
+        if note.trim().is_empty() {
+            return Err(Refusal::EmptyNote);
+        }
+        entries.push(Entry::Note(record::clip(note)));
+    }
+    match &words.dose {
+        Some(dose) => entries.push(read_dose(dose, words)?),
+        None if words.route.is_empty() && words.given.is_empty() => {}
+        None => return Err(Refusal::DoseMissing),
+    }
+    if let Some(dose) = &words.not_given {
+        entries.push(taken_back(view, dose, &words.reason)?);
+    }
+    Ok(entries)
+}
+
+/// Why a case does not leave this phone, if it does not.
+pub fn stays(cx: &dyn Cx, id: &CaseId) -> Result<Option<Stays>, Refusal> {
+    if !cx.store().unsent()?.iter().any(|(case, _)| case == id) {
+        return Ok(None);
+    }
+    let area = row(cx, *id)?.area;
+    if locked(SpaceId::of(&area), cx.store())? {
+        return Ok(Some(Stays::Locked(area)));
+    }
+    let (row, view) = open(cx, *id)?;
+    Ok(Some(
+        match (may_leave(&view), cx.agent().write_key(&row.area)) {
+            (false, _) => Stays::NoConsent,
+            (true, _) if cx.agent().certificate().is_none() => Stays::NotEnrolled,
+            (true, None) => Stays::NoKey,
+            (true, Some(_)) => Stays::AboutToBeSealed,
+        },
+    ))
+}
+
+/// One page of the list of cases: those whose title has the letters of `find`, from the `after`th on.
+/// What was judged anew for it comes beside it, to be remembered.
+pub fn list(
+    cx: &dyn Cx,
+    find: &str,
+    (after, limit): (usize, Option<usize>),
+) -> Result<(Cases, Vec<(String, Vec<u8>)>), Refusal> {
+    let unsent: BTreeSet<_> = cx
+        .store()
+        .unsent()?
+        .into_iter()
+        .map(|(case, _)| case)
+        .collect();
+    let wanted = find.trim().to_lowercase();
+    let shut = |row: &CaseRow| locked(SpaceId::of(&row.area), cx.store()).unwrap_or(true);
+    let mut rows = cx.store().cases()?;
+    rows.retain(|row| {
+        wanted.is_empty() || (!shut(row) && row.title.to_lowercase().contains(&wanted))
+    });
+    let matching = rows.len();
+    let (mut cases, mut remember) = (Vec::new(), Vec::new());
+    for row in rows
+        .into_iter()
+        .skip(after)
+        .take(limit.unwrap_or(usize::MAX))
+    {
+        let (now, fresh) = case_now(cx, &row);
+        remember.extend(fresh);
+        let (shut, stays) = (shut(&row), unsent.contains(&row.id));
+        let next = match () {
+            () if shut => Next::Unlock,
+            () if now.questions > 0 => Next::Settle,
+            () if now.waits => Next::Await,
+            () if stays => Next::LetGo,
+            () => Next::Nothing,
+        };
+        cases.push(Row {
+            case: row.id,
+            area: row.area,
+            title: if shut { "locked".into() } else { row.title },
+            urgency: now.urgency.max(row.urgency),
+            entries: row.entries,
+            changed_s: row.changed_s,
+            changed: instant(row.changed_s),
+            questions: now.questions,
+            waits: now.waits,
+            unsent: stays,
+            next,
+        });
+    }
+    Ok((
+        Cases {
+            cases,
+            matching,
+            sealed: sealed(cx)?,
+        },
+        remember,
+    ))
+}
+
+/// Sealed cases that are carried for others.
+fn sealed(cx: &dyn Cx) -> Result<Vec<Sealed>, Refusal> {
+    let readable = |space: SpaceId| cx.agent().space_keys().iter().any(|k| k.space() == space);
+    let mut sealed = Vec::new();
+    for row in cx
+        .store()
+        .spaces()?
+        .into_iter()
+        .filter(|row| !readable(row.space))
+    {
+        let envelopes = cx
+            .store()
+            .envelope_rows(row.space)
+            .map_or(0, |rows| rows.len());
+        if envelopes > 0 {
+            sealed.push(Sealed {
+                area: row.area,
+                envelopes,
+                bytes: row.bytes,
+            });
+        }
+    }
+    Ok(sealed)
+}
+
+/// Everything that was said, in the order in which it was: by whom, on which phone, and by which
+/// rules and model.
+pub fn history(cx: &dyn Cx, case: &str) -> Result<History, Refusal> {
+    let (_, cases) = open_all(cx, find(cx, case)?)?;
+    let case = cases.first().map(record::Case::id);
+    let mut entries: Vec<_> = cases.iter().flat_map(record::Case::entries).collect();
+    entries.sort_by_key(|(stamp, _)| *stamp);
+    let line = |(stamp, entry): (record::Stamp, Entry)| Line {
+        said: case_view::said(cx, &entry),
+        by: names::name_of(cx, &stamp.by),
+        phone: stamp.by.short(),
+        order: stamp.order,
+        by_their_clock: instant(stamp.at_s),
+    };
+    Ok(History {
+        case,
+        history: entries.into_iter().map(line).collect(),
+    })
+}
+
+/// Pairs of cases that may be one patient's, the most alike first. Those that a person has decided
+/// about are left out.
+pub fn duplicates(cx: &dyn Cx) -> Result<Duplicates, Refusal> {
+    let mut views = Vec::new();
+    for row in cx.store().cases()?.into_iter().take(COMPARED_MAX) {
+        if let Some(case) = load(cx, row.id)? {
+            views.push((row, case.view()));
+        }
+    }
+    let mut pairs = Vec::new();
+    for (i, (a, view)) in views.iter().enumerate() {
+        for (b, other) in views.iter().skip(i + 1) {
+            let decided = view.links.contains_key(&b.id) || other.links.contains_key(&a.id);
+            if let Some(alike) = likeness(view, other).filter(|_| !decided) {
+                pairs.push((alike, a, b));
+            }
+        }
+    }
+    pairs.sort_by_key(|(alike, a, b)| (std::cmp::Reverse(*alike), a.id, b.id));
+    let pair = |(alike, a, b): (u32, &CaseRow, &CaseRow)| Pair {
+        alike,
+        a: a.id,
+        b: b.id,
+        a_title: a.title.clone(),
+        b_title: b.title.clone(),
+    };
+    Ok(Duplicates {
+        pairs: pairs.into_iter().map(pair).collect(),
+    })
+}
+
+/// What the rules cannot judge of a case now, or how urgent it is.
+pub(super) fn judged_now(
+    cx: &dyn Cx,
+    view: &CaseView,
+) -> Result<Option<record::AssessmentEntry>, clinical::FindingsError> {
+    assess::assess(cx.assessor(), view, cx.now().wall_s)
+}

@@ -1,0 +1,424 @@
+//! Cases from files and as files. What is new in a file goes into the case that is the same patient's
+//! here, beside what stands there, or into a case of its own. Nothing that a file says takes the place
+//! of what somebody here has seen; and what leaves as a file leaves by the same rule as an envelope.
+
+use clinical::FindingValue;
+use protocol::certificate::Right;
+use protocol::{Area, CaseId, Digest};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use record::exchange::{self as files, csv, fhir};
+use record::{Case, CaseView, DecisionEntry, Dose, DoseEntry, Entry};
+use sync::archive::{self, ArchiveError, ArchivedCase};
+
+use super::assess::reassess;
+use super::consent::may_leave;
+use super::keeping::parse_chain;
+use super::views::exchange::Imported;
+use super::{Cx, Format, Paper, Refusal, cases};
+use crate::agent::{Command, Reply};
+
+fn archive_refused(error: ArchiveError) -> Refusal {
+    match error {
+        ArchiveError::Malformed(why) => Refusal::Damaged(Paper::Archive, why.to_string()),
+        ArchiveError::TooLarge => Refusal::ArchiveTooLarge,
+        ArchiveError::OtherPhone(device) => Refusal::ArchiveForAnother(device),
+        ArchiveError::NoCertificate | ArchiveError::Signature(_) | ArchiveError::Sealed(_) => {
+            Refusal::ArchiveSealed(error.to_string())
+        }
+    }
+}
+
+/// An entry as it would come back from a file, which does not say what was seen with a decision.
+fn as_imported(entry: Entry) -> Entry {
+    let unsaid = || "imported".to_owned();
+    match entry {
+        Entry::Decision(d) => Entry::Decision(DecisionEntry {
+            agrees: true,
+            rules: unsaid(),
+            model: unsaid(),
+            app: String::new(),
+            ..d
+        }),
+        Entry::Dose(dose) => Entry::Dose(DoseEntry {
+            given: String::new(),
+            origin: String::new(),
+            ..dose
+        }),
+        other => other,
+    }
+}
+
+/// What a file says that was not said in the case before: a word that was said once and changed
+/// since is no news, and a dose that is here already, by whichever way it came, is not given again.
+/// In words besides: doses that are here otherwise.
+fn news_of(entries: Vec<Entry>, case: &Case) -> (Vec<Entry>, Vec<String>) {
+    let said: Vec<Entry> = case
+        .entries()
+        .iter()
+        .map(|(_, entry)| as_imported(entry.clone()))
+        .collect();
+    let doses = case.view().doses;
+    let finding = |entry: &Entry| match entry {
+        Entry::Finding { name, value } | Entry::Settled { name, value } => {
+            Some((name.clone(), value.clone()))
+        }
+        _ => None,
+    };
+    let findings: Vec<_> = said.iter().filter_map(finding).collect();
+    let mut otherwise = Vec::new();
+    let mut new = |entry: &Entry| match entry {
+        Entry::Dose(dose) => match doses
+            .iter()
+            .find_map(|held| same_dose(held, dose).map(|alike| (held, alike)))
+        {
+            None => true,
+            Some((_, true)) => false,
+            Some((held, false)) => {
+                let (was, is) = (&held.dose, dose);
+                otherwise.push(format!(
+                    "dose {} {} {}: it is here as {} {} {} ({}): if that was wrong, take it back, and add what was given",
+                    is.medicine, is.amount, is.unit, was.medicine, was.amount, was.unit, held.id()
+                ));
+                false
+            }
+        },
+        Entry::Finding { .. } | Entry::Settled { .. } => {
+            finding(entry).is_some_and(|word| !findings.contains(&word))
+        }
+        other => !said.contains(&as_imported(other.clone())),
+    };
+    let entries = entries.into_iter().filter(|entry| new(entry)).collect();
+    (entries, otherwise)
+}
+
+/// Whether a dose of a file is one that is here: `Some(false)`: it is, and something else is said
+/// of it.
+fn same_dose(held: &Dose, read: &DoseEntry) -> Option<bool> {
+    let what = |dose: &DoseEntry| (dose.medicine.to_lowercase(), dose.amount, dose.unit.clone());
+    let alike = what(&held.dose) == what(read);
+    let known = [held.key.clone(), held.identity(), held.dose.origin.clone()];
+    if !read.origin.is_empty() && known.contains(&read.origin) {
+        return Some(alike);
+    }
+    if alike && !read.given.is_empty() && read.given == held.dose.given {
+        return Some(true);
+    }
+    // `fhir/` the name that its system gave it `/` what was given when: either makes it the same
+    // one.
+    let names = |origin: &str| {
+        let (named, what) = origin.strip_prefix("fhir/")?.split_once('/')?;
+        Some((named.to_owned(), what.to_owned()))
+    };
+    let ((named, what), (other, other_what)) = (names(&held.dose.origin)?, names(&read.origin)?);
+    match () {
+        () if what == other_what && what != "-" => Some(true),
+        () if named == other && named != "-" => Some(alike),
+        () => None,
+    }
+}
+
+/// Something that a file and a case say of who the patient is, and say otherwise.
+fn another_patient(view: &CaseView, entries: &[Entry]) -> Option<&'static str> {
+    [
+        "patient.name",
+        "patient.family_name",
+        "patient.sex",
+        "patient.born",
+        "patient.national_id",
+    ]
+    .into_iter()
+    .find(|name| {
+        let plain = |value: &FindingValue| match value {
+            FindingValue::Text(text) => Some(
+                text.split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" ")
+                    .to_lowercase(),
+            ),
+            _ => None,
+        };
+        let Some(here) = view.findings.get(*name) else {
+            return false;
+        };
+        let said = entries.iter().filter_map(|entry| match entry {
+            Entry::Finding { name: other, value } if other == name => plain(value),
+            _ => None,
+        });
+        // What was put right since was said of this patient too: an older export of the same
+        // case is no stranger's.
+        let here: Vec<_> = here
+            .said
+            .iter()
+            .filter_map(|(_, value)| plain(value))
+            .collect();
+        said.into_iter()
+            .any(|word| !here.is_empty() && !here.contains(&word))
+    })
+}
+
+/// Reads a file of another system's cases.
+fn read(format: Format, bytes: &[u8]) -> Result<Vec<files::Imported>, Refusal> {
+    let text = std::str::from_utf8(bytes).map_err(|e| Refusal::NotText(e.to_string()))?;
+    let read = match format {
+        Format::Csv => csv::read(text),
+        Format::Archive | Format::Fhir => fhir::read(text).or_else(|whole| {
+            // One bundle a line.
+            let lines: Vec<_> = text
+                .lines()
+                .filter(|line| !line.trim().is_empty())
+                .collect();
+            let bundles = lines.iter().map(|line| fhir::read(line));
+            let bundles = bundles.collect::<Result<Vec<_>, _>>();
+            if lines.len() > 1 {
+                bundles.map(|cases| cases.concat())
+            } else {
+                Err(whole)
+            }
+        }),
+    };
+    read.map_err(|e| Refusal::FileRefused(e.to_string()))
+}
+
+/// Takes in a file of cases.
+pub fn import(
+    cx: &mut dyn Cx,
+    format: Format,
+    bytes: &[u8],
+    area: Option<Area>,
+) -> Result<Imported, Refusal> {
+    let area = cases::default_area(cx, area)?;
+    if format == Format::Archive {
+        return open_archive(cx, bytes, &area);
+    }
+    let (mut made, mut left_out) = (Vec::new(), Vec::new());
+    for imported in read(format, bytes)? {
+        left_out.extend(imported.left_out.iter().cloned());
+        if imported.entries.is_empty() {
+            continue;
+        }
+        match take(cx, imported, format, &area, &mut left_out)? {
+            (id, true) => made.push(id),
+            (id, false) => left_out.push(format!("case {}: it is here already", id.short())),
+        }
+    }
+    Ok(Imported {
+        cases: made,
+        left_out,
+        from: None,
+    })
+}
+
+/// What a record of a file is known by here: as a whole, with who the patient is, and by itself.
+fn known_as(imported: &files::Imported) -> [String; 2] {
+    let name = imported.known_as.clone().unwrap_or_else(|| {
+        let said = imported.entries.iter().map(|entry| match entry {
+            Entry::Finding { name, value } | Entry::Settled { name, value } => {
+                format!("{name} {}", value.words())
+            }
+            other => format!("{other:?}"),
+        });
+        said.collect::<Vec<_>>().join("\n")
+    });
+    let who = imported.entries.iter().filter_map(|entry| match entry {
+        Entry::Finding {
+            name,
+            value: FindingValue::Text(word),
+        } if name.starts_with("patient.") => Some(format!("{name} {}", word.to_lowercase())),
+        _ => None,
+    });
+    let whole = [vec![name.clone()], who.collect()].concat().join("\n");
+    [whole, name].map(|name| format!("imported/{}", Digest::of(name.as_bytes())))
+}
+
+/// Takes in one patient of a file: what is new goes into the case that is the same one here, or into
+/// a case of its own that says of which it is a copy. Nothing is written under an id that another
+/// phone has given. Whether anything was new.
+fn take(
+    cx: &mut dyn Cx,
+    imported: files::Imported,
+    format: Format,
+    area: &Area,
+    left_out: &mut Vec<String>,
+) -> Result<(CaseId, bool), Refusal> {
+    let [whole, alone] = known_as(&imported);
+    let mut candidates: Vec<_> = imported.case.into_iter().collect();
+    for setting in [&whole, &alone] {
+        let kept = cx.store().setting(setting)?;
+        candidates.extend(kept.and_then(|bytes| CaseId::from_slice(&bytes)));
+    }
+    let (mut here, mut other) = (None, false);
+    for id in candidates {
+        let (Some(row), Some(case)) = (cx.store().case_row(&id)?, cases::load(cx, id)?) else {
+            continue;
+        };
+        let Some(name) = another_patient(&case.view(), &imported.entries) else {
+            here = Some((id, row.area));
+            break;
+        };
+        other = true;
+        let why =
+            format!("the file speaks of another patient ({name} differs); it is a case of its own");
+        left_out.push(format!("case {}: {why}", id.short()));
+    }
+    let mut request = [0; 16];
+    request
+        .iter_mut()
+        .zip(cx.randomness()?)
+        .for_each(|(byte, fresh)| *byte = fresh);
+    let (held, area, entries) = match here {
+        Some((id, area)) => {
+            let case = cases::load(cx, id)?.ok_or(Refusal::CaseNotHere)?;
+            let (news, otherwise) = news_of(imported.entries, &case);
+            left_out.extend(otherwise);
+            if news.is_empty() {
+                return Ok((id, false));
+            }
+            (Some(id), area, news)
+        }
+        None => {
+            let word = match format {
+                Format::Fhir => "fhir",
+                Format::Csv => "csv",
+                Format::Archive => "archive",
+            };
+            let said_by = imported
+                .said_by()
+                .map(|said| Entry::Note(record::clip(&said)));
+            let taken = Entry::Note(format!("taken in from a {word} file"));
+            let link = imported.case.filter(|_| !other);
+            let link = link.map(|other| Entry::Link { other, same: true });
+            let around: Vec<_> = [taken].into_iter().chain(said_by).chain(link).collect();
+            (
+                None,
+                area.clone(),
+                imported.entries.into_iter().chain(around).collect(),
+            )
+        }
+    };
+    let mut known_as = vec![whole];
+    known_as.extend((held.is_none() && !other).then_some(alone));
+    let command = Command::TakeFromFile {
+        case: held,
+        area,
+        entries,
+        request,
+        known_as,
+    };
+    let id = match cx.command(command)? {
+        Reply::Case(id) => id,
+        Reply::Done | Reply::Unchanged | Reply::Document(_) => return Err(Refusal::Nothing),
+    };
+    reassess(cx, id, request)?;
+    Ok((id, true))
+}
+
+fn open_archive(cx: &mut dyn Cx, bytes: &[u8], area: &Area) -> Result<Imported, Refusal> {
+    let archive = archive::read(bytes).map_err(archive_refused)?;
+    let from = cx
+        .agent()
+        .judge(&archive.from)
+        .map_err(Refusal::WriterRefused)?;
+    if !from.rights.has(Right::Write) {
+        return Err(Refusal::WriterMayNotWrite(from.name.clone()));
+    }
+    let opened = cx.agent().open_archive(&archive).map_err(archive_refused)?;
+    let mut made = Vec::new();
+    for ArchivedCase { case, changes } in opened {
+        let changes = changes.into_iter().map(Into::into).collect();
+        cx.command(Command::TakeCase {
+            case,
+            area: area.clone(),
+            changes,
+        })?;
+        made.push(case);
+    }
+    Ok(Imported {
+        cases: made,
+        left_out: Vec::new(),
+        from: Some(from.name.clone()),
+    })
+}
+
+/// A file of cases, and how many are in it and how many may not leave.
+#[derive(Debug)]
+pub struct Export {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Cases in it.
+    pub cases: usize,
+    /// Cases that may not leave.
+    pub kept_back: usize,
+}
+
+/// Writes cases as a file; none named: all that may leave.
+pub fn export(
+    cx: &mut dyn Cx,
+    named: &[String],
+    format: Format,
+    to: Option<&str>,
+) -> Result<Export, Refusal> {
+    let ids: Vec<CaseId> = match named {
+        [] => cx.store().cases()?.into_iter().map(|row| row.id).collect(),
+        some => some
+            .iter()
+            .map(|case| cases::find(cx, case))
+            .collect::<Result<_, _>>()?,
+    };
+    let (mut may, mut views) = (Vec::new(), Vec::new());
+    for id in &ids {
+        // Each case on its own: its twin may not leave because this one may.
+        let case = cases::load(cx, *id)?.filter(|case| may_leave(&case.view()));
+        match case {
+            Some(case) => {
+                may.push(*id);
+                views.push((cases::row(cx, *id)?, case.view()));
+            }
+            None if !named.is_empty() => return Err(Refusal::MayNotLeave(*id)),
+            None => {}
+        }
+    }
+    let bytes = match format {
+        Format::Csv => {
+            let rows = views.iter().map(|(row, view)| csv::write(view, &row.area));
+            (csv::head() + &rows.collect::<String>()).into_bytes()
+        }
+        Format::Fhir => {
+            let bundles = views.iter().map(|(row, view)| fhir::write(view, &row.area));
+            match bundles.collect::<Vec<_>>().as_slice() {
+                [only] => format!("{only:#}\n"),
+                // Newline-delimited JSON, as FHIR's bulk data has it.
+                several => several.iter().map(|bundle| format!("{bundle}\n")).collect(),
+            }
+            .into_bytes()
+        }
+        Format::Archive => write_archive(cx, &may, to)?,
+    };
+    Ok(Export {
+        bytes,
+        cases: may.len(),
+        kept_back: ids.len() - may.len(),
+    })
+}
+
+fn write_archive(cx: &mut dyn Cx, ids: &[CaseId], to: Option<&str>) -> Result<Vec<u8>, Refusal> {
+    let chain = parse_chain(to.ok_or(Refusal::ArchiveForWhom)?)?;
+    let reader = cx.agent().judge(&chain).map_err(Refusal::ChainRefused)?;
+    if !reader.rights.has(Right::Read) {
+        return Err(Refusal::MayNotRead(reader.name.clone()));
+    }
+    let mut archived = Vec::new();
+    for id in ids {
+        let Some(mut case) = cases::load(cx, *id)? else {
+            continue;
+        };
+        let changes = case.changes().into_iter().map(Into::into).collect();
+        archived.push(ArchivedCase { case: *id, changes });
+    }
+    let mut rng = ChaCha20Rng::from_seed(cx.randomness()?);
+    let to = (reader.device, &reader.sealing_key);
+    cx.agent()
+        .write_archive(&archived, to, &mut rng)
+        .ok_or(Refusal::NotCertified)?
+        .map_err(archive_refused)
+}

@@ -1,0 +1,87 @@
+//! How old a phone's knowledge is.
+
+use super::Cx;
+use super::views::status::Warning;
+
+const YEAR_S: u64 = 365 * 86_400;
+/// Recalled bundles that are named: the last ones.
+const RECALLS_NAMED: usize = 3;
+
+/// What a person should know of how old this phone's knowledge is. Nothing here stops anything.
+pub fn warnings(cx: &dyn Cx) -> Vec<Warning> {
+    let agent = cx.agent();
+    let Some(trust) = agent.trust() else {
+        return Vec::new();
+    };
+    let (fresh, wall_s) = (trust.freshness(), cx.now().wall_s);
+    let mut warnings = Vec::new();
+    if wall_s + 86_400 < fresh.floor_s {
+        warnings.push(Warning::ClockBehind);
+    } else if wall_s > fresh.floor_s.saturating_add(YEAR_S) {
+        warnings.push(Warning::ClockAheadOrNoNews);
+    }
+    if fresh.list_expired {
+        warnings.push(Warning::ListExpired {
+            meetings: agent.meetings_without_news(),
+        });
+    }
+    if fresh.root_expired {
+        warnings.push(Warning::RootExpired);
+    }
+    warnings.extend(
+        fresh
+            .newer_list
+            .map(|version| Warning::NewerList { version }),
+    );
+    warnings.extend(fresh.newer_recall.map(|_| Warning::NewerRecall));
+    if fresh.list_retired {
+        warnings.push(Warning::ListRetired);
+    }
+    let recall = trust.recall();
+    let recalled = recall
+        .iter()
+        .flat_map(|r| &r.recalled)
+        .rev()
+        .take(RECALLS_NAMED);
+    warnings.extend(recalled.map(|recalled| {
+        let listed = trust
+            .list()
+            .and_then(|l| l.releases.iter().find(|r| r.digest == recalled.digest));
+        Warning::Recalled {
+            release: listed.map(|r| format!("{} {}", r.module, r.version)),
+            digest: recalled.digest,
+            reason: recalled.reason.clone(),
+        }
+    }));
+    warnings.extend(of_certificate(cx, wall_s));
+    let reason = trust.revoked(&agent.id()).map(|reason| reason.to_string());
+    warnings.extend(reason.map(|reason| Warning::Revoked { reason }));
+    warnings
+}
+
+/// What there is to say of this phone's own certificate, and of the keys that it may use.
+fn of_certificate(cx: &dyn Cx, wall_s: u64) -> Vec<Warning> {
+    let (agent, store) = (cx.agent(), cx.store());
+    let mut warnings = Vec::new();
+    if agent.certificate().is_none() && store.setting("chain").ok().flatten().is_some() {
+        warnings.push(Warning::NotCertifiedAnyMore);
+    }
+    for row in store.spaces().unwrap_or_default() {
+        if crate::agent::locked(row.space, store).unwrap_or(false) {
+            warnings.push(Warning::Locked { area: row.area });
+        }
+    }
+    let Some(own) = agent.certificate() else {
+        return warnings;
+    };
+    let ended = own.expires_s.filter(|ends_s| wall_s >= *ends_s);
+    match (agent.judge(own.chain()).is_err(), ended) {
+        (true, _) => warnings.push(Warning::CertificateExpired),
+        (false, Some(ends_s)) => {
+            let at = clinical::date::instant(ends_s);
+            warnings.push(Warning::CertificateEnded { at });
+        }
+        (false, None) => {}
+    }
+    warnings
+}

@@ -1,0 +1,352 @@
+//! What those do who keep a space or enrol phones: keys, lost phones, late envelopes, old cases; and
+//! who and how this phone is.
+
+use std::collections::BTreeMap;
+
+use clinical::date::instant;
+use distribution::{Offer, Root};
+use protocol::certificate::{CertificateRequest, Right, Rights};
+use protocol::signed::{Document, Signed};
+use protocol::{Area, Chain, DeviceId, Digest, EnvelopeId};
+
+use super::views::status::{
+    Added, Certificates, Code, Document as Paperwork, Documents, Done, EnrolRequest, Enrolment,
+    Granted, Lost, Peer, Quarantined, Receipts, Retired, SetAside, Space, Status, Village, Waiting,
+};
+use super::{Cx, HostFacts, Paper, Refusal, case_view, freshness, names};
+use crate::agent::{Command, heard};
+
+/// Bytes of hexadecimal text.
+pub fn from_hex(what: Paper, text: &str) -> Result<Vec<u8>, Refusal> {
+    let digits = |i: usize| {
+        text.get(i..i + 2)
+            .and_then(|d| u8::from_str_radix(d, 16).ok())
+    };
+    let decoded = (0..text.len()).step_by(2).map(digits);
+    decoded
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| Refusal::Damaged(what, String::new()))
+}
+
+/// Hexadecimal text.
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn parse_signed<T: Document>(what: Paper, text: &str) -> Result<Signed<T>, Refusal> {
+    Signed::from_bytes(&from_hex(what, text)?).map_err(|e| Refusal::Damaged(what, e.to_string()))
+}
+
+/// A document of the ministry's.
+pub fn parse_offer(kind: &str, text: &str) -> Result<Offer, Refusal> {
+    Offer::from_bytes(kind, &from_hex(Paper::Document, text)?)
+        .map_err(|e| Refusal::Damaged(Paper::Document, e.to_string()))
+}
+
+/// A chain of certificates.
+pub fn parse_chain(text: &str) -> Result<Chain, Refusal> {
+    Chain::from_bytes(&from_hex(Paper::Chain, text)?)
+        .map_err(|e| Refusal::Damaged(Paper::Chain, e.to_string()))
+}
+
+/// Who and how this phone is.
+pub fn status(cx: &dyn Cx, host: HostFacts) -> Result<Status, Refusal> {
+    let (agent, store) = (cx.agent(), cx.store());
+    let (trust, certificate) = (agent.trust(), agent.certificate());
+    let (rules, model) = cx.assessor().running();
+    let readable = |space| agent.space_keys().iter().any(|k| k.space() == space);
+    let spaces = store.spaces()?.into_iter().map(|row| Space {
+        area: row.area,
+        envelopes: row.envelopes,
+        bytes: row.bytes,
+        readable: readable(row.space),
+    });
+    let peers = store.peers()?.into_iter().map(|p| Peer {
+        device: p.device,
+        // One whose certificate counts no more is known by the name that it had.
+        name: match p.name.is_empty() {
+            true => names::certified_name(cx, &p.device).unwrap_or_default(),
+            false => p.name,
+        },
+        meetings: p.meetings,
+        last_met_s: p.last_met_s,
+        in_step: p.in_step,
+        meetings_ago: agent.meetings_so_far().saturating_sub(p.at_meeting),
+    });
+    let lost = |(device, why): (&DeviceId, &str)| Lost {
+        device: *device,
+        name: names::name_of(cx, device),
+        why: why.to_owned(),
+    };
+    Ok(Status {
+        device: agent.id(),
+        listening: host.listening,
+        data: host.data,
+        ministry: trust.and_then(|t| t.root()).map(|r| r.ministry.clone()),
+        root: trust.map(|t| t.root_version()),
+        release_list: trust.map(|t| t.list_version()),
+        warnings: freshness::warnings(cx),
+        restored_from: names::restored_from(cx),
+        name: certificate.map(|c| c.name.clone()),
+        area: certificate.map(|c| c.area.clone()),
+        rights: certificate.map(|c| c.rights.to_string()),
+        cases: store.cases()?.len(),
+        quarantined: quarantined(cx)?,
+        unsent: store.unsent()?.len(),
+        lost: agent.lost().map(lost).collect(),
+        perhaps_lost: agent.perhaps_lost().map(lost).collect(),
+        set_aside: host.set_aside,
+        villages: villages(cx)?,
+        meetings: agent.meetings_so_far(),
+        spaces: spaces.collect(),
+        bundle_bytes: host.bundle_bytes,
+        rules,
+        model,
+        peers: peers.collect(),
+    })
+}
+
+/// For every area from which cases have come: how many of this phone's meetings ago the last did.
+fn villages(cx: &dyn Cx) -> Result<Vec<Village>, Refusal> {
+    let mut ages: BTreeMap<Area, u64> = BTreeMap::new();
+    for (author, meeting) in heard(cx.store())? {
+        let writers = names::leaves(cx, author).into_iter();
+        for leaf in writers.filter(|leaf| leaf.rights.has(Right::Write)) {
+            let ago = cx.agent().meetings_so_far().saturating_sub(meeting);
+            let held = ages.entry(leaf.area).or_insert(ago);
+            *held = ago.min(*held);
+        }
+    }
+    let village = |(area, meetings_ago)| Village { area, meetings_ago };
+    Ok(ages.into_iter().map(village).collect())
+}
+
+fn author_of(cx: &dyn Cx, id: &EnvelopeId) -> Result<Option<String>, Refusal> {
+    let bytes = cx.store().envelope(id)?;
+    let envelope = bytes.and_then(|bytes| sync::Envelope::parse(bytes).ok());
+    Ok(envelope.map(|envelope| names::name_of_author(cx, envelope.author)))
+}
+
+/// Envelopes that are set aside: which, whose, and why.
+fn quarantined(cx: &dyn Cx) -> Result<Vec<Quarantined>, Refusal> {
+    let rows = cx.store().quarantined()?.into_iter();
+    let row = |(id, why): (EnvelopeId, String)| {
+        Ok(Quarantined {
+            envelope: Digest(id.0),
+            author: author_of(cx, &id)?,
+            why,
+        })
+    };
+    rows.map(row).collect()
+}
+
+/// What envelopes that are set aside would add, for whoever must judge them; none named: all.
+pub fn set_aside(cx: &dyn Cx, named: &[Digest]) -> Result<SetAside, Refusal> {
+    let rows = cx.store().quarantined()?.into_iter();
+    let chosen = rows.filter(|(id, _)| named.is_empty() || named.contains(&Digest(id.0)));
+    let waiting = chosen.map(|(id, why)| waiting(cx, &id, why));
+    Ok(SetAside {
+        waiting: waiting.collect::<Result<_, _>>()?,
+    })
+}
+
+fn waiting(cx: &dyn Cx, id: &EnvelopeId, why: String) -> Result<Waiting, Refusal> {
+    let (case, said) = cx.agent().preview(id, cx.store())?.unzip();
+    let title = match &case {
+        Some(case) => cx.store().case_row(case)?.map(|row| row.title),
+        None => None,
+    };
+    let adds = said
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(stamp, entry)| Added {
+            by: names::name_of(cx, &stamp.by),
+            by_their_clock: instant(stamp.at_s),
+            said: case_view::said(cx, &entry),
+        });
+    let (author, adds) = (author_of(cx, id)?, adds.collect());
+    Ok(Waiting {
+        envelope: Digest(id.0),
+        author,
+        why,
+        case,
+        title,
+        adds,
+    })
+}
+
+/// Ends the older keys of a space. Days are counted from the newest time that the ministry has
+/// signed, or an earlier clock: one that is ahead deletes nothing early.
+pub fn retire(cx: &mut dyn Cx, area: Area, keep_days: u64) -> Result<Retired, Refusal> {
+    let floor_s = cx
+        .agent()
+        .trust()
+        .map_or(0, |trust| trust.freshness().floor_s);
+    let now_s = cx.now().wall_s.min(floor_s);
+    let since_s = match keep_days {
+        0 => u64::MAX, // all that are closed
+        days => now_s.saturating_sub(days.saturating_mul(86_400)),
+    };
+    let before = cx.store().cases()?.len();
+    cx.command(Command::Retire(area, since_s))?;
+    let cases_gone = before.saturating_sub(cx.store().cases()?.len());
+    Ok(Retired {
+        cases_gone,
+        counted_from: instant(now_s),
+    })
+}
+
+/// The code that unlocks a space for a phone.
+pub fn unlock_code(cx: &mut dyn Cx, area: Area, device: DeviceId) -> Result<Code, Refusal> {
+    let code = cx.document(Command::UnlockCode(area, device))?;
+    Ok(Code {
+        code: String::from_utf8_lossy(&code).into_owned(),
+    })
+}
+
+/// The key of a space for a phone.
+pub fn grant(cx: &mut dyn Cx, area: Area, chain: &str) -> Result<Granted, Refusal> {
+    let grant = to_hex(&cx.document(Command::GrantSpace(area, parse_chain(chain)?))?);
+    let issuer = cx
+        .agent()
+        .certificate()
+        .map(|c| to_hex(&c.chain().to_bytes()));
+    Ok(Granted { grant, issuer })
+}
+
+/// This phone's request for a certificate.
+pub fn enrol_request(cx: &dyn Cx, name: String) -> Result<EnrolRequest, Refusal> {
+    let signed = cx.agent().certificate_request(name);
+    signed
+        .read()
+        .map_err(|e| Refusal::NameRefused(e.to_string()))?;
+    Ok(EnrolRequest {
+        device: cx.agent().id(),
+        request: to_hex(&signed.to_bytes()),
+    })
+}
+
+/// What a phone is certified for.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// What it may do.
+    pub rights: &'a str,
+    /// What it may pass on.
+    pub passes_on: &'a str,
+    /// Days after which it is given no new keys.
+    pub valid_days: Option<u64>,
+}
+
+/// Certifies another phone by this one.
+pub fn enrol_sign(
+    cx: &mut dyn Cx,
+    request: &str,
+    name: Option<String>,
+    area: Area,
+    terms: Terms<'_>,
+) -> Result<Enrolment, Refusal> {
+    let request: Signed<CertificateRequest> = parse_signed(Paper::Request, request)?;
+    let claimed = request
+        .read()
+        .map_err(|e| Refusal::Damaged(Paper::Request, e.to_string()))?;
+    let read = |text: &str| Rights::parse(text).map_err(Refusal::NotRights);
+    let chain = cx.document(Command::Certify {
+        request,
+        name: name.unwrap_or(claimed.name),
+        area,
+        rights: read(terms.rights)?,
+        passes_on: read(terms.passes_on)?,
+        valid_days: terms.valid_days,
+    })?;
+    let trust = cx.agent().trust().map(|t| t.roots()).unwrap_or_default();
+    let roots = trust
+        .iter()
+        .map(|r| to_hex(&r.signed().to_bytes()))
+        .collect();
+    Ok(Enrolment {
+        roots,
+        chain: to_hex(&chain),
+        grants: Vec::new(),
+    })
+}
+
+/// Takes a ministry's roots, certificates and grants.
+pub fn enrol_accept(
+    cx: &mut dyn Cx,
+    roots: &[String],
+    chain: Option<&str>,
+    grants: &[(String, String)],
+    certificates: &[String],
+) -> Result<(), Refusal> {
+    for (i, root) in roots.iter().enumerate() {
+        let root: Signed<Root> = parse_signed(Paper::Root, root)?;
+        let name = root.read().map(|root| root.ministry).unwrap_or_default();
+        let known = cx.agent().trust().is_some();
+        let command = match i == 0 && !known {
+            true => Command::InstallTrust(root),
+            false => Command::Offer(Box::new(Offer::Root(root))),
+        };
+        cx.command(command).map_err(|e| match known {
+            true => Refusal::RootsDoNotFollow(name, Box::new(e)),
+            false => e,
+        })?;
+    }
+    if let Some(chain) = chain {
+        cx.command(Command::InstallChain(parse_chain(chain)?))?;
+    }
+    for (grant, issuer) in grants {
+        let grant = parse_signed(Paper::Grant, grant)?;
+        cx.command(Command::InstallGrant(Box::new((
+            grant,
+            parse_chain(issuer)?,
+        ))))?;
+    }
+    let kept = certificates
+        .iter()
+        .map(|chain| parse_chain(chain))
+        .collect::<Result<Vec<_>, _>>()?;
+    if !kept.is_empty() {
+        cx.command(Command::KeepChains(kept))?;
+    }
+    Ok(())
+}
+
+/// Lets in what lost phones wrote late; none named: all that wait.
+pub fn countersign(cx: &mut dyn Cx, named: &[Digest]) -> Result<Done, Refusal> {
+    let ids = named.iter().map(|digest| EnvelopeId(digest.0)).collect();
+    Ok(Done {
+        changed: cx.done(Command::Countersign(ids))?,
+    })
+}
+
+/// Sealed receipts of phones that are carried here.
+pub fn receipts(cx: &dyn Cx) -> Result<Receipts, Refusal> {
+    let receipts = cx.store().receipts()?;
+    Ok(Receipts {
+        receipts: receipts.iter().map(|(_, _, bytes)| to_hex(bytes)).collect(),
+    })
+}
+
+/// All certificate chains that this phone keeps.
+pub fn certificates(cx: &dyn Cx) -> Result<Certificates, Refusal> {
+    let chains = cx.store().every_chain()?;
+    Ok(Certificates {
+        chains: chains.iter().map(|bytes| to_hex(bytes)).collect(),
+    })
+}
+
+/// Every document of the ministry's that is held, roots first.
+pub fn documents(cx: &dyn Cx) -> Documents {
+    let records = cx.agent().trust().map(|trust| trust.records());
+    let document = |(kind, bytes): (&str, &[u8])| Paperwork {
+        kind: kind.to_owned(),
+        document: to_hex(bytes),
+    };
+    let documents = records
+        .iter()
+        .flat_map(|records| records.iter())
+        .map(document);
+    Documents {
+        documents: documents.collect(),
+    }
+}

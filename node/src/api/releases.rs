@@ -1,0 +1,132 @@
+//! Releases: what is listed, what runs, and what was checked.
+
+use distribution::activation::Module;
+use distribution::{Activation, Release, tree};
+use protocol::{Area, BundleId};
+
+use super::views::releases::{Check, Release as Row, Releases, Running, State, Version};
+use super::{Cx, Refusal};
+use crate::agent::Agent;
+
+/// Releases in the list, and what runs.
+pub fn list(cx: &dyn Cx) -> Result<Releases, Refusal> {
+    let agent = cx.agent();
+    let listed = agent.trust().and_then(|t| t.list());
+    let held = cx.store().bundles()?;
+    let whole = |r: &Release| {
+        held.iter()
+            .any(|b| b.id == BundleId::release(r.digest) && b.whole)
+    };
+    let releases = listed.iter().flat_map(|l| l.releases.iter()).map(|r| Row {
+        module: r.module.clone(),
+        version: r.version,
+        digest: r.digest,
+        bytes: r.bytes,
+        area: r.area.clone(),
+        language: r.language.clone(),
+        notes: r.notes.clone(),
+        state: state(agent, r, whole(r)),
+    });
+    let version = |m: &Module| Version {
+        version: m.version,
+        digest: m.digest,
+    };
+    let running = |(module, a): (&String, &Activation)| Running {
+        module: module.clone(),
+        current: a.current.as_ref().map(version),
+        previous: a.previous.as_ref().map(version),
+    };
+    Ok(Releases {
+        release_list: listed.map(|l| l.version),
+        releases: releases.collect(),
+        active: agent.activations().map(running).collect(),
+    })
+}
+
+fn state(agent: &Agent, release: &Release, whole: bool) -> State {
+    let activation = agent.activation(&release.module);
+    let runs = activation.and_then(|a| a.current.as_ref());
+    let parked = activation.and_then(|a| a.parked.iter().find(|p| p.digest == release.digest));
+    if let Some(why) = agent.trust().and_then(|t| t.recalled(&release.digest)) {
+        return State::Recalled(why.to_string());
+    }
+    if runs.is_some_and(|m| m.digest == release.digest) {
+        return State::Active;
+    }
+    if let Some(parked) = parked {
+        return State::Parked(parked.reason.clone());
+    }
+    let area = agent
+        .certificate()
+        .map(|c| c.area.clone())
+        .unwrap_or_default();
+    match (
+        whole,
+        release.area.covers(&area),
+        release.staged_for(&agent.id(), &area),
+    ) {
+        (false, ..) => State::Partial,
+        (true, false, _) => State::CarriedForOthers,
+        (true, true, false) => State::WaitsForStage,
+        (true, true, true) => State::Whole,
+    }
+}
+
+/// What runs of a module.
+pub fn active(agent: &Agent, module: &str) -> Result<Module, Refusal> {
+    let current = agent.activation(module).and_then(|a| a.current.clone());
+    current.ok_or_else(|| Refusal::NotActive(module.to_owned()))
+}
+
+/// What was checked of a release before its own test.
+pub fn checks(agent: &Agent, release: &Release) -> Vec<Check> {
+    let Some(trust) = agent.trust() else {
+        return Vec::new();
+    };
+    let Some((root, list)) = trust.root().zip(trust.list()) else {
+        return Vec::new();
+    };
+    vec![
+        Check::Root {
+            version: root.version,
+            ministry: root.ministry.clone(),
+        },
+        match trust.list_binds() {
+            true => Check::List {
+                version: list.version,
+                signed: list.signed().valid_signatures(&root.releases),
+                needed: root.releases.threshold,
+            },
+            false => Check::ListRetired {
+                version: list.version,
+            },
+        },
+        Check::NotOlder,
+        Check::Digest {
+            groups: tree::group_count(release.bytes),
+            bytes: release.bytes,
+            digest: release.digest,
+        },
+        Check::MeantFor {
+            area: release.area.clone(),
+            engine: release.engine_min,
+        },
+    ]
+}
+
+/// A release that is active and no longer in the list.
+pub fn release_of(module: &str, current: &Module) -> Release {
+    Release {
+        module: module.to_owned(),
+        version: current.version,
+        digest: current.digest,
+        bytes: 0,
+        area: Area::default(),
+        language: "und".into(),
+        engine_min: 0,
+        notes: String::new(),
+        deltas: Vec::new(),
+        stage: None,
+        lineage: None,
+    }
+}

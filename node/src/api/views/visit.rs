@@ -1,0 +1,42 @@
+//! A visit under way: what was answered, what comes next, and what is pink already.
+
+use std::collections::BTreeMap;
+
+use clinical::assessment::{Fired, Question};
+use clinical::{FindingValue, Profile};
+use serde::{Deserialize, Serialize};
+
+/// A visit under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "schema", rename = "kijiti.visit/2")]
+pub struct Visit {
+    /// Answers so far.
+    pub answered: usize,
+    /// What comes next; `None`: everything was asked.
+    pub ask: Option<Question>,
+    /// What is pink already.
+    pub danger: Vec<Fired>,
+    /// The level of care.
+    pub profile: Profile,
+    /// Whether the age is known.
+    pub age_known: bool,
+    /// The answers as a findings file.
+    pub findings: BTreeMap<String, FindingValue>,
+}
+
+/// Whether a visit was interrupted, and how far it had come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "schema", rename = "kijiti.visit-open/1")]
+pub struct VisitOpen {
+    /// Answers so far; 0: no visit was interrupted.
+    pub answers: usize,
+    /// The age as it was typed.
+    pub age: Option<String>,
+    /// Minutes since it began.
+    pub minutes: u64,
+}
+
+/// The visit is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "schema", rename = "kijiti.visit-end/1")]
+pub struct VisitEnd {}
