@@ -125,7 +125,7 @@ fn every_field_goes_through_fhir_under_its_code_and_unit() {
                 field.name
             );
         }
-        let read = fhir::read(&text).unwrap();
+        let read = fhir::read(&text).unwrap_or_else(|e| panic!("{}: {e}", field.name));
         let back = read
             .iter()
             .flat_map(|case| &case.entries)

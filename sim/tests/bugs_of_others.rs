@@ -9,6 +9,7 @@ use node::Store;
 use node::agent::Event;
 use protocol::SpaceId;
 use protocol::frame::Frame;
+use protocol::frame::Lane;
 use record::Case;
 use sim::Cut;
 
@@ -220,7 +221,7 @@ fn progress_never_passes_a_hundred_per_cent() {
             match output {
                 node::Output::Transmit { bytes, .. } => queue.push_back((from, bytes)),
                 node::Output::Event(Event::Progress {
-                    lane: "cases",
+                    lane: Lane::Cases,
                     done,
                     total,
                     ..
