@@ -21,6 +21,27 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 EXAMPLE = os.path.join(HERE, "../app/examples/severe-pneumonia.toml")
 
 
+def plain(value) -> str:
+    """A value as people write it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def spoken(said: dict) -> str:
+    """What a line of a case's history says, as `kijiti case history` words it."""
+    (kind, value), = said.items()
+    match kind:
+        case "finding":
+            return f"{value[0]} = {plain(value[1])}"
+        case "settled":
+            return f"settled: {value[0]} = {plain(value[1])}"
+        case "note":
+            return f"noted: {value}"
+        case "dose":
+            return f"gave {value['medicine']} {value['amount']:g} {value['unit']}"
+        case _:
+            return f"{kind}: {value}"
+
+
 class Desk:
     """Phones in a folder, and what each has acknowledged."""
 
@@ -54,7 +75,7 @@ class Desk:
 
     def check(self, phone: str, case: str) -> None:
         history = self.json(phone, "case", "history", case)["history"]
-        missing = self.acknowledged[case] - {line["what"] for line in history}
+        missing = self.acknowledged[case] - {spoken(line["said"]) for line in history}
         assert not missing, f"acknowledged and missing on {phone}: {sorted(missing)}"
 
     def enrol(self) -> None:

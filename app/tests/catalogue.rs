@@ -90,8 +90,10 @@ fn every_field_goes_through_fhir_under_its_code_and_unit() {
             name: field.name.into(),
             value: value.clone(),
         };
+        // A bundle says something of a patient beside the consent, or it is not worth reading.
+        let beside = Entry::Note("as it was found".into());
         case.add(
-            &[entry],
+            &[entry, beside],
             &DeviceKeys::from_seed([1; 32]),
             &[1; 16],
             1_795_554_895,

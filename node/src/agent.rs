@@ -3,23 +3,20 @@
 //!
 //! `Phone` is what the phone knows whoever it talks to; a `Meeting` is what it knows of one talk.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 
-use distribution::bundle::{Fetch, Groups};
 use distribution::plan::Way;
 use distribution::{Activation, Release, TrustedState};
 use protocol::certificate::CertificateRequest;
-use protocol::codec;
 use protocol::defence::{self, Defence};
 use protocol::frame::Lane;
 use protocol::limits::{MEETINGS_MAX, STRANGERS_MAX};
 use protocol::signed::{Signed, Verified};
 use protocol::{
-    BundleId, Chain, Deadline, DeviceId, DeviceKeys, Digest, EnvelopeId, Now, SpaceId,
-    VerifiedChain,
+    BundleId, Chain, Deadline, DeviceId, DeviceKeys, Digest, EnvelopeId, Now, VerifiedChain,
 };
 use rand_chacha::ChaCha20Rng;
-use rand_core::{Rng, SeedableRng};
+use rand_core::SeedableRng;
 use sync::SpaceKey;
 use sync::archive::{self, Archive, ArchiveError, ArchivedCase};
 use sync::space::sealing_public_key;
@@ -30,33 +27,34 @@ use crate::store::{PeerRow, Store, StoreError};
 mod budget;
 mod bundle_lane;
 mod case_lane;
-mod cases;
 mod commands;
+mod consequence;
 mod delivery;
 mod difference;
+mod ending;
 mod flow;
-mod holdings;
-mod keyring;
-mod lease;
+mod identity;
 mod load;
 mod meeting;
+mod phone;
 mod receipts;
-mod retirement;
+mod records;
+mod releases;
+mod renewal;
 mod schedule;
+mod spaces;
 mod trust_lane;
+mod tx;
 
 pub use budget::LinkClass;
-pub use cases::Preview;
 pub use commands::{Command, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
-use keyring::Keyring;
-pub use lease::locked;
-use load::{
-    load_activations, load_bad_deltas, load_certificate, load_number, load_quota, load_trust,
-};
 use meeting::Meeting;
 pub use meeting::MeetingSummary;
+use phone::Phone;
+pub use records::Preview;
 pub use schedule::CallPlan;
+pub use spaces::locked;
 
 /// Milliseconds that a phone that nobody here knows has for itself before another may take its
 /// place.
@@ -239,91 +237,6 @@ pub enum Event {
     },
 }
 
-/// A bundle that is being fetched or served.
-pub(crate) struct Bundle {
-    pub fetch: Fetch,
-    pub whole: bool,
-    /// Groups asked of someone and not yet here.
-    pub asked: Groups,
-    /// Over which link the tree list is being fetched.
-    pub tree_from: Option<LinkId>,
-    /// How many of the phones that are being met have each group; empty while none has named any.
-    pub seen: Vec<u16>,
-}
-
-impl Bundle {
-    pub(crate) fn new(fetch: Fetch, whole: bool) -> Self {
-        let asked = Groups::none(fetch.groups().count());
-        Self {
-            fetch,
-            whole,
-            asked,
-            tree_from: None,
-            seen: Vec::new(),
-        }
-    }
-}
-
-/// What the phone knows, whoever it talks to.
-pub(crate) struct Phone {
-    pub keys: DeviceKeys,
-    pub actor: [u8; 16],
-    pub rng: ChaCha20Rng,
-    pub trust: Option<TrustedState>,
-    pub certificate: Option<VerifiedChain>,
-    pub space_keys: Vec<SpaceKey>,
-    /// What is known of the keys of each space, and of phones that keepers have said to be lost.
-    pub keyring: Keyring,
-    /// Photos that are passed on to nobody, because consent to them was withdrawn.
-    pub withheld: BTreeSet<Digest>,
-    pub bundles: BTreeMap<BundleId, Bundle>,
-    pub activations: BTreeMap<String, Activation>,
-    pub outputs: VecDeque<Output>,
-    /// Counts what is new here, so that two phones without news do not meet again.
-    pub revision: u64,
-    pub met: BTreeMap<DeviceId, schedule::LastMeeting>,
-    /// Groups that have come lately, for the neighbours that are being met; the first number is
-    /// that of the oldest.
-    pub news: (u64, VecDeque<(BundleId, u64, u64)>),
-    /// When a group last came, in monotone milliseconds.
-    pub last_group_ms: u64,
-    /// Meetings going on.
-    pub meetings: usize,
-    /// Deltas that did not make what they should, and are not tried again.
-    pub bad_deltas: BTreeSet<Digest>,
-    /// Which certified phones have shown a bundle whole and served a piece of it; what none has
-    /// served is not thrown away.
-    pub copies: BTreeMap<BundleId, BTreeSet<DeviceId>>,
-    /// The last photo that was named in a meeting: the next meeting goes on behind it.
-    pub named_last: Option<BundleId>,
-    /// Where looking over what lies on the disk goes on.
-    pub scrubbed: (Option<BundleId>, u64),
-    /// Envelopes during whose opening the program came down, and how often.
-    pub suspects: BTreeMap<EnvelopeId, u8>,
-    /// The one of them that is being opened alone.
-    pub opening_alone: Option<EnvelopeId>,
-    /// Envelopes that are being opened, as they are marked.
-    pub opening: Option<BTreeMap<EnvelopeId, u8>>,
-    /// Some envelopes wait to be opened.
-    pub some_wait: bool,
-    /// Days on which this phone has been used.
-    pub days_used: u64,
-    /// Bytes of bundles that may lie here.
-    pub quota_bytes: u64,
-    /// The date by this phone's clock, as it was last looked at.
-    pub day: Option<u64>,
-    /// Somebody may be lost since the keys of spaces were last looked at.
-    pub check_keys: bool,
-    /// Chains whose signatures hold, by root version and bytes.
-    pub verified: std::cell::RefCell<BTreeMap<Digest, VerifiedChain>>,
-    /// Bytes of envelopes that have reached their readers and may still lie here.
-    pub carry_quota_bytes: u64,
-    /// Meetings of this phone so far: what age is told by where no clock is right.
-    pub meetings_so_far: u64,
-    /// Complete meetings since the ministry's documents last changed that brought nothing newer.
-    pub unmoved_since_news: u64,
-}
-
 /// One phone.
 pub struct Agent {
     phone: Phone,
@@ -356,60 +269,13 @@ impl Agent {
         seed: [u8; 32],
         store: &mut dyn Store,
     ) -> Result<Self, StoreError> {
-        let mut rng = ChaCha20Rng::from_seed(seed);
-        // A new one at every start: a store that was set back to an old backup must never go on
-        // under the name of a history that others hold already (Automerge would lose one of the
-        // two).
-        let mut actor = [0; 16];
-        rng.fill_bytes(&mut actor);
         let mut aside = Vec::new();
-        let trust = load_trust(store, &mut aside)?;
-        let activations = load_activations(store, &mut aside)?;
-        let mut phone = Phone {
-            keys,
-            actor,
-            rng,
-            trust,
-            certificate: None,
-            space_keys: store.space_keys()?,
-            keyring: Keyring::default(),
-            withheld: cases::load_withheld(store)?,
-            check_keys: true,
-            verified: std::cell::RefCell::default(),
-            day: None,
-            bundles: BTreeMap::new(),
-            activations,
-            named_last: None,
-            scrubbed: (None, 0),
-            suspects: store.attempts(),
-            opening_alone: None,
-            opening: None,
-            some_wait: true,
-            days_used: load_number(setting::DAYS_USED, store)?,
-            outputs: VecDeque::new(),
-            revision: 1,
-            met: BTreeMap::new(),
-            news: (0, VecDeque::new()),
-            last_group_ms: 0,
-            meetings: 0,
-            bad_deltas: load_bad_deltas(store)?,
-            copies: BTreeMap::new(),
-            quota_bytes: load_quota(setting::QUOTA, store)?,
-            carry_quota_bytes: load_quota(setting::CARRY_QUOTA, store)?,
-            meetings_so_far: load_number(setting::MEETINGS, store)?,
-            unmoved_since_news: load_number(setting::UNMOVED, store)?,
-        };
-        let parked: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
-        phone.suspects.retain(|id, _| !parked.contains(id));
-        phone.load_keyring(store)?;
-        phone.certificate = load_certificate(&phone, store)?;
-        phone.open_bundles(store)?;
-        phone.obey_recalls(store)?;
-        phone.announce_ready(store)?;
+        let rng = ChaCha20Rng::from_seed(seed);
+        let mut phone = Phone::load(keys, rng, &mut aside, store)?;
         aside.extend(store.set_aside());
         aside
             .into_iter()
-            .for_each(|what| phone.event(Event::SetAside { what }));
+            .for_each(|what| phone.out.event(Event::SetAside { what }));
         Ok(Self {
             phone,
             meetings: BTreeMap::new(),
@@ -419,12 +285,12 @@ impl Agent {
 
     /// This phone's name.
     pub fn id(&self) -> DeviceId {
-        self.phone.keys.id()
+        self.phone.own.keys.id()
     }
 
     /// Its request for a certificate under a name.
     pub fn certificate_request(&self, name: String) -> Signed<CertificateRequest> {
-        let keys = &self.phone.keys;
+        let keys = &self.phone.own.keys;
         Signed::by(
             &CertificateRequest::of(keys, sealing_public_key(keys), name),
             keys,
@@ -436,7 +302,7 @@ impl Agent {
         &self,
         archive: &Verified<Archive>,
     ) -> Result<Vec<ArchivedCase>, ArchiveError> {
-        archive::open(archive, &self.phone.keys)
+        archive::open(archive, &self.phone.own.keys)
     }
 
     /// Seals cases for a phone; `None` where this phone is not certified itself.
@@ -446,34 +312,34 @@ impl Agent {
         to: (DeviceId, &[u8; 32]),
         rng: &mut ChaCha20Rng,
     ) -> Option<Result<Vec<u8>, ArchiveError>> {
-        let own = self.phone.certificate.as_ref()?.chain();
-        Some(archive::write(cases, to, (own, &self.phone.keys), rng))
+        let own = self.phone.own.certificate.as_ref()?.chain();
+        Some(archive::write(cases, to, (own, &self.phone.own.keys), rng))
     }
 
     /// What it believes of its ministry, once enrolled.
     pub fn trust(&self) -> Option<&TrustedState> {
-        self.phone.trust.as_ref()
+        self.phone.own.trust.as_ref()
     }
 
     /// Its own certificate, once enrolled.
     pub fn certificate(&self) -> Option<&VerifiedChain> {
-        self.phone.certificate.as_ref()
+        self.phone.own.certificate.as_ref()
     }
 
     /// The keys of the spaces it reads.
     pub fn space_keys(&self) -> &[SpaceKey] {
-        &self.phone.space_keys
+        &self.phone.spaces.keys
     }
 
     /// Whether a sealed photo has been announced that this phone takes notice of.
     pub fn knows_photo(&self, digest: &Digest) -> bool {
-        self.phone.keyring.photo(digest).is_some()
+        self.phone.spaces.photo(digest).is_some()
     }
 
     /// The key with which this phone writes into the space of an area; `None`: what is written
     /// waits.
     pub fn write_key(&self, area: &protocol::Area) -> Option<&SpaceKey> {
-        self.phone.write_key(area)
+        self.phone.spaces.write_key(area, &self.phone.own)
     }
 
     /// Believes a chain, as a meeting would.
@@ -485,6 +351,32 @@ impl Agent {
         }
     }
 
+    /// Phones that keepers of spaces have said to be lost, and why.
+    pub fn lost(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
+        let Phone { spaces, own, .. } = &self.phone;
+        spaces
+            .lost()
+            .filter(|(device, _)| spaces.is_lost(device, own))
+    }
+
+    /// Phones that are said to be lost, of which nothing shows yet that they are where that counts.
+    pub fn perhaps_lost(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
+        let Phone { spaces, own, .. } = &self.phone;
+        spaces
+            .lost()
+            .filter(|(device, _)| !spaces.is_lost(device, own))
+    }
+
+    /// What an envelope that is set aside would add, and to which case; `None` if it does not open
+    /// here.
+    pub fn preview(
+        &self,
+        id: &EnvelopeId,
+        store: &dyn Store,
+    ) -> Result<Option<Preview>, StoreError> {
+        records::preview(id, &self.phone.spaces, &self.phone.own, store)
+    }
+
     /// Meetings of this phone so far.
     pub fn meetings_so_far(&self) -> u64 {
         self.phone.meetings_so_far
@@ -492,12 +384,12 @@ impl Agent {
 
     /// What runs of a module.
     pub fn activation(&self, module: &str) -> Option<&Activation> {
-        self.phone.activations.get(module)
+        self.phone.releases.activations.get(module)
     }
 
     /// What runs, by module.
     pub fn activations(&self) -> impl Iterator<Item = (&String, &Activation)> {
-        self.phone.activations.iter()
+        self.phone.releases.activations.iter()
     }
 
     /// Complete meetings since the ministry's documents last changed that brought nothing newer:
@@ -510,13 +402,13 @@ impl Agent {
     /// Whether to call a neighbour that has appeared, or to let it be.
     pub fn worth_meeting(&self, now: Now, peer: DeviceId) -> bool {
         let meeting = self.meetings.values().any(|m| m.peer == peer);
-        !meeting && schedule::worth_meeting(now, self.phone.revision, self.phone.met.get(&peer))
+        !meeting && schedule::worth_meeting(now, self.phone.out.revision, self.phone.met.get(&peer))
     }
 
     /// What a phone needs to find those of its own ministry near it, and to be found by them;
     /// nobody else can tell who it is.
     pub fn discovery_key(&self) -> Option<[u8; 32]> {
-        let ministry = self.phone.trust.as_ref()?.ministry();
+        let ministry = self.phone.own.trust.as_ref()?.ministry();
         Some(protocol::frame::discovery_key(&ministry))
     }
 
@@ -529,7 +421,8 @@ impl Agent {
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
         self.asleep = false;
-        self.phone.count_days(now, store)?;
+        self.phone.now = now;
+        self.phone.count_days(store)?;
         match input {
             Input::LinkUp {
                 link,
@@ -549,8 +442,9 @@ impl Agent {
             }
             Input::LinkDown { link, why } => self.end_meeting(now, link, &why, store)?,
             Input::Command { ticket, command } => {
-                let result = self.phone.handle_command(now, *command, store)?;
-                self.phone.event(Event::Reply { ticket, result });
+                let result = self.phone.handle_command(*command, store)?;
+                self.phone.settle(store)?;
+                self.phone.out.event(Event::Reply { ticket, result });
             }
             Input::Woke => self.end_overdue_meetings(now),
         }
@@ -559,11 +453,11 @@ impl Agent {
 
     /// What to do next; `Sleep` when there is nothing more.
     pub fn poll_output(&mut self) -> Output {
-        if let Some(output) = self.phone.outputs.pop_front() {
+        if let Some(output) = self.phone.out.outputs.pop_front() {
             return output;
         }
         self.asleep = true;
-        if self.phone.some_wait {
+        if self.phone.records.some_wait {
             return Output::Sleep(Some(Deadline {
                 at_ms: 0,
                 why: "something waits to be opened",
@@ -594,7 +488,7 @@ impl Agent {
     ) -> Result<(), StoreError> {
         let ours = self.id();
         if peer == ours || self.meetings.len() >= MEETINGS_MAX {
-            self.phone.close(link, "no room for another meeting");
+            self.phone.out.close(link, "no room for another meeting");
             return Ok(());
         }
         if let Some((other, kept)) = self
@@ -606,15 +500,16 @@ impl Agent {
             // Both called at once: the call of the phone with the lower id stays, on both sides.
             // The same side called twice: it has started anew, and the earlier call is dead.
             if dialed != kept && kept == (ours < peer) {
-                self.phone.close(link, "already meeting this phone");
+                self.phone.out.close(link, "already meeting this phone");
                 return Ok(());
             }
-            self.phone.close(other, "a newer call takes its place");
+            self.phone.out.close(other, "a newer call takes its place");
             self.end_meeting(now, other, "a newer call takes its place", store)?;
         }
         let known = dialed || !store.chain_rows(&peer)?.is_empty();
         if !known && !self.make_room_for_a_stranger(now, store)? {
             self.phone
+                .out
                 .close(link, "no room for another phone that nobody here knows");
             return Ok(());
         }
@@ -645,21 +540,14 @@ impl Agent {
         else {
             return Ok(false);
         };
-        self.phone.close(link, "it makes room for others");
+        self.phone.out.close(link, "it makes room for others");
         self.end_meeting(now, link, "it makes room for others", store)?;
         Ok(true)
     }
 
     /// Lets every meeting say what it now can, and ends those that are over.
     fn advance(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
-        if std::mem::take(&mut self.phone.check_keys) {
-            self.phone.settle_retirements(now, store)?;
-            self.phone.renew_keys(now, store)?;
-            self.phone.seal_what_waits(now, store)?;
-        }
-        if self.phone.some_wait {
-            self.phone.open_waiting(now, store)?;
-        }
+        self.phone.look_after(store)?;
         self.phone.meetings = self.meetings.len();
         for meeting in self.meetings.values_mut() {
             meeting.advance(now, &mut self.phone, store)?;
@@ -676,7 +564,7 @@ impl Agent {
                 .get(&link)
                 .and_then(Meeting::over)
                 .unwrap_or_default();
-            self.phone.close(link, &reason);
+            self.phone.out.close(link, &reason);
             self.end_meeting(now, link, &reason, store)?;
         }
         Ok(())
@@ -709,9 +597,7 @@ impl Agent {
             })?;
             let (place, kept) = meetings::kept(&summary.kept(&meeting.peer, now, &self.phone));
             store.put_setting(&place, &kept)?;
-            self.phone.note_delivered(now, store)?;
-            self.phone.let_go_of_delivered(store)?;
-            self.phone.scrub_some(store)?;
+            self.phone.after_meeting(store)?;
         }
         if summary.complete && summary.news == 0 && certified {
             self.phone.unmoved_since_news += 1;
@@ -730,7 +616,7 @@ impl Agent {
                 .saturating_add(1),
         };
         let revision = match summary.complete {
-            true => self.phone.revision,
+            true => self.phone.out.revision,
             false => self
                 .phone
                 .met
@@ -745,7 +631,7 @@ impl Agent {
             refused,
         };
         schedule::remember(&mut self.phone.met, meeting.peer, last);
-        self.phone.event(Event::MeetingEnded { link, summary });
+        self.phone.out.event(Event::MeetingEnded { link, summary });
         Ok(())
     }
 
@@ -758,109 +644,5 @@ impl Agent {
                 meeting.abandon("pieces were asked for and none came");
             }
         }
-    }
-}
-
-impl Phone {
-    pub(crate) fn event(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
-    }
-
-    pub(crate) fn close(&mut self, link: LinkId, reason: &str) {
-        self.outputs.push_back(Output::CloseLink {
-            link,
-            reason: reason.to_owned(),
-        });
-    }
-
-    pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {
-        let mut bytes = [0; N];
-        self.rng.fill_bytes(&mut bytes);
-        bytes
-    }
-
-    /// Something here is new to others.
-    pub(crate) fn changed(&mut self) {
-        self.revision += 1;
-    }
-
-    /// The area whose things this phone holds; an uncertified phone holds public things only, of
-    /// everywhere.
-    pub(crate) fn area(&self) -> protocol::Area {
-        self.certificate
-            .as_ref()
-            .map(|c| c.area.clone())
-            .unwrap_or_default()
-    }
-
-    /// Releases that this phone runs or carries.
-    pub(crate) fn releases(&self) -> Vec<Release> {
-        let area = self.area();
-        self.trust
-            .iter()
-            .flat_map(|t| t.releases_for(&area).cloned().collect::<Vec<_>>())
-            .collect()
-    }
-
-    /// Tells the host which whole bundles wait to be activated: the newest of each module, the
-    /// nearest area first.
-    pub(crate) fn announce_ready(&mut self, _store: &mut dyn Store) -> Result<(), StoreError> {
-        let area = self.area();
-        let idle = distribution::activation::Activation::default();
-        let mut meant: BTreeMap<String, (Release, bool)> = BTreeMap::new();
-        for release in self.releases() {
-            let runs = self.activations.get(&release.module).unwrap_or(&idle);
-            let ready = self
-                .bundles
-                .get(&BundleId::release(release.digest))
-                .is_some_and(|b| b.whole)
-                && release.staged_for(&self.keys.id(), &area);
-            // While something runs, it goes on until the one that is meant is here; while nothing
-            // runs, any that is here will do.
-            let counts = release.area.covers(&area)
-                && runs.may_run(&release)
-                && (ready || runs.current.is_some());
-            let rank = |r: &Release| (r.area.as_str().len(), r.version);
-            if counts
-                && meant
-                    .get(&release.module)
-                    .is_none_or(|(other, _)| rank(&release) > rank(other))
-            {
-                meant.insert(release.module.clone(), (release, ready));
-            }
-        }
-        for (release, ready) in meant.into_values() {
-            if ready
-                && self
-                    .activations
-                    .get(&release.module)
-                    .unwrap_or(&idle)
-                    .wants(&release)
-            {
-                self.event(Event::ReleaseReady {
-                    release: Box::new(release),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Spaces in which the phone whose certificate this is has a part, of those that `store` holds.
-    pub(crate) fn spaces_for(
-        &self,
-        certificate: &VerifiedChain,
-        store: &dyn Store,
-    ) -> Result<BTreeSet<SpaceId>, StoreError> {
-        let held = store.spaces()?;
-        Ok(held
-            .into_iter()
-            .filter(|row| row.area.meets(&certificate.area))
-            .map(|row| row.space)
-            .collect())
-    }
-
-    pub(crate) fn save_activations(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
-        store.put_setting(setting::ACTIVATIONS, &codec::encode(&self.activations))?;
-        self.write_receipt(store)
     }
 }

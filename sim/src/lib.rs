@@ -8,6 +8,7 @@ pub mod attacks;
 pub mod insider;
 pub mod ministry;
 pub mod room;
+pub mod screen;
 pub mod village;
 pub mod world;
 

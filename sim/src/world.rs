@@ -171,26 +171,27 @@ impl World {
 
     /// Asks a phone.
     pub fn command(&mut self, phone: usize, command: Command) -> Result<Reply, SimError> {
-        let outputs = self.input(
-            phone,
-            Input::Command {
-                ticket: 0,
-                command: Box::new(command),
-            },
-        )?;
+        self.ask(phone, command)?
+            .map_err(|refusal| SimError::Refused {
+                phone,
+                reason: format!("{refusal:?}"),
+            })
+    }
+
+    /// The same, with the refusal as it is.
+    pub fn ask(
+        &mut self,
+        phone: usize,
+        command: Command,
+    ) -> Result<Result<Reply, Refusal>, SimError> {
+        let command = Box::new(command);
+        let outputs = self.input(phone, Input::Command { ticket: 0, command })?;
         let reply = outputs.into_iter().find_map(|o| match o {
             Output::Event(Event::Reply { result, .. }) => Some(result),
             _ => None,
         });
-        let refused = |r: Refusal| SimError::Refused {
-            phone,
-            reason: format!("{r:?}"),
-        };
-        let reply = reply
-            .unwrap_or_else(|| Err(Refusal::Nothing))
-            .map_err(refused)?;
         self.settle_all()?;
-        Ok(reply)
+        Ok(reply.unwrap_or(Err(Refusal::Nothing)))
     }
 
     /// One input to one phone; its outputs. Releases that are ready wait in its events.

@@ -21,7 +21,8 @@ use protocol::{BundleId, BundleKind, Now};
 
 use super::flow::Flow;
 use super::meeting::{End, Meeting, refuse};
-use super::{Bundle, Event, Phone};
+use super::releases::Bundle;
+use super::{Event, Phone};
 use crate::store::{Store, StoreError};
 
 /// Wishes that may be open at once; below the other's queue, so that an honest phone is never
@@ -78,9 +79,9 @@ impl Meeting {
     pub(super) fn begin_bundles(&mut self, now: Now, phone: &mut Phone) {
         self.bundles.active = true;
         self.bundles.last_got_ms = now.mono_ms;
-        self.bundles.news_said = phone.news.0 + phone.news.1.len() as u64;
-        for id in phone.named_this_time() {
-            let Some(bundle) = phone.bundles.get(&id) else {
+        self.bundles.news_said = phone.releases.news.0 + phone.releases.news.1.len() as u64;
+        for id in phone.releases.named_this_time() {
+            let Some(bundle) = phone.releases.bundles.get(&id) else {
                 continue;
             };
             self.bundles.named.insert(id);
@@ -110,7 +111,7 @@ impl Meeting {
             return refuse("Have out of its place");
         }
         self.bundles.haves += 1;
-        let Some(bundle) = phone.bundles.get_mut(&have.bundle) else {
+        let Some(bundle) = phone.releases.bundles.get_mut(&have.bundle) else {
             return Ok(());
         };
         if self.bundles.their_groups.contains_key(&have.bundle) {
@@ -121,9 +122,7 @@ impl Meeting {
             let known = have.bundle.kind == BundleKind::Photo
                 && bundle.fetch.groups().held() == 0
                 && bundle.tree_from.is_none()
-                && phone
-                    .keyring
-                    .photo_has_size(&have.bundle.digest, have.bytes);
+                && phone.spaces.photo_has_size(&have.bundle.digest, have.bytes);
             if !known {
                 return Ok(());
             }
@@ -148,6 +147,7 @@ impl Meeting {
             self.bundles.whole_there.insert(have.bundle);
             if !defence::stands(Defence::ProvenCopies) {
                 phone
+                    .releases
                     .copies
                     .entry(have.bundle)
                     .or_default()
@@ -160,7 +160,7 @@ impl Meeting {
     /// The other's disk did not keep what it had named.
     pub(super) fn handle_lacks(&mut self, lacks: &Lacks, phone: &mut Phone) -> Result<(), End> {
         self.bundles.whole_there.remove(&lacks.bundle);
-        if let Some(theirs) = phone.copies.get_mut(&lacks.bundle) {
+        if let Some(theirs) = phone.releases.copies.get_mut(&lacks.bundle) {
             theirs.remove(&self.peer);
         }
         if lacks.count == 0 {
@@ -169,6 +169,7 @@ impl Meeting {
             }
             self.bundles.their_groups.remove(&lacks.bundle);
             if let Some(bundle) = phone
+                .releases
                 .bundles
                 .get_mut(&lacks.bundle)
                 .filter(|b| b.tree_from == Some(self.link))
@@ -184,7 +185,7 @@ impl Meeting {
             return refuse("an excuse for a piece that nobody asked for");
         };
         let (id, first, count) = self.bundles.open_wants.swap_remove(at);
-        if let Some(bundle) = phone.bundles.get_mut(&id) {
+        if let Some(bundle) = phone.releases.bundles.get_mut(&id) {
             bundle.asked.clear(first, count);
         }
         if let Some((groups, _)) = self.bundles.their_groups.get_mut(&id) {
@@ -206,9 +207,9 @@ impl Meeting {
         self.bundles.others_there = others;
         self.bundles.last_got_ms = now.mono_ms;
         for id in self.bundles.their_groups.keys() {
-            if let Some(bundle) = phone.bundles.get(id).filter(|b| !b.whole) {
+            if let Some(bundle) = phone.releases.bundles.get(id).filter(|b| !b.whole) {
                 let (done, total) = (bundle.fetch.bytes_held(), bundle.fetch.bytes);
-                phone.event(Event::Progress {
+                phone.out.event(Event::Progress {
                     link: self.link,
                     lane: Lane::Bundles,
                     done,
@@ -221,7 +222,7 @@ impl Meeting {
 
     /// The other has got more since it named what it has.
     pub(super) fn handle_got(&mut self, now: Now, got: &Got, phone: &mut Phone) -> Result<(), End> {
-        let Some(bundle) = phone.bundles.get_mut(&got.bundle) else {
+        let Some(bundle) = phone.releases.bundles.get_mut(&got.bundle) else {
             return Ok(());
         };
         let count = bundle.fetch.groups().count();
@@ -259,7 +260,7 @@ impl Meeting {
             return refuse("a wish for an unknown bundle");
         }
         // What was here when it was named may have been recalled, doubted or let go of since.
-        let Some(bundle) = phone.bundles.get(&want.bundle) else {
+        let Some(bundle) = phone.releases.bundles.get(&want.bundle) else {
             return if self.bundles.named.contains(&want.bundle) {
                 self.excuse(&want)
             } else {
@@ -319,7 +320,7 @@ impl Meeting {
     }
 
     fn last_group_ms(&self, phone: &Phone) -> u64 {
-        self.bundles.last_got_ms.max(phone.last_group_ms)
+        self.bundles.last_got_ms.max(phone.releases.last_group_ms)
     }
 
     pub(super) fn handle_tree(
@@ -331,7 +332,7 @@ impl Meeting {
         if self.bundles.tree_asked != Some(tree.bundle) {
             return refuse("group hashes that nobody asked for");
         }
-        let Some(bundle) = phone.bundles.get_mut(&tree.bundle) else {
+        let Some(bundle) = phone.releases.bundles.get_mut(&tree.bundle) else {
             return refuse("an unknown bundle");
         };
         if bundle
@@ -364,7 +365,7 @@ impl Meeting {
         let Some(at) = open else {
             return refuse("a piece that nobody asked for");
         };
-        let Some(bundle) = phone.bundles.get_mut(&piece.bundle) else {
+        let Some(bundle) = phone.releases.bundles.get_mut(&piece.bundle) else {
             // Recalled, or evicted, since it was asked for.
             self.bundles.open_wants.swap_remove(at);
             return Ok(());
@@ -383,6 +384,7 @@ impl Meeting {
         // Who has served a piece, and says to have all of it, has shown that a copy is there.
         if self.certificate.is_some() && self.bundles.whole_there.contains(&piece.bundle) {
             phone
+                .releases
                 .copies
                 .entry(piece.bundle)
                 .or_default()
@@ -396,16 +398,19 @@ impl Meeting {
         let (done, total) = (bundle.fetch.bytes_held(), bundle.fetch.bytes);
         if self.bundles.percent != done * 100 / total.max(1) {
             self.bundles.percent = done * 100 / total.max(1);
-            phone.event(Event::Progress {
+            phone.out.event(Event::Progress {
                 link: self.link,
                 lane: Lane::Bundles,
                 done,
                 total,
             });
         }
-        phone.groups_came(self.last_heard_ms, piece.bundle, piece.first, count);
+        phone
+            .releases
+            .groups_came(self.last_heard_ms, piece.bundle, piece.first, count);
         if done == total {
-            phone.finish_bundle(piece.bundle, store)?;
+            let (spaces, records, releases, mut tx) = phone.parts(store);
+            releases.finish_bundle(piece.bundle, spaces, records, &mut tx)?;
         }
         Ok(())
     }
@@ -436,7 +441,7 @@ impl Meeting {
         if self.bundles.done_theirs {
             return None;
         }
-        let (oldest, news) = &phone.news;
+        let (oldest, news) = &phone.releases.news;
         loop {
             let at = self.bundles.news_said.max(*oldest);
             let (bundle, first, count) = *news.get((at - oldest) as usize)?;
@@ -460,12 +465,13 @@ impl Meeting {
     /// What to ask of this phone, in order: what this phone is to run, by the cheapest way from
     /// here; then what its area needs and it does not, deltas first and the rarest first.
     fn wishes(&self, phone: &Phone) -> Vec<BundleId> {
-        let area = phone.area();
+        let area = phone.own.area();
         let there = |id: &BundleId| {
             let known = self.bundles.their_groups.get(id);
             known.is_some_and(|(groups, tree)| groups.held() > 0 && *tree)
         };
         let missing = |digest: &protocol::Digest, bytes: u64| match phone
+            .releases
             .bundles
             .get(&BundleId::release(*digest))
         {
@@ -476,12 +482,12 @@ impl Meeting {
             Some(_) | None => None,
         };
         let (mut own, mut carried) = (Vec::new(), Vec::new());
-        for release in phone.releases() {
+        for release in phone.own.listed() {
             let id = BundleId::release(release.digest);
-            let whole = phone.bundles.get(&id).is_some_and(|b| b.whole);
+            let whole = phone.releases.bundles.get(&id).is_some_and(|b| b.whole);
             let runs_here = release.area.covers(&area);
             let mut on_the_way = false;
-            if !whole && let Some(way) = best_way(&release, |d| phone.holds(d), missing) {
+            if !whole && let Some(way) = best_way(&release, |d| phone.releases.holds(d), missing) {
                 on_the_way = !way.deltas.is_empty();
                 let steps = way.deltas.iter().map(|d| BundleId::release(d.digest));
                 let list = if runs_here { &mut own } else { &mut carried };
@@ -492,15 +498,16 @@ impl Meeting {
                 carried.push(id);
             }
         }
-        let wanted = |id: &BundleId| phone.bundles.get(id).is_some_and(|b| !b.whole);
-        let bytes = |id: &BundleId| phone.bundles.get(id).map_or(0, |b| b.fetch.bytes);
+        let wanted = |id: &BundleId| phone.releases.bundles.get(id).is_some_and(|b| !b.whole);
+        let bytes = |id: &BundleId| phone.releases.bundles.get(id).map_or(0, |b| b.fetch.bytes);
         own.retain(wanted);
         own.sort_by_key(bytes); // small ones are soon useful
-        let room = phone.room_left();
+        let room = phone.releases.room_left();
         carried.retain(|d| wanted(d) && bytes(d) <= room && !own.contains(d));
         carried.sort_by_key(|d| {
             (
                 phone
+                    .releases
                     .copies
                     .get(d)
                     .map_or(0, std::collections::BTreeSet::len),
@@ -511,14 +518,14 @@ impl Meeting {
         carried.dedup();
         own.dedup();
         // Photos last: where their cases are read, then where there is room to carry them.
-        let read = |area: &protocol::Area| phone.space_keys.iter().any(|key| key.area() == area);
-        let room_for_photos = phone.photo_room_left();
+        let read = |area: &protocol::Area| phone.spaces.keys.iter().any(|key| key.area() == area);
+        let room_for_photos = phone.releases.photo_room_left();
         let named = self
             .bundles
             .their_groups
             .keys()
             .filter(|id| id.kind == BundleKind::Photo && wanted(id));
-        let photos = named.filter_map(|id| Some((*id, phone.keyring.photo(&id.digest)?)));
+        let photos = named.filter_map(|id| Some((*id, phone.spaces.photo(&id.digest)?)));
         let photos = photos
             .filter(|(_, p)| p.bytes <= room_for_photos && (read(&p.area) || p.bytes <= room));
         let mut photos: Vec<_> = photos
@@ -557,11 +564,11 @@ impl Meeting {
                 continue;
             };
             let start = if in_company {
-                phone.random::<8>()
+                phone.own.random::<8>()
             } else {
                 [0; 8]
             };
-            let Some(bundle) = phone.bundles.get_mut(&digest).filter(|b| !b.whole) else {
+            let Some(bundle) = phone.releases.bundles.get_mut(&digest).filter(|b| !b.whole) else {
                 continue;
             };
             more_may_come |= !theirs.complete();
@@ -637,11 +644,12 @@ impl Meeting {
             self.bundles.queued.pop_front();
             let read = store.read_groups(&bundle, first, count)?;
             let right = |bytes: &Vec<u8>| {
-                let fetch = phone.bundles.get(&bundle).map(|b| &b.fetch);
+                let fetch = phone.releases.bundles.get(&bundle).map(|b| &b.fetch);
                 fetch.is_some_and(|fetch| fetch.check_groups(first, bytes) == Ok(count))
             };
             let Some(bytes) = read.filter(right) else {
-                phone.doubt(bundle, store)?;
+                let (_, _, releases, mut tx) = phone.parts(store);
+                releases.doubt(bundle, &mut tx)?;
                 return Ok(Some(Frame::Lacks(Lacks {
                     bundle,
                     first,
@@ -656,6 +664,7 @@ impl Meeting {
             })));
         }
         let tree = phone
+            .releases
             .bundles
             .get(&bundle)
             .and_then(|b| b.fetch.tree())
@@ -677,18 +686,19 @@ impl Meeting {
     /// What was asked of this phone and has not come may be asked of others.
     pub(super) fn release_asked(&self, phone: &mut Phone) {
         for (digest, first, count) in &self.bundles.open_wants {
-            if let Some(bundle) = phone.bundles.get_mut(digest) {
+            if let Some(bundle) = phone.releases.bundles.get_mut(digest) {
                 bundle.asked.clear(*first, *count);
             }
         }
         for (digest, (groups, _)) in &self.bundles.their_groups {
-            if let Some(bundle) = phone.bundles.get_mut(digest) {
+            if let Some(bundle) = phone.releases.bundles.get_mut(digest) {
                 for (i, seen) in (0..).zip(&mut bundle.seen) {
                     *seen -= u16::from(groups.has(i) && *seen > 0);
                 }
             }
         }
         for bundle in phone
+            .releases
             .bundles
             .values_mut()
             .filter(|b| b.tree_from == Some(self.link))
@@ -705,38 +715,5 @@ fn count_up(bundle: &mut Bundle, group: u64) {
     }
     if let Some(seen) = bundle.seen.get_mut(group as usize) {
         *seen = seen.saturating_add(1);
-    }
-}
-
-/// News of groups that is remembered for neighbours that have yet to hear it.
-const NEWS_MAX: usize = 4096;
-
-impl Phone {
-    /// Groups have come: the neighbours hear of it.
-    fn groups_came(&mut self, now_ms: u64, bundle: BundleId, first: u64, count: u64) {
-        self.last_group_ms = now_ms;
-        let (oldest, news) = &mut self.news;
-        news.push_back((bundle, first, count));
-        while news.len() > NEWS_MAX {
-            news.pop_front();
-            *oldest += 1;
-        }
-    }
-
-    /// The last group has come: the whole is checked once more, and told to the host.
-    fn finish_bundle(&mut self, id: BundleId, store: &mut dyn Store) -> Result<(), StoreError> {
-        let whole = store.finish_bundle(&id)?;
-        if !whole {
-            self.bundles.remove(&id); // the disk did not keep what it was given: begin again
-            return self.open_bundles(store);
-        }
-        if let Some(bundle) = self.bundles.get_mut(&id) {
-            bundle.whole = true;
-        }
-        self.changed();
-        self.event(Event::BundleWhole { id });
-        self.announce_deltas();
-        self.make_room(store)?;
-        self.announce_ready(store)
     }
 }

@@ -19,13 +19,14 @@ use protocol::frame::{
     AuthorChain, Coming, Envelopes, Frame, Lane, LaneDone, PartDigest, SpaceParts, StepDone,
 };
 use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, SPACES_PER_MEETING_MAX};
-use protocol::{Area, Chain, ChainId, EnvelopeId, Now, Right, SpaceId, VerifiedChain};
+use protocol::{Area, Chain, ChainId, EnvelopeId, Right, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
 use sync::{Envelope, EnvelopeError, EnvelopeKind, VerifiedEnvelope};
 
 use super::budget::Budgets;
 use super::difference::{Difference, Part, by_space, digests, hear};
 use super::meeting::{End, Meeting, refuse};
+use super::spaces::Spaces;
 use super::{Event, Phone};
 use crate::store::{Store, StoreError};
 
@@ -82,7 +83,7 @@ impl CaseLane {
 impl Meeting {
     pub(super) fn begin_cases(&mut self, phone: &Phone, store: &mut dyn Store) -> Result<(), End> {
         let takes = |c: &VerifiedChain| c.rights.has(Right::Carry) || c.rights.has(Right::Read);
-        let why_not = match (self.certificate.as_ref(), phone.certificate.as_ref()) {
+        let why_not = match (self.certificate.as_ref(), phone.own.certificate.as_ref()) {
             (_, None) => Some("this phone is not certified, so no cases were exchanged"),
             (None, _) => Some("the other phone is not certified, so no cases were exchanged"),
             (Some(theirs), Some(ours)) if !takes(theirs) || !takes(ours) => {
@@ -98,7 +99,7 @@ impl Meeting {
         let Some(key) = self.key.clone() else {
             return Ok(());
         };
-        let spaces = spaces_shared(phone, theirs, store)?;
+        let spaces = spaces_shared(theirs, store)?;
         let digests = digests(&spaces, &key, spaces.len() <= SKETCHED_SPACES_MAX, store)?;
         by_space(&digests)
             .into_iter()
@@ -164,7 +165,7 @@ impl Meeting {
             (_, _) if !self.cases.active => Ok(()),
             (0, Step::Digests) => {
                 self.cases.theirs = Step::Finding;
-                let (us, Some(key)) = (phone.keys.id(), self.key.clone()) else {
+                let (us, Some(key)) = (phone.own.id(), self.key.clone()) else {
                     return Ok(());
                 };
                 let said = self.cases.difference.begin(us, self.peer, &key, store)?;
@@ -310,7 +311,7 @@ impl Meeting {
         if !self.cases.active {
             return refuse("cases from a phone without a certificate");
         }
-        let Some(trust) = phone.trust.as_ref() else {
+        let Some(trust) = phone.own.trust.as_ref() else {
             return refuse("this phone is not enrolled");
         };
         self.cases.authors_heard += 1;
@@ -332,15 +333,13 @@ impl Meeting {
             self.cases
                 .authors_known
                 .remove(&sync::envelope::author_key(&verified.device));
-            phone.keep_chain(&verified, store)?;
-            phone.check_keys |= phone.keyring.is_orphaned(&verified.device); // somebody else may have certified it
+            phone.keep_shown(&verified, store)?;
         }
         Ok(())
     }
 
     pub(super) fn handle_envelopes(
         &mut self,
-        now: Now,
         envelopes: Envelopes,
         phone: &mut Phone,
         store: &mut dyn Store,
@@ -360,7 +359,8 @@ impl Meeting {
         // Only what this phone has a key for is opened here.
         let mine = |e: &&Envelope| {
             phone
-                .space_keys
+                .spaces
+                .keys
                 .iter()
                 .any(|key| key.epoch_tag() == e.epoch_tag)
         };
@@ -369,17 +369,17 @@ impl Meeting {
             .filter(mine)
             .map(|envelope| envelope.id)
             .collect();
-        let outermost = phone.begin_opening(to_open, store)?;
+        let outermost = phone.records.begin_opening(to_open, store)?;
         let taken = parsed
             .into_iter()
-            .try_for_each(|envelope| self.take_one(now, envelope, phone, store));
+            .try_for_each(|envelope| self.take_one(envelope, phone, store));
         if outermost && !matches!(taken, Err(End::Store(_))) {
-            phone.end_opening(store)?;
+            phone.records.end_opening(store)?;
         }
         taken?;
         let (items, _) = self.cases.coming;
         let done = self.summary.envelopes_taken.min(items);
-        phone.event(Event::Progress {
+        phone.out.event(Event::Progress {
             link: self.link,
             lane: Lane::Cases,
             done,
@@ -390,7 +390,6 @@ impl Meeting {
 
     fn take_one(
         &mut self,
-        now: Now,
         envelope: Envelope,
         phone: &mut Phone,
         store: &mut dyn Store,
@@ -399,7 +398,7 @@ impl Meeting {
             return Ok(());
         };
         let area = area_of(&verified, &author);
-        if !area.meets(&phone.area()) {
+        if !area.meets(&phone.own.area()) {
             return refuse("an envelope of another area");
         }
         let has_room = self
@@ -410,10 +409,12 @@ impl Meeting {
             self.cases.passed_over += 1; // it stays with whoever has room for it
             return Ok(());
         }
+        let (spaces, records, _, mut tx) = phone.parts(store);
         let taken = match lost {
-            false => phone.take_envelope(now, &verified, &area, store)?,
-            true => phone.take_late(now, &verified, &area, store)?,
+            false => records.take_envelope(&verified, &area, spaces, &mut tx)?,
+            true => records.take_late(&verified, &area, spaces, &mut tx)?,
         };
+        phone.settle(store)?;
         if !taken {
             return Ok(());
         }
@@ -421,7 +422,9 @@ impl Meeting {
         store.use_chain(&author.id())?;
         self.summary.envelopes_taken += 1;
         if !lost && verified.kind == EnvelopeKind::Notice {
-            phone.heed(now, &verified, &author, store)?;
+            let (spaces, _, _, mut tx) = phone.parts(store);
+            spaces.heed(&verified, &author, &mut tx)?;
+            phone.settle(store)?;
             self.cases.authors_known.clear(); // somebody may be lost, or a certificate may count again
         }
         Ok(())
@@ -474,11 +477,7 @@ impl Meeting {
     }
 
     /// Once both have sent everything: digests from what is durable.
-    pub(super) fn say_in_step_if_ready(
-        &mut self,
-        phone: &Phone,
-        store: &dyn Store,
-    ) -> Result<(), StoreError> {
+    pub(super) fn say_in_step_if_ready(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         if !self.cases.active
             || self.cases.ours != Step::Closing
             || self.cases.theirs < Step::Closing
@@ -488,7 +487,7 @@ impl Meeting {
         let (Some(theirs), Some(key)) = (self.certificate.as_ref(), self.key.as_ref()) else {
             return Ok(());
         };
-        let now = digests(&spaces_shared(phone, theirs, store)?, key, false, store)?;
+        let now = digests(&spaces_shared(theirs, store)?, key, false, store)?;
         by_space(&now)
             .into_iter()
             .for_each(|said| self.say(Frame::PartsInStep(said)));
@@ -508,7 +507,7 @@ impl Meeting {
         let (Some(theirs), Some(key)) = (self.certificate.as_ref(), self.key.as_ref()) else {
             return Ok(());
         };
-        let now = digests(&spaces_shared(phone, theirs, store)?, key, false, store)?;
+        let now = digests(&spaces_shared(theirs, store)?, key, false, store)?;
         self.summary.in_step = now == self.cases.closing;
         self.summary.not_in_step = match (self.summary.in_step, self.cases.passed_over) {
             (true, _) => String::new(),
@@ -522,12 +521,12 @@ impl Meeting {
             }
         };
         if self.summary.in_step {
-            for space in spaces_shared(phone, theirs, store)? {
+            for space in spaces_shared(theirs, store)? {
                 store.put_step(&self.peer, space, store.last_position(space)?)?;
             }
         }
         if self.summary.envelopes_taken > 0 {
-            phone.event(Event::CasesChanged {
+            phone.out.event(Event::CasesChanged {
                 envelopes: self.summary.envelopes_taken,
             });
         }
@@ -540,12 +539,10 @@ const AUTHORS_PER_MEETING_MAX: usize = 20_000;
 
 /// Spaces in which both have a part, as many as a meeting may have.
 fn spaces_shared(
-    phone: &Phone,
     theirs: &VerifiedChain,
     store: &dyn Store,
 ) -> Result<BTreeSet<SpaceId>, StoreError> {
-    Ok(phone
-        .spaces_for(theirs, store)?
+    Ok(Spaces::of(theirs, store)?
         .into_iter()
         .take(SPACES_PER_MEETING_MAX)
         .collect())

@@ -3,18 +3,18 @@
 
 use std::collections::BTreeSet;
 
-use distribution::activation::Module;
 use distribution::{Offer, Release, Root, TrustedState};
 use protocol::certificate::{Certificate, CertificateError, CertificateRequest};
 use protocol::signed::{Role, Signed};
-use protocol::{Area, CaseId, Chain, DeviceId, Digest, EnvelopeId, Now, Right, Rights};
+use protocol::{Area, BundleId, CaseId, Chain, DeviceId, Digest, EnvelopeId, Right, Rights};
 use record::Entry;
 use sync::Grant;
 use sync::epoch::Member;
 use sync::space::open_grant;
 
-use super::cases::Target;
-use super::{Event, Phone, setting};
+use super::records::{Target, photo_setting};
+use super::tx::Consequence;
+use super::{Phone, setting};
 use crate::api::{Paper, Refusal};
 use crate::store::{Store, StoreError};
 
@@ -161,7 +161,6 @@ pub(super) fn no(refusal: Refusal) -> Result<Answer, StoreError> {
 impl Phone {
     pub(super) fn handle_command(
         &mut self,
-        now: Now,
         command: Command,
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
@@ -169,32 +168,9 @@ impl Phone {
             Command::InstallTrust(root) => self.install_trust(&root, store),
             Command::InstallChain(chain) => self.install_chain(&chain, store),
             Command::KeepChains(chains) => self.keep_chains(&chains, store),
-            Command::InstallGrant(grant) => self.install_grant(now, &grant.0, &grant.1, store),
-            Command::CreateSpace(area) => self.create_space(now, area, store),
-            Command::GrantSpace(area, chain) => self.grant_space(now, &area, &chain, store),
-            Command::TakeCase {
-                case,
-                area,
-                changes,
-            } => self.take_case(now, case, &area, &changes, store),
-            Command::KeepPhoto(digest, bytes) => {
-                store.open_bundle(&protocol::BundleId::photo(digest), bytes)?;
-                store.put_setting(&super::cases::photo_setting(&digest), &[1])?;
-                Ok(Ok(Reply::Done))
-            }
-            Command::RotateSpace(area, without) => self.rotate_space(now, &area, &without, store),
-            Command::SetLease(area, days) => self.set_lease(now, &area, days, store),
-            Command::Unlock(area, code) => self.unlock(now, &area, &code, store),
-            Command::UnlockCode(area, device) => self.say_unlock_code(&area, &device, store),
-            Command::Revoke(area, device, reason) => self.revoke(now, &area, device, reason, store),
-            Command::Countersign(envelopes) => self.countersign(now, envelopes, store),
-            Command::Retire(area, since_s) => self.retire(now, &area, since_s, store),
-            Command::SetCarryQuota(bytes) => {
-                store.put_setting(setting::CARRY_QUOTA, &bytes.to_le_bytes())?;
-                self.carry_quota_bytes = if bytes == 0 { u64::MAX } else { bytes };
-                self.let_go_of_delivered(store)?;
-                Ok(Ok(Reply::Done))
-            }
+            Command::InstallGrant(grant) => self.install_grant(&grant.0, &grant.1),
+            Command::CreateSpace(area) => self.create_space(area, store),
+            Command::GrantSpace(area, chain) => self.grant_space(&area, &chain, store),
             Command::Certify {
                 request,
                 name,
@@ -203,71 +179,18 @@ impl Phone {
                 passes_on,
                 valid_days,
             } => {
-                // From the ministry's time, as it will be judged, or a clock that is ahead of it.
-                let now_s = now
-                    .wall_s
-                    .max(self.trust.as_ref().map_or(0, |t| t.freshness().floor_s));
-                let expires_s =
-                    valid_days.map(|days| now_s.saturating_add(days.saturating_mul(86_400)));
-                // Nobody gives more time than there is: what the issuer's own certificate allows.
-                let own_end_s = self.certificate.as_ref().and_then(|own| own.expires_s);
-                let expires_s = expires_s.into_iter().chain(own_end_s).min();
-                self.certify(
-                    now,
-                    &request,
-                    name,
-                    area,
-                    (rights, passes_on, expires_s),
-                    store,
-                )
+                let expires_s = self.end_of_term(valid_days);
+                let may = (rights, passes_on, expires_s);
+                self.certify(&request, name, area, may, store)
             }
             Command::Offer(offer) => self.offer(&offer, store),
+            Command::Retire(area, since_s) => self.end_keys(&area, since_s, store),
+            Command::SetCarryQuota(bytes) => self.set_carry_quota(bytes, store),
             Command::BundleImported(digest) => self.bundle_imported(&digest, store),
-            Command::DeltaFailed(digest, reason) => self.delta_failed(digest, &reason, store),
-            Command::SetQuota(bytes) => {
-                store.put_setting(setting::QUOTA, &bytes.to_le_bytes())?;
-                self.quota_bytes = if bytes == 0 { u64::MAX } else { bytes };
-                self.make_room(store)?;
+            Command::KeepPhoto(digest, bytes) => {
+                store.open_bundle(&BundleId::photo(digest), bytes)?;
+                store.put_setting(&photo_setting(&digest), &[1])?;
                 Ok(Ok(Reply::Done))
-            }
-            Command::AttemptBegins { module, digest } => {
-                let may = self
-                    .activations
-                    .entry(module)
-                    .or_default()
-                    .begin_attempt(digest);
-                self.save_activations(store)?;
-                Ok(Ok(if may { Reply::Done } else { Reply::Unchanged }))
-            }
-            Command::AttemptEnds { module } => {
-                self.activations.entry(module).or_default().end_attempt();
-                self.save_activations(store)?;
-                Ok(Ok(Reply::Done))
-            }
-            Command::AddToCase {
-                case,
-                area,
-                entries,
-                request,
-            } => {
-                let target = case.map_or(Target::New, Target::Seen);
-                self.add_to_case(now, target, &area, &entries, &request, store)
-            }
-            Command::TakeFromFile {
-                case,
-                area,
-                entries,
-                request,
-                known_as,
-            } => {
-                let target = case.map_or(Target::New, Target::Unseen);
-                let taken = self.add_to_case(now, target, &area, &entries, &request, store)?;
-                if let Ok(Reply::Case(id)) = &taken {
-                    for setting in known_as {
-                        store.put_setting(&setting, id.as_bytes())?;
-                    }
-                }
-                Ok(taken)
             }
             Command::KeepVisit(visit) => {
                 store.put_visit(visit.as_deref())?;
@@ -279,12 +202,144 @@ impl Phone {
                 }
                 Ok(Ok(Reply::Done))
             }
-            Command::Activated(release, checks) => self.activated(&release, &checks, store),
-            Command::ActivationFailed(release, reason) => {
-                self.activation_failed(&release, &reason, store)
+            Command::RotateSpace(..)
+            | Command::SetLease(..)
+            | Command::Unlock(..)
+            | Command::UnlockCode(..)
+            | Command::Revoke(..)
+            | Command::Countersign(..) => self.handle_space_command(command, store),
+            Command::AddToCase { .. } | Command::TakeFromFile { .. } | Command::TakeCase { .. } => {
+                self.handle_case_command(command, store)
             }
-            Command::GoBack(module) => self.go_back(&module, store),
+            Command::DeltaFailed(..)
+            | Command::SetQuota(_)
+            | Command::AttemptBegins { .. }
+            | Command::AttemptEnds { .. }
+            | Command::Activated(..)
+            | Command::ActivationFailed(..)
+            | Command::GoBack(_) => self.handle_release_command(command, store),
         }
+    }
+
+    fn handle_space_command(
+        &mut self,
+        command: Command,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let (spaces, _, _, mut tx) = self.parts(store);
+        match command {
+            Command::RotateSpace(area, without) => {
+                if !tx.own.keeps(&area) || !spaces.reads(&area) {
+                    return no(Refusal::NotKeeper(area));
+                }
+                spaces.make_key(&area, &without, &mut tx)?;
+                Ok(Ok(Reply::Done))
+            }
+            Command::SetLease(area, days) => spaces.set_lease(&area, days, &mut tx),
+            Command::Unlock(area, code) => spaces.unlock(&area, &code, &mut tx),
+            Command::UnlockCode(area, device) => {
+                spaces.say_unlock_code(&area, &device, tx.own, tx.store)
+            }
+            Command::Revoke(area, device, reason) => spaces.revoke(&area, device, reason, &mut tx),
+            Command::Countersign(envelopes) => spaces.countersign(&envelopes, &mut tx),
+            _ => no(Refusal::Nothing),
+        }
+    }
+
+    fn handle_case_command(
+        &mut self,
+        command: Command,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let (spaces, records, _, mut tx) = self.parts(store);
+        match command {
+            Command::AddToCase {
+                case,
+                area,
+                entries,
+                request,
+            } => {
+                let target = case.map_or(Target::New, Target::Seen);
+                records.add_to_case(target, &area, (&entries, &request), spaces, &mut tx)
+            }
+            Command::TakeFromFile {
+                case,
+                area,
+                entries,
+                request,
+                known_as,
+            } => {
+                let target = case.map_or(Target::New, Target::Unseen);
+                let said = (entries.as_slice(), &request);
+                let taken = records.add_to_case(target, &area, said, spaces, &mut tx)?;
+                if let Ok(Reply::Case(id)) = &taken {
+                    for setting in known_as {
+                        tx.store.put_setting(&setting, id.as_bytes())?;
+                    }
+                }
+                Ok(taken)
+            }
+            Command::TakeCase {
+                case,
+                area,
+                changes,
+            } => records.take_case(case, &area, &changes, spaces, &mut tx),
+            _ => no(Refusal::Nothing),
+        }
+    }
+
+    fn handle_release_command(
+        &mut self,
+        command: Command,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let (spaces, _, releases, mut tx) = self.parts(store);
+        match command {
+            Command::DeltaFailed(digest, reason) => {
+                releases.delta_failed(digest, &reason, &mut tx)?;
+                Ok(Ok(Reply::Done))
+            }
+            Command::SetQuota(bytes) => {
+                releases.set_quota(bytes, spaces, &mut tx)?;
+                Ok(Ok(Reply::Done))
+            }
+            Command::AttemptBegins { module, digest } => {
+                releases.begin_attempt(module, digest, &mut tx)
+            }
+            Command::AttemptEnds { module } => releases.end_attempt(module, &mut tx),
+            Command::Activated(release, checks) => releases.activated(&release, &checks, &mut tx),
+            Command::ActivationFailed(release, reason) => {
+                releases.activation_failed(&release, &reason, &mut tx)
+            }
+            Command::GoBack(module) => releases.go_back(&module, &mut tx),
+            _ => no(Refusal::Nothing),
+        }
+    }
+
+    /// When a certificate that is given for so many days ends.
+    fn end_of_term(&self, valid_days: Option<u64>) -> Option<u64> {
+        // From the ministry's time, as it will be judged, or a clock that is ahead of it.
+        let now_s = self.now.wall_s.max(self.own.floor_s());
+        let ends = |days: u64| now_s.saturating_add(days.saturating_mul(86_400));
+        // Nobody gives more time than there is: what the issuer's own certificate allows.
+        let own_end_s = self.own.certificate.as_ref().and_then(|own| own.expires_s);
+        valid_days.map(ends).into_iter().chain(own_end_s).min()
+    }
+
+    fn set_carry_quota(&mut self, bytes: u64, store: &mut dyn Store) -> Result<Answer, StoreError> {
+        store.put_setting(setting::CARRY_QUOTA, &bytes.to_le_bytes())?;
+        self.records.carry_quota_bytes = if bytes == 0 { u64::MAX } else { bytes };
+        self.evict_delivered(store)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    /// What is held may be opened, and what is ready be activated, in another light.
+    fn look_at_bundles(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        self.out.changed();
+        let (spaces, records, releases, mut tx) = self.parts(store);
+        releases.open_bundles(spaces, records, &mut tx)?;
+        releases.announce_ready(&mut tx);
+        Ok(())
     }
 
     fn install_trust(
@@ -296,13 +351,13 @@ impl Phone {
             Ok(trust) => trust,
             Err(error) => return no(Refusal::RootNotTrusted(error.to_string())),
         };
-        if let Some(held) = &self.trust {
+        if let Some(held) = &self.own.trust {
             if held.ministry() == trust.ministry() {
                 return Ok(Ok(Reply::Unchanged));
             }
             return no(Refusal::OtherMinistry);
         }
-        self.trust = Some(trust);
+        self.own.trust = Some(trust);
         self.trust_changed(store)?;
         Ok(Ok(Reply::Done))
     }
@@ -317,24 +372,22 @@ impl Phone {
             Some(Err(error)) => return no(Refusal::ChainRefused(error.to_string())),
             None => return no(Refusal::NoMinistry),
         };
-        if verified.device != self.keys.id() {
+        if verified.device != self.own.id() {
             return no(Refusal::OtherPhonesChain);
         }
         store.put_setting(setting::CHAIN, &verified.chain().to_bytes())?;
-        self.keep_chain(&verified, store)?;
+        self.spaces.keep_chain(&verified, store)?;
         // Those above are known by name from now on, before any of them is met.
         for above in (1..chain.certificates.len()).filter_map(|n| chain.certificates.get(..n)) {
             if let Some(Ok(above)) = self.judge(&Chain {
                 certificates: above.to_vec(),
             }) {
-                self.keep_chain(&above, store)?;
+                self.spaces.keep_chain(&above, store)?;
             }
         }
-        self.certificate = Some(verified);
-        self.check_keys = true;
-        self.changed();
-        self.open_bundles(store)?;
-        self.announce_ready(store)?;
+        self.own.certificate = Some(verified);
+        self.spaces.unchecked = true;
+        self.look_at_bundles(store)?;
         Ok(Ok(Reply::Done))
     }
 
@@ -354,21 +407,19 @@ impl Phone {
             }
         }
         for chain in judged {
-            match chain.device == self.keys.id() {
+            match chain.device == self.own.id() {
                 true => self.take_renewed(chain, store)?,
-                false => self.keep_chain(&chain, store)?,
+                false => self.spaces.keep_chain(&chain, store)?,
             }
         }
-        self.changed();
+        self.out.changed();
         Ok(Ok(Reply::Done))
     }
 
     fn install_grant(
         &mut self,
-        now: Now,
         grant: &Signed<Grant>,
         issuer: &Chain,
-        store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
         let issuer = match self.judge(issuer) {
             Some(Ok(issuer)) => issuer,
@@ -384,47 +435,42 @@ impl Phone {
         if !issuer.rights.has(Right::Grant) || !issuer.area.covers(&verified.area) {
             return no(Refusal::MayNotGrantThis);
         }
-        let key = match open_grant(&verified, &self.keys) {
+        let key = match open_grant(&verified, &self.own.keys) {
             Ok(key) => key,
             Err(error) => return no(Refusal::GrantForAnother(error.to_string())),
         };
-        if self.space_keys.contains(&key) {
+        if self.spaces.keys.contains(&key) {
             return Ok(Ok(Reply::Unchanged));
         }
-        self.take_key(now, key, store)?;
+        self.out.follow(Consequence::TakeKey(key));
         Ok(Ok(Reply::Done))
     }
 
-    fn create_space(
-        &mut self,
-        now: Now,
-        area: Area,
-        store: &mut dyn Store,
-    ) -> Result<Answer, StoreError> {
-        let Some(certificate) = &self.certificate else {
+    fn create_space(&mut self, area: Area, store: &mut dyn Store) -> Result<Answer, StoreError> {
+        let Some(certificate) = &self.own.certificate else {
             return no(Refusal::NotCertified);
         };
         if !certificate.rights.has(Right::Grant) || !certificate.area.covers(&area) {
             return no(Refusal::MayNotBegin(area));
         }
-        if self.space_keys.iter().any(|key| *key.area() == area) {
+        if self.spaces.keys.iter().any(|key| *key.area() == area) {
             return Ok(Ok(Reply::Unchanged));
         }
-        self.make_key(now, &area, &[], store)?;
+        let (spaces, _, _, mut tx) = self.parts(store);
+        spaces.make_key(&area, &[], &mut tx)?;
         Ok(Ok(Reply::Done))
     }
 
     fn grant_space(
         &mut self,
-        now: Now,
         area: &Area,
         chain: &Chain,
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
-        let Some(key) = self.write_key(area).cloned() else {
+        let Some(key) = self.spaces.write_key(area, &self.own).cloned() else {
             return no(Refusal::NoKeyFor(area.clone()));
         };
-        let may = self.keeps(area);
+        let may = self.own.keeps(area);
         let to = match self.judge(chain) {
             Some(Ok(to)) if may => to,
             Some(Err(error)) => return no(Refusal::ChainRefused(error.to_string())),
@@ -435,17 +481,18 @@ impl Phone {
         if !to.rights.has(Right::Read) {
             return no(Refusal::MayNotRead(to.name.clone()));
         }
-        self.keep_chain(&to, store)?;
-        self.check_keys |= self.keyring.is_orphaned(&to.device);
+        self.spaces.keep_chain(&to, store)?;
+        self.spaces.unchecked |= self.spaces.is_orphaned(&to.device);
         let member = Member {
             device: to.device,
             sealing_key: to.sealing_key,
             area: to.area.clone(),
         };
-        self.share_key(now, &key, &[], &[member], &BTreeSet::new(), store)?;
-        match Grant::seal(&key, to.device, &to.sealing_key, &mut self.rng) {
+        let (spaces, _, _, mut tx) = self.parts(store);
+        spaces.share_key(&key, &[], &[member], &BTreeSet::new(), &mut tx)?;
+        match Grant::seal(&key, to.device, &to.sealing_key, &mut self.own.rng) {
             Ok(grant) => Ok(Ok(Reply::Document(
-                Signed::by(&grant, &self.keys).to_bytes(),
+                Signed::by(&grant, &self.own.keys).to_bytes(),
             ))),
             Err(error) => no(Refusal::GrantForAnother(error.to_string())),
         }
@@ -453,14 +500,13 @@ impl Phone {
 
     fn certify(
         &mut self,
-        now: Now,
         request: &Signed<CertificateRequest>,
         name: String,
         area: Area,
         (rights, passes_on, expires_s): (Rights, Rights, Option<u64>),
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
-        let Some(own) = &self.certificate else {
+        let Some(own) = &self.own.certificate else {
             return no(Refusal::NotCertified);
         };
         let claimed = match request.read() {
@@ -477,14 +523,16 @@ impl Phone {
             area,
             rights,
             passes_on,
-            issued_s: now.wall_s,
+            issued_s: self.now.wall_s,
             expires_s,
             binding: claimed.binding,
         };
-        let chain = own.chain().extended(Signed::by(&certificate, &self.keys));
+        let chain = own
+            .chain()
+            .extended(Signed::by(&certificate, &self.own.keys));
         match self.judge(&chain) {
             Some(Ok(issued)) => {
-                self.keep_chain(&issued, store)?; // so that this phone knows whom it has certified before they have met
+                self.spaces.keep_chain(&issued, store)?; // so that this phone knows whom it has certified before they have met
                 Ok(Ok(Reply::Document(chain.to_bytes())))
             }
             Some(Err(error @ CertificateError::Expired(_))) => {
@@ -496,7 +544,7 @@ impl Phone {
     }
 
     fn offer(&mut self, offer: &Offer, store: &mut dyn Store) -> Result<Answer, StoreError> {
-        let Some(trust) = self.trust.as_mut() else {
+        let Some(trust) = self.own.trust.as_mut() else {
             return no(Refusal::NoMinistry);
         };
         match trust.offer(offer) {
@@ -509,85 +557,13 @@ impl Phone {
         }
     }
 
-    fn delta_failed(
-        &mut self,
-        digest: Digest,
-        reason: &str,
-        store: &mut dyn Store,
-    ) -> Result<Answer, StoreError> {
-        self.bad_deltas.insert(digest);
-        let kept: Vec<u8> = self.bad_deltas.iter().flat_map(|d| d.0).collect();
-        store.put_setting(setting::BAD_DELTAS, &kept)?;
-        self.bundles.remove(&protocol::BundleId::release(digest));
-        store.remove_bundle(&protocol::BundleId::release(digest))?;
-        self.event(Event::DeltaRefused {
-            digest,
-            reason: reason.to_owned(),
-        });
-        Ok(Ok(Reply::Done))
-    }
-
     fn bundle_imported(
         &mut self,
         digest: &Digest,
         store: &mut dyn Store,
     ) -> Result<Answer, StoreError> {
-        self.bundles.remove(&protocol::BundleId::release(*digest));
-        self.open_bundles(store)?;
-        self.changed();
-        self.announce_ready(store)?;
-        Ok(Ok(Reply::Done))
-    }
-
-    fn activated(
-        &mut self,
-        release: &Release,
-        checks: &[u8],
-        store: &mut dyn Store,
-    ) -> Result<Answer, StoreError> {
-        if !self.releases().contains(release) {
-            return no(Refusal::NotListed(release.module.clone()));
-        }
-        let activation = self.activations.entry(release.module.clone()).or_default();
-        activation.switch(Module {
-            digest: release.digest,
-            version: release.version,
-        });
-        self.save_activations(store)?;
-        store.put_setting(&format!("checks/{}", release.module), checks)?;
-        self.event(Event::Activated {
-            module: release.module.clone(),
-            version: release.version,
-        });
-        Ok(Ok(Reply::Done))
-    }
-
-    fn activation_failed(
-        &mut self,
-        release: &Release,
-        reason: &str,
-        store: &mut dyn Store,
-    ) -> Result<Answer, StoreError> {
-        self.activations
-            .entry(release.module.clone())
-            .or_default()
-            .park(release.digest, reason);
-        self.save_activations(store)?;
-        Ok(Ok(Reply::Done))
-    }
-
-    fn go_back(&mut self, module: &str, store: &mut dyn Store) -> Result<Answer, StoreError> {
-        let Some(activation) = self.activations.get_mut(module) else {
-            return no(Refusal::NotActive(module.to_owned()));
-        };
-        let left = activation.current.clone();
-        if !activation.go_back() {
-            return no(Refusal::NoEarlier(module.to_owned()));
-        }
-        if let Some(left) = left {
-            activation.park(left.digest, "returned from by hand");
-        }
-        self.save_activations(store)?;
+        self.releases.bundles.remove(&BundleId::release(*digest));
+        self.look_at_bundles(store)?;
         Ok(Ok(Reply::Done))
     }
 }

@@ -4,12 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{BundleKind, DeviceId, Now, Right, SpaceId};
+use protocol::{Area, BundleKind, DeviceId, Right, SpaceId};
 use sync::envelope::{AuthorKey, author_key};
 use sync::notice::{short, short_photo};
 use sync::{Envelope, Notice};
 
-use super::Phone;
+use super::load::load_number;
+use super::records::photos_taken_here;
+use super::{Phone, setting};
 use crate::store::{EnvelopeRow, Store, StoreError};
 
 /// Ids in one notice.
@@ -26,114 +28,87 @@ fn heard_setting(author: AuthorKey) -> String {
 
 impl Phone {
     /// Says which sealed envelopes have come to this phone since it last said so, where it keeps
-    /// the space.
-    pub(super) fn note_delivered(
-        &mut self,
-        now: Now,
-        store: &mut dyn Store,
-    ) -> Result<(), StoreError> {
-        let keeper = |right| {
-            self.certificate
-                .as_ref()
-                .is_some_and(|c| c.rights.has(right))
-        };
-        if !keeper(Right::Grant) || !keeper(Right::Read) {
+    /// the space; and which photos.
+    pub(super) fn note_delivered(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        if !self.own.may(Right::Grant) || !self.own.may(Right::Read) {
             return Ok(());
         }
-        let areas: BTreeSet<_> = self
-            .space_keys
-            .iter()
-            .map(|key| key.area().clone())
-            .collect();
-        for area in areas {
-            let space = SpaceId::of(&area);
-            let noted = super::load_number(&noted_setting(space), store)?;
-            let last = store.last_position(space)?;
-            if last <= noted {
-                continue;
-            }
-            let own = author_key(&self.keys.id());
-            let waits: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
-            let news =
-                |row: &&EnvelopeRow| row.position > noted && row.author != own && row.bytes > 0;
-            let rows = store.envelope_rows(space)?;
-            let arrived = rows
-                .iter()
-                .filter(news)
-                .filter(|row| !waits.contains(&row.id));
-            let arrived: Vec<_> = arrived.map(|row| short(&row.id)).collect();
-            for some in arrived.chunks(DELIVERED_PER_NOTICE_MAX) {
-                let delivered = some.concat();
-                self.say_notice(
-                    now,
-                    &Notice {
-                        delivered,
-                        ..Notice::about(&area)
-                    },
-                    store,
-                )?;
-            }
-            store.put_setting(
-                &noted_setting(space),
-                &store.last_position(space)?.to_le_bytes(),
-            )?;
+        for area in self.spaces.areas_read() {
+            self.note_delivered_in(&area, store)?;
         }
-        self.note_photos(now, store)
+        self.note_photos(store)
+    }
+
+    fn note_delivered_in(&mut self, area: &Area, store: &mut dyn Store) -> Result<(), StoreError> {
+        let space = SpaceId::of(area);
+        let noted = load_number(&noted_setting(space), store)?;
+        if store.last_position(space)? <= noted {
+            return Ok(());
+        }
+        let own = author_key(&self.own.id());
+        let waits: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
+        let mut rows = store.envelope_rows(space)?;
+        rows.retain(|row| {
+            let news = row.position > noted && row.author != own && row.bytes > 0;
+            news && !waits.contains(&row.id)
+        });
+        let arrived: Vec<_> = rows.iter().map(|row| short(&row.id)).collect();
+        for some in arrived.chunks(DELIVERED_PER_NOTICE_MAX) {
+            let notice = Notice {
+                delivered: some.concat(),
+                ..Notice::about(area)
+            };
+            let (spaces, _, _, mut tx) = self.parts(store);
+            spaces.say(&notice, &mut tx)?;
+        }
+        let last = store.last_position(space)?;
+        store.put_setting(&noted_setting(space), &last.to_le_bytes())
     }
 
     /// Says which sealed photos have come to this phone whole, where it keeps the space and others
     /// took them.
-    fn note_photos(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
-        let taken_here = super::cases::photos_taken_here(store)?;
-        let reads = |area: &protocol::Area| self.space_keys.iter().any(|key| key.area() == area);
-        let here = self
-            .bundles
-            .iter()
-            .filter(|(id, b)| id.kind == BundleKind::Photo && b.whole)
-            .map(|(id, _)| id.digest);
-        let mut news: BTreeMap<protocol::Area, Vec<u8>> = BTreeMap::new();
-        for digest in here
-            .filter(|digest| !taken_here.contains(digest) && !self.keyring.photo_arrived(digest))
-        {
-            let Some(photo) = self
-                .keyring
-                .photo(&digest)
-                .filter(|photo| reads(&photo.area))
-            else {
+    fn note_photos(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        let taken_here = photos_taken_here(store)?;
+        let (spaces, _, releases, mut tx) = self.parts(store);
+        let mut news: BTreeMap<Area, Vec<u8>> = BTreeMap::new();
+        for (id, bundle) in &releases.bundles {
+            let here = id.kind == BundleKind::Photo && bundle.whole;
+            if !here || taken_here.contains(&id.digest) || spaces.photo_arrived(&id.digest) {
+                continue;
+            }
+            let photo = spaces.photo(&id.digest);
+            let Some(photo) = photo.filter(|photo| spaces.reads(&photo.area)) else {
                 continue;
             };
             let said = news.entry(photo.area.clone()).or_default();
             if said.len() < 8 * DELIVERED_PER_NOTICE_MAX {
-                said.extend(short_photo(&digest));
+                said.extend(short_photo(&id.digest));
             }
         }
         for (area, photos) in news {
-            if self.keeps(&area) {
-                self.say_notice(
-                    now,
-                    &Notice {
-                        photos,
-                        ..Notice::about(&area)
-                    },
-                    store,
-                )?;
+            let notice = Notice {
+                photos,
+                ..Notice::about(&area)
+            };
+            if tx.own.keeps(&area) {
+                spaces.say(&notice, &mut tx)?;
             }
         }
         Ok(())
     }
 
-    /// A courier lets go of the bytes of what has arrived, oldest and least urgent first, until
-    /// they fit its quota.
-    pub(super) fn let_go_of_delivered(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
-        if self.carry_quota_bytes == u64::MAX {
+    /// A courier evicts the bytes of what has arrived, oldest and least urgent first, until they
+    /// fit its quota.
+    pub(super) fn evict_delivered(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        let quota = self.records.carry_quota_bytes;
+        if quota == u64::MAX {
             return Ok(());
         }
         let arrived = deliveries(store)?;
-        let own = author_key(&self.keys.id());
+        let own = author_key(&self.own.id());
         for space in store.spaces()? {
-            let readable = self.space_keys.iter().any(|key| key.space() == space.space);
             let mut held = space.bytes;
-            if readable || held <= self.carry_quota_bytes {
+            if self.spaces.reads(&space.area) || held <= quota {
                 continue;
             }
             let urgency: BTreeMap<_, _> = store.envelope_ids(space.space)?.into_iter().collect();
@@ -143,7 +118,7 @@ impl Phone {
             });
             spare.sort_by_key(|row| (urgency.get(&row.id).copied(), row.position));
             for row in spare {
-                if held <= self.carry_quota_bytes {
+                if held <= quota {
                     break;
                 }
                 store.let_go(&row.id)?;
@@ -152,19 +127,15 @@ impl Phone {
         }
         Ok(())
     }
+}
 
-    /// Something of an author has come at this meeting.
-    pub(super) fn heard_of(
-        &self,
-        author: AuthorKey,
-        store: &mut dyn Store,
-    ) -> Result<(), StoreError> {
-        let meeting = self.meetings_so_far + 1;
-        if super::load_number(&heard_setting(author), store)? != meeting {
-            store.put_setting(&heard_setting(author), &meeting.to_le_bytes())?;
-        }
-        Ok(())
+/// Something of an author has come at this meeting.
+pub(super) fn heard_of(author: AuthorKey, store: &mut dyn Store) -> Result<(), StoreError> {
+    let meeting = load_number(setting::MEETINGS, store)? + 1;
+    if load_number(&heard_setting(author), store)? != meeting {
+        store.put_setting(&heard_setting(author), &meeting.to_le_bytes())?;
     }
+    Ok(())
 }
 
 /// Which of this phone's meetings last brought something of each author.

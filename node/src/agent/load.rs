@@ -6,7 +6,9 @@ use distribution::{Activation, TrustedState};
 use protocol::{Chain, Digest, VerifiedChain, codec};
 use sync::envelope::author_key;
 
-use super::{Phone, setting};
+use super::identity::Identity;
+use super::setting;
+use super::spaces::Spaces;
 use crate::store::{Store, StoreError};
 
 /// What runs. A damaged word of it is set aside: the rules that are built in stand, and what is
@@ -68,7 +70,8 @@ pub(super) fn load_trust(
 /// This phone's own certificates: those that were installed or, where they count no more, any
 /// others of its own that do.
 pub(super) fn load_certificate(
-    phone: &Phone,
+    own: &Identity,
+    spaces: &Spaces,
     store: &dyn Store,
 ) -> Result<Option<VerifiedChain>, StoreError> {
     let installed = store
@@ -77,15 +80,15 @@ pub(super) fn load_certificate(
     let Some(installed) = installed else {
         return Ok(None);
     };
-    if let Some(Ok(verified)) = phone.judge_met(&installed) {
+    if let Some(Ok(verified)) = spaces.judge_met(&installed, own) {
         return Ok(Some(verified));
     }
-    let own = phone.keys.id();
+    let id = own.id();
     let others = store
-        .chains(author_key(&own))?
+        .chains(author_key(&id))?
         .into_iter()
         .rev()
         .filter_map(|bytes| Chain::from_bytes(&bytes).ok());
-    let judged = others.filter_map(|chain| phone.judge_met(&chain)?.ok());
-    Ok(judged.into_iter().find(|verified| verified.device == own))
+    let judged = others.filter_map(|chain| spaces.judge_met(&chain, own)?.ok());
+    Ok(judged.into_iter().find(|verified| verified.device == id))
 }

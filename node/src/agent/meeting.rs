@@ -217,7 +217,7 @@ impl Meeting {
             receipts_to_send: std::collections::VecDeque::new(),
             known,
             began_ms: now.mono_ms,
-            nonce: phone.random(),
+            nonce: phone.own.random(),
             reader: FrameReader::default(),
             frame_since_ms: now.mono_ms,
             frames: 0,
@@ -226,10 +226,10 @@ impl Meeting {
             outbox: std::collections::VecDeque::new(),
             over: None,
         };
-        match phone.trust.as_ref() {
+        match phone.own.trust.as_ref() {
             Some(trust) => {
                 let ministry_tag =
-                    Hello::tag_of(&trust.ministry(), &phone.keys.id(), &meeting.nonce);
+                    Hello::tag_of(&trust.ministry(), &phone.own.id(), &meeting.nonce);
                 meeting.say(Frame::Hello(Hello {
                     version: WIRE_VERSION,
                     ministry_tag,
@@ -382,7 +382,7 @@ impl Meeting {
 
     fn refuse(&mut self, reason: &str, phone: &mut Phone) {
         self.summary.refused = true;
-        phone.event(Event::Refused {
+        phone.out.event(Event::Refused {
             link: self.link,
             peer: self.peer,
             reason: reason.to_owned(),
@@ -454,7 +454,7 @@ impl Meeting {
                 self.handle_author_chain(&author.chain, phone, store)
             }
             (Frame::Envelopes(envelopes), Stage::Exchange) => {
-                self.handle_envelopes(now, envelopes, phone, store)
+                self.handle_envelopes(envelopes, phone, store)
             }
             (Frame::PartsInStep(digest), Stage::Exchange) => self.handle_in_step(digest),
             (Frame::ReceiptsHeld(held), Stage::Exchange) => self.handle_receipts_held(&held, store),
@@ -482,7 +482,7 @@ impl Meeting {
     }
 
     fn handle_hello(&mut self, hello: &Hello, phone: &mut Phone) -> Result<(), End> {
-        let Some(trust) = phone.trust.as_ref() else {
+        let Some(trust) = phone.own.trust.as_ref() else {
             return refuse("this phone is not enrolled");
         };
         if hello.version != WIRE_VERSION {
@@ -506,6 +506,7 @@ impl Meeting {
             },
             held: super::trust_lane::held(trust),
             certificates: phone
+                .own
                 .certificate
                 .as_ref()
                 .map_or_else(Vec::new, |c| super::trust_lane::short_chain(&c.id())),
@@ -565,7 +566,7 @@ impl Meeting {
     }
 
     fn say_certified(&mut self, phone: &Phone) {
-        let chain = phone.certificate.as_ref().map(|c| c.chain().clone());
+        let chain = phone.own.certificate.as_ref().map(|c| c.chain().clone());
         self.say(Frame::Certified(Certified { chain }));
     }
 
@@ -580,8 +581,7 @@ impl Meeting {
         let judged = said.chain.as_ref().and_then(|chain| phone.judge_met(chain));
         match judged {
             Some(Ok(verified)) if verified.device == self.peer => {
-                phone.keep_chain(&verified, store)?;
-                phone.check_keys |= phone.keyring.is_orphaned(&verified.device);
+                phone.keep_shown(&verified, store)?;
                 self.summary.name = verified.name.clone();
                 self.certificate = Some(verified);
             }
@@ -598,19 +598,19 @@ impl Meeting {
             }
         }
         self.stage = Stage::Exchange;
-        phone.event(Event::MeetingBegan {
+        phone.out.event(Event::MeetingBegan {
             link: self.link,
             peer: self.peer,
             name: self.summary.name.clone(),
         });
-        let open = self.certificate.is_some() && phone.certificate.is_some();
+        let open = self.certificate.is_some() && phone.own.certificate.is_some();
         if open || !defence::stands(Defence::Strangers) {
             self.begin_cases(phone, store)?;
             self.say_receipts_held(store)?;
             self.begin_bundles(now, phone);
             return Ok(());
         }
-        self.summary.not_in_step = match phone.certificate {
+        self.summary.not_in_step = match phone.own.certificate {
             None => "this phone is not certified, so nothing but the ministry's documents was exchanged",
             Some(_) => "the other phone is not certified, so nothing but the ministry's documents was exchanged",
         }
@@ -649,7 +649,7 @@ impl Meeting {
             }
             self.credit = self.credit.saturating_sub(bytes.len());
             self.summary.bytes_sent += bytes.len() as u64;
-            phone.outputs.push_back(Output::Transmit {
+            phone.out.outputs.push_back(Output::Transmit {
                 link: self.link,
                 bytes,
             });
@@ -671,7 +671,7 @@ impl Meeting {
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<Option<Frame>, StoreError> {
-        self.say_in_step_if_ready(phone, store)?;
+        self.say_in_step_if_ready(store)?;
         if let Some(frame) = self.outbox.pop_front() {
             return Ok(Some(frame));
         }

@@ -1,16 +1,13 @@
-//! Receipts: this phone's own, made anew whenever what it runs changes, and those it carries for
-//! others towards the ministry.
+//! The receipts lane: each side says which phones' receipts it holds, and gives the newer ones.
 
 use protocol::DeviceId;
 use protocol::defence::{self, Defence};
 use protocol::frame::{CarriedReceipt, Frame, Receipts, ReceiptsHeld};
 use protocol::limits::{RECEIPT_BYTES_MAX, RECEIPTS_HELD_MAX, RECEIPTS_PER_ISSUER_MAX};
-use protocol::{Chain, VerifiedChain};
-use sync::envelope::author_key;
-use sync::receipt::{Receipt, Running, seal, verify};
+use sync::receipt::verify;
 
+use super::Phone;
 use super::meeting::{End, Meeting, refuse};
-use super::{Phone, setting};
 use crate::store::{Store, StoreError};
 
 /// Bytes of receipts in one frame.
@@ -19,54 +16,6 @@ const FRAME_RECEIPTS_BYTES: usize = 128 * 1024;
 /// What stands for a device in the list of receipts held.
 fn short(device: &DeviceId) -> [u8; 8] {
     device.0.first_chunk::<8>().copied().unwrap_or_default()
-}
-
-impl Phone {
-    /// Writes this phone's receipt anew if it does not say what is so.
-    pub(super) fn write_receipt(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
-        let Some(trust) = &self.trust else {
-            return Ok(());
-        };
-        let (Some(ministry), Some(own)) =
-            (trust.root().and_then(|r| r.receipts), &self.certificate)
-        else {
-            return Ok(());
-        };
-        let runs = self.activations.iter().filter_map(|(module, a)| {
-            let current = a.current.as_ref()?;
-            Some(Running {
-                module: module.clone(),
-                version: current.version,
-                digest: current.digest,
-            })
-        });
-        let (root, list) = (trust.root_version(), trust.list_version());
-        let receipt = Receipt {
-            chain: own.chain().clone(),
-            root,
-            list,
-            runs: runs.collect(),
-        };
-        let says = protocol::Digest::of(&protocol::codec::encode(&receipt));
-        if store.setting(setting::RECEIPT)?.as_deref() == Some(says.as_bytes().as_slice()) {
-            return Ok(());
-        }
-        let id = self.keys.id();
-        let last = store
-            .receipts()?
-            .iter()
-            .find(|(device, ..)| *device == id)
-            .map_or(0, |(_, n, _)| *n);
-        let Ok(sealed) = seal(&receipt, last + 1, &ministry, &self.keys, &mut self.rng) else {
-            return Ok(());
-        };
-        if let Ok(verified) = verify(&sealed.to_bytes()) {
-            store.put_receipt(&verified, own.chain().issuer(), &id)?;
-            store.put_setting(setting::RECEIPT, says.as_bytes())?;
-            self.changed();
-        }
-        Ok(())
-    }
 }
 
 impl Meeting {
@@ -138,13 +87,15 @@ impl Meeting {
                 continue;
             };
             let chain = match phone
+                .own
                 .certificate
                 .as_ref()
                 .filter(|own| own.device == device)
             {
                 Some(own) => Some(own.chain().clone()),
                 None => phone
-                    .chain_of(&device, store)?
+                    .spaces
+                    .chain_of(&device, &phone.own, store)?
                     .map(|chain| chain.chain().clone()),
             };
             let Some(chain) = chain else { continue };
@@ -189,7 +140,7 @@ impl Meeting {
             let newer = held
                 .get(&receipt.device)
                 .is_none_or(|number| receipt.sequence > *number);
-            let Some(chain) = judged.filter(|_| newer && receipt.device != phone.keys.id()) else {
+            let Some(chain) = judged.filter(|_| newer && receipt.device != phone.own.id()) else {
                 continue;
             };
             let issuer = chain.chain().issuer();
@@ -203,25 +154,10 @@ impl Meeting {
             {
                 continue;
             }
-            phone.keep_chain(&chain, store)?;
-            store.put_receipt(&receipt, issuer, &phone.keys.id())?;
-            phone.changed();
+            phone.spaces.keep_chain(&chain, store)?;
+            store.put_receipt(&receipt, issuer, &phone.own.id())?;
+            phone.out.changed();
         }
         Ok(())
-    }
-}
-
-impl Phone {
-    /// Certificates of a device that hold.
-    pub(super) fn chain_of(
-        &self,
-        device: &DeviceId,
-        store: &dyn Store,
-    ) -> Result<Option<VerifiedChain>, StoreError> {
-        let chains = store.chains(author_key(device))?.into_iter().rev();
-        let judged =
-            chains.filter_map(|bytes| self.judge_met(&Chain::from_bytes(&bytes).ok()?)?.ok());
-        let mut of_device = judged.filter(|chain| chain.device == *device);
-        Ok(of_device.next())
     }
 }

@@ -3,10 +3,8 @@
 
 use distribution::trust::CurrentDocument;
 use distribution::{Offer, TrustedState};
+use protocol::Chain;
 use protocol::frame::{Certified, Frame, HeldDocument, Holds, Lane, LaneDone, SignedDocument};
-use protocol::limits::RENEWAL_DAYS;
-use protocol::{Chain, DeviceId};
-use sync::envelope::author_key;
 
 use super::meeting::{End, Meeting, refuse};
 use super::{Event, Phone};
@@ -91,7 +89,7 @@ impl Meeting {
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
-        let Some(trust) = phone.trust.as_ref() else {
+        let Some(trust) = phone.own.trust.as_ref() else {
             return Ok(());
         };
         self.to_teach.extend(
@@ -115,7 +113,7 @@ impl Meeting {
     /// The next thing that the other is taught.
     pub(super) fn next_lesson(&mut self, phone: &Phone) -> Option<Frame> {
         while let Some(lesson) = self.to_teach.pop_front() {
-            let trust = phone.trust.as_ref()?;
+            let trust = phone.own.trust.as_ref()?;
             match lesson {
                 Lesson::Root(version) => {
                     let root = trust.roots().iter().find(|root| root.version == version);
@@ -163,7 +161,7 @@ impl Meeting {
         store: &mut dyn Store,
     ) -> Result<(), End> {
         let offer = Offer::from_bytes(kind, &document.bytes).or_else(refuse)?;
-        let Some(trust) = phone.trust.as_mut() else {
+        let Some(trust) = phone.own.trust.as_mut() else {
             return refuse("this phone is not enrolled");
         };
         let their_root = self.theirs.as_ref().map_or(0, |h| h.root_version);
@@ -176,7 +174,7 @@ impl Meeting {
             }
             Err(error) if learning || !error.is_hostile() => {
                 let reason = format!("passed over: {error}");
-                phone.event(Event::Refused {
+                phone.out.event(Event::Refused {
                     link: self.link,
                     peer: self.peer,
                     reason,
@@ -185,188 +183,5 @@ impl Meeting {
             }
             Err(error) => refuse(error),
         }
-    }
-}
-
-/// Seconds of a day.
-const DAY_S: u64 = 86_400;
-
-impl Phone {
-    /// Certificates that the phone `peer` may not have yet: those that this phone has issued and
-    /// that end soon, made anew; newer ones that it carries (a ministry certifies in bulk when its
-    /// keys change); or, where none counts any more, those that this phone has issued, under its
-    /// own newer ones. `theirs` is what the other goes by, if anything.
-    fn renewed_for(
-        &mut self,
-        peer: &DeviceId,
-        theirs: &[u8],
-        store: &mut dyn Store,
-    ) -> Result<Option<Chain>, StoreError> {
-        let mut own: Vec<_> = self.authors(author_key(peer), store)?;
-        own.retain(|(chain, lost)| chain.device == *peer && !lost);
-        if self.is_lost(peer) {
-            return Ok(None);
-        }
-        if own.is_empty() {
-            let passed_on = self.passed_on(peer, store)?;
-            if let Some(chain) = &passed_on {
-                self.keep_chain(chain, store)?;
-            }
-            return Ok(passed_on.map(|chain| chain.chain().clone()));
-        }
-        let floor_s = self
-            .trust
-            .as_ref()
-            .map_or(0, |trust| trust.freshness().floor_s);
-        let ends = |chain: &protocol::VerifiedChain| chain.expires_s.unwrap_or(u64::MAX);
-        let Some((newest, _)) = own.iter().max_by_key(|(chain, _)| ends(chain)) else {
-            return Ok(None);
-        };
-        let soon = ends(newest) < floor_s.saturating_add(RENEWAL_DAYS * DAY_S);
-        let mine = newest.chain().issuer() == Some(self.keys.id());
-        if soon
-            && mine
-            && let Some(renewed) = self.renew(newest, floor_s)
-        {
-            self.keep_chain(&renewed, store)?;
-            return Ok(Some(renewed.chain().clone()));
-        }
-        let known = own
-            .iter()
-            .find(|(chain, _)| short_chain(&chain.id()) == theirs);
-        let longer = known.is_none_or(|(chain, _)| ends(chain) < ends(newest));
-        Ok(Some(newest.chain().clone()).filter(|_| longer && short_chain(&newest.id()) != theirs))
-    }
-
-    /// What this phone has certified `peer` for, under this phone's own certificates of today: the
-    /// ones above may have been made anew since.
-    fn passed_on(
-        &self,
-        peer: &DeviceId,
-        store: &dyn Store,
-    ) -> Result<Option<protocol::VerifiedChain>, StoreError> {
-        let Some(own) = &self.certificate else {
-            return Ok(None);
-        };
-        let kept = store.chains(author_key(peer))?.into_iter().rev();
-        let mut under_own = kept.filter_map(|bytes| {
-            let chain = Chain::from_bytes(&bytes).ok()?;
-            let last = (chain.issuer() == Some(self.keys.id()))
-                .then(|| chain.certificates.last().cloned())??;
-            self.judge(&own.chain().extended(last))?.ok()
-        });
-        Ok(under_own.find(|chain| chain.device == *peer))
-    }
-
-    /// The same certificate for another term, if this phone may still give it.
-    fn renew(
-        &self,
-        chain: &protocol::VerifiedChain,
-        floor_s: u64,
-    ) -> Option<protocol::VerifiedChain> {
-        let own = self.certificate.as_ref()?;
-        let issued = chain.chain().certificates.last()?.read().ok()?;
-        let term_s = issued.expires_s?.saturating_sub(issued.issued_s).max(DAY_S);
-        let ends = own
-            .expires_s
-            .unwrap_or(u64::MAX)
-            .min(floor_s.saturating_add(term_s));
-        let renewed = protocol::Certificate {
-            issued_s: floor_s,
-            expires_s: Some(ends),
-            ..issued.clone()
-        };
-        if renewed.expires_s <= issued.expires_s {
-            return None;
-        }
-        let chain = own
-            .chain()
-            .extended(protocol::Signed::by(&renewed, &self.keys));
-        self.judge(&chain)?.ok()
-    }
-
-    /// Certificates of this phone itself, from another: taken if they hold for the same post and
-    /// for longer, or if those that are held count no more.
-    pub(super) fn take_renewed(
-        &mut self,
-        chain: protocol::VerifiedChain,
-        store: &mut dyn Store,
-    ) -> Result<(), StoreError> {
-        let counts = |held: &protocol::VerifiedChain| {
-            let same = (&held.area, held.rights, held.passes_on)
-                == (&chain.area, chain.rights, chain.passes_on);
-            let longer = chain.expires_s.unwrap_or(u64::MAX) > held.expires_s.unwrap_or(u64::MAX);
-            (same && longer) || !matches!(self.judge(held.chain()), Some(Ok(_)))
-        };
-        let was_enrolled = store.setting(super::setting::CHAIN)?.is_some();
-        if chain.device != self.keys.id()
-            || !was_enrolled
-            || !self.certificate.as_ref().is_none_or(counts)
-        {
-            return Ok(());
-        }
-        self.keep_chain(&chain, store)?;
-        store.put_setting(super::setting::CHAIN, &chain.chain().to_bytes())?;
-        self.certificate = Some(chain);
-        self.changed();
-        self.write_receipt(store)
-    }
-
-    /// Keeps what has just been accepted, and does what follows from it: recalls are obeyed at
-    /// once.
-    pub(super) fn trust_changed(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
-        let Some(trust) = self.trust.as_ref() else {
-            return Ok(());
-        };
-        store.put_trust_records(&trust.records())?;
-        let (root, list) = (trust.root_version(), trust.list_version());
-        self.changed();
-        self.unmoved_since_news = 0;
-        store.put_setting(super::setting::UNMOVED, &0u64.to_le_bytes())?;
-        self.event(Event::TrustChanged { root, list });
-        self.met.values_mut().for_each(|last| last.failures = 0); // who was refused may be welcome now
-        self.certificate = super::load_certificate(self, store)?;
-        self.check_keys = true;
-        self.obey_recalls(store)?;
-        self.write_receipt(store)?;
-        self.open_bundles(store)?;
-        self.announce_ready(store)
-    }
-
-    /// What was recalled stops, is not served and is not kept.
-    pub(super) fn obey_recalls(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
-        let Some(trust) = self.trust.as_ref() else {
-            return Ok(());
-        };
-        let releases = self
-            .bundles
-            .keys()
-            .filter(|id| id.kind == protocol::BundleKind::Release);
-        let recalled: Vec<_> = releases
-            .filter(|id| trust.recalled(&id.digest).is_some())
-            .copied()
-            .collect();
-        let mut stopped = Vec::new();
-        for (module, activation) in &mut self.activations {
-            if let Some(reason) =
-                activation.obey(|digest| trust.recalled(digest).map(str::to_owned))
-            {
-                let to = activation.current.as_ref().map(|m| m.version);
-                stopped.push(Event::Recalled {
-                    module: module.clone(),
-                    reason,
-                    to,
-                });
-            }
-        }
-        for id in recalled {
-            self.bundles.remove(&id);
-            store.remove_bundle(&id)?;
-        }
-        if !stopped.is_empty() {
-            self.save_activations(store)?;
-            stopped.into_iter().for_each(|event| self.event(event));
-        }
-        Ok(())
     }
 }

@@ -49,7 +49,7 @@ pub(super) async fn run(
         .flatten()
         .collect();
     if listeners.is_empty() {
-        log("neighbours cannot be found: no multicast here; use `kijiti meet` with an address");
+        log("neighbours cannot be found: no multicast here");
         return;
     }
     let (heard, mut beacons) = mpsc::channel(64);

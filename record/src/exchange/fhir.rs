@@ -28,6 +28,8 @@ pub use write::write;
 
 const LOINC: &str = "http://loinc.org";
 const CASE_SYSTEM: &str = "https://kijiti.org/fhir/case";
+/// On a birth date: whether it was estimated. FHIR R4 has no word of its own for it.
+const ESTIMATED: &str = "https://kijiti.org/fhir/birth-date-estimated";
 const DOSE_SYSTEM: &str = "https://kijiti.org/fhir/dose";
 const COLOUR_SYSTEM: &str = "https://kijiti.org/fhir/urgency";
 const HL7: &str = "http://terminology.hl7.org/CodeSystem";

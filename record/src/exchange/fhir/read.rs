@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::super::{ExchangeError, Imported, SYSTEM, units};
-use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM};
+use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, ESTIMATED};
 use clinical::date::is_instant;
 use clinical::{FindingValue, Merge, Urgency, catalogue};
 
@@ -428,6 +428,13 @@ impl Reading {
             });
             typed && text_at(identifier, &["system"]) != Some(CASE_SYSTEM)
         });
+        let said = patient
+            .get("_birthDate")
+            .map(|said| items(said, "extension"));
+        let estimated = said.into_iter().flatten().find_map(|extension| {
+            let ours = text_at(extension, &["url"]) == Some(ESTIMATED);
+            extension.get("valueBoolean").filter(|_| ours)?.as_bool()
+        });
         let pairs = [
             (
                 "patient.national_id",
@@ -443,6 +450,10 @@ impl Reading {
                 name.and_then(|name| text_at(name, &["family"])),
             ),
             ("patient.born", text_at(patient, &["birthDate"])),
+            (
+                "patient.born_estimated",
+                estimated.map(|it| if it { "yes" } else { "no" }),
+            ),
             (
                 "patient.sex",
                 text_at(patient, &["gender"]).filter(|g| ["female", "male"].contains(g)),

@@ -6,7 +6,7 @@ use protocol::{Area, CaseId, DeviceId};
 use serde_json::{Map, Value, json};
 
 use super::super::SYSTEM;
-use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, HL7, LOINC};
+use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, ESTIMATED, HL7, LOINC};
 use clinical::date::instant;
 use clinical::{FindingValue, Kind, Urgency, catalogue};
 
@@ -115,11 +115,20 @@ impl Writer<'_> {
             .text("patient.sex")
             .filter(|sex| *sex != "not_specified")
             .unwrap_or("unknown");
+        let estimated = self.view.findings.get("patient.born_estimated");
+        let estimated = estimated.and_then(|f| match f.value {
+            FindingValue::Yes => Some(true),
+            FindingValue::No => Some(false),
+            _ => None,
+        });
+        let estimated =
+            estimated.map(|it| json!({ "extension": [{ "url": ESTIMATED, "valueBoolean": it }] }));
         let fields = json!({
             "identifier": identifiers,
             "name": (!human.is_empty()).then(|| json!([human])),
             "gender": gender,
             "birthDate": self.text("patient.born"),
+            "_birthDate": estimated,
             "address": self.text("patient.village").map(|village| json!([{ "text": village }])),
         });
         self.put("patient", "Patient", fields);

@@ -1,62 +1,126 @@
-//! What bundles this phone holds, wants, doubts and gives up.
+//! Releases: what bundles this phone holds, wants, doubts and evicts; what runs of each module is in
+//! `running`, the receipt that says so in `receipt`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
-use distribution::bundle::Fetch;
+use distribution::Activation;
+use distribution::bundle::{Fetch, Groups};
 use distribution::plan::best_way;
 use protocol::defence::{self, Defence};
 use protocol::limits::{
     BUNDLES_PER_MEETING_MAX, GROUP_BYTES, PHOTOS_BYTES_MAX, PIECE_GROUPS_MAX, SCRUB_BYTES,
 };
-use protocol::{BundleId, BundleKind, Digest};
+use protocol::{BundleId, BundleKind, DeviceId, Digest};
 
-use super::{Bundle, Event, Phone};
+use super::load::{load_activations, load_bad_deltas, load_quota};
+use super::records::{Records, photos_taken_here};
+use super::spaces::Spaces;
+use super::tx::Tx;
+use super::{Event, LinkId, setting};
 use crate::store::{Store, StoreError};
 
-impl Phone {
+mod receipt;
+mod running;
+
+/// News of groups that is remembered for neighbours that have yet to hear it.
+const NEWS_MAX: usize = 4096;
+
+/// A bundle that is being fetched or served.
+pub(crate) struct Bundle {
+    pub fetch: Fetch,
+    pub whole: bool,
+    /// Groups asked of someone and not yet here.
+    pub asked: Groups,
+    /// Over which link the tree list is being fetched.
+    pub tree_from: Option<LinkId>,
+    /// How many of the phones that are being met have each group; empty while none has named any.
+    pub seen: Vec<u16>,
+}
+
+impl Bundle {
+    pub(crate) fn new(fetch: Fetch, whole: bool) -> Self {
+        let asked = Groups::none(fetch.groups().count());
+        Self {
+            fetch,
+            whole,
+            asked,
+            tree_from: None,
+            seen: Vec::new(),
+        }
+    }
+}
+
+/// Bundles, and what runs of them.
+#[derive(Default)]
+pub(crate) struct Releases {
+    pub(super) bundles: BTreeMap<BundleId, Bundle>,
+    pub(super) activations: BTreeMap<String, Activation>,
+    /// Deltas that did not make what they should, and are not tried again.
+    bad_deltas: BTreeSet<Digest>,
+    /// Which certified phones have shown a bundle whole and served a piece of it; what none has
+    /// served is not thrown away.
+    pub(super) copies: BTreeMap<BundleId, BTreeSet<DeviceId>>,
+    /// The last photo that was named in a meeting: the next meeting goes on behind it.
+    named_last: Option<BundleId>,
+    /// Where looking over what lies on the disk goes on.
+    scrubbed: (Option<BundleId>, u64),
+    /// Groups that have come lately, for the neighbours that are being met; the first number is
+    /// that of the oldest.
+    pub(super) news: (u64, VecDeque<(BundleId, u64, u64)>),
+    /// When a group last came, in monotone milliseconds.
+    pub(super) last_group_ms: u64,
+    /// Bytes of bundles that may lie here.
+    quota_bytes: u64,
+}
+
+impl Releases {
+    pub(super) fn load(store: &dyn Store, aside: &mut Vec<String>) -> Result<Self, StoreError> {
+        Ok(Self {
+            activations: load_activations(store, aside)?,
+            bad_deltas: load_bad_deltas(store)?,
+            quota_bytes: load_quota(setting::QUOTA, store)?,
+            ..Self::default()
+        })
+    }
+
     /// Opens every bundle that is named in the list, held or wanted: releases, and the deltas that
     /// lead to them; and photos that have been announced. One that cannot be opened is left out and
     /// said: nothing that a peer said, and no bad file, stops the phone.
-    pub(crate) fn open_bundles(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+    pub(super) fn open_bundles(
+        &mut self,
+        spaces: &Spaces,
+        records: &Records,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
         let mut wanted: Vec<(BundleId, u64)> = Vec::new();
-        for release in self.releases() {
-            wanted.extend(
-                release
-                    .deltas
-                    .iter()
-                    .map(|d| (BundleId::release(d.digest), d.bytes)),
-            );
+        for release in tx.own.listed() {
+            let deltas = release.deltas.iter();
+            wanted.extend(deltas.map(|d| (BundleId::release(d.digest), d.bytes)));
             wanted.push((BundleId::release(release.digest), release.bytes));
         }
-        let own = self.area();
-        let photos = self
-            .keyring
+        let own = tx.own.area();
+        let photos = spaces
             .photos()
-            .filter(|(blob, photo)| photo.area.meets(&own) && !self.withheld.contains(blob));
+            .filter(|(blob, photo)| photo.area.meets(&own) && !records.withheld.contains(blob));
         wanted.extend(photos.map(|(digest, photo)| (BundleId::photo(*digest), photo.bytes)));
         for (id, bytes) in wanted {
             let bad = id.kind == BundleKind::Release && self.bad_deltas.contains(&id.digest);
             if !bad && !self.bundles.contains_key(&id) {
-                self.open_bundle(id, bytes, store)?;
+                self.open_bundle(id, bytes, tx)?;
             }
         }
-        self.announce_deltas();
-        self.make_room(store)
+        self.announce_deltas(tx);
+        self.make_room(spaces, tx)
     }
 
-    fn open_bundle(
-        &mut self,
-        id: BundleId,
-        bytes: u64,
-        store: &mut dyn Store,
-    ) -> Result<(), StoreError> {
-        let opened = store.open_bundle(&id, bytes);
+    fn open_bundle(&mut self, id: BundleId, bytes: u64, tx: &mut Tx) -> Result<(), StoreError> {
+        let opened = tx.store.open_bundle(&id, bytes);
         let (tree, groups) = match opened {
             Ok(opened) => opened,
             Err(error) if !defence::stands(Defence::Namespaces) => return Err(error),
             Err(error) => {
-                self.event(Event::SetAside {
+                tx.out.event(Event::SetAside {
                     what: format!("the file of bundle {}: {error}", id.short()),
                 });
                 return Ok(());
@@ -67,12 +131,12 @@ impl Phone {
         // the end.
         let whole = match fetch
             .complete()
-            .then(|| store.finish_bundle(&id))
+            .then(|| tx.store.finish_bundle(&id))
             .transpose()
         {
             Ok(whole) => whole.unwrap_or(false),
             Err(error) => {
-                self.event(Event::SetAside {
+                tx.out.event(Event::SetAside {
                     what: format!("the file of bundle {}: {error}", id.short()),
                 });
                 return Ok(());
@@ -89,24 +153,24 @@ impl Phone {
 
     /// A bundle on the disk is not what it should be: what of it is right stays, the rest is
     /// fetched anew.
-    pub(crate) fn doubt(&mut self, id: BundleId, store: &mut dyn Store) -> Result<(), StoreError> {
+    pub(super) fn doubt(&mut self, id: BundleId, tx: &mut Tx) -> Result<(), StoreError> {
         let Some(bundle) = self.bundles.remove(&id) else {
             return Ok(());
         };
-        self.event(Event::SetAside {
+        tx.out.event(Event::SetAside {
             what: format!(
                 "the file of bundle {} had changed on the disk: what is missing is fetched anew",
                 id.short()
             ),
         });
-        store.doubt_bundle(&id)?;
-        self.open_bundle(id, bundle.fetch.bytes, store)?;
-        self.changed();
+        tx.store.doubt_bundle(&id)?;
+        self.open_bundle(id, bundle.fetch.bytes, tx)?;
+        tx.out.changed();
         Ok(())
     }
 
     /// Looks over a little of what lies on the disk, in turns.
-    pub(crate) fn scrub_some(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+    pub(super) fn scrub_some(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         let (at, from) = self.scrubbed;
         let after = self.bundles.range((
             at.map_or(Bound::Unbounded, Bound::Included),
@@ -125,14 +189,14 @@ impl Phone {
         let mut start = first;
         while start < end {
             let run = PIECE_GROUPS_MAX.min(end - start);
-            let read = store.read_groups(&id, start, run)?;
+            let read = tx.store.read_groups(&id, start, run)?;
             let right = read.is_some_and(|bytes| {
                 self.bundles
                     .get(&id)
                     .is_some_and(|b| b.fetch.check_groups(start, &bytes) == Ok(run))
             });
             if !right {
-                return self.doubt(id, store);
+                return self.doubt(id, tx);
             }
             start += run;
         }
@@ -179,7 +243,7 @@ impl Phone {
 
     /// Whether a release's bundle is here whole: of the list held, or still kept from an earlier
     /// one.
-    pub(crate) fn holds(&self, digest: &Digest) -> bool {
+    pub(super) fn holds(&self, digest: &Digest) -> bool {
         let kept =
             |m: &Option<distribution::Module>| m.as_ref().is_some_and(|m| m.digest == *digest);
         self.is_whole(digest)
@@ -196,42 +260,37 @@ impl Phone {
     }
 
     /// Tells the host of releases that can be made out of what is here.
-    pub(crate) fn announce_deltas(&mut self) {
+    pub(super) fn announce_deltas(&self, tx: &mut Tx) {
         let here = |digest: &Digest, _: u64| self.is_whole(digest).then_some(0);
-        let ready = self
-            .releases()
-            .into_iter()
-            .filter(|r| !self.is_whole(&r.digest));
-        let ready: Vec<_> = ready
-            .filter_map(|release| {
-                let way = best_way(&release, |d| self.holds(d), here)
-                    .filter(|way| !way.deltas.is_empty())?;
-                Some(Event::DeltaReady {
-                    release: Box::new(release),
-                    way,
-                })
-            })
-            .collect();
-        ready.into_iter().for_each(|event| self.event(event));
+        for release in tx.own.listed() {
+            if self.is_whole(&release.digest) {
+                continue;
+            }
+            let way = best_way(&release, |d| self.holds(d), here);
+            if let Some(way) = way.filter(|way| !way.deltas.is_empty()) {
+                let release = Box::new(release);
+                tx.out.event(Event::DeltaReady { release, way });
+            }
+        }
     }
 
     /// Throws bundles away until what lies here fits the quota, the least useful first: those of no
     /// list any more, then deltas, then those carried for others of which other phones have served
     /// pieces. Never what runs or ran before, what this phone is to run, or what no other phone has
     /// been seen to have; a photo that was taken here not before a keeper has said that it came.
-    pub(crate) fn make_room(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+    pub(super) fn make_room(&mut self, spaces: &Spaces, tx: &mut Tx) -> Result<(), StoreError> {
         if self.quota_bytes == u64::MAX {
             return Ok(());
         }
-        let area = self.area();
-        let releases = self.releases();
+        let area = tx.own.area();
+        let releases = tx.own.listed();
         let own: BTreeSet<_> = releases
             .iter()
             .filter(|r| r.area.covers(&area))
             .map(|r| r.digest)
             .collect();
         let listed: BTreeSet<_> = releases.iter().map(|r| r.digest).collect();
-        let taken_here: BTreeSet<Digest> = super::cases::photos_taken_here(store)?;
+        let taken_here: BTreeSet<Digest> = photos_taken_here(tx.store)?;
         let runs = |digest: &Digest| {
             let is =
                 |m: &Option<distribution::Module>| m.as_ref().is_some_and(|m| m.digest == *digest);
@@ -242,17 +301,15 @@ impl Phone {
         let held = |id: &BundleId, bytes: u64| {
             self.bundles.get(id).map_or(bytes, |b| b.fetch.bytes_held())
         };
-        let rows = store.bundles()?;
+        let rows = tx.store.bundles()?;
         let mut total: u64 = rows.iter().map(|row| held(&row.id, row.bytes)).sum();
         let rank = |id: &BundleId, copies: usize| match id.kind {
             BundleKind::Photo if taken_here.contains(&id.digest) => {
-                let arrived = self.keyring.photo_arrived(&id.digest)
+                let arrived = spaces.photo_arrived(&id.digest)
                     || (copies > 0 && !defence::stands(Defence::ProvenCopies));
                 arrived.then_some(1)
             }
-            BundleKind::Photo => {
-                (copies > 0 || self.keyring.photo_arrived(&id.digest)).then_some(1)
-            }
+            BundleKind::Photo => (copies > 0 || spaces.photo_arrived(&id.digest)).then_some(1),
             BundleKind::Release if own.contains(&id.digest) || runs(&id.digest) => None,
             BundleKind::Release => {
                 match (self.bundles.contains_key(id), listed.contains(&id.digest)) {
@@ -281,14 +338,14 @@ impl Phone {
                 break;
             }
             self.bundles.remove(&id);
-            store.remove_bundle(&id)?;
+            tx.store.remove_bundle(&id)?;
             total = total.saturating_sub(bytes);
         }
         Ok(())
     }
 
     /// Bytes of photos that may still be taken in.
-    pub(crate) fn photo_room_left(&self) -> u64 {
+    pub(super) fn photo_room_left(&self) -> u64 {
         let held = self
             .bundles
             .iter()
@@ -297,8 +354,88 @@ impl Phone {
     }
 
     /// Bytes of bundles that may still be taken in for others.
-    pub(crate) fn room_left(&self) -> u64 {
+    pub(super) fn room_left(&self) -> u64 {
         let held: u64 = self.bundles.values().map(|b| b.fetch.bytes_held()).sum();
         self.quota_bytes.saturating_sub(held)
+    }
+
+    /// How many bytes of bundles may lie here from now on; 0: as many as there is room for.
+    pub(super) fn set_quota(
+        &mut self,
+        bytes: u64,
+        spaces: &Spaces,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
+        tx.store.put_setting(setting::QUOTA, &bytes.to_le_bytes())?;
+        self.quota_bytes = if bytes == 0 { u64::MAX } else { bytes };
+        self.make_room(spaces, tx)
+    }
+
+    /// Groups have come: the neighbours hear of it.
+    pub(super) fn groups_came(&mut self, now_ms: u64, bundle: BundleId, first: u64, count: u64) {
+        self.last_group_ms = now_ms;
+        let (oldest, news) = &mut self.news;
+        news.push_back((bundle, first, count));
+        while news.len() > NEWS_MAX {
+            news.pop_front();
+            *oldest += 1;
+        }
+    }
+
+    /// Photos that only lost phones have announced are neither fetched nor kept for others.
+    pub(super) fn forget_photos(
+        &mut self,
+        blobs: Vec<Digest>,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
+        let taken_here = photos_taken_here(tx.store)?;
+        for blob in blobs {
+            let id = BundleId::photo(blob);
+            self.bundles.remove(&id);
+            if !taken_here.contains(&blob) {
+                tx.store.remove_bundle(&id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A delta did not make what it should: it is thrown away and not tried again.
+    pub(super) fn delta_failed(
+        &mut self,
+        digest: Digest,
+        reason: &str,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
+        self.bad_deltas.insert(digest);
+        let kept: Vec<u8> = self.bad_deltas.iter().flat_map(|d| d.0).collect();
+        tx.store.put_setting(setting::BAD_DELTAS, &kept)?;
+        self.bundles.remove(&BundleId::release(digest));
+        tx.store.remove_bundle(&BundleId::release(digest))?;
+        let reason = reason.to_owned();
+        tx.out.event(Event::DeltaRefused { digest, reason });
+        Ok(())
+    }
+
+    /// The last group has come: the whole is checked once more, and told to the host.
+    pub(super) fn finish_bundle(
+        &mut self,
+        id: BundleId,
+        spaces: &Spaces,
+        records: &Records,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
+        if !tx.store.finish_bundle(&id)? {
+            self.bundles.remove(&id); // the disk did not keep what it was given: begin again
+            return self.open_bundles(spaces, records, tx);
+        }
+        if let Some(bundle) = self.bundles.get_mut(&id) {
+            bundle.whole = true;
+        }
+        tx.out.changed();
+        tx.out.event(Event::BundleWhole { id });
+        self.announce_deltas(tx);
+        self.make_room(spaces, tx)?;
+        self.announce_ready(tx);
+        Ok(())
     }
 }

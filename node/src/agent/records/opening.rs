@@ -1,11 +1,13 @@
 //! Envelopes are opened behind a durable mark: what brings the program down while it is opened is
 //! suspected, opened alone the next time, and parked after the second.
 
+use protocol::EnvelopeId;
 use protocol::defence::{self, Defence};
-use protocol::{EnvelopeId, Now};
-use sync::{Envelope, EnvelopeKind};
+use sync::{Envelope, EnvelopeKind, SpaceKey};
 
-use super::{LATE, Phone};
+use super::Records;
+use crate::agent::spaces::{LATE, Spaces};
+use crate::agent::tx::Tx;
 use crate::store::{Store, StoreError};
 
 /// Why an envelope is not opened any more.
@@ -25,7 +27,7 @@ enum Opens {
     Never,
 }
 
-impl Phone {
+impl Records {
     /// Envelopes are about to be opened: what they hold may bring the program down, and this mark
     /// outlives that. `true`: whoever asked is to say when they were opened; else somebody else
     /// will.
@@ -88,24 +90,17 @@ impl Phone {
     /// Opens one of the envelopes that had to wait while another was opened alone.
     pub(in crate::agent) fn open_waiting(
         &mut self,
-        now: Now,
-        store: &mut dyn Store,
+        spaces: &mut Spaces,
+        tx: &mut Tx,
     ) -> Result<(), StoreError> {
-        let next = store
-            .quarantined()?
-            .into_iter()
-            .find(|(_, why)| why == WAITS)
-            .map(|(id, _)| id);
-        let Some(id) = next else {
-            self.some_wait = false;
-            return Ok(());
-        };
-        let outermost = self.begin_opening([id], store)?;
-        self.open_aside(now, &id, store)?;
-        if outermost {
-            self.end_opening(store)
-        } else {
-            Ok(())
+        let waiting = tx.store.quarantined()?.into_iter();
+        let mut waiting = waiting.filter(|(_, why)| why == WAITS);
+        match waiting.next() {
+            Some((id, _)) => self.open_alone(&id, spaces, tx),
+            None => {
+                self.some_wait = false;
+                Ok(())
+            }
         }
     }
 
@@ -141,48 +136,101 @@ impl Phone {
         Ok(false)
     }
 
-    pub(in crate::agent) fn open_countersigned(
+    /// Opens what waited for somebody to vouch for it, if it waits still.
+    pub(in crate::agent) fn open_late(
         &mut self,
-        now: Now,
         id: &EnvelopeId,
-        store: &mut dyn Store,
+        spaces: &mut Spaces,
+        tx: &mut Tx,
     ) -> Result<(), StoreError> {
-        if !store
-            .quarantined()?
-            .iter()
-            .any(|(held, why)| held == id && why == LATE)
-        {
-            return Ok(());
-        }
-        let outermost = self.begin_opening([*id], store)?;
-        self.open_aside(now, id, store)?;
-        if outermost {
-            self.end_opening(store)
-        } else {
-            Ok(())
+        let aside = tx.store.quarantined()?;
+        let waits = aside.iter().any(|(held, why)| held == id && why == LATE);
+        match waits {
+            true => self.open_alone(id, spaces, tx),
+            false => Ok(()),
         }
     }
 
-    /// Opens an envelope that was set aside.
-    pub(in crate::agent) fn open_aside(
+    /// Opens an envelope that was set aside, behind a mark of its own.
+    fn open_alone(
         &mut self,
-        now: Now,
         id: &EnvelopeId,
-        store: &mut dyn Store,
+        spaces: &mut Spaces,
+        tx: &mut Tx,
     ) -> Result<(), StoreError> {
-        store.remove_quarantine(id)?;
-        let Some(Ok(envelope)) = store.envelope(id)?.map(Envelope::parse) else {
+        let outermost = self.begin_opening([*id], tx.store)?;
+        self.open_aside(id, spaces, tx)?;
+        match outermost {
+            true => self.end_opening(tx.store),
+            false => Ok(()),
+        }
+    }
+
+    fn open_aside(
+        &mut self,
+        id: &EnvelopeId,
+        spaces: &mut Spaces,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
+        tx.store.remove_quarantine(id)?;
+        let Some(Ok(envelope)) = tx.store.envelope(id)?.map(Envelope::parse) else {
             return Ok(());
         };
-        let authors = self.authors(envelope.author, store)?;
-        match authors
+        let authors = spaces.authors(envelope.author, tx.own, tx.store)?;
+        let judged = authors
             .iter()
-            .find_map(|(chain, _)| Some((envelope.clone().verify(chain).ok()?, chain)))
-        {
+            .find_map(|(chain, _)| Some((envelope.clone().verify(chain).ok()?, chain)));
+        match judged {
             Some((verified, chain)) if verified.kind == EnvelopeKind::Notice => {
-                self.heed(now, &verified, chain, store)
+                spaces.heed(&verified, chain, tx)
             }
-            Some((verified, _)) => self.open_envelope(now, &verified, store),
+            Some((verified, _)) => self.open_envelope(&verified, spaces, tx),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens what has been carried of a key's epoch.
+    pub(in crate::agent) fn open_carried(
+        &mut self,
+        key: &SpaceKey,
+        spaces: &mut Spaces,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
+        let epoch = key.epoch_tag();
+        let mut rows = tx.store.envelope_rows(key.space())?;
+        rows.retain(|row| row.epoch == epoch && row.bytes > 0);
+        // Within a meeting's frame the mark is there already; else what was carried for this key is
+        // marked now.
+        let outermost = self.begin_opening(rows.iter().map(|row| row.id), tx.store)?;
+        for row in rows {
+            self.open_row(&row.id, spaces, tx)?;
+        }
+        match outermost {
+            true => self.end_opening(tx.store),
+            false => Ok(()),
+        }
+    }
+
+    fn open_row(
+        &mut self,
+        id: &EnvelopeId,
+        spaces: &mut Spaces,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
+        let Some(Ok(envelope)) = tx.store.envelope(id)?.map(Envelope::parse) else {
+            return Ok(());
+        };
+        let authors = spaces.authors(envelope.author, tx.own, tx.store)?;
+        let judged = authors
+            .into_iter()
+            .find_map(|(chain, lost)| Some((envelope.clone().verify(&chain).ok()?, lost)));
+        match judged {
+            Some((verified, lost))
+                if !lost || spaces.vouched_for(&verified, tx.own, tx.store)? =>
+            {
+                self.open_envelope(&verified, spaces, tx)
+            }
+            Some((verified, _)) => tx.store.put_quarantine(&verified.id, LATE),
             None => Ok(()),
         }
     }

@@ -11,13 +11,16 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Area, DeviceId, Now, SpaceId};
+use protocol::{Area, DeviceId, SpaceId};
 use sync::envelope::author_key;
 use sync::epoch::{EpochTag, Lock, unlock_code};
-use sync::{Envelope, SpaceKey};
+use sync::{Envelope, Notice, SpaceKey};
 
-use super::commands::{Answer, Reply, no};
-use super::{Phone, load_number, setting};
+use super::{Identity, Spaces};
+use crate::agent::commands::{Answer, Reply, no};
+use crate::agent::load::load_number;
+use crate::agent::setting;
+use crate::agent::tx::{Consequence, Tx};
 use crate::api::Refusal;
 use crate::store::{Store, StoreError};
 
@@ -44,35 +47,48 @@ pub(super) fn days_setting(space: SpaceId) -> String {
     format!("lease-days/{space}")
 }
 
-impl Phone {
+/// A key was given anew: its days begin from the start.
+pub(super) fn renew(
+    space: SpaceId,
+    epoch: &EpochTag,
+    store: &mut dyn Store,
+) -> Result<(), StoreError> {
+    store.put_setting(&used_setting(epoch), &0u64.to_le_bytes())?;
+    store.put_setting(&locked_setting(space), &[])
+}
+
+impl Spaces {
     /// Counts a day, if the date is another than it was, and locks what has been used for too long.
-    pub(super) fn count_days(&mut self, now: Now, store: &mut dyn Store) -> Result<(), StoreError> {
-        let today = now.wall_s / 86_400;
+    pub(in crate::agent) fn count_days(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let today = tx.now.wall_s / 86_400;
         if self.day == Some(today) {
             return Ok(());
         }
         self.day = Some(today);
-        let last = load_number(setting::LEASE_DAY, store)?;
+        let last = load_number(setting::LEASE_DAY, tx.store)?;
         if last == today {
             return Ok(());
         }
-        store.put_setting(setting::LEASE_DAY, &today.to_le_bytes())?;
+        tx.store
+            .put_setting(setting::LEASE_DAY, &today.to_le_bytes())?;
         let days = if last > 0 && today > last + 1 {
             2
         } else {
             u64::from(last > 0)
         };
         self.days_used = self.days_used.saturating_add(days);
-        store.put_setting(setting::DAYS_USED, &self.days_used.to_le_bytes())?;
-        self.check_keys |= !self.keyring.retiring.is_empty();
-        for key in self.space_keys.clone() {
-            let Some(lease) = self.keyring.lease(&key.epoch_tag()) else {
+        let used = self.days_used.to_le_bytes();
+        tx.store.put_setting(setting::DAYS_USED, &used)?;
+        self.unchecked |= !self.retiring.is_empty();
+        for key in self.keys.clone() {
+            let Some(lease) = self.lease(&key.epoch_tag()) else {
                 continue;
             };
-            let used = load_number(&used_setting(&key.epoch_tag()), store)? + days;
-            store.put_setting(&used_setting(&key.epoch_tag()), &used.to_le_bytes())?;
+            let used = load_number(&used_setting(&key.epoch_tag()), tx.store)? + days;
+            tx.store
+                .put_setting(&used_setting(&key.epoch_tag()), &used.to_le_bytes())?;
             if used > u64::from(lease) {
-                self.lock(&key, store)?;
+                self.lock(&key, tx.store)?;
             }
         }
         Ok(())
@@ -81,58 +97,41 @@ impl Phone {
     /// Puts the keys of a space out of use here. The share with the lock stays among the notices.
     fn lock(&mut self, key: &SpaceKey, store: &mut dyn Store) -> Result<(), StoreError> {
         store.put_setting(&locked_setting(key.space()), &key.epoch_tag())?;
-        let (locked, held): (Vec<_>, Vec<_>) = std::mem::take(&mut self.space_keys)
-            .into_iter()
-            .partition(|held| held.area() == key.area());
-        self.space_keys = held;
+        let keys = std::mem::take(&mut self.keys).into_iter();
+        let (locked, held): (Vec<_>, Vec<_>) = keys.partition(|held| held.area() == key.area());
+        self.keys = held;
         locked
             .iter()
             .try_for_each(|key| store.remove_space_key(key))
     }
 
-    /// A key was given anew: its days begin from the start.
-    pub(super) fn renew_lease(
+    /// Unlocks the keys of a space with a code.
+    pub(in crate::agent) fn unlock(
         &mut self,
-        space: SpaceId,
-        epoch: &EpochTag,
-        store: &mut dyn Store,
-    ) -> Result<(), StoreError> {
-        store.put_setting(&used_setting(epoch), &0u64.to_le_bytes())?;
-        store.put_setting(&locked_setting(space), &[])
-    }
-
-    pub(super) fn unlock(
-        &mut self,
-        now: Now,
         area: &Area,
         code: &str,
-        store: &mut dyn Store,
+        tx: &mut Tx,
     ) -> Result<Answer, StoreError> {
         let space = SpaceId::of(area);
-        if !locked(space, store)? {
+        if !locked(space, tx.store)? {
             return no(Refusal::NotLocked(area.clone()));
         }
-        let own = self.keys.id();
-        for bytes in store.notices()?.into_iter().rev() {
-            let share = Envelope::parse(bytes)
-                .ok()
-                .and_then(|e| e.notice().ok())
-                .filter(|n| n.area == *area)
-                .and_then(|n| n.share);
-            let Some(share) = share else { continue };
+        let own = tx.own.id();
+        for notice in tx.store.notices()?.into_iter().rev().filter_map(notice_of) {
+            let Some(share) = notice.share.filter(|_| notice.area == *area) else {
+                continue;
+            };
             let Some(lock) = share.locks.iter().find(|lock| lock.sealed.to == own) else {
                 continue;
             };
-            if let Some(key) = lock
-                .open(area, code, &self.keys)
-                .filter(|key| key.epoch_tag() == share.epoch)
-            {
-                if store.setting(&opened_setting(lock))?.is_some() {
+            let opened = lock.open(area, code, &tx.own.keys);
+            if let Some(key) = opened.filter(|key| key.epoch_tag() == share.epoch) {
+                if tx.store.setting(&opened_setting(lock))?.is_some() {
                     return no(Refusal::CodeUsed);
                 }
-                store.put_setting(&opened_setting(lock), &[1])?;
-                self.renew_lease(space, &share.epoch, store)?;
-                self.take_key(now, key, store)?;
+                tx.store.put_setting(&opened_setting(lock), &[1])?;
+                renew(space, &share.epoch, tx.store)?;
+                tx.out.follow(Consequence::TakeKey(key));
                 return Ok(Ok(Reply::Done));
             }
         }
@@ -140,60 +139,57 @@ impl Phone {
     }
 
     /// The code that opens the newest lock of a phone.
-    pub(super) fn say_unlock_code(
+    pub(in crate::agent) fn say_unlock_code(
         &self,
         area: &Area,
         device: &DeviceId,
+        own: &Identity,
         store: &dyn Store,
     ) -> Result<Answer, StoreError> {
-        if !self.keeps(area) {
+        if !own.keeps(area) {
             return no(Refusal::NotKeeper(area.clone()));
         }
-        if self.is_lost(device) {
+        if self.is_lost(device, own) {
             return no(Refusal::Lost(device.short()));
         }
-        let own = author_key(&self.keys.id());
-        let mine = |bytes: Vec<u8>| {
-            Envelope::parse(bytes)
-                .ok()
-                .filter(|envelope| envelope.author == own)?
-                .notice()
-                .ok()
-        };
-        let shares = store
-            .notices()?
-            .into_iter()
-            .rev()
-            .filter_map(mine)
-            .filter(|n| n.area == *area)
-            .filter_map(|n| n.share);
-        let lock = shares
-            .flat_map(|share| share.locks)
-            .find(|lock| lock.sealed.to == *device);
-        match lock {
-            Some(lock) => Ok(Ok(Reply::Document(
-                unlock_code(&self.keys, device, &lock.nonce).into_bytes(),
-            ))),
+        let us = author_key(&own.id());
+        let envelopes = store.notices()?.into_iter().rev();
+        let ours = envelopes
+            .filter_map(|bytes| Envelope::parse(bytes).ok())
+            .filter(|envelope| envelope.author == us);
+        let notices = ours.filter_map(|envelope| envelope.notice().ok());
+        let shares = notices.filter(|n| n.area == *area).filter_map(|n| n.share);
+        let mut locks = shares.flat_map(|share| share.locks);
+        match locks.find(|lock| lock.sealed.to == *device) {
+            Some(lock) => {
+                let code = unlock_code(&own.keys, device, &lock.nonce);
+                Ok(Ok(Reply::Document(code.into_bytes())))
+            }
             None => no(Refusal::NotLeased),
         }
     }
 
     /// Leases the keys of a space from now on; the one in use is shared anew, with the lease.
-    pub(super) fn set_lease(
+    pub(in crate::agent) fn set_lease(
         &mut self,
-        now: Now,
         area: &Area,
         days: u32,
-        store: &mut dyn Store,
+        tx: &mut Tx,
     ) -> Result<Answer, StoreError> {
-        let Some(key) = self.write_key(area).cloned().filter(|_| self.keeps(area)) else {
+        let key = self.write_key(area, tx.own).cloned();
+        let Some(key) = key.filter(|_| tx.own.keeps(area)) else {
             return no(Refusal::NotKeeper(area.clone()));
         };
-        store.put_setting(&days_setting(key.space()), &u64::from(days).to_le_bytes())?;
-        let members = self.members(key.space(), &[], store)?;
-        self.share_key(now, &key, &[], &members, &BTreeSet::new(), store)?;
+        let leased = u64::from(days).to_le_bytes();
+        tx.store.put_setting(&days_setting(key.space()), &leased)?;
+        let members = self.members(key.space(), &[], tx.own, tx.store)?;
+        self.share_key(&key, &[], &members, &BTreeSet::new(), tx)?;
         Ok(Ok(Reply::Done))
     }
+}
+
+fn notice_of(bytes: Vec<u8>) -> Option<Notice> {
+    Envelope::parse(bytes).ok()?.notice().ok()
 }
 
 /// Whether the keys of a space are locked away on this phone.

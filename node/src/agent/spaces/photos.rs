@@ -7,12 +7,11 @@ use protocol::defence::{self, Defence};
 use protocol::limits::{
     ATTACHMENT_BYTES_PER_AUTHOR_MAX, ATTACHMENTS_MAX, ATTACHMENTS_PER_AUTHOR_MAX,
 };
-use protocol::{Area, BundleId, DeviceId, Digest, SpaceId, VerifiedChain};
+use protocol::{Area, DeviceId, Digest, SpaceId, VerifiedChain};
 use sync::epoch::EpochTag;
 use sync::notice::short_photo;
 
-use super::{Keyring, Phone};
-use crate::store::{Store, StoreError};
+use super::{Identity, Spaces};
 
 /// Sizes of one photo that are remembered.
 const SIZES_MAX: usize = 4;
@@ -33,7 +32,7 @@ pub(in crate::agent) struct Photo {
     at_home: BTreeSet<DeviceId>,
 }
 
-impl Keyring {
+impl Spaces {
     /// Sealed photos of all spaces whose keys have not ended, announced by members of those spaces
     /// who are not lost.
     pub(in crate::agent) fn photos(&self) -> impl Iterator<Item = (&Digest, &Photo)> {
@@ -154,38 +153,15 @@ impl Keyring {
     }
 }
 
-impl Phone {
-    pub(in crate::agent) fn drop_photos_of_lost(&mut self) -> Vec<Digest> {
-        let mut keyring = std::mem::take(&mut self.keyring);
-        let authors: BTreeSet<DeviceId> = keyring.attached_by.keys().copied().collect();
-        self.keyring = keyring;
-        let lost: BTreeSet<DeviceId> = authors
-            .into_iter()
-            .filter(|device| self.is_lost(device))
-            .collect();
-        keyring = std::mem::take(&mut self.keyring);
-        let gone = if lost.is_empty() {
-            Vec::new()
-        } else {
-            keyring.drop_photos_of(&|device| lost.contains(device))
-        };
-        self.keyring = keyring;
-        gone
-    }
-
-    /// Photos that only lost phones have announced are neither fetched nor kept for others.
-    pub(in crate::agent) fn forget_photos_of_lost(
-        &mut self,
-        store: &mut dyn Store,
-    ) -> Result<(), StoreError> {
-        let taken_here = crate::agent::cases::photos_taken_here(store)?;
-        for blob in self.drop_photos_of_lost() {
-            let id = BundleId::photo(blob);
-            self.bundles.remove(&id);
-            if !taken_here.contains(&blob) {
-                store.remove_bundle(&id)?;
-            }
+impl Spaces {
+    /// What phones that are lost have announced is dropped. The photos of which nothing is left:
+    /// they are neither fetched nor kept for others.
+    pub(in crate::agent) fn drop_photos_of_lost(&mut self, own: &Identity) -> Vec<Digest> {
+        let authors = self.attached_by.keys().copied();
+        let lost: BTreeSet<DeviceId> = authors.filter(|id| self.is_lost(id, own)).collect();
+        match lost.is_empty() {
+            true => Vec::new(),
+            false => self.drop_photos_of(&|device| lost.contains(device)),
         }
-        Ok(())
     }
 }

@@ -5,46 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::certificate::CertificateError;
 use protocol::defence::{self, Defence};
 use protocol::limits::{CHAINS_PER_DEVICE_MAX, CHAINS_PER_ISSUER_MAX, DEVICES_PER_ISSUER_MAX};
-use protocol::{Area, Chain, DeviceId, Digest, VerifiedChain};
+use protocol::{Area, Chain, DeviceId, VerifiedChain};
 use sync::envelope::{AuthorKey, author_key};
 
-use super::{LostWord, Phone};
+use super::{Identity, LostWord, Spaces};
 use crate::store::{Store, StoreError};
 
-/// Chains of which it is remembered that their signatures hold.
-const VERIFIED_MAX: usize = 256;
-
-impl Phone {
+impl Spaces {
     /// Believes a chain if it holds, and neither the ministry nor a keeper of the area has said
     /// that a phone in it is lost.
     pub(in crate::agent) fn judge(
         &self,
         chain: &Chain,
+        own: &Identity,
     ) -> Option<Result<VerifiedChain, CertificateError>> {
-        let trust = self.trust.as_ref()?;
-        // Most meetings show certificates that are known: their signatures are checked once under
-        // each root.
-        let bytes = [
-            trust.root_version().to_le_bytes().as_slice(),
-            &chain.to_bytes(),
-        ]
-        .concat();
-        let key = Digest::of(&bytes);
-        let known = self.verified.borrow().get(&key).cloned();
-        let judged = match known {
-            Some(verified) => trust.still_counts(verified),
-            None => trust.verify_chain(chain)?,
-        };
-        let verified = match judged {
+        let trust = own.trust.as_ref()?;
+        let verified = match own.verify_chain(chain)? {
             Ok(verified) => verified,
             Err(error) => return Some(Err(error)),
         };
-        let mut kept = self.verified.borrow_mut();
-        if kept.len() >= VERIFIED_MAX {
-            kept.clear();
-        }
-        kept.insert(key, verified.clone());
-        drop(kept);
         for (position, certificate) in (1..).zip(&chain.certificates) {
             let Ok(certificate) = certificate.read() else {
                 continue;
@@ -54,7 +33,6 @@ impl Phone {
                 by_whom && word.area.covers(&certificate.area)
             };
             if let Some(word) = self
-                .keyring
                 .lost
                 .get(&certificate.device)
                 .and_then(|s| s.iter().find(counts))
@@ -73,10 +51,11 @@ impl Phone {
     pub(in crate::agent) fn judge_met(
         &self,
         chain: &Chain,
+        own: &Identity,
     ) -> Option<Result<VerifiedChain, CertificateError>> {
-        match self.judge(chain)? {
+        match self.judge(chain, own)? {
             Err(CertificateError::Expired(position)) => {
-                let known = self.trust.as_ref()?.chain_even_if_lost(chain);
+                let known = own.trust.as_ref()?.chain_even_if_lost(chain);
                 Some(known.ok_or(CertificateError::Expired(position)))
             }
             other => Some(other),
@@ -84,19 +63,16 @@ impl Phone {
     }
 
     /// Whether a phone is lost, as far as this one knows. Who is not known at all is not lost.
-    pub(in crate::agent) fn is_lost(&self, device: &DeviceId) -> bool {
-        let Some(trust) = &self.trust else {
+    pub(in crate::agent) fn is_lost(&self, device: &DeviceId, own: &Identity) -> bool {
+        let Some(trust) = &own.trust else {
             return false;
         };
         let counts = |word: &LostWord| {
-            trust.revoked(&word.by).is_none()
-                && word.by != *device
-                && self.keyring.covers(device, word)
+            trust.revoked(&word.by).is_none() && word.by != *device && self.covers(device, word)
         };
         trust.revoked(device).is_some()
-            || self.keyring.orphaned.contains(device)
+            || self.orphaned.contains(device)
             || self
-                .keyring
                 .lost
                 .get(device)
                 .is_some_and(|said| said.iter().any(counts))
@@ -148,14 +124,13 @@ impl Phone {
             store.remove_chain(&oldest)?;
         }
         store.put_chain(chain)?;
-        if self.keyring.lost.contains_key(&chain.device) {
+        if self.lost.contains_key(&chain.device) {
             // What was said of it may count now.
-            self.keyring
-                .lost_areas
+            self.lost_areas
                 .entry(chain.device)
                 .or_default()
                 .insert(chain.area.clone());
-            self.check_keys = true;
+            self.unchecked = true;
         }
         Ok(())
     }
@@ -164,16 +139,17 @@ impl Phone {
     pub(in crate::agent) fn authors(
         &self,
         author: AuthorKey,
+        own: &Identity,
         store: &dyn Store,
     ) -> Result<Vec<(VerifiedChain, bool)>, StoreError> {
-        let Some(trust) = &self.trust else {
+        let Some(trust) = &own.trust else {
             return Ok(Vec::new());
         };
         let chains = store
             .chains(author)?
             .into_iter()
             .filter_map(|bytes| Chain::from_bytes(&bytes).ok());
-        let judged = chains.filter_map(|chain| match self.judge(&chain)? {
+        let judged = chains.filter_map(|chain| match self.judge(&chain, own)? {
             Ok(verified) => Some((verified, false)),
             Err(CertificateError::Revoked { .. }) => {
                 Some((trust.chain_even_if_lost(&chain)?, true))
@@ -184,6 +160,21 @@ impl Phone {
             Err(_) => None,
         });
         Ok(judged.collect())
+    }
+
+    /// Certificates of a device that hold, the newest.
+    pub(in crate::agent) fn chain_of(
+        &self,
+        device: &DeviceId,
+        own: &Identity,
+        store: &dyn Store,
+    ) -> Result<Option<VerifiedChain>, StoreError> {
+        let chains = store.chains(author_key(device))?.into_iter().rev();
+        let judge = |bytes: Vec<u8>| self.judge_met(&Chain::from_bytes(&bytes).ok()?, own)?.ok();
+        let mut of_device = chains
+            .filter_map(judge)
+            .filter(|chain| chain.device == *device);
+        Ok(of_device.next())
     }
 }
 

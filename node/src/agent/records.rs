@@ -1,0 +1,617 @@
+//! Records: the outbox of what was written and may not leave yet, what is withheld, and what has
+//! come and waits to be opened. Writing cases, sealing what may leave, and opening what has come.
+//!
+//! What is written is durable first, as a change that no envelope holds yet. It is sealed at once
+//! if it may leave the phone: the patient has consented to share the case, and there is a key to
+//! write with. If not, it waits, and nothing is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clinical::{FindingValue, Urgency};
+use protocol::limits::{ENVELOPE_PLAIN_BYTES_MAX, QUARANTINED_MAX};
+use protocol::{Area, BundleKind, CaseId, Digest, EnvelopeId, SpaceId};
+use record::{Case, CaseError, CaseView, Entry, Stamp};
+use sync::envelope::{Contents, EnvelopeError, seal};
+use sync::epoch::EpochTag;
+use sync::notice::Attached;
+use sync::{EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
+
+use super::commands::{Answer, Reply, no};
+use super::delivery::heard_of;
+use super::identity::Identity;
+use super::setting;
+use super::spaces::{LATE, Spaces};
+use super::tx::{Consequence, Tx};
+use crate::api::consent::may_leave;
+use crate::api::{Paper, Refusal};
+use crate::store::{CaseRow, Store, StoreError};
+
+mod opening;
+
+/// What an envelope that is set aside would add, and to which case.
+pub type Preview = (CaseId, Vec<(Stamp, Entry)>);
+
+/// Bytes of one change, so that it always fits an envelope.
+const CHANGE_BYTES_MAX: usize = ENVELOPE_PLAIN_BYTES_MAX / 32;
+
+/// Set while a photo of this phone's lies here that no notice may have named yet.
+pub(super) fn photo_setting(blob: &Digest) -> String {
+    format!("{PHOTO}{blob}")
+}
+
+const PHOTO: &str = "photo/";
+
+/// Photos that were taken on this phone.
+pub(super) fn photos_taken_here(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
+    let kept = store
+        .settings(PHOTO)?
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty());
+    Ok(kept
+        .filter_map(|(key, _)| key.strip_prefix(PHOTO)?.parse().ok())
+        .collect())
+}
+
+/// Set while a photo is passed on to nobody, because consent to it was withdrawn.
+const WITHHELD: &str = "withheld/";
+
+fn withheld_setting(blob: &Digest) -> String {
+    format!("{WITHHELD}{blob}")
+}
+
+/// Photos that are passed on to nobody.
+pub(super) fn load_withheld(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
+    let set = store
+        .settings(WITHHELD)?
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty());
+    Ok(set
+        .filter_map(|(key, _)| key.strip_prefix(WITHHELD)?.parse().ok())
+        .collect())
+}
+
+/// Whether this phone was never certified. One whose certificate has ended is not meant.
+fn uncertified(store: &dyn Store) -> Result<bool, StoreError> {
+    Ok(store.setting(setting::CHAIN)?.is_none())
+}
+
+/// Set once a case has left the phone.
+fn shared_setting(case: &CaseId) -> String {
+    format!("shared/{case}")
+}
+
+/// Into which case words go, and whether whoever says them has seen what stands there.
+pub(super) enum Target {
+    New,
+    Seen(CaseId),
+    Unseen(CaseId),
+}
+
+/// What this phone has of cases that is not in the store's tables of cases and envelopes.
+#[derive(Debug)]
+pub(crate) struct Records {
+    /// Photos that are passed on to nobody, because consent to them was withdrawn.
+    pub(super) withheld: BTreeSet<Digest>,
+    /// Envelopes during whose opening the program came down, and how often.
+    suspects: BTreeMap<EnvelopeId, u8>,
+    /// The one of them that is being opened alone.
+    opening_alone: Option<EnvelopeId>,
+    /// Envelopes that are being opened, as they are marked.
+    opening: Option<BTreeMap<EnvelopeId, u8>>,
+    /// Some envelopes wait to be opened.
+    pub(super) some_wait: bool,
+    /// Bytes of envelopes that have reached their readers and may still lie here.
+    pub(super) carry_quota_bytes: u64,
+}
+
+impl Records {
+    pub(super) fn load(store: &dyn Store) -> Result<Self, StoreError> {
+        let parked: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
+        let mut suspects = store.attempts();
+        suspects.retain(|id, _| !parked.contains(id));
+        Ok(Self {
+            withheld: load_withheld(store)?,
+            suspects,
+            opening_alone: None,
+            opening: None,
+            some_wait: true,
+            carry_quota_bytes: super::load::load_quota(setting::CARRY_QUOTA, store)?,
+        })
+    }
+
+    pub(super) fn add_to_case(
+        &mut self,
+        target: Target,
+        area: &Area,
+        (entries, request): (&[Entry], &[u8; 16]),
+        spaces: &mut Spaces,
+        tx: &mut Tx,
+    ) -> Result<Answer, StoreError> {
+        let done = format!("request/{}", CaseId(*request));
+        if let Some(id) = tx
+            .store
+            .setting(&done)?
+            .and_then(|bytes| CaseId::from_slice(&bytes))
+        {
+            return Ok(Ok(Reply::Case(id)));
+        }
+        if !may_write(area, spaces, tx)? {
+            return no(Refusal::MayNotWrite(area.clone()));
+        }
+        let (id, has_seen) = match target {
+            Target::New => (CaseId(tx.own.random()), true),
+            Target::Seen(id) => (id, true),
+            Target::Unseen(id) => (id, false),
+        };
+        let mut others = load_same(&id, tx.store)?.into_iter();
+        let mut document = others.next().unwrap_or_else(|| Case::new(id));
+        let others: Vec<_> = others.collect();
+        // That consent is withdrawn is a change of its own, before all else that is said with it:
+        // it may leave, the rest not.
+        let withdraws = |e: &Entry| matches!(e, Entry::Finding { name, value: FindingValue::No } if name == "consent.share");
+        let (first, rest): (Vec<Entry>, Vec<Entry>) = entries.iter().cloned().partition(withdraws);
+        for (entries, withdraws) in [(first, true), (rest, false)] {
+            if entries.is_empty() {
+                continue;
+            }
+            let changes = match document.add_beside(
+                &entries,
+                has_seen.then_some(&others),
+                &tx.own.keys,
+                &tx.own.actor,
+                tx.now.wall_s,
+            ) {
+                Ok(changes) => changes,
+                Err(error) => return no(Refusal::CaseRefuses(error.to_string())),
+            };
+            let bytes: usize = changes.iter().map(Vec::len).sum();
+            if bytes > CHANGE_BYTES_MAX {
+                return no(Refusal::ChangeTooLong(bytes));
+            }
+            for change in &changes {
+                tx.store.put_unsent(&id, change, withdraws)?;
+            }
+        }
+        self.put_case(tx.now.wall_s, &mut document, area, spaces, tx)?;
+        tx.store.put_setting(&done, id.as_bytes())?;
+        self.seal_case(&id, spaces, tx)?;
+        Ok(Ok(Reply::Case(id)))
+    }
+
+    pub(super) fn take_case(
+        &mut self,
+        case: CaseId,
+        area: &Area,
+        changes: &[Vec<u8>],
+        spaces: &mut Spaces,
+        tx: &mut Tx,
+    ) -> Result<Answer, StoreError> {
+        if !may_write(area, spaces, tx)? {
+            return no(Refusal::MayNotWrite(area.clone()));
+        }
+        let area = tx
+            .store
+            .case_row(&case)?
+            .map_or_else(|| area.clone(), |row| row.area);
+        let mut document = load(&case, tx.store)?.unwrap_or_else(|| Case::new(case));
+        let known: BTreeSet<_> = document.changes().into_iter().collect();
+        if changes.iter().any(|change| change.len() > CHANGE_BYTES_MAX) {
+            return no(Refusal::CaseRefuses(
+                "a change in it is larger than any may be".into(),
+            ));
+        }
+        if let Err(error) = document.apply(changes) {
+            return no(Refusal::Damaged(Paper::Archive, error.to_string()));
+        }
+        let fresh: Vec<_> = document
+            .changes()
+            .into_iter()
+            .filter(|change| !known.contains(change))
+            .collect();
+        if fresh.is_empty() {
+            return Ok(Ok(Reply::Unchanged));
+        }
+        for change in &fresh {
+            tx.store.put_unsent(&case, change, false)?;
+        }
+        self.put_case(tx.now.wall_s, &mut document, &area, spaces, tx)?;
+        self.seal_case(&case, spaces, tx)?;
+        Ok(Ok(Reply::Case(case)))
+    }
+
+    /// Seals what waits of all cases, as far as it may leave.
+    pub(super) fn seal_what_waits(
+        &mut self,
+        spaces: &mut Spaces,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
+        let waiting = tx.store.unsent()?.into_iter().map(|(case, _)| case);
+        let waiting: BTreeSet<_> = waiting.collect();
+        waiting
+            .iter()
+            .try_for_each(|case| self.seal_case(case, spaces, tx))
+    }
+
+    /// Seals what waits of a case, many changes in one envelope: all of it while there is consent;
+    /// else, where the case had left before, up to the word that consent is withdrawn, for others
+    /// must know.
+    fn seal_case(
+        &mut self,
+        case: &CaseId,
+        spaces: &mut Spaces,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
+        let mut waiting = tx.store.unsent_of(case)?;
+        if waiting.is_empty() || uncertified(tx.store)? {
+            return Ok(()); // no other phone would take what an unknown one has sealed
+        }
+        let Some(row) = tx.store.case_row(case)? else {
+            return Ok(());
+        };
+        let cases = load_same(case, tx.store)?;
+        let Some(view) = cases.first().map(Case::view) else {
+            return Ok(());
+        };
+        // Consent of its own, and nobody says of another case of the same patient's that there is
+        // none.
+        let all_consent = Case::view_of_same(&cases).is_some_and(|all| may_leave(&all));
+        if !may_leave(&view) || !all_consent {
+            let left = tx.store.setting(&shared_setting(case))?.is_some();
+            let withdrawn = waiting.iter().position(|(_, withdraws)| *withdraws);
+            waiting.truncate(withdrawn.filter(|_| left).map_or(0, |at| at + 1));
+        }
+        let changes: Vec<Vec<u8>> = waiting.into_iter().map(|(change, _)| change).collect();
+        let key = spaces.write_key(&row.area, tx.own).cloned();
+        let Some(key) = key.filter(|_| !changes.is_empty()) else {
+            return Ok(());
+        };
+        seal_changes(*case, &changes, &view, &key, tx)?;
+        tx.store.clear_unsent(case, changes.len())?;
+        tx.store.put_setting(&shared_setting(case), &[1])?;
+        let renamed = !row.tags.contains(&key.case_tag(case));
+        if let Some(mut document) = cases.into_iter().next().filter(|_| renamed) {
+            self.put_case(row.changed_s, &mut document, &row.area, spaces, tx)?;
+        }
+        tx.out.changed();
+        announce_photos(&view, &key, spaces, tx)
+    }
+
+    /// Seals what no envelope of these epochs holds of a case: the keys under which it was sealed
+    /// end, and nothing that is here may be missing from what stays.
+    pub(super) fn seal_rest(
+        &mut self,
+        row: &CaseRow,
+        epochs: &[EpochTag],
+        spaces: &mut Spaces,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
+        let Some(mut document) = load(&row.id, tx.store)? else {
+            return Ok(());
+        };
+        let unsent = tx.store.unsent_of(&row.id)?.into_iter();
+        let mut held: BTreeSet<Vec<u8>> = unsent.map(|(change, _)| change).collect();
+        for tag in &row.tags {
+            let envelopes = tx.store.case_envelopes(SpaceId::of(&row.area), *tag)?;
+            for envelope in envelopes {
+                if epochs.contains(&envelope.epoch) {
+                    let contents = contents_of(&envelope.id, spaces, tx.own, tx.store)?;
+                    held.extend(contents.into_iter().flat_map(|c| c.changes).map(Vec::from));
+                }
+            }
+        }
+        for change in document.changes() {
+            if !held.contains(&change) {
+                tx.store.put_unsent(&row.id, &change, false)?;
+            }
+        }
+        self.seal_case(&row.id, spaces, tx)
+    }
+
+    /// Keeps an envelope, and takes its changes into the case if this phone can read them. `false`
+    /// if it was here.
+    pub(super) fn take_envelope(
+        &mut self,
+        envelope: &VerifiedEnvelope,
+        area: &Area,
+        spaces: &mut Spaces,
+        tx: &mut Tx,
+    ) -> Result<bool, StoreError> {
+        let sealed = envelope.kind == EnvelopeKind::Changes;
+        if sealed && spaces.retired(envelope.space, &envelope.epoch_tag) {
+            return Ok(false); // its time is over, however long this phone or the other was away
+        }
+        if !tx.store.put_envelope(envelope, area)? {
+            return Ok(false);
+        }
+        tx.out.changed();
+        if sealed {
+            heard_of(envelope.author, tx.store)?;
+            self.open_envelope(envelope, spaces, tx)?;
+        }
+        Ok(true)
+    }
+
+    /// Keeps what a lost phone wrote until somebody above has looked at it. `false` if it was here,
+    /// or there is no room.
+    pub(super) fn take_late(
+        &mut self,
+        envelope: &VerifiedEnvelope,
+        area: &Area,
+        spaces: &mut Spaces,
+        tx: &mut Tx,
+    ) -> Result<bool, StoreError> {
+        let sealed = envelope.kind == EnvelopeKind::Changes;
+        if sealed && spaces.retired(envelope.space, &envelope.epoch_tag) {
+            return Ok(false); // its time is over
+        }
+        if spaces.vouched_for(envelope, tx.own, tx.store)? {
+            return self.take_envelope(envelope, area, spaces, tx);
+        }
+        if tx.store.quarantine_count()? >= QUARANTINED_MAX {
+            return Ok(false);
+        }
+        let fresh = tx.store.put_envelope(envelope, area)?;
+        if fresh {
+            tx.store.put_quarantine(&envelope.id, LATE)?;
+            tx.out.changed();
+        }
+        Ok(fresh)
+    }
+
+    /// A change that cannot be taken in is set aside with its reason; the case stays as it was and
+    /// others go on.
+    fn open_envelope(
+        &mut self,
+        envelope: &VerifiedEnvelope,
+        spaces: &mut Spaces,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
+        let opens = |key: &&SpaceKey| {
+            key.space() == envelope.space && key.epoch_tag() == envelope.epoch_tag
+        };
+        let Some(key) = spaces.keys.iter().find(opens).cloned() else {
+            return Ok(());
+        };
+        if !self.may_open(&envelope.id, tx.store)? {
+            return Ok(());
+        }
+        let contents = match envelope.open(&key) {
+            Ok(contents) => contents,
+            Err(error) => return tx.store.put_quarantine(&envelope.id, &error.to_string()),
+        };
+        let case = contents.case;
+        let held = tx.store.case(&case)?;
+        let mut document = match held.map(|bytes| Case::load(case, &bytes)) {
+            None => Case::new(case),
+            Some(Ok(document)) => document,
+            Some(Err(error)) => return tx.store.put_quarantine(&envelope.id, &error.to_string()),
+        };
+        let changes: Vec<Vec<u8>> = contents.changes.into_iter().map(Into::into).collect();
+        if let Err(
+            error @ (CaseError::Poisoned(_) | CaseError::TooLong(_) | CaseError::TooMany(_)),
+        ) = document.apply(&changes)
+        {
+            return tx.store.put_quarantine(&envelope.id, &error.to_string());
+        }
+        tx.store.put_setting(&shared_setting(&case), &[1])?;
+        let view = self.put_case(tx.now.wall_s, &mut document, key.area(), spaces, tx)?;
+        // A colleague may have settled what own words and photos waited for.
+        self.seal_case(&case, spaces, tx)?;
+        match spaces.write_key(key.area(), tx.own).cloned() {
+            Some(key) => announce_photos(&view, &key, spaces, tx),
+            None => Ok(()),
+        }
+    }
+
+    fn put_case(
+        &mut self,
+        changed_s: u64,
+        document: &mut Case,
+        area: &Area,
+        spaces: &Spaces,
+        tx: &mut Tx,
+    ) -> Result<CaseView, StoreError> {
+        let view = document.view();
+        let id = document.id();
+        let keys = spaces.keys.iter().filter(|key| key.area() == area);
+        let row = CaseRow {
+            id,
+            area: area.clone(),
+            title: title(&view),
+            urgency: view.urgency(),
+            // Never before what the ministry has signed: a clock that is behind makes no case look
+            // old.
+            changed_s: changed_s.max(tx.own.floor_s()),
+            entries: view.entry_count() as u64,
+            questions: view.question_count() as u64,
+            tags: keys.map(|key| key.case_tag(&id)).collect(),
+        };
+        tx.store.put_case(&row, &document.save())?;
+        let shown = view.consents("photo") && may_leave(&view);
+        for (_, photo) in &view.photos {
+            let withheld = self.withheld.contains(&photo.blob);
+            if shown != withheld {
+                continue; // as it was
+            }
+            let kept: &[u8] = if shown { &[] } else { &[1] };
+            tx.store.put_setting(&withheld_setting(&photo.blob), kept)?;
+            if shown {
+                self.withheld.remove(&photo.blob);
+                tx.out.follow(Consequence::OpenBundles);
+            } else {
+                self.withheld.insert(photo.blob);
+                tx.out.follow(Consequence::Withhold(photo.blob));
+            }
+        }
+        Ok(view)
+    }
+}
+
+/// Seals changes of a case, as many in one envelope as fit.
+fn seal_changes(
+    case: CaseId,
+    changes: &[Vec<u8>],
+    view: &CaseView,
+    key: &SpaceKey,
+    tx: &mut Tx,
+) -> Result<(), StoreError> {
+    let urgency = view.urgency().unwrap_or(Urgency::Yellow);
+    let mut start = 0;
+    while start < changes.len() {
+        let mut end = changes.len();
+        loop {
+            let some = changes.get(start..end).unwrap_or_default();
+            let changes = some.iter().cloned().map(Into::into).collect();
+            let nonce = tx.own.random();
+            match seal(
+                &Contents { case, changes },
+                key,
+                urgency,
+                &tx.own.keys,
+                nonce,
+            ) {
+                Ok(envelope) => {
+                    tx.store.put_envelope(&envelope, key.area())?;
+                    break;
+                }
+                Err(EnvelopeError::TooLong(_)) if end - start > 1 => {
+                    end = start + (end - start).div_ceil(2)
+                }
+                Err(error) => return Err(StoreError::Other(error.to_string())),
+            }
+        }
+        start = end;
+    }
+    Ok(())
+}
+
+/// The photos of a case that has left may follow it, where they are here.
+fn announce_photos(
+    view: &CaseView,
+    key: &SpaceKey,
+    spaces: &mut Spaces,
+    tx: &mut Tx,
+) -> Result<(), StoreError> {
+    if view.photos.is_empty() || !view.consents("photo") || !may_leave(view) {
+        return Ok(());
+    }
+    let photos = tx.store.bundles()?.into_iter();
+    let photos = photos.filter(|row| row.whole && row.id.kind == BundleKind::Photo);
+    // With the length that the file has, whatever an entry says.
+    let here: BTreeMap<_, _> = photos.map(|row| (row.id.digest, row.bytes)).collect();
+    for (_, photo) in &view.photos {
+        let Some(bytes) = here.get(&photo.blob).copied() else {
+            continue;
+        };
+        if !spaces.announced(&photo.blob, &key.epoch_tag()) {
+            let attached = Attached {
+                digest: photo.blob,
+                bytes,
+                epoch: key.epoch_tag(),
+            };
+            let notice = Notice {
+                attached: Some(attached),
+                ..Notice::about(key.area())
+            };
+            spaces.say(&notice, tx)?;
+        }
+    }
+    Ok(())
+}
+
+/// What lies in an envelope that is here and opens.
+fn contents_of(
+    id: &EnvelopeId,
+    spaces: &Spaces,
+    own: &Identity,
+    store: &dyn Store,
+) -> Result<Option<Contents>, StoreError> {
+    let Some(Ok(envelope)) = store.envelope(id)?.map(sync::Envelope::parse) else {
+        return Ok(None);
+    };
+    let opens =
+        |key: &&SpaceKey| key.epoch_tag() == envelope.epoch_tag && key.space() == envelope.space;
+    let Some(key) = spaces.keys.iter().find(opens) else {
+        return Ok(None);
+    };
+    let chains = spaces.authors(envelope.author, own, store)?;
+    let mut verified = chains
+        .iter()
+        .filter_map(|(chain, _)| envelope.clone().verify(chain).ok());
+    Ok(verified.next().and_then(|verified| verified.open(key).ok()))
+}
+
+/// What an envelope that is set aside would add, and to which case, once all others that are set
+/// aside are in it too; `None` if it does not open here.
+pub(super) fn preview(
+    id: &EnvelopeId,
+    spaces: &Spaces,
+    own: &Identity,
+    store: &dyn Store,
+) -> Result<Option<Preview>, StoreError> {
+    let slices = |contents: &Contents| -> Vec<Vec<u8>> {
+        contents.changes.iter().map(|c| c.to_vec()).collect()
+    };
+    let Some(contents) = contents_of(id, spaces, own, store)? else {
+        return Ok(None);
+    };
+    let mut document = load(&contents.case, store)?.unwrap_or_else(|| Case::new(contents.case));
+    for (other, _) in store.quarantined()? {
+        if other == *id {
+            continue;
+        }
+        let other = contents_of(&other, spaces, own, store)?;
+        if let Some(other) = other.filter(|other| other.case == contents.case) {
+            let _ = document.apply(&slices(&other)); // one that does not apply adds nothing
+        }
+    }
+    let before = document.entries();
+    let taken = document.apply(&slices(&contents));
+    let added = document
+        .entries()
+        .into_iter()
+        .filter(|entry| taken.is_ok() && !before.contains(entry));
+    Ok(Some((contents.case, added.collect())))
+}
+
+/// Whether a case has an outcome, and so may go when its time has come.
+pub(super) fn closed(case: &CaseId, store: &dyn Store) -> Result<bool, StoreError> {
+    Ok(load(case, store)?.is_none_or(|document| document.view().closed()))
+}
+
+/// Whether cases of an area may be written here: by certificate; on a phone that was restored and
+/// not certified yet, by the key that it holds, so that nobody is turned away meanwhile. What it
+/// writes waits.
+fn may_write(area: &Area, spaces: &Spaces, tx: &Tx) -> Result<bool, StoreError> {
+    let own = tx.own.certificate.as_ref();
+    let certified = own.is_some_and(|c| c.may_write_in(SpaceId::of(area)));
+    Ok(certified || (uncertified(tx.store)? && spaces.reads(area)))
+}
+
+/// What a person knows a case by.
+fn title(view: &CaseView) -> String {
+    let text = |name: &str| match view.findings.get(name).map(|f| &f.value) {
+        Some(FindingValue::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let parts = ["patient.name", "patient.family_name", "patient.village"]
+        .into_iter()
+        .filter_map(text);
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// A case, and those that are the same patient's; nothing if it is not here.
+fn load_same(case: &CaseId, store: &dyn Store) -> Result<Vec<Case>, StoreError> {
+    load(case, store)?.map_or_else(
+        || Ok(Vec::new()),
+        |case| case.and_same(|other| load(&other, store)),
+    )
+}
+
+fn load(case: &CaseId, store: &dyn Store) -> Result<Option<Case>, StoreError> {
+    let Some(bytes) = store.case(case)? else {
+        return Ok(None);
+    };
+    let damaged = |e: CaseError| StoreError::Damaged(format!("case {}: {e}", case.short()));
+    Case::load(*case, &bytes).map(Some).map_err(damaged)
+}

@@ -1,0 +1,164 @@
+//! What runs of each module: what waits to be activated, what was, what failed, and recalls.
+
+use std::collections::BTreeMap;
+
+use distribution::activation::{Activation, Module};
+use distribution::{Release, TrustedState};
+use protocol::{BundleId, BundleKind, Digest, codec};
+
+use super::Releases;
+use crate::agent::commands::{Answer, Reply, no};
+use crate::agent::tx::Tx;
+use crate::agent::{Event, setting};
+use crate::api::Refusal;
+use crate::store::StoreError;
+
+impl Releases {
+    /// Tells the host which whole bundles wait to be activated: the newest of each module, the
+    /// nearest area first.
+    pub(in crate::agent) fn announce_ready(&self, tx: &mut Tx) {
+        let area = tx.own.area();
+        let idle = Activation::default();
+        let mut meant: BTreeMap<String, (Release, bool)> = BTreeMap::new();
+        for release in tx.own.listed() {
+            let runs = self.activations.get(&release.module).unwrap_or(&idle);
+            let bundle = self.bundles.get(&BundleId::release(release.digest));
+            let ready = bundle.is_some_and(|b| b.whole) && release.staged_for(&tx.own.id(), &area);
+            // While something runs, it goes on until the one that is meant is here; while nothing
+            // runs, any that is here will do.
+            let counts = release.area.covers(&area)
+                && runs.may_run(&release)
+                && (ready || runs.current.is_some());
+            let rank = |r: &Release| (r.area.as_str().len(), r.version);
+            let other = meant.get(&release.module);
+            if counts && other.is_none_or(|(other, _)| rank(&release) > rank(other)) {
+                meant.insert(release.module.clone(), (release, ready));
+            }
+        }
+        for (release, ready) in meant.into_values() {
+            let runs = self.activations.get(&release.module).unwrap_or(&idle);
+            if ready && runs.wants(&release) {
+                let release = Box::new(release);
+                tx.out.event(Event::ReleaseReady { release });
+            }
+        }
+    }
+
+    fn save_activations(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        let kept = codec::encode(&self.activations);
+        tx.store.put_setting(setting::ACTIVATIONS, &kept)?;
+        self.write_receipt(tx)
+    }
+
+    /// A release is about to be tried or loaded; `Unchanged` if it must not be.
+    pub(in crate::agent) fn begin_attempt(
+        &mut self,
+        module: String,
+        digest: Digest,
+        tx: &mut Tx,
+    ) -> Result<Answer, StoreError> {
+        let may = self
+            .activations
+            .entry(module)
+            .or_default()
+            .begin_attempt(digest);
+        self.save_activations(tx)?;
+        Ok(Ok(if may { Reply::Done } else { Reply::Unchanged }))
+    }
+
+    /// The attempt has come to an end, well or not.
+    pub(in crate::agent) fn end_attempt(
+        &mut self,
+        module: String,
+        tx: &mut Tx,
+    ) -> Result<Answer, StoreError> {
+        self.activations.entry(module).or_default().end_attempt();
+        self.save_activations(tx)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    /// The host has tried a release and switched to it; what was checked is kept.
+    pub(in crate::agent) fn activated(
+        &mut self,
+        release: &Release,
+        checks: &[u8],
+        tx: &mut Tx,
+    ) -> Result<Answer, StoreError> {
+        if !tx.own.listed().contains(release) {
+            return no(Refusal::NotListed(release.module.clone()));
+        }
+        let (module, version) = (release.module.clone(), release.version);
+        let digest = release.digest;
+        let activation = self.activations.entry(module.clone()).or_default();
+        activation.switch(Module { digest, version });
+        self.save_activations(tx)?;
+        tx.store.put_setting(&format!("checks/{module}"), checks)?;
+        tx.out.event(Event::Activated { module, version });
+        Ok(Ok(Reply::Done))
+    }
+
+    /// The host has tried a release and it failed.
+    pub(in crate::agent) fn activation_failed(
+        &mut self,
+        release: &Release,
+        reason: &str,
+        tx: &mut Tx,
+    ) -> Result<Answer, StoreError> {
+        let activation = self.activations.entry(release.module.clone()).or_default();
+        activation.park(release.digest, reason);
+        self.save_activations(tx)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    /// Returns to what ran before.
+    pub(in crate::agent) fn go_back(
+        &mut self,
+        module: &str,
+        tx: &mut Tx,
+    ) -> Result<Answer, StoreError> {
+        let Some(activation) = self.activations.get_mut(module) else {
+            return no(Refusal::NotActive(module.to_owned()));
+        };
+        let left = activation.current.clone();
+        if !activation.go_back() {
+            return no(Refusal::NoEarlier(module.to_owned()));
+        }
+        if let Some(left) = left {
+            activation.park(left.digest, "returned from by hand");
+        }
+        self.save_activations(tx)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    /// What was recalled stops, is not served and is not kept.
+    pub(in crate::agent) fn obey_recalls(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let Some(trust) = tx.own.trust.as_ref() else {
+            return Ok(());
+        };
+        let recalled = |trust: &TrustedState, id: &BundleId| {
+            id.kind == BundleKind::Release && trust.recalled(&id.digest).is_some()
+        };
+        let held = self.bundles.keys().copied();
+        let gone: Vec<_> = held.filter(|id| recalled(trust, id)).collect();
+        let mut stopped = Vec::new();
+        for (module, activation) in &mut self.activations {
+            let why = activation.obey(|digest| trust.recalled(digest).map(str::to_owned));
+            if let Some(reason) = why {
+                stopped.push(Event::Recalled {
+                    module: module.clone(),
+                    reason,
+                    to: activation.current.as_ref().map(|m| m.version),
+                });
+            }
+        }
+        for id in gone {
+            self.bundles.remove(&id);
+            tx.store.remove_bundle(&id)?;
+        }
+        if !stopped.is_empty() {
+            self.save_activations(tx)?;
+            stopped.into_iter().for_each(|event| tx.out.event(event));
+        }
+        Ok(())
+    }
+}
