@@ -24,33 +24,26 @@ use sync::space::sealing_public_key;
 use crate::api::{Refusal, meetings};
 use crate::store::{PeerRow, Store, StoreError};
 
-mod budget;
-mod bundle_lane;
-mod case_lane;
 mod commands;
 mod consequence;
 mod delivery;
-mod difference;
 mod ending;
-mod flow;
 mod identity;
 mod load;
 mod meeting;
 mod phone;
-mod receipts;
 mod records;
 mod releases;
 mod renewal;
 mod schedule;
 mod spaces;
-mod trust_lane;
 mod tx;
 
-pub use budget::LinkClass;
 pub use commands::{Command, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
 use meeting::Meeting;
 pub use meeting::MeetingSummary;
+pub use meeting::budget::LinkClass;
 use phone::Phone;
 pub use records::Preview;
 pub use schedule::CallPlan;
@@ -401,7 +394,7 @@ impl Agent {
 
     /// Whether to call a neighbour that has appeared, or to let it be.
     pub fn worth_meeting(&self, now: Now, peer: DeviceId) -> bool {
-        let meeting = self.meetings.values().any(|m| m.peer == peer);
+        let meeting = self.meetings.values().any(|m| m.talk.peer == peer);
         !meeting && schedule::worth_meeting(now, self.phone.out.revision, self.phone.met.get(&peer))
     }
 
@@ -494,7 +487,7 @@ impl Agent {
         if let Some((other, kept)) = self
             .meetings
             .iter()
-            .find(|(_, m)| m.peer == peer)
+            .find(|(_, m)| m.talk.peer == peer)
             .map(|(l, m)| (*l, m.dialed))
         {
             // Both called at once: the call of the phone with the lower id stays, on both sides.
@@ -513,7 +506,7 @@ impl Agent {
                 .close(link, "no room for another phone that nobody here knows");
             return Ok(());
         }
-        let meeting = Meeting::begin(now, link, peer, class, dialed, known, &mut self.phone);
+        let meeting = Meeting::begin(now, (link, peer, class), (dialed, known), &mut self.phone);
         self.meetings.insert(link, meeting);
         Ok(())
     }
@@ -550,7 +543,7 @@ impl Agent {
         self.phone.look_after(store)?;
         self.phone.meetings = self.meetings.len();
         for meeting in self.meetings.values_mut() {
-            meeting.advance(now, &mut self.phone, store)?;
+            meeting.advance(&mut self.phone, store)?;
         }
         let over: Vec<_> = self
             .meetings
@@ -582,20 +575,20 @@ impl Agent {
         };
         meeting.release_asked(&mut self.phone);
         let summary = meeting.summary(reason);
-        let certified = meeting.certificate.is_some() || !defence::stands(Defence::Strangers);
+        let certified = meeting.talk.certificate.is_some() || !defence::stands(Defence::Strangers);
         if summary.greeted && certified {
             self.phone.meetings_so_far += 1;
             store.put_setting(setting::MEETINGS, &self.phone.meetings_so_far.to_le_bytes())?;
-            let known = store.peer(&meeting.peer)?;
+            let known = store.peer(&meeting.talk.peer)?;
             store.put_peer(&PeerRow {
-                device: meeting.peer,
+                device: meeting.talk.peer,
                 name: summary.name.clone(),
                 meetings: known.map_or(0, |p| p.meetings).saturating_add(1),
                 last_met_s: now.wall_s,
                 in_step: summary.in_step,
                 at_meeting: self.phone.meetings_so_far,
             })?;
-            let (place, kept) = meetings::kept(&summary.kept(&meeting.peer, now, &self.phone));
+            let (place, kept) = meetings::kept(&summary.kept(&meeting.talk.peer, now, &self.phone));
             store.put_setting(&place, &kept)?;
             self.phone.after_meeting(store)?;
         }
@@ -611,7 +604,7 @@ impl Agent {
             false => self
                 .phone
                 .met
-                .get(&meeting.peer)
+                .get(&meeting.talk.peer)
                 .map_or(0, |last| last.failures)
                 .saturating_add(1),
         };
@@ -620,7 +613,7 @@ impl Agent {
             false => self
                 .phone
                 .met
-                .get(&meeting.peer)
+                .get(&meeting.talk.peer)
                 .map_or(0, |last| last.revision),
         };
         let refused = summary.refused || (!summary.complete && !summary.greeted);
@@ -630,7 +623,7 @@ impl Agent {
             failures,
             refused,
         };
-        schedule::remember(&mut self.phone.met, meeting.peer, last);
+        schedule::remember(&mut self.phone.met, meeting.talk.peer, last);
         self.phone.out.event(Event::MeetingEnded { link, summary });
         Ok(())
     }

@@ -10,7 +10,8 @@
 //! after is as if never sent. What a peer may say depends on what has been said; a frame out of its
 //! place ends the meeting with a reason and changes nothing.
 
-use distribution::{Beacon, DelegatedList, Recall, ReleaseList, Revocations, Root};
+use std::collections::VecDeque;
+
 use protocol::defence::{self, Defence};
 use protocol::frame::{Bye, Certified, Frame, FrameReader, Hello, Holds, LaneDone};
 use protocol::limits::{
@@ -18,108 +19,31 @@ use protocol::limits::{
     STRANGER_AHEAD_BYTES_MAX, STRANGER_BYTES_MAX, STRANGER_FRAMES_MAX, STRANGER_MS_MAX,
     WIRE_VERSION,
 };
-use protocol::signed::Document;
-use protocol::{DeviceId, Now, VerifiedChain};
+use protocol::{DeviceId, Now};
 use sync::reconcile::MeetingKey;
 
-use super::budget::{Budget, LinkClass};
-use super::bundle_lane::BundleLane;
-use super::case_lane::CaseLane;
 use super::{Event, LinkId, Output, Phone};
-use crate::api::views::meetings::Kept;
 use crate::store::{Store, StoreError};
 
-/// Why a frame ends the meeting.
-pub(super) enum End {
-    /// The peer did what no phone of ours does, or what this phone refuses.
-    Refuse(String),
-    /// Our own store failed: nobody's fault, but the agent must be loaded anew.
-    Store(StoreError),
-}
+pub(super) mod budget;
+mod bundles;
+mod cases;
+mod difference;
+mod flow;
+mod receipts;
+mod talk;
+pub(super) mod trust;
 
-impl From<StoreError> for End {
-    fn from(error: StoreError) -> Self {
-        End::Store(error)
-    }
-}
+use budget::{Budget, LinkClass};
+use bundles::BundleLane;
+use cases::CaseLane;
+use receipts::ReceiptLane;
+pub use talk::MeetingSummary;
+use talk::{End, Talk, refuse};
+use trust::TrustLane;
 
 /// The code of a `Bye` from who refuses to go on.
 const REFUSED: u32 = 5;
-
-/// Shorthand for a refusal.
-pub(super) fn refuse<T>(reason: impl ToString) -> Result<T, End> {
-    Err(End::Refuse(reason.to_string()))
-}
-
-/// What came of a meeting.
-#[derive(Debug, Clone, Default)]
-pub struct MeetingSummary {
-    /// The other's certificate name, or empty.
-    pub name: String,
-    /// Both sides said who they are.
-    pub greeted: bool,
-    /// Both said all they had to say.
-    pub complete: bool,
-    /// All spaces were the same on both sides at the end.
-    pub in_step: bool,
-    /// Why not, where both said all and still are not.
-    pub not_in_step: String,
-    /// One of the two would not go on, and will not the next time unless something changes.
-    pub refused: bool,
-    /// Envelopes given.
-    pub envelopes_sent: u64,
-    /// Envelopes that were new here.
-    pub envelopes_taken: u64,
-    /// Bytes of bundles taken in.
-    pub bundle_bytes_taken: u64,
-    /// Bytes of bundles given.
-    pub bundle_bytes_sent: u64,
-    /// Bytes sent in all.
-    pub bytes_sent: u64,
-    /// Bytes received in all.
-    pub bytes_received: u64,
-    /// Bytes that both sides spent on finding which envelopes each lacks.
-    pub finding_bytes: u64,
-    /// Times that one side had to wait for the other until both knew: two are one round trip.
-    pub turns: u32,
-    /// Roots, lists and notices that were new here.
-    pub news: u64,
-    /// Why it ended.
-    pub reason: String,
-}
-
-impl MeetingSummary {
-    /// As it is kept.
-    pub(super) fn kept(&self, peer: &DeviceId, now: Now, phone: &Phone) -> Kept {
-        Kept {
-            number: phone.meetings_so_far,
-            device: *peer,
-            name: self.name.clone(),
-            at_s: now.wall_s,
-            complete: self.complete,
-            in_step: self.in_step,
-            envelopes_sent: self.envelopes_sent,
-            envelopes_taken: self.envelopes_taken,
-            bundle_bytes_sent: self.bundle_bytes_sent,
-            bundle_bytes_taken: self.bundle_bytes_taken,
-            bytes: self.bytes_sent.saturating_add(self.bytes_received),
-            reason: self.reason.clone(),
-        }
-    }
-}
-
-/// The kind of a document of the trust lane.
-fn document_kind(frame: &Frame) -> &'static str {
-    match frame {
-        Frame::Root(_) => Root::DOMAIN,
-        Frame::Recall(_) => Recall::DOMAIN,
-        Frame::Revocations(_) => Revocations::DOMAIN,
-        Frame::ReleaseList(_) => ReleaseList::DOMAIN,
-        Frame::Delegated(_) => DelegatedList::DOMAIN,
-        Frame::Beacon(_) => Beacon::DOMAIN,
-        _ => "",
-    }
-}
 
 /// Whether a frame serves finding the difference.
 fn finds(frame: &Frame) -> bool {
@@ -152,28 +76,16 @@ pub(super) enum Stage {
 }
 
 pub(crate) struct Meeting {
-    pub(super) link: LinkId,
-    pub(super) peer: DeviceId,
+    pub(super) talk: Talk,
     pub(super) dialed: bool,
-    pub(super) last_heard_ms: u64,
-    pub(super) stage: Stage,
-    pub(super) budget: Budget,
-    pub(super) certificate: Option<VerifiedChain>,
-    pub(super) theirs: Option<Holds>,
-    /// What the other is still to be taught.
-    pub(super) to_teach: std::collections::VecDeque<super::trust_lane::Lesson>,
-    pub(super) trust_done_ours: bool,
-    pub(super) trust_done_theirs: bool,
-    pub(super) cases: CaseLane,
-    pub(super) bundles: BundleLane,
-    pub(super) key: Option<MeetingKey>,
-    pub(super) summary: MeetingSummary,
-    pub(super) receipts_heard: bool,
-    /// Receipts that the other lacks, and has not been sent yet.
-    pub(super) receipts_to_send: std::collections::VecDeque<DeviceId>,
     /// The other was known before, or this phone called it.
-    pub(super) known: bool,
+    known: bool,
     pub(super) began_ms: u64,
+    stage: Stage,
+    trust: TrustLane,
+    cases: CaseLane,
+    bundles: BundleLane,
+    receipts: ReceiptLane,
     nonce: [u8; 16],
     reader: FrameReader,
     /// Since when a frame has been on its way.
@@ -182,55 +94,50 @@ pub(crate) struct Meeting {
     credit: usize,
     /// The most that the link has taken at once.
     window: usize,
-    /// Small frames that go before lanes.
-    outbox: std::collections::VecDeque<Frame>,
     over: Option<String>,
 }
 
 impl Meeting {
     pub(super) fn begin(
         now: Now,
-        link: LinkId,
-        peer: DeviceId,
-        class: LinkClass,
-        dialed: bool,
-        known: bool,
+        (link, peer, class): (LinkId, DeviceId, LinkClass),
+        (dialed, known): (bool, bool),
         phone: &mut Phone,
     ) -> Self {
-        let mut meeting = Self {
+        let talk = Talk {
             link,
             peer,
-            dialed,
             last_heard_ms: now.mono_ms,
-            stage: Stage::Greeting,
             budget: Budget::new(class, now),
             certificate: None,
             theirs: None,
-            to_teach: std::collections::VecDeque::new(),
-            trust_done_ours: false,
-            trust_done_theirs: false,
-            cases: CaseLane::default(),
-            bundles: BundleLane::default(),
             key: None,
             summary: MeetingSummary::default(),
-            receipts_heard: false,
-            receipts_to_send: std::collections::VecDeque::new(),
+            outbox: VecDeque::new(),
+        };
+        let mut meeting = Self {
+            talk,
+            dialed,
             known,
             began_ms: now.mono_ms,
+            stage: Stage::Greeting,
+            trust: TrustLane::default(),
+            cases: CaseLane::default(),
+            bundles: BundleLane::default(),
+            receipts: ReceiptLane::default(),
             nonce: phone.own.random(),
             reader: FrameReader::default(),
             frame_since_ms: now.mono_ms,
             frames: 0,
             credit: 0,
             window: 0,
-            outbox: std::collections::VecDeque::new(),
             over: None,
         };
         match phone.own.trust.as_ref() {
             Some(trust) => {
                 let ministry_tag =
                     Hello::tag_of(&trust.ministry(), &phone.own.id(), &meeting.nonce);
-                meeting.say(Frame::Hello(Hello {
+                meeting.talk.say(Frame::Hello(Hello {
                     version: WIRE_VERSION,
                     ministry_tag,
                     nonce: meeting.nonce,
@@ -241,14 +148,9 @@ impl Meeting {
         meeting
     }
 
-    /// Whether the other has not shown a certificate that counts.
-    pub(super) fn is_stranger(&self) -> bool {
-        self.certificate.is_none() && defence::stands(Defence::Strangers)
-    }
-
     /// Whether it takes one of the few places of phones that nobody here knows.
     pub(super) fn takes_a_strangers_place(&self) -> bool {
-        self.is_stranger() && !self.known
+        self.talk.is_stranger() && !self.known
     }
 
     /// Bytes that may be made for the link now: the little that a stranger is sent ahead, or all
@@ -258,7 +160,7 @@ impl Meeting {
             return self.credit.max(1); // the last word may be sent on credit: a refused peer must hear why
         }
         let under_way = self.window.saturating_sub(self.credit);
-        match self.is_stranger() {
+        match self.talk.is_stranger() {
             true => self
                 .credit
                 .min(STRANGER_AHEAD_BYTES_MAX.saturating_sub(under_way)),
@@ -271,7 +173,7 @@ impl Meeting {
         let strangers = defence::stands(Defence::Strangers);
         let greeting = (self.stage == Stage::Greeting && strangers)
             .then_some((self.began_ms + GREETING_MS_MAX, "no greeting came in time"));
-        let stranger = (self.is_stranger() && self.stage < Stage::Exchange).then_some((
+        let stranger = (self.talk.is_stranger() && self.stage < Stage::Exchange).then_some((
             self.began_ms + STRANGER_MS_MAX,
             "it did not show in time who it is",
         ));
@@ -281,7 +183,7 @@ impl Meeting {
         ));
         let always = [
             (
-                self.last_heard_ms + MEETING_SILENCE_MS_MAX,
+                self.talk.last_heard_ms + MEETING_SILENCE_MS_MAX,
                 "nothing was heard for too long",
             ),
             (
@@ -302,24 +204,20 @@ impl Meeting {
         self.window = self.window.max(self.credit);
     }
 
-    pub(super) fn say(&mut self, frame: Frame) {
-        self.outbox.push_back(frame);
-    }
-
     /// Why the meeting is over, if it is and the last word is on its way.
     pub(super) fn over(&self) -> Option<String> {
-        self.over.clone().filter(|_| self.outbox.is_empty())
+        self.over.clone().filter(|_| self.talk.outbox.is_empty())
     }
 
     pub(super) fn abandon(&mut self, reason: &str) {
-        self.outbox.clear();
+        self.talk.outbox.clear();
         self.stage = Stage::Over;
         self.over = Some(reason.to_owned());
     }
 
     fn part(&mut self, code: u32, reason: &str) {
-        self.outbox.clear();
-        self.say(Frame::Bye(Bye {
+        self.talk.outbox.clear();
+        self.talk.say(Frame::Bye(Bye {
             code,
             reason: reason.chars().take(300).collect(),
         }));
@@ -330,7 +228,7 @@ impl Meeting {
     pub(super) fn summary(&self, reason: &str) -> MeetingSummary {
         MeetingSummary {
             reason: reason.to_owned(),
-            ..self.summary.clone()
+            ..self.talk.summary.clone()
         }
     }
 
@@ -341,8 +239,8 @@ impl Meeting {
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
-        self.last_heard_ms = now.mono_ms;
-        self.summary.bytes_received += bytes.len() as u64;
+        self.talk.last_heard_ms = now.mono_ms;
+        self.talk.summary.bytes_received += bytes.len() as u64;
         if !self.reader.waits() {
             self.frame_since_ms = now.mono_ms;
         }
@@ -358,9 +256,9 @@ impl Meeting {
             };
             self.frame_since_ms = now.mono_ms;
             self.frames += 1;
-            if self.is_stranger()
+            if self.talk.is_stranger()
                 && (self.frames > STRANGER_FRAMES_MAX
-                    || self.summary.bytes_received > STRANGER_BYTES_MAX)
+                    || self.talk.summary.bytes_received > STRANGER_BYTES_MAX)
             {
                 self.refuse(
                     "more words than one may say before showing who one is",
@@ -369,9 +267,9 @@ impl Meeting {
                 break;
             }
             if finds(&frame) {
-                self.summary.finding_bytes += self.reader.frame_bytes() as u64;
+                self.talk.summary.finding_bytes += self.reader.frame_bytes() as u64;
             }
-            match self.handle_frame(now, frame, phone, store) {
+            match self.handle_frame(frame, phone, store) {
                 Ok(()) => {}
                 Err(End::Refuse(reason)) => self.refuse(&reason, phone),
                 Err(End::Store(error)) => return Err(error),
@@ -381,10 +279,10 @@ impl Meeting {
     }
 
     fn refuse(&mut self, reason: &str, phone: &mut Phone) {
-        self.summary.refused = true;
+        self.talk.summary.refused = true;
         phone.out.event(Event::Refused {
-            link: self.link,
-            peer: self.peer,
+            link: self.talk.link,
+            peer: self.talk.peer,
             reason: reason.to_owned(),
         });
         self.part(REFUSED, reason);
@@ -392,31 +290,15 @@ impl Meeting {
 
     fn handle_frame(
         &mut self,
-        now: Now,
         frame: Frame,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), End> {
         let name = frame.name();
-        let kind = document_kind(&frame);
+        let talk = &mut self.talk;
         match (frame, self.stage) {
             (Frame::Hello(hello), Stage::Greeting) => self.handle_hello(&hello, phone),
-            (Frame::Holds(holds), Stage::Trust) if self.theirs.is_none() => {
-                self.begin_teaching(&holds, phone, store)?;
-                self.theirs = Some(holds);
-                Ok(())
-            }
-            (Frame::Renewed(renewed), Stage::Trust)
-                if self.theirs.is_some() && !self.trust_done_theirs =>
-            {
-                match renewed.chain.as_ref().and_then(|chain| phone.judge(chain)) {
-                    Some(Ok(chain)) => Ok(phone.take_renewed(chain, store)?),
-                    _ => Ok(()),
-                }
-            }
-            (Frame::Certified(said), Stage::Proving) => {
-                self.handle_certified(now, &said, phone, store)
-            }
+            (Frame::Certified(said), Stage::Proving) => self.handle_certified(&said, phone, store),
             (Frame::Bye(bye), _) => {
                 self.handle_bye(bye);
                 Ok(())
@@ -425,51 +307,42 @@ impl Meeting {
                 self.handle_lane_done(&done, phone)
             }
             (
-                Frame::Root(document)
-                | Frame::Recall(document)
-                | Frame::Revocations(document)
-                | Frame::ReleaseList(document)
-                | Frame::Delegated(document)
-                | Frame::Beacon(document),
+                frame @ (Frame::Holds(_)
+                | Frame::Renewed(_)
+                | Frame::Root(_)
+                | Frame::Recall(_)
+                | Frame::Revocations(_)
+                | Frame::ReleaseList(_)
+                | Frame::Delegated(_)
+                | Frame::Beacon(_)),
                 Stage::Trust,
-            ) if self.theirs.is_some() && !self.trust_done_theirs => {
-                self.handle_document(kind, &document, phone, store)
-            }
-            (Frame::Coming(coming), Stage::Exchange) => {
-                self.handle_coming(&coming);
-                Ok(())
-            }
-            (Frame::SpaceParts(digest), Stage::Exchange) => self.handle_space_digest(digest),
+            ) => self.trust.handle(frame, talk, phone, store),
             (
-                frame @ (Frame::PartIds(_)
+                frame @ (Frame::Coming(_)
+                | Frame::SpaceParts(_)
+                | Frame::PartIds(_)
                 | Frame::PartSymbols(_)
                 | Frame::PartMore(_)
-                | Frame::PartWanted(_)),
+                | Frame::PartWanted(_)
+                | Frame::StepDone(_)
+                | Frame::AuthorChain(_)
+                | Frame::Envelopes(_)
+                | Frame::PartsInStep(_)),
                 Stage::Exchange,
-            ) => self.handle_finding(&frame, store),
-            (Frame::StepDone(step), Stage::Exchange) => {
-                self.handle_step_done(step.step, phone, store)
+            ) => self.cases.handle(frame, talk, phone, store),
+            (frame @ (Frame::ReceiptsHeld(_) | Frame::Receipts(_)), Stage::Exchange) => {
+                self.receipts.handle(frame, talk, phone, store)
             }
-            (Frame::AuthorChain(author), Stage::Exchange) => {
-                self.handle_author_chain(&author.chain, phone, store)
-            }
-            (Frame::Envelopes(envelopes), Stage::Exchange) => {
-                self.handle_envelopes(envelopes, phone, store)
-            }
-            (Frame::PartsInStep(digest), Stage::Exchange) => self.handle_in_step(digest),
-            (Frame::ReceiptsHeld(held), Stage::Exchange) => self.handle_receipts_held(&held, store),
-            (Frame::Lacks(lacks), Stage::Exchange) => self.handle_lacks(&lacks, phone),
-            (Frame::Receipts(receipts), Stage::Exchange) => {
-                self.handle_receipts(&receipts, phone, store)
-            }
-            (Frame::Have(have), Stage::Exchange) => self.handle_have(&have, phone),
-            (Frame::HavesDone(done), Stage::Exchange) => {
-                self.handle_haves_done(done.step == 1, now, phone)
-            }
-            (Frame::Got(got), Stage::Exchange) => self.handle_got(now, &got, phone),
-            (Frame::Want(want), Stage::Exchange) => self.handle_want(want, phone),
-            (Frame::Tree(tree), Stage::Exchange) => self.handle_tree(&tree, phone, store),
-            (Frame::Piece(piece), Stage::Exchange) => self.handle_piece(&piece, phone, store),
+            (
+                frame @ (Frame::Have(_)
+                | Frame::HavesDone(_)
+                | Frame::Got(_)
+                | Frame::Want(_)
+                | Frame::Lacks(_)
+                | Frame::Tree(_)
+                | Frame::Piece(_)),
+                Stage::Exchange,
+            ) => self.bundles.handle(frame, talk, phone, store),
             // Said before the other heard our goodbye: let it pass.
             (_, Stage::Parting) => Ok(()),
             (Frame::Unknown { lane, .. }, Stage::Trust | Stage::Proving | Stage::Exchange) => {
@@ -491,25 +364,25 @@ impl Meeting {
                 hello.version
             ));
         }
-        if hello.ministry_tag != Hello::tag_of(&trust.ministry(), &self.peer, &hello.nonce) {
+        if hello.ministry_tag != Hello::tag_of(&trust.ministry(), &self.talk.peer, &hello.nonce) {
             return refuse("the other phone belongs to another ministry");
         }
-        self.key = Some(MeetingKey::from_nonces(&self.nonce, &hello.nonce));
+        self.talk.key = Some(MeetingKey::from_nonces(&self.nonce, &hello.nonce));
         self.stage = Stage::Trust;
-        self.summary.greeted = true;
-        self.say(Frame::Holds(Holds {
+        self.talk.summary.greeted = true;
+        self.talk.say(Frame::Holds(Holds {
             root_version: trust.root_version(),
             list_version: if trust.list_binds() {
                 trust.list_version()
             } else {
                 0
             },
-            held: super::trust_lane::held(trust),
+            held: trust::held(trust),
             certificates: phone
                 .own
                 .certificate
                 .as_ref()
-                .map_or_else(Vec::new, |c| super::trust_lane::short_chain(&c.id())),
+                .map_or_else(Vec::new, |c| trust::short_chain(&c.id())),
         }));
         Ok(())
     }
@@ -522,30 +395,30 @@ impl Meeting {
             .take(300)
             .collect();
         if self.stage == Stage::Parting && bye.code == 0 {
-            self.summary.complete = true;
+            self.talk.summary.complete = true;
             self.abandon("all is said");
         } else if bye.code == 0 && self.everything_done() {
-            self.summary.complete = true;
-            self.say(Frame::Bye(Bye {
+            self.talk.summary.complete = true;
+            self.talk.say(Frame::Bye(Bye {
                 code: 0,
                 reason: "all is said".into(),
             }));
             self.stage = Stage::Over;
             self.over = Some("all is said".into());
         } else {
-            self.summary.refused = bye.code == REFUSED;
+            self.talk.summary.refused = bye.code == REFUSED;
             self.abandon(&format!("the other phone ended the meeting: {reason}"));
         }
     }
 
     fn handle_lane_done(&mut self, done: &LaneDone, phone: &mut Phone) -> Result<(), End> {
         match (done.lane, self.stage) {
-            (1, Stage::Trust) if self.theirs.is_some() => {
-                self.trust_done_theirs = true;
+            (1, Stage::Trust) if self.talk.theirs.is_some() => {
+                self.trust.done_theirs = true;
                 self.prove_if_ready(phone);
                 Ok(())
             }
-            (2, Stage::Exchange) => self.handle_cases_sent(),
+            (2, Stage::Exchange) => self.cases.handle_cases_sent(),
             (3, Stage::Exchange) => {
                 self.bundles.done_theirs = true;
                 Ok(())
@@ -556,7 +429,7 @@ impl Meeting {
 
     /// Once both have taught each other: who called shows who it is, under the newest root.
     pub(super) fn prove_if_ready(&mut self, phone: &Phone) {
-        if self.stage != Stage::Trust || !self.trust_done_ours || !self.trust_done_theirs {
+        if self.stage != Stage::Trust || !self.trust.done_ours || !self.trust.done_theirs {
             return;
         }
         self.stage = Stage::Proving;
@@ -567,23 +440,22 @@ impl Meeting {
 
     fn say_certified(&mut self, phone: &Phone) {
         let chain = phone.own.certificate.as_ref().map(|c| c.chain().clone());
-        self.say(Frame::Certified(Certified { chain }));
+        self.talk.say(Frame::Certified(Certified { chain }));
     }
 
     /// The other shows who it is. Who was called answers only one whose certificate counts.
     fn handle_certified(
         &mut self,
-        now: Now,
         said: &Certified,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), End> {
         let judged = said.chain.as_ref().and_then(|chain| phone.judge_met(chain));
         match judged {
-            Some(Ok(verified)) if verified.device == self.peer => {
+            Some(Ok(verified)) if verified.device == self.talk.peer => {
                 phone.keep_shown(&verified, store)?;
-                self.summary.name = verified.name.clone();
-                self.certificate = Some(verified);
+                self.talk.summary.name = verified.name.clone();
+                self.talk.certificate = Some(verified);
             }
             Some(Ok(_)) => return refuse("the certificate shown belongs to another phone"),
             Some(Err(error)) => {
@@ -592,25 +464,26 @@ impl Meeting {
             None => {}
         }
         if !self.dialed {
-            match self.certificate {
+            match self.talk.certificate {
                 Some(_) => self.say_certified(phone),
-                None => self.say(Frame::Certified(Certified { chain: None })),
+                None => self.talk.say(Frame::Certified(Certified { chain: None })),
             }
         }
         self.stage = Stage::Exchange;
         phone.out.event(Event::MeetingBegan {
-            link: self.link,
-            peer: self.peer,
-            name: self.summary.name.clone(),
+            link: self.talk.link,
+            peer: self.talk.peer,
+            name: self.talk.summary.name.clone(),
         });
-        let open = self.certificate.is_some() && phone.own.certificate.is_some();
+        let open = self.talk.certificate.is_some() && phone.own.certificate.is_some();
         if open || !defence::stands(Defence::Strangers) {
-            self.begin_cases(phone, store)?;
-            self.say_receipts_held(store)?;
-            self.begin_bundles(now, phone);
+            let talk = &mut self.talk;
+            self.cases.begin_cases(talk, phone, store)?;
+            self.receipts.say_receipts_held(talk, store)?;
+            self.bundles.begin_bundles(talk, phone);
             return Ok(());
         }
-        self.summary.not_in_step = match phone.own.certificate {
+        self.talk.summary.not_in_step = match phone.own.certificate {
             None => "this phone is not certified, so nothing but the ministry's documents was exchanged",
             Some(_) => "the other phone is not certified, so nothing but the ministry's documents was exchanged",
         }
@@ -621,7 +494,7 @@ impl Meeting {
     /// A newer phone said something in this lane that we do not know: the lane ends here.
     fn close_lane(&mut self, lane: u8) {
         match lane {
-            1 => self.trust_done_theirs = self.theirs.is_some(),
+            1 => self.trust.done_theirs = self.talk.theirs.is_some(),
             2 => self.cases.close(),
             3 => self.bundles.close(),
             _ => {}
@@ -635,58 +508,73 @@ impl Meeting {
     /// Says as much as the link takes: small words first, then cases, then bundles.
     pub(super) fn advance(
         &mut self,
-        now: Now,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
         while self.credit_now() > 0 {
-            let Some(frame) = self.next_frame(now, phone, store)? else {
+            let Some(frame) = self.next_frame(phone, store)? else {
                 break;
             };
             let bytes = frame.to_bytes();
             if finds(&frame) {
-                self.summary.finding_bytes += bytes.len() as u64;
+                self.talk.summary.finding_bytes += bytes.len() as u64;
             }
             self.credit = self.credit.saturating_sub(bytes.len());
-            self.summary.bytes_sent += bytes.len() as u64;
+            self.talk.summary.bytes_sent += bytes.len() as u64;
             phone.out.outputs.push_back(Output::Transmit {
-                link: self.link,
+                link: self.talk.link,
                 bytes,
             });
         }
-        if self.everything_done() && self.outbox.is_empty() {
+        if self.everything_done() && self.talk.outbox.is_empty() {
             self.stage = Stage::Parting;
-            self.say(Frame::Bye(Bye {
+            self.talk.say(Frame::Bye(Bye {
                 code: 0,
                 reason: "all is said".into(),
             }));
-            return self.advance(now, phone, store);
+            return self.advance(phone, store);
         }
         Ok(())
     }
 
     fn next_frame(
         &mut self,
-        now: Now,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<Option<Frame>, StoreError> {
-        self.say_in_step_if_ready(store)?;
-        if let Some(frame) = self.outbox.pop_front() {
+        let talk = &mut self.talk;
+        self.cases.say_in_step_if_ready(talk, store)?;
+        if let Some(frame) = talk.outbox.pop_front() {
             return Ok(Some(frame));
         }
-        if let Some(frame) = self.next_lesson(phone) {
+        if let Some(frame) = self.trust.next_lesson(phone) {
+            self.prove_if_ready(phone);
             return Ok(Some(frame));
         }
         if self.stage != Stage::Exchange {
             return Ok(None);
         }
-        if let Some(frame) = self.next_receipts(phone, store)? {
+        if let Some(frame) = self.receipts.next_receipts(phone, store)? {
             return Ok(Some(frame));
         }
-        if let Some(frame) = self.next_case_frame(phone, store)? {
+        if let Some(frame) = self.cases.next_case_frame(talk, phone, store)? {
             return Ok(Some(frame));
         }
-        self.next_bundle_frame(now, phone, store)
+        self.bundles.next_bundle_frame(talk, phone, store)
+    }
+
+    /// When a piece that was asked for is so late that another phone is asked.
+    pub(super) fn piece_due_ms(&self) -> Option<u64> {
+        self.bundles.piece_due_ms()
+    }
+
+    /// When two phones that wait for others to bring more give up waiting.
+    pub(super) fn quiet_due_ms(&self, phone: &Phone) -> Option<u64> {
+        self.bundles.quiet_due_ms(phone)
+    }
+
+    /// What was asked of the other and has not come may be asked of others.
+    pub(super) fn release_asked(&self, phone: &mut Phone) {
+        self.bundles.release_asked(&self.talk, phone);
     }
 }

@@ -4,7 +4,7 @@ use protocol::limits::RENEWAL_DAYS;
 use protocol::{Certificate, Chain, DeviceId, Signed, VerifiedChain};
 use sync::envelope::author_key;
 
-use super::trust_lane::short_chain;
+use super::meeting::trust::short_chain;
 use super::{Phone, setting};
 use crate::store::{Store, StoreError};
 

@@ -17,12 +17,12 @@ use protocol::limits::{
     BUNDLES_PER_MEETING_MAX, GROUP_BYTES, PIECE_GROUPS_MAX, PIECE_WAIT_MS_MAX, ROOM_QUIET_MS_MAX,
     TREE_CHUNK_BYTES_MAX, WANTS_QUEUED_MAX,
 };
-use protocol::{BundleId, BundleKind, Now};
+use protocol::{BundleId, BundleKind};
 
 use super::flow::Flow;
-use super::meeting::{End, Meeting, refuse};
-use super::releases::Bundle;
-use super::{Event, Phone};
+use super::talk::{End, Talk, refuse};
+use crate::agent::releases::Bundle;
+use crate::agent::{Event, Phone};
 use crate::store::{Store, StoreError};
 
 /// Wishes that may be open at once; below the other's queue, so that an honest phone is never
@@ -75,17 +75,37 @@ impl BundleLane {
     }
 }
 
-impl Meeting {
-    pub(super) fn begin_bundles(&mut self, now: Now, phone: &mut Phone) {
-        self.bundles.active = true;
-        self.bundles.last_got_ms = now.mono_ms;
-        self.bundles.news_said = phone.releases.news.0 + phone.releases.news.1.len() as u64;
+impl BundleLane {
+    /// A frame of this lane.
+    pub(super) fn handle(
+        &mut self,
+        frame: Frame,
+        talk: &mut Talk,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
+        match frame {
+            Frame::Have(have) => self.handle_have(talk, &have, phone),
+            Frame::HavesDone(done) => self.handle_haves_done(talk, done.step == 1, phone),
+            Frame::Got(got) => self.handle_got(&got, phone),
+            Frame::Want(want) => self.handle_want(talk, want, phone),
+            Frame::Lacks(lacks) => self.handle_lacks(talk, &lacks, phone),
+            Frame::Tree(tree) => self.handle_tree(&tree, phone, store),
+            Frame::Piece(piece) => self.handle_piece(talk, &piece, phone, store),
+            other => refuse(format!("{} out of its place", other.name())),
+        }
+    }
+
+    pub(super) fn begin_bundles(&mut self, talk: &mut Talk, phone: &mut Phone) {
+        self.active = true;
+        self.last_got_ms = phone.now.mono_ms;
+        self.news_said = phone.releases.news.0 + phone.releases.news.1.len() as u64;
         for id in phone.releases.named_this_time() {
             let Some(bundle) = phone.releases.bundles.get(&id) else {
                 continue;
             };
-            self.bundles.named.insert(id);
-            self.say(Frame::Have(Have {
+            self.named.insert(id);
+            talk.say(Frame::Have(Have {
                 bundle: id,
                 whole: bundle.whole,
                 tree: bundle.fetch.tree().is_some(),
@@ -98,23 +118,20 @@ impl Meeting {
             }));
         }
         // Others are here too: more may come to this phone while the two talk.
-        self.say(Frame::HavesDone(StepDone {
+        talk.say(Frame::HavesDone(StepDone {
             step: u8::from(phone.meetings > 1),
         }));
     }
 
-    pub(super) fn handle_have(&mut self, have: &Have, phone: &mut Phone) -> Result<(), End> {
-        if self.bundles.haves_heard
-            || self.bundles.haves >= BUNDLES_PER_MEETING_MAX
-            || !self.bundles.active
-        {
+    fn handle_have(&mut self, talk: &Talk, have: &Have, phone: &mut Phone) -> Result<(), End> {
+        if self.haves_heard || self.haves >= BUNDLES_PER_MEETING_MAX || !self.active {
             return refuse("Have out of its place");
         }
-        self.bundles.haves += 1;
+        self.haves += 1;
         let Some(bundle) = phone.releases.bundles.get_mut(&have.bundle) else {
             return Ok(());
         };
-        if self.bundles.their_groups.contains_key(&have.bundle) {
+        if self.their_groups.contains_key(&have.bundle) {
             return refuse("a bundle named twice");
         }
         if have.bytes != bundle.fetch.bytes {
@@ -140,39 +157,38 @@ impl Meeting {
         (0..count)
             .filter(|i| groups.has(*i))
             .for_each(|i| count_up(bundle, i));
-        self.bundles
-            .their_groups
+        self.their_groups
             .insert(have.bundle, (groups, have.tree || have.whole));
         if have.whole {
-            self.bundles.whole_there.insert(have.bundle);
+            self.whole_there.insert(have.bundle);
             if !defence::stands(Defence::ProvenCopies) {
                 phone
                     .releases
                     .copies
                     .entry(have.bundle)
                     .or_default()
-                    .insert(self.peer);
+                    .insert(talk.peer);
             }
         }
         Ok(())
     }
 
     /// The other's disk did not keep what it had named.
-    pub(super) fn handle_lacks(&mut self, lacks: &Lacks, phone: &mut Phone) -> Result<(), End> {
-        self.bundles.whole_there.remove(&lacks.bundle);
+    fn handle_lacks(&mut self, talk: &Talk, lacks: &Lacks, phone: &mut Phone) -> Result<(), End> {
+        self.whole_there.remove(&lacks.bundle);
         if let Some(theirs) = phone.releases.copies.get_mut(&lacks.bundle) {
-            theirs.remove(&self.peer);
+            theirs.remove(&talk.peer);
         }
         if lacks.count == 0 {
-            if self.bundles.tree_asked == Some(lacks.bundle) {
-                self.bundles.tree_asked = None;
+            if self.tree_asked == Some(lacks.bundle) {
+                self.tree_asked = None;
             }
-            self.bundles.their_groups.remove(&lacks.bundle);
+            self.their_groups.remove(&lacks.bundle);
             if let Some(bundle) = phone
                 .releases
                 .bundles
                 .get_mut(&lacks.bundle)
-                .filter(|b| b.tree_from == Some(self.link))
+                .filter(|b| b.tree_from == Some(talk.link))
             {
                 bundle.tree_from = None;
                 bundle.fetch.restart_tree();
@@ -181,36 +197,36 @@ impl Meeting {
         }
         let wanted =
             |(id, first, _): &(BundleId, u64, u64)| *id == lacks.bundle && *first == lacks.first;
-        let Some(at) = self.bundles.open_wants.iter().position(wanted) else {
+        let Some(at) = self.open_wants.iter().position(wanted) else {
             return refuse("an excuse for a piece that nobody asked for");
         };
-        let (id, first, count) = self.bundles.open_wants.swap_remove(at);
+        let (id, first, count) = self.open_wants.swap_remove(at);
         if let Some(bundle) = phone.releases.bundles.get_mut(&id) {
             bundle.asked.clear(first, count);
         }
-        if let Some((groups, _)) = self.bundles.their_groups.get_mut(&id) {
+        if let Some((groups, _)) = self.their_groups.get_mut(&id) {
             groups.clear(first, count);
         }
         Ok(())
     }
 
-    pub(super) fn handle_haves_done(
+    fn handle_haves_done(
         &mut self,
+        talk: &Talk,
         others: bool,
-        now: Now,
         phone: &mut Phone,
     ) -> Result<(), End> {
-        if self.bundles.haves_heard || !self.bundles.active {
+        if self.haves_heard || !self.active {
             return refuse("HavesDone out of its place");
         }
-        self.bundles.haves_heard = true;
-        self.bundles.others_there = others;
-        self.bundles.last_got_ms = now.mono_ms;
-        for id in self.bundles.their_groups.keys() {
+        self.haves_heard = true;
+        self.others_there = others;
+        self.last_got_ms = phone.now.mono_ms;
+        for id in self.their_groups.keys() {
             if let Some(bundle) = phone.releases.bundles.get(id).filter(|b| !b.whole) {
                 let (done, total) = (bundle.fetch.bytes_held(), bundle.fetch.bytes);
                 phone.out.event(Event::Progress {
-                    link: self.link,
+                    link: talk.link,
                     lane: Lane::Bundles,
                     done,
                     total,
@@ -221,7 +237,7 @@ impl Meeting {
     }
 
     /// The other has got more since it named what it has.
-    pub(super) fn handle_got(&mut self, now: Now, got: &Got, phone: &mut Phone) -> Result<(), End> {
+    fn handle_got(&mut self, got: &Got, phone: &mut Phone) -> Result<(), End> {
         let Some(bundle) = phone.releases.bundles.get_mut(&got.bundle) else {
             return Ok(());
         };
@@ -233,11 +249,10 @@ impl Meeting {
         let Some(end) = end else {
             return refuse("groups outside their bundle");
         };
-        if self.bundles.their_groups.len() >= BUNDLES_PER_MEETING_MAX {
+        if self.their_groups.len() >= BUNDLES_PER_MEETING_MAX {
             return Ok(());
         }
         let (groups, tree) = self
-            .bundles
             .their_groups
             .entry(got.bundle)
             .or_insert_with(|| (Groups::none(count), true));
@@ -246,23 +261,23 @@ impl Meeting {
             if !groups.has(i) {
                 groups.set(i);
                 count_up(bundle, i);
-                self.bundles.last_got_ms = now.mono_ms;
+                self.last_got_ms = phone.now.mono_ms;
             }
         }
         Ok(())
     }
 
-    pub(super) fn handle_want(&mut self, want: Want, phone: &Phone) -> Result<(), End> {
-        if self.bundles.queued.len() >= WANTS_QUEUED_MAX {
+    fn handle_want(&mut self, talk: &mut Talk, want: Want, phone: &Phone) -> Result<(), End> {
+        if self.queued.len() >= WANTS_QUEUED_MAX {
             return refuse("more wishes at once than a phone may have");
         }
-        if !self.bundles.active {
+        if !self.active {
             return refuse("a wish for an unknown bundle");
         }
         // What was here when it was named may have been recalled, doubted or let go of since.
         let Some(bundle) = phone.releases.bundles.get(&want.bundle) else {
-            return if self.bundles.named.contains(&want.bundle) {
-                self.excuse(&want)
+            return if self.named.contains(&want.bundle) {
+                self.excuse(talk, &want)
             } else {
                 refuse("a wish for an unknown bundle")
             };
@@ -276,29 +291,29 @@ impl Meeting {
             end.is_some_and(|end| want.count > 0 && end <= bundle.fetch.groups().count());
         let whole = in_range && end.is_some_and(there);
         if !(want.tree || whole) {
-            let named = in_range && self.bundles.named.contains(&want.bundle);
+            let named = in_range && self.named.contains(&want.bundle);
             return if named {
-                self.excuse(&want)
+                self.excuse(talk, &want)
             } else {
                 refuse("a wish for pieces that this phone never named")
             };
         }
         if want.tree && bundle.fetch.tree().is_none() {
-            let named = self.bundles.named.contains(&want.bundle);
+            let named = self.named.contains(&want.bundle);
             return if named {
-                self.excuse(&want)
+                self.excuse(talk, &want)
             } else {
                 refuse("a wish for group hashes that this phone never named")
             };
         }
-        self.bundles.queued.push_back(want);
+        self.queued.push_back(want);
         Ok(())
     }
 
     /// What was named is not here any more: no fault of the other's.
-    fn excuse(&mut self, want: &Want) -> Result<(), End> {
+    fn excuse(&mut self, talk: &mut Talk, want: &Want) -> Result<(), End> {
         let count = if want.tree { 0 } else { want.count };
-        self.say(Frame::Lacks(Lacks {
+        talk.say(Frame::Lacks(Lacks {
             bundle: want.bundle,
             first: want.first,
             count,
@@ -308,28 +323,27 @@ impl Meeting {
 
     /// When a piece that was asked for is so late that another phone is asked (slow retrieval).
     pub(super) fn piece_due_ms(&self) -> Option<u64> {
-        let waits = !self.bundles.open_wants.is_empty() || self.bundles.tree_asked.is_some();
-        waits.then_some(self.bundles.waiting_since_ms + PIECE_WAIT_MS_MAX)
+        let waits = !self.open_wants.is_empty() || self.tree_asked.is_some();
+        waits.then_some(self.waiting_since_ms + PIECE_WAIT_MS_MAX)
     }
 
     /// When two phones that wait for others to bring more give up waiting.
     pub(super) fn quiet_due_ms(&self, phone: &Phone) -> Option<u64> {
-        self.bundles
-            .waits_for_others
+        self.waits_for_others
             .then(|| self.last_group_ms(phone) + ROOM_QUIET_MS_MAX)
     }
 
     fn last_group_ms(&self, phone: &Phone) -> u64 {
-        self.bundles.last_got_ms.max(phone.releases.last_group_ms)
+        self.last_got_ms.max(phone.releases.last_group_ms)
     }
 
-    pub(super) fn handle_tree(
+    fn handle_tree(
         &mut self,
         tree: &Tree,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), End> {
-        if self.bundles.tree_asked != Some(tree.bundle) {
+        if self.tree_asked != Some(tree.bundle) {
             return refuse("group hashes that nobody asked for");
         }
         let Some(bundle) = phone.releases.bundles.get_mut(&tree.bundle) else {
@@ -346,19 +360,19 @@ impl Meeting {
                 bundle.fetch.tree().unwrap_or_default(),
             )?;
             bundle.tree_from = None;
-            self.bundles.tree_asked = None;
+            self.tree_asked = None;
         }
         Ok(())
     }
 
-    pub(super) fn handle_piece(
+    fn handle_piece(
         &mut self,
+        talk: &mut Talk,
         piece: &Piece,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), End> {
         let open = self
-            .bundles
             .open_wants
             .iter()
             .position(|(d, first, _)| *d == piece.bundle && *first == piece.first);
@@ -367,14 +381,14 @@ impl Meeting {
         };
         let Some(bundle) = phone.releases.bundles.get_mut(&piece.bundle) else {
             // Recalled, or evicted, since it was asked for.
-            self.bundles.open_wants.swap_remove(at);
+            self.open_wants.swap_remove(at);
             return Ok(());
         };
         let count = bundle
             .fetch
             .check_groups(piece.first, &piece.bytes)
             .or_else(refuse)?;
-        let (_, first, wanted) = self.bundles.open_wants.swap_remove(at);
+        let (_, first, wanted) = self.open_wants.swap_remove(at);
         bundle.asked.clear(first, wanted);
         if count != wanted {
             return refuse("a piece of another length than was asked for");
@@ -382,24 +396,22 @@ impl Meeting {
         store.write_groups(&piece.bundle, piece.first, &piece.bytes)?;
         bundle.fetch.mark(piece.first, count);
         // Who has served a piece, and says to have all of it, has shown that a copy is there.
-        if self.certificate.is_some() && self.bundles.whole_there.contains(&piece.bundle) {
+        if talk.certificate.is_some() && self.whole_there.contains(&piece.bundle) {
             phone
                 .releases
                 .copies
                 .entry(piece.bundle)
                 .or_default()
-                .insert(self.peer);
+                .insert(talk.peer);
         }
-        self.summary.bundle_bytes_taken += piece.bytes.len() as u64;
-        self.bundles.waiting_since_ms = self.last_heard_ms;
-        self.bundles
-            .flow
-            .took(self.last_heard_ms, piece.bytes.len() as u64);
+        talk.summary.bundle_bytes_taken += piece.bytes.len() as u64;
+        self.waiting_since_ms = talk.last_heard_ms;
+        self.flow.took(talk.last_heard_ms, piece.bytes.len() as u64);
         let (done, total) = (bundle.fetch.bytes_held(), bundle.fetch.bytes);
-        if self.bundles.percent != done * 100 / total.max(1) {
-            self.bundles.percent = done * 100 / total.max(1);
+        if self.percent != done * 100 / total.max(1) {
+            self.percent = done * 100 / total.max(1);
             phone.out.event(Event::Progress {
-                link: self.link,
+                link: talk.link,
                 lane: Lane::Bundles,
                 done,
                 total,
@@ -407,7 +419,7 @@ impl Meeting {
         }
         phone
             .releases
-            .groups_came(self.last_heard_ms, piece.bundle, piece.first, count);
+            .groups_came(talk.last_heard_ms, piece.bundle, piece.first, count);
         if done == total {
             let (spaces, records, releases, mut tx) = phone.parts(store);
             releases.finish_bundle(piece.bundle, spaces, records, &mut tx)?;
@@ -417,41 +429,37 @@ impl Meeting {
 
     pub(super) fn next_bundle_frame(
         &mut self,
-        now: Now,
+        talk: &mut Talk,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<Option<Frame>, StoreError> {
-        if !self.bundles.active {
+        if !self.active {
             return Ok(None);
         }
         if let Some(got) = self.next_got(phone) {
             return Ok(Some(got));
         }
-        if !self.bundles.done_ours
-            && self.bundles.haves_heard
-            && let Some(frame) = self.next_want(now, phone)
+        if !self.done_ours
+            && self.haves_heard
+            && let Some(frame) = self.next_want(talk, phone)
         {
             return Ok(Some(frame));
         }
-        self.next_wanted(phone, store)
+        self.next_wanted(talk, phone, store)
     }
 
     /// What has come to this phone since it named what it has, and the other may lack.
     fn next_got(&mut self, phone: &Phone) -> Option<Frame> {
-        if self.bundles.done_theirs {
+        if self.done_theirs {
             return None;
         }
         let (oldest, news) = &phone.releases.news;
         loop {
-            let at = self.bundles.news_said.max(*oldest);
+            let at = self.news_said.max(*oldest);
             let (bundle, first, count) = *news.get((at - oldest) as usize)?;
-            self.bundles.news_said = at + 1;
-            self.bundles.named.insert(bundle);
-            let theirs = self
-                .bundles
-                .their_groups
-                .get(&bundle)
-                .map(|(groups, _)| groups);
+            self.news_said = at + 1;
+            self.named.insert(bundle);
+            let theirs = self.their_groups.get(&bundle).map(|(groups, _)| groups);
             if !theirs.is_some_and(|groups| (first..first + count).all(|i| groups.has(i))) {
                 return Some(Frame::Got(Got {
                     bundle,
@@ -467,7 +475,7 @@ impl Meeting {
     fn wishes(&self, phone: &Phone) -> Vec<BundleId> {
         let area = phone.own.area();
         let there = |id: &BundleId| {
-            let known = self.bundles.their_groups.get(id);
+            let known = self.their_groups.get(id);
             known.is_some_and(|(groups, tree)| groups.held() > 0 && *tree)
         };
         let missing = |digest: &protocol::Digest, bytes: u64| match phone
@@ -521,7 +529,6 @@ impl Meeting {
         let read = |area: &protocol::Area| phone.spaces.keys.iter().any(|key| key.area() == area);
         let room_for_photos = phone.releases.photo_room_left();
         let named = self
-            .bundles
             .their_groups
             .keys()
             .filter(|id| id.kind == BundleKind::Photo && wanted(id));
@@ -539,28 +546,25 @@ impl Meeting {
     }
 
     /// Our next wish, or that we have none.
-    fn next_want(&mut self, now: Now, phone: &mut Phone) -> Option<Frame> {
+    fn next_want(&mut self, talk: &mut Talk, phone: &mut Phone) -> Option<Frame> {
         let open_bytes = self
-            .bundles
             .open_wants
             .iter()
             .map(|(_, _, count)| count * GROUP_BYTES)
             .sum::<u64>();
-        if open_bytes >= self.bundles.flow.ahead_bytes()
-            || self.bundles.open_wants.len() >= WANTS_OPEN_MAX
-        {
+        if open_bytes >= self.flow.ahead_bytes() || self.open_wants.len() >= WANTS_OPEN_MAX {
             return None;
         }
         let mut waiting = self.piece_due_ms().is_some();
         if !waiting {
-            self.bundles.waiting_since_ms = now.mono_ms;
-            self.bundles.flow.begin(now.mono_ms);
+            self.waiting_since_ms = phone.now.mono_ms;
+            self.flow.begin(phone.now.mono_ms);
         }
-        let most = self.bundles.flow.piece_groups();
+        let most = self.flow.piece_groups();
         let in_company = phone.meetings > 1;
         let mut more_may_come = false;
         for digest in self.wishes(phone) {
-            let Some((theirs, their_tree)) = self.bundles.their_groups.get(&digest) else {
+            let Some((theirs, their_tree)) = self.their_groups.get(&digest) else {
                 continue;
             };
             let start = if in_company {
@@ -574,13 +578,13 @@ impl Meeting {
             more_may_come |= !theirs.complete();
             // Pieces may be asked for while the tree list is on its way from the same phone: it
             // arrives before them.
-            let tree_coming = self.bundles.tree_asked == Some(digest);
+            let tree_coming = self.tree_asked == Some(digest);
             if bundle.fetch.tree().is_none() && !tree_coming {
-                let free = self.bundles.tree_asked.is_none() && bundle.tree_from.is_none();
-                if *their_tree && free && self.budget.take(bundle.fetch.tree_bytes(), now) {
+                let free = self.tree_asked.is_none() && bundle.tree_from.is_none();
+                if *their_tree && free && talk.budget.take(bundle.fetch.tree_bytes(), phone.now) {
                     bundle.fetch.restart_tree();
-                    bundle.tree_from = Some(self.link);
-                    self.bundles.tree_asked = Some(digest);
+                    bundle.tree_from = Some(talk.link);
+                    self.tree_asked = Some(digest);
                     return Some(Frame::Want(Want {
                         bundle: digest,
                         tree: true,
@@ -595,15 +599,15 @@ impl Meeting {
             // others lack.
             let groups = bundle.fetch.groups().count().max(1);
             let begin = u64::from_le_bytes(start) % groups / PIECE_GROUPS_MAX * PIECE_GROUPS_MAX;
-            let from = *self.bundles.cursor.entry(digest).or_insert(begin);
+            let from = *self.cursor.entry(digest).or_insert(begin);
             match bundle
                 .fetch
                 .next_want(theirs, &bundle.asked, &bundle.seen, from, most)
             {
-                Some((first, count)) if self.budget.take(count * GROUP_BYTES, now) => {
+                Some((first, count)) if talk.budget.take(count * GROUP_BYTES, phone.now) => {
                     (first..first + count).for_each(|i| bundle.asked.set(i));
-                    self.bundles.cursor.insert(digest, first + count);
-                    self.bundles.open_wants.push((digest, first, count));
+                    self.cursor.insert(digest, first + count);
+                    self.open_wants.push((digest, first, count));
                     return Some(Frame::Want(Want {
                         bundle: digest,
                         tree: false,
@@ -616,14 +620,13 @@ impl Meeting {
                 None => waiting |= bundle.asked.held() > 0,
             }
         }
-        let company = in_company || self.bundles.others_there;
-        let quiet = now.mono_ms >= self.last_group_ms(phone) + ROOM_QUIET_MS_MAX;
-        self.bundles.waits_for_others =
-            !waiting && more_may_come && company && !quiet && !self.bundles.done_theirs;
-        if waiting || self.bundles.waits_for_others {
+        let company = in_company || self.others_there;
+        let quiet = phone.now.mono_ms >= self.last_group_ms(phone) + ROOM_QUIET_MS_MAX;
+        self.waits_for_others = !waiting && more_may_come && company && !quiet && !self.done_theirs;
+        if waiting || self.waits_for_others {
             return None;
         }
-        self.bundles.done_ours = true;
+        self.done_ours = true;
         Some(Frame::LaneDone(LaneDone {
             lane: Lane::Bundles as u8,
         }))
@@ -632,16 +635,17 @@ impl Meeting {
     /// What the other wished for next.
     fn next_wanted(
         &mut self,
+        talk: &mut Talk,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<Option<Frame>, StoreError> {
-        let Some(want) = self.bundles.queued.front_mut() else {
+        let Some(want) = self.queued.front_mut() else {
             return Ok(None);
         };
         let bundle = want.bundle;
         if !want.tree {
             let (first, count) = (want.first, want.count);
-            self.bundles.queued.pop_front();
+            self.queued.pop_front();
             let read = store.read_groups(&bundle, first, count)?;
             let right = |bytes: &Vec<u8>| {
                 let fetch = phone.releases.bundles.get(&bundle).map(|b| &b.fetch);
@@ -656,7 +660,7 @@ impl Meeting {
                     count,
                 })));
             };
-            self.summary.bundle_bytes_sent += bytes.len() as u64;
+            talk.summary.bundle_bytes_sent += bytes.len() as u64;
             return Ok(Some(Frame::Piece(Piece {
                 bundle,
                 first,
@@ -674,7 +678,7 @@ impl Meeting {
         let hashes = rest.get(..TREE_CHUNK_BYTES_MAX).unwrap_or(rest).to_vec();
         want.first += hashes.len() as u64;
         if want.first >= tree.len() as u64 {
-            self.bundles.queued.pop_front();
+            self.queued.pop_front();
         }
         Ok(Some(Frame::Tree(Tree {
             bundle,
@@ -684,13 +688,13 @@ impl Meeting {
     }
 
     /// What was asked of this phone and has not come may be asked of others.
-    pub(super) fn release_asked(&self, phone: &mut Phone) {
-        for (digest, first, count) in &self.bundles.open_wants {
+    pub(super) fn release_asked(&self, talk: &Talk, phone: &mut Phone) {
+        for (digest, first, count) in &self.open_wants {
             if let Some(bundle) = phone.releases.bundles.get_mut(digest) {
                 bundle.asked.clear(*first, *count);
             }
         }
-        for (digest, (groups, _)) in &self.bundles.their_groups {
+        for (digest, (groups, _)) in &self.their_groups {
             if let Some(bundle) = phone.releases.bundles.get_mut(digest) {
                 for (i, seen) in (0..).zip(&mut bundle.seen) {
                     *seen -= u16::from(groups.has(i) && *seen > 0);
@@ -701,7 +705,7 @@ impl Meeting {
             .releases
             .bundles
             .values_mut()
-            .filter(|b| b.tree_from == Some(self.link))
+            .filter(|b| b.tree_from == Some(talk.link))
         {
             bundle.tree_from = None;
             bundle.fetch.restart_tree();

@@ -1,13 +1,15 @@
 //! The receipts lane: each side says which phones' receipts it holds, and gives the newer ones.
 
+use std::collections::VecDeque;
+
 use protocol::DeviceId;
 use protocol::defence::{self, Defence};
 use protocol::frame::{CarriedReceipt, Frame, Receipts, ReceiptsHeld};
 use protocol::limits::{RECEIPT_BYTES_MAX, RECEIPTS_HELD_MAX, RECEIPTS_PER_ISSUER_MAX};
 use sync::receipt::verify;
 
-use super::Phone;
-use super::meeting::{End, Meeting, refuse};
+use super::talk::{End, Talk, refuse};
+use crate::agent::Phone;
 use crate::store::{Store, StoreError};
 
 /// Bytes of receipts in one frame.
@@ -18,8 +20,36 @@ fn short(device: &DeviceId) -> [u8; 8] {
     device.0.first_chunk::<8>().copied().unwrap_or_default()
 }
 
-impl Meeting {
-    pub(super) fn say_receipts_held(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+/// What is left to give.
+#[derive(Default)]
+pub(super) struct ReceiptLane {
+    /// The other has said what it holds.
+    heard: bool,
+    /// Receipts that the other lacks, and has not been sent yet.
+    to_send: VecDeque<DeviceId>,
+}
+
+impl ReceiptLane {
+    /// A frame of this lane.
+    pub(super) fn handle(
+        &mut self,
+        frame: Frame,
+        talk: &Talk,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
+        match frame {
+            Frame::ReceiptsHeld(held) => self.handle_receipts_held(&held, store),
+            Frame::Receipts(receipts) => self.handle_receipts(talk, &receipts, phone, store),
+            other => refuse(format!("{} out of its place", other.name())),
+        }
+    }
+
+    pub(super) fn say_receipts_held(
+        &mut self,
+        talk: &mut Talk,
+        store: &dyn Store,
+    ) -> Result<(), StoreError> {
         let row = |(device, number, _): (DeviceId, u64, Vec<u8>)| {
             [short(&device), number.to_le_bytes()].concat()
         };
@@ -29,21 +59,21 @@ impl Meeting {
             .take(RECEIPTS_HELD_MAX)
             .flat_map(row)
             .collect();
-        self.say(Frame::ReceiptsHeld(ReceiptsHeld { held }));
+        talk.say(Frame::ReceiptsHeld(ReceiptsHeld { held }));
         Ok(())
     }
 
     /// Gives what the other lacks.
-    pub(super) fn handle_receipts_held(
+    fn handle_receipts_held(
         &mut self,
         theirs: &ReceiptsHeld,
         store: &dyn Store,
     ) -> Result<(), End> {
         let (rows, rest) = theirs.held.as_chunks::<16>();
-        if !rest.is_empty() || rows.len() > RECEIPTS_HELD_MAX || self.receipts_heard {
+        if !rest.is_empty() || rows.len() > RECEIPTS_HELD_MAX || self.heard {
             return refuse("ReceiptsHeld that no phone says");
         }
-        self.receipts_heard = true;
+        self.heard = true;
         let known: std::collections::BTreeMap<_, _> = rows
             .iter()
             .filter_map(|row| {
@@ -58,7 +88,7 @@ impl Meeting {
                 .get(&short(device))
                 .is_none_or(|theirs| theirs < number)
         };
-        self.receipts_to_send = store
+        self.to_send = store
             .receipts()?
             .into_iter()
             .filter(lacks)
@@ -73,7 +103,7 @@ impl Meeting {
         phone: &Phone,
         store: &dyn Store,
     ) -> Result<Option<Frame>, StoreError> {
-        if self.receipts_to_send.is_empty() {
+        if self.to_send.is_empty() {
             return Ok(None);
         }
         let mut held: std::collections::BTreeMap<_, _> = store
@@ -82,7 +112,7 @@ impl Meeting {
             .map(|(d, _, r)| (d, r))
             .collect();
         let (mut receipts, mut bytes) = (Vec::new(), 0);
-        while let Some(device) = self.receipts_to_send.pop_front() {
+        while let Some(device) = self.to_send.pop_front() {
             let Some(receipt) = held.remove(&device) else {
                 continue;
             };
@@ -110,13 +140,14 @@ impl Meeting {
 
     /// Takes what is newer than what is held, of devices that are certified. A receipt is only ever
     /// believed to be from the device that signed it.
-    pub(super) fn handle_receipts(
+    fn handle_receipts(
         &mut self,
+        talk: &Talk,
         theirs: &Receipts,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), End> {
-        if self.is_stranger() {
+        if talk.is_stranger() {
             return refuse("receipts from a phone without a certificate");
         }
         let held: std::collections::BTreeMap<_, _> = store

@@ -1,27 +1,32 @@
 //! The trust lane: the elder teaches the younger, before anything else. Roots first, then what
 //! stops something, then what begins something.
 
+use std::collections::VecDeque;
+
 use distribution::trust::CurrentDocument;
-use distribution::{Offer, TrustedState};
+use distribution::{
+    Beacon, DelegatedList, Offer, Recall, ReleaseList, Revocations, Root, TrustedState,
+};
 use protocol::Chain;
 use protocol::frame::{Certified, Frame, HeldDocument, Holds, Lane, LaneDone, SignedDocument};
+use protocol::signed::Document;
 
-use super::meeting::{End, Meeting, refuse};
-use super::{Event, Phone};
+use super::talk::{End, Talk, refuse};
+use crate::agent::{Event, Phone};
 use crate::store::{Store, StoreError};
 
 /// Kinds and names of documents that a peer may say it holds.
 const HELD_MAX: usize = 64;
 
 /// What stands for a phone's own certificates in [`Holds`].
-pub(super) fn short_chain(id: &protocol::ChainId) -> Vec<u8> {
+pub(in crate::agent) fn short_chain(id: &protocol::ChainId) -> Vec<u8> {
     id.0.first_chunk::<8>()
         .map_or_else(Vec::new, |short| short.to_vec())
 }
 
 /// One thing that the other is to be taught. It is made into a frame when the link can take it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Lesson {
+enum Lesson {
     /// A root of this version.
     Root(u64),
     /// The document of this kind and name that is held then.
@@ -81,10 +86,69 @@ fn frame(offer: &Offer) -> Frame {
     }
 }
 
-impl Meeting {
-    /// Everything that the other lacks, by what it says it holds.
-    pub(super) fn begin_teaching(
+/// The kind of a document of the trust lane.
+fn document_kind(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::Root(_) => Root::DOMAIN,
+        Frame::Recall(_) => Recall::DOMAIN,
+        Frame::Revocations(_) => Revocations::DOMAIN,
+        Frame::ReleaseList(_) => ReleaseList::DOMAIN,
+        Frame::Delegated(_) => DelegatedList::DOMAIN,
+        Frame::Beacon(_) => Beacon::DOMAIN,
+        _ => "",
+    }
+}
+
+/// How far the two are in teaching each other.
+#[derive(Default)]
+pub(super) struct TrustLane {
+    /// What the other is still to be taught.
+    to_teach: VecDeque<Lesson>,
+    pub(super) done_ours: bool,
+    pub(super) done_theirs: bool,
+}
+
+impl TrustLane {
+    /// A frame of this lane.
+    pub(super) fn handle(
         &mut self,
+        frame: Frame,
+        talk: &mut Talk,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
+        let (name, kind) = (frame.name(), document_kind(&frame));
+        let learns = talk.theirs.is_some() && !self.done_theirs;
+        match frame {
+            Frame::Holds(holds) if talk.theirs.is_none() => {
+                self.begin_teaching(talk, &holds, phone, store)?;
+                talk.theirs = Some(holds);
+                Ok(())
+            }
+            Frame::Renewed(renewed) if learns => {
+                match renewed.chain.as_ref().and_then(|chain| phone.judge(chain)) {
+                    Some(Ok(chain)) => Ok(phone.take_renewed(chain, store)?),
+                    _ => Ok(()),
+                }
+            }
+            Frame::Root(document)
+            | Frame::Recall(document)
+            | Frame::Revocations(document)
+            | Frame::ReleaseList(document)
+            | Frame::Delegated(document)
+            | Frame::Beacon(document)
+                if learns =>
+            {
+                self.handle_document(talk, kind, &document, phone, store)
+            }
+            _ => refuse(format!("{name} out of its place")),
+        }
+    }
+
+    /// Everything that the other lacks, by what it says it holds.
+    fn begin_teaching(
+        &mut self,
+        talk: &Talk,
         theirs: &Holds,
         phone: &mut Phone,
         store: &mut dyn Store,
@@ -103,7 +167,7 @@ impl Meeting {
                     .push_back(Lesson::Document(document.offer.kind(), document.name));
             }
         }
-        let renewed = phone.renewed_for(&self.peer, &theirs.certificates, store)?;
+        let renewed = phone.renewed_for(&talk.peer, &theirs.certificates, store)?;
         self.to_teach
             .extend(renewed.map(|chain| Lesson::Renewed(chain.to_bytes())));
         self.to_teach.push_back(Lesson::Done);
@@ -138,12 +202,10 @@ impl Meeting {
                     }
                 }
                 Lesson::Done => {
-                    self.trust_done_ours = true;
-                    let done = Frame::LaneDone(LaneDone {
+                    self.done_ours = true;
+                    return Some(Frame::LaneDone(LaneDone {
                         lane: Lane::Trust as u8,
-                    });
-                    self.prove_if_ready(phone);
-                    return Some(done);
+                    }));
                 }
             }
         }
@@ -153,8 +215,9 @@ impl Meeting {
     /// A document from the other. A refused one is reported, and ends the meeting if no honest
     /// phone would have offered it. One that has yet to learn of a root that we hold shows, in good
     /// faith, what that root has ended.
-    pub(super) fn handle_document(
+    fn handle_document(
         &mut self,
+        talk: &mut Talk,
         kind: &str,
         document: &SignedDocument,
         phone: &mut Phone,
@@ -164,19 +227,19 @@ impl Meeting {
         let Some(trust) = phone.own.trust.as_mut() else {
             return refuse("this phone is not enrolled");
         };
-        let their_root = self.theirs.as_ref().map_or(0, |h| h.root_version);
+        let their_root = talk.theirs.as_ref().map_or(0, |h| h.root_version);
         let learning = their_root < trust.root_version() && !matches!(offer, Offer::Root(_));
         match trust.offer(&offer) {
             Ok(false) => Ok(()),
             Ok(true) => {
-                self.summary.news += 1;
+                talk.summary.news += 1;
                 Ok(phone.trust_changed(store)?)
             }
             Err(error) if learning || !error.is_hostile() => {
                 let reason = format!("passed over: {error}");
                 phone.out.event(Event::Refused {
-                    link: self.link,
-                    peer: self.peer,
+                    link: talk.link,
+                    peer: talk.peer,
                     reason,
                 });
                 Ok(())

@@ -25,9 +25,9 @@ use sync::{Envelope, EnvelopeError, EnvelopeKind, VerifiedEnvelope};
 
 use super::budget::Budgets;
 use super::difference::{Difference, Part, by_space, digests, hear};
-use super::meeting::{End, Meeting, refuse};
-use super::spaces::Spaces;
-use super::{Event, Phone};
+use super::talk::{End, Talk, refuse};
+use crate::agent::spaces::Spaces;
+use crate::agent::{Event, Phone};
 use crate::store::{Store, StoreError};
 
 /// Spaces up to which sketches are sent along: with more, idle meetings would cost too much.
@@ -80,10 +80,41 @@ impl CaseLane {
     }
 }
 
-impl Meeting {
-    pub(super) fn begin_cases(&mut self, phone: &Phone, store: &mut dyn Store) -> Result<(), End> {
+impl CaseLane {
+    /// A frame of this lane.
+    pub(super) fn handle(
+        &mut self,
+        frame: Frame,
+        talk: &mut Talk,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
+        match frame {
+            Frame::Coming(coming) => {
+                self.handle_coming(&coming);
+                Ok(())
+            }
+            Frame::SpaceParts(said) => self.handle_space_digest(said),
+            finding @ (Frame::PartIds(_)
+            | Frame::PartSymbols(_)
+            | Frame::PartMore(_)
+            | Frame::PartWanted(_)) => self.handle_finding(talk, &finding, store),
+            Frame::StepDone(said) => self.handle_step_done(talk, said.step, phone, store),
+            Frame::AuthorChain(author) => self.handle_author_chain(&author.chain, phone, store),
+            Frame::Envelopes(envelopes) => self.handle_envelopes(talk, envelopes, phone, store),
+            Frame::PartsInStep(said) => self.handle_in_step(said),
+            other => refuse(format!("{} out of its place", other.name())),
+        }
+    }
+
+    pub(super) fn begin_cases(
+        &mut self,
+        talk: &mut Talk,
+        phone: &Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
         let takes = |c: &VerifiedChain| c.rights.has(Right::Carry) || c.rights.has(Right::Read);
-        let why_not = match (self.certificate.as_ref(), phone.own.certificate.as_ref()) {
+        let why_not = match (talk.certificate.as_ref(), phone.own.certificate.as_ref()) {
             (_, None) => Some("this phone is not certified, so no cases were exchanged"),
             (None, _) => Some("the other phone is not certified, so no cases were exchanged"),
             (Some(theirs), Some(ours)) if !takes(theirs) || !takes(ours) => {
@@ -91,43 +122,44 @@ impl Meeting {
             }
             _ => None,
         };
-        self.summary.not_in_step = why_not.unwrap_or_default().to_owned();
-        let Some(theirs) = self.certificate.as_ref().filter(|_| why_not.is_none()) else {
+        talk.summary.not_in_step = why_not.unwrap_or_default().to_owned();
+        let Some(theirs) = talk.certificate.as_ref().filter(|_| why_not.is_none()) else {
             return Ok(());
         };
-        self.cases.active = true;
-        let Some(key) = self.key.clone() else {
+        self.active = true;
+        let Some(key) = talk.key.clone() else {
             return Ok(());
         };
         let spaces = spaces_shared(theirs, store)?;
         let digests = digests(&spaces, &key, spaces.len() <= SKETCHED_SPACES_MAX, store)?;
         by_space(&digests)
             .into_iter()
-            .for_each(|said| self.say(Frame::SpaceParts(said)));
-        self.cases.difference.say_ours(digests);
-        self.say(Frame::StepDone(StepDone { step: 0 }));
-        self.cases.ours = Step::Finding;
+            .for_each(|said| talk.say(Frame::SpaceParts(said)));
+        self.difference.say_ours(digests);
+        talk.say(Frame::StepDone(StepDone { step: 0 }));
+        self.ours = Step::Finding;
         Ok(())
     }
 
-    pub(super) fn handle_space_digest(&mut self, said: SpaceParts) -> Result<(), End> {
+    fn handle_space_digest(&mut self, said: SpaceParts) -> Result<(), End> {
         self.in_their_step(Step::Digests, "SpaceParts")?;
-        self.cases.difference.hear_theirs(said)
+        self.difference.hear_theirs(said)
     }
 
     /// Words about the difference: symbols, lists, wishes.
-    pub(super) fn handle_finding(
+    fn handle_finding(
         &mut self,
+        talk: &mut Talk,
         frame: &Frame,
         store: &mut dyn Store,
     ) -> Result<(), End> {
-        let Some(key) = self.key.clone().filter(|_| self.cases.active) else {
+        let Some(key) = talk.key.clone().filter(|_| self.active) else {
             return Ok(());
         };
-        if self.cases.theirs == Step::Digests {
+        if self.theirs == Step::Digests {
             return refuse(format!("{} out of its place", frame.name()));
         }
-        let difference = &mut self.cases.difference;
+        let difference = &mut self.difference;
         let answer = match frame {
             Frame::PartSymbols(said) => difference.handle_symbols(said)?,
             Frame::PartIds(said) => difference.handle_list(said)?,
@@ -138,98 +170,100 @@ impl Meeting {
             }
             _ => Vec::new(),
         };
-        answer.into_iter().for_each(|frame| self.say(frame));
-        self.end_finding_if_ready(store)
+        answer.into_iter().for_each(|frame| talk.say(frame));
+        self.end_finding_if_ready(talk, store)
     }
 
     /// This side has heard all it needs: its wishes are said.
-    fn end_finding_if_ready(&mut self, store: &mut dyn Store) -> Result<(), End> {
-        if self.cases.ours != Step::Finding || self.cases.theirs < Step::Finding {
+    fn end_finding_if_ready(&mut self, talk: &mut Talk, store: &mut dyn Store) -> Result<(), End> {
+        if self.ours != Step::Finding || self.theirs < Step::Finding {
             return Ok(());
         }
-        if self.cases.difference.heard_all() {
-            self.say(Frame::StepDone(StepDone { step: 1 }));
-            self.cases.ours = Step::Envelopes;
-            self.begin_envelopes(store)?;
+        if self.difference.heard_all() {
+            talk.say(Frame::StepDone(StepDone { step: 1 }));
+            self.ours = Step::Envelopes;
+            self.begin_envelopes(talk, store)?;
         }
         Ok(())
     }
 
-    pub(super) fn handle_step_done(
+    fn handle_step_done(
         &mut self,
+        talk: &mut Talk,
         step: u8,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), End> {
-        match (step, self.cases.theirs) {
-            (_, _) if !self.cases.active => Ok(()),
+        match (step, self.theirs) {
+            (_, _) if !self.active => Ok(()),
             (0, Step::Digests) => {
-                self.cases.theirs = Step::Finding;
-                let (us, Some(key)) = (phone.own.id(), self.key.clone()) else {
+                self.theirs = Step::Finding;
+                let (us, Some(key)) = (phone.own.id(), talk.key.clone()) else {
                     return Ok(());
                 };
-                let said = self.cases.difference.begin(us, self.peer, &key, store)?;
-                self.summary.turns = if self.cases.difference.differing().is_empty() {
+                let said = self.difference.begin(us, talk.peer, &key, store)?;
+                talk.summary.turns = if self.difference.differing().is_empty() {
                     1
                 } else {
                     3
                 };
-                said.into_iter().for_each(|frame| self.say(frame));
-                self.end_finding_if_ready(store)
+                said.into_iter().for_each(|frame| talk.say(frame));
+                self.end_finding_if_ready(talk, store)
             }
             (1, Step::Finding) => {
-                self.cases.theirs = Step::Envelopes;
-                self.begin_envelopes(store)
+                self.theirs = Step::Envelopes;
+                self.begin_envelopes(talk, store)
             }
             (2, Step::Closing) => {
-                self.cases.theirs = Step::Done;
-                self.finish_cases(phone, store)
+                self.theirs = Step::Done;
+                self.finish_cases(talk, phone, store)
             }
             _ => refuse("a step out of its place"),
         }
     }
 
     fn in_their_step(&self, step: Step, what: &str) -> Result<(), End> {
-        if self.cases.active && self.cases.theirs != step {
+        if self.active && self.theirs != step {
             return refuse(format!("{what} out of its place"));
         }
         Ok(())
     }
 
     /// Once both have said what they want: how much is coming.
-    fn begin_envelopes(&mut self, store: &mut dyn Store) -> Result<(), End> {
-        if self.cases.ours != Step::Envelopes || self.cases.theirs < Step::Envelopes {
+    fn begin_envelopes(&mut self, talk: &mut Talk, store: &mut dyn Store) -> Result<(), End> {
+        if self.ours != Step::Envelopes || self.theirs < Step::Envelopes {
             return Ok(());
         }
-        let mut lacking = std::mem::take(&mut self.cases.difference.lacking);
-        self.summary.turns += 2 * self.cases.difference.mores();
+        let mut lacking = std::mem::take(&mut self.difference.lacking);
+        talk.summary.turns += 2 * self.difference.mores();
         lacking.sort_by_key(|((class, _), _)| *class); // stable: within an urgency, oldest first
         let mut bytes = 0;
         for (_, id) in &lacking {
             bytes += store.envelope(id)?.map_or(0, |b| b.len() as u64);
         }
-        self.cases.to_send = lacking.into_iter().map(|(_, id)| id).collect();
-        self.cases.total_sending = self.cases.to_send.len() as u64;
-        self.say(Frame::Coming(Coming {
+        self.to_send = lacking.into_iter().map(|(_, id)| id).collect();
+        self.total_sending = self.to_send.len() as u64;
+        talk.say(Frame::Coming(Coming {
             lane: Lane::Cases as u8,
-            items: self.cases.total_sending,
+            items: self.total_sending,
             bytes,
         }));
         Ok(())
     }
 
-    pub(super) fn handle_coming(&mut self, coming: &Coming) {
+    fn handle_coming(&mut self, coming: &Coming) {
         if coming.lane == Lane::Cases as u8 {
-            self.cases.coming = (coming.items, coming.bytes);
+            self.coming = (coming.items, coming.bytes);
         }
     }
 
     pub(super) fn next_case_frame(
         &mut self,
+        talk: &mut Talk,
         phone: &Phone,
         store: &mut dyn Store,
     ) -> Result<Option<Frame>, StoreError> {
-        let lane = &mut self.cases;
+        let lane = &mut *self;
         if !lane.active || lane.ours != Step::Envelopes || lane.theirs < Step::Envelopes {
             return Ok(None);
         }
@@ -239,35 +273,36 @@ impl Meeting {
                 lane: Lane::Cases as u8,
             })));
         }
-        self.next_envelopes(phone, store).map(Some)
+        self.next_envelopes(talk, phone, store).map(Some)
     }
 
     /// The next batch; the certificates of an author who has not been shown yet go first.
     fn next_envelopes(
         &mut self,
+        talk: &mut Talk,
         phone: &Phone,
         store: &mut dyn Store,
     ) -> Result<Frame, StoreError> {
         let mut batch = Vec::new();
         let mut bytes = 0;
-        while let Some(id) = self.cases.to_send.front() {
+        while let Some(id) = self.to_send.front() {
             let Some(envelope) = store.envelope(id)? else {
-                self.cases.to_send.pop_front();
+                self.to_send.pop_front();
                 continue;
             };
-            if let Some(chain) = self.unshown_author(&envelope, phone, store)? {
+            if let Some(chain) = self.unshown_author(talk, &envelope, phone, store)? {
                 if batch.is_empty() {
-                    self.cases.authors_sent.insert(chain.id());
+                    self.authors_sent.insert(chain.id());
                     return Ok(Frame::AuthorChain(AuthorChain {
                         chain: chain.chain().clone(),
                     }));
                 }
                 break;
             }
-            self.cases.to_send.pop_front();
+            self.to_send.pop_front();
             bytes += envelope.len();
             batch.push(ByteVec::from(envelope));
-            self.summary.envelopes_sent += 1;
+            talk.summary.envelopes_sent += 1;
             if bytes > ENVELOPES_FRAME_BYTES_MAX {
                 break;
             }
@@ -278,6 +313,7 @@ impl Meeting {
     /// The chain under which an envelope was written, if the other has not been shown it.
     fn unshown_author(
         &mut self,
+        talk: &Talk,
         envelope: &[u8],
         phone: &Phone,
         store: &dyn Store,
@@ -285,8 +321,8 @@ impl Meeting {
         let Ok(envelope) = Envelope::parse(envelope.to_vec()) else {
             return Ok(None);
         };
-        let theirs = self.certificate.as_ref().map(VerifiedChain::id);
-        let known = match self.cases.authors_known.entry(envelope.author) {
+        let theirs = talk.certificate.as_ref().map(VerifiedChain::id);
+        let known = match self.authors_known.entry(envelope.author) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(fresh) => fresh.insert(phone.authors(envelope.author, store)?),
         };
@@ -297,25 +333,25 @@ impl Meeting {
         let Some((chain, _)) = under else {
             return Ok(None);
         };
-        let shown = theirs == Some(chain.id()) || self.cases.authors_sent.contains(&chain.id());
+        let shown = theirs == Some(chain.id()) || self.authors_sent.contains(&chain.id());
         Ok((!shown).then(|| chain.clone()))
     }
 
-    pub(super) fn handle_author_chain(
+    fn handle_author_chain(
         &mut self,
         chain: &Chain,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), End> {
         self.in_their_step(Step::Envelopes, "AuthorChain")?;
-        if !self.cases.active {
+        if !self.active {
             return refuse("cases from a phone without a certificate");
         }
         let Some(trust) = phone.own.trust.as_ref() else {
             return refuse("this phone is not enrolled");
         };
-        self.cases.authors_heard += 1;
-        if self.cases.authors_heard > AUTHORS_PER_MEETING_MAX {
+        self.authors_heard += 1;
+        if self.authors_heard > AUTHORS_PER_MEETING_MAX {
             return refuse("more certificates than a meeting may bring");
         }
         let kept = match phone.judge_met(chain) {
@@ -330,22 +366,22 @@ impl Meeting {
             Some(Err(_)) | None => None,
         };
         if let Some(verified) = kept {
-            self.cases
-                .authors_known
+            self.authors_known
                 .remove(&sync::envelope::author_key(&verified.device));
             phone.keep_shown(&verified, store)?;
         }
         Ok(())
     }
 
-    pub(super) fn handle_envelopes(
+    fn handle_envelopes(
         &mut self,
+        talk: &mut Talk,
         envelopes: Envelopes,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), End> {
         self.in_their_step(Step::Envelopes, "Envelopes")?;
-        if !self.cases.active {
+        if !self.active {
             return refuse("cases from a phone without a certificate");
         }
         let mut parsed = Vec::new();
@@ -372,15 +408,15 @@ impl Meeting {
         let outermost = phone.records.begin_opening(to_open, store)?;
         let taken = parsed
             .into_iter()
-            .try_for_each(|envelope| self.take_one(envelope, phone, store));
+            .try_for_each(|envelope| self.take_one(talk, envelope, phone, store));
         if outermost && !matches!(taken, Err(End::Store(_))) {
             phone.records.end_opening(store)?;
         }
         taken?;
-        let (items, _) = self.cases.coming;
-        let done = self.summary.envelopes_taken.min(items);
+        let (items, _) = self.coming;
+        let done = talk.summary.envelopes_taken.min(items);
         phone.out.event(Event::Progress {
-            link: self.link,
+            link: talk.link,
             lane: Lane::Cases,
             done,
             total: items,
@@ -390,6 +426,7 @@ impl Meeting {
 
     fn take_one(
         &mut self,
+        talk: &mut Talk,
         envelope: Envelope,
         phone: &mut Phone,
         store: &mut dyn Store,
@@ -401,12 +438,9 @@ impl Meeting {
         if !area.meets(&phone.own.area()) {
             return refuse("an envelope of another area");
         }
-        let has_room = self
-            .cases
-            .budgets
-            .room_for(&verified, &author, lost, store)?;
+        let has_room = self.budgets.room_for(&verified, &author, lost, store)?;
         if !has_room {
-            self.cases.passed_over += 1; // it stays with whoever has room for it
+            self.passed_over += 1; // it stays with whoever has room for it
             return Ok(());
         }
         let (spaces, records, _, mut tx) = phone.parts(store);
@@ -418,14 +452,14 @@ impl Meeting {
         if !taken {
             return Ok(());
         }
-        self.cases.budgets.count(&verified, lost);
+        self.budgets.count(&verified, lost);
         store.use_chain(&author.id())?;
-        self.summary.envelopes_taken += 1;
+        talk.summary.envelopes_taken += 1;
         if !lost && verified.kind == EnvelopeKind::Notice {
             let (spaces, _, _, mut tx) = phone.parts(store);
             spaces.heed(&verified, &author, &mut tx)?;
             phone.settle(store)?;
-            self.cases.authors_known.clear(); // somebody may be lost, or a certificate may count again
+            self.authors_known.clear(); // somebody may be lost, or a certificate may count again
         }
         Ok(())
     }
@@ -438,7 +472,7 @@ impl Meeting {
         store: &dyn Store,
     ) -> Result<Option<(VerifiedEnvelope, VerifiedChain, bool)>, End> {
         let author = envelope.author;
-        let chains = match self.cases.authors_known.entry(author) {
+        let chains = match self.authors_known.entry(author) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(fresh) => fresh.insert(phone.authors(author, store)?),
         };
@@ -452,7 +486,7 @@ impl Meeting {
                 }
             }
         }
-        self.cases.passed_over += 1;
+        self.passed_over += 1;
         match reason {
             // Its author has another post now, and the chain it wrote under has not come here:
             // others carry it.
@@ -466,50 +500,56 @@ impl Meeting {
 
     /// The other has sent all it had: say what is now durable here.
     pub(super) fn handle_cases_sent(&mut self) -> Result<(), End> {
-        if !self.cases.active {
+        if !self.active {
             return Ok(());
         }
-        if self.cases.theirs != Step::Envelopes {
+        if self.theirs != Step::Envelopes {
             return refuse("LaneDone out of its place");
         }
-        self.cases.theirs = Step::Closing;
+        self.theirs = Step::Closing;
         Ok(())
     }
 
     /// Once both have sent everything: digests from what is durable.
-    pub(super) fn say_in_step_if_ready(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        if !self.cases.active
-            || self.cases.ours != Step::Closing
-            || self.cases.theirs < Step::Closing
-        {
+    pub(super) fn say_in_step_if_ready(
+        &mut self,
+        talk: &mut Talk,
+        store: &dyn Store,
+    ) -> Result<(), StoreError> {
+        if !self.active || self.ours != Step::Closing || self.theirs < Step::Closing {
             return Ok(());
         }
-        let (Some(theirs), Some(key)) = (self.certificate.as_ref(), self.key.as_ref()) else {
+        let (Some(theirs), Some(key)) = (talk.certificate.as_ref(), talk.key.as_ref()) else {
             return Ok(());
         };
         let now = digests(&spaces_shared(theirs, store)?, key, false, store)?;
         by_space(&now)
             .into_iter()
-            .for_each(|said| self.say(Frame::PartsInStep(said)));
-        self.say(Frame::StepDone(StepDone { step: 2 }));
-        self.cases.ours = Step::Done;
+            .for_each(|said| talk.say(Frame::PartsInStep(said)));
+        talk.say(Frame::StepDone(StepDone { step: 2 }));
+        self.ours = Step::Done;
         Ok(())
     }
 
-    pub(super) fn handle_in_step(&mut self, said: SpaceParts) -> Result<(), End> {
+    fn handle_in_step(&mut self, said: SpaceParts) -> Result<(), End> {
         self.in_their_step(Step::Closing, "PartsInStep")?;
-        hear(said, &mut self.cases.closing)
+        hear(said, &mut self.closing)
     }
 
     /// In step: the other named every part that both have a hand in with the digest that is durable
     /// here, and no other.
-    fn finish_cases(&mut self, phone: &mut Phone, store: &mut dyn Store) -> Result<(), End> {
-        let (Some(theirs), Some(key)) = (self.certificate.as_ref(), self.key.as_ref()) else {
+    fn finish_cases(
+        &mut self,
+        talk: &mut Talk,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
+        let (Some(theirs), Some(key)) = (talk.certificate.as_ref(), talk.key.as_ref()) else {
             return Ok(());
         };
         let now = digests(&spaces_shared(theirs, store)?, key, false, store)?;
-        self.summary.in_step = now == self.cases.closing;
-        self.summary.not_in_step = match (self.summary.in_step, self.cases.passed_over) {
+        talk.summary.in_step = now == self.closing;
+        talk.summary.not_in_step = match (talk.summary.in_step, self.passed_over) {
             (true, _) => String::new(),
             (false, 0) => {
                 "more was written while they met, or does not fit here: meet again".to_owned()
@@ -520,14 +560,14 @@ impl Meeting {
                 )
             }
         };
-        if self.summary.in_step {
+        if talk.summary.in_step {
             for space in spaces_shared(theirs, store)? {
-                store.put_step(&self.peer, space, store.last_position(space)?)?;
+                store.put_step(&talk.peer, space, store.last_position(space)?)?;
             }
         }
-        if self.summary.envelopes_taken > 0 {
+        if talk.summary.envelopes_taken > 0 {
             phone.out.event(Event::CasesChanged {
-                envelopes: self.summary.envelopes_taken,
+                envelopes: talk.summary.envelopes_taken,
             });
         }
         Ok(())

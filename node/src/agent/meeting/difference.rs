@@ -19,7 +19,7 @@ use protocol::{DeviceId, EnvelopeId, SpaceId};
 use sync::reconcile::{MeetingKey, read_words, write_words};
 use sync::riblt::{Decoder, SKETCH_BYTES, WORD_BYTES, estimate, first_batch, sketch, symbols};
 
-use super::meeting::{End, refuse};
+use super::talk::{End, refuse};
 use crate::store::{Store, StoreError};
 
 /// A space and a class of urgency, the most urgent first.
