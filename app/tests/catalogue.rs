@@ -15,7 +15,7 @@ fn some_value(kind: Kind) -> FindingValue {
     match kind {
         Kind::Flag => FindingValue::Yes,
         Kind::Number(min, max, _) => FindingValue::Number(f64::midpoint(min, max).floor()),
-        Kind::Choice(words) => FindingValue::Text(words[words.len() - 1].into()),
+        Kind::Choice(words) => FindingValue::Text(words[0].into()),
         Kind::Text => FindingValue::Text("as it was said".into()),
         Kind::Date => FindingValue::Text("2026-02-28".into()),
     }

@@ -15,6 +15,7 @@ pub mod notices;
 pub mod plan;
 pub mod release;
 pub mod root;
+pub mod spread;
 pub mod tree;
 pub mod trust;
 

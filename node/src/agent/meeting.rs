@@ -34,7 +34,7 @@ mod receipts;
 mod talk;
 pub(super) mod trust;
 
-use budget::{Budget, LinkClass};
+use budget::LinkClass;
 use bundles::BundleLane;
 use cases::CaseLane;
 use receipts::ReceiptLane;
@@ -108,7 +108,7 @@ impl Meeting {
             link,
             peer,
             last_heard_ms: now.mono_ms,
-            budget: Budget::new(class, now),
+            budget: budget::of_link(class, now),
             certificate: None,
             theirs: None,
             key: None,

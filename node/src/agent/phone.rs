@@ -1,7 +1,7 @@
 //! What a phone knows, whoever it talks to: who it is, and three owners ([`Spaces`], [`Records`],
 //! [`Releases`]) that know nothing of meetings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::certificate::CertificateError;
 use protocol::{Chain, DeviceId, DeviceKeys, Now, VerifiedChain};
@@ -11,7 +11,7 @@ use sync::envelope::AuthorKey;
 use super::identity::Identity;
 use super::load::{load_certificate, load_number, load_trust};
 use super::records::Records;
-use super::releases::Releases;
+use super::releases::{Releases, Shelf};
 use super::spaces::Spaces;
 use super::tx::{Out, Tx};
 use super::{schedule, setting};
@@ -77,6 +77,16 @@ impl Phone {
             out: &mut self.out,
         };
         (&mut self.spaces, &mut self.records, &mut self.releases, tx)
+    }
+
+    /// Its bundles, as the rules of what to ask for look at them.
+    pub(super) fn shelf(&self) -> Shelf<'_> {
+        Shelf {
+            own: &self.own,
+            spaces: &self.spaces,
+            releases: &self.releases,
+            taken_here: BTreeSet::new(),
+        }
     }
 
     /// See [`Spaces::judge`].

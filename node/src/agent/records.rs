@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clinical::{FindingValue, Urgency};
 use protocol::limits::{ENVELOPE_PLAIN_BYTES_MAX, QUARANTINED_MAX};
 use protocol::{Area, BundleKind, CaseId, Digest, EnvelopeId, SpaceId};
-use record::{Case, CaseError, CaseView, Entry, Stamp};
+use record::{Case, CaseError, CaseView, Entry};
 use sync::envelope::{Contents, EnvelopeError, seal};
 use sync::epoch::EpochTag;
 use sync::notice::Attached;
@@ -18,7 +18,6 @@ use sync::{EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
 
 use super::commands::{Answer, Reply, no};
 use super::delivery::heard_of;
-use super::identity::Identity;
 use super::setting;
 use super::spaces::{LATE, Spaces};
 use super::tx::{Consequence, Tx};
@@ -26,10 +25,12 @@ use crate::api::consent::may_leave;
 use crate::api::{Paper, Refusal};
 use crate::store::{CaseRow, Store, StoreError};
 
+mod aside;
 mod opening;
 
-/// What an envelope that is set aside would add, and to which case.
-pub type Preview = (CaseId, Vec<(Stamp, Entry)>);
+pub use aside::Preview;
+use aside::contents_of;
+pub(super) use aside::preview;
 
 /// Bytes of one change, so that it always fits an envelope.
 const CHANGE_BYTES_MAX: usize = ENVELOPE_PLAIN_BYTES_MAX / 32;
@@ -517,61 +518,6 @@ fn announce_photos(
         }
     }
     Ok(())
-}
-
-/// What lies in an envelope that is here and opens.
-fn contents_of(
-    id: &EnvelopeId,
-    spaces: &Spaces,
-    own: &Identity,
-    store: &dyn Store,
-) -> Result<Option<Contents>, StoreError> {
-    let Some(Ok(envelope)) = store.envelope(id)?.map(sync::Envelope::parse) else {
-        return Ok(None);
-    };
-    let opens =
-        |key: &&SpaceKey| key.epoch_tag() == envelope.epoch_tag && key.space() == envelope.space;
-    let Some(key) = spaces.keys.iter().find(opens) else {
-        return Ok(None);
-    };
-    let chains = spaces.authors(envelope.author, own, store)?;
-    let mut verified = chains
-        .iter()
-        .filter_map(|(chain, _)| envelope.clone().verify(chain).ok());
-    Ok(verified.next().and_then(|verified| verified.open(key).ok()))
-}
-
-/// What an envelope that is set aside would add, and to which case, once all others that are set
-/// aside are in it too; `None` if it does not open here.
-pub(super) fn preview(
-    id: &EnvelopeId,
-    spaces: &Spaces,
-    own: &Identity,
-    store: &dyn Store,
-) -> Result<Option<Preview>, StoreError> {
-    let slices = |contents: &Contents| -> Vec<Vec<u8>> {
-        contents.changes.iter().map(|c| c.to_vec()).collect()
-    };
-    let Some(contents) = contents_of(id, spaces, own, store)? else {
-        return Ok(None);
-    };
-    let mut document = load(&contents.case, store)?.unwrap_or_else(|| Case::new(contents.case));
-    for (other, _) in store.quarantined()? {
-        if other == *id {
-            continue;
-        }
-        let other = contents_of(&other, spaces, own, store)?;
-        if let Some(other) = other.filter(|other| other.case == contents.case) {
-            let _ = document.apply(&slices(&other)); // one that does not apply adds nothing
-        }
-    }
-    let before = document.entries();
-    let taken = document.apply(&slices(&contents));
-    let added = document
-        .entries()
-        .into_iter()
-        .filter(|entry| taken.is_ok() && !before.contains(entry));
-    Ok(Some((contents.case, added.collect())))
 }
 
 /// Whether a case has an outcome, and so may go when its time has come.

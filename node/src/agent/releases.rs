@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
-use distribution::Activation;
 use distribution::bundle::{Fetch, Groups};
 use distribution::plan::best_way;
+use distribution::spread;
+use distribution::{Activation, Module};
 use protocol::defence::{self, Defence};
 use protocol::limits::{
     BUNDLES_PER_MEETING_MAX, GROUP_BYTES, PHOTOS_BYTES_MAX, PIECE_GROUPS_MAX, SCRUB_BYTES,
@@ -18,10 +19,13 @@ use super::records::{Records, photos_taken_here};
 use super::spaces::Spaces;
 use super::tx::Tx;
 use super::{Event, LinkId, setting};
-use crate::store::{Store, StoreError};
+use crate::store::{BundleRow, Store, StoreError};
 
 mod receipt;
 mod running;
+mod shelf;
+
+pub(super) use shelf::Shelf;
 
 /// News of groups that is remembered for neighbours that have yet to hear it.
 const NEWS_MAX: usize = 4096;
@@ -244,13 +248,14 @@ impl Releases {
     /// Whether a release's bundle is here whole: of the list held, or still kept from an earlier
     /// one.
     pub(super) fn holds(&self, digest: &Digest) -> bool {
-        let kept =
-            |m: &Option<distribution::Module>| m.as_ref().is_some_and(|m| m.digest == *digest);
-        self.is_whole(digest)
-            || self
-                .activations
-                .values()
-                .any(|a| kept(&a.current) || kept(&a.previous))
+        self.is_whole(digest) || self.runs(digest)
+    }
+
+    /// Whether a release runs, or ran before what runs now.
+    fn runs(&self, digest: &Digest) -> bool {
+        let is = |m: &Option<Module>| m.as_ref().is_some_and(|m| m.digest == *digest);
+        let mut activations = self.activations.values();
+        activations.any(|a| is(&a.current) || is(&a.previous))
     }
 
     fn is_whole(&self, digest: &Digest) -> bool {
@@ -274,72 +279,26 @@ impl Releases {
         }
     }
 
-    /// Throws bundles away until what lies here fits the quota, the least useful first: those of no
-    /// list any more, then deltas, then those carried for others of which other phones have served
-    /// pieces. Never what runs or ran before, what this phone is to run, or what no other phone has
-    /// been seen to have; a photo that was taken here not before a keeper has said that it came.
+    /// Evicts bundles until what lies here fits the quota ([`spread::evictions`]).
     pub(super) fn make_room(&mut self, spaces: &Spaces, tx: &mut Tx) -> Result<(), StoreError> {
         if self.quota_bytes == u64::MAX {
             return Ok(());
         }
-        let area = tx.own.area();
-        let releases = tx.own.listed();
-        let own: BTreeSet<_> = releases
-            .iter()
-            .filter(|r| r.area.covers(&area))
-            .map(|r| r.digest)
-            .collect();
-        let listed: BTreeSet<_> = releases.iter().map(|r| r.digest).collect();
-        let taken_here: BTreeSet<Digest> = photos_taken_here(tx.store)?;
-        let runs = |digest: &Digest| {
-            let is =
-                |m: &Option<distribution::Module>| m.as_ref().is_some_and(|m| m.digest == *digest);
-            self.activations
-                .values()
-                .any(|a| is(&a.current) || is(&a.previous))
+        let held = |row: &BundleRow| {
+            let known = self.bundles.get(&row.id);
+            known.map_or(row.bytes, |bundle| bundle.fetch.bytes_held())
         };
-        let held = |id: &BundleId, bytes: u64| {
-            self.bundles.get(id).map_or(bytes, |b| b.fetch.bytes_held())
+        let lying = tx.store.bundles()?;
+        let lying: Vec<_> = lying.iter().map(|row| (row.id, held(row))).collect();
+        let shelf = Shelf {
+            own: tx.own,
+            spaces,
+            releases: self,
+            taken_here: photos_taken_here(tx.store)?,
         };
-        let rows = tx.store.bundles()?;
-        let mut total: u64 = rows.iter().map(|row| held(&row.id, row.bytes)).sum();
-        let rank = |id: &BundleId, copies: usize| match id.kind {
-            BundleKind::Photo if taken_here.contains(&id.digest) => {
-                let arrived = spaces.photo_arrived(&id.digest)
-                    || (copies > 0 && !defence::stands(Defence::ProvenCopies));
-                arrived.then_some(1)
-            }
-            BundleKind::Photo => (copies > 0 || spaces.photo_arrived(&id.digest)).then_some(1),
-            BundleKind::Release if own.contains(&id.digest) || runs(&id.digest) => None,
-            BundleKind::Release => {
-                match (self.bundles.contains_key(id), listed.contains(&id.digest)) {
-                    (false, _) => Some(0),
-                    (true, false) => Some(1),
-                    (true, true) => (copies > 0).then_some(2),
-                }
-            }
-        };
-        let mut spare: Vec<_> = rows
-            .iter()
-            .filter(|row| held(&row.id, row.bytes) > 0)
-            .filter_map(|row| {
-                let copies = self.copies.get(&row.id).map_or(0, BTreeSet::len);
-                Some((
-                    rank(&row.id, copies)?,
-                    std::cmp::Reverse(copies),
-                    row.id,
-                    held(&row.id, row.bytes),
-                ))
-            })
-            .collect();
-        spare.sort();
-        for (.., id, bytes) in spare {
-            if total <= self.quota_bytes {
-                break;
-            }
+        for id in spread::evictions(&shelf, &lying, self.quota_bytes) {
             self.bundles.remove(&id);
             tx.store.remove_bundle(&id)?;
-            total = total.saturating_sub(bytes);
         }
         Ok(())
     }

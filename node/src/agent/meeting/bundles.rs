@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use distribution::bundle::Groups;
-use distribution::plan::best_way;
+use distribution::spread;
 use protocol::defence::{self, Defence};
 use protocol::frame::{Frame, Got, Have, Lacks, Lane, LaneDone, Piece, StepDone, Tree, Want};
 use protocol::limits::{
@@ -470,79 +470,14 @@ impl BundleLane {
         }
     }
 
-    /// What to ask of this phone, in order: what this phone is to run, by the cheapest way from
-    /// here; then what its area needs and it does not, deltas first and the rarest first.
+    /// What to ask of the other, in order.
     fn wishes(&self, phone: &Phone) -> Vec<BundleId> {
-        let area = phone.own.area();
         let there = |id: &BundleId| {
             let known = self.their_groups.get(id);
             known.is_some_and(|(groups, tree)| groups.held() > 0 && *tree)
         };
-        let missing = |digest: &protocol::Digest, bytes: u64| match phone
-            .releases
-            .bundles
-            .get(&BundleId::release(*digest))
-        {
-            Some(bundle) if bundle.whole => Some(0),
-            Some(bundle) if there(&BundleId::release(*digest)) => {
-                Some(bytes - bundle.fetch.bytes_held().min(bytes))
-            }
-            Some(_) | None => None,
-        };
-        let (mut own, mut carried) = (Vec::new(), Vec::new());
-        for release in phone.own.listed() {
-            let id = BundleId::release(release.digest);
-            let whole = phone.releases.bundles.get(&id).is_some_and(|b| b.whole);
-            let runs_here = release.area.covers(&area);
-            let mut on_the_way = false;
-            if !whole && let Some(way) = best_way(&release, |d| phone.releases.holds(d), missing) {
-                on_the_way = !way.deltas.is_empty();
-                let steps = way.deltas.iter().map(|d| BundleId::release(d.digest));
-                let list = if runs_here { &mut own } else { &mut carried };
-                list.extend(steps.chain((!on_the_way).then_some(id)));
-            }
-            carried.extend(release.deltas.iter().map(|d| BundleId::release(d.digest)));
-            if !on_the_way && !whole {
-                carried.push(id);
-            }
-        }
-        let wanted = |id: &BundleId| phone.releases.bundles.get(id).is_some_and(|b| !b.whole);
-        let bytes = |id: &BundleId| phone.releases.bundles.get(id).map_or(0, |b| b.fetch.bytes);
-        own.retain(wanted);
-        own.sort_by_key(bytes); // small ones are soon useful
-        let room = phone.releases.room_left();
-        carried.retain(|d| wanted(d) && bytes(d) <= room && !own.contains(d));
-        carried.sort_by_key(|d| {
-            (
-                phone
-                    .releases
-                    .copies
-                    .get(d)
-                    .map_or(0, std::collections::BTreeSet::len),
-                bytes(d),
-                *d,
-            )
-        });
-        carried.dedup();
-        own.dedup();
-        // Photos last: where their cases are read, then where there is room to carry them.
-        let read = |area: &protocol::Area| phone.spaces.keys.iter().any(|key| key.area() == area);
-        let room_for_photos = phone.releases.photo_room_left();
-        let named = self
-            .their_groups
-            .keys()
-            .filter(|id| id.kind == BundleKind::Photo && wanted(id));
-        let photos = named.filter_map(|id| Some((*id, phone.spaces.photo(&id.digest)?)));
-        let photos = photos
-            .filter(|(_, p)| p.bytes <= room_for_photos && (read(&p.area) || p.bytes <= room));
-        let mut photos: Vec<_> = photos
-            .map(|(id, p)| (!read(&p.area), p.bytes, id))
-            .collect();
-        photos.sort();
-        own.into_iter()
-            .chain(carried)
-            .chain(photos.into_iter().map(|(.., id)| id))
-            .collect()
+        let named = self.their_groups.keys().copied();
+        spread::wishes(&phone.shelf(), there, named)
     }
 
     /// Our next wish, or that we have none.

@@ -3,12 +3,12 @@
 
 use std::collections::VecDeque;
 
+use distribution::spread::Budget;
 use protocol::defence::{self, Defence};
 use protocol::frame::{Frame, Holds};
 use protocol::{DeviceId, Now, VerifiedChain};
 use sync::reconcile::MeetingKey;
 
-use super::budget::Budget;
 use crate::agent::{LinkId, Phone};
 use crate::api::views::meetings::Kept;
 use crate::store::StoreError;

@@ -1,0 +1,186 @@
+//! What happens to a phone, what it wants done, and what screens and the host are told.
+
+use distribution::Release;
+use distribution::plan::Way;
+use protocol::frame::Lane;
+use protocol::{BundleId, Deadline, DeviceId, Digest};
+
+use super::{Command, LinkClass, MeetingSummary, Reply};
+use crate::api::Refusal;
+
+/// A link, as the host numbers them.
+pub type LinkId = u64;
+
+/// What happens to a phone.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// An authenticated byte pipe to `peer` is there.
+    LinkUp {
+        /// The host's number for it.
+        link: LinkId,
+        /// Who is at the other end, proved by the link.
+        peer: DeviceId,
+        /// What kind of link it is.
+        class: LinkClass,
+        /// Whether this phone called.
+        dialed: bool,
+    },
+    /// Bytes arrived.
+    LinkReceived {
+        /// On which link.
+        link: LinkId,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// The link can take this many more bytes. Only this makes a meeting produce.
+    LinkWritable {
+        /// Which link.
+        link: LinkId,
+        /// How many.
+        bytes: usize,
+    },
+    /// The link is gone.
+    LinkDown {
+        /// Which link.
+        link: LinkId,
+        /// Why, for logs.
+        why: String,
+    },
+    /// A person or the host asks for something; answered by [`Event::Reply`] with the same ticket.
+    Command {
+        /// Returned with the answer.
+        ticket: u64,
+        /// What is asked.
+        command: Box<Command>,
+    },
+    /// A deadline has come.
+    Woke,
+}
+
+/// What a phone wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these bytes.
+    Transmit {
+        /// On which link.
+        link: LinkId,
+        /// The bytes: one frame.
+        bytes: Vec<u8>,
+    },
+    /// End the link once everything before has been sent.
+    CloseLink {
+        /// Which link.
+        link: LinkId,
+        /// Why, for logs.
+        reason: String,
+    },
+    /// Something that a screen or the host wants to know.
+    Event(Event),
+    /// Nothing more until an input or this moment.
+    Sleep(Option<Deadline>),
+}
+
+/// What screens and the host are told.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The answer to a command.
+    Reply {
+        /// The command's ticket.
+        ticket: u64,
+        /// What came of it.
+        result: Result<Reply, Refusal>,
+    },
+    /// Both sides have said who they are.
+    MeetingBegan {
+        /// The link.
+        link: LinkId,
+        /// Who.
+        peer: DeviceId,
+        /// Their name by certificate, or empty.
+        name: String,
+    },
+    /// How far a lane is.
+    Progress {
+        /// The link.
+        link: LinkId,
+        /// Which lane.
+        lane: Lane,
+        /// Bytes or items so far.
+        done: u64,
+        /// Of how many.
+        total: u64,
+    },
+    /// Something offered was refused.
+    Refused {
+        /// The link.
+        link: LinkId,
+        /// Who offered it.
+        peer: DeviceId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A newer root or list has been taken in.
+    TrustChanged {
+        /// Root version.
+        root: u64,
+        /// List version.
+        list: u64,
+    },
+    /// Cases have changed by what a peer brought.
+    CasesChanged {
+        /// How many envelopes were new.
+        envelopes: u64,
+    },
+    /// A bundle has become whole.
+    BundleWhole {
+        /// Which.
+        id: BundleId,
+    },
+    /// Something that was kept is damaged: it was set aside, and the phone goes on without it.
+    SetAside {
+        /// What, for people.
+        what: String,
+    },
+    /// Deltas and their base are here: the host makes the release out of them.
+    DeltaReady {
+        /// The release.
+        release: Box<Release>,
+        /// What to apply, in order, and to what.
+        way: Way,
+    },
+    /// A delta did not make what it should.
+    DeltaRefused {
+        /// The delta.
+        digest: Digest,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A whole bundle waits to be tried and activated by the host.
+    ReleaseReady {
+        /// The release.
+        release: Box<Release>,
+    },
+    /// What runs has changed.
+    Activated {
+        /// The module.
+        module: String,
+        /// Its version.
+        version: u64,
+    },
+    /// What ran has been recalled and runs no more.
+    Recalled {
+        /// The module.
+        module: String,
+        /// The ministry's words.
+        reason: String,
+        /// The version that it returned to; `None`: the rules alone.
+        to: Option<u64>,
+    },
+    /// A meeting is over.
+    MeetingEnded {
+        /// The link.
+        link: LinkId,
+        /// What came of it.
+        summary: MeetingSummary,
+    },
+}
