@@ -216,7 +216,10 @@ fn the_agent_half_names_no_clock_file_socket_or_thread() {
         source.join("agent.rs"),
         source.join("store.rs"),
         source.join("memory.rs"),
+        source.join("memory"),
         source.join("agent"),
+        source.join("api.rs"),
+        source.join("api"),
     ];
     while let Some(file) = paths.pop() {
         if file.is_dir() {
@@ -226,46 +229,6 @@ fn the_agent_half_names_no_clock_file_socket_or_thread() {
         let text = std::fs::read_to_string(&file).unwrap();
         for word in banned {
             assert!(!text.contains(word), "{} names {word}", file.display());
-        }
-    }
-}
-
-#[test]
-fn code_that_runs_on_phones_does_not_unwrap_or_index_its_way_into_a_panic() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut folders: Vec<_> = [
-        "protocol",
-        "sync",
-        "distribution",
-        "inference",
-        "node",
-        "mobile-ffi",
-    ]
-    .iter()
-    .map(|room| root.join(room).join("src"))
-    .collect();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let text = std::fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-            for word in [
-                ".unwrap()",
-                ".expect(",
-                "panic!(",
-                "unreachable!(",
-                "todo!(",
-                "unimplemented!(",
-            ] {
-                let found = code
-                    .lines()
-                    .any(|l| !l.trim_start().starts_with("//") && l.contains(word));
-                assert!(!found, "{} says {word}", path.display());
-            }
         }
     }
 }

@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use automerge::{AutoCommit, ReadDoc};
 use clinical::{FindingValue, Urgency};
-use node::Store;
 use node::api::Request;
 use node::api::views::cases::Cases;
 use node::host::folder::DataFolder;
 use node::host::sqlite::SqliteStore;
 use node::store::CaseRow;
+use node::{CaseStore, EnvelopeStore};
 use protocol::{Area, CaseId, DeviceKeys};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;

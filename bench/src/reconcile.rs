@@ -5,7 +5,7 @@ use automerge::sync::{State, SyncDoc};
 use automerge::{AutoCommit, Automerge};
 use clinical::{FindingValue, Urgency};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
-use node::Store;
+use node::EnvelopeStore;
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, CaseId};
 use rand::{Rng, RngExt, SeedableRng};

@@ -59,10 +59,7 @@ fn meet(places: &[Place], megabytes: f64, megabytes_per_s: f64, json: bool) -> R
         let address: SocketAddr = address.parse().map_err(failed)?;
         for (caller, place) in all.iter().zip(places).skip(at + 1) {
             let address = medium.path(place.gateway, address)?.to_string();
-            let request = Request::Meet {
-                peer: peer.clone(),
-                address,
-            };
+            let request = Request::Meet { peer, address };
             calls.push((caller.clone(), phone.clone(), request));
         }
     }

@@ -5,6 +5,20 @@
 //! all *name* what stands here, so that they cannot drift apart (`app/tests/catalogue.rs` compares
 //! them).
 
+// What no input may bring about: see also `clippy.toml`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing
+    )
+)]
+
 pub mod age;
 pub mod assessment;
 pub mod care;

@@ -423,7 +423,7 @@ pub fn beacon(trust: &TrustedState) -> Result<DraftFile, Refusal> {
 /// The document in a draft.
 pub fn offer_of(draft: &DraftFile) -> Result<Offer, Refusal> {
     let bytes = unhex("draft", &draft.document)?;
-    Offer::from_bytes(&draft.kind, &bytes).map_err(|e| Refusal::DraftDamaged(e))
+    Offer::from_bytes(&draft.kind, &bytes).map_err(Refusal::DraftDamaged)
 }
 
 /// When a document says that it was made; 0 if it is damaged.

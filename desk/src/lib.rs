@@ -7,6 +7,20 @@
 //! [`check::check`] on every desk it passes → [`sign::sign`] until enough keys have → published from
 //! any phone or mirror.
 
+// What no input may bring about: see also `clippy.toml`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing
+    )
+)]
+
 pub mod check;
 pub mod draft;
 pub mod enrol;

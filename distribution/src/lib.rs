@@ -7,6 +7,20 @@
 //! Flow: signed root and list → [`trust::TrustedState`] → [`release::Release`] with a digest →
 //! [`bundle::Fetch`] asks peers for groups and checks each one → a whole bundle, ready to be tried.
 
+// What no input may bring about: see also `clippy.toml`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing
+    )
+)]
+
 pub mod activation;
 pub mod bundle;
 pub mod delegation;

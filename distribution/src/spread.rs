@@ -340,12 +340,14 @@ mod tests {
 
     #[test]
     fn nothing_is_evicted_that_runs_or_that_nobody_else_has_shown() {
-        let mut holder = Written::default();
-        holder.listed = vec![
-            release(1, 10, "north"),
-            release(2, 10, "south"),
-            release(3, 10, "south"),
-        ];
+        let mut holder = Written {
+            listed: vec![
+                release(1, 10, "north"),
+                release(2, 10, "south"),
+                release(3, 10, "south"),
+            ],
+            ..Written::default()
+        };
         holder.runs.insert(digest(4));
         holder.copies.insert(BundleId::release(digest(3)), 1);
         holder.took.extend([digest(6), digest(7)]);

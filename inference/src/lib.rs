@@ -6,6 +6,20 @@
 //! three-valued) → [`model::TriageModel`] (a differential; may raise urgency) →
 //! [`assessment::Assessment`]. The worker decides.
 
+// What no input may bring about: see also `clippy.toml`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing
+    )
+)]
+
 pub mod assessment;
 pub mod features;
 pub mod findings;

@@ -1,6 +1,20 @@
 //! Keys at rest: key files sealed with a passphrase (age's format, age-encryption.org/v1), the
 //! ministry's on its desks and a phone's own where no keystore holds it.
 
+// What no input may bring about: see also `clippy.toml`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing
+    )
+)]
+
 use age::secrecy::SecretString;
 use protocol::DeviceKeys;
 

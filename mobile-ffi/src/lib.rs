@@ -1,6 +1,20 @@
 //! The door to Kotlin, Swift and Python: one object, [`Phone`], whose answers are JSON with named
 //! schemas, the same that `kijiti --json` prints. No rules here, and no panic crosses the door.
 
+// What no input may bring about: see also `clippy.toml`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing
+    )
+)]
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -176,7 +176,7 @@ impl Host {
         self.runtime.block_on(async {
             let ended = async {
                 match over {
-                    Some(over) => over.await.unwrap_or_else(|_| Err(Refusal::Stopped)),
+                    Some(over) => over.await.unwrap_or(Err(Refusal::Stopped)),
                     None => std::future::pending().await,
                 }
             };

@@ -13,6 +13,20 @@
 //! agent.handle_input(now, input, &mut store) → commit → drain agent.poll_output() until Sleep(deadline)
 //! ```
 
+// What no input may bring about: see also `clippy.toml`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing
+    )
+)]
+
 pub mod agent;
 pub mod api;
 pub mod memory;
@@ -23,4 +37,4 @@ pub mod host;
 
 pub use agent::{Agent, Command, Event, Input, LinkClass, LinkId, Output};
 pub use memory::MemoryStore;
-pub use store::{Store, StoreError};
+pub use store::{BundleStore, CaseStore, EnvelopeStore, Store, StoreError, TrustStore};

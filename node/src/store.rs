@@ -139,24 +139,19 @@ pub struct PeerRow {
     pub at_meeting: u64,
 }
 
-/// Everything a phone keeps. See the module's words on transactions.
-pub trait Store {
+/// What is known of the ministry, of other phones and of this one: settings, documents, certificates,
+/// receipts, peers.
+pub trait TrustStore {
     /// Small values of the agent's own: its certificates, what is active, answers already given.
     fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Small values whose keys begin so.
     fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
-    /// The visit that is under way, as it was kept.
-    fn visit(&self) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Keeps the visit that is under way, where nobody reads it without the phone's key.
-    fn put_visit(&mut self, visit: Option<&[u8]>) -> Result<(), StoreError>;
     /// Keeps a small value.
     fn put_setting(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError>;
-
     /// The ministry's documents: kind and signed bytes, in the order in which they were given.
     fn trust_records(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
     /// Replaces the ministry's documents, all at once.
     fn put_trust_records(&mut self, records: &TrustRecords) -> Result<(), StoreError>;
-
     /// Chains of authors with this short name, the oldest first; a device keeps its earlier ones,
     /// under which it has written.
     fn chains(&self, author: AuthorKey) -> Result<Vec<Vec<u8>>, StoreError>;
@@ -174,13 +169,38 @@ pub trait Store {
     fn use_chain(&mut self, chain: &ChainId) -> Result<(), StoreError>;
     /// Forgets a chain.
     fn remove_chain(&mut self, chain: &ChainId) -> Result<(), StoreError>;
+    /// Receipts of phones, this one's among them: device, number, signed bytes.
+    fn receipts(&self) -> Result<Vec<(DeviceId, u64, Vec<u8>)>, StoreError>;
+    /// How many receipts are held of devices that an issuer has certified.
+    fn receipts_of(&self, issuer: &DeviceId) -> Result<u64, StoreError>;
+    /// Keeps a receipt in the place of an older one of the same device, which `issuer` has
+    /// certified; when there are too many, the oldest of other phones than `own` go.
+    fn put_receipt(
+        &mut self,
+        receipt: &Verified<SealedReceipt>,
+        issuer: Option<DeviceId>,
+        own: &DeviceId,
+    ) -> Result<(), StoreError>;
+    /// What is remembered of a phone.
+    fn peer(&self, device: &DeviceId) -> Result<Option<PeerRow>, StoreError>;
+    /// Remembers a phone.
+    fn put_peer(&mut self, peer: &PeerRow) -> Result<(), StoreError>;
+    /// What was found damaged and set aside since it was last asked, in words for people.
+    fn set_aside(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+    /// All phones that were met.
+    fn peers(&self) -> Result<Vec<PeerRow>, StoreError>;
+}
+
+/// Sealed envelopes and notices, the keys that open them, what is set aside, and what each peer holds.
+pub trait EnvelopeStore {
     /// Keys of the spaces that this phone reads.
     fn space_keys(&self) -> Result<Vec<SpaceKey>, StoreError>;
     /// Keeps a space's key.
     fn put_space_key(&mut self, key: &SpaceKey) -> Result<(), StoreError>;
     /// Destroys a space's key.
     fn remove_space_key(&mut self, key: &SpaceKey) -> Result<(), StoreError>;
-
     /// Spaces of which envelopes are held.
     fn spaces(&self) -> Result<Vec<SpaceRow>, StoreError>;
     /// Envelopes of a space, in the order they were taken in.
@@ -222,7 +242,23 @@ pub trait Store {
     fn quarantine_count(&self) -> Result<u64, StoreError>;
     /// Envelopes that could not be taken in.
     fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError>;
+    /// A phone has shown that it holds what this one holds of a space, up to a position.
+    fn put_step(
+        &mut self,
+        device: &DeviceId,
+        space: SpaceId,
+        position: u64,
+    ) -> Result<(), StoreError>;
+    /// Which phones have shown that they hold what this one held, up to which position.
+    fn steps(&self) -> Result<Vec<(DeviceId, SpaceId, u64)>, StoreError>;
+}
 
+/// Cases in the clear for whoever reads them, and what no envelope holds yet.
+pub trait CaseStore {
+    /// The visit that is under way, as it was kept.
+    fn visit(&self) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Keeps the visit that is under way, where nobody reads it without the phone's key.
+    fn put_visit(&mut self, visit: Option<&[u8]>) -> Result<(), StoreError>;
     /// The document of a case.
     fn case(&self, id: &CaseId) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps the document of a case and its row.
@@ -247,17 +283,10 @@ pub trait Store {
     ) -> Result<(), StoreError>;
     /// The first so many changes of a case are in envelopes now.
     fn clear_unsent(&mut self, case: &CaseId, count: usize) -> Result<(), StoreError>;
+}
 
-    /// A phone has shown that it holds what this one holds of a space, up to a position.
-    fn put_step(
-        &mut self,
-        device: &DeviceId,
-        space: SpaceId,
-        position: u64,
-    ) -> Result<(), StoreError>;
-    /// Which phones have shown that they hold what this one held, up to which position.
-    fn steps(&self) -> Result<Vec<(DeviceId, SpaceId, u64)>, StoreError>;
-
+/// Bundles: releases, deltas and photos, whole or in part.
+pub trait BundleStore {
     /// Bundles of which something is held.
     fn bundles(&self) -> Result<Vec<BundleRow>, StoreError>;
     /// The tree list and the groups of a bundle as they are on disk, each checked against the
@@ -283,28 +312,9 @@ pub trait Store {
     fn finish_bundle(&mut self, id: &BundleId) -> Result<bool, StoreError>;
     /// Forgets a bundle, whole or not. Nothing happens if there is none.
     fn remove_bundle(&mut self, id: &BundleId) -> Result<(), StoreError>;
-
-    /// Receipts of phones, this one's among them: device, number, signed bytes.
-    fn receipts(&self) -> Result<Vec<(DeviceId, u64, Vec<u8>)>, StoreError>;
-    /// How many receipts are held of devices that an issuer has certified.
-    fn receipts_of(&self, issuer: &DeviceId) -> Result<u64, StoreError>;
-    /// Keeps a receipt in the place of an older one of the same device, which `issuer` has
-    /// certified; when there are too many, the oldest of other phones than `own` go.
-    fn put_receipt(
-        &mut self,
-        receipt: &Verified<SealedReceipt>,
-        issuer: Option<DeviceId>,
-        own: &DeviceId,
-    ) -> Result<(), StoreError>;
-
-    /// What is remembered of a phone.
-    fn peer(&self, device: &DeviceId) -> Result<Option<PeerRow>, StoreError>;
-    /// Remembers a phone.
-    fn put_peer(&mut self, peer: &PeerRow) -> Result<(), StoreError>;
-    /// What was found damaged and set aside since it was last asked, in words for people.
-    fn set_aside(&mut self) -> Vec<String> {
-        Vec::new()
-    }
-    /// All phones that were met.
-    fn peers(&self) -> Result<Vec<PeerRow>, StoreError>;
 }
+
+/// Everything a phone keeps. See the module's words on transactions.
+pub trait Store: TrustStore + EnvelopeStore + CaseStore + BundleStore {}
+
+impl<S: TrustStore + EnvelopeStore + CaseStore + BundleStore> Store for S {}

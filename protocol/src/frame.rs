@@ -18,18 +18,33 @@ use crate::limits::FRAME_BYTES_MAX;
 
 /// The three things that travel, and the talk about the meeting itself, in order of precedence.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Encode,
+    Decode,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
+#[cbor(index_only)]
 #[repr(u8)]
 pub enum Lane {
     /// The meeting itself.
+    #[n(0)]
     Meeting = 0,
     /// Roots, lists, recalls.
+    #[n(1)]
     Trust = 1,
     /// Sealed changes.
+    #[n(2)]
     Cases = 2,
     /// The bytes of releases.
+    #[n(3)]
     Bundles = 3,
 }
 
@@ -131,18 +146,18 @@ pub struct HeldDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct LaneDone {
-    /// A lane's number.
+    /// The lane.
     #[n(0)]
-    pub lane: u8,
+    pub lane: Lane,
 }
 
 /// How much is coming in a lane, so that screens show true progress.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Coming {
-    /// A lane's number.
+    /// The lane.
     #[n(0)]
-    pub lane: u8,
+    pub lane: Lane,
     /// Envelopes or bundles.
     #[n(1)]
     pub items: u64,
@@ -507,7 +522,7 @@ frames! {
     Cases 2 => AuthorChain(AuthorChain),
     /// Sealed changes.
     Cases 3 => Envelopes(Envelopes),
-    /// All digests, or all ids, have been said: the number of the step that ends.
+    /// All digests, or all ids, have been said: the step that ends.
     Cases 4 => StepDone(StepDone),
     /// What one side holds of a space.
     Cases 9 => SpaceParts(SpaceParts),
@@ -530,7 +545,7 @@ frames! {
     /// Groups.
     Bundles 3 => Piece(Piece),
     /// All of this side's bundles have been named.
-    Bundles 4 => HavesDone(StepDone),
+    Bundles 4 => HavesDone(HavesDone),
     /// Groups that have come since the haves were said.
     Bundles 5 => Got(Got),
     /// Which receipts of phones this side carries.
@@ -541,13 +556,62 @@ frames! {
     Bundles 8 => Lacks(Lacks),
 }
 
-/// The end of a step within a lane.
+/// Steps of the cases lane that end with a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum CaseStep {
+    /// All parts have been named with their digests.
+    #[n(0)]
+    Digests,
+    /// All that is needed of the difference has been heard.
+    #[n(1)]
+    Finding,
+    /// All parts have been named as they are durable now.
+    #[n(2)]
+    Closing,
+}
+
+impl CaseStep {
+    /// All of them, in order.
+    pub const ALL: [CaseStep; 3] = [CaseStep::Digests, CaseStep::Finding, CaseStep::Closing];
+}
+
+/// The end of a step of the cases lane.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct StepDone {
     /// Which step.
     #[n(0)]
-    pub step: u8,
+    pub step: CaseStep,
+}
+
+/// All of this side's bundles have been named.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct HavesDone {
+    /// This side is meeting other phones too, and may get more from them. A number on the wire: 1
+    /// for yes.
+    #[cbor(n(0), with = "as_number")]
+    pub in_company: bool,
+}
+
+/// Yes and no as 1 and 0.
+mod as_number {
+    use minicbor::decode::Error;
+    use minicbor::encode::Write;
+    use minicbor::{Decoder, Encoder};
+
+    pub fn encode<C, W: Write>(
+        yes: &bool,
+        encoder: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        encoder.u8(u8::from(*yes))?.ok()
+    }
+
+    pub fn decode<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<bool, Error> {
+        Ok(decoder.u8()? == 1)
+    }
 }
 
 /// Cuts a byte stream into frames, holding at most one frame's bytes.
@@ -620,7 +684,7 @@ mod tests {
     #[test]
     fn frames_survive_any_cutting_of_the_stream() {
         let frames = [
-            Frame::LaneDone(LaneDone { lane: 2 }),
+            Frame::LaneDone(LaneDone { lane: Lane::Cases }),
             Frame::Bye(Bye {
                 code: 0,
                 reason: "done".into(),

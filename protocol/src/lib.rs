@@ -7,6 +7,20 @@
 //! Flow: bytes from a peer → [`frame::FrameReader`] → [`frame::Frame`] → `Signed<T>` →
 //! (verification) → [`signed::Verified`]. Only the last is ever treated as a fact.
 
+// What no input may bring about: see also `clippy.toml`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing
+    )
+)]
+
 pub mod area;
 pub mod certificate;
 pub mod codec;

@@ -7,6 +7,20 @@
 //! [`Case::apply`] on a copy, behind a net → [`Case::view`], folded by the merge policies of the
 //! field catalogue ([`clinical::catalogue`]).
 
+// What no input may bring about: see also `clippy.toml`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing
+    )
+)]
+
 mod case;
 mod entry;
 pub mod exchange;

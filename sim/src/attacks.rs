@@ -87,7 +87,7 @@ pub fn enters(ministry: &Ministry, list_version: u64) -> Vec<Frame> {
         Rights::default(),
     );
     let mut said = greeting(ministry, list_version);
-    said.push(Frame::LaneDone(LaneDone { lane: 1 }));
+    said.push(Frame::LaneDone(LaneDone { lane: Lane::Trust }));
     said.push(Frame::Certified(Certified { chain: Some(chain) }));
     said
 }
@@ -197,9 +197,11 @@ impl Scene {
         };
         let mut said = self.enters();
         said.extend([
-            Frame::StepDone(StepDone { step: 0 }),
+            Frame::StepDone(StepDone {
+                step: CaseStep::Digests,
+            }),
             Frame::Have(have),
-            Frame::HavesDone(StepDone { step: 0 }),
+            Frame::HavesDone(HavesDone { in_company: false }),
         ]);
         said.iter().chain(&then).map(Frame::to_bytes).collect()
     }
@@ -491,7 +493,7 @@ impl Scene {
         let elsewhere = Digest::of(b"a model for the south");
         let alive = |items| {
             Frame::Coming(Coming {
-                lane: 3,
+                lane: Lane::Bundles,
                 items,
                 bytes: 1 << 30,
             })

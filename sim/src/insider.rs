@@ -97,7 +97,7 @@ impl Insider {
                 held: Vec::new(),
                 certificates: Vec::new(),
             }),
-            Frame::LaneDone(LaneDone { lane: 1 }),
+            Frame::LaneDone(LaneDone { lane: Lane::Trust }),
             Frame::Certified(Certified {
                 chain: self.chain.clone(),
             }),
@@ -251,7 +251,8 @@ impl Insider {
     }
 
     fn of_the_meeting(&self, kind: u8, dice: &mut impl Rng) -> Frame {
-        let lane = dice.random_range(0..5);
+        let lanes = [Lane::Meeting, Lane::Trust, Lane::Cases, Lane::Bundles];
+        let lane = lanes[dice.random_range(0..lanes.len())];
         match kind {
             0 => Frame::Hello(Hello {
                 version: WIRE_VERSION,
@@ -347,7 +348,9 @@ impl Insider {
             }),
             15 => match self.chain(dice) {
                 Some(chain) => Frame::AuthorChain(AuthorChain { chain }),
-                None => Frame::StepDone(StepDone { step: 1 }),
+                None => Frame::StepDone(StepDone {
+                    step: CaseStep::Finding,
+                }),
             },
             16 | 17 => {
                 let count = dice.random_range(0..4 * self.long);
@@ -356,7 +359,7 @@ impl Insider {
                 })
             }
             18 => Frame::StepDone(StepDone {
-                step: dice.random_range(0..5),
+                step: CaseStep::ALL[dice.random_range(0..CaseStep::ALL.len())],
             }),
             19 => Frame::PartsInStep(self.parts(dice)),
             20 => Frame::PartSymbols(PartSymbols {
@@ -414,8 +417,8 @@ impl Insider {
                 first,
                 bytes: self.bytes(dice, 3000),
             }),
-            29 => Frame::HavesDone(StepDone {
-                step: dice.random_range(0..3),
+            29 => Frame::HavesDone(HavesDone {
+                in_company: dice.random(),
             }),
             30 => Frame::Got(Got {
                 bundle,

@@ -9,7 +9,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 use distribution::Offer;
-use node::Store;
+use node::BundleStore;
 use node::agent::Command;
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, DeviceId, Digest};

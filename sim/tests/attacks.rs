@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER};
 use distribution::Offer;
-use node::Store;
 use node::agent::{Command, Event};
+use node::{BundleStore, TrustStore};
 use protocol::{Digest, Frame};
 use sim::Cut;
 use sim::attacks::{Attack, EVIL, Scene, attacker};

@@ -5,8 +5,8 @@
 //! processes in `rigs/kill-at-every-write.py`.
 
 use clinical::FindingValue;
-use node::Store;
 use node::agent::Event;
+use node::{CaseStore, EnvelopeStore};
 use protocol::SpaceId;
 use protocol::frame::Frame;
 use protocol::frame::Lane;

@@ -1,7 +1,7 @@
 //! Consent: what has none stays where it was written, and what waited for it leaves whole.
 
 use clinical::FindingValue;
-use node::Store;
+use node::CaseStore;
 use node::agent::Command;
 use protocol::CaseId;
 use record::Entry;

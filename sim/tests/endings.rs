@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clinical::FindingValue;
 use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER};
-use node::Store;
+use node::CaseStore;
 use node::agent::{Command, Reply};
 use protocol::CaseId;
 use rand::seq::IndexedRandom;

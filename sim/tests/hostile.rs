@@ -98,7 +98,7 @@ fn frames_in_the_wrong_state_end_the_meeting() {
     let hi = || greeting(&road.ministry, 0);
     let then = |frame| [hi(), vec![frame]].concat();
     let inside = |frame| [enters(&road.ministry, 0), vec![frame]].concat();
-    let done = || Frame::LaneDone(LaneDone { lane: 1 });
+    let done = || Frame::LaneDone(LaneDone { lane: Lane::Trust });
     let space = SpaceId::of(&road.area);
     let bundle = BundleId::release(Digest::of(&road.bundle));
     let parts = SpaceParts {
@@ -275,7 +275,7 @@ proptest! {
         let before = road.wealth(WORKER);
         let mut frames = enters(&road.ministry, 0);
         frames.insert(2, Frame::ReleaseList(SignedDocument { bytes: road.ministry.list(3, vec![]).to_bytes() }));
-        frames.extend([Frame::HavesDone(StepDone { step: 0 }), Frame::LaneDone(LaneDone { lane: 3 })]);
+        frames.extend([Frame::HavesDone(HavesDone { in_company: false }), Frame::LaneDone(LaneDone { lane: Lane::Bundles })]);
         let mut bytes: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
         let at = at % bytes.len();
         bytes[at] ^= flip;

@@ -12,7 +12,7 @@ use common::siege::Siege;
 use common::{CLINIC, SUPERVISOR, WORKER};
 use node::agent::{Command, Input, LinkClass, Output};
 use protocol::defence::{Defence, without};
-use protocol::frame::{Frame, StepDone};
+use protocol::frame::{CaseStep, Frame, StepDone};
 use protocol::limits::SEND_AHEAD_BYTES_MAX;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -40,7 +40,12 @@ impl Siege {
         if said.len() == self.insider.opening().len() && dice.random() {
             // As far as the envelopes themselves, where most can be said.
             let steps = dice.random_range(1..=2);
-            said.extend((0..steps).map(|step| Frame::StepDone(StepDone { step })));
+            said.extend(
+                CaseStep::ALL
+                    .into_iter()
+                    .take(steps)
+                    .map(|step| Frame::StepDone(StepDone { step })),
+            );
         }
         let frames = dice.random_range(1..=6);
         said.extend((0..frames).map(|_| self.insider.frame(dice)));

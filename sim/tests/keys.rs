@@ -2,8 +2,8 @@
 //! good.
 
 use clinical::FindingValue;
-use node::Store;
 use node::agent::{Command, whereabouts};
+use node::{CaseStore, EnvelopeStore};
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, SpaceId};
 use record::Entry;

@@ -1,7 +1,7 @@
 //! Photos: sealed, carried last, kept until somebody else has them, gone with their case.
 
 use clinical::FindingValue;
-use node::Store;
+use node::BundleStore;
 use node::agent::Command;
 use protocol::{Area, CaseId, Digest};
 use record::{Entry, PhotoEntry, photo};

@@ -2,7 +2,7 @@
 //! meetings (`kijiti bench reconcile` shows the same beside what others spend).
 
 use clinical::Urgency;
-use node::Store;
+use node::EnvelopeStore;
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, CaseId, DeviceKeys};
 use rand::{Rng, RngExt, SeedableRng};

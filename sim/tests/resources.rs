@@ -10,7 +10,7 @@ use common::CLINIC;
 use common::siege::Siege;
 use node::agent::{Input, LinkClass, Output};
 use protocol::defence::{Defence, without};
-use protocol::frame::{Frame, StepDone};
+use protocol::frame::{CaseStep, Frame, HavesDone, StepDone};
 use protocol::limits::SEND_AHEAD_BYTES_MAX;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -44,8 +44,8 @@ struct Cost {
 /// dialed.
 fn states(insider: &Insider) -> Vec<(Vec<Frame>, bool)> {
     let mut said = insider.opening();
-    said.extend((0..3).map(|step| Frame::StepDone(StepDone { step })));
-    said.push(Frame::HavesDone(StepDone { step: 0 }));
+    said.extend(CaseStep::ALL.map(|step| Frame::StepDone(StepDone { step })));
+    said.push(Frame::HavesDone(HavesDone { in_company: false }));
     let upto = |end: usize| said.iter().take(end).cloned().collect::<Vec<_>>();
     (0..=said.len())
         .flat_map(|end| [false, true].map(|dialed| (upto(end), dialed)))

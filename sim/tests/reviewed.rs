@@ -6,8 +6,8 @@ mod common;
 
 use clinical::{FindingValue, Urgency};
 use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER, round};
-use node::Store;
 use node::agent::{Command, Input, LinkClass};
+use node::{BundleStore, EnvelopeStore, TrustStore};
 use protocol::certificate::{Right, Rights, bind};
 use protocol::defence::{Defence, without};
 use protocol::frame::*;
@@ -242,10 +242,12 @@ fn h3_strangers_learn_nothing_of_names_areas_and_holdings() {
         road.write(WORKER, None, "cough", FindingValue::Yes, 1);
         let mut said = greeting(&road.ministry, 0);
         said.extend([
-            Frame::LaneDone(LaneDone { lane: 1 }),
+            Frame::LaneDone(LaneDone { lane: Lane::Trust }),
             Frame::Certified(Certified { chain: None }),
         ]);
-        said.push(Frame::StepDone(StepDone { step: 0 }));
+        said.push(Frame::StepDone(StepDone {
+            step: CaseStep::Digests,
+        }));
         let said: Vec<_> = said.iter().map(Frame::to_bytes).collect();
         let heard = road.world.hear(WORKER, attacker().id(), &said, 0).unwrap();
         heard.answers.iter().any(|frame| match frame {
@@ -296,7 +298,9 @@ fn h4_one_chain_in_many_forms_is_one_chain() {
             .clone();
         let worker = road.world.keys(WORKER).unwrap().id();
         let mut said = enters(&road.ministry, 0);
-        said.extend([0, 1].map(|step| Frame::StepDone(StepDone { step })));
+        said.extend(
+            [CaseStep::Digests, CaseStep::Finding].map(|step| Frame::StepDone(StepDone { step })),
+        );
         for n in 0..9u8 {
             let mut padded = chain.clone();
             let last = padded.certificates.last_mut().unwrap();
@@ -441,7 +445,9 @@ fn notices_kept(road: &mut Road, count: u32) -> u64 {
         .chain()
         .clone();
     let mut said = enters(&road.ministry, 1);
-    said.extend([0, 1].map(|step| Frame::StepDone(StepDone { step })));
+    said.extend(
+        [CaseStep::Digests, CaseStep::Finding].map(|step| Frame::StepDone(StepDone { step })),
+    );
     said.push(Frame::AuthorChain(AuthorChain { chain }));
     let notices: Vec<_> = (0..count)
         .map(|n| {
@@ -538,9 +544,11 @@ fn h7_a_false_have_makes_no_author_let_go_of_the_only_copy() {
         };
         let mut said = enters(&road.ministry, 0);
         said.extend([
-            Frame::StepDone(StepDone { step: 0 }),
+            Frame::StepDone(StepDone {
+                step: CaseStep::Digests,
+            }),
             Frame::Have(have),
-            Frame::HavesDone(StepDone { step: 0 }),
+            Frame::HavesDone(HavesDone { in_company: false }),
         ]);
         let said: Vec<_> = said.iter().map(Frame::to_bytes).collect();
         road.world.hear(WORKER, attacker().id(), &said, 0).unwrap();
@@ -663,7 +671,9 @@ fn h3_one_issuer_does_not_fill_a_phone_with_phones_of_its_own() {
             above.extended(Signed::by(&lesser, &boss))
         };
         let mut said = enters(&road.ministry, 0);
-        said.extend([0, 1].map(|step| Frame::StepDone(StepDone { step })));
+        said.extend(
+            [CaseStep::Digests, CaseStep::Finding].map(|step| Frame::StepDone(StepDone { step })),
+        );
         let count = DEVICES_PER_ISSUER_MAX as u32 + 20;
         said.extend((0..count).map(|n| Frame::AuthorChain(AuthorChain { chain: made_up(n) })));
         let said: Vec<_> = said.iter().map(Frame::to_bytes).collect();

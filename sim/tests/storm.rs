@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clinical::{FindingValue, Urgency};
 use common::{CLINIC, DESK, Road, SUPERVISOR, WORKER};
 use node::agent::{Command, Reply, locked};
-use node::{MemoryStore, Store};
+use node::{CaseStore, EnvelopeStore, MemoryStore};
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, CaseId, DeviceId, Digest, EnvelopeId, SpaceId};
 use rand::seq::IndexedRandom;

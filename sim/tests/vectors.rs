@@ -264,12 +264,12 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ),
         (
             "frame LaneDone",
-            frame(Frame::LaneDone(LaneDone { lane: 2 })),
+            frame(Frame::LaneDone(LaneDone { lane: Lane::Cases })),
         ),
         (
             "frame Coming",
             frame(Frame::Coming(Coming {
-                lane: 2,
+                lane: Lane::Cases,
                 items: 12,
                 bytes: 3456,
             })),
@@ -308,7 +308,9 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ),
         (
             "frame StepDone",
-            frame(Frame::StepDone(StepDone { step: 1 })),
+            frame(Frame::StepDone(StepDone {
+                step: CaseStep::Finding,
+            })),
         ),
         ("frame PartsInStep", frame(Frame::PartsInStep(parts))),
         (
@@ -371,7 +373,7 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ),
         (
             "frame HavesDone",
-            frame(Frame::HavesDone(StepDone { step: 0 })),
+            frame(Frame::HavesDone(HavesDone { in_company: false })),
         ),
     ]);
     first.into_iter().chain(news).chain(spaces).collect()

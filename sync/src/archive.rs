@@ -133,10 +133,10 @@ pub fn read(bytes: &[u8]) -> Result<Verified<Archive>, ArchiveError> {
         Signed::<Archive>::from_bytes_up_to(bytes, ARCHIVE_PLAIN_BYTES_MAX).map_err(damaged)?;
     let claimed = signed.read().map_err(damaged)?;
     let leaf = claimed.from.certificates.last().and_then(|c| c.read().ok());
-    let leaf = leaf.ok_or_else(|| ArchiveError::NoCertificate)?;
+    let leaf = leaf.ok_or(ArchiveError::NoCertificate)?;
     signed
         .verify(&Role::single(leaf.device))
-        .map_err(|e| ArchiveError::Signature(e))
+        .map_err(ArchiveError::Signature)
 }
 
 /// Opens an archive with the keys of the phone it is for.

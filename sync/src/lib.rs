@@ -8,6 +8,20 @@
 //! [`reconcile`] finds which envelopes the other lacks → [`envelope::Envelope::verify`] under the
 //! author's chain → [`envelope::VerifiedEnvelope::open`] by those who hold the key.
 
+// What no input may bring about: see also `clippy.toml`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing
+    )
+)]
+
 pub mod archive;
 pub mod envelope;
 pub mod epoch;

@@ -259,7 +259,8 @@ impl Model {
         let read = |bytes: &[u8]| {
             bytes
                 .get(at..at + 2)
-                .map_or(0, |b| u16::from_le_bytes([b[0], b[1]]))
+                .and_then(|b| b.first_chunk())
+                .map_or(0, |b| u16::from_le_bytes(*b))
         };
         let (was, is) = (read(old), read(new));
         let moved = (ordered(u32::from(is), 16) - ordered(u32::from(was), 16)) as i32;

@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 
 use protocol::defence::{self, Defence};
-use protocol::frame::{Bye, Certified, Frame, FrameReader, Hello, Holds, LaneDone};
+use protocol::frame::{Bye, CaseStep, Certified, Frame, FrameReader, Hello, Holds, Lane, LaneDone};
 use protocol::limits::{
     FRAME_MS_MAX, GREETING_MS_MAX, MEETING_MS_MAX, MEETING_SILENCE_MS_MAX, SEND_AHEAD_BYTES_MAX,
     STRANGER_AHEAD_BYTES_MAX, STRANGER_BYTES_MAX, STRANGER_FRAMES_MAX, STRANGER_MS_MAX,
@@ -47,7 +47,7 @@ const REFUSED: u32 = 5;
 
 /// Whether a frame serves finding the difference.
 fn finds(frame: &Frame) -> bool {
-    let step = matches!(frame, Frame::StepDone(done) if done.step < 2);
+    let step = matches!(frame, Frame::StepDone(done) if done.step != CaseStep::Closing);
     step || matches!(
         frame,
         Frame::SpaceParts(_)
@@ -413,13 +413,13 @@ impl Meeting {
 
     fn handle_lane_done(&mut self, done: &LaneDone, phone: &mut Phone) -> Result<(), End> {
         match (done.lane, self.stage) {
-            (1, Stage::Trust) if self.talk.theirs.is_some() => {
+            (Lane::Trust, Stage::Trust) if self.talk.theirs.is_some() => {
                 self.trust.done_theirs = true;
                 self.prove_if_ready(phone);
                 Ok(())
             }
-            (2, Stage::Exchange) => self.cases.handle_cases_sent(),
-            (3, Stage::Exchange) => {
+            (Lane::Cases, Stage::Exchange) => self.cases.handle_cases_sent(),
+            (Lane::Bundles, Stage::Exchange) => {
                 self.bundles.done_theirs = true;
                 Ok(())
             }

@@ -17,6 +17,7 @@ use protocol::{BundleId, Digest, SpaceId};
 
 use super::*;
 use crate::MemoryStore;
+use crate::store::{BundleStore, CaseStore, EnvelopeStore, TrustStore};
 
 const ALL: &str = "carry,read,write,enrol,grant,revoke";
 

@@ -35,6 +35,9 @@ pub(crate) struct Phone {
     pub(super) unmoved_since_news: u64,
 }
 
+/// The owners, each to be borrowed alone, and what they may use.
+type Parts<'a> = (&'a mut Spaces, &'a mut Records, &'a mut Releases, Tx<'a>);
+
 impl Phone {
     /// As its store knows it; what was found damaged is left in `aside`, in words for people.
     pub(super) fn load(
@@ -66,10 +69,7 @@ impl Phone {
     }
 
     /// Its owners, and what they may use.
-    pub(super) fn parts<'a>(
-        &'a mut self,
-        store: &'a mut dyn Store,
-    ) -> (&'a mut Spaces, &'a mut Records, &'a mut Releases, Tx<'a>) {
+    pub(super) fn parts<'a>(&'a mut self, store: &'a mut dyn Store) -> Parts<'a> {
         let tx = Tx {
             now: self.now,
             own: &mut self.own,

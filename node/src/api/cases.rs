@@ -323,13 +323,16 @@ pub fn stays(cx: &dyn Cx, id: &CaseId) -> Result<Option<Stays>, Refusal> {
     ))
 }
 
+/// Settings and their values, to be kept.
+type Settings = Vec<(String, Vec<u8>)>;
+
 /// One page of the list of cases: those whose title has the letters of `find`, from the `after`th on.
 /// What was judged anew for it comes beside it, to be remembered.
 pub fn list(
     cx: &dyn Cx,
     find: &str,
     (after, limit): (usize, Option<usize>),
-) -> Result<(Cases, Vec<(String, Vec<u8>)>), Refusal> {
+) -> Result<(Cases, Settings), Refusal> {
     let unsent: BTreeSet<_> = cx
         .store()
         .unsent()?

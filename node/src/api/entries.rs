@@ -51,7 +51,7 @@ pub fn consented(to: &str, given: bool) -> Result<Entry, Refusal> {
 
 /// A value for a field, as it is typed.
 pub fn finding(name: &str, typed: &str) -> Result<Entry, Refusal> {
-    let value = catalogue::read_value(name, typed).map_err(|e| Refusal::from(e))?;
+    let value = catalogue::read_value(name, typed).map_err(Refusal::from)?;
     Ok(Entry::Finding {
         name: name.to_owned(),
         value,

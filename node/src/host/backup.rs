@@ -15,7 +15,7 @@ use super::DataFolder;
 use super::folder::{KEY_FILE, unusable};
 use super::sqlite::{DATABASE, SqliteStore};
 use crate::api::Refusal;
-use crate::store::Store;
+use crate::store::CaseStore;
 
 const BUNDLES: &str = "bundles";
 

@@ -25,7 +25,7 @@ use crate::agent::{
 use crate::api::views::meetings::Progress;
 use crate::api::views::releases::Check;
 use crate::api::{self, Answer, Refusal, Request, meetings, releases};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, TrustStore};
 
 mod answers;
 
@@ -138,7 +138,7 @@ impl Body {
     ) -> Result<Self, Refusal> {
         let mut store = SqliteStore::open(folder.path(), &keys)?;
         let agent = load_agent(&keys, &mut store)?;
-        let engine = Engine::built_in().map_err(|e| Refusal::Installation(e))?;
+        let engine = Engine::built_in().map_err(Refusal::Installation)?;
         let mut body = Self {
             agent,
             store,

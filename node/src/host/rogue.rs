@@ -61,7 +61,7 @@ pub fn say(
         let endpoint = links::endpoint(seed, Some(([127, 0, 0, 1], 0).into())).await?;
         let talk = tokio::time::timeout(PATIENCE, talk(&endpoint, peer, address, bytes)).await;
         endpoint.close().await;
-        talk.unwrap_or_else(|_| Err(Refusal::Nothing))
+        talk.unwrap_or(Err(Refusal::Nothing))
     })
 }
 

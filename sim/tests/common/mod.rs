@@ -4,8 +4,8 @@
 pub mod siege;
 
 use clinical::FindingValue;
-use node::Store;
 use node::agent::{Command, Reply};
+use node::{CaseStore, EnvelopeStore};
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, CaseId, Digest, SpaceId};
 use record::Entry;

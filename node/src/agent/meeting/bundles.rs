@@ -10,11 +10,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use distribution::bundle::Groups;
-use distribution::spread;
 use protocol::defence::{self, Defence};
-use protocol::frame::{Frame, Got, Have, Lacks, Lane, LaneDone, Piece, StepDone, Tree, Want};
+use protocol::frame::{Frame, Got, Have, HavesDone, Lacks, Lane, Piece, Tree, Want};
 use protocol::limits::{
-    BUNDLES_PER_MEETING_MAX, GROUP_BYTES, PIECE_GROUPS_MAX, PIECE_WAIT_MS_MAX, ROOM_QUIET_MS_MAX,
+    BUNDLES_PER_MEETING_MAX, PIECE_GROUPS_MAX, PIECE_WAIT_MS_MAX, ROOM_QUIET_MS_MAX,
     TREE_CHUNK_BYTES_MAX, WANTS_QUEUED_MAX,
 };
 use protocol::{BundleId, BundleKind};
@@ -24,6 +23,8 @@ use super::talk::{End, Talk, refuse};
 use crate::agent::releases::Bundle;
 use crate::agent::{Event, Phone};
 use crate::store::{Store, StoreError};
+
+mod asking;
 
 /// Wishes that may be open at once; below the other's queue, so that an honest phone is never
 /// refused.
@@ -86,7 +87,7 @@ impl BundleLane {
     ) -> Result<(), End> {
         match frame {
             Frame::Have(have) => self.handle_have(talk, &have, phone),
-            Frame::HavesDone(done) => self.handle_haves_done(talk, done.step == 1, phone),
+            Frame::HavesDone(done) => self.handle_haves_done(talk, done.in_company, phone),
             Frame::Got(got) => self.handle_got(&got, phone),
             Frame::Want(want) => self.handle_want(talk, want, phone),
             Frame::Lacks(lacks) => self.handle_lacks(talk, &lacks, phone),
@@ -118,8 +119,8 @@ impl BundleLane {
             }));
         }
         // Others are here too: more may come to this phone while the two talk.
-        talk.say(Frame::HavesDone(StepDone {
-            step: u8::from(phone.meetings > 1),
+        talk.say(Frame::HavesDone(HavesDone {
+            in_company: phone.meetings > 1,
         }));
     }
 
@@ -468,103 +469,6 @@ impl BundleLane {
                 }));
             }
         }
-    }
-
-    /// What to ask of the other, in order.
-    fn wishes(&self, phone: &Phone) -> Vec<BundleId> {
-        let there = |id: &BundleId| {
-            let known = self.their_groups.get(id);
-            known.is_some_and(|(groups, tree)| groups.held() > 0 && *tree)
-        };
-        let named = self.their_groups.keys().copied();
-        spread::wishes(&phone.shelf(), there, named)
-    }
-
-    /// Our next wish, or that we have none.
-    fn next_want(&mut self, talk: &mut Talk, phone: &mut Phone) -> Option<Frame> {
-        let open_bytes = self
-            .open_wants
-            .iter()
-            .map(|(_, _, count)| count * GROUP_BYTES)
-            .sum::<u64>();
-        if open_bytes >= self.flow.ahead_bytes() || self.open_wants.len() >= WANTS_OPEN_MAX {
-            return None;
-        }
-        let mut waiting = self.piece_due_ms().is_some();
-        if !waiting {
-            self.waiting_since_ms = phone.now.mono_ms;
-            self.flow.begin(phone.now.mono_ms);
-        }
-        let most = self.flow.piece_groups();
-        let in_company = phone.meetings > 1;
-        let mut more_may_come = false;
-        for digest in self.wishes(phone) {
-            let Some((theirs, their_tree)) = self.their_groups.get(&digest) else {
-                continue;
-            };
-            let start = if in_company {
-                phone.own.random::<8>()
-            } else {
-                [0; 8]
-            };
-            let Some(bundle) = phone.releases.bundles.get_mut(&digest).filter(|b| !b.whole) else {
-                continue;
-            };
-            more_may_come |= !theirs.complete();
-            // Pieces may be asked for while the tree list is on its way from the same phone: it
-            // arrives before them.
-            let tree_coming = self.tree_asked == Some(digest);
-            if bundle.fetch.tree().is_none() && !tree_coming {
-                let free = self.tree_asked.is_none() && bundle.tree_from.is_none();
-                if *their_tree && free && talk.budget.take(bundle.fetch.tree_bytes(), phone.now) {
-                    bundle.fetch.restart_tree();
-                    bundle.tree_from = Some(talk.link);
-                    self.tree_asked = Some(digest);
-                    return Some(Frame::Want(Want {
-                        bundle: digest,
-                        tree: true,
-                        first: 0,
-                        count: 0,
-                    }));
-                }
-                waiting |= *their_tree && bundle.tree_from.is_some();
-                continue;
-            }
-            // Many phones that begin together begin in different places, so that each soon has what
-            // others lack.
-            let groups = bundle.fetch.groups().count().max(1);
-            let begin = u64::from_le_bytes(start) % groups / PIECE_GROUPS_MAX * PIECE_GROUPS_MAX;
-            let from = *self.cursor.entry(digest).or_insert(begin);
-            match bundle
-                .fetch
-                .next_want(theirs, &bundle.asked, &bundle.seen, from, most)
-            {
-                Some((first, count)) if talk.budget.take(count * GROUP_BYTES, phone.now) => {
-                    (first..first + count).for_each(|i| bundle.asked.set(i));
-                    self.cursor.insert(digest, first + count);
-                    self.open_wants.push((digest, first, count));
-                    return Some(Frame::Want(Want {
-                        bundle: digest,
-                        tree: false,
-                        first,
-                        count,
-                    }));
-                }
-                Some(_) => {}
-                // Asked of another phone just now; if that one leaves, it is this one's turn.
-                None => waiting |= bundle.asked.held() > 0,
-            }
-        }
-        let company = in_company || self.others_there;
-        let quiet = phone.now.mono_ms >= self.last_group_ms(phone) + ROOM_QUIET_MS_MAX;
-        self.waits_for_others = !waiting && more_may_come && company && !quiet && !self.done_theirs;
-        if waiting || self.waits_for_others {
-            return None;
-        }
-        self.done_ours = true;
-        Some(Frame::LaneDone(LaneDone {
-            lane: Lane::Bundles as u8,
-        }))
     }
 
     /// What the other wished for next.

@@ -9,17 +9,15 @@
 //! 4. Each recomputes its digests from what is durable and sends them, then *step 2 done*. Only
 //!    equal digests are "in step".
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use minicbor::bytes::ByteVec;
-use protocol::certificate::CertificateError;
-use protocol::defence::{self, Defence};
 use protocol::frame::{
-    AuthorChain, Coming, Envelopes, Frame, Lane, LaneDone, PartDigest, SpaceParts, StepDone,
+    AuthorChain, CaseStep, Coming, Envelopes, Frame, Lane, LaneDone, PartDigest, SpaceParts,
+    StepDone,
 };
 use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, SPACES_PER_MEETING_MAX};
-use protocol::{Area, Chain, ChainId, EnvelopeId, Right, SpaceId, VerifiedChain};
+use protocol::{Area, ChainId, EnvelopeId, Right, SpaceId, VerifiedChain};
 use sync::envelope::AuthorKey;
 use sync::{Envelope, EnvelopeError, EnvelopeKind, VerifiedEnvelope};
 
@@ -29,6 +27,8 @@ use super::talk::{End, Talk, refuse};
 use crate::agent::spaces::Spaces;
 use crate::agent::{Event, Phone};
 use crate::store::{Store, StoreError};
+
+mod authors;
 
 /// Spaces up to which sketches are sent along: with more, idle meetings would cost too much.
 const SKETCHED_SPACES_MAX: usize = 16;
@@ -136,7 +136,9 @@ impl CaseLane {
             .into_iter()
             .for_each(|said| talk.say(Frame::SpaceParts(said)));
         self.difference.say_ours(digests);
-        talk.say(Frame::StepDone(StepDone { step: 0 }));
+        talk.say(Frame::StepDone(StepDone {
+            step: CaseStep::Digests,
+        }));
         self.ours = Step::Finding;
         Ok(())
     }
@@ -180,7 +182,9 @@ impl CaseLane {
             return Ok(());
         }
         if self.difference.heard_all() {
-            talk.say(Frame::StepDone(StepDone { step: 1 }));
+            talk.say(Frame::StepDone(StepDone {
+                step: CaseStep::Finding,
+            }));
             self.ours = Step::Envelopes;
             self.begin_envelopes(talk, store)?;
         }
@@ -190,13 +194,13 @@ impl CaseLane {
     fn handle_step_done(
         &mut self,
         talk: &mut Talk,
-        step: u8,
+        step: CaseStep,
         phone: &mut Phone,
         store: &mut dyn Store,
     ) -> Result<(), End> {
         match (step, self.theirs) {
             (_, _) if !self.active => Ok(()),
-            (0, Step::Digests) => {
+            (CaseStep::Digests, Step::Digests) => {
                 self.theirs = Step::Finding;
                 let (us, Some(key)) = (phone.own.id(), talk.key.clone()) else {
                     return Ok(());
@@ -210,11 +214,11 @@ impl CaseLane {
                 said.into_iter().for_each(|frame| talk.say(frame));
                 self.end_finding_if_ready(talk, store)
             }
-            (1, Step::Finding) => {
+            (CaseStep::Finding, Step::Finding) => {
                 self.theirs = Step::Envelopes;
                 self.begin_envelopes(talk, store)
             }
-            (2, Step::Closing) => {
+            (CaseStep::Closing, Step::Closing) => {
                 self.theirs = Step::Done;
                 self.finish_cases(talk, phone, store)
             }
@@ -244,7 +248,7 @@ impl CaseLane {
         self.to_send = lacking.into_iter().map(|(_, id)| id).collect();
         self.total_sending = self.to_send.len() as u64;
         talk.say(Frame::Coming(Coming {
-            lane: Lane::Cases as u8,
+            lane: Lane::Cases,
             items: self.total_sending,
             bytes,
         }));
@@ -252,7 +256,7 @@ impl CaseLane {
     }
 
     fn handle_coming(&mut self, coming: &Coming) {
-        if coming.lane == Lane::Cases as u8 {
+        if coming.lane == Lane::Cases {
             self.coming = (coming.items, coming.bytes);
         }
     }
@@ -269,9 +273,7 @@ impl CaseLane {
         }
         if lane.to_send.is_empty() {
             lane.ours = Step::Closing;
-            return Ok(Some(Frame::LaneDone(LaneDone {
-                lane: Lane::Cases as u8,
-            })));
+            return Ok(Some(Frame::LaneDone(LaneDone { lane: Lane::Cases })));
         }
         self.next_envelopes(talk, phone, store).map(Some)
     }
@@ -308,69 +310,6 @@ impl CaseLane {
             }
         }
         Ok(Frame::Envelopes(Envelopes { envelopes: batch }))
-    }
-
-    /// The chain under which an envelope was written, if the other has not been shown it.
-    fn unshown_author(
-        &mut self,
-        talk: &Talk,
-        envelope: &[u8],
-        phone: &Phone,
-        store: &dyn Store,
-    ) -> Result<Option<VerifiedChain>, StoreError> {
-        let Ok(envelope) = Envelope::parse(envelope.to_vec()) else {
-            return Ok(None);
-        };
-        let theirs = talk.certificate.as_ref().map(VerifiedChain::id);
-        let known = match self.authors_known.entry(envelope.author) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(fresh) => fresh.insert(phone.authors(envelope.author, store)?),
-        };
-        let under = known
-            .iter()
-            .rev()
-            .find(|(chain, _)| envelope.allowed_to(chain).unwrap_or(false));
-        let Some((chain, _)) = under else {
-            return Ok(None);
-        };
-        let shown = theirs == Some(chain.id()) || self.authors_sent.contains(&chain.id());
-        Ok((!shown).then(|| chain.clone()))
-    }
-
-    fn handle_author_chain(
-        &mut self,
-        chain: &Chain,
-        phone: &mut Phone,
-        store: &mut dyn Store,
-    ) -> Result<(), End> {
-        self.in_their_step(Step::Envelopes, "AuthorChain")?;
-        if !self.active {
-            return refuse("cases from a phone without a certificate");
-        }
-        let Some(trust) = phone.own.trust.as_ref() else {
-            return refuse("this phone is not enrolled");
-        };
-        self.authors_heard += 1;
-        if self.authors_heard > AUTHORS_PER_MEETING_MAX {
-            return refuse("more certificates than a meeting may bring");
-        }
-        let kept = match phone.judge_met(chain) {
-            Some(Ok(verified)) => Some(verified),
-            // A lost phone's: kept, so that what it wrote can wait to be looked at.
-            Some(Err(CertificateError::Revoked { .. })) => trust.chain_even_if_lost(chain),
-            Some(Err(error)) if !defence::stands(Defence::PassedOver) => {
-                return refuse(format!("an author's certificate is not valid: {error}"));
-            }
-            // The ministry's keys may have changed since the courier took it in: what it is for is
-            // passed over, and others go on.
-            Some(Err(_)) | None => None,
-        };
-        if let Some(verified) = kept {
-            self.authors_known
-                .remove(&sync::envelope::author_key(&verified.device));
-            phone.keep_shown(&verified, store)?;
-        }
-        Ok(())
     }
 
     fn handle_envelopes(
@@ -464,40 +403,6 @@ impl CaseLane {
         Ok(())
     }
 
-    /// The envelope with its author, and whether that phone is lost.
-    fn verify_envelope(
-        &mut self,
-        envelope: Envelope,
-        phone: &Phone,
-        store: &dyn Store,
-    ) -> Result<Option<(VerifiedEnvelope, VerifiedChain, bool)>, End> {
-        let author = envelope.author;
-        let chains = match self.authors_known.entry(author) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(fresh) => fresh.insert(phone.authors(author, store)?),
-        };
-        let mut reason = None;
-        // A chain in force before one that is lost: who has a good one writes under it.
-        for wanted in [false, true] {
-            for (chain, lost) in chains.iter().rev().filter(|(_, lost)| *lost == wanted) {
-                match envelope.clone().verify(chain) {
-                    Ok(verified) => return Ok(Some((verified, chain.clone(), *lost))),
-                    Err(error) => reason = Some(error),
-                }
-            }
-        }
-        self.passed_over += 1;
-        match reason {
-            // Its author has another post now, and the chain it wrote under has not come here:
-            // others carry it.
-            Some(EnvelopeError::NotAWriter) => Ok(None),
-            Some(error) => refuse(error),
-            // Its author's certificates have not come here, or do not hold here.
-            None if defence::stands(Defence::PassedOver) => Ok(None),
-            None => refuse("an envelope whose author is not certified"),
-        }
-    }
-
     /// The other has sent all it had: say what is now durable here.
     pub(super) fn handle_cases_sent(&mut self) -> Result<(), End> {
         if !self.active {
@@ -526,7 +431,9 @@ impl CaseLane {
         by_space(&now)
             .into_iter()
             .for_each(|said| talk.say(Frame::PartsInStep(said)));
-        talk.say(Frame::StepDone(StepDone { step: 2 }));
+        talk.say(Frame::StepDone(StepDone {
+            step: CaseStep::Closing,
+        }));
         self.ours = Step::Done;
         Ok(())
     }
@@ -573,9 +480,6 @@ impl CaseLane {
         Ok(())
     }
 }
-
-/// Frames of certificates in one meeting.
-const AUTHORS_PER_MEETING_MAX: usize = 20_000;
 
 /// Spaces in which both have a part, as many as a meeting may have.
 fn spaces_shared(

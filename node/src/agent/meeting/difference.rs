@@ -479,6 +479,7 @@ impl Difference {
 
 #[cfg(test)]
 mod tests {
+    use crate::store::EnvelopeStore;
     use protocol::{Area, CaseId, DeviceKeys};
     use sync::space::SpaceKey;
     use sync::{envelope::Contents, envelope::seal};

@@ -203,9 +203,7 @@ impl TrustLane {
                 }
                 Lesson::Done => {
                     self.done_ours = true;
-                    return Some(Frame::LaneDone(LaneDone {
-                        lane: Lane::Trust as u8,
-                    }));
+                    return Some(Frame::LaneDone(LaneDone { lane: Lane::Trust }));
                 }
             }
         }

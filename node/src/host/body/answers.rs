@@ -18,6 +18,7 @@ use crate::api::{
     Assessor, Cx, Format, HostFacts, PhotoWords, RequestId, cases, consent, exchange, releases,
     show_case,
 };
+use crate::store::TrustStore;
 
 pub(super) type Answered = Result<api::Reply, Refusal>;
 

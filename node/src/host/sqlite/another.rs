@@ -10,7 +10,7 @@ use zeroize::Zeroize;
 use super::schema::SEALED;
 use super::{Drawer, SqliteStore, Vault, db_error};
 use crate::agent::setting;
-use crate::store::{Store, StoreError};
+use crate::store::{StoreError, TrustStore};
 
 impl SqliteStore {
     /// Writes a whole copy to a file that is not there yet.

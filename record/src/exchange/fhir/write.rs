@@ -132,12 +132,15 @@ impl Writer<'_> {
             "address": self.text("patient.village").map(|village| json!([{ "text": village }])),
         });
         self.put("patient", "Patient", fields);
-        if let Some(caregiver) = self.text("patient.caregiver") {
+        let caregiver = self.text("patient.caregiver");
+        let relation = self.text("patient.caregiver_relation");
+        let phone = self.text("patient.caregiver_phone");
+        if caregiver.or(relation).or(phone).is_some() {
             let fields = json!({
                 "patient": self.reference("patient"),
-                "relationship": self.text("patient.caregiver_relation").map(|r| json!([{ "text": r }])),
-                "name": [{ "text": caregiver }],
-                "telecom": self.text("patient.caregiver_phone").map(|n| json!([{ "system": "phone", "value": n }])),
+                "relationship": relation.map(|r| json!([{ "text": r }])),
+                "name": caregiver.map(|name| json!([{ "text": name }])),
+                "telecom": phone.map(|n| json!([{ "system": "phone", "value": n }])),
             });
             self.put("caregiver", "RelatedPerson", fields);
         }
