@@ -260,6 +260,8 @@ pub const FIELDS: &[Field] = &[
     number("respiratory_rate", 4.0, 150.0, "/min", "9303-9").calm(10.0, 60.0),
     number("respiratory_rate_second", 4.0, 150.0, "/min", "9303-9").calm(20.0, 60.0),
     number("spo2", 40.0, 100.0, "%", "59408-5").calm(90.0, INFINITY),
+    // Longer than 3 seconds with cold hands is shock (WHO, emergency triage assessment and treatment, 2016).
+    number("capillary_refill", 0.0, 20.0, "s", "44971-0").calm(0.0, 3.1),
     // Cough.
     flag("cough_or_difficult"), number("cough_days", 0.0, 365.0, "d", "").calm(0.0, 14.0), flag("chest_indrawing"),
     flag("stridor_calm"), flag("wheeze").context(), flag("wheeze_recurrent"),
@@ -586,6 +588,7 @@ mod tests {
                 && !said("temperature", "37.9")
         );
         assert!(!said("age_days", "3") && said("spo2", "89") && !said("spo2", "90"));
+        assert!(said("capillary_refill", "4") && !said("capillary_refill", "3"));
         assert!(
             is_sign("of_a_newer_pack", &FindingValue::Yes)
                 && !is_sign("of_a_newer_pack", &FindingValue::Number(3.0))
