@@ -290,6 +290,7 @@ fn start(
         listen,
         offline: false,
         discover,
+        control: true,
     };
     let mut host = Host::start(folder, options, crate::say::log())?;
     eprintln!(

@@ -17,8 +17,10 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use clinical::{Profile, Urgency};
+use node::api::views::events::Told;
 use node::api::{CaseWords, DecisionInput, Refusal, Request, RequestId};
 use node::host::folder::key_is_sealed;
 use node::host::{DataFolder, Host, HostOptions};
@@ -193,6 +195,14 @@ impl Phone {
         self.ask(Request::Meet { peer, address })
     }
 
+    /// Follows what happens from now on, beside any other screens that do.
+    pub fn follow(&self) -> Result<Arc<Follower>, PhoneError> {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = host.as_ref().ok_or(PhoneError::Stopped)?;
+        let follower = Mutex::new(host.follow());
+        Ok(Arc::new(Follower { follower }))
+    }
+
     /// Stops the phone. Asking it afterwards is an error, not a crash.
     pub fn stop(&self) {
         let host = self
@@ -203,6 +213,24 @@ impl Phone {
         if let Some(host) = host {
             host.stop();
         }
+    }
+}
+
+/// A screen that follows what happens on a phone.
+#[derive(uniffi::Object)]
+pub struct Follower {
+    follower: Mutex<node::host::Follower>,
+}
+
+#[uniffi::export]
+impl Follower {
+    /// The next event (`kijiti.event/1`: [`node::api::views::events::Event`]), once it happens; none
+    /// if nothing does for so many milliseconds.
+    pub fn next(&self, wait_ms: u64) -> Result<Option<String>, PhoneError> {
+        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = follower.next(Duration::from_millis(wait_ms))?;
+        let json = event.map(|event| serde_json::to_string(&Told { event }));
+        Ok(json.transpose().map_err(|_| Refusal::Nothing)?)
     }
 }
 
@@ -221,6 +249,7 @@ impl Phone {
             listen: None,
             offline: false,
             discover,
+            control: false,
         };
         let host = Host::start(data, options, Arc::new(|_| {}))?;
         Ok(Arc::new(Self {

@@ -39,6 +39,37 @@ fn a_phone_starts_assesses_and_stops_and_says_what_is_wrong() {
     assert!(matches!(phone.cases(), Err(PhoneError::Stopped)));
 }
 
+/// Two screens follow one phone, which a stranger calls: both hear how that ends.
+#[test]
+fn any_number_of_screens_follow_what_happens() {
+    let folders = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    let [phone, stranger] = folders
+        .each_ref()
+        .map(|f| Phone::start(f.path().display().to_string(), false).unwrap());
+    let screens = [phone.follow().unwrap(), phone.follow().unwrap()];
+    let status: serde_json::Value = serde_json::from_str(&phone.status().unwrap()).unwrap();
+    let device = status["device"].as_str().unwrap().to_owned();
+    let addresses = status["listening"].as_array().unwrap().iter();
+    let port = addresses
+        .filter_map(|a| a.as_str()?.parse::<std::net::SocketAddr>().ok())
+        .find(std::net::SocketAddr::is_ipv4)
+        .unwrap()
+        .port();
+    let met = stranger.meet(device, format!("127.0.0.1:{port}"));
+    assert!(met.is_err(), "neither is enrolled: {met:?}");
+    for screen in screens {
+        let event = screen.next(20_000).unwrap().expect("something happens");
+        let event: serde_json::Value = serde_json::from_str(&event).unwrap();
+        assert_eq!(event["schema"], "kijiti.event/1");
+        assert_eq!(event["event"], "meeting_ended");
+        assert_eq!(event["complete"], false);
+        assert_eq!(screen.next(1).unwrap(), None);
+    }
+    let late = phone.follow().unwrap();
+    phone.stop();
+    assert!(matches!(late.next(20_000), Err(PhoneError::Refused { .. })));
+}
+
 #[test]
 fn a_secret_of_the_keystore_seals_the_key_and_opens_it_again() {
     let folder = tempfile::tempdir().unwrap();

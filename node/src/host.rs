@@ -12,6 +12,7 @@ mod body;
 pub mod bundles;
 pub mod control;
 pub mod folder;
+mod follow;
 pub mod links;
 mod making;
 mod pace;
@@ -31,7 +32,9 @@ pub use sync::receipt;
 pub use sync::space::sealing_public_key;
 
 use body::{Body, Message};
+pub use follow::Follower;
 
+use crate::api::views::events::Event;
 use crate::api::views::meetings::Progress;
 use crate::api::{Answer, Refusal, Reply, Request};
 
@@ -48,6 +51,8 @@ pub struct HostOptions {
     pub offline: bool,
     /// Find and be found on the local network.
     pub discover: bool,
+    /// Let other programs of this machine's user ask the running phone, through a loopback socket.
+    pub control: bool,
 }
 
 /// A running phone.
@@ -56,6 +61,7 @@ pub struct Host {
     messages: mpsc::Sender<Message>,
     thread: Option<std::thread::JoinHandle<()>>,
     over: Option<tokio::sync::oneshot::Receiver<Result<(), Refusal>>>,
+    happens: tokio::sync::broadcast::Sender<Event>,
     id: DeviceId,
     addresses: Vec<SocketAddr>,
 }
@@ -102,18 +108,18 @@ impl Host {
                 log.clone(),
             ));
         }
-        let control = if options.offline {
-            None
-        } else {
-            Some(runtime.block_on(control::serve(&folder, messages.clone()))?)
+        let control = match options.control {
+            true => Some(runtime.block_on(control::serve(&folder, messages.clone()))?),
+            false => None,
         };
+        let happens = follow::broadcast();
         let mut body = Body::open(
             folder,
             keys,
             links,
             runtime.handle().clone(),
             messages.clone(),
-            log,
+            (log, happens.clone()),
             discovery,
         )?;
         body.control = control;
@@ -134,6 +140,7 @@ impl Host {
             messages,
             thread: Some(thread),
             over: Some(over),
+            happens,
             id,
             addresses,
         })
@@ -149,12 +156,18 @@ impl Host {
         &self.addresses
     }
 
+    /// Follows what happens from now on, beside any others that do.
+    pub fn follow(&self) -> Follower {
+        Follower::of(&self.happens, self.runtime.handle().clone())
+    }
+
     /// Asks the phone; `progress` is told of everything before the answer.
     pub fn request(
         &self,
         request: Request,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Reply, Refusal> {
+        request.within_limit()?;
         let (reply, mut answers) = mpsc::unbounded_channel();
         let gone = || Refusal::Stopped;
         let message = Message::Request {
@@ -219,6 +232,7 @@ pub fn ask(
         Ok(data) => {
             let options = HostOptions {
                 offline: !request.needs_link(),
+                control: request.needs_link(),
                 ..HostOptions::default()
             };
             let host = Host::start(

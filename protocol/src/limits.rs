@@ -70,6 +70,8 @@ pub const CHAIN_MAX: usize = 4;
 
 /// Bytes of one sealed envelope.
 pub const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one request to a phone by its own people. Large things go by file.
+pub const REQUEST_BYTES_MAX: u64 = 1024 * 1024;
 /// Bytes an envelope may unfold to once opened and decompressed.
 pub const ENVELOPE_PLAIN_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of envelopes in one `Envelopes` frame (one envelope always fits).

@@ -393,6 +393,10 @@ fn cases(refusal: &Refusal) -> Option<Words> {
             format!("{bytes} bytes are more than is sealed at once"),
             "write less at once; nothing was written",
         ),
+        Refusal::RequestTooLong(bytes) => words(
+            format!("{bytes} bytes are more than a phone is asked at once"),
+            "say less at once, or split the file; nothing was written",
+        ),
         Refusal::GreenUnjudged => words(
             "green is not offered: no rules of this phone judge this patient, so no danger is ruled out",
             GO_ON,

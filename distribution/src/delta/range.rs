@@ -112,10 +112,7 @@ fn share_of(from: &[u16; 17], symbol: u8) -> (u64, u64) {
 
 /// 2¹⁶ / (1 + e^−x) for x from −12 to 12 in steps of 1/128, by multiplication alone: a library's
 /// `exp` may differ between processors, and this table is part of the format.
-#[allow(
-    clippy::indexing_slicing,
-    reason = "a table that is made when the program is built"
-)]
+#[allow(clippy::indexing_slicing)] // made when the program is built
 static SQUASH: [u16; 3073] = {
     let mut table = [0; 3073];
     let mut power = 162_754.791_419_003_92; // e¹²
@@ -156,10 +153,7 @@ impl Default for Bit {
 const MEMORY: u16 = 400;
 
 /// 2¹⁶ / (n + 1.6), the share of the way that the n-th observation moves a probability.
-#[allow(
-    clippy::indexing_slicing,
-    reason = "a table that is made when the program is built"
-)]
+#[allow(clippy::indexing_slicing)] // made when the program is built
 const RATE: [u16; MEMORY as usize + 1] = {
     let mut rate = [0u16; MEMORY as usize + 1];
     let mut n = 0;
@@ -229,10 +223,7 @@ pub(super) fn sum_bit<C: Coder, const N: usize>(
 const ODDS_MAX: i32 = 20 << 16;
 
 /// How far an error of one moves a weight, in 512ths of a nat, by observations in eights.
-#[allow(
-    clippy::indexing_slicing,
-    reason = "a table that is made when the program is built"
-)]
+#[allow(clippy::indexing_slicing)] // made when the program is built
 const LEARN: [i32; 64] = {
     let mut rates = [0; 64];
     let mut n = 0;

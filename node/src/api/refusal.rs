@@ -213,6 +213,8 @@ pub enum Refusal {
     CaseRefuses(String),
     /// More than is sealed at once, in bytes.
     ChangeTooLong(usize),
+    /// A request of so many bytes, where [`protocol::limits::REQUEST_BYTES_MAX`] is the most.
+    RequestTooLong(u64),
     /// Findings that cannot be read.
     Findings(FindingsError),
     /// A value that its field does not have.
@@ -401,6 +403,7 @@ impl Refusal {
             | Self::MayNotWrite(_)
             | Self::CaseRefuses(_)
             | Self::ChangeTooLong(_)
+            | Self::RequestTooLong(_)
             | Self::GreenUnjudged
             | Self::GreenNotOffered
             | Self::CannotJudge(_)

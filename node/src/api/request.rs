@@ -4,6 +4,7 @@
 use super::Refusal;
 use super::views::{Reply, meetings::Progress};
 use clinical::{Profile, Urgency};
+use protocol::limits::REQUEST_BYTES_MAX;
 use protocol::{Area, CaseId, DeviceId, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -417,6 +418,15 @@ impl Request {
             find: String::new(),
             after: 0,
             limit: None,
+        }
+    }
+
+    /// Refuses what is larger than any request may be, by whatever way it comes.
+    pub fn within_limit(&self) -> Result<(), Refusal> {
+        let bytes = serde_json::to_vec(self).map_or(u64::MAX, |json| json.len() as u64);
+        match bytes > REQUEST_BYTES_MAX {
+            true => Err(Refusal::RequestTooLong(bytes)),
+            false => Ok(()),
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod case;
 pub mod cases;
+pub mod events;
 pub mod exchange;
 pub mod meetings;
 pub mod releases;

@@ -11,6 +11,7 @@ use distribution::Release;
 use distribution::plan::Way;
 use protocol::{DeviceId, DeviceKeys, Now};
 use tokio::runtime::Handle;
+use tokio::sync::broadcast::Sender;
 use tokio::sync::{mpsc, watch};
 
 use super::control::ControlFile;
@@ -22,6 +23,7 @@ use super::{DataFolder, Log};
 use crate::agent::{
     Agent, CallPlan, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Reply,
 };
+use crate::api::views::events::Event as Happened;
 use crate::api::views::meetings::Progress;
 use crate::api::views::releases::Check;
 use crate::api::{self, Answer, Refusal, Request, meetings, releases};
@@ -99,6 +101,8 @@ pub(super) struct Body {
     runtime: Handle,
     messages: mpsc::Sender<Message>,
     log: Log,
+    /// What happens, for any number of screens.
+    happens: Sender<Happened>,
     started: Instant,
     writers: BTreeMap<LinkId, mpsc::UnboundedSender<ToSend>>,
     /// Calls that somebody waits for, by call and then by link.
@@ -133,7 +137,7 @@ impl Body {
         links: Option<Links>,
         runtime: Handle,
         messages: mpsc::Sender<Message>,
-        log: Log,
+        (log, happens): (Log, Sender<Happened>),
         discovery: watch::Sender<Option<[u8; 32]>>,
     ) -> Result<Self, Refusal> {
         let mut store = SqliteStore::open(folder.path(), &keys)?;
@@ -149,6 +153,7 @@ impl Body {
             runtime,
             messages,
             log,
+            happens,
             started: Instant::now(),
             writers: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -353,6 +358,9 @@ impl Body {
     }
 
     fn event(&mut self, event: Event) {
+        if let Some(happened) = Happened::of(&event) {
+            let _ = self.happens.send(happened); // nobody need be looking
+        }
         match event {
             Event::Reply { ticket, result } => {
                 self.answers.insert(ticket, result);

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use protocol::limits::REQUEST_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -16,8 +17,8 @@ use super::folder::write_secret;
 use crate::api::views::meetings::Progress;
 use crate::api::{Answer, Refusal, Reply, Request};
 
-/// Bytes of one request line.
-const LINE_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes of one line: a request, and its token.
+const LINE_BYTES_MAX: u64 = REQUEST_BYTES_MAX + 1024;
 /// Requests that are being said or answered at once.
 const ASKING_MAX: usize = 16;
 /// How long one may take to say what it asks, token first.
@@ -133,6 +134,7 @@ pub fn ask(
     request: &Request,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Reply, Refusal> {
+    request.within_limit()?;
     let gone = || Refusal::Gone(folder.display().to_string());
     let text = std::fs::read_to_string(folder.join("control")).map_err(|_| gone())?;
     let door: Door = serde_json::from_str(&text).map_err(|_| gone())?;

@@ -12,6 +12,19 @@ use clinical::{FindingValue, Kind, Urgency, catalogue};
 
 use crate::{CaseView, DecisionEntry, Stamp};
 
+/// Fields that the resources of the patient and of the caregiver carry.
+const OF_THE_PATIENT: [&str; 10] = [
+    "patient.national_id",
+    "patient.name",
+    "patient.family_name",
+    "patient.born",
+    "patient.born_estimated",
+    "patient.sex",
+    "patient.village",
+    "patient.caregiver",
+    "patient.caregiver_relation",
+    "patient.caregiver_phone",
+];
 const UCUM: &str = "http://unitsofmeasure.org";
 const ICD11: &str = "http://id.who.int/icd/release/11/mms";
 const DEVICE_SYSTEM: &str = "https://kijiti.org/fhir/device";
@@ -169,8 +182,8 @@ impl Writer<'_> {
 
     fn observations(&mut self) {
         for (name, state) in &self.view.findings {
-            if name.starts_with("patient.") || name.starts_with("consent.") {
-                continue;
+            if OF_THE_PATIENT.contains(&name.as_str()) || name.starts_with("consent.") {
+                continue; // Patient, RelatedPerson and Consent say it
             }
             for (n, (stamp, value)) in state.standing.iter().enumerate() {
                 let mut fields = json!({
