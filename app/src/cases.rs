@@ -61,8 +61,9 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
         }
         CaseCommand::List { find, after, limit } => {
             let find = find.unwrap_or_default();
+            let wanted = find.clone();
             phone.shown(Request::CaseList { find, after, limit }, |list: &Cases| {
-                show::case_list(list);
+                show::case_list(list, &wanted, after);
             })
         }
         CaseCommand::Show { case } => phone.shown::<Case>(Request::CaseShow { case }, show::case),

@@ -133,7 +133,8 @@ fn read(cx: &mut dyn Cx, request: Request, host: HostFacts) -> Result<Reply, Ref
                 .map_err(Refusal::Findings)?;
             cx.assessor().assess(&file, profile).into()
         }
-        _ => keeping::status(cx, host)?.into(),
+        Request::Status => keeping::status(cx, host)?.into(),
+        _ => return Err(Refusal::Nothing), // `answer` sends only the requests above here
     })
 }
 

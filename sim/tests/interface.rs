@@ -130,6 +130,72 @@ fn a_danger_that_is_added_later_is_judged_and_asks_for_another_decision() {
     assert!(matches!(blocked, Refusal::CannotJudge(_)));
 }
 
+/// What is said of one of a patient's cases counts for all: a case with consent of its own does not
+/// leave, by any way, once somebody has said of its twin that it may not.
+#[test]
+fn a_case_whose_twin_may_not_be_shared_leaves_by_no_way() {
+    let mut world = world();
+    world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    let mut screen = Screen::at(&mut world, WORKER);
+    let mine: CaseNew = screen.ask(child("spo2 = 97", 1)).unwrap();
+    let twin: CaseNew = screen.ask(child("spo2 = 96", 2)).unwrap();
+    let case = mine.case.to_string();
+    let export = |screen: &mut Screen| {
+        exchange::export(
+            screen,
+            std::slice::from_ref(&case),
+            node::api::Format::Fhir,
+            None,
+        )
+    };
+    let hand = |n| Request::CaseHandOver {
+        cases: vec![case.clone()],
+        from: None,
+        to: "clinic".into(),
+        reason: String::new(),
+        request: number(n),
+    };
+    assert_eq!(
+        export(&mut screen).unwrap().cases,
+        1,
+        "the control: it may leave now"
+    );
+    let no = CaseWords {
+        consent: vec![("share".into(), false)],
+        ..CaseWords::default()
+    };
+    screen
+        .ask::<Case>(add(&twin.case.to_string(), no, 3))
+        .unwrap();
+    assert_eq!(
+        export(&mut screen).unwrap().cases,
+        1,
+        "nobody has said that they are one patient's"
+    );
+    let same = CaseWords {
+        links: vec![(twin.case.to_string(), true)],
+        ..CaseWords::default()
+    };
+    screen.ask::<Case>(add(&case, same, 4)).unwrap();
+    assert_eq!(
+        export(&mut screen).unwrap_err(),
+        Refusal::MayNotLeave(mine.case)
+    );
+    let all = exchange::export(&mut screen, &[], node::api::Format::Csv, None).unwrap();
+    assert_eq!((all.cases, all.kept_back), (0, 2));
+    let handed: HandedOver = screen.ask(hand(5)).unwrap();
+    assert_eq!((handed.cases.len(), handed.kept), (0, 1));
+    let note = CaseWords {
+        note: Some("stays here".into()),
+        ..CaseWords::default()
+    };
+    let shown: Case = screen.ask(add(&case, note, 6)).unwrap();
+    assert_eq!(shown.stays, Some(Stays::NoConsent));
+    // A reader is named for sealed files alone.
+    let sealed = exchange::export(&mut screen, &[], node::api::Format::Csv, Some("clinic"));
+    assert_eq!(sealed.unwrap_err(), Refusal::OnlyArchivesAreSealed);
+}
+
 /// One rule of consent: what may not be shared is not sealed, not exported and not handed over.
 #[test]
 fn what_may_not_be_shared_leaves_by_no_way() {

@@ -16,10 +16,13 @@ fn day(instant: &str) -> &str {
     instant.get(..10).unwrap_or_default()
 }
 
-/// The list of cases.
-pub fn case_list(l: &Cases) {
-    if l.cases.is_empty() {
-        println!("no cases that this phone can read");
+/// A page of the list of cases: those of `find`, from the `after`th on.
+pub fn case_list(l: &Cases, find: &str, after: usize) {
+    match (l.matching, l.cases.is_empty(), find.is_empty()) {
+        (0, _, true) => println!("no cases that this phone can read"),
+        (0, _, false) => println!("no case here whose name or village has {find:?} in it"),
+        (some, true, _) => println!("no case on this page: there are {some} in all"),
+        (_, false, _) => {}
     }
     for case in &l.cases {
         let mut notes = Vec::new();
@@ -50,6 +53,13 @@ pub fn case_list(l: &Cases) {
             day(&case.changed),
             case.entries
         );
+    }
+    let (shown, more) = (
+        after + l.cases.len(),
+        l.matching.saturating_sub(after + l.cases.len()),
+    );
+    if more > 0 && !l.cases.is_empty() {
+        println!("{more} more: `--after {shown}` shows them");
     }
     for sealed in &l.sealed {
         let (envelopes, bytes) = (sealed.envelopes, size(sealed.bytes));

@@ -546,6 +546,10 @@ fn files_of_cases(refusal: &Refusal) -> Option<Words> {
             ),
             "leave it out, or ask for consent: kijiti case add CASE --consent share",
         ),
+        Refusal::OnlyArchivesAreSealed => words(
+            "FHIR and CSV are written in clear, for nobody in particular",
+            "seal cases for one colleague with `--format archive --to FILE`; nothing was written",
+        ),
         Refusal::ArchiveForWhom => words(
             "for whom is the archive?",
             "add --to with the answer file of the phone that shall read it",

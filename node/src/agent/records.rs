@@ -21,7 +21,7 @@ use super::delivery::heard_of;
 use super::setting;
 use super::spaces::{LATE, Spaces};
 use super::tx::{Consequence, Tx};
-use crate::api::consent::may_leave;
+use crate::api::consent::{may_leave, photos_may_leave};
 use crate::api::{Paper, Refusal};
 use crate::store::{CaseRow, Store, StoreError};
 
@@ -253,10 +253,7 @@ impl Records {
         let Some(view) = cases.first().map(Case::view) else {
             return Ok(());
         };
-        // Consent of its own, and nobody says of another case of the same patient's that there is
-        // none.
-        let all_consent = Case::view_of_same(&cases).is_some_and(|all| may_leave(&all));
-        if !may_leave(&view) || !all_consent {
+        if !may_leave(&cases) {
             let left = tx.store.setting(&shared_setting(case))?.is_some();
             let withdrawn = waiting.iter().position(|(_, withdraws)| *withdraws);
             waiting.truncate(withdrawn.filter(|_| left).map_or(0, |at| at + 1));
@@ -274,7 +271,10 @@ impl Records {
             self.put_case(row.changed_s, &mut document, &row.area, spaces, tx)?;
         }
         tx.out.changed();
-        announce_photos(&view, &key, spaces, tx)
+        match view.photos.is_empty() {
+            true => Ok(()),
+            false => announce_photos(case, &key, spaces, tx),
+        }
     }
 
     /// Seals what no envelope of these epochs holds of a case: the keys under which it was sealed
@@ -398,8 +398,9 @@ impl Records {
         let view = self.put_case(tx.now.wall_s, &mut document, key.area(), spaces, tx)?;
         // A colleague may have settled what own words and photos waited for.
         self.seal_case(&case, spaces, tx)?;
-        match spaces.write_key(key.area(), tx.own).cloned() {
-            Some(key) => announce_photos(&view, &key, spaces, tx),
+        let writes = spaces.write_key(key.area(), tx.own).cloned();
+        match writes.filter(|_| !view.photos.is_empty()) {
+            Some(key) => announce_photos(&case, &key, spaces, tx),
             None => Ok(()),
         }
     }
@@ -428,23 +429,38 @@ impl Records {
             tags: keys.map(|key| key.case_tag(&id)).collect(),
         };
         tx.store.put_case(&row, &document.save())?;
-        let shown = view.consents("photo") && may_leave(&view);
-        for (_, photo) in &view.photos {
-            let withheld = self.withheld.contains(&photo.blob);
-            if shown != withheld {
-                continue; // as it was
+        if view.photos.is_empty() && view.same_as().next().is_none() {
+            return Ok(view);
+        }
+        // What one patient's cases say of photos counts for all of them.
+        let mut same = load_same(&id, tx.store)?;
+        for at in 0..same.len() {
+            same.swap(0, at);
+            let shown = photos_may_leave(&same);
+            let photos = same.first().map(|case| case.view().photos);
+            for (_, photo) in photos.into_iter().flatten() {
+                self.show_photo(photo.blob, shown, tx)?;
             }
-            let kept: &[u8] = if shown { &[] } else { &[1] };
-            tx.store.put_setting(&withheld_setting(&photo.blob), kept)?;
-            if shown {
-                self.withheld.remove(&photo.blob);
-                tx.out.follow(Consequence::OpenBundles);
-            } else {
-                self.withheld.insert(photo.blob);
-                tx.out.follow(Consequence::Withhold(photo.blob));
-            }
+            same.swap(0, at);
         }
         Ok(view)
+    }
+
+    /// A photo is passed on from now on, or to nobody any more.
+    fn show_photo(&mut self, blob: Digest, shown: bool, tx: &mut Tx) -> Result<(), StoreError> {
+        if shown != self.withheld.contains(&blob) {
+            return Ok(()); // as it was
+        }
+        let kept: &[u8] = if shown { &[] } else { &[1] };
+        tx.store.put_setting(&withheld_setting(&blob), kept)?;
+        if shown {
+            self.withheld.remove(&blob);
+            tx.out.follow(Consequence::OpenBundles);
+        } else {
+            self.withheld.insert(blob);
+            tx.out.follow(Consequence::Withhold(blob));
+        }
+        Ok(())
     }
 }
 
@@ -488,19 +504,22 @@ fn seal_changes(
 
 /// The photos of a case that has left may follow it, where they are here.
 fn announce_photos(
-    view: &CaseView,
+    case: &CaseId,
     key: &SpaceKey,
     spaces: &mut Spaces,
     tx: &mut Tx,
 ) -> Result<(), StoreError> {
-    if view.photos.is_empty() || !view.consents("photo") || !may_leave(view) {
+    let same = load_same(case, tx.store)?;
+    let photos = same.first().map(|case| case.view().photos);
+    let said = photos.unwrap_or_default();
+    if said.is_empty() || !photos_may_leave(&same) {
         return Ok(());
     }
     let photos = tx.store.bundles()?.into_iter();
     let photos = photos.filter(|row| row.whole && row.id.kind == BundleKind::Photo);
     // With the length that the file has, whatever an entry says.
     let here: BTreeMap<_, _> = photos.map(|row| (row.id.digest, row.bytes)).collect();
-    for (_, photo) in &view.photos {
+    for (_, photo) in &said {
         let Some(bytes) = here.get(&photo.blob).copied() else {
             continue;
         };

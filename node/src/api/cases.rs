@@ -312,9 +312,9 @@ pub fn stays(cx: &dyn Cx, id: &CaseId) -> Result<Option<Stays>, Refusal> {
     if locked(SpaceId::of(&area), cx.store())? {
         return Ok(Some(Stays::Locked(area)));
     }
-    let (row, view) = open(cx, *id)?;
+    let (row, same) = open_all(cx, *id)?;
     Ok(Some(
-        match (may_leave(&view), cx.agent().write_key(&row.area)) {
+        match (may_leave(&same), cx.agent().write_key(&row.area)) {
             (false, _) => Stays::NoConsent,
             (true, _) if cx.agent().certificate().is_none() => Stays::NotEnrolled,
             (true, None) => Stays::NoKey,

@@ -159,7 +159,7 @@ fn another_patient(view: &CaseView, entries: &[Entry]) -> Option<&'static str> {
 
 /// Reads a file of another system's cases.
 fn read(format: Format, bytes: &[u8]) -> Result<Vec<files::Imported>, Refusal> {
-    let text = std::str::from_utf8(bytes).map_err(|e| Refusal::NotText(e.to_string()))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| Refusal::NotText("the file".into()))?;
     let read = match format {
         Format::Csv => csv::read(text),
         Format::Archive | Format::Fhir => fhir::read(text).or_else(|whole| {
@@ -358,6 +358,9 @@ pub fn export(
     format: Format,
     to: Option<&str>,
 ) -> Result<Export, Refusal> {
+    if to.is_some() && format != Format::Archive {
+        return Err(Refusal::OnlyArchivesAreSealed);
+    }
     let ids: Vec<CaseId> = match named {
         [] => cx.store().cases()?.into_iter().map(|row| row.id).collect(),
         some => some
@@ -368,11 +371,14 @@ pub fn export(
     let (mut may, mut views) = (Vec::new(), Vec::new());
     for id in &ids {
         // Each case on its own: its twin may not leave because this one may.
-        let case = cases::load(cx, *id)?.filter(|case| may_leave(&case.view()));
-        match case {
+        let (row, same) = match cases::open_all(cx, *id) {
+            Err(Refusal::Locked(_)) if named.is_empty() => continue,
+            opened => opened?,
+        };
+        match same.first().filter(|_| may_leave(&same)) {
             Some(case) => {
                 may.push(*id);
-                views.push((cases::row(cx, *id)?, case.view()));
+                views.push((row, case.view()));
             }
             None if !named.is_empty() => return Err(Refusal::MayNotLeave(*id)),
             None => {}

@@ -31,7 +31,10 @@ pub fn hand_over(
         .collect::<Result<Vec<_>, _>>()?;
     let (mut chosen, mut kept, mut disputed) = (Vec::new(), 0, Vec::new());
     for row in cx.store().cases()? {
-        let (_, view) = cases::open(cx, row.id)?;
+        let (_, same) = cases::open_all(cx, row.id)?;
+        let Some(view) = record::Case::view_of_same(&same) else {
+            continue;
+        };
         let wanted = match named.is_empty() {
             true => !view.closed() && view.responsible().contains(&from),
             false => named.contains(&row.id),
@@ -40,7 +43,7 @@ pub fn hand_over(
         match wanted && view.responsible() != [to] {
             // Handed to several apart: that is a question of its own, not answered by the way.
             true if named.is_empty() && asked => disputed.push(row.id),
-            true if may_leave(&view) => chosen.push(row),
+            true if may_leave(&same) => chosen.push(row),
             true => kept += 1, // it would be nobody's: it cannot leave this phone
             false => {}
         }

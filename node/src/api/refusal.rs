@@ -287,6 +287,8 @@ pub enum Refusal {
     MayNotLeave(CaseId),
     /// An archive is for somebody.
     ArchiveForWhom,
+    /// A reader is named for a file that is not sealed.
+    OnlyArchivesAreSealed,
     /// More cases than one archive holds.
     ArchiveTooLarge,
     /// An archive for another phone.
@@ -363,6 +365,7 @@ impl Refusal {
             | Self::PictureRefused(_)
             | Self::NoSuchPhoto(_)
             | Self::ArchiveForWhom
+            | Self::OnlyArchivesAreSealed
             | Self::ArchiveTooLarge
             | Self::FileRefused(_)
             | Self::NotAnId(_)
