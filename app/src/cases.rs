@@ -426,21 +426,22 @@ fn export(
         Some(path) => read::<EnrolmentFile>(path, "kijiti.enrolment/1")?.chain,
         None => None,
     };
-    let exported: Exported = phone.ask(Request::CaseExport {
+    let request = Request::CaseExport {
         cases,
         format: format_of(format),
         to,
         path: absolute(out)?,
-    })?;
-    println!("wrote {} cases to {}", exported.cases, out.display());
-    match exported.kept_back {
-        0 => {}
-        some => eprintln!("{some} cases were left out: there is no consent to share them"),
-    }
-    if format != cli::Format::Archive {
-        eprintln!("it can be read by whoever has the file: keep it where the cases may be");
-    }
-    Ok(())
+    };
+    phone.shown(request, |exported: &Exported| {
+        println!("wrote {} cases to {}", exported.cases, out.display());
+        match exported.kept_back {
+            0 => {}
+            some => eprintln!("{some} cases were left out: there is no consent to share them"),
+        }
+        if format != cli::Format::Archive {
+            eprintln!("it can be read by whoever has the file: keep it where the cases may be");
+        }
+    })
 }
 
 /// A file that goes when this does.

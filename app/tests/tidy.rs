@@ -232,3 +232,39 @@ fn the_agent_half_names_no_clock_file_socket_or_thread() {
         }
     }
 }
+
+/// The names of an enum's variants, read from its text.
+fn variants(file: &str, name: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, body) = text.split_once(&format!("pub enum {name} {{\n")).unwrap();
+    let (body, _) = body.split_once("\n}\n").unwrap();
+    let lines = body.lines().filter_map(|line| line.strip_prefix("    "));
+    let named = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
+    named
+        .map(|line| line.split(['(', ',', ' ']).next().unwrap().to_owned())
+        .collect()
+}
+
+/// No person reads the name of a code: each refusal and each check of the desk has words.
+#[test]
+fn every_refusal_has_words() {
+    for (file, name, words) in [
+        (
+            "node/src/api/refusal.rs",
+            "Refusal",
+            "app/src/words/phone.rs",
+        ),
+        ("desk/src/refusal.rs", "Refusal", "app/src/words/desk.rs"),
+        ("desk/src/check.rs", "Check", "app/src/words/desk.rs"),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(words);
+        let words = std::fs::read_to_string(path).unwrap();
+        let variants = variants(file, name);
+        assert!(variants.len() > 20, "{file}");
+        for variant in variants {
+            let named = words.contains(&format!("{name}::{variant}"));
+            assert!(named, "{name}::{variant} has no words");
+        }
+    }
+}
