@@ -59,73 +59,42 @@ fn note(answer: &Value, forms: &mut BTreeMap<String, Value>) {
 fn every_schema_has_the_form_that_is_written_down() {
     let desk = Desk::enrolled();
     let mut forms = BTreeMap::new();
-    let mut see = |args: &[&str]| {
-        let answer = desk.json("clinic", args);
+    let mut see = |line: &str| {
+        let answer = desk.json("clinic", &line.split(' ').collect::<Vec<_>>());
         note(&answer, &mut forms);
         answer
     };
-    let findings = example();
-    let findings = findings.as_str();
-    let new = see(&[
-        "case",
-        "new",
-        "--findings",
-        findings,
-        "--patient",
-        "Amina",
-        "--consent",
-        "care,share",
-        "--decide",
-        "pink",
-        "--plan",
-        "refer",
-    ]);
-    let case = new["case"].as_str().unwrap().to_owned();
-    see(&[
-        "case",
-        "add",
-        &case,
-        "--note",
-        "seen",
-        "--dose",
-        "amoxicillin 250 mg",
-    ]);
-    see(&["status"]);
-    see(&["case", "list"]);
-    see(&["case", "show", &case]);
-    see(&["case", "history", &case]);
-    let again = [
-        "case",
-        "new",
-        "--findings",
-        findings,
-        "--patient",
-        "Amina",
-        "--consent",
-        "care,share",
-    ];
-    see(&again); // so that two cases may be one patient's
-    see(&["case", "duplicates"]);
-    see(&[
-        "case", "decide", &case, "--decide", "pink", "--plan", "refer",
-    ]);
-    see(&["triage", "--findings", findings]);
-    see(&["model", "list"]);
-    see(&["meetings"]);
-    see(&["enrol", "space", "--area", "north/kilifi"]);
-    see(&["enrol", "rotate", "--area", "north/kilifi"]);
-    see(&[
-        "enrol",
-        "retire",
-        "--area",
-        "north/kilifi",
-        "--keep-days",
-        "9",
-    ]);
-    see(&["enrol", "countersign", "--show"]);
-    see(&["quota", "100"]);
-    see(&["case", "export", "--out", "cases.json"]);
-    see(&["case", "import", "cases.json"]);
+    let new = format!(
+        "case new --findings {} --patient Amina --consent care,share",
+        example()
+    );
+    let case = see(&format!("{new} --decide pink --plan refer"));
+    let case = case["case"].as_str().unwrap().to_owned();
+    see(&new); // so that two cases may be one patient's
+    let add = format!("case add {case} --note seen --dose");
+    let dose = ["amoxicillin 250 mg"];
+    let words: Vec<_> = add.split(' ').chain(dose).collect();
+    desk.json("clinic", &words);
+    for line in [
+        "status",
+        "case list",
+        &format!("case show {case}"),
+        &format!("case history {case}"),
+        "case duplicates",
+        &format!("case decide {case} --decide pink --plan refer"),
+        &format!("triage --findings {}", example()),
+        "model list",
+        "meetings",
+        "enrol space --area north/kilifi",
+        "enrol rotate --area north/kilifi",
+        "enrol retire --area north/kilifi --keep-days 9",
+        "enrol countersign --show",
+        "quota 100",
+        "case export --out cases.json",
+        "case import cases.json",
+    ] {
+        see(line);
+    }
     let written = std::env::var_os("WRITE_SCHEMAS").is_some();
     for (schema, form) in forms {
         let (file, text) = (file_of(&schema), format!("{form:#}\n"));

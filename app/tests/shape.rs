@@ -14,7 +14,7 @@ const FUNCTION_CHARS: usize = 2600;
 /// How many files are longer today. This number only goes down.
 const LONG_FILES: usize = 19;
 /// How many functions are longer today. This number only goes down.
-const LONG_FUNCTIONS: usize = 72;
+const LONG_FUNCTIONS: usize = 71;
 /// Files that may call each other round.
 const CIRCLE_MAX: usize = 3;
 

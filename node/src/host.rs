@@ -60,7 +60,7 @@ pub struct Host {
     runtime: tokio::runtime::Runtime,
     messages: mpsc::Sender<Message>,
     thread: Option<std::thread::JoinHandle<()>>,
-    over: Option<tokio::sync::oneshot::Receiver<Result<(), Refusal>>>,
+    over: Option<Over>,
     happens: tokio::sync::broadcast::Sender<Event>,
     id: DeviceId,
     addresses: Vec<SocketAddr>,
@@ -123,18 +123,7 @@ impl Host {
             discovery,
         )?;
         body.control = control;
-        // However the thread ends, whoever waits hears of it: a process that lives on without its
-        // phone would be watched by nobody.
-        let (ended, over) = tokio::sync::oneshot::channel();
-        let thread = std::thread::Builder::new()
-            .name("agent".into())
-            .spawn(move || {
-                let run =
-                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || body.run(queue)));
-                let died = || Refusal::Died;
-                let _ = ended.send(run.unwrap_or_else(|_| Err(died())));
-            })
-            .map_err(|e| Refusal::NoMachine(format!("no thread: {e}")))?;
+        let (thread, over) = run(body, queue)?;
         Ok(Self {
             runtime,
             messages,
@@ -218,6 +207,27 @@ impl Host {
         self.runtime
             .shutdown_timeout(std::time::Duration::from_millis(500));
     }
+}
+
+/// How a phone ended.
+type Over = tokio::sync::oneshot::Receiver<Result<(), Refusal>>;
+
+/// Runs the phone on a thread of its own. However that ends, whoever waits hears of it: a process
+/// that lives on without its phone would be watched by nobody.
+fn run(
+    body: Body,
+    queue: mpsc::Receiver<Message>,
+) -> Result<(std::thread::JoinHandle<()>, Over), Refusal> {
+    let (ended, over) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("agent".into())
+        .spawn(move || {
+            let run =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || body.run(queue)));
+            let _ = ended.send(run.unwrap_or(Err(Refusal::Died)));
+        })
+        .map_err(|e| Refusal::NoMachine(format!("no thread: {e}")))?;
+    Ok((thread, over))
 }
 
 /// Asks the phone in `folder`: the one that runs there, or else one started for this request alone.
