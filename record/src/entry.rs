@@ -65,7 +65,7 @@ pub enum Entry {
     /// more and stays in sight. (Last writer wins would let two corrections made apart take back
     /// one dose, or bring it back.)
     NotGiven {
-        /// Which: the key that [`Dose`] has in a view.
+        /// Which: the key that [`crate::Dose`] has in a view.
         dose: String,
         /// Why.
         reason: String,
@@ -119,8 +119,8 @@ pub struct DoseEntry {
     pub route: String,
     /// When, as whoever gave it says; empty where nobody said.
     pub given: String,
-    /// What this is a copy of, where it came by a file ([`Dose::key`] or [`Dose::identity`] of the
-    /// first): both are one dose. Empty where it is none.
+    /// What this is a copy of, where it came by a file ([`crate::Dose::key`] or
+    /// [`crate::Dose::identity`] of the first): both are one dose. Empty where it is none.
     pub origin: String,
 }
 
