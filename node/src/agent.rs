@@ -28,14 +28,14 @@ mod identity;
 mod io;
 mod load;
 mod meeting;
-#[cfg(test)]
-mod owners;
 mod phone;
 mod records;
 mod releases;
 mod renewal;
 mod schedule;
 mod spaces;
+#[cfg(test)]
+mod tests;
 mod tx;
 
 pub use commands::{Command, Reply};

@@ -44,12 +44,15 @@ const PHOTO: &str = "photo/";
 
 /// Photos that were taken on this phone.
 pub(super) fn photos_taken_here(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
-    let kept = store
-        .settings(PHOTO)?
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty());
-    Ok(kept
-        .filter_map(|(key, _)| key.strip_prefix(PHOTO)?.parse().ok())
+    marked(PHOTO, store)
+}
+
+/// Photos whose setting of this kind is set.
+fn marked(kind: &str, store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
+    let set = store.settings(kind)?.into_iter();
+    let set = set.filter(|(_, value)| !value.is_empty());
+    Ok(set
+        .filter_map(|(key, _)| key.strip_prefix(kind)?.parse().ok())
         .collect())
 }
 
@@ -58,17 +61,6 @@ const WITHHELD: &str = "withheld/";
 
 fn withheld_setting(blob: &Digest) -> String {
     format!("{WITHHELD}{blob}")
-}
-
-/// Photos that are passed on to nobody.
-pub(super) fn load_withheld(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
-    let set = store
-        .settings(WITHHELD)?
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty());
-    Ok(set
-        .filter_map(|(key, _)| key.strip_prefix(WITHHELD)?.parse().ok())
-        .collect())
 }
 
 /// Whether this phone was never certified. One whose certificate has ended is not meant.
@@ -111,7 +103,7 @@ impl Records {
         let mut suspects = store.attempts();
         suspects.retain(|id, _| !parked.contains(id));
         Ok(Self {
-            withheld: load_withheld(store)?,
+            withheld: marked(WITHHELD, store)?,
             suspects,
             opening_alone: None,
             opening: None,
