@@ -46,6 +46,7 @@ pub use meeting::MeetingSummary;
 pub use meeting::budget::LinkClass;
 use phone::Phone;
 pub use records::Preview;
+pub(crate) use records::named_by;
 pub use schedule::CallPlan;
 pub use spaces::locked;
 
@@ -75,6 +76,8 @@ pub(crate) mod setting {
     pub const RESTORED_FROM: &str = "restored-from";
     /// The meetings that are kept, by number.
     pub const MEETING: &str = "meeting/";
+    /// Set once the links between cases are kept under the cases that they name.
+    pub const LINKS_KEPT: &str = "links-kept";
 }
 
 impl Agent {

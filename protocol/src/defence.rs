@@ -46,6 +46,8 @@ pub enum Defence {
     PassedOver,
     /// Calls that beacons bring about are few, and fewer to phones that nobody here knows.
     FewCalls,
+    /// That two cases are one patient's counts for both, whichever says it.
+    LinksBothWays,
 }
 
 #[cfg(feature = "controls")]

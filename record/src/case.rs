@@ -267,16 +267,22 @@ impl Case {
     }
 
     /// This case and those that people have found to be the same patient's, as far as `load` has
-    /// them.
+    /// them. It counts whichever of the two cases says it (`named_by`: the others that name one),
+    /// unless this one says itself that it is not so.
     pub fn and_same<E>(
         self,
         mut load: impl FnMut(CaseId) -> Result<Option<Case>, E>,
+        mut named_by: impl FnMut(CaseId) -> Result<Vec<CaseId>, E>,
     ) -> Result<Vec<Case>, E> {
         let (mut named, mut cases) = (vec![self.id], vec![self]);
         let mut next = 0;
         while let Some(case) = cases.get(next) {
             next += 1;
-            for other in case.view().same_as() {
+            let view = case.view();
+            let denied = |other: &CaseId| view.links.contains_key(other);
+            let mut same: Vec<_> = view.same_as().collect();
+            same.extend(named_by(view.id)?.into_iter().filter(|by| !denied(by)));
+            for other in same {
                 if !named.contains(&other) && named.len() < SAME_CASES_MAX {
                     named.push(other);
                     cases.extend(load(other)?);
@@ -290,7 +296,10 @@ impl Case {
     /// names the view.
     pub fn view_of_same(cases: &[Case]) -> Option<CaseView> {
         let (records, newer): (Vec<_>, Vec<_>) = cases.iter().map(Case::records).unzip();
-        Some(CaseView::fold(cases.first()?.id, records, newer.concat()))
+        let (first, others) = cases.split_first()?;
+        let mut view = CaseView::fold(first.id, records, newer.concat());
+        view.beside = others.iter().map(Case::id).collect();
+        Some(view)
     }
 
     /// Changes that wait for others on which they build.

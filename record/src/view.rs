@@ -92,6 +92,8 @@ pub struct CaseView {
     pub handovers: Vec<(Stamp, DeviceId, String)>,
     /// Other cases that people have found to be the same patient's (`true`) or not.
     pub links: BTreeMap<CaseId, FindingState>,
+    /// Other cases of the patient's whose entries are in this view.
+    pub beside: Vec<CaseId>,
     /// All photos, oldest first.
     pub photos: Vec<(Stamp, PhotoEntry)>,
     /// Entries of kinds that this version does not know, in words: kept and carried, and shown
@@ -417,6 +419,7 @@ impl CaseView {
             notes: Vec::new(),
             handovers: Vec::new(),
             links,
+            beside: Vec::new(),
             care,
             photos: Vec::new(),
             newer,
@@ -494,12 +497,13 @@ impl CaseView {
             .max()
     }
 
-    /// Other cases that people have found to be this patient's.
+    /// Other cases that people have found to be this patient's, by what is said in any of them.
     pub fn same_as(&self) -> impl Iterator<Item = CaseId> {
-        self.links
-            .iter()
-            .filter(|(_, state)| state.value == FindingValue::Yes)
-            .map(|(other, _)| *other)
+        let said = self.links.iter();
+        let said = said.filter(|(_, state)| state.value == FindingValue::Yes);
+        let said = said.map(|(other, _)| *other).filter(|id| *id != self.id);
+        let named: BTreeSet<_> = said.chain(self.beside.iter().copied()).collect();
+        named.into_iter()
     }
 
     /// Whether the patient, or who speaks for the patient, has consented to this use: `share`,

@@ -465,7 +465,7 @@ fn a_question_between_two_cases_of_one_patient_can_be_settled() {
         let (first, other) = (copy(a), copy(b));
         let mut others = [Some(other)].into_iter();
         let cases = first
-            .and_same(|_| Ok::<_, ()>(others.next().flatten()))
+            .and_same(|_| Ok::<_, ()>(others.next().flatten()), |_| Ok(Vec::new()))
             .unwrap();
         Case::view_of_same(&cases).unwrap()
     };

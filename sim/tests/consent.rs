@@ -1,9 +1,10 @@
 //! Consent: what has none stays where it was written, and what waited for it leaves whole.
 
 use clinical::FindingValue;
-use node::CaseStore;
 use node::agent::Command;
+use node::{CaseStore, TrustStore};
 use protocol::CaseId;
+use protocol::defence::{Defence, without};
 use record::Entry;
 
 mod common;
@@ -178,4 +179,112 @@ fn consent_withdrawn_for_one_case_of_a_patient_holds_for_the_other() {
     round(&mut road, &[(WORKER, CLINIC)]);
     assert!(road.view(CLINIC, a).unwrap().notes.is_empty());
     assert_eq!(road.view(WORKER, a).unwrap().notes.len(), 1);
+}
+
+/// One case says that another is the same patient's; that one says that nothing is to be shared, or
+/// takes it back. Whether a note in the case that names nobody has left the phone.
+fn named_by_its_twin(said_in: usize) -> [bool; 2] {
+    let mut road = Road::new(1);
+    let cases = [1, 2].map(|n| road.write(WORKER, None, "cough", FindingValue::Yes, n));
+    let [names, named] = [said_in, 1 - said_in].map(|at| cases[at]);
+    let area = road.area.clone();
+    let add = |road: &mut Road, case, entry, request: u8| {
+        let command = Command::AddToCase {
+            case: Some(case),
+            area: area.clone(),
+            entries: vec![entry],
+            request: [request; 16],
+        };
+        road.world.command(WORKER, command).unwrap();
+    };
+    let link = Entry::Link {
+        other: named,
+        same: true,
+    };
+    add(&mut road, names, link, 3);
+    add(&mut road, names, Entry::consent("share", false), 4);
+    road.world.restart(WORKER).unwrap();
+    add(&mut road, named, Entry::Note("of the same child".into()), 5);
+    round(&mut road, &[(WORKER, CLINIC)]);
+    let left = |road: &Road| !road.view(CLINIC, named).unwrap().notes.is_empty();
+    let before = left(&road);
+    add(&mut road, names, Entry::consent("share", true), 6);
+    round(&mut road, &[(WORKER, CLINIC)]);
+    [before, left(&road)]
+}
+
+#[test]
+fn a_link_counts_for_the_case_that_it_names_too() {
+    for said_in in [0, 1] {
+        let left = named_by_its_twin(said_in);
+        assert_eq!(
+            left,
+            [false, true],
+            "held back, and let go with the consent"
+        );
+        let open = without(Defence::LinksBothWays, || named_by_its_twin(said_in));
+        assert!(open[0], "one way only: the twin leaks");
+    }
+}
+
+#[test]
+fn who_says_in_a_case_that_it_is_another_patient_is_not_held_by_the_other_case() {
+    let mut road = Road::new(1);
+    let [a, b] = [1, 2].map(|n| road.write(WORKER, None, "cough", FindingValue::Yes, n));
+    let area = road.area.clone();
+    let add = |road: &mut Road, case, entries, request: u8| {
+        let command = Command::AddToCase {
+            case: Some(case),
+            area: area.clone(),
+            entries,
+            request: [request; 16],
+        };
+        road.world.command(WORKER, command).unwrap();
+    };
+    let link = |other, same| Entry::Link { other, same };
+    add(
+        &mut road,
+        a,
+        vec![link(b, true), Entry::consent("share", false)],
+        3,
+    );
+    let note = Entry::Note("another child".into());
+    add(&mut road, b, vec![link(a, false), note], 4);
+    round(&mut road, &[(WORKER, CLINIC)]);
+    assert_eq!(road.view(CLINIC, b).unwrap().notes.len(), 1);
+}
+
+#[test]
+fn links_of_a_phone_of_before_they_were_kept_both_ways_count_after_its_next_start() {
+    let mut road = Road::new(1);
+    let [a, b] = [1, 2].map(|n| road.write(WORKER, None, "cough", FindingValue::Yes, n));
+    let area = road.area.clone();
+    let add = |road: &mut Road, case, entries, request: u8| {
+        let command = Command::AddToCase {
+            case: Some(case),
+            area: area.clone(),
+            entries,
+            request: [request; 16],
+        };
+        road.world.command(WORKER, command).unwrap();
+    };
+    let same = Entry::Link {
+        other: b,
+        same: true,
+    };
+    add(&mut road, a, vec![same, Entry::consent("share", false)], 3);
+    let store = &mut road.world.phones[WORKER].store;
+    for (key, _) in store.settings("same/").unwrap() {
+        store.put_setting(&key, &[]).unwrap(); // as if it had never been kept
+    }
+    store.put_setting("links-kept", &[]).unwrap();
+    road.world.restart(WORKER).unwrap();
+    add(
+        &mut road,
+        b,
+        vec![Entry::Note("of the same child".into())],
+        4,
+    );
+    round(&mut road, &[(WORKER, CLINIC)]);
+    assert!(road.view(CLINIC, b).unwrap().notes.is_empty());
 }

@@ -24,7 +24,7 @@ use sync::{Notice, SpaceKey};
 use super::Phone;
 use super::commands::{Answer, Reply, no};
 use super::delivery::deliveries;
-use super::records::{closed, photo_setting};
+use super::records::{closed, forget_case, photo_setting};
 use super::spaces::LATE;
 use crate::api::Refusal;
 use crate::store::{CaseRow, EnvelopeRow, Store, StoreError};
@@ -140,7 +140,7 @@ impl Phone {
             let lives_on = unsent.contains(&row.id) || envelopes.iter().any(stays);
             let may_go = !lives_on && envelopes.iter().all(arrived) && closed(&row.id, store)?;
             match may_go {
-                true => store.remove_case(&row.id)?,
+                true => forget_case(&row.id, store)?,
                 false => self.seal_rest(&row, &in_force, store)?,
             }
         }

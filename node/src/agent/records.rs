@@ -27,10 +27,13 @@ use crate::store::{CaseRow, Store, StoreError};
 
 mod aside;
 mod opening;
+mod same;
 
 pub use aside::Preview;
 use aside::contents_of;
 pub(super) use aside::preview;
+pub(crate) use same::named_by;
+use same::{forget_links, keep_links_of_before, load, load_same, put_links};
 
 /// Bytes of one change, so that it always fits an envelope.
 const CHANGE_BYTES_MAX: usize = ENVELOPE_PLAIN_BYTES_MAX / 32;
@@ -98,7 +101,8 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    pub(super) fn load(store: &dyn Store) -> Result<Self, StoreError> {
+    pub(super) fn load(store: &mut dyn Store) -> Result<Self, StoreError> {
+        keep_links_of_before(store)?;
         let parked: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
         let mut suspects = store.attempts();
         suspects.retain(|id, _| !parked.contains(id));
@@ -421,11 +425,17 @@ impl Records {
             tags: keys.map(|key| key.case_tag(&id)).collect(),
         };
         tx.store.put_case(&row, &document.save())?;
-        if view.photos.is_empty() && view.same_as().next().is_none() {
+        put_links(&view, tx.store)?;
+        let named = !view.links.is_empty() || !named_by(id, tx.store)?.is_empty();
+        if view.photos.is_empty() && !named {
             return Ok(view);
         }
-        // What one patient's cases say of photos counts for all of them.
+        // What one patient's cases say of consent counts for all of them: their photos are shown or
+        // withheld, and what had waited may be free to leave.
         let mut same = load_same(&id, tx.store)?;
+        if same.len() > 1 {
+            tx.out.follow(Consequence::SealWaiting);
+        }
         for at in 0..same.len() {
             same.swap(0, at);
             let shown = photos_may_leave(&same);
@@ -531,6 +541,19 @@ fn announce_photos(
     Ok(())
 }
 
+/// Destroys a case here, with all that was noted of it.
+pub(super) fn forget_case(case: &CaseId, store: &mut dyn Store) -> Result<(), StoreError> {
+    if let Some(document) = load(case, store)? {
+        forget_links(&document, store)?;
+    }
+    for noted in [shared_setting(case), crate::api::assess::noted(case)] {
+        if store.setting(&noted)?.is_some() {
+            store.put_setting(&noted, &[])?;
+        }
+    }
+    store.remove_case(case)
+}
+
 /// Whether a case has an outcome, and so may go when its time has come.
 pub(super) fn closed(case: &CaseId, store: &dyn Store) -> Result<bool, StoreError> {
     Ok(load(case, store)?.is_none_or(|document| document.view().closed()))
@@ -555,20 +578,4 @@ fn title(view: &CaseView) -> String {
         .into_iter()
         .filter_map(text);
     parts.collect::<Vec<_>>().join(", ")
-}
-
-/// A case, and those that are the same patient's; nothing if it is not here.
-fn load_same(case: &CaseId, store: &dyn Store) -> Result<Vec<Case>, StoreError> {
-    load(case, store)?.map_or_else(
-        || Ok(Vec::new()),
-        |case| case.and_same(|other| load(&other, store)),
-    )
-}
-
-fn load(case: &CaseId, store: &dyn Store) -> Result<Option<Case>, StoreError> {
-    let Some(bytes) = store.case(case)? else {
-        return Ok(None);
-    };
-    let damaged = |e: CaseError| StoreError::Damaged(format!("case {}: {e}", case.short()));
-    Case::load(*case, &bytes).map(Some).map_err(damaged)
 }

@@ -238,7 +238,7 @@ fn a_photo_without_consent_is_withheld_and_comes_free_with_it() {
             .contains(&Consequence::Withhold(blob))
     );
     assert!(
-        records::Records::load(&store)
+        records::Records::load(&mut store)
             .unwrap()
             .withheld
             .contains(&blob)

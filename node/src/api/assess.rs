@@ -80,6 +80,9 @@ pub enum Next {
 /// Questions of which every answer is tried; more are open in no case that people care for.
 const QUESTIONS_MAX: usize = 16;
 
+/// Other cases of the same patient's that are named beside one; a byte counts them.
+const SAME_NOTED_MAX: usize = u8::MAX as usize;
+
 /// How a case stands, together with others of the same patient's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseNow {
@@ -98,7 +101,7 @@ impl CaseNow {
         let mut bytes = vec![self.urgency.map_or(u8::MAX, |urgency| urgency as u8)];
         bytes.extend(self.questions.to_le_bytes());
         bytes.push(u8::from(self.waits));
-        bytes.push(self.same.len() as u8); // at most SAME_CASES_MAX
+        bytes.push(self.same.len() as u8); // at most SAME_NOTED_MAX
         bytes.extend(self.same.iter().flat_map(|id| id.0));
         bytes
     }
@@ -309,10 +312,15 @@ pub fn assess_with_head(
     judged.max_by_key(|assessment| assessment.urgency)
 }
 
+/// Under what [`case_now`] is kept.
+pub(crate) fn noted(case: &CaseId) -> String {
+    format!("now/{case}")
+}
+
 /// How a case stands on a phone, whoever wrote what down. What was found before is kept until more is
 /// said of the case, or of another one of the same patient's; `Some` is new and to be remembered.
 pub fn case_now(cx: &dyn Cx, row: &CaseRow) -> (CaseNow, Option<(String, Vec<u8>)>) {
-    let kept = format!("now/{}", row.id);
+    let kept = noted(&row.id);
     if let Ok(Some(bytes)) = cx.store().setting(&kept)
         && let Some((now, rest)) = CaseNow::read(&bytes)
         && rest == mark(cx, row, &now)
@@ -340,7 +348,7 @@ pub fn case_now(cx: &dyn Cx, row: &CaseRow) -> (CaseNow, Option<(String, Vec<u8>
             .max(row.urgency),
         questions: view.question_count() as u64,
         waits,
-        same: view.same_as().filter(|other| *other != row.id).collect(),
+        same: view.same_as().take(SAME_NOTED_MAX).collect(),
     };
     let bytes = [now.to_bytes(), mark(cx, row, &now)].concat();
     (now, Some((kept, bytes)))
@@ -355,7 +363,10 @@ fn mark(cx: &dyn Cx, row: &CaseRow, now: &CaseNow) -> Vec<u8> {
             .flatten()
             .map_or(0, |row| row.entries)
     };
+    let named = |id: &CaseId| crate::agent::named_by(*id, cx.store()).unwrap_or_default();
+    let patient = || std::iter::once(&row.id).chain(&now.same);
     let counts = std::iter::once(row.entries).chain(now.same.iter().map(entries));
+    let counts = counts.chain(patient().map(|id| named(id).len() as u64));
     let (edition, model) = cx.assessor().running();
     let named = edition
         .into_bytes()

@@ -88,7 +88,7 @@ pub fn of(cx: &dyn Cx, row: &CaseRow, view: &CaseView) -> Result<Case, Refusal> 
             })
             .collect(),
         photos: photos(view),
-        same_as: view.same_as().filter(|other| *other != view.id).collect(),
+        same_as: view.same_as().collect(),
         perhaps_same_as: unsure.collect(),
         care_disputed: view.care.as_ref().is_some_and(|care| care.disputed),
         cared_for_by: view

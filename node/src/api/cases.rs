@@ -102,7 +102,8 @@ pub fn open_all(cx: &dyn Cx, id: CaseId) -> Result<(CaseRow, Vec<record::Case>),
     let (Some(row), Some(case)) = (found, load(cx, id)?) else {
         return Err(Refusal::CaseNotHere);
     };
-    Ok((row, case.and_same(|other| load(cx, other))?))
+    let named_by = |this| Ok(crate::agent::named_by(this, cx.store())?);
+    Ok((row, case.and_same(|other| load(cx, other), named_by)?))
 }
 
 /// The same as a screen shows it.

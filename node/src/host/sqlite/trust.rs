@@ -9,8 +9,8 @@ impl TrustStore for SqliteStore {
     }
 
     fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        let sql =
-            "SELECT key, value FROM settings WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key";
+        let sql = "SELECT key, value FROM settings
+            WHERE key >= ?1 AND key < ?1 || char(0x10FFFF) ORDER BY key";
         self.all(sql, params![prefix], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 

@@ -1,0 +1,88 @@
+//! Which cases are one patient's. A person says it in one case, and it counts for both: what was said
+//! in the other of consent, photos and danger holds here too. So each link is kept under the case
+//! that it names, beside the document that says it.
+
+use clinical::FindingValue;
+use protocol::CaseId;
+use protocol::defence::{self, Defence};
+use record::{Case, CaseError, CaseView};
+
+use crate::agent::setting;
+use crate::store::{Store, StoreError};
+
+const SAME: &str = "same/";
+
+fn link_setting(named: &CaseId, by: &CaseId) -> String {
+    format!("{SAME}{named}/{by}")
+}
+
+/// The cases in which a person has said that this one is the same patient's.
+pub(crate) fn named_by(case: CaseId, store: &dyn Store) -> Result<Vec<CaseId>, StoreError> {
+    if !defence::stands(Defence::LinksBothWays) {
+        return Ok(Vec::new());
+    }
+    let prefix = format!("{SAME}{case}/");
+    let kept = store.settings(&prefix)?.into_iter();
+    let kept = kept.filter(|(_, value)| !value.is_empty());
+    Ok(kept
+        .filter_map(|(key, _)| key.strip_prefix(&prefix)?.parse().ok())
+        .collect())
+}
+
+/// Keeps what a case says of others under those others.
+pub(super) fn put_links(view: &CaseView, store: &mut dyn Store) -> Result<(), StoreError> {
+    for (other, said) in &view.links {
+        let kept: &[u8] = match said.value {
+            FindingValue::Yes => &[1],
+            _ => &[],
+        };
+        let key = link_setting(other, &view.id);
+        if store.setting(&key)?.unwrap_or_default() != kept {
+            store.put_setting(&key, kept)?;
+        }
+    }
+    Ok(())
+}
+
+/// A case is gone: so is what it said of others, and what they said of it.
+pub(super) fn forget_links(case: &Case, store: &mut dyn Store) -> Result<(), StoreError> {
+    let said = case.view().links.into_keys();
+    let mut keys: Vec<_> = said.map(|other| link_setting(&other, &case.id())).collect();
+    let heard = store.settings(&format!("{SAME}{}/", case.id()))?;
+    keys.extend(heard.into_iter().map(|(key, _)| key));
+    keys.iter().try_for_each(|key| store.put_setting(key, &[]))
+}
+
+/// Keeps the links of all cases, once: those of a phone of before they were kept are only in its
+/// documents. What cannot be read says nothing.
+pub(super) fn keep_links_of_before(store: &mut dyn Store) -> Result<(), StoreError> {
+    if store
+        .setting(setting::LINKS_KEPT)?
+        .is_some_and(|kept| !kept.is_empty())
+    {
+        return Ok(());
+    }
+    for row in store.cases()? {
+        let document = store.case(&row.id)?;
+        if let Some(Ok(case)) = document.map(|bytes| Case::load(row.id, &bytes)) {
+            put_links(&case.view(), store)?;
+        }
+    }
+    store.put_setting(setting::LINKS_KEPT, &[1])
+}
+
+/// A case, and those that are the same patient's; nothing if it is not here.
+pub(super) fn load_same(case: &CaseId, store: &dyn Store) -> Result<Vec<Case>, StoreError> {
+    load(case, store)?.map_or_else(
+        || Ok(Vec::new()),
+        |case| case.and_same(|other| load(&other, store), |this| named_by(this, store)),
+    )
+}
+
+pub(super) fn load(case: &CaseId, store: &dyn Store) -> Result<Option<Case>, StoreError> {
+    let Some(bytes) = store.case(case)? else {
+        return Ok(None);
+    };
+    let damaged = |e: CaseError| StoreError::Damaged(format!("case {}: {e}", case.short()));
+    Case::load(*case, &bytes).map(Some).map_err(damaged)
+}
