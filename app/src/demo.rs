@@ -270,6 +270,7 @@ impl Demo {
         let new = bundle.map(|file| NewRelease {
             file,
             module: MODULE,
+            kind: None,
             version: None,
             area: "all",
             language: "und",

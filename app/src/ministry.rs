@@ -116,6 +116,7 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
             key,
             threshold,
             module,
+            kind,
             area,
             both,
             version_min,
@@ -127,6 +128,7 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
                 .iter()
                 .map(|k| key_of(k))
                 .collect::<Result<Vec<_>, _>>()?;
+            let keys_given = !keys.is_empty();
             let role = match keys.is_empty() {
                 true => Role { keys, threshold: 0 },
                 false => Role::new(keys, threshold).map_err(|e| {
@@ -151,6 +153,11 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
                 }
             });
             let version_min = version_min.unwrap_or(least.max(1));
+            let kinds = match (kind.is_empty(), keys_given) {
+                (false, _) => kind,
+                (true, true) => draft::kinds_of(&trust, &module),
+                (true, false) => Vec::new(),
+            };
             let delegation = Delegation {
                 name,
                 role,
@@ -158,6 +165,7 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
                 area,
                 both,
                 version_min,
+                kinds,
             };
             put(&draft::delegate(&trust, delegation)?, &to, Some(&trust))
         }
@@ -273,6 +281,7 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
         ReleaseCommand::Draft {
             file,
             module,
+            kind,
             version_number,
             area,
             language,
@@ -305,6 +314,7 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
             let new = file.as_ref().map(|file| draft::NewRelease {
                 file,
                 module: &module,
+                kind,
                 version: version_number,
                 area: &area,
                 language: &language,

@@ -146,6 +146,7 @@ impl Scene {
         let release = NewRelease {
             file,
             module: "bench",
+            kind: None,
             version: None,
             area: "all",
             language: "und",

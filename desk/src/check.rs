@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use distribution::delta::{DeltaError, ReadAt, apply};
 use distribution::release::{Delta, Withdrawn};
-use distribution::{Offer, Release, ReleaseList, Root, TrustError, TrustedState};
+use distribution::{ModuleKind, Offer, Release, ReleaseList, Root, TrustError, TrustedState};
 use inference::trial::{TrialError, Tried, try_rules};
 use inference::{ModelError, RulePack, TriageModel};
 use protocol::codec::CodecError;
@@ -83,11 +83,13 @@ pub enum Check {
     /// A release is withdrawn.
     Withdraws(Withdrawn),
     /// Somebody may release modules for an area.
-    Delegates(String, Vec<String>, Area),
+    Delegates(String, Vec<String>, Vec<ModuleKind>, Area),
     /// A release whose file is not here, and which is not this draft's change.
     FileElsewhere(Release),
     /// No file of this draft is the release's bundle.
     NoFile(Release),
+    /// A release of a kind that no phone runs yet: it is carried.
+    OnlyCarried(Release),
     /// The bundle in this file is the release's.
     Bundle(Release, PathBuf),
     /// Every rule of a pack reads known findings.
@@ -146,6 +148,7 @@ impl Check {
             | Self::Withdraws(_)
             | Self::Delegates(..)
             | Self::FileElsewhere(_)
+            | Self::OnlyCarried(_)
             | Self::Bundle(..)
             | Self::RulesRead(..)
             | Self::RulesGolden(..)
@@ -334,6 +337,7 @@ fn changes(held: Option<&ReleaseList>, list: &ReleaseList) -> Vec<Check> {
         said.push(Check::Delegates(
             new.name.clone(),
             new.modules.clone(),
+            new.kinds.clone(),
             new.area.clone(),
         ));
     }
@@ -415,11 +419,18 @@ impl<'a> Files<'a> {
             return vec![Check::NoFile(release.clone())];
         };
         let mut checks = vec![Check::Bundle(release.clone(), path.to_owned())];
-        if release.module.starts_with("triage-model") {
-            checks.extend(check_model(release, path));
-        } else if release.module.starts_with("rules") {
-            checks.extend(self.check_rules(release, path));
-        }
+        checks.extend(match release.kind {
+            ModuleKind::Triage => check_model(release, path),
+            ModuleKind::Rules => self.check_rules(release, path),
+            // No engine runs these yet: phones carry them for those that will.
+            ModuleKind::Other
+            | ModuleKind::Vision
+            | ModuleKind::Language
+            | ModuleKind::Adapter
+            | ModuleKind::Guide
+            | ModuleKind::Form
+            | ModuleKind::Words => vec![Check::OnlyCarried(release.clone())],
+        });
         checks.extend(
             release
                 .deltas
@@ -435,10 +446,9 @@ impl<'a> Files<'a> {
 
     fn check_rules(&self, release: &Release, path: &Path) -> Vec<Check> {
         let fails = |error| vec![Check::RulesFail(release.clone(), error)];
-        let not_a_pack = |e: String| TrialError::NotAPack(e);
         let tried = std::fs::read(path)
-            .map_err(|e| not_a_pack(e.to_string()))
-            .and_then(|bytes| try_rules(&bytes, &RulePack::built_in().map_err(not_a_pack)?));
+            .map_err(|e| TrialError::Unreadable(e.to_string()))
+            .and_then(|bytes| try_rules(&bytes, None, None));
         let (pack, tried) = match tried {
             Ok(tried) => tried,
             Err(error) => return fails(error),
@@ -448,9 +458,13 @@ impl<'a> Files<'a> {
             .gives_up()
             .iter()
             .map(|rule| Check::GivesUp(release.clone(), rule.clone(), self.agreed.contains(rule)));
-        let shown = [Check::RulesRead, Check::RulesGolden, Check::RulesKept];
+        let mut shown = vec![Check::RulesRead, Check::RulesGolden];
+        if tried.before.is_some() {
+            shown.push(Check::RulesKept);
+        }
+        let shown = shown.into_iter();
         let shown = shown.map(|check| check(release.clone(), tried.clone()));
-        shown.into_iter().chain(given_up).collect()
+        shown.chain(given_up).collect()
     }
 
     fn check_delta(&self, release: &Release, delta: &Delta) -> Check {
@@ -487,11 +501,11 @@ fn digest_of(path: &Path) -> std::io::Result<Digest> {
 fn check_model(release: &Release, path: &Path) -> Vec<Check> {
     let fails = |e: String| vec![Check::ModelFails(release.clone(), e)];
     let tried = || -> Result<Vec<Check>, String> {
-        let bundle = std::fs::read(path).map_err(|e| e.to_string())?;
+        let mut bundle = BufReader::new(File::open(path).map_err(|e| e.to_string())?);
         let pack = RulePack::built_in()?;
         let words = |e: ModelError| e.to_string();
         let name = format!("{} version {}", release.module, release.version);
-        let model = TriageModel::load(&name, &bundle).map_err(words)?;
+        let model = TriageModel::read(&name, &mut bundle).map_err(words)?;
         let golden = model.self_test(&pack).map_err(words)?;
         let groups = subgroups(&model, &pack, SEED, PATIENTS).map_err(|e| e.to_string())?;
         let measured = groups.into_iter().map(Check::ModelGroup);

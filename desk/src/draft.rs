@@ -1,19 +1,23 @@
 //! Drafts: documents that pass from desk to desk as one file until enough keys have signed, and are
 //! then published from any enrolled phone, folder or mirror.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use distribution::delegation::{DelegatedList, Delegation};
 use distribution::delta::{EncodeOptions, encode};
 use distribution::notices::{Recalled, Revoked};
 use distribution::release::{Delta, Lineage, Stage, Withdrawn};
-use distribution::{Beacon, Offer, Recall, Release, ReleaseList, Revocations, Root, TrustedState};
+use distribution::{
+    Beacon, ModuleKind, Offer, Recall, Release, ReleaseList, Revocations, Root, TrustedState,
+};
 use protocol::limits::DELTAS_PER_RELEASE_MAX;
 use protocol::signed::{Document, Role, Signed};
 use protocol::{Area, DeviceId, Digest};
 
 use crate::Refusal;
 use crate::files::{DraftFile, RootFile, from_text, hex, read, unhex};
+use crate::kind;
 
 /// Seconds of a day.
 pub const DAY_S: u64 = 86_400;
@@ -38,6 +42,8 @@ pub struct NewRelease<'a> {
     pub file: &'a Path,
     /// The module.
     pub module: &'a str,
+    /// What it is, if whoever publishes it says so.
+    pub kind: Option<ModuleKind>,
     /// Its version, or the next.
     pub version: Option<u64>,
     /// Where.
@@ -137,7 +143,8 @@ pub fn draft(
             .map(|w| w.version);
         let before = list.releases.iter().find(|r| same(r.key())).cloned();
         let held = before.as_ref().map(|r| r.version).or(gone).unwrap_or(0);
-        let mut release = release_of(new, held, &mut files)?;
+        let kind = kind::kind_of(new.kind, new.module, new.file, trust)?;
+        let mut release = release_of(new, (held, kind), &mut files)?;
         chain(&mut release, before.as_ref());
         list.withdrawn.retain(|w| !same(w.key()));
         list.releases.retain(|r| !same(r.key()));
@@ -173,11 +180,18 @@ pub fn draft_delegated(
     let same = |r: &Release| r.key() == (new.module, &area, new.language);
     let before = list.releases.iter().find(|r| same(r)).cloned();
     let mut files = Files::default();
-    let mut release = release_of(new, before.as_ref().map_or(0, |r| r.version), &mut files)?;
+    let kind = kind::kind_of(new.kind, new.module, new.file, Some(trust))?;
+    let held = before.as_ref().map_or(0, |r| r.version);
+    let mut release = release_of(new, (held, kind), &mut files)?;
     chain(&mut release, before.as_ref());
     if !delegation.covers(&release) {
         let module = new.module.to_owned();
-        return Err(Refusal::NotCovered(name.to_owned(), module, release.area));
+        return Err(Refusal::NotCovered(
+            name.to_owned(),
+            module,
+            kind,
+            release.area,
+        ));
     }
     list.releases.retain(|r| !same(r));
     list.releases.push(release);
@@ -192,7 +206,11 @@ struct Files {
 }
 
 /// The release that a bundle becomes, its deltas made; `held` is the version there is.
-fn release_of(new: &NewRelease<'_>, held: u64, files: &mut Files) -> Result<Release, Refusal> {
+fn release_of(
+    new: &NewRelease<'_>,
+    (held, kind): (u64, ModuleKind),
+    files: &mut Files,
+) -> Result<Release, Refusal> {
     let bytes = file_bytes(new.file)?;
     let version = new.version.unwrap_or(held.saturating_add(1));
     if version <= held {
@@ -218,6 +236,7 @@ fn release_of(new: &NewRelease<'_>, held: u64, files: &mut Files) -> Result<Rele
         deltas,
         stage: new.stage.clone(),
         lineage: new.lineage.clone(),
+        kind,
     })
 }
 
@@ -329,6 +348,15 @@ pub fn revoke(trust: &TrustedState, device: DeviceId, reason: &str) -> Result<Dr
         revoked,
     };
     draft_of(&revocations, Vec::new(), Vec::new())
+}
+
+/// What modules are in the lists held, or are usually: what somebody else may release of them,
+/// unless it is said.
+pub fn kinds_of(trust: &TrustedState, modules: &[String]) -> Vec<ModuleKind> {
+    let kind = |module: &String| kind::held(Some(trust), module).unwrap_or(kind::by_name(module));
+    let kinds: BTreeSet<_> = modules.iter().map(kind).collect();
+    let known = |kind: &ModuleKind| *kind != ModuleKind::Other;
+    kinds.into_iter().filter(known).collect()
 }
 
 /// Drafts the next list with a delegation added or replaced, or taken out if it names no keys.

@@ -26,6 +26,7 @@ pub mod draft;
 pub mod enrol;
 pub mod files;
 pub mod keys;
+mod kind;
 pub mod mirror;
 mod refusal;
 pub mod requantize;

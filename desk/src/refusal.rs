@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use distribution::ModuleKind;
 use distribution::trust::TrustError;
 use keyfile::KeyFileError;
 use protocol::codec::CodecError;
@@ -58,7 +59,9 @@ pub enum Refusal {
     /// A delegated release without its lineage.
     NoLineage,
     /// A delegation that does not cover a module in an area.
-    NotCovered(String, String, Area),
+    NotCovered(String, String, ModuleKind, Area),
+    /// A module that is of a kind already, and would become another.
+    OtherKind(String, ModuleKind, ModuleKind),
     /// A module at a version already.
     VersionHeld(String, u64),
     /// A module for an area in a language is not listed.

@@ -7,6 +7,7 @@
 use minicbor::{Decode, Encode};
 use protocol::Digest;
 
+use crate::module::ModuleKind;
 use crate::release::Release;
 
 /// The engine version of this build: releases that need a newer one are carried, not run.
@@ -22,6 +23,9 @@ pub struct Module {
     /// The release's version.
     #[n(1)]
     pub version: u64,
+    /// What it is.
+    #[cbor(n(2), default)]
+    pub kind: ModuleKind,
 }
 
 /// What one phone runs of one module.
@@ -73,6 +77,12 @@ pub struct Parked {
 const PARKED_MAX: usize = 8;
 
 impl Activation {
+    /// What runs, or ran, in its place.
+    pub fn kind(&self) -> ModuleKind {
+        let known = self.current.as_ref().or(self.previous.as_ref());
+        known.map(|module| module.kind).unwrap_or_default()
+    }
+
     /// Whether `release` may be tried on this phone: for this engine, and not parked.
     pub fn may_run(&self, release: &Release) -> bool {
         release.engine_min <= ENGINE_VERSION

@@ -9,6 +9,7 @@ use protocol::Area;
 use protocol::codec::{self, CodecError};
 use protocol::signed::{Document, Role};
 
+use crate::module::ModuleKind;
 use crate::release::{self, Release};
 
 /// What someone else may release, written in the ministry's list.
@@ -33,6 +34,10 @@ pub struct Delegation {
     /// Older lists of it are refused.
     #[n(5)]
     pub version_min: u64,
+    /// The kinds of module that they may be; what is of no known kind, which nothing runs, may be
+    /// always.
+    #[cbor(n(6), default, skip_if = "Vec::is_empty")]
+    pub kinds: Vec<ModuleKind>,
 }
 
 impl Delegation {
@@ -45,6 +50,9 @@ impl Delegation {
                 format!("{} modules", self.modules.len()),
             ));
         }
+        if self.kinds.len() > ModuleKind::ALL.len() {
+            return Err(CodecError::malformed("delegation", "too many kinds"));
+        }
         self.modules
             .iter()
             .try_for_each(|m| release::check_module(m))?;
@@ -53,7 +61,8 @@ impl Delegation {
 
     /// Whether `release` lies within it.
     pub fn covers(&self, release: &Release) -> bool {
-        self.modules.contains(&release.module) && self.area.covers(&release.area)
+        let kind = release.kind == ModuleKind::Other || self.kinds.contains(&release.kind);
+        kind && self.modules.contains(&release.module) && self.area.covers(&release.area)
     }
 }
 

@@ -25,6 +25,7 @@ pub mod activation;
 pub mod bundle;
 pub mod delegation;
 pub mod delta;
+pub mod module;
 pub mod notices;
 pub mod plan;
 pub mod release;
@@ -35,6 +36,7 @@ pub mod trust;
 
 pub use activation::{Activation, Module};
 pub use delegation::{DelegatedList, Delegation};
+pub use module::ModuleKind;
 pub use notices::{Beacon, Recall, Revocations};
 pub use release::{Release, ReleaseList};
 pub use root::Root;

@@ -104,6 +104,7 @@ mod tests {
             deltas,
             stage: None,
             lineage: None,
+            kind: crate::ModuleKind::Other,
         }
     }
 

@@ -10,6 +10,7 @@ use protocol::signed::Document;
 use protocol::{Area, DeviceId, Digest};
 
 use crate::delegation::Delegation;
+use crate::module::ModuleKind;
 
 /// One release of one module: a bundle of bytes, and for whom it is.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -48,6 +49,9 @@ pub struct Release {
     /// Where it comes from, if it was made out of another release.
     #[n(10)]
     pub lineage: Option<Lineage>,
+    /// What it is, and so what loads it and tries it.
+    #[cbor(n(11), default, skip_if = "ModuleKind::is_other")]
+    pub kind: ModuleKind,
 }
 
 /// A bundle that makes a release out of an earlier one.

@@ -263,6 +263,7 @@ mod tests {
             deltas: Vec::new(),
             stage: None,
             lineage: None,
+            kind: crate::ModuleKind::Other,
         }
     }
 

@@ -41,6 +41,7 @@ fn events() -> Vec<(&'static str, Happens)> {
         area: Area::default(),
         both: false,
         version_min: 1,
+        kinds: Vec::new(),
     };
     let list_of = |version, root, release_version| ReleaseList {
         root: Some(root),

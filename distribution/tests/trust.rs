@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use distribution::delegation::{DelegatedList, Delegation};
 use distribution::release::{Lineage, Stage, Withdrawn};
-use distribution::{Offer, ReleaseList, Root, TrustError, TrustedState};
+use distribution::{ModuleKind, Offer, ReleaseList, Root, TrustError, TrustedState};
 use protocol::certificate::{Certificate, CertificateError, Right, Rights, bind};
 use protocol::{Area, Chain, Digest};
 
@@ -383,6 +383,7 @@ fn delegating(version: u64, both: bool, keys: &[u8]) -> ReleaseList {
         area: Area::parse("north").unwrap(),
         both,
         version_min: 2,
+        kinds: Vec::new(),
     };
     ReleaseList {
         delegations: vec![delegation],
@@ -552,5 +553,37 @@ fn rule_11_a_delegated_list_never_goes_back_through_a_gap_in_which_nothing_names
         );
         assert!(matches!(give(trust, 2), Err(TrustError::Rollback { .. })));
         assert!(give(trust, 6).unwrap());
+    }
+}
+
+#[test]
+fn a_delegation_covers_the_kinds_it_names_and_nothing_else_that_a_phone_would_run() {
+    let of = |kind| {
+        let mut list = delegated(3, "fine-tune", "north");
+        list.releases[0].kind = kind;
+        Offer::Delegated(sign(&list, &[40]))
+    };
+    let under = |kinds: &[ModuleKind]| {
+        let mut list = delegating(1, false, &[40]);
+        list.delegations[0].kinds = kinds.to_vec();
+        let mut trust = state();
+        assert!(offer_list(&mut trust, &list, &[4, 5]).unwrap());
+        trust
+    };
+    for kind in ModuleKind::ALL {
+        let other = kind == ModuleKind::Other;
+        let none = under(&[]).offer(&of(kind));
+        assert_eq!(
+            none.is_ok(),
+            other,
+            "{kind}: what nothing runs may be always"
+        );
+        let another = ModuleKind::ALL.into_iter().filter(|k| *k != kind);
+        assert_eq!(
+            under(&another.collect::<Vec<_>>()).offer(&of(kind)).is_ok(),
+            other
+        );
+        // The same list, where the delegation names its kind.
+        assert!(under(&[kind]).offer(&of(kind)).unwrap());
     }
 }

@@ -31,16 +31,25 @@ pub struct Assessment {
     pub model: String,
 }
 
-/// Assesses findings. Without a model the rules stand alone.
-pub fn assess(
+/// Assesses findings. Without a model the rules stand alone; of several, the one that raises the
+/// most is heard, the first of those that raise as much.
+pub fn assess<'m>(
     findings: &Findings,
     pack: &RulePack,
     profile: Profile,
-    model: Option<&TriageModel>,
+    models: impl IntoIterator<Item = &'m TriageModel>,
 ) -> Assessment {
     let rules = pack.evaluate(profile, findings);
     let rule_urgency = rules.urgency();
-    let opinion = model.and_then(|m| m.opinion(findings));
+    let (mut model, mut opinion) = (Vec::new(), None::<Opinion>);
+    for other in models {
+        model.push(other.name());
+        let said = other.opinion(findings);
+        let raises = |said: &Option<Opinion>| said.as_ref().and_then(Opinion::raises_to);
+        if opinion.is_none() || raises(&said) > raises(&opinion) {
+            opinion = said.or(opinion);
+        }
+    }
     // A pink rule that cannot be cleared is not green: see someone soon, and measure.
     let least = if rules.cannot_clear.is_empty() {
         rule_urgency
@@ -58,14 +67,11 @@ pub fn assess(
         rules,
         raised_by_model: raised > least,
         opinion,
-        pack: format!(
-            "{} {} ({}), {}",
-            pack.id,
-            pack.edition,
-            profile.name(),
-            floor::EDITION
-        ),
-        model: model.map_or_else(|| "none".into(), |m| m.name().to_owned()),
+        pack: format!("{} ({}), {}", pack.named(), profile.name(), floor::EDITION),
+        model: match model.is_empty() {
+            true => "none".into(),
+            false => model.join("; "),
+        },
     }
 }
 

@@ -7,7 +7,7 @@ use clinical::age::Age;
 use clinical::catalogue::is_sign;
 use clinical::{AgeGroup, FindingValue, FindingsError};
 
-use crate::rules::{FindingKind, RulePack};
+use crate::rules::{FindingKind, FindingSpec, RulePack};
 
 /// Findings that have been checked against a rule pack.
 #[derive(Clone, PartialEq)]
@@ -222,18 +222,28 @@ pub fn read_recorded(
     read
 }
 
-/// Reads one value as the pack says it must be; words for yes, no, unknown and numbers are
-/// understood.
+/// Reads one value as the pack says it must be, or one that runs beside it; words for yes, no,
+/// unknown and numbers are understood.
 pub fn read_value(
     name: &str,
     value: &FindingValue,
     pack: &RulePack,
 ) -> Result<FindingValue, FindingsError> {
-    let Some(finding) = pack.finding(name) else {
-        let near = pack.nearest(name);
-        let (name, of, near) = (name.to_owned(), pack.id.clone(), near.to_owned());
-        return Err(FindingsError::NoSuchFinding(name, of, near));
-    };
+    let mut refused = None;
+    for spec in pack.findings_named(name) {
+        match read_as(spec, value) {
+            Ok(read) => return Ok(read),
+            Err(error) => drop(refused.get_or_insert(error)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| {
+        let near = pack.nearest(name).to_owned();
+        FindingsError::NoSuchFinding(name.to_owned(), pack.id.clone(), near)
+    }))
+}
+
+fn read_as(finding: &FindingSpec, value: &FindingValue) -> Result<FindingValue, FindingsError> {
+    let name = &finding.id;
     let word = match value {
         FindingValue::Text(word) => Some(word.trim()),
         FindingValue::Yes | FindingValue::No | FindingValue::Unknown | FindingValue::Number(_) => {
@@ -247,7 +257,7 @@ pub fn read_value(
         FindingKind::Flag => match (value, word) {
             (FindingValue::Yes, _) | (_, Some("yes")) => Ok(FindingValue::Yes),
             (FindingValue::No, _) | (_, Some("no")) => Ok(FindingValue::No),
-            _ => Err(FindingsError::NotAFlag(name.to_owned())),
+            _ => Err(FindingsError::NotAFlag(name.clone())),
         },
         FindingKind::Number { min, max, unit } => {
             let number = match value {
@@ -260,17 +270,17 @@ pub fn read_value(
             match number {
                 Some(number) if (*min..=*max).contains(&number) => Ok(FindingValue::Number(number)),
                 Some(number) => {
-                    let (name, unit) = (name.to_owned(), unit.clone());
+                    let (name, unit) = (name.clone(), unit.clone());
                     Err(FindingsError::Impossible(name, number, unit, *min, *max))
                 }
-                None => Err(FindingsError::NotANumber(name.to_owned(), *min)),
+                None => Err(FindingsError::NotANumber(name.clone(), *min)),
             }
         }
         FindingKind::Choice(choices) => match word {
             Some(word) if choices.iter().any(|c| c == word) => {
                 Ok(FindingValue::Text(word.to_owned()))
             }
-            _ => Err(FindingsError::NotAChoice(name.to_owned(), choices.clone())),
+            _ => Err(FindingsError::NotAChoice(name.clone(), choices.clone())),
         },
     }
 }

@@ -44,7 +44,7 @@ pub fn next<'a>(
     let mut open = asked
         .into_iter()
         .filter(|spec| !answers.contains_key(&spec.id));
-    open.find(|spec| pack.worth_asking(spec, profile, findings.values()))
+    open.find(|spec| pack.worth_asking(&spec.id, profile, &findings))
         .map_or(Step::Done, Step::Ask)
 }
 

@@ -29,6 +29,7 @@ pub mod interview;
 pub mod logic;
 pub mod model;
 pub mod network;
+pub mod packs;
 pub mod rules;
 pub mod trial;
 

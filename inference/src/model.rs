@@ -4,7 +4,7 @@
 //! very phone before it runs.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use candle_core::quantized::GgmlDType;
@@ -24,7 +24,7 @@ use crate::rules::RulePack;
 /// The architecture name in the file.
 pub const ARCHITECTURE: &str = "kijiti-triage";
 /// Bytes of a model file that this engine takes.
-const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const TOKENIZER_BYTES_MAX: usize = 4 * 1024 * 1024;
 const FEATURES_MAX: usize = 2048;
 const LABELS_MAX: usize = 512;
@@ -152,24 +152,29 @@ fn malformed(reason: impl ToString) -> ModelError {
 }
 
 impl TriageModel {
-    /// Reads a model file. `name` is what assessments will call it.
+    /// Reads a model file that is in memory. `name` is what assessments will call it.
     pub fn load(name: &str, file: &[u8]) -> Result<Self, ModelError> {
-        catch_unwind(AssertUnwindSafe(|| Self::load_checked(name, file)))
+        Self::read(name, &mut Cursor::new(file))
+    }
+
+    /// Reads a model where it lies, tensor by tensor: the whole file is never in memory at once.
+    pub fn read(name: &str, file: &mut (impl Read + Seek)) -> Result<Self, ModelError> {
+        catch_unwind(AssertUnwindSafe(|| Self::read_checked(name, file)))
             .unwrap_or_else(|_| Err(malformed("the file breaks its reader")))
     }
 
-    fn load_checked(name: &str, file: &[u8]) -> Result<Self, ModelError> {
-        if file.len() > FILE_BYTES_MAX {
+    fn read_checked(name: &str, reader: &mut (impl Read + Seek)) -> Result<Self, ModelError> {
+        let bytes = reader.seek(SeekFrom::End(0)).map_err(malformed)?;
+        if bytes > FILE_BYTES_MAX {
             return Err(malformed("too long"));
         }
         // An alignment of 0 would be a division by zero in the reader; our files never carry the
         // key.
-        let key = b"general.alignment";
-        if file.windows(key.len()).any(|window| window == key) {
+        if holds(reader, b"general.alignment").map_err(malformed)? {
             return Err(malformed("it sets its own alignment"));
         }
-        let mut reader = Cursor::new(file);
-        let content = Content::read(&mut reader).map_err(malformed)?;
+        reader.rewind().map_err(malformed)?;
+        let content = Content::read(reader).map_err(malformed)?;
         if text(&content, "general.architecture")? != ARCHITECTURE {
             return Err(malformed("another architecture"));
         }
@@ -198,13 +203,7 @@ impl TriageModel {
         let vocabulary = check_tokenizer(tokenizer_json)?;
         let mut tokenizer = Tokenizer::from_bytes(tokenizer_json.as_bytes()).map_err(malformed)?;
         tokenizer.set_encode_special_tokens(true);
-        let network = read_network(
-            &content,
-            &mut reader,
-            features.len(),
-            labels.len(),
-            vocabulary,
-        )?;
+        let network = read_network(&content, reader, features.len(), labels.len(), vocabulary)?;
         let card = text(&content, "kijiti.card")?.to_owned();
         Ok(Self {
             name: name.to_owned(),
@@ -331,6 +330,38 @@ fn check_calibration(c: &Calibration) -> Result<(), ModelError> {
     Err(malformed("its calibration is out of range"))
 }
 
+/// Whether these bytes stand anywhere in a file, which is read from its beginning piece by piece.
+fn holds(file: &mut (impl Read + Seek), bytes: &[u8]) -> std::io::Result<bool> {
+    file.rewind()?;
+    let (mut room, mut kept) = (vec![0; 1 << 16], 0);
+    loop {
+        // The end of the piece before stays in front, so that none is missed between two.
+        let free = room.get_mut(kept..).unwrap_or_default();
+        let read = file.read(free)?;
+        if read == 0 {
+            return Ok(false);
+        }
+        let seen = room.get(..kept + read).unwrap_or_default();
+        if seen.windows(bytes.len()).any(|window| window == bytes) {
+            return Ok(true);
+        }
+        let from = seen.len().saturating_sub(bytes.len());
+        kept = seen.len() - from;
+        room.copy_within(from..from + kept, 0);
+    }
+}
+
+/// Whether a file says that it is a model of this architecture, whatever else is in it.
+pub fn is_triage_model(file: &mut (impl Read + Seek)) -> bool {
+    let mut beginning = Vec::new();
+    let read = file
+        .rewind()
+        .and_then(|()| file.take(1 << 12).read_to_end(&mut beginning));
+    read.is_ok()
+        && beginning.starts_with(b"GGUF")
+        && (beginning.windows(ARCHITECTURE.len())).any(|window| window == ARCHITECTURE.as_bytes())
+}
+
 fn text<'a>(content: &'a Content, key: &str) -> Result<&'a str, ModelError> {
     match content.metadata.get(key) {
         Some(Meta::String(text)) => Ok(text),
@@ -418,7 +449,7 @@ fn check_tokenizer(file: &str) -> Result<usize, ModelError> {
 
 fn read_network(
     content: &Content,
-    reader: &mut Cursor<&[u8]>,
+    reader: &mut (impl Read + Seek),
     features: usize,
     labels: usize,
     vocabulary: usize,

@@ -12,6 +12,7 @@
 //! 6. Several pink rules are one referral; all are shown.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use clinical::assessment::Fired;
 use clinical::catalogue::{self, is_sign};
@@ -58,6 +59,13 @@ pub struct FindingSpec {
     pub asked: Vec<String>,
     /// It is asked only where this is not *no*.
     pub gate: Option<Expr>,
+}
+
+impl FindingSpec {
+    /// Whether it is a danger sign in an age group, to be asked first.
+    pub(crate) fn is_danger_sign(&self, group: AgeGroup) -> bool {
+        self.required.iter().any(|g| g == group.name())
+    }
 }
 
 /// What follows when a rule's condition is unknown.
@@ -111,6 +119,8 @@ pub struct RulePack {
     golden: Vec<crate::golden::Golden>,
     /// Pink rules that the pack before had and this one says that it gives up.
     gives_up: Vec<String>,
+    /// Packs that run beside this one ([`crate::packs`]).
+    pub(crate) beside: Vec<Arc<Self>>,
 }
 
 /// The pack that is built in, used until a ministry's own arrives.
@@ -198,9 +208,8 @@ impl RulePack {
     /// findings as they are meant.
     pub fn parse(file: &str) -> Result<Self, String> {
         let mut pack = Self::read(file)?;
-        if file != BUILT_IN {
-            let built_in = Self::built_in()?;
-            for spec in built_in.findings {
+        if let Some(built_in) = guideline_beside(file) {
+            for spec in built_in.findings.iter().cloned() {
                 match pack.findings.iter().find(|own| own.id == spec.id) {
                     Some(own) => {
                         same_meaning(own, &spec)?;
@@ -247,6 +256,9 @@ impl RulePack {
         let mut findings: Vec<FindingSpec> = specs;
         let mut known: BTreeSet<String> = findings.iter().map(|f| f.id.clone()).collect();
         known.extend(["age_hours", "age_days", "age_months", COMMUNITY].map(str::to_owned));
+        // A pack may read what the guideline's asks without asking it anew.
+        let built_in = guideline_beside(file).map(|pack| pack.findings.as_slice());
+        known.extend(built_in.unwrap_or_default().iter().map(|f| f.id.clone()));
         let mut defines = BTreeMap::new();
         for define in raw.define {
             let expr = read_condition(&define.name, &define.when, &known)?;
@@ -279,6 +291,7 @@ impl RulePack {
             rules,
             golden,
             gives_up,
+            beside: Vec::new(),
         })
     }
 
@@ -312,13 +325,13 @@ impl RulePack {
             .collect()
     }
 
-    /// The findings it knows.
+    /// The findings it knows by itself.
     pub fn findings(&self) -> &[FindingSpec] {
         &self.findings
     }
 
-    /// One finding.
-    pub fn finding(&self, id: &str) -> Option<&FindingSpec> {
+    /// One of them.
+    pub(crate) fn own_finding(&self, id: &str) -> Option<&FindingSpec> {
         self.findings.iter().find(|f| f.id == id)
     }
 
@@ -363,9 +376,9 @@ impl RulePack {
             .filter(move |r| r.group == group.name() && r.profiles.contains(&profile))
     }
 
-    /// Findings that are asked at a level of care, danger signs first; those that any rule reads,
-    /// if the pack does not say.
-    pub fn questions(&self, profile: Profile, group: AgeGroup) -> Vec<&FindingSpec> {
+    /// Findings that this pack asks at a level of care, danger signs first; those that any rule
+    /// reads, if the pack does not say.
+    pub(crate) fn own_questions(&self, profile: Profile, group: AgeGroup) -> Vec<&FindingSpec> {
         let place = format!("{}.{}", group.name(), profile.name());
         let mut asked: Vec<_> = self
             .findings
@@ -375,12 +388,12 @@ impl RulePack {
         if asked.is_empty() {
             asked = self.read_by_rules(profile, group);
         }
-        asked.sort_by_key(|f| !f.required.iter().any(|g| g == group.name()));
+        asked.sort_by_key(|f| !f.is_danger_sign(group));
         asked
     }
 
-    /// Whether a question is worth asking, as far as its gate is known.
-    pub fn worth_asking(
+    /// Whether the gate of a question is open, as far as it is known.
+    pub(crate) fn gate_is_open(
         &self,
         spec: &FindingSpec,
         profile: Profile,
@@ -411,7 +424,7 @@ impl RulePack {
             .iter()
             .filter(|f| names.contains(&f.id))
             .collect();
-        asked.sort_by_key(|f| !f.required.iter().any(|g| g == group.name()));
+        asked.sort_by_key(|f| !f.is_danger_sign(group));
         asked
     }
 
@@ -424,29 +437,11 @@ impl RulePack {
                 .count()
         };
         let far = |id: &str| (std::cmp::Reverse(shared(id)), id.len().abs_diff(name.len()));
-        self.findings
-            .iter()
+        let names = self.all().flat_map(|pack| &pack.findings);
+        names
             .map(|f| f.id.as_str())
             .min_by_key(|id| far(id))
             .unwrap_or_default()
-    }
-
-    /// What every rule of the profile says of these findings, and the floor below them.
-    pub fn evaluate(&self, profile: Profile, findings: &Findings) -> Evaluation {
-        let mut evaluation = self.evaluate_alone(profile, findings);
-        if let Some(built_in) = guideline().filter(|pack| *pack != self) {
-            let known = |name: &String| built_in.finding(name).is_some();
-            evaluation.add(
-                built_in.evaluate_alone(profile, findings),
-                &self.gives_up,
-                &known,
-            );
-        }
-        evaluation.add_floor(crate::floor::evaluate(
-            findings.values(),
-            Some(findings.group()),
-        ));
-        evaluation
     }
 
     /// What the rules of the pack say by themselves: how a pack is tested. No case of a patient is
@@ -540,9 +535,17 @@ impl RulePack {
 
 /// The rules of the guidelines, which every phone has: a ministry's pack adds to them, and takes
 /// away only what it says it gives up.
-fn guideline() -> Option<&'static RulePack> {
+pub(crate) fn guideline() -> Option<&'static RulePack> {
     static BUILT: std::sync::OnceLock<Option<RulePack>> = std::sync::OnceLock::new();
     BUILT.get_or_init(|| RulePack::built_in().ok()).as_ref()
+}
+
+/// The guideline's pack, beside another one.
+fn guideline_beside(file: &str) -> Option<&'static RulePack> {
+    match file == BUILT_IN {
+        true => None,
+        false => guideline(),
+    }
 }
 
 /// What is said of signs that were found and that no rule has read.
@@ -570,7 +573,7 @@ pub(crate) fn with_level(
 
 /// A pack may add choices and words to a finding that is built in, and must not mean something else
 /// by it.
-fn same_meaning(own: &FindingSpec, built_in: &FindingSpec) -> Result<(), String> {
+pub(crate) fn same_meaning(own: &FindingSpec, built_in: &FindingSpec) -> Result<(), String> {
     let same = match (&own.kind, &built_in.kind) {
         (FindingKind::Flag, FindingKind::Flag) => true,
         (
@@ -613,6 +616,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether it names signs that no rule of a pack has read.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.rule == UNREAD
+    }
+
     /// As it is shown.
     pub fn said(&self) -> Fired {
         Fired {
@@ -641,7 +649,12 @@ impl Evaluation {
     /// Adds what the rules of the guidelines say, where the pack does not say it too and has not
     /// given it up. A sign of the guidelines (`known`) is read by a rule of the pack only if that
     /// says yellow or pink for it.
-    fn add(&mut self, guideline: Evaluation, gives_up: &[String], known: &dyn Fn(&String) -> bool) {
+    pub(crate) fn add(
+        &mut self,
+        guideline: Evaluation,
+        gives_up: &[String],
+        known: &dyn Fn(&String) -> bool,
+    ) {
         let new = |held: &[Outcome], outcome: &Outcome| {
             !gives_up.contains(&outcome.rule)
                 && !held

@@ -3,22 +3,26 @@
 use std::str::Utf8Error;
 
 use crate::golden;
-use crate::rules::RulePack;
+use crate::rules::{RulePack, guideline};
 
 /// What a pack has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
     /// The pack, by id and edition.
     pub pack: String,
-    /// Golden cases that came out as the guidelines say, by its rules alone.
+    /// Golden cases that came out as they must, by its rules alone.
     pub golden: usize,
-    /// The pack of which it has every pink rule, or gives it up by an explicit word.
-    pub before: String,
+    /// The pack of which it has every pink rule, or gives it up by an explicit word; `None` for one
+    /// that takes no other's place.
+    pub before: Option<String>,
 }
 
 /// Why a pack does not run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrialError {
+    /// It cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
     /// Not text.
     #[error("{0}")]
     NotText(Utf8Error),
@@ -28,25 +32,46 @@ pub enum TrialError {
     /// A golden case comes out otherwise than it must.
     #[error("{0}")]
     Golden(String),
+    /// A pack of new rules that brings no golden case to show what they say.
+    #[error("it brings no golden case; a pack shows what its rules say: [[golden]]")]
+    NoGolden,
     /// Pink rules that the pack before had and this one neither has nor gives up.
     #[error("it has no more pink rules {}; a pack that gives some up says so: gives_up = [\"…\"]", .0.join(", "))]
     Lacks(Vec<String>),
+    /// A finding means something else in a pack that runs beside it.
+    #[error("finding {0} means something else in {1}, which runs beside it")]
+    Disagrees(String, String),
 }
 
-/// Reads a rule pack and tries it on all golden cases, beside the one that it replaces.
-pub fn try_rules(bytes: &[u8], before: &RulePack) -> Result<(RulePack, Tried), TrialError> {
+/// Reads a rule pack and tries it on golden cases of its own, and on those of the guideline if it is
+/// an edition of that. `before` ran in the same slot, `beside` runs in others.
+pub fn try_rules<'p>(
+    bytes: &[u8],
+    before: Option<&RulePack>,
+    beside: impl IntoIterator<Item = &'p RulePack>,
+) -> Result<(RulePack, Tried), TrialError> {
     let text = std::str::from_utf8(bytes).map_err(TrialError::NotText)?;
     let pack = RulePack::parse(text).map_err(TrialError::NotAPack)?;
-    let golden = golden::try_pack(&pack).map_err(TrialError::Golden)?;
-    let lacks = pack.lacks(before);
-    if !lacks.is_empty() {
-        return Err(TrialError::Lacks(lacks));
+    if !pack.is_guideline() && pack.golden().is_empty() {
+        return Err(TrialError::NoGolden);
     }
-    let named = |pack: &RulePack| format!("{} {}", pack.id, pack.edition);
+    let golden = golden::try_pack(&pack).map_err(TrialError::Golden)?;
+    let guideline = guideline().filter(|_| pack.is_guideline());
+    for before in before.into_iter().chain(guideline) {
+        let lacks = pack.lacks(before);
+        if !lacks.is_empty() {
+            return Err(TrialError::Lacks(lacks));
+        }
+    }
+    for other in beside {
+        if let Some(finding) = pack.disagrees_with(other) {
+            return Err(TrialError::Disagrees(finding.to_owned(), other.named()));
+        }
+    }
     let tried = Tried {
-        pack: named(&pack),
+        pack: pack.named(),
         golden,
-        before: named(before),
+        before: before.or(guideline).map(RulePack::named),
     };
     Ok((pack, tried))
 }

@@ -106,6 +106,7 @@ pub fn delegation() -> Delegation {
         area: Area::parse("north").unwrap_or_default(),
         both: false,
         version_min: 1,
+        kinds: Vec::new(),
     }
 }
 

@@ -174,6 +174,7 @@ impl Ministry {
             deltas: Vec::new(),
             stage: None,
             lineage: None,
+            kind: distribution::ModuleKind::Other,
         }
     }
 

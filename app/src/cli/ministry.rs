@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use distribution::ModuleKind;
 
 /// The ministry's desk.
 #[derive(Subcommand, Debug)]
@@ -106,6 +107,10 @@ pub enum MinistryCommand {
         /// A module that they may release.
         #[arg(long)]
         module: Vec<String>,
+        /// What kind of module it may be: rules, triage, adapter, …; by default what those modules
+        /// are in the list.
+        #[arg(long, value_parser = module_kind)]
+        kind: Vec<ModuleKind>,
         /// Within this area.
         #[arg(long, default_value = "all")]
         area: String,
@@ -245,6 +250,10 @@ pub enum ReleaseCommand {
         /// The module it replaces, such as triage-model.
         #[arg(long, default_value = "triage-model")]
         module: String,
+        /// What kind of module it is: rules, triage, vision, language, adapter, guide, form, words
+        /// or other; by default what its file says.
+        #[arg(long, value_parser = module_kind)]
+        kind: Option<ModuleKind>,
         /// Its version; by default one more than the one in the list.
         #[arg(long)]
         version_number: Option<u64>,
@@ -354,4 +363,10 @@ pub enum ReleaseCommand {
     /// The ministry's documents on this phone: roots, list, recalls, revocations, delegations,
     /// beacon.
     Log,
+}
+
+/// A kind of module by its name.
+fn module_kind(name: &str) -> Result<ModuleKind, String> {
+    let kinds = || ModuleKind::ALL.map(ModuleKind::name).join(", ");
+    ModuleKind::named(name).ok_or_else(|| format!("one of {} is meant", kinds()))
 }

@@ -5,7 +5,7 @@ use desk::check::{Check, Checked};
 use desk::enrol::Why;
 use desk::files::DraftFile;
 use desk::requantize::Requantized;
-use distribution::{Offer, Release};
+use distribution::{ModuleKind, Offer, Release};
 use inference::trial::Tried;
 use protocol::DeviceId;
 use protocol::codec::CodecError;
@@ -214,10 +214,15 @@ fn of_documents(refusal: Refusal) -> Words {
             "a delegated release must say what it was made from",
             "pass --lineage FILE: the parent's digest, the data, the protocol, results by group",
         ),
-        Refusal::NotCovered(name, module, area) => words(
+        Refusal::NotCovered(name, module, kind, area) => words(
             5,
-            format!("{name} may not release {module} for {area}"),
+            format!("{name} may not release {module} (kind {kind}) for {area}"),
             "see `kijiti ministry release log` for what it may",
+        ),
+        Refusal::OtherKind(module, held, kind) => words(
+            5,
+            format!("{module} is of kind {held}, and this is of kind {kind}"),
+            "a module stays what it is: choose another --module for this file",
         ),
         Refusal::VersionHeld(module, held) => words(
             5,
@@ -273,10 +278,22 @@ fn versioned(release: &Release) -> String {
 }
 
 fn placed(release: &Release) -> String {
-    format!(
-        "{} for {} ({})",
-        release.module, release.area, release.language
-    )
+    let Release {
+        module,
+        kind,
+        area,
+        language,
+        ..
+    } = release;
+    format!("{module} (kind {kind}) for {area} ({language})")
+}
+
+fn kinds_in_words(kinds: &[ModuleKind]) -> String {
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+    match names.is_empty() {
+        true => "what no phone runs".into(),
+        false => format!("kind {}", names.join(", ")),
+    }
 }
 
 /// A check: what it is about, and what was found.
@@ -312,9 +329,10 @@ pub fn check(check: &Check) -> (String, String) {
         Check::OtherTerms(r) => changes(format!("{}: same version, other terms", placed(r))),
         Check::Staged(r) => changes(staged(r)),
         Check::Withdraws(w) => changes(format!("withdraws {} for {}", w.module, w.area)),
-        Check::Delegates(name, modules, area) => changes(format!(
-            "lets {name} release {} for {area}",
-            modules.join(", ")
+        Check::Delegates(name, modules, kinds, area) => changes(format!(
+            "lets {name} release {} ({}) for {area}",
+            modules.join(", "),
+            kinds_in_words(kinds)
         )),
         Check::FileElsewhere(r) => (
             r.module.clone(),
@@ -323,6 +341,10 @@ pub fn check(check: &Check) -> (String, String) {
         Check::NoFile(r) => (
             versioned(r),
             format!("no file of this draft has digest {}", r.digest.short()),
+        ),
+        Check::OnlyCarried(r) => (
+            versioned(r),
+            format!("phones carry it (kind {}) and run nothing of it", r.kind),
         ),
         Check::Bundle(r, path) => {
             let minutes = r.bytes as f64 / BLUETOOTH_BYTES_S as f64 / 60.0;
@@ -427,12 +449,12 @@ pub fn rules_read(tried: &Tried) -> String {
 /// That a pack says what the guidelines say.
 pub fn rules_golden(tried: &Tried) -> String {
     let golden = tried.golden;
-    format!("{golden} of {golden} golden cases come out as the guidelines say, by its rules alone")
+    format!("{golden} of {golden} golden cases come out as they must, by its rules alone")
 }
 
 /// That a pack takes nothing away.
 pub fn rules_kept(tried: &Tried) -> String {
-    let before = &tried.before;
+    let before = tried.before.as_deref().unwrap_or("no pack");
     format!("every pink rule of {before} is there, or given up by an explicit word")
 }
 
@@ -444,8 +466,8 @@ pub fn checked_json(checked: &Checked) -> Json {
     };
     let release = |r: &Release| {
         json!({
-            "module": r.module, "version": r.version, "digest": r.digest.to_string(),
-            "bytes": r.bytes, "area": r.area.to_string(), "language": r.language, "notes": r.notes,
+            "module": r.module, "kind": r.kind.name(), "version": r.version,
+            "digest": r.digest.to_string(), "bytes": r.bytes, "area": r.area.to_string(), "language": r.language, "notes": r.notes,
         })
     };
     json!({

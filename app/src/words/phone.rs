@@ -720,9 +720,9 @@ pub fn check(check: &Check) -> String {
             format!("{cases} of {cases} golden cases come out as published on this phone")
         }
         Check::RulesRead { pack } => format!("every rule of {pack} reads known findings"),
-        Check::RulesGolden { cases } => format!(
-            "{cases} of {cases} golden cases come out as the guidelines say, by its rules alone"
-        ),
+        Check::RulesGolden { cases } => {
+            format!("{cases} of {cases} golden cases come out as they must, by its rules alone")
+        }
         Check::RulesKept { before } => {
             format!("every pink rule of {before} is there, or given up by an explicit word")
         }

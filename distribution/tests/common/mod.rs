@@ -57,6 +57,7 @@ pub fn release(module: &str, version: u64) -> Release {
         deltas: Vec::new(),
         stage: None,
         lineage: None,
+        kind: distribution::ModuleKind::Other,
     }
 }
 

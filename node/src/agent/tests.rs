@@ -270,6 +270,7 @@ fn releases_want_what_is_listed_tell_when_it_is_whole_and_let_go_of_what_is_reca
         deltas: Vec::new(),
         stage: None,
         lineage: None,
+        kind: distribution::ModuleKind::Triage,
     };
     let id = BundleId::release(release.digest);
     let list = ReleaseList {

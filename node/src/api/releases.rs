@@ -24,6 +24,7 @@ pub fn list(cx: &dyn Cx) -> Result<Releases, Refusal> {
         bytes: r.bytes,
         area: r.area.clone(),
         language: r.language.clone(),
+        kind: r.kind.name().to_owned(),
         notes: r.notes.clone(),
         state: state(agent, r, whole(r)),
     });
@@ -33,6 +34,7 @@ pub fn list(cx: &dyn Cx) -> Result<Releases, Refusal> {
     };
     let running = |(module, a): (&String, &Activation)| Running {
         module: module.clone(),
+        kind: a.kind().name().to_owned(),
         current: a.current.as_ref().map(version),
         previous: a.previous.as_ref().map(version),
     };
@@ -128,5 +130,6 @@ pub fn release_of(module: &str, current: &Module) -> Release {
         deltas: Vec::new(),
         stage: None,
         lineage: None,
+        kind: current.kind,
     }
 }

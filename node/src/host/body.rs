@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use distribution::Release;
 use distribution::plan::Way;
+use distribution::{ModuleKind, Release};
 use protocol::{DeviceId, DeviceKeys, Now};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::Sender;
@@ -414,9 +414,7 @@ impl Body {
                 (self.log)(&format!(
                     "{module} was recalled by the ministry ({reason}): {now}"
                 ));
-                if module.starts_with(super::triage::MODEL_MODULE) {
-                    self.engine.model = None;
-                }
+                self.engine.stop(&module);
                 self.load_active();
             }
             Event::MeetingEnded { link, summary } => {
@@ -577,7 +575,7 @@ impl Body {
     /// Tries a release on a thread of its own: a bad model may be slow, and must not hold up a
     /// meeting.
     fn try_soon(&mut self, release: Release) {
-        if self.trying.contains(&release.digest) || !runs(&release.module) {
+        if self.trying.contains(&release.digest) || !runs(release.kind) {
             return;
         }
         if !self.begin_attempt(&release.module, release.digest) {
@@ -588,11 +586,11 @@ impl Body {
             .store
             .bundles
             .path(&protocol::BundleId::release(release.digest));
-        let (pack, messages) = (self.engine.pack.clone(), self.messages.clone());
+        let (engine, messages) = (self.engine.clone(), self.messages.clone());
         std::thread::spawn(move || {
-            let result = std::fs::read(path)
+            let result = std::fs::File::open(path)
                 .map_err(|e| e.to_string())
-                .and_then(|b| try_release(&release, &b, &pack));
+                .and_then(|file| try_release(&release, file, &engine));
             let _ = messages.blocking_send(Message::Tried {
                 release: Box::new(release),
                 result,
@@ -613,7 +611,7 @@ impl Body {
                 let kept = serde_json::to_vec(&checks).unwrap_or_default();
                 let switched = self.ask_agent(Command::Activated(Box::new(release), kept));
                 if matches!(switched, Ok(Reply::Done | Reply::Unchanged)) {
-                    self.switch_to(tried);
+                    self.engine.switch(&module, tried);
                 }
             }
             Err(reason) => {
@@ -626,13 +624,6 @@ impl Body {
         }
     }
 
-    fn switch_to(&mut self, tried: Tried) {
-        match tried {
-            Tried::Model(model) => self.engine.model = Some(model),
-            Tried::Rules(pack) => self.engine.pack = pack,
-        }
-    }
-
     /// Loads what was active when the program stopped, rules first. What does not load any more is
     /// not used: the rules that are built in stand.
     fn load_active(&mut self) {
@@ -641,7 +632,7 @@ impl Body {
             .activations()
             .filter_map(|(module, activation)| Some((module.clone(), activation.current.clone()?)))
             .collect();
-        active.sort_by_key(|(module, _)| !module.starts_with(super::triage::RULES_MODULE));
+        active.sort_by_key(|(_, current)| current.kind != ModuleKind::Rules);
         for (module, current) in active {
             // One that has brought the program down twice is parked here, and the one before it is
             // loaded instead.
@@ -667,13 +658,10 @@ impl Body {
             .cloned();
         let release = release.unwrap_or_else(|| releases::release_of(module, current));
         let id = protocol::BundleId::release(current.digest);
-        let loaded = self
-            .store
-            .bundles
-            .read_whole(&id)
-            .map_err(|e| e.to_string());
-        match loaded.and_then(|bytes| try_release(&release, &bytes, &self.engine.pack)) {
-            Ok((tried, _)) => self.switch_to(tried),
+        let path = self.store.bundles.path(&id);
+        let opened = std::fs::File::open(path).map_err(|e| e.to_string());
+        match opened.and_then(|file| try_release(&release, file, &self.engine)) {
+            Ok((tried, _)) => self.engine.switch(module, tried),
             Err(reason) => (self.log)(&format!("{module} is not used: {reason}")),
         }
     }

@@ -10,12 +10,13 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use distribution::bundle::Groups;
 use distribution::tree;
+use protocol::ids::DigestHasher;
 use protocol::limits::{FILES_OPEN_MAX, GROUP_BYTES};
 use protocol::{BundleId, BundleKind, Digest};
 
@@ -318,6 +319,24 @@ impl BundleFiles {
     /// All of a whole bundle.
     pub fn read_whole(&self, id: &BundleId) -> Result<Vec<u8>, StoreError> {
         fs::read(self.path(id)).map_err(|e| disk_error(&e))
+    }
+
+    /// A whole release's file, opened; checked against its digest once more, `None` if it is not it.
+    pub fn open_checked(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
+        let check = || -> io::Result<(Digest, File)> {
+            let mut file = File::open(self.path(&BundleId::release(*digest)))?;
+            let (mut hasher, mut room) = (DigestHasher::default(), vec![0; 1 << 16]);
+            loop {
+                match file.read(&mut room)? {
+                    0 => break,
+                    read => hasher.update(room.get(..read).unwrap_or_default()),
+                }
+            }
+            file.rewind()?;
+            Ok((hasher.finish(), file))
+        };
+        let (found, file) = check().map_err(|e| disk_error(&e))?;
+        Ok(Some(file).filter(|_| found == *digest))
     }
 
     /// Bytes of everything held, parts included.

@@ -1,11 +1,14 @@
 //! The model's side of the phone: trying a release on this very phone before it runs, and judging
 //! findings by what runs. Rules and model are `inference`'s; here they meet the interface.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::sync::Arc;
 
 use clinical::assessment::{Question, QuestionKind};
 use clinical::{Assessment, FindingValue, FindingsError, Profile};
-use distribution::Release;
+use distribution::{ModuleKind, Release};
 use inference::findings::{read_recorded, read_value};
 use inference::interview::{Step, danger, next};
 use inference::rules::{FindingKind, FindingSpec};
@@ -16,13 +19,13 @@ use crate::api::Assessor;
 use crate::api::assess::{Ages, Interview, Next, PatientFile, Values};
 use crate::api::views::releases::Check;
 
-/// What runs now.
+/// What runs now: a slot for each module, so that none takes another's place.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    /// The rule pack.
-    pub pack: Arc<RulePack>,
-    /// The model, if one does.
-    pub model: Option<Arc<TriageModel>>,
+    built_in: Arc<RulePack>,
+    slots: BTreeMap<String, Tried>,
+    /// The rule packs that run beside each other.
+    pack: Arc<RulePack>,
 }
 
 /// What a tried release turned out to be.
@@ -32,60 +35,127 @@ pub(super) enum Tried {
     Rules(Arc<RulePack>),
 }
 
-/// The modules that this engine runs, by the beginning of their names.
-pub(super) const MODEL_MODULE: &str = "triage-model";
-pub(super) const RULES_MODULE: &str = "rules";
-
 /// Whether this engine runs such a module; others are carried for phones that do.
-pub(super) fn runs(module: &str) -> bool {
-    module.starts_with(MODEL_MODULE) || module.starts_with(RULES_MODULE)
+pub(super) fn runs(kind: ModuleKind) -> bool {
+    match kind {
+        ModuleKind::Rules | ModuleKind::Triage => true,
+        ModuleKind::Other
+        | ModuleKind::Vision
+        | ModuleKind::Language
+        | ModuleKind::Adapter
+        | ModuleKind::Guide
+        | ModuleKind::Form
+        | ModuleKind::Words => false,
+    }
 }
 
-/// Loads a whole bundle and tests it here. Returns what it is and the checks that it passed.
+/// Bytes of a rule pack, of which one more is read to see that it is longer.
+const RULES_BYTES_MAX: u64 = 1 << 20;
+
+/// Loads a whole bundle from where it lies and tests it here on golden cases of its kind. Returns
+/// what it is and the checks that it passed.
 pub(super) fn try_release(
     release: &Release,
-    bytes: &[u8],
-    pack: &RulePack,
+    file: File,
+    engine: &Engine,
 ) -> Result<(Tried, Vec<Check>), String> {
-    if release.module.starts_with(MODEL_MODULE) {
-        let digest = release.digest.short();
-        let name = format!("{} version {}, {digest}", release.module, release.version);
-        let model = TriageModel::load(&name, bytes).map_err(|e| e.to_string())?;
-        let cases = model.self_test(pack).map_err(|e| e.to_string())?;
-        let labels = model.labels().len();
-        let checks = vec![Check::ModelLoads { labels }, Check::ModelGolden { cases }];
-        return Ok((Tried::Model(Arc::new(model)), checks));
+    match release.kind {
+        ModuleKind::Triage => try_model(release, file, engine),
+        ModuleKind::Rules => try_pack(release, file, engine),
+        other => Err(format!("this engine does not run modules of kind {other}")),
     }
-    if release.module.starts_with(RULES_MODULE) {
-        let (tried, shown) = try_rules(bytes, pack).map_err(|e| e.to_string())?;
-        let checks = vec![
-            Check::RulesRead { pack: shown.pack },
-            Check::RulesGolden {
-                cases: shown.golden,
-            },
-            Check::RulesKept {
-                before: shown.before,
-            },
-        ];
-        return Ok((Tried::Rules(Arc::new(tried)), checks));
-    }
-    Err(format!(
-        "this engine does not run modules named {}",
-        release.module
-    ))
+}
+
+fn try_model(
+    release: &Release,
+    file: File,
+    engine: &Engine,
+) -> Result<(Tried, Vec<Check>), String> {
+    let digest = release.digest.short();
+    let name = format!("{} version {}, {digest}", release.module, release.version);
+    let mut file = BufReader::new(file);
+    let model = TriageModel::read(&name, &mut file).map_err(|e| e.to_string())?;
+    let cases = model.self_test(&engine.pack).map_err(|e| e.to_string())?;
+    let labels = model.labels().len();
+    let checks = vec![Check::ModelLoads { labels }, Check::ModelGolden { cases }];
+    Ok((Tried::Model(Arc::new(model)), checks))
+}
+
+fn try_pack(release: &Release, file: File, engine: &Engine) -> Result<(Tried, Vec<Check>), String> {
+    let mut bytes = Vec::new();
+    let read = file.take(RULES_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|e| e.to_string())?;
+    let others = engine
+        .packs()
+        .filter(|(module, _)| **module != release.module);
+    let others = others.map(|(_, pack)| pack.as_ref());
+    let before = engine
+        .packs()
+        .find(|(module, _)| **module == release.module);
+    let before = before.map(|(_, pack)| pack.as_ref());
+    let (tried, shown) = try_rules(&bytes, before, others).map_err(|e| e.to_string())?;
+    let mut checks = vec![
+        Check::RulesRead { pack: shown.pack },
+        Check::RulesGolden {
+            cases: shown.golden,
+        },
+    ];
+    checks.extend(shown.before.map(|before| Check::RulesKept { before }));
+    Ok((Tried::Rules(Arc::new(tried)), checks))
 }
 
 impl Engine {
     /// The rules that are built in, and no model.
     pub fn built_in() -> Result<Self, String> {
+        let built_in = Arc::new(RulePack::built_in()?);
         Ok(Self {
-            pack: Arc::new(RulePack::built_in()?),
-            model: None,
+            pack: built_in.clone(),
+            slots: BTreeMap::new(),
+            built_in,
         })
     }
 
+    /// A module runs from now on, in the place of what ran in its slot.
+    pub(super) fn switch(&mut self, module: &str, to: Tried) {
+        self.slots.insert(module.to_owned(), to);
+        self.settle();
+    }
+
+    /// A module runs no more.
+    pub(super) fn stop(&mut self, module: &str) {
+        self.slots.remove(module);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let packs: Vec<_> = self.packs().map(|(_, pack)| pack.clone()).collect();
+        self.pack = Arc::new(RulePack::side_by_side(&self.built_in, packs));
+    }
+
+    fn packs(&self) -> impl Iterator<Item = (&String, &Arc<RulePack>)> {
+        self.slots.iter().filter_map(|(module, tried)| match tried {
+            Tried::Rules(pack) => Some((module, pack)),
+            Tried::Model(_) => None,
+        })
+    }
+
+    fn models(&self) -> impl Iterator<Item = &TriageModel> {
+        self.slots.values().filter_map(|tried| match tried {
+            Tried::Model(model) => Some(model.as_ref()),
+            Tried::Rules(_) => None,
+        })
+    }
+
+    /// The card of the model that runs in a slot.
+    pub(super) fn card(&self, module: &str) -> Option<String> {
+        match self.slots.get(module)? {
+            Tried::Model(model) => Some(model.card().to_owned()),
+            Tried::Rules(_) => None,
+        }
+    }
+
     fn of(&self, findings: &Findings, profile: Profile) -> Assessment {
-        inference::assess(findings, &self.pack, profile, self.model.as_deref()).said()
+        inference::assess(findings, &self.pack, profile, self.models()).said()
     }
 }
 
@@ -164,11 +234,9 @@ impl Assessor for Engine {
     }
 
     fn running(&self) -> (String, Option<String>) {
-        let pack = format!("{} {}", self.pack.id, self.pack.edition);
-        (
-            pack,
-            self.model.as_ref().map(|model| model.name().to_owned()),
-        )
+        let models: Vec<_> = self.models().map(TriageModel::name).collect();
+        let models = Some(models.join("; ")).filter(|names| !names.is_empty());
+        (self.pack.named(), models)
     }
 
     fn by_floor_alone(&self, rules: &str) -> bool {

@@ -90,7 +90,12 @@ impl Releases {
         let (module, version) = (release.module.clone(), release.version);
         let digest = release.digest;
         let activation = self.activations.entry(module.clone()).or_default();
-        activation.switch(Module { digest, version });
+        let kind = release.kind;
+        activation.switch(Module {
+            digest,
+            version,
+            kind,
+        });
         self.save_activations(tx)?;
         tx.store.put_setting(&format!("checks/{module}"), checks)?;
         tx.out.event(Event::Activated { module, version });

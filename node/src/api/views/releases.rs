@@ -30,6 +30,8 @@ pub struct Release {
     pub area: Area,
     /// In which language.
     pub language: String,
+    /// What it is: `rules`, `triage`, `adapter`, …
+    pub kind: String,
     /// Words for people.
     pub notes: String,
     /// How it stands here.
@@ -62,6 +64,8 @@ pub enum State {
 pub struct Running {
     /// The module.
     pub module: String,
+    /// What it is.
+    pub kind: String,
     /// What runs.
     pub current: Option<Version>,
     /// What ran before, and can run again.
@@ -163,7 +167,7 @@ pub enum Check {
         /// The pack.
         pack: String,
     },
-    /// Golden cases come out as the guidelines say, by the pack's rules alone.
+    /// Golden cases come out as they must, by the pack's rules alone.
     RulesGolden {
         /// How many.
         cases: usize,

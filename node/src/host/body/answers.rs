@@ -7,8 +7,8 @@ use std::path::Path;
 use protocol::{BundleId, BundleKind, Now};
 use record::{Entry, PhotoEntry, photo};
 
+use super::super::backup;
 use super::super::folder::{open_plain, unusable, write_private};
-use super::super::{backup, triage};
 use super::*;
 use crate::api::views::case::PhotoOut;
 use crate::api::views::exchange::Exported;
@@ -232,15 +232,13 @@ impl Body {
             .store
             .setting(&format!("checks/{module}"))?
             .unwrap_or_default();
-        let model = self.engine.model.as_ref();
-        let model = model.filter(|_| module.starts_with(triage::MODEL_MODULE));
         Ok(Active {
             module: module.to_owned(),
             version: current.version,
             digest: current.digest,
             // What an earlier version kept in words is shown again once the release is tried again.
             checks: serde_json::from_slice::<Vec<Check>>(&checks).unwrap_or_default(),
-            card: model.map(|m| m.card().to_owned()),
+            card: self.engine.card(module),
         })
     }
 
@@ -249,15 +247,10 @@ impl Body {
         let list = self.agent.trust().and_then(|t| t.list());
         let release = list.and_then(|l| l.releases.iter().find(|r| r.digest == current.digest));
         let release = release.ok_or_else(|| Refusal::NotListed(module.to_owned()))?;
-        let bytes = self
-            .store
-            .bundles
-            .read_whole(&BundleId::release(release.digest))?;
-        if protocol::Digest::of(&bytes) != release.digest {
-            return Err(Refusal::BundleDamaged);
-        }
+        let file = self.store.bundles.open_checked(&release.digest)?;
+        let file = file.ok_or(Refusal::BundleDamaged)?;
         let mut checks = releases::checks(&self.agent, release);
-        let tried = try_release(release, &bytes, &self.engine.pack);
+        let tried = try_release(release, file, &self.engine);
         checks.extend(tried.map_err(Refusal::TestFailed)?.1);
         Ok(Verified {
             module: module.to_owned(),
@@ -268,7 +261,7 @@ impl Body {
 
     fn model_back(&mut self, module: &str) -> Result<Active, Refusal> {
         self.ask_agent(Command::GoBack(module.to_owned()))?;
-        self.engine.model = None;
+        self.engine.stop(module);
         self.load_active();
         self.model_show(module)
     }

@@ -1,0 +1,195 @@
+//! Modules by their signed kind: two of one kind run beside each other, each in a slot of its own, and
+//! what is recalled or taken back stops alone.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+mod common;
+
+use common::Desk;
+
+const DISTRICT: &str = r#"
+id = "district"
+edition = "1"
+version = 1
+profiles = ["iccm", "imci"]
+[[finding]]
+id = "drank_from_river"
+ask = "Did the child drink from the river this week?"
+asked = ["child.iccm"]
+[[rule]]
+id = "cholera-watch"
+group = "child"
+class = "Cholera in the district"
+urgency = "pink"
+source = "district health office, an example"
+when = "drank_from_river and diarrhoea"
+unknown = "advise"
+action = "Refer today"
+[[golden]]
+name = "river and diarrhoea"
+profile = "iccm"
+findings = { age_months = 20, drank_from_river = "yes", diarrhoea = "yes" }
+expected = "pink"
+"#;
+
+impl Desk {
+    /// Drafts, signs and publishes a file.
+    fn publish(&self, file: &str, module: &str, more: &[&str]) {
+        let draft = ["ministry", "release", "draft", "--module", module];
+        let rest = ["--file", file, "--out", "draft.json"];
+        self.ok("clinic", &[&draft[..], &rest[..], more].concat());
+        for key in ["keys/key-1.age", "keys/key-2.age"] {
+            let sign = ["ministry", "release", "sign", "draft.json", "--key", key];
+            self.ok("clinic", &sign);
+        }
+        self.ok("clinic", &["ministry", "release", "publish", "draft.json"]);
+    }
+
+    /// What runs, once so many modules do; each of them is tried when the phone next has a moment.
+    fn running(&self, modules: &[&str]) -> Vec<Value> {
+        for _ in 0..200 {
+            let active = self.json("clinic", &["model", "list"])["active"].clone();
+            let runs: Vec<_> = active.as_array().unwrap().clone();
+            let runs: Vec<_> = runs
+                .into_iter()
+                .filter(|m| !m["current"].is_null())
+                .collect();
+            let names: Vec<_> = runs.iter().map(|m| m["module"].as_str().unwrap()).collect();
+            if names == modules {
+                return runs;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        panic!("{}", self.json("clinic", &["model", "list"]));
+    }
+
+    fn judged(&self, findings: &str) -> Value {
+        let file = self.write("findings.toml", findings);
+        let new = ["case", "new", "--findings", &file, "--patient", "Amina"];
+        self.json("clinic", &new)["assessment"].clone()
+    }
+}
+
+/// The reference model, and the same with another card.
+fn two_models(desk: &Desk) -> [String; 2] {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/triage-reference.gguf");
+    let bytes = std::fs::read(&file).unwrap();
+    let mut other = bytes.clone();
+    let key = b"kijiti.card";
+    let at = other.windows(key.len()).position(|w| w == key).unwrap();
+    let word = (at + key.len() + 20..)
+        .find(|i| other[*i].is_ascii_lowercase())
+        .unwrap();
+    other[word] = other[word].to_ascii_uppercase();
+    std::fs::write(desk.path("other.gguf"), other).unwrap();
+    [file.display().to_string(), "other.gguf".to_owned()]
+}
+
+#[test]
+fn two_modules_of_one_kind_run_beside_each_other_and_one_that_is_recalled_stops_alone() {
+    let desk = Desk::enrolled();
+    let [one, other] = two_models(&desk);
+    // Names say nothing: a model may be called rules, and a pack something else.
+    desk.publish(&one, "triage-model", &[]);
+    desk.publish(&other, "rules-of-thumb", &[]);
+    let pack = desk.write("pack.toml", DISTRICT);
+    desk.publish(&pack, "district-watch", &[]);
+    let guide = desk.write("guide", "how to wash hands\n");
+    desk.publish(&guide, "triage-model-guide", &["--kind", "guide"]);
+    let runs = desk.running(&["district-watch", "rules-of-thumb", "triage-model"]);
+    let kinds: Vec<_> = runs.iter().map(|m| m["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["rules", "triage", "triage"]);
+
+    let river = "age_months = 20\ndiarrhoea = \"yes\"\ndrank_from_river = \"yes\"\n";
+    let judged = desk.judged(river);
+    assert_eq!(judged["urgency"], "pink");
+    assert_eq!(judged["fired"][0]["rule"], "cholera-watch");
+    let models = judged["model"].as_str().unwrap();
+    assert!(
+        models.contains("triage-model version 1") && models.contains("rules-of-thumb version 1")
+    );
+    assert!(
+        judged["pack"].as_str().unwrap().contains("district 1"),
+        "{judged}"
+    );
+    // The rules of the guideline look as before.
+    let fits = desk.judged("age_months = 20\nconvulsions = \"yes\"\n");
+    assert_eq!(fits["urgency"], "pink");
+
+    let listed = desk.json("clinic", &["model", "list"]);
+    let digest = |module: &str| {
+        let all = listed["releases"].as_array().unwrap();
+        let found = all.iter().find(|r| r["module"] == module).unwrap();
+        found["digest"].as_str().unwrap().to_owned()
+    };
+    assert_ne!(digest("triage-model"), digest("rules-of-thumb"));
+    let recall = [
+        "ministry",
+        "recall",
+        "--module",
+        "rules-of-thumb",
+        "--reason",
+        "an example",
+        "--out",
+        "r.json",
+    ];
+    desk.ok("clinic", &recall);
+    let key = ["ministry", "release", "sign", "r.json", "--key"];
+    let signed = ["keys/recall-1.age", "keys/key-1.age", "keys/key-2.age"]
+        .iter()
+        .any(|file| {
+            desk.run("clinic", &[&key[..], &[file]].concat())
+                .status
+                .success()
+        });
+    assert!(signed);
+    desk.ok("clinic", &["ministry", "release", "publish", "r.json"]);
+    desk.running(&["district-watch", "triage-model"]);
+    let judged = desk.judged(river);
+    let model = judged["model"].as_str().unwrap();
+    assert!(
+        model.contains("triage-model version 1") && !model.contains("rules-of-thumb"),
+        "{model}"
+    );
+    assert_eq!(
+        judged["fired"][0]["rule"], "cholera-watch",
+        "the others run on"
+    );
+}
+
+#[test]
+fn a_module_stays_the_kind_it_is_and_a_pack_without_golden_cases_runs_nowhere() {
+    let desk = Desk::enrolled();
+    let pack = desk.write("pack.toml", DISTRICT);
+    desk.publish(&pack, "district-watch", &[]);
+    let draft = ["ministry", "release", "draft", "--out", "draft.json"];
+    let [model, _] = two_models(&desk);
+    let becomes = ["--module", "district-watch", "--file", &model];
+    let (code, said) = desk.fails("clinic", &[&draft[..], &becomes].concat());
+    assert!(
+        code == 5 && said.contains("is of kind rules, and this is of kind triage"),
+        "{said}"
+    );
+    let (code, said) = desk.fails(
+        "clinic",
+        &[
+            &draft[..],
+            &["--module", "new", "--file", &model, "--kind", "form-ish"],
+        ]
+        .concat(),
+    );
+    assert!(
+        code == 2 && said.contains("one of other, rules, triage"),
+        "{said}"
+    );
+
+    let bare = DISTRICT.split("[[golden]]").next().unwrap();
+    let bare = desk.write("bare.toml", bare);
+    let draft = [&draft[..], &["--module", "bare", "--file", &bare]].concat();
+    desk.run("clinic", &draft);
+    let checked = desk.run("clinic", &["ministry", "release", "check", "draft.json"]);
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(said.contains("it brings no golden case"), "{said}");
+}
