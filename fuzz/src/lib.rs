@@ -309,20 +309,20 @@ pub fn sequence(data: &[u8]) {
 /// place, and bare bytes.
 pub fn discovery(data: &[u8]) {
     let (key, from) = ([7; 32], ([10, 0, 0, 1], 5000).into());
-    let _ = node::host::beacon::read(&key, data, from);
+    let _ = node::host::links::discovery::read(&key, data, from);
     let [at, bend, ports @ ..] = data else { return };
     let port = ports
         .first_chunk::<2>()
         .map_or(1, |port| u16::from_le_bytes(*port));
     let id = DeviceKeys::from_seed([1; 32]).id();
-    let Some(mut beacon) = node::host::beacon::write(&key, &id, port, port) else {
+    let Some(mut beacon) = node::host::links::discovery::write(&key, &id, port, port) else {
         return;
     };
     let at = usize::from(*at) % beacon.len();
     if let Some(byte) = beacon.get_mut(at) {
         *byte ^= bend;
     }
-    let heard = node::host::beacon::read(&key, &beacon, from);
+    let heard = node::host::links::discovery::read(&key, &beacon, from);
     assert!(
         *bend == 0 || heard.is_none(),
         "a beacon that was bent is heeded"

@@ -29,10 +29,10 @@ mod io;
 mod load;
 mod meeting;
 mod phone;
+mod radios;
 mod records;
 mod releases;
 mod renewal;
-mod schedule;
 mod spaces;
 #[cfg(test)]
 mod tests;
@@ -45,9 +45,9 @@ use meeting::Meeting;
 pub use meeting::MeetingSummary;
 pub use meeting::budget::LinkClass;
 use phone::Phone;
+pub use radios::Power;
 pub use records::Preview;
 pub(crate) use records::named_by;
-pub use schedule::CallPlan;
 pub use spaces::locked;
 
 /// Milliseconds that a phone that nobody here knows has for itself before another may take its
@@ -218,10 +218,35 @@ impl Agent {
         self.phone.unmoved_since_news
     }
 
-    /// Whether to call a neighbour that has appeared, or to let it be.
-    pub fn worth_meeting(&self, now: Now, peer: DeviceId) -> bool {
-        let meeting = self.meetings.values().any(|m| m.talk.peer == peer);
-        !meeting && schedule::worth_meeting(now, self.phone.out.revision, self.phone.met.get(&peer))
+    fn is_meeting(&self, peer: &DeviceId) -> bool {
+        self.meetings.values().any(|m| m.talk.peer == *peer)
+    }
+
+    /// A neighbour was noticed: what is heard of it proves nothing, and the call will.
+    fn handle_seen(
+        &mut self,
+        now: Now,
+        (peer, class, at): (DeviceId, LinkClass, String),
+        store: &dyn Store,
+    ) -> Result<(), StoreError> {
+        let Phone {
+            radios, out, own, ..
+        } = &self.phone;
+        let own = own.keys.id();
+        if peer == own || self.is_meeting(&peer) || !radios.worth_meeting(now, out.revision, &peer)
+        {
+            return Ok(());
+        }
+        let known = !store.chain_rows(&peer)?.is_empty();
+        let near = radios::Neighbour {
+            peer,
+            class,
+            at,
+            known,
+        };
+        let dial = self.phone.radios.seen(now, own, near);
+        self.phone.out.outputs.extend(dial);
+        Ok(())
     }
 
     /// What a phone needs to find those of its own ministry near it, and to be found by them;
@@ -266,7 +291,13 @@ impl Agent {
                 self.phone.out.event(Event::Reply { ticket, result });
             }
             Input::Woke => self.end_overdue_meetings(now),
+            Input::Seen { peer, class, at } => self.handle_seen(now, (peer, class, at), store)?,
+            Input::DialEnded { peer, answered } => self.phone.radios.ended(now, peer, answered),
+            Input::PowerChanged(power) => self.phone.radios.set_power(power),
         }
+        let meeting = |peer: &DeviceId| self.meetings.values().any(|m| m.talk.peer == *peer);
+        let dials = self.phone.radios.due(now, meeting);
+        self.phone.out.outputs.extend(dials);
         self.advance(now, store)
     }
 
@@ -289,11 +320,16 @@ impl Agent {
                 .chain([m.due().0])
                 .min()
         };
-        let at = self.meetings.values().filter_map(due).min();
-        Output::Sleep(at.map(|at_ms| Deadline {
+        let meeting = self.meetings.values().filter_map(due).min();
+        let meeting = meeting.map(|at_ms| Deadline {
             at_ms,
             why: "a silent meeting",
-        }))
+        });
+        let call = self.phone.radios.next_due_ms().map(|at_ms| Deadline {
+            at_ms,
+            why: "a call that was left to the other",
+        });
+        Output::Sleep(meeting.into_iter().chain(call).min_by_key(|d| d.at_ms))
     }
 
     fn handle_link_up(
@@ -429,8 +465,8 @@ impl Agent {
             true => 0,
             false => self
                 .phone
-                .met
-                .get(&meeting.talk.peer)
+                .radios
+                .last(&meeting.talk.peer)
                 .map_or(0, |last| last.failures)
                 .saturating_add(1),
         };
@@ -438,18 +474,18 @@ impl Agent {
             true => self.phone.out.revision,
             false => self
                 .phone
-                .met
-                .get(&meeting.talk.peer)
+                .radios
+                .last(&meeting.talk.peer)
                 .map_or(0, |last| last.revision),
         };
         let refused = summary.refused || (!summary.complete && !summary.greeted);
-        let last = schedule::LastMeeting {
+        let last = radios::LastMeeting {
             at_ms: now.mono_ms,
             revision,
             failures,
             refused,
         };
-        schedule::remember(&mut self.phone.met, meeting.talk.peer, last);
+        self.phone.radios.remember(meeting.talk.peer, last);
         self.phone.out.event(Event::MeetingEnded { link, summary });
         Ok(())
     }

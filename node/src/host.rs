@@ -7,7 +7,6 @@
 
 mod attempts;
 pub mod backup;
-pub mod beacon;
 mod body;
 pub mod bundles;
 pub mod control;
@@ -15,7 +14,7 @@ pub mod folder;
 mod follow;
 pub mod links;
 mod making;
-mod pace;
+mod power;
 pub mod rogue;
 pub mod sqlite;
 pub mod triage;
@@ -80,33 +79,16 @@ impl Host {
         let keys = folder.keys()?;
         let id = keys.id();
         let (messages, queue) = mpsc::channel(QUEUE);
-        let links = match options.offline {
-            true => None,
-            false => Some(runtime.block_on(links::Links::bind(
-                keys.seed(),
-                options.listen,
-                messages.clone(),
-            ))?),
-        };
-        let addresses = links
-            .as_ref()
-            .map(links::Links::addresses)
-            .unwrap_or_default();
         let (discovery, key) = tokio::sync::watch::channel(None);
-        if options.discover && links.is_some() {
-            let port = |v6: bool| {
-                addresses
-                    .iter()
-                    .find(|a| a.is_ipv6() == v6)
-                    .map_or(0, SocketAddr::port)
-            };
-            runtime.spawn(beacon::run(
-                id,
-                (port(false), port(true)),
-                key,
-                messages.clone(),
-                log.clone(),
-            ));
+        let (mut links, mut addresses) = (None, Vec::new());
+        if !options.offline {
+            let key = options.discover.then_some(key);
+            let ip = links::Ip::bind((id, keys.seed()), options.listen, key, log.clone());
+            let ip = runtime.block_on(ip)?;
+            addresses = ip.bound();
+            let _inside = runtime.enter();
+            let port = links::Port::new(messages.clone());
+            links = Some(links::Links::new(port, vec![Arc::new(ip)]));
         }
         let control = match options.control {
             true => Some(runtime.block_on(control::serve(&folder, messages.clone()))?),

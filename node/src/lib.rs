@@ -35,6 +35,6 @@ pub mod store;
 #[cfg(feature = "host")]
 pub mod host;
 
-pub use agent::{Agent, Command, Event, Input, LinkClass, LinkId, Output};
+pub use agent::{Agent, Command, Event, Input, LinkClass, LinkId, Output, Power};
 pub use memory::MemoryStore;
 pub use store::{BundleStore, CaseStore, EnvelopeStore, Store, StoreError, TrustStore};

@@ -185,7 +185,7 @@ fn collect(
                     link.open = false;
                 }
             }
-            Output::Event(_) | Output::Sleep(_) => {}
+            Output::Event(_) | Output::Dial { .. } | Output::Sleep(_) => {}
         }
     }
 }

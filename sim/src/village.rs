@@ -12,7 +12,7 @@ use distribution::Offer;
 use node::BundleStore;
 use node::agent::Command;
 use protocol::certificate::{Right, Rights};
-use protocol::{Area, DeviceId, Digest};
+use protocol::{Area, Digest};
 
 use crate::attacks::{Attack, Scene, attacker};
 use crate::ministry::Ministry;
@@ -184,12 +184,7 @@ impl Village {
             dice.random_range(0..self.phones)
         };
         let b = dice.random_range(0..self.phones);
-        if a == b
-            || !world
-                .phones
-                .get(a)
-                .is_some_and(|p| p.agent.worth_meeting(world.now, id_of(world, b)))
-        {
+        if a == b || !world.calls(a, b)? {
             return Ok(());
         }
         // Bluetooth at 35 kB/s for a time around four minutes: some meetings end in the middle of a
@@ -240,10 +235,6 @@ fn keeps_to(phone: &SimPhone, genuine: &BTreeSet<Digest>) -> bool {
     lists
         && held.iter().all(|b| genuine.contains(&b.id.digest))
         && runs.into_iter().all(|m| genuine.contains(&m.digest))
-}
-
-fn id_of(world: &World, phone: usize) -> DeviceId {
-    world.keys(phone).map_or(DeviceId([0; 32]), |k| k.id())
 }
 
 fn covered(world: &World) -> usize {

@@ -15,6 +15,9 @@ use rand::Rng;
 
 use crate::ministry::Ministry;
 
+/// Longer than any phone leaves a call to the other.
+const LEFT_TO_THE_OTHER_MS: u64 = 3_000;
+
 /// When a meeting is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
@@ -356,10 +359,36 @@ impl World {
                 }
                 Output::Event(Event::Refused { reason, .. }) => heard.refused = Some(reason),
                 Output::CloseLink { reason, .. } => heard.closed = Some(reason),
-                Output::Event(_) | Output::Sleep(_) => {}
+                Output::Event(_) | Output::Dial { .. } | Output::Sleep(_) => {}
             }
         }
         Ok(heard)
+    }
+
+    /// Phone `a` notices phone `b` near it. Whether it calls, at once or after it has left that to
+    /// the other.
+    pub fn calls(&mut self, a: usize, b: usize) -> Result<bool, SimError> {
+        let peer = self.keys(b)?.id();
+        let dials = |outputs: &[Output]| {
+            let to =
+                |output: &Output| matches!(output, Output::Dial { peer: to, .. } if *to == peer);
+            outputs.iter().any(to)
+        };
+        let seen = Input::Seen {
+            peer,
+            class: LinkClass::Ip,
+            at: "near".into(),
+        };
+        let mut calls = dials(&self.input(a, seen)?);
+        if !calls {
+            self.now = self.now.plus_ms(LEFT_TO_THE_OTHER_MS);
+            calls = dials(&self.input(a, Input::Woke)?);
+        }
+        if calls {
+            let answered = true;
+            self.input(a, Input::DialEnded { peer, answered })?;
+        }
+        Ok(calls)
     }
 
     /// Two phones meet. What one sends arrives at the other in order; after the cut nothing does,
@@ -457,7 +486,7 @@ fn collect(
             Output::Event(Event::MeetingEnded { summary, .. }) => {
                 meeting.summaries[side] = Some(summary)
             }
-            Output::Event(_) | Output::Sleep(_) => {}
+            Output::Event(_) | Output::Dial { .. } | Output::Sleep(_) => {}
         }
     }
 }

@@ -58,12 +58,17 @@ fn phones_in_step_say_little_and_do_not_call_again() {
         "{} bytes to find that nothing is new",
         meeting.bytes
     );
-    let supervisor = road.world.keys(SUPERVISOR).unwrap().id();
-    assert!(
-        !road.world.phones[WORKER]
-            .agent
-            .worth_meeting(road.world.now, supervisor)
-    );
+    assert!(!road.world.calls(WORKER, SUPERVISOR).unwrap());
+    // With news it does; a battery that is nearly empty is kept for patients.
+    road.write(WORKER, None, "fever", FindingValue::Yes, 2);
+    let power = |road: &mut Road, power| {
+        let input = node::Input::PowerChanged(power);
+        road.world.input(WORKER, input).unwrap();
+    };
+    power(&mut road, node::Power::Low);
+    assert!(!road.world.calls(WORKER, SUPERVISOR).unwrap());
+    power(&mut road, node::Power::Battery);
+    assert!(road.world.calls(WORKER, SUPERVISOR).unwrap());
 }
 
 /// The meeting that carries everything at once: a release one way, cases both ways.

@@ -100,7 +100,7 @@ impl Phone {
         self.unmoved_since_news = 0;
         store.put_setting(setting::UNMOVED, &0u64.to_le_bytes())?;
         self.out.event(Event::TrustChanged { root, list });
-        self.met.values_mut().for_each(|last| last.failures = 0); // who was refused may be welcome now
+        self.radios.forgive();
         self.own.certificate = load_certificate(&self.own, &self.spaces, store)?;
         self.spaces.unchecked = true;
         let (spaces, records, releases, mut tx) = self.parts(store);

@@ -5,7 +5,7 @@ use distribution::plan::Way;
 use protocol::frame::Lane;
 use protocol::{BundleId, Deadline, DeviceId, Digest};
 
-use super::{Command, LinkClass, MeetingSummary, Reply};
+use super::{Command, LinkClass, MeetingSummary, Power, Reply};
 use crate::api::Refusal;
 
 /// A link, as the host numbers them.
@@ -55,6 +55,24 @@ pub enum Input {
     },
     /// A deadline has come.
     Woke,
+    /// A neighbour was noticed.
+    Seen {
+        /// Who it says it is; only a call proves it.
+        peer: DeviceId,
+        /// Over what.
+        class: LinkClass,
+        /// Where to call it, in the words of its driver.
+        at: String,
+    },
+    /// What was to be dialled has come to its end; if somebody answered, the link is told of beside.
+    DialEnded {
+        /// Who was called.
+        peer: DeviceId,
+        /// Whether somebody answered there.
+        answered: bool,
+    },
+    /// How the phone is powered has changed.
+    PowerChanged(Power),
 }
 
 /// What a phone wants done.
@@ -73,6 +91,15 @@ pub enum Output {
         link: LinkId,
         /// Why, for logs.
         reason: String,
+    },
+    /// Call a neighbour; the host says how that ended with [`Input::DialEnded`].
+    Dial {
+        /// Whom.
+        peer: DeviceId,
+        /// Over what.
+        class: LinkClass,
+        /// Where, as it was seen.
+        at: String,
     },
     /// Something that a screen or the host wants to know.
     Event(Event),

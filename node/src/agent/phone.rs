@@ -1,20 +1,21 @@
 //! What a phone knows, whoever it talks to: who it is, and three owners ([`Spaces`], [`Records`],
 //! [`Releases`]) that know nothing of meetings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use protocol::certificate::CertificateError;
-use protocol::{Chain, DeviceId, DeviceKeys, Now, VerifiedChain};
+use protocol::{Chain, DeviceKeys, Now, VerifiedChain};
 use rand_chacha::ChaCha20Rng;
 use sync::envelope::AuthorKey;
 
 use super::identity::Identity;
 use super::load::{load_certificate, load_number, load_trust};
+use super::radios::Radios;
 use super::records::Records;
 use super::releases::{Releases, Shelf};
+use super::setting;
 use super::spaces::Spaces;
 use super::tx::{Out, Tx};
-use super::{schedule, setting};
 use crate::store::{Store, StoreError};
 
 /// What the phone knows, whoever it talks to.
@@ -26,7 +27,8 @@ pub(crate) struct Phone {
     pub(super) out: Out,
     /// The time at the input that is being handled.
     pub(super) now: Now,
-    pub(super) met: BTreeMap<DeviceId, schedule::LastMeeting>,
+    /// Whom it has met and calls.
+    pub(super) radios: Radios,
     /// Meetings going on.
     pub(super) meetings: usize,
     /// Meetings of this phone so far: what age is told by where no clock is right.
@@ -55,7 +57,7 @@ impl Phone {
             releases: Releases::load(store, aside)?,
             out: Out::new(),
             now: Now::default(),
-            met: BTreeMap::new(),
+            radios: Radios::default(),
             meetings: 0,
             meetings_so_far: load_number(setting::MEETINGS, store)?,
             unmoved_since_news: load_number(setting::UNMOVED, store)?,

@@ -2,8 +2,7 @@
 //! follows from it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,15 +18,15 @@ use super::links::{Links, ToSend};
 use super::making::{self, NotMade};
 use super::sqlite::SqliteStore;
 use super::triage::{Engine, Tried, runs, try_release};
-use super::{DataFolder, Log};
+use super::{DataFolder, Log, power};
 use crate::agent::{
-    Agent, CallPlan, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Reply,
+    Agent, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Power, Reply,
 };
 use crate::api::views::events::Event as Happened;
 use crate::api::views::meetings::Progress;
 use crate::api::views::releases::Check;
 use crate::api::{self, Answer, Refusal, Request, meetings, releases};
-use crate::store::{Store, StoreError, TrustStore};
+use crate::store::{Store, StoreError};
 
 mod answers;
 
@@ -45,6 +44,7 @@ pub(super) enum Message {
     LinkUp {
         link: LinkId,
         peer: DeviceId,
+        class: LinkClass,
         dialed: bool,
         to_send: mpsc::UnboundedSender<ToSend>,
     },
@@ -62,19 +62,17 @@ pub(super) enum Message {
     },
     CallFailed {
         call: u64,
-        peer: DeviceId,
-        address: SocketAddr,
         failure: Refusal,
     },
     Called {
         call: u64,
-        peer: DeviceId,
-        address: SocketAddr,
         link: LinkId,
     },
-    Neighbour {
+    /// A driver has noticed a neighbour.
+    Seen {
         peer: DeviceId,
-        address: SocketAddr,
+        class: LinkClass,
+        at: String,
     },
     Tried {
         release: Box<Release>,
@@ -91,6 +89,13 @@ pub(super) enum Message {
     Stop,
 }
 
+/// A call that is under way.
+struct Call {
+    peer: DeviceId,
+    /// Who has asked for it; `None`: the agent.
+    reply: Option<ReplyTo>,
+}
+
 pub(super) struct Body {
     agent: Agent,
     store: SqliteStore,
@@ -105,14 +110,14 @@ pub(super) struct Body {
     happens: Sender<Happened>,
     started: Instant,
     writers: BTreeMap<LinkId, mpsc::UnboundedSender<ToSend>>,
-    /// Calls that somebody waits for, by call and then by link.
-    calls: BTreeMap<u64, Option<ReplyTo>>,
+    /// Calls under way.
+    calls: BTreeMap<u64, Call>,
+    /// Meetings that somebody waits for.
     meets: BTreeMap<LinkId, ReplyTo>,
     /// Meetings that ended before the caller knew their link.
     ended: BTreeMap<LinkId, Result<MeetingSummary, String>>,
-    calling: BTreeMap<DeviceId, u64>,
-    plan: CallPlan,
     next_call: u64,
+    power: Power,
     /// Who may hear where this phone is.
     discovery: watch::Sender<Option<[u8; 32]>>,
     /// Whether the store has failed for good: the phone ends, and says so.
@@ -159,9 +164,8 @@ impl Body {
             calls: BTreeMap::new(),
             meets: BTreeMap::new(),
             ended: BTreeMap::new(),
-            calling: BTreeMap::new(),
-            plan: CallPlan::default(),
             next_call: 1,
+            power: Power::default(),
             discovery,
             broken: None,
             aside: Vec::new(),
@@ -179,6 +183,7 @@ impl Body {
 
     /// Runs the phone until it is told to stop; an error if it cannot go on.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) -> Result<(), Refusal> {
+        self.look_at_power();
         self.drain();
         while self.broken.is_none() {
             self.discovery.send_if_modified(|key| {
@@ -194,7 +199,10 @@ impl Body {
             match next {
                 Ok(None | Some(Message::Stop)) => break,
                 Ok(Some(message)) => self.handle(message),
-                Err(_) => self.input(Input::Woke),
+                Err(_) => {
+                    self.look_at_power();
+                    self.input(Input::Woke);
+                }
             }
         }
         self.finish_trying(&mut queue);
@@ -242,6 +250,7 @@ impl Body {
             Message::LinkUp {
                 link,
                 peer,
+                class,
                 dialed,
                 to_send,
             } => {
@@ -249,7 +258,7 @@ impl Body {
                 self.input(Input::LinkUp {
                     link,
                     peer,
-                    class: LinkClass::Ip,
+                    class,
                     dialed,
                 });
             }
@@ -259,30 +268,9 @@ impl Body {
                 self.writers.remove(&link);
                 self.input(Input::LinkDown { link, why });
             }
-            Message::Called {
-                call,
-                peer,
-                address,
-                link,
-            } => {
-                self.plan
-                    .end(self.clock(), peer, &address.to_string(), true);
-                self.called(call, link);
-            }
-            Message::CallFailed {
-                call,
-                peer,
-                address,
-                failure,
-            } => {
-                self.plan
-                    .end(self.clock(), peer, &address.to_string(), false);
-                self.calling.retain(|_, c| *c != call);
-                if let Some(Some(reply)) = self.calls.remove(&call) {
-                    let _ = reply.send(Answer::Done(Err(failure)));
-                }
-            }
-            Message::Neighbour { peer, address } => self.neighbour(peer, address),
+            Message::Called { call, link } => self.called(call, link),
+            Message::CallFailed { call, failure } => self.call_failed(call, failure),
+            Message::Seen { peer, class, at } => self.input(Input::Seen { peer, class, at }),
             Message::Tried { release, result } => self.tried(*release, result),
             Message::Made { release, result } => self.made(&release, result),
             Message::Request { request, reply } => self.handle_request(*request, reply),
@@ -321,6 +309,7 @@ impl Body {
         match load_agent(&self.keys, &mut self.store) {
             Ok(agent) => {
                 self.agent = agent;
+                self.power = Power::default(); // it knows of none yet
                 self.drain();
             }
             Err(failure) => self.broken = Some(failure), // whoever watches the program starts it anew
@@ -328,7 +317,7 @@ impl Body {
     }
 
     fn drain(&mut self) {
-        let mut closed = Vec::new();
+        let (mut closed, mut dials) = (Vec::new(), Vec::new());
         loop {
             match self.agent.poll_output() {
                 Output::Transmit { link, bytes } => {
@@ -343,6 +332,7 @@ impl Body {
                     closed.push((link, reason));
                 }
                 Output::Event(event) => self.event(event),
+                Output::Dial { peer, class, at } => dials.push((peer, class, at)),
                 Output::Sleep(deadline) => {
                     self.wake = deadline.map(|d| d.at_ms);
                     break;
@@ -355,6 +345,17 @@ impl Body {
                 let _ = reply.send(Answer::Done(Err(Refusal::CallEnded(reason))));
             }
         }
+        for (peer, class, at) in dials {
+            // Whom a person is calling already is not called beside that.
+            match self.calls.values().any(|call| call.peer == peer) {
+                true => self.dial_ended(peer, true),
+                false => self.call((peer, class, at), None),
+            }
+        }
+    }
+
+    fn dial_ended(&mut self, peer: DeviceId, answered: bool) {
+        self.input(Input::DialEnded { peer, answered });
     }
 
     fn event(&mut self, event: Event) {
@@ -444,27 +445,43 @@ impl Body {
         }
     }
 
-    /// Calls a phone; `reply` hears how it goes.
-    fn call(&mut self, peer: DeviceId, address: SocketAddr, reply: Option<ReplyTo>) {
+    /// Calls a phone; `reply` hears how it goes, if a person has asked for it.
+    fn call(&mut self, (peer, class, at): (DeviceId, LinkClass, String), reply: Option<ReplyTo>) {
         let Some(links) = self.links.clone() else {
             return;
         };
         let call = self.next_call;
         self.next_call += 1;
-        self.calls.insert(call, reply);
-        self.calling.insert(peer, call);
+        self.calls.insert(call, Call { peer, reply });
         let messages = self.messages.clone();
         self.runtime.spawn(async move {
-            let _ = messages
-                .send(call_once(&links, call, peer, address).await)
-                .await;
+            let said = match links.call(peer, class, &at).await {
+                Ok(link) => Message::Called { call, link },
+                Err(failure) => Message::CallFailed { call, failure },
+            };
+            let _ = messages.send(said).await;
         });
     }
 
+    fn call_failed(&mut self, call: u64, failure: Refusal) {
+        match self.calls.remove(&call) {
+            Some(Call {
+                reply: Some(reply), ..
+            }) => {
+                let _ = reply.send(Answer::Done(Err(failure)));
+            }
+            Some(Call { peer, reply: None }) => self.dial_ended(peer, false),
+            None => {}
+        }
+    }
+
     fn called(&mut self, call: u64, link: LinkId) {
-        self.calling.retain(|_, c| *c != call);
-        let Some(Some(reply)) = self.calls.remove(&call) else {
-            return;
+        let reply = match self.calls.remove(&call) {
+            Some(Call {
+                reply: Some(reply), ..
+            }) => reply,
+            Some(Call { peer, reply: None }) => return self.dial_ended(peer, true),
+            None => return,
         };
         match self.ended.remove(&link) {
             Some(Ok(summary)) => {
@@ -479,40 +496,13 @@ impl Body {
         }
     }
 
-    /// A beacon was heard. The phone with the lower id calls; the other only if nothing has come of
-    /// that.
-    fn neighbour(&mut self, peer: DeviceId, address: SocketAddr) {
-        if self.calling.contains_key(&peer) || !self.agent.worth_meeting(self.clock(), peer) {
-            return;
+    /// Tells the agent how this machine is powered, if that has changed.
+    fn look_at_power(&mut self) {
+        let power = power::read(Path::new(power::SUPPLIES));
+        if power != self.power {
+            self.power = power;
+            self.input(Input::PowerChanged(power));
         }
-        let known = self
-            .store
-            .chain_rows(&peer)
-            .is_ok_and(|rows| !rows.is_empty());
-        if !self
-            .plan
-            .begin(self.clock(), peer, &address.to_string(), known)
-        {
-            return;
-        }
-        if self.agent.id() < peer {
-            self.call(peer, address, None);
-            return;
-        }
-        let messages = self.messages.clone();
-        let call = self.next_call;
-        self.next_call += 1;
-        self.calls.insert(call, None);
-        self.calling.insert(peer, call);
-        let Some(links) = self.links.clone() else {
-            return;
-        };
-        self.runtime.spawn(async move {
-            tokio::time::sleep(Duration::from_millis(2500)).await;
-            let _ = messages
-                .send(call_once(&links, call, peer, address).await)
-                .await;
-        });
     }
 
     /// Makes a release out of deltas on a thread of its own.
@@ -685,23 +675,6 @@ impl Body {
             Some(Err(refusal)) => Err(refusal),
             None => Err(Refusal::Nothing),
         }
-    }
-}
-
-async fn call_once(links: &Links, call: u64, peer: DeviceId, address: SocketAddr) -> Message {
-    match links.call(peer, address).await {
-        Ok(link) => Message::Called {
-            call,
-            peer,
-            address,
-            link,
-        },
-        Err(failure) => Message::CallFailed {
-            call,
-            peer,
-            address,
-            failure,
-        },
     }
 }
 

@@ -2,6 +2,7 @@
 //! what runs is answered here.
 
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use protocol::{BundleId, BundleKind, Now};
@@ -70,8 +71,10 @@ fn read_file(path: &str, max: u64) -> Result<Vec<u8>, Refusal> {
 impl Body {
     pub(super) fn handle_request(&mut self, request: Request, reply: ReplyTo) {
         if let Request::Meet { peer, address } = &request {
-            return match address.parse() {
-                Ok(address) if self.links.is_some() => self.call(*peer, address, Some(reply)),
+            return match address.parse::<SocketAddr>() {
+                Ok(_) if self.links.is_some() => {
+                    self.call((*peer, LinkClass::Ip, address.clone()), Some(reply));
+                }
                 Ok(_) | Err(_) => {
                     let _ = reply.send(Answer::Done(Err(Refusal::NotAnAddress)));
                 }
@@ -89,7 +92,7 @@ impl Body {
             .map(Links::addresses)
             .unwrap_or_default();
         HostFacts {
-            listening: addresses.iter().map(ToString::to_string).collect(),
+            listening: addresses,
             data: self.folder.path().display().to_string(),
             set_aside: self.aside.clone(),
             bundle_bytes: self.store.bundles.bytes_held(),

@@ -1,4 +1,4 @@
-//! How fast to send over one hop. QUIC's usual control (CUBIC) takes every lost packet for
+//! Congestion control over one hop: how fast to send. QUIC's usual control (CUBIC) takes every lost packet for
 //! congestion and crawls on a radio that loses two in a hundred; its BBR, experimental here, left a
 //! quarter of the links unused that `kijiti-bench link --shaped` measures. Between two phones
 //! nobody else's queue is on the way, so delay tells all: the window grows until a small queue

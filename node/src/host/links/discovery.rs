@@ -1,4 +1,4 @@
-//! Finding phones on the local network: a small beacon by link-local multicast on every interface,
+//! LAN discovery: a small beacon by link-local multicast on every interface,
 //! no default route needed.
 //!
 //! ```text
@@ -23,8 +23,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 
-use super::Log;
-use super::body::Message;
+use super::Port;
+use crate::agent::LinkClass;
+use crate::host::Log;
 
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 255, 75, 74);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0x6b, 0x6a74);
@@ -41,7 +42,7 @@ pub(super) async fn run(
     id: DeviceId,
     (port_v4, port_v6): (u16, u16),
     key: watch::Receiver<Option<[u8; 32]>>,
-    messages: mpsc::Sender<Message>,
+    port: Port,
     log: Log,
 ) {
     let listeners: Vec<_> = [bind(Domain::IPV4), bind(Domain::IPV6)]
@@ -78,7 +79,7 @@ pub(super) async fn run(
                     reported.clear();
                 }
                 reported.insert(peer, now);
-                if messages.send(Message::Neighbour { peer, address }).await.is_err() {
+                if !port.seen(peer, LinkClass::Ip, address.to_string()).await {
                     return;
                 }
             }

@@ -1,0 +1,492 @@
+//! Radios: whom to call, over which and when. Two phones that have just met and have nothing new do
+//! not meet again, one that cannot be met is called less and less often, and a battery that is nearly
+//! empty is kept for the patients.
+//!
+//! Neighbours and power are told to the agent, and a call is what it wants done: the host knows no
+//! rule about it, and the simulator runs the same ones.
+
+use std::collections::BTreeMap;
+
+use protocol::defence::{self, Defence};
+use protocol::{DeviceId, Now};
+
+use super::{LinkClass, Output};
+
+/// When news or not, phones look in on each other again.
+const QUIET_MS: u64 = 10 * 60_000;
+/// With news, not more often than this.
+const NEWS_MS: u64 = 2_000;
+/// After a first failure, a call is tried again.
+const CUT_MS: u64 = 2_000;
+/// The same where one of the two would not go on, and will not until something changes.
+const REFUSED_MS: u64 = 60_000;
+/// However often it has been refused, or cut.
+const REFUSED_MS_MAX: u64 = 60 * 60_000;
+/// See [`REFUSED_MS_MAX`].
+const CUT_MS_MAX: u64 = 60_000;
+/// Phones remembered; of more, the one met longest ago is forgotten.
+const REMEMBERED_MAX: usize = 4096;
+
+/// What is remembered of the last meeting with a phone while the program runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LastMeeting {
+    pub at_ms: u64,
+    pub revision: u64,
+    /// Tries since that did not come to their end.
+    pub failures: u32,
+    /// The last of them was refused.
+    pub refused: bool,
+}
+
+/// Remembers how a meeting, or a call, ended.
+fn remember(met: &mut BTreeMap<DeviceId, LastMeeting>, peer: DeviceId, last: LastMeeting) {
+    if met.len() >= REMEMBERED_MAX && !met.contains_key(&peer) {
+        let oldest = met
+            .iter()
+            .min_by_key(|(_, last)| last.at_ms)
+            .map(|(device, _)| *device);
+        oldest.map(|device| met.remove(&device));
+    }
+    met.insert(peer, last);
+}
+
+/// How a phone is powered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Power {
+    /// By a cable, or nobody knows.
+    #[default]
+    Mains,
+    /// By a battery that will do.
+    Battery,
+    /// By a battery that is nearly empty.
+    Low,
+}
+
+/// A neighbour that is to be called, or is being called.
+#[derive(Debug)]
+struct Call {
+    class: LinkClass,
+    at: String,
+    /// When it begins, if it has not.
+    due_ms: Option<u64>,
+}
+
+/// How long the phone with the higher id leaves the call to the other.
+const YIELD_MS: u64 = 2_500;
+
+/// Whom this phone has met and tried to meet while the program runs, and whom it calls.
+#[derive(Debug, Default)]
+pub(crate) struct Radios {
+    met: BTreeMap<DeviceId, LastMeeting>,
+    plan: CallPlan,
+    calls: BTreeMap<DeviceId, Call>,
+    power: Power,
+}
+
+/// A neighbour as it was noticed.
+#[derive(Debug)]
+pub(crate) struct Neighbour {
+    pub peer: DeviceId,
+    pub class: LinkClass,
+    pub at: String,
+    /// Certificates of it are held here.
+    pub known: bool,
+}
+
+impl Radios {
+    pub(crate) fn set_power(&mut self, power: Power) {
+        self.power = power;
+    }
+
+    /// The last meeting with a phone.
+    pub(crate) fn last(&self, peer: &DeviceId) -> Option<&LastMeeting> {
+        self.met.get(peer)
+    }
+
+    pub(crate) fn remember(&mut self, peer: DeviceId, last: LastMeeting) {
+        remember(&mut self.met, peer, last);
+    }
+
+    /// Something has changed: who was refused may be welcome now.
+    pub(crate) fn forgive(&mut self) {
+        self.met.values_mut().for_each(|last| last.failures = 0);
+    }
+
+    /// Whether a phone is worth calling, if it is near.
+    pub(crate) fn worth_meeting(&self, now: Now, revision: u64, peer: &DeviceId) -> bool {
+        worth_meeting(now, revision, self.met.get(peer), self.power)
+    }
+
+    /// A neighbour was noticed that is worth meeting. The phone with the lower id calls at once, the
+    /// other only if nothing has come of that.
+    pub(crate) fn seen(&mut self, now: Now, own: DeviceId, near: Neighbour) -> Option<Output> {
+        let Neighbour {
+            peer,
+            class,
+            at,
+            known,
+        } = near;
+        let rests = self.power == Power::Low && !known;
+        if rests || self.calls.contains_key(&peer) || !self.plan.begin(now, peer, &at, known) {
+            return None;
+        }
+        let due_ms = (own > peer).then(|| now.mono_ms.saturating_add(YIELD_MS));
+        let call = Call {
+            class,
+            at: at.clone(),
+            due_ms,
+        };
+        self.calls.insert(peer, call);
+        due_ms.is_none().then_some(Output::Dial { peer, class, at })
+    }
+
+    /// Calls whose time has come; those with whom this phone is meeting meanwhile are spared.
+    pub(crate) fn due(&mut self, now: Now, meeting: impl Fn(&DeviceId) -> bool) -> Vec<Output> {
+        let mut dials = Vec::new();
+        let due = |call: &Call| call.due_ms.is_some_and(|due| now.mono_ms >= due);
+        let waiting: Vec<_> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| due(call))
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in waiting {
+            if meeting(&peer) {
+                self.ended(now, peer, true);
+                continue;
+            }
+            if let Some(call) = self.calls.get_mut(&peer) {
+                call.due_ms = None;
+                let (class, at) = (call.class, call.at.clone());
+                dials.push(Output::Dial { peer, class, at });
+            }
+        }
+        dials
+    }
+
+    /// When the next call is due.
+    pub(crate) fn next_due_ms(&self) -> Option<u64> {
+        self.calls.values().filter_map(|call| call.due_ms).min()
+    }
+
+    /// A call has come to its end: somebody answered, or nobody did.
+    pub(crate) fn ended(&mut self, now: Now, peer: DeviceId, answered: bool) {
+        if let Some(call) = self.calls.remove(&peer) {
+            self.plan.end(now, peer, &call.at, answered);
+        }
+    }
+}
+
+/// Whether a neighbour is worth calling. With little power left, news wait as long as silence does.
+fn worth_meeting(now: Now, revision: u64, last: Option<&LastMeeting>, power: Power) -> bool {
+    let Some(last) = last else { return true };
+    let since = now.mono_ms.saturating_sub(last.at_ms);
+    if last.failures > 0 {
+        let (first, most) = if last.refused {
+            (REFUSED_MS, REFUSED_MS_MAX)
+        } else {
+            (CUT_MS, CUT_MS_MAX)
+        };
+        let doubled = first.saturating_mul(1 << (last.failures - 1).min(16));
+        return since >= doubled.min(most);
+    }
+    let news_ms = match power {
+        Power::Mains | Power::Battery => NEWS_MS,
+        Power::Low => QUIET_MS,
+    };
+    since >= QUIET_MS || (revision > last.revision && since >= news_ms)
+}
+
+/// Calls under way at once.
+const CALLS_MAX: usize = 4;
+/// Calls within a minute to phones that nobody here knows.
+const UNKNOWN_PER_MINUTE_MAX: usize = 6;
+/// Addresses remembered at which nobody answered.
+const ADDRESSES_MAX: usize = 512;
+/// After a first call that nobody answered, the same address is tried again.
+const UNANSWERED_MS: u64 = 10_000;
+
+/// Which calls are made: what is heard of neighbours proves nothing, and must not make this phone
+/// call whomever somebody likes.
+#[derive(Debug, Default)]
+pub(crate) struct CallPlan {
+    under_way: usize,
+    unknown: std::collections::VecDeque<u64>,
+    /// Since when, and how often, nobody has answered for a phone at an address.
+    unanswered: BTreeMap<(DeviceId, String), (u64, u32)>,
+}
+
+impl CallPlan {
+    /// Whether to call a phone at an address now; if so, it is counted.
+    fn begin(&mut self, now: Now, peer: DeviceId, address: &str, known: bool) -> bool {
+        let failed = self.unanswered.get(&(peer, address.to_owned()));
+        let rests = failed.is_some_and(|(at_ms, failures)| {
+            let wait = UNANSWERED_MS
+                .saturating_mul(1 << (failures - 1).min(16))
+                .min(REFUSED_MS_MAX);
+            now.mono_ms < at_ms.saturating_add(wait)
+        });
+        while self
+            .unknown
+            .front()
+            .is_some_and(|at_ms| now.mono_ms >= at_ms + 60_000)
+        {
+            self.unknown.pop_front();
+        }
+        let many =
+            self.under_way >= CALLS_MAX || (!known && self.unknown.len() >= UNKNOWN_PER_MINUTE_MAX);
+        if (rests || many) && defence::stands(Defence::FewCalls) {
+            return false;
+        }
+        if !known {
+            self.unknown.push_back(now.mono_ms);
+        }
+        self.under_way += 1;
+        true
+    }
+
+    /// A call has come to its end.
+    fn end(&mut self, now: Now, peer: DeviceId, address: &str, answered: bool) {
+        self.under_way = self.under_way.saturating_sub(1);
+        let key = (peer, address.to_owned());
+        if answered {
+            self.unanswered.remove(&key);
+            return;
+        }
+        let failures = self
+            .unanswered
+            .get(&key)
+            .map_or(0, |(_, failures)| *failures)
+            .saturating_add(1);
+        if self.unanswered.len() >= ADDRESSES_MAX && !self.unanswered.contains_key(&key) {
+            let oldest = self
+                .unanswered
+                .iter()
+                .min_by_key(|(_, (at_ms, _))| *at_ms)
+                .map(|(key, _)| key.clone());
+            oldest.map(|oldest| self.unanswered.remove(&oldest));
+        }
+        self.unanswered.insert(key, (now.mono_ms, failures));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phones_without_news_rest_and_phones_with_news_meet() {
+        let now = Now {
+            mono_ms: 100_000,
+            wall_s: 0,
+        };
+        let last = LastMeeting {
+            at_ms: 90_000,
+            revision: 5,
+            failures: 0,
+            refused: false,
+        };
+        assert!(worth_meeting(now, 5, None, Power::Mains));
+        assert!(!worth_meeting(now, 5, Some(&last), Power::Mains));
+        assert!(worth_meeting(now, 6, Some(&last), Power::Mains));
+        assert!(worth_meeting(
+            now.plus_ms(QUIET_MS),
+            5,
+            Some(&last),
+            Power::Mains
+        ));
+    }
+
+    /// H2 of the review, and its control: whoever can say beacons makes a phone call whomever he
+    /// likes.
+    #[test]
+    fn h2_a_flood_of_beacons_brings_about_a_handful_of_calls() {
+        let flood = || {
+            let (mut plan, now) = (
+                CallPlan::default(),
+                Now {
+                    mono_ms: 0,
+                    wall_s: 0,
+                },
+            );
+            let mut begins = |n: u32| {
+                let peer = DeviceId([n as u8; 32]);
+                let begun = plan.begin(now, peer, "192.0.2.1:9", false);
+                if begun {
+                    plan.end(now, peer, "192.0.2.1:9", false);
+                }
+                begun
+            };
+            (0..2000).filter(|n| begins(*n)).count()
+        };
+        assert_eq!(flood(), UNKNOWN_PER_MINUTE_MAX);
+        assert_eq!(defence::without(Defence::FewCalls, flood), 2000);
+    }
+
+    #[test]
+    fn calls_are_few_at_once_and_few_to_strangers_and_rest_where_nobody_answers() {
+        let at = |ms| Now {
+            mono_ms: ms,
+            wall_s: 0,
+        };
+        let id = |n: u8| DeviceId([n; 32]);
+        let mut plan = CallPlan::default();
+        let began = (0..200)
+            .filter(|n| plan.begin(at(0), id(*n), "10.0.0.1:1", false))
+            .count();
+        assert_eq!(began, CALLS_MAX);
+        (0..CALLS_MAX as u8).for_each(|n| plan.end(at(1), id(n), "10.0.0.1:1", false));
+        assert!(
+            !plan.begin(at(5_000), id(0), "10.0.0.1:1", true),
+            "nobody answered there"
+        );
+        assert!(
+            plan.begin(at(5_000), id(0), "10.0.0.2:1", true),
+            "elsewhere somebody may"
+        );
+        plan.end(at(6_000), id(0), "10.0.0.2:1", true);
+        let mut unknown = 0;
+        for n in 0..50 {
+            if plan.begin(at(7_000), id(n), "10.0.0.9:1", false) {
+                unknown += 1;
+                plan.end(at(7_000), id(n), "10.0.0.9:1", true);
+            }
+        }
+        assert_eq!(unknown, UNKNOWN_PER_MINUTE_MAX - CALLS_MAX);
+        for n in 0..3000u32 {
+            plan.end(at(8_000), id(1), &format!("10.0.0.1:{n}"), false);
+        }
+        assert!(plan.unanswered.len() <= ADDRESSES_MAX);
+    }
+
+    #[test]
+    fn who_cannot_be_met_is_called_less_and_less_often() {
+        let last = |failures, refused| LastMeeting {
+            at_ms: 0,
+            revision: 5,
+            failures,
+            refused,
+        };
+        let at = |ms| Now {
+            mono_ms: ms,
+            wall_s: 0,
+        };
+        assert!(
+            worth_meeting(at(2_000), 5, Some(&last(1, false)), Power::Mains)
+                && !worth_meeting(at(1_000), 5, Some(&last(1, false)), Power::Mains)
+        );
+        assert!(
+            !worth_meeting(at(59_000), 9, Some(&last(1, true)), Power::Mains)
+                && worth_meeting(at(60_000), 5, Some(&last(1, true)), Power::Mains)
+        );
+        assert!(!worth_meeting(
+            at(200_000),
+            5,
+            Some(&last(3, true)),
+            Power::Mains
+        ));
+        assert!(worth_meeting(
+            at(REFUSED_MS_MAX),
+            5,
+            Some(&last(u32::MAX, true)),
+            Power::Mains
+        ));
+        assert!(worth_meeting(
+            at(CUT_MS_MAX),
+            5,
+            Some(&last(u32::MAX, false)),
+            Power::Mains
+        ));
+        let mut met = BTreeMap::new();
+        for n in 0..2 * REMEMBERED_MAX as u64 {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&n.to_be_bytes());
+            remember(
+                &mut met,
+                DeviceId(id),
+                LastMeeting {
+                    at_ms: n,
+                    ..last(0, false)
+                },
+            );
+        }
+        assert_eq!(met.len(), REMEMBERED_MAX);
+    }
+
+    fn near(n: u8, known: bool) -> Neighbour {
+        Neighbour {
+            peer: DeviceId([n; 32]),
+            class: LinkClass::Ip,
+            at: format!("10.0.0.{n}:1"),
+            known,
+        }
+    }
+
+    fn at(ms: u64) -> Now {
+        Now {
+            mono_ms: ms,
+            wall_s: 0,
+        }
+    }
+
+    #[test]
+    fn the_lower_id_calls_at_once_and_the_higher_one_only_if_nothing_has_come_of_it() {
+        let own = DeviceId([5; 32]);
+        let mut radios = Radios::default();
+        assert!(matches!(
+            radios.seen(at(0), own, near(9, true)),
+            Some(Output::Dial { peer, .. }) if peer == DeviceId([9; 32])
+        ));
+        assert!(
+            radios.seen(at(1), own, near(9, true)).is_none(),
+            "it is being called"
+        );
+        assert!(radios.seen(at(0), own, near(2, true)).is_none());
+        assert!(radios.seen(at(0), own, near(3, true)).is_none());
+        assert_eq!(radios.next_due_ms(), Some(YIELD_MS));
+        assert!(radios.due(at(YIELD_MS - 1), |_| false).is_empty());
+        let met = DeviceId([2; 32]);
+        let due = radios.due(at(YIELD_MS), |peer| *peer == met);
+        assert!(
+            matches!(due.as_slice(), [Output::Dial { peer, .. }] if *peer == DeviceId([3; 32]))
+        );
+        assert_eq!(radios.next_due_ms(), None);
+        radios.ended(at(9_000), DeviceId([9; 32]), false);
+        assert!(
+            radios.seen(at(9_001), own, near(9, true)).is_none(),
+            "nobody answered there"
+        );
+        assert!(radios.seen(at(99_000), own, near(9, true)).is_some());
+    }
+
+    #[test]
+    fn a_battery_that_is_nearly_empty_calls_no_strangers_and_lets_news_wait() {
+        let own = DeviceId([1; 32]);
+        for (power, calls) in [
+            (Power::Mains, true),
+            (Power::Battery, true),
+            (Power::Low, false),
+        ] {
+            let mut radios = Radios::default();
+            radios.set_power(power);
+            assert_eq!(
+                radios.seen(at(0), own, near(9, false)).is_some(),
+                calls,
+                "{power:?}"
+            );
+            assert!(radios.seen(at(0), own, near(8, true)).is_some());
+            let last = LastMeeting {
+                at_ms: 0,
+                revision: 5,
+                failures: 0,
+                refused: false,
+            };
+            radios.remember(DeviceId([7; 32]), last);
+            assert_eq!(
+                radios.worth_meeting(at(NEWS_MS), 6, &DeviceId([7; 32])),
+                calls
+            );
+            assert!(radios.worth_meeting(at(QUIET_MS), 6, &DeviceId([7; 32])));
+        }
+    }
+}
