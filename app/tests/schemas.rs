@@ -132,6 +132,65 @@ fn json(view: &dyn views::erased::View) -> Value {
     view.to_json().unwrap()
 }
 
+/// What a screen asks of a case, of a visit and of the phone.
+fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 13] {
+    let profile = clinical::Profile::Iccm;
+    let decision = node::api::DecisionInput {
+        urgency: clinical::Urgency::Pink,
+        plan: "refer".into(),
+        reason: String::new(),
+    };
+    let photo = node::api::PhotoWords {
+        shows: "a rash".into(),
+        camera: String::new(),
+        light: String::new(),
+    };
+    [
+        Request::VisitBegin {
+            profile,
+            anew: true,
+        },
+        Request::VisitOpen,
+        Request::VisitEnd,
+        Request::CaseDecide {
+            case: case.to_owned(),
+            decision,
+            request: node::api::RequestId([9; 16]),
+        },
+        Request::CasePhoto {
+            case: case.to_owned(),
+            path: path("photo.jpg"),
+            words: photo,
+            request: node::api::RequestId([8; 16]),
+        },
+        Request::CasePhotoOut {
+            case: case.to_owned(),
+            number: 1,
+            path: path("out.jpg"),
+        },
+        Request::CaseHandOver {
+            cases: vec![case.to_owned()],
+            from: None,
+            to: "Worker Neema".into(),
+            reason: "she lives there".into(),
+            request: node::api::RequestId([7; 16]),
+        },
+        Request::EnrolRequest {
+            name: "Clinic".into(),
+        },
+        Request::Receipts,
+        Request::Documents,
+        Request::Certificates,
+        Request::Import {
+            path: path("photo.jpg"),
+        },
+        Request::BackUp {
+            to: path("copy"),
+            passphrase: Some("twelve patients to see".into()),
+        },
+    ]
+}
+
 #[test]
 fn what_a_screen_is_told_has_the_form_that_is_written_down() {
     let desk = with_worker();
@@ -164,62 +223,7 @@ fn what_a_screen_is_told_has_the_form_that_is_written_down() {
     let mut event = json(&event.unwrap());
     event["schema"] = Value::from("kijiti.event/1");
     note(&event, &mut forms);
-    let profile = clinical::Profile::Iccm;
-    let decision = node::api::DecisionInput {
-        urgency: clinical::Urgency::Pink,
-        plan: "refer".into(),
-        reason: String::new(),
-    };
-    let photo = node::api::PhotoWords {
-        shows: "a rash".into(),
-        camera: String::new(),
-        light: String::new(),
-    };
-    let requests = [
-        Request::VisitBegin {
-            profile,
-            anew: true,
-        },
-        Request::VisitOpen,
-        Request::VisitEnd,
-        Request::CaseDecide {
-            case: case.clone(),
-            decision,
-            request: node::api::RequestId([9; 16]),
-        },
-        Request::CasePhoto {
-            case: case.clone(),
-            path: path("photo.jpg"),
-            words: photo,
-            request: node::api::RequestId([8; 16]),
-        },
-        Request::CasePhotoOut {
-            case: case.clone(),
-            number: 1,
-            path: path("out.jpg"),
-        },
-        Request::CaseHandOver {
-            cases: vec![case.clone()],
-            from: None,
-            to: "Worker Neema".into(),
-            reason: "she lives there".into(),
-            request: node::api::RequestId([7; 16]),
-        },
-        Request::EnrolRequest {
-            name: "Clinic".into(),
-        },
-        Request::Receipts,
-        Request::Documents,
-        Request::Certificates,
-        Request::Import {
-            path: path("photo.jpg"),
-        },
-        Request::BackUp {
-            to: path("copy"),
-            passphrase: Some("twelve patients to see".into()),
-        },
-    ];
-    for request in requests {
+    for request in requests(&case, &path) {
         note(&screen.ask(request), &mut forms);
     }
     screen.0.stop();

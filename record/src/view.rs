@@ -392,11 +392,8 @@ impl CaseView {
     /// them.
     pub(crate) fn fold(id: CaseId, documents: Vec<Vec<Record>>, newer: Vec<String>) -> Self {
         let several = documents.len() > 1;
-        let began = documents
-            .iter()
-            .filter_map(|records| records.first())
-            .map(|record| record.stamp.by)
-            .collect();
+        let began = documents.iter().filter_map(|records| records.first());
+        let began = began.map(|record| record.stamp.by).collect();
         let mut records = documents.concat();
         records.sort_by(|a, b| a.key.cmp(&b.key));
         let (mut findings, mut links, mut care) = (BTreeMap::new(), BTreeMap::new(), None);
