@@ -188,3 +188,96 @@ fn a_module_stays_the_kind_it_is_and_a_pack_without_golden_cases_runs_nowhere() 
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(said.contains("it brings no golden case"), "{said}");
 }
+
+/// The review's: what came through a delegation went on running after it had ended, and took the
+/// guideline's place.
+#[test]
+fn a_module_that_no_list_names_any_more_stops_and_a_delegate_replaces_no_guideline() {
+    let desk = Desk::enrolled();
+    let new_key = [
+        "ministry",
+        "new-key",
+        "--out",
+        "office.age",
+        "--work-factor",
+        "10",
+    ];
+    let key = desk.ok("clinic", &new_key);
+    let key = key.split_whitespace().last().unwrap();
+    let delegate = ["ministry", "delegate", "office", "--out", "draft.json"];
+    let may = [
+        "--key",
+        key,
+        "--module",
+        "office-pack",
+        "--kind",
+        "rules",
+        "--area",
+        "north",
+    ];
+    let sign_and_publish = |keys: &[&str]| {
+        for key in keys {
+            desk.ok(
+                "clinic",
+                &["ministry", "release", "sign", "draft.json", "--key", key],
+            );
+        }
+        desk.run("clinic", &["ministry", "release", "publish", "draft.json"])
+    };
+    let ministry = ["keys/key-1.age", "keys/key-2.age"];
+    desk.ok("clinic", &[&delegate[..], &may[..]].concat());
+    assert!(sign_and_publish(&ministry).status.success());
+    let lineage = format!(
+        r#"{{"parent":"{}","data":"an example","protocol":"P1","subgroups":[],"return_to":null}}"#,
+        "00".repeat(32)
+    );
+    desk.write("lineage.json", &lineage);
+    let release = |file: &str| {
+        let draft = [
+            "ministry",
+            "release",
+            "draft",
+            "--delegation",
+            "office",
+            "--out",
+            "draft.json",
+        ];
+        let rest = [
+            "--module",
+            "office-pack",
+            "--area",
+            "north",
+            "--lineage",
+            "lineage.json",
+            "--file",
+            file,
+        ];
+        desk.ok("clinic", &[&draft[..], &rest[..]].concat());
+        sign_and_publish(&["office.age"])
+    };
+    let guideline = inference::rules::BUILT_IN.replacen("edition = \"", "edition = \"office ", 1);
+    let guideline = desk.write("guideline.toml", &guideline);
+    let refused = release(&guideline);
+    assert_eq!(refused.status.code(), Some(5));
+    let check = ["ministry", "release", "check", "draft.json"];
+    let checked = desk.run("clinic", &check);
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("the ministry alone releases"), "{said}");
+
+    let pack = desk.write("pack.toml", DISTRICT);
+    let published = release(&pack);
+    let said = String::from_utf8_lossy(&published.stderr).into_owned();
+    assert!(published.status.success(), "{said}");
+    desk.running(&["office-pack"]);
+    desk.ok("clinic", &["model", "verify", "office-pack"]);
+    desk.ok("clinic", &delegate);
+    assert!(sign_and_publish(&ministry).status.success());
+    desk.running(&[]);
+    assert!(
+        !desk
+            .json("clinic", &["status"])
+            .to_string()
+            .contains("district")
+    );
+}

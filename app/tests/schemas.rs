@@ -86,7 +86,6 @@ fn what_the_command_prints_has_the_form_that_is_written_down() {
         "case duplicates",
         &format!("case decide {case} --decide pink --plan refer"),
         &format!("triage --findings {}", example()),
-        "model list",
         "meetings",
         "enrol space --area north/kilifi",
         "enrol rotate --area north/kilifi",
@@ -228,6 +227,7 @@ fn what_a_screen_is_told_has_the_form_that_is_written_down() {
     }
     screen.0.stop();
     worker.stop();
+    forms.remove("kijiti.case/2"); // seen with more in it above
     compare(forms);
 }
 

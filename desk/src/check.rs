@@ -218,7 +218,7 @@ pub fn check(
         }
         Offer::Delegated(d) => {
             for release in &d.read().map_err(damaged)?.releases {
-                checks.extend(desk.check_release(release));
+                checks.extend(desk.check_release(release, false));
             }
         }
         Offer::Recall(d) => {
@@ -407,21 +407,21 @@ impl<'a> Files<'a> {
             let unknown = trust.list().is_none() && self.bundle(&release.digest).is_none();
             match unknown && list.version > 1 {
                 true => checks.push(Check::FileElsewhere(release.clone())),
-                false => checks.extend(self.check_release(release)),
+                false => checks.extend(self.check_release(release, true)),
             }
         }
         checks
     }
 
     /// A new release's bundle, on this desk as on a phone.
-    fn check_release(&self, release: &Release) -> Vec<Check> {
+    fn check_release(&self, release: &Release, by_ministry: bool) -> Vec<Check> {
         let Some(path) = self.bundle(&release.digest) else {
             return vec![Check::NoFile(release.clone())];
         };
         let mut checks = vec![Check::Bundle(release.clone(), path.to_owned())];
         checks.extend(match release.kind {
             ModuleKind::Triage => check_model(release, path),
-            ModuleKind::Rules => self.check_rules(release, path),
+            ModuleKind::Rules => self.check_rules(release, path, by_ministry),
             // No engine runs these yet: phones carry them for those that will.
             ModuleKind::Other
             | ModuleKind::Vision
@@ -444,11 +444,11 @@ impl<'a> Files<'a> {
         checks
     }
 
-    fn check_rules(&self, release: &Release, path: &Path) -> Vec<Check> {
+    fn check_rules(&self, release: &Release, path: &Path, by_ministry: bool) -> Vec<Check> {
         let fails = |error| vec![Check::RulesFail(release.clone(), error)];
         let tried = std::fs::read(path)
             .map_err(|e| TrialError::Unreadable(e.to_string()))
-            .and_then(|bytes| try_rules(&bytes, None, None));
+            .and_then(|bytes| try_rules(&bytes, (None, by_ministry), None));
         let (pack, tried) = match tried {
             Ok(tried) => tried,
             Err(error) => return fails(error),

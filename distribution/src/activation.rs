@@ -97,7 +97,7 @@ impl Activation {
             && self
                 .current
                 .as_ref()
-                .is_none_or(|m| m.digest != release.digest)
+                .is_none_or(|m| (m.digest, m.kind) != (release.digest, release.kind))
     }
 
     /// Switches to `module`; what ran before is kept.
@@ -124,6 +124,12 @@ impl Activation {
         let reason = recalled(&self.current.as_ref()?.digest)?;
         self.current = self.previous.take();
         Some(reason)
+    }
+
+    /// Nothing of the module runs any more, nor is kept to return to.
+    pub fn stop(&mut self) {
+        self.current = None;
+        self.previous = None;
     }
 
     /// A bundle is about to be loaded or tried. `false`: it has brought the program down twice

@@ -95,7 +95,7 @@ impl RulePack {
         for other in &self.beside {
             evaluation.add_beside(other.evaluate_alone(profile, findings));
         }
-        if let Some(built_in) = guideline().filter(|built_in| !self.all().any(|p| p == *built_in)) {
+        if let Some(built_in) = guideline().filter(|built_in| *built_in != self) {
             let known = |name: &String| built_in.own_finding(name).is_some();
             let editions = self.all().filter(|pack| pack.is_guideline());
             let given_up: Vec<_> = editions.flat_map(|pack| pack.gives_up()).cloned().collect();
@@ -262,5 +262,37 @@ mod tests {
         let [a, b] = [MOTHERS, &other].map(|text| RulePack::parse(text).unwrap());
         assert_eq!(a.disagrees_with(&b), Some("mother_faint"));
         assert_eq!(a.disagrees_with(&RulePack::built_in().unwrap()), None);
+    }
+
+    #[test]
+    fn an_edition_of_the_guideline_is_the_ministrys_alone_and_one() {
+        let next = crate::rules::BUILT_IN.replacen("edition = \"", "edition = \"next ", 1);
+        let tried = |by_ministry, beside: &[RulePack]| {
+            crate::trial::try_rules(next.as_bytes(), (None, by_ministry), beside).map(drop)
+        };
+        assert_eq!(tried(true, &[]), Ok(()));
+        assert_eq!(tried(false, &[]), Err(crate::trial::TrialError::Guideline));
+        let another = [RulePack::built_in().unwrap()];
+        assert_eq!(
+            tried(true, &another),
+            Err(crate::trial::TrialError::Guideline)
+        );
+    }
+
+    #[test]
+    fn what_a_pack_only_reads_is_asked_where_the_guideline_asks_it() {
+        let silent = MOTHERS
+            .replacen("asked = [\"child.iccm\"]", "", 1)
+            .replacen(
+                "when = \"mother_faint\"",
+                "when = \"mother_faint or diarrhoea_days > 20\"",
+                1,
+            );
+        let silent = Arc::new(RulePack::parse(&silent).unwrap());
+        let pack = RulePack::side_by_side(&RulePack::built_in().unwrap(), [silent]);
+        let file = r#"{"age_months": 20, "diarrhoea": "no"}"#;
+        let findings = Findings::parse(file, &pack).unwrap();
+        assert!(!pack.worth_asking("diarrhoea_days", Profile::Iccm, &findings));
+        assert!(pack.worth_asking("mother_faint", Profile::Iccm, &findings));
     }
 }

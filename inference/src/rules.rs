@@ -119,6 +119,8 @@ pub struct RulePack {
     golden: Vec<crate::golden::Golden>,
     /// Pink rules that the pack before had and this one says that it gives up.
     gives_up: Vec<String>,
+    /// Findings that it declares itself: the first so many.
+    declared: usize,
     /// Packs that run beside this one ([`crate::packs`]).
     pub(crate) beside: Vec<Arc<Self>>,
 }
@@ -285,6 +287,7 @@ impl RulePack {
             id,
             edition,
             version,
+            declared: findings.len(),
             findings,
             defines,
             usual,
@@ -387,6 +390,9 @@ impl RulePack {
             .collect();
         if asked.is_empty() {
             asked = self.read_by_rules(profile, group);
+            // What a pack only reads is asked where the guideline asks it.
+            let own = self.findings.get(..self.declared).unwrap_or_default();
+            asked.retain(|spec| own.iter().any(|declared| declared.id == spec.id));
         }
         asked.sort_by_key(|f| !f.is_danger_sign(group));
         asked

@@ -38,16 +38,22 @@ pub enum TrialError {
     /// Pink rules that the pack before had and this one neither has nor gives up.
     #[error("it has no more pink rules {}; a pack that gives some up says so: gives_up = [\"…\"]", .0.join(", "))]
     Lacks(Vec<String>),
+    /// An edition of the guideline that somebody else than the ministry has released, or a second one.
+    #[error(
+        "it is an edition of the guideline, which the ministry alone releases, as one module: give the pack an id of its own"
+    )]
+    Guideline,
     /// A finding means something else in a pack that runs beside it.
     #[error("finding {0} means something else in {1}, which runs beside it")]
     Disagrees(String, String),
 }
 
 /// Reads a rule pack and tries it on golden cases of its own, and on those of the guideline if it is
-/// an edition of that. `before` ran in the same slot, `beside` runs in others.
+/// an edition of that, which only what the ministry itself releases may be. `before` ran in the same
+/// slot, `beside` runs in others.
 pub fn try_rules<'p>(
     bytes: &[u8],
-    before: Option<&RulePack>,
+    (before, may_be_guideline): (Option<&RulePack>, bool),
     beside: impl IntoIterator<Item = &'p RulePack>,
 ) -> Result<(RulePack, Tried), TrialError> {
     let text = std::str::from_utf8(bytes).map_err(TrialError::NotText)?;
@@ -63,15 +69,27 @@ pub fn try_rules<'p>(
             return Err(TrialError::Lacks(lacks));
         }
     }
-    for other in beside {
-        if let Some(finding) = pack.disagrees_with(other) {
-            return Err(TrialError::Disagrees(finding.to_owned(), other.named()));
-        }
+    if pack.is_guideline() && !may_be_guideline {
+        return Err(TrialError::Guideline);
     }
+    beside
+        .into_iter()
+        .try_for_each(|other| runs_beside(&pack, other))?;
     let tried = Tried {
         pack: pack.named(),
         golden,
         before: before.or(guideline).map(RulePack::named),
     };
     Ok((pack, tried))
+}
+
+/// Whether a pack can run beside another one.
+pub fn runs_beside(pack: &RulePack, other: &RulePack) -> Result<(), TrialError> {
+    if pack.is_guideline() && other.is_guideline() {
+        return Err(TrialError::Guideline);
+    }
+    match pack.disagrees_with(other) {
+        Some(finding) => Err(TrialError::Disagrees(finding.to_owned(), other.named())),
+        None => Ok(()),
+    }
 }

@@ -283,7 +283,9 @@ impl Case {
             let mut same: Vec<_> = view.same_as().collect();
             same.extend(named_by(view.id)?.into_iter().filter(|by| !denied(by)));
             for other in same {
-                if !named.contains(&other) && named.len() < SAME_CASES_MAX {
+                // Those that have not come here take no place of one that has.
+                let room = cases.len() < SAME_CASES_MAX && named.len() < 16 * SAME_CASES_MAX;
+                if !named.contains(&other) && room {
                     named.push(other);
                     cases.extend(load(other)?);
                 }

@@ -288,3 +288,59 @@ fn links_of_a_phone_of_before_they_were_kept_both_ways_count_after_its_next_star
     round(&mut road, &[(WORKER, CLINIC)]);
     assert!(road.view(CLINIC, b).unwrap().notes.is_empty());
 }
+
+/// Says something in a case on the worker's phone.
+type Add = Box<dyn Fn(&mut Road, CaseId, Entry, u8)>;
+
+/// Two cases of one patient; the first names the second and says that nothing is to be shared. Words
+/// in the second are held back.
+fn held_by_the_other(road: &mut Road) -> ([CaseId; 2], Add) {
+    let [a, b] = [1, 2].map(|n| road.write(WORKER, None, "cough", FindingValue::Yes, n));
+    let area = road.area.clone();
+    let add = move |road: &mut Road, case, entry, request: u8| {
+        let command = Command::AddToCase {
+            case: Some(case),
+            area: area.clone(),
+            entries: vec![entry],
+            request: [request; 16],
+        };
+        road.world.command(WORKER, command).unwrap();
+    };
+    let link = Entry::Link {
+        other: b,
+        same: true,
+    };
+    add(road, a, link, 3);
+    add(road, a, Entry::consent("share", false), 4);
+    add(road, b, Entry::Note("of the same child".into()), 5);
+    round(road, &[(WORKER, CLINIC)]);
+    assert!(road.view(CLINIC, b).unwrap().notes.is_empty());
+    ([a, b], Box::new(add))
+}
+
+/// The review's: words that the other case held back left with this case's own withdrawal.
+#[test]
+fn words_that_were_held_back_do_not_leave_with_a_withdrawal() {
+    let mut road = Road::new(1);
+    let ([_, b], add) = held_by_the_other(&mut road);
+    add(&mut road, b, Entry::consent("share", false), 6);
+    round(&mut road, &[(WORKER, CLINIC)]);
+    assert!(road.view(CLINIC, b).unwrap().notes.is_empty());
+    // Given again by who has seen all of it, all of it leaves.
+    add(&mut road, b, Entry::consent("share", true), 7);
+    round(&mut road, &[(WORKER, CLINIC)]);
+    assert_eq!(road.view(CLINIC, b).unwrap().notes.len(), 1);
+}
+
+#[test]
+fn a_link_that_is_undone_lets_go_of_what_it_held_back_with_nothing_written_there() {
+    let mut road = Road::new(1);
+    let ([a, b], add) = held_by_the_other(&mut road);
+    let link = Entry::Link {
+        other: b,
+        same: false,
+    };
+    add(&mut road, a, link, 6);
+    round(&mut road, &[(WORKER, CLINIC)]);
+    assert_eq!(road.view(CLINIC, b).unwrap().notes.len(), 1);
+}

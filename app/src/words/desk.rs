@@ -222,7 +222,7 @@ fn of_documents(refusal: Refusal) -> Words {
         Refusal::OtherKind(module, held, kind) => words(
             5,
             format!("{module} is of kind {held}, and this is of kind {kind}"),
-            "a module stays what it is: choose another --module for this file",
+            "a module stays what it is: choose another --module for this file, or say --kind if it is meant",
         ),
         Refusal::VersionHeld(module, held) => words(
             5,
@@ -291,7 +291,7 @@ fn placed(release: &Release) -> String {
 fn kinds_in_words(kinds: &[ModuleKind]) -> String {
     let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
     match names.is_empty() {
-        true => "what no phone runs".into(),
+        true => "only what no phone runs; else say --kind".into(),
         false => format!("kind {}", names.join(", ")),
     }
 }

@@ -52,6 +52,7 @@ impl Phone {
                 releases.forget_photos(spaces.drop_photos_of_lost(tx.own), &mut tx)?;
             }
             Consequence::SettleEndings => {}
+            Consequence::Reconsider(case) => records.reconsider(&case, spaces, &mut tx)?,
             Consequence::SealWaiting => records.seal_what_waits(spaces, &mut tx)?,
             Consequence::Withhold(blob) => {
                 releases.bundles.remove(&BundleId::photo(blob));

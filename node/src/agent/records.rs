@@ -230,8 +230,8 @@ impl Records {
     }
 
     /// Seals what waits of a case, many changes in one envelope: all of it while there is consent;
-    /// else, where the case had left before, up to the word that consent is withdrawn, for others
-    /// must know.
+    /// else, where the case had left before, the word that consent is withdrawn, for others must
+    /// know.
     fn seal_case(
         &mut self,
         case: &CaseId,
@@ -251,8 +251,10 @@ impl Records {
         };
         if !may_leave(&cases) {
             let left = tx.store.setting(&shared_setting(case))?.is_some();
-            let withdrawn = waiting.iter().position(|(_, withdraws)| *withdraws);
-            waiting.truncate(withdrawn.filter(|_| left).map_or(0, |at| at + 1));
+            // Words that were held back before it stay, and it with them: it builds on them.
+            let first = waiting.iter().take_while(|(_, withdraws)| *withdraws);
+            let first = first.count();
+            waiting.truncate(if left { first } else { 0 });
         }
         let changes: Vec<Vec<u8>> = waiting.into_iter().map(|(change, _)| change).collect();
         let key = spaces.write_key(&row.area, tx.own).cloned();
@@ -424,28 +426,52 @@ impl Records {
             questions: view.question_count() as u64,
             tags: keys.map(|key| key.case_tag(&id)).collect(),
         };
+        // What one patient's cases say of consent counts for all of them, those too that were the
+        // same patient's until now: their photos are shown or withheld, and what had waited may be
+        // free to leave.
         tx.store.put_case(&row, &document.save())?;
         put_links(&view, tx.store)?;
-        let named = !view.links.is_empty() || !named_by(id, tx.store)?.is_empty();
-        if view.photos.is_empty() && !named {
-            return Ok(view);
-        }
-        // What one patient's cases say of consent counts for all of them: their photos are shown or
-        // withheld, and what had waited may be free to leave.
-        let mut same = load_same(&id, tx.store)?;
-        if same.len() > 1 {
-            tx.out.follow(Consequence::SealWaiting);
-        }
-        for at in 0..same.len() {
-            same.swap(0, at);
-            let shown = photos_may_leave(&same);
-            let photos = same.first().map(|case| case.view().photos);
-            for (_, photo) in photos.into_iter().flatten() {
-                self.show_photo(photo.blob, shown, tx)?;
+        if !view.links.is_empty() || !named_by(id, tx.store)?.is_empty() {
+            let undone = view
+                .links
+                .iter()
+                .filter(|(_, said)| said.value != FindingValue::Yes);
+            let mut touched = BTreeSet::new();
+            for one in undone.map(|(other, _)| other).chain([&id]) {
+                touched.extend(load_same(one, tx.store)?.iter().map(Case::id));
             }
-            same.swap(0, at);
+            for other in touched.into_iter().filter(|other| *other != id) {
+                tx.out.follow(Consequence::Reconsider(other));
+            }
         }
+        self.show_photos(&view, tx)?;
         Ok(view)
+    }
+
+    /// Another case of the same patient's has changed: what waits of this one, and its photos, may be
+    /// free to leave, or not any more.
+    pub(super) fn reconsider(
+        &mut self,
+        case: &CaseId,
+        spaces: &mut Spaces,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
+        if let Some(document) = load(case, tx.store)? {
+            self.show_photos(&document.view(), tx)?;
+        }
+        self.seal_case(case, spaces, tx)
+    }
+
+    /// Passes on the photos of a case, or withholds them, as the patient's cases say.
+    fn show_photos(&mut self, view: &CaseView, tx: &mut Tx) -> Result<(), StoreError> {
+        if view.photos.is_empty() {
+            return Ok(());
+        }
+        let shown = photos_may_leave(&load_same(&view.id, tx.store)?);
+        for (_, photo) in &view.photos {
+            self.show_photo(photo.blob, shown, tx)?;
+        }
+        Ok(())
     }
 
     /// A photo is passed on from now on, or to nobody any more.

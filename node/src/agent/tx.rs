@@ -29,6 +29,8 @@ pub(super) enum Consequence {
     SettleEndings,
     /// What waits, for a key or for consent, may leave.
     SealWaiting,
+    /// What another case of the same patient's has changed may matter to this one.
+    Reconsider(protocol::CaseId),
     /// A photo is passed on to nobody any more.
     Withhold(Digest),
     /// Bundles are wanted that were not before.

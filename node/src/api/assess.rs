@@ -53,6 +53,11 @@ pub trait Assessor {
     fn interview(&self, profile: Profile, answers: &Values, ages: &Ages) -> Interview;
     /// The edition of the rule pack that runs, and the name of the model, if one does.
     fn running(&self) -> (String, Option<String>);
+    /// What changes whenever other rules or another model run.
+    fn mark(&self) -> Vec<u8> {
+        let (rules, model) = self.running();
+        [rules, model.unwrap_or_default()].concat().into_bytes()
+    }
     /// Whether an assessment was the floor's alone.
     fn by_floor_alone(&self, rules: &str) -> bool;
 }
@@ -367,12 +372,8 @@ fn mark(cx: &dyn Cx, row: &CaseRow, now: &CaseNow) -> Vec<u8> {
     let patient = || std::iter::once(&row.id).chain(&now.same);
     let counts = std::iter::once(row.entries).chain(now.same.iter().map(entries));
     let counts = counts.chain(patient().map(|id| named(id).len() as u64));
-    let (edition, model) = cx.assessor().running();
-    let named = edition
-        .into_bytes()
-        .into_iter()
-        .chain(model.unwrap_or_default().into_bytes());
-    counts.flat_map(u64::to_le_bytes).chain(named).collect()
+    let runs = cx.assessor().mark();
+    counts.flat_map(u64::to_le_bytes).chain(runs).collect()
 }
 
 /// Writes down what the rules say now, if it is another than they said last.

@@ -1,6 +1,7 @@
 //! Consent: one rule for sealing, export, hand-over and photos. What is not known is no consent, and
 //! what one patient's cases say counts for all of them.
 
+use protocol::limits::SAME_CASES_MAX;
 use record::{Case, CaseView};
 
 use super::Refusal;
@@ -9,7 +10,8 @@ use super::Refusal;
 /// the case itself, first, and those that are the same patient's: it needs consent of its own, and
 /// nobody may have said of another that there is none.
 pub fn may_leave(cases: &[Case]) -> bool {
-    consents(cases, "share")
+    // With so many, another may say no that was not looked at.
+    cases.len() < SAME_CASES_MAX && consents(cases, "share")
 }
 
 /// Whether the photos of a case may leave this phone; `cases` as in [`may_leave`].

@@ -116,6 +116,19 @@ pub fn checks(agent: &Agent, release: &Release) -> Vec<Check> {
     ]
 }
 
+/// Whether the ministry itself has released a bundle. Of one that is in no list any more: whether its
+/// own list names the module, and no delegation does.
+pub fn by_ministry(agent: &Agent, release: &Release) -> bool {
+    let Some((trust, list)) = agent.trust().and_then(|t| Some((t, t.list()?))) else {
+        return false;
+    };
+    let module = |r: &&Release| r.module == release.module;
+    let own: Vec<_> = list.releases.iter().filter(module).collect();
+    let mut delegated = trust.delegated().flat_map(|d| &d.releases).filter(module);
+    own.iter().any(|r| r.digest == release.digest)
+        || (!own.is_empty() && delegated.next().is_none())
+}
+
 /// A release that is active and no longer in the list.
 pub fn release_of(module: &str, current: &Module) -> Release {
     Release {

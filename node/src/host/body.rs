@@ -576,11 +576,12 @@ impl Body {
             .store
             .bundles
             .path(&protocol::BundleId::release(release.digest));
+        let by_ministry = releases::by_ministry(&self.agent, &release);
         let (engine, messages) = (self.engine.clone(), self.messages.clone());
         std::thread::spawn(move || {
             let result = std::fs::File::open(path)
                 .map_err(|e| e.to_string())
-                .and_then(|file| try_release(&release, file, &engine));
+                .and_then(|file| try_release(&release, (file, by_ministry), &engine));
             let _ = messages.blocking_send(Message::Tried {
                 release: Box::new(release),
                 result,
@@ -594,7 +595,11 @@ impl Body {
         let _ = self.ask_agent(Command::AttemptEnds {
             module: module.clone(),
         });
-        match result {
+        let fits = |(tried, passed): (Tried, Vec<Check>)| {
+            self.engine.fits(&module, &tried)?;
+            Ok((tried, passed))
+        };
+        match result.and_then(fits) {
             Ok((tried, passed)) => {
                 let mut checks = releases::checks(&self.agent, &release);
                 checks.extend(passed);
@@ -650,7 +655,9 @@ impl Body {
         let id = protocol::BundleId::release(current.digest);
         let path = self.store.bundles.path(&id);
         let opened = std::fs::File::open(path).map_err(|e| e.to_string());
-        match opened.and_then(|file| try_release(&release, file, &self.engine)) {
+        let by_ministry = releases::by_ministry(&self.agent, &release);
+        let tried = |file| try_release(&release, (file, by_ministry), &self.engine);
+        match opened.and_then(tried) {
             Ok((tried, _)) => self.engine.switch(module, tried),
             Err(reason) => (self.log)(&format!("{module} is not used: {reason}")),
         }

@@ -12,7 +12,7 @@ use distribution::{ModuleKind, Release};
 use inference::findings::{read_recorded, read_value};
 use inference::interview::{Step, danger, next};
 use inference::rules::{FindingKind, FindingSpec};
-use inference::trial::try_rules;
+use inference::trial::{runs_beside, try_rules};
 use inference::{Findings, RulePack, TriageModel, floor};
 
 use crate::api::Assessor;
@@ -49,19 +49,22 @@ pub(super) fn runs(kind: ModuleKind) -> bool {
     }
 }
 
+/// Modules that run beside each other: each takes memory and time.
+const SLOTS_MAX: usize = 8;
 /// Bytes of a rule pack, of which one more is read to see that it is longer.
 const RULES_BYTES_MAX: u64 = 1 << 20;
 
 /// Loads a whole bundle from where it lies and tests it here on golden cases of its kind. Returns
-/// what it is and the checks that it passed.
+/// what it is and the checks that it passed. `by_ministry`: its own list names it, not a delegation's.
 pub(super) fn try_release(
     release: &Release,
-    file: File,
+    (file, by_ministry): (File, bool),
     engine: &Engine,
 ) -> Result<(Tried, Vec<Check>), String> {
+    engine.has_room_for(&release.module)?;
     match release.kind {
         ModuleKind::Triage => try_model(release, file, engine),
-        ModuleKind::Rules => try_pack(release, file, engine),
+        ModuleKind::Rules => try_pack(release, (file, by_ministry), engine),
         other => Err(format!("this engine does not run modules of kind {other}")),
     }
 }
@@ -81,7 +84,11 @@ fn try_model(
     Ok((Tried::Model(Arc::new(model)), checks))
 }
 
-fn try_pack(release: &Release, file: File, engine: &Engine) -> Result<(Tried, Vec<Check>), String> {
+fn try_pack(
+    release: &Release,
+    (file, by_ministry): (File, bool),
+    engine: &Engine,
+) -> Result<(Tried, Vec<Check>), String> {
     let mut bytes = Vec::new();
     let read = file.take(RULES_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|e| e.to_string())?;
@@ -93,14 +100,16 @@ fn try_pack(release: &Release, file: File, engine: &Engine) -> Result<(Tried, Ve
         .packs()
         .find(|(module, _)| **module == release.module);
     let before = before.map(|(_, pack)| pack.as_ref());
-    let (tried, shown) = try_rules(&bytes, before, others).map_err(|e| e.to_string())?;
+    let (tried, shown) =
+        try_rules(&bytes, (before, by_ministry), others).map_err(|e| e.to_string())?;
     let mut checks = vec![
         Check::RulesRead { pack: shown.pack },
         Check::RulesGolden {
             cases: shown.golden,
         },
     ];
-    checks.extend(shown.before.map(|before| Check::RulesKept { before }));
+    let shown_before = shown.before.filter(|before| *before != tried.named());
+    checks.extend(shown_before.map(|before| Check::RulesKept { before }));
     Ok((Tried::Rules(Arc::new(tried)), checks))
 }
 
@@ -113,6 +122,25 @@ impl Engine {
             slots: BTreeMap::new(),
             built_in,
         })
+    }
+
+    /// Whether a module has a slot, or may have one.
+    fn has_room_for(&self, module: &str) -> Result<(), String> {
+        let room = self.slots.contains_key(module) || self.slots.len() < SLOTS_MAX;
+        room.then_some(())
+            .ok_or_else(|| format!("{SLOTS_MAX} modules run already"))
+    }
+
+    /// Whether what was tried can run beside what runs now: others may have begun meanwhile.
+    pub(super) fn fits(&self, module: &str, tried: &Tried) -> Result<(), String> {
+        self.has_room_for(module)?;
+        let Tried::Rules(pack) = tried else {
+            return Ok(());
+        };
+        let mut others = self.packs().filter(|(other, _)| *other != module);
+        others
+            .try_for_each(|(_, other)| runs_beside(pack, other))
+            .map_err(|e| e.to_string())
     }
 
     /// A module runs from now on, in the place of what ran in its slot.
@@ -237,6 +265,13 @@ impl Assessor for Engine {
         let models: Vec<_> = self.models().map(TriageModel::name).collect();
         let models = Some(models.join("; ")).filter(|names| !names.is_empty());
         (self.pack.named(), models)
+    }
+
+    fn mark(&self) -> Vec<u8> {
+        let packs = self.packs().map(|(_, pack)| pack);
+        let packs = packs.map(|pack| format!("{} {};", pack.named(), pack.version));
+        let models = self.models().map(|model| format!("{};", model.name()));
+        packs.chain(models).collect::<String>().into_bytes()
     }
 
     fn by_floor_alone(&self, rules: &str) -> bool {

@@ -44,13 +44,11 @@ pub(super) fn put_links(view: &CaseView, store: &mut dyn Store) -> Result<(), St
     Ok(())
 }
 
-/// A case is gone: so is what it said of others, and what they said of it.
+/// A case is gone: so is what it said of others. What they say of it stands with them, for it may
+/// come again under another key.
 pub(super) fn forget_links(case: &Case, store: &mut dyn Store) -> Result<(), StoreError> {
-    let said = case.view().links.into_keys();
-    let mut keys: Vec<_> = said.map(|other| link_setting(&other, &case.id())).collect();
-    let heard = store.settings(&format!("{SAME}{}/", case.id()))?;
-    keys.extend(heard.into_iter().map(|(key, _)| key));
-    keys.iter().try_for_each(|key| store.put_setting(key, &[]))
+    let mut said = case.view().links.into_keys();
+    said.try_for_each(|other| store.put_setting(&link_setting(&other, &case.id()), &[]))
 }
 
 /// Keeps the links of all cases, once: those of a phone of before they were kept are only in its

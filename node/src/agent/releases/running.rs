@@ -1,6 +1,6 @@
 //! What runs of each module: what waits to be activated, what was, what failed, and recalls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use distribution::activation::{Activation, Module};
 use distribution::{Release, TrustedState};
@@ -146,8 +146,18 @@ impl Releases {
         let held = self.bundles.keys().copied();
         let gone: Vec<_> = held.filter(|id| recalled(trust, id)).collect();
         let mut stopped = Vec::new();
+        // A module that no list in force names any more runs no more: it was withdrawn, or its
+        // delegation has ended or does not cover its kind.
+        let own = trust.list().into_iter().flat_map(|list| &list.releases);
+        let delegated = trust.delegated().flat_map(|list| &list.releases);
+        let listed: BTreeSet<_> = own.chain(delegated).map(|r| r.module.as_str()).collect();
+        let unlisted = |module: &str| trust.list_binds() && !listed.contains(module);
         for (module, activation) in &mut self.activations {
-            let why = activation.obey(|digest| trust.recalled(digest).map(str::to_owned));
+            let mut why = activation.obey(|digest| trust.recalled(digest).map(str::to_owned));
+            if activation.current.is_some() && unlisted(module) {
+                activation.stop();
+                why = Some("it is in no release list any more".into());
+            }
             if let Some(reason) = why {
                 stopped.push(Event::Recalled {
                     module: module.clone(),

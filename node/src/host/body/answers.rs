@@ -247,13 +247,15 @@ impl Body {
 
     fn model_verify(&self, module: &str) -> Result<Verified, Refusal> {
         let current = releases::active(&self.agent, module)?;
-        let list = self.agent.trust().and_then(|t| t.list());
-        let release = list.and_then(|l| l.releases.iter().find(|r| r.digest == current.digest));
+        let listed = self.agent.trust().map(|t| t.releases()).unwrap_or_default();
+        let mut listed = listed.into_iter();
+        let release = listed.find(|r| r.module == module && r.digest == current.digest);
         let release = release.ok_or_else(|| Refusal::NotListed(module.to_owned()))?;
         let file = self.store.bundles.open_checked(&release.digest)?;
         let file = file.ok_or(Refusal::BundleDamaged)?;
         let mut checks = releases::checks(&self.agent, release);
-        let tried = try_release(release, file, &self.engine);
+        let by_ministry = releases::by_ministry(&self.agent, release);
+        let tried = try_release(release, (file, by_ministry), &self.engine);
         checks.extend(tried.map_err(Refusal::TestFailed)?.1);
         Ok(Verified {
             module: module.to_owned(),
