@@ -28,12 +28,14 @@ use crate::store::{CaseRow, Store, StoreError};
 mod aside;
 mod opening;
 mod same;
+mod title;
 
 pub use aside::Preview;
 use aside::contents_of;
 pub(super) use aside::preview;
 pub(crate) use same::named_by;
 use same::{forget_links, keep_links_of_before, load, load_same, put_links};
+use title::title;
 
 /// Bytes of one change, so that it always fits an envelope.
 const CHANGE_BYTES_MAX: usize = ENVELOPE_PLAIN_BYTES_MAX / 32;
@@ -592,16 +594,4 @@ fn may_write(area: &Area, spaces: &Spaces, tx: &Tx) -> Result<bool, StoreError> 
     let own = tx.own.certificate.as_ref();
     let certified = own.is_some_and(|c| c.may_write_in(SpaceId::of(area)));
     Ok(certified || (uncertified(tx.store)? && spaces.reads(area)))
-}
-
-/// What a person knows a case by.
-fn title(view: &CaseView) -> String {
-    let text = |name: &str| match view.findings.get(name).map(|f| &f.value) {
-        Some(FindingValue::Text(text)) => Some(text.as_str()),
-        _ => None,
-    };
-    let parts = ["patient.name", "patient.family_name", "patient.village"]
-        .into_iter()
-        .filter_map(text);
-    parts.collect::<Vec<_>>().join(", ")
 }
