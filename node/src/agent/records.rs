@@ -432,14 +432,10 @@ impl Records {
         // same patient's until now: their photos are shown or withheld, and what had waited may be
         // free to leave.
         tx.store.put_case(&row, &document.save())?;
-        put_links(&view, tx.store)?;
+        let undone = put_links(&view, tx.store)?;
         if !view.links.is_empty() || !named_by(id, tx.store)?.is_empty() {
-            let undone = view
-                .links
-                .iter()
-                .filter(|(_, said)| said.value != FindingValue::Yes);
             let mut touched = BTreeSet::new();
-            for one in undone.map(|(other, _)| other).chain([&id]) {
+            for one in undone.iter().chain([&id]) {
                 touched.extend(load_same(one, tx.store)?.iter().map(Case::id));
             }
             for other in touched.into_iter().filter(|other| *other != id) {

@@ -17,7 +17,7 @@ use protocol::{BundleId, Digest, SpaceId};
 
 use super::*;
 use crate::MemoryStore;
-use crate::store::{BundleStore, CaseStore, EnvelopeStore, TrustStore};
+use crate::store::{BundleStore, CaseRow, CaseStore, EnvelopeStore, TrustStore};
 
 const ALL: &str = "carry,read,write,enrol,grant,revoke";
 
@@ -324,4 +324,48 @@ fn releases_want_what_is_listed_tell_when_it_is_whole_and_let_go_of_what_is_reca
         |e: &Event| matches!(e, Event::Recalled { module, to: None, .. } if module == "guide");
     assert!(stopped.iter().any(recalled), "{stopped:?}");
     assert!(store.bundles().unwrap().is_empty() && !phone.releases.holds(&release.digest));
+}
+
+#[test]
+fn a_link_counts_in_its_own_area_and_below_and_not_above() {
+    let mut store = MemoryStore::default();
+    let village = Area::parse("north/kilifi/mtwapa").unwrap();
+    let elsewhere = Area::parse("south").unwrap();
+    let case = |n: u8| protocol::CaseId([n; 16]);
+    let row = |n: u8, area: &Area| CaseRow {
+        id: case(n),
+        area: area.clone(),
+        title: String::new(),
+        urgency: None,
+        changed_s: 1,
+        entries: 1,
+        questions: 0,
+        tags: Vec::new(),
+    };
+    for (n, area) in [
+        (1, &area()),
+        (2, &area()),
+        (3, &village),
+        (4, &village),
+        (5, &elsewhere),
+    ] {
+        store.put_case(&row(n, area), &[]).unwrap();
+    }
+    for named in 1..=5 {
+        for by in (1..=6).filter(|by| *by != named) {
+            let key = format!("same/{}/{}", case(named), case(by));
+            store.put_setting(&key, &[1]).unwrap();
+        }
+    }
+    let named_by = |n: u8| -> Vec<u8> {
+        let named = records::named_by(case(n), &store).unwrap();
+        named.iter().map(|id| id.0[0]).collect()
+    };
+    assert_eq!(
+        named_by(1),
+        [2],
+        "of its own area alone: those below may not say it"
+    );
+    assert_eq!(named_by(3), [1, 2, 4], "of its own and of the post above");
+    assert_eq!(named_by(5), Vec::<u8>::new());
 }

@@ -16,21 +16,35 @@ fn link_setting(named: &CaseId, by: &CaseId) -> String {
     format!("{SAME}{named}/{by}")
 }
 
-/// The cases in which a person has said that this one is the same patient's.
+/// The cases in which a person has said that this one is the same patient's, as far as whoever writes
+/// there may write here too: in the same area, or above it. Else who writes in a village alone would
+/// have a say in a case of the post above.
 pub(crate) fn named_by(case: CaseId, store: &dyn Store) -> Result<Vec<CaseId>, StoreError> {
     if !defence::stands(Defence::LinksBothWays) {
         return Ok(Vec::new());
     }
+    let Some(own) = store.case_row(&case)? else {
+        return Ok(Vec::new());
+    };
     let prefix = format!("{SAME}{case}/");
     let kept = store.settings(&prefix)?.into_iter();
     let kept = kept.filter(|(_, value)| !value.is_empty());
-    Ok(kept
-        .filter_map(|(key, _)| key.strip_prefix(&prefix)?.parse().ok())
-        .collect())
+    let mut named = Vec::new();
+    for by in kept.filter_map(|(key, _)| key.strip_prefix(&prefix)?.parse().ok()) {
+        if store
+            .case_row(&by)?
+            .is_some_and(|row| row.area.covers(&own.area))
+        {
+            named.push(by);
+        }
+    }
+    Ok(named)
 }
 
-/// Keeps what a case says of others under those others.
-pub(super) fn put_links(view: &CaseView, store: &mut dyn Store) -> Result<(), StoreError> {
+/// Keeps what a case says of others under those others. Those of which it says no more, and did
+/// before, that they are the same patient's.
+pub(super) fn put_links(view: &CaseView, store: &mut dyn Store) -> Result<Vec<CaseId>, StoreError> {
+    let mut undone = Vec::new();
     for (other, said) in &view.links {
         let kept: &[u8] = match said.value {
             FindingValue::Yes => &[1],
@@ -39,9 +53,10 @@ pub(super) fn put_links(view: &CaseView, store: &mut dyn Store) -> Result<(), St
         let key = link_setting(other, &view.id);
         if store.setting(&key)?.unwrap_or_default() != kept {
             store.put_setting(&key, kept)?;
+            undone.extend(kept.is_empty().then_some(*other));
         }
     }
-    Ok(())
+    Ok(undone)
 }
 
 /// A case is gone: so is what it said of others. What they say of it stands with them, for it may
