@@ -11,7 +11,9 @@ mod ministry;
 
 pub use cases::{AddArgs, CaseCommand, Format, Kind, NewArgs};
 pub use enrol::EnrolCommand;
-pub use ministry::{DraftTo, MinistryCommand, ReleaseCommand, RootCommand};
+pub use ministry::{
+    DelegateArgs, DraftArgs, DraftTo, MinistryCommand, ReleaseCommand, RootCommand,
+};
 
 /// Carries ministry-signed releases out to villages and sealed cases back, phone to phone.
 #[derive(Parser, Debug)]

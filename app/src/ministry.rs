@@ -17,7 +17,7 @@ use node::api::views::status::Documents;
 use protocol::signed::Role;
 use protocol::{Area, DeviceId, Digest};
 
-use crate::cli::{DraftTo, MinistryCommand, ReleaseCommand, RootCommand};
+use crate::cli::{DelegateArgs, DraftArgs, DraftTo, MinistryCommand, ReleaseCommand, RootCommand};
 use crate::run::Phone;
 use crate::words::desk as words;
 use crate::{Failure, passphrase, say, show};
@@ -111,64 +111,7 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
                 Some(&trust),
             )
         }
-        MinistryCommand::Delegate {
-            name,
-            key,
-            threshold,
-            module,
-            kind,
-            area,
-            both,
-            version_min,
-            to,
-        } => {
-            let trust = trust_of(phone)?;
-            let usage = |e: String, hint: &str| Failure::new(e, hint).with_code(2);
-            let keys = key
-                .iter()
-                .map(|k| key_of(k))
-                .collect::<Result<Vec<_>, _>>()?;
-            let keys_given = !keys.is_empty();
-            let role = match keys.is_empty() {
-                true => Role { keys, threshold: 0 },
-                false => Role::new(keys, threshold).map_err(|e| {
-                    usage(e.to_string(), "give at least as many --key as --threshold")
-                })?,
-            };
-            let area =
-                Area::parse(&area).map_err(|e| usage(e.to_string(), "for example north/kilifi"))?;
-            // A delegation with other keys begins above what the ones before have signed.
-            let before = trust
-                .list()
-                .and_then(|l| l.delegations.iter().find(|d| d.name == name).cloned());
-            let held = trust
-                .delegated()
-                .find(|d| d.delegation == name)
-                .map_or(0, |d| d.version);
-            let least = before.map_or(1, |d| {
-                if d.role == role {
-                    d.version_min
-                } else {
-                    held.saturating_add(1)
-                }
-            });
-            let version_min = version_min.unwrap_or(least.max(1));
-            let kinds = match (kind.is_empty(), keys_given) {
-                (false, _) => kind,
-                (true, true) => draft::kinds_of(&trust, &module),
-                (true, false) => Vec::new(),
-            };
-            let delegation = Delegation {
-                name,
-                role,
-                modules: module,
-                area,
-                both,
-                version_min,
-                kinds,
-            };
-            put(&draft::delegate(&trust, delegation)?, &to, Some(&trust))
-        }
+        MinistryCommand::Delegate(args) => delegate(phone, args),
         MinistryCommand::Rotate {
             add,
             drop,
@@ -276,70 +219,131 @@ fn run_root(command: RootCommand) -> Result<(), Failure> {
     }
 }
 
+/// Drafts a list that lets somebody else release modules.
+fn delegate(phone: &Phone, args: DelegateArgs) -> Result<(), Failure> {
+    let DelegateArgs {
+        name,
+        key,
+        threshold,
+        module,
+        kind,
+        area,
+        both,
+        version_min,
+        to,
+    } = args;
+    let trust = trust_of(phone)?;
+    let usage = |e: String, hint: &str| Failure::new(e, hint).with_code(2);
+    let keys = key
+        .iter()
+        .map(|k| key_of(k))
+        .collect::<Result<Vec<_>, _>>()?;
+    let keys_given = !keys.is_empty();
+    let role = match keys.is_empty() {
+        true => Role { keys, threshold: 0 },
+        false => Role::new(keys, threshold)
+            .map_err(|e| usage(e.to_string(), "give at least as many --key as --threshold"))?,
+    };
+    let area = Area::parse(&area).map_err(|e| usage(e.to_string(), "for example north/kilifi"))?;
+    // A delegation with other keys begins above what the ones before have signed.
+    let before = trust
+        .list()
+        .and_then(|l| l.delegations.iter().find(|d| d.name == name).cloned());
+    let held = trust
+        .delegated()
+        .find(|d| d.delegation == name)
+        .map_or(0, |d| d.version);
+    let least = before.map_or(1, |d| {
+        if d.role == role {
+            d.version_min
+        } else {
+            held.saturating_add(1)
+        }
+    });
+    let version_min = version_min.unwrap_or(least.max(1));
+    let kinds = match (kind.is_empty(), keys_given) {
+        (false, _) => kind,
+        (true, true) => draft::kinds_of(&trust, &module),
+        (true, false) => Vec::new(),
+    };
+    let delegation = Delegation {
+        name,
+        role,
+        modules: module,
+        area,
+        both,
+        version_min,
+        kinds,
+    };
+    put(&draft::delegate(&trust, delegation)?, &to, Some(&trust))
+}
+
+/// Drafts the next list, of the ministry or of a delegation, with one release more.
+fn draft_release(phone: &Phone, args: DraftArgs) -> Result<(), Failure> {
+    let DraftArgs {
+        file,
+        module,
+        kind,
+        version_number,
+        area,
+        language,
+        notes,
+        delta_from,
+        first_permille,
+        first_area,
+        lineage,
+        delegation,
+        expires_days,
+        to,
+    } = args;
+    let trust = trust_of(phone).ok();
+    let areas = first_area
+        .iter()
+        .map(|a| {
+            Area::parse(a).map_err(|e| Failure::new(e, "for example north/kilifi").with_code(2))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let stage = (first_permille.is_some() || !areas.is_empty()).then(|| Stage {
+        permille: first_permille.unwrap_or(1000),
+        areas,
+    });
+    let lineage = lineage.map(|path| read_lineage(&path)).transpose()?;
+    let beside = to
+        .out
+        .clone()
+        .unwrap_or_else(|| std::env::temp_dir().join("kijiti.draft"));
+    let new = file.as_ref().map(|file| draft::NewRelease {
+        file,
+        module: &module,
+        kind,
+        version: version_number,
+        area: &area,
+        language: &language,
+        notes: &notes,
+        delta_from: &delta_from,
+        beside: &beside,
+        stage,
+        lineage,
+    });
+    if let (Some(name), Some(new)) = (&delegation, &new) {
+        let trust = trust_of(phone)?;
+        return put(
+            &draft::draft_delegated(&trust, name, new)?,
+            &to,
+            Some(&trust),
+        );
+    }
+    let expires_s = expires_days.map(|days| wall_s().saturating_add(days.saturating_mul(DAY_S)));
+    put(
+        &draft::draft(trust.as_ref(), new.as_ref(), expires_s)?,
+        &to,
+        trust.as_ref(),
+    )
+}
+
 fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
     match command {
-        ReleaseCommand::Draft {
-            file,
-            module,
-            kind,
-            version_number,
-            area,
-            language,
-            notes,
-            delta_from,
-            first_permille,
-            first_area,
-            lineage,
-            delegation,
-            expires_days,
-            to,
-        } => {
-            let trust = trust_of(phone).ok();
-            let areas = first_area
-                .iter()
-                .map(|a| {
-                    Area::parse(a)
-                        .map_err(|e| Failure::new(e, "for example north/kilifi").with_code(2))
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            let stage = (first_permille.is_some() || !areas.is_empty()).then(|| Stage {
-                permille: first_permille.unwrap_or(1000),
-                areas,
-            });
-            let lineage = lineage.map(|path| read_lineage(&path)).transpose()?;
-            let beside = to
-                .out
-                .clone()
-                .unwrap_or_else(|| std::env::temp_dir().join("kijiti.draft"));
-            let new = file.as_ref().map(|file| draft::NewRelease {
-                file,
-                module: &module,
-                kind,
-                version: version_number,
-                area: &area,
-                language: &language,
-                notes: &notes,
-                delta_from: &delta_from,
-                beside: &beside,
-                stage,
-                lineage,
-            });
-            if let (Some(name), Some(new)) = (&delegation, &new) {
-                let trust = trust_of(phone)?;
-                return put(
-                    &draft::draft_delegated(&trust, name, new)?,
-                    &to,
-                    Some(&trust),
-                );
-            }
-            let expires_s =
-                expires_days.map(|days| wall_s().saturating_add(days.saturating_mul(DAY_S)));
-            put(
-                &draft::draft(trust.as_ref(), new.as_ref(), expires_s)?,
-                &to,
-                trust.as_ref(),
-            )
-        }
+        ReleaseCommand::Draft(args) => draft_release(phone, *args),
         ReleaseCommand::Requantize {
             old,
             old_weights,

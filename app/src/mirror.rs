@@ -387,14 +387,5 @@ fn fetch(phone: &Phone, mirror: &Mirror, digest: &Digest, bytes: u64) -> Result<
 }
 
 fn digest_of(path: &std::path::Path) -> std::io::Result<Digest> {
-    let mut hasher = protocol::ids::DigestHasher::default();
-    let mut file = File::open(path)?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(hasher.finish());
-        }
-        hasher.update(buffer.get(..read).unwrap_or_default());
-    }
+    Digest::of_reader(&mut File::open(path)?)
 }

@@ -3,17 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use distribution::delta::{DeltaError, ReadAt, apply};
 use distribution::release::{Delta, Withdrawn};
-use distribution::{ModuleKind, Offer, Release, ReleaseList, Root, TrustError, TrustedState};
+use distribution::{
+    Delegation, ModuleKind, Offer, Release, ReleaseList, Root, TrustError, TrustedState,
+};
 use inference::trial::{TrialError, Tried, try_rules};
 use inference::{ModelError, RulePack, TriageModel};
 use protocol::codec::CodecError;
-use protocol::ids::DigestHasher;
 use protocol::signed::{Document, Role, Signed};
 use protocol::{Area, DeviceId, Digest};
 use teach::train::{GroupResult, subgroups};
@@ -84,6 +85,8 @@ pub enum Check {
     Withdraws(Withdrawn),
     /// Somebody may release modules for an area.
     Delegates(String, Vec<String>, Vec<ModuleKind>, Area),
+    /// Somebody may release nothing any more.
+    EndsDelegation(String),
     /// A release whose file is not here, and which is not this draft's change.
     FileElsewhere(Release),
     /// No file of this draft is the release's bundle.
@@ -147,6 +150,7 @@ impl Check {
             | Self::Staged(_)
             | Self::Withdraws(_)
             | Self::Delegates(..)
+            | Self::EndsDelegation(_)
             | Self::FileElsewhere(_)
             | Self::OnlyCarried(_)
             | Self::Bundle(..)
@@ -341,6 +345,9 @@ fn changes(held: Option<&ReleaseList>, list: &ReleaseList) -> Vec<Check> {
             new.area.clone(),
         ));
     }
+    let stays = |old: &&Delegation| list.delegations.iter().any(|d| d.name == old.name);
+    let ended = before.iter().filter(|old| !stays(old));
+    said.extend(ended.map(|old| Check::EndsDelegation(old.name.clone())));
     said
 }
 
@@ -422,14 +429,8 @@ impl<'a> Files<'a> {
         checks.extend(match release.kind {
             ModuleKind::Triage => check_model(release, path),
             ModuleKind::Rules => self.check_rules(release, path, by_ministry),
-            // No engine runs these yet: phones carry them for those that will.
-            ModuleKind::Other
-            | ModuleKind::Vision
-            | ModuleKind::Language
-            | ModuleKind::Adapter
-            | ModuleKind::Guide
-            | ModuleKind::Form
-            | ModuleKind::Words => vec![Check::OnlyCarried(release.clone())],
+            // No engine runs it yet: phones carry it for those that will.
+            _ => vec![Check::OnlyCarried(release.clone())],
         });
         checks.extend(
             release
@@ -448,7 +449,7 @@ impl<'a> Files<'a> {
         let fails = |error| vec![Check::RulesFail(release.clone(), error)];
         let tried = std::fs::read(path)
             .map_err(|e| TrialError::Unreadable(e.to_string()))
-            .and_then(|bytes| try_rules(&bytes, (None, by_ministry), None));
+            .and_then(|bytes| try_rules(&bytes, None, by_ministry));
         let (pack, tried) = match tried {
             Ok(tried) => tried,
             Err(error) => return fails(error),
@@ -488,14 +489,7 @@ impl<'a> Files<'a> {
 }
 
 fn digest_of(path: &Path) -> std::io::Result<Digest> {
-    let (mut file, mut hasher) = (File::open(path)?, DigestHasher::default());
-    let mut room = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut room)? {
-            0 => return Ok(hasher.finish()),
-            read => hasher.update(room.get(..read).unwrap_or_default()),
-        }
-    }
+    Digest::of_reader(&mut File::open(path)?)
 }
 
 fn check_model(release: &Release, path: &Path) -> Vec<Check> {

@@ -215,21 +215,12 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
     }
-}
 
-/// The digest of bytes that come piece by piece.
-#[derive(Debug, Clone, Default)]
-pub struct DigestHasher(blake3::Hasher);
-
-impl DigestHasher {
-    /// Takes the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// The digest of all of them.
-    pub fn finish(&self) -> Digest {
-        Digest(*self.0.finalize().as_bytes())
+    /// The digest of all that a reader gives, however much that is.
+    pub fn of_reader(reader: &mut impl std::io::Read) -> std::io::Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(reader)?;
+        Ok(Self(*hasher.finalize().as_bytes()))
     }
 }
 

@@ -95,36 +95,7 @@ pub enum MinistryCommand {
         to: DraftTo,
     },
     /// Draft a list that lets somebody else release modules for an area; without keys, ends it.
-    Delegate {
-        /// What people call it, such as university-of-nairobi.
-        name: String,
-        /// A public key of theirs.
-        #[arg(long, value_name = "KEY")]
-        key: Vec<String>,
-        /// How many of them must sign.
-        #[arg(long, default_value_t = 1)]
-        threshold: u32,
-        /// A module that they may release.
-        #[arg(long)]
-        module: Vec<String>,
-        /// What kind of module it may be: rules, triage, adapter, …; by default what those modules
-        /// are in the list.
-        #[arg(long, value_parser = module_kind)]
-        kind: Vec<ModuleKind>,
-        /// Within this area.
-        #[arg(long, default_value = "all")]
-        area: String,
-        /// The ministry must sign each of their lists too.
-        #[arg(long)]
-        both: bool,
-        /// The least version of their lists that counts; by default above what keys before these
-        /// have signed.
-        #[arg(long)]
-        version_min: Option<u64>,
-        /// Where to write the draft.
-        #[command(flatten)]
-        to: DraftTo,
-    },
+    Delegate(DelegateArgs),
     /// Draft the next root: keys that join and keys that leave.
     Rotate {
         /// A public key that joins those of the root and of releases.
@@ -243,51 +214,7 @@ pub struct DraftTo {
 #[derive(Subcommand, Debug)]
 pub enum ReleaseCommand {
     /// Draft the next release list with one more release.
-    Draft {
-        /// The bundle; without it the list is drafted as it stands.
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-        /// The module it replaces, such as triage-model.
-        #[arg(long, default_value = "triage-model")]
-        module: String,
-        /// What kind of module it is: rules, triage, vision, language, adapter, guide, form, words
-        /// or other; by default what its file says.
-        #[arg(long, value_parser = module_kind)]
-        kind: Option<ModuleKind>,
-        /// Its version; by default one more than the one in the list.
-        #[arg(long)]
-        version_number: Option<u64>,
-        /// Where it is meant to run.
-        #[arg(long, default_value = "all")]
-        area: String,
-        /// Its language.
-        #[arg(long, default_value = "und")]
-        language: String,
-        /// Words for people.
-        #[arg(long, default_value = "")]
-        notes: String,
-        /// An earlier bundle, from which a delta is made for phones that have it.
-        #[arg(long, value_name = "FILE")]
-        delta_from: Vec<PathBuf>,
-        /// Run it first on so many of a thousand phones.
-        #[arg(long, value_name = "PHONES", value_parser = clap::value_parser!(u32).range(0..=1000))]
-        first_permille: Option<u32>,
-        /// Run it first in this area.
-        #[arg(long, value_name = "AREA")]
-        first_area: Vec<String>,
-        /// Where a fine-tune comes from: JSON with parent, data, protocol, subgroups and return_to.
-        #[arg(long, value_name = "FILE")]
-        lineage: Option<PathBuf>,
-        /// Draft for this delegation instead of the ministry's own list.
-        #[arg(long, value_name = "NAME")]
-        delegation: Option<String>,
-        /// Days after which phones say that the list is old.
-        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=36_500))]
-        expires_days: Option<u64>,
-        /// Where to write the draft.
-        #[command(flatten)]
-        to: DraftTo,
-    },
+    Draft(Box<DraftArgs>),
     /// Quantize new weights against the model that phones have, so that the delta is small; prints
     /// what it gains and costs.
     Requantize {
@@ -369,4 +296,85 @@ pub enum ReleaseCommand {
 fn module_kind(name: &str) -> Result<ModuleKind, String> {
     let kinds = || ModuleKind::ALL.map(ModuleKind::name).join(", ");
     ModuleKind::named(name).ok_or_else(|| format!("one of {} is meant", kinds()))
+}
+
+/// What somebody else may release.
+#[derive(Args, Debug)]
+pub struct DelegateArgs {
+    /// What people call it, such as university-of-nairobi.
+    pub name: String,
+    /// A public key of theirs.
+    #[arg(long, value_name = "KEY")]
+    pub key: Vec<String>,
+    /// How many of them must sign.
+    #[arg(long, default_value_t = 1)]
+    pub threshold: u32,
+    /// A module that they may release.
+    #[arg(long)]
+    pub module: Vec<String>,
+    /// What kind of module it may be: rules, triage, adapter, …; by default what those modules
+    /// are in the list.
+    #[arg(long, value_parser = module_kind)]
+    pub kind: Vec<ModuleKind>,
+    /// Within this area.
+    #[arg(long, default_value = "all")]
+    pub area: String,
+    /// The ministry must sign each of their lists too.
+    #[arg(long)]
+    pub both: bool,
+    /// The least version of their lists that counts; by default above what keys before these
+    /// have signed.
+    #[arg(long)]
+    pub version_min: Option<u64>,
+    /// Where to write the draft.
+    #[command(flatten)]
+    pub to: DraftTo,
+}
+
+/// What a draft of the next release list is made of.
+#[derive(Args, Debug)]
+pub struct DraftArgs {
+    /// The bundle; without it the list is drafted as it stands.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The module it replaces, such as triage-model.
+    #[arg(long, default_value = "triage-model")]
+    pub module: String,
+    /// What kind of module it is: rules, triage, vision, language, adapter, guide, form, words
+    /// or other; by default what its file says.
+    #[arg(long, value_parser = module_kind)]
+    pub kind: Option<ModuleKind>,
+    /// Its version; by default one more than the one in the list.
+    #[arg(long)]
+    pub version_number: Option<u64>,
+    /// Where it is meant to run.
+    #[arg(long, default_value = "all")]
+    pub area: String,
+    /// Its language.
+    #[arg(long, default_value = "und")]
+    pub language: String,
+    /// Words for people.
+    #[arg(long, default_value = "")]
+    pub notes: String,
+    /// An earlier bundle, from which a delta is made for phones that have it.
+    #[arg(long, value_name = "FILE")]
+    pub delta_from: Vec<PathBuf>,
+    /// Run it first on so many of a thousand phones.
+    #[arg(long, value_name = "PHONES", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub first_permille: Option<u32>,
+    /// Run it first in this area.
+    #[arg(long, value_name = "AREA")]
+    pub first_area: Vec<String>,
+    /// Where a fine-tune comes from: JSON with parent, data, protocol, subgroups and return_to.
+    #[arg(long, value_name = "FILE")]
+    pub lineage: Option<PathBuf>,
+    /// Draft for this delegation instead of the ministry's own list.
+    #[arg(long, value_name = "NAME")]
+    pub delegation: Option<String>,
+    /// Days after which phones say that the list is old.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    pub expires_days: Option<u64>,
+    /// Where to write the draft.
+    #[command(flatten)]
+    pub to: DraftTo,
 }

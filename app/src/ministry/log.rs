@@ -22,7 +22,8 @@ pub(super) fn trust_json(trust: &TrustedState) -> Json {
         let delegations: Vec<_> = l
             .delegations
             .iter()
-            .map(|d| json!({ "name": d.name, "modules": d.modules, "area": d.area.to_string(), "both": d.both, "role": role(&d.role) }))
+            .map(|d| json!({ "name": d.name, "modules": d.modules,
+                "kinds": d.kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>(), "area": d.area.to_string(), "both": d.both, "role": role(&d.role) }))
             .collect();
         json!({ "version": l.version, "issued_s": l.issued_s, "expires_s": l.expires_s,
             "signed_by": l.signed().signers().map(|k| k.to_string()).collect::<Vec<_>>(),
@@ -33,8 +34,8 @@ pub(super) fn trust_json(trust: &TrustedState) -> Json {
         .iter()
         .map(|r| {
             let deltas: Vec<_> = r.deltas.iter().map(|d| json!({ "from": d.base.to_string(), "digest": d.digest.to_string(), "bytes": d.bytes })).collect();
-            json!({ "module": r.module, "version": r.version, "digest": r.digest.to_string(), "bytes": r.bytes,
-                "area": r.area.to_string(), "language": r.language, "engine_min": r.engine_min, "notes": r.notes, "deltas": deltas,
+            json!({ "module": r.module, "kind": r.kind.name(), "version": r.version, "digest": r.digest.to_string(),
+                "bytes": r.bytes, "area": r.area.to_string(), "language": r.language, "engine_min": r.engine_min, "notes": r.notes, "deltas": deltas,
                 "first_permille": r.stage.as_ref().map(|s| s.permille), "parent": r.lineage.as_ref().map(|l| l.parent.to_string()) })
         })
         .collect();
@@ -77,21 +78,7 @@ pub(super) fn show_log(log: &Json) {
         );
     }
     if let Some(held) = log.get("list").filter(|l| !l.is_null()) {
-        println!(
-            "release list {}, signed by {} keys",
-            number(held, "version"),
-            list(held, "signed_by").len()
-        );
-        for gone in list(held, "withdrawn") {
-            println!(
-                "  withdrawn: {} version {}",
-                text(gone, "module"),
-                number(gone, "version")
-            );
-        }
-        for d in list(held, "delegations") {
-            println!("  delegated: {} for {}", text(d, "name"), text(d, "area"));
-        }
+        show_list(held);
     }
     for r in list(log, "releases") {
         println!(
@@ -121,6 +108,37 @@ pub(super) fn show_log(log: &Json) {
             "beacon: list {} was the newest at {} s since 1970",
             number(b, "list"),
             number(b, "time_s")
+        );
+    }
+}
+
+fn show_list(held: &Json) {
+    println!(
+        "release list {}, signed by {} keys",
+        number(held, "version"),
+        list(held, "signed_by").len()
+    );
+    for gone in list(held, "withdrawn") {
+        println!(
+            "  withdrawn: {} version {}",
+            text(gone, "module"),
+            number(gone, "version")
+        );
+    }
+    for d in list(held, "delegations") {
+        let names = |key: &str| {
+            let named = list(d, key).iter().filter_map(Json::as_str);
+            named.collect::<Vec<_>>().join(", ")
+        };
+        let kinds = match names("kinds") {
+            none if none.is_empty() => "what no phone runs".into(),
+            kinds => format!("kind {kinds}"),
+        };
+        println!(
+            "  delegated: {} ({kinds}) to {} for {}",
+            names("modules"),
+            text(d, "name"),
+            text(d, "area")
         );
     }
 }

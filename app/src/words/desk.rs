@@ -222,7 +222,10 @@ fn of_documents(refusal: Refusal) -> Words {
         Refusal::OtherKind(module, held, kind) => words(
             5,
             format!("{module} is of kind {held}, and this is of kind {kind}"),
-            "a module stays what it is: choose another --module for this file, or say --kind if it is meant",
+            format!(
+                "a module stays what it is: choose another --module for this file, or, if it is \
+                 of kind {held} all the same, say --kind {held}"
+            ),
         ),
         Refusal::VersionHeld(module, held) => words(
             5,
@@ -333,6 +336,9 @@ pub fn check(check: &Check) -> (String, String) {
             "lets {name} release {} ({}) for {area}",
             modules.join(", "),
             kinds_in_words(kinds)
+        )),
+        Check::EndsDelegation(name) => changes(format!(
+            "ends what {name} may release: what came through it stops"
         )),
         Check::FileElsewhere(r) => (
             r.module.clone(),
