@@ -13,6 +13,20 @@ use crate::release::Release;
 /// The engine version of this build: releases that need a newer one are carried, not run.
 pub const ENGINE_VERSION: u32 = 1;
 
+/// Whether this engine runs modules of a kind; others are carried for phones that do.
+pub fn runs(kind: ModuleKind) -> bool {
+    match kind {
+        ModuleKind::Rules | ModuleKind::Triage => true,
+        ModuleKind::Other
+        | ModuleKind::Vision
+        | ModuleKind::Language
+        | ModuleKind::Adapter
+        | ModuleKind::Guide
+        | ModuleKind::Form
+        | ModuleKind::Words => false,
+    }
+}
+
 /// A release as a phone runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

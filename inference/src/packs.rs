@@ -151,6 +151,7 @@ mod tests {
     use clinical::Urgency;
 
     use super::*;
+    use crate::trial::{TrialError, runs_beside, try_rules};
 
     const MOTHERS: &str = r#"
         id = "mothers"
@@ -267,16 +268,14 @@ mod tests {
     #[test]
     fn an_edition_of_the_guideline_is_the_ministrys_alone_and_one() {
         let next = crate::rules::BUILT_IN.replacen("edition = \"", "edition = \"next ", 1);
-        let tried = |by_ministry, beside: &[RulePack]| {
-            crate::trial::try_rules(next.as_bytes(), (None, by_ministry), beside).map(drop)
-        };
-        assert_eq!(tried(true, &[]), Ok(()));
-        assert_eq!(tried(false, &[]), Err(crate::trial::TrialError::Guideline));
-        let another = [RulePack::built_in().unwrap()];
-        assert_eq!(
-            tried(true, &another),
-            Err(crate::trial::TrialError::Guideline)
-        );
+        let tried = |by_ministry| try_rules(next.as_bytes(), None, by_ministry).map(drop);
+        assert_eq!(tried(true), Ok(()));
+        assert_eq!(tried(false), Err(TrialError::Guideline));
+        let [next, built_in] =
+            [&next, crate::rules::BUILT_IN].map(|text| RulePack::parse(text).unwrap());
+        assert_eq!(runs_beside(&next, &built_in), Err(TrialError::Guideline));
+        let mothers = RulePack::parse(MOTHERS).unwrap();
+        assert_eq!(runs_beside(&next, &mothers), Ok(()));
     }
 
     #[test]

@@ -218,10 +218,6 @@ impl Agent {
         self.phone.unmoved_since_news
     }
 
-    fn is_meeting(&self, peer: &DeviceId) -> bool {
-        self.meetings.values().any(|m| m.talk.peer == *peer)
-    }
-
     /// A neighbour was noticed: what is heard of it proves nothing, and the call will.
     fn handle_seen(
         &mut self,
@@ -233,7 +229,9 @@ impl Agent {
             radios, out, own, ..
         } = &self.phone;
         let own = own.keys.id();
-        if peer == own || self.is_meeting(&peer) || !radios.worth_meeting(now, out.revision, &peer)
+        if peer == own
+            || meets(&self.meetings, &peer)
+            || !radios.worth_meeting(now, out.revision, &peer)
         {
             return Ok(());
         }
@@ -295,7 +293,7 @@ impl Agent {
             Input::DialEnded { peer, answered } => self.phone.radios.ended(now, peer, answered),
             Input::PowerChanged(power) => self.phone.radios.set_power(power),
         }
-        let meeting = |peer: &DeviceId| self.meetings.values().any(|m| m.talk.peer == *peer);
+        let meeting = |peer: &DeviceId| meets(&self.meetings, peer);
         let dials = self.phone.radios.due(now, meeting);
         self.phone.out.outputs.extend(dials);
         self.advance(now, store)
@@ -500,4 +498,8 @@ impl Agent {
             }
         }
     }
+}
+
+fn meets(meetings: &BTreeMap<LinkId, Meeting>, peer: &DeviceId) -> bool {
+    meetings.values().any(|meeting| meeting.talk.peer == *peer)
 }

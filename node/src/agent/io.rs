@@ -198,8 +198,8 @@ pub enum Event {
     Recalled {
         /// The module.
         module: String,
-        /// The ministry's words.
-        reason: String,
+        /// The ministry's words; `None`: no release list names the module any more.
+        reason: Option<String>,
         /// The version that it returned to; `None`: the rules alone.
         to: Option<u64>,
     },

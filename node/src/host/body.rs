@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use distribution::activation::{Module, runs};
 use distribution::plan::Way;
 use distribution::{ModuleKind, Release};
 use protocol::{DeviceId, DeviceKeys, Now};
@@ -17,7 +18,7 @@ use super::control::ControlFile;
 use super::links::{Links, ToSend};
 use super::making::{self, NotMade};
 use super::sqlite::SqliteStore;
-use super::triage::{Engine, Tried, runs, try_release};
+use super::triage::{Engine, Tried, try_release};
 use super::{DataFolder, Log, power};
 use crate::agent::{
     Agent, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Power, Reply,
@@ -32,6 +33,9 @@ mod answers;
 
 /// How long the end of the program waits for a release that is being tried.
 const TRY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between looks at how this machine is powered.
+const POWER_EVERY_MS: u64 = 60_000;
 
 /// Damaged things that are named in the status.
 const ASIDE_MAX: usize = 32;
@@ -117,7 +121,8 @@ pub(super) struct Body {
     /// Meetings that ended before the caller knew their link.
     ended: BTreeMap<LinkId, Result<MeetingSummary, String>>,
     next_call: u64,
-    power: Power,
+    /// How this machine is powered, and when that is looked at again.
+    power: (Power, u64),
     /// Who may hear where this phone is.
     discovery: watch::Sender<Option<[u8; 32]>>,
     /// Whether the store has failed for good: the phone ends, and says so.
@@ -165,7 +170,7 @@ impl Body {
             meets: BTreeMap::new(),
             ended: BTreeMap::new(),
             next_call: 1,
-            power: Power::default(),
+            power: (Power::default(), 0),
             discovery,
             broken: None,
             aside: Vec::new(),
@@ -183,9 +188,9 @@ impl Body {
 
     /// Runs the phone until it is told to stop; an error if it cannot go on.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) -> Result<(), Refusal> {
-        self.look_at_power();
         self.drain();
         while self.broken.is_none() {
+            self.look_at_power();
             self.discovery.send_if_modified(|key| {
                 let now = self.agent.discovery_key();
                 std::mem::replace(key, now) != now
@@ -199,10 +204,7 @@ impl Body {
             match next {
                 Ok(None | Some(Message::Stop)) => break,
                 Ok(Some(message)) => self.handle(message),
-                Err(_) => {
-                    self.look_at_power();
-                    self.input(Input::Woke);
-                }
+                Err(_) => self.input(Input::Woke),
             }
         }
         self.finish_trying(&mut queue);
@@ -309,7 +311,7 @@ impl Body {
         match load_agent(&self.keys, &mut self.store) {
             Ok(agent) => {
                 self.agent = agent;
-                self.power = Power::default(); // it knows of none yet
+                self.power = (Power::default(), 0); // it knows of none yet
                 self.drain();
             }
             Err(failure) => self.broken = Some(failure), // whoever watches the program starts it anew
@@ -412,11 +414,13 @@ impl Body {
                 let now = to.map_or("the rules alone stand".to_owned(), |v| {
                     format!("version {v} runs again")
                 });
-                (self.log)(&format!(
-                    "{module} was recalled by the ministry ({reason}): {now}"
-                ));
-                self.engine.stop(&module);
-                self.load_active();
+                (self.log)(&match reason {
+                    Some(reason) => {
+                        format!("{module} was recalled by the ministry ({reason}): {now}")
+                    }
+                    None => format!("{module} is in no release list any more and stops"),
+                });
+                self.load_anew(&module);
             }
             Event::MeetingEnded { link, summary } => {
                 (self.log)(&format!("meeting over: {}", summary.reason));
@@ -496,11 +500,17 @@ impl Body {
         }
     }
 
-    /// Tells the agent how this machine is powered, if that has changed.
+    /// Tells the agent how this machine is powered, if that has changed; once a minute, however much
+    /// else there is to do.
     fn look_at_power(&mut self) {
+        let (before, due_ms) = self.power;
+        let now_ms = self.clock().mono_ms;
+        if now_ms < due_ms {
+            return;
+        }
         let power = power::read(Path::new(power::SUPPLIES));
-        if power != self.power {
-            self.power = power;
+        self.power = (power, now_ms.saturating_add(POWER_EVERY_MS));
+        if power != before {
             self.input(Input::PowerChanged(power));
         }
     }
@@ -595,12 +605,11 @@ impl Body {
         let _ = self.ask_agent(Command::AttemptEnds {
             module: module.clone(),
         });
-        let fits = |(tried, passed): (Tried, Vec<Check>)| {
-            self.engine.fits(&module, &tried)?;
-            Ok((tried, passed))
-        };
-        match result.and_then(fits) {
+        match result {
             Ok((tried, passed)) => {
+                if let Err(reason) = self.engine.fits(&module, &tried) {
+                    return (self.log)(&format!("{module} waits: {reason}"));
+                }
                 let mut checks = releases::checks(&self.agent, &release);
                 checks.extend(passed);
                 let kept = serde_json::to_vec(&checks).unwrap_or_default();
@@ -629,23 +638,37 @@ impl Body {
             .collect();
         active.sort_by_key(|(_, current)| current.kind != ModuleKind::Rules);
         for (module, current) in active {
-            // One that has brought the program down twice is parked here, and the one before it is
-            // loaded instead.
-            let current = match self.begin_attempt(&module, current.digest) {
-                true => Some(current),
-                false => self
-                    .agent
-                    .activation(&module)
-                    .and_then(|a| a.current.clone()),
-            };
-            if let Some(current) = current {
-                self.load_one(&module, &current);
-            }
-            let _ = self.ask_agent(Command::AttemptEnds { module });
+            self.load_module(module, current);
         }
     }
 
-    fn load_one(&mut self, module: &str, current: &distribution::Module) {
+    /// Loads what is active of a module. One that has brought the program down twice is parked here,
+    /// and the one before it is loaded instead.
+    fn load_module(&mut self, module: String, current: Module) {
+        let current = match self.begin_attempt(&module, current.digest) {
+            true => Some(current),
+            false => self.running(&module),
+        };
+        if let Some(current) = current {
+            self.load_one(&module, &current);
+        }
+        let _ = self.ask_agent(Command::AttemptEnds { module });
+    }
+
+    /// What is active of a module.
+    fn running(&self, module: &str) -> Option<Module> {
+        self.agent.activation(module)?.current.clone()
+    }
+
+    /// Something else runs of a module now, or nothing.
+    fn load_anew(&mut self, module: &str) {
+        self.engine.stop(module);
+        if let Some(current) = self.running(module) {
+            self.load_module(module.to_owned(), current);
+        }
+    }
+
+    fn load_one(&mut self, module: &str, current: &Module) {
         let releases = self.agent.trust().map(|t| t.releases()).unwrap_or_default();
         let release = releases
             .into_iter()
@@ -656,9 +679,12 @@ impl Body {
         let path = self.store.bundles.path(&id);
         let opened = std::fs::File::open(path).map_err(|e| e.to_string());
         let by_ministry = releases::by_ministry(&self.agent, &release);
-        let tried = |file| try_release(&release, (file, by_ministry), &self.engine);
+        let tried = |file| {
+            let (tried, _) = try_release(&release, (file, by_ministry), &self.engine)?;
+            self.engine.fits(module, &tried).map(|()| tried)
+        };
         match opened.and_then(tried) {
-            Ok((tried, _)) => self.engine.switch(module, tried),
+            Ok(tried) => self.engine.switch(module, tried),
             Err(reason) => (self.log)(&format!("{module} is not used: {reason}")),
         }
     }

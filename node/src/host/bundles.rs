@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 
 use distribution::bundle::Groups;
 use distribution::tree;
-use protocol::ids::DigestHasher;
 use protocol::limits::{FILES_OPEN_MAX, GROUP_BYTES};
 use protocol::{BundleId, BundleKind, Digest};
 
@@ -325,15 +324,9 @@ impl BundleFiles {
     pub fn open_checked(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
         let check = || -> io::Result<(Digest, File)> {
             let mut file = File::open(self.path(&BundleId::release(*digest)))?;
-            let (mut hasher, mut room) = (DigestHasher::default(), vec![0; 1 << 16]);
-            loop {
-                match file.read(&mut room)? {
-                    0 => break,
-                    read => hasher.update(room.get(..read).unwrap_or_default()),
-                }
-            }
+            let found = Digest::of_reader(&mut file)?;
             file.rewind()?;
-            Ok((hasher.finish(), file))
+            Ok((found, file))
         };
         let (found, file) = check().map_err(|e| disk_error(&e))?;
         Ok(Some(file).filter(|_| found == *digest))

@@ -210,7 +210,7 @@ impl Links {
         at: &str,
     ) -> Result<LinkId, Refusal> {
         let driver = self.drivers.iter().find(|driver| driver.class() == class);
-        let driver = driver.ok_or_else(|| Refusal::NotListening("no such radio".into()))?;
+        let driver = driver.ok_or(Refusal::NotAnAddress)?;
         let pipe = driver.dial(peer, at).await?;
         Ok(self.port.begin(class, pipe))
     }

@@ -35,20 +35,6 @@ pub(super) enum Tried {
     Rules(Arc<RulePack>),
 }
 
-/// Whether this engine runs such a module; others are carried for phones that do.
-pub(super) fn runs(kind: ModuleKind) -> bool {
-    match kind {
-        ModuleKind::Rules | ModuleKind::Triage => true,
-        ModuleKind::Other
-        | ModuleKind::Vision
-        | ModuleKind::Language
-        | ModuleKind::Adapter
-        | ModuleKind::Guide
-        | ModuleKind::Form
-        | ModuleKind::Words => false,
-    }
-}
-
 /// Modules that run beside each other: each takes memory and time.
 const SLOTS_MAX: usize = 8;
 /// Bytes of a rule pack, of which one more is read to see that it is longer.
@@ -61,7 +47,6 @@ pub(super) fn try_release(
     (file, by_ministry): (File, bool),
     engine: &Engine,
 ) -> Result<(Tried, Vec<Check>), String> {
-    engine.has_room_for(&release.module)?;
     match release.kind {
         ModuleKind::Triage => try_model(release, file, engine),
         ModuleKind::Rules => try_pack(release, (file, by_ministry), engine),
@@ -92,16 +77,11 @@ fn try_pack(
     let mut bytes = Vec::new();
     let read = file.take(RULES_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|e| e.to_string())?;
-    let others = engine
-        .packs()
-        .filter(|(module, _)| **module != release.module);
-    let others = others.map(|(_, pack)| pack.as_ref());
     let before = engine
         .packs()
         .find(|(module, _)| **module == release.module);
     let before = before.map(|(_, pack)| pack.as_ref());
-    let (tried, shown) =
-        try_rules(&bytes, (before, by_ministry), others).map_err(|e| e.to_string())?;
+    let (tried, shown) = try_rules(&bytes, before, by_ministry).map_err(|e| e.to_string())?;
     let mut checks = vec![
         Check::RulesRead { pack: shown.pack },
         Check::RulesGolden {
@@ -124,16 +104,12 @@ impl Engine {
         })
     }
 
-    /// Whether a module has a slot, or may have one.
-    fn has_room_for(&self, module: &str) -> Result<(), String> {
-        let room = self.slots.contains_key(module) || self.slots.len() < SLOTS_MAX;
-        room.then_some(())
-            .ok_or_else(|| format!("{SLOTS_MAX} modules run already"))
-    }
-
-    /// Whether what was tried can run beside what runs now: others may have begun meanwhile.
+    /// Whether what was tried can run beside what runs now. If not, it may later, when something else
+    /// has stopped.
     pub(super) fn fits(&self, module: &str, tried: &Tried) -> Result<(), String> {
-        self.has_room_for(module)?;
+        if !self.slots.contains_key(module) && self.slots.len() >= SLOTS_MAX {
+            return Err(format!("{SLOTS_MAX} modules run already"));
+        }
         let Tried::Rules(pack) = tried else {
             return Ok(());
         };

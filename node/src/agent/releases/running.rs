@@ -153,12 +153,12 @@ impl Releases {
         let listed: BTreeSet<_> = own.chain(delegated).map(|r| r.module.as_str()).collect();
         let unlisted = |module: &str| trust.list_binds() && !listed.contains(module);
         for (module, activation) in &mut self.activations {
-            let mut why = activation.obey(|digest| trust.recalled(digest).map(str::to_owned));
-            if activation.current.is_some() && unlisted(module) {
+            let reason = activation.obey(|digest| trust.recalled(digest).map(str::to_owned));
+            let gone = activation.current.is_some() && unlisted(module);
+            if gone {
                 activation.stop();
-                why = Some("it is in no release list any more".into());
             }
-            if let Some(reason) = why {
+            if gone || reason.is_some() {
                 stopped.push(Event::Recalled {
                     module: module.clone(),
                     reason,

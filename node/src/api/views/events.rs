@@ -85,8 +85,8 @@ pub enum Event {
     Recalled {
         /// The module.
         module: String,
-        /// The ministry's words.
-        reason: String,
+        /// The ministry's words; none: no release list names the module any more.
+        reason: Option<String>,
         /// The version that runs again; none: the rules alone.
         to: Option<u64>,
     },

@@ -266,8 +266,7 @@ impl Body {
 
     fn model_back(&mut self, module: &str) -> Result<Active, Refusal> {
         self.ask_agent(Command::GoBack(module.to_owned()))?;
-        self.engine.stop(module);
-        self.load_active();
+        self.load_anew(module);
         self.model_show(module)
     }
 
