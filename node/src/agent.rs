@@ -5,17 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use distribution::{Activation, TrustedState};
-use protocol::certificate::CertificateRequest;
 use protocol::defence::{self, Defence};
 use protocol::limits::{MEETINGS_MAX, STRANGERS_MAX};
-use protocol::signed::{Signed, Verified};
-use protocol::{Chain, Deadline, DeviceId, DeviceKeys, Digest, EnvelopeId, Now, VerifiedChain};
+use protocol::{Deadline, DeviceId, DeviceKeys, Now};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use sync::SpaceKey;
-use sync::archive::{self, Archive, ArchiveError, ArchivedCase};
-use sync::space::sealing_public_key;
 
 use crate::api::meetings;
 use crate::store::{PeerRow, Store, StoreError};
@@ -26,6 +20,7 @@ mod delivery;
 mod ending;
 mod identity;
 mod io;
+mod known;
 mod load;
 mod meeting;
 mod phone;
@@ -41,6 +36,7 @@ mod tx;
 pub use commands::{Command, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
 pub use io::{Event, Input, LinkId, Output};
+pub use known::{Known, Snapshot};
 use meeting::Meeting;
 pub use meeting::MeetingSummary;
 pub use meeting::budget::LinkClass;
@@ -107,115 +103,20 @@ impl Agent {
         self.phone.own.keys.id()
     }
 
-    /// Its request for a certificate under a name.
-    pub fn certificate_request(&self, name: String) -> Signed<CertificateRequest> {
-        let keys = &self.phone.own.keys;
-        Signed::by(
-            &CertificateRequest::of(keys, sealing_public_key(keys), name),
-            keys,
-        )
-    }
-
-    /// Opens an archive that is for this phone.
-    pub fn open_archive(
-        &self,
-        archive: &Verified<Archive>,
-    ) -> Result<Vec<ArchivedCase>, ArchiveError> {
-        archive::open(archive, &self.phone.own.keys)
-    }
-
-    /// Seals cases for a phone; `None` where this phone is not certified itself.
-    pub fn write_archive(
-        &self,
-        cases: &[ArchivedCase],
-        to: (DeviceId, &[u8; 32]),
-        rng: &mut ChaCha20Rng,
-    ) -> Option<Result<Vec<u8>, ArchiveError>> {
-        let own = self.phone.own.certificate.as_ref()?.chain();
-        Some(archive::write(cases, to, (own, &self.phone.own.keys), rng))
-    }
-
-    /// What it believes of its ministry, once enrolled.
-    pub fn trust(&self) -> Option<&TrustedState> {
-        self.phone.own.trust.as_ref()
-    }
-
-    /// Its own certificate, once enrolled.
-    pub fn certificate(&self) -> Option<&VerifiedChain> {
-        self.phone.own.certificate.as_ref()
-    }
-
-    /// The keys of the spaces it reads.
-    pub fn space_keys(&self) -> &[SpaceKey] {
-        &self.phone.spaces.keys
-    }
-
-    /// Whether a sealed photo has been announced that this phone takes notice of.
-    pub fn knows_photo(&self, digest: &Digest) -> bool {
-        self.phone.spaces.photo(digest).is_some()
-    }
-
-    /// The key with which this phone writes into the space of an area; `None`: what is written
-    /// waits.
-    pub fn write_key(&self, area: &protocol::Area) -> Option<&SpaceKey> {
-        self.phone.spaces.write_key(area, &self.phone.own)
-    }
-
-    /// Believes a chain, as a meeting would.
-    pub fn judge(&self, chain: &Chain) -> Result<VerifiedChain, String> {
-        match self.phone.judge(chain) {
-            Some(Ok(verified)) => Ok(verified),
-            Some(Err(error)) => Err(error.to_string()),
-            None => Err("this phone trusts no ministry yet".into()),
+    /// What it knows now.
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            own: &self.phone.own,
+            spaces: &self.phone.spaces,
+            activations: &self.phone.releases.activations,
+            meetings_so_far: self.phone.meetings_so_far,
+            meetings_without_news: self.phone.unmoved_since_news,
         }
     }
 
-    /// Phones that keepers of spaces have said to be lost, and why.
-    pub fn lost(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
-        let Phone { spaces, own, .. } = &self.phone;
-        spaces
-            .lost()
-            .filter(|(device, _)| spaces.is_lost(device, own))
-    }
-
-    /// Phones that are said to be lost, of which nothing shows yet that they are where that counts.
-    pub fn perhaps_lost(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
-        let Phone { spaces, own, .. } = &self.phone;
-        spaces
-            .lost()
-            .filter(|(device, _)| !spaces.is_lost(device, own))
-    }
-
-    /// What an envelope that is set aside would add, and to which case; `None` if it does not open
-    /// here.
-    pub fn preview(
-        &self,
-        id: &EnvelopeId,
-        store: &dyn Store,
-    ) -> Result<Option<Preview>, StoreError> {
-        records::preview(id, &self.phone.spaces, &self.phone.own, store)
-    }
-
-    /// Meetings of this phone so far.
-    pub fn meetings_so_far(&self) -> u64 {
-        self.phone.meetings_so_far
-    }
-
-    /// What runs of a module.
-    pub fn activation(&self, module: &str) -> Option<&Activation> {
-        self.phone.releases.activations.get(module)
-    }
-
-    /// What runs, by module.
-    pub fn activations(&self) -> impl Iterator<Item = (&String, &Activation)> {
-        self.phone.releases.activations.iter()
-    }
-
-    /// Complete meetings since the ministry's documents last changed that brought nothing newer:
-    /// what tells a phone without a clock that what it holds is still the newest, or that it is
-    /// being kept from the rest.
-    pub fn meetings_without_news(&self) -> u64 {
-        self.phone.unmoved_since_news
+    /// What it knows now, to be looked at while it goes on.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(self.known())
     }
 
     /// A neighbour was noticed: what is heard of it proves nothing, and the call will.
@@ -245,13 +146,6 @@ impl Agent {
         let dial = self.phone.radios.seen(now, own, near);
         self.phone.out.outputs.extend(dial);
         Ok(())
-    }
-
-    /// What a phone needs to find those of its own ministry near it, and to be found by them;
-    /// nobody else can tell who it is.
-    pub fn discovery_key(&self) -> Option<[u8; 32]> {
-        let ministry = self.phone.own.trust.as_ref()?.ministry();
-        Some(protocol::frame::discovery_key(&ministry))
     }
 
     /// Takes one input. On an error the caller rolls the store back, drops this agent and loads

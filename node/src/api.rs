@@ -28,9 +28,11 @@ mod visit;
 
 pub use assess::{Assessor, PatientFile};
 pub use case_view::show as show_case;
-pub use cx::Cx;
+pub use cx::{Cx, Look};
 pub use refusal::{Class, Paper, Refusal, Trouble};
-pub use request::{Answer, CaseWords, DecisionInput, Format, PhotoWords, Request, RequestId};
+pub use request::{
+    Answer, CaseWords, Concern, DecisionInput, Format, PhotoWords, Request, RequestId,
+};
 pub use views::Reply;
 
 use crate::agent::Command;
@@ -50,64 +52,46 @@ pub struct HostFacts {
     pub bundle_bytes: u64,
 }
 
+/// What a look at a phone gives: the answer and, beside it, what was judged on the way. That is no part
+/// of reading: whoever asked may have the phone remember it ([`Command::Remember`]), and a full disk
+/// only makes the next look slower.
+#[derive(Debug)]
+pub struct Looked {
+    /// The answer.
+    pub reply: Reply,
+    /// Settings to remember.
+    pub judged: Vec<(String, Vec<u8>)>,
+}
+
+impl<R: Into<Reply>> From<R> for Looked {
+    fn from(reply: R) -> Self {
+        let (reply, judged) = (reply.into(), Vec::new());
+        Self { reply, judged }
+    }
+}
+
 /// Answers a request. `None`: it is about files or links, which only a host has.
 pub fn answer(
     cx: &mut dyn Cx,
     request: Request,
     host: HostFacts,
 ) -> Option<Result<Reply, Refusal>> {
-    match request {
-        Request::Status
-        | Request::Receipts
-        | Request::Documents
-        | Request::Certificates
-        | Request::Meetings
-        | Request::ModelList
-        | Request::CaseList { .. }
-        | Request::CaseShow { .. }
-        | Request::CaseHistory { .. }
-        | Request::CaseDuplicates
-        | Request::Triage { .. } => Some(read(cx, request, host)),
-        Request::CaseNew { .. }
-        | Request::CaseBegin { .. }
-        | Request::CaseDecide { .. }
-        | Request::CaseAdd { .. }
-        | Request::CaseHandOver { .. } => Some(write_case(cx, request)),
-        Request::VisitOpen
-        | Request::VisitBegin { .. }
-        | Request::VisitAnswer { .. }
-        | Request::VisitBack
-        | Request::VisitEnd => Some(write_visit(cx, request)),
-        Request::EnrolRequest { .. }
-        | Request::EnrolSign { .. }
-        | Request::EnrolAccept { .. }
-        | Request::SpaceCreate { .. }
-        | Request::SpaceGrant { .. }
-        | Request::SpaceRotate { .. }
-        | Request::SpaceRetire { .. }
-        | Request::SpaceLease { .. }
-        | Request::SpaceUnlock { .. }
-        | Request::UnlockCode { .. }
-        | Request::Revoke { .. }
-        | Request::Countersign { .. }
-        | Request::CarryQuota { .. }
-        | Request::Offer { .. }
-        | Request::Quota { .. } => Some(keep(cx, request, host)),
-        Request::Meet { .. }
-        | Request::CasePhoto { .. }
-        | Request::CasePhotoOut { .. }
-        | Request::CaseExport { .. }
-        | Request::CaseImport { .. }
-        | Request::ModelShow { .. }
-        | Request::ModelVerify { .. }
-        | Request::ModelBack { .. }
-        | Request::BackUp { .. }
-        | Request::Import { .. } => None,
+    match request.concern() {
+        Concern::Views => Some(look(cx, request, host).map(|looked| {
+            if !looked.judged.is_empty() {
+                let _ = cx.command(Command::Remember(looked.judged));
+            }
+            looked.reply
+        })),
+        Concern::Cases => Some(write_case(cx, request)),
+        Concern::Visit => Some(write_visit(cx, request)),
+        Concern::Keeping => Some(keep(cx, request, host)),
+        Concern::Links | Concern::FilesOut | Concern::FilesIn => None,
     }
 }
 
-/// Requests that only look.
-fn read(cx: &mut dyn Cx, request: Request, host: HostFacts) -> Result<Reply, Refusal> {
+/// Answers a request that only looks, on what a phone knew and kept at one moment.
+pub fn look(cx: &dyn Look, request: Request, host: HostFacts) -> Result<Looked, Refusal> {
     Ok(match request {
         Request::Receipts => keeping::receipts(cx)?.into(),
         Request::Documents => keeping::documents(cx).into(),
@@ -115,13 +99,9 @@ fn read(cx: &mut dyn Cx, request: Request, host: HostFacts) -> Result<Reply, Ref
         Request::Meetings => meetings::list(cx)?.into(),
         Request::ModelList => releases::list(cx)?.into(),
         Request::CaseList { find, after, limit } => {
-            let (list, fresh) = cases::list(cx, &find, (after, limit))?;
-            // What was judged for the list is no part of reading it: it is remembered afterwards,
-            // and a full disk only makes the next list slower.
-            if !fresh.is_empty() {
-                let _ = cx.command(Command::Remember(fresh));
-            }
-            list.into()
+            let (list, judged) = cases::list(cx, &find, (after, limit))?;
+            let reply = list.into();
+            Looked { reply, judged }
         }
         Request::CaseShow { case } => case_view::show(cx, &case)?.into(),
         Request::CaseHistory { case } => cases::history(cx, &case)?.into(),
@@ -134,7 +114,7 @@ fn read(cx: &mut dyn Cx, request: Request, host: HostFacts) -> Result<Reply, Ref
             cx.assessor().assess(&file, profile).into()
         }
         Request::Status => keeping::status(cx, host)?.into(),
-        _ => return Err(Refusal::Nothing), // `answer` sends only the requests above here
+        _ => return Err(Refusal::Nothing), // not of Concern::Views
     })
 }
 
@@ -197,7 +177,7 @@ fn write_case(cx: &mut dyn Cx, request: Request) -> Result<Reply, Refusal> {
             let who = (from.as_deref(), to.as_str());
             handover::hand_over(cx, &cases, who, &reason, request)?.into()
         }
-        _ => return Err(Refusal::Nothing),
+        _ => return Err(Refusal::Nothing), // not of Concern::Cases
     })
 }
 
@@ -207,7 +187,8 @@ fn write_visit(cx: &mut dyn Cx, request: Request) -> Result<Reply, Refusal> {
         Request::VisitBegin { profile, anew } => visit::begin(cx, profile, anew)?.into(),
         Request::VisitAnswer { name, answer } => visit::answer(cx, &name, &answer)?.into(),
         Request::VisitBack => visit::back(cx)?.into(),
-        _ => visit::end(cx)?.into(),
+        Request::VisitEnd => visit::end(cx)?.into(),
+        _ => return Err(Refusal::Nothing), // not of Concern::Visit
     })
 }
 
@@ -267,6 +248,6 @@ fn keep(cx: &mut dyn Cx, request: Request, host: HostFacts) -> Result<Reply, Ref
             done(cx.done(Command::Offer(Box::new(offer)))?)
         }
         Request::Quota { bytes } => done(cx.done(Command::SetQuota(bytes))?),
-        _ => return Err(Refusal::Nothing),
+        _ => return Err(Refusal::Nothing), // not of Concern::Keeping
     })
 }

@@ -19,6 +19,7 @@ pub mod rogue;
 pub mod sqlite;
 pub mod triage;
 mod vault;
+mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -4,9 +4,9 @@
 use clinical::age::Age;
 use clinical::assessment::{Fired, Open};
 use clinical::{Assessment, FindingValue, FindingsError, Profile, Urgency};
-use node::agent::{Agent, Command, Reply};
+use node::agent::{Command, Known, Reply};
 use node::api::assess::{Ages, Interview, Next, PatientFile, Values};
-use node::api::{self, Assessor, Cx, HostFacts, Refusal, Request};
+use node::api::{self, Assessor, Cx, HostFacts, Look, Refusal, Request};
 use node::{MemoryStore, Store};
 use protocol::Now;
 use rand::{Rng, SeedableRng};
@@ -169,9 +169,9 @@ impl<'a> Screen<'a> {
     }
 }
 
-impl Cx for Screen<'_> {
-    fn agent(&self) -> &Agent {
-        &self.world.phones[self.phone].agent
+impl Look for Screen<'_> {
+    fn known(&self) -> Known<'_> {
+        self.world.phones[self.phone].agent.known()
     }
 
     fn store(&self) -> &dyn Store {
@@ -185,7 +185,9 @@ impl Cx for Screen<'_> {
     fn now(&self) -> Now {
         self.world.now
     }
+}
 
+impl Cx for Screen<'_> {
     fn randomness(&mut self) -> Result<[u8; 32], Refusal> {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);

@@ -226,10 +226,12 @@ fn keeps_to(phone: &SimPhone, genuine: &BTreeSet<Digest>) -> bool {
     let held = phone.store.bundles().unwrap_or_default();
     let runs = phone
         .agent
+        .known()
         .activations()
         .filter_map(|(_, a)| a.current.as_ref());
     let lists = phone
         .agent
+        .known()
         .trust()
         .is_some_and(|t| t.releases().iter().all(|r| genuine.contains(&r.digest)));
     lists
@@ -240,6 +242,7 @@ fn keeps_to(phone: &SimPhone, genuine: &BTreeSet<Digest>) -> bool {
 fn covered(world: &World) -> usize {
     let runs = |p: &&SimPhone| {
         p.agent
+            .known()
             .activation(MODULE)
             .is_some_and(|a| a.current.is_some())
     };

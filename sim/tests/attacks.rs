@@ -71,6 +71,7 @@ fn holds(road: &Road, phone: usize) -> Holds {
     let store = &road.world.phones[phone].store;
     let runs = road.world.phones[phone]
         .agent
+        .known()
         .activation(common::MODULE)
         .and_then(|a| a.current.as_ref());
     (
@@ -171,6 +172,7 @@ fn spreads_to_nobody(road: &mut Road) {
         assert!(
             phone
                 .agent
+                .known()
                 .trust()
                 .unwrap()
                 .releases()
@@ -270,6 +272,7 @@ fn wrong_software() {
     );
     let runs = road.world.phones[WORKER]
         .agent
+        .known()
         .activation(common::MODULE)
         .unwrap()
         .current
@@ -278,6 +281,7 @@ fn wrong_software() {
     assert!(
         road.world.phones[WORKER]
             .agent
+            .known()
             .activation("triage-model-next")
             .is_none()
     );
@@ -289,6 +293,7 @@ fn indefinite_freeze() {
     assert!(
         road.world.phones[WORKER]
             .agent
+            .known()
             .trust()
             .unwrap()
             .freshness()
@@ -306,6 +311,7 @@ fn indefinite_freeze() {
     assert_eq!(
         road.world.phones[WORKER]
             .agent
+            .known()
             .trust()
             .unwrap()
             .freshness()
@@ -317,19 +323,34 @@ fn indefinite_freeze() {
 #[test]
 fn a_freeze_without_any_beacon_shows_in_the_count_of_meetings_without_news() {
     let (mut road, _) = attacked();
-    assert_eq!(road.world.phones[WORKER].agent.meetings_without_news(), 0);
+    assert_eq!(
+        road.world.phones[WORKER]
+            .agent
+            .known()
+            .meetings_without_news(),
+        0
+    );
     road.world.restart(WORKER).unwrap();
-    let before = road.world.phones[WORKER].agent.meetings_without_news();
+    let before = road.world.phones[WORKER]
+        .agent
+        .known()
+        .meetings_without_news();
     assert_eq!(before, 0, "news sets the count back for good");
     road.world.meet(WORKER, DESK, Cut::Never).unwrap();
     road.world.meet(WORKER, DESK, Cut::Never).unwrap();
     assert_eq!(
-        road.world.phones[WORKER].agent.meetings_without_news(),
+        road.world.phones[WORKER]
+            .agent
+            .known()
+            .meetings_without_news(),
         before + 2
     );
     road.world.restart(WORKER).unwrap();
     assert_eq!(
-        road.world.phones[WORKER].agent.meetings_without_news(),
+        road.world.phones[WORKER]
+            .agent
+            .known()
+            .meetings_without_news(),
         before + 2
     );
 }
@@ -361,6 +382,7 @@ fn fast_forward_with_enough_stolen_keys_is_overcome_by_the_next_root_everywhere(
         assert_eq!(
             road.world.phones[phone]
                 .agent
+                .known()
                 .trust()
                 .unwrap()
                 .list_version(),
@@ -383,7 +405,12 @@ fn a_recall_is_obeyed_at_once_and_travels_before_everything_else() {
     road.world.meet(WORKER, DESK, Cut::Frames(6)).unwrap();
     let phone = &road.world.phones[WORKER];
     assert_eq!(
-        phone.agent.activation(common::MODULE).unwrap().current,
+        phone
+            .agent
+            .known()
+            .activation(common::MODULE)
+            .unwrap()
+            .current,
         None,
         "back to the rules alone"
     );
@@ -397,6 +424,7 @@ fn a_recall_is_obeyed_at_once_and_travels_before_everything_else() {
     assert_eq!(
         road.world.phones[WORKER]
             .agent
+            .known()
             .activation(common::MODULE)
             .unwrap()
             .current,
@@ -424,7 +452,7 @@ fn phones_set_to_1970_and_to_2100_verify_warn_update_and_recover() {
         );
         road.world.meet(SUPERVISOR, DESK, Cut::Never).unwrap();
         road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
-        let trust = road.world.phones[WORKER].agent.trust().unwrap();
+        let trust = road.world.phones[WORKER].agent.known().trust().unwrap();
         let fresh = trust.freshness();
         assert_eq!(
             (trust.list_version(), fresh.floor_s, fresh.list_expired),
@@ -448,6 +476,7 @@ fn phones_set_to_1970_and_to_2100_verify_warn_update_and_recover() {
         assert!(
             !road.world.phones[WORKER]
                 .agent
+                .known()
                 .trust()
                 .unwrap()
                 .freshness()

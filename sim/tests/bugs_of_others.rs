@@ -375,7 +375,13 @@ fn killed_at_every_write_nothing_acknowledged_is_missing() {
 fn a_write_without_a_usable_key_is_kept_and_leaves_when_there_is_one() {
     let mut road = Road::new(1);
     let late = road.second_reader(77, "north/kilifi/mtwapa");
-    assert!(road.world.phones[late].agent.space_keys().is_empty());
+    assert!(
+        road.world.phones[late]
+            .agent
+            .known()
+            .space_keys()
+            .is_empty()
+    );
     let before = road.write(late, None, "cough", FindingValue::Yes, 1);
     assert_eq!(road.world.phones[late].store.unsent().unwrap().len(), 1);
     road.world.restart(late).unwrap();
@@ -483,7 +489,7 @@ fn a_poisoned_change_is_set_aside_with_its_reason_and_others_go_on() {
     use sync::{envelope::Contents, envelope::seal};
     let mut road = Road::new(1);
     let good = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
-    let key = road.world.phones[WORKER].agent.space_keys()[0].clone();
+    let key = road.world.phones[WORKER].agent.known().space_keys()[0].clone();
     let keys = road.world.keys(WORKER).unwrap().clone();
     let mut case = Case::new(good);
     let change = case
@@ -613,7 +619,7 @@ fn words_in_anothers_name_are_set_aside() {
     let mut road = Road::new(1);
     let id = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
     road.world.meet(WORKER, CLINIC, Cut::Never).unwrap();
-    let key = road.world.phones[WORKER].agent.space_keys()[0].clone();
+    let key = road.world.phones[WORKER].agent.known().space_keys()[0].clone();
     let (worker, clinic) = (
         road.world.keys(WORKER).unwrap().clone(),
         road.world.keys(CLINIC).unwrap().clone(),

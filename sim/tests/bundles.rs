@@ -45,6 +45,7 @@ fn holds(road: &Road, phone: usize, bundle: &[u8]) -> bool {
 fn version(road: &Road, phone: usize) -> Option<u64> {
     road.world.phones[phone]
         .agent
+        .known()
         .activation(MODULE)
         .and_then(|a| a.current.as_ref())
         .map(|m| m.version)
@@ -396,6 +397,7 @@ fn receipts_find_their_way_back_to_the_ministry_sealed() {
     assert_eq!((receipt.list, receipt.runs[0].version), (1, 1));
     let chain = road.world.phones[DESK]
         .agent
+        .known()
         .trust()
         .unwrap()
         .verify_chain(&receipt.chain)

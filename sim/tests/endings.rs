@@ -178,7 +178,7 @@ impl Endings {
         let keys: Vec<_> = self
             .readers
             .iter()
-            .map(|r| self.road.world.phones[*r].agent.space_keys().len())
+            .map(|r| self.road.world.phones[*r].agent.known().space_keys().len())
             .collect();
         assert!(
             keys.windows(2).all(|pair| pair[0] == pair[1]),

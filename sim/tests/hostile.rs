@@ -222,6 +222,7 @@ fn a_certificate_of_another_phone_is_refused() {
     let mut road = stocked();
     let chain = road.world.phones[SUPERVISOR]
         .agent
+        .known()
         .certificate()
         .unwrap()
         .chain()

@@ -93,7 +93,7 @@ impl Siege {
         self.road.world.restart(CLINIC).unwrap();
         let clinic = &self.road.world.phones[CLINIC];
         assert!(
-            clinic.agent.write_key(&self.road.area).is_some(),
+            clinic.agent.known().write_key(&self.road.area).is_some(),
             "the clinic may write no more"
         );
         assert!(
@@ -103,6 +103,7 @@ impl Siege {
         assert!(
             clinic
                 .agent
+                .known()
                 .activation(common::MODULE)
                 .unwrap()
                 .current
@@ -113,7 +114,11 @@ impl Siege {
         assert_eq!(view.findings["cough"].value, FindingValue::Yes);
         for phone in [WORKER, SUPERVISOR, CLINIC] {
             assert!(
-                self.road.world.phones[phone].agent.certificate().is_some(),
+                self.road.world.phones[phone]
+                    .agent
+                    .known()
+                    .certificate()
+                    .is_some(),
                 "phone {phone} counts for nothing"
             );
         }
@@ -153,6 +158,7 @@ impl Siege {
         let area = self.road.area.clone();
         let worker = self.road.world.phones[WORKER]
             .agent
+            .known()
             .certificate()
             .unwrap()
             .chain()
@@ -171,6 +177,7 @@ impl Siege {
         assert!(
             self.road.world.phones[WORKER]
                 .agent
+                .known()
                 .write_key(&self.road.area)
                 .is_some(),
             "the worker may write no more"

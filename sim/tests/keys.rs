@@ -30,7 +30,7 @@ fn ministry_revokes(road: &mut Road, phone: usize) {
 /// Envelopes a phone holds that it can open with the keys it has.
 fn readable(road: &Road, phone: usize) -> usize {
     let phone = &road.world.phones[phone];
-    let keys = phone.agent.space_keys();
+    let keys = phone.agent.known().space_keys();
     let rows = phone.store.envelope_rows(SpaceId::of(&road.area)).unwrap();
     rows.iter()
         .filter(|row| keys.iter().any(|key| key.epoch_tag() == row.epoch))
@@ -48,14 +48,24 @@ fn a_grant_reaches_its_phone_over_couriers_without_any_file() {
     let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);
     round(&mut road, &[(WORKER, CLINIC)]);
     let colleague = second_worker(&mut road);
-    assert!(road.world.phones[colleague].agent.space_keys().is_empty());
+    assert!(
+        road.world.phones[colleague]
+            .agent
+            .known()
+            .space_keys()
+            .is_empty()
+    );
     round(&mut road, &[(CLINIC, SUPERVISOR), (SUPERVISOR, colleague)]);
     assert_eq!(
         finding(&road.view(colleague, case).unwrap(), "cough"),
         Some(&FindingValue::Yes)
     );
     assert!(
-        road.world.phones[SUPERVISOR].agent.space_keys().is_empty(),
+        road.world.phones[SUPERVISOR]
+            .agent
+            .known()
+            .space_keys()
+            .is_empty(),
         "the courier reads nothing"
     );
 }
@@ -72,6 +82,7 @@ fn a_phone_lost_at_a_time_reads_nothing_that_is_sealed_after_the_next_key() {
     assert!(
         road.world.phones[WORKER]
             .agent
+            .known()
             .write_key(&road.area)
             .is_none()
     );
@@ -165,10 +176,10 @@ fn a_supervisor_with_the_right_to_revoke_says_that_a_phone_is_lost_without_the_m
         Err(SimError::Refused { .. })
     ));
     road.world.command(SUPERVISOR, revoke).unwrap();
-    let before = road.world.phones[CLINIC].agent.space_keys().len();
+    let before = road.world.phones[CLINIC].agent.known().space_keys().len();
     round(&mut road, &[(SUPERVISOR, CLINIC)]);
     assert_eq!(
-        road.world.phones[CLINIC].agent.space_keys().len(),
+        road.world.phones[CLINIC].agent.known().space_keys().len(),
         before + 1,
         "the clinic made a new key at once"
     );
@@ -178,7 +189,13 @@ fn a_supervisor_with_the_right_to_revoke_says_that_a_phone_is_lost_without_the_m
         !met.summaries[0].as_ref().unwrap().complete,
         "the lost phone is met no more"
     );
-    assert!(road.world.phones[WORKER].agent.write_key(&area).is_some());
+    assert!(
+        road.world.phones[WORKER]
+            .agent
+            .known()
+            .write_key(&area)
+            .is_some()
+    );
     // The ministry finds that it was the supervisor's phone that was stolen: what it said of others
     // counts no more.
     ministry_revokes(&mut road, SUPERVISOR);
@@ -200,16 +217,17 @@ fn who_is_certified_by_a_lost_supervisor_only_has_no_new_keys_until_somebody_els
     assert!(
         road.world.phones[colleague]
             .agent
+            .known()
             .write_key(&road.area)
             .is_none(),
         "the worker has the old key"
     );
     let case = road.write(colleague, None, "cough", FindingValue::Yes, 7);
     assert_eq!(road.envelopes(colleague), 0, "it waits");
-    let before = road.world.phones[CLINIC].agent.space_keys().len();
+    let before = road.world.phones[CLINIC].agent.known().space_keys().len();
     round(&mut road, &[(DESK, CLINIC)]);
     assert_eq!(
-        road.world.phones[CLINIC].agent.space_keys().len(),
+        road.world.phones[CLINIC].agent.known().space_keys().len(),
         before + 1,
         "the clinic makes a new key at once"
     );
@@ -237,6 +255,7 @@ fn who_is_certified_by_a_lost_supervisor_only_has_no_new_keys_until_somebody_els
         assert!(
             road.world.phones[phone]
                 .agent
+                .known()
                 .write_key(&road.area)
                 .is_some(),
             "{phone}"
@@ -311,6 +330,7 @@ fn what_a_lost_phone_wrote_waits_for_a_countersignature_and_is_never_dropped() {
     let clinic = &road.world.phones[CLINIC];
     let (of, adds) = clinic
         .agent
+        .known()
         .preview(&waiting[0].0, &clinic.store)
         .unwrap()
         .unwrap();
@@ -416,7 +436,7 @@ fn closed_cases_go_for_good_and_a_phone_away_for_400_days_does_not_bring_them_ba
             Some(&FindingValue::Yes)
         );
         assert_eq!(
-            road.world.phones[phone].agent.space_keys().len(),
+            road.world.phones[phone].agent.known().space_keys().len(),
             1,
             "the older key is destroyed"
         );
@@ -649,17 +669,28 @@ fn a_phone_whose_certificate_has_expired_hands_over_what_it_has_and_gets_no_new_
             .command(CLINIC, Command::GrantSpace(road.area.clone(), chain)),
         Err(SimError::Refused { .. })
     ));
-    let keys = road.world.phones[colleague].agent.space_keys().len();
+    let keys = road.world.phones[colleague]
+        .agent
+        .known()
+        .space_keys()
+        .len();
     road.world
         .command(CLINIC, Command::RotateSpace(road.area.clone(), Vec::new()))
         .unwrap();
     round(&mut road, &[(CLINIC, colleague), (CLINIC, WORKER)]);
     assert_eq!(
-        road.world.phones[colleague].agent.space_keys().len(),
+        road.world.phones[colleague]
+            .agent
+            .known()
+            .space_keys()
+            .len(),
         keys,
         "no new key"
     );
-    assert_eq!(road.world.phones[WORKER].agent.space_keys().len(), 2);
+    assert_eq!(
+        road.world.phones[WORKER].agent.known().space_keys().len(),
+        2
+    );
 }
 
 #[test]
@@ -676,7 +707,13 @@ fn a_key_on_a_lease_is_locked_away_after_its_days_of_use_and_a_code_unlocks_it()
         .command(CLINIC, Command::SetLease(area.clone(), 30))
         .unwrap();
     round(&mut road, &[(CLINIC, WORKER)]);
-    let readable = |road: &Road| !road.world.phones[WORKER].agent.space_keys().is_empty();
+    let readable = |road: &Road| {
+        !road.world.phones[WORKER]
+            .agent
+            .known()
+            .space_keys()
+            .is_empty()
+    };
     // A clock that jumps to 2100 and back counts as the days of use it is, not as the years it
     // says.
     for years in [74, -50, 0] {
@@ -734,7 +771,11 @@ fn a_key_on_a_lease_is_locked_away_after_its_days_of_use_and_a_code_unlocks_it()
         Some(&FindingValue::Yes)
     );
     assert!(
-        road.world.phones[CLINIC].agent.write_key(&area).is_some(),
+        road.world.phones[CLINIC]
+            .agent
+            .known()
+            .write_key(&area)
+            .is_some(),
         "the keeper itself is on no lease"
     );
 }
@@ -827,7 +868,7 @@ fn a_post_below_can_neither_end_nor_change_keys_above_it_nor_call_those_above_lo
             Command::Revoke(village.clone(), clinic, "lost".into()),
         )
         .unwrap();
-    let epoch = road.world.phones[CLINIC].agent.space_keys()[0].epoch_tag();
+    let epoch = road.world.phones[CLINIC].agent.known().space_keys()[0].epoch_tag();
     let forged = sync::Notice {
         retired: vec![epoch.into()],
         ..sync::Notice::about(&road.area)
@@ -842,13 +883,13 @@ fn a_post_below_can_neither_end_nor_change_keys_above_it_nor_call_those_above_lo
         &mut road,
         &[(post, WORKER), (post, CLINIC), (WORKER, CLINIC)],
     );
-    let before = road.world.phones[CLINIC].agent.space_keys().len();
+    let before = road.world.phones[CLINIC].agent.known().space_keys().len();
     for _ in 0..3 {
         road.world.restart(CLINIC).unwrap();
         round(&mut road, &[(CLINIC, WORKER)]);
     }
     assert_eq!(
-        road.world.phones[CLINIC].agent.space_keys().len(),
+        road.world.phones[CLINIC].agent.known().space_keys().len(),
         before,
         "no key after key"
     );
@@ -965,6 +1006,7 @@ fn who_is_left_out_by_one_keeper_is_left_out_by_all() {
         }
         let chain = road.world.phones[colleague]
             .agent
+            .known()
             .certificate()
             .unwrap()
             .chain()

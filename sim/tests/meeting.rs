@@ -22,6 +22,7 @@ fn one_release_goes_out_and_one_case_comes_back() {
     );
     let active = road.world.phones[WORKER]
         .agent
+        .known()
         .activation(MODULE)
         .unwrap()
         .current
@@ -113,6 +114,7 @@ fn cut_and_heal(cut: Cut) -> usize {
     assert!(
         road.world.phones[WORKER]
             .agent
+            .known()
             .activation(MODULE)
             .is_some_and(|a| a.current.is_some()),
         "{cut:?}"

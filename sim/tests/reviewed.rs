@@ -32,7 +32,7 @@ fn stops(defence: Defence, attack: impl Fn() -> bool) {
 }
 
 fn epoch(road: &Road) -> [u8; 8] {
-    road.world.phones[WORKER].agent.space_keys()[0].epoch_tag()
+    road.world.phones[WORKER].agent.known().space_keys()[0].epoch_tag()
 }
 
 /// The worker's phone, in other hands, says that a photo of this digest and length belongs to a
@@ -106,12 +106,13 @@ fn c3_a_shadow_certificate_for_a_worker_s_device_with_another_sealing_key_counts
         shadow.binding = bind(boss, &shadow.sealing_key);
         let above = road.world.phones[SUPERVISOR]
             .agent
+            .known()
             .certificate()
             .unwrap()
             .chain()
             .clone();
         let chain = above.extended(Signed::by(&shadow, boss));
-        let trust = road.world.phones[CLINIC].agent.trust().unwrap();
+        let trust = road.world.phones[CLINIC].agent.known().trust().unwrap();
         trust
             .verify_chain(&chain)
             .is_some_and(|judged| judged.is_ok())
@@ -138,12 +139,13 @@ fn c3_a_certificate_with_fewer_rights_shuts_no_member_out_of_the_next_key() {
         lesser.issued_s += 1000;
         let above = road.world.phones[SUPERVISOR]
             .agent
+            .known()
             .certificate()
             .unwrap()
             .chain()
             .clone();
         let chain = above.extended(Signed::by(&lesser, &boss));
-        let trust = road.world.phones[CLINIC].agent.trust().unwrap();
+        let trust = road.world.phones[CLINIC].agent.known().trust().unwrap();
         let verified = trust.verify_chain(&chain).unwrap().unwrap();
         road.world.phones[CLINIC]
             .store
@@ -154,8 +156,8 @@ fn c3_a_certificate_with_fewer_rights_shuts_no_member_out_of_the_next_key() {
             .command(CLINIC, Command::RotateSpace(road.area.clone(), Vec::new()))
             .unwrap();
         round(&mut road, &[(CLINIC, WORKER), (CLINIC, WORKER)]);
-        road.world.phones[WORKER].agent.space_keys().len()
-            < road.world.phones[CLINIC].agent.space_keys().len()
+        road.world.phones[WORKER].agent.known().space_keys().len()
+            < road.world.phones[CLINIC].agent.known().space_keys().len()
     });
 }
 
@@ -292,6 +294,7 @@ fn h4_one_chain_in_many_forms_is_one_chain() {
         let mut road = Road::new(1);
         let chain = road.world.phones[WORKER]
             .agent
+            .known()
             .certificate()
             .unwrap()
             .chain()
@@ -335,7 +338,7 @@ fn h4_an_envelope_of_an_unknown_author_ends_no_honest_meeting() {
             case: protocol::CaseId([4; 16]),
             changes: vec![vec![1, 2, 3].into()],
         };
-        let key = road.world.phones[WORKER].agent.space_keys()[0].clone();
+        let key = road.world.phones[WORKER].agent.known().space_keys()[0].clone();
         let envelope = seal(&contents, &key, Urgency::Pink, &stray, [5; 24]).unwrap();
         let area = road.area.clone();
         road.world.phones[SUPERVISOR]
@@ -381,7 +384,7 @@ fn h5_a_supervisor_of_another_village_declares_no_member_lost() {
         road.world.restart(elsewhere).unwrap();
         round(&mut road, &[(elsewhere, DESK)]);
         let victim = &road.world.phones[DESK].agent;
-        victim.lost().any(|(device, _)| *device == worker)
+        victim.known().lost().any(|(device, _)| *device == worker)
     });
 }
 
@@ -417,6 +420,7 @@ fn h6_one_author_does_not_fill_the_list_of_photos() {
         }
         let chain = road.world.phones[WORKER]
             .agent
+            .known()
             .certificate()
             .unwrap()
             .clone();
@@ -424,7 +428,12 @@ fn h6_one_author_does_not_fill_the_list_of_photos() {
         road.world.restart(CLINIC).unwrap();
         let opened = road.world.phones[CLINIC].store.bundles().unwrap().len();
         let known = (0..count)
-            .filter(|n| road.world.phones[CLINIC].agent.knows_photo(&wanted(*n)))
+            .filter(|n| {
+                road.world.phones[CLINIC]
+                    .agent
+                    .known()
+                    .knows_photo(&wanted(*n))
+            })
             .count();
         known > ATTACHMENTS_PER_AUTHOR_MAX || opened > ATTACHMENTS_PER_AUTHOR_MAX
     });
@@ -440,6 +449,7 @@ fn notices_kept(road: &mut Road, count: u32) -> u64 {
     );
     let chain = road.world.phones[WORKER]
         .agent
+        .known()
         .certificate()
         .unwrap()
         .chain()
@@ -652,6 +662,7 @@ fn h3_one_issuer_does_not_fill_a_phone_with_phones_of_its_own() {
         let boss = road.world.keys(SUPERVISOR).unwrap().clone();
         let above = road.world.phones[SUPERVISOR]
             .agent
+            .known()
             .certificate()
             .unwrap()
             .chain()

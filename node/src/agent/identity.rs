@@ -8,7 +8,7 @@ use distribution::{Release, TrustedState};
 use protocol::certificate::CertificateError;
 use protocol::{Area, Chain, DeviceId, DeviceKeys, Digest, Right, VerifiedChain};
 use rand_chacha::ChaCha20Rng;
-use rand_core::Rng;
+use rand_core::{Rng, SeedableRng};
 
 /// Chains of which it is remembered that their signatures hold.
 const VERIFIED_MAX: usize = 256;
@@ -40,6 +40,19 @@ impl Identity {
             trust,
             certificate: None,
             verified: RefCell::default(),
+        }
+    }
+
+    /// A copy for views. Its randomness is never drawn from (that takes it mutably, and views have it
+    /// shared), and is not the phone's: no nonce may be drawn twice.
+    pub(super) fn for_views(&self) -> Self {
+        Self {
+            keys: self.keys.clone(),
+            actor: self.actor,
+            rng: ChaCha20Rng::from_seed([0; 32]),
+            trust: self.trust.clone(),
+            certificate: self.certificate.clone(),
+            verified: self.verified.clone(),
         }
     }
 

@@ -54,7 +54,7 @@ pub(super) use photos::Photo;
 pub(super) const LATE: &str = "its author's phone is lost: somebody above must countersign it";
 
 /// The spaces that this phone has a part in.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Spaces {
     /// Keys of the spaces that this phone reads.
     pub(super) keys: Vec<SpaceKey>,

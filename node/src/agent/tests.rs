@@ -15,6 +15,9 @@ use super::tx::Consequence;
 use distribution::Release;
 use protocol::{BundleId, Digest, SpaceId};
 
+use protocol::Chain;
+use protocol::signed::Signed;
+
 use super::*;
 use crate::MemoryStore;
 use crate::store::{BundleStore, CaseRow, CaseStore, EnvelopeStore, TrustStore};

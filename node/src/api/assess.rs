@@ -9,7 +9,7 @@ use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile, Urgen
 use protocol::CaseId;
 use record::{AssessmentEntry, Case, CaseView, Entry};
 
-use super::{Cx, Refusal, cases};
+use super::{Cx, Look, Refusal, cases};
 use crate::agent::Command;
 use crate::store::CaseRow;
 
@@ -324,7 +324,7 @@ pub(crate) fn noted(case: &CaseId) -> String {
 
 /// How a case stands on a phone, whoever wrote what down. What was found before is kept until more is
 /// said of the case, or of another one of the same patient's; `Some` is new and to be remembered.
-pub fn case_now(cx: &dyn Cx, row: &CaseRow) -> (CaseNow, Option<(String, Vec<u8>)>) {
+pub fn case_now(cx: &dyn Look, row: &CaseRow) -> (CaseNow, Option<(String, Vec<u8>)>) {
     let kept = noted(&row.id);
     if let Ok(Some(bytes)) = cx.store().setting(&kept)
         && let Some((now, rest)) = CaseNow::read(&bytes)
@@ -360,7 +360,7 @@ pub fn case_now(cx: &dyn Cx, row: &CaseRow) -> (CaseNow, Option<(String, Vec<u8>
 }
 
 /// What changes when more is said, or when other rules look at it.
-fn mark(cx: &dyn Cx, row: &CaseRow, now: &CaseNow) -> Vec<u8> {
+fn mark(cx: &dyn Look, row: &CaseRow, now: &CaseNow) -> Vec<u8> {
     let entries = |id: &CaseId| {
         cx.store()
             .case_row(id)

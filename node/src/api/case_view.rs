@@ -10,7 +10,7 @@ use super::views::case::{
     Assessed, Begun, By, Case, Decision, Dose, Doses, Finding, Note, Photo, Said, Standing,
     TakenBack, Word,
 };
-use super::{Cx, Refusal, cases, names};
+use super::{Look, Refusal, cases, names};
 use crate::agent::{Whereabouts, whereabouts};
 use crate::store::CaseRow;
 
@@ -23,13 +23,13 @@ fn by(stamp: &Stamp) -> By {
 }
 
 /// One case by its id or the beginning of it.
-pub fn show(cx: &dyn Cx, case: &str) -> Result<Case, Refusal> {
+pub fn show(cx: &dyn Look, case: &str) -> Result<Case, Refusal> {
     let (row, view) = cases::open(cx, cases::find(cx, case)?)?;
     of(cx, &row, &view)
 }
 
 /// A case as it stands.
-pub fn of(cx: &dyn Cx, row: &CaseRow, view: &CaseView) -> Result<Case, Refusal> {
+pub fn of(cx: &dyn Look, row: &CaseRow, view: &CaseView) -> Result<Case, Refusal> {
     let decided = view.decisions.iter().map(|(_, d)| d.urgency).max();
     let judged = cases::judged_now(cx, view);
     let unjudged = judged.as_ref().err().cloned();
@@ -58,7 +58,7 @@ pub fn of(cx: &dyn Cx, row: &CaseRow, view: &CaseView) -> Result<Case, Refusal> 
         unsent,
     } = whereabouts(row, cx.store())?;
     let met = cx.store().peers()?.into_iter().map(|p| p.device);
-    let known: Vec<_> = met.chain([cx.agent().id()]).collect();
+    let known: Vec<_> = met.chain([cx.known().id()]).collect();
     let reached = reached.into_iter().map(|keeper| {
         match known.iter().find(|device| author_key(device) == keeper) {
             Some(device) => names::name_of(cx, device),
@@ -109,7 +109,7 @@ pub fn of(cx: &dyn Cx, row: &CaseRow, view: &CaseView) -> Result<Case, Refusal> 
     })
 }
 
-fn finding(cx: &dyn Cx, state: &FindingState) -> Finding {
+fn finding(cx: &dyn Look, state: &FindingState) -> Finding {
     let said = state.said.iter();
     let standing = state.standing.iter();
     Finding {
@@ -167,7 +167,7 @@ fn doses(view: &CaseView) -> Vec<Doses> {
     given.map(sum).collect()
 }
 
-fn dose(cx: &dyn Cx, given: &Given) -> Dose {
+fn dose(cx: &dyn Look, given: &Given) -> Dose {
     let back = given.taken_back.iter();
     Dose {
         id: given.id(),
@@ -199,7 +199,7 @@ fn photos(view: &CaseView) -> Vec<Photo> {
 }
 
 /// One thing that was said.
-pub fn said(cx: &dyn Cx, entry: &Entry) -> Said {
+pub fn said(cx: &dyn Look, entry: &Entry) -> Said {
     match entry.clone() {
         Entry::Finding { name, value } => Said::Finding(name, value),
         Entry::Settled { name, value } => Said::Settled(name, value),

@@ -14,7 +14,7 @@ use super::decide::decide;
 use super::entries::{consented, finding, is_young, read_dose, taken_back};
 use super::views::case::{CaseNew, Decided, History, Line, Stays};
 use super::views::cases::{Cases, Duplicates, Next, Pair, Row, Sealed};
-use super::{CaseWords, Cx, DecisionInput, Refusal, RequestId, case_view, handover, names};
+use super::{CaseWords, Cx, DecisionInput, Look, Refusal, RequestId, case_view, handover, names};
 use crate::agent::{Command, Reply, locked};
 use crate::store::CaseRow;
 
@@ -24,12 +24,12 @@ const CASE_PREFIX_MIN: usize = 4;
 const COMPARED_MAX: usize = 5000;
 
 /// The space that is meant: the one named, or the only one that this phone writes for.
-pub fn default_area(cx: &dyn Cx, area: Option<Area>) -> Result<Area, Refusal> {
+pub fn default_area(cx: &dyn Look, area: Option<Area>) -> Result<Area, Refusal> {
     if let Some(area) = area {
         return Ok(area);
     }
-    let agent = cx.agent();
-    let mut areas: BTreeSet<_> = agent
+    let known = cx.known();
+    let mut areas: BTreeSet<_> = known
         .space_keys()
         .iter()
         .map(|key| key.area().clone())
@@ -37,7 +37,7 @@ pub fn default_area(cx: &dyn Cx, area: Option<Area>) -> Result<Area, Refusal> {
     // Without a key what is written waits for one: where the phone may write, a patient is never
     // turned away.
     if areas.is_empty() {
-        let may_write = |space| agent.certificate().is_some_and(|c| c.may_write_in(space));
+        let may_write = |space| known.certificate().is_some_and(|c| c.may_write_in(space));
         let spaces = cx.store().spaces()?.into_iter();
         areas = spaces
             .filter(|row| may_write(row.space))
@@ -48,7 +48,7 @@ pub fn default_area(cx: &dyn Cx, area: Option<Area>) -> Result<Area, Refusal> {
     match (areas.pop(), areas.is_empty()) {
         (Some(only), true) => Ok(only),
         (None, _) => {
-            let may_write = agent
+            let may_write = known
                 .certificate()
                 .is_some_and(|c| c.rights.has(Right::Write));
             Err(Refusal::NoSpace { may_write })
@@ -61,7 +61,7 @@ pub fn default_area(cx: &dyn Cx, area: Option<Area>) -> Result<Area, Refusal> {
 }
 
 /// A case by its id or the beginning of it.
-pub fn find(cx: &dyn Cx, text: &str) -> Result<CaseId, Refusal> {
+pub fn find(cx: &dyn Look, text: &str) -> Result<CaseId, Refusal> {
     let text = text.trim().to_lowercase();
     let rows = cx.store().cases()?;
     let named: Vec<_> = rows
@@ -76,12 +76,12 @@ pub fn find(cx: &dyn Cx, text: &str) -> Result<CaseId, Refusal> {
 }
 
 /// A case's row.
-pub fn row(cx: &dyn Cx, id: CaseId) -> Result<CaseRow, Refusal> {
+pub fn row(cx: &dyn Look, id: CaseId) -> Result<CaseRow, Refusal> {
     cx.store().case_row(&id)?.ok_or(Refusal::CaseNotHere)
 }
 
 /// A document, unless its space is locked here.
-pub fn load(cx: &dyn Cx, id: CaseId) -> Result<Option<record::Case>, Refusal> {
+pub fn load(cx: &dyn Look, id: CaseId) -> Result<Option<record::Case>, Refusal> {
     let row = cx.store().case_row(&id)?;
     let shut = |row: &CaseRow| locked(SpaceId::of(&row.area), cx.store()).unwrap_or(true);
     if let Some(row) = row.filter(shut) {
@@ -97,7 +97,7 @@ pub fn load(cx: &dyn Cx, id: CaseId) -> Result<Option<record::Case>, Refusal> {
 }
 
 /// A case with all that people have found to be the same patient's.
-pub fn open_all(cx: &dyn Cx, id: CaseId) -> Result<(CaseRow, Vec<record::Case>), Refusal> {
+pub fn open_all(cx: &dyn Look, id: CaseId) -> Result<(CaseRow, Vec<record::Case>), Refusal> {
     let found = cx.store().case_row(&id)?;
     let (Some(row), Some(case)) = (found, load(cx, id)?) else {
         return Err(Refusal::CaseNotHere);
@@ -107,7 +107,7 @@ pub fn open_all(cx: &dyn Cx, id: CaseId) -> Result<(CaseRow, Vec<record::Case>),
 }
 
 /// The same as a screen shows it.
-pub fn open(cx: &dyn Cx, id: CaseId) -> Result<(CaseRow, CaseView), Refusal> {
+pub fn open(cx: &dyn Look, id: CaseId) -> Result<(CaseRow, CaseView), Refusal> {
     let (row, cases) = open_all(cx, id)?;
     Ok((
         row,
@@ -305,7 +305,7 @@ fn entries_said(view: &CaseView, words: &CaseWords) -> Result<Vec<Entry>, Refusa
 }
 
 /// Why a case does not leave this phone, if it does not.
-pub fn stays(cx: &dyn Cx, id: &CaseId) -> Result<Option<Stays>, Refusal> {
+pub fn stays(cx: &dyn Look, id: &CaseId) -> Result<Option<Stays>, Refusal> {
     if !cx.store().unsent()?.iter().any(|(case, _)| case == id) {
         return Ok(None);
     }
@@ -315,9 +315,9 @@ pub fn stays(cx: &dyn Cx, id: &CaseId) -> Result<Option<Stays>, Refusal> {
     }
     let (row, same) = open_all(cx, *id)?;
     Ok(Some(
-        match (may_leave(&same), cx.agent().write_key(&row.area)) {
+        match (may_leave(&same), cx.known().write_key(&row.area)) {
             (false, _) => Stays::NoConsent,
-            (true, _) if cx.agent().certificate().is_none() => Stays::NotEnrolled,
+            (true, _) if cx.known().certificate().is_none() => Stays::NotEnrolled,
             (true, None) => Stays::NoKey,
             (true, Some(_)) => Stays::AboutToBeSealed,
         },
@@ -330,7 +330,7 @@ type Settings = Vec<(String, Vec<u8>)>;
 /// One page of the list of cases: those whose title has the letters of `find`, from the `after`th on.
 /// What was judged anew for it comes beside it, to be remembered.
 pub fn list(
-    cx: &dyn Cx,
+    cx: &dyn Look,
     find: &str,
     (after, limit): (usize, Option<usize>),
 ) -> Result<(Cases, Settings), Refusal> {
@@ -388,8 +388,8 @@ pub fn list(
 }
 
 /// Sealed cases that are carried for others.
-fn sealed(cx: &dyn Cx) -> Result<Vec<Sealed>, Refusal> {
-    let readable = |space: SpaceId| cx.agent().space_keys().iter().any(|k| k.space() == space);
+fn sealed(cx: &dyn Look) -> Result<Vec<Sealed>, Refusal> {
+    let readable = |space: SpaceId| cx.known().space_keys().iter().any(|k| k.space() == space);
     let mut sealed = Vec::new();
     for row in cx
         .store()
@@ -414,7 +414,7 @@ fn sealed(cx: &dyn Cx) -> Result<Vec<Sealed>, Refusal> {
 
 /// Everything that was said, in the order in which it was: by whom, on which phone, and by which
 /// rules and model.
-pub fn history(cx: &dyn Cx, case: &str) -> Result<History, Refusal> {
+pub fn history(cx: &dyn Look, case: &str) -> Result<History, Refusal> {
     let (_, cases) = open_all(cx, find(cx, case)?)?;
     let case = cases.first().map(record::Case::id);
     let mut entries: Vec<_> = cases.iter().flat_map(record::Case::entries).collect();
@@ -434,7 +434,7 @@ pub fn history(cx: &dyn Cx, case: &str) -> Result<History, Refusal> {
 
 /// Pairs of cases that may be one patient's, the most alike first. Those that a person has decided
 /// about are left out.
-pub fn duplicates(cx: &dyn Cx) -> Result<Duplicates, Refusal> {
+pub fn duplicates(cx: &dyn Look) -> Result<Duplicates, Refusal> {
     let mut views = Vec::new();
     for row in cx.store().cases()?.into_iter().take(COMPARED_MAX) {
         if let Some(case) = load(cx, row.id)? {
@@ -465,7 +465,7 @@ pub fn duplicates(cx: &dyn Cx) -> Result<Duplicates, Refusal> {
 
 /// What the rules cannot judge of a case now, or how urgent it is.
 pub(super) fn judged_now(
-    cx: &dyn Cx,
+    cx: &dyn Look,
     view: &CaseView,
 ) -> Result<Option<record::AssessmentEntry>, clinical::FindingsError> {
     assess::assess(cx.assessor(), view, cx.now().wall_s)

@@ -4,22 +4,27 @@
 use protocol::Now;
 
 use super::{Assessor, Refusal};
-use crate::agent::{Agent, Command, Reply};
+use crate::agent::{Command, Known, Reply};
 use crate::store::Store;
 
-/// What a phone is to the interface.
-pub trait Cx {
-    /// The phone's mind.
-    fn agent(&self) -> &Agent;
-    /// What it keeps. Reading it never writes.
+/// What requests that only look work on: nothing here writes.
+pub trait Look {
+    /// What the phone knows.
+    fn known(&self) -> Known<'_>;
+    /// What it keeps.
     fn store(&self) -> &dyn Store;
     /// What judges findings here.
     fn assessor(&self) -> &dyn Assessor;
     /// The time.
     fn now(&self) -> Now;
+}
+
+/// What all requests work on.
+pub trait Cx: Look {
     /// Fresh randomness.
     fn randomness(&mut self) -> Result<[u8; 32], Refusal>;
-    /// One command: one input, one transaction.
+    /// One command: one input, one transaction. What the phone knows and keeps is as it stands after
+    /// it from then on.
     fn command(&mut self, command: Command) -> Result<Reply, Refusal>;
 
     /// One command of which only matters that it is done.

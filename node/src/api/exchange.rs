@@ -316,13 +316,13 @@ fn take(
 fn open_archive(cx: &mut dyn Cx, bytes: &[u8], area: &Area) -> Result<Imported, Refusal> {
     let archive = archive::read(bytes).map_err(archive_refused)?;
     let from = cx
-        .agent()
+        .known()
         .judge(&archive.from)
         .map_err(Refusal::WriterRefused)?;
     if !from.rights.has(Right::Write) {
         return Err(Refusal::WriterMayNotWrite(from.name.clone()));
     }
-    let opened = cx.agent().open_archive(&archive).map_err(archive_refused)?;
+    let opened = cx.known().open_archive(&archive).map_err(archive_refused)?;
     let mut made = Vec::new();
     for ArchivedCase { case, changes } in opened {
         let changes = changes.into_iter().map(Into::into).collect();
@@ -409,7 +409,7 @@ pub fn export(
 
 fn write_archive(cx: &mut dyn Cx, ids: &[CaseId], to: Option<&str>) -> Result<Vec<u8>, Refusal> {
     let chain = parse_chain(to.ok_or(Refusal::ArchiveForWhom)?)?;
-    let reader = cx.agent().judge(&chain).map_err(Refusal::ChainRefused)?;
+    let reader = cx.known().judge(&chain).map_err(Refusal::ChainRefused)?;
     if !reader.rights.has(Right::Read) {
         return Err(Refusal::MayNotRead(reader.name.clone()));
     }
@@ -423,7 +423,7 @@ fn write_archive(cx: &mut dyn Cx, ids: &[CaseId], to: Option<&str>) -> Result<Ve
     }
     let mut rng = ChaCha20Rng::from_seed(cx.randomness()?);
     let to = (reader.device, &reader.sealing_key);
-    cx.agent()
+    cx.known()
         .write_archive(&archived, to, &mut rng)
         .ok_or(Refusal::NotCertified)?
         .map_err(archive_refused)

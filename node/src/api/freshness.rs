@@ -1,6 +1,6 @@
 //! How old a phone's knowledge is.
 
-use super::Cx;
+use super::Look;
 use super::views::status::Warning;
 
 const YEAR_S: u64 = 365 * 86_400;
@@ -8,9 +8,9 @@ const YEAR_S: u64 = 365 * 86_400;
 const RECALLS_NAMED: usize = 3;
 
 /// What a person should know of how old this phone's knowledge is. Nothing here stops anything.
-pub fn warnings(cx: &dyn Cx) -> Vec<Warning> {
-    let agent = cx.agent();
-    let Some(trust) = agent.trust() else {
+pub fn warnings(cx: &dyn Look) -> Vec<Warning> {
+    let known = cx.known();
+    let Some(trust) = known.trust() else {
         return Vec::new();
     };
     let (fresh, wall_s) = (trust.freshness(), cx.now().wall_s);
@@ -22,7 +22,7 @@ pub fn warnings(cx: &dyn Cx) -> Vec<Warning> {
     }
     if fresh.list_expired {
         warnings.push(Warning::ListExpired {
-            meetings: agent.meetings_without_news(),
+            meetings: known.meetings_without_news(),
         });
     }
     if fresh.root_expired {
@@ -54,16 +54,16 @@ pub fn warnings(cx: &dyn Cx) -> Vec<Warning> {
         }
     }));
     warnings.extend(of_certificate(cx, wall_s));
-    let reason = trust.revoked(&agent.id()).map(|reason| reason.to_string());
+    let reason = trust.revoked(&known.id()).map(|reason| reason.to_string());
     warnings.extend(reason.map(|reason| Warning::Revoked { reason }));
     warnings
 }
 
 /// What there is to say of this phone's own certificate, and of the keys that it may use.
-fn of_certificate(cx: &dyn Cx, wall_s: u64) -> Vec<Warning> {
-    let (agent, store) = (cx.agent(), cx.store());
+fn of_certificate(cx: &dyn Look, wall_s: u64) -> Vec<Warning> {
+    let (known, store) = (cx.known(), cx.store());
     let mut warnings = Vec::new();
-    if agent.certificate().is_none() && store.setting("chain").ok().flatten().is_some() {
+    if known.certificate().is_none() && store.setting("chain").ok().flatten().is_some() {
         warnings.push(Warning::NotCertifiedAnyMore);
     }
     for row in store.spaces().unwrap_or_default() {
@@ -71,11 +71,11 @@ fn of_certificate(cx: &dyn Cx, wall_s: u64) -> Vec<Warning> {
             warnings.push(Warning::Locked { area: row.area });
         }
     }
-    let Some(own) = agent.certificate() else {
+    let Some(own) = known.certificate() else {
         return warnings;
     };
     let ended = own.expires_s.filter(|ends_s| wall_s >= *ends_s);
-    match (agent.judge(own.chain()).is_err(), ended) {
+    match (known.judge(own.chain()).is_err(), ended) {
         (true, _) => warnings.push(Warning::CertificateExpired),
         (false, Some(ends_s)) => {
             let at = clinical::date::instant(ends_s);

@@ -8,7 +8,7 @@ use sync::envelope::author_key;
 
 use super::consent::may_leave;
 use super::views::cases::{Handed, HandedOver};
-use super::{Cx, Refusal, RequestId, cases, names};
+use super::{Cx, Look, Refusal, RequestId, cases, names};
 use crate::agent::Command;
 
 /// Hands over the cases named or, without any, all open ones that `from` (without it, this phone)
@@ -21,7 +21,7 @@ pub fn hand_over(
     request: RequestId,
 ) -> Result<HandedOver, Refusal> {
     let to = colleague(cx, to)?;
-    let from = from.map_or(Ok(cx.agent().id()), |from| names::find_phone(cx, from))?;
+    let from = from.map_or(Ok(cx.known().id()), |from| names::find_phone(cx, from))?;
     if to == from && named.is_empty() {
         return Err(Refusal::TheirsAlready);
     }
@@ -83,14 +83,14 @@ pub fn hand_over(
 }
 
 /// A phone that can care for cases; one that is known to carry only is refused.
-pub fn colleague(cx: &dyn Cx, text: &str) -> Result<DeviceId, Refusal> {
+pub fn colleague(cx: &dyn Look, text: &str) -> Result<DeviceId, Refusal> {
     let device = names::find_phone(cx, text)?;
     let met =
-        cx.store().peers()?.iter().any(|peer| peer.device == device) || device == cx.agent().id();
+        cx.store().peers()?.iter().any(|peer| peer.device == device) || device == cx.known().id();
     if !met && cx.store().chains(author_key(&device))?.is_empty() {
         return Err(Refusal::PhoneUnknown(device));
     }
-    if cx.agent().lost().any(|(lost, _)| *lost == device) {
+    if cx.known().lost().any(|(lost, _)| *lost == device) {
         return Err(Refusal::Lost(names::name_of(cx, &device)));
     }
     let leaves = names::leaves(cx, author_key(&device));

@@ -13,7 +13,7 @@ use super::views::status::{
     Added, Certificates, Code, Document as Paperwork, Documents, Done, EnrolRequest, Enrolment,
     Granted, Lost, Peer, Quarantined, Receipts, Retired, SetAside, Space, Status, Village, Waiting,
 };
-use super::{Cx, HostFacts, Paper, Refusal, case_view, freshness, names};
+use super::{Cx, HostFacts, Look, Paper, Refusal, case_view, freshness, names};
 use crate::agent::{Command, heard};
 
 /// Bytes of hexadecimal text.
@@ -50,11 +50,11 @@ pub fn parse_chain(text: &str) -> Result<Chain, Refusal> {
 }
 
 /// Who and how this phone is.
-pub fn status(cx: &dyn Cx, host: HostFacts) -> Result<Status, Refusal> {
-    let (agent, store) = (cx.agent(), cx.store());
-    let (trust, certificate) = (agent.trust(), agent.certificate());
+pub fn status(cx: &dyn Look, host: HostFacts) -> Result<Status, Refusal> {
+    let (known, store) = (cx.known(), cx.store());
+    let (trust, certificate) = (known.trust(), known.certificate());
     let (rules, model) = cx.assessor().running();
-    let readable = |space| agent.space_keys().iter().any(|k| k.space() == space);
+    let readable = |space| known.space_keys().iter().any(|k| k.space() == space);
     let spaces = store.spaces()?.into_iter().map(|row| Space {
         area: row.area,
         envelopes: row.envelopes,
@@ -71,7 +71,7 @@ pub fn status(cx: &dyn Cx, host: HostFacts) -> Result<Status, Refusal> {
         meetings: p.meetings,
         last_met_s: p.last_met_s,
         in_step: p.in_step,
-        meetings_ago: agent.meetings_so_far().saturating_sub(p.at_meeting),
+        meetings_ago: known.meetings_so_far().saturating_sub(p.at_meeting),
     });
     let lost = |(device, why): (&DeviceId, &str)| Lost {
         device: *device,
@@ -79,7 +79,7 @@ pub fn status(cx: &dyn Cx, host: HostFacts) -> Result<Status, Refusal> {
         why: why.to_owned(),
     };
     Ok(Status {
-        device: agent.id(),
+        device: known.id(),
         listening: host.listening,
         data: host.data,
         ministry: trust.and_then(|t| t.root()).map(|r| r.ministry.clone()),
@@ -93,11 +93,11 @@ pub fn status(cx: &dyn Cx, host: HostFacts) -> Result<Status, Refusal> {
         cases: store.cases()?.len(),
         quarantined: quarantined(cx)?,
         unsent: store.unsent()?.len(),
-        lost: agent.lost().map(lost).collect(),
-        perhaps_lost: agent.perhaps_lost().map(lost).collect(),
+        lost: known.lost().map(lost).collect(),
+        perhaps_lost: known.perhaps_lost().map(lost).collect(),
         set_aside: host.set_aside,
         villages: villages(cx)?,
-        meetings: agent.meetings_so_far(),
+        meetings: known.meetings_so_far(),
         spaces: spaces.collect(),
         bundle_bytes: host.bundle_bytes,
         rules,
@@ -107,12 +107,12 @@ pub fn status(cx: &dyn Cx, host: HostFacts) -> Result<Status, Refusal> {
 }
 
 /// For every area from which cases have come: how many of this phone's meetings ago the last did.
-fn villages(cx: &dyn Cx) -> Result<Vec<Village>, Refusal> {
+fn villages(cx: &dyn Look) -> Result<Vec<Village>, Refusal> {
     let mut ages: BTreeMap<Area, u64> = BTreeMap::new();
     for (author, meeting) in heard(cx.store())? {
         let writers = names::leaves(cx, author).into_iter();
         for leaf in writers.filter(|leaf| leaf.rights.has(Right::Write)) {
-            let ago = cx.agent().meetings_so_far().saturating_sub(meeting);
+            let ago = cx.known().meetings_so_far().saturating_sub(meeting);
             let held = ages.entry(leaf.area).or_insert(ago);
             *held = ago.min(*held);
         }
@@ -121,14 +121,14 @@ fn villages(cx: &dyn Cx) -> Result<Vec<Village>, Refusal> {
     Ok(ages.into_iter().map(village).collect())
 }
 
-fn author_of(cx: &dyn Cx, id: &EnvelopeId) -> Result<Option<String>, Refusal> {
+fn author_of(cx: &dyn Look, id: &EnvelopeId) -> Result<Option<String>, Refusal> {
     let bytes = cx.store().envelope(id)?;
     let envelope = bytes.and_then(|bytes| sync::Envelope::parse(bytes).ok());
     Ok(envelope.map(|envelope| names::name_of_author(cx, envelope.author)))
 }
 
 /// Envelopes that are set aside: which, whose, and why.
-fn quarantined(cx: &dyn Cx) -> Result<Vec<Quarantined>, Refusal> {
+fn quarantined(cx: &dyn Look) -> Result<Vec<Quarantined>, Refusal> {
     let rows = cx.store().quarantined()?.into_iter();
     let row = |(id, why): (EnvelopeId, String)| {
         Ok(Quarantined {
@@ -141,7 +141,7 @@ fn quarantined(cx: &dyn Cx) -> Result<Vec<Quarantined>, Refusal> {
 }
 
 /// What envelopes that are set aside would add, for whoever must judge them; none named: all.
-pub fn set_aside(cx: &dyn Cx, named: &[Digest]) -> Result<SetAside, Refusal> {
+pub fn set_aside(cx: &dyn Look, named: &[Digest]) -> Result<SetAside, Refusal> {
     let rows = cx.store().quarantined()?.into_iter();
     let chosen = rows.filter(|(id, _)| named.is_empty() || named.contains(&Digest(id.0)));
     let waiting = chosen.map(|(id, why)| waiting(cx, &id, why));
@@ -150,8 +150,8 @@ pub fn set_aside(cx: &dyn Cx, named: &[Digest]) -> Result<SetAside, Refusal> {
     })
 }
 
-fn waiting(cx: &dyn Cx, id: &EnvelopeId, why: String) -> Result<Waiting, Refusal> {
-    let (case, said) = cx.agent().preview(id, cx.store())?.unzip();
+fn waiting(cx: &dyn Look, id: &EnvelopeId, why: String) -> Result<Waiting, Refusal> {
+    let (case, said) = cx.known().preview(id, cx.store())?.unzip();
     let title = match &case {
         Some(case) => cx.store().case_row(case)?.map(|row| row.title),
         None => None,
@@ -179,7 +179,7 @@ fn waiting(cx: &dyn Cx, id: &EnvelopeId, why: String) -> Result<Waiting, Refusal
 /// signed, or an earlier clock: one that is ahead deletes nothing early.
 pub fn retire(cx: &mut dyn Cx, area: Area, keep_days: u64) -> Result<Retired, Refusal> {
     let floor_s = cx
-        .agent()
+        .known()
         .trust()
         .map_or(0, |trust| trust.freshness().floor_s);
     let now_s = cx.now().wall_s.min(floor_s);
@@ -208,20 +208,20 @@ pub fn unlock_code(cx: &mut dyn Cx, area: Area, device: DeviceId) -> Result<Code
 pub fn grant(cx: &mut dyn Cx, area: Area, chain: &str) -> Result<Granted, Refusal> {
     let grant = to_hex(&cx.document(Command::GrantSpace(area, parse_chain(chain)?))?);
     let issuer = cx
-        .agent()
+        .known()
         .certificate()
         .map(|c| to_hex(&c.chain().to_bytes()));
     Ok(Granted { grant, issuer })
 }
 
 /// This phone's request for a certificate.
-pub fn enrol_request(cx: &dyn Cx, name: String) -> Result<EnrolRequest, Refusal> {
-    let signed = cx.agent().certificate_request(name);
+pub fn enrol_request(cx: &dyn Look, name: String) -> Result<EnrolRequest, Refusal> {
+    let signed = cx.known().certificate_request(name);
     signed
         .read()
         .map_err(|e| Refusal::NameRefused(e.to_string()))?;
     Ok(EnrolRequest {
-        device: cx.agent().id(),
+        device: cx.known().id(),
         request: to_hex(&signed.to_bytes()),
     })
 }
@@ -258,7 +258,7 @@ pub fn enrol_sign(
         passes_on: read(terms.passes_on)?,
         valid_days: terms.valid_days,
     })?;
-    let trust = cx.agent().trust().map(|t| t.roots()).unwrap_or_default();
+    let trust = cx.known().trust().map(|t| t.roots()).unwrap_or_default();
     let roots = trust
         .iter()
         .map(|r| to_hex(&r.signed().to_bytes()))
@@ -281,7 +281,7 @@ pub fn enrol_accept(
     for (i, root) in roots.iter().enumerate() {
         let root: Signed<Root> = parse_signed(Paper::Root, root)?;
         let name = root.read().map(|root| root.ministry).unwrap_or_default();
-        let known = cx.agent().trust().is_some();
+        let known = cx.known().trust().is_some();
         let command = match i == 0 && !known {
             true => Command::InstallTrust(root),
             false => Command::Offer(Box::new(Offer::Root(root))),
@@ -320,7 +320,7 @@ pub fn countersign(cx: &mut dyn Cx, named: &[Digest]) -> Result<Done, Refusal> {
 }
 
 /// Sealed receipts of phones that are carried here.
-pub fn receipts(cx: &dyn Cx) -> Result<Receipts, Refusal> {
+pub fn receipts(cx: &dyn Look) -> Result<Receipts, Refusal> {
     let receipts = cx.store().receipts()?;
     Ok(Receipts {
         receipts: receipts.iter().map(|(_, _, bytes)| to_hex(bytes)).collect(),
@@ -328,7 +328,7 @@ pub fn receipts(cx: &dyn Cx) -> Result<Receipts, Refusal> {
 }
 
 /// All certificate chains that this phone keeps.
-pub fn certificates(cx: &dyn Cx) -> Result<Certificates, Refusal> {
+pub fn certificates(cx: &dyn Look) -> Result<Certificates, Refusal> {
     let chains = cx.store().every_chain()?;
     Ok(Certificates {
         chains: chains.iter().map(|bytes| to_hex(bytes)).collect(),
@@ -336,8 +336,8 @@ pub fn certificates(cx: &dyn Cx) -> Result<Certificates, Refusal> {
 }
 
 /// Every document of the ministry's that is held, roots first.
-pub fn documents(cx: &dyn Cx) -> Documents {
-    let records = cx.agent().trust().map(|trust| trust.records());
+pub fn documents(cx: &dyn Look) -> Documents {
+    let records = cx.known().trust().map(|trust| trust.records());
     let document = |(kind, bytes): (&str, &[u8])| Paperwork {
         kind: kind.to_owned(),
         document: to_hex(bytes),

@@ -1,7 +1,7 @@
 //! Meetings as they end, and the last ones, which are kept.
 
 use super::views::meetings::{Kept, Meeting, Meetings};
-use super::{Cx, Refusal};
+use super::{Look, Refusal};
 use crate::agent::{MeetingSummary, setting};
 
 /// What came of a meeting, or why it came to nothing.
@@ -38,7 +38,7 @@ pub fn kept(meeting: &Kept) -> (String, Vec<u8>) {
 }
 
 /// The meetings that are kept, the latest first.
-pub fn list(cx: &dyn Cx) -> Result<Meetings, Refusal> {
+pub fn list(cx: &dyn Look) -> Result<Meetings, Refusal> {
     let kept = cx.store().settings(setting::MEETING)?;
     let read = |(_, bytes): &(String, Vec<u8>)| serde_json::from_slice::<Kept>(bytes).ok();
     let mut meetings: Vec<_> = kept.iter().filter_map(read).collect();

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use protocol::{Certificate, Chain, DeviceId};
 use sync::envelope::{AuthorKey, author_key};
 
-use super::{Cx, Refusal};
+use super::{Look, Refusal};
 use crate::agent::setting;
 
 /// The last certificates of all chains that are kept of an author.
-pub fn leaves(cx: &dyn Cx, author: AuthorKey) -> Vec<Certificate> {
+pub fn leaves(cx: &dyn Look, author: AuthorKey) -> Vec<Certificate> {
     let chains = cx.store().chains(author).unwrap_or_default();
     let leaf = |bytes: &Vec<u8>| {
         Chain::from_bytes(bytes)
@@ -23,12 +23,12 @@ pub fn leaves(cx: &dyn Cx, author: AuthorKey) -> Vec<Certificate> {
 }
 
 /// The name that a phone's certificate gives it.
-pub fn name_of(cx: &dyn Cx, device: &DeviceId) -> String {
+pub fn name_of(cx: &dyn Look, device: &DeviceId) -> String {
     certified_name(cx, device).unwrap_or_else(|| format!("phone {}", device.short()))
 }
 
 /// The same, if there ever was one.
-pub fn certified_name(cx: &dyn Cx, device: &DeviceId) -> Option<String> {
+pub fn certified_name(cx: &dyn Look, device: &DeviceId) -> Option<String> {
     let named = leaves(cx, author_key(device))
         .into_iter()
         .rfind(|leaf| leaf.device == *device);
@@ -36,27 +36,27 @@ pub fn certified_name(cx: &dyn Cx, device: &DeviceId) -> Option<String> {
 }
 
 /// The name of an author.
-pub fn name_of_author(cx: &dyn Cx, author: AuthorKey) -> String {
+pub fn name_of_author(cx: &dyn Look, author: AuthorKey) -> String {
     let leaf = leaves(cx, author).into_iter().next();
     leaf.map_or_else(|| "a clinic".to_owned(), |leaf| leaf.name)
 }
 
 /// The phone of whose backup this one was made.
-pub fn restored_from(cx: &dyn Cx) -> Option<DeviceId> {
+pub fn restored_from(cx: &dyn Look) -> Option<DeviceId> {
     DeviceId::from_slice(&cx.store().setting(setting::RESTORED_FROM).ok()??)
 }
 
 /// A phone by its id, the beginning of it, or the name of its certificate: one that was met, one that
 /// is lost, this one.
-pub fn find_phone(cx: &dyn Cx, text: &str) -> Result<DeviceId, Refusal> {
+pub fn find_phone(cx: &dyn Look, text: &str) -> Result<DeviceId, Refusal> {
     if let Ok(device) = text.parse() {
         return Ok(device);
     }
     let peers = cx.store().peers()?.into_iter();
     let mut known: BTreeMap<DeviceId, String> =
         peers.map(|peer| (peer.device, peer.name)).collect();
-    let lost = cx.agent().lost().map(|(lost, _)| *lost);
-    let others = lost.chain(restored_from(cx)).chain([cx.agent().id()]);
+    let lost = cx.known().lost().map(|(lost, _)| *lost);
+    let others = lost.chain(restored_from(cx)).chain([cx.known().id()]);
     known.extend(others.map(|device| (device, name_of(cx, &device))));
     let is = |(device, name): &(&DeviceId, &String)| {
         name.as_str() == text || (text.len() >= 8 && device.to_string().starts_with(text))

@@ -5,13 +5,13 @@ use distribution::{Activation, Release, tree};
 use protocol::{Area, BundleId};
 
 use super::views::releases::{Check, Release as Row, Releases, Running, State, Version};
-use super::{Cx, Refusal};
-use crate::agent::Agent;
+use super::{Look, Refusal};
+use crate::agent::Known;
 
 /// Releases in the list, and what runs.
-pub fn list(cx: &dyn Cx) -> Result<Releases, Refusal> {
-    let agent = cx.agent();
-    let listed = agent.trust().and_then(|t| t.list());
+pub fn list(cx: &dyn Look) -> Result<Releases, Refusal> {
+    let known = cx.known();
+    let listed = known.trust().and_then(|t| t.list());
     let held = cx.store().bundles()?;
     let whole = |r: &Release| {
         held.iter()
@@ -26,7 +26,7 @@ pub fn list(cx: &dyn Cx) -> Result<Releases, Refusal> {
         language: r.language.clone(),
         kind: r.kind.name().to_owned(),
         notes: r.notes.clone(),
-        state: state(agent, r, whole(r)),
+        state: state(known, r, whole(r)),
     });
     let version = |m: &Module| Version {
         version: m.version,
@@ -41,15 +41,15 @@ pub fn list(cx: &dyn Cx) -> Result<Releases, Refusal> {
     Ok(Releases {
         release_list: listed.map(|l| l.version),
         releases: releases.collect(),
-        active: agent.activations().map(running).collect(),
+        active: known.activations().map(running).collect(),
     })
 }
 
-fn state(agent: &Agent, release: &Release, whole: bool) -> State {
-    let activation = agent.activation(&release.module);
+fn state(known: Known<'_>, release: &Release, whole: bool) -> State {
+    let activation = known.activation(&release.module);
     let runs = activation.and_then(|a| a.current.as_ref());
     let parked = activation.and_then(|a| a.parked.iter().find(|p| p.digest == release.digest));
-    if let Some(why) = agent.trust().and_then(|t| t.recalled(&release.digest)) {
+    if let Some(why) = known.trust().and_then(|t| t.recalled(&release.digest)) {
         return State::Recalled(why.to_string());
     }
     if runs.is_some_and(|m| m.digest == release.digest) {
@@ -58,14 +58,14 @@ fn state(agent: &Agent, release: &Release, whole: bool) -> State {
     if let Some(parked) = parked {
         return State::Parked(parked.reason.clone());
     }
-    let area = agent
+    let area = known
         .certificate()
         .map(|c| c.area.clone())
         .unwrap_or_default();
     match (
         whole,
         release.area.covers(&area),
-        release.staged_for(&agent.id(), &area),
+        release.staged_for(&known.id(), &area),
     ) {
         (false, ..) => State::Partial,
         (true, false, _) => State::CarriedForOthers,
@@ -75,14 +75,14 @@ fn state(agent: &Agent, release: &Release, whole: bool) -> State {
 }
 
 /// What runs of a module.
-pub fn active(agent: &Agent, module: &str) -> Result<Module, Refusal> {
-    let current = agent.activation(module).and_then(|a| a.current.clone());
+pub fn active(known: Known<'_>, module: &str) -> Result<Module, Refusal> {
+    let current = known.activation(module).and_then(|a| a.current.clone());
     current.ok_or_else(|| Refusal::NotActive(module.to_owned()))
 }
 
 /// What was checked of a release before its own test.
-pub fn checks(agent: &Agent, release: &Release) -> Vec<Check> {
-    let Some(trust) = agent.trust() else {
+pub fn checks(known: Known<'_>, release: &Release) -> Vec<Check> {
+    let Some(trust) = known.trust() else {
         return Vec::new();
     };
     let Some((root, list)) = trust.root().zip(trust.list()) else {
@@ -118,8 +118,8 @@ pub fn checks(agent: &Agent, release: &Release) -> Vec<Check> {
 
 /// Whether the ministry itself has released a bundle. Of one that is in no list any more: whether its
 /// own list names the module, and no delegation does.
-pub fn by_ministry(agent: &Agent, release: &Release) -> bool {
-    let Some((trust, list)) = agent.trust().and_then(|t| Some((t, t.list()?))) else {
+pub fn by_ministry(known: Known<'_>, release: &Release) -> bool {
+    let Some((trust, list)) = known.trust().and_then(|t| Some((t, t.list()?))) else {
         return false;
     };
     let module = |r: &&Release| r.module == release.module;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::assess::{Ages, Next, Values};
 use super::views::visit::{Visit as Shown, VisitEnd, VisitOpen};
-use super::{Assessor, Cx, Refusal};
+use super::{Assessor, Cx, Look, Refusal};
 use crate::agent::Command;
 
 /// Seconds after which a visit that was interrupted is nobody's any more: the next patient must not
@@ -91,7 +91,7 @@ impl Visit {
     }
 }
 
-fn kept(cx: &dyn Cx) -> Result<Option<Visit>, Refusal> {
+fn kept(cx: &dyn Look) -> Result<Option<Visit>, Refusal> {
     let kept = cx.store().visit()?;
     let visit: Option<Visit> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     Ok(visit.filter(|visit| cx.now().wall_s.abs_diff(visit.began_s) < VISIT_S_MAX))
@@ -119,7 +119,7 @@ pub fn begin(cx: &mut dyn Cx, profile: Profile, anew: bool) -> Result<Shown, Ref
 }
 
 /// Whether a visit was interrupted, and how far it had come.
-pub fn interrupted(cx: &dyn Cx) -> Result<VisitOpen, Refusal> {
+pub fn interrupted(cx: &dyn Look) -> Result<VisitOpen, Refusal> {
     let visit = kept(cx)?.unwrap_or_default();
     let age = visit
         .answers
@@ -173,7 +173,7 @@ pub fn end(cx: &mut dyn Cx) -> Result<VisitEnd, Refusal> {
     Ok(VisitEnd {})
 }
 
-fn shown(cx: &dyn Cx, visit: &Visit) -> Shown {
+fn shown(cx: &dyn Look, visit: &Visit) -> Shown {
     let (answers, ages) = visit.read(cx.assessor());
     let interview = cx.assessor().interview(visit.profile, &answers, &ages);
     let ask = match interview.next {

@@ -2,37 +2,40 @@
 //! follows from it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use distribution::activation::{Module, runs};
-use distribution::plan::Way;
-use distribution::{ModuleKind, Release};
+use distribution::Release;
 use protocol::{DeviceId, DeviceKeys, Now};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::Sender;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::control::ControlFile;
 use super::links::{Links, ToSend};
-use super::making::{self, NotMade};
+use super::making::NotMade;
 use super::sqlite::SqliteStore;
-use super::triage::{Engine, Tried, try_release};
+use super::triage::{Engine, Tried};
+use super::worker::{Acted, Desk, Moment, answer_soon, clock};
 use super::{DataFolder, Log, power};
-use crate::agent::{
-    Agent, Command, Event, Input, LinkClass, LinkId, MeetingSummary, Output, Power, Reply,
-};
+use crate::agent::{Agent, Command, Event, Input, LinkClass, LinkId, Output, Power, Reply};
 use crate::api::views::events::Event as Happened;
 use crate::api::views::meetings::Progress;
 use crate::api::views::releases::Check;
-use crate::api::{self, Answer, Refusal, Request, meetings, releases};
-use crate::store::{Store, StoreError};
+use crate::api::{Answer, Refusal, Request};
+use crate::store::StoreError;
+use calls::Calls;
+use modules::Modules;
+use requests::Requests;
 
-mod answers;
+mod calls;
+mod modules;
+mod requests;
 
-/// How long the end of the program waits for a release that is being tried.
-const TRY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the end of the program waits for something that is under way.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Between looks at how this machine is powered.
 const POWER_EVERY_MS: u64 = 60_000;
@@ -82,6 +85,11 @@ pub(super) enum Message {
         release: Box<Release>,
         result: Result<(Tried, Vec<Check>), String>,
     },
+    Loaded {
+        module: String,
+        digest: protocol::Digest,
+        result: Result<Tried, String>,
+    },
     Made {
         release: Box<Release>,
         result: Result<PathBuf, NotMade>,
@@ -90,14 +98,17 @@ pub(super) enum Message {
         request: Box<Request>,
         reply: ReplyTo,
     },
+    /// A worker wants something done.
+    Act {
+        command: Box<Command>,
+        reply: oneshot::Sender<Acted>,
+    },
+    /// A worker is gone, and what it found damaged.
+    Answered {
+        looks: bool,
+        aside: Vec<String>,
+    },
     Stop,
-}
-
-/// A call that is under way.
-struct Call {
-    peer: DeviceId,
-    /// Who has asked for it; `None`: the agent.
-    reply: Option<ReplyTo>,
 }
 
 pub(super) struct Body {
@@ -114,13 +125,11 @@ pub(super) struct Body {
     happens: Sender<Happened>,
     started: Instant,
     writers: BTreeMap<LinkId, mpsc::UnboundedSender<ToSend>>,
-    /// Calls under way.
-    calls: BTreeMap<u64, Call>,
-    /// Meetings that somebody waits for.
-    meets: BTreeMap<LinkId, ReplyTo>,
-    /// Meetings that ended before the caller knew their link.
-    ended: BTreeMap<LinkId, Result<MeetingSummary, String>>,
-    next_call: u64,
+    calls: Calls,
+    requests: Requests,
+    modules: Modules,
+    /// What came of commands, for workers that wait until what runs now is loaded.
+    owed: Vec<(oneshot::Sender<Acted>, Result<Reply, Refusal>)>,
     /// How this machine is powered, and when that is looked at again.
     power: (Power, u64),
     /// Who may hear where this phone is.
@@ -133,9 +142,6 @@ pub(super) struct Body {
     next_ticket: u64,
     /// Why the store has just failed: the answer to whatever was asked.
     store_failed: Option<Refusal>,
-    trying: Vec<protocol::Digest>,
-    /// Releases that are being made out of deltas.
-    making: Vec<protocol::Digest>,
     wake: Option<u64>,
     pub(super) control: Option<ControlFile>,
 }
@@ -166,10 +172,10 @@ impl Body {
             happens,
             started: Instant::now(),
             writers: BTreeMap::new(),
-            calls: BTreeMap::new(),
-            meets: BTreeMap::new(),
-            ended: BTreeMap::new(),
-            next_call: 1,
+            calls: Calls::default(),
+            requests: Requests::default(),
+            modules: Modules::default(),
+            owed: Vec::new(),
             power: (Power::default(), 0),
             discovery,
             broken: None,
@@ -177,8 +183,6 @@ impl Body {
             answers: BTreeMap::new(),
             next_ticket: 0,
             store_failed: None,
-            trying: Vec::new(),
-            making: Vec::new(),
             wake: None,
             control: None,
         };
@@ -192,7 +196,7 @@ impl Body {
         while self.broken.is_none() {
             self.look_at_power();
             self.discovery.send_if_modified(|key| {
-                let now = self.agent.discovery_key();
+                let now = self.agent.known().discovery_key();
                 std::mem::replace(key, now) != now
             });
             let sleep = self.wake.map_or(Duration::from_secs(60), |at| {
@@ -207,7 +211,7 @@ impl Body {
                 Err(_) => self.input(Input::Woke),
             }
         }
-        self.finish_trying(&mut queue);
+        self.finish(&mut queue);
         for writer in self.writers.values() {
             let _ = writer.send(ToSend::End);
         }
@@ -221,30 +225,30 @@ impl Body {
         self.broken.map_or(Ok(()), Err)
     }
 
-    /// A release that is being tried is tried to its end: a command that took it in leaves it
-    /// active or parked.
-    fn finish_trying(&mut self, queue: &mut mpsc::Receiver<Message>) {
-        while !self.trying.is_empty() || !self.making.is_empty() {
+    /// What is under way is brought to its end: a command that took a release in leaves it active or
+    /// parked, and what a person was having done is done.
+    fn finish(&mut self, queue: &mut mpsc::Receiver<Message>) {
+        while self.modules.under_way() || self.requests.under_way() {
             let next = self
                 .runtime
-                .block_on(async { tokio::time::timeout(TRY_TIMEOUT, queue.recv()).await });
+                .block_on(async { tokio::time::timeout(FINISH_TIMEOUT, queue.recv()).await });
             match next {
-                Ok(Some(Message::Tried { release, result })) => self.tried(*release, result),
-                Ok(Some(Message::Made { release, result })) => self.made(&release, result),
+                Ok(Some(
+                    message @ (Message::Tried { .. }
+                    | Message::Loaded { .. }
+                    | Message::Made { .. }
+                    | Message::Act { .. }
+                    | Message::Answered { .. }),
+                )) => self.handle(message),
                 Ok(Some(_)) => {}
-                Ok(None) | Err(_) => return,
+                Ok(None) | Err(_) => break,
             }
         }
+        self.end_attempts();
     }
 
     fn clock(&self) -> Now {
-        let wall_s = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_secs());
-        Now {
-            mono_ms: self.started.elapsed().as_millis() as u64,
-            wall_s,
-        }
+        clock(self.started)
     }
 
     fn handle(&mut self, message: Message) {
@@ -270,13 +274,108 @@ impl Body {
                 self.writers.remove(&link);
                 self.input(Input::LinkDown { link, why });
             }
-            Message::Called { call, link } => self.called(call, link),
-            Message::CallFailed { call, failure } => self.call_failed(call, failure),
+            Message::Called { call, link } => {
+                if let Some(peer) = self.calls.called(call, link) {
+                    self.dial_ended(peer, true);
+                }
+            }
+            Message::CallFailed { call, failure } => {
+                if let Some(peer) = self.calls.failed(call, failure) {
+                    self.dial_ended(peer, false);
+                }
+            }
             Message::Seen { peer, class, at } => self.input(Input::Seen { peer, class, at }),
             Message::Tried { release, result } => self.tried(*release, result),
             Message::Made { release, result } => self.made(&release, result),
+            Message::Loaded {
+                module,
+                digest,
+                result,
+            } => self.loaded(&module, digest, result),
             Message::Request { request, reply } => self.handle_request(*request, reply),
+            Message::Act { command, reply } => self.act(*command, reply),
+            Message::Answered { looks, aside } => {
+                self.requests.ended(looks);
+                aside.into_iter().for_each(|what| self.set_aside(what));
+            }
             Message::Stop => {}
+        }
+        self.settle();
+    }
+
+    fn handle_request(&mut self, request: Request, reply: ReplyTo) {
+        let Request::Meet { peer, address } = request else {
+            self.input(Input::Woke); // a day on which somebody only reads is a day of use too
+            return self.requests.push(request, reply);
+        };
+        match address.parse::<SocketAddr>() {
+            Ok(_) if self.links.is_some() => {
+                self.call((peer, LinkClass::Ip, address), Some(reply));
+            }
+            Ok(_) | Err(_) => {
+                let _ = reply.send(Answer::Done(Err(Refusal::NotAnAddress)));
+            }
+        }
+    }
+
+    /// Does what a worker wants done.
+    fn act(&mut self, command: Command, reply: oneshot::Sender<Acted>) {
+        let goes_back = match &command {
+            Command::GoBack(module) => Some(module.clone()),
+            _ => None,
+        };
+        let result = self.ask_agent(command);
+        if let (Some(module), true) = (goes_back, result.is_ok()) {
+            self.load_anew(&module);
+        }
+        self.owed.push((reply, result));
+    }
+
+    /// How things stand, for workers; not while what runs here is being loaded.
+    fn settle(&mut self) {
+        if self.modules.loading() || self.broken.is_some() {
+            return;
+        }
+        for (reply, result) in std::mem::take(&mut self.owed) {
+            if !reply.is_closed() {
+                let _ = reply.send((result, self.moment()));
+            }
+        }
+        while let Some((request, reply)) = self.requests.next() {
+            let desk = Desk {
+                folder: self.folder.path().to_owned(),
+                keys: self.keys.clone(),
+                started: self.started,
+                listening: self
+                    .links
+                    .as_ref()
+                    .map(Links::addresses)
+                    .unwrap_or_default(),
+                aside: self.aside.clone(),
+                messages: self.messages.clone(),
+            };
+            match self.moment() {
+                Ok(moment) => answer_soon(moment, desk, (request, reply)),
+                Err(refusal) => {
+                    self.requests.ended(request.only_looks());
+                    let _ = reply.send(Answer::Done(Err(refusal)));
+                }
+            }
+        }
+    }
+
+    fn moment(&self) -> Result<Moment, Refusal> {
+        Ok(Moment {
+            known: self.agent.snapshot(),
+            store: self.store.snapshot()?,
+            engine: self.engine.clone(),
+        })
+    }
+
+    fn set_aside(&mut self, what: String) {
+        (self.log)(&format!("set aside: {what}"));
+        if self.aside.len() < ASIDE_MAX && !self.aside.contains(&what) {
+            self.aside.push(what);
         }
     }
 
@@ -304,9 +403,7 @@ impl Body {
         }
         self.writers.clear();
         let failure = Refusal::from(error);
-        for (_, reply) in std::mem::take(&mut self.meets) {
-            let _ = reply.send(Answer::Done(Err(failure.clone())));
-        }
+        self.calls.all_failed(&failure);
         self.store_failed = Some(failure);
         match load_agent(&self.keys, &mut self.store) {
             Ok(agent) => {
@@ -342,14 +439,11 @@ impl Body {
             }
         }
         for (link, reason) in closed {
-            // A call that never became a meeting still owes its caller an answer.
-            if let Some(reply) = self.meets.remove(&link) {
-                let _ = reply.send(Answer::Done(Err(Refusal::CallEnded(reason))));
-            }
+            self.calls.link_closed(link, reason);
         }
         for (peer, class, at) in dials {
             // Whom a person is calling already is not called beside that.
-            match self.calls.values().any(|call| call.peer == peer) {
+            match self.calls.calls(&peer) {
                 true => self.dial_ended(peer, true),
                 false => self.call((peer, class, at), None),
             }
@@ -372,7 +466,7 @@ impl Body {
                 let named = Some(name).filter(|name| !name.is_empty());
                 let shown = named.as_deref().unwrap_or("a phone without a certificate");
                 (self.log)(&format!("meeting {shown} ({})", peer.short()));
-                self.progress(link, Progress::Began(named));
+                self.calls.progress(link, Progress::Began(named));
             }
             Event::Progress {
                 link,
@@ -380,11 +474,12 @@ impl Body {
                 done,
                 total,
             } => {
-                self.progress(link, Progress::Lane { lane, done, total });
+                self.calls
+                    .progress(link, Progress::Lane { lane, done, total });
             }
             Event::Refused { link, peer, reason } => {
                 (self.log)(&format!("refused from {}: {reason}", peer.short()));
-                self.progress(link, Progress::Refused(reason));
+                self.calls.progress(link, Progress::Refused(reason));
             }
             Event::TrustChanged { root, list } => {
                 (self.log)(&format!("now trusting root {root}, release list {list}"))
@@ -393,12 +488,7 @@ impl Body {
                 (self.log)(&format!("{envelopes} sealed changes taken in"))
             }
             Event::BundleWhole { id } => (self.log)(&format!("bundle {} is whole", id.short())),
-            Event::SetAside { what } => {
-                (self.log)(&format!("set aside: {what}"));
-                if self.aside.len() < ASIDE_MAX && !self.aside.contains(&what) {
-                    self.aside.push(what);
-                }
-            }
+            Event::SetAside { what } => self.set_aside(what),
             Event::DeltaReady { release, way } => self.make_soon(release, way),
             Event::DeltaRefused { digest, reason } => {
                 (self.log)(&format!(
@@ -424,27 +514,7 @@ impl Body {
             }
             Event::MeetingEnded { link, summary } => {
                 (self.log)(&format!("meeting over: {}", summary.reason));
-                self.meeting_ended(link, summary);
-            }
-        }
-    }
-
-    fn progress(&self, link: LinkId, value: Progress) {
-        if let Some(reply) = self.meets.get(&link) {
-            let _ = reply.send(Answer::Progress(value));
-        }
-    }
-
-    fn meeting_ended(&mut self, link: LinkId, summary: MeetingSummary) {
-        match self.meets.remove(&link) {
-            Some(reply) => {
-                let _ = reply.send(Answer::Done(meetings::outcome(&summary).map(Into::into)));
-            }
-            None => {
-                self.ended.insert(link, Ok(summary));
-                while self.ended.len() > 64 {
-                    self.ended.pop_first();
-                }
+                self.calls.meeting_ended(link, summary);
             }
         }
     }
@@ -454,9 +524,7 @@ impl Body {
         let Some(links) = self.links.clone() else {
             return;
         };
-        let call = self.next_call;
-        self.next_call += 1;
-        self.calls.insert(call, Call { peer, reply });
+        let call = self.calls.begin(peer, reply);
         let messages = self.messages.clone();
         self.runtime.spawn(async move {
             let said = match links.call(peer, class, &at).await {
@@ -465,39 +533,6 @@ impl Body {
             };
             let _ = messages.send(said).await;
         });
-    }
-
-    fn call_failed(&mut self, call: u64, failure: Refusal) {
-        match self.calls.remove(&call) {
-            Some(Call {
-                reply: Some(reply), ..
-            }) => {
-                let _ = reply.send(Answer::Done(Err(failure)));
-            }
-            Some(Call { peer, reply: None }) => self.dial_ended(peer, false),
-            None => {}
-        }
-    }
-
-    fn called(&mut self, call: u64, link: LinkId) {
-        let reply = match self.calls.remove(&call) {
-            Some(Call {
-                reply: Some(reply), ..
-            }) => reply,
-            Some(Call { peer, reply: None }) => return self.dial_ended(peer, true),
-            None => return,
-        };
-        match self.ended.remove(&link) {
-            Some(Ok(summary)) => {
-                let _ = reply.send(Answer::Done(meetings::outcome(&summary).map(Into::into)));
-            }
-            Some(Err(reason)) => {
-                let _ = reply.send(Answer::Done(Err(Refusal::CallEnded(reason))));
-            }
-            None => {
-                self.meets.insert(link, reply);
-            }
-        }
     }
 
     /// Tells the agent how this machine is powered, if that has changed; once a minute, however much
@@ -512,180 +547,6 @@ impl Body {
         self.power = (power, now_ms.saturating_add(POWER_EVERY_MS));
         if power != before {
             self.input(Input::PowerChanged(power));
-        }
-    }
-
-    /// Makes a release out of deltas on a thread of its own.
-    fn make_soon(&mut self, release: Box<Release>, way: Way) {
-        if self.making.contains(&release.digest) {
-            return;
-        }
-        self.making.push(release.digest);
-        let (folder, messages) = (
-            self.store.bundles.folder().to_owned(),
-            self.messages.clone(),
-        );
-        std::thread::spawn(move || {
-            let result = making::make(&folder, &release, &way);
-            let _ = messages.blocking_send(Message::Made { release, result });
-        });
-    }
-
-    fn made(&mut self, release: &Release, result: Result<PathBuf, NotMade>) {
-        self.making.retain(|d| *d != release.digest);
-        let what = format!("{} version {}", release.module, release.version);
-        match result {
-            Ok(file) => match self.store.bundles.adopt(&file, &release.digest) {
-                Ok(()) => {
-                    (self.log)(&format!(
-                        "{what} was made out of the one before, digest {}",
-                        release.digest.short()
-                    ));
-                    let _ = self.ask_agent(Command::BundleImported(release.digest));
-                }
-                Err(error) => (self.log)(&format!("{what} could not be kept: {error}")),
-            },
-            Err(NotMade {
-                delta: Some(delta),
-                reason,
-            }) => {
-                let _ = self.ask_agent(Command::DeltaFailed(delta, reason));
-            }
-            Err(NotMade {
-                delta: None,
-                reason,
-            }) => (self.log)(&format!("{what} could not be made now: {reason}")),
-        }
-    }
-
-    /// Whether a release may be tried: not one that has brought the program down twice.
-    fn begin_attempt(&mut self, module: &str, digest: protocol::Digest) -> bool {
-        let began = self.ask_agent(Command::AttemptBegins {
-            module: module.to_owned(),
-            digest,
-        });
-        if began == Ok(Reply::Unchanged) {
-            (self.log)(&format!(
-                "{module} is parked: the program stopped twice while it was being loaded"
-            ));
-        }
-        began != Ok(Reply::Unchanged)
-    }
-
-    /// Tries a release on a thread of its own: a bad model may be slow, and must not hold up a
-    /// meeting.
-    fn try_soon(&mut self, release: Release) {
-        if self.trying.contains(&release.digest) || !runs(release.kind) {
-            return;
-        }
-        if !self.begin_attempt(&release.module, release.digest) {
-            return;
-        }
-        self.trying.push(release.digest);
-        let path = self
-            .store
-            .bundles
-            .path(&protocol::BundleId::release(release.digest));
-        let by_ministry = releases::by_ministry(&self.agent, &release);
-        let (engine, messages) = (self.engine.clone(), self.messages.clone());
-        std::thread::spawn(move || {
-            let result = std::fs::File::open(path)
-                .map_err(|e| e.to_string())
-                .and_then(|file| try_release(&release, (file, by_ministry), &engine));
-            let _ = messages.blocking_send(Message::Tried {
-                release: Box::new(release),
-                result,
-            });
-        });
-    }
-
-    fn tried(&mut self, release: Release, result: Result<(Tried, Vec<Check>), String>) {
-        self.trying.retain(|d| *d != release.digest);
-        let module = release.module.clone();
-        let _ = self.ask_agent(Command::AttemptEnds {
-            module: module.clone(),
-        });
-        match result {
-            Ok((tried, passed)) => {
-                if let Err(reason) = self.engine.fits(&module, &tried) {
-                    return (self.log)(&format!("{module} waits: {reason}"));
-                }
-                let mut checks = releases::checks(&self.agent, &release);
-                checks.extend(passed);
-                let kept = serde_json::to_vec(&checks).unwrap_or_default();
-                let switched = self.ask_agent(Command::Activated(Box::new(release), kept));
-                if matches!(switched, Ok(Reply::Done | Reply::Unchanged)) {
-                    self.engine.switch(&module, tried);
-                }
-            }
-            Err(reason) => {
-                (self.log)(&format!(
-                    "{module} version {} failed its test here: {reason}",
-                    release.version
-                ));
-                let _ = self.ask_agent(Command::ActivationFailed(Box::new(release), reason));
-            }
-        }
-    }
-
-    /// Loads what was active when the program stopped, rules first. What does not load any more is
-    /// not used: the rules that are built in stand.
-    fn load_active(&mut self) {
-        let mut active: Vec<_> = self
-            .agent
-            .activations()
-            .filter_map(|(module, activation)| Some((module.clone(), activation.current.clone()?)))
-            .collect();
-        active.sort_by_key(|(_, current)| current.kind != ModuleKind::Rules);
-        for (module, current) in active {
-            self.load_module(module, current);
-        }
-    }
-
-    /// Loads what is active of a module. One that has brought the program down twice is parked here,
-    /// and the one before it is loaded instead.
-    fn load_module(&mut self, module: String, current: Module) {
-        let current = match self.begin_attempt(&module, current.digest) {
-            true => Some(current),
-            false => self.running(&module),
-        };
-        if let Some(current) = current {
-            self.load_one(&module, &current);
-        }
-        let _ = self.ask_agent(Command::AttemptEnds { module });
-    }
-
-    /// What is active of a module.
-    fn running(&self, module: &str) -> Option<Module> {
-        self.agent.activation(module)?.current.clone()
-    }
-
-    /// Something else runs of a module now, or nothing.
-    fn load_anew(&mut self, module: &str) {
-        self.engine.stop(module);
-        if let Some(current) = self.running(module) {
-            self.load_module(module.to_owned(), current);
-        }
-    }
-
-    fn load_one(&mut self, module: &str, current: &Module) {
-        let releases = self.agent.trust().map(|t| t.releases()).unwrap_or_default();
-        let release = releases
-            .into_iter()
-            .find(|r| r.module == module && r.digest == current.digest)
-            .cloned();
-        let release = release.unwrap_or_else(|| releases::release_of(module, current));
-        let id = protocol::BundleId::release(current.digest);
-        let path = self.store.bundles.path(&id);
-        let opened = std::fs::File::open(path).map_err(|e| e.to_string());
-        let by_ministry = releases::by_ministry(&self.agent, &release);
-        let tried = |file| {
-            let (tried, _) = try_release(&release, (file, by_ministry), &self.engine)?;
-            self.engine.fits(module, &tried).map(|()| tried)
-        };
-        match opened.and_then(tried) {
-            Ok(tried) => self.engine.switch(module, tried),
-            Err(reason) => (self.log)(&format!("{module} is not used: {reason}")),
         }
     }
 

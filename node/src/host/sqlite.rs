@@ -17,7 +17,7 @@ use protocol::{
     Area, BundleId, BundleKind, CaseId, CaseTag, ChainId, DeviceId, DeviceKeys, Digest, EnvelopeId,
     SpaceId, VerifiedChain,
 };
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use sync::envelope::{AuthorKey, author_key};
 use sync::receipt::SealedReceipt;
 use sync::{EnvelopeKind, SpaceKey, VerifiedEnvelope};
@@ -152,6 +152,24 @@ impl SqliteStore {
             let _ = std::fs::write(&begun, ""); // on a folder that cannot be written nothing can be lost either
         }
         Ok(store)
+    }
+
+    /// A second connection that sees the store as it was committed last, whatever is written later,
+    /// and that cannot write.
+    pub fn snapshot(&self) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db =
+            Connection::open_with_flags(self.folder.join(DATABASE), flags).map_err(db_error)?;
+        // What it sees is fixed by the first look, not by BEGIN.
+        db.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
+            .map_err(db_error)?;
+        Ok(Self {
+            db,
+            vault: self.vault.clone(),
+            bundles: BundleFiles::new(self.bundles.folder()),
+            folder: self.folder.clone(),
+            aside: RefCell::default(),
+        })
     }
 
     /// Notes that something is damaged, and goes on.
@@ -419,6 +437,30 @@ impl SqliteStore {
 mod tests {
     use super::*;
     use crate::store::{CaseStore, EnvelopeStore};
+
+    /// Views read what was committed when they began, and nothing that a view does writes.
+    #[test]
+    fn a_snapshot_sees_nothing_later_and_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::open(folder.path(), &DeviceKeys::from_seed([1; 32])).unwrap();
+        store.put_setting("kept", b"before").unwrap();
+        let unfinished = store.snapshot().unwrap();
+        assert_eq!(unfinished.setting("kept").unwrap(), None, "not committed");
+        store.commit().unwrap();
+        let mut snapshot = store.snapshot().unwrap();
+        store.put_setting("kept", b"after").unwrap();
+        store.commit().unwrap();
+        assert_eq!(snapshot.setting("kept").unwrap().unwrap(), b"before");
+        assert_eq!(unfinished.setting("kept").unwrap(), None);
+        assert!(matches!(
+            snapshot.put_setting("kept", b"by a view"),
+            Err(StoreError::ReadOnly(_))
+        ));
+        assert_eq!(store.setting("kept").unwrap().unwrap(), b"after");
+        drop((snapshot, unfinished));
+        let fresh = store.snapshot().unwrap();
+        assert_eq!(fresh.setting("kept").unwrap().unwrap(), b"after");
+    }
 
     /// A folder of an earlier version: what lay open is sealed at the first start, and reads as
     /// before.

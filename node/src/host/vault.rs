@@ -39,6 +39,7 @@ fn aad(drawer: Drawer, row: &[u8]) -> Vec<u8> {
     [drawer.name(), &[0], row].concat()
 }
 
+#[derive(Clone)]
 pub(super) struct Vault(XChaCha20Poly1305);
 
 impl std::fmt::Debug for Vault {

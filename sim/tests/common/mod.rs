@@ -190,7 +190,7 @@ impl Road {
     /// smaller.
     pub fn wealth(&self, phone: usize) -> [u64; 5] {
         let phone = &self.world.phones[phone];
-        let trust = phone.agent.trust().unwrap();
+        let trust = phone.agent.known().trust().unwrap();
         [
             trust.root_version(),
             trust.list_version(),

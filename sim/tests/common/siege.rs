@@ -44,10 +44,11 @@ impl Siege {
                 .certify(&keys, "insider", &area, rights, Rights::default())
         });
         let key = matches!(rank, Rank::Worker | Rank::Keeper)
-            .then(|| road.world.phones[CLINIC].agent.space_keys()[0].clone());
+            .then(|| road.world.phones[CLINIC].agent.known().space_keys()[0].clone());
         let chains = [WORKER, CLINIC].map(|p| {
             road.world.phones[p]
                 .agent
+                .known()
                 .certificate()
                 .unwrap()
                 .chain()

@@ -17,7 +17,7 @@ use super::{Identity, Spaces};
 const SIZES_MAX: usize = 4;
 
 /// A sealed photo that has been announced.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::agent) struct Photo {
     /// The area whose space it belongs to.
     pub area: Area,

@@ -1,23 +1,23 @@
-//! Requests of people: what concerns the phone alone is the interface's; what concerns files, links and
-//! what runs is answered here.
+//! Requests about files, and about what runs here.
 
 use std::io::Read;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use protocol::{BundleId, BundleKind, Now};
+use protocol::{BundleId, BundleKind};
 use record::{Entry, PhotoEntry, photo};
 
 use super::super::backup;
 use super::super::folder::{open_plain, unusable, write_private};
-use super::*;
+use super::super::triage::try_release;
+use super::Worker;
+use crate::agent::Command;
 use crate::api::views::case::PhotoOut;
 use crate::api::views::exchange::Exported;
 use crate::api::views::releases::{Active, Check, Imported, Verified};
 use crate::api::views::status::BackedUp;
 use crate::api::{
-    Assessor, Cx, Format, HostFacts, PhotoWords, RequestId, cases, consent, exchange, releases,
-    show_case,
+    self, Cx, Format, Look, PhotoWords, Refusal, Request, RequestId, cases, consent, exchange,
+    releases, show_case,
 };
 use crate::store::TrustStore;
 
@@ -25,34 +25,6 @@ pub(super) type Answered = Result<api::Reply, Refusal>;
 
 /// Bytes of a file of cases.
 const CASES_BYTES_MAX: u64 = 64 << 20;
-
-impl Cx for Body {
-    fn agent(&self) -> &Agent {
-        &self.agent
-    }
-
-    fn store(&self) -> &dyn Store {
-        &self.store
-    }
-
-    fn assessor(&self) -> &dyn Assessor {
-        &self.engine
-    }
-
-    fn now(&self) -> Now {
-        self.clock()
-    }
-
-    fn randomness(&mut self) -> Result<[u8; 32], Refusal> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|e| Refusal::NoRandomness(e.to_string()))?;
-        Ok(seed)
-    }
-
-    fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
-        self.ask_agent(command)
-    }
-}
 
 /// Reads a plain file that is no longer than `max`.
 fn read_file(path: &str, max: u64) -> Result<Vec<u8>, Refusal> {
@@ -68,39 +40,8 @@ fn read_file(path: &str, max: u64) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-impl Body {
-    pub(super) fn handle_request(&mut self, request: Request, reply: ReplyTo) {
-        if let Request::Meet { peer, address } = &request {
-            return match address.parse::<SocketAddr>() {
-                Ok(_) if self.links.is_some() => {
-                    self.call((*peer, LinkClass::Ip, address.clone()), Some(reply));
-                }
-                Ok(_) | Err(_) => {
-                    let _ = reply.send(Answer::Done(Err(Refusal::NotAnAddress)));
-                }
-            };
-        }
-        self.input(Input::Woke); // a day on which somebody only reads is a day of use too
-        let answer = self.answer_request(request);
-        let _ = reply.send(Answer::Done(answer));
-    }
-
-    fn host_facts(&self) -> HostFacts {
-        let addresses = self
-            .links
-            .as_ref()
-            .map(Links::addresses)
-            .unwrap_or_default();
-        HostFacts {
-            listening: addresses,
-            data: self.folder.path().display().to_string(),
-            set_aside: self.aside.clone(),
-            bundle_bytes: self.store.bundles.bytes_held(),
-        }
-    }
-
-    fn answer_request(&mut self, request: Request) -> Answered {
-        let facts = self.host_facts();
+impl Worker {
+    pub(super) fn answer_of_files(&mut self, request: Request) -> Answered {
         Ok(match request {
             Request::CasePhoto {
                 case,
@@ -127,13 +68,14 @@ impl Body {
             Request::ModelVerify { module } => self.model_verify(&module)?.into(),
             Request::ModelBack { module } => self.model_back(&module)?.into(),
             Request::BackUp { to, passphrase } => {
-                let phone = (self.folder.path(), &self.keys);
+                self.moment.store.roll_back(); // a copy is made outside of any transaction
+                let (store, phone) = (&self.moment.store, (&*self.desk.folder, &self.desk.keys));
                 let path = Path::new(&to);
-                let bytes = backup::back_up(&self.store, phone, path, passphrase.as_deref())?;
+                let bytes = backup::back_up(store, phone, path, passphrase.as_deref())?;
                 BackedUp { to, bytes }.into()
             }
             Request::Import { path } => self.import(&path)?.into(),
-            other => return api::answer(self, other, facts).unwrap_or(Err(Refusal::Nothing)),
+            _ => return Err(Refusal::Nothing), // not of Concern::FilesIn or FilesOut
         })
     }
 
@@ -162,12 +104,12 @@ impl Body {
             .zip(fresh)
             .for_each(|(byte, fresh)| *byte = fresh);
         let blob = photo::seal(&picture, &key, &nonce).map_err(refused)?;
-        let draft = self.folder.path().join("photo.new");
+        let draft = self.desk.folder.join("photo.new");
         let kept = write_private(&draft, &blob)
-            .and_then(|()| self.store.bundles.import(BundleKind::Photo, &draft));
+            .and_then(|()| self.moment.store.bundles.import(BundleKind::Photo, &draft));
         let _ = std::fs::remove_file(&draft);
-        let (digest, bytes) = kept.map_err(|e| unusable(self.folder.path(), &e))?;
-        self.ask_agent(Command::KeepPhoto(digest, bytes))?;
+        let (digest, bytes) = kept.map_err(|e| unusable(&self.desk.folder, &e))?;
+        self.command(Command::KeepPhoto(digest, bytes))?;
         let entry = Entry::Photo(PhotoEntry {
             blob: digest,
             key,
@@ -185,10 +127,10 @@ impl Body {
         let found = number.checked_sub(1).and_then(|n| view.photos.get(n));
         let (_, entry) = found.ok_or(Refusal::NoSuchPhoto(view.photos.len()))?;
         let id = BundleId::photo(entry.blob);
-        if !self.store.bundles.whole(&id) {
+        if !self.moment.store.bundles.whole(&id) {
             return Err(Refusal::PhotoNotHere);
         }
-        let blob = self.store.bundles.read_whole(&id)?;
+        let blob = self.moment.store.bundles.read_whole(&id)?;
         let opened = photo::open(&blob, &entry.key);
         let picture = opened.map_err(|e| Refusal::PhotoDamaged(e.to_string()))?;
         self.write_out(path, &picture)?;
@@ -230,8 +172,9 @@ impl Body {
     }
 
     fn model_show(&self, module: &str) -> Result<Active, Refusal> {
-        let current = releases::active(&self.agent, module)?;
+        let current = releases::active(self.known(), module)?;
         let checks = self
+            .moment
             .store
             .setting(&format!("checks/{module}"))?
             .unwrap_or_default();
@@ -241,21 +184,25 @@ impl Body {
             digest: current.digest,
             // What an earlier version kept in words is shown again once the release is tried again.
             checks: serde_json::from_slice::<Vec<Check>>(&checks).unwrap_or_default(),
-            card: self.engine.card(module),
+            card: self.moment.engine.card(module),
         })
     }
 
     fn model_verify(&self, module: &str) -> Result<Verified, Refusal> {
-        let current = releases::active(&self.agent, module)?;
-        let listed = self.agent.trust().map(|t| t.releases()).unwrap_or_default();
+        let current = releases::active(self.known(), module)?;
+        let listed = self
+            .known()
+            .trust()
+            .map(|t| t.releases())
+            .unwrap_or_default();
         let mut listed = listed.into_iter();
         let release = listed.find(|r| r.module == module && r.digest == current.digest);
         let release = release.ok_or_else(|| Refusal::NotListed(module.to_owned()))?;
-        let file = self.store.bundles.open_checked(&release.digest)?;
+        let file = self.moment.store.bundles.open_checked(&release.digest)?;
         let file = file.ok_or(Refusal::BundleDamaged)?;
-        let mut checks = releases::checks(&self.agent, release);
-        let by_ministry = releases::by_ministry(&self.agent, release);
-        let tried = try_release(release, (file, by_ministry), &self.engine);
+        let mut checks = releases::checks(self.known(), release);
+        let by_ministry = releases::by_ministry(self.known(), release);
+        let tried = try_release(release, (file, by_ministry), &self.moment.engine);
         checks.extend(tried.map_err(Refusal::TestFailed)?.1);
         Ok(Verified {
             module: module.to_owned(),
@@ -265,21 +212,21 @@ impl Body {
     }
 
     fn model_back(&mut self, module: &str) -> Result<Active, Refusal> {
-        self.ask_agent(Command::GoBack(module.to_owned()))?;
-        self.load_anew(module);
+        self.command(Command::GoBack(module.to_owned()))?;
         self.model_show(module)
     }
 
     fn import(&mut self, path: &str) -> Result<Imported, Refusal> {
         let plain = open_plain(Path::new(path)).map(drop);
         let import = plain.and_then(|()| {
-            self.store
+            self.moment
+                .store
                 .bundles
                 .import(BundleKind::Release, Path::new(path))
         });
         let (digest, bytes) =
             import.map_err(|e| Refusal::Unreadable(path.to_owned(), e.to_string()))?;
-        self.ask_agent(Command::BundleImported(digest))?;
+        self.command(Command::BundleImported(digest))?;
         Ok(Imported { digest, bytes })
     }
 }

@@ -1,0 +1,160 @@
+//! A worker: answers one request on a thread of its own, beside the agent. It looks at a snapshot of
+//! what the phone knows, keeps and runs, and has the agent do what changes anything, one command at a
+//! time; after each it looks at a new snapshot. So assessments, lists, exports and copies hold up no
+//! meeting, and reading cannot write.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use protocol::{DeviceKeys, Now};
+use tokio::sync::{mpsc, oneshot};
+
+use super::body::{Message, ReplyTo};
+use super::sqlite::SqliteStore;
+use super::triage::Engine;
+use crate::agent::{Command, Known, Reply, Snapshot};
+use crate::api::{self, Answer, Assessor, Concern, Cx, HostFacts, Look, Refusal, Request};
+use crate::store::{Store, TrustStore};
+
+mod answers;
+
+/// What a phone knows, keeps and runs at one moment.
+pub(super) struct Moment {
+    pub known: Snapshot,
+    pub store: SqliteStore,
+    pub engine: Engine,
+}
+
+/// What came of a command, and how things stand after it.
+pub(super) type Acted = (Result<Reply, Refusal>, Result<Moment, Refusal>);
+
+/// What a worker is given beside the moment.
+pub(super) struct Desk {
+    pub folder: PathBuf,
+    pub keys: DeviceKeys,
+    pub started: Instant,
+    pub listening: Vec<String>,
+    /// What was found damaged so far.
+    pub aside: Vec<String>,
+    pub messages: mpsc::Sender<Message>,
+}
+
+struct Worker {
+    moment: Moment,
+    desk: Desk,
+}
+
+/// Tells the agent's thread that a worker is gone, however it ended.
+struct Gone {
+    messages: mpsc::Sender<Message>,
+    looks: bool,
+    aside: Vec<String>,
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        let (looks, aside) = (self.looks, std::mem::take(&mut self.aside));
+        let _ = (self.messages).blocking_send(Message::Answered { looks, aside });
+    }
+}
+
+/// Answers a request on a thread of its own.
+pub(super) fn answer_soon(moment: Moment, desk: Desk, (request, reply): (Request, ReplyTo)) {
+    let gone = Gone {
+        messages: desk.messages.clone(),
+        looks: request.only_looks(),
+        aside: Vec::new(),
+    };
+    let mut worker = Worker { moment, desk };
+    std::thread::spawn(move || {
+        let mut gone = gone;
+        let answer = catch_unwind(AssertUnwindSafe(|| worker.answer_request(request)));
+        gone.aside = worker.moment.store.set_aside();
+        drop(worker); // its snapshot ends before anybody hears of the answer
+        let _ = reply.send(Answer::Done(answer.unwrap_or(Err(Refusal::Died))));
+    });
+}
+
+/// The time of a program that started then.
+pub(super) fn clock(started: Instant) -> Now {
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Now {
+        mono_ms: started.elapsed().as_millis() as u64,
+        wall_s: wall.map_or(0, |d| d.as_secs()),
+    }
+}
+
+impl Look for Worker {
+    fn known(&self) -> Known<'_> {
+        self.moment.known.known()
+    }
+
+    fn store(&self) -> &dyn Store {
+        &self.moment.store
+    }
+
+    fn assessor(&self) -> &dyn Assessor {
+        &self.moment.engine
+    }
+
+    fn now(&self) -> Now {
+        clock(self.desk.started)
+    }
+}
+
+impl Cx for Worker {
+    fn randomness(&mut self) -> Result<[u8; 32], Refusal> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|e| Refusal::NoRandomness(e.to_string()))?;
+        Ok(seed)
+    }
+
+    fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
+        let (reply, acted) = oneshot::channel();
+        let command = Box::new(command);
+        let message = Message::Act { command, reply };
+        let sent = self.desk.messages.blocking_send(message);
+        sent.map_err(|_| Refusal::Stopped)?;
+        let (result, moment) = acted.blocking_recv().map_err(|_| Refusal::Stopped)?;
+        let result = result?;
+        self.moment = moment?;
+        Ok(result)
+    }
+}
+
+impl Worker {
+    fn host_facts(&self, request: &Request) -> HostFacts {
+        let counted = matches!(request, Request::Status | Request::EnrolAccept { .. });
+        let bundle_bytes = counted.then(|| self.moment.store.bundles.bytes_held());
+        HostFacts {
+            listening: self.desk.listening.clone(),
+            data: self.desk.folder.display().to_string(),
+            set_aside: self.desk.aside.clone(),
+            bundle_bytes: bundle_bytes.unwrap_or_default(),
+        }
+    }
+
+    fn answer_request(&mut self, request: Request) -> Result<api::Reply, Refusal> {
+        let facts = self.host_facts(&request);
+        match request.concern() {
+            Concern::FilesIn | Concern::FilesOut => self.answer_of_files(request),
+            Concern::Views => {
+                let looked = api::look(self, request, facts)?;
+                if !looked.judged.is_empty() {
+                    let remember = Box::new(Command::Remember(looked.judged));
+                    let (reply, _) = oneshot::channel(); // nobody waits for it
+                    let message = Message::Act {
+                        command: remember,
+                        reply,
+                    };
+                    let _ = self.desk.messages.blocking_send(message);
+                }
+                Ok(looked.reply)
+            }
+            Concern::Cases | Concern::Visit | Concern::Keeping | Concern::Links => {
+                api::answer(self, request, facts).unwrap_or(Err(Refusal::Nothing))
+            }
+        }
+    }
+}
