@@ -208,7 +208,7 @@ pub enum ModelCommand {
         /// Where to write it.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
-        /// Seed of all dice.
+        /// Seed of all randomness.
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// Cases to learn from.
@@ -248,7 +248,7 @@ pub enum SimCommand {
         /// Phones in it.
         #[arg(long, default_value_t = 200)]
         phones: usize,
-        /// Seed of all dice.
+        /// Seed of all randomness.
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// Run it twice and compare the traces.

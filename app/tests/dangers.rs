@@ -58,15 +58,15 @@ impl Patient<'_> {
     }
 }
 
-fn draw(spec: &FindingSpec, dice: &mut ChaCha8Rng) -> FindingValue {
+fn draw(spec: &FindingSpec, rng: &mut ChaCha8Rng) -> FindingValue {
     match &spec.kind {
-        FindingKind::Flag if dice.random_range(0..3) == 0 => FindingValue::Yes,
+        FindingKind::Flag if rng.random_range(0..3) == 0 => FindingValue::Yes,
         FindingKind::Flag => FindingValue::No,
         FindingKind::Number { min, max, .. } => {
-            FindingValue::Number(dice.random_range(*min..=*max).round())
+            FindingValue::Number(rng.random_range(*min..=*max).round())
         }
         FindingKind::Choice(words) => {
-            FindingValue::Text(words[dice.random_range(0..words.len())].clone())
+            FindingValue::Text(words[rng.random_range(0..words.len())].clone())
         }
     }
 }
@@ -130,7 +130,7 @@ fn merged(
 #[test]
 fn no_danger_of_any_pink_rule_is_lost_to_the_last_writer() {
     let pack = RulePack::built_in().unwrap();
-    let mut dice = ChaCha8Rng::seed_from_u64(1);
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut dangers = 0;
     for (profile, group) in [
         (Profile::Iccm, AgeGroup::Child),
@@ -145,9 +145,9 @@ fn no_danger_of_any_pink_rule_is_lost_to_the_last_writer() {
         {
             let drawn = (0..DRAWS).find_map(|_| {
                 let age = f64::from(if group == AgeGroup::Child {
-                    dice.random_range(2..60)
+                    rng.random_range(2..60)
                 } else {
-                    dice.random_range(0..60)
+                    rng.random_range(0..60)
                 });
                 let patient = Patient {
                     pack: &pack,
@@ -159,7 +159,7 @@ fn no_danger_of_any_pink_rule_is_lost_to_the_last_writer() {
                 let values: Values = questions
                     .iter()
                     .filter(|s| draws(s))
-                    .map(|spec| (spec.id.clone(), draw(spec, &mut dice)))
+                    .map(|spec| (spec.id.clone(), draw(spec, &mut rng)))
                     .collect();
                 patient
                     .fires(&rule.id, &values)

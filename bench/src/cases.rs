@@ -112,13 +112,13 @@ fn fill(folder: &std::path::Path, envelopes: usize, seed: u64) -> Result<usize, 
     let data = DataFolder::open(folder)?;
     let keys = data.keys()?;
     let mut store = SqliteStore::open(data.path(), &keys)?;
-    let mut dice = ChaCha20Rng::seed_from_u64(seed);
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let area = Area::parse("north/kilifi").map_err(failed)?;
     let key = SpaceKey::new(area.clone(), [5; 32]);
     store.put_space_key(&key)?;
     let cases = envelopes / ENVELOPES_PER_CASE;
     for n in 0..cases {
-        one_case(&mut store, &keys, (&key, &area), &mut dice)?;
+        one_case(&mut store, &keys, (&key, &area), &mut rng)?;
         if n % (COMMIT_EVERY / ENVELOPES_PER_CASE) == 0 {
             store.commit()?;
         }
@@ -131,10 +131,10 @@ fn one_case(
     store: &mut SqliteStore,
     keys: &DeviceKeys,
     (key, area): (&SpaceKey, &Area),
-    dice: &mut ChaCha20Rng,
+    rng: &mut ChaCha20Rng,
 ) -> Result<(), Failure> {
     let mut id = [0; 16];
-    dice.fill_bytes(&mut id);
+    rng.fill_bytes(&mut id);
     let mut case = Case::new(CaseId(id));
     for visit in 0..ENVELOPES_PER_CASE as u32 {
         let names = if visit == 0 {
@@ -151,7 +151,7 @@ fn one_case(
             .add(&entries, keys, &id, 1_800_000_000)
             .map_err(failed)?;
         let mut nonce = [0; 24];
-        dice.fill_bytes(&mut nonce);
+        rng.fill_bytes(&mut nonce);
         let contents = Contents {
             case: CaseId(id),
             changes: changes.into_iter().map(Into::into).collect(),

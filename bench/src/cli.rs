@@ -63,7 +63,7 @@ pub enum BenchCommand {
         /// Seconds.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
-        /// Seed of all dice.
+        /// Seed of all randomness.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -73,7 +73,7 @@ pub enum BenchCommand {
         /// Cases that both hold.
         #[arg(long, default_value_t = 10_000)]
         cases: usize,
-        /// Seed of all dice.
+        /// Seed of all randomness.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -83,7 +83,7 @@ pub enum BenchCommand {
         /// Sealed changes.
         #[arg(long, default_value_t = 100_000)]
         envelopes: usize,
-        /// Seed of all dice.
+        /// Seed of all randomness.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -109,7 +109,7 @@ pub enum BenchCommand {
         /// Steps of training.
         #[arg(long, default_value_t = 300)]
         steps: usize,
-        /// Seed of all dice.
+        /// Seed of all randomness.
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// Keep the model files here, and use those that are there.

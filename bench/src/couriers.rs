@@ -27,7 +27,7 @@ const BYTES_PER_S: f64 = 3e6;
 /// missing.
 const CUT_BYTES_MAX: u64 = 128 * 1024;
 
-/// How often, and with what dice.
+/// How often, and with what randomness.
 #[derive(Debug, Clone, Copy)]
 pub struct Harm {
     /// Links cut.
@@ -59,12 +59,12 @@ struct Town<'a> {
     bytes: u64,
     digest: Digest,
     tree: Vec<u8>,
-    dice: ChaCha8Rng,
+    rng: ChaCha8Rng,
 }
 
 impl<'a> Town<'a> {
     fn new(places: &'a [Place], bytes: u64, seed: u64) -> Result<Self, Failure> {
-        let mut dice = ChaCha8Rng::seed_from_u64(seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let scene = Scene::new("couriers")?;
         let bundle = scene.random_file(bytes)?;
         let data = std::fs::read(&bundle).map_err(failed)?;
@@ -80,9 +80,9 @@ impl<'a> Town<'a> {
         // Each group with a third of them, and with one at least.
         let mut thirds: Vec<Vec<u64>> = vec![Vec::new(); couriers.len()];
         for group in 0..tree::group_count(bytes) {
-            let sure = dice.random_range(0..couriers.len());
+            let sure = rng.random_range(0..couriers.len());
             for (i, third) in thirds.iter_mut().enumerate() {
-                if i == sure || dice.random_range(0..9) < 2 {
+                if i == sure || rng.random_range(0..9) < 2 {
                     third.push(group);
                 }
             }
@@ -118,7 +118,7 @@ impl<'a> Town<'a> {
             bytes,
             digest,
             tree,
-            dice,
+            rng,
         })
     }
 
@@ -173,7 +173,7 @@ impl<'a> Town<'a> {
                 .gateway;
             let courier = self
                 .couriers
-                .choose(&mut self.dice)
+                .choose(&mut self.rng)
                 .ok_or_else(|| failed("no couriers"))?
                 .clone();
             let (peer, address) = courier.address()?;
@@ -189,7 +189,7 @@ impl<'a> Town<'a> {
                 std::thread::spawn(move || caller.ask_once(&request, &mut |_| {}).is_ok());
             // Time enough to greet, and then any moment: about as many harms as were asked for fit
             // the whole.
-            let patience = Duration::from_secs_f64(0.1 + step * self.dice.random_range(0.0..2.0));
+            let patience = Duration::from_secs_f64(0.1 + step * self.rng.random_range(0.0..2.0));
             let until = Instant::now()
                 + if cuts + kills < events {
                     patience
@@ -203,12 +203,12 @@ impl<'a> Town<'a> {
                 continue;
             }
             let kill =
-                kills < harm.kills && (cuts >= harm.cuts || self.dice.random_range(0..3) == 0);
+                kills < harm.kills && (cuts >= harm.cuts || self.rng.random_range(0..3) == 0);
             if !kill {
                 cuts += 1;
                 self.medium.cut(path); // and the receiver calls somebody else
             } else {
-                let victim = if self.dice.random_range(0..2) == 0 {
+                let victim = if self.rng.random_range(0..2) == 0 {
                     &self.receiver
                 } else {
                     &courier

@@ -168,11 +168,11 @@ impl Scene {
         use rand::{Rng, SeedableRng};
         let path = self.folder.join("bundle");
         let mut file = std::fs::File::create(&path).map_err(failed)?;
-        let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
         let mut block = vec![0; 1 << 20];
         let mut left = bytes;
         while left > 0 {
-            dice.fill_bytes(&mut block);
+            rng.fill_bytes(&mut block);
             let now = left.min(block.len() as u64);
             file.write_all(block.get(..now as usize).unwrap_or_default())
                 .map_err(failed)?;

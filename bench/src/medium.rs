@@ -45,7 +45,7 @@ pub struct Shape {
 struct Air {
     shape: Shape,
     free_at: Instant,
-    dice: ChaCha8Rng,
+    rng: ChaCha8Rng,
 }
 
 impl Air {
@@ -53,7 +53,7 @@ impl Air {
         Arc::new(Mutex::new(Self {
             shape,
             free_at: Instant::now(),
-            dice: ChaCha8Rng::seed_from_u64(seed),
+            rng: ChaCha8Rng::seed_from_u64(seed),
         }))
     }
 
@@ -70,7 +70,7 @@ impl Air {
         self.free_at +=
             Duration::from_secs_f64((bytes + HEADERS_BYTES) as f64 / self.shape.bytes_per_s);
         // What is lost in the air has taken its time in the air.
-        (self.dice.random::<f64>() >= self.shape.loss).then(|| self.free_at + self.shape.delay)
+        (self.rng.random::<f64>() >= self.shape.loss).then(|| self.free_at + self.shape.delay)
     }
 }
 

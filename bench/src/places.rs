@@ -1,4 +1,4 @@
-//! Places that hear of each other only through a medium: a network namespace for each phone, joined
+//! Mapping that hear of each other only through a medium: a network namespace for each phone, joined
 //! to one in the middle in which the measuring process runs. Nothing is forwarded there, so no
 //! phone finds a way around the medium (QUIC would: it probes every address that the other names).
 

@@ -52,7 +52,7 @@ pub fn run(cases: usize, seed: u64, json: bool) -> Result<(), Failure> {
         .with_code(2));
     }
     let area = Area::parse("north/kilifi").map_err(failed)?;
-    let mut dice = ChaCha20Rng::seed_from_u64(seed);
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let most = DIFFERENCES.into_iter().max().unwrap_or_default().min(cases);
     let keys = protocol::DeviceKeys::from_seed([9; 32]);
     let key = SpaceKey::new(area.clone(), [5; 32]);
@@ -62,7 +62,7 @@ pub fn run(cases: usize, seed: u64, json: bool) -> Result<(), Failure> {
         most.div_ceil(2)
     );
     let all = (0..cases + most.div_ceil(2))
-        .map(|i| resident(i < most / 2, &keys, &key, &mut dice))
+        .map(|i| resident(i < most / 2, &keys, &key, &mut rng))
         .collect::<Result<Vec<_>, _>>()?;
     let (old, new) = all.split_at_checked(cases).unwrap_or_default();
     let mut rows = Vec::new();
@@ -152,13 +152,13 @@ fn resident(
     change: bool,
     keys: &protocol::DeviceKeys,
     key: &SpaceKey,
-    dice: &mut ChaCha20Rng,
+    rng: &mut ChaCha20Rng,
 ) -> Result<Resident, Failure> {
     let mut id = [0; 16];
-    dice.fill_bytes(&mut id);
+    rng.fill_bytes(&mut id);
     let id = CaseId(id);
     let mut case = Case::new(id);
-    let say = |case: &mut Case, names: std::ops::Range<u32>, dice: &mut ChaCha20Rng| {
+    let say = |case: &mut Case, names: std::ops::Range<u32>, rng: &mut ChaCha20Rng| {
         let finding = |n: u32| Entry::Finding {
             name: format!("finding_{n}"),
             value: FindingValue::Number(f64::from(n)),
@@ -169,18 +169,18 @@ fn resident(
             .map_err(failed)?;
         let changes = changes.into_iter().map(Into::into).collect();
         let mut nonce = [0; 24];
-        dice.fill_bytes(&mut nonce);
-        let urgency = match dice.random_range(0..10) {
+        rng.fill_bytes(&mut nonce);
+        let urgency = match rng.random_range(0..10) {
             0 => Urgency::Pink,
             1..4 => Urgency::Yellow,
             _ => Urgency::Green,
         };
         seal(&Contents { case: id, changes }, key, urgency, keys, nonce).map_err(failed)
     };
-    let envelope = say(&mut case, 0..8, dice)?;
+    let envelope = say(&mut case, 0..8, rng)?;
     let before = case.save();
     let changed = if change {
-        let envelope = say(&mut case, 8..10, dice)?;
+        let envelope = say(&mut case, 8..10, rng)?;
         Some((case.save(), envelope))
     } else {
         None
@@ -196,10 +196,10 @@ fn resident(
 fn meet(sides: &Sides, area: &Area, seed: u64) -> Result<(u64, f64), Failure> {
     let ministry = Ministry::new(seed as u8, 1, 1);
     let mut world = World::new();
-    let mut dice = ChaCha20Rng::seed_from_u64(seed);
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let rights = Rights::of(&[Right::Carry]);
     world
-        .add_certified(2, &ministry, area, rights, &mut dice)
+        .add_certified(2, &ministry, area, rights, &mut rng)
         .map_err(failed)?;
     for (phone, set) in [(0, &sides.ours), (1, &sides.theirs)] {
         let store = &mut world

@@ -239,9 +239,9 @@ fn rogues(scene: &Scene, clinic: &Phone, strangers: u32, seed: u64) -> Result<Ve
     {
         let number = 1_000_000 + n as u64;
         let insider = insider(rank, number)?;
-        let mut dice = ChaCha8Rng::seed_from_u64(seed ^ number);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ number);
         let says = move |_| {
-            let frames: Vec<_> = (0..6).map(|_| insider.frame(&mut dice)).collect();
+            let frames: Vec<_> = (0..6).map(|_| insider.frame(&mut rng)).collect();
             insider
                 .opening()
                 .iter()

@@ -133,7 +133,7 @@ impl Activation {
 
     /// Stops what was recalled: goes back to what ran before, if that was not, or to nothing. The
     /// ministry's reason if anything that ran has stopped.
-    pub fn obey(&mut self, recalled: impl Fn(&Digest) -> Option<String>) -> Option<String> {
+    pub fn apply(&mut self, recalled: impl Fn(&Digest) -> Option<String>) -> Option<String> {
         self.previous.take_if(|m| recalled(&m.digest).is_some());
         let reason = recalled(&self.current.as_ref()?.digest)?;
         self.current = self.previous.take();

@@ -14,17 +14,17 @@
 //!                        varint bytes made · varint bytes packed · a zstd frame (RFC 8878)
 //! operation 3, blocks    u8 storage (`layout::Storage`) · u8 1 if a tensor begins here, else 0 · varint offset in the base ·
 //!                        varint numbers in a row · varint blocks · varint bytes packed · range-coded blocks (`blocks`)
-//! operation 5, alone     u8 storage · varint blocks · varint bytes packed · range-coded blocks (`alone`)
+//! operation 5, intra     u8 storage · varint blocks · varint bytes packed · range-coded blocks (`intra`)
 //!                        (4 was an earlier form of it)
 //! ```
-//! What is learnt about one storage (`blocks::Model`, `alone::Alone`) is carried from operation to
+//! What is learnt about one storage (`blocks::Model`, `intra::Intra`) is carried from operation to
 //! operation. A phone that applies a delta reads the base at offsets, holds one operation at a
 //! time, and believes nothing until the digest of the whole is right: wrong or hostile bytes give
 //! an error or a wrong digest, never more bytes than were signed for.
 
-mod alone;
 mod blocks;
 mod encode;
+mod intra;
 pub mod layout;
 mod numbers;
 mod range;
@@ -33,9 +33,9 @@ use std::collections::BTreeMap;
 
 use protocol::Digest;
 
-use alone::Alone;
 use blocks::Model;
 pub use encode::{EncodeOptions, encode};
+use intra::Intra;
 use layout::Storage;
 use range::Decoder;
 
@@ -224,7 +224,7 @@ struct Application<'a, D: ReadAt + ?Sized, B: ReadAt + ?Sized> {
     head: Head,
     made: u64,
     models: BTreeMap<Storage, Model>,
-    alone: BTreeMap<Storage, Alone>,
+    intra: BTreeMap<Storage, Intra>,
 }
 
 /// Makes `wanted` out of `base` (whose digest is `held`), handing the bytes to `keep` in order.
@@ -264,7 +264,7 @@ pub fn apply<D: ReadAt + ?Sized, B: ReadAt + ?Sized>(
         head,
         made: 0,
         models: BTreeMap::new(),
-        alone: BTreeMap::new(),
+        intra: BTreeMap::new(),
     };
     let mut hasher = blake3::Hasher::new();
     while application.made < wanted_bytes {
@@ -285,7 +285,7 @@ impl<D: ReadAt + ?Sized, B: ReadAt + ?Sized> Application<'_, D, B> {
             1 => self.copy()?,
             2 => self.plain()?,
             3 => self.blocks()?,
-            5 => self.alone()?,
+            5 => self.intra()?,
             _ => return Err(DeltaError::Malformed("an unknown operation")),
         };
         if made.is_empty() {
@@ -345,15 +345,15 @@ impl<D: ReadAt + ?Sized, B: ReadAt + ?Sized> Application<'_, D, B> {
         ))
     }
 
-    fn alone(&mut self) -> Result<Vec<u8>, DeltaError> {
+    fn intra(&mut self) -> Result<Vec<u8>, DeltaError> {
         let storage = self.storage()?;
         let (blocks, packed) = (self.operations.varint()?, self.operations.varint()?);
         let mut made = self.room(blocks.saturating_mul(storage.block().1 as u64))?;
         let packed = self.operations.bytes(packed, 2 * MADE_MAX)?;
         let model = self
-            .alone
+            .intra
             .entry(storage)
-            .or_insert_with(|| Alone::new(storage));
+            .or_insert_with(|| Intra::new(storage));
         model.code(&mut Decoder::new(&packed), &mut made);
         Ok(made)
     }

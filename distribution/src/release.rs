@@ -290,8 +290,8 @@ impl Release {
         let mut input = self.digest.0.to_vec();
         input.extend_from_slice(&device.0);
         let Digest([a, b, c, d, ..]) = Digest::of(&input);
-        let dice = (u64::from(u32::from_le_bytes([a, b, c, d])) * 1000) >> 32;
-        dice < u64::from(stage.permille)
+        let draw = (u64::from(u32::from_le_bytes([a, b, c, d])) * 1000) >> 32;
+        draw < u64::from(stage.permille)
             && (stage.areas.is_empty() || stage.areas.iter().any(|a| a.covers(area)))
     }
 

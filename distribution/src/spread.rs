@@ -65,7 +65,7 @@ fn is_whole(holder: &impl Holder, id: &BundleId) -> bool {
 /// What to ask of a neighbour, in order: what this phone is to run, by the cheapest way from here;
 /// then what its area needs and it does not, the rarest first; then photos. `there` says whether
 /// the neighbour can serve some of a bundle, `named` which photos it has named.
-pub fn wishes(
+pub fn wanted_bundles(
     holder: &impl Holder,
     there: impl Fn(&BundleId) -> bool,
     named: impl Iterator<Item = BundleId>,
@@ -183,7 +183,7 @@ impl Budget {
         }
     }
 
-    /// Takes `bytes` for a wish, if they are there and there is time.
+    /// Takes `bytes` for a request, if they are there and there is time.
     pub fn take(&mut self, bytes: u64, now: Now) -> bool {
         if now.mono_ms >= self.until_ms || self.bundle_bytes < bytes {
             return false;
@@ -274,7 +274,7 @@ mod tests {
 
     fn ask(holder: &Written) -> Vec<BundleId> {
         let named: Vec<_> = holder.bundles.keys().copied().collect();
-        wishes(holder, |_| true, named.into_iter())
+        wanted_bundles(holder, |_| true, named.into_iter())
     }
 
     #[test]

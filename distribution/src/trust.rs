@@ -444,7 +444,7 @@ impl TrustedState {
 
     /// The chain of a device, lost or expired, if it holds but for that: to keep what a lost phone
     /// wrote until somebody looks at it, and to let an expired one hand over what it has.
-    pub fn chain_even_if_lost(&self, chain: &Chain) -> Option<VerifiedChain> {
+    pub fn chain_even_if_revoked(&self, chain: &Chain) -> Option<VerifiedChain> {
         self.enrolled(chain)?.ok()
     }
 

@@ -67,20 +67,20 @@ const ALL: [Storage; 7] = [
 
 /// Bytes of a tensor, and what becomes of them when about one byte in `every` moves by a little.
 fn pair(storage: Storage, rows: usize, every: u32, seed: u64) -> (Vec<u8>, Vec<u8>) {
-    let mut dice = ChaCha20Rng::seed_from_u64(seed);
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let (numbers, block) = storage.block();
     let bytes = rows * (512 / numbers) * block;
     let old: Vec<u8> = (0..bytes)
-        .map(|i| if i % block < 2 { 0x2c } else { dice.random() })
+        .map(|i| if i % block < 2 { 0x2c } else { rng.random() })
         .collect();
-    let moved = |b: &u8, dice: &mut ChaCha20Rng| {
-        if dice.random_range(0..every) == 0 {
-            b.wrapping_add(dice.random_range(0..3)).wrapping_sub(1)
+    let moved = |b: &u8, rng: &mut ChaCha20Rng| {
+        if rng.random_range(0..every) == 0 {
+            b.wrapping_add(rng.random_range(0..3)).wrapping_sub(1)
         } else {
             *b
         }
     };
-    let new = old.iter().map(|b| moved(b, &mut dice)).collect();
+    let new = old.iter().map(|b| moved(b, &mut rng)).collect();
     (old, new)
 }
 

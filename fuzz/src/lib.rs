@@ -15,7 +15,7 @@ use record::Case;
 use record::exchange::{csv, fhir};
 use sync::archive;
 use sync::epoch::Epochs;
-use sync::reconcile::read_words;
+use sync::reconcile::read_short_ids;
 use sync::{Envelope, Grant};
 
 /// A target: its name, as its corpus folder is called, and what it does with bytes.
@@ -281,10 +281,10 @@ pub fn sequence(data: &[u8]) {
     let [how, said @ ..] = data else { return };
     let ministry = sim::Ministry::new(3, 3, 2);
     let mut world = sim::World::new();
-    let mut dice = rand_chacha::ChaCha8Rng::from_seed([5; 32]);
+    let mut rng = rand_chacha::ChaCha8Rng::from_seed([5; 32]);
     let area = Area::parse("north").unwrap_or_default();
     let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
-    let enrolled = world.add_certified(1, &ministry, &area, rights, &mut dice);
+    let enrolled = world.add_certified(1, &ministry, &area, rights, &mut rng);
     assert!(enrolled.is_ok(), "a phone is enrolled");
     let opening = sim::attacks::enters(&ministry, 0);
     let mut talk: Vec<_> = opening
@@ -357,5 +357,5 @@ pub fn scan(data: &[u8]) {
 
 /// Lists of ids.
 pub fn words(data: &[u8]) {
-    let _ = read_words(data);
+    let _ = read_short_ids(data);
 }

@@ -152,14 +152,14 @@ proptest! {
     ) {
         let pack = RulePack::built_in().unwrap();
         let mut values = BTreeMap::new();
-        for (spec, (dice, share)) in pack.findings().iter().zip(drawn.iter().cycle()) {
-            let value = match (&spec.kind, dice % 4) {
+        for (spec, (rng, share)) in pack.findings().iter().zip(drawn.iter().cycle()) {
+            let value = match (&spec.kind, rng % 4) {
                 (_, 0) => continue,
                 (_, 1) => FindingValue::Unknown,
                 (FindingKind::Flag, 2) => FindingValue::Yes,
                 (FindingKind::Flag, _) => FindingValue::No,
                 (FindingKind::Number { min, max, .. }, _) => FindingValue::Number((min + share * (max - min)).round()),
-                (FindingKind::Choice(words), _) => FindingValue::Text(words[usize::from(*dice) % words.len()].clone()),
+                (FindingKind::Choice(words), _) => FindingValue::Text(words[usize::from(*rng) % words.len()].clone()),
             };
             values.insert(spec.id.clone(), value);
         }

@@ -10,7 +10,7 @@ use distribution::TrustRecords;
 use distribution::bundle::Groups;
 use protocol::signed::Verified;
 use protocol::{
-    Area, BundleId, CaseId, CaseTag, ChainId, DeviceId, EnvelopeId, SpaceId, VerifiedChain,
+    Area, Broken, BundleId, CaseId, CaseTag, ChainId, DeviceId, EnvelopeId, SpaceId, VerifiedChain,
 };
 use sync::envelope::AuthorKey;
 use sync::epoch::EpochTag;
@@ -31,6 +31,9 @@ pub enum StoreError {
     /// What was read is not what was written.
     #[error("damaged data: {0}")]
     Damaged(String),
+    /// An invariant of the house did not hold: what the input wrote is taken back.
+    #[error("{0}")]
+    Broken(#[from] Broken),
     /// Anything else the machine says.
     #[error("{0}")]
     Other(String),
@@ -222,7 +225,7 @@ pub trait EnvelopeStore {
     /// The bytes of every notice held, in the order they were taken in.
     fn notices(&self) -> Result<Vec<Vec<u8>>, StoreError>;
     /// Forgets the bytes of an envelope and keeps its id: it is not taken in again.
-    fn let_go(&mut self, id: &EnvelopeId) -> Result<(), StoreError>;
+    fn evict(&mut self, id: &EnvelopeId) -> Result<(), StoreError>;
     /// Forgets an envelope wholly.
     fn remove_envelope(&mut self, id: &EnvelopeId) -> Result<(), StoreError>;
     /// How much is held of an author.
@@ -243,14 +246,14 @@ pub trait EnvelopeStore {
     /// Envelopes that could not be taken in.
     fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError>;
     /// A phone has shown that it holds what this one holds of a space, up to a position.
-    fn put_step(
+    fn put_cursor(
         &mut self,
         device: &DeviceId,
         space: SpaceId,
         position: u64,
     ) -> Result<(), StoreError>;
     /// Which phones have shown that they hold what this one held, up to which position.
-    fn steps(&self) -> Result<Vec<(DeviceId, SpaceId, u64)>, StoreError>;
+    fn cursors(&self) -> Result<Vec<(DeviceId, SpaceId, u64)>, StoreError>;
 }
 
 /// Cases in the clear for whoever reads them, and what no envelope holds yet.
@@ -271,18 +274,18 @@ pub trait CaseStore {
     fn remove_case(&mut self, id: &CaseId) -> Result<(), StoreError>;
     /// This phone's changes that no envelope holds yet (no consent to share, or no key to write
     /// with), oldest first.
-    fn unsent(&self) -> Result<Vec<(CaseId, Vec<u8>)>, StoreError>;
+    fn outbox(&self) -> Result<Vec<(CaseId, Vec<u8>)>, StoreError>;
     /// The same of one case; `true` for one that says nothing but that consent is withdrawn.
-    fn unsent_of(&self, case: &CaseId) -> Result<Vec<(Vec<u8>, bool)>, StoreError>;
+    fn outbox_of(&self, case: &CaseId) -> Result<Vec<(Vec<u8>, bool)>, StoreError>;
     /// Keeps a change that no envelope holds yet, and whether it says that consent is withdrawn.
-    fn put_unsent(
+    fn put_outbox(
         &mut self,
         case: &CaseId,
         change: &[u8],
         withdraws: bool,
     ) -> Result<(), StoreError>;
     /// The first so many changes of a case are in envelopes now.
-    fn clear_unsent(&mut self, case: &CaseId, count: usize) -> Result<(), StoreError>;
+    fn clear_outbox(&mut self, case: &CaseId, count: usize) -> Result<(), StoreError>;
 }
 
 /// Bundles: releases, deltas and photos, whole or in part.

@@ -315,7 +315,7 @@ pub struct Have {
     pub bytes: u64,
 }
 
-/// A wish for a run of groups of a bundle, or for its group hashes.
+/// A request for a run of groups of a bundle, or for its group hashes.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Want {
@@ -366,7 +366,7 @@ pub struct Piece {
 /// A run of groups that this side has now, since it named what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Got {
+pub struct HaveAlso {
     /// The bundle.
     #[n(0)]
     pub bundle: BundleId,
@@ -530,15 +530,15 @@ frames! {
     Cases 15 => PartIds(PartIds),
     /// Symbols of a part that differs.
     Cases 16 => PartSymbols(PartSymbols),
-    /// A wish for more symbols.
+    /// A request for more symbols.
     Cases 12 => PartMore(PartMore),
-    /// A wish for envelopes.
+    /// A request for envelopes.
     Cases 13 => PartWanted(PartWanted),
     /// What is durable after the exchange.
     Cases 14 => PartsInStep(SpaceParts),
     /// What one side holds of a bundle.
     Bundles 0 => Have(Have),
-    /// A wish for groups.
+    /// A request for groups.
     Bundles 1 => Want(Want),
     /// Group hashes.
     Bundles 2 => Tree(Tree),
@@ -547,7 +547,7 @@ frames! {
     /// All of this side's bundles have been named.
     Bundles 4 => HavesDone(HavesDone),
     /// Groups that have come since the haves were said.
-    Bundles 5 => Got(Got),
+    Bundles 5 => HaveAlso(HaveAlso),
     /// Which receipts of phones this side carries.
     Bundles 6 => ReceiptsHeld(ReceiptsHeld),
     /// Sealed receipts that the other lacks.

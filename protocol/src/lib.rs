@@ -27,6 +27,7 @@ pub mod codec;
 pub mod defence;
 pub mod frame;
 pub mod ids;
+pub mod invariant;
 pub mod keys;
 pub mod limits;
 pub mod scan;
@@ -40,6 +41,7 @@ pub use frame::{Frame, FrameReader};
 pub use ids::{
     BundleId, BundleKind, CaseId, CaseTag, ChainId, DeviceId, Digest, EnvelopeId, SpaceId,
 };
+pub use invariant::{Broken, Invariant};
 pub use keys::DeviceKeys;
 pub use signed::{Role, Signed, Verified};
 pub use time::{Deadline, Now};

@@ -316,7 +316,7 @@ pub(crate) struct Record {
     pub key: String,
     pub stamp: Stamp,
     pub entry: Entry,
-    pub over: Vec<String>,
+    pub predecessors: Vec<String>,
 }
 
 impl Record {

@@ -117,7 +117,7 @@ struct Word<'a> {
     key: &'a str,
     stamp: Stamp,
     value: Cow<'a, FindingValue>,
-    over: &'a [String],
+    predecessors: &'a [String],
     settles: bool,
 }
 
@@ -167,14 +167,14 @@ impl<'a> About<'a> {
 
 impl Word<'_> {
     /// Whether this word takes the place of `other` about the same.
-    fn retires(&self, other: &Word<'_>, merge: Merge) -> bool {
-        self.over.iter().any(|key| key == other.key) && self.retires_seen(other, merge)
+    fn supersedes(&self, other: &Word<'_>, merge: Merge) -> bool {
+        self.predecessors.iter().any(|key| key == other.key) && self.supersedes_seen(other, merge)
     }
 
     /// The same of a word that this one was said over.
-    fn retires_seen(&self, other: &Word<'_>, merge: Merge) -> bool {
+    fn supersedes_seen(&self, other: &Word<'_>, merge: Merge) -> bool {
         if self.key <= other.key {
-            return false; // said apart: both stand. Nobody has seen what comes later: no ring of words retires them all
+            return false; // said apart: both stand. Nobody has seen what comes later: no ring of words supersedes them all
         }
         let (unknown, other_unknown) = (
             *self.value == FindingValue::Unknown,
@@ -210,7 +210,7 @@ fn by_subject(records: &[Record]) -> BTreeMap<About<'_>, Vec<Word<'_>>> {
             key: &record.key,
             stamp: record.stamp,
             value,
-            over: &record.over,
+            predecessors: &record.predecessors,
             settles,
         };
         words.entry(about).or_default().push(word);
@@ -224,16 +224,16 @@ fn standing<'a, 'r>(words: &'a [Word<'r>], merge: Merge) -> Vec<&'a Word<'r>> {
     if !defence::stands(Defence::BoundedWork) {
         return words
             .iter()
-            .filter(|word| !words.iter().any(|other| other.retires(word, merge)))
+            .filter(|word| !words.iter().any(|other| other.supersedes(word, merge)))
             .collect();
     }
     let by_key: BTreeMap<&str, &Word<'_>> = words.iter().map(|word| (word.key, word)).collect();
     let mut gone: BTreeSet<&str> = BTreeSet::new();
     for word in words {
-        for over in word.over {
+        for earlier in word.predecessors {
             if let Some(other) = by_key
-                .get(over.as_str())
-                .filter(|other| word.retires_seen(other, merge))
+                .get(earlier.as_str())
+                .filter(|other| word.supersedes_seen(other, merge))
             {
                 gone.insert(other.key);
             }
@@ -263,7 +263,7 @@ fn undecided(records: &[Record]) -> impl Iterator<Item = &Record> {
     let covered: BTreeSet<&str> = records
         .iter()
         .filter(decided)
-        .flat_map(|r| &r.over)
+        .flat_map(|r| &r.predecessors)
         .map(String::as_str)
         .collect();
     let assessed = |record: &&Record| matches!(record.entry, Entry::Assessment(_));

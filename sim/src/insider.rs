@@ -104,30 +104,30 @@ impl Insider {
         ]
     }
 
-    fn bytes(&self, dice: &mut impl Rng, most: usize) -> Vec<u8> {
-        let mut bytes = vec![0; dice.random_range(0..=most.saturating_mul(self.long))];
-        dice.fill_bytes(&mut bytes);
+    fn bytes(&self, rng: &mut impl Rng, most: usize) -> Vec<u8> {
+        let mut bytes = vec![0; rng.random_range(0..=most.saturating_mul(self.long))];
+        rng.fill_bytes(&mut bytes);
         bytes
     }
 
-    fn number(&self, dice: &mut impl Rng) -> u64 {
-        match dice.random_range(0..6) {
+    fn number(&self, rng: &mut impl Rng) -> u64 {
+        match rng.random_range(0..6) {
             0 => u64::MAX,
-            1 => 1 << dice.random_range(0..64),
-            _ => dice.random_range(0..40),
+            1 => 1 << rng.random_range(0..64),
+            _ => rng.random_range(0..40),
         }
     }
 
-    fn digest(&self, dice: &mut impl Rng) -> (Digest, u64) {
-        match self.bundles.choose(dice) {
-            Some(known) if dice.random_range(0..4) > 0 => *known,
-            _ => (Digest([dice.random(); 32]), self.number(dice)),
+    fn digest(&self, rng: &mut impl Rng) -> (Digest, u64) {
+        match self.bundles.choose(rng) {
+            Some(known) if rng.random_range(0..4) > 0 => *known,
+            _ => (Digest([rng.random(); 32]), self.number(rng)),
         }
     }
 
-    fn bundle(&self, dice: &mut impl Rng) -> (BundleId, u64) {
-        let (digest, bytes) = self.digest(dice);
-        let kind = if dice.random() {
+    fn bundle(&self, rng: &mut impl Rng) -> (BundleId, u64) {
+        let (digest, bytes) = self.digest(rng);
+        let kind = if rng.random() {
             BundleKind::Release
         } else {
             BundleKind::Photo
@@ -135,65 +135,65 @@ impl Insider {
         (BundleId { kind, digest }, bytes)
     }
 
-    fn space(&self, dice: &mut impl Rng) -> SpaceId {
-        if dice.random_range(0..4) > 0 {
+    fn space(&self, rng: &mut impl Rng) -> SpaceId {
+        if rng.random_range(0..4) > 0 {
             SpaceId::of(&self.area)
         } else {
-            SpaceId([dice.random(); 8])
+            SpaceId([rng.random(); 8])
         }
     }
 
-    fn other(&self, dice: &mut impl Rng) -> DeviceId {
+    fn other(&self, rng: &mut impl Rng) -> DeviceId {
         self.others
-            .choose(dice)
+            .choose(rng)
             .copied()
-            .unwrap_or(DeviceId([dice.random(); 32]))
+            .unwrap_or(DeviceId([rng.random(); 32]))
     }
 
-    fn chain(&self, dice: &mut impl Rng) -> Option<Chain> {
+    fn chain(&self, rng: &mut impl Rng) -> Option<Chain> {
         let mut known = self.chains.clone();
         known.extend(self.chain.clone());
-        let mut chain = known.choose(dice).cloned()?;
-        if dice.random_range(0..3) == 0
+        let mut chain = known.choose(rng).cloned()?;
+        if rng.random_range(0..3) == 0
             && let Some(last) = chain.certificates.last_mut()
         {
-            last.add_signature(&DeviceKeys::from_seed([dice.random(); 32]));
+            last.add_signature(&DeviceKeys::from_seed([rng.random(); 32]));
         }
         Some(chain)
     }
 
-    fn parts(&self, dice: &mut impl Rng) -> SpaceParts {
-        let part = |dice: &mut _| PartDigest {
-            class: Rng::next_u32(dice) as u8 % 5,
-            count: u64::from(Rng::next_u32(dice)) % 200_000,
-            digest: [Rng::next_u32(dice) as u8; 16],
-            sketch: vec![Rng::next_u32(dice) as u8; (Rng::next_u32(dice) % 3) as usize * 32],
+    fn parts(&self, rng: &mut impl Rng) -> SpaceParts {
+        let part = |rng: &mut _| PartDigest {
+            class: Rng::next_u32(rng) as u8 % 5,
+            count: u64::from(Rng::next_u32(rng)) % 200_000,
+            digest: [Rng::next_u32(rng) as u8; 16],
+            sketch: vec![Rng::next_u32(rng) as u8; (Rng::next_u32(rng) % 3) as usize * 32],
         };
-        let count = dice.random_range(0..5);
+        let count = rng.random_range(0..5);
         SpaceParts {
-            space: self.space(dice),
-            parts: (0..count).map(|_| part(dice)).collect(),
+            space: self.space(rng),
+            parts: (0..count).map(|_| part(rng)).collect(),
         }
     }
 
-    fn envelope(&self, dice: &mut impl Rng) -> Vec<u8> {
+    fn envelope(&self, rng: &mut impl Rng) -> Vec<u8> {
         let mut nonce = [0; 24];
-        dice.fill_bytes(&mut nonce);
-        match (dice.random_range(0..4), &self.key) {
-            (0, _) => self.bytes(dice, 400),
+        rng.fill_bytes(&mut nonce);
+        match (rng.random_range(0..4), &self.key) {
+            (0, _) => self.bytes(rng, 400),
             (1, Some(key)) => {
                 let contents = Contents {
-                    case: CaseId([dice.random_range(0..4); 16]),
-                    changes: vec![self.bytes(dice, 300).into()],
+                    case: CaseId([rng.random_range(0..4); 16]),
+                    changes: vec![self.bytes(rng, 300).into()],
                 };
                 let sealed = seal(&contents, key, Urgency::Pink, &self.keys, nonce);
                 sealed.map_or_else(|_| Vec::new(), |envelope| envelope.bytes().to_vec())
             }
             _ => {
-                let (digest, bytes) = self.digest(dice);
+                let (digest, bytes) = self.digest(rng);
                 let epoch = self.key.as_ref().map_or([7; 8], SpaceKey::epoch_tag);
                 let mut notice = Notice::about(&self.area);
-                match dice.random_range(0..4) {
+                match rng.random_range(0..4) {
                     0 => {
                         notice.attached = Some(Attached {
                             digest,
@@ -204,13 +204,13 @@ impl Insider {
                     1 => notice.retired = vec![epoch.into()],
                     2 => {
                         notice.revoked = vec![Lost {
-                            device: self.other(dice),
+                            device: self.other(rng),
                             reason: "lost".into(),
                         }]
                     }
                     _ => {
-                        notice.delivered = self.bytes(dice, 64);
-                        notice.countersigned = vec![EnvelopeId([dice.random(); 32])];
+                        notice.delivered = self.bytes(rng, 64);
+                        notice.countersigned = vec![EnvelopeId([rng.random(); 32])];
                     }
                 }
                 let said = announce(&notice, &self.keys, nonce);
@@ -221,90 +221,90 @@ impl Insider {
 
     fn document<T: protocol::signed::Document>(
         &self,
-        dice: &mut impl Rng,
+        rng: &mut impl Rng,
         document: &T,
     ) -> SignedDocument {
-        let bytes = if dice.random() {
+        let bytes = if rng.random() {
             Signed::by(document, &self.keys).to_bytes()
         } else {
-            self.bytes(dice, 300)
+            self.bytes(rng, 300)
         };
         SignedDocument { bytes }
     }
 
     /// One frame of any kind.
-    pub fn frame(&self, dice: &mut impl Rng) -> Frame {
-        self.frame_of(dice.random_range(0..Self::KINDS), dice)
+    pub fn frame(&self, rng: &mut impl Rng) -> Frame {
+        self.frame_of(rng.random_range(0..Self::KINDS), rng)
     }
 
     /// Kinds of frames that it says: those of the wire, with one that nobody knows.
     pub const KINDS: u8 = 33;
 
     /// One frame of a kind, counted through the lanes from the first.
-    pub fn frame_of(&self, kind: u8, dice: &mut impl Rng) -> Frame {
+    pub fn frame_of(&self, kind: u8, rng: &mut impl Rng) -> Frame {
         match kind {
-            0..=4 => self.of_the_meeting(kind, dice),
-            5..=12 => self.of_trust(kind, dice),
-            13..=24 => self.of_cases(kind, dice),
-            _ => self.of_bundles(kind, dice),
+            0..=4 => self.of_the_meeting(kind, rng),
+            5..=12 => self.of_trust(kind, rng),
+            13..=24 => self.of_cases(kind, rng),
+            _ => self.of_bundles(kind, rng),
         }
     }
 
-    fn of_the_meeting(&self, kind: u8, dice: &mut impl Rng) -> Frame {
+    fn of_the_meeting(&self, kind: u8, rng: &mut impl Rng) -> Frame {
         let lanes = [Lane::Meeting, Lane::Trust, Lane::Cases, Lane::Bundles];
-        let lane = lanes[dice.random_range(0..lanes.len())];
+        let lane = lanes[rng.random_range(0..lanes.len())];
         match kind {
             0 => Frame::Hello(Hello {
                 version: WIRE_VERSION,
-                ministry_tag: [dice.random(); 16],
-                nonce: [dice.random(); 16],
+                ministry_tag: [rng.random(); 16],
+                nonce: [rng.random(); 16],
             }),
             1 => Frame::LaneDone(LaneDone { lane }),
             2 => Frame::Coming(Coming {
                 lane,
-                items: self.number(dice),
-                bytes: self.number(dice),
+                items: self.number(rng),
+                bytes: self.number(rng),
             }),
             3 => Frame::Bye(Bye {
-                code: dice.random_range(0..7),
+                code: rng.random_range(0..7),
                 reason: "\u{1b}[2J".repeat(self.long),
             }),
             _ => {
                 let held = HeldDocument {
                     kind: "recall".into(),
                     name: String::new(),
-                    version: self.number(dice),
+                    version: self.number(rng),
                 };
                 Frame::Holds(Holds {
-                    root_version: self.number(dice),
-                    list_version: self.number(dice),
+                    root_version: self.number(rng),
+                    list_version: self.number(rng),
                     held: vec![held; self.long],
-                    certificates: self.bytes(dice, 16),
+                    certificates: self.bytes(rng, 16),
                 })
             }
         }
     }
 
-    fn of_trust(&self, kind: u8, dice: &mut impl Rng) -> Frame {
-        let issued_s = self.number(dice);
+    fn of_trust(&self, kind: u8, rng: &mut impl Rng) -> Frame {
+        let issued_s = self.number(rng);
         match kind {
             5 => Frame::Certified(Certified {
-                chain: self.chain(dice),
+                chain: self.chain(rng),
             }),
             6 => match self.root.read() {
-                Ok(root) => Frame::Root(self.document(dice, &Root { version: 2, ..root })),
+                Ok(root) => Frame::Root(self.document(rng, &Root { version: 2, ..root })),
                 Err(_) => Frame::Root(SignedDocument { bytes: Vec::new() }),
             },
             7 => {
                 let list = ReleaseList {
-                    version: self.number(dice),
+                    version: self.number(rng),
                     issued_s,
                     ..ReleaseList::default()
                 };
-                Frame::ReleaseList(self.document(dice, &list))
+                Frame::ReleaseList(self.document(rng, &list))
             }
             8 => Frame::Recall(self.document(
-                dice,
+                rng,
                 &Recall {
                     version: 9,
                     root: 1,
@@ -313,7 +313,7 @@ impl Insider {
                 },
             )),
             9 => Frame::Revocations(self.document(
-                dice,
+                rng,
                 &Revocations {
                     version: 9,
                     root: 1,
@@ -322,10 +322,10 @@ impl Insider {
                 },
             )),
             10 => Frame::Delegated(SignedDocument {
-                bytes: self.bytes(dice, 200),
+                bytes: self.bytes(rng, 200),
             }),
             11 => Frame::Beacon(self.document(
-                dice,
+                rng,
                 &Beacon {
                     time_s: issued_s,
                     root: 1,
@@ -334,54 +334,54 @@ impl Insider {
                 },
             )),
             _ => Frame::Renewed(Certified {
-                chain: self.chain(dice),
+                chain: self.chain(rng),
             }),
         }
     }
 
-    fn of_cases(&self, kind: u8, dice: &mut impl Rng) -> Frame {
+    fn of_cases(&self, kind: u8, rng: &mut impl Rng) -> Frame {
         match kind {
-            13 => Frame::SpaceParts(self.parts(dice)),
+            13 => Frame::SpaceParts(self.parts(rng)),
             14 => Frame::PartIds(PartIds {
-                part: self.number(dice),
-                ids: self.bytes(dice, 700),
+                part: self.number(rng),
+                ids: self.bytes(rng, 700),
             }),
-            15 => match self.chain(dice) {
+            15 => match self.chain(rng) {
                 Some(chain) => Frame::AuthorChain(AuthorChain { chain }),
                 None => Frame::StepDone(StepDone {
                     step: CaseStep::Finding,
                 }),
             },
             16 | 17 => {
-                let count = dice.random_range(0..4 * self.long);
+                let count = rng.random_range(0..4 * self.long);
                 Frame::Envelopes(Envelopes {
-                    envelopes: (0..count).map(|_| self.envelope(dice).into()).collect(),
+                    envelopes: (0..count).map(|_| self.envelope(rng).into()).collect(),
                 })
             }
             18 => Frame::StepDone(StepDone {
-                step: CaseStep::ALL[dice.random_range(0..CaseStep::ALL.len())],
+                step: CaseStep::ALL[rng.random_range(0..CaseStep::ALL.len())],
             }),
-            19 => Frame::PartsInStep(self.parts(dice)),
+            19 => Frame::PartsInStep(self.parts(rng)),
             20 => Frame::PartSymbols(PartSymbols {
-                part: self.number(dice),
-                first: self.number(dice),
-                cells: self.bytes(dice, 2000),
+                part: self.number(rng),
+                first: self.number(rng),
+                cells: self.bytes(rng, 2000),
             }),
             21 => Frame::PartMore(PartMore {
-                part: self.number(dice),
-                heard: self.number(dice),
+                part: self.number(rng),
+                heard: self.number(rng),
             }),
             22 => Frame::PartWanted(PartWanted {
-                part: self.number(dice),
-                ids: self.bytes(dice, 800),
+                part: self.number(rng),
+                ids: self.bytes(rng, 800),
             }),
             23 => Frame::ReceiptsHeld(ReceiptsHeld {
-                held: self.bytes(dice, 400),
+                held: self.bytes(rng, 400),
             }),
             _ => {
-                let receipt = self.bytes(dice, 300);
+                let receipt = self.bytes(rng, 300);
                 let carried = self
-                    .chain(dice)
+                    .chain(rng)
                     .map(|chain| CarriedReceipt { receipt, chain });
                 Frame::Receipts(Receipts {
                     receipts: carried.into_iter().collect(),
@@ -390,37 +390,37 @@ impl Insider {
         }
     }
 
-    fn of_bundles(&self, kind: u8, dice: &mut impl Rng) -> Frame {
-        let (bundle, bytes) = self.bundle(dice);
-        let (first, count) = (self.number(dice), self.number(dice));
+    fn of_bundles(&self, kind: u8, rng: &mut impl Rng) -> Frame {
+        let (bundle, bytes) = self.bundle(rng);
+        let (first, count) = (self.number(rng), self.number(rng));
         match kind {
             25 => Frame::Have(Have {
                 bundle,
-                whole: dice.random(),
-                tree: dice.random(),
-                groups: self.bytes(dice, 20),
+                whole: rng.random(),
+                tree: rng.random(),
+                groups: self.bytes(rng, 20),
                 bytes,
             }),
             26 => Frame::Want(Want {
                 bundle,
-                tree: dice.random(),
+                tree: rng.random(),
                 first,
                 count,
             }),
             27 => Frame::Tree(Tree {
                 bundle,
                 offset: first,
-                hashes: vec![dice.random(); 32 * dice.random_range(0..5 * self.long)],
+                hashes: vec![rng.random(); 32 * rng.random_range(0..5 * self.long)],
             }),
             28 => Frame::Piece(Piece {
                 bundle,
                 first,
-                bytes: self.bytes(dice, 3000),
+                bytes: self.bytes(rng, 3000),
             }),
             29 => Frame::HavesDone(HavesDone {
-                in_company: dice.random(),
+                in_company: rng.random(),
             }),
-            30 => Frame::Got(Got {
+            30 => Frame::HaveAlso(HaveAlso {
                 bundle,
                 first,
                 count,
@@ -431,8 +431,8 @@ impl Insider {
                 count,
             }),
             _ => Frame::Unknown {
-                lane: dice.random_range(0..6),
-                kind: dice.random(),
+                lane: rng.random_range(0..6),
+                kind: rng.random(),
             },
         }
     }

@@ -27,7 +27,7 @@ pub struct Room {
     pub bundle_bytes: usize,
     /// Bytes that the medium carries in a second.
     pub medium_bytes_s: u64,
-    /// Seed of all dice.
+    /// Seed of all randomness.
     pub seed: u64,
 }
 
@@ -151,10 +151,10 @@ impl Room {
     }
 
     fn settle(&self) -> Result<(World, Digest), SimError> {
-        let mut dice = ChaCha20Rng::seed_from_u64(self.seed);
+        let mut rng = ChaCha20Rng::seed_from_u64(self.seed);
         let ministry = Ministry::new(9, 3, 2);
         let mut bundle = vec![0; self.bundle_bytes.max(1)];
-        dice.fill_bytes(&mut bundle);
+        rng.fill_bytes(&mut bundle);
         let area = Area::parse("north/kilifi").unwrap_or_default();
         let mut world = World::new();
         world.add_certified(
@@ -162,7 +162,7 @@ impl Room {
             &ministry,
             &area,
             Rights::of(&[Right::Carry]),
-            &mut dice,
+            &mut rng,
         )?;
         let list = ministry.list(1, vec![ministry.release("triage-model", 1, &bundle)]);
         world.command(0, Command::Offer(Box::new(Offer::List(list))))?;

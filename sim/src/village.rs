@@ -28,7 +28,7 @@ const BEACON_S: u64 = 1_763_000_000;
 pub struct Village {
     /// Phones in it.
     pub phones: usize,
-    /// Seed of all dice.
+    /// Seed of all randomness.
     pub seed: u64,
     /// Bytes of the release.
     pub bundle_bytes: usize,
@@ -103,8 +103,8 @@ impl VillageReport {
 impl Village {
     /// Lets the days pass until every phone runs the release.
     pub fn run(&self) -> Result<VillageReport, SimError> {
-        let mut dice = ChaCha20Rng::seed_from_u64(self.seed);
-        let (mut world, scene) = self.settle(&mut dice)?;
+        let mut rng = ChaCha20Rng::seed_from_u64(self.seed);
+        let (mut world, scene) = self.settle(&mut rng)?;
         let attacks = scene.attacks();
         let genuine: BTreeSet<_> = scene.list.releases.iter().map(|r| r.digest).collect();
         let mut report = VillageReport {
@@ -117,11 +117,11 @@ impl Village {
             world.now = world.now.plus_ms(3_600_000);
             if (6..20).contains(&(hour % 24)) {
                 for _ in 0..per_hour {
-                    self.chance_meeting(&mut world, &mut dice, &mut report, &mut trace)?;
+                    self.chance_meeting(&mut world, &mut rng, &mut report, &mut trace)?;
                 }
                 // A hostile phone seeks as many meetings as any other.
                 for _ in 0..per_hour as usize * self.hostile / self.phones.max(1) {
-                    self.hostile_meeting(&mut world, &attacks, &mut dice, &mut report)?;
+                    self.hostile_meeting(&mut world, &attacks, &mut rng, &mut report)?;
                 }
             }
             let covered = covered(&world);
@@ -144,14 +144,14 @@ impl Village {
         Ok(report)
     }
 
-    fn settle(&self, dice: &mut impl Rng) -> Result<(World, Scene), SimError> {
+    fn settle(&self, rng: &mut impl Rng) -> Result<(World, Scene), SimError> {
         let ministry = Ministry::new(7, 3, 2);
         let mut bundle = vec![0; self.bundle_bytes.max(1)];
-        dice.fill_bytes(&mut bundle);
+        rng.fill_bytes(&mut bundle);
         let area = Area::parse("north/kilifi").unwrap_or_default();
         let rights = Rights::of(&[Right::Carry, Right::Read, Right::Write]);
         let mut world = World::new();
-        world.add_certified(self.phones, &ministry, &area, rights, dice)?;
+        world.add_certified(self.phones, &ministry, &area, rights, rng)?;
         let scene = Scene::new(ministry.clone(), &bundle, Vec::new(), BEACON_S);
         world.command(
             0,
@@ -172,24 +172,24 @@ impl Village {
     fn chance_meeting(
         &self,
         world: &mut World,
-        dice: &mut impl Rng,
+        rng: &mut impl Rng,
         report: &mut VillageReport,
         trace: &mut blake3::Hasher,
     ) -> Result<(), SimError> {
         // A busy tenth is in about two thirds of all meetings.
         let busy = (self.phones / 10).max(1);
-        let a = if dice.random_bool(0.65) {
-            dice.random_range(0..busy)
+        let a = if rng.random_bool(0.65) {
+            rng.random_range(0..busy)
         } else {
-            dice.random_range(0..self.phones)
+            rng.random_range(0..self.phones)
         };
-        let b = dice.random_range(0..self.phones);
+        let b = rng.random_range(0..self.phones);
         if a == b || !world.calls(a, b)? {
             return Ok(());
         }
         // Bluetooth at 35 kB/s for a time around four minutes: some meetings end in the middle of a
         // piece.
-        let seconds = 240.0 * (-(dice.random_range(0.0001..1.0f64)).ln());
+        let seconds = 240.0 * (-(rng.random_range(0.0001..1.0f64)).ln());
         let meeting = world.meet(a, b, Cut::Bytes((seconds * 35_000.0) as u64))?;
         let complete = meeting.summaries.iter().flatten().any(|s| s.complete);
         report.meetings += 1;
@@ -207,11 +207,11 @@ impl Village {
         &self,
         world: &mut World,
         attacks: &[Attack],
-        dice: &mut impl Rng,
+        rng: &mut impl Rng,
         report: &mut VillageReport,
     ) -> Result<(), SimError> {
-        let victim = dice.random_range(0..self.phones);
-        let Some(attack) = attacks.get(dice.random_range(0..attacks.len().max(1))) else {
+        let victim = rng.random_range(0..self.phones);
+        let Some(attack) = attacks.get(rng.random_range(0..attacks.len().max(1))) else {
             return Ok(());
         };
         let heard = world.hear(victim, attacker().id(), &attack.talk, 0)?;

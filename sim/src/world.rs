@@ -130,11 +130,11 @@ impl World {
         ministry: &Ministry,
         area: &Area,
         rights: Rights,
-        dice: &mut impl Rng,
+        rng: &mut impl Rng,
     ) -> Result<(), SimError> {
         for _ in 0..phones {
             let mut seed = [0; 32];
-            dice.fill_bytes(&mut seed);
+            rng.fill_bytes(&mut seed);
             let phone = self.add(seed)?;
             self.command(phone, Command::InstallTrust(ministry.root.clone()))?;
             let name = format!("phone {phone}");

@@ -147,7 +147,11 @@ fn a_false_done_is_not_believed() {
             .all(|s| s.as_ref().is_some_and(|s| !s.in_step))
     );
     assert!(
-        road.world.phones[WORKER].store.steps().unwrap().is_empty(),
+        road.world.phones[WORKER]
+            .store
+            .cursors()
+            .unwrap()
+            .is_empty(),
         "and nothing is noted as held there"
     );
     // Envelopes withheld: both hold different sets, and neither says "in step".
@@ -383,7 +387,7 @@ fn a_write_without_a_usable_key_is_kept_and_leaves_when_there_is_one() {
             .is_empty()
     );
     let before = road.write(late, None, "cough", FindingValue::Yes, 1);
-    assert_eq!(road.world.phones[late].store.unsent().unwrap().len(), 1);
+    assert_eq!(road.world.phones[late].store.outbox().unwrap().len(), 1);
     road.world.restart(late).unwrap();
     common::round(
         &mut road,
@@ -407,7 +411,7 @@ fn a_write_without_a_usable_key_is_kept_and_leaves_when_there_is_one() {
         .unwrap();
     let between = road.write(WORKER, None, "fever", FindingValue::Yes, 2);
     assert_eq!(
-        road.world.phones[WORKER].store.unsent().unwrap().len(),
+        road.world.phones[WORKER].store.outbox().unwrap().len(),
         1,
         "no key for it"
     );
@@ -415,7 +419,7 @@ fn a_write_without_a_usable_key_is_kept_and_leaves_when_there_is_one() {
         &mut road,
         &[(WORKER, CLINIC), (WORKER, CLINIC), (WORKER, CLINIC)],
     );
-    assert!(road.world.phones[WORKER].store.unsent().unwrap().is_empty());
+    assert!(road.world.phones[WORKER].store.outbox().unwrap().is_empty());
     assert!(
         road.view(CLINIC, between).is_some(),
         "sealed with the next key"

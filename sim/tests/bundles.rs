@@ -202,7 +202,7 @@ fn a_bundle_comes_whole_from_seven_couriers_with_a_third_each_though_cut_and_kil
     let (digest, hashes) = (Digest::of(&bundle), tree::tree_list(&bundle));
     let id = BundleId::release(digest);
     let groups = tree::group_count(BYTES as u64);
-    let mut dice = ChaCha20Rng::seed_from_u64(11);
+    let mut rng = ChaCha20Rng::seed_from_u64(11);
     let couriers: Vec<usize> = (0..7u8)
         .map(|i| {
             let phone = road.world.add([100 + i; 32]).unwrap();
@@ -214,7 +214,7 @@ fn a_bundle_comes_whole_from_seven_couriers_with_a_third_each_though_cut_and_kil
             store.open_bundle(&id, BYTES as u64).unwrap();
             store.put_tree(&id, BYTES as u64, &hashes).unwrap();
             let mut order: Vec<u64> = (0..groups).collect();
-            order.shuffle(&mut dice);
+            order.shuffle(&mut rng);
             // Each has a third of its own and a seventh that no other needs to have, so that all
             // together have everything.
             let mine = |g: &u64| g % 7 == u64::from(i);
@@ -239,9 +239,9 @@ fn a_bundle_comes_whole_from_seven_couriers_with_a_third_each_though_cut_and_kil
         .unwrap();
     let (mut taken, mut cuts, mut kills, mut meetings) = (0, 0, 0, 0);
     while version(&road, WORKER).is_none() && meetings < 2000 {
-        let courier = couriers[dice.random_range(0..couriers.len())];
+        let courier = couriers[rng.random_range(0..couriers.len())];
         let cut = if cuts < 100 {
-            Cut::Bytes(dice.random_range(1000..900_000))
+            Cut::Bytes(rng.random_range(1000..900_000))
         } else {
             Cut::Never
         };

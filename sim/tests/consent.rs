@@ -126,10 +126,10 @@ fn a_colleague_who_takes_back_that_a_case_is_not_shared_lets_what_waited_leave()
     say(&mut road, false, 2);
     round(&mut road, &[(CLINIC, WORKER)]);
     road.write(WORKER, Some(case), "wheeze", FindingValue::Yes, 3);
-    assert_eq!(road.world.phones[WORKER].store.unsent().unwrap().len(), 1);
+    assert_eq!(road.world.phones[WORKER].store.outbox().unwrap().len(), 1);
     say(&mut road, true, 4);
     round(&mut road, &[(CLINIC, WORKER), (WORKER, CLINIC)]);
-    assert!(road.world.phones[WORKER].store.unsent().unwrap().is_empty());
+    assert!(road.world.phones[WORKER].store.outbox().unwrap().is_empty());
     assert_eq!(
         finding(&road.view(CLINIC, case).unwrap(), "wheeze"),
         Some(&FindingValue::Yes)

@@ -25,7 +25,7 @@ const STEPS: usize = 30;
 
 struct Endings {
     road: Road,
-    dice: ChaCha8Rng,
+    rng: ChaCha8Rng,
     readers: Vec<usize>,
     phones: Vec<usize>,
     /// What was acknowledged of each case.
@@ -36,7 +36,7 @@ struct Endings {
 
 impl Endings {
     fn new(seed: u64) -> Self {
-        let (mut road, dice) = (Road::new(1), ChaCha8Rng::seed_from_u64(seed));
+        let (mut road, rng) = (Road::new(1), ChaCha8Rng::seed_from_u64(seed));
         let colleague = road.second_reader(77, "north/kilifi/watamu");
         road.world.meet(CLINIC, colleague, Cut::Never).unwrap();
         let (readers, phones) = (
@@ -45,7 +45,7 @@ impl Endings {
         );
         Self {
             road,
-            dice,
+            rng,
             readers,
             phones,
             said: BTreeMap::new(),
@@ -55,23 +55,23 @@ impl Endings {
     }
 
     fn step(&mut self) {
-        match self.dice.random_range(0..100) {
+        match self.rng.random_range(0..100) {
             0..35 => self.write(false),
             35..45 => self.write(true),
             45..84 => {
-                let pair: Vec<usize> = self.phones.sample(&mut self.dice, 2).copied().collect();
-                let cut = match self.dice.random_range(0..3) {
-                    0 => Cut::Frames(self.dice.random_range(0..40)),
+                let pair: Vec<usize> = self.phones.sample(&mut self.rng, 2).copied().collect();
+                let cut = match self.rng.random_range(0..3) {
+                    0 => Cut::Frames(self.rng.random_range(0..40)),
                     _ => Cut::Never,
                 };
                 self.road.world.meet(pair[0], pair[1], cut).unwrap();
             }
             84..86 => {
-                let days = self.dice.random_range(1..9);
+                let days = self.rng.random_range(1..9);
                 self.road.days_pass(days);
             }
             86..89 => {
-                let phone = *self.phones.choose(&mut self.dice).unwrap();
+                let phone = *self.phones.choose(&mut self.rng).unwrap();
                 self.road.world.restart(phone).unwrap();
             }
             89..95 => {
@@ -79,7 +79,7 @@ impl Endings {
                 self.road.world.command(CLINIC, command).unwrap();
             }
             _ => {
-                let since_s = if self.dice.random() {
+                let since_s = if self.rng.random() {
                     u64::MAX
                 } else {
                     self.road.world.now.wall_s
@@ -95,7 +95,7 @@ impl Endings {
     }
 
     fn write(&mut self, closes: bool) {
-        let phone = *self.readers.choose(&mut self.dice).unwrap();
+        let phone = *self.readers.choose(&mut self.rng).unwrap();
         let known: Vec<_> = self.road.world.phones[phone]
             .store
             .cases()
@@ -104,9 +104,9 @@ impl Endings {
             .map(|c| c.id)
             .collect();
         let case = known
-            .choose(&mut self.dice)
+            .choose(&mut self.rng)
             .copied()
-            .filter(|_| closes || self.dice.random_range(0..3) > 0);
+            .filter(|_| closes || self.rng.random_range(0..3) > 0);
         self.requests += 1;
         let name = format!("finding_{}", self.requests);
         let mut entries = vec![Entry::Finding {
@@ -188,7 +188,7 @@ impl Endings {
             assert!(
                 self.road.world.phones[*reader]
                     .store
-                    .unsent()
+                    .outbox()
                     .unwrap()
                     .is_empty()
             );

@@ -32,14 +32,14 @@ fn from_environment(name: &str, usual: u64) -> u64 {
 
 impl Siege {
     /// Says a sequence to the clinic's phone; the bytes that it answered.
-    fn say(&mut self, dice: &mut ChaCha8Rng) -> usize {
+    fn say(&mut self, rng: &mut ChaCha8Rng) -> usize {
         self.link += 1;
         let (link, peer) = (self.link, self.insider.keys.id());
         let mut said = self.insider.opening();
-        said.truncate(dice.random_range(0..=said.len() + 3).min(said.len()));
-        if said.len() == self.insider.opening().len() && dice.random() {
+        said.truncate(rng.random_range(0..=said.len() + 3).min(said.len()));
+        if said.len() == self.insider.opening().len() && rng.random() {
             // As far as the envelopes themselves, where most can be said.
-            let steps = dice.random_range(1..=2);
+            let steps = rng.random_range(1..=2);
             said.extend(
                 CaseStep::ALL
                     .into_iter()
@@ -47,14 +47,14 @@ impl Siege {
                     .map(|step| Frame::StepDone(StepDone { step })),
             );
         }
-        let frames = dice.random_range(1..=6);
-        said.extend((0..frames).map(|_| self.insider.frame(dice)));
+        let frames = rng.random_range(1..=6);
+        said.extend((0..frames).map(|_| self.insider.frame(rng)));
         let class = LinkClass::Ip;
         let mut inputs = vec![Input::LinkUp {
             link,
             peer,
             class,
-            dialed: dice.random_range(0..8) == 0,
+            dialed: rng.random_range(0..8) == 0,
         }];
         inputs.push(Input::LinkWritable {
             link,
@@ -194,10 +194,10 @@ fn siege(rank: Rank) {
 
 fn siege_of(rank: Rank, sequences: u64) {
     let seed = from_environment("INSIDER_SEED", 1) ^ ((rank as u64) << 32);
-    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut siege = Siege::new(rank);
     for n in 1..=sequences {
-        let answered = siege.say(&mut dice);
+        let answered = siege.say(&mut rng);
         assert!(
             answered <= SEND_AHEAD_BYTES_MAX + 600_000,
             "{answered} bytes were answered"

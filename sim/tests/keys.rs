@@ -90,7 +90,7 @@ fn a_phone_lost_at_a_time_reads_nothing_that_is_sealed_after_the_next_key() {
     assert_eq!(
         (
             road.envelopes(WORKER),
-            road.world.phones[WORKER].store.unsent().unwrap().len()
+            road.world.phones[WORKER].store.outbox().unwrap().len()
         ),
         (0, 1)
     );
@@ -109,7 +109,7 @@ fn a_phone_lost_at_a_time_reads_nothing_that_is_sealed_after_the_next_key() {
         finding(&road.view(CLINIC, case).unwrap(), "cough"),
         Some(&FindingValue::Yes)
     );
-    assert!(road.world.phones[WORKER].store.unsent().unwrap().is_empty());
+    assert!(road.world.phones[WORKER].store.outbox().unwrap().is_empty());
     // The lost phone gets hold of every envelope there is: a courier that has not heard yet gives
     // them to it.
     let store = road.world.phones[colleague].store.clone();
@@ -741,7 +741,7 @@ fn a_key_on_a_lease_is_locked_away_after_its_days_of_use_and_a_code_unlocks_it()
     // What is written meanwhile waits, and is not lost.
     road.write(WORKER, Some(case), "wheeze", FindingValue::Yes, 2);
     let begun = road.write(WORKER, None, "diarrhoea", FindingValue::Yes, 3);
-    assert_eq!(road.world.phones[WORKER].store.unsent().unwrap().len(), 2);
+    assert_eq!(road.world.phones[WORKER].store.outbox().unwrap().len(), 2);
     let device = road.world.keys(WORKER).unwrap().id();
     let node::agent::Reply::Document(code) = road
         .world
@@ -760,7 +760,7 @@ fn a_key_on_a_lease_is_locked_away_after_its_days_of_use_and_a_code_unlocks_it()
     road.world
         .command(WORKER, Command::Unlock(area.clone(), code.to_uppercase()))
         .unwrap();
-    assert!(readable(&road) && road.world.phones[WORKER].store.unsent().unwrap().is_empty());
+    assert!(readable(&road) && road.world.phones[WORKER].store.outbox().unwrap().is_empty());
     round(&mut road, &[(WORKER, CLINIC)]);
     assert_eq!(
         finding(&road.view(CLINIC, case).unwrap(), "wheeze"),
@@ -895,7 +895,7 @@ fn a_post_below_can_neither_end_nor_change_keys_above_it_nor_call_those_above_lo
     );
     road.write(WORKER, Some(case), "wheeze", FindingValue::Yes, 2);
     assert!(
-        road.world.phones[WORKER].store.unsent().unwrap().is_empty(),
+        road.world.phones[WORKER].store.outbox().unwrap().is_empty(),
         "the clinic is not lost for the worker"
     );
     round(&mut road, &[(WORKER, CLINIC)]);

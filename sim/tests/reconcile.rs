@@ -20,16 +20,16 @@ const NAMED: u64 = 16;
 const ASKED: u64 = 4;
 
 fn envelopes(count: usize, area: &Area) -> Vec<VerifiedEnvelope> {
-    let mut dice = ChaCha20Rng::seed_from_u64(1);
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
     let (keys, key) = (
         DeviceKeys::from_seed([9; 32]),
         SpaceKey::new(area.clone(), [5; 32]),
     );
     let made = (0..count).map(|_| {
         let (mut case, mut nonce) = ([0; 16], [0; 24]);
-        dice.fill_bytes(&mut case);
-        dice.fill_bytes(&mut nonce);
-        let urgency = match dice.random_range(0..10) {
+        rng.fill_bytes(&mut case);
+        rng.fill_bytes(&mut nonce);
+        let urgency = match rng.random_range(0..10) {
             0 => Urgency::Pink,
             1..4 => Urgency::Yellow,
             _ => Urgency::Green,
@@ -49,20 +49,20 @@ fn envelopes(count: usize, area: &Area) -> Vec<VerifiedEnvelope> {
     made.collect()
 }
 
-/// Bytes and round trips until both know what to send, of meetings with different dice.
+/// Bytes and round trips until both know what to send, of meetings with different rng.
 fn meetings(
     ours: &[&VerifiedEnvelope],
     theirs: &[&VerifiedEnvelope],
     area: &Area,
 ) -> Vec<(u64, f64)> {
     let meeting = |seed| {
-        let (ministry, mut dice) = (
+        let (ministry, mut rng) = (
             Ministry::new(seed as u8, 1, 1),
             ChaCha20Rng::seed_from_u64(seed),
         );
         let mut world = World::new();
         world
-            .add_certified(2, &ministry, area, Rights::of(&[Right::Carry]), &mut dice)
+            .add_certified(2, &ministry, area, Rights::of(&[Right::Carry]), &mut rng)
             .unwrap();
         for (phone, set) in [ours, theirs].into_iter().enumerate() {
             for envelope in set {

@@ -109,7 +109,7 @@ fn cost(siege: &mut Siege, before: &[Frame], dialed: bool, last: &Frame) -> Cost
 /// Says every kind of frame in every state; the most that one was answered with. What a frame costs
 /// beyond its bounds fails at once.
 fn says_everything(rank: Rank, long: usize) -> usize {
-    let mut dice = ChaCha8Rng::seed_from_u64(long as u64);
+    let mut rng = ChaCha8Rng::seed_from_u64(long as u64);
     let mut siege = Siege::new(rank);
     siege.insider.long = long;
     let states = states(&siege.insider);
@@ -118,7 +118,7 @@ fn says_everything(rank: Rank, long: usize) -> usize {
         (0..Insider::KINDS).flat_map(|kind| states.iter().map(move |s| (kind, s)))
     {
         for _ in 0..EACH {
-            let frame = siege.insider.frame_of(kind, &mut dice);
+            let frame = siege.insider.frame_of(kind, &mut rng);
             let size = frame.to_bytes().len();
             let cost = cost(&mut siege, before, *dialed, &frame);
             let what = format!(

@@ -40,8 +40,8 @@ struct Said {
 
 struct Storm {
     road: Road,
-    dice: ChaCha8Rng,
-    /// Of what was added to storms later, so that the first dice fall as they always did.
+    rng: ChaCha8Rng,
+    /// Of what was added to storms later, so that the first rng fall as they always did.
     more_dice: ChaCha8Rng,
     phones: Vec<usize>,
     readers: Vec<usize>,
@@ -58,11 +58,11 @@ struct Storm {
 
 impl Storm {
     fn new(seed: u64) -> Self {
-        let (mut road, mut dice) = (Road::new(1), ChaCha8Rng::seed_from_u64(seed));
-        let more = match dice.random_range(0..10) {
+        let (mut road, mut rng) = (Road::new(1), ChaCha8Rng::seed_from_u64(seed));
+        let more = match rng.random_range(0..10) {
             0..7 => 0,
-            7..9 => dice.random_range(1..3),
-            _ => dice.random_range(3..7),
+            7..9 => rng.random_range(1..3),
+            _ => rng.random_range(3..7),
         };
         let rights = Rights::of(&[Right::Carry, Right::Enrol, Right::Revoke]);
         let keys = road.world.keys(SUPERVISOR).unwrap().clone();
@@ -86,7 +86,7 @@ impl Storm {
         };
         let mut storm = Self {
             road,
-            dice,
+            rng,
             more_dice,
             phones,
             readers: vec![WORKER, CLINIC],
@@ -151,7 +151,7 @@ impl Storm {
     }
 
     fn any(&mut self, phones: &[usize]) -> usize {
-        *phones.choose(&mut self.dice).unwrap()
+        *phones.choose(&mut self.rng).unwrap()
     }
 
     fn any_phone(&mut self) -> usize {
@@ -173,7 +173,7 @@ impl Storm {
     }
 
     fn step(&mut self) {
-        match self.dice.random_range(0..100) {
+        match self.rng.random_range(0..100) {
             0..33 => self.write(),
             33..68 => self.meet(),
             68..76 => {
@@ -183,13 +183,13 @@ impl Storm {
             76..82 => {
                 let phone = self.any_phone();
                 self.road.world.phones[phone].clock_off_s =
-                    self.dice.random_range(-YEARS_20_S..YEARS_20_S);
+                    self.rng.random_range(-YEARS_20_S..YEARS_20_S);
             }
             82..88 => {
                 let phone = self.any_phone();
                 self.road.world.phones[phone]
                     .store
-                    .fail_after(Some(self.dice.random_range(0..12)));
+                    .fail_after(Some(self.rng.random_range(0..12)));
             }
             88..92 => {
                 let phone = self.any_reader();
@@ -237,12 +237,12 @@ impl Storm {
                 .filter(|p| *p != a)
                 .collect::<Vec<_>>(),
         );
-        let cut = match self.dice.random_range(0..3) {
+        let cut = match self.rng.random_range(0..3) {
             0 => Cut::Never,
-            1 => Cut::Frames(self.dice.random_range(0..40)),
-            _ => Cut::Bytes(self.dice.random_range(0..12_000)),
+            1 => Cut::Frames(self.rng.random_range(0..40)),
+            _ => Cut::Bytes(self.rng.random_range(0..12_000)),
         };
-        let mut air = bad_air(self.dice.random_range(0..4) == 0, self.dice.random());
+        let mut air = bad_air(self.rng.random_range(0..4) == 0, self.rng.random());
         self.road.world.meet_over(a, b, cut, &mut air).unwrap();
     }
 
@@ -250,7 +250,7 @@ impl Storm {
         let phone = self.any_reader();
         let (before, unsent) = (
             self.held(phone),
-            self.road.world.phones[phone].store.unsent().unwrap(),
+            self.road.world.phones[phone].store.outbox().unwrap(),
         );
         let known: Vec<_> = self.road.world.phones[phone]
             .store
@@ -260,9 +260,9 @@ impl Storm {
             .map(|c| c.id)
             .collect();
         let case = known
-            .choose(&mut self.dice)
+            .choose(&mut self.rng)
             .copied()
-            .filter(|_| self.dice.random_range(0..3) > 0);
+            .filter(|_| self.rng.random_range(0..3) > 0);
         self.requests += 1;
         let name = format!("finding_{}", self.requests);
         let mut entries = vec![Entry::Finding {
@@ -283,7 +283,7 @@ impl Storm {
             Ok(Reply::Case(case)) => {
                 let envelope = self.held(phone).difference(&before).next().copied();
                 let waits =
-                    self.road.world.phones[phone].store.unsent().unwrap().len() > unsent.len();
+                    self.road.world.phones[phone].store.outbox().unwrap().len() > unsent.len();
                 assert!(
                     envelope.is_some() || waits,
                     "{name} is neither sealed nor waiting"
@@ -299,7 +299,7 @@ impl Storm {
             Err(_) => {
                 assert_eq!(self.held(phone), before);
                 assert_eq!(
-                    self.road.world.phones[phone].store.unsent().unwrap(),
+                    self.road.world.phones[phone].store.outbox().unwrap(),
                     unsent
                 );
             }
@@ -323,18 +323,18 @@ impl Storm {
     /// Something that others may say otherwise: what is answered, decided, handed on, consented to.
     fn speak(&mut self) -> Option<()> {
         let (phone, case) = self.case_of_any_reader()?;
-        let dice = &mut self.more_dice;
+        let rng = &mut self.more_dice;
         let value = [FindingValue::Yes, FindingValue::No, FindingValue::Unknown]
-            [dice.random_range(0..3)]
+            [rng.random_range(0..3)]
         .clone();
         let to = self
             .road
             .world
-            .keys(self.readers[dice.random_range(0..self.readers.len())])
+            .keys(self.readers[rng.random_range(0..self.readers.len())])
             .unwrap()
             .id();
-        let urgency = [Urgency::Green, Urgency::Yellow, Urgency::Pink][dice.random_range(0..3)];
-        let entry = match dice.random_range(0..7) {
+        let urgency = [Urgency::Green, Urgency::Yellow, Urgency::Pink][rng.random_range(0..3)];
+        let entry = match rng.random_range(0..7) {
             0 => Entry::Finding {
                 name: "convulsions".into(),
                 value,
@@ -345,7 +345,7 @@ impl Storm {
             },
             2 => Entry::Finding {
                 name: "temperature".into(),
-                value: FindingValue::Number(dice.random_range(35.0..42.0)),
+                value: FindingValue::Number(rng.random_range(35.0..42.0)),
             },
             3 => Entry::Handover {
                 to,
@@ -454,7 +454,7 @@ impl Storm {
         for said in self.said.iter_mut().filter(|s| s.by == Some(phone)) {
             said.by = None;
         }
-        if self.dice.random() {
+        if self.rng.random() {
             self.road.world.phones[SUPERVISOR].store.fail_after(None);
             let revoke = Command::Revoke(self.road.area.clone(), device, "lost".into());
             self.road.world.command(SUPERVISOR, revoke).unwrap();
@@ -486,7 +486,7 @@ impl Storm {
         let first = has(CLINIC);
         self.phones
             .iter()
-            .all(|phone| store(*phone).unsent().unwrap().is_empty() && has(*phone) == first)
+            .all(|phone| store(*phone).outbox().unwrap().is_empty() && has(*phone) == first)
     }
 
     /// Everyone meets the one in the middle, at most so many times.
@@ -514,7 +514,7 @@ impl Storm {
         for phone in self.readers.clone() {
             let waiting: BTreeSet<_> = self.road.world.phones[phone]
                 .store
-                .unsent()
+                .outbox()
                 .unwrap()
                 .into_iter()
                 .map(|(case, _)| case)
@@ -556,7 +556,7 @@ impl Storm {
         assert!(
             self.phones.iter().all(|p| self.road.world.phones[*p]
                 .store
-                .unsent()
+                .outbox()
                 .unwrap()
                 .is_empty()),
             "{area} waits"
@@ -637,8 +637,8 @@ impl Storm {
 
 /// A link that, if it is bad, loses a frame, brings it twice or brings it late, one of twenty each.
 fn bad_air(bad: bool, seed: u64) -> impl FnMut(usize, Vec<u8>) -> Vec<Vec<u8>> {
-    let (mut dice, mut late) = (ChaCha8Rng::seed_from_u64(seed), None);
-    move |_, bytes| match dice.random_range(0..20) {
+    let (mut rng, mut late) = (ChaCha8Rng::seed_from_u64(seed), None);
+    move |_, bytes| match rng.random_range(0..20) {
         0 if bad => Vec::new(),
         1 if bad => vec![bytes.clone(), bytes],
         2 if bad && late.is_none() => {

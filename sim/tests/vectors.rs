@@ -207,8 +207,8 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
             frame(Frame::Beacon(document(beacon.to_bytes()))),
         ),
         (
-            "frame Got",
-            frame(Frame::Got(Got {
+            "frame HaveAlso",
+            frame(Frame::HaveAlso(HaveAlso {
                 bundle,
                 first: 7,
                 count: 16,

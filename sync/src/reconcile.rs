@@ -1,11 +1,11 @@
-//! What phones say of the envelopes that they hold: digests of sets of ids, and words of seven
+//! What phones say of the envelopes that they hold: digests of sets of ids, and short ids of seven
 //! bytes for single ids, both under a key of this meeting only (an outsider cannot craft
 //! collisions, and a chance collision is gone at the next meeting, which has another key). How the
 //! difference is found from them: [`crate::riblt`].
 
 use protocol::EnvelopeId;
 
-use crate::riblt::{Checker, WORD_BYTES};
+use crate::riblt::{Checker, SHORT_ID_BYTES};
 
 /// The key of one meeting, made from both sides' randomness.
 #[derive(Clone)]
@@ -26,13 +26,13 @@ impl MeetingKey {
     }
 
     /// The id as it is named in this meeting: 40 bits, and 16 that check them.
-    pub fn word(&self, id: &EnvelopeId) -> u64 {
+    pub fn short_id(&self, id: &EnvelopeId) -> u64 {
         let [a, b, c, d, e, ..] = self.hash(id);
         self.checker()
-            .word(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]))
+            .short_id(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]))
     }
 
-    /// Tells words of this meeting from mixtures of them.
+    /// Tells short ids of this meeting from mixtures of them.
     pub fn checker(&self) -> Checker {
         let [a, b, c, d, e, f, g, h, ..] = blake3::derive_key("kijiti 2026-11 word check", &self.0);
         Checker::new(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
@@ -58,18 +58,18 @@ impl MeetingKey {
 }
 
 /// Words, or symbols, as they are said: seven bytes each, little-endian.
-pub fn write_words(words: impl IntoIterator<Item = u64>) -> Vec<u8> {
-    words
+pub fn write_short_ids(short_ids: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    short_ids
         .into_iter()
-        .flat_map(|word| word.to_le_bytes().into_iter().take(WORD_BYTES))
+        .flat_map(|word| word.to_le_bytes().into_iter().take(SHORT_ID_BYTES))
         .collect()
 }
 
-/// Reads words, or symbols, from a peer; a length that is no multiple of seven is `None`.
-pub fn read_words(bytes: &[u8]) -> Option<Vec<u64>> {
-    let (words, rest) = bytes.as_chunks::<WORD_BYTES>();
+/// Reads short ids, or symbols, from a peer; a length that is no multiple of seven is `None`.
+pub fn read_short_ids(bytes: &[u8]) -> Option<Vec<u64>> {
+    let (short_ids, rest) = bytes.as_chunks::<SHORT_ID_BYTES>();
     rest.is_empty().then(|| {
-        words
+        short_ids
             .iter()
             .map(|[a, b, c, d, e, f, g]| u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, 0]))
             .collect()
@@ -98,12 +98,12 @@ mod tests {
         let (a, b) = ([1; 16], [2; 16]);
         let id = EnvelopeId([9; 32]);
         assert_eq!(
-            MeetingKey::from_nonces(&a, &b).word(&id),
-            MeetingKey::from_nonces(&b, &a).word(&id)
+            MeetingKey::from_nonces(&a, &b).short_id(&id),
+            MeetingKey::from_nonces(&b, &a).short_id(&id)
         );
         assert_ne!(
-            MeetingKey::from_nonces(&a, &b).word(&id),
-            MeetingKey::from_nonces(&a, &[3; 16]).word(&id)
+            MeetingKey::from_nonces(&a, &b).short_id(&id),
+            MeetingKey::from_nonces(&a, &[3; 16]).short_id(&id)
         );
     }
 }

@@ -1,25 +1,25 @@
-//! Finding the difference of two sets of words without listing them: rateless invertible Bloom
+//! Finding the difference of two sets of short ids without listing them: rateless invertible Bloom
 //! lookup tables (Yang, Gilad, Alizadeh: "Practical Rateless Set Reconciliation", SIGCOMM 2024,
 //! arXiv 2402.02668), and a sketch that estimates how large the difference is, so that the first
 //! batch of symbols is nearly always enough.
 //!
 //! ```text
-//! word    40 bits of a keyed hash of the id, and above them 16 bits of check, a function of the 40 and the meeting's key
-//! symbol  the XOR of all words that map to it, 7 bytes: no count and no checksum of its own, for words check themselves
-//! sketch  64 counters modulo 256: each word adds or takes one from each (Alon, Matias, Szegedy 1996)
+//! short id    40 bits of a keyed hash of the id, and above them 16 bits of check, a function of the 40 and the meeting's key
+//! symbol  the XOR of all short ids that map to it, 7 bytes: no count and no checksum of its own, for short ids check themselves
+//! sketch  64 counters modulo 256: each short id adds or takes one from each (Alon, Matias, Szegedy 1996)
 //! ```
-//! Every word maps to symbol 0 and then to ever sparser ones: to symbol i with probability 1/(1 +
-//! i/2). A symbol of the difference that holds one word only shows it: the word checks itself and
+//! Every short id maps to symbol 0 and then to ever sparser ones: to symbol i with probability 1/(1 +
+//! i/2). A symbol of the difference that holds one short id only shows it: the short id checks itself and
 //! maps there. So any number of symbols can be asked for, and about 1.4 for each difference are
 //! enough.
 
 use std::collections::BTreeSet;
 
-/// Bytes of a word and of a symbol.
-pub const WORD_BYTES: usize = 7;
+/// Bytes of a short id and of a symbol.
+pub const SHORT_ID_BYTES: usize = 7;
 /// Counters of a sketch.
 pub const SKETCH_BYTES: usize = 64;
-/// Bits of a word that name it; the others check it.
+/// Bits of a short id that name it; the others check it.
 const NAME_BITS: u32 = 40;
 /// Bits that check it.
 const CHECK_BITS: u32 = 16;
@@ -33,7 +33,7 @@ fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Makes words of hashes and tells words from mixtures of words, under one meeting's key.
+/// Makes short ids of hashes and tells short ids from mixtures of short ids, under one meeting's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checker(u64);
 
@@ -43,25 +43,25 @@ impl Checker {
         Self(key)
     }
 
-    /// The word whose name is the lower bits of `hash`.
-    pub fn word(self, hash: u64) -> u64 {
+    /// The short id whose name is the lower bits of `hash`.
+    pub fn short_id(self, hash: u64) -> u64 {
         let name = hash & NAME;
         name | mix(name ^ self.0) >> (64 - CHECK_BITS) << NAME_BITS
     }
 
-    fn is_word(self, value: u64) -> bool {
-        self.word(value) == value
+    fn is_short_id(self, value: u64) -> bool {
+        self.short_id(value) == value
     }
 }
 
-/// The symbols that a word maps to, in order; without end.
+/// The symbols that a short id maps to, in order; without end.
 #[derive(Debug, Clone)]
-struct Places {
+struct Mapping {
     next: u64,
     state: u64,
 }
 
-impl Places {
+impl Mapping {
     fn of(word: u64) -> Self {
         Self {
             next: 0,
@@ -70,7 +70,7 @@ impl Places {
     }
 }
 
-impl Iterator for Places {
+impl Iterator for Mapping {
     type Item = u64;
 
     fn next(&mut self) -> Option<u64> {
@@ -87,11 +87,11 @@ impl Iterator for Places {
     }
 }
 
-/// Symbols `from..to` of a set of words.
-pub fn symbols(words: impl IntoIterator<Item = u64>, from: usize, to: usize) -> Vec<u64> {
+/// Symbols `from..to` of a set of short ids.
+pub fn symbols(short_ids: impl IntoIterator<Item = u64>, from: usize, to: usize) -> Vec<u64> {
     let mut cells = vec![0; to.saturating_sub(from)];
-    for word in words {
-        for at in Places::of(word).take_while(|at| *at < to as u64) {
+    for word in short_ids {
+        for at in Mapping::of(word).take_while(|at| *at < to as u64) {
             if let Some(cell) = (at as usize)
                 .checked_sub(from)
                 .and_then(|i| cells.get_mut(i))
@@ -109,7 +109,7 @@ pub struct Decoder {
     checker: Checker,
     cells: Vec<u64>,
     found: BTreeSet<u64>,
-    spoiled: bool,
+    false_decode: bool,
 }
 
 impl Decoder {
@@ -119,7 +119,7 @@ impl Decoder {
             checker,
             cells: Vec::new(),
             found: BTreeSet::new(),
-            spoiled: false,
+            false_decode: false,
         }
     }
 
@@ -147,32 +147,32 @@ impl Decoder {
         for lowest in [self.cells.len() / 4, 0] {
             let mut open: Vec<usize> = (lowest..self.cells.len()).collect();
             while let Some(at) = open.pop() {
-                self.look_at(at, lowest, &mut open);
+                self.peel(at, lowest, &mut open);
             }
         }
-        !self.spoiled && !self.cells.is_empty() && self.cells.iter().all(|cell| *cell == 0)
+        !self.false_decode && !self.cells.is_empty() && self.cells.iter().all(|cell| *cell == 0)
     }
 
-    /// If a symbol shows a word, takes that word out of all its symbols; those from `lowest` on are
+    /// If a symbol shows a short id, takes that short id out of all its symbols; those from `lowest` on are
     /// looked at next.
-    fn look_at(&mut self, at: usize, lowest: usize, open: &mut Vec<usize>) {
+    fn peel(&mut self, at: usize, lowest: usize, open: &mut Vec<usize>) {
         let Some(word) = self.cells.get(at).copied().filter(|word| *word != 0) else {
             return;
         };
         let maps = || {
-            Places::of(word)
+            Mapping::of(word)
                 .take_while(|place| *place <= at as u64)
                 .last()
                 == Some(at as u64)
         };
-        if self.spoiled || !self.checker.is_word(word) || !maps() {
+        if self.false_decode || !self.checker.is_short_id(word) || !maps() {
             return;
         }
         // A mixture that passes for a word (in one of some thousand meetings) shows up as a word
         // found twice.
-        self.spoiled = !self.found.insert(word) || self.found.len() > self.cells.len();
+        self.false_decode = !self.found.insert(word) || self.found.len() > self.cells.len();
         let end = self.cells.len() as u64;
-        for place in Places::of(word)
+        for place in Mapping::of(word)
             .take_while(|place| *place < end)
             .map(|place| place as usize)
         {
@@ -183,21 +183,21 @@ impl Decoder {
         }
     }
 
-    /// A mixture was taken for a word: no number of symbols helps, and the list must be asked for.
-    pub fn spoiled(&self) -> bool {
-        self.spoiled
+    /// A mixture was taken for a short id: no number of symbols helps, and the list must be asked for.
+    pub fn false_decode(&self) -> bool {
+        self.false_decode
     }
 
-    /// The words that one of the two sets lacks; all of them once [`Decoder::take`] has said so.
+    /// The short ids that one of the two sets lacks; all of them once [`Decoder::take`] has said so.
     pub fn difference(&self) -> &BTreeSet<u64> {
         &self.found
     }
 }
 
-/// The sketch of a set of words.
-pub fn sketch(words: impl IntoIterator<Item = u64>) -> [u8; SKETCH_BYTES] {
+/// The sketch of a set of short ids.
+pub fn sketch(short_ids: impl IntoIterator<Item = u64>) -> [u8; SKETCH_BYTES] {
     let mut counters = [0u8; SKETCH_BYTES];
-    for word in words {
+    for word in short_ids {
         let signs = mix(word ^ 0x5ca1_ab1e);
         for (i, counter) in counters.iter_mut().enumerate() {
             *counter = counter.wrapping_add(if signs >> i & 1 == 1 { 1 } else { u8::MAX });
@@ -206,7 +206,7 @@ pub fn sketch(words: impl IntoIterator<Item = u64>) -> [u8; SKETCH_BYTES] {
     counters
 }
 
-/// About how many words two sets differ in, by their sketches: right within a fifth for two thirds
+/// About how many short ids two sets differ in, by their sketches: right within a fifth for two thirds
 /// of the pairs, up to a thousand or so; much larger differences come out as some thousands.
 pub fn estimate(ours: &[u8; SKETCH_BYTES], theirs: &[u8; SKETCH_BYTES]) -> usize {
     let square = |(a, b): (&u8, &u8)| i64::from(a.wrapping_sub(*b) as i8).pow(2);
@@ -231,9 +231,9 @@ mod tests {
 
     use super::*;
 
-    fn words(checker: Checker, range: std::ops::Range<u64>) -> Vec<u64> {
+    fn short_ids(checker: Checker, range: std::ops::Range<u64>) -> Vec<u64> {
         range
-            .map(|i| checker.word(mix(i.wrapping_mul(77))))
+            .map(|i| checker.short_id(mix(i.wrapping_mul(77))))
             .collect()
     }
 
@@ -243,18 +243,18 @@ mod tests {
             common in 0u64..400, ours in 0u64..60, theirs in 0u64..60, key: u64, batch in 1usize..40,
         ) {
             let checker = Checker::new(key);
-            let all = words(checker, 0..common + ours + theirs);
+            let all = short_ids(checker, 0..common + ours + theirs);
             let (ours_end, common) = ((common + ours) as usize, common as usize);
             let our_set = &all[..ours_end];
             let their_set: Vec<_> = all[..common].iter().chain(&all[ours_end..]).copied().collect();
             let mut decoder = Decoder::new(checker);
             let mut done = false;
-            while !done && !decoder.spoiled() && decoder.heard() < 2000 {
+            while !done && !decoder.false_decode() && decoder.heard() < 2000 {
                 let (from, to) = (decoder.heard(), decoder.heard() + batch);
                 let (heard, own) = (symbols(their_set.iter().copied(), from, to), symbols(our_set.iter().copied(), from, to));
                 done = decoder.take(&heard, &own);
             }
-            prop_assume!(!decoder.spoiled());
+            prop_assume!(!decoder.false_decode());
             prop_assert!(done);
             let expected: BTreeSet<_> = all[common..].iter().copied().collect();
             prop_assert_eq!(decoder.difference(), &expected);
@@ -271,11 +271,11 @@ mod tests {
     #[test]
     fn the_first_batch_is_nearly_always_enough_and_symbols_are_few() {
         for d in [1u64, 10, 100, 1000] {
-            let (mut enough, mut needed, mut spoiled) = (0, 0, 0);
+            let (mut enough, mut needed, mut false_decode) = (0, 0, 0);
             for key in 0..100 {
                 let checker = Checker::new(mix(key));
-                let theirs = words(checker, 0..2000);
-                let ours = words(checker, d.div_ceil(2)..2000 + d / 2);
+                let theirs = short_ids(checker, 0..2000);
+                let ours = short_ids(checker, d.div_ceil(2)..2000 + d / 2);
                 let guess = estimate(
                     &sketch(ours.iter().copied()),
                     &sketch(theirs.iter().copied()),
@@ -284,20 +284,20 @@ mod tests {
                 let (a, b) = (symbols(theirs, 0, 4000), symbols(ours, 0, 4000));
                 enough += u32::from(Decoder::new(checker).take(&a[..first], &b[..first]));
                 let mut decoder = Decoder::new(checker);
-                while !decoder.spoiled() && decoder.heard() < 4000 {
+                while !decoder.false_decode() && decoder.heard() < 4000 {
                     let next = decoder.heard()..=decoder.heard();
                     if decoder.take(&a[next.clone()], &b[next]) {
                         break;
                     }
                 }
                 needed += decoder.heard();
-                spoiled += u32::from(decoder.spoiled());
+                false_decode += u32::from(decoder.false_decode());
             }
             assert!(
                 enough >= if d > 100 { 60 } else { 80 },
                 "d {d}: {enough} of 100"
             );
-            assert!(spoiled <= 1, "d {d}: {spoiled} of 100");
+            assert!(false_decode <= 1, "d {d}: {false_decode} of 100");
             assert!(
                 d < 100 || (needed as f64) < 150.0 * d as f64,
                 "d {d}: {needed}"

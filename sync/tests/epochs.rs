@@ -21,7 +21,7 @@ fn phone(n: u8) -> (DeviceKeys, Member) {
     (keys, member)
 }
 
-fn dice() -> ChaCha20Rng {
+fn rng() -> ChaCha20Rng {
     ChaCha20Rng::from_seed([9; 32])
 }
 
@@ -32,7 +32,7 @@ fn key(n: u8) -> SpaceKey {
 #[test]
 fn members_open_a_share_and_its_history_and_nobody_else_does() {
     let ((clinic, a), (worker, b), (stranger, _)) = (phone(1), phone(2), phone(3));
-    let share = KeyShare::seal(&key(2), &[key(1)], &[a.clone(), b.clone()], &mut dice()).unwrap();
+    let share = KeyShare::seal(&key(2), &[key(1)], &[a.clone(), b.clone()], &mut rng()).unwrap();
     for member in [&clinic, &worker] {
         let opened = share.open(&area(), member).unwrap();
         assert_eq!(opened, key(2));
@@ -62,15 +62,14 @@ fn members_open_a_share_and_its_history_and_nobody_else_does() {
 fn a_lost_phone_taints_its_epoch_and_all_before_it() {
     let ((_, clinic), (_, worker), (_, lost)) = (phone(1), phone(2), phone(3));
     let mut epochs = Epochs::default();
-    epochs.add(
-        &KeyShare::seal(&key(1), &[], &[clinic.clone(), worker.clone()], &mut dice()).unwrap(),
-    );
+    epochs
+        .add(&KeyShare::seal(&key(1), &[], &[clinic.clone(), worker.clone()], &mut rng()).unwrap());
     epochs.add(
         &KeyShare::seal(
             &key(2),
             &[key(1)],
             &[clinic.clone(), worker.clone(), lost.clone()],
-            &mut dice(),
+            &mut rng(),
         )
         .unwrap(),
     );
@@ -87,7 +86,7 @@ fn a_lost_phone_taints_its_epoch_and_all_before_it() {
             &key(3),
             &[key(2)],
             &[clinic.clone(), worker.clone()],
-            &mut dice(),
+            &mut rng(),
         )
         .unwrap(),
     );
@@ -110,9 +109,9 @@ fn a_lost_phone_taints_its_epoch_and_all_before_it() {
 fn keys_made_apart_are_both_read_and_all_phones_write_with_the_same_one() {
     let ((_, a), (_, b)) = (phone(1), phone(2));
     let shares = [
-        KeyShare::seal(&key(1), &[], &[a.clone(), b.clone()], &mut dice()).unwrap(),
-        KeyShare::seal(&key(2), &[key(1)], &[a.clone(), b.clone()], &mut dice()).unwrap(),
-        KeyShare::seal(&key(3), &[key(1)], &[a.clone(), b.clone()], &mut dice()).unwrap(),
+        KeyShare::seal(&key(1), &[], &[a.clone(), b.clone()], &mut rng()).unwrap(),
+        KeyShare::seal(&key(2), &[key(1)], &[a.clone(), b.clone()], &mut rng()).unwrap(),
+        KeyShare::seal(&key(3), &[key(1)], &[a.clone(), b.clone()], &mut rng()).unwrap(),
     ];
     let (mut there, mut here) = (Epochs::default(), Epochs::default());
     shares.iter().for_each(|share| there.add(share));
@@ -127,7 +126,7 @@ fn keys_made_apart_are_both_read_and_all_phones_write_with_the_same_one() {
             &key(4),
             &[key(2), key(3)],
             &[a.clone(), b.clone()],
-            &mut dice(),
+            &mut rng(),
         )
         .unwrap(),
     );
@@ -139,7 +138,7 @@ fn keys_made_apart_are_both_read_and_all_phones_write_with_the_same_one() {
 fn a_ring_of_parents_ends() {
     let (_, a) = phone(1);
     let mut epochs = Epochs::default();
-    epochs.add(&KeyShare::seal(&key(1), &[key(2)], std::slice::from_ref(&a), &mut dice()).unwrap());
-    epochs.add(&KeyShare::seal(&key(2), &[key(1)], std::slice::from_ref(&a), &mut dice()).unwrap());
+    epochs.add(&KeyShare::seal(&key(1), &[key(2)], std::slice::from_ref(&a), &mut rng()).unwrap());
+    epochs.add(&KeyShare::seal(&key(2), &[key(1)], std::slice::from_ref(&a), &mut rng()).unwrap());
     assert!(epochs.writable(&[key(1), key(2)], &|_| false).is_some());
 }

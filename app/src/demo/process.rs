@@ -316,10 +316,10 @@ impl Killer {
             killer.stop.clone(),
         );
         std::thread::spawn(move || {
-            let mut dice = ChaCha8Rng::seed_from_u64(seed);
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
             while left.load(Ordering::SeqCst) > 0 && !stop.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(dice.random_range(5..160)));
-                let victim = phones.get(dice.random_range(0..phones.len().max(1)));
+                std::thread::sleep(Duration::from_millis(rng.random_range(5..160)));
+                let victim = phones.get(rng.random_range(0..phones.len().max(1)));
                 if victim.is_some_and(Phone::kill) {
                     left.fetch_sub(1, Ordering::SeqCst);
                     done.fetch_add(1, Ordering::SeqCst);

@@ -379,7 +379,7 @@ pub fn check(check: &Check) -> (String, String) {
         Check::ModelGroup(g) => (
             "subgroup".into(),
             format!(
-                "{:<15} {:>5} drawn patients, pink found {:>5.1} %, green left {:>5.1} %",
+                "{:<15} {:>5} synthetic patients, pink found {:>5.1} %, green left {:>5.1} %",
                 g.name,
                 g.cases,
                 f64::from(g.sensitivity_permille) / 10.0,

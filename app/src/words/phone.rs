@@ -63,6 +63,10 @@ fn trouble(trouble: &Trouble) -> Words {
             format!("damaged data: {why}"),
             "copy the data folder away, then ask your supervisor; nothing was changed",
         ),
+        Trouble::Broken { invariant, at } => words(
+            format!("invariant {invariant} of this program did not hold ({at})"),
+            "try again; nothing was changed. Tell those who make this program: it is a fault of theirs",
+        ),
         Trouble::Other(why) => words(why, "try again; nothing was changed"),
     }
 }
@@ -77,6 +81,7 @@ fn folder(path: &str, trouble: &Trouble) -> Words {
             format!("the data folder {path} cannot be written"),
             "make it writable, or choose another with --data",
         ),
+        Trouble::Broken { .. } => self::trouble(trouble),
         Trouble::Damaged(why) | Trouble::Other(why) => words(
             format!("the data folder {path} cannot be used: {why}"),
             "choose another with --data",

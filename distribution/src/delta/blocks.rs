@@ -22,7 +22,7 @@ const NEARNESS: usize = 22;
 #[derive(Clone)]
 pub(super) struct Model {
     storage: Storage,
-    evidence: Evidence,
+    contexts: Contexts,
     /// How far codes went beyond the next one: by nearness and by how far others went lately.
     distance: Vec<Number>,
     far: u32,
@@ -52,7 +52,7 @@ pub(super) struct Model {
 
 /// What speaks for a code staying as expected, and for which way it goes if not.
 #[derive(Clone)]
-struct Evidence {
+struct Contexts {
     place: [Counted; NEARNESS * 3 * 4],
     row: [Weight; 3 * 33],
     column: [Weight; 3 * 32],
@@ -62,7 +62,7 @@ struct Evidence {
     way_column: [Weight; 3 * 32],
 }
 
-impl Default for Evidence {
+impl Default for Contexts {
     fn default() -> Self {
         let none = Weight::default();
         Self {
@@ -189,7 +189,7 @@ impl Model {
     pub(super) fn new(storage: Storage) -> Self {
         Self {
             storage,
-            evidence: Evidence::default(),
+            contexts: Contexts::default(),
             distance: vec![Number::default(); 3 * 8],
             far: 0,
             scales: Near::new(),
@@ -339,7 +339,7 @@ impl Model {
         else {
             return expected.value;
         };
-        let e = &mut self.evidence;
+        let e = &mut self.contexts;
         let near = usize::from(expected.nearness);
         let class = usize::from(near > 0) + usize::from(near > 12);
         let leans =

@@ -5,8 +5,8 @@ use std::io::Write;
 
 use protocol::Digest;
 
-use super::alone::Alone;
 use super::blocks::Model;
+use super::intra::Intra;
 use super::layout::{Span, Storage, layout};
 use super::range::Encoder;
 use super::{DICTIONARY_MAX, Head, MADE_MAX, SLICE_BYTES};
@@ -33,7 +33,7 @@ struct Maker<'a> {
     level: i32,
     out: Vec<u8>,
     models: BTreeMap<Storage, Model>,
-    alone: BTreeMap<Storage, Alone>,
+    intra: BTreeMap<Storage, Intra>,
 }
 
 /// The delta that makes `target` out of `base`.
@@ -48,14 +48,14 @@ pub fn encode(
         base_bytes: base.len() as u64,
         target_bytes: target.len() as u64,
     };
-    let (models, alone) = (BTreeMap::new(), BTreeMap::new());
+    let (models, intra) = (BTreeMap::new(), BTreeMap::new());
     let mut maker = Maker {
         base,
         target,
         level: options.level,
         out: head.to_bytes(),
         models,
-        alone,
+        intra,
     };
     let before: BTreeMap<_, _> = layout(base)
         .into_iter()
@@ -67,7 +67,7 @@ pub fn encode(
         at = (span.offset + span.bytes) as usize;
         match before.get(&span.name) {
             Some(old) if alike(old, &span) => maker.tensor(old, &span)?,
-            _ => maker.alone(&span, span.offset as usize, at)?,
+            _ => maker.intra(&span, span.offset as usize, at)?,
         }
     }
     maker.plain(at, target.len())?;
@@ -139,7 +139,7 @@ impl Maker<'_> {
     }
 
     /// A tensor that the base has too: rows that are the same are copied, others are coded against
-    /// theirs, new ones stand alone.
+    /// theirs, new ones stand intra.
     fn tensor(&mut self, old: &Span, new: &Span) -> Result<(), std::io::Error> {
         let row = new.row_bytes().unwrap_or(1).max(1) as usize;
         let (old_at, new_at) = (old.offset as usize, new.offset as usize);
@@ -166,25 +166,25 @@ impl Maker<'_> {
                 continue;
             }
             if !self.blocks(old, new, start, end, begins)? {
-                self.alone(new, new_at + start, new_at + end)?;
+                self.intra(new, new_at + start, new_at + end)?;
                 continue;
             }
             begins = false;
         }
-        self.alone(new, new_at + both, new_at + new.bytes as usize)
+        self.intra(new, new_at + both, new_at + new.bytes as usize)
     }
 
     /// Bytes of a tensor that nothing in the base is like, by how often their values come; or as
     /// plain bytes, if that is shorter.
-    fn alone(&mut self, span: &Span, start: usize, end: usize) -> Result<(), std::io::Error> {
+    fn intra(&mut self, span: &Span, start: usize, end: usize) -> Result<(), std::io::Error> {
         let before = self.out.len();
         self.plain(start, end)?;
         let block = span.storage.block().1;
         if start == end || !(end - start).is_multiple_of(block) {
             return Ok(());
         }
-        let held = self.alone.get(&span.storage).cloned();
-        let mut model = held.unwrap_or_else(|| Alone::new(span.storage));
+        let held = self.intra.get(&span.storage).cloned();
+        let mut model = held.unwrap_or_else(|| Intra::new(span.storage));
         let mut out = Vec::new();
         for part in self
             .of_target(start, end)
@@ -202,7 +202,7 @@ impl Maker<'_> {
         if out.len() < self.out.len() - before {
             self.out.truncate(before);
             self.out.extend_from_slice(&out);
-            self.alone.insert(span.storage, model);
+            self.intra.insert(span.storage, model);
         }
         Ok(())
     }
@@ -247,11 +247,11 @@ impl Maker<'_> {
         }
         // Weights that have nothing in common with the old ones are smaller on their own.
         if out.len() * 10 > (end - start) * 6 {
-            let before = (self.out.len(), self.alone.clone());
-            self.alone(new, new.offset as usize + start, new.offset as usize + end)?;
+            let before = (self.out.len(), self.intra.clone());
+            self.intra(new, new.offset as usize + start, new.offset as usize + end)?;
             let alone = self.out.len() - before.0;
             self.out.truncate(before.0);
-            self.alone = before.1;
+            self.intra = before.1;
             if alone < out.len() {
                 return Ok(false);
             }

@@ -110,7 +110,7 @@ fn share_of(from: &[u16; 17], symbol: u8) -> (u64, u64) {
     (begin, end - begin)
 }
 
-/// 2¹⁶ / (1 + e^−x) for x from −12 to 12 in steps of 1/128, by multiplication alone: a library's
+/// 2¹⁶ / (1 + e^−x) for x from −12 to 12 in steps of 1/128, by multiplication intra: a library's
 /// `exp` may differ between processors, and this table is part of the format.
 #[allow(clippy::indexing_slicing)] // made when the program is built
 static SQUASH: [u16; 3073] = {

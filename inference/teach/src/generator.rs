@@ -134,7 +134,7 @@ pub fn labels() -> Vec<Label> {
 
 /// A drawn case.
 #[derive(Debug, Clone)]
-pub struct DrawnCase {
+pub struct SyntheticCase {
     /// What a worker would have written: a findings file as JSON.
     pub file: serde_json::Value,
     /// The findings read from it.
@@ -145,10 +145,10 @@ pub struct DrawnCase {
     pub urgency: Urgency,
 }
 
-/// Draws one case. The same dice give the same case.
-pub fn draw(pack: &RulePack, dice: &mut impl Rng) -> Result<DrawnCase, String> {
+/// Draws one case. The same randomness gives the same case.
+pub fn draw(pack: &RulePack, rng: &mut impl Rng) -> Result<SyntheticCase, String> {
     let total: u32 = DISEASES.iter().map(|d| d.weight).sum();
-    let mut pick = dice.random_range(0..total);
+    let mut pick = rng.random_range(0..total);
     let label = DISEASES
         .iter()
         .position(|d| match pick.checked_sub(d.weight) {
@@ -161,18 +161,18 @@ pub fn draw(pack: &RulePack, dice: &mut impl Rng) -> Result<DrawnCase, String> {
     let (label, disease) = label
         .and_then(|i| DISEASES.get(i).map(|d| (i, d)))
         .ok_or("no disease drawn")?;
-    let (age_name, age) = draw_age(disease.infant, dice);
-    let truth = draw_truth(disease, pack, age, dice);
-    let text = draw_text(disease, dice);
+    let (age_name, age) = draw_age(disease.infant, rng);
+    let truth = draw_truth(disease, pack, age, rng);
+    let text = draw_text(disease, rng);
     let whole = to_findings(&truth, &text, age_name, age, pack)?;
     // Urgency is judged at the level where everything can be measured.
     let urgency = pack
         .evaluate(Profile::Imci, &whole.1)
         .urgency()
         .max(disease.floor);
-    let seen = hide(truth, pack, whole.1.group(), dice);
+    let seen = hide(truth, pack, whole.1.group(), rng);
     let (file, findings) = to_findings(&seen, &text, age_name, age, pack)?;
-    Ok(DrawnCase {
+    Ok(SyntheticCase {
         file,
         findings,
         label,
@@ -180,20 +180,20 @@ pub fn draw(pack: &RulePack, dice: &mut impl Rng) -> Result<DrawnCase, String> {
     })
 }
 
-fn draw_age(infant: bool, dice: &mut impl Rng) -> (&'static str, f64) {
+fn draw_age(infant: bool, rng: &mut impl Rng) -> (&'static str, f64) {
     if infant {
-        ("age_days", f64::from(dice.random_range(0..60u32)))
+        ("age_days", f64::from(rng.random_range(0..60u32)))
     } else {
-        ("age_months", f64::from(dice.random_range(2..60u32)))
+        ("age_months", f64::from(rng.random_range(2..60u32)))
     }
 }
 
-fn chance(p: f64, dice: &mut impl Rng) -> bool {
-    dice.random_bool(p.clamp(0.0, 1.0))
+fn chance(p: f64, rng: &mut impl Rng) -> bool {
+    rng.random_bool(p.clamp(0.0, 1.0))
 }
 
-fn spread(mean: f64, width: f64, dice: &mut impl Rng) -> f64 {
-    let sum: f64 = (0..4).map(|_| dice.random_range(-1.0..1.0)).sum();
+fn spread(mean: f64, width: f64, rng: &mut impl Rng) -> f64 {
+    let sum: f64 = (0..4).map(|_| rng.random_range(-1.0..1.0)).sum();
     mean + sum * width / 2.0
 }
 
@@ -202,16 +202,16 @@ fn draw_truth(
     disease: &Disease,
     pack: &RulePack,
     age: f64,
-    dice: &mut impl Rng,
+    rng: &mut impl Rng,
 ) -> BTreeMap<String, FindingValue> {
     let signs: BTreeMap<&str, f64> = disease.signs.iter().copied().collect();
-    let has = |sign: &str, usual: f64, dice: &mut _| {
-        chance(signs.get(sign).copied().unwrap_or(usual), dice)
+    let has = |sign: &str, usual: f64, rng: &mut _| {
+        chance(signs.get(sign).copied().unwrap_or(usual), rng)
     };
     let mut truth: BTreeMap<String, FindingValue> = BTreeMap::new();
     for finding in pack.findings() {
         if finding.kind == FindingKind::Flag {
-            let yes = has(&finding.id, 0.01, dice);
+            let yes = has(&finding.id, 0.01, rng);
             truth.insert(
                 finding.id.clone(),
                 if yes {
@@ -226,15 +226,15 @@ fn draw_truth(
     let text = |word: &str| FindingValue::Text(word.to_owned());
     let round = |x: f64| FindingValue::Number(x.round());
     let fever = if disease.infant {
-        has("hot_infant", 0.02, dice)
+        has("hot_infant", 0.02, rng)
     } else {
-        has("fever", 0.03, dice)
+        has("fever", 0.03, rng)
     };
-    let cold = has("cold_infant", 0.01, dice);
+    let cold = has("cold_infant", 0.01, rng);
     let temperature = match (fever, cold) {
-        (true, _) => spread(38.8, 0.8, dice).max(37.6),
-        (false, true) => spread(34.8, 0.4, dice),
-        (false, false) => spread(36.7, 0.4, dice),
+        (true, _) => spread(38.8, 0.8, rng).max(37.6),
+        (false, true) => spread(34.8, 0.4, rng),
+        (false, false) => spread(36.7, 0.4, rng),
     };
     put(
         "temperature",
@@ -259,9 +259,9 @@ fn draw_truth(
         );
     }
     let fast = if disease.infant {
-        has("infant_fast", 0.03, dice)
+        has("infant_fast", 0.03, rng)
     } else {
-        has("fast", 0.03, dice)
+        has("fast", 0.03, rng)
     };
     let (slow_mean, fast_mean) = match (disease.infant, age < 12.0) {
         (true, _) => (46.0, 68.0),
@@ -270,27 +270,27 @@ fn draw_truth(
     };
     put(
         "respiratory_rate",
-        round(spread(if fast { fast_mean } else { slow_mean }, 6.0, dice).clamp(12.0, 110.0)),
+        round(spread(if fast { fast_mean } else { slow_mean }, 6.0, rng).clamp(12.0, 110.0)),
     );
-    let low = has("lowoxygen", 0.01, dice);
+    let low = has("lowoxygen", 0.01, rng);
     put(
         "spo2",
         round(
             if low {
-                spread(85.0, 4.0, dice).min(89.0)
+                spread(85.0, 4.0, rng).min(89.0)
             } else {
-                spread(97.0, 2.0, dice).clamp(91.0, 100.0)
+                spread(97.0, 2.0, rng).clamp(91.0, 100.0)
             }
             .max(50.0),
         ),
     );
-    let (very_thin, thin) = (has("very_thin", 0.005, dice), has("thin", 0.04, dice));
+    let (very_thin, thin) = (has("very_thin", 0.005, rng), has("thin", 0.04, rng));
     put(
         "muac",
         round(match (very_thin, thin) {
-            (true, _) => spread(108.0, 5.0, dice).min(114.0),
-            (false, true) => spread(120.0, 4.0, dice).clamp(115.0, 124.0),
-            (false, false) => spread(143.0, 9.0, dice).max(125.0),
+            (true, _) => spread(108.0, 5.0, rng).min(114.0),
+            (false, true) => spread(120.0, 4.0, rng).clamp(115.0, 124.0),
+            (false, false) => spread(143.0, 9.0, rng).max(125.0),
         }),
     );
     put(
@@ -309,7 +309,7 @@ fn draw_truth(
             (4.5 + age * 0.2).min(20.0)
         }),
     );
-    let (severe_dry, some_dry) = (has("severe_dry", 0.0, dice), has("some_dry", 0.02, dice));
+    let (severe_dry, some_dry) = (has("severe_dry", 0.0, rng), has("some_dry", 0.02, rng));
     put(
         "sunken_eyes",
         if severe_dry || some_dry {
@@ -346,29 +346,29 @@ fn draw_truth(
             "normal"
         }),
     );
-    let long = has("long_diarrhoea", 0.02, dice);
+    let long = has("long_diarrhoea", 0.02, rng);
     put(
         "diarrhoea_days",
         round(if long {
-            spread(20.0, 4.0, dice).max(14.0)
+            spread(20.0, 4.0, rng).max(14.0)
         } else {
-            spread(3.0, 1.5, dice).clamp(1.0, 13.0)
+            spread(3.0, 1.5, rng).clamp(1.0, 13.0)
         }),
     );
-    put("cough_days", round(spread(4.0, 2.0, dice).clamp(1.0, 13.0)));
-    put("fever_days", round(spread(2.5, 1.2, dice).clamp(1.0, 6.0)));
+    put("cough_days", round(spread(4.0, 2.0, rng).clamp(1.0, 13.0)));
+    put("fever_days", round(spread(2.5, 1.2, rng).clamp(1.0, 6.0)));
     put(
         "malaria_risk",
-        text(if chance(0.6, dice) { "high" } else { "low" }),
+        text(if chance(0.6, rng) { "high" } else { "low" }),
     );
-    let positive = has("rdt_positive", 0.04, dice);
+    let positive = has("rdt_positive", 0.04, rng);
     put(
         "malaria_test",
         text(if positive { "positive" } else { "negative" }),
     );
     let (deep, shallow) = (
-        has("deep_ulcers", 0.0, dice),
-        has("shallow_ulcers", 0.01, dice),
+        has("deep_ulcers", 0.0, rng),
+        has("shallow_ulcers", 0.01, rng),
     );
     put(
         "mouth_ulcers",
@@ -380,18 +380,18 @@ fn draw_truth(
             "none"
         }),
     );
-    let pus = has("ear_pus", 0.0, dice);
+    let pus = has("ear_pus", 0.0, rng);
     put(
         "ear_discharge_days",
         round(if pus {
-            spread(5.0, 3.0, dice).max(1.0)
+            spread(5.0, 3.0, rng).max(1.0)
         } else {
             0.0
         }),
     );
     let (severe, some) = (
-        has("severe_pallor", 0.005, dice),
-        has("some_pallor", 0.04, dice),
+        has("severe_pallor", 0.005, rng),
+        has("some_pallor", 0.04, rng),
     );
     put(
         "palmar_pallor",
@@ -403,10 +403,10 @@ fn draw_truth(
             "none"
         }),
     );
-    let skin = has("skin", 0.02, dice);
+    let skin = has("skin", 0.02, rng);
     put(
         "skin_problem",
-        text(match (skin, dice.random_range(0..4u8)) {
+        text(match (skin, rng.random_range(0..4u8)) {
             (false, _) => "none",
             (_, 0) => "impetigo",
             (_, 1) => "scabies",
@@ -414,7 +414,7 @@ fn draw_truth(
             _ => "ringworm",
         }),
     );
-    let (at_all, not_well) = (has("not_at_all", 0.0, dice), has("not_well", 0.02, dice));
+    let (at_all, not_well) = (has("not_at_all", 0.0, rng), has("not_well", 0.02, rng));
     put(
         "feeding",
         text(if at_all {
@@ -427,7 +427,7 @@ fn draw_truth(
     );
     put(
         "movement",
-        text(if has("stimulated", 0.005, dice) {
+        text(if has("stimulated", 0.005, rng) {
             "stimulated"
         } else {
             "own"
@@ -450,9 +450,9 @@ fn hide(
     mut truth: BTreeMap<String, FindingValue>,
     pack: &RulePack,
     group: AgeGroup,
-    dice: &mut impl Rng,
+    rng: &mut impl Rng,
 ) -> BTreeMap<String, FindingValue> {
-    let share = dice.random_range(0.0..0.5);
+    let share = rng.random_range(0.0..0.5);
     for finding in pack.findings() {
         let required = finding.required.iter().any(|of| of == group.name());
         let missing = match finding.id.as_str() {
@@ -464,30 +464,30 @@ fn hide(
             _ if required => 0.03,
             _ => share,
         };
-        if chance(missing, dice) {
+        if chance(missing, rng) {
             truth.insert(finding.id.clone(), FindingValue::Unknown);
         } else if finding.id == "respiratory_rate"
             && let Some(FindingValue::Number(rate)) = truth.get_mut("respiratory_rate")
         {
-            *rate = (*rate + f64::from(dice.random_range(-2..=2i32))).clamp(10.0, 118.0);
+            *rate = (*rate + f64::from(rng.random_range(-2..=2i32))).clamp(10.0, 118.0);
         }
     }
     truth
 }
 
-fn draw_text(disease: &Disease, dice: &mut impl Rng) -> String {
-    if disease.words.is_empty() || chance(0.35, dice) {
+fn draw_text(disease: &Disease, rng: &mut impl Rng) -> String {
+    if disease.words.is_empty() || chance(0.35, rng) {
         return String::new();
     }
     let phrase = disease
         .words
-        .get(dice.random_range(0..disease.words.len()))
+        .get(rng.random_range(0..disease.words.len()))
         .copied()
         .unwrap_or_default();
     let mut letters: Vec<char> = phrase.chars().collect();
-    if chance(0.4, dice) && letters.len() > 4 {
-        let at = dice.random_range(1..letters.len() - 1);
-        match dice.random_range(0..3u8) {
+    if chance(0.4, rng) && letters.len() > 4 {
+        let at = rng.random_range(1..letters.len() - 1);
+        match rng.random_range(0..3u8) {
             0 => letters.swap(at, at - 1),
             1 => {
                 letters.remove(at);

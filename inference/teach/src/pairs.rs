@@ -106,7 +106,7 @@ pub struct PairOptions {
     pub hidden: usize,
     /// Steps of the first training.
     pub steps: usize,
-    /// Seed of all dice.
+    /// Seed of all randomness.
     pub seed: u64,
 }
 
@@ -124,7 +124,7 @@ struct Vars(Vec<(String, Var)>);
 
 impl Vars {
     fn new(hidden: usize, seed: u64) -> Result<Self, Fail> {
-        let mut dice = ChaCha20Rng::seed_from_u64(seed);
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let shapes = [
             ("words", VOCABULARY, EMBEDDING),
             ("hidden1", hidden, INPUT),
@@ -136,7 +136,7 @@ impl Vars {
         for (name, rows, columns) in shapes {
             let bound = (6.0 / columns as f32).sqrt();
             let values: Vec<f32> = (0..rows * columns)
-                .map(|_| dice.random_range(-bound..bound))
+                .map(|_| rng.random_range(-bound..bound))
                 .collect();
             vars.push((
                 format!("{name}.weight"),
@@ -231,11 +231,11 @@ fn rows(
     seed: u64,
     local: bool,
 ) -> Result<Vec<Row>, Fail> {
-    let mut dice = ChaCha20Rng::seed_from_u64(seed);
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let features = features_of(pack);
     let mut rows = Vec::new();
     while rows.len() < count {
-        let case = draw(pack, &mut dice)?;
+        let case = draw(pack, &mut rng)?;
         // What a district sees differs from what the country sees: every third diagnosis only.
         if local && case.label % 3 != 0 {
             continue;
@@ -248,7 +248,7 @@ fn rows(
         if words.len() < 3 {
             continue;
         }
-        let left_out = words.remove(dice.random_range(0..words.len()));
+        let left_out = words.remove(rng.random_range(0..words.len()));
         rows.push(Row {
             features: features.iter().map(|f| f.value(&case.findings)).collect(),
             words,
@@ -267,7 +267,7 @@ fn fit(
     seed: u64,
     mut enough: impl FnMut(usize) -> Result<bool, Fail>,
 ) -> Result<(), Fail> {
-    let mut dice = ChaCha20Rng::seed_from_u64(seed);
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let mut optimizer = AdamW::new(
         learn,
         ParamsAdamW {
@@ -278,7 +278,7 @@ fn fit(
     )?;
     for step in 0..steps {
         let batch: Vec<_> = (0..BATCH)
-            .filter_map(|_| data.get(dice.random_range(0..data.len())))
+            .filter_map(|_| data.get(rng.random_range(0..data.len())))
             .collect();
         optimizer.set_learning_rate(lr * (1.0 - step as f64 / steps as f64).max(0.05));
         optimizer.backward_step(&loss(&weights()?, &batch)?)?;
@@ -308,9 +308,9 @@ pub fn make(
     mut progress: impl FnMut(&str),
 ) -> Result<Pairs, Fail> {
     progress("drawing cases");
-    let mut dice = ChaCha20Rng::seed_from_u64(options.seed + 7);
+    let mut rng = ChaCha20Rng::seed_from_u64(options.seed + 7);
     let texts = (0..4000)
-        .map(|_| draw(pack, &mut dice))
+        .map(|_| draw(pack, &mut rng))
         .collect::<Result<Vec<_>, _>>()?;
     let tokenizer = Tokenizer::from_bytes(train_tokenizer(&texts)?.as_bytes())?;
     let country = rows(pack, &tokenizer, 12_000, options.seed, false)?;
@@ -387,14 +387,14 @@ pub fn make(
     add("LoRA rank 8", low_rank(&base, &district, part)?);
 
     progress("growing the vocabulary");
-    let mut dice = ChaCha20Rng::seed_from_u64(options.seed + 30);
+    let mut rng = ChaCha20Rng::seed_from_u64(options.seed + 30);
     let mut grown = base.clone();
     for (name, shape, values) in &mut grown {
         if let (true, [rows, columns]) = (
             name.starts_with("words") || name.starts_with("head"),
             shape.as_mut_slice(),
         ) {
-            values.extend((0..64 * *columns).map(|_| dice.random_range(-0.05..0.05f32)));
+            values.extend((0..64 * *columns).map(|_| rng.random_range(-0.05..0.05f32)));
             *rows += 64;
         }
     }
@@ -411,7 +411,7 @@ pub fn make(
 
 /// Adapters `b·a` of rank 8 on the hidden layers, trained and merged.
 fn low_rank(base: &Weights, data: &[Row], steps: usize) -> Result<Weights, Fail> {
-    let mut dice = ChaCha20Rng::seed_from_u64(40);
+    let mut rng = ChaCha20Rng::seed_from_u64(40);
     let fixed = Vars::of(base)?;
     let mut adapters = Vec::new();
     for (name, var) in &fixed.0 {
@@ -421,7 +421,7 @@ fn low_rank(base: &Weights, data: &[Row], steps: usize) -> Result<Weights, Fail>
             continue;
         }
         let a: Vec<f32> = (0..8 * columns)
-            .map(|_| dice.random_range(-0.03..0.03f32))
+            .map(|_| rng.random_range(-0.03..0.03f32))
             .collect();
         let a = Var::from_vec(a, (8, columns), &Device::Cpu)?;
         adapters.push(Some((

@@ -16,7 +16,7 @@ use tokenizers::{AddedToken, DecoderWrapper, PostProcessorWrapper, Tokenizer, To
 
 use clinical::{Profile, Urgency};
 
-use crate::generator::{DrawnCase, draw, labels};
+use crate::generator::{SyntheticCase, draw, labels};
 use inference::features::{Feature, features_of};
 use inference::model::{ARCHITECTURE, Calibration, GoldenCase, TriageModel};
 use inference::network::{Batch, EMBEDDING, HIDDEN, Network, input_columns};
@@ -25,7 +25,7 @@ use inference::rules::RulePack;
 /// How to train.
 #[derive(Debug, Clone)]
 pub struct TrainOptions {
-    /// Seed of all dice.
+    /// Seed of all randomness.
     pub seed: u64,
     /// Cases to learn from.
     pub cases: usize,
@@ -91,10 +91,10 @@ pub fn train(
     options: &TrainOptions,
     mut progress: impl FnMut(usize, usize, f32),
 ) -> Result<Trained, Fail> {
-    let mut dice = ChaCha20Rng::seed_from_u64(options.seed);
+    let mut rng = ChaCha20Rng::seed_from_u64(options.seed);
     let held_out = (options.cases / 10).clamp(200, 6000);
     let drawn = (0..options.cases + held_out)
-        .map(|_| draw(pack, &mut dice))
+        .map(|_| draw(pack, &mut rng))
         .collect::<Result<Vec<_>, _>>()?;
     let tokenizer_json = train_tokenizer(&drawn)?;
     let mut tokenizer = Tokenizer::from_bytes(tokenizer_json.as_bytes())?;
@@ -110,7 +110,7 @@ pub fn train(
         features.len(),
         labels().len(),
         tokenizer.get_vocab_size(true),
-        &mut dice,
+        &mut rng,
     )?;
     let network = vars.network();
     let mut optimizer = AdamW::new(
@@ -125,7 +125,7 @@ pub fn train(
     let steps = options.epochs * learning.len().div_ceil(batch);
     let mut step = 0;
     for _ in 0..options.epochs {
-        let order = shuffled(learning.len(), &mut dice);
+        let order = shuffled(learning.len(), &mut rng);
         for chunk in order.chunks(batch) {
             let rows: Vec<_> = chunk.iter().filter_map(|i| learning.get(*i)).collect();
             optimizer.set_learning_rate(2e-3 * (1.0 - step as f64 / steps as f64).max(0.02));
@@ -149,7 +149,7 @@ pub fn train(
     )
 }
 
-fn to_row(case: &DrawnCase, features: &[Feature], tokenizer: &Tokenizer) -> Result<Row, Fail> {
+fn to_row(case: &SyntheticCase, features: &[Feature], tokenizer: &Tokenizer) -> Result<Row, Fail> {
     Ok(Row {
         features: features.iter().map(|f| f.value(&case.findings)).collect(),
         words: tokenizer
@@ -161,7 +161,7 @@ fn to_row(case: &DrawnCase, features: &[Feature], tokenizer: &Tokenizer) -> Resu
     })
 }
 
-pub(crate) fn train_tokenizer(drawn: &[DrawnCase]) -> Result<String, Fail> {
+pub(crate) fn train_tokenizer(drawn: &[SyntheticCase]) -> Result<String, Fail> {
     tokenizers::parallelism::set_parallelism(false);
     let texts: Vec<&str> = drawn
         .iter()
@@ -204,12 +204,12 @@ impl Vars {
         features: usize,
         labels: usize,
         vocabulary: usize,
-        dice: &mut impl Rng,
+        rng: &mut impl Rng,
     ) -> Result<Self, Fail> {
         let [h1, h2] = HIDDEN;
         let mut matrix = |rows: usize, columns: usize, bound: f32| -> Result<Var, Fail> {
             let values: Vec<f32> = (0..rows * columns)
-                .map(|_| dice.random_range(-bound..bound))
+                .map(|_| rng.random_range(-bound..bound))
                 .collect();
             Ok(Var::from_vec(values, (rows, columns), &Device::Cpu)?)
         };
@@ -262,11 +262,11 @@ fn loss(network: &Network, rows: &[&Row]) -> Result<Tensor, Fail> {
     Ok((differential + urgency)?)
 }
 
-fn shuffled(count: usize, dice: &mut impl Rng) -> Vec<usize> {
+fn shuffled(count: usize, rng: &mut impl Rng) -> Vec<usize> {
     let mut order: Vec<_> = (0..count).collect();
     (1..count)
         .rev()
-        .for_each(|i| order.swap(i, dice.random_range(0..=i)));
+        .for_each(|i| order.swap(i, rng.random_range(0..=i)));
     order
 }
 
@@ -306,7 +306,7 @@ fn finish(
     tokenizer_json: &str,
     features: &[Feature],
     calibration: Calibration,
-    held_out: &[DrawnCase],
+    held_out: &[SyntheticCase],
     options: &TrainOptions,
 ) -> Result<Trained, Fail> {
     // Golden results come from the quantized file itself: written once without any, loaded, asked,
@@ -394,7 +394,11 @@ fn write(
 }
 
 /// Measures a model on drawn cases.
-pub fn measure(model: &TriageModel, pack: &RulePack, cases: &[DrawnCase]) -> Result<Report, Fail> {
+pub fn measure(
+    model: &TriageModel,
+    pack: &RulePack,
+    cases: &[SyntheticCase],
+) -> Result<Report, Fail> {
     let (mut top1, mut top3, mut abstained) = (0, 0, 0);
     let (mut pink, mut pink_rules, mut pink_model) = (0, 0, 0);
     let (mut green, mut raised) = (0, 0);
@@ -476,7 +480,7 @@ fn card(pack: &RulePack, report: &Report, options: &TrainOptions) -> String {
     )
 }
 
-/// How a model does on one group of drawn patients.
+/// How a model does on one group of synthetic patients.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct GroupResult {
     /// Which group.
@@ -489,7 +493,7 @@ pub struct GroupResult {
     pub specificity_permille: u32,
 }
 
-/// Measures a model beside the rules on groups of freshly drawn patients.
+/// Measures a model beside the rules on groups of freshly synthetic patients.
 pub fn subgroups(
     model: &TriageModel,
     pack: &RulePack,
@@ -503,10 +507,10 @@ pub fn subgroups(
         "with words",
         "without words",
     ];
-    let mut dice = ChaCha20Rng::seed_from_u64(seed);
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let mut counts = [[0usize; 5]; GROUPS.len()]; // cases, pink, found, green, left
     for _ in 0..cases {
-        let case = draw(pack, &mut dice)?;
+        let case = draw(pack, &mut rng)?;
         let number = |name: &str| match case.findings.value(name) {
             clinical::FindingValue::Number(n) => Some(*n),
             _ => None,

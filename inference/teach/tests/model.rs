@@ -24,10 +24,10 @@ fn the_reference_model_passes_its_golden_cases_on_this_machine() {
 
 #[test]
 fn the_model_never_lowers_what_the_rules_say() {
-    let (pack, mut dice) = (pack(), ChaCha20Rng::seed_from_u64(99));
+    let (pack, mut rng) = (pack(), ChaCha20Rng::seed_from_u64(99));
     let model = TriageModel::load("reference", REFERENCE).unwrap();
     for _ in 0..2000 {
-        let case = generator::draw(&pack, &mut dice).unwrap();
+        let case = generator::draw(&pack, &mut rng).unwrap();
         for profile in [Profile::Iccm, Profile::Imci] {
             let assessed = assess(&case.findings, &pack, profile, Some(&model));
             assert!(assessed.urgency >= assessed.rule_urgency);
@@ -40,10 +40,10 @@ fn the_model_never_lowers_what_the_rules_say() {
 
 #[test]
 fn on_cases_it_has_not_seen_it_ranks_well_and_finds_more_pink_than_the_rules_alone() {
-    let (pack, mut dice) = (pack(), ChaCha20Rng::seed_from_u64(4242));
+    let (pack, mut rng) = (pack(), ChaCha20Rng::seed_from_u64(4242));
     let model = TriageModel::load("reference", REFERENCE).unwrap();
     let cases: Vec<_> = (0..3000)
-        .map(|_| generator::draw(&pack, &mut dice).unwrap())
+        .map(|_| generator::draw(&pack, &mut rng).unwrap())
         .collect();
     let report = measure(&model, &pack, &cases).unwrap();
     assert!(report.top1 > 0.85 && report.top3 > 0.95, "{report:?}");

@@ -46,10 +46,10 @@ impl Phone {
                     tx.out.follow(Consequence::SealWaiting);
                 }
             }
-            Consequence::OpenAside(id) => records.open_late(&id, spaces, &mut tx)?,
+            Consequence::OpenQuarantined(id) => records.open_late(&id, spaces, &mut tx)?,
             Consequence::RenewKeys => spaces.renew_keys(&mut tx)?,
-            Consequence::ForgetPhotosOfLost => {
-                releases.forget_photos(spaces.drop_photos_of_lost(tx.own), &mut tx)?;
+            Consequence::ForgetPhotosOfRevoked => {
+                releases.forget_photos(spaces.drop_photos_of_revoked(tx.own), &mut tx)?;
             }
             Consequence::SettleEndings => {}
             Consequence::Reconsider(case) => records.reconsider(&case, spaces, &mut tx)?,
@@ -105,7 +105,7 @@ impl Phone {
         self.own.certificate = load_certificate(&self.own, &self.spaces, store)?;
         self.spaces.unchecked = true;
         let (spaces, records, releases, mut tx) = self.parts(store);
-        releases.obey_recalls(&mut tx)?;
+        releases.apply_recalls(&mut tx)?;
         releases.write_receipt(&mut tx)?;
         releases.open_bundles(spaces, records, &mut tx)?;
         releases.announce_ready(&mut tx);

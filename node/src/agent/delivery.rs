@@ -121,7 +121,7 @@ impl Phone {
                 if held <= quota {
                     break;
                 }
-                store.let_go(&row.id)?;
+                store.evict(&row.id)?;
                 held -= row.bytes;
             }
         }
@@ -204,7 +204,7 @@ pub fn whereabouts(
         .max()
         .unwrap_or(u64::MAX);
     let steps = store
-        .steps()?
+        .cursors()?
         .into_iter()
         .filter(|(_, of, position)| *of == space && *position >= last);
     let arrived = deliveries(store)?;
@@ -221,7 +221,7 @@ pub fn whereabouts(
         held_by: steps.map(|(device, ..)| device).collect(),
         reached: reached.collect(),
         unsent: store
-            .unsent()?
+            .outbox()?
             .iter()
             .filter(|(case, _)| *case == row.id)
             .count(),

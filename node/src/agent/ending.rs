@@ -125,7 +125,7 @@ impl Phone {
             .map(SpaceKey::epoch_tag)
             .filter(|epoch| !self.spaces.retired(space, epoch))
             .collect();
-        let unsent: BTreeSet<_> = store.unsent()?.into_iter().map(|(case, _)| case).collect();
+        let unsent: BTreeSet<_> = store.outbox()?.into_iter().map(|(case, _)| case).collect();
         let delivered = deliveries(store)?;
         let own = self.own.keeps(area).then(|| author_key(&self.own.id()));
         let keepers: BTreeSet<_> = delivered.values().flatten().copied().chain(own).collect();

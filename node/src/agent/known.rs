@@ -133,7 +133,7 @@ impl<'a> Known<'a> {
         let Known { spaces, own, .. } = self;
         spaces
             .lost()
-            .filter(move |(device, _)| spaces.is_lost(device, own))
+            .filter(move |(device, _)| spaces.is_revoked(device, own))
     }
 
     /// Phones that are said to be lost, of which nothing shows yet that they are where that counts.
@@ -141,7 +141,7 @@ impl<'a> Known<'a> {
         let Known { spaces, own, .. } = self;
         spaces
             .lost()
-            .filter(move |(device, _)| !spaces.is_lost(device, own))
+            .filter(move |(device, _)| !spaces.is_revoked(device, own))
     }
 
     /// What an envelope that is set aside would add, and to which case; `None` if it does not open

@@ -336,7 +336,7 @@ impl Meeting {
             (
                 frame @ (Frame::Have(_)
                 | Frame::HavesDone(_)
-                | Frame::Got(_)
+                | Frame::HaveAlso(_)
                 | Frame::Want(_)
                 | Frame::Lacks(_)
                 | Frame::Tree(_)

@@ -65,7 +65,7 @@ impl Phone {
         phone.own.certificate = load_certificate(&phone.own, &phone.spaces, store)?;
         let (spaces, records, releases, mut tx) = phone.parts(store);
         releases.open_bundles(spaces, records, &mut tx)?;
-        releases.obey_recalls(&mut tx)?;
+        releases.apply_recalls(&mut tx)?;
         releases.announce_ready(&mut tx);
         Ok(phone)
     }

@@ -25,14 +25,14 @@ use crate::api::consent::{may_leave, photos_may_leave};
 use crate::api::{Paper, Refusal};
 use crate::store::{CaseRow, Store, StoreError};
 
-mod aside;
 mod opening;
+mod quarantine;
 mod same;
 mod title;
 
-pub use aside::Preview;
-use aside::contents_of;
-pub(super) use aside::preview;
+pub use quarantine::Preview;
+use quarantine::contents_of;
+pub(super) use quarantine::preview;
 pub(crate) use same::named_by;
 use same::{forget_links, keep_links_of_before, load, load_same, put_links};
 use title::title;
@@ -168,7 +168,7 @@ impl Records {
                 return no(Refusal::ChangeTooLong(bytes));
             }
             for change in &changes {
-                tx.store.put_unsent(&id, change, withdraws)?;
+                tx.store.put_outbox(&id, change, withdraws)?;
             }
         }
         self.put_case(tx.now.wall_s, &mut document, area, spaces, tx)?;
@@ -211,7 +211,7 @@ impl Records {
             return Ok(Ok(Reply::Unchanged));
         }
         for change in &fresh {
-            tx.store.put_unsent(&case, change, false)?;
+            tx.store.put_outbox(&case, change, false)?;
         }
         self.put_case(tx.now.wall_s, &mut document, &area, spaces, tx)?;
         self.seal_case(&case, spaces, tx)?;
@@ -224,7 +224,7 @@ impl Records {
         spaces: &mut Spaces,
         tx: &mut Tx,
     ) -> Result<(), StoreError> {
-        let waiting = tx.store.unsent()?.into_iter().map(|(case, _)| case);
+        let waiting = tx.store.outbox()?.into_iter().map(|(case, _)| case);
         let waiting: BTreeSet<_> = waiting.collect();
         waiting
             .iter()
@@ -240,7 +240,7 @@ impl Records {
         spaces: &mut Spaces,
         tx: &mut Tx,
     ) -> Result<(), StoreError> {
-        let mut waiting = tx.store.unsent_of(case)?;
+        let mut waiting = tx.store.outbox_of(case)?;
         if waiting.is_empty() || uncertified(tx.store)? {
             return Ok(()); // no other phone would take what an unknown one has sealed
         }
@@ -264,7 +264,7 @@ impl Records {
             return Ok(());
         };
         seal_changes(*case, &changes, &view, &key, tx)?;
-        tx.store.clear_unsent(case, changes.len())?;
+        tx.store.clear_outbox(case, changes.len())?;
         tx.store.put_setting(&shared_setting(case), &[1])?;
         let renamed = !row.tags.contains(&key.case_tag(case));
         if let Some(mut document) = cases.into_iter().next().filter(|_| renamed) {
@@ -289,7 +289,7 @@ impl Records {
         let Some(mut document) = load(&row.id, tx.store)? else {
             return Ok(());
         };
-        let unsent = tx.store.unsent_of(&row.id)?.into_iter();
+        let unsent = tx.store.outbox_of(&row.id)?.into_iter();
         let mut held: BTreeSet<Vec<u8>> = unsent.map(|(change, _)| change).collect();
         for tag in &row.tags {
             let envelopes = tx.store.case_envelopes(SpaceId::of(&row.area), *tag)?;
@@ -302,7 +302,7 @@ impl Records {
         }
         for change in document.changes() {
             if !held.contains(&change) {
-                tx.store.put_unsent(&row.id, &change, false)?;
+                tx.store.put_outbox(&row.id, &change, false)?;
             }
         }
         self.seal_case(&row.id, spaces, tx)

@@ -28,7 +28,7 @@ mod shelf;
 pub(super) use shelf::Shelf;
 
 /// News of groups that is remembered for neighbours that have yet to hear it.
-const NEWS_MAX: usize = 4096;
+const ANNOUNCEMENTS_MAX: usize = 4096;
 
 /// A bundle that is being fetched or served.
 pub(crate) struct Bundle {
@@ -71,7 +71,7 @@ pub(crate) struct Releases {
     scrubbed: (Option<BundleId>, u64),
     /// Groups that have come lately, for the neighbours that are being met; the first number is
     /// that of the oldest.
-    pub(super) news: (u64, VecDeque<(BundleId, u64, u64)>),
+    pub(super) announcements: (u64, VecDeque<(BundleId, u64, u64)>),
     /// When a group last came, in monotone milliseconds.
     pub(super) last_group_ms: u64,
     /// Bytes of bundles that may lie here.
@@ -333,10 +333,10 @@ impl Releases {
     /// Groups have come: the neighbours hear of it.
     pub(super) fn groups_came(&mut self, now_ms: u64, bundle: BundleId, first: u64, count: u64) {
         self.last_group_ms = now_ms;
-        let (oldest, news) = &mut self.news;
-        news.push_back((bundle, first, count));
-        while news.len() > NEWS_MAX {
-            news.pop_front();
+        let (oldest, announcements) = &mut self.announcements;
+        announcements.push_back((bundle, first, count));
+        while announcements.len() > ANNOUNCEMENTS_MAX {
+            announcements.pop_front();
             *oldest += 1;
         }
     }

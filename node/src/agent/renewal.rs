@@ -24,7 +24,7 @@ impl Phone {
     ) -> Result<Option<Chain>, StoreError> {
         let mut own: Vec<_> = self.authors(author_key(peer), store)?;
         own.retain(|(chain, lost)| chain.device == *peer && !lost);
-        if self.spaces.is_lost(peer, &self.own) {
+        if self.spaces.is_revoked(peer, &self.own) {
             return Ok(None);
         }
         if own.is_empty() {

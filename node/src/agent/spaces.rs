@@ -66,10 +66,10 @@ pub(crate) struct Spaces {
     pub(super) unchecked: bool,
     epochs: BTreeMap<SpaceId, Epochs>,
     /// Who is said to be lost. Each word counts where its area covers the phone.
-    lost: BTreeMap<DeviceId, Vec<LostWord>>,
+    lost: BTreeMap<DeviceId, Vec<Revocation>>,
     /// Where phones that are said to be lost are certified, by the certificates that are known
     /// here.
-    lost_areas: BTreeMap<DeviceId, BTreeSet<Area>>,
+    revoked_areas: BTreeMap<DeviceId, BTreeSet<Area>>,
     countersigned: BTreeSet<EnvelopeId>,
     /// Days of use that this phone may have a key, as its keeper says.
     leases: BTreeMap<EpochTag, u32>,
@@ -92,7 +92,7 @@ pub(crate) struct Spaces {
 
 /// Somebody's word that a phone is lost.
 #[derive(Debug, Clone)]
-struct LostWord {
+struct Revocation {
     by: DeviceId,
     area: Area,
     reason: String,
@@ -145,7 +145,7 @@ impl Spaces {
             }
         }
         for lost in &notice.revoked {
-            let word = LostWord {
+            let word = Revocation {
                 by: author.device,
                 area: author.area.clone(),
                 reason: lost.reason.clone(),
@@ -154,7 +154,7 @@ impl Spaces {
             self.vouchers = None; // whoever is lost vouches no more
             let areas = areas_of(&lost.device, store)?;
             if !areas.is_empty() {
-                self.lost_areas
+                self.revoked_areas
                     .entry(lost.device)
                     .or_default()
                     .extend(areas);
@@ -196,7 +196,7 @@ impl Spaces {
             }
         }
         spaces.mature(own, store)?;
-        spaces.drop_photos_of_lost(own);
+        spaces.drop_photos_of_revoked(own);
         spaces.find_orphaned(own, store)?;
         Ok(spaces)
     }
@@ -221,12 +221,12 @@ impl Spaces {
         let Some(own) = tx.own.certificate.clone() else {
             return Ok(());
         };
-        self.heed(&envelope, &own, tx)
+        self.apply_notice(&envelope, &own, tx)
     }
 
     /// Takes a notice that has just come, or been said, into the projection, and leaves what
     /// follows from it.
-    pub(super) fn heed(
+    pub(super) fn apply_notice(
         &mut self,
         envelope: &VerifiedEnvelope,
         author: &VerifiedChain,
@@ -238,15 +238,15 @@ impl Spaces {
         let own = tx.own.id();
         self.take(own, envelope.space, (author, &notice), tx.store)?;
         if let Some(share) = &notice.share {
-            self.heed_share(&notice.area, share, tx)?;
+            self.apply_share(&notice.area, share, tx)?;
         }
         if !notice.revoked.is_empty() {
             tx.own.certificate = super::load::load_certificate(tx.own, self, tx.store)?;
-            tx.out.follow(Consequence::ForgetPhotosOfLost);
+            tx.out.follow(Consequence::ForgetPhotosOfRevoked);
             tx.out.follow(Consequence::RenewKeys);
         }
         for id in &notice.countersigned {
-            tx.out.follow(Consequence::OpenAside(*id));
+            tx.out.follow(Consequence::OpenQuarantined(*id));
         }
         if author.rights.has(Right::Grant) && !notice.delivered.is_empty() {
             self.vouch(author, &notice, tx)?;
@@ -266,7 +266,12 @@ impl Spaces {
     }
 
     /// The key of a share, where it is for this phone, and those before it.
-    fn heed_share(&mut self, area: &Area, share: &KeyShare, tx: &mut Tx) -> Result<(), StoreError> {
+    fn apply_share(
+        &mut self,
+        area: &Area,
+        share: &KeyShare,
+        tx: &mut Tx,
+    ) -> Result<(), StoreError> {
         if let Some(key) = share
             .open(area, &tx.own.keys)
             .filter(|_| tx.own.may(Right::Read))
@@ -312,7 +317,7 @@ impl Spaces {
         for ((space, epoch), by) in &self.retiring {
             let keepers = by
                 .iter()
-                .filter(|keeper| !self.is_lost(keeper, own))
+                .filter(|keeper| !self.is_revoked(keeper, own))
                 .count();
             let heard = store.setting(&ending::heard_setting(*space, epoch))?;
             let heard = heard.and_then(|bytes| bytes.try_into().ok());

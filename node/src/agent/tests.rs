@@ -161,7 +161,7 @@ fn a_key_that_a_lost_phone_has_is_not_written_with_until_the_next_is_made() {
     tx.out.consequences.clear();
     let reply = spaces.revoke(&area(), lost.device, "left on a bus".into(), &mut tx);
     assert_eq!(reply.unwrap(), Ok(Reply::Done));
-    assert!(spaces.is_lost(&lost.device, tx.own));
+    assert!(spaces.is_revoked(&lost.device, tx.own));
     assert!(
         spaces.write_key(&area(), tx.own).is_none(),
         "what is written waits"
@@ -172,7 +172,7 @@ fn a_key_that_a_lost_phone_has_is_not_written_with_until_the_next_is_made() {
     assert_ne!(next.epoch_tag(), key.epoch_tag());
     // What the log says is what was said: a phone that starts anew knows the same.
     let again = spaces::Spaces::load(tx.own, 0, tx.store).unwrap();
-    assert!(again.is_lost(&lost.device, tx.own));
+    assert!(again.is_revoked(&lost.device, tx.own));
     assert_eq!(again.write_key(&area(), tx.own), Some(&next));
 }
 
@@ -188,7 +188,7 @@ fn records_keep_what_may_not_leave_in_the_outbox() {
         rows.len()
     };
     assert_eq!(
-        (store.unsent_of(&case).unwrap().len(), sealed(&store)),
+        (store.outbox_of(&case).unwrap().len(), sealed(&store)),
         (1, 0)
     );
     add(
@@ -198,13 +198,13 @@ fn records_keep_what_may_not_leave_in_the_outbox() {
         2,
     );
     assert_eq!(
-        (store.unsent_of(&case).unwrap().len(), sealed(&store)),
+        (store.outbox_of(&case).unwrap().len(), sealed(&store)),
         (0, 1)
     );
     // The same request again adds nothing.
     add(&mut phone, &mut store, &[say("hot at night")], 1);
     assert_eq!(
-        (store.unsent_of(&case).unwrap().len(), sealed(&store)),
+        (store.outbox_of(&case).unwrap().len(), sealed(&store)),
         (0, 1)
     );
     // Withdrawn: that leaves, and nothing after it.
@@ -214,7 +214,7 @@ fn records_keep_what_may_not_leave_in_the_outbox() {
     ];
     add(&mut phone, &mut store, &withdrawn, 3);
     assert_eq!(
-        (store.unsent_of(&case).unwrap().len(), sealed(&store)),
+        (store.outbox_of(&case).unwrap().len(), sealed(&store)),
         (1, 2)
     );
 }

@@ -20,11 +20,11 @@ pub(super) enum Consequence {
     /// carried for it is opened.
     TakeKey(SpaceKey),
     /// An envelope that was set aside is looked at again.
-    OpenAside(EnvelopeId),
+    OpenQuarantined(EnvelopeId),
     /// Somebody may be lost: keys that they have are replaced.
     RenewKeys,
     /// What lost phones have announced is dropped.
-    ForgetPhotosOfLost,
+    ForgetPhotosOfRevoked,
     /// Keys may be due to end.
     SettleEndings,
     /// What waits, for a key or for consent, may leave.
@@ -73,7 +73,7 @@ impl Out {
     pub(super) fn follow(&mut self, consequence: Consequence) {
         let one = matches!(
             consequence,
-            Consequence::TakeKey(_) | Consequence::OpenAside(_) | Consequence::Withhold(_)
+            Consequence::TakeKey(_) | Consequence::OpenQuarantined(_) | Consequence::Withhold(_)
         );
         if !one {
             self.consequences.retain(|waits| *waits != consequence);

@@ -306,7 +306,7 @@ fn entries_said(view: &CaseView, words: &CaseWords) -> Result<Vec<Entry>, Refusa
 
 /// Why a case does not leave this phone, if it does not.
 pub fn stays(cx: &dyn Look, id: &CaseId) -> Result<Option<Stays>, Refusal> {
-    if !cx.store().unsent()?.iter().any(|(case, _)| case == id) {
+    if !cx.store().outbox()?.iter().any(|(case, _)| case == id) {
         return Ok(None);
     }
     let area = row(cx, *id)?.area;
@@ -336,7 +336,7 @@ pub fn list(
 ) -> Result<(Cases, Settings), Refusal> {
     let unsent: BTreeSet<_> = cx
         .store()
-        .unsent()?
+        .outbox()?
         .into_iter()
         .map(|(case, _)| case)
         .collect();

@@ -92,7 +92,7 @@ pub fn status(cx: &dyn Look, host: HostFacts) -> Result<Status, Refusal> {
         rights: certificate.map(|c| c.rights.to_string()),
         cases: store.cases()?.len(),
         quarantined: quarantined(cx)?,
-        unsent: store.unsent()?.len(),
+        unsent: store.outbox()?.len(),
         lost: known.lost().map(lost).collect(),
         perhaps_lost: known.perhaps_lost().map(lost).collect(),
         set_aside: host.set_aside,

@@ -27,6 +27,13 @@ pub enum Trouble {
     ReadOnly(String),
     /// What was read is not what was written.
     Damaged(String),
+    /// An invariant of the house did not hold: its number, and where that was noticed.
+    Broken {
+        /// Its number in `ARCHITECTURE.md`.
+        invariant: u8,
+        /// Source file and line.
+        at: String,
+    },
     /// Anything else the machine says.
     Other(String),
 }
@@ -459,6 +466,10 @@ impl From<crate::store::StoreError> for Trouble {
             StoreError::Full => Self::Full,
             StoreError::ReadOnly(why) => Self::ReadOnly(why),
             StoreError::Damaged(why) => Self::Damaged(why),
+            StoreError::Broken(broken) => Self::Broken {
+                invariant: broken.invariant as u8,
+                at: format!("{}:{}", broken.file, broken.line),
+            },
             StoreError::Other(why) => Self::Other(why),
         }
     }

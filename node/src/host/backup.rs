@@ -129,7 +129,7 @@ fn make(from: &Path, draft: &Path, secret: Option<String>) -> Result<Restored, R
     let after = new_keys()?;
     store.become_another(&before.id(), &after)?;
     folder.replace_key(&after)?;
-    let (cases, unsent) = (store.cases()?.len(), store.unsent()?.len());
+    let (cases, unsent) = (store.cases()?.len(), store.outbox()?.len());
     Ok(Restored {
         from: before.id(),
         device: after.id(),

@@ -40,7 +40,7 @@ impl CaseStore for MemoryStore {
         Ok(())
     }
 
-    fn unsent(&self) -> Result<Vec<(CaseId, Vec<u8>)>, StoreError> {
+    fn outbox(&self) -> Result<Vec<(CaseId, Vec<u8>)>, StoreError> {
         Ok(self
             .unsent
             .iter()
@@ -48,14 +48,14 @@ impl CaseStore for MemoryStore {
             .collect())
     }
 
-    fn unsent_of(&self, case: &CaseId) -> Result<Vec<(Vec<u8>, bool)>, StoreError> {
+    fn outbox_of(&self, case: &CaseId) -> Result<Vec<(Vec<u8>, bool)>, StoreError> {
         let of_case = self.unsent.iter().filter(|(held, ..)| held == case);
         Ok(of_case
             .map(|(_, change, withdraws)| (change.clone(), *withdraws))
             .collect())
     }
 
-    fn put_unsent(
+    fn put_outbox(
         &mut self,
         case: &CaseId,
         change: &[u8],
@@ -66,7 +66,7 @@ impl CaseStore for MemoryStore {
         Ok(())
     }
 
-    fn clear_unsent(&mut self, case: &CaseId, count: usize) -> Result<(), StoreError> {
+    fn clear_outbox(&mut self, case: &CaseId, count: usize) -> Result<(), StoreError> {
         self.spend()?;
         let mut left = count;
         self.unsent.retain(|(held, ..)| {

@@ -136,7 +136,7 @@ impl EnvelopeStore for MemoryStore {
             .collect())
     }
 
-    fn let_go(&mut self, id: &EnvelopeId) -> Result<(), StoreError> {
+    fn evict(&mut self, id: &EnvelopeId) -> Result<(), StoreError> {
         self.spend()?;
         if let Some(envelope) = self.envelopes.get_mut(id) {
             envelope.bytes = None;
@@ -202,7 +202,7 @@ impl EnvelopeStore for MemoryStore {
             .collect())
     }
 
-    fn put_step(
+    fn put_cursor(
         &mut self,
         device: &DeviceId,
         space: SpaceId,
@@ -213,7 +213,7 @@ impl EnvelopeStore for MemoryStore {
         Ok(())
     }
 
-    fn steps(&self) -> Result<Vec<(DeviceId, SpaceId, u64)>, StoreError> {
+    fn cursors(&self) -> Result<Vec<(DeviceId, SpaceId, u64)>, StoreError> {
         Ok(self
             .steps
             .iter()

@@ -194,7 +194,7 @@ pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> 
         key,
         stamp,
         entry,
-        over: list(doc, at, "over"),
+        predecessors: list(doc, at, "over"),
     })
 }
 

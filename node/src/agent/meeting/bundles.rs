@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use distribution::bundle::Groups;
 use protocol::defence::{self, Defence};
-use protocol::frame::{Frame, Got, Have, HavesDone, Lacks, Lane, Piece, Tree, Want};
+use protocol::frame::{Frame, Have, HaveAlso, HavesDone, Lacks, Lane, Piece, Tree, Want};
 use protocol::limits::{
     BUNDLES_PER_MEETING_MAX, PIECE_GROUPS_MAX, PIECE_WAIT_MS_MAX, ROOM_QUIET_MS_MAX,
     TREE_CHUNK_BYTES_MAX, WANTS_QUEUED_MAX,
@@ -59,7 +59,7 @@ pub(super) struct BundleLane {
     /// When the other last said it had got something.
     last_got_ms: u64,
     /// Up to where this phone's news has been said.
-    news_said: u64,
+    announced: u64,
     /// Everything that the other has was asked for; what third phones may bring to it is awaited.
     waits_for_others: bool,
     /// Asked of us and not yet sent.
@@ -88,7 +88,7 @@ impl BundleLane {
         match frame {
             Frame::Have(have) => self.handle_have(talk, &have, phone),
             Frame::HavesDone(done) => self.handle_haves_done(talk, done.in_company, phone),
-            Frame::Got(got) => self.handle_got(&got, phone),
+            Frame::HaveAlso(got) => self.handle_have_also(&got, phone),
             Frame::Want(want) => self.handle_want(talk, want, phone),
             Frame::Lacks(lacks) => self.handle_lacks(talk, &lacks, phone),
             Frame::Tree(tree) => self.handle_tree(&tree, phone, store),
@@ -100,7 +100,8 @@ impl BundleLane {
     pub(super) fn begin_bundles(&mut self, talk: &mut Talk, phone: &mut Phone) {
         self.active = true;
         self.last_got_ms = phone.now.mono_ms;
-        self.news_said = phone.releases.news.0 + phone.releases.news.1.len() as u64;
+        self.announced =
+            phone.releases.announcements.0 + phone.releases.announcements.1.len() as u64;
         for id in phone.releases.named_this_time() {
             let Some(bundle) = phone.releases.bundles.get(&id) else {
                 continue;
@@ -238,7 +239,7 @@ impl BundleLane {
     }
 
     /// The other has got more since it named what it has.
-    fn handle_got(&mut self, got: &Got, phone: &mut Phone) -> Result<(), End> {
+    fn handle_have_also(&mut self, got: &HaveAlso, phone: &mut Phone) -> Result<(), End> {
         let Some(bundle) = phone.releases.bundles.get_mut(&got.bundle) else {
             return Ok(());
         };
@@ -270,17 +271,17 @@ impl BundleLane {
 
     fn handle_want(&mut self, talk: &mut Talk, want: Want, phone: &Phone) -> Result<(), End> {
         if self.queued.len() >= WANTS_QUEUED_MAX {
-            return refuse("more wishes at once than a phone may have");
+            return refuse("more requests at once than a phone may have");
         }
         if !self.active {
-            return refuse("a wish for an unknown bundle");
+            return refuse("a request for an unknown bundle");
         }
         // What was here when it was named may have been recalled, doubted or let go of since.
         let Some(bundle) = phone.releases.bundles.get(&want.bundle) else {
             return if self.named.contains(&want.bundle) {
                 self.excuse(talk, &want)
             } else {
-                refuse("a wish for an unknown bundle")
+                refuse("a request for an unknown bundle")
             };
         };
         let end = want
@@ -296,7 +297,7 @@ impl BundleLane {
             return if named {
                 self.excuse(talk, &want)
             } else {
-                refuse("a wish for pieces that this phone never named")
+                refuse("a request for pieces that this phone never named")
             };
         }
         if want.tree && bundle.fetch.tree().is_none() {
@@ -304,7 +305,7 @@ impl BundleLane {
             return if named {
                 self.excuse(talk, &want)
             } else {
-                refuse("a wish for group hashes that this phone never named")
+                refuse("a request for group hashes that this phone never named")
             };
         }
         self.queued.push_back(want);
@@ -454,15 +455,15 @@ impl BundleLane {
         if self.done_theirs {
             return None;
         }
-        let (oldest, news) = &phone.releases.news;
+        let (oldest, announcements) = &phone.releases.announcements;
         loop {
-            let at = self.news_said.max(*oldest);
-            let (bundle, first, count) = *news.get((at - oldest) as usize)?;
-            self.news_said = at + 1;
+            let at = self.announced.max(*oldest);
+            let (bundle, first, count) = *announcements.get((at - oldest) as usize)?;
+            self.announced = at + 1;
             self.named.insert(bundle);
             let theirs = self.their_groups.get(&bundle).map(|(groups, _)| groups);
             if !theirs.is_some_and(|groups| (first..first + count).all(|i| groups.has(i))) {
-                return Some(Frame::Got(Got {
+                return Some(Frame::HaveAlso(HaveAlso {
                     bundle,
                     first,
                     count,
@@ -471,7 +472,7 @@ impl BundleLane {
         }
     }
 
-    /// What the other wished for next.
+    /// What the other wanted for next.
     fn next_wanted(
         &mut self,
         talk: &mut Talk,
@@ -512,7 +513,7 @@ impl BundleLane {
             .get(&bundle)
             .and_then(|b| b.fetch.tree())
             .unwrap_or_default();
-        let offset = want.first; // while a tree is being sent, the wish remembers how far it is
+        let offset = want.first; // while a tree is being sent, the request remembers how far it is
         let rest = tree.get(offset as usize..).unwrap_or_default();
         let hashes = rest.get(..TREE_CHUNK_BYTES_MAX).unwrap_or(rest).to_vec();
         want.first += hashes.len() as u64;

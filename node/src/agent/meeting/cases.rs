@@ -148,7 +148,7 @@ impl CaseLane {
         self.difference.hear_theirs(said)
     }
 
-    /// Words about the difference: symbols, lists, wishes.
+    /// Words about the difference: symbols, lists, requests.
     fn handle_finding(
         &mut self,
         talk: &mut Talk,
@@ -176,7 +176,7 @@ impl CaseLane {
         self.end_finding_if_ready(talk, store)
     }
 
-    /// This side has heard all it needs: its wishes are said.
+    /// This side has heard all it needs: its requests are said.
     fn end_finding_if_ready(&mut self, talk: &mut Talk, store: &mut dyn Store) -> Result<(), End> {
         if self.ours != Step::Finding || self.theirs < Step::Finding {
             return Ok(());
@@ -396,7 +396,7 @@ impl CaseLane {
         talk.summary.envelopes_taken += 1;
         if !lost && verified.kind == EnvelopeKind::Notice {
             let (spaces, _, _, mut tx) = phone.parts(store);
-            spaces.heed(&verified, &author, &mut tx)?;
+            spaces.apply_notice(&verified, &author, &mut tx)?;
             phone.settle(store)?;
             self.authors_known.clear(); // somebody may be lost, or a certificate may count again
         }
@@ -469,7 +469,7 @@ impl CaseLane {
         };
         if talk.summary.in_step {
             for space in spaces_shared(theirs, store)? {
-                store.put_step(&talk.peer, space, store.last_position(space)?)?;
+                store.put_cursor(&talk.peer, space, store.last_position(space)?)?;
             }
         }
         if talk.summary.envelopes_taken > 0 {

@@ -16,8 +16,8 @@ use protocol::limits::{
     IDS_PER_FRAME_MAX, IDS_PER_MEETING_MAX, PARTS_PER_MEETING_MAX, SYMBOLS_PER_PART_MAX,
 };
 use protocol::{DeviceId, EnvelopeId, SpaceId};
-use sync::reconcile::{MeetingKey, read_words, write_words};
-use sync::riblt::{Decoder, SKETCH_BYTES, WORD_BYTES, estimate, first_batch, sketch, symbols};
+use sync::reconcile::{MeetingKey, read_short_ids, write_short_ids};
+use sync::riblt::{Decoder, SHORT_ID_BYTES, SKETCH_BYTES, estimate, first_batch, sketch, symbols};
 
 use super::talk::{End, refuse};
 use crate::store::{Store, StoreError};
@@ -26,10 +26,10 @@ use crate::store::{Store, StoreError};
 pub(super) type Part = (u8, SpaceId);
 /// Beyond this estimate the list is sent: it is not much longer, and needs no luck.
 const SYMBOLS_WORTH_MAX: usize = 1500;
-/// What one frame of wishes counts for, at least, against the ids of a meeting.
+/// What one frame of requests counts for, at least, against the ids of a meeting.
 const WANTED_COST_MIN: usize = 128;
 /// Walks over one part's envelopes that a meeting may cost: one for every batch of symbols and
-/// every frame of wishes that an honest phone sends.
+/// every frame of requests that an honest phone sends.
 const WALKS_PER_PART_MAX: u32 = 40;
 const CLASSES: [Urgency; 3] = [Urgency::Pink, Urgency::Yellow, Urgency::Green];
 
@@ -67,9 +67,9 @@ pub(super) struct Difference {
     mores: BTreeMap<Part, u32>,
     /// How often all of a part was walked over for the other, part by part.
     walks: BTreeMap<Part, u32>,
-    /// Envelopes that the other has wished for.
-    wished: BTreeSet<(Part, EnvelopeId)>,
-    /// What was walked over last: wishes come one after another.
+    /// Envelopes that the other has wanted for.
+    wanted: BTreeSet<(Part, EnvelopeId)>,
+    /// What was walked over last: requests come one after another.
     last_walk: Option<(Part, Words)>,
 }
 
@@ -89,7 +89,7 @@ fn words_by_part(
             parts
                 .entry((class as u8, *space))
                 .or_default()
-                .push((key.word(&id), id));
+                .push((key.short_id(&id), id));
         }
     }
     Ok(parts)
@@ -283,7 +283,7 @@ impl Difference {
         let number = self.number(&part);
         let counted = ours.get(..self.counts(&part).0 as usize).unwrap_or(ours);
         for chunk in counted.chunks(IDS_PER_FRAME_MAX) {
-            let ids = write_words(chunk.iter().map(|(word, _)| *word));
+            let ids = write_short_ids(chunk.iter().map(|(word, _)| *word));
             frames.push(Frame::PartIds(PartIds { part: number, ids }));
         }
     }
@@ -292,7 +292,7 @@ impl Difference {
         let first = self.speaking.get(&part).copied().flatten().unwrap_or(0);
         let cells = symbols(ours.iter().map(|(word, _)| *word), first, first + count);
         self.speaking.insert(part, Some(first + count));
-        let cells = write_words(cells);
+        let cells = write_short_ids(cells);
         frames.push(Frame::PartSymbols(PartSymbols {
             part: self.number(&part),
             first: first as u64,
@@ -305,7 +305,7 @@ impl Difference {
         let Some(hearing) = self.hearing.get_mut(&part) else {
             return refuse("symbols that nobody waits for");
         };
-        let Some(theirs) = read_words(&said.cells) else {
+        let Some(theirs) = read_short_ids(&said.cells) else {
             return refuse("symbols of a wrong length");
         };
         let heard = hearing.symbols.heard();
@@ -332,7 +332,7 @@ impl Difference {
             let found = hearing.symbols.difference().clone();
             self.resolve(part, &found, false, &mut frames);
         } else {
-            let heard = if hearing.symbols.spoiled() {
+            let heard = if hearing.symbols.false_decode() {
                 PartMore::THE_LIST
             } else {
                 hearing.symbols.heard() as u64
@@ -352,19 +352,19 @@ impl Difference {
         let Some(hearing) = self.hearing.get_mut(&part) else {
             return refuse("ids that nobody waits for");
         };
-        let Some(words) = read_words(&said.ids) else {
+        let Some(words) = read_short_ids(&said.ids) else {
             return refuse("ids of a wrong length");
         };
-        self.ids_heard += said.ids.len() / WORD_BYTES;
+        self.ids_heard += said.ids.len() / SHORT_ID_BYTES;
         hearing.list_bytes += said.ids.len() as u64;
         if self.ids_heard > IDS_PER_MEETING_MAX
-            || hearing.list_bytes > their_count * WORD_BYTES as u64
+            || hearing.list_bytes > their_count * SHORT_ID_BYTES as u64
         {
             return refuse("more ids than were said to be there");
         }
         hearing.list.extend(words);
         let mut frames = Vec::new();
-        if hearing.list_bytes == their_count * WORD_BYTES as u64 {
+        if hearing.list_bytes == their_count * SHORT_ID_BYTES as u64 {
             let theirs = std::mem::take(&mut hearing.list);
             self.resolve(part, &theirs, true, &mut frames);
         }
@@ -408,11 +408,11 @@ impl Difference {
     ) -> Result<Vec<Frame>, End> {
         let part = self.part(more.part)?;
         let Some(Some(sent)) = self.speaking.get(&part).copied() else {
-            return refuse("a wish for more of nothing");
+            return refuse("a request for more of nothing");
         };
         let the_list = more.heard == PartMore::THE_LIST;
         if !the_list && more.heard != sent as u64 {
-            return refuse("a wish for more before all was heard");
+            return refuse("a request for more before all was heard");
         }
         *self.mores.entry(part).or_default() += 1;
         let held = self.walk(part, key, store)?.clone();
@@ -441,7 +441,7 @@ impl Difference {
         };
         let words: BTreeSet<[u8; 4]> = halves.iter().copied().collect();
         if words.is_empty() {
-            return refuse("a wish for nothing");
+            return refuse("a request for nothing");
         }
         // A frame costs a walk over all that is held: many small ones are as dear as large ones.
         self.ids_heard += words.len().max(WANTED_COST_MIN);
@@ -452,15 +452,15 @@ impl Difference {
             self.last_walk = None;
         }
         let held = self.walk(part, key, store)?;
-        let wished: Vec<_> = held
+        let wanted: Vec<_> = held
             .iter()
             .filter(|(w, _)| words.contains(&half(*w)))
             .map(|(_, id)| (part, *id))
             .collect();
-        // Each once, however often it is wished for.
-        let more = wished
+        // Each once, however often it is wanted for.
+        let more = wanted
             .into_iter()
-            .filter(|wish| self.wished.insert(*wish))
+            .filter(|want| self.wanted.insert(*want))
             .collect::<Vec<_>>();
         self.lacking.extend(more);
         Ok(())
@@ -487,7 +487,7 @@ mod tests {
     use super::*;
     use crate::MemoryStore;
 
-    /// H6 of the review, and its control: small wishes, now for one part and now for another, each
+    /// H6 of the review, and its control: small requests, now for one part and now for another, each
     /// cost a walk over all that is held.
     #[test]
     fn h6_wishes_for_the_same_again_and_again_end_the_meeting() {
@@ -520,11 +520,11 @@ mod tests {
                 .begin(DeviceId([1; 32]), DeviceId([2; 32]), &key, &store)
                 .unwrap();
             for n in 0..190u64 {
-                let wish = PartWanted {
+                let want = PartWanted {
                     part: n % 2,
                     ids: vec![7; 4],
                 };
-                if difference.handle_wanted(&wish, &key, &store).is_err() {
+                if difference.handle_wanted(&want, &key, &store).is_err() {
                     break;
                 }
             }
@@ -564,7 +564,7 @@ mod tests {
             .begin(DeviceId([1; 32]), DeviceId([2; 32]), &key, &store)
             .unwrap();
         assert!(
-            matches!(said.as_slice(), [Frame::PartIds(list)] if list.ids.len() == 3 * WORD_BYTES),
+            matches!(said.as_slice(), [Frame::PartIds(list)] if list.ids.len() == 3 * SHORT_ID_BYTES),
             "{said:?}"
         );
     }

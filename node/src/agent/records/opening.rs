@@ -159,14 +159,14 @@ impl Records {
         tx: &mut Tx,
     ) -> Result<(), StoreError> {
         let outermost = self.begin_opening([*id], tx.store)?;
-        self.open_aside(id, spaces, tx)?;
+        self.open_quarantined(id, spaces, tx)?;
         match outermost {
             true => self.end_opening(tx.store),
             false => Ok(()),
         }
     }
 
-    fn open_aside(
+    fn open_quarantined(
         &mut self,
         id: &EnvelopeId,
         spaces: &mut Spaces,
@@ -182,7 +182,7 @@ impl Records {
             .find_map(|(chain, _)| Some((envelope.clone().verify(chain).ok()?, chain)));
         match judged {
             Some((verified, chain)) if verified.kind == EnvelopeKind::Notice => {
-                spaces.heed(&verified, chain, tx)
+                spaces.apply_notice(&verified, chain, tx)
             }
             Some((verified, _)) => self.open_envelope(&verified, spaces, tx),
             None => Ok(()),

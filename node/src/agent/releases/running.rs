@@ -136,7 +136,7 @@ impl Releases {
     }
 
     /// What was recalled stops, is not served and is not kept.
-    pub(in crate::agent) fn obey_recalls(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+    pub(in crate::agent) fn apply_recalls(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         let Some(trust) = tx.own.trust.as_ref() else {
             return Ok(());
         };
@@ -153,7 +153,7 @@ impl Releases {
         let listed: BTreeSet<_> = own.chain(delegated).map(|r| r.module.as_str()).collect();
         let unlisted = |module: &str| trust.list_binds() && !listed.contains(module);
         for (module, activation) in &mut self.activations {
-            let reason = activation.obey(|digest| trust.recalled(digest).map(str::to_owned));
+            let reason = activation.apply(|digest| trust.recalled(digest).map(str::to_owned));
             let gone = activation.current.is_some() && unlisted(module);
             if gone {
                 activation.stop();

@@ -8,7 +8,7 @@ use protocol::limits::{CHAINS_PER_DEVICE_MAX, CHAINS_PER_ISSUER_MAX, DEVICES_PER
 use protocol::{Area, Chain, DeviceId, VerifiedChain};
 use sync::envelope::{AuthorKey, author_key};
 
-use super::{Identity, LostWord, Spaces};
+use super::{Identity, Revocation, Spaces};
 use crate::store::{Store, StoreError};
 
 impl Spaces {
@@ -28,7 +28,7 @@ impl Spaces {
             let Ok(certificate) = certificate.read() else {
                 continue;
             };
-            let counts = |word: &&LostWord| {
+            let counts = |word: &&Revocation| {
                 let by_whom = trust.revoked(&word.by).is_none() && word.by != certificate.device;
                 by_whom && word.area.covers(&certificate.area)
             };
@@ -55,7 +55,7 @@ impl Spaces {
     ) -> Option<Result<VerifiedChain, CertificateError>> {
         match self.judge(chain, own)? {
             Err(CertificateError::Expired(position)) => {
-                let known = own.trust.as_ref()?.chain_even_if_lost(chain);
+                let known = own.trust.as_ref()?.chain_even_if_revoked(chain);
                 Some(known.ok_or(CertificateError::Expired(position)))
             }
             other => Some(other),
@@ -63,11 +63,11 @@ impl Spaces {
     }
 
     /// Whether a phone is lost, as far as this one knows. Who is not known at all is not lost.
-    pub(in crate::agent) fn is_lost(&self, device: &DeviceId, own: &Identity) -> bool {
+    pub(in crate::agent) fn is_revoked(&self, device: &DeviceId, own: &Identity) -> bool {
         let Some(trust) = &own.trust else {
             return false;
         };
-        let counts = |word: &LostWord| {
+        let counts = |word: &Revocation| {
             trust.revoked(&word.by).is_none() && word.by != *device && self.covers(device, word)
         };
         trust.revoked(device).is_some()
@@ -126,7 +126,7 @@ impl Spaces {
         store.put_chain(chain)?;
         if self.lost.contains_key(&chain.device) {
             // What was said of it may count now.
-            self.lost_areas
+            self.revoked_areas
                 .entry(chain.device)
                 .or_default()
                 .insert(chain.area.clone());
@@ -152,11 +152,13 @@ impl Spaces {
         let judged = chains.filter_map(|chain| match self.judge(&chain, own)? {
             Ok(verified) => Some((verified, false)),
             Err(CertificateError::Revoked { .. }) => {
-                Some((trust.chain_even_if_lost(&chain)?, true))
+                Some((trust.chain_even_if_revoked(&chain)?, true))
             }
             // When it was written nobody can tell: expiry ends what a phone is given, not what it
             // has said.
-            Err(CertificateError::Expired(_)) => Some((trust.chain_even_if_lost(&chain)?, false)),
+            Err(CertificateError::Expired(_)) => {
+                Some((trust.chain_even_if_revoked(&chain)?, false))
+            }
             Err(_) => None,
         });
         Ok(judged.collect())

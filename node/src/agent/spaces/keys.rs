@@ -37,7 +37,7 @@ impl Spaces {
         let epochs = self.epochs.get(&SpaceId::of(area)).unwrap_or(&none);
         let out = epochs.left_out();
         epochs.writable(held, &|device| {
-            self.is_lost(device, own) || out.contains(device)
+            self.is_revoked(device, own) || out.contains(device)
         })
     }
 
@@ -82,7 +82,7 @@ impl Spaces {
                 .iter()
                 .find(|(chain, _)| known(chain))
                 .or(authors.first());
-            if let Some((chain, _)) = chosen.filter(|_| !self.is_lost(device, own)) {
+            if let Some((chain, _)) = chosen.filter(|_| !self.is_revoked(device, own)) {
                 members.insert(*device, member_of(chain));
             }
         }
@@ -152,7 +152,7 @@ impl Spaces {
     /// keepers have made to the members whose certificates those did not know.
     pub(in crate::agent) fn renew_keys(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         self.find_orphaned(tx.own, tx.store)?;
-        if self.is_lost(&tx.own.id(), tx.own) {
+        if self.is_revoked(&tx.own.id(), tx.own) {
             return Ok(()); // any key of its making would be tainted at once
         }
         for area in self.areas_read() {

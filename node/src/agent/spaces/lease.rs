@@ -149,7 +149,7 @@ impl Spaces {
         if !own.keeps(area) {
             return no(Refusal::NotKeeper(area.clone()));
         }
-        if self.is_lost(device, own) {
+        if self.is_revoked(device, own) {
             return no(Refusal::Lost(device.short()));
         }
         let us = author_key(&own.id());

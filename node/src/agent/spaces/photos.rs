@@ -156,9 +156,9 @@ impl Spaces {
 impl Spaces {
     /// What phones that are lost have announced is dropped. The photos of which nothing is left:
     /// they are neither fetched nor kept for others.
-    pub(in crate::agent) fn drop_photos_of_lost(&mut self, own: &Identity) -> Vec<Digest> {
+    pub(in crate::agent) fn drop_photos_of_revoked(&mut self, own: &Identity) -> Vec<Digest> {
         let authors = self.attached_by.keys().copied();
-        let lost: BTreeSet<DeviceId> = authors.filter(|id| self.is_lost(id, own)).collect();
+        let lost: BTreeSet<DeviceId> = authors.filter(|id| self.is_revoked(id, own)).collect();
         match lost.is_empty() {
             true => Vec::new(),
             false => self.drop_photos_of(&|device| lost.contains(device)),

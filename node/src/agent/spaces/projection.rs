@@ -4,7 +4,7 @@ use protocol::defence::{self, Defence};
 use protocol::{DeviceId, SpaceId};
 use sync::epoch::EpochTag;
 
-use super::{LostWord, Spaces};
+use super::{Revocation, Spaces};
 
 impl Spaces {
     /// Whether a member of a space stands there only by a lost phone's word.
@@ -31,7 +31,7 @@ impl Spaces {
 
     /// Whether a word that a phone is lost counts for it: keepers' shares say where it is
     /// certified, or else its certificates do.
-    pub(super) fn covers(&self, device: &DeviceId, word: &LostWord) -> bool {
+    pub(super) fn covers(&self, device: &DeviceId, word: &Revocation) -> bool {
         let mut said = self
             .epochs
             .values()
@@ -40,7 +40,7 @@ impl Spaces {
         if said.peek().is_some() {
             return said.any(|area| word.area.covers(area));
         }
-        match self.lost_areas.get(device) {
+        match self.revoked_areas.get(device) {
             Some(areas) => areas.iter().any(|area| word.area.covers(area)),
             None => !defence::stands(Defence::PendingRevocation), // pending: nothing shows yet where it is
         }

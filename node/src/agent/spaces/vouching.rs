@@ -36,7 +36,7 @@ impl Spaces {
             let vouches =
                 late.kind == EnvelopeKind::Changes && late.author != author_key(&author.device);
             if vouches || !strict {
-                tx.out.follow(Consequence::OpenAside(id));
+                tx.out.follow(Consequence::OpenQuarantined(id));
             }
         }
         Ok(())

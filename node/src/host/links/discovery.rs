@@ -1,12 +1,12 @@
-//! LAN discovery: a small beacon by link-local multicast on every interface,
+//! LAN discovery: a small announcement by link-local multicast on every interface,
 //! no default route needed.
 //!
 //! ```text
 //! "KJ2" · nonce 24 · XChaCha20-Poly1305 under the ministry's discovery key of:
 //!         device id 32 · QUIC port on IPv4 u16 · on IPv6 u16 (little-endian; 0: none) · and its tag 16
 //! ```
-//! The nonce is new every time, so that to everybody but phones of the same ministry all beacons
-//! are noise that never repeats. What does not open is forgotten at once. A beacon proves nothing:
+//! The nonce is new every time, so that to everybody but phones of the same ministry all announcements
+//! are noise that never repeats. What does not open is forgotten at once. An announcement proves nothing:
 //! it only says where to call, and the call proves who is there; and it is heeded from the networks
 //! that this phone is on, from nowhere else. (mDNS libraries were tried on paper first: the one
 //! that fits iroh joins its group on the default interface only, and finds nothing where there is
@@ -31,7 +31,7 @@ const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 255, 75, 74);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0x6b, 0x6a74);
 const PORT: u16 = 41_968;
 const BEACON_BYTES: usize = 3 + 24 + 36 + 16;
-/// Between beacons; with a share of chance so that a room of phones does not speak at once.
+/// Between announcements; with a share of chance so that a room of phones does not speak at once.
 const EVERY: Duration = Duration::from_secs(3);
 /// Neighbours remembered between reports to the agent.
 const NEIGHBOURS_MAX: usize = 256;
@@ -53,7 +53,7 @@ pub(super) async fn run(
         log("neighbours cannot be found: no multicast here");
         return;
     }
-    let (heard, mut beacons) = mpsc::channel(64);
+    let (heard, mut announcements) = mpsc::channel(64);
     for socket in &listeners {
         tokio::spawn(listen(socket.clone(), heard.clone()));
     }
@@ -62,12 +62,12 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             _ = speak.tick() => {
-                let beacon = key.borrow().and_then(|key| write(&key, &id, port_v4, port_v6));
-                if let Some(beacon) = beacon {
-                    speak_everywhere(&listeners, &beacon).await;
+                let announcement = key.borrow().and_then(|key| write(&key, &id, port_v4, port_v6));
+                if let Some(announcement) = announcement {
+                    speak_everywhere(&listeners, &announcement).await;
                 }
             }
-            Some((bytes, from)) = beacons.recv() => {
+            Some((bytes, from)) = announcements.recv() => {
                 let key = *key.borrow();
                 let read = key.and_then(|key| read(&key, &bytes, from)).filter(|(peer, _)| *peer != id);
                 let Some((peer, address)) = read.filter(|_| on_link(from.ip())) else { continue };
@@ -105,7 +105,7 @@ fn on_link(ip: IpAddr) -> bool {
         })
 }
 
-/// A beacon of this phone, sealed for phones of the ministry whose discovery key this is; no two
+/// An announcement of this phone, sealed for phones of the ministry whose discovery key this is; no two
 /// have anything in common.
 pub fn write(key: &[u8; 32], id: &DeviceId, port_v4: u16, port_v6: u16) -> Option<Vec<u8>> {
     let mut nonce = [0; 24];
@@ -122,7 +122,7 @@ pub fn write(key: &[u8; 32], id: &DeviceId, port_v4: u16, port_v6: u16) -> Optio
     Some([b"KJ2".as_slice(), &nonce, &sealed].concat())
 }
 
-/// Reads a beacon of the ministry whose discovery key this is: who, and where to call.
+/// Reads a announcement of the ministry whose discovery key this is: who, and where to call.
 pub fn read(key: &[u8; 32], bytes: &[u8], from: SocketAddr) -> Option<(DeviceId, SocketAddr)> {
     let rest = bytes
         .strip_prefix(b"KJ2")
@@ -168,8 +168,8 @@ async fn listen(socket: std::sync::Arc<UdpSocket>, heard: mpsc::Sender<(Vec<u8>,
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((bytes, from)) => {
-                let beacon = buffer.get(..bytes).unwrap_or_default().to_vec();
-                if heard.send((beacon, from)).await.is_err() {
+                let announcement = buffer.get(..bytes).unwrap_or_default().to_vec();
+                if heard.send((announcement, from)).await.is_err() {
                     return;
                 }
             }
@@ -178,8 +178,8 @@ async fn listen(socket: std::sync::Arc<UdpSocket>, heard: mpsc::Sender<(Vec<u8>,
     }
 }
 
-/// Says the beacon on every interface that is up, joining groups on those that have just appeared.
-async fn speak_everywhere(sockets: &[std::sync::Arc<UdpSocket>], beacon: &[u8]) {
+/// Says the announcement on every interface that is up, joining groups on those that have just appeared.
+async fn speak_everywhere(sockets: &[std::sync::Arc<UdpSocket>], announcement: &[u8]) {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let alone = interfaces.iter().all(if_addrs::Interface::is_loopback);
     for interface in interfaces.iter().filter(|i| alone || !i.is_loopback()) {
@@ -200,7 +200,7 @@ async fn speak_everywhere(sockets: &[std::sync::Arc<UdpSocket>], beacon: &[u8]) 
                 }
                 _ => continue,
             };
-            let _ = socket.send_to(beacon, to).await;
+            let _ = socket.send_to(announcement, to).await;
         }
     }
 }

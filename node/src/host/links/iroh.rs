@@ -91,7 +91,7 @@ pub async fn dial(
 pub struct Ip {
     id: DeviceId,
     endpoint: Endpoint,
-    /// Places for connections, those that are being greeted or closed included.
+    /// Mapping for connections, those that are being greeted or closed included.
     places: Arc<Semaphore>,
     /// Who may hear where this phone is; `None`: nobody, and it looks for nobody.
     discovery: Option<watch::Receiver<Option<[u8; 32]>>>,

@@ -78,7 +78,7 @@ impl CaseStore for SqliteStore {
             .map(|_| ())
     }
 
-    fn unsent(&self) -> Result<Vec<(CaseId, Vec<u8>)>, StoreError> {
+    fn outbox(&self) -> Result<Vec<(CaseId, Vec<u8>)>, StoreError> {
         let rows = self.all(
             "SELECT case_id, change FROM unsent ORDER BY position",
             [],
@@ -93,7 +93,7 @@ impl CaseStore for SqliteStore {
         Ok(self.sound("a change that waits", rows, open))
     }
 
-    fn unsent_of(&self, case: &CaseId) -> Result<Vec<(Vec<u8>, bool)>, StoreError> {
+    fn outbox_of(&self, case: &CaseId) -> Result<Vec<(Vec<u8>, bool)>, StoreError> {
         let sql = "SELECT change, withdraws FROM unsent WHERE case_id = ?1 ORDER BY position";
         let rows = self.all(sql, params![case.0], |row| {
             Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, bool>(1)?))
@@ -107,7 +107,7 @@ impl CaseStore for SqliteStore {
         Ok(self.sound("a change that waits", rows, open))
     }
 
-    fn put_unsent(
+    fn put_outbox(
         &mut self,
         case: &CaseId,
         change: &[u8],
@@ -125,7 +125,7 @@ impl CaseStore for SqliteStore {
         .map(|_| ())
     }
 
-    fn clear_unsent(&mut self, case: &CaseId, count: usize) -> Result<(), StoreError> {
+    fn clear_outbox(&mut self, case: &CaseId, count: usize) -> Result<(), StoreError> {
         let first = "DELETE FROM unsent WHERE position IN
             (SELECT position FROM unsent WHERE case_id = ?1 ORDER BY position LIMIT ?2)";
         self.write(first, params![case.0, integer(count as u64)])

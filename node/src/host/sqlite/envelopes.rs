@@ -150,7 +150,7 @@ impl EnvelopeStore for SqliteStore {
         )
     }
 
-    fn let_go(&mut self, id: &EnvelopeId) -> Result<(), StoreError> {
+    fn evict(&mut self, id: &EnvelopeId) -> Result<(), StoreError> {
         self.write(
             "UPDATE envelopes SET bytes = x'' WHERE id = ?1",
             params![id.0],
@@ -232,7 +232,7 @@ impl EnvelopeStore for SqliteStore {
         }))
     }
 
-    fn put_step(
+    fn put_cursor(
         &mut self,
         device: &DeviceId,
         space: SpaceId,
@@ -243,7 +243,7 @@ impl EnvelopeStore for SqliteStore {
             .map(|_| ())
     }
 
-    fn steps(&self) -> Result<Vec<(DeviceId, SpaceId, u64)>, StoreError> {
+    fn cursors(&self) -> Result<Vec<(DeviceId, SpaceId, u64)>, StoreError> {
         let rows = self.all("SELECT device, space, position FROM steps", [], |row| {
             Ok((
                 row.get::<_, Vec<u8>>(0)?,

@@ -357,7 +357,7 @@ impl Reading {
                     ("patient.caregiver_phone", ["telecom", "0", "value"]),
                 ];
                 for (name, path) in pairs {
-                    self.read_words(resource, name, text_at(resource, &path));
+                    self.read_short_ids(resource, name, text_at(resource, &path));
                 }
             }
             "Observation" => self.read_observation(resource),
@@ -391,7 +391,7 @@ impl Reading {
         self.findings.push((name, value, at, id));
     }
 
-    fn read_words(&mut self, resource: &Value, name: &str, text: Option<&str>) {
+    fn read_short_ids(&mut self, resource: &Value, name: &str, text: Option<&str>) {
         match text.map(|text| catalogue::read_value(name, text)) {
             None => {}
             Some(Ok(value)) => self.finding(resource, name.to_owned(), value),
@@ -464,11 +464,11 @@ impl Reading {
             ),
         ];
         for (name, text) in pairs {
-            self.read_words(patient, name, text);
+            self.read_short_ids(patient, name, text);
         }
         let dead = patient.get("deceasedBoolean").and_then(Value::as_bool) == Some(true);
         if dead || text_at(patient, &["deceasedDateTime"]).is_some() {
-            self.read_words(patient, "outcome", Some("died"));
+            self.read_short_ids(patient, "outcome", Some("died"));
         }
     }
 

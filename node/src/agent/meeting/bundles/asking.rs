@@ -11,16 +11,16 @@ use crate::agent::meeting::talk::Talk;
 
 impl BundleLane {
     /// What to ask of the other, in order.
-    fn wishes(&self, phone: &Phone) -> Vec<BundleId> {
+    fn wanted(&self, phone: &Phone) -> Vec<BundleId> {
         let there = |id: &BundleId| {
             let known = self.their_groups.get(id);
             known.is_some_and(|(groups, tree)| groups.held() > 0 && *tree)
         };
         let named = self.their_groups.keys().copied();
-        spread::wishes(&phone.shelf(), there, named)
+        spread::wanted_bundles(&phone.shelf(), there, named)
     }
 
-    /// Our next wish, or that we have none.
+    /// Our next request, or that we have none.
     pub(super) fn next_want(&mut self, talk: &mut Talk, phone: &mut Phone) -> Option<Frame> {
         let open_bytes = self
             .open_wants
@@ -38,7 +38,7 @@ impl BundleLane {
         let most = self.flow.piece_groups();
         let in_company = phone.meetings > 1;
         let mut more_may_come = false;
-        for digest in self.wishes(phone) {
+        for digest in self.wanted(phone) {
             let Some((theirs, their_tree)) = self.their_groups.get(&digest) else {
                 continue;
             };

@@ -63,7 +63,7 @@ impl CaseLane {
         let kept = match phone.judge_met(chain) {
             Some(Ok(verified)) => Some(verified),
             // A lost phone's: kept, so that what it wrote can wait to be looked at.
-            Some(Err(CertificateError::Revoked { .. })) => trust.chain_even_if_lost(chain),
+            Some(Err(CertificateError::Revoked { .. })) => trust.chain_even_if_revoked(chain),
             Some(Err(error)) if !defence::stands(Defence::PassedOver) => {
                 return refuse(format!("an author's certificate is not valid: {error}"));
             }

@@ -37,13 +37,13 @@ impl Bytes {
 
 /// What is learnt while blocks of one storage are coded.
 #[derive(Debug, Clone)]
-pub(super) struct Alone {
+pub(super) struct Intra {
     storage: Storage,
     bytes: Vec<Bytes>,
     codes: Symbols,
 }
 
-impl Alone {
+impl Intra {
     /// For blocks of this storage.
     pub(super) fn new(storage: Storage) -> Self {
         let bytes = Bytes {
@@ -105,10 +105,10 @@ mod tests {
                 .map(|i| (i.wrapping_mul(2_654_435_761) >> 21) as u8)
                 .collect();
             let mut coder = Encoder::new();
-            Alone::new(storage).code(&mut coder, &mut blocks.clone());
+            Intra::new(storage).code(&mut coder, &mut blocks.clone());
             let packed = coder.finish();
             let mut made = vec![0; bytes];
-            Alone::new(storage).code(&mut Decoder::new(&packed), &mut made);
+            Intra::new(storage).code(&mut Decoder::new(&packed), &mut made);
             assert_eq!(made, blocks, "{storage:?}");
         }
     }
@@ -125,7 +125,7 @@ mod tests {
             })
             .collect();
         let mut coder = Encoder::new();
-        Alone::new(Storage::Q4_0).code(&mut coder, &mut blocks.clone());
+        Intra::new(Storage::Q4_0).code(&mut coder, &mut blocks.clone());
         assert!(coder.finish().len() * 2 < blocks.len());
     }
 }
