@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use protocol::defence::{self, Defence};
 use protocol::limits::{MEETINGS_MAX, STRANGERS_MAX};
-use protocol::{Deadline, DeviceId, DeviceKeys, Now};
+use protocol::{Deadline, DeviceId, DeviceKeys, Invariant, Now, never};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
@@ -262,6 +262,7 @@ impl Agent {
         }
         let meeting = Meeting::begin(now, (link, peer, class), (dialed, known), &mut self.phone);
         self.meetings.insert(link, meeting);
+        never!(Invariant::Bounded, self.meetings.len() > MEETINGS_MAX)?;
         Ok(())
     }
 
@@ -328,6 +329,8 @@ impl Agent {
             return Ok(());
         };
         meeting.release_asked(&mut self.phone);
+        let asked = self.meetings.is_empty() && self.phone.releases.any_asked();
+        never!(Invariant::EndsAnywhere, asked)?;
         let summary = meeting.summary(reason);
         let certified = meeting.talk.certificate.is_some() || !defence::stands(Defence::Strangers);
         if summary.greeted && certified {

@@ -27,7 +27,7 @@ use protocol::defence::{self, Defence};
 use protocol::limits::{
     CASE_BYTES_MAX, ENTRIES_PER_AUTHOR_MAX, ENTRIES_PER_CASE_MAX, SAME_CASES_MAX,
 };
-use protocol::{CaseId, DeviceId, DeviceKeys};
+use protocol::{Broken, CaseId, DeviceId, DeviceKeys, Invariant, never};
 
 use crate::entry::{Entry, Stamp};
 use crate::view::{self, CaseView};
@@ -51,6 +51,9 @@ pub enum CaseError {
     /// One phone has said more of it than a phone may.
     #[error("one phone has said {0} things of this case, more than a phone may")]
     TooMany(usize),
+    /// An invariant of the house did not hold.
+    #[error("{0}")]
+    Broken(#[from] Broken),
 }
 
 /// A case, open in memory. Keep cases closed: an open one takes about 20 KB.
@@ -202,7 +205,12 @@ impl Case {
         if bytes > CASE_BYTES_MAX {
             return Err(CaseError::TooLong(bytes));
         }
-        let before = std::mem::replace(&mut self.doc, merged);
+        let mut before = std::mem::replace(&mut self.doc, merged);
+        let (heads, doc) = (before.get_heads(), &mut self.doc);
+        let lost = heads
+            .iter()
+            .any(|head| doc.get_change_by_hash(head).is_none());
+        never!(Invariant::SameCase, lost)?; // what was merged is merged for good
         if let Err(error) = self.within_budgets() {
             self.doc = before;
             return Err(error);

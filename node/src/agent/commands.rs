@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use distribution::{Offer, Release, Root, TrustedState};
 use protocol::certificate::{Certificate, CertificateError, CertificateRequest};
 use protocol::signed::{Role, Signed};
-use protocol::{Area, BundleId, CaseId, Chain, DeviceId, Digest, EnvelopeId, Right, Rights};
+use protocol::{
+    Area, BundleId, CaseId, Chain, DeviceId, Digest, EnvelopeId, Invariant, Right, Rights, never,
+};
 use record::Entry;
 use sync::Grant;
 use sync::epoch::Member;
@@ -547,9 +549,11 @@ impl Phone {
         let Some(trust) = self.own.trust.as_mut() else {
             return no(Refusal::NoMinistry);
         };
+        let before = trust.root_version();
         match trust.offer(offer) {
             Ok(false) => Ok(Ok(Reply::Unchanged)),
             Ok(true) => {
+                never!(Invariant::TrustMonotone, trust.root_version() < before)?;
                 self.trust_changed(store)?;
                 Ok(Ok(Reply::Done))
             }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clinical::{FindingValue, Urgency};
 use protocol::limits::{ENVELOPE_PLAIN_BYTES_MAX, QUARANTINED_MAX};
-use protocol::{Area, BundleKind, CaseId, Digest, EnvelopeId, SpaceId};
+use protocol::{Area, BundleKind, CaseId, Digest, EnvelopeId, Invariant, SpaceId, never};
 use record::{Case, CaseError, CaseView, Entry};
 use sync::envelope::{Contents, EnvelopeError, seal};
 use sync::epoch::EpochTag;
@@ -258,6 +258,8 @@ impl Records {
             let first = first.count();
             waiting.truncate(if left { first } else { 0 });
         }
+        let kept_back = waiting.iter().any(|(_, withdraws)| !withdraws) && !may_leave(&cases);
+        never!(Invariant::ConsentFirst, kept_back)?;
         let changes: Vec<Vec<u8>> = waiting.into_iter().map(|(change, _)| change).collect();
         let key = spaces.write_key(&row.area, tx.own).cloned();
         let Some(key) = key.filter(|_| !changes.is_empty()) else {
@@ -388,11 +390,10 @@ impl Records {
             Some(Err(error)) => return tx.store.put_quarantine(&envelope.id, &error.to_string()),
         };
         let changes: Vec<Vec<u8>> = contents.changes.into_iter().map(Into::into).collect();
-        if let Err(
-            error @ (CaseError::Poisoned(_) | CaseError::TooLong(_) | CaseError::TooMany(_)),
-        ) = document.apply(&changes)
-        {
-            return tx.store.put_quarantine(&envelope.id, &error.to_string());
+        match document.apply(&changes) {
+            Ok(()) => {}
+            Err(CaseError::Broken(broken)) => return Err(broken.into()),
+            Err(error) => return tx.store.put_quarantine(&envelope.id, &error.to_string()),
         }
         tx.store.put_setting(&shared_setting(&case), &[1])?;
         let view = self.put_case(tx.now.wall_s, &mut document, key.area(), spaces, tx)?;
@@ -490,6 +491,14 @@ impl Records {
     }
 }
 
+/// Whether the beginning of a change stands somewhere in these bytes.
+fn in_clear(change: &[u8], bytes: &[u8]) -> bool {
+    let head = change.get(..32).unwrap_or(change);
+    bytes
+        .windows(head.len().max(1))
+        .any(|window| window == head)
+}
+
 /// Seals changes of a case, as many in one envelope as fit.
 fn seal_changes(
     case: CaseId,
@@ -514,6 +523,8 @@ fn seal_changes(
                 nonce,
             ) {
                 Ok(envelope) => {
+                    let open = some.iter().any(|change| in_clear(change, envelope.bytes()));
+                    never!(Invariant::Sealed, open)?;
                     tx.store.put_envelope(&envelope, key.area())?;
                     break;
                 }

@@ -79,6 +79,11 @@ pub(crate) struct Releases {
 }
 
 impl Releases {
+    /// Whether any group is asked of anybody.
+    pub(super) fn any_asked(&self) -> bool {
+        self.bundles.values().any(|bundle| bundle.asked.held() > 0)
+    }
+
     pub(super) fn load(store: &dyn Store, aside: &mut Vec<String>) -> Result<Self, StoreError> {
         Ok(Self {
             activations: load_activations(store, aside)?,

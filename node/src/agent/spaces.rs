@@ -29,7 +29,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::defence::{self, Defence};
-use protocol::{Area, DeviceId, Digest, EnvelopeId, Right, SpaceId, VerifiedChain};
+use protocol::{
+    Area, DeviceId, Digest, EnvelopeId, Invariant, Right, SpaceId, VerifiedChain, never,
+};
 use sync::envelope::{AuthorKey, announce, author_key};
 use sync::epoch::{EpochTag, Epochs, KeyShare};
 use sync::{Envelope, Notice, SpaceKey, VerifiedEnvelope};
@@ -232,6 +234,8 @@ impl Spaces {
         author: &VerifiedChain,
         tx: &mut Tx,
     ) -> Result<(), StoreError> {
+        let signer = author_key(&author.device);
+        never!(Invariant::OnlyVerified, signer != envelope.author)?;
         let Ok(notice) = envelope.notice() else {
             return Ok(());
         };

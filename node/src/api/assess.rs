@@ -7,6 +7,7 @@ use clinical::age::MONTH_DAYS;
 use clinical::assessment::Question;
 use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile, Urgency};
 use protocol::CaseId;
+use protocol::{Invariant, never};
 use record::{AssessmentEntry, Case, CaseView, Entry};
 
 use super::{Cx, Look, Refusal, cases};
@@ -218,7 +219,7 @@ pub fn assess(
     assessor: &dyn Assessor,
     view: &CaseView,
     now_s: u64,
-) -> Result<Option<AssessmentEntry>, FindingsError> {
+) -> Result<Option<AssessmentEntry>, Refusal> {
     let before = view.assessments.last();
     let imci = before.is_some_and(|(_, before)| before.rules.contains("(imci)"));
     let profile = if imci { Profile::Imci } else { Profile::Iccm };
@@ -257,8 +258,14 @@ pub fn assess(
     let other = other.and_then(Result::ok).flatten();
     match assessor.judge(findings.clone(), &ages, profile) {
         Ok(now) => {
-            let all = now.into_iter().chain(tried).chain(other);
-            Ok(all.map(|a| entry_of(&a)).max_by_key(|entry| entry.urgency))
+            let all: Vec<_> = now.into_iter().chain(tried).chain(other).collect();
+            let lowered = all.iter().any(|a| a.urgency < a.rule_urgency);
+            never!(Invariant::RulesFirst, lowered)?;
+            let shown = all.iter().map(entry_of).max_by_key(|entry| entry.urgency);
+            let most = all.iter().map(|a| a.rule_urgency).max();
+            let shown_urgency = shown.as_ref().map(|entry| entry.urgency);
+            never!(Invariant::EveryRuleLooks, shown_urgency < most)?;
+            Ok(shown)
         }
         // A case that these rules never judged (an adult's) is not theirs; one that they did has
         // become something else.
@@ -268,7 +275,7 @@ pub fn assess(
         {
             Ok(None)
         }
-        Err(reason) => Err(reason),
+        Err(reason) => Err(Refusal::CannotJudge(reason)),
     }
 }
 
@@ -379,7 +386,7 @@ fn mark(cx: &dyn Look, row: &CaseRow, now: &CaseNow) -> Vec<u8> {
 /// Writes down what the rules say now, if it is another than they said last.
 pub fn reassess(cx: &mut dyn Cx, id: CaseId, request: [u8; 16]) -> Result<(), Refusal> {
     let (row, view) = cases::open(cx, id)?;
-    let now = assess(cx.assessor(), &view, cx.now().wall_s).map_err(Refusal::CannotJudge)?;
+    let now = assess(cx.assessor(), &view, cx.now().wall_s)?;
     let Some(now) = now else { return Ok(()) };
     let same = |(_, last): &(_, AssessmentEntry)| {
         last.urgency == now.urgency && last.rules_fired == now.rules_fired

@@ -31,9 +31,11 @@ pub fn show(cx: &dyn Look, case: &str) -> Result<Case, Refusal> {
 /// A case as it stands.
 pub fn of(cx: &dyn Look, row: &CaseRow, view: &CaseView) -> Result<Case, Refusal> {
     let decided = view.decisions.iter().map(|(_, d)| d.urgency).max();
-    let judged = cases::judged_now(cx, view);
-    let unjudged = judged.as_ref().err().cloned();
-    let by_rules = judged.ok().flatten().map(|entry| entry.urgency);
+    let (by_rules, unjudged) = match cases::judged_now(cx, view) {
+        Ok(entry) => (entry.map(|entry| entry.urgency), None),
+        Err(Refusal::CannotJudge(error)) => (None, Some(error)),
+        Err(other) => return Err(other),
+    };
     let now = by_rules.max(view.urgency());
     let stamps = view
         .findings

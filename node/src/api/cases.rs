@@ -467,6 +467,6 @@ pub fn duplicates(cx: &dyn Look) -> Result<Duplicates, Refusal> {
 pub(super) fn judged_now(
     cx: &dyn Look,
     view: &CaseView,
-) -> Result<Option<record::AssessmentEntry>, clinical::FindingsError> {
+) -> Result<Option<record::AssessmentEntry>, Refusal> {
     assess::assess(cx.assessor(), view, cx.now().wall_s)
 }

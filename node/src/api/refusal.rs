@@ -2,7 +2,7 @@
 
 use clinical::catalogue::ValueError;
 use clinical::{FindingsError, Urgency};
-use protocol::{Area, CaseId, DeviceId, Digest};
+use protocol::{Area, Broken, CaseId, DeviceId, Digest};
 use serde::{Deserialize, Serialize};
 
 /// What kind of refusal it is.
@@ -450,6 +450,12 @@ impl Refusal {
             | Self::BundleUnknown(_)
             | Self::NotListening(_) => Class::Failed,
         }
+    }
+}
+
+impl From<Broken> for Refusal {
+    fn from(broken: Broken) -> Self {
+        Self::Store(crate::store::StoreError::from(broken).into())
     }
 }
 

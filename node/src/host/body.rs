@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distribution::Release;
-use protocol::{DeviceId, DeviceKeys, Now};
+use protocol::{DeviceId, DeviceKeys, Invariant, Now, never};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::Sender;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -420,6 +420,10 @@ impl Body {
         loop {
             match self.agent.poll_output() {
                 Output::Transmit { link, bytes } => {
+                    let durable = self.store.is_durable();
+                    if let Err(broken) = never!(Invariant::SilentUntilDurable, !durable) {
+                        return self.recover(broken.into());
+                    }
                     if let Some(writer) = self.writers.get(&link) {
                         let _ = writer.send(ToSend::Bytes(bytes));
                     }

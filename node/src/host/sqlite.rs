@@ -276,6 +276,11 @@ impl SqliteStore {
         self.db.execute_batch("COMMIT").map_err(db_error)
     }
 
+    /// Whether everything that was written is committed.
+    pub fn is_durable(&self) -> bool {
+        self.db.is_autocommit()
+    }
+
     /// Takes back what an input wrote.
     pub fn roll_back(&mut self) {
         if !self.db.is_autocommit() {

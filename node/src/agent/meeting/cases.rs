@@ -17,7 +17,9 @@ use protocol::frame::{
     StepDone,
 };
 use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, SPACES_PER_MEETING_MAX};
-use protocol::{Area, ChainId, EnvelopeId, Right, SpaceId, VerifiedChain};
+use protocol::{
+    Area, ChainId, DeviceId, EnvelopeId, Invariant, Right, SpaceId, VerifiedChain, never,
+};
 use sync::envelope::AuthorKey;
 use sync::{Envelope, EnvelopeError, EnvelopeKind, VerifiedEnvelope};
 
@@ -468,8 +470,14 @@ impl CaseLane {
             }
         };
         if talk.summary.in_step {
+            let before = store.cursors()?;
             for space in spaces_shared(theirs, store)? {
-                store.put_cursor(&talk.peer, space, store.last_position(space)?)?;
+                let position = store.last_position(space)?;
+                let ahead = |(peer, of, at): &(DeviceId, SpaceId, u64)| {
+                    *peer == talk.peer && *of == space && *at > position
+                };
+                never!(Invariant::Converges, before.iter().any(ahead))?;
+                store.put_cursor(&talk.peer, space, position)?;
             }
         }
         if talk.summary.envelopes_taken > 0 {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use distribution::spread::Budget;
 use protocol::defence::{self, Defence};
 use protocol::frame::{Frame, Holds};
-use protocol::{DeviceId, Now, VerifiedChain};
+use protocol::{Broken, DeviceId, Now, VerifiedChain};
 use sync::reconcile::MeetingKey;
 
 use crate::agent::{LinkId, Phone};
@@ -24,6 +24,12 @@ pub(in crate::agent) enum End {
 impl From<StoreError> for End {
     fn from(error: StoreError) -> Self {
         End::Store(error)
+    }
+}
+
+impl From<Broken> for End {
+    fn from(broken: Broken) -> Self {
+        End::Store(broken.into())
     }
 }
 

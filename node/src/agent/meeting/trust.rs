@@ -10,6 +10,7 @@ use distribution::{
 use protocol::Chain;
 use protocol::frame::{Certified, Frame, HeldDocument, Holds, Lane, LaneDone, SignedDocument};
 use protocol::signed::Document;
+use protocol::{Invariant, never};
 
 use super::talk::{End, Talk, refuse};
 use crate::agent::{Event, Phone};
@@ -227,9 +228,11 @@ impl TrustLane {
         };
         let their_root = talk.theirs.as_ref().map_or(0, |h| h.root_version);
         let learning = their_root < trust.root_version() && !matches!(offer, Offer::Root(_));
+        let before = trust.root_version();
         match trust.offer(&offer) {
             Ok(false) => Ok(()),
             Ok(true) => {
+                never!(Invariant::TrustMonotone, trust.root_version() < before)?;
                 talk.summary.news += 1;
                 Ok(phone.trust_changed(store)?)
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use distribution::activation::{Activation, Module};
 use distribution::{Release, TrustedState};
-use protocol::{BundleId, BundleKind, Digest, codec};
+use protocol::{BundleId, BundleKind, Digest, Invariant, codec, never};
 
 use super::Releases;
 use crate::agent::commands::{Answer, Reply, no};
@@ -89,6 +89,8 @@ impl Releases {
         }
         let (module, version) = (release.module.clone(), release.version);
         let digest = release.digest;
+        let bundle = self.bundles.get(&BundleId::release(digest));
+        never!(Invariant::TriedFirst, !bundle.is_some_and(|b| b.whole))?;
         let activation = self.activations.entry(module.clone()).or_default();
         let kind = release.kind;
         activation.switch(Module {
