@@ -126,7 +126,7 @@ mod spoken {
 
     use crate::FindingValue;
 
-    pub fn serialize<S: Serializer>(
+    pub(super) fn serialize<S: Serializer>(
         findings: &[(String, FindingValue)],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -155,7 +155,7 @@ mod spoken {
         }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Vec<(String, FindingValue)>, D::Error> {
         from.deserialize_map(Findings)

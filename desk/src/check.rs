@@ -430,7 +430,13 @@ impl<'a> Files<'a> {
             ModuleKind::Triage => check_model(release, path),
             ModuleKind::Rules => self.check_rules(release, path, by_ministry),
             // No engine runs it yet: phones carry it for those that will.
-            _ => vec![Check::OnlyCarried(release.clone())],
+            ModuleKind::Other
+            | ModuleKind::Vision
+            | ModuleKind::Language
+            | ModuleKind::Adapter
+            | ModuleKind::Guide
+            | ModuleKind::Form
+            | ModuleKind::Words => vec![Check::OnlyCarried(release.clone())],
         });
         checks.extend(
             release

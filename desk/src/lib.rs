@@ -17,7 +17,8 @@
         clippy::unreachable,
         clippy::todo,
         clippy::unimplemented,
-        clippy::indexing_slicing
+        clippy::indexing_slicing,
+        clippy::wildcard_enum_match_arm
     )
 )]
 

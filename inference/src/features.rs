@@ -90,7 +90,10 @@ impl Feature {
                 FindingValue::Number(number) => {
                     (((number - min) / (max - min)) as f32).clamp(-1.0, 2.0)
                 }
-                _ => 0.0,
+                FindingValue::Yes
+                | FindingValue::No
+                | FindingValue::Unknown
+                | FindingValue::Text(_) => 0.0,
             },
             Feature::Is(id, choice) => {
                 bit(matches!(findings.value(id), FindingValue::Text(t) if t == choice))

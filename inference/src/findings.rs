@@ -211,7 +211,10 @@ pub fn read_recorded(
                             FindingValue::Number,
                         ),
                     },
-                    known => known.clone(),
+                    known @ FindingValue::Yes
+                    | known @ FindingValue::No
+                    | known @ FindingValue::Unknown
+                    | known @ FindingValue::Number(_) => known.clone(),
                 };
                 if is_sign(name, &said) {
                     read.insert(name.clone(), said);

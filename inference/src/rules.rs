@@ -472,7 +472,9 @@ impl RulePack {
             }
             let unknown = match rule.unknown {
                 WhenUnknown::Block if rule.advise.contains(&profile) => WhenUnknown::Advise,
-                other => other,
+                other @ WhenUnknown::Block
+                | other @ WhenUnknown::Advise
+                | other @ WhenUnknown::PassOver => other,
             };
             // A finding that is unknown made nothing so; for what cannot be cleared, it is just the
             // unknown ones that count.

@@ -56,6 +56,10 @@ pub fn seal_key(
 }
 
 /// Opens a sealed key file.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 pub fn open_key(file: &[u8], passphrase: &str) -> Result<DeviceKeys, KeyFileError> {
     if !is_sealed(file) {
         return Err(KeyFileError::Malformed);

@@ -58,22 +58,22 @@ pub struct Agent {
 }
 
 pub(crate) mod setting {
-    pub const CHAIN: &str = "chain";
-    pub const ACTIVATIONS: &str = "activations";
-    pub const RECEIPT: &str = "receipt";
-    pub const QUOTA: &str = "bundle-quota";
-    pub const BAD_DELTAS: &str = "bad-deltas";
-    pub const UNMOVED: &str = "unmoved-since-news";
-    pub const CARRY_QUOTA: &str = "carry-quota";
-    pub const MEETINGS: &str = "meetings";
-    pub const LEASE_DAY: &str = "lease-day";
-    pub const DAYS_USED: &str = "days-used";
+    pub(crate) const CHAIN: &str = "chain";
+    pub(crate) const ACTIVATIONS: &str = "activations";
+    pub(crate) const RECEIPT: &str = "receipt";
+    pub(crate) const QUOTA: &str = "bundle-quota";
+    pub(crate) const BAD_DELTAS: &str = "bad-deltas";
+    pub(crate) const UNMOVED: &str = "unmoved-since-news";
+    pub(crate) const CARRY_QUOTA: &str = "carry-quota";
+    pub(crate) const MEETINGS: &str = "meetings";
+    pub(crate) const LEASE_DAY: &str = "lease-day";
+    pub(crate) const DAYS_USED: &str = "days-used";
     /// The phone of whose backup this one was made.
-    pub const RESTORED_FROM: &str = "restored-from";
+    pub(crate) const RESTORED_FROM: &str = "restored-from";
     /// The meetings that are kept, by number.
-    pub const MEETING: &str = "meeting/";
+    pub(crate) const MEETING: &str = "meeting/";
     /// Set once the links between cases are kept under the cases that they name.
-    pub const LINKS_KEPT: &str = "links-kept";
+    pub(crate) const LINKS_KEPT: &str = "links-kept";
 }
 
 impl Agent {

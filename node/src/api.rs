@@ -91,6 +91,10 @@ pub fn answer(
 }
 
 /// Answers a request that only looks, on what a phone knew and kept at one moment.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 pub fn look(cx: &dyn Look, request: Request, host: HostFacts) -> Result<Looked, Refusal> {
     Ok(match request {
         Request::Receipts => keeping::receipts(cx)?.into(),
@@ -118,6 +122,10 @@ pub fn look(cx: &dyn Look, request: Request, host: HostFacts) -> Result<Looked, 
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 fn write_case(cx: &mut dyn Cx, request: Request) -> Result<Reply, Refusal> {
     Ok(match request {
         Request::CaseNew {
@@ -181,6 +189,10 @@ fn write_case(cx: &mut dyn Cx, request: Request) -> Result<Reply, Refusal> {
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 fn write_visit(cx: &mut dyn Cx, request: Request) -> Result<Reply, Refusal> {
     Ok(match request {
         Request::VisitOpen => visit::interrupted(cx)?.into(),
@@ -192,6 +204,10 @@ fn write_visit(cx: &mut dyn Cx, request: Request) -> Result<Reply, Refusal> {
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 fn keep(cx: &mut dyn Cx, request: Request, host: HostFacts) -> Result<Reply, Refusal> {
     let done = |changed: bool| Reply::from(Done { changed });
     Ok(match request {

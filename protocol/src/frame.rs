@@ -601,7 +601,7 @@ mod as_number {
     use minicbor::encode::Write;
     use minicbor::{Decoder, Encoder};
 
-    pub fn encode<C, W: Write>(
+    pub(super) fn encode<C, W: Write>(
         yes: &bool,
         encoder: &mut Encoder<W>,
         _: &mut C,
@@ -609,7 +609,7 @@ mod as_number {
         encoder.u8(u8::from(*yes))?.ok()
     }
 
-    pub fn decode<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<bool, Error> {
+    pub(super) fn decode<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<bool, Error> {
         Ok(decoder.u8()? == 1)
     }
 }

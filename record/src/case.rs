@@ -328,6 +328,10 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     pub(crate) fn urgency(&self) -> Option<clinical::Urgency> {
         match &self.entry {
             Entry::Assessment(assessment) => Some(assessment.urgency),

@@ -63,6 +63,10 @@ impl Imported {
     /// A file's words become those of one phone, and one phone's later words take the place of its
     /// earlier ones: so what people differed about is settled here, on the safe side, and said in a
     /// note. Consent to share is not taken from a file: it is asked for where the case now lies.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     pub(crate) fn settled(mut self) -> Self {
         let mut said: BTreeMap<String, Vec<FindingValue>> = BTreeMap::new();
         self.entries.retain(|entry| match entry {

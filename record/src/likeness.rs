@@ -56,7 +56,11 @@ pub fn likeness(a: &CaseView, b: &CaseView) -> Option<u32> {
 fn text<'a>(view: &'a CaseView, name: &str) -> Option<&'a str> {
     match &view.findings.get(name)?.value {
         FindingValue::Text(text) if !text.is_empty() => Some(text),
-        _ => None,
+        FindingValue::Yes
+        | FindingValue::No
+        | FindingValue::Unknown
+        | FindingValue::Number(_)
+        | FindingValue::Text(_) => None,
     }
 }
 

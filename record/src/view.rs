@@ -295,6 +295,10 @@ impl<'a> Standing<'a> {
     }
 
     /// What this entry is said over.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     pub(crate) fn under(&self, entry: &Entry) -> Vec<String> {
         match entry {
             Entry::Decision(_) => self.undecided.clone(),

@@ -8,22 +8,22 @@ use node::api::Request;
 use node::host::{DataFolder, Host, HostOptions};
 use serde_json::Value;
 
-pub struct Desk {
+pub(crate) struct Desk {
     pub folder: tempfile::TempDir,
 }
 
 impl Desk {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn run(&self, phone: &str, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, phone: &str, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kijiti"));
         command.env("KIJITI_PASSPHRASE", "twelve patients to see");
         command
@@ -34,7 +34,7 @@ impl Desk {
         command.stdin(std::process::Stdio::null()).output().unwrap()
     }
 
-    pub fn ok(&self, phone: &str, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, phone: &str, args: &[&str]) -> String {
         let output = self.run(phone, args);
         assert!(
             output.status.success(),
@@ -44,14 +44,14 @@ impl Desk {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    pub fn json(&self, phone: &str, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, phone: &str, args: &[&str]) -> Value {
         let mut all = vec!["--json"];
         all.extend(args);
         serde_json::from_str(&self.ok(phone, &all)).unwrap()
     }
 
     /// The exit code and what was said; every error has a hint.
-    pub fn fails(&self, phone: &str, args: &[&str]) -> (i32, String) {
+    pub(crate) fn fails(&self, phone: &str, args: &[&str]) -> (i32, String) {
         let output = self.run(phone, args);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{args:?} should fail");
@@ -64,7 +64,7 @@ impl Desk {
 
     /// Runs a script in a mount namespace of its own; `None`, with a word, where that is not
     /// allowed.
-    pub fn with_mounts(&self, script: &str) -> Option<(Output, String)> {
+    pub(crate) fn with_mounts(&self, script: &str) -> Option<(Output, String)> {
         let output = Command::new("unshare")
             .args(["--mount", "sh", "-c", script])
             .current_dir(self.folder.path())
@@ -81,7 +81,7 @@ impl Desk {
     }
 
     /// A phone that runs, in this process.
-    pub fn start(&self, phone: &str) -> Host {
+    pub(crate) fn start(&self, phone: &str) -> Host {
         let folder = DataFolder::open(&self.path(phone))
             .unwrap()
             .with_secret(Some("twelve patients to see".into()));
@@ -98,13 +98,13 @@ impl Desk {
     }
 
     /// Two phones meet over a real link, to the end.
-    pub fn meet(&self, a: &str, b: &str) {
+    pub(crate) fn meet(&self, a: &str, b: &str) {
         let met = self.met(a, b);
         assert_eq!(met["complete"], true, "{met}");
     }
 
     /// What comes of a meeting.
-    pub fn met(&self, a: &str, b: &str) -> Value {
+    pub(crate) fn met(&self, a: &str, b: &str) -> Value {
         let [a, b] = [a, b].map(|phone| self.start(phone));
         let meet = Request::Meet {
             peer: b.id(),
@@ -119,13 +119,13 @@ impl Desk {
         met
     }
 
-    pub fn write(&self, name: &str, text: &str) -> String {
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
         std::fs::write(self.path(name), text).unwrap();
         name.to_owned()
     }
 
     /// A ministry, and a clinic that reads and writes for north/kilifi.
-    pub fn enrolled() -> Self {
+    pub(crate) fn enrolled() -> Self {
         let desk = Self::new();
         desk.ok(
             "clinic",
@@ -153,7 +153,7 @@ impl Desk {
 }
 
 /// A case of a child with severe pneumonia, by the first digits of its id.
-pub fn new_case(desk: &Desk, phone: &str, args: &[&str]) -> String {
+pub(crate) fn new_case(desk: &Desk, phone: &str, args: &[&str]) -> String {
     let example = example();
     let new = desk.json(
         phone,
@@ -163,7 +163,7 @@ pub fn new_case(desk: &Desk, phone: &str, args: &[&str]) -> String {
 }
 
 /// A worker of the village, certified and let into the clinic's space.
-pub fn with_worker() -> Desk {
+pub(crate) fn with_worker() -> Desk {
     let desk = Desk::enrolled();
     desk.ok(
         "worker",
@@ -205,7 +205,7 @@ pub fn with_worker() -> Desk {
     desk
 }
 
-pub fn example() -> String {
+pub(crate) fn example() -> String {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("examples/severe-pneumonia.toml")
         .display()

@@ -6,21 +6,21 @@ use distribution::{Beacon, Recall, Release, ReleaseList, Revocations, Root, Trus
 use protocol::signed::{Document, Role};
 use protocol::{Area, DeviceKeys, Digest, Signed};
 
-pub fn key(n: u8) -> DeviceKeys {
+pub(crate) fn key(n: u8) -> DeviceKeys {
     DeviceKeys::from_seed([n; 32])
 }
 
-pub fn role(keys: &[u8], threshold: u32) -> Role {
+pub(crate) fn role(keys: &[u8], threshold: u32) -> Role {
     Role::new(keys.iter().map(|n| key(*n).id()), threshold).unwrap()
 }
 
-pub fn sign<T: Document>(document: &T, keys: &[u8]) -> Signed<T> {
+pub(crate) fn sign<T: Document>(document: &T, keys: &[u8]) -> Signed<T> {
     let mut signed = Signed::unsigned(document);
     keys.iter().for_each(|n| signed.add_signature(&key(*n)));
     signed
 }
 
-pub fn root(version: u64, root: Role, releases: Role) -> Root {
+pub(crate) fn root(version: u64, root: Role, releases: Role) -> Root {
     Root {
         ministry: "M".into(),
         version,
@@ -36,15 +36,15 @@ pub fn root(version: u64, root: Role, releases: Role) -> Root {
     }
 }
 
-pub fn first() -> Root {
+pub(crate) fn first() -> Root {
     root(1, role(&[1, 2, 3], 2), role(&[4, 5, 6], 2))
 }
 
-pub fn state() -> TrustedState {
+pub(crate) fn state() -> TrustedState {
     TrustedState::new(&sign(&first(), &[1, 2])).unwrap()
 }
 
-pub fn release(module: &str, version: u64) -> Release {
+pub(crate) fn release(module: &str, version: u64) -> Release {
     Release {
         module: module.into(),
         version,
@@ -61,7 +61,7 @@ pub fn release(module: &str, version: u64) -> Release {
     }
 }
 
-pub fn list(version: u64, releases: Vec<Release>) -> ReleaseList {
+pub(crate) fn list(version: u64, releases: Vec<Release>) -> ReleaseList {
     ReleaseList {
         version,
         issued_s: version,
@@ -70,7 +70,7 @@ pub fn list(version: u64, releases: Vec<Release>) -> ReleaseList {
     }
 }
 
-pub fn recall(version: u64, root: u64, bundles: &[u8]) -> Recall {
+pub(crate) fn recall(version: u64, root: u64, bundles: &[u8]) -> Recall {
     let recalled = bundles
         .iter()
         .map(|b| Recalled {
@@ -86,7 +86,7 @@ pub fn recall(version: u64, root: u64, bundles: &[u8]) -> Recall {
     }
 }
 
-pub fn revocations(version: u64, root: u64, devices: &[u8]) -> Revocations {
+pub(crate) fn revocations(version: u64, root: u64, devices: &[u8]) -> Revocations {
     let revoked = devices
         .iter()
         .map(|d| Revoked {
@@ -102,7 +102,7 @@ pub fn revocations(version: u64, root: u64, devices: &[u8]) -> Revocations {
     }
 }
 
-pub fn beacon(time_s: u64, root: u64, list: u64) -> Beacon {
+pub(crate) fn beacon(time_s: u64, root: u64, list: u64) -> Beacon {
     Beacon {
         time_s,
         root,
@@ -112,7 +112,7 @@ pub fn beacon(time_s: u64, root: u64, list: u64) -> Beacon {
 }
 
 /// The state as it comes back after the program was killed.
-pub fn reload(trust: &TrustedState) -> TrustedState {
+pub(crate) fn reload(trust: &TrustedState) -> TrustedState {
     let records: Vec<_> = trust
         .records()
         .iter()

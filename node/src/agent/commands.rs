@@ -223,6 +223,10 @@ impl Phone {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     fn handle_space_command(
         &mut self,
         command: Command,
@@ -248,6 +252,10 @@ impl Phone {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     fn handle_case_command(
         &mut self,
         command: Command,
@@ -290,6 +298,10 @@ impl Phone {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     fn handle_release_command(
         &mut self,
         command: Command,

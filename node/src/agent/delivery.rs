@@ -155,7 +155,9 @@ pub fn heard(store: &dyn Store) -> Result<Vec<(AuthorKey, u64)>, StoreError> {
 }
 
 /// Which envelopes have reached which keepers, as their notices say.
-pub fn deliveries(store: &dyn Store) -> Result<BTreeMap<[u8; 8], BTreeSet<AuthorKey>>, StoreError> {
+pub(super) fn deliveries(
+    store: &dyn Store,
+) -> Result<BTreeMap<[u8; 8], BTreeSet<AuthorKey>>, StoreError> {
     let mut arrived: BTreeMap<_, BTreeSet<AuthorKey>> = BTreeMap::new();
     let aside: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
     for bytes in store.notices()? {

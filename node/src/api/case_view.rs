@@ -29,7 +29,7 @@ pub fn show(cx: &dyn Look, case: &str) -> Result<Case, Refusal> {
 }
 
 /// A case as it stands.
-pub fn of(cx: &dyn Look, row: &CaseRow, view: &CaseView) -> Result<Case, Refusal> {
+pub(super) fn of(cx: &dyn Look, row: &CaseRow, view: &CaseView) -> Result<Case, Refusal> {
     let decided = view.decisions.iter().map(|(_, d)| d.urgency).max();
     let (by_rules, unjudged) = match cases::judged_now(cx, view) {
         Ok(entry) => (entry.map(|entry| entry.urgency), None),
@@ -201,7 +201,7 @@ fn photos(view: &CaseView) -> Vec<Photo> {
 }
 
 /// One thing that was said.
-pub fn said(cx: &dyn Look, entry: &Entry) -> Said {
+pub(super) fn said(cx: &dyn Look, entry: &Entry) -> Said {
     match entry.clone() {
         Entry::Finding { name, value } => Said::Finding(name, value),
         Entry::Settled { name, value } => Said::Settled(name, value),

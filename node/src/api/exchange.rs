@@ -30,6 +30,10 @@ fn archive_refused(error: ArchiveError) -> Refusal {
 }
 
 /// An entry as it would come back from a file, which does not say what was seen with a decision.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 fn as_imported(entry: Entry) -> Entry {
     let unsaid = || "imported".to_owned();
     match entry {
@@ -52,6 +56,10 @@ fn as_imported(entry: Entry) -> Entry {
 /// What a file says that was not said in the case before: a word that was said once and changed
 /// since is no news, and a dose that is here already, by whichever way it came, is not given again.
 /// In words besides: doses that are here otherwise.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 fn news_of(entries: Vec<Entry>, case: &Case) -> (Vec<Entry>, Vec<String>) {
     let said: Vec<Entry> = case
         .entries()
@@ -119,6 +127,10 @@ fn same_dose(held: &Dose, read: &DoseEntry) -> Option<bool> {
 }
 
 /// Something that a file and a case say of who the patient is, and say otherwise.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 fn another_patient(view: &CaseView, entries: &[Entry]) -> Option<&'static str> {
     [
         "patient.name",
@@ -136,7 +148,10 @@ fn another_patient(view: &CaseView, entries: &[Entry]) -> Option<&'static str> {
                     .join(" ")
                     .to_lowercase(),
             ),
-            _ => None,
+            FindingValue::Yes
+            | FindingValue::No
+            | FindingValue::Unknown
+            | FindingValue::Number(_) => None,
         };
         let Some(here) = view.findings.get(*name) else {
             return false;
@@ -210,6 +225,10 @@ pub fn import(
 }
 
 /// What a record of a file is known by here: as a whole, with who the patient is, and by itself.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 fn known_as(imported: &files::Imported) -> [String; 2] {
     let name = imported.known_as.clone().unwrap_or_else(|| {
         let said = imported.entries.iter().map(|entry| match entry {

@@ -8,7 +8,7 @@ const YEAR_S: u64 = 365 * 86_400;
 const RECALLS_NAMED: usize = 3;
 
 /// What a person should know of how old this phone's knowledge is. Nothing here stops anything.
-pub fn warnings(cx: &dyn Look) -> Vec<Warning> {
+pub(super) fn warnings(cx: &dyn Look) -> Vec<Warning> {
     let known = cx.known();
     let Some(trust) = known.trust() else {
         return Vec::new();

@@ -17,7 +17,7 @@ use super::{Cx, HostFacts, Look, Paper, Refusal, case_view, freshness, names};
 use crate::agent::{Command, heard};
 
 /// Bytes of hexadecimal text.
-pub fn from_hex(what: Paper, text: &str) -> Result<Vec<u8>, Refusal> {
+pub(super) fn from_hex(what: Paper, text: &str) -> Result<Vec<u8>, Refusal> {
     let digits = |i: usize| {
         text.get(i..i + 2)
             .and_then(|d| u8::from_str_radix(d, 16).ok())
@@ -29,7 +29,7 @@ pub fn from_hex(what: Paper, text: &str) -> Result<Vec<u8>, Refusal> {
 }
 
 /// Hexadecimal text.
-pub fn to_hex(bytes: &[u8]) -> String {
+pub(super) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -38,19 +38,19 @@ fn parse_signed<T: Document>(what: Paper, text: &str) -> Result<Signed<T>, Refus
 }
 
 /// A document of the ministry's.
-pub fn parse_offer(kind: &str, text: &str) -> Result<Offer, Refusal> {
+pub(super) fn parse_offer(kind: &str, text: &str) -> Result<Offer, Refusal> {
     Offer::from_bytes(kind, &from_hex(Paper::Document, text)?)
         .map_err(|e| Refusal::Damaged(Paper::Document, e.to_string()))
 }
 
 /// A chain of certificates.
-pub fn parse_chain(text: &str) -> Result<Chain, Refusal> {
+pub(super) fn parse_chain(text: &str) -> Result<Chain, Refusal> {
     Chain::from_bytes(&from_hex(Paper::Chain, text)?)
         .map_err(|e| Refusal::Damaged(Paper::Chain, e.to_string()))
 }
 
 /// Who and how this phone is.
-pub fn status(cx: &dyn Look, host: HostFacts) -> Result<Status, Refusal> {
+pub(super) fn status(cx: &dyn Look, host: HostFacts) -> Result<Status, Refusal> {
     let (known, store) = (cx.known(), cx.store());
     let (trust, certificate) = (known.trust(), known.certificate());
     let (rules, model) = cx.assessor().running();
@@ -141,7 +141,7 @@ fn quarantined(cx: &dyn Look) -> Result<Vec<Quarantined>, Refusal> {
 }
 
 /// What envelopes that are set aside would add, for whoever must judge them; none named: all.
-pub fn set_aside(cx: &dyn Look, named: &[Digest]) -> Result<SetAside, Refusal> {
+pub(super) fn set_aside(cx: &dyn Look, named: &[Digest]) -> Result<SetAside, Refusal> {
     let rows = cx.store().quarantined()?.into_iter();
     let chosen = rows.filter(|(id, _)| named.is_empty() || named.contains(&Digest(id.0)));
     let waiting = chosen.map(|(id, why)| waiting(cx, &id, why));
@@ -177,7 +177,7 @@ fn waiting(cx: &dyn Look, id: &EnvelopeId, why: String) -> Result<Waiting, Refus
 
 /// Ends the older keys of a space. Days are counted from the newest time that the ministry has
 /// signed, or an earlier clock: one that is ahead deletes nothing early.
-pub fn retire(cx: &mut dyn Cx, area: Area, keep_days: u64) -> Result<Retired, Refusal> {
+pub(super) fn retire(cx: &mut dyn Cx, area: Area, keep_days: u64) -> Result<Retired, Refusal> {
     let floor_s = cx
         .known()
         .trust()
@@ -197,7 +197,7 @@ pub fn retire(cx: &mut dyn Cx, area: Area, keep_days: u64) -> Result<Retired, Re
 }
 
 /// The code that unlocks a space for a phone.
-pub fn unlock_code(cx: &mut dyn Cx, area: Area, device: DeviceId) -> Result<Code, Refusal> {
+pub(super) fn unlock_code(cx: &mut dyn Cx, area: Area, device: DeviceId) -> Result<Code, Refusal> {
     let code = cx.document(Command::UnlockCode(area, device))?;
     Ok(Code {
         code: String::from_utf8_lossy(&code).into_owned(),
@@ -205,7 +205,7 @@ pub fn unlock_code(cx: &mut dyn Cx, area: Area, device: DeviceId) -> Result<Code
 }
 
 /// The key of a space for a phone.
-pub fn grant(cx: &mut dyn Cx, area: Area, chain: &str) -> Result<Granted, Refusal> {
+pub(super) fn grant(cx: &mut dyn Cx, area: Area, chain: &str) -> Result<Granted, Refusal> {
     let grant = to_hex(&cx.document(Command::GrantSpace(area, parse_chain(chain)?))?);
     let issuer = cx
         .known()
@@ -215,7 +215,7 @@ pub fn grant(cx: &mut dyn Cx, area: Area, chain: &str) -> Result<Granted, Refusa
 }
 
 /// This phone's request for a certificate.
-pub fn enrol_request(cx: &dyn Look, name: String) -> Result<EnrolRequest, Refusal> {
+pub(super) fn enrol_request(cx: &dyn Look, name: String) -> Result<EnrolRequest, Refusal> {
     let signed = cx.known().certificate_request(name);
     signed
         .read()
@@ -228,7 +228,7 @@ pub fn enrol_request(cx: &dyn Look, name: String) -> Result<EnrolRequest, Refusa
 
 /// What a phone is certified for.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms<'a> {
+pub(super) struct Terms<'a> {
     /// What it may do.
     pub rights: &'a str,
     /// What it may pass on.
@@ -238,7 +238,7 @@ pub struct Terms<'a> {
 }
 
 /// Certifies another phone by this one.
-pub fn enrol_sign(
+pub(super) fn enrol_sign(
     cx: &mut dyn Cx,
     request: &str,
     name: Option<String>,
@@ -271,7 +271,7 @@ pub fn enrol_sign(
 }
 
 /// Takes a ministry's roots, certificates and grants.
-pub fn enrol_accept(
+pub(super) fn enrol_accept(
     cx: &mut dyn Cx,
     roots: &[String],
     chain: Option<&str>,
@@ -312,7 +312,7 @@ pub fn enrol_accept(
 }
 
 /// Lets in what lost phones wrote late; none named: all that wait.
-pub fn countersign(cx: &mut dyn Cx, named: &[Digest]) -> Result<Done, Refusal> {
+pub(super) fn countersign(cx: &mut dyn Cx, named: &[Digest]) -> Result<Done, Refusal> {
     let ids = named.iter().map(|digest| EnvelopeId(digest.0)).collect();
     Ok(Done {
         changed: cx.done(Command::Countersign(ids))?,
@@ -320,7 +320,7 @@ pub fn countersign(cx: &mut dyn Cx, named: &[Digest]) -> Result<Done, Refusal> {
 }
 
 /// Sealed receipts of phones that are carried here.
-pub fn receipts(cx: &dyn Look) -> Result<Receipts, Refusal> {
+pub(super) fn receipts(cx: &dyn Look) -> Result<Receipts, Refusal> {
     let receipts = cx.store().receipts()?;
     Ok(Receipts {
         receipts: receipts.iter().map(|(_, _, bytes)| to_hex(bytes)).collect(),
@@ -328,7 +328,7 @@ pub fn receipts(cx: &dyn Look) -> Result<Receipts, Refusal> {
 }
 
 /// All certificate chains that this phone keeps.
-pub fn certificates(cx: &dyn Look) -> Result<Certificates, Refusal> {
+pub(super) fn certificates(cx: &dyn Look) -> Result<Certificates, Refusal> {
     let chains = cx.store().every_chain()?;
     Ok(Certificates {
         chains: chains.iter().map(|bytes| to_hex(bytes)).collect(),
@@ -336,7 +336,7 @@ pub fn certificates(cx: &dyn Look) -> Result<Certificates, Refusal> {
 }
 
 /// Every document of the ministry's that is held, roots first.
-pub fn documents(cx: &dyn Look) -> Documents {
+pub(super) fn documents(cx: &dyn Look) -> Documents {
     let records = cx.known().trust().map(|trust| trust.records());
     let document = |(kind, bytes): (&str, &[u8])| Paperwork {
         kind: kind.to_owned(),

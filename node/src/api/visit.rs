@@ -106,7 +106,7 @@ fn keep(cx: &mut dyn Cx, visit: Option<&Visit>) -> Result<(), Refusal> {
 }
 
 /// Begins a visit, or goes on with the one that was interrupted.
-pub fn begin(cx: &mut dyn Cx, profile: Profile, anew: bool) -> Result<Shown, Refusal> {
+pub(super) fn begin(cx: &mut dyn Cx, profile: Profile, anew: bool) -> Result<Shown, Refusal> {
     let visit = kept(cx)?.filter(|_| !anew);
     let mut visit = visit.unwrap_or(Visit {
         profile,
@@ -119,7 +119,7 @@ pub fn begin(cx: &mut dyn Cx, profile: Profile, anew: bool) -> Result<Shown, Ref
 }
 
 /// Whether a visit was interrupted, and how far it had come.
-pub fn interrupted(cx: &dyn Look) -> Result<VisitOpen, Refusal> {
+pub(super) fn interrupted(cx: &dyn Look) -> Result<VisitOpen, Refusal> {
     let visit = kept(cx)?.unwrap_or_default();
     let age = visit
         .answers
@@ -135,7 +135,7 @@ pub fn interrupted(cx: &dyn Look) -> Result<VisitOpen, Refusal> {
 }
 
 /// One answer: refused where it cannot be, else kept.
-pub fn answer(cx: &mut dyn Cx, name: &str, typed: &str) -> Result<Shown, Refusal> {
+pub(super) fn answer(cx: &mut dyn Cx, name: &str, typed: &str) -> Result<Shown, Refusal> {
     let Some(mut visit) = kept(cx)? else {
         return Err(Refusal::NoVisit);
     };
@@ -158,7 +158,7 @@ pub fn answer(cx: &mut dyn Cx, name: &str, typed: &str) -> Result<Shown, Refusal
 }
 
 /// Takes the last answer back.
-pub fn back(cx: &mut dyn Cx) -> Result<Shown, Refusal> {
+pub(super) fn back(cx: &mut dyn Cx) -> Result<Shown, Refusal> {
     let Some(mut visit) = kept(cx)? else {
         return Err(Refusal::NoVisit);
     };
@@ -168,7 +168,7 @@ pub fn back(cx: &mut dyn Cx) -> Result<Shown, Refusal> {
 }
 
 /// The visit is over: the case is written, or nobody wants it.
-pub fn end(cx: &mut dyn Cx) -> Result<VisitEnd, Refusal> {
+pub(super) fn end(cx: &mut dyn Cx) -> Result<VisitEnd, Refusal> {
     keep(cx, None)?;
     Ok(VisitEnd {})
 }

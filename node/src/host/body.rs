@@ -319,6 +319,10 @@ impl Body {
     }
 
     /// Does what a worker wants done.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     fn act(&mut self, command: Command, reply: oneshot::Sender<Acted>) {
         let goes_back = match &command {
             Command::GoBack(module) => Some(module.clone()),

@@ -38,6 +38,10 @@ pub struct BundleFiles {
 const SYNC_EVERY_BYTES: u64 = 16 << 20;
 
 /// An error of the disk in the store's words.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 pub fn disk_error(error: &std::io::Error) -> StoreError {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full,

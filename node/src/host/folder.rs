@@ -228,6 +228,10 @@ pub fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// Why the data folder cannot be used.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 pub fn unusable(path: &Path, error: &std::io::Error) -> Refusal {
     let trouble = match error.kind() {
         ErrorKind::StorageFull => Trouble::Full,

@@ -42,6 +42,10 @@ const RULES_BYTES_MAX: u64 = 1 << 20;
 
 /// Loads a whole bundle from where it lies and tests it here on golden cases of its kind. Returns
 /// what it is and the checks that it passed. `by_ministry`: its own list names it, not a delegation's.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 pub(super) fn try_release(
     release: &Release,
     (file, by_ministry): (File, bool),

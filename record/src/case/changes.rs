@@ -70,7 +70,12 @@ fn names_only(author: DeviceId, expanded: &ExpandedChange) -> Result<(), String>
         .filter(|op| op.key == Key::Map("by".into()))
         .map(|op| match &op.action {
             OpType::Put(ScalarValue::Bytes(id)) => DeviceId::from_slice(id),
-            _ => None,
+            OpType::Make(_)
+            | OpType::Delete
+            | OpType::Increment(_)
+            | OpType::Put(_)
+            | OpType::MarkBegin(_)
+            | OpType::MarkEnd(_) => None,
         });
     let Some(first) = authors.next() else {
         return Err("a change without an author".into());

@@ -126,6 +126,10 @@ fn write_list(
 
 /// The entry in a map, `None` for one of a kind that this version does not know: it stays in the
 /// document untouched.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> {
     let by = DeviceId::from_slice(&bytes(doc, at, "by")?)?;
     let order = scalar(doc, at, "order")?.as_u64()?;
@@ -200,6 +204,10 @@ pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> 
 
 /// An entry of a kind that this version does not know, as well as it can be told: its kind and what
 /// is said in it.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 pub(super) fn in_words(doc: &AutoCommit, at: &ObjId) -> String {
     let said = doc
         .keys(at)
@@ -225,6 +233,10 @@ pub(super) fn in_words(doc: &AutoCommit, at: &ObjId) -> String {
 }
 
 /// A number, however the writer's language stores it (JavaScript has one kind only).
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 fn number(value: &ScalarValue) -> Option<f64> {
     match value {
         ScalarValue::F64(number) => Some(*number),
@@ -234,6 +246,10 @@ fn number(value: &ScalarValue) -> Option<f64> {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 fn bytes(doc: &AutoCommit, at: &ObjId, key: &str) -> Option<Vec<u8>> {
     match scalar(doc, at, key)? {
         ScalarValue::Bytes(bytes) => Some(bytes),
@@ -241,6 +257,10 @@ fn bytes(doc: &AutoCommit, at: &ObjId, key: &str) -> Option<Vec<u8>> {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 fn value(doc: &AutoCommit, at: &ObjId) -> Option<FindingValue> {
     if let Some(text) = text(doc, at, "value") {
         return Some(FindingValue::Text(text));
@@ -265,6 +285,10 @@ fn text(doc: &AutoCommit, at: &ObjId, key: &str) -> Option<String> {
 }
 
 /// A string, as a scalar (ours) or as a text object (JavaScript's).
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 fn string(doc: &AutoCommit, (value, object): (Value<'_>, ObjId)) -> Option<String> {
     match value {
         Value::Scalar(scalar) => match scalar.into_owned() {

@@ -213,6 +213,10 @@ fn truth(cell: &str) -> Result<bool, String> {
 
 /// Reads a table: the cases in it, in the order in which they appear first, however its rows are
 /// sorted.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
     let rows = cells(text.trim_start_matches('\u{feff}'))?;
     let mut rows = rows.into_iter();

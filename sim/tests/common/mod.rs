@@ -1,7 +1,7 @@
 //! A pair of phones, and what must never go back.
 #![allow(dead_code)]
 
-pub mod siege;
+pub(crate) mod siege;
 
 use clinical::FindingValue;
 use node::agent::{Command, Reply};
@@ -11,24 +11,24 @@ use protocol::{Area, CaseId, Digest, SpaceId};
 use record::Entry;
 use sim::{Cut, Ministry, World};
 
-pub const MODULE: &str = "triage-model";
+pub(crate) const MODULE: &str = "triage-model";
 
-pub struct Road {
+pub(crate) struct Road {
     pub world: World,
     pub ministry: Ministry,
     pub bundle: Vec<u8>,
     pub area: Area,
 }
 
-pub const DESK: usize = 0;
-pub const SUPERVISOR: usize = 1;
-pub const WORKER: usize = 2;
-pub const CLINIC: usize = 3;
+pub(crate) const DESK: usize = 0;
+pub(crate) const SUPERVISOR: usize = 1;
+pub(crate) const WORKER: usize = 2;
+pub(crate) const CLINIC: usize = 3;
 
 impl Road {
     /// Ministry desk, supervisor, worker and clinic, enrolled as in the demo; nothing published
     /// yet.
-    pub fn new(bundle_bytes: usize) -> Self {
+    pub(crate) fn new(bundle_bytes: usize) -> Self {
         let ministry = Ministry::new(3, 3, 2);
         let area = Area::parse("north/kilifi").unwrap();
         let mut world = World::new();
@@ -101,7 +101,7 @@ impl Road {
 
     /// A second reader and writer of a village, certified by the ministry and granted by the
     /// clinic; it has not met anybody yet.
-    pub fn second_reader(&mut self, seed: u8, village: &str) -> usize {
+    pub(crate) fn second_reader(&mut self, seed: u8, village: &str) -> usize {
         let reader = self.world.add([seed; 32]).unwrap();
         self.world
             .command(reader, Command::InstallTrust(self.ministry.root.clone()))
@@ -122,7 +122,7 @@ impl Road {
     }
 
     /// The desk publishes the bundle in list `version`.
-    pub fn publish(&mut self, version: u64) -> Digest {
+    pub(crate) fn publish(&mut self, version: u64) -> Digest {
         let release = self.ministry.release(MODULE, version, &self.bundle);
         let digest = self.world.phones[DESK].store.import_bundle(&self.bundle);
         let list = self.ministry.list(version, vec![release]);
@@ -139,7 +139,7 @@ impl Road {
     }
 
     /// A phone writes something into a case.
-    pub fn write(
+    pub(crate) fn write(
         &mut self,
         phone: usize,
         case: Option<CaseId>,
@@ -165,7 +165,7 @@ impl Road {
     }
 
     /// The ministry certifies a phone to carry.
-    pub fn certify(&mut self, phone: usize) {
+    pub(crate) fn certify(&mut self, phone: usize) {
         let keys = self.world.keys(phone).unwrap().clone();
         let rights = Rights::of(&[Right::Carry]);
         let chain = self
@@ -177,7 +177,7 @@ impl Road {
     }
 
     /// So many days pass, and every phone is used on each.
-    pub fn days_pass(&mut self, days: u64) {
+    pub(crate) fn days_pass(&mut self, days: u64) {
         for _ in 0..days {
             self.world.now.wall_s += 86_400;
             for phone in 0..self.world.phones.len() {
@@ -188,7 +188,7 @@ impl Road {
 
     /// What a phone holds, in an order: larger is better, and no meeting may make any number
     /// smaller.
-    pub fn wealth(&self, phone: usize) -> [u64; 5] {
+    pub(crate) fn wealth(&self, phone: usize) -> [u64; 5] {
         let phone = &self.world.phones[phone];
         let trust = phone.agent.known().trust().unwrap();
         [
@@ -201,7 +201,7 @@ impl Road {
     }
 
     /// Sealed envelopes that a phone holds; notices are not counted.
-    pub fn envelopes(&self, phone: usize) -> usize {
+    pub(crate) fn envelopes(&self, phone: usize) -> usize {
         self.world.phones[phone]
             .store
             .envelope_rows(SpaceId::of(&self.area))
@@ -209,20 +209,20 @@ impl Road {
             .len()
     }
 
-    pub fn view(&self, phone: usize, case: CaseId) -> Option<record::CaseView> {
+    pub(crate) fn view(&self, phone: usize, case: CaseId) -> Option<record::CaseView> {
         let bytes = self.world.phones[phone].store.case(&case).unwrap()?;
         Some(record::Case::load(case, &bytes).unwrap().view())
     }
 }
 
 /// These pairs meet, one after the other.
-pub fn round(road: &mut Road, pairs: &[(usize, usize)]) {
+pub(crate) fn round(road: &mut Road, pairs: &[(usize, usize)]) {
     for (a, b) in pairs {
         road.world.meet(*a, *b, Cut::Never).unwrap();
     }
 }
 
 /// What stands about a finding.
-pub fn finding<'a>(view: &'a record::CaseView, name: &str) -> Option<&'a FindingValue> {
+pub(crate) fn finding<'a>(view: &'a record::CaseView, name: &str) -> Option<&'a FindingValue> {
     view.findings.get(name).map(|f| &f.value)
 }

@@ -9,7 +9,7 @@ use super::{CLINIC, DESK, Road, SUPERVISOR, WORKER, round};
 
 /// A clinic's phone that holds a release and a case, its colleagues, and an insider who wishes them
 /// ill.
-pub struct Siege {
+pub(crate) struct Siege {
     pub road: Road,
     pub insider: Insider,
     pub case: protocol::CaseId,
@@ -19,7 +19,7 @@ pub struct Siege {
 
 impl Siege {
     /// Everyone has met once; the insider has the rights and keys of its rank.
-    pub fn new(rank: Rank) -> Self {
+    pub(crate) fn new(rank: Rank) -> Self {
         let mut road = Road::new(80_000);
         let running = road.publish(2);
         let case = road.write(WORKER, None, "cough", FindingValue::Yes, 1);

@@ -78,6 +78,10 @@ impl BundleLane {
 
 impl BundleLane {
     /// A frame of this lane.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     pub(super) fn handle(
         &mut self,
         frame: Frame,

@@ -84,6 +84,10 @@ impl CaseLane {
 
 impl CaseLane {
     /// A frame of this lane.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     pub(super) fn handle(
         &mut self,
         frame: Frame,
@@ -151,6 +155,10 @@ impl CaseLane {
     }
 
     /// Words about the difference: symbols, lists, requests.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     fn handle_finding(
         &mut self,
         talk: &mut Talk,

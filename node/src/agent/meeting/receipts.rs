@@ -31,6 +31,10 @@ pub(super) struct ReceiptLane {
 
 impl ReceiptLane {
     /// A frame of this lane.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     pub(super) fn handle(
         &mut self,
         frame: Frame,

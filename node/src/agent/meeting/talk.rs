@@ -112,12 +112,12 @@ pub(in crate::agent) struct Talk {
 }
 
 impl Talk {
-    pub fn say(&mut self, frame: Frame) {
+    pub(crate) fn say(&mut self, frame: Frame) {
         self.outbox.push_back(frame);
     }
 
     /// Whether the other has not shown a certificate that counts.
-    pub fn is_stranger(&self) -> bool {
+    pub(crate) fn is_stranger(&self) -> bool {
         self.certificate.is_none() && defence::stands(Defence::Strangers)
     }
 }

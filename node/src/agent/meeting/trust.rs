@@ -61,7 +61,11 @@ fn version_held(theirs: &Holds, document: &CurrentDocument, root_version: u64) -
     match &document.offer {
         _ if theirs.root_version < root_version => 0,
         Offer::List(_) => theirs.list_version,
-        offer => {
+        offer @ Offer::Root(_)
+        | offer @ Offer::Recall(_)
+        | offer @ Offer::Revocations(_)
+        | offer @ Offer::Delegated(_)
+        | offer @ Offer::Beacon(_) => {
             let same = |h: &&HeldDocument| h.kind == offer.kind() && h.name == document.name;
             theirs
                 .held
@@ -88,6 +92,10 @@ fn frame(offer: &Offer) -> Frame {
 }
 
 /// The kind of a document of the trust lane.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
 fn document_kind(frame: &Frame) -> &'static str {
     match frame {
         Frame::Root(_) => Root::DOMAIN,
@@ -111,6 +119,10 @@ pub(super) struct TrustLane {
 
 impl TrustLane {
     /// A frame of this lane.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     pub(super) fn handle(
         &mut self,
         frame: Frame,

@@ -48,7 +48,10 @@ pub(super) fn put_links(view: &CaseView, store: &mut dyn Store) -> Result<Vec<Ca
     for (other, said) in &view.links {
         let kept: &[u8] = match said.value {
             FindingValue::Yes => &[1],
-            _ => &[],
+            FindingValue::No
+            | FindingValue::Unknown
+            | FindingValue::Number(_)
+            | FindingValue::Text(_) => &[],
         };
         let key = link_setting(other, &view.id);
         if store.setting(&key)?.unwrap_or_default() != kept {

@@ -26,7 +26,7 @@ const PACKETS_MIN: u64 = 4;
 
 /// Makes one [`OneHop`] for each path.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct OneHopConfig;
+pub(super) struct OneHopConfig;
 
 impl ControllerFactory for OneHopConfig {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
@@ -48,7 +48,7 @@ struct Round {
 
 /// The window of one path. Times are the connection's, bytes are UDP payload.
 #[derive(Debug, Clone)]
-pub struct OneHop {
+pub(super) struct OneHop {
     window: u64,
     packet: u64,
     starting: bool,

@@ -41,6 +41,10 @@ fn read_file(path: &str, max: u64) -> Result<Vec<u8>, Refusal> {
 }
 
 impl Worker {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     pub(super) fn answer_of_files(&mut self, request: Request) -> Answered {
         Ok(match request {
             Request::CasePhoto {
@@ -81,6 +85,10 @@ impl Worker {
 
     /// Seals a picture, keeps it among the bundles, and notes it in the case. Asked for twice it
     /// may leave a blob that no case knows; it is never announced, and goes with the next quota.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     fn case_photo(
         &mut self,
         case: &str,

@@ -132,7 +132,7 @@ impl Writer<'_> {
         let estimated = estimated.and_then(|f| match f.value {
             FindingValue::Yes => Some(true),
             FindingValue::No => Some(false),
-            _ => None,
+            FindingValue::Unknown | FindingValue::Number(_) | FindingValue::Text(_) => None,
         });
         let estimated =
             estimated.map(|it| json!({ "extension": [{ "url": ESTIMATED, "valueBoolean": it }] }));
@@ -440,7 +440,9 @@ impl Writer<'_> {
             let status = match state.value {
                 FindingValue::Yes => "active",
                 FindingValue::No => "rejected",
-                _ => "proposed",
+                FindingValue::Unknown | FindingValue::Number(_) | FindingValue::Text(_) => {
+                    "proposed"
+                }
             };
             let stamp = state.standing.last().map(|(stamp, _)| *stamp);
             let said_on = self.text(&format!("consent_date.{to}")).map(str::to_owned);

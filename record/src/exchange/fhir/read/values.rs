@@ -121,7 +121,7 @@ pub(super) fn changes_meaning(value: &Value, depth: usize) -> bool {
                 || changes_meaning(inner, depth + 1)
         }),
         Value::Array(list) => list.iter().any(|inner| changes_meaning(inner, depth + 1)),
-        _ => false,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
