@@ -13,6 +13,15 @@ pub const CHILD_BELOW_MONTHS: f64 = 60.0;
 /// The names of fields that give an age.
 pub const AGES: [&str; 4] = ["age_hours", "age_days", "age_months", "age_years"];
 
+/// Days of life of the oldest child.
+const CHILD_DAYS_MAX: f64 = 1826.0;
+
+// Days and months say the same of where a child begins and ends.
+const _: () = assert!(2.0 * MONTH_DAYS >= CHILD_FROM_DAYS);
+const _: () = assert!(CHILD_BELOW_MONTHS * MONTH_DAYS - CHILD_DAYS_MAX < 1.0);
+const _: () = assert!(CHILD_BELOW_MONTHS * MONTH_DAYS >= CHILD_DAYS_MAX);
+const _: () = assert!(crate::catalogue::are_fields(&AGES));
+
 /// Which rules apply by age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgeGroup {
@@ -78,7 +87,7 @@ impl Age {
             _ => return Err(AgeError::Several),
         };
         let whole_months = months.map_or(((whole_days + 0.5) / MONTH_DAYS).floor(), f64::floor);
-        if !(0.0..=1826.0).contains(&whole_days) || whole_months >= CHILD_BELOW_MONTHS {
+        if !(0.0..=CHILD_DAYS_MAX).contains(&whole_days) || whole_months >= CHILD_BELOW_MONTHS {
             return Err(AgeError::NotAChild);
         }
         let group = if whole_days < CHILD_FROM_DAYS {
@@ -91,12 +100,15 @@ impl Age {
         } else {
             0.0
         };
-        Ok(Self {
+        let age = Self {
             group,
             hours: hours.unwrap_or(whole_days * 24.0),
             days: whole_days,
             months,
-        })
+        };
+        debug_assert!((age.hours / 24.0).floor() == age.days);
+        debug_assert!((0.0..CHILD_BELOW_MONTHS).contains(&age.months));
+        Ok(age)
     }
 }
 

@@ -330,6 +330,96 @@ pub const FIELDS: &[Field] = &[
     choice("outcome", &["recovered", "died", "not_known", "under_treatment"], "").ill(&["died"]),
 ];
 
+/// Whether two words are one.
+const fn same(a: &str, b: &str) -> bool {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    while let ([x, a_rest @ ..], [y, b_rest @ ..]) = (a, b) {
+        if *x != *y {
+            return false;
+        }
+        a = a_rest;
+        b = b_rest;
+    }
+    a.is_empty() && b.is_empty()
+}
+
+const fn begins(text: &str, start: &str) -> bool {
+    match text.split_at_checked(start.len()) {
+        Some((head, _)) => same(head, start),
+        None => false,
+    }
+}
+
+const fn is_among(name: &str, mut fields: &[Field]) -> bool {
+    while let [field, rest @ ..] = fields {
+        if same(name, field.name) {
+            return true;
+        }
+        fields = rest;
+    }
+    false
+}
+
+/// Whether a field has this name: for tables of names, while they are compiled.
+pub const fn is_field(name: &str) -> bool {
+    is_among(name, FIELDS)
+}
+
+/// The same of all these names.
+pub(crate) const fn are_fields(mut names: &[&str]) -> bool {
+    while let [name, rest @ ..] = names {
+        if !is_field(name) {
+            return false;
+        }
+        names = rest;
+    }
+    true
+}
+
+/// Whether a name is written as all are, so that a file's way of writing it can be brought to it.
+const fn is_plain(name: &str) -> bool {
+    let mut letters = name.as_bytes();
+    while let [letter, rest @ ..] = letters {
+        if !matches!(*letter, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.') {
+            return false;
+        }
+        letters = rest;
+    }
+    !name.is_empty()
+}
+
+// What everything that reads a field relies on.
+const _: () = {
+    let mut fields = FIELDS;
+    while let [field, rest @ ..] = fields {
+        assert!(is_plain(field.name));
+        assert!(!is_among(field.name, rest), "a name stands once");
+        match field.kind {
+            Kind::Number(min, max, unit) => assert!(min < max && !unit.is_empty()),
+            Kind::Choice(choices) => assert!(choices.len() >= 2),
+            Kind::Flag | Kind::Text | Kind::Date => {}
+        }
+        // A rule of merging fits the values that it brings together.
+        match field.merge {
+            Merge::Sign | Merge::Consent => assert!(matches!(field.kind, Kind::Flag)),
+            Merge::Words | Merge::Kept => assert!(matches!(field.kind, Kind::Text)),
+            Merge::Worst(_) => assert!(matches!(field.kind, Kind::Choice(_))),
+            Merge::Latest => assert!(!matches!(field.kind, Kind::Flag)),
+        }
+        // What a newer version's consent is known by is what ours are called.
+        assert!(begins(field.name, "consent.") == matches!(field.merge, Merge::Consent));
+        match (field.sign, field.kind) {
+            (Sign::Outside(from, below), Kind::Number(min, max, _)) => {
+                assert!(from < below && (from > min || below <= max), "never a sign");
+            }
+            (Sign::Outside(..), _) => assert!(matches!(field.kind, Kind::Number(..))),
+            (Sign::AllBut(_) | Sign::Only(_), _) => assert!(matches!(field.kind, Kind::Choice(_))),
+            (Sign::Usual | Sign::Never, _) => {}
+        }
+        fields = rest;
+    }
+};
+
 /// Of whom a case is, where that decides what is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patient {
@@ -342,7 +432,7 @@ pub enum Patient {
 impl Patient {
     /// What to ask, danger signs first (clinical §1.4, §1.5).
     #[rustfmt::skip]
-    pub fn asked(self) -> &'static [&'static str] {
+    pub const fn asked(self) -> &'static [&'static str] {
         match self {
             Self::Pregnancy => &[
                 "age_years", "gestation_weeks", "days_since_delivery", "convulsing_now", "unconscious", "vaginal_bleeding",
@@ -363,6 +453,9 @@ impl Patient {
         }
     }
 }
+
+const _: () = assert!(are_fields(Patient::Pregnancy.asked()));
+const _: () = assert!(are_fields(Patient::Adult.asked()));
 
 /// A unit of the catalogue (UCUM) as people write it.
 pub fn unit_spoken(ucum: &'static str) -> &'static str {

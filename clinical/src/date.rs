@@ -78,12 +78,18 @@ pub fn instant(at_s: u64) -> String {
         from_march - 9
     };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!(
+    let text = format!(
         "{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z",
         second / 3600,
         second / 60 % 60,
         second % 60
-    )
+    );
+    debug_assert!(is_instant(&text));
+    debug_assert_eq!(
+        seconds_of_date(text.get(..10).unwrap_or_default()),
+        Some(at_s - second)
+    );
+    text
 }
 
 /// The first second (UTC) of a day, `2026-11-24`, or of the middle of a month, `2026-11`; `None`

@@ -39,6 +39,16 @@ impl Urgency {
     }
 }
 
+// The order of urgency is that of its bytes.
+const _: () = {
+    let (mut all, mut byte): (&[Urgency], u8) = (&Urgency::ALL, 0);
+    while let [urgency, rest @ ..] = all {
+        assert!(*urgency as u8 == byte);
+        all = rest;
+        byte += 1;
+    }
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@
 
 use minicbor::{Decode, Encode};
 use protocol::Digest;
+use protocol::always;
 
 use crate::module::ModuleKind;
 use crate::release::Release;
@@ -120,6 +121,7 @@ impl Activation {
             return;
         }
         self.previous = self.current.replace(module);
+        always!(self.previous != self.current, "a return leads elsewhere");
     }
 
     /// Goes back to what ran before, if there is one.
@@ -137,6 +139,12 @@ impl Activation {
         self.previous.take_if(|m| recalled(&m.digest).is_some());
         let reason = recalled(&self.current.as_ref()?.digest)?;
         self.current = self.previous.take();
+        always!(
+            self.current
+                .as_ref()
+                .is_none_or(|m| recalled(&m.digest).is_none()),
+            "nothing that was recalled runs"
+        );
         Some(reason)
     }
 
@@ -166,6 +174,7 @@ impl Activation {
             digest,
             "the program stopped twice while this was being loaded",
         );
+        always!(self.parked.iter().any(|p| p.digest == digest));
         if self.current.as_ref().is_some_and(|m| m.digest == digest) {
             self.current = self.previous.take();
         }
@@ -187,5 +196,7 @@ impl Activation {
         if self.parked.len() > PARKED_MAX {
             self.parked.remove(0);
         }
+        let same = |parked: &&Parked| parked.digest == digest;
+        always!(self.parked.iter().filter(same).count() == 1);
     }
 }

@@ -6,9 +6,15 @@
 //! store's business.
 
 use protocol::Digest;
+use protocol::always;
 use protocol::limits::{BUNDLE_BYTES_MAX, GROUP_BYTES, PIECE_GROUPS_MAX};
 
 use crate::tree;
+
+const _: () = assert!(
+    BUNDLE_BYTES_MAX / GROUP_BYTES * 32 <= u32::MAX as u64,
+    "a place in a tree list fits a usize on every phone"
+);
 
 /// Which groups are there: one bit each, lowest bit first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,6 +38,7 @@ impl Groups {
     pub fn all(count: u64) -> Self {
         let mut groups = Self::none(count);
         (0..count).for_each(|i| groups.set(i));
+        always!(groups.complete());
         groups
     }
 
@@ -47,6 +54,8 @@ impl Groups {
                 groups.set(i);
             }
         }
+        let ones = |byte: &u8| u64::from(byte.count_ones());
+        always!(groups.bits.iter().map(ones).sum::<u64>() == groups.held);
         groups
     }
 
@@ -70,6 +79,7 @@ impl Groups {
         {
             *byte |= 1 << (i % 8);
             self.held += 1;
+            always!(self.held <= self.count);
         }
     }
 
@@ -155,6 +165,10 @@ impl Fetch {
             fetch.tree_checked = true;
             fetch.groups = Groups::from_bits(groups.bits(), fetch.groups.count());
         }
+        always!(
+            !fetch.tree_checked || fetch.tree.len() as u64 == fetch.tree_bytes(),
+            "a checked tree is whole"
+        );
         fetch
     }
 
@@ -182,11 +196,14 @@ impl Fetch {
     pub fn bytes_held(&self) -> u64 {
         let last = self.groups.count().saturating_sub(1);
         let full = self.groups.held() * GROUP_BYTES;
-        if self.groups.has(last) {
+        let held = if self.groups.has(last) {
             full - GROUP_BYTES + tree::group_bytes(self.bytes, last)
         } else {
             full
-        }
+        };
+        always!(held <= self.bytes);
+        always!(held == self.bytes || !self.groups.complete());
+        held
     }
 
     /// Begins the tree list anew: what an earlier peer began is not mixed with what this one sends.
@@ -206,6 +223,7 @@ impl Fetch {
             return Err(BundleError::Outside(self.digest));
         }
         self.tree.extend_from_slice(hashes);
+        always!(self.tree.len() as u64 <= self.tree_bytes());
         if total < self.tree_bytes() {
             return Ok(false);
         }
@@ -239,6 +257,7 @@ impl Fetch {
         }
         for (group, index) in bytes.chunks(GROUP_BYTES as usize).zip(first..) {
             let known = tree.get(index as usize * 32..index as usize * 32 + 32);
+            always!(known.is_some(), "a checked tree is whole");
             if known != Some(&tree::group_hash(group, index, self.groups.count())) {
                 return Err(BundleError::Group {
                     bundle: self.digest,
@@ -256,6 +275,7 @@ impl Fetch {
 
     /// Marks a run of groups as held.
     pub fn mark(&mut self, first: u64, count: u64) {
+        always!(first.saturating_add(count) <= self.groups.count());
         (first..first.saturating_add(count)).for_each(|i| self.groups.set(i));
     }
 
@@ -295,8 +315,10 @@ impl Fetch {
         let run = (first..count)
             .take(most.min(PIECE_GROUPS_MAX) as usize)
             .take_while(|i| wanted(*i))
-            .count();
-        Some((first, run as u64))
+            .count() as u64;
+        always!(run > 0 || most == 0, "what is wanted is asked for");
+        always!(first + run <= count);
+        Some((first, run))
     }
 }
 

@@ -32,6 +32,7 @@ mod range;
 use std::collections::BTreeMap;
 
 use protocol::Digest;
+use protocol::always;
 
 use blocks::Model;
 pub use encode::{EncodeOptions, encode};
@@ -50,6 +51,11 @@ const DICTIONARY_MAX: u64 = 8 << 20;
 const SLICE_BYTES: usize = 512 << 10;
 /// Numbers in a row of a tensor.
 const COLUMNS_MAX: u64 = 4 << 20;
+
+const _: () = assert!(HEAD_BYTES == 8 + 2 * 32 + 2 * 8, "as drawn above");
+const _: () = assert!(SLICE_BYTES as u64 <= MADE_MAX, "what we write is applied");
+const _: () = assert!(2 * (DICTIONARY_MAX / 4) + MADE_MAX / 2 <= DICTIONARY_MAX);
+const _: () = assert!(DICTIONARY_MAX + MADE_MAX <= 1 << 25, "zstd reaches it");
 
 /// Why a delta is not applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -127,7 +133,10 @@ impl Head {
             self.target_bytes.to_le_bytes(),
         ]
         .concat();
-        [&MAGIC[..], &self.base.0, &self.target.0, &numbers].concat()
+        let bytes: Vec<u8> = [&MAGIC[..], &self.base.0, &self.target.0, &numbers].concat();
+        always!(bytes.len() as u64 == HEAD_BYTES);
+        always!(Self::read(bytes.as_slice()).is_ok_and(|head| head == self));
+        bytes
     }
 
     /// Reads the head of a delta.
@@ -292,6 +301,7 @@ impl<D: ReadAt + ?Sized, B: ReadAt + ?Sized> Application<'_, D, B> {
             return Err(DeltaError::Malformed("an operation that makes nothing"));
         }
         self.made += made.len() as u64;
+        always!(self.made <= self.head.target_bytes, "room has seen to it");
         Ok(made)
     }
 

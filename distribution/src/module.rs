@@ -5,6 +5,7 @@ use std::fmt;
 
 use minicbor::decode::{Decode, Decoder};
 use minicbor::encode::{Encode, Encoder, Write};
+use protocol::always;
 
 /// What a release is, which says what loads it, what its golden cases are and where it runs. A phone
 /// carries every kind and runs those that its engine knows.
@@ -31,6 +32,11 @@ pub enum ModuleKind {
     /// The words of an interface.
     Words = 8,
 }
+
+const _: () = assert!(
+    ModuleKind::ALL.len() == ModuleKind::Words as usize + 1,
+    "every kind is in the list"
+);
 
 impl ModuleKind {
     /// All kinds.
@@ -84,6 +90,10 @@ impl<C> Encode<C> for ModuleKind {
         to: &mut Encoder<W>,
         _: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        always!(
+            Self::ALL.get(usize::from(*self as u8)) == Some(self),
+            "what is written can be read"
+        );
         to.u8(*self as u8)?.ok()
     }
 }

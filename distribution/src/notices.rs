@@ -3,9 +3,13 @@
 
 use minicbor::{Decode, Encode};
 use protocol::codec::{self, CodecError};
-use protocol::limits::{RECALLS_MAX, REVOCATIONS_MAX};
+use protocol::limits::{RECALLS_MAX, REVOCATIONS_MAX, SIGNED_BYTES_MAX};
 use protocol::signed::Document;
 use protocol::{DeviceId, Digest};
+
+// A name of 32 bytes, what CBOR puts around it, and a word why.
+const _: () = assert!(RECALLS_MAX * 48 <= SIGNED_BYTES_MAX, "a full recall fits");
+const _: () = assert!(REVOCATIONS_MAX * 48 <= SIGNED_BYTES_MAX, "a full list fits");
 
 /// Every bundle that must not run any more. A newer one only adds.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

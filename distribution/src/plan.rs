@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use protocol::Digest;
+use protocol::always;
 
 use crate::release::{Delta, Release};
 
@@ -62,10 +63,19 @@ pub fn best_way(
         }
     }
     let by_deltas = reached.remove(&release.digest);
-    match (whole, by_deltas) {
+    let way = match (whole, by_deltas) {
         (Some(whole), Some(deltas)) if whole.missing_bytes <= deltas.missing_bytes => Some(whole),
         (whole, deltas) => deltas.or(whole),
-    }
+    };
+    let made = |delta: &Delta| release.made_by(delta).digest;
+    let steps = way.as_ref().map(|way| way.deltas.as_slice());
+    let steps = steps.unwrap_or_default();
+    always!(steps.is_sorted_by(|a, b| made(a) == b.base), "a chain");
+    always!(steps.last().is_none_or(|d| made(d) == release.digest));
+    always!(steps.len() <= release.deltas.len(), "no step twice");
+    let base = steps.first().map(|delta| delta.base);
+    always!(way.as_ref().is_none_or(|way| way.base == base));
+    way
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! that nothing can be mixed and matched (TUF's targets and snapshot roles in one).
 
 use minicbor::{Decode, Encode};
+use protocol::always;
 use protocol::codec::{self, CodecError};
 use protocol::limits::{
     BUNDLE_BYTES_MAX, DELEGATIONS_MAX, DELTAS_PER_RELEASE_MAX, RELEASES_MAX, SUBGROUPS_MAX,
@@ -291,6 +292,7 @@ impl Release {
         input.extend_from_slice(&device.0);
         let Digest([a, b, c, d, ..]) = Digest::of(&input);
         let draw = (u64::from(u32::from_le_bytes([a, b, c, d])) * 1000) >> 32;
+        always!(draw < 1000, "a whole stage leaves nobody out");
         draw < u64::from(stage.permille)
             && (stage.areas.is_empty() || stage.areas.iter().any(|a| a.covers(area)))
     }

@@ -4,8 +4,13 @@
 use minicbor::{Decode, Encode};
 use protocol::DeviceId;
 use protocol::codec::{self, CodecError};
-use protocol::limits::DISTRUSTED_MAX;
+use protocol::limits::{DISTRUSTED_MAX, SIGNATURES_MAX, SIGNED_BYTES_MAX};
 use protocol::signed::{Document, Role};
+
+const _: () = assert!(
+    (DISTRUSTED_MAX + 5 * SIGNATURES_MAX) * 36 <= SIGNED_BYTES_MAX,
+    "five full roles and all distrusted keys fit a root"
+);
 
 /// The keys and thresholds of every role. Version `n + 1` is signed by the root roles of versions
 /// `n` and `n + 1`.

@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use protocol::always;
 use protocol::defence::{self, Defence};
 use protocol::{Area, BundleId, BundleKind, Digest, Now};
 
@@ -117,6 +118,8 @@ pub fn wanted_bundles(
     let photos: BTreeSet<_> = photos.collect();
     own.extend(carried);
     own.extend(photos.into_iter().map(|(.., id)| id));
+    always!(own.iter().all(wanted), "nothing that is here");
+    always!(own.is_sorted_by_key(|id| id.kind), "photos come last");
     own
 }
 
@@ -162,6 +165,17 @@ pub fn evictions(holder: &impl Holder, lying: &[(BundleId, u64)], quota: u64) ->
         total = total.saturating_sub(held);
         gone.push(id);
     }
+    let runs = |id: &BundleId| own.contains(&id.digest) || holder.runs(&id.digest);
+    always!(
+        !gone
+            .iter()
+            .any(|id| id.kind == BundleKind::Release && runs(id)),
+        "what runs stays"
+    );
+    always!(
+        gone.is_empty() || lying.iter().map(|(_, held)| held).sum::<u64>() > quota,
+        "what fits stays"
+    );
     gone
 }
 

@@ -8,6 +8,7 @@
 
 use blake3::hazmat::{self, HasherExt, Mode};
 use protocol::Digest;
+use protocol::always;
 use protocol::limits::GROUP_BYTES;
 
 /// How many groups `bytes` bytes make; an empty bundle does not exist.
@@ -25,6 +26,8 @@ pub fn group_bytes(bytes: u64, index: u64) -> u64 {
 /// The chaining value of one group. A bundle of a single group has no tree: its list holds the
 /// digest itself.
 pub fn group_hash(group: &[u8], index: u64, groups: u64) -> [u8; 32] {
+    always!(index < groups.max(1), "one of them");
+    always!(group.len() as u64 <= GROUP_BYTES);
     if groups <= 1 {
         return *blake3::hash(group).as_bytes();
     }
@@ -38,9 +41,11 @@ pub fn group_hash(group: &[u8], index: u64, groups: u64) -> [u8; 32] {
 pub fn tree_list(bundle: &[u8]) -> Vec<u8> {
     let groups = group_count(bundle.len() as u64);
     let hashes = bundle.chunks(GROUP_BYTES as usize).enumerate();
-    hashes
+    let list: Vec<u8> = hashes
         .flat_map(|(i, group)| group_hash(group, i as u64, groups))
-        .collect()
+        .collect();
+    always!(list.len() as u64 == 32 * groups);
+    list
 }
 
 /// The digest that a tree list stands for, `None` if it has the wrong length for a bundle of
@@ -76,7 +81,9 @@ fn merge(hashes: &[[u8; 32]]) -> [u8; 32] {
 /// Groups in the left subtree: the largest power of two below the whole (BLAKE3 specification,
 /// §2.1).
 fn left_groups(groups: usize) -> usize {
-    groups.div_ceil(2).next_power_of_two()
+    let left = groups.div_ceil(2).next_power_of_two();
+    always!(left < groups && groups <= 2 * left, "both have groups");
+    left
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ mod records;
 
 use std::collections::BTreeMap;
 
+use protocol::always;
 use protocol::certificate::{Certificate, CertificateError};
 use protocol::limits::ROOTS_PER_MEETING_MAX;
 use protocol::signed::{Document, Role, Signed, Verified};
@@ -114,11 +115,18 @@ impl TrustedState {
 
     /// The digest of the first root: the name of the ministry between phones.
     pub fn ministry(&self) -> Digest {
+        always!(
+            self.roots
+                .first()
+                .is_some_and(|first| first.signed().digest() == self.anchor),
+            "the anchor never changes"
+        );
         self.anchor
     }
 
     /// The newest root.
     pub fn root(&self) -> Option<&Verified<Root>> {
+        always!(!self.roots.is_empty(), "the anchor is there");
         self.roots.last()
     }
 
@@ -188,7 +196,8 @@ impl TrustedState {
 
     /// Takes any document. `Ok(false)`: nothing new.
     pub fn offer(&mut self, offer: &Offer) -> Result<bool, TrustError> {
-        match offer {
+        let before = (self.root_version(), self.list_version());
+        let taken = match offer {
             Offer::Root(root) => self.offer_root(root),
             Offer::List(list) => self.offer_list(list),
             Offer::Recall(recall) => offer_to(&self.roots, &mut self.recall, recall),
@@ -197,7 +206,11 @@ impl TrustedState {
             }
             Offer::Beacon(beacon) => offer_to(&self.roots, &mut self.beacon, beacon),
             Offer::Delegated(list) => self.offer_delegated(list),
-        }
+        };
+        let after = (self.root_version(), self.list_version());
+        always!(after.0 >= before.0, "trust never goes back");
+        always!(taken == Ok(true) || after == before);
+        taken
     }
 
     /// Takes a next root (rules 2 and 3). `Ok(false)`: one already walked past.
@@ -224,6 +237,11 @@ impl TrustedState {
         }
         let verified = offered.verify(&claimed.root).map_err(refused)?;
         self.roots.push(verified);
+        always!(
+            self.roots
+                .is_sorted_by(|a, b| b.version == a.version.saturating_add(1)),
+            "no root is passed over"
+        );
         // A beacon of retired keys must not hold the floor of time up (rule 12). All else waits for
         // its successor.
         let Self { roots, beacon, .. } = self;
@@ -241,6 +259,7 @@ impl TrustedState {
             self.delegated.retain(|name, held| {
                 Self::verify_delegated_ever(roots, list, name, held.signed()).is_some()
             });
+            always!(self.delegated.len() <= list.delegations.len());
         }
         Ok(new)
     }
@@ -474,6 +493,7 @@ impl TrustedState {
             }
             tried.push(role);
         }
+        always!(tried.len() <= ENROLMENT_ROLES_MAX);
         first_error.map(Err)
     }
 
@@ -524,7 +544,9 @@ fn role_since<T: Dated>(roots: &[Verified<Root>]) -> u64 {
         .iter()
         .rev()
         .take_while(|r| T::role(r) == T::role(newest));
-    same.last().map_or(0, |r| r.version)
+    let since = same.last().map_or(0, |r| r.version);
+    always!(since <= newest.version);
+    since
 }
 
 /// Rules 4 to 10.
@@ -581,6 +603,7 @@ fn offer_to<T: Dated>(
         }
     }
     *held = Some(verified);
+    always!(held.as_ref().is_some_and(|held| binds(roots, held)));
     Ok(true)
 }
 

@@ -80,6 +80,7 @@ impl Area {
                 None if here.is_empty() => None,
                 None => Some(""),
             };
+            crate::always!(next.is_none_or(|up| up.len() < here.len()));
             Some(Area(here.to_owned()))
         })
     }
@@ -97,6 +98,7 @@ impl<C> Encode<C> for Area {
         e: &mut Encoder<W>,
         _: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        crate::always!(self.0.len() < AREA_SEGMENTS_MAX * (AREA_SEGMENT_CHARS_MAX + 1));
         e.str(&self.0)?.ok()
     }
 }

@@ -69,6 +69,17 @@ impl Right {
     }
 }
 
+// A right's byte is its place among all, and its bit in a set.
+const _: () = {
+    let (mut rights, mut place): (&[Right], u8) = (&Right::ALL, 0);
+    while let [right, rest @ ..] = rights {
+        assert!(*right as u8 == place);
+        rights = rest;
+        place += 1;
+    }
+    assert!((place as u32) < u32::BITS);
+};
+
 /// A set of rights. Bits that this version does not know are kept as they are.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rights(pub u32);
@@ -89,6 +100,7 @@ impl Rights {
                     format!("{word:?} is not a right (carry, read, write, enrol, grant, revoke)")
                 })? as u8;
         }
+        crate::always!(Self(bits).within(Self::of(&Right::ALL)));
         Ok(Self(bits))
     }
 
@@ -184,7 +196,10 @@ fn binding_input(device: &DeviceId, sealing_key: &[u8; 32]) -> [u8; 64] {
 
 /// A device's own signature over its sealing key, for its request and its certificates.
 pub fn bind(keys: &DeviceKeys, sealing_key: &[u8; 32]) -> [u8; 64] {
-    keys.sign(BINDING, &binding_input(&keys.id(), sealing_key))
+    let input = binding_input(&keys.id(), sealing_key);
+    let binding = keys.sign(BINDING, &input);
+    crate::always!(keys::verify(&keys.id(), BINDING, &input, &binding));
+    binding
 }
 
 impl Certificate {
@@ -367,6 +382,7 @@ impl Chain {
         }
         let leaf = issuer.ok_or(CertificateError::Length(0))?;
         let chain = Chain { certificates };
+        crate::always!(chain.id() == self.id(), "canonical, and the same chain");
         Ok(VerifiedChain {
             leaf,
             id: chain.id(),
@@ -389,6 +405,7 @@ fn check_issued(
     if !issuer.area.covers(&issued.area) {
         return Err(CertificateError::Area(position)); // rule 5
     }
+    crate::always!(issued.area.upward().any(|area| area == issuer.area));
     Ok(())
 }
 

@@ -56,6 +56,9 @@ mod switch {
 
     use super::Defence;
 
+    // Each of them has a bit: the last one named, and so all.
+    const _: () = assert!((Defence::LinksBothWays as u32) < u64::BITS);
+
     thread_local! {
         static OFF: Cell<u64> = const { Cell::new(0) };
     }

@@ -439,6 +439,9 @@ macro_rules! frames {
             },
         }
 
+        /// Lane and kind of every message.
+        const KINDS: &[(u8, u8)] = &[$((Lane::$lane as u8, $kind)),+];
+
         impl Frame {
             /// The frame's bytes, length included.
             pub fn to_bytes(&self) -> Vec<u8> {
@@ -457,6 +460,7 @@ macro_rules! frames {
                         (*lane, *kind)
                     }
                 };
+                crate::always!(bytes.len() > 6, "a head and a body");
                 let length = u32::try_from(bytes.len() - 4).unwrap_or(u32::MAX).to_le_bytes();
                 if let [a, b, c, d, l, k, ..] = bytes.as_mut_slice() {
                     (*a, *b, *c, *d) = (length[0], length[1], length[2], length[3]);
@@ -556,6 +560,24 @@ frames! {
     Bundles 8 => Lacks(Lacks),
 }
 
+/// Whether each of these stands once.
+const fn each_once(mut kinds: &[(u8, u8)]) -> bool {
+    while let [(lane, kind), rest @ ..] = kinds {
+        let mut others = rest;
+        while let [(other_lane, other_kind), more @ ..] = others {
+            if *lane == *other_lane && *kind == *other_kind {
+                return false;
+            }
+            others = more;
+        }
+        kinds = rest;
+    }
+    true
+}
+
+// The second of two messages of one lane and kind would be read as the first.
+const _: () = assert!(each_once(KINDS));
+
 /// Steps of the cases lane that end with a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
@@ -635,6 +657,7 @@ impl FrameReader {
 
     /// Adds bytes from the link; when nothing waits they are taken over without copying.
     pub fn push(&mut self, bytes: Vec<u8>) {
+        crate::always!(self.start <= self.buffer.len());
         if self.start == self.buffer.len() {
             self.buffer = bytes;
             self.start = 0;
@@ -663,6 +686,7 @@ impl FrameReader {
         let frame = Frame::from_bytes(body)?;
         self.frame_bytes = 4 + length;
         self.start += self.frame_bytes;
+        crate::always!(self.start <= self.buffer.len());
         Ok(Some(frame))
     }
 
@@ -673,6 +697,7 @@ impl FrameReader {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
+        crate::always!(self.buffer.len() < 4 + FRAME_BYTES_MAX, "part of one frame");
         None
     }
 }

@@ -20,6 +20,9 @@ macro_rules! id {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub [u8; $bytes]);
 
+        // Eight digits name it for people.
+        const _: () = assert!(2 * size_of::<$name>() >= 8);
+
         impl $name {
             /// The raw bytes.
             pub fn as_bytes(&self) -> &[u8; $bytes] {
@@ -58,6 +61,7 @@ macro_rules! id {
                     .decode(text.trim().as_bytes())
                     .ok()
                     .and_then(|bytes| Self::from_slice(&bytes))
+                    .inspect(|id| crate::always!(id.to_string().eq_ignore_ascii_case(text.trim())))
                     .ok_or_else(|| IdError { kind: $kind, text: text.to_owned(), digits: 2 * $bytes })
             }
         }
@@ -139,6 +143,9 @@ pub enum BundleKind {
     /// A sealed photo: named in a notice of whoever took it.
     Photo = 1,
 }
+
+// In every order, and in the first byte of a name.
+const _: () = assert!((BundleKind::Release as u8) < BundleKind::Photo as u8);
 
 /// The name of a bundle: what it is, and the digest of its bytes. Releases come before photos in
 /// every order.

@@ -76,6 +76,7 @@ pub fn verify(signer: &DeviceId, domain: &str, message: &[u8], signature: &[u8; 
 /// What is signed: a fixed prefix, the domain, a zero byte that no domain contains, and the
 /// message's digest. Hashing first keeps one short input for documents of any length.
 pub fn signing_input(domain: &str, message: &[u8]) -> Vec<u8> {
+    crate::always!(!domain.is_empty() && !domain.as_bytes().contains(&0));
     let mut input = Vec::with_capacity(64 + domain.len());
     input.extend_from_slice(b"kijiti/1/");
     input.extend_from_slice(domain.as_bytes());

@@ -237,4 +237,16 @@ const _: () = {
         TREE_CHUNK_BYTES_MAX.is_multiple_of(32),
         "a tree chunk holds whole hashes"
     );
+    // One of many leaves room for the others.
+    assert!(ENTRIES_PER_AUTHOR_MAX < ENTRIES_PER_CASE_MAX);
+    assert!(RECEIPTS_PER_ISSUER_MAX < RECEIPTS_HELD_MAX);
+    assert!(ATTACHMENT_BYTES_PER_AUTHOR_MAX < PHOTOS_BYTES_MAX);
+    // What is a part of something fits it.
+    assert!(ENVELOPE_PLAIN_BYTES_MAX <= CASE_BYTES_MAX);
+    assert!(ATTACHMENT_BYTES_MAX <= ATTACHMENT_BYTES_PER_AUTHOR_MAX);
+    assert!(ATTACHMENT_BYTES_MAX <= BUNDLE_BYTES_MAX);
+    // The first of two waits ends first.
+    assert!(RENEWAL_DAYS < CERTIFICATE_DAYS);
+    assert!(GREETING_MS_MAX < STRANGER_MS_MAX);
+    assert!(ROOM_QUIET_MS_MAX < MEETING_SILENCE_MS_MAX);
 };

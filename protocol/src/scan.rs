@@ -22,6 +22,9 @@ const PARTS_MAX: usize = 64;
 /// Bytes of the file itself.
 const FILE_BYTES_MAX: usize = 256 * 1024;
 
+// A part's number has two digits at most: so what is torn is named.
+const _: () = assert!(PARTS_MAX < 100);
+
 /// Why scanned text is not a whole file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScanError {
@@ -68,7 +71,9 @@ pub fn parts(file: &[u8]) -> Result<Vec<String>, ScanError> {
         let check = check(text.as_bytes(), 4);
         format!("{text}/{check}")
     };
-    Ok(packed.chunks(PART_BYTES).enumerate().map(part).collect())
+    let texts: Vec<String> = packed.chunks(PART_BYTES).enumerate().map(part).collect();
+    crate::always!(texts.len() == parts && join(&texts.join(" ")).as_deref() == Ok(file));
+    Ok(texts)
 }
 
 /// Whether text begins as that of a code does.
@@ -127,6 +132,7 @@ pub fn join(text: &str) -> Result<Vec<u8>, ScanError> {
     if let Some(missing) = (1..=of).find(|part| !found.contains_key(part)) {
         return Err(ScanError::Missing { missing, of });
     }
+    crate::always!(found.len() == of, "each part once, and no other");
     let packed: Vec<u8> = found.into_values().flatten().collect();
     if check(&packed, 8) != whole {
         return Err(ScanError::Damaged);

@@ -172,6 +172,7 @@ impl<T: Document> Signed<T> {
             bytes: keys.sign(T::DOMAIN, &self.body),
         });
         self.signatures.sort_by_key(|s| s.key);
+        crate::always!(self.signers().filter(|s| *s == key).count() == 1);
     }
 
     /// Adds a signature that was made elsewhere, on a token. `false`, and nothing is added, if it
@@ -186,6 +187,7 @@ impl<T: Document> Signed<T> {
             bytes: signature,
         });
         self.signatures.sort_by_key(|s| s.key);
+        crate::always!(self.signers().filter(|s| *s == key).count() == 1);
         true
     }
 
@@ -229,7 +231,8 @@ impl<T: Document> Signed<T> {
 
     /// How many distinct keys of `role` have validly signed.
     pub fn valid_signatures(&self, role: &Role) -> usize {
-        self.signatures
+        let valid = self
+            .signatures
             .iter()
             .take(SIGNATURES_MAX)
             .filter(|s| {
@@ -237,7 +240,9 @@ impl<T: Document> Signed<T> {
             })
             .map(|s| s.key)
             .collect::<BTreeSet<_>>()
-            .len()
+            .len();
+        crate::always!(valid <= role.keys.len(), "each key counts once");
+        valid
     }
 
     /// The same document with no other signatures than valid ones of `role`, as many as it needs,

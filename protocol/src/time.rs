@@ -13,11 +13,12 @@ pub struct Now {
 impl Now {
     /// The moment `ms` milliseconds later, by both clocks.
     pub fn plus_ms(self, ms: u64) -> Self {
-        let mono_ms = self.mono_ms.saturating_add(ms);
-        Self {
-            mono_ms,
+        let later = Self {
+            mono_ms: self.mono_ms.saturating_add(ms),
             wall_s: self.wall_s.saturating_add(ms / 1000),
-        }
+        };
+        crate::always!(later.mono_ms >= self.mono_ms && later.wall_s >= self.wall_s);
+        later
     }
 }
 

@@ -146,6 +146,7 @@ impl Case {
             .max()
             .unwrap_or(0)
             .saturating_add(1);
+        protocol::always!(seen.iter().all(|r| r.stamp.order < order) || order == u64::MAX);
         let stamp = Stamp {
             order,
             by: by.id(),
@@ -164,6 +165,7 @@ impl Case {
             let object = copy.put_object(ROOT, key, ObjType::Map).map_err(refused)?;
             fields::write(&mut copy, &object, &stamp, entry, &standing.under(entry))
                 .map_err(refused)?;
+            protocol::always!(fields::comes_back(&copy, &object, &stamp, entry));
         }
         copy.commit_with(
             CommitOptions::default().with_time(i64::try_from(at_s).unwrap_or(i64::MAX)),
@@ -174,6 +176,7 @@ impl Case {
             .map(|change| signed(self.id, change, by))
             .collect::<Result<Vec<_>, _>>();
         let made = made.map_err(CaseError::Poisoned)?;
+        protocol::always!(made.len() == 1, "entries are one change");
         let bytes = made
             .iter()
             .map(|change| change.raw_bytes().to_vec())
@@ -215,6 +218,7 @@ impl Case {
             self.doc = before;
             return Err(error);
         }
+        protocol::always!(self.doc.length(ROOT) >= before.length(ROOT), "it grows");
         Ok(())
     }
 
@@ -265,6 +269,7 @@ impl Case {
             }
         }
         records.sort_by(|a, b| a.key.cmp(&b.key));
+        protocol::always!(records.is_sorted_by(|a, b| a.key < b.key), "no key twice");
         (records, newer)
     }
 
@@ -299,6 +304,7 @@ impl Case {
                 }
             }
         }
+        protocol::always!(cases.len() <= SAME_CASES_MAX.min(named.len()));
         Ok(cases)
     }
 

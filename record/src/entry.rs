@@ -1,6 +1,7 @@
 //! Entries: what is said about a patient, once and for all. An entry is added and never changed.
 
-use clinical::{FindingValue, Urgency};
+use clinical::catalogue::merge_of;
+use clinical::{FindingValue, Merge, Urgency};
 use protocol::{CaseId, DeviceId};
 
 /// What rules and model said, as it was shown.
@@ -99,10 +100,9 @@ impl Entry {
         } else {
             FindingValue::No
         };
-        Self::Finding {
-            name: format!("consent.{to}"),
-            value,
-        }
+        let name = format!("consent.{to}");
+        protocol::always!(merge_of(&name, &value) == Merge::Consent);
+        Self::Finding { name, value }
     }
 }
 

@@ -50,6 +50,7 @@ pub fn likeness(a: &CaseView, b: &CaseView) -> Option<u32> {
     );
     let common = x.intersection(&y).count();
     let alike = (200 * common / (x.len() + y.len()).max(1)) as u32;
+    protocol::always!(alike <= 100);
     (alike >= 60).then_some(alike)
 }
 

@@ -68,7 +68,9 @@ pub fn seal(picture: &[u8], key: &[u8; 32], nonce: &[u8; 24]) -> Result<Vec<u8>,
             aad: AAD,
         },
     );
-    Ok([nonce.as_slice(), &sealed.map_err(|_| PhotoError::Sealed)?].concat())
+    let blob = [nonce.as_slice(), &sealed.map_err(|_| PhotoError::Sealed)?].concat();
+    protocol::always!(blob.len() as u64 <= ATTACHMENT_BYTES_MAX);
+    Ok(blob)
 }
 
 /// Opens a sealed picture.

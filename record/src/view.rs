@@ -200,6 +200,7 @@ impl Word<'_> {
 }
 
 fn by_subject(records: &[Record]) -> BTreeMap<About<'_>, Vec<Word<'_>>> {
+    protocol::always!(records.is_sorted_by(|a, b| a.key <= b.key), "oldest first");
     let mut words: BTreeMap<About<'_>, Vec<Word<'_>>> = BTreeMap::new();
     for record in records {
         let Some((about, value)) = About::of(&record.entry) else {
@@ -305,6 +306,7 @@ impl<'a> Standing<'a> {
             _ => {
                 let seen = About::of(entry).and_then(|(about, _)| self.words.get(&about));
                 let seen = seen.map(Vec::as_slice).unwrap_or_default();
+                protocol::always!(seen.is_sorted(), "the last are the latest");
                 seen.iter()
                     .skip(seen.len().saturating_sub(OVER_MAX))
                     .cloned()
@@ -335,6 +337,7 @@ pub(crate) fn denies(words: &str) -> bool {
 fn settle(about: About<'_>, words: &[Word<'_>]) -> FindingState {
     let merge = about.merge(words);
     let standing = standing(words, merge);
+    protocol::always!(!standing.is_empty() || words.is_empty());
     let (mut known, mut seen): (Vec<&FindingValue>, BTreeSet<String>) =
         (Vec::new(), BTreeSet::new());
     for word in &standing {
@@ -400,6 +403,7 @@ impl CaseView {
         let began = began.map(|record| record.stamp.by).collect();
         let mut records = documents.concat();
         records.sort_by(|a, b| a.key.cmp(&b.key));
+        let count = records.len();
         let (mut findings, mut links, mut care) = (BTreeMap::new(), BTreeMap::new(), None);
         for (about, words) in by_subject(&records) {
             let state = settle(about, &words);
@@ -454,6 +458,7 @@ impl CaseView {
             .enumerate()
             .map(|(n, d)| (d.key.clone(), n))
             .collect();
+        protocol::always!(view.entry_count() + taken_back.len() == count);
         for (dose, stamp, reason) in taken_back {
             if let Some(dose) = by_key.get(&dose).and_then(|n| view.doses.get_mut(*n)) {
                 dose.taken_back.push((stamp, reason));
@@ -535,6 +540,8 @@ impl CaseView {
     /// handed to several apart.
     pub fn responsible(&self) -> Vec<DeviceId> {
         if let Some(care) = &self.care {
+            let is_phone = |to: &FindingValue| to.words().parse::<DeviceId>().is_ok();
+            protocol::always!(care.standing.iter().all(|(_, to)| is_phone(to)));
             let standing = care
                 .standing
                 .iter()

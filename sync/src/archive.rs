@@ -10,6 +10,7 @@ use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use hpke::rand_core::CryptoRng;
 use minicbor::{Decode, Encode};
+use protocol::always;
 use protocol::codec::{self, CodecError};
 use protocol::limits::CASE_BYTES_MAX;
 use protocol::signed::{Document, Role, SignatureError, Verified};
@@ -19,6 +20,8 @@ use crate::space::{Purpose, SealedKey, SpaceKey};
 
 /// Bytes that an archive may unfold to.
 pub const ARCHIVE_PLAIN_BYTES_MAX: usize = 64 << 20;
+
+const _: () = assert!(4 * CASE_BYTES_MAX <= ARCHIVE_PLAIN_BYTES_MAX, "a case fits");
 
 /// One case in an archive.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -122,6 +125,7 @@ pub fn write(
         nonce,
         sealed,
     };
+    always!(archive.check().is_ok(), "what is written can be read");
     Ok(Signed::by(&archive, keys).to_bytes())
 }
 

@@ -23,6 +23,7 @@ use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use clinical::Urgency;
 use minicbor::{Decode, Encode};
+use protocol::always;
 use protocol::codec;
 use protocol::keys;
 use protocol::limits::{ENVELOPE_BYTES_MAX, ENVELOPE_PLAIN_BYTES_MAX};
@@ -36,6 +37,11 @@ const NOTICE: u8 = 2;
 const HEADER_BYTES: usize = 70;
 const SIGNATURE_BYTES: usize = 64;
 const DOMAIN: &str = "envelope";
+
+const _: () = assert!(
+    ENVELOPE_BYTES_MAX - HEADER_BYTES - SIGNATURE_BYTES <= u16::MAX as usize,
+    "the length fits the header"
+);
 
 /// The first bytes of an author's device id.
 pub type AuthorKey = [u8; 8];
@@ -156,8 +162,14 @@ pub fn seal(
             },
         )
         .map_err(|_| EnvelopeError::Sealed("the cipher refused"))?;
+    always!(sealed.len() == sealed_bytes, "the header says how long");
     bytes.extend_from_slice(&sealed);
-    Envelope::parse(signed(bytes, author)).map(VerifiedEnvelope)
+    let parsed = Envelope::parse(signed(bytes, author))?;
+    always!(parsed.space == key.space());
+    always!(parsed.epoch_tag == key.epoch_tag());
+    always!(parsed.urgency == urgency);
+    always!(parsed.author == author_key(&author.id()));
+    Ok(VerifiedEnvelope(parsed))
 }
 
 /// The header from the urgency on.
@@ -173,6 +185,7 @@ fn push_rest(
     bytes.extend_from_slice(&author_key(&author.id()));
     bytes.extend_from_slice(nonce);
     bytes.extend_from_slice(&(length as u16).to_le_bytes());
+    always!(bytes.len() == HEADER_BYTES, "every field at its place");
 }
 
 fn signed(mut bytes: Vec<u8>, author: &DeviceKeys) -> Vec<u8> {
@@ -197,7 +210,9 @@ pub fn announce(
     bytes.extend_from_slice(&[0; 24]);
     push_rest(&mut bytes, Urgency::Pink, author, &salt, body.len());
     bytes.extend_from_slice(&body);
-    Envelope::parse(signed(bytes, author)).map(VerifiedEnvelope)
+    let parsed = Envelope::parse(signed(bytes, author))?;
+    always!(parsed.notice().is_ok_and(|said| said == *notice));
+    Ok(VerifiedEnvelope(parsed))
 }
 
 impl Envelope {
@@ -243,6 +258,7 @@ impl Envelope {
 
     /// What a notice says.
     pub fn notice(&self) -> Result<Notice, EnvelopeError> {
+        always!(self.bytes.len() >= HEADER_BYTES + SIGNATURE_BYTES);
         let malformed = EnvelopeError::Malformed("no notice in it");
         let body = self
             .bytes
@@ -275,6 +291,10 @@ impl Envelope {
         if !keys::verify(&author.device, DOMAIN, signed, signature) {
             return Err(EnvelopeError::Signature);
         }
+        always!(
+            self.id.as_bytes() == blake3::hash(&self.bytes).as_bytes(),
+            "what is believed is what is named"
+        );
         Ok(VerifiedEnvelope(self))
     }
 }
@@ -310,6 +330,7 @@ impl VerifiedEnvelope {
             .map_err(|_| EnvelopeError::Sealed("changed on the way"))?;
         let plain = zstd::bulk::decompress(&packed, ENVELOPE_PLAIN_BYTES_MAX)
             .map_err(|_| EnvelopeError::Sealed("it does not unpack within its limit"))?;
+        always!(plain.len() <= ENVELOPE_PLAIN_BYTES_MAX);
         let contents: Contents = codec::decode("changes", &plain)
             .map_err(|_| EnvelopeError::Sealed("no changes in it"))?;
         if key.case_tag(&contents.case) != self.case_tag {

@@ -16,6 +16,8 @@ use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use hpke::rand_core::CryptoRng;
 use minicbor::{Decode, Encode};
+use protocol::always;
+use protocol::limits::{AREA_SEGMENT_CHARS_MAX, AREA_SEGMENTS_MAX, ENVELOPE_BYTES_MAX};
 use protocol::{Area, DeviceId, DeviceKeys};
 use zeroize::Zeroize;
 
@@ -27,6 +29,13 @@ pub type EpochTag = [u8; 8];
 /// Members to whom one share is sealed (each takes about 120 bytes of an envelope, as many again
 /// with a lease, and its area).
 pub const MEMBERS_PER_SHARE_MAX: usize = 100;
+
+// A member's sealed key, its lock, a place among those left out, and its area.
+const _: () = assert!(
+    MEMBERS_PER_SHARE_MAX * (122 + 168 + 34 + 3 + AREA_SEGMENTS_MAX * (AREA_SEGMENT_CHARS_MAX + 1))
+        <= ENVELOPE_BYTES_MAX,
+    "a share fits an envelope"
+);
 
 /// A key of a space, sealed to those who may read.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -102,6 +111,10 @@ pub fn unlock_code(keeper: &DeviceKeys, member: &DeviceId, nonce: &[u8; 24]) -> 
         )
     };
     let letters: String = hash.iter().take(10).map(letter).collect();
+    always!(
+        letters.len() == 10 && !letters.contains(['i', 'l', 'o']),
+        "no letter is read as another"
+    );
     format!(
         "{}-{}",
         letters.get(..5).unwrap_or_default(),
@@ -231,7 +244,7 @@ impl KeyShare {
             .iter()
             .map(|m| SealedKey::seal(key, Purpose::Share, m.device, &m.sealing_key, rng));
         let members = members.collect::<Result<_, _>>()?;
-        Ok(Self {
+        let share = Self {
             epoch: key.epoch_tag(),
             parents: sealed_parents,
             members,
@@ -239,7 +252,10 @@ impl KeyShare {
             locks: Vec::new(),
             left_out: Vec::new(),
             areas,
-        })
+        };
+        always!(share.members.len() <= MEMBERS_PER_SHARE_MAX);
+        always!(share.areas.len() == share.members.len());
+        Ok(share)
     }
 
     /// The same share on a lease: members lock the key away after so many days of use, and unlock
@@ -272,6 +288,8 @@ impl KeyShare {
             .filter(|member| member.device != keeper.id())
             .filter_map(lock)
             .collect();
+        let member = |id: &DeviceId| self.members.iter().any(|m| m.to == *id);
+        always!(self.locks.iter().all(|lock| member(&lock.sealed.to)));
         self.lease_days = Some(days);
         self
     }
@@ -348,6 +366,13 @@ impl Epochs {
                 .or_default()
                 .extend(&share.left_out);
         }
+        always!(self.parents.len() == self.members.len());
+        always!(
+            self.parents
+                .get(&share.epoch)
+                .is_some_and(|parents| !parents.contains(&share.epoch)),
+            "no epoch follows itself"
+        );
     }
 
     /// Takes in that epochs are ended.
@@ -409,7 +434,13 @@ impl Epochs {
             .filter(|key| !tainted.contains(&key.epoch_tag()) && !self.retired(&key.epoch_tag()));
         // Who has more before it is further on; between two made apart any rule will do that all
         // phones share.
-        usable.max_by_key(|key| (self.with_ancestors(key.epoch_tag()).len(), key.epoch_tag()))
+        let chosen =
+            usable.max_by_key(|key| (self.with_ancestors(key.epoch_tag()).len(), key.epoch_tag()));
+        always!(
+            chosen.is_none_or(|key| !self.members_of(&key.epoch_tag()).iter().any(lost)),
+            "no lost phone reads what is written now"
+        );
+        chosen
     }
 
     /// Everyone to whom a key of the space was ever sealed.

@@ -13,10 +13,13 @@
 
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
-use protocol::limits::ATTACHMENT_BYTES_MAX;
+use protocol::always;
+use protocol::limits::{ATTACHMENT_BYTES_MAX, BUNDLE_BYTES_MAX};
 use protocol::{Area, DeviceId, Digest, EnvelopeId, Right, SpaceId, VerifiedChain};
 
 use crate::epoch::{EpochTag, KeyShare};
+
+const _: () = assert!(ATTACHMENT_BYTES_MAX <= BUNDLE_BYTES_MAX, "a photo fits");
 
 /// A notice. One that says several things needs the rights for all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
@@ -109,7 +112,12 @@ impl Notice {
             .is_none_or(|a| a.bytes <= ATTACHMENT_BYTES_MAX);
         let attached =
             self.attached.is_none() || small && author.may_write_in(SpaceId::of(&self.area));
-        keys && revoked && countersigned && delivered && attached
+        let allowed = keys && revoked && countersigned && delivered && attached;
+        always!(
+            !allowed || author.rights.0 != 0 || *self == Self::about(&self.area),
+            "who has no right says nothing"
+        );
+        allowed
     }
 
     /// The epochs in `retired`.

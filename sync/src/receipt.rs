@@ -14,14 +14,17 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::rand_core::CryptoRng;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use minicbor::{Decode, Encode};
+use protocol::always;
 use protocol::codec::{self, CodecError};
-use protocol::limits::RECEIPT_BYTES_MAX;
+use protocol::limits::{RECEIPT_BYTES_MAX, SIGNED_BYTES_MAX};
 use protocol::signed::{Document, Role, Signed, Verified};
 use protocol::{Area, Chain, DeviceId, DeviceKeys, Digest};
 
 use zeroize::Zeroize;
 
 const INFO: &[u8] = b"kijiti/1/receipt";
+
+const _: () = assert!(RECEIPT_BYTES_MAX + 1024 <= SIGNED_BYTES_MAX, "it fits");
 
 /// One module that runs on a phone.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -177,5 +180,9 @@ pub fn coverage(
                 .or_default() += 1;
         }
     }
+    always!(
+        counts.values().sum::<usize>() == receipts.iter().map(|(_, r)| r.runs.len()).sum::<usize>(),
+        "each module of each phone is counted once"
+    );
     counts
 }

@@ -4,6 +4,7 @@
 //! difference is found from them: [`crate::riblt`].
 
 use protocol::EnvelopeId;
+use protocol::always;
 
 use crate::riblt::{Checker, SHORT_ID_BYTES};
 
@@ -61,7 +62,10 @@ impl MeetingKey {
 pub fn write_short_ids(short_ids: impl IntoIterator<Item = u64>) -> Vec<u8> {
     short_ids
         .into_iter()
-        .flat_map(|word| word.to_le_bytes().into_iter().take(SHORT_ID_BYTES))
+        .flat_map(|word| {
+            always!(word >> (8 * SHORT_ID_BYTES) == 0, "nothing is lost");
+            word.to_le_bytes().into_iter().take(SHORT_ID_BYTES)
+        })
         .collect()
 }
 

@@ -15,6 +15,8 @@
 
 use std::collections::BTreeSet;
 
+use protocol::always;
+
 /// Bytes of a short id and of a symbol.
 pub const SHORT_ID_BYTES: usize = 7;
 /// Counters of a sketch.
@@ -24,6 +26,8 @@ const NAME_BITS: u32 = 40;
 /// Bits that check it.
 const CHECK_BITS: u32 = 16;
 const NAME: u64 = (1 << NAME_BITS) - 1;
+
+const _: () = assert!(NAME_BITS + CHECK_BITS == 8 * SHORT_ID_BYTES as u32);
 
 /// A well-mixed function of 64 bits (Steele, Lea, Flood 2014: SplitMix64).
 fn mix(mut x: u64) -> u64 {
@@ -83,12 +87,14 @@ impl Iterator for Mapping {
             .ceil()
             .max(1.0);
         self.next = at.saturating_add(step as u64);
+        always!(self.next > at || at == u64::MAX, "places only grow");
         Some(at)
     }
 }
 
 /// Symbols `from..to` of a set of short ids.
 pub fn symbols(short_ids: impl IntoIterator<Item = u64>, from: usize, to: usize) -> Vec<u64> {
+    always!(from <= to);
     let mut cells = vec![0; to.saturating_sub(from)];
     for word in short_ids {
         for at in Mapping::of(word).take_while(|at| *at < to as u64) {
@@ -131,6 +137,7 @@ impl Decoder {
     /// Takes the peer's next symbols; `ours` are ours of the same places. `true` once the whole
     /// difference is known.
     pub fn take(&mut self, theirs: &[u64], ours: &[u64]) -> bool {
+        always!(theirs.len() == ours.len(), "symbols of the same places");
         let from = self.cells.len();
         self.cells
             .extend(theirs.iter().zip(ours).map(|(a, b)| a ^ b));
@@ -150,12 +157,14 @@ impl Decoder {
                 self.peel(at, lowest, &mut open);
             }
         }
+        always!(self.found.len() <= self.cells.len() + 1);
         !self.false_decode && !self.cells.is_empty() && self.cells.iter().all(|cell| *cell == 0)
     }
 
     /// If a symbol shows a short id, takes that short id out of all its symbols; those from `lowest` on are
     /// looked at next.
     fn peel(&mut self, at: usize, lowest: usize, open: &mut Vec<usize>) {
+        always!(at < self.cells.len());
         let Some(word) = self.cells.get(at).copied().filter(|word| *word != 0) else {
             return;
         };
@@ -203,6 +212,12 @@ pub fn sketch(short_ids: impl IntoIterator<Item = u64>) -> [u8; SKETCH_BYTES] {
             *counter = counter.wrapping_add(if signs >> i & 1 == 1 { 1 } else { u8::MAX });
         }
     }
+    // Each counter has moved once for each word.
+    always!(
+        counters
+            .windows(2)
+            .all(|pair| matches!(pair, [a, b] if (a ^ b) & 1 == 0))
+    );
     counters
 }
 
@@ -211,7 +226,9 @@ pub fn sketch(short_ids: impl IntoIterator<Item = u64>) -> [u8; SKETCH_BYTES] {
 pub fn estimate(ours: &[u8; SKETCH_BYTES], theirs: &[u8; SKETCH_BYTES]) -> usize {
     let square = |(a, b): (&u8, &u8)| i64::from(a.wrapping_sub(*b) as i8).pow(2);
     let sum: i64 = ours.iter().zip(theirs).map(square).sum();
-    (sum as f64 / SKETCH_BYTES as f64).round() as usize
+    let about = (sum as f64 / SKETCH_BYTES as f64).round() as usize;
+    always!(about <= 1 << 14, "whatever the sketches say");
+    about
 }
 
 /// Symbols to send at first for an estimated difference: as many as were enough for 97 of 100
@@ -219,10 +236,12 @@ pub fn estimate(ours: &[u8; SKETCH_BYTES], theirs: &[u8; SKETCH_BYTES]) -> usize
 /// less.
 pub fn first_batch(estimate: usize) -> usize {
     let d = estimate as f64;
-    match estimate {
+    let batch = match estimate {
         0 | 1 => 3, // the estimate of one is exact
         _ => (1.43 * d + 5.0 * d.sqrt() + 4.0) as usize,
-    }
+    };
+    always!(batch >= estimate, "fewer could never be enough");
+    batch
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::rand_core::CryptoRng;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use minicbor::{Decode, Encode};
+use protocol::always;
 use protocol::signed::{Document, Verified};
 use protocol::{Area, CaseId, CaseTag, DeviceId, DeviceKeys, SpaceId};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -180,6 +181,7 @@ impl SealedKey {
                 rng,
             )
             .map_err(refused)?;
+        always!(sealed.len() == plain.len() + 16, "as shares count on");
         Ok(Self {
             to,
             encapsulated: encapsulated.to_bytes().into(),

@@ -10,6 +10,8 @@
 //! All arithmetic is IEEE single precision, one operation at a time, so that every processor
 //! expects the same.
 
+use protocol::always;
+
 use super::layout::Storage;
 use super::numbers::{half, log2, ordered, unordered};
 use super::range::{Bit, Coder, Counted, Number, Weight, sum_bit};
@@ -229,6 +231,9 @@ impl Model {
     /// Codes whole blocks: `new` is read when writing and filled when reading.
     pub(super) fn code<C: Coder>(&mut self, coder: &mut C, old: &[u8], new: &mut [u8]) {
         let (numbers, bytes) = self.storage.block();
+        always!(old.len() == new.len(), "block lies beside block");
+        always!(new.len().is_multiple_of(bytes), "blocks are whole");
+        always!(self.leans.len() == self.columns.len());
         for (old, new) in old.chunks_exact(bytes).zip(new.chunks_exact_mut(bytes)) {
             match self.storage {
                 Storage::Q4_0 => self.q4_0(coder, old, new),
@@ -243,6 +248,8 @@ impl Model {
                 self.column = 0;
             }
         }
+        always!(self.column < self.columns.len().max(1));
+        always!(self.row <= 4096 && self.lean.abs() <= 4096);
     }
 
     /// A 16-bit scale at `at`; both as floats. `follows`: the place in the block of the number that
@@ -715,6 +722,7 @@ fn pack(scales: &[u8; 8], minima: &[u8; 8], room: &mut [u8]) {
         last(s7, m7),
     ];
     room.iter_mut().zip(packed).for_each(|(r, p)| *r = p);
+    always!(unpack(room) == (*scales, *minima), "six bits hold them");
 }
 
 #[cfg(test)]

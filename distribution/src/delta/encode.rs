@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use protocol::Digest;
+use protocol::always;
 
 use super::blocks::Model;
 use super::intra::Intra;
@@ -63,8 +64,14 @@ pub fn encode(
         .collect();
     let mut at = 0;
     for span in layout(target) {
+        always!(at as u64 <= span.offset, "one after another");
+        always!(
+            Storage::from_number(span.storage as u8) == Some(span.storage),
+            "what is written can be read"
+        );
         maker.plain(at, span.offset as usize)?;
         at = (span.offset + span.bytes) as usize;
+        always!(at <= target.len(), "within the file");
         match before.get(&span.name) {
             Some(old) if alike(old, &span) => maker.tensor(old, &span)?,
             _ => maker.intra(&span, span.offset as usize, at)?,
@@ -110,6 +117,7 @@ impl Maker<'_> {
             let reach = DICTIONARY_MAX as usize / 4;
             let from = at.saturating_sub(reach).min(self.base.len());
             let to = (stop + reach).min(self.base.len());
+            always!(from <= to && to - from <= DICTIONARY_MAX as usize);
             let with = pack(here, self.of_base(from, to), self.level)?;
             let without = pack(here, &[], self.level)?;
             let (packed, from, to) = if with.len() < without.len() {
@@ -117,6 +125,7 @@ impl Maker<'_> {
             } else {
                 (without, 0, 0)
             };
+            always!(packed.len() as u64 <= 2 * MADE_MAX, "phones take it");
             self.out.push(2);
             for number in [from, to - from, stop - at, packed.len()] {
                 varint(&mut self.out, number as u64);
@@ -128,6 +137,7 @@ impl Maker<'_> {
     }
 
     fn copy(&mut self, offset: usize, bytes: usize) {
+        always!(offset + bytes <= self.base.len(), "within the base");
         let mut done = 0;
         while done < bytes {
             let now = (bytes - done).min(MADE_MAX as usize);
@@ -142,6 +152,7 @@ impl Maker<'_> {
     /// theirs, new ones stand intra.
     fn tensor(&mut self, old: &Span, new: &Span) -> Result<(), std::io::Error> {
         let row = new.row_bytes().unwrap_or(1).max(1) as usize;
+        always!(new.bytes.is_multiple_of(row as u64), "rows are whole");
         let (old_at, new_at) = (old.offset as usize, new.offset as usize);
         let both = (old.bytes.min(new.bytes) as usize) / row * row;
         let same = |at: usize, end: usize| {
@@ -159,6 +170,7 @@ impl Maker<'_> {
             }
             at = end;
         }
+        always!(runs.iter().map(|(_, a, b)| b - a).sum::<usize>() == both);
         let mut begins = true;
         for (equal, start, end) in runs {
             if equal {
@@ -191,7 +203,9 @@ impl Maker<'_> {
             .chunks(SLICE_BYTES / block * block)
         {
             let mut coder = Encoder::new();
-            model.code(&mut coder, &mut part.to_vec());
+            let mut copy = part.to_vec();
+            model.code(&mut coder, &mut copy);
+            always!(copy == part, "what is read is what was written");
             let packed = coder.finish();
             out.extend_from_slice(&[5, span.storage as u8]);
             [part.len() / block, packed.len()]
@@ -228,11 +242,11 @@ impl Maker<'_> {
         while at < end {
             let stop = end.min(at + SLICE_BYTES / block * block);
             let mut coder = Encoder::new();
-            let mut copy = self
-                .of_target(new.offset as usize + at, new.offset as usize + stop)
-                .to_vec();
+            let wanted = self.of_target(new.offset as usize + at, new.offset as usize + stop);
+            let mut copy = wanted.to_vec();
             let from = self.of_base(old.offset as usize + at, old.offset as usize + stop);
             model.code(&mut coder, from, &mut copy);
+            always!(copy == wanted, "what is read is what was written");
             let packed = coder.finish();
             out.extend_from_slice(&[3, new.storage as u8, u8::from(begins && at == start)]);
             let numbers = [

@@ -2,6 +2,8 @@
 //! anew. What is left to know of them is how often each value of each field comes, so every field
 //! is coded by how often its values came so far.
 
+use protocol::always;
+
 use super::layout::Storage;
 use super::range::{Coder, Symbols};
 
@@ -50,6 +52,8 @@ impl Intra {
             upper: Symbols::default(),
             lower: [Symbols::default(); 16],
         };
+        let known = |at| !matches!(Self::field(storage, at), Field::Byte(kind) if kind >= KINDS);
+        always!((0..storage.block().1).all(known));
         Self {
             storage,
             bytes: vec![bytes; KINDS],
@@ -76,6 +80,7 @@ impl Intra {
 
     /// Codes whole blocks: `blocks` is read when writing and filled when reading.
     pub(super) fn code<C: Coder>(&mut self, coder: &mut C, blocks: &mut [u8]) {
+        always!(blocks.len().is_multiple_of(self.storage.block().1));
         for block in blocks.chunks_exact_mut(self.storage.block().1) {
             for (at, byte) in block.iter_mut().enumerate() {
                 *byte = match Self::field(self.storage, at) {

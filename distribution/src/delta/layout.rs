@@ -4,6 +4,8 @@
 //! GGUF (version 2 and 3) and safetensors. What is not such a file has no layout, and is dealt with
 //! as plain bytes.
 
+use protocol::always;
+
 /// How the numbers of a tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -108,6 +110,10 @@ pub fn layout(file: &[u8]) -> Vec<Span> {
         end = end.max(s.offset + s.bytes);
         apart
     });
+    always!(
+        spans.is_sorted_by(|a, b| a.offset + a.bytes <= b.offset),
+        "none lies over another"
+    );
     spans
 }
 

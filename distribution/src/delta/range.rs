@@ -32,6 +32,7 @@ const COUNT_FIRST: u32 = 16;
 const COUNT_MOST: u32 = 2048;
 /// Counts beyond which all are halved: what came long ago says less.
 const COUNTS_MAX: u32 = 1 << 16;
+const _: () = assert!(LEARN.len() > 511 >> 3);
 
 /// How often each of sixteen symbols comes, counted from those before. The shares that they have of
 /// the range follow the counts in steps, so that nothing is learnt between two symbols and reading
@@ -85,6 +86,7 @@ impl Symbols {
                 .for_each(|count| *count = (*count).div_ceil(2));
         }
         let total: u64 = self.counts.iter().map(|count| u64::from(*count)).sum();
+        protocol::always!(total <= u64::from(COUNTS_MAX), "one halving is enough");
         let whole = 1u64 << SHARE_BITS;
         let mut shares = self
             .counts
@@ -99,6 +101,8 @@ impl Symbols {
             end += share;
             *from = end;
         }
+        protocol::always!(self.from.is_sorted_by(|a, b| a < b), "each has a share");
+        protocol::always!(self.from.last() == Some(&(1u16 << SHARE_BITS)));
     }
 }
 
@@ -301,6 +305,7 @@ impl Encoder {
 
     /// What was written.
     pub(super) fn finish(mut self) -> Vec<u8> {
+        protocol::always!(self.range >= 1 << 32, "every bit has left room");
         // Any number in [low, low + range) will do: the one with the most zeros at its end.
         let (end, over) = self.low.overflowing_add(self.range - 1);
         let mask = if over || end >> 32 != self.low >> 32 {
@@ -317,6 +322,7 @@ impl Encoder {
             self.carry();
         }
         let last = up & mask;
+        protocol::always!(last.wrapping_sub(self.low) < self.range);
         self.words.push((last >> 32) as u32);
         self.words.push(last as u32);
         let mut bytes: Vec<u8> = self.words.iter().flat_map(|w| w.to_be_bytes()).collect();

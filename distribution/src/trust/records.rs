@@ -1,5 +1,6 @@
 //! Documents on their way into the trusted state, and the state as it lies in a store.
 
+use protocol::always;
 use protocol::signed::{Document, Signed, Verified};
 
 use super::{Dated, TrustError, TrustedState, binds};
@@ -28,7 +29,7 @@ pub enum Offer {
 impl Offer {
     /// Reads a document of the kind with this name.
     pub fn from_bytes(kind: &str, bytes: &[u8]) -> Result<Self, TrustError> {
-        Ok(match kind {
+        let offer = match kind {
             "root" => Self::Root(Signed::from_bytes(bytes)?),
             "recall" => Self::Recall(Signed::from_bytes(bytes)?),
             "revocations" => Self::Revocations(Signed::from_bytes(bytes)?),
@@ -40,7 +41,9 @@ impl Offer {
                     protocol::codec::CodecError::malformed("document", "an unknown kind").into(),
                 );
             }
-        })
+        };
+        always!(offer.kind() == kind, "read as what it is signed as");
+        Ok(offer)
     }
 
     /// The kind's name: the domain under which it is signed.
@@ -120,6 +123,12 @@ impl TrustedState {
                 .iter()
                 .map(|d| unnamed(Offer::Beacon(d.signed().clone()), d.time_s)),
         );
+        always!(
+            current
+                .iter()
+                .all(|d| d.name.is_empty() != matches!(d.offer, Offer::Delegated(_))),
+            "only delegated lists are told apart by name"
+        );
         current
     }
 
@@ -150,6 +159,10 @@ impl TrustedState {
             self.beacon
                 .iter()
                 .map(|d| Offer::Beacon(d.signed().clone())),
+        );
+        always!(
+            matches!(offers.first(), Some(Offer::Root(_))),
+            "the anchor comes first"
         );
         TrustRecords(offers.iter().map(|o| (o.kind(), o.to_bytes())).collect())
     }

@@ -10,6 +10,7 @@ use automerge::legacy::{Key, ObjectId, OpId, OpType};
 use automerge::{Change, ExpandedChange, ScalarValue};
 use data_encoding::BASE64_NOPAD;
 use protocol::defence::{self, Defence};
+use protocol::limits::OPERATIONS_PER_CHANGE_MAX;
 use protocol::{CaseId, DeviceId, DeviceKeys, keys};
 
 use super::raw::RawChange;
@@ -39,7 +40,11 @@ pub(super) fn signed(case: CaseId, change: &Change, by: &DeviceKeys) -> Result<C
     let input = signing_input(case, &RawChange::read(bare.raw_bytes())?);
     let seal = [by.id().0.as_slice(), &by.sign(DOMAIN, &input)].concat();
     plain.message = Some(BASE64_NOPAD.encode(&seal));
-    Ok(Change::from(plain))
+    let change = Change::from(plain);
+    protocol::always!(
+        RawChange::read(change.raw_bytes()).is_ok_and(|raw| signer(case, &raw) == Ok(by.id()))
+    );
+    Ok(change)
 }
 
 /// The phone that has signed the raw bytes of a change of this case.
@@ -150,6 +155,11 @@ pub(super) fn parse_change(case: CaseId, bytes: &[u8]) -> Result<Change, String>
         return Err("a change whose checksum does not hold".into());
     }
     let expanded = change.decode();
+    protocol::always!(
+        expanded.operations.len() as u64 <= OPERATIONS_PER_CHANGE_MAX
+            || !defence::stands(Defence::CountedOperations),
+        "counted before they were unfolded"
+    );
     only_adds(&expanded)?;
     names_only(author.map_or_else(|| signer(case, &raw), Ok)?, &expanded)?;
     Ok(change)

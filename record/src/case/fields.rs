@@ -3,11 +3,14 @@
 use automerge::transaction::Transactable;
 use automerge::{AutoCommit, AutomergeError};
 
-use clinical::catalogue::clip;
+use clinical::catalogue::{TEXT_CHARS_MAX, clip};
 use clinical::{FindingValue, Urgency};
 
 use super::*;
 use crate::entry::{AssessmentEntry, DecisionEntry, DoseEntry, PhotoEntry};
+
+// The longest words there can be fit an envelope.
+const _: () = assert!(4 * TEXT_CHARS_MAX < protocol::limits::ENVELOPE_BYTES_MAX);
 
 pub(super) fn write(
     doc: &mut AutoCommit,
@@ -121,7 +124,18 @@ fn write_list(
     items
         .iter()
         .enumerate()
-        .try_for_each(|(i, item)| doc.insert(&list, i, clip(item)))
+        .try_for_each(|(i, item)| doc.insert(&list, i, clip(item)))?;
+    protocol::always!(doc.length(&list) == items.len());
+    Ok(())
+}
+
+/// Whether what was written is read as what it was, by whom and after what.
+pub(super) fn comes_back(doc: &AutoCommit, at: &ObjId, stamp: &Stamp, entry: &Entry) -> bool {
+    let kind = std::mem::discriminant(entry);
+    read(doc, at, String::new()).is_some_and(|record| {
+        (record.stamp.by, record.stamp.order) == (stamp.by, stamp.order)
+            && std::mem::discriminant(&record.entry) == kind
+    })
 }
 
 /// The entry in a map, `None` for one of a kind that this version does not know: it stays in the

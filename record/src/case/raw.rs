@@ -19,6 +19,11 @@ const ACTOR_BYTES_MAX: u64 = 64;
 /// Operations that a change may have beside one for every byte of it.
 const OPERATIONS_SPARE: u64 = 64;
 
+const _: () = assert!(OPERATIONS_SPARE < OPERATIONS_PER_CHANGE_MAX);
+// There is a first operation that can be.
+const _: () = assert!(OPERATIONS_PER_CHANGE_MAX < u32::MAX as u64);
+const _: () = assert!(ACTOR_BYTES_MAX >= 16, "ours fit");
+
 /// A change that unfolds to no more than it may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RawChange<'a> {
@@ -152,6 +157,7 @@ impl Measure {
                 }
             }
         }
+        protocol::always!(rows.max(grouped) <= self.rows_max);
         Ok(())
     }
 
@@ -208,6 +214,7 @@ impl<'a> RawChange<'a> {
         let message = std::str::from_utf8(cursor.take(message_bytes)?)
             .map_err(|_| "a message that is no text")?;
         let after_message = cursor.0;
+        protocol::always!(before_message.len() + message.len() + after_message.len() < body.len());
         for _ in 0..cursor.unsigned()? {
             cursor.skip_actor()?;
         }

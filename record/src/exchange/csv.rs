@@ -51,7 +51,9 @@ fn line(cells: &[String]) -> String {
             false => text,
         }
     };
-    cells.iter().map(cell).collect::<Vec<_>>().join(",") + "\r\n"
+    let row = cells.iter().map(cell).collect::<Vec<_>>().join(",") + "\r\n";
+    protocol::always!(self::cells(&row).is_ok_and(|rows| rows == [cells.to_vec()]));
+    row
 }
 
 /// The lines of one case.
@@ -353,6 +355,7 @@ fn entry(
             let no_dose =
                 || format!("{value:?} {unit:?} of {name:?} is no dose that is given at once");
             let (amount, written) = amount.zip(written).ok_or_else(no_dose)?;
+            protocol::always!(amount.is_finite() && amount > 0.0);
             let [route, given] =
                 [parts.next(), parts.next()].map(|part| part.unwrap_or_default().to_owned());
             if !given.is_empty() && !is_instant(&given) {

@@ -134,6 +134,30 @@ const UNITS: &[Unit] = &[
     unit(&["{z-score}", "z", "sd", "{zscore}"], Kind::ZScore, 1.0),
 ];
 
+/// Whether all these words are in small letters, as those are that are looked up among them.
+const fn are_small(mut words: &[&str]) -> bool {
+    while let [word, rest @ ..] = words {
+        let mut letters = word.as_bytes();
+        while let [letter, more @ ..] = letters {
+            if letter.is_ascii_uppercase() {
+                return false;
+            }
+            letters = more;
+        }
+        words = rest;
+    }
+    true
+}
+
+const _: () = {
+    let mut units = UNITS;
+    while let [unit, rest @ ..] = units {
+        assert!(!unit.names.is_empty() && are_small(unit.names));
+        assert!(unit.factor > 0.0 && unit.factor < f64::INFINITY);
+        units = rest;
+    }
+};
+
 fn find(name: &str) -> Option<&'static Unit> {
     let name = name.trim().trim_end_matches('.').to_lowercase();
     UNITS
@@ -242,6 +266,24 @@ const DOSES_MG: &[(&[&str], f64, f64)] = &[
     (&["zinc"], 2.0, 60.0),
 ];
 
+const _: () = {
+    let mut units = DOSE_UNITS;
+    while let [unit, rest @ ..] = units {
+        assert!(!unit.names.is_empty());
+        assert!(unit.most > 0.0 && unit.most < f64::INFINITY);
+        if let Some(milligrams) = unit.milligrams {
+            assert!(milligrams > 0.0);
+        }
+        units = rest;
+    }
+    let mut doses = DOSES_MG;
+    while let [(names, least, most), rest @ ..] = doses {
+        assert!(!names.is_empty() && are_small(names));
+        assert!(*least > 0.0 && *least < *most);
+        doses = rest;
+    }
+};
+
 /// Whether a word is a unit of doses that is known here.
 pub fn is_dose_unit(unit: &str) -> bool {
     DOSE_UNITS
@@ -281,6 +323,7 @@ pub fn plausible_dose(medicine: &str, amount: f64, unit: &str) -> Option<String>
     let unit = known
         .and_then(|unit| unit.names.first().copied())
         .unwrap_or(written);
+    protocol::always!(known.is_none() || is_dose_unit(unit));
     (any && of_medicine).then(|| unit.to_owned())
 }
 

@@ -25,7 +25,9 @@ pub fn without_metadata(picture: &[u8]) -> Result<Vec<u8>, PhotoError> {
         "png" => Png::from_bytes(bytes).ok().map(png),
         _ => WebP::from_bytes(bytes).ok().map(webp),
     }));
-    cleaned.ok().flatten().ok_or(PhotoError::Damaged)
+    let cleaned = cleaned.ok().flatten().ok_or(PhotoError::Damaged)?;
+    protocol::always!(super::kind(&cleaned) == Some(kind), "a picture as before");
+    Ok(cleaned)
 }
 
 fn jpeg(mut picture: Jpeg) -> Vec<u8> {

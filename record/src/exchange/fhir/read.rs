@@ -287,6 +287,7 @@ fn time_of(resource: &Value) -> &str {
 
 impl Reading {
     fn of(patient: Option<&Value>, bundle: &Value, count: usize) -> Self {
+        protocol::always!(patient.is_some() || count == 1);
         let ours = text_at(bundle, &["identifier", "system"]) == Some(CASE_SYSTEM);
         let known_as = text_at(bundle, &["identifier", "value"])
             .filter(|_| count == 1)
@@ -392,6 +393,7 @@ impl Reading {
     }
 
     fn read_short_ids(&mut self, resource: &Value, name: &str, text: Option<&str>) {
+        protocol::always!(catalogue::field(name).is_some());
         match text.map(|text| catalogue::read_value(name, text)) {
             None => {}
             Some(Ok(value)) => self.finding(resource, name.to_owned(), value),
@@ -750,6 +752,8 @@ impl Reading {
             .into_iter()
             .map(|(name, at)| (name.to_owned(), at))
             .collect();
+        let kept = |read: &Imported| read.entries.len() + read.left_out.len();
+        let said = kept(&self.imported) + self.findings.len();
         for (name, value, at, id) in std::mem::take(&mut self.findings) {
             let measured = matches!(
                 catalogue::field(&name).map(|f| f.merge),
@@ -773,6 +777,7 @@ impl Reading {
             }
             self.imported.entries.push(Entry::Finding { name, value });
         }
+        protocol::always!(kept(&self.imported) == said, "what is said is kept or told");
         // What could not be read stands beside what could, word for word, unless it is older:
         // nobody is calmed by the other alone.
         for (name, at, words) in self.unread {
@@ -787,9 +792,11 @@ impl Reading {
                 });
             }
         }
-        match self.imported.entries.is_empty() {
+        let read = match self.imported.entries.is_empty() {
             true => self.imported,
             false => self.imported.settled(),
-        }
+        };
+        protocol::always!(!read.entries.contains(&Entry::consent("share", true)));
+        read
     }
 }

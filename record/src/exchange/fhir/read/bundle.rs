@@ -93,6 +93,7 @@ impl Bundle<'_> {
 
     /// Whose a resource is, by its subject.
     pub(super) fn whose(&self, resource: &Value, count: usize) -> Whose {
+        protocol::always!(count == self.patients.len().max(1));
         if kind_of(resource) == "Patient" {
             return self.patient(resource).map_or(Whose::Nobody, Whose::Patient);
         }

@@ -67,6 +67,14 @@ const ALSO: [(&str, &str); 9] = [
     ("8462-4", "bp_diastolic"),
 ];
 
+const _: () = {
+    let mut also: &[(&str, &str)] = &ALSO;
+    while let [(_, name), rest @ ..] = also {
+        assert!(catalogue::is_field(name));
+        also = rest;
+    }
+};
+
 /// The field that a concept names: by our own name, or by any LOINC code of it. `None`, too, where
 /// its codes name several.
 pub(super) fn field_of(concept: &Value) -> Option<String> {
@@ -308,6 +316,9 @@ pub(super) fn instant_of(text: &str) -> Option<i64> {
         number(14..16).unwrap_or(0),
         number(17..19).unwrap_or(0),
     );
+    // What `is_instant` has seen.
+    protocol::always!((1..=12).contains(&month) && (1..=31).contains(&day));
+    protocol::always!(hour < 24 && minute < 60 && second < 60);
     let zone = text.get(19..).unwrap_or_default();
     let zone = zone.rfind(['+', '-']).and_then(|at| {
         let (sign, rest) = zone.get(at..)?.split_at_checked(1)?;
