@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use protocol::defence::{self, Defence};
 use protocol::limits::{MEETINGS_MAX, STRANGERS_MAX};
-use protocol::{Deadline, DeviceId, DeviceKeys, Invariant, Now, never};
+use protocol::{Deadline, DeviceId, DeviceKeys, Invariant, Now, always, never};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
@@ -263,7 +263,25 @@ impl Agent {
         let meeting = Meeting::begin(now, (link, peer, class), (dialed, known), &mut self.phone);
         self.meetings.insert(link, meeting);
         never!(Invariant::Bounded, self.meetings.len() > MEETINGS_MAX)?;
+        always!(
+            self.meetings_with(&peer) == 1,
+            "no two meetings with one phone"
+        );
+        always!(self.strangers_are_few());
         Ok(())
+    }
+
+    /// Meetings with a phone: one, or none.
+    fn meetings_with(&self, peer: &DeviceId) -> usize {
+        let with = self.meetings.values().filter(|m| m.talk.peer == *peer);
+        with.count()
+    }
+
+    /// Whether no more places of strangers are taken than there are.
+    fn strangers_are_few(&self) -> bool {
+        let strangers = self.meetings.values();
+        let strangers = strangers.filter(|m| m.takes_a_strangers_place());
+        strangers.count() <= STRANGERS_MAX || !defence::stands(Defence::Strangers)
     }
 
     /// Few phones that nobody here knows are met at once. A new one takes the place of the one that
@@ -315,6 +333,11 @@ impl Agent {
             self.phone.out.close(link, &reason);
             self.end_meeting(now, link, &reason, store)?;
         }
+        always!(self.meetings.values().all(|m| m.over().is_none()));
+        always!(
+            self.phone.out.consequences.is_empty(),
+            "all that follows is done"
+        );
         Ok(())
     }
 
@@ -331,7 +354,10 @@ impl Agent {
         meeting.release_asked(&mut self.phone);
         let asked = self.meetings.is_empty() && self.phone.releases.any_asked();
         never!(Invariant::EndsAnywhere, asked)?;
+        let bundles = &self.phone.releases.bundles;
+        always!(bundles.values().all(|b| b.tree_from != Some(link)));
         let summary = meeting.summary(reason);
+        always!(summary.greeted || !summary.complete);
         let certified = meeting.talk.certificate.is_some() || !defence::stands(Defence::Strangers);
         if summary.greeted && certified {
             self.phone.meetings_so_far += 1;

@@ -11,6 +11,7 @@ use protocol::limits::{GROUP_BYTES, RECEIPTS_HELD_MAX};
 use protocol::signed::Verified;
 use protocol::{
     Area, BundleId, CaseId, CaseTag, ChainId, DeviceId, Digest, EnvelopeId, SpaceId, VerifiedChain,
+    always,
 };
 use sync::envelope::{AuthorKey, author_key};
 use sync::receipt::SealedReceipt;
@@ -116,6 +117,8 @@ impl MemoryStore {
             groups: Groups::all(tree::group_count(size)),
             whole: true,
         };
+        let named = |tree: &[u8]| tree::digest_of_list(tree, size) == Some(id.digest);
+        always!(bytes.is_empty() || named(&bundle.tree));
         self.bundles.insert(id, bundle);
     }
 
@@ -183,5 +186,6 @@ fn right_groups(bundle: &MemoryBundle) -> Groups {
             groups.set(i);
         }
     }
+    always!(groups.held() <= bundle.groups.held());
     groups
 }

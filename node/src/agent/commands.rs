@@ -7,7 +7,8 @@ use distribution::{Offer, Release, Root, TrustedState};
 use protocol::certificate::{Certificate, CertificateError, CertificateRequest};
 use protocol::signed::{Role, Signed};
 use protocol::{
-    Area, BundleId, CaseId, Chain, DeviceId, Digest, EnvelopeId, Invariant, Right, Rights, never,
+    Area, BundleId, CaseId, Chain, DeviceId, Digest, EnvelopeId, Invariant, Right, Rights, always,
+    never,
 };
 use record::Entry;
 use sync::Grant;
@@ -472,6 +473,7 @@ impl Phone {
         }
         let (spaces, _, _, mut tx) = self.parts(store);
         spaces.make_key(&area, &[], &mut tx)?;
+        always!(spaces.reads(&area), "who begins a space reads it");
         Ok(Ok(Reply::Done))
     }
 
@@ -546,6 +548,7 @@ impl Phone {
             .extended(Signed::by(&certificate, &self.own.keys));
         match self.judge(&chain) {
             Some(Ok(issued)) => {
+                always!(issued.device == certificate.device);
                 self.spaces.keep_chain(&issued, store)?; // so that this phone knows whom it has certified before they have met
                 Ok(Ok(Reply::Document(chain.to_bytes())))
             }

@@ -1,7 +1,7 @@
 //! What follows from an input, drained from a queue with a bound: no part of a phone calls another
 //! round.
 
-use protocol::BundleId;
+use protocol::{BundleId, always};
 
 use super::load::load_certificate;
 use super::tx::Consequence;
@@ -39,6 +39,8 @@ impl Phone {
         match consequence {
             Consequence::TakeKey(key) => {
                 let taken = spaces.take_key(key, &mut tx)?;
+                let mut tags = taken.iter().map(|key| (key.space(), key.epoch_tag()));
+                always!(tags.all(|(space, tag)| !spaces.retired(space, &tag)));
                 for key in &taken {
                     records.open_carried(key, spaces, &mut tx)?;
                 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{Area, BundleKind, DeviceId, Right, SpaceId};
+use protocol::{Area, BundleKind, DeviceId, Right, SpaceId, always};
 use sync::envelope::{AuthorKey, author_key};
 use sync::notice::{short, short_photo};
 use sync::{Envelope, Notice};
@@ -62,6 +62,7 @@ impl Phone {
             spaces.say(&notice, &mut tx)?;
         }
         let last = store.last_position(space)?;
+        always!(last > noted, "what was noted only grows");
         store.put_setting(&noted_setting(space), &last.to_le_bytes())
     }
 
@@ -86,6 +87,7 @@ impl Phone {
             }
         }
         for (area, photos) in news {
+            always!(photos.len() <= 8 * DELIVERED_PER_NOTICE_MAX);
             let notice = Notice {
                 photos,
                 ..Notice::about(&area)

@@ -15,7 +15,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Area, BundleId, SpaceId};
+use protocol::{Area, BundleId, SpaceId, always};
 use sync::envelope::author_key;
 use sync::epoch::EpochTag;
 use sync::notice::short;
@@ -93,6 +93,7 @@ impl Phone {
                 self.seal_rest(&row, &[newest], store)?;
             }
         }
+        always!(!retired.contains(&newest), "the key in use stays");
         let notice = Notice {
             retired: retired.into_iter().map(Into::into).collect(),
             ..Notice::about(area)
@@ -144,11 +145,17 @@ impl Phone {
                 false => self.seal_rest(&row, &in_force, store)?,
             }
         }
+        always!(gone.iter().all(|row| !in_force.contains(&row.epoch)));
         for row in gone {
             store.remove_envelope(&row.id)?;
             store.remove_quarantine(&row.id)?;
         }
         self.spaces.drop_ended_keys(store)?;
+        let mut held = self.spaces.keys.iter();
+        always!(
+            held.all(|key| !self.spaces.retired(key.space(), &key.epoch_tag())),
+            "what has ended is not held"
+        );
         for blob in self.spaces.photos_gone() {
             store.put_setting(&photo_setting(&blob), &[])?;
             self.releases.bundles.remove(&BundleId::photo(blob));

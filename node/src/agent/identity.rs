@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use distribution::{Release, TrustedState};
 use protocol::certificate::CertificateError;
-use protocol::{Area, Chain, DeviceId, DeviceKeys, Digest, Right, VerifiedChain};
+use protocol::{Area, Chain, DeviceId, DeviceKeys, Digest, Right, VerifiedChain, always};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -121,6 +121,7 @@ impl Identity {
                 kept.clear();
             }
             kept.insert(key, verified.clone());
+            always!(kept.len() <= VERIFIED_MAX);
         }
         Some(judged)
     }

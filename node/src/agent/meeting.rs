@@ -19,7 +19,7 @@ use protocol::limits::{
     STRANGER_AHEAD_BYTES_MAX, STRANGER_BYTES_MAX, STRANGER_FRAMES_MAX, STRANGER_MS_MAX,
     WIRE_VERSION,
 };
-use protocol::{DeviceId, Now};
+use protocol::{DeviceId, Now, always};
 use sync::reconcile::MeetingKey;
 
 use super::{Event, LinkId, Output, Phone};
@@ -202,6 +202,8 @@ impl Meeting {
     pub(super) fn add_credit(&mut self, bytes: usize) {
         self.credit = self.credit.saturating_add(bytes).min(SEND_AHEAD_BYTES_MAX);
         self.window = self.window.max(self.credit);
+        always!(self.credit <= self.window, "what is on its way is the rest");
+        always!(self.window <= SEND_AHEAD_BYTES_MAX);
     }
 
     /// Why the meeting is over, if it is and the last word is on its way.
@@ -367,6 +369,7 @@ impl Meeting {
         if hello.ministry_tag != Hello::tag_of(&trust.ministry(), &self.talk.peer, &hello.nonce) {
             return refuse("the other phone belongs to another ministry");
         }
+        always!(!self.talk.summary.greeted, "they greet once");
         self.talk.key = Some(MeetingKey::from_nonces(&self.nonce, &hello.nonce));
         self.stage = Stage::Trust;
         self.talk.summary.greeted = true;
@@ -432,6 +435,7 @@ impl Meeting {
         if self.stage != Stage::Trust || !self.trust.done_ours || !self.trust.done_theirs {
             return;
         }
+        always!(self.talk.key.is_some(), "both have greeted");
         self.stage = Stage::Proving;
         if self.dialed {
             self.say_certified(phone);
@@ -469,6 +473,8 @@ impl Meeting {
                 None => self.talk.say(Frame::Certified(Certified { chain: None })),
             }
         }
+        let shown = self.talk.certificate.as_ref();
+        always!(shown.is_none_or(|shown| shown.device == self.talk.peer));
         self.stage = Stage::Exchange;
         phone.out.event(Event::MeetingBegan {
             link: self.talk.link,

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use protocol::defence::{self, Defence};
-use protocol::{DeviceId, Now};
+use protocol::{DeviceId, Now, always};
 
 use super::{LinkClass, Output};
 
@@ -48,6 +48,7 @@ fn remember(met: &mut BTreeMap<DeviceId, LastMeeting>, peer: DeviceId, last: Las
         oldest.map(|device| met.remove(&device));
     }
     met.insert(peer, last);
+    always!(met.len() <= REMEMBERED_MAX);
 }
 
 /// How a phone is powered.
@@ -126,6 +127,7 @@ impl Radios {
             at,
             known,
         } = near;
+        always!(peer != own, "a phone is no neighbour of its own");
         let rests = self.power == Power::Low && !known;
         if rests || self.calls.contains_key(&peer) || !self.plan.begin(now, peer, &at, known) {
             return None;
@@ -137,6 +139,7 @@ impl Radios {
             due_ms,
         };
         self.calls.insert(peer, call);
+        always!(self.plan.under_way == self.calls.len());
         due_ms.is_none().then_some(Output::Dial { peer, class, at })
     }
 
@@ -161,6 +164,7 @@ impl Radios {
                 dials.push(Output::Dial { peer, class, at });
             }
         }
+        always!(!self.calls.values().any(due), "no call that is due is left");
         dials
     }
 
@@ -173,6 +177,7 @@ impl Radios {
     pub(crate) fn ended(&mut self, now: Now, peer: DeviceId, answered: bool) {
         if let Some(call) = self.calls.remove(&peer) {
             self.plan.end(now, peer, &call.at, answered);
+            always!(self.plan.under_way == self.calls.len());
         }
     }
 }
@@ -220,6 +225,7 @@ impl CallPlan {
     /// Whether to call a phone at an address now; if so, it is counted.
     fn begin(&mut self, now: Now, peer: DeviceId, address: &str, known: bool) -> bool {
         let failed = self.unanswered.get(&(peer, address.to_owned()));
+        always!(failed.is_none_or(|(_, failures)| *failures > 0));
         let rests = failed.is_some_and(|(at_ms, failures)| {
             let wait = UNANSWERED_MS
                 .saturating_mul(1 << (failures - 1).min(16))
@@ -242,6 +248,8 @@ impl CallPlan {
             self.unknown.push_back(now.mono_ms);
         }
         self.under_way += 1;
+        let stands = defence::stands(Defence::FewCalls);
+        always!(self.under_way <= CALLS_MAX || !stands);
         true
     }
 
@@ -267,6 +275,7 @@ impl CallPlan {
             oldest.map(|oldest| self.unanswered.remove(&oldest));
         }
         self.unanswered.insert(key, (now.mono_ms, failures));
+        always!(self.unanswered.len() <= ADDRESSES_MAX);
     }
 }
 

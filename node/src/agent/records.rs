@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clinical::{FindingValue, Urgency};
 use protocol::limits::{ENVELOPE_PLAIN_BYTES_MAX, QUARANTINED_MAX};
-use protocol::{Area, BundleKind, CaseId, Digest, EnvelopeId, Invariant, SpaceId, never};
+use protocol::{Area, BundleKind, CaseId, Digest, EnvelopeId, Invariant, SpaceId, always, never};
 use record::{Case, CaseError, CaseView, Entry};
 use sync::envelope::{Contents, EnvelopeError, seal};
 use sync::epoch::EpochTag;
@@ -487,6 +487,7 @@ impl Records {
             self.withheld.insert(blob);
             tx.out.follow(Consequence::Withhold(blob));
         }
+        always!(shown != self.withheld.contains(&blob));
         Ok(())
     }
 }
@@ -534,6 +535,7 @@ fn seal_changes(
                 Err(error) => return Err(StoreError::Other(error.to_string())),
             }
         }
+        always!(end > start, "every envelope takes something");
         start = end;
     }
     Ok(())

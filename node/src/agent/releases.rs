@@ -12,7 +12,7 @@ use protocol::defence::{self, Defence};
 use protocol::limits::{
     BUNDLES_PER_MEETING_MAX, GROUP_BYTES, PHOTOS_BYTES_MAX, PIECE_GROUPS_MAX, SCRUB_BYTES,
 };
-use protocol::{BundleId, BundleKind, DeviceId, Digest};
+use protocol::{BundleId, BundleKind, DeviceId, Digest, always};
 
 use super::load::{load_activations, load_bad_deltas, load_quota};
 use super::records::{Records, photos_taken_here};
@@ -44,6 +44,7 @@ pub(crate) struct Bundle {
 
 impl Bundle {
     pub(crate) fn new(fetch: Fetch, whole: bool) -> Self {
+        always!(!whole || fetch.complete(), "what is whole is all there");
         let asked = Groups::none(fetch.groups().count());
         Self {
             fetch,
@@ -194,6 +195,7 @@ impl Releases {
         let (id, count) = (*id, bundle.fetch.groups().count());
         let first = if Some(id) == at { from } else { 0 };
         let end = count.min(first + SCRUB_BYTES / GROUP_BYTES);
+        always!(first < end, "something is looked at");
         self.scrubbed = (Some(id), end);
         let mut start = first;
         while start < end {
@@ -246,6 +248,8 @@ impl Releases {
             self.named_last.filter(|id| id.kind == BundleKind::Photo),
             room,
         ));
+        always!(named.len() <= BUNDLES_PER_MEETING_MAX);
+        always!(named.iter().all(|id| self.bundles.contains_key(id)));
         self.named_last = named.last().copied();
         named
     }
@@ -302,6 +306,8 @@ impl Releases {
             taken_here: photos_taken_here(tx.store)?,
         };
         for id in spread::evictions(&shelf, &lying, self.quota_bytes) {
+            let photo = id.kind == BundleKind::Photo;
+            always!(photo || !self.runs(&id.digest), "what runs stays");
             self.bundles.remove(&id);
             tx.store.remove_bundle(&id)?;
         }
@@ -337,6 +343,7 @@ impl Releases {
 
     /// Groups have come: the neighbours hear of it.
     pub(super) fn groups_came(&mut self, now_ms: u64, bundle: BundleId, first: u64, count: u64) {
+        always!((1..=PIECE_GROUPS_MAX).contains(&count), "as pieces have");
         self.last_group_ms = now_ms;
         let (oldest, announcements) = &mut self.announcements;
         announcements.push_back((bundle, first, count));
@@ -344,6 +351,7 @@ impl Releases {
             announcements.pop_front();
             *oldest += 1;
         }
+        always!(announcements.len() <= ANNOUNCEMENTS_MAX);
     }
 
     /// Photos that only lost phones have announced are neither fetched nor kept for others.

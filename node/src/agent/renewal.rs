@@ -1,7 +1,7 @@
 //! Certificates made anew: given to a phone whose own end soon, and taken for this one.
 
 use protocol::limits::RENEWAL_DAYS;
-use protocol::{Certificate, Chain, DeviceId, Signed, VerifiedChain};
+use protocol::{Certificate, Chain, DeviceId, Signed, VerifiedChain, always};
 use sync::envelope::author_key;
 
 use super::meeting::trust::short_chain;
@@ -45,6 +45,8 @@ impl Phone {
             && mine
             && let Some(renewed) = self.renew(newest, floor_s)
         {
+            always!(renewed.device == *peer);
+            always!(ends(&renewed) > ends(newest), "it holds for longer");
             self.spaces.keep_chain(&renewed, store)?;
             return Ok(Some(renewed.chain().clone()));
         }

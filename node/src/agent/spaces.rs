@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::defence::{self, Defence};
 use protocol::{
-    Area, DeviceId, Digest, EnvelopeId, Invariant, Right, SpaceId, VerifiedChain, never,
+    Area, DeviceId, Digest, EnvelopeId, Invariant, Right, SpaceId, VerifiedChain, always, never,
 };
 use sync::envelope::{AuthorKey, announce, author_key};
 use sync::epoch::{EpochTag, Epochs, KeyShare};
@@ -338,6 +338,8 @@ impl Spaces {
             self.epochs.entry(space).or_default().retire([epoch]);
             areas.extend(self.areas.get(&space).cloned());
         }
+        let mut waiting = self.retiring.keys();
+        always!(waiting.all(|(space, epoch)| !self.retired(*space, epoch)));
         Ok(areas)
     }
 

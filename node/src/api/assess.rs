@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use clinical::age::MONTH_DAYS;
 use clinical::assessment::Question;
 use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile, Urgency};
-use protocol::CaseId;
-use protocol::{Invariant, never};
+use protocol::{CaseId, Invariant, always, never};
 use record::{AssessmentEntry, Case, CaseView, Entry};
 
 use super::{Cx, Look, Refusal, cases};
@@ -107,6 +106,7 @@ impl CaseNow {
         let mut bytes = vec![self.urgency.map_or(u8::MAX, |urgency| urgency as u8)];
         bytes.extend(self.questions.to_le_bytes());
         bytes.push(u8::from(self.waits));
+        always!(self.same.len() <= SAME_NOTED_MAX);
         bytes.push(self.same.len() as u8); // at most SAME_NOTED_MAX
         bytes.extend(self.same.iter().flat_map(|id| id.0));
         bytes
@@ -363,6 +363,7 @@ pub fn case_now(cx: &dyn Look, row: &CaseRow) -> (CaseNow, Option<(String, Vec<u
         same: view.same_as().take(SAME_NOTED_MAX).collect(),
     };
     let bytes = [now.to_bytes(), mark(cx, row, &now)].concat();
+    always!(CaseNow::read(&bytes).is_some_and(|(read, _)| read == now));
     (now, Some((kept, bytes)))
 }
 

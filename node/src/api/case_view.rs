@@ -1,7 +1,7 @@
 //! One case, as [`views::case`](super::views::case) shows it.
 
 use clinical::date::instant;
-use protocol::Digest;
+use protocol::{Digest, always};
 use record::{CaseView, Dose as Given, Entry, FindingState, Stamp};
 use sync::envelope::author_key;
 
@@ -166,7 +166,11 @@ fn doses(view: &CaseView) -> Vec<Doses> {
         times,
         amount,
     };
-    given.map(sum).collect()
+    let doses: Vec<_> = given.map(sum).collect();
+    let times = || doses.iter().map(|doses| doses.times).sum::<usize>();
+    let counted = || view.doses.iter().filter(|given| given.counts()).count();
+    always!(times() == counted(), "every dose counts once");
+    doses
 }
 
 fn dose(cx: &dyn Look, given: &Given) -> Dose {

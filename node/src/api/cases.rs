@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use clinical::Profile;
 use clinical::date::instant;
 use protocol::certificate::Right;
-use protocol::{Area, CaseId, SpaceId};
+use protocol::limits::SAME_CASES_MAX;
+use protocol::{Area, CaseId, SpaceId, always};
 use record::{CaseView, Entry, likeness};
 
 use super::assess::{self, assess_with_head, case_now, entries_of, entry_of, reassess};
@@ -103,7 +104,10 @@ pub fn open_all(cx: &dyn Look, id: CaseId) -> Result<(CaseRow, Vec<record::Case>
         return Err(Refusal::CaseNotHere);
     };
     let named_by = |this| Ok(crate::agent::named_by(this, cx.store())?);
-    Ok((row, case.and_same(|other| load(cx, other), named_by)?))
+    let same = case.and_same(|other| load(cx, other), named_by)?;
+    always!(same.len() <= SAME_CASES_MAX);
+    always!(same.first().is_some_and(|own| own.id() == id));
+    Ok((row, same))
 }
 
 /// The same as a screen shows it.
@@ -377,6 +381,8 @@ pub fn list(
             next,
         });
     }
+    always!(cases.len() <= matching);
+    always!(limit.is_none_or(|limit| cases.len() <= limit));
     Ok((
         Cases {
             cases,
@@ -450,6 +456,7 @@ pub fn duplicates(cx: &dyn Look) -> Result<Duplicates, Refusal> {
             }
         }
     }
+    always!(pairs.iter().all(|(_, a, b)| a.id != b.id));
     pairs.sort_by_key(|(alike, a, b)| (std::cmp::Reverse(*alike), a.id, b.id));
     let pair = |(alike, a, b): (u32, &CaseRow, &CaseRow)| Pair {
         alike,

@@ -3,6 +3,7 @@
 
 use clinical::FindingValue;
 use clinical::catalogue;
+use protocol::always;
 use record::exchange::units;
 use record::{CaseView, DoseEntry, Entry};
 
@@ -20,6 +21,7 @@ pub fn head(
     for (to, given) in consent {
         entries.push(consented(to, *given)?);
     }
+    always!(entries.len() == fields.len() + consent.len());
     Ok(entries)
 }
 

@@ -4,7 +4,7 @@
 
 use clinical::FindingValue;
 use protocol::certificate::Right;
-use protocol::{Area, CaseId, Digest};
+use protocol::{Area, CaseId, Digest, always};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use record::exchange::{self as files, csv, fhir};
@@ -403,6 +403,7 @@ pub fn export(
             None => {}
         }
     }
+    always!(may.len() == views.len() && may.len() <= ids.len());
     let bytes = match format {
         Format::Csv => {
             let rows = views.iter().map(|(row, view)| csv::write(view, &row.area));

@@ -7,7 +7,7 @@ use clinical::date::instant;
 use distribution::{Offer, Root};
 use protocol::certificate::{CertificateRequest, Right, Rights};
 use protocol::signed::{Document, Signed};
-use protocol::{Area, Chain, DeviceId, Digest, EnvelopeId};
+use protocol::{Area, Chain, DeviceId, Digest, EnvelopeId, always};
 
 use super::views::status::{
     Added, Certificates, Code, Document as Paperwork, Documents, Done, EnrolRequest, Enrolment,
@@ -30,7 +30,9 @@ pub(super) fn from_hex(what: Paper, text: &str) -> Result<Vec<u8>, Refusal> {
 
 /// Hexadecimal text.
 pub(super) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    let text: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    always!(text.len() == 2 * bytes.len(), "it can be read back");
+    text
 }
 
 fn parse_signed<T: Document>(what: Paper, text: &str) -> Result<Signed<T>, Refusal> {
@@ -145,9 +147,9 @@ pub(super) fn set_aside(cx: &dyn Look, named: &[Digest]) -> Result<SetAside, Ref
     let rows = cx.store().quarantined()?.into_iter();
     let chosen = rows.filter(|(id, _)| named.is_empty() || named.contains(&Digest(id.0)));
     let waiting = chosen.map(|(id, why)| waiting(cx, &id, why));
-    Ok(SetAside {
-        waiting: waiting.collect::<Result<_, _>>()?,
-    })
+    let waiting = waiting.collect::<Result<Vec<_>, _>>()?;
+    always!(named.is_empty() || waiting.len() <= named.len());
+    Ok(SetAside { waiting })
 }
 
 fn waiting(cx: &dyn Look, id: &EnvelopeId, why: String) -> Result<Waiting, Refusal> {

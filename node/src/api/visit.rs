@@ -4,6 +4,7 @@
 use clinical::age::Age;
 use clinical::assessment::{Question, QuestionKind};
 use clinical::{FindingValue, FindingsError, Profile};
+use protocol::always;
 use serde::{Deserialize, Serialize};
 
 use super::assess::{Ages, Next, Values};
@@ -153,6 +154,7 @@ pub(super) fn answer(cx: &mut dyn Cx, name: &str, typed: &str) -> Result<Shown, 
     visit
         .answers
         .push((name.to_owned(), typed.chars().take(2000).collect()));
+    always!(visit.answers.len() <= ANSWERS_MAX);
     keep(cx, Some(&visit))?;
     Ok(shown(cx, &visit))
 }

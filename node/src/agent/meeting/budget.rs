@@ -9,7 +9,7 @@ use protocol::limits::{
     ENVELOPE_BYTES_PER_AUTHOR_MAX, ENVELOPES_HELD_MAX, ENVELOPES_PER_AUTHOR_MAX, KEEPER_SHARES,
     NOTICES_PER_AUTHOR_MAX, QUARANTINED_PER_AUTHOR_MAX,
 };
-use protocol::{Now, Right, VerifiedChain};
+use protocol::{Now, Right, VerifiedChain, always};
 use sync::envelope::AuthorKey;
 use sync::{EnvelopeKind, VerifiedEnvelope};
 
@@ -65,11 +65,14 @@ impl Budgets {
     /// It was taken in.
     pub(super) fn count(&mut self, envelope: &VerifiedEnvelope, lost: bool) {
         self.held = self.held.map(|held| held.saturating_add(1));
+        always!(self.held.is_none_or(|held| held <= ENVELOPES_HELD_MAX));
         let usage = self.usage.entry(envelope.author).or_default();
         usage.envelopes += u64::from(envelope.kind == EnvelopeKind::Changes);
         usage.notices += u64::from(envelope.kind == EnvelopeKind::Notice);
         usage.bytes = usage.bytes.saturating_add(envelope.bytes().len() as u64);
         usage.quarantined += u64::from(lost);
+        let most = ENVELOPE_BYTES_PER_AUTHOR_MAX * KEEPER_SHARES;
+        always!(usage.bytes <= most || !defence::stands(Defence::AuthorBudgets));
     }
 }
 

@@ -16,7 +16,7 @@ use protocol::limits::{
     BUNDLES_PER_MEETING_MAX, PIECE_GROUPS_MAX, PIECE_WAIT_MS_MAX, ROOM_QUIET_MS_MAX,
     TREE_CHUNK_BYTES_MAX, WANTS_QUEUED_MAX,
 };
-use protocol::{BundleId, BundleKind};
+use protocol::{BundleId, BundleKind, always};
 
 use super::flow::Flow;
 use super::talk::{End, Talk, refuse};
@@ -123,6 +123,7 @@ impl BundleLane {
                 },
             }));
         }
+        always!(self.named.len() <= BUNDLES_PER_MEETING_MAX);
         // Others are here too: more may come to this phone while the two talk.
         talk.say(Frame::HavesDone(HavesDone {
             in_company: phone.meetings > 1,
@@ -313,6 +314,7 @@ impl BundleLane {
             };
         }
         self.queued.push_back(want);
+        always!(self.queued.len() <= WANTS_QUEUED_MAX);
         Ok(())
     }
 
@@ -360,6 +362,7 @@ impl BundleLane {
             .accept_tree(tree.offset, &tree.hashes)
             .or_else(refuse)?
         {
+            always!(bundle.fetch.tree().is_some(), "it is whole and right");
             store.put_tree(
                 &tree.bundle,
                 bundle.fetch.bytes,
@@ -414,6 +417,7 @@ impl BundleLane {
         self.waiting_since_ms = talk.last_heard_ms;
         self.flow.took(talk.last_heard_ms, piece.bytes.len() as u64);
         let (done, total) = (bundle.fetch.bytes_held(), bundle.fetch.bytes);
+        always!(done < total || bundle.fetch.complete());
         if self.percent != done * 100 / total.max(1) {
             self.percent = done * 100 / total.max(1);
             phone.out.event(Event::Progress {
@@ -449,6 +453,7 @@ impl BundleLane {
             && self.haves_heard
             && let Some(frame) = self.next_want(talk, phone)
         {
+            always!(self.open_wants.len() <= WANTS_OPEN_MAX);
             return Ok(Some(frame));
         }
         self.next_wanted(talk, phone, store)
@@ -460,6 +465,8 @@ impl BundleLane {
             return None;
         }
         let (oldest, announcements) = &phone.releases.announcements;
+        let newest = oldest + announcements.len() as u64;
+        always!(self.announced <= newest, "only what has come is said");
         loop {
             let at = self.announced.max(*oldest);
             let (bundle, first, count) = *announcements.get((at - oldest) as usize)?;
@@ -561,6 +568,7 @@ fn count_up(bundle: &mut Bundle, group: u64) {
     if bundle.seen.is_empty() {
         bundle.seen = vec![0; bundle.fetch.groups().count() as usize];
     }
+    always!(bundle.seen.len() as u64 == bundle.fetch.groups().count());
     if let Some(seen) = bundle.seen.get_mut(group as usize) {
         *seen = seen.saturating_add(1);
     }

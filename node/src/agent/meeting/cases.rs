@@ -16,9 +16,9 @@ use protocol::frame::{
     AuthorChain, CaseStep, Coming, Envelopes, Frame, Lane, LaneDone, PartDigest, SpaceParts,
     StepDone,
 };
-use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, SPACES_PER_MEETING_MAX};
+use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, PARTS_PER_MEETING_MAX, SPACES_PER_MEETING_MAX};
 use protocol::{
-    Area, ChainId, DeviceId, EnvelopeId, Invariant, Right, SpaceId, VerifiedChain, never,
+    Area, ChainId, DeviceId, EnvelopeId, Invariant, Right, SpaceId, VerifiedChain, always, never,
 };
 use sync::envelope::AuthorKey;
 use sync::{Envelope, EnvelopeError, EnvelopeKind, VerifiedEnvelope};
@@ -132,12 +132,17 @@ impl CaseLane {
         let Some(theirs) = talk.certificate.as_ref().filter(|_| why_not.is_none()) else {
             return Ok(());
         };
+        always!(self.ours == Step::Digests, "the lane begins once");
         self.active = true;
         let Some(key) = talk.key.clone() else {
             return Ok(());
         };
         let spaces = spaces_shared(theirs, store)?;
         let digests = digests(&spaces, &key, spaces.len() <= SKETCHED_SPACES_MAX, store)?;
+        always!(
+            digests.len() <= PARTS_PER_MEETING_MAX,
+            "no more than is heard"
+        );
         by_space(&digests)
             .into_iter()
             .for_each(|said| talk.say(Frame::SpaceParts(said)));
@@ -255,6 +260,7 @@ impl CaseLane {
         for (_, id) in &lacking {
             bytes += store.envelope(id)?.map_or(0, |b| b.len() as u64);
         }
+        always!(self.to_send.is_empty(), "it is found out once");
         self.to_send = lacking.into_iter().map(|(_, id)| id).collect();
         self.total_sending = self.to_send.len() as u64;
         talk.say(Frame::Coming(Coming {
@@ -282,6 +288,7 @@ impl CaseLane {
             return Ok(None);
         }
         if lane.to_send.is_empty() {
+            always!(talk.summary.envelopes_sent <= lane.total_sending);
             lane.ours = Step::Closing;
             return Ok(Some(Frame::LaneDone(LaneDone { lane: Lane::Cases })));
         }
@@ -333,6 +340,7 @@ impl CaseLane {
         if !self.active {
             return refuse("cases from a phone without a certificate");
         }
+        always!(talk.certificate.is_some(), "the lane is open");
         let mut parsed = Vec::new();
         for bytes in envelopes.envelopes {
             match Envelope::parse(bytes.into()) {
@@ -437,6 +445,7 @@ impl CaseLane {
         let (Some(theirs), Some(key)) = (talk.certificate.as_ref(), talk.key.as_ref()) else {
             return Ok(());
         };
+        always!(self.to_send.is_empty(), "all is said before");
         let now = digests(&spaces_shared(theirs, store)?, key, false, store)?;
         by_space(&now)
             .into_iter()

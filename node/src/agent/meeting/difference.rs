@@ -15,7 +15,7 @@ use protocol::frame::{Frame, PartDigest, PartIds, PartMore, PartSymbols, PartWan
 use protocol::limits::{
     IDS_PER_FRAME_MAX, IDS_PER_MEETING_MAX, PARTS_PER_MEETING_MAX, SYMBOLS_PER_PART_MAX,
 };
-use protocol::{DeviceId, EnvelopeId, SpaceId};
+use protocol::{DeviceId, EnvelopeId, SpaceId, always};
 use sync::reconcile::{MeetingKey, read_short_ids, write_short_ids};
 use sync::riblt::{Decoder, SHORT_ID_BYTES, SKETCH_BYTES, estimate, first_batch, sketch, symbols};
 
@@ -141,6 +141,7 @@ pub(super) fn hear(said: SpaceParts, heard: &mut BTreeMap<Part, PartDigest>) -> 
             return refuse("more envelopes than a phone may hold");
         }
         heard.insert((digest.class, said.space), digest);
+        always!(heard.len() <= PARTS_PER_MEETING_MAX);
     }
     Ok(())
 }
@@ -188,7 +189,9 @@ impl Difference {
     }
 
     fn number(&self, part: &Part) -> u64 {
-        self.parts.binary_search(part).unwrap_or_default() as u64
+        let number = self.parts.binary_search(part);
+        always!(number.is_ok(), "only what was named is spoken of");
+        number.unwrap_or_default() as u64
     }
 
     fn counts(&self, part: &Part) -> (u64, u64) {
@@ -250,6 +253,7 @@ impl Difference {
                 }
                 continue;
             }
+            always!(our_count <= their_count, "who has fewer speaks");
             let guess = self.guess(&part);
             let batch = first_batch(guess);
             let far_apart = (their_count - our_count) * 5 > their_count;
@@ -259,6 +263,8 @@ impl Difference {
                 self.say_symbols(part, &ours, batch, &mut frames);
             }
         }
+        let mut heard = self.hearing.keys();
+        always!(heard.all(|part| !self.speaking.contains_key(part)));
         Ok(frames)
     }
 
@@ -291,6 +297,11 @@ impl Difference {
     fn say_symbols(&mut self, part: Part, ours: &Words, count: usize, frames: &mut Vec<Frame>) {
         let first = self.speaking.get(&part).copied().flatten().unwrap_or(0);
         let cells = symbols(ours.iter().map(|(word, _)| *word), first, first + count);
+        always!(cells.len() == count, "as many as are noted");
+        always!(
+            first + count <= SYMBOLS_PER_PART_MAX,
+            "no more than are taken"
+        );
         self.speaking.insert(part, Some(first + count));
         let cells = write_short_ids(cells);
         frames.push(Frame::PartSymbols(PartSymbols {
@@ -309,6 +320,7 @@ impl Difference {
             return refuse("symbols of a wrong length");
         };
         let heard = hearing.symbols.heard();
+        always!(heard <= SYMBOLS_PER_PART_MAX);
         // Each batch costs a walk over all words of the part: a later one is at least as large as
         // our own phones ask for.
         let least = if heard == 0 {

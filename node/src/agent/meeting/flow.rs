@@ -2,6 +2,7 @@
 //! would make a slow link's asker silent for so long that the other takes it for gone, and would
 //! lose more at a cut; less would let a fast link idle.
 
+use protocol::always;
 use protocol::limits::{GROUP_BYTES, PIECE_GROUPS_MAX, PIECES_IN_FLIGHT_BYTES_MAX};
 
 /// Asked for before anything is known of the link: 26 seconds of the slowest Bluetooth.
@@ -24,6 +25,8 @@ impl Flow {
     pub(super) fn begin(&mut self, now_ms: u64) {
         self.counted = 0;
         self.since_ms = now_ms;
+        let piece = self.piece_groups() * GROUP_BYTES;
+        always!(piece <= self.ahead_bytes(), "a piece may be asked for");
     }
 
     /// A piece has come.

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use protocol::DeviceId;
 use protocol::defence::{self, Defence};
 use protocol::frame::{CarriedReceipt, Frame, Receipts, ReceiptsHeld};
 use protocol::limits::{RECEIPT_BYTES_MAX, RECEIPTS_HELD_MAX, RECEIPTS_PER_ISSUER_MAX};
+use protocol::{DeviceId, always};
 use sync::receipt::verify;
 
 use super::talk::{End, Talk, refuse};
@@ -63,6 +63,7 @@ impl ReceiptLane {
             .take(RECEIPTS_HELD_MAX)
             .flat_map(row)
             .collect();
+        always!(held.len().is_multiple_of(16), "as they are read");
         talk.say(Frame::ReceiptsHeld(ReceiptsHeld { held }));
         Ok(())
     }
@@ -139,6 +140,7 @@ impl ReceiptLane {
                 break;
             }
         }
+        always!(!receipts.is_empty() || self.to_send.is_empty());
         Ok((!receipts.is_empty()).then_some(Frame::Receipts(Receipts { receipts })))
     }
 

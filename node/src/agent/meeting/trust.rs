@@ -7,10 +7,9 @@ use distribution::trust::CurrentDocument;
 use distribution::{
     Beacon, DelegatedList, Offer, Recall, ReleaseList, Revocations, Root, TrustedState,
 };
-use protocol::Chain;
 use protocol::frame::{Certified, Frame, HeldDocument, Holds, Lane, LaneDone, SignedDocument};
 use protocol::signed::Document;
-use protocol::{Invariant, never};
+use protocol::{Chain, Invariant, always, never};
 
 use super::talk::{End, Talk, refuse};
 use crate::agent::{Event, Phone};
@@ -169,6 +168,7 @@ impl TrustLane {
         let Some(trust) = phone.own.trust.as_ref() else {
             return Ok(());
         };
+        always!(self.to_teach.is_empty(), "each is taught once");
         self.to_teach.extend(
             trust
                 .roots_after(theirs.root_version)
@@ -215,6 +215,7 @@ impl TrustLane {
                     }
                 }
                 Lesson::Done => {
+                    always!(self.to_teach.is_empty(), "that was all");
                     self.done_ours = true;
                     return Some(Frame::LaneDone(LaneDone { lane: Lane::Trust }));
                 }

@@ -1,8 +1,8 @@
 //! Envelopes are opened behind a durable mark: what brings the program down while it is opened is
 //! suspected, opened alone the next time, and parked after the second.
 
-use protocol::EnvelopeId;
 use protocol::defence::{self, Defence};
+use protocol::{EnvelopeId, always};
 use sync::{Envelope, EnvelopeKind, SpaceKey};
 
 use super::Records;
@@ -42,6 +42,10 @@ impl Records {
         }
         let first = self.opening.is_none();
         let mut marked = self.opening.take().unwrap_or_else(|| self.suspects.clone());
+        always!(
+            !first || self.opening_alone.is_none(),
+            "no opening is left over"
+        );
         if first {
             // What was suspected before is opened alone, so that nothing honest falls with it.
             let may = |id: &&EnvelopeId| {
@@ -68,6 +72,11 @@ impl Records {
                 }
             }
         }
+        let named = |id: EnvelopeId| marked.contains_key(&id);
+        always!(
+            self.opening_alone.is_none_or(named),
+            "what is opened is marked"
+        );
         store.put_attempts(&marked)?;
         self.opening = Some(marked);
         Ok(first)

@@ -3,8 +3,9 @@
 //! that it names, beside the document that says it.
 
 use clinical::FindingValue;
-use protocol::CaseId;
 use protocol::defence::{self, Defence};
+use protocol::limits::SAME_CASES_MAX;
+use protocol::{CaseId, always};
 use record::{Case, CaseError, CaseView};
 
 use crate::agent::setting;
@@ -89,10 +90,13 @@ pub(super) fn keep_links_of_before(store: &mut dyn Store) -> Result<(), StoreErr
 
 /// A case, and those that are the same patient's; nothing if it is not here.
 pub(super) fn load_same(case: &CaseId, store: &dyn Store) -> Result<Vec<Case>, StoreError> {
-    load(case, store)?.map_or_else(
-        || Ok(Vec::new()),
-        |case| case.and_same(|other| load(&other, store), |this| named_by(this, store)),
-    )
+    let Some(own) = load(case, store)? else {
+        return Ok(Vec::new());
+    };
+    let cases = own.and_same(|other| load(&other, store), |this| named_by(this, store))?;
+    always!(cases.len() <= SAME_CASES_MAX);
+    always!(cases.first().is_some_and(|own| own.id() == *case));
+    Ok(cases)
 }
 
 pub(super) fn load(case: &CaseId, store: &dyn Store) -> Result<Option<Case>, StoreError> {

@@ -1,6 +1,6 @@
 //! This phone's own receipt, made anew whenever what it runs changes.
 
-use protocol::{Digest, codec};
+use protocol::{Digest, always, codec};
 use sync::receipt::{Receipt, Running, seal, verify};
 
 use super::Releases;
@@ -46,6 +46,7 @@ impl Releases {
             return Ok(());
         };
         if let Ok(verified) = verify(&sealed.to_bytes()) {
+            always!(verified.device == id && verified.sequence == number);
             tx.store.put_receipt(&verified, issuer, &id)?;
             tx.store.put_setting(setting::RECEIPT, says.as_bytes())?;
             tx.out.changed();

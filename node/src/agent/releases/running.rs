@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use distribution::activation::{Activation, Module};
 use distribution::{Release, TrustedState};
-use protocol::{BundleId, BundleKind, Digest, Invariant, codec, never};
+use protocol::{BundleId, BundleKind, Digest, Invariant, always, codec, never};
 
 use super::Releases;
 use crate::agent::commands::{Answer, Reply, no};
@@ -57,11 +57,10 @@ impl Releases {
         digest: Digest,
         tx: &mut Tx,
     ) -> Result<Answer, StoreError> {
-        let may = self
-            .activations
-            .entry(module)
-            .or_default()
-            .begin_attempt(digest);
+        let activation = self.activations.entry(module).or_default();
+        let may = activation.begin_attempt(digest);
+        let mut parked = activation.parked.iter();
+        always!(may || parked.any(|parked| parked.digest == digest));
         self.save_activations(tx)?;
         Ok(Ok(if may { Reply::Done } else { Reply::Unchanged }))
     }
@@ -98,6 +97,8 @@ impl Releases {
             version,
             kind,
         });
+        let current = activation.current.as_ref();
+        always!(current.is_some_and(|current| current.digest == digest));
         self.save_activations(tx)?;
         tx.store.put_setting(&format!("checks/{module}"), checks)?;
         tx.out.event(Event::Activated { module, version });
@@ -113,6 +114,8 @@ impl Releases {
     ) -> Result<Answer, StoreError> {
         let activation = self.activations.entry(release.module.clone()).or_default();
         activation.park(release.digest, reason);
+        let parked = activation.parked.last();
+        always!(parked.is_some_and(|parked| parked.digest == release.digest));
         self.save_activations(tx)?;
         Ok(Ok(Reply::Done))
     }
@@ -130,6 +133,7 @@ impl Releases {
         if !activation.go_back() {
             return no(Refusal::NoEarlier(module.to_owned()));
         }
+        always!(activation.current.is_some(), "something runs again");
         if let Some(left) = left {
             activation.park(left.digest, "returned from by hand");
         }
@@ -168,6 +172,9 @@ impl Releases {
                 });
             }
         }
+        let runs = self.activations.values();
+        let mut run = runs.filter_map(|activation| activation.current.as_ref());
+        always!(run.all(|module| trust.recalled(&module.digest).is_none()));
         for id in gone {
             self.bundles.remove(&id);
             tx.store.remove_bundle(&id)?;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::defence::{self, Defence};
-use protocol::{Area, DeviceId, Right, SpaceId, VerifiedChain};
+use protocol::{Area, DeviceId, Right, SpaceId, VerifiedChain, always};
 use sync::envelope::author_key;
 use sync::epoch::{Epochs, KeyShare, MEMBERS_PER_SHARE_MAX, Member};
 use sync::space::sealing_public_key;
@@ -36,9 +36,13 @@ impl Spaces {
         let none = Epochs::default();
         let epochs = self.epochs.get(&SpaceId::of(area)).unwrap_or(&none);
         let out = epochs.left_out();
-        epochs.writable(held, &|device| {
-            self.is_revoked(device, own) || out.contains(device)
-        })
+        let lost = |device: &DeviceId| self.is_revoked(device, own) || out.contains(device);
+        let key = epochs.writable(held, &lost);
+        let ended = |key: &SpaceKey| epochs.retired(&key.epoch_tag());
+        let had = |key: &SpaceKey| epochs.members_of(&key.epoch_tag()).iter().any(lost);
+        always!(key.is_none_or(|key| !ended(key)), "it has not ended");
+        always!(key.is_none_or(|key| !had(key)), "no lost phone has it");
+        key
     }
 
     /// Phones that a keeper has left out of a space.
@@ -86,6 +90,11 @@ impl Spaces {
                 members.insert(*device, member_of(chain));
             }
         }
+        let mut others = members.keys().filter(|device| **device != own.id());
+        always!(
+            others.all(|d| !without.contains(d) && !self.is_revoked(d, own)),
+            "who is lost or left out gets no key"
+        );
         Ok(members.into_values().collect())
     }
 
@@ -98,10 +107,18 @@ impl Spaces {
         left_out: &BTreeSet<DeviceId>,
         tx: &mut Tx,
     ) -> Result<(), StoreError> {
+        always!(
+            !self.retired(key.space(), &key.epoch_tag()),
+            "it has not ended"
+        );
         for (n, some) in members.chunks(MEMBERS_PER_SHARE_MAX).enumerate() {
             let parents = if n == 0 { parents } else { &[] };
             let mut share = KeyShare::seal(key, parents, some, &mut tx.own.rng)
                 .map_err(|e| StoreError::Other(e.to_string()))?;
+            always!(
+                share.members.len() == share.areas.len(),
+                "they are read as pairs"
+            );
             let left_out = left_out.iter().copied();
             share.left_out = left_out.take(MEMBERS_PER_SHARE_MAX).collect();
             let lease = load_number(&days_setting(key.space()), tx.store)?;
@@ -133,6 +150,8 @@ impl Spaces {
         let mut left_out = self.left_out(space);
         left_out.extend(without);
         let members = self.members(space, without, tx.own, tx.store)?;
+        let mut others = members.iter().filter(|m| m.device != tx.own.id());
+        always!(others.all(|m| !left_out.contains(&m.device)));
         // The ones that no other follows: those before them open through them.
         let epochs = self.epochs.get(&space);
         let heads = epochs.map(Epochs::heads).unwrap_or_default();
@@ -183,6 +202,7 @@ impl Spaces {
             !spaces.keys.contains(key) && !spaces.retired(key.space(), &key.epoch_tag())
         };
         let mut taken = Vec::new();
+        let before = self.keys.len();
         if !new(self, &key) {
             return Ok(taken);
         }
@@ -198,6 +218,10 @@ impl Spaces {
             waiting.extend(shares.iter().flat_map(|share| share.open_parents(&key)));
             taken.push(key);
         }
+        always!(
+            self.keys.len() == before + taken.len(),
+            "each is new here, once"
+        );
         tx.out.changed();
         Ok(taken)
     }
@@ -207,10 +231,15 @@ impl Spaces {
         &mut self,
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
+        let before = self.keys.len();
         let keys = std::mem::take(&mut self.keys).into_iter();
         let (ended, held): (Vec<_>, Vec<_>) =
             keys.partition(|key| self.retired(key.space(), &key.epoch_tag()));
         self.keys = held;
+        always!(
+            ended.len() + self.keys.len() == before,
+            "none is lost on the way"
+        );
         ended.iter().try_for_each(|key| store.remove_space_key(key))
     }
 }

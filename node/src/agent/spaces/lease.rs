@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Area, DeviceId, SpaceId};
+use protocol::{Area, DeviceId, SpaceId, always};
 use sync::envelope::author_key;
 use sync::epoch::{EpochTag, Lock, unlock_code};
 use sync::{Envelope, Notice, SpaceKey};
@@ -89,6 +89,7 @@ impl Spaces {
                 .put_setting(&used_setting(&key.epoch_tag()), &used.to_le_bytes())?;
             if used > u64::from(lease) {
                 self.lock(&key, tx.store)?;
+                always!(!self.reads(key.area()), "what is locked is not read");
             }
         }
         Ok(())
@@ -97,9 +98,14 @@ impl Spaces {
     /// Puts the keys of a space out of use here. The share with the lock stays among the notices.
     fn lock(&mut self, key: &SpaceKey, store: &mut dyn Store) -> Result<(), StoreError> {
         store.put_setting(&locked_setting(key.space()), &key.epoch_tag())?;
+        let before = self.keys.len();
         let keys = std::mem::take(&mut self.keys).into_iter();
         let (locked, held): (Vec<_>, Vec<_>) = keys.partition(|held| held.area() == key.area());
         self.keys = held;
+        always!(
+            locked.len() + self.keys.len() == before,
+            "none is lost on the way"
+        );
         locked
             .iter()
             .try_for_each(|key| store.remove_space_key(key))
@@ -129,6 +135,7 @@ impl Spaces {
                 if tx.store.setting(&opened_setting(lock))?.is_some() {
                     return no(Refusal::CodeUsed);
                 }
+                always!(key.space() == space, "the lock is one of this space");
                 tx.store.put_setting(&opened_setting(lock), &[1])?;
                 renew(space, &share.epoch, tx.store)?;
                 tx.out.follow(Consequence::TakeKey(key));

@@ -7,7 +7,7 @@ use protocol::defence::{self, Defence};
 use protocol::limits::{
     ATTACHMENT_BYTES_PER_AUTHOR_MAX, ATTACHMENTS_MAX, ATTACHMENTS_PER_AUTHOR_MAX,
 };
-use protocol::{Area, DeviceId, Digest, SpaceId, VerifiedChain};
+use protocol::{Area, DeviceId, Digest, SpaceId, VerifiedChain, always};
 use sync::epoch::EpochTag;
 use sync::notice::short_photo;
 
@@ -93,6 +93,11 @@ impl Spaces {
             .collect();
         gone.iter()
             .for_each(|blob| drop(self.attached.remove(blob)));
+        let mut left = self.attached.values().flat_map(|photo| &photo.epochs);
+        always!(
+            left.all(|(_, by)| !lost(by)),
+            "nothing stands by a lost word"
+        );
         gone
     }
 
@@ -150,6 +155,8 @@ impl Spaces {
             photo.at_home.insert(author.device);
         }
         photo.epochs.insert((attached.epoch, author.device));
+        always!(photo.sizes.len() <= SIZES_MAX);
+        always!(self.attached.len() <= ATTACHMENTS_MAX);
     }
 }
 

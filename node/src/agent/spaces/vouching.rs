@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::defence::{self, Defence};
-use protocol::{Area, DeviceId, EnvelopeId, Right, VerifiedChain};
+use protocol::{Area, DeviceId, EnvelopeId, Right, VerifiedChain, always};
 use sync::envelope::{AuthorKey, author_key};
 use sync::notice::{Lost, short};
 use sync::{Envelope, EnvelopeKind, Notice, VerifiedEnvelope};
@@ -123,6 +123,10 @@ impl Spaces {
             ..Notice::about(area)
         };
         self.say(&notice, tx)?;
+        always!(
+            self.lost.contains_key(&device),
+            "what is said is so at once"
+        );
         Ok(Ok(Reply::Done))
     }
 
@@ -157,6 +161,7 @@ impl Spaces {
                     ..Notice::about(&area)
                 };
                 self.say(&notice, tx)?;
+                always!(some.iter().all(|id| self.countersigned.contains(id)));
             }
         }
         Ok(Ok(Reply::Done))

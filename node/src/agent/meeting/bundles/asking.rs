@@ -1,9 +1,9 @@
 //! What is asked of the other phone, and when.
 
 use distribution::spread;
-use protocol::BundleId;
 use protocol::frame::{Frame, Lane, LaneDone, Want};
 use protocol::limits::{GROUP_BYTES, PIECE_GROUPS_MAX, ROOM_QUIET_MS_MAX};
+use protocol::{BundleId, always};
 
 use super::{BundleLane, WANTS_OPEN_MAX};
 use crate::agent::Phone;
@@ -17,7 +17,10 @@ impl BundleLane {
             known.is_some_and(|(groups, tree)| groups.held() > 0 && *tree)
         };
         let named = self.their_groups.keys().copied();
-        spread::wanted_bundles(&phone.shelf(), there, named)
+        let wanted = spread::wanted_bundles(&phone.shelf(), there, named);
+        let lacks = |id: &BundleId| phone.releases.bundles.get(id).is_some_and(|b| !b.whole);
+        always!(wanted.iter().all(lacks), "what is here is not asked for");
+        wanted
     }
 
     /// Our next request, or that we have none.
