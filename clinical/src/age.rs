@@ -86,6 +86,10 @@ impl Age {
             (None, None, Some(months)) => (months * MONTH_DAYS).floor().max(CHILD_FROM_DAYS),
             _ => return Err(AgeError::Several),
         };
+        let said = [hours, days, months].into_iter().flatten();
+        if !said.into_iter().all(f64::is_finite) {
+            return Err(AgeError::NotAChild);
+        }
         let whole_months = months.map_or(((whole_days + 0.5) / MONTH_DAYS).floor(), f64::floor);
         if !(0.0..=CHILD_DAYS_MAX).contains(&whole_days) || whole_months >= CHILD_BELOW_MONTHS {
             return Err(AgeError::NotAChild);
@@ -124,6 +128,8 @@ mod tests {
         assert_eq!(days(1825.0), Ok((AgeGroup::Child, 59.0)));
         assert_eq!(days(1827.0), Err(AgeError::NotAChild));
         assert_eq!(days(f64::NAN), Err(AgeError::NotAChild));
+        let in_months = Age::of_child(None, None, Some(f64::NAN));
+        assert_eq!(in_months, Err(AgeError::NotAChild));
         let months = |months| Age::of_child(None, None, Some(months)).map(|age| age.days);
         assert_eq!(months(1.9), Err(AgeError::InfantInMonths));
         assert_eq!((months(2.0), months(59.9)), (Ok(60.0), Ok(1823.0)));

@@ -176,7 +176,7 @@ impl Activation {
         );
         always!(self.parked.iter().any(|p| p.digest == digest));
         if self.current.as_ref().is_some_and(|m| m.digest == digest) {
-            self.current = self.previous.take();
+            self.current = self.previous.take().filter(|m| m.digest != digest);
         }
         false
     }

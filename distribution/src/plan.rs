@@ -37,12 +37,13 @@ pub fn best_way(
     for _ in 0..release.deltas.len() {
         for delta in &release.deltas {
             let from = match reached.get(&delta.base) {
-                Some(way) => way.clone(),
-                None if held(&delta.base) => Way {
+                // What is here costs nothing, whatever else could be made into it.
+                _ if held(&delta.base) => Way {
                     missing_bytes: 0,
                     deltas: Vec::new(),
                     base: Some(delta.base),
                 },
+                Some(way) => way.clone(),
                 None => continue,
             };
             let Some(missing_bytes) = missing(&delta.digest, delta.bytes) else {
@@ -116,6 +117,15 @@ mod tests {
             lineage: None,
             kind: crate::ModuleKind::Other,
         }
+    }
+
+    /// From what is here, even where a delta could make it too.
+    #[test]
+    fn what_is_held_is_not_made_again() {
+        let release = release(vec![delta(1, 12, 10, Some(2)), delta(2, 23, 10, None)]);
+        let held = |d: &Digest| *d == digest(1) || *d == digest(2);
+        let way = best_way(&release, held, |_, bytes| Some(bytes)).unwrap();
+        assert_eq!((way.base, way.deltas.len()), (Some(digest(2)), 1));
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub fn wanted_bundles(
     let wanted = |id: &BundleId| holder.bundle(id).is_some_and(|bundle| !bundle.whole);
     let bytes = |id: &BundleId| holder.bundle(id).map_or(0, |bundle| bundle.bytes);
     own.retain(wanted);
-    own.sort_by_key(bytes); // small ones are soon useful
+    own.sort_by_key(|id| (bytes(id), *id)); // small ones are soon useful
     own.dedup();
     let room = holder.room();
     carried.retain(|id| wanted(id) && bytes(id) <= room && !own.contains(id));

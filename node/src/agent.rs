@@ -234,6 +234,7 @@ impl Agent {
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
         let ours = self.id();
+        self.end_meeting(now, link, "its link is another's now", store)?; // if it was in use
         if peer == ours || self.meetings.len() >= MEETINGS_MAX {
             self.phone.out.close(link, "no room for another meeting");
             return Ok(());

@@ -44,7 +44,9 @@ impl Area {
                 && s.bytes()
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         };
-        if trimmed.split('/').count() > AREA_SEGMENTS_MAX || !trimmed.split('/').all(good) {
+        let named_all = trimmed.split('/').next() == Some("all"); // it would pass for the country
+        let segments = trimmed.split('/').count();
+        if segments > AREA_SEGMENTS_MAX || named_all || !trimmed.split('/').all(good) {
             return Err(AreaError(text.chars().take(80).collect()));
         }
         Ok(Self(trimmed.to_owned()))
@@ -140,7 +142,14 @@ mod tests {
 
     #[test]
     fn odd_spellings_are_refused() {
-        for text in ["North", "a//b", "a/ü", "a/b/c/d/e/f/g/h/i", "../etc"] {
+        for text in [
+            "North",
+            "a//b",
+            "a/ü",
+            "a/b/c/d/e/f/g/h/i",
+            "../etc",
+            "all/x",
+        ] {
             assert!(Area::parse(text).is_err(), "{text}");
         }
     }

@@ -160,8 +160,11 @@ impl Case {
         if copy.get(ROOT, "schema").map_err(refused)?.is_none() {
             copy.put(ROOT, "schema", 1).map_err(refused)?;
         }
-        for (n, entry) in entries.iter().enumerate() {
-            let key = format!("{order:016x}-{}-{n:04}", CaseId(*actor));
+        // Where somebody has said the last number of all, the next additions share it.
+        let prefix = format!("{order:016x}-{}-", CaseId(*actor));
+        let taken = copy.keys(ROOT).filter(|key| key.starts_with(&prefix));
+        for (n, entry) in (taken.count()..).zip(entries) {
+            let key = format!("{prefix}{n:04}");
             let object = copy.put_object(ROOT, key, ObjType::Map).map_err(refused)?;
             fields::write(&mut copy, &object, &stamp, entry, &standing.under(entry))
                 .map_err(refused)?;
@@ -352,5 +355,51 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, CaseError> 
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(CaseError::Poisoned),
         Err(_) => Err(CaseError::Poisoned("Automerge panicked on it".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clinical::FindingValue;
+
+    use super::*;
+
+    fn finding(name: &str) -> Entry {
+        let value = FindingValue::Yes;
+        let name = name.to_owned();
+        Entry::Finding { name, value }
+    }
+
+    /// A colleague's entry with the last number of all: whatever is added after it keeps a place of its
+    /// own, and other phones take it in.
+    #[test]
+    fn after_the_last_number_of_all_a_case_can_still_be_added_to() {
+        let keys = |n| DeviceKeys::from_seed([n; 32]);
+        let mut case = Case::new(CaseId([7; 16]));
+        let first = case
+            .add(&[finding("cough")], &keys(1), &[1; 16], 1)
+            .unwrap();
+        let mut copy = case.doc.clone();
+        copy.set_actor(ActorId::from(&[2; 16][..]));
+        let key = format!("{:016x}-{}-0000", u64::MAX, CaseId([2; 16]));
+        let object = copy.put_object(ROOT, key, ObjType::Map).unwrap();
+        let (order, by, at_s) = (u64::MAX, keys(2).id(), 1);
+        let stamp = Stamp { order, by, at_s };
+        fields::write(&mut copy, &object, &stamp, &finding("fever"), &[]).unwrap();
+        copy.commit();
+        let before = case.doc.get_heads();
+        let made: Vec<_> = copy.get_changes(&before);
+        let made: Vec<Vec<u8>> = (made.iter())
+            .map(|c| signed(case.id, c, &keys(2)).unwrap().raw_bytes().to_vec())
+            .collect();
+        case.apply(&made).unwrap();
+        let mut all = [first, made].concat();
+        for name in ["diarrhoea", "convulsions", "stiff_neck"] {
+            all.extend(case.add(&[finding(name)], &keys(1), &[1; 16], 2).unwrap());
+        }
+        assert_eq!(case.entries().len(), 5, "nothing was written over");
+        let mut other = Case::new(case.id);
+        other.apply(&all).unwrap();
+        assert_eq!(other.entries().len(), 5);
     }
 }

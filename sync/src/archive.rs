@@ -98,7 +98,7 @@ pub fn write(
     rng: &mut impl CryptoRng,
 ) -> Result<Vec<u8>, ArchiveError> {
     let plain = codec::encode(&cases.to_vec());
-    if plain.len() > ARCHIVE_PLAIN_BYTES_MAX {
+    if plain.len() > ARCHIVE_PLAIN_BYTES_MAX || !cases.iter().all(fits) {
         return Err(ArchiveError::TooLarge);
     }
     let packed =
@@ -126,7 +126,20 @@ pub fn write(
         sealed,
     };
     always!(archive.check().is_ok(), "what is written can be read");
-    Ok(Signed::by(&archive, keys).to_bytes())
+    let bytes = Signed::by(&archive, keys).to_bytes();
+    match bytes.len() > ARCHIVE_PLAIN_BYTES_MAX {
+        true => Err(ArchiveError::TooLarge), // nobody could read it
+        false => Ok(bytes),
+    }
+}
+
+/// Whether a case is no longer than a case may be.
+fn fits(case: &ArchivedCase) -> bool {
+    case.changes
+        .iter()
+        .map(|change| change.len())
+        .sum::<usize>()
+        <= 4 * CASE_BYTES_MAX
 }
 
 /// Reads the outside of an archive, and checks that it is signed by the phone whose certificates it

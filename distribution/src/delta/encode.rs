@@ -10,7 +10,7 @@ use super::blocks::Model;
 use super::intra::Intra;
 use super::layout::{Span, Storage, layout};
 use super::range::Encoder;
-use super::{DICTIONARY_MAX, Head, MADE_MAX, SLICE_BYTES};
+use super::{COLUMNS_MAX, DICTIONARY_MAX, Head, MADE_MAX, SLICE_BYTES};
 
 /// How hard to try.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +83,8 @@ pub fn encode(
 
 /// Whether the rows of one can be laid beside the rows of the other.
 fn alike(old: &Span, new: &Span) -> bool {
-    old.storage == new.storage && old.columns == new.columns && new.row_bytes().is_some()
+    let carried = new.columns <= COLUMNS_MAX; // no phone takes longer rows
+    old.storage == new.storage && old.columns == new.columns && carried && new.row_bytes().is_some()
 }
 
 fn varint(out: &mut Vec<u8>, mut value: u64) {

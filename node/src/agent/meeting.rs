@@ -549,6 +549,9 @@ impl Meeting {
         store: &mut dyn Store,
     ) -> Result<Option<Frame>, StoreError> {
         let talk = &mut self.talk;
+        if self.stage == Stage::Over {
+            return Ok(talk.outbox.pop_front()); // nothing follows a Bye
+        }
         self.cases.say_in_step_if_ready(talk, store)?;
         if let Some(frame) = talk.outbox.pop_front() {
             return Ok(Some(frame));

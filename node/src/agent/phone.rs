@@ -63,6 +63,7 @@ impl Phone {
             unmoved_since_news: load_number(setting::UNMOVED, store)?,
         };
         phone.own.certificate = load_certificate(&phone.own, &phone.spaces, store)?;
+        phone.settle_endings(store)?; // what it is time to end since is destroyed too
         let (spaces, records, releases, mut tx) = phone.parts(store);
         releases.open_bundles(spaces, records, &mut tx)?;
         releases.apply_recalls(&mut tx)?;

@@ -197,7 +197,6 @@ impl Spaces {
                 spaces.take(own.id(), verified.space, (chain, &notice), store)?;
             }
         }
-        spaces.mature(own, store)?;
         spaces.drop_photos_of_revoked(own);
         spaces.find_orphaned(own, store)?;
         Ok(spaces)

@@ -323,9 +323,10 @@ fn value_of(name: &str, value: &str, unit: &str) -> Result<FindingValue, String>
             "yes" => FindingValue::Yes,
             "no" => FindingValue::No,
             "" | "unknown" => FindingValue::Unknown,
-            other => other
-                .parse()
-                .map_or_else(|_| FindingValue::Text(other.into()), FindingValue::Number),
+            other => match other.parse::<f64>() {
+                Ok(number) if number.is_finite() => FindingValue::Number(number),
+                Ok(_) | Err(_) => FindingValue::Text(other.into()),
+            },
         }),
     }
 }

@@ -141,6 +141,9 @@ impl BundleLane {
         if self.their_groups.contains_key(&have.bundle) {
             return refuse("a bundle named twice");
         }
+        if self.their_groups.len() >= BUNDLES_PER_MEETING_MAX {
+            return Ok(());
+        }
         if have.bytes != bundle.fetch.bytes {
             // Of a photo several may have said how long it is; who has it knows.
             let known = have.bundle.kind == BundleKind::Photo

@@ -357,9 +357,12 @@ impl CaseLane {
                 .iter()
                 .any(|key| key.epoch_tag() == e.epoch_tag)
         };
+        // A notice may bring the key of what comes after it.
+        let keys_come = parsed.iter().any(|e| e.kind == EnvelopeKind::Notice);
+        let opens = |e: &&Envelope| mine(e) || (keys_come && e.kind == EnvelopeKind::Changes);
         let to_open: Vec<_> = parsed
             .iter()
-            .filter(mine)
+            .filter(opens)
             .map(|envelope| envelope.id)
             .collect();
         let outermost = phone.records.begin_opening(to_open, store)?;

@@ -134,7 +134,7 @@ impl ReceiptLane {
                     .map(|chain| chain.chain().clone()),
             };
             let Some(chain) = chain else { continue };
-            bytes += receipt.len();
+            bytes += receipt.len() + chain.to_bytes().len();
             receipts.push(CarriedReceipt { receipt, chain });
             if bytes >= FRAME_RECEIPTS_BYTES {
                 break;
