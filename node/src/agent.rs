@@ -12,7 +12,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use crate::api::meetings;
-use crate::store::{PeerRow, Store, StoreError};
+use crate::store::{PeerRow, Setting, Store, StoreError};
 
 mod commands;
 mod consequence;
@@ -55,25 +55,6 @@ pub struct Agent {
     phone: Phone,
     meetings: BTreeMap<LinkId, Meeting>,
     asleep: bool,
-}
-
-pub(crate) mod setting {
-    pub(crate) const CHAIN: &str = "chain";
-    pub(crate) const ACTIVATIONS: &str = "activations";
-    pub(crate) const RECEIPT: &str = "receipt";
-    pub(crate) const QUOTA: &str = "bundle-quota";
-    pub(crate) const BAD_DELTAS: &str = "bad-deltas";
-    pub(crate) const UNMOVED: &str = "unmoved-since-news";
-    pub(crate) const CARRY_QUOTA: &str = "carry-quota";
-    pub(crate) const MEETINGS: &str = "meetings";
-    pub(crate) const LEASE_DAY: &str = "lease-day";
-    pub(crate) const DAYS_USED: &str = "days-used";
-    /// The phone of whose backup this one was made.
-    pub(crate) const RESTORED_FROM: &str = "restored-from";
-    /// The meetings that are kept, by number.
-    pub(crate) const MEETING: &str = "meeting/";
-    /// Set once the links between cases are kept under the cases that they name.
-    pub(crate) const LINKS_KEPT: &str = "links-kept";
 }
 
 impl Agent {
@@ -362,7 +343,10 @@ impl Agent {
         let certified = meeting.talk.certificate.is_some() || !defence::stands(Defence::Strangers);
         if summary.greeted && certified {
             self.phone.meetings_so_far += 1;
-            store.put_setting(setting::MEETINGS, &self.phone.meetings_so_far.to_le_bytes())?;
+            store.put_setting(
+                &Setting::meetings(),
+                &self.phone.meetings_so_far.to_le_bytes(),
+            )?;
             let known = store.peer(&meeting.talk.peer)?;
             store.put_peer(&PeerRow {
                 device: meeting.talk.peer,
@@ -379,7 +363,7 @@ impl Agent {
         if summary.complete && summary.news == 0 && certified {
             self.phone.unmoved_since_news += 1;
             store.put_setting(
-                setting::UNMOVED,
+                &Setting::unmoved(),
                 &self.phone.unmoved_since_news.to_le_bytes(),
             )?;
         }

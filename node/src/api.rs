@@ -36,6 +36,7 @@ pub use request::{
 pub use views::Reply;
 
 use crate::agent::Command;
+use crate::store::Setting;
 use keeping::Terms;
 use views::status::Done;
 
@@ -60,7 +61,7 @@ pub struct Looked {
     /// The answer.
     pub reply: Reply,
     /// Settings to remember.
-    pub judged: Vec<(String, Vec<u8>)>,
+    pub judged: Vec<(Setting, Vec<u8>)>,
 }
 
 impl<R: Into<Reply>> From<R> for Looked {

@@ -19,6 +19,10 @@ use sync::{SpaceKey, VerifiedEnvelope};
 
 use std::collections::BTreeMap;
 
+mod setting;
+
+pub use setting::{Family, Setting};
+
 /// Why a store could not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -146,11 +150,11 @@ pub struct PeerRow {
 /// receipts, peers.
 pub trait TrustStore {
     /// Small values of the agent's own: its certificates, what is active, answers already given.
-    fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Small values whose keys begin so.
-    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+    fn setting(&self, key: &Setting) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Small values of one kind, by what follows its name.
+    fn settings(&self, family: &Family) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
     /// Keeps a small value.
-    fn put_setting(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError>;
+    fn put_setting(&mut self, key: &Setting, value: &[u8]) -> Result<(), StoreError>;
     /// The ministry's documents: kind and signed bytes, in the order in which they were given.
     fn trust_records(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
     /// Replaces the ministry's documents, all at once.

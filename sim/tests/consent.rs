@@ -2,6 +2,7 @@
 
 use clinical::FindingValue;
 use node::agent::Command;
+use node::store::Setting;
 use node::{CaseStore, TrustStore};
 use protocol::defence::{Defence, without};
 use protocol::{Area, CaseId};
@@ -233,10 +234,13 @@ fn links_of_a_phone_of_before_they_were_kept_both_ways_count_after_its_next_star
     };
     say_all(&mut road, a, vec![same, Entry::consent("share", false)], 3);
     let store = &mut road.world.phones[WORKER].store;
-    for (key, _) in store.settings("same/").unwrap() {
-        store.put_setting(&key, &[]).unwrap(); // as if it had never been kept
+    for link in [
+        Setting::link(&a, &b),
+        Setting::link(&b, &a),
+        Setting::links_kept(),
+    ] {
+        store.put_setting(&link, &[]).unwrap(); // as if it had never been kept
     }
-    store.put_setting("links-kept", &[]).unwrap();
     road.world.restart(WORKER).unwrap();
     say_all(
         &mut road,

@@ -15,11 +15,11 @@ use sync::Grant;
 use sync::epoch::Member;
 use sync::space::open_grant;
 
-use super::records::{Target, photo_setting};
+use super::Phone;
+use super::records::Target;
 use super::tx::Consequence;
-use super::{Phone, setting};
 use crate::api::{Paper, Refusal};
-use crate::store::{Store, StoreError};
+use crate::store::{Setting, Store, StoreError};
 
 /// What can be asked.
 #[derive(Debug, Clone)]
@@ -80,12 +80,12 @@ pub enum Command {
         /// As in `AddToCase`.
         request: [u8; 16],
         /// Settings under which the case is found again when the file comes again.
-        known_as: Vec<String>,
+        known_as: Vec<Setting>,
     },
     /// Keep the visit that is under way, sealed; `None`: it is over.
     KeepVisit(Option<Vec<u8>>),
     /// Keep what was worked out of what is kept already: settings and their values.
-    Remember(Vec<(String, Vec<u8>)>),
+    Remember(Vec<(Setting, Vec<u8>)>),
     /// Take in a case from an archive, whose writer has been judged. What is new in it leaves this
     /// phone like its own words.
     TakeCase {
@@ -192,7 +192,7 @@ impl Phone {
             Command::BundleImported(digest) => self.bundle_imported(&digest, store),
             Command::KeepPhoto(digest, bytes) => {
                 store.open_bundle(&BundleId::photo(digest), bytes)?;
-                store.put_setting(&photo_setting(&digest), &[1])?;
+                store.put_setting(&Setting::photo(&digest), &[1])?;
                 Ok(Ok(Reply::Done))
             }
             Command::KeepVisit(visit) => {
@@ -342,7 +342,7 @@ impl Phone {
     }
 
     fn set_carry_quota(&mut self, bytes: u64, store: &mut dyn Store) -> Result<Answer, StoreError> {
-        store.put_setting(setting::CARRY_QUOTA, &bytes.to_le_bytes())?;
+        store.put_setting(&Setting::carry_quota(), &bytes.to_le_bytes())?;
         self.records.carry_quota_bytes = if bytes == 0 { u64::MAX } else { bytes };
         self.evict_delivered(store)?;
         Ok(Ok(Reply::Done))
@@ -390,7 +390,7 @@ impl Phone {
         if verified.device != self.own.id() {
             return no(Refusal::OtherPhonesChain);
         }
-        store.put_setting(setting::CHAIN, &verified.chain().to_bytes())?;
+        store.put_setting(&Setting::chain(), &verified.chain().to_bytes())?;
         self.spaces.keep_chain(&verified, store)?;
         // Those above are known by name from now on, before any of them is met.
         for above in (1..chain.certificates.len()).filter_map(|n| chain.certificates.get(..n)) {

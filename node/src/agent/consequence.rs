@@ -5,8 +5,8 @@ use protocol::{BundleId, always};
 
 use super::load::load_certificate;
 use super::tx::Consequence;
-use super::{Event, Phone, setting};
-use crate::store::{Store, StoreError};
+use super::{Event, Phone};
+use crate::store::{Setting, Store, StoreError};
 
 /// Consequences of one input. What a peer can say, and what is held, is limited, so honest inputs
 /// stay far below; one that does not is rolled back.
@@ -101,7 +101,7 @@ impl Phone {
         let (root, list) = (trust.root_version(), trust.list_version());
         self.out.changed();
         self.unmoved_since_news = 0;
-        store.put_setting(setting::UNMOVED, &0u64.to_le_bytes())?;
+        store.put_setting(&Setting::unmoved(), &0u64.to_le_bytes())?;
         self.out.event(Event::TrustChanged { root, list });
         self.radios.forgive();
         self.own.certificate = load_certificate(&self.own, &self.spaces, store)?;

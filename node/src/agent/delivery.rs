@@ -9,22 +9,13 @@ use sync::envelope::{AuthorKey, author_key};
 use sync::notice::{short, short_photo};
 use sync::{Envelope, Notice};
 
+use super::Phone;
 use super::load::load_number;
 use super::records::photos_taken_here;
-use super::{Phone, setting};
-use crate::store::{EnvelopeRow, Store, StoreError};
+use crate::store::{EnvelopeRow, Family, Setting, Store, StoreError};
 
 /// Ids in one notice.
 const DELIVERED_PER_NOTICE_MAX: usize = 7000;
-
-fn noted_setting(space: SpaceId) -> String {
-    format!("noted/{space}")
-}
-
-/// Which of this phone's meetings last brought something of an author.
-fn heard_setting(author: AuthorKey) -> String {
-    format!("heard/{:016x}", u64::from_be_bytes(author))
-}
 
 impl Phone {
     /// Says which sealed envelopes have come to this phone since it last said so, where it keeps
@@ -41,7 +32,7 @@ impl Phone {
 
     fn note_delivered_in(&mut self, area: &Area, store: &mut dyn Store) -> Result<(), StoreError> {
         let space = SpaceId::of(area);
-        let noted = load_number(&noted_setting(space), store)?;
+        let noted = load_number(&Setting::noted(space), store)?;
         if store.last_position(space)? <= noted {
             return Ok(());
         }
@@ -63,7 +54,7 @@ impl Phone {
         }
         let last = store.last_position(space)?;
         always!(last > noted, "what was noted only grows");
-        store.put_setting(&noted_setting(space), &last.to_le_bytes())
+        store.put_setting(&Setting::noted(space), &last.to_le_bytes())
     }
 
     /// Says which sealed photos have come to this phone whole, where it keeps the space and others
@@ -133,9 +124,9 @@ impl Phone {
 
 /// Something of an author has come at this meeting.
 pub(super) fn heard_of(author: AuthorKey, store: &mut dyn Store) -> Result<(), StoreError> {
-    let meeting = load_number(setting::MEETINGS, store)? + 1;
-    if load_number(&heard_setting(author), store)? != meeting {
-        store.put_setting(&heard_setting(author), &meeting.to_le_bytes())?;
+    let meeting = load_number(&Setting::meetings(), store)? + 1;
+    if load_number(&Setting::heard(&author), store)? != meeting {
+        store.put_setting(&Setting::heard(&author), &meeting.to_le_bytes())?;
     }
     Ok(())
 }
@@ -143,10 +134,8 @@ pub(super) fn heard_of(author: AuthorKey, store: &mut dyn Store) -> Result<(), S
 /// Which of this phone's meetings last brought something of each author.
 pub fn heard(store: &dyn Store) -> Result<Vec<(AuthorKey, u64)>, StoreError> {
     let mut heard = Vec::new();
-    for (key, value) in store.settings("heard/")? {
-        let author = key
-            .strip_prefix("heard/")
-            .and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    for (author, value) in store.settings(&Family::heard())? {
+        let author = u64::from_str_radix(&author, 16).ok();
         heard.extend(
             author
                 .map(u64::to_be_bytes)

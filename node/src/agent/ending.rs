@@ -24,24 +24,19 @@ use sync::{Notice, SpaceKey};
 use super::Phone;
 use super::commands::{Answer, Reply, no};
 use super::delivery::deliveries;
-use super::records::{closed, forget_case, photo_setting};
+use super::records::{closed, forget_case};
 use super::spaces::LATE;
 use crate::api::Refusal;
-use crate::store::{CaseRow, EnvelopeRow, Store, StoreError};
+use crate::store::{CaseRow, EnvelopeRow, Setting, Store, StoreError};
 
 /// Days of use after which one keeper's word ends keys.
 pub(super) const DELAY_DAYS: u64 = 7;
-
-/// The day of use on which it was first heard that an epoch is to end.
-pub(super) fn heard_setting(space: SpaceId, epoch: &EpochTag) -> String {
-    format!("retiring/{space}/{:016x}", u64::from_be_bytes(*epoch))
-}
 
 impl Phone {
     /// Looks whether keys are to end now, and destroys what ends with them.
     pub(super) fn settle_endings(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         for (space, epoch) in self.spaces.retiring.keys() {
-            let key = heard_setting(*space, epoch);
+            let key = Setting::retiring(*space, epoch);
             if store.setting(&key)?.is_none() {
                 store.put_setting(&key, &self.spaces.days_used.to_le_bytes())?;
             }
@@ -157,7 +152,7 @@ impl Phone {
             "what has ended is not held"
         );
         for blob in self.spaces.photos_gone() {
-            store.put_setting(&photo_setting(&blob), &[])?;
+            store.put_setting(&Setting::photo(&blob), &[])?;
             self.releases.bundles.remove(&BundleId::photo(blob));
             store.remove_bundle(&BundleId::photo(blob))?;
         }

@@ -7,9 +7,8 @@ use protocol::{Chain, Digest, VerifiedChain, codec};
 use sync::envelope::author_key;
 
 use super::identity::Identity;
-use super::setting;
 use super::spaces::Spaces;
-use crate::store::{Store, StoreError};
+use crate::store::{Setting, Store, StoreError};
 
 /// What runs. A damaged word of it is set aside: the rules that are built in stand, and what is
 /// meant to run is tried anew.
@@ -17,7 +16,7 @@ pub(super) fn load_activations(
     store: &dyn Store,
     aside: &mut Vec<String>,
 ) -> Result<BTreeMap<String, Activation>, StoreError> {
-    let Some(bytes) = store.setting(setting::ACTIVATIONS)? else {
+    let Some(bytes) = store.setting(&Setting::activations())? else {
         return Ok(BTreeMap::new());
     };
     Ok(
@@ -28,7 +27,7 @@ pub(super) fn load_activations(
     )
 }
 
-pub(super) fn load_number(key: &str, store: &dyn Store) -> Result<u64, StoreError> {
+pub(super) fn load_number(key: &Setting, store: &dyn Store) -> Result<u64, StoreError> {
     Ok(store
         .setting(key)?
         .and_then(|bytes| bytes.try_into().ok())
@@ -36,14 +35,14 @@ pub(super) fn load_number(key: &str, store: &dyn Store) -> Result<u64, StoreErro
 }
 
 /// A quota; none was set: no limit.
-pub(super) fn load_quota(key: &str, store: &dyn Store) -> Result<u64, StoreError> {
+pub(super) fn load_quota(key: &Setting, store: &dyn Store) -> Result<u64, StoreError> {
     Ok(Some(load_number(key, store)?)
         .filter(|bytes| *bytes > 0)
         .unwrap_or(u64::MAX))
 }
 
 pub(super) fn load_bad_deltas(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
-    let kept = store.setting(setting::BAD_DELTAS)?.unwrap_or_default();
+    let kept = store.setting(&Setting::bad_deltas())?.unwrap_or_default();
     Ok(kept
         .as_chunks::<32>()
         .0
@@ -75,7 +74,7 @@ pub(super) fn load_certificate(
     store: &dyn Store,
 ) -> Result<Option<VerifiedChain>, StoreError> {
     let installed = store
-        .setting(setting::CHAIN)?
+        .setting(&Setting::chain())?
         .and_then(|bytes| Chain::from_bytes(&bytes).ok());
     let Some(installed) = installed else {
         return Ok(None);

@@ -13,10 +13,9 @@ use super::load::{load_certificate, load_number, load_trust};
 use super::radios::Radios;
 use super::records::Records;
 use super::releases::{Releases, Shelf};
-use super::setting;
 use super::spaces::Spaces;
 use super::tx::{Out, Tx};
-use crate::store::{Store, StoreError};
+use crate::store::{Setting, Store, StoreError};
 
 /// What the phone knows, whoever it talks to.
 pub(crate) struct Phone {
@@ -49,7 +48,7 @@ impl Phone {
         store: &mut dyn Store,
     ) -> Result<Self, StoreError> {
         let own = Identity::new(keys, rng, load_trust(store, aside)?);
-        let spaces = Spaces::load(&own, load_number(setting::DAYS_USED, store)?, store)?;
+        let spaces = Spaces::load(&own, load_number(&Setting::days_used(), store)?, store)?;
         let mut phone = Self {
             own,
             spaces,
@@ -59,8 +58,8 @@ impl Phone {
             now: Now::default(),
             radios: Radios::default(),
             meetings: 0,
-            meetings_so_far: load_number(setting::MEETINGS, store)?,
-            unmoved_since_news: load_number(setting::UNMOVED, store)?,
+            meetings_so_far: load_number(&Setting::meetings(), store)?,
+            unmoved_since_news: load_number(&Setting::unmoved(), store)?,
         };
         phone.own.certificate = load_certificate(&phone.own, &phone.spaces, store)?;
         phone.settle_endings(store)?; // what it is time to end since is destroyed too

@@ -18,12 +18,11 @@ use sync::{EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
 
 use super::commands::{Answer, Reply, no};
 use super::delivery::heard_of;
-use super::setting;
 use super::spaces::{LATE, Spaces};
 use super::tx::{Consequence, Tx};
 use crate::api::consent::{may_leave, photos_may_leave};
 use crate::api::{Paper, Refusal};
-use crate::store::{CaseRow, Store, StoreError};
+use crate::store::{CaseRow, Family, Setting, Store, StoreError};
 
 mod opening;
 mod quarantine;
@@ -40,42 +39,21 @@ use title::title;
 /// Bytes of one change, so that it always fits an envelope.
 const CHANGE_BYTES_MAX: usize = ENVELOPE_PLAIN_BYTES_MAX / 32;
 
-/// Set while a photo of this phone's lies here that no notice may have named yet.
-pub(super) fn photo_setting(blob: &Digest) -> String {
-    format!("{PHOTO}{blob}")
-}
-
-const PHOTO: &str = "photo/";
-
 /// Photos that were taken on this phone.
 pub(super) fn photos_taken_here(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
-    marked(PHOTO, store)
+    marked(&Family::photos(), store)
 }
 
 /// Photos whose setting of this kind is set.
-fn marked(kind: &str, store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
+fn marked(kind: &Family, store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
     let set = store.settings(kind)?.into_iter();
     let set = set.filter(|(_, value)| !value.is_empty());
-    Ok(set
-        .filter_map(|(key, _)| key.strip_prefix(kind)?.parse().ok())
-        .collect())
-}
-
-/// Set while a photo is passed on to nobody, because consent to it was withdrawn.
-const WITHHELD: &str = "withheld/";
-
-fn withheld_setting(blob: &Digest) -> String {
-    format!("{WITHHELD}{blob}")
+    Ok(set.filter_map(|(of, _)| of.parse().ok()).collect())
 }
 
 /// Whether this phone was never certified. One whose certificate has ended is not meant.
 fn uncertified(store: &dyn Store) -> Result<bool, StoreError> {
-    Ok(store.setting(setting::CHAIN)?.is_none())
-}
-
-/// Set once a case has left the phone.
-fn shared_setting(case: &CaseId) -> String {
-    format!("shared/{case}")
+    Ok(store.setting(&Setting::chain())?.is_none())
 }
 
 /// Into which case words go, and whether whoever says them has seen what stands there.
@@ -109,12 +87,12 @@ impl Records {
         let mut suspects = store.attempts();
         suspects.retain(|id, _| !parked.contains(id));
         Ok(Self {
-            withheld: marked(WITHHELD, store)?,
+            withheld: marked(&Family::withheld(), store)?,
             suspects,
             opening_alone: None,
             opening: None,
             some_wait: true,
-            carry_quota_bytes: super::load::load_quota(setting::CARRY_QUOTA, store)?,
+            carry_quota_bytes: super::load::load_quota(&Setting::carry_quota(), store)?,
         })
     }
 
@@ -126,7 +104,7 @@ impl Records {
         spaces: &mut Spaces,
         tx: &mut Tx,
     ) -> Result<Answer, StoreError> {
-        let done = format!("request/{}", CaseId(*request));
+        let done = Setting::request(request);
         if let Some(id) = tx
             .store
             .setting(&done)?
@@ -252,7 +230,7 @@ impl Records {
             return Ok(());
         };
         if !may_leave(&cases) {
-            let left = tx.store.setting(&shared_setting(case))?.is_some();
+            let left = tx.store.setting(&Setting::shared(case))?.is_some();
             // Words that were held back before it stay, and it with them: it builds on them.
             let first = waiting.iter().take_while(|(_, withdraws)| *withdraws);
             let first = first.count();
@@ -267,7 +245,7 @@ impl Records {
         };
         seal_changes(*case, &changes, &view, &key, tx)?;
         tx.store.clear_outbox(case, changes.len())?;
-        tx.store.put_setting(&shared_setting(case), &[1])?;
+        tx.store.put_setting(&Setting::shared(case), &[1])?;
         let renamed = !row.tags.contains(&key.case_tag(case));
         if let Some(mut document) = cases.into_iter().next().filter(|_| renamed) {
             self.put_case(row.changed_s, &mut document, &row.area, spaces, tx)?;
@@ -395,7 +373,7 @@ impl Records {
             Err(CaseError::Broken(broken)) => return Err(broken.into()),
             Err(error) => return tx.store.put_quarantine(&envelope.id, &error.to_string()),
         }
-        tx.store.put_setting(&shared_setting(&case), &[1])?;
+        tx.store.put_setting(&Setting::shared(&case), &[1])?;
         let view = self.put_case(tx.now.wall_s, &mut document, key.area(), spaces, tx)?;
         // A colleague may have settled what own words and photos waited for.
         self.seal_case(&case, spaces, tx)?;
@@ -479,7 +457,7 @@ impl Records {
             return Ok(()); // as it was
         }
         let kept: &[u8] = if shown { &[] } else { &[1] };
-        tx.store.put_setting(&withheld_setting(&blob), kept)?;
+        tx.store.put_setting(&Setting::withheld(&blob), kept)?;
         if shown {
             self.withheld.remove(&blob);
             tx.out.follow(Consequence::OpenBundles);
@@ -583,7 +561,7 @@ pub(super) fn forget_case(case: &CaseId, store: &mut dyn Store) -> Result<(), St
     if let Some(document) = load(case, store)? {
         forget_links(&document, store)?;
     }
-    for noted in [shared_setting(case), crate::api::assess::noted(case)] {
+    for noted in [Setting::shared(case), Setting::now(case)] {
         if store.setting(&noted)?.is_some() {
             store.put_setting(&noted, &[])?;
         }

@@ -18,8 +18,8 @@ use super::load::{load_activations, load_bad_deltas, load_quota};
 use super::records::{Records, photos_taken_here};
 use super::spaces::Spaces;
 use super::tx::Tx;
-use super::{Event, LinkId, setting};
-use crate::store::{BundleRow, Store, StoreError};
+use super::{Event, LinkId};
+use crate::store::{BundleRow, Setting, Store, StoreError};
 
 mod receipt;
 mod running;
@@ -89,7 +89,7 @@ impl Releases {
         Ok(Self {
             activations: load_activations(store, aside)?,
             bad_deltas: load_bad_deltas(store)?,
-            quota_bytes: load_quota(setting::QUOTA, store)?,
+            quota_bytes: load_quota(&Setting::quota(), store)?,
             ..Self::default()
         })
     }
@@ -336,7 +336,8 @@ impl Releases {
         spaces: &Spaces,
         tx: &mut Tx,
     ) -> Result<(), StoreError> {
-        tx.store.put_setting(setting::QUOTA, &bytes.to_le_bytes())?;
+        tx.store
+            .put_setting(&Setting::quota(), &bytes.to_le_bytes())?;
         self.quota_bytes = if bytes == 0 { u64::MAX } else { bytes };
         self.make_room(spaces, tx)
     }
@@ -380,7 +381,7 @@ impl Releases {
     ) -> Result<(), StoreError> {
         self.bad_deltas.insert(digest);
         let kept: Vec<u8> = self.bad_deltas.iter().flat_map(|d| d.0).collect();
-        tx.store.put_setting(setting::BAD_DELTAS, &kept)?;
+        tx.store.put_setting(&Setting::bad_deltas(), &kept)?;
         self.bundles.remove(&BundleId::release(digest));
         tx.store.remove_bundle(&BundleId::release(digest))?;
         let reason = reason.to_owned();

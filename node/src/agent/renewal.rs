@@ -4,9 +4,9 @@ use protocol::limits::RENEWAL_DAYS;
 use protocol::{Certificate, Chain, DeviceId, Signed, VerifiedChain, always};
 use sync::envelope::author_key;
 
+use super::Phone;
 use super::meeting::trust::short_chain;
-use super::{Phone, setting};
-use crate::store::{Store, StoreError};
+use crate::store::{Setting, Store, StoreError};
 
 /// Seconds of a day.
 const DAY_S: u64 = 86_400;
@@ -111,7 +111,7 @@ impl Phone {
             let longer = chain.expires_s.unwrap_or(u64::MAX) > held.expires_s.unwrap_or(u64::MAX);
             (same && longer) || !matches!(self.judge(held.chain()), Some(Ok(_)))
         };
-        let was_enrolled = store.setting(setting::CHAIN)?.is_some();
+        let was_enrolled = store.setting(&Setting::chain())?.is_some();
         if chain.device != self.own.keys.id()
             || !was_enrolled
             || !self.own.certificate.as_ref().is_none_or(counts)
@@ -119,7 +119,7 @@ impl Phone {
             return Ok(());
         }
         self.spaces.keep_chain(&chain, store)?;
-        store.put_setting(setting::CHAIN, &chain.chain().to_bytes())?;
+        store.put_setting(&Setting::chain(), &chain.chain().to_bytes())?;
         self.own.certificate = Some(chain);
         self.out.changed();
         let (_, _, releases, mut tx) = self.parts(store);

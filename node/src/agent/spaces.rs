@@ -36,10 +36,10 @@ use sync::envelope::{AuthorKey, announce, author_key};
 use sync::epoch::{EpochTag, Epochs, KeyShare};
 use sync::{Envelope, Notice, SpaceKey, VerifiedEnvelope};
 
-use super::ending::{self, DELAY_DAYS};
+use super::ending::DELAY_DAYS;
 use super::identity::Identity;
 use super::tx::{Consequence, Tx};
-use crate::store::{Store, StoreError};
+use crate::store::{Setting, Store, StoreError};
 
 mod chains;
 pub(super) mod keys;
@@ -322,7 +322,7 @@ impl Spaces {
                 .iter()
                 .filter(|keeper| !self.is_revoked(keeper, own))
                 .count();
-            let heard = store.setting(&ending::heard_setting(*space, epoch))?;
+            let heard = store.setting(&Setting::retiring(*space, epoch))?;
             let heard = heard.and_then(|bytes| bytes.try_into().ok());
             let old = |day| self.days_used >= u64::from_le_bytes(day).saturating_add(DELAY_DAYS);
             let enough =

@@ -20,7 +20,7 @@ use protocol::signed::Signed;
 
 use super::*;
 use crate::MemoryStore;
-use crate::store::{BundleStore, CaseRow, CaseStore, EnvelopeStore, TrustStore};
+use crate::store::{BundleStore, CaseRow, CaseStore, EnvelopeStore, Setting, TrustStore};
 
 const ALL: &str = "carry,read,write,enrol,grant,revoke";
 
@@ -77,7 +77,9 @@ fn phone(n: u8) -> (Phone, MemoryStore) {
     let trust = TrustedState::new(&signed(&root())).unwrap();
     store.put_trust_records(&trust.records()).unwrap();
     let own = chain(&keys(n), ALL);
-    store.put_setting(setting::CHAIN, &own.to_bytes()).unwrap();
+    store
+        .put_setting(&Setting::chain(), &own.to_bytes())
+        .unwrap();
     let rng = ChaCha20Rng::from_seed([n; 32]);
     let mut phone = Phone::load(keys(n), rng, &mut Vec::new(), &mut store).unwrap();
     let certificate = phone.judge(&own).unwrap().unwrap();
@@ -356,7 +358,7 @@ fn a_link_counts_in_its_own_area_and_below_and_not_above() {
     }
     for named in 1..=5 {
         for by in (1..=6).filter(|by| *by != named) {
-            let key = format!("same/{}/{}", case(named), case(by));
+            let key = Setting::link(&case(named), &case(by));
             store.put_setting(&key, &[1]).unwrap();
         }
     }

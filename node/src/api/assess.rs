@@ -11,7 +11,7 @@ use record::{AssessmentEntry, Case, CaseView, Entry};
 
 use super::{Cx, Look, Refusal, cases};
 use crate::agent::Command;
-use crate::store::CaseRow;
+use crate::store::{CaseRow, Setting};
 
 /// Findings by name.
 pub type Values = BTreeMap<String, FindingValue>;
@@ -324,15 +324,10 @@ pub fn assess_with_head(
     judged.max_by_key(|assessment| assessment.urgency)
 }
 
-/// Under what [`case_now`] is kept.
-pub(crate) fn noted(case: &CaseId) -> String {
-    format!("now/{case}")
-}
-
 /// How a case stands on a phone, whoever wrote what down. What was found before is kept until more is
 /// said of the case, or of another one of the same patient's; `Some` is new and to be remembered.
-pub fn case_now(cx: &dyn Look, row: &CaseRow) -> (CaseNow, Option<(String, Vec<u8>)>) {
-    let kept = noted(&row.id);
+pub fn case_now(cx: &dyn Look, row: &CaseRow) -> (CaseNow, Option<(Setting, Vec<u8>)>) {
+    let kept = Setting::now(&row.id);
     if let Ok(Some(bytes)) = cx.store().setting(&kept)
         && let Some((now, rest)) = CaseNow::read(&bytes)
         && rest == mark(cx, row, &now)

@@ -2,6 +2,7 @@
 //! here, beside what stands there, or into a case of its own. Nothing that a file says takes the place
 //! of what somebody here has seen; and what leaves as a file leaves by the same rule as an envelope.
 
+use crate::store::Setting;
 use clinical::FindingValue;
 use protocol::certificate::Right;
 use protocol::{Area, CaseId, Digest, always};
@@ -229,7 +230,7 @@ pub fn import(
     clippy::wildcard_enum_match_arm,
     reason = "none of the others is meant"
 )]
-fn known_as(imported: &files::Imported) -> [String; 2] {
+fn known_as(imported: &files::Imported) -> [Setting; 2] {
     let name = imported.known_as.clone().unwrap_or_else(|| {
         let said = imported.entries.iter().map(|entry| match entry {
             Entry::Finding { name, value } | Entry::Settled { name, value } => {
@@ -247,7 +248,7 @@ fn known_as(imported: &files::Imported) -> [String; 2] {
         _ => None,
     });
     let whole = [vec![name.clone()], who.collect()].concat().join("\n");
-    [whole, name].map(|name| format!("imported/{}", Digest::of(name.as_bytes())))
+    [whole, name].map(|name| Setting::known_as(&Digest::of(name.as_bytes())))
 }
 
 /// Takes in one patient of a file: what is new goes into the case that is the same one here, or into

@@ -2,6 +2,7 @@
 
 use super::Look;
 use super::views::status::Warning;
+use crate::store::Setting;
 
 const YEAR_S: u64 = 365 * 86_400;
 /// Recalled bundles that are named: the last ones.
@@ -63,7 +64,7 @@ pub(super) fn warnings(cx: &dyn Look) -> Vec<Warning> {
 fn of_certificate(cx: &dyn Look, wall_s: u64) -> Vec<Warning> {
     let (known, store) = (cx.known(), cx.store());
     let mut warnings = Vec::new();
-    if known.certificate().is_none() && store.setting("chain").ok().flatten().is_some() {
+    if known.certificate().is_none() && store.setting(&Setting::chain()).ok().flatten().is_some() {
         warnings.push(Warning::NotCertifiedAnyMore);
     }
     for row in store.spaces().unwrap_or_default() {

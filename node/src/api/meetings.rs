@@ -2,7 +2,8 @@
 
 use super::views::meetings::{Kept, Meeting, Meetings};
 use super::{Look, Refusal};
-use crate::agent::{MeetingSummary, setting};
+use crate::agent::MeetingSummary;
+use crate::store::{Family, Setting};
 
 /// What came of a meeting, or why it came to nothing.
 pub fn outcome(summary: &MeetingSummary) -> Result<Meeting, Refusal> {
@@ -32,14 +33,14 @@ pub fn outcome(summary: &MeetingSummary) -> Result<Meeting, Refusal> {
 pub const MEETINGS_KEPT: u64 = 200;
 
 /// Where a meeting is kept, by its number, and as what.
-pub fn kept(meeting: &Kept) -> (String, Vec<u8>) {
-    let place = format!("{}{:03}", setting::MEETING, meeting.number % MEETINGS_KEPT);
+pub fn kept(meeting: &Kept) -> (Setting, Vec<u8>) {
+    let place = Setting::meeting(meeting.number % MEETINGS_KEPT);
     (place, serde_json::to_vec(meeting).unwrap_or_default())
 }
 
 /// The meetings that are kept, the latest first.
 pub fn list(cx: &dyn Look) -> Result<Meetings, Refusal> {
-    let kept = cx.store().settings(setting::MEETING)?;
+    let kept = cx.store().settings(&Family::meetings())?;
     let read = |(_, bytes): &(String, Vec<u8>)| serde_json::from_slice::<Kept>(bytes).ok();
     let mut meetings: Vec<_> = kept.iter().filter_map(read).collect();
     meetings.sort_by_key(|meeting| std::cmp::Reverse(meeting.number));

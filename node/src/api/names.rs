@@ -1,12 +1,12 @@
 //! Who is meant: phones and authors by name, by id, or by the beginning of one.
 
+use crate::store::Setting;
 use std::collections::BTreeMap;
 
 use protocol::{Certificate, Chain, DeviceId};
 use sync::envelope::{AuthorKey, author_key};
 
 use super::{Look, Refusal};
-use crate::agent::setting;
 
 /// The last certificates of all chains that are kept of an author.
 pub fn leaves(cx: &dyn Look, author: AuthorKey) -> Vec<Certificate> {
@@ -43,7 +43,7 @@ pub fn name_of_author(cx: &dyn Look, author: AuthorKey) -> String {
 
 /// The phone of whose backup this one was made.
 pub fn restored_from(cx: &dyn Look) -> Option<DeviceId> {
-    DeviceId::from_slice(&cx.store().setting(setting::RESTORED_FROM).ok()??)
+    DeviceId::from_slice(&cx.store().setting(&Setting::restored_from()).ok()??)
 }
 
 /// A phone by its id, the beginning of it, or the name of its certificate: one that was met, one that

@@ -26,10 +26,10 @@ use zeroize::Zeroize;
 use super::attempts;
 use super::bundles::BundleFiles;
 use super::vault::{Drawer, Vault};
-use crate::store::TrustStore;
 use crate::store::{
     AuthorUsage, BundleRow, CaseRow, ChainRow, EnvelopeRow, PeerRow, SpaceRow, StoreError,
 };
+use crate::store::{Setting, TrustStore};
 use schema::{BOUND_SINCE, MIGRATIONS, SEALED_SINCE};
 
 mod another;
@@ -103,7 +103,7 @@ impl SqliteStore {
     /// A setting that is sealed at rest.
     fn private(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let sealed = self
-            .setting(&format!("private/{key}"))?
+            .setting(&Setting::private(key))?
             .filter(|bytes| !bytes.is_empty());
         // What cannot be opened any more is as if it were not there: nothing of it may stop the
         // phone.
@@ -119,7 +119,7 @@ impl SqliteStore {
         let sealed = plain
             .map(|plain| self.vault.seal(Drawer::Private, key.as_bytes(), plain))
             .transpose()?;
-        self.put_setting(&format!("private/{key}"), &sealed.unwrap_or_default())
+        self.put_setting(&Setting::private(key), &sealed.unwrap_or_default())
     }
 
     /// Opens or makes the store of a data folder.
@@ -448,23 +448,30 @@ mod tests {
     fn a_snapshot_sees_nothing_later_and_cannot_write() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = SqliteStore::open(folder.path(), &DeviceKeys::from_seed([1; 32])).unwrap();
-        store.put_setting("kept", b"before").unwrap();
+        store.put_setting(&Setting::chain(), b"before").unwrap();
         let unfinished = store.snapshot().unwrap();
-        assert_eq!(unfinished.setting("kept").unwrap(), None, "not committed");
+        assert_eq!(
+            unfinished.setting(&Setting::chain()).unwrap(),
+            None,
+            "not committed"
+        );
         store.commit().unwrap();
         let mut snapshot = store.snapshot().unwrap();
-        store.put_setting("kept", b"after").unwrap();
+        store.put_setting(&Setting::chain(), b"after").unwrap();
         store.commit().unwrap();
-        assert_eq!(snapshot.setting("kept").unwrap().unwrap(), b"before");
-        assert_eq!(unfinished.setting("kept").unwrap(), None);
+        assert_eq!(
+            snapshot.setting(&Setting::chain()).unwrap().unwrap(),
+            b"before"
+        );
+        assert_eq!(unfinished.setting(&Setting::chain()).unwrap(), None);
         assert!(matches!(
-            snapshot.put_setting("kept", b"by a view"),
+            snapshot.put_setting(&Setting::chain(), b"by a view"),
             Err(StoreError::ReadOnly(_))
         ));
-        assert_eq!(store.setting("kept").unwrap().unwrap(), b"after");
+        assert_eq!(store.setting(&Setting::chain()).unwrap().unwrap(), b"after");
         drop((snapshot, unfinished));
         let fresh = store.snapshot().unwrap();
-        assert_eq!(fresh.setting("kept").unwrap().unwrap(), b"after");
+        assert_eq!(fresh.setting(&Setting::chain()).unwrap().unwrap(), b"after");
     }
 
     /// A folder of an earlier version: what lay open is sealed at the first start, and reads as

@@ -1,24 +1,25 @@
 //! Settings, documents, certificates, receipts and peers, in memory.
 
 use super::*;
-use crate::store::TrustStore;
+use crate::store::{Family, Setting, TrustStore};
 
 impl TrustStore for MemoryStore {
-    fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.settings.get(key).cloned())
+    fn setting(&self, key: &Setting) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.settings.get(key.as_str()).cloned())
     }
 
-    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    fn settings(&self, family: &Family) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let prefix = family.as_str();
         let from = self.settings.range(prefix.to_owned()..);
         Ok(from
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .map(|(k, v)| (k.clone(), v.clone()))
+            .map_while(|(key, v)| Some((key.strip_prefix(prefix)?.to_owned(), v.clone())))
             .collect())
     }
 
-    fn put_setting(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+    fn put_setting(&mut self, key: &Setting, value: &[u8]) -> Result<(), StoreError> {
         self.spend()?;
-        self.settings.insert(key.to_owned(), value.to_vec());
+        self.settings
+            .insert(key.as_str().to_owned(), value.to_vec());
         Ok(())
     }
 

@@ -8,14 +8,7 @@ use protocol::limits::SAME_CASES_MAX;
 use protocol::{CaseId, always};
 use record::{Case, CaseError, CaseView};
 
-use crate::agent::setting;
-use crate::store::{Store, StoreError};
-
-const SAME: &str = "same/";
-
-fn link_setting(named: &CaseId, by: &CaseId) -> String {
-    format!("{SAME}{named}/{by}")
-}
+use crate::store::{Family, Setting, Store, StoreError};
 
 /// The cases in which a person has said that this one is the same patient's, as far as whoever writes
 /// there may write here too: in the same area, or above it. Else who writes in a village alone would
@@ -27,11 +20,10 @@ pub(crate) fn named_by(case: CaseId, store: &dyn Store) -> Result<Vec<CaseId>, S
     let Some(own) = store.case_row(&case)? else {
         return Ok(Vec::new());
     };
-    let prefix = format!("{SAME}{case}/");
-    let kept = store.settings(&prefix)?.into_iter();
+    let kept = store.settings(&Family::links_to(&case))?.into_iter();
     let kept = kept.filter(|(_, value)| !value.is_empty());
     let mut named = Vec::new();
-    for by in kept.filter_map(|(key, _)| key.strip_prefix(&prefix)?.parse().ok()) {
+    for by in kept.filter_map(|(by, _)| by.parse().ok()) {
         if store
             .case_row(&by)?
             .is_some_and(|row| row.area.covers(&own.area))
@@ -54,7 +46,7 @@ pub(super) fn put_links(view: &CaseView, store: &mut dyn Store) -> Result<Vec<Ca
             | FindingValue::Number(_)
             | FindingValue::Text(_) => &[],
         };
-        let key = link_setting(other, &view.id);
+        let key = Setting::link(other, &view.id);
         if store.setting(&key)?.unwrap_or_default() != kept {
             store.put_setting(&key, kept)?;
             undone.extend(kept.is_empty().then_some(*other));
@@ -67,14 +59,14 @@ pub(super) fn put_links(view: &CaseView, store: &mut dyn Store) -> Result<Vec<Ca
 /// come again under another key.
 pub(super) fn forget_links(case: &Case, store: &mut dyn Store) -> Result<(), StoreError> {
     let mut said = case.view().links.into_keys();
-    said.try_for_each(|other| store.put_setting(&link_setting(&other, &case.id()), &[]))
+    said.try_for_each(|other| store.put_setting(&Setting::link(&other, &case.id()), &[]))
 }
 
 /// Keeps the links of all cases, once: those of a phone of before they were kept are only in its
 /// documents. What cannot be read says nothing.
 pub(super) fn keep_links_of_before(store: &mut dyn Store) -> Result<(), StoreError> {
     if store
-        .setting(setting::LINKS_KEPT)?
+        .setting(&Setting::links_kept())?
         .is_some_and(|kept| !kept.is_empty())
     {
         return Ok(());
@@ -85,7 +77,7 @@ pub(super) fn keep_links_of_before(store: &mut dyn Store) -> Result<(), StoreErr
             put_links(&case.view(), store)?;
         }
     }
-    store.put_setting(setting::LINKS_KEPT, &[1])
+    store.put_setting(&Setting::links_kept(), &[1])
 }
 
 /// A case, and those that are the same patient's; nothing if it is not here.

@@ -4,9 +4,8 @@ use protocol::{Digest, always, codec};
 use sync::receipt::{Receipt, Running, seal, verify};
 
 use super::Releases;
-use crate::agent::setting;
 use crate::agent::tx::Tx;
-use crate::store::StoreError;
+use crate::store::{Setting, StoreError};
 
 impl Releases {
     /// Writes this phone's receipt anew if it does not say what is so.
@@ -33,7 +32,7 @@ impl Releases {
             runs: runs.collect(),
         };
         let says = Digest::of(&codec::encode(&receipt));
-        let said = tx.store.setting(setting::RECEIPT)?;
+        let said = tx.store.setting(&Setting::receipt())?;
         if said.as_deref() == Some(says.as_bytes().as_slice()) {
             return Ok(());
         }
@@ -48,7 +47,7 @@ impl Releases {
         if let Ok(verified) = verify(&sealed.to_bytes()) {
             always!(verified.device == id && verified.sequence == number);
             tx.store.put_receipt(&verified, issuer, &id)?;
-            tx.store.put_setting(setting::RECEIPT, says.as_bytes())?;
+            tx.store.put_setting(&Setting::receipt(), says.as_bytes())?;
             tx.out.changed();
         }
         Ok(())

@@ -7,11 +7,11 @@ use distribution::{Release, TrustedState};
 use protocol::{BundleId, BundleKind, Digest, Invariant, always, codec, never};
 
 use super::Releases;
+use crate::agent::Event;
 use crate::agent::commands::{Answer, Reply, no};
 use crate::agent::tx::Tx;
-use crate::agent::{Event, setting};
 use crate::api::Refusal;
-use crate::store::StoreError;
+use crate::store::{Setting, StoreError};
 
 impl Releases {
     /// Tells the host which whole bundles wait to be activated: the newest of each module, the
@@ -46,7 +46,7 @@ impl Releases {
 
     fn save_activations(&self, tx: &mut Tx) -> Result<(), StoreError> {
         let kept = codec::encode(&self.activations);
-        tx.store.put_setting(setting::ACTIVATIONS, &kept)?;
+        tx.store.put_setting(&Setting::activations(), &kept)?;
         self.write_receipt(tx)
     }
 
@@ -100,7 +100,7 @@ impl Releases {
         let current = activation.current.as_ref();
         always!(current.is_some_and(|current| current.digest == digest));
         self.save_activations(tx)?;
-        tx.store.put_setting(&format!("checks/{module}"), checks)?;
+        tx.store.put_setting(&Setting::checks(&module), checks)?;
         tx.out.event(Event::Activated { module, version });
         Ok(Ok(Reply::Done))
     }

@@ -10,11 +10,10 @@ use sync::epoch::{Epochs, KeyShare, MEMBERS_PER_SHARE_MAX, Member};
 use sync::space::sealing_public_key;
 use sync::{Envelope, Notice, SpaceKey};
 
-use super::lease::days_setting;
 use super::{Identity, Spaces, StoreError};
 use crate::agent::load::load_number;
 use crate::agent::tx::{Consequence, Tx};
-use crate::store::Store;
+use crate::store::{Setting, Store};
 
 /// Keys that one new key follows; more were made apart only by somebody gone wrong.
 const PARENTS_MAX: usize = 16;
@@ -121,7 +120,7 @@ impl Spaces {
             );
             let left_out = left_out.iter().copied();
             share.left_out = left_out.take(MEMBERS_PER_SHARE_MAX).collect();
-            let lease = load_number(&days_setting(key.space()), tx.store)?;
+            let lease = load_number(&Setting::lease_days(key.space()), tx.store)?;
             let share = match u32::try_from(lease).unwrap_or(u32::MAX) {
                 0 => Some(share),
                 days => {

@@ -19,32 +19,12 @@ use sync::{Envelope, Notice, SpaceKey};
 use super::{Identity, Spaces};
 use crate::agent::commands::{Answer, Reply, no};
 use crate::agent::load::load_number;
-use crate::agent::setting;
 use crate::agent::tx::{Consequence, Tx};
 use crate::api::Refusal;
-use crate::store::{Store, StoreError};
+use crate::store::{Setting, Store, StoreError};
 
-fn used_setting(epoch: &EpochTag) -> String {
-    format!("lease/{:016x}", u64::from_be_bytes(*epoch))
-}
-
-/// Set to the epoch whose key is locked away.
-fn locked_setting(space: SpaceId) -> String {
-    format!("locked/{space}")
-}
-
-/// Set once a lock was opened with its code: a code serves once.
-fn opened_setting(lock: &Lock) -> String {
-    let nonce = lock
-        .nonce
-        .first_chunk::<8>()
-        .map_or(0, |n| u64::from_be_bytes(*n));
-    format!("opened/{nonce:016x}")
-}
-
-/// Days that a keeper leases the keys of a space for.
-pub(super) fn days_setting(space: SpaceId) -> String {
-    format!("lease-days/{space}")
+fn opened_once(lock: &Lock) -> Setting {
+    Setting::opened(lock.nonce.first_chunk().unwrap_or(&[0; 8]))
 }
 
 /// A key was given anew: its days begin from the start.
@@ -53,8 +33,8 @@ pub(super) fn renew(
     epoch: &EpochTag,
     store: &mut dyn Store,
 ) -> Result<(), StoreError> {
-    store.put_setting(&used_setting(epoch), &0u64.to_le_bytes())?;
-    store.put_setting(&locked_setting(space), &[])
+    store.put_setting(&Setting::lease_used(epoch), &0u64.to_le_bytes())?;
+    store.put_setting(&Setting::locked(space), &[])
 }
 
 impl Spaces {
@@ -65,12 +45,12 @@ impl Spaces {
             return Ok(());
         }
         self.day = Some(today);
-        let last = load_number(setting::LEASE_DAY, tx.store)?;
+        let last = load_number(&Setting::lease_day(), tx.store)?;
         if last == today {
             return Ok(());
         }
         tx.store
-            .put_setting(setting::LEASE_DAY, &today.to_le_bytes())?;
+            .put_setting(&Setting::lease_day(), &today.to_le_bytes())?;
         let days = if last > 0 && today > last + 1 {
             2
         } else {
@@ -78,15 +58,15 @@ impl Spaces {
         };
         self.days_used = self.days_used.saturating_add(days);
         let used = self.days_used.to_le_bytes();
-        tx.store.put_setting(setting::DAYS_USED, &used)?;
+        tx.store.put_setting(&Setting::days_used(), &used)?;
         self.unchecked |= !self.retiring.is_empty();
         for key in self.keys.clone() {
             let Some(lease) = self.lease(&key.epoch_tag()) else {
                 continue;
             };
-            let used = load_number(&used_setting(&key.epoch_tag()), tx.store)? + days;
+            let used = load_number(&Setting::lease_used(&key.epoch_tag()), tx.store)? + days;
             tx.store
-                .put_setting(&used_setting(&key.epoch_tag()), &used.to_le_bytes())?;
+                .put_setting(&Setting::lease_used(&key.epoch_tag()), &used.to_le_bytes())?;
             if used > u64::from(lease) {
                 self.lock(&key, tx.store)?;
                 always!(!self.reads(key.area()), "what is locked is not read");
@@ -97,7 +77,7 @@ impl Spaces {
 
     /// Puts the keys of a space out of use here. The share with the lock stays among the notices.
     fn lock(&mut self, key: &SpaceKey, store: &mut dyn Store) -> Result<(), StoreError> {
-        store.put_setting(&locked_setting(key.space()), &key.epoch_tag())?;
+        store.put_setting(&Setting::locked(key.space()), &key.epoch_tag())?;
         let before = self.keys.len();
         let keys = std::mem::take(&mut self.keys).into_iter();
         let (locked, held): (Vec<_>, Vec<_>) = keys.partition(|held| held.area() == key.area());
@@ -132,11 +112,11 @@ impl Spaces {
             };
             let opened = lock.open(area, code, &tx.own.keys);
             if let Some(key) = opened.filter(|key| key.epoch_tag() == share.epoch) {
-                if tx.store.setting(&opened_setting(lock))?.is_some() {
+                if tx.store.setting(&opened_once(lock))?.is_some() {
                     return no(Refusal::CodeUsed);
                 }
                 always!(key.space() == space, "the lock is one of this space");
-                tx.store.put_setting(&opened_setting(lock), &[1])?;
+                tx.store.put_setting(&opened_once(lock), &[1])?;
                 renew(space, &share.epoch, tx.store)?;
                 tx.out.follow(Consequence::TakeKey(key));
                 return Ok(Ok(Reply::Done));
@@ -188,7 +168,8 @@ impl Spaces {
             return no(Refusal::NotKeeper(area.clone()));
         };
         let leased = u64::from(days).to_le_bytes();
-        tx.store.put_setting(&days_setting(key.space()), &leased)?;
+        tx.store
+            .put_setting(&Setting::lease_days(key.space()), &leased)?;
         let members = self.members(key.space(), &[], tx.own, tx.store)?;
         self.share_key(&key, &[], &members, &BTreeSet::new(), tx)?;
         Ok(Ok(Reply::Done))
@@ -202,6 +183,6 @@ fn notice_of(bytes: Vec<u8>) -> Option<Notice> {
 /// Whether the keys of a space are locked away on this phone.
 pub fn locked(space: SpaceId, store: &dyn Store) -> Result<bool, StoreError> {
     Ok(store
-        .setting(&locked_setting(space))?
+        .setting(&Setting::locked(space))?
         .is_some_and(|epoch| !epoch.is_empty()))
 }

@@ -9,8 +9,7 @@ use zeroize::Zeroize;
 
 use super::schema::SEALED;
 use super::{Drawer, SqliteStore, Vault, db_error};
-use crate::agent::setting;
-use crate::store::{StoreError, TrustStore};
+use crate::store::{Setting, StoreError, TrustStore};
 
 impl SqliteStore {
     /// Writes a whole copy to a file that is not there yet.
@@ -33,9 +32,9 @@ impl SqliteStore {
         let done = self.reseal(&vault).and_then(|()| {
             self.write(
                 "DELETE FROM settings WHERE key = ?1",
-                params![setting::CHAIN],
+                params![Setting::chain().as_str()],
             )?;
-            self.put_setting(setting::RESTORED_FROM, &before.0)
+            self.put_setting(&Setting::restored_from(), &before.0)
         });
         if let Err(error) = done {
             self.roll_back();

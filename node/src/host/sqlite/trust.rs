@@ -1,23 +1,33 @@
 //! Settings, documents, certificates, receipts and peers, in SQLite.
 
 use super::*;
-use crate::store::TrustStore;
+use crate::store::{Family, Setting, TrustStore};
 
 impl TrustStore for SqliteStore {
-    fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.one("SELECT value FROM settings WHERE key = ?1", params![key])
+    fn setting(&self, key: &Setting) -> Result<Option<Vec<u8>>, StoreError> {
+        self.one(
+            "SELECT value FROM settings WHERE key = ?1",
+            params![key.as_str()],
+        )
     }
 
-    fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    fn settings(&self, family: &Family) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let sql = "SELECT key, value FROM settings
             WHERE key >= ?1 AND key < ?1 || char(0x10FFFF) ORDER BY key";
-        self.all(sql, params![prefix], |row| Ok((row.get(0)?, row.get(1)?)))
+        let prefix = family.as_str();
+        self.all(sql, params![prefix], |row| {
+            let key: String = row.get(0)?;
+            Ok((
+                key.strip_prefix(prefix).unwrap_or(&key).to_owned(),
+                row.get(1)?,
+            ))
+        })
     }
 
-    fn put_setting(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+    fn put_setting(&mut self, key: &Setting, value: &[u8]) -> Result<(), StoreError> {
         self.write(
             "INSERT OR REPLACE INTO settings VALUES (?1, ?2)",
-            params![key, value],
+            params![key.as_str(), value],
         )
         .map(|_| ())
     }

@@ -19,7 +19,7 @@ use crate::api::{
     self, Cx, Format, Look, PhotoWords, Refusal, Request, RequestId, cases, consent, exchange,
     releases, show_case,
 };
-use crate::store::TrustStore;
+use crate::store::{Setting, TrustStore};
 
 pub(super) type Answered = Result<api::Reply, Refusal>;
 
@@ -184,7 +184,7 @@ impl Worker {
         let checks = self
             .moment
             .store
-            .setting(&format!("checks/{module}"))?
+            .setting(&Setting::checks(module))?
             .unwrap_or_default();
         Ok(Active {
             module: module.to_owned(),
