@@ -247,3 +247,45 @@ fn a_circle_is_found() {
     );
     assert!(found.iter().all(|circle| *circle == four));
 }
+
+/// Lines of code of a file, without its tests, and the assertions among them.
+fn assertions(text: &str) -> (usize, usize) {
+    let code = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or(text);
+    let said = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+    let lines: Vec<_> = code.lines().filter(said).collect();
+    let asserts = |line: &&&str| {
+        let kinds = ["never!(", "always!(", "assert!(", "debug_assert"];
+        kinds.iter().any(|kind| line.contains(kind))
+    };
+    (lines.len(), lines.iter().filter(asserts).count())
+}
+
+/// Where rules are kept, at least eight assertions stand in a thousand lines of code.
+#[test]
+fn rules_are_asserted_where_they_are_kept() {
+    let rooms = [
+        "protocol",
+        "clinical",
+        "record",
+        "sync",
+        "distribution",
+        "node",
+    ];
+    for room in rooms {
+        let mut files = Vec::new();
+        rust_files(&root().join(room).join("src"), &mut files);
+        let host = |path: &Path| path.components().any(|part| part.as_os_str() == "host");
+        let pure =
+            |path: &Path| !host(path) && !path.ends_with("tests.rs") && !path.ends_with("host.rs");
+        files.retain(|(path, _)| pure(path));
+        let counted = files.iter().map(|(_, text)| assertions(text));
+        let (lines, asserted) = counted.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        assert!(
+            asserted * 1000 >= lines * 8,
+            "{room}: {asserted} assertions in {lines} lines of code"
+        );
+    }
+}

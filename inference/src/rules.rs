@@ -470,11 +470,12 @@ impl RulePack {
                 (Tri::Yes, _) => read.extend(answer.because.iter().cloned()),
                 (Tri::No | Tri::Unknown, _) => {}
             }
-            let unknown = match rule.unknown {
-                WhenUnknown::Block if rule.advise.contains(&profile) => WhenUnknown::Advise,
-                other @ WhenUnknown::Block
-                | other @ WhenUnknown::Advise
-                | other @ WhenUnknown::PassOver => other,
+            let advised =
+                matches!(rule.unknown, WhenUnknown::Block) && rule.advise.contains(&profile);
+            let unknown = if advised {
+                WhenUnknown::Advise
+            } else {
+                rule.unknown
             };
             // A finding that is unknown made nothing so; for what cannot be cleared, it is just the
             // unknown ones that count.

@@ -367,22 +367,11 @@ impl Agent {
                 &self.phone.unmoved_since_news.to_le_bytes(),
             )?;
         }
-        let failures = match summary.complete {
-            true => 0,
-            false => self
-                .phone
-                .radios
-                .last(&meeting.talk.peer)
-                .map_or(0, |last| last.failures)
-                .saturating_add(1),
-        };
-        let revision = match summary.complete {
-            true => self.phone.out.revision,
-            false => self
-                .phone
-                .radios
-                .last(&meeting.talk.peer)
-                .map_or(0, |last| last.revision),
+        let before = self.phone.radios.last(&meeting.talk.peer);
+        let (failures, revision) = match (summary.complete, before) {
+            (true, _) => (0, self.phone.out.revision),
+            (false, Some(last)) => (last.failures.saturating_add(1), last.revision),
+            (false, None) => (1, 0),
         };
         let refused = summary.refused || (!summary.complete && !summary.greeted);
         let last = radios::LastMeeting {

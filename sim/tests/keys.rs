@@ -529,7 +529,8 @@ fn the_worker_sees_who_holds_a_case_and_that_it_has_reached_the_clinic() {
             .into_iter()
             .find(|row| row.id == case)
             .unwrap();
-        whereabouts(&row, store).unwrap()
+        let known = road.world.phones[WORKER].agent.known();
+        whereabouts(&row, known, store).unwrap()
     };
     assert!(
         seen(&road).envelopes == 1
@@ -669,28 +670,14 @@ fn a_phone_whose_certificate_has_expired_hands_over_what_it_has_and_gets_no_new_
             .command(CLINIC, Command::GrantSpace(road.area.clone(), chain)),
         Err(SimError::Refused { .. })
     ));
-    let keys = road.world.phones[colleague]
-        .agent
-        .known()
-        .space_keys()
-        .len();
+    let held = |road: &Road, n: usize| road.world.phones[n].agent.known().space_keys().len();
+    let keys = held(&road, colleague);
     road.world
         .command(CLINIC, Command::RotateSpace(road.area.clone(), Vec::new()))
         .unwrap();
     round(&mut road, &[(CLINIC, colleague), (CLINIC, WORKER)]);
-    assert_eq!(
-        road.world.phones[colleague]
-            .agent
-            .known()
-            .space_keys()
-            .len(),
-        keys,
-        "no new key"
-    );
-    assert_eq!(
-        road.world.phones[WORKER].agent.known().space_keys().len(),
-        2
-    );
+    assert_eq!(held(&road, colleague), keys, "no new key");
+    assert_eq!(held(&road, WORKER), 2);
 }
 
 #[test]

@@ -244,9 +244,7 @@ impl Phone {
             }
             Command::SetLease(area, days) => spaces.set_lease(&area, days, &mut tx),
             Command::Unlock(area, code) => spaces.unlock(&area, &code, &mut tx),
-            Command::UnlockCode(area, device) => {
-                spaces.say_unlock_code(&area, &device, tx.own, tx.store)
-            }
+            Command::UnlockCode(area, device) => spaces.say_unlock_code(&area, &device, tx.own),
             Command::Revoke(area, device, reason) => spaces.revoke(&area, device, reason, &mut tx),
             Command::Countersign(envelopes) => spaces.countersign(&envelopes, &mut tx),
             _ => no(Refusal::Nothing),

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{Area, BundleKind, DeviceId, Right, SpaceId, always};
+use sync::Notice;
 use sync::envelope::{AuthorKey, author_key};
 use sync::notice::{short, short_photo};
-use sync::{Envelope, Notice};
 
 use super::Phone;
 use super::load::load_number;
@@ -97,17 +97,18 @@ impl Phone {
         if quota == u64::MAX {
             return Ok(());
         }
-        let arrived = deliveries(store)?;
         let own = author_key(&self.own.id());
         for space in store.spaces()? {
             let mut held = space.bytes;
+            let deliveries = &self.spaces.deliveries;
             if self.spaces.reads(&space.area) || held <= quota {
                 continue;
             }
             let urgency: BTreeMap<_, _> = store.envelope_ids(space.space)?.into_iter().collect();
             let mut spare = store.envelope_rows(space.space)?;
             spare.retain(|row| {
-                row.bytes > 0 && row.author != own && arrived.contains_key(&short(&row.id))
+                let arrived = deliveries.of(&row.id).next().is_some();
+                row.bytes > 0 && row.author != own && arrived
             });
             spare.sort_by_key(|row| (urgency.get(&row.id).copied(), row.position));
             for row in spare {
@@ -145,29 +146,6 @@ pub fn heard(store: &dyn Store) -> Result<Vec<(AuthorKey, u64)>, StoreError> {
     Ok(heard)
 }
 
-/// Which envelopes have reached which keepers, as their notices say.
-pub(super) fn deliveries(
-    store: &dyn Store,
-) -> Result<BTreeMap<[u8; 8], BTreeSet<AuthorKey>>, StoreError> {
-    let mut arrived: BTreeMap<_, BTreeSet<AuthorKey>> = BTreeMap::new();
-    let aside: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
-    for bytes in store.notices()? {
-        let Ok(envelope) = Envelope::parse(bytes) else {
-            continue;
-        };
-        if aside.contains(&envelope.id) {
-            continue;
-        }
-        let Ok(notice) = envelope.notice() else {
-            continue;
-        };
-        for id in notice.delivered_ids() {
-            arrived.entry(id).or_default().insert(envelope.author);
-        }
-    }
-    Ok(arrived)
-}
-
 /// How far a case has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Whereabouts {
@@ -184,6 +162,7 @@ pub struct Whereabouts {
 /// How far a case has come, from what phones have shown and keepers have said.
 pub fn whereabouts(
     row: &crate::store::CaseRow,
+    known: super::Known<'_>,
     store: &dyn Store,
 ) -> Result<Whereabouts, StoreError> {
     let space = SpaceId::of(&row.area);
@@ -200,11 +179,10 @@ pub fn whereabouts(
         .cursors()?
         .into_iter()
         .filter(|(_, of, position)| *of == space && *position >= last);
-    let arrived = deliveries(store)?;
-    let none = BTreeSet::new();
-    let keepers: BTreeSet<AuthorKey> = arrived.values().flatten().copied().collect();
+    let deliveries = &known.spaces.deliveries;
+    let keepers = deliveries.phones();
     let has = |keeper: &AuthorKey, e: &EnvelopeRow| {
-        e.author == *keeper || arrived.get(&short(&e.id)).unwrap_or(&none).contains(keeper)
+        e.author == *keeper || deliveries.of(&e.id).any(|said| said == *keeper)
     };
     let reached = keepers
         .into_iter()

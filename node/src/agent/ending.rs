@@ -18,12 +18,10 @@ use std::collections::BTreeSet;
 use protocol::{Area, BundleId, SpaceId, always};
 use sync::envelope::author_key;
 use sync::epoch::EpochTag;
-use sync::notice::short;
 use sync::{Notice, SpaceKey};
 
 use super::Phone;
 use super::commands::{Answer, Reply, no};
-use super::delivery::deliveries;
 use super::records::{closed, forget_case};
 use super::spaces::LATE;
 use crate::api::Refusal;
@@ -122,11 +120,11 @@ impl Phone {
             .filter(|epoch| !self.spaces.retired(space, epoch))
             .collect();
         let unsent: BTreeSet<_> = store.outbox()?.into_iter().map(|(case, _)| case).collect();
-        let delivered = deliveries(store)?;
+        let delivered = self.spaces.deliveries.clone(); // sealing anew goes on meanwhile
         let own = self.own.keeps(area).then(|| author_key(&self.own.id()));
-        let keepers: BTreeSet<_> = delivered.values().flatten().copied().chain(own).collect();
+        let keepers: BTreeSet<_> = delivered.phones().into_iter().chain(own).collect();
         let arrived =
-            |e: &EnvelopeRow| keepers.contains(&e.author) || delivered.contains_key(&short(&e.id));
+            |e: &EnvelopeRow| keepers.contains(&e.author) || delivered.of(&e.id).next().is_some();
         for row in store.cases()?.into_iter().filter(|row| row.area == *area) {
             let mut envelopes = Vec::new();
             for tag in &row.tags {

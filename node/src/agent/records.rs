@@ -325,7 +325,7 @@ impl Records {
         if sealed && spaces.retired(envelope.space, &envelope.epoch_tag) {
             return Ok(false); // its time is over
         }
-        if spaces.vouched_for(envelope, tx.own, tx.store)? {
+        if spaces.vouched_for(envelope, tx.own) {
             return self.take_envelope(envelope, area, spaces, tx);
         }
         if tx.store.quarantine_count()? >= QUARANTINED_MAX {

@@ -32,7 +32,7 @@ use protocol::defence::{self, Defence};
 use protocol::{
     Area, DeviceId, Digest, EnvelopeId, Invariant, Right, SpaceId, VerifiedChain, always, never,
 };
-use sync::envelope::{AuthorKey, announce, author_key};
+use sync::envelope::{announce, author_key};
 use sync::epoch::{EpochTag, Epochs, KeyShare};
 use sync::{Envelope, Notice, SpaceKey, VerifiedEnvelope};
 
@@ -51,6 +51,8 @@ pub(super) mod vouching;
 use chains::areas_of;
 pub use lease::locked;
 pub(super) use photos::Photo;
+pub(super) use projection::Deliveries;
+use projection::Shared;
 
 /// Why an envelope of a lost phone waits.
 pub(super) const LATE: &str = "its author's phone is lost: somebody above must countersign it";
@@ -84,8 +86,10 @@ pub(crate) struct Spaces {
     /// Members of spaces whose certificates all hang on a lost phone: whoever has it may have made
     /// them up.
     orphaned: BTreeSet<DeviceId>,
-    /// Who has taken in which envelopes, as their notices say; made when it is first asked for.
-    vouchers: Option<BTreeMap<[u8; 8], BTreeSet<AuthorKey>>>,
+    /// What has come to whom, as their notices say.
+    pub(super) deliveries: Deliveries,
+    /// Shares of keys, and what of them may be asked for again.
+    shares: Vec<Shared>,
     /// Epochs that keepers have asked to end, which have not ended yet.
     pub(super) retiring: BTreeMap<(SpaceId, EpochTag), BTreeSet<DeviceId>>,
     /// The areas of spaces, as notices name them.
@@ -138,14 +142,8 @@ impl Spaces {
         if let Some(attached) = notice.attached {
             self.attach(author, &notice.area, &attached);
         }
-        if let Some(vouchers) = &mut self.vouchers
-            && author.rights.has(Right::Grant)
-        {
-            let key = author_key(&author.device);
-            for id in notice.delivered_ids() {
-                vouchers.entry(id).or_default().insert(key);
-            }
-        }
+        self.deliveries.take(author, notice);
+        self.shares.extend(Shared::of(own, author, notice));
         for lost in &notice.revoked {
             let word = Revocation {
                 by: author.device,
@@ -153,7 +151,6 @@ impl Spaces {
                 reason: lost.reason.clone(),
             };
             self.lost.entry(lost.device).or_default().push(word);
-            self.vouchers = None; // whoever is lost vouches no more
             let areas = areas_of(&lost.device, store)?;
             if !areas.is_empty() {
                 self.revoked_areas

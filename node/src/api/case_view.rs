@@ -58,7 +58,7 @@ pub(super) fn of(cx: &dyn Look, row: &CaseRow, view: &CaseView) -> Result<Case, 
         held_by,
         reached,
         unsent,
-    } = whereabouts(row, cx.store())?;
+    } = whereabouts(row, cx.known(), cx.store())?;
     let met = cx.store().peers()?.into_iter().map(|p| p.device);
     let known: Vec<_> = met.chain([cx.known().id()]).collect();
     let reached = reached.into_iter().map(|keeper| {

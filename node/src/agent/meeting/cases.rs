@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use minicbor::bytes::ByteVec;
+use protocol::defence::{self, Defence};
 use protocol::frame::{
     AuthorChain, CaseStep, Coming, Envelopes, Frame, Lane, LaneDone, PartDigest, SpaceParts,
     StepDone,
@@ -420,6 +421,12 @@ impl CaseLane {
             spaces.apply_notice(&verified, &author, &mut tx)?;
             phone.settle(store)?;
             self.authors_known.clear(); // somebody may be lost, or a certificate may count again
+        } else if lost && !defence::stands(Defence::Vouchers) {
+            let notice = verified.notice().ok();
+            let deliveries = &mut phone.spaces.deliveries;
+            notice
+                .iter()
+                .for_each(|notice| deliveries.take(&author, notice));
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use protocol::{Area, DeviceId, Right, SpaceId, VerifiedChain, always};
 use sync::envelope::author_key;
 use sync::epoch::{Epochs, KeyShare, MEMBERS_PER_SHARE_MAX, Member};
 use sync::space::sealing_public_key;
-use sync::{Envelope, Notice, SpaceKey};
+use sync::{Notice, SpaceKey};
 
 use super::{Identity, Spaces, StoreError};
 use crate::agent::load::load_number;
@@ -205,7 +205,6 @@ impl Spaces {
         if !new(self, &key) {
             return Ok(taken);
         }
-        let shares: Vec<KeyShare> = shares(tx.store)?.collect();
         let mut waiting = vec![key];
         for _ in 0..HISTORY_MAX {
             let Some(key) = waiting.pop() else { break };
@@ -214,7 +213,11 @@ impl Spaces {
             }
             tx.store.put_space_key(&key)?;
             self.keys.push(key.clone());
-            waiting.extend(shares.iter().flat_map(|share| share.open_parents(&key)));
+            let before = self
+                .shares
+                .iter()
+                .flat_map(|kept| kept.share.open_parents(&key));
+            waiting.extend(before);
             taken.push(key);
         }
         always!(
@@ -241,10 +244,4 @@ impl Spaces {
         );
         ended.iter().try_for_each(|key| store.remove_space_key(key))
     }
-}
-
-/// Every share of a key that is held.
-fn shares(store: &dyn Store) -> Result<impl Iterator<Item = KeyShare>, StoreError> {
-    let notices = store.notices()?.into_iter();
-    Ok(notices.filter_map(|bytes| Envelope::parse(bytes).ok()?.notice().ok()?.share))
 }

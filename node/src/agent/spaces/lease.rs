@@ -12,9 +12,8 @@
 use std::collections::BTreeSet;
 
 use protocol::{Area, DeviceId, SpaceId, always};
-use sync::envelope::author_key;
+use sync::SpaceKey;
 use sync::epoch::{EpochTag, Lock, unlock_code};
-use sync::{Envelope, Notice, SpaceKey};
 
 use super::{Identity, Spaces};
 use crate::agent::commands::{Answer, Reply, no};
@@ -103,10 +102,8 @@ impl Spaces {
             return no(Refusal::NotLocked(area.clone()));
         }
         let own = tx.own.id();
-        for notice in tx.store.notices()?.into_iter().rev().filter_map(notice_of) {
-            let Some(share) = notice.share.filter(|_| notice.area == *area) else {
-                continue;
-            };
+        let shares = self.shares.iter().rev().filter(|kept| kept.area == *area);
+        for share in shares.map(|kept| &kept.share) {
             let Some(lock) = share.locks.iter().find(|lock| lock.sealed.to == own) else {
                 continue;
             };
@@ -131,7 +128,6 @@ impl Spaces {
         area: &Area,
         device: &DeviceId,
         own: &Identity,
-        store: &dyn Store,
     ) -> Result<Answer, StoreError> {
         if !own.keeps(area) {
             return no(Refusal::NotKeeper(area.clone()));
@@ -139,14 +135,9 @@ impl Spaces {
         if self.is_revoked(device, own) {
             return no(Refusal::Lost(device.short()));
         }
-        let us = author_key(&own.id());
-        let envelopes = store.notices()?.into_iter().rev();
-        let ours = envelopes
-            .filter_map(|bytes| Envelope::parse(bytes).ok())
-            .filter(|envelope| envelope.author == us);
-        let notices = ours.filter_map(|envelope| envelope.notice().ok());
-        let shares = notices.filter(|n| n.area == *area).filter_map(|n| n.share);
-        let mut locks = shares.flat_map(|share| share.locks);
+        let ours = self.shares.iter().rev();
+        let ours = ours.filter(|kept| kept.by == own.id() && kept.area == *area);
+        let mut locks = ours.flat_map(|kept| &kept.share.locks);
         match locks.find(|lock| lock.sealed.to == *device) {
             Some(lock) => {
                 let code = unlock_code(&own.keys, device, &lock.nonce);
@@ -174,10 +165,6 @@ impl Spaces {
         self.share_key(&key, &[], &members, &BTreeSet::new(), tx)?;
         Ok(Ok(Reply::Done))
     }
-}
-
-fn notice_of(bytes: Vec<u8>) -> Option<Notice> {
-    Envelope::parse(bytes).ok()?.notice().ok()
 }
 
 /// Whether the keys of a space are locked away on this phone.

@@ -1,10 +1,94 @@
 //! What the projection of the log of notices says, without asking anybody else.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use protocol::defence::{self, Defence};
-use protocol::{DeviceId, SpaceId};
-use sync::epoch::EpochTag;
+use protocol::{Area, DeviceId, EnvelopeId, Right, SpaceId, VerifiedChain, always};
+use sync::Notice;
+use sync::envelope::{AuthorKey, author_key};
+use sync::epoch::{EpochTag, KeyShare};
+use sync::notice::short;
 
 use super::{Revocation, Spaces};
+
+/// Which envelopes have come to whom, as their notices say.
+#[derive(Debug, Default, Clone)]
+pub(in crate::agent) struct Deliveries {
+    by_envelope: BTreeMap<[u8; 8], BTreeSet<AuthorKey>>,
+    /// Those of the phones that say so which may keep spaces.
+    keepers: BTreeMap<AuthorKey, DeviceId>,
+}
+
+impl Deliveries {
+    /// Takes in what a notice says.
+    pub(in crate::agent) fn take(&mut self, author: &VerifiedChain, notice: &Notice) {
+        let key = author_key(&author.device);
+        for id in notice.delivered_ids() {
+            self.by_envelope.entry(id).or_default().insert(key);
+        }
+        if !notice.delivered.is_empty() && author.rights.has(Right::Grant) {
+            self.keepers.insert(key, author.device);
+        }
+        always!(
+            self.keepers
+                .iter()
+                .all(|(key, device)| author_key(device) == *key)
+        );
+    }
+
+    /// Who has said that an envelope has come.
+    pub(in crate::agent) fn of(&self, id: &EnvelopeId) -> impl Iterator<Item = AuthorKey> + '_ {
+        self.by_envelope
+            .get(&short(id))
+            .into_iter()
+            .flatten()
+            .copied()
+    }
+
+    /// Everybody who has said so of any.
+    pub(in crate::agent) fn phones(&self) -> BTreeSet<AuthorKey> {
+        self.by_envelope.values().flatten().copied().collect()
+    }
+
+    /// The keepers who have said that an envelope has come.
+    pub(super) fn keepers(&self, id: &EnvelopeId) -> impl Iterator<Item = &DeviceId> {
+        self.of(id).filter_map(|key| self.keepers.get(&key))
+    }
+}
+
+/// A share of a key without what is for others alone.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    /// The area of its space.
+    pub area: Area,
+    /// Who has shared it.
+    pub by: DeviceId,
+    /// What opens the keys before it, and the locks that this phone may open or give the code of.
+    pub share: KeyShare,
+}
+
+impl Shared {
+    /// What is kept of a notice's share, if anything of it may be asked for again.
+    pub(super) fn of(own: DeviceId, author: &VerifiedChain, notice: &Notice) -> Option<Self> {
+        let share = notice.share.as_ref()?;
+        let locks = share.locks.iter();
+        let locks = locks.filter(|lock| author.device == own || lock.sealed.to == own);
+        let kept = KeyShare {
+            epoch: share.epoch,
+            parents: share.parents.clone(),
+            members: Vec::new(),
+            lease_days: share.lease_days,
+            locks: locks.cloned().collect(),
+            left_out: Vec::new(),
+            areas: Vec::new(),
+        };
+        (!kept.parents.is_empty() || !kept.locks.is_empty()).then(|| Self {
+            area: notice.area.clone(),
+            by: author.device,
+            share: kept,
+        })
+    }
+}
 
 impl Spaces {
     /// Whether a member of a space stands there only by a lost phone's word.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::defence::{self, Defence};
 use protocol::{Area, DeviceId, EnvelopeId, Right, VerifiedChain, always};
-use sync::envelope::{AuthorKey, author_key};
+use sync::envelope::author_key;
 use sync::notice::{Lost, short};
 use sync::{Envelope, EnvelopeKind, Notice, VerifiedEnvelope};
 
@@ -12,7 +12,6 @@ use super::{Identity, LATE, Spaces, StoreError};
 use crate::agent::commands::{Answer, Reply, no};
 use crate::agent::tx::{Consequence, Tx};
 use crate::api::Refusal;
-use crate::store::Store;
 
 /// Ids in one countersignature.
 const COUNTERSIGNED_MAX: usize = 1500;
@@ -45,57 +44,21 @@ impl Spaces {
     /// Whether somebody above has countersigned an envelope, or a keeper that is not lost had taken
     /// it in.
     pub(in crate::agent) fn vouched_for(
-        &mut self,
+        &self,
         envelope: &VerifiedEnvelope,
         own: &Identity,
-        store: &dyn Store,
-    ) -> Result<bool, StoreError> {
+    ) -> bool {
         if self.countersigned.contains(&envelope.id) {
-            return Ok(true);
+            return true;
         }
         let strict = defence::stands(Defence::Vouchers);
         if strict && envelope.kind != EnvelopeKind::Changes {
-            return Ok(false);
+            return false;
         }
-        if self.vouchers.is_none() || !strict {
-            self.vouchers = Some(self.read_vouchers(own, store)?);
-        }
-        let vouchers = self.vouchers.as_ref();
-        let keepers = vouchers.and_then(|vouchers| vouchers.get(&short(&envelope.id)));
-        let other = |keeper: &AuthorKey| !strict || *keeper != envelope.author;
-        Ok(keepers.is_some_and(|keepers| keepers.iter().any(other)))
-    }
-
-    fn read_vouchers(
-        &self,
-        own: &Identity,
-        store: &dyn Store,
-    ) -> Result<BTreeMap<[u8; 8], BTreeSet<AuthorKey>>, StoreError> {
-        let strict = defence::stands(Defence::Vouchers);
-        let aside: BTreeSet<_> = store.quarantined()?.into_iter().map(|(id, _)| id).collect();
-        let mut vouchers: BTreeMap<[u8; 8], BTreeSet<AuthorKey>> = BTreeMap::new();
-        for bytes in store.notices()? {
-            let Ok(envelope) = Envelope::parse(bytes) else {
-                continue;
-            };
-            let Ok(notice) = envelope.notice() else {
-                continue;
-            };
-            if notice.delivered.is_empty() || (strict && aside.contains(&envelope.id)) {
-                continue;
-            }
-            let mut authors = self.authors(envelope.author, own, store)?;
-            authors.retain(|(author, lost)| author.rights.has(Right::Grant) && (!strict || !lost));
-            if authors
-                .iter()
-                .any(|(author, _)| envelope.clone().verify(author).is_ok())
-            {
-                for id in notice.delivered_ids() {
-                    vouchers.entry(id).or_default().insert(envelope.author);
-                }
-            }
-        }
-        Ok(vouchers)
+        let mut keepers = self.deliveries.keepers(&envelope.id);
+        keepers.any(|keeper| {
+            !strict || (author_key(keeper) != envelope.author && !self.is_revoked(keeper, own))
+        })
     }
 
     /// Says that a phone of an area is lost.
