@@ -103,6 +103,16 @@ pub struct Rule {
     advise: Vec<Profile>,
 }
 
+impl Rule {
+    /// What it does in a profile where what it needs is not known.
+    fn when_unknown(&self, profile: Profile) -> WhenUnknown {
+        match (self.unknown, self.advise.contains(&profile)) {
+            (WhenUnknown::Block, true) => WhenUnknown::Advise,
+            (unknown, _) => unknown,
+        }
+    }
+}
+
 /// A rule pack.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RulePack {
@@ -470,13 +480,7 @@ impl RulePack {
                 (Tri::Yes, _) => read.extend(answer.because.iter().cloned()),
                 (Tri::No | Tri::Unknown, _) => {}
             }
-            let advised =
-                matches!(rule.unknown, WhenUnknown::Block) && rule.advise.contains(&profile);
-            let unknown = if advised {
-                WhenUnknown::Advise
-            } else {
-                rule.unknown
-            };
+            let unknown = rule.when_unknown(profile);
             // A finding that is unknown made nothing so; for what cannot be cleared, it is just the
             // unknown ones that count.
             let fired = answer.tri == Tri::Yes;
