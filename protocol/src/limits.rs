@@ -218,10 +218,6 @@ const _: () = {
         "the symbols of a part fit a frame"
     );
     assert!(
-        IDS_PER_FRAME_MAX * 8 + 1024 <= FRAME_BYTES_MAX,
-        "a chunk of ids fits a frame"
-    );
-    assert!(
         RECEIPTS_HELD_MAX * 16 + 1024 <= FRAME_BYTES_MAX,
         "the list of receipts held fits a frame"
     );

@@ -581,6 +581,32 @@ fn units_that_contradict_each_other_compound_doses_and_other_sites_are_not_guess
     );
 }
 
+/// Two doses that say neither when nor by what name they were given would be taken for one.
+#[test]
+fn doses_without_time_and_name_are_listed_and_not_folded_into_one() {
+    let dose = |id: &str| {
+        format!(
+            r#"{{"resourceType": "MedicationAdministration", {id} "status": "completed", "subject": {{"reference": "Patient/1"}},
+                "medicationCodeableConcept": {{"text": "amoxicillin"}}, "dosage": {{"dose": {{"value": 250, "unit": "mg"}}}}}}"#
+        )
+    };
+    let read = |ids: [&str; 2]| {
+        let doses = ids.map(|id| ("", dose(id)));
+        let read = fhir::read(&bundle_of(
+            &[vec![("", baby("1"))], doses.to_vec()].concat(),
+        ));
+        let read = read.unwrap().remove(0);
+        let taken = read.entries.iter().filter(|e| matches!(e, Entry::Dose(_)));
+        (taken.count(), read.left_out.len())
+    };
+    assert_eq!(read(["", ""]), (0, 2));
+    assert_eq!(
+        read([r#""id": "a","#, r#""id": "b","#]),
+        (2, 0),
+        "the control"
+    );
+}
+
 #[test]
 fn codes_that_name_two_things_and_doses_beyond_their_medicine_are_left_out() {
     let own = r#""id": "w", "subject": {"reference": "Patient/1"}"#;

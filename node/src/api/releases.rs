@@ -17,7 +17,11 @@ pub fn list(cx: &dyn Look) -> Result<Releases, Refusal> {
         held.iter()
             .any(|b| b.id == BundleId::release(r.digest) && b.whole)
     };
-    let releases = listed.iter().flat_map(|l| l.releases.iter()).map(|r| Row {
+    // The ministry's own, and those that it lets others list.
+    let own: Vec<_> = listed.iter().flat_map(|l| &l.releases).collect();
+    let all = known.trust().map(|t| t.releases()).unwrap_or_default();
+    let delegated = all.into_iter().filter(|r| !own.contains(r));
+    let releases = own.iter().copied().chain(delegated).map(|r| Row {
         module: r.module.clone(),
         version: r.version,
         digest: r.digest,

@@ -634,6 +634,9 @@ impl Reading {
         if !items(given, "partOf").is_empty() {
             return self.leave_out(given, "it is part of another, which counts");
         }
+        if origin == "fhir/-/-" {
+            return self.leave_out(given, "it says neither when nor by what name it was given");
+        }
         let names: Vec<_> = match origin.strip_prefix("fhir/") {
             Some(names) => names
                 .split('/')
