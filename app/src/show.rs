@@ -224,7 +224,15 @@ pub fn status(s: &Status) {
         let not = if peer.in_step { "" } else { "not " };
         let name = nameless(&peer.name);
         let (meetings, ago) = (peer.meetings, ago(peer.meetings_ago));
-        println!("met       {name}: {meetings} meetings, the last {ago}, {not}in step at the last");
+        let behind = |theirs: u64, ours: Option<u64>| theirs > 0 && Some(theirs) < ours;
+        let older = behind(peer.root, s.root) || behind(peer.release_list, s.release_list);
+        let older = if older {
+            "; it held older documents then"
+        } else {
+            ""
+        };
+        let step = format!("{not}in step at the last{older}");
+        println!("met       {name}: {meetings} meetings, the last {ago}, {step}");
     }
     for village in &s.villages {
         println!(

@@ -144,6 +144,8 @@ pub struct PeerRow {
     pub in_step: bool,
     /// Which of this phone's meetings the last one was.
     pub at_meeting: u64,
+    /// The newest root and release list that it held then; 0: none, or it is not known.
+    pub held: (u64, u64),
 }
 
 /// What is known of the ministry, of other phones and of this one: settings, documents, certificates,

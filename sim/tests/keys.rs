@@ -539,6 +539,9 @@ fn the_worker_sees_who_holds_a_case_and_that_it_has_reached_the_clinic() {
     );
     round(&mut road, &[(WORKER, SUPERVISOR)]);
     let supervisor = road.world.keys(SUPERVISOR).unwrap().id();
+    let met = road.world.phones[WORKER].store.peers().unwrap();
+    let held: Vec<_> = met.iter().map(|peer| (peer.device, peer.held.0)).collect();
+    assert_eq!(held, [(supervisor, 1)], "how new what it holds is");
     assert!(
         seen(&road).held_by.contains(&supervisor) && seen(&road).reached.is_empty(),
         "carried, not arrived"

@@ -74,6 +74,8 @@ pub(super) fn status(cx: &dyn Look, host: HostFacts) -> Result<Status, Refusal> 
         last_met_s: p.last_met_s,
         in_step: p.in_step,
         meetings_ago: known.meetings_so_far().saturating_sub(p.at_meeting),
+        root: p.held.0,
+        release_list: p.held.1,
     });
     let lost = |(device, why): (&DeviceId, &str)| Lost {
         device: *device,

@@ -172,6 +172,10 @@ pub struct Peer {
     pub in_step: bool,
     /// How many of this phone's meetings ago that was.
     pub meetings_ago: u64,
+    /// The newest root that it held then, as it said; 0: not known.
+    pub root: u64,
+    /// The newest release list that it held then, as it said; 0: not known.
+    pub release_list: u64,
 }
 
 /// Every document of the ministry's that is held, roots first.

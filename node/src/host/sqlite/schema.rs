@@ -80,6 +80,11 @@ pub(super) const MIGRATIONS: &[&str] = &[
         issuer BLOB, bytes BLOB NOT NULL);
     CREATE INDEX receipts_by_issuer ON receipts (issuer);
 ",
+    // Of a phone that was met it is kept how new what it held was.
+    "
+    ALTER TABLE peers ADD COLUMN root INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE peers ADD COLUMN list INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// The step of the schema from which on the vault is in use.

@@ -194,10 +194,12 @@ impl TrustStore for SqliteStore {
             meetings,
             last,
             peer.in_step,
-            integer(peer.at_meeting)
+            integer(peer.at_meeting),
+            integer(peer.held.0),
+            integer(peer.held.1)
         ];
         self.write(
-            "INSERT OR REPLACE INTO peers VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT OR REPLACE INTO peers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             values,
         )
         .map(|_| ())
@@ -208,13 +210,19 @@ impl TrustStore for SqliteStore {
             let head = (row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?);
             Ok((
                 head,
-                [row.get::<_, i64>(2)?, row.get(3)?, row.get(5)?],
+                [
+                    row.get::<_, i64>(2)?,
+                    row.get(3)?,
+                    row.get(5)?,
+                    row.get(6)?,
+                    row.get(7)?,
+                ],
                 row.get::<_, bool>(4)?,
             ))
         })?;
-        let read = |((device, name), numbers, in_step): ((Vec<u8>, String), [i64; 3], bool)| {
+        let read = |((device, name), numbers, in_step): ((Vec<u8>, String), [i64; 5], bool)| {
             let device = DeviceId(fixed(&device)?);
-            let [meetings, last_met_s, at_meeting] = numbers.map(number);
+            let [meetings, last_met_s, at_meeting, root, list] = numbers.map(number);
             Ok(PeerRow {
                 device,
                 name,
@@ -222,6 +230,7 @@ impl TrustStore for SqliteStore {
                 last_met_s,
                 in_step,
                 at_meeting,
+                held: (root, list),
             })
         };
         Ok(self.sound("a phone that was met", rows, read))
