@@ -36,8 +36,8 @@ pub use request::{
 pub use views::Reply;
 
 use crate::agent::Command;
-use crate::store::Setting;
 use keeping::Terms;
+use protocol::CaseId;
 use views::status::Done;
 
 /// What only the host knows of a phone.
@@ -60,8 +60,8 @@ pub struct HostFacts {
 pub struct Looked {
     /// The answer.
     pub reply: Reply,
-    /// Settings to remember.
-    pub judged: Vec<(Setting, Vec<u8>)>,
+    /// How cases stand, to be remembered.
+    pub judged: Vec<(CaseId, Vec<u8>)>,
 }
 
 impl<R: Into<Reply>> From<R> for Looked {

@@ -42,6 +42,10 @@ use crate::api::{Answer, Refusal, Reply, Request};
 /// busy.
 const QUEUE: usize = 8;
 
+/// How long a command waits for a folder that another one uses, and between looks at it.
+const FOLDER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+const FOLDER_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// How to start.
 #[derive(Debug, Clone, Default)]
 pub struct HostOptions {
@@ -221,6 +225,25 @@ pub fn ask(
     request: Request,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Reply, Refusal> {
+    // Somebody else may be using the folder for a moment: a command of the same kind, or a phone that
+    // is just starting or ending.
+    let wait_until = std::time::Instant::now() + FOLDER_TIMEOUT;
+    loop {
+        let answer = ask_once(folder, secret, &request, progress);
+        let in_use = matches!(answer, Err(Refusal::Gone(_) | Refusal::Busy));
+        if !in_use || std::time::Instant::now() >= wait_until {
+            return answer;
+        }
+        std::thread::sleep(FOLDER_PAUSE);
+    }
+}
+
+fn ask_once(
+    folder: &std::path::Path,
+    secret: Option<&str>,
+    request: &Request,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Reply, Refusal> {
     match DataFolder::open(folder) {
         Ok(data) => {
             let options = HostOptions {
@@ -233,11 +256,11 @@ pub fn ask(
                 options,
                 Arc::new(|_| {}),
             )?;
-            let answer = host.request(request, progress);
+            let answer = host.request(request.clone(), progress);
             host.stop();
             answer
         }
-        Err(Refusal::InUse(_)) => control::ask(folder, &request, progress),
+        Err(Refusal::InUse(_)) => control::ask(folder, request, progress),
         Err(failure) => Err(failure),
     }
 }

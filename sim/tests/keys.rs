@@ -3,6 +3,7 @@
 
 use clinical::FindingValue;
 use node::agent::{Command, whereabouts};
+use node::store::TrustStore;
 use node::{CaseStore, EnvelopeStore};
 use protocol::certificate::{Right, Rights};
 use protocol::{Area, SpaceId};

@@ -105,6 +105,15 @@ fn machine(refusal: &Refusal) -> Option<Words> {
             "the phone has stopped",
             "start it again with `kijiti start`",
         ),
+        Refusal::WorkerDied => words(
+            "the phone could not answer this and goes on",
+            "this is a fault of the program: tell those who make it",
+        ),
+        Refusal::Busy => words("too much is asked of this phone at once", "try again"),
+        Refusal::CaseMoved => words(
+            "more was said of this case just now",
+            "look at it again (kijiti case show), then decide",
+        ),
         Refusal::Died => words(
             "the phone's own thread has died",
             "start it again; nothing that was kept is lost",

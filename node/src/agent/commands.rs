@@ -84,8 +84,8 @@ pub enum Command {
     },
     /// Keep the visit that is under way, sealed; `None`: it is over.
     KeepVisit(Option<Vec<u8>>),
-    /// Keep what was worked out of what is kept already: settings and their values.
-    Remember(Vec<(Setting, Vec<u8>)>),
+    /// Keep what was worked out of what is kept already: how cases stand.
+    Remember(Vec<(CaseId, Vec<u8>)>),
     /// Take in a case from an archive, whose writer has been judged. What is new in it leaves this
     /// phone like its own words.
     TakeCase {
@@ -200,8 +200,10 @@ impl Phone {
                 Ok(Ok(Reply::Done))
             }
             Command::Remember(settings) => {
-                for (name, value) in settings {
-                    store.put_setting(&name, &value)?;
+                for (case, value) in settings {
+                    if store.case_row(&case)?.is_some() {
+                        store.put_setting(&Setting::now(&case), &value)?;
+                    }
                 }
                 Ok(Ok(Reply::Done))
             }

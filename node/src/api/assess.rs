@@ -326,7 +326,7 @@ pub fn assess_with_head(
 
 /// How a case stands on a phone, whoever wrote what down. What was found before is kept until more is
 /// said of the case, or of another one of the same patient's; `Some` is new and to be remembered.
-pub fn case_now(cx: &dyn Look, row: &CaseRow) -> (CaseNow, Option<(Setting, Vec<u8>)>) {
+pub fn case_now(cx: &dyn Look, row: &CaseRow) -> (CaseNow, Option<(CaseId, Vec<u8>)>) {
     let kept = Setting::now(&row.id);
     if let Ok(Some(bytes)) = cx.store().setting(&kept)
         && let Some((now, rest)) = CaseNow::read(&bytes)
@@ -359,7 +359,7 @@ pub fn case_now(cx: &dyn Look, row: &CaseRow) -> (CaseNow, Option<(Setting, Vec<
     };
     let bytes = [now.to_bytes(), mark(cx, row, &now)].concat();
     always!(CaseNow::read(&bytes).is_some_and(|(read, _)| read == now));
-    (now, Some((kept, bytes)))
+    (now, Some((row.id, bytes)))
 }
 
 /// What changes when more is said, or when other rules look at it.

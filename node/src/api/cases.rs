@@ -17,7 +17,7 @@ use super::views::case::{CaseNew, Decided, History, Line, Stays};
 use super::views::cases::{Cases, Duplicates, Next, Pair, Row, Sealed};
 use super::{CaseWords, Cx, DecisionInput, Look, Refusal, RequestId, case_view, handover, names};
 use crate::agent::{Command, Reply, locked};
-use crate::store::{CaseRow, Setting};
+use crate::store::CaseRow;
 
 /// Least digits of a case id that name a case.
 const CASE_PREFIX_MIN: usize = 4;
@@ -329,7 +329,7 @@ pub fn stays(cx: &dyn Look, id: &CaseId) -> Result<Option<Stays>, Refusal> {
 }
 
 /// Settings and their values, to be kept.
-type Settings = Vec<(Setting, Vec<u8>)>;
+type Settings = Vec<(CaseId, Vec<u8>)>;
 
 /// One page of the list of cases: those whose title has the letters of `find`, from the `after`th on.
 /// What was judged anew for it comes beside it, to be remembered.

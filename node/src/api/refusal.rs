@@ -71,6 +71,12 @@ pub enum Refusal {
     Stopped,
     /// The phone's thread has died.
     Died,
+    /// A request brought its worker down; the phone goes on.
+    WorkerDied,
+    /// More is asked at once than a phone answers.
+    Busy,
+    /// More was said of a case while somebody wrote of it.
+    CaseMoved,
     /// No answer, document or code came of it.
     Nothing,
     /// The machine gives no randomness.
@@ -431,6 +437,9 @@ impl Refusal {
             | Self::Gone(_)
             | Self::Stopped
             | Self::Died
+            | Self::WorkerDied
+            | Self::Busy
+            | Self::CaseMoved
             | Self::Nothing
             | Self::NoRandomness(_)
             | Self::NoMachine(_)

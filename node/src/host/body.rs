@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distribution::Release;
-use protocol::{DeviceId, DeviceKeys, Invariant, Now, never};
+use protocol::{CaseId, DeviceId, DeviceKeys, Invariant, Now, never};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::Sender;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,7 +25,7 @@ use crate::api::views::events::Event as Happened;
 use crate::api::views::meetings::Progress;
 use crate::api::views::releases::Check;
 use crate::api::{Answer, Refusal, Request};
-use crate::store::StoreError;
+use crate::store::{CaseStore, Setting, StoreError, TrustStore};
 use calls::Calls;
 use modules::Modules;
 use requests::Requests;
@@ -101,8 +101,12 @@ pub(super) enum Message {
     /// A worker wants something done.
     Act {
         command: Box<Command>,
+        /// The case that it is about, and how much of it the worker has looked at.
+        seen: Option<(CaseId, u64)>,
         reply: oneshot::Sender<Acted>,
     },
+    /// What a worker found out on the way, so that nobody need do so again.
+    Remember(Vec<(CaseId, Vec<u8>)>),
     /// A worker is gone, and what it found damaged.
     Answered {
         looks: bool,
@@ -130,6 +134,8 @@ pub(super) struct Body {
     modules: Modules,
     /// What came of commands, for workers that wait until what runs now is loaded.
     owed: Vec<(oneshot::Sender<Acted>, Result<Reply, Refusal>)>,
+    /// No request is begun any more.
+    stopping: bool,
     /// How this machine is powered, and when that is looked at again.
     power: (Power, u64),
     /// Who may hear where this phone is.
@@ -176,6 +182,7 @@ impl Body {
             requests: Requests::default(),
             modules: Modules::default(),
             owed: Vec::new(),
+            stopping: false,
             power: (Power::default(), 0),
             discovery,
             broken: None,
@@ -211,7 +218,14 @@ impl Body {
                 Err(_) => self.input(Input::Woke),
             }
         }
-        self.finish(&mut queue);
+        self.stopping = true;
+        match &self.broken {
+            None => self.finish(&mut queue),
+            // Nothing goes on with an agent whose memory is ahead of its store.
+            Some(why) => std::mem::take(&mut self.owed)
+                .into_iter()
+                .for_each(|(reply, _)| drop(reply.send((Err(why.clone()), Err(why.clone()))))),
+        }
         for writer in self.writers.values() {
             let _ = writer.send(ToSend::End);
         }
@@ -228,10 +242,12 @@ impl Body {
     /// What is under way is brought to its end: a command that took a release in leaves it active or
     /// parked, and what a person was having done is done.
     fn finish(&mut self, queue: &mut mpsc::Receiver<Message>) {
+        let end = Instant::now() + FINISH_TIMEOUT;
         while self.modules.under_way() || self.requests.under_way() {
+            let left = end.saturating_duration_since(Instant::now());
             let next = self
                 .runtime
-                .block_on(async { tokio::time::timeout(FINISH_TIMEOUT, queue.recv()).await });
+                .block_on(async { tokio::time::timeout(left, queue.recv()).await });
             match next {
                 Ok(Some(
                     message @ (Message::Tried { .. }
@@ -293,7 +309,12 @@ impl Body {
                 result,
             } => self.loaded(&module, digest, result),
             Message::Request { request, reply } => self.handle_request(*request, reply),
-            Message::Act { command, reply } => self.act(*command, reply),
+            Message::Act {
+                command,
+                seen,
+                reply,
+            } => self.act(*command, seen, reply),
+            Message::Remember(judged) => self.remember(judged),
             Message::Answered { looks, aside } => {
                 self.requests.ended(looks);
                 aside.into_iter().for_each(|what| self.set_aside(what));
@@ -323,7 +344,17 @@ impl Body {
         clippy::wildcard_enum_match_arm,
         reason = "none of the others is meant"
     )]
-    fn act(&mut self, command: Command, reply: oneshot::Sender<Acted>) {
+    fn act(
+        &mut self,
+        command: Command,
+        seen: Option<(CaseId, u64)>,
+        reply: oneshot::Sender<Acted>,
+    ) {
+        let row = seen.map(|(case, _)| self.store.case_row(&case));
+        let now = row.and_then(Result::ok).flatten().map(|row| row.entries);
+        if now != seen.map(|(_, entries)| entries) {
+            return self.owed.push((reply, Err(Refusal::CaseMoved)));
+        }
         let goes_back = match &command {
             Command::GoBack(module) => Some(module.clone()),
             _ => None,
@@ -333,6 +364,14 @@ impl Body {
             self.load_anew(&module);
         }
         self.owed.push((reply, result));
+    }
+
+    /// Only spares work: a full disk makes the next look slower, and does no more.
+    fn remember(&mut self, judged: Vec<(CaseId, Vec<u8>)>) {
+        let kept = keep_judged(&mut self.store, judged).and_then(|()| self.store.commit());
+        if kept.is_err() {
+            self.store.roll_back();
+        }
     }
 
     /// How things stand, for workers; not while what runs here is being loaded.
@@ -345,7 +384,9 @@ impl Body {
                 let _ = reply.send((result, self.moment()));
             }
         }
-        while let Some((request, reply)) = self.requests.next() {
+        while !self.stopping
+            && let Some((request, reply)) = self.requests.next()
+        {
             let desk = Desk {
                 folder: self.folder.path().to_owned(),
                 keys: self.keys.clone(),
@@ -359,7 +400,12 @@ impl Body {
                 messages: self.messages.clone(),
             };
             match self.moment() {
-                Ok(moment) => answer_soon(moment, desk, (request, reply)),
+                Ok(moment) => {
+                    let looks = request.only_looks();
+                    if answer_soon(moment, desk, (request, reply)).is_err() {
+                        self.requests.ended(looks); // no thread: who asked hears that nobody answers
+                    }
+                }
                 Err(refusal) => {
                     self.requests.ended(request.only_looks());
                     let _ = reply.send(Answer::Done(Err(refusal)));
@@ -377,8 +423,8 @@ impl Body {
     }
 
     fn set_aside(&mut self, what: String) {
-        (self.log)(&format!("set aside: {what}"));
         if self.aside.len() < ASIDE_MAX && !self.aside.contains(&what) {
+            (self.log)(&format!("set aside: {what}"));
             self.aside.push(what);
         }
     }
@@ -578,6 +624,16 @@ impl Body {
             None => Err(Refusal::Nothing),
         }
     }
+}
+
+/// What was judged of cases that are still here.
+fn keep_judged(store: &mut SqliteStore, judged: Vec<(CaseId, Vec<u8>)>) -> Result<(), StoreError> {
+    for (case, value) in judged {
+        if store.case_row(&case)?.is_some() {
+            store.put_setting(&Setting::now(&case), &value)?;
+        }
+    }
+    Ok(())
 }
 
 fn load_agent(keys: &DeviceKeys, store: &mut SqliteStore) -> Result<Agent, Refusal> {

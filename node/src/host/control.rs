@@ -19,8 +19,10 @@ use crate::api::{Answer, Refusal, Reply, Request};
 
 /// Bytes of one line: a request, and its token.
 const LINE_BYTES_MAX: u64 = REQUEST_BYTES_MAX + 1024;
+/// How long is spent on telling somebody that there is no time.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(200);
 /// Requests that are being said or answered at once.
-const ASKING_MAX: usize = 16;
+const ASKING_MAX: usize = 64;
 /// How long one may take to say what it asks, token first.
 const KNOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -71,6 +73,7 @@ pub(super) async fn serve(
                     // Any program of this machine may knock; who holds no token must not keep those
                     // out that do.
                     let Ok(place) = places.clone().try_acquire_owned() else {
+                        tokio::spawn(tokio::time::timeout(BUSY_TIMEOUT, say_busy(stream)));
                         continue;
                     };
                     let (token, messages) = (token.clone(), messages.clone());
@@ -84,6 +87,16 @@ pub(super) async fn serve(
         }
     });
     Ok(ControlFile(path))
+}
+
+/// Says that nobody has time; what was asked is read first, or the word would not arrive.
+async fn say_busy(stream: tokio::net::TcpStream) {
+    let (read, mut write) = stream.into_split();
+    let mut reader = tokio::io::BufReader::new(read.take(LINE_BYTES_MAX));
+    let _ = reader.read_line(&mut String::new()).await;
+    let busy = serde_json::to_string(&Answer::Done(Err(Refusal::Busy)));
+    let line = format!("{}\n", busy.unwrap_or_default());
+    let _ = write.write_all(line.as_bytes()).await;
 }
 
 async fn answer(stream: tokio::net::TcpStream, token: String, messages: mpsc::Sender<Message>) {
@@ -149,11 +162,14 @@ pub fn ask(
     };
     let line = serde_json::to_string(&knock).map_err(|_| gone())?;
     writeln!(stream, "{line}").map_err(|_| gone())?;
+    // From here on it may have been done: nobody asks again by himself.
+    let ended = || Refusal::Stopped;
     for line in BufReader::new(stream).lines() {
-        match serde_json::from_str::<Answer>(&line.map_err(|_| gone())?).map_err(|_| gone())? {
+        let line = line.map_err(|_| ended())?;
+        match serde_json::from_str::<Answer>(&line).map_err(|_| ended())? {
             Answer::Progress(value) => progress(&value),
             Answer::Done(result) => return result,
         }
     }
-    Err(gone())
+    Err(ended())
 }

@@ -50,10 +50,14 @@ pub struct SqliteStore {
     /// The bundles beside it.
     pub bundles: BundleFiles,
     folder: PathBuf,
+    /// A key was destroyed, and what it was may lie in the write-ahead log still.
+    erased: bool,
     /// What was found damaged, in words for people, since it was last asked.
     aside: RefCell<Vec<String>>,
 }
 
+/// Bytes of the write-ahead log that are kept when all of it is in the file.
+const LOG_BYTES_MAX: i64 = 1 << 20;
 /// Damaged things that are named at once.
 const ASIDE_MAX: usize = 64;
 
@@ -137,6 +141,8 @@ impl SqliteStore {
             .map_err(db_error)?;
         db.pragma_update(None, "synchronous", "FULL")
             .map_err(db_error)?;
+        db.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)
+            .map_err(db_error)?;
         // What is deleted is overwritten: a page given back may have held a key.
         db.pragma_update(None, "secure_delete", true)
             .map_err(db_error)?;
@@ -145,6 +151,7 @@ impl SqliteStore {
             vault: Vault::of(keys),
             bundles: BundleFiles::new(&folder.join("bundles")),
             folder: folder.to_owned(),
+            erased: false,
             aside: RefCell::default(),
         };
         store.migrate()?;
@@ -168,6 +175,7 @@ impl SqliteStore {
             vault: self.vault.clone(),
             bundles: BundleFiles::new(self.bundles.folder()),
             folder: self.folder.clone(),
+            erased: false,
             aside: RefCell::default(),
         })
     }
@@ -270,10 +278,18 @@ impl SqliteStore {
 
     /// Ends the transaction of one input, if it wrote anything.
     pub fn commit(&mut self) -> Result<(), StoreError> {
-        if self.db.is_autocommit() {
-            return Ok(());
+        if !self.db.is_autocommit() {
+            self.db.execute_batch("COMMIT").map_err(db_error)?;
         }
-        self.db.execute_batch("COMMIT").map_err(db_error)
+        if self.erased {
+            // A key that is gone lies in the write-ahead log still. While somebody looks at a snapshot
+            // that is refused, and tried again after the next input.
+            let busy = self
+                .db
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+            self.erased = busy != Ok(0);
+        }
+        Ok(())
     }
 
     /// Whether everything that was written is committed.

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use protocol::{DeviceKeys, Now};
+use protocol::{CaseId, DeviceKeys, Now};
 use tokio::sync::{mpsc, oneshot};
 
 use super::body::{Message, ReplyTo};
@@ -15,9 +15,12 @@ use super::sqlite::SqliteStore;
 use super::triage::Engine;
 use crate::agent::{Command, Known, Reply, Snapshot};
 use crate::api::{self, Answer, Assessor, Concern, Cx, HostFacts, Look, Refusal, Request};
-use crate::store::{Store, TrustStore};
+use crate::store::{CaseStore, Store, TrustStore};
 
 mod answers;
+
+/// How often a request is begun anew because more was said of its case.
+const TRIES_MAX: usize = 3;
 
 /// What a phone knows, keeps and runs at one moment.
 pub(super) struct Moment {
@@ -59,21 +62,26 @@ impl Drop for Gone {
     }
 }
 
-/// Answers a request on a thread of its own.
-pub(super) fn answer_soon(moment: Moment, desk: Desk, (request, reply): (Request, ReplyTo)) {
-    let gone = Gone {
-        messages: desk.messages.clone(),
-        looks: request.only_looks(),
-        aside: Vec::new(),
-    };
+/// Answers a request on a thread of its own; an error if there is none to be had.
+pub(super) fn answer_soon(
+    moment: Moment,
+    desk: Desk,
+    (request, reply): (Request, ReplyTo),
+) -> std::io::Result<()> {
     let mut worker = Worker { moment, desk };
-    std::thread::spawn(move || {
-        let mut gone = gone;
+    let work = move || {
+        // Made here: were it dropped by the agent's own thread, that would wait for itself.
+        let mut gone = Gone {
+            messages: worker.desk.messages.clone(),
+            looks: request.only_looks(),
+            aside: Vec::new(),
+        };
         let answer = catch_unwind(AssertUnwindSafe(|| worker.answer_request(request)));
         gone.aside = worker.moment.store.set_aside();
         drop(worker); // its snapshot ends before anybody hears of the answer
-        let _ = reply.send(Answer::Done(answer.unwrap_or(Err(Refusal::Died))));
-    });
+        let _ = reply.send(Answer::Done(answer.unwrap_or(Err(Refusal::WorkerDied))));
+    };
+    std::thread::Builder::new().spawn(work).map(drop)
 }
 
 /// The time of a program that started then.
@@ -112,18 +120,37 @@ impl Cx for Worker {
 
     fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
         let (reply, acted) = oneshot::channel();
+        let seen = self.seen(&command)?;
+        // While a snapshot is looked at, the write-ahead log only grows.
+        self.moment.store.roll_back();
         let command = Box::new(command);
-        let message = Message::Act { command, reply };
+        let message = Message::Act {
+            command,
+            seen,
+            reply,
+        };
         let sent = self.desk.messages.blocking_send(message);
         sent.map_err(|_| Refusal::Stopped)?;
         let (result, moment) = acted.blocking_recv().map_err(|_| Refusal::Stopped)?;
-        let result = result?;
         self.moment = moment?;
-        Ok(result)
+        result
     }
 }
 
 impl Worker {
+    /// Of a case that a command adds to: how much of it was looked at.
+    fn seen(&self, command: &Command) -> Result<Option<(CaseId, u64)>, Refusal> {
+        let Command::AddToCase { case: Some(id), .. } = command else {
+            return Ok(None);
+        };
+        let row = self.moment.store.case_row(id)?;
+        Ok(row.map(|row| (*id, row.entries)))
+    }
+
+    fn answer_case(&mut self, request: Request, facts: HostFacts) -> Result<api::Reply, Refusal> {
+        api::answer(self, request, facts).unwrap_or(Err(Refusal::Nothing))
+    }
+
     fn host_facts(&self, request: &Request) -> HostFacts {
         let counted = matches!(request, Request::Status | Request::EnrolAccept { .. });
         let bundle_bytes = counted.then(|| self.moment.store.bundles.bytes_held());
@@ -142,17 +169,18 @@ impl Worker {
             Concern::Views => {
                 let looked = api::look(self, request, facts)?;
                 if !looked.judged.is_empty() {
-                    let remember = Box::new(Command::Remember(looked.judged));
-                    let (reply, _) = oneshot::channel(); // nobody waits for it
-                    let message = Message::Act {
-                        command: remember,
-                        reply,
-                    };
+                    let message = Message::Remember(looked.judged);
                     let _ = self.desk.messages.blocking_send(message);
                 }
                 Ok(looked.reply)
             }
-            Concern::Cases | Concern::Visit | Concern::Keeping | Concern::Links => {
+            // What was judged is what is written of: where a meeting has brought more meanwhile, all
+            // is looked at again. A request that comes twice is done once.
+            Concern::Cases => (0..TRIES_MAX)
+                .map(|_| self.answer_case(request.clone(), facts.clone()))
+                .find(|answer| *answer != Err(Refusal::CaseMoved))
+                .unwrap_or(Err(Refusal::CaseMoved)),
+            Concern::Visit | Concern::Keeping | Concern::Links => {
                 api::answer(self, request, facts).unwrap_or(Err(Refusal::Nothing))
             }
         }

@@ -67,7 +67,7 @@ pub(super) struct Difference {
     mores: BTreeMap<Part, u32>,
     /// How often all of a part was walked over for the other, part by part.
     walks: BTreeMap<Part, u32>,
-    /// Envelopes that the other has wanted for.
+    /// Envelopes that the other has asked for.
     wanted: BTreeSet<(Part, EnvelopeId)>,
     /// What was walked over last: requests come one after another.
     last_walk: Option<(Part, Words)>,
@@ -469,7 +469,7 @@ impl Difference {
             .filter(|(w, _)| words.contains(&half(*w)))
             .map(|(_, id)| (part, *id))
             .collect();
-        // Each once, however often it is wanted for.
+        // Each once, however often it is asked for.
         let more = wanted
             .into_iter()
             .filter(|want| self.wanted.insert(*want))

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use distribution::activation::{Module, runs};
@@ -51,7 +52,9 @@ fn try_file(
     engine: &Engine,
 ) -> Result<(Tried, Vec<Check>), String> {
     let file = File::open(path).map_err(|e| e.to_string())?;
-    try_release(release, (file, by_ministry), engine)
+    let tried = || try_release(release, (file, by_ministry), engine);
+    let died = |_| Err("the program would have stopped".to_owned());
+    catch_unwind(AssertUnwindSafe(tried)).unwrap_or_else(died)
 }
 
 impl Body {
@@ -64,7 +67,12 @@ impl Body {
         let folder = self.store.bundles.folder().to_owned();
         let messages = self.messages.clone();
         std::thread::spawn(move || {
-            let result = making::make(&folder, &release, &way);
+            let made = || making::make(&folder, &release, &way);
+            let died = |_| {
+                let (delta, reason) = (None, "the program would have stopped".to_owned());
+                Err(NotMade { delta, reason })
+            };
+            let result = catch_unwind(AssertUnwindSafe(made)).unwrap_or_else(died);
             let _ = messages.blocking_send(Message::Made { release, result });
         });
     }

@@ -43,6 +43,7 @@ impl EnvelopeStore for SqliteStore {
                 .is_ok_and(|held| held == key.bytes())
             {
                 self.write("DELETE FROM space_keys WHERE rowid = ?1", params![row])?;
+                self.erased = true;
             }
         }
         Ok(())
