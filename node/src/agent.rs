@@ -355,7 +355,7 @@ impl Agent {
                 last_met_s: now.wall_s,
                 in_step: summary.in_step,
                 at_meeting: self.phone.meetings_so_far,
-                held: meeting.held_there(&self.phone),
+                held: meeting.talk.held_there(self.phone.own.trust.as_ref()),
             })?;
             let (place, kept) = meetings::kept(&summary.kept(&meeting.talk.peer, now, &self.phone));
             store.put_setting(&place, &kept)?;

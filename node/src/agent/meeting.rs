@@ -582,23 +582,6 @@ impl Meeting {
         self.bundles.quiet_due_ms(phone)
     }
 
-    /// The newest root and list that the other holds: what it said, and after a whole meeting at least
-    /// what this phone holds, which it was taught.
-    pub(super) fn held_there(&self, phone: &Phone) -> (u64, u64) {
-        let said = self.talk.theirs.as_ref();
-        let (root, list) = said.map_or((0, 0), |held| (held.root_version, held.list_version));
-        let own = phone
-            .own
-            .trust
-            .as_ref()
-            .filter(|_| self.talk.summary.complete);
-        let (taught_root, taught_list) = own.map_or((0, 0), |trust| {
-            let list = trust.list().map_or(0, |list| list.version);
-            (trust.root_version(), list)
-        });
-        (root.max(taught_root), list.max(taught_list))
-    }
-
     /// What was asked of the other and has not come may be asked of others.
     pub(super) fn release_asked(&self, phone: &mut Phone) {
         self.bundles.release_asked(&self.talk, phone);

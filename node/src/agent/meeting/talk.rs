@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use distribution::TrustedState;
 use distribution::spread::Budget;
 use protocol::defence::{self, Defence};
 use protocol::frame::{Frame, Holds};
@@ -112,6 +113,19 @@ pub(in crate::agent) struct Talk {
 }
 
 impl Talk {
+    /// The newest root and list that the other holds: what it said, and after a whole meeting at least
+    /// what this phone holds, which it was taught.
+    pub(in crate::agent) fn held_there(&self, own: Option<&TrustedState>) -> (u64, u64) {
+        let said = self.theirs.as_ref();
+        let (root, list) = said.map_or((0, 0), |held| (held.root_version, held.list_version));
+        let own = own.filter(|_| self.summary.complete);
+        let (taught_root, taught_list) = own.map_or((0, 0), |trust| {
+            let list = trust.list().map_or(0, |list| list.version);
+            (trust.root_version(), list)
+        });
+        (root.max(taught_root), list.max(taught_list))
+    }
+
     pub(crate) fn say(&mut self, frame: Frame) {
         self.outbox.push_back(frame);
     }
