@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::FindingValue;
 use crate::date::is_date;
 
-/// How words that were said apart are brought together. In all of them *unknown* yields to anything
+/// How concurrent writes are brought together. In all of them *unknown* yields to anything
 /// known, and a word said by somebody who had seen another takes its place only as far as the rule
 /// allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Merge {
     /// convulsion that was seen.)
     Sign,
     /// A measurement, a choice, a date: the last word of those who had seen each other's. Words
-    /// said apart are all kept, the latest is shown and the question is put to a person. (Last
+    /// written concurrently are all kept, the latest is shown and the question is put to a person. (Last
     /// writer wins would silently drop one of two temperatures.)
     Latest,
     /// A sign with degrees, from the mildest to the worst: a worse one stands until its own author
@@ -36,7 +36,7 @@ pub enum Merge {
     /// settles the question, and where one says that there are none, it is a question. (Last writer
     /// wins would hide a penicillin allergy behind "none known".)
     Kept,
-    /// Consent: *no* stands over a *yes* that was said apart, and what is unknown is no consent.
+    /// Consent: *no* stands over a concurrent *yes*, and what is unknown is no consent.
     /// (Last writer wins would share a case after the mother had said no.)
     Consent,
 }
@@ -176,7 +176,7 @@ const fn text(name: &'static str, code: &'static str) -> Field {
     field_of(name, Kind::Text, Merge::Words, code)
 }
 
-/// Words of which one is right (an id, a phone number): said apart, they are a question.
+/// Words of which one is right (an id, a phone number): concurrent ones are a question.
 const fn name(name: &'static str, code: &'static str) -> Field {
     field_of(name, Kind::Text, Merge::Latest, code)
 }

@@ -1,8 +1,8 @@
-//! One phone's body: the data folder, SQLite, bundle files, links, discovery, the model's worker
-//! thread. No rules.
+//! One phone's body: the data folder, SQLite, bundle files, links, discovery, worker threads. No rules.
 //!
-//! One thread runs the agent and owns the store (`body`); links, discovery and the control socket
-//! are tokio tasks that talk to it over one bounded queue. Nothing is handed to a link before the
+//! One thread runs the agent and writes the store (`body`); links, discovery and the control socket
+//! are tokio tasks that talk to it over one bounded queue, and workers (`worker`) answer requests on
+//! snapshots of the store. Nothing is handed to a link before the
 //! transaction that it speaks of has been committed.
 
 mod attempts;

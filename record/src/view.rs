@@ -174,7 +174,7 @@ impl Word<'_> {
     /// The same of a word that this one was said over.
     fn supersedes_seen(&self, other: &Word<'_>, merge: Merge) -> bool {
         if self.key <= other.key {
-            return false; // said apart: both stand. Nobody has seen what comes later: no ring of words supersedes them all
+            return false; // concurrent: both stand. Nobody has seen what comes later: no ring of words supersedes them all
         }
         let (unknown, other_unknown) = (
             *self.value == FindingValue::Unknown,

@@ -622,7 +622,7 @@ fn entry(what: u8, value: u8) -> Entry {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever was said apart, and in whatever order it comes: one view everywhere, no word lost,
+    /// Whatever was written concurrently, and in whatever order it comes: one view everywhere, no word lost,
     /// and the safe side of each rule.
     #[test]
     fn concurrent_edits_converge_and_keep_to_their_rules(

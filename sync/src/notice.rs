@@ -7,7 +7,7 @@
 //! | `retired`: the keys of these epochs are ended | *grant* | what they sealed is deleted, with the keys, and not taken in again |
 //! | `revoked`: these phones are lost | *revoke* | they are met no more; what they write from now on waits to be countersigned |
 //! | `countersigned`: these late envelopes are good | *grant* or *enrol* | they are opened after all |
-//! | `delivered`: these envelopes have reached me | *grant* and *read* | their authors see it; couriers may let go of them |
+//! | `delivered`: these envelopes have reached me | *grant* and *read* | their authors see it; couriers may evict them |
 //! | `photos`: these sealed photos have reached me whole | *grant* and *read* | whoever took them may make room |
 //! | `attached`: a sealed photo belongs to this space | *write* | it is carried where there is room, last of all |
 

@@ -92,7 +92,7 @@ impl Phone {
     }
 
     /// Keeps what the ministry has said and has just been accepted, and does what follows from it:
-    /// recalls are obeyed at once.
+    /// recalls are applied at once.
     pub(super) fn trust_changed(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         let Some(trust) = self.own.trust.as_ref() else {
             return Ok(());

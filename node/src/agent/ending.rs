@@ -80,7 +80,7 @@ impl Phone {
         if waiting > 0 {
             return no(Refusal::ChangesWait(waiting as u64));
         }
-        self.note_delivered(store)?; // so that others know what has come, before they let go of it
+        self.note_delivered(store)?; // so that others know what has come, before they evict it
         for row in store.cases()?.into_iter().filter(|row| row.area == *area) {
             if row.changed_s >= since_s || !closed(&row.id, store)? {
                 self.seal_rest(&row, &[newest], store)?;

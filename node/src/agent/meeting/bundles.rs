@@ -284,7 +284,7 @@ impl BundleLane {
         if !self.active {
             return refuse("a request for an unknown bundle");
         }
-        // What was here when it was named may have been recalled, doubted or let go of since.
+        // What was here when it was named may have been recalled, doubted or evicted since.
         let Some(bundle) = phone.releases.bundles.get(&want.bundle) else {
             return if self.named.contains(&want.bundle) {
                 self.excuse(talk, &want)

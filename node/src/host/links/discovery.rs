@@ -7,7 +7,7 @@
 //! ```
 //! The nonce is new every time, so that to everybody but phones of the same ministry all announcements
 //! are noise that never repeats. What does not open is forgotten at once. An announcement proves nothing:
-//! it only says where to call, and the call proves who is there; and it is heeded from the networks
+//! it only says where to call, and the call proves who is there; and it is taken from the networks
 //! that this phone is on, from nowhere else. (mDNS libraries were tried on paper first: the one
 //! that fits iroh joins its group on the default interface only, and finds nothing where there is
 //! no default route, which is what a hotspot without internet looks like.)
