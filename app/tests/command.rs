@@ -299,6 +299,27 @@ fn a_second_process_on_a_folder_is_refused_and_other_commands_reach_the_first() 
 }
 
 #[test]
+fn commands_at_once_on_one_folder_wait_for_each_other() {
+    let desk = Desk::enrolled();
+    let ask = || {
+        Command::new(env!("CARGO_BIN_EXE_kijiti"))
+            .arg("--data")
+            .arg(desk.path("clinic"))
+            .args(["case", "list"])
+            .output()
+            .unwrap()
+    };
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        for asked in asked {
+            let output = asked.join().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{said}");
+        }
+    });
+}
+
+#[test]
 fn a_read_only_data_folder_is_explained() {
     let desk = Desk::enrolled();
     let script = r#"mount --bind clinic clinic && mount -o remount,ro,bind clinic clinic && "$KIJITI" --data clinic case list"#;

@@ -17,6 +17,8 @@ mod making;
 mod power;
 pub mod rogue;
 pub mod sqlite;
+#[cfg(test)]
+mod tests;
 pub mod triage;
 mod vault;
 mod worker;
@@ -230,7 +232,7 @@ pub fn ask(
     let wait_until = std::time::Instant::now() + FOLDER_TIMEOUT;
     loop {
         let answer = ask_once(folder, secret, &request, progress);
-        let in_use = matches!(answer, Err(Refusal::Gone(_) | Refusal::Busy));
+        let in_use = matches!(answer, Err(Refusal::InUse(_) | Refusal::Busy));
         if !in_use || std::time::Instant::now() >= wait_until {
             return answer;
         }

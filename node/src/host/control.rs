@@ -148,28 +148,29 @@ pub fn ask(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Reply, Refusal> {
     request.within_limit()?;
-    let gone = || Refusal::Gone(folder.display().to_string());
-    let text = std::fs::read_to_string(folder.join("control")).map_err(|_| gone())?;
-    let door: Door = serde_json::from_str(&text).map_err(|_| gone())?;
+    // Nothing was asked yet: somebody else uses the folder, or is just starting or ending.
+    let in_use = || Refusal::InUse(folder.display().to_string());
+    let text = std::fs::read_to_string(folder.join("control")).map_err(|_| in_use())?;
+    let door: Door = serde_json::from_str(&text).map_err(|_| in_use())?;
     let mut stream = std::net::TcpStream::connect_timeout(&door.address, Duration::from_secs(3))
-        .map_err(|_| gone())?;
+        .map_err(|_| in_use())?;
     stream
         .set_write_timeout(Some(KNOCK_TIMEOUT))
-        .map_err(|_| gone())?;
+        .map_err(|_| in_use())?;
     let knock = Knock {
         token: door.token,
         request: request.clone(),
     };
-    let line = serde_json::to_string(&knock).map_err(|_| gone())?;
-    writeln!(stream, "{line}").map_err(|_| gone())?;
+    let line = serde_json::to_string(&knock).map_err(|_| in_use())?;
+    writeln!(stream, "{line}").map_err(|_| in_use())?;
     // From here on it may have been done: nobody asks again by himself.
-    let ended = || Refusal::Stopped;
+    let gone = || Refusal::Gone(folder.display().to_string());
     for line in BufReader::new(stream).lines() {
-        let line = line.map_err(|_| ended())?;
-        match serde_json::from_str::<Answer>(&line).map_err(|_| ended())? {
+        let line = line.map_err(|_| gone())?;
+        match serde_json::from_str::<Answer>(&line).map_err(|_| gone())? {
             Answer::Progress(value) => progress(&value),
             Answer::Done(result) => return result,
         }
     }
-    Err(ended())
+    Err(gone())
 }

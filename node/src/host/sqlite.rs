@@ -490,6 +490,31 @@ mod tests {
         assert_eq!(fresh.setting(&Setting::chain()).unwrap().unwrap(), b"after");
     }
 
+    /// What a destroyed key was lies in the write-ahead log until that is emptied: at once, or when
+    /// nobody looks at a snapshot any more.
+    #[test]
+    fn a_destroyed_key_leaves_the_log_as_soon_as_nobody_looks() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = || {
+            std::fs::metadata(folder.path().join("phone.sqlite-wal"))
+                .unwrap()
+                .len()
+        };
+        let keys = DeviceKeys::from_seed([1; 32]);
+        let mut store = SqliteStore::open(folder.path(), &keys).unwrap();
+        let key = SpaceKey::new(Area::parse("north").unwrap(), [0x5a; 32]);
+        store.put_space_key(&key).unwrap();
+        store.commit().unwrap();
+        assert!(log() > 0, "the control");
+        let view = store.snapshot().unwrap();
+        store.remove_space_key(&key).unwrap();
+        store.commit().unwrap();
+        assert!(log() > 0, "somebody looks");
+        drop(view);
+        store.commit().unwrap();
+        assert_eq!(log(), 0);
+    }
+
     /// A folder of an earlier version: what lay open is sealed at the first start, and reads as
     /// before.
     #[test]
