@@ -289,3 +289,38 @@ fn rules_are_asserted_where_they_are_kept() {
         );
     }
 }
+
+/// Of a hundred lines, how many are tests. This number only goes up, to thirty.
+const TESTS_PERCENT: usize = 27;
+
+/// The share of test folders, test modules, fuzz targets, and the rigs that try the programs from
+/// outside.
+#[test]
+fn the_share_of_tests_only_grows() {
+    let mut files = Vec::new();
+    rust_files(&root(), &mut files);
+    let (mut all, mut tests) = (0, 0);
+    for (path, text) in &files {
+        let part = |name: &str| path.components().any(|part| part.as_os_str() == name);
+        let lines = text.lines().count();
+        let module = text.split_once("#[cfg(test)]\nmod tests {");
+        all += lines;
+        tests += match part("tests") || part("fuzz") || part("rigs") || path.ends_with("tests.rs") {
+            true => lines,
+            false => module.map_or(0, |(_, module)| module.lines().count()),
+        };
+    }
+    for entry in std::fs::read_dir(root().join("rigs")).unwrap() {
+        let path = entry.unwrap().path();
+        let script = path
+            .extension()
+            .is_some_and(|end| end == "py" || end == "sh");
+        let text = script.then(|| std::fs::read_to_string(&path).unwrap());
+        let lines = text.map_or(0, |text| text.lines().count());
+        (all, tests) = (all + lines, tests + lines);
+    }
+    assert!(
+        tests * 100 >= all * TESTS_PERCENT,
+        "{tests} lines of tests in {all}"
+    );
+}
