@@ -262,7 +262,7 @@ fn ask_once(
             host.stop();
             answer
         }
-        Err(Refusal::InUse(_)) => control::ask(folder, request, progress),
+        Err(Refusal::InUse(_)) => control::ask_or_in_use(folder, request, progress),
         Err(failure) => Err(failure),
     }
 }

@@ -141,8 +141,23 @@ pub fn read_request(line: &str) -> bool {
     read_knock(line).is_some()
 }
 
-/// Asks the phone that runs in `folder`.
+/// Asks the phone that runs in `folder`; [`Refusal::Gone`] where none answers.
 pub fn ask(
+    folder: &Path,
+    request: &Request,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Reply, Refusal> {
+    let asked = ask_or_in_use(folder, request, progress);
+    asked.map_err(|refusal| {
+        if let Refusal::InUse(folder) = refusal {
+            return Refusal::Gone(folder);
+        }
+        refusal
+    })
+}
+
+/// The same; [`Refusal::InUse`] where nothing was asked yet, so that it may be asked again.
+pub(super) fn ask_or_in_use(
     folder: &Path,
     request: &Request,
     progress: &mut dyn FnMut(&Progress),
