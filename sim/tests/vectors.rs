@@ -207,7 +207,7 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
             frame(Frame::Beacon(document(beacon.to_bytes()))),
         ),
         (
-            "frame HaveAlso",
+            "frame Got", // as it was called when it was written down
             frame(Frame::HaveAlso(HaveAlso {
                 bundle,
                 first: 7,
@@ -614,10 +614,8 @@ fn what_was_written_once_is_read_for_ever() {
     for name in vectors().keys().filter(|n| n.starts_with("frame ")) {
         let bytes = known(name);
         let frame = Frame::from_bytes(&bytes[4..]).unwrap();
-        assert_eq!(
-            format!("frame {}", frame.name()),
-            *name.split(',').next().unwrap()
-        );
+        let called = frame.name().replace("HaveAlso", "Got"); // as it was written down
+        assert_eq!(format!("frame {called}"), name.split(',').next().unwrap());
         assert_eq!(frame.to_bytes(), bytes, "{name}");
     }
 }
