@@ -200,3 +200,26 @@ impl Activation {
         always!(self.parked.iter().filter(same).count() == 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One bundle, listed again as another kind, is the module that runs and the one before it.
+    #[test]
+    fn what_is_parked_does_not_come_back_as_the_one_before() {
+        let digest = Digest([1; 32]);
+        let module = |kind| Module {
+            digest,
+            version: 1,
+            kind,
+        };
+        let mut activation = Activation {
+            current: Some(module(ModuleKind::Triage)),
+            previous: Some(module(ModuleKind::Rules)),
+            ..Activation::default()
+        };
+        while activation.begin_attempt(digest) {}
+        assert_eq!((activation.current, activation.previous), (None, None));
+    }
+}

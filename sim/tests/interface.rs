@@ -468,3 +468,30 @@ fn a_phone_that_may_not_says_so_by_a_code() {
         .unwrap_err();
     assert_eq!(none, Refusal::NoSuchCase("abcd".into()));
 }
+
+/// A request that is begun anew because a meeting has brought a danger sign writes down what the rules
+/// say now, and not only what they said when it was begun.
+#[test]
+fn a_request_begun_anew_is_judged_anew() {
+    let mut road = Road::new(1001);
+    let begun: CaseNew = Screen::at(&mut road.world, WORKER)
+        .ask(child("", 1))
+        .unwrap();
+    let judged = |road: &mut Road| {
+        let mut screen = Screen::at(&mut road.world, WORKER);
+        node::api::assess::reassess(&mut screen, begun.case, [5; 16]).unwrap();
+        let view = road.view(WORKER, begun.case).unwrap();
+        view.assessments.last().unwrap().1.urgency
+    };
+    let oxygen = FindingValue::Number(97.0);
+    road.write(WORKER, Some(begun.case), "spo2", oxygen, 2);
+    assert_eq!(judged(&mut road), Urgency::Green, "the control");
+    road.write(
+        WORKER,
+        Some(begun.case),
+        "convulsions",
+        FindingValue::Yes,
+        3,
+    );
+    assert_eq!(judged(&mut road), Urgency::Pink);
+}

@@ -390,8 +390,12 @@ pub fn reassess(cx: &mut dyn Cx, id: CaseId, request: [u8; 16]) -> Result<(), Re
     if view.assessments.last().is_some_and(same) {
         return Ok(());
     }
+    // A number of its own, that follows from the one asked with and from what was looked at: where a
+    // request is begun anew because more was said meanwhile, what the rules say now is written too.
     let mut request = request;
-    request[14] ^= 0x80; // a number of its own, that follows from the one asked with
+    request[14] ^= 0x80;
+    let looked_at = row.entries.to_le_bytes();
+    (request.iter_mut().zip(looked_at)).for_each(|(byte, seen)| *byte ^= seen);
     let entries = vec![Entry::Assessment(now)];
     cx.command(Command::AddToCase {
         case: Some(id),

@@ -340,10 +340,6 @@ impl Body {
     }
 
     /// Does what a worker wants done.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "none of the others is meant"
-    )]
     fn act(
         &mut self,
         command: Command,
@@ -355,12 +351,12 @@ impl Body {
         if now != seen.map(|(_, entries)| entries) {
             return self.owed.push((reply, Err(Refusal::CaseMoved)));
         }
-        let goes_back = match &command {
-            Command::GoBack(module) => Some(module.clone()),
-            _ => None,
-        };
+        let mut other_runs = None;
+        if let Command::GoBack(module) = &command {
+            other_runs = Some(module.clone());
+        }
         let result = self.ask_agent(command);
-        if let (Some(module), true) = (goes_back, result.is_ok()) {
+        if let Some(module) = other_runs.filter(|_| result.is_ok()) {
             self.load_anew(&module);
         }
         self.owed.push((reply, result));

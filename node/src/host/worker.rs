@@ -147,8 +147,19 @@ impl Worker {
         Ok(row.map(|row| (*id, row.entries)))
     }
 
-    fn answer_case(&mut self, request: Request, facts: HostFacts) -> Result<api::Reply, Refusal> {
+    fn answer_here(&mut self, request: Request, facts: HostFacts) -> Result<api::Reply, Refusal> {
         api::answer(self, request, facts).unwrap_or(Err(Refusal::Nothing))
+    }
+
+    /// Begins again where more was said of a case than was looked at.
+    fn until_it_stands(
+        &mut self,
+        mut answer: impl FnMut(&mut Self) -> Result<api::Reply, Refusal>,
+    ) -> Result<api::Reply, Refusal> {
+        (0..TRIES_MAX)
+            .map(|_| answer(self))
+            .find(|answer| *answer != Err(Refusal::CaseMoved))
+            .unwrap_or(Err(Refusal::CaseMoved))
     }
 
     fn host_facts(&self, request: &Request) -> HostFacts {
@@ -165,7 +176,7 @@ impl Worker {
     fn answer_request(&mut self, request: Request) -> Result<api::Reply, Refusal> {
         let facts = self.host_facts(&request);
         match request.concern() {
-            Concern::FilesIn | Concern::FilesOut => self.answer_of_files(request),
+            Concern::FilesOut => self.answer_of_files(request),
             Concern::Views => {
                 let looked = api::look(self, request, facts)?;
                 if !looked.judged.is_empty() {
@@ -176,13 +187,13 @@ impl Worker {
             }
             // What was judged is what is written of: where a meeting has brought more meanwhile, all
             // is looked at again. A request that comes twice is done once.
-            Concern::Cases => (0..TRIES_MAX)
-                .map(|_| self.answer_case(request.clone(), facts.clone()))
-                .find(|answer| *answer != Err(Refusal::CaseMoved))
-                .unwrap_or(Err(Refusal::CaseMoved)),
-            Concern::Visit | Concern::Keeping | Concern::Links => {
-                api::answer(self, request, facts).unwrap_or(Err(Refusal::Nothing))
+            Concern::FilesIn => {
+                self.until_it_stands(|worker| worker.answer_of_files(request.clone()))
             }
+            Concern::Cases => {
+                self.until_it_stands(|worker| worker.answer_here(request.clone(), facts.clone()))
+            }
+            Concern::Visit | Concern::Keeping | Concern::Links => self.answer_here(request, facts),
         }
     }
 }
