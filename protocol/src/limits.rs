@@ -86,6 +86,8 @@ pub const ENVELOPE_BYTES_PER_AUTHOR_MAX: u64 = 128 * 1024 * 1024;
 pub const NOTICES_PER_AUTHOR_MAX: u64 = 4_000;
 /// How many times an author's share a keeper of a space may have: its words are about everybody's.
 pub const KEEPER_SHARES: u64 = 4;
+/// Envelopes that one keeper says have come to it, of which a phone remembers so.
+pub const DELIVERIES_PER_KEEPER_MAX: u64 = 250_000;
 /// Envelopes in quarantine, all told, and of one author.
 pub const QUARANTINED_MAX: u64 = 10_000;
 /// See [`QUARANTINED_MAX`].

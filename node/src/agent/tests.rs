@@ -374,3 +374,28 @@ fn a_link_counts_in_its_own_area_and_below_and_not_above() {
     assert_eq!(named_by(3), [1, 2, 4], "of its own and of the post above");
     assert_eq!(named_by(5), Vec::<u8>::new());
 }
+
+/// A hostile keeper says that more has come to it than any phone takes notice of: only so much is
+/// remembered, at every start too.
+#[test]
+fn what_a_keeper_makes_up_takes_bounded_memory() {
+    use protocol::limits::DELIVERIES_PER_KEEPER_MAX;
+    let (mut phone, _) = phone(1);
+    let keeper = phone.own.certificate.clone().unwrap();
+    let id = |n: u64| {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        protocol::EnvelopeId(id)
+    };
+    for first in (0..DELIVERIES_PER_KEEPER_MAX + 7000).step_by(7000) {
+        let ids = (first..first + 7000).map(|n| sync::notice::short(&id(n)));
+        let notice = sync::Notice {
+            delivered: ids.flatten().collect(),
+            ..sync::Notice::about(&area())
+        };
+        phone.spaces.deliveries.take(&keeper, &notice);
+    }
+    let known = |n| phone.spaces.deliveries.of(&id(n)).count();
+    assert_eq!(known(DELIVERIES_PER_KEEPER_MAX - 1), 1, "the control");
+    assert_eq!(known(DELIVERIES_PER_KEEPER_MAX), 0);
+}

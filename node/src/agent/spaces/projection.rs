@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::defence::{self, Defence};
+use protocol::limits::DELIVERIES_PER_KEEPER_MAX;
 use protocol::{Area, DeviceId, EnvelopeId, Right, SpaceId, VerifiedChain, always};
 use sync::Notice;
 use sync::envelope::{AuthorKey, author_key};
@@ -11,48 +12,48 @@ use sync::notice::short;
 
 use super::{Revocation, Spaces};
 
-/// Which envelopes have come to whom, as their notices say.
+/// Which envelopes have come to whom, as their notices say. Flat, and bounded for each keeper: what one
+/// makes up takes little memory. What is not remembered is only not known to have come.
 #[derive(Debug, Default, Clone)]
 pub(in crate::agent) struct Deliveries {
-    by_envelope: BTreeMap<[u8; 8], BTreeSet<AuthorKey>>,
-    /// Those of the phones that say so which may keep spaces.
-    keepers: BTreeMap<AuthorKey, DeviceId>,
+    said: BTreeSet<([u8; 8], AuthorKey)>,
+    /// Who says so, and how often: notices of others are not valid.
+    keepers: BTreeMap<AuthorKey, (DeviceId, u64)>,
 }
 
 impl Deliveries {
     /// Takes in what a notice says.
     pub(in crate::agent) fn take(&mut self, author: &VerifiedChain, notice: &Notice) {
+        if notice.delivered.is_empty() || !author.rights.has(Right::Grant) {
+            return;
+        }
         let key = author_key(&author.device);
+        let (_, count) = self.keepers.entry(key).or_insert((author.device, 0));
         for id in notice.delivered_ids() {
-            self.by_envelope.entry(id).or_default().insert(key);
+            if *count < DELIVERIES_PER_KEEPER_MAX && self.said.insert((id, key)) {
+                *count += 1;
+            }
         }
-        if !notice.delivered.is_empty() && author.rights.has(Right::Grant) {
-            self.keepers.insert(key, author.device);
-        }
-        always!(
-            self.keepers
-                .iter()
-                .all(|(key, device)| author_key(device) == *key)
-        );
+        always!(*count <= DELIVERIES_PER_KEEPER_MAX);
     }
 
     /// Who has said that an envelope has come.
     pub(in crate::agent) fn of(&self, id: &EnvelopeId) -> impl Iterator<Item = AuthorKey> + '_ {
-        self.by_envelope
-            .get(&short(id))
-            .into_iter()
-            .flatten()
-            .copied()
+        let short = short(id);
+        let said = self.said.range((short, [0; 8])..=(short, [0xff; 8]));
+        said.map(|(_, key)| *key)
     }
 
     /// Everybody who has said so of any.
     pub(in crate::agent) fn phones(&self) -> BTreeSet<AuthorKey> {
-        self.by_envelope.values().flatten().copied().collect()
+        self.keepers.keys().copied().collect()
     }
 
     /// The keepers who have said that an envelope has come.
     pub(super) fn keepers(&self, id: &EnvelopeId) -> impl Iterator<Item = &DeviceId> {
-        self.of(id).filter_map(|key| self.keepers.get(&key))
+        self.of(id)
+            .filter_map(|key| self.keepers.get(&key))
+            .map(|(device, _)| device)
     }
 }
 
