@@ -228,7 +228,7 @@ impl Document for ReleaseList {
 pub(crate) fn check_releases(releases: &[Release]) -> Result<(), CodecError> {
     if releases.len() > RELEASES_MAX {
         return Err(CodecError::TooLong {
-            what: "releases",
+            what: "releases".into(),
             bytes: releases.len(),
             max: RELEASES_MAX,
         });

@@ -283,13 +283,13 @@ impl TrustedState {
             {
                 if offered_version == held_version && self.verify_delegated(held.signed()).is_ok() {
                     return Err(TrustError::Fork {
-                        what: WHAT,
+                        what: WHAT.into(),
                         version: held_version,
                     });
                 }
                 if offered_version < held_version {
                     return Err(TrustError::Rollback {
-                        what: WHAT,
+                        what: WHAT.into(),
                         held: held_version,
                         offered: offered_version,
                     });
@@ -362,7 +362,10 @@ impl TrustedState {
             .iter()
             .find(|d| d.name == name)
             .ok_or_else(unknown)?;
-        let forged = |reason| TrustError::Signature { what: WHAT, reason };
+        let forged = |reason| TrustError::Signature {
+            what: WHAT.into(),
+            reason,
+        };
         let verified = offered.verify(&delegation.role).map_err(forged)?;
         if delegation.both {
             offered.verify(&root.releases).map_err(forged)?;
@@ -370,7 +373,7 @@ impl TrustedState {
         if verified.version < delegation.version_min {
             let (held, offered) = (delegation.version_min, verified.version);
             return Err(TrustError::Rollback {
-                what: WHAT,
+                what: WHAT.into(),
                 held,
                 offered,
             });
@@ -556,20 +559,23 @@ fn offer_to<T: Dated>(
     offered: &Signed<T>,
 ) -> Result<bool, TrustError> {
     let what = T::WHAT;
-    let root = roots.last().ok_or(TrustError::NoRole(what))?;
+    let root = roots.last().ok_or(TrustError::NoRole(what.into()))?;
     if held
         .as_ref()
         .is_some_and(|h| h.signed().digest() == offered.digest() && binds(roots, h))
     {
         return Ok(false);
     }
-    let role = T::role(root).ok_or(TrustError::NoRole(what))?;
+    let role = T::role(root).ok_or(TrustError::NoRole(what.into()))?;
     let verified = offered
         .verify(role)
-        .map_err(|reason| TrustError::Signature { what, reason })?;
+        .map_err(|reason| TrustError::Signature {
+            what: what.into(),
+            reason,
+        })?;
     if verified.root() > root.version {
         return Err(TrustError::RootFirst {
-            what,
+            what: what.into(),
             named: verified.root(),
             held: root.version,
         });
@@ -579,7 +585,7 @@ fn offer_to<T: Dated>(
             let (named, retired) = (verified.root(), role_since::<T>(roots));
             if named < retired {
                 return Err(TrustError::RetiredKeys {
-                    what,
+                    what: what.into(),
                     named,
                     retired,
                 });
@@ -588,14 +594,14 @@ fn offer_to<T: Dated>(
             let (held_version, offered_version) = (held.version(), verified.version());
             if offered_version < held_version {
                 return Err(TrustError::Rollback {
-                    what,
+                    what: what.into(),
                     held: held_version,
                     offered: offered_version,
                 });
             }
             if offered_version == held_version {
                 return Err(TrustError::Fork {
-                    what,
+                    what: what.into(),
                     version: held_version,
                 });
             }
@@ -677,7 +683,7 @@ impl Dated for Recall {
             return Ok(());
         }
         Err(TrustError::TakenBack {
-            what: Self::WHAT,
+            what: Self::WHAT.into(),
             version: self.version,
             held: held.version,
         })
@@ -706,7 +712,7 @@ impl Dated for Revocations {
             return Ok(());
         }
         Err(TrustError::TakenBack {
-            what: Self::WHAT,
+            what: Self::WHAT.into(),
             version: self.version,
             held: held.version,
         })
@@ -738,8 +744,8 @@ impl Dated for Beacon {
         };
         match self {
             _ if self.root > held.root => Ok(()),
-            _ if self.list < held.list => back("list"),
-            _ if self.recall < held.recall => back("recall"),
+            _ if self.list < held.list => back("list".into()),
+            _ if self.recall < held.recall => back("recall".into()),
             _ => Ok(()),
         }
     }

@@ -18,6 +18,7 @@
 use std::fmt;
 
 use minicbor::{Decode, Decoder, Encode, Encoder};
+use serde::{Deserialize, Serialize};
 
 use crate::area::Area;
 use crate::codec::{self, CodecError};
@@ -268,7 +269,7 @@ pub struct Chain {
 }
 
 /// Why a chain is not believed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum CertificateError {
     /// Rule 1.
     #[error("a chain of {0} certificates; between 1 and {CHAIN_MAX} are allowed")]
@@ -343,7 +344,7 @@ impl Chain {
         if bytes.len() > crate::limits::SIGNED_BYTES_MAX {
             let max = crate::limits::SIGNED_BYTES_MAX;
             return Err(CodecError::TooLong {
-                what: "certificate chain",
+                what: "certificate chain".into(),
                 bytes: bytes.len(),
                 max,
             });

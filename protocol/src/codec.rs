@@ -5,16 +5,19 @@
 //! phone may be a year older than the message), and fields added later are `Option`. Anything left
 //! over after a value is an error.
 
+use std::borrow::Cow;
+
 use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 
 /// Why bytes are not the value they should be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum CodecError {
     /// The bytes do not have the expected form; the text says where.
     #[error("malformed {what}: {reason}")]
     Malformed {
         /// The kind of value that was expected.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The decoder's own words.
         reason: String,
     },
@@ -22,7 +25,7 @@ pub enum CodecError {
     #[error("{what} of {bytes} bytes is over the limit of {max}")]
     TooLong {
         /// The kind of value.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// Bytes seen or announced.
         bytes: usize,
         /// Bytes allowed.
@@ -34,7 +37,7 @@ impl CodecError {
     /// A `Malformed` error about `what`.
     pub fn malformed(what: &'static str, reason: impl ToString) -> Self {
         Self::Malformed {
-            what,
+            what: what.into(),
             reason: reason.to_string(),
         }
     }
@@ -74,7 +77,7 @@ pub fn check_name(what: &'static str, text: &str) -> Result<(), CodecError> {
     let chars = text.chars().count();
     if chars > crate::limits::NAME_CHARS_MAX {
         return Err(CodecError::TooLong {
-            what,
+            what: what.into(),
             bytes: chars,
             max: crate::limits::NAME_CHARS_MAX,
         });

@@ -675,7 +675,7 @@ impl FrameReader {
         let length = u32::from_le_bytes(*head) as usize;
         if length > FRAME_BYTES_MAX {
             return Err(CodecError::TooLong {
-                what: "frame",
+                what: "frame".into(),
                 bytes: length,
                 max: FRAME_BYTES_MAX,
             });

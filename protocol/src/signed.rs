@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
 use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
 use crate::ids::{DeviceId, Digest};
@@ -131,7 +132,7 @@ impl<T> std::fmt::Debug for Signed<T> {
 }
 
 /// Why a signed document is not believed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum SignatureError {
     /// Too few distinct keys of the role have signed.
     #[error("{valid} of the {needed} signatures needed are valid")]
@@ -206,7 +207,7 @@ impl<T: Document> Signed<T> {
     pub fn from_bytes_up_to(bytes: &[u8], max: usize) -> Result<Self, CodecError> {
         if bytes.len() > max {
             return Err(CodecError::TooLong {
-                what: T::DOMAIN,
+                what: T::DOMAIN.into(),
                 bytes: bytes.len(),
                 max,
             });

@@ -28,6 +28,7 @@ use protocol::limits::{
     CASE_BYTES_MAX, ENTRIES_PER_AUTHOR_MAX, ENTRIES_PER_CASE_MAX, SAME_CASES_MAX,
 };
 use protocol::{Broken, CaseId, DeviceId, DeviceKeys, Invariant, never};
+use serde::{Deserialize, Serialize};
 
 use crate::entry::{Entry, Stamp};
 use crate::view::{self, CaseView};
@@ -40,7 +41,7 @@ pub use changes::sign;
 use changes::{only_known_chunks, parse_change, signed};
 
 /// Why a case cannot be opened or changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum CaseError {
     /// Automerge refused, or panicked, or the result did not load again. The case stays as it was.
     #[error("changes that this phone cannot take in: {0}")]
@@ -53,6 +54,7 @@ pub enum CaseError {
     TooMany(usize),
     /// An invariant of the house did not hold.
     #[error("{0}")]
+    #[serde(skip)]
     Broken(#[from] Broken),
 }
 

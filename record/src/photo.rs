@@ -7,6 +7,7 @@
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use protocol::limits::ATTACHMENT_BYTES_MAX;
+use serde::{Deserialize, Serialize};
 
 mod metadata;
 
@@ -15,7 +16,7 @@ pub use metadata::without_metadata;
 const AAD: &[u8] = b"kijiti 2026-11 photo";
 
 /// Why a photo is not taken or does not open.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum PhotoError {
     /// Not a picture.
     #[error("this is no jpeg, png or webp picture")]

@@ -6,6 +6,8 @@
 //!   XChaCha20-Poly1305 of zstd(CBOR of the cases), with the recipient as associated data
 //! ```
 
+use std::borrow::Cow;
+
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use hpke::rand_core::CryptoRng;
@@ -15,6 +17,7 @@ use protocol::codec::{self, CodecError};
 use protocol::limits::CASE_BYTES_MAX;
 use protocol::signed::{Document, Role, SignatureError, Verified};
 use protocol::{Area, CaseId, Chain, DeviceId, DeviceKeys, Signed};
+use serde::{Deserialize, Serialize};
 
 use crate::space::{Purpose, SealedKey, SpaceKey};
 
@@ -68,7 +71,7 @@ impl Document for Archive {
 }
 
 /// Why an archive is not written, or not read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ArchiveError {
     /// More than one archive holds.
     #[error("too many cases for one archive: export fewer at once")]
@@ -87,7 +90,7 @@ pub enum ArchiveError {
     Signature(SignatureError),
     /// Does not open.
     #[error("the archive does not open: {0}")]
-    Sealed(&'static str),
+    Sealed(Cow<'static, str>),
 }
 
 /// Seals cases for the phone `to` with its public sealing key.
@@ -101,14 +104,14 @@ pub fn write(
     if plain.len() > ARCHIVE_PLAIN_BYTES_MAX || !cases.iter().all(fits) {
         return Err(ArchiveError::TooLarge);
     }
-    let packed =
-        zstd::bulk::compress(&plain, 6).map_err(|_| ArchiveError::Sealed("compression failed"))?;
+    let packed = zstd::bulk::compress(&plain, 6)
+        .map_err(|_| ArchiveError::Sealed("compression failed".into()))?;
     let (mut key, mut nonce) = ([0; 32], [0; 24]);
     rng.fill_bytes(&mut key);
     rng.fill_bytes(&mut nonce);
     let file_key = SpaceKey::new(Area::default(), key);
     let sealed_key = SealedKey::seal(&file_key, Purpose::Archive, to, sealing_key, rng);
-    let sealed_key = sealed_key.map_err(|_| ArchiveError::Sealed("no key"))?;
+    let sealed_key = sealed_key.map_err(|_| ArchiveError::Sealed("no key".into()))?;
     let sealed = XChaCha20Poly1305::new(file_key.bytes().into())
         .encrypt(
             (&nonce).into(),
@@ -117,7 +120,7 @@ pub fn write(
                 aad: to.as_bytes(),
             },
         )
-        .map_err(|_| ArchiveError::Sealed("the cipher refused"))?;
+        .map_err(|_| ArchiveError::Sealed("the cipher refused".into()))?;
     let archive = Archive {
         to,
         from: from.clone(),
@@ -167,7 +170,7 @@ pub fn open(
     let key = archive
         .key
         .open(Purpose::Archive, &Area::default(), keys)
-        .map_err(|_| ArchiveError::Sealed("its key is another phone's"))?;
+        .map_err(|_| ArchiveError::Sealed("its key is another phone's".into()))?;
     let packed = XChaCha20Poly1305::new(key.bytes().into())
         .decrypt(
             (&archive.nonce).into(),
@@ -176,18 +179,18 @@ pub fn open(
                 aad: archive.to.as_bytes(),
             },
         )
-        .map_err(|_| ArchiveError::Sealed("changed on the way"))?;
+        .map_err(|_| ArchiveError::Sealed("changed on the way".into()))?;
     let plain = zstd::bulk::decompress(&packed, ARCHIVE_PLAIN_BYTES_MAX)
-        .map_err(|_| ArchiveError::Sealed("it does not unpack within its limit"))?;
-    let cases: Vec<ArchivedCase> =
-        codec::decode("cases", &plain).map_err(|_| ArchiveError::Sealed("no cases in it"))?;
+        .map_err(|_| ArchiveError::Sealed("it does not unpack within its limit".into()))?;
+    let cases: Vec<ArchivedCase> = codec::decode("cases", &plain)
+        .map_err(|_| ArchiveError::Sealed("no cases in it".into()))?;
     match cases
         .iter()
         .all(|c| c.changes.iter().map(|change| change.len()).sum::<usize>() <= 4 * CASE_BYTES_MAX)
     {
         true => Ok(cases),
         false => Err(ArchiveError::Sealed(
-            "a case in it is larger than any may be",
+            "a case in it is larger than any may be".into(),
         )),
     }
 }

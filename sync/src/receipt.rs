@@ -84,7 +84,7 @@ impl Document for SealedReceipt {
         match self.sealed.len() {
             0..=RECEIPT_BYTES_MAX => Ok(()),
             bytes => Err(CodecError::TooLong {
-                what: "receipt",
+                what: "receipt".into(),
                 bytes,
                 max: RECEIPT_BYTES_MAX,
             }),

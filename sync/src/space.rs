@@ -11,6 +11,7 @@ use minicbor::{Decode, Encode};
 use protocol::always;
 use protocol::signed::{Document, Verified};
 use protocol::{Area, CaseId, CaseTag, DeviceId, DeviceKeys, SpaceId};
+use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// For what a key is sealed: HPKE's info, so that nothing sealed for one purpose is ever taken for
@@ -122,7 +123,7 @@ impl Document for Grant {
 }
 
 /// Why a grant cannot be made or opened.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum GrantError {
     /// It is for another device.
     #[error("this grant is for device {0}, not for this phone")]

@@ -202,18 +202,17 @@ fn enrolment(refusal: &Refusal) -> Option<Words> {
             ),
             "another ministry's answer? ask your own supervisor, or use another data folder with --data; nothing was changed",
         ),
-        Refusal::NotTrusted(why) => words(why, "nothing has changed"),
-        Refusal::RootNotTrusted(why) => words(why, "ask the ministry for its root file again"),
+        Refusal::NotTrusted(why) => words(why.to_string(), "nothing has changed"),
+        Refusal::RootNotTrusted(why) => words(
+            why.to_string().to_string(),
+            "ask the ministry for its root file again",
+        ),
         Refusal::Damaged(what, why) => {
             let (name, hint) = paper(*what);
-            let why = if why.is_empty() {
-                String::new()
-            } else {
-                format!(": {why}")
-            };
+            let why = why.as_ref().map_or(String::new(), |why| format!(": {why}"));
             words(format!("the {name} is damaged{why}"), hint)
         }
-        Refusal::NameRefused(why) => words(why, "choose a shorter name"),
+        Refusal::NameRefused(why) => words(why.to_string(), "choose a shorter name"),
         Refusal::NotCertified => words("this phone is not certified", ENROL_FIRST),
         Refusal::ChainRefused(why) => {
             words(why, "ask for a new certificate, or for the file again")
@@ -226,7 +225,10 @@ fn enrolment(refusal: &Refusal) -> Option<Words> {
             why,
             "give fewer rights, or a smaller area, or ask someone above",
         ),
-        Refusal::CertifiesPast(why) => words(why, "give it more days, or have your own renewed"),
+        Refusal::CertifiesPast(why) => words(
+            why.to_string(),
+            "give it more days, or have your own renewed",
+        ),
         Refusal::GrantNotSigned(why) => words(
             format!("the grant is not signed by its issuer: {why}"),
             "ask for a new grant",
@@ -402,7 +404,7 @@ fn cases(refusal: &Refusal) -> Option<Words> {
         Refusal::CaseDamaged(why) => {
             words(why, "copy the data folder away and ask your supervisor")
         }
-        Refusal::CaseRefuses(why) => words(why, "nothing was written"),
+        Refusal::CaseRefuses(why) => words(why.to_string(), "nothing was written"),
         Refusal::ChangeTooLong(bytes) => words(
             format!("{bytes} bytes are more than is sealed at once"),
             "write less at once; nothing was written",
@@ -544,7 +546,7 @@ fn files_of_cases(refusal: &Refusal) -> Option<Words> {
             "the picture is larger than 8 MB",
             "make it smaller: a side of 1600 points is enough",
         ),
-        Refusal::PictureRefused(why) => words(why, "photograph again, as jpeg"),
+        Refusal::PictureRefused(why) => words(why.to_string(), "photograph again, as jpeg"),
         Refusal::NoSuchPhoto(count) => {
             words(format!("this case has {count} photos"), "count from 1")
         }
@@ -552,7 +554,7 @@ fn files_of_cases(refusal: &Refusal) -> Option<Words> {
             "the photo has not come to this phone yet",
             "meet a phone that has it",
         ),
-        Refusal::PhotoDamaged(why) => words(why, "meet a phone that has it"),
+        Refusal::PhotoDamaged(why) => words(why.to_string(), "meet a phone that has it"),
         Refusal::MayNotLeave(case) => words(
             format!(
                 "case {} may not leave this phone: no consent to share it",

@@ -1,10 +1,13 @@
 //! Why a document is refused, in words for people.
 
+use std::borrow::Cow;
+
 use protocol::codec::CodecError;
 use protocol::signed::SignatureError;
+use serde::{Deserialize, Serialize};
 
 /// Why a root, a list or a notice is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum TrustError {
     /// Not a document of this kind.
     #[error("not a valid document: {0}")]
@@ -29,20 +32,20 @@ pub enum TrustError {
     #[error("the {what} is not signed as the ministry demands: {reason}")]
     Signature {
         /// The kind of document.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// What the signature check said.
         reason: SignatureError,
     },
     /// Rule 4, when the root names no keys for this kind.
     #[error("this ministry's root names no keys for a {0}")]
-    NoRole(&'static str),
+    NoRole(Cow<'static, str>),
     /// Rule 4: signed under a root that this phone has not walked to.
     #[error(
         "the {what} was signed under root {named}, and this phone holds root {held}: the roots between come first"
     )]
     RootFirst {
         /// The kind of document.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The root it names.
         named: u64,
         /// The root held.
@@ -52,7 +55,7 @@ pub enum TrustError {
     #[error("{what} {offered} is older than {what} {held} that this phone holds (rollback)")]
     Rollback {
         /// The kind of document.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The version held.
         held: u64,
         /// The version offered.
@@ -62,7 +65,7 @@ pub enum TrustError {
     #[error("two different {what}s carry version {version}")]
     Fork {
         /// The kind of document.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The version of both.
         version: u64,
     },
@@ -92,7 +95,7 @@ pub enum TrustError {
     )]
     RetiredKeys {
         /// The kind of document.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The root it names.
         named: u64,
         /// The root that retired them.
@@ -102,7 +105,7 @@ pub enum TrustError {
     #[error("{what} {version} takes back what version {held} said; it may only add")]
     TakenBack {
         /// The kind of document.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The version offered.
         version: u64,
         /// The version held.
@@ -114,7 +117,7 @@ pub enum TrustError {
         /// The beacon's time.
         time_s: u64,
         /// List or recall.
-        what: &'static str,
+        what: Cow<'static, str>,
     },
     /// Rule 11.
     #[error("the ministry's list delegates nothing to {0:?}")]

@@ -364,7 +364,7 @@ impl Phone {
     ) -> Result<Answer, StoreError> {
         let trust = match TrustedState::new(root) {
             Ok(trust) => trust,
-            Err(error) => return no(Refusal::RootNotTrusted(error.to_string())),
+            Err(error) => return no(Refusal::RootNotTrusted(error)),
         };
         if let Some(held) = &self.own.trust {
             if held.ministry() == trust.ministry() {
@@ -384,7 +384,7 @@ impl Phone {
     ) -> Result<Answer, StoreError> {
         let verified = match self.judge(chain) {
             Some(Ok(verified)) => verified,
-            Some(Err(error)) => return no(Refusal::ChainRefused(error.to_string())),
+            Some(Err(error)) => return no(Refusal::ChainRefused(error)),
             None => return no(Refusal::NoMinistry),
         };
         if verified.device != self.own.id() {
@@ -416,7 +416,7 @@ impl Phone {
             match self.judge(chain) {
                 Some(Ok(verified)) => judged.push(verified),
                 Some(Err(error)) => {
-                    return no(Refusal::ChainRefused(error.to_string()));
+                    return no(Refusal::ChainRefused(error));
                 }
                 None => return no(Refusal::NoMinistry),
             }
@@ -438,13 +438,13 @@ impl Phone {
     ) -> Result<Answer, StoreError> {
         let issuer = match self.judge(issuer) {
             Some(Ok(issuer)) => issuer,
-            Some(Err(error)) => return no(Refusal::ChainRefused(error.to_string())),
+            Some(Err(error)) => return no(Refusal::ChainRefused(error)),
             None => return no(Refusal::NoMinistry),
         };
         let verified = match grant.verify(&Role::single(issuer.device)) {
             Ok(verified) => verified,
             Err(error) => {
-                return no(Refusal::GrantNotSigned(error.to_string()));
+                return no(Refusal::GrantNotSigned(error));
             }
         };
         if !issuer.rights.has(Right::Grant) || !issuer.area.covers(&verified.area) {
@@ -452,7 +452,7 @@ impl Phone {
         }
         let key = match open_grant(&verified, &self.own.keys) {
             Ok(key) => key,
-            Err(error) => return no(Refusal::GrantForAnother(error.to_string())),
+            Err(error) => return no(Refusal::GrantForAnother(error)),
         };
         if self.spaces.keys.contains(&key) {
             return Ok(Ok(Reply::Unchanged));
@@ -489,7 +489,7 @@ impl Phone {
         let may = self.own.keeps(area);
         let to = match self.judge(chain) {
             Some(Ok(to)) if may => to,
-            Some(Err(error)) => return no(Refusal::ChainRefused(error.to_string())),
+            Some(Err(error)) => return no(Refusal::ChainRefused(error)),
             _ => {
                 return no(Refusal::MayNotGrant);
             }
@@ -510,7 +510,7 @@ impl Phone {
             Ok(grant) => Ok(Ok(Reply::Document(
                 Signed::by(&grant, &self.own.keys).to_bytes(),
             ))),
-            Err(error) => no(Refusal::GrantForAnother(error.to_string())),
+            Err(error) => no(Refusal::GrantForAnother(error)),
         }
     }
 
@@ -527,10 +527,10 @@ impl Phone {
         };
         let claimed = match request.read() {
             Ok(claimed) => claimed,
-            Err(error) => return no(Refusal::Damaged(Paper::Request, error.to_string())),
+            Err(error) => return no(Refusal::Damaged(Paper::Request, Some(error.into()))),
         };
         if let Err(error) = request.verify(&Role::single(claimed.device)) {
-            return no(Refusal::Damaged(Paper::Request, error.to_string()));
+            return no(Refusal::Damaged(Paper::Request, Some(error)));
         }
         let certificate = Certificate {
             device: claimed.device,
@@ -552,10 +552,8 @@ impl Phone {
                 self.spaces.keep_chain(&issued, store)?; // so that this phone knows whom it has certified before they have met
                 Ok(Ok(Reply::Document(chain.to_bytes())))
             }
-            Some(Err(error @ CertificateError::Expired(_))) => {
-                no(Refusal::CertifiesPast(error.to_string()))
-            }
-            Some(Err(error)) => no(Refusal::MayNotCertify(error.to_string())),
+            Some(Err(error @ CertificateError::Expired(_))) => no(Refusal::CertifiesPast(error)),
+            Some(Err(error)) => no(Refusal::MayNotCertify(error)),
             None => no(Refusal::NoMinistry),
         }
     }
@@ -572,7 +570,7 @@ impl Phone {
                 self.trust_changed(store)?;
                 Ok(Ok(Reply::Done))
             }
-            Err(error) => no(Refusal::NotTrusted(error.to_string())),
+            Err(error) => no(Refusal::NotTrusted(error)),
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use distribution::{Activation, TrustedState};
+use protocol::certificate::CertificateError;
 use protocol::certificate::CertificateRequest;
 use protocol::signed::{Signed, Verified};
 use protocol::{Chain, DeviceId, Digest, EnvelopeId, VerifiedChain};
@@ -120,11 +121,11 @@ impl<'a> Known<'a> {
     }
 
     /// Believes a chain, as a meeting would.
-    pub fn judge(self, chain: &Chain) -> Result<VerifiedChain, String> {
+    pub fn judge(self, chain: &Chain) -> Result<VerifiedChain, Option<CertificateError>> {
         match self.spaces.judge(chain, self.own) {
             Some(Ok(verified)) => Ok(verified),
-            Some(Err(error)) => Err(error.to_string()),
-            None => Err("this phone trusts no ministry yet".into()),
+            Some(Err(error)) => Err(Some(error)),
+            None => Err(None),
         }
     }
 

@@ -20,8 +20,8 @@ use super::commands::{Answer, Reply, no};
 use super::delivery::heard_of;
 use super::spaces::{LATE, Spaces};
 use super::tx::{Consequence, Tx};
+use crate::api::Refusal;
 use crate::api::consent::{may_leave, photos_may_leave};
-use crate::api::{Paper, Refusal};
 use crate::store::{CaseRow, Family, Setting, Store, StoreError};
 
 mod opening;
@@ -139,7 +139,7 @@ impl Records {
                 tx.now.wall_s,
             ) {
                 Ok(changes) => changes,
-                Err(error) => return no(Refusal::CaseRefuses(error.to_string())),
+                Err(error) => return no(Refusal::of_case(error, Refusal::CaseRefuses)),
             };
             let bytes: usize = changes.iter().map(Vec::len).sum();
             if bytes > CHANGE_BYTES_MAX {
@@ -173,12 +173,10 @@ impl Records {
         let mut document = load(&case, tx.store)?.unwrap_or_else(|| Case::new(case));
         let known: BTreeSet<_> = document.changes().into_iter().collect();
         if changes.iter().any(|change| change.len() > CHANGE_BYTES_MAX) {
-            return no(Refusal::CaseRefuses(
-                "a change in it is larger than any may be".into(),
-            ));
+            return no(Refusal::ChangeTooLong(CHANGE_BYTES_MAX));
         }
         if let Err(error) = document.apply(changes) {
-            return no(Refusal::Damaged(Paper::Archive, error.to_string()));
+            return no(Refusal::of_case(error, Refusal::CaseRefuses));
         }
         let fresh: Vec<_> = document
             .changes()

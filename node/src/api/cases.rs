@@ -94,7 +94,7 @@ pub fn load(cx: &dyn Look, id: CaseId) -> Result<Option<record::Case>, Refusal> 
     let loaded = record::Case::load(id, &document);
     loaded
         .map(Some)
-        .map_err(|e| Refusal::CaseDamaged(e.to_string()))
+        .map_err(|error| Refusal::of_case(error, Refusal::CaseDamaged))
 }
 
 /// A case with all that people have found to be the same patient's.

@@ -21,11 +21,11 @@ use crate::agent::{Command, Reply};
 
 fn archive_refused(error: ArchiveError) -> Refusal {
     match error {
-        ArchiveError::Malformed(why) => Refusal::Damaged(Paper::Archive, why.to_string()),
+        ArchiveError::Malformed(why) => Refusal::Damaged(Paper::Archive, Some(why.into())),
         ArchiveError::TooLarge => Refusal::ArchiveTooLarge,
         ArchiveError::OtherPhone(device) => Refusal::ArchiveForAnother(device),
         ArchiveError::NoCertificate | ArchiveError::Signature(_) | ArchiveError::Sealed(_) => {
-            Refusal::ArchiveSealed(error.to_string())
+            Refusal::ArchiveSealed(error)
         }
     }
 }
@@ -338,7 +338,7 @@ fn open_archive(cx: &mut dyn Cx, bytes: &[u8], area: &Area) -> Result<Imported, 
     let from = cx
         .known()
         .judge(&archive.from)
-        .map_err(Refusal::WriterRefused)?;
+        .map_err(|why| why.map_or(Refusal::NoMinistry, Refusal::WriterRefused))?;
     if !from.rights.has(Right::Write) {
         return Err(Refusal::WriterMayNotWrite(from.name.clone()));
     }
@@ -430,7 +430,10 @@ pub fn export(
 
 fn write_archive(cx: &mut dyn Cx, ids: &[CaseId], to: Option<&str>) -> Result<Vec<u8>, Refusal> {
     let chain = parse_chain(to.ok_or(Refusal::ArchiveForWhom)?)?;
-    let reader = cx.known().judge(&chain).map_err(Refusal::ChainRefused)?;
+    let reader = cx
+        .known()
+        .judge(&chain)
+        .map_err(|why| why.map_or(Refusal::NoMinistry, Refusal::ChainRefused))?;
     if !reader.rights.has(Right::Read) {
         return Err(Refusal::MayNotRead(reader.name.clone()));
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use clinical::date::instant;
-use distribution::{Offer, Root};
+use distribution::{Offer, Root, TrustError};
 use protocol::certificate::{CertificateRequest, Right, Rights};
 use protocol::signed::{Document, Signed};
 use protocol::{Area, Chain, DeviceId, Digest, EnvelopeId, always};
@@ -25,7 +25,7 @@ pub(super) fn from_hex(what: Paper, text: &str) -> Result<Vec<u8>, Refusal> {
     let decoded = (0..text.len()).step_by(2).map(digits);
     decoded
         .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| Refusal::Damaged(what, String::new()))
+        .ok_or_else(|| Refusal::Damaged(what, None))
 }
 
 /// Hexadecimal text.
@@ -36,19 +36,21 @@ pub(super) fn to_hex(bytes: &[u8]) -> String {
 }
 
 fn parse_signed<T: Document>(what: Paper, text: &str) -> Result<Signed<T>, Refusal> {
-    Signed::from_bytes(&from_hex(what, text)?).map_err(|e| Refusal::Damaged(what, e.to_string()))
+    Signed::from_bytes(&from_hex(what, text)?).map_err(|e| Refusal::Damaged(what, Some(e.into())))
 }
 
 /// A document of the ministry's.
 pub(super) fn parse_offer(kind: &str, text: &str) -> Result<Offer, Refusal> {
-    Offer::from_bytes(kind, &from_hex(Paper::Document, text)?)
-        .map_err(|e| Refusal::Damaged(Paper::Document, e.to_string()))
+    Offer::from_bytes(kind, &from_hex(Paper::Document, text)?).map_err(|error| match error {
+        TrustError::Malformed(why) => Refusal::Damaged(Paper::Document, Some(why.into())),
+        other => Refusal::NotTrusted(other),
+    })
 }
 
 /// A chain of certificates.
 pub(super) fn parse_chain(text: &str) -> Result<Chain, Refusal> {
     Chain::from_bytes(&from_hex(Paper::Chain, text)?)
-        .map_err(|e| Refusal::Damaged(Paper::Chain, e.to_string()))
+        .map_err(|e| Refusal::Damaged(Paper::Chain, Some(e.into())))
 }
 
 /// Who and how this phone is.
@@ -221,9 +223,7 @@ pub(super) fn grant(cx: &mut dyn Cx, area: Area, chain: &str) -> Result<Granted,
 /// This phone's request for a certificate.
 pub(super) fn enrol_request(cx: &dyn Look, name: String) -> Result<EnrolRequest, Refusal> {
     let signed = cx.known().certificate_request(name);
-    signed
-        .read()
-        .map_err(|e| Refusal::NameRefused(e.to_string()))?;
+    signed.read().map_err(Refusal::NameRefused)?;
     Ok(EnrolRequest {
         device: cx.known().id(),
         request: to_hex(&signed.to_bytes()),
@@ -252,7 +252,7 @@ pub(super) fn enrol_sign(
     let request: Signed<CertificateRequest> = parse_signed(Paper::Request, request)?;
     let claimed = request
         .read()
-        .map_err(|e| Refusal::Damaged(Paper::Request, e.to_string()))?;
+        .map_err(|e| Refusal::Damaged(Paper::Request, Some(e.into())))?;
     let read = |text: &str| Rights::parse(text).map_err(Refusal::NotRights);
     let chain = cx.document(Command::Certify {
         request,

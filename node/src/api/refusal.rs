@@ -2,8 +2,16 @@
 
 use clinical::catalogue::ValueError;
 use clinical::{FindingsError, Urgency};
+use distribution::TrustError;
+use protocol::certificate::CertificateError;
+use protocol::codec::CodecError;
+use protocol::signed::SignatureError;
 use protocol::{Area, Broken, CaseId, DeviceId, Digest};
+use record::CaseError;
+use record::photo::PhotoError;
 use serde::{Deserialize, Serialize};
+use sync::archive::ArchiveError;
+use sync::space::GrantError;
 
 /// What kind of refusal it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,29 +128,29 @@ pub enum Refusal {
     /// The roots of an answer do not follow the ones held: of which ministry, and why.
     RootsDoNotFollow(String, Box<Refusal>),
     /// A document of the ministry's is refused, by which rule.
-    NotTrusted(String),
+    NotTrusted(TrustError),
     /// The first root cannot be believed.
-    RootNotTrusted(String),
+    RootNotTrusted(TrustError),
     /// A paper is damaged.
-    Damaged(Paper, String),
+    Damaged(Paper, Option<SignatureError>),
     /// A name that is too long, or has characters that no name has.
-    NameRefused(String),
+    NameRefused(CodecError),
     /// This phone has no certificate.
     NotCertified,
     /// A certificate that is not believed.
-    ChainRefused(String),
+    ChainRefused(CertificateError),
     /// A certificate of another phone.
     OtherPhonesChain,
     /// A certificate that this phone may not give.
-    MayNotCertify(String),
+    MayNotCertify(CertificateError),
     /// A certificate that would have ended already.
-    CertifiesPast(String),
+    CertifiesPast(CertificateError),
     /// A grant that its issuer has not signed.
-    GrantNotSigned(String),
+    GrantNotSigned(SignatureError),
     /// A grant that its issuer may not give.
     MayNotGrantThis,
     /// A grant for another phone.
-    GrantForAnother(String),
+    GrantForAnother(GrantError),
     /// This phone may not begin the space of an area.
     MayNotBegin(Area),
     /// This phone has no key for the space of an area.
@@ -221,9 +229,9 @@ pub enum Refusal {
     /// A case that is not here.
     CaseNotHere,
     /// A case that does not open.
-    CaseDamaged(String),
+    CaseDamaged(CaseError),
     /// What is added cannot be taken in by the case.
-    CaseRefuses(String),
+    CaseRefuses(CaseError),
     /// More than is sealed at once, in bytes.
     ChangeTooLong(usize),
     /// A request of so many bytes, where [`protocol::limits::REQUEST_BYTES_MAX`] is the most.
@@ -289,13 +297,13 @@ pub enum Refusal {
     /// A picture that is too large.
     PictureTooLarge,
     /// A picture that cannot be kept.
-    PictureRefused(String),
+    PictureRefused(PhotoError),
     /// The case has so many photos.
     NoSuchPhoto(usize),
     /// A photo that has not come here yet.
     PhotoNotHere,
     /// A photo that does not open.
-    PhotoDamaged(String),
+    PhotoDamaged(PhotoError),
     /// A case without consent to share it.
     MayNotLeave(CaseId),
     /// An archive is for somebody.
@@ -307,9 +315,9 @@ pub enum Refusal {
     /// An archive for another phone.
     ArchiveForAnother(DeviceId),
     /// An archive that does not open.
-    ArchiveSealed(String),
+    ArchiveSealed(ArchiveError),
     /// An archive's writer is not believed.
-    WriterRefused(String),
+    WriterRefused(CertificateError),
     /// An archive's writer may not write cases.
     WriterMayNotWrite(String),
     /// A file of cases that cannot be read.
@@ -458,6 +466,16 @@ impl Refusal {
             | Self::PhotoDamaged(_)
             | Self::BundleUnknown(_)
             | Self::NotListening(_) => Class::Failed,
+        }
+    }
+}
+
+impl Refusal {
+    /// What a case says of itself, as `said`; an invariant that did not hold is the store's matter.
+    pub(crate) fn of_case(error: CaseError, said: fn(CaseError) -> Self) -> Self {
+        match error {
+            CaseError::Broken(broken) => broken.into(),
+            other => said(other),
         }
     }
 }

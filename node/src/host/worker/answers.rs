@@ -103,15 +103,14 @@ impl Worker {
             Refusal::FileTooLong(_) => Refusal::PictureTooLarge,
             other => other,
         })?;
-        let refused = |e: photo::PhotoError| Refusal::PictureRefused(e.to_string());
-        let picture = photo::without_metadata(&picture).map_err(refused)?;
+        let picture = photo::without_metadata(&picture).map_err(Refusal::PictureRefused)?;
         let (key, fresh) = (self.randomness()?, self.randomness()?);
         let mut nonce = [0; 24];
         nonce
             .iter_mut()
             .zip(fresh)
             .for_each(|(byte, fresh)| *byte = fresh);
-        let blob = photo::seal(&picture, &key, &nonce).map_err(refused)?;
+        let blob = photo::seal(&picture, &key, &nonce).map_err(Refusal::PictureRefused)?;
         let draft = self.desk.folder.join("photo.new");
         let kept = write_private(&draft, &blob)
             .and_then(|()| self.moment.store.bundles.import(BundleKind::Photo, &draft));
@@ -140,7 +139,7 @@ impl Worker {
         }
         let blob = self.moment.store.bundles.read_whole(&id)?;
         let opened = photo::open(&blob, &entry.key);
-        let picture = opened.map_err(|e| Refusal::PhotoDamaged(e.to_string()))?;
+        let picture = opened.map_err(Refusal::PhotoDamaged)?;
         self.write_out(path, &picture)?;
         Ok(PhotoOut {
             shows: entry.shows.clone(),
