@@ -5,10 +5,10 @@ use std::io::{BufRead, IsTerminal, Write};
 use clinical::assessment::{Question, QuestionKind};
 use clinical::{Kind, Profile, Urgency, catalogue};
 use node::api::views::visit::{Visit, VisitOpen};
-use node::api::{Reply, Request};
+use node::api::{Reply, Request, RequestId, VisitOf};
+use protocol::Area;
 
 use crate::Failure;
-use crate::cli::Kind as Whose;
 use crate::show::urgency;
 
 /// Asks on the terminal; every answer is read from standard input.
@@ -21,7 +21,7 @@ pub fn line(question: &str) -> Result<String, Failure> {
     match read {
         Ok(0) | Err(_) => Err(Failure::new(
             "no more answers",
-            "what was answered is kept: begin again, and go on there",
+            "what a visit has answered is kept: begin again, and go on there",
         )
         .with_code(2)),
         Ok(_) => Ok(answer.trim().to_owned()),
@@ -53,13 +53,72 @@ fn say_danger(visit: &Visit) {
 /// What answers requests about a visit.
 pub type Asks<'a> = &'a dyn Fn(Request) -> Result<Reply, Failure>;
 
-fn visit_of(reply: Reply) -> Result<Visit, Failure> {
-    Ok(reply.try_into()?)
+/// A visit on this terminal: whose it is, and what answers requests about it.
+pub struct Sitting<'a> {
+    /// Whose.
+    pub of: VisitOf,
+    /// The level of care.
+    pub profile: Profile,
+    /// The number under which its case is written, if it has not begun already.
+    pub request: RequestId,
+    /// Where the case is to be written.
+    pub area: Option<Area>,
+    /// The phone.
+    pub ask: Asks<'a>,
 }
 
-/// Asks question after question; the phone keeps each answer and says what comes next. Returns a
-/// findings file.
-pub fn findings(profile: Profile, ask: Asks<'_>) -> Result<String, Failure> {
+impl Sitting<'_> {
+    fn ask(&self, request: Request) -> Result<Visit, Failure> {
+        Ok((self.ask)(request)?.try_into()?)
+    }
+
+    fn answer(&self, name: &str, answer: String) -> Result<Visit, Failure> {
+        let (of, name) = (self.of, name.to_owned());
+        self.ask(Request::VisitAnswer { of, name, answer })
+    }
+
+    fn back(&self) -> Result<Visit, Failure> {
+        self.ask(Request::VisitBack { of: self.of })
+    }
+
+    /// Begins the visit, or goes on with an interrupted one of the same kind.
+    fn begin(&self, answer: Answers<'_>) -> Result<Visit, Failure> {
+        let (of, profile, request) = (self.of, self.profile, self.request);
+        let before: VisitOpen = (self.ask)(Request::VisitOpen { of })?.try_into()?;
+        let anew = before.answers == 0 || !is_same(&before, answer)?;
+        self.ask(Request::VisitBegin {
+            of,
+            profile,
+            anew,
+            request,
+            area: self.area.clone(),
+        })
+    }
+}
+
+/// What answers a question.
+pub type Answers<'a> = &'a mut dyn FnMut(&str) -> Result<String, Failure>;
+
+/// Whether the patient is the one of an interrupted visit.
+fn is_same(before: &VisitOpen, answer: Answers<'_>) -> Result<bool, Failure> {
+    let age = before.age.as_deref().filter(|age| !age.is_empty());
+    let age = age.map_or(String::new(), |age| format!(" (age: {age})"));
+    let (minutes, answers) = (before.minutes, before.answers);
+    let question = format!(
+        "A visit was interrupted {minutes} minutes ago after {answers} answers{age}. Is it the same patient? \
+         [y: go on, n: another patient, begin anew]"
+    );
+    // What was answered is not thrown away by an Enter too many.
+    loop {
+        let same = answer(&question)?;
+        if same.starts_with(['y', 'Y', 'n', 'N']) {
+            return Ok(same.starts_with(['y', 'Y']));
+        }
+    }
+}
+
+/// Asks question after question; the phone keeps each answer and says what comes next.
+pub fn findings(sitting: &Sitting<'_>) -> Result<Visit, Failure> {
     if !on_terminal() {
         return Err(Failure::new(
             "no findings were given, and there is no terminal to ask on",
@@ -67,39 +126,20 @@ pub fn findings(profile: Profile, ask: Asks<'_>) -> Result<String, Failure> {
         )
         .with_code(2));
     }
-    visit(profile, ask, &mut line)
+    visit(sitting, &mut line)
+}
+
+/// A visit's answers as a findings file.
+pub fn file_of(visit: &Visit) -> Result<String, Failure> {
+    serde_json::to_string(&visit.findings).map_err(|e| Failure::new(e, "begin again"))
 }
 
 /// The same with anything that answers.
-pub fn visit(
-    profile: Profile,
-    ask: Asks<'_>,
-    answer: &mut dyn FnMut(&str) -> Result<String, Failure>,
-) -> Result<String, Failure> {
-    let before: VisitOpen = ask(Request::VisitOpen)?.try_into()?;
-    let anew = match before.answers {
-        0 => true,
-        answers => {
-            let age = before.age.as_deref().filter(|age| !age.is_empty());
-            let age = age.unwrap_or("not known yet");
-            let minutes = before.minutes;
-            let question = format!(
-                "A visit was interrupted {minutes} minutes ago after {answers} answers (age: {age}). Is it the same patient? \
-                 [y: go on, n: another patient, begin anew]"
-            );
-            // What was answered is not thrown away by an Enter too many.
-            loop {
-                let same = answer(&question)?;
-                if same.starts_with(['y', 'Y', 'n', 'N']) {
-                    break same.starts_with(['n', 'N']);
-                }
-            }
-        }
-    };
+pub fn visit(sitting: &Sitting<'_>, answer: Answers<'_>) -> Result<Visit, Failure> {
+    let mut visit = sitting.begin(answer)?;
     eprintln!(
         "Answer yes (y), no (n), or press Enter where it is not known. Numbers as digits. < takes the last answer back."
     );
-    let mut visit = visit_of(ask(Request::VisitBegin { profile, anew })?)?;
     let mut told = 0;
     loop {
         let dangers = visit.danger.len();
@@ -109,13 +149,13 @@ pub fn visit(
                 .as_str()
             {
                 "<" => {
-                    visit = visit_of(ask(Request::VisitBack)?)?;
+                    visit = sitting.back()?;
                     continue;
                 }
                 "y" | "Y" | "yes" => {}
                 _ => {
                     while !visit.age_known {
-                        visit = one(&visit, ask, answer)?; // the age alone is still needed for the case
+                        visit = one(&visit, sitting, answer)?; // the age alone is still needed for the case
                     }
                     break;
                 }
@@ -123,22 +163,19 @@ pub fn visit(
         }
         told = dangers;
         if visit.ask.is_some() {
-            visit = one(&visit, ask, answer)?;
+            visit = one(&visit, sitting, answer)?;
             continue;
         }
         match answer("In your own words (Enter for none, <: back):")?.as_str() {
-            "<" => visit = visit_of(ask(Request::VisitBack)?)?,
+            "<" => visit = sitting.back()?,
             "" => break,
             words => {
-                visit = visit_of(ask(Request::VisitAnswer {
-                    name: "text".into(),
-                    answer: words.into(),
-                })?)?;
+                visit = sitting.answer("text", words.into())?;
                 break;
             }
         }
     }
-    serde_json::to_string(&visit.findings).map_err(|e| Failure::new(e, "begin again"))
+    Ok(visit)
 }
 
 /// A question in words.
@@ -159,18 +196,14 @@ fn worded(question: &Question) -> String {
 }
 
 /// Asks the question that comes next until its answer is one that can be, and keeps it.
-fn one(
-    visit: &Visit,
-    ask: Asks<'_>,
-    answer: &mut dyn FnMut(&str) -> Result<String, Failure>,
-) -> Result<Visit, Failure> {
+fn one(visit: &Visit, sitting: &Sitting<'_>, answer: Answers<'_>) -> Result<Visit, Failure> {
     let Some(question) = &visit.ask else {
         return Ok(visit.clone());
     };
     loop {
         let typed = answer(&worded(question))?;
         if typed == "<" {
-            return visit_of(ask(Request::VisitBack)?);
+            return sitting.back();
         }
         let unusual = "is hardly ever seen. Is it right? [y, Enter: measure again]";
         if let (Some((least, most)), Ok(number)) = (question.usual, typed.parse::<f64>())
@@ -179,23 +212,19 @@ fn one(
         {
             continue;
         }
-        let name = question.id.clone();
-        match ask(Request::VisitAnswer {
-            name,
-            answer: typed,
-        }) {
-            Ok(next) => return visit_of(next),
+        match sitting.answer(&question.id, typed) {
+            Ok(next) => return Ok(next),
             Err(wrong) if wrong.code == 2 => eprintln!("  {}", wrong.reason),
             Err(failure) => return Err(failure),
         }
     }
 }
 
-/// Asks the fields of a patient whom no rules here are for, one by one.
-pub fn fields(whose: Whose) -> Result<Vec<(String, String)>, Failure> {
-    let asked = match whose {
-        Whose::Pregnancy => catalogue::Patient::Pregnancy.asked(),
-        Whose::Adult | Whose::Child => catalogue::Patient::Adult.asked(),
+/// Asks the fields of a patient whom no rules here are for, one by one; each answer is kept.
+pub fn fields(sitting: &Sitting<'_>) -> Result<Visit, Failure> {
+    let asked = match sitting.of {
+        VisitOf::Pregnancy => catalogue::Patient::Pregnancy.asked(),
+        VisitOf::Adult | VisitOf::Child | VisitOf::Triage => catalogue::Patient::Adult.asked(),
     };
     if !on_terminal() {
         let hint = "pass --findings FILE, or --set FIELD=VALUE as often as needed";
@@ -205,26 +234,73 @@ pub fn fields(whose: Whose) -> Result<Vec<(String, String)>, Failure> {
         )
         .with_code(2));
     }
+    let mut visit = sitting.begin(&mut line)?;
     eprintln!("Answer, or press Enter where it is not known. Numbers as digits.");
-    let mut fields = Vec::new();
     for name in asked {
         let what = catalogue::field(name)
             .map(|field| kind_in_words(field.kind))
             .unwrap_or_default();
-        loop {
-            let answer = line(&format!("{} [{what}]", name.replace(['_', '.'], " ")))?;
-            let answer = if answer.is_empty() {
-                "unknown".to_owned()
-            } else {
-                answer
-            };
-            match catalogue::read_value(name, &answer) {
-                Ok(_) => break fields.push(((*name).to_owned(), answer)),
-                Err(wrong) => eprintln!("  {wrong}"),
-            }
+        let question = format!("{} [{what}]", name.replace(['_', '.'], " "));
+        visit = said(sitting, visit, (name, &question), &mut line)?;
+    }
+    Ok(visit)
+}
+
+/// Asks who a child is, and what is consented to, where that was not answered before. Nothing is taken
+/// for granted: an empty answer is no consent.
+pub fn who_and_consent(
+    sitting: &Sitting<'_>,
+    mut visit: Visit,
+    (known, consents): (&[(String, String)], bool),
+) -> Result<Visit, Failure> {
+    let who = [
+        ("patient.name", "The child's name? [Enter: not asked]"),
+        ("patient.village", "The village? [Enter: not asked]"),
+    ];
+    let child = sitting.of == VisitOf::Child;
+    for (name, question) in who.into_iter().filter(|_| child) {
+        if !known.iter().any(|(said, _)| said == name) {
+            visit = said(sitting, visit, (name, question), &mut line)?;
         }
     }
-    Ok(fields)
+    let questions = [
+        (
+            "consent.care",
+            "Does the patient, or the caregiver, agree to be cared for? [y/n/Enter]",
+        ),
+        (
+            "consent.share",
+            "May colleagues and the clinic see this case? [y/n/Enter]",
+        ),
+        ("consent.photo", "May photos be taken? [y/n/Enter]"),
+        (
+            "consent.training",
+            "May the case be used, without names, to improve the tools? [y/n/Enter]",
+        ),
+    ];
+    for question in questions.into_iter().filter(|_| consents) {
+        visit = said(sitting, visit, question, &mut line)?;
+    }
+    Ok(visit)
+}
+
+/// Asks one thing that the rules do not read, until its answer is one that can be.
+fn said(
+    sitting: &Sitting<'_>,
+    visit: Visit,
+    (name, question): (&str, &str),
+    answer: Answers<'_>,
+) -> Result<Visit, Failure> {
+    if visit.said.contains_key(name) {
+        return Ok(visit);
+    }
+    loop {
+        match sitting.answer(name, answer(question)?) {
+            Ok(next) => return Ok(next),
+            Err(wrong) if wrong.code == 2 => eprintln!("  {}", wrong.reason),
+            Err(failure) => return Err(failure),
+        }
+    }
 }
 
 /// What can be written into a field.

@@ -9,14 +9,14 @@ use clinical::catalogue::FIELDS;
 use node::api::views::case::{Case, CaseNew, Decided, History, PhotoOut};
 use node::api::views::cases::{Cases, Duplicates, HandedOver};
 use node::api::views::exchange::{Exported, Imported};
-use node::api::{CaseWords, DecisionInput, Format, PhotoWords, Request};
+use node::api::{CaseWords, DecisionInput, Format, PhotoWords, Request, VisitOf};
 use serde_json::Value;
 
 use crate::Failure;
 use crate::ask as terminal;
 use crate::cli::{self, AddArgs, CaseCommand, DecisionArgs, Kind as Whose, NewArgs};
 use crate::ministry::area_of;
-use crate::run::{Phone, absolute, request_number};
+use crate::run::{Phone, absolute, findings_file, request_number};
 use crate::show;
 use crate::words::phone as words;
 use desk::files::{EnrolmentFile, read, write_bytes};
@@ -137,26 +137,45 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         .collect();
     head.extend(pairs(&args.set)?);
     let area = args.area.as_deref().map(area_of).transpose()?;
-    let (decision, request) = (given(&args.decision)?, request_number()?);
-    let findings = match args.kind {
-        Whose::Child => Some(phone.findings(args.findings.as_deref(), args.profile.into())?),
-        Whose::Pregnancy | Whose::Adult => {
-            let fields = match &args.findings {
-                Some(file) => fields_of(file)?,
-                None if asked => terminal::fields(args.kind)?,
-                None => Vec::new(),
-            };
-            head.splice(0..0, fields);
-            None
+    let (decision, mut request) = (given(&args.decision)?, request_number()?);
+    let mut consent: Vec<_> = args.consent.iter().map(|to| (to.clone(), true)).collect();
+    let of = match args.kind {
+        Whose::Child => VisitOf::Child,
+        Whose::Pregnancy => VisitOf::Pregnancy,
+        Whose::Adult => VisitOf::Adult,
+    };
+    let mut findings = None;
+    if asked {
+        let ask = |request: Request| phone.reply(request);
+        let profile = args.profile.into();
+        let sitting = terminal::Sitting {
+            of,
+            profile,
+            request,
+            area: area.clone(),
+            ask: &ask,
+        };
+        let mut visit = match args.kind {
+            Whose::Child => terminal::findings(&sitting)?,
+            Whose::Pregnancy | Whose::Adult => terminal::fields(&sitting)?,
+        };
+        visit = terminal::who_and_consent(&sitting, visit, (&head, consent.is_empty()))?;
+        request = visit.request;
+        if args.kind == Whose::Child {
+            findings = Some(terminal::file_of(&visit)?);
         }
-    };
-    if asked && args.kind == Whose::Child {
-        ask_who(&mut head)?;
+        for (name, answer) in visit.said.into_iter().filter(|(_, said)| !said.is_empty()) {
+            match name.strip_prefix("consent.") {
+                Some(to) => consent.push((to.to_owned(), answer == "yes")),
+                None if head.iter().any(|(said, _)| *said == name) => {}
+                None => head.push((name, answer)),
+            }
+        }
+    } else if args.kind == Whose::Child {
+        findings = args.findings.as_deref().map(findings_file).transpose()?;
+    } else if let Some(file) = &args.findings {
+        head.splice(0..0, fields_of(file)?);
     }
-    let consent = match asked && args.consent.is_empty() {
-        true => ask_consent()?,
-        false => args.consent.into_iter().map(|to| (to, true)).collect(),
-    };
     let request = match findings {
         Some(findings) => Request::CaseNew {
             findings,
@@ -177,7 +196,7 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
     };
     let new: CaseNew = phone.ask(request)?;
     if asked {
-        phone.reply(Request::VisitEnd)?; // the answers are in the case now
+        phone.reply(Request::VisitEnd { of })?; // the answers are in the case now
     }
     phone.show(&new, |new| {
         println!("case {}", new.case);
@@ -313,53 +332,6 @@ fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
 }
 
 /// Who the patient is, as far as that was not said on the command line.
-fn ask_who(head: &mut Vec<(String, String)>) -> Result<(), Failure> {
-    for (name, question) in [
-        ("patient.name", "The child's name?"),
-        ("patient.village", "The village?"),
-    ] {
-        if head.iter().any(|(said, _)| said == name) {
-            continue;
-        }
-        let answer = terminal::line(&format!("{question} [Enter: not asked]"))?;
-        head.extend(Some((name.to_owned(), answer)).filter(|(_, answer)| !answer.is_empty()));
-    }
-    Ok(())
-}
-
-/// Nothing is taken for granted: an empty answer is no consent.
-fn ask_consent() -> Result<Vec<(String, bool)>, Failure> {
-    let questions = [
-        (
-            "care",
-            "Does the patient, or the caregiver, agree to be cared for?",
-        ),
-        ("share", "May colleagues and the clinic see this case?"),
-        ("photo", "May photos be taken?"),
-        (
-            "training",
-            "May the case be used, without names, to improve the tools?",
-        ),
-    ];
-    let mut consent = Vec::new();
-    for (to, question) in questions {
-        loop {
-            match terminal::line(&format!("{question} [y/n/Enter]"))?
-                .to_lowercase()
-                .as_str()
-            {
-                "y" | "yes" => break consent.push((to.to_owned(), true)),
-                "n" | "no" => break consent.push((to.to_owned(), false)),
-                "" | "?" => break,
-                other => eprintln!(
-                    "  {other:?} is neither: write y or n, or press Enter where nobody has said"
-                ),
-            }
-        }
-    }
-    Ok(consent)
-}
-
 fn pairs(given: &[String]) -> Result<Vec<(String, String)>, Failure> {
     let pair = |text: &String| match text.split_once('=') {
         Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),

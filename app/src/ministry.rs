@@ -403,6 +403,12 @@ fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), Failure> {
                 ask_about_clock(said_s, "the date of this draft")?;
             }
             let signer = Signer::open(&key, &passphrase::of_file)?;
+            // A machine that only signs holds no ministry's documents: there nothing can be said.
+            if phone.exists() {
+                let trust = trust_of(phone)?;
+                check::may_sign(&draft, signer.id(), &trust)?;
+                say_what_fails(&check::check(&beside(&path, draft.clone()), &trust, &[])?)?;
+            }
             let signatures = sign::sign(&mut draft, &signer)?;
             let who = signer.id().short();
             println!(
@@ -545,22 +551,52 @@ fn bundle_of(trust: &TrustedState, module: &str) -> Result<Digest, Failure> {
 
 /// Writes a draft, or says what it would be.
 fn put(draft: &DraftFile, to: &DraftTo, trust: Option<&TrustedState>) -> Result<(), Failure> {
+    let mut fails = false;
     if let Some(trust) = trust {
         let checked = check::check(draft, trust, &[])?;
         checked.checks.iter().for_each(show_one_check);
+        fails = !checked.all_pass();
     }
     trust.map_or(Ok(()), |trust| clock_is_right(trust, to.clock_is_right))?;
     match &to.out {
         Some(out) if !to.dry_run => {
             write(out, draft)?;
-            println!(
-                "wrote {}: check it, have it signed, then publish it",
-                out.display()
-            );
+            let next = match fails {
+                false => "check it, have it signed, then publish it",
+                true => "a check has FAILED: no phone would run it; mend that and draft it again",
+            };
+            println!("wrote {}: {next}", out.display());
         }
         _ => println!("would draft a {}", draft.kind),
     }
     Ok(())
+}
+
+/// Before a key signs: what would keep phones from running it is refused here, not after the
+/// signatures are gathered. Files that are not on this machine, and rules that only whoever publishes
+/// may give up, are no hindrance.
+fn say_what_fails(checked: &Checked) -> Result<(), Failure> {
+    let fails = |check: &&check::Check| {
+        let elsewhere = matches!(
+            check,
+            check::Check::NoFile(_)
+                | check::Check::DeltaMissing(_)
+                | check::Check::BaseMissing(_)
+                | check::Check::GivesUp(..)
+                | check::Check::Strangers(..)
+        );
+        !check.passed() && !elsewhere
+    };
+    let failed: Vec<_> = checked.checks.iter().filter(fails).collect();
+    failed.iter().for_each(|check| show_one_check(check));
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(
+            "a check of this draft has failed",
+            "mend what is marked and draft it again; nothing was signed",
+        )
+        .with_code(5)),
+    }
 }
 
 fn verdict(checked: &Checked) -> Result<(), Failure> {

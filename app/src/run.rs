@@ -7,7 +7,7 @@ use clinical::Profile;
 use node::api::views::meetings::Meeting;
 use node::api::views::releases::{Active, Releases, Verified};
 use node::api::views::status::{BackedUp, Done, Status};
-use node::api::{Refusal, Reply, Request, RequestId};
+use node::api::{Refusal, Reply, Request, RequestId, VisitOf};
 use node::host::folder::key_is_sealed;
 use node::host::{DataFolder, Host, HostOptions, ask};
 use serde::Serialize;
@@ -59,19 +59,22 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Enrol { command } => enrol::run(&phone, command),
         Command::Case { command } => cases::run(&phone, command),
         Command::Triage { findings, profile } => {
+            let (of, profile) = (VisitOf::Triage, profile.into());
             let asked = findings.is_none();
-            let findings = phone.findings(findings.as_deref(), profile.into())?;
-            phone.shown(
-                Request::Triage {
-                    findings,
-                    profile: profile.into(),
-                },
-                show::assessment,
-            )?;
-            if asked {
-                phone.reply(Request::VisitEnd).map(drop)
-            } else {
-                Ok(())
+            let findings = match &findings {
+                Some(file) => findings_file(file)?,
+                None => terminal::file_of(&terminal::findings(&terminal::Sitting {
+                    of,
+                    profile,
+                    request: request_number()?,
+                    area: None,
+                    ask: &|request| phone.reply(request),
+                })?)?,
+            };
+            phone.shown(Request::Triage { findings, profile }, show::assessment)?;
+            match asked {
+                true => phone.reply(Request::VisitEnd { of }).map(drop),
+                false => Ok(()),
             }
         }
         Command::Meet { who } => meet(&phone, &who),
@@ -211,6 +214,11 @@ pub struct Phone {
 }
 
 impl Phone {
+    /// Whether somebody has begun one in this folder.
+    pub fn exists(&self) -> bool {
+        self.folder.join(node::host::DATABASE).exists()
+    }
+
     /// Asks it.
     pub fn ask<R>(&self, request: Request) -> Result<R, Failure>
     where
@@ -247,22 +255,17 @@ impl Phone {
         say::json(&text);
         Ok(())
     }
+}
 
-    /// A findings file, or the answers to questions.
-    pub fn findings(&self, file: Option<&Path>, profile: Profile) -> Result<String, Failure> {
-        match file {
-            Some(path) => {
-                let mut text = String::new();
-                let limited = std::fs::File::open(path).map(|file| file.take(FINDINGS_BYTES_MAX));
-                let read = limited.and_then(|mut file| file.read_to_string(&mut text));
-                read.map(|_| text).map_err(|e| {
-                    let reason = format!("cannot read {}: {e}", path.display());
-                    Failure::new(reason, "pass a text file, JSON or TOML").with_code(2)
-                })
-            }
-            None => terminal::findings(profile, &|request| self.reply(request)),
-        }
-    }
+/// A file of findings.
+pub fn findings_file(path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let limited = std::fs::File::open(path).map(|file| file.take(FINDINGS_BYTES_MAX));
+    let read = limited.and_then(|mut file| file.read_to_string(&mut text));
+    read.map(|_| text).map_err(|e| {
+        let reason = format!("cannot read {}: {e}", path.display());
+        Failure::new(reason, "pass a text file, JSON or TOML").with_code(2)
+    })
 }
 
 /// A fresh number for a request, so that asking again after a crash does nothing twice.

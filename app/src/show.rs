@@ -207,7 +207,10 @@ pub fn status(s: &Status) {
     }
     for aside in &s.quarantined {
         let author = aside.author.as_deref().unwrap_or_default();
-        wrapped(&format!("set aside {author}: {}", aside.why), 10);
+        wrapped(
+            &format!("set aside {author}: {}", phone::aside(&aside.why)),
+            10,
+        );
     }
     for space in &s.spaces {
         let readable = if space.readable {
@@ -342,8 +345,8 @@ pub fn meeting(m: &Meeting) {
         m.envelopes_taken,
         if m.in_step { "; in step" } else { "" }
     );
-    if !m.not_in_step.is_empty() {
-        wrapped(&format!("not in step: {}", m.not_in_step), 2);
+    if let Some(why) = &m.not_in_step {
+        wrapped(&format!("not in step: {}", phone::not_in_step(why)), 2);
     }
     println!(
         "  bundles: {} given, {} taken; {} over the link",

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use node::api::{Request, RequestId};
+use node::api::{Request, RequestId, VisitOf};
 use serde_json::{Value, json};
 
 mod common;
@@ -1123,8 +1123,18 @@ fn typed(host: &node::host::Host, answers: &[&str]) -> (Result<Value, app::Failu
             .ok_or_else(gone)
     };
     let ask = |request| Ok(host.request(request, &mut |_| {})?);
-    let said = app::ask::visit(clinical::Profile::Iccm, &ask, &mut answer);
-    (said.map(|text| serde_json::from_str(&text).unwrap()), asked)
+    let sitting = app::ask::Sitting {
+        of: VisitOf::Child,
+        profile: clinical::Profile::Iccm,
+        request: node::api::RequestId([3; 16]),
+        area: None,
+        ask: &ask,
+    };
+    let said = app::ask::visit(&sitting, &mut answer);
+    (
+        said.map(|visit| serde_json::to_value(&visit.findings).unwrap()),
+        asked,
+    )
 }
 
 /// A convulsing child is told PINK after the first answer; a value that cannot be is asked again
@@ -1142,7 +1152,8 @@ fn an_interview_ends_at_a_danger_sign_checks_what_is_typed_and_is_taken_up_again
         "{asked:?}"
     );
     assert_eq!(said.unwrap()["convulsing_now"], "yes");
-    host.request(Request::VisitEnd, &mut |_| {}).unwrap();
+    let of = VisitOf::Child;
+    host.request(Request::VisitEnd { of }, &mut |_| {}).unwrap();
     // The battery dies in the middle of a visit.
     let (dead, _) = typed(&host, &["n", "20", "n", "n"]);
     assert!(dead.is_err());

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use node::api::views::events::Event;
-use node::api::{Request, views};
+use node::api::{Request, VisitOf, views};
 use node::host::Host;
 use serde_json::{Map, Value};
 
@@ -146,11 +146,14 @@ fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 13] {
     };
     [
         Request::VisitBegin {
+            of: VisitOf::Child,
             profile,
             anew: true,
+            request: node::api::RequestId([3; 16]),
+            area: None,
         },
-        Request::VisitOpen,
-        Request::VisitEnd,
+        Request::VisitOpen { of: VisitOf::Child },
+        Request::VisitEnd { of: VisitOf::Child },
         Request::CaseDecide {
             case: case.to_owned(),
             decision,

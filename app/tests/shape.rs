@@ -128,6 +128,15 @@ fn implemented(line: &str) -> Option<&str> {
 /// Methods by type: in which file each is, and what its text is.
 type Methods = BTreeMap<String, BTreeMap<String, (String, String)>>;
 
+/// A file up to the tests that stand in it; `mod tests;` in its head ends nothing.
+fn without_inline_tests(text: &str) -> &str {
+    let inline = text.match_indices("#[cfg(test)]\nmod ").find(|(at, _)| {
+        let line = text.get(at + 13..).and_then(|rest| rest.lines().next());
+        line.is_some_and(|line| line.ends_with('{'))
+    });
+    inline.map_or(text, |(at, _)| text.get(..at).unwrap_or(text))
+}
+
 fn methods(folder: &str) -> Methods {
     let mut files = Vec::new();
     rust_files(&root().join(folder), &mut files);
@@ -135,7 +144,7 @@ fn methods(folder: &str) -> Methods {
     files.push((beside.clone(), std::fs::read_to_string(beside).unwrap()));
     let mut found = Methods::new();
     for (path, text) in files {
-        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let text = without_inline_tests(&text);
         let path = path.display().to_string();
         let mut current = None;
         let mut block = String::new();

@@ -14,7 +14,7 @@ pub const CHILD_BELOW_MONTHS: f64 = 60.0;
 pub const AGES: [&str; 4] = ["age_hours", "age_days", "age_months", "age_years"];
 
 /// Days of life of the oldest child.
-const CHILD_DAYS_MAX: f64 = 1826.0;
+pub const CHILD_DAYS_MAX: f64 = 1826.0;
 
 // Days and months say the same of where a child begins and ends.
 const _: () = assert!(2.0 * MONTH_DAYS >= CHILD_FROM_DAYS);

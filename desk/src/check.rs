@@ -93,6 +93,8 @@ pub enum Check {
     NoFile(Release),
     /// A release of a kind that no phone runs yet: it is carried.
     OnlyCarried(Release),
+    /// A release of a bundle that the ministry has recalled, and why: no phone would run it.
+    ListsRecalled(Release, String),
     /// The bundle in this file is the release's.
     Bundle(Release, PathBuf),
     /// Every rule of a pack reads known findings.
@@ -132,6 +134,7 @@ impl Check {
             Self::Strangers(_, enough) => *enough,
             Self::GivesUp(_, _, agreed) => *agreed,
             Self::Refused(_)
+            | Self::ListsRecalled(..)
             | Self::NoFile(_)
             | Self::RulesFail(..)
             | Self::ModelFails(..)
@@ -222,6 +225,7 @@ pub fn check(
         }
         Offer::Delegated(d) => {
             for release in &d.read().map_err(damaged)?.releases {
+                checks.extend(recalled(release, trust));
                 checks.extend(desk.check_release(release, false));
             }
         }
@@ -256,8 +260,37 @@ pub fn check(
     })
 }
 
+/// A bundle that is recalled comes back as no release.
+fn recalled(release: &Release, trust: &TrustedState) -> Option<Check> {
+    let why = trust.recalled(&release.digest)?;
+    Some(Check::ListsRecalled(release.clone(), why.to_owned()))
+}
+
 fn damaged(error: CodecError) -> Refusal {
     Refusal::Damaged("draft", Some(error))
+}
+
+/// The roles whose keys a document needs, by the root in force; a root needs two.
+fn roles_of(
+    offer: &Offer,
+    draft: &DraftFile,
+    trust: &TrustedState,
+    root: &Root,
+) -> Result<Vec<Role>, Refusal> {
+    let none = || Refusal::NoKeysFor(draft.kind.clone());
+    Ok(match offer {
+        Offer::Root(d) => vec![root.root.clone(), d.read().map_err(damaged)?.root],
+        Offer::List(_) => vec![root.releases.clone()],
+        Offer::Recall(_) => vec![root.recall.clone().ok_or_else(none)?],
+        Offer::Revocations(_) => vec![root.enrolment.clone()],
+        Offer::Beacon(_) => vec![root.beacon.clone().ok_or_else(none)?],
+        Offer::Delegated(d) => {
+            let name = d.read().map_err(damaged)?.delegation;
+            let mut delegations = trust.list().into_iter().flat_map(|l| l.delegations.iter());
+            let role = delegations.find(|d| d.name == name).map(|d| d.role.clone());
+            vec![role.ok_or_else(none)?]
+        }
+    })
 }
 
 fn signatures_of(
@@ -266,20 +299,26 @@ fn signatures_of(
     trust: &TrustedState,
     root: &Root,
 ) -> Result<Signatures, Refusal> {
-    let none = || Refusal::NoKeysFor(draft.kind.clone());
+    let roles = roles_of(offer, draft, trust, root)?;
+    let roles: Vec<&Role> = roles.iter().collect();
     Ok(match offer {
-        Offer::Root(d) => signatures(d, &[&root.root, &d.read().map_err(damaged)?.root]),
-        Offer::List(d) => signatures(d, &[&root.releases]),
-        Offer::Recall(d) => signatures(d, &[root.recall.as_ref().ok_or_else(none)?]),
-        Offer::Revocations(d) => signatures(d, &[&root.enrolment]),
-        Offer::Beacon(d) => signatures(d, &[root.beacon.as_ref().ok_or_else(none)?]),
-        Offer::Delegated(d) => {
-            let name = d.read().map_err(damaged)?.delegation;
-            let mut delegations = trust.list().into_iter().flat_map(|l| l.delegations.iter());
-            let role = delegations.find(|d| d.name == name).map(|d| &d.role);
-            signatures(d, &[role.ok_or_else(none)?])
-        }
+        Offer::Root(d) => signatures(d, &roles),
+        Offer::List(d) => signatures(d, &roles),
+        Offer::Recall(d) => signatures(d, &roles),
+        Offer::Revocations(d) => signatures(d, &roles),
+        Offer::Beacon(d) => signatures(d, &roles),
+        Offer::Delegated(d) => signatures(d, &roles),
     })
+}
+
+/// Whether a signature of this key would count: refused where another role's key is about to sign.
+pub fn may_sign(draft: &DraftFile, key: DeviceId, trust: &TrustedState) -> Result<(), Refusal> {
+    let root = trust.root().ok_or(Refusal::EmptyRoot)?;
+    let roles = roles_of(&offer_of(draft)?, draft, trust, root)?;
+    match roles.iter().any(|role| role.keys.contains(&key)) {
+        true => Ok(()),
+        false => Err(Refusal::NotOfTheRole(key, draft.kind.clone())),
+    }
 }
 
 /// Which keys join and leave, and what that means for phones in the field.
@@ -409,6 +448,7 @@ impl<'a> Files<'a> {
         checks.extend(changes(held.map(|l| &**l), list));
         let changed = |r: &&Release| trust.list().is_none_or(|held| !held.releases.contains(r));
         for release in list.releases.iter().filter(changed) {
+            checks.extend(recalled(release, trust));
             // Without a list to compare with, what the draft brings no file for is not this
             // draft's change.
             let unknown = trust.list().is_none() && self.bundle(&release.digest).is_none();

@@ -76,6 +76,8 @@ pub enum Refusal {
     Revoked(DeviceId),
     /// Changed after this key had signed it.
     ChangedSince(DeviceId),
+    /// A key of no role that signs documents of this kind.
+    NotOfTheRole(DeviceId, String),
     /// Signed by this key already.
     SignedAlready(DeviceId),
     /// A token's program failed: which, and how.

@@ -31,7 +31,7 @@ pub use case_view::show as show_case;
 pub use cx::{Cx, Look};
 pub use refusal::{Class, Paper, Refusal, Trouble};
 pub use request::{
-    Answer, CaseWords, Concern, DecisionInput, Format, PhotoWords, Request, RequestId,
+    Answer, CaseWords, Concern, DecisionInput, Format, PhotoWords, Request, RequestId, VisitOf,
 };
 pub use views::Reply;
 
@@ -196,11 +196,22 @@ fn write_case(cx: &mut dyn Cx, request: Request) -> Result<Reply, Refusal> {
 )]
 fn write_visit(cx: &mut dyn Cx, request: Request) -> Result<Reply, Refusal> {
     Ok(match request {
-        Request::VisitOpen => visit::interrupted(cx)?.into(),
-        Request::VisitBegin { profile, anew } => visit::begin(cx, profile, anew)?.into(),
-        Request::VisitAnswer { name, answer } => visit::answer(cx, &name, &answer)?.into(),
-        Request::VisitBack => visit::back(cx)?.into(),
-        Request::VisitEnd => visit::end(cx)?.into(),
+        Request::VisitOpen { of } => visit::interrupted(cx, of)?.into(),
+        Request::VisitBegin {
+            of,
+            profile,
+            anew,
+            request,
+            area,
+        } => {
+            if of != VisitOf::Triage {
+                cases::may_begin(cx, area)?;
+            }
+            visit::begin(cx, of, (profile, request), anew)?.into()
+        }
+        Request::VisitAnswer { of, name, answer } => visit::answer(cx, of, &name, &answer)?.into(),
+        Request::VisitBack { of } => visit::back(cx, of)?.into(),
+        Request::VisitEnd { of } => visit::end(cx, of)?.into(),
         _ => return Err(Refusal::Nothing), // not of Concern::Visit
     })
 }

@@ -30,6 +30,7 @@ use protocol::DeviceId;
 use tokio::sync::mpsc;
 
 pub use folder::DataFolder;
+pub use sqlite::DATABASE;
 pub use sync::receipt;
 pub use sync::space::sealing_public_key;
 

@@ -18,7 +18,7 @@ use sync::receipt::SealedReceipt;
 use sync::{EnvelopeKind, SpaceKey, VerifiedEnvelope};
 
 use crate::store::{
-    AuthorUsage, BundleRow, CaseRow, ChainRow, EnvelopeRow, PeerRow, SpaceRow, StoreError,
+    Aside, AuthorUsage, BundleRow, CaseRow, ChainRow, EnvelopeRow, PeerRow, SpaceRow, StoreError,
 };
 
 mod bundles;
@@ -56,7 +56,7 @@ pub struct MemoryStore {
     envelopes: BTreeMap<EnvelopeId, MemoryEnvelope>,
     next_position: u64,
     order: BTreeMap<SpaceId, (Area, Vec<EnvelopeId>)>,
-    quarantine: BTreeMap<EnvelopeId, String>,
+    quarantine: BTreeMap<EnvelopeId, Aside>,
     cases: BTreeMap<CaseId, (CaseRow, Vec<u8>)>,
     bundles: BTreeMap<BundleId, MemoryBundle>,
     peers: BTreeMap<DeviceId, PeerRow>,

@@ -12,6 +12,7 @@ use protocol::signed::Verified;
 use protocol::{
     Area, Broken, BundleId, CaseId, CaseTag, ChainId, DeviceId, EnvelopeId, SpaceId, VerifiedChain,
 };
+use serde::{Deserialize, Serialize};
 use sync::envelope::AuthorKey;
 use sync::epoch::EpochTag;
 use sync::receipt::SealedReceipt;
@@ -148,6 +149,45 @@ pub struct PeerRow {
     pub held: (u64, u64),
 }
 
+/// Why an envelope is set aside. It is kept, and travels on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aside {
+    /// Its author's phone is lost: somebody above must countersign it.
+    Late,
+    /// It waits while another one is opened alone.
+    Alone,
+    /// The program stopped twice while it was being opened: it is not opened any more.
+    Parked,
+    /// It cannot be taken into its case; what was found, for whoever looks into it.
+    Refused(String),
+}
+
+impl Aside {
+    /// As a store keeps it.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Late => "late",
+            Self::Alone => "alone",
+            Self::Parked => "parked",
+            Self::Refused(why) => why,
+        }
+    }
+
+    /// From what a store has kept; older versions kept sentences.
+    pub fn of_code(code: &str) -> Self {
+        match code {
+            "late" => Self::Late,
+            "alone" => Self::Alone,
+            "parked" => Self::Parked,
+            old if old.starts_with("its author's phone is lost") => Self::Late,
+            old if old.starts_with("it waits while another") => Self::Alone,
+            old if old.starts_with("the program stopped twice") => Self::Parked,
+            why => Self::Refused(why.to_owned()),
+        }
+    }
+}
+
 /// What is known of the ministry, of other phones and of this one: settings, documents, certificates,
 /// receipts, peers.
 pub trait TrustStore {
@@ -244,13 +284,13 @@ pub trait EnvelopeStore {
     /// How many envelopes are held.
     fn envelope_count(&self) -> Result<u64, StoreError>;
     /// Notes that an envelope cannot be taken into its case, and why. It is kept and travels on.
-    fn put_quarantine(&mut self, id: &EnvelopeId, reason: &str) -> Result<(), StoreError>;
+    fn put_quarantine(&mut self, id: &EnvelopeId, why: &Aside) -> Result<(), StoreError>;
     /// An envelope has been taken in after all.
     fn remove_quarantine(&mut self, id: &EnvelopeId) -> Result<(), StoreError>;
     /// How many envelopes could not be taken in.
     fn quarantine_count(&self) -> Result<u64, StoreError>;
     /// Envelopes that could not be taken in.
-    fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError>;
+    fn quarantined(&self) -> Result<Vec<(EnvelopeId, Aside)>, StoreError>;
     /// A phone has shown that it holds what this one holds of a space, up to a position.
     fn put_cursor(
         &mut self,

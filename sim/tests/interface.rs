@@ -7,7 +7,8 @@ use node::api::views::cases::{Cases, Duplicates, HandedOver, Next};
 use node::api::views::meetings::Meetings;
 use node::api::views::status::{Done, EnrolRequest, Status};
 use node::api::views::visit::{Visit, VisitEnd, VisitOpen};
-use node::api::{CaseWords, Class, DecisionInput, Refusal, Request, RequestId, exchange};
+use node::api::{CaseWords, Class, DecisionInput, Refusal, Request, RequestId, VisitOf, exchange};
+use protocol::Area;
 use sim::screen::Screen;
 use sim::{Cut, World};
 
@@ -299,7 +300,7 @@ fn the_list_pages_and_searches_and_says_what_is_next() {
     );
     assert_eq!(
         (found.cases[0].next, found.cases[0].unsent),
-        (Next::LetGo, true)
+        (Next::Decide, true)
     );
     let both: Vec<_> = first
         .cases
@@ -336,7 +337,9 @@ fn looking_changes_nothing_that_is_kept() {
         .unwrap();
     screen.ask::<Duplicates>(Request::CaseDuplicates).unwrap();
     screen.ask::<Meetings>(Request::Meetings).unwrap();
-    screen.ask::<VisitOpen>(Request::VisitOpen).unwrap();
+    screen
+        .ask::<VisitOpen>(Request::VisitOpen { of: VisitOf::Child })
+        .unwrap();
     assert_eq!(format!("{:?}", screen.kept().unwrap()), before);
     // The control: a word that is added is kept.
     let note = CaseWords {
@@ -350,11 +353,93 @@ fn looking_changes_nothing_that_is_kept() {
 }
 
 #[test]
+fn visits_of_different_kinds_keep_their_own_answers_names_and_consents() {
+    let mut world = world();
+    let mut screen = Screen::at(&mut world, WORKER);
+    let begin = |of, request: u8, anew| Request::VisitBegin {
+        of,
+        profile: Profile::Iccm,
+        anew,
+        request: RequestId([request; 16]),
+        area: None,
+    };
+    let say = |of, name: &str, said: &str| Request::VisitAnswer {
+        of,
+        name: name.into(),
+        answer: said.into(),
+    };
+    screen.ask::<Visit>(begin(VisitOf::Child, 1, true)).unwrap();
+    for (name, said) in [
+        ("age", "11"),
+        ("convulsions", "y"),
+        ("patient.name", "Y, the younger"),
+        ("consent.share", "n"),
+    ] {
+        screen
+            .ask::<Visit>(say(VisitOf::Child, name, said))
+            .unwrap();
+    }
+    let bad = say(VisitOf::Child, "consent.share", "perhaps");
+    assert!(matches!(screen.ask::<Visit>(bad), Err(Refusal::Value(_))));
+    // Another patient's whole visit comes between.
+    screen
+        .ask::<Visit>(begin(VisitOf::Adult, 2, false))
+        .unwrap();
+    let adult: Visit = screen.ask(say(VisitOf::Adult, "age_years", "44")).unwrap();
+    assert_eq!(adult.said.len(), 1);
+    assert!(adult.findings.is_empty() && adult.danger.is_empty());
+    let of = VisitOf::Adult;
+    screen.ask::<VisitEnd>(Request::VisitEnd { of }).unwrap();
+
+    world.restart(WORKER).unwrap();
+    let mut screen = Screen::at(&mut world, WORKER);
+    let child: Visit = screen.ask(begin(VisitOf::Child, 7, false)).unwrap();
+    assert_eq!(child.danger.len(), 1);
+    assert_eq!(child.said["patient.name"], "Y, the younger");
+    assert_eq!(child.said["consent.share"], "no");
+    assert_eq!(
+        child.request,
+        RequestId([1; 16]),
+        "its case is written under the number it began with: once"
+    );
+    let anew: Visit = screen.ask(begin(VisitOf::Child, 7, true)).unwrap();
+    assert_eq!((anew.answered, anew.request), (0, RequestId([7; 16])));
+}
+
+/// Nobody is asked forty questions for a case that this phone could not write.
+#[test]
+fn a_visit_does_not_begin_where_its_case_could_not_be_written() {
+    let mut world = world();
+    let begin = |of, area: Option<&str>| Request::VisitBegin {
+        of,
+        profile: Profile::Iccm,
+        anew: true,
+        request: RequestId([1; 16]),
+        area: area.map(|area| Area::parse(area).unwrap()),
+    };
+    let mut screen = Screen::at(&mut world, WORKER);
+    let elsewhere = begin(VisitOf::Child, Some("elsewhere"));
+    assert!(matches!(
+        screen.ask::<Visit>(elsewhere),
+        Err(Refusal::MayNotWrite(_))
+    ));
+    screen.ask::<Visit>(begin(VisitOf::Child, None)).unwrap(); // the control
+    let stranger = world.add([61; 32]).unwrap();
+    let mut stranger = Screen::at(&mut world, stranger);
+    assert!(matches!(
+        stranger.ask::<Visit>(begin(VisitOf::Adult, None)),
+        Err(Refusal::NoSpace { .. })
+    ));
+    stranger.ask::<Visit>(begin(VisitOf::Triage, None)).unwrap();
+}
+
+#[test]
 fn a_visit_is_kept_at_every_answer_and_outlives_the_program() {
     let mut world = world();
     let mut screen = Screen::at(&mut world, WORKER);
     let profile = Profile::Iccm;
     let answer = |name: &str, said: &str| Request::VisitAnswer {
+        of: VisitOf::Child,
         name: name.into(),
         answer: said.into(),
     };
@@ -362,8 +447,11 @@ fn a_visit_is_kept_at_every_answer_and_outlives_the_program() {
     assert_eq!(early, Refusal::NoVisit);
     screen
         .ask::<Visit>(Request::VisitBegin {
+            of: VisitOf::Child,
             profile,
             anew: true,
+            request: RequestId([9; 16]),
+            area: None,
         })
         .unwrap();
     let visit: Visit = screen.ask(answer("convulsions", "y")).unwrap();
@@ -374,12 +462,17 @@ fn a_visit_is_kept_at_every_answer_and_outlives_the_program() {
     );
     world.restart(WORKER).unwrap();
     let mut screen = Screen::at(&mut world, WORKER);
-    let open: VisitOpen = screen.ask(Request::VisitOpen).unwrap();
+    let open: VisitOpen = screen
+        .ask(Request::VisitOpen { of: VisitOf::Child })
+        .unwrap();
     assert_eq!(open.answers, 1);
     let visit: Visit = screen
         .ask(Request::VisitBegin {
+            of: VisitOf::Child,
             profile,
             anew: false,
+            request: RequestId([9; 16]),
+            area: None,
         })
         .unwrap();
     assert_eq!(visit.findings.get("convulsions"), Some(&FindingValue::Yes));
@@ -387,10 +480,16 @@ fn a_visit_is_kept_at_every_answer_and_outlives_the_program() {
     assert!(matches!(bad, Refusal::AnswerRefused(_)));
     let visit: Visit = screen.ask(answer("age", "11")).unwrap();
     assert!(visit.age_known);
-    let visit: Visit = screen.ask(Request::VisitBack).unwrap();
+    let visit: Visit = screen
+        .ask(Request::VisitBack { of: VisitOf::Child })
+        .unwrap();
     assert!(!visit.age_known && visit.answered == 1);
-    screen.ask::<VisitEnd>(Request::VisitEnd).unwrap();
-    let open: VisitOpen = screen.ask(Request::VisitOpen).unwrap();
+    screen
+        .ask::<VisitEnd>(Request::VisitEnd { of: VisitOf::Child })
+        .unwrap();
+    let open: VisitOpen = screen
+        .ask(Request::VisitOpen { of: VisitOf::Child })
+        .unwrap();
     assert_eq!(open.answers, 0);
 }
 

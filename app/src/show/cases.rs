@@ -236,11 +236,16 @@ fn whereabouts(c: &Case) {
         wrapped(&format!("stays     on this phone: {why}"), 0);
     }
     let (held, reached) = (c.held_by.join(", "), c.reached.join(", "));
-    match (c.sealed, held.is_empty(), reached.is_empty()) {
+    if !c.held_in_part.is_empty() {
+        let some = c.held_in_part.join(", ");
+        wrapped(&format!("held by   {some}, without what was added last"), 0);
+    }
+    let nobody = held.is_empty() && c.held_in_part.is_empty();
+    match (c.sealed, nobody, reached.is_empty()) {
         (0, ..) => {}
         (_, true, true) => println!("held by   this phone only, as far as it knows"),
-        (_, nobody, nowhere) => {
-            if !nobody {
+        (_, _, nowhere) => {
+            if !held.is_empty() {
                 wrapped(&format!("held by   {held}"), 0);
             }
             match nowhere {
@@ -301,7 +306,7 @@ pub fn set_aside(s: &SetAside) {
         let author = late.author.as_deref().unwrap_or_default();
         let case = late.case.map(|case| case.short()).unwrap_or_default();
         println!("{}  {author} for case {case} ({title})", late.envelope);
-        wrapped(&late.why, 4);
+        wrapped(&phone::aside(&late.why), 4);
         for added in &late.adds {
             let (by, when) = (&added.by, &added.by_their_clock);
             wrapped(

@@ -38,6 +38,7 @@ impl From<Refusal> for Failure {
             | Refusal::NoRandomness(_)
             | Refusal::Token(..)
             | Refusal::SignedAlready(_)
+            | Refusal::NotOfTheRole(..)
             | Refusal::ChangedSince(_)) => of_keys(refusal),
             Refusal::KeyFile(path, error) => return key_file(&path.display().to_string(), &error),
             refusal => of_documents(refusal),
@@ -140,6 +141,14 @@ fn of_keys(refusal: Refusal) -> Words {
             4,
             format!("the token's program {program:?} failed: {why}"),
             "check the token and its program",
+        ),
+        Refusal::NotOfTheRole(key, kind) => words(
+            5,
+            format!(
+                "key {} is none of those that sign a {kind}: its signature would not count",
+                key.short()
+            ),
+            "pass the draft on to who holds such a key; nothing was signed",
         ),
         Refusal::SignedAlready(key) => words(
             5,
@@ -310,6 +319,10 @@ pub fn check(check: &Check) -> (String, String) {
                 format!("keys that are not of this role have signed: {who}"),
             )
         }
+        Check::ListsRecalled(release, why) => (
+            format!("{} version {}", release.module, release.version),
+            format!("this bundle is recalled: {why}; publish another one"),
+        ),
         Check::Accepted => ("a phone would accept it".into(), "by every rule".into()),
         Check::Refused(error) => ("a phone would refuse it".into(), error.to_string()),
         Check::RoleChanges(role, joins, leaves, threshold) => {

@@ -4,9 +4,11 @@ use clinical::FindingsError;
 use clinical::age::AgeError;
 use clinical::catalogue::ValueError;
 use node::api::views::case::{Said, Stays};
+use node::api::views::meetings::NotInStep;
 use node::api::views::releases::{Check, State};
 use node::api::views::status::Warning;
 use node::api::{Class, Paper, Refusal, Trouble};
+use node::store::Aside;
 
 use crate::Failure;
 
@@ -461,6 +463,10 @@ fn entries(refusal: &Refusal) -> Option<Words> {
             "kijiti case fields shows what can be written",
         ),
         Refusal::Value(why) => words(why, "kijiti case fields shows what can be written"),
+        Refusal::SaidTwice(name) => words(
+            format!("{name} is given twice, with different values"),
+            "write it once: in the file of findings, or with --set",
+        ),
         Refusal::NothingSaid => words(
             "nothing is said of the patient",
             "add findings: see `kijiti case fields`",
@@ -595,6 +601,38 @@ fn files_of_cases(refusal: &Refusal) -> Option<Words> {
         Refusal::FileRefused(why) => words(why, "nothing was taken in; ask for the file again"),
         _ => return None,
     })
+}
+
+/// Why something of a case is set aside.
+pub fn aside(why: &Aside) -> String {
+    match why {
+        Aside::Late => "its author's phone is lost: somebody above must countersign it".to_owned(),
+        Aside::Alone => "it waits while another is opened alone".to_owned(),
+        Aside::Parked => {
+            "the program stopped twice while it was being opened: it is not opened any more"
+                .to_owned()
+        }
+        Aside::Refused(why) => why.clone(),
+    }
+}
+
+/// Why two phones are not in step after a meeting.
+pub fn not_in_step(why: &NotInStep) -> String {
+    match why {
+        NotInStep::Uncertified => {
+            "this phone is not certified, so no cases were exchanged".to_owned()
+        }
+        NotInStep::OtherUncertified => {
+            "the other phone is not certified, so no cases were exchanged".to_owned()
+        }
+        NotInStep::MayNotCarry => "one of the two phones may not carry cases".to_owned(),
+        NotInStep::MoreWritten => {
+            "more was written while they met, or does not fit here: meet again".to_owned()
+        }
+        NotInStep::AuthorsUnknown(some) => format!(
+            "{some} changes were passed over: this phone does not know their author's certificates yet"
+        ),
+    }
 }
 
 /// Why findings cannot be read.

@@ -153,6 +153,8 @@ pub struct Whereabouts {
     pub envelopes: usize,
     /// Phones that have shown that they hold all of them.
     pub held_by: BTreeSet<DeviceId>,
+    /// Phones that have shown that they hold some of them, and lack the newest.
+    pub held_in_part: BTreeSet<DeviceId>,
     /// Keepers that all of them have reached, by short name.
     pub reached: BTreeSet<AuthorKey>,
     /// Changes that no envelope holds yet.
@@ -170,15 +172,15 @@ pub fn whereabouts(
     for tag in &row.tags {
         envelopes.extend(store.case_envelopes(space, *tag)?);
     }
-    let last = envelopes
-        .iter()
-        .map(|e| e.position)
-        .max()
-        .unwrap_or(u64::MAX);
-    let steps = store
-        .cursors()?
-        .into_iter()
-        .filter(|(_, of, position)| *of == space && *position >= last);
+    let positions = envelopes.iter().map(|e| e.position);
+    let last = positions.clone().max().unwrap_or(u64::MAX);
+    let first = positions.min().unwrap_or(u64::MAX);
+    let cursors = store.cursors()?;
+    let between = |from: u64, below: u64| {
+        let here = cursors.iter().filter(move |(_, of, _)| *of == space);
+        let there = here.filter(move |(_, _, at)| (from..below).contains(at));
+        there.map(|(device, ..)| *device).collect()
+    };
     let deliveries = &known.spaces.deliveries;
     let keepers = deliveries.phones();
     let has = |keeper: &AuthorKey, e: &EnvelopeRow| {
@@ -189,7 +191,8 @@ pub fn whereabouts(
         .filter(|k| !envelopes.is_empty() && envelopes.iter().all(|e| has(k, e)));
     Ok(Whereabouts {
         envelopes: envelopes.len(),
-        held_by: steps.map(|(device, ..)| device).collect(),
+        held_by: between(last, u64::MAX),
+        held_in_part: between(first, last),
         reached: reached.collect(),
         unsent: store
             .outbox()?

@@ -23,9 +23,8 @@ use sync::{Notice, SpaceKey};
 use super::Phone;
 use super::commands::{Answer, Reply, no};
 use super::records::{closed, forget_case};
-use super::spaces::LATE;
 use crate::api::Refusal;
-use crate::store::{CaseRow, EnvelopeRow, Setting, Store, StoreError};
+use crate::store::{Aside, CaseRow, EnvelopeRow, Setting, Store, StoreError};
 
 /// Days of use after which one keeper's word ends keys.
 pub(super) const DELAY_DAYS: u64 = 7;
@@ -72,7 +71,9 @@ impl Phone {
             return no(Refusal::EndingAlready);
         }
         let aside = store.quarantined()?.into_iter();
-        let late = aside.filter(|(_, why)| why == LATE).map(|(id, _)| id);
+        let late = aside
+            .filter(|(_, why)| *why == Aside::Late)
+            .map(|(id, _)| id);
         let late: BTreeSet<_> = late.collect();
         let waits = |row: &EnvelopeRow| row.epoch != newest && late.contains(&row.id);
         let rows = store.envelope_rows(space)?.into_iter();

@@ -23,6 +23,7 @@ use protocol::{DeviceId, Now, always};
 use sync::reconcile::MeetingKey;
 
 use super::{Event, LinkId, Output, Phone};
+use crate::api::views::meetings::NotInStep;
 use crate::store::{Store, StoreError};
 
 pub(super) mod budget;
@@ -490,10 +491,9 @@ impl Meeting {
             return Ok(());
         }
         self.talk.summary.not_in_step = match phone.own.certificate {
-            None => "this phone is not certified, so nothing but the ministry's documents was exchanged",
-            Some(_) => "the other phone is not certified, so nothing but the ministry's documents was exchanged",
-        }
-        .to_owned();
+            None => Some(NotInStep::Uncertified),
+            Some(_) => Some(NotInStep::OtherUncertified),
+        };
         Ok(())
     }
 

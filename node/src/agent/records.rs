@@ -18,11 +18,11 @@ use sync::{EnvelopeKind, Notice, SpaceKey, VerifiedEnvelope};
 
 use super::commands::{Answer, Reply, no};
 use super::delivery::heard_of;
-use super::spaces::{LATE, Spaces};
+use super::spaces::Spaces;
 use super::tx::{Consequence, Tx};
 use crate::api::Refusal;
 use crate::api::consent::{may_leave, photos_may_leave};
-use crate::store::{CaseRow, Family, Setting, Store, StoreError};
+use crate::store::{Aside, CaseRow, Family, Setting, Store, StoreError};
 
 mod opening;
 mod quarantine;
@@ -331,7 +331,7 @@ impl Records {
         }
         let fresh = tx.store.put_envelope(envelope, area)?;
         if fresh {
-            tx.store.put_quarantine(&envelope.id, LATE)?;
+            tx.store.put_quarantine(&envelope.id, &Aside::Late)?;
             tx.out.changed();
         }
         Ok(fresh)
@@ -356,20 +356,32 @@ impl Records {
         }
         let contents = match envelope.open(&key) {
             Ok(contents) => contents,
-            Err(error) => return tx.store.put_quarantine(&envelope.id, &error.to_string()),
+            Err(error) => {
+                return tx
+                    .store
+                    .put_quarantine(&envelope.id, &Aside::Refused(error.to_string()));
+            }
         };
         let case = contents.case;
         let held = tx.store.case(&case)?;
         let mut document = match held.map(|bytes| Case::load(case, &bytes)) {
             None => Case::new(case),
             Some(Ok(document)) => document,
-            Some(Err(error)) => return tx.store.put_quarantine(&envelope.id, &error.to_string()),
+            Some(Err(error)) => {
+                return tx
+                    .store
+                    .put_quarantine(&envelope.id, &Aside::Refused(error.to_string()));
+            }
         };
         let changes: Vec<Vec<u8>> = contents.changes.into_iter().map(Into::into).collect();
         match document.apply(&changes) {
             Ok(()) => {}
             Err(CaseError::Broken(broken)) => return Err(broken.into()),
-            Err(error) => return tx.store.put_quarantine(&envelope.id, &error.to_string()),
+            Err(error) => {
+                return tx
+                    .store
+                    .put_quarantine(&envelope.id, &Aside::Refused(error.to_string()));
+            }
         }
         tx.store.put_setting(&Setting::shared(&case), &[1])?;
         let view = self.put_case(tx.now.wall_s, &mut document, key.area(), spaces, tx)?;

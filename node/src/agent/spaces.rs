@@ -54,9 +54,6 @@ pub(super) use photos::Photo;
 pub(super) use projection::Deliveries;
 use projection::Shared;
 
-/// Why an envelope of a lost phone waits.
-pub(super) const LATE: &str = "its author's phone is lost: somebody above must countersign it";
-
 /// The spaces that this phone has a part in.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Spaces {

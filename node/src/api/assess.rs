@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use clinical::age::MONTH_DAYS;
+use clinical::age::{AGES, AgeError, CHILD_DAYS_MAX, MONTH_DAYS};
 use clinical::assessment::Question;
 use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile, Urgency};
 use protocol::{CaseId, Invariant, always, never};
@@ -97,6 +97,8 @@ pub struct CaseNow {
     pub questions: u64,
     /// Words that it builds on are not here, or set aside.
     pub waits: bool,
+    /// Nobody has decided since it was judged as it is now.
+    pub undecided: bool,
     /// Other cases of the same patient's.
     pub same: Vec<CaseId>,
 }
@@ -105,7 +107,7 @@ impl CaseNow {
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![self.urgency.map_or(u8::MAX, |urgency| urgency as u8)];
         bytes.extend(self.questions.to_le_bytes());
-        bytes.push(u8::from(self.waits));
+        bytes.push(u8::from(self.waits) | u8::from(self.undecided) << 1);
         always!(self.same.len() <= SAME_NOTED_MAX);
         bytes.push(self.same.len() as u8); // at most SAME_NOTED_MAX
         bytes.extend(self.same.iter().flat_map(|id| id.0));
@@ -127,7 +129,8 @@ impl CaseNow {
         let now = Self {
             urgency: Urgency::from_byte(*urgency),
             questions: u64::from_le_bytes(*questions),
-            waits: *waits != 0,
+            waits: *waits & 1 != 0,
+            undecided: *waits & 2 != 0,
             same,
         };
         Some((now, rest))
@@ -324,6 +327,34 @@ pub fn assess_with_head(
     judged.max_by_key(|assessment| assessment.urgency)
 }
 
+/// One person does not say two things at once: of what the file and the fields beside it both name,
+/// either is taken only where they agree, and a child of five years is no patient of these rules.
+pub(super) fn said_once(file: &PatientFile, head: &[Entry], now_s: u64) -> Result<(), Refusal> {
+    for entry in head {
+        let Entry::Finding { name, value } = entry else {
+            continue;
+        };
+        let other = file.values.get(name).filter(|other| *other != value);
+        let known = |value: &FindingValue| *value != FindingValue::Unknown;
+        match other {
+            Some(other) if known(other) && known(value) => {
+                return Err(Refusal::SaidTwice(name.clone()));
+            }
+            None if AGES.contains(&name.as_str()) && known(value) => {
+                return Err(Refusal::Findings(FindingsError::Age(AgeError::Several)));
+            }
+            Some(_) | None => {}
+        }
+        let born = (name == "patient.born")
+            .then(|| age_from_birth(value, now_s))
+            .flatten();
+        if born.is_some_and(|(_, days)| days > CHILD_DAYS_MAX) {
+            return Err(Refusal::Findings(FindingsError::Age(AgeError::NotAChild)));
+        }
+    }
+    Ok(())
+}
+
 /// How a case stands on a phone, whoever wrote what down. What was found before is kept until more is
 /// said of the case, or of another one of the same patient's; `Some` is new and to be remembered.
 pub fn case_now(cx: &dyn Look, row: &CaseRow) -> (CaseNow, Option<(CaseId, Vec<u8>)>) {
@@ -343,16 +374,20 @@ pub fn case_now(cx: &dyn Look, row: &CaseRow) -> (CaseNow, Option<(CaseId, Vec<u
             urgency: row.urgency,
             questions: row.questions,
             waits: false,
+            undecided: false,
             same: Vec::new(),
         };
         return (now, None);
     };
     let judged = assess(cx.assessor(), &view, cx.now().wall_s).ok().flatten();
+    let decided = view.decisions.iter().map(|(_, d)| d.urgency).max();
+    let urgency = judged
+        .map(|entry| entry.urgency)
+        .max(view.urgency())
+        .max(row.urgency);
     let now = CaseNow {
-        urgency: judged
-            .map(|entry| entry.urgency)
-            .max(view.urgency())
-            .max(row.urgency),
+        urgency,
+        undecided: decided.is_none() || decided < urgency,
         questions: view.question_count() as u64,
         waits,
         same: view.same_as().take(SAME_NOTED_MAX).collect(),

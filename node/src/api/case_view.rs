@@ -1,7 +1,9 @@
 //! One case, as [`views::case`](super::views::case) shows it.
 
+use std::collections::BTreeSet;
+
 use clinical::date::instant;
-use protocol::{Digest, always};
+use protocol::{DeviceId, Digest, always};
 use record::{CaseView, Dose as Given, Entry, FindingState, Stamp};
 use sync::envelope::author_key;
 
@@ -56,9 +58,14 @@ pub(super) fn of(cx: &dyn Look, row: &CaseRow, view: &CaseView) -> Result<Case, 
     let Whereabouts {
         envelopes,
         held_by,
+        held_in_part,
         reached,
         unsent,
     } = whereabouts(row, cx.known(), cx.store())?;
+    let named = |cx: &dyn Look, phones: &BTreeSet<DeviceId>| {
+        let names = phones.iter().map(|device| names::name_of(cx, device));
+        names.collect()
+    };
     let met = cx.store().peers()?.into_iter().map(|p| p.device);
     let known: Vec<_> = met.chain([cx.known().id()]).collect();
     let reached = reached.into_iter().map(|keeper| {
@@ -103,10 +110,8 @@ pub(super) fn of(cx: &dyn Look, row: &CaseRow, view: &CaseView) -> Result<Case, 
         sealed: envelopes,
         unsent,
         stays: cases::stays(cx, &view.id)?,
-        held_by: held_by
-            .iter()
-            .map(|device| names::name_of(cx, device))
-            .collect(),
+        held_by: named(cx, &held_by),
+        held_in_part: named(cx, &held_in_part),
         reached: reached.collect(),
     })
 }

@@ -9,7 +9,7 @@ use protocol::limits::SAME_CASES_MAX;
 use protocol::{Area, CaseId, SpaceId, always};
 use record::{CaseView, Entry, likeness};
 
-use super::assess::{self, assess_with_head, case_now, entries_of, entry_of, reassess};
+use super::assess::{self, assess_with_head, case_now, entries_of, entry_of, reassess, said_once};
 use super::consent::may_leave;
 use super::decide::decide;
 use super::entries::{consented, finding, is_young, read_dose, taken_back};
@@ -58,6 +58,15 @@ pub fn default_area(cx: &dyn Look, area: Option<Area>) -> Result<Area, Refusal> 
             areas.push(last);
             Err(Refusal::SeveralSpaces(areas))
         }
+    }
+}
+
+/// Whether a case could be written here, before anybody is asked anything.
+pub(super) fn may_begin(cx: &dyn Look, area: Option<Area>) -> Result<(), Refusal> {
+    let area = default_area(cx, area)?;
+    match cx.known().certificate() {
+        Some(own) if !own.may_write_in(SpaceId::of(&area)) => Err(Refusal::MayNotWrite(area)),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -162,6 +171,7 @@ pub fn begin(
     let area = default_area(cx, with.area)?;
     let (assessor, now_s) = (cx.assessor(), cx.now().wall_s);
     let file = assessor.read_file(file).map_err(Refusal::Findings)?;
+    said_once(&file, &with.head, now_s)?;
     let alone = assessor.assess(&file, profile);
     let with_head = assess_with_head(assessor, &file, &with.head, profile, now_s);
     let assessment = with_head
@@ -363,6 +373,7 @@ pub fn list(
         let next = match () {
             () if shut => Next::Unlock,
             () if now.questions > 0 => Next::Settle,
+            () if now.undecided => Next::Decide,
             () if now.waits => Next::Await,
             () if stays => Next::LetGo,
             () => Next::Nothing,

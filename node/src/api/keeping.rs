@@ -15,6 +15,7 @@ use super::views::status::{
 };
 use super::{Cx, HostFacts, Look, Paper, Refusal, case_view, freshness, names};
 use crate::agent::{Command, heard};
+use crate::store::Aside;
 
 /// Bytes of hexadecimal text.
 pub(super) fn from_hex(what: Paper, text: &str) -> Result<Vec<u8>, Refusal> {
@@ -136,7 +137,7 @@ fn author_of(cx: &dyn Look, id: &EnvelopeId) -> Result<Option<String>, Refusal> 
 /// Envelopes that are set aside: which, whose, and why.
 fn quarantined(cx: &dyn Look) -> Result<Vec<Quarantined>, Refusal> {
     let rows = cx.store().quarantined()?.into_iter();
-    let row = |(id, why): (EnvelopeId, String)| {
+    let row = |(id, why): (EnvelopeId, Aside)| {
         Ok(Quarantined {
             envelope: Digest(id.0),
             author: author_of(cx, &id)?,
@@ -156,7 +157,7 @@ pub(super) fn set_aside(cx: &dyn Look, named: &[Digest]) -> Result<SetAside, Ref
     Ok(SetAside { waiting })
 }
 
-fn waiting(cx: &dyn Look, id: &EnvelopeId, why: String) -> Result<Waiting, Refusal> {
+fn waiting(cx: &dyn Look, id: &EnvelopeId, why: Aside) -> Result<Waiting, Refusal> {
     let (case, said) = cx.known().preview(id, cx.store())?.unzip();
     let title = match &case {
         Some(case) => cx.store().case_row(case)?.map(|row| row.title),

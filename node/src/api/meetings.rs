@@ -15,7 +15,7 @@ pub fn outcome(summary: &MeetingSummary) -> Result<Meeting, Refusal> {
             name: summary.name.clone(),
             complete: summary.complete,
             in_step: summary.in_step,
-            not_in_step: summary.not_in_step.clone(),
+            not_in_step: summary.not_in_step,
             envelopes_sent: summary.envelopes_sent,
             envelopes_taken: summary.envelopes_taken,
             bundle_bytes_sent: summary.bundle_bytes_sent,

@@ -240,6 +240,8 @@ pub enum Refusal {
     Findings(FindingsError),
     /// A value that its field does not have.
     Value(ValueError),
+    /// A finding that is said twice, and not the same.
+    SaidTwice(String),
     /// Nothing is said of the patient.
     NothingSaid,
     /// A child under five years, whom the rules are for.
@@ -356,6 +358,7 @@ impl Refusal {
             | Self::SeveralCases(_)
             | Self::Findings(_)
             | Self::Value(_)
+            | Self::SaidTwice(_)
             | Self::NothingSaid
             | Self::IsAChild
             | Self::NotAConsent(_)

@@ -36,9 +36,16 @@ pub fn list(cx: &dyn Look) -> Result<Releases, Refusal> {
         version: m.version,
         digest: m.digest,
     };
+    // Of what runs no more, the list still says what it was.
+    let kind_of = |module: &String, a: &Activation| {
+        let runs = a.current.is_some() || a.previous.is_some();
+        let listed = known.trust().map(|t| t.releases()).unwrap_or_default();
+        let listed = listed.iter().find(|r| !runs && r.module == *module);
+        listed.map_or(a.kind(), |r| r.kind)
+    };
     let running = |(module, a): (&String, &Activation)| Running {
         module: module.clone(),
-        kind: a.kind().name().to_owned(),
+        kind: kind_of(module, a).name().to_owned(),
         current: a.current.as_ref().map(version),
         previous: a.previous.as_ref().map(version),
     };

@@ -12,6 +12,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId(pub [u8; 16]);
 
+/// Whose a visit under way is: one of each kind is kept, and none takes another's answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VisitOf {
+    /// A child's, whom the rules are for.
+    #[default]
+    Child,
+    /// A pregnant woman's, or of one who has just given birth.
+    Pregnancy,
+    /// An adult's.
+    Adult,
+    /// Nobody's: an assessment that becomes no case.
+    Triage,
+}
+
 impl Serialize for RequestId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         CaseId(self.0).serialize(serializer)
@@ -232,26 +247,52 @@ pub enum Request {
         profile: Profile,
     },
     /// Whether a visit was interrupted before its case was written.
-    VisitOpen,
+    VisitOpen {
+        /// Whose.
+        #[serde(default)]
+        of: VisitOf,
+    },
     /// Begin a visit, or go on with the one that was interrupted.
     VisitBegin {
+        /// Whose.
+        #[serde(default)]
+        of: VisitOf,
         /// The level of care.
         profile: Profile,
         /// Forget what was answered before.
         anew: bool,
+        /// The number under which its case will be written: it is kept with the answers, so that a
+        /// visit that is gone on with after a crash never writes its case twice.
+        request: RequestId,
+        /// Where the case is to be written; by default the space this phone has a key for. Nobody is
+        /// asked anything for a case that this phone could not write.
+        #[serde(default)]
+        area: Option<Area>,
     },
     /// One answer, as it is typed: it is kept at once. The reply says what comes next, and what is
     /// pink already.
     VisitAnswer {
-        /// The finding, or `age`, or `text`.
+        /// Whose.
+        #[serde(default)]
+        of: VisitOf,
+        /// The finding, or `age`, or `text`; a field of the record such as `patient.name`; or
+        /// `consent.share` and the like.
         name: String,
         /// What was typed; empty: not known.
         answer: String,
     },
     /// Take the last answer back.
-    VisitBack,
+    VisitBack {
+        /// Whose.
+        #[serde(default)]
+        of: VisitOf,
+    },
     /// The visit is over.
-    VisitEnd,
+    VisitEnd {
+        /// Whose.
+        #[serde(default)]
+        of: VisitOf,
+    },
     /// Meet a phone at an address, and wait until it is over.
     Meet {
         /// Its device id.
@@ -459,11 +500,11 @@ impl Request {
             | Request::CaseDecide { .. }
             | Request::CaseAdd { .. }
             | Request::CaseHandOver { .. } => Concern::Cases,
-            Request::VisitOpen
+            Request::VisitOpen { .. }
             | Request::VisitBegin { .. }
             | Request::VisitAnswer { .. }
-            | Request::VisitBack
-            | Request::VisitEnd => Concern::Visit,
+            | Request::VisitBack { .. }
+            | Request::VisitEnd { .. } => Concern::Visit,
             Request::EnrolRequest { .. }
             | Request::EnrolSign { .. }
             | Request::EnrolAccept { .. }

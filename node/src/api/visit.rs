@@ -1,13 +1,16 @@
 //! A visit under way: each answer is kept as it is given, sealed, until the case is written, so that a
 //! dead battery costs nothing; and a danger sign answers at once.
 
+use std::collections::BTreeMap;
+
 use clinical::age::Age;
 use clinical::assessment::{Question, QuestionKind};
-use clinical::{FindingValue, FindingsError, Profile};
+use clinical::{FindingValue, FindingsError, Kind, Profile, catalogue};
 use protocol::always;
 use serde::{Deserialize, Serialize};
 
 use super::assess::{Ages, Next, Values};
+use super::request::{RequestId, VisitOf};
 use super::views::visit::{Visit as Shown, VisitEnd, VisitOpen};
 use super::{Assessor, Cx, Look, Refusal};
 use crate::agent::Command;
@@ -19,9 +22,11 @@ const VISIT_S_MAX: u64 = 12 * 3600;
 const ANSWERS_MAX: usize = 400;
 
 /// What has been answered, in order, as it was typed.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Visit {
     profile: Profile,
+    /// The number under which its case will be written.
+    request: RequestId,
     /// When it began, by this phone's clock.
     began_s: u64,
     answers: Vec<(String, String)>,
@@ -75,16 +80,30 @@ fn read_answer(
     assessor.read_value(name, &FindingValue::Text(with_point(word)))
 }
 
+/// Visits under way, by whose they are.
+type Visits = BTreeMap<VisitOf, Visit>;
+
+/// Whether an answer is a field of the record, and none that the rules ask.
+fn is_said(of: VisitOf, name: &str) -> bool {
+    match of {
+        VisitOf::Child | VisitOf::Triage => {
+            name.starts_with("patient.") || name.starts_with("consent.")
+        }
+        VisitOf::Pregnancy | VisitOf::Adult => true,
+    }
+}
+
 impl Visit {
     /// The answers, and the age if it is known; what cannot be read any more (other rules run now)
     /// is left out and asked again.
-    fn read(&self, assessor: &dyn Assessor) -> (Values, Ages) {
+    fn read(&self, of: VisitOf, assessor: &dyn Assessor) -> (Values, Ages) {
         let age = self
             .answers
             .iter()
             .find(|(name, _)| name == AGE)
             .and_then(|(_, typed)| read_age(typed).ok());
-        let values = self.answers.iter().filter(|(name, _)| name != AGE);
+        let asked = |(name, _): &&(String, String)| name != AGE && !is_said(of, name);
+        let values = self.answers.iter().filter(asked);
         let values = values.filter_map(|(name, typed)| {
             Some((name.clone(), read_answer(assessor, name, typed).ok()?))
         });
@@ -92,59 +111,84 @@ impl Visit {
     }
 }
 
-fn kept(cx: &dyn Look) -> Result<Option<Visit>, Refusal> {
+/// The visits that are somebody's still. One that an older version kept is not read: it is begun anew.
+fn kept(cx: &dyn Look) -> Result<Visits, Refusal> {
     let kept = cx.store().visit()?;
-    let visit: Option<Visit> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    Ok(visit.filter(|visit| cx.now().wall_s.abs_diff(visit.began_s) < VISIT_S_MAX))
+    let visits: Option<Visits> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let mut visits = visits.unwrap_or_default();
+    visits.retain(|_, visit| cx.now().wall_s.abs_diff(visit.began_s) < VISIT_S_MAX);
+    Ok(visits)
 }
 
-fn keep(cx: &mut dyn Cx, visit: Option<&Visit>) -> Result<(), Refusal> {
-    let bytes = visit
-        .map(serde_json::to_vec)
-        .transpose()
-        .map_err(|_| Refusal::Nothing)?;
+fn keep(cx: &mut dyn Cx, visits: &Visits) -> Result<(), Refusal> {
+    let bytes = match visits.is_empty() {
+        true => None,
+        false => Some(serde_json::to_vec(visits).map_err(|_| Refusal::Nothing)?),
+    };
     cx.command(Command::KeepVisit(bytes)).map(drop)
 }
 
 /// Begins a visit, or goes on with the one that was interrupted.
-pub(super) fn begin(cx: &mut dyn Cx, profile: Profile, anew: bool) -> Result<Shown, Refusal> {
-    let visit = kept(cx)?.filter(|_| !anew);
-    let mut visit = visit.unwrap_or(Visit {
+pub(super) fn begin(
+    cx: &mut dyn Cx,
+    of: VisitOf,
+    (profile, request): (Profile, RequestId),
+    anew: bool,
+) -> Result<Shown, Refusal> {
+    let mut visits = kept(cx)?;
+    let before = visits.remove(&of).filter(|_| !anew);
+    let mut visit = before.unwrap_or(Visit {
         profile,
+        request,
         began_s: cx.now().wall_s,
         answers: Vec::new(),
     });
     visit.profile = profile;
-    keep(cx, Some(&visit))?;
-    Ok(shown(cx, &visit))
+    let shown = shown(cx, of, &visit);
+    visits.insert(of, visit);
+    keep(cx, &visits)?;
+    Ok(shown)
 }
 
 /// Whether a visit was interrupted, and how far it had come.
-pub(super) fn interrupted(cx: &dyn Look) -> Result<VisitOpen, Refusal> {
-    let visit = kept(cx)?.unwrap_or_default();
+pub(super) fn interrupted(cx: &dyn Look, of: VisitOf) -> Result<VisitOpen, Refusal> {
+    let visits = kept(cx)?;
+    let Some(visit) = visits.get(&of) else {
+        return Ok(VisitOpen::default());
+    };
     let age = visit
         .answers
         .iter()
         .find(|(name, _)| name == AGE)
         .map(|(_, typed)| typed.clone());
-    let minutes = cx.now().wall_s.saturating_sub(visit.began_s) / 60;
     Ok(VisitOpen {
         answers: visit.answers.len(),
         age,
-        minutes,
+        minutes: cx.now().wall_s.saturating_sub(visit.began_s) / 60,
     })
 }
 
 /// One answer: refused where it cannot be, else kept.
-pub(super) fn answer(cx: &mut dyn Cx, name: &str, typed: &str) -> Result<Shown, Refusal> {
-    let Some(mut visit) = kept(cx)? else {
+pub(super) fn answer(
+    cx: &mut dyn Cx,
+    of: VisitOf,
+    name: &str,
+    typed: &str,
+) -> Result<Shown, Refusal> {
+    let mut visits = kept(cx)?;
+    let Some(visit) = visits.get_mut(&of) else {
         return Err(Refusal::NoVisit);
     };
+    let typed = match is_said(of, name) {
+        true => said(name, typed)?,
+        false => typed.to_owned(),
+    };
     match name {
-        AGE => drop(read_age(typed).map_err(Refusal::AnswerRefused)?),
+        _ if is_said(of, name) => {}
+        AGE => drop(read_age(&typed).map_err(Refusal::AnswerRefused)?),
         "text" => {}
         _ => {
-            read_answer(cx.assessor(), name, typed).map_err(Refusal::AnswerRefused)?;
+            read_answer(cx.assessor(), name, &typed).map_err(Refusal::AnswerRefused)?;
         }
     }
     if visit.answers.len() >= ANSWERS_MAX {
@@ -155,30 +199,53 @@ pub(super) fn answer(cx: &mut dyn Cx, name: &str, typed: &str) -> Result<Shown, 
         .answers
         .push((name.to_owned(), typed.chars().take(2000).collect()));
     always!(visit.answers.len() <= ANSWERS_MAX);
-    keep(cx, Some(&visit))?;
-    Ok(shown(cx, &visit))
+    let shown = shown(cx, of, visit);
+    keep(cx, &visits)?;
+    Ok(shown)
+}
+
+/// An answer about a field of the record, as it will be written; empty: not known, or nobody has said.
+fn said(name: &str, typed: &str) -> Result<String, Refusal> {
+    let consent = name.starts_with("consent.");
+    let kind = catalogue::field(name).map(|field| field.kind);
+    let typed = match (typed.trim(), kind) {
+        ("" | "?", _) if consent || name.starts_with("patient.") => return Ok(String::new()),
+        ("" | "?", _) => "unknown".to_owned(),
+        ("y" | "Y", Some(Kind::Flag)) => "yes".to_owned(),
+        ("n" | "N", Some(Kind::Flag)) => "no".to_owned(),
+        (number, Some(Kind::Number(..))) => with_point(number),
+        (other, _) => other.to_owned(),
+    };
+    catalogue::read_value(name, &typed).map_err(Refusal::Value)?;
+    Ok(typed)
 }
 
 /// Takes the last answer back.
-pub(super) fn back(cx: &mut dyn Cx) -> Result<Shown, Refusal> {
-    let Some(mut visit) = kept(cx)? else {
+pub(super) fn back(cx: &mut dyn Cx, of: VisitOf) -> Result<Shown, Refusal> {
+    let mut visits = kept(cx)?;
+    let Some(visit) = visits.get_mut(&of) else {
         return Err(Refusal::NoVisit);
     };
     visit.answers.pop();
-    keep(cx, Some(&visit))?;
-    Ok(shown(cx, &visit))
+    let shown = shown(cx, of, visit);
+    keep(cx, &visits)?;
+    Ok(shown)
 }
 
 /// The visit is over: the case is written, or nobody wants it.
-pub(super) fn end(cx: &mut dyn Cx) -> Result<VisitEnd, Refusal> {
-    keep(cx, None)?;
+pub(super) fn end(cx: &mut dyn Cx, of: VisitOf) -> Result<VisitEnd, Refusal> {
+    let mut visits = kept(cx)?;
+    visits.remove(&of);
+    keep(cx, &visits)?;
     Ok(VisitEnd {})
 }
 
-fn shown(cx: &dyn Look, visit: &Visit) -> Shown {
-    let (answers, ages) = visit.read(cx.assessor());
+fn shown(cx: &dyn Look, of: VisitOf, visit: &Visit) -> Shown {
+    let (answers, ages) = visit.read(of, cx.assessor());
     let interview = cx.assessor().interview(visit.profile, &answers, &ages);
+    let judged = matches!(of, VisitOf::Child | VisitOf::Triage);
     let ask = match interview.next {
+        _ if !judged => None, // no rules here ask of others: the screen goes by the catalogue
         Next::Ask(question) => Some(question),
         Next::AskAge => Some(Question {
             id: AGE.into(),
@@ -200,9 +267,16 @@ fn shown(cx: &dyn Look, visit: &Visit) -> Shown {
     Shown {
         answered: visit.answers.len(),
         ask,
-        danger: interview.danger,
+        danger: if judged { interview.danger } else { Vec::new() },
         profile: visit.profile,
         age_known,
         findings: answers.into_iter().chain(ages).chain(text).collect(),
+        said: visit
+            .answers
+            .iter()
+            .filter(|(name, _)| is_said(of, name))
+            .cloned()
+            .collect(),
+        request: visit.request,
     }
 }

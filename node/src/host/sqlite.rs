@@ -40,7 +40,7 @@ mod schema;
 mod trust;
 
 /// The file of the store in a data folder.
-pub(super) const DATABASE: &str = "phone.sqlite";
+pub const DATABASE: &str = "phone.sqlite";
 
 /// The store of one phone.
 #[derive(Debug)]

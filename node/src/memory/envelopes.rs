@@ -1,6 +1,7 @@
 //! Envelopes and keys, in memory.
 
 use super::*;
+use crate::store::Aside;
 use crate::store::EnvelopeStore;
 
 impl EnvelopeStore for MemoryStore {
@@ -178,9 +179,9 @@ impl EnvelopeStore for MemoryStore {
         Ok(self.envelopes.len() as u64)
     }
 
-    fn put_quarantine(&mut self, id: &EnvelopeId, reason: &str) -> Result<(), StoreError> {
+    fn put_quarantine(&mut self, id: &EnvelopeId, why: &Aside) -> Result<(), StoreError> {
         self.spend()?;
-        self.quarantine.insert(*id, reason.to_owned());
+        self.quarantine.insert(*id, why.clone());
         Ok(())
     }
 
@@ -194,7 +195,7 @@ impl EnvelopeStore for MemoryStore {
         Ok(self.quarantine.len() as u64)
     }
 
-    fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError> {
+    fn quarantined(&self) -> Result<Vec<(EnvelopeId, Aside)>, StoreError> {
         Ok(self
             .quarantine
             .iter()

@@ -29,6 +29,7 @@ use super::difference::{Difference, Part, by_space, digests, hear};
 use super::talk::{End, Talk, refuse};
 use crate::agent::spaces::Spaces;
 use crate::agent::{Event, Phone};
+use crate::api::views::meetings::NotInStep;
 use crate::store::{Store, StoreError};
 
 mod authors;
@@ -122,14 +123,14 @@ impl CaseLane {
     ) -> Result<(), End> {
         let takes = |c: &VerifiedChain| c.rights.has(Right::Carry) || c.rights.has(Right::Read);
         let why_not = match (talk.certificate.as_ref(), phone.own.certificate.as_ref()) {
-            (_, None) => Some("this phone is not certified, so no cases were exchanged"),
-            (None, _) => Some("the other phone is not certified, so no cases were exchanged"),
+            (_, None) => Some(NotInStep::Uncertified),
+            (None, _) => Some(NotInStep::OtherUncertified),
             (Some(theirs), Some(ours)) if !takes(theirs) || !takes(ours) => {
-                Some("one of the two phones may not carry cases")
+                Some(NotInStep::MayNotCarry)
             }
             _ => None,
         };
-        talk.summary.not_in_step = why_not.unwrap_or_default().to_owned();
+        talk.summary.not_in_step = why_not;
         let Some(theirs) = talk.certificate.as_ref().filter(|_| why_not.is_none()) else {
             return Ok(());
         };
@@ -486,15 +487,9 @@ impl CaseLane {
         let now = digests(&spaces_shared(theirs, store)?, key, false, store)?;
         talk.summary.in_step = now == self.closing;
         talk.summary.not_in_step = match (talk.summary.in_step, self.passed_over) {
-            (true, _) => String::new(),
-            (false, 0) => {
-                "more was written while they met, or does not fit here: meet again".to_owned()
-            }
-            (false, some) => {
-                format!(
-                    "{some} changes were passed over: this phone does not know their author's certificates yet"
-                )
-            }
+            (true, _) => None,
+            (false, 0) => Some(NotInStep::MoreWritten),
+            (false, some) => Some(NotInStep::AuthorsUnknown(some as u64)),
         };
         if talk.summary.in_step {
             // In step with envelopes still to send would be in step with something else.

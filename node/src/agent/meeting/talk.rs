@@ -11,7 +11,7 @@ use protocol::{Broken, DeviceId, Now, VerifiedChain};
 use sync::reconcile::MeetingKey;
 
 use crate::agent::{LinkId, Phone};
-use crate::api::views::meetings::Kept;
+use crate::api::views::meetings::{Kept, NotInStep};
 use crate::store::StoreError;
 
 /// Why a frame ends the meeting.
@@ -51,7 +51,7 @@ pub struct MeetingSummary {
     /// All spaces were the same on both sides at the end.
     pub in_step: bool,
     /// Why not, where both said all and still are not.
-    pub not_in_step: String,
+    pub not_in_step: Option<NotInStep>,
     /// One of the two would not go on, and will not the next time unless something changes.
     pub refused: bool,
     /// Envelopes given.

@@ -6,15 +6,10 @@ use protocol::{EnvelopeId, always};
 use sync::{Envelope, EnvelopeKind, SpaceKey};
 
 use super::Records;
-use crate::agent::spaces::{LATE, Spaces};
+use crate::agent::spaces::Spaces;
 use crate::agent::tx::Tx;
-use crate::store::{Store, StoreError};
+use crate::store::{Aside, Store, StoreError};
 
-/// Why an envelope is not opened any more.
-const PARKED: &str =
-    "the program stopped twice while it was being opened: it is not opened any more";
-/// Why an envelope is not opened yet.
-const WAITS: &str = "it waits while another is opened alone";
 /// Beginnings without an end after which an envelope is parked.
 const OPENINGS_MAX: u8 = 2;
 
@@ -103,7 +98,7 @@ impl Records {
         tx: &mut Tx,
     ) -> Result<(), StoreError> {
         let waiting = tx.store.quarantined()?.into_iter();
-        let mut waiting = waiting.filter(|(_, why)| why == WAITS);
+        let mut waiting = waiting.filter(|(_, why)| *why == Aside::Alone);
         match waiting.next() {
             Some((id, _)) => self.open_alone(&id, spaces, tx),
             None => {
@@ -136,9 +131,9 @@ impl Records {
     ) -> Result<bool, StoreError> {
         match self.opens_now(id) {
             Opens::Now => return Ok(true),
-            Opens::Never => store.put_quarantine(id, PARKED)?,
+            Opens::Never => store.put_quarantine(id, &Aside::Parked)?,
             Opens::Later => {
-                store.put_quarantine(id, WAITS)?;
+                store.put_quarantine(id, &Aside::Alone)?;
                 self.some_wait = true;
             }
         }
@@ -153,7 +148,9 @@ impl Records {
         tx: &mut Tx,
     ) -> Result<(), StoreError> {
         let aside = tx.store.quarantined()?;
-        let waits = aside.iter().any(|(held, why)| held == id && why == LATE);
+        let waits = aside
+            .iter()
+            .any(|(held, why)| held == id && *why == Aside::Late);
         match waits {
             true => self.open_alone(id, spaces, tx),
             false => Ok(()),
@@ -237,7 +234,7 @@ impl Records {
             Some((verified, lost)) if !lost || spaces.vouched_for(&verified, tx.own) => {
                 self.open_envelope(&verified, spaces, tx)
             }
-            Some((verified, _)) => tx.store.put_quarantine(&verified.id, LATE),
+            Some((verified, _)) => tx.store.put_quarantine(&verified.id, &Aside::Late),
             None => Ok(()),
         }
     }

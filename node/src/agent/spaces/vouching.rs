@@ -8,10 +8,11 @@ use sync::envelope::author_key;
 use sync::notice::{Lost, short};
 use sync::{Envelope, EnvelopeKind, Notice, VerifiedEnvelope};
 
-use super::{Identity, LATE, Spaces, StoreError};
+use super::{Identity, Spaces, StoreError};
 use crate::agent::commands::{Answer, Reply, no};
 use crate::agent::tx::{Consequence, Tx};
 use crate::api::Refusal;
+use crate::store::Aside;
 
 /// Ids in one countersignature.
 const COUNTERSIGNED_MAX: usize = 1500;
@@ -27,7 +28,7 @@ impl Spaces {
         let delivered: BTreeSet<_> = notice.delivered_ids().collect();
         let strict = defence::stands(Defence::Vouchers);
         for (id, why) in tx.store.quarantined()? {
-            if why != LATE || !delivered.contains(&short(&id)) {
+            if why != Aside::Late || !delivered.contains(&short(&id)) {
                 continue;
             }
             let parsed = tx.store.envelope(&id)?.map(Envelope::parse);
@@ -103,7 +104,9 @@ impl Spaces {
             return no(Refusal::MayNotCountersign);
         }
         let late = tx.store.quarantined()?.into_iter();
-        let late = late.filter(|(_, why)| why == LATE).map(|(id, _)| id);
+        let late = late
+            .filter(|(_, why)| *why == Aside::Late)
+            .map(|(id, _)| id);
         let late: Vec<_> = late
             .filter(|id| wanted.is_empty() || wanted.contains(id))
             .collect();

@@ -60,6 +60,9 @@ pub struct Case {
     pub stays: Option<Stays>,
     /// Phones that have shown that they hold all of it, by name.
     pub held_by: Vec<String>,
+    /// Phones that have shown that they hold some of them, and lack what was added last.
+    #[serde(default)]
+    pub held_in_part: Vec<String>,
     /// Keepers that all of it has reached, by name.
     pub reached: Vec<String>,
 }

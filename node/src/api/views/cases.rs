@@ -55,6 +55,8 @@ pub enum Next {
     Await,
     /// It stays here until there is consent, or a key.
     LetGo,
+    /// Nobody has decided since it was judged as it is now.
+    Decide,
     /// Nothing.
     Nothing,
 }

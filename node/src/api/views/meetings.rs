@@ -4,6 +4,22 @@ use protocol::DeviceId;
 use protocol::frame::Lane;
 use serde::{Deserialize, Serialize};
 
+/// Why two phones are not in step after a meeting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotInStep {
+    /// This phone is not certified, so no cases were exchanged.
+    Uncertified,
+    /// The other phone is not certified, so no cases were exchanged.
+    OtherUncertified,
+    /// One of the two may not carry cases.
+    MayNotCarry,
+    /// More was written while they met, or does not fit here.
+    MoreWritten,
+    /// So many changes were passed over: their authors' certificates are not known here yet.
+    AuthorsUnknown(u64),
+}
+
 /// What came of a meeting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "schema", rename = "kijiti.meeting/1")]
@@ -15,7 +31,7 @@ pub struct Meeting {
     /// All spaces were the same on both sides at the end.
     pub in_step: bool,
     /// Why not, where both said all and still are not.
-    pub not_in_step: String,
+    pub not_in_step: Option<NotInStep>,
     /// Envelopes given.
     pub envelopes_sent: u64,
     /// Envelopes that were new here.

@@ -1,5 +1,6 @@
 //! Who and how a phone is, and what passes through it for others.
 
+use crate::store::Aside;
 use protocol::{Area, CaseId, DeviceId, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +122,7 @@ pub struct Quarantined {
     /// Whose, by name.
     pub author: Option<String>,
     /// Why.
-    pub why: String,
+    pub why: Aside,
 }
 
 /// A phone that is lost.
@@ -285,7 +286,7 @@ pub struct Waiting {
     /// Whose, by name.
     pub author: Option<String>,
     /// Why it waits.
-    pub why: String,
+    pub why: Aside,
     /// Its case, where it can be opened.
     pub case: Option<CaseId>,
     /// What a person knows the case by.

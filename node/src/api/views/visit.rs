@@ -6,9 +6,11 @@ use clinical::assessment::{Fired, Question};
 use clinical::{FindingValue, Profile};
 use serde::{Deserialize, Serialize};
 
+use crate::api::request::RequestId;
+
 /// A visit under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "schema", rename = "kijiti.visit/2")]
+#[serde(tag = "schema", rename = "kijiti.visit/3")]
 pub struct Visit {
     /// Answers so far.
     pub answered: usize,
@@ -22,10 +24,14 @@ pub struct Visit {
     pub age_known: bool,
     /// The answers as a findings file.
     pub findings: BTreeMap<String, FindingValue>,
+    /// What the rules do not read, as it was typed: fields of the record, consents.
+    pub said: BTreeMap<String, String>,
+    /// The number under which the case of this visit is to be written.
+    pub request: RequestId,
 }
 
 /// Whether a visit was interrupted, and how far it had come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "schema", rename = "kijiti.visit-open/1")]
 pub struct VisitOpen {
     /// Answers so far; 0: no visit was interrupted.

@@ -1,7 +1,7 @@
 //! Envelopes and keys, in SQLite.
 
 use super::*;
-use crate::store::EnvelopeStore;
+use crate::store::{Aside, EnvelopeStore};
 
 impl EnvelopeStore for SqliteStore {
     fn space_keys(&self) -> Result<Vec<SpaceKey>, StoreError> {
@@ -204,10 +204,10 @@ impl EnvelopeStore for SqliteStore {
         ))
     }
 
-    fn put_quarantine(&mut self, id: &EnvelopeId, reason: &str) -> Result<(), StoreError> {
+    fn put_quarantine(&mut self, id: &EnvelopeId, why: &Aside) -> Result<(), StoreError> {
         self.write(
             "INSERT OR REPLACE INTO quarantine VALUES (?1, ?2)",
-            params![id.0, reason],
+            params![id.0, why.code()],
         )
         .map(|_| ())
     }
@@ -224,12 +224,12 @@ impl EnvelopeStore for SqliteStore {
         ))
     }
 
-    fn quarantined(&self) -> Result<Vec<(EnvelopeId, String)>, StoreError> {
+    fn quarantined(&self) -> Result<Vec<(EnvelopeId, Aside)>, StoreError> {
         let rows = self.all("SELECT id, reason FROM quarantine", [], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?))
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?))
         })?;
-        Ok(self.sound("an envelope set aside", rows, |(id, reason)| {
-            Ok((EnvelopeId(fixed(&id)?), reason))
+        Ok(self.sound("an envelope set aside", rows, |(id, why)| {
+            Ok((EnvelopeId(fixed(&id)?), Aside::of_code(&why)))
         }))
     }
 
