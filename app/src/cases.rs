@@ -18,7 +18,7 @@ use crate::cli::{self, AddArgs, CaseCommand, DecisionArgs, Kind as Whose, NewArg
 use crate::ministry::area_of;
 use crate::run::{Phone, absolute, findings_file, request_number};
 use crate::show;
-use crate::words::phone as words;
+use crate::words::shown as words;
 use desk::files::{EnrolmentFile, read, write_bytes};
 
 /// Bytes of a file with cases.

@@ -23,7 +23,7 @@ use crate::enrol::{accept, enrolment_file};
 use crate::ministry::{self, area_of};
 use crate::run::request_number;
 use crate::show;
-use crate::words::phone as words;
+use crate::words::shown as words;
 use desk::draft::{self, NewRelease};
 use desk::enrol::EnrolmentDesk;
 use desk::files::{EnrolmentFile, RootFile, from_text, read, to_text};

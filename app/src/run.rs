@@ -59,23 +59,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Enrol { command } => enrol::run(&phone, command),
         Command::Case { command } => cases::run(&phone, command),
         Command::Triage { findings, profile } => {
-            let (of, profile) = (VisitOf::Triage, profile.into());
-            let asked = findings.is_none();
-            let findings = match &findings {
-                Some(file) => findings_file(file)?,
-                None => terminal::file_of(&terminal::findings(&terminal::Sitting {
-                    of,
-                    profile,
-                    request: request_number()?,
-                    area: None,
-                    ask: &|request| phone.reply(request),
-                })?)?,
-            };
-            phone.shown(Request::Triage { findings, profile }, show::assessment)?;
-            match asked {
-                true => phone.reply(Request::VisitEnd { of }).map(drop),
-                false => Ok(()),
-            }
+            triage(&phone, findings.as_deref(), profile.into())
         }
         Command::Meet { who } => meet(&phone, &who),
         Command::Model { command } => run_model(&phone, command),
@@ -202,6 +186,26 @@ fn restore(phone: &Phone, from: &Path) -> Result<(), Failure> {
     };
     let restored = node::host::backup::restore(from, &phone.folder, secret)?;
     phone.show(&restored, show::restored)
+}
+
+/// Assesses without keeping anything.
+fn triage(phone: &Phone, file: Option<&Path>, profile: Profile) -> Result<(), Failure> {
+    let of = VisitOf::Triage;
+    let findings = match file {
+        Some(file) => findings_file(file)?,
+        None => terminal::file_of(&terminal::findings(&terminal::Sitting {
+            of,
+            profile,
+            request: request_number()?,
+            area: None,
+            ask: &|request| phone.reply(request),
+        })?)?,
+    };
+    phone.shown(Request::Triage { findings, profile }, show::assessment)?;
+    match file {
+        None => phone.reply(Request::VisitEnd { of }).map(drop),
+        Some(_) => Ok(()),
+    }
 }
 
 /// The phone that a command is for.

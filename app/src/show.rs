@@ -15,7 +15,7 @@ use node::host::backup::Restored;
 use protocol::frame::Lane;
 
 use crate::Failure;
-use crate::words::phone;
+use crate::words::shown;
 
 mod cases;
 
@@ -208,7 +208,7 @@ pub fn status(s: &Status) {
     for aside in &s.quarantined {
         let author = aside.author.as_deref().unwrap_or_default();
         wrapped(
-            &format!("set aside {author}: {}", phone::aside(&aside.why)),
+            &format!("set aside {author}: {}", shown::aside(&aside.why)),
             10,
         );
     }
@@ -254,7 +254,7 @@ pub fn status(s: &Status) {
     }
     s.warnings
         .iter()
-        .for_each(|warning| wrapped(&format!("! {}", phone::warning(warning)), 2));
+        .for_each(|warning| wrapped(&format!("! {}", shown::warning(warning)), 2));
 }
 
 fn nameless(name: &str) -> &str {
@@ -324,7 +324,7 @@ pub fn model_list(l: &Releases) {
             size(r.bytes),
             r.area.to_string(),
             r.digest.short(),
-            phone::state(&r.state)
+            shown::state(&r.state)
         );
     }
 }
@@ -333,7 +333,7 @@ pub fn model_list(l: &Releases) {
 pub fn checks(checks: &[Check]) {
     checks
         .iter()
-        .for_each(|check| wrapped(&format!("✓ {}", phone::check(check)), 2));
+        .for_each(|check| wrapped(&format!("✓ {}", shown::check(check)), 2));
 }
 
 /// What a meeting did.
@@ -346,7 +346,7 @@ pub fn meeting(m: &Meeting) {
         if m.in_step { "; in step" } else { "" }
     );
     if let Some(why) = &m.not_in_step {
-        wrapped(&format!("not in step: {}", phone::not_in_step(why)), 2);
+        wrapped(&format!("not in step: {}", shown::not_in_step(why)), 2);
     }
     println!(
         "  bundles: {} given, {} taken; {} over the link",

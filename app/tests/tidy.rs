@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use serde_json::Value;
+
 /// The import table of ARCHITECTURE.md, among our own rooms. The bench may import anything.
 const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("protocol", &[]),
@@ -92,23 +94,29 @@ const IMPURE: [&str; 8] = [
 ];
 const PURE: [&str; 5] = ["protocol", "clinical", "record", "sync", "distribution"];
 
-fn metadata() -> cargo_metadata::Metadata {
+/// What cargo says of this workspace; with `resolve`, of everything that it links too.
+fn metadata(resolve: bool) -> Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    cargo_metadata::MetadataCommand::new()
-        .manifest_path(root)
-        .no_deps()
-        .exec()
-        .unwrap()
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version", "1", "--manifest-path"]);
+    cargo.arg(root);
+    if !resolve {
+        cargo.arg("--no-deps");
+    }
+    serde_json::from_slice(&cargo.output().unwrap().stdout).unwrap()
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().unwrap()
 }
 
 #[test]
 fn rooms_import_only_what_the_table_allows() {
     let table: BTreeMap<_, _> = MAY_IMPORT.into_iter().collect();
-    let metadata = metadata();
-    let packages: Vec<_> = metadata
-        .packages
+    let metadata = metadata(false);
+    let packages: Vec<_> = list(&metadata, "packages")
         .iter()
-        .map(|package| (room(&package.name).unwrap(), package))
+        .map(|package| (room(package["name"].as_str().unwrap()).unwrap(), package))
         .filter(|(room, _)| !NOT_SHIPPED.contains(room))
         .collect();
     let rooms: BTreeSet<_> = packages.iter().map(|(room, _)| *room).collect();
@@ -118,10 +126,9 @@ fn rooms_import_only_what_the_table_allows() {
         "a room is missing from the table"
     );
     for (name, package) in packages {
-        let normal =
-            |d: &&cargo_metadata::Dependency| d.kind == cargo_metadata::DependencyKind::Normal;
-        for dependency in package.dependencies.iter().filter(normal) {
-            let imported = dependency.name.as_str();
+        let dependencies = list(package, "dependencies").iter();
+        for dependency in dependencies.filter(|d| d["kind"].is_null()) {
+            let imported = dependency["name"].as_str().unwrap();
             let ours = room(imported);
             assert!(
                 ours.is_none_or(|r| table[name].contains(&r)),
@@ -139,28 +146,24 @@ fn rooms_import_only_what_the_table_allows() {
 /// A phone links no training, no competitor's code and no ministry tools.
 #[test]
 fn a_phone_links_no_desk_no_training_and_no_competitor() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let metadata = cargo_metadata::MetadataCommand::new()
-        .manifest_path(root)
-        .exec()
-        .unwrap();
-    let resolve = metadata.resolve.as_ref().unwrap();
-    let name = |id: &cargo_metadata::PackageId| metadata[id].name.to_string();
-    let phone = resolve
-        .nodes
-        .iter()
-        .find(|node| name(&node.id) == "kijiti-mobile-ffi")
-        .unwrap();
-    let (mut linked, mut open) = (BTreeSet::new(), vec![phone]);
-    while let Some(node) = open.pop() {
-        let normal = node.deps.iter().filter(|dep| {
-            dep.dep_kinds
-                .iter()
-                .any(|k| k.kind == cargo_metadata::DependencyKind::Normal)
+    let metadata = metadata(true);
+    let packages = list(&metadata, "packages").iter();
+    let names: BTreeMap<_, _> = packages
+        .map(|p| (p["id"].as_str().unwrap(), p["name"].as_str().unwrap()))
+        .collect();
+    let nodes = list(&metadata["resolve"], "nodes").iter();
+    let nodes: BTreeMap<_, _> = nodes.map(|n| (n["id"].as_str().unwrap(), n)).collect();
+    let phone = names.iter().find(|(_, name)| **name == "kijiti-mobile-ffi");
+    let (mut linked, mut open) = (BTreeSet::new(), vec![*phone.unwrap().0]);
+    while let Some(id) = open.pop() {
+        let normal = list(nodes[id], "deps").iter().filter(|dep| {
+            let kinds = list(dep, "dep_kinds").iter();
+            kinds.into_iter().any(|kind| kind["kind"].is_null())
         });
         for dep in normal {
-            if linked.insert(name(&dep.pkg)) {
-                open.extend(resolve.nodes.iter().find(|node| node.id == dep.pkg));
+            let id = dep["pkg"].as_str().unwrap();
+            if linked.insert(names[id]) {
+                open.push(id);
             }
         }
     }
@@ -182,18 +185,15 @@ fn a_phone_links_no_desk_no_training_and_no_competitor() {
 
 #[test]
 fn the_agent_half_of_node_depends_on_nothing_of_the_host_half() {
-    let metadata = metadata();
-    let node = metadata
-        .packages
-        .iter()
-        .find(|p| p.name == "kijiti-node")
-        .unwrap();
-    for dependency in &node.dependencies {
-        if IMPURE.contains(&dependency.name.as_str()) || dependency.name == "kijiti-inference" {
-            assert!(
-                dependency.optional,
-                "{} must hang on the feature `host`",
-                dependency.name
+    let metadata = metadata(false);
+    let mut packages = list(&metadata, "packages").iter();
+    let node = packages.find(|p| p["name"] == "kijiti-node").unwrap();
+    for dependency in list(node, "dependencies") {
+        let name = dependency["name"].as_str().unwrap();
+        if IMPURE.contains(&name) || name == "kijiti-inference" {
+            assert_eq!(
+                dependency["optional"], true,
+                "{name} must hang on the feature `host`"
             );
         }
     }
@@ -256,7 +256,7 @@ fn every_refusal_has_words() {
             "app/src/words/phone.rs",
         ),
         ("desk/src/refusal.rs", "Refusal", "app/src/words/desk.rs"),
-        ("desk/src/check.rs", "Check", "app/src/words/desk.rs"),
+        ("desk/src/check.rs", "Check", "app/src/words/checks.rs"),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(words);
         let words = std::fs::read_to_string(path).unwrap();
@@ -267,4 +267,39 @@ fn every_refusal_has_words() {
             assert!(named, "{name}::{variant} has no words");
         }
     }
+}
+
+/// A newcomer runs the demo, then the tests: what both link is compiled once. A dependency that only
+/// tests have must not switch on a feature of something that the program links too.
+#[test]
+fn tests_switch_on_no_feature_of_what_the_program_links() {
+    let tree = |edges: &str| -> BTreeSet<String> {
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo
+            .args([
+                "tree",
+                "--workspace",
+                "--prefix",
+                "none",
+                "-f",
+                "{p} {f}",
+                "-e",
+            ])
+            .arg(edges)
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        let told = String::from_utf8(cargo.output().unwrap().stdout).unwrap();
+        told.lines()
+            .map(|line| line.trim_end_matches(" (*)").to_owned())
+            .filter(|line| !line.contains('/')) // our own are compiled anew for the tests' controls
+            .collect()
+    };
+    let (program, tests) = (tree("normal,build"), tree("normal,build,dev"));
+    assert!(program.iter().any(|line| line.starts_with("iroh v")));
+    let package = |line: &str| line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
+    let linked: BTreeSet<_> = program.iter().map(|line| package(line)).collect();
+    let other = tests.difference(&program);
+    let twice: Vec<_> = other
+        .filter(|line| linked.contains(&package(line)))
+        .collect();
+    assert!(twice.is_empty(), "compiled twice: {twice:?}");
 }

@@ -9,7 +9,7 @@ use protocol::CaseId;
 use clinical::FindingValue;
 
 use super::{plain, size, urgency, wrapped};
-use crate::words::phone;
+use crate::words::shown;
 
 /// The day of an instant.
 fn day(instant: &str) -> &str {
@@ -132,7 +132,7 @@ fn attention(c: &Case) {
         wrapped(&format!("! {what}: {how}"), 2);
     }
     if let Some(why) = &c.unjudged {
-        let why = phone::findings(why).0;
+        let why = shown::findings(why).0;
         wrapped(
             &format!("! the rules cannot judge what is known now: {why}"),
             2,
@@ -232,7 +232,7 @@ fn what(dose: &Dose) -> String {
 /// Who holds a case, and whether it has reached the clinic.
 fn whereabouts(c: &Case) {
     if let Some(why) = &c.stays {
-        let why = phone::stays(why, &c.case.short());
+        let why = shown::stays(why, &c.case.short());
         wrapped(&format!("stays     on this phone: {why}"), 0);
     }
     let (held, reached) = (c.held_by.join(", "), c.reached.join(", "));
@@ -258,7 +258,7 @@ fn whereabouts(c: &Case) {
 
 /// One thing that was said.
 fn said(said: &Said) -> String {
-    phone::said(said)
+    shown::said(said)
 }
 
 /// Everything that was said.
@@ -306,7 +306,7 @@ pub fn set_aside(s: &SetAside) {
         let author = late.author.as_deref().unwrap_or_default();
         let case = late.case.map(|case| case.short()).unwrap_or_default();
         println!("{}  {author} for case {case} ({title})", late.envelope);
-        wrapped(&phone::aside(&late.why), 4);
+        wrapped(&shown::aside(&late.why), 4);
         for added in &late.adds {
             let (by, when) = (&added.by, &added.by_their_clock);
             wrapped(
