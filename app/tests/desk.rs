@@ -139,6 +139,76 @@ fn a_bundle_that_no_phone_could_run_is_found_before_it_is_signed() {
     assert!(code == 5 && said.contains("a check has failed"), "{said}");
 }
 
+/// What would not count, or no phone would run, is refused when it is signed and not after all have
+/// signed: keys of another role, a bundle that fails its checks, one that is recalled.
+#[test]
+fn a_key_signs_only_what_counts_and_what_phones_would_run() {
+    let desk = Desk::enrolled();
+    let draft = |file: &str, out: &str, more: &[&str]| {
+        let words = ["ministry", "release", "draft", "--file", file, "--out", out];
+        desk.ok("clinic", &[&words[..], more].concat())
+    };
+    let sign = ["ministry", "release", "sign"];
+    let signed = |name: &str| std::fs::read(desk.path(name)).unwrap();
+    draft(&model(), "good.json", &[]);
+    let before = signed("good.json");
+    for key in [
+        "keys/enrol-1.age",
+        "keys/recall-1.age",
+        "keys/receipts-1.age",
+    ] {
+        let words = [&sign[..], &["good.json", "--key", key]].concat();
+        let (code, said) = desk.fails("clinic", &words);
+        assert!(code == 5 && said.contains("would not count"), "{said}");
+    }
+    assert_eq!(signed("good.json"), before, "nothing was signed");
+    // A machine that holds no ministry's documents says that it could not check.
+    let words = [&sign[..], &["good.json", "--key", "keys/key-1.age"]].concat();
+    let said = desk.run("nobody's", &[&words[..], &["--dry-run"]].concat());
+    assert!(said.status.success() && !desk.path("nobody's").exists());
+    assert!(String::from_utf8_lossy(&said.stderr).contains("was not checked"));
+
+    let junk = desk.form("junk.gguf", "not a model");
+    let told = draft(&junk, "junk.json", &[]);
+    assert!(told.contains("no phone would run it"), "{told}");
+    let words = [&sign[..], &["junk.json", "--key", "keys/key-1.age"]].concat();
+    let (code, said) = desk.fails("clinic", &words);
+    assert!(code == 5 && said.contains("nothing was signed"), "{said}");
+
+    desk.sign_and_publish("good.json"); // the control
+    let digest = blake3_of(&model());
+    desk.ok(
+        "clinic",
+        &[
+            "ministry",
+            "recall",
+            "--bundle",
+            &digest,
+            "--reason",
+            "greens",
+            "--out",
+            "recall.json",
+        ],
+    );
+    let key = ["recall.json", "--key", "keys/recall-1.age"];
+    desk.ok("clinic", &[&sign[..], &key].concat());
+    desk.ok("clinic", &["ministry", "release", "publish", "recall.json"]);
+    let told = draft(&model(), "again.json", &["--module", "triage-two"]);
+    assert!(told.contains("recalled: greens"), "{told}");
+    let words = [&sign[..], &["again.json", "--key", "keys/key-1.age"]].concat();
+    assert_eq!(desk.fails("clinic", &words).0, 5);
+    let list = desk.json("clinic", &["model", "list"]);
+    let active = list["active"].as_array().unwrap();
+    assert!(
+        active.iter().all(|module| module["kind"] == "triage"),
+        "{list}"
+    );
+}
+
+fn blake3_of(path: &str) -> String {
+    protocol::Digest::of(&std::fs::read(path).unwrap()).to_string()
+}
+
 #[test]
 fn release_withdraw_recall_revoke_delegate_rotate_and_beacon() {
     let desk = Desk::enrolled();

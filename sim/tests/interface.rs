@@ -1,7 +1,8 @@
 //! The interface of a phone, on an agent and a store in memory: what a person may do, and that looking
 //! changes nothing.
 
-use clinical::{FindingValue, Profile, Urgency};
+use clinical::age::AgeError;
+use clinical::{FindingValue, FindingsError, Profile, Urgency};
 use node::api::views::case::{Case, CaseNew, Decided, History, Said, Stays};
 use node::api::views::cases::{Cases, Duplicates, HandedOver, Next};
 use node::api::views::meetings::Meetings;
@@ -404,6 +405,43 @@ fn visits_of_different_kinds_keep_their_own_answers_names_and_consents() {
     );
     let anew: Visit = screen.ask(begin(VisitOf::Child, 7, true)).unwrap();
     assert_eq!((anew.answered, anew.request), (0, RequestId([7; 16])));
+}
+
+/// A field beside the file of findings does not quietly say another thing than the file, and nobody is
+/// judged as a child by rules that are not for his age.
+#[test]
+fn one_person_does_not_say_two_things_at_once() {
+    let mut world = world();
+    let mut screen = Screen::at(&mut world, WORKER);
+    let beside = |name: &str, value: &str| {
+        let mut new = child("wheeze = no", 1);
+        if let Request::CaseNew { head, .. } = &mut new {
+            head.push((name.into(), value.into()));
+        }
+        new
+    };
+    for (name, value, refusal) in [
+        ("wheeze", "yes", Refusal::SaidTwice("wheeze".into())),
+        ("age_months", "50", Refusal::SaidTwice("age_months".into())),
+        (
+            "age_years",
+            "30",
+            Refusal::Findings(FindingsError::Age(AgeError::Several)),
+        ),
+        (
+            "patient.born",
+            "1960-01-01",
+            Refusal::Findings(FindingsError::Age(AgeError::NotAChild)),
+        ),
+    ] {
+        let refused = screen.ask::<CaseNew>(beside(name, value)).unwrap_err();
+        assert_eq!(refused, refusal, "{name}");
+    }
+    let cases: Cases = screen.ask(Request::all_cases()).unwrap();
+    assert_eq!(cases.matching, 0, "nothing was written");
+    // The control: the same said twice, and what the file does not say.
+    screen.ask::<CaseNew>(beside("wheeze", "no")).unwrap();
+    screen.ask::<CaseNew>(beside("spo2", "97")).unwrap();
 }
 
 /// Nobody is asked forty questions for a case that this phone could not write.

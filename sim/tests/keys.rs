@@ -566,6 +566,10 @@ fn the_worker_sees_who_holds_a_case_and_that_it_has_reached_the_clinic() {
         seen(&road).reached.is_empty() && seen(&road).held_by.is_empty(),
         "the new word has not gone anywhere yet"
     );
+    assert!(
+        seen(&road).held_in_part.contains(&supervisor),
+        "and still they hold what was said before"
+    );
 }
 
 #[test]
