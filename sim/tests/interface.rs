@@ -414,14 +414,14 @@ fn one_person_does_not_say_two_things_at_once() {
     let mut world = world();
     let mut screen = Screen::at(&mut world, WORKER);
     let beside = |name: &str, value: &str| {
-        let mut new = child("wheeze = no", 1);
+        let mut new = child("spo2 = 97", 1);
         if let Request::CaseNew { head, .. } = &mut new {
             head.push((name.into(), value.into()));
         }
         new
     };
     for (name, value, refusal) in [
-        ("wheeze", "yes", Refusal::SaidTwice("wheeze".into())),
+        ("spo2", "80", Refusal::SaidTwice("spo2".into())),
         ("age_months", "50", Refusal::SaidTwice("age_months".into())),
         (
             "age_years",
@@ -439,8 +439,7 @@ fn one_person_does_not_say_two_things_at_once() {
     }
     let cases: Cases = screen.ask(Request::all_cases()).unwrap();
     assert_eq!(cases.matching, 0, "nothing was written");
-    // The control: the same said twice, and what the file does not say.
-    screen.ask::<CaseNew>(beside("wheeze", "no")).unwrap();
+    // The control: the same said twice.
     screen.ask::<CaseNew>(beside("spo2", "97")).unwrap();
 }
 
