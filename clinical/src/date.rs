@@ -87,14 +87,14 @@ pub fn instant(at_s: u64) -> String {
     debug_assert!(is_instant(&text));
     debug_assert_eq!(
         seconds_of_date(text.get(..10).unwrap_or_default()),
-        Some(at_s - second)
+        i64::try_from(at_s - second).ok()
     );
     text
 }
 
 /// The first second (UTC) of a day, `2026-11-24`, or of the middle of a month, `2026-11`; `None`
-/// for a year alone, and before 1970.
-pub fn seconds_of_date(date: &str) -> Option<u64> {
+/// for a year alone. Below zero before 1970, when many who are alive were born.
+pub fn seconds_of_date(date: &str) -> Option<i64> {
     let mut parts = date.split('-').map(str::parse::<i64>);
     let (year, month) = (parts.next()?.ok()?, parts.next()?.ok()?);
     let day = parts.next().unwrap_or(Ok(15)).ok()?;
@@ -106,10 +106,7 @@ pub fn seconds_of_date(date: &str) -> Option<u64> {
         year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + (153 * from_march + 2) / 5 + day
             - 1;
     let days = era * 146_097 + day_of_era - 719_468;
-    u64::try_from(days)
-        .ok()
-        .filter(|_| known)
-        .map(|days| days * 86_400)
+    known.then_some(days * 86_400)
 }
 
 #[cfg(test)]
@@ -149,15 +146,17 @@ mod tests {
             "2100-02-28",
         ] {
             assert_eq!(
-                instant(seconds_of_date(date).unwrap()),
+                instant(seconds_of_date(date).unwrap() as u64),
                 format!("{date}T00:00:00Z")
             );
         }
         assert!(
-            ["2026", "", "1950-01-01", "2026-13-01", "x-y"]
+            ["2026", "", "0000-01-01", "2026-13-01", "x-y"]
                 .iter()
                 .all(|date| seconds_of_date(date).is_none())
         );
+        assert_eq!(seconds_of_date("1969-12-31"), Some(-86_400));
+        assert_eq!(seconds_of_date("1960-01-01"), Some(-3653 * 86_400));
         assert_eq!(seconds_of_date("2025-12"), seconds_of_date("2025-12-15"));
     }
 

@@ -434,7 +434,7 @@ fn one_person_does_not_say_two_things_at_once() {
             Refusal::Findings(FindingsError::Age(AgeError::NotAChild)),
         ),
     ] {
-        let refused = screen.ask::<CaseNew>(beside(name, value)).unwrap_err();
+        let refused = screen.ask::<CaseNew>(beside(name, value)).expect_err(name);
         assert_eq!(refused, refusal, "{name}");
     }
     let cases: Cases = screen.ask(Request::all_cases()).unwrap();

@@ -204,7 +204,8 @@ fn age_from_birth(born: &FindingValue, now_s: u64) -> Option<(String, f64)> {
         return None;
     };
     let born_s = clinical::date::seconds_of_date(born)?;
-    let days = now_s.checked_sub(born_s)? / 86_400;
+    let lived_s = i64::try_from(now_s).ok()?.checked_sub(born_s)?;
+    let days = u64::try_from(lived_s).ok()? / 86_400;
     Some(("age_days".to_owned(), days as f64))
 }
 
