@@ -9,6 +9,7 @@ use clinical::catalogue::FIELDS;
 use node::api::views::case::{Case, CaseNew, Decided, History, PhotoOut};
 use node::api::views::cases::{Cases, Duplicates, HandedOver};
 use node::api::views::exchange::{Exported, Imported};
+use node::api::views::plan::CasePlan;
 use node::api::{CaseWords, DecisionInput, Format, PhotoWords, Request, VisitOf};
 use serde_json::Value;
 
@@ -105,6 +106,10 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
                 show::case,
             )
         }
+        CaseCommand::Plan { case } => {
+            phone.shown::<CasePlan>(Request::CasePlan { case }, |p| show::plan(&p.plan))
+        }
+        CaseCommand::Refer { case, qr } => refer(phone, case, qr),
         CaseCommand::History { case } => {
             phone.shown::<History>(Request::CaseHistory { case }, show::history)
         }
@@ -207,6 +212,11 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
             ),
         }
     })?;
+    if new.assessment.is_some() && !phone.json {
+        let case = new.case.to_string();
+        let plan: CasePlan = phone.ask(Request::CasePlan { case })?;
+        show::plan(&plan.plan);
+    }
     let short = new.case.short();
     if let Some(why) = &new.stays {
         eprintln!(
@@ -221,6 +231,19 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+/// Prints the note that goes with a patient.
+fn refer(phone: &Phone, case: String, qr: bool) -> Result<(), Failure> {
+    let plan: CasePlan = phone.ask(Request::CasePlan { case })?;
+    let note = show::note(&plan);
+    phone.show(&plan, |_| {
+        note.lines().for_each(|line| show::wrapped(line, 0))
+    })?;
+    match qr && !phone.json {
+        true => crate::codes::draw_text(&note),
+        false => Ok(()),
     }
 }
 

@@ -28,6 +28,18 @@ pub fn draw<T: Serialize>(value: &T) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Draws a short text as one code that any camera reads; what does not fit is left out at its end.
+pub fn draw_text(text: &str) -> Result<(), Failure> {
+    let fits = text.floor_char_boundary(TEXT_BYTES_MAX);
+    let code = code(text.get(..fits).unwrap_or_default())?;
+    println!();
+    code.lines().for_each(|line| println!("{line}"));
+    Ok(())
+}
+
+/// Bytes of a text that a cheap camera still reads from a screen.
+const TEXT_BYTES_MAX: usize = 1000;
+
 /// One code, two rows of modules in each line: what is light is drawn, what is dark left black.
 fn code(text: &str) -> Result<String, Failure> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L)

@@ -18,8 +18,10 @@ use crate::Failure;
 use crate::words::shown;
 
 mod cases;
+mod plan;
 
 pub use cases::{case, case_list, duplicates, handed_over, history, imported, set_aside};
+pub use plan::{note, plan};
 
 /// Columns of the narrowest terminal.
 const COLUMNS: usize = 78;

@@ -26,6 +26,7 @@ pub mod care;
 pub mod catalogue;
 pub mod date;
 mod finding;
+pub mod plan;
 mod urgency;
 
 pub use age::AgeGroup;

@@ -32,6 +32,7 @@ pub mod model;
 pub mod network;
 pub mod packs;
 pub mod rules;
+pub mod treatment;
 pub mod trial;
 
 pub use assessment::{Assessment, assess, assess_without_age};

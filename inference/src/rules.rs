@@ -21,6 +21,7 @@ use serde::Deserialize;
 
 use crate::findings::Findings;
 use crate::logic::{Expr, Scope, Tri};
+use crate::treatment::{Medicine, RawAdvice, RawTreat, Treatments};
 
 /// What values a finding can have, besides unknown.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,6 +130,8 @@ pub struct RulePack {
     golden: Vec<crate::golden::Golden>,
     /// Pink rules that the pack before had and this one says that it gives up.
     gives_up: Vec<String>,
+    /// What it says to do.
+    treatments: Treatments,
     /// Findings that it declares itself: the first so many.
     declared: usize,
     /// Packs that run beside this one ([`crate::packs`]).
@@ -156,6 +159,12 @@ struct RawPack {
     golden: Vec<crate::golden::Golden>,
     #[serde(default)]
     gives_up: Vec<String>,
+    #[serde(default)]
+    medicine: Vec<Medicine>,
+    #[serde(default)]
+    treat: Vec<RawTreat>,
+    #[serde(default)]
+    advice: Vec<RawAdvice>,
 }
 
 #[derive(Deserialize)]
@@ -256,6 +265,7 @@ impl RulePack {
         if raw.rule.len() > RULES_MAX
             || raw.finding.len() > RULES_MAX
             || raw.define.len() > RULES_MAX
+            || raw.medicine.len() + raw.treat.len() + raw.advice.len() > RULES_MAX
         {
             return Err("too many rules, findings or definitions".into());
         }
@@ -291,6 +301,14 @@ impl RulePack {
             .iter()
             .filter_map(|f| Some((f.id.clone(), f.usual?)))
             .collect();
+        let beside = guideline_beside(file).map(|pack| pack.rules.as_slice());
+        let named = beside.unwrap_or_default().iter().chain(&rules);
+        let named = named.map(|rule| rule.id.clone());
+        let treatments = Treatments::read(
+            (raw.medicine, raw.treat, raw.advice),
+            &named.collect(),
+            &|of, when| read_condition(of, when, &known),
+        )?;
         let (golden, gives_up) = (raw.golden, raw.gives_up);
         let (id, edition, version) = (raw.id, raw.edition, raw.version);
         Ok(Self {
@@ -304,6 +322,7 @@ impl RulePack {
             rules,
             golden,
             gives_up,
+            treatments,
             beside: Vec::new(),
         })
     }
@@ -311,6 +330,11 @@ impl RulePack {
     /// Cases that the pack brings, with what they must come to.
     pub fn golden(&self) -> &[crate::golden::Golden] {
         &self.golden
+    }
+
+    /// What the pack says to do.
+    pub fn treatments(&self) -> &Treatments {
+        &self.treatments
     }
 
     /// Rules that the pack says it gives up.

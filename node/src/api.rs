@@ -20,6 +20,7 @@ pub mod handover;
 mod keeping;
 pub mod meetings;
 pub mod names;
+mod plan;
 mod refusal;
 pub mod releases;
 mod request;
@@ -110,6 +111,7 @@ pub fn look(cx: &dyn Look, request: Request, host: HostFacts) -> Result<Looked, 
         }
         Request::CaseShow { case } => case_view::show(cx, &case)?.into(),
         Request::CaseHistory { case } => cases::history(cx, &case)?.into(),
+        Request::CasePlan { case } => plan::of_case(cx, &case)?.into(),
         Request::CaseDuplicates => cases::duplicates(cx)?.into(),
         Request::Triage { findings, profile } => {
             let file = cx

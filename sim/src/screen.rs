@@ -3,9 +3,10 @@
 
 use clinical::age::Age;
 use clinical::assessment::{Fired, Open};
+use clinical::plan::Plan;
 use clinical::{Assessment, FindingValue, FindingsError, Profile, Urgency};
 use node::agent::{Command, Known, Reply};
-use node::api::assess::{Ages, Interview, Next, PatientFile, Values};
+use node::api::assess::{Ages, Interview, Next, PatientFile, PlanFor, Values};
 use node::api::{self, Assessor, Cx, HostFacts, Look, Refusal, Request};
 use node::{MemoryStore, Store};
 use protocol::Now;
@@ -130,6 +131,15 @@ impl Assessor for PlainRules {
 
     fn running(&self) -> (String, Option<String>) {
         ("plain 1".into(), None)
+    }
+
+    fn plan(&self, patient: &PlanFor<'_>) -> Plan {
+        Plan {
+            urgency: Some(patient.judged.urgency),
+            refer: patient.judged.urgency == Urgency::Pink,
+            ask_allergies: patient.allergies.is_empty(),
+            ..Plan::default()
+        }
     }
 
     fn by_floor_alone(&self, rules: &str) -> bool {

@@ -80,6 +80,20 @@ pub enum CaseCommand {
         #[arg(long, default_value_t = 1, requires = "out")]
         number: usize,
     },
+    /// What to do for a patient: medicines with doses by weight or age, steps before a referral, what to
+    /// tell, when to see the patient again. You decide.
+    Plan {
+        /// The case's id, or its first digits.
+        case: String,
+    },
+    /// The note that goes with a patient who is sent on: text to print, or to write off.
+    Refer {
+        /// The case's id, or its first digits.
+        case: String,
+        /// Draw it as a code too, for the camera of whoever receives the patient.
+        #[arg(long)]
+        qr: bool,
+    },
     /// Everything that was said about a case: by whom, on which phone, by which rules and model, in
     /// which order.
     History {

@@ -409,6 +409,10 @@ fn cases(refusal: &Refusal) -> Option<Words> {
             format!("{bytes} bytes are more than a phone is asked at once"),
             "say less at once, or split the file; nothing was written",
         ),
+        Refusal::NoRulesForThis => words(
+            "no rules of this phone judge this patient, so there is no plan",
+            "decide yourself, or ask your supervisor",
+        ),
         Refusal::GreenUnjudged => words(
             "green is not offered: no rules of this phone judge this patient, so no danger is ruled out",
             GO_ON,

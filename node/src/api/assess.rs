@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use clinical::age::{AGES, AgeError, CHILD_DAYS_MAX, MONTH_DAYS};
 use clinical::assessment::Question;
+use clinical::plan::{DoseGiven, Plan};
 use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile, Urgency};
 use protocol::{CaseId, Invariant, always, never};
 use record::{AssessmentEntry, Case, CaseView, Entry};
@@ -51,6 +52,8 @@ pub trait Assessor {
     fn read_value(&self, name: &str, value: &FindingValue) -> Result<FindingValue, FindingsError>;
     /// What to ask next, and what is pink already.
     fn interview(&self, profile: Profile, answers: &Values, ages: &Ages) -> Interview;
+    /// What the packs that run say to do.
+    fn plan(&self, patient: &PlanFor<'_>) -> Plan;
     /// The edition of the rule pack that runs, and the name of the model, if one does.
     fn running(&self) -> (String, Option<String>);
     /// What changes whenever other rules or another model run.
@@ -60,6 +63,23 @@ pub trait Assessor {
     }
     /// Whether an assessment was the floor's alone.
     fn by_floor_alone(&self, rules: &str) -> bool;
+}
+
+/// For whom a plan is made.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanFor<'a> {
+    /// What was judged of the findings.
+    pub judged: &'a Assessment,
+    /// The findings.
+    pub findings: &'a Values,
+    /// The age.
+    pub ages: &'a Ages,
+    /// The level of care.
+    pub profile: Profile,
+    /// Allergies, in everybody's words.
+    pub allergies: &'a [String],
+    /// Doses that stand in the case.
+    pub given: &'a [DoseGiven],
 }
 
 /// What comes next in an interview.
@@ -215,23 +235,26 @@ fn is_adult(ages: &Ages) -> bool {
     })
 }
 
-/// What rules, floor and model say of what stands in a case, and of every answer that people give
-/// where they differ: the most urgent. Where no age is known, or one that the rules are not for, the
-/// floor alone speaks; `None` where it has nothing to say; an error where it has not and the rules did
-/// judge this case before.
-pub fn assess(
-    assessor: &dyn Assessor,
-    view: &CaseView,
-    now_s: u64,
-) -> Result<Option<AssessmentEntry>, Refusal> {
+/// What stands in a case, as the rules read it.
+pub(super) struct Heard {
+    /// The level of care at which it was judged before.
+    pub profile: Profile,
+    /// The findings.
+    pub findings: Values,
+    /// The age that is read: the one that was said, else by the date of birth.
+    pub ages: Ages,
+    by_birth: Ages,
+    said: bool,
+}
+
+/// What stands in a case, as the rules read it.
+pub(super) fn heard(assessor: &dyn Assessor, view: &CaseView, now_s: u64) -> Heard {
     let before = view.assessments.last();
     let imci = before.is_some_and(|(_, before)| before.rules.contains("(imci)"));
-    let profile = if imci { Profile::Imci } else { Profile::Iccm };
     let words = view
         .findings
         .iter()
         .map(|(name, state)| (name.clone(), state.value.clone()));
-    let findings = assessor.recorded(&words.collect());
     let age = age_said(view);
     let said = age.is_some();
     let born = view.findings.get("patient.born");
@@ -239,11 +262,45 @@ pub fn assess(
         .and_then(|state| age_from_birth(&state.value, now_s))
         .into_iter()
         .collect();
-    let ages: Ages = if said {
-        age.into_iter().collect()
-    } else {
-        by_birth.clone()
-    };
+    Heard {
+        profile: if imci { Profile::Imci } else { Profile::Iccm },
+        findings: assessor.recorded(&words.collect()),
+        ages: match said {
+            true => age.into_iter().collect(),
+            false => by_birth.clone(),
+        },
+        by_birth,
+        said,
+    }
+}
+
+/// What rules, floor and model say of what stands in a case, as it is kept.
+pub fn assess(
+    assessor: &dyn Assessor,
+    view: &CaseView,
+    now_s: u64,
+) -> Result<Option<AssessmentEntry>, Refusal> {
+    let judged = most_urgent(assessor, view, now_s)?;
+    Ok(judged.as_ref().map(entry_of))
+}
+
+/// What rules, floor and model say of what stands in a case, and of every answer that people give
+/// where they differ: the most urgent. Where no age is known, or one that the rules are not for, the
+/// floor alone speaks; `None` where it has nothing to say; an error where it has not and the rules did
+/// judge this case before.
+pub(super) fn most_urgent(
+    assessor: &dyn Assessor,
+    view: &CaseView,
+    now_s: u64,
+) -> Result<Option<Assessment>, Refusal> {
+    let before = view.assessments.last();
+    let Heard {
+        profile,
+        findings,
+        ages,
+        by_birth,
+        said,
+    } = heard(assessor, view, now_s);
     let disputed = view
         .questions()
         .filter(|(name, _)| !name.contains('.'))
@@ -265,9 +322,9 @@ pub fn assess(
             let all: Vec<_> = now.into_iter().chain(tried).chain(other).collect();
             let lowered = all.iter().any(|a| a.urgency < a.rule_urgency);
             never!(Invariant::RulesFirst, lowered)?;
-            let shown = all.iter().map(entry_of).max_by_key(|entry| entry.urgency);
             let most = all.iter().map(|a| a.rule_urgency).max();
-            let shown_urgency = shown.as_ref().map(|entry| entry.urgency);
+            let shown = all.into_iter().max_by_key(|a| a.urgency);
+            let shown_urgency = shown.as_ref().map(|a| a.urgency);
             never!(Invariant::EveryRuleLooks, shown_urgency < most)?;
             Ok(shown)
         }

@@ -270,6 +270,8 @@ pub enum Refusal {
     LinkedToItself,
     /// Nothing to add.
     NothingToAdd,
+    /// No rules of this phone are for this patient.
+    NoRulesForThis,
     /// Green, where no rules have ruled out a danger.
     GreenUnjudged,
     /// Green, where a danger is there or could not be ruled out.
@@ -431,6 +433,7 @@ impl Refusal {
             | Self::CaseRefuses(_)
             | Self::ChangeTooLong(_)
             | Self::RequestTooLong(_)
+            | Self::NoRulesForThis
             | Self::GreenUnjudged
             | Self::GreenNotOffered
             | Self::CannotJudge(_)

@@ -198,6 +198,11 @@ pub enum Request {
         /// The case's id or its beginning.
         case: String,
     },
+    /// What to do for a patient, by the packs that run.
+    CasePlan {
+        /// The case's id or its beginning.
+        case: String,
+    },
     /// Cases that may be one patient's.
     CaseDuplicates,
     /// Cases for another system or phone.
@@ -493,6 +498,7 @@ impl Request {
             | Request::CaseList { .. }
             | Request::CaseShow { .. }
             | Request::CaseHistory { .. }
+            | Request::CasePlan { .. }
             | Request::CaseDuplicates
             | Request::Triage { .. } => Concern::Views,
             Request::CaseNew { .. }

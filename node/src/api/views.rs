@@ -6,6 +6,7 @@ pub mod cases;
 pub mod events;
 pub mod exchange;
 pub mod meetings;
+pub mod plan;
 pub mod releases;
 pub mod status;
 pub mod visit;
@@ -112,6 +113,8 @@ replies! {
     Decided(case::Decided),
     /// What was said of a case, in order.
     History(case::History),
+    /// What to do for a patient.
+    CasePlan(plan::CasePlan),
     /// The list of cases.
     Cases(cases::Cases),
     /// Cases that may be one patient's.

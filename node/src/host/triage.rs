@@ -7,16 +7,18 @@ use std::io::{BufReader, Read};
 use std::sync::Arc;
 
 use clinical::assessment::{Question, QuestionKind};
-use clinical::{Assessment, FindingValue, FindingsError, Profile};
+use clinical::plan::Plan;
+use clinical::{Assessment, FindingValue, FindingsError, Profile, Urgency};
 use distribution::{ModuleKind, Release};
 use inference::findings::{read_recorded, read_value};
 use inference::interview::{Step, danger, next};
 use inference::rules::{FindingKind, FindingSpec};
+use inference::treatment::Patient;
 use inference::trial::{runs_beside, try_rules};
 use inference::{Findings, RulePack, TriageModel, floor};
 
 use crate::api::Assessor;
-use crate::api::assess::{Ages, Interview, Next, PatientFile, Values};
+use crate::api::assess::{Ages, Interview, Next, PatientFile, PlanFor, Values};
 use crate::api::views::releases::Check;
 
 /// What runs now: a slot for each module, so that none takes another's place.
@@ -252,6 +254,28 @@ impl Assessor for Engine {
         let packs = packs.map(|pack| format!("{} {};", pack.named(), pack.version));
         let models = self.models().map(|model| format!("{};", model.name()));
         packs.chain(models).collect::<String>().into_bytes()
+    }
+
+    fn plan(&self, patient: &PlanFor<'_>) -> Plan {
+        let urgency = patient.judged.urgency;
+        let Ok(findings) = Findings::new(patient.findings.clone(), String::new(), patient.ages)
+        else {
+            // The floor alone has spoken: whoever it calls is sent, and no table of doses is read.
+            return Plan {
+                urgency: Some(urgency),
+                refer: urgency == Urgency::Pink,
+                pack: patient.judged.pack.clone(),
+                ..Plan::default()
+            };
+        };
+        self.pack.plan(&Patient {
+            fired: &patient.judged.fired,
+            urgency,
+            findings: &findings,
+            profile: patient.profile,
+            allergies: patient.allergies,
+            given: patient.given,
+        })
     }
 
     fn by_floor_alone(&self, rules: &str) -> bool {

@@ -1,0 +1,396 @@
+//! What the guideline's pack says to do: both sides of every row of its tables of doses, and what keeps a
+//! medicine from a child who must not have it.
+
+use std::collections::BTreeMap;
+
+use clinical::plan::{Basis, DoseGiven, Plan, WhyWithheld};
+use clinical::{FindingValue, Profile, Urgency};
+use inference::treatment::Patient;
+use inference::{Findings, RulePack, assess};
+
+const WELL: &[&str] = &[
+    "convulsing_now",
+    "convulsions",
+    "lethargic",
+    "not_able_to_drink",
+    "vomits_everything",
+    "airway",
+];
+
+/// A child without a danger sign, with more findings: `name=value`.
+fn child(age: (&str, f64), more: &str) -> Findings {
+    let mut values: BTreeMap<String, FindingValue> = WELL
+        .iter()
+        .map(|name| ((*name).to_owned(), FindingValue::No))
+        .collect();
+    for said in more.split_whitespace() {
+        let (name, value) = said.split_once('=').unwrap();
+        let value = match (value, value.parse()) {
+            ("yes", _) => FindingValue::Yes,
+            ("no", _) => FindingValue::No,
+            ("?", _) => FindingValue::Unknown,
+            (_, Ok(number)) => FindingValue::Number(number),
+            (word, _) => FindingValue::Text(word.to_owned()),
+        };
+        values.insert(name.to_owned(), value);
+    }
+    let ages = BTreeMap::from([(age.0.to_owned(), age.1)]);
+    Findings::new(values, String::new(), &ages).unwrap()
+}
+
+fn months(age: f64, more: &str) -> Findings {
+    child(("age_months", age), more)
+}
+
+fn pack() -> &'static RulePack {
+    static PACK: std::sync::OnceLock<RulePack> = std::sync::OnceLock::new();
+    PACK.get_or_init(|| RulePack::built_in().unwrap())
+}
+
+fn plan_with(
+    findings: &Findings,
+    profile: Profile,
+    (allergies, given): (&[&str], &[DoseGiven]),
+) -> Plan {
+    let pack = pack();
+    let said = assess(findings, pack, profile, []).said();
+    let allergies: Vec<_> = allergies.iter().map(|words| (*words).to_owned()).collect();
+    pack.plan(&Patient {
+        fired: &said.fired,
+        urgency: said.urgency,
+        findings,
+        profile,
+        allergies: &allergies,
+        given,
+    })
+}
+
+fn plan(findings: &Findings, profile: Profile) -> Plan {
+    plan_with(findings, profile, (&["none known"], &[]))
+}
+
+/// How much of a medicine, or why none.
+fn dose(plan: &Plan, medicine: &str) -> Option<Result<(f64, f64), WhyWithheld>> {
+    let given = plan.medicines.iter().find(|m| m.medicine == medicine);
+    let withheld = plan.withheld.iter().find(|m| m.medicine == medicine);
+    given
+        .map(|m| Ok(m.amount))
+        .or_else(|| withheld.map(|m| Err(m.why.clone())))
+}
+
+const FAST: &str =
+    "cough_or_difficult=yes chest_indrawing=no stridor_calm=no cough_days=3 respiratory_rate=55";
+
+#[test]
+fn amoxicillin_of_the_community_goes_by_age_or_weight() {
+    for (age, weight, tablets) in [
+        (2.0, "", 1.0),
+        (11.9, "", 1.0),
+        (12.0, "", 2.0),
+        (59.0, "", 2.0),
+        (6.0, " weight=4", 1.0),
+        (11.0, " weight=9.9", 1.0),
+        (11.0, " weight=10", 2.0),
+        (50.0, " weight=19.9", 2.0),
+        (14.0, " weight=9.9", 1.0),
+    ] {
+        let plan = plan(&months(age, &format!("{FAST}{weight}")), Profile::Iccm);
+        let medicine = &plan.medicines[0];
+        assert_eq!(plan.urgency, Some(Urgency::Yellow));
+        assert_eq!(medicine.medicine, "amoxicillin");
+        assert_eq!(medicine.amount, (tablets, tablets), "{age} months{weight}");
+        assert_eq!(
+            medicine.milligrams,
+            Some((tablets * 250.0, tablets * 250.0))
+        );
+        assert_eq!((medicine.times_a_day, medicine.days), (2, 5));
+        assert!(medicine.first_now && medicine.rules == ["C2"] && !plan.refer);
+        let by_weight = matches!(medicine.by, Basis::Weight(_));
+        assert_eq!(by_weight, !weight.is_empty());
+        assert_eq!(plan.follow_up_days, Some(3));
+        assert!(!plan.return_at_once.is_empty());
+    }
+    // Below and above the table nothing is guessed, and a slip of the hand is not a weight.
+    for (age, weight, why) in [
+        (3.0, 3.9, WhyWithheld::NotInTable),
+        (59.0, 20.0, WhyWithheld::NotInTable),
+        (3.0, 19.0, WhyWithheld::WeightUnlikely(19.0)),
+        (48.0, 5.0, WhyWithheld::WeightUnlikely(5.0)),
+    ] {
+        let plan = plan(
+            &months(age, &format!("{FAST} weight={weight}")),
+            Profile::Iccm,
+        );
+        assert_eq!(dose(&plan, "amoxicillin"), Some(Err(why)), "{age} {weight}");
+    }
+}
+
+#[test]
+fn doses_for_each_kg_lie_within_what_the_guideline_says() {
+    for (weight, tablets) in [
+        (5.0, 1.0),
+        (7.0, 1.0),
+        (8.0, 1.5),
+        (10.0, 1.5),
+        (12.0, 2.0),
+        (14.0, 2.0),
+    ] {
+        let plan = plan(
+            &months(20.0, &format!("{FAST} spo2=97 weight={weight}")),
+            Profile::Imci,
+        );
+        let (least, most) = dose(&plan, "amoxicillin").unwrap().unwrap();
+        assert_eq!((least, most), (tablets, tablets), "{weight} kg");
+        let per_kg = least * 250.0 / weight;
+        assert!((35.0..=50.0).contains(&per_kg), "{per_kg} mg/kg");
+    }
+    let unweighed = plan(&months(20.0, &format!("{FAST} spo2=97")), Profile::Imci);
+    assert_eq!(
+        dose(&unweighed, "amoxicillin"),
+        Some(Err(WhyWithheld::NeedsWeight))
+    );
+    let some = "diarrhoea=yes diarrhoea_days=3 blood_in_stool=no restless=yes sunken_eyes=yes drinking=eager skin_pinch=slow weight=8.5";
+    let plan_b = plan(&months(12.0, some), Profile::Imci);
+    assert_eq!(
+        dose(&plan_b, "ors"),
+        Some(Ok((638.0, 638.0))),
+        "75 mL for each kg"
+    );
+}
+
+#[test]
+fn zinc_ors_vitamin_a_and_the_malaria_medicine_change_at_their_bounds() {
+    let runny = "diarrhoea=yes diarrhoea_days=3 blood_in_stool=no";
+    for (age, zinc, ors) in [
+        (2.0, 0.5, (50.0, 100.0)),
+        (5.9, 0.5, (50.0, 100.0)),
+        (6.0, 1.0, (50.0, 100.0)),
+        (23.9, 1.0, (50.0, 100.0)),
+        (24.0, 1.0, (100.0, 200.0)),
+        (59.0, 1.0, (100.0, 200.0)),
+    ] {
+        let muac = if age < 6.0 { "" } else { " muac=140" };
+        let plan = plan(&months(age, &format!("{runny}{muac}")), Profile::Iccm);
+        assert_eq!(dose(&plan, "zinc"), Some(Ok((zinc, zinc))), "{age} months");
+        assert_eq!(dose(&plan, "ors"), Some(Ok(ors)), "{age} months");
+    }
+    let malaria = "fever=yes fever_days=2 malaria_test=positive";
+    for (weight, wanted) in [
+        (4.9, Err(WhyWithheld::NotInTable)),
+        (5.0, Ok((1.0, 1.0))),
+        (13.9, Ok((1.0, 1.0))),
+        (15.0, Ok((2.0, 2.0))),
+        (18.9, Ok((2.0, 2.0))),
+        (19.0, Err(WhyWithheld::NotInTable)),
+    ] {
+        let age = if weight < 10.0 { 20.0 } else { 36.0 };
+        let plan = plan(
+            &months(age, &format!("{malaria} weight={weight}")),
+            Profile::Iccm,
+        );
+        assert_eq!(dose(&plan, "al"), Some(wanted), "{weight} kg");
+    }
+    for weight in [14.0, 14.9] {
+        let plan = plan(
+            &months(36.0, &format!("{malaria} weight={weight}")),
+            Profile::Iccm,
+        );
+        let differ = matches!(dose(&plan, "al"), Some(Err(WhyWithheld::SourcesDiffer(_))));
+        assert!(differ, "between two sources nobody is guessed for");
+    }
+    let unweighed = plan(&months(36.0, malaria), Profile::Iccm);
+    assert_eq!(dose(&unweighed, "al"), Some(Err(WhyWithheld::NeedsWeight)));
+    let measles = "fever=yes fever_days=2 malaria_test=negative measles=yes eye_pus=yes mouth_ulcers=none corneal_clouding=no";
+    for (age, units) in [
+        (5.9, 50_000.0),
+        (6.0, 100_000.0),
+        (11.9, 100_000.0),
+        (12.0, 200_000.0),
+    ] {
+        let plan = plan(&months(age, measles), Profile::Imci);
+        assert_eq!(
+            dose(&plan, "vitamin-a"),
+            Some(Ok((units, units))),
+            "{age} months"
+        );
+    }
+}
+
+#[test]
+fn a_referral_is_one_with_first_doses_alone() {
+    let severe = format!("{FAST} chest_indrawing=yes diarrhoea=yes diarrhoea_days=20 weight=9");
+    let community = plan(&months(20.0, &severe), Profile::Iccm);
+    assert!(community.refer && community.follow_up_days.is_none());
+    assert_eq!(dose(&community, "amoxicillin"), Some(Ok((1.0, 1.0))));
+    let amoxicillin = &community.medicines[0];
+    assert_eq!(
+        (amoxicillin.times_a_day, amoxicillin.days),
+        (0, 0),
+        "the first dose alone"
+    );
+    assert!(amoxicillin.first_now);
+    assert_eq!(dose(&community, "zinc"), None, "nothing that delays it");
+    assert!(!community.steps.is_empty() && community.return_at_once.is_empty());
+    // Who cannot swallow has nothing by mouth; where that is not known, it is to be found out.
+    let cannot = plan(
+        &months(20.0, &format!("{severe} vomits_everything=yes")),
+        Profile::Iccm,
+    );
+    assert!(matches!(
+        dose(&cannot, "amoxicillin"),
+        Some(Err(WhyWithheld::Forbidden(_)))
+    ));
+    let unknown = plan(
+        &months(20.0, &format!("{severe} vomits_everything=?")),
+        Profile::Iccm,
+    );
+    match dose(&unknown, "amoxicillin") {
+        Some(Err(WhyWithheld::NotRuledOut(names, _))) => assert_eq!(names, ["vomits_everything"]),
+        other => panic!("{other:?}"),
+    }
+    let facility = plan(
+        &months(20.0, &format!("{FAST} stridor_calm=yes weight=9")),
+        Profile::Imci,
+    );
+    assert_eq!(dose(&facility, "ampicillin"), Some(Ok((450.0, 450.0))));
+    assert_eq!(dose(&facility, "gentamicin"), Some(Ok((45.0, 67.0))));
+    let infant = child(("age_days", 20.0), "temperature=38.4 weight=3.2");
+    let infant = plan(&infant, Profile::Imci);
+    assert_eq!(dose(&infant, "ampicillin"), Some(Ok((160.0, 160.0))));
+    assert_eq!(dose(&infant, "gentamicin"), Some(Ok((16.0, 24.0))));
+}
+
+#[test]
+fn allergies_withhold_and_doses_that_were_given_count() {
+    let patient = months(20.0, &format!("{FAST} weight=9"));
+    for words in [
+        "Penicillin: rash",
+        "allergic to AMOXICILLIN",
+        "no penicillins please",
+    ] {
+        let plan = plan_with(&patient, Profile::Iccm, (&["dust", words], &[]));
+        assert_eq!(
+            dose(&plan, "amoxicillin"),
+            Some(Err(WhyWithheld::Allergy(words.into())))
+        );
+    }
+    let other = plan_with(&patient, Profile::Iccm, (&["dust"], &[]));
+    assert!(dose(&other, "amoxicillin").unwrap().is_ok(), "the control");
+    assert!(!other.ask_allergies);
+    assert!(plan_with(&patient, Profile::Iccm, (&[], &[])).ask_allergies);
+
+    let given = |medicine: &str, given: &str| DoseGiven {
+        medicine: medicine.into(),
+        given: given.into(),
+    };
+    let doses = [
+        given("Amoxicillin 250", "2026-11-27T08:00:00Z"),
+        given("zinc", "2026-11-27T09:00:00Z"),
+        given("amoxycillin", "2026-11-27T07:00:00Z"),
+    ];
+    let again = plan_with(&patient, Profile::Iccm, (&["none"], &doses));
+    let amoxicillin = &again.medicines[0];
+    let counted = amoxicillin.given.as_ref().unwrap();
+    assert_eq!(
+        (counted.doses, counted.last.as_str()),
+        (2, "2026-11-27T08:00:00Z")
+    );
+    assert!(!amoxicillin.first_now, "a first dose is not given twice");
+    assert!(other.medicines[0].first_now, "the control");
+}
+
+/// Random children: no medicine stands twice or both given and withheld, every dose has a source, a
+/// referral has no course, and green and yellow have no referral.
+#[test]
+fn whatever_is_found_a_plan_is_one_that_can_be_followed() {
+    let pack = pack();
+    let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut roll = |below: u64| {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        dice % below
+    };
+    let (mut given, mut withheld, mut referred) = (0, 0, 0);
+    for _ in 0..4000 {
+        let age = 2.0 + roll(58) as f64;
+        let mut said = String::new();
+        for spec in pack.findings() {
+            let value = match (&spec.kind, roll(4)) {
+                (_, 0) => continue,
+                (inference::rules::FindingKind::Flag, n) => {
+                    ["no", "no", "yes"][n as usize - 1].to_owned()
+                }
+                (inference::rules::FindingKind::Number { min, max, .. }, _) => {
+                    (min + (max - min) * roll(1000) as f64 / 1000.0).to_string()
+                }
+                (inference::rules::FindingKind::Choice(words), _) => {
+                    words[roll(words.len() as u64) as usize].clone()
+                }
+            };
+            said.push_str(&format!(" {}={value}", spec.id));
+        }
+        let profile = Profile::ALL[roll(2) as usize];
+        let plan = plan(&months(age, &said), profile);
+        let names: Vec<_> = plan.medicines.iter().map(|m| &m.medicine).collect();
+        let unique: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(names.len(), unique.len(), "{plan:?}");
+        for medicine in &plan.medicines {
+            assert!(medicine.amount.0 > 0.0 && medicine.amount.0 <= medicine.amount.1);
+            assert!(!medicine.source.is_empty() && !medicine.rules.is_empty());
+            assert!(!plan.refer || (medicine.days == 0 && medicine.first_now));
+            assert!(
+                plan.withheld
+                    .iter()
+                    .all(|other| other.medicine != medicine.medicine)
+            );
+        }
+        assert_eq!(plan.refer, plan.urgency == Some(Urgency::Pink));
+        assert!(!plan.refer || !plan.steps.is_empty());
+        given += plan.medicines.len();
+        withheld += plan.withheld.len();
+        referred += usize::from(plan.refer);
+    }
+    assert!(
+        given > 1000 && withheld > 1000 && referred > 1000,
+        "{given} {withheld} {referred}"
+    );
+}
+
+#[test]
+fn a_pack_whose_table_of_doses_cannot_be_followed_is_refused() {
+    let medicine =
+        "[[medicine]]\nid = \"m\"\nname = \"M\"\nunit = \"tablet\"\nmg = 10\nnames = [\"m\"]\n";
+    let with = |treat: &str| {
+        let text = format!(
+            "id = \"district\"\nedition = \"1\"\nversion = 1\nprofiles = [\"iccm\"]\n{medicine}[[treat]]\nmedicine = \"m\"\nsource = \"s\"\n{treat}"
+        );
+        RulePack::parse(&text).map(drop)
+    };
+    let band = |row: &str| format!("rules = [\"C2\"]\n[[treat.band]]\n{row}\n");
+    with(&band("age = [2, 12]\namount = [1]")).unwrap(); // the control
+    for (treat, says) in [
+        ("rules = [\"C2\"]\n".to_owned(), "says no dose"),
+        (band("age = [12, 2]\namount = [1]"), "a row"),
+        (band("age = [2, 12]\namount = []"), "a row"),
+        (band("age = [2, 12]\namount = [-1]"), "a row"),
+        (band("age = [2, 12]\namount = [3, 1]"), "a row"),
+        (
+            band("age = [2, 12]\namount = [1]\n[[treat.band]]\nage = [11, 20]\namount = [2]"),
+            "the same patient",
+        ),
+        ("rules = [\"C99\"]\nper_kg = [1, 2]\n".to_owned(), "no rule"),
+        ("rules = [\"C2\"]\nper_kg = [2, 1]\n".to_owned(), "no dose"),
+        (
+            "rules = [\"C2\"]\nper_kg = [1, 2]\ndays = 400\n".to_owned(),
+            "that long",
+        ),
+        (
+            "rules = [\"C2\"]\nper_kg = [1, 2]\nunless = \"nonsense\"\n".to_owned(),
+            "nonsense",
+        ),
+    ] {
+        let refused = with(&treat).unwrap_err();
+        assert!(refused.contains(says), "{treat}: {refused}");
+    }
+}
