@@ -107,7 +107,7 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             )
         }
         CaseCommand::Plan { case } => {
-            phone.shown::<CasePlan>(Request::CasePlan { case }, |p| show::plan(&p.plan))
+            phone.shown::<CasePlan>(Request::CasePlan { case }, show::plan)
         }
         CaseCommand::Refer { case, qr } => refer(phone, case, qr),
         CaseCommand::History { case } => {
@@ -215,7 +215,7 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
     if new.assessment.is_some() && !phone.json {
         let case = new.case.to_string();
         let plan: CasePlan = phone.ask(Request::CasePlan { case })?;
-        show::plan(&plan.plan);
+        show::plan(&plan);
     }
     let short = new.case.short();
     if let Some(why) = &new.stays {

@@ -1,25 +1,27 @@
 //! How a plan looks, and the note that goes with a patient who is sent on.
 
 use clinical::FindingValue;
-use clinical::plan::{Advice, Basis, Plan, Prescribed, WhyWithheld, Withheld};
+use clinical::plan::{Advice, Basis, Prescribed, WhyWithheld, Withheld};
 use node::api::views::case::Case;
 use node::api::views::plan::CasePlan;
 
 use super::{plain, urgency, wrapped};
 
-/// What to do.
-pub fn plan(p: &Plan) {
+/// What to do for a patient.
+pub fn plan(case: &CasePlan) {
+    let (p, short) = (&case.plan, case.case.case.short());
     println!("plan      {}", urgency(p.urgency));
     if p.refer {
         wrapped("REFER URGENTLY. First what is named here, then go.", 2);
     }
     if p.ask_allergies {
+        let ask = "Ask about allergies first: nobody has said whether there are any";
         wrapped(
-            "Ask about allergies first: nobody has said whether there are any (kijiti case add CASE --set allergies=…).",
+            &format!("{ask} (kijiti case add {short} --set allergies=…)."),
             2,
         );
     }
-    p.medicines.iter().for_each(medicine);
+    p.medicines.iter().for_each(|m| medicine(m, &short));
     p.withheld.iter().for_each(withheld);
     advice("", &p.steps);
     advice("Tell: ", &p.tell);
@@ -73,7 +75,7 @@ fn one_dose(m: &Prescribed) -> String {
     format!("{}{mg}{way}", range(m.amount, &m.unit))
 }
 
-fn medicine(m: &Prescribed) {
+fn medicine(m: &Prescribed, case: &str) {
     let course = match (m.times_a_day, m.days, m.how.is_empty()) {
         (0, 0, true) => "once".to_owned(),
         (0, 0, false) => m.how.clone(),
@@ -95,8 +97,16 @@ fn medicine(m: &Prescribed) {
             };
             format!(" {doses} written down already, the last at {}.", given.last)
         }
+        (None, true) if m.amount.0 < m.amount.1 => " Begin now.".to_owned(),
         (None, true) => {
-            " Give the first dose now, and write it down: kijiti case add CASE --dose.".to_owned()
+            let (amount, unit) = match m.milligrams {
+                Some((mg, _)) => (mg, "mg"),
+                None => (m.amount.0, m.unit.as_str()),
+            };
+            let dose = format!("{} {amount} {unit}", m.medicine);
+            format!(
+                " Give the first dose now; given, it is written down by: kijiti case add {case} --dose \"{dose}\"."
+            )
         }
         (None, false) => String::new(),
     };
@@ -153,15 +163,13 @@ pub fn note(p: &CasePlan) -> String {
         "Patient: {named}{village}  (case {})",
         c.case.short()
     ));
-    let about = [
-        "patient.sex",
-        "patient.born",
-        "age_hours",
-        "age_days",
-        "age_months",
-        "age_years",
-        "weight",
-    ];
+    let age = ["age_years", "age_months", "age_days", "age_hours"];
+    let whole = |name: &&&str| match c.findings.get(**name).map(|finding| &finding.value) {
+        Some(FindingValue::Number(number)) => *number >= 2.0,
+        _ => false,
+    };
+    let age = age.iter().find(whole).copied().unwrap_or("age_hours");
+    let about = ["patient.sex", "patient.born", age, "weight"];
     let about = about.iter().filter_map(|name| {
         let name_said = name.rsplit('.').next().unwrap_or(name);
         Some(format!("{} {}", plain(name_said), said(name)?))
