@@ -21,6 +21,7 @@ mod coverage;
 mod fields;
 mod lineage;
 mod log;
+mod pack;
 mod release;
 mod token;
 
@@ -136,6 +137,11 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
             };
             put(&draft::rotate(&trust, &rotation)?, &to, Some(&trust))
         }
+        MinistryCommand::Pack {
+            file,
+            against,
+            against_built_in,
+        } => pack::run(file.as_deref(), against.as_deref(), against_built_in),
         MinistryCommand::Beacon {
             key,
             clock_is_right: clock_right,

@@ -29,6 +29,7 @@ pub mod files;
 pub mod keys;
 mod kind;
 pub mod mirror;
+pub mod pack;
 mod refusal;
 pub mod requantize;
 pub mod sign;

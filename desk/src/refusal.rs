@@ -78,6 +78,8 @@ pub enum Refusal {
     ChangedSince(DeviceId),
     /// A key of no role that signs documents of this kind.
     NotOfTheRole(DeviceId, String),
+    /// No rule pack: which file, and why.
+    NotAPack(String, String),
     /// Signed by this key already.
     SignedAlready(DeviceId),
     /// A token's program failed: which, and how.

@@ -97,9 +97,12 @@ pub struct Rule {
     pub action: String,
     /// The condition.
     pub when: Expr,
+    /// The condition as the pack writes it.
+    pub said: String,
     /// What follows when the condition is unknown.
     pub unknown: WhenUnknown,
-    pub(crate) profiles: Vec<Profile>,
+    /// Levels of care at which it holds.
+    pub profiles: Vec<Profile>,
     /// Levels of care that have no instrument for it: there an unknown condition advises.
     advise: Vec<Profile>,
 }
@@ -125,6 +128,7 @@ pub struct RulePack {
     pub version: u64,
     findings: Vec<FindingSpec>,
     defines: BTreeMap<String, Expr>,
+    said_defines: Vec<(String, String)>,
     usual: BTreeMap<String, (f64, f64)>,
     rules: Vec<Rule>,
     golden: Vec<crate::golden::Golden>,
@@ -281,10 +285,11 @@ impl RulePack {
         // A pack may read what the guideline's asks without asking it anew.
         let built_in = guideline_beside(file).map(|pack| pack.findings.as_slice());
         known.extend(built_in.unwrap_or_default().iter().map(|f| f.id.clone()));
-        let mut defines = BTreeMap::new();
+        let (mut defines, mut said_defines) = (BTreeMap::new(), Vec::new());
         for define in raw.define {
             let expr = read_condition(&define.name, &define.when, &known)?;
             known.insert(define.name.clone());
+            said_defines.push((define.name.clone(), define.when));
             defines.insert(define.name, expr);
         }
         let rules = raw
@@ -318,6 +323,7 @@ impl RulePack {
             declared: findings.len(),
             findings,
             defines,
+            said_defines,
             usual,
             rules,
             golden,
@@ -330,6 +336,13 @@ impl RulePack {
     /// Cases that the pack brings, with what they must come to.
     pub fn golden(&self) -> &[crate::golden::Golden] {
         &self.golden
+    }
+
+    /// Definitions, as the pack writes them.
+    pub fn definitions(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.said_defines
+            .iter()
+            .map(|(name, when)| (name.as_str(), when.as_str()))
     }
 
     /// What the pack says to do.
@@ -373,7 +386,7 @@ impl RulePack {
     }
 
     /// All rules.
-    pub(crate) fn all_rules(&self) -> &[Rule] {
+    pub fn all_rules(&self) -> &[Rule] {
         &self.rules
     }
 
@@ -867,6 +880,7 @@ fn read_rule(raw: RawRule, known: &BTreeSet<String>) -> Result<Rule, String> {
         source: raw.source,
         action: raw.action,
         when,
+        said: raw.when,
         unknown,
         profiles: raw
             .profiles

@@ -141,6 +141,18 @@ pub enum MinistryCommand {
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
     },
+    /// A rule pack as a table that a clinician can read and sign: every rule, definition and dose; or what
+    /// one edition changes against another.
+    Pack {
+        /// The pack; without it, the guideline's that is built in.
+        file: Option<PathBuf>,
+        /// Say only what changes against this pack.
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+        /// Say only what changes against the guideline's pack that is built in.
+        #[arg(long, conflicts_with = "against")]
+        against_built_in: bool,
+    },
     /// A token in software, for rehearsals.
     #[command(hide = true)]
     SoftToken {

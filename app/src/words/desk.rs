@@ -164,6 +164,11 @@ fn of_documents(refusal: Refusal) -> Words {
     match refusal {
         Refusal::NotAnArea(e) => words(2, e, "for example north/kilifi"),
         Refusal::NotRights(e) => words(2, e, "for example --rights carry,read,write"),
+        Refusal::NotAPack(file, why) => words(
+            2,
+            format!("{file} is no rule pack: {why}"),
+            "mend it, or name another file",
+        ),
         Refusal::NoMinistry => words(
             1,
             "this phone trusts no ministry yet",
