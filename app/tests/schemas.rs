@@ -154,6 +154,9 @@ fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 13] {
         },
         Request::VisitOpen { of: VisitOf::Child },
         Request::VisitEnd { of: VisitOf::Child },
+        Request::CasePlan {
+            case: case.to_owned(),
+        },
         Request::CaseDecide {
             case: case.to_owned(),
             decision,

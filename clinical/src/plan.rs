@@ -123,6 +123,8 @@ pub enum WhyWithheld {
     NeedsWeight,
     /// Its dose goes by weight, and that one, in kg, can hardly be this child's: to be weighed again.
     WeightUnlikely(f64),
+    /// More of it for each kg of this patient, in mg, than anybody gives: the pack is wrong.
+    TooMuch(f64),
     /// Neither weight nor age is in the table of doses.
     NotInTable,
     /// Sources differ here: the national table decides.

@@ -178,6 +178,12 @@ impl Treatments {
         let mut ids = BTreeSet::new();
         for medicine in &medicines {
             let whole = medicine.mg.is_none_or(|mg| mg.is_finite() && mg > 0.0);
+            if medicine.mg.is_none() && ceiling(medicine).is_some() {
+                return Err(format!(
+                    "the medicine {} does not say its strength",
+                    medicine.id
+                ));
+            }
             if !ids.insert(medicine.id.clone()) || !whole || medicine.names.is_empty() {
                 return Err(format!("the medicine {} is not well said", medicine.id));
             }
@@ -237,6 +243,18 @@ impl Treatments {
             treats,
             advice: advice.collect::<Result<Vec<_>, String>>()?,
         })
+    }
+
+    /// Rules for which something is said to do at a level of care, beyond what is said for all.
+    pub fn rules_at(&self, profile: Profile) -> BTreeSet<&str> {
+        let treats = self.treats.iter().map(|treat| &treat.whom);
+        let advice = self.advice.iter().map(|(whom, ..)| whom);
+        let here = treats
+            .chain(advice)
+            .filter(|whom| whom.profiles.contains(&profile));
+        here.flat_map(|whom| whom.rules.iter().map(String::as_str))
+            .filter(|id| *id != ANY)
+            .collect()
     }
 
     /// Every row of every table of doses, for a clinician to read and sign: the medicine, whom it is
@@ -414,6 +432,10 @@ impl RulePack {
         let given = given(medicine, patient.given);
         let withheld = self.withholds((treat, medicine), patient);
         let dose = withheld.map_or_else(|| treat.dose(medicine, patient), Err);
+        let dose = dose.and_then(|(amount, by)| match too_much(medicine, amount.1, by) {
+            Some(per_kg) => Err(WhyWithheld::TooMuch(per_kg)),
+            None => Ok((amount, by)),
+        });
         match dose {
             Ok((amount, by)) => {
                 plan.ask_allergies |= !medicine.allergy.is_empty() && patient.allergies.is_empty();
@@ -528,6 +550,40 @@ impl Treat {
             (None, _) => Err(WhyWithheld::NotInTable),
         }
     }
+}
+
+/// The most mg of a medicine for each kg of a child that one dose can be, whatever a pack says: about
+/// twice what the guideline gives. A signed pack may be wrong too.
+const MOST_PER_KG: [(&str, f64); 9] = [
+    ("amoxi", 100.0),
+    ("amoxy", 100.0),
+    ("ampicil", 100.0),
+    ("artemether", 8.0),
+    ("ceftriax", 120.0),
+    ("ciproflox", 30.0),
+    ("gentam", 10.0),
+    ("paracetamol", 30.0),
+    ("zinc", 10.0),
+];
+
+fn ceiling(medicine: &Medicine) -> Option<f64> {
+    let name = medicine.name.to_lowercase();
+    let found = MOST_PER_KG.iter().find(|(stem, _)| name.contains(stem));
+    found.map(|(_, most)| *most)
+}
+
+/// mg for each kg, where that is more than anybody gives. Without a weight, that of most children of the
+/// age counts.
+fn too_much(medicine: &Medicine, units: f64, by: Basis) -> Option<f64> {
+    let most = ceiling(medicine)?;
+    let kg = match by {
+        Basis::Weight(kg) => kg,
+        Basis::Age(months) if months < 12.0 => f64::midpoint(months, 9.0),
+        Basis::Age(months) => months / 6.0 + 8.0,
+        Basis::Anyone => 3.0,
+    };
+    let per_kg = medicine.mg.unwrap_or(1.0) * units / kg;
+    (per_kg > most).then_some(per_kg)
 }
 
 /// Whether a weight can be that of a child of so many months: wider than three standard deviations of

@@ -253,7 +253,7 @@ fn a_referral_is_one_with_first_doses_alone() {
         Profile::Imci,
     );
     assert_eq!(dose(&facility, "ampicillin"), Some(Ok((450.0, 450.0))));
-    assert_eq!(dose(&facility, "gentamicin"), Some(Ok((45.0, 67.0))));
+    assert_eq!(dose(&facility, "gentamicin"), Some(Ok((68.0, 68.0))));
     let infant = child(("age_days", 20.0), "temperature=38.4 weight=3.2");
     let infant = plan(&infant, Profile::Imci);
     assert_eq!(dose(&infant, "ampicillin"), Some(Ok((160.0, 160.0))));
@@ -392,5 +392,58 @@ fn a_pack_whose_table_of_doses_cannot_be_followed_is_refused() {
     ] {
         let refused = with(&treat).unwrap_err();
         assert!(refused.contains(says), "{treat}: {refused}");
+    }
+}
+
+/// A pack that its ministry has signed may be wrong by a digit, or bad: no such dose is said.
+#[test]
+fn a_signed_pack_cannot_say_ten_times_a_dose() {
+    let plan_of = |from: &str, to: &str, more: &str| {
+        let text = inference::rules::BUILT_IN.replace(from, to);
+        let pack = RulePack::parse(&text).unwrap();
+        let findings = months(20.0, &format!("{FAST}{more}"));
+        let said = assess(&findings, &pack, Profile::Iccm, []).said();
+        pack.plan(&Patient {
+            fired: &said.fired,
+            urgency: said.urgency,
+            findings: &findings,
+            profile: Profile::Iccm,
+            allergies: &[],
+            given: &[],
+        })
+    };
+    let row = "weight = [10, 20]\namount = [2]";
+    for more in ["", " weight=12"] {
+        let right = plan_of(row, row, more); // the control
+        assert!(dose(&right, "amoxicillin").unwrap().is_ok());
+        let wrong = plan_of(row, "weight = [10, 20]\namount = [20]", more);
+        let said = dose(&wrong, "amoxicillin");
+        assert!(
+            matches!(said, Some(Err(WhyWithheld::TooMuch(_)))),
+            "{said:?}"
+        );
+    }
+    let unsaid = inference::rules::BUILT_IN.replace("mg = 250\n", "");
+    let refused = RulePack::parse(&unsaid).unwrap_err();
+    assert!(refused.contains("strength"), "{refused}");
+}
+
+/// Who is called yellow is not left without a word of what to do.
+#[test]
+fn every_yellow_rule_has_something_to_do() {
+    for profile in Profile::ALL {
+        let said = pack().treatments().rules_at(profile);
+        let yellow = pack()
+            .all_rules()
+            .iter()
+            .filter(|rule| rule.urgency == Urgency::Yellow && rule.profiles.contains(&profile));
+        let silent: Vec<_> = yellow
+            .filter(|rule| !said.contains(rule.id.as_str()))
+            .collect();
+        let silent: Vec<_> = silent
+            .iter()
+            .map(|rule| (&rule.id, &rule.class, &rule.action))
+            .collect();
+        assert!(silent.is_empty(), "{}: {silent:?}", profile.name());
     }
 }

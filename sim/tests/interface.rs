@@ -6,6 +6,7 @@ use clinical::{FindingValue, FindingsError, Profile, Urgency};
 use node::api::views::case::{Case, CaseNew, Decided, History, Said, Stays};
 use node::api::views::cases::{Cases, Duplicates, HandedOver, Next};
 use node::api::views::meetings::Meetings;
+use node::api::views::plan::CasePlan;
 use node::api::views::status::{Done, EnrolRequest, Status};
 use node::api::views::visit::{Visit, VisitEnd, VisitOpen};
 use node::api::{CaseWords, Class, DecisionInput, Refusal, Request, RequestId, VisitOf, exchange};
@@ -405,6 +406,38 @@ fn visits_of_different_kinds_keep_their_own_answers_names_and_consents() {
     );
     let anew: Visit = screen.ask(begin(VisitOf::Child, 7, true)).unwrap();
     assert_eq!((anew.answered, anew.request), (0, RequestId([7; 16])));
+}
+
+/// A plan is for what stands in the case, allergies and doses with it; looking at it writes nothing.
+#[test]
+fn a_plan_is_for_what_stands_in_the_case() {
+    let mut world = world();
+    let mut screen = Screen::at(&mut world, WORKER);
+    let new: CaseNew = screen.ask(child("convulsions = yes", 1)).unwrap();
+    let case = new.case.to_string();
+    let plan = |case: &str| Request::CasePlan { case: case.into() };
+    let first: CasePlan = screen.ask(plan(&case)).unwrap();
+    assert!(first.plan.refer && first.plan.ask_allergies);
+    assert_eq!(first.assessment.urgency, Urgency::Pink);
+    let words = CaseWords {
+        set: vec![("allergies".into(), "penicillin".into())],
+        ..CaseWords::default()
+    };
+    screen.ask::<Case>(add(&case, words, 2)).unwrap();
+    let before = format!("{:?}", screen.kept().unwrap());
+    let asked: CasePlan = screen.ask(plan(&case)).unwrap();
+    assert!(!asked.plan.ask_allergies, "somebody has said");
+    assert_eq!(format!("{:?}", screen.kept().unwrap()), before);
+    let adult = Request::CaseBegin {
+        fields: vec![("age_years".into(), "44".into())],
+        consent: Vec::new(),
+        area: None,
+        decision: None,
+        request: number(3),
+    };
+    let adult: CaseNew = screen.ask(adult).unwrap();
+    let none = screen.ask::<CasePlan>(plan(&adult.case.to_string()));
+    assert_eq!(none, Err(Refusal::NoRulesForThis));
 }
 
 /// A field beside the file of findings does not quietly say another thing than the file, and nobody is

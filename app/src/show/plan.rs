@@ -130,6 +130,9 @@ fn withheld(w: &Withheld) {
         WhyWithheld::WeightUnlikely(kg) => {
             format!("{kg} kg can hardly be right at this age: weigh again")
         }
+        WhyWithheld::TooMuch(per_kg) => format!(
+            "the pack says {per_kg:.0} mg for each kg, more than anybody gives: tell the ministry; take the dose from the national table"
+        ),
         WhyWithheld::NotInTable => {
             "this weight or age is not in the table of doses: ask your supervisor".to_owned()
         }
