@@ -39,7 +39,10 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
                 })?;
                 phone.shown::<Case>(Request::CaseShow { case }, show::decisions)
             }
-            None => decide_on_terminal(phone, &case),
+            None => {
+                let seen: Case = phone.ask(Request::CaseShow { case: case.clone() })?;
+                decide_on_terminal(phone, &case, !seen.assessments.is_empty())
+            }
         },
         CaseCommand::Add(args) => add(phone, args),
         CaseCommand::HandOver {
@@ -116,10 +119,7 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
         CaseCommand::Duplicates => {
             phone.shown::<Duplicates>(Request::CaseDuplicates, show::duplicates)
         }
-        CaseCommand::Fields => {
-            fields();
-            Ok(())
-        }
+        CaseCommand::Fields => phone.show(&fields(), show::fields),
         CaseCommand::Export {
             cases,
             format,
@@ -225,7 +225,7 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         );
     }
     match (args.decision.decide, asked) {
-        (None, true) => decide_on_terminal(phone, &new.case.to_string()),
+        (None, true) => decide_on_terminal(phone, &new.case.to_string(), new.assessment.is_some()),
         (None, false) if !phone.json => {
             eprintln!("not decided yet: kijiti case decide {short} --decide COLOUR --plan \"…\"");
             Ok(())
@@ -297,7 +297,7 @@ fn given(args: &DecisionArgs) -> Result<Option<DecisionInput>, Failure> {
 }
 
 /// Asks for a decision; nothing is preselected.
-fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
+fn decide_on_terminal(phone: &Phone, case: &str, judged: bool) -> Result<(), Failure> {
     if !terminal::on_terminal() {
         return Err(Failure::new(
             "no decision was given",
@@ -328,7 +328,14 @@ fn decide_on_terminal(phone: &Phone, case: &str) -> Result<(), Failure> {
             }
         };
         let plan = answer("What is to be done?")?;
-        let reason = answer("Why (needed if you decide otherwise)?")?;
+        let why = match judged {
+            true => "Why (needed if you decide otherwise than the rules)?",
+            false => "Why (needed: no rules have judged this patient)?",
+        };
+        let mut reason = answer(why)?;
+        while !judged && reason.is_empty() {
+            reason = answer(why)?;
+        }
         let decision = DecisionInput {
             urgency,
             plan,
@@ -395,10 +402,13 @@ fn add(phone: &Phone, args: AddArgs) -> Result<(), Failure> {
     phone.shown::<Case>(request, show::case)
 }
 
-fn fields() {
-    for field in FIELDS {
-        let what = terminal::kind_in_words(field.kind);
-        show::wrapped(&format!("{:<28} {what}", field.name), 0);
+fn fields() -> show::Fields {
+    let field = |field: &clinical::Field| show::FieldSaid {
+        name: field.name.to_owned(),
+        written: terminal::kind_in_words(field.kind),
+    };
+    show::Fields {
+        fields: FIELDS.iter().map(field).collect(),
     }
 }
 

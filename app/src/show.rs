@@ -20,7 +20,10 @@ use crate::words::shown;
 mod cases;
 mod plan;
 
-pub use cases::{case, case_list, duplicates, handed_over, history, imported, set_aside};
+pub use cases::{
+    FieldSaid, Fields, case, case_list, duplicates, fields, handed_over, history, imported,
+    set_aside,
+};
 pub use plan::{note, plan};
 
 /// Columns of the narrowest terminal.

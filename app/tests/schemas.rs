@@ -84,6 +84,7 @@ fn what_the_command_prints_has_the_form_that_is_written_down() {
         &format!("case show {case}"),
         &format!("case history {case}"),
         "case duplicates",
+        "case fields",
         &format!("case decide {case} --decide pink --plan refer"),
         &format!("triage --findings {}", example()),
         "meetings",
@@ -132,7 +133,7 @@ fn json(view: &dyn views::erased::View) -> Value {
 }
 
 /// What a screen asks of a case, of a visit and of the phone.
-fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 13] {
+fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 14] {
     let profile = clinical::Profile::Iccm;
     let decision = node::api::DecisionInput {
         urgency: clinical::Urgency::Pink,

@@ -5,6 +5,7 @@ use node::api::views::cases::{Cases, Duplicates, HandedOver};
 use node::api::views::exchange::Imported;
 use node::api::views::status::SetAside;
 use protocol::CaseId;
+use serde::Serialize;
 
 use clinical::FindingValue;
 
@@ -344,5 +345,29 @@ pub fn imported(i: &Imported) {
     if !i.left_out.is_empty() {
         println!("not taken in as it stands there, or not at all:");
         i.left_out.iter().take(20).for_each(|what| wrapped(what, 4));
+    }
+}
+
+/// Every field that a case may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "schema", rename = "kijiti.case-fields/1")]
+pub struct Fields {
+    /// In the catalogue's order.
+    pub fields: Vec<FieldSaid>,
+}
+
+/// A field, and what can be written into it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldSaid {
+    /// Its name.
+    pub name: String,
+    /// What can be written, in words.
+    pub written: String,
+}
+
+/// Every field, and what can be written into it.
+pub fn fields(all: &Fields) {
+    for field in &all.fields {
+        wrapped(&format!("{:<28} {}", field.name, field.written), 0);
     }
 }

@@ -3,7 +3,7 @@
 use clinical::catalogue::ValueError;
 use node::api::{Class, Paper, Refusal, Trouble};
 
-use super::shown::findings;
+use super::shown::{answer, findings};
 use crate::Failure;
 
 /// What went wrong, and what to do.
@@ -442,11 +442,8 @@ fn cases(refusal: &Refusal) -> Option<Words> {
         ),
         Refusal::NoVisit => words("no visit has begun", "begin again"),
         Refusal::AnswerRefused(why) => {
-            let (reason, hint) = findings(why);
-            words(
-                format!("{reason}: {hint}"),
-                "answer again, or press Enter where it is not known",
-            )
+            let reason = answer(why);
+            words(reason, "answer again, or press Enter where it is not known")
         }
         Refusal::TooManyAnswers => words("too many answers", "end this visit first"),
         _ => return None,
@@ -457,7 +454,7 @@ fn entries(refusal: &Refusal) -> Option<Words> {
     Some(match refusal {
         Refusal::Findings(why) => findings(why),
         Refusal::Value(ValueError::NoSuchField(name)) => words(
-            format!("there is no field {name:?}: `kijiti case fields` lists them"),
+            format!("there is no field {name:?}"),
             "kijiti case fields shows what can be written",
         ),
         Refusal::Value(why) => words(why, "kijiti case fields shows what can be written"),

@@ -91,6 +91,29 @@ pub fn findings(error: &FindingsError) -> Words {
     }
 }
 
+/// Why what was typed is no answer to a question.
+pub fn answer(error: &FindingsError) -> String {
+    match error {
+        FindingsError::NotAFlag(_) => {
+            "write y or n, or press Enter where it is not known".to_owned()
+        }
+        FindingsError::Impossible(_, number, unit, min, max) => {
+            format!("{number} {unit} cannot be: it lies between {min} and {max}; measure again")
+        }
+        FindingsError::NotANumber(..) => "write a number in digits, such as 38.5".to_owned(),
+        FindingsError::NotAChoice(_, choices) => format!("write one of: {}", choices.join(", ")),
+        FindingsError::TooLong
+        | FindingsError::Malformed(..)
+        | FindingsError::AgeNotANumber(_)
+        | FindingsError::Age(_)
+        | FindingsError::NoSuchFinding(..)
+        | FindingsError::NotAnAge => {
+            let (reason, hint) = findings(error);
+            format!("{reason}: {hint}")
+        }
+    }
+}
+
 /// What a person should know of how old a phone's knowledge is.
 pub fn warning(warning: &Warning) -> String {
     match warning {
