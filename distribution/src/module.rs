@@ -6,10 +6,14 @@ use std::fmt;
 use minicbor::decode::{Decode, Decoder};
 use minicbor::encode::{Encode, Encoder, Write};
 use protocol::always;
+use serde::{Deserialize, Serialize};
 
 /// What a release is, which says what loads it, what its golden cases are and where it runs. A phone
 /// carries every kind and runs those that its engine knows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum ModuleKind {
     /// None of the others, or one of a newer version.

@@ -28,7 +28,7 @@ pub fn list(cx: &dyn Look) -> Result<Releases, Refusal> {
         bytes: r.bytes,
         area: r.area.clone(),
         language: r.language.clone(),
-        kind: r.kind.name().to_owned(),
+        kind: r.kind,
         notes: r.notes.clone(),
         state: state(known, r, whole(r)),
     });
@@ -45,7 +45,7 @@ pub fn list(cx: &dyn Look) -> Result<Releases, Refusal> {
     };
     let running = |(module, a): (&String, &Activation)| Running {
         module: module.clone(),
-        kind: kind_of(module, a).name().to_owned(),
+        kind: kind_of(module, a),
         current: a.current.as_ref().map(version),
         previous: a.previous.as_ref().map(version),
     };

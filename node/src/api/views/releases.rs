@@ -1,5 +1,6 @@
 //! Releases: what is listed, what runs, and what was checked of it.
 
+use distribution::ModuleKind;
 use protocol::{Area, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,7 @@ pub struct Release {
     /// In which language.
     pub language: String,
     /// What it is: `rules`, `triage`, `adapter`, …
-    pub kind: String,
+    pub kind: ModuleKind,
     /// Words for people.
     pub notes: String,
     /// How it stands here.
@@ -65,7 +66,7 @@ pub struct Running {
     /// The module.
     pub module: String,
     /// What it is.
-    pub kind: String,
+    pub kind: ModuleKind,
     /// What runs.
     pub current: Option<Version>,
     /// What ran before, and can run again.
