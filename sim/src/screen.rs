@@ -3,7 +3,7 @@
 
 use clinical::age::Age;
 use clinical::assessment::{Fired, Open};
-use clinical::plan::Plan;
+use clinical::plan::{Advice, Plan};
 use clinical::{Assessment, FindingValue, FindingsError, Profile, Urgency};
 use node::agent::{Command, Known, Reply};
 use node::api::assess::{Ages, Interview, Next, PatientFile, PlanFor, Values};
@@ -138,6 +138,14 @@ impl Assessor for PlainRules {
             urgency: Some(patient.judged.urgency),
             refer: patient.judged.urgency == Urgency::Pink,
             ask_allergies: patient.allergies.is_empty(),
+            tell: match patient.findings.get("weight") {
+                Some(FindingValue::Number(kg)) => vec![Advice {
+                    words: format!("a dose for {kg} kg"),
+                    rules: Vec::new(),
+                    source: "a test".into(),
+                }],
+                _ => Vec::new(),
+            },
             ..Plan::default()
         }
     }

@@ -440,6 +440,54 @@ fn a_plan_is_for_what_stands_in_the_case() {
     assert_eq!(none, Err(Refusal::NoRulesForThis));
 }
 
+/// Where two people weighed a child and differ, nobody chooses one of the weights for a dose.
+#[test]
+fn a_weight_about_which_people_differ_is_not_used_for_a_dose() {
+    let mut road = Road::new(1000);
+    let world = &mut road.world;
+    let mut screen = Screen::at(world, WORKER);
+    let new: CaseNew = screen.ask(child("spo2 = 97", 1)).unwrap();
+    let case = new.case.to_string();
+    let weigh = |kg: &str, n| {
+        let words = CaseWords {
+            set: vec![("weight".into(), kg.into())],
+            ..CaseWords::default()
+        };
+        add(&case, words, n)
+    };
+    let told = |world: &mut World| {
+        let mut screen = Screen::at(world, WORKER);
+        let plan: CasePlan = screen
+            .ask(Request::CasePlan { case: case.clone() })
+            .unwrap();
+        plan.plan
+            .tell
+            .into_iter()
+            .map(|said| said.words)
+            .collect::<Vec<_>>()
+    };
+    let everybody = |world: &mut World| {
+        for (a, b) in [
+            (WORKER, SUPERVISOR),
+            (SUPERVISOR, CLINIC),
+            (SUPERVISOR, WORKER),
+        ] {
+            world.meet(a, b, Cut::Never).unwrap();
+        }
+    };
+    everybody(world);
+    Screen::at(world, WORKER)
+        .ask::<Case>(weigh("9", 2))
+        .unwrap();
+    assert_eq!(told(world), ["a dose for 9 kg"], "the control");
+    Screen::at(world, CLINIC)
+        .ask::<Case>(weigh("12", 3))
+        .unwrap();
+    everybody(world);
+    everybody(world);
+    assert!(told(world).is_empty(), "people differ: {:?}", told(world));
+}
+
 /// A field beside the file of findings does not quietly say another thing than the file, and nobody is
 /// judged as a child by rules that are not for his age.
 #[test]

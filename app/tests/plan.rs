@@ -1,0 +1,149 @@
+//! What a worker is told to do, as the command says it: doses, what keeps one back, the note that goes with
+//! a child, and the table that a clinician signs.
+
+mod common;
+use common::Desk;
+
+const FAST: &str = r#"
+age_months = 14
+weight = 9.4
+convulsing_now = "no"
+convulsions = "no"
+lethargic = "no"
+not_able_to_drink = "no"
+vomits_everything = "no"
+airway = "no"
+cough_or_difficult = "yes"
+cough_days = 3
+chest_indrawing = "no"
+stridor_calm = "no"
+respiratory_rate = 48
+diarrhoea = "no"
+fever = "no"
+muac = 140
+oedema_both_feet = "no"
+"#;
+
+impl Desk {
+    fn child(&self) -> String {
+        self.write("fast.toml", FAST);
+        #[rustfmt::skip]
+        let new = self.json("clinic", &["case", "new", "--findings", "fast.toml", "--patient", "Amina", "--consent", "care"]);
+        new["case"].as_str().unwrap()[..8].to_owned()
+    }
+
+    fn add(&self, case: &str, more: &[&str]) {
+        self.ok("clinic", &[&["case", "add", case], more].concat());
+    }
+
+    fn plan(&self, case: &str) -> (serde_json::Value, String) {
+        let words = ["case", "plan", case];
+        let json = self.json("clinic", &words)["plan"].clone();
+        (json, self.ok("clinic", &words))
+    }
+}
+
+#[test]
+fn a_dose_is_said_counted_and_kept_back_as_the_case_stands() {
+    let desk = Desk::enrolled();
+    let case = desk.child();
+    let (plan, said) = desk.plan(&case);
+    assert_eq!(plan["medicines"][0]["medicine"], "amoxicillin");
+    assert_eq!(plan["medicines"][0]["milligrams"][1], 250.0);
+    for words in [
+        "1 tablet (250 mg) by mouth, 2 times",
+        "by weight, 9.4 kg",
+        "Ask about allergies first",
+        "--dose \"amoxicillin 250 mg\"",
+        "See the patient again in 3 days",
+    ] {
+        let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(words), "{words:?} is not in {said}");
+    }
+    // What the plan says to write down can be written down, and counts.
+    desk.add(
+        &case,
+        &[
+            "--dose",
+            "amoxicillin 250 mg",
+            "--set",
+            "allergies=none known",
+        ],
+    );
+    let (plan, said) = desk.plan(&case);
+    assert_eq!(plan["medicines"][0]["given"]["doses"], 1);
+    assert_eq!(plan["medicines"][0]["first_now"], false);
+    assert!(
+        said.contains("1 dose is written") && !said.contains("Ask about"),
+        "{said}"
+    );
+    // An allergy stands beside what was said before, and keeps the medicine back.
+    desk.add(&case, &["--set", "allergies=penicillin"]);
+    let (plan, _) = desk.plan(&case);
+    assert!(plan["medicines"].as_array().unwrap().is_empty());
+    assert_eq!(plan["withheld"][0]["why"]["allergy"], "penicillin");
+}
+
+#[test]
+fn a_referral_has_a_note_and_no_course() {
+    let desk = Desk::enrolled();
+    let case = desk.child();
+    desk.add(
+        &case,
+        &[
+            "--set",
+            "chest_indrawing=yes",
+            "--set",
+            "patient.village=Mtwapa",
+        ],
+    );
+    let (plan, said) = desk.plan(&case);
+    assert!(plan["refer"] == true && plan["follow_up_days"].is_null());
+    assert_eq!(plan["medicines"][0]["days"], 0);
+    assert!(said.contains("REFER URGENTLY"), "{said}");
+    let note = desk.ok("clinic", &["case", "refer", &case, "--qr"]);
+    for words in [
+        "URGENT",
+        "Amina, Mtwapa",
+        "months 14",
+        "chest indrawing",
+        "Allergies: not asked",
+        "█",
+    ] {
+        assert!(note.contains(words), "{words:?} is not in {note}");
+    }
+    let (code, said) = desk.fails("clinic", &["case", "plan", "ffff"]);
+    assert!(code == 1 && said.contains("no case"), "{said}");
+}
+
+#[test]
+fn a_pack_is_a_table_to_sign_and_an_edition_says_what_it_changes() {
+    let desk = Desk::new();
+    let table = desk.ok("nobody", &["ministry", "pack"]);
+    for words in [
+        "| C2 (child, iccm)",
+        "respiratory_rate >= 50",
+        "Amoxicillin",
+        "Read and agreed",
+    ] {
+        assert!(table.contains(words), "{words:?} is not in the table");
+    }
+    let next = inference::rules::BUILT_IN
+        .replace("edition = \"2026-11\"", "edition = \"2027-01\"")
+        .replace("respiratory_rate >= 50", "respiratory_rate >= 45");
+    desk.write("next.toml", &next);
+    let told = desk.ok(
+        "nobody",
+        &["ministry", "pack", "next.toml", "--against-built-in"],
+    );
+    assert!(
+        told.contains("CHANGED fast_breathing") && told.contains("2027-01"),
+        "{told}"
+    );
+    let same = desk.ok("nobody", &["ministry", "pack", "--against-built-in"]);
+    assert!(same.contains("Nothing of rules"), "{same}");
+    desk.write("bad.toml", "not a pack");
+    let (code, said) = desk.fails("nobody", &["ministry", "pack", "bad.toml"]);
+    assert!(code == 2 && said.contains("no rule pack"), "{said}");
+    assert!(!desk.path("nobody").exists(), "reading makes no phone");
+}
