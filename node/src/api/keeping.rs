@@ -26,7 +26,7 @@ pub(super) fn from_hex(what: Paper, text: &str) -> Result<Vec<u8>, Refusal> {
     let decoded = (0..text.len()).step_by(2).map(digits);
     decoded
         .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| Refusal::Damaged(what, None))
+        .ok_or(Refusal::Damaged(what, None))
 }
 
 /// Hexadecimal text.
@@ -42,9 +42,11 @@ fn parse_signed<T: Document>(what: Paper, text: &str) -> Result<Signed<T>, Refus
 
 /// A document of the ministry's.
 pub(super) fn parse_offer(kind: &str, text: &str) -> Result<Offer, Refusal> {
-    Offer::from_bytes(kind, &from_hex(Paper::Document, text)?).map_err(|error| match error {
-        TrustError::Malformed(why) => Refusal::Damaged(Paper::Document, Some(why.into())),
-        other => Refusal::NotTrusted(other),
+    Offer::from_bytes(kind, &from_hex(Paper::Document, text)?).map_err(|error| {
+        if let TrustError::Malformed(why) = error {
+            return Refusal::Damaged(Paper::Document, Some(why.into()));
+        }
+        Refusal::NotTrusted(error)
     })
 }
 

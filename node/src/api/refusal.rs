@@ -481,7 +481,7 @@ impl Refusal {
     pub(crate) fn of_case(error: CaseError, said: fn(CaseError) -> Self) -> Self {
         match error {
             CaseError::Broken(broken) => broken.into(),
-            other => said(other),
+            CaseError::Poisoned(_) | CaseError::TooLong(_) | CaseError::TooMany(_) => said(error),
         }
     }
 }

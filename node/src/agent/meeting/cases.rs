@@ -489,7 +489,7 @@ impl CaseLane {
         talk.summary.not_in_step = match (talk.summary.in_step, self.passed_over) {
             (true, _) => None,
             (false, 0) => Some(NotInStep::MoreWritten),
-            (false, some) => Some(NotInStep::AuthorsUnknown(some as u64)),
+            (false, some) => Some(NotInStep::AuthorsUnknown(some)),
         };
         if talk.summary.in_step {
             // In step with envelopes still to send would be in step with something else.
