@@ -306,14 +306,8 @@ impl RulePack {
             .iter()
             .filter_map(|f| Some((f.id.clone(), f.usual?)))
             .collect();
-        let beside = guideline_beside(file).map(|pack| pack.rules.as_slice());
-        let named = beside.unwrap_or_default().iter().chain(&rules);
-        let named = named.map(|rule| rule.id.clone());
-        let treatments = Treatments::read(
-            (raw.medicine, raw.treat, raw.advice),
-            &named.collect(),
-            &|of, when| read_condition(of, when, &known),
-        )?;
+        let said = (raw.medicine, raw.treat, raw.advice);
+        let treatments = treatments_of(said, file, &rules, &known)?;
         let (golden, gives_up) = (raw.golden, raw.gives_up);
         let (id, edition, version) = (raw.id, raw.edition, raw.version);
         Ok(Self {
@@ -588,6 +582,19 @@ impl RulePack {
 pub(crate) fn guideline() -> Option<&'static RulePack> {
     static BUILT: std::sync::OnceLock<Option<RulePack>> = std::sync::OnceLock::new();
     BUILT.get_or_init(|| RulePack::built_in().ok()).as_ref()
+}
+
+/// What a pack says to do, for its own rules and the guideline's.
+fn treatments_of(
+    said: (Vec<Medicine>, Vec<RawTreat>, Vec<RawAdvice>),
+    file: &str,
+    rules: &[Rule],
+    known: &BTreeSet<String>,
+) -> Result<Treatments, String> {
+    let beside = guideline_beside(file).map(|pack| pack.rules.as_slice());
+    let named = beside.unwrap_or_default().iter().chain(rules);
+    let named = named.map(|rule| rule.id.clone()).collect();
+    Treatments::read(said, &named, &|of, when| read_condition(of, when, known))
 }
 
 /// The guideline's pack, beside another one.
