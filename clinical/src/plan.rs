@@ -27,6 +27,10 @@ pub struct Plan {
     pub follow_up_days: Option<u32>,
     /// Nobody has said whether the patient has allergies: to be asked before a medicine of these.
     pub ask_allergies: bool,
+    /// Allergies that are written down, in everybody's words.
+    pub allergies: Vec<String>,
+    /// What doses go by, and people differ about: to be settled before a medicine.
+    pub settle: Vec<String>,
     /// The packs that it comes from.
     pub pack: String,
 }
@@ -129,6 +133,21 @@ pub enum WhyWithheld {
     NotInTable,
     /// Sources differ here: the national table decides.
     SourcesDiffer(String),
+}
+
+impl WhyWithheld {
+    /// Whether nothing forbids it, and a table merely has no dose for this patient.
+    pub fn has_no_dose(&self) -> bool {
+        match self {
+            Self::NeedsWeight | Self::NotInTable => true,
+            Self::Allergy(_)
+            | Self::Forbidden(_)
+            | Self::NotRuledOut(..)
+            | Self::WeightUnlikely(_)
+            | Self::TooMuch(_)
+            | Self::SourcesDiffer(_) => false,
+        }
+    }
 }
 
 /// A dose that stands in a case, for [`Plan`]: the medicine as it was written, and when it was given.

@@ -387,12 +387,20 @@ impl RulePack {
     /// What one condition says of these findings and this level of care ([`with_level`]), by the
     /// definitions of this pack.
     pub(crate) fn holds(&self, when: &Expr, values: &BTreeMap<String, FindingValue>) -> Tri {
+        self.answer(when, values).tri
+    }
+
+    /// The same, with the findings behind it: of *unknown*, those to find out.
+    pub(crate) fn answer(
+        &self,
+        when: &Expr,
+        values: &BTreeMap<String, FindingValue>,
+    ) -> crate::logic::Answer {
         when.answer(&Scope {
             findings: values,
             defines: &self.defines,
             usual: &self.usual,
         })
-        .tri
     }
 
     /// What a condition compares, through definitions: by name, the numbers and the words.
@@ -593,7 +601,8 @@ fn treatments_of(
 ) -> Result<Treatments, String> {
     let beside = guideline_beside(file).map(|pack| pack.rules.as_slice());
     let named = beside.unwrap_or_default().iter().chain(rules);
-    let named = named.map(|rule| rule.id.clone()).collect();
+    let floor = std::iter::once("floor".to_owned());
+    let named = named.map(|rule| rule.id.clone()).chain(floor).collect();
     Treatments::read(said, &named, &|of, when| read_condition(of, when, known))
 }
 

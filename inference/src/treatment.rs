@@ -15,7 +15,7 @@ use clinical::{FindingValue, Profile, Urgency};
 
 use crate::findings::Findings;
 use crate::logic::{Expr, Tri};
-use crate::rules::{RulePack, with_level};
+use crate::rules::{RulePack, guideline, with_level};
 
 mod table;
 
@@ -52,13 +52,14 @@ impl RulePack {
             pack: self.named(),
             ..Plan::default()
         };
-        for pack in self.all() {
+        let mut seen = Seen::default();
+        for pack in self.all().map(with_treatments) {
             let treatments = pack.treatments();
             for treat in &treatments.treats {
                 let medicine = treatments.medicines.iter().find(|m| m.id == treat.medicine);
                 let rules = pack.applies(&treat.whom, patient);
                 if let (Some(medicine), Some(rules)) = (medicine, rules) {
-                    pack.prescribe((treat, medicine), rules, patient, &mut plan);
+                    pack.prescribe((treat, medicine), rules, patient, (&mut plan, &mut seen));
                 }
             }
             for (whom, kind, said) in &treatments.advice {
@@ -93,17 +94,27 @@ impl RulePack {
         (treat, medicine): (&Treat, &Medicine),
         rules: Vec<String>,
         patient: &Patient<'_>,
-        plan: &mut Plan,
+        (plan, seen): (&mut Plan, &mut Seen),
     ) {
-        if let Some(other) = plan
-            .medicines
-            .iter_mut()
-            .find(|m| m.medicine == medicine.id)
-        {
+        // What the pack says first goes: the dose of one, and the reason that withholds one. Only where
+        // it has no dose for this patient the next row is looked at.
+        let is = |id: &str| seen.is(medicine, id);
+        if let Some(other) = plan.medicines.iter_mut().find(|m| is(&m.medicine)) {
             other.rules.extend(rules);
-            other.days = other.days.max(treat.days);
             return;
         }
+        let before = plan.withheld.iter().position(|w| is(&w.medicine));
+        if let Some(withheld) = before.and_then(|at| plan.withheld.get_mut(at))
+            && !withheld.why.has_no_dose()
+        {
+            withheld.rules.extend(rules);
+            return;
+        }
+        let instead = |id: &String| plan.medicines.iter().any(|m| m.medicine == *id);
+        if treat.unless_given.iter().any(instead) {
+            return;
+        }
+        seen.note(medicine);
         let given = given(medicine, patient.given);
         let withheld = self.withholds((treat, medicine), patient);
         let dose = withheld.map_or_else(|| treat.dose(medicine, patient), Err);
@@ -113,6 +124,9 @@ impl RulePack {
         });
         match dose {
             Ok((amount, by)) => {
+                if let Some(at) = before {
+                    plan.withheld.remove(at);
+                }
                 plan.ask_allergies |= !medicine.allergy.is_empty() && patient.allergies.is_empty();
                 plan.medicines.push(Prescribed {
                     medicine: medicine.id.clone(),
@@ -131,6 +145,7 @@ impl RulePack {
                     source: treat.source.clone(),
                 });
             }
+            Err(_) if before.is_some() => {}
             Err(why) => plan.withheld.push(Withheld {
                 medicine: medicine.id.clone(),
                 name: medicine.name.clone(),
@@ -146,12 +161,11 @@ impl RulePack {
         (treat, medicine): (&Treat, &Medicine),
         patient: &Patient<'_>,
     ) -> Option<WhyWithheld> {
+        // Who says "yes" and not to what may be allergic to this.
         let allergic = |words: &&String| {
-            let said = words.to_lowercase();
-            medicine
-                .allergy
-                .iter()
-                .any(|stem| said.contains(stem.as_str()))
+            let said = folded(words);
+            let of_what = |stem: &String| said.contains(stem.as_str()) || said.trim() == "yes";
+            medicine.allergy.iter().any(of_what)
         };
         if let Some(words) = patient.allergies.iter().find(allergic) {
             return Some(WhyWithheld::Allergy(words.clone()));
@@ -162,13 +176,7 @@ impl RulePack {
             Tri::No => None,
             Tri::Yes => Some(WhyWithheld::Forbidden(words.clone())),
             Tri::Unknown => {
-                let names: Vec<_> = self.compared(unless).into_keys().collect();
-                let known = |name: &String| {
-                    values
-                        .get(name)
-                        .is_some_and(|value| *value != FindingValue::Unknown)
-                };
-                let open = names.into_iter().filter(|name| !known(name)).collect();
+                let open = self.answer(unless, &values).because.into_iter().collect();
                 Some(WhyWithheld::NotRuledOut(open, words.clone()))
             }
         }
@@ -195,7 +203,7 @@ impl Treat {
         let (weight, months) = (number("weight"), number("age_months"));
         let by_kg = self.per_kg.is_some() || self.bands.iter().any(|band| band.weight.is_some());
         if let (Some(kg), true) = (weight, by_kg)
-            && !months.is_none_or(|months| is_likely(kg, months))
+            && !months.is_none_or(|months| is_likely(kg, months, number("age_days")))
         {
             return Err(WhyWithheld::WeightUnlikely(kg));
         }
@@ -241,6 +249,15 @@ const MOST_PER_KG: [(&str, f64); 9] = [
     ("zinc", 10.0),
 ];
 
+/// Tablets of one dose of a child, and IU of vitamin A, beyond which a pack is wrong whatever strength it
+/// says.
+const TABLETS_MAX: f64 = 4.0;
+const VITAMIN_A_MAX: f64 = 200_000.0;
+
+fn is_named_vitamin_a(medicine: &Medicine) -> bool {
+    folded(&medicine.name).contains(" vitamin a ") || folded(&medicine.name).contains(" retinol")
+}
+
 fn ceiling(medicine: &Medicine) -> Option<f64> {
     let name = medicine.name.to_lowercase();
     let found = MOST_PER_KG.iter().find(|(stem, _)| name.contains(stem));
@@ -250,6 +267,15 @@ fn ceiling(medicine: &Medicine) -> Option<f64> {
 /// mg for each kg, where that is more than anybody gives. Without a weight, that of most children of the
 /// age counts.
 fn too_much(medicine: &Medicine, units: f64, by: Basis) -> Option<f64> {
+    let most_units = match (medicine.unit.as_str(), is_named_vitamin_a(medicine)) {
+        (_, true) => VITAMIN_A_MAX,
+        ("tablet", _) => TABLETS_MAX,
+        ("mL", _) => 2_000.0,
+        _ => f64::INFINITY,
+    };
+    if units > most_units {
+        return Some(units);
+    }
     let most = ceiling(medicine)?;
     let kg = match by {
         Basis::Weight(kg) => kg,
@@ -263,13 +289,11 @@ fn too_much(medicine: &Medicine, units: f64, by: Basis) -> Option<f64> {
 
 /// Whether a weight can be that of a child of so many months: wider than three standard deviations of
 /// the WHO's growth standards on either side, so that it refuses slips of the hand and no child.
-fn is_likely(kg: f64, months: f64) -> bool {
-    let least = if months < 2.0 {
-        0.5
-    } else {
-        1.9 + 0.1 * months
-    };
-    (least..=9.0 + 0.36 * months).contains(&kg)
+fn is_likely(kg: f64, months: f64, days: Option<f64>) -> bool {
+    match days.filter(|days| *days < 60.0) {
+        Some(days) => (0.5..=5.5 + 0.06 * days).contains(&kg),
+        None => (1.9 + 0.1 * months..=9.0 + 0.36 * months).contains(&kg),
+    }
 }
 
 /// Units for a weight: whole and half tablets that lie within the range, or the range itself of what is
@@ -290,21 +314,60 @@ fn by_weight(per_kg: [f64; 2], kg: f64, medicine: &Medicine) -> Option<(f64, f64
     (halves > 0.0 && halves <= most).then_some((halves, halves))
 }
 
+/// Words without accents and signs, with one blank around each: `Pénicilline (2020)` as ` penicilline 2020 `.
+fn folded(words: &str) -> String {
+    let lower = words.to_lowercase();
+    let plain = lower.chars().map(|c| match c {
+        'é' | 'è' | 'ê' => 'e',
+        'à' | 'â' => 'a',
+        'ï' | 'î' => 'i',
+        'ô' => 'o',
+        c if c.is_alphanumeric() => c,
+        _ => ' ',
+    });
+    let plain: String = plain.collect();
+    let words: Vec<_> = plain.split_whitespace().collect();
+    format!(" {} ", words.join(" "))
+}
+
+/// Whether somebody who wrote this meant the medicine: by its id, or by the beginnings of words.
+fn is_named(medicine: &Medicine, written: &str) -> bool {
+    let said = folded(written);
+    let by_name = |stem: &String| said.contains(folded(stem).trim_end());
+    said.contains(&folded(&medicine.id)) || medicine.names.iter().any(by_name)
+}
+
 /// Doses of a medicine that stand in the case.
 fn given(medicine: &Medicine, doses: &[DoseGiven]) -> Option<Given> {
-    let of_it = |dose: &&DoseGiven| {
-        let said = dose.medicine.to_lowercase();
-        medicine
-            .names
-            .iter()
-            .any(|stem| said.contains(stem.as_str()))
-    };
+    let of_it = |dose: &&DoseGiven| is_named(medicine, &dose.medicine);
     let doses: Vec<_> = doses.iter().filter(of_it).collect();
     let last = doses.iter().map(|dose| dose.given.as_str()).max()?;
     Some(Given {
         doses: u32::try_from(doses.len()).unwrap_or(u32::MAX),
         last: last.to_owned(),
     })
+}
+
+/// Medicines that a plan has looked at: two packs may name one differently.
+#[derive(Default)]
+struct Seen(Vec<Medicine>);
+
+impl Seen {
+    fn note(&mut self, medicine: &Medicine) {
+        self.0.push(medicine.clone());
+    }
+
+    /// Whether what is planned under an id is this medicine.
+    fn is(&self, medicine: &Medicine, id: &str) -> bool {
+        let other = self.0.iter().find(|other| other.id == id);
+        id == medicine.id || other.is_some_and(|other| is_named(medicine, &other.name))
+    }
+}
+
+/// A pack that says what to do; an edition of the guideline that says nothing has what is built in.
+fn with_treatments(pack: &RulePack) -> &RulePack {
+    let built_in = guideline().filter(|_| pack.is_guideline() && pack.treatments().is_empty());
+    built_in.unwrap_or(pack)
 }
 
 trait Advises {

@@ -190,7 +190,7 @@ impl Phone {
         self.ask(Request::CaseShow { case })
     }
 
-    /// Meets a phone at `address:port` and waits until it is over (`kijiti.meeting/1`).
+    /// Meets a phone at `address:port` and waits until it is over (`kijiti.meeting/2`).
     pub fn meet(&self, device: String, address: String) -> Result<String, PhoneError> {
         let peer = device.parse().map_err(|_| argument("device", &device))?;
         self.ask(Request::Meet { peer, address })

@@ -12,12 +12,31 @@ pub fn plan(case: &CasePlan) {
     let (p, short) = (&case.plan, case.case.case.short());
     println!("plan      {}", urgency(p.urgency));
     if p.refer {
-        wrapped("REFER URGENTLY. First what is named here, then go.", 2);
+        wrapped(
+            "REFER URGENTLY. What is here is done at once; nothing that is not at hand is waited for.",
+            2,
+        );
     }
     if p.ask_allergies {
         let ask = "Ask about allergies first: nobody has said whether there are any";
         wrapped(
             &format!("{ask} (kijiti case add {short} --set allergies=…)."),
+            2,
+        );
+    }
+    if !p.allergies.is_empty() {
+        wrapped(
+            &format!("Allergies written down: {}.", p.allergies.join("; ")),
+            2,
+        );
+    }
+    if !p.settle.is_empty() {
+        let names: Vec<_> = p.settle.iter().map(|name| plain(name)).collect();
+        let names = names.join(", ");
+        wrapped(
+            &format!(
+                "People differ about {names}, by which doses go: settle that before a medicine."
+            ),
             2,
         );
     }
@@ -130,9 +149,9 @@ fn withheld(w: &Withheld) {
         WhyWithheld::WeightUnlikely(kg) => {
             format!("{kg} kg can hardly be right at this age: weigh again")
         }
-        WhyWithheld::TooMuch(per_kg) => format!(
-            "the pack says {per_kg:.0} mg for each kg, more than anybody gives: tell the ministry; take the dose from the national table"
-        ),
+        WhyWithheld::TooMuch(_) => {
+            "the pack says more than anybody gives: tell the ministry, and take the dose from the national table".to_owned()
+        }
         WhyWithheld::NotInTable => {
             "this weight or age is not in the table of doses: ask your supervisor".to_owned()
         }
@@ -167,11 +186,15 @@ pub fn note(p: &CasePlan) -> String {
         c.case.short()
     ));
     let age = ["age_years", "age_months", "age_days", "age_hours"];
-    let whole = |name: &&&str| match c.findings.get(**name).map(|finding| &finding.value) {
-        Some(FindingValue::Number(number)) => *number >= 2.0,
-        _ => false,
+    let number = |name: &&str| match c.findings.get(*name).map(|finding| &finding.value) {
+        Some(FindingValue::Number(number)) => Some(*number),
+        _ => None,
     };
-    let age = age.iter().find(whole).copied().unwrap_or("age_hours");
+    let whole = age
+        .iter()
+        .find(|name| number(name).is_some_and(|n| n >= 2.0));
+    let said_any = age.iter().find(|name| number(name).is_some());
+    let age = whole.or(said_any).copied().unwrap_or("age_hours");
     let about = ["patient.sex", "patient.born", age, "weight"];
     let about = about.iter().filter_map(|name| {
         let name_said = name.rsplit('.').next().unwrap_or(name);
@@ -185,6 +208,9 @@ pub fn note(p: &CasePlan) -> String {
         .filter(|fired| fired.urgency == p.assessment.urgency)
     {
         lines.push(format!("Why: {} [{}]", fired.class, fired.rule));
+    }
+    if p.assessment.raised_by_model {
+        lines.push("Why: the model has raised the urgency above the rules".to_owned());
     }
     lines.push(format!("Found: {}", found(c)));
     let allergies = said("allergies").unwrap_or_else(|| "not asked".into());

@@ -59,6 +59,8 @@ pub(crate) struct RawTreat {
     #[serde(default)]
     unless_words: String,
     #[serde(default)]
+    unless_given: Vec<String>,
+    #[serde(default)]
     referral: bool,
     #[serde(default)]
     first: bool,
@@ -118,6 +120,7 @@ pub struct Treat {
     pub(super) whom: For,
     pub(super) medicine: String,
     pub(super) unless: Option<(Expr, String)>,
+    pub(super) unless_given: Vec<String>,
     pub(super) first: bool,
     pub(super) times: u32,
     pub(super) days: u32,
@@ -146,7 +149,7 @@ pub(super) struct RawAdviceWords {
 pub(super) const ANY: &str = "*";
 /// Longest course, in days, and most doses a day, that a pack can name.
 const DAYS_MAX: u32 = 60;
-const TIMES_MAX: u32 = 12;
+const TIMES_MAX: u32 = 6;
 /// Most units of one dose: international units of a vitamin.
 const AMOUNT_MAX: f64 = 1_000_000.0;
 
@@ -187,6 +190,7 @@ impl Treatments {
                 whom: whom(&of, raw.rules, raw.profiles, raw.when, raw.referral)?,
                 medicine: raw.medicine,
                 unless: unless.map(|unless| (unless, raw.unless_words)),
+                unless_given: raw.unless_given,
                 first: raw.first,
                 times: raw.times,
                 days: raw.days,
@@ -219,6 +223,11 @@ impl Treatments {
         })
     }
 
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.treats.is_empty() && self.advice.is_empty()
+    }
+
     /// Rules for which something is said to do at a level of care, beyond what is said for all.
     pub fn rules_at(&self, profile: Profile) -> BTreeSet<&str> {
         let treats = self.treats.iter().map(|treat| &treat.whom);
@@ -238,7 +247,12 @@ impl Treatments {
             let named = self.medicines.iter().find(|m| m.id == treat.medicine);
             let (name, unit) = named.map_or(("", ""), |m| (m.name.as_str(), m.unit.as_str()));
             let levels: Vec<_> = treat.whom.profiles.iter().map(|p| p.name()).collect();
-            let whom = format!("{} ({})", treat.whom.rules.join(", "), levels.join(", "));
+            let when = match treat.whom.referral {
+                true => ", before referral",
+                false => "",
+            };
+            let rules = treat.whom.rules.join(", ");
+            let whom = format!("{rules} ({}{when})", levels.join(", "));
             let course = match (treat.whom.referral, treat.times, treat.days) {
                 (true, ..) => "once, before referral".to_owned(),
                 (false, 0, 0) => treat.how.clone(),
@@ -286,8 +300,11 @@ fn table_is_sound(of: &str, raw: &RawTreat) -> Result<(), String> {
     if raw.times > TIMES_MAX || raw.days > DAYS_MAX {
         return Err(format!("{of}: no course is that long"));
     }
-    if raw.band.is_empty() && raw.per_kg.is_none() {
-        return Err(format!("{of} says no dose"));
+    if raw.band.is_empty() == raw.per_kg.is_none() {
+        return Err(format!("{of} says no dose, or two"));
+    }
+    if raw.times > 0 && raw.days == 0 && !raw.referral {
+        return Err(format!("{of} does not say for how many days"));
     }
     if let Some([least, most]) = raw.per_kg
         && !(least > 0.0 && least <= most && most <= AMOUNT_MAX)
@@ -302,7 +319,8 @@ fn table_is_sound(of: &str, raw: &RawTreat) -> Result<(), String> {
             _ => false,
         };
         let ordered = |part: Option<[f64; 2]>| part.is_none_or(|[from, below]| from < below);
-        if !dose || !ordered(band.age) || !ordered(band.weight) {
+        let for_whom = band.age.is_some() || band.weight.is_some() || raw.band.len() == 1;
+        if !dose || !for_whom || !ordered(band.age) || !ordered(band.weight) {
             return Err(format!("{of}: a row of its table says no dose"));
         }
     }

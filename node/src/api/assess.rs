@@ -247,6 +247,22 @@ pub(super) struct Heard {
     said: bool,
 }
 
+impl Heard {
+    /// Whether the age that was said and the one by the date of birth lie further apart than rounding.
+    pub(super) fn ages_differ(&self) -> bool {
+        let days = |ages: &Ages| {
+            let (name, number) = ages.iter().next()?;
+            Some(match name.as_str() {
+                "age_hours" => number / 24.0,
+                "age_months" => number * MONTH_DAYS,
+                _ => *number,
+            })
+        };
+        let both = days(&self.ages).zip(days(&self.by_birth));
+        self.said && both.is_some_and(|(said, born)| (said - born).abs() > 62.0)
+    }
+}
+
 /// What stands in a case, as the rules read it.
 pub(super) fn heard(assessor: &dyn Assessor, view: &CaseView, now_s: u64) -> Heard {
     let before = view.assessments.last();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clinical::assessment::{Question, QuestionKind};
 use clinical::plan::Plan;
-use clinical::{Assessment, FindingValue, FindingsError, Profile, Urgency};
+use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile};
 use distribution::{ModuleKind, Release};
 use inference::findings::{read_recorded, read_value};
 use inference::interview::{Step, danger, next};
@@ -260,12 +260,23 @@ impl Assessor for Engine {
         let urgency = patient.judged.urgency;
         let Ok(findings) = Findings::new(patient.findings.clone(), String::new(), patient.ages)
         else {
-            // The floor alone has spoken: whoever it calls is sent, and no table of doses is read.
+            // No age, or none that the rules are for: what to do on the way is said, and no dose.
+            let values = patient.findings.clone();
+            let findings = Findings::of_parts(AgeGroup::Child, values, String::new());
+            let plan = self.pack.plan(&Patient {
+                fired: &patient.judged.fired,
+                urgency,
+                findings: &findings,
+                profile: patient.profile,
+                allergies: patient.allergies,
+                given: patient.given,
+            });
             return Plan {
-                urgency: Some(urgency),
-                refer: urgency == Urgency::Pink,
-                pack: patient.judged.pack.clone(),
-                ..Plan::default()
+                medicines: Vec::new(),
+                withheld: Vec::new(),
+                ask_allergies: false,
+                follow_up_days: None,
+                ..plan
             };
         };
         self.pack.plan(&Patient {

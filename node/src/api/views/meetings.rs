@@ -22,7 +22,7 @@ pub enum NotInStep {
 
 /// What came of a meeting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "schema", rename = "kijiti.meeting/1")]
+#[serde(tag = "schema", rename = "kijiti.meeting/2")]
 pub struct Meeting {
     /// The other's name by certificate, or empty.
     pub name: String,
