@@ -185,16 +185,7 @@ pub fn note(p: &CasePlan) -> String {
         "Patient: {named}{village}  (case {})",
         c.case.short()
     ));
-    let age = ["age_years", "age_months", "age_days", "age_hours"];
-    let number = |name: &&str| match c.findings.get(*name).map(|finding| &finding.value) {
-        Some(FindingValue::Number(number)) => Some(*number),
-        _ => None,
-    };
-    let whole = age
-        .iter()
-        .find(|name| number(name).is_some_and(|n| n >= 2.0));
-    let said_any = age.iter().find(|name| number(name).is_some());
-    let age = whole.or(said_any).copied().unwrap_or("age_hours");
+    let age = age_field(c);
     let about = ["patient.sex", "patient.born", age, "weight"];
     let about = about.iter().filter_map(|name| {
         let name_said = name.rsplit('.').next().unwrap_or(name);
@@ -213,8 +204,38 @@ pub fn note(p: &CasePlan) -> String {
         lines.push("Why: the model has raised the urgency above the rules".to_owned());
     }
     lines.push(format!("Found: {}", found(c)));
-    let allergies = said("allergies").unwrap_or_else(|| "not asked".into());
-    lines.push(format!("Allergies: {allergies}"));
+    lines.push(match p.plan.allergies.is_empty() {
+        true => "Allergies: not asked".to_owned(),
+        false => format!("Allergies: {}", p.plan.allergies.join("; ")),
+    });
+    lines.push(doses(c));
+    if let Some(begun) = &c.begun {
+        lines.push(format!(
+            "Seen by {} at {} (their clock)",
+            begun.by, begun.by_their_clock
+        ));
+    }
+    lines.push(format!("By {}; advice, decided by the worker", p.plan.pack));
+    lines.retain(|line| !line.is_empty());
+    lines.join("\n")
+}
+
+/// The field that says the age best: in years, months or days of which there are two at least.
+fn age_field(c: &Case) -> &'static str {
+    let number = |name: &str| match c.findings.get(name).map(|finding| &finding.value) {
+        Some(FindingValue::Number(number)) => Some(*number),
+        _ => None,
+    };
+    let fields = ["age_years", "age_months", "age_days", "age_hours"];
+    let whole = fields
+        .iter()
+        .find(|name| number(name).is_some_and(|n| n >= 2.0));
+    let any = fields.iter().find(|name| number(name).is_some());
+    whole.or(any).copied().unwrap_or("age_hours")
+}
+
+/// What was given and stands.
+fn doses(c: &Case) -> String {
     let given: Vec<_> = c
         .each_dose
         .iter()
@@ -228,19 +249,10 @@ pub fn note(p: &CasePlan) -> String {
             format!("{} {} {} ({when})", dose.medicine, dose.amount, dose.unit)
         })
         .collect();
-    lines.push(match given.is_empty() {
+    match given.is_empty() {
         true => "Given: nothing written down".to_owned(),
         false => format!("Given: {}", given.join("; ")),
-    });
-    if let Some(begun) = &c.begun {
-        lines.push(format!(
-            "Seen by {} at {} (their clock)",
-            begun.by, begun.by_their_clock
-        ));
     }
-    lines.push(format!("By {}; advice, decided by the worker", p.plan.pack));
-    lines.retain(|line| !line.is_empty());
-    lines.join("\n")
 }
 
 /// Signs that were found, and measurements; what was looked for and not found last.

@@ -39,8 +39,7 @@ pub fn list(cx: &dyn Look) -> Result<Releases, Refusal> {
     // Of what runs no more, the list still says what it was.
     let kind_of = |module: &String, a: &Activation| {
         let runs = a.current.is_some() || a.previous.is_some();
-        let listed = known.trust().map(|t| t.releases()).unwrap_or_default();
-        let listed = listed.iter().find(|r| !runs && r.module == *module);
+        let listed = own.iter().find(|r| !runs && r.module == *module);
         listed.map_or(a.kind(), |r| r.kind)
     };
     let running = |(module, a): (&String, &Activation)| Running {
