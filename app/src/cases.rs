@@ -171,6 +171,8 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         }
         for (name, answer) in visit.said.into_iter().filter(|(_, said)| !said.is_empty()) {
             match name.strip_prefix("consent.") {
+                // What is said on the command line goes before what an interrupted visit had asked.
+                Some(to) if consent.iter().any(|(said, _)| said == to) => {}
                 Some(to) => consent.push((to.to_owned(), answer == "yes")),
                 None if head.iter().any(|(said, _)| *said == name) => {}
                 None => head.push((name, answer)),

@@ -1,4 +1,4 @@
-//! The words of the desk: what its refusals and checks are to whoever reads them.
+//! All words for people: refusals with what to do (a phone's, a desk's), checks, and what is shown beside them.
 
 pub mod checks;
 pub mod desk;

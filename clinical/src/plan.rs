@@ -127,7 +127,7 @@ pub enum WhyWithheld {
     NeedsWeight,
     /// Its dose goes by weight, and that one, in kg, can hardly be this child's: to be weighed again.
     WeightUnlikely(f64),
-    /// More of it for each kg of this patient, in mg, than anybody gives: the pack is wrong.
+    /// More of it than anybody gives, in mg for each kg or in units of one dose: the pack is wrong.
     TooMuch(f64),
     /// Neither weight nor age is in the table of doses.
     NotInTable,

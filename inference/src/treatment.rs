@@ -64,7 +64,7 @@ impl RulePack {
             }
             for (whom, kind, said) in &treatments.advice {
                 if let Some(rules) = pack.applies(whom, patient) {
-                    plan.advise(*kind, said, rules);
+                    advise(&mut plan, *kind, said, rules);
                 }
             }
         }
@@ -264,8 +264,8 @@ fn ceiling(medicine: &Medicine) -> Option<f64> {
     found.map(|(_, most)| *most)
 }
 
-/// mg for each kg, where that is more than anybody gives. Without a weight, that of most children of the
-/// age counts.
+/// Units of a dose, or mg for each kg, where that is more than anybody gives. Without a weight, that of
+/// most children of the age counts.
 fn too_much(medicine: &Medicine, units: f64, by: Basis) -> Option<f64> {
     let most_units = match (medicine.unit.as_str(), is_named_vitamin_a(medicine)) {
         (_, true) => VITAMIN_A_MAX,
@@ -370,29 +370,24 @@ fn with_treatments(pack: &RulePack) -> &RulePack {
     built_in.unwrap_or(pack)
 }
 
-trait Advises {
-    fn advise(&mut self, kind: AdviceKind, said: &RawAdviceWords, rules: Vec<String>);
-}
-
-impl Advises for Plan {
-    fn advise(&mut self, kind: AdviceKind, said: &RawAdviceWords, rules: Vec<String>) {
-        let list = match kind {
-            AdviceKind::Step => &mut self.steps,
-            AdviceKind::Tell => &mut self.tell,
-            AdviceKind::Return => &mut self.return_at_once,
-            AdviceKind::FollowUp => {
-                let soonest = self.follow_up_days.into_iter().chain(said.days).min();
-                self.follow_up_days = soonest;
-                return;
-            }
-        };
-        match list.iter_mut().find(|advice| advice.words == said.words) {
-            Some(advice) => advice.rules.extend(rules),
-            None => list.push(Advice {
-                words: said.words.clone(),
-                rules,
-                source: said.source.clone(),
-            }),
+/// Adds what a pack says beside medicines; the same words of two rules stand once.
+fn advise(plan: &mut Plan, kind: AdviceKind, said: &RawAdviceWords, rules: Vec<String>) {
+    let list = match kind {
+        AdviceKind::Step => &mut plan.steps,
+        AdviceKind::Tell => &mut plan.tell,
+        AdviceKind::Return => &mut plan.return_at_once,
+        AdviceKind::FollowUp => {
+            let soonest = plan.follow_up_days.into_iter().chain(said.days).min();
+            plan.follow_up_days = soonest;
+            return;
         }
+    };
+    match list.iter_mut().find(|advice| advice.words == said.words) {
+        Some(advice) => advice.rules.extend(rules),
+        None => list.push(Advice {
+            words: said.words.clone(),
+            rules,
+            source: said.source.clone(),
+        }),
     }
 }

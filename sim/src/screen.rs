@@ -133,19 +133,27 @@ impl Assessor for PlainRules {
         ("plain 1".into(), None)
     }
 
+    /// Says which weight and how many doses it was asked with.
     fn plan(&self, patient: &PlanFor<'_>) -> Plan {
+        let weight = match patient.findings.get("weight") {
+            Some(FindingValue::Number(kg)) => Some(format!("a dose for {kg} kg")),
+            _ => None,
+        };
+        let doses = Some(patient.given.len()).filter(|doses| *doses > 0);
+        let (weight, doses) = (
+            weight.into_iter(),
+            doses.map(|doses| format!("{doses} doses")),
+        );
+        let told = |words| Advice {
+            words,
+            rules: Vec::new(),
+            source: "a test".into(),
+        };
         Plan {
             urgency: Some(patient.judged.urgency),
             refer: patient.judged.urgency == Urgency::Pink,
             ask_allergies: patient.allergies.is_empty(),
-            tell: match patient.findings.get("weight") {
-                Some(FindingValue::Number(kg)) => vec![Advice {
-                    words: format!("a dose for {kg} kg"),
-                    rules: Vec::new(),
-                    source: "a test".into(),
-                }],
-                _ => Vec::new(),
-            },
+            tell: weight.chain(doses).map(told).collect(),
             ..Plan::default()
         }
     }

@@ -1,35 +1,19 @@
 //! The interface of a phone, on an agent and a store in memory: what a person may do, and that looking
 //! changes nothing.
 
-use clinical::{FindingValue, Profile, Urgency};
+use clinical::{FindingValue, Urgency};
 use node::api::views::case::{Case, CaseNew, Decided, History, Said, Stays};
 use node::api::views::cases::{Cases, Duplicates, HandedOver, Next};
 use node::api::views::meetings::Meetings;
 use node::api::views::status::{Done, EnrolRequest, Status};
 use node::api::views::visit::VisitOpen;
-use node::api::{CaseWords, Class, DecisionInput, Refusal, Request, RequestId, VisitOf, exchange};
+use node::api::{CaseWords, Class, DecisionInput, Refusal, Request, VisitOf, exchange};
+use sim::Cut;
 use sim::screen::Screen;
-use sim::{Cut, World};
 
 mod common;
+use common::asks::{add, child, number, world};
 use common::{CLINIC, Road, SUPERVISOR, WORKER};
-
-fn number(n: u8) -> RequestId {
-    RequestId([n; 16])
-}
-
-/// A child of 20 months, with more lines of findings.
-fn child(lines: &str, n: u8) -> Request {
-    Request::CaseNew {
-        findings: format!("age_months = 20\n{lines}"),
-        profile: Profile::Iccm,
-        head: vec![("patient.name".into(), "Amina Kazungu".into())],
-        consent: vec![("share".into(), true)],
-        area: None,
-        decision: None,
-        request: number(n),
-    }
-}
 
 fn decide(case: &str, urgency: Urgency, reason: &str, n: u8) -> Request {
     let decision = DecisionInput {
@@ -42,18 +26,6 @@ fn decide(case: &str, urgency: Urgency, reason: &str, n: u8) -> Request {
         decision,
         request: number(n),
     }
-}
-
-fn add(case: &str, words: CaseWords, n: u8) -> Request {
-    Request::CaseAdd {
-        case: case.into(),
-        words: Box::new(words),
-        request: number(n),
-    }
-}
-
-fn world() -> World {
-    Road::new(1000).world
 }
 
 #[test]

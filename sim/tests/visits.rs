@@ -13,36 +13,8 @@ use sim::screen::Screen;
 use sim::{Cut, World};
 
 mod common;
+use common::asks::{add, child, number, world};
 use common::{CLINIC, Road, SUPERVISOR, WORKER};
-
-fn number(n: u8) -> RequestId {
-    RequestId([n; 16])
-}
-
-/// A child of 20 months, with more lines of findings.
-fn child(lines: &str, n: u8) -> Request {
-    Request::CaseNew {
-        findings: format!("age_months = 20\n{lines}"),
-        profile: Profile::Iccm,
-        head: vec![("patient.name".into(), "Amina Kazungu".into())],
-        consent: vec![("share".into(), true)],
-        area: None,
-        decision: None,
-        request: number(n),
-    }
-}
-
-fn add(case: &str, words: CaseWords, n: u8) -> Request {
-    Request::CaseAdd {
-        case: case.into(),
-        words: Box::new(words),
-        request: number(n),
-    }
-}
-
-fn world() -> World {
-    Road::new(1000).world
-}
 
 /// A plan is for what stands in the case, allergies and doses with it; looking at it writes nothing.
 #[test]
@@ -299,4 +271,46 @@ fn a_visit_is_kept_at_every_answer_and_outlives_the_program() {
         .ask(Request::VisitOpen { of: VisitOf::Child })
         .unwrap();
     assert_eq!(open.answers, 0);
+}
+
+/// An age that a date of birth contradicts is settled before a dose goes by it.
+#[test]
+fn ages_that_differ_are_named_before_a_dose_goes_by_one() {
+    let mut world = world();
+    let mut screen = Screen::at(&mut world, WORKER);
+    // The world begins on 2026-01-01; the child is said to be 20 months old.
+    for (n, born, named) in [(1, "2024-05-01", false), (2, "2025-05-01", true)] {
+        let mut new = child("spo2 = 97", n);
+        if let Request::CaseNew { head, .. } = &mut new {
+            head.push(("patient.born".into(), born.into()));
+        }
+        let new: CaseNew = screen.ask(new).unwrap();
+        let case = new.case.to_string();
+        let plan: CasePlan = screen.ask(Request::CasePlan { case }).unwrap();
+        let settle = plan.plan.settle.iter().any(|name| name == "patient.born");
+        assert_eq!(settle, named, "born {born}: {:?}", plan.plan.settle);
+    }
+}
+
+/// A dose of an illness long ago is none of this one.
+#[test]
+fn a_dose_counts_for_a_fortnight() {
+    let mut world = world();
+    let mut screen = Screen::at(&mut world, WORKER);
+    for (n, given, counts) in [
+        (1, "2025-12-20T08:00:00Z", true),
+        (3, "2025-12-10T08:00:00Z", false),
+    ] {
+        let new: CaseNew = screen.ask(child("spo2 = 97", n)).unwrap();
+        let case = new.case.to_string();
+        let words = CaseWords {
+            dose: Some("zinc 20 mg".into()),
+            given: given.into(),
+            ..CaseWords::default()
+        };
+        screen.ask::<Case>(add(&case, words, n + 1)).unwrap();
+        let plan: CasePlan = screen.ask(Request::CasePlan { case }).unwrap();
+        let said = plan.plan.tell.iter().any(|said| said.words == "1 doses");
+        assert_eq!(said, counts, "{given}: {:?}", plan.plan.tell);
+    }
 }

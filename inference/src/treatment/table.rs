@@ -145,7 +145,7 @@ pub(super) struct RawAdviceWords {
     pub(super) source: String,
 }
 
-/// Of all rules that are not pink.
+/// Whatever has fired: of all who are sent on, or of all who are not.
 pub(super) const ANY: &str = "*";
 /// Longest course, in days, and most doses a day, that a pack can name.
 const DAYS_MAX: u32 = 60;

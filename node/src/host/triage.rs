@@ -257,36 +257,28 @@ impl Assessor for Engine {
     }
 
     fn plan(&self, patient: &PlanFor<'_>) -> Plan {
-        let urgency = patient.judged.urgency;
-        let Ok(findings) = Findings::new(patient.findings.clone(), String::new(), patient.ages)
-        else {
-            // No age, or none that the rules are for: what to do on the way is said, and no dose.
-            let values = patient.findings.clone();
-            let findings = Findings::of_parts(AgeGroup::Child, values, String::new());
-            let plan = self.pack.plan(&Patient {
+        let plan = |findings: &Findings| {
+            self.pack.plan(&Patient {
                 fired: &patient.judged.fired,
-                urgency,
-                findings: &findings,
+                urgency: patient.judged.urgency,
+                findings,
                 profile: patient.profile,
                 allergies: patient.allergies,
                 given: patient.given,
-            });
-            return Plan {
+            })
+        };
+        let values = patient.findings.clone();
+        match Findings::new(values.clone(), String::new(), patient.ages) {
+            Ok(findings) => plan(&findings),
+            // No age, or none that the rules are for: what to do on the way is said, and no dose.
+            Err(_) => Plan {
                 medicines: Vec::new(),
                 withheld: Vec::new(),
                 ask_allergies: false,
                 follow_up_days: None,
-                ..plan
-            };
-        };
-        self.pack.plan(&Patient {
-            fired: &patient.judged.fired,
-            urgency,
-            findings: &findings,
-            profile: patient.profile,
-            allergies: patient.allergies,
-            given: patient.given,
-        })
+                ..plan(&Findings::of_parts(AgeGroup::Child, values, String::new()))
+            },
+        }
     }
 
     fn by_floor_alone(&self, rules: &str) -> bool {

@@ -1,6 +1,7 @@
 //! A pair of phones, and what must never go back.
 #![allow(dead_code)]
 
+pub(crate) mod asks;
 pub(crate) mod siege;
 
 use clinical::FindingValue;
