@@ -127,3 +127,25 @@ fn every_yellow_rule_has_something_to_do() {
         assert!(silent.is_empty(), "{}: {silent:?}", profile.name());
     }
 }
+
+/// Two packs that name one medicine differently do not give it twice.
+#[test]
+fn packs_beside_each_other_give_a_medicine_once() {
+    let beside = |id: &str, name: &str, stem: &str| {
+        let text = format!(
+            "id = \"district\"\nedition = \"1\"\nversion = 1\nprofiles = [\"iccm\"]\n[[medicine]]\nid = \"{id}\"\nname = \"{name}\"\nunit = \"mg\"\nmg = 1\nnames = [\"{stem}\"]\n[[treat]]\nrules = [\"C2\"]\nmedicine = \"{id}\"\ntimes = 2\ndays = 5\nsource = \"s\"\nper_kg = [10, 15]\n"
+        );
+        let district = std::sync::Arc::new(RulePack::parse(&text).unwrap());
+        let both = RulePack::side_by_side(pack(), [district]);
+        let findings = months(20.0, &format!("{FAST} weight=9"));
+        plan_by(&both, &findings, Profile::Iccm, (&[], &[]))
+            .medicines
+            .into_iter()
+            .map(|m| m.medicine)
+            .collect::<Vec<_>>()
+    };
+    let twice = beside("amox-dt", "Amoxicillin syrup", "amoxi");
+    assert_eq!(twice, ["amoxicillin"]);
+    let other = beside("pcm", "Paracetamol syrup", "paracet"); // the control
+    assert_eq!(other, ["amoxicillin", "pcm"]);
+}
