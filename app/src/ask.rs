@@ -179,7 +179,7 @@ pub fn visit(sitting: &Sitting<'_>, answer: Answers<'_>) -> Result<Visit, Failur
 }
 
 /// A question in words.
-fn worded(question: &Question) -> String {
+fn worded(question: &Question, of: VisitOf) -> String {
     let ask = &question.ask;
     match question.kind {
         QuestionKind::Flag => format!("{ask} [y/n/Enter]"),
@@ -191,7 +191,10 @@ fn worded(question: &Question) -> String {
         QuestionKind::Choice => {
             format!("{ask} [{}, Enter: not known]", question.choices.join(", "))
         }
-        QuestionKind::Age => "Age: months, or days as in 12d?".to_owned(),
+        QuestionKind::Age => match of {
+            VisitOf::Child | VisitOf::Triage => "Age: months, or days as in 12d?".to_owned(),
+            VisitOf::Pregnancy | VisitOf::Adult => "Age: years?".to_owned(),
+        },
     }
 }
 
@@ -201,7 +204,7 @@ fn one(visit: &Visit, sitting: &Sitting<'_>, answer: Answers<'_>) -> Result<Visi
         return Ok(visit.clone());
     };
     loop {
-        let typed = answer(&worded(question))?;
+        let typed = answer(&worded(question, sitting.of))?;
         if typed == "<" {
             return sitting.back();
         }
@@ -220,22 +223,17 @@ fn one(visit: &Visit, sitting: &Sitting<'_>, answer: Answers<'_>) -> Result<Visi
     }
 }
 
-/// Asks the fields of a patient whom no rules here are for, one by one; each answer is kept.
-pub fn fields(sitting: &Sitting<'_>) -> Result<Visit, Failure> {
+/// Asks what the rules do not read of a mother or an adult, one by one; each answer is kept. Nothing
+/// more is asked of a patient who is to go at once.
+pub fn rest(sitting: &Sitting<'_>, mut visit: Visit) -> Result<Visit, Failure> {
     let asked = match sitting.of {
         VisitOf::Pregnancy => catalogue::Patient::Pregnancy.asked(),
-        VisitOf::Adult | VisitOf::Child | VisitOf::Triage => catalogue::Patient::Adult.asked(),
+        VisitOf::Adult => catalogue::Patient::Adult.asked(),
+        VisitOf::Child | VisitOf::Triage => return Ok(visit),
     };
-    if !on_terminal() {
-        let hint = "pass --findings FILE, or --set FIELD=VALUE as often as needed";
-        return Err(Failure::new(
-            "no findings were given, and there is no terminal to ask on",
-            hint,
-        )
-        .with_code(2));
+    if visit.ask.is_some() {
+        return Ok(visit);
     }
-    let mut visit = sitting.begin(&mut line)?;
-    eprintln!("Answer, or press Enter where it is not known. Numbers as digits.");
     for name in asked {
         let what = catalogue::field(name)
             .map(|field| kind_in_words(field.kind))

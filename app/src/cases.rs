@@ -160,15 +160,10 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
             area: area.clone(),
             ask: &ask,
         };
-        let mut visit = match args.kind {
-            Whose::Child => terminal::findings(&sitting)?,
-            Whose::Pregnancy | Whose::Adult => terminal::fields(&sitting)?,
-        };
+        let mut visit = terminal::rest(&sitting, terminal::findings(&sitting)?)?;
         visit = terminal::who_and_consent(&sitting, visit, (&head, consent.is_empty()))?;
         request = visit.request;
-        if args.kind == Whose::Child {
-            findings = Some(terminal::file_of(&visit)?);
-        }
+        findings = Some(terminal::file_of(&visit)?);
         for (name, answer) in visit.said.into_iter().filter(|(_, said)| !said.is_empty()) {
             match name.strip_prefix("consent.") {
                 // What is said on the command line goes before what an interrupted visit had asked.
@@ -183,6 +178,10 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
     } else if let Some(file) = &args.findings {
         head.splice(0..0, fields_of(file)?);
     }
+    let mother = args.kind == Whose::Pregnancy && findings.is_none();
+    if mother && !head.iter().any(|(name, _)| name == "maternal") {
+        head.push(("maternal".to_owned(), "yes".to_owned()));
+    }
     let request = match findings {
         Some(findings) => Request::CaseNew {
             findings,
@@ -195,6 +194,7 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         },
         None => Request::CaseBegin {
             fields: head,
+            profile: args.profile.into(),
             consent,
             area,
             decision,

@@ -15,6 +15,10 @@ pub const AGES: [&str; 4] = ["age_hours", "age_days", "age_months", "age_years"]
 
 /// Days of life of the oldest child.
 pub const CHILD_DAYS_MAX: f64 = 1826.0;
+/// Months of life from which on the rules for adolescents and adults are read (IMAI: ten years).
+pub const ADULT_FROM_MONTHS: f64 = 120.0;
+/// Months of the longest life.
+const LIFE_MONTHS_MAX: f64 = 1560.0;
 
 // Days and months say the same of where a child begins and ends.
 const _: () = assert!(2.0 * MONTH_DAYS >= CHILD_FROM_DAYS);
@@ -22,21 +26,30 @@ const _: () = assert!(CHILD_BELOW_MONTHS * MONTH_DAYS - CHILD_DAYS_MAX < 1.0);
 const _: () = assert!(CHILD_BELOW_MONTHS * MONTH_DAYS >= CHILD_DAYS_MAX);
 const _: () = assert!(crate::catalogue::are_fields(&AGES));
 
-/// Which rules apply by age.
+/// Which rules apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgeGroup {
     /// Birth to 59 days.
     Infant,
     /// 60 days to 59 months.
     Child,
+    /// Pregnant, or gave birth within six weeks; of ten years or more, or of no known age.
+    Mother,
+    /// Ten years and more.
+    Adult,
 }
 
 impl AgeGroup {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Infant, Self::Child, Self::Mother, Self::Adult];
+
     /// The word in rule packs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Infant => "infant",
             Self::Child => "child",
+            Self::Mother => "mother",
+            Self::Adult => "adult",
         }
     }
 }
@@ -53,8 +66,10 @@ pub enum AgeError {
     /// Months of an infant, where a day more or less decides.
     #[error("an infant under 2 months needs its age in days")]
     InfantInMonths,
-    /// Not between birth and the fifth birthday.
-    #[error("these rules are for children from birth to 59 months")]
+    /// Between the fifth and the tenth birthday, or no age that anybody has.
+    #[error(
+        "these rules are for children from birth to 59 months, and for people of ten years and more"
+    )]
     NotAChild,
 }
 
@@ -72,8 +87,9 @@ pub struct Age {
 }
 
 impl Age {
-    /// The age of a child of whom exactly one of hours, days and months was said.
-    pub fn of_child(
+    /// The age of somebody of whom exactly one of hours, days and months was said; of which group,
+    /// for one who is no mother.
+    pub fn of(
         hours: Option<f64>,
         days: Option<f64>,
         months: Option<f64>,
@@ -91,18 +107,16 @@ impl Age {
             return Err(AgeError::NotAChild);
         }
         let whole_months = months.map_or(((whole_days + 0.5) / MONTH_DAYS).floor(), f64::floor);
-        if !(0.0..=CHILD_DAYS_MAX).contains(&whole_days) || whole_months >= CHILD_BELOW_MONTHS {
-            return Err(AgeError::NotAChild);
-        }
-        let group = if whole_days < CHILD_FROM_DAYS {
-            AgeGroup::Infant
-        } else {
-            AgeGroup::Child
+        let is_child = (0.0..=CHILD_DAYS_MAX).contains(&whole_days);
+        let group = match (is_child, whole_months < CHILD_BELOW_MONTHS) {
+            (true, true) if whole_days < CHILD_FROM_DAYS => AgeGroup::Infant,
+            (true, true) => AgeGroup::Child,
+            _ if (ADULT_FROM_MONTHS..=LIFE_MONTHS_MAX).contains(&whole_months) => AgeGroup::Adult,
+            _ => return Err(AgeError::NotAChild),
         };
-        let months = if group == AgeGroup::Child {
-            whole_months.max(2.0)
-        } else {
-            0.0
+        let months = match group {
+            AgeGroup::Infant => 0.0,
+            AgeGroup::Child | AgeGroup::Mother | AgeGroup::Adult => whole_months.max(2.0),
         };
         let age = Self {
             group,
@@ -111,8 +125,29 @@ impl Age {
             months,
         };
         debug_assert!((age.hours / 24.0).floor() == age.days);
-        debug_assert!((0.0..CHILD_BELOW_MONTHS).contains(&age.months));
+        debug_assert!(group == AgeGroup::Adult || (0.0..CHILD_BELOW_MONTHS).contains(&age.months));
         Ok(age)
+    }
+
+    /// The same of a mother, for whom it need not be known. One of less than ten years is none: what
+    /// is said of a pregnancy then says how the child came to be born.
+    pub fn of_mother(
+        hours: Option<f64>,
+        days: Option<f64>,
+        months: Option<f64>,
+    ) -> Result<(AgeGroup, Option<Self>), AgeError> {
+        match Self::of(hours, days, months) {
+            Err(AgeError::Missing) => Ok((AgeGroup::Mother, None)),
+            Ok(age) if age.group == AgeGroup::Adult => Ok((
+                AgeGroup::Mother,
+                Some(Self {
+                    group: AgeGroup::Mother,
+                    ..age
+                }),
+            )),
+            Ok(age) => Ok((age.group, Some(age))),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -121,27 +156,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_infant_is_a_child_on_its_sixtieth_day_and_nobody_on_the_fifth_birthday() {
-        let days = |days| Age::of_child(None, Some(days), None).map(|age| (age.group, age.months));
+    fn an_infant_is_a_child_on_its_sixtieth_day_and_nobody_from_the_fifth_to_the_tenth_birthday() {
+        let days = |days| Age::of(None, Some(days), None).map(|age| (age.group, age.months));
         assert_eq!(days(59.9), Ok((AgeGroup::Infant, 0.0)));
         assert_eq!(days(60.0), Ok((AgeGroup::Child, 2.0)));
         assert_eq!(days(1825.0), Ok((AgeGroup::Child, 59.0)));
         assert_eq!(days(1827.0), Err(AgeError::NotAChild));
         assert_eq!(days(f64::NAN), Err(AgeError::NotAChild));
-        let in_months = Age::of_child(None, None, Some(f64::NAN));
+        let in_months = Age::of(None, None, Some(f64::NAN));
         assert_eq!(in_months, Err(AgeError::NotAChild));
-        let months = |months| Age::of_child(None, None, Some(months)).map(|age| age.days);
+        let months = |months| Age::of(None, None, Some(months)).map(|age| age.days);
         assert_eq!(months(1.9), Err(AgeError::InfantInMonths));
         assert_eq!((months(2.0), months(59.9)), (Ok(60.0), Ok(1823.0)));
         assert_eq!(months(60.0), Err(AgeError::NotAChild));
+        assert_eq!(months(119.9), Err(AgeError::NotAChild));
+        assert_eq!(months(1600.0), Err(AgeError::NotAChild));
+        let adult = Age::of(None, None, Some(120.0)).unwrap();
+        assert_eq!((adult.group, adult.months), (AgeGroup::Adult, 120.0));
+        assert_eq!(days(3653.0), Ok((AgeGroup::Adult, 120.0)));
         assert_eq!(
-            Age::of_child(Some(30.0), None, None).map(|age| (age.hours, age.days)),
+            Age::of(Some(30.0), None, None).map(|age| (age.hours, age.days)),
             Ok((30.0, 1.0))
         );
-        assert_eq!(Age::of_child(None, None, None), Err(AgeError::Missing));
-        assert_eq!(
-            Age::of_child(Some(1.0), Some(1.0), None),
-            Err(AgeError::Several)
-        );
+        assert_eq!(Age::of(None, None, None), Err(AgeError::Missing));
+        assert_eq!(Age::of(Some(1.0), Some(1.0), None), Err(AgeError::Several));
+    }
+
+    #[test]
+    fn a_mother_needs_no_age_and_a_child_is_none() {
+        let of =
+            |months| Age::of_mother(None, None, months).map(|(group, age)| (group, age.is_some()));
+        assert_eq!(of(None), Ok((AgeGroup::Mother, false)));
+        assert_eq!(of(Some(204.0)), Ok((AgeGroup::Mother, true)));
+        assert_eq!(of(Some(20.0)), Ok((AgeGroup::Child, true)));
+        assert_eq!(of(Some(80.0)), Err(AgeError::NotAChild));
     }
 }

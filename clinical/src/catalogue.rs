@@ -220,7 +220,7 @@ pub const FIELDS: &[Field] = &[
     number("age_months", 0.0, 1440.0, "mo", "29553-5"),
     number("age_days", 0.0, 43_830.0, "d", "29553-5"),
     number("age_hours", 0.0, 1_051_920.0, "h", "29553-5"),
-    choice("patient.sex", &["female", "male", "not_specified"], "46098-0"),
+    choice("patient.sex", &["female", "male", "not_specified"], "46098-0").context(),
     name("patient.caregiver", "79183-0"),
     name("patient.caregiver_relation", "79184-8"),
     name("patient.caregiver_phone", "85432-3"),
@@ -255,7 +255,7 @@ pub const FIELDS: &[Field] = &[
     number("height", 20.0, 220.0, "cm", "8308-9"),
     number("length", 20.0, 130.0, "cm", "8306-3"),
     number("muac", 60.0, 500.0, "mm", "56072-2").calm(125.0, INFINITY),
-    number("wfh_z", -8.0, 8.0, "{z-score}", "").calm(-2.0, INFINITY), number("wfl_z", -8.0, 8.0, "{z-score}", "").calm(-2.0, INFINITY),
+    number("wfh_z", -8.0, 8.0, "{z-score}", "").calm(-2.0, INFINITY), number("wfl_z", -8.0, 8.0, "{z-score}", "").context(),
     number("wfa_z", -8.0, 8.0, "{z-score}", "").calm(-2.0, INFINITY),
     number("respiratory_rate", 4.0, 150.0, "/min", "9303-9").calm(10.0, 60.0),
     number("respiratory_rate_second", 4.0, 150.0, "/min", "9303-9").calm(20.0, 60.0),
@@ -305,6 +305,8 @@ pub const FIELDS: &[Field] = &[
     flag("yellow_palms"), flag("yellow_first_24h"), number("feeds_in_24h", 0.0, 40.0, "1", "").calm(8.0, INFINITY), flag("other_food"),
     text("replacement_feed", "").context(), flag("thrush"),
     // Pregnancy and after.
+    flag("maternal").context(), flag("weak_pulse"), flag("cold_sweats"), flag("severe_pain"), flag("tires_easily"),
+    flag("genital_ulcer"), flag("abdominal_mass"), flag("fetal_heart_absent"), flag("epigastric_pain"), flag("dizziness"),
     number("gestation_weeks", 0.0, 45.0, "wk", "18185-9"), date("last_period", "8665-2"),
     number("pregnancies_before", 0.0, 25.0, "1", ""), text("previous_problems", "").context(), flag("vaginal_bleeding"),
     flag("central_cyanosis"), flag("unconscious"), flag("severe_headache"), flag("visual_disturbance"), flag("labour"),
@@ -315,14 +317,14 @@ pub const FIELDS: &[Field] = &[
     number("bp_systolic_second", 40.0, 300.0, "mm[Hg]", "8480-6").calm(70.0, 140.0),
     number("bp_diastolic_second", 20.0, 200.0, "mm[Hg]", "8462-4").calm(40.0, 90.0),
     number("pulse", 20.0, 300.0, "/min", "8867-4").calm(60.0, 180.0), number("pulse_second", 20.0, 300.0, "/min", "8867-4").calm(60.0, 180.0),
-    choice("urine_protein", PROTEIN, ""), number("fetal_heart", 40.0, 260.0, "/min", "55283-6").calm(110.0, 160.0),
-    number("fetal_heart_second", 40.0, 260.0, "/min", "55283-6").calm(110.0, 160.0), choice("hiv_test", TEST, ""),
+    choice("urine_protein", PROTEIN, ""), number("fetal_heart", 40.0, 260.0, "/min", "55283-6").calm(110.0, 160.5),
+    number("fetal_heart_second", 40.0, 260.0, "/min", "55283-6").calm(110.0, 160.5), choice("hiv_test", TEST, ""),
     choice("syphilis_test", TEST, ""), choice("hepatitis_b_test", TEST, ""), text("birth_plan", "").context(),
     number("days_since_delivery", 0.0, 60.0, "d", ""), flag("heavy_bleeding"), flag("offensive_discharge"),
     degree("bleeding_amount", &["none", "spotting", "moderate", "heavy"]),
     // Adults.
     flag("night_sweats"), flag("weight_loss"), flag("blood_in_sputum"), flag("chest_pain"), flag("unable_to_walk"),
-    flag("confusion"), flag("urinating_little"), flag("rash_or_bleeding"), flag("pregnancy_possible").context(), flag("on_hiv_treatment"),
+    flag("confusion"), flag("severe_respiratory_distress"), flag("urinating_little"), flag("rash_or_bleeding"), flag("pregnancy_possible").context(), flag("on_hiv_treatment"),
     flag("tb_before"), flag("diabetes"), flag("self_harm_thoughts"),
     // What came of it.
     name("referral.facility", ""), name("referral.transport", ""), flag("referral.accepted"), flag("referral.arrived"),
@@ -430,25 +432,16 @@ pub enum Patient {
 }
 
 impl Patient {
-    /// What to ask, danger signs first (clinical §1.4, §1.5).
+    /// What else to ask, beside what rules read (clinical §1.4, §1.5).
     #[rustfmt::skip]
     pub const fn asked(self) -> &'static [&'static str] {
         match self {
             Self::Pregnancy => &[
-                "age_years", "gestation_weeks", "days_since_delivery", "convulsing_now", "unconscious", "vaginal_bleeding",
-                "heavy_bleeding", "central_cyanosis", "fever", "severe_headache", "visual_disturbance", "labour",
-                "waters_broken", "looks_very_ill", "severe_vomiting", "severe_abdominal_pain", "breathless", "very_pale",
-                "fetal_movement", "swelling_face_hands", "offensive_discharge", "bp_systolic", "bp_diastolic", "temperature",
-                "pulse", "respiratory_rate", "spo2", "haemoglobin", "urine_protein", "fetal_heart", "malaria_test", "hiv_test",
-                "syphilis_test", "pregnancies_before", "previous_problems", "medicines_now", "allergies", "birth_plan", "text",
+                "pregnancies_before", "previous_problems", "medicines_now", "allergies", "birth_plan",
             ],
             Self::Adult => &[
-                "age_years", "patient.sex", "convulsions", "confusion", "unconscious", "central_cyanosis", "breathless",
-                "not_able_to_drink", "unable_to_walk", "stiff_neck", "severe_headache", "rash_or_bleeding", "chest_pain",
-                "self_harm_thoughts", "cough_or_difficult", "cough_days", "blood_in_sputum", "night_sweats", "weight_loss",
-                "fever", "fever_days", "urinating_little", "pregnancy_possible", "temperature", "pulse", "respiratory_rate",
-                "spo2", "bp_systolic", "bp_diastolic", "malaria_test", "hiv_test", "on_hiv_treatment", "tb_before",
-                "tb_contact", "diabetes", "medicines_now", "allergies", "text",
+                "patient.sex", "fever_days", "blood_in_sputum", "chest_pain", "rash_or_bleeding", "urinating_little", "tb_before",
+                "tb_contact", "diabetes", "medicines_now", "allergies",
             ],
         }
     }

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use clinical::age::Age;
+use clinical::age::{AGES, Age, AgeError};
+use clinical::catalogue;
 use clinical::catalogue::is_sign;
 use clinical::{AgeGroup, FindingValue, FindingsError};
 
+use crate::growth;
 use crate::rules::{FindingKind, FindingSpec, RulePack};
 
 /// Findings that have been checked against a rule pack.
@@ -29,6 +31,8 @@ impl std::fmt::Debug for Findings {
     }
 }
 
+/// What growth is judged by, beside measurements.
+const SEX: &str = "patient.sex";
 /// Characters of the free text that are read.
 const TEXT_CHARS_MAX: usize = 2000;
 /// Bytes of a findings file.
@@ -36,8 +40,8 @@ const FILE_BYTES_MAX: usize = 256 * 1024;
 
 impl Findings {
     /// Reads a findings file, JSON if it begins with `{`, else TOML. Keys are finding ids;
-    /// `age_days` or `age_months` (and `age_hours` in the first two days) give the age; `text` is
-    /// free words.
+    /// `age_days`, `age_months` or `age_years` (and `age_hours` in the first two days) give the age;
+    /// `text` is free words.
     pub fn parse(file: &str, pack: &RulePack) -> Result<Self, FindingsError> {
         if file.len() > FILE_BYTES_MAX {
             return Err(FindingsError::TooLong);
@@ -72,12 +76,19 @@ impl Findings {
                         .take(TEXT_CHARS_MAX)
                         .collect()
                 }
-                "age_hours" | "age_days" | "age_months" => {
+                "age_hours" | "age_days" | "age_months" | "age_years" => {
                     let Some(number) = value.as_f64() else {
                         return Err(FindingsError::AgeNotANumber(name));
                     };
-                    ages.insert(name, number);
+                    let more = match name.as_str() {
+                        "age_years" => ages.insert("age_months".into(), number * 12.0),
+                        _ => ages.insert(name, number),
+                    };
+                    if more.is_some() {
+                        return Err(FindingsError::Age(AgeError::Several));
+                    }
                 }
+                SEX => drop(values.insert(name, value_of(&value))),
                 _ => {
                     let value = read_value(&name, &value_of(&value), pack)?;
                     values.insert(name, value);
@@ -95,6 +106,7 @@ impl Findings {
         ages: &BTreeMap<String, f64>,
     ) -> Result<Self, FindingsError> {
         let group = set_age(&mut values, ages)?;
+        growth::derive(&mut values, group);
         Ok(Self {
             group,
             values,
@@ -111,12 +123,23 @@ impl Findings {
         }
     }
 
-    /// Findings of a golden case, which is written as a findings file is.
+    /// Findings of a golden case, read as what stands in a record is: a field of the catalogue that
+    /// the pack does not know may be a sign all the same.
     pub(crate) fn of_golden(
         file: &serde_json::Map<String, serde_json::Value>,
         pack: &RulePack,
     ) -> Result<Self, FindingsError> {
-        Self::from_raw(file.clone().into_iter().collect(), pack)
+        let (mut values, mut beside) = (serde_json::Map::new(), BTreeMap::new());
+        for (name, value) in file {
+            let of_the_record = pack.finding(name).is_none() && catalogue::field(name).is_some();
+            match of_the_record && !AGES.contains(&name.as_str()) && name != "text" {
+                true => drop(beside.insert(name.clone(), value_of(value))),
+                false => drop(values.insert(name.clone(), value.clone())),
+            }
+        }
+        let mut findings = Self::from_raw(values.into_iter().collect(), pack)?;
+        findings.values.extend(read_recorded(&beside, pack));
+        Ok(findings)
     }
 
     /// Which rules apply.
@@ -140,14 +163,32 @@ impl Findings {
     }
 }
 
+/// Fields that say that somebody is pregnant, or has given birth.
+fn is_mother(values: &BTreeMap<String, FindingValue>) -> bool {
+    let number = |name: &str| matches!(values.get(name), Some(FindingValue::Number(_)));
+    values.get("maternal") == Some(&FindingValue::Yes)
+        || number("gestation_weeks")
+        || number("days_since_delivery")
+}
+
 /// Settles the age: hours, days and months as far as they follow from each other.
 fn set_age(
     values: &mut BTreeMap<String, FindingValue>,
     ages: &BTreeMap<String, f64>,
 ) -> Result<AgeGroup, FindingsError> {
     let said = |name: &str| ages.get(name).copied();
-    let age = Age::of_child(said("age_hours"), said("age_days"), said("age_months"))
-        .map_err(FindingsError::Age)?;
+    let (hours, days, months) = (said("age_hours"), said("age_days"), said("age_months"));
+    let read = match is_mother(values) {
+        true => Age::of_mother(hours, days, months),
+        false => Age::of(hours, days, months).map(|age| (age.group, Some(age))),
+    };
+    let (group, age) = read.map_err(FindingsError::Age)?;
+    if group == AgeGroup::Mother {
+        values.insert("maternal".into(), FindingValue::Yes);
+    }
+    let Some(age) = age else {
+        return Ok(group);
+    };
     for (name, number) in [
         ("age_hours", age.hours),
         ("age_days", age.days),
@@ -155,7 +196,7 @@ fn set_age(
     ] {
         values.insert(name.into(), FindingValue::Number(number));
     }
-    Ok(age.group)
+    Ok(group)
 }
 
 /// A value as a file writes it: words are judged against the pack afterwards.
@@ -198,6 +239,7 @@ pub fn read_recorded(
                 };
                 read.insert(format!("{name}: {said}"), FindingValue::Yes);
             }
+            None if name == SEX => drop(read.insert(name.clone(), value.clone())),
             None if name.contains('.') => {}
             // What this pack does not know may be a sign all the same: it is named, and nothing is
             // green.

@@ -37,8 +37,10 @@ pub fn next<'a>(
     {
         return Step::Ask(first);
     }
-    let Ok(findings) = Findings::new(answers.clone(), String::new(), ages) else {
-        return Step::AskAge;
+    let findings = match Findings::new(answers.clone(), String::new(), ages) {
+        Ok(findings) if !ages.is_empty() => findings,
+        // A mother is judged without her age, and asked for it all the same.
+        Ok(_) | Err(_) => return Step::AskAge,
     };
     let asked = pack.questions(profile, findings.group());
     let mut open = asked

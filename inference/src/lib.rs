@@ -26,6 +26,7 @@ pub mod features;
 pub mod findings;
 pub mod floor;
 pub mod golden;
+mod growth;
 pub mod interview;
 pub mod logic;
 pub mod model;

@@ -143,7 +143,11 @@ pub struct RulePack {
 }
 
 /// The pack that is built in, used until a ministry's own arrives.
-pub const BUILT_IN: &str = include_str!("../packs/child.toml");
+pub const BUILT_IN: &str = concat!(
+    include_str!("../packs/child.toml"),
+    include_str!("../packs/mother.toml"),
+    include_str!("../packs/adult.toml"),
+);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -563,6 +567,29 @@ impl RulePack {
                 findings: unread,
             });
         }
+        let unusual =
+            |(name, value): &(&String, &FindingValue)| match (self.usual.get(*name), value) {
+                (Some((least, most)), FindingValue::Number(number)) => {
+                    !(*least..=*most).contains(number)
+                }
+                _ => false,
+            };
+        let unusual: Vec<_> = findings
+            .values()
+            .iter()
+            .filter(unusual)
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect();
+        if !unusual.is_empty() {
+            evaluation.cannot_clear.push(Outcome {
+                rule: UNUSUAL.into(),
+                class: "A measurement that is hardly ever seen".into(),
+                urgency: Urgency::Yellow,
+                source: String::new(),
+                action: "Measure it again".into(),
+                findings: unusual,
+            });
+        }
         evaluation
             .fired
             .sort_by_key(|o| std::cmp::Reverse(o.urgency));
@@ -616,6 +643,9 @@ fn guideline_beside(file: &str) -> Option<&'static RulePack> {
 
 /// What is said of signs that were found and that no rule has read.
 const UNREAD: &str = "unread";
+
+/// What is said of measurements beyond what is usual: they clear nothing.
+const UNUSUAL: &str = "unusual";
 
 /// A name that conditions can read: whether this is the community level, which has few instruments.
 const COMMUNITY: &str = "at_community";

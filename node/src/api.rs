@@ -151,6 +151,7 @@ fn write_case(cx: &mut dyn Cx, request: Request) -> Result<Reply, Refusal> {
         }
         Request::CaseBegin {
             fields,
+            profile,
             consent,
             area,
             decision,
@@ -163,7 +164,7 @@ fn write_case(cx: &mut dyn Cx, request: Request) -> Result<Reply, Refusal> {
                 decision,
                 request,
             };
-            cases::begin_unjudged(cx, with)?.into()
+            cases::begin_with_fields(cx, profile, with)?.into()
         }
         Request::CaseDecide {
             case,

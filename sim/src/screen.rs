@@ -72,7 +72,7 @@ impl Assessor for PlainRules {
             Some(FindingValue::Number(months)) => Some(*months),
             _ => None,
         };
-        let age = Age::of_child(None, None, months).map_err(FindingsError::Age)?;
+        let age = Age::of(None, None, months).map_err(FindingsError::Age)?;
         Ok(PatientFile {
             group: age.group,
             values,
@@ -91,7 +91,7 @@ impl Assessor for PlainRules {
         _: Profile,
     ) -> Result<Option<Assessment>, FindingsError> {
         let said = |name: &str| ages.get(name).copied();
-        match Age::of_child(said("age_hours"), said("age_days"), said("age_months")) {
+        match Age::of(said("age_hours"), said("age_days"), said("age_months")) {
             Ok(_) => Ok(Some(Self::of(&values))),
             Err(_) if ages.is_empty() => Ok(None),
             Err(error) => Err(FindingsError::Age(error)),

@@ -37,6 +37,7 @@ fn a_plan_is_for_what_stands_in_the_case() {
     assert!(!asked.plan.ask_allergies, "somebody has said");
     assert_eq!(format!("{:?}", screen.kept().unwrap()), before);
     let adult = Request::CaseBegin {
+        profile: Profile::Iccm,
         fields: vec![("age_years".into(), "44".into())],
         consent: Vec::new(),
         area: None,
@@ -165,9 +166,9 @@ fn visits_of_different_kinds_keep_their_own_answers_names_and_consents() {
     screen
         .ask::<Visit>(begin(VisitOf::Adult, 2, false))
         .unwrap();
-    let adult: Visit = screen.ask(say(VisitOf::Adult, "age_years", "44")).unwrap();
-    assert_eq!(adult.said.len(), 1);
-    assert!(adult.findings.is_empty() && adult.danger.is_empty());
+    let adult: Visit = screen.ask(say(VisitOf::Adult, "age", "44")).unwrap();
+    assert_eq!(adult.answered, 1, "the child's answers are not his");
+    assert!(adult.danger.is_empty());
     let of = VisitOf::Adult;
     screen.ask::<VisitEnd>(Request::VisitEnd { of }).unwrap();
 

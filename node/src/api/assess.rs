@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use clinical::age::{AGES, AgeError, CHILD_DAYS_MAX, MONTH_DAYS};
+use clinical::age::{AGES, AgeError, CHILD_BELOW_MONTHS, CHILD_DAYS_MAX, MONTH_DAYS};
 use clinical::assessment::Question;
 use clinical::plan::{DoseGiven, Plan};
 use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile, Urgency};
@@ -229,9 +229,12 @@ fn age_from_birth(born: &FindingValue, now_s: u64) -> Option<(String, f64)> {
     Some(("age_days".to_owned(), days as f64))
 }
 
-fn is_adult(ages: &Ages) -> bool {
+/// Whether somebody is too old for the rules for children, so that where those for adults do not speak
+/// either, nobody judges: the floor alone looks.
+fn is_no_child(ages: &Ages) -> bool {
     ages.iter().any(|(name, age)| {
-        (name == "age_months" && *age >= 60.0) || (name == "age_days" && *age > 1826.0)
+        (name == "age_months" && *age >= CHILD_BELOW_MONTHS)
+            || (name == "age_days" && *age > CHILD_DAYS_MAX)
     })
 }
 
@@ -344,16 +347,47 @@ pub(super) fn most_urgent(
             never!(Invariant::EveryRuleLooks, shown_urgency < most)?;
             Ok(shown)
         }
-        // A case that these rules never judged (an adult's) is not theirs; one that they did has
-        // become something else.
+        // A case that no rules ever judged (of a child of seven years) is not theirs; one that they did
+        // has become something else.
         Err(_)
-            if is_adult(&ages)
+            if is_no_child(&ages)
                 && before.is_none_or(|(_, before)| assessor.by_floor_alone(&before.rules)) =>
         {
             Ok(None)
         }
         Err(reason) => Err(Refusal::CannotJudge(reason)),
     }
+}
+
+/// What the fields of a record come to, of a mother or an adult; `None` where no rules are for the
+/// patient and the floor has nothing to say.
+pub(super) fn assess_fields(
+    assessor: &dyn Assessor,
+    fields: &[Entry],
+    profile: Profile,
+    now_s: u64,
+) -> Option<Assessment> {
+    let (mut ages, mut born, mut said) = (Ages::new(), None, Values::new());
+    for entry in fields {
+        let Entry::Finding { name, value } = entry else {
+            continue;
+        };
+        match (name.as_str(), value) {
+            ("age_years", FindingValue::Number(years)) => {
+                ages.insert("age_months".into(), years * 12.0);
+            }
+            (name, FindingValue::Number(number)) if AGES.contains(&name) => {
+                ages.insert(name.into(), *number);
+            }
+            ("patient.born", value) => born = age_from_birth(value, now_s),
+            _ => drop(said.insert(name.clone(), value.clone())),
+        }
+    }
+    if ages.is_empty() {
+        ages.extend(born);
+    }
+    let values = assessor.recorded(&said);
+    assessor.judge(values, &ages, profile).ok().flatten()
 }
 
 /// What a findings file comes to together with what was said beside it; `None`: nothing of that is a
@@ -383,18 +417,21 @@ pub fn assess_with_head(
             _ => drop(values.insert(name, value)),
         }
     }
-    let age = if file.group == AgeGroup::Infant {
-        "age_hours"
-    } else {
-        "age_months"
+    let age = match file.group {
+        AgeGroup::Infant => "age_hours",
+        AgeGroup::Child | AgeGroup::Mother | AgeGroup::Adult => "age_months",
     };
     let of_file = match values.get(age) {
         Some(FindingValue::Number(number)) => Some((age.to_owned(), *number)),
         _ => None,
     };
-    let judged = [of_file, born].into_iter().flatten().filter_map(|age| {
+    // A mother is judged without an age too.
+    let ageless = (file.group == AgeGroup::Mother).then(Ages::new);
+    let ages = [of_file, born].into_iter().flatten();
+    let ages = ages.map(|age| Ages::from([age])).chain(ageless);
+    let judged = ages.filter_map(|ages| {
         assessor
-            .judge(values.clone(), &BTreeMap::from([age]), profile)
+            .judge(values.clone(), &ages, profile)
             .ok()
             .flatten()
     });
@@ -402,7 +439,7 @@ pub fn assess_with_head(
 }
 
 /// One person does not say two things at once: of what the file and the fields beside it both name,
-/// either is taken only where they agree, and a child of five years is no patient of these rules.
+/// either is taken only where they agree, and a child of the file was not born before its age.
 pub(super) fn said_once(file: &PatientFile, head: &[Entry], now_s: u64) -> Result<(), Refusal> {
     for entry in head {
         let Entry::Finding { name, value } = entry else {
@@ -422,7 +459,8 @@ pub(super) fn said_once(file: &PatientFile, head: &[Entry], now_s: u64) -> Resul
         let born = (name == "patient.born")
             .then(|| age_from_birth(value, now_s))
             .flatten();
-        if born.is_some_and(|(_, days)| days > CHILD_DAYS_MAX) {
+        let child = matches!(file.group, AgeGroup::Infant | AgeGroup::Child);
+        if child && born.is_some_and(|(_, days)| days > CHILD_DAYS_MAX) {
             return Err(Refusal::Findings(FindingsError::Age(AgeError::NotAChild)));
         }
     }

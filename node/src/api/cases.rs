@@ -9,7 +9,9 @@ use protocol::limits::SAME_CASES_MAX;
 use protocol::{Area, CaseId, SpaceId, always};
 use record::{CaseView, Entry, likeness};
 
-use super::assess::{self, assess_with_head, case_now, entries_of, entry_of, reassess, said_once};
+use super::assess::{
+    self, assess_fields, assess_with_head, case_now, entries_of, entry_of, reassess, said_once,
+};
 use super::consent::may_leave;
 use super::decide::decide;
 use super::entries::{consented, finding, is_young, read_dose, taken_back};
@@ -195,9 +197,15 @@ pub fn begin(
     })
 }
 
-/// Begins a case of somebody whom no rules here are for.
-pub fn begin_unjudged(cx: &mut dyn Cx, with: Beginning) -> Result<CaseNew, Refusal> {
+/// Begins a case of a mother or an adult by fields of the record; of somebody whom no rules here are
+/// for too, and then without an assessment.
+pub fn begin_with_fields(
+    cx: &mut dyn Cx,
+    profile: Profile,
+    with: Beginning,
+) -> Result<CaseNew, Refusal> {
     let area = default_area(cx, with.area)?;
+    let (assessor, now_s) = (cx.assessor(), cx.now().wall_s);
     let mut entries = with.head;
     let said = |entry: &Entry| matches!(entry, Entry::Finding { name, .. } if !name.starts_with("consent."));
     if !entries.iter().any(said) {
@@ -206,8 +214,11 @@ pub fn begin_unjudged(cx: &mut dyn Cx, with: Beginning) -> Result<CaseNew, Refus
     if entries.iter().any(is_young) {
         return Err(Refusal::IsAChild);
     }
+    let assessment = assess_fields(assessor, &entries, profile, now_s);
+    let kept = assessment.as_ref().map(entry_of);
+    entries.extend(kept.clone().map(Entry::Assessment));
     if let Some(decision) = &with.decision {
-        entries.push(Entry::Decision(decide(decision, None)?));
+        entries.push(Entry::Decision(decide(decision, kept.as_ref())?));
     }
     let case = add(cx, None, area, entries, with.request)?;
     let stays = stays(cx, &case)?;
@@ -215,7 +226,7 @@ pub fn begin_unjudged(cx: &mut dyn Cx, with: Beginning) -> Result<CaseNew, Refus
         case,
         decided: with.decision.is_some(),
         stays,
-        assessment: None,
+        assessment,
     })
 }
 

@@ -128,10 +128,13 @@ pub enum Request {
         /// A number for this request (32 hexadecimal digits): asked again, it is not done twice.
         request: RequestId,
     },
-    /// Begin a case of somebody whom no rules of this phone are for: an adult, a pregnant woman.
+    /// Begin a case of somebody of five years or more by fields of the record.
     CaseBegin {
         /// Fields and their values.
         fields: Vec<(String, String)>,
+        /// The level of care.
+        #[serde(default)]
+        profile: Profile,
         /// As in `CaseNew`.
         #[serde(default)]
         consent: Vec<(String, bool)>,

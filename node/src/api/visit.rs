@@ -34,6 +34,8 @@ struct Visit {
 
 /// The age as it is typed: months, or days as in 12d.
 const AGE: &str = "age";
+/// What is said in a person's own words.
+const TEXT: &str = "text";
 
 /// A number as people write it, with a comma or a point.
 fn with_point(typed: &str) -> String {
@@ -45,14 +47,18 @@ fn with_point(typed: &str) -> String {
     }
 }
 
-/// Reads `11`, `11m`, `1y`, `2.5` or `40d`.
-fn read_age(typed: &str) -> Result<(String, f64), FindingsError> {
+/// Reads `11`, `11m`, `1y`, `2.5` or `40d`; a number alone is months of a child, and years of others.
+fn read_age(of: VisitOf, typed: &str) -> Result<(String, f64), FindingsError> {
+    let alone = match of {
+        VisitOf::Child | VisitOf::Triage => 1.0,
+        VisitOf::Pregnancy | VisitOf::Adult => 12.0,
+    };
     let typed = with_point(&typed.trim().to_lowercase());
     let (name, digits, times) = match typed.char_indices().next_back() {
         Some((at, 'd')) => ("age_days", typed.get(..at), 1.0),
         Some((at, 'm')) => ("age_months", typed.get(..at), 1.0),
         Some((at, 'y')) => ("age_months", typed.get(..at), 12.0),
-        _ => ("age_months", Some(typed.as_str()), 1.0),
+        _ => ("age_months", Some(typed.as_str()), alone),
     };
     let number = digits
         .unwrap_or_default()
@@ -61,7 +67,7 @@ fn read_age(typed: &str) -> Result<(String, f64), FindingsError> {
         .map(|number| number * times);
     let number = number.map_err(|_| FindingsError::NotAnAge)?;
     let said = |other: &str| (name == other).then_some(number);
-    Age::of_child(None, said("age_days"), said("age_months")).map_err(FindingsError::Age)?;
+    Age::of(None, said("age_days"), said("age_months")).map_err(FindingsError::Age)?;
     Ok((name.to_owned(), number))
 }
 
@@ -83,17 +89,28 @@ fn read_answer(
 /// Visits under way, by whose they are.
 type Visits = BTreeMap<VisitOf, Visit>;
 
-/// Whether an answer is a field of the record, and none that the rules ask.
-fn is_said(of: VisitOf, name: &str) -> bool {
-    match of {
-        VisitOf::Child | VisitOf::Triage => {
-            name.starts_with("patient.") || name.starts_with("consent.")
-        }
-        VisitOf::Pregnancy | VisitOf::Adult => true,
-    }
+/// What is known of a patient by whose visit it is.
+fn known_of(of: VisitOf) -> Option<(String, String)> {
+    let maternal = || ("maternal".to_owned(), "yes".to_owned());
+    (of == VisitOf::Pregnancy).then(maternal)
+}
+
+/// Whether an answer is a field of the record, and none that the rules read.
+fn is_said(assessor: &dyn Assessor, name: &str) -> bool {
+    let unread = || {
+        let field = catalogue::field(name).is_some();
+        field && assessor.read_value(name, &FindingValue::Unknown).is_err()
+    };
+    name.contains('.') || (name != TEXT && unread())
 }
 
 impl Visit {
+    /// Answers that somebody gave.
+    fn said_by_people(&self, of: VisitOf) -> usize {
+        let known = usize::from(known_of(of).is_some());
+        self.answers.len().saturating_sub(known)
+    }
+
     /// The answers, and the age if it is known; what cannot be read any more (other rules run now)
     /// is left out and asked again.
     fn read(&self, of: VisitOf, assessor: &dyn Assessor) -> (Values, Ages) {
@@ -101,8 +118,9 @@ impl Visit {
             .answers
             .iter()
             .find(|(name, _)| name == AGE)
-            .and_then(|(_, typed)| read_age(typed).ok());
-        let asked = |(name, _): &&(String, String)| name != AGE && !is_said(of, name);
+            .and_then(|(_, typed)| read_age(of, typed).ok());
+        let asked =
+            |(name, _): &&(String, String)| name != AGE && name != TEXT && !is_said(assessor, name);
         let values = self.answers.iter().filter(asked);
         let values = values.filter_map(|(name, typed)| {
             Some((name.clone(), read_answer(assessor, name, typed).ok()?))
@@ -141,7 +159,7 @@ pub(super) fn begin(
         profile,
         request,
         began_s: cx.now().wall_s,
-        answers: Vec::new(),
+        answers: known_of(of).into_iter().collect(),
     });
     visit.profile = profile;
     let shown = shown(cx, of, &visit);
@@ -162,7 +180,7 @@ pub(super) fn interrupted(cx: &dyn Look, of: VisitOf) -> Result<VisitOpen, Refus
         .find(|(name, _)| name == AGE)
         .map(|(_, typed)| typed.clone());
     Ok(VisitOpen {
-        answers: visit.answers.len(),
+        answers: visit.said_by_people(of),
         age,
         minutes: cx.now().wall_s.saturating_sub(visit.began_s) / 60,
     })
@@ -179,14 +197,15 @@ pub(super) fn answer(
     let Some(visit) = visits.get_mut(&of) else {
         return Err(Refusal::NoVisit);
     };
-    let typed = match is_said(of, name) {
+    let is_said = is_said(cx.assessor(), name);
+    let typed = match is_said {
         true => said(name, typed)?,
         false => typed.to_owned(),
     };
     match name {
-        _ if is_said(of, name) => {}
-        AGE => drop(read_age(&typed).map_err(Refusal::AnswerRefused)?),
-        "text" => {}
+        _ if is_said => {}
+        AGE => drop(read_age(of, &typed).map_err(Refusal::AnswerRefused)?),
+        TEXT => {}
         _ => {
             read_answer(cx.assessor(), name, &typed).map_err(Refusal::AnswerRefused)?;
         }
@@ -226,7 +245,9 @@ pub(super) fn back(cx: &mut dyn Cx, of: VisitOf) -> Result<Shown, Refusal> {
     let Some(visit) = visits.get_mut(&of) else {
         return Err(Refusal::NoVisit);
     };
-    visit.answers.pop();
+    if visit.said_by_people(of) > 0 {
+        visit.answers.pop();
+    }
     let shown = shown(cx, of, visit);
     keep(cx, &visits)?;
     Ok(shown)
@@ -243,9 +264,7 @@ pub(super) fn end(cx: &mut dyn Cx, of: VisitOf) -> Result<VisitEnd, Refusal> {
 fn shown(cx: &dyn Look, of: VisitOf, visit: &Visit) -> Shown {
     let (answers, ages) = visit.read(of, cx.assessor());
     let interview = cx.assessor().interview(visit.profile, &answers, &ages);
-    let judged = matches!(of, VisitOf::Child | VisitOf::Triage);
     let ask = match interview.next {
-        _ if !judged => None, // no rules here ask of others: the screen goes by the catalogue
         Next::Ask(question) => Some(question),
         Next::AskAge => Some(Question {
             id: AGE.into(),
@@ -258,23 +277,23 @@ fn shown(cx: &dyn Look, of: VisitOf, visit: &Visit) -> Shown {
         }),
         Next::Done => None,
     };
-    let text = visit.answers.iter().find(|(name, _)| name == "text");
+    let text = visit.answers.iter().find(|(name, _)| name == TEXT);
     let text = text.map(|(name, words)| (name.clone(), FindingValue::Text(words.clone())));
     let age_known = !ages.is_empty();
     let ages = ages
         .into_iter()
         .map(|(name, number)| (name, FindingValue::Number(number)));
     Shown {
-        answered: visit.answers.len(),
+        answered: visit.said_by_people(of),
         ask,
-        danger: if judged { interview.danger } else { Vec::new() },
+        danger: interview.danger,
         profile: visit.profile,
         age_known,
         findings: answers.into_iter().chain(ages).chain(text).collect(),
         said: visit
             .answers
             .iter()
-            .filter(|(name, _)| is_said(of, name))
+            .filter(|(name, _)| is_said(cx.assessor(), name))
             .cloned()
             .collect(),
         request: visit.request,
