@@ -228,6 +228,7 @@ pub const FIELDS: &[Field] = &[
     name("patient.village", ""),
     name("patient.facility", ""),
     choice("visit.type", &["initial", "follow_up"], ""),
+    choice("season", &["dry", "rains"], "").context(),
     name("visit.language", ""),
     name("visit.worker", ""),
     consent("consent.care"),

@@ -9,6 +9,12 @@
 //! the delta between them is small.
 
 pub mod generator;
+pub mod learn;
+pub mod net;
+pub mod ops;
 pub mod pairs;
+pub mod patients;
+pub mod reads;
 pub mod sticky;
 pub mod train;
+pub mod vocabulary;

@@ -31,9 +31,16 @@ const ALWAYS: [f64; 2] = [1.0, 1.0];
 
 /// What grave illness of any kind makes of a child or infant.
 pub(super) const GRAVE: &[(&str, &[f64])] = &[
-    ("wakefulness", &[0.25, 0.2, 0.45, 0.1]), ("drinks", &[0.25, 0.1, 0.35, 0.3]), ("vomit", &[0.45, 0.3, 0.25]),
-    ("convulsion", &[0.85, 0.13, 0.02]), ("feeds", &[0.15, 0.55, 0.3]), ("moves", &[0.3, 0.55, 0.15]), ("dryness", &[0.75, 0.2, 0.05]),
-    ("breaths", &[0.5, 0.35, 0.15]), ("oxygen", &[0.7, 0.2, 0.1]), ("airway", &[0.985, 0.015]),
+    ("wakefulness", &[0.25, 0.2, 0.45, 0.1]),
+    ("drinks", &[0.25, 0.1, 0.35, 0.3]),
+    ("vomit", &[0.45, 0.3, 0.25]),
+    ("convulsion", &[0.85, 0.13, 0.02]),
+    ("feeds", &[0.15, 0.55, 0.3]),
+    ("moves", &[0.3, 0.55, 0.15]),
+    ("dryness", &[0.75, 0.2, 0.05]),
+    ("breaths", &[0.5, 0.35, 0.15]),
+    ("oxygen", &[0.7, 0.2, 0.1]),
+    ("airway", &[0.985, 0.015]),
 ];
 
 const fn of(
@@ -43,24 +50,47 @@ const fn of(
     grave: f64,
     makes: &'static [(&'static str, &'static [f64])],
 ) -> Disease {
-    Disease { name, icd11, infant: false, weight, floor, grave, seasons: ALWAYS, places: EVEN, ages: EVEN, makes }
+    Disease {
+        name,
+        icd11,
+        infant: false,
+        weight,
+        floor,
+        grave,
+        seasons: ALWAYS,
+        places: EVEN,
+        ages: EVEN,
+        makes,
+    }
 }
 
 impl Disease {
     const fn in_infants(self) -> Self {
-        Self { infant: true, ..self }
+        Self {
+            infant: true,
+            ..self
+        }
     }
 
     const fn seasons(self, dry: f64, rains: f64) -> Self {
-        Self { seasons: [dry, rains], ..self }
+        Self {
+            seasons: [dry, rains],
+            ..self
+        }
     }
 
     const fn places(self, highland: f64, lakeside: f64, plains: f64) -> Self {
-        Self { places: [highland, lakeside, plains], ..self }
+        Self {
+            places: [highland, lakeside, plains],
+            ..self
+        }
     }
 
     const fn ages(self, first: f64, second: f64, third: f64) -> Self {
-        Self { ages: [first, second, third], ..self }
+        Self {
+            ages: [first, second, third],
+            ..self
+        }
     }
 }
 
@@ -128,14 +158,40 @@ pub(super) const DISEASES: &[Disease] = &[
 /// with anything.
 pub(super) fn together(a: &str, b: &str) -> f64 {
     const KINDS: [&[&str]; 8] = [
-        &["Severe pneumonia", "Pneumonia", "Wheezing illness or asthma", "Cough or cold", "Croup or upper airway obstruction", "Tuberculosis or chronic cough"],
-        &["Diarrhoea with severe dehydration", "Dysentery", "Persistent diarrhoea", "Diarrhoea with some dehydration", "Acute diarrhoea"],
-        &["Severe malaria", "Malaria", "Viral fever", "Meningitis or sepsis"],
+        &[
+            "Severe pneumonia",
+            "Pneumonia",
+            "Wheezing illness or asthma",
+            "Cough or cold",
+            "Croup or upper airway obstruction",
+            "Tuberculosis or chronic cough",
+        ],
+        &[
+            "Diarrhoea with severe dehydration",
+            "Dysentery",
+            "Persistent diarrhoea",
+            "Diarrhoea with some dehydration",
+            "Acute diarrhoea",
+        ],
+        &[
+            "Severe malaria",
+            "Malaria",
+            "Viral fever",
+            "Meningitis or sepsis",
+        ],
         &["Severe acute malnutrition", "Moderate acute malnutrition"],
         &["Severe anaemia", "Anaemia"],
-        &["Poisoning", "Injury or burn", "Bite or sting", "Foreign body in the airway"],
+        &[
+            "Poisoning",
+            "Injury or burn",
+            "Bite or sting",
+            "Foreign body in the airway",
+        ],
         &["Severe infection of the skin", "Local skin disease"],
-        &["Severe jaundice of the young infant", "Jaundice of the young infant"],
+        &[
+            "Severe jaundice of the young infant",
+            "Jaundice of the young infant",
+        ],
     ];
     const HEALTHY: [&str; 2] = ["No serious illness", "Healthy young infant"];
     const OFTEN: [(&str, &str, f64); 8] = [
@@ -146,7 +202,11 @@ pub(super) fn together(a: &str, b: &str) -> f64 {
         ("Severe malaria", "Severe anaemia", 4.0),
         ("HIV exposure", "Severe pneumonia", 2.5),
         ("Moderate acute malnutrition", "Acute diarrhoea", 2.0),
-        ("Very low weight or born early", "Possible serious bacterial infection", 3.0),
+        (
+            "Very low weight or born early",
+            "Possible serious bacterial infection",
+            3.0,
+        ),
     ];
     let one_kind = |kind: &&[&str]| kind.contains(&a) && kind.contains(&b);
     if a == b || HEALTHY.contains(&a) || HEALTHY.contains(&b) || KINDS.iter().any(one_kind) {

@@ -14,7 +14,11 @@ pub(super) enum Shows {
     /// A flag of the record: the chance of *yes* in each state.
     Flag(&'static str, &'static [f64]),
     /// A choice: in each state, the chance of each word.
-    Choice(&'static str, &'static [&'static str], &'static [&'static [f64]]),
+    Choice(
+        &'static str,
+        &'static [&'static str],
+        &'static [&'static [f64]],
+    ),
     /// A measurement: its step, and its spread in each state, under 2 months, under 12 and from 12 on.
     Number(&'static str, f64, [&'static [Spread]; 3]),
     /// A concept of the phrases: the chance of being said in each state.
@@ -72,19 +76,65 @@ const fn factor(
 use Of::{All, Child, Infant};
 use Shows::{Choice, Flag, Number, Said};
 
-const INFANT_HEAT: &[Spread] = &[spread(34.8, 0.5, 32.5, 35.4), spread(36.7, 0.35, 35.5, 37.9), spread(38.5, 0.6, 37.6, 41.0), spread(39.2, 0.6, 38.0, 41.5)];
-const CHILD_HEAT: &[Spread] = &[spread(35.0, 0.4, 33.0, 35.6), spread(36.8, 0.35, 35.5, 37.6), spread(38.3, 0.5, 37.2, 40.0), spread(39.6, 0.6, 38.4, 41.8)];
-const INFANT_BREATHS: &[Spread] = &[spread(44.0, 6.0, 24.0, 66.0), spread(68.0, 7.0, 50.0, 100.0), spread(76.0, 9.0, 55.0, 110.0)];
-const YOUNG_BREATHS: &[Spread] = &[spread(37.0, 5.5, 18.0, 56.0), spread(57.0, 5.5, 44.0, 90.0), spread(66.0, 8.0, 46.0, 105.0)];
-const CHILD_BREATHS: &[Spread] = &[spread(28.0, 5.0, 14.0, 46.0), spread(47.0, 5.5, 35.0, 80.0), spread(58.0, 8.0, 38.0, 100.0)];
-const OXYGEN: &[Spread] = &[spread(97.5, 1.5, 91.0, 100.0), spread(95.5, 2.0, 88.0, 100.0), spread(86.0, 4.0, 60.0, 92.0)];
-const ARM: &[Spread] = &[spread(146.0, 9.0, 126.0, 185.0), spread(119.5, 3.5, 112.0, 129.0), spread(107.0, 5.5, 80.0, 117.0)];
-const HEIGHT_Z: &[Spread] = &[spread(-0.5, 0.8, -2.1, 3.0), spread(-2.5, 0.35, -3.2, -1.8), spread(-3.6, 0.5, -6.0, -2.8)];
-const INFANT_WEIGHT: &[Spread] = &[spread(3.5, 0.5, 2.4, 6.0), spread(2.3, 0.2, 1.9, 2.8), spread(1.8, 0.15, 1.0, 2.1)];
-const FEVER_DAYS: &[Spread] = &[spread(1.0, 0.8, 0.0, 3.0), spread(2.6, 1.4, 1.0, 6.0), spread(10.0, 3.0, 7.0, 40.0)];
+const INFANT_HEAT: &[Spread] = &[
+    spread(34.8, 0.5, 32.5, 35.4),
+    spread(36.7, 0.35, 35.5, 37.9),
+    spread(38.5, 0.6, 37.6, 41.0),
+    spread(39.2, 0.6, 38.0, 41.5),
+];
+const CHILD_HEAT: &[Spread] = &[
+    spread(35.0, 0.4, 33.0, 35.6),
+    spread(36.8, 0.35, 35.5, 37.6),
+    spread(38.3, 0.5, 37.2, 40.0),
+    spread(39.6, 0.6, 38.4, 41.8),
+];
+const INFANT_BREATHS: &[Spread] = &[
+    spread(44.0, 6.0, 24.0, 66.0),
+    spread(68.0, 7.0, 50.0, 100.0),
+    spread(76.0, 9.0, 55.0, 110.0),
+];
+const YOUNG_BREATHS: &[Spread] = &[
+    spread(37.0, 5.5, 18.0, 56.0),
+    spread(57.0, 5.5, 44.0, 90.0),
+    spread(66.0, 8.0, 46.0, 105.0),
+];
+const CHILD_BREATHS: &[Spread] = &[
+    spread(28.0, 5.0, 14.0, 46.0),
+    spread(47.0, 5.5, 35.0, 80.0),
+    spread(58.0, 8.0, 38.0, 100.0),
+];
+const OXYGEN: &[Spread] = &[
+    spread(97.5, 1.5, 91.0, 100.0),
+    spread(95.5, 2.0, 88.0, 100.0),
+    spread(86.0, 4.0, 60.0, 92.0),
+];
+const ARM: &[Spread] = &[
+    spread(146.0, 9.0, 126.0, 185.0),
+    spread(119.5, 3.5, 112.0, 129.0),
+    spread(107.0, 5.5, 80.0, 117.0),
+];
+const HEIGHT_Z: &[Spread] = &[
+    spread(-0.5, 0.8, -2.1, 3.0),
+    spread(-2.5, 0.35, -3.2, -1.8),
+    spread(-3.6, 0.5, -6.0, -2.8),
+];
+const INFANT_WEIGHT: &[Spread] = &[
+    spread(3.5, 0.5, 2.4, 6.0),
+    spread(2.3, 0.2, 1.9, 2.8),
+    spread(1.8, 0.15, 1.0, 2.1),
+];
+const FEVER_DAYS: &[Spread] = &[
+    spread(1.0, 0.8, 0.0, 3.0),
+    spread(2.6, 1.4, 1.0, 6.0),
+    spread(10.0, 3.0, 7.0, 40.0),
+];
 const COUGH_DAYS: &[Spread] = &[spread(3.5, 2.0, 1.0, 13.0), spread(21.0, 6.0, 14.0, 90.0)];
 const GUT_DAYS: &[Spread] = &[spread(2.5, 1.6, 1.0, 13.0), spread(19.0, 5.0, 14.0, 90.0)];
-const EAR_DAYS: &[Spread] = &[spread(0.0, 0.3, 0.0, 1.0), spread(5.0, 3.0, 1.0, 13.0), spread(24.0, 7.0, 14.0, 90.0)];
+const EAR_DAYS: &[Spread] = &[
+    spread(0.0, 0.3, 0.0, 1.0),
+    spread(5.0, 3.0, 1.0, 13.0),
+    spread(24.0, 7.0, 14.0, 90.0),
+];
 const NO_PROBLEM: [f64; 7] = [0.97, 0.005, 0.005, 0.005, 0.005, 0.005, 0.005];
 
 /// All factors.
@@ -115,7 +165,7 @@ pub(super) const FACTORS: &[Factor] = &[
     factor("vomit", All, &[G, G, P], &[0.94, 0.055, 0.005], &[
         Flag("vomits_everything", &[0.003, 0.03, 0.95]), Said("vomits_some", &[SLIP, 0.35, 0.05]), Said("vomits_all", &[SLIP, 0.01, 0.55]),
     ]),
-    factor("airway", All, &[G, P], &[0.9995, 0.0005], &[Flag("airway", &[0.002, 0.9]), Said("choking", &[SLIP, 0.3]), Said("blue", &[SLIP, 0.3])]),
+    factor("airway", All, &[G, P], &[0.9995, 0.0005], &[Flag("airway", &[0.002, 0.9])]),
     // Breathing.
     factor("cough", All, &[G, G], &[0.95, 0.05], &[Flag("cough_or_difficult", SURE), Said("cough", OFTEN)]),
     factor("cough_lasts", Child, &[G, Y], &[0.985, 0.015], &[Number("cough_days", 1.0, [COUGH_DAYS, COUGH_DAYS, COUGH_DAYS]), Said("cough_long", SOMETIMES)]),
@@ -127,7 +177,7 @@ pub(super) const FACTORS: &[Factor] = &[
     factor("stridor", Child, &[G, P], &[0.998, 0.002], &[Flag("stridor_calm", SEEN), Said("stridor", SOMETIMES)]),
     factor("wheezes", Child, &[G, G], &[0.985, 0.015], &[Flag("wheeze", &[0.01, 0.9]), Said("wheeze", SOMETIMES)]),
     factor("oxygen", All, &[G, G, P], &[0.93, 0.068, 0.002], &[
-        Number("spo2", 1.0, [OXYGEN, OXYGEN, OXYGEN]), Said("blue", &[SLIP, SLIP, 0.15]),
+        Number("spo2", 1.0, [OXYGEN, OXYGEN, OXYGEN]), Said("blue", &[SLIP, SLIP, 0.3]),
     ]),
     factor("nose", All, &[G, G], &[0.9, 0.1], &[Said("runny_nose", SOMETIMES)]),
     // Gut.

@@ -49,7 +49,10 @@ impl Spread {
 
 /// A standard normal number (Box and Muller 1958).
 fn standard(rng: &mut impl Rng) -> f64 {
-    let (a, b): (f64, f64) = (rng.random_range(f64::MIN_POSITIVE..1.0), rng.random_range(0.0..1.0));
+    let (a, b): (f64, f64) = (
+        rng.random_range(f64::MIN_POSITIVE..1.0),
+        rng.random_range(0.0..1.0),
+    );
     (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
 }
 
@@ -57,10 +60,20 @@ fn standard(rng: &mut impl Rng) -> f64 {
 fn normal(x: f64) -> f64 {
     let z = x.abs() / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * z);
-    let series = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
+    let series = [
+        1.061_405_429,
+        -1.453_152_027,
+        1.421_413_741,
+        -0.284_496_736,
+        0.254_829_592,
+    ];
     let sum = series.iter().fold(0.0, |sum, term| (sum + term) * t);
     let error = 1.0 - sum * (-z * z).exp();
-    if x < 0.0 { (1.0 - error) / 2.0 } else { (1.0 + error) / 2.0 }
+    if x < 0.0 {
+        (1.0 - error) / 2.0
+    } else {
+        (1.0 + error) / 2.0
+    }
 }
 
 #[cfg(test)]
@@ -75,11 +88,20 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let (temperature, step) = (spread(38.6, 0.7, 37.5, 41.5), 0.1);
         let readings: Vec<f64> = (375..=415).map(|tenths| f64::from(tenths) / 10.0).collect();
-        let sum: f64 = readings.iter().map(|r| temperature.chance(*r, step, 1.0)).sum();
+        let sum: f64 = readings
+            .iter()
+            .map(|r| temperature.chance(*r, step, 1.0))
+            .sum();
         assert!((sum - 1.0).abs() < 1e-6, "{sum}");
-        let drawn: Vec<f64> = (0..40_000).map(|_| temperature.draw(step, 1.0, &mut rng)).collect();
+        let drawn: Vec<f64> = (0..40_000)
+            .map(|_| temperature.draw(step, 1.0, &mut rng))
+            .collect();
         for reading in [37.5, 38.0, 38.6, 40.0] {
-            let seen = drawn.iter().filter(|d| (**d - reading).abs() < 0.01).count() as f64 / 4e4;
+            let seen = drawn
+                .iter()
+                .filter(|d| (**d - reading).abs() < 0.01)
+                .count() as f64
+                / 4e4;
             let said = temperature.chance(reading, step, 1.0);
             assert!((seen - said).abs() < 0.006, "{reading}: {seen} {said}");
         }

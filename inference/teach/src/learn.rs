@@ -1,0 +1,345 @@
+//! Learning: patients drawn, their exact posteriors as targets, step after step. Case *n* is a function
+//! of the seed and *n*, and a step of the cases it takes: so whoever goes on from a checkpoint comes to
+//! the same weights as one who was not interrupted.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+
+use candle_core::{Device, safetensors};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use inference::encode::{Encoded, Encoder, Feature};
+use inference::rules::RulePack;
+
+use crate::net::{Net, Shape};
+use crate::patients::{Patient, Teacher, World, labels};
+use crate::reads::{SLOTS, TEXT_SLOTS, features};
+use crate::vocabulary;
+
+/// What can go wrong.
+pub type Fail = Box<dyn std::error::Error + Send + Sync>;
+
+/// How to learn.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Of all randomness.
+    pub seed: u64,
+    /// Width of a slot.
+    pub width: usize,
+    /// Heads of attention.
+    pub heads: usize,
+    /// Width between the products of a layer.
+    pub inner: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Cases of a step.
+    pub batch: usize,
+    /// Steps.
+    pub steps: usize,
+    /// How far a step goes, after the first ones and before the last.
+    pub rate: f32,
+}
+
+impl Plan {
+    /// The reference model.
+    pub const REFERENCE: Self = Self {
+        seed: 1,
+        width: 384,
+        heads: 6,
+        inner: 1536,
+        layers: 6,
+        batch: 192,
+        steps: 3000,
+        rate: 6e-4,
+    };
+
+    /// How far this step goes: up over the first steps, then down as a cosine.
+    fn rate_at(&self, step: usize) -> f32 {
+        let warm = (self.steps / 20).clamp(1, 300);
+        match step < warm {
+            true => self.rate * (step + 1) as f32 / warm as f32,
+            false => {
+                let share = (step - warm) as f32 / (self.steps - warm).max(1) as f32;
+                self.rate * (0.02 + 0.49 * (1.0 + (std::f32::consts::PI * share).cos()))
+            }
+        }
+    }
+}
+
+/// Draws the lessons.
+#[derive(Debug)]
+pub struct Course {
+    plan: Plan,
+    /// What is read of a patient.
+    pub encoder: Encoder,
+    teachers: Vec<(u64, Teacher)>,
+}
+
+/// Patients as a network reads them, and what is to be said of each.
+pub type Lesson = (Vec<Encoded>, [Vec<f32>; 2]);
+
+impl Course {
+    /// The course of a plan, for one pack, with the words of the phrases to learn from.
+    ///
+    /// # Errors
+    /// Where no vocabulary can be made.
+    pub fn new(plan: Plan, pack: &RulePack) -> Result<Self, Fail> {
+        let tokenizer = vocabulary::learn(plan.seed)?;
+        Ok(Self::with(plan, features(pack), tokenizer))
+    }
+
+    fn with(plan: Plan, features: Vec<Feature>, tokenizer: Tokenizer) -> Self {
+        let usual = World::LEARNING;
+        // Of ten patients, so many of each.
+        let worlds = [
+            (7, usual),
+            (
+                1,
+                World {
+                    spoken: 0.0,
+                    ..usual
+                },
+            ),
+            (
+                1,
+                World {
+                    missing: 0.3,
+                    ..usual
+                },
+            ),
+            (
+                1,
+                World {
+                    spoken: 1.0,
+                    misspelling: 0.25,
+                    hurry: 0.3,
+                    ..usual
+                },
+            ),
+        ];
+        Self {
+            plan,
+            encoder: Encoder::new(features, tokenizer, TEXT_SLOTS),
+            teachers: worlds.map(|(of, world)| (of, Teacher::new(world))).to_vec(),
+        }
+    }
+
+    /// The network's shape.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            slots: SLOTS,
+            width: self.plan.width,
+            heads: self.plan.heads,
+            inner: self.plan.inner,
+            layers: self.plan.layers,
+            labels: labels().len(),
+            features: self.encoder.features().len(),
+            pieces: self.encoder.pieces(),
+        }
+    }
+
+    /// Case *n*, and the one who knows how it was drawn.
+    pub fn case(&self, n: u64) -> (Patient, &Teacher) {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.plan.seed);
+        rng.set_stream(n);
+        let mut left = n % 10;
+        let drawn = self
+            .teachers
+            .iter()
+            .find(|(of, _)| match left.checked_sub(*of) {
+                Some(rest) => {
+                    left = rest;
+                    false
+                }
+                None => true,
+            });
+        let teacher = drawn.or(self.teachers.first()).map(|(_, teacher)| teacher);
+        #[allow(clippy::expect_used, reason = "a course is made with four")]
+        let teacher = teacher.expect("a course has teachers");
+        (teacher.draw(&mut rng), teacher)
+    }
+
+    /// The lesson of a step.
+    ///
+    /// # Errors
+    /// Where the tokenizer fails.
+    pub fn lesson(&self, step: usize) -> Result<Lesson, Fail> {
+        let (mut cases, mut differential, mut urgency) = (Vec::new(), Vec::new(), Vec::new());
+        for i in 0..self.plan.batch {
+            let (patient, teacher) = self.case((step * self.plan.batch + i) as u64);
+            let said = teacher.posterior(&patient.seen);
+            cases.push(self.encoder.encode(&patient.findings)?);
+            differential.extend(said.differential);
+            urgency.extend(said.urgency);
+        }
+        Ok((cases, [differential, urgency]))
+    }
+}
+
+/// What a folder of a course holds.
+#[derive(Debug, Clone)]
+pub struct Folder(PathBuf);
+
+/// What stands beside the weights.
+#[derive(Debug, Serialize, Deserialize)]
+struct Beside {
+    plan: Plan,
+    /// Steps taken.
+    step: usize,
+    /// Seconds that they took.
+    seconds: u64,
+    features: Vec<String>,
+    tokenizer: String,
+}
+
+impl Folder {
+    /// This folder.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder's path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn weights(&self) -> PathBuf {
+        self.0.join("checkpoint.safetensors")
+    }
+
+    fn beside(&self) -> PathBuf {
+        self.0.join("checkpoint.json")
+    }
+
+    /// Whether a course was begun here.
+    pub fn begun(&self) -> bool {
+        self.beside().exists()
+    }
+
+    fn keep(&self, course: &Course, net: &Net, step: usize, seconds: u64) -> Result<(), Fail> {
+        std::fs::create_dir_all(&self.0)?;
+        // Whole, or not at all.
+        let draft = self.0.join("checkpoint.part");
+        let all: HashMap<String, _> = net.checkpoint()?.into_iter().collect();
+        safetensors::save(&all, &draft)?;
+        std::fs::rename(&draft, self.weights())?;
+        let beside = Beside {
+            plan: course.plan,
+            step,
+            seconds,
+            features: course
+                .encoder
+                .features()
+                .iter()
+                .map(Feature::name)
+                .collect(),
+            tokenizer: course.encoder.tokenizer_file()?,
+        };
+        std::fs::write(&draft, serde_json::to_vec(&beside)?)?;
+        std::fs::rename(&draft, self.beside())?;
+        Ok(())
+    }
+
+    /// The course, the network, steps taken and the seconds that they took.
+    ///
+    /// # Errors
+    /// What is not here, or does not fit.
+    pub fn open(&self) -> Result<(Course, Net, usize, u64), Fail> {
+        let beside: Beside = serde_json::from_slice(&std::fs::read(self.beside())?)?;
+        let features = beside
+            .features
+            .iter()
+            .map(|name| Feature::parse(name, SLOTS));
+        let features: Option<Vec<_>> = features.collect();
+        let mut tokenizer = Tokenizer::from_bytes(beside.tokenizer.as_bytes())?;
+        tokenizer.set_encode_special_tokens(true);
+        let course = Course::with(beside.plan, features.ok_or("a feature is none")?, tokenizer);
+        let mut rng = ChaCha8Rng::seed_from_u64(beside.plan.seed);
+        let mut net = Net::new(course.shape(), &mut rng)?;
+        let mut all = safetensors::load(self.weights(), &Device::Cpu)?;
+        net.restore(|name| all.remove(name))?;
+        Ok((course, net, beside.step, beside.seconds))
+    }
+}
+
+/// How far a course has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Steps taken.
+    pub step: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// Cases of a step.
+    pub batch: usize,
+    /// The mean cross-entropy of differential and urgency.
+    pub loss: f32,
+}
+
+/// Steps between two checkpoints.
+const KEEP_EVERY: usize = 200;
+
+/// Begins a course in a folder, or goes on with the one that was begun there, to its end. `clock` says
+/// seconds; `told` hears of each step and may end it.
+///
+/// # Errors
+/// What cannot be written, read or learned.
+pub fn learn(
+    plan: Plan,
+    pack: &RulePack,
+    folder: &Folder,
+    clock: &dyn Fn() -> u64,
+    told: &mut dyn FnMut(Progress) -> bool,
+) -> Result<(Course, Net), Fail> {
+    let (course, mut net, mut step, before) = match folder.begun() {
+        true => folder.open()?,
+        false => {
+            let course = Course::new(plan, pack)?;
+            let net = Net::new(course.shape(), &mut ChaCha8Rng::seed_from_u64(plan.seed))?;
+            (course, net, 0, 0)
+        }
+    };
+    let (plan, began) = (course.plan, clock());
+    let seconds = || before + clock().saturating_sub(began);
+    let first = step;
+    std::thread::scope(|threads| {
+        let (lessons, next) = sync_channel(4);
+        let course = &course;
+        threads.spawn(move || {
+            for step in first..plan.steps {
+                if lessons.send(course.lesson(step)).is_err() {
+                    break; // nobody learns any more
+                }
+            }
+        });
+        while step < plan.steps {
+            let (cases, targets) = next.recv()??;
+            let loss = net.learn(&cases, targets, plan.rate_at(step), step as i32 + 1)?;
+            if !loss.is_finite() {
+                return Err(format!(
+                    "step {step} has lost its way: go on from the checkpoint with a lower rate"
+                )
+                .into());
+            }
+            step += 1;
+            let progress = Progress {
+                step,
+                steps: plan.steps,
+                batch: plan.batch,
+                loss,
+            };
+            let go_on = told(progress);
+            if step % KEEP_EVERY == 0 || step == plan.steps || !go_on {
+                folder.keep(course, &net, step, seconds())?;
+            }
+            if !go_on {
+                break;
+            }
+        }
+        Ok::<_, Fail>(())
+    })?;
+    Ok((course, net))
+}

@@ -1,0 +1,677 @@
+//! Fused training operations on candle tensors (CPU, f32): bias, layer norm, gelu, attention over
+//! short rows, AdamW. Of elementary operations each would make several passes over memory and keep
+//! what lies between for the way back; so a step takes a third of the time.
+//!
+//! Each is tried against candle's own elementary operations, forward and backward, in the tests.
+
+use std::sync::Mutex;
+
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Error, InplaceOp2, Layout, Result, Shape, Storage,
+    Tensor,
+};
+use rayon::prelude::*;
+
+/// Numbers that one thread takes at a time.
+const CHUNK: usize = 8192;
+
+fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let all = storage.as_slice::<f32>()?;
+    let (from, count) = (layout.start_offset(), layout.shape().elem_count());
+    match layout.is_contiguous() {
+        true => all
+            .get(from..from + count)
+            .ok_or_else(|| Error::Msg("out of its storage".into())),
+        false => Err(Error::Msg("not contiguous".into())),
+    }
+}
+
+/// Does something with a tensor's numbers where they lie.
+pub(crate) fn with<R>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(cpu) => Ok(work(floats(cpu, layout)?)),
+        Storage::Cuda(_) | Storage::Metal(_) => Err(Error::Msg("not in this memory".into())),
+    }
+}
+
+/// e to the x, right to 2e-7 (Cephes): a polynomial on ±½ ln 2, and the exponent put in as bits.
+fn exp(x: f32) -> f32 {
+    let x = x.clamp(-87.0, 88.0);
+    let n = (x * std::f32::consts::LOG2_E + 12_582_912.0) - 12_582_912.0;
+    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
+    let terms = [
+        1.398_199_9e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_5e-1,
+        0.500_000_1,
+    ];
+    let sum = terms
+        .iter()
+        .fold(1.987_569_1e-4, |sum, term| sum * r + term);
+    (sum * r * r + r + 1.0) * f32::from_bits(((n as i32).wrapping_add(127) as u32) << 23)
+}
+
+/// A sum in sixteen parts, which the processor adds side by side.
+fn sum(x: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    let (chunks, rest) = x.as_chunks::<16>();
+    let mut parts = [0f32; 16];
+    for chunk in chunks {
+        parts
+            .iter_mut()
+            .zip(chunk)
+            .for_each(|(part, x)| *part += of(*x));
+    }
+    parts.iter().sum::<f32>() + rest.iter().map(|x| of(*x)).sum::<f32>()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a, a_rest) = a.as_chunks::<16>();
+    let (b, b_rest) = b.as_chunks::<16>();
+    let mut parts = [0f32; 16];
+    for (a, b) in a.iter().zip(b) {
+        parts
+            .iter_mut()
+            .zip(a.iter().zip(b))
+            .for_each(|(part, (a, b))| *part += a * b);
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    parts.iter().sum::<f32>() + rest
+}
+
+/// Adds `a` times `x`.
+fn add(y: &mut [f32], a: f32, x: &[f32]) {
+    y.iter_mut().zip(x).for_each(|(y, x)| *y += a * x);
+}
+
+/// Adds a bias `[n]` to each row of `[…, n]`.
+pub struct Bias;
+
+impl CustomOp2 for Bias {
+    fn name(&self) -> &'static str {
+        "bias"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        b: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, b) = (floats(x, xl)?, floats(b, bl)?);
+        let mut out = x.to_vec();
+        out.par_chunks_mut(b.len())
+            .with_min_len(32)
+            .for_each(|row| add(row, 1.0, b));
+        Ok((CpuStorage::F32(out), xl.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        _: &Tensor,
+        b: &Tensor,
+        _: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let n = b.elem_count();
+        let sums = with(g, |g| {
+            let of = |rows: &[f32]| {
+                let mut sums = vec![0f32; n];
+                rows.chunks(n).for_each(|row| add(&mut sums, 1.0, row));
+                sums
+            };
+            let parts = g.par_chunks(n * 128).map(of);
+            parts.reduce(
+                || vec![0f32; n],
+                |mut a, b| {
+                    add(&mut a, 1.0, &b);
+                    a
+                },
+            )
+        })?;
+        Ok((
+            Some(g.clone()),
+            Some(Tensor::from_vec(sums, n, g.device())?),
+        ))
+    }
+}
+
+/// The gaussian error unit in its form with tanh (Hendrycks and Gimpel 2016).
+pub struct Gelu;
+
+const ROOT: f32 = 1.595_769_1;
+const CUBE: f32 = 0.044_715;
+
+impl CustomOp1 for Gelu {
+    fn name(&self) -> &'static str {
+        "gelu"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = floats(x, layout)?;
+        let mut out = vec![0f32; x.len()];
+        let chunks = out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK));
+        chunks.for_each(|(out, x)| {
+            for (out, x) in out.iter_mut().zip(x) {
+                *out = x / (1.0 + exp(-ROOT * (x + CUBE * x * x * x)));
+            }
+        });
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(x.apply_op2_no_bwd(&g.contiguous()?, &GeluBack)?))
+    }
+}
+
+struct GeluBack;
+
+impl CustomOp2 for GeluBack {
+    fn name(&self) -> &'static str {
+        "gelu-back"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        g: &CpuStorage,
+        gl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, g) = (floats(x, xl)?, floats(g, gl)?);
+        let mut out = vec![0f32; x.len()];
+        let chunks = out
+            .par_chunks_mut(CHUNK)
+            .zip(x.par_chunks(CHUNK))
+            .zip(g.par_chunks(CHUNK));
+        chunks.for_each(|((out, x), g)| {
+            for ((out, x), g) in out.iter_mut().zip(x).zip(g) {
+                let p = 1.0 / (1.0 + exp(-ROOT * (x + CUBE * x * x * x)));
+                *out = g * (p + x * p * (1.0 - p) * ROOT * (1.0 + 3.0 * CUBE * x * x));
+            }
+        });
+        Ok((CpuStorage::F32(out), xl.shape().clone()))
+    }
+}
+
+/// Layer norm over the last dimension (Ba et al. 2016), with weight and bias.
+pub struct LayerNorm;
+
+/// What keeps a row without spread from being divided by nothing.
+pub const EPSILON: f32 = 1e-5;
+
+/// Mean, and one over the spread.
+fn moments(x: &[f32]) -> (f32, f32) {
+    let n = x.len() as f32;
+    let mean = sum(x, |x| x) / n;
+    let variance = sum(x, |x| (x - mean) * (x - mean)) / n;
+    (mean, 1.0 / (variance + EPSILON).sqrt())
+}
+
+impl CustomOp3 for LayerNorm {
+    fn name(&self) -> &'static str {
+        "layer-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+        b: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, w, b) = (floats(x, xl)?, floats(w, wl)?, floats(b, bl)?);
+        let n = w.len();
+        let mut out = vec![0f32; x.len()];
+        let rows = out.par_chunks_mut(n).zip(x.par_chunks(n)).with_min_len(16);
+        rows.for_each(|(out, x)| {
+            let (mean, scale) = moments(x);
+            for ((out, x), (w, b)) in out.iter_mut().zip(x).zip(w.iter().zip(b)) {
+                *out = (x - mean) * scale * w + b;
+            }
+        });
+        Ok((CpuStorage::F32(out), xl.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let n = w.elem_count();
+        let back = with(x, |x| with(w, |w| with(g, |g| norm_back(x, w, g))))???;
+        let (gx, gw, gb) = back;
+        let device = x.device();
+        let made = |of: Vec<f32>| Tensor::from_vec(of, n, device);
+        Ok((
+            Some(Tensor::from_vec(gx, x.shape(), device)?),
+            Some(made(gw)?),
+            Some(made(gb)?),
+        ))
+    }
+}
+
+/// Gradients of a layer norm: of its input, weight and bias.
+fn norm_back(x: &[f32], w: &[f32], g: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    let n = w.len();
+    let mut gx = vec![0f32; x.len()];
+    let some = 64 * n;
+    let rows = gx
+        .par_chunks_mut(some)
+        .zip(x.par_chunks(some))
+        .zip(g.par_chunks(some));
+    let parts = rows.map(|((gx, x), g)| {
+        let (mut gw, mut gb) = (vec![0f32; n], vec![0f32; n]);
+        for ((gx, x), g) in gx.chunks_mut(n).zip(x.chunks(n)).zip(g.chunks(n)) {
+            let (mean, scale) = moments(x);
+            let (mut a, mut b) = (0f32, 0f32);
+            // In the place of the result: the normal form, until it is needed no more.
+            for ((((gx, x), g), w), (gw, gb)) in gx
+                .iter_mut()
+                .zip(x)
+                .zip(g)
+                .zip(w)
+                .zip(gw.iter_mut().zip(gb.iter_mut()))
+            {
+                let normal = (x - mean) * scale;
+                *gx = normal;
+                a += g * w;
+                b += g * w * normal;
+                *gw += g * normal;
+                *gb += g;
+            }
+            let (a, b) = (a / n as f32, b / n as f32);
+            for ((gx, g), w) in gx.iter_mut().zip(g).zip(w) {
+                *gx = scale * (g * w - a - *gx * b);
+            }
+        }
+        (gw, gb)
+    });
+    let none = || (vec![0f32; n], vec![0f32; n]);
+    let (gw, gb) = parts.reduce(none, |mut a, b| {
+        add(&mut a.0, 1.0, &b.0);
+        add(&mut a.1, 1.0, &b.1);
+        a
+    });
+    (gx, gw, gb)
+}
+
+/// Attention of every slot to every slot (Vaswani et al. 2017), over few slots: queries, keys and
+/// values side by side `[batch, slots, 3 × width]` to `[batch, slots, width]`.
+pub struct Attention {
+    /// Heads.
+    pub heads: usize,
+}
+
+/// Where things lie within one case.
+#[derive(Clone, Copy)]
+struct Rows {
+    slots: usize,
+    width: usize,
+    head: usize,
+}
+
+impl Rows {
+    fn of(layout: &Layout, heads: usize) -> Result<Self> {
+        let (_, slots, three) = layout.shape().dims3()?;
+        let (width, head) = (three / 3, three / 3 / heads);
+        Ok(Self { slots, width, head })
+    }
+
+    /// One head's part of a slot's queries (0), keys (1) or values (2).
+    fn part(&self, slot: usize, which: usize, head: usize) -> std::ops::Range<usize> {
+        let from = (slot * 3 + which) * self.width + head * self.head;
+        from..from + self.head
+    }
+
+    /// How much each slot attends to each, for one head.
+    fn shares(&self, x: &[f32], head: usize, shares: &mut [f32]) {
+        let scale = 1.0 / (self.head as f32).sqrt();
+        for (slot, shares) in shares.chunks_mut(self.slots).enumerate() {
+            let query = x.get(self.part(slot, 0, head)).unwrap_or_default();
+            let mut most = f32::MIN;
+            for (other, share) in shares.iter_mut().enumerate() {
+                let key = x.get(self.part(other, 1, head)).unwrap_or_default();
+                *share = dot(query, key) * scale;
+                most = most.max(*share);
+            }
+            let mut all = 0.0;
+            for share in shares.iter_mut() {
+                *share = exp(*share - most);
+                all += *share;
+            }
+            shares.iter_mut().for_each(|share| *share /= all);
+        }
+    }
+}
+
+impl CustomOp1 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (rows, all) = (Rows::of(layout, self.heads)?, floats(x, layout)?);
+        let Rows {
+            slots,
+            width,
+            head: size,
+        } = rows;
+        let mut out = vec![0f32; all.len() / 3];
+        let cases = out
+            .par_chunks_mut(slots * width)
+            .zip(all.par_chunks(slots * width * 3));
+        cases.for_each(|(out, x)| {
+            let mut shares = vec![0f32; slots * slots];
+            for head in 0..self.heads {
+                rows.shares(x, head, &mut shares);
+                for (out, shares) in out.chunks_mut(width).zip(shares.chunks(slots)) {
+                    let out = out
+                        .get_mut(head * size..(head + 1) * size)
+                        .unwrap_or_default();
+                    for (other, share) in shares.iter().enumerate() {
+                        add(
+                            out,
+                            *share,
+                            x.get(rows.part(other, 2, head)).unwrap_or_default(),
+                        );
+                    }
+                }
+            }
+        });
+        let batch = all.len() / (slots * width * 3).max(1);
+        Ok((CpuStorage::F32(out), Shape::from((batch, slots, width))))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        let back = AttentionBack { heads: self.heads };
+        Ok(Some(x.apply_op2_no_bwd(&g.contiguous()?, &back)?))
+    }
+}
+
+struct AttentionBack {
+    heads: usize,
+}
+
+impl CustomOp2 for AttentionBack {
+    fn name(&self) -> &'static str {
+        "attention-back"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        g: &CpuStorage,
+        gl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (rows, x, g) = (Rows::of(xl, self.heads)?, floats(x, xl)?, floats(g, gl)?);
+        let Rows {
+            slots,
+            width,
+            head: size,
+        } = rows;
+        let scale = 1.0 / (size as f32).sqrt();
+        let mut out = vec![0f32; x.len()];
+        let cases = out
+            .par_chunks_mut(slots * width * 3)
+            .zip(x.par_chunks(slots * width * 3));
+        cases
+            .zip(g.par_chunks(slots * width))
+            .for_each(|((out, x), g)| {
+                let mut shares = vec![0f32; slots * slots];
+                let mut back = vec![0f32; slots];
+                let of = |range| x.get(range).unwrap_or_default();
+                for head in 0..self.heads {
+                    rows.shares(x, head, &mut shares);
+                    for (slot, shares) in shares.chunks(slots).enumerate() {
+                        let from = slot * width + head * size;
+                        let g = g.get(from..from + size).unwrap_or_default();
+                        let mut mean = 0f32;
+                        for (other, (back, share)) in back.iter_mut().zip(shares).enumerate() {
+                            let value = rows.part(other, 2, head);
+                            *back = dot(g, of(value.clone()));
+                            mean += *back * share;
+                            add(out.get_mut(value).unwrap_or_default(), *share, g);
+                        }
+                        for (other, (back, share)) in back.iter().zip(shares).enumerate() {
+                            let by = share * (back - mean) * scale;
+                            let (query, key) =
+                                (rows.part(slot, 0, head), rows.part(other, 1, head));
+                            add(
+                                out.get_mut(query.clone()).unwrap_or_default(),
+                                by,
+                                of(key.clone()),
+                            );
+                            add(out.get_mut(key).unwrap_or_default(), by, of(query));
+                        }
+                    }
+                }
+            });
+        Ok((CpuStorage::F32(out), xl.shape().clone()))
+    }
+}
+
+/// The means of gradients and of their squares that AdamW keeps.
+#[derive(Debug, Default, Clone)]
+pub struct Moments {
+    /// Of gradients.
+    pub mean: Vec<f32>,
+    /// Of their squares.
+    pub square: Vec<f32>,
+}
+
+/// One step of AdamW (Loshchilov and Hutter 2019).
+#[derive(Debug, Clone, Copy)]
+pub struct Rates {
+    /// How far a step goes.
+    pub rate: f32,
+    /// How much of each weight is taken away a step, times the rate.
+    pub decay: f32,
+    /// Which step this is, from 1.
+    pub step: i32,
+    /// By what gradients are multiplied, so that all together are no longer than allowed.
+    pub clip: f32,
+}
+
+const BETAS: [f32; 2] = [0.9, 0.98];
+
+impl Rates {
+    /// Takes a step of some weights.
+    pub fn take(&self, w: &mut [f32], g: &[f32], mean: &mut [f32], square: &mut [f32]) {
+        let [b1, b2] = BETAS;
+        let (c1, c2) = (
+            1.0 / (1.0 - b1.powi(self.step)),
+            1.0 / (1.0 - b2.powi(self.step)),
+        );
+        for ((w, g), (m, v)) in w.iter_mut().zip(g).zip(mean.iter_mut().zip(square)) {
+            let g = g * self.clip;
+            *m = b1 * *m + (1.0 - b1) * g;
+            *v = b2 * *v + (1.0 - b2) * g * g;
+            *w -= self.rate * (*m * c1 / ((*v * c2).sqrt() + 1e-8) + self.decay * *w);
+        }
+    }
+}
+
+/// AdamW in one pass over weights, moments and gradient.
+pub struct AdamW<'a> {
+    /// The rates of this step.
+    pub rates: Rates,
+    /// The moments of these weights.
+    pub moments: &'a Mutex<Moments>,
+}
+
+impl InplaceOp2 for AdamW<'_> {
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn cpu_fwd(&self, w: &mut CpuStorage, wl: &Layout, g: &CpuStorage, gl: &Layout) -> Result<()> {
+        let (count, from) = (wl.shape().elem_count(), wl.start_offset());
+        let g = floats(g, gl)?;
+        let CpuStorage::F32(w) = w else {
+            return Err(Error::Msg("weights of another type".into()));
+        };
+        let w = w.get_mut(from..from + count).unwrap_or_default();
+        let mut moments = self
+            .moments
+            .lock()
+            .map_err(|_| Error::Msg("a thread died".into()))?;
+        moments.mean.resize(count, 0.0);
+        moments.square.resize(count, 0.0);
+        let Moments { mean, square } = &mut *moments;
+        let chunks = w.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK));
+        let moments = mean.par_chunks_mut(CHUNK).zip(square.par_chunks_mut(CHUNK));
+        chunks
+            .zip(moments)
+            .for_each(|((w, g), (m, v))| self.rates.take(w, g, m, v));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{D, Device, Var};
+
+    use super::*;
+
+    fn var(shape: &[usize], seed: u32) -> Var {
+        let count: usize = shape.iter().product();
+        let number = |i: u32| {
+            ((i.wrapping_mul(2_654_435_761) ^ seed.wrapping_mul(40_503)) % 1000) as f32 / 500.0
+                - 1.0
+        };
+        let all: Vec<f32> = (0..count as u32).map(number).collect();
+        Var::from_vec(all, shape, &Device::Cpu).unwrap()
+    }
+
+    fn near(a: &Tensor, b: &Tensor) {
+        let far = (a - b)
+            .unwrap()
+            .abs()
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .max(0)
+            .unwrap();
+        let far: f32 = far.to_scalar().unwrap();
+        assert!(far < 2e-5, "{far}");
+    }
+
+    /// The same result, and the same gradients of a loss that weighs every number differently.
+    fn same(vars: &[&Var], fused: impl Fn() -> Tensor, plain: impl Fn() -> Tensor) {
+        let (a, b) = (fused(), plain());
+        near(&a, &b);
+        let weights = var(a.dims(), 99);
+        let back = |y: &Tensor| {
+            (y * weights.as_tensor())
+                .unwrap()
+                .sum_all()
+                .unwrap()
+                .backward()
+                .unwrap()
+        };
+        let (ga, gb) = (back(&a), back(&b));
+        for var in vars {
+            near(
+                ga.get(var.as_tensor()).unwrap(),
+                gb.get(var.as_tensor()).unwrap(),
+            );
+        }
+    }
+
+    #[test]
+    fn fused_operations_are_the_elementary_ones_forward_and_backward() {
+        let x = var(&[3, 5, 48], 1);
+        let (w, b) = (var(&[48], 2), var(&[48], 3));
+        same(
+            &[&x, &b],
+            || x.apply_op2(b.as_tensor(), Bias).unwrap(),
+            || x.broadcast_add(&b).unwrap(),
+        );
+        same(&[&x], || x.apply_op1(Gelu).unwrap(), || x.gelu().unwrap());
+        let plain_norm = || {
+            let mean = x.mean_keepdim(D::Minus1).unwrap();
+            let centred = x.broadcast_sub(&mean).unwrap();
+            let variance = centred.sqr().unwrap().mean_keepdim(D::Minus1).unwrap();
+            let normal = centred
+                .broadcast_div(&(variance + f64::from(EPSILON)).unwrap().sqrt().unwrap())
+                .unwrap();
+            normal.broadcast_mul(&w).unwrap().broadcast_add(&b).unwrap()
+        };
+        same(
+            &[&x, &w, &b],
+            || {
+                x.apply_op3(w.as_tensor(), b.as_tensor(), LayerNorm)
+                    .unwrap()
+            },
+            plain_norm,
+        );
+        let qkv = var(&[2, 5, 96], 4);
+        let plain_attention = || {
+            let part = |which: usize| {
+                let part = qkv.narrow(2, which * 32, 32).unwrap();
+                part.reshape((2, 5, 2, 16))
+                    .unwrap()
+                    .transpose(1, 2)
+                    .unwrap()
+                    .contiguous()
+                    .unwrap()
+            };
+            let (q, k, v) = (part(0), part(1), part(2));
+            let scores = (q.matmul(&k.t().unwrap().contiguous().unwrap()).unwrap() * 0.25).unwrap();
+            let top = scores.max_keepdim(D::Minus1).unwrap().detach();
+            let powers = scores.broadcast_sub(&top).unwrap().exp().unwrap();
+            let shares = powers
+                .broadcast_div(&powers.sum_keepdim(D::Minus1).unwrap())
+                .unwrap();
+            shares
+                .matmul(&v)
+                .unwrap()
+                .transpose(1, 2)
+                .unwrap()
+                .reshape((2, 5, 32))
+                .unwrap()
+        };
+        same(
+            &[&qkv],
+            || qkv.apply_op1(Attention { heads: 2 }).unwrap(),
+            plain_attention,
+        );
+    }
+
+    #[test]
+    fn adamw_takes_the_step_of_its_paper() {
+        let (w, g) = (var(&[7], 5), var(&[7], 6));
+        let (before, gradient): (Vec<f32>, Vec<f32>) = (w.to_vec1().unwrap(), g.to_vec1().unwrap());
+        let moments = Mutex::new(Moments::default());
+        let rates = Rates {
+            rate: 0.01,
+            decay: 0.1,
+            step: 1,
+            clip: 1.0,
+        };
+        w.as_tensor()
+            .inplace_op2(
+                g.as_tensor(),
+                &AdamW {
+                    rates,
+                    moments: &moments,
+                },
+            )
+            .unwrap();
+        let after: Vec<f32> = w.to_vec1().unwrap();
+        for ((before, g), after) in before.iter().zip(gradient).zip(after) {
+            let said = before - 0.01 * (g / (g.abs() + 1e-8) + 0.1 * before);
+            assert!((said - after).abs() < 1e-6, "{said} {after}");
+        }
+    }
+}
