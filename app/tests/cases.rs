@@ -165,10 +165,10 @@ fn a_dose_that_was_written_down_wrongly_is_taken_back_with_a_reason() {
     );
 }
 
-/// No rules here are for a woman in labour: what is found is kept, nobody is told that it is green,
-/// and a person decides.
+/// A woman in labour with a high pressure is pink at once; where no rules are for a patient, what is
+/// found is kept, nobody is told that it is green, and a person decides.
 #[test]
-fn a_case_of_an_adult_begins_without_an_assessment_and_a_person_decides() {
+fn a_case_of_a_mother_or_an_adult_is_judged_by_the_rules_for_them_and_one_of_seven_years_by_a_person() {
     let desk = Desk::enrolled();
     let found = desk.write(
         "mother.toml",
@@ -188,10 +188,9 @@ fn a_case_of_an_adult_begins_without_an_assessment_and_a_person_decides() {
     ];
     let case = desk.json("clinic", &new)["case"].as_str().unwrap()[..8].to_owned();
     let shown = desk.json("clinic", &["case", "show", &case]);
-    assert_eq!(
-        (&shown["assessments"], &shown["urgency"]),
-        (&json!([]), &Value::Null)
-    );
+    assert_eq!(shown["urgency"], "pink", "labour, and 165 mmHg: {shown}");
+    let fired = shown["assessments"][0]["rules_fired"].to_string();
+    assert!(fired.contains("P1 ") && fired.contains("P9 "), "{fired}");
     assert_eq!(
         (
             &shown["findings"]["labour"]["value"],
@@ -206,16 +205,15 @@ fn a_case_of_an_adult_begins_without_an_assessment_and_a_person_decides() {
         ],
     );
     assert!(
-        code == 5 && said.contains("no danger is ruled out"),
+        code == 5 && said.contains("green is not offered"),
         "{said}"
     );
-    let said = desk.ok(
+    desk.ok(
         "clinic",
         &[
-            "case", "decide", &case, "--decide", "pink", "--plan", "refer", "--reason", "very ill",
+            "case", "decide", &case, "--decide", "pink", "--plan", "refer",
         ],
     );
-    assert!(said.contains("without an assessment"), "{said}");
     assert_eq!(
         desk.json("clinic", &["case", "list"])["cases"][0]["urgency"],
         "pink"
@@ -232,7 +230,17 @@ fn a_case_of_an_adult_begins_without_an_assessment_and_a_person_decides() {
         "--set",
         "patient.sex=male",
     ];
-    assert!(desk.ok("clinic", &adult).contains("you decide"));
+    assert!(desk.ok("clinic", &adult).contains("Possible tuberculosis"));
+    // Nobody here has rules for a child of seven years: its danger signs are looked at, and a person
+    // decides.
+    let seven = ["case", "new", "--kind", "adult", "--set", "age_years=7", "--set", "cough_days=2"];
+    let case = desk.json("clinic", &seven)["case"].as_str().unwrap()[..8].to_owned();
+    assert!(desk.ok("clinic", &seven).contains("you decide"));
+    let green = ["case", "decide", &case, "--decide", "green", "--plan", "home"];
+    let (code, said) = desk.fails("clinic", &green);
+    assert!(code == 5 && said.contains("no danger is ruled out"), "{said}");
+    let yellow = ["case", "decide", &case, "--decide", "yellow", "--plan", "send", "--reason", "young"];
+    assert!(desk.ok("clinic", &yellow).contains("without an assessment"));
     for (args, expected) in [
         (&["--set", "age_years=200"][..], "0 to 120"),
         (
@@ -673,7 +681,7 @@ fn a_case_whose_ages_contradict_each_other_is_not_decided_until_it_is_put_right(
         "tired",
     ];
     let case = desk.json("clinic", &case)["case"].as_str().unwrap()[..8].to_owned();
-    let shown = desk.json("clinic", &["case", "add", &case, "--set", "age_years=30"]);
+    let shown = desk.json("clinic", &["case", "add", &case, "--set", "age_years=7"]);
     assert_eq!(shown["unjudged"], json!({ "Age": "NotAChild" }));
     assert!(
         desk.ok("clinic", &["case", "show", &case])
@@ -1146,7 +1154,7 @@ fn an_interview_ends_at_a_danger_sign_checks_what_is_typed_and_is_taken_up_again
     let host = desk.start("clinic");
     let (said, asked) = typed(&host, &["y", "", "20"]);
     assert!(
-        asked[0].contains("convulsing now")
+        asked[0].contains("onvulsing now")
             && asked[1].contains("transport")
             && asked[2].contains("Age"),
         "{asked:?}"
@@ -1168,7 +1176,7 @@ fn an_interview_ends_at_a_danger_sign_checks_what_is_typed_and_is_taken_up_again
     assert!(
         asked[0].contains("after 4 answers")
             && asked[0].contains("age: 20")
-            && !asked[1].contains("convulsing now")
+            && !asked[1].contains("onvulsing now")
     );
     let (_, asked) = typed(&host, &["", "n"]);
     assert!(
@@ -1176,7 +1184,7 @@ fn an_interview_ends_at_a_danger_sign_checks_what_is_typed_and_is_taken_up_again
         "an Enter too many throws nothing away: {asked:?}"
     );
     assert!(
-        asked[2].contains("convulsing now"),
+        asked[2].contains("onvulsing now"),
         "the next patient begins anew: {asked:?}"
     );
     // One step back, and a rate that nobody breathes.

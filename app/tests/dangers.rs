@@ -26,10 +26,9 @@ struct Patient<'a> {
 
 impl Patient<'_> {
     fn fires(&self, rule: &str, values: &Values) -> bool {
-        let unit = if self.group == AgeGroup::Child {
-            "age_months"
-        } else {
-            "age_days"
+        let unit = match self.group {
+            AgeGroup::Infant => "age_days",
+            AgeGroup::Child | AgeGroup::Mother | AgeGroup::Adult => "age_months",
         };
         let ages = BTreeMap::from([(unit.to_owned(), self.age)]);
         let findings = Findings::new(values.clone(), String::new(), &ages);
@@ -132,22 +131,18 @@ fn no_danger_of_any_pink_rule_is_lost_to_the_last_writer() {
     let pack = RulePack::built_in().unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut dangers = 0;
-    for (profile, group) in [
-        (Profile::Iccm, AgeGroup::Child),
-        (Profile::Imci, AgeGroup::Child),
-        (Profile::Iccm, AgeGroup::Infant),
-        (Profile::Imci, AgeGroup::Infant),
-    ] {
+    let groups = AgeGroup::ALL.into_iter();
+    for (profile, group) in groups.flat_map(|group| Profile::ALL.map(|profile| (profile, group))) {
         let questions = pack.read_by_rules(profile, group);
         for rule in pack
             .rules(profile, group)
             .filter(|rule| rule.urgency == Urgency::Pink)
         {
             let drawn = (0..DRAWS).find_map(|_| {
-                let age = f64::from(if group == AgeGroup::Child {
-                    rng.random_range(2..60)
-                } else {
-                    rng.random_range(0..60)
+                let age = f64::from(match group {
+                    AgeGroup::Infant => rng.random_range(0..60),
+                    AgeGroup::Child => rng.random_range(2..60),
+                    AgeGroup::Mother | AgeGroup::Adult => rng.random_range(180..500),
                 });
                 let patient = Patient {
                     pack: &pack,
@@ -156,11 +151,14 @@ fn no_danger_of_any_pink_rule_is_lost_to_the_last_writer() {
                     age,
                 };
                 let draws = |spec: &&FindingSpec| !spec.id.starts_with("age_");
-                let values: Values = questions
+                let mut values: Values = questions
                     .iter()
                     .filter(|s| draws(s))
                     .map(|spec| (spec.id.clone(), draw(spec, &mut rng)))
                     .collect();
+                if group == AgeGroup::Mother {
+                    values.insert("maternal".into(), FindingValue::Yes);
+                }
                 patient
                     .fires(&rule.id, &values)
                     .then_some((patient, values))

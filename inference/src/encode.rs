@@ -40,11 +40,22 @@ pub struct Feature {
 impl Feature {
     /// Its name in a model file.
     pub fn name(&self) -> String {
-        let bound = |x: &f64| if x.is_finite() { x.to_string() } else { "-".to_owned() };
+        let bound = |x: &f64| {
+            if x.is_finite() {
+                x.to_string()
+            } else {
+                "-".to_owned()
+            }
+        };
         match &self.reads {
             Reads::Word(field, word) => format!("{}|{field}={word}", self.slot),
             Reads::About(field, [left, at, right]) => {
-                format!("{}|{field}@{}:{at}:{}", self.slot, bound(left), bound(right))
+                format!(
+                    "{}|{field}@{}:{at}:{}",
+                    self.slot,
+                    bound(left),
+                    bound(right)
+                )
             }
         }
     }
@@ -197,7 +208,9 @@ impl Encoder {
     fn grams(&self, text: &str) -> Result<Vec<usize>, String> {
         let mut normal = NormalizedString::from(text);
         if let Some(normalizer) = self.tokenizer.get_normalizer() {
-            normalizer.normalize(&mut normal).map_err(|e| e.to_string())?;
+            normalizer
+                .normalize(&mut normal)
+                .map_err(|e| e.to_string())?;
         }
         let mut grams = Vec::new();
         let words = normal.get().split(|c: char| !c.is_alphanumeric());
@@ -240,10 +253,23 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written_and_others_are_refused() {
-        for name in ["0|age_months@-:2:6", "3|cough_or_difficult=yes", "9|muac@115:119.5:125"] {
+        for name in [
+            "0|age_months@-:2:6",
+            "3|cough_or_difficult=yes",
+            "9|muac@115:119.5:125",
+        ] {
             assert_eq!(Feature::parse(name, 10).unwrap().name(), name);
         }
-        for wrong in ["", "a|b=c", "10|x=yes", "1|x", "1|x@1:2", "1|x@3:2:1", "1|x@-:-:-", "1|x@-:NaN:2"] {
+        for wrong in [
+            "",
+            "a|b=c",
+            "10|x=yes",
+            "1|x",
+            "1|x@1:2",
+            "1|x@3:2:1",
+            "1|x@-:-:-",
+            "1|x@-:NaN:2",
+        ] {
             assert_eq!(Feature::parse(wrong, 10), None, "{wrong}");
         }
     }

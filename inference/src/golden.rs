@@ -326,6 +326,11 @@ fn age_unit(group: AgeGroup) -> &'static str {
     }
 }
 
+/// Patients for whom each rule of a pack speaks, drawn from the rules themselves.
+pub(crate) fn draw(pack: &RulePack) -> impl Iterator<Item = Golden> {
+    draw_all(pack).into_iter().map(|(_, case)| case)
+}
+
 fn draw_all(guideline: &RulePack) -> Vec<(String, Golden)> {
     let mut drawn = Vec::new();
     for rule in guideline
@@ -432,7 +437,9 @@ pub fn try_pack(pack: &RulePack) -> Result<usize, String> {
             .try_for_each(|case| try_case(pack, case))?;
         return Ok(pack.golden().len());
     }
-    let cases: Vec<_> = lines()?.into_iter().map(|line| line.case).collect();
+    let given_up = |line: &Line| pack.gives_up().contains(&line.row);
+    let cases = lines()?.into_iter().filter(|line| !given_up(line));
+    let cases: Vec<_> = cases.map(|line| line.case).collect();
     for case in cases.iter().chain(pack.golden()) {
         try_case(pack, case)?;
     }
@@ -450,6 +457,14 @@ pub fn try_pack(pack: &RulePack) -> Result<usize, String> {
 /// What came out instead, in words.
 pub fn try_line(pack: &RulePack, line: &Line) -> Result<(), String> {
     try_case(pack, &line.case)
+}
+
+/// The rules of a pack, alone, that fire for a line of the tables.
+pub fn fired(pack: &RulePack, line: &Line) -> Vec<String> {
+    let findings = Findings::of_golden(&line.case.findings, pack);
+    let said = findings.map(|findings| pack.evaluate_alone(line.case.profile, &findings));
+    said.map(|said| said.fired.into_iter().map(|o| o.rule).collect())
+        .unwrap_or_default()
 }
 
 fn try_case(pack: &RulePack, case: &Golden) -> Result<(), String> {

@@ -22,6 +22,7 @@
 )]
 
 pub mod assessment;
+pub mod authoring;
 pub mod encode;
 pub mod features;
 pub mod findings;

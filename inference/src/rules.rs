@@ -105,6 +105,8 @@ pub struct Rule {
     pub profiles: Vec<Profile>,
     /// Levels of care that have no instrument for it: there an unknown condition advises.
     advise: Vec<Profile>,
+    /// Rules that never fire beside it: what it calls well, they call ill.
+    pub excludes: Vec<String>,
 }
 
 impl Rule {
@@ -221,6 +223,8 @@ struct RawRule {
     profiles: Option<Vec<Profile>>,
     #[serde(default)]
     advise: Vec<Profile>,
+    #[serde(default)]
+    excludes: Vec<String>,
 }
 
 /// Bytes of a rule pack file, and rules in it.
@@ -932,5 +936,6 @@ fn read_rule(raw: RawRule, known: &BTreeSet<String>) -> Result<Rule, String> {
             .profiles
             .unwrap_or_else(|| vec![Profile::Iccm, Profile::Imci]),
         advise: raw.advise,
+        excludes: raw.excludes,
     })
 }

@@ -216,9 +216,16 @@ fn every_rule_has_an_example_that_fires_it_with_its_colour_and_a_source() {
         shown.insert(rule);
     }
     shown.extend(BOUNDARIES.iter().map(|(rule, ..)| *rule));
+    let lines = golden::lines().unwrap();
+    let pack = pack();
+    let fired: Vec<String> = lines
+        .iter()
+        .flat_map(|line| golden::fired(&pack, line))
+        .collect();
+    shown.extend(fired.iter().map(String::as_str));
     for profile in [Profile::Iccm, Profile::Imci] {
-        for group in [clinical::AgeGroup::Child, clinical::AgeGroup::Infant] {
-            for rule in pack().rules(profile, group) {
+        for group in clinical::AgeGroup::ALL {
+            for rule in pack.rules(profile, group) {
                 assert!(
                     shown.contains(rule.id.as_str()),
                     "no example for {}",

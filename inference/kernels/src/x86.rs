@@ -1,0 +1,285 @@
+//! The same product with the instructions of x86: AVX2, AVX-VNNI (256 bits) and AVX-512 VNNI.
+//!
+//! Safety, of every function here: the caller has asked the processor for its features ([`crate::Path`])
+//! and holds weights, activations and output of the shapes that [`crate::multiply`] has checked; all
+//! loads and stores lie within the slices that are passed.
+
+use std::arch::x86_64::*;
+
+use crate::activations::Activations;
+use crate::layout::{Kind, TILE};
+
+/// Bytes that a single row's product asks for ahead: the processor's own prefetch leaves a third of the
+/// memory's speed unused.
+const AHEAD: usize = 4096;
+
+/// Four activations as one lane.
+#[inline(always)]
+fn four(numbers: &[i8], at: usize) -> i32 {
+    let four = &numbers[at..at + 4];
+    i32::from_le_bytes([four[0] as u8, four[1] as u8, four[2] as u8, four[3] as u8])
+}
+
+#[inline(always)]
+fn load(bytes: &[u8], at: usize) -> *const u8 {
+    bytes[at..at + 64].as_ptr()
+}
+
+/// `M` rows of activations from `row` on, times 16 rows of weights.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(crate) unsafe fn tile_512<const M: usize>(
+    kind: Kind,
+    w: &[u8],
+    a: &Activations,
+    row: usize,
+    out: &mut [[f32; TILE]],
+) {
+    let low = _mm512_set1_epi8(15);
+    let per_row = a.columns / 32;
+    let rows: [&[i8]; M] =
+        std::array::from_fn(|i| &a.numbers[(row + i) * a.columns..][..a.columns]);
+    let metas: [usize; M] = std::array::from_fn(|i| (row + i) * per_row);
+    let mut sums = [_mm512_setzero_ps(); M];
+    let fetch = |block: &[u8], bytes: usize| {
+        if M == 1 {
+            let ahead = block.as_ptr().wrapping_add(AHEAD).cast::<i8>();
+            (0..bytes)
+                .step_by(64)
+                .for_each(|at| _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(at)));
+        }
+    };
+    // SAFETY: `load` and `block` check their bounds.
+    unsafe {
+        macro_rules! nibbles {
+            ($acc:ident, $packed:expr, $at:expr, $base:expr) => {{
+                let v: [__m512i; 4] = std::array::from_fn(|g| {
+                    _mm512_loadu_si512(load($packed, $base + g * 64).cast())
+                });
+                for (g, v) in v.iter().enumerate() {
+                    let part = _mm512_and_si512(*v, low);
+                    for i in 0..M {
+                        $acc[i] = _mm512_dpbusd_epi32(
+                            $acc[i],
+                            part,
+                            _mm512_set1_epi32(four(rows[i], $at + g * 4)),
+                        );
+                    }
+                }
+                for (g, v) in v.iter().enumerate() {
+                    let part = _mm512_and_si512(_mm512_srli_epi16::<4>(*v), low);
+                    for i in 0..M {
+                        $acc[i] = _mm512_dpbusd_epi32(
+                            $acc[i],
+                            part,
+                            _mm512_set1_epi32(four(rows[i], $at + 16 + g * 4)),
+                        );
+                    }
+                }
+            }};
+        }
+        for (b, packed) in w.chunks_exact(kind.packed()).enumerate() {
+            fetch(packed, kind.packed());
+            let halves = |at: usize| {
+                _mm512_cvtph_ps(_mm256_loadu_si256(packed[at..at + 32].as_ptr().cast()))
+            };
+            match kind {
+                Kind::Q4_0 | Kind::Q8_0 => {
+                    let mut acc: [__m512i; M] =
+                        std::array::from_fn(|i| _mm512_set1_epi32(a.offsets[metas[i] + b]));
+                    if kind == Kind::Q4_0 {
+                        nibbles!(acc, packed, b * 32, 32);
+                    } else {
+                        for g in 0..8 {
+                            let v = _mm512_loadu_si512(load(packed, 32 + g * 64).cast());
+                            for i in 0..M {
+                                acc[i] = _mm512_dpbusd_epi32(
+                                    acc[i],
+                                    v,
+                                    _mm512_set1_epi32(four(rows[i], b * 32 + g * 4)),
+                                );
+                            }
+                        }
+                    }
+                    let scales = halves(0);
+                    for i in 0..M {
+                        let scale = _mm512_mul_ps(scales, _mm512_set1_ps(a.scales[metas[i] + b]));
+                        sums[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i]), scale, sums[i]);
+                    }
+                }
+                Kind::Q4K => {
+                    let (d, least) = (halves(0), halves(32));
+                    let bytes = |at: usize| {
+                        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(
+                            packed[at..at + 16].as_ptr().cast(),
+                        )))
+                    };
+                    for j in 0..8 {
+                        let block = b * 8 + j;
+                        let scales = _mm512_mul_ps(d, bytes(64 + j * 32));
+                        let leasts = _mm512_mul_ps(least, bytes(80 + j * 32));
+                        let mut acc = [_mm512_setzero_si512(); M];
+                        nibbles!(acc, packed, block * 32, 320 + j * 256);
+                        for i in 0..M {
+                            let scale =
+                                _mm512_mul_ps(scales, _mm512_set1_ps(a.scales[metas[i] + block]));
+                            sums[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i]), scale, sums[i]);
+                            let off = _mm512_set1_ps(a.sums[metas[i] + block]);
+                            sums[i] = _mm512_fnmadd_ps(leasts, off, sums[i]);
+                        }
+                    }
+                }
+            }
+        }
+        for (out, sum) in out.iter_mut().zip(sums) {
+            _mm512_storeu_ps(out.as_mut_ptr(), sum);
+        }
+    }
+}
+
+/// Half of the 16 rows, in registers of 256 bits.
+#[inline(always)]
+unsafe fn half<const M: usize, const VNNI: bool>(
+    kind: Kind,
+    w: &[u8],
+    a: &Activations,
+    row: usize,
+    side: usize,
+    out: &mut [[f32; TILE]],
+) {
+    // SAFETY: as for `tile_512`; which instructions there are, the two callers below say.
+    unsafe {
+        let (low, one) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+        let per_row = a.columns / 32;
+        let rows: [&[i8]; M] =
+            std::array::from_fn(|i| &a.numbers[(row + i) * a.columns..][..a.columns]);
+        let metas: [usize; M] = std::array::from_fn(|i| (row + i) * per_row);
+        let mut sums = [_mm256_setzero_ps(); M];
+        macro_rules! dot {
+            ($acc:expr, $weights:expr, $numbers:expr) => {{
+                let numbers = _mm256_set1_epi32($numbers);
+                $acc = match VNNI {
+                    true => _mm256_dpbusd_avx_epi32($acc, $weights, numbers),
+                    // Weights up to 15: no pair of products leaves 16 bits.
+                    false => _mm256_add_epi32(
+                        $acc,
+                        _mm256_madd_epi16(_mm256_maddubs_epi16($weights, numbers), one),
+                    ),
+                };
+            }};
+        }
+        macro_rules! nibbles {
+            ($acc:ident, $packed:expr, $at:expr, $base:expr) => {{
+                for g in 0..4 {
+                    let v = _mm256_loadu_si256(load($packed, $base + g * 64).add(side * 32).cast());
+                    let (l, h) = (
+                        _mm256_and_si256(v, low),
+                        _mm256_and_si256(_mm256_srli_epi16::<4>(v), low),
+                    );
+                    for i in 0..M {
+                        dot!($acc[i], l, four(rows[i], $at + g * 4));
+                        dot!($acc[i], h, four(rows[i], $at + 16 + g * 4));
+                    }
+                }
+            }};
+        }
+        for (b, packed) in w.chunks_exact(kind.packed()).enumerate() {
+            let halves = |at: usize| {
+                let from = at + side * 16;
+                _mm256_cvtph_ps(_mm_loadu_si128(packed[from..from + 16].as_ptr().cast()))
+            };
+            match kind {
+                Kind::Q4_0 | Kind::Q8_0 => {
+                    let signed = kind == Kind::Q8_0 && !VNNI;
+                    let mut acc: [__m256i; M] = std::array::from_fn(|i| match signed {
+                        true => _mm256_setzero_si256(),
+                        false => _mm256_set1_epi32(a.offsets[metas[i] + b]),
+                    });
+                    match kind {
+                        Kind::Q8_0 => {
+                            let flip = _mm256_set1_epi8(-128);
+                            for g in 0..8 {
+                                let v = _mm256_loadu_si256(
+                                    load(packed, 32 + g * 64).add(side * 32).cast(),
+                                );
+                                for i in 0..M {
+                                    let x = four(rows[i], b * 32 + g * 4);
+                                    if VNNI {
+                                        dot!(acc[i], v, x);
+                                    } else {
+                                        // Products of 255 and 127 would leave 16 bits when two are added: the signed
+                                        // weight's sign goes to the activation instead. A weight of -128 is 128 without
+                                        // its sign, and an activation is -127 at least.
+                                        let weight = _mm256_xor_si256(v, flip);
+                                        let x = _mm256_sign_epi8(_mm256_set1_epi32(x), weight);
+                                        let pairs =
+                                            _mm256_maddubs_epi16(_mm256_abs_epi8(weight), x);
+                                        acc[i] =
+                                            _mm256_add_epi32(acc[i], _mm256_madd_epi16(pairs, one));
+                                    }
+                                }
+                            }
+                        }
+                        Kind::Q4_0 | Kind::Q4K => nibbles!(acc, packed, b * 32, 32),
+                    }
+                    let scales = halves(0);
+                    for i in 0..M {
+                        let scale = _mm256_mul_ps(scales, _mm256_set1_ps(a.scales[metas[i] + b]));
+                        sums[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[i]), scale, sums[i]);
+                    }
+                }
+                Kind::Q4K => {
+                    let (d, least) = (halves(0), halves(32));
+                    let bytes = |at: usize| {
+                        let from = at + side * 8;
+                        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(
+                            packed[from..from + 8].as_ptr().cast(),
+                        )))
+                    };
+                    for j in 0..8 {
+                        let block = b * 8 + j;
+                        let scales = _mm256_mul_ps(d, bytes(64 + j * 32));
+                        let leasts = _mm256_mul_ps(least, bytes(80 + j * 32));
+                        let mut acc = [_mm256_setzero_si256(); M];
+                        nibbles!(acc, packed, block * 32, 320 + j * 256);
+                        for i in 0..M {
+                            let scale =
+                                _mm256_mul_ps(scales, _mm256_set1_ps(a.scales[metas[i] + block]));
+                            sums[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[i]), scale, sums[i]);
+                            let off = _mm256_set1_ps(a.sums[metas[i] + block]);
+                            sums[i] = _mm256_fnmadd_ps(leasts, off, sums[i]);
+                        }
+                    }
+                }
+            }
+        }
+        for (out, sum) in out.iter_mut().zip(sums) {
+            _mm256_storeu_ps(out[side * 8..side * 8 + 8].as_mut_ptr(), sum);
+        }
+    }
+}
+
+/// As [`tile_512`], without VNNI.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) unsafe fn tile_avx2<const M: usize>(
+    kind: Kind,
+    w: &[u8],
+    a: &Activations,
+    row: usize,
+    out: &mut [[f32; TILE]],
+) {
+    // SAFETY: as for `tile_512`.
+    (0..2).for_each(|side| unsafe { half::<M, false>(kind, w, a, row, side, out) });
+}
+
+/// As [`tile_512`], with VNNI in 256 bits.
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+pub(crate) unsafe fn tile_vnni<const M: usize>(
+    kind: Kind,
+    w: &[u8],
+    a: &Activations,
+    row: usize,
+    out: &mut [[f32; TILE]],
+) {
+    // SAFETY: as for `tile_512`.
+    (0..2).for_each(|side| unsafe { half::<M, true>(kind, w, a, row, side, out) });
+}
