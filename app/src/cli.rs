@@ -203,21 +203,6 @@ pub enum ModelCommand {
         #[arg(default_value = "triage-model")]
         module: String,
     },
-    /// Train the reference model anew.
-    Train {
-        /// Where to write it.
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        /// Seed of all randomness.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Cases to learn from.
-        #[arg(long, default_value_t = 60_000)]
-        cases: usize,
-        /// Times each is seen.
-        #[arg(long, default_value_t = 6)]
-        epochs: usize,
-    },
 }
 
 /// Which way things go.

@@ -21,7 +21,6 @@ pub mod passphrase;
 pub mod run;
 pub mod show;
 pub mod simulate;
-pub mod train;
 pub mod words;
 
 pub use failure::Failure;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::Failure;
 use crate::cli::{Cli, Command, ModelCommand, ProfileArg, SimCommand};
 use crate::{
-    ask as terminal, cases, demo, doctor, enrol, ministry, passphrase, say, show, simulate, train,
+    ask as terminal, cases, demo, doctor, enrol, ministry, passphrase, say, show, simulate,
 };
 
 /// Bytes read of a findings file; longer ones are refused by their reader.
@@ -356,11 +356,5 @@ fn run_model(phone: &Phone, command: ModelCommand) -> Result<(), Failure> {
                 println!("{} is back at version {}", m.module, m.version);
             })
         }
-        ModelCommand::Train {
-            out,
-            seed,
-            cases,
-            epochs,
-        } => train::run(&out, seed, cases, epochs),
     }
 }

@@ -168,7 +168,8 @@ fn a_dose_that_was_written_down_wrongly_is_taken_back_with_a_reason() {
 /// A woman in labour with a high pressure is pink at once; where no rules are for a patient, what is
 /// found is kept, nobody is told that it is green, and a person decides.
 #[test]
-fn a_case_of_a_mother_or_an_adult_is_judged_by_the_rules_for_them_and_one_of_seven_years_by_a_person() {
+fn a_case_of_a_mother_or_an_adult_is_judged_by_the_rules_for_them_and_one_of_seven_years_by_a_person()
+ {
     let desk = Desk::enrolled();
     let found = desk.write(
         "mother.toml",
@@ -204,10 +205,7 @@ fn a_case_of_a_mother_or_an_adult_is_judged_by_the_rules_for_them_and_one_of_sev
             "case", "decide", &case, "--decide", "green", "--plan", "home",
         ],
     );
-    assert!(
-        code == 5 && said.contains("green is not offered"),
-        "{said}"
-    );
+    assert!(code == 5 && said.contains("green is not offered"), "{said}");
     desk.ok(
         "clinic",
         &[
@@ -233,13 +231,29 @@ fn a_case_of_a_mother_or_an_adult_is_judged_by_the_rules_for_them_and_one_of_sev
     assert!(desk.ok("clinic", &adult).contains("Possible tuberculosis"));
     // Nobody here has rules for a child of seven years: its danger signs are looked at, and a person
     // decides.
-    let seven = ["case", "new", "--kind", "adult", "--set", "age_years=7", "--set", "cough_days=2"];
+    let seven = [
+        "case",
+        "new",
+        "--kind",
+        "adult",
+        "--set",
+        "age_years=7",
+        "--set",
+        "cough_days=2",
+    ];
     let case = desk.json("clinic", &seven)["case"].as_str().unwrap()[..8].to_owned();
     assert!(desk.ok("clinic", &seven).contains("you decide"));
-    let green = ["case", "decide", &case, "--decide", "green", "--plan", "home"];
+    let green = [
+        "case", "decide", &case, "--decide", "green", "--plan", "home",
+    ];
     let (code, said) = desk.fails("clinic", &green);
-    assert!(code == 5 && said.contains("no danger is ruled out"), "{said}");
-    let yellow = ["case", "decide", &case, "--decide", "yellow", "--plan", "send", "--reason", "young"];
+    assert!(
+        code == 5 && said.contains("no danger is ruled out"),
+        "{said}"
+    );
+    let yellow = [
+        "case", "decide", &case, "--decide", "yellow", "--plan", "send", "--reason", "young",
+    ];
     assert!(desk.ok("clinic", &yellow).contains("without an assessment"));
     for (args, expected) in [
         (&["--set", "age_years=200"][..], "0 to 120"),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use inference::RulePack;
+pub use inference::authoring::Remark;
 use inference::rules::Rule;
 
 use crate::Refusal;
@@ -50,6 +51,11 @@ pub fn read(path: Option<&Path>) -> Result<RulePack, Refusal> {
     let unreadable = |e| Refusal::Unreadable(path.to_owned(), e);
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     RulePack::parse(&text).map_err(|why| Refusal::NotAPack(path.display().to_string(), why))
+}
+
+/// What its author should look at before anybody signs it.
+pub fn remarks(pack: &RulePack) -> Result<Vec<Remark>, Refusal> {
+    inference::authoring::remarks(pack).map_err(|why| Refusal::NotAPack(pack.named(), why))
 }
 
 /// A pack as a table.

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use distribution::delta::{EncodeOptions, encode};
 use inference::{RulePack, TriageModel};
+use teach::evaluate::{GroupResult, subgroups};
 use teach::sticky::{self, Stuck};
-use teach::train::{GroupResult, subgroups};
 
 use crate::Refusal;
 use crate::check::{PATIENTS, SEED};
@@ -59,7 +59,7 @@ fn cost(plain: &[u8], stuck: &[u8]) -> Result<Vec<(GroupResult, GroupResult)>, S
     let pack = RulePack::built_in()?;
     let groups = |file: &[u8]| -> Result<Vec<GroupResult>, String> {
         let model = TriageModel::load("candidate", file).map_err(|e| e.to_string())?;
-        subgroups(&model, &pack, SEED, PATIENTS).map_err(|e| e.to_string())
+        Ok(subgroups(&model, &pack, SEED, PATIENTS))
     };
     Ok(groups(plain)?.into_iter().zip(groups(stuck)?).collect())
 }

@@ -24,7 +24,6 @@
 pub mod assessment;
 pub mod authoring;
 pub mod encode;
-pub mod features;
 pub mod findings;
 pub mod floor;
 pub mod golden;
@@ -32,9 +31,9 @@ mod growth;
 pub mod interview;
 pub mod logic;
 pub mod model;
-pub mod network;
 pub mod packs;
 pub mod rules;
+pub mod transformer;
 pub mod treatment;
 pub mod trial;
 

@@ -3,32 +3,34 @@
 //! names are checked before any of it is used, and the golden cases must come out right on this
 //! very phone before it runs.
 
-use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use candle_core::quantized::GgmlDType;
+use candle_core::Device;
 use candle_core::quantized::gguf_file::{Content, Value as Meta};
-use candle_core::{Device, Tensor};
+use candle_core::quantized::{GgmlDType, QTensor};
+use kernels::{Kind, Packed};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tokenizers::Tokenizer;
 
 use clinical::Urgency;
 
-use crate::features::Feature;
+use crate::encode::{Encoder, Feature, GRAM_ROWS};
 use crate::findings::Findings;
-use crate::network::{Batch, EMBEDDING, HIDDEN, Network, input_columns, softmax};
 use crate::rules::RulePack;
+use crate::transformer::{Layer, Linear, Norm, Shape, Transformer, softmax};
 
 /// The architecture name in the file.
-pub const ARCHITECTURE: &str = "kijiti-triage";
+pub const ARCHITECTURE: &str = "kijiti-triage-2";
 /// Bytes of a model file that this engine takes.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const TOKENIZER_BYTES_MAX: usize = 4 * 1024 * 1024;
 const FEATURES_MAX: usize = 2048;
 const LABELS_MAX: usize = 512;
 const GOLDEN_MAX: usize = 512;
+/// Labels of a differential that are shown, at most.
+const SHOWN_MAX: usize = 5;
 /// How far a probability may lie from the published one on this phone.
 pub const GOLDEN_TOLERANCE: f32 = 0.02;
 
@@ -70,6 +72,11 @@ pub struct Calibration {
     pub pink_above: f32,
     /// Abstain when the most likely label is below this.
     pub abstain_below: f32,
+    /// Abstain when less than this share of what was said is understood.
+    pub understood_above: f32,
+    /// Labels of at least this probability are shown: among them is the right one of nine in ten
+    /// patients (split conformal prediction, Vovk et al. 2005).
+    pub set_above: f32,
 }
 
 /// A case with its published result.
@@ -92,6 +99,8 @@ pub struct Opinion {
     pub urgency: [f32; 3],
     /// Too unsure to say anything.
     pub abstained: bool,
+    /// How many of the differential are to be shown.
+    shown: usize,
     raises_to: Option<Urgency>,
 }
 
@@ -101,7 +110,7 @@ impl Opinion {
         self.raises_to.filter(|_| !self.abstained)
     }
 
-    /// As it is shown and kept: the five most likely.
+    /// As it is shown and kept: those that may well be, five at most.
     pub fn said(&self) -> clinical::assessment::Opinion {
         let ranked = |(label, p): &(Label, f32)| clinical::assessment::Ranked {
             name: label.name.clone(),
@@ -111,7 +120,12 @@ impl Opinion {
         clinical::assessment::Opinion {
             abstained: self.abstained,
             raises_to: self.raises_to(),
-            differential: self.differential.iter().take(5).map(ranked).collect(),
+            differential: self
+                .differential
+                .iter()
+                .take(self.shown)
+                .map(ranked)
+                .collect(),
         }
     }
 }
@@ -119,9 +133,8 @@ impl Opinion {
 /// A loaded model.
 pub struct TriageModel {
     name: String,
-    network: Network,
-    tokenizer: Tokenizer,
-    features: Vec<Feature>,
+    network: Transformer,
+    encoder: Encoder,
     labels: Vec<Label>,
     calibration: Calibration,
     golden: Vec<GoldenCase>,
@@ -182,34 +195,41 @@ impl TriageModel {
         let labels: Vec<Label> = read_json(&content, "kijiti.labels", LABELS_MAX * 256)?;
         let golden: Vec<GoldenCase> = read_json(&content, "kijiti.golden", 8 << 20)?;
         let calibration: Calibration = read_json(&content, "kijiti.calibration", 4096)?;
+        let shape: Shape = read_json(&content, "kijiti.shape", 4096)?;
         if features.is_empty()
             || features.len() > FEATURES_MAX
             || labels.len() > LABELS_MAX
             || golden.len() > GOLDEN_MAX
+            || !shape.is_sound()
         {
             return Err(malformed(
-                "more features, labels or golden cases than this engine takes",
+                "larger, or with more features, labels or golden cases than this engine takes",
             ));
         }
         if labels.len() < 2 || golden.is_empty() {
             return Err(malformed("no labels or no golden cases"));
         }
         check_calibration(&calibration)?;
-        let features = features
-            .iter()
-            .map(|f| Feature::parse(f).ok_or_else(|| malformed(format!("feature {f:?}"))));
-        let features = features.collect::<Result<Vec<_>, _>>()?;
+        let named = |f: &String| {
+            Feature::parse(f, shape.slots).ok_or_else(|| malformed(format!("feature {f:?}")))
+        };
+        let features = features.iter().map(named).collect::<Result<Vec<_>, _>>()?;
         let tokenizer_json = text(&content, "kijiti.tokenizer")?;
         let vocabulary = check_tokenizer(tokenizer_json)?;
         let mut tokenizer = Tokenizer::from_bytes(tokenizer_json.as_bytes()).map_err(malformed)?;
         tokenizer.set_encode_special_tokens(true);
-        let network = read_network(&content, reader, features.len(), labels.len(), vocabulary)?;
+        let rows = [features.len(), GRAM_ROWS, vocabulary];
+        let network = Tensors {
+            content: &content,
+            reader,
+        }
+        .network(shape, rows, labels.len())?;
+        let encoder = Encoder::new(features, tokenizer, shape.text);
         let card = text(&content, "kijiti.card")?.to_owned();
         Ok(Self {
             name: name.to_owned(),
             network,
-            tokenizer,
-            features,
+            encoder,
             labels,
             calibration,
             golden,
@@ -225,6 +245,16 @@ impl TriageModel {
     /// The model card, for people.
     pub fn card(&self) -> &str {
         &self.card
+    }
+
+    /// Its temperatures and thresholds.
+    pub fn calibration(&self) -> &Calibration {
+        &self.calibration
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Transformer {
+        &self.network
     }
 
     /// The labels of the differential.
@@ -267,25 +297,28 @@ impl TriageModel {
     /// What the model says of a case; `None` when the engine fails on it: then the rules stand
     /// alone.
     pub fn opinion(&self, findings: &Findings) -> Option<Opinion> {
-        let (differential, urgency) =
-            catch_unwind(AssertUnwindSafe(|| self.probabilities(findings)))
+        let (differential, urgency, understood) =
+            catch_unwind(AssertUnwindSafe(|| self.asked(findings)))
                 .ok()
                 .and_then(Result::ok)?;
         let [green, yellow, pink] = <[f32; 3]>::try_from(urgency).ok()?;
         let mut ranked: Vec<_> = self.labels.iter().cloned().zip(differential).collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let abstained = ranked
+        let calibration = &self.calibration;
+        let unsure = ranked
             .first()
-            .is_none_or(|(_, p)| *p < self.calibration.abstain_below);
+            .is_none_or(|(_, p)| *p < calibration.abstain_below);
         let raises_to = match () {
-            () if pink >= self.calibration.pink_above => Some(Urgency::Pink),
-            () if pink + yellow >= self.calibration.yellow_above => Some(Urgency::Yellow),
+            () if pink >= calibration.pink_above => Some(Urgency::Pink),
+            () if pink + yellow >= calibration.yellow_above => Some(Urgency::Yellow),
             () => None,
         };
+        let likely = ranked.iter().filter(|(_, p)| *p >= calibration.set_above);
         Some(Opinion {
+            shown: likely.count().clamp(1, SHOWN_MAX),
             differential: ranked,
             urgency: [green, yellow, pink],
-            abstained,
+            abstained: unsure || understood < calibration.understood_above,
             raises_to,
         })
     }
@@ -293,26 +326,27 @@ impl TriageModel {
     /// Calibrated probabilities: the differential in the order of the labels, and green, yellow,
     /// pink.
     pub fn probabilities(&self, findings: &Findings) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
-        let row: Vec<f32> = self.features.iter().map(|f| f.value(findings)).collect();
-        let words = self
-            .tokenizer
-            .encode_fast(findings.text(), false)
-            .map_err(malformed)?
-            .get_ids()
-            .to_vec();
-        let batch = Batch::new(&[row], &[words]).map_err(malformed)?;
-        let logits = self.network.forward(&batch).map_err(malformed)?;
-        let differential = softmax(
-            &logits.differential,
-            self.calibration.differential_temperature,
-        )
-        .map_err(malformed)?;
-        let urgency =
-            softmax(&logits.urgency, self.calibration.urgency_temperature).map_err(malformed)?;
+        let (differential, urgency, _) = self.asked(findings)?;
+        Ok((differential, urgency))
+    }
+
+    /// What the network says before calibration: differential and urgency as logits, and the share of
+    /// the text that is understood.
+    pub fn logits(&self, findings: &Findings) -> Result<([Vec<f32>; 2], f32), ModelError> {
+        let patient = self.encoder.encode(findings).map_err(malformed)?;
+        let logits = self.network.forward(&patient).map_err(malformed)?;
+        Ok((logits, self.network.understood(&patient)))
+    }
+
+    /// Calibrated probabilities, and the share of the text that is understood.
+    fn asked(&self, findings: &Findings) -> Result<(Vec<f32>, Vec<f32>, f32), ModelError> {
+        let ([differential, urgency], understood) = self.logits(findings)?;
+        let differential = softmax(&differential, self.calibration.differential_temperature);
+        let urgency = softmax(&urgency, self.calibration.urgency_temperature);
         if differential.iter().chain(&urgency).any(|p| !p.is_finite()) {
             return Err(malformed("its weights give no numbers"));
         }
-        Ok((differential, urgency))
+        Ok((differential, urgency, understood))
     }
 }
 
@@ -324,6 +358,8 @@ fn check_calibration(c: &Calibration) -> Result<(), ModelError> {
         && share(c.yellow_above)
         && share(c.pink_above)
         && share(c.abstain_below)
+        && share(c.understood_above)
+        && share(c.set_above)
     {
         return Ok(());
     }
@@ -447,64 +483,119 @@ fn check_tokenizer(file: &str) -> Result<usize, ModelError> {
     Ok(vocabulary.len())
 }
 
-fn read_network(
-    content: &Content,
-    reader: &mut (impl Read + Seek),
-    features: usize,
-    labels: usize,
-    vocabulary: usize,
-) -> Result<Network, ModelError> {
-    let [h1, h2] = HIDDEN;
-    let shapes: BTreeMap<&str, Vec<usize>> = BTreeMap::from([
-        ("words.weight", vec![vocabulary, EMBEDDING]),
-        ("hidden1.weight", vec![h1, input_columns(features)]),
-        ("hidden1.bias", vec![h1]),
-        ("hidden2.weight", vec![h2, h1]),
-        ("hidden2.bias", vec![h2]),
-        ("differential.weight", vec![labels, h2]),
-        ("differential.bias", vec![labels]),
-        ("urgency.weight", vec![3, h2]),
-        ("urgency.bias", vec![3]),
-    ]);
-    if content.tensor_infos.len() != shapes.len() {
-        return Err(malformed("other tensors than this engine knows"));
+/// The tensors of a file, read one by one: the whole file is never in memory at once.
+struct Tensors<'a, R> {
+    content: &'a Content,
+    reader: &'a mut R,
+}
+
+impl<R: Read + Seek> Tensors<'_, R> {
+    /// A tensor of this shape; of any other, nothing is read.
+    fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<QTensor, ModelError> {
+        let info = self.content.tensor_infos.get(name);
+        let info = info.ok_or_else(|| malformed(format!("{name} is missing")))?;
+        if info.shape.dims() != dims {
+            return Err(malformed(format!("{name} has another shape")));
+        }
+        let tensor = self.content.tensor(self.reader, name, &Device::Cpu);
+        tensor.map_err(malformed)
     }
-    for (name, shape) in &shapes {
-        let info = content
-            .tensor_infos
-            .get(*name)
-            .ok_or_else(|| malformed(format!("{name} is missing")))?;
-        let kind = if shape.len() == 2 {
-            GgmlDType::Q8_0
-        } else {
-            GgmlDType::F32
-        };
-        if info.shape.dims() != shape.as_slice() || info.ggml_dtype != kind {
-            return Err(malformed(format!("{name} has another shape or type")));
+
+    /// Numbers that are not quantized; all must be finite.
+    fn numbers(&mut self, name: &str, dims: &[usize]) -> Result<Vec<f32>, ModelError> {
+        let tensor = self.tensor(name, dims)?;
+        if tensor.dtype() != GgmlDType::F32 {
+            return Err(malformed(format!("{name} has another type")));
+        }
+        let numbers = tensor
+            .dequantize(&Device::Cpu)
+            .and_then(|t| t.flatten_all()?.to_vec1());
+        let numbers: Vec<f32> = numbers.map_err(malformed)?;
+        match numbers.iter().all(|x| x.is_finite()) {
+            true => Ok(numbers),
+            false => Err(malformed(format!("{name} holds what is no number"))),
         }
     }
-    // Dequantized once: the sums are then the same f32 sums on every phone, whatever its
-    // instruction set.
-    let mut tensor = |name: &str| -> Result<Tensor, ModelError> {
-        let quantized = content
-            .tensor(reader, name, &Device::Cpu)
-            .map_err(malformed)?;
-        quantized.dequantize(&Device::Cpu).map_err(malformed)
+
+    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Packed, ModelError> {
+        let tensor = self.tensor(name, &[rows, columns])?;
+        let kind = match tensor.dtype() {
+            GgmlDType::Q4_0 => Kind::Q4_0,
+            GgmlDType::Q8_0 => Kind::Q8_0,
+            GgmlDType::Q4K => Kind::Q4K,
+            _ => return Err(malformed(format!("{name} has another type"))),
+        };
+        let bytes = tensor.data().map_err(malformed)?;
+        Packed::new(kind, rows, columns, &bytes).map_err(|e| malformed(format!("{name}: {e}")))
+    }
+
+    fn norm(&mut self, name: &str, width: usize) -> Result<Norm, ModelError> {
+        Ok(Norm {
+            weight: self.numbers(&format!("{name}.weight"), &[width])?,
+            bias: self.numbers(&format!("{name}.bias"), &[width])?,
+        })
+    }
+
+    fn linear(&mut self, name: &str, rows: usize, columns: usize) -> Result<Linear, ModelError> {
+        Ok(Linear {
+            weight: self.matrix(&format!("{name}.weight"), rows, columns)?,
+            bias: self.numbers(&format!("{name}.bias"), &[rows])?,
+        })
+    }
+
+    /// The network, of this shape, with so many rows of features, n-grams and word pieces.
+    fn network(
+        &mut self,
+        shape: Shape,
+        [features, grams, pieces]: [usize; 3],
+        labels: usize,
+    ) -> Result<Transformer, ModelError> {
+        let (width, inner) = (shape.width, shape.inner);
+        if self.content.tensor_infos.len() != 4 + shape.layers * 12 + 2 + 4 {
+            return Err(malformed("other tensors than this engine knows"));
+        }
+        let tables = [
+            self.matrix("features.weight", features, width)?,
+            self.matrix("grams.weight", grams, width)?,
+            self.matrix("pieces.weight", pieces, width)?,
+        ];
+        let known = known_rows(&tables[1]);
+        let mut layers = Vec::new();
+        for at in 0..shape.layers {
+            let name = |part: &str| format!("layers.{at}.{part}");
+            layers.push(Layer {
+                norms: [
+                    self.norm(&name("norm1"), width)?,
+                    self.norm(&name("norm2"), width)?,
+                ],
+                qkv: self.linear(&name("qkv"), 3 * width, width)?,
+                out: self.linear(&name("out"), width, width)?,
+                up: self.linear(&name("up"), inner, width)?,
+                down: self.linear(&name("down"), width, inner)?,
+            });
+        }
+        Ok(Transformer {
+            shape,
+            slots: self.numbers("slots.weight", &[shape.slots, width])?,
+            tables,
+            layers,
+            norm: self.norm("norm", width)?,
+            heads: [
+                self.linear("differential", labels, width)?,
+                self.linear("urgency", 3, width)?,
+            ],
+            known,
+        })
+    }
+}
+
+/// Rows that are not zero.
+fn known_rows(table: &Packed) -> Vec<bool> {
+    let mut row = vec![0f32; table.columns()];
+    let known = |at| {
+        row.fill(0.0);
+        table.add_row(at, 1.0, &mut row);
+        row.iter().any(|x| *x != 0.0)
     };
-    let mut layer = |name: &str| {
-        Ok((
-            tensor(&format!("{name}.weight"))?,
-            tensor(&format!("{name}.bias"))?,
-        ))
-    };
-    let layers = [
-        layer("hidden1")?,
-        layer("hidden2")?,
-        layer("differential")?,
-        layer("urgency")?,
-    ];
-    Ok(Network {
-        words: tensor("words.weight")?,
-        layers,
-    })
+    (0..table.rows()).map(known).collect()
 }

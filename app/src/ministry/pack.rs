@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use desk::pack::{self, Change, Line, Table};
+use desk::pack::{self, Change, Line, Remark, Table};
 
 use crate::Failure;
 
@@ -12,9 +12,10 @@ pub(super) fn run(
     against: Option<&Path>,
     against_built_in: bool,
 ) -> Result<(), Failure> {
-    let table = pack::table(&pack::read(file)?);
+    let read = pack::read(file)?;
+    let table = pack::table(&read);
     if against.is_none() && !against_built_in {
-        print(&table);
+        print(&table, &pack::remarks(&read)?);
         return Ok(());
     }
     let old = pack::table(&pack::read(against)?);
@@ -39,7 +40,7 @@ pub(super) fn run(
     Ok(())
 }
 
-fn print(table: &Table) {
+fn print(table: &Table, remarks: &[Remark]) {
     println!("# {}\n", table.pack);
     part(
         "Rules",
@@ -56,7 +57,36 @@ fn print(table: &Table) {
         "| medicine, for which rules and whom | dose | source |",
         &table.doses,
     );
-    println!("Read and agreed, by name, post and date:\n\n\n______________________________");
+    println!("## To look at before anybody signs\n");
+    if remarks.is_empty() {
+        println!(
+            "Nothing: golden cases reach every rule, from both sides of every number, and no rule contradicts another."
+        );
+    }
+    for remark in remarks {
+        println!("* {}", words(remark));
+    }
+    println!("\nRead and agreed, by name, post and date:\n\n\n______________________________");
+}
+
+fn words(remark: &Remark) -> String {
+    match remark {
+        Remark::NeverFires { rule, group } => {
+            format!("{rule} ({group}): no golden case makes it speak; add one that does")
+        }
+        Remark::OneSided {
+            rule,
+            finding,
+            bound,
+        } => {
+            format!(
+                "{rule}: golden cases have {finding} on one side of {bound} only; add one on the other"
+            )
+        }
+        Remark::Contradicts { rule, other, case } => {
+            format!("{rule} speaks beside {other}, which it says that it excludes: {case}")
+        }
+    }
 }
 
 fn part(title: &str, head: &str, lines: &[Line]) {

@@ -42,6 +42,13 @@ pub struct Plan {
     pub steps: usize,
     /// How far a step goes, after the first ones and before the last.
     pub rate: f32,
+    /// Word pieces, at most.
+    #[serde(default = "all_pieces")]
+    pub pieces: usize,
+}
+
+fn all_pieces() -> usize {
+    vocabulary::PIECES_MAX
 }
 
 impl Plan {
@@ -53,8 +60,9 @@ impl Plan {
         inner: 1536,
         layers: 6,
         batch: 192,
-        steps: 3000,
-        rate: 6e-4,
+        steps: 3600,
+        rate: 8e-4,
+        pieces: vocabulary::PIECES_MAX,
     };
 
     /// How far this step goes: up over the first steps, then down as a cosine.
@@ -88,7 +96,7 @@ impl Course {
     /// # Errors
     /// Where no vocabulary can be made.
     pub fn new(plan: Plan, pack: &RulePack) -> Result<Self, Fail> {
-        let tokenizer = vocabulary::learn(plan.seed)?;
+        let tokenizer = vocabulary::learn(plan.seed, plan.pieces)?;
         Ok(Self::with(plan, features(pack), tokenizer))
     }
 
@@ -126,6 +134,11 @@ impl Course {
             encoder: Encoder::new(features, tokenizer, TEXT_SLOTS),
             teachers: worlds.map(|(of, world)| (of, Teacher::new(world))).to_vec(),
         }
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> Plan {
+        self.plan
     }
 
     /// The network's shape.

@@ -8,13 +8,14 @@
 //! [`inference::model`] loads; [`sticky`] quantizes the next release against the last one, so that
 //! the delta between them is small.
 
-pub mod generator;
+pub mod evaluate;
+mod flat;
 pub mod learn;
 pub mod net;
 pub mod ops;
 pub mod pairs;
 pub mod patients;
+pub mod publish;
 pub mod reads;
 pub mod sticky;
-pub mod train;
 pub mod vocabulary;

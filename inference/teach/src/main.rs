@@ -8,6 +8,9 @@ use clap::{Parser, Subcommand};
 
 use inference::RulePack;
 use teach::learn::{Fail, Folder, Plan, Progress, learn};
+use teach::publish::Stored;
+
+mod report;
 
 /// Teach, measure and pack triage models. Nothing of it is linked into a phone.
 #[derive(Parser)]
@@ -42,6 +45,45 @@ enum Command {
         /// How far a step goes.
         #[arg(long, default_value_t = Plan::REFERENCE.rate)]
         rate: f32,
+    },
+    /// Quantize a course's weights, calibrate them, and write a file for phones with golden cases and a card.
+    Pack {
+        /// The folder of the course.
+        folder: PathBuf,
+        /// Where to write the file.
+        #[arg(long)]
+        out: PathBuf,
+        /// Bits of a weight: 4 or 8.
+        #[arg(long, default_value_t = 4)]
+        bits: u8,
+        /// Patients to calibrate on, which nothing is reported on.
+        #[arg(long, default_value_t = 20_000)]
+        cases: usize,
+    },
+    /// Measure a course's weights and a file made of them, beside what could be known at best.
+    Evaluate {
+        /// The folder of the course.
+        folder: PathBuf,
+        /// The file for phones.
+        #[arg(long)]
+        file: PathBuf,
+        /// Folders of other courses, as baselines.
+        #[arg(long)]
+        beside: Vec<PathBuf>,
+        /// Patients.
+        #[arg(long, default_value_t = 50_000)]
+        cases: usize,
+        /// Patients of each shifted world.
+        #[arg(long, default_value_t = 10_000)]
+        shifted: usize,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask a file about emergencies that people wrote down, one by one.
+    Emergencies {
+        /// The file for phones.
+        file: PathBuf,
     },
 }
 
@@ -84,9 +126,41 @@ fn run(command: Command) -> Result<(), Fail> {
                 batch,
                 steps,
                 rate,
+                pieces: Plan::REFERENCE.pieces,
             };
             train(plan, &Folder::new(out))
         }
+        Command::Pack {
+            folder,
+            out,
+            bits,
+            cases,
+        } => {
+            let stored = match bits {
+                4 => Stored::Q4,
+                8 => Stored::Q8,
+                _ => return Err("a weight has 4 bits or 8".into()),
+            };
+            report::pack(&Folder::new(folder), &out, stored, cases.max(1000))
+        }
+        Command::Evaluate {
+            folder,
+            file,
+            beside,
+            cases,
+            shifted,
+            json,
+        } => {
+            let beside: Vec<_> = beside.into_iter().map(Folder::new).collect();
+            report::evaluate(
+                &Folder::new(folder),
+                &file,
+                &beside,
+                [cases.max(100), shifted],
+                json,
+            )
+        }
+        Command::Emergencies { file } => report::emergencies(&file),
     }
 }
 

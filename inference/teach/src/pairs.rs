@@ -16,9 +16,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use tokenizers::Tokenizer;
 
-use crate::generator::draw;
-use crate::train::train_tokenizer;
-use inference::features::features_of;
+use crate::flat::features_of;
+use crate::patients::{Patient, Teacher, World};
+use crate::vocabulary;
 use inference::rules::RulePack;
 
 type Fail = Box<dyn std::error::Error + Send + Sync>;
@@ -232,10 +232,10 @@ fn rows(
     local: bool,
 ) -> Result<Vec<Row>, Fail> {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    let features = features_of(pack);
+    let (features, teacher) = (features_of(pack), Teacher::new(World::LEARNING));
     let mut rows = Vec::new();
     while rows.len() < count {
-        let case = draw(pack, &mut rng)?;
+        let case: Patient = teacher.draw(&mut rng);
         // What a district sees differs from what the country sees: every third diagnosis only.
         if local && case.label % 3 != 0 {
             continue;
@@ -309,10 +309,9 @@ pub fn make(
 ) -> Result<Pairs, Fail> {
     progress("drawing cases");
     let mut rng = ChaCha20Rng::seed_from_u64(options.seed + 7);
-    let texts = (0..4000)
-        .map(|_| draw(pack, &mut rng))
-        .collect::<Result<Vec<_>, _>>()?;
-    let tokenizer = Tokenizer::from_bytes(train_tokenizer(&texts)?.as_bytes())?;
+    let teacher = Teacher::new(World::LEARNING);
+    let texts = (0..4000).map(|_| teacher.draw(&mut rng).findings.text().to_owned());
+    let tokenizer = vocabulary::of(texts.collect(), VOCABULARY - 36)?;
     let country = rows(pack, &tokenizer, 12_000, options.seed, false)?;
     let district = rows(pack, &tokenizer, 6_000, options.seed + 1, true)?;
     let judges = rows(pack, &tokenizer, 1_500, options.seed + 2, true)?;

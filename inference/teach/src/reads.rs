@@ -90,6 +90,7 @@ pub fn features(pack: &RulePack) -> Vec<Feature> {
     let mut features = Vec::new();
     let beside = ["age_days", "age_months", "season"];
     let fields = pack.findings().iter().map(|finding| finding.id.as_str());
+    let fields = fields.filter(|field| !beside.contains(field));
     for name in beside.into_iter().chain(fields) {
         let Some(field) = catalogue::field(name) else {
             continue;

@@ -1,17 +1,13 @@
-//! Findings as numbers for the network. Each feature has a name that travels inside the model file,
-//! so that a model keeps reading findings rightly when the rule pack grows.
-//!
-//! `name?` known 0/1 · `name=yes` 0/1 · `name#min:max` a number scaled to 0…1 · `name=choice` 0/1 ·
-//! `infant` 0/1
+//! Findings as plain numbers, for the networks by which deltas between releases are measured.
 
 use clinical::{AgeGroup, FindingValue};
 
-use crate::findings::Findings;
-use crate::rules::{FindingKind, RulePack};
+use inference::findings::Findings;
+use inference::rules::{FindingKind, RulePack};
 
 /// One number that the network reads.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Feature {
+pub(crate) enum Feature {
     /// Whether a finding is known.
     Known(String),
     /// Whether a flag is yes.
@@ -25,7 +21,7 @@ pub enum Feature {
 }
 
 /// The features of a pack, in order.
-pub fn features_of(pack: &RulePack) -> Vec<Feature> {
+pub(crate) fn features_of(pack: &RulePack) -> Vec<Feature> {
     let mut features = vec![
         Feature::Infant,
         Feature::Scaled("age_days".into(), 0.0, 60.0),
@@ -48,40 +44,8 @@ pub fn features_of(pack: &RulePack) -> Vec<Feature> {
 }
 
 impl Feature {
-    /// Its name in the model file.
-    pub fn name(&self) -> String {
-        match self {
-            Feature::Known(id) => format!("{id}?"),
-            Feature::Yes(id) => format!("{id}=yes"),
-            Feature::Scaled(id, min, max) => format!("{id}#{min}:{max}"),
-            Feature::Is(id, choice) => format!("{id}={choice}"),
-            Feature::Infant => "infant".into(),
-        }
-    }
-
-    /// Reads a name from a model file.
-    pub fn parse(name: &str) -> Option<Self> {
-        if name == "infant" {
-            return Some(Feature::Infant);
-        }
-        if let Some(id) = name.strip_suffix('?') {
-            return Some(Feature::Known(id.to_owned()));
-        }
-        if let Some((id, range)) = name.split_once('#') {
-            let (min, max) = range.split_once(':')?;
-            let (min, max) = (min.parse::<f64>().ok()?, max.parse::<f64>().ok()?);
-            return (max > min).then(|| Feature::Scaled(id.to_owned(), min, max));
-        }
-        let (id, choice) = name.split_once('=')?;
-        Some(if choice == "yes" {
-            Feature::Yes(id.to_owned())
-        } else {
-            Feature::Is(id.to_owned(), choice.to_owned())
-        })
-    }
-
     /// Its value for these findings.
-    pub fn value(&self, findings: &Findings) -> f32 {
+    pub(crate) fn value(&self, findings: &Findings) -> f32 {
         let bit = |b: bool| if b { 1.0 } else { 0.0 };
         match self {
             Feature::Known(id) => bit(*findings.value(id) != FindingValue::Unknown),

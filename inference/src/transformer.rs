@@ -1,0 +1,327 @@
+//! The reference network as it runs: embeddings summed into slots, a transformer over the slots, two
+//! heads; matrices quantized.
+//!
+//! ```text
+//! findings, n-grams, word pieces → sums of rows           [slots, width]   + what each slot is
+//!   → layers × (norm, attention over slots, norm, gelu)   pre-norm, residual; of the last, slot 0 alone
+//!   → norm of slot 0 → differential [labels], urgency [3]
+//! ```
+//!
+//! Every sum is made in an order of its own ([`kernels`]), and no function of a platform's library is
+//! called: a phone comes to the same bits as the desk, whatever its processor.
+
+use kernels::{Activations, Packed, Path, multiply};
+
+use crate::encode::{Encoded, Row};
+
+/// How large a network is. Sizes are checked before anything is read ([`crate::model`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Slots.
+    pub slots: usize,
+    /// Width of a slot.
+    pub width: usize,
+    /// Heads of attention.
+    pub heads: usize,
+    /// Width between the two products of a layer.
+    pub inner: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Slots of n-grams and of word pieces.
+    pub text: [usize; 2],
+}
+
+impl Shape {
+    /// Whether a network of this shape can be, and is none that a phone would choke on.
+    pub fn is_sound(&self) -> bool {
+        (1..=32).contains(&self.slots)
+            && (32..=1024).contains(&self.width)
+            && self.width.is_multiple_of(32)
+            && (1..=32).contains(&self.heads)
+            && self.width.is_multiple_of(self.heads)
+            && (32..=4096).contains(&self.inner)
+            && self.inner.is_multiple_of(32)
+            && self.layers <= 24
+            && self.text.iter().all(|slot| *slot < self.slots)
+    }
+}
+
+/// Weight and bias of a norm.
+#[derive(Debug, Clone)]
+pub(crate) struct Norm {
+    pub weight: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+/// A matrix and a bias.
+#[derive(Debug, Clone)]
+pub(crate) struct Linear {
+    pub weight: Packed,
+    pub bias: Vec<f32>,
+}
+
+/// One layer.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    pub norms: [Norm; 2],
+    pub qkv: Linear,
+    pub out: Linear,
+    pub up: Linear,
+    pub down: Linear,
+}
+
+/// The network.
+#[derive(Debug, Clone)]
+pub struct Transformer {
+    pub(crate) shape: Shape,
+    /// What each slot is: `[slots, width]`.
+    pub(crate) slots: Vec<f32>,
+    /// Rows of features, n-grams and word pieces.
+    pub(crate) tables: [Packed; 3],
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) norm: Norm,
+    /// Differential and urgency.
+    pub(crate) heads: [Linear; 2],
+    /// Of each n-gram, whether the network has learned anything of it.
+    pub(crate) known: Vec<bool>,
+}
+
+/// What keeps a row without spread from being divided by nothing.
+const EPSILON: f32 = 1e-5;
+
+/// e to the x, right to 2e-7, by operations that are the same everywhere (Cephes): a polynomial on
+/// ±½ ln 2, and the exponent put in as bits.
+fn exp(x: f32) -> f32 {
+    let x = x.clamp(-87.0, 88.0);
+    let n = (x * std::f32::consts::LOG2_E + 12_582_912.0) - 12_582_912.0;
+    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
+    let terms = [
+        1.398_199_9e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_5e-1,
+        0.500_000_1,
+    ];
+    let sum = terms
+        .iter()
+        .fold(1.987_569_1e-4, |sum, term| sum * r + term);
+    (sum * r * r + r + 1.0) * f32::from_bits(((n as i32).wrapping_add(127) as u32) << 23)
+}
+
+fn gelu(x: f32) -> f32 {
+    x / (1.0 + exp(-1.595_769_1 * (x + 0.044_715 * x * x * x)))
+}
+
+/// A sum in sixteen parts, which are added in their order.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let mut parts = [0f32; 16];
+    for (a, b) in a.iter().zip(b) {
+        parts
+            .iter_mut()
+            .zip(a.iter().zip(b))
+            .for_each(|(part, (a, b))| *part += a * b);
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    parts.iter().sum::<f32>() + rest
+}
+
+impl Norm {
+    fn of(&self, x: &[f32], out: &mut Vec<f32>) {
+        out.clear();
+        let width = self.weight.len();
+        for x in x.chunks_exact(width) {
+            let n = width as f32;
+            let mean = x.iter().sum::<f32>() / n;
+            let variance = x.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / n;
+            let scale = 1.0 / (variance + EPSILON).sqrt();
+            let rows = x.iter().zip(self.weight.iter().zip(&self.bias));
+            out.extend(rows.map(|(x, (weight, bias))| (x - mean) * scale * weight + bias));
+        }
+    }
+}
+
+/// Room for what lies between, kept over the layers.
+#[derive(Default)]
+struct Room {
+    activations: Activations,
+    normal: Vec<f32>,
+    product: Vec<f32>,
+    attended: Vec<f32>,
+}
+
+/// Why a patient cannot be read by a network: something of its file does not fit together.
+type Unfit = kernels::Misfit;
+
+impl Linear {
+    /// `out = x · weightᵀ + bias`, row by row.
+    fn of(
+        &self,
+        x: &[f32],
+        out: &mut Vec<f32>,
+        activations: &mut Activations,
+    ) -> Result<(), Unfit> {
+        out.clear();
+        out.resize(
+            x.len() / self.weight.columns().max(1) * self.weight.rows(),
+            0.0,
+        );
+        multiply(&self.weight, x, out, activations, Path::best(), None)?;
+        for row in out.chunks_exact_mut(self.bias.len()) {
+            row.iter_mut()
+                .zip(&self.bias)
+                .for_each(|(out, bias)| *out += bias);
+        }
+        Ok(())
+    }
+}
+
+fn add(x: &mut [f32], more: &[f32]) {
+    x.iter_mut().zip(more).for_each(|(x, more)| *x += more);
+}
+
+impl Transformer {
+    /// The network's shape.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Weights in all.
+    pub fn weights(&self) -> usize {
+        let of = |w: &Packed| w.rows() * w.columns();
+        let layer = |l: &Layer| {
+            [&l.qkv, &l.out, &l.up, &l.down]
+                .iter()
+                .map(|l| of(&l.weight))
+                .sum::<usize>()
+        };
+        self.tables.iter().map(of).sum::<usize>()
+            + self.layers.iter().map(layer).sum::<usize>()
+            + self
+                .heads
+                .iter()
+                .map(|head| of(&head.weight))
+                .sum::<usize>()
+    }
+
+    /// The share of a text's n-grams of which the network has learned something; 1 where nothing was
+    /// said.
+    pub fn understood(&self, patient: &Encoded) -> f32 {
+        let known = |row: &&Row| self.known.get(row.row).copied().unwrap_or_default();
+        match patient.grams.len() {
+            0 => 1.0,
+            all => patient.grams.iter().filter(known).count() as f32 / all as f32,
+        }
+    }
+
+    /// What it says of a patient, before calibration: differential and urgency, as logits.
+    ///
+    /// # Errors
+    /// Where the parts of its file do not fit together.
+    pub fn forward(&self, patient: &Encoded) -> Result<[Vec<f32>; 2], Unfit> {
+        let (width, mut x) = (self.shape.width, self.slots.clone());
+        let tables = self.tables.iter();
+        for (table, rows) in tables.zip([&patient.features, &patient.grams, &patient.pieces]) {
+            for row in rows {
+                if let Some(slot) = x.get_mut(row.slot * width..(row.slot + 1) * width) {
+                    table.add_row(row.row, row.weight, slot);
+                }
+            }
+        }
+        let mut room = Room::default();
+        for (at, layer) in self.layers.iter().enumerate() {
+            self.layer(layer, &mut x, &mut room, at + 1 == self.layers.len())?;
+        }
+        x.truncate(width);
+        self.norm.of(&x, &mut room.normal);
+        let [mut differential, mut urgency] = [Vec::new(), Vec::new()];
+        let [first, second] = &self.heads;
+        first.of(&room.normal, &mut differential, &mut room.activations)?;
+        second.of(&room.normal, &mut urgency, &mut room.activations)?;
+        Ok([differential, urgency])
+    }
+
+    /// One layer; of the last, nobody reads more than slot 0.
+    fn layer(
+        &self,
+        layer: &Layer,
+        x: &mut Vec<f32>,
+        room: &mut Room,
+        last: bool,
+    ) -> Result<(), Unfit> {
+        let [first, second] = &layer.norms;
+        let Room {
+            activations,
+            normal,
+            product,
+            attended,
+        } = room;
+        first.of(x, normal);
+        layer.qkv.of(normal, product, activations)?;
+        self.attend(product, attended);
+        if last {
+            attended.truncate(self.shape.width);
+            x.truncate(self.shape.width);
+        }
+        layer.out.of(attended, product, activations)?;
+        add(x, product);
+        second.of(x, normal);
+        layer.up.of(normal, product, activations)?;
+        product.iter_mut().for_each(|x| *x = gelu(*x));
+        layer.down.of(product, normal, activations)?;
+        add(x, normal);
+        Ok(())
+    }
+
+    /// Attention of every slot to every slot, head by head: `[slots, 3 × width]` to `[slots, width]`.
+    fn attend(&self, qkv: &[f32], out: &mut Vec<f32>) {
+        let Shape {
+            slots,
+            width,
+            heads,
+            ..
+        } = self.shape;
+        let size = width / heads;
+        let scale = 1.0 / (size as f32).sqrt();
+        let part = |slot: usize, which: usize, head: usize| {
+            let from = (slot * 3 + which) * width + head * size;
+            qkv.get(from..from + size).unwrap_or_default()
+        };
+        out.clear();
+        out.resize(slots * width, 0.0);
+        let mut shares = vec![0f32; slots];
+        for (slot, out) in out.chunks_exact_mut(width).enumerate() {
+            for (head, out) in out.chunks_exact_mut(size).enumerate() {
+                let query = part(slot, 0, head);
+                let mut most = f32::MIN;
+                for (other, share) in shares.iter_mut().enumerate() {
+                    *share = dot(query, part(other, 1, head)) * scale;
+                    most = most.max(*share);
+                }
+                let mut all = 0f32;
+                for share in &mut shares {
+                    *share = exp(*share - most);
+                    all += *share;
+                }
+                for (other, share) in shares.iter().enumerate() {
+                    let share = share / all;
+                    let value = part(other, 2, head);
+                    out.iter_mut()
+                        .zip(value)
+                        .for_each(|(out, value)| *out += share * value);
+                }
+            }
+        }
+    }
+}
+
+/// Probabilities of logits, cooled by `temperature`.
+pub fn softmax(logits: &[f32], temperature: f64) -> Vec<f32> {
+    let cooled = logits.iter().map(|logit| *logit / temperature as f32);
+    let cooled: Vec<f32> = cooled.collect();
+    let most = cooled.iter().copied().fold(f32::MIN, f32::max);
+    let powers: Vec<f32> = cooled.iter().map(|logit| exp(logit - most)).collect();
+    let all: f32 = powers.iter().sum();
+    powers.iter().map(|power| power / all).collect()
+}

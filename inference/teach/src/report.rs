@@ -1,0 +1,250 @@
+//! What `kijiti-teach` prints of a model.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use clinical::Profile;
+use inference::findings::Findings;
+use inference::model::TriageModel;
+use inference::{RulePack, assess};
+use teach::evaluate::{Measures, RATES, Said, Trial, shifts};
+use teach::learn::{Fail, Folder};
+use teach::patients::{Wording, World};
+use teach::publish::{self, Beside, FALSE_PINK, Stored};
+
+/// Golden cases of a file.
+const GOLDEN: usize = 48;
+/// Patients that a card's figures are measured on.
+const CARD: usize = 10_000;
+/// The seed of patients that are reported on.
+const REPORTED: u64 = 77;
+
+fn usual() -> World {
+    World {
+        wording: Wording::Both,
+        ..World::LEARNING
+    }
+}
+
+fn read(file: &Path) -> Result<TriageModel, Fail> {
+    let mut open = std::io::BufReader::new(std::fs::File::open(file)?);
+    let name = file
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    Ok(TriageModel::read(&name, &mut open)?)
+}
+
+/// Quantizes, calibrates and writes a file.
+pub(crate) fn pack(folder: &Folder, out: &Path, stored: Stored, cases: usize) -> Result<(), Fail> {
+    let (course, net, steps, seconds) = folder.open()?;
+    let draft = publish::write(&course, &net, stored, &publish::uncalibrated())?;
+    let seed = course.plan().seed;
+    eprintln!("calibrating on {cases} patients");
+    let calibration = publish::calibrate(&TriageModel::load("draft", &draft)?, seed, cases)?;
+    let mut beside = Beside {
+        calibration,
+        ..publish::uncalibrated()
+    };
+    let model = TriageModel::load("draft", &publish::write(&course, &net, stored, &beside)?)?;
+    beside.golden = publish::golden(&model, seed, GOLDEN)?;
+    eprintln!("measuring on {CARD} patients");
+    let trial = Trial::new(usual(), REPORTED, CARD)?;
+    let cool = [
+        beside.calibration.differential_temperature,
+        beside.calibration.urgency_temperature,
+    ];
+    let (best, own) = (
+        trial.measure(trial.ceiling()),
+        trial.measure(&trial.ask_model(&model, cool)?),
+    );
+    let rules = trial.by_rules();
+    let plan = course.plan();
+    beside.card = format!(
+        "Kijiti reference triage model. NOT CLINICALLY VALIDATED: taught by synthetic patients only, to prove the path.\n\
+         For: ranking a differential beside the rules, and raising urgency, for children under five years. Never for: lowering \
+         urgency, other patients, or use without a health worker's decision.\n\
+         {} weights; taught in {steps} steps of {} patients, {} minutes on two shared cores, by `kijiti-teach train --seed {} --steps {} --batch {} \
+         --layers {} --width {} --rate {}`; patients of 46 diseases and states, alone or two at once, text in English, Swahili, French and Portuguese.\n\
+         On {CARD} patients that it has not seen, half of their phrases not seen either; in brackets what could be known at best: right label first \
+         {:.3} ({:.3}), among three, mean of labels {:.3} ({:.3}), divergence {:.3}, calibration error {:.3}.\n\
+         Of patients who deserve pink, found with {:.0} in a hundred false pinks {:.3} ({:.3}); by rules alone {:.3} with {:.3} false.",
+        model.network().weights(),
+        plan.batch,
+        seconds / 60,
+        plan.seed,
+        plan.steps,
+        plan.batch,
+        plan.layers,
+        plan.width,
+        plan.rate,
+        own.top1,
+        best.top1,
+        own.macro_top3,
+        best.macro_top3,
+        own.divergence,
+        own.calibration[0],
+        FALSE_PINK * 100.0,
+        own.pink[0],
+        best.pink[0],
+        rules.pink,
+        rules.false_pink,
+    );
+    let file = publish::write(&course, &net, stored, &beside)?;
+    TriageModel::load("reference", &file)?.self_test(&RulePack::built_in()?)?;
+    std::fs::write(out, &file)?;
+    eprintln!(
+        "{} ({:.1} MB)\n{}",
+        out.display(),
+        file.len() as f64 / 1e6,
+        beside.card
+    );
+    Ok(())
+}
+
+/// One line of the report.
+#[derive(Serialize)]
+struct Row {
+    who: String,
+    measures: Measures,
+}
+
+fn line(row: &Row) {
+    let m = &row.measures;
+    let [a, b, c] = m.pink;
+    let both = m
+        .pink_with_rules
+        .map(|p| p.map_or("    -".to_owned(), |p| format!("{p:.3}")))
+        .join(" ");
+    println!(
+        "{:28} {:.3}  {:.3}   {:.3}   {a:.3} {b:.3} {c:.3}   {both}   {:.3} {:.3}",
+        row.who, m.top1, m.macro_top3, m.divergence, m.calibration[0], m.calibration[1]
+    );
+}
+
+fn head(title: &str, trial: &Trial) {
+    let rules = trial.by_rules();
+    println!(
+        "\n{title}: {} patients; by rules alone {:.3} of pink found, {:.3} false",
+        trial.patients().len(),
+        rules.pink,
+        rules.false_pink
+    );
+    let rates = RATES.map(|rate| format!("{:.0}%", rate * 100.0)).join(" ");
+    println!(
+        "{:28} top1   top3    KL      pink at {rates}   with rules at {rates}   error: label, pink",
+        ""
+    );
+}
+
+/// Measures a course and its file beside the ceiling and other courses.
+pub(crate) fn evaluate(
+    folder: &Folder,
+    file: &Path,
+    beside: &[Folder],
+    [cases, shifted]: [usize; 2],
+    json: bool,
+) -> Result<(), Fail> {
+    let (course, net, ..) = folder.open()?;
+    let model = read(file)?;
+    let cool = [
+        model.calibration().differential_temperature,
+        model.calibration().urgency_temperature,
+    ];
+    let mut all = Vec::new();
+    let worlds = std::iter::once(("as taught, half of the phrases unseen", usual(), cases));
+    for (title, world, cases) in worlds.chain(
+        shifts()
+            .into_iter()
+            .map(|(title, world)| (title, world, shifted)),
+    ) {
+        if cases == 0 {
+            continue;
+        }
+        let trial = Trial::new(world, REPORTED, cases)?;
+        let row = |who: String, said: &Said| Row {
+            who,
+            measures: trial.measure(said),
+        };
+        let mut rows = vec![
+            row("best possible".into(), trial.ceiling()),
+            row("model, f32".into(), &trial.ask_net(&course, &net, cool)?),
+            row("model, as it ships".into(), &trial.ask_model(&model, cool)?),
+        ];
+        for other in beside {
+            let (course, net, ..) = other.open()?;
+            let who = format!("{} layers of {}", net.shape.layers, net.shape.width);
+            rows.push(row(who, &trial.ask_net(&course, &net, [1.0, 1.0])?));
+        }
+        if !json {
+            head(title, &trial);
+            rows.iter().for_each(line);
+            if let Some(shipped) = rows.get(2).filter(|_| all.is_empty()) {
+                println!("\ncalibration error of the file by group: label, pink");
+                for (name, count, [label, pink]) in &shipped.measures.groups {
+                    println!("  {name:20} {count:6}   {label:.3} {pink:.3}");
+                }
+            }
+        }
+        all.push((title, rows));
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Emergencies {
+    emergency: Vec<Emergency>,
+}
+
+#[derive(Deserialize)]
+struct Emergency {
+    language: String,
+    age: String,
+    kind: String,
+    text: String,
+}
+
+/// Asks a model about emergencies in people's own words and nothing else.
+pub(crate) fn emergencies(file: &Path) -> Result<(), Fail> {
+    let (model, pack) = (read(file)?, RulePack::built_in()?);
+    let all: Emergencies = toml::from_str(include_str!("../phrases/emergencies.toml"))?;
+    let (mut raised, mut abstained) = (0, 0);
+    for Emergency {
+        language,
+        age,
+        kind,
+        text,
+    } in &all.emergency
+    {
+        let said = format!("{age}\ntext = {}", serde_json::to_string(text)?);
+        let findings = Findings::parse(&said, &pack).map_err(|e| e.to_string())?;
+        let judged = assess(&findings, &pack, Profile::Iccm, Some(&model));
+        let opinion = judged.opinion.as_ref().ok_or("the model failed")?;
+        let is_pink = opinion.raises_to() == Some(clinical::Urgency::Pink);
+        raised += usize::from(is_pink);
+        abstained += usize::from(opinion.abstained && !is_pink);
+        let what = match (is_pink, opinion.abstained) {
+            (true, _) => "PINK",
+            (_, true) => "abstains",
+            _ => "missed",
+        };
+        let first = opinion
+            .differential
+            .first()
+            .map_or("", |(label, _)| label.name.as_str());
+        println!(
+            "{what:9} {:.2}  {language} {kind:18} {text}  [{first}]",
+            opinion.urgency[2]
+        );
+    }
+    println!(
+        "{raised} raised to pink and {abstained} abstained of {}",
+        all.emergency.len()
+    );
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! The reference model and files of models: golden cases hold here, what is damaged is refused, a
+//! course is the same for the same seed however often it was interrupted.
+
+mod common;
+mod lowers;
+
+use clinical::{Profile, Urgency};
+use common::{TINY, file_of, tiny};
+use inference::{Findings, ModelError, RulePack, TriageModel, assess};
+use teach::evaluate::Trial;
+use teach::learn::{Folder, Progress, learn};
+use teach::patients::{Wording, World};
+
+const REFERENCE: &[u8] = include_bytes!("../../../../models/triage-reference.gguf");
+
+fn pack() -> RulePack {
+    RulePack::built_in().unwrap()
+}
+
+#[test]
+fn the_reference_model_passes_its_golden_cases_on_this_machine() {
+    let model = TriageModel::load("reference", REFERENCE).unwrap();
+    assert_eq!(model.self_test(&pack()).unwrap(), 48);
+    assert!(model.card().contains("NOT CLINICALLY VALIDATED"));
+    assert!(REFERENCE.len() <= 25_000_000);
+}
+
+/// Beside what could be known at best, on patients half of whose phrases nobody has taught it.
+#[test]
+fn the_reference_model_is_near_what_could_be_known_and_its_chances_are_what_they_say() {
+    let model = TriageModel::load("reference", REFERENCE).unwrap();
+    let calibration = model.calibration();
+    let cool = [
+        calibration.differential_temperature,
+        calibration.urgency_temperature,
+    ];
+    let usual = World {
+        wording: Wording::Both,
+        ..World::LEARNING
+    };
+    let trial = Trial::new(usual, 4242, 1500).unwrap();
+    let (best, own) = (
+        trial.measure(trial.ceiling()),
+        trial.measure(&trial.ask_model(&model, cool).unwrap()),
+    );
+    assert!(best.top1 > 0.6 && best.divergence.abs() < 1e-9, "{best:?}");
+    assert!(
+        own.top1 > best.top1 - 0.09 && own.macro_top3 > best.macro_top3 - 0.09,
+        "{own:?}"
+    );
+    assert!(own.calibration.iter().all(|error| *error < 0.08), "{own:?}");
+    let [pink, ..] = own.pink;
+    assert!(pink > best.pink[0] - 0.12, "{own:?} {best:?}");
+}
+
+#[test]
+fn a_course_is_the_same_for_the_same_seed_however_often_it_was_interrupted() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, stop: usize| {
+        let folder = Folder::new(folder.path().join(name));
+        let mut go_on = |now: Progress| now.step < stop;
+        let (course, net) = learn(TINY, &pack(), &folder, &|| 0, &mut go_on).unwrap();
+        file_of(&course, &net)
+    };
+    let whole = run("whole", usize::MAX);
+    run("parts", 2);
+    let (_, _, step, _) = Folder::new(folder.path().join("parts")).open().unwrap();
+    assert_eq!(step, 2);
+    run("parts", 4);
+    assert!(run("parts", usize::MAX) == whole, "the same bytes");
+    let model = TriageModel::load("small", &whole).unwrap();
+    model.self_test(&pack()).unwrap();
+}
+
+#[test]
+fn damaged_files_of_models_are_refused_and_never_panic() {
+    let (course, net) = tiny(1);
+    let file = file_of(&course, &net);
+    for cut in [0, 3, 4, 20, 100, 10_000, file.len() - 100] {
+        assert!(
+            TriageModel::load("cut", &file[..cut]).is_err(),
+            "cut at {cut}"
+        );
+    }
+    let mut spoiled = 0;
+    // Most of the file is a table of what a model has never heard; its beginning says what it is.
+    let all = (0..file.len()).step_by(file.len() / 100);
+    for at in (0..100_000).step_by(1000).chain(all) {
+        let mut file = file.clone();
+        file[at] ^= 0x55;
+        // A flipped weight may load: the digest and the golden cases are what stands in its way.
+        spoiled += usize::from(TriageModel::load("flipped", &file).is_err());
+    }
+    assert!(spoiled > 5, "{spoiled}");
+}
+
+/// Replaces the first of some bytes by as many others.
+fn with(file: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let at = file
+        .windows(from.len())
+        .position(|w| w == from.as_bytes())
+        .expect(from);
+    let mut file = file.to_vec();
+    file[at..at + to.len()].copy_from_slice(to.as_bytes());
+    file
+}
+
+#[test]
+fn a_file_whose_parts_do_not_fit_is_refused_with_the_part_before_anything_runs() {
+    let (course, net) = tiny(1);
+    let file = file_of(&course, &net);
+    for (from, to, expected) in [
+        ("\"layers\":1", "\"layers\":2", "other tensors"),
+        ("\"layers\":1", "\"layers\":9", "other tensors"),
+        ("\"slots\":6", "\"slots\":2", "feature"),
+        ("\"heads\":2", "\"heads\":0", "larger"),
+        ("\"heads\":2", "\"heads\":7", "larger"),
+        ("\"width\":64", "\"width\":96", "shape"),
+        ("\"inner\":64", "\"inner\":99", "larger"),
+        ("|age_days@-:0:1", "|age_days@-:1:0", "feature"),
+        ("\"pink_above\":1.0", "\"pink_above\":7.0", "calibration"),
+        ("kijiti-triage-2", "kijiti-triage-9", "another architecture"),
+        ("grams.weight", "grems.weight", "missing"),
+        ("\"type\":\"BPE\"", "\"type\":\"XYZ\"", "tokenizer"),
+    ] {
+        match TriageModel::load("odd", &with(&file, from, to)) {
+            Err(ModelError::Malformed(why)) => assert!(why.contains(expected), "{from}: {why}"),
+            other => panic!("{from} to {to}: {other:?}"),
+        }
+    }
+    // Weights that are no numbers: the bias of the urgency, and a scale of a matrix.
+    let (spoilt, name) = (net.tensors().unwrap(), "urgency.bias");
+    let bias = spoilt[name].to_vec1::<f32>().unwrap();
+    let bytes: Vec<u8> = bias.iter().flat_map(|x| x.to_le_bytes()).collect();
+    assert_eq!(bytes, vec![0; 12], "a new network's bias is zero");
+    let mut tensors = spoilt.clone();
+    let nan =
+        candle_core::Tensor::from_vec(vec![0f32, f32::NAN, 0.0], 3, &candle_core::Device::Cpu)
+            .unwrap();
+    tensors.insert(name.into(), nan);
+    let beside = teach::publish::uncalibrated();
+    let odd =
+        teach::publish::write_tensors(&course, &net, &tensors, teach::publish::Stored::Q8, &beside)
+            .unwrap();
+    let refused = TriageModel::load("odd", &odd).unwrap_err().to_string();
+    assert!(
+        refused.contains("urgency.bias") && refused.contains("no number"),
+        "{refused}"
+    );
+    // The control: the same with the numbers that were there.
+    let whole =
+        teach::publish::write_tensors(&course, &net, &spoilt, teach::publish::Stored::Q8, &beside)
+            .unwrap();
+    TriageModel::load("whole", &whole).unwrap();
+}
+
+#[test]
+fn a_model_whose_golden_cases_come_out_otherwise_fails_its_self_test() {
+    let (course, net) = tiny(1);
+    let file = file_of(&course, &net);
+    TriageModel::load("right", &file)
+        .unwrap()
+        .self_test(&pack())
+        .unwrap();
+    let text = b"\"urgency\":[0.";
+    let at = file.windows(text.len()).position(|w| w == text).unwrap() + text.len();
+    let mut odd = file;
+    odd[at] = if odd[at] == b'9' { b'1' } else { b'9' };
+    let model = TriageModel::load("wrong", &odd).unwrap();
+    assert!(matches!(
+        model.self_test(&pack()),
+        Err(ModelError::Golden { case: 1, .. })
+    ));
+}
+
+#[test]
+fn the_model_reads_the_example_as_severe_pneumonia() {
+    let example = include_str!("../../../../app/examples/severe-pneumonia.toml");
+    let findings = Findings::parse(example, &pack()).unwrap();
+    let model = TriageModel::load("reference", REFERENCE).unwrap();
+    let assessed = assess(&findings, &pack(), Profile::Iccm, Some(&model));
+    assert_eq!(assessed.urgency, Urgency::Pink);
+    let opinion = assessed.opinion.unwrap();
+    assert_eq!(opinion.differential[0].0.name, "Severe pneumonia");
+    let sum: f32 = opinion.differential.iter().map(|(_, p)| p).sum();
+    assert!((sum - 1.0).abs() < 0.01);
+}
