@@ -25,6 +25,6 @@ pub mod words;
 
 pub use failure::Failure;
 
-/// The reference model that the demo publishes: made by `kijiti model train` with the seed in its
+/// The reference model that the demo publishes: made by `kijiti-teach` with the command in its
 /// card.
 pub const REFERENCE_MODEL: &[u8] = include_bytes!("../../models/triage-reference.gguf");

@@ -7,14 +7,15 @@ use std::path::Path;
 use serde_json::Value;
 
 /// The import table of ARCHITECTURE.md, among our own rooms. The bench may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("protocol", &[]),
     ("clinical", &[]),
     ("keyfile", &["protocol"]),
     ("record", &["clinical", "protocol"]),
     ("sync", &["clinical", "protocol"]),
     ("distribution", &["protocol"]),
-    ("inference", &["clinical"]),
+    ("kernels", &[]),
+    ("inference", &["clinical", "kernels"]),
     ("teach", &["clinical", "inference"]),
     (
         "desk",

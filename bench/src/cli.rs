@@ -116,6 +116,24 @@ pub enum BenchCommand {
         #[arg(long, value_name = "FOLDER")]
         keep: Option<PathBuf>,
     },
+    /// One assessment by a model on one thread: its time, its memory, and how soon it is ready.
+    Triage {
+        /// The model.
+        #[arg(long, default_value = "models/triage-reference.gguf")]
+        model: PathBuf,
+        /// Drawn patients.
+        #[arg(long, default_value_t = 2000)]
+        cases: usize,
+        /// Write what the model reads of them, and says, for other programs.
+        #[arg(long, value_name = "FILE")]
+        encoded: Option<PathBuf>,
+    },
+    /// Products of quantized matrices, beside candle's own.
+    Kernels {
+        /// Rounds of each.
+        #[arg(long, default_value_t = 30)]
+        rounds: u32,
+    },
     /// The receiving end of the bare stream.
     #[command(hide = true)]
     BareReceiver {

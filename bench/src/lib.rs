@@ -4,12 +4,14 @@ pub mod cases;
 pub mod cli;
 pub mod couriers;
 pub mod delta;
+pub mod kernels;
 pub mod link;
 pub mod medium;
 pub mod places;
 pub mod reconcile;
 pub mod room;
 pub mod siege;
+pub mod triage;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -48,6 +48,12 @@ fn run(cli: Cli) -> Result<(), app::Failure> {
         } => bench::siege::run(strangers, seconds, seed, json),
         BenchCommand::Reconcile { cases, seed } => bench::reconcile::run(cases, seed, json),
         BenchCommand::Cases { envelopes, seed } => bench::cases::run(envelopes, seed, json),
+        BenchCommand::Triage {
+            model,
+            cases,
+            encoded,
+        } => bench::triage::run(&model, cases, encoded.as_deref(), json),
+        BenchCommand::Kernels { rounds } => bench::kernels::run(rounds, json),
         BenchCommand::Ask { request } => bench::ask(&cli.data.unwrap_or_default(), &request),
         BenchCommand::BareReceiver { listen } => bench::link::bare_receiver(listen),
         BenchCommand::BareSender {

@@ -11,15 +11,15 @@ use std::sync::OnceLock;
 
 use clinical::{AgeGroup, FindingValue};
 
-/// What is measured against what.
+/// Against what a weight is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Table {
     /// Weight for age, by days.
-    WeightForAge,
+    Age,
     /// Weight for length lying, by centimetres.
-    WeightForLength,
+    Length,
     /// Weight for height standing, by centimetres.
-    WeightForHeight,
+    Height,
 }
 
 /// One point: at how many days or centimetres, and L, M and S there.
@@ -35,9 +35,9 @@ fn tables() -> &'static Tables {
         for line in include_str!("../packs/growth.tsv").lines().skip(1) {
             let mut columns = line.split('\t');
             let table = match columns.next() {
-                Some("wfa") => Table::WeightForAge,
-                Some("wfl") => Table::WeightForLength,
-                _ => Table::WeightForHeight,
+                Some("wfa") => Table::Age,
+                Some("wfl") => Table::Length,
+                _ => Table::Height,
             };
             let girl = columns.next() == Some("female");
             let numbers: Vec<f64> = columns.filter_map(|number| number.parse().ok()).collect();
@@ -117,16 +117,16 @@ pub(crate) fn derive(values: &mut BTreeMap<String, FindingValue>, group: AgeGrou
     };
     let standing = number("age_months").is_some_and(|months| months >= STANDING_FROM_MONTHS);
     let tall = match (standing, number("length"), number("height")) {
-        (false, Some(length), _) => Some((Table::WeightForLength, length)),
-        (false, None, Some(height)) => Some((Table::WeightForLength, height + LYING_LONGER_CM)),
-        (true, _, Some(height)) => Some((Table::WeightForHeight, height)),
-        (true, Some(length), None) => Some((Table::WeightForHeight, length - LYING_LONGER_CM)),
+        (false, Some(length), _) => Some((Table::Length, length)),
+        (false, None, Some(height)) => Some((Table::Length, height + LYING_LONGER_CM)),
+        (true, _, Some(height)) => Some((Table::Height, height)),
+        (true, Some(length), None) => Some((Table::Height, length - LYING_LONGER_CM)),
         (_, None, None) => None,
     };
-    let for_age = values.get("age_days").and_then(|days| match days {
-        FindingValue::Number(days) => lowest(Table::WeightForAge, *days),
+    let for_age = match values.get("age_days") {
+        Some(FindingValue::Number(days)) => lowest(Table::Age, *days),
         _ => None,
-    });
+    };
     let said = |name: &str| match values.get(name) {
         Some(FindingValue::Number(z)) => Some(*z),
         _ => None,

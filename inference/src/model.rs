@@ -6,10 +6,7 @@
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use candle_core::Device;
 use candle_core::quantized::gguf_file::{Content, Value as Meta};
-use candle_core::quantized::{GgmlDType, QTensor};
-use kernels::{Kind, Packed};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tokenizers::Tokenizer;
@@ -19,7 +16,11 @@ use clinical::Urgency;
 use crate::encode::{Encoder, Feature, GRAM_ROWS};
 use crate::findings::Findings;
 use crate::rules::RulePack;
-use crate::transformer::{Layer, Linear, Norm, Shape, Transformer, softmax};
+use crate::transformer::{Shape, Transformer, softmax};
+
+mod tensors;
+
+use tensors::Tensors;
 
 /// The architecture name in the file.
 pub const ARCHITECTURE: &str = "kijiti-triage-2";
@@ -252,6 +253,11 @@ impl TriageModel {
         &self.calibration
     }
 
+    /// What it reads of a patient.
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
     /// The network.
     pub fn network(&self) -> &Transformer {
         &self.network
@@ -481,121 +487,4 @@ fn check_tokenizer(file: &str) -> Result<usize, ModelError> {
         return Err(malformed("the tokenizer's vocabulary is not whole"));
     }
     Ok(vocabulary.len())
-}
-
-/// The tensors of a file, read one by one: the whole file is never in memory at once.
-struct Tensors<'a, R> {
-    content: &'a Content,
-    reader: &'a mut R,
-}
-
-impl<R: Read + Seek> Tensors<'_, R> {
-    /// A tensor of this shape; of any other, nothing is read.
-    fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<QTensor, ModelError> {
-        let info = self.content.tensor_infos.get(name);
-        let info = info.ok_or_else(|| malformed(format!("{name} is missing")))?;
-        if info.shape.dims() != dims {
-            return Err(malformed(format!("{name} has another shape")));
-        }
-        let tensor = self.content.tensor(self.reader, name, &Device::Cpu);
-        tensor.map_err(malformed)
-    }
-
-    /// Numbers that are not quantized; all must be finite.
-    fn numbers(&mut self, name: &str, dims: &[usize]) -> Result<Vec<f32>, ModelError> {
-        let tensor = self.tensor(name, dims)?;
-        if tensor.dtype() != GgmlDType::F32 {
-            return Err(malformed(format!("{name} has another type")));
-        }
-        let numbers = tensor
-            .dequantize(&Device::Cpu)
-            .and_then(|t| t.flatten_all()?.to_vec1());
-        let numbers: Vec<f32> = numbers.map_err(malformed)?;
-        match numbers.iter().all(|x| x.is_finite()) {
-            true => Ok(numbers),
-            false => Err(malformed(format!("{name} holds what is no number"))),
-        }
-    }
-
-    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Packed, ModelError> {
-        let tensor = self.tensor(name, &[rows, columns])?;
-        let kind = match tensor.dtype() {
-            GgmlDType::Q4_0 => Kind::Q4_0,
-            GgmlDType::Q8_0 => Kind::Q8_0,
-            GgmlDType::Q4K => Kind::Q4K,
-            _ => return Err(malformed(format!("{name} has another type"))),
-        };
-        let bytes = tensor.data().map_err(malformed)?;
-        Packed::new(kind, rows, columns, &bytes).map_err(|e| malformed(format!("{name}: {e}")))
-    }
-
-    fn norm(&mut self, name: &str, width: usize) -> Result<Norm, ModelError> {
-        Ok(Norm {
-            weight: self.numbers(&format!("{name}.weight"), &[width])?,
-            bias: self.numbers(&format!("{name}.bias"), &[width])?,
-        })
-    }
-
-    fn linear(&mut self, name: &str, rows: usize, columns: usize) -> Result<Linear, ModelError> {
-        Ok(Linear {
-            weight: self.matrix(&format!("{name}.weight"), rows, columns)?,
-            bias: self.numbers(&format!("{name}.bias"), &[rows])?,
-        })
-    }
-
-    /// The network, of this shape, with so many rows of features, n-grams and word pieces.
-    fn network(
-        &mut self,
-        shape: Shape,
-        [features, grams, pieces]: [usize; 3],
-        labels: usize,
-    ) -> Result<Transformer, ModelError> {
-        let (width, inner) = (shape.width, shape.inner);
-        if self.content.tensor_infos.len() != 4 + shape.layers * 12 + 2 + 4 {
-            return Err(malformed("other tensors than this engine knows"));
-        }
-        let tables = [
-            self.matrix("features.weight", features, width)?,
-            self.matrix("grams.weight", grams, width)?,
-            self.matrix("pieces.weight", pieces, width)?,
-        ];
-        let known = known_rows(&tables[1]);
-        let mut layers = Vec::new();
-        for at in 0..shape.layers {
-            let name = |part: &str| format!("layers.{at}.{part}");
-            layers.push(Layer {
-                norms: [
-                    self.norm(&name("norm1"), width)?,
-                    self.norm(&name("norm2"), width)?,
-                ],
-                qkv: self.linear(&name("qkv"), 3 * width, width)?,
-                out: self.linear(&name("out"), width, width)?,
-                up: self.linear(&name("up"), inner, width)?,
-                down: self.linear(&name("down"), width, inner)?,
-            });
-        }
-        Ok(Transformer {
-            shape,
-            slots: self.numbers("slots.weight", &[shape.slots, width])?,
-            tables,
-            layers,
-            norm: self.norm("norm", width)?,
-            heads: [
-                self.linear("differential", labels, width)?,
-                self.linear("urgency", 3, width)?,
-            ],
-            known,
-        })
-    }
-}
-
-/// Rows that are not zero.
-fn known_rows(table: &Packed) -> Vec<bool> {
-    let mut row = vec![0f32; table.columns()];
-    let known = |at| {
-        row.fill(0.0);
-        table.add_row(at, 1.0, &mut row);
-        row.iter().any(|x| *x != 0.0)
-    };
-    (0..table.rows()).map(known).collect()
 }

@@ -552,52 +552,23 @@ impl RulePack {
                 (Tri::Unknown, WhenUnknown::PassOver) | (Tri::No, _) => {}
             }
         }
-        let unread = |(name, value): &(&String, &FindingValue)| {
-            is_sign(name, value) && !read.contains(*name)
-        };
-        let unread: Vec<_> = findings
-            .values()
-            .iter()
-            .filter(unread)
-            .map(|(n, v)| (n.clone(), v.clone()))
-            .collect();
-        if !unread.is_empty() {
-            evaluation.cannot_clear.push(Outcome {
-                rule: UNREAD.into(),
-                class: "A sign was found that no rule looks at here".into(),
-                urgency: Urgency::Yellow,
-                source: String::new(),
-                action: "Have somebody look at it who knows more".into(),
-                findings: unread,
-            });
-        }
-        let unusual =
-            |(name, value): &(&String, &FindingValue)| match (self.usual.get(*name), value) {
-                (Some((least, most)), FindingValue::Number(number)) => {
-                    !(*least..=*most).contains(number)
-                }
-                _ => false,
-            };
-        let unusual: Vec<_> = findings
-            .values()
-            .iter()
-            .filter(unusual)
-            .map(|(n, v)| (n.clone(), v.clone()))
-            .collect();
-        if !unusual.is_empty() {
-            evaluation.cannot_clear.push(Outcome {
-                rule: UNUSUAL.into(),
-                class: "A measurement that is hardly ever seen".into(),
-                urgency: Urgency::Yellow,
-                source: String::new(),
-                action: "Measure it again".into(),
-                findings: unusual,
-            });
-        }
+        evaluation.cannot_clear.extend(unread(findings, &read));
+        evaluation.cannot_clear.extend(self.unusual(findings));
         evaluation
             .fired
             .sort_by_key(|o| std::cmp::Reverse(o.urgency));
         evaluation
+    }
+
+    /// Measurements beyond what is usual: they clear nothing.
+    fn unusual(&self, findings: &Findings) -> Option<Outcome> {
+        let beyond = |name: &str, value: &FindingValue| match (self.usual.get(name), value) {
+            (Some((least, most)), FindingValue::Number(number)) => {
+                !(*least..=*most).contains(number)
+            }
+            _ => false,
+        };
+        said_of(findings, &beyond, UNUSUAL)
     }
 
     /// All findings that a condition reads, through definitions.
@@ -645,11 +616,48 @@ fn guideline_beside(file: &str) -> Option<&'static RulePack> {
     }
 }
 
-/// What is said of signs that were found and that no rule has read.
-const UNREAD: &str = "unread";
+/// What is said of signs that were found and that no rule has read: id, class, action.
+const UNREAD: [&str; 3] = [
+    "unread",
+    "A sign was found that no rule looks at here",
+    "Have somebody look at it who knows more",
+];
 
-/// What is said of measurements beyond what is usual: they clear nothing.
-const UNUSUAL: &str = "unusual";
+/// What is said of measurements beyond what is usual.
+const UNUSUAL: [&str; 3] = [
+    "unusual",
+    "A measurement that is hardly ever seen",
+    "Measure it again",
+];
+
+/// Signs that no rule has read.
+fn unread(findings: &Findings, read: &BTreeSet<String>) -> Option<Outcome> {
+    let unread = |name: &str, value: &FindingValue| is_sign(name, value) && !read.contains(name);
+    said_of(findings, &unread, UNREAD)
+}
+
+/// What is said of findings that no rule speaks of; nothing where there are none.
+fn said_of(
+    findings: &Findings,
+    of: &dyn Fn(&str, &FindingValue) -> bool,
+    [rule, class, action]: [&str; 3],
+) -> Option<Outcome> {
+    let named = findings
+        .values()
+        .iter()
+        .filter(|(name, value)| of(name, value));
+    let named: Vec<_> = named
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    (!named.is_empty()).then(|| Outcome {
+        rule: rule.into(),
+        class: class.into(),
+        urgency: Urgency::Yellow,
+        source: String::new(),
+        action: action.into(),
+        findings: named,
+    })
+}
 
 /// A name that conditions can read: whether this is the community level, which has few instruments.
 const COMMUNITY: &str = "at_community";
@@ -718,7 +726,7 @@ pub struct Outcome {
 impl Outcome {
     /// Whether it names signs that no rule of a pack has read.
     pub(crate) fn is_unread(&self) -> bool {
-        self.rule == UNREAD
+        self.rule == UNREAD[0]
     }
 
     /// As it is shown.
@@ -770,7 +778,7 @@ impl Evaluation {
         let (unread, open): (Vec<_>, Vec<_>) = guideline
             .cannot_clear
             .into_iter()
-            .partition(|o| o.rule == UNREAD);
+            .partition(|o| o.rule == UNREAD[0]);
         let open: Vec<_> = open
             .into_iter()
             .filter(|o| new(&self.cannot_clear, o) && new(&self.fired, o))

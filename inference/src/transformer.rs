@@ -110,7 +110,7 @@ fn exp(x: f32) -> f32 {
 }
 
 fn gelu(x: f32) -> f32 {
-    x / (1.0 + exp(-1.595_769_1 * (x + 0.044_715 * x * x * x)))
+    x / (1.0 + exp(-1.595_769 * (x + 0.044_715 * x * x * x)))
 }
 
 /// A sum in sixteen parts, which are added in their order.

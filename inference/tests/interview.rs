@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use clinical::{FindingValue, Profile, Urgency};
+use clinical::{AgeGroup, FindingValue, Profile, Urgency};
+use inference::golden;
 use inference::interview::{Step, danger, next};
 use inference::rules::FindingKind;
 use inference::{Findings, RulePack};
@@ -169,5 +170,118 @@ proptest! {
         let profile = if imci { Profile::Imci } else { Profile::Iccm };
         let assessed = inference::assess(&findings, &pack, profile, None);
         prop_assert!(assessed.urgency > Urgency::Green && !assessed.green_offered, "{} {:?}", SEVERE[which], findings.group());
+    }
+}
+
+/// A well patient of each group, as golden cases have them.
+fn well(group: AgeGroup) -> (BTreeMap<String, FindingValue>, Ages) {
+    let file = match group {
+        AgeGroup::Infant => golden::WELL_INFANT,
+        AgeGroup::Child => golden::WELL_CHILD,
+        AgeGroup::Mother => golden::WELL_MOTHER,
+        AgeGroup::Adult => golden::WELL_ADULT,
+    };
+    let findings = Findings::parse(file, &RulePack::built_in().unwrap()).unwrap();
+    let mut values = findings.values().clone();
+    let unit = if group == AgeGroup::Infant {
+        "age_days"
+    } else {
+        "age_months"
+    };
+    let FindingValue::Number(age) = values[unit] else {
+        panic!("{group:?} has no age")
+    };
+    values.retain(|name, _| !name.starts_with("age_"));
+    (values, BTreeMap::from([(unit.to_owned(), age)]))
+}
+
+#[test]
+fn a_well_patient_of_every_group_is_green_with_what_every_level_asks_and_no_more() {
+    let pack = RulePack::built_in().unwrap();
+    for group in AgeGroup::ALL {
+        let (values, ages) = well(group);
+        for profile in Profile::ALL {
+            let known = BTreeMap::from([("maternal".to_owned(), FindingValue::Yes)]);
+            let mut answers = if group == AgeGroup::Mother {
+                known
+            } else {
+                BTreeMap::new()
+            };
+            let mut asked = 0;
+            let mut of_age = Ages::new();
+            loop {
+                match next(&pack, profile, &answers, &of_age) {
+                    Step::AskAge => of_age = ages.clone(),
+                    Step::Ask(spec) => {
+                        asked += 1;
+                        let said = values
+                            .get(&spec.id)
+                            .cloned()
+                            .unwrap_or(FindingValue::Unknown);
+                        answers.insert(spec.id.clone(), said);
+                    }
+                    Step::Done => break,
+                }
+            }
+            let findings = Findings::new(answers, String::new(), &ages).unwrap();
+            assert_eq!(findings.group(), group);
+            let judged = pack.evaluate(profile, &findings);
+            assert!(
+                judged.urgency() == Urgency::Green && judged.green_offered(),
+                "{group:?} {profile:?}: {:?} {:?}",
+                judged.fired,
+                judged.cannot_clear
+            );
+            assert!(
+                asked <= if profile == Profile::Iccm { 26 } else { 48 },
+                "{group:?} {profile:?}: {asked}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_danger_sign_alone_is_pink_after_that_one_answer() {
+    let pack = RulePack::built_in().unwrap();
+    for (group, profile) in AgeGroup::ALL
+        .into_iter()
+        .flat_map(|group| Profile::ALL.map(|profile| (group, profile)))
+    {
+        let (_, ages) = well(group);
+        let questions = pack.questions(profile, group);
+        let first = questions
+            .iter()
+            .filter(|spec| spec.required.iter().any(|of| of == group.name()));
+        // Main symptoms and what says who she is are asked first too, and are no danger by themselves.
+        let symptoms = [
+            "cough_or_difficult",
+            "diarrhoea",
+            "fever",
+            "days_since_delivery",
+        ];
+        let of_her = |name: &str| group == AgeGroup::Mother && name == "fever";
+        let mut tried = 0;
+        for spec in first.filter(|spec| !symptoms.contains(&spec.id.as_str()) || of_her(&spec.id)) {
+            let worst = match &spec.kind {
+                FindingKind::Choice(words) => FindingValue::Text(words[words.len() - 1].clone()),
+                FindingKind::Flag | FindingKind::Number { .. } => FindingValue::Yes,
+            };
+            let mut answers = BTreeMap::from([(spec.id.clone(), worst)]);
+            if group == AgeGroup::Mother {
+                answers.insert("maternal".into(), FindingValue::Yes);
+            }
+            let said = danger(&pack, profile, &answers, &ages);
+            assert!(!said.is_empty(), "{group:?} {profile:?}: {}", spec.id);
+            let unsaid = answers.iter().map(|(name, value)| match name.as_str() {
+                "maternal" => (name.clone(), value.clone()),
+                _ => (name.clone(), FindingValue::Unknown),
+            });
+            assert!(
+                danger(&pack, profile, &unsaid.collect(), &ages).is_empty(),
+                "the control"
+            );
+            tried += 1;
+        }
+        assert!(tried >= 4, "{group:?} {profile:?}: {tried}");
     }
 }

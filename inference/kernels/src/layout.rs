@@ -144,7 +144,7 @@ impl Packed {
 
     /// A matrix of zeros.
     fn empty(kind: Kind, rows: usize, columns: usize) -> Result<Self, Misfit> {
-        if columns == 0 || columns % kind.block() != 0 {
+        if columns == 0 || !columns.is_multiple_of(kind.block()) {
             return Err(Misfit::Columns);
         }
         let blocks = rows.div_ceil(TILE) * (columns / kind.block());

@@ -71,7 +71,7 @@ pub fn multiply(
     pool: Option<&Pool>,
 ) -> Result<(), Misfit> {
     let rows = x.len() / w.columns();
-    if x.len() % w.columns() != 0 || out.len() != rows * w.rows() {
+    if !x.len().is_multiple_of(w.columns()) || out.len() != rows * w.rows() {
         return Err(Misfit::Shape);
     }
     let path = if Path::all().contains(&path) {

@@ -25,6 +25,51 @@ fn load(bytes: &[u8], at: usize) -> *const u8 {
     bytes[at..at + 64].as_ptr()
 }
 
+/// Rows of activations, and where the scales of each begin.
+#[inline(always)]
+fn rows_of<const M: usize>(a: &Activations, row: usize) -> ([&[i8]; M], [usize; M]) {
+    let rows = std::array::from_fn(|i| &a.numbers[(row + i) * a.columns..][..a.columns]);
+    (rows, std::array::from_fn(|i| (row + i) * (a.columns / 32)))
+}
+
+/// 32 weights of four bits of 16 rows, times `M` rows of activations.
+macro_rules! nibbles_512 {
+    ($acc:ident, $rows:expr, $packed:expr, $at:expr, $base:expr) => {{
+        let low = _mm512_set1_epi8(15);
+        let v: [__m512i; 4] =
+            std::array::from_fn(|g| _mm512_loadu_si512(load($packed, $base + g * 64).cast()));
+        for (g, v) in v.iter().enumerate() {
+            let part = _mm512_and_si512(*v, low);
+            for i in 0..M {
+                let x = _mm512_set1_epi32(four($rows[i], $at + g * 4));
+                $acc[i] = _mm512_dpbusd_epi32($acc[i], part, x);
+            }
+        }
+        for (g, v) in v.iter().enumerate() {
+            let part = _mm512_and_si512(_mm512_srli_epi16::<4>(*v), low);
+            for i in 0..M {
+                let x = _mm512_set1_epi32(four($rows[i], $at + 16 + g * 4));
+                $acc[i] = _mm512_dpbusd_epi32($acc[i], part, x);
+            }
+        }
+    }};
+}
+
+/// Asks for the bytes that a single row's product will need.
+#[inline(always)]
+fn fetch<const M: usize>(block: &[u8]) {
+    if M == 1 {
+        let ahead = block.as_ptr().wrapping_add(AHEAD).cast::<i8>();
+        for at in (0..block.len()).step_by(64) {
+            // SAFETY: any address may be asked for.
+            #[allow(unused_unsafe, reason = "safe where the processor is known to have it")]
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(at));
+            }
+        }
+    }
+}
+
 /// `M` rows of activations from `row` on, times 16 rows of weights.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) unsafe fn tile_512<const M: usize>(
@@ -34,109 +79,131 @@ pub(crate) unsafe fn tile_512<const M: usize>(
     row: usize,
     out: &mut [[f32; TILE]],
 ) {
-    let low = _mm512_set1_epi8(15);
-    let per_row = a.columns / 32;
-    let rows: [&[i8]; M] =
-        std::array::from_fn(|i| &a.numbers[(row + i) * a.columns..][..a.columns]);
-    let metas: [usize; M] = std::array::from_fn(|i| (row + i) * per_row);
-    let mut sums = [_mm512_setzero_ps(); M];
-    let fetch = |block: &[u8], bytes: usize| {
-        if M == 1 {
-            let ahead = block.as_ptr().wrapping_add(AHEAD).cast::<i8>();
-            (0..bytes)
-                .step_by(64)
-                .for_each(|at| _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(at)));
+    // SAFETY: the same features.
+    let sums: [__m512; M] = unsafe {
+        match kind {
+            Kind::Q4_0 => blocks_512::<M, false>(w, a, row),
+            Kind::Q8_0 => blocks_512::<M, true>(w, a, row),
+            Kind::Q4K => supers_512(w, a, row),
         }
     };
-    // SAFETY: `load` and `block` check their bounds.
-    unsafe {
-        macro_rules! nibbles {
-            ($acc:ident, $packed:expr, $at:expr, $base:expr) => {{
-                let v: [__m512i; 4] = std::array::from_fn(|g| {
-                    _mm512_loadu_si512(load($packed, $base + g * 64).cast())
-                });
-                for (g, v) in v.iter().enumerate() {
-                    let part = _mm512_and_si512(*v, low);
-                    for i in 0..M {
-                        $acc[i] = _mm512_dpbusd_epi32(
-                            $acc[i],
-                            part,
-                            _mm512_set1_epi32(four(rows[i], $at + g * 4)),
-                        );
-                    }
-                }
-                for (g, v) in v.iter().enumerate() {
-                    let part = _mm512_and_si512(_mm512_srli_epi16::<4>(*v), low);
-                    for i in 0..M {
-                        $acc[i] = _mm512_dpbusd_epi32(
-                            $acc[i],
-                            part,
-                            _mm512_set1_epi32(four(rows[i], $at + 16 + g * 4)),
-                        );
-                    }
-                }
-            }};
-        }
-        for (b, packed) in w.chunks_exact(kind.packed()).enumerate() {
-            fetch(packed, kind.packed());
-            let halves = |at: usize| {
-                _mm512_cvtph_ps(_mm256_loadu_si256(packed[at..at + 32].as_ptr().cast()))
-            };
-            match kind {
-                Kind::Q4_0 | Kind::Q8_0 => {
-                    let mut acc: [__m512i; M] =
-                        std::array::from_fn(|i| _mm512_set1_epi32(a.offsets[metas[i] + b]));
-                    if kind == Kind::Q4_0 {
-                        nibbles!(acc, packed, b * 32, 32);
-                    } else {
-                        for g in 0..8 {
-                            let v = _mm512_loadu_si512(load(packed, 32 + g * 64).cast());
-                            for i in 0..M {
-                                acc[i] = _mm512_dpbusd_epi32(
-                                    acc[i],
-                                    v,
-                                    _mm512_set1_epi32(four(rows[i], b * 32 + g * 4)),
-                                );
-                            }
-                        }
-                    }
-                    let scales = halves(0);
-                    for i in 0..M {
-                        let scale = _mm512_mul_ps(scales, _mm512_set1_ps(a.scales[metas[i] + b]));
-                        sums[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i]), scale, sums[i]);
-                    }
-                }
-                Kind::Q4K => {
-                    let (d, least) = (halves(0), halves(32));
-                    let bytes = |at: usize| {
-                        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(
-                            packed[at..at + 16].as_ptr().cast(),
-                        )))
-                    };
-                    for j in 0..8 {
-                        let block = b * 8 + j;
-                        let scales = _mm512_mul_ps(d, bytes(64 + j * 32));
-                        let leasts = _mm512_mul_ps(least, bytes(80 + j * 32));
-                        let mut acc = [_mm512_setzero_si512(); M];
-                        nibbles!(acc, packed, block * 32, 320 + j * 256);
-                        for i in 0..M {
-                            let scale =
-                                _mm512_mul_ps(scales, _mm512_set1_ps(a.scales[metas[i] + block]));
-                            sums[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i]), scale, sums[i]);
-                            let off = _mm512_set1_ps(a.sums[metas[i] + block]);
-                            sums[i] = _mm512_fnmadd_ps(leasts, off, sums[i]);
-                        }
-                    }
-                }
-            }
-        }
-        for (out, sum) in out.iter_mut().zip(sums) {
-            _mm512_storeu_ps(out.as_mut_ptr(), sum);
-        }
+    for (out, sum) in out.iter_mut().zip(sums) {
+        // SAFETY: 16 numbers into 16.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
     }
 }
 
+/// Of blocks of 32: four bits a weight, or eight.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn blocks_512<const M: usize, const EIGHT: bool>(
+    w: &[u8],
+    a: &Activations,
+    row: usize,
+) -> [__m512; M] {
+    let (rows, metas) = rows_of::<M>(a, row);
+    let mut sums = [_mm512_setzero_ps(); M];
+    let size = if EIGHT {
+        Kind::Q8_0.packed()
+    } else {
+        Kind::Q4_0.packed()
+    };
+    for (b, packed) in w.chunks_exact(size).enumerate() {
+        fetch::<M>(packed);
+        let mut acc: [__m512i; M] =
+            std::array::from_fn(|i| _mm512_set1_epi32(a.offsets[metas[i] + b]));
+        // SAFETY: `load` and the ranges check their bounds.
+        unsafe {
+            if EIGHT {
+                for g in 0..8 {
+                    let v = _mm512_loadu_si512(load(packed, 32 + g * 64).cast());
+                    for i in 0..M {
+                        let x = _mm512_set1_epi32(four(rows[i], b * 32 + g * 4));
+                        acc[i] = _mm512_dpbusd_epi32(acc[i], v, x);
+                    }
+                }
+            } else {
+                nibbles_512!(acc, rows, packed, b * 32, 32);
+            }
+            let scales = _mm512_cvtph_ps(_mm256_loadu_si256(packed[..32].as_ptr().cast()));
+            for i in 0..M {
+                let scale = _mm512_mul_ps(scales, _mm512_set1_ps(a.scales[metas[i] + b]));
+                sums[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i]), scale, sums[i]);
+            }
+        }
+    }
+    sums
+}
+
+/// Of blocks of 256, with a scale and a least for each 32.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn supers_512<const M: usize>(w: &[u8], a: &Activations, row: usize) -> [__m512; M] {
+    let (rows, metas) = rows_of::<M>(a, row);
+    let mut sums = [_mm512_setzero_ps(); M];
+    for (b, packed) in w.chunks_exact(Kind::Q4K.packed()).enumerate() {
+        fetch::<M>(packed);
+        // SAFETY: the ranges check their bounds.
+        unsafe {
+            let halves = |at: usize| {
+                _mm512_cvtph_ps(_mm256_loadu_si256(packed[at..at + 32].as_ptr().cast()))
+            };
+            let bytes = |at: usize| {
+                let bytes = _mm_loadu_si128(packed[at..at + 16].as_ptr().cast());
+                _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+            };
+            let (d, least) = (halves(0), halves(32));
+            for j in 0..8 {
+                let block = b * 8 + j;
+                let scales = _mm512_mul_ps(d, bytes(64 + j * 32));
+                let leasts = _mm512_mul_ps(least, bytes(80 + j * 32));
+                let mut acc = [_mm512_setzero_si512(); M];
+                nibbles_512!(acc, rows, packed, block * 32, 320 + j * 256);
+                for i in 0..M {
+                    let scale = _mm512_mul_ps(scales, _mm512_set1_ps(a.scales[metas[i] + block]));
+                    sums[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i]), scale, sums[i]);
+                    let off = _mm512_set1_ps(a.sums[metas[i] + block]);
+                    sums[i] = _mm512_fnmadd_ps(leasts, off, sums[i]);
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// Four products and their sum into each lane of 256 bits.
+macro_rules! dot_256 {
+    ($acc:expr, $weights:expr, $numbers:expr) => {{
+        let numbers = _mm256_set1_epi32($numbers);
+        $acc = match VNNI {
+            true => _mm256_dpbusd_avx_epi32($acc, $weights, numbers),
+            // Weights up to 15: no pair of products leaves 16 bits.
+            false => {
+                let pairs = _mm256_maddubs_epi16($weights, numbers);
+                _mm256_add_epi32($acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+            }
+        };
+    }};
+}
+
+/// 32 weights of four bits of 8 rows, times `M` rows of activations.
+macro_rules! nibbles_256 {
+    ($acc:ident, $rows:expr, $packed:expr, $at:expr, $base:expr, $side:expr) => {{
+        let low = _mm256_set1_epi8(15);
+        for g in 0..4 {
+            let v = _mm256_loadu_si256(load($packed, $base + g * 64).add($side * 32).cast());
+            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(v), low);
+            let v = _mm256_and_si256(v, low);
+            for i in 0..M {
+                dot_256!($acc[i], v, four($rows[i], $at + g * 4));
+                dot_256!($acc[i], high, four($rows[i], $at + 16 + g * 4));
+            }
+        }
+    }};
+}
+
 /// Half of the 16 rows, in registers of 256 bits.
+///
+/// # Safety
+/// As for [`tile_512`]; which instructions there are, the two callers say.
 #[inline(always)]
 unsafe fn half<const M: usize, const VNNI: bool>(
     kind: Kind,
@@ -146,115 +213,110 @@ unsafe fn half<const M: usize, const VNNI: bool>(
     side: usize,
     out: &mut [[f32; TILE]],
 ) {
-    // SAFETY: as for `tile_512`; which instructions there are, the two callers below say.
-    unsafe {
-        let (low, one) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
-        let per_row = a.columns / 32;
-        let rows: [&[i8]; M] =
-            std::array::from_fn(|i| &a.numbers[(row + i) * a.columns..][..a.columns]);
-        let metas: [usize; M] = std::array::from_fn(|i| (row + i) * per_row);
-        let mut sums = [_mm256_setzero_ps(); M];
-        macro_rules! dot {
-            ($acc:expr, $weights:expr, $numbers:expr) => {{
-                let numbers = _mm256_set1_epi32($numbers);
-                $acc = match VNNI {
-                    true => _mm256_dpbusd_avx_epi32($acc, $weights, numbers),
-                    // Weights up to 15: no pair of products leaves 16 bits.
-                    false => _mm256_add_epi32(
-                        $acc,
-                        _mm256_madd_epi16(_mm256_maddubs_epi16($weights, numbers), one),
-                    ),
-                };
-            }};
+    // SAFETY: the caller's.
+    let sums: [__m256; M] = unsafe {
+        match kind {
+            Kind::Q4_0 => blocks_256::<M, VNNI, false>(w, a, row, side),
+            Kind::Q8_0 => blocks_256::<M, VNNI, true>(w, a, row, side),
+            Kind::Q4K => supers_256::<M, VNNI>(w, a, row, side),
         }
-        macro_rules! nibbles {
-            ($acc:ident, $packed:expr, $at:expr, $base:expr) => {{
-                for g in 0..4 {
-                    let v = _mm256_loadu_si256(load($packed, $base + g * 64).add(side * 32).cast());
-                    let (l, h) = (
-                        _mm256_and_si256(v, low),
-                        _mm256_and_si256(_mm256_srli_epi16::<4>(v), low),
-                    );
+    };
+    for (out, sum) in out.iter_mut().zip(sums) {
+        // SAFETY: 8 numbers into 8.
+        unsafe { _mm256_storeu_ps(out[side * 8..side * 8 + 8].as_mut_ptr(), sum) };
+    }
+}
+
+#[inline(always)]
+unsafe fn blocks_256<const M: usize, const VNNI: bool, const EIGHT: bool>(
+    w: &[u8],
+    a: &Activations,
+    row: usize,
+    side: usize,
+) -> [__m256; M] {
+    let (rows, metas) = rows_of::<M>(a, row);
+    // SAFETY: `load` and the ranges check their bounds; the instructions are the caller's to know.
+    unsafe {
+        let (flip, one) = (_mm256_set1_epi8(-128), _mm256_set1_epi16(1));
+        let mut sums = [_mm256_setzero_ps(); M];
+        let size = if EIGHT {
+            Kind::Q8_0.packed()
+        } else {
+            Kind::Q4_0.packed()
+        };
+        let signed = EIGHT && !VNNI;
+        for (b, packed) in w.chunks_exact(size).enumerate() {
+            let offset = |i: usize| if signed { 0 } else { a.offsets[metas[i] + b] };
+            let mut acc: [__m256i; M] = std::array::from_fn(|i| _mm256_set1_epi32(offset(i)));
+            if EIGHT {
+                for g in 0..8 {
+                    let v = _mm256_loadu_si256(load(packed, 32 + g * 64).add(side * 32).cast());
                     for i in 0..M {
-                        dot!($acc[i], l, four(rows[i], $at + g * 4));
-                        dot!($acc[i], h, four(rows[i], $at + 16 + g * 4));
+                        let x = four(rows[i], b * 32 + g * 4);
+                        if VNNI {
+                            dot_256!(acc[i], v, x);
+                        } else {
+                            // Products of 255 and 127 would leave 16 bits when two are added: the signed weight's
+                            // sign goes to the activation instead. A weight of -128 is 128 without its sign, and
+                            // an activation is -127 at least.
+                            let weight = _mm256_xor_si256(v, flip);
+                            let x = _mm256_sign_epi8(_mm256_set1_epi32(x), weight);
+                            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weight), x);
+                            acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(pairs, one));
+                        }
                     }
                 }
-            }};
+            } else {
+                nibbles_256!(acc, rows, packed, b * 32, 32, side);
+            }
+            let scales = packed[side * 16..side * 16 + 16].as_ptr().cast();
+            let scales = _mm256_cvtph_ps(_mm_loadu_si128(scales));
+            for i in 0..M {
+                let scale = _mm256_mul_ps(scales, _mm256_set1_ps(a.scales[metas[i] + b]));
+                sums[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[i]), scale, sums[i]);
+            }
         }
-        for (b, packed) in w.chunks_exact(kind.packed()).enumerate() {
+        sums
+    }
+}
+
+#[inline(always)]
+unsafe fn supers_256<const M: usize, const VNNI: bool>(
+    w: &[u8],
+    a: &Activations,
+    row: usize,
+    side: usize,
+) -> [__m256; M] {
+    let (rows, metas) = rows_of::<M>(a, row);
+    // SAFETY: as for `blocks_256`.
+    unsafe {
+        let mut sums = [_mm256_setzero_ps(); M];
+        for (b, packed) in w.chunks_exact(Kind::Q4K.packed()).enumerate() {
             let halves = |at: usize| {
                 let from = at + side * 16;
                 _mm256_cvtph_ps(_mm_loadu_si128(packed[from..from + 16].as_ptr().cast()))
             };
-            match kind {
-                Kind::Q4_0 | Kind::Q8_0 => {
-                    let signed = kind == Kind::Q8_0 && !VNNI;
-                    let mut acc: [__m256i; M] = std::array::from_fn(|i| match signed {
-                        true => _mm256_setzero_si256(),
-                        false => _mm256_set1_epi32(a.offsets[metas[i] + b]),
-                    });
-                    match kind {
-                        Kind::Q8_0 => {
-                            let flip = _mm256_set1_epi8(-128);
-                            for g in 0..8 {
-                                let v = _mm256_loadu_si256(
-                                    load(packed, 32 + g * 64).add(side * 32).cast(),
-                                );
-                                for i in 0..M {
-                                    let x = four(rows[i], b * 32 + g * 4);
-                                    if VNNI {
-                                        dot!(acc[i], v, x);
-                                    } else {
-                                        // Products of 255 and 127 would leave 16 bits when two are added: the signed
-                                        // weight's sign goes to the activation instead. A weight of -128 is 128 without
-                                        // its sign, and an activation is -127 at least.
-                                        let weight = _mm256_xor_si256(v, flip);
-                                        let x = _mm256_sign_epi8(_mm256_set1_epi32(x), weight);
-                                        let pairs =
-                                            _mm256_maddubs_epi16(_mm256_abs_epi8(weight), x);
-                                        acc[i] =
-                                            _mm256_add_epi32(acc[i], _mm256_madd_epi16(pairs, one));
-                                    }
-                                }
-                            }
-                        }
-                        Kind::Q4_0 | Kind::Q4K => nibbles!(acc, packed, b * 32, 32),
-                    }
-                    let scales = halves(0);
-                    for i in 0..M {
-                        let scale = _mm256_mul_ps(scales, _mm256_set1_ps(a.scales[metas[i] + b]));
-                        sums[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[i]), scale, sums[i]);
-                    }
-                }
-                Kind::Q4K => {
-                    let (d, least) = (halves(0), halves(32));
-                    let bytes = |at: usize| {
-                        let from = at + side * 8;
-                        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(
-                            packed[from..from + 8].as_ptr().cast(),
-                        )))
-                    };
-                    for j in 0..8 {
-                        let block = b * 8 + j;
-                        let scales = _mm256_mul_ps(d, bytes(64 + j * 32));
-                        let leasts = _mm256_mul_ps(least, bytes(80 + j * 32));
-                        let mut acc = [_mm256_setzero_si256(); M];
-                        nibbles!(acc, packed, block * 32, 320 + j * 256);
-                        for i in 0..M {
-                            let scale =
-                                _mm256_mul_ps(scales, _mm256_set1_ps(a.scales[metas[i] + block]));
-                            sums[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[i]), scale, sums[i]);
-                            let off = _mm256_set1_ps(a.sums[metas[i] + block]);
-                            sums[i] = _mm256_fnmadd_ps(leasts, off, sums[i]);
-                        }
-                    }
+            let bytes = |at: usize| {
+                let from = at + side * 8;
+                let bytes = _mm_loadl_epi64(packed[from..from + 8].as_ptr().cast());
+                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))
+            };
+            let (d, least) = (halves(0), halves(32));
+            for j in 0..8 {
+                let block = b * 8 + j;
+                let scales = _mm256_mul_ps(d, bytes(64 + j * 32));
+                let leasts = _mm256_mul_ps(least, bytes(80 + j * 32));
+                let mut acc = [_mm256_setzero_si256(); M];
+                nibbles_256!(acc, rows, packed, block * 32, 320 + j * 256, side);
+                for i in 0..M {
+                    let scale = _mm256_mul_ps(scales, _mm256_set1_ps(a.scales[metas[i] + block]));
+                    sums[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[i]), scale, sums[i]);
+                    let off = _mm256_set1_ps(a.sums[metas[i] + block]);
+                    sums[i] = _mm256_fnmadd_ps(leasts, off, sums[i]);
                 }
             }
         }
-        for (out, sum) in out.iter_mut().zip(sums) {
-            _mm256_storeu_ps(out[side * 8..side * 8 + 8].as_mut_ptr(), sum);
-        }
+        sums
     }
 }
 

@@ -54,7 +54,7 @@ fn dequantized(kind: Kind, file: &[u8]) -> Vec<f64> {
                         ),
                     };
                     let nibbles = &block[16 + j / 2 * 32..][..32];
-                    let nibble = move |b: &u8| if j % 2 == 0 { b & 15 } else { b >> 4 };
+                    let nibble = move |b: &u8| if j.is_multiple_of(2) { b & 15 } else { b >> 4 };
                     nibbles.iter().map(move |b| {
                         d * f64::from(s) * f64::from(nibble(b)) - least * f64::from(m)
                     })

@@ -1,5 +1,10 @@
 //! `kijiti-teach`: how a triage model comes to be, for those who publish models.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program has files and a clock; the library takes them as arguments"
+)]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -180,7 +185,7 @@ fn train(plan: Plan, folder: &Folder) -> Result<(), Fail> {
             } else {
                 0.98 * mean + 0.02 * now.loss
             };
-            if now.step % 20 == 0 || now.step == now.steps {
+            if now.step.is_multiple_of(20) || now.step == now.steps {
                 let took = since.elapsed().as_secs_f64();
                 let a_step = took / (now.step - from).max(1) as f64;
                 let left = a_step * (now.steps - now.step) as f64 / 60.0;

@@ -164,20 +164,12 @@ impl Net {
             let count = rows.unwrap_or(1) * columns;
             // Uniform, with the spread of a normal distribution.
             let bound = spread * 3f32.sqrt();
-            let drawn = (0..count).map(|_| {
-                if bound == 0.0 {
-                    0.0
-                } else {
-                    rng.random_range(-bound..bound)
-                }
-            });
-            let is_scale = name.ends_with("norm.weight")
-                || name.ends_with("norm1.weight")
-                || name.ends_with("norm2.weight");
-            let drawn: Vec<f32> = if is_scale {
-                vec![1.0; count]
-            } else {
-                drawn.collect()
+            let drawn: Vec<f32> = match (rows, bound > 0.0) {
+                (_, true) => (0..count)
+                    .map(|_| rng.random_range(-bound..bound))
+                    .collect(),
+                (None, false) if name.ends_with(".weight") => vec![1.0; count], // a norm's
+                (_, false) => vec![0.0; count],
             };
             let var = match rows {
                 Some(rows) => Var::from_vec(drawn, (rows, columns), &Device::Cpu),
@@ -222,7 +214,8 @@ impl Net {
             put(format!("{head}.weight"), Some(outputs), width, 0.02)?;
             put(format!("{head}.bias"), None, outputs, 0.0)?;
         }
-        let tables = [shape.features, GRAM_ROWS, shape.pieces].map(|rows| Table::new(rows, width));
+        let rows = [shape.features, GRAM_ROWS, shape.pieces];
+        let tables = rows.map(|rows| Table::new(rows, width));
         Ok(Self {
             shape,
             weights,

@@ -237,7 +237,7 @@ fn rows(
     while rows.len() < count {
         let case: Patient = teacher.draw(&mut rng);
         // What a district sees differs from what the country sees: every third diagnosis only.
-        if local && case.label % 3 != 0 {
+        if local && !case.label.is_multiple_of(3) {
             continue;
         }
         let mut words = tokenizer

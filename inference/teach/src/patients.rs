@@ -15,20 +15,22 @@
 //! This makes patients to learn from, not epidemiology; see [`factors`].
 
 mod diseases;
+mod drawn;
 mod factors;
 mod noise;
 pub mod phrases;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rand::{Rng, RngExt};
 
-use clinical::{FindingValue, Urgency};
+use clinical::Urgency;
 use inference::findings::Findings;
 use inference::model::Label;
 
 use diseases::{DISEASES, Disease, GRAVE, together};
-use factors::{FACTORS, Factor, Of, Shows};
+use drawn::Drawn;
+use factors::{FACTORS, Factor, Of};
 pub use phrases::{LANGUAGES, Wording};
 
 /// How a district is, and how its workers write things down.
@@ -196,6 +198,40 @@ pub struct Posterior {
 /// How often somebody with one disease has another, before what goes together.
 const SECOND: f64 = 0.16;
 
+/// One or two diseases, gravely ill or not; `None` where that cannot be.
+fn hypothesis(
+    both: [Option<(usize, &Disease)>; 2],
+    grave: bool,
+    weight: f64,
+) -> Option<Hypothesis> {
+    let ill = || both.iter().flatten();
+    let calm: f64 = ill().map(|(_, d)| 1.0 - d.grave).product();
+    let weight = weight * if grave { 1.0 - calm } else { calm };
+    let at = |season: usize, place: usize, age: usize| {
+        let times = |(_, d): &(usize, &Disease)| {
+            let by = [d.seasons.get(season), d.places.get(place), d.ages.get(age)];
+            by.into_iter().flatten().product::<f64>()
+        };
+        weight * ill().map(times).product::<f64>()
+    };
+    let makers: Vec<Makes> = ill()
+        .map(|(_, d)| d.makes)
+        .chain(grave.then_some(GRAVE))
+        .collect();
+    let (label, _) = ill().min_by_key(|(at, d)| (std::cmp::Reverse(d.floor), *at))?;
+    (weight > 0.0).then(|| Hypothesis {
+        diseases: both.map(|d| d.map(|(at, _)| at)),
+        grave,
+        label: *label,
+        floor: ill().map(|(_, d)| d.floor).max().unwrap_or(Urgency::Green),
+        infant: ill().any(|(_, d)| d.infant),
+        prior: std::array::from_fn(|season| {
+            std::array::from_fn(|place| std::array::from_fn(|age| at(season, place, age)))
+        }),
+        chances: FACTORS.iter().map(|f| chances(f, &makers)).collect(),
+    })
+}
+
 impl Teacher {
     /// Of this world.
     pub fn new(world: World) -> Self {
@@ -225,45 +261,13 @@ impl Teacher {
                     })
                 });
             for (second, often) in alone.chain(pairs) {
-                for grave in [false, true] {
-                    let both = [Some((a, first)), second];
-                    let ill = both.iter().flatten();
-                    let calm: f64 = ill.clone().map(|(_, d)| 1.0 - d.grave).product();
-                    let share = if grave { 1.0 - calm } else { calm };
-                    let weight = more(first) * often * share;
-                    if weight == 0.0 {
-                        continue;
-                    }
-                    let at = |season: usize, place: usize, age: usize| {
-                        let times = |(_, d): &(usize, &Disease)| {
-                            let by = [d.seasons.get(season), d.places.get(place), d.ages.get(age)];
-                            by.into_iter().flatten().product::<f64>()
-                        };
-                        weight * ill.clone().map(times).product::<f64>()
-                    };
-                    let makers = ill
-                        .clone()
-                        .map(|(_, d)| d.makes)
-                        .chain(grave.then_some(GRAVE));
-                    let makers: Vec<_> = makers.collect();
-                    let label = ill
-                        .clone()
-                        .min_by_key(|(at, d)| (std::cmp::Reverse(d.floor), *at));
-                    let floor = ill.clone().map(|(_, d)| d.floor).max();
-                    hypotheses.push(Hypothesis {
-                        diseases: both.map(|d| d.map(|(at, _)| at)),
-                        grave,
-                        label: label.map_or(a, |(at, _)| *at),
-                        floor: floor.unwrap_or(Urgency::Green),
-                        infant: first.infant,
-                        prior: std::array::from_fn(|season| {
-                            std::array::from_fn(|place| {
-                                std::array::from_fn(|age| at(season, place, age))
-                            })
-                        }),
-                        chances: FACTORS.iter().map(|f| chances(f, &makers)).collect(),
-                    });
-                }
+                let both = [Some((a, first)), second];
+                let weight = more(first) * often;
+                hypotheses.extend(
+                    [false, true]
+                        .into_iter()
+                        .filter_map(|grave| hypothesis(both, grave, weight)),
+                );
             }
         }
         // Of each season, place and age, all of one kind together are certain.
@@ -492,374 +496,5 @@ fn weighted(weights: impl Iterator<Item = f64> + Clone, rng: &mut impl Rng) -> u
     last
 }
 
-/// A patient while it is drawn.
-struct Drawn {
-    world: World,
-    who: Who,
-    /// Whether somebody says something at all.
-    spoken: bool,
-    imci: bool,
-    values: BTreeMap<String, FindingValue>,
-    said: Vec<&'static str>,
-}
-
-/// Findings of a field that only a facility can make, or that are seldom made.
-const SELDOM: &[(&str, f64, f64)] = &[
-    // Field, missing at the community, at a facility.
-    ("spo2", 0.9, 0.45),
-    ("wfh_z", 0.97, 0.5),
-    ("palmar_pallor", 0.5, 0.1),
-    ("mother_hiv", 0.85, 0.35),
-    ("temperature", 0.45, 0.08),
-    ("hot_to_touch", 0.35, 0.8),
-    ("corneal_clouding", 0.6, 0.3),
-    ("skin_problem", 0.5, 0.2),
-    ("weight", 0.6, 0.1),
-    ("tb_contact", 0.8, 0.6),
-    ("refuses_limb", 0.5, 0.3),
-    ("painful_urination", 0.5, 0.3),
-    ("mouth_ulcers", 0.5, 0.3),
-    ("skin_severe", 0.6, 0.4),
-    ("malaria_test", 0.35, 0.2),
-    ("restless", 0.3, 0.1),
-    ("skin_pinch", 0.45, 0.1),
-    ("sunken_eyes", 0.3, 0.1),
-    ("drinking", 0.45, 0.1),
-    ("wheeze", 0.5, 0.3),
-];
-
-/// A question that is hardly asked where the one before it was answered no.
-const GATED: &[(&str, &[&str])] = &[
-    (
-        "cough_or_difficult",
-        &[
-            "chest_indrawing",
-            "stridor_calm",
-            "wheeze",
-            "cough_days",
-            "respiratory_rate",
-            "spo2",
-        ],
-    ),
-    (
-        "diarrhoea",
-        &[
-            "diarrhoea_days",
-            "blood_in_stool",
-            "sunken_eyes",
-            "skin_pinch",
-            "restless",
-            "drinking",
-        ],
-    ),
-    (
-        "fever",
-        &[
-            "fever_days",
-            "malaria_test",
-            "stiff_neck",
-            "refuses_limb",
-            "painful_urination",
-            "measles",
-        ],
-    ),
-    ("yellow_skin", &["yellow_palms"]),
-    ("eye_problem", &["eye_pus", "corneal_clouding"]),
-];
-
-const PLACES: [&str; 3] = ["low", "high", "none"];
-
-impl Drawn {
-    fn new(world: World, who: Who, rng: &mut impl Rng) -> Self {
-        Self {
-            world,
-            who,
-            spoken: rng.random_bool(world.spoken),
-            imci: rng.random_bool(0.4),
-            values: BTreeMap::new(),
-            said: Vec::new(),
-        }
-    }
-
-    /// What shows of a state.
-    fn show(&mut self, factor: &Factor, state: usize, rng: &mut impl Rng) {
-        let text = |word: &str| FindingValue::Text(word.to_owned());
-        for shows in factor.shows {
-            match shows {
-                Shows::Flag(field, yes) => {
-                    let yes = rng.random_bool(yes.get(state).copied().unwrap_or_default());
-                    let value = if yes {
-                        FindingValue::Yes
-                    } else {
-                        FindingValue::No
-                    };
-                    self.values.insert((*field).to_owned(), value);
-                }
-                Shows::Choice(field, words, chances) => {
-                    let chances = chances.get(state).copied().unwrap_or_default();
-                    let word = words.get(weighted(chances.iter().copied(), rng));
-                    self.values
-                        .insert((*field).to_owned(), text(word.copied().unwrap_or_default()));
-                }
-                Shows::Number(field, step, tables) => {
-                    let spreads = tables.get(self.who.table).copied().unwrap_or_default();
-                    if let Some(spread) = spreads.get(state.min(spreads.len().saturating_sub(1))) {
-                        let reading = spread.draw(*step, self.world.blur, rng);
-                        self.values
-                            .insert((*field).to_owned(), FindingValue::Number(reading));
-                    }
-                }
-                Shows::Said(concept, chances) => {
-                    let chance = chances.get(state).copied().unwrap_or_default();
-                    if self.spoken && rng.random_bool(chance) && !self.said.contains(concept) {
-                        self.said.push(concept);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Where and when, as far as the worker writes it down; whether the place is known.
-    fn context(&mut self, place: usize, season: usize, rng: &mut impl Rng) -> bool {
-        let season = if season == 0 { "dry" } else { "rains" };
-        self.values
-            .insert("season".to_owned(), FindingValue::Text(season.to_owned()));
-        let known = rng.random_bool(0.7);
-        if known {
-            let risk = PLACES.get(place).copied().unwrap_or("low").to_owned();
-            self.values
-                .insert("malaria_risk".to_owned(), FindingValue::Text(risk));
-        }
-        known
-    }
-
-    /// What was not asked, not measured, or not there to measure with.
-    fn hide(&mut self, rng: &mut impl Rng) {
-        let share = rng.random_range(0.0..0.25) + self.world.missing;
-        let no = |values: &BTreeMap<String, FindingValue>, gate: &str| {
-            values.get(gate) == Some(&FindingValue::No)
-        };
-        // Gates first: what is not known of a gate closes nothing.
-        let mut kept = BTreeMap::new();
-        for (field, value) in std::mem::take(&mut self.values) {
-            let gate = GATED.iter().any(|(gate, _)| *gate == field);
-            let danger = matches!(
-                field.as_str(),
-                "convulsions"
-                    | "convulsing_now"
-                    | "lethargic"
-                    | "not_able_to_drink"
-                    | "vomits_everything"
-                    | "feeding"
-                    | "movement"
-            );
-            let seldom = SELDOM.iter().find(|(name, ..)| *name == field);
-            let missing = match (seldom, gate || danger) {
-                _ if matches!(field.as_str(), "season" | "malaria_risk") => 0.0,
-                (Some((_, community, facility)), _) => {
-                    self.world.missing + if self.imci { *facility } else { *community }
-                }
-                (None, true) => 0.03 + self.world.missing / 3.0,
-                (None, false) => share,
-            };
-            if !rng.random_bool(missing.clamp(0.0, 0.98)) {
-                kept.insert(field, value);
-            }
-        }
-        let closed: BTreeSet<&str> = GATED
-            .iter()
-            .filter(|(gate, _)| no(&kept, gate))
-            .flat_map(|(_, fields)| fields.iter().copied())
-            .collect();
-        kept.retain(|field, _| !closed.contains(field.as_str()) || rng.random_bool(0.15));
-        self.values = kept;
-    }
-
-    /// How well each state of each factor explains what is seen.
-    fn explained(&self, who: Who) -> Vec<[f64; STATES_MAX]> {
-        FACTORS
-            .iter()
-            .map(|factor| {
-                let mut states = [1.0; STATES_MAX];
-                if is_of(factor, who.infant) {
-                    for (state, explains) in states.iter_mut().enumerate().take(factor.usual.len())
-                    {
-                        *explains = factor.shows.iter().map(|s| self.chance(s, state)).product();
-                    }
-                }
-                states
-            })
-            .collect()
-    }
-
-    /// The chance that a state shows what is seen of it.
-    fn chance(&self, shows: &Shows, state: usize) -> f64 {
-        match shows {
-            Shows::Flag(field, yes) => {
-                let yes = yes.get(state).copied().unwrap_or_default();
-                match self.values.get(*field) {
-                    Some(FindingValue::Yes) => yes,
-                    Some(FindingValue::No) => 1.0 - yes,
-                    _ => 1.0,
-                }
-            }
-            Shows::Choice(field, words, chances) => match self.values.get(*field) {
-                Some(FindingValue::Text(said)) => {
-                    let at = words.iter().position(|word| word == said);
-                    let chances = chances.get(state).copied().unwrap_or_default();
-                    at.and_then(|at| chances.get(at))
-                        .copied()
-                        .unwrap_or_default()
-                }
-                _ => 1.0,
-            },
-            Shows::Number(field, step, tables) => match self.values.get(*field) {
-                Some(FindingValue::Number(reading)) => {
-                    let spreads = tables.get(self.who.table).copied().unwrap_or_default();
-                    let spread = spreads.get(state.min(spreads.len().saturating_sub(1)));
-                    spread.map_or(1.0, |s| s.chance(*reading, *step, self.world.blur))
-                }
-                _ => 1.0,
-            },
-            Shows::Said(concept, chances) => {
-                let chance = chances.get(state).copied().unwrap_or_default();
-                match (self.spoken, self.said.contains(concept)) {
-                    (false, _) => 1.0,
-                    (true, true) => chance,
-                    (true, false) => 1.0 - chance,
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
-    use super::*;
-
-    #[test]
-    fn what_is_seen_belongs_to_one_factor_and_every_concept_has_phrases() {
-        for infant in [false, true] {
-            let (mut fields, mut concepts) = (BTreeSet::new(), BTreeSet::new());
-            for factor in FACTORS.iter().filter(|f| is_of(f, infant)) {
-                let states = factor.usual.len();
-                assert!(
-                    states <= STATES_MAX && factor.urgency.len() == states,
-                    "{}",
-                    factor.name
-                );
-                let sum: f64 = factor.usual.iter().sum();
-                assert!((sum - 1.0).abs() < 1e-6, "{}", factor.name);
-                for shows in factor.shows {
-                    match shows {
-                        Shows::Flag(field, chances) => {
-                            assert!(fields.insert(*field) && chances.len() == states, "{field}");
-                        }
-                        Shows::Choice(field, words, chances) => {
-                            assert!(fields.insert(*field) && chances.len() == states, "{field}");
-                            for chances in *chances {
-                                let sum: f64 = chances.iter().sum();
-                                assert!(
-                                    chances.len() == words.len() && (sum - 1.0).abs() < 1e-6,
-                                    "{field}"
-                                );
-                            }
-                        }
-                        Shows::Number(field, ..) => assert!(fields.insert(*field), "{field}"),
-                        Shows::Said(concept, chances) => {
-                            assert!(
-                                concepts.insert(*concept) && chances.len() == states,
-                                "{concept}"
-                            );
-                        }
-                    }
-                }
-            }
-            let unknown: Vec<_> = fields
-                .iter()
-                .filter(|f| clinical::catalogue::field(f).is_none())
-                .collect();
-            assert!(unknown.is_empty(), "{unknown:?}");
-            phrases::check(concepts.into_iter()).unwrap();
-        }
-        for disease in DISEASES {
-            for (name, chances) in disease.makes.iter().chain(GRAVE) {
-                let factor = FACTORS.iter().find(|f| f.name == *name).expect(name);
-                let sum: f64 = chances.iter().sum();
-                assert!(
-                    factor.usual.len() == chances.len() && (sum - 1.0).abs() < 1e-6,
-                    "{} {name}",
-                    disease.name
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_same_randomness_gives_the_same_patient() {
-        let teacher = Teacher::new(World::LEARNING);
-        let of = |seed| {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let patient = teacher.draw(&mut rng);
-            (patient.findings, patient.label, patient.urgency)
-        };
-        assert!(of(7) == of(7) && of(7) != of(8));
-    }
-
-    /// The posterior is what it says: of all patients to whom it gives a chance, so many have it.
-    #[test]
-    fn the_posterior_is_right_about_the_patients_that_are_drawn() {
-        for world in [
-            World::LEARNING,
-            World {
-                place: Some(1),
-                blur: 1.4,
-                missing: 0.3,
-                more: &[("Malaria", 2.0)],
-                ..World::LEARNING
-            },
-        ] {
-            let teacher = Teacher::new(world);
-            let mut rng = ChaCha8Rng::seed_from_u64(3);
-            let (mut bins, mut colours) = ([(0.0, 0.0, 0.0); 10], [(0.0, 0.0, 0.0); 10]);
-            let (mut likelihood, drawn) = (0.0, 6_000);
-            for _ in 0..drawn {
-                let patient = teacher.draw(&mut rng);
-                let said = teacher.posterior(&patient.seen);
-                let sum: f32 = said.differential.iter().sum();
-                assert!((sum - 1.0).abs() < 1e-3 && said.urgency.iter().all(|p| p.is_finite()));
-                likelihood += f64::from(said.differential[patient.label]).max(1e-9).ln();
-                let count = |bins: &mut [(f64, f64, f64); 10], p: f32, so: bool| {
-                    let bin = &mut bins[((p * 10.0) as usize).min(9)];
-                    *bin = (
-                        bin.0 + 1.0,
-                        bin.1 + f64::from(p),
-                        bin.2 + f64::from(u8::from(so)),
-                    );
-                };
-                for (label, p) in said.differential.iter().enumerate() {
-                    count(&mut bins, *p, label == patient.label);
-                }
-                for (colour, p) in said.urgency.iter().enumerate() {
-                    count(&mut colours, *p, colour == patient.urgency as usize);
-                }
-            }
-            for (count, said, was) in bins.into_iter().chain(colours) {
-                // Four standard errors of a share, and a little for the table of the normal.
-                let error = 4.0 * (count * 0.25f64).sqrt() + 3.0;
-                assert!(
-                    (said - was).abs() < error,
-                    "{count}: {said} said, {was} were"
-                );
-            }
-            assert!(
-                likelihood / f64::from(drawn) > -1.5,
-                "{}",
-                likelihood / f64::from(drawn)
-            );
-        }
-    }
-}
+mod tests;

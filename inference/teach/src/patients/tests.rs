@@ -1,0 +1,132 @@
+//! The generator, and its posterior, held against what it draws.
+
+use std::collections::BTreeSet;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::factors::Shows;
+use super::*;
+
+#[test]
+fn what_is_seen_belongs_to_one_factor_and_every_concept_has_phrases() {
+    for infant in [false, true] {
+        let (mut fields, mut concepts) = (BTreeSet::new(), BTreeSet::new());
+        for factor in FACTORS.iter().filter(|f| is_of(f, infant)) {
+            let states = factor.usual.len();
+            assert!(
+                states <= STATES_MAX && factor.urgency.len() == states,
+                "{}",
+                factor.name
+            );
+            let sum: f64 = factor.usual.iter().sum();
+            assert!((sum - 1.0).abs() < 1e-6, "{}", factor.name);
+            for shows in factor.shows {
+                match shows {
+                    Shows::Flag(field, chances) => {
+                        assert!(fields.insert(*field) && chances.len() == states, "{field}");
+                    }
+                    Shows::Choice(field, words, chances) => {
+                        assert!(fields.insert(*field) && chances.len() == states, "{field}");
+                        for chances in *chances {
+                            let sum: f64 = chances.iter().sum();
+                            assert!(
+                                chances.len() == words.len() && (sum - 1.0).abs() < 1e-6,
+                                "{field}"
+                            );
+                        }
+                    }
+                    Shows::Number(field, ..) => assert!(fields.insert(*field), "{field}"),
+                    Shows::Said(concept, chances) => {
+                        assert!(
+                            concepts.insert(*concept) && chances.len() == states,
+                            "{concept}"
+                        );
+                    }
+                }
+            }
+        }
+        let unknown: Vec<_> = fields
+            .iter()
+            .filter(|f| clinical::catalogue::field(f).is_none())
+            .collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        phrases::check(concepts.into_iter()).unwrap();
+    }
+    for disease in DISEASES {
+        for (name, chances) in disease.makes.iter().chain(GRAVE) {
+            let factor = FACTORS.iter().find(|f| f.name == *name).expect(name);
+            let sum: f64 = chances.iter().sum();
+            assert!(
+                factor.usual.len() == chances.len() && (sum - 1.0).abs() < 1e-6,
+                "{} {name}",
+                disease.name
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_randomness_gives_the_same_patient() {
+    let teacher = Teacher::new(World::LEARNING);
+    let of = |seed| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let patient = teacher.draw(&mut rng);
+        (patient.findings, patient.label, patient.urgency)
+    };
+    assert!(of(7) == of(7) && of(7) != of(8));
+}
+
+/// The posterior is what it says: of all patients to whom it gives a chance, so many have it.
+#[test]
+fn the_posterior_is_right_about_the_patients_that_are_drawn() {
+    for world in [
+        World::LEARNING,
+        World {
+            place: Some(1),
+            blur: 1.4,
+            missing: 0.3,
+            more: &[("Malaria", 2.0)],
+            ..World::LEARNING
+        },
+    ] {
+        let teacher = Teacher::new(world);
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let (mut bins, mut colours) = ([(0.0, 0.0, 0.0); 10], [(0.0, 0.0, 0.0); 10]);
+        let (mut likelihood, drawn) = (0.0, 6_000);
+        for _ in 0..drawn {
+            let patient = teacher.draw(&mut rng);
+            let said = teacher.posterior(&patient.seen);
+            let sum: f32 = said.differential.iter().sum();
+            assert!((sum - 1.0).abs() < 1e-3 && said.urgency.iter().all(|p| p.is_finite()));
+            likelihood += f64::from(said.differential[patient.label]).max(1e-9).ln();
+            let count = |bins: &mut [(f64, f64, f64); 10], p: f32, so: bool| {
+                let bin = &mut bins[((p * 10.0) as usize).min(9)];
+                *bin = (
+                    bin.0 + 1.0,
+                    bin.1 + f64::from(p),
+                    bin.2 + f64::from(u8::from(so)),
+                );
+            };
+            for (label, p) in said.differential.iter().enumerate() {
+                count(&mut bins, *p, label == patient.label);
+            }
+            for (colour, p) in said.urgency.iter().enumerate() {
+                count(&mut colours, *p, colour == patient.urgency as usize);
+            }
+        }
+        for (count, said, was) in bins.into_iter().chain(colours) {
+            // Four standard errors of a share, and a little for the table of the normal.
+            let error = 4.0 * (count * 0.25f64).sqrt() + 3.0;
+            assert!(
+                (said - was).abs() < error,
+                "{count}: {said} said, {was} were"
+            );
+        }
+        assert!(
+            likelihood / f64::from(drawn) > -1.5,
+            "{}",
+            likelihood / f64::from(drawn)
+        );
+    }
+}
