@@ -50,8 +50,8 @@ pub fn remarks(pack: &RulePack) -> Result<Vec<Remark>, String> {
         .chain(pack.golden().iter().cloned())
         .map(|case| (true, case));
     let cases = written.chain(golden::draw(pack).map(|case| (false, case)));
-    let mut fired: BTreeSet<(String, String)> = BTreeSet::new();
-    let mut numbers: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let mut fired: BTreeSet<(String, String, String)> = BTreeSet::new();
+    let mut numbers: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
     let mut contradictions: BTreeMap<(String, String), String> = BTreeMap::new();
     for (written, case) in cases {
         let Ok(findings) = Findings::of_golden(&case.findings, pack) else {
@@ -59,17 +59,20 @@ pub fn remarks(pack: &RulePack) -> Result<Vec<Remark>, String> {
         };
         let said = pack.evaluate_alone(case.profile, &findings);
         // What is drawn from the rules reaches them all: only cases that somebody wrote count here.
+        let group = findings.group().name();
         if written {
             for (name, value) in findings.values() {
                 if let FindingValue::Number(number) = value {
-                    numbers.entry(name.clone()).or_default().push(*number);
+                    numbers
+                        .entry((group.to_owned(), name.clone()))
+                        .or_default()
+                        .push(*number);
                 }
             }
-            let group = findings.group().name();
             fired.extend(
                 said.fired
                     .iter()
-                    .map(|o| (o.rule.clone(), group.to_owned())),
+                    .map(|o| (o.rule.clone(), group.to_owned(), o.class.clone())),
             );
         }
         for (rule, other) in contradicting(pack, &said) {
@@ -81,7 +84,7 @@ pub fn remarks(pack: &RulePack) -> Result<Vec<Remark>, String> {
     let never = pack
         .all_rules()
         .iter()
-        .filter(|rule| !fired.contains(&(rule.id.clone(), rule.group.clone())));
+        .filter(|rule| !fired.contains(&(rule.id.clone(), rule.group.clone(), rule.class.clone())));
     let mut remarks: Vec<_> = never
         .map(|rule| Remark::NeverFires {
             rule: rule.id.clone(),
@@ -91,12 +94,18 @@ pub fn remarks(pack: &RulePack) -> Result<Vec<Remark>, String> {
     let mut sided = BTreeSet::new();
     for rule in pack.all_rules() {
         for (finding, (bounds, _)) in pack.compared(&rule.when) {
-            let known = numbers.get(&finding).map(Vec::as_slice).unwrap_or_default();
+            let key = (rule.group.clone(), finding.clone());
+            let known = numbers.get(&key).map(Vec::as_slice).unwrap_or_default();
             for bound in bounds {
-                let on = |side: &dyn Fn(f64) -> bool| known.iter().any(|n| side(*n));
+                // Near the bound, or it shows nothing of it.
+                let near = 1f64.max(bound.abs() / 8.0);
+                let known = known.iter().filter(|n| (**n - bound).abs() <= near);
+                let on = |side: &dyn Fn(f64) -> bool| known.clone().any(|n| side(*n));
                 let below = on(&|n| n < bound) && on(&|n| n >= bound);
                 let upto = on(&|n| n <= bound) && on(&|n| n > bound);
-                if !(below || upto) && sided.insert((finding.clone(), bound.to_bits())) {
+                if !(below || upto)
+                    && sided.insert((rule.group.clone(), finding.clone(), bound.to_bits()))
+                {
                     let (rule, finding) = (rule.id.clone(), finding.clone());
                     remarks.push(Remark::OneSided {
                         rule,

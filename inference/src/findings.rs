@@ -106,6 +106,7 @@ impl Findings {
         ages: &BTreeMap<String, f64>,
     ) -> Result<Self, FindingsError> {
         let group = set_age(&mut values, ages)?;
+        not_done_is_unknown(&mut values);
         growth::derive(&mut values, group);
         Ok(Self {
             group,
@@ -160,6 +161,16 @@ impl Findings {
     /// Free words.
     pub fn text(&self) -> &str {
         &self.text
+    }
+}
+
+/// Of what goes by degrees, *not done* is not known: it clears nothing.
+fn not_done_is_unknown(values: &mut BTreeMap<String, FindingValue>) {
+    let by_degrees = |name: &str| catalogue::field(name).is_some_and(|f| f.degrees().is_some());
+    for (name, value) in values.iter_mut() {
+        if matches!(value, FindingValue::Text(word) if word == "not_done") && by_degrees(name) {
+            *value = FindingValue::Unknown;
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tokenizers::Tokenizer;
 
-use clinical::Urgency;
+use clinical::{AgeGroup, Urgency};
 
 use crate::encode::{Encoder, Feature, GRAM_ROWS};
 use crate::findings::Findings;
@@ -76,7 +76,7 @@ pub struct Calibration {
     /// Abstain when less than this share of what was said is understood.
     pub understood_above: f32,
     /// Labels of at least this probability are shown: among them is the right one of nine in ten
-    /// patients (split conformal prediction, Vovk et al. 2005).
+    /// patients (split conformal prediction, Vovk et al. 2005), as far as five can be shown.
     pub set_above: f32,
 }
 
@@ -300,9 +300,13 @@ impl TriageModel {
         Ok(self.golden.len())
     }
 
-    /// What the model says of a case; `None` when the engine fails on it: then the rules stand
-    /// alone.
+    /// What the model says of a case; `None` when the engine fails on it, or the patient is none that it
+    /// has been taught by: then the rules stand alone.
     pub fn opinion(&self, findings: &Findings) -> Option<Opinion> {
+        // It has been taught by children under five years, and knows nothing of others.
+        if !matches!(findings.group(), AgeGroup::Infant | AgeGroup::Child) {
+            return None;
+        }
         let (differential, urgency, understood) =
             catch_unwind(AssertUnwindSafe(|| self.asked(findings)))
                 .ok()

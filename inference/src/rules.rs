@@ -107,6 +107,8 @@ pub struct Rule {
     advise: Vec<Profile>,
     /// Rules that never fire beside it: what it calls well, they call ill.
     pub excludes: Vec<String>,
+    /// Of a green rule: findings that it has weighed and found too little, though they are signs.
+    weighs: Vec<String>,
 }
 
 impl Rule {
@@ -225,6 +227,8 @@ struct RawRule {
     advise: Vec<Profile>,
     #[serde(default)]
     excludes: Vec<String>,
+    #[serde(default)]
+    weighs: Vec<String>,
 }
 
 /// Bytes of a rule pack file, and rules in it.
@@ -520,12 +524,10 @@ impl RulePack {
         let mut read = BTreeSet::new();
         for rule in self.rules(profile, findings.group()) {
             let answer = rule.when.answer(&scope);
-            // A sign is read by a rule that fired for it; a green one that fired means all that it
-            // names.
-            match (answer.tri, rule.urgency) {
-                (Tri::Yes, Urgency::Green) => self.all_names(&rule.when, &mut read),
-                (Tri::Yes, _) => read.extend(answer.because.iter().cloned()),
-                (Tri::No | Tri::Unknown, _) => {}
+            // A sign is read by a rule that fired for it; of a green one, by the clauses that made it so
+            // and what it says that it weighs.
+            if answer.tri == Tri::Yes {
+                read.extend(answer.because.iter().chain(&rule.weighs).cloned());
             }
             let unknown = rule.when_unknown(profile);
             // A finding that is unknown made nothing so; for what cannot be cleared, it is just the
@@ -569,21 +571,6 @@ impl RulePack {
             _ => false,
         };
         said_of(findings, &beyond, UNUSUAL)
-    }
-
-    /// All findings that a condition reads, through definitions.
-    fn all_names(&self, when: &Expr, into: &mut BTreeSet<String>) {
-        let mut names = BTreeSet::new();
-        when.names(&mut names);
-        for name in names {
-            match self.defines.get(&name) {
-                Some(inner) if into.insert(name.clone()) => self.all_names(inner, into),
-                Some(_) => {}
-                None => {
-                    into.insert(name);
-                }
-            }
-        }
     }
 }
 
@@ -945,5 +932,6 @@ fn read_rule(raw: RawRule, known: &BTreeSet<String>) -> Result<Rule, String> {
             .unwrap_or_else(|| vec![Profile::Iccm, Profile::Imci]),
         advise: raw.advise,
         excludes: raw.excludes,
+        weighs: raw.weighs,
     })
 }

@@ -218,7 +218,7 @@ impl Transformer {
     /// What it says of a patient, before calibration: differential and urgency, as logits.
     ///
     /// # Errors
-    /// Where the parts of its file do not fit together.
+    /// Where the parts of its file do not fit together, or its weights give no numbers.
     pub fn forward(&self, patient: &Encoded) -> Result<[Vec<f32>; 2], Unfit> {
         let (width, mut x) = (self.shape.width, self.slots.clone());
         let tables = self.tables.iter();
@@ -234,6 +234,10 @@ impl Transformer {
             self.layer(layer, &mut x, &mut room, at + 1 == self.layers.len())?;
         }
         x.truncate(width);
+        // Quantized activations have no place for what is no number: it is refused before they hide it.
+        if !x.iter().all(|x| x.is_finite()) {
+            return Err(Unfit::NotFinite);
+        }
         self.norm.of(&x, &mut room.normal);
         let [mut differential, mut urgency] = [Vec::new(), Vec::new()];
         let [first, second] = &self.heads;

@@ -129,7 +129,9 @@ fn every_chart_cleared_illness_can_reach_green_with_what_is_asked() {
 }
 
 /// Signs that are severe wherever they are found.
-const SEVERE: [&str; 12] = [
+const SEVERE: [&str; 14] = [
+    "unconscious",
+    "central_cyanosis",
     "convulsing_now",
     "convulsions",
     "lethargic",

@@ -148,9 +148,9 @@ pub enum Format {
 pub enum Kind {
     /// A child from birth to 59 months: the rules and the model look at it.
     Child,
-    /// A woman who is pregnant or has given birth; you decide, no rules here judge her.
+    /// A woman who is pregnant or gave birth within six weeks: the rules for mothers look at it.
     Pregnancy,
-    /// Anybody else; you decide, no rules here judge them.
+    /// Anybody else of ten years and more, by rules that need a clinician's signature; of five to nine years you decide.
     Adult,
 }
 

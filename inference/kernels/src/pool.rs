@@ -2,6 +2,7 @@
 //! one. Chunks are taken from a counter, so that the slow cores of a phone take fewer.
 
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -96,15 +97,22 @@ impl Pool {
             self.inner.round.store(state.round, Ordering::Release);
         }
         self.inner.wake.notify_all();
+        // Waits even where `work` panics here: nobody has it any more when this function is left.
+        let _wait = Wait(&self.inner);
         take(&self.inner, count, work);
-        while self.inner.busy.load(Ordering::Acquire) > 0 {
+    }
+}
+
+/// Waits, when it is dropped, until every thread has finished.
+struct Wait<'a>(&'a Inner);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        while self.0.busy.load(Ordering::Acquire) > 0 {
             std::hint::spin_loop();
         }
-        self.inner
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .lent = None;
+        let state = self.0.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner).lent = None;
     }
 }
 
@@ -150,12 +158,14 @@ fn serve(inner: &Inner) {
         drop(state);
         let _finished = Finished(inner);
         if let Some(Lent { work, count }) = lent {
-            // SAFETY: lent until `each` returns, which waits for `busy` to be 0.
+            // SAFETY: lent until `each` is left, which waits for `busy` to be 0.
             #[allow(
                 unsafe_code,
                 reason = "lent until this thread says that it has finished"
             )]
-            take(inner, count, unsafe { &*work });
+            let work = unsafe { &*work };
+            // What panics here is lost, and not the thread with it: the caller would wait for ever.
+            let _ = catch_unwind(AssertUnwindSafe(|| take(inner, count, work)));
         }
     }
 }
@@ -206,6 +216,25 @@ impl<'a> Shared<'a> {
             unsafe {
                 std::ptr::copy_nonoverlapping(numbers.as_ptr(), self.out.add(at), numbers.len())
             };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_panics_leaves_the_pool_as_it_was() {
+        let pool = Pool::new(3);
+        for _ in 0..20 {
+            let panics = || pool.each(8, &|n| assert!(n != 5, "on purpose"));
+            let _ = catch_unwind(AssertUnwindSafe(panics));
+            let sum = AtomicUsize::new(0);
+            pool.each(100, &|n| {
+                sum.fetch_add(n, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 4950);
         }
     }
 }

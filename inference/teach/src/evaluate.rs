@@ -43,6 +43,9 @@ pub struct Measures {
     pub pink_with_rules: [Option<f64>; 3],
     /// Expected calibration error of the first rank, and of pink.
     pub calibration: [f64; 2],
+    /// Of those shown by the model's own threshold (five at most): how often the right label is among
+    /// them, and how many they are on average.
+    pub sets: [f64; 2],
     /// The same by group.
     pub groups: Vec<(String, usize, [f64; 2])>,
 }
@@ -161,14 +164,20 @@ impl Trial {
     }
 
     /// How good an opinion is.
-    pub fn measure(&self, said: &Said) -> Measures {
+    pub fn measure(&self, said: &Said, set_above: f32) -> Measures {
         let names = labels().len();
         let (mut top1, mut divergence) = (0.0, 0.0);
         let mut by_label = vec![(0.0, 0.0); names];
         for ((patient, said), best) in self.patients.iter().zip(said).zip(&self.ceiling) {
             let chance = |label: usize| said.differential.get(label).copied().unwrap_or_default();
             let own = chance(patient.label);
-            let before = said.differential.iter().filter(|p| **p > own).count();
+            // A tie, or what is no number, counts against it.
+            let others = said
+                .differential
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| *at != patient.label);
+            let before = others.filter(|(_, p)| !(own > **p)).count();
             top1 += f64::from(u8::from(before == 0));
             if let Some((all, found)) = by_label.get_mut(patient.label) {
                 *all += 1.0;
@@ -190,8 +199,31 @@ impl Trial {
             pink: RATES.map(|rate| self.found(said, rate, false).unwrap_or_default()),
             pink_with_rules: RATES.map(|rate| self.found(said, rate, true)),
             calibration: self.error(said, &|_| true).1,
+            sets: self.sets(said, set_above),
             groups: self.groups(said),
         }
+    }
+
+    /// How often the right label is shown, and how many are.
+    fn sets(&self, said: &Said, above: f32) -> [f64; 2] {
+        let (mut right, mut shown) = (0usize, 0usize);
+        for (patient, said) in self.patients.iter().zip(said) {
+            let own = said
+                .differential
+                .get(patient.label)
+                .copied()
+                .unwrap_or_default();
+            let before = said.differential.iter().filter(|p| **p > own).count();
+            let count = said
+                .differential
+                .iter()
+                .filter(|p| **p >= above)
+                .count()
+                .clamp(1, 5);
+            shown += count;
+            right += usize::from(before < count && (own >= above || before == 0));
+        }
+        [right, shown].map(|n| n as f64 / self.patients.len().max(1) as f64)
     }
 
     /// Of patients who deserve pink, the share found with at most this rate of false pinks.

@@ -224,8 +224,8 @@ impl Folder {
         &self.0
     }
 
-    fn weights(&self) -> PathBuf {
-        self.0.join("checkpoint.safetensors")
+    fn weights(&self, step: usize) -> PathBuf {
+        self.0.join(format!("checkpoint-{step}.safetensors"))
     }
 
     fn beside(&self) -> PathBuf {
@@ -243,7 +243,7 @@ impl Folder {
         let draft = self.0.join("checkpoint.part");
         let all: HashMap<String, _> = net.checkpoint()?.into_iter().collect();
         safetensors::save(&all, &draft)?;
-        std::fs::rename(&draft, self.weights())?;
+        std::fs::rename(&draft, self.weights(step))?;
         let beside = Beside {
             plan: course.plan,
             step,
@@ -257,7 +257,18 @@ impl Folder {
             tokenizer: course.encoder.tokenizer_file()?,
         };
         std::fs::write(&draft, serde_json::to_vec(&beside)?)?;
+        // Until here the one before is whole; from here on this one is.
         std::fs::rename(&draft, self.beside())?;
+        let own = self.weights(step);
+        for other in std::fs::read_dir(&self.0)?.flatten() {
+            let weights = other
+                .path()
+                .extension()
+                .is_some_and(|end| end == "safetensors");
+            if weights && other.path() != own {
+                std::fs::remove_file(other.path())?;
+            }
+        }
         Ok(())
     }
 
@@ -277,7 +288,7 @@ impl Folder {
         let course = Course::with(beside.plan, features.ok_or("a feature is none")?, tokenizer);
         let mut rng = ChaCha8Rng::seed_from_u64(beside.plan.seed);
         let mut net = Net::new(course.shape(), &mut rng)?;
-        let mut all = safetensors::load(self.weights(), &Device::Cpu)?;
+        let mut all = safetensors::load(self.weights(beside.step), &Device::Cpu)?;
         net.restore(|name| all.remove(name))?;
         Ok((course, net, beside.step, beside.seconds))
     }
@@ -312,7 +323,17 @@ pub fn learn(
     told: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<(Course, Net), Fail> {
     let (course, mut net, mut step, before) = match folder.begun() {
-        true => folder.open()?,
+        true => {
+            let begun = folder.open()?;
+            if begun.0.plan != plan {
+                let folder = folder.path().display();
+                return Err(format!(
+                    "{folder} holds a course with another plan: go on with the same options, or choose another folder"
+                )
+                .into());
+            }
+            begun
+        }
         false => {
             let course = Course::new(plan, pack)?;
             let net = Net::new(course.shape(), &mut ChaCha8Rng::seed_from_u64(plan.seed))?;

@@ -157,10 +157,10 @@ const UNSURE: f64 = 0.01;
 /// Of ten patients, so many may have another disease than those shown.
 const OUTSIDE: f64 = 0.10;
 
-/// The value below which this share of some lie.
+/// The value below which at most this share of some lie, and of one more like them.
 fn quantile(mut of: Vec<f32>, share: f64) -> f32 {
     of.sort_by(f32::total_cmp);
-    let at = (share * of.len() as f64) as usize;
+    let at = ((share * (of.len() + 1) as f64) as usize).saturating_sub(1);
     of.get(at.min(of.len().saturating_sub(1)))
         .copied()
         .unwrap_or_default()
@@ -173,7 +173,7 @@ fn quantile(mut of: Vec<f32>, share: f64) -> f32 {
 /// Where the model fails on one.
 pub fn calibrate(model: &TriageModel, seed: u64, cases: usize) -> Result<Calibration, Fail> {
     let teacher = Teacher::new(World {
-        wording: Wording::Both,
+        wording: Wording::Calibrate,
         ..World::LEARNING
     });
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xCA11_B8A7E);

@@ -56,9 +56,10 @@ pub(crate) fn pack(folder: &Folder, out: &Path, stored: Stored, cases: usize) ->
         beside.calibration.differential_temperature,
         beside.calibration.urgency_temperature,
     ];
+    let above = beside.calibration.set_above;
     let (best, own) = (
-        trial.measure(trial.ceiling()),
-        trial.measure(&trial.ask_model(&model, cool)?),
+        trial.measure(trial.ceiling(), above),
+        trial.measure(&trial.ask_model(&model, cool)?, above),
     );
     let rules = trial.by_rules();
     let plan = course.plan();
@@ -153,6 +154,7 @@ pub(crate) fn evaluate(
         model.calibration().differential_temperature,
         model.calibration().urgency_temperature,
     ];
+    let above = model.calibration().set_above;
     let mut all = Vec::new();
     let worlds = std::iter::once(("as taught, half of the phrases unseen", usual(), cases));
     for (title, world, cases) in worlds.chain(
@@ -166,7 +168,7 @@ pub(crate) fn evaluate(
         let trial = Trial::new(world, REPORTED, cases)?;
         let row = |who: String, said: &Said| Row {
             who,
-            measures: trial.measure(said),
+            measures: trial.measure(said, above),
         };
         let mut rows = vec![
             row("best possible".into(), trial.ceiling()),

@@ -44,10 +44,12 @@ fn phrases(language: usize) -> Option<&'static Phrases> {
 pub enum Wording {
     /// Those to learn from.
     Teach,
-    /// Those that are kept back.
+    /// Those that are kept back to report on: every other one.
     Held,
-    /// Either, half and half.
+    /// Those to learn from and those to report on, half and half.
     Both,
+    /// Those to learn from and the rest of those kept back, half and half: to calibrate on.
+    Calibrate,
 }
 
 /// Whether every concept that a factor speaks of has phrases of both kinds in every language.
@@ -79,12 +81,12 @@ pub fn taught() -> impl Iterator<Item = &'static str> {
     all.flat_map(|said| said.teach.iter().map(String::as_str))
 }
 
-fn pick<'a>(from: &'a [String], rng: &mut impl Rng) -> &'a str {
+fn pick<'a>(from: &[&'a String], rng: &mut impl Rng) -> &'a str {
     match from.len() {
         0 => "",
         count => from
             .get(rng.random_range(0..count))
-            .map_or("", String::as_str),
+            .map_or("", |phrase| phrase.as_str()),
     }
 }
 
@@ -112,10 +114,17 @@ pub(super) fn speak(
         let held = match world.wording {
             Wording::Teach => false,
             Wording::Held => true,
-            Wording::Both => rng.random_bool(0.5),
+            Wording::Both | Wording::Calibrate => rng.random_bool(0.5),
         };
+        let odd = usize::from(world.wording != Wording::Calibrate);
         all_taught &= !held;
-        let phrase = pick(if held { &said.held } else { &said.teach }, rng);
+        let kept: Vec<&String> = said.held.iter().skip(odd).step_by(2).collect();
+        let from = if held {
+            kept
+        } else {
+            said.teach.iter().collect()
+        };
+        let phrase = pick(&from, rng);
         parts.push(write_down(phrase, world, rng));
     }
     for i in (1..parts.len()).rev() {

@@ -40,8 +40,11 @@ fn the_reference_model_is_near_what_could_be_known_and_its_chances_are_what_they
     };
     let trial = Trial::new(usual, 4242, 1500).unwrap();
     let (best, own) = (
-        trial.measure(trial.ceiling()),
-        trial.measure(&trial.ask_model(&model, cool).unwrap()),
+        trial.measure(trial.ceiling(), 0.1),
+        trial.measure(
+            &trial.ask_model(&model, cool).unwrap(),
+            calibration.set_above,
+        ),
     );
     assert!(best.top1 > 0.6 && best.divergence.abs() < 1e-9, "{best:?}");
     assert!(
@@ -172,6 +175,22 @@ fn a_model_whose_golden_cases_come_out_otherwise_fails_its_self_test() {
         model.self_test(&pack()),
         Err(ModelError::Golden { case: 1, .. })
     ));
+}
+
+#[test]
+fn a_model_says_nothing_of_mothers_and_adults_by_whom_it_was_not_taught() {
+    let model = TriageModel::load("reference", REFERENCE).unwrap();
+    for (file, says) in [
+        ("age_years = 30\nfever = \"yes\"", false),
+        ("maternal = \"yes\"\nfever = \"yes\"", false),
+        ("age_months = 30\nfever = \"yes\"", true),
+        ("age_days = 30\nfever = \"yes\"", true),
+    ] {
+        let findings = Findings::parse(file, &pack()).unwrap();
+        assert_eq!(model.opinion(&findings).is_some(), says, "{file}");
+        let judged = assess(&findings, &pack(), Profile::Iccm, Some(&model));
+        assert!(says || !judged.raised_by_model);
+    }
 }
 
 #[test]
