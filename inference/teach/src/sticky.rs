@@ -51,10 +51,10 @@ pub fn requantize(
     let mut reader = Cursor::new(weights);
     let content = Content::read(&mut reader)?;
     let floats = [GgmlDType::F32, GgmlDType::F16, GgmlDType::BF16];
-    if !content
+    if content
         .tensor_infos
         .values()
-        .any(|t| floats.contains(&t.ggml_dtype) && t.shape.rank() > 1)
+        .any(|t| !floats.contains(&t.ggml_dtype))
     {
         return Err("the new weights are quantized already: their fine steps are gone".into());
     }
