@@ -695,6 +695,12 @@ fn a_case_whose_ages_contradict_each_other_is_not_decided_until_it_is_put_right(
         "tired",
     ];
     let case = desk.json("clinic", &case)["case"].as_str().unwrap()[..8].to_owned();
+    let shown = desk.json("clinic", &["case", "add", &case, "--set", "age_years=30"]);
+    assert_eq!(
+        shown["unjudged"],
+        json!({ "Age": "Several" }),
+        "a child does not come under other rules by a slip"
+    );
     let shown = desk.json("clinic", &["case", "add", &case, "--set", "age_years=7"]);
     assert_eq!(shown["unjudged"], json!({ "Age": "NotAChild" }));
     assert!(

@@ -474,13 +474,8 @@ fn try_case(pack: &RulePack, case: &Golden) -> Result<(), String> {
     let (urgency, offered) = (said.urgency(), said.green_offered());
     let right = match case.expected {
         Pink => urgency == Urgency::Pink,
-        Yellow => match urgency {
-            Urgency::Green => !said.cannot_clear.is_empty(),
-            Urgency::Yellow => true,
-            Urgency::Pink => false,
-        },
-        // What cannot be cleared is shown as yellow.
-        NotGreen => urgency > Urgency::Green || !said.cannot_clear.is_empty(),
+        Yellow => urgency == Urgency::Yellow,
+        NotGreen => urgency > Urgency::Green,
         Green => urgency == Urgency::Green && offered,
         GreenNotOffered => urgency > Urgency::Green || !offered,
     };

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use clinical::age::{AGES, AgeError, CHILD_BELOW_MONTHS, CHILD_DAYS_MAX, MONTH_DAYS};
+use clinical::age::{
+    ADULT_FROM_MONTHS, AGES, AgeError, CHILD_BELOW_MONTHS, CHILD_DAYS_MAX, MONTH_DAYS,
+};
 use clinical::assessment::Question;
 use clinical::plan::{DoseGiven, Plan};
 use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile, Urgency};
@@ -218,6 +220,24 @@ fn age_said(view: &CaseView) -> Option<(String, f64)> {
     })
 }
 
+/// Whether the age that was said last is a grown person's, where another one makes a child of the same
+/// patient: a slip, by which a child must not come under other rules.
+fn grew_up_at_once(view: &CaseView, said: &Ages) -> bool {
+    let grown = said
+        .get("age_months")
+        .is_some_and(|months| *months >= ADULT_FROM_MONTHS);
+    let days = [
+        ("age_hours", 1.0 / 24.0),
+        ("age_days", 1.0),
+        ("age_months", MONTH_DAYS),
+    ];
+    let child = |(name, times): &(&str, f64)| {
+        let state = view.findings.get(*name);
+        matches!(state.map(|s| &s.value), Some(FindingValue::Number(n)) if n * times <= CHILD_DAYS_MAX)
+    };
+    grown && days.iter().any(child)
+}
+
 /// The age that follows from a date of birth, now.
 fn age_from_birth(born: &FindingValue, now_s: u64) -> Option<(String, f64)> {
     let FindingValue::Text(born) = born else {
@@ -320,6 +340,15 @@ pub(super) fn most_urgent(
         by_birth,
         said,
     } = heard(assessor, view, now_s);
+    if grew_up_at_once(view, &ages) {
+        // The floor speaks at any age.
+        let floor = assessor
+            .judge(findings, &Ages::new(), profile)
+            .ok()
+            .flatten();
+        let contradict = Refusal::CannotJudge(FindingsError::Age(AgeError::Several));
+        return floor.map(Some).ok_or(contradict);
+    }
     let disputed = view
         .questions()
         .filter(|(name, _)| !name.contains('.'))
