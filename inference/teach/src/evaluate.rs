@@ -1,5 +1,7 @@
 //! How good a model is, beside what could be known at best of the same patients.
 
+use std::cmp::Ordering;
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -177,7 +179,9 @@ impl Trial {
                 .iter()
                 .enumerate()
                 .filter(|(at, _)| *at != patient.label);
-            let before = others.filter(|(_, p)| !(own > **p)).count();
+            let before = others
+                .filter(|(_, p)| own.partial_cmp(p) != Some(Ordering::Greater))
+                .count();
             top1 += f64::from(u8::from(before == 0));
             if let Some((all, found)) = by_label.get_mut(patient.label) {
                 *all += 1.0;
