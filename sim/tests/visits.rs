@@ -38,7 +38,7 @@ fn a_plan_is_for_what_stands_in_the_case() {
     assert_eq!(format!("{:?}", screen.kept().unwrap()), before);
     let adult = Request::CaseBegin {
         profile: Profile::Iccm,
-        fields: vec![("age_years".into(), "44".into())],
+        fields: vec![("age_years".into(), "7".into())],
         consent: Vec::new(),
         area: None,
         decision: None,
