@@ -3,9 +3,9 @@
 //! What it is not: a tensor library. It imports nothing, allocates nothing per product once its
 //! [`Activations`] have grown, and knows no model.
 //!
-//! * One [`layout`] serves every processor.
+//! * One layout (`layout.rs`) serves every processor.
 //! * [`Activations`] have one form for all types of weights: i8, with a scale and a sum for each 32.
-//! * [`plain`] says what a product is, number after number; every other path must give the same bits:
+//! * `plain.rs` says what a product is, number after number; every other path must give the same bits:
 //!   sums of integers are exact, and the additions of f32 go block after block, each one fused
 //!   multiply-add (IEEE 754 `fusedMultiplyAdd`), on all of them.
 //! * [`Path`] is chosen when the program runs.

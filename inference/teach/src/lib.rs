@@ -4,9 +4,10 @@
 //! What it is not: nothing of it is linked into a phone. Time and randomness come as seeds: the
 //! same seed gives the same model.
 //!
-//! Flow: [`generator`] draws patients by the rule pack's findings → [`train`] → one GGUF file that
-//! [`inference::model`] loads; [`sticky`] quantizes the next release against the last one, so that
-//! the delta between them is small.
+//! Flow: [`patients`] are drawn, and what could be known of each → [`learn`] teaches a [`net`] by them →
+//! [`publish`] makes a file that [`inference::model`] loads, [`evaluate`] measures it beside the best
+//! possible; [`sticky`] quantizes the next release against the last one, so that the delta between them
+//! is small.
 
 pub mod evaluate;
 mod flat;

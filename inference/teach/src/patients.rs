@@ -1,6 +1,6 @@
 //! Synthetic patients, and the exact posterior of how they are drawn.
 //!
-//! A patient has one disease or two, may be gravely ill, and has [`Factor`]s, each in a state; given
+//! A patient has one disease or two, may be gravely ill, and has factors, each in a state; given
 //! the diseases, factors are independent. What a worker writes down of each state, what somebody says,
 //! and how often a count is off is drawn from the same tables from which [`Teacher`] computes what
 //! could be known at best: P(disease | what is seen) by summing over all pairs of diseases and all
@@ -12,7 +12,7 @@
 //! The text is seen by the teacher as the concepts that were meant: it knows a little more than the
 //! words say. Its posterior is therefore an unbiased teacher, and a ceiling that nothing exceeds.
 //!
-//! This makes patients to learn from, not epidemiology; see [`factors`].
+//! This makes patients to learn from, not epidemiology; see `factors.rs`.
 
 mod diseases;
 mod drawn;
