@@ -34,7 +34,14 @@ fn least(rounds: u32, mut work: impl FnMut()) -> f64 {
 }
 
 /// Measures every type, shape and number of rows.
+///
+/// # Errors
+/// Where candle would take more threads than one.
 pub fn run(rounds: u32, in_json: bool) -> Result<(), Failure> {
+    if std::env::var("RAYON_NUM_THREADS").as_deref() != Ok("1") {
+        let reason = "candle would take every core, and ours takes one";
+        return Err(Failure::new(reason, "set RAYON_NUM_THREADS=1").with_code(2));
+    }
     let mut all = Vec::new();
     if !in_json {
         println!(

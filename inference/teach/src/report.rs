@@ -68,7 +68,7 @@ pub(crate) fn pack(folder: &Folder, out: &Path, stored: Stored, cases: usize) ->
          For: ranking a differential beside the rules, and raising urgency, for children under five years. Never for: lowering \
          urgency, other patients, or use without a health worker's decision.\n\
          {} weights; taught in {steps} steps of {} patients, {} minutes on two shared cores, by `kijiti-teach train --seed {} --steps {} --batch {} \
-         --layers {} --width {} --rate {}`; patients of 46 diseases and states, alone or two at once, text in English, Swahili, French and Portuguese.\n\
+         --layers {} --width {} --rate {}`; patients of {} diseases and states, alone or two at once, text in English, Swahili, French and Portuguese.\n\
          On {CARD} patients that it has not seen, half of their phrases not seen either; in brackets what could be known at best: right label first \
          {:.3} ({:.3}), among three, mean of labels {:.3} ({:.3}), divergence {:.3}, calibration error {:.3}.\n\
          Of patients who deserve pink, found with {:.0} in a hundred false pinks {:.3} ({:.3}); by rules alone {:.3} with {:.3} false.",
@@ -81,6 +81,7 @@ pub(crate) fn pack(folder: &Folder, out: &Path, stored: Stored, cases: usize) ->
         plan.layers,
         plan.width,
         plan.rate,
+        teach::patients::labels().len(),
         own.top1,
         best.top1,
         own.macro_top3,
