@@ -193,7 +193,7 @@ fn worded(question: &Question, of: VisitOf) -> String {
         }
         QuestionKind::Age => match of {
             VisitOf::Child | VisitOf::Triage => "Age: months, or days as in 12d?".to_owned(),
-            VisitOf::Pregnancy | VisitOf::Adult => "Age: years?".to_owned(),
+            VisitOf::Pregnancy | VisitOf::Adult => "Age in years? (a guess will do)".to_owned(),
         },
     }
 }
@@ -235,6 +235,10 @@ pub fn rest(sitting: &Sitting<'_>, mut visit: Visit) -> Result<Visit, Failure> {
         return Ok(visit);
     }
     for name in asked {
+        // What a rule has asked for is not asked again.
+        if visit.findings.contains_key(*name) {
+            continue;
+        }
         let what = catalogue::field(name)
             .map(|field| kind_in_words(field.kind))
             .unwrap_or_default();

@@ -147,3 +147,36 @@ fn a_pack_is_a_table_to_sign_and_an_edition_says_what_it_changes() {
     assert!(code == 2 && said.contains("no rule pack"), "{said}");
     assert!(!desk.path("nobody").exists(), "reading makes no phone");
 }
+
+/// A weight that was typed wrongly and put right leaves no z-score behind that nobody has said.
+#[test]
+fn what_followed_from_a_weight_goes_with_it() {
+    let desk = Desk::enrolled();
+    let file = desk.write("thin.toml", "age_months = 10\nweight = 4\nlength = 68\n");
+    let new = [
+        "case",
+        "new",
+        "--findings",
+        &file,
+        "--profile",
+        "imci",
+        "--consent",
+        "share",
+    ];
+    let case = desk.json("clinic", &new)["case"].as_str().unwrap()[..8].to_owned();
+    let shown = desk.json("clinic", &["case", "show", &case]);
+    assert!(
+        shown["assessments"][0]["rules_fired"]
+            .to_string()
+            .contains("N2 "),
+        "{shown}"
+    );
+    let findings = shown["findings"].as_object().unwrap();
+    assert!(
+        findings.contains_key("weight") && !findings.contains_key("wfh_z"),
+        "{findings:?}"
+    );
+    let shown = desk.json("clinic", &["case", "add", &case, "--set", "weight=8.2"]);
+    let last = shown["assessments"].as_array().unwrap().last().unwrap();
+    assert!(!last["rules_fired"].to_string().contains("N2 "), "{last}");
+}

@@ -304,3 +304,41 @@ fn tests_switch_on_no_feature_of_what_the_program_links() {
         .collect();
     assert!(twice.is_empty(), "compiled twice: {twice:?}");
 }
+
+/// `unsafe` stands in the kernels alone: every other crate denies it, and none makes an exception.
+#[test]
+fn unsafe_code_stands_in_the_kernels_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let metadata = metadata(false);
+    let mut denied = 0;
+    for package in list(&metadata, "packages") {
+        let manifest = package["manifest_path"].as_str().unwrap();
+        let text = std::fs::read_to_string(manifest).unwrap();
+        let inherits = text.contains("[lints]\nworkspace = true");
+        denied += usize::from(inherits);
+        assert!(
+            inherits || package["name"] == "kijiti-kernels",
+            "{manifest}"
+        );
+    }
+    assert!(denied > 10);
+    let workspace = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    assert!(workspace.contains("unsafe_code = \"deny\""));
+    let exception = ["allow(unsafe", "expect(unsafe"].map(|word| format!("{word}_code"));
+    let mut folders = vec![root];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let (path, name) = (entry.path(), entry.file_name());
+            if path.is_dir() && name != "target" && name != ".git" && name != "kernels" {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                assert!(
+                    !exception.iter().any(|word| text.contains(word)),
+                    "{}",
+                    path.display()
+                );
+            }
+        }
+    }
+}

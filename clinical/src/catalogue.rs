@@ -438,10 +438,10 @@ impl Patient {
     pub const fn asked(self) -> &'static [&'static str] {
         match self {
             Self::Pregnancy => &[
-                "pregnancies_before", "previous_problems", "medicines_now", "allergies", "birth_plan",
+                "malaria_test", "hiv_test", "syphilis_test", "pregnancies_before", "previous_problems", "medicines_now", "allergies", "birth_plan",
             ],
             Self::Adult => &[
-                "patient.sex", "fever_days", "blood_in_sputum", "chest_pain", "rash_or_bleeding", "urinating_little", "tb_before",
+                "patient.sex", "severe_headache", "breathless", "fever_days", "blood_in_sputum", "chest_pain", "rash_or_bleeding", "urinating_little", "tb_before",
                 "tb_contact", "diabetes", "medicines_now", "allergies",
             ],
         }

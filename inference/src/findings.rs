@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use clinical::age::{AGES, Age, AgeError};
 use clinical::catalogue;
 use clinical::catalogue::is_sign;
-use clinical::{AgeGroup, FindingValue, FindingsError};
+use clinical::{AgeGroup, FindingValue, FindingsError, Kind};
 
 use crate::growth;
 use crate::rules::{FindingKind, FindingSpec, RulePack};
@@ -15,6 +15,9 @@ use crate::rules::{FindingKind, FindingSpec, RulePack};
 #[derive(Clone, PartialEq)]
 pub struct Findings {
     group: AgeGroup,
+    /// As people said them, and the age in all its units.
+    said: BTreeMap<String, FindingValue>,
+    /// As rules and models read them.
     values: BTreeMap<String, FindingValue>,
     text: String,
 }
@@ -88,7 +91,7 @@ impl Findings {
                         return Err(FindingsError::Age(AgeError::Several));
                     }
                 }
-                SEX => drop(values.insert(name, value_of(&value))),
+                SEX => drop(values.insert(name, read_sex(&value_of(&value))?)),
                 _ => {
                     let value = read_value(&name, &value_of(&value), pack)?;
                     values.insert(name, value);
@@ -106,19 +109,20 @@ impl Findings {
         ages: &BTreeMap<String, f64>,
     ) -> Result<Self, FindingsError> {
         let group = set_age(&mut values, ages)?;
-        not_done_is_unknown(&mut values);
-        growth::derive(&mut values, group);
-        Ok(Self {
-            group,
-            values,
-            text,
-        })
+        Ok(Self::of_parts(group, values, text))
     }
 
-    /// Findings as [`Findings::parse`] has read them, put together again.
-    pub fn of_parts(group: AgeGroup, values: BTreeMap<String, FindingValue>, text: String) -> Self {
+    /// Findings as [`Self::said`] gives them, put together again.
+    pub fn of_parts(group: AgeGroup, said: BTreeMap<String, FindingValue>, text: String) -> Self {
+        let mut values = said.clone();
+        if group == AgeGroup::Mother {
+            values.insert("maternal".into(), FindingValue::Yes);
+        }
+        not_done_is_unknown(&mut values);
+        growth::derive(&mut values, group);
         Self {
             group,
+            said,
             values,
             text,
         }
@@ -153,7 +157,13 @@ impl Findings {
         self.values.get(name).unwrap_or(&FindingValue::Unknown)
     }
 
-    /// All values that were given or follow from the age.
+    /// What people said, and the age: what a record keeps. What follows from it is not said by anybody,
+    /// and would outlive a weight that is put right.
+    pub fn said(&self) -> &BTreeMap<String, FindingValue> {
+        &self.said
+    }
+
+    /// All values that were given or follow from others.
     pub fn values(&self) -> &BTreeMap<String, FindingValue> {
         &self.values
     }
@@ -162,6 +172,17 @@ impl Findings {
     pub fn text(&self) -> &str {
         &self.text
     }
+}
+
+/// The sex, as the record has it.
+fn read_sex(value: &FindingValue) -> Result<FindingValue, FindingsError> {
+    catalogue::read_value(SEX, &value.words()).map_err(|_| {
+        let choices = match catalogue::field(SEX).map(|field| field.kind) {
+            Some(Kind::Choice(words)) => words.iter().map(|word| (*word).to_owned()).collect(),
+            _ => Vec::new(),
+        };
+        FindingsError::NotAChoice(SEX.to_owned(), choices)
+    })
 }
 
 /// Of what goes by degrees, *not done* is not known: it clears nothing.
@@ -194,9 +215,6 @@ fn set_age(
         false => Age::of(hours, days, months).map(|age| (age.group, Some(age))),
     };
     let (group, age) = read.map_err(FindingsError::Age)?;
-    if group == AgeGroup::Mother {
-        values.insert("maternal".into(), FindingValue::Yes);
-    }
     let Some(age) = age else {
         return Ok(group);
     };

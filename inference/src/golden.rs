@@ -189,12 +189,18 @@ const PREGNANT_ONLY: [&str; 6] = [
 ///
 /// # Errors
 /// A line that is none, which no build has.
-pub fn lines() -> Result<Vec<Line>, String> {
-    let tables = TABLES.iter().flat_map(|(group, table)| {
-        let lines = table.lines().skip(1).filter(|line| !line.is_empty());
-        lines.map(|line| read_line(*group, line).ok_or_else(|| format!("no golden case: {line}")))
+pub fn lines() -> Result<&'static [Line], String> {
+    static READ: std::sync::OnceLock<Result<Vec<Line>, String>> = std::sync::OnceLock::new();
+    let read = READ.get_or_init(|| {
+        let tables = TABLES.iter().flat_map(|(group, table)| {
+            let lines = table.lines().skip(1).filter(|line| !line.is_empty());
+            lines.map(|line| {
+                read_line(*group, line).ok_or_else(|| format!("no golden case: {line}"))
+            })
+        });
+        tables.collect()
     });
-    tables.collect()
+    read.as_deref().map_err(Clone::clone)
 }
 
 /// Patients that one rule is tried on at one age with so many differences, at most.
@@ -438,9 +444,9 @@ pub fn try_pack(pack: &RulePack) -> Result<usize, String> {
         return Ok(pack.golden().len());
     }
     let given_up = |line: &Line| pack.gives_up().contains(&line.row);
-    let cases = lines()?.into_iter().filter(|line| !given_up(line));
-    let cases: Vec<_> = cases.map(|line| line.case).collect();
-    for case in cases.iter().chain(pack.golden()) {
+    let cases = lines()?.iter().filter(|line| !given_up(line));
+    let cases: Vec<_> = cases.map(|line| &line.case).collect();
+    for case in cases.iter().copied().chain(pack.golden()) {
         try_case(pack, case)?;
     }
     let held = at_least()

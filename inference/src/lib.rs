@@ -25,6 +25,7 @@ pub mod assessment;
 pub mod authoring;
 pub mod encode;
 pub mod findings;
+pub mod float;
 pub mod floor;
 pub mod golden;
 mod growth;

@@ -7,12 +7,13 @@
 //!   → norm of slot 0 → differential [labels], urgency [3]
 //! ```
 //!
-//! Every sum is made in an order of its own ([`kernels`]), and no function of a platform's library is
-//! called: a phone comes to the same bits as the desk, whatever its processor.
+//! Every sum is made in an order of its own ([`kernels`], [`crate::float`]), and no function of a platform's
+//! library is called: a phone comes to the same bits as the desk, whatever its processor.
 
 use kernels::{Activations, Packed, Path, multiply};
 
 use crate::encode::{Encoded, Row};
+use crate::float::{EPSILON, dot, exp, gelu};
 
 /// How large a network is. Sizes are checked before anything is read ([`crate::model`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -85,46 +86,6 @@ pub struct Transformer {
     pub(crate) heads: [Linear; 2],
     /// Of each n-gram, whether the network has learned anything of it.
     pub(crate) known: Vec<bool>,
-}
-
-/// What keeps a row without spread from being divided by nothing.
-const EPSILON: f32 = 1e-5;
-
-/// e to the x, right to 2e-7, by operations that are the same everywhere (Cephes): a polynomial on
-/// ±½ ln 2, and the exponent put in as bits.
-fn exp(x: f32) -> f32 {
-    let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E + 12_582_912.0) - 12_582_912.0;
-    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let terms = [
-        1.398_199_9e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        1.666_666_5e-1,
-        0.500_000_1,
-    ];
-    let sum = terms
-        .iter()
-        .fold(1.987_569_1e-4, |sum, term| sum * r + term);
-    (sum * r * r + r + 1.0) * f32::from_bits(((n as i32).wrapping_add(127) as u32) << 23)
-}
-
-fn gelu(x: f32) -> f32 {
-    x / (1.0 + exp(-1.595_769 * (x + 0.044_715 * x * x * x)))
-}
-
-/// A sum in sixteen parts, which are added in their order.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    let mut parts = [0f32; 16];
-    for (a, b) in a.iter().zip(b) {
-        parts
-            .iter_mut()
-            .zip(a.iter().zip(b))
-            .for_each(|(part, (a, b))| *part += a * b);
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    parts.iter().sum::<f32>() + rest
 }
 
 impl Norm {

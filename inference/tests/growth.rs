@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use clinical::FindingValue;
-use inference::Findings;
+use clinical::{FindingValue, FindingsError};
+use inference::{Findings, RulePack};
 
 fn scored(values: &[(&str, FindingValue)], days: f64) -> impl Fn(&str) -> Option<f64> + use<> {
     let values = values
@@ -67,4 +67,25 @@ fn the_lower_score_counts_where_the_sex_is_not_known_or_another_was_said() {
         "and nothing follows without a weight"
     );
     assert_eq!(scored(&[kg], 300.0)("wfh_z"), None, "nor without a height");
+}
+
+/// What follows from a measurement is nobody's word: it is not kept, or it would stand after the weight
+/// was put right.
+#[test]
+fn what_follows_is_read_and_not_kept() {
+    let pack = RulePack::built_in().unwrap();
+    let read = |file: &str| Findings::parse(file, &pack);
+    let child = read("age_months = 10\nweight = 4\nlength = 68\ndrinking = \"not_done\"").unwrap();
+    assert!(child.values().contains_key("wfh_z") && !child.said().contains_key("wfh_z"));
+    assert_eq!(*child.value("drinking"), FindingValue::Unknown);
+    assert_eq!(
+        child.said()["drinking"],
+        FindingValue::Text("not_done".into())
+    );
+    let again = Findings::of_parts(child.group(), child.said().clone(), String::new());
+    assert!(again == child);
+    let mother = read("gestation_weeks = 30").unwrap();
+    assert!(mother.values().contains_key("maternal") && !mother.said().contains_key("maternal"));
+    let refused = read("age_months = 10\n\"patient.sex\" = \"girl\"").unwrap_err();
+    assert!(matches!(refused, FindingsError::NotAChoice(_, words) if words[0] == "female"));
 }

@@ -84,7 +84,8 @@ pub struct Course {
     plan: Plan,
     /// What is read of a patient.
     pub encoder: Encoder,
-    teachers: Vec<(u64, Teacher)>,
+    /// Of ten patients, so many of each.
+    teachers: [(u64, Teacher); 4],
 }
 
 /// Patients as a network reads them, and what is to be said of each.
@@ -102,7 +103,6 @@ impl Course {
 
     fn with(plan: Plan, features: Vec<Feature>, tokenizer: Tokenizer) -> Self {
         let usual = World::LEARNING;
-        // Of ten patients, so many of each.
         let worlds = [
             (7, usual),
             (
@@ -132,7 +132,7 @@ impl Course {
         Self {
             plan,
             encoder: Encoder::new(features, tokenizer, TEXT_SLOTS),
-            teachers: worlds.map(|(of, world)| (of, Teacher::new(world))).to_vec(),
+            teachers: worlds.map(|(of, world)| (of, Teacher::new(world))),
         }
     }
 
@@ -159,20 +159,14 @@ impl Course {
     pub fn case(&self, n: u64) -> (Patient, &Teacher) {
         let mut rng = ChaCha8Rng::seed_from_u64(self.plan.seed);
         rng.set_stream(n);
-        let mut left = n % 10;
-        let drawn = self
-            .teachers
-            .iter()
-            .find(|(of, _)| match left.checked_sub(*of) {
-                Some(rest) => {
-                    left = rest;
-                    false
-                }
-                None => true,
-            });
-        let teacher = drawn.or(self.teachers.first()).map(|(_, teacher)| teacher);
-        #[allow(clippy::expect_used, reason = "a course is made with four")]
-        let teacher = teacher.expect("a course has teachers");
+        let [(first, teacher), rest @ ..] = &self.teachers;
+        let (mut until, mut teacher) = (*first, teacher);
+        for (of, next) in rest {
+            if n % 10 >= until {
+                teacher = next;
+            }
+            until += of;
+        }
         (teacher.draw(&mut rng), teacher)
     }
 

@@ -10,6 +10,7 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Error, InplaceOp2, Layout, Result, Shape, Storage,
     Tensor,
 };
+use inference::float::{EPSILON, dot, exp, gelu, gelu_slope};
 use rayon::prelude::*;
 
 /// Numbers that one thread takes at a time.
@@ -36,24 +37,6 @@ pub(crate) fn with<R>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> R) -> Result
     }
 }
 
-/// e to the x, right to 2e-7 (Cephes): a polynomial on ±½ ln 2, and the exponent put in as bits.
-fn exp(x: f32) -> f32 {
-    let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E + 12_582_912.0) - 12_582_912.0;
-    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let terms = [
-        1.398_199_9e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        1.666_666_5e-1,
-        0.500_000_1,
-    ];
-    let sum = terms
-        .iter()
-        .fold(1.987_569_1e-4, |sum, term| sum * r + term);
-    (sum * r * r + r + 1.0) * f32::from_bits(((n as i32).wrapping_add(127) as u32) << 23)
-}
-
 /// A sum in sixteen parts, which the processor adds side by side.
 fn sum(x: &[f32], of: impl Fn(f32) -> f32) -> f32 {
     let (chunks, rest) = x.as_chunks::<16>();
@@ -65,20 +48,6 @@ fn sum(x: &[f32], of: impl Fn(f32) -> f32) -> f32 {
             .for_each(|(part, x)| *part += of(*x));
     }
     parts.iter().sum::<f32>() + rest.iter().map(|x| of(*x)).sum::<f32>()
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a, a_rest) = a.as_chunks::<16>();
-    let (b, b_rest) = b.as_chunks::<16>();
-    let mut parts = [0f32; 16];
-    for (a, b) in a.iter().zip(b) {
-        parts
-            .iter_mut()
-            .zip(a.iter().zip(b))
-            .for_each(|(part, (a, b))| *part += a * b);
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    parts.iter().sum::<f32>() + rest
 }
 
 /// Adds `a` times `x`.
@@ -139,11 +108,8 @@ impl CustomOp2 for Bias {
     }
 }
 
-/// The gaussian error unit in its form with tanh (Hendrycks and Gimpel 2016).
+/// The gaussian error unit ([`inference::float::gelu`]).
 pub struct Gelu;
-
-const ROOT: f32 = 1.595_769;
-const CUBE: f32 = 0.044_715;
 
 impl CustomOp1 for Gelu {
     fn name(&self) -> &'static str {
@@ -156,7 +122,7 @@ impl CustomOp1 for Gelu {
         let chunks = out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK));
         chunks.for_each(|(out, x)| {
             for (out, x) in out.iter_mut().zip(x) {
-                *out = x / (1.0 + exp(-ROOT * (x + CUBE * x * x * x)));
+                *out = gelu(*x);
             }
         });
         Ok((CpuStorage::F32(out), layout.shape().clone()))
@@ -189,8 +155,7 @@ impl CustomOp2 for GeluBack {
             .zip(g.par_chunks(CHUNK));
         chunks.for_each(|((out, x), g)| {
             for ((out, x), g) in out.iter_mut().zip(x).zip(g) {
-                let p = 1.0 / (1.0 + exp(-ROOT * (x + CUBE * x * x * x)));
-                *out = g * (p + x * p * (1.0 - p) * ROOT * (1.0 + 3.0 * CUBE * x * x));
+                *out = g * gelu_slope(*x);
             }
         });
         Ok((CpuStorage::F32(out), xl.shape().clone()))
@@ -199,9 +164,6 @@ impl CustomOp2 for GeluBack {
 
 /// Layer norm over the last dimension (Ba et al. 2016), with weight and bias.
 pub struct LayerNorm;
-
-/// What keeps a row without spread from being divided by nothing.
-pub const EPSILON: f32 = 1e-5;
 
 /// Mean, and one over the spread.
 fn moments(x: &[f32]) -> (f32, f32) {

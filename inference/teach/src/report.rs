@@ -185,6 +185,10 @@ pub(crate) fn evaluate(
             head(title, &trial);
             rows.iter().for_each(line);
             if let Some(shipped) = rows.get(2).filter(|_| all.is_empty()) {
+                let [right, shown] = shipped.measures.sets;
+                println!(
+                    "\nof the labels that the file shows, five at most: the right one is among them {right:.3}, and they are {shown:.1} on average"
+                );
                 println!("\ncalibration error of the file by group: label, pink");
                 for (name, count, [label, pink]) in &shipped.measures.groups {
                     println!("  {name:20} {count:6}   {label:.3} {pink:.3}");

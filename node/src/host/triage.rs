@@ -196,7 +196,7 @@ impl Assessor for Engine {
         let findings = Findings::parse(file, &self.pack)?;
         Ok(PatientFile {
             group: findings.group(),
-            values: findings.values().clone(),
+            values: findings.said().clone(),
             text: findings.text().to_owned(),
         })
     }

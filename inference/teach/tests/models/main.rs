@@ -1,6 +1,8 @@
 //! The reference model and files of models: golden cases hold here, what is damaged is refused, a
 //! course is the same for the same seed however often it was interrupted.
 
+#![allow(clippy::disallowed_methods, reason = "a test spoils files of its own")]
+
 mod common;
 mod lowers;
 
@@ -8,7 +10,7 @@ use clinical::{Profile, Urgency};
 use common::{TINY, file_of, tiny};
 use inference::{Findings, ModelError, RulePack, TriageModel, assess};
 use teach::evaluate::Trial;
-use teach::learn::{Folder, Progress, learn};
+use teach::learn::{Folder, Plan, Progress, learn};
 use teach::patients::{Wording, World};
 
 const REFERENCE: &[u8] = include_bytes!("../../../../models/triage-reference.gguf");
@@ -73,6 +75,29 @@ fn a_course_is_the_same_for_the_same_seed_however_often_it_was_interrupted() {
     assert!(run("parts", usize::MAX) == whole, "the same bytes");
     let model = TriageModel::load("small", &whole).unwrap();
     model.self_test(&pack()).unwrap();
+}
+
+/// A cut between a checkpoint's weights and the words beside them leaves the checkpoint before; and a
+/// folder goes on with its own plan, or not at all.
+#[test]
+fn a_checkpoint_is_whole_or_the_one_before_and_keeps_its_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = Folder::new(folder.path().join("course"));
+    let mut two = |now: Progress| now.step < 2;
+    learn(TINY, &pack(), &of, &|| 0, &mut two).unwrap();
+    std::fs::write(of.path().join("checkpoint-4.safetensors"), "cut").unwrap();
+    std::fs::write(of.path().join("checkpoint.part"), "cut").unwrap();
+    assert_eq!(of.open().unwrap().2, 2);
+    let other = Plan { steps: 9, ..TINY };
+    let refused = learn(other, &pack(), &of, &|| 0, &mut |_| true)
+        .map(drop)
+        .unwrap_err();
+    assert!(refused.to_string().contains("another plan"), "{refused}");
+    learn(TINY, &pack(), &of, &|| 0, &mut |_| true).unwrap(); // the control
+    // What is no checkpoint's is gone, and the last one stands.
+    assert!(!of.path().join("checkpoint-4.safetensors").exists());
+    std::fs::write(of.path().join("checkpoint-6.safetensors"), "cut").unwrap();
+    assert!(of.open().is_err(), "a spoilt one is refused");
 }
 
 #[test]
@@ -156,6 +181,51 @@ fn a_file_whose_parts_do_not_fit_is_refused_with_the_part_before_anything_runs()
         teach::publish::write_tensors(&course, &net, &spoilt, teach::publish::Stored::Q8, &beside)
             .unwrap();
     TriageModel::load("whole", &whole).unwrap();
+}
+
+/// Finite weights whose sums are not: quantized activations would hide what is no number.
+#[test]
+fn a_network_that_overflows_says_nothing() {
+    let (course, net) = tiny(1);
+    let beside = teach::publish::uncalibrated();
+    let with_bias = |bias: f32| {
+        let mut tensors = net.tensors().unwrap();
+        for name in ["layers.0.out.bias", "layers.0.down.bias"] {
+            let numbers = vec![bias; 64];
+            let all =
+                candle_core::Tensor::from_vec(numbers, 64, &candle_core::Device::Cpu).unwrap();
+            tensors.insert(name.into(), all);
+        }
+        let stored = teach::publish::Stored::Q8;
+        let file = teach::publish::write_tensors(&course, &net, &tensors, stored, &beside).unwrap();
+        TriageModel::load("large", &file).unwrap()
+    };
+    let findings = Findings::parse("age_months = 30", &pack()).unwrap();
+    assert!(with_bias(3e38).opinion(&findings).is_none());
+    assert!(with_bias(1.0).opinion(&findings).is_some(), "the control");
+}
+
+/// Words of which it has never learned anything are no words to it.
+#[test]
+fn a_model_abstains_from_what_it_does_not_understand() {
+    let model = TriageModel::load("reference", REFERENCE).unwrap();
+    let said = |text: &str| {
+        let file = format!(
+            "age_months = 30\ncough_or_difficult = \"yes\"\nfever = \"no\"\ntext = \"{text}\""
+        );
+        let findings = Findings::parse(&file, &pack()).unwrap();
+        (
+            model.opinion(&findings).unwrap().abstained,
+            model.logits(&findings).unwrap().1,
+        )
+    };
+    let (abstains, understood) = said("xqzzv wkjpqh zzxqv qqwzk");
+    assert!(
+        abstains && understood < model.calibration().understood_above,
+        "{understood}"
+    );
+    let (abstains, understood) = said("cough and runny nose");
+    assert!(!abstains && understood > 0.9, "the control: {understood}");
 }
 
 #[test]
