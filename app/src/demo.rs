@@ -348,7 +348,7 @@ impl Demo {
             }) {
                 Ok(model) => break model,
                 // The self-test runs beside the meeting.
-                Err(_) if began.elapsed().as_secs() < 30 => {
+                Err(_) if began.elapsed().as_secs() < 60 => {
                     std::thread::sleep(std::time::Duration::from_millis(30))
                 }
                 Err(failure) => return Err(failure),

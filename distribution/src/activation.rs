@@ -56,9 +56,10 @@ pub struct Activation {
     /// A bundle that failed its self-test here, with the reason; not tried again.
     #[n(2)]
     pub parked: Vec<Parked>,
-    /// A bundle that is being loaded; still there after a start: the program came down over it.
-    #[n(3)]
-    pub attempt: Option<Attempt>,
+    /// Bundles that were begun to be loaded and came to no end: one that is still here after a
+    /// start came down with the program.
+    #[cbor(n(4), default)]
+    pub attempts: Vec<Attempt>,
 }
 
 /// A bundle that is being loaded, and how often that has been begun without coming to an end.
@@ -73,8 +74,28 @@ pub struct Attempt {
     pub count: u32,
 }
 
-/// Beginnings without an end after which a bundle is parked.
-const ATTEMPTS_MAX: u32 = 2;
+impl Attempt {
+    /// How long the program has to have been up, in milliseconds, before this is begun again.
+    /// A battery that dies twice while a bundle is loaded is no fault of the bundle, so the first
+    /// beginnings are free; one that is at fault costs a phone less and less of its time.
+    pub fn wait_ms(&self) -> u64 {
+        match self.count.checked_sub(ATTEMPTS_FREE) {
+            None => 0,
+            Some(more) => WAIT_MS_FIRST
+                .saturating_mul(WAIT_GROWS.saturating_pow(more))
+                .min(WAIT_MS_MAX),
+        }
+    }
+}
+
+/// Beginnings without an end that cost nothing.
+const ATTEMPTS_FREE: u32 = 2;
+/// How long the program has to be up after them, and how many times longer after each further one.
+const WAIT_MS_FIRST: u64 = 5_000;
+/// See [`WAIT_MS_FIRST`].
+const WAIT_GROWS: u64 = 6;
+/// See [`WAIT_MS_FIRST`].
+const WAIT_MS_MAX: u64 = 4 * 60 * 60_000;
 
 /// A release that failed on this phone.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -88,7 +109,7 @@ pub struct Parked {
     pub reason: String,
 }
 
-/// Parked releases remembered; the oldest is forgotten first.
+/// Parked releases, and beginnings, remembered; the oldest is forgotten first.
 const PARKED_MAX: usize = 8;
 
 impl Activation {
@@ -154,36 +175,40 @@ impl Activation {
         self.previous = None;
     }
 
-    /// A bundle is about to be loaded or tried. `false`: it has brought the program down twice
-    /// before, and is parked; if it ran, what ran before it runs again.
-    pub fn begin_attempt(&mut self, digest: Digest) -> bool {
-        let count = self
-            .attempt
-            .as_ref()
-            .filter(|a| a.digest == digest)
-            .map_or(0, |a| a.count);
-        if count < ATTEMPTS_MAX {
-            self.attempt = Some(Attempt {
-                digest,
-                count: count + 1,
-            });
-            return true;
+    /// How long the program has to have been up before a bundle may be loaded, in milliseconds.
+    pub fn wait_ms(&self, digest: &Digest) -> u64 {
+        self.attempt(digest).map_or(0, Attempt::wait_ms)
+    }
+
+    /// The beginnings of a bundle that came to no end.
+    pub fn attempt(&self, digest: &Digest) -> Option<&Attempt> {
+        self.attempts.iter().find(|a| a.digest == *digest)
+    }
+
+    /// A bundle is about to be loaded or tried, by a program that has been up for so long. `false`:
+    /// the program has come down over it, and it has to wait; if it ran, what ran before it runs
+    /// again.
+    pub fn begin_attempt(&mut self, digest: Digest, up_ms: u64) -> bool {
+        if self.wait_ms(&digest) > up_ms {
+            if self.current.as_ref().is_some_and(|m| m.digest == digest) {
+                self.current = self.previous.take().filter(|m| m.digest != digest);
+            }
+            return false;
         }
-        self.attempt = None;
-        self.park(
-            digest,
-            "the program stopped twice while this was being loaded",
-        );
-        always!(self.parked.iter().any(|p| p.digest == digest));
-        if self.current.as_ref().is_some_and(|m| m.digest == digest) {
-            self.current = self.previous.take().filter(|m| m.digest != digest);
+        let count = self.attempt(&digest).map_or(0, |a| a.count);
+        self.end_attempt(&digest);
+        if self.attempts.len() >= PARKED_MAX {
+            self.attempts.remove(0);
         }
-        false
+        let count = count.saturating_add(1);
+        self.attempts.push(Attempt { digest, count });
+        always!(self.attempts.len() <= PARKED_MAX);
+        true
     }
 
     /// The attempt has come to its end, well or not.
-    pub fn end_attempt(&mut self) {
-        self.attempt = None;
+    pub fn end_attempt(&mut self, digest: &Digest) {
+        self.attempts.retain(|a| a.digest != *digest);
     }
 
     /// Remembers that a bundle failed here.
@@ -219,7 +244,29 @@ mod tests {
             previous: Some(module(ModuleKind::Rules)),
             ..Activation::default()
         };
-        while activation.begin_attempt(digest) {}
+        while activation.begin_attempt(digest, 0) {}
         assert_eq!((activation.current, activation.previous), (None, None));
+    }
+
+    /// However often a program comes down over a bundle, it is tried again, and seldom.
+    #[test]
+    fn what_brings_the_program_down_is_tried_less_and_less_often_and_never_given_up() {
+        let digest = Digest([1; 32]);
+        let mut activation = Activation::default();
+        let waits: Vec<_> = (0..40)
+            .map(|_| {
+                let wait_ms = activation.wait_ms(&digest);
+                assert!(wait_ms == 0 || !activation.begin_attempt(digest, wait_ms - 1));
+                assert!(activation.begin_attempt(digest, wait_ms));
+                wait_ms
+            })
+            .collect();
+        assert_eq!(waits[..5], [0, 0, 5_000, 30_000, 180_000]);
+        assert!(waits.is_sorted() && waits[39] == WAIT_MS_MAX);
+        activation.end_attempt(&digest);
+        assert!(
+            activation.begin_attempt(digest, 0),
+            "nothing is held against it"
+        );
     }
 }

@@ -202,7 +202,12 @@ impl Agent {
             at_ms,
             why: "a call that was left to the other",
         });
-        Output::Sleep(meeting.into_iter().chain(call).min_by_key(|d| d.at_ms))
+        let retry = self.phone.releases.retry_ms.map(|at_ms| Deadline {
+            at_ms,
+            why: "a release that is tried again",
+        });
+        let all = meeting.into_iter().chain(call).chain(retry);
+        Output::Sleep(all.min_by_key(|d| d.at_ms))
     }
 
     fn handle_link_up(

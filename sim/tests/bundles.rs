@@ -7,7 +7,7 @@ use common::{DESK, MODULE, Road, SUPERVISOR, WORKER};
 use distribution::delta::{EncodeOptions, encode};
 use distribution::release::{Delta, Step};
 use distribution::{Offer, Release, tree};
-use node::agent::Command;
+use node::agent::{Command, Input};
 use node::{BundleStore, TrustStore};
 use protocol::limits::GROUP_BYTES;
 use protocol::{BundleId, Digest};
@@ -331,7 +331,7 @@ fn a_courier_short_of_space_gives_up_what_others_have_and_never_what_runs() {
 }
 
 #[test]
-fn what_brings_the_program_down_twice_is_parked_and_the_one_before_runs() {
+fn what_brings_the_program_down_waits_while_the_one_before_runs_and_is_tried_again() {
     let mut road = Road::new(10);
     let versions = Versions::new(50_000);
     for n in 0..2 {
@@ -356,6 +356,7 @@ fn what_brings_the_program_down_twice_is_parked_and_the_one_before_runs() {
             road.world.command(WORKER, begins.clone()).unwrap(),
             node::agent::Reply::Done
         );
+        road.world.now.mono_ms = 0;
         road.world.restart(WORKER).unwrap(); // and the program is gone before it ends
     }
     assert_eq!(
@@ -363,6 +364,15 @@ fn what_brings_the_program_down_twice_is_parked_and_the_one_before_runs() {
         node::agent::Reply::Unchanged
     );
     assert_eq!(version(&road, WORKER), Some(1));
+    // A battery that died looks the same: once the phone has been up for a while it is tried again.
+    let wakes = |road: &mut Road, ms: u64| {
+        road.world.now.mono_ms = ms;
+        road.world.input(WORKER, Input::Woke).unwrap();
+        road.world.restart(DESK).unwrap(); // whoever else is told to, all do what they were told
+        version(road, WORKER)
+    };
+    assert_eq!(wakes(&mut road, 4_999), Some(1));
+    assert_eq!(wakes(&mut road, 5_000), Some(2));
 }
 
 #[test]

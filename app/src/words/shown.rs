@@ -164,6 +164,14 @@ pub fn state(state: &State) -> String {
         State::Recalled(why) => format!("recalled: {why}"),
         State::Active => "active".into(),
         State::Parked(why) => format!("parked: {why}"),
+        State::TriedAgain { fell, wait_s } => format!(
+            "whole; this phone stopped {fell} times while loading it, and tries again once it has been on for {}",
+            match wait_s {
+                0..60 => format!("{wait_s} seconds"),
+                60..7200 => format!("{} minutes", wait_s / 60),
+                _ => format!("{} hours", wait_s / 3600),
+            }
+        ),
         State::WaitsForStage => "whole; waits until its stage reaches this phone".into(),
         State::CarriedForOthers => "whole; carried for others".into(),
         State::Whole => "whole".into(),

@@ -121,8 +121,8 @@ pub enum Command {
     DeltaFailed(Digest, String),
     /// How many bytes of bundles may lie here.
     SetQuota(u64),
-    /// A release is about to be tried or loaded. Answers `Unchanged` if it must not be: it has
-    /// brought the program down.
+    /// A release is about to be tried or loaded. Answers `Unchanged` if it must not be yet: the
+    /// program has come down over it.
     AttemptBegins {
         /// Its module.
         module: String,
@@ -133,6 +133,8 @@ pub enum Command {
     AttemptEnds {
         /// Its module.
         module: String,
+        /// Its bundle.
+        digest: Digest,
     },
     /// The host has tried a release and switched to it; what was checked is kept.
     Activated(Box<Release>, Vec<u8>),
@@ -321,7 +323,9 @@ impl Phone {
             Command::AttemptBegins { module, digest } => {
                 releases.begin_attempt(module, digest, &mut tx)
             }
-            Command::AttemptEnds { module } => releases.end_attempt(module, &mut tx),
+            Command::AttemptEnds { module, digest } => {
+                releases.end_attempt(module, &digest, &mut tx)
+            }
             Command::Activated(release, checks) => releases.activated(&release, &checks, &mut tx),
             Command::ActivationFailed(release, reason) => {
                 releases.activation_failed(&release, &reason, &mut tx)

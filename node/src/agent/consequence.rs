@@ -78,6 +78,8 @@ impl Phone {
             records.open_waiting(spaces, &mut tx)?;
             self.settle(store)?;
         }
+        let (_, _, releases, mut tx) = self.parts(store);
+        releases.retry(&mut tx);
         Ok(())
     }
 

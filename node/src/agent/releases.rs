@@ -77,6 +77,8 @@ pub(crate) struct Releases {
     pub(super) last_group_ms: u64,
     /// Bytes of bundles that may lie here.
     quota_bytes: u64,
+    /// When what waits since the program came down over it is tried again, in monotone milliseconds.
+    pub(super) retry_ms: Option<u64>,
 }
 
 impl Releases {

@@ -72,6 +72,13 @@ fn state(known: Known<'_>, release: &Release, whole: bool) -> State {
         .certificate()
         .map(|c| c.area.clone())
         .unwrap_or_default();
+    let fell = activation.and_then(|a| a.attempt(&release.digest));
+    if let Some(fell) = fell.filter(|fell| fell.wait_ms() > 0) {
+        return State::TriedAgain {
+            fell: fell.count,
+            wait_s: fell.wait_ms() / 1000,
+        };
+    }
     match (
         whole,
         release.area.covers(&area),

@@ -15,8 +15,9 @@ use crate::store::{Setting, StoreError};
 
 impl Releases {
     /// Tells the host which whole bundles wait to be activated: the newest of each module, the
-    /// nearest area first.
-    pub(in crate::agent) fn announce_ready(&self, tx: &mut Tx) {
+    /// nearest area first. What the program has come down over waits for its time.
+    pub(in crate::agent) fn announce_ready(&mut self, tx: &mut Tx) {
+        self.retry_ms = None;
         let area = tx.own.area();
         let idle = Activation::default();
         let mut meant: BTreeMap<String, (Release, bool)> = BTreeMap::new();
@@ -24,6 +25,11 @@ impl Releases {
             let runs = self.activations.get(&release.module).unwrap_or(&idle);
             let bundle = self.bundles.get(&BundleId::release(release.digest));
             let ready = bundle.is_some_and(|b| b.whole) && release.staged_for(&tx.own.id(), &area);
+            let wait_ms = runs.wait_ms(&release.digest);
+            if ready && wait_ms > tx.now.mono_ms {
+                self.retry_ms = Some(self.retry_ms.map_or(wait_ms, |ms| ms.min(wait_ms)));
+                continue;
+            }
             // While something runs, it goes on until the one that is meant is here; while nothing
             // runs, any that is here will do.
             let counts = release.area.covers(&area)
@@ -44,13 +50,20 @@ impl Releases {
         }
     }
 
+    /// What had to wait since the program came down over it is tried when its time has come.
+    pub(in crate::agent) fn retry(&mut self, tx: &mut Tx) {
+        if self.retry_ms.is_some_and(|due| tx.now.mono_ms >= due) {
+            self.announce_ready(tx);
+        }
+    }
+
     fn save_activations(&self, tx: &mut Tx) -> Result<(), StoreError> {
         let kept = codec::encode(&self.activations);
         tx.store.put_setting(&Setting::activations(), &kept)?;
         self.write_receipt(tx)
     }
 
-    /// A release is about to be tried or loaded; `Unchanged` if it must not be.
+    /// A release is about to be tried or loaded; `Unchanged` if it must not be yet.
     pub(in crate::agent) fn begin_attempt(
         &mut self,
         module: String,
@@ -58,9 +71,11 @@ impl Releases {
         tx: &mut Tx,
     ) -> Result<Answer, StoreError> {
         let activation = self.activations.entry(module).or_default();
-        let may = activation.begin_attempt(digest);
-        let mut parked = activation.parked.iter();
-        always!(may || parked.any(|parked| parked.digest == digest));
+        let may = activation.begin_attempt(digest, tx.now.mono_ms);
+        always!(activation.attempt(&digest).is_some());
+        if !may {
+            self.announce_ready(tx); // another may run meanwhile, and this one later
+        }
         self.save_activations(tx)?;
         Ok(Ok(if may { Reply::Done } else { Reply::Unchanged }))
     }
@@ -69,9 +84,11 @@ impl Releases {
     pub(in crate::agent) fn end_attempt(
         &mut self,
         module: String,
+        digest: &Digest,
         tx: &mut Tx,
     ) -> Result<Answer, StoreError> {
-        self.activations.entry(module).or_default().end_attempt();
+        let activation = self.activations.entry(module).or_default();
+        activation.end_attempt(digest);
         self.save_activations(tx)?;
         Ok(Ok(Reply::Done))
     }

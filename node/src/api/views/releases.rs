@@ -50,6 +50,13 @@ pub enum State {
     Active,
     /// It failed here, for a reason.
     Parked(String),
+    /// The program has come down while it was being loaded.
+    TriedAgain {
+        /// How often.
+        fell: u32,
+        /// How long the program has to be up before it is tried again, in seconds.
+        wait_s: u64,
+    },
     /// Whole, and waits for its turn in a staged rollout.
     WaitsForStage,
     /// Whole, and carried for others.

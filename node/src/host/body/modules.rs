@@ -26,7 +26,7 @@ pub(super) struct Modules {
     /// Releases that are being made out of deltas.
     making: Vec<Digest>,
     /// The module that is being loaded.
-    loads: Option<String>,
+    loads: Option<(Digest, String)>,
     /// Those that wait for it: rules come first, and models are tested on what rules run.
     to_load: VecDeque<String>,
     /// Releases that wait until everything is loaded.
@@ -104,24 +104,24 @@ impl Body {
         }
     }
 
-    /// Whether a release may be tried: not one that has brought the program down twice.
+    /// Whether a release may be tried now: one that has brought the program down has to wait.
     fn begin_attempt(&mut self, module: &str, digest: Digest) -> bool {
         let began = self.ask_agent(Command::AttemptBegins {
             module: module.to_owned(),
             digest,
         });
-        let parked = began == Ok(Reply::Unchanged);
-        if parked {
+        let waits = began == Ok(Reply::Unchanged);
+        if waits {
             (self.log)(&format!(
-                "{module} is parked: the program stopped twice while it was being loaded"
+                "{module} waits: the program stopped while it was being loaded, and it is tried again later"
             ));
         }
-        !parked
+        !waits
     }
 
-    fn end_attempt(&mut self, module: &str) {
+    fn end_attempt(&mut self, module: &str, digest: Digest) {
         let module = module.to_owned();
-        let _ = self.ask_agent(Command::AttemptEnds { module });
+        let _ = self.ask_agent(Command::AttemptEnds { module, digest });
     }
 
     /// Tries a release.
@@ -156,7 +156,7 @@ impl Body {
     pub(super) fn tried(&mut self, release: Release, result: Result<(Tried, Vec<Check>), String>) {
         let module = release.module.clone();
         self.modules.trying.retain(|(d, _)| *d != release.digest);
-        self.end_attempt(&module);
+        self.end_attempt(&module, release.digest);
         match result {
             Ok((tried, passed)) => {
                 if let Err(reason) = self.engine.fits(&module, &tried) {
@@ -209,19 +209,20 @@ impl Body {
         self.agent.known().activation(module)?.current.clone()
     }
 
-    /// Loads the next module, unless one is being loaded. One that has brought the program down twice
-    /// is parked here, and the one before it is loaded instead.
+    /// Loads the next module, unless one is being loaded. While one waits that has brought the
+    /// program down, the one before it is loaded instead.
     fn load_next(&mut self) {
         while self.modules.loads.is_none()
             && let Some(module) = self.modules.to_load.pop_front()
         {
-            let current = self.running(&module);
-            let current = current
-                .filter(|current| self.begin_attempt(&module, current.digest))
-                .or_else(|| self.running(&module));
-            match current {
-                Some(current) => self.load_one(module, current),
-                None => self.end_attempt(&module),
+            // The one that runs, or else the one before it, which runs now.
+            for _ in 0..2 {
+                let current = self.running(&module);
+                let current = current.filter(|c| self.begin_attempt(&module, c.digest));
+                if let Some(current) = current {
+                    self.load_one(module, current);
+                    break;
+                }
             }
         }
         if !self.modules.loading() {
@@ -243,7 +244,7 @@ impl Body {
         let by_ministry = releases::by_ministry(known, &release);
         let path = self.store.bundles.path(&BundleId::release(current.digest));
         let (engine, messages) = (self.engine.clone(), self.messages.clone());
-        self.modules.loads = Some(module.clone());
+        self.modules.loads = Some((current.digest, module.clone()));
         std::thread::spawn(move || {
             let result = try_file(&release, (path, by_ministry), &engine);
             let _ = messages.blocking_send(Message::Loaded {
@@ -256,7 +257,7 @@ impl Body {
 
     pub(super) fn loaded(&mut self, module: &str, digest: Digest, result: Result<Tried, String>) {
         self.modules.loads = None;
-        self.end_attempt(module);
+        self.end_attempt(module, digest);
         // It may have been recalled meanwhile.
         if self.running(module).is_some_and(|m| m.digest == digest) {
             let fits = result.and_then(|tried| {
@@ -274,9 +275,8 @@ impl Body {
     /// The program was told to stop while these were being tried: that is no fault of theirs.
     pub(super) fn end_attempts(&mut self) {
         let trying = std::mem::take(&mut self.modules.trying);
-        let modules = trying.into_iter().map(|(_, module)| module);
-        for module in modules.chain(self.modules.loads.take()).collect::<Vec<_>>() {
-            self.end_attempt(&module);
+        for (digest, module) in trying.into_iter().chain(self.modules.loads.take()) {
+            self.end_attempt(&module, digest);
         }
     }
 }
