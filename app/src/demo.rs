@@ -276,6 +276,7 @@ impl Demo {
             language: "und",
             notes: "reference model, not clinically validated",
             delta_from: &[],
+            bases: &[],
             beside: Path::new("unused"),
             stage: None,
             lineage: None,

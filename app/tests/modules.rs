@@ -65,6 +65,18 @@ impl Desk {
         panic!("{}", self.json("clinic", &["model", "list"]));
     }
 
+    /// Recalls what a module is.
+    fn recall(&self, module: &str) {
+        let recall = ["ministry", "recall", "--module", module];
+        let rest = ["--reason", "an example", "--out", "r.json"];
+        self.ok("clinic", &[&recall[..], &rest].concat());
+        let sign = ["ministry", "release", "sign", "r.json", "--key"];
+        let keys = ["keys/recall-1.age", "keys/key-1.age", "keys/key-2.age"];
+        let mut signs = keys.iter().map(|key| [&sign[..], &[key]].concat());
+        assert!(signs.any(|sign| self.run("clinic", &sign).status.success()));
+        self.ok("clinic", &["ministry", "release", "publish", "r.json"]);
+    }
+
     fn judged(&self, findings: &str) -> Value {
         let file = self.write("findings.toml", findings);
         let new = ["case", "new", "--findings", &file, "--patient", "Amina"];
@@ -125,27 +137,7 @@ fn two_modules_of_one_kind_run_beside_each_other_and_one_that_is_recalled_stops_
         found["digest"].as_str().unwrap().to_owned()
     };
     assert_ne!(digest("triage-model"), digest("rules-of-thumb"));
-    let recall = [
-        "ministry",
-        "recall",
-        "--module",
-        "rules-of-thumb",
-        "--reason",
-        "an example",
-        "--out",
-        "r.json",
-    ];
-    desk.ok("clinic", &recall);
-    let key = ["ministry", "release", "sign", "r.json", "--key"];
-    let signed = ["keys/recall-1.age", "keys/key-1.age", "keys/key-2.age"]
-        .iter()
-        .any(|file| {
-            desk.run("clinic", &[&key[..], &[file]].concat())
-                .status
-                .success()
-        });
-    assert!(signed);
-    desk.ok("clinic", &["ministry", "release", "publish", "r.json"]);
+    desk.recall("rules-of-thumb");
     desk.running(&["district-watch", "triage-model"]);
     let judged = desk.judged(river);
     let model = judged["model"].as_str().unwrap();
@@ -287,4 +279,88 @@ fn checked(desk: &Desk) -> String {
     let checked = desk.run("clinic", &["ministry", "release", "check", "draft.json"]);
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A model so small that it is made while one waits, and an adapter for it.
+fn base_and_adapter(desk: &Desk) -> [String; 2] {
+    use inference::{RulePack, TriageModel};
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::SeedableRng;
+    use teach::adapt::{Base, Patients, RANKS, Tuning, read_district, tune};
+    use teach::learn::{Course, Plan};
+    use teach::patients::World;
+    use teach::publish::{self, Stored};
+
+    let plan = Plan {
+        seed: 5,
+        width: 64,
+        heads: 2,
+        inner: 64,
+        layers: 1,
+        batch: 16,
+        steps: 1,
+        rate: 1e-3,
+        pieces: 400,
+    };
+    let course = Course::new(plan, &RulePack::built_in().unwrap()).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let net = teach::net::Net::new(course.shape(), &mut rng).unwrap();
+    let mut beside = publish::uncalibrated();
+    let draft = publish::write(&course, &net, Stored::Q8, &beside).unwrap();
+    let model = TriageModel::load("draft", &draft).unwrap();
+    beside.golden = publish::golden(&model, World::LEARNING, 1, 6).unwrap();
+    let base = Base::new(publish::write(&course, &net, Stored::Q8, &beside).unwrap()).unwrap();
+    let tuning = Tuning {
+        seed: 1,
+        steps: 4,
+        batch: 16,
+        rate: 1e-2,
+        calibration: 200,
+        ranks: Some(RANKS),
+    };
+    let district = Patients::Drawn(Box::new(read_district("more = { Malaria = 3.0 }").unwrap()));
+    let tuned = tune(&base, &district, tuning, &mut |_| {}).unwrap();
+    let adapter = tuned.adapter(&base).unwrap();
+    [("base.gguf", &base.file), ("adapter.gguf", &adapter)].map(|(name, file)| {
+        std::fs::write(desk.path(name), file).unwrap();
+        name.to_owned()
+    })
+}
+
+#[test]
+fn an_adapter_waits_for_its_base_speaks_in_its_place_and_leaves_it_as_it_was_when_it_is_recalled() {
+    let desk = Desk::enrolled();
+    let [base, adapter] = base_and_adapter(&desk);
+    let draft = ["ministry", "release", "draft", "--out", "draft.json"];
+    let alone = ["--module", "triage-lakeside", "--file", &adapter];
+    desk.run("clinic", &[&draft[..], &alone].concat());
+    let said = checked(&desk);
+    assert!(said.contains("draft it with --base FILE"), "{said}");
+
+    desk.publish(&adapter, "triage-lakeside", &["--base", &base]);
+    desk.running(&[]);
+    let cough = "age_months = 20\ncough_or_difficult = \"yes\"\n";
+    assert_eq!(desk.judged(cough)["model"], "none");
+    desk.publish(&base, "triage-model", &[]);
+    let runs = desk.running(&["triage-lakeside", "triage-model"]);
+    let kinds: Vec<_> = runs.iter().map(|m| m["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["adapter", "triage"]);
+    let model = desk.judged(cough)["model"].as_str().unwrap().to_owned();
+    assert!(
+        model.starts_with("triage-model version 1, ")
+            && model.contains(" with triage-lakeside version 1, ")
+            && !model.contains(';'),
+        "the base does not speak beside its adapter: {model}"
+    );
+    let mother = "age_years = 20\ngestation_weeks = 20\n";
+    let model = desk.judged(mother)["model"].as_str().unwrap().to_owned();
+    assert!(model.contains("triage-model version 1"), "{model}");
+
+    desk.recall("triage-lakeside");
+    desk.running(&["triage-model"]);
+    let model = desk.judged(cough)["model"].as_str().unwrap().to_owned();
+    assert!(
+        model.starts_with("triage-model version 1, ") && !model.contains("with"),
+        "{model}"
+    );
 }

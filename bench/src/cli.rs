@@ -115,6 +115,10 @@ pub enum BenchCommand {
         /// Keep the model files here, and use those that are there.
         #[arg(long, value_name = "FOLDER")]
         keep: Option<PathBuf>,
+        /// Instead: an adapter beside every delta of the models that do the same, merged or with all weights
+        /// tuned. The first file is the adapter, the second its base.
+        #[arg(long, value_name = "FILE", num_args = 3..)]
+        adapter: Vec<PathBuf>,
     },
     /// One assessment by a model on one thread: its time, its memory, and how soon it is ready.
     Triage {

@@ -127,6 +127,29 @@ fn measure(
     Ok(())
 }
 
+/// An adapter beside the deltas of models that do the same.
+pub fn adapter(adapter: &Path, base: &Path, models: &[std::path::PathBuf]) -> Result<(), Failure> {
+    let read = |path: &Path| {
+        let shown = path.display().to_string();
+        std::fs::read(path)
+            .map_err(|e| Failure::new(format!("{shown}: {e}"), "name files of models"))
+    };
+    let (own, old) = (read(adapter)?.len(), read(base)?);
+    let mut smallest = None;
+    for (at, path) in models.iter().enumerate() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let row = one(&name, Stored::Q4, &old, &read(path)?, base, path)?;
+        show(&row, at == 0);
+        smallest = row.sizes.values().copied().chain(smallest).min();
+    }
+    let smallest = smallest.unwrap_or(usize::MAX);
+    println!(
+        "\nthe adapter: {own} bytes, {:.3} of the smallest of these deltas",
+        own as f64 / smallest as f64
+    );
+    Ok(())
+}
+
 fn make_files(
     hidden: usize,
     steps: usize,

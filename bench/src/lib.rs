@@ -154,6 +154,7 @@ impl Scene {
             language: "und",
             notes: "",
             delta_from: &[],
+            bases: &[],
             beside: &self.folder,
             stage: None,
             lineage: None,

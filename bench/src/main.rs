@@ -34,7 +34,11 @@ fn run(cli: Cli) -> Result<(), app::Failure> {
             steps,
             seed,
             keep,
-        } => bench::delta::run(hidden, steps, seed, keep.as_deref(), json),
+            adapter,
+        } => match adapter.as_slice() {
+            [adapter, base, models @ ..] => bench::delta::adapter(adapter, base, models),
+            _ => bench::delta::run(hidden, steps, seed, keep.as_deref(), json),
+        },
         BenchCommand::Couriers {
             megabytes,
             cuts,

@@ -67,7 +67,7 @@ pub fn run(
         whole.push(began.elapsed());
         let encoding = model.encoder().encode(patient).map_err(fail)?;
         let began = Instant::now();
-        let logits = model.network().forward(&encoding).map_err(fail)?;
+        let logits = model.network().forward(&encoding, None).map_err(fail)?;
         network.push(began.elapsed());
         read.push((encoding, logits));
     }

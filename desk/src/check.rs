@@ -12,6 +12,7 @@ use distribution::release::{Delta, Withdrawn};
 use distribution::{
     Delegation, ModuleKind, Offer, Release, ReleaseList, Root, TrustError, TrustedState,
 };
+use inference::model::adapter::Adapter;
 use inference::trial::{TrialError, Tried, try_rules};
 use inference::{ModelError, RulePack, TriageModel};
 use protocol::codec::CodecError;
@@ -468,12 +469,12 @@ impl<'a> Files<'a> {
         let mut checks = vec![Check::Bundle(release.clone(), path.to_owned())];
         checks.extend(match release.kind {
             ModuleKind::Triage => check_model(release, path),
+            ModuleKind::Adapter => self.check_adapter(release, path),
             ModuleKind::Rules => self.check_rules(release, path, by_ministry),
             // No engine runs it yet: phones carry it for those that will.
             ModuleKind::Other
             | ModuleKind::Vision
             | ModuleKind::Language
-            | ModuleKind::Adapter
             | ModuleKind::Guide
             | ModuleKind::Form
             | ModuleKind::Words => vec![Check::OnlyCarried(release.clone())],
@@ -514,6 +515,29 @@ impl<'a> Files<'a> {
         shown.chain(given_up).collect()
     }
 
+    /// An adapter, tried with its base.
+    fn check_adapter(&self, release: &Release, path: &Path) -> Vec<Check> {
+        let tried = || -> Result<Vec<Check>, String> {
+            let opened = |path: &Path| Ok(BufReader::new(File::open(path)?));
+            let words = |e: std::io::Error| e.to_string();
+            let refused = |e: ModelError| e.to_string();
+            let adapter = Adapter::read(&mut opened(path).map_err(words)?).map_err(refused)?;
+            let mut at_hand = self.bases.iter().chain(&self.bundles);
+            let base = at_hand.find(|(_, held)| held.to_string() == adapter.base());
+            let Some((base, _)) = base else {
+                let short = adapter.base().get(..16).unwrap_or_default();
+                return Err(format!(
+                    "its base {short}… is not at hand: draft it with --base FILE, the model that phones run"
+                ));
+            };
+            let mut file = opened(base).map_err(words)?;
+            let base = TriageModel::read("base", &mut file).map_err(refused)?;
+            let model = base.with(&adapter, &release.module).map_err(refused)?;
+            tried_model(&model)
+        };
+        tried().unwrap_or_else(|e| vec![Check::ModelFails(release.clone(), e)])
+    }
+
     fn check_delta(&self, release: &Release, delta: &Delta) -> Check {
         if let Some(step) = &delta.makes {
             return Check::DeltaStep(delta.clone(), step.digest);
@@ -542,16 +566,20 @@ fn check_model(release: &Release, path: &Path) -> Vec<Check> {
     let fails = |e: String| vec![Check::ModelFails(release.clone(), e)];
     let tried = || -> Result<Vec<Check>, String> {
         let mut bundle = BufReader::new(File::open(path).map_err(|e| e.to_string())?);
-        let pack = RulePack::built_in()?;
-        let words = |e: ModelError| e.to_string();
         let name = format!("{} version {}", release.module, release.version);
-        let model = TriageModel::read(&name, &mut bundle).map_err(words)?;
-        let golden = model.self_test(&pack).map_err(words)?;
-        let groups = subgroups(&model, &pack, SEED, PATIENTS);
-        let measured = groups.into_iter().map(Check::ModelGroup);
-        Ok(std::iter::once(Check::ModelGolden(golden))
-            .chain(measured)
-            .collect())
+        let model = TriageModel::read(&name, &mut bundle).map_err(|e| e.to_string())?;
+        tried_model(&model)
     };
     tried().unwrap_or_else(fails)
+}
+
+/// A model's golden cases, and how it does on groups of patients.
+fn tried_model(model: &TriageModel) -> Result<Vec<Check>, String> {
+    let pack = RulePack::built_in()?;
+    let golden = model.self_test(&pack).map_err(|e| e.to_string())?;
+    let groups = subgroups(model, &pack, SEED, PATIENTS);
+    let measured = groups.into_iter().map(Check::ModelGroup);
+    Ok(std::iter::once(Check::ModelGolden(golden))
+        .chain(measured)
+        .collect())
 }

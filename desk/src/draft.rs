@@ -54,6 +54,8 @@ pub struct NewRelease<'a> {
     pub notes: &'a str,
     /// Earlier bundles from which deltas are made.
     pub delta_from: &'a [PathBuf],
+    /// The models that an adapter stands beside, to try it with.
+    pub bases: &'a [PathBuf],
     /// Where deltas are written: beside the draft.
     pub beside: &'a Path,
     /// A staged rollout.
@@ -223,6 +225,9 @@ fn release_of(
         deltas.push(delta);
         files.bundles.push(absolute(&path)?);
         files.bases.push(absolute(old)?);
+    }
+    for base in new.bases {
+        files.bases.push(absolute(base)?);
     }
     Ok(Release {
         module: new.module.to_owned(),

@@ -7,6 +7,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use distribution::{ModuleKind, TrustedState};
+use inference::model::adapter::is_adapter;
 use inference::model::is_triage_model;
 
 use crate::Refusal;
@@ -20,6 +21,9 @@ fn by_content(path: &Path) -> Result<Option<ModuleKind>, Refusal> {
     let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
     if is_triage_model(&mut file) {
         return Ok(Some(ModuleKind::Triage));
+    }
+    if is_adapter(&mut file) {
+        return Ok(Some(ModuleKind::Adapter));
     }
     let mut bytes = Vec::new();
     let opened = File::open(path).map_err(unreadable)?;

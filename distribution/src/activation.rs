@@ -17,11 +17,10 @@ pub const ENGINE_VERSION: u32 = 1;
 /// Whether this engine runs modules of a kind; others are carried for phones that do.
 pub fn runs(kind: ModuleKind) -> bool {
     match kind {
-        ModuleKind::Rules | ModuleKind::Triage => true,
+        ModuleKind::Rules | ModuleKind::Triage | ModuleKind::Adapter => true,
         ModuleKind::Other
         | ModuleKind::Vision
         | ModuleKind::Language
-        | ModuleKind::Adapter
         | ModuleKind::Guide
         | ModuleKind::Form
         | ModuleKind::Words => false,

@@ -22,7 +22,7 @@ use sync::{Envelope, Grant};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     ("frame", frame),
     ("signed", signed),
     ("chain", chain),
@@ -30,6 +30,7 @@ pub const TARGETS: [Target; 21] = [
     ("case", case),
     ("bundle", bundle),
     ("model", model),
+    ("adapter", adapter),
     ("findings", findings),
     ("rules", rules),
     ("words", words),
@@ -155,6 +156,11 @@ pub fn bundle(data: &[u8]) {
 /// Model files.
 pub fn model(data: &[u8]) {
     let _ = TriageModel::load("fuzz", data);
+}
+
+/// Adapters, which run beside a model.
+pub fn adapter(data: &[u8]) {
+    let _ = inference::model::adapter::Adapter::load(data);
 }
 
 /// Findings files, JSON and TOML.

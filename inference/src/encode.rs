@@ -164,6 +164,13 @@ impl Encoder {
         }
     }
 
+    /// The same with more features, whose rows follow.
+    pub fn with(&self, more: &[Feature]) -> Self {
+        let mut all = self.clone();
+        all.features.extend_from_slice(more);
+        all
+    }
+
     /// The features, in the order of their rows.
     pub fn features(&self) -> &[Feature] {
         &self.features

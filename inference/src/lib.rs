@@ -24,6 +24,7 @@
 pub mod assessment;
 pub mod authoring;
 pub mod encode;
+mod factors;
 pub mod findings;
 pub mod float;
 pub mod floor;

@@ -3,10 +3,10 @@
 //! names are checked before any of it is used, and the golden cases must come out right on this
 //! very phone before it runs.
 
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
-use candle_core::quantized::gguf_file::{Content, Value as Meta};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tokenizers::Tokenizer;
@@ -18,15 +18,18 @@ use crate::findings::Findings;
 use crate::rules::RulePack;
 use crate::transformer::{Shape, Transformer, softmax};
 
+pub mod adapter;
+mod file;
 mod tensors;
 
+use adapter::{Adapter, Beside};
+use file::{check_tokenizer, read_json, text};
 use tensors::Tensors;
 
 /// The architecture name in the file.
 pub const ARCHITECTURE: &str = "kijiti-triage-2";
 /// Bytes of a model file that this engine takes.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-const TOKENIZER_BYTES_MAX: usize = 4 * 1024 * 1024;
 const FEATURES_MAX: usize = 2048;
 const LABELS_MAX: usize = 512;
 const GOLDEN_MAX: usize = 512;
@@ -131,11 +134,15 @@ impl Opinion {
     }
 }
 
-/// A loaded model.
+/// A loaded model: a base as it is, or with an adapter beside it.
 pub struct TriageModel {
     name: String,
-    network: Transformer,
-    encoder: Encoder,
+    network: Arc<Transformer>,
+    encoder: Arc<Encoder>,
+    /// What stands beside the network.
+    beside: Option<Beside>,
+    /// Whom it has been taught by; it knows nothing of others.
+    patients: Vec<AgeGroup>,
     labels: Vec<Label>,
     calibration: Calibration,
     golden: Vec<GoldenCase>,
@@ -178,20 +185,7 @@ impl TriageModel {
     }
 
     fn read_checked(name: &str, reader: &mut (impl Read + Seek)) -> Result<Self, ModelError> {
-        let bytes = reader.seek(SeekFrom::End(0)).map_err(malformed)?;
-        if bytes > FILE_BYTES_MAX {
-            return Err(malformed("too long"));
-        }
-        // An alignment of 0 would be a division by zero in the reader; our files never carry the
-        // key.
-        if holds(reader, b"general.alignment").map_err(malformed)? {
-            return Err(malformed("it sets its own alignment"));
-        }
-        reader.rewind().map_err(malformed)?;
-        let content = Content::read(reader).map_err(malformed)?;
-        if text(&content, "general.architecture")? != ARCHITECTURE {
-            return Err(malformed("another architecture"));
-        }
+        let content = file::open(reader, ARCHITECTURE, FILE_BYTES_MAX)?;
         let features: Vec<String> = read_json(&content, "kijiti.features", FEATURES_MAX * 64)?;
         let labels: Vec<Label> = read_json(&content, "kijiti.labels", LABELS_MAX * 256)?;
         let golden: Vec<GoldenCase> = read_json(&content, "kijiti.golden", 8 << 20)?;
@@ -211,10 +205,7 @@ impl TriageModel {
             return Err(malformed("no labels or no golden cases"));
         }
         check_calibration(&calibration)?;
-        let named = |f: &String| {
-            Feature::parse(f, shape.slots).ok_or_else(|| malformed(format!("feature {f:?}")))
-        };
-        let features = features.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+        let features = read_features(&features, shape.slots)?;
         let tokenizer_json = text(&content, "kijiti.tokenizer")?;
         let vocabulary = check_tokenizer(tokenizer_json)?;
         let mut tokenizer = Tokenizer::from_bytes(tokenizer_json.as_bytes()).map_err(malformed)?;
@@ -229,13 +220,50 @@ impl TriageModel {
         let card = text(&content, "kijiti.card")?.to_owned();
         Ok(Self {
             name: name.to_owned(),
-            network,
-            encoder,
+            network: Arc::new(network),
+            encoder: Arc::new(encoder),
+            beside: None,
+            patients: vec![AgeGroup::Infant, AgeGroup::Child],
             labels,
             calibration,
             golden,
             card,
         })
+    }
+
+    /// This model with an adapter beside it: another differential and other thresholds, of the same
+    /// network. Nothing of the base is changed or copied.
+    ///
+    /// # Errors
+    /// An adapter that does not fit this network.
+    pub fn with(&self, adapter: &Adapter, name: &str) -> Result<Self, ModelError> {
+        if self.beside.is_some() {
+            return Err(malformed(
+                "an adapter stands beside a base, not beside another",
+            ));
+        }
+        let shape = self.network.shape();
+        let extra = adapter.fits(shape, self.encoder.features().len())?;
+        let encoder = match extra.is_empty() {
+            true => self.encoder.clone(),
+            false => Arc::new(self.encoder.with(extra)),
+        };
+        Ok(Self {
+            name: format!("{} with {name}", self.name),
+            network: self.network.clone(),
+            encoder,
+            beside: Some(adapter.beside()),
+            patients: adapter.patients.clone(),
+            labels: adapter.labels.clone(),
+            calibration: adapter.calibration.clone(),
+            golden: adapter.golden.clone(),
+            card: adapter.card.clone(),
+        })
+    }
+
+    /// Whom it has been taught by: of others it says nothing.
+    pub fn patients(&self) -> &[AgeGroup] {
+        &self.patients
     }
 
     /// What assessments call it.
@@ -303,8 +331,7 @@ impl TriageModel {
     /// What the model says of a case; `None` when the engine fails on it, or the patient is none that it
     /// has been taught by: then the rules stand alone.
     pub fn opinion(&self, findings: &Findings) -> Option<Opinion> {
-        // It has been taught by children under five years, and knows nothing of others.
-        if !matches!(findings.group(), AgeGroup::Infant | AgeGroup::Child) {
+        if !self.patients.contains(&findings.group()) {
             return None;
         }
         let (differential, urgency, understood) =
@@ -344,8 +371,9 @@ impl TriageModel {
     /// the text that is understood.
     pub fn logits(&self, findings: &Findings) -> Result<([Vec<f32>; 2], f32), ModelError> {
         let patient = self.encoder.encode(findings).map_err(malformed)?;
-        let logits = self.network.forward(&patient).map_err(malformed)?;
-        Ok((logits, self.network.understood(&patient)))
+        let beside = self.beside.as_deref();
+        let logits = self.network.forward(&patient, beside).map_err(malformed)?;
+        Ok((logits, self.network.understood(&patient, beside)))
     }
 
     /// Calibrated probabilities, and the share of the text that is understood.
@@ -358,6 +386,13 @@ impl TriageModel {
         }
         Ok((differential, urgency, understood))
     }
+}
+
+/// Features by their names.
+fn read_features(names: &[String], slots: usize) -> Result<Vec<Feature>, ModelError> {
+    let named =
+        |f: &String| Feature::parse(f, slots).ok_or_else(|| malformed(format!("feature {f:?}")));
+    names.iter().map(named).collect()
 }
 
 fn check_calibration(c: &Calibration) -> Result<(), ModelError> {
@@ -376,119 +411,7 @@ fn check_calibration(c: &Calibration) -> Result<(), ModelError> {
     Err(malformed("its calibration is out of range"))
 }
 
-/// Whether these bytes stand anywhere in a file, which is read from its beginning piece by piece.
-fn holds(file: &mut (impl Read + Seek), bytes: &[u8]) -> std::io::Result<bool> {
-    file.rewind()?;
-    let (mut room, mut kept) = (vec![0; 1 << 16], 0);
-    loop {
-        // The end of the piece before stays in front, so that none is missed between two.
-        let free = room.get_mut(kept..).unwrap_or_default();
-        let read = file.read(free)?;
-        if read == 0 {
-            return Ok(false);
-        }
-        let seen = room.get(..kept + read).unwrap_or_default();
-        if seen.windows(bytes.len()).any(|window| window == bytes) {
-            return Ok(true);
-        }
-        let from = seen.len().saturating_sub(bytes.len());
-        kept = seen.len() - from;
-        room.copy_within(from..from + kept, 0);
-    }
-}
-
 /// Whether a file says that it is a model of this architecture, whatever else is in it.
 pub fn is_triage_model(file: &mut (impl Read + Seek)) -> bool {
-    let mut beginning = Vec::new();
-    let read = file
-        .rewind()
-        .and_then(|()| file.take(1 << 12).read_to_end(&mut beginning));
-    read.is_ok()
-        && beginning.starts_with(b"GGUF")
-        && (beginning.windows(ARCHITECTURE.len())).any(|window| window == ARCHITECTURE.as_bytes())
-}
-
-fn text<'a>(content: &'a Content, key: &str) -> Result<&'a str, ModelError> {
-    match content.metadata.get(key) {
-        Some(Meta::String(text)) => Ok(text),
-        _ => Err(malformed(format!("{key} is missing"))),
-    }
-}
-
-fn read_json<T: for<'d> Deserialize<'d>>(
-    content: &Content,
-    key: &str,
-    bytes_max: usize,
-) -> Result<T, ModelError> {
-    let text = text(content, key)?;
-    if text.len() > bytes_max {
-        return Err(malformed(format!("{key} is too long")));
-    }
-    serde_json::from_str(text).map_err(|e| malformed(format!("{key}: {e}")))
-}
-
-/// Only the kind of tokenizer that we train is read: its parts are checked before the library sees
-/// them, since some malformed ones make it panic. Returns the size of the vocabulary.
-fn check_tokenizer(file: &str) -> Result<usize, ModelError> {
-    if file.len() > TOKENIZER_BYTES_MAX {
-        return Err(malformed("the tokenizer is too long"));
-    }
-    let json: Json = serde_json::from_str(file).map_err(malformed)?;
-    let model = json.get("model").unwrap_or(&Json::Null);
-    let kind = |part: &str| {
-        json.get(part)
-            .and_then(|p| p.get("type"))
-            .and_then(Json::as_str)
-    };
-    let absent = |value: Option<&Json>| value.is_none_or(Json::is_null);
-    let plain = ["truncation", "padding", "post_processor", "decoder"]
-        .iter()
-        .all(|k| absent(json.get(*k)))
-        && ["continuing_subword_prefix", "end_of_word_suffix", "dropout"]
-            .iter()
-            .all(|k| absent(model.get(*k)));
-    let ours = kind("normalizer") == Some("BertNormalizer")
-        && kind("pre_tokenizer") == Some("BertPreTokenizer")
-        && model.get("type").and_then(Json::as_str) == Some("BPE");
-    let vocabulary = model
-        .get("vocab")
-        .and_then(Json::as_object)
-        .filter(|_| plain && ours);
-    let vocabulary = vocabulary.ok_or_else(|| malformed("another kind of tokenizer"))?;
-    let mut ids: Vec<_> = vocabulary.values().filter_map(Json::as_u64).collect();
-    ids.sort_unstable();
-    let dense =
-        ids.len() == vocabulary.len() && ids.iter().enumerate().all(|(i, id)| i as u64 == *id);
-    let merges = model
-        .get("merges")
-        .and_then(Json::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let known = |merge: &Json| match (
-        merge.get(0).and_then(Json::as_str),
-        merge.get(1).and_then(Json::as_str),
-    ) {
-        (Some(a), Some(b)) => [a, b, &format!("{a}{b}")]
-            .iter()
-            .all(|t| vocabulary.contains_key(*t)),
-        _ => false,
-    };
-    let added = json
-        .get("added_tokens")
-        .and_then(Json::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let named = |t: &Json| {
-        t.get("content")
-            .and_then(Json::as_str)
-            .is_some_and(|c| vocabulary.contains_key(c))
-    };
-    let unknown = model
-        .get("unk_token")
-        .and_then(Json::as_str)
-        .is_some_and(|u| vocabulary.contains_key(u));
-    if !dense || !unknown || !merges.iter().all(known) || !added.iter().all(named) {
-        return Err(malformed("the tokenizer's vocabulary is not whole"));
-    }
-    Ok(vocabulary.len())
+    file::says(file, ARCHITECTURE)
 }

@@ -13,6 +13,7 @@
 use kernels::{Activations, Packed, Path, multiply};
 
 use crate::encode::{Encoded, Row};
+use crate::factors::{Factors, LowRank};
 use crate::float::{EPSILON, dot, exp, gelu};
 
 /// How large a network is. Sizes are checked before anything is read ([`crate::model`]).
@@ -168,19 +169,26 @@ impl Transformer {
 
     /// The share of a text's n-grams of which the network has learned something; 1 where nothing was
     /// said.
-    pub fn understood(&self, patient: &Encoded) -> f32 {
-        let known = |row: &&Row| self.known.get(row.row).copied().unwrap_or_default();
+    pub fn understood(&self, patient: &Encoded, beside: Option<&Factors>) -> f32 {
+        let beside = |row: usize| beside.is_some_and(|beside| beside.knows_gram(row));
+        let known =
+            |row: &&Row| self.known.get(row.row).copied().unwrap_or_default() || beside(row.row);
         match patient.grams.len() {
             0 => 1.0,
             all => patient.grams.iter().filter(known).count() as f32 / all as f32,
         }
     }
 
-    /// What it says of a patient, before calibration: differential and urgency, as logits.
+    /// What it says of a patient, before calibration: differential and urgency, as logits; with what
+    /// stands beside it, if anything does.
     ///
     /// # Errors
     /// Where the parts of its file do not fit together, or its weights give no numbers.
-    pub fn forward(&self, patient: &Encoded) -> Result<[Vec<f32>; 2], Unfit> {
+    pub fn forward(
+        &self,
+        patient: &Encoded,
+        beside: Option<&Factors>,
+    ) -> Result<[Vec<f32>; 2], Unfit> {
         let (width, mut x) = (self.shape.width, self.slots.clone());
         let tables = self.tables.iter();
         for (table, rows) in tables.zip([&patient.features, &patient.grams, &patient.pieces]) {
@@ -190,9 +198,14 @@ impl Transformer {
                 }
             }
         }
+        if let Some(beside) = beside {
+            beside.add_rows(patient, &mut x);
+        }
         let mut room = Room::default();
         for (at, layer) in self.layers.iter().enumerate() {
-            self.layer(layer, &mut x, &mut room, at + 1 == self.layers.len())?;
+            let factors = beside.and_then(|beside| beside.layer(at));
+            let last = at + 1 == self.layers.len();
+            self.layer((layer, factors), &mut x, &mut room, last)?;
         }
         x.truncate(width);
         // Quantized activations have no place for what is no number: it is refused before they hide it.
@@ -201,7 +214,7 @@ impl Transformer {
         }
         self.norm.of(&x, &mut room.normal);
         let [mut differential, mut urgency] = [Vec::new(), Vec::new()];
-        let [first, second] = &self.heads;
+        let [first, second] = beside.map_or(&self.heads, |beside| &beside.heads);
         first.of(&room.normal, &mut differential, &mut room.activations)?;
         second.of(&room.normal, &mut urgency, &mut room.activations)?;
         Ok([differential, urgency])
@@ -210,11 +223,16 @@ impl Transformer {
     /// One layer; of the last, nobody reads more than slot 0.
     fn layer(
         &self,
-        layer: &Layer,
+        (layer, factors): (&Layer, Option<&[LowRank; 4]>),
         x: &mut Vec<f32>,
         room: &mut Room,
         last: bool,
     ) -> Result<(), Unfit> {
+        let low = |part: usize, x: &[f32], out: &mut [f32]| {
+            if let Some(factors) = factors.and_then(|factors| factors.get(part)) {
+                factors.add(x, out);
+            }
+        };
         let [first, second] = &layer.norms;
         let Room {
             activations,
@@ -224,17 +242,21 @@ impl Transformer {
         } = room;
         first.of(x, normal);
         layer.qkv.of(normal, product, activations)?;
+        low(0, normal, product);
         self.attend(product, attended);
         if last {
             attended.truncate(self.shape.width);
             x.truncate(self.shape.width);
         }
         layer.out.of(attended, product, activations)?;
+        low(1, attended, product);
         add(x, product);
         second.of(x, normal);
         layer.up.of(normal, product, activations)?;
+        low(2, normal, product);
         product.iter_mut().for_each(|x| *x = gelu(*x));
         layer.down.of(product, normal, activations)?;
+        low(3, product, normal);
         add(x, normal);
         Ok(())
     }

@@ -371,6 +371,9 @@ pub struct DraftArgs {
     /// An earlier bundle, from which a delta is made for phones that have it.
     #[arg(long, value_name = "FILE")]
     pub delta_from: Vec<PathBuf>,
+    /// Of an adapter: the model that it stands beside, to try it with.
+    #[arg(long, value_name = "FILE")]
+    pub base: Vec<PathBuf>,
     /// Run it first on so many of a thousand phones.
     #[arg(long, value_name = "PHONES", value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub first_permille: Option<u32>,

@@ -7,7 +7,9 @@ use candle_core::quantized::gguf_file::Content;
 use candle_core::quantized::{GgmlDType, QTensor};
 use kernels::{Kind, Packed};
 
+use super::adapter::Form;
 use super::{ModelError, malformed};
+use crate::factors::{Factors, LowRank, LowRows};
 use crate::transformer::{Layer, Linear, Norm, Shape, Transformer};
 
 /// The tensors of a file, read one by one: the whole file is never in memory at once.
@@ -30,8 +32,18 @@ impl<R: Read + Seek> Tensors<'_, R> {
 
     /// Numbers that are not quantized; all must be finite.
     fn numbers(&mut self, name: &str, dims: &[usize]) -> Result<Vec<f32>, ModelError> {
+        self.numbers_of(name, dims, GgmlDType::F32)
+    }
+
+    /// Numbers that are stored as this type; all must be finite.
+    fn numbers_of(
+        &mut self,
+        name: &str,
+        dims: &[usize],
+        stored: GgmlDType,
+    ) -> Result<Vec<f32>, ModelError> {
         let tensor = self.tensor(name, dims)?;
-        if tensor.dtype() != GgmlDType::F32 {
+        if tensor.dtype() != stored {
             return Err(malformed(format!("{name} has another type")));
         }
         let numbers = tensor
@@ -115,6 +127,72 @@ impl<R: Read + Seek> Tensors<'_, R> {
                 self.linear("urgency", 3, width)?,
             ],
             known,
+        })
+    }
+}
+
+impl<R: Read + Seek> Tensors<'_, R> {
+    /// What stands beside a network, of this form.
+    pub(super) fn factors(
+        &mut self,
+        form: &Form,
+        rows: Vec<Vec<usize>>,
+        labels: usize,
+    ) -> Result<Factors, ModelError> {
+        let Form {
+            shape,
+            rank,
+            row_rank,
+            ..
+        } = form;
+        let (width, inner) = (shape.width, shape.inner);
+        let count: usize = rows.iter().map(Vec::len).sum();
+        let own = shape.layers * 8 + 1 + 4;
+        let expected = own + usize::from(count > 0);
+        if self.content.tensor_infos.len() != expected {
+            return Err(malformed("other tensors than this engine knows"));
+        }
+        let mut layers = Vec::new();
+        for at in 0..shape.layers {
+            let mut low = |part: &str, inputs, outputs| {
+                let name = |which: &str| format!("layers.{at}.{part}.{which}");
+                Ok::<_, ModelError>(LowRank {
+                    down: self.numbers_of(&name("down"), &[*rank, inputs], GgmlDType::Q8_0)?,
+                    up: self.numbers_of(&name("up"), &[*rank, outputs], GgmlDType::Q8_0)?,
+                    inputs,
+                    outputs,
+                })
+            };
+            layers.push([
+                low("qkv", width, 3 * width)?,
+                low("out", width, width)?,
+                low("up", width, inner)?,
+                low("down", inner, width)?,
+            ]);
+        }
+        let coefficients = match count {
+            0 => Vec::new(),
+            _ => self.numbers_of("rows.coefficients", &[count, *row_rank], GgmlDType::F16)?,
+        };
+        let mut from = 0..;
+        let mut numbered = rows.into_iter().map(|rows| {
+            let begin = |row| (row, from.next().unwrap_or_default() * row_rank);
+            rows.into_iter().map(begin).collect()
+        });
+        let rows = std::array::from_fn(|_| numbered.next().unwrap_or_default());
+        Ok(Factors {
+            layers,
+            rows: LowRows {
+                rows,
+                coefficients,
+                up: self.numbers_of("rows.up", &[*row_rank, width], GgmlDType::Q8_0)?,
+                rank: *row_rank,
+                width,
+            },
+            heads: [
+                self.linear("differential", labels, width)?,
+                self.linear("urgency", 3, width)?,
+            ],
         })
     }
 }

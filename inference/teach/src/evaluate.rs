@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use clinical::{Profile, Urgency};
+use clinical::{AgeGroup, Profile, Urgency};
 use inference::model::TriageModel;
 use inference::rules::RulePack;
 use inference::transformer::softmax;
@@ -391,7 +391,8 @@ pub struct GroupResult {
     pub specificity_permille: u32,
 }
 
-/// Measures a model beside the rules on groups of synthetic patients, as a community worker sees them.
+/// Measures a model beside the rules on groups of synthetic patients, as a community worker sees them;
+/// none where the model says nothing of children.
 pub fn subgroups(
     model: &TriageModel,
     pack: &RulePack,
@@ -405,6 +406,9 @@ pub fn subgroups(
         "with words",
         "without words",
     ];
+    if !model.patients().contains(&AgeGroup::Child) {
+        return Vec::new();
+    }
     let teacher = Teacher::new(World {
         wording: Wording::Both,
         ..World::LEARNING

@@ -66,7 +66,7 @@ impl Plan {
     };
 
     /// How far this step goes: up over the first steps, then down as a cosine.
-    fn rate_at(&self, step: usize) -> f32 {
+    pub(crate) fn rate_at(&self, step: usize) -> f32 {
         let warm = (self.steps / 20).clamp(1, 300);
         match step < warm {
             true => self.rate * (step + 1) as f32 / warm as f32,
@@ -98,11 +98,12 @@ impl Course {
     /// Where no vocabulary can be made.
     pub fn new(plan: Plan, pack: &RulePack) -> Result<Self, Fail> {
         let tokenizer = vocabulary::learn(plan.seed, plan.pieces)?;
-        Ok(Self::with(plan, features(pack), tokenizer))
+        let encoder = Encoder::new(features(pack), tokenizer, TEXT_SLOTS);
+        Ok(Self::with(plan, encoder, World::LEARNING))
     }
 
-    fn with(plan: Plan, features: Vec<Feature>, tokenizer: Tokenizer) -> Self {
-        let usual = World::LEARNING;
+    /// The course of a plan among the patients of one world, read as `encoder` does.
+    pub fn with(plan: Plan, encoder: Encoder, usual: World) -> Self {
         let worlds = [
             (7, usual),
             (
@@ -123,15 +124,15 @@ impl Course {
                 1,
                 World {
                     spoken: 1.0,
-                    misspelling: 0.25,
-                    hurry: 0.3,
+                    misspelling: usual.misspelling.max(0.25),
+                    hurry: usual.hurry.max(0.3),
                     ..usual
                 },
             ),
         ];
         Self {
             plan,
-            encoder: Encoder::new(features, tokenizer, TEXT_SLOTS),
+            encoder,
             teachers: worlds.map(|(of, world)| (of, Teacher::new(world))),
         }
     }
@@ -279,7 +280,9 @@ impl Folder {
         let features: Option<Vec<_>> = features.collect();
         let mut tokenizer = Tokenizer::from_bytes(beside.tokenizer.as_bytes())?;
         tokenizer.set_encode_special_tokens(true);
-        let course = Course::with(beside.plan, features.ok_or("a feature is none")?, tokenizer);
+        let features = features.ok_or("a feature is none")?;
+        let encoder = Encoder::new(features, tokenizer, TEXT_SLOTS);
+        let course = Course::with(beside.plan, encoder, World::LEARNING);
         let mut rng = ChaCha8Rng::seed_from_u64(beside.plan.seed);
         let mut net = Net::new(course.shape(), &mut rng)?;
         let mut all = safetensors::load(self.weights(beside.step), &Device::Cpu)?;

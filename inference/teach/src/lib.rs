@@ -6,14 +6,16 @@
 //!
 //! Flow: [`patients`] are drawn, and what could be known of each → [`learn`] teaches a [`net`] by them →
 //! [`publish`] makes a file that [`inference::model`] loads, [`evaluate`] measures it beside the best
-//! possible; [`sticky`] quantizes the next release against the last one, so that the delta between them
+//! possible; [`adapt`] teaches a model that phones have by a district's patients; [`sticky`] quantizes the next release against the last one, so that the delta between them
 //! is small.
 
+pub mod adapt;
 pub mod evaluate;
 mod flat;
 pub mod learn;
 pub mod net;
 pub mod ops;
+pub mod own;
 pub mod pairs;
 pub mod patients;
 pub mod publish;

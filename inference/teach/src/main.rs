@@ -12,7 +12,9 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 
 use inference::RulePack;
+use teach::adapt::{RANKS, Tuning};
 use teach::learn::{Fail, Folder, Plan, Progress, learn};
+use teach::net::Ranks;
 use teach::publish::Stored;
 
 mod report;
@@ -85,11 +87,72 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Teach a model that phones have by a district's patients, and write an adapter that runs beside it: a
+    /// hundredth of its size.
+    Adapt {
+        #[command(flatten)]
+        tune: TuneArgs,
+        /// Write also what it would be if it were merged into the base.
+        #[arg(long, value_name = "FILE")]
+        merged: Option<PathBuf>,
+    },
+    /// The same with all of its weights: another whole model.
+    Finetune {
+        #[command(flatten)]
+        tune: TuneArgs,
+    },
+    /// Measure on a district's patients what an adapter regains of what a fine-tune of all weights does.
+    Compare {
+        /// The model that phones have.
+        base: PathBuf,
+        /// The district's description (TOML).
+        #[arg(long, value_name = "FILE")]
+        district: PathBuf,
+        /// The adapter.
+        #[arg(long, value_name = "FILE")]
+        adapter: PathBuf,
+        /// The fine-tune of all weights.
+        #[arg(long, value_name = "FILE")]
+        full: PathBuf,
+        /// Patients.
+        #[arg(long, default_value_t = 20_000)]
+        cases: usize,
+    },
     /// Ask a file about emergencies that people wrote down, one by one.
     Emergencies {
         /// The file for phones.
         file: PathBuf,
     },
+}
+
+/// What is taught more, by whom, and how long.
+#[derive(clap::Args)]
+struct TuneArgs {
+    /// The model that phones have.
+    base: PathBuf,
+    /// A district's description (TOML), from which patients are drawn: how often diseases are seen, how words
+    /// are written.
+    #[arg(long, value_name = "FILE", required_unless_present = "own")]
+    district: Option<PathBuf>,
+    /// A district's own cases, of which the truth is known (JSON, one a line: findings, label, urgency). None
+    /// of them is in the file that is written.
+    #[arg(long, value_name = "FILE", conflicts_with = "district")]
+    own: Option<PathBuf>,
+    /// Where to write the file.
+    #[arg(long)]
+    out: PathBuf,
+    /// Of all randomness.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Steps.
+    #[arg(long, default_value_t = 250)]
+    steps: usize,
+    /// Cases of a step.
+    #[arg(long, default_value_t = 128)]
+    batch: usize,
+    /// How far a step goes: by default 2e-3 for an adapter, 6e-4 for all weights.
+    #[arg(long)]
+    rate: Option<f32>,
 }
 
 fn main() -> ExitCode {
@@ -165,36 +228,77 @@ fn run(command: Command) -> Result<(), Fail> {
                 json,
             )
         }
+        Command::Adapt { tune, merged } => {
+            report::tune(&asked(&tune, Some(RANKS))?, &tune.out, merged.as_deref())
+        }
+        Command::Finetune { tune } => report::tune(&asked(&tune, None)?, &tune.out, None),
+        Command::Compare {
+            base,
+            district,
+            adapter,
+            full,
+            cases,
+        } => report::compare(&base, &district, [&adapter, &full], cases.max(100)),
         Command::Emergencies { file } => report::emergencies(&file),
+    }
+}
+
+fn asked(args: &TuneArgs, ranks: Option<Ranks>) -> Result<report::Asked, Fail> {
+    if args.steps == 0 || !(1..=4096).contains(&args.batch) {
+        return Err("steps are at least 1, a batch 1 to 4096".into());
+    }
+    Ok(report::Asked {
+        base: args.base.clone(),
+        district: args.district.clone(),
+        own: args.own.clone(),
+        tuning: Tuning {
+            seed: args.seed,
+            steps: args.steps,
+            batch: args.batch,
+            rate: args.rate.unwrap_or(match ranks {
+                Some(_) => 2e-3,
+                None => 6e-4,
+            }),
+            calibration: 10_000,
+            ranks,
+        },
+    })
+}
+
+/// Tells of progress: every so many steps, the loss and how long it will take.
+fn teller() -> impl FnMut(Progress) {
+    let (mut first, mut mean) = (None, 0f32);
+    move |now: Progress| {
+        let (from, since) = *first.get_or_insert_with(|| (now.step, Instant::now()));
+        mean = if mean == 0.0 {
+            now.loss
+        } else {
+            0.98 * mean + 0.02 * now.loss
+        };
+        if now.step.is_multiple_of(20) || now.step == now.steps {
+            let took = since.elapsed().as_secs_f64();
+            let a_step = took / (now.step - from).max(1) as f64;
+            let left = a_step * (now.steps - now.step) as f64 / 60.0;
+            let cases = now.batch as f64 / a_step;
+            eprintln!(
+                "step {} of {}: loss {mean:.4}, {cases:.0} cases a second, {left:.0} minutes left",
+                now.step, now.steps
+            );
+        }
     }
 }
 
 fn train(plan: Plan, folder: &Folder) -> Result<(), Fail> {
     let pack = RulePack::built_in()?;
     let began = Instant::now();
-    let (mut first, mut mean) = (None, 0f32);
+    let mut tell = teller();
     learn(
         plan,
         &pack,
         folder,
         &|| began.elapsed().as_secs(),
         &mut |now: Progress| {
-            let (from, since) = *first.get_or_insert_with(|| (now.step, Instant::now()));
-            mean = if mean == 0.0 {
-                now.loss
-            } else {
-                0.98 * mean + 0.02 * now.loss
-            };
-            if now.step.is_multiple_of(20) || now.step == now.steps {
-                let took = since.elapsed().as_secs_f64();
-                let a_step = took / (now.step - from).max(1) as f64;
-                let left = a_step * (now.steps - now.step) as f64 / 60.0;
-                let cases = now.batch as f64 / a_step;
-                eprintln!(
-                    "step {} of {}: loss {mean:.4}, {cases:.0} cases a second, {left:.0} minutes left",
-                    now.step, now.steps
-                );
-            }
+            tell(now);
             true
         },
     )?;

@@ -22,6 +22,11 @@ use inference::encode::{Encoded, GRAM_ROWS, Row};
 
 use crate::ops::{AdamW, Attention, Bias, Gelu, LayerNorm, Moments, Rates, with};
 
+mod beside;
+
+use beside::{Beside, ROWS_UP, is_beside};
+pub use beside::{Learned, Ranks};
+
 /// How large a network is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Shape {
@@ -146,6 +151,8 @@ pub struct Net {
     weights: BTreeMap<String, Weight>,
     /// Features, grams, pieces.
     tables: [Table; 3],
+    /// What learns in the place of all this, which is frozen then.
+    beside: Option<Beside>,
 }
 
 /// The names of the tables, in order.
@@ -220,6 +227,7 @@ impl Net {
             shape,
             weights,
             tables,
+            beside: None,
         })
     }
 
@@ -228,14 +236,23 @@ impl Net {
         weight.ok_or_else(|| candle_core::Error::Msg(format!("no weight {name}")))
     }
 
+    /// A weight as the graph takes it: one that is frozen has no gradient.
+    fn taken(&self, name: &str) -> Result<Tensor> {
+        let weight = self.weight(name)?;
+        Ok(match self.beside.is_some() && !is_beside(name) {
+            true => weight.detach(),
+            false => weight.clone(),
+        })
+    }
+
     /// The sums of rows `[batch, slots, width]`.
-    fn sums(&self, cases: &[Encoded]) -> Vec<f32> {
-        let (slots, width) = (self.shape.slots, self.shape.width);
+    fn sums(&self, tables: &[Table; 3], width: usize, cases: &[Encoded]) -> Vec<f32> {
+        let slots = self.shape.slots;
         let mut sums = vec![0f32; cases.len() * slots * width];
         sums.par_chunks_mut(slots * width)
             .zip(cases)
             .for_each(|(sums, case)| {
-                let [features, grams, pieces] = &self.tables;
+                let [features, grams, pieces] = tables;
                 let of = [
                     (features, &case.features),
                     (grams, &case.grams),
@@ -253,27 +270,36 @@ impl Net {
 
     fn linear(&self, x: &Tensor, name: &str) -> Result<Tensor> {
         let (weight, bias) = (
-            self.weight(&format!("{name}.weight"))?,
-            self.weight(&format!("{name}.bias"))?,
+            self.taken(&format!("{name}.weight"))?,
+            self.taken(&format!("{name}.bias"))?,
         );
         let mut dims = x.dims().to_vec();
         let inputs = dims.pop().unwrap_or(1);
         dims.push(bias.elem_count());
-        let y = x.reshape(((), inputs))?.matmul(&weight.t()?)?;
-        y.apply_op2(bias, Bias)?.reshape(dims)
+        let x = x.reshape(((), inputs))?;
+        let y = x.matmul(&weight.t()?)?.apply_op2(&bias, Bias)?;
+        let low = |which: &str| self.weights.get(&format!("{name}.low.{which}"));
+        let y = match low("down").zip(low("up")) {
+            Some((down, up)) => (y + x.matmul(&down.var.t()?)?.matmul(up.var.as_tensor())?)?,
+            None => y,
+        };
+        y.reshape(dims)
     }
 
     fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor> {
         let (weight, bias) = (
-            self.weight(&format!("{name}.weight"))?,
-            self.weight(&format!("{name}.bias"))?,
+            self.taken(&format!("{name}.weight"))?,
+            self.taken(&format!("{name}.bias"))?,
         );
-        x.contiguous()?.apply_op3(weight, bias, LayerNorm)
+        x.contiguous()?.apply_op3(&weight, &bias, LayerNorm)
     }
 
     /// The forward pass, from sums of rows.
-    fn forward_from(&self, sums: &Tensor) -> Result<Logits> {
-        let mut x = sums.broadcast_add(self.weight("slots.weight")?)?;
+    fn forward_from(&self, sums: &Tensor, coefficients: Option<&Tensor>) -> Result<Logits> {
+        let mut x = sums.broadcast_add(&self.taken("slots.weight")?)?;
+        if let Some(coefficients) = coefficients {
+            x = (x + coefficients.broadcast_matmul(self.weight(ROWS_UP)?)?)?;
+        }
         let attention = || Attention {
             heads: self.shape.heads,
         };
@@ -299,12 +325,16 @@ impl Net {
 
     fn leaf(&self, cases: &[Encoded]) -> Result<Var> {
         let shape = (cases.len(), self.shape.slots, self.shape.width);
-        Var::from_vec(self.sums(cases), shape, &Device::Cpu)
+        let sums = self.sums(&self.tables, self.shape.width, cases);
+        Var::from_vec(sums, shape, &Device::Cpu)
     }
 
     /// What the network says of some patients: log-probabilities, uncalibrated.
     pub fn forward(&self, cases: &[Encoded]) -> Result<Logits> {
-        let logits = self.forward_from(&self.leaf(cases)?.as_detached_tensor())?;
+        let beside = self
+            .leaf_beside(cases)?
+            .map(|leaf| leaf.as_detached_tensor());
+        let logits = self.forward_from(&self.leaf(cases)?.as_detached_tensor(), beside.as_ref())?;
         Ok(Logits {
             differential: candle_nn::ops::log_softmax(&logits.differential, D::Minus1)?.detach(),
             urgency: candle_nn::ops::log_softmax(&logits.urgency, D::Minus1)?.detach(),
@@ -320,8 +350,13 @@ impl Net {
         rate: f32,
         step: i32,
     ) -> Result<f32> {
-        let leaf = self.leaf(cases)?;
-        let logits = self.forward_from(leaf.as_tensor())?;
+        let (leaf, beside) = (self.leaf(cases)?, self.leaf_beside(cases)?);
+        let logits = match &beside {
+            None => self.forward_from(leaf.as_tensor(), None)?,
+            Some(beside) => {
+                self.forward_from(&leaf.as_detached_tensor(), Some(beside.as_tensor()))?
+            }
+        };
         let [differential, urgency] = targets;
         let entropy = |logits: &Tensor, target: Vec<f32>| {
             let target = Tensor::from_vec(target, logits.shape(), &Device::Cpu)?;
@@ -339,7 +374,7 @@ impl Net {
             step,
             clip: clip as f32,
         };
-        for weight in self.weights.values() {
+        for (_, weight) in self.learning() {
             if let Some(g) = grads.get(weight.var.as_tensor()) {
                 let decay = if weight.decays { DECAY } else { 0.0 };
                 let step = AdamW {
@@ -352,6 +387,7 @@ impl Net {
                     .inplace_op2(&g.contiguous()?, &step)?;
             }
         }
+        let leaf = beside.as_ref().unwrap_or(&leaf);
         if let Some(g) = grads.get(leaf.as_tensor()) {
             let rates = Rates {
                 rate: rate * TABLES_FASTER,
@@ -359,7 +395,11 @@ impl Net {
             };
             let slots = self.shape.slots;
             with(g, |g| {
-                for (at, table) in self.tables.iter_mut().enumerate() {
+                let tables = self
+                    .beside
+                    .as_mut()
+                    .map_or(&mut self.tables, |b| &mut b.tables);
+                for (at, table) in tables.iter_mut().enumerate() {
                     let rows = |case: &Encoded| match at {
                         0 => case.features.clone(),
                         1 => case.grams.clone(),
@@ -376,10 +416,17 @@ impl Net {
         loss.to_scalar()
     }
 
+    /// The weights that learn.
+    fn learning(&self) -> impl Iterator<Item = (&String, &Weight)> {
+        let frozen = self.beside.is_some();
+        let weights = self.weights.iter();
+        weights.filter(move |(name, _)| !frozen || is_beside(name))
+    }
+
     /// The square of the length of all gradients of the graph together.
     fn length_of(&self, grads: &GradStore) -> Result<f64> {
         let mut square = 0.0;
-        for weight in self.weights.values() {
+        for (_, weight) in self.learning() {
             if let Some(g) = grads.get(weight.var.as_tensor()) {
                 square += with(g, |g| {
                     g.par_chunks(8192)
@@ -472,66 +519,4 @@ impl Net {
 }
 
 #[cfg(test)]
-mod tests {
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
-    use super::*;
-
-    const SMALL: Shape = Shape {
-        slots: 3,
-        width: 32,
-        heads: 2,
-        inner: 64,
-        layers: 1,
-        labels: 4,
-        features: 6,
-        pieces: 5,
-    };
-
-    fn case(label: usize) -> Encoded {
-        let row = |row| Row {
-            slot: row % 3,
-            row,
-            weight: 1.0,
-        };
-        Encoded {
-            features: vec![row(label), row(5)],
-            grams: vec![row(100 + label)],
-            pieces: vec![row(1)],
-        }
-    }
-
-    fn lesson() -> (Vec<Encoded>, [Vec<f32>; 2]) {
-        let cases = (0..4).map(case).collect();
-        let one_of = |n: usize, of: usize| (0..of).map(move |i| f32::from(u8::from(i == n)));
-        let labels = (0..4).flat_map(|n| one_of(n, 4)).collect();
-        let colours = (0..4).flat_map(|n| one_of(n % 3, 3)).collect();
-        (cases, [labels, colours])
-    }
-
-    #[test]
-    fn a_network_learns_what_it_is_shown_and_goes_on_from_a_checkpoint_as_if_it_had_not_stopped() {
-        let mut net = Net::new(SMALL, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
-        let (cases, targets) = lesson();
-        let first = net.learn(&cases, targets.clone(), 3e-3, 1).unwrap();
-        for step in 2..60 {
-            net.learn(&cases, targets.clone(), 3e-3, step).unwrap();
-        }
-        let kept = net.checkpoint().unwrap();
-        let mut other = Net::new(SMALL, &mut ChaCha8Rng::seed_from_u64(2)).unwrap();
-        other.restore(|name| kept.get(name).cloned()).unwrap();
-        let mut losses = [0.0; 2];
-        for step in 60..64 {
-            losses = [&mut net, &mut other]
-                .map(|net| net.learn(&cases, targets.clone(), 3e-3, step).unwrap());
-        }
-        assert_eq!(losses[0], losses[1]);
-        assert!(losses[0] < first / 10.0, "{first} {losses:?}");
-        assert!(
-            other
-                .restore(|name| kept.get(name).filter(|_| name != "norm.bias").cloned())
-                .is_err()
-        );
-    }
-}
+mod tests;

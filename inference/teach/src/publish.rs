@@ -166,18 +166,47 @@ fn quantile(mut of: Vec<f32>, share: f64) -> f32 {
         .unwrap_or_default()
 }
 
-/// Temperatures and thresholds of a model, on patients that it has not learned from, and that nothing is
-/// reported on.
+/// A patient of whom the truth is known.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// What was found.
+    pub findings: Findings,
+    /// Which label, by its place.
+    pub label: usize,
+    /// What the patient deserved.
+    pub urgency: Urgency,
+}
+
+/// Temperatures and thresholds of a model, on drawn patients that it has not learned from, and that
+/// nothing is reported on.
 ///
 /// # Errors
 /// Where the model fails on one.
-pub fn calibrate(model: &TriageModel, seed: u64, cases: usize) -> Result<Calibration, Fail> {
+pub fn calibrate(
+    model: &TriageModel,
+    world: World,
+    seed: u64,
+    cases: usize,
+) -> Result<Calibration, Fail> {
     let teacher = Teacher::new(World {
         wording: Wording::Calibrate,
-        ..World::LEARNING
+        ..world
     });
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xCA11_B8A7E);
-    let drawn: Vec<Patient> = (0..cases).map(|_| teacher.draw(&mut rng)).collect();
+    let known = |patient: Patient| Known {
+        findings: patient.findings,
+        label: patient.label,
+        urgency: patient.urgency,
+    };
+    let drawn: Vec<_> = (0..cases).map(|_| known(teacher.draw(&mut rng))).collect();
+    calibrate_on(model, &drawn)
+}
+
+/// Temperatures and thresholds of a model on patients of whom the truth is known.
+///
+/// # Errors
+/// Where the model fails on one, or none is given.
+pub fn calibrate_on(model: &TriageModel, drawn: &[Known]) -> Result<Calibration, Fail> {
     let asked = drawn
         .iter()
         .map(|patient| Ok(model.logits(&patient.findings)?));
@@ -208,7 +237,7 @@ pub fn calibrate(model: &TriageModel, seed: u64, cases: usize) -> Result<Calibra
     let mut not_pink = Vec::new();
     let (mut green, mut first, mut right, mut understood) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (([d, u], share), patient) in asked.iter().zip(&drawn) {
+    for (([d, u], share), patient) in asked.iter().zip(drawn) {
         let (d, u) = (
             softmax(d, differential_temperature),
             softmax(u, urgency_temperature),
@@ -243,7 +272,7 @@ pub fn file_of(findings: &Findings) -> Json {
     let mut file = Map::new();
     let infant = findings.group() == clinical::AgeGroup::Infant;
     let age = if infant { "age_days" } else { "age_months" };
-    for (name, value) in findings.values() {
+    for (name, value) in findings.said() {
         let said = match value {
             FindingValue::Number(number) => (*number).into(),
             other => other.words().into(),
@@ -262,10 +291,15 @@ pub fn file_of(findings: &Findings) -> Json {
 ///
 /// # Errors
 /// Where the model fails on one.
-pub fn golden(model: &TriageModel, seed: u64, cases: usize) -> Result<Vec<GoldenCase>, Fail> {
+pub fn golden(
+    model: &TriageModel,
+    world: World,
+    seed: u64,
+    cases: usize,
+) -> Result<Vec<GoldenCase>, Fail> {
     let teacher = Teacher::new(World {
         wording: Wording::Both,
-        ..World::LEARNING
+        ..world
     });
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6_01DE_12E5);
     let case = |_| {

@@ -70,7 +70,8 @@ const MIDDLES: [(&str, &[f64]); 14] = [
     ),
 ];
 
-fn slot_of(field: &str) -> usize {
+/// The slot of a field, by the body system that its name begins with.
+pub(crate) fn slot_of(field: &str) -> usize {
     // The longest beginning names it best: `skin_pustules` are an infant's.
     let named = SYSTEMS.iter().flat_map(|(slot, starts)| {
         let long = starts

@@ -1,15 +1,18 @@
 //! What `kijiti-teach` prints of a model.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use clinical::Profile;
 use inference::findings::Findings;
 use inference::model::TriageModel;
+use inference::model::adapter::Adapter;
 use inference::{RulePack, assess};
+use teach::adapt::{self, Base, Patients, Tuning};
 use teach::evaluate::{Measures, RATES, Said, Trial, shifts};
 use teach::learn::{Fail, Folder};
+use teach::own;
 use teach::patients::{Wording, World};
 use teach::publish::{self, Beside, FALSE_PINK, Stored};
 
@@ -43,13 +46,18 @@ pub(crate) fn pack(folder: &Folder, out: &Path, stored: Stored, cases: usize) ->
     let draft = publish::write(&course, &net, stored, &publish::uncalibrated())?;
     let seed = course.plan().seed;
     eprintln!("calibrating on {cases} patients");
-    let calibration = publish::calibrate(&TriageModel::load("draft", &draft)?, seed, cases)?;
+    let calibration = publish::calibrate(
+        &TriageModel::load("draft", &draft)?,
+        World::LEARNING,
+        seed,
+        cases,
+    )?;
     let mut beside = Beside {
         calibration,
         ..publish::uncalibrated()
     };
     let model = TriageModel::load("draft", &publish::write(&course, &net, stored, &beside)?)?;
-    beside.golden = publish::golden(&model, seed, GOLDEN)?;
+    beside.golden = publish::golden(&model, World::LEARNING, seed, GOLDEN)?;
     eprintln!("measuring on {CARD} patients");
     let trial = Trial::new(usual(), REPORTED, CARD)?;
     let cool = [
@@ -200,6 +208,108 @@ pub(crate) fn evaluate(
     if json {
         println!("{}", serde_json::to_string_pretty(&all)?);
     }
+    Ok(())
+}
+
+/// A fine-tune as it was asked for.
+pub(crate) struct Asked {
+    pub base: PathBuf,
+    pub district: Option<PathBuf>,
+    pub own: Option<PathBuf>,
+    pub tuning: Tuning,
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, Fail> {
+    std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()).into())
+}
+
+fn text_of(path: &Path) -> Result<String, Fail> {
+    std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()).into())
+}
+
+/// Tunes a model and writes what came of it.
+pub(crate) fn tune(asked: &Asked, out: &Path, merged: Option<&Path>) -> Result<(), Fail> {
+    let base = Base::new(bytes_of(&asked.base)?)?;
+    let patients = match (&asked.own, &asked.district) {
+        (Some(file), _) => Patients::Own(own::read(&text_of(file)?, &base.model)?),
+        (None, Some(district)) => {
+            Patients::Drawn(Box::new(adapt::read_district(&text_of(district)?)?))
+        }
+        (None, None) => return Err("name a district, or its own cases".into()),
+    };
+    let mut tell = crate::teller();
+    let tuned = adapt::tune(&base, &patients, asked.tuning, &mut tell)?;
+    eprintln!("calibrating");
+    let file = match asked.tuning.ranks {
+        Some(_) => tuned.adapter(&base)?,
+        None => tuned.whole(&base)?,
+    };
+    std::fs::write(out, &file)?;
+    eprintln!("{} ({:.3} MB)", out.display(), file.len() as f64 / 1e6);
+    if let Some(merged) = merged {
+        std::fs::write(merged, tuned.whole(&base)?)?;
+        eprintln!("{} is the same, merged", merged.display());
+    }
+    Ok(())
+}
+
+/// What an adapter regains of what a fine-tune of all weights regains.
+pub(crate) fn compare(
+    base: &Path,
+    district: &Path,
+    [adapter, full]: [&Path; 2],
+    cases: usize,
+) -> Result<(), Fail> {
+    let base = Base::new(bytes_of(base)?)?;
+    let world = World {
+        wording: Wording::Both,
+        ..adapt::read_district(&text_of(district)?)?
+    };
+    let beside = Adapter::load(&bytes_of(adapter)?)?;
+    if beside.base() != base.digest {
+        return Err("the adapter was made for another base".into());
+    }
+    let adapted = base.model.with(&beside, "adapter")?;
+    let full = read(full)?;
+    let trial = Trial::new(world, REPORTED, cases)?;
+    head("In the district, half of the phrases unseen", &trial);
+    let best = Row {
+        who: "best possible".into(),
+        measures: trial.measure(trial.ceiling(), 0.0),
+    };
+    line(&best);
+    let mut measured = Vec::new();
+    for (who, model) in [
+        ("base", &base.model),
+        ("all weights tuned", &full),
+        ("with the adapter", &adapted),
+    ] {
+        let calibration = model.calibration();
+        let cool = [
+            calibration.differential_temperature,
+            calibration.urgency_temperature,
+        ];
+        let said = trial.ask_model(model, cool)?;
+        let row = Row {
+            who: who.into(),
+            measures: trial.measure(&said, calibration.set_above),
+        };
+        line(&row);
+        measured.push(row.measures);
+    }
+    let [before, full, adapted] = measured.as_slice() else {
+        return Err("three were measured".into());
+    };
+    let share = |of: fn(&Measures) -> f64| {
+        let gain = |m: &Measures| of(m) - of(before);
+        gain(adapted) / gain(full)
+    };
+    println!(
+        "\nof what all weights regain the adapter regains: top1 {:.0} %, top3 {:.0} %, KL {:.0} %",
+        100.0 * share(|m| m.top1),
+        100.0 * share(|m| m.macro_top3),
+        100.0 * share(|m| -m.divergence)
+    );
     Ok(())
 }
 

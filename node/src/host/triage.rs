@@ -12,10 +12,12 @@ use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile};
 use distribution::{ModuleKind, Release};
 use inference::findings::{read_recorded, read_value};
 use inference::interview::{Step, danger, next};
+use inference::model::adapter::Adapter;
 use inference::rules::{FindingKind, FindingSpec};
 use inference::treatment::Patient;
 use inference::trial::{runs_beside, try_rules};
 use inference::{Findings, RulePack, TriageModel, floor};
+use protocol::Digest;
 
 use crate::api::Assessor;
 use crate::api::assess::{Ages, Interview, Next, PatientFile, PlanFor, Values};
@@ -28,13 +30,29 @@ pub struct Engine {
     slots: BTreeMap<String, Tried>,
     /// The rule packs that run beside each other.
     pack: Arc<RulePack>,
+    /// The models that judge: bases, and those with an adapter beside them.
+    judges: Vec<Judge>,
+}
+
+/// A model that judges.
+#[derive(Debug, Clone)]
+struct Judge {
+    model: Arc<TriageModel>,
+    /// Groups of patients for whom an adapter speaks in its place.
+    silent_for: Vec<AgeGroup>,
 }
 
 /// What a tried release turned out to be.
 #[derive(Debug, Clone)]
 pub(super) enum Tried {
-    Model(Arc<TriageModel>),
+    Model(Digest, Arc<TriageModel>),
     Rules(Arc<RulePack>),
+    /// What stands beside a model, what it is called, and whether it was tried with that model.
+    Adapter {
+        adapter: Arc<Adapter>,
+        name: String,
+        tried: bool,
+    },
 }
 
 /// Modules that run beside each other: each takes memory and time.
@@ -56,6 +74,7 @@ pub(super) fn try_release(
     match release.kind {
         ModuleKind::Triage => try_model(release, file, engine),
         ModuleKind::Rules => try_pack(release, (file, by_ministry), engine),
+        ModuleKind::Adapter => try_adapter(release, file, engine),
         other => Err(format!("this engine does not run modules of kind {other}")),
     }
 }
@@ -65,14 +84,46 @@ fn try_model(
     file: File,
     engine: &Engine,
 ) -> Result<(Tried, Vec<Check>), String> {
-    let digest = release.digest.short();
-    let name = format!("{} version {}, {digest}", release.module, release.version);
     let mut file = BufReader::new(file);
-    let model = TriageModel::read(&name, &mut file).map_err(|e| e.to_string())?;
+    let model = TriageModel::read(&name_of(release), &mut file).map_err(|e| e.to_string())?;
     let cases = model.self_test(&engine.pack).map_err(|e| e.to_string())?;
     let labels = model.labels().len();
     let checks = vec![Check::ModelLoads { labels }, Check::ModelGolden { cases }];
-    Ok((Tried::Model(Arc::new(model)), checks))
+    Ok((Tried::Model(release.digest, Arc::new(model)), checks))
+}
+
+/// What assessments call a release.
+fn name_of(release: &Release) -> String {
+    let digest = release.digest.short();
+    format!("{} version {}, {digest}", release.module, release.version)
+}
+
+/// An adapter is tried with its base, which must run: until then it waits ([`Engine::fits`]).
+fn try_adapter(
+    release: &Release,
+    file: File,
+    engine: &Engine,
+) -> Result<(Tried, Vec<Check>), String> {
+    let adapter = Adapter::read(&mut BufReader::new(file)).map_err(|e| e.to_string())?;
+    let name = name_of(release);
+    let mut checks = Vec::new();
+    if let Some(base) = engine.base_of(&adapter) {
+        let adapted = base.with(&adapter, &name).map_err(|e| e.to_string())?;
+        let cases = adapted.self_test(&engine.pack).map_err(|e| e.to_string())?;
+        let labels = adapted.labels().len();
+        checks.push(Check::ModelLoads { labels });
+        checks.push(Check::ModelGolden { cases });
+    }
+    let tried = !checks.is_empty();
+    let adapter = Arc::new(adapter);
+    Ok((
+        Tried::Adapter {
+            adapter,
+            name,
+            tried,
+        },
+        checks,
+    ))
 }
 
 fn try_pack(
@@ -106,6 +157,7 @@ impl Engine {
         Ok(Self {
             pack: built_in.clone(),
             slots: BTreeMap::new(),
+            judges: Vec::new(),
             built_in,
         })
     }
@@ -116,8 +168,15 @@ impl Engine {
         if !self.slots.contains_key(module) && self.slots.len() >= SLOTS_MAX {
             return Err(format!("{SLOTS_MAX} modules run already"));
         }
-        let Tried::Rules(pack) = tried else {
-            return Ok(());
+        let pack = match tried {
+            Tried::Rules(pack) => pack,
+            Tried::Model(..) | Tried::Adapter { tried: true, .. } => return Ok(()),
+            Tried::Adapter { adapter, .. } => {
+                return Err(format!(
+                    "its base {}… does not run here",
+                    adapter.base().get(..16).unwrap_or_default()
+                ));
+            }
         };
         let mut others = self.packs().filter(|(other, _)| *other != module);
         others
@@ -140,33 +199,95 @@ impl Engine {
     fn settle(&mut self) {
         let packs: Vec<_> = self.packs().map(|(_, pack)| pack.clone()).collect();
         self.pack = Arc::new(RulePack::side_by_side(&self.built_in, packs));
+        self.judges = self.judges_now();
+    }
+
+    /// Each model, and each with an adapter that was made for it; where an adapter speaks, its base
+    /// alone does not.
+    fn judges_now(&self) -> Vec<Judge> {
+        let mut judges = Vec::new();
+        for (digest, model) in self.bases() {
+            let adapted = self.slots.values().filter_map(|slot| match slot {
+                Tried::Adapter { adapter, name, .. } if is_of(adapter, digest) => {
+                    model.with(adapter, name).ok()
+                }
+                Tried::Adapter { .. } | Tried::Model(..) | Tried::Rules(_) => None,
+            });
+            let adapted: Vec<_> = adapted.map(Arc::new).collect();
+            let silent_for = adapted.iter().flat_map(|a| a.patients()).copied().collect();
+            judges.push(Judge {
+                model: model.clone(),
+                silent_for,
+            });
+            judges.extend(adapted.into_iter().map(|model| Judge {
+                model,
+                silent_for: Vec::new(),
+            }));
+        }
+        judges
+    }
+
+    fn bases(&self) -> impl Iterator<Item = (&Digest, &Arc<TriageModel>)> {
+        self.slots.values().filter_map(|tried| match tried {
+            Tried::Model(digest, model) => Some((digest, model)),
+            Tried::Rules(_) | Tried::Adapter { .. } => None,
+        })
+    }
+
+    /// The model that an adapter was made for, if it runs.
+    fn base_of(&self, adapter: &Adapter) -> Option<&Arc<TriageModel>> {
+        let mut bases = self.bases();
+        let base = bases.find(|(digest, _)| is_of(adapter, digest));
+        base.map(|(_, model)| model)
+    }
+
+    /// Whether something of a module has been loaded.
+    pub(super) fn holds(&self, module: &str) -> bool {
+        self.slots.contains_key(module)
     }
 
     fn packs(&self) -> impl Iterator<Item = (&String, &Arc<RulePack>)> {
         self.slots.iter().filter_map(|(module, tried)| match tried {
             Tried::Rules(pack) => Some((module, pack)),
-            Tried::Model(_) => None,
+            Tried::Model(..) | Tried::Adapter { .. } => None,
         })
     }
 
     fn models(&self) -> impl Iterator<Item = &TriageModel> {
-        self.slots.values().filter_map(|tried| match tried {
-            Tried::Model(model) => Some(model.as_ref()),
-            Tried::Rules(_) => None,
-        })
+        self.judges.iter().map(|judge| judge.model.as_ref())
+    }
+
+    /// The models that judge patients of a group.
+    fn models_for(&self, group: AgeGroup) -> impl Iterator<Item = &TriageModel> {
+        let speaks = move |judge: &&Judge| !judge.silent_for.contains(&group);
+        self.judges
+            .iter()
+            .filter(speaks)
+            .map(|judge| judge.model.as_ref())
     }
 
     /// The card of the model that runs in a slot.
     pub(super) fn card(&self, module: &str) -> Option<String> {
         match self.slots.get(module)? {
-            Tried::Model(model) => Some(model.card().to_owned()),
+            Tried::Model(_, model) => Some(model.card().to_owned()),
+            Tried::Adapter { adapter, .. } => Some(adapter.card().to_owned()),
             Tried::Rules(_) => None,
         }
     }
 
     fn of(&self, findings: &Findings, profile: Profile) -> Assessment {
-        inference::assess(findings, &self.pack, profile, self.models()).said()
+        inference::assess(
+            findings,
+            &self.pack,
+            profile,
+            self.models_for(findings.group()),
+        )
+        .said()
     }
+}
+
+fn is_of(adapter: &Adapter, digest: &Digest) -> bool {
+    adapter.base() == digest.to_string()
 }
 
 fn question(spec: &FindingSpec) -> Question {

@@ -33,7 +33,7 @@ pub(crate) fn file_of(course: &Course, net: &Net) -> Vec<u8> {
     let mut beside = publish::uncalibrated();
     let draft = publish::write(course, net, Stored::Q8, &beside).unwrap();
     let model = TriageModel::load("draft", &draft).unwrap();
-    beside.golden = publish::golden(&model, 1, 6).unwrap();
+    beside.golden = publish::golden(&model, teach::patients::World::LEARNING, 1, 6).unwrap();
     let beside = Beside {
         card: "NOT CLINICALLY VALIDATED".into(),
         ..beside

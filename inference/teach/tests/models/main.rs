@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test spoils files of its own")]
 
+mod adapter;
 mod common;
 mod lowers;
 

@@ -119,6 +119,7 @@ impl Releases {
         self.save_activations(tx)?;
         tx.store.put_setting(&Setting::checks(&module), checks)?;
         tx.out.event(Event::Activated { module, version });
+        self.announce_ready(tx); // what waited for it: an adapter, whose base this is
         Ok(Ok(Reply::Done))
     }
 

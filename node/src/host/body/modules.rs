@@ -27,6 +27,8 @@ pub(super) struct Modules {
     making: Vec<Digest>,
     /// The module that is being loaded.
     loads: Option<(Digest, String)>,
+    /// The next one is being chosen: what is said meanwhile waits as if it were being loaded.
+    chooses: bool,
     /// Those that wait for it: rules come first, and models are tested on what rules run.
     to_load: VecDeque<String>,
     /// Releases that wait until everything is loaded.
@@ -36,7 +38,7 @@ pub(super) struct Modules {
 impl Modules {
     /// Whether what runs here is not all loaded yet.
     pub(super) fn loading(&self) -> bool {
-        self.loads.is_some() || !self.to_load.is_empty()
+        self.loads.is_some() || self.chooses || !self.to_load.is_empty()
     }
 
     /// Whether any thread is at work.
@@ -168,6 +170,7 @@ impl Body {
                 let switched = self.ask_agent(Command::Activated(Box::new(release), kept));
                 if matches!(switched, Ok(Reply::Done | Reply::Unchanged)) {
                     self.engine.switch(&module, tried);
+                    self.load_adapters();
                 }
             }
             Err(reason) => {
@@ -188,9 +191,32 @@ impl Body {
             .activations()
             .filter_map(|(module, activation)| Some((module, activation.current.as_ref()?.kind)))
             .collect();
-        active.sort_by_key(|(_, kind)| *kind != ModuleKind::Rules);
+        // Rules first, and adapters behind what they stand beside.
+        active.sort_by_key(|(_, kind)| (*kind != ModuleKind::Rules, *kind == ModuleKind::Adapter));
         let active = active.into_iter().map(|(module, _)| module.clone());
         self.modules.to_load = active.collect();
+        self.load_next();
+    }
+
+    /// Adapters that run and could not be loaded, since their base was not: it may be here now.
+    fn load_adapters(&mut self) {
+        let known = self.agent.known();
+        let waits = known.activations().filter_map(|(module, activation)| {
+            let current = activation.current.as_ref()?;
+            let waits = current.kind == ModuleKind::Adapter && !self.engine.holds(module);
+            waits.then(|| module.clone())
+        });
+        let waits: Vec<_> = waits.collect();
+        let modules = &mut self.modules;
+        for module in waits {
+            let loads = modules
+                .loads
+                .as_ref()
+                .is_some_and(|(_, own)| *own == module);
+            if !loads && !modules.to_load.contains(&module) {
+                modules.to_load.push_back(module);
+            }
+        }
         self.load_next();
     }
 
@@ -212,6 +238,10 @@ impl Body {
     /// Loads the next module, unless one is being loaded. While one waits that has brought the
     /// program down, the one before it is loaded instead.
     fn load_next(&mut self) {
+        if self.modules.chooses {
+            return; // whoever chooses goes on
+        }
+        self.modules.chooses = true;
         while self.modules.loads.is_none()
             && let Some(module) = self.modules.to_load.pop_front()
         {
@@ -225,6 +255,7 @@ impl Body {
                 }
             }
         }
+        self.modules.chooses = false;
         if !self.modules.loading() {
             let to_try = std::mem::take(&mut self.modules.to_try);
             to_try
@@ -265,7 +296,10 @@ impl Body {
                 Ok(tried)
             });
             match fits {
-                Ok(tried) => self.engine.switch(module, tried),
+                Ok(tried) => {
+                    self.engine.switch(module, tried);
+                    self.load_adapters();
+                }
                 Err(reason) => (self.log)(&format!("{module} is not used: {reason}")),
             }
         }

@@ -1,0 +1,254 @@
+//! Adapters: what stands beside a frozen base, and what does not fit is refused.
+
+use clinical::{AgeGroup, Profile, Urgency};
+use inference::model::adapter::Adapter;
+use inference::{Findings, RulePack, TriageModel, assess};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use teach::adapt::{Base, Patients, RANKS, Tuned, Tuning, read_district, tune};
+use teach::own;
+use teach::patients::{Teacher, World};
+
+use crate::common::{file_of, tiny};
+
+const TUNING: Tuning = Tuning {
+    seed: 3,
+    steps: 8,
+    batch: 16,
+    rate: 1e-2,
+    calibration: 200,
+    ranks: Some(RANKS),
+};
+
+fn base() -> Base {
+    let (course, net) = tiny(1);
+    Base::new(file_of(&course, &net)).unwrap()
+}
+
+fn tuned(base: &Base, tuning: Tuning) -> Tuned {
+    let world = read_district("dialect = [[\"a\", \"aa\"]]\nmore = { Measles = 9.0 }").unwrap();
+    tune(base, &Patients::Drawn(Box::new(world)), tuning, &mut |_| {}).unwrap()
+}
+
+fn patients(count: usize) -> Vec<Findings> {
+    let teacher = Teacher::new(World::LEARNING);
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    (0..count)
+        .map(|_| teacher.draw(&mut rng).findings)
+        .collect()
+}
+
+/// The greatest difference between what two opinions say.
+fn apart(one: &TriageModel, other: &TriageModel) -> f32 {
+    let said =
+        |model: &TriageModel, findings: &Findings| model.logits(findings).unwrap().0.concat();
+    let pairs = patients(40).into_iter().map(|findings| {
+        let (one, other) = (said(one, &findings), said(other, &findings));
+        let apart = one.iter().zip(&other).map(|(a, b)| (a - b).abs());
+        apart.fold(0.0, f32::max)
+    });
+    pairs.fold(0.0, f32::max)
+}
+
+#[test]
+fn an_adapter_says_beside_its_base_what_was_taught_and_what_the_merged_model_would() {
+    let base = base();
+    let tuned = tuned(&base, TUNING);
+    let adapter = Adapter::load(&tuned.adapter(&base).unwrap()).unwrap();
+    let adapted = base.model.with(&adapter, "district").unwrap();
+    adapted.self_test(&RulePack::built_in().unwrap()).unwrap();
+    assert!(adapted.name().ends_with("with district"));
+    assert!(
+        apart(&base.model, &adapted) > 0.5,
+        "it has learned something"
+    );
+
+    let (net, encoder) = tuned.taught();
+    let cases = patients(40);
+    let read: Vec<_> = cases.iter().map(|c| encoder.encode(c).unwrap()).collect();
+    let taught = net
+        .forward(&read)
+        .unwrap()
+        .differential
+        .to_vec2::<f32>()
+        .unwrap();
+    for (findings, taught) in cases.iter().zip(&taught) {
+        let ([own, _], _) = adapted.logits(findings).unwrap();
+        let most = own.iter().copied().fold(f32::MIN, f32::max);
+        let all = most + own.iter().map(|x| (x - most).exp()).sum::<f32>().ln();
+        let apart = own
+            .iter()
+            .zip(taught)
+            .map(|(own, taught)| (own - all - taught).abs());
+        assert!(
+            apart.fold(0.0, f32::max) < 0.1,
+            "what runs is what was taught"
+        );
+    }
+    let merged = TriageModel::load("merged", &tuned.whole(&base).unwrap()).unwrap();
+    assert!(apart(&merged, &adapted) < apart(&base.model, &adapted) / 2.0);
+}
+
+#[test]
+fn an_adapter_that_has_learned_nothing_leaves_its_base_as_it_is() {
+    let base = base();
+    let nothing = Tuning {
+        steps: 1,
+        rate: 0.0,
+        ..TUNING
+    };
+    let file = tuned(&base, nothing).adapter(&base).unwrap();
+    let adapted = base
+        .model
+        .with(&Adapter::load(&file).unwrap(), "nothing")
+        .unwrap();
+    assert!(apart(&base.model, &adapted) < 1e-3);
+}
+
+#[test]
+fn an_adapter_for_another_base_is_refused_and_stands_beside_no_other() {
+    let base = base();
+    let file = tuned(&base, TUNING).adapter(&base).unwrap();
+    let adapter = Adapter::load(&file).unwrap();
+    assert_eq!(adapter.base(), base.digest);
+    let reference = include_bytes!("../../../../models/triage-reference.gguf");
+    let reference = TriageModel::load("reference", reference).unwrap();
+    let refused = reference
+        .with(&adapter, "district")
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("another shape"), "{refused}");
+    let adapted = base.model.with(&adapter, "district").unwrap();
+    assert!(adapted.with(&adapter, "again").is_err());
+    assert!(Adapter::load(&base.file).is_err(), "a model is no adapter");
+    assert!(TriageModel::load("adapter", &file).is_err());
+}
+
+#[test]
+fn damaged_adapters_are_refused_or_harmless_and_never_panic() {
+    let base = base();
+    let file = tuned(&base, TUNING).adapter(&base).unwrap();
+    let with = |from: &str, to: &str| crate::with(&file, from, to);
+    for (what, damaged) in [
+        ("rank", with("\"rank\":4", "\"rank\":9")),
+        ("base", with(&base.digest, &"x".repeat(64))),
+        ("patients", with("\"infant\"", "\"nobody\"")),
+        ("form", with("\"features\":", "\"featurez\":")),
+        (
+            "coefficients",
+            with("rows.coefficients", "rows.coefficientz"),
+        ),
+    ] {
+        assert!(Adapter::load(&damaged).is_err(), "{what}");
+    }
+    for length in (0..file.len()).step_by(file.len() / 60) {
+        assert!(Adapter::load(&file[..length]).is_err(), "cut at {length}");
+    }
+    let findings = patients(1).remove(0);
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let mut read = 0;
+    for _ in 0..400 {
+        let mut damaged = file.clone();
+        let at = rng.random_range(0..damaged.len());
+        damaged[at] ^= 1 << rng.random_range(0..8);
+        if let Ok(adapter) = Adapter::load(&damaged)
+            && let Ok(adapted) = base.model.with(&adapter, "damaged")
+        {
+            read += 1;
+            let judged = assess(
+                &findings,
+                &RulePack::built_in().unwrap(),
+                Profile::Iccm,
+                [&adapted],
+            );
+            assert!(judged.urgency >= judged.rule_urgency);
+        }
+    }
+    assert!(read > 0, "some bits are only weights");
+}
+
+/// Mothers whose truth the rules know: a module of their own over a base that was taught by children.
+fn mothers(count: usize) -> String {
+    let pack = RulePack::built_in().unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut lines = String::new();
+    for _ in 0..count {
+        let bleeds = rng.random_bool(0.3);
+        let findings = serde_json::json!({
+            "age_years": rng.random_range(15..45),
+            "gestation_weeks": rng.random_range(8..40),
+            "vaginal_bleeding": if bleeds { "yes" } else { "no" },
+            "text": "mama wa siri",
+        });
+        let urgency = if bleeds { "pink" } else { "green" };
+        let label = if bleeds {
+            "Bleeding in pregnancy"
+        } else {
+            "No danger in pregnancy"
+        };
+        Findings::parse(&findings.to_string(), &pack).unwrap();
+        let line = serde_json::json!({ "findings": findings, "label": label, "icd11": "JA41", "urgency": urgency });
+        lines += &format!("{line}\n");
+    }
+    lines
+}
+
+#[test]
+fn a_module_for_mothers_is_an_adapter_that_speaks_of_them_alone_and_carries_nobody_s_case() {
+    let base = base();
+    let own = own::read(&mothers(80), &base.model).unwrap();
+    assert_eq!(own.patients, [AgeGroup::Mother]);
+    let tuning = Tuning {
+        steps: 60,
+        ..TUNING
+    };
+    let file = tune(&base, &Patients::Own(own), tuning, &mut |_| {})
+        .unwrap()
+        .adapter(&base)
+        .unwrap();
+    let words = b"siri";
+    assert!(
+        file.windows(words.len()).all(|w| w != words),
+        "nobody's words leave"
+    );
+    let adapted = base
+        .model
+        .with(&Adapter::load(&file).unwrap(), "mothers")
+        .unwrap();
+    let pack = RulePack::built_in().unwrap();
+    assert_eq!(adapted.self_test(&pack).unwrap(), 24);
+    let ask = |bleeds: &str| {
+        let said =
+            format!("age_years = 20\ngestation_weeks = 20\nvaginal_bleeding = \"{bleeds}\"\n");
+        adapted.opinion(&Findings::parse(&said, &pack).unwrap())
+    };
+    let (bleeds, well) = (ask("yes").unwrap(), ask("no").unwrap());
+    assert_eq!(bleeds.differential[0].0.name, "Bleeding in pregnancy");
+    assert_eq!(well.differential[0].0.name, "No danger in pregnancy");
+    assert_eq!(
+        (bleeds.raises_to(), well.raises_to()),
+        (Some(Urgency::Pink), None)
+    );
+    let child = Findings::parse("age_months = 20\ncough_or_difficult = \"yes\"", &pack).unwrap();
+    assert!(
+        adapted.opinion(&child).is_none(),
+        "of children its base speaks"
+    );
+}
+
+#[test]
+fn what_is_no_district_and_what_are_no_cases_is_refused_with_what_to_do() {
+    let base = base();
+    let refused = |text: &str| read_district(text).unwrap_err().to_string();
+    assert!(refused("more = { Malarya = 2.0 }").contains("there are"));
+    assert!(refused("more = { Malaria = -1.0 }").contains("number"));
+    assert!(refused("place = 7").contains("lakeside"));
+    assert!(refused("plaice = 1").contains("plaice"));
+    let refused = |text: &str| own::read(text, &base.model).unwrap_err().to_string();
+    assert!(refused("{}").contains("line 1"));
+    assert!(
+        refused("\n{\"findings\": {}, \"label\": \"x\", \"urgency\": \"pink\"}").contains("line 2")
+    );
+    let few = own::read(&mothers(20), &base.model).unwrap();
+    assert!(tune(&base, &Patients::Own(few), TUNING, &mut |_| {}).is_err());
+}
