@@ -222,6 +222,43 @@ pub struct Tuned {
     tuning: Tuning,
 }
 
+/// Teaches a network by what a course draws, or by a district's own cases if there are any.
+fn teach(
+    net: &mut Net,
+    (course, learned): (&Course, &[Known]),
+    told: &mut dyn FnMut(Progress),
+) -> Result<(), Fail> {
+    let (plan, labels) = (course.plan(), net.shape.labels);
+    std::thread::scope(|threads| {
+        let (lessons, next) = sync_channel(4);
+        threads.spawn(move || {
+            for step in 0..plan.steps {
+                let lesson = match learned.is_empty() {
+                    true => course.lesson(step),
+                    false => lesson_of(learned, (course, labels), step),
+                };
+                if lessons.send(lesson).is_err() {
+                    break;
+                }
+            }
+        });
+        for step in 0..plan.steps {
+            let (cases, targets) = next.recv()??;
+            let loss = net.learn(&cases, targets, plan.rate_at(step), step as i32 + 1)?;
+            if !loss.is_finite() {
+                return Err(format!("step {step} has lost its way: take a lower rate").into());
+            }
+            told(Progress {
+                step: step + 1,
+                steps: plan.steps,
+                batch: plan.batch,
+                loss,
+            });
+        }
+        Ok::<_, Fail>(())
+    })
+}
+
 /// Teaches a base on patients of a district.
 ///
 /// # Errors
@@ -267,35 +304,7 @@ pub fn tune(
     let known = own.as_ref().map_or(&[][..], |own| &own.known);
     let learned = known.iter().enumerate().filter(|(at, _)| at % KEPT != 0);
     let learned: Vec<Known> = learned.map(|(_, known)| known.clone()).collect();
-    std::thread::scope(|threads| {
-        let (lessons, next) = sync_channel(4);
-        let (course, learned) = (&course, &learned);
-        threads.spawn(move || {
-            for step in 0..plan.steps {
-                let lesson = match learned.is_empty() {
-                    true => course.lesson(step),
-                    false => lesson_of(learned, (course, shape.labels), step),
-                };
-                if lessons.send(lesson).is_err() {
-                    break;
-                }
-            }
-        });
-        for step in 0..plan.steps {
-            let (cases, targets) = next.recv()??;
-            let loss = net.learn(&cases, targets, plan.rate_at(step), step as i32 + 1)?;
-            if !loss.is_finite() {
-                return Err(format!("step {step} has lost its way: take a lower rate").into());
-            }
-            told(Progress {
-                step: step + 1,
-                steps: plan.steps,
-                batch: plan.batch,
-                loss,
-            });
-        }
-        Ok::<_, Fail>(())
-    })?;
+    teach(&mut net, (&course, &learned), told)?;
     Ok(Tuned {
         course,
         net,
@@ -449,27 +458,7 @@ impl Tuned {
             let rows = rows.iter().map(|(row, _)| Meta::U32(*row as u32));
             meta.push((key, Meta::Array(rows.collect())));
         }
-        let mut quantized = Vec::new();
-        for (name, tensor) in &tensors {
-            let matrix = tensor.dims().len() == 2;
-            let kind = if matrix {
-                GgmlDType::Q8_0
-            } else {
-                GgmlDType::F32
-            };
-            quantized.push((name.clone(), QTensor::quantize(tensor, kind)?));
-        }
-        let own: Vec<f32> = rows
-            .iter()
-            .flatten()
-            .flat_map(|(_, row)| row.clone())
-            .collect();
-        if !own.is_empty() {
-            let count = own.len() / ranks.rows;
-            let own = Tensor::from_vec(own, (count, ranks.rows), &Device::Cpu)?;
-            let own = QTensor::quantize(&own, GgmlDType::F16)?;
-            quantized.push(("rows.coefficients".to_owned(), own));
-        }
+        let quantized = quantized(&tensors, &rows, ranks)?;
         let mut file = Cursor::new(Vec::new());
         let meta: Vec<_> = meta.iter().map(|(key, value)| (*key, value)).collect();
         let named = quantized
@@ -478,6 +467,36 @@ impl Tuned {
         gguf_file::write(&mut file, &meta, &named.collect::<Vec<_>>())?;
         Ok(file.into_inner())
     }
+}
+
+/// An adapter's tensors as its file has them.
+fn quantized(
+    tensors: &BTreeMap<String, Tensor>,
+    rows: &Rows,
+    ranks: Ranks,
+) -> Result<Vec<(String, QTensor)>, Fail> {
+    let mut quantized = Vec::new();
+    for (name, tensor) in tensors {
+        let matrix = tensor.dims().len() == 2;
+        let kind = if matrix {
+            GgmlDType::Q8_0
+        } else {
+            GgmlDType::F32
+        };
+        quantized.push((name.clone(), QTensor::quantize(tensor, kind)?));
+    }
+    let own: Vec<f32> = rows
+        .iter()
+        .flatten()
+        .flat_map(|(_, row)| row.clone())
+        .collect();
+    if !own.is_empty() {
+        let count = own.len() / ranks.rows;
+        let own = Tensor::from_vec(own, (count, ranks.rows), &Device::Cpu)?;
+        let own = QTensor::quantize(&own, GgmlDType::F16)?;
+        quantized.push(("rows.coefficients".to_owned(), own));
+    }
+    Ok(quantized)
 }
 
 /// Rows of each table, their coefficients, in order; of too many, those that say most.

@@ -30,29 +30,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Teach a model by drawn patients; go on where a course in the folder was interrupted.
-    Train {
-        /// The folder for checkpoints.
-        #[arg(long)]
-        out: PathBuf,
-        /// Of all randomness: the same seed gives the same model.
-        #[arg(long, default_value_t = Plan::REFERENCE.seed)]
-        seed: u64,
-        /// Steps.
-        #[arg(long, default_value_t = Plan::REFERENCE.steps)]
-        steps: usize,
-        /// Cases of a step.
-        #[arg(long, default_value_t = Plan::REFERENCE.batch)]
-        batch: usize,
-        /// Layers of the network: 0 is logistic regression on sums of embeddings.
-        #[arg(long, default_value_t = Plan::REFERENCE.layers)]
-        layers: usize,
-        /// Width of a slot, a multiple of 64.
-        #[arg(long, default_value_t = Plan::REFERENCE.width)]
-        width: usize,
-        /// How far a step goes.
-        #[arg(long, default_value_t = Plan::REFERENCE.rate)]
-        rate: f32,
-    },
+    Train(TrainArgs),
     /// Quantize a course's weights, calibrate them, and write a file for phones with golden cases and a card.
     Pack {
         /// The folder of the course.
@@ -66,6 +44,38 @@ enum Command {
         /// Patients to calibrate on, which nothing is reported on.
         #[arg(long, default_value_t = 20_000)]
         cases: usize,
+    },
+    /// Quantize a course's weights alone: a draft without calibration, which no phone takes.
+    Quantize {
+        /// The folder of the course.
+        folder: PathBuf,
+        /// Where to write the draft.
+        #[arg(long)]
+        out: PathBuf,
+        /// Bits of a weight: 4 or 8.
+        #[arg(long, default_value_t = 4)]
+        bits: u8,
+    },
+    /// Set temperatures and thresholds of a draft or a model anew, on patients that it has not learned from,
+    /// and write it with golden cases; its weights stay.
+    Calibrate {
+        /// The draft or model.
+        file: PathBuf,
+        /// A district's description (TOML), if its patients are others than usual.
+        #[arg(long, value_name = "FILE")]
+        district: Option<PathBuf>,
+        /// Or a district's own cases, of which the truth is known.
+        #[arg(long, value_name = "FILE", conflicts_with = "district")]
+        own: Option<PathBuf>,
+        /// Drawn patients.
+        #[arg(long, default_value_t = 20_000)]
+        cases: usize,
+        /// Of all randomness.
+        #[arg(long, default_value_t = Plan::REFERENCE.seed)]
+        seed: u64,
+        /// Where to write the model.
+        #[arg(long)]
+        out: PathBuf,
     },
     /// Measure a course's weights and a file made of them, beside what could be known at best.
     Evaluate {
@@ -125,6 +135,32 @@ enum Command {
     },
 }
 
+/// How long, and of what size.
+#[derive(clap::Args)]
+struct TrainArgs {
+    /// The folder for checkpoints.
+    #[arg(long)]
+    out: PathBuf,
+    /// Of all randomness: the same seed gives the same model.
+    #[arg(long, default_value_t = Plan::REFERENCE.seed)]
+    seed: u64,
+    /// Steps.
+    #[arg(long, default_value_t = Plan::REFERENCE.steps)]
+    steps: usize,
+    /// Cases of a step.
+    #[arg(long, default_value_t = Plan::REFERENCE.batch)]
+    batch: usize,
+    /// Layers of the network: 0 is logistic regression on sums of embeddings.
+    #[arg(long, default_value_t = Plan::REFERENCE.layers)]
+    layers: usize,
+    /// Width of a slot, a multiple of 64.
+    #[arg(long, default_value_t = Plan::REFERENCE.width)]
+    width: usize,
+    /// How far a step goes.
+    #[arg(long, default_value_t = Plan::REFERENCE.rate)]
+    rate: f32,
+}
+
 /// What is taught more, by whom, and how long.
 #[derive(clap::Args)]
 struct TuneArgs {
@@ -167,49 +203,29 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Fail> {
     match command {
-        Command::Train {
-            out,
-            seed,
-            steps,
-            batch,
-            layers,
-            width,
-            rate,
-        } => {
-            if !(64..=1024).contains(&width)
-                || width % 64 != 0
-                || batch == 0
-                || batch > 4096
-                || layers > 24
-                || steps == 0
-            {
-                return Err("a width is a multiple of 64 up to 1024, a batch 1 to 4096, layers up to 24, steps at least 1".into());
-            }
-            let plan = Plan {
-                seed,
-                width,
-                heads: width / 64,
-                inner: width * 4,
-                layers,
-                batch,
-                steps,
-                rate,
-                pieces: Plan::REFERENCE.pieces,
-            };
-            train(plan, &Folder::new(out))
-        }
+        Command::Train(args) => train(plan_of(&args)?, &Folder::new(args.out)),
         Command::Pack {
             folder,
             out,
             bits,
             cases,
         } => {
-            let stored = match bits {
-                4 => Stored::Q4,
-                8 => Stored::Q8,
-                _ => return Err("a weight has 4 bits or 8".into()),
-            };
+            let stored = stored(bits)?;
             report::pack(&Folder::new(folder), &out, stored, cases.max(1000))
+        }
+        Command::Quantize { folder, out, bits } => {
+            report::quantize(&Folder::new(folder), &out, stored(bits)?)
+        }
+        Command::Calibrate {
+            file,
+            district,
+            own,
+            cases,
+            seed,
+            out,
+        } => {
+            let by = (district.as_deref(), own.as_deref());
+            report::calibrate(&file, by, (seed, cases.max(1000)), &out)
         }
         Command::Evaluate {
             folder,
@@ -220,13 +236,8 @@ fn run(command: Command) -> Result<(), Fail> {
             json,
         } => {
             let beside: Vec<_> = beside.into_iter().map(Folder::new).collect();
-            report::evaluate(
-                &Folder::new(folder),
-                &file,
-                &beside,
-                [cases.max(100), shifted],
-                json,
-            )
+            let cases = [cases.max(100), shifted];
+            report::evaluate(&Folder::new(folder), &file, &beside, cases, json)
         }
         Command::Adapt { tune, merged } => {
             report::tune(&asked(&tune, Some(RANKS))?, &tune.out, merged.as_deref())
@@ -240,6 +251,41 @@ fn run(command: Command) -> Result<(), Fail> {
             cases,
         } => report::compare(&base, &district, [&adapter, &full], cases.max(100)),
         Command::Emergencies { file } => report::emergencies(&file),
+    }
+}
+
+fn plan_of(args: &TrainArgs) -> Result<Plan, Fail> {
+    let TrainArgs {
+        seed,
+        steps,
+        batch,
+        layers,
+        width,
+        rate,
+        ..
+    } = *args;
+    let sound = (64..=1024).contains(&width) && width % 64 == 0 && layers <= 24;
+    if !sound || !(1..=4096).contains(&batch) || steps == 0 {
+        return Err("a width is a multiple of 64 up to 1024, a batch 1 to 4096, layers up to 24, steps at least 1".into());
+    }
+    Ok(Plan {
+        seed,
+        width,
+        heads: width / 64,
+        inner: width * 4,
+        layers,
+        batch,
+        steps,
+        rate,
+        pieces: Plan::REFERENCE.pieces,
+    })
+}
+
+fn stored(bits: u8) -> Result<Stored, Fail> {
+    match bits {
+        4 => Ok(Stored::Q4),
+        8 => Ok(Stored::Q8),
+        _ => Err("a weight has 4 bits or 8".into()),
     }
 }
 

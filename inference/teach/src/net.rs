@@ -393,27 +393,32 @@ impl Net {
                 rate: rate * TABLES_FASTER,
                 ..rates
             };
-            let slots = self.shape.slots;
             with(g, |g| {
-                let tables = self
-                    .beside
-                    .as_mut()
-                    .map_or(&mut self.tables, |b| &mut b.tables);
-                for (at, table) in tables.iter_mut().enumerate() {
-                    let rows = |case: &Encoded| match at {
-                        0 => case.features.clone(),
-                        1 => case.grams.clone(),
-                        _ => case.pieces.clone(),
-                    };
-                    let touched = cases.iter().enumerate();
-                    let touched: Vec<_> = touched
-                        .flat_map(|(n, case)| rows(case).into_iter().map(move |row| (n, row)))
-                        .collect();
-                    table.learn(&touched, g, slots, &rates);
-                }
+                self.learn_rows(cases, g, &rates);
             })?;
         }
         loss.to_scalar()
+    }
+
+    /// A step of the tables that learn, of those rows that these cases have touched.
+    fn learn_rows(&mut self, cases: &[Encoded], g: &[f32], rates: &Rates) {
+        let slots = self.shape.slots;
+        let tables = self
+            .beside
+            .as_mut()
+            .map_or(&mut self.tables, |b| &mut b.tables);
+        for (at, table) in tables.iter_mut().enumerate() {
+            let rows = |case: &Encoded| match at {
+                0 => case.features.clone(),
+                1 => case.grams.clone(),
+                _ => case.pieces.clone(),
+            };
+            let touched = cases.iter().enumerate();
+            let touched: Vec<_> = touched
+                .flat_map(|(n, case)| rows(case).into_iter().map(move |row| (n, row)))
+                .collect();
+            table.learn(&touched, g, slots, rates);
+        }
     }
 
     /// The weights that learn.

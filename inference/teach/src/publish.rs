@@ -147,6 +147,49 @@ pub fn write_tensors(
     Ok(file.into_inner())
 }
 
+/// A model file with everything beside its weights changed, and the weights as they are.
+///
+/// # Errors
+/// What is no model file.
+pub fn with_beside(file: &[u8], beside: &Beside) -> Result<Vec<u8>, Fail> {
+    let mut reader = Cursor::new(file);
+    let content = gguf_file::Content::read(&mut reader)?;
+    let changed = [
+        (
+            "kijiti.calibration",
+            serde_json::to_string(&beside.calibration)?,
+        ),
+        ("kijiti.golden", serde_json::to_string(&beside.golden)?),
+        ("kijiti.card", beside.card.clone()),
+    ];
+    let mut meta: Vec<_> = content.metadata.into_iter().collect();
+    for (key, text) in changed {
+        meta.retain(|(other, _)| other != key);
+        meta.push((key.to_owned(), Meta::String(text)));
+    }
+    // In an order of its own: the same input gives the same bytes.
+    meta.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut names: Vec<_> = content.tensor_infos.keys().cloned().collect();
+    names.sort();
+    let content = gguf_file::Content::read(&mut Cursor::new(file))?;
+    let tensors = names.iter().map(|name| {
+        let tensor = content.tensor(&mut reader, name, &Device::Cpu)?;
+        Ok((name.as_str(), tensor))
+    });
+    let tensors = tensors.collect::<Result<Vec<_>, Fail>>()?;
+    let mut out = Cursor::new(Vec::new());
+    let meta: Vec<_> = meta
+        .iter()
+        .map(|(key, value)| (key.as_str(), value))
+        .collect();
+    let named: Vec<_> = tensors
+        .iter()
+        .map(|(name, tensor)| (*name, tensor))
+        .collect();
+    gguf_file::write(&mut out, &meta, &named)?;
+    Ok(out.into_inner())
+}
+
 /// Of a hundred patients who are not pink, so many may be shown pink by the model.
 pub const FALSE_PINK: f64 = 0.05;
 /// Of a hundred who are green, so many may be shown yellow.

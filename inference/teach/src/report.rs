@@ -114,6 +114,60 @@ pub(crate) fn pack(folder: &Folder, out: &Path, stored: Stored, cases: usize) ->
     Ok(())
 }
 
+/// Quantizes a course's weights and writes a draft.
+pub(crate) fn quantize(folder: &Folder, out: &Path, stored: Stored) -> Result<(), Fail> {
+    let (course, net, ..) = folder.open()?;
+    let file = publish::write(&course, &net, stored, &publish::uncalibrated())?;
+    std::fs::write(out, &file)?;
+    let size = file.len() as f64 / 1e6;
+    eprintln!("{} ({size:.1} MB): calibrate it next", out.display());
+    Ok(())
+}
+
+/// Sets temperatures and thresholds of a model anew.
+pub(crate) fn calibrate(
+    file: &Path,
+    (district, own): (Option<&Path>, Option<&Path>),
+    (seed, cases): (u64, usize),
+    out: &Path,
+) -> Result<(), Fail> {
+    let bytes = bytes_of(file)?;
+    let model = TriageModel::load("model", &bytes)?;
+    let world = match district {
+        Some(district) => adapt::read_district(&text_of(district)?)?,
+        None => World::LEARNING,
+    };
+    let (calibration, by) = match own {
+        Some(own) => {
+            let own = own::read(&text_of(own)?, &model)?;
+            if own.labels != model.labels() {
+                return Err("the cases have labels that the model does not have".into());
+            }
+            if own.known.len() < 100 {
+                return Err("fewer than 100 cases say nothing of rates of one in a hundred".into());
+            }
+            let by = format!("{} cases of a district's own", own.known.len());
+            (publish::calibrate_on(&model, &own.known)?, by)
+        }
+        None => {
+            let calibration = publish::calibrate(&model, world, seed, cases)?;
+            (calibration, format!("{cases} drawn patients"))
+        }
+    };
+    let mut beside = Beside {
+        calibration,
+        card: format!("{}\nCalibrated anew on {by}.", model.card()),
+        ..publish::uncalibrated()
+    };
+    let draft = publish::with_beside(&bytes, &beside)?;
+    beside.golden = publish::golden(&TriageModel::load("draft", &draft)?, world, seed, GOLDEN)?;
+    let made = publish::with_beside(&bytes, &beside)?;
+    TriageModel::load("model", &made)?.self_test(&RulePack::built_in()?)?;
+    std::fs::write(out, &made)?;
+    println!("{}", serde_json::to_string_pretty(&beside.calibration)?);
+    Ok(())
+}
+
 /// One line of the report.
 #[derive(Serialize)]
 struct Row {

@@ -252,3 +252,18 @@ fn what_is_no_district_and_what_are_no_cases_is_refused_with_what_to_do() {
     let few = own::read(&mothers(20), &base.model).unwrap();
     assert!(tune(&base, &Patients::Own(few), TUNING, &mut |_| {}).is_err());
 }
+
+#[test]
+fn a_model_is_calibrated_anew_and_keeps_its_weights() {
+    let base = base();
+    let mut beside = teach::publish::uncalibrated();
+    let world = read_district("more = { Malaria = 5.0 }").unwrap();
+    beside.calibration = teach::publish::calibrate(&base.model, world, 1, 300).unwrap();
+    let file = teach::publish::with_beside(&base.file, &beside).unwrap();
+    let again = teach::publish::with_beside(&base.file, &beside).unwrap();
+    assert_eq!(file, again);
+    let anew = TriageModel::load("anew", &file).unwrap();
+    assert_eq!(apart(&base.model, &anew), 0.0);
+    assert_eq!(anew.calibration(), &beside.calibration);
+    assert_ne!(anew.calibration(), base.model.calibration());
+}
