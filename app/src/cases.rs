@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clinical::Urgency;
 use clinical::catalogue::FIELDS;
-use node::api::views::case::{Case, CaseNew, Decided, History, PhotoOut};
+use node::api::views::case::{Case, CaseNew, Decided, History, PhotoLooked, PhotoOut};
 use node::api::views::cases::{Cases, Duplicates, HandedOver};
 use node::api::views::exchange::{Exported, Imported};
 use node::api::views::plan::CasePlan;
@@ -94,6 +94,7 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             ..
         } => {
             let path = absolute(&file.unwrap_or_default())?;
+            advise(phone, &path);
             let words = PhotoWords {
                 shows,
                 camera,
@@ -493,4 +494,15 @@ fn import(
     let area = area.as_deref().map(area_of).transpose()?;
     let request = Request::CaseImport { format, path, area };
     phone.shown(request, |imported: &Imported| show::imported(imported))
+}
+
+/// Says what to do about a picture while the patient is still there. One that cannot be looked at is
+/// judged when it is kept.
+fn advise(phone: &Phone, path: &str) {
+    let path = path.to_owned();
+    let looked = phone.ask::<PhotoLooked>(Request::PhotoLook { path });
+    let advice = looked.map(|looked| looked.quality.advice);
+    for advice in advice.unwrap_or_default() {
+        eprintln!("note: the photo is {}", words::photo_advice(advice));
+    }
 }

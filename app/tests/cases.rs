@@ -1115,6 +1115,26 @@ fn a_photo_is_kept_without_what_the_camera_wrote_beside_it() {
         has(&out, b"Exif") && out.ends_with(&picture[picture.len() - 100..]),
         "upright, and the same to the eye"
     );
+    // What to do about a bad one is said while the patient is there, and it is kept all the same.
+    let dark = include_bytes!("../../record/tests/pictures/dark.jpg");
+    std::fs::write(desk.path("dark.jpg"), dark).unwrap();
+    let taken = desk.run(
+        "clinic",
+        &["case", "photo", &case, "dark.jpg", "--shows", "foot"],
+    );
+    let said = String::from_utf8_lossy(&taken.stderr).into_owned();
+    assert!(
+        taken.status.success() && said.contains("too dark: go to a window"),
+        "{said}"
+    );
+    assert!(String::from_utf8_lossy(&taken.stdout).contains("foot"));
+    std::fs::write(
+        desk.path("rash.heic"),
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    )
+    .unwrap();
+    let (_, said) = desk.fails("clinic", &["case", "photo", &case, "rash.heic"]);
+    assert!(said.contains("most compatible"), "{said}");
     std::fs::write(desk.path("torn.jpg"), &picture[..200]).unwrap();
     assert_eq!(
         desk.fails("clinic", &["case", "photo", &case, "torn.jpg"])

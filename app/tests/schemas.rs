@@ -133,7 +133,7 @@ fn json(view: &dyn views::erased::View) -> Value {
 }
 
 /// What a screen asks of a case, of a visit and of the phone.
-fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 14] {
+fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 15] {
     let profile = clinical::Profile::Iccm;
     let decision = node::api::DecisionInput {
         urgency: clinical::Urgency::Pink,
@@ -168,6 +168,9 @@ fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 14] {
             path: path("photo.jpg"),
             words: photo,
             request: node::api::RequestId([8; 16]),
+        },
+        Request::PhotoLook {
+            path: path("photo.jpg"),
         },
         Request::CasePhotoOut {
             case: case.to_owned(),

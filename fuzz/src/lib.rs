@@ -55,6 +55,7 @@ pub fn let_caught_panics_pass() {
 
 /// Pictures: what a camera wrote beside them goes, once.
 pub fn photo(data: &[u8]) {
+    let _ = record::photo::look(data);
     if let Ok(clean) = record::photo::without_metadata(data) {
         assert!(
             record::photo::without_metadata(&clean).is_ok_and(|again| again == clean),

@@ -10,8 +10,10 @@ use protocol::limits::ATTACHMENT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
 mod metadata;
+mod quality;
 
 pub use metadata::without_metadata;
+pub use quality::{Advice, Quality, look};
 
 const AAD: &[u8] = b"kijiti 2026-11 photo";
 
@@ -21,6 +23,9 @@ pub enum PhotoError {
     /// Not a picture.
     #[error("this is no jpeg, png or webp picture")]
     NotAPicture,
+    /// A picture of a kind that few phones open.
+    #[error("this is a HEIC or AVIF picture, which most phones here cannot open")]
+    Heic,
     /// A picture that is cut short or damaged.
     #[error("this picture is damaged")]
     Damaged,
@@ -54,6 +59,24 @@ pub fn kind(picture: &[u8]) -> Option<&'static str> {
         ] => Some("webp"),
         _ => None,
     }
+}
+
+/// The kind of a picture, or why it is none.
+fn kind_of(picture: &[u8]) -> Result<&'static str, PhotoError> {
+    let other = match is_heic(picture) {
+        true => PhotoError::Heic,
+        false => PhotoError::NotAPicture,
+    };
+    kind(picture).ok_or(other)
+}
+
+/// Whether a file is a picture of a kind that few phones open (ISO 23008-12): HEIC, or AVIF.
+fn is_heic(file: &[u8]) -> bool {
+    const BRANDS: [&[u8]; 8] = [
+        b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif",
+    ];
+    let brand = file.get(8..12).unwrap_or_default();
+    file.get(4..8) == Some(b"ftyp".as_slice()) && BRANDS.contains(&brand)
 }
 
 /// Seals a picture. `key` and `nonce` must be fresh randomness.

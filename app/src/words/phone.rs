@@ -2,6 +2,7 @@
 
 use clinical::catalogue::ValueError;
 use node::api::{Class, Paper, Refusal, Trouble};
+use record::photo::PhotoError;
 
 use super::shown::{answer, findings};
 use crate::Failure;
@@ -546,6 +547,10 @@ fn files_of_cases(refusal: &Refusal) -> Option<Words> {
         Refusal::PictureTooLarge => words(
             "the picture is larger than 8 MB",
             "make it smaller: a side of 1600 points is enough",
+        ),
+        Refusal::PictureRefused(PhotoError::Heic) => words(
+            PhotoError::Heic.to_string(),
+            "choose JPEG (or \"most compatible\") in the camera's settings and photograph again",
         ),
         Refusal::PictureRefused(why) => words(why.to_string(), "photograph again, as jpeg"),
         Refusal::NoSuchPhoto(count) => {

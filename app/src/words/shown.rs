@@ -7,6 +7,7 @@ use node::api::views::meetings::NotInStep;
 use node::api::views::releases::{Check, State};
 use node::api::views::status::Warning;
 use node::store::Aside;
+use record::photo::Advice;
 
 use super::phone::{Words, words};
 
@@ -292,5 +293,17 @@ pub fn said(said: &Said) -> String {
         Said::Note(note) => format!("noted: {note}"),
         Said::Handover(to, why) => format!("handed to {to}: {why}"),
         Said::Photo(shows) => format!("photo of {shows}"),
+    }
+}
+
+/// What to do about a photo.
+pub fn photo_advice(advice: Advice) -> &'static str {
+    match advice {
+        Advice::TooDark => "too dark: go to a window or outside, and hold the phone nearer",
+        Advice::TooBright => "too bright: turn, so that the light comes from behind you",
+        Advice::Blurred => {
+            "not sharp: rest your elbows, touch the screen where it matters, and wait"
+        }
+        Advice::TooSmall => "too small to see anything: photograph it larger",
     }
 }

@@ -187,6 +187,11 @@ pub enum Request {
         /// As in `CaseNew`.
         request: RequestId,
     },
+    /// Look at a picture before it is kept: whether it shows anything.
+    PhotoLook {
+        /// The picture's file.
+        path: String,
+    },
     /// Write a photo of a case to a file.
     CasePhotoOut {
         /// The case's id or its beginning.
@@ -531,6 +536,7 @@ impl Request {
             | Request::Quota { .. } => Concern::Keeping,
             Request::Meet { .. } => Concern::Links,
             Request::CasePhotoOut { .. }
+            | Request::PhotoLook { .. }
             | Request::CaseExport { .. }
             | Request::ModelShow { .. }
             | Request::ModelVerify { .. }

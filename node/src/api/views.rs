@@ -123,6 +123,8 @@ replies! {
     HandedOver(cases::HandedOver),
     /// A photo that was written to a file.
     PhotoOut(case::PhotoOut),
+    /// A picture that was looked at.
+    PhotoLooked(case::PhotoLooked),
     /// Cases that left as a file.
     Exported(exchange::Exported),
     /// Cases that came by a file.

@@ -8,7 +8,7 @@ use img_parts::png::Png;
 use img_parts::webp::{CHUNK_XMP, WebP};
 use img_parts::{Bytes, ImageEXIF};
 
-use super::{PhotoError, kind};
+use super::{PhotoError, kind_of};
 
 /// Chunks of a PNG that say how it looks; all others only tell of it.
 const PNG_LOOKS: [&[u8; 4]; 17] = [
@@ -18,7 +18,7 @@ const PNG_LOOKS: [&[u8; 4]; 17] = [
 
 /// A picture without what the camera wrote beside it.
 pub fn without_metadata(picture: &[u8]) -> Result<Vec<u8>, PhotoError> {
-    let kind = kind(picture).ok_or(PhotoError::NotAPicture)?;
+    let kind = kind_of(picture)?;
     let bytes = Bytes::copy_from_slice(picture);
     let cleaned = catch_unwind(AssertUnwindSafe(|| match kind {
         "jpg" => Jpeg::from_bytes(bytes).ok().map(jpeg),

@@ -340,6 +340,15 @@ pub enum Said {
     Photo(String),
 }
 
+/// A picture that was looked at before it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "schema", rename = "kijiti.photo-look/1")]
+pub struct PhotoLooked {
+    /// Its size, and what to do about it.
+    #[serde(flatten)]
+    pub quality: record::photo::Quality,
+}
+
 /// A photo that was written to a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "schema", rename = "kijiti.photo/1")]

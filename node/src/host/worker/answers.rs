@@ -11,7 +11,7 @@ use super::super::folder::{open_plain, unusable, write_private};
 use super::super::triage::try_release;
 use super::Worker;
 use crate::agent::Command;
-use crate::api::views::case::PhotoOut;
+use crate::api::views::case::{PhotoLooked, PhotoOut};
 use crate::api::views::exchange::Exported;
 use crate::api::views::releases::{Active, Check, Imported, Verified};
 use crate::api::views::status::BackedUp;
@@ -40,6 +40,15 @@ fn read_file(path: &str, max: u64) -> Result<Vec<u8>, Refusal> {
     }
 }
 
+/// A picture's file.
+fn picture_at(path: &str) -> Result<Vec<u8>, Refusal> {
+    let picture = read_file(path, protocol::limits::ATTACHMENT_BYTES_MAX);
+    picture.map_err(|refusal| match matches!(refusal, Refusal::FileTooLong(_)) {
+        true => Refusal::PictureTooLarge,
+        false => refusal,
+    })
+}
+
 impl Worker {
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -53,6 +62,11 @@ impl Worker {
                 words,
                 request,
             } => self.case_photo(&case, &path, words, request)?,
+            Request::PhotoLook { path } => {
+                let looked = photo::look(&picture_at(&path)?);
+                let quality = looked.map_err(Refusal::PictureRefused)?;
+                PhotoLooked { quality }.into()
+            }
             Request::CasePhotoOut { case, number, path } => {
                 self.case_photo_out(&case, number, &path)?.into()
             }
@@ -85,10 +99,6 @@ impl Worker {
 
     /// Seals a picture, keeps it among the bundles, and notes it in the case. Asked for twice it
     /// may leave a blob that no case knows; it is never announced, and goes with the next quota.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "none of the others is meant"
-    )]
     fn case_photo(
         &mut self,
         case: &str,
@@ -98,12 +108,8 @@ impl Worker {
     ) -> Answered {
         let (row, view) = cases::open(self, cases::find(self, case)?)?;
         consent::may_photograph(&view)?;
-        let picture = read_file(path, protocol::limits::ATTACHMENT_BYTES_MAX);
-        let picture = picture.map_err(|refusal| match refusal {
-            Refusal::FileTooLong(_) => Refusal::PictureTooLarge,
-            other => other,
-        })?;
-        let picture = photo::without_metadata(&picture).map_err(Refusal::PictureRefused)?;
+        let picture =
+            photo::without_metadata(&picture_at(path)?).map_err(Refusal::PictureRefused)?;
         let (key, fresh) = (self.randomness()?, self.randomness()?);
         let mut nonce = [0; 24];
         nonce
