@@ -327,40 +327,72 @@ fn base_and_adapter(desk: &Desk) -> [String; 2] {
     })
 }
 
+/// The same model with another card: another bundle.
+fn again(desk: &Desk, base: &str) -> String {
+    let mut file = std::fs::read(desk.path(base)).unwrap();
+    let at = file.windows(11).position(|w| w == b"kijiti.card").unwrap() + 11 + 4 + 8;
+    assert_eq!(&file[at..at + 5], b"draft");
+    file[at] = b'D';
+    std::fs::write(desk.path("again.gguf"), file).unwrap();
+    "again.gguf".to_owned()
+}
+
 #[test]
-fn an_adapter_waits_for_its_base_speaks_in_its_place_and_leaves_it_as_it_was_when_it_is_recalled() {
+fn an_adapter_speaks_in_its_base_s_place_waits_where_that_does_not_run_and_is_recalled_alone() {
     let desk = Desk::enrolled();
     let [base, adapter] = base_and_adapter(&desk);
+    let other = again(&desk, &base);
     let draft = ["ministry", "release", "draft", "--out", "draft.json"];
     let alone = ["--module", "triage-lakeside", "--file", &adapter];
     desk.run("clinic", &[&draft[..], &alone].concat());
     let said = checked(&desk);
     assert!(said.contains("draft it with --base FILE"), "{said}");
+    desk.run("clinic", &[&draft[..], &alone, &["--base", &base]].concat());
+    let said = checked(&desk);
+    assert!(said.contains("is no release that is listed"), "{said}");
 
-    desk.publish(&adapter, "triage-lakeside", &["--base", &base]);
-    desk.running(&[]);
+    let state = |module: &str| {
+        let listed = desk.json("clinic", &["model", "list"])["releases"].clone();
+        let mut all = listed.as_array().unwrap().iter();
+        all.find(|r| r["module"] == module).unwrap()["state"].clone()
+    };
     let cough = "age_months = 20\ncough_or_difficult = \"yes\"\n";
-    assert_eq!(desk.judged(cough)["model"], "none");
+    let model = || desk.judged(cough)["model"].as_str().unwrap().to_owned();
     desk.publish(&base, "triage-model", &[]);
+    desk.publish(&adapter, "triage-lakeside", &["--base", &base]);
     let runs = desk.running(&["triage-lakeside", "triage-model"]);
     let kinds: Vec<_> = runs.iter().map(|m| m["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["adapter", "triage"]);
-    let model = desk.judged(cough)["model"].as_str().unwrap().to_owned();
+    let with = model();
     assert!(
-        model.starts_with("triage-model version 1, ")
-            && model.contains(" with triage-lakeside version 1, ")
-            && !model.contains(';'),
-        "the base does not speak beside its adapter: {model}"
+        with.starts_with("triage-model version 1, ")
+            && with.contains(" with triage-lakeside version 1, ")
+            && !with.contains(';'),
+        "the base does not speak beside its adapter: {with}"
     );
-    let mother = "age_years = 20\ngestation_weeks = 20\n";
-    let model = desk.judged(mother)["model"].as_str().unwrap().to_owned();
-    assert!(model.contains("triage-model version 1"), "{model}");
+    let mother = desk.judged("age_years = 20\ngestation_weeks = 20\n");
+    assert!(
+        mother["model"]
+            .as_str()
+            .unwrap()
+            .contains("triage-model version 1")
+    );
+    assert_eq!(state("triage-lakeside"), "active");
+
+    // Another base, of the same shape: what was made for the first says nothing, and says so.
+    desk.publish(&other, "triage-model", &[]);
+    desk.ok("clinic", &["model", "verify", "triage-model"]);
+    assert!(model().starts_with("triage-model version 2, ") && !model().contains("with"));
+    assert_eq!(state("triage-lakeside"), "waits_for_base");
+    desk.recall("triage-model");
+    assert!(
+        model().contains(" with triage-lakeside version 1, "),
+        "{}",
+        model()
+    );
+    assert_eq!(state("triage-lakeside"), "active");
 
     desk.recall("triage-lakeside");
     desk.running(&["triage-model"]);
-    let model = desk.judged(cough)["model"].as_str().unwrap().to_owned();
-    assert!(
-        model.starts_with("triage-model version 1, ") && !model.contains("with"),
-        "{model}"
-    );
+    assert!(model().starts_with("triage-model version 1, ") && !model().contains("with"));
 }

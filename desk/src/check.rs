@@ -112,6 +112,9 @@ pub enum Check {
     ModelGolden(usize),
     /// How a model does on one group of synthetic patients.
     ModelGroup(GroupResult),
+    /// An adapter stands beside this bundle, for patients of these groups; whether that is a release in the
+    /// list that is meant wherever the adapter is.
+    StandsBeside(Release, String, Vec<&'static str>, bool),
     /// A model would run on no phone.
     ModelFails(Release, String),
     /// A delta published before, by way of another bundle.
@@ -134,6 +137,7 @@ impl Check {
         match self {
             Self::Strangers(_, enough) => *enough,
             Self::GivesUp(_, _, agreed) => *agreed,
+            Self::StandsBeside(.., listed) => *listed,
             Self::Refused(_)
             | Self::ListsRecalled(..)
             | Self::NoFile(_)
@@ -214,7 +218,11 @@ pub fn check(
         Err(error) if signed.valid >= signed.needed as usize => checks.push(Check::Refused(error)),
         Err(_) => {}
     }
-    let desk = Files::of(draft, agreed);
+    let mut desk = Files::of(draft, agreed);
+    desk.listed = trust.releases().into_iter().cloned().collect();
+    if let Offer::List(d) = &offer {
+        desk.listed = d.read().map_err(damaged)?.releases;
+    }
     let (mut list_version, mut releases) = (None, Vec::new());
     match &offer {
         Offer::Root(d) => checks.extend(root_changes(root, &d.read().map_err(damaged)?)),
@@ -419,6 +427,8 @@ struct Files<'a> {
     bundles: Vec<(PathBuf, Digest)>,
     bases: Vec<(PathBuf, Digest)>,
     agreed: &'a [String],
+    /// What is listed once the draft is in force.
+    listed: Vec<Release>,
 }
 
 impl<'a> Files<'a> {
@@ -432,6 +442,7 @@ impl<'a> Files<'a> {
             bundles: named(&draft.bundles),
             bases: named(&draft.bases),
             agreed,
+            listed: Vec::new(),
         }
     }
 
@@ -533,7 +544,14 @@ impl<'a> Files<'a> {
             let mut file = opened(base).map_err(words)?;
             let base = TriageModel::read("base", &mut file).map_err(refused)?;
             let model = base.with(&adapter, &release.module).map_err(refused)?;
-            tried_model(&model)
+            let stands = |base: &&Release| base.digest.to_string() == adapter.base();
+            let mut bases = self.listed.iter().filter(stands);
+            let listed = bases.any(|base| base.area.covers(&release.area));
+            let patients = adapter.patients().iter().map(|group| group.name());
+            let base = adapter.base().get(..16).unwrap_or_default().to_owned();
+            let beside = Check::StandsBeside(release.clone(), base, patients.collect(), listed);
+            let tried = tried_model(&model)?;
+            Ok(std::iter::once(beside).chain(tried).collect())
         };
         tried().unwrap_or_else(|e| vec![Check::ModelFails(release.clone(), e)])
     }

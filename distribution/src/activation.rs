@@ -71,14 +71,17 @@ pub struct Attempt {
     /// Beginnings.
     #[n(1)]
     pub count: u32,
+    /// How many of them the program came down over: all, once it has been started again.
+    #[cbor(skip)]
+    pub fell: u32,
 }
 
 impl Attempt {
     /// How long the program has to have been up, in milliseconds, before this is begun again.
-    /// A battery that dies twice while a bundle is loaded is no fault of the bundle, so the first
-    /// beginnings are free; one that is at fault costs a phone less and less of its time.
+    /// A battery that dies while a bundle is loaded is no fault of the bundle, so the first falls
+    /// are free; one that is at fault costs a phone less and less of its time.
     pub fn wait_ms(&self) -> u64 {
-        match self.count.checked_sub(ATTEMPTS_FREE) {
+        match self.fell.checked_sub(FALLS_FREE) {
             None => 0,
             Some(more) => WAIT_MS_FIRST
                 .saturating_mul(WAIT_GROWS.saturating_pow(more))
@@ -87,8 +90,8 @@ impl Attempt {
     }
 }
 
-/// Beginnings without an end that cost nothing.
-const ATTEMPTS_FREE: u32 = 2;
+/// From so many falls on, a bundle waits.
+const FALLS_FREE: u32 = 2;
 /// How long the program has to be up after them, and how many times longer after each further one.
 const WAIT_MS_FIRST: u64 = 5_000;
 /// See [`WAIT_MS_FIRST`].
@@ -108,8 +111,10 @@ pub struct Parked {
     pub reason: String,
 }
 
-/// Parked releases, and beginnings, remembered; the oldest is forgotten first.
+/// Parked releases remembered; the oldest is forgotten first.
 const PARKED_MAX: usize = 8;
+/// Bundles of a module remembered that were begun; the oldest is forgotten first.
+const ATTEMPTS_MAX: usize = 32;
 
 impl Activation {
     /// What runs, or ran, in its place.
@@ -184,25 +189,52 @@ impl Activation {
         self.attempts.iter().find(|a| a.digest == *digest)
     }
 
+    /// The program has been started: whatever was being loaded came down with it.
+    pub fn started(&mut self) {
+        self.attempts.iter_mut().for_each(|a| a.fell = a.count);
+    }
+
     /// A bundle is about to be loaded or tried, by a program that has been up for so long. `false`:
     /// the program has come down over it, and it has to wait; if it ran, what ran before it runs
-    /// again.
+    /// meanwhile, in its place, and it is kept as what ran before ([`Activation::again`]).
     pub fn begin_attempt(&mut self, digest: Digest, up_ms: u64) -> bool {
         if self.wait_ms(&digest) > up_ms {
-            if self.current.as_ref().is_some_and(|m| m.digest == digest) {
-                self.current = self.previous.take().filter(|m| m.digest != digest);
+            if let Some(waits) = self.current.take_if(|m| m.digest == digest) {
+                self.current = self.previous.take_if(|m| m.digest != digest);
+                self.previous = Some(waits);
             }
             return false;
         }
-        let count = self.attempt(&digest).map_or(0, |a| a.count);
+        let before = self.attempt(&digest);
+        let (count, fell) = before.map_or((0, 0), |a| (a.count, a.fell));
         self.end_attempt(&digest);
-        if self.attempts.len() >= PARKED_MAX {
+        if self.attempts.len() >= ATTEMPTS_MAX {
             self.attempts.remove(0);
         }
         let count = count.saturating_add(1);
-        self.attempts.push(Attempt { digest, count });
-        always!(self.attempts.len() <= PARKED_MAX);
+        self.attempts.push(Attempt {
+            digest,
+            count,
+            fell,
+        });
+        always!(self.attempts.len() <= ATTEMPTS_MAX);
         true
+    }
+
+    /// When what ran, and had to wait, runs again; `None` if nothing waits so.
+    pub fn again_ms(&self) -> Option<u64> {
+        let waits = self.previous.as_ref()?;
+        Some(self.wait_ms(&waits.digest)).filter(|ms| *ms > 0)
+    }
+
+    /// What ran, and has waited long enough, runs again.
+    pub fn again(&mut self, up_ms: u64) -> bool {
+        let due = self.again_ms().is_some_and(|ms| ms <= up_ms);
+        if due {
+            std::mem::swap(&mut self.current, &mut self.previous);
+        }
+        always!(!due || self.current.is_some());
+        due
     }
 
     /// The attempt has come to its end, well or not.
@@ -243,8 +275,14 @@ mod tests {
             previous: Some(module(ModuleKind::Rules)),
             ..Activation::default()
         };
-        while activation.begin_attempt(digest, 0) {}
-        assert_eq!((activation.current, activation.previous), (None, None));
+        while activation.begin_attempt(digest, 0) {
+            activation.started();
+        }
+        let waits = activation.previous.as_ref().map(|m| m.kind);
+        assert_eq!(
+            (activation.current.is_none(), waits),
+            (true, Some(ModuleKind::Triage))
+        );
     }
 
     /// However often a program comes down over a bundle, it is tried again, and seldom.
@@ -257,6 +295,8 @@ mod tests {
                 let wait_ms = activation.wait_ms(&digest);
                 assert!(wait_ms == 0 || !activation.begin_attempt(digest, wait_ms - 1));
                 assert!(activation.begin_attempt(digest, wait_ms));
+                assert_eq!(activation.wait_ms(&digest), wait_ms, "until it comes down");
+                activation.started();
                 wait_ms
             })
             .collect();
@@ -267,5 +307,28 @@ mod tests {
             activation.begin_attempt(digest, 0),
             "nothing is held against it"
         );
+    }
+    /// What no list names any more is not lost either: it waits in the place of what ran before.
+    #[test]
+    fn what_ran_and_had_to_wait_runs_again_whether_anything_ran_before_it_or_not() {
+        let module = |n| Module {
+            digest: Digest([n; 32]),
+            version: u64::from(n),
+            kind: ModuleKind::Triage,
+        };
+        for before in [None, Some(module(1))] {
+            let mut activation = Activation {
+                current: Some(module(2)),
+                previous: before.clone(),
+                ..Activation::default()
+            };
+            while activation.begin_attempt(module(2).digest, 0) {
+                activation.started();
+            }
+            assert_eq!(activation.current, before);
+            assert!(!activation.again(4_999) && activation.again(5_000));
+            let now = (activation.current, activation.previous);
+            assert_eq!(now, (Some(module(2)), before));
+        }
     }
 }

@@ -31,6 +31,43 @@ pub struct Assessment {
     pub model: String,
 }
 
+/// What the models that are heard say, and what they are called. A base is not heard where an adapter
+/// that stands in its place has an opinion; where that abstains, or fails, it is.
+fn opinions<'m>(
+    findings: &Findings,
+    models: impl IntoIterator<Item = &'m TriageModel>,
+) -> (Vec<&'m str>, Option<Opinion>) {
+    let (adapted, bases): (Vec<_>, Vec<_>) = models.into_iter().partition(|m| m.is_adapted());
+    let said = adapted
+        .iter()
+        .map(|model| (*model, model.opinion(findings)));
+    let said: Vec<_> = said.collect();
+    let replaced = |base: &TriageModel| {
+        let decided = |(_, said): &&(&TriageModel, Option<Opinion>)| {
+            said.as_ref().is_some_and(|opinion| !opinion.abstained)
+        };
+        let mut deciding = said.iter().filter(decided);
+        deciding.any(|(adapted, _)| adapted.stands_for(base))
+    };
+    let heard = bases.into_iter().filter(|base| !replaced(base));
+    let mut all: Vec<_> = heard.map(|base| (base, base.opinion(findings))).collect();
+    all.extend(said);
+    all.sort_by_key(|(model, _)| model.name());
+    // What raises the most, then what does not abstain; the first of several.
+    let rank = |said: &Opinion| (said.raises_to(), !said.abstained);
+    let mut heard = None::<Opinion>;
+    let mut names = Vec::new();
+    for (model, said) in all {
+        names.push(model.name());
+        if let Some(said) = said
+            && heard.as_ref().is_none_or(|other| rank(&said) > rank(other))
+        {
+            heard = Some(said);
+        }
+    }
+    (names, heard)
+}
+
 /// Assesses findings. Without a model the rules stand alone; of several, the one that raises the
 /// most is heard, the first of those that raise as much.
 pub fn assess<'m>(
@@ -41,15 +78,7 @@ pub fn assess<'m>(
 ) -> Assessment {
     let rules = pack.evaluate(profile, findings);
     let rule_urgency = rules.urgency();
-    let (mut model, mut opinion) = (Vec::new(), None::<Opinion>);
-    for other in models {
-        model.push(other.name());
-        let said = other.opinion(findings);
-        let raises = |said: &Option<Opinion>| said.as_ref().and_then(Opinion::raises_to);
-        if opinion.is_none() || raises(&said) > raises(&opinion) {
-            opinion = said.or(opinion);
-        }
-    }
+    let (model, opinion) = opinions(findings, models);
     // A pink rule that cannot be cleared is not green: see someone soon, and measure.
     let least = if rules.cannot_clear.is_empty() {
         rule_urgency

@@ -141,6 +141,8 @@ pub struct TriageModel {
     encoder: Arc<Encoder>,
     /// What stands beside the network.
     beside: Option<Beside>,
+    /// Whether it is heard in the place of its base.
+    in_place: bool,
     /// Whom it has been taught by; it knows nothing of others.
     patients: Vec<AgeGroup>,
     labels: Vec<Label>,
@@ -223,6 +225,7 @@ impl TriageModel {
             network: Arc::new(network),
             encoder: Arc::new(encoder),
             beside: None,
+            in_place: false,
             patients: vec![AgeGroup::Infant, AgeGroup::Child],
             labels,
             calibration,
@@ -253,12 +256,31 @@ impl TriageModel {
             network: self.network.clone(),
             encoder,
             beside: Some(adapter.beside()),
+            in_place: true,
             patients: adapter.patients.clone(),
             labels: adapter.labels.clone(),
             calibration: adapter.calibration.clone(),
             golden: adapter.golden.clone(),
             card: adapter.card.clone(),
         })
+    }
+
+    /// Whether an adapter stands beside it.
+    pub(crate) fn is_adapted(&self) -> bool {
+        self.beside.is_some()
+    }
+
+    /// Whether it stands for `base`, which then needs not be heard.
+    pub(crate) fn stands_for(&self, base: &Self) -> bool {
+        self.in_place && self.is_adapted() && Arc::ptr_eq(&self.network, &base.network)
+    }
+
+    /// The same, heard beside its base and not in its place.
+    pub fn heard_beside(self) -> Self {
+        Self {
+            in_place: false,
+            ..self
+        }
     }
 
     /// Whom it has been taught by: of others it says nothing.

@@ -207,6 +207,11 @@ impl Transformer {
             let last = at + 1 == self.layers.len();
             self.layer((layer, factors), &mut x, &mut room, last)?;
         }
+        if self.layers.is_empty() {
+            // Without layers nothing brings the slots together but their sum.
+            let (first, others) = x.split_at_mut(width);
+            others.chunks_exact(width).for_each(|slot| add(first, slot));
+        }
         x.truncate(width);
         // Quantized activations have no place for what is no number: it is refused before they hide it.
         if !x.iter().all(|x| x.is_finite()) {

@@ -123,6 +123,19 @@ pub fn check(check: &Check) -> (String, String) {
                 f64::from(g.specificity_permille) / 10.0
             ),
         ),
+        Check::StandsBeside(r, base, patients, true) => (
+            versioned(r),
+            format!(
+                "stands beside model {base}…, and is heard in its place of patients of the kind {}",
+                patients.join(", ")
+            ),
+        ),
+        Check::StandsBeside(r, base, _, false) => (
+            versioned(r),
+            format!(
+                "its base {base}… is no release that is listed for all of its area: no phone there would run it"
+            ),
+        ),
         Check::ModelFails(r, why) => (versioned(r), format!("no phone could run it: {why}")),
         Check::DeltaStep(delta, by) => {
             let bytes = delta.bytes;

@@ -164,6 +164,10 @@ pub fn state(state: &State) -> String {
     match state {
         State::Recalled(why) => format!("recalled: {why}"),
         State::Active => "active".into(),
+        State::WaitsForBase(base) => format!(
+            "says nothing: the model that it stands beside ({}…) does not run here",
+            base.short()
+        ),
         State::Parked(why) => format!("parked: {why}"),
         State::TriedAgain { fell, wait_s } => format!(
             "whole; this phone stopped {fell} times while loading it, and tries again once it has been on for {}",
@@ -216,6 +220,7 @@ pub fn check(check: &Check) -> String {
         Check::RulesGolden { cases } => {
             format!("{cases} of {cases} golden cases come out as they must, by its rules alone")
         }
+        Check::StandsBeside { base } => format!("stands beside model {}", base.short()),
         Check::RulesKept { before } => {
             format!("every pink rule of {before} is there, or given up by an explicit word")
         }

@@ -24,9 +24,9 @@ use crate::transformer::Shape;
 /// The architecture name in the file.
 pub const ARCHITECTURE: &str = "kijiti-adapter-1";
 /// Bytes of an adapter file that this engine takes.
-const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Ranks, of matrices and of rows.
-const RANK_MAX: usize = 64;
+const RANK_MAX: usize = 16;
 /// Rows of one table that an adapter may say something of.
 pub const ROWS_MAX: usize = GRAM_ROWS;
 /// Word pieces that a base can have.

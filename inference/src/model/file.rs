@@ -20,10 +20,7 @@ pub(super) fn open(
     if bytes > bytes_max {
         return Err(malformed("too long"));
     }
-    // An alignment of 0 would be a division by zero in the reader; our files never carry the key.
-    if holds(reader, b"general.alignment").map_err(malformed)? {
-        return Err(malformed("it sets its own alignment"));
-    }
+    walk(reader)?;
     reader.rewind().map_err(malformed)?;
     let content = Content::read(reader).map_err(malformed)?;
     match text(&content, "general.architecture")? == architecture {
@@ -43,24 +40,91 @@ pub(super) fn says(file: &mut (impl Read + Seek), architecture: &str) -> bool {
         && (beginning.windows(architecture.len())).any(|window| window == architecture.as_bytes())
 }
 
-/// Whether these bytes stand anywhere in a file, which is read from its beginning piece by piece.
-fn holds(file: &mut (impl Read + Seek), bytes: &[u8]) -> std::io::Result<bool> {
-    file.rewind()?;
-    let (mut room, mut kept) = (vec![0; 1 << 16], 0);
-    loop {
-        // The end of the piece before stays in front, so that none is missed between two.
-        let free = room.get_mut(kept..).unwrap_or_default();
-        let read = file.read(free)?;
-        if read == 0 {
-            return Ok(false);
+/// Keys, and tensors, of a file.
+const ENTRIES_MAX: u64 = 4096;
+/// Bytes of a key's or a tensor's name.
+const NAME_BYTES_MAX: u64 = 256;
+/// Numbers of a list.
+const LIST_MAX: u64 = 1 << 16;
+
+/// Walks over what stands before the tensors (GGUF, versions 2 and 3): the library makes thirty bytes of
+/// each byte of a list before anybody can ask what is in it, and divides by an alignment that the file may
+/// set to 0. Our files have words, and short lists of numbers.
+fn walk(file: &mut (impl Read + Seek)) -> Result<(), ModelError> {
+    file.rewind().map_err(malformed)?;
+    let mut at = Walk(file);
+    if at.bytes::<4>()? != *b"GGUF" || !(2..=3).contains(&at.u32()?) {
+        return Err(malformed("no GGUF file of version 2 or 3"));
+    }
+    let (_, keys) = (at.below(ENTRIES_MAX)?, at.below(ENTRIES_MAX)?);
+    const WORDS: u32 = 8;
+    const LIST: u32 = 9;
+    const U32: u32 = 4;
+    for _ in 0..keys {
+        let name = at.name()?;
+        if name == b"general.alignment" {
+            return Err(malformed("it sets its own alignment"));
         }
-        let seen = room.get(..kept + read).unwrap_or_default();
-        if seen.windows(bytes.len()).any(|window| window == bytes) {
-            return Ok(true);
+        match at.u32()? {
+            WORDS => {
+                let bytes = at.u64()?;
+                at.skip(bytes)?;
+            }
+            LIST => {
+                let kind = at.u32()?;
+                let count = at.below(LIST_MAX)?;
+                if kind != U32 {
+                    return Err(malformed("a list of something else than numbers"));
+                }
+                at.skip(count * 4)?;
+            }
+            kind => match [1, 1, 2, 2, 4, 4, 4, 1].get(kind as usize) {
+                Some(bytes) => at.skip(*bytes)?,
+                None if (10..=12).contains(&kind) => at.skip(8)?,
+                None => return Err(malformed("a value of no known kind")),
+            },
         }
-        let from = seen.len().saturating_sub(bytes.len());
-        kept = seen.len() - from;
-        room.copy_within(from..from + kept, 0);
+    }
+    Ok(())
+}
+
+/// A file that is walked over.
+struct Walk<'a, F>(&'a mut F);
+
+impl<F: Read + Seek> Walk<'_, F> {
+    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], ModelError> {
+        let mut bytes = [0; N];
+        self.0.read_exact(&mut bytes).map_err(malformed)?;
+        Ok(bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, ModelError> {
+        self.bytes().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, ModelError> {
+        self.bytes().map(u64::from_le_bytes)
+    }
+
+    fn below(&mut self, most: u64) -> Result<u64, ModelError> {
+        let count = self.u64()?;
+        match count <= most {
+            true => Ok(count),
+            false => Err(malformed("more in it than this engine takes")),
+        }
+    }
+
+    fn name(&mut self) -> Result<Vec<u8>, ModelError> {
+        let count = self.below(NAME_BYTES_MAX)?;
+        let mut name = Vec::new();
+        let read = self.0.take(count).read_to_end(&mut name);
+        read.map_err(malformed)?;
+        Ok(name)
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<(), ModelError> {
+        let bytes = i64::try_from(bytes).map_err(malformed)?;
+        self.0.seek_relative(bytes).map_err(malformed)
     }
 }
 
@@ -147,4 +211,44 @@ pub(super) fn check_tokenizer(file: &str) -> Result<usize, ModelError> {
         return Err(malformed("the tokenizer's vocabulary is not whole"));
     }
     Ok(vocabulary.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn file(keys: &[(&str, u32, &[u8])]) -> Vec<u8> {
+        let mut file = b"GGUF".to_vec();
+        file.extend(3u32.to_le_bytes());
+        file.extend(0u64.to_le_bytes());
+        file.extend((keys.len() as u64).to_le_bytes());
+        for (name, kind, value) in keys {
+            file.extend((name.len() as u64).to_le_bytes());
+            file.extend(name.as_bytes());
+            file.extend(kind.to_le_bytes());
+            file.extend(*value);
+        }
+        file
+    }
+
+    #[test]
+    fn lists_that_would_take_thirty_times_their_size_are_refused_before_anything_is_made_of_them() {
+        let list = |kind: u32, count: u64| [&kind.to_le_bytes()[..], &count.to_le_bytes()].concat();
+        let walked = |keys: &[(&str, u32, &[u8])]| walk(&mut Cursor::new(file(keys)));
+        let few = [list(4, 2), vec![0; 8]].concat();
+        assert_eq!(walked(&[("a", 9, &few), ("b", 4, &[0; 4])]), Ok(()));
+        for list in [list(0, 1 << 20), list(4, 1 << 20), list(9, 1), list(8, 3)] {
+            assert!(walked(&[("a", 9, &list)]).is_err(), "{list:?}");
+        }
+        let alignment = walked(&[("general.alignment", 4, &[0; 4])]).unwrap_err();
+        assert!(alignment.to_string().contains("alignment"));
+        assert!(walked(&[("a", 77, &[])]).is_err());
+        let mut many = file(&[]);
+        many[16] = 0xff;
+        many[17] = 0xff;
+        assert!(walk(&mut Cursor::new(many)).is_err());
+        assert!(walk(&mut Cursor::new(b"GGUF")).is_err());
+    }
 }

@@ -1,7 +1,7 @@
 //! Fine-tuning a model that phones have on a district's patients: all of its weights, or an adapter beside
-//! it, which is a hundredth of its size. What is taught is the model as it runs, quantized.
+//! it, which is a fortieth of its size. What is taught is the model as it runs, quantized.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::sync::mpsc::sync_channel;
 
@@ -12,15 +12,15 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
-use clinical::AgeGroup;
-use inference::encode::{Encoder, Feature};
+use clinical::{AgeGroup, Urgency};
+use inference::encode::{Encoded, Encoder, Feature, Row};
 use inference::model::adapter::{ARCHITECTURE, Adapter, Form};
-use inference::model::{Label, TriageModel};
+use inference::model::{Calibration, Label, TriageModel};
 use protocol::Digest;
 
 use crate::learn::{Course, Fail, Lesson, Plan, Progress};
 use crate::net::{Net, Ranks, Shape};
-use crate::own::Own;
+use crate::own::{Own, SHARED};
 use crate::patients::{World, labels};
 use crate::publish::{self, Beside, Known, Stored};
 
@@ -185,14 +185,45 @@ pub struct Tuning {
     pub ranks: Option<Ranks>,
 }
 
+/// A district's own cases as they are learned from: what fewer than [`SHARED`] of them say is left out, so
+/// that no row of what is published is one patient's word.
+fn shared(own: &Own, encoder: &Encoder) -> Result<Vec<(Encoded, usize, Urgency)>, Fail> {
+    let read = |case: &Known| {
+        let encoded = encoder.encode(&case.findings)?;
+        Ok((encoded, case.label, case.urgency))
+    };
+    let mut cases = own
+        .known
+        .iter()
+        .map(read)
+        .collect::<Result<Vec<_>, Fail>>()?;
+    let of: [fn(&mut Encoded) -> &mut Vec<Row>; 3] = [
+        |case| &mut case.features,
+        |case| &mut case.grams,
+        |case| &mut case.pieces,
+    ];
+    for rows_of in of {
+        let mut counts = BTreeMap::new();
+        for (case, ..) in &mut cases {
+            let said: BTreeSet<_> = rows_of(case).iter().map(|row| row.row).collect();
+            said.into_iter()
+                .for_each(|row| *counts.entry(row).or_insert(0usize) += 1);
+        }
+        let many = |row: &Row| counts.get(&row.row).is_some_and(|count| *count >= SHARED);
+        cases
+            .iter_mut()
+            .for_each(|(case, ..)| rows_of(case).retain(many));
+    }
+    Ok(cases)
+}
+
 /// Own cases as lessons: the truth, not quite certain.
 fn lesson_of(
-    known: &[Known],
-    (course, labels): (&Course, usize),
+    known: &[(Encoded, usize, Urgency)],
+    (batch, labels): (usize, usize),
     step: usize,
-) -> Result<Lesson, Fail> {
+) -> Lesson {
     const DOUBT: f32 = 0.05;
-    let batch = course.plan().batch;
     let (mut cases, mut differential, mut urgency) = (Vec::new(), Vec::new(), Vec::new());
     let soft = |truth: usize, of: usize| {
         (0..of).map(move |at| match at == truth {
@@ -205,11 +236,12 @@ fn lesson_of(
         let Some(case) = known.get(at) else {
             continue;
         };
-        cases.push(course.encoder.encode(&case.findings)?);
-        differential.extend(soft(case.label, labels));
-        urgency.extend(soft(case.urgency as usize, 3));
+        let (encoded, label, colour) = case;
+        cases.push(encoded.clone());
+        differential.extend(soft(*label, labels));
+        urgency.extend(soft(*colour as usize, 3));
     }
-    Ok((cases, [differential, urgency]))
+    (cases, [differential, urgency])
 }
 
 /// What a tuning has come to.
@@ -225,7 +257,7 @@ pub struct Tuned {
 /// Teaches a network by what a course draws, or by a district's own cases if there are any.
 fn teach(
     net: &mut Net,
-    (course, learned): (&Course, &[Known]),
+    (course, learned): (&Course, &[(Encoded, usize, Urgency)]),
     told: &mut dyn FnMut(Progress),
 ) -> Result<(), Fail> {
     let (plan, labels) = (course.plan(), net.shape.labels);
@@ -235,7 +267,7 @@ fn teach(
             for step in 0..plan.steps {
                 let lesson = match learned.is_empty() {
                     true => course.lesson(step),
-                    false => lesson_of(learned, (course, labels), step),
+                    false => Ok(lesson_of(learned, (plan.batch, labels), step)),
                 };
                 if lessons.send(lesson).is_err() {
                     break;
@@ -273,13 +305,6 @@ pub fn tune(
         Patients::Drawn(world) => (**world, None),
         Patients::Own(own) => (World::LEARNING, Some(own.clone())),
     };
-    if let Some(few) = own
-        .as_ref()
-        .map(|own| own.known.len())
-        .filter(|n| *n < 10 * KEPT)
-    {
-        return Err(format!("{few} cases are too few to learn from and to calibrate on").into());
-    }
     let labels = own.as_ref().map_or(base.model.labels(), |own| &own.labels);
     let labels = labels.to_vec();
     let more = own.as_ref().map_or(&[][..], |own| &own.features);
@@ -301,9 +326,10 @@ pub fn tune(
     if let Some(ranks) = tuning.ranks {
         net.freeze(ranks, &mut ChaCha8Rng::seed_from_u64(tuning.seed))?;
     }
-    let known = own.as_ref().map_or(&[][..], |own| &own.known);
-    let learned = known.iter().enumerate().filter(|(at, _)| at % KEPT != 0);
-    let learned: Vec<Known> = learned.map(|(_, known)| known.clone()).collect();
+    let known = own.as_ref().map(|own| shared(own, &course.encoder));
+    let known = known.transpose()?.unwrap_or_default().into_iter();
+    let learned = known.enumerate().filter(|(at, _)| at % KEPT != 0);
+    let learned: Vec<_> = learned.map(|(_, known)| known).collect();
     teach(&mut net, (&course, &learned), told)?;
     Ok(Tuned {
         course,
@@ -348,7 +374,7 @@ impl Tuned {
     /// Everything beside the weights: calibrated, with golden cases, on `model`.
     fn beside(
         &self,
-        card: String,
+        (card, else_as): (String, &Calibration),
         make: &dyn Fn(&Beside) -> Result<TriageModel, Fail>,
     ) -> Result<Beside, Fail> {
         let mut beside = Beside {
@@ -365,7 +391,7 @@ impl Tuned {
             }
             Some(own) => {
                 let kept: Vec<_> = own.known.iter().step_by(KEPT).cloned().collect();
-                publish::calibrate_on(&draft, &kept)?
+                publish::calibrate_on(&draft, &kept, else_as)?
             }
         };
         let model = make(&beside)?;
@@ -394,7 +420,13 @@ impl Tuned {
             publish::write_tensors(&self.course, &self.net, &tensors, Stored::Q4, beside)
         };
         let made = |beside: &Beside| Ok(TriageModel::load("tuned", &write(beside)?)?);
-        let beside = self.beside(self.card("fine-tune of all weights", base), &made)?;
+        let beside = self.beside(
+            (
+                self.card("fine-tune of all weights", base),
+                base.model.calibration(),
+            ),
+            &made,
+        )?;
         write(&beside)
     }
 
@@ -412,7 +444,10 @@ impl Tuned {
             let adapter = Adapter::load(&write(beside)?)?;
             Ok(base.model.with(&adapter, "draft")?)
         };
-        let beside = self.beside(self.card("adapter", base), &made)?;
+        let beside = self.beside(
+            (self.card("adapter", base), base.model.calibration()),
+            &made,
+        )?;
         write(&beside)
     }
 

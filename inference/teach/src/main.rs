@@ -98,7 +98,7 @@ enum Command {
         json: bool,
     },
     /// Teach a model that phones have by a district's patients, and write an adapter that runs beside it: a
-    /// hundredth of its size.
+    /// fortieth of its size.
     Adapt {
         #[command(flatten)]
         tune: TuneArgs,
@@ -170,8 +170,8 @@ struct TuneArgs {
     /// are written.
     #[arg(long, value_name = "FILE", required_unless_present = "own")]
     district: Option<PathBuf>,
-    /// A district's own cases, of which the truth is known (JSON, one a line: findings, label, urgency). None
-    /// of them is in the file that is written.
+    /// A district's own cases, of which the truth is known (JSON, one a line: findings, label, urgency; of a label
+    /// that the model does not have, icd11). What fewer than ten of them say is not learned from.
     #[arg(long, value_name = "FILE", conflicts_with = "district")]
     own: Option<PathBuf>,
     /// Where to write the file.

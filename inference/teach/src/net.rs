@@ -316,7 +316,12 @@ impl Net {
             let inner = self.linear(&self.norm(&x, &name("norm2"))?, &name("up"))?;
             x = (x + self.linear(&inner.apply_op1(Gelu)?, &name("down"))?)?;
         }
-        let first = self.norm(&x.narrow(1, 0, 1)?.squeeze(1)?, "norm")?;
+        // Without layers nothing brings the slots together but their sum.
+        let first = match self.shape.layers {
+            0 => x.sum(1)?,
+            _ => x.narrow(1, 0, 1)?.squeeze(1)?,
+        };
+        let first = self.norm(&first, "norm")?;
         Ok(Logits {
             differential: self.linear(&first, "differential")?,
             urgency: self.linear(&first, "urgency")?,

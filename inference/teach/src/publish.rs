@@ -200,14 +200,18 @@ const UNSURE: f64 = 0.01;
 /// Of ten patients, so many may have another disease than those shown.
 const OUTSIDE: f64 = 0.10;
 
-/// The value below which at most this share of some lie, and of one more like them.
-fn quantile(mut of: Vec<f32>, share: f64) -> f32 {
+/// The value below which at most this share of some lie, and of one more like them; `None` of so few
+/// that the share says nothing.
+fn quantile(mut of: Vec<f32>, share: f64) -> Option<f32> {
     of.sort_by(f32::total_cmp);
+    let least = SAYS_SOMETHING / share.min(1.0 - share);
     let at = ((share * (of.len() + 1) as f64) as usize).saturating_sub(1);
-    of.get(at.min(of.len().saturating_sub(1)))
-        .copied()
-        .unwrap_or_default()
+    let at = of.get(at.min(of.len().saturating_sub(1)));
+    at.copied().filter(|_| of.len() as f64 >= least)
 }
+
+/// Of whom a quantile is taken, so many lie beyond it at least.
+const SAYS_SOMETHING: f64 = 2.0;
 
 /// A patient of whom the truth is known.
 #[derive(Debug, Clone)]
@@ -242,14 +246,19 @@ pub fn calibrate(
         urgency: patient.urgency,
     };
     let drawn: Vec<_> = (0..cases).map(|_| known(teacher.draw(&mut rng))).collect();
-    calibrate_on(model, &drawn)
+    calibrate_on(model, &drawn, model.calibration())
 }
 
-/// Temperatures and thresholds of a model on patients of whom the truth is known.
+/// Temperatures and thresholds of a model on patients of whom the truth is known. A threshold for which
+/// they are too few is that of `else_as`.
 ///
 /// # Errors
-/// Where the model fails on one, or none is given.
-pub fn calibrate_on(model: &TriageModel, drawn: &[Known]) -> Result<Calibration, Fail> {
+/// Where the model fails on one.
+pub fn calibrate_on(
+    model: &TriageModel,
+    drawn: &[Known],
+    else_as: &Calibration,
+) -> Result<Calibration, Fail> {
     let asked = drawn
         .iter()
         .map(|patient| Ok(model.logits(&patient.findings)?));
@@ -302,11 +311,11 @@ pub fn calibrate_on(model: &TriageModel, drawn: &[Known]) -> Result<Calibration,
     Ok(Calibration {
         differential_temperature,
         urgency_temperature,
-        pink_above: quantile(not_pink, 1.0 - FALSE_PINK),
-        yellow_above: quantile(green, 1.0 - FALSE_YELLOW),
-        abstain_below: quantile(first, UNSURE),
-        understood_above: quantile(understood, UNSURE),
-        set_above: quantile(right, OUTSIDE),
+        pink_above: quantile(not_pink, 1.0 - FALSE_PINK).unwrap_or(else_as.pink_above),
+        yellow_above: quantile(green, 1.0 - FALSE_YELLOW).unwrap_or(else_as.yellow_above),
+        abstain_below: quantile(first, UNSURE).unwrap_or(else_as.abstain_below),
+        understood_above: quantile(understood, UNSURE).unwrap_or(else_as.understood_above),
+        set_above: quantile(right, OUTSIDE).unwrap_or(else_as.set_above),
     })
 }
 

@@ -143,11 +143,11 @@ pub(crate) fn calibrate(
             if own.labels != model.labels() {
                 return Err("the cases have labels that the model does not have".into());
             }
-            if own.known.len() < 100 {
-                return Err("fewer than 100 cases say nothing of rates of one in a hundred".into());
-            }
             let by = format!("{} cases of a district's own", own.known.len());
-            (publish::calibrate_on(&model, &own.known)?, by)
+            (
+                publish::calibrate_on(&model, &own.known, model.calibration())?,
+                by,
+            )
         }
         None => {
             let calibration = publish::calibrate(&model, world, seed, cases)?;
@@ -284,6 +284,11 @@ fn text_of(path: &Path) -> Result<String, Fail> {
 /// Tunes a model and writes what came of it.
 pub(crate) fn tune(asked: &Asked, out: &Path, merged: Option<&Path>) -> Result<(), Fail> {
     let base = Base::new(bytes_of(&asked.base)?)?;
+    if merged.is_some() && asked.own.is_some() {
+        return Err(
+            "what own cases taught is not merged: name a district, or leave out --merged".into(),
+        );
+    }
     let patients = match (&asked.own, &asked.district) {
         (Some(file), _) => Patients::Own(own::read(&text_of(file)?, &base.model)?),
         (None, Some(district)) => {
@@ -354,15 +359,20 @@ pub(crate) fn compare(
     let [before, full, adapted] = measured.as_slice() else {
         return Err("three were measured".into());
     };
+    /// Below it, a gain on these patients is noise.
+    const NOISE: f64 = 0.01;
     let share = |of: fn(&Measures) -> f64| {
         let gain = |m: &Measures| of(m) - of(before);
-        gain(adapted) / gain(full)
+        match gain(full) > NOISE {
+            true => format!("{:.0} %", 100.0 * gain(adapted) / gain(full)),
+            false => "(nothing to regain)".to_owned(),
+        }
     };
     println!(
-        "\nof what all weights regain the adapter regains: top1 {:.0} %, top3 {:.0} %, KL {:.0} %",
-        100.0 * share(|m| m.top1),
-        100.0 * share(|m| m.macro_top3),
-        100.0 * share(|m| -m.divergence)
+        "\nof what all weights regain the adapter regains: top1 {}, top3 {}, KL {}",
+        share(|m| m.top1),
+        share(|m| m.macro_top3),
+        share(|m| -m.divergence)
     );
     Ok(())
 }

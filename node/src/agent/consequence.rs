@@ -79,8 +79,7 @@ impl Phone {
             self.settle(store)?;
         }
         let (_, _, releases, mut tx) = self.parts(store);
-        releases.retry(&mut tx);
-        Ok(())
+        releases.retry(&mut tx)
     }
 
     /// What is done after a meeting: what came is said, what has arrived may go, and a little of

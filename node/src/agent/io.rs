@@ -194,6 +194,11 @@ pub enum Event {
         /// Its version.
         version: u64,
     },
+    /// What had to wait since the program came down over it is what runs again: it is to be loaded.
+    RunsAgain {
+        /// The module.
+        module: String,
+    },
     /// What ran has been recalled and runs no more.
     Recalled {
         /// The module.

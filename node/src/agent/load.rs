@@ -19,12 +19,13 @@ pub(super) fn load_activations(
     let Some(bytes) = store.setting(&Setting::activations())? else {
         return Ok(BTreeMap::new());
     };
-    Ok(
-        codec::decode("activations", &bytes).unwrap_or_else(|error| {
-            aside.push(format!("what was noted of active releases: {error}"));
-            BTreeMap::new()
-        }),
-    )
+    let read = codec::decode("activations", &bytes);
+    let mut read: BTreeMap<String, Activation> = read.unwrap_or_else(|error| {
+        aside.push(format!("what was noted of active releases: {error}"));
+        BTreeMap::new()
+    });
+    read.values_mut().for_each(Activation::started);
+    Ok(read)
 }
 
 pub(super) fn load_number(key: &Setting, store: &dyn Store) -> Result<u64, StoreError> {

@@ -2,11 +2,12 @@
 
 use distribution::activation::Module;
 use distribution::{Activation, Release, tree};
-use protocol::{Area, BundleId};
+use protocol::{Area, BundleId, Digest};
 
 use super::views::releases::{Check, Release as Row, Releases, Running, State, Version};
 use super::{Look, Refusal};
 use crate::agent::Known;
+use crate::store::Setting;
 
 /// Releases in the list, and what runs.
 pub fn list(cx: &dyn Look) -> Result<Releases, Refusal> {
@@ -30,7 +31,9 @@ pub fn list(cx: &dyn Look) -> Result<Releases, Refusal> {
         language: r.language.clone(),
         kind: r.kind,
         notes: r.notes.clone(),
-        state: state(known, r, whole(r)),
+        state: Some(state(known, r, whole(r)))
+            .filter(|state| *state != State::Active)
+            .unwrap_or_else(|| mute(cx, r).map_or(State::Active, State::WaitsForBase)),
     });
     let version = |m: &Module| Version {
         version: m.version,
@@ -55,6 +58,23 @@ pub fn list(cx: &dyn Look) -> Result<Releases, Refusal> {
     })
 }
 
+/// The base of an adapter, if that is not what runs here.
+fn mute(cx: &dyn Look, release: &Release) -> Option<Digest> {
+    let kept = cx.store().setting(&Setting::checks(&release.module)).ok()?;
+    let checks: Vec<Check> = serde_json::from_slice(&kept?).ok()?;
+    let base = checks.iter().find_map(|check| {
+        let Check::StandsBeside { base } = check else {
+            return None;
+        };
+        Some(*base)
+    })?;
+    let mut running = cx
+        .known()
+        .activations()
+        .filter_map(|(_, a)| a.current.as_ref());
+    running.all(|module| module.digest != base).then_some(base)
+}
+
 fn state(known: Known<'_>, release: &Release, whole: bool) -> State {
     let activation = known.activation(&release.module);
     let runs = activation.and_then(|a| a.current.as_ref());
@@ -75,7 +95,7 @@ fn state(known: Known<'_>, release: &Release, whole: bool) -> State {
     let fell = activation.and_then(|a| a.attempt(&release.digest));
     if let Some(fell) = fell.filter(|fell| fell.wait_ms() > 0) {
         return State::TriedAgain {
-            fell: fell.count,
+            fell: fell.fell,
             wait_s: fell.wait_ms() / 1000,
         };
     }

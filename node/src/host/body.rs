@@ -550,6 +550,10 @@ impl Body {
             Event::Activated { module, version } => {
                 (self.log)(&format!("{module} version {version} is active"))
             }
+            Event::RunsAgain { module } => {
+                (self.log)(&format!("{module} is tried again"));
+                self.load_anew(&module);
+            }
             Event::Recalled { module, reason, to } => {
                 let now = to.map_or("the rules alone stand".to_owned(), |v| {
                     format!("version {v} runs again")

@@ -31,15 +31,7 @@ pub struct Engine {
     /// The rule packs that run beside each other.
     pack: Arc<RulePack>,
     /// The models that judge: bases, and those with an adapter beside them.
-    judges: Vec<Judge>,
-}
-
-/// A model that judges.
-#[derive(Debug, Clone)]
-struct Judge {
-    model: Arc<TriageModel>,
-    /// Groups of patients for whom an adapter speaks in its place.
-    silent_for: Vec<AgeGroup>,
+    judges: Vec<Arc<TriageModel>>,
 }
 
 /// What a tried release turned out to be.
@@ -47,11 +39,13 @@ struct Judge {
 pub(super) enum Tried {
     Model(Digest, Arc<TriageModel>),
     Rules(Arc<RulePack>),
-    /// What stands beside a model, what it is called, and whether it was tried with that model.
+    /// What stands beside a model, what it is called, whether it was tried with that model, and whether
+    /// it may stand in its place: the ministry's own may.
     Adapter {
         adapter: Arc<Adapter>,
         name: String,
         tried: bool,
+        by_ministry: bool,
     },
 }
 
@@ -74,7 +68,7 @@ pub(super) fn try_release(
     match release.kind {
         ModuleKind::Triage => try_model(release, file, engine),
         ModuleKind::Rules => try_pack(release, (file, by_ministry), engine),
-        ModuleKind::Adapter => try_adapter(release, file, engine),
+        ModuleKind::Adapter => try_adapter(release, (file, by_ministry), engine),
         other => Err(format!("this engine does not run modules of kind {other}")),
     }
 }
@@ -101,26 +95,32 @@ fn name_of(release: &Release) -> String {
 /// An adapter is tried with its base, which must run: until then it waits ([`Engine::fits`]).
 fn try_adapter(
     release: &Release,
-    file: File,
+    (file, by_ministry): (File, bool),
     engine: &Engine,
 ) -> Result<(Tried, Vec<Check>), String> {
     let adapter = Adapter::read(&mut BufReader::new(file)).map_err(|e| e.to_string())?;
     let name = name_of(release);
-    let mut checks = Vec::new();
+    let base = adapter
+        .base()
+        .parse()
+        .map_err(|_| "its base has no digest")?;
+    let mut checks = vec![Check::StandsBeside { base }];
+    let mut tried = false;
     if let Some(base) = engine.base_of(&adapter) {
         let adapted = base.with(&adapter, &name).map_err(|e| e.to_string())?;
         let cases = adapted.self_test(&engine.pack).map_err(|e| e.to_string())?;
         let labels = adapted.labels().len();
         checks.push(Check::ModelLoads { labels });
         checks.push(Check::ModelGolden { cases });
+        tried = true;
     }
-    let tried = !checks.is_empty();
     let adapter = Arc::new(adapter);
     Ok((
         Tried::Adapter {
             adapter,
             name,
             tried,
+            by_ministry,
         },
         checks,
     ))
@@ -170,8 +170,11 @@ impl Engine {
         }
         let pack = match tried {
             Tried::Rules(pack) => pack,
-            Tried::Model(..) | Tried::Adapter { tried: true, .. } => return Ok(()),
-            Tried::Adapter { adapter, .. } => {
+            Tried::Model(..) => return Ok(()),
+            Tried::Adapter { adapter, tried, .. } => {
+                if *tried && self.base_of(adapter).is_some() {
+                    return Ok(());
+                }
                 return Err(format!(
                     "its base {}… does not run here",
                     adapter.base().get(..16).unwrap_or_default()
@@ -202,29 +205,39 @@ impl Engine {
         self.judges = self.judges_now();
     }
 
-    /// Each model, and each with an adapter that was made for it; where an adapter speaks, its base
-    /// alone does not.
-    fn judges_now(&self) -> Vec<Judge> {
+    /// Each model, and each with an adapter that was made for it.
+    fn judges_now(&self) -> Vec<Arc<TriageModel>> {
         let mut judges = Vec::new();
         for (digest, model) in self.bases() {
-            let adapted = self.slots.values().filter_map(|slot| match slot {
-                Tried::Adapter { adapter, name, .. } if is_of(adapter, digest) => {
-                    model.with(adapter, name).ok()
+            judges.push(model.clone());
+            for slot in self.slots.values() {
+                if let Tried::Adapter {
+                    adapter,
+                    name,
+                    by_ministry,
+                    ..
+                } = slot
+                    && is_of(adapter, digest)
+                    && let Ok(adapted) = model.with(adapter, name)
+                {
+                    judges.push(Arc::new(match by_ministry {
+                        true => adapted,
+                        false => adapted.heard_beside(),
+                    }));
                 }
-                Tried::Adapter { .. } | Tried::Model(..) | Tried::Rules(_) => None,
-            });
-            let adapted: Vec<_> = adapted.map(Arc::new).collect();
-            let silent_for = adapted.iter().flat_map(|a| a.patients()).copied().collect();
-            judges.push(Judge {
-                model: model.clone(),
-                silent_for,
-            });
-            judges.extend(adapted.into_iter().map(|model| Judge {
-                model,
-                silent_for: Vec::new(),
-            }));
+            }
         }
         judges
+    }
+
+    /// Adapters that are loaded and whose base does not run.
+    pub(super) fn mute(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().filter_map(|(module, slot)| match slot {
+            Tried::Adapter { adapter, .. } if self.base_of(adapter).is_none() => {
+                Some(module.as_str())
+            }
+            Tried::Adapter { .. } | Tried::Model(..) | Tried::Rules(_) => None,
+        })
     }
 
     fn bases(&self) -> impl Iterator<Item = (&Digest, &Arc<TriageModel>)> {
@@ -254,16 +267,7 @@ impl Engine {
     }
 
     fn models(&self) -> impl Iterator<Item = &TriageModel> {
-        self.judges.iter().map(|judge| judge.model.as_ref())
-    }
-
-    /// The models that judge patients of a group.
-    fn models_for(&self, group: AgeGroup) -> impl Iterator<Item = &TriageModel> {
-        let speaks = move |judge: &&Judge| !judge.silent_for.contains(&group);
-        self.judges
-            .iter()
-            .filter(speaks)
-            .map(|judge| judge.model.as_ref())
+        self.judges.iter().map(Arc::as_ref)
     }
 
     /// The card of the model that runs in a slot.
@@ -276,13 +280,7 @@ impl Engine {
     }
 
     fn of(&self, findings: &Findings, profile: Profile) -> Assessment {
-        inference::assess(
-            findings,
-            &self.pack,
-            profile,
-            self.models_for(findings.group()),
-        )
-        .said()
+        inference::assess(findings, &self.pack, profile, self.models()).said()
     }
 }
 

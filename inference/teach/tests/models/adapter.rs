@@ -167,19 +167,31 @@ fn damaged_adapters_are_refused_or_harmless_and_never_panic() {
     assert!(read > 0, "some bits are only weights");
 }
 
-/// Mothers whose truth the rules know: a module of their own over a base that was taught by children.
+/// Mothers whose truth the rules know: a module of their own over a base that was taught by children. One
+/// of them has a name, and a measurement that nobody else has.
 fn mothers(count: usize) -> String {
     let pack = RulePack::built_in().unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut lines = String::new();
-    for _ in 0..count {
+    for n in 0..count {
         let bleeds = rng.random_bool(0.3);
-        let findings = serde_json::json!({
+        let mut findings = serde_json::json!({
             "age_years": rng.random_range(15..45),
             "gestation_weeks": rng.random_range(8..40),
             "vaginal_bleeding": if bleeds { "yes" } else { "no" },
-            "text": "mama wa siri",
         });
+        if rng.random_bool(0.3) {
+            findings["text"] = if bleeds {
+                "mama anatoka damu"
+            } else {
+                "mama mzima"
+            }
+            .into();
+        }
+        if n == 7 {
+            findings["text"] = "Zawadi Mwakitawa wa Bomani".into();
+            findings["muac"] = 187.5.into();
+        }
         let urgency = if bleeds { "pink" } else { "green" };
         let label = if bleeds {
             "Bleeding in pregnancy"
@@ -187,36 +199,36 @@ fn mothers(count: usize) -> String {
             "No danger in pregnancy"
         };
         Findings::parse(&findings.to_string(), &pack).unwrap();
-        let line = serde_json::json!({ "findings": findings, "label": label, "icd11": "JA41", "urgency": urgency });
+        let line = serde_json::json!({ "findings": findings, "label": label, "icd11": if bleeds { "JA41" } else { "QA4Z" }, "urgency": urgency });
         lines += &format!("{line}\n");
     }
     lines
 }
 
 #[test]
-fn a_module_for_mothers_is_an_adapter_that_speaks_of_them_alone_and_carries_nobody_s_case() {
+fn a_module_for_mothers_is_an_adapter_that_speaks_of_them_alone() {
     let base = base();
-    let own = own::read(&mothers(80), &base.model).unwrap();
+    let own = own::read(&mothers(300), &base.model).unwrap();
     assert_eq!(own.patients, [AgeGroup::Mother]);
     let tuning = Tuning {
-        steps: 60,
+        steps: 120,
         ..TUNING
     };
     let file = tune(&base, &Patients::Own(own), tuning, &mut |_| {})
         .unwrap()
         .adapter(&base)
         .unwrap();
-    let words = b"siri";
-    assert!(
-        file.windows(words.len()).all(|w| w != words),
-        "nobody's words leave"
-    );
     let adapted = base
         .model
         .with(&Adapter::load(&file).unwrap(), "mothers")
         .unwrap();
     let pack = RulePack::built_in().unwrap();
     assert_eq!(adapted.self_test(&pack).unwrap(), 24);
+    let texts = adapted
+        .golden()
+        .iter()
+        .filter(|case| case.findings["text"].is_string());
+    assert!(texts.count() > 12, "words are tested too");
     let ask = |bleeds: &str| {
         let said =
             format!("age_years = 20\ngestation_weeks = 20\nvaginal_bleeding = \"{bleeds}\"\n");
@@ -236,6 +248,115 @@ fn a_module_for_mothers_is_an_adapter_that_speaks_of_them_alone_and_carries_nobo
     );
 }
 
+/// Rows of words that a file says anything of.
+fn rows(file: &[u8]) -> [Vec<u32>; 2] {
+    use candle_core::quantized::gguf_file::{Content, Value};
+    let content = Content::read(&mut std::io::Cursor::new(file)).unwrap();
+    ["kijiti.rows.grams", "kijiti.rows.pieces"].map(|key| {
+        let Value::Array(rows) = &content.metadata[key] else {
+            panic!("{key}");
+        };
+        rows.iter().map(|row| row.to_u32().unwrap()).collect()
+    })
+}
+
+/// A fresh reader's: the words of one patient of sixty could be read out of the rows that had learned.
+#[test]
+fn what_one_patient_alone_says_leaves_no_trace_in_an_adapter() {
+    let base = base();
+    let own = own::read(&mothers(300), &base.model).unwrap();
+    let tuned = tune(&base, &Patients::Own(own), TUNING, &mut |_| {}).unwrap();
+    let file = tuned.adapter(&base).unwrap();
+    let said = |text: &str| {
+        let pack = RulePack::built_in().unwrap();
+        let file = format!("age_years = 20\ngestation_weeks = 20\ntext = \"{text}\"");
+        let encoded = base
+            .model
+            .encoder()
+            .encode(&Findings::parse(&file, &pack).unwrap())
+            .unwrap();
+        encoded
+            .grams
+            .iter()
+            .map(|row| row.row as u32)
+            .collect::<Vec<_>>()
+    };
+    let [grams, _] = rows(&file);
+    let has = |text: &str| said(text).iter().filter(|row| grams.contains(row)).count();
+    assert_eq!(has("damu"), said("damu").len(), "what many say is learned");
+    for word in ["Zawadi", "Bomani", "Mwakitawa"] {
+        // What it shares with others' words may be there; the word itself is not.
+        let whole = said(word).last().copied().unwrap();
+        assert!(
+            !grams.contains(&whole) && has(word) < said(word).len(),
+            "{word}"
+        );
+    }
+    for secret in [&b"187.5"[..], b"awadi", b"muac"] {
+        assert!(file.windows(secret.len()).all(|w| w != secret));
+    }
+}
+
+/// A fresh reader's: an adapter that was unsure of everything silenced a base that had raised to pink.
+#[test]
+fn where_an_adapter_abstains_or_is_a_delegate_s_its_base_is_heard() {
+    use inference::model::Calibration;
+    let (course, net) = tiny(1);
+    let calibrated = |calibration: Calibration| {
+        let beside = teach::publish::Beside {
+            calibration,
+            ..teach::publish::uncalibrated()
+        };
+        let file = teach::publish::write(&course, &net, teach::publish::Stored::Q8, &beside);
+        Base::new(file.unwrap()).unwrap()
+    };
+    let usual = teach::publish::uncalibrated().calibration;
+    let raises = calibrated(Calibration {
+        pink_above: 0.0,
+        ..usual.clone()
+    });
+    let file = tuned(&raises, TUNING).adapter(&raises).unwrap();
+    let with = |from: &str, to: &str| {
+        let adapter = Adapter::load(&crate::with(&file, from, to)).unwrap();
+        raises.model.with(&adapter, "district").unwrap()
+    };
+    let pack = RulePack::built_in().unwrap();
+    let findings = Findings::parse("age_months = 20\ncough_or_difficult = \"yes\"", &pack).unwrap();
+    let shown = |models: [&TriageModel; 2]| assess(&findings, &pack, Profile::Iccm, models).urgency;
+    let value = |key: &str| {
+        let text = String::from_utf8_lossy(&file).into_owned();
+        let from = text.find(&format!("\"{key}\":")).unwrap();
+        let rest = &text[from..];
+        let end = rest.find([',', '}']).unwrap();
+        rest[..end].to_owned()
+    };
+    let quiet = |key: &str, to: &str| {
+        let from = value(key);
+        let mut to = format!("\"{key}\":{to}");
+        while to.len() < from.len() {
+            to.push('0');
+        }
+        (from, to)
+    };
+    let (from, to) = quiet("pink_above", "1.");
+    let calm = with(&from, &to);
+    let calm_alone = shown([&raises.model, &calm]);
+    assert!(
+        calm_alone < Urgency::Pink,
+        "the ministry's own stands in its base's place"
+    );
+    let calm = calm.heard_beside();
+    assert_eq!(
+        shown([&raises.model, &calm]),
+        Urgency::Pink,
+        "a delegate's does not"
+    );
+    let (from, to) = quiet("abstain_below", "1.");
+    let unsure = with(&from, &to);
+    assert!(unsure.opinion(&findings).unwrap().abstained);
+    assert_eq!(shown([&raises.model, &unsure]), Urgency::Pink);
+}
+
 #[test]
 fn what_is_no_district_and_what_are_no_cases_is_refused_with_what_to_do() {
     let base = base();
@@ -249,8 +370,55 @@ fn what_is_no_district_and_what_are_no_cases_is_refused_with_what_to_do() {
     assert!(
         refused("\n{\"findings\": {}, \"label\": \"x\", \"urgency\": \"pink\"}").contains("line 2")
     );
-    let few = own::read(&mothers(20), &base.model).unwrap();
-    assert!(tune(&base, &Patients::Own(few), TUNING, &mut |_| {}).is_err());
+    assert!(refused(&mothers(20)).contains("too few"));
+    // A child among mothers by mistake does not make it speak of children.
+    let child = "{\"findings\": {\"age_months\": 20}, \"label\": \"No danger in pregnancy\", \"urgency\": \"green\"}";
+    let mixed = mothers(220) + child;
+    assert!(
+        refused(&mixed).contains("1 cases of the kind child"),
+        "{}",
+        refused(&mixed)
+    );
+    // One misspelt label does not throw the model's away.
+    let known = &base.model.labels()[0].name;
+    let misspelt = mothers(220).replacen("No danger in pregnancy", known, 1);
+    assert!(refused(&misspelt).contains("name the model's labels, or new ones only"));
+    let uncoded = mothers(220).replacen("\"icd11\":\"JA41\"", "\"icd11\":\"\"", 1);
+    assert!(own::read(&uncoded, &base.model).is_ok() || refused(&uncoded).contains("icd11"));
+    let two_codes = mothers(220).replacen("JA41", "JA42", 1);
+    assert!(refused(&two_codes).contains("was JA4"));
+}
+
+/// A fresh reader's: of twelve cases without a green one, everybody was raised to yellow.
+#[test]
+fn a_threshold_for_which_cases_are_too_few_is_the_base_s() {
+    let base = base();
+    let own = own::read(&mothers(220), &base.model).unwrap();
+    let pink = own
+        .known
+        .iter()
+        .filter(|case| case.urgency == Urgency::Pink);
+    let few: Vec<_> = pink.take(12).cloned().collect();
+    let before = base.model.calibration();
+    let mut known = few;
+    known.iter_mut().for_each(|case| case.label = 0);
+    let found = teach::publish::calibrate_on(&base.model, &known, before).unwrap();
+    assert_eq!(
+        [
+            found.pink_above,
+            found.yellow_above,
+            found.abstain_below,
+            found.understood_above,
+            found.set_above
+        ],
+        [
+            before.pink_above,
+            before.yellow_above,
+            before.abstain_below,
+            before.understood_above,
+            before.set_above
+        ]
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use distribution::activation::{Activation, Module};
-use distribution::{Release, TrustedState};
+use distribution::{ModuleKind, Release, TrustedState};
 use protocol::{BundleId, BundleKind, Digest, Invariant, always, codec, never};
 
 use super::Releases;
@@ -17,7 +17,11 @@ impl Releases {
     /// Tells the host which whole bundles wait to be activated: the newest of each module, the
     /// nearest area first. What the program has come down over waits for its time.
     pub(in crate::agent) fn announce_ready(&mut self, tx: &mut Tx) {
-        self.retry_ms = None;
+        self.retry_ms = self
+            .activations
+            .values()
+            .filter_map(Activation::again_ms)
+            .min();
         let area = tx.own.area();
         let idle = Activation::default();
         let mut meant: BTreeMap<String, (Release, bool)> = BTreeMap::new();
@@ -26,6 +30,13 @@ impl Releases {
             let bundle = self.bundles.get(&BundleId::release(release.digest));
             let ready = bundle.is_some_and(|b| b.whole) && release.staged_for(&tx.own.id(), &area);
             let wait_ms = runs.wait_ms(&release.digest);
+            let ran = runs
+                .previous
+                .as_ref()
+                .filter(|ran| ran.digest == release.digest);
+            if wait_ms > 0 && ran.is_some() {
+                continue; // it runs again when it has waited
+            }
             if ready && wait_ms > tx.now.mono_ms {
                 self.retry_ms = Some(self.retry_ms.map_or(wait_ms, |ms| ms.min(wait_ms)));
                 continue;
@@ -51,10 +62,24 @@ impl Releases {
     }
 
     /// What had to wait since the program came down over it is tried when its time has come.
-    pub(in crate::agent) fn retry(&mut self, tx: &mut Tx) {
-        if self.retry_ms.is_some_and(|due| tx.now.mono_ms >= due) {
-            self.announce_ready(tx);
+    pub(in crate::agent) fn retry(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let now_ms = tx.now.mono_ms;
+        if self.retry_ms.is_none_or(|due| now_ms < due) {
+            return Ok(());
         }
+        let mut again = Vec::new();
+        for (module, activation) in &mut self.activations {
+            if activation.again(now_ms) {
+                again.push(module.clone());
+            }
+        }
+        if !again.is_empty() {
+            self.save_activations(tx)?;
+        }
+        let again = again.into_iter();
+        again.for_each(|module| tx.out.event(Event::RunsAgain { module }));
+        self.announce_ready(tx);
+        Ok(())
     }
 
     fn save_activations(&self, tx: &mut Tx) -> Result<(), StoreError> {
@@ -176,9 +201,17 @@ impl Releases {
         let delegated = trust.delegated().flat_map(|list| &list.releases);
         let listed: BTreeSet<_> = own.chain(delegated).map(|r| r.module.as_str()).collect();
         let unlisted = |module: &str| trust.list_binds() && !listed.contains(module);
+        // Where an adapter is not meant any more its base speaks: nothing takes its place.
+        let area = tx.own.area();
+        let all = trust.releases();
+        let elsewhere = |module: &str, activation: &Activation| {
+            let meant = |r: &&&Release| r.module == module && r.area.covers(&area);
+            activation.kind() == ModuleKind::Adapter && !all.iter().any(|r| meant(&r))
+        };
         for (module, activation) in &mut self.activations {
             let reason = activation.apply(|digest| trust.recalled(digest).map(str::to_owned));
-            let gone = activation.current.is_some() && unlisted(module);
+            let gone =
+                activation.current.is_some() && (unlisted(module) || elsewhere(module, activation));
             if gone {
                 activation.stop();
             }

@@ -147,6 +147,7 @@ impl Event {
             agent::Event::Activated { module, version } => Self::Activated { module, version },
             agent::Event::Recalled { module, reason, to } => Self::Recalled { module, reason, to },
             agent::Event::Reply { .. }
+            | agent::Event::RunsAgain { .. }
             | agent::Event::DeltaReady { .. }
             | agent::Event::DeltaRefused { .. }
             | agent::Event::ReleaseReady { .. } => return None,

@@ -48,6 +48,8 @@ pub enum State {
     Recalled(String),
     /// It runs.
     Active,
+    /// An adapter that runs, and says nothing: the model that it stands beside does not run here.
+    WaitsForBase(Digest),
     /// It failed here, for a reason.
     Parked(String),
     /// The program has come down while it was being loaded.
@@ -159,6 +161,11 @@ pub enum Check {
         area: Area,
         /// The least engine.
         engine: u32,
+    },
+    /// An adapter says which model it stands beside.
+    StandsBeside {
+        /// The model's bundle.
+        base: Digest,
     },
     /// A model loads within its limits.
     ModelLoads {

@@ -167,11 +167,14 @@ impl Body {
                 let mut checks = releases::checks(self.agent.known(), &release);
                 checks.extend(passed);
                 let kept = serde_json::to_vec(&checks).unwrap_or_default();
+                // What is announced meanwhile waits until it can be tried with what runs then.
+                self.modules.chooses = true;
                 let switched = self.ask_agent(Command::Activated(Box::new(release), kept));
                 if matches!(switched, Ok(Reply::Done | Reply::Unchanged)) {
                     self.engine.switch(&module, tried);
-                    self.load_adapters();
                 }
+                self.modules.chooses = false;
+                self.load_adapters();
             }
             Err(reason) => {
                 let version = release.version;
@@ -207,6 +210,11 @@ impl Body {
             waits.then(|| module.clone())
         });
         let waits: Vec<_> = waits.collect();
+        for module in self.engine.mute() {
+            (self.log)(&format!(
+                "{module} says nothing: its base does not run here"
+            ));
+        }
         let modules = &mut self.modules;
         for module in waits {
             let loads = modules
