@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::BufReader;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -12,17 +11,19 @@ use distribution::release::{Delta, Withdrawn};
 use distribution::{
     Delegation, ModuleKind, Offer, Release, ReleaseList, Root, TrustError, TrustedState,
 };
-use inference::model::adapter::Adapter;
 use inference::trial::{TrialError, Tried, try_rules};
-use inference::{ModelError, RulePack, TriageModel};
 use protocol::codec::CodecError;
 use protocol::signed::{Document, Role, Signed};
 use protocol::{Area, DeviceId, Digest};
-use teach::evaluate::{GroupResult, subgroups};
+use teach::evaluate::GroupResult;
 
 use crate::Refusal;
 use crate::draft::offer_of;
 use crate::files::DraftFile;
+
+mod model;
+
+use model::check_model;
 
 /// Synthetic patients on whom a model's groups are measured.
 pub const PATIENTS: usize = 3000;
@@ -526,36 +527,6 @@ impl<'a> Files<'a> {
         shown.chain(given_up).collect()
     }
 
-    /// An adapter, tried with its base.
-    fn check_adapter(&self, release: &Release, path: &Path) -> Vec<Check> {
-        let tried = || -> Result<Vec<Check>, String> {
-            let opened = |path: &Path| Ok(BufReader::new(File::open(path)?));
-            let words = |e: std::io::Error| e.to_string();
-            let refused = |e: ModelError| e.to_string();
-            let adapter = Adapter::read(&mut opened(path).map_err(words)?).map_err(refused)?;
-            let mut at_hand = self.bases.iter().chain(&self.bundles);
-            let base = at_hand.find(|(_, held)| held.to_string() == adapter.base());
-            let Some((base, _)) = base else {
-                let short = adapter.base().get(..16).unwrap_or_default();
-                return Err(format!(
-                    "its base {short}… is not at hand: draft it with --base FILE, the model that phones run"
-                ));
-            };
-            let mut file = opened(base).map_err(words)?;
-            let base = TriageModel::read("base", &mut file).map_err(refused)?;
-            let model = base.with(&adapter, &release.module).map_err(refused)?;
-            let stands = |base: &&Release| base.digest.to_string() == adapter.base();
-            let mut bases = self.listed.iter().filter(stands);
-            let listed = bases.any(|base| base.area.covers(&release.area));
-            let patients = adapter.patients().iter().map(|group| group.name());
-            let base = adapter.base().get(..16).unwrap_or_default().to_owned();
-            let beside = Check::StandsBeside(release.clone(), base, patients.collect(), listed);
-            let tried = tried_model(&model)?;
-            Ok(std::iter::once(beside).chain(tried).collect())
-        };
-        tried().unwrap_or_else(|e| vec![Check::ModelFails(release.clone(), e)])
-    }
-
     fn check_delta(&self, release: &Release, delta: &Delta) -> Check {
         if let Some(step) = &delta.makes {
             return Check::DeltaStep(delta.clone(), step.digest);
@@ -578,26 +549,4 @@ impl<'a> Files<'a> {
 
 fn digest_of(path: &Path) -> std::io::Result<Digest> {
     Digest::of_reader(&mut File::open(path)?)
-}
-
-fn check_model(release: &Release, path: &Path) -> Vec<Check> {
-    let fails = |e: String| vec![Check::ModelFails(release.clone(), e)];
-    let tried = || -> Result<Vec<Check>, String> {
-        let mut bundle = BufReader::new(File::open(path).map_err(|e| e.to_string())?);
-        let name = format!("{} version {}", release.module, release.version);
-        let model = TriageModel::read(&name, &mut bundle).map_err(|e| e.to_string())?;
-        tried_model(&model)
-    };
-    tried().unwrap_or_else(fails)
-}
-
-/// A model's golden cases, and how it does on groups of patients.
-fn tried_model(model: &TriageModel) -> Result<Vec<Check>, String> {
-    let pack = RulePack::built_in()?;
-    let golden = model.self_test(&pack).map_err(|e| e.to_string())?;
-    let groups = subgroups(model, &pack, SEED, PATIENTS);
-    let measured = groups.into_iter().map(Check::ModelGroup);
-    Ok(std::iter::once(Check::ModelGolden(golden))
-        .chain(measured)
-        .collect())
 }

@@ -2,9 +2,8 @@
 
 use clinical::catalogue::ValueError;
 use node::api::{Class, Paper, Refusal, Trouble};
-use record::photo::PhotoError;
 
-use super::shown::{answer, findings};
+use super::shown::{JPEG, answer, findings};
 use crate::Failure;
 
 /// What went wrong, and what to do.
@@ -548,11 +547,7 @@ fn files_of_cases(refusal: &Refusal) -> Option<Words> {
             "the picture is larger than 8 MB",
             "make it smaller: a side of 1600 points is enough",
         ),
-        Refusal::PictureRefused(PhotoError::Heic) => words(
-            PhotoError::Heic.to_string(),
-            "choose JPEG (or \"most compatible\") in the camera's settings and photograph again",
-        ),
-        Refusal::PictureRefused(why) => words(why.to_string(), "photograph again, as jpeg"),
+        Refusal::PictureRefused(why) => words(why.to_string(), JPEG),
         Refusal::NoSuchPhoto(count) => {
             words(format!("this case has {count} photos"), "count from 1")
         }

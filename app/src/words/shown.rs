@@ -301,6 +301,10 @@ pub fn said(said: &Said) -> String {
     }
 }
 
+/// What to do where a picture is not taken.
+pub(super) const JPEG: &str =
+    "photograph again, as jpeg: \"most compatible\" in the camera's settings";
+
 /// What to do about a photo.
 pub fn photo_advice(advice: Advice) -> &'static str {
     match advice {
