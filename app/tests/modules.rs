@@ -396,3 +396,35 @@ fn an_adapter_speaks_in_its_base_s_place_waits_where_that_does_not_run_and_is_re
     desk.running(&["triage-model"]);
     assert!(model().starts_with("triage-model version 1, ") && !model().contains("with"));
 }
+
+/// A fresh reader's: what was announced while its base was being switched on was tried with what ran
+/// before, and waited until the phone was started again.
+#[test]
+fn an_adapter_that_comes_with_its_base_runs_without_a_restart() {
+    use node::api::Request;
+    let desk = common::with_worker();
+    let [base, adapter] = base_and_adapter(&desk);
+    desk.publish(&base, "triage-model", &[]);
+    desk.publish(&adapter, "triage-lakeside", &["--base", &base]);
+    let [clinic, worker] = ["clinic", "worker"].map(|phone| desk.start(phone));
+    let meet = Request::Meet {
+        peer: clinic.id(),
+        address: clinic.addresses()[0].to_string(),
+    };
+    worker.request(meet, &mut |_| {}).unwrap();
+    let runs = || {
+        let list = worker.request(Request::ModelList, &mut |_| {}).unwrap();
+        let list = list.view().to_json().unwrap();
+        let active = list["active"].as_array().unwrap().clone();
+        active.iter().filter(|m| !m["current"].is_null()).count()
+    };
+    for _ in 0..600 {
+        if runs() == 2 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(runs(), 2);
+    clinic.stop();
+    worker.stop();
+}
