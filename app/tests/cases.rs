@@ -1151,7 +1151,7 @@ fn a_photo_is_kept_without_what_the_camera_wrote_beside_it() {
                 "--out",
                 "again.jpg",
                 "--number",
-                "2"
+                "3"
             ]
         )
         .0,

@@ -170,9 +170,11 @@ impl<R: Read + Seek> Tensors<'_, R> {
                 low("down", inner, width)?,
             ]);
         }
+        // One behind the other, in blocks of 32 that share a scale; the last is filled with zeros.
+        let blocks = (count * row_rank).div_ceil(32);
         let coefficients = match count {
             0 => Vec::new(),
-            _ => self.numbers_of("rows.coefficients", &[count, *row_rank], GgmlDType::F16)?,
+            _ => self.numbers_of("rows.coefficients", &[blocks, 32], GgmlDType::Q8_0)?,
         };
         let mut from = 0..;
         let mut numbered = rows.into_iter().map(|rows| {

@@ -493,7 +493,7 @@ impl Tuned {
             let rows = rows.iter().map(|(row, _)| Meta::U32(*row as u32));
             meta.push((key, Meta::Array(rows.collect())));
         }
-        let quantized = quantized(&tensors, &rows, ranks)?;
+        let quantized = quantized(&tensors, &rows)?;
         let mut file = Cursor::new(Vec::new());
         let meta: Vec<_> = meta.iter().map(|(key, value)| (*key, value)).collect();
         let named = quantized
@@ -508,7 +508,6 @@ impl Tuned {
 fn quantized(
     tensors: &BTreeMap<String, Tensor>,
     rows: &Rows,
-    ranks: Ranks,
 ) -> Result<Vec<(String, QTensor)>, Fail> {
     let mut quantized = Vec::new();
     for (name, tensor) in tensors {
@@ -520,15 +519,17 @@ fn quantized(
         };
         quantized.push((name.clone(), QTensor::quantize(tensor, kind)?));
     }
-    let own: Vec<f32> = rows
+    let mut own: Vec<f32> = rows
         .iter()
         .flatten()
         .flat_map(|(_, row)| row.clone())
         .collect();
     if !own.is_empty() {
-        let count = own.len() / ranks.rows;
-        let own = Tensor::from_vec(own, (count, ranks.rows), &Device::Cpu)?;
-        let own = QTensor::quantize(&own, GgmlDType::F16)?;
+        // Blocks of 32 share a scale: rows of one table stand together.
+        own.resize(own.len().next_multiple_of(32), 0.0);
+        let blocks = own.len() / 32;
+        let own = Tensor::from_vec(own, (blocks, 32), &Device::Cpu)?;
+        let own = QTensor::quantize(&own, GgmlDType::Q8_0)?;
         quantized.push(("rows.coefficients".to_owned(), own));
     }
     Ok(quantized)
