@@ -296,6 +296,10 @@ pub(crate) fn tune(asked: &Asked, out: &Path, merged: Option<&Path>) -> Result<(
         }
         (None, None) => return Err("name a district, or its own cases".into()),
     };
+    let others = matches!(&patients, Patients::Own(own) if own.labels != base.model.labels());
+    if others && asked.tuning.ranks.is_none() {
+        return Err("a whole model keeps its labels: cases with others make an adapter".into());
+    }
     let mut tell = crate::teller();
     let tuned = adapt::tune(&base, &patients, asked.tuning, &mut tell)?;
     eprintln!("calibrating");
