@@ -32,8 +32,10 @@ pub enum Advice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quality {
     /// Pixels across.
+    #[serde(rename = "pixels_across")]
     pub width: usize,
-    /// Pixels down.
+    /// Pixels down. (A height is a patient's.)
+    #[serde(rename = "pixels_down")]
     pub height: usize,
     /// What to do about it; nothing: it will do.
     pub advice: Vec<Advice>,
