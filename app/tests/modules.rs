@@ -291,18 +291,7 @@ fn base_and_adapter(desk: &Desk) -> [String; 2] {
     use teach::patients::World;
     use teach::publish::{self, Stored};
 
-    let plan = Plan {
-        seed: 5,
-        width: 64,
-        heads: 2,
-        inner: 64,
-        layers: 1,
-        batch: 16,
-        steps: 1,
-        rate: 1e-3,
-        pieces: 400,
-    };
-    let course = Course::new(plan, &RulePack::built_in().unwrap()).unwrap();
+    let course = Course::new(Plan::TINY, &RulePack::built_in().unwrap()).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let net = teach::net::Net::new(course.shape(), &mut rng).unwrap();
     let mut beside = publish::uncalibrated();

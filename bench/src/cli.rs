@@ -117,7 +117,7 @@ pub enum BenchCommand {
         keep: Option<PathBuf>,
         /// Instead: an adapter beside every delta of the models that do the same, merged or with all weights
         /// tuned. The first file is the adapter, the second its base.
-        #[arg(long, value_name = "FILE", num_args = 3..)]
+        #[arg(long, value_name = "FILE", num_args = 3.., conflicts_with_all = ["hidden", "steps", "seed", "keep"])]
         adapter: Vec<PathBuf>,
     },
     /// One assessment by a model on one thread: its time, its memory, and how soon it is ready.

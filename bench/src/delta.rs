@@ -12,6 +12,7 @@ use std::time::Instant;
 use distribution::delta::layout::{Storage, layout};
 use distribution::delta::{EncodeOptions, apply, encode};
 use inference::RulePack;
+use inference::model::adapter::Adapter;
 use protocol::Digest;
 use serde_json::json;
 use teach::pairs::{PairOptions, Stored, Weights, make, read_gguf, sticky, write_gguf};
@@ -134,7 +135,15 @@ pub fn adapter(adapter: &Path, base: &Path, models: &[std::path::PathBuf]) -> Re
         std::fs::read(path)
             .map_err(|e| Failure::new(format!("{shown}: {e}"), "name files of models"))
     };
-    let (own, old) = (read(adapter)?.len(), read(base)?);
+    let (own, old) = (read(adapter)?, read(base)?);
+    let beside = Adapter::load(&own).map_err(|e| Failure::new(e, "name the adapter first"))?;
+    if beside.base() != Digest::of(&old).to_string() {
+        return Err(Failure::new(
+            "the adapter was made for another base",
+            "name its base behind it",
+        ));
+    }
+    let own = own.len();
     let mut smallest = None;
     for (at, path) in models.iter().enumerate() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -113,9 +113,8 @@ pub enum Check {
     ModelGolden(usize),
     /// How a model does on one group of synthetic patients.
     ModelGroup(GroupResult),
-    /// An adapter stands beside this bundle, for patients of these groups; whether that is a release in the
-    /// list that is meant wherever the adapter is.
-    StandsBeside(Release, String, Vec<&'static str>, bool),
+    /// An adapter stands beside a bundle.
+    StandsBeside(Release, Beside),
     /// A model would run on no phone.
     ModelFails(Release, String),
     /// A delta published before, by way of another bundle.
@@ -132,13 +131,26 @@ pub enum Check {
     Lineage(Digest, String, usize),
 }
 
+/// What an adapter stands beside, and for whom.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// The base's digest, shortened.
+    pub base: String,
+    /// Groups of patients that it was taught by.
+    pub patients: Vec<&'static str>,
+    /// Whether it is heard in the place of its base: the ministry's own is.
+    pub in_place: bool,
+    /// Whether its base is a release in the list that is meant wherever the adapter is.
+    pub listed: bool,
+}
+
 impl Check {
     /// Whether it has passed.
     pub fn passed(&self) -> bool {
         match self {
             Self::Strangers(_, enough) => *enough,
             Self::GivesUp(_, _, agreed) => *agreed,
-            Self::StandsBeside(.., listed) => *listed,
+            Self::StandsBeside(_, beside) => beside.listed,
             Self::Refused(_)
             | Self::ListsRecalled(..)
             | Self::NoFile(_)
@@ -481,7 +493,7 @@ impl<'a> Files<'a> {
         let mut checks = vec![Check::Bundle(release.clone(), path.to_owned())];
         checks.extend(match release.kind {
             ModuleKind::Triage => check_model(release, path),
-            ModuleKind::Adapter => self.check_adapter(release, path),
+            ModuleKind::Adapter => self.check_adapter(release, (path, by_ministry)),
             ModuleKind::Rules => self.check_rules(release, path, by_ministry),
             // No engine runs it yet: phones carry it for those that will.
             ModuleKind::Other

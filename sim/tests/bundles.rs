@@ -375,6 +375,37 @@ fn what_brings_the_program_down_waits_while_the_one_before_runs_and_is_tried_aga
     assert_eq!(wakes(&mut road, 5_000), Some(2));
 }
 
+/// A fresh reader's: an adapter went on running in a district that it was not meant for any more.
+#[test]
+fn an_adapter_stops_where_no_release_of_it_is_meant_and_a_model_goes_on() {
+    use distribution::ModuleKind;
+    for (kind, then) in [(ModuleKind::Adapter, None), (ModuleKind::Triage, Some(1))] {
+        let mut road = Road::new(10);
+        let bundle = random(20_000, 7);
+        let mut release = road.ministry.release(MODULE, 1, &bundle);
+        release.kind = kind;
+        publish(&mut road, 1, vec![release.clone()], &[&bundle]);
+        road.world.meet(WORKER, DESK, Cut::Never).unwrap();
+        assert_eq!(version(&road, WORKER), Some(1));
+        let gone = distribution::release::Withdrawn {
+            module: MODULE.into(),
+            area: release.area.clone(),
+            language: release.language.clone(),
+            version: 1,
+        };
+        release.area = protocol::Area::parse("south").unwrap();
+        let list = road.ministry.sign(&distribution::ReleaseList {
+            withdrawn: vec![gone],
+            releases: vec![release],
+            ..road.ministry.list(2, Vec::new()).read().unwrap()
+        });
+        let offer = Box::new(Offer::List(list));
+        road.world.command(DESK, Command::Offer(offer)).unwrap();
+        road.world.meet(WORKER, DESK, Cut::Never).unwrap();
+        assert_eq!(version(&road, WORKER), then, "{kind}");
+    }
+}
+
 #[test]
 fn receipts_find_their_way_back_to_the_ministry_sealed() {
     let mut road = Road::new(50_000);

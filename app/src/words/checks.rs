@@ -1,6 +1,6 @@
 //! What the checks of a draft say to whoever is about to sign it.
 
-use desk::check::{Check, Checked};
+use desk::check::{Beside, Check, Checked};
 use distribution::{ModuleKind, Release};
 use inference::trial::Tried;
 use protocol::DeviceId;
@@ -123,19 +123,7 @@ pub fn check(check: &Check) -> (String, String) {
                 f64::from(g.specificity_permille) / 10.0
             ),
         ),
-        Check::StandsBeside(r, base, patients, true) => (
-            versioned(r),
-            format!(
-                "stands beside model {base}…, and is heard in its place of patients of the kind {}",
-                patients.join(", ")
-            ),
-        ),
-        Check::StandsBeside(r, base, _, false) => (
-            versioned(r),
-            format!(
-                "its base {base}… is no release that is listed for all of its area: no phone there would run it"
-            ),
-        ),
+        Check::StandsBeside(r, beside) => (versioned(r), stands_beside(beside)),
         Check::ModelFails(r, why) => (versioned(r), format!("no phone could run it: {why}")),
         Check::DeltaStep(delta, by) => {
             let bytes = delta.bytes;
@@ -237,4 +225,27 @@ pub fn checked_json(checked: &Checked) -> Json {
         "all_pass": checked.all_pass(),
         "releases": checked.releases.iter().map(release).collect::<Vec<_>>(),
     })
+}
+
+fn stands_beside(beside: &Beside) -> String {
+    let Beside {
+        base,
+        patients,
+        in_place,
+        listed,
+    } = beside;
+    let heard = if *in_place {
+        "in its place"
+    } else {
+        "beside it"
+    };
+    match listed {
+        true => format!(
+            "stands beside model {base}…, and is heard {heard} of patients of the kind {}",
+            patients.join(", ")
+        ),
+        false => format!(
+            "its base {base}… is no release that is listed for all of its area: no phone there would run it"
+        ),
+    }
 }

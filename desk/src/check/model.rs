@@ -9,11 +9,15 @@ use inference::model::adapter::Adapter;
 use inference::{ModelError, RulePack, TriageModel};
 use teach::evaluate::subgroups;
 
-use super::{Check, Files, PATIENTS, SEED};
+use super::{Beside, Check, Files, PATIENTS, SEED};
 
 impl Files<'_> {
     /// An adapter, tried with its base.
-    pub(super) fn check_adapter(&self, release: &Release, path: &Path) -> Vec<Check> {
+    pub(super) fn check_adapter(
+        &self,
+        release: &Release,
+        (path, by_ministry): (&Path, bool),
+    ) -> Vec<Check> {
         let tried = || -> Result<Vec<Check>, String> {
             let opened = |path: &Path| Ok(BufReader::new(File::open(path)?));
             let words = |e: std::io::Error| e.to_string();
@@ -32,10 +36,17 @@ impl Files<'_> {
             let model = base.with(&adapter, &release.module).map_err(refused)?;
             let stands = |base: &&Release| base.digest.to_string() == adapter.base();
             let mut bases = self.listed.iter().filter(stands);
-            let listed = bases.any(|base| base.area.covers(&release.area));
-            let patients = adapter.patients().iter().map(|group| group.name());
-            let base = adapter.base().get(..16).unwrap_or_default().to_owned();
-            let beside = Check::StandsBeside(release.clone(), base, patients.collect(), listed);
+            let beside = Beside {
+                base: adapter.base().get(..16).unwrap_or_default().to_owned(),
+                patients: adapter
+                    .patients()
+                    .iter()
+                    .map(|group| group.name())
+                    .collect(),
+                in_place: by_ministry,
+                listed: bases.any(|base| base.area.covers(&release.area)),
+            };
+            let beside = Check::StandsBeside(release.clone(), beside);
             let tried = tried_model(&model)?;
             Ok(std::iter::once(beside).chain(tried).collect())
         };

@@ -65,6 +65,19 @@ impl Plan {
         pieces: vocabulary::PIECES_MAX,
     };
 
+    /// A model so small that it is made while one waits, for tests.
+    pub const TINY: Self = Self {
+        seed: 5,
+        width: 64,
+        heads: 2,
+        inner: 64,
+        layers: 1,
+        batch: 16,
+        steps: 6,
+        rate: 1e-3,
+        pieces: 400,
+    };
+
     /// How far this step goes: up over the first steps, then down as a cosine.
     pub(crate) fn rate_at(&self, step: usize) -> f32 {
         let warm = (self.steps / 20).clamp(1, 300);

@@ -150,7 +150,7 @@ struct TrainArgs {
     /// Cases of a step.
     #[arg(long, default_value_t = Plan::REFERENCE.batch)]
     batch: usize,
-    /// Layers of the network: 0 is logistic regression on sums of embeddings.
+    /// Layers of the network: 0 is the sum of what was said, a norm and linear heads.
     #[arg(long, default_value_t = Plan::REFERENCE.layers)]
     layers: usize,
     /// Width of a slot, a multiple of 64.

@@ -1,5 +1,5 @@
 //! A district's own cases, of which the truth is known: to fine-tune by, and to teach a module for patients
-//! of whom the base knows nothing. None of them is in what is published.
+//! of whom the base knows nothing. What few of them say is not in what is published.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,7 +153,8 @@ fn counted<T: Ord>(of: impl Iterator<Item = T>) -> BTreeMap<T, usize> {
 }
 
 impl Own {
-    /// Golden cases that are nobody's: each value is that of another case, words are left out.
+    /// Golden cases that are nobody's: each value is that of another case, and so is each word, which
+    /// several say.
     ///
     /// # Errors
     /// Where the model fails on one.

@@ -153,7 +153,7 @@ pub fn write_tensors(
 /// What is no model file.
 pub fn with_beside(file: &[u8], beside: &Beside) -> Result<Vec<u8>, Fail> {
     let mut reader = Cursor::new(file);
-    let content = gguf_file::Content::read(&mut reader)?;
+    let mut content = gguf_file::Content::read(&mut reader)?;
     let changed = [
         (
             "kijiti.calibration",
@@ -162,7 +162,7 @@ pub fn with_beside(file: &[u8], beside: &Beside) -> Result<Vec<u8>, Fail> {
         ("kijiti.golden", serde_json::to_string(&beside.golden)?),
         ("kijiti.card", beside.card.clone()),
     ];
-    let mut meta: Vec<_> = content.metadata.into_iter().collect();
+    let mut meta: Vec<_> = std::mem::take(&mut content.metadata).into_iter().collect();
     for (key, text) in changed {
         meta.retain(|(other, _)| other != key);
         meta.push((key.to_owned(), Meta::String(text)));
@@ -171,7 +171,6 @@ pub fn with_beside(file: &[u8], beside: &Beside) -> Result<Vec<u8>, Fail> {
     meta.sort_by(|a, b| a.0.cmp(&b.0));
     let mut names: Vec<_> = content.tensor_infos.keys().cloned().collect();
     names.sort();
-    let content = gguf_file::Content::read(&mut Cursor::new(file))?;
     let tensors = names.iter().map(|name| {
         let tensor = content.tensor(&mut reader, name, &Device::Cpu)?;
         Ok((name.as_str(), tensor))

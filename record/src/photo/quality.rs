@@ -41,7 +41,8 @@ pub struct Quality {
     pub advice: Vec<Advice>,
 }
 
-/// Pixels that are looked at, and so the memory that it takes: three bytes each, at most four.
+/// Pixels that are looked at, which bounds the memory that it takes: one to four bytes each, and of a
+/// progressive JPEG its coefficients.
 const PIXELS_MAX: usize = 24_000_000;
 /// The longer side of the small copy.
 const SIDE: usize = 512;

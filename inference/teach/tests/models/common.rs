@@ -9,17 +9,7 @@ use teach::net::Net;
 use teach::publish::{self, Beside, Stored};
 
 /// A plan of a few steps.
-pub(crate) const TINY: Plan = Plan {
-    seed: 5,
-    width: 64,
-    heads: 2,
-    inner: 64,
-    layers: 1,
-    batch: 16,
-    steps: 6,
-    rate: 1e-3,
-    pieces: 400,
-};
+pub(crate) const TINY: Plan = Plan::TINY;
 
 /// A course of the tiny plan, and a network that knows nothing yet.
 pub(crate) fn tiny(seed: u64) -> (Course, Net) {

@@ -206,7 +206,8 @@ impl Releases {
         let all = trust.releases();
         let elsewhere = |module: &str, activation: &Activation| {
             let meant = |r: &&&Release| r.module == module && r.area.covers(&area);
-            activation.kind() == ModuleKind::Adapter && !all.iter().any(|r| meant(&r))
+            let none_meant = trust.list_binds() && !all.iter().any(|r| meant(&r));
+            activation.kind() == ModuleKind::Adapter && none_meant
         };
         for (module, activation) in &mut self.activations {
             let reason = activation.apply(|digest| trust.recalled(digest).map(str::to_owned));
