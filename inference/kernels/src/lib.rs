@@ -24,6 +24,9 @@
 )]
 
 mod activations;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code, reason = "the processor's own instructions")]
+mod arm;
 mod layout;
 mod matmul;
 mod plain;

@@ -16,6 +16,12 @@ pub enum Path {
     AvxVnni,
     /// Dot products of bytes in 512 bits.
     Avx512,
+    /// NEON, as every 64-bit ARM has it.
+    Neon,
+    /// The same with dot products of bytes.
+    NeonDot,
+    /// The same with products of 2×8 by 8×2 bytes.
+    NeonI8mm,
 }
 
 impl Path {
@@ -39,6 +45,16 @@ impl Path {
                 && is_x86_feature_detected!("avx512vnni")
             {
                 all.push(Self::Avx512);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            all.push(Self::Neon);
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                all.push(Self::NeonDot);
+                if std::arch::is_aarch64_feature_detected!("i8mm") {
+                    all.push(Self::NeonI8mm);
+                }
             }
         }
         all
@@ -139,8 +155,31 @@ fn some_rows(
                 (_, _) => 1,
             }
         },
+        #[cfg(target_arch = "aarch64")]
+        #[allow(unsafe_code, reason = "the processor was asked for these instructions")]
+        // SAFETY: `multiply` takes only paths that the processor has.
+        Path::Neon | Path::NeonDot | Path::NeonI8mm => unsafe {
+            use crate::arm::{tile_dot, tile_i8mm, tile_neon};
+            let (kind, packed) = (w.kind(), w.tile(tile));
+            match (path, left) {
+                (Path::NeonI8mm, 4..) => tile_i8mm::<4>(kind, packed, a, row, sums),
+                (Path::NeonI8mm, 2..) => tile_i8mm::<2>(kind, packed, a, row, sums),
+                (Path::Neon, 4..) => tile_neon::<4>(kind, packed, a, row, sums),
+                (Path::Neon, _) => tile_neon::<1>(kind, packed, a, row, sums),
+                (_, 4..) => tile_dot::<4>(kind, packed, a, row, sums),
+                (_, _) => tile_dot::<1>(kind, packed, a, row, sums),
+            }
+            match (path, left) {
+                (_, 4..) => 4,
+                (Path::NeonI8mm, 2..) => 2,
+                (_, _) => 1,
+            }
+        },
+        // Of another processor: `multiply` has taken the plain path instead.
         #[cfg(not(target_arch = "x86_64"))]
         Path::Avx512 | Path::AvxVnni | Path::Avx2 => 1,
+        #[cfg(not(target_arch = "aarch64"))]
+        Path::Neon | Path::NeonDot | Path::NeonI8mm => 1,
         Path::Plain => {
             let [first, ..] = sums;
             plain::tile(w, tile, a, row, first);

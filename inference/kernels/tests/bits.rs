@@ -98,6 +98,16 @@ proptest! {
     }
 }
 
+/// The paths that were to be tried were tried: `KERNEL_PATHS` names them, where a rig knows the processor.
+#[test]
+fn the_processor_has_the_paths_that_are_expected() {
+    let all: Vec<_> = Path::all().iter().map(|path| format!("{path:?}")).collect();
+    if let Ok(expected) = std::env::var("KERNEL_PATHS") {
+        assert_eq!(all.join(" "), expected);
+    }
+    assert_eq!(all.first().map(String::as_str), Some("Plain"));
+}
+
 /// The plain path is a product of the file's weights: as near as activations of 8 bits can be.
 #[test]
 fn the_plain_path_is_the_product_of_the_weights_of_the_file() {

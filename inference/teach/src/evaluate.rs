@@ -49,7 +49,24 @@ pub struct Measures {
     /// them, and how many they are on average.
     pub sets: [f64; 2],
     /// The same by group.
-    pub groups: Vec<(String, usize, [f64; 2])>,
+    pub groups: Vec<OfGroup>,
+}
+
+/// Measures of one group of patients.
+#[derive(Debug, Clone, Serialize)]
+pub struct OfGroup {
+    /// Whom it holds.
+    pub name: String,
+    /// How many.
+    pub count: usize,
+    /// Expected calibration error of the first rank, and of pink.
+    pub calibration: [f64; 2],
+    /// The right label comes first.
+    pub top1: f64,
+    /// The same of what could be known at best.
+    pub best_top1: f64,
+    /// Kullback–Leibler divergence of the exact posterior from it, in nats.
+    pub divergence: f64,
 }
 
 /// Rules alone: sensitivity, and the share of false pinks.
@@ -171,27 +188,13 @@ impl Trial {
         let (mut top1, mut divergence) = (0.0, 0.0);
         let mut by_label = vec![(0.0, 0.0); names];
         for ((patient, said), best) in self.patients.iter().zip(said).zip(&self.ceiling) {
-            let chance = |label: usize| said.differential.get(label).copied().unwrap_or_default();
-            let own = chance(patient.label);
-            // A tie, or what is no number, counts against it.
-            let others = said
-                .differential
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| *at != patient.label);
-            let before = others
-                .filter(|(_, p)| own.partial_cmp(p) != Some(Ordering::Greater))
-                .count();
+            let before = before(patient, said);
             top1 += f64::from(u8::from(before == 0));
             if let Some((all, found)) = by_label.get_mut(patient.label) {
                 *all += 1.0;
                 *found += f64::from(u8::from(before < 3));
             }
-            let pairs = best.differential.iter().zip(&said.differential);
-            divergence += pairs
-                .filter(|(p, _)| **p > 1e-9)
-                .map(|(p, q)| f64::from(*p) * f64::from(*p / q.max(1e-9)).ln())
-                .sum::<f64>();
+            divergence += divergence_of(best, said);
         }
         let seen: Vec<_> = by_label.iter().filter(|(all, _)| *all > 0.0).collect();
         let count = self.patients.len().max(1) as f64;
@@ -285,12 +288,27 @@ impl Trial {
         (count as usize, [error(first), error(pink)])
     }
 
-    fn groups(&self, said: &Said) -> Vec<(String, usize, [f64; 2])> {
+    fn groups(&self, said: &Said) -> Vec<OfGroup> {
         let mut groups = Vec::new();
         let mut add = |name: String, of: &dyn Fn(&Group) -> bool| {
-            let (count, error) = self.error(said, of);
+            let (count, calibration) = self.error(said, of);
+            let all = self.patients.iter().zip(said).zip(&self.ceiling);
+            let (mut first, mut best_first, mut divergence) = (0usize, 0usize, 0.0);
+            for ((patient, said), best) in all.filter(|((p, _), _)| of(&p.group)) {
+                first += usize::from(before(patient, said) == 0);
+                best_first += usize::from(before(patient, best) == 0);
+                divergence += divergence_of(best, said);
+            }
             if count > 0 {
-                groups.push((name, count, error));
+                let share = |n: usize| n as f64 / count as f64;
+                groups.push(OfGroup {
+                    name,
+                    count,
+                    calibration,
+                    top1: share(first),
+                    best_top1: share(best_first),
+                    divergence: divergence / count as f64,
+                });
             }
         };
         add("girls".into(), &|g| g.female);
@@ -318,6 +336,29 @@ impl Trial {
         });
         groups
     }
+}
+
+/// How many labels stand before the right one. A tie, or what is no number, counts against it.
+fn before(patient: &Patient, said: &Posterior) -> usize {
+    let chance = |label: usize| said.differential.get(label).copied().unwrap_or_default();
+    let own = chance(patient.label);
+    let others = said
+        .differential
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| *at != patient.label);
+    others
+        .filter(|(_, p)| own.partial_cmp(p) != Some(Ordering::Greater))
+        .count()
+}
+
+/// Kullback–Leibler divergence of the best possible differential from this one, in nats.
+fn divergence_of(best: &Posterior, said: &Posterior) -> f64 {
+    let pairs = best.differential.iter().zip(&said.differential);
+    pairs
+        .filter(|(p, _)| **p > 1e-9)
+        .map(|(p, q)| f64::from(*p) * f64::from(*p / q.max(1e-9)).ln())
+        .sum()
 }
 
 fn said_of([differential, urgency]: [&[f32]; 2], [cool, cool_urgency]: [f64; 2]) -> Posterior {

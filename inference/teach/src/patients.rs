@@ -320,7 +320,8 @@ impl Teacher {
             for (factor, chances) in FACTORS.iter().zip(&hypothesis.chances) {
                 if is_of(factor, infant) {
                     let state = weighted(chances.iter().copied(), rng);
-                    urgency = urgency.max(factor.urgency.get(state).copied().unwrap_or(urgency));
+                    let deserved = deserves(factor, &who).get(state);
+                    urgency = urgency.max(deserved.copied().unwrap_or(urgency));
                     drawn.show(factor, state, rng);
                 }
             }
@@ -392,8 +393,10 @@ impl Teacher {
                     continue;
                 }
                 let mut sums = [0.0; 3];
-                for ((chance, explains), urgency) in
-                    chances.iter().zip(explains).zip(factor.urgency)
+                for ((chance, explains), urgency) in chances
+                    .iter()
+                    .zip(explains)
+                    .zip(deserves(factor, &seen.who))
                 {
                     let part = chance * explains;
                     sums.iter_mut()
@@ -447,6 +450,14 @@ fn each(of: &mut [Hypothesis], totals: &mut [Priors; 2], mut with: impl FnMut(&m
         flat.iter_mut()
             .zip(totals)
             .for_each(|(prior, total)| with(prior, total));
+    }
+}
+
+/// What each state of a factor deserves of this patient.
+fn deserves(factor: &Factor, who: &Who) -> &'static [Urgency] {
+    match who.infant && who.age == 0 {
+        true => factor.first_week,
+        false => factor.urgency,
     }
 }
 

@@ -251,9 +251,15 @@ pub(crate) fn evaluate(
                 println!(
                     "\nof the labels that the file shows, five at most: the right one is among them {right:.3}, and they are {shown:.1} on average"
                 );
-                println!("\ncalibration error of the file by group: label, pink");
-                for (name, count, [label, pink]) in &shipped.measures.groups {
-                    println!("  {name:20} {count:6}   {label:.3} {pink:.3}");
+                println!(
+                    "\nthe file by group:              top1   of     KL      calibration error: label, pink"
+                );
+                for group in &shipped.measures.groups {
+                    let [label, pink] = group.calibration;
+                    println!(
+                        "  {:20} {:6}   {:.3}  {:.3}  {:.3}   {label:.3} {pink:.3}",
+                        group.name, group.count, group.top1, group.best_top1, group.divergence
+                    );
                 }
             }
         }

@@ -40,6 +40,8 @@ pub(super) struct Factor {
     pub of: Of,
     /// What each state alone deserves.
     pub urgency: &'static [Urgency],
+    /// The same in the first week of life.
+    pub first_week: &'static [Urgency],
     /// The chance of each state where no disease says otherwise.
     pub usual: &'static [f64],
     pub shows: &'static [Shows],
@@ -68,8 +70,18 @@ const fn factor(
         name,
         of,
         urgency,
+        first_week: urgency,
         usual,
         shows,
+    }
+}
+
+impl Factor {
+    const fn in_first_week(self, urgency: &'static [Urgency]) -> Self {
+        Self {
+            first_week: urgency,
+            ..self
+        }
     }
 }
 
@@ -141,9 +153,15 @@ const NO_PROBLEM: [f64; 7] = [0.97, 0.005, 0.005, 0.005, 0.005, 0.005, 0.005];
 #[rustfmt::skip]
 pub(super) const FACTORS: &[Factor] = &[
     // General danger signs.
-    factor("heat", All, &[Y, G, G, G], &[0.004, 0.93, 0.05, 0.016], &[
+    factor("heat", Child, &[Y, G, G, G], &[0.004, 0.93, 0.05, 0.016], &[
         Flag("fever", &[0.02, 0.03, 0.93, 0.98]), Flag("hot_to_touch", &[0.005, 0.03, 0.9, 0.98]),
-        Number("temperature", 0.1, [INFANT_HEAT, CHILD_HEAT, CHILD_HEAT]),
+        Number("temperature", 0.1, [CHILD_HEAT, CHILD_HEAT, CHILD_HEAT]),
+        Said("fever", &[SLIP, SLIP, 0.5, 0.65]),
+    ]),
+    // Of a young infant both are signs of a serious infection.
+    factor("infant_heat", Infant, &[P, G, P, P], &[0.004, 0.966, 0.022, 0.008], &[
+        Flag("fever", &[0.02, 0.03, 0.93, 0.98]), Flag("hot_to_touch", &[0.005, 0.03, 0.9, 0.98]),
+        Number("temperature", 0.1, [INFANT_HEAT, INFANT_HEAT, INFANT_HEAT]),
         Said("fever", &[SLIP, SLIP, 0.5, 0.65]), Said("infant_cold", &[0.3, SLIP, SLIP, SLIP]),
     ]),
     factor("heat_lasts", Child, &[G, G, P], &[0.55, 0.44, 0.01], &[
@@ -171,8 +189,9 @@ pub(super) const FACTORS: &[Factor] = &[
     factor("cough_lasts", Child, &[G, Y], &[0.985, 0.015], &[Number("cough_days", 1.0, [COUGH_DAYS, COUGH_DAYS, COUGH_DAYS]), Said("cough_long", SOMETIMES)]),
     factor("breaths", All, &[G, Y, Y], &[0.965, 0.03, 0.005], &[
         Number("respiratory_rate", 1.0, [INFANT_BREATHS, YOUNG_BREATHS, CHILD_BREATHS]), Said("fast_breathing", &[SLIP, 0.3, 0.45]),
-    ]),
-    factor("indrawing", Child, &[G, Y], &[0.997, 0.003], &[Flag("chest_indrawing", &[0.01, 0.92]), Said("chest_indrawing", SOMETIMES)]),
+    ]).in_first_week(&[G, P, P]),
+    // A count on the chart, or distress that whoever comes speaks of unasked.
+    factor("indrawing", Child, &[G, Y, P], &[0.997, 0.0025, 0.0005], &[Flag("chest_indrawing", &[0.01, 0.91, 0.96]), Said("chest_indrawing", &[SLIP, 0.2, 0.6])]),
     factor("infant_indrawing", Infant, &[G, P], &[0.995, 0.005], &[Flag("severe_chest_indrawing", &[0.006, 0.93]), Said("chest_indrawing", SOMETIMES)]),
     factor("stridor", Child, &[G, P], &[0.998, 0.002], &[Flag("stridor_calm", SEEN), Said("stridor", SOMETIMES)]),
     factor("wheezes", Child, &[G, G], &[0.985, 0.015], &[Flag("wheeze", &[0.01, 0.9]), Said("wheeze", SOMETIMES)]),
