@@ -137,6 +137,9 @@ pub enum BenchCommand {
         /// Rounds of each.
         #[arg(long, default_value_t = 30)]
         rounds: u32,
+        /// Beside llama.cpp's too: a program that measures one (rigs/kernels-beside.sh builds it).
+        #[arg(long, value_name = "PROGRAM")]
+        ggml: Option<PathBuf>,
     },
     /// The receiving end of the bare stream.
     #[command(hide = true)]

@@ -57,7 +57,9 @@ fn run(cli: Cli) -> Result<(), app::Failure> {
             cases,
             encoded,
         } => bench::triage::run(&model, cases, encoded.as_deref(), json),
-        BenchCommand::Kernels { rounds } => bench::kernels::run(rounds, json),
+        BenchCommand::Kernels { rounds, ggml } => {
+            bench::kernels::run(rounds, ggml.as_deref(), json)
+        }
         BenchCommand::Ask { request } => bench::ask(&cli.data.unwrap_or_default(), &request),
         BenchCommand::BareReceiver { listen } => bench::link::bare_receiver(listen),
         BenchCommand::BareSender {

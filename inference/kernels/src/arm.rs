@@ -10,7 +10,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use crate::activations::Activations;
+use crate::activations::{Activations, scale_of};
 use crate::layout::{Kind, TILE};
 
 /// Sums of 4 × 4 rows of weights.
@@ -261,4 +261,37 @@ pub(crate) unsafe fn tile_i8mm<const M: usize>(
 ) {
     // SAFETY: the caller's.
     unsafe { tile::<M, SMMLA>(kind, w, a, row, out) }
+}
+
+/// Activations as [`Activations`] has them, the sums of the numbers in `offsets`.
+pub(crate) unsafe fn quantize(a: &mut Activations, x: &[f32]) {
+    let blocks = x.chunks_exact(32).zip(a.numbers.chunks_exact_mut(32));
+    let meta = a.scales.iter_mut().zip(&mut a.offsets);
+    for ((x, numbers), (scale, sum)) in blocks.zip(meta) {
+        // SAFETY: 8 times 4 numbers of 32, and twice 16 bytes into 32.
+        unsafe {
+            let x: [float32x4_t; 8] = std::array::from_fn(|i| vld1q_f32(x[i * 4..].as_ptr()));
+            // Of a number and none, the number.
+            let most = x
+                .iter()
+                .fold(vdupq_n_f32(0.0), |most, x| vmaxnmq_f32(most, vabsq_f32(*x)));
+            let by;
+            (*scale, by) = scale_of(vmaxnmvq_f32(most));
+            // To the nearest, ties to even; none is 0, and what is too large the largest.
+            let (least, bound) = (vdupq_n_s32(-127), vdupq_n_s32(127));
+            let whole: [int32x4_t; 8] = std::array::from_fn(|i| {
+                let whole = vcvtnq_s32_f32(vmulq_n_f32(x[i], by));
+                vminq_s32(vmaxq_s32(whole, least), bound)
+            });
+            for (numbers, whole) in numbers.chunks_exact_mut(16).zip(whole.chunks_exact(4)) {
+                let low = vcombine_s16(vmovn_s32(whole[0]), vmovn_s32(whole[1]));
+                let high = vcombine_s16(vmovn_s32(whole[2]), vmovn_s32(whole[3]));
+                vst1q_s8(
+                    numbers.as_mut_ptr(),
+                    vcombine_s8(vmovn_s16(low), vmovn_s16(high)),
+                );
+            }
+            *sum = whole.iter().map(|whole| vaddvq_s32(*whole)).sum();
+        }
+    }
 }

@@ -95,7 +95,7 @@ pub fn multiply(
     } else {
         Path::Plain
     };
-    activations.set(x, w.columns(), w.kind().zero());
+    activations.set(x, w.columns(), w.kind().zero(), path);
     let (a, out) = (&*activations, Shared::new(out));
     let tile = |tile: usize| tile_of(w, a, tile, path, &out);
     match pool.filter(|_| w.tiles() > 1) {

@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::activations::Activations;
+use crate::activations::{Activations, scale_of};
 use crate::layout::{Kind, TILE};
 
 /// Bytes that a single row's product asks for ahead: the processor's own prefetch leaves a third of the
@@ -344,4 +344,57 @@ pub(crate) unsafe fn tile_vnni<const M: usize>(
 ) {
     // SAFETY: as for `tile_512`.
     (0..2).for_each(|side| unsafe { half::<M, true>(kind, w, a, row, side, out) });
+}
+
+/// Activations as [`Activations`] has them, the sums of the numbers in `offsets`.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) unsafe fn quantize(a: &mut Activations, x: &[f32]) {
+    let blocks = x.chunks_exact(32).zip(a.numbers.chunks_exact_mut(32));
+    let meta = a.scales.iter_mut().zip(&mut a.offsets);
+    let (sign, bound) = (_mm256_set1_ps(-0.0), _mm256_set1_ps(127.0));
+    let least = _mm256_set1_ps(-127.0);
+    // Where packing has left the fours of each half.
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    for ((x, numbers), (scale, sum)) in blocks.zip(meta) {
+        // SAFETY: 4 times 8 numbers of 32, and 32 bytes into 32.
+        unsafe {
+            let x: [__m256; 4] = std::array::from_fn(|i| _mm256_loadu_ps(x[i * 8..].as_ptr()));
+            // Where the first is no number, the second is taken.
+            let most = x.iter().fold(_mm256_setzero_ps(), |most, x| {
+                _mm256_max_ps(_mm256_andnot_ps(sign, *x), most)
+            });
+            let most = _mm_max_ps(
+                _mm256_castps256_ps128(most),
+                _mm256_extractf128_ps::<1>(most),
+            );
+            let most = _mm_max_ps(most, _mm_movehl_ps(most, most));
+            let most = _mm_max_ss(most, _mm_shuffle_ps::<1>(most, most));
+            let by;
+            (*scale, by) = scale_of(_mm_cvtss_f32(most));
+            let by = _mm256_set1_ps(by);
+            let whole: [__m256i; 4] = std::array::from_fn(|i| {
+                let product = _mm256_mul_ps(x[i], by);
+                let number = _mm256_cmp_ps::<_CMP_ORD_Q>(product, product);
+                let product = _mm256_min_ps(_mm256_max_ps(product, least), bound);
+                _mm256_cvtps_epi32(_mm256_and_ps(product, number))
+            });
+            let halves = [
+                _mm256_packs_epi32(whole[0], whole[1]),
+                _mm256_packs_epi32(whole[2], whole[3]),
+            ];
+            let packed = _mm256_packs_epi16(halves[0], halves[1]);
+            let packed = _mm256_permutevar8x32_epi32(packed, order);
+            _mm256_storeu_si256(numbers.as_mut_ptr().cast(), packed);
+            let both = _mm256_add_epi32(
+                _mm256_add_epi32(whole[0], whole[1]),
+                _mm256_add_epi32(whole[2], whole[3]),
+            );
+            let four = _mm_add_epi32(
+                _mm256_castsi256_si128(both),
+                _mm256_extracti128_si256::<1>(both),
+            );
+            let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b1110>(four));
+            *sum = _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<1>(two)));
+        }
+    }
 }

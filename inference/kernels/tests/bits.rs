@@ -88,6 +88,12 @@ proptest! {
             x[..32.min(m * columns)].fill(0.0);
             let last = x.len() - 1;
             (x[last], x[last / 2]) = (1e30, f32::NAN);
+            // So small that their scale has no inverse, and infinite.
+            let tiny = (seed % 1000) as f32 * f32::from_bits(1);
+            x[32.min(last)..64.min(last)].fill(tiny);
+            if seed % 2 == 0 {
+                x[last / 3] = f32::NEG_INFINITY;
+            }
         }
         let pool = Pool::new(threads);
         let plain = product(&w, &x, Path::Plain, None);
