@@ -11,6 +11,7 @@ use clinical::FindingValue;
 use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 
 use crate::findings::Findings;
+use crate::pictures::PREFIX;
 
 /// Rows of the table of n-grams: a power of two.
 pub const GRAM_ROWS: usize = 1 << 15;
@@ -93,6 +94,11 @@ impl Feature {
     /// How much of it these findings show, 0 to 1.
     fn weight(&self, findings: &Findings) -> f32 {
         match &self.reads {
+            Reads::Word(field, word) if field.starts_with(PREFIX) => {
+                let subject = field.strip_prefix(PREFIX).unwrap_or_default();
+                let read = findings.pictures().get(subject);
+                f32::from(u8::from(read.is_some_and(|read| read == word)))
+            }
             Reads::Word(field, word) => {
                 let said = match findings.value(field) {
                     FindingValue::Yes => word == "yes",

@@ -9,6 +9,7 @@ use clinical::catalogue::is_sign;
 use clinical::{AgeGroup, FindingValue, FindingsError, Kind};
 
 use crate::growth;
+use crate::pictures::{PREFIX, Readings, SUBJECTS, reading_named, subject_named};
 use crate::rules::{FindingKind, FindingSpec, RulePack};
 
 /// Findings that have been checked against a rule pack.
@@ -20,6 +21,8 @@ pub struct Findings {
     /// As rules and models read them.
     values: BTreeMap<String, FindingValue>,
     text: String,
+    /// What pictures were read as.
+    pictures: Readings,
 }
 
 /// Prints how many, not what: findings belong in no log.
@@ -69,8 +72,13 @@ impl Findings {
         let mut values = BTreeMap::new();
         let mut text = String::new();
         let mut ages = BTreeMap::new();
+        let mut pictures = Readings::new();
         for (name, value) in raw {
             match name.as_str() {
+                of if of.starts_with(PREFIX) => {
+                    let (subject, reading) = read_picture(&name, &value)?;
+                    pictures.insert(subject, reading);
+                }
                 "text" => {
                     text = value
                         .as_str()
@@ -98,7 +106,12 @@ impl Findings {
                 }
             }
         }
-        Self::new(values, text, &ages)
+        Ok(Self::new(values, text, &ages)?.with_pictures(pictures))
+    }
+
+    /// The same, with what pictures were read as.
+    pub fn with_pictures(self, pictures: Readings) -> Self {
+        Self { pictures, ..self }
     }
 
     /// Findings from values already read; `ages` as in [`Findings::parse`]. What is missing is
@@ -125,6 +138,7 @@ impl Findings {
             said,
             values,
             text,
+            pictures: Readings::new(),
         }
     }
 
@@ -172,6 +186,31 @@ impl Findings {
     pub fn text(&self) -> &str {
         &self.text
     }
+
+    /// What pictures were read as.
+    pub fn pictures(&self) -> &Readings {
+        &self.pictures
+    }
+}
+
+/// What a picture was read as, as a file writes it.
+fn read_picture(
+    name: &str,
+    value: &serde_json::Value,
+) -> Result<(&'static str, &'static str), FindingsError> {
+    let Some(subject) = name.strip_prefix(PREFIX).and_then(subject_named) else {
+        let near = format!("{PREFIX}{}", SUBJECTS[0].name);
+        return Err(FindingsError::NoSuchFinding(
+            name.to_owned(),
+            "pictures".to_owned(),
+            near,
+        ));
+    };
+    let word = value.as_str().unwrap_or_default();
+    reading_named(subject.name, word).ok_or_else(|| {
+        let words = subject.readings.iter().map(|word| (*word).to_owned());
+        FindingsError::NotAChoice(name.to_owned(), words.collect())
+    })
 }
 
 /// The sex, as the record has it.

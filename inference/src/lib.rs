@@ -34,6 +34,7 @@ pub mod interview;
 pub mod logic;
 pub mod model;
 pub mod packs;
+pub mod pictures;
 pub mod rules;
 pub mod transformer;
 pub mod treatment;

@@ -54,6 +54,8 @@ pub struct World {
     pub place: Option<usize>,
     /// The share of patients with text.
     pub spoken: f64,
+    /// The share of patients of whom pictures are taken and read.
+    pub photographed: f64,
     /// By the name of a disease, how much more frequent it is here.
     pub more: &'static [(&'static str, f64)],
 }
@@ -70,6 +72,7 @@ impl World {
         missing: 0.0,
         place: None,
         spoken: 0.7,
+        photographed: 0.2,
         more: &[],
     };
 }
@@ -353,6 +356,7 @@ impl Teacher {
         };
         let findings =
             findings.unwrap_or_else(|_| Findings::of_parts(group, drawn.values, String::new()));
+        let findings = findings.with_pictures(drawn.pictures);
         Patient {
             findings,
             label: hypothesis.map_or(0, |h| h.label),

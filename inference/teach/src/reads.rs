@@ -4,6 +4,7 @@
 use clinical::Kind;
 use clinical::catalogue;
 use inference::encode::{Feature, Reads};
+use inference::pictures::{PREFIX, SUBJECTS};
 use inference::rules::RulePack;
 
 /// Slots: context with danger signs, n-grams, word pieces, breathing and gut, fever with nutrition and
@@ -120,6 +121,16 @@ pub fn features(pack: &RulePack) -> Vec<Feature> {
             }
             Kind::Text | Kind::Date => {}
         }
+    }
+    for subject in &SUBJECTS {
+        let slot = match subject.name {
+            "rapid_test" | "slide" | "muac_tape" => 4,
+            _ => 5,
+        };
+        features.extend(subject.readings.iter().map(|reading| Feature {
+            slot,
+            reads: Reads::Word(format!("{PREFIX}{}", subject.name), (*reading).to_owned()),
+        }));
     }
     features
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::{Rng, RngExt};
 
 use clinical::FindingValue;
+use inference::pictures::{Readings, subject_named};
 
 use super::factors::{FACTORS, Factor, Shows};
 use super::{STATES_MAX, Who, World, is_of, weighted};
@@ -19,6 +20,9 @@ pub(super) struct Drawn {
     imci: bool,
     pub(super) values: BTreeMap<String, FindingValue>,
     pub(super) said: Vec<&'static str>,
+    /// Whether pictures are taken, and read, at all.
+    photographed: bool,
+    pub(super) pictures: Readings,
 }
 
 /// Findings of a field that only a facility can make, or that are seldom made.
@@ -96,6 +100,8 @@ impl Drawn {
             imci: rng.random_bool(0.4),
             values: BTreeMap::new(),
             said: Vec::new(),
+            photographed: rng.random_bool(world.photographed),
+            pictures: Readings::new(),
         }
     }
 
@@ -125,6 +131,16 @@ impl Drawn {
                         let reading = spread.draw(*step, self.world.blur, rng);
                         self.values
                             .insert((*field).to_owned(), FindingValue::Number(reading));
+                    }
+                }
+                Shows::Picture(subject, chances) => {
+                    let chances = chances.get(state).copied().unwrap_or_default();
+                    let at = weighted(chances.iter().copied(), rng);
+                    let read =
+                        subject_named(subject).and_then(|s| Some((s.name, *s.readings.get(at)?)));
+                    // Not of everything a picture is taken, and not every picture can be read.
+                    if self.photographed && rng.random_bool(0.5) {
+                        self.pictures.extend(read);
                     }
                 }
                 Shows::Said(concept, chances) => {
@@ -238,6 +254,19 @@ impl Drawn {
                     spread.map_or(1.0, |s| s.chance(*reading, *step, self.world.blur))
                 }
                 _ => 1.0,
+            },
+            Shows::Picture(subject, chances) => match self.pictures.get(subject) {
+                Some(read) => {
+                    let readings = subject_named(subject)
+                        .map(|s| s.readings)
+                        .unwrap_or_default();
+                    let at = readings.iter().position(|reading| reading == read);
+                    let chances = chances.get(state).copied().unwrap_or_default();
+                    at.and_then(|at| chances.get(at))
+                        .copied()
+                        .unwrap_or_default()
+                }
+                None => 1.0,
             },
             Shows::Said(concept, chances) => {
                 let chance = chances.get(state).copied().unwrap_or_default();

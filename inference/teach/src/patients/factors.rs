@@ -21,6 +21,8 @@ pub(super) enum Shows {
     ),
     /// A measurement: its step, and its spread in each state, under 2 months, under 12 and from 12 on.
     Number(&'static str, f64, [&'static [Spread]; 3]),
+    /// What a picture of a subject is read as: in each state, the chance of each reading.
+    Picture(&'static str, &'static [&'static [f64]]),
     /// A concept of the phrases: the chance of being said in each state.
     Said(&'static str, &'static [f64]),
 }
@@ -86,7 +88,7 @@ impl Factor {
 }
 
 use Of::{All, Child, Infant};
-use Shows::{Choice, Flag, Number, Said};
+use Shows::{Choice, Flag, Number, Picture, Said};
 
 const INFANT_HEAT: &[Spread] = &[
     spread(34.8, 0.5, 32.5, 35.4),
@@ -190,7 +192,7 @@ pub(super) const FACTORS: &[Factor] = &[
     factor("breaths", All, &[G, Y, Y], &[0.965, 0.03, 0.005], &[
         Number("respiratory_rate", 1.0, [INFANT_BREATHS, YOUNG_BREATHS, CHILD_BREATHS]), Said("fast_breathing", &[SLIP, 0.3, 0.45]),
     ]).in_first_week(&[G, P, P]),
-    // A count on the chart, or distress that whoever comes speaks of unasked.
+    // Seen by those who look, or distress so great that whoever comes speaks of it.
     factor("indrawing", Child, &[G, Y, P], &[0.997, 0.0025, 0.0005], &[Flag("chest_indrawing", &[0.01, 0.91, 0.96]), Said("chest_indrawing", &[SLIP, 0.2, 0.6])]),
     factor("infant_indrawing", Infant, &[G, P], &[0.995, 0.005], &[Flag("severe_chest_indrawing", &[0.006, 0.93]), Said("chest_indrawing", SOMETIMES)]),
     factor("stridor", Child, &[G, P], &[0.998, 0.002], &[Flag("stridor_calm", SEEN), Said("stridor", SOMETIMES)]),
@@ -213,6 +215,7 @@ pub(super) const FACTORS: &[Factor] = &[
     // Fever.
     factor("parasites", Child, &[G, Y], &[0.94, 0.06], &[
         Choice("malaria_test", &["negative", "positive", "invalid"], &[&[0.955, 0.03, 0.015], &[0.05, 0.935, 0.015]]),
+        Picture("rapid_test", &[&[0.945, 0.04, 0.015], &[0.06, 0.925, 0.015]]), Picture("slide", &[&[0.93, 0.07], &[0.12, 0.88]]),
     ]),
     factor("neck", Child, &[G, P], &[0.998, 0.002], &[Flag("stiff_neck", &[0.005, 0.9]), Said("stiff_neck", SOMETIMES), Said("headache", &[0.02, 0.2])]),
     factor("limb", Child, &[G, P], &[0.996, 0.004], &[Flag("refuses_limb", SEEN), Said("limb", SOMETIMES), Said("joint", RARELY)]),
@@ -220,11 +223,13 @@ pub(super) const FACTORS: &[Factor] = &[
     factor("rash", Child, &[G, G], &[0.99, 0.01], &[Flag("measles", &[0.004, 0.9]), Said("rash", OFTEN), Said("red_eyes", &[SLIP, 0.3])]),
     factor("mouth", All, &[G, Y, P], &[0.985, 0.012, 0.003], &[
         Choice("mouth_ulcers", &["none", "shallow", "deep"], &[&[0.985, 0.013, 0.002], &[0.1, 0.85, 0.05], &[0.02, 0.1, 0.88]]), Said("mouth_ulcers", &[SLIP, 0.35, 0.45]),
+        Picture("mouth", &[&[0.96, 0.035, 0.005], &[0.08, 0.87, 0.05], &[0.02, 0.08, 0.9]]),
     ]),
     factor("thrush", All, &[G, Y], &[0.985, 0.015], &[Said("thrush", SOMETIMES)]),
     factor("eye", Child, &[G, Y, P], &[0.975, 0.022, 0.003], &[
         Flag("eye_problem", &[0.01, 0.95, 0.97]), Flag("eye_pus", &[0.005, 0.9, 0.2]), Flag("corneal_clouding", &[0.001, 0.01, 0.9]),
         Said("eye_pus", &[SLIP, 0.4, 0.05]), Said("eye_cloudy", &[SLIP, 0.01, 0.45]),
+        Picture("eye", &[&[0.96, 0.035, 0.005], &[0.07, 0.91, 0.02], &[0.03, 0.05, 0.92]]),
     ]),
     // Ear.
     factor("ear_hurts", Child, &[G, Y], &[0.975, 0.025], &[Flag("ear_pain", &[0.01, 0.93]), Said("ear_pain", OFTEN)]),
@@ -235,6 +240,7 @@ pub(super) const FACTORS: &[Factor] = &[
     // Nutrition, blood, HIV.
     factor("flesh", Child, &[G, Y, P], &[0.945, 0.045, 0.01], &[
         Number("muac", 1.0, [ARM, ARM, ARM]), Number("wfh_z", 0.1, [HEIGHT_Z, HEIGHT_Z, HEIGHT_Z]), Said("thin", &[SLIP, 0.2, 0.45]),
+        Picture("muac_tape", &[&[0.965, 0.03, 0.005], &[0.06, 0.9, 0.04], &[0.01, 0.06, 0.93]]),
     ]),
     factor("oedema", Child, &[G, P], &[0.998, 0.002], &[Flag("oedema_both_feet", &[0.003, 0.93]), Said("swollen_feet", OFTEN)]),
     factor("pallor", Child, &[G, Y, P], &[0.94, 0.055, 0.005], &[
@@ -253,6 +259,10 @@ pub(super) const FACTORS: &[Factor] = &[
         Said("itch", &[SLIP, 0.5, 0.1, 0.1, 0.05, SLIP, SLIP]), Said("ringworm", &[SLIP, SLIP, 0.45, SLIP, SLIP, SLIP, SLIP]),
         Said("blisters", &[SLIP, SLIP, SLIP, 0.5, SLIP, SLIP, SLIP]), Said("crusts", &[SLIP, SLIP, SLIP, SLIP, 0.45, SLIP, SLIP]),
         Said("boil", &[SLIP, SLIP, SLIP, SLIP, SLIP, 0.5, 0.03]), Said("skin_hot", &[SLIP, SLIP, SLIP, SLIP, SLIP, 0.05, 0.5]),
+        Picture("skin", &[
+            &[0.94, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01], &[0.04, 0.86, 0.03, 0.03, 0.02, 0.01, 0.01], &[0.03, 0.03, 0.88, 0.02, 0.02, 0.01, 0.01],
+            &[0.03, 0.03, 0.02, 0.87, 0.03, 0.01, 0.01], &[0.03, 0.02, 0.02, 0.03, 0.86, 0.03, 0.01], &[0.03, 0.01, 0.01, 0.01, 0.03, 0.86, 0.05],
+            &[0.04, 0.01, 0.01, 0.01, 0.02, 0.05, 0.86]]),
     ]),
     factor("skin_spreads", Child, &[G, P], &[0.998, 0.002], &[Flag("skin_severe", &[0.01, 0.9])]),
     // What befell the child: said, and not asked by the chart.

@@ -37,6 +37,18 @@ fn what_is_seen_belongs_to_one_factor_and_every_concept_has_phrases() {
                         }
                     }
                     Shows::Number(field, ..) => assert!(fields.insert(*field), "{field}"),
+                    Shows::Picture(subject, chances) => {
+                        let readings = inference::pictures::subject_named(subject)
+                            .unwrap()
+                            .readings;
+                        for chances in *chances {
+                            let sum: f64 = chances.iter().sum();
+                            assert!(
+                                chances.len() == readings.len() && (sum - 1.0).abs() < 1e-6,
+                                "{subject}"
+                            );
+                        }
+                    }
                     Shows::Said(concept, chances) => {
                         assert!(
                             concepts.insert(*concept) && chances.len() == states,
