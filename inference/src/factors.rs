@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::encode::Encoded;
 use crate::float::dot;
-use crate::transformer::Linear;
+use crate::layers::Linear;
 
 /// Factors beside one matrix.
 #[derive(Debug, Clone)]

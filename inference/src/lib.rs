@@ -31,6 +31,7 @@ pub mod floor;
 pub mod golden;
 mod growth;
 pub mod interview;
+mod layers;
 pub mod logic;
 pub mod model;
 pub mod packs;
@@ -39,6 +40,7 @@ pub mod rules;
 pub mod transformer;
 pub mod treatment;
 pub mod trial;
+pub mod vision;
 
 pub use assessment::{Assessment, assess, assess_without_age};
 pub use findings::Findings;

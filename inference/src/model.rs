@@ -19,8 +19,8 @@ use crate::rules::RulePack;
 use crate::transformer::{Shape, Transformer, softmax};
 
 pub mod adapter;
-mod file;
-mod tensors;
+pub(crate) mod file;
+pub(crate) mod tensors;
 
 use adapter::{Adapter, Beside};
 use file::{check_tokenizer, read_json, text};
@@ -162,7 +162,7 @@ impl std::fmt::Debug for TriageModel {
     }
 }
 
-fn malformed(reason: impl ToString) -> ModelError {
+pub(crate) fn malformed(reason: impl ToString) -> ModelError {
     // Only the first line: some errors carry a backtrace, which is no word for people.
     ModelError::Malformed(
         reason

@@ -10,11 +10,12 @@
 //! Every sum is made in an order of its own ([`kernels`], [`crate::float`]), and no function of a platform's
 //! library is called: a phone comes to the same bits as the desk, whatever its processor.
 
-use kernels::{Activations, Packed, Path, multiply};
+use kernels::Packed;
 
 use crate::encode::{Encoded, Row};
-use crate::factors::{Factors, LowRank};
-use crate::float::{EPSILON, dot, exp, gelu};
+use crate::factors::Factors;
+use crate::float::exp;
+use crate::layers::{Layer, Linear, Norm, Room, Unfit, add};
 
 /// How large a network is. Sizes are checked before anything is read ([`crate::model`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -49,30 +50,6 @@ impl Shape {
     }
 }
 
-/// Weight and bias of a norm.
-#[derive(Debug, Clone)]
-pub(crate) struct Norm {
-    pub weight: Vec<f32>,
-    pub bias: Vec<f32>,
-}
-
-/// A matrix and a bias.
-#[derive(Debug, Clone)]
-pub(crate) struct Linear {
-    pub weight: Packed,
-    pub bias: Vec<f32>,
-}
-
-/// One layer.
-#[derive(Debug, Clone)]
-pub(crate) struct Layer {
-    pub norms: [Norm; 2],
-    pub qkv: Linear,
-    pub out: Linear,
-    pub up: Linear,
-    pub down: Linear,
-}
-
 /// The network.
 #[derive(Debug, Clone)]
 pub struct Transformer {
@@ -87,60 +64,6 @@ pub struct Transformer {
     pub(crate) heads: [Linear; 2],
     /// Of each n-gram, whether the network has learned anything of it.
     pub(crate) known: Vec<bool>,
-}
-
-impl Norm {
-    fn of(&self, x: &[f32], out: &mut Vec<f32>) {
-        out.clear();
-        let width = self.weight.len();
-        for x in x.chunks_exact(width) {
-            let n = width as f32;
-            let mean = x.iter().sum::<f32>() / n;
-            let variance = x.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / n;
-            let scale = 1.0 / (variance + EPSILON).sqrt();
-            let rows = x.iter().zip(self.weight.iter().zip(&self.bias));
-            out.extend(rows.map(|(x, (weight, bias))| (x - mean) * scale * weight + bias));
-        }
-    }
-}
-
-/// Room for what lies between, kept over the layers.
-#[derive(Default)]
-struct Room {
-    activations: Activations,
-    normal: Vec<f32>,
-    product: Vec<f32>,
-    attended: Vec<f32>,
-}
-
-/// Why a patient cannot be read by a network: something of its file does not fit together.
-type Unfit = kernels::Misfit;
-
-impl Linear {
-    /// `out = x · weightᵀ + bias`, row by row.
-    fn of(
-        &self,
-        x: &[f32],
-        out: &mut Vec<f32>,
-        activations: &mut Activations,
-    ) -> Result<(), Unfit> {
-        out.clear();
-        out.resize(
-            x.len() / self.weight.columns().max(1) * self.weight.rows(),
-            0.0,
-        );
-        multiply(&self.weight, x, out, activations, Path::best(), None)?;
-        for row in out.chunks_exact_mut(self.bias.len()) {
-            row.iter_mut()
-                .zip(&self.bias)
-                .for_each(|(out, bias)| *out += bias);
-        }
-        Ok(())
-    }
-}
-
-fn add(x: &mut [f32], more: &[f32]) {
-    x.iter_mut().zip(more).for_each(|(x, more)| *x += more);
 }
 
 impl Transformer {
@@ -205,7 +128,7 @@ impl Transformer {
         for (at, layer) in self.layers.iter().enumerate() {
             let factors = beside.and_then(|beside| beside.layer(at));
             let last = at + 1 == self.layers.len();
-            self.layer((layer, factors), &mut x, &mut room, last)?;
+            layer.of(factors, &mut x, &mut room, (self.shape.heads, last))?;
         }
         if self.layers.is_empty() {
             // Without layers nothing brings the slots together but their sum.
@@ -223,88 +146,6 @@ impl Transformer {
         first.of(&room.normal, &mut differential, &mut room.activations)?;
         second.of(&room.normal, &mut urgency, &mut room.activations)?;
         Ok([differential, urgency])
-    }
-
-    /// One layer; of the last, nobody reads more than slot 0.
-    fn layer(
-        &self,
-        (layer, factors): (&Layer, Option<&[LowRank; 4]>),
-        x: &mut Vec<f32>,
-        room: &mut Room,
-        last: bool,
-    ) -> Result<(), Unfit> {
-        let low = |part: usize, x: &[f32], out: &mut [f32]| {
-            if let Some(factors) = factors.and_then(|factors| factors.get(part)) {
-                factors.add(x, out);
-            }
-        };
-        let [first, second] = &layer.norms;
-        let Room {
-            activations,
-            normal,
-            product,
-            attended,
-        } = room;
-        first.of(x, normal);
-        layer.qkv.of(normal, product, activations)?;
-        low(0, normal, product);
-        self.attend(product, attended);
-        if last {
-            attended.truncate(self.shape.width);
-            x.truncate(self.shape.width);
-        }
-        layer.out.of(attended, product, activations)?;
-        low(1, attended, product);
-        add(x, product);
-        second.of(x, normal);
-        layer.up.of(normal, product, activations)?;
-        low(2, normal, product);
-        product.iter_mut().for_each(|x| *x = gelu(*x));
-        layer.down.of(product, normal, activations)?;
-        low(3, product, normal);
-        add(x, normal);
-        Ok(())
-    }
-
-    /// Attention of every slot to every slot, head by head: `[slots, 3 × width]` to `[slots, width]`.
-    fn attend(&self, qkv: &[f32], out: &mut Vec<f32>) {
-        let Shape {
-            slots,
-            width,
-            heads,
-            ..
-        } = self.shape;
-        let size = width / heads;
-        let scale = 1.0 / (size as f32).sqrt();
-        let part = |slot: usize, which: usize, head: usize| {
-            let from = (slot * 3 + which) * width + head * size;
-            qkv.get(from..from + size).unwrap_or_default()
-        };
-        out.clear();
-        out.resize(slots * width, 0.0);
-        let mut shares = vec![0f32; slots];
-        for (slot, out) in out.chunks_exact_mut(width).enumerate() {
-            for (head, out) in out.chunks_exact_mut(size).enumerate() {
-                let query = part(slot, 0, head);
-                let mut most = f32::MIN;
-                for (other, share) in shares.iter_mut().enumerate() {
-                    *share = dot(query, part(other, 1, head)) * scale;
-                    most = most.max(*share);
-                }
-                let mut all = 0f32;
-                for share in &mut shares {
-                    *share = exp(*share - most);
-                    all += *share;
-                }
-                for (other, share) in shares.iter().enumerate() {
-                    let share = share / all;
-                    let value = part(other, 2, head);
-                    out.iter_mut()
-                        .zip(value)
-                        .for_each(|(out, value)| *out += share * value);
-                }
-            }
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{ModelError, malformed};
 const TOKENIZER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Opens a file of this architecture, of at most so many bytes.
-pub(super) fn open(
+pub(crate) fn open(
     reader: &mut (impl Read + Seek),
     architecture: &str,
     bytes_max: u64,
@@ -30,7 +30,7 @@ pub(super) fn open(
 }
 
 /// Whether a file says that it is of this architecture, whatever else is in it.
-pub(super) fn says(file: &mut (impl Read + Seek), architecture: &str) -> bool {
+pub(crate) fn says(file: &mut (impl Read + Seek), architecture: &str) -> bool {
     let mut beginning = Vec::new();
     let read = file
         .rewind()
@@ -128,14 +128,14 @@ impl<F: Read + Seek> Walk<'_, F> {
     }
 }
 
-pub(super) fn text<'a>(content: &'a Content, key: &str) -> Result<&'a str, ModelError> {
+pub(crate) fn text<'a>(content: &'a Content, key: &str) -> Result<&'a str, ModelError> {
     match content.metadata.get(key) {
         Some(Meta::String(text)) => Ok(text),
         _ => Err(malformed(format!("{key} is missing"))),
     }
 }
 
-pub(super) fn read_json<T: for<'d> Deserialize<'d>>(
+pub(crate) fn read_json<T: for<'d> Deserialize<'d>>(
     content: &Content,
     key: &str,
     bytes_max: usize,

@@ -10,12 +10,17 @@ use kernels::{Kind, Packed};
 use super::adapter::Form;
 use super::{ModelError, malformed};
 use crate::factors::{Factors, LowRank, LowRows};
-use crate::transformer::{Layer, Linear, Norm, Shape, Transformer};
+use crate::layers::{Layer, Linear, Norm};
+use crate::transformer::{Shape, Transformer};
+use crate::vision;
+
+/// The parts of a reader of pictures.
+type Tower = (Linear, Vec<f32>, Vec<Layer>, Norm, [Linear; 2]);
 
 /// The tensors of a file, read one by one: the whole file is never in memory at once.
-pub(super) struct Tensors<'a, R> {
-    pub(super) content: &'a Content,
-    pub(super) reader: &'a mut R,
+pub(crate) struct Tensors<'a, R> {
+    pub(crate) content: &'a Content,
+    pub(crate) reader: &'a mut R,
 }
 
 impl<R: Read + Seek> Tensors<'_, R> {
@@ -85,6 +90,51 @@ impl<R: Read + Seek> Tensors<'_, R> {
         })
     }
 
+    fn layers(
+        &mut self,
+        count: usize,
+        width: usize,
+        inner: usize,
+    ) -> Result<Vec<Layer>, ModelError> {
+        let mut layers = Vec::new();
+        for at in 0..count {
+            let name = |part: &str| format!("layers.{at}.{part}");
+            layers.push(Layer {
+                norms: [
+                    self.norm(&name("norm1"), width)?,
+                    self.norm(&name("norm2"), width)?,
+                ],
+                qkv: self.linear(&name("qkv"), 3 * width, width)?,
+                out: self.linear(&name("out"), width, width)?,
+                up: self.linear(&name("up"), inner, width)?,
+                down: self.linear(&name("down"), width, inner)?,
+            });
+        }
+        Ok(layers)
+    }
+
+    /// A reader of pictures, of this shape: patches, slots, layers, norm and heads.
+    pub(crate) fn tower(
+        &mut self,
+        shape: &vision::Shape,
+        [whats, readings]: [usize; 2],
+    ) -> Result<Tower, ModelError> {
+        let width = shape.width;
+        if self.content.tensor_infos.len() != 2 + 1 + shape.layers * 12 + 2 + 4 {
+            return Err(malformed("other tensors than this engine knows"));
+        }
+        Ok((
+            self.linear("patches", width, vision::PATCH_NUMBERS)?,
+            self.numbers("slots.weight", &[vision::SLOTS, width])?,
+            self.layers(shape.layers, width, shape.inner)?,
+            self.norm("norm", width)?,
+            [
+                self.linear("what", whats, width)?,
+                self.linear("readings", readings, width)?,
+            ],
+        ))
+    }
+
     /// The network, of this shape, with so many rows of features, n-grams and word pieces.
     pub(super) fn network(
         &mut self,
@@ -102,20 +152,7 @@ impl<R: Read + Seek> Tensors<'_, R> {
             self.matrix("pieces.weight", pieces, width)?,
         ];
         let known = known_rows(&tables[1]);
-        let mut layers = Vec::new();
-        for at in 0..shape.layers {
-            let name = |part: &str| format!("layers.{at}.{part}");
-            layers.push(Layer {
-                norms: [
-                    self.norm(&name("norm1"), width)?,
-                    self.norm(&name("norm2"), width)?,
-                ],
-                qkv: self.linear(&name("qkv"), 3 * width, width)?,
-                out: self.linear(&name("out"), width, width)?,
-                up: self.linear(&name("up"), inner, width)?,
-                down: self.linear(&name("down"), width, inner)?,
-            });
-        }
+        let layers = self.layers(shape.layers, width, inner)?;
         Ok(Transformer {
             shape,
             slots: self.numbers("slots.weight", &[shape.slots, width])?,

@@ -16,8 +16,10 @@ use teach::adapt::{RANKS, Tuning};
 use teach::learn::{Fail, Folder, Plan, Progress, learn};
 use teach::net::Ranks;
 use teach::publish::Stored;
+use teach::see;
 
 mod report;
+mod sheet;
 
 /// Teach, measure and pack triage models. Nothing of it is linked into a phone.
 #[derive(Parser)]
@@ -127,6 +129,35 @@ enum Command {
         /// Patients.
         #[arg(long, default_value_t = 20_000)]
         cases: usize,
+    },
+    /// Teach a reader of pictures by rendered ones, measure it and what foes can make of them, and write a file for
+    /// phones. NOT CLINICALLY VALIDATED.
+    See {
+        /// Where to write the file.
+        #[arg(long)]
+        out: PathBuf,
+        /// Of all randomness.
+        #[arg(long, default_value_t = see::Plan::REFERENCE.seed)]
+        seed: u64,
+        /// Steps.
+        #[arg(long, default_value_t = see::Plan::REFERENCE.steps)]
+        steps: usize,
+        /// Pictures to measure on.
+        #[arg(long, default_value_t = 7000)]
+        pictures: usize,
+    },
+    /// Draw some of the pictures that it learns from, as one PNG to look at: a column for each subject, and the
+    /// last of nothing.
+    Draw {
+        /// Where to write it.
+        #[arg(long)]
+        out: PathBuf,
+        /// Rows.
+        #[arg(long, default_value_t = 6)]
+        rows: usize,
+        /// Of all randomness.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Ask a file about emergencies that people wrote down, one by one.
     Emergencies {
@@ -250,6 +281,20 @@ fn run(command: Command) -> Result<(), Fail> {
             full,
             cases,
         } => report::compare(&base, &district, [&adapter, &full], cases.max(100)),
+        Command::See {
+            out,
+            seed,
+            steps,
+            pictures,
+        } => {
+            let plan = see::Plan {
+                seed,
+                steps: steps.max(1),
+                ..see::Plan::REFERENCE
+            };
+            sheet::see(plan, &out, pictures.max(100), &mut teller())
+        }
+        Command::Draw { out, rows, seed } => sheet::sheet(&out, rows.clamp(1, 60), seed),
         Command::Emergencies { file } => report::emergencies(&file),
     }
 }

@@ -1,0 +1,458 @@
+//! The reader of pictures as it comes in a release of its own: what a picture shows, or that it cannot say.
+//!
+//! ```text
+//! picture [112, 112, 3] → 49 patches of 16 × 16, and one slot that gathers  [50, width]
+//!   → layers × (norm, attention, norm, gelu) → norm of slot 0
+//!   → what it is [subjects + nothing of them], its readings [all subjects' readings]
+//! ```
+//!
+//! It abstains where the picture is not what it is said to be, where it is unsure, and where four views of
+//! the picture (as it is, turned, mirrored, softened) are not read alike: noise that was made to fool a
+//! network seldom survives all of them (Guo et al. 2018). Whoever sees the network can make noise that does:
+//! a reading is shown to a worker, and no rule reads it.
+//!
+//! NOT CLINICALLY VALIDATED: see [`crate::pictures`].
+
+use std::io::{Cursor, Read, Seek};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::{Deserialize, Serialize};
+
+use crate::layers::{Layer, Linear, Norm, Room, Unfit};
+use crate::model::{GOLDEN_TOLERANCE, ModelError, file, malformed, tensors::Tensors};
+use crate::pictures::{SUBJECTS, Subject};
+use crate::transformer::softmax;
+
+/// The architecture name in the file.
+pub const ARCHITECTURE: &str = "kijiti-vision-1";
+/// Pixels of a side of what is looked at.
+pub const SIDE: usize = 112;
+/// Pixels of a patch's side.
+pub const PATCH: usize = 16;
+/// Slots: the patches, and one before them that gathers what they say.
+pub const SLOTS: usize = (SIDE / PATCH) * (SIDE / PATCH) + 1;
+/// Numbers of a patch.
+pub const PATCH_NUMBERS: usize = PATCH * PATCH * 3;
+/// Pixels of a golden picture's side, each of which stands for 4 × 4.
+pub const GOLDEN_SIDE: usize = SIDE / 4;
+/// Bytes of a file that this engine takes.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const GOLDEN_MAX: usize = 64;
+
+/// A picture of 112 × 112 pixels: red, green, blue, row by row.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Picture(Vec<u8>);
+
+/// Prints no pixel: a picture belongs in no log.
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Picture")
+    }
+}
+
+impl Picture {
+    /// Of its bytes; `None` unless there are so many.
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        (bytes.len() == SIDE * SIDE * 3).then_some(Self(bytes))
+    }
+
+    /// A black one.
+    pub fn black() -> Self {
+        Self(vec![0; SIDE * SIDE * 3])
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Of another one's pixels: where each pixel comes from.
+    fn moved(&self, from: impl Fn(usize, usize) -> (usize, usize)) -> Self {
+        let places = (0..SIDE * SIDE).map(|at| from(at % SIDE, at / SIDE));
+        let pixels = places.flat_map(|(x, y)| {
+            let at = (y * SIDE + x) * 3;
+            self.0.get(at..at + 3).unwrap_or(&[0; 3]).iter().copied()
+        });
+        Self(pixels.collect())
+    }
+
+    /// Each pixel the mean of itself and its neighbours.
+    fn softened(&self) -> Self {
+        let mut soft = Vec::with_capacity(self.0.len());
+        for y in 0..SIDE {
+            for x in 0..SIDE {
+                for colour in 0..3 {
+                    let (mut sum, mut count) = (0u32, 0u32);
+                    for ny in y.saturating_sub(1)..(y + 2).min(SIDE) {
+                        for nx in x.saturating_sub(1)..(x + 2).min(SIDE) {
+                            let pixel = self.0.get((ny * SIDE + nx) * 3 + colour);
+                            sum += u32::from(pixel.copied().unwrap_or_default());
+                            count += 1;
+                        }
+                    }
+                    soft.push((sum / count.max(1)) as u8);
+                }
+            }
+        }
+        Self(soft)
+    }
+
+    /// As it is, turned, mirrored, and softened.
+    fn views(&self) -> [Self; 4] {
+        [
+            self.clone(),
+            self.moved(|x, y| (SIDE - 1 - y, x)),
+            self.moved(|x, y| (SIDE - 1 - x, y)),
+            self.softened(),
+        ]
+    }
+
+    /// The patches as a network takes them, one after the other.
+    pub fn patches(&self) -> Vec<f32> {
+        let mut patches = Vec::with_capacity((SLOTS - 1) * PATCH_NUMBERS);
+        let across = SIDE / PATCH;
+        for patch in 0..across * across {
+            let (left, top) = (patch % across * PATCH, patch / across * PATCH);
+            for y in top..top + PATCH {
+                let row = (y * SIDE + left) * 3;
+                let row = self.0.get(row..row + PATCH * 3).unwrap_or_default();
+                patches.extend(row.iter().map(|x| (f32::from(*x) - 128.0) / 64.0));
+            }
+        }
+        patches
+    }
+
+    /// A golden picture, each of whose pixels stands for 4 × 4.
+    fn golden(small: &[u8]) -> Option<Self> {
+        if small.len() != GOLDEN_SIDE * GOLDEN_SIDE * 3 {
+            return None;
+        }
+        let places = (0..SIDE * SIDE).map(|at| (at % SIDE / 4, at / SIDE / 4));
+        let pixels = places.flat_map(|(x, y)| {
+            let at = (y * GOLDEN_SIDE + x) * 3;
+            small.get(at..at + 3).unwrap_or(&[0; 3]).iter().copied()
+        });
+        Self::new(pixels.collect())
+    }
+}
+
+/// How large a network is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Width of a slot.
+    pub width: usize,
+    /// Heads of attention.
+    pub heads: usize,
+    /// Width between the two products of a layer.
+    pub inner: usize,
+    /// Layers.
+    pub layers: usize,
+}
+
+impl Shape {
+    fn is_sound(&self) -> bool {
+        (32..=512).contains(&self.width)
+            && self.width.is_multiple_of(32)
+            && (1..=16).contains(&self.heads)
+            && self.width.is_multiple_of(self.heads)
+            && (32..=2048).contains(&self.inner)
+            && self.inner.is_multiple_of(32)
+            && (1..=12).contains(&self.layers)
+    }
+}
+
+/// Numbers set on pictures of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Thresholds {
+    /// Temperature of what a picture is.
+    pub what_temperature: f64,
+    /// Temperature of the readings.
+    pub reading_temperature: f64,
+    /// Abstain where it is less likely than this to be what it is said to be.
+    pub is_above: f32,
+    /// Abstain where the likeliest reading is below this.
+    pub sure_above: f32,
+}
+
+/// A picture with its published result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GoldenPicture {
+    /// Its pixels in hexadecimal, 28 × 28.
+    pub pixels: String,
+    /// What comes out for what it is.
+    pub what: Vec<f32>,
+}
+
+/// What a picture shows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Look {
+    /// This reading, with its probability.
+    Reads(&'static str, f32),
+    /// It does not look like what it is said to be.
+    NotThis,
+    /// It may be read in more than one way.
+    Unsure,
+}
+
+/// Why a reader abstains; all on but in tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defences {
+    /// Where the picture is not what it is said to be.
+    pub what: bool,
+    /// Where its views are not read alike.
+    pub views: bool,
+}
+
+impl Defences {
+    /// All of them.
+    pub const ALL: Self = Self {
+        what: true,
+        views: true,
+    };
+}
+
+/// A reader of pictures.
+pub struct PictureReader {
+    name: String,
+    shape: Shape,
+    patches: Linear,
+    slots: Vec<f32>,
+    layers: Vec<Layer>,
+    norm: Norm,
+    /// What it is, and its readings.
+    heads: [Linear; 2],
+    thresholds: Thresholds,
+    golden: Vec<GoldenPicture>,
+    card: String,
+}
+
+impl std::fmt::Debug for PictureReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PictureReader({})", self.name)
+    }
+}
+
+/// All readings, one subject's after the other's.
+pub fn readings() -> usize {
+    SUBJECTS.iter().map(|s| s.readings.len()).sum()
+}
+
+/// Where a subject stands, and where its readings begin.
+pub fn place_of(subject: &Subject) -> Option<(usize, usize)> {
+    let at = SUBJECTS.iter().position(|other| other == subject)?;
+    let before = SUBJECTS.iter().take(at);
+    Some((at, before.map(|s| s.readings.len()).sum()))
+}
+
+impl PictureReader {
+    /// Reads a file that is in memory. `name` is what it will be called.
+    ///
+    /// # Errors
+    /// What is none, or out of its limits.
+    pub fn load(name: &str, bytes: &[u8]) -> Result<Self, ModelError> {
+        Self::read(name, &mut Cursor::new(bytes))
+    }
+
+    /// Reads a file where it lies.
+    ///
+    /// # Errors
+    /// What is none, or out of its limits.
+    pub fn read(name: &str, reader: &mut (impl Read + Seek)) -> Result<Self, ModelError> {
+        catch_unwind(AssertUnwindSafe(|| Self::read_checked(name, reader)))
+            .unwrap_or_else(|_| Err(malformed("the file breaks its reader")))
+    }
+
+    fn read_checked(name: &str, reader: &mut (impl Read + Seek)) -> Result<Self, ModelError> {
+        let content = file::open(reader, ARCHITECTURE, FILE_BYTES_MAX)?;
+        let shape: Shape = file::read_json(&content, "kijiti.shape", 4096)?;
+        let thresholds: Thresholds = file::read_json(&content, "kijiti.thresholds", 4096)?;
+        let golden: Vec<GoldenPicture> = file::read_json(&content, "kijiti.golden", 1 << 20)?;
+        let subjects: Vec<(String, Vec<String>)> =
+            file::read_json(&content, "kijiti.subjects", 4096)?;
+        let same = |(subject, (name, readings)): (&Subject, &(String, Vec<String>))| {
+            subject.name == name.as_str() && subject.readings.iter().eq(readings.iter())
+        };
+        if subjects.len() != SUBJECTS.len() || !SUBJECTS.iter().zip(&subjects).all(same) {
+            return Err(malformed("it reads other things than this engine knows"));
+        }
+        let sane = |t: f64| (0.05..=20.0).contains(&t);
+        let share = |p: f32| (0.0..=1.0).contains(&p);
+        let sound = shape.is_sound()
+            && (1..=GOLDEN_MAX).contains(&golden.len())
+            && sane(thresholds.what_temperature)
+            && sane(thresholds.reading_temperature)
+            && share(thresholds.is_above)
+            && share(thresholds.sure_above);
+        if !sound {
+            return Err(malformed(
+                "its shape, thresholds or golden pictures are out of range",
+            ));
+        }
+        let mut tensors = Tensors {
+            content: &content,
+            reader,
+        };
+        let (patches, slots, layers, norm, heads) =
+            tensors.tower(&shape, [SUBJECTS.len() + 1, readings()])?;
+        let card = file::text(&content, "kijiti.card")?.to_owned();
+        Ok(Self {
+            name: name.to_owned(),
+            shape,
+            patches,
+            slots,
+            layers,
+            norm,
+            heads,
+            thresholds,
+            golden,
+            card,
+        })
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The card, for people.
+    pub fn card(&self) -> &str {
+        &self.card
+    }
+
+    /// Its golden pictures.
+    pub fn golden(&self) -> &[GoldenPicture] {
+        &self.golden
+    }
+
+    /// What a picture is, and its readings, as logits.
+    ///
+    /// # Errors
+    /// Where its weights give no numbers.
+    pub fn logits(&self, picture: &Picture) -> Result<[Vec<f32>; 2], ModelError> {
+        let unfit = |e: Unfit| malformed(e);
+        let (mut room, mut patches) = (Room::default(), Vec::new());
+        let numbers = picture.patches();
+        (self.patches)
+            .of(&numbers, &mut patches, &mut room.activations)
+            .map_err(unfit)?;
+        let mut x = self.slots.clone();
+        let rest = x.get_mut(self.shape.width..).unwrap_or_default();
+        crate::layers::add(rest, &patches);
+        for (at, layer) in self.layers.iter().enumerate() {
+            let last = at + 1 == self.layers.len();
+            let how = (self.shape.heads, last);
+            layer.of(None, &mut x, &mut room, how).map_err(unfit)?;
+        }
+        // Quantized activations have no place for what is no number: it is refused before they hide it.
+        if !x.iter().all(|x| x.is_finite()) {
+            return Err(malformed("its weights give no numbers"));
+        }
+        self.norm.of(&x, &mut room.normal);
+        let [mut what, mut readings] = [Vec::new(), Vec::new()];
+        let [first, second] = &self.heads;
+        (first.of(&room.normal, &mut what, &mut room.activations)).map_err(unfit)?;
+        (second.of(&room.normal, &mut readings, &mut room.activations)).map_err(unfit)?;
+        Ok([what, readings])
+    }
+
+    /// What a picture that is said to be of `subject` shows.
+    ///
+    /// # Errors
+    /// Where its weights give no numbers.
+    pub fn look(&self, picture: &Picture, subject: &Subject) -> Result<Look, ModelError> {
+        self.look_with(picture, subject, Defences::ALL)
+    }
+
+    /// The same with these defences.
+    ///
+    /// # Errors
+    /// Where its weights give no numbers.
+    pub fn look_with(
+        &self,
+        picture: &Picture,
+        subject: &Subject,
+        defences: Defences,
+    ) -> Result<Look, ModelError> {
+        let (at, from) = place_of(subject).ok_or_else(|| malformed("no such subject"))?;
+        let views = picture.views();
+        let taken = if defences.views { 4 } else { 1 };
+        let mut sums = vec![0f32; subject.readings.len()];
+        let (mut least, mut first) = (1f32, None);
+        let mut alike = true;
+        for view in views.iter().take(taken) {
+            let [what, readings] = self.logits(view)?;
+            let what = softmax(&what, self.thresholds.what_temperature);
+            least = least.min(what.get(at).copied().unwrap_or_default());
+            let own = readings.get(from..from + sums.len()).unwrap_or_default();
+            let own = softmax(own, self.thresholds.reading_temperature);
+            let best = own.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            let best = best.map(|(at, _)| at);
+            alike &= *first.get_or_insert(best) == best;
+            sums.iter_mut().zip(&own).for_each(|(sum, p)| *sum += p);
+        }
+        if defences.what && least < self.thresholds.is_above {
+            return Ok(Look::NotThis);
+        }
+        let best = sums.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        let best =
+            best.and_then(|(at, sum)| Some((*subject.readings.get(at)?, sum / taken as f32)));
+        Ok(match best {
+            Some((reading, p)) if alike && p >= self.thresholds.sure_above => {
+                Look::Reads(reading, p)
+            }
+            _ => Look::Unsure,
+        })
+    }
+
+    /// Looks at every golden picture on this machine; all must come out as published. Returns how many
+    /// there are.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub fn self_test(&self) -> Result<usize, ModelError> {
+        for (i, golden) in self.golden.iter().enumerate() {
+            let wrong = |reason: &str| ModelError::Golden {
+                case: i + 1,
+                reason: reason.to_owned(),
+            };
+            let small = bytes_of(&golden.pixels).ok_or_else(|| wrong("its pixels are none"))?;
+            let picture = Picture::golden(&small).ok_or_else(|| wrong("it has another size"))?;
+            let [what, _] = self.logits(&picture)?;
+            let what = softmax(&what, self.thresholds.what_temperature);
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() <= GOLDEN_TOLERANCE;
+            if what.len() != golden.what.len() || !what.iter().zip(&golden.what).all(near) {
+                return Err(wrong("its probabilities are not the published ones"));
+            }
+        }
+        Ok(self.golden.len())
+    }
+
+    /// A golden picture of one that is smaller, as it comes out here.
+    ///
+    /// # Errors
+    /// Pixels of another number.
+    pub fn golden_of(&self, small: &[u8]) -> Result<GoldenPicture, ModelError> {
+        let picture = Picture::golden(small).ok_or_else(|| malformed("of another size"))?;
+        let [what, _] = self.logits(&picture)?;
+        Ok(GoldenPicture {
+            pixels: small.iter().map(|byte| format!("{byte:02x}")).collect(),
+            what: softmax(&what, self.thresholds.what_temperature),
+        })
+    }
+}
+
+fn bytes_of(hexadecimal: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = hexadecimal.as_bytes().as_chunks::<2>();
+    let digit = |c: u8| char::from(c).to_digit(16);
+    let byte = |[high, low]: &[u8; 2]| Some((digit(*high)? << 4 | digit(*low)?) as u8);
+    match rest.is_empty() {
+        true => pairs.iter().map(byte).collect(),
+        false => None,
+    }
+}
+
+/// Whether a file says that it is a reader of pictures, whatever else is in it.
+pub fn is_picture_reader(file: &mut (impl Read + Seek)) -> bool {
+    file::says(file, ARCHITECTURE)
+}
