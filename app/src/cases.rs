@@ -94,7 +94,7 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             ..
         } => {
             let path = absolute(&file.unwrap_or_default())?;
-            advise(phone, &path);
+            advise(phone, &path, &shows);
             let words = PhotoWords {
                 shows,
                 camera,
@@ -498,11 +498,21 @@ fn import(
 
 /// Says what to do about a picture while the patient is still there. One that cannot be looked at is
 /// judged when it is kept.
-fn advise(phone: &Phone, path: &str) {
-    let path = path.to_owned();
-    let looked = phone.ask::<PhotoLooked>(Request::PhotoLook { path });
-    let advice = looked.map(|looked| looked.quality.advice);
-    for advice in advice.unwrap_or_default() {
-        eprintln!("note: the photo is {}", words::photo_advice(advice));
+fn advise(phone: &Phone, path: &str, shows: &str) {
+    drop(look(phone, path, shows));
+}
+
+/// Looks at a picture: says what to do about it, and what it seems to show.
+pub(crate) fn look(phone: &Phone, path: &str, shows: &str) -> Result<PhotoLooked, Failure> {
+    let looked = phone.ask::<PhotoLooked>(Request::PhotoLook {
+        path: path.to_owned(),
+        shows: shows.trim().replace([' ', '-'], "_").to_lowercase(),
+    })?;
+    for advice in &looked.quality.advice {
+        eprintln!("note: the photo is {}", words::photo_advice(*advice));
     }
+    if let Some(seen) = &looked.seen {
+        eprintln!("note: {}", words::picture_read(seen));
+    }
+    Ok(looked)
 }

@@ -105,6 +105,10 @@ pub enum Command {
         /// Findings as JSON or TOML; asked one by one on a terminal if left out.
         #[arg(long, value_name = "FILE")]
         findings: Option<PathBuf>,
+        /// A photograph for the model, and what it is of: rapid_test, slide, muac_tape, eye, mouth or skin. Needs a
+        /// reader of pictures that your ministry has released; none is clinically validated.
+        #[arg(long = "photo", value_name = "OF=FILE", requires = "findings")]
+        photos: Vec<String>,
         /// The level of care.
         #[arg(long, value_enum, default_value_t = ProfileArg::Iccm)]
         profile: ProfileArg,

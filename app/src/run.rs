@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clinical::Profile;
+use node::api::views::case::PictureSays;
 use node::api::views::meetings::Meeting;
 use node::api::views::releases::{Active, Releases, Verified};
 use node::api::views::status::{BackedUp, Done, Status};
@@ -58,9 +59,11 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ministry { command } => ministry::run(&phone, command),
         Command::Enrol { command } => enrol::run(&phone, command),
         Command::Case { command } => cases::run(&phone, command),
-        Command::Triage { findings, profile } => {
-            triage(&phone, findings.as_deref(), profile.into())
-        }
+        Command::Triage {
+            findings,
+            photos,
+            profile,
+        } => triage(&phone, (findings.as_deref(), &photos), profile.into()),
         Command::Meet { who } => meet(&phone, &who),
         Command::Model { command } => run_model(&phone, command),
         Command::Mirror { command } => crate::mirror::run(&phone, command),
@@ -189,10 +192,14 @@ fn restore(phone: &Phone, from: &Path) -> Result<(), Failure> {
 }
 
 /// Assesses without keeping anything.
-fn triage(phone: &Phone, file: Option<&Path>, profile: Profile) -> Result<(), Failure> {
+fn triage(
+    phone: &Phone,
+    (file, photos): (Option<&Path>, &[String]),
+    profile: Profile,
+) -> Result<(), Failure> {
     let of = VisitOf::Triage;
     let findings = match file {
-        Some(file) => findings_file(file)?,
+        Some(file) => with_photos(phone, findings_file(file)?, photos)?,
         None => terminal::file_of(&terminal::findings(&terminal::Sitting {
             of,
             profile,
@@ -206,6 +213,36 @@ fn triage(phone: &Phone, file: Option<&Path>, profile: Profile) -> Result<(), Fa
         None => phone.reply(Request::VisitEnd { of }).map(drop),
         Some(_) => Ok(()),
     }
+}
+
+/// A findings file with what photographs were read as; one that cannot be read adds nothing.
+fn with_photos(phone: &Phone, file: String, photos: &[String]) -> Result<String, Failure> {
+    let mut file = file;
+    for photo in photos {
+        let wrong = || {
+            let how = "write what it is of and its file: --photo eye=FILE (rapid_test, slide, muac_tape, eye, mouth, skin)";
+            Failure::new(format!("{photo:?} is no photograph"), how).with_code(2)
+        };
+        let (of, path) = photo.split_once('=').ok_or_else(wrong)?;
+        let known = inference::pictures::subject_named(of).ok_or_else(wrong)?;
+        let looked = cases::look(phone, &absolute(Path::new(path))?, of)?;
+        if looked.seen.is_none() {
+            eprintln!(
+                "note: no reader of pictures runs on this phone, so the photo is not read (kijiti model list)"
+            );
+        }
+        let Some(PictureSays::Reads { word, .. }) = looked.seen.map(|seen| seen.said) else {
+            continue;
+        };
+        let name = format!("{}{}", inference::pictures::PREFIX, known.name);
+        // Names and words are of a list: nothing in them ends a string.
+        file = match file.trim_start().strip_prefix('{') {
+            Some(rest) if rest.trim() == "}" => format!("{{\"{name}\": \"{word}\"}}"),
+            Some(rest) => format!("{{\"{name}\": \"{word}\", {rest}"),
+            None => format!("\"{name}\" = \"{word}\"\n{file}"),
+        };
+    }
+    Ok(file)
 }
 
 /// The phone that a command is for.

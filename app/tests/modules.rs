@@ -417,3 +417,76 @@ fn an_adapter_that_comes_with_its_base_runs_without_a_restart() {
     clinic.stop();
     worker.stop();
 }
+
+/// A drawing as a file, twelve times as large as the reader looks at it.
+fn drawn(desk: &Desk, subject: &str, reading: &str) -> String {
+    use inference::pictures::subject_named;
+    use inference::vision::SIDE;
+    let found = (0..600u64).map(|n| teach::see::nth(4, n)).find(|drawn| {
+        let named = drawn.subject.map(|at| inference::pictures::SUBJECTS[at]);
+        let right = |s: &inference::pictures::Subject| s.readings[drawn.reading] == reading;
+        let clear = drawn.taken.blur == 0 && (0.8..1.15).contains(&drawn.taken.light);
+        clear && named.as_ref() == subject_named(subject) && named.as_ref().is_some_and(right)
+    });
+    let small = found.unwrap().picture.bytes().to_vec();
+    let times = 4;
+    let pixels = (0..SIDE * times * SIDE * times).flat_map(|at| {
+        let (x, y) = (at % (SIDE * times) / times, at / (SIDE * times) / times);
+        small[(y * SIDE + x) * 3..][..3].to_vec()
+    });
+    let name = format!("{subject}.png");
+    let file = std::fs::File::create(desk.path(&name)).unwrap();
+    let size = (SIDE * times) as u32;
+    let mut encoder = png::Encoder::new(file, size, size);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header().unwrap();
+    writer
+        .write_image_data(&pixels.collect::<Vec<u8>>())
+        .unwrap();
+    name
+}
+
+/// Off until a ministry releases it, said with every word to be no proof, recalled like anything else.
+#[test]
+fn photographs_are_read_where_a_reader_was_released_and_nowhere_else() {
+    let desk = Desk::enrolled();
+    let test = drawn(&desk, "rapid_test", "positive");
+    let findings = desk.write("findings.toml", "age_months = 20\nfever = \"yes\"\n");
+    let said = |of: &str| {
+        let photo = format!("{of}={test}");
+        let triage = ["triage", "--findings", &findings, "--photo", &photo];
+        let out = desk.run("clinic", &triage);
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    };
+    let before = said("rapid_test");
+    assert!(
+        before.contains("no reader of pictures runs on this phone"),
+        "{before}"
+    );
+
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../models");
+    let reader = format!("{models}/vision-reference.gguf");
+    desk.publish(&reader, "pictures", &[]);
+    let runs = desk.running(&["pictures"]);
+    assert_eq!(runs[0]["kind"], "vision");
+    let shown = desk.ok("clinic", &["model", "show", "pictures"]);
+    assert!(shown.contains("NOT CLINICALLY VALIDATED"), "{shown}");
+    let read = said("rapid_test");
+    assert!(
+        read.contains("seems to show, of rapid test: positive")
+            && read.contains("not clinically validated"),
+        "{read}"
+    );
+    let other = said("eye");
+    assert!(other.contains("nothing is read from it"), "{other}");
+    let (code, wrong) = desk.fails(
+        "clinic",
+        &["triage", "--findings", &findings, "--photo", "hand=x.png"],
+    );
+    assert!(code == 2 && wrong.contains("rapid_test"), "{wrong}");
+
+    desk.recall("pictures");
+    desk.running(&[]);
+    assert!(said("rapid_test").contains("no reader of pictures runs"));
+}

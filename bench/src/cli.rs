@@ -125,6 +125,9 @@ pub enum BenchCommand {
         /// The model.
         #[arg(long, default_value = "models/triage-reference.gguf")]
         model: PathBuf,
+        /// A reader of pictures, to measure beside it.
+        #[arg(long)]
+        vision: Option<PathBuf>,
         /// Drawn patients.
         #[arg(long, default_value_t = 2000)]
         cases: usize,

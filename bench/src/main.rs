@@ -54,9 +54,10 @@ fn run(cli: Cli) -> Result<(), app::Failure> {
         BenchCommand::Cases { envelopes, seed } => bench::cases::run(envelopes, seed, json),
         BenchCommand::Triage {
             model,
+            vision,
             cases,
             encoded,
-        } => bench::triage::run(&model, cases, encoded.as_deref(), json),
+        } => bench::triage::run(&model, vision.as_deref(), cases, encoded.as_deref(), json),
         BenchCommand::Kernels { rounds, ggml } => {
             bench::kernels::run(rounds, ggml.as_deref(), json)
         }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use app::Failure;
 use inference::TriageModel;
 use inference::encode::{Encoded, Row};
+use inference::pictures::SUBJECTS;
+use inference::vision::PictureReader;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -44,6 +46,7 @@ fn ms(of: &[Duration], share: f64) -> f64 {
 /// Measures a model on drawn patients; writes what it reads of them to `encoded` for others.
 pub fn run(
     file: &Path,
+    vision: Option<&Path>,
     cases: usize,
     encoded: Option<&Path>,
     in_json: bool,
@@ -80,7 +83,9 @@ pub fn run(
         out.write_all(Value::from(all).to_string().as_bytes())
             .map_err(fail)?;
     }
+    let pictures = vision.map(|file| pictures_of(file, cases)).transpose()?;
     let said = json!({
+        "picture": pictures,
         "schema": "kijiti.bench-triage/1", "cases": cases, "weights": model.network().weights(),
         "path": format!("{:?}", kernels::Path::best()), "ready_ms": ready.as_secs_f64() * 1e3, "kept_mb": kept as f64 / 1024.0,
         "assessment_ms": {"p50": ms(&whole, 0.5), "p95": ms(&whole, 0.95)},
@@ -103,9 +108,43 @@ pub fn run(
                     of("p95")
                 );
             }
+            if let Some(of) = said["picture"].as_object() {
+                let number = |name: &str| of[name].as_f64().unwrap_or_default();
+                println!(
+                    "a picture, in four views: ready in {:.0} ms, {:.1} MB kept; {:.2} ms of half, {:.2} of 95 in a hundred",
+                    number("ready_ms"),
+                    number("kept_mb"),
+                    number("p50_ms"),
+                    number("p95_ms")
+                );
+            }
         }
     }
     Ok(())
+}
+
+/// Looking at one picture, decoded and made small.
+fn pictures_of(file: &Path, count: usize) -> Result<Value, Failure> {
+    let before = resident_kb();
+    let began = Instant::now();
+    let open = File::open(file).map_err(|e| fail(format!("{}: {e}", file.display())))?;
+    let reader = PictureReader::read("bench", &mut BufReader::new(open)).map_err(fail)?;
+    let ready = began.elapsed();
+    let kept = resident_kb().saturating_sub(before);
+    let mut took = Vec::new();
+    for n in 0..count.min(400) as u64 {
+        let drawn = teach::see::nth(99, n);
+        let Some(subject) = drawn.subject.and_then(|at| SUBJECTS.get(at)) else {
+            continue;
+        };
+        let began = Instant::now();
+        reader.look(&drawn.picture, subject).map_err(fail)?;
+        took.push(began.elapsed());
+    }
+    Ok(json!({
+        "ready_ms": ready.as_secs_f64() * 1e3, "kept_mb": kept as f64 / 1024.0,
+        "p50_ms": ms(&took, 0.5), "p95_ms": ms(&took, 0.95),
+    }))
 }
 
 fn written(encoding: &Encoded, logits: &[Vec<f32>; 2]) -> Value {

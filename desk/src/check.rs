@@ -23,7 +23,7 @@ use crate::files::DraftFile;
 
 mod model;
 
-use model::check_model;
+use model::{check_model, check_pictures};
 
 /// Synthetic patients on whom a model's groups are measured.
 pub const PATIENTS: usize = 3000;
@@ -495,9 +495,9 @@ impl<'a> Files<'a> {
             ModuleKind::Triage => check_model(release, path),
             ModuleKind::Adapter => self.check_adapter(release, (path, by_ministry)),
             ModuleKind::Rules => self.check_rules(release, path, by_ministry),
+            ModuleKind::Vision => check_pictures(release, path),
             // No engine runs it yet: phones carry it for those that will.
             ModuleKind::Other
-            | ModuleKind::Vision
             | ModuleKind::Language
             | ModuleKind::Guide
             | ModuleKind::Form

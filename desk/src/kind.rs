@@ -9,6 +9,7 @@ use std::path::Path;
 use distribution::{ModuleKind, TrustedState};
 use inference::model::adapter::is_adapter;
 use inference::model::is_triage_model;
+use inference::vision::is_picture_reader;
 
 use crate::Refusal;
 
@@ -24,6 +25,9 @@ fn by_content(path: &Path) -> Result<Option<ModuleKind>, Refusal> {
     }
     if is_adapter(&mut file) {
         return Ok(Some(ModuleKind::Adapter));
+    }
+    if is_picture_reader(&mut file) {
+        return Ok(Some(ModuleKind::Vision));
     }
     let mut bytes = Vec::new();
     let opened = File::open(path).map_err(unreadable)?;

@@ -22,7 +22,7 @@ use sync::{Envelope, Grant};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     ("frame", frame),
     ("signed", signed),
     ("chain", chain),
@@ -31,6 +31,7 @@ pub const TARGETS: [Target; 22] = [
     ("bundle", bundle),
     ("model", model),
     ("adapter", adapter),
+    ("vision", vision),
     ("findings", findings),
     ("rules", rules),
     ("words", words),
@@ -56,6 +57,9 @@ pub fn let_caught_panics_pass() {
 /// Pictures: what a camera wrote beside them goes, once.
 pub fn photo(data: &[u8]) {
     let _ = record::photo::look(data);
+    if let Ok(small) = record::photo::middle(data, 112) {
+        assert!(small.len() == 112 * 112 * 3);
+    }
     if let Ok(clean) = record::photo::without_metadata(data) {
         assert!(
             record::photo::without_metadata(&clean).is_ok_and(|again| again == clean),
@@ -162,6 +166,17 @@ pub fn model(data: &[u8]) {
 /// Adapters, which run beside a model.
 pub fn adapter(data: &[u8]) {
     let _ = inference::model::adapter::Adapter::load(data);
+}
+
+/// Readers of pictures, and what they make of a picture.
+pub fn vision(data: &[u8]) {
+    use inference::vision::{Picture, PictureReader};
+    if let Ok(reader) = PictureReader::load("fuzz", data) {
+        let _ = reader.self_test();
+        for subject in &inference::pictures::SUBJECTS {
+            let _ = reader.look(&Picture::black(), subject);
+        }
+    }
 }
 
 /// Findings files, JSON and TOML.

@@ -10,7 +10,7 @@
 //! Every sum is made in an order of its own ([`kernels`], [`crate::float`]), and no function of a platform's
 //! library is called: a phone comes to the same bits as the desk, whatever its processor.
 
-use kernels::Packed;
+use kernels::{Packed, Table};
 
 use crate::encode::{Encoded, Row};
 use crate::factors::Factors;
@@ -57,7 +57,7 @@ pub struct Transformer {
     /// What each slot is: `[slots, width]`.
     pub(crate) slots: Vec<f32>,
     /// Rows of features, n-grams and word pieces.
-    pub(crate) tables: [Packed; 3],
+    pub(crate) tables: [Table; 3],
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Norm,
     /// Differential and urgency.
@@ -81,7 +81,10 @@ impl Transformer {
                 .map(|l| of(&l.weight))
                 .sum::<usize>()
         };
-        self.tables.iter().map(of).sum::<usize>()
+        self.tables
+            .iter()
+            .map(|table| table.rows() * table.columns())
+            .sum::<usize>()
             + self.layers.iter().map(layer).sum::<usize>()
             + self
                 .heads

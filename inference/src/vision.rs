@@ -1,10 +1,12 @@
 //! The reader of pictures as it comes in a release of its own: what a picture shows, or that it cannot say.
 //!
 //! ```text
-//! picture [112, 112, 3] → 49 patches of 16 × 16, and one slot that gathers  [50, width]
+//! picture [112, 112, 4] → 4 × (windows of 4 × 4, a product, norm, gelu), each half as wide: 56, 28, 14, 7
+//!   → 49 slots, and one before them that gathers  [50, width]
 //!   → layers × (norm, attention, norm, gelu) → norm of slot 0
 //!   → what it is [subjects + nothing of them], its readings [all subjects' readings]
 //! ```
+//! (Windows before attention: Xiao et al. 2021, "Early convolutions help transformers see better".)
 //!
 //! It abstains where the picture is not what it is said to be, where it is unsure, and where four views of
 //! the picture (as it is, turned, mirrored, softened) are not read alike: noise that was made to fool a
@@ -18,6 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 
+use crate::float::gelu;
 use crate::layers::{Layer, Linear, Norm, Room, Unfit};
 use crate::model::{GOLDEN_TOLERANCE, ModelError, file, malformed, tensors::Tensors};
 use crate::pictures::{SUBJECTS, Subject};
@@ -27,12 +30,58 @@ use crate::transformer::softmax;
 pub const ARCHITECTURE: &str = "kijiti-vision-1";
 /// Pixels of a side of what is looked at.
 pub const SIDE: usize = 112;
-/// Pixels of a patch's side.
-pub const PATCH: usize = 16;
-/// Slots: the patches, and one before them that gathers what they say.
-pub const SLOTS: usize = (SIDE / PATCH) * (SIDE / PATCH) + 1;
-/// Numbers of a patch.
-pub const PATCH_NUMBERS: usize = PATCH * PATCH * 3;
+/// Slots: what four halvings leave of a picture, and one before them that gathers what they say.
+pub const SLOTS: usize = (SIDE / 16) * (SIDE / 16) + 1;
+/// Numbers of a pixel as a network takes it: red, green, blue, and one that is always the same, by which it
+/// knows where the picture ends.
+pub const CHANNELS: usize = 4;
+/// Pixels of a window's side; windows begin every other pixel, and one before the picture.
+const WINDOW: usize = 4;
+/// Numbers of a window of so many channels.
+pub const fn window_numbers(channels: usize) -> usize {
+    WINDOW * WINDOW * channels
+}
+
+/// Channels after each halving: an eighth of the width, a quarter, a half, all of it.
+pub fn channels(width: usize) -> [usize; 4] {
+    [width / 8, width / 4, width / 2, width]
+}
+
+/// Where a window's pixel lies, if within the picture: window `(x, y)`, its pixel `(i, j)`.
+fn place_in(side: usize, (x, y): (usize, usize), (i, j): (usize, usize)) -> Option<usize> {
+    let within = |at: usize| at.checked_sub(1).filter(|at| *at < side);
+    Some(within(2 * y + j)? * side + within(2 * x + i)?)
+}
+
+/// The windows of a picture `[side, side, channels]`, one behind the other: `[side/2 · side/2, 16 · channels]`;
+/// beyond its edge are zeros.
+pub fn unfold(x: &[f32], side: usize, channels: usize, out: &mut Vec<f32>) {
+    out.clear();
+    let half = side / 2;
+    for window in 0..half * half {
+        for pixel in 0..WINDOW * WINDOW {
+            let window = (window % half, window / half);
+            let at = place_in(side, window, (pixel % WINDOW, pixel / WINDOW));
+            match at.and_then(|at| x.get(at * channels..(at + 1) * channels)) {
+                Some(pixel) => out.extend_from_slice(pixel),
+                None => out.resize(out.len() + channels, 0.0),
+            }
+        }
+    }
+}
+
+/// The way back: what each number of the windows says, added up where it came from.
+pub fn fold(windows: &[f32], side: usize, channels: usize, out: &mut [f32]) {
+    let half = side / 2;
+    for (n, from) in windows.chunks_exact(channels.max(1)).enumerate() {
+        let (window, pixel) = (n / (WINDOW * WINDOW), n % (WINDOW * WINDOW));
+        let window = (window % half, window / half);
+        let at = place_in(side, window, (pixel % WINDOW, pixel / WINDOW));
+        if let Some(to) = at.and_then(|at| out.get_mut(at * channels..(at + 1) * channels)) {
+            crate::layers::add(to, from);
+        }
+    }
+}
 /// Pixels of a golden picture's side, each of which stands for 4 × 4.
 pub const GOLDEN_SIDE: usize = SIDE / 4;
 /// Bytes of a file that this engine takes.
@@ -107,19 +156,13 @@ impl Picture {
         ]
     }
 
-    /// The patches as a network takes them, one after the other.
-    pub fn patches(&self) -> Vec<f32> {
-        let mut patches = Vec::with_capacity((SLOTS - 1) * PATCH_NUMBERS);
-        let across = SIDE / PATCH;
-        for patch in 0..across * across {
-            let (left, top) = (patch % across * PATCH, patch / across * PATCH);
-            for y in top..top + PATCH {
-                let row = (y * SIDE + left) * 3;
-                let row = self.0.get(row..row + PATCH * 3).unwrap_or_default();
-                patches.extend(row.iter().map(|x| (f32::from(*x) - 128.0) / 64.0));
-            }
-        }
-        patches
+    /// The pixels as a network takes them: `[112, 112, 4]`.
+    pub fn numbers(&self) -> Vec<f32> {
+        let number = |x: u8| (f32::from(x) - 128.0) / 64.0;
+        let pixels = self.0.as_chunks::<3>().0.iter();
+        pixels
+            .flat_map(|[r, g, b]| [number(*r), number(*g), number(*b), 1.0])
+            .collect()
     }
 
     /// A golden picture, each of whose pixels stands for 4 × 4.
@@ -216,7 +259,8 @@ impl Defences {
 pub struct PictureReader {
     name: String,
     shape: Shape,
-    patches: Linear,
+    /// Of each halving, product and norm.
+    halvings: Vec<(Linear, Norm)>,
     slots: Vec<f32>,
     layers: Vec<Layer>,
     norm: Norm,
@@ -293,13 +337,13 @@ impl PictureReader {
             content: &content,
             reader,
         };
-        let (patches, slots, layers, norm, heads) =
+        let (halvings, slots, layers, norm, heads) =
             tensors.tower(&shape, [SUBJECTS.len() + 1, readings()])?;
         let card = file::text(&content, "kijiti.card")?.to_owned();
         Ok(Self {
             name: name.to_owned(),
             shape,
-            patches,
+            halvings,
             slots,
             layers,
             norm,
@@ -331,14 +375,19 @@ impl PictureReader {
     /// Where its weights give no numbers.
     pub fn logits(&self, picture: &Picture) -> Result<[Vec<f32>; 2], ModelError> {
         let unfit = |e: Unfit| malformed(e);
-        let (mut room, mut patches) = (Room::default(), Vec::new());
-        let numbers = picture.patches();
-        (self.patches)
-            .of(&numbers, &mut patches, &mut room.activations)
-            .map_err(unfit)?;
+        let mut room = Room::default();
+        let (mut seen, mut side, mut channels) = (picture.numbers(), SIDE, CHANNELS);
+        let (mut windows, mut products) = (Vec::new(), Vec::new());
+        for (product, norm) in &self.halvings {
+            unfold(&seen, side, channels, &mut windows);
+            (product.of(&windows, &mut products, &mut room.activations)).map_err(unfit)?;
+            norm.of(&products, &mut seen);
+            seen.iter_mut().for_each(|x| *x = gelu(*x));
+            (side, channels) = (side / 2, product.bias.len());
+        }
         let mut x = self.slots.clone();
         let rest = x.get_mut(self.shape.width..).unwrap_or_default();
-        crate::layers::add(rest, &patches);
+        crate::layers::add(rest, &seen);
         for (at, layer) in self.layers.iter().enumerate() {
             let last = at + 1 == self.layers.len();
             let how = (self.shape.heads, last);
@@ -377,26 +426,31 @@ impl PictureReader {
         let (at, from) = place_of(subject).ok_or_else(|| malformed("no such subject"))?;
         let views = picture.views();
         let taken = if defences.views { 4 } else { 1 };
-        let mut sums = vec![0f32; subject.readings.len()];
+        // The least that any view says of each.
+        let mut least_of = vec![1f32; subject.readings.len()];
         let (mut least, mut first) = (1f32, None);
         let mut alike = true;
         for view in views.iter().take(taken) {
             let [what, readings] = self.logits(view)?;
             let what = softmax(&what, self.thresholds.what_temperature);
             least = least.min(what.get(at).copied().unwrap_or_default());
-            let own = readings.get(from..from + sums.len()).unwrap_or_default();
+            let own = readings.get(from..from + least_of.len());
+            let own = own.unwrap_or_default();
             let own = softmax(own, self.thresholds.reading_temperature);
             let best = own.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
             let best = best.map(|(at, _)| at);
             alike &= *first.get_or_insert(best) == best;
-            sums.iter_mut().zip(&own).for_each(|(sum, p)| *sum += p);
+            let both = least_of.iter_mut().zip(&own);
+            both.for_each(|(least, p)| *least = least.min(*p));
         }
         if defences.what && least < self.thresholds.is_above {
             return Ok(Look::NotThis);
         }
-        let best = sums.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        let best =
-            best.and_then(|(at, sum)| Some((*subject.readings.get(at)?, sum / taken as f32)));
+        let best = least_of
+            .iter()
+            .enumerate()
+            .max_by(|a, b| a.1.total_cmp(b.1));
+        let best = best.and_then(|(at, sum)| Some((*subject.readings.get(at)?, *sum)));
         Ok(match best {
             Some((reading, p)) if alike && p >= self.thresholds.sure_above => {
                 Look::Reads(reading, p)

@@ -13,7 +13,7 @@ mod metadata;
 mod quality;
 
 pub use metadata::without_metadata;
-pub use quality::{Advice, Quality, look};
+pub use quality::{Advice, Quality, look, middle};
 
 const AAD: &[u8] = b"kijiti 2026-11 photo";
 

@@ -77,6 +77,7 @@ impl Assessor for PlainRules {
             group: age.group,
             values,
             text: String::new(),
+            pictures: std::collections::BTreeMap::new(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use clinical::FindingsError;
 use clinical::age::AgeError;
-use node::api::views::case::{Said, Stays};
+use node::api::views::case::{PictureRead, PictureSays, Said, Stays};
 use node::api::views::meetings::NotInStep;
 use node::api::views::releases::{Check, State};
 use node::api::views::status::Warning;
@@ -216,6 +216,9 @@ pub fn check(check: &Check) -> String {
         Check::ModelGolden { cases } => {
             format!("{cases} of {cases} golden cases come out as published on this phone")
         }
+        Check::PicturesGolden { pictures } => format!(
+            "{pictures} of {pictures} golden pictures come out as published on this phone; not clinically validated"
+        ),
         Check::RulesRead { pack } => format!("every rule of {pack} reads known findings"),
         Check::RulesGolden { cases } => {
             format!("{cases} of {cases} golden cases come out as they must, by its rules alone")
@@ -304,6 +307,24 @@ pub fn said(said: &Said) -> String {
 /// What to do where a picture is not taken.
 pub(super) const JPEG: &str =
     "photograph again, as jpeg: \"most compatible\" in the camera's settings";
+
+/// What a reader of pictures says of one, and that nobody should take its word for it.
+pub fn picture_read(read: &PictureRead) -> String {
+    let of = read.subject.replace('_', " ");
+    let said = match &read.said {
+        PictureSays::Reads { word, probability } => format!(
+            "seems to show, of {of}: {} ({:.0} in 100)",
+            word.replace('_', " "),
+            probability * 100.0
+        ),
+        PictureSays::NotThis => format!("does not look like {of}: nothing is read from it"),
+        PictureSays::Unsure => {
+            format!("may show more than one thing of {of}: nothing is read from it")
+        }
+    };
+    let by = &read.by;
+    format!("the photo {said}. {by}, not clinically validated: write down what you see yourself")
+}
 
 /// What to do about a photo.
 pub fn photo_advice(advice: Advice) -> &'static str {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use distribution::Release;
 use inference::model::adapter::Adapter;
+use inference::vision::PictureReader;
 use inference::{ModelError, RulePack, TriageModel};
 use teach::evaluate::subgroups;
 
@@ -63,6 +64,20 @@ pub(super) fn check_model(release: &Release, path: &Path) -> Vec<Check> {
         tried_model(&model)
     };
     tried().unwrap_or_else(fails)
+}
+
+/// A reader of pictures, and its golden pictures.
+pub(super) fn check_pictures(release: &Release, path: &Path) -> Vec<Check> {
+    let tried = || -> Result<usize, String> {
+        let mut bundle = BufReader::new(File::open(path).map_err(|e| e.to_string())?);
+        let reader = PictureReader::read(&release.module, &mut bundle);
+        let tested = reader.and_then(|reader| reader.self_test());
+        tested.map_err(|e| e.to_string())
+    };
+    vec![match tried() {
+        Ok(golden) => Check::ModelGolden(golden),
+        Err(reason) => Check::ModelFails(release.clone(), reason),
+    }]
 }
 
 /// A model's golden cases, and how it does on groups of patients.

@@ -31,6 +31,7 @@ mod layout;
 mod matmul;
 mod plain;
 mod pool;
+mod table;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "the processor's own instructions")]
 mod x86;
@@ -39,3 +40,4 @@ pub use activations::Activations;
 pub use layout::{Kind, Misfit, Packed, TILE, half_to_float};
 pub use matmul::{Path, multiply};
 pub use pool::Pool;
+pub use table::{Halves, Table};

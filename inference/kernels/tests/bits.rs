@@ -1,6 +1,8 @@
 //! Every path that this processor has gives the bits of the plain one, with any number of threads.
 
-use kernels::{Activations, Kind, Misfit, Packed, Path, Pool, half_to_float, multiply};
+use kernels::{
+    Activations, Halves, Kind, Misfit, Packed, Path, Pool, Table, half_to_float, multiply,
+};
 use proptest::prelude::*;
 
 /// Blocks as a file has them, of numbers drawn from a seed; scales are finite.
@@ -150,6 +152,24 @@ fn the_plain_path_is_the_product_of_the_weights_of_the_file() {
             }
         }
     }
+}
+
+#[test]
+fn rows_of_halves_are_added_as_they_are() {
+    // 1, -2, the smallest of all, and 65504.
+    let halves = [0x3c00u16, 0xc000, 0x0001, 0x7bff].map(u16::to_le_bytes);
+    let table = Table::Halves(Halves::new(2, 2, halves.as_flattened()).unwrap());
+    let mut out = [1.0, 1.0];
+    table.add_row(0, 2.0, &mut out);
+    table.add_row(2, 2.0, &mut out);
+    assert_eq!(out, [3.0, -3.0]);
+    out = [0.0; 2];
+    table.add_row(1, 1.0, &mut out);
+    assert_eq!(out, [2f32.powi(-24), 65504.0]);
+    assert_eq!((table.rows(), table.columns()), (2, 2));
+    let infinite = 0x7c00u16.to_le_bytes();
+    assert_eq!(Halves::new(1, 1, &infinite), Err(Misfit::NotFinite));
+    assert_eq!(Halves::new(2, 1, &infinite), Err(Misfit::Bytes(4)));
 }
 
 #[test]

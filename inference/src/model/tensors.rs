@@ -5,7 +5,7 @@ use std::io::{Read, Seek};
 use candle_core::Device;
 use candle_core::quantized::gguf_file::Content;
 use candle_core::quantized::{GgmlDType, QTensor};
-use kernels::{Kind, Packed};
+use kernels::{Halves, Kind, Packed, Table};
 
 use super::adapter::Form;
 use super::{ModelError, malformed};
@@ -15,7 +15,7 @@ use crate::transformer::{Shape, Transformer};
 use crate::vision;
 
 /// The parts of a reader of pictures.
-type Tower = (Linear, Vec<f32>, Vec<Layer>, Norm, [Linear; 2]);
+type Tower = (Vec<(Linear, Norm)>, Vec<f32>, Vec<Layer>, Norm, [Linear; 2]);
 
 /// The tensors of a file, read one by one: the whole file is never in memory at once.
 pub(crate) struct Tensors<'a, R> {
@@ -76,6 +76,21 @@ impl<R: Read + Seek> Tensors<'_, R> {
         Packed::new(kind, rows, columns, &bytes).map_err(|e| malformed(format!("{name}: {e}")))
     }
 
+    /// A table of rows: quantized, or halves.
+    fn table(&mut self, name: &str, rows: usize, columns: usize) -> Result<Table, ModelError> {
+        let halves = (self.content.tensor_infos.get(name))
+            .is_some_and(|info| info.ggml_dtype == GgmlDType::F16);
+        if !halves {
+            return self.matrix(name, rows, columns).map(Table::Packed);
+        }
+        let tensor = self.tensor(name, &[rows, columns])?;
+        let bytes = tensor.data().map_err(malformed)?;
+        let halves = Halves::new(rows, columns, &bytes);
+        halves
+            .map(Table::Halves)
+            .map_err(|e| malformed(format!("{name}: {e}")))
+    }
+
     fn norm(&mut self, name: &str, width: usize) -> Result<Norm, ModelError> {
         Ok(Norm {
             weight: self.numbers(&format!("{name}.weight"), &[width])?,
@@ -120,11 +135,19 @@ impl<R: Read + Seek> Tensors<'_, R> {
         [whats, readings]: [usize; 2],
     ) -> Result<Tower, ModelError> {
         let width = shape.width;
-        if self.content.tensor_infos.len() != 2 + 1 + shape.layers * 12 + 2 + 4 {
+        if self.content.tensor_infos.len() != 4 * 4 + 1 + shape.layers * 12 + 2 + 4 {
             return Err(malformed("other tensors than this engine knows"));
         }
+        let mut inputs = vision::CHANNELS;
+        let mut halvings = Vec::new();
+        for (at, outputs) in vision::channels(width).into_iter().enumerate() {
+            let (name, numbers) = (format!("halvings.{at}"), vision::window_numbers(inputs));
+            let product = self.linear(&name, outputs, numbers)?;
+            halvings.push((product, self.norm(&format!("{name}.norm"), outputs)?));
+            inputs = outputs;
+        }
         Ok((
-            self.linear("patches", width, vision::PATCH_NUMBERS)?,
+            halvings,
             self.numbers("slots.weight", &[vision::SLOTS, width])?,
             self.layers(shape.layers, width, shape.inner)?,
             self.norm("norm", width)?,
@@ -147,9 +170,9 @@ impl<R: Read + Seek> Tensors<'_, R> {
             return Err(malformed("other tensors than this engine knows"));
         }
         let tables = [
-            self.matrix("features.weight", features, width)?,
-            self.matrix("grams.weight", grams, width)?,
-            self.matrix("pieces.weight", pieces, width)?,
+            self.table("features.weight", features, width)?,
+            self.table("grams.weight", grams, width)?,
+            self.table("pieces.weight", pieces, width)?,
         ];
         let known = known_rows(&tables[1]);
         let layers = self.layers(shape.layers, width, inner)?;
@@ -237,7 +260,7 @@ impl<R: Read + Seek> Tensors<'_, R> {
 }
 
 /// Rows that are not zero.
-fn known_rows(table: &Packed) -> Vec<bool> {
+fn known_rows(table: &Table) -> Vec<bool> {
     let mut row = vec![0f32; table.columns()];
     let known = |at| {
         row.fill(0.0);

@@ -146,6 +146,15 @@ enum Command {
         #[arg(long, default_value_t = 7000)]
         pictures: usize,
     },
+    /// Measure a reader of pictures on drawn ones that it has not seen, by subject, skin tone, light and blur; on
+    /// pictures of nothing; and on those that a foe has changed who has the file.
+    Look {
+        /// The file.
+        file: PathBuf,
+        /// Pictures to measure on.
+        #[arg(long, default_value_t = 7000)]
+        pictures: usize,
+    },
     /// Draw some of the pictures that it learns from, as one PNG to look at: a column for each subject, and the
     /// last of nothing.
     Draw {
@@ -294,6 +303,7 @@ fn run(command: Command) -> Result<(), Fail> {
             };
             sheet::see(plan, &out, pictures.max(100), &mut teller())
         }
+        Command::Look { file, pictures } => sheet::look(&file, pictures.max(100)),
         Command::Draw { out, rows, seed } => sheet::sheet(&out, rows.clamp(1, 60), seed),
         Command::Emergencies { file } => report::emergencies(&file),
     }

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 /// Numbers that one thread takes at a time.
 const CHUNK: usize = 8192;
 
-fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(crate) fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let all = storage.as_slice::<f32>()?;
     let (from, count) = (layout.start_offset(), layout.shape().elem_count());
     match layout.is_contiguous() {

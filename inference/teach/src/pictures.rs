@@ -41,7 +41,7 @@ pub struct Taken {
 /// Draws one picture: of `subject`, or of nothing. The same randomness gives the same picture.
 pub fn draw(subject: Option<usize>, rng: &mut impl Rng) -> Drawn {
     let taken = Taken {
-        light: rng.random_range(0.45..1.35),
+        light: rng.random_range(0.5..1.3),
         blur: [0, 0, 0, 1, 1, 2][rng.random_range(0..6usize)],
     };
     let tone = rng.random_range(0..TONES.len());

@@ -6,19 +6,19 @@ use std::sync::Mutex;
 
 use candle_core::quantized::gguf_file::{self, Value as Meta};
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{D, Device, Result, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp1, D, Device, Layout, Result, Shape as Extent, Tensor, Var};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use inference::pictures::SUBJECTS;
 use inference::vision::{
-    ARCHITECTURE, Defences, GoldenPicture, Look, PATCH_NUMBERS, Picture, PictureReader, SIDE,
-    SLOTS, Shape, Thresholds, place_of, readings,
+    ARCHITECTURE, CHANNELS, Defences, GoldenPicture, Look, Picture, PictureReader, SIDE, SLOTS,
+    Shape, Thresholds, channels, fold, place_of, readings, unfold, window_numbers,
 };
 
 use crate::learn::Fail;
-use crate::ops::{AdamW, Attention, Bias, Gelu, LayerNorm, Moments, Rates, with};
+use crate::ops::{AdamW, Attention, Bias, Gelu, LayerNorm, Moments, Rates, floats, with};
 use crate::pictures::{Drawn, TONES, draw, small};
 
 /// How to learn.
@@ -42,10 +42,10 @@ impl Plan {
             width: 128,
             heads: 4,
             inner: 512,
-            layers: 4,
+            layers: 2,
         },
         batch: 48,
-        steps: 1400,
+        steps: 2000,
     };
 
     /// One so small that it is made while one waits, for tests.
@@ -107,7 +107,11 @@ impl Tower {
             put(format!("{name}.weight"), vec![outputs, inputs], None)?;
             put(format!("{name}.bias"), vec![outputs], Some(0.0))
         };
-        linear("patches".into(), width, PATCH_NUMBERS)?;
+        let mut inputs = CHANNELS;
+        for (at, outputs) in channels(width).into_iter().enumerate() {
+            linear(format!("halvings.{at}"), outputs, window_numbers(inputs))?;
+            inputs = outputs;
+        }
         linear("what".into(), SUBJECTS.len() + 1, width)?;
         linear("readings".into(), readings(), width)?;
         for at in 0..shape.layers {
@@ -126,8 +130,30 @@ impl Tower {
             put(format!("{name}.weight"), vec![width], Some(1.0))?;
             put(format!("{name}.bias"), vec![width], Some(0.0))?;
         }
+        for (at, channels) in channels(width).into_iter().enumerate() {
+            let name = format!("halvings.{at}.norm");
+            put(format!("{name}.weight"), vec![channels], Some(1.0))?;
+            put(format!("{name}.bias"), vec![channels], Some(0.0))?;
+        }
         put("slots.weight".into(), vec![SLOTS, width], None)?;
         Ok(Self { shape, weights })
+    }
+
+    /// The network of a file, dequantized: what a foe has who has the file.
+    ///
+    /// # Errors
+    /// What is no such file.
+    pub fn of_file(file: &[u8]) -> std::result::Result<Self, Fail> {
+        let mut reader = Cursor::new(file);
+        let content = gguf_file::Content::read(&mut reader)?;
+        let shape = content.metadata.get("kijiti.shape").ok_or("no shape")?;
+        let shape: Shape = serde_json::from_str(shape.to_string()?)?;
+        let mut tower = Self::new(shape, &mut ChaCha8Rng::seed_from_u64(0))?;
+        for (name, weight) in &mut tower.weights {
+            let tensor = content.tensor(&mut reader, name, &Device::Cpu)?;
+            weight.var = Var::from_tensor(&tensor.dequantize(&Device::Cpu)?)?;
+        }
+        Ok(tower)
     }
 
     fn weight(&self, name: &str) -> Result<&Tensor> {
@@ -155,10 +181,17 @@ impl Tower {
         x.contiguous()?.apply_op3(weight, bias, LayerNorm)
     }
 
-    /// What pictures are, and their readings, as logits, from patches `[batch, 49, 768]`.
-    pub fn forward(&self, patches: &Tensor) -> Result<[Tensor; 2]> {
-        let (batch, width) = (patches.dim(0)?, self.shape.width);
-        let patches = self.linear(patches, "patches")?;
+    /// What pictures are, and their readings, as logits, from pixels `[batch, 112 · 112, 4]`.
+    pub fn forward(&self, pixels: &Tensor) -> Result<[Tensor; 2]> {
+        let (batch, width) = (pixels.dim(0)?, self.shape.width);
+        let (mut patches, mut side) = (pixels.clone(), SIDE);
+        for at in 0..4 {
+            let name = format!("halvings.{at}");
+            let windows = patches.contiguous()?.apply_op1(Unfold { side })?;
+            patches = self.norm(&self.linear(&windows, &name)?, &format!("{name}.norm"))?;
+            patches = patches.apply_op1(Gelu)?;
+            side /= 2;
+        }
         let first = Tensor::zeros((batch, 1, width), patches.dtype(), &Device::Cpu)?;
         let mut x =
             Tensor::cat(&[&first, &patches], 1)?.broadcast_add(self.weight("slots.weight")?)?;
@@ -219,7 +252,7 @@ impl Tower {
     }
 
     fn learn(&self, drawn: &[Drawn], rate: f32, step: i32) -> Result<f32> {
-        let loss = self.loss(&patches_of(drawn)?, drawn)?;
+        let loss = self.loss(&pixels_of(drawn)?, drawn)?;
         let grads = loss.backward()?;
         let mut long = 0f64;
         for weight in self.weights.values() {
@@ -256,51 +289,90 @@ impl Tower {
     /// What the library says.
     pub fn fool(&self, drawn: &[Drawn], far: u8, rounds: usize) -> Result<Vec<Picture>> {
         let far = f32::from(far) / 64.0;
-        let first = patches_of(drawn)?;
+        let first = pixels_of(drawn)?;
         let mut now = first.clone();
+        // What is always the same stays.
+        let colours = Tensor::new(&[1f32, 1.0, 1.0, 0.0], &Device::Cpu)?;
         for _ in 0..rounds {
             let leaf = Var::from_tensor(&now)?;
             let grads = self.loss(leaf.as_tensor(), drawn)?.backward()?;
             let Some(g) = grads.get(leaf.as_tensor()) else {
                 break;
             };
-            let step = (g.sign()? * f64::from(2.5 * far / rounds as f32))?;
+            let step =
+                (g.sign()? * f64::from(2.5 * far / rounds as f32))?.broadcast_mul(&colours)?;
             let moved = ((leaf.as_tensor() + step)? - &first)?.clamp(-far, far)?;
             now = (&first + moved)?.clamp(-2.0f32, 127.0f32 / 64.0)?;
         }
         let all: Vec<f32> = now.flatten_all()?.to_vec1()?;
-        let size = (SLOTS - 1) * PATCH_NUMBERS;
+        let size = SIDE * SIDE * CHANNELS;
         Ok(all.chunks(size).map(picture_of).collect())
     }
 }
 
-fn patches_of(drawn: &[Drawn]) -> Result<Tensor> {
-    let all: Vec<f32> = drawn.iter().flat_map(|d| d.picture.patches()).collect();
-    Tensor::from_vec(all, (drawn.len(), SLOTS - 1, PATCH_NUMBERS), &Device::Cpu)
+fn pixels_of(drawn: &[Drawn]) -> Result<Tensor> {
+    let all: Vec<f32> = drawn.iter().flat_map(|d| d.picture.numbers()).collect();
+    Tensor::from_vec(all, (drawn.len(), SIDE * SIDE, CHANNELS), &Device::Cpu)
 }
 
-/// A picture of its patches.
-fn picture_of(patches: &[f32]) -> Picture {
-    let patch = inference::vision::PATCH;
-    let across = SIDE / patch;
-    let mut bytes = vec![0u8; SIDE * SIDE * 3];
-    for (at, numbers) in patches.chunks(PATCH_NUMBERS).enumerate() {
-        let (left, top) = (at % across * patch, at / across * patch);
-        for (row, numbers) in numbers.chunks(patch * 3).enumerate() {
-            let from = ((top + row) * SIDE + left) * 3;
-            for (to, x) in bytes.iter_mut().skip(from).zip(numbers) {
-                *to = (x * 64.0 + 128.0).round().clamp(0.0, 255.0) as u8;
-            }
-        }
+/// A picture of its numbers.
+fn picture_of(numbers: &[f32]) -> Picture {
+    let byte = |x: &f32| (x * 64.0 + 128.0).round().clamp(0.0, 255.0) as u8;
+    let colours = numbers
+        .chunks_exact(CHANNELS)
+        .flat_map(|pixel| pixel.iter().take(3));
+    Picture::new(colours.map(byte).collect()).unwrap_or_else(Picture::black)
+}
+
+/// The windows of pictures, and the way back.
+struct Unfold {
+    side: usize,
+}
+
+impl CustomOp1 for Unfold {
+    fn name(&self) -> &'static str {
+        "unfold"
     }
-    Picture::new(bytes).unwrap_or_else(Picture::black)
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Extent)> {
+        let (batch, _, channels) = layout.shape().dims3()?;
+        let x = floats(x, layout)?;
+        let windows = self.side * self.side / 4;
+        let one = x.par_chunks(self.side * self.side * channels);
+        let out: Vec<Vec<f32>> = one
+            .map(|x| {
+                let mut out = Vec::with_capacity(windows * window_numbers(channels));
+                unfold(x, self.side, channels, &mut out);
+                out
+            })
+            .collect();
+        let extent = Extent::from((batch, windows, window_numbers(channels)));
+        Ok((CpuStorage::F32(out.concat()), extent))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        let (batch, pixels, channels) = x.dims3()?;
+        let size = g.dim(1)? * g.dim(2)?;
+        let back = with(g, |g| {
+            let mut back = vec![0f32; batch * pixels * channels];
+            back.par_chunks_mut(pixels * channels)
+                .zip(g.par_chunks(size))
+                .for_each(|(back, g)| fold(g, self.side, channels, back));
+            back
+        })?;
+        Ok(Some(Tensor::from_vec(back, x.shape(), &Device::Cpu)?))
+    }
 }
 
 /// The n-th picture of a seed: one of seven is of nothing.
 pub fn nth(seed: u64, n: u64) -> Drawn {
+    one_of(seed, n, (n % (SUBJECTS.len() as u64 + 1)) as usize)
+}
+
+/// The n-th picture of a seed, of this subject; beyond the last one, of nothing.
+fn one_of(seed: u64, n: u64, at: usize) -> Drawn {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(n);
-    let at = (n % (SUBJECTS.len() as u64 + 1)) as usize;
     draw(SUBJECTS.get(at).map(|_| at), &mut rng)
 }
 
@@ -320,9 +392,15 @@ pub fn learn(plan: Plan, told: &mut dyn FnMut(usize, f32)) -> std::result::Resul
     let tower = Tower::new(plan.shape, &mut ChaCha8Rng::seed_from_u64(plan.seed))?;
     let warm = (plan.steps / 20).max(1);
     for step in 0..plan.steps {
-        let mut drawn = some(plan.seed, step * plan.batch, plan.batch);
+        let numbers = step * plan.batch..(step + 1) * plan.batch;
+        let lesson = |n: usize| {
+            // What shows in thin lines and small dots takes twice as many pictures.
+            let at = [0, 0, 1, 1, 2, 3, 4, 5, 6][n % 9];
+            one_of(plan.seed, n as u64, at)
+        };
+        let mut drawn: Vec<_> = numbers.into_par_iter().map(lesson).collect();
         // After a while also pictures that were made to fool it.
-        if step > plan.steps / 2 && step % 4 == 0 {
+        if step > plan.steps / 2 && step % 8 == 0 {
             let fooled = tower.fool(&drawn, 6, 2)?;
             drawn
                 .iter_mut()
@@ -331,7 +409,7 @@ pub fn learn(plan: Plan, told: &mut dyn FnMut(usize, f32)) -> std::result::Resul
         }
         let share = step.saturating_sub(warm) as f32 / (plan.steps - warm).max(1) as f32;
         let cosine = 0.02 + 0.49 * (1.0 + (std::f32::consts::PI * share).cos());
-        let rate = 1e-3 * cosine * ((step + 1) as f32 / warm as f32).min(1.0);
+        let rate = 1.5e-3 * cosine * ((step + 1) as f32 / warm as f32).min(1.0);
         let loss = tower.learn(&drawn, rate, step as i32 + 1)?;
         if !loss.is_finite() {
             return Err(format!("step {step} has lost its way").into());

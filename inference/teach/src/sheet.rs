@@ -6,7 +6,7 @@ use std::path::Path;
 
 use inference::vision::{PictureReader, SIDE};
 use teach::learn::{Fail, Progress};
-use teach::see::{self, Count, Plan};
+use teach::see::{self, Count, Plan, Tower};
 
 /// How far a foe may change each byte of a picture.
 const FAR: [u8; 2] = [4, 8];
@@ -39,9 +39,16 @@ pub(crate) fn see(
     })?;
     eprintln!("setting thresholds on {pictures} pictures");
     let file = see::pack(&tower, plan, pictures)?;
-    let reader = PictureReader::load("reader", &file)?;
-    reader.self_test()?;
     std::fs::write(out, &file)?;
+    look(out, pictures)
+}
+
+/// Measures a reader of pictures.
+pub(crate) fn look(file: &Path, pictures: usize) -> Result<(), Fail> {
+    let bytes = std::fs::read(file)?;
+    let reader = PictureReader::load("reader", &bytes)?;
+    reader.self_test()?;
+    let tower = Tower::of_file(&bytes)?;
     let report = see::measure(&reader, pictures);
     println!("NOT CLINICALLY VALIDATED: drawn pictures, none of which it has seen");
     line("all that are something", &report.all);
@@ -57,8 +64,8 @@ pub(crate) fn see(
         line(&format!("by {far} of 255, all defences"), &defended);
         line(&format!("by {far} of 255, none"), &undefended);
     }
-    let size = file.len() as f64 / 1e6;
-    eprintln!("{} ({size:.2} MB)\n{}", out.display(), reader.card());
+    let size = bytes.len() as f64 / 1e6;
+    println!("{} ({size:.2} MB)\n{}", file.display(), reader.card());
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile, Urgen
 use protocol::{CaseId, Invariant, always, never};
 use record::{AssessmentEntry, Case, CaseView, Entry};
 
+use super::views::case::PictureRead;
 use super::{Cx, Look, Refusal, cases};
 use crate::agent::Command;
 use crate::store::{CaseRow, Setting};
@@ -30,6 +31,8 @@ pub struct PatientFile {
     pub values: Values,
     /// Free words.
     pub text: String,
+    /// What pictures were read as, by what they show.
+    pub pictures: BTreeMap<&'static str, &'static str>,
 }
 
 /// What judges findings: rules, floor and model. A phone's is `inference`; a simulator's may err at a
@@ -62,6 +65,11 @@ pub trait Assessor {
     fn mark(&self) -> Vec<u8> {
         let (rules, model) = self.running();
         [rules, model.unwrap_or_default()].concat().into_bytes()
+    }
+    /// What a picture of `subject` shows (112 × 112 pixels, red, green, blue, row by row); `None` where
+    /// nothing that runs reads such pictures.
+    fn look(&self, _picture: &[u8], _subject: &str) -> Option<PictureRead> {
+        None
     }
     /// Whether an assessment was the floor's alone.
     fn by_floor_alone(&self, rules: &str) -> bool;

@@ -187,10 +187,14 @@ pub enum Request {
         /// As in `CaseNew`.
         request: RequestId,
     },
-    /// Look at a picture before it is kept: whether it shows anything.
+    /// Look at a picture before it is kept: whether it shows anything, and what, where a reader of pictures
+    /// runs.
     PhotoLook {
         /// The picture's file.
         path: String,
+        /// What it is of: `rapid_test`, `slide`, `muac_tape`, `eye`, `mouth`, `skin`; anything else is not read.
+        #[serde(default)]
+        shows: String,
     },
     /// Write a photo of a case to a file.
     CasePhotoOut {

@@ -13,14 +13,17 @@ use distribution::{ModuleKind, Release};
 use inference::findings::{read_recorded, read_value};
 use inference::interview::{Step, danger, next};
 use inference::model::adapter::Adapter;
+use inference::pictures::subject_named;
 use inference::rules::{FindingKind, FindingSpec};
 use inference::treatment::Patient;
 use inference::trial::{runs_beside, try_rules};
+use inference::vision::{Look, Picture, PictureReader};
 use inference::{Findings, RulePack, TriageModel, floor};
 use protocol::Digest;
 
 use crate::api::Assessor;
 use crate::api::assess::{Ages, Interview, Next, PatientFile, PlanFor, Values};
+use crate::api::views::case::{PictureRead, PictureSays};
 use crate::api::views::releases::Check;
 
 /// What runs now: a slot for each module, so that none takes another's place.
@@ -39,6 +42,8 @@ pub struct Engine {
 pub(super) enum Tried {
     Model(Digest, Arc<TriageModel>),
     Rules(Arc<RulePack>),
+    /// A reader of pictures.
+    Pictures(Arc<PictureReader>),
     /// What stands beside a model, what it is called, whether it was tried with that model, and whether
     /// it may stand in its place: the ministry's own may.
     Adapter {
@@ -69,6 +74,7 @@ pub(super) fn try_release(
         ModuleKind::Triage => try_model(release, file, engine),
         ModuleKind::Rules => try_pack(release, (file, by_ministry), engine),
         ModuleKind::Adapter => try_adapter(release, (file, by_ministry), engine),
+        ModuleKind::Vision => try_pictures(release, file),
         other => Err(format!("this engine does not run modules of kind {other}")),
     }
 }
@@ -84,6 +90,14 @@ fn try_model(
     let labels = model.labels().len();
     let checks = vec![Check::ModelLoads { labels }, Check::ModelGolden { cases }];
     Ok((Tried::Model(release.digest, Arc::new(model)), checks))
+}
+
+fn try_pictures(release: &Release, file: File) -> Result<(Tried, Vec<Check>), String> {
+    let mut file = BufReader::new(file);
+    let reader = PictureReader::read(&name_of(release), &mut file).map_err(|e| e.to_string())?;
+    let pictures = reader.self_test().map_err(|e| e.to_string())?;
+    let checks = vec![Check::PicturesGolden { pictures }];
+    Ok((Tried::Pictures(Arc::new(reader)), checks))
 }
 
 /// What assessments call a release.
@@ -170,7 +184,7 @@ impl Engine {
         }
         let pack = match tried {
             Tried::Rules(pack) => pack,
-            Tried::Model(..) => return Ok(()),
+            Tried::Model(..) | Tried::Pictures(_) => return Ok(()),
             Tried::Adapter { adapter, tried, .. } => {
                 if *tried && self.base_of(adapter).is_some() {
                     return Ok(());
@@ -236,14 +250,14 @@ impl Engine {
             Tried::Adapter { adapter, .. } if self.base_of(adapter).is_none() => {
                 Some(module.as_str())
             }
-            Tried::Adapter { .. } | Tried::Model(..) | Tried::Rules(_) => None,
+            Tried::Adapter { .. } | Tried::Model(..) | Tried::Rules(_) | Tried::Pictures(_) => None,
         })
     }
 
     fn bases(&self) -> impl Iterator<Item = (&Digest, &Arc<TriageModel>)> {
         self.slots.values().filter_map(|tried| match tried {
             Tried::Model(digest, model) => Some((digest, model)),
-            Tried::Rules(_) | Tried::Adapter { .. } => None,
+            Tried::Rules(_) | Tried::Adapter { .. } | Tried::Pictures(_) => None,
         })
     }
 
@@ -262,7 +276,15 @@ impl Engine {
     fn packs(&self) -> impl Iterator<Item = (&String, &Arc<RulePack>)> {
         self.slots.iter().filter_map(|(module, tried)| match tried {
             Tried::Rules(pack) => Some((module, pack)),
-            Tried::Model(..) | Tried::Adapter { .. } => None,
+            Tried::Model(..) | Tried::Adapter { .. } | Tried::Pictures(_) => None,
+        })
+    }
+
+    /// The reader of pictures, if one runs; of several, that of the first module.
+    fn pictures(&self) -> Option<&PictureReader> {
+        self.slots.values().find_map(|tried| match tried {
+            Tried::Pictures(reader) => Some(reader.as_ref()),
+            Tried::Model(..) | Tried::Adapter { .. } | Tried::Rules(_) => None,
         })
     }
 
@@ -275,6 +297,7 @@ impl Engine {
         match self.slots.get(module)? {
             Tried::Model(_, model) => Some(model.card().to_owned()),
             Tried::Adapter { adapter, .. } => Some(adapter.card().to_owned()),
+            Tried::Pictures(reader) => Some(reader.card().to_owned()),
             Tried::Rules(_) => None,
         }
     }
@@ -317,12 +340,13 @@ impl Assessor for Engine {
             group: findings.group(),
             values: findings.said().clone(),
             text: findings.text().to_owned(),
+            pictures: findings.pictures().clone(),
         })
     }
 
     fn assess(&self, file: &PatientFile, profile: Profile) -> Assessment {
         let findings = Findings::of_parts(file.group, file.values.clone(), file.text.clone());
-        self.of(&findings, profile)
+        self.of(&findings.with_pictures(file.pictures.clone()), profile)
     }
 
     fn judge(
@@ -398,6 +422,24 @@ impl Assessor for Engine {
                 ..plan(&Findings::of_parts(AgeGroup::Child, values, String::new()))
             },
         }
+    }
+
+    fn look(&self, picture: &[u8], subject: &str) -> Option<PictureRead> {
+        let (reader, subject) = (self.pictures()?, subject_named(subject)?);
+        let picture = Picture::new(picture.to_vec())?;
+        let said = match reader.look(&picture, subject).ok()? {
+            Look::Reads(word, probability) => PictureSays::Reads {
+                word: word.to_owned(),
+                probability,
+            },
+            Look::NotThis => PictureSays::NotThis,
+            Look::Unsure => PictureSays::Unsure,
+        };
+        Some(PictureRead {
+            subject: subject.name.to_owned(),
+            said,
+            by: reader.name().to_owned(),
+        })
     }
 
     fn by_floor_alone(&self, rules: &str) -> bool {

@@ -70,15 +70,7 @@ struct Grey {
 /// # Errors
 /// What is no picture, is damaged, or has more pixels than are looked at.
 pub fn look(picture: &[u8]) -> Result<Quality, PhotoError> {
-    let kind = kind_of(picture)?;
-    let read = || match kind {
-        "jpg" => jpeg(picture),
-        "png" => png(picture),
-        _ => webp(picture),
-    };
-    let grey = catch_unwind(AssertUnwindSafe(read)).ok().flatten();
-    let grey = grey.filter(|grey| grey.pixels.len() == grey.width * grey.height);
-    let grey = grey.ok_or(PhotoError::Damaged)?;
+    let grey = grey(&decoded(picture, Wanted::Brightness)?);
     let small = shrink(&grey);
     let count = small.pixels.len().max(1) as f64;
     let mean = small.pixels.iter().map(|x| f64::from(*x)).sum::<f64>() / count;
@@ -102,6 +94,74 @@ pub fn look(picture: &[u8]) -> Result<Quality, PhotoError> {
     })
 }
 
+/// The middle of a picture, as large a square as fits in it, at `side` × `side` pixels: red, green, blue,
+/// row by row, each the mean of those that it stands for.
+///
+/// # Errors
+/// As [`look`].
+pub fn middle(picture: &[u8], side: usize) -> Result<Vec<u8>, PhotoError> {
+    let colours = decoded(picture, Wanted::Colours)?;
+    let (width, height) = (colours.width, colours.height);
+    let square = width.min(height);
+    let (left, top) = ((width - square) / 2, (height - square) / 2);
+    let mut small = Vec::with_capacity(side * side * 3);
+    // Pixels of one of the small ones: at least one.
+    let of = |at: usize| {
+        let (from, to) = (at * square / side.max(1), (at + 1) * square / side.max(1));
+        from..to.max(from + 1)
+    };
+    for y in 0..side {
+        for x in 0..side {
+            let (mut sums, mut count) = ([0u64; 3], 0u64);
+            for row in of(y) {
+                let from = (top + row) * width + left + of(x).start;
+                let pixels = colours.bytes.get(from * colours.channels..);
+                let pixels = pixels.unwrap_or_default().chunks_exact(colours.channels);
+                for pixel in pixels.take(of(x).len()) {
+                    let pixel = match pixel {
+                        [r, g, b, ..] => [*r, *g, *b],
+                        [grey, ..] => [*grey; 3],
+                        [] => [0; 3],
+                    };
+                    sums.iter_mut()
+                        .zip(pixel)
+                        .for_each(|(sum, x)| *sum += u64::from(x));
+                    count += 1;
+                }
+            }
+            small.extend(sums.map(|sum| (sum / count.max(1)) as u8));
+        }
+    }
+    Ok(small)
+}
+
+/// What is wanted of a picture's pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Brightness,
+    Colours,
+}
+
+/// A decoded picture: so many bytes a pixel, row by row; of two or four channels the last is no colour.
+struct Colours {
+    width: usize,
+    height: usize,
+    channels: usize,
+    bytes: Vec<u8>,
+}
+
+fn decoded(picture: &[u8], wanted: Wanted) -> Result<Colours, PhotoError> {
+    let kind = kind_of(picture)?;
+    let read = || match kind {
+        "jpg" => jpeg(picture, wanted),
+        "png" => png(picture),
+        _ => webp(picture),
+    };
+    let read = catch_unwind(AssertUnwindSafe(read)).ok().flatten();
+    let whole = |c: &Colours| c.channels > 0 && c.bytes.len() == c.width * c.height * c.channels;
+    read.filter(whole).ok_or(PhotoError::Damaged)
+}
+
 fn fits(width: usize, height: usize) -> bool {
     width > 0
         && height > 0
@@ -110,20 +170,25 @@ fn fits(width: usize, height: usize) -> bool {
             .is_some_and(|all| all <= PIXELS_MAX)
 }
 
-fn jpeg(picture: &[u8]) -> Option<Grey> {
-    let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::Luma);
+fn jpeg(picture: &[u8], wanted: Wanted) -> Option<Colours> {
+    let (space, channels) = match wanted {
+        Wanted::Brightness => (ColorSpace::Luma, 1),
+        Wanted::Colours => (ColorSpace::RGB, 3),
+    };
+    let options = DecoderOptions::default().jpeg_set_out_colorspace(space);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(picture), options);
     decoder.decode_headers().ok()?;
     let (width, height) = decoder.dimensions().filter(|(w, h)| fits(*w, *h))?;
-    let pixels = decoder.decode().ok()?;
-    Some(Grey {
+    let bytes = decoder.decode().ok()?;
+    Some(Colours {
         width,
         height,
-        pixels,
+        channels,
+        bytes,
     })
 }
 
-fn png(picture: &[u8]) -> Option<Grey> {
+fn png(picture: &[u8]) -> Option<Colours> {
     let limits = png::Limits {
         bytes: PIXELS_MAX * 4,
     };
@@ -131,32 +196,40 @@ fn png(picture: &[u8]) -> Option<Grey> {
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let mut reader = decoder.read_info().ok()?;
     let (width, height) = (reader.info().width as usize, reader.info().height as usize);
-    let bytes = reader
+    let size = reader
         .output_buffer_size()
         .filter(|_| fits(width, height))?;
-    let mut colours = vec![0; bytes];
-    let frame = reader.next_frame(&mut colours).ok()?;
-    colours.truncate(frame.buffer_size());
-    let channels = frame.color_type.samples();
-    Some(grey((width, height), channels, &colours))
+    let mut bytes = vec![0; size];
+    let frame = reader.next_frame(&mut bytes).ok()?;
+    bytes.truncate(frame.buffer_size());
+    Some(Colours {
+        width,
+        height,
+        channels: frame.color_type.samples(),
+        bytes,
+    })
 }
 
-fn webp(picture: &[u8]) -> Option<Grey> {
+fn webp(picture: &[u8]) -> Option<Colours> {
     let mut decoder = image_webp::WebPDecoder::new(Cursor::new(picture)).ok()?;
     decoder.set_memory_limit(PIXELS_MAX * 4);
     let (width, height) = decoder.dimensions();
     let (width, height) = (width as usize, height as usize);
-    let bytes = decoder
+    let size = decoder
         .output_buffer_size()
         .filter(|_| fits(width, height))?;
-    let mut colours = vec![0; bytes];
-    decoder.read_image(&mut colours).ok()?;
-    let channels = if decoder.has_alpha() { 4 } else { 3 };
-    Some(grey((width, height), channels, &colours))
+    let mut bytes = vec![0; size];
+    decoder.read_image(&mut bytes).ok()?;
+    Some(Colours {
+        width,
+        height,
+        channels: if decoder.has_alpha() { 4 } else { 3 },
+        bytes,
+    })
 }
 
-/// Brightness of colours (ITU-R BT.601, in 256ths); of two or four channels the last is no colour.
-fn grey((width, height): (usize, usize), channels: usize, colours: &[u8]) -> Grey {
+/// Brightness of colours (ITU-R BT.601, in 256ths).
+fn grey(colours: &Colours) -> Grey {
     let one = |pixel: &[u8]| match pixel {
         [r, g, b, ..] => {
             let sum = 77 * u32::from(*r) + 150 * u32::from(*g) + 29 * u32::from(*b);
@@ -166,9 +239,11 @@ fn grey((width, height): (usize, usize), channels: usize, colours: &[u8]) -> Gre
         [] => 0,
     };
     Grey {
-        width,
-        height,
-        pixels: colours.chunks_exact(channels.max(1)).map(one).collect(),
+        width: colours.width,
+        height: colours.height,
+        pixels: (colours.bytes.chunks_exact(colours.channels))
+            .map(one)
+            .collect(),
     }
 }
 

@@ -193,7 +193,7 @@ impl Canvas {
         let towards = rng.random_range(0.0..std::f32::consts::TAU);
         let (sin, cos) = towards.sin_cos();
         let fall = rng.random_range(0.0..0.35f32);
-        let grain = rng.random_range(1.0..9.0f32);
+        let grain = rng.random_range(1.0..7.0f32);
         let mut bytes = Vec::with_capacity(SIDE * SIDE * 3);
         for (at, pixel) in self.pixels.iter().enumerate() {
             let of = |pixel: usize| pixel as f32 / (SIDE as f32 / 2.0) - 1.0;

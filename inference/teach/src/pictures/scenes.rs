@@ -82,7 +82,7 @@ fn rapid_test(canvas: &mut Canvas, reading: usize, tone: usize, rng: &mut impl R
     canvas.paint(Stroke::rectangle([0.2, 0.0], [0.4, 0.13], paper));
     let line = varied([176.0, 44.0, 92.0], rng);
     let mut at = |x: f32, strength: f32| {
-        let line = Stroke::rectangle([x, 0.0], [0.022, 0.12], line);
+        let line = Stroke::rectangle([x, 0.0], [0.028, 0.12], line);
         canvas.paint(line.cover(strength).soft(0.025));
     };
     let control = reading != 2;
@@ -92,7 +92,7 @@ fn rapid_test(canvas: &mut Canvas, reading: usize, tone: usize, rng: &mut impl R
     }
     if test {
         // Faint lines count too.
-        at(0.08, rng.random_range(0.3..1.0));
+        at(0.08, rng.random_range(0.4..1.0));
     }
 }
 

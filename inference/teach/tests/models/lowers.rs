@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::common::tiny;
 use clinical::{AgeGroup, FindingValue, Profile, Urgency};
 use inference::model::{Calibration, TriageModel};
+use inference::pictures::SUBJECTS;
 use inference::rules::{BUILT_IN, FindingKind};
 use inference::{Findings, RulePack, assess};
 use rand::{Rng, RngExt, SeedableRng};
@@ -113,7 +114,14 @@ fn draw(pack: &RulePack, rng: &mut impl Rng) -> Findings {
         AgeGroup::Mother | AgeGroup::Adult => ("age_months", rng.random_range(160..700)),
     };
     let ages = BTreeMap::from([(unit.to_owned(), f64::from(age))]);
-    Findings::new(values, "drank kerosene".into(), &ages).unwrap()
+    let findings = Findings::new(values, "drank kerosene".into(), &ages).unwrap();
+    // What pictures were read as, whatever it is.
+    let read = SUBJECTS.iter().filter(|_| rng.random_bool(0.3));
+    let read: Vec<_> = read.map(|s| (s.name, s.readings)).collect();
+    let pick = |(name, readings): (&'static str, &'static [&'static str])| {
+        (name, readings[rng.random_range(0..readings.len())])
+    };
+    findings.with_pictures(read.into_iter().map(pick).collect())
 }
 
 #[test]

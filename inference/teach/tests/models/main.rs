@@ -6,6 +6,7 @@
 mod adapter;
 mod common;
 mod lowers;
+mod pictures;
 
 use clinical::{Profile, Urgency};
 use common::{TINY, file_of, tiny};

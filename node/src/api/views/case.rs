@@ -341,12 +341,44 @@ pub enum Said {
 }
 
 /// A picture that was looked at before it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "schema", rename = "kijiti.photo-look/1")]
 pub struct PhotoLooked {
     /// Its size, and what to do about it.
     #[serde(flatten)]
     pub quality: record::photo::Quality,
+    /// What it seems to show, where a reader of pictures runs and was told what it is.
+    pub seen: Option<PictureRead>,
+}
+
+/// What a reader of pictures says of one. NOT CLINICALLY VALIDATED, wherever it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PictureRead {
+    /// What it was said to be.
+    #[serde(rename = "picture_of")]
+    pub subject: String,
+    /// What it says.
+    pub said: PictureSays,
+    /// Who says it.
+    #[serde(rename = "read_by")]
+    pub by: String,
+}
+
+/// What a picture shows, or that it cannot be said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PictureSays {
+    /// This, with its probability.
+    Reads {
+        /// Such as `positive`.
+        word: String,
+        /// 0 to 1.
+        probability: f32,
+    },
+    /// It does not look like what it is said to be.
+    NotThis,
+    /// It may be read in more than one way.
+    Unsure,
 }
 
 /// A photo that was written to a file.

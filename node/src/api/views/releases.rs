@@ -177,6 +177,11 @@ pub enum Check {
         /// How many.
         cases: usize,
     },
+    /// A reader's golden pictures come out as published on this phone.
+    PicturesGolden {
+        /// How many.
+        pictures: usize,
+    },
     /// Every rule of a pack reads known findings.
     RulesRead {
         /// The pack.

@@ -11,6 +11,7 @@ use super::super::folder::{open_plain, unusable, write_private};
 use super::super::triage::try_release;
 use super::Worker;
 use crate::agent::Command;
+use crate::api::Assessor;
 use crate::api::views::case::{PhotoLooked, PhotoOut};
 use crate::api::views::exchange::Exported;
 use crate::api::views::releases::{Active, Check, Imported, Verified};
@@ -62,10 +63,13 @@ impl Worker {
                 words,
                 request,
             } => self.case_photo(&case, &path, words, request)?,
-            Request::PhotoLook { path } => {
-                let looked = photo::look(&picture_at(&path)?);
-                let quality = looked.map_err(Refusal::PictureRefused)?;
-                PhotoLooked { quality }.into()
+            Request::PhotoLook { path, shows } => {
+                let picture = picture_at(&path)?;
+                let quality = photo::look(&picture).map_err(Refusal::PictureRefused)?;
+                let small = photo::middle(&picture, inference::vision::SIDE);
+                let small = small.map_err(Refusal::PictureRefused)?;
+                let seen = self.moment.engine.look(&small, &shows);
+                PhotoLooked { quality, seen }.into()
             }
             Request::CasePhotoOut { case, number, path } => {
                 self.case_photo_out(&case, number, &path)?.into()
