@@ -340,6 +340,10 @@ fn an_adapter_speaks_in_its_base_s_place_waits_where_that_does_not_run_and_is_re
     let said = checked(&desk);
     assert!(said.contains("is no release that is listed"), "{said}");
 
+    let of_no_adapter = ["--module", "triage-model", "--file", &base, "--base", &base];
+    let (code, said) = desk.fails("clinic", &[&draft[..], &of_no_adapter].concat());
+    assert!(code == 2 && said.contains("--delta-from"), "{said}");
+
     let state = |module: &str| {
         let listed = desk.json("clinic", &["model", "list"])["releases"].clone();
         let mut all = listed.as_array().unwrap().iter();

@@ -218,6 +218,9 @@ fn release_of(
     if version <= held {
         return Err(Refusal::VersionHeld(new.module.to_owned(), held));
     }
+    if kind != ModuleKind::Adapter && !new.bases.is_empty() {
+        return Err(Refusal::NoAdapter(new.module.to_owned(), kind));
+    }
     files.bundles.push(absolute(new.file)?);
     let mut deltas = Vec::new();
     for old in new.delta_from {

@@ -62,6 +62,8 @@ pub enum Refusal {
     NotCovered(String, String, ModuleKind, Area),
     /// A module that is of a kind already, and would become another.
     OtherKind(String, ModuleKind, ModuleKind),
+    /// Only an adapter stands beside a base.
+    NoAdapter(String, ModuleKind),
     /// A module at a version already.
     VersionHeld(String, u64),
     /// A module for an area in a language is not listed.

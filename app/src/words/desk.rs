@@ -234,6 +234,11 @@ fn of_documents(refusal: Refusal) -> Words {
                  of kind {held} all the same, say --kind {held}"
             ),
         ),
+        Refusal::NoAdapter(module, kind) => words(
+            2,
+            format!("{module} is of kind {kind}, and only an adapter stands beside a base"),
+            "leave --base out; for a delta from an earlier bundle, say --delta-from",
+        ),
         Refusal::VersionHeld(module, held) => words(
             5,
             format!("{module} is at version {held} already"),
