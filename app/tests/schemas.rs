@@ -171,6 +171,7 @@ fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 15] {
         },
         Request::PhotoLook {
             path: path("photo.jpg"),
+            shows: "skin".to_owned(),
         },
         Request::CasePhotoOut {
             case: case.to_owned(),

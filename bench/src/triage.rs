@@ -93,34 +93,37 @@ pub fn run(
     });
     match in_json {
         true => println!("{said}"),
-        false => {
-            println!("{} weights, path {}", said["weights"], said["path"]);
-            println!(
-                "ready in {:.0} ms, {:.1} MB kept",
-                said["ready_ms"].as_f64().unwrap_or_default(),
-                said["kept_mb"].as_f64().unwrap_or_default()
-            );
-            for what in ["assessment_ms", "network_ms"] {
-                let of = |share: &str| said[what][share].as_f64().unwrap_or_default();
-                println!(
-                    "{what}: {:.2} of half, {:.2} of 95 in a hundred",
-                    of("p50"),
-                    of("p95")
-                );
-            }
-            if let Some(of) = said["picture"].as_object() {
-                let number = |name: &str| of[name].as_f64().unwrap_or_default();
-                println!(
-                    "a picture, in four views: ready in {:.0} ms, {:.1} MB kept; {:.2} ms of half, {:.2} of 95 in a hundred",
-                    number("ready_ms"),
-                    number("kept_mb"),
-                    number("p50_ms"),
-                    number("p95_ms")
-                );
-            }
-        }
+        false => print(&said),
     }
     Ok(())
+}
+
+/// For people.
+fn print(said: &Value) {
+    println!("{} weights, path {}", said["weights"], said["path"]);
+    println!(
+        "ready in {:.0} ms, {:.1} MB kept",
+        said["ready_ms"].as_f64().unwrap_or_default(),
+        said["kept_mb"].as_f64().unwrap_or_default()
+    );
+    for what in ["assessment_ms", "network_ms"] {
+        let of = |share: &str| said[what][share].as_f64().unwrap_or_default();
+        println!(
+            "{what}: {:.2} of half, {:.2} of 95 in a hundred",
+            of("p50"),
+            of("p95")
+        );
+    }
+    if let Some(of) = said["picture"].as_object() {
+        let number = |name: &str| of[name].as_f64().unwrap_or_default();
+        println!(
+            "a picture, in four views: ready in {:.0} ms, {:.1} MB kept; {:.2} ms of half, {:.2} of 95 in a hundred",
+            number("ready_ms"),
+            number("kept_mb"),
+            number("p50_ms"),
+            number("p95_ms")
+        );
+    }
 }
 
 /// Looking at one picture, decoded and made small.

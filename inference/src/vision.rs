@@ -510,3 +510,6 @@ fn bytes_of(hexadecimal: &str) -> Option<Vec<u8>> {
 pub fn is_picture_reader(file: &mut (impl Read + Seek)) -> bool {
     file::says(file, ARCHITECTURE)
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,7 @@ impl Plan {
         inner: 1536,
         layers: 6,
         batch: 192,
-        steps: 3600,
+        steps: 4800,
         rate: 8e-4,
         pieces: vocabulary::PIECES_MAX,
     };

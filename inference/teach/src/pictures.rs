@@ -73,17 +73,4 @@ pub fn small(picture: &Picture) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
-    use super::*;
-
-    #[test]
-    fn every_subject_and_nothing_is_drawn_alike_from_the_same_randomness() {
-        for subject in (0..SUBJECTS.len()).map(Some).chain([None]) {
-            let of = |seed| draw(subject, &mut ChaCha8Rng::seed_from_u64(seed)).picture;
-            assert!(of(1) == of(1) && of(1) != of(2), "{subject:?}");
-        }
-    }
-}
+mod tests;

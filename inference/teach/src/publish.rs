@@ -15,6 +15,7 @@ use clinical::{FindingValue, Urgency};
 use inference::encode::Feature;
 use inference::findings::Findings;
 use inference::model::{ARCHITECTURE, Calibration, GoldenCase, TriageModel};
+use inference::pictures::PREFIX;
 use inference::transformer::{Shape, softmax};
 
 use crate::learn::{Course, Fail};
@@ -331,6 +332,9 @@ pub fn file_of(findings: &Findings) -> Json {
         if !name.starts_with("age_") || name == age {
             file.insert(name.clone(), said);
         }
+    }
+    for (subject, read) in findings.pictures() {
+        file.insert(format!("{PREFIX}{subject}"), (*read).into());
     }
     if !findings.text().is_empty() {
         file.insert("text".into(), findings.text().into());

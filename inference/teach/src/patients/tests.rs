@@ -142,3 +142,91 @@ fn the_posterior_is_right_about_the_patients_that_are_drawn() {
         );
     }
 }
+
+/// Findings of an infant or child that were drawn, those of which this is so.
+fn drawn_of(so: impl Fn(&Patient) -> bool, count: usize) -> Vec<Patient> {
+    let teacher = Teacher::new(World::LEARNING);
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut found = Vec::new();
+    for _ in 0..200_000 {
+        let patient = teacher.draw(&mut rng);
+        if so(&patient) {
+            found.push(patient);
+            if found.len() == count {
+                break;
+            }
+        }
+    }
+    assert!(found.len() == count, "{} of {count}", found.len());
+    found
+}
+
+fn number(patient: &Patient, field: &str) -> Option<f64> {
+    match patient.findings.value(field) {
+        clinical::FindingValue::Number(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// A reviewer's: the generator called a young infant's fever green.
+#[test]
+fn a_young_infant_s_fever_and_cold_are_pink_and_a_child_s_fever_alone_is_not() {
+    let infant = |p: &Patient| p.group.age_band == 0;
+    let hot = |p: &Patient| number(p, "temperature").is_some_and(|t| t >= 38.6);
+    let cold = |p: &Patient| number(p, "temperature").is_some_and(|t| t < 35.3);
+    for so in [&hot as &dyn Fn(&Patient) -> bool, &cold] {
+        let infants = drawn_of(|p| infant(p) && so(p), 60);
+        let pink = infants
+            .iter()
+            .filter(|p| p.urgency == Urgency::Pink)
+            .count();
+        assert!(pink >= 57, "{pink} of 60");
+    }
+    let children = drawn_of(|p| !infant(p) && hot(p), 200);
+    let others = children
+        .iter()
+        .filter(|p| p.urgency != Urgency::Pink)
+        .count();
+    assert!(others >= 60, "{others} of 200");
+}
+
+#[test]
+fn fast_breathing_is_pink_in_the_first_week_and_yellow_after_it() {
+    let fast = |p: &Patient| number(p, "respiratory_rate").is_some_and(|r| r >= 72.0);
+    let days = |p: &Patient| number(p, "age_days").filter(|_| p.group.age_band == 0);
+    let first = drawn_of(|p| fast(p) && days(p).is_some_and(|d| d < 7.0), 40);
+    let pink = |all: &[Patient]| all.iter().filter(|p| p.urgency == Urgency::Pink).count();
+    assert!(pink(&first) >= 39, "{}", pink(&first));
+    let later = drawn_of(|p| fast(p) && days(p).is_some_and(|d| d >= 7.0), 40);
+    assert!(pink(&later) < 36, "{}", pink(&later));
+}
+
+#[test]
+fn what_a_picture_was_read_as_moves_the_posterior_as_far_as_it_is_to_be_trusted() {
+    let teacher = Teacher::new(World::LEARNING);
+    let malaria = labels().iter().position(|l| l.name == "Malaria").unwrap();
+    let photographed = |p: &Patient| p.findings.pictures().contains_key("rapid_test");
+    let drawn = drawn_of(photographed, 400);
+    let mean = |reading: &str| {
+        let own = drawn
+            .iter()
+            .filter(|p| p.findings.pictures()["rapid_test"] == reading);
+        let chances: Vec<_> = own
+            .map(|p| teacher.posterior(&p.seen).differential[malaria])
+            .collect();
+        chances.iter().sum::<f32>() / chances.len().max(1) as f32
+    };
+    assert!(
+        mean("positive") > 3.0 * mean("negative"),
+        "{} {}",
+        mean("positive"),
+        mean("negative")
+    );
+    let none = World {
+        photographed: 0.0,
+        ..World::LEARNING
+    };
+    let teacher = Teacher::new(none);
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    assert!((0..300).all(|_| teacher.draw(&mut rng).findings.pictures().is_empty()));
+}

@@ -317,6 +317,14 @@ fn skin(canvas: &mut Canvas, reading: usize, tone: usize, rng: &mut impl Rng) {
     let sore = inflamed(skin);
     match reading {
         0 => {}
+        1..4 => spots(canvas, reading, (skin, sore), rng),
+        _ => sores(canvas, reading, (skin, sore), rng),
+    }
+}
+
+/// What is small and many: scabies, ringworm, chickenpox.
+fn spots(canvas: &mut Canvas, reading: usize, (skin, sore): (Colour, Colour), rng: &mut impl Rng) {
+    match reading {
         // Scabies: small papules in groups, and burrows.
         1 => {
             for _ in 0..3 {
@@ -354,7 +362,7 @@ fn skin(canvas: &mut Canvas, reading: usize, tone: usize, rng: &mut impl Rng) {
             }
         }
         // Chickenpox: blisters, each with a halo, all over.
-        3 => {
+        _ => {
             for _ in 0..rng.random_range(9..16) {
                 let at = near(rng, 0.95);
                 canvas.paint(Stroke::oval(at, [0.11, 0.11], sore).soft(0.06).cover(0.75));
@@ -365,6 +373,12 @@ fn skin(canvas: &mut Canvas, reading: usize, tone: usize, rng: &mut impl Rng) {
                 ));
             }
         }
+    }
+}
+
+/// What is large and few: impetigo, an abscess, cellulitis.
+fn sores(canvas: &mut Canvas, reading: usize, (skin, sore): (Colour, Colour), rng: &mut impl Rng) {
+    match reading {
         // Impetigo: crusts of the colour of honey.
         4 => {
             for _ in 0..rng.random_range(3..6) {

@@ -52,12 +52,12 @@ fn the_reference_model_is_near_what_could_be_known_and_its_chances_are_what_they
     );
     assert!(best.top1 > 0.6 && best.divergence.abs() < 1e-9, "{best:?}");
     assert!(
-        own.top1 > best.top1 - 0.09 && own.macro_top3 > best.macro_top3 - 0.09,
+        own.top1 > best.top1 - 0.055 && own.macro_top3 > best.macro_top3 - 0.06,
         "{own:?}"
     );
     assert!(own.calibration.iter().all(|error| *error < 0.08), "{own:?}");
     let [pink, ..] = own.pink;
-    assert!(pink > best.pink[0] - 0.12, "{own:?} {best:?}");
+    assert!(pink > best.pink[0] - 0.09, "{own:?} {best:?}");
 }
 
 #[test]

@@ -342,7 +342,7 @@ pub enum Said {
 
 /// A picture that was looked at before it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "schema", rename = "kijiti.photo-look/1")]
+#[serde(tag = "schema", rename = "kijiti.photo-look/2")]
 pub struct PhotoLooked {
     /// Its size, and what to do about it.
     #[serde(flatten)]
