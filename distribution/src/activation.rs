@@ -17,9 +17,8 @@ pub const ENGINE_VERSION: u32 = 1;
 /// Whether this engine runs modules of a kind; others are carried for phones that do.
 pub fn runs(kind: ModuleKind) -> bool {
     match kind {
-        ModuleKind::Rules | ModuleKind::Triage | ModuleKind::Adapter => true,
+        ModuleKind::Rules | ModuleKind::Triage | ModuleKind::Vision | ModuleKind::Adapter => true,
         ModuleKind::Other
-        | ModuleKind::Vision
         | ModuleKind::Language
         | ModuleKind::Guide
         | ModuleKind::Form
