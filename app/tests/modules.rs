@@ -494,3 +494,23 @@ fn photographs_are_read_where_a_reader_was_released_and_nowhere_else() {
     desk.running(&[]);
     assert!(said("rapid_test").contains("no reader of pictures runs"));
 }
+
+/// A word beside the picture's own: what it is of is typed as people type it.
+#[test]
+fn what_a_photo_is_of_is_read_however_it_is_typed_and_a_case_s_photo_is_said_to_be_no_proof() {
+    let desk = Desk::enrolled();
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../models");
+    desk.publish(&format!("{models}/vision-reference.gguf"), "pictures", &[]);
+    desk.running(&["pictures"]);
+    let test = drawn(&desk, "rapid_test", "negative");
+    let consents = ["--consent", "care,photo"];
+    let case = common::new_case(&desk, "clinic", &consents);
+    for of in ["rapid_test", "Rapid test", "rapid-test"] {
+        let out = desk.run("clinic", &["case", "photo", &case, &test, "--shows", of]);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(
+            said.contains("of rapid test: negative") && said.contains("not clinically validated"),
+            "{of}: {said}"
+        );
+    }
+}

@@ -204,3 +204,35 @@ fn what_does_not_fit_is_refused_and_never_read() {
         assert_eq!(refused, Err(Misfit::Shape));
     }
 }
+
+/// What is hard to round: halves, the largest, the smallest, what has no sign, what is none.
+#[test]
+fn numbers_that_are_hard_to_round_come_out_alike_on_every_path() {
+    let bytes = file(Kind::Q8_0, 16, 32, 3);
+    let w = Packed::new(Kind::Q8_0, 16, 32, &bytes).unwrap();
+    let halves: Vec<f32> = (0..32).map(|n| n as f32 - 15.5).chain([127.0]).collect();
+    let rows: [Vec<f32>; 8] = [
+        halves[1..].to_vec(),
+        vec![f32::MAX; 32],
+        vec![f32::MIN_POSITIVE; 32],
+        vec![f32::from_bits(1); 32],
+        vec![-0.0; 32],
+        vec![f32::NAN; 32],
+        vec![f32::INFINITY; 32],
+        (0..32u32)
+            .map(|n| f32::from_bits(n.wrapping_mul(0x9e37_79b9)))
+            .collect(),
+    ];
+    for (n, row) in rows.iter().enumerate() {
+        let plain = product(&w, row, Path::Plain, None);
+        for path in Path::all() {
+            assert!(product(&w, row, path, None) == plain, "row {n}, {path:?}");
+        }
+    }
+    // All at once, so that the wide tiles see them too.
+    let all = rows.concat();
+    let plain = product(&w, &all, Path::Plain, None);
+    for path in Path::all() {
+        assert!(product(&w, &all, path, None) == plain, "{path:?}");
+    }
+}
