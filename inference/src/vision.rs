@@ -423,6 +423,16 @@ impl PictureReader {
         subject: &Subject,
         defences: Defences,
     ) -> Result<Look, ModelError> {
+        catch_unwind(AssertUnwindSafe(|| self.looked(picture, subject, defences)))
+            .unwrap_or_else(|_| Err(malformed("its weights break the engine")))
+    }
+
+    fn looked(
+        &self,
+        picture: &Picture,
+        subject: &Subject,
+        defences: Defences,
+    ) -> Result<Look, ModelError> {
         let (at, from) = place_of(subject).ok_or_else(|| malformed("no such subject"))?;
         let views = picture.views();
         let taken = if defences.views { 4 } else { 1 };

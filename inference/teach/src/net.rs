@@ -20,7 +20,7 @@ use rayon::prelude::*;
 
 use inference::encode::{Encoded, GRAM_ROWS, Row};
 
-use crate::ops::{AdamW, Attention, Bias, Gelu, LayerNorm, Moments, Rates, with};
+use crate::ops::{AdamW, Attention, Gelu, LayerNorm, Moments, Rates, linear, with};
 
 mod beside;
 
@@ -273,17 +273,15 @@ impl Net {
             self.taken(&format!("{name}.weight"))?,
             self.taken(&format!("{name}.bias"))?,
         );
-        let mut dims = x.dims().to_vec();
-        let inputs = dims.pop().unwrap_or(1);
-        dims.push(bias.elem_count());
-        let x = x.reshape(((), inputs))?;
-        let y = x.matmul(&weight.t()?)?.apply_op2(&bias, Bias)?;
+        let y = linear(x, &weight, &bias)?;
         let low = |which: &str| self.weights.get(&format!("{name}.low.{which}"));
-        let y = match low("down").zip(low("up")) {
-            Some((down, up)) => (y + x.matmul(&down.var.t()?)?.matmul(up.var.as_tensor())?)?,
-            None => y,
+        let Some((down, up)) = low("down").zip(low("up")) else {
+            return Ok(y);
         };
-        y.reshape(dims)
+        let flat = x.reshape(((), down.var.dim(1)?))?;
+        let low = flat.matmul(&down.var.t()?)?.matmul(up.var.as_tensor())?;
+        let low = low.reshape(y.shape())?;
+        y + low
     }
 
     fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor> {

@@ -55,6 +55,19 @@ fn add(y: &mut [f32], a: f32, x: &[f32]) {
     y.iter_mut().zip(x).for_each(|(y, x)| *y += a * x);
 }
 
+/// Rows of `x` times the rows of `weight`, and a bias: `[…, k]` and `[n, k]` to `[…, n]`.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let mut dims = x.dims().to_vec();
+    let inputs = dims.pop().unwrap_or(1);
+    dims.push(bias.elem_count());
+    let x = x.contiguous()?.reshape(((), inputs))?;
+    let y = x.matmul(&weight.t()?)?;
+    y.apply_op2(bias, Bias)?.reshape(dims)
+}
+
 /// Adds a bias `[n]` to each row of `[…, n]`.
 pub struct Bias;
 
@@ -92,14 +105,11 @@ impl CustomOp2 for Bias {
                 rows.chunks(n).for_each(|row| add(&mut sums, 1.0, row));
                 sums
             };
-            let parts = g.par_chunks(n * 128).map(of);
-            parts.reduce(
-                || vec![0f32; n],
-                |mut a, b| {
-                    add(&mut a, 1.0, &b);
-                    a
-                },
-            )
+            // Added in their order: which thread took which part must not show.
+            let parts: Vec<_> = g.par_chunks(n * 128).map(of).collect();
+            let mut sums = vec![0f32; n];
+            parts.iter().for_each(|part| add(&mut sums, 1.0, part));
+            sums
         })?;
         Ok((
             Some(g.clone()),
@@ -257,12 +267,13 @@ fn norm_back(x: &[f32], w: &[f32], g: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) 
         }
         (gw, gb)
     });
-    let none = || (vec![0f32; n], vec![0f32; n]);
-    let (gw, gb) = parts.reduce(none, |mut a, b| {
-        add(&mut a.0, 1.0, &b.0);
-        add(&mut a.1, 1.0, &b.1);
-        a
-    });
+    // Added in their order, as above.
+    let parts: Vec<_> = parts.collect();
+    let (mut gw, mut gb) = (vec![0f32; n], vec![0f32; n]);
+    for (part_w, part_b) in &parts {
+        add(&mut gw, 1.0, part_w);
+        add(&mut gb, 1.0, part_b);
+    }
     (gx, gw, gb)
 }
 

@@ -18,7 +18,7 @@ use inference::vision::{
 };
 
 use crate::learn::Fail;
-use crate::ops::{AdamW, Attention, Bias, Gelu, LayerNorm, Moments, Rates, floats, with};
+use crate::ops::{AdamW, Attention, Gelu, LayerNorm, Moments, Rates, floats, linear, with};
 use crate::pictures::{Drawn, draw, small};
 
 mod measured;
@@ -166,15 +166,8 @@ impl Tower {
     }
 
     fn linear(&self, x: &Tensor, name: &str) -> Result<Tensor> {
-        let (weight, bias) = (
-            self.weight(&format!("{name}.weight"))?,
-            self.weight(&format!("{name}.bias"))?,
-        );
-        let mut dims = x.dims().to_vec();
-        let inputs = dims.pop().unwrap_or(1);
-        dims.push(bias.elem_count());
-        let x = x.contiguous()?.reshape(((), inputs))?;
-        x.matmul(&weight.t()?)?.apply_op2(bias, Bias)?.reshape(dims)
+        let weight = self.weight(&format!("{name}.weight"))?;
+        linear(x, weight, self.weight(&format!("{name}.bias"))?)
     }
 
     fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor> {

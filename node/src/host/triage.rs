@@ -288,6 +288,11 @@ impl Engine {
         })
     }
 
+    /// Whether something that runs reads pictures of this.
+    pub(super) fn reads_pictures_of(&self, subject: &str) -> bool {
+        self.pictures().is_some() && subject_named(subject).is_some()
+    }
+
     fn models(&self) -> impl Iterator<Item = &TriageModel> {
         self.judges.iter().map(Arc::as_ref)
     }

@@ -121,23 +121,18 @@ fn damaged_and_hostile_files_are_refused() {
     assert!(tested.is_err());
 }
 
-/// To what rounding leaves: sums over many windows are added by as many threads as there are.
+/// However many threads there are, and whichever of them takes which part.
 #[test]
-fn the_same_seed_gives_the_same_pictures_and_nearly_the_same_reader() {
-    let reader = || {
-        let tower = see::learn(Plan::TINY, &mut |_, _| {}).unwrap();
-        PictureReader::load("tiny", &see::pack(&tower, Plan::TINY, 40).unwrap()).unwrap()
+fn the_same_seed_gives_the_same_reader() {
+    let of = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build().unwrap().install(|| {
+            let tower = see::learn(Plan::TINY, &mut |_, _| {}).unwrap();
+            see::pack(&tower, Plan::TINY, 40).unwrap()
+        })
     };
-    let (one, other) = (reader(), reader());
-    for n in 0..7 {
-        let (picture, again) = (see::nth(5, n).picture, see::nth(5, n).picture);
-        assert!(picture == again);
-        let said = [&one, &other].map(|reader| reader.logits(&picture).unwrap().concat());
-        let pairs = said[0].iter().zip(&said[1]);
-        for (a, b) in pairs {
-            assert!((a - b).abs() < 0.05, "{n}: {a} {b}");
-        }
-    }
+    let one = of(1);
+    assert!([2, 3, 2].into_iter().all(|threads| of(threads) == one));
 }
 
 /// What a picture was read as moves a model and no rule.

@@ -66,9 +66,13 @@ impl Worker {
             Request::PhotoLook { path, shows } => {
                 let picture = picture_at(&path)?;
                 let quality = photo::look(&picture).map_err(Refusal::PictureRefused)?;
-                let small = photo::middle(&picture, inference::vision::SIDE);
-                let small = small.map_err(Refusal::PictureRefused)?;
-                let seen = self.moment.engine.look(&small, &shows);
+                // Decoded once more, in colours, only for a reader.
+                let engine = &self.moment.engine;
+                let small = engine
+                    .reads_pictures_of(&shows)
+                    .then(|| photo::middle(&picture, inference::vision::SIDE));
+                let small = small.transpose().map_err(Refusal::PictureRefused)?;
+                let seen = small.and_then(|small| engine.look(&small, &shows));
                 PhotoLooked { quality, seen }.into()
             }
             Request::CasePhotoOut { case, number, path } => {
