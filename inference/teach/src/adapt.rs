@@ -26,7 +26,7 @@ use crate::publish::{self, Beside, Known, Stored};
 
 /// Ranks of an adapter that fits into 0.4 MB beside the reference model.
 pub const RANKS: Ranks = Ranks {
-    matrices: 4,
+    matrices: 3,
     rows: 8,
 };
 /// Rows of words that an adapter may say something of: those it has learned most of.

@@ -130,7 +130,7 @@ fn damaged_adapters_are_refused_or_harmless_and_never_panic() {
     let file = tuned(&base, TUNING).adapter(&base).unwrap();
     let with = |from: &str, to: &str| crate::with(&file, from, to);
     for (what, damaged) in [
-        ("rank", with("\"rank\":4", "\"rank\":9")),
+        ("rank", with("\"rank\":3", "\"rank\":9")),
         ("base", with(&base.digest, &"x".repeat(64))),
         ("patients", with("\"infant\"", "\"nobody\"")),
         ("form", with("\"features\":", "\"featurez\":")),
