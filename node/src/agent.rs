@@ -23,6 +23,7 @@ mod io;
 mod known;
 mod load;
 mod meeting;
+mod moves;
 mod phone;
 mod radios;
 mod records;
@@ -53,7 +54,10 @@ const STRANGER_LEAST_MS: u64 = 3_000;
 /// One phone.
 pub struct Agent {
     phone: Phone,
+    /// By the link that each began on.
     meetings: BTreeMap<LinkId, Meeting>,
+    /// Links on which a phone that is being met has not said yet what for.
+    arrivals: BTreeMap<LinkId, moves::Arrival>,
     asleep: bool,
 }
 
@@ -75,6 +79,7 @@ impl Agent {
         Ok(Self {
             phone,
             meetings: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
             asleep: false,
         })
     }
@@ -111,10 +116,11 @@ impl Agent {
             radios, out, own, ..
         } = &self.phone;
         let own = own.keys.id();
-        if peer == own
-            || meets(&self.meetings, &peer)
-            || !radios.worth_meeting(now, out.revision, &peer)
-        {
+        if meets(&self.meetings, &peer) {
+            self.seen_in_meeting(now, peer, class, at);
+            return Ok(());
+        }
+        if peer == own || !radios.worth_meeting(now, out.revision, &peer) {
             return Ok(());
         }
         let known = !store.chain_rows(&peer)?.is_empty();
@@ -146,24 +152,26 @@ impl Agent {
                 peer,
                 class,
                 dialed,
-            } => self.handle_link_up(now, link, peer, class, dialed, store)?,
-            Input::LinkReceived { link, bytes } => {
-                if let Some(meeting) = self.meetings.get_mut(&link) {
-                    meeting.handle_bytes(now, bytes, &mut self.phone, store)?;
+            } => {
+                let up = (link, peer, class);
+                match self.is_a_move(now, up, dialed) {
+                    true => {}
+                    false => self.handle_link_up(now, up, dialed, store)?,
                 }
             }
-            Input::LinkWritable { link, bytes } => {
-                if let Some(meeting) = self.meetings.get_mut(&link) {
-                    meeting.add_credit(bytes);
-                }
-            }
-            Input::LinkDown { link, why } => self.end_meeting(now, link, &why, store)?,
+            Input::LinkReceived { link, bytes } => match moves::on_link(&mut self.meetings, link) {
+                Some(meeting) => meeting.receive(now, bytes, &mut self.phone, store)?,
+                None => self.handle_arrival(now, link, bytes, store)?,
+            },
+            Input::LinkWritable { link, bytes } => self.handle_writable(link, bytes),
+            Input::LinkDown { link, why } => self.handle_link_down(now, link, &why, store)?,
             Input::Command { ticket, command } => {
                 let result = self.phone.handle_command(*command, store)?;
                 self.phone.settle(store)?;
                 self.phone.out.event(Event::Reply { ticket, result });
             }
             Input::Woke => self.end_overdue_meetings(now),
+            Input::RadiosChanged(classes) => self.phone.radios.set_classes(classes),
             Input::Seen { peer, class, at } => self.handle_seen(now, (peer, class, at), store)?,
             Input::DialEnded { peer, answered } => self.phone.radios.ended(now, peer, answered),
             Input::PowerChanged(power) => self.phone.radios.set_power(power),
@@ -171,6 +179,7 @@ impl Agent {
         let meeting = |peer: &DeviceId| meets(&self.meetings, peer);
         let dials = self.phone.radios.due(now, meeting);
         self.phone.out.outputs.extend(dials);
+        self.call_again(now);
         self.advance(now, store)
     }
 
@@ -206,16 +215,18 @@ impl Agent {
             at_ms,
             why: "a release that is tried again",
         });
-        let all = meeting.into_iter().chain(call).chain(retry);
+        let again = self.next_call_again_ms().map(|at_ms| Deadline {
+            at_ms,
+            why: "a meeting whose link is gone",
+        });
+        let all = meeting.into_iter().chain(call).chain(retry).chain(again);
         Output::Sleep(all.min_by_key(|d| d.at_ms))
     }
 
     fn handle_link_up(
         &mut self,
         now: Now,
-        link: LinkId,
-        peer: DeviceId,
-        class: LinkClass,
+        (link, peer, class): (LinkId, DeviceId, LinkClass),
         dialed: bool,
         store: &mut dyn Store,
     ) -> Result<(), StoreError> {
@@ -231,13 +242,18 @@ impl Agent {
             .find(|(_, m)| m.talk.peer == peer)
             .map(|(l, m)| (*l, m.dialed))
         {
+            let earlier = self.meetings.get(&other).and_then(|m| m.carrier.link());
             // Both called at once: the call of the phone with the lower id stays, on both sides.
             // The same side called twice: it has started anew, and the earlier call is dead.
             if dialed != kept && kept == (ours < peer) {
                 self.phone.out.close(link, "already meeting this phone");
                 return Ok(());
             }
-            self.phone.out.close(other, "a newer call takes its place");
+            if let Some(earlier) = earlier {
+                self.phone
+                    .out
+                    .close(earlier, "a newer call takes its place");
+            }
             self.end_meeting(now, other, "a newer call takes its place", store)?;
         }
         let known = dialed || !store.chain_rows(&peer)?.is_empty();
@@ -287,6 +303,7 @@ impl Agent {
             return Ok(true);
         }
         let oldest = strangers.into_iter().min_by_key(|(_, m)| m.began_ms);
+        // A stranger's meeting never moves: its link is the one that it began on.
         let Some(link) = oldest
             .filter(|(_, m)| now.mono_ms >= m.began_ms + STRANGER_LEAST_MS)
             .map(|(link, _)| *link)
@@ -312,12 +329,11 @@ impl Agent {
             .map(|(link, _)| *link)
             .collect();
         for link in over {
-            let reason = self
-                .meetings
-                .get(&link)
-                .and_then(Meeting::over)
-                .unwrap_or_default();
-            self.phone.out.close(link, &reason);
+            let meeting = self.meetings.get(&link);
+            let reason = meeting.and_then(Meeting::over).unwrap_or_default();
+            if let Some(current) = meeting.and_then(|m| m.carrier.link()) {
+                self.phone.out.close(current, &reason);
+            }
             self.end_meeting(now, link, &reason, store)?;
         }
         always!(self.meetings.values().all(|m| m.over().is_none()));
@@ -392,6 +408,7 @@ impl Agent {
     }
 
     fn end_overdue_meetings(&mut self, now: Now) {
+        self.close_overdue_arrivals(now);
         for meeting in self.meetings.values_mut() {
             let (due, why) = meeting.due();
             if now.mono_ms >= due {

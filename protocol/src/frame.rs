@@ -74,6 +74,13 @@ pub struct Hello {
     /// Fresh randomness; both sides' together key the ids of this meeting.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub nonce: [u8; 16],
+    /// This phone has more than one kind of radio: the meeting may move from one link to another.
+    #[cbor(n(3), default, skip_if = "is_no")]
+    pub moves: bool,
+}
+
+fn is_no(yes: &bool) -> bool {
+    !yes
 }
 
 impl Hello {
@@ -90,6 +97,29 @@ impl Hello {
         tag.copy_from_slice(&hash.as_bytes()[..16]);
         tag
     }
+}
+
+/// Up to where the bytes of a meeting that may move have come: what was sent before that need not be
+/// kept any more.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Heard {
+    /// Bytes since the first word of the meeting.
+    #[n(0)]
+    pub bytes: u64,
+}
+
+/// The first word on a link over which a meeting goes on that began on another. It is not part of
+/// the meeting's own bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Resume {
+    /// Which meeting: known to its two sides only.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub meeting: [u8; 16],
+    /// Bytes of it that have come here: the other goes on after them.
+    #[n(1)]
+    pub bytes: u64,
 }
 
 /// The key under which phones of one ministry say on the air who they are: it follows from the
@@ -506,6 +536,10 @@ frames! {
     Meeting 4 => Holds(Holds),
     /// Who this phone is.
     Meeting 5 => Certified(Certified),
+    /// Up to where this side has heard.
+    Meeting 6 => Heard(Heard),
+    /// A meeting goes on over another link.
+    Meeting 7 => Resume(Resume),
     /// A root document.
     Trust 0 => Root(SignedDocument),
     /// A release list.
@@ -648,6 +682,13 @@ impl FrameReader {
     /// Bytes of the last frame, its length included.
     pub fn frame_bytes(&self) -> usize {
         self.frame_bytes
+    }
+
+    /// What has come behind the last frame, taken out.
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        let rest = self.buffer.split_off(self.start.min(self.buffer.len()));
+        *self = Self::default();
+        rest
     }
 
     /// Whether part of a frame has come and the rest is awaited.

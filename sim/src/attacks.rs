@@ -71,6 +71,7 @@ pub fn greeting(ministry: &Ministry, list_version: u64) -> Vec<Frame> {
             version: WIRE_VERSION,
             ministry_tag,
             nonce,
+            moves: false,
         }),
         Frame::Holds(holds),
     ]

@@ -90,6 +90,7 @@ impl Insider {
                 version: WIRE_VERSION,
                 ministry_tag,
                 nonce,
+                moves: true,
             }),
             Frame::Holds(Holds {
                 root_version: 1,
@@ -238,7 +239,7 @@ impl Insider {
     }
 
     /// Kinds of frames that it says: those of the wire, with one that nobody knows.
-    pub const KINDS: u8 = 33;
+    pub const KINDS: u8 = 35;
 
     /// One frame of a kind, counted through the lanes from the first.
     pub fn frame_of(&self, kind: u8, rng: &mut impl Rng) -> Frame {
@@ -246,6 +247,13 @@ impl Insider {
             0..=4 => self.of_the_meeting(kind, rng),
             5..=12 => self.of_trust(kind, rng),
             13..=24 => self.of_cases(kind, rng),
+            33 => Frame::Heard(Heard {
+                bytes: self.number(rng),
+            }),
+            34 => Frame::Resume(Resume {
+                meeting: [rng.random(); 16],
+                bytes: self.number(rng),
+            }),
             _ => self.of_bundles(kind, rng),
         }
     }
@@ -258,6 +266,7 @@ impl Insider {
                 version: WIRE_VERSION,
                 ministry_tag: [rng.random(); 16],
                 nonce: [rng.random(); 16],
+                moves: rng.random(),
             }),
             1 => Frame::LaneDone(LaneDone { lane }),
             2 => Frame::Coming(Coming {

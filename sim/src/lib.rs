@@ -7,12 +7,14 @@
 pub mod attacks;
 pub mod insider;
 pub mod ministry;
+pub mod moving;
 pub mod room;
 pub mod screen;
 pub mod village;
 pub mod world;
 
 pub use ministry::Ministry;
+pub use moving::{Leg, Moved};
 pub use room::{Room, RoomReport};
 pub use village::{Coverage, Village, VillageReport};
 pub use world::{Cut, Meeting, World};

@@ -180,7 +180,7 @@ fn collect(
     for output in outputs {
         match output {
             Output::Transmit { link, bytes } => waiting.push_back((link, phone, bytes)),
-            Output::CloseLink { link, .. } => {
+            Output::CloseLink { link, .. } | Output::LeaveLink { link } => {
                 if let Some(link) = links.get_mut(&link) {
                     link.open = false;
                 }

@@ -107,6 +107,13 @@ impl World {
         }
     }
 
+    /// So many numbers for links, of which this is the first.
+    pub(crate) fn next_links(&mut self, count: u64) -> u64 {
+        let first = self.next_link;
+        self.next_link += count;
+        first
+    }
+
     /// Adds a phone; its number.
     pub fn add(&mut self, seed: [u8; 32]) -> Result<usize, SimError> {
         let keys = DeviceKeys::from_seed(seed);
@@ -247,7 +254,7 @@ impl World {
         Ok(())
     }
 
-    fn settle(&mut self, phone: usize) -> Result<(), SimError> {
+    pub(crate) fn settle(&mut self, phone: usize) -> Result<(), SimError> {
         self.make_releases(phone)?;
         let ready: Vec<_> = self
             .phone(phone)?
@@ -359,7 +366,10 @@ impl World {
                 }
                 Output::Event(Event::Refused { reason, .. }) => heard.refused = Some(reason),
                 Output::CloseLink { reason, .. } => heard.closed = Some(reason),
-                Output::Event(_) | Output::Dial { .. } | Output::Sleep(_) => {}
+                Output::Event(_)
+                | Output::LeaveLink { .. }
+                | Output::Dial { .. }
+                | Output::Sleep(_) => {}
             }
         }
         Ok(heard)
@@ -486,6 +496,7 @@ fn collect(
             Output::Event(Event::MeetingEnded { summary, .. }) => {
                 meeting.summaries[side] = Some(summary)
             }
+            Output::LeaveLink { .. } => open[side] = false,
             Output::Event(_) | Output::Dial { .. } | Output::Sleep(_) => {}
         }
     }

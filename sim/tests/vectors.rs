@@ -71,6 +71,11 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         version: 2,
         ministry_tag: Hello::tag_of(&ministry.root.digest(), &boss.id(), &[6; 16]),
         nonce: [6; 16],
+        moves: false,
+    };
+    let movable = Hello {
+        moves: true,
+        ..hello.clone()
     };
     let holds = Holds {
         root_version: 1,
@@ -304,6 +309,18 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
             "frame Envelopes",
             frame(Frame::Envelopes(Envelopes {
                 envelopes: vec![envelope.bytes().to_vec().into()],
+            })),
+        ),
+        (
+            "frame Hello, of several radios",
+            frame(Frame::Hello(movable)),
+        ),
+        ("frame Heard", frame(Frame::Heard(Heard { bytes: 65_536 }))),
+        (
+            "frame Resume",
+            frame(Frame::Resume(Resume {
+                meeting: [8; 16],
+                bytes: 300,
             })),
         ),
         (

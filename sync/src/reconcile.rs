@@ -22,6 +22,12 @@ impl MeetingKey {
         ))
     }
 
+    /// By what its two sides, and nobody else, know the meeting again on another link.
+    pub fn name(&self) -> [u8; 16] {
+        let name = blake3::derive_key("kijiti 2026-11 meeting name", &self.0);
+        *name.first_chunk().unwrap_or(&[0; 16])
+    }
+
     fn hash(&self, id: &EnvelopeId) -> [u8; 32] {
         *blake3::keyed_hash(&self.0, id.as_bytes()).as_bytes()
     }

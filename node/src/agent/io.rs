@@ -73,6 +73,8 @@ pub enum Input {
     },
     /// How the phone is powered has changed.
     PowerChanged(Power),
+    /// What kinds of links this phone can have now.
+    RadiosChanged(Vec<LinkClass>),
 }
 
 /// What a phone wants done.
@@ -91,6 +93,11 @@ pub enum Output {
         link: LinkId,
         /// Why, for logs.
         reason: String,
+    },
+    /// The meeting goes on over another link: end this one at once, whatever is still on its way.
+    LeaveLink {
+        /// Which link.
+        link: LinkId,
     },
     /// Call a neighbour; the host says how that ended with [`Input::DialEnded`].
     Dial {

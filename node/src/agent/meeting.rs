@@ -15,9 +15,9 @@ use std::collections::VecDeque;
 use protocol::defence::{self, Defence};
 use protocol::frame::{Bye, CaseStep, Certified, Frame, FrameReader, Hello, Holds, Lane, LaneDone};
 use protocol::limits::{
-    FRAME_MS_MAX, GREETING_MS_MAX, MEETING_MS_MAX, MEETING_SILENCE_MS_MAX, SEND_AHEAD_BYTES_MAX,
-    STRANGER_AHEAD_BYTES_MAX, STRANGER_BYTES_MAX, STRANGER_FRAMES_MAX, STRANGER_MS_MAX,
-    WIRE_VERSION,
+    FRAME_MS_MAX, GREETING_MS_MAX, MEETING_MS_MAX, MEETING_SILENCE_MS_MAX, MOVE_MS_MAX,
+    SEND_AHEAD_BYTES_MAX, STRANGER_AHEAD_BYTES_MAX, STRANGER_BYTES_MAX, STRANGER_FRAMES_MAX,
+    STRANGER_MS_MAX, WIRE_VERSION,
 };
 use protocol::{DeviceId, Now, always};
 use sync::reconcile::MeetingKey;
@@ -28,15 +28,18 @@ use crate::store::{Store, StoreError};
 
 pub(super) mod budget;
 mod bundles;
+pub(super) mod carrier;
 mod cases;
 mod difference;
 mod flow;
+mod moving;
 mod receipts;
 mod talk;
 pub(super) mod trust;
 
 use budget::LinkClass;
 use bundles::BundleLane;
+use carrier::{Carrier, Place};
 use cases::CaseLane;
 use receipts::ReceiptLane;
 pub use talk::MeetingSummary;
@@ -88,6 +91,10 @@ pub(crate) struct Meeting {
     bundles: BundleLane,
     receipts: ReceiptLane,
     nonce: [u8; 16],
+    /// Over which link its bytes go now.
+    pub(super) carrier: Carrier,
+    /// This phone has more than one kind of radio.
+    moves: bool,
     reader: FrameReader,
     /// Since when a frame has been on its way.
     frame_since_ms: u64,
@@ -127,6 +134,8 @@ impl Meeting {
             bundles: BundleLane::default(),
             receipts: ReceiptLane::default(),
             nonce: phone.own.random(),
+            carrier: Carrier::new(link, class),
+            moves: phone.radios.has_several(),
             reader: FrameReader::default(),
             frame_since_ms: now.mono_ms,
             frames: 0,
@@ -142,6 +151,7 @@ impl Meeting {
                     version: WIRE_VERSION,
                     ministry_tag,
                     nonce: meeting.nonce,
+                    moves: meeting.moves,
                 }));
             }
             None => meeting.part(3, "this phone is not enrolled with a ministry"),
@@ -157,15 +167,16 @@ impl Meeting {
     /// Bytes that may be made for the link now: the little that a stranger is sent ahead, or all
     /// that the link takes.
     fn credit_now(&self) -> usize {
+        let room = self.carrier.room();
         if self.over.is_some() {
-            return self.credit.max(1); // the last word may be sent on credit: a refused peer must hear why
+            return self.credit.max(1).min(room); // the last word may be sent on credit: a refused peer must hear why
         }
         let under_way = self.window.saturating_sub(self.credit);
         match self.talk.is_stranger() {
             true => self
                 .credit
                 .min(STRANGER_AHEAD_BYTES_MAX.saturating_sub(under_way)),
-            false => self.credit,
+            false => self.credit.min(room),
         }
     }
 
@@ -192,8 +203,13 @@ impl Meeting {
                 "the meeting had lasted long enough",
             ),
         ];
+        let nowhere = match self.carrier.place() {
+            Place::Nowhere(since_ms) => Some((since_ms + MOVE_MS_MAX, "its link is gone")),
+            Place::On(_) | Place::Moving(_) => None,
+        };
         let dues = always
             .into_iter()
+            .chain(nowhere)
             .chain(greeting)
             .chain(stranger)
             .chain(frame);
@@ -244,6 +260,7 @@ impl Meeting {
     ) -> Result<(), StoreError> {
         self.talk.last_heard_ms = now.mono_ms;
         self.talk.summary.bytes_received += bytes.len() as u64;
+        self.carrier.takes(bytes.len());
         if !self.reader.waits() {
             self.frame_since_ms = now.mono_ms;
         }
@@ -308,6 +325,17 @@ impl Meeting {
             }
             (Frame::LaneDone(done), Stage::Trust | Stage::Exchange) => {
                 self.handle_lane_done(&done, phone)
+            }
+            (Frame::Heard(heard), Stage::Exchange | Stage::Parting) if self.carrier.can_move() => {
+                match self.carrier.hears(heard.bytes) {
+                    true => Ok(()),
+                    false => refuse("it has heard what nobody said"),
+                }
+            }
+            // The other goes on with a meeting that this phone knows nothing of: it has started anew.
+            (Frame::Resume(_), Stage::Greeting) => {
+                self.abandon("the meeting that was to go on is over here");
+                Ok(())
             }
             (
                 frame @ (Frame::Holds(_)
@@ -374,6 +402,9 @@ impl Meeting {
         self.talk.key = Some(MeetingKey::from_nonces(&self.nonce, &hello.nonce));
         self.stage = Stage::Trust;
         self.talk.summary.greeted = true;
+        if self.moves && hello.moves {
+            self.carrier.both_can_move();
+        }
         self.talk.say(Frame::Holds(Holds {
             root_version: trust.root_version(),
             list_version: if trust.list_binds() {
@@ -527,10 +558,14 @@ impl Meeting {
             }
             self.credit = self.credit.saturating_sub(bytes.len());
             self.talk.summary.bytes_sent += bytes.len() as u64;
-            phone.out.outputs.push_back(Output::Transmit {
-                link: self.talk.link,
-                bytes,
-            });
+            self.carrier.sends(&bytes);
+            let Some(link) = self.carrier.link() else {
+                break; // not reached: there is no room without a link
+            };
+            phone
+                .out
+                .outputs
+                .push_back(Output::Transmit { link, bytes });
         }
         if self.everything_done() && self.talk.outbox.is_empty() {
             self.stage = Stage::Parting;
@@ -553,6 +588,9 @@ impl Meeting {
             return Ok(talk.outbox.pop_front()); // nothing follows a Bye
         }
         self.cases.say_in_step_if_ready(talk, store)?;
+        if let Some(frame) = self.carrier.next_heard() {
+            return Ok(Some(frame));
+        }
         if let Some(frame) = talk.outbox.pop_front() {
             return Ok(Some(frame));
         }

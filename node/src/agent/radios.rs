@@ -72,6 +72,11 @@ struct Call {
     due_ms: Option<u64>,
 }
 
+/// Places remembered; of more, the one where somebody was noticed longest ago is forgotten.
+const PLACES_MAX: usize = 1024;
+/// After this long a place at which a phone was noticed is no place of it any more.
+const PLACE_MS_MAX: u64 = 5 * 60_000;
+
 /// How long the phone with the higher id leaves the call to the other.
 const YIELD_MS: u64 = 2_500;
 
@@ -82,6 +87,12 @@ pub(crate) struct Radios {
     plan: CallPlan,
     calls: BTreeMap<DeviceId, Call>,
     power: Power,
+    /// What kinds of links this phone can have.
+    classes: Vec<LinkClass>,
+    /// Where phones were noticed last, over each radio, and when.
+    places: BTreeMap<(DeviceId, LinkClass), (String, u64)>,
+    /// When phones whose links are gone were last called.
+    again: BTreeMap<DeviceId, u64>,
 }
 
 /// A neighbour as it was noticed.
@@ -97,6 +108,114 @@ pub(crate) struct Neighbour {
 impl Radios {
     pub(crate) fn set_power(&mut self, power: Power) {
         self.power = power;
+    }
+
+    pub(crate) fn set_classes(&mut self, classes: Vec<LinkClass>) {
+        self.classes = classes;
+    }
+
+    /// Whether meetings can move between kinds of links.
+    pub(crate) fn has_several(&self) -> bool {
+        self.classes.len() > 1
+    }
+
+    /// Remembers where a phone was noticed.
+    fn note_place(&mut self, now: Now, (peer, class): (DeviceId, LinkClass), at: &str) {
+        if !self.has_several() {
+            return;
+        }
+        self.places
+            .insert((peer, class), (at.to_owned(), now.mono_ms));
+        if self.places.len() > PLACES_MAX {
+            let oldest = self.places.iter().min_by_key(|(_, (_, at_ms))| *at_ms);
+            let oldest = oldest.map(|(key, _)| *key);
+            oldest.map(|oldest| self.places.remove(&oldest));
+        }
+        always!(self.places.len() <= PLACES_MAX);
+    }
+
+    /// A phone that is being met was noticed; it is called there if the meeting `wants` that.
+    pub(crate) fn seen_again(
+        &mut self,
+        now: Now,
+        peer: DeviceId,
+        class: LinkClass,
+        at: String,
+        wants: bool,
+    ) -> Option<Output> {
+        self.note_place(now, (peer, class), &at);
+        (wants && self.begin_call(now, peer, (class, &at), true, None)).then_some(Output::Dial {
+            peer,
+            class,
+            at,
+        })
+    }
+
+    /// A phone whose link is gone is called where it was noticed last, over the fastest radio but
+    /// for the one that has just failed; over that one too, every other time.
+    pub(crate) fn call_again(
+        &mut self,
+        now: Now,
+        peer: DeviceId,
+        lost: LinkClass,
+        since_ms: u64,
+        every_ms: u64,
+    ) -> Option<Output> {
+        let last = self
+            .again
+            .get(&peer)
+            .copied()
+            .filter(|at_ms| *at_ms >= since_ms);
+        if self.calls.contains_key(&peer)
+            || last.is_some_and(|at_ms| now.mono_ms < at_ms + every_ms)
+        {
+            return None;
+        }
+        self.again
+            .retain(|_, at_ms| now.mono_ms < *at_ms + PLACE_MS_MAX);
+        self.again.insert(peer, now.mono_ms);
+        let near = |(key, (_, at_ms)): &(&(DeviceId, LinkClass), &(String, u64))| {
+            key.0 == peer && now.mono_ms < at_ms + PLACE_MS_MAX
+        };
+        let places = self.places.iter().filter(near);
+        let first_try = last.is_none();
+        let best =
+            places.max_by_key(|((_, class), _)| ((*class != lost) == first_try, class.speed()));
+        let ((_, class), (at, _)) = best?;
+        let (class, at) = (*class, at.clone());
+        let call = Call {
+            class,
+            at: at.clone(),
+            due_ms: None,
+        };
+        self.plan.under_way += 1;
+        self.calls.insert(peer, call);
+        Some(Output::Dial { peer, class, at })
+    }
+
+    /// When it may be called again.
+    pub(crate) fn next_again_ms(&self, peer: &DeviceId, every_ms: u64) -> Option<u64> {
+        let near = self.places.keys().any(|(of, _)| of == peer);
+        let last = self.again.get(peer).copied().unwrap_or(0);
+        (near && !self.calls.contains_key(peer)).then_some(last.saturating_add(every_ms))
+    }
+
+    /// Begins a call, if there is a place for one.
+    fn begin_call(
+        &mut self,
+        now: Now,
+        peer: DeviceId,
+        (class, at): (LinkClass, &str),
+        known: bool,
+        due_ms: Option<u64>,
+    ) -> bool {
+        if self.calls.contains_key(&peer) || !self.plan.begin(now, peer, at, known) {
+            return false;
+        }
+        let at = at.to_owned();
+        self.calls.insert(peer, Call { class, at, due_ms });
+        always!(self.plan.under_way == self.calls.len());
+        true
     }
 
     /// The last meeting with a phone.
@@ -128,18 +247,12 @@ impl Radios {
             known,
         } = near;
         always!(peer != own, "a phone is no neighbour of its own");
+        self.note_place(now, (peer, class), &at);
         let rests = self.power == Power::Low && !known;
-        if rests || self.calls.contains_key(&peer) || !self.plan.begin(now, peer, &at, known) {
+        let due_ms = (own > peer).then(|| now.mono_ms.saturating_add(YIELD_MS));
+        if rests || !self.begin_call(now, peer, (class, &at), known, due_ms) {
             return None;
         }
-        let due_ms = (own > peer).then(|| now.mono_ms.saturating_add(YIELD_MS));
-        let call = Call {
-            class,
-            at: at.clone(),
-            due_ms,
-        };
-        self.calls.insert(peer, call);
-        always!(self.plan.under_way == self.calls.len());
         due_ms.is_none().then_some(Output::Dial { peer, class, at })
     }
 

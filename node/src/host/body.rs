@@ -480,6 +480,11 @@ impl Body {
                     }
                     closed.push((link, reason));
                 }
+                Output::LeaveLink { link } => {
+                    if let Some(writer) = self.writers.remove(&link) {
+                        let _ = writer.send(ToSend::End);
+                    }
+                }
                 Output::Event(event) => self.event(event),
                 Output::Dial { peer, class, at } => dials.push((peer, class, at)),
                 Output::Sleep(deadline) => {

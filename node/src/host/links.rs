@@ -22,9 +22,13 @@ use super::body::Message;
 use crate::agent::{LinkClass, LinkId};
 use crate::api::Refusal;
 
+pub mod bluetooth;
 mod congestion;
+#[cfg(all(feature = "radios", target_os = "linux"))]
+mod credits;
 pub mod discovery;
 mod iroh;
+pub mod noise;
 
 pub use self::iroh::{ALPN, Ip, dial, endpoint};
 

@@ -29,6 +29,7 @@ pub fn offer_list(
         version: WIRE_VERSION,
         ministry_tag,
         nonce,
+        moves: false,
     });
     let holds = Frame::Holds(Holds {
         root_version: 1,

@@ -87,6 +87,17 @@ pub enum LinkClass {
     Folder,
 }
 
+impl LinkClass {
+    /// Which of two is faster: the greater one.
+    pub(in crate::agent) fn speed(self) -> u8 {
+        match self {
+            LinkClass::Folder => 0,
+            LinkClass::Bluetooth => 1,
+            LinkClass::Ip => 2,
+        }
+    }
+}
+
 /// What a fresh link may move of bundles. Bluetooth: what the median chance meeting of four minutes
 /// can move at 35 kB/s.
 pub(super) fn of_link(class: LinkClass, now: Now) -> Budget {

@@ -1,0 +1,536 @@
+//! The Bluetooth driver of Linux: BlueZ over D-Bus for finding, kernel sockets for channels.
+//!
+//! Whatever is missing (no adapter, `bluetoothd` restarting, a switch) is tried again later, and
+//! everything else goes on. A radio from which nothing at all has been heard for long where something
+//! was before is switched off and on: controllers go deaf without a word.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use bluer::adv::Advertisement;
+use bluer::l2cap::{self, Socket, SocketAddr};
+use bluer::{
+    Adapter, AdapterEvent, Address, AddressType, DiscoveryFilter, DiscoveryTransport, ErrorKind,
+    Session, Uuid,
+};
+use futures::StreamExt;
+use protocol::limits::CONNECTIONS_MAX;
+use protocol::{DeviceId, DeviceKeys};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use super::token::{self, SERVICE};
+use super::{Channels, RadioState, gatt};
+use crate::agent::LinkClass;
+use crate::api::Refusal;
+use crate::host::Log;
+use crate::host::links::{Driver, Later, Pipe, Port, noise};
+
+/// Bytes of one packet of ours on an L2CAP channel. The kernel grants credits for one of them at a
+/// time, so that a larger one keeps more of them in the air.
+const PACKET_BYTES: u16 = 16 * 1024;
+/// How long a channel may take to come up.
+const CONNECT: Duration = Duration::from_secs(15);
+/// After this long a phone advertises another token.
+const TOKEN_LASTS: Duration = Duration::from_secs(15 * 60);
+/// After this long without anything heard, where something was before, the radio is switched anew.
+const DEAF: Duration = Duration::from_secs(20 * 60);
+/// Between two reports of one phone.
+const REPORT_EVERY: Duration = Duration::from_millis(800);
+/// After a failure.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Phones recognised by their tokens; places remembered.
+const REMEMBERED_MAX: usize = 1024;
+/// Where the kernel says which radios are switched off.
+const SWITCHES: &str = "/sys/class/rfkill";
+
+/// Bluetooth LE over BlueZ.
+pub struct Bluetooth {
+    keys: DeviceKeys,
+    channels: Channels,
+    /// The adapter's name, such as `hci0`; `None`: the default one.
+    adapter: Option<String>,
+    discovery: watch::Receiver<Option<[u8; 32]>>,
+    /// Milliseconds of looking, and of not looking after that.
+    looks: watch::Receiver<(u64, u64)>,
+    /// Phones that have been met here, by whose tokens others are told apart.
+    met: Mutex<BTreeSet<DeviceId>>,
+    places: Arc<Semaphore>,
+    /// One call at a time, for which the radio stops looking.
+    calling: tokio::sync::Mutex<()>,
+    call: Notify,
+    state: Mutex<Option<RadioState>>,
+    log: Log,
+}
+
+/// How the radio stands now.
+pub async fn state(adapter: Option<&str>) -> RadioState {
+    match ready(adapter).await {
+        Ok(_) => RadioState::Ready,
+        Err(state) => state,
+    }
+}
+
+async fn ready(name: Option<&str>) -> Result<(Session, Adapter), RadioState> {
+    let session = Session::new().await.map_err(of_error)?;
+    let adapter = match name {
+        Some(name) => session.adapter(name),
+        None => session.default_adapter().await,
+    };
+    let adapter = adapter.map_err(of_error)?;
+    match adapter.is_powered().await {
+        Ok(true) => {}
+        Ok(false) if is_blocked() => return Err(RadioState::Blocked),
+        Ok(false) => adapter.set_powered(true).await.map_err(of_error)?,
+        Err(error) => return Err(of_error(error)),
+    }
+    Ok((session, adapter))
+}
+
+fn of_error(error: bluer::Error) -> RadioState {
+    let text = error.to_string();
+    let says = |word: &str| text.contains(word);
+    match error.kind {
+        _ if is_blocked() => RadioState::Blocked,
+        _ if says("ServiceUnknown")
+            || says("NameHasNoOwner")
+            || says("FileNotFound")
+            || says("NoServer")
+            || says("Disconnected")
+            || says("NoReply") =>
+        {
+            RadioState::NoService
+        }
+        _ if says("AccessDenied") => RadioState::NotPermitted,
+        ErrorKind::NotAuthorized | ErrorKind::NotPermitted => RadioState::NotPermitted,
+        ErrorKind::NotFound | ErrorKind::DoesNotExist => RadioState::NoAdapter,
+        _ if says("UnknownObject") => RadioState::NoAdapter,
+        _ => RadioState::Failed(text),
+    }
+}
+
+/// Whether a switch, of the machine or of its software, holds Bluetooth off.
+fn is_blocked() -> bool {
+    let reads =
+        |path: &Path, name: &str| std::fs::read_to_string(path.join(name)).unwrap_or_default();
+    let Ok(switches) = std::fs::read_dir(SWITCHES) else {
+        return false;
+    };
+    switches.flatten().any(|switch| {
+        let path = switch.path();
+        let off = ["soft", "hard"]
+            .iter()
+            .any(|kind| reads(&path, kind).trim() == "1");
+        off && reads(&path, "type").trim() == "bluetooth"
+    })
+}
+
+impl Bluetooth {
+    /// The driver of a phone; it uses the radio from `scan` on.
+    pub fn new(
+        keys: DeviceKeys,
+        (channels, adapter): (Channels, Option<String>),
+        discovery: watch::Receiver<Option<[u8; 32]>>,
+        looks: watch::Receiver<(u64, u64)>,
+        log: Log,
+    ) -> Self {
+        Self {
+            keys,
+            channels,
+            adapter,
+            discovery,
+            looks,
+            met: Mutex::default(),
+            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            calling: tokio::sync::Mutex::default(),
+            call: Notify::new(),
+            state: Mutex::default(),
+            log,
+        }
+    }
+
+    fn note(&self, state: RadioState) {
+        let mut before = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        if before.as_ref() != Some(&state) {
+            match &state {
+                RadioState::Ready => (self.log)("bluetooth: ready"),
+                state => (self.log)(&format!("bluetooth: {state:?}; tried again later")),
+            }
+            *before = Some(state);
+        }
+    }
+
+    fn remember(&self, peer: DeviceId) {
+        let mut met = self.met.lock().unwrap_or_else(|e| e.into_inner());
+        if met.len() >= REMEMBERED_MAX {
+            met.clear();
+        }
+        met.insert(peer);
+    }
+
+    /// Waits until there is a ministry whose phones can be found.
+    async fn key(&self) -> Option<[u8; 32]> {
+        let mut discovery = self.discovery.clone();
+        let key = discovery.wait_for(Option::is_some).await.ok()?;
+        *key
+    }
+
+    /// Uses the radio until something about it changes or fails.
+    async fn use_radio(&self, port: &Port) -> Result<(), RadioState> {
+        let Some(key) = self.key().await else {
+            return Ok(());
+        };
+        let (_session, adapter) = ready(self.adapter.as_deref()).await?;
+        let listener = match self.channels {
+            Channels::Gatt => None,
+            Channels::Any | Channels::L2cap => Some(listen(&adapter).await?),
+        };
+        let served = match self.channels {
+            Channels::L2cap => None,
+            Channels::Any | Channels::Gatt => Some(gatt::serve(&adapter).await.map_err(of_error)?),
+        };
+        let (_application, callers) = served.unzip();
+        let psm = listener.as_ref().map_or(0, |(_, psm)| *psm);
+        self.note(RadioState::Ready);
+        let mut ministry = self.discovery.clone();
+        tokio::select! {
+            failed = self.advertise(&adapter, &key, psm) => failed,
+            failed = self.look(&adapter, &key, port) => failed,
+            () = self.accept(listener, port, key) => Err(RadioState::NoService),
+            () = self.accept_gatt(callers, port, key) => Err(RadioState::NoService),
+            _ = ministry.changed() => Ok(()), // another ministry, or none
+        }
+    }
+
+    async fn advertise(
+        &self,
+        adapter: &Adapter,
+        key: &[u8; 32],
+        psm: u8,
+    ) -> Result<(), RadioState> {
+        loop {
+            let mut salt = [0; 4];
+            getrandom::fill(&mut salt).map_err(|e| RadioState::Failed(e.to_string()))?;
+            let token = token::write(key, &self.keys.id(), psm, salt);
+            let advertisement = Advertisement {
+                service_data: BTreeMap::from([(Uuid::from_u128(SERVICE), token.to_vec())]),
+                discoverable: Some(true),
+                ..Default::default()
+            };
+            let _said = adapter.advertise(advertisement).await.map_err(of_error)?;
+            tokio::time::sleep(TOKEN_LASTS).await;
+        }
+    }
+
+    /// Looks for a while and rests for a while, as power allows; not while somebody is called.
+    async fn look(&self, adapter: &Adapter, key: &[u8; 32], port: &Port) -> Result<(), RadioState> {
+        let filter = DiscoveryFilter {
+            transport: DiscoveryTransport::Le,
+            duplicate_data: true,
+            ..Default::default()
+        };
+        adapter
+            .set_discovery_filter(filter)
+            .await
+            .map_err(of_error)?;
+        let mut reported = BTreeMap::new();
+        let mut heard: Option<Instant> = None;
+        loop {
+            let (looks_ms, rests_ms) = *self.looks.borrow();
+            {
+                let _free = self.calling.lock().await;
+                let events = adapter
+                    .discover_devices_with_changes()
+                    .await
+                    .map_err(of_error)?;
+                let mut events = Box::pin(events);
+                let end = tokio::time::sleep(Duration::from_millis(looks_ms));
+                tokio::pin!(end);
+                loop {
+                    let event = tokio::select! {
+                        () = &mut end => break,
+                        () = self.call.notified() => break,
+                        event = events.next() => event,
+                    };
+                    match event {
+                        None => return Err(RadioState::NoService),
+                        Some(AdapterEvent::DeviceAdded(address)) => {
+                            heard = Some(Instant::now());
+                            self.seen(adapter, address, key, &mut reported, port).await;
+                        }
+                        Some(_) => {}
+                    }
+                }
+            }
+            if heard.is_some_and(|heard| heard.elapsed() > DEAF) {
+                (self.log)("bluetooth: nothing was heard for long; the radio is switched anew");
+                adapter.set_powered(false).await.map_err(of_error)?;
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(rests_ms)).await;
+        }
+    }
+
+    /// A device was noticed: if it is a phone of the ministry, the agent hears of it.
+    async fn seen(
+        &self,
+        adapter: &Adapter,
+        address: Address,
+        key: &[u8; 32],
+        reported: &mut BTreeMap<Address, Instant>,
+        port: &Port,
+    ) {
+        let now = Instant::now();
+        if reported
+            .get(&address)
+            .is_some_and(|at| now.duration_since(*at) < REPORT_EVERY)
+        {
+            return;
+        }
+        let Ok(device) = adapter.device(address) else {
+            return;
+        };
+        let data = device
+            .service_data()
+            .await
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        let Some(token) = data
+            .get(&Uuid::from_u128(SERVICE))
+            .and_then(|data| token::read(key, data))
+        else {
+            return;
+        };
+        if token.is(&self.keys.id()) {
+            return;
+        }
+        if reported.len() >= REMEMBERED_MAX {
+            reported.clear();
+        }
+        reported.insert(address, now);
+        let known = {
+            let met = self.met.lock().unwrap_or_else(|e| e.into_inner());
+            met.iter().find(|id| token.is(id)).copied()
+        };
+        let random = device
+            .address_type()
+            .await
+            .is_ok_and(|t| t == AddressType::LeRandom);
+        let kind = if random { "random" } else { "public" };
+        let at = format!("{address}/{kind}/{}", token.psm);
+        port.seen(
+            known.unwrap_or_else(|| token.stand_in()),
+            LinkClass::Bluetooth,
+            at,
+        )
+        .await;
+    }
+
+    async fn accept(
+        &self,
+        listener: Option<(l2cap::StreamListener, u8)>,
+        port: &Port,
+        key: [u8; 32],
+    ) {
+        let Some((listener, _)) = listener else {
+            return std::future::pending().await;
+        };
+        while let Ok((stream, _)) = listener.accept().await {
+            self.answer(stream, port, key);
+        }
+    }
+
+    async fn accept_gatt(&self, callers: Option<gatt::Callers>, port: &Port, key: [u8; 32]) {
+        let Some(mut callers) = callers else {
+            return std::future::pending().await;
+        };
+        while let Some((_, stream)) = callers.next().await {
+            self.answer(stream, port, key);
+        }
+    }
+
+    /// A call: it is greeted, and the meeting goes on beside.
+    fn answer(&self, stream: impl noise::Stream, port: &Port, key: [u8; 32]) {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            return; // whoever it is comes again
+        };
+        let (keys, port, log) = (self.keys.clone(), port.clone(), self.log.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            match noise::secure(stream, false, &keys, &key).await {
+                Ok(pipe) => port.answer(LinkClass::Bluetooth, pipe).await,
+                Err(error) => log(&format!("bluetooth: a caller was not let in: {error}")),
+            }
+        });
+    }
+
+    async fn connect(&self, peer: DeviceId, at: &str) -> Result<Pipe, Refusal> {
+        let out_of_reach = |why: String| {
+            Refusal::NotReached(format!("phone {} is out of reach: {why}", peer.short()))
+        };
+        let place = Place::parse(at).ok_or(Refusal::NotAnAddress)?;
+        let key = *self.discovery.borrow();
+        let key = key.ok_or_else(|| out_of_reach("no ministry yet".into()))?;
+        self.call.notify_one();
+        let _calling = self.calling.lock().await;
+        let (_session, adapter) = ready(self.adapter.as_deref())
+            .await
+            .map_err(|state| out_of_reach(format!("bluetooth: {state:?}")))?;
+        let began = Instant::now();
+        let l2cap = place.psm != 0 && self.channels != Channels::Gatt;
+        let mut failed = String::from("it offers no channel that this phone has");
+        if l2cap {
+            match tokio::time::timeout(CONNECT, channel(&adapter, &place)).await {
+                Ok(Ok(stream)) => {
+                    let open = began.elapsed();
+                    let pipe = self
+                        .greet(stream, key)
+                        .await
+                        .map_err(|e| out_of_reach(e.to_string()))?;
+                    self.say_times("L2CAP", open, began);
+                    return Ok(pipe);
+                }
+                Ok(Err(error)) => failed = error.to_string(),
+                Err(_) => failed = "no answer".into(),
+            }
+        }
+        if self.channels != Channels::L2cap {
+            let device = adapter
+                .device(place.address)
+                .map_err(|e| out_of_reach(e.to_string()))?;
+            let stream = tokio::time::timeout(CONNECT * 2, gatt::connect(&device)).await;
+            let stream = stream.map_err(|_| out_of_reach("no answer".into()))?;
+            let stream = stream.map_err(|e| out_of_reach(e.to_string()))?;
+            let open = began.elapsed();
+            let pipe = self
+                .greet(stream, key)
+                .await
+                .map_err(|e| out_of_reach(e.to_string()))?;
+            self.say_times("GATT", open, began);
+            return Ok(pipe);
+        }
+        Err(out_of_reach(failed))
+    }
+
+    fn say_times(&self, channel: &str, open: Duration, began: Instant) {
+        let (open, all) = (open.as_millis(), began.elapsed().as_millis());
+        (self.log)(&format!(
+            "bluetooth: {channel} up after {open} ms, greeted after {all} ms"
+        ));
+    }
+
+    async fn greet(&self, stream: impl noise::Stream, key: [u8; 32]) -> std::io::Result<Pipe> {
+        let pipe = noise::secure(stream, true, &self.keys, &key).await?;
+        self.remember(pipe.peer);
+        Ok(pipe)
+    }
+}
+
+/// Where a phone was noticed: its address of the moment, and its channel.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    address: Address,
+    kind: AddressType,
+    psm: u8,
+}
+
+impl Place {
+    fn parse(at: &str) -> Option<Self> {
+        let mut parts = at.split('/');
+        let place = Self {
+            address: parts.next()?.parse().ok()?,
+            kind: match parts.next()? {
+                "random" => AddressType::LeRandom,
+                "public" => AddressType::LePublic,
+                _ => return None,
+            },
+            psm: parts.next()?.parse().ok()?,
+        };
+        parts.next().is_none().then_some(place)
+    }
+}
+
+async fn listen(adapter: &Adapter) -> Result<(l2cap::StreamListener, u8), RadioState> {
+    let failed = |e: std::io::Error| RadioState::Failed(format!("no channel: {e}"));
+    let address = adapter.address().await.map_err(of_error)?;
+    let kind = adapter.address_type().await.map_err(of_error)?;
+    let socket = Socket::new_stream().map_err(failed)?;
+    // Any channel that is free; the token says which.
+    socket
+        .bind(SocketAddr::new(address, kind, 0))
+        .map_err(failed)?;
+    socket.set_recv_mtu(PACKET_BYTES).map_err(failed)?;
+    let listener = socket.listen(8).map_err(failed)?;
+    let psm = listener.as_ref().local_addr().map_err(failed)?.psm;
+    let psm = u8::try_from(psm).map_err(|e| RadioState::Failed(e.to_string()))?;
+    Ok((listener, psm))
+}
+
+/// Opens an L2CAP channel.
+async fn channel(adapter: &Adapter, place: &Place) -> std::io::Result<l2cap::Stream> {
+    let gone = |e: bluer::Error| std::io::Error::other(e.to_string());
+    // Both before the socket is made: it is watched from then on, and what it said before it was
+    // connected would be taken for "connected".
+    let own = adapter.address().await.map_err(gone)?;
+    let kind = adapter.address_type().await.map_err(gone)?;
+    let socket = Socket::new_stream()?;
+    socket.bind(SocketAddr::new(own, kind, 0))?;
+    socket.set_recv_mtu(PACKET_BYTES)?;
+    let to = SocketAddr::new(place.address, place.kind, u16::from(place.psm));
+    let stream = socket.connect(to).await?;
+    while !stream.peer_addr().is_ok_and(|peer| peer.cid != 0) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(stream)
+}
+
+impl Driver for Bluetooth {
+    fn class(&self) -> LinkClass {
+        LinkClass::Bluetooth
+    }
+
+    fn scan(self: Arc<Self>, port: Port) -> Later<'static, ()> {
+        Box::pin(async move {
+            loop {
+                if let Err(state) = self.use_radio(&port).await {
+                    self.note(state);
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        })
+    }
+
+    fn dial<'a>(&'a self, peer: DeviceId, at: &'a str) -> Later<'a, Result<Pipe, Refusal>> {
+        Box::pin(self.connect(peer, at))
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn close(&self) -> Later<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_phone_was_noticed_is_read_as_it_was_written() {
+        let place = Place::parse("5A:01:02:03:04:05/random/133").unwrap();
+        assert_eq!((place.kind, place.psm), (AddressType::LeRandom, 133));
+        for other in [
+            "",
+            "5A:01:02:03:04:05",
+            "5A:01:02:03:04:05/random/300",
+            "10.0.0.1:9",
+        ] {
+            assert_eq!(Place::parse(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Meetings that move: from Bluetooth to Wi-Fi and back, wherever a link comes up or dies. Not a byte
+//! is said twice or lost, and it stays one meeting.
+
+mod common;
+
+use clinical::FindingValue;
+use common::{CLINIC, DESK, MODULE, Road, SUPERVISOR, WORKER};
+use node::agent::LinkClass::{self, Bluetooth, Ip};
+use proptest::prelude::*;
+use sim::{Cut, Leg, Moved};
+
+const RELEASE_BYTES: u64 = 400_000;
+
+/// A release goes one way, and cases go both.
+fn laden() -> Road {
+    let mut road = Road::new(RELEASE_BYTES as usize);
+    road.publish(1);
+    road.world.meet(SUPERVISOR, DESK, Cut::Never).unwrap();
+    for i in 0..6 {
+        let value = FindingValue::Number(f64::from(i));
+        road.write(WORKER, None, "cough", value, 10 + i as u8);
+        road.write(CLINIC, None, "fever", FindingValue::Yes, 30 + i as u8);
+    }
+    road.world.meet(SUPERVISOR, CLINIC, Cut::Never).unwrap();
+    road
+}
+
+fn leg(class: LinkClass, bytes: u64, dies: bool) -> Leg {
+    Leg { class, bytes, dies }
+}
+
+/// One meeting, in which everything arrived once.
+fn is_one_whole(road: &mut Road, moved: &Moved, legs: &[Leg]) {
+    let [a, b] = &moved.ends;
+    let ([a], [b]) = (a.as_slice(), b.as_slice()) else {
+        panic!("more than one meeting, or none: {moved:?} over {legs:?}");
+    };
+    assert!(
+        a.complete && a.in_step && b.complete && b.in_step,
+        "{moved:?} over {legs:?}"
+    );
+    // The last word of all may be on its way when its reader has heard enough.
+    let (ab, ba) = (
+        a.bytes_sent - b.bytes_received,
+        b.bytes_sent - a.bytes_received,
+    );
+    assert!(
+        ab + ba < 100,
+        "{ab} and {ba} bytes were sent that nobody heard: {legs:?}"
+    );
+    assert_eq!(
+        a.bundle_bytes_taken, RELEASE_BYTES,
+        "each byte once: {legs:?}"
+    );
+    assert_eq!(
+        (road.envelopes(WORKER), road.envelopes(SUPERVISOR)),
+        (12, 12)
+    );
+    let runs = road.world.phones[WORKER].agent.known().activation(MODULE);
+    assert!(runs.is_some_and(|a| a.current.is_some()));
+}
+
+#[test]
+fn a_meeting_begins_on_bluetooth_goes_on_over_wi_fi_and_comes_back() {
+    let legs = [
+        leg(Bluetooth, 30_000, false),
+        leg(Ip, 200_000, true),
+        leg(Bluetooth, 0, false),
+    ];
+    let mut road = laden();
+    let moved = road
+        .world
+        .meet_moving((WORKER, SUPERVISOR), &legs, true)
+        .unwrap();
+    assert_eq!(moved.links, 3);
+    is_one_whole(&mut road, &moved, &legs);
+}
+
+/// The control: phones that cannot move cut the meeting short where its link dies.
+#[test]
+fn without_moves_the_same_meeting_ends_where_its_link_does() {
+    let legs = [leg(Bluetooth, 30_000, true), leg(Ip, 0, false)];
+    let mut road = laden();
+    let moved = road
+        .world
+        .meet_moving((WORKER, SUPERVISOR), &legs, false)
+        .unwrap();
+    assert!(
+        moved.ends[0].first().is_some_and(|first| !first.complete),
+        "{moved:?}"
+    );
+    let mut road = laden();
+    let moved = road
+        .world
+        .meet_moving((WORKER, SUPERVISOR), &legs, true)
+        .unwrap();
+    is_one_whole(&mut road, &moved, &legs);
+}
+
+fn any_legs() -> impl Strategy<Value = Vec<Leg>> {
+    let one = (any::<bool>(), 0u64..150_000, any::<bool>())
+        .prop_map(|(ip, bytes, dies)| leg(if ip { Ip } else { Bluetooth }, bytes, dies));
+    prop::collection::vec(one, 1..7)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// Once both know that they can move, links may die and come up at any byte.
+    #[test]
+    fn links_die_and_come_up_at_any_byte_and_it_stays_one_meeting(legs in any_legs()) {
+        let legs: Vec<_> = [leg(Bluetooth, 6_000, false)]
+            .into_iter()
+            .chain(legs)
+            .chain([leg(Bluetooth, 1, true), leg(Ip, 0, false)])
+            .collect();
+        let mut road = laden();
+        let moved = road.world.meet_moving((WORKER, SUPERVISOR), &legs, true).unwrap();
+        is_one_whole(&mut road, &moved, &legs);
+    }
+}
+
+/// A link that dies before the two know each other ends the meeting, as it always did; the next one
+/// makes up for it.
+#[test]
+fn wherever_the_first_link_dies_two_meetings_are_enough() {
+    for bytes in (0..8_000).step_by(211) {
+        let legs = [leg(Bluetooth, bytes, true), leg(Ip, 0, false)];
+        let mut road = laden();
+        road.world
+            .meet_moving((WORKER, SUPERVISOR), &legs, true)
+            .unwrap();
+        road.world.now = road.world.now.plus_ms(60_000);
+        let legs = [leg(Ip, 0, false)];
+        road.world
+            .meet_moving((WORKER, SUPERVISOR), &legs, true)
+            .unwrap();
+        assert_eq!(
+            (road.envelopes(WORKER), road.envelopes(SUPERVISOR)),
+            (12, 12),
+            "{bytes}"
+        );
+    }
+}
