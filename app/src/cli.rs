@@ -49,6 +49,9 @@ pub enum Command {
         /// Neither look for neighbours nor be found.
         #[arg(long)]
         no_discovery: bool,
+        /// Which radios it uses.
+        #[command(flatten)]
+        radios: RadioArgs,
     },
     /// Who and how this phone is.
     Status,
@@ -244,4 +247,38 @@ pub enum SimCommand {
         #[arg(long)]
         twice: bool,
     },
+}
+
+/// Which radios a running phone uses.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RadioArgs {
+    /// Over what it meets others; what this machine has not is left out.
+    #[arg(long, value_delimiter = ',', default_value = "ip,bluetooth")]
+    pub links: Vec<LinkKind>,
+    /// The Bluetooth adapter, such as hci0; by default the machine's first.
+    #[arg(long, value_name = "NAME")]
+    pub adapter: Option<String>,
+    /// Which Bluetooth channels it offers and takes.
+    #[arg(long, value_name = "CHANNELS", default_value = "any")]
+    pub bluetooth: BluetoothChannels,
+}
+
+/// A kind of link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LinkKind {
+    /// Any IP network: LAN, hotspot.
+    Ip,
+    /// Bluetooth LE (Linux, with BlueZ).
+    Bluetooth,
+}
+
+/// Bluetooth channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum BluetoothChannels {
+    /// L2CAP, and GATT where that cannot be had.
+    Any,
+    /// L2CAP alone.
+    L2cap,
+    /// GATT alone.
+    Gatt,
 }

@@ -4,6 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use node::host::DataFolder;
+#[cfg(target_os = "linux")]
+use node::host::links::bluetooth;
+use node::host::links::bluetooth::RadioState;
 use serde_json::json;
 
 use crate::Failure;
@@ -23,10 +26,11 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         .map_err(|e| Failure::new(e, "this processor computes otherwise: report it"))?;
     let writable = tempfile_in(folder);
     let sealed = DataFolder::key_is_sealed(folder);
+    let bluetooth = bluetooth()?;
     let clock = desk::wall_s();
     let clock_sane = (1_760_000_000..2_524_608_000).contains(&clock);
     let report = json!({
-        "schema": "kijiti.doctor/1",
+        "schema": "kijiti.doctor/2",
         "version": env!("CARGO_PKG_VERSION"),
         "binary_bytes": binary,
         "idle_memory_bytes": idle,
@@ -34,6 +38,7 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         "data_folder_writable": writable.is_ok(),
         "clock_plausible": clock_sane,
         "key_sealed": sealed,
+        "bluetooth": radio_name(&bluetooth),
     });
     if json {
         crate::say::json(&format!("{report:#}"));
@@ -67,6 +72,7 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         ),
         None => println!("key              none yet"),
     }
+    println!("bluetooth        {}", radio(&bluetooth));
     match clock_sane {
         true => println!("clock            plausible; nothing depends on it"),
         false => println!(
@@ -74,6 +80,53 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         ),
     }
     Ok(())
+}
+
+/// How Bluetooth stands here.
+fn bluetooth() -> Result<RadioState, Failure> {
+    #[cfg(target_os = "linux")]
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(|e| Failure::new(format!("no thread: {e}"), "restart"))?;
+        let late = RadioState::Failed("no answer from the system bus".into());
+        Ok(runtime.block_on(async {
+            let asked = tokio::time::timeout(Duration::from_secs(5), bluetooth::state(None));
+            asked.await.unwrap_or(late)
+        }))
+    }
+    #[cfg(not(target_os = "linux"))]
+    Ok(RadioState::NoService)
+}
+
+fn radio_name(state: &RadioState) -> &'static str {
+    match state {
+        RadioState::Ready => "ready",
+        RadioState::NoService => "no_service",
+        RadioState::NotPermitted => "not_permitted",
+        RadioState::NoAdapter => "no_adapter",
+        RadioState::Blocked => "blocked",
+        RadioState::Failed(_) => "failed",
+    }
+}
+
+/// In words, with what to do.
+fn radio(state: &RadioState) -> String {
+    match state {
+        RadioState::Ready => "ready".into(),
+        RadioState::NoService => {
+            "bluetoothd does not answer: install `bluez` and start it (`systemctl start bluetooth`); other links go on".into()
+        }
+        RadioState::NotPermitted => {
+            "this user may not use it: join the group `bluetooth` and log in again; other links go on".into()
+        }
+        RadioState::NoAdapter => "this machine has no adapter: plug one in; other links go on".into(),
+        RadioState::Blocked => {
+            "switched off: `rfkill unblock bluetooth`, or the machine's switch; other links go on".into()
+        }
+        RadioState::Failed(why) => format!("does not work: {why}; other links go on"),
+    }
 }
 
 /// Bytes of the program without its symbols, as a phone would install it; `None` where there is no

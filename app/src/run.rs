@@ -10,11 +10,14 @@ use node::api::views::releases::{Active, Releases, Verified};
 use node::api::views::status::{BackedUp, Done, Status};
 use node::api::{Refusal, Reply, Request, RequestId, VisitOf};
 use node::host::folder::key_is_sealed;
-use node::host::{DataFolder, Host, HostOptions, ask};
+use node::host::links::bluetooth::Channels;
+use node::host::{BluetoothOptions, DataFolder, Host, HostOptions, ask};
 use serde::Serialize;
 
 use crate::Failure;
-use crate::cli::{Cli, Command, ModelCommand, ProfileArg, SimCommand};
+use crate::cli::{
+    BluetoothChannels, Cli, Command, LinkKind, ModelCommand, ProfileArg, RadioArgs, SimCommand,
+};
 use crate::{
     ask as terminal, cases, demo, doctor, enrol, ministry, passphrase, say, show, simulate,
 };
@@ -36,7 +39,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Start {
             listen,
             no_discovery,
-        } => start(&phone, listen, !no_discovery),
+            radios,
+        } => start(&phone, listen, !no_discovery, &radios),
         Command::Status => phone.shown::<Status>(Request::Status, show::status),
         Command::Meetings => phone.shown(Request::Meetings, show::meetings),
         Command::Quota { megabytes } => {
@@ -328,12 +332,23 @@ fn start(
     phone: &Phone,
     listen: Option<std::net::SocketAddr>,
     discover: bool,
+    radios: &RadioArgs,
 ) -> Result<(), Failure> {
     let folder = DataFolder::open(&phone.folder)?.with_secret(phone.secret.clone());
+    let bluetooth = radios.links.contains(&LinkKind::Bluetooth) && discover;
     let options = HostOptions {
         listen,
         offline: false,
         discover,
+        bluetooth: bluetooth.then(|| BluetoothOptions {
+            channels: match radios.bluetooth {
+                BluetoothChannels::Any => Channels::Any,
+                BluetoothChannels::L2cap => Channels::L2cap,
+                BluetoothChannels::Gatt => Channels::Gatt,
+            },
+            adapter: radios.adapter.clone(),
+        }),
+        no_ip: !radios.links.contains(&LinkKind::Ip),
         control: true,
     };
     let mut host = Host::start(folder, options, crate::say::log())?;

@@ -126,6 +126,12 @@ pub fn assessment(a: &Assessment) {
             "thinks of"
         };
         wrapped(&format!("The model {said}: {}", ranked.join("; ")), 4);
+        if opinion.abstained && !a.raised_by_model {
+            wrapped(
+                "It does not know what to make of this patient: colour and plan are the rules' alone, and no rule reads free words. Read them again yourself: what they say may be an emergency.",
+                4,
+            );
+        }
         if a.raised_by_model {
             wrapped(
                 "The model has raised the urgency above what the rules say.",

@@ -111,6 +111,9 @@ pub struct Withheld {
     pub why: WhyWithheld,
     /// The rules that it was for.
     pub rules: Vec<String>,
+    /// Doses of it that stand in the case all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<Given>,
 }
 
 /// Why a medicine is not given.

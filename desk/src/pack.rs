@@ -1,35 +1,79 @@
-//! A rule pack as a clinician reads it: every rule, definition and dose in a table to sign, and what one
-//! edition changes against another.
+//! A rule pack as a clinician reads it: every word of it in tables to sign, and what one edition changes
+//! against another. The lines are made of the pack's text, part by part and field by field, so that
+//! nothing that a phone reads can be left out of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use inference::RulePack;
 pub use inference::authoring::Remark;
-use inference::rules::Rule;
+use inference::rules::BUILT_IN;
 
 use crate::Refusal;
 
 /// One line of a table: what it is known by, and what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// What it is known by: group, level of care and id of a rule; medicine and whom of a dose.
+    /// What it is known by: id, group and level of care of a rule; medicine and whom of a dose.
     pub key: String,
     /// What it says.
     pub says: Vec<String>,
 }
 
-/// A pack as a table.
+/// A part of a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Class, colour, condition, what to do, source, and all else.
+    Rules,
+    /// Words that conditions use: what they mean.
+    Definitions,
+    /// Doses for rules: amounts, course, what forbids it, source.
+    Doses,
+    /// Steps before a referral, what to tell, when to return, when to follow up.
+    Advice,
+    /// Strength, way, names, and allergies that forbid a medicine.
+    Medicines,
+    /// What is asked, of whom, and in which bounds.
+    Questions,
+    /// Whatever stands beside.
+    Rest,
+}
+
+impl Part {
+    /// All of them, as they are printed.
+    pub const ALL: [Self; 7] = [
+        Self::Rules,
+        Self::Definitions,
+        Self::Doses,
+        Self::Advice,
+        Self::Medicines,
+        Self::Questions,
+        Self::Rest,
+    ];
+
+    fn of(section: &str) -> Option<Self> {
+        Some(match section {
+            "rule" => Self::Rules,
+            "define" => Self::Definitions,
+            "treat" => Self::Doses,
+            "advice" => Self::Advice,
+            "medicine" => Self::Medicines,
+            "finding" => Self::Questions,
+            "golden" => return None, // what must come out, not what is done
+            _ => Self::Rest,
+        })
+    }
+}
+
+/// A pack as tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
+    /// Id.
+    pub id: String,
     /// Id, edition and version.
     pub pack: String,
-    /// Rules: class, urgency, condition, action, source.
-    pub rules: Vec<Line>,
-    /// Words that conditions use: what they mean.
-    pub definitions: Vec<Line>,
-    /// Doses: medicine and whom, the dose, source.
-    pub doses: Vec<Line>,
+    /// Its parts.
+    pub parts: BTreeMap<Part, Vec<Line>>,
 }
 
 /// What one edition changes against another.
@@ -43,14 +87,32 @@ pub enum Change {
     Other(Line, Line),
 }
 
+/// A pack, and the text that it was read from.
+#[derive(Debug)]
+pub struct Read {
+    /// As phones read it.
+    pub pack: RulePack,
+    text: toml::Table,
+}
+
 /// Reads a pack; without a file, the one that is built in.
-pub fn read(path: Option<&Path>) -> Result<RulePack, Refusal> {
-    let Some(path) = path else {
-        return RulePack::built_in().map_err(|why| Refusal::NotAPack("built in".into(), why));
+pub fn read(path: Option<&Path>) -> Result<Read, Refusal> {
+    let (name, text) = match path {
+        None => ("built in".to_owned(), BUILT_IN.to_owned()),
+        Some(path) => {
+            let unreadable = |e| Refusal::Unreadable(path.to_owned(), e);
+            let text = std::fs::read_to_string(path).map_err(unreadable)?;
+            (path.display().to_string(), text)
+        }
     };
-    let unreadable = |e| Refusal::Unreadable(path.to_owned(), e);
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    RulePack::parse(&text).map_err(|why| Refusal::NotAPack(path.display().to_string(), why))
+    of_text(&text).map_err(|why| Refusal::NotAPack(name, why))
+}
+
+fn of_text(text: &str) -> Result<Read, String> {
+    Ok(Read {
+        pack: RulePack::parse(text)?,
+        text: text.parse().map_err(|e: toml::de::Error| e.to_string())?,
+    })
 }
 
 /// What its author should look at before anybody signs it.
@@ -58,112 +120,438 @@ pub fn remarks(pack: &RulePack) -> Result<Vec<Remark>, Refusal> {
     inference::authoring::remarks(pack).map_err(|why| Refusal::NotAPack(pack.named(), why))
 }
 
-/// A pack as a table.
-pub fn table(pack: &RulePack) -> Table {
-    let rule = |rule: &Rule| {
-        let levels: Vec<_> = rule.profiles.iter().map(|p| p.name()).collect();
-        Line {
-            key: format!("{} ({}, {})", rule.id, rule.group, levels.join(" and ")),
-            says: vec![
-                rule.class.clone(),
-                rule.urgency.name().to_owned(),
-                rule.said.clone(),
-                rule.action.clone(),
-                rule.source.clone(),
-            ],
+/// A pack as tables.
+pub fn table(read: &Read) -> Table {
+    let mut parts: BTreeMap<Part, Vec<Line>> = BTreeMap::new();
+    let medicines = items(&read.text, "medicine");
+    for (section, value) in &read.text {
+        let Some(part) = Part::of(section) else {
+            continue;
+        };
+        let lines = parts.entry(part).or_default();
+        match value.as_array().filter(|_| part != Part::Rest) {
+            Some(entries) => {
+                let entries = entries.iter().filter_map(toml::Value::as_table);
+                lines.extend(entries.map(|entry| line(part, entry, &medicines)));
+            }
+            None => lines.push(Line {
+                key: section.clone(),
+                says: vec![said(value)],
+            }),
         }
-    };
-    let define = |(name, when): (&str, &str)| Line {
-        key: name.to_owned(),
-        says: vec![when.to_owned()],
-    };
-    let dose = |[medicine, whom, dose, source]: [String; 4]| Line {
-        key: format!(
-            "{medicine}, for {whom}: {}",
-            dose.split(": ").next().unwrap_or_default()
-        ),
-        says: vec![dose, source],
-    };
+    }
+    parts.values_mut().for_each(|lines| number(lines));
     Table {
-        pack: format!("{}, version {}", pack.named(), pack.version),
-        rules: pack.all_rules().iter().map(rule).collect(),
-        definitions: pack.definitions().map(define).collect(),
-        doses: pack.treatments().rows().map(dose).collect(),
+        id: read.pack.id.clone(),
+        pack: format!("{}, version {}", read.pack.named(), read.pack.version),
+        parts,
     }
 }
 
-/// What `new` changes against `old`, part by part.
-pub fn changes(old: &Table, new: &Table) -> Vec<Change> {
-    let part = |old: &[Line], new: &[Line]| {
-        let named = |lines: &[Line]| -> BTreeMap<String, Line> {
-            let lines = lines.iter().map(|line| (line.key.clone(), line.clone()));
-            lines.collect()
-        };
-        let (before, after) = (named(old), named(new));
-        let mut changes = Vec::new();
-        for line in new {
-            match before.get(&line.key) {
-                None => changes.push(Change::New(line.clone())),
+fn items<'a>(text: &'a toml::Table, section: &str) -> Vec<&'a toml::Table> {
+    let entries = text.get(section).and_then(toml::Value::as_array);
+    let entries = entries.into_iter().flatten();
+    entries.filter_map(toml::Value::as_table).collect()
+}
+
+/// Lines that are known by the same words are told apart by a number: none hides another.
+fn number(lines: &mut [Line]) {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for line in lines {
+        let count = seen.entry(line.key.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            line.key = format!("{} [{count}]", line.key);
+        }
+    }
+}
+
+fn said(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Array(all) => all.iter().map(said).collect::<Vec<_>>().join(", "),
+        toml::Value::Table(table) => {
+            let all = table
+                .iter()
+                .map(|(name, value)| format!("{name} {}", said(value)));
+            all.collect::<Vec<_>>().join(", ")
+        }
+        toml::Value::Boolean(true) => "yes".into(),
+        toml::Value::Boolean(false) => "no".into(),
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Float(number) => number.to_string(),
+        toml::Value::Datetime(time) => time.to_string(),
+    }
+}
+
+/// A condition as people read it.
+fn in_words(when: &str) -> String {
+    let signs = [
+        (">=", " at least "),
+        ("<=", " at most "),
+        ("!=", " is not "),
+        ("==", " is "),
+        (">", " above "),
+        ("<", " below "),
+        ("=", " is "),
+        ("_", " "),
+    ];
+    let words = signs.iter().fold(when.to_owned(), |text, (sign, words)| {
+        text.replace(sign, words)
+    });
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What an entry says, one column after another; what no column takes stands in the last, named.
+fn line(part: Part, entry: &toml::Table, medicines: &[&toml::Table]) -> Line {
+    let mut left = entry.clone();
+    let mut take = |name: &str| {
+        left.remove(name)
+            .map(|value| said(&value))
+            .unwrap_or_default()
+    };
+    let (key, mut says) = match part {
+        Part::Rules => {
+            let levels = entry
+                .get("profiles")
+                .map_or_else(|| "all levels".into(), said);
+            let key = format!("{} ({}, {levels})", take("id"), take("group"));
+            take("profiles");
+            let says = vec![
+                take("class"),
+                take("urgency"),
+                in_words(&take("when")),
+                take("action"),
+                take("source"),
+            ];
+            (key, says)
+        }
+        Part::Definitions => (in_words(&take("name")), vec![in_words(&take("when"))]),
+        Part::Medicines => {
+            let key = take("name");
+            (key, vec![take("allergy"), take("route"), take("unit")])
+        }
+        Part::Questions => {
+            let key = take("id");
+            (key, vec![take("ask"), take("asked"), in_words(&take("if"))])
+        }
+        Part::Doses => dose_line(entry, medicines, &mut take),
+        Part::Advice => advice_line(entry, &mut take),
+        Part::Rest => (String::new(), Vec::new()),
+    };
+    let rest = left.iter().map(|(name, value)| {
+        let value = said(value);
+        format!(
+            "{}: {}",
+            in_words(name),
+            if name == "if" {
+                in_words(&value)
+            } else {
+                value
+            }
+        )
+    });
+    says.push(rest.collect::<Vec<_>>().join("; "));
+    Line { key, says }
+}
+
+/// Takes a field of an entry, as it is said.
+type Take<'a> = &'a mut dyn FnMut(&str) -> String;
+
+fn dose_line(
+    entry: &toml::Table,
+    medicines: &[&toml::Table],
+    take: Take<'_>,
+) -> (String, Vec<String>) {
+    let id = take("medicine");
+    let medicine = medicines
+        .iter()
+        .find(|m| m.get("id").is_some_and(|of| said(of) == id));
+    let of = |name: &str| {
+        medicine
+            .and_then(|m| m.get(name))
+            .map(said)
+            .unwrap_or_default()
+    };
+    let key = format!("{}, for {}", of("name"), whom(entry));
+    for name in ["rules", "profiles", "referral"] {
+        take(name);
+    }
+    let unit = if of("mg").is_empty() {
+        of("unit")
+    } else {
+        "mg".to_owned()
+    };
+    let per_kg = entry.get("per_kg").and_then(toml::Value::as_array);
+    let per_kg = per_kg.map(|both| range(both, &format!("{unit} for each kg")));
+    let bands = items(entry, "band");
+    let bands = bands.iter().map(|band| band_said(band, &of("unit")));
+    let doses: Vec<_> = per_kg.into_iter().chain(bands).collect();
+    for name in ["per_kg", "band"] {
+        take(name);
+    }
+    let course = [
+        ("first", "first dose now"),
+        ("times", "times a day"),
+        ("days", "days"),
+    ];
+    let course = course.map(|(name, words)| match take(name).as_str() {
+        "" | "no" => String::new(),
+        "yes" => words.to_owned(),
+        number => format!("{number} {words}"),
+    });
+    let course = course
+        .into_iter()
+        .chain([take("how")])
+        .filter(|part| !part.is_empty());
+    let course = course.collect::<Vec<_>>().join(", ");
+    let unless = [in_words(&take("unless")), take("unless_words")];
+    let unless = unless.into_iter().filter(|part| !part.is_empty());
+    let not_beside = take("unless_given");
+    let not_beside = (!not_beside.is_empty()).then(|| format!("beside {not_beside}"));
+    let unless = unless.chain(not_beside).collect::<Vec<_>>().join("; ");
+    let when = in_words(&take("when"));
+    (
+        key,
+        vec![doses.join("; "), course, when, unless, take("source")],
+    )
+}
+
+fn advice_line(entry: &toml::Table, take: Take<'_>) -> (String, Vec<String>) {
+    let kind = match take("kind").as_str() {
+        "step" => "step before leaving",
+        "tell" => "tell the family",
+        "return" => "come back at once",
+        "follow_up" => "see again",
+        _ => "advice",
+    };
+    let words = take("words");
+    let words = if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {words}")
+    };
+    let key = format!("{kind}, for {}{words}", whom(entry));
+    for name in ["rules", "profiles", "referral"] {
+        take(name);
+    }
+    let days = take("days");
+    let days = if days.is_empty() {
+        days
+    } else {
+        format!("after {days} days")
+    };
+    (key, vec![days, in_words(&take("when")), take("source")])
+}
+
+/// For whom something is.
+fn whom(entry: &toml::Table) -> String {
+    let rules = entry.get("rules").map(said).unwrap_or_default();
+    let rules = if rules == "*" {
+        "everybody".to_owned()
+    } else {
+        rules
+    };
+    let levels = entry
+        .get("profiles")
+        .map_or_else(|| "all levels".into(), said);
+    let referral = entry.get("referral").is_some_and(|yes| said(yes) == "yes");
+    format!(
+        "{rules} ({levels}{})",
+        if referral { ", before referral" } else { "" }
+    )
+}
+
+fn range(both: &[toml::Value], unit: &str) -> String {
+    let numbers: Vec<_> = both.iter().map(said).collect();
+    match numbers.as_slice() {
+        [one] => format!("{one} {unit}"),
+        [least, most] if least == most => format!("{one} {unit}", one = least),
+        _ => format!("{} {unit}", numbers.join(" to ")),
+    }
+}
+
+fn band_said(band: &toml::Table, unit: &str) -> String {
+    let part = |name: &str, words: &str| {
+        let both = band.get(name).and_then(toml::Value::as_array)?;
+        let both: Vec<_> = both.iter().map(said).collect();
+        Some(format!("{words} {}", both.join(" to below ")))
+    };
+    let whom = [part("age", "months"), part("weight", "kg")];
+    let whom = whom.into_iter().flatten().collect::<Vec<_>>().join(" or ");
+    let dose = band.get("amount").and_then(toml::Value::as_array);
+    let dose = dose.map(|amount| range(amount, unit));
+    let differ = band.get("differ").map(said);
+    let dose = dose.or(differ).unwrap_or_default();
+    if whom.is_empty() {
+        dose
+    } else {
+        format!("{whom}: {dose}")
+    }
+}
+
+/// What `new` changes against `old`, part by part. A pack of another name runs beside the old one: what
+/// it does not speak of is not gone.
+pub fn changes(old: &Table, new: &Table) -> Vec<(Part, Change)> {
+    let beside = old.id != new.id;
+    let nothing = Vec::new();
+    let mut changes = Vec::new();
+    for part in Part::ALL {
+        let before = old.parts.get(&part).unwrap_or(&nothing);
+        let after = new.parts.get(&part).unwrap_or(&nothing);
+        for line in after {
+            match before.iter().find(|old| old.key == line.key) {
+                None => changes.push((part, Change::New(line.clone()))),
                 Some(old) if old != line => {
-                    changes.push(Change::Other(old.clone(), line.clone()));
+                    changes.push((part, Change::Other(old.clone(), line.clone())));
                 }
                 Some(_) => {}
             }
         }
-        let gone = old.iter().filter(|line| !after.contains_key(&line.key));
-        changes.extend(gone.cloned().map(Change::Gone));
-        changes
-    };
-    let mut all = part(&old.rules, &new.rules);
-    all.extend(part(&old.definitions, &new.definitions));
-    all.extend(part(&old.doses, &new.doses));
-    all
+        let gone = before
+            .iter()
+            .filter(|old| !beside && !after.iter().any(|l| l.key == old.key));
+        changes.extend(gone.map(|line| (part, Change::Gone(line.clone()))));
+    }
+    changes
 }
 
 #[cfg(test)]
 mod tests {
-    use inference::rules::BUILT_IN;
-
     use super::*;
+
+    fn of(text: &str) -> Table {
+        table(&of_text(text).unwrap())
+    }
 
     #[test]
     fn every_rule_and_dose_stands_in_the_table_once_and_a_changed_edition_says_what_it_changes() {
         let old = table(&read(None).unwrap());
         assert_eq!(changes(&old, &old), []);
-        assert!(old.rules.len() > 60, "{}", old.rules.len());
-        assert!(old.doses.len() > 20, "{}", old.doses.len());
-        assert!(old.definitions.len() > 10);
-        for lines in [&old.rules, &old.definitions, &old.doses] {
+        let count = |part| old.parts[&part].len();
+        assert!(count(Part::Rules) > 100 && count(Part::Doses) > 18 && count(Part::Advice) > 50);
+        assert!(count(Part::Definitions) > 20 && count(Part::Medicines) > 8);
+        for lines in old.parts.values() {
             let keys: std::collections::BTreeSet<_> = lines.iter().map(|line| &line.key).collect();
             assert_eq!(keys.len(), lines.len(), "each is known by its key");
         }
+        let ors = |line: &&Line| {
+            line.key.contains("rehydration") && line.says[0].contains("75 mL for each kg")
+        };
+        assert!(
+            old.parts[&Part::Doses].iter().any(|line| ors(&line)),
+            "in mL, not in mg"
+        );
         let other = BUILT_IN
             .replace("respiratory_rate >= 50", "respiratory_rate >= 45")
             .replace("id = \"F7\"", "id = \"F7x\"")
             .replace("age = [2, 6]\namount = [0.5]", "age = [2, 6]\namount = [1]");
-        let new = table(&RulePack::parse(&other).unwrap());
-        let changed = changes(&old, &new);
+        let changed = changes(&old, &of(&other));
         let said = |wanted: &str| {
-            let of = |change: &&Change| match change {
+            let of = |(_, change): &(Part, Change)| match change {
                 Change::New(line) => format!("new {}", line.key),
                 Change::Gone(line) => format!("gone {}", line.key),
                 Change::Other(_, line) => format!("other {}", line.key),
             };
-            changed
+            let lines = changed
                 .iter()
-                .map(|change| of(&change))
-                .filter(|line| line.starts_with(wanted))
-                .count()
+                .map(of)
+                .filter(|line| line.starts_with(wanted));
+            lines.count()
         };
-        assert_eq!(
-            (
-                said("new F7x"),
-                said("gone F7 "),
-                said("other fast_breathing")
-            ),
-            (1, 1, 1)
+        let both = (
+            said("new F7x"),
+            said("gone F7 "),
+            said("other fast breathing"),
         );
+        assert_eq!(both, (1, 1, 1), "{changed:?}");
         assert_eq!(said("other Zinc"), 1, "{changed:?}");
         assert_eq!(changed.len(), 4);
+    }
+
+    /// Whatever single value of a pack is changed, the diff says so: nothing can be slipped past who
+    /// signs.
+    #[test]
+    fn no_value_of_a_pack_can_change_unseen() {
+        let whole: toml::Table = BUILT_IN.parse().unwrap();
+        let old = table(&read(None).unwrap());
+        let (mut tried, mut unseen) = (0, Vec::new());
+        let mut look = |section: &str, name: &str, text: toml::Table| {
+            tried += 1;
+            let changed = Read {
+                pack: RulePack::built_in().unwrap(),
+                text,
+            };
+            if changes(&old, &table(&changed)).is_empty() {
+                unseen.push(format!("{section}.{name}"));
+            }
+        };
+        for (section, value) in whole.iter().filter(|(section, _)| *section != "golden") {
+            let Some(entries) = value
+                .as_array()
+                .filter(|all| all.iter().any(|e| e.is_table()))
+            else {
+                let mut text = whole.clone();
+                text.insert(section.clone(), other(value));
+                look(section, "", text);
+                continue;
+            };
+            for (at, entry) in entries.iter().enumerate() {
+                for (name, value) in entry.as_table().unwrap() {
+                    let mut text = whole.clone();
+                    let changed = text[section.as_str()].as_array_mut().unwrap();
+                    changed[at]
+                        .as_table_mut()
+                        .unwrap()
+                        .insert(name.clone(), other(value));
+                    look(section, name, text);
+                }
+            }
+        }
+        assert!(tried > 1_500, "{tried}");
+        assert_eq!(unseen, Vec::<String>::new());
+    }
+
+    /// Another value of the same kind.
+    fn other(value: &toml::Value) -> toml::Value {
+        match value {
+            toml::Value::String(text) => format!("{text}x").into(),
+            toml::Value::Integer(number) => (number + 1).into(),
+            toml::Value::Float(number) => (number + 0.25).into(),
+            toml::Value::Boolean(yes) => (!yes).into(),
+            toml::Value::Array(all) => match all.as_slice() {
+                [first, rest @ ..] => [&[other(first)], rest].concat().into(),
+                [] => vec![toml::Value::from(1)].into(),
+            },
+            toml::Value::Table(table) => {
+                let mut table = table.clone();
+                if let Some((name, value)) = table.clone().iter().next() {
+                    table.insert(name.clone(), other(value));
+                }
+                table.into()
+            }
+            toml::Value::Datetime(_) => "x".into(),
+        }
+    }
+
+    #[test]
+    fn an_edition_that_runs_beside_takes_nothing_of_the_guideline_away() {
+        let old = table(&read(None).unwrap());
+        let edition = include_str!("../../inference/packs/editions/who-2023-wasting.toml");
+        let changed = changes(&old, &of(edition));
+        assert!(!changed.is_empty());
+        assert!(
+            changed
+                .iter()
+                .all(|(_, change)| !matches!(change, Change::Gone(_)))
+        );
+    }
+
+    #[test]
+    fn conditions_are_said_in_words() {
+        assert_eq!(
+            in_words("(age_months < 12 and respiratory_rate >= 50) or movement = none"),
+            "(age months below 12 and respiratory rate at least 50) or movement is none"
+        );
     }
 }

@@ -28,6 +28,15 @@ pub enum Remark {
         /// The bound.
         bound: f64,
     },
+    /// A dose is more than anybody gives: a phone withholds it.
+    TooMuch {
+        /// The medicine.
+        medicine: String,
+        /// For which rules.
+        rules: String,
+        /// The dose: of which patient, and how much.
+        dose: String,
+    },
     /// A rule fires beside one that it says never does (`excludes`).
     Contradicts {
         /// The rule.
@@ -75,7 +84,14 @@ pub fn remarks(pack: &RulePack) -> Result<Vec<Remark>, String> {
         let (rule, other, case) = (rule.clone(), other.clone(), case.clone());
         Remark::Contradicts { rule, other, case }
     });
-    Ok(never.chain(shown.one_sided(pack)).chain(together).collect())
+    let doses = pack.treatments().too_much();
+    let doses = doses.map(|(medicine, rules, dose)| Remark::TooMuch {
+        medicine,
+        rules,
+        dose,
+    });
+    let all = never.chain(shown.one_sided(pack)).chain(together);
+    Ok(all.chain(doses).collect())
 }
 
 impl Shown {

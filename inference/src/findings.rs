@@ -23,6 +23,8 @@ pub struct Findings {
     text: String,
     /// What pictures were read as.
     pictures: Readings,
+    /// The age as it was said.
+    ages: BTreeMap<String, f64>,
 }
 
 /// Prints how many, not what: findings belong in no log.
@@ -54,7 +56,9 @@ impl Findings {
         }
         let malformed = |form: &str, why: String| FindingsError::Malformed(form.to_owned(), why);
         let raw: BTreeMap<String, serde_json::Value> = if file.trim_start().starts_with('{') {
-            serde_json::from_str(file).map_err(|e| malformed("JSON", e.to_string()))?
+            let once: Once =
+                serde_json::from_str(file).map_err(|e| malformed("JSON", e.to_string()))?;
+            once.0
         } else {
             let table: toml::Table = file
                 .parse()
@@ -122,7 +126,11 @@ impl Findings {
         ages: &BTreeMap<String, f64>,
     ) -> Result<Self, FindingsError> {
         let group = set_age(&mut values, ages)?;
-        Ok(Self::of_parts(group, values, text))
+        let findings = Self::of_parts(group, values, text);
+        Ok(Self {
+            ages: ages.clone(),
+            ..findings
+        })
     }
 
     /// Findings as [`Self::said`] gives them, put together again.
@@ -139,6 +147,7 @@ impl Findings {
             values,
             text,
             pictures: Readings::new(),
+            ages: BTreeMap::new(),
         }
     }
 
@@ -177,6 +186,11 @@ impl Findings {
         &self.said
     }
 
+    /// The age in the words in which it was given: hours, days or months.
+    pub fn age_said(&self) -> &BTreeMap<String, f64> {
+        &self.ages
+    }
+
     /// All values that were given or follow from others.
     pub fn values(&self) -> &BTreeMap<String, FindingValue> {
         &self.values
@@ -190,6 +204,34 @@ impl Findings {
     /// What pictures were read as.
     pub fn pictures(&self) -> &Readings {
         &self.pictures
+    }
+}
+
+/// An object of JSON in which nothing is said twice: of two answers to one question, neither may be
+/// dropped in silence.
+struct Once(BTreeMap<String, serde_json::Value>);
+
+impl<'de> serde::Deserialize<'de> for Once {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Once;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("findings by name")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Once, A::Error> {
+                let mut all = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, serde_json::Value>()? {
+                    if all.contains_key(&name) {
+                        let why = format!("{name:?} is said twice: leave the one that is right");
+                        return Err(serde::de::Error::custom(why));
+                    }
+                    all.insert(name, value);
+                }
+                Ok(Once(all))
+            }
+        }
+        from.deserialize_map(Visitor)
     }
 }
 

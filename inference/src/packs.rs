@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use clinical::{AgeGroup, Profile};
+use clinical::{AgeGroup, FindingValue, Profile};
 
 use crate::findings::Findings;
 use crate::rules::{Evaluation, FindingSpec, RulePack, guideline, same_meaning};
@@ -80,10 +80,15 @@ impl RulePack {
 
     /// Whether a question is worth asking, as far as its gate is known, to any pack that asks it.
     pub(crate) fn worth_asking(&self, id: &str, profile: Profile, findings: &Findings) -> bool {
+        let mut values = findings.values().clone();
+        if matches!(findings.group(), AgeGroup::Infant | AgeGroup::Child) {
+            // Nobody need say so of a child, and no question waits for it.
+            values.entry("maternal".into()).or_insert(FindingValue::No);
+        }
         self.all().any(|pack| {
             let asked = pack.own_questions(profile, findings.group());
             let spec = asked.into_iter().find(|spec| spec.id == id);
-            spec.is_some_and(|spec| pack.gate_is_open(spec, profile, findings.values()))
+            spec.is_some_and(|spec| pack.gate_is_open(spec, profile, &values))
         })
     }
 

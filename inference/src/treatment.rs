@@ -151,6 +151,7 @@ impl RulePack {
                 name: medicine.name.clone(),
                 why,
                 rules,
+                given,
             }),
         }
     }

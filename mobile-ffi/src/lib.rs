@@ -250,7 +250,7 @@ impl Phone {
             listen: None,
             offline: false,
             discover,
-            control: false,
+            ..HostOptions::default()
         };
         let host = Host::start(data, options, Arc::new(|_| {}))?;
         Ok(Arc::new(Self {

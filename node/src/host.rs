@@ -58,8 +58,21 @@ pub struct HostOptions {
     pub offline: bool,
     /// Find and be found on the local network.
     pub discover: bool,
+    /// Meet over Bluetooth too, where this machine has it.
+    pub bluetooth: Option<BluetoothOptions>,
+    /// Meet over no IP network.
+    pub no_ip: bool,
     /// Let other programs of this machine's user ask the running phone, through a loopback socket.
     pub control: bool,
+}
+
+/// How Bluetooth is used.
+#[derive(Debug, Clone)]
+pub struct BluetoothOptions {
+    /// Which channels.
+    pub channels: links::bluetooth::Channels,
+    /// The adapter, such as `hci0`; `None`: the machine's default one.
+    pub adapter: Option<String>,
 }
 
 /// A running phone.
@@ -88,15 +101,29 @@ impl Host {
         let id = keys.id();
         let (messages, queue) = mpsc::channel(QUEUE);
         let (discovery, key) = tokio::sync::watch::channel(None);
+        let (looks, _) = tokio::sync::watch::channel(crate::agent::Power::default().looks());
         let (mut links, mut addresses) = (None, Vec::new());
         if !options.offline {
-            let key = options.discover.then_some(key);
-            let ip = links::Ip::bind((id, keys.seed()), options.listen, key, log.clone());
-            let ip = runtime.block_on(ip)?;
-            addresses = ip.bound();
+            let mut drivers: Vec<Arc<dyn links::Driver>> = Vec::new();
+            if !options.no_ip {
+                let discovered = options.discover.then_some(key.clone());
+                let own = (id, keys.seed());
+                let ip = links::Ip::bind(own, options.listen, discovered, log.clone());
+                let ip = runtime.block_on(ip)?;
+                addresses = ip.bound();
+                drivers.push(Arc::new(ip));
+            }
+            #[cfg(all(feature = "radios", target_os = "linux"))]
+            if let Some(wanted) = options.bluetooth {
+                let wanted = (wanted.channels, wanted.adapter);
+                let looks = looks.subscribe();
+                let bluetooth =
+                    links::bluetooth::Bluetooth::new(keys.clone(), wanted, key, looks, log.clone());
+                drivers.push(Arc::new(bluetooth));
+            }
             let _inside = runtime.enter();
             let port = links::Port::new(messages.clone());
-            links = Some(links::Links::new(port, vec![Arc::new(ip)]));
+            links = Some(links::Links::new(port, drivers));
         }
         let control = match options.control {
             true => Some(runtime.block_on(control::serve(&folder, messages.clone()))?),
@@ -110,7 +137,7 @@ impl Host {
             runtime.handle().clone(),
             messages.clone(),
             (log, happens.clone()),
-            discovery,
+            (discovery, looks),
         )?;
         body.control = control;
         let (thread, over) = run(body, queue)?;

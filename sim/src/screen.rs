@@ -74,6 +74,10 @@ impl Assessor for PlainRules {
         };
         let age = Age::of(None, None, months).map_err(FindingsError::Age)?;
         Ok(PatientFile {
+            ages: months
+                .map(|months| ("age_months".to_owned(), months))
+                .into_iter()
+                .collect(),
             group: age.group,
             values,
             text: String::new(),

@@ -12,7 +12,7 @@ use common::siege::Siege;
 use common::{CLINIC, SUPERVISOR, WORKER};
 use node::agent::{Command, Input, LinkClass, Output};
 use protocol::defence::{Defence, without};
-use protocol::frame::{CaseStep, Frame, StepDone};
+use protocol::frame::{CaseStep, Frame, Resume, StepDone};
 use protocol::limits::SEND_AHEAD_BYTES_MAX;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -68,6 +68,7 @@ impl Siege {
             link,
             why: "gone".into(),
         });
+        self.meddle(rng, link, &mut inputs);
         let mut answered = 0;
         for input in inputs {
             let frame = format!("{input:?}");
@@ -86,6 +87,48 @@ impl Siege {
             answered += sent.sum::<usize>();
         }
         answered
+    }
+
+    /// Half of the time the clinic's phone has two radios, and a second link comes while the first is
+    /// still there, or after it is gone.
+    fn meddle(&self, rng: &mut ChaCha8Rng, link: u64, inputs: &mut Vec<Input>) {
+        let peer = self.insider.keys.id();
+        let several = rng.random();
+        let radios = match several {
+            true => vec![LinkClass::Bluetooth, LinkClass::Ip],
+            false => vec![LinkClass::Ip],
+        };
+        inputs.insert(0, Input::RadiosChanged(radios));
+        if several {
+            let class = LinkClass::Bluetooth;
+            let (link, dialed) = (u64::MAX - link, rng.random_range(0..8) == 0);
+            let at = rng.random_range(2..inputs.len());
+            let resume = Frame::Resume(Resume {
+                meeting: [0; 16],
+                bytes: rng.random_range(0..400),
+            });
+            let first = match rng.random() {
+                true => resume,
+                false => self.insider.frame(rng),
+            };
+            let bytes = first.to_bytes();
+            let second = [
+                Input::LinkUp {
+                    link,
+                    peer,
+                    class,
+                    dialed,
+                },
+                Input::LinkWritable {
+                    link,
+                    bytes: SEND_AHEAD_BYTES_MAX,
+                },
+                Input::LinkReceived { link, bytes },
+            ];
+            inputs.splice(at..at, second);
+            let why = "gone".into();
+            inputs.push(Input::LinkDown { link, why });
+        }
     }
 
     /// Nobody has lost anything.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use desk::pack::{self, Change, Line, Remark, Table};
+use desk::pack::{self, Change, Line, Part, Remark, Table};
 
 use crate::Failure;
 
@@ -15,24 +15,37 @@ pub(super) fn run(
     let read = pack::read(file)?;
     let table = pack::table(&read);
     if against.is_none() && !against_built_in {
-        print(&table, &pack::remarks(&read)?);
+        print(&table, &pack::remarks(&read.pack)?);
         return Ok(());
     }
     let old = pack::table(&pack::read(against)?);
     let changes = pack::changes(&old, &table);
-    println!("# {} against {}\n", table.pack, old.pack);
-    if changes.is_empty() {
-        println!("Nothing of rules, definitions and doses is changed.");
+    println!("# {} against {}", table.pack, old.pack);
+    if table.id != old.id {
+        println!(
+            "\nIt runs beside {}: what it does not speak of stays as it is.",
+            old.id
+        );
     }
-    for change in &changes {
+    if changes.is_empty() {
+        println!("\nNothing is changed.");
+    }
+    let mut title = "";
+    for (part, change) in &changes {
+        let (now, head) = heads(*part);
+        if now != title {
+            println!("\n## {now}\n");
+            title = now;
+        }
         match change {
-            Change::New(line) => println!("* NEW {}: {}", line.key, line.says.join("; ")),
-            Change::Gone(line) => println!("* GONE {}: {}", line.key, line.says.join("; ")),
+            Change::New(line) => println!("* NEW {}: {}", line.key, told(line, head)),
+            Change::Gone(line) => println!("* GONE {}: {}", line.key, told(line, head)),
             Change::Other(before, now) => {
                 println!("* CHANGED {}", now.key);
-                let both = before.says.iter().zip(&now.says);
-                for (before, now) in both.filter(|(before, now)| before != now) {
-                    println!("    was: {before}\n    now: {now}");
+                let columns = head.iter().zip(before.says.iter().zip(&now.says));
+                for (column, (before, now)) in columns.filter(|(_, (before, now))| before != now) {
+                    println!("    {column} was: {}", or_nothing(before));
+                    println!("    {column} now: {}", or_nothing(now));
                 }
             }
         }
@@ -40,27 +53,54 @@ pub(super) fn run(
     Ok(())
 }
 
+/// A part's title, and the names of its columns after the first.
+fn heads(part: Part) -> (&'static str, &'static [&'static str]) {
+    match part {
+        Part::Rules => (
+            "Rules",
+            &["class", "colour", "when", "what to do", "source", "besides"],
+        ),
+        Part::Definitions => ("Words that rules use", &["meaning", "besides"]),
+        Part::Doses => (
+            "Doses",
+            &["dose", "course", "only when", "not if", "source", "besides"],
+        ),
+        Part::Advice => (
+            "Steps before leaving, what to tell, when to come back",
+            &["when to come", "only when", "source", "besides"],
+        ),
+        Part::Medicines => (
+            "Medicines",
+            &["allergies that forbid it", "way", "counted in", "besides"],
+        ),
+        Part::Questions => ("Questions", &["question", "asked of", "only if", "besides"]),
+        Part::Rest => ("The pack itself", &["value"]),
+    }
+}
+
+fn or_nothing(text: &str) -> &str {
+    if text.is_empty() { "nothing" } else { text }
+}
+
+fn told(line: &Line, head: &[&str]) -> String {
+    let said = head
+        .iter()
+        .zip(&line.says)
+        .filter(|(_, text)| !text.is_empty());
+    let said = said.map(|(column, text)| format!("{column}: {text}"));
+    said.collect::<Vec<_>>().join("; ")
+}
+
 fn print(table: &Table, remarks: &[Remark]) {
     println!("# {}\n", table.pack);
-    part(
-        "Rules",
-        "| rule | class | colour | when | what to do | source |",
-        &table.rules,
-    );
-    part(
-        "Words that rules use",
-        "| word | meaning |",
-        &table.definitions,
-    );
-    part(
-        "Doses",
-        "| medicine, for which rules and whom | dose | source |",
-        &table.doses,
-    );
+    for (part_of, lines) in &table.parts {
+        let (title, head) = heads(*part_of);
+        part(title, head, lines);
+    }
     println!("## To look at before anybody signs\n");
     if remarks.is_empty() {
         println!(
-            "Nothing: golden cases reach every rule, from both sides of every number, and no rule contradicts another."
+            "Nothing: golden cases reach every rule, from both sides of every number, no rule contradicts another, and no dose is more than anybody gives."
         );
     }
     for remark in remarks {
@@ -83,15 +123,27 @@ fn words(remark: &Remark) -> String {
                 "{rule}: golden cases have {finding} on one side of {bound} only; add one on the other"
             )
         }
+        Remark::TooMuch {
+            medicine,
+            rules,
+            dose,
+        } => {
+            format!(
+                "{medicine}, for {rules}: {dose} is more than anybody gives, and no phone will say it; put it right"
+            )
+        }
         Remark::Contradicts { rule, other, case } => {
             format!("{rule} speaks beside {other}, which it says that it excludes: {case}")
         }
     }
 }
 
-fn part(title: &str, head: &str, lines: &[Line]) {
-    let columns = head.matches('|').count().saturating_sub(1);
-    println!("## {title}\n\n{head}\n|{}", "---|".repeat(columns));
+fn part(title: &str, head: &[&str], lines: &[Line]) {
+    println!(
+        "## {title}\n\n| which | {} |\n|---|{}",
+        head.join(" | "),
+        "---|".repeat(head.len())
+    );
     for line in lines {
         let cell = |text: &String| text.replace('|', "/");
         let says: Vec<_> = line.says.iter().map(cell).collect();

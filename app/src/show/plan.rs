@@ -137,7 +137,9 @@ fn medicine(m: &Prescribed, case: &str) {
 
 fn withheld(w: &Withheld) {
     let why = match &w.why {
-        WhyWithheld::Allergy(words) => format!("not given: allergy ({words})"),
+        WhyWithheld::Allergy(words) => format!(
+            "not given: allergy ({words}). What to give instead is not in the pack: ask who supervises today, or refer"
+        ),
         WhyWithheld::Forbidden(words) => format!("not given: {words}"),
         WhyWithheld::NotRuledOut(names, words) => {
             let names: Vec<_> = names.iter().map(|name| plain(name)).collect();
@@ -160,6 +162,22 @@ fn withheld(w: &Withheld) {
         }
     };
     wrapped(&format!("{}: {why}.", w.name), 2);
+    if let Some(given) = &w.given {
+        let warning = match &w.why {
+            WhyWithheld::Allergy(_) | WhyWithheld::Forbidden(_) => {
+                "It WAS GIVEN all the same: give no more, watch for a rash, swelling or hard breathing, and tell who supervises now"
+            }
+            _ => "It was given already",
+        };
+        let doses = given.doses;
+        wrapped(
+            &format!(
+                "{warning} ({doses} written down, the last at {}).",
+                given.last
+            ),
+            4,
+        );
+    }
 }
 
 fn advice(head: &str, list: &[Advice]) {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use clinical::Profile;
+use clinical::plan::Basis;
 use serde::Deserialize;
 
-use super::ceiling;
+use super::{ceiling, too_much};
 use crate::logic::Expr;
 
 /// A medicine, as a pack names it.
@@ -240,40 +241,39 @@ impl Treatments {
             .collect()
     }
 
-    /// Every row of every table of doses, for a clinician to read and sign: the medicine, whom it is
-    /// for, the dose, and the source.
-    pub fn rows(&self) -> impl Iterator<Item = [String; 4]> {
+    /// Doses that a phone would withhold from the lightest or youngest patient of their row: medicine,
+    /// rules, and the dose.
+    pub fn too_much(&self) -> impl Iterator<Item = (String, String, String)> {
         self.treats.iter().flat_map(|treat| {
-            let named = self.medicines.iter().find(|m| m.id == treat.medicine);
-            let (name, unit) = named.map_or(("", ""), |m| (m.name.as_str(), m.unit.as_str()));
-            let levels: Vec<_> = treat.whom.profiles.iter().map(|p| p.name()).collect();
-            let when = match treat.whom.referral {
-                true => ", before referral",
-                false => "",
-            };
+            let medicine = self.medicines.iter().find(|m| m.id == treat.medicine);
             let rules = treat.whom.rules.join(", ");
-            let whom = format!("{rules} ({}{when})", levels.join(", "));
-            let course = match (treat.whom.referral, treat.times, treat.days) {
-                (true, ..) => "once, before referral".to_owned(),
-                (false, 0, 0) => treat.how.clone(),
-                (false, 0, days) => format!("{} for {days} days", treat.how),
-                (false, times, days) => format!("{times} times a day for {days} days"),
-            };
-            let row = move |dose: String| {
-                let course = course.clone();
-                [
-                    name.to_owned(),
-                    whom.clone(),
-                    format!("{dose}, {course}"),
-                    treat.source.clone(),
-                ]
-            };
-            let per_kg = treat
-                .per_kg
-                .map(|[least, most]| format!("{least} to {most} mg for each kg"));
-            let bands = treat.bands.iter().map(move |band| band.said(unit));
-            per_kg.into_iter().chain(bands).map(row)
+            let found = medicine
+                .into_iter()
+                .flat_map(move |m| treat.rows_too_large(m));
+            found.map(move |(name, dose)| (name, rules.clone(), dose))
         })
+    }
+}
+
+impl Treat {
+    fn rows_too_large(&self, medicine: &Medicine) -> Vec<(String, String)> {
+        let per_kg = self.per_kg.and_then(|[_, most]| {
+            let strength = medicine.mg.unwrap_or(1.0);
+            // A child of 10 kg is given whole and half tablets of it: the range itself is looked at.
+            too_much(medicine, most * 10.0 / strength, Basis::Weight(10.0))
+                .map(|_| format!("{most} for each kg"))
+        });
+        let bands = self.bands.iter().filter_map(|band| {
+            let most = *band.amount.last()?;
+            let by = match (band.weight, band.age) {
+                (Some([from, _]), _) => Basis::Weight(from),
+                (None, Some([from, _])) => Basis::Age(from),
+                (None, None) => Basis::Anyone,
+            };
+            too_much(medicine, most, by).map(|_| band.said(&medicine.unit))
+        });
+        let found = per_kg.into_iter().chain(bands);
+        found.map(|dose| (medicine.name.clone(), dose)).collect()
     }
 }
 

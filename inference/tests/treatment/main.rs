@@ -483,3 +483,107 @@ fn a_referral_keeps_the_first_dose_of_what_is_due() {
             .all(|step| !step.words.contains("sugar"))
     );
 }
+
+fn tablets(plan: &Plan, medicine: &str) -> Option<f64> {
+    let found = plan.medicines.iter().find(|m| m.medicine == medicine);
+    found.map(|m| m.amount.0)
+}
+
+/// Nobody weighs in the community: a positive test is treated there by age, as iCCM's form has it.
+#[test]
+fn malaria_in_the_community_is_treated_by_age_where_nobody_weighed() {
+    let ill = "fever=yes fever_days=2 malaria_test=positive";
+    for (age, weight, expected) in [
+        (2.0, "", Some(1.0)),
+        (35.9, "", Some(1.0)),
+        (36.0, "", Some(2.0)),
+        (59.0, "", Some(2.0)),
+        (35.0, " weight=15.5", Some(2.0)),
+        (35.0, " weight=14.5", None),
+    ] {
+        let plan = plan(&months(age, &format!("{ill}{weight}")), Profile::Iccm);
+        assert_eq!(
+            tablets(&plan, "al"),
+            expected,
+            "{age} months{weight}: {plan:?}"
+        );
+    }
+    let at_a_facility = plan(&months(20.0, ill), Profile::Imci);
+    assert_eq!(tablets(&at_a_facility, "al"), None);
+}
+
+/// Row F2 is for a child without a severe class: with one, artesunate is named and no tablets are.
+#[test]
+fn a_severe_fever_with_a_positive_test_is_given_one_medicine_against_malaria() {
+    let ill = "fever=yes fever_days=2 malaria_test=positive weight=12";
+    let mild = plan(&months(20.0, ill), Profile::Imci);
+    assert_eq!(tablets(&mild, "al"), Some(1.0));
+    let severe = plan(
+        &months(20.0, &format!("{ill} convulsions=yes")),
+        Profile::Imci,
+    );
+    assert_eq!(tablets(&severe, "al"), None, "{severe:?}");
+    assert!(
+        severe
+            .steps
+            .iter()
+            .any(|step| step.words.contains("Artesunate"))
+    );
+}
+
+/// A first dose before a referral is the same dose as at home: 35 to 50 mg for each kg.
+#[test]
+fn the_first_amoxicillin_before_a_referral_goes_by_weight_too() {
+    for (kg, expected) in [
+        (9.5, 1.5),
+        (9.9, 1.5),
+        (10.0, 1.5),
+        (12.0, 2.0),
+        (22.0, 3.5),
+    ] {
+        let said =
+            format!("cough_or_difficult=yes chest_indrawing=yes mother_hiv=positive weight={kg}");
+        let age = if kg > 15.0 { 50.0 } else { 14.0 };
+        let findings = months(age, &said);
+        let plan = plan(&findings, Profile::Imci);
+        let dose = plan.medicines.iter().find(|m| m.medicine == "amoxicillin");
+        let mg_per_kg = dose.map(|m| m.amount.0 * 250.0 / kg);
+        assert!(
+            mg_per_kg.is_some_and(|mg| (35.0..=50.0).contains(&mg)),
+            "{kg} kg: {plan:?}"
+        );
+        assert_eq!(dose.map(|m| m.amount.0), Some(expected), "{kg} kg");
+    }
+}
+
+/// What no phone would say, the author is told of before anybody signs.
+#[test]
+fn a_dose_that_nobody_gives_is_shown_to_the_author() {
+    use inference::authoring::{Remark, remarks};
+    let wrong = inference::rules::BUILT_IN
+        .replacen(
+            "weight = [10, 20]\namount = [2]",
+            "weight = [10, 20]\namount = [40]",
+            1,
+        )
+        .replacen("per_kg = [50, 50]", "per_kg = [500, 500]", 1);
+    let told = remarks(&RulePack::parse(&wrong).unwrap()).unwrap();
+    let medicines: Vec<_> = told
+        .iter()
+        .filter_map(|remark| match remark {
+            Remark::TooMuch { medicine, .. } => Some(medicine.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        matches!(medicines.as_slice(), [a, b] if a.contains("Amoxicillin") && b.contains("Ampicillin")),
+        "{told:?}"
+    );
+    let right = remarks(pack()).unwrap();
+    assert!(
+        !right
+            .iter()
+            .any(|remark| matches!(remark, Remark::TooMuch { .. })),
+        "{right:?}"
+    );
+}

@@ -13,14 +13,13 @@
 use std::collections::VecDeque;
 
 use protocol::defence::{self, Defence};
-use protocol::frame::{Bye, CaseStep, Certified, Frame, FrameReader, Hello, Holds, Lane, LaneDone};
+use protocol::frame::{Bye, CaseStep, Certified, Frame, FrameReader, Hello, Lane, LaneDone};
 use protocol::limits::{
     FRAME_MS_MAX, GREETING_MS_MAX, MEETING_MS_MAX, MEETING_SILENCE_MS_MAX, MOVE_MS_MAX,
     SEND_AHEAD_BYTES_MAX, STRANGER_AHEAD_BYTES_MAX, STRANGER_BYTES_MAX, STRANGER_FRAMES_MAX,
     STRANGER_MS_MAX, WIRE_VERSION,
 };
 use protocol::{DeviceId, Now, always};
-use sync::reconcile::MeetingKey;
 
 use super::{Event, LinkId, Output, Phone};
 use crate::api::views::meetings::NotInStep;
@@ -32,6 +31,7 @@ pub(super) mod carrier;
 mod cases;
 mod difference;
 mod flow;
+mod greeting;
 mod moving;
 mod receipts;
 mod talk;
@@ -326,12 +326,7 @@ impl Meeting {
             (Frame::LaneDone(done), Stage::Trust | Stage::Exchange) => {
                 self.handle_lane_done(&done, phone)
             }
-            (Frame::Heard(heard), Stage::Exchange | Stage::Parting) if self.carrier.can_move() => {
-                match self.carrier.hears(heard.bytes) {
-                    true => Ok(()),
-                    false => refuse("it has heard what nobody said"),
-                }
-            }
+            (Frame::Heard(heard), Stage::Exchange | Stage::Parting) => self.handle_heard(&heard),
             // The other goes on with a meeting that this phone knows nothing of: it has started anew.
             (Frame::Resume(_), Stage::Greeting) => {
                 self.abandon("the meeting that was to go on is over here");
@@ -382,67 +377,6 @@ impl Meeting {
                 Ok(())
             }
             _ => refuse(format!("{name} out of its place")),
-        }
-    }
-
-    fn handle_hello(&mut self, hello: &Hello, phone: &mut Phone) -> Result<(), End> {
-        let Some(trust) = phone.own.trust.as_ref() else {
-            return refuse("this phone is not enrolled");
-        };
-        if hello.version != WIRE_VERSION {
-            return refuse(format!(
-                "wire version {} is spoken there, {WIRE_VERSION} here",
-                hello.version
-            ));
-        }
-        if hello.ministry_tag != Hello::tag_of(&trust.ministry(), &self.talk.peer, &hello.nonce) {
-            return refuse("the other phone belongs to another ministry");
-        }
-        always!(!self.talk.summary.greeted, "they greet once");
-        self.talk.key = Some(MeetingKey::from_nonces(&self.nonce, &hello.nonce));
-        self.stage = Stage::Trust;
-        self.talk.summary.greeted = true;
-        if self.moves && hello.moves {
-            self.carrier.both_can_move();
-        }
-        self.talk.say(Frame::Holds(Holds {
-            root_version: trust.root_version(),
-            list_version: if trust.list_binds() {
-                trust.list_version()
-            } else {
-                0
-            },
-            held: trust::held(trust),
-            certificates: phone
-                .own
-                .certificate
-                .as_ref()
-                .map_or_else(Vec::new, |c| trust::short_chain(&c.id())),
-        }));
-        Ok(())
-    }
-
-    fn handle_bye(&mut self, bye: Bye) {
-        let reason: String = bye
-            .reason
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(300)
-            .collect();
-        if self.stage == Stage::Parting && bye.code == 0 {
-            self.talk.summary.complete = true;
-            self.abandon("all is said");
-        } else if bye.code == 0 && self.everything_done() {
-            self.talk.summary.complete = true;
-            self.talk.say(Frame::Bye(Bye {
-                code: 0,
-                reason: "all is said".into(),
-            }));
-            self.stage = Stage::Over;
-            self.over = Some("all is said".into());
-        } else {
-            self.talk.summary.refused = bye.code == REFUSED;
-            self.abandon(&format!("the other phone ended the meeting: {reason}"));
         }
     }
 

@@ -7,10 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use protocol::defence::{self, Defence};
 use protocol::{DeviceId, Now, always};
 
 use super::{LinkClass, Output};
+use plan::CallPlan;
+
+mod plan;
 
 /// When news or not, phones look in on each other again.
 const QUIET_MS: u64 = 10 * 60_000;
@@ -61,6 +63,18 @@ pub enum Power {
     Battery,
     /// By a battery that is nearly empty.
     Low,
+}
+
+impl Power {
+    /// Milliseconds for which a radio that cannot always listen looks for neighbours, and for which it
+    /// rests after that: by battery a sixth of the time, nearly empty a twentieth.
+    pub fn looks(self) -> (u64, u64) {
+        match self {
+            Power::Mains => (10_000, 2_000),
+            Power::Battery => (10_000, 50_000),
+            Power::Low => (8_000, 152_000),
+        }
+    }
 }
 
 /// A neighbour that is to be called, or is being called.
@@ -315,83 +329,6 @@ fn worth_meeting(now: Now, revision: u64, last: Option<&LastMeeting>, power: Pow
     since >= QUIET_MS || (revision > last.revision && since >= news_ms)
 }
 
-/// Calls under way at once.
-const CALLS_MAX: usize = 4;
-/// Calls within a minute to phones that nobody here knows.
-const UNKNOWN_PER_MINUTE_MAX: usize = 6;
-/// Addresses remembered at which nobody answered.
-const ADDRESSES_MAX: usize = 512;
-/// After a first call that nobody answered, the same address is tried again.
-const UNANSWERED_MS: u64 = 10_000;
-
-/// Which calls are made: what is heard of neighbours proves nothing, and must not make this phone
-/// call whomever somebody likes.
-#[derive(Debug, Default)]
-pub(crate) struct CallPlan {
-    under_way: usize,
-    unknown: std::collections::VecDeque<u64>,
-    /// Since when, and how often, nobody has answered for a phone at an address.
-    unanswered: BTreeMap<(DeviceId, String), (u64, u32)>,
-}
-
-impl CallPlan {
-    /// Whether to call a phone at an address now; if so, it is counted.
-    fn begin(&mut self, now: Now, peer: DeviceId, address: &str, known: bool) -> bool {
-        let failed = self.unanswered.get(&(peer, address.to_owned()));
-        always!(failed.is_none_or(|(_, failures)| *failures > 0));
-        let rests = failed.is_some_and(|(at_ms, failures)| {
-            let wait = UNANSWERED_MS
-                .saturating_mul(1 << (failures - 1).min(16))
-                .min(REFUSED_MS_MAX);
-            now.mono_ms < at_ms.saturating_add(wait)
-        });
-        while self
-            .unknown
-            .front()
-            .is_some_and(|at_ms| now.mono_ms >= at_ms + 60_000)
-        {
-            self.unknown.pop_front();
-        }
-        let many =
-            self.under_way >= CALLS_MAX || (!known && self.unknown.len() >= UNKNOWN_PER_MINUTE_MAX);
-        if (rests || many) && defence::stands(Defence::FewCalls) {
-            return false;
-        }
-        if !known {
-            self.unknown.push_back(now.mono_ms);
-        }
-        self.under_way += 1;
-        let stands = defence::stands(Defence::FewCalls);
-        always!(self.under_way <= CALLS_MAX || !stands);
-        true
-    }
-
-    /// A call has come to its end.
-    fn end(&mut self, now: Now, peer: DeviceId, address: &str, answered: bool) {
-        self.under_way = self.under_way.saturating_sub(1);
-        let key = (peer, address.to_owned());
-        if answered {
-            self.unanswered.remove(&key);
-            return;
-        }
-        let failures = self
-            .unanswered
-            .get(&key)
-            .map_or(0, |(_, failures)| *failures)
-            .saturating_add(1);
-        if self.unanswered.len() >= ADDRESSES_MAX && !self.unanswered.contains_key(&key) {
-            let oldest = self
-                .unanswered
-                .iter()
-                .min_by_key(|(_, (at_ms, _))| *at_ms)
-                .map(|(key, _)| key.clone());
-            oldest.map(|oldest| self.unanswered.remove(&oldest));
-        }
-        self.unanswered.insert(key, (now.mono_ms, failures));
-        always!(self.unanswered.len() <= ADDRESSES_MAX);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -417,68 +354,6 @@ mod tests {
             Some(&last),
             Power::Mains
         ));
-    }
-
-    /// H2 of the review, and its control: whoever can say beacons makes a phone call whomever he
-    /// likes.
-    #[test]
-    fn h2_a_flood_of_beacons_brings_about_a_handful_of_calls() {
-        let flood = || {
-            let (mut plan, now) = (
-                CallPlan::default(),
-                Now {
-                    mono_ms: 0,
-                    wall_s: 0,
-                },
-            );
-            let mut begins = |n: u32| {
-                let peer = DeviceId([n as u8; 32]);
-                let begun = plan.begin(now, peer, "192.0.2.1:9", false);
-                if begun {
-                    plan.end(now, peer, "192.0.2.1:9", false);
-                }
-                begun
-            };
-            (0..2000).filter(|n| begins(*n)).count()
-        };
-        assert_eq!(flood(), UNKNOWN_PER_MINUTE_MAX);
-        assert_eq!(defence::without(Defence::FewCalls, flood), 2000);
-    }
-
-    #[test]
-    fn calls_are_few_at_once_and_few_to_strangers_and_rest_where_nobody_answers() {
-        let at = |ms| Now {
-            mono_ms: ms,
-            wall_s: 0,
-        };
-        let id = |n: u8| DeviceId([n; 32]);
-        let mut plan = CallPlan::default();
-        let began = (0..200)
-            .filter(|n| plan.begin(at(0), id(*n), "10.0.0.1:1", false))
-            .count();
-        assert_eq!(began, CALLS_MAX);
-        (0..CALLS_MAX as u8).for_each(|n| plan.end(at(1), id(n), "10.0.0.1:1", false));
-        assert!(
-            !plan.begin(at(5_000), id(0), "10.0.0.1:1", true),
-            "nobody answered there"
-        );
-        assert!(
-            plan.begin(at(5_000), id(0), "10.0.0.2:1", true),
-            "elsewhere somebody may"
-        );
-        plan.end(at(6_000), id(0), "10.0.0.2:1", true);
-        let mut unknown = 0;
-        for n in 0..50 {
-            if plan.begin(at(7_000), id(n), "10.0.0.9:1", false) {
-                unknown += 1;
-                plan.end(at(7_000), id(n), "10.0.0.9:1", true);
-            }
-        }
-        assert_eq!(unknown, UNKNOWN_PER_MINUTE_MAX - CALLS_MAX);
-        for n in 0..3000u32 {
-            plan.end(at(8_000), id(1), &format!("10.0.0.1:{n}"), false);
-        }
-        assert!(plan.unanswered.len() <= ADDRESSES_MAX);
     }
 
     #[test]
@@ -549,6 +424,58 @@ mod tests {
             mono_ms: ms,
             wall_s: 0,
         }
+    }
+
+    /// A phone whose link is gone is called over another radio first, then over the same, and after
+    /// a while of silence not at all.
+    #[test]
+    fn a_phone_whose_link_is_gone_is_called_where_it_was_noticed() {
+        let peer = DeviceId([9; 32]);
+        let mut radios = Radios::default();
+        radios.set_classes(vec![LinkClass::Bluetooth, LinkClass::Ip]);
+        let note = |radios: &mut Radios, class, at: &str| {
+            assert!(
+                radios
+                    .seen_again(self::at(0), peer, class, at.into(), false)
+                    .is_none()
+            );
+        };
+        note(&mut radios, LinkClass::Ip, "10.0.0.9:1");
+        note(&mut radios, LinkClass::Bluetooth, "AA");
+        let mut call = |ms, lost| match radios.call_again(at(ms), peer, lost, 1_000, 2_000) {
+            Some(Output::Dial { class, .. }) => {
+                radios.ended(at(ms), peer, false);
+                Some(class)
+            }
+            _ => None,
+        };
+        assert_eq!(call(1_000, LinkClass::Ip), Some(LinkClass::Bluetooth));
+        assert_eq!(call(1_500, LinkClass::Ip), None, "not at once again");
+        assert_eq!(call(3_000, LinkClass::Ip), Some(LinkClass::Ip));
+        assert_eq!(
+            call(PLACE_MS_MAX + 1, LinkClass::Ip),
+            None,
+            "it was there long ago"
+        );
+    }
+
+    /// A phone with one kind of radio remembers no places: its meetings move nowhere.
+    #[test]
+    fn places_are_few_and_only_for_phones_that_can_move() {
+        let mut radios = Radios::default();
+        let fill = |radios: &mut Radios| {
+            for n in 0..2 * PLACES_MAX as u64 {
+                let mut id = [0; 32];
+                id[..8].copy_from_slice(&n.to_be_bytes());
+                let (peer, place) = (DeviceId(id), format!("10.0.0.1:{n}"));
+                radios.seen_again(at(n), peer, LinkClass::Ip, place, false);
+            }
+        };
+        fill(&mut radios);
+        assert!(radios.places.is_empty());
+        radios.set_classes(vec![LinkClass::Bluetooth, LinkClass::Ip]);
+        fill(&mut radios);
+        assert_eq!(radios.places.len(), PLACES_MAX);
     }
 
     #[test]

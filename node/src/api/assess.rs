@@ -33,6 +33,8 @@ pub struct PatientFile {
     pub text: String,
     /// What pictures were read as, by what they show.
     pub pictures: BTreeMap<&'static str, &'static str>,
+    /// The age as it was said: of `values`, where its other forms stand beside it, this one is kept.
+    pub ages: Ages,
 }
 
 /// What judges findings: rules, floor and model. A phone's is `inference`; a simulator's may err at a
@@ -198,33 +200,40 @@ pub fn entries_of(file: &PatientFile) -> Vec<Entry> {
         name: name.clone(),
         value: value.clone(),
     };
-    file.values.iter().map(finding).chain(text).collect()
+    let derived = |name: &str| AGES.contains(&name) && !file.ages.contains_key(name);
+    let said = file.values.iter().filter(|(name, _)| !derived(name));
+    said.map(finding).chain(text).collect()
 }
 
 /// The age that was said last of a case: a child grows, and a guess is put right. A part of a month
-/// says how many days old an infant is.
+/// says how many days old an infant is. Of several that were written at once (records of earlier
+/// versions), an infant's days and hours are the ones that were said, and a child's months.
 fn age_said(view: &CaseView) -> Option<(String, f64)> {
     let fields = [
-        ("age_hours", "age_hours", 1.0),
-        ("age_days", "age_days", 1.0),
         ("age_months", "age_months", 1.0),
         ("age_years", "age_months", 12.0),
+        ("age_hours", "age_hours", 1.0),
+        ("age_days", "age_days", 1.0),
     ];
     let said = fields.into_iter().filter_map(|(said, name, times)| {
         let state = view.findings.get(said)?;
         let FindingValue::Number(number) = &state.value else {
             return None;
         };
-        Some((
-            state.standing.last().map(|(stamp, _)| stamp.order),
-            name,
-            number * times,
-        ))
+        let order = state.standing.last().map(|(stamp, _)| stamp.order);
+        Some((order, name, number * times))
     });
-    let (_, name, number) = said.max_by_key(|(order, ..)| *order)?;
-    Some(match name == "age_months" && number < 2.0 {
+    let said: Vec<_> = said.collect();
+    let last = said.iter().map(|(order, ..)| *order).max()?;
+    let mut latest = said.iter().filter(|(order, ..)| *order == last);
+    let is_infant = |(_, name, number): &&(_, &str, f64)| *name == "age_months" && *number < 2.0;
+    let (_, name, number) = latest
+        .clone()
+        .find(|said| !is_infant(said))
+        .or_else(|| latest.next())?;
+    Some(match *name == "age_months" && *number < 2.0 {
         true => ("age_days".to_owned(), number * MONTH_DAYS),
-        false => (name.to_owned(), number),
+        false => ((*name).to_owned(), *number),
     })
 }
 

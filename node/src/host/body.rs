@@ -40,6 +40,9 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between looks at how this machine is powered.
 const POWER_EVERY_MS: u64 = 60_000;
 
+/// Under which key this phone says where it is; `None`: to nobody.
+type Discovery = Option<[u8; 32]>;
+
 /// Damaged things that are named in the status.
 const ASIDE_MAX: usize = 32;
 
@@ -139,7 +142,9 @@ pub(super) struct Body {
     /// How this machine is powered, and when that is looked at again.
     power: (Power, u64),
     /// Who may hear where this phone is.
-    discovery: watch::Sender<Option<[u8; 32]>>,
+    discovery: watch::Sender<Discovery>,
+    /// For how long radios look for neighbours and rest.
+    looks: watch::Sender<(u64, u64)>,
     /// Whether the store has failed for good: the phone ends, and says so.
     broken: Option<Refusal>,
     /// What was found damaged and set aside since the program began.
@@ -160,7 +165,7 @@ impl Body {
         runtime: Handle,
         messages: mpsc::Sender<Message>,
         (log, happens): (Log, Sender<Happened>),
-        discovery: watch::Sender<Option<[u8; 32]>>,
+        (discovery, looks): (watch::Sender<Discovery>, watch::Sender<(u64, u64)>),
     ) -> Result<Self, Refusal> {
         let mut store = SqliteStore::open(folder.path(), &keys)?;
         let agent = load_agent(&keys, &mut store)?;
@@ -185,6 +190,7 @@ impl Body {
             stopping: false,
             power: (Power::default(), 0),
             discovery,
+            looks,
             broken: None,
             aside: Vec::new(),
             answers: BTreeMap::new(),
@@ -200,6 +206,7 @@ impl Body {
     /// Runs the phone until it is told to stop; an error if it cannot go on.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) -> Result<(), Refusal> {
         self.drain();
+        self.tell_radios();
         while self.broken.is_none() {
             self.look_at_power();
             self.discovery.send_if_modified(|key| {
@@ -456,6 +463,7 @@ impl Body {
                 self.agent = agent;
                 self.power = (Power::default(), 0); // it knows of none yet
                 self.drain();
+                self.tell_radios();
             }
             Err(failure) => self.broken = Some(failure), // whoever watches the program starts it anew
         }
@@ -594,6 +602,13 @@ impl Body {
         });
     }
 
+    /// Tells the agent what kinds of links there can be.
+    fn tell_radios(&mut self) {
+        if let Some(links) = &self.links {
+            self.input(Input::RadiosChanged(links.classes()));
+        }
+    }
+
     /// Tells the agent how this machine is powered, if that has changed; once a minute, however much
     /// else there is to do.
     fn look_at_power(&mut self) {
@@ -605,6 +620,7 @@ impl Body {
         let power = power::read(Path::new(power::SUPPLIES));
         self.power = (power, now_ms.saturating_add(POWER_EVERY_MS));
         if power != before {
+            let _ = self.looks.send(power.looks());
             self.input(Input::PowerChanged(power));
         }
     }

@@ -34,6 +34,8 @@ pub use self::iroh::{ALPN, Ip, dial, endpoint};
 
 /// Bytes taken from a link at once.
 const READ_BYTES: usize = 256 * 1024;
+/// Bytes that wait for a slow link.
+const SLOW_AHEAD_BYTES: usize = 64 * 1024;
 /// How long the last bytes may take to be acknowledged.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -130,7 +132,11 @@ impl Port {
         if self.messages.send(up).await.is_err() {
             return;
         }
-        let bytes = SEND_AHEAD_BYTES_MAX;
+        let bytes = match class {
+            LinkClass::Ip | LinkClass::Folder => SEND_AHEAD_BYTES_MAX,
+            // Seconds of it, so that what is urgent waits for little and a move repeats little.
+            LinkClass::Bluetooth => SLOW_AHEAD_BYTES,
+        };
         let _ = self.messages.send(Message::Writable { link, bytes }).await;
         let mut writer = tokio::spawn(write(link, pipe.sender, queue, self.messages.clone()));
         // The link ends with either side of it: once the last word is said, nothing more is waited
@@ -199,6 +205,11 @@ impl Links {
             tokio::spawn(driver.clone().scan(port.clone()));
         }
         Self { drivers, port }
+    }
+
+    /// What kinds of links there can be.
+    pub(super) fn classes(&self) -> Vec<LinkClass> {
+        self.drivers.iter().map(|driver| driver.class()).collect()
     }
 
     /// Where others reach this phone.

@@ -346,6 +346,7 @@ impl Assessor for Engine {
             values: findings.said().clone(),
             text: findings.text().to_owned(),
             pictures: findings.pictures().clone(),
+            ages: findings.age_said().clone(),
         })
     }
 

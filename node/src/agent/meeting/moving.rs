@@ -1,12 +1,13 @@
 //! A meeting goes on over another link: what its two sides say first there, and what is sent again.
 //! Whether and when is not decided here but in `agent/moves.rs`.
 
-use protocol::frame::Resume;
+use protocol::frame::{Heard, Resume};
 use protocol::{Now, always};
 use sync::reconcile::MeetingKey;
 
 use super::budget::{self, LinkClass};
 use super::carrier::{Opened, Place};
+use super::talk::{End, refuse};
 use super::{Meeting, Stage};
 use crate::agent::tx::Out;
 use crate::agent::{LinkId, Output, Phone};
@@ -60,6 +61,14 @@ impl Meeting {
             None => self.abandon("the meeting cannot go on where it was"),
         }
         true
+    }
+
+    /// The other says up to where it has heard.
+    pub(in crate::agent) fn handle_heard(&mut self, heard: &Heard) -> Result<(), End> {
+        match self.carrier.can_move() && self.carrier.hears(heard.bytes) {
+            true => Ok(()),
+            false => refuse("it has heard what nobody said"),
+        }
     }
 
     /// Bytes that came on the link that it is on, or to which it is moving.

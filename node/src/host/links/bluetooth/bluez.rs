@@ -62,6 +62,8 @@ pub struct Bluetooth {
     calling: tokio::sync::Mutex<()>,
     call: Notify,
     state: Mutex<Option<RadioState>>,
+    /// What is advertised now.
+    salt: Mutex<[u8; 4]>,
     log: Log,
 }
 
@@ -90,24 +92,32 @@ async fn ready(name: Option<&str>) -> Result<(Session, Adapter), RadioState> {
 }
 
 fn of_error(error: bluer::Error) -> RadioState {
+    // Much of it has no code of its own: the bus's name for it is in the text.
+    const NO_SERVICE: [&str; 6] = [
+        "ServiceUnknown",
+        "NameHasNoOwner",
+        "FileNotFound",
+        "NoServer",
+        "Disconnected",
+        "NoReply",
+    ];
     let text = error.to_string();
-    let says = |word: &str| text.contains(word);
-    match error.kind {
-        _ if is_blocked() => RadioState::Blocked,
-        _ if says("ServiceUnknown")
-            || says("NameHasNoOwner")
-            || says("FileNotFound")
-            || says("NoServer")
-            || says("Disconnected")
-            || says("NoReply") =>
-        {
-            RadioState::NoService
-        }
-        _ if says("AccessDenied") => RadioState::NotPermitted,
-        ErrorKind::NotAuthorized | ErrorKind::NotPermitted => RadioState::NotPermitted,
-        ErrorKind::NotFound | ErrorKind::DoesNotExist => RadioState::NoAdapter,
-        _ if says("UnknownObject") => RadioState::NoAdapter,
-        _ => RadioState::Failed(text),
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let kind = error.kind;
+    if is_blocked() {
+        RadioState::Blocked
+    } else if says(&NO_SERVICE) {
+        RadioState::NoService
+    } else if says(&["AccessDenied"])
+        || matches!(kind, ErrorKind::NotAuthorized | ErrorKind::NotPermitted)
+    {
+        RadioState::NotPermitted
+    } else if says(&["UnknownObject"])
+        || matches!(kind, ErrorKind::NotFound | ErrorKind::DoesNotExist)
+    {
+        RadioState::NoAdapter
+    } else {
+        RadioState::Failed(text)
     }
 }
 
@@ -147,6 +157,7 @@ impl Bluetooth {
             calling: tokio::sync::Mutex::default(),
             call: Notify::new(),
             state: Mutex::default(),
+            salt: Mutex::default(),
             log,
         }
     }
@@ -154,9 +165,9 @@ impl Bluetooth {
     fn note(&self, state: RadioState) {
         let mut before = self.state.lock().unwrap_or_else(|e| e.into_inner());
         if before.as_ref() != Some(&state) {
-            match &state {
-                RadioState::Ready => (self.log)("bluetooth: ready"),
-                state => (self.log)(&format!("bluetooth: {state:?}; tried again later")),
+            match state == RadioState::Ready {
+                true => (self.log)("bluetooth: ready"),
+                false => (self.log)(&format!("bluetooth: {state:?}; tried again later")),
             }
             *before = Some(state);
         }
@@ -195,6 +206,7 @@ impl Bluetooth {
         let psm = listener.as_ref().map_or(0, |(_, psm)| *psm);
         self.note(RadioState::Ready);
         let mut ministry = self.discovery.clone();
+        ministry.mark_unchanged();
         tokio::select! {
             failed = self.advertise(&adapter, &key, psm) => failed,
             failed = self.look(&adapter, &key, port) => failed,
@@ -214,6 +226,7 @@ impl Bluetooth {
             let mut salt = [0; 4];
             getrandom::fill(&mut salt).map_err(|e| RadioState::Failed(e.to_string()))?;
             let token = token::write(key, &self.keys.id(), psm, salt);
+            *self.salt.lock().unwrap_or_else(|e| e.into_inner()) = salt;
             let advertisement = Advertisement {
                 service_data: BTreeMap::from([(Uuid::from_u128(SERVICE), token.to_vec())]),
                 discoverable: Some(true),
@@ -311,6 +324,7 @@ impl Bluetooth {
             reported.clear();
         }
         reported.insert(address, now);
+        let own = *self.salt.lock().unwrap_or_else(|e| e.into_inner());
         let known = {
             let met = self.met.lock().unwrap_or_else(|e| e.into_inner());
             met.iter().find(|id| token.is(id)).copied()
@@ -322,7 +336,7 @@ impl Bluetooth {
         let kind = if random { "random" } else { "public" };
         let at = format!("{address}/{kind}/{}", token.psm);
         port.seen(
-            known.unwrap_or_else(|| token.stand_in()),
+            known.unwrap_or_else(|| token.stand_in(own)),
             LinkClass::Bluetooth,
             at,
         )
@@ -504,7 +518,13 @@ impl Driver for Bluetooth {
     }
 
     fn dial<'a>(&'a self, peer: DeviceId, at: &'a str) -> Later<'a, Result<Pipe, Refusal>> {
-        Box::pin(self.connect(peer, at))
+        Box::pin(async move {
+            let called = self.connect(peer, at).await;
+            if let Err(why) = &called {
+                (self.log)(&format!("bluetooth: a call came to nothing: {why:?}"));
+            }
+            called
+        })
     }
 
     fn addresses(&self) -> Vec<String> {
