@@ -287,3 +287,28 @@ fn every_danger_sign_alone_is_pink_after_that_one_answer() {
         assert!(tried >= 4, "{group:?} {profile:?}: {tried}");
     }
 }
+
+/// Nobody counts the breaths of a child who does not cough, nor waits for an answer about a pregnancy
+/// that no child has; who coughs is counted, and so is a young infant.
+#[test]
+fn breaths_are_counted_of_who_coughs_and_of_young_infants_alone() {
+    let pack = RulePack::built_in().unwrap();
+    let asked = |profile, ages: &Ages, coughs: FindingValue| {
+        let says = |name: &str| match name {
+            "cough_or_difficult" => coughs.clone(),
+            other => cough(other),
+        };
+        let (findings, _) = interview(&pack, profile, ages, &says);
+        findings.said().contains_key("respiratory_rate")
+    };
+    let infant = Ages::from([("age_days".to_owned(), 20.0)]);
+    for profile in [Profile::Iccm, Profile::Imci] {
+        assert!(asked(profile, &months(20.0), FindingValue::Yes));
+        assert!(
+            !asked(profile, &months(20.0), FindingValue::No),
+            "{profile:?}"
+        );
+        assert!(asked(profile, &months(20.0), FindingValue::Unknown));
+        assert!(asked(profile, &infant, FindingValue::No));
+    }
+}

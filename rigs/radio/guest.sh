@@ -9,7 +9,7 @@ modprobe -a drbg ecdh_generic af_alg algif_skcipher algif_hash ecb cmac
 modprobe hci_vhci
 mkdir -p /var/lib/bluetooth /run/dbus /etc/bluetooth
 # Addresses that change, as a supervisor's tablet is set up (doctor says where they do not).
-printf '[General]\nPrivacy=device\nExperimental=true\n[GATT]\nExchangeMTU=517\n' >/etc/bluetooth/main.conf
+printf '[General]\nPrivacy=device\nExperimental=true\n[GATT]\nChannels=1\nExchangeMTU=517\n' >/etc/bluetooth/main.conf
 dbus-daemon --system --fork --nopidfile || exit 11
 for _ in 1 2 3; do
     btvirt -L -l2 >/out/btvirt.log 2>&1 &

@@ -20,5 +20,5 @@ head -c "$bytes" /dev/urandom >bundle
 "$kijiti" --data a ministry release sign draft.json --key keys/key-1.age >/dev/null
 "$kijiti" --data a ministry release publish draft.json >/dev/null
 printf 'age_months = 14\ncough_or_difficult = "yes"\nchest_indrawing = "yes"\n' >findings.toml
-"$kijiti" --data b case new --findings findings.toml --set patient.name=Zawadi --consent share >/dev/null
+"$kijiti" --data b case new --findings findings.toml --set patient.name=Zawadi --consent share >/dev/null 2>&1
 rm -rf bundle draft.json request.json answer.json findings.toml grant.json keys

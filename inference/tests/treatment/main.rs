@@ -219,7 +219,7 @@ fn zinc_ors_vitamin_a_and_the_malaria_medicine_change_at_their_bounds() {
         let differ = matches!(dose(&plan, "al"), Some(Err(WhyWithheld::SourcesDiffer(_))));
         assert!(differ, "between two sources nobody is guessed for");
     }
-    let unweighed = plan(&months(36.0, malaria), Profile::Iccm);
+    let unweighed = plan(&months(36.0, malaria), Profile::Imci);
     assert_eq!(dose(&unweighed, "al"), Some(Err(WhyWithheld::NeedsWeight)));
     let measles = "fever=yes fever_days=2 malaria_test=negative measles=yes eye_pus=yes mouth_ulcers=none corneal_clouding=no";
     for (age, units) in [

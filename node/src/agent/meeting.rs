@@ -327,11 +327,7 @@ impl Meeting {
                 self.handle_lane_done(&done, phone)
             }
             (Frame::Heard(heard), Stage::Exchange | Stage::Parting) => self.handle_heard(&heard),
-            // The other goes on with a meeting that this phone knows nothing of: it has started anew.
-            (Frame::Resume(_), Stage::Greeting) => {
-                self.abandon("the meeting that was to go on is over here");
-                Ok(())
-            }
+            (Frame::Resume(_), Stage::Greeting) => self.handle_lost_resume(),
             (
                 frame @ (Frame::Holds(_)
                 | Frame::Renewed(_)

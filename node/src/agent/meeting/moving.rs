@@ -63,6 +63,12 @@ impl Meeting {
         true
     }
 
+    /// The other goes on with a meeting that this phone knows nothing of: it has started anew.
+    pub(in crate::agent) fn handle_lost_resume(&mut self) -> Result<(), End> {
+        self.abandon("the meeting that was to go on is over here");
+        Ok(())
+    }
+
     /// The other says up to where it has heard.
     pub(in crate::agent) fn handle_heard(&mut self, heard: &Heard) -> Result<(), End> {
         match self.carrier.can_move() && self.carrier.hears(heard.bytes) {

@@ -39,6 +39,8 @@ const TOKEN_LASTS: Duration = Duration::from_secs(15 * 60);
 const DEAF: Duration = Duration::from_secs(20 * 60);
 /// Between two reports of one phone.
 const REPORT_EVERY: Duration = Duration::from_millis(800);
+/// How long the call is left to the phone whose turn it is.
+const LEAVES: Duration = Duration::from_secs(20);
 /// After a failure.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Phones recognised by their tokens; places remembered.
@@ -93,7 +95,8 @@ async fn ready(name: Option<&str>) -> Result<(Session, Adapter), RadioState> {
 
 fn of_error(error: bluer::Error) -> RadioState {
     // Much of it has no code of its own: the bus's name for it is in the text.
-    const NO_SERVICE: [&str; 6] = [
+    const NO_SERVICE: [&str; 7] = [
+        "Spawn",
         "ServiceUnknown",
         "NameHasNoOwner",
         "FileNotFound",
@@ -292,14 +295,12 @@ impl Bluetooth {
         adapter: &Adapter,
         address: Address,
         key: &[u8; 32],
-        reported: &mut BTreeMap<Address, Instant>,
+        reported: &mut BTreeMap<Address, (Instant, Instant)>,
         port: &Port,
     ) {
         let now = Instant::now();
-        if reported
-            .get(&address)
-            .is_some_and(|at| now.duration_since(*at) < REPORT_EVERY)
-        {
+        let before = reported.get(&address).copied();
+        if before.is_some_and(|(_, last)| now.duration_since(last) < REPORT_EVERY) {
             return;
         }
         let Ok(device) = adapter.device(address) else {
@@ -323,8 +324,13 @@ impl Bluetooth {
         if reported.len() >= REMEMBERED_MAX {
             reported.clear();
         }
-        reported.insert(address, now);
         let own = *self.salt.lock().unwrap_or_else(|e| e.into_inner());
+        let first = before.map_or(now, |(first, _)| first);
+        reported.insert(address, (first, now));
+        // Two calls at once over one connection hold each other up.
+        if token.calls_first(own) && now.duration_since(first) < LEAVES {
+            return;
+        }
         let known = {
             let met = self.met.lock().unwrap_or_else(|e| e.into_inner());
             met.iter().find(|id| token.is(id)).copied()
@@ -336,7 +342,7 @@ impl Bluetooth {
         let kind = if random { "random" } else { "public" };
         let at = format!("{address}/{kind}/{}", token.psm);
         port.seen(
-            known.unwrap_or_else(|| token.stand_in(own)),
+            known.unwrap_or_else(|| token.stand_in()),
             LinkClass::Bluetooth,
             at,
         )
@@ -393,6 +399,13 @@ impl Bluetooth {
         let (_session, adapter) = ready(self.adapter.as_deref())
             .await
             .map_err(|state| out_of_reach(format!("bluetooth: {state:?}")))?;
+        // Two calls at once over one connection hold each other up.
+        let device = adapter
+            .device(place.address)
+            .map_err(|e| out_of_reach(e.to_string()))?;
+        if device.is_connected().await.unwrap_or(false) {
+            return Err(out_of_reach("it is calling this phone".into()));
+        }
         let began = Instant::now();
         let l2cap = place.psm != 0 && self.channels != Channels::Gatt;
         let mut failed = String::from("it offers no channel that this phone has");
@@ -412,9 +425,6 @@ impl Bluetooth {
             }
         }
         if self.channels != Channels::L2cap {
-            let device = adapter
-                .device(place.address)
-                .map_err(|e| out_of_reach(e.to_string()))?;
             let stream = tokio::time::timeout(CONNECT * 2, gatt::connect(&device)).await;
             let stream = stream.map_err(|_| out_of_reach("no answer".into()))?;
             let stream = stream.map_err(|e| out_of_reach(e.to_string()))?;

@@ -78,10 +78,11 @@ impl Callers {
                 self.readers.retain(|address, _| *address == from);
                 self.writers.retain(|address, _| *address == from);
             }
-            let both = self.readers.contains_key(&from) && self.writers.contains_key(&from);
-            if let (true, Some(reader), Some(writer)) =
-                (both, self.readers.remove(&from), self.writers.remove(&from))
-            {
+            if !self.readers.contains_key(&from) || !self.writers.contains_key(&from) {
+                continue; // the other direction comes too
+            }
+            let both = (self.readers.remove(&from), self.writers.remove(&from));
+            if let (Some(reader), Some(writer)) = both {
                 return Some((from, credits::stream(Characteristics { writer, reader })));
             }
         }
