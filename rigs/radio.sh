@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Two phones on an emulated machine (QEMU, its kernel and BlueZ real, its controllers virtual) meet over Bluetooth alone,
-# over L2CAP. What they sent is captured and searched for what must not be in it.
-# The scenario `gatt` begins its meeting, and then Debian's bluetoothd (5.66) comes down: not run by default.
+# once over L2CAP, once over GATT. What they sent is captured and searched for what must not be in it.
 # Usage: rigs/radio.sh path/to/kijiti FOLDER [SCENARIO...]
 set -euo pipefail
 kijiti=$(readlink -f "${1:?usage: radio.sh path/to/kijiti FOLDER [SCENARIO...]}")
@@ -9,7 +8,7 @@ mkdir -p "${2:?a folder to work in}"
 work=$(readlink -f "$2")
 shift 2
 here=$(dirname "$(readlink -f "$0")")/radio
-scenarios=${*:-l2cap}
+scenarios=${*:-l2cap gatt}
 
 for tool in qemu-system-x86_64 cpio /sbin/depmod apt-get dpkg-deb; do
     if ! command -v $tool >/dev/null; then

@@ -258,9 +258,8 @@ pub struct RadioArgs {
     /// The Bluetooth adapter, such as hci0; by default the machine's first.
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
-    /// Which Bluetooth channels it offers and takes. GATT is for phones that have nothing else, and is not
-    /// proven yet: some versions of bluetoothd come down under it.
-    #[arg(long, value_name = "CHANNELS", default_value = "l2cap")]
+    /// Which Bluetooth channels it offers and takes.
+    #[arg(long, value_name = "CHANNELS", default_value = "any")]
     pub bluetooth: BluetoothChannels,
 }
 

@@ -22,6 +22,8 @@ use crate::host::links::credits::{self, Packets};
 
 /// How long the other's services may take to be found.
 const RESOLVED: Duration = Duration::from_secs(15);
+/// Of a packet of the attribute protocol: what it is, and of which attribute.
+const ATT_HEAD_BYTES: usize = 3;
 /// Callers who have begun only one direction.
 const HALVES_MAX: usize = 8;
 
@@ -32,7 +34,9 @@ struct Characteristics {
 
 impl Packets for Characteristics {
     fn most_bytes(&self) -> usize {
-        self.writer.mtu().min(self.reader.mtu())
+        // What BlueZ calls so is the whole packet's: the head of a write or a notification is part of it.
+        let whole = self.writer.mtu().min(self.reader.mtu());
+        whole.saturating_sub(ATT_HEAD_BYTES)
     }
 
     fn send<'a>(&'a mut self, packet: &'a [u8]) -> Later<'a, io::Result<()>> {
