@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use protocol::frame::{Frame, FrameReader};
-use protocol::limits::GREETING_MS_MAX;
+use protocol::limits::{GREETING_MS_MAX, MEETINGS_MAX};
 use protocol::{DeviceId, Now, always};
 
 use super::meeting::Meeting;
@@ -65,6 +65,10 @@ impl Agent {
                     .out
                     .close(earlier, "a newer call takes its place");
             }
+            if self.arrivals.len() >= MEETINGS_MAX {
+                self.phone.out.close(link, "no room for another link");
+                return true;
+            }
             let arrival = Arrival {
                 peer,
                 class,
@@ -74,7 +78,7 @@ impl Agent {
                 credit: 0,
             };
             self.arrivals.insert(link, arrival);
-            always!(self.arrivals.len() <= self.meetings.len());
+            always!(self.arrivals.len() <= MEETINGS_MAX);
             return true;
         }
         if !wants(meeting, class) {

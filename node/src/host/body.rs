@@ -139,6 +139,8 @@ pub(super) struct Body {
     owed: Vec<(oneshot::Sender<Acted>, Result<Reply, Refusal>)>,
     /// No request is begun any more.
     stopping: bool,
+    /// What kinds of links the agent knows that there can be.
+    classes: Vec<LinkClass>,
     /// How this machine is powered, and when that is looked at again.
     power: (Power, u64),
     /// Who may hear where this phone is.
@@ -188,6 +190,7 @@ impl Body {
             modules: Modules::default(),
             owed: Vec::new(),
             stopping: false,
+            classes: Vec::new(),
             power: (Power::default(), 0),
             discovery,
             looks,
@@ -206,9 +209,9 @@ impl Body {
     /// Runs the phone until it is told to stop; an error if it cannot go on.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) -> Result<(), Refusal> {
         self.drain();
-        self.tell_radios();
         while self.broken.is_none() {
             self.look_at_power();
+            self.look_at_radios();
             self.discovery.send_if_modified(|key| {
                 let now = self.agent.known().discovery_key();
                 std::mem::replace(key, now) != now
@@ -462,8 +465,8 @@ impl Body {
             Ok(agent) => {
                 self.agent = agent;
                 self.power = (Power::default(), 0); // it knows of none yet
+                self.classes.clear();
                 self.drain();
-                self.tell_radios();
             }
             Err(failure) => self.broken = Some(failure), // whoever watches the program starts it anew
         }
@@ -602,10 +605,12 @@ impl Body {
         });
     }
 
-    /// Tells the agent what kinds of links there can be.
-    fn tell_radios(&mut self) {
-        if let Some(links) = &self.links {
-            self.input(Input::RadiosChanged(links.classes()));
+    /// Tells the agent what kinds of links there can be, if that has changed.
+    fn look_at_radios(&mut self) {
+        let classes = self.links.as_ref().map(Links::classes).unwrap_or_default();
+        if classes != self.classes {
+            self.classes = classes.clone();
+            self.input(Input::RadiosChanged(classes));
         }
     }
 

@@ -46,6 +46,10 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Driver: Send + Sync {
     /// What kind of link it makes.
     fn class(&self) -> LinkClass;
+    /// Whether it can be used now: what has no adapter makes no links.
+    fn works(&self) -> bool {
+        true
+    }
     /// Finds neighbours, and takes calls, until the program ends; all of it is told to the port.
     fn scan(self: Arc<Self>, port: Port) -> Later<'static, ()>;
     /// Calls a phone where it was seen, or where a person says that it is.
@@ -207,9 +211,10 @@ impl Links {
         Self { drivers, port }
     }
 
-    /// What kinds of links there can be.
+    /// What kinds of links there can be now.
     pub(super) fn classes(&self) -> Vec<LinkClass> {
-        self.drivers.iter().map(|driver| driver.class()).collect()
+        let working = self.drivers.iter().filter(|driver| driver.works());
+        working.map(|driver| driver.class()).collect()
     }
 
     /// Where others reach this phone.

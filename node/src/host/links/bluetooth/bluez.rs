@@ -516,6 +516,11 @@ impl Driver for Bluetooth {
         LinkClass::Bluetooth
     }
 
+    fn works(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        *state == Some(RadioState::Ready)
+    }
+
     fn scan(self: Arc<Self>, port: Port) -> Later<'static, ()> {
         Box::pin(async move {
             loop {
