@@ -49,6 +49,10 @@ pub enum Command {
         /// Neither look for neighbours nor be found.
         #[arg(long)]
         no_discovery: bool,
+        /// A folder to watch, such as an SD card's: what others put there is taken in; what is new here
+        /// is put there once `kijiti carry out` was run on it.
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<PathBuf>,
         /// Which radios it uses.
         #[command(flatten)]
         radios: RadioArgs,
@@ -67,6 +71,12 @@ pub enum Command {
     CarryQuota {
         /// Megabytes; 0 for no limit.
         megabytes: u64,
+    },
+    /// Carry sealed cases and releases by an SD card, a folder, or a file sent by any app.
+    Carry {
+        /// Which way.
+        #[command(subcommand)]
+        command: CarryCommand,
     },
     /// Copy this phone, such as to an SD card; it may be running.
     Backup {
@@ -209,6 +219,24 @@ pub enum ModelCommand {
         /// The module.
         #[arg(default_value = "triage-model")]
         module: String,
+    },
+}
+
+/// Which way things are carried.
+#[derive(Subcommand, Debug)]
+pub enum CarryCommand {
+    /// Put what this phone holds there, sealed, as far as it is not there yet. Each file in
+    /// FOLDER/kijiti/cases may also be sent by mail or a message app.
+    Out {
+        /// A folder, such as a card's.
+        #[arg(value_name = "FOLDER")]
+        to: PathBuf,
+    },
+    /// Take in what others put there.
+    In {
+        /// The folder, or one file that somebody sent.
+        #[arg(value_name = "FOLDER")]
+        from: PathBuf,
     },
 }
 

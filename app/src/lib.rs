@@ -8,6 +8,7 @@
 pub mod say;
 
 pub mod ask;
+pub mod carry;
 pub mod cases;
 pub mod cli;
 pub mod codes;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use desk::mirror::{Document, INDEX_BYTES_MAX, Index, IndexError, SCHEMA, read_index};
 use distribution::TrustedState;
-use distribution::plan::best_way;
+use distribution::plan::wanted;
 use node::api::Request;
 use node::api::views::status::{Documents, Status};
 use node::host::folder::unusable;
@@ -19,8 +19,8 @@ use object_store::path::Path as ObjectPath;
 use object_store::{
     ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart,
 };
+use protocol::Digest;
 use protocol::limits::SIGNED_BYTES_MAX;
-use protocol::{Area, Digest};
 
 use crate::Failure;
 use crate::cli::MirrorCommand;
@@ -294,38 +294,15 @@ fn pull(phone: &Phone, source: &str) -> Result<(), Failure> {
     let status: Status = phone.ask(Request::Status)?;
     let area = status.area.unwrap_or_default();
     let (mut taken, mut bytes_taken) = (0, 0);
-    for (digest, bytes) in wanted(phone, &trust, &area, &there) {
+    let here = |digest: &Digest| bundle_path(phone, digest).is_file();
+    let to_be_had = |digest: &Digest| there.contains(digest.to_string().as_str());
+    for (digest, bytes) in wanted(trust.releases_for(&area), here, to_be_had) {
         bytes_taken += fetch(phone, &mirror, &digest, bytes)?;
         taken += 1;
     }
     let (old, new) = (before.list_version(), trust.list_version());
     println!("release list {old} → {new}; {taken} bundles taken, {bytes_taken} bytes");
     Ok(())
-}
-
-/// What is missing here and there to be had: by the cheapest way to each release of this phone's
-/// area.
-fn wanted(
-    phone: &Phone,
-    trust: &TrustedState,
-    area: &Area,
-    there: &BTreeSet<&str>,
-) -> Vec<(Digest, u64)> {
-    let here = |digest: &Digest| bundle_path(phone, digest).is_file();
-    let missing = |digest: &Digest, bytes: u64| match here(digest) {
-        true => Some(0),
-        false => there.contains(digest.to_string().as_str()).then_some(bytes),
-    };
-    let mut wanted = Vec::new();
-    for release in trust.releases_for(area).filter(|r| !here(&r.digest)) {
-        match best_way(release, here, missing) {
-            Some(way) if way.deltas.is_empty() => wanted.push((release.digest, release.bytes)),
-            Some(way) => wanted.extend(way.deltas.iter().map(|d| (d.digest, d.bytes))),
-            None => {}
-        }
-    }
-    wanted.retain(|(digest, _)| !here(digest));
-    wanted
 }
 
 /// Fetches one bundle range by range into the phone's folder, checks it and hands it over. Bytes

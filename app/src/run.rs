@@ -19,7 +19,7 @@ use crate::cli::{
     BluetoothChannels, Cli, Command, LinkKind, ModelCommand, ProfileArg, RadioArgs, SimCommand,
 };
 use crate::{
-    ask as terminal, cases, demo, doctor, enrol, ministry, passphrase, say, show, simulate,
+    ask as terminal, carry, cases, demo, doctor, enrol, ministry, passphrase, say, show, simulate,
 };
 
 /// Bytes read of a findings file; longer ones are refused by their reader.
@@ -39,8 +39,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Start {
             listen,
             no_discovery,
+            folder,
             radios,
-        } => start(&phone, listen, !no_discovery, &radios),
+        } => start(phone, (listen, folder), !no_discovery, &radios),
         Command::Status => phone.shown::<Status>(Request::Status, show::status),
         Command::Meetings => phone.shown(Request::Meetings, show::meetings),
         Command::Quota { megabytes } => {
@@ -57,6 +58,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
                 some => println!("above {some} MB, what has reached its readers makes room; what has not always stays"),
             })
         }
+        Command::Carry { command } => carry::run(&phone, command),
         Command::Backup { to } => backup(&phone, &to),
         Command::Restore { from } => restore(&phone, &from),
         Command::Passphrase { remove } => seal(&phone, remove),
@@ -329,8 +331,8 @@ pub fn absolute(path: &Path) -> Result<String, Failure> {
 }
 
 fn start(
-    phone: &Phone,
-    listen: Option<std::net::SocketAddr>,
+    phone: Phone,
+    (listen, watched): (Option<std::net::SocketAddr>, Option<PathBuf>),
     discover: bool,
     radios: &RadioArgs,
 ) -> Result<(), Failure> {
@@ -359,6 +361,9 @@ fn start(
     );
     for address in host.addresses() {
         eprintln!("listening on {address}");
+    }
+    if let Some(folder) = watched {
+        carry::watch(phone, folder);
     }
     let ended = host.wait_for_signal();
     eprintln!("stopping");

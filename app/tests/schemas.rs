@@ -95,6 +95,8 @@ fn what_the_command_prints_has_the_form_that_is_written_down() {
         "quota 100",
         "case export --out cases.json",
         "case import cases.json",
+        "carry out card",
+        "carry in card",
     ] {
         see(line);
     }

@@ -19,6 +19,28 @@ pub struct Way {
     pub base: Option<Digest>,
 }
 
+/// What is missing here of releases and can be had where `there` says so: by the cheapest way to each.
+pub fn wanted<'a>(
+    releases: impl Iterator<Item = &'a Release>,
+    here: impl Fn(&Digest) -> bool,
+    there: impl Fn(&Digest) -> bool,
+) -> Vec<(Digest, u64)> {
+    let missing = |digest: &Digest, bytes: u64| match here(digest) {
+        true => Some(0),
+        false => there(digest).then_some(bytes),
+    };
+    let mut wanted = Vec::new();
+    for release in releases.filter(|r| !here(&r.digest)) {
+        match best_way(release, &here, missing) {
+            Some(way) if way.deltas.is_empty() => wanted.push((release.digest, release.bytes)),
+            Some(way) => wanted.extend(way.deltas.iter().map(|d| (d.digest, d.bytes))),
+            None => {}
+        }
+    }
+    wanted.retain(|(digest, _)| !here(digest));
+    wanted
+}
+
 /// The way to `release` with the fewest missing bytes. `held` says whether a bundle is here whole;
 /// `missing` says how many bytes of a bundle would have to be fetched, `None` if it cannot be had.
 pub fn best_way(

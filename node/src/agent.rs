@@ -24,6 +24,7 @@ mod known;
 mod load;
 mod meeting;
 mod moves;
+mod parcels;
 mod phone;
 mod radios;
 mod records;
@@ -34,7 +35,7 @@ mod spaces;
 mod tests;
 mod tx;
 
-pub use commands::{Command, Reply};
+pub use commands::{Command, Parcel, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
 pub use io::{Event, Input, LinkId, Output};
 pub use known::{Known, Snapshot};

@@ -70,6 +70,12 @@ pub const CHAIN_MAX: usize = 4;
 
 /// Bytes of one sealed envelope.
 pub const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one parcel: what mail and message apps still take as an attachment.
+pub const PARCEL_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Items in one parcel.
+pub const PARCEL_ITEMS_MAX: usize = 32 * 1024;
+/// Files of a folder that are looked at for parcels or photos; a card may hold anything.
+pub const FOLDER_FILES_MAX: usize = 20_000;
 /// Bytes of one request to a phone by its own people. Large things go by file.
 pub const REQUEST_BYTES_MAX: u64 = 1024 * 1024;
 /// Bytes an envelope may unfold to once opened and decompressed.

@@ -27,6 +27,7 @@ pub mod archive;
 pub mod envelope;
 pub mod epoch;
 pub mod notice;
+pub mod parcel;
 pub mod receipt;
 pub mod reconcile;
 pub mod riblt;

@@ -85,10 +85,29 @@ fn folder(path: &str, trouble: &Trouble) -> Words {
     }
 }
 
+fn card(path: &str, trouble: &Trouble) -> Words {
+    match trouble {
+        Trouble::Full => words(
+            format!("{path} is full"),
+            "free some room there, or take another card, and run it again: it goes on where it stopped, and nothing was lost",
+        ),
+        Trouble::ReadOnly(_) => words(
+            format!("{path} cannot be written"),
+            "move the card's lock, or make the folder writable; `kijiti carry in` reads it all the same",
+        ),
+        Trouble::Broken { .. } => self::trouble(trouble),
+        Trouble::Damaged(why) | Trouble::Other(why) => words(
+            format!("{path} cannot be used: {why}"),
+            "is the card in? Name a folder on it, or a file that `kijiti carry out` wrote",
+        ),
+    }
+}
+
 fn machine(refusal: &Refusal) -> Option<Words> {
     Some(match refusal {
         Refusal::Store(why) => trouble(why),
         Refusal::Folder(path, why) => folder(path, why),
+        Refusal::Card(path, why) => card(path, why),
         Refusal::InUse(path) => words(
             format!("another kijiti is running on {path}"),
             "stop it first, or choose another data folder with --data",
@@ -210,6 +229,10 @@ fn enrolment(refusal: &Refusal) -> Option<Words> {
         }
         Refusal::NameRefused(why) => words(why.to_string(), "choose a shorter name"),
         Refusal::NotCertified => words("this phone is not certified", ENROL_FIRST),
+        Refusal::MayNotCarry => words(
+            "this phone's certificate lets it neither carry nor read cases",
+            "ask whoever certified it for the right to carry",
+        ),
         Refusal::ChainRefused(why) => {
             words(why, "ask for a new certificate, or for the file again")
         }

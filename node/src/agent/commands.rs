@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use distribution::{Offer, Release, Root, TrustedState};
 use protocol::certificate::{Certificate, CertificateError, CertificateRequest};
+use protocol::frame::CarriedReceipt;
 use protocol::signed::{Role, Signed};
 use protocol::{
     Area, BundleId, CaseId, Chain, DeviceId, Digest, EnvelopeId, Invariant, Right, Rights, always,
@@ -57,6 +58,12 @@ pub enum Command {
     Offer(Box<Offer>),
     /// A bundle has been put into the store from outside, whole.
     BundleImported(Digest),
+    /// A sealed photo that somebody here waits for has been put into the store from outside, whole.
+    PhotoImported(Digest),
+    /// Take in what a parcel holds, as a meeting would. Answers how much was new.
+    TakeParcel(Parcel),
+    /// All of some parcels has been taken in.
+    ParcelsTaken,
     /// Begin a case, or add to one. Answers with the case's id.
     AddToCase {
         /// The case, or a new one.
@@ -144,6 +151,17 @@ pub enum Command {
     GoBack(String),
 }
 
+/// Sealed things that came by a file, or some of them: signatures inside say whose they are.
+#[derive(Debug, Clone, Default)]
+pub struct Parcel {
+    /// Certificates of those whose words follow.
+    pub chains: Vec<Chain>,
+    /// Receipts of phones.
+    pub receipts: Vec<CarriedReceipt>,
+    /// Envelopes, in the order in which they were taken in by whoever wrote them down.
+    pub envelopes: Vec<Vec<u8>>,
+}
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -155,6 +173,8 @@ pub enum Reply {
     Case(CaseId),
     /// A document.
     Document(Vec<u8>),
+    /// Of a parcel: envelopes that were new here, and those that are nothing for this phone.
+    Taken(u64, u64),
 }
 
 pub(super) type Answer = Result<Reply, Refusal>;
@@ -192,6 +212,16 @@ impl Phone {
             Command::Retire(area, since_s) => self.end_keys(&area, since_s, store),
             Command::SetCarryQuota(bytes) => self.set_carry_quota(bytes, store),
             Command::BundleImported(digest) => self.bundle_imported(&digest, store),
+            Command::PhotoImported(digest) => {
+                self.releases.bundles.remove(&BundleId::photo(digest));
+                self.look_at_bundles(store)?;
+                Ok(Ok(Reply::Done))
+            }
+            Command::TakeParcel(parcel) => self.take_parcel(parcel, store),
+            Command::ParcelsTaken => {
+                self.after_meeting(store)?;
+                Ok(Ok(Reply::Done))
+            }
             Command::KeepPhoto(digest, bytes) => {
                 store.open_bundle(&BundleId::photo(digest), bytes)?;
                 store.put_setting(&Setting::photo(&digest), &[1])?;

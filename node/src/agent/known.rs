@@ -114,6 +114,11 @@ impl<'a> Known<'a> {
         self.spaces.photo(digest).is_some()
     }
 
+    /// Whether somebody has announced it with these bytes.
+    pub fn photo_has_size(self, digest: &Digest, bytes: u64) -> bool {
+        self.spaces.photo_has_size(digest, bytes)
+    }
+
     /// The key with which this phone writes into the space of an area; `None`: what is written
     /// waits.
     pub fn write_key(self, area: &protocol::Area) -> Option<&'a SpaceKey> {

@@ -28,13 +28,13 @@ use crate::store::{Store, StoreError};
 pub(super) mod budget;
 mod bundles;
 pub(super) mod carrier;
-mod cases;
+pub(super) mod cases;
 mod difference;
 mod flow;
 mod greeting;
 mod moving;
-mod receipts;
-mod talk;
+pub(super) mod receipts;
+pub(super) mod talk;
 pub(super) mod trust;
 
 use budget::LinkClass;

@@ -146,7 +146,9 @@ pub fn add(
         request,
     })? {
         Reply::Case(id) => Ok(id),
-        Reply::Done | Reply::Unchanged | Reply::Document(_) => Err(Refusal::Nothing),
+        Reply::Done | Reply::Unchanged | Reply::Document(_) | Reply::Taken(..) => {
+            Err(Refusal::Nothing)
+        }
     }
 }
 

@@ -36,7 +36,9 @@ pub trait Cx: Look {
     fn document(&mut self, command: Command) -> Result<Vec<u8>, Refusal> {
         match self.command(command)? {
             Reply::Document(bytes) => Ok(bytes),
-            Reply::Done | Reply::Unchanged | Reply::Case(_) => Err(Refusal::Nothing),
+            Reply::Done | Reply::Unchanged | Reply::Case(_) | Reply::Taken(..) => {
+                Err(Refusal::Nothing)
+            }
         }
     }
 }

@@ -327,7 +327,9 @@ fn take(
     };
     let id = match cx.command(command)? {
         Reply::Case(id) => id,
-        Reply::Done | Reply::Unchanged | Reply::Document(_) => return Err(Refusal::Nothing),
+        Reply::Done | Reply::Unchanged | Reply::Document(_) | Reply::Taken(..) => {
+            return Err(Refusal::Nothing);
+        }
     };
     reassess(cx, id, request)?;
     Ok((id, true))

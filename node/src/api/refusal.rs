@@ -71,6 +71,8 @@ pub enum Refusal {
     Store(Trouble),
     /// The data folder cannot be used.
     Folder(String, Trouble),
+    /// A folder or card by which things are carried cannot be used.
+    Card(String, Trouble),
     /// Another program uses the folder.
     InUse(String),
     /// The program that uses the folder does not answer.
@@ -137,6 +139,8 @@ pub enum Refusal {
     NameRefused(CodecError),
     /// This phone has no certificate.
     NotCertified,
+    /// Its certificate lets it neither carry nor read cases.
+    MayNotCarry,
     /// A certificate that is not believed.
     ChainRefused(CertificateError),
     /// A certificate of another phone.
@@ -402,6 +406,7 @@ impl Refusal {
             | Self::NotTrusted(_)
             | Self::RootNotTrusted(_)
             | Self::NotCertified
+            | Self::MayNotCarry
             | Self::ChainRefused(_)
             | Self::OtherPhonesChain
             | Self::MayNotCertify(_)
@@ -447,6 +452,7 @@ impl Refusal {
             Self::RootsDoNotFollow(_, why) => why.class(),
             Self::Store(_)
             | Self::Folder(..)
+            | Self::Card(..)
             | Self::InUse(_)
             | Self::Gone(_)
             | Self::Stopped

@@ -444,6 +444,16 @@ pub enum Request {
         #[serde(default)]
         passphrase: Option<String>,
     },
+    /// Put what this phone holds into a folder, sealed, for others to take.
+    CarryOut {
+        /// The folder.
+        to: String,
+    },
+    /// Take in what lies in a folder, or in one file that was put there so.
+    CarryIn {
+        /// The folder or file.
+        from: String,
+    },
     /// Put a bundle in from a file.
     Import {
         /// The file.
@@ -547,6 +557,8 @@ impl Request {
             | Request::BackUp { .. } => Concern::FilesOut,
             Request::CasePhoto { .. }
             | Request::CaseImport { .. }
+            | Request::CarryOut { .. }
+            | Request::CarryIn { .. }
             | Request::ModelBack { .. }
             | Request::Import { .. } => Concern::FilesIn,
         }

@@ -1,6 +1,7 @@
 //! What screens show, as plain records: serialized they are what `--json` prints, each with the name
 //! of its schema (`app/tests/schemas` holds one example of each).
 
+pub mod carry;
 pub mod case;
 pub mod cases;
 pub mod events;
@@ -93,6 +94,10 @@ replies! {
     SetAside(status::SetAside),
     /// A copy was made.
     BackedUp(status::BackedUp),
+    /// Things were put into a folder.
+    CarriedOut(carry::CarriedOut),
+    /// Things were taken from a folder.
+    CarriedIn(carry::CarriedIn),
     /// Releases.
     Releases(releases::Releases),
     /// A release that runs.

@@ -27,6 +27,7 @@ mod congestion;
 #[cfg(all(feature = "radios", target_os = "linux"))]
 mod credits;
 pub mod discovery;
+pub mod folder;
 mod iroh;
 pub mod noise;
 

@@ -18,6 +18,7 @@ use crate::api::{self, Answer, Assessor, Concern, Cx, HostFacts, Look, Refusal, 
 use crate::store::{CaseStore, Store, TrustStore};
 
 mod answers;
+mod carry;
 
 /// How often a request is begun anew because more was said of its case.
 const TRIES_MAX: usize = 3;

@@ -12,19 +12,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use minicbor::bytes::ByteVec;
-use protocol::defence::{self, Defence};
 use protocol::frame::{
     AuthorChain, CaseStep, Coming, Envelopes, Frame, Lane, LaneDone, PartDigest, SpaceParts,
     StepDone,
 };
 use protocol::limits::{ENVELOPES_FRAME_BYTES_MAX, PARTS_PER_MEETING_MAX, SPACES_PER_MEETING_MAX};
 use protocol::{
-    Area, ChainId, EnvelopeId, Invariant, Right, SpaceId, VerifiedChain, always, never,
+    Chain, ChainId, EnvelopeId, Invariant, Right, SpaceId, VerifiedChain, always, never,
 };
-use sync::envelope::AuthorKey;
-use sync::{Envelope, EnvelopeError, EnvelopeKind, VerifiedEnvelope};
+use sync::{Envelope, EnvelopeError};
 
-use super::budget::Budgets;
 use super::difference::{Difference, Part, by_space, digests, hear};
 use super::talk::{End, Talk, refuse};
 use crate::agent::spaces::Spaces;
@@ -32,7 +29,9 @@ use crate::agent::{Event, Phone};
 use crate::api::views::meetings::NotInStep;
 use crate::store::{Store, StoreError};
 
-mod authors;
+mod intake;
+
+pub(in crate::agent) use intake::Intake;
 
 /// Spaces up to which sketches are sent along: with more, idle meetings would cost too much.
 const SKETCHED_SPACES_MAX: usize = 16;
@@ -62,12 +61,8 @@ pub(super) struct CaseLane {
     to_send: VecDeque<EnvelopeId>,
     /// Chains that the other has been shown.
     authors_sent: BTreeSet<ChainId>,
-    /// Frames of certificates that the other has sent.
-    authors_heard: usize,
-    /// What is held of authors of whom something has come.
-    budgets: Budgets,
-    passed_over: u64,
-    authors_known: BTreeMap<AuthorKey, Vec<(VerifiedChain, bool)>>,
+    /// What the other has given.
+    intake: Intake,
     coming: (u64, u64),
     total_sending: u64,
     /// Parts that the other says are durable there.
@@ -331,6 +326,43 @@ impl CaseLane {
         Ok(Frame::Envelopes(Envelopes { envelopes: batch }))
     }
 
+    /// The chain under which an envelope was written, if the other has not been shown it.
+    fn unshown_author(
+        &mut self,
+        talk: &Talk,
+        envelope: &[u8],
+        phone: &Phone,
+        store: &dyn Store,
+    ) -> Result<Option<VerifiedChain>, StoreError> {
+        let Ok(envelope) = Envelope::parse(envelope.to_vec()) else {
+            return Ok(None);
+        };
+        let theirs = talk.certificate.as_ref().map(VerifiedChain::id);
+        let known = self.intake.authors(envelope.author, phone, store)?;
+        let under = known
+            .iter()
+            .rev()
+            .find(|(chain, _)| envelope.allowed_to(chain).unwrap_or(false));
+        let Some((chain, _)) = under else {
+            return Ok(None);
+        };
+        let shown = theirs == Some(chain.id()) || self.authors_sent.contains(&chain.id());
+        Ok((!shown).then(|| chain.clone()))
+    }
+
+    fn handle_author_chain(
+        &mut self,
+        chain: &Chain,
+        phone: &mut Phone,
+        store: &mut dyn Store,
+    ) -> Result<(), End> {
+        self.in_their_step(Step::Envelopes, "AuthorChain")?;
+        if !self.active {
+            return refuse("cases from a phone without a certificate");
+        }
+        self.intake.take_chain(chain, phone, store)
+    }
+
     fn handle_envelopes(
         &mut self,
         talk: &mut Talk,
@@ -351,29 +383,9 @@ impl CaseLane {
                 Err(error) => return refuse(error),
             }
         }
-        // Only what this phone has a key for is opened here.
-        let mine = |e: &&Envelope| {
-            phone
-                .spaces
-                .keys
-                .iter()
-                .any(|key| key.epoch_tag() == e.epoch_tag)
-        };
-        // A notice may bring the key of what comes after it.
-        let keys_come = parsed.iter().any(|e| e.kind == EnvelopeKind::Notice);
-        let opens = |e: &&Envelope| mine(e) || (keys_come && e.kind == EnvelopeKind::Changes);
-        let to_open: Vec<_> = parsed
-            .iter()
-            .filter(opens)
-            .map(|envelope| envelope.id)
-            .collect();
-        let outermost = phone.records.begin_opening(to_open, store)?;
-        let taken = parsed
-            .into_iter()
-            .try_for_each(|envelope| self.take_one(talk, envelope, phone, store));
-        if outermost && !matches!(taken, Err(End::Store(_))) {
-            phone.records.end_opening(store)?;
-        }
+        let before = self.intake.taken;
+        let taken = self.intake.take(parsed, phone, store);
+        talk.summary.envelopes_taken += self.intake.taken - before;
         taken?;
         let (items, _) = self.coming;
         let done = talk.summary.envelopes_taken.min(items);
@@ -383,52 +395,6 @@ impl CaseLane {
             done,
             total: items,
         });
-        Ok(())
-    }
-
-    fn take_one(
-        &mut self,
-        talk: &mut Talk,
-        envelope: Envelope,
-        phone: &mut Phone,
-        store: &mut dyn Store,
-    ) -> Result<(), End> {
-        let Some((verified, author, lost)) = self.verify_envelope(envelope, phone, store)? else {
-            return Ok(());
-        };
-        let area = area_of(&verified, &author);
-        if !area.meets(&phone.own.area()) {
-            return refuse("an envelope of another area");
-        }
-        let has_room = self.budgets.room_for(&verified, &author, lost, store)?;
-        if !has_room {
-            self.passed_over += 1; // it stays with whoever has room for it
-            return Ok(());
-        }
-        let (spaces, records, _, mut tx) = phone.parts(store);
-        let taken = match lost {
-            false => records.take_envelope(&verified, &area, spaces, &mut tx)?,
-            true => records.take_late(&verified, &area, spaces, &mut tx)?,
-        };
-        phone.settle(store)?;
-        if !taken {
-            return Ok(());
-        }
-        self.budgets.count(&verified, lost);
-        store.use_chain(&author.id())?;
-        talk.summary.envelopes_taken += 1;
-        if !lost && verified.kind == EnvelopeKind::Notice {
-            let (spaces, _, _, mut tx) = phone.parts(store);
-            spaces.apply_notice(&verified, &author, &mut tx)?;
-            phone.settle(store)?;
-            self.authors_known.clear(); // somebody may be lost, or a certificate may count again
-        } else if lost && !defence::stands(Defence::Vouchers) {
-            let notice = verified.notice().ok();
-            let deliveries = &mut phone.spaces.deliveries;
-            notice
-                .iter()
-                .for_each(|notice| deliveries.take(&author, notice));
-        }
         Ok(())
     }
 
@@ -486,7 +452,7 @@ impl CaseLane {
         };
         let now = digests(&spaces_shared(theirs, store)?, key, false, store)?;
         talk.summary.in_step = now == self.closing;
-        talk.summary.not_in_step = match (talk.summary.in_step, self.passed_over) {
+        talk.summary.not_in_step = match (talk.summary.in_step, self.intake.passed_over) {
             (true, _) => None,
             (false, 0) => Some(NotInStep::MoreWritten),
             (false, some) => Some(NotInStep::AuthorsUnknown(some)),
@@ -517,16 +483,4 @@ fn spaces_shared(
         .into_iter()
         .take(SPACES_PER_MEETING_MAX)
         .collect())
-}
-
-/// The area whose space an envelope belongs to.
-fn area_of(envelope: &VerifiedEnvelope, author: &VerifiedChain) -> Area {
-    let said = envelope.notice().ok().map(|notice| notice.area);
-    said.or_else(|| {
-        author
-            .area
-            .upward()
-            .find(|a| SpaceId::of(a) == envelope.space)
-    })
-    .unwrap_or_default()
 }

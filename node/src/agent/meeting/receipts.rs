@@ -1,6 +1,6 @@
 //! The receipts lane: each side says which phones' receipts it holds, and gives the newer ones.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use protocol::defence::{self, Defence};
 use protocol::frame::{CarriedReceipt, Frame, Receipts, ReceiptsHeld};
@@ -79,7 +79,7 @@ impl ReceiptLane {
             return refuse("ReceiptsHeld that no phone says");
         }
         self.heard = true;
-        let known: std::collections::BTreeMap<_, _> = rows
+        let known: BTreeMap<_, _> = rows
             .iter()
             .filter_map(|row| {
                 Some((
@@ -111,7 +111,7 @@ impl ReceiptLane {
         if self.to_send.is_empty() {
             return Ok(None);
         }
-        let mut held: std::collections::BTreeMap<_, _> = store
+        let mut held: BTreeMap<_, _> = store
             .receipts()?
             .into_iter()
             .map(|(d, _, r)| (d, r))
@@ -156,45 +156,48 @@ impl ReceiptLane {
         if talk.is_stranger() {
             return refuse("receipts from a phone without a certificate");
         }
-        let held: std::collections::BTreeMap<_, _> = store
+        let held: BTreeMap<_, _> = store
             .receipts()?
             .into_iter()
             .map(|(d, n, _)| (d, n))
             .collect();
-        for CarriedReceipt {
-            receipt: bytes,
-            chain,
-        } in &theirs.receipts
-        {
-            if bytes.len() > 2 * RECEIPT_BYTES_MAX {
-                return refuse("a receipt that is far too long");
-            }
-            let receipt = verify(bytes).or_else(refuse)?;
-            let judged = phone
-                .judge_met(chain)
-                .and_then(Result::ok)
-                .filter(|chain| chain.device == receipt.device);
-            let newer = held
-                .get(&receipt.device)
-                .is_none_or(|number| receipt.sequence > *number);
-            let Some(chain) = judged.filter(|_| newer && receipt.device != phone.own.id()) else {
-                continue;
-            };
-            let issuer = chain.chain().issuer();
-            let full = match issuer {
-                Some(issuer) => store.receipts_of(&issuer)? >= RECEIPTS_PER_ISSUER_MAX as u64,
-                None => false,
-            };
-            if full
-                && !held.contains_key(&receipt.device)
-                && defence::stands(Defence::IssuerBudgets)
-            {
-                continue;
-            }
-            phone.spaces.keep_chain(&chain, store)?;
-            store.put_receipt(&receipt, issuer, &phone.own.id())?;
-            phone.out.changed();
-        }
-        Ok(())
+        (theirs.receipts.iter()).try_for_each(|carried| take_one(carried, &held, phone, store))
     }
+}
+
+/// Takes a receipt that is newer than what is `held` of its phone, if that is certified.
+pub(in crate::agent) fn take_one(
+    carried: &CarriedReceipt,
+    held: &BTreeMap<DeviceId, u64>,
+    phone: &mut Phone,
+    store: &mut dyn Store,
+) -> Result<(), End> {
+    let CarriedReceipt { receipt, chain } = carried;
+    if receipt.len() > 2 * RECEIPT_BYTES_MAX {
+        return refuse("a receipt that is far too long");
+    }
+    let receipt = verify(receipt).or_else(refuse)?;
+    let judged = phone
+        .judge_met(chain)
+        .and_then(Result::ok)
+        .filter(|chain| chain.device == receipt.device);
+    let newer = held
+        .get(&receipt.device)
+        .is_none_or(|number| receipt.sequence > *number);
+    let Some(chain) = judged.filter(|_| newer && receipt.device != phone.own.id()) else {
+        return Ok(());
+    };
+    let issuer = chain.chain().issuer();
+    let full = match issuer {
+        Some(issuer) => store.receipts_of(&issuer)? >= RECEIPTS_PER_ISSUER_MAX as u64,
+        None => false,
+    };
+    let another = full && !held.contains_key(&receipt.device);
+    if another && defence::stands(Defence::IssuerBudgets) {
+        return Ok(());
+    }
+    phone.spaces.keep_chain(&chain, store)?;
+    store.put_receipt(&receipt, issuer, &phone.own.id())?;
+    phone.out.changed();
+    Ok(())
 }

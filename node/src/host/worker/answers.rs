@@ -100,6 +100,8 @@ impl Worker {
                 let bytes = backup::back_up(store, phone, path, passphrase.as_deref())?;
                 BackedUp { to, bytes }.into()
             }
+            Request::CarryOut { to } => self.carry_out(&to)?.into(),
+            Request::CarryIn { from } => self.carry_in(&from)?.into(),
             Request::Import { path } => self.import(&path)?.into(),
             _ => return Err(Refusal::Nothing), // not of Concern::FilesIn or FilesOut
         })

@@ -1,0 +1,311 @@
+//! Sealed cases and releases by card, folder and attachment: what one phone puts there another takes
+//! in, whatever else lies there and whatever became of the card.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{Desk, new_case, with_worker};
+use serde_json::Value;
+
+const SHARED: [&str; 6] = [
+    "--patient",
+    "Zawadi",
+    "--consent",
+    "care,share",
+    "--village",
+    "Kibokoni",
+];
+
+/// A worker with a case to share, a clinic with a form of its own to give, and a courier who reads
+/// nothing.
+fn village() -> Desk {
+    let desk = with_worker();
+    new_case(&desk, "worker", &SHARED);
+    desk.ok(
+        "courier",
+        &[
+            "enrol",
+            "request",
+            "--name",
+            "Courier Juma",
+            "--out",
+            "juma.json",
+        ],
+    );
+    #[rustfmt::skip]
+    desk.ok("clinic", &["enrol", "sign", "juma.json", "--area", "north/kilifi", "--rights", "carry",
+        "--out", "juma-answer.json"]);
+    desk.ok("courier", &["enrol", "accept", "juma-answer.json"]);
+    std::fs::write(desk.path("form"), vec![7; 50_000]).unwrap();
+    #[rustfmt::skip]
+    desk.ok("clinic", &["ministry", "release", "draft", "--module", "form-a", "--file", "form", "--out", "draft.json"]);
+    for key in ["keys/key-1.age", "keys/key-2.age"] {
+        desk.ok(
+            "clinic",
+            &["ministry", "release", "sign", "draft.json", "--key", key],
+        );
+    }
+    desk.ok("clinic", &["ministry", "release", "publish", "draft.json"]);
+    desk
+}
+
+fn out(desk: &Desk, phone: &str, folder: &str) -> Value {
+    desk.json(phone, &["carry", "out", folder])
+}
+
+fn taken(desk: &Desk, phone: &str, folder: &str) -> Value {
+    desk.json(phone, &["carry", "in", folder])
+}
+
+fn titles(desk: &Desk, phone: &str) -> Vec<String> {
+    let list = desk.json(phone, &["case", "list"]);
+    let rows = list["cases"].as_array().unwrap().iter();
+    rows.map(|row| row["title"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => files.extend(files_of(entry.path())),
+            false => files.push(entry.path()),
+        }
+    }
+    files.sort();
+    files
+}
+
+fn files_of(folder: PathBuf) -> Vec<PathBuf> {
+    files(&folder)
+}
+
+#[test]
+fn cases_go_to_the_clinic_by_card_and_a_release_comes_back_on_it() {
+    let desk = village();
+    let given = out(&desk, "worker", "card");
+    assert!(given["envelopes"].as_u64().unwrap() > 0, "{given}");
+    assert!(titles(&desk, "clinic").is_empty());
+    let came = taken(&desk, "clinic", "card");
+    assert_eq!(came["cases"].as_array().unwrap().len(), 1, "{came}");
+    assert_eq!(titles(&desk, "clinic").len(), 1);
+    assert!(titles(&desk, "clinic")[0].contains("Zawadi"));
+    // Once more nothing is new, either way, and nothing is written.
+    let before = files(&desk.path("card"));
+    assert_eq!(taken(&desk, "clinic", "card")["envelopes"], 0);
+    assert_eq!(out(&desk, "worker", "card")["bytes"], 0);
+    assert_eq!(files(&desk.path("card")), before);
+    // The clinic's own word, its form, and that the case has come, go back.
+    let given = out(&desk, "clinic", "card");
+    assert_eq!(given["bundles"], 1, "{given}");
+    let came = taken(&desk, "worker", "card");
+    assert_eq!(came["bundles"], 1, "{came}");
+    let list = desk.json("worker", &["model", "list"]);
+    assert!(list.to_string().contains("form-a"), "{list}");
+    let id = desk.json("worker", &["case", "list"])["cases"][0]["case"].clone();
+    let shown = desk.ok("worker", &["case", "show", &id.as_str().unwrap()[..8]]);
+    assert!(
+        shown.contains("reached Clinic"),
+        "the clinic said so by card: {shown}"
+    );
+}
+
+#[test]
+fn couriers_fill_one_folder_and_can_read_nothing_of_it() {
+    let desk = village();
+    new_case(
+        &desk,
+        "clinic",
+        &["--patient", "Baraka", "--consent", "care,share"],
+    );
+    out(&desk, "worker", "card");
+    out(&desk, "clinic", "card");
+    taken(&desk, "courier", "card");
+    assert!(titles(&desk, "courier").is_empty());
+    // By the courier's phone alone, and another card, all of it comes to the worker.
+    out(&desk, "courier", "second");
+    taken(&desk, "worker", "second");
+    assert_eq!(titles(&desk, "worker").len(), 2);
+    for card in ["card", "second"] {
+        for file in files(&desk.path(card).join("kijiti/cases")) {
+            let bytes = std::fs::read(&file).unwrap();
+            for word in [
+                "Zawadi", "Kibokoni", "Baraka", "Neema", "Juma", "kilifi", "Clinic", "root",
+            ] {
+                let clear = bytes
+                    .windows(word.len())
+                    .any(|w| w.eq_ignore_ascii_case(word.as_bytes()));
+                assert!(!clear, "{word} in {}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn one_file_sent_by_any_app_is_the_same_and_may_be_renamed() {
+    let desk = village();
+    out(&desk, "worker", "card");
+    let parcel = files(&desk.path("card/kijiti/cases")).remove(0);
+    std::fs::create_dir(desk.path("Downloads")).unwrap();
+    std::fs::copy(&parcel, desk.path("Downloads/from Neema (1).kijiti")).unwrap();
+    let came = taken(&desk, "clinic", "Downloads");
+    assert_eq!(came["cases"].as_array().unwrap().len(), 1, "{came}");
+    let came = taken(&desk, "courier", "Downloads/from Neema (1).kijiti");
+    assert!(came["envelopes"].as_u64().unwrap() > 0, "{came}");
+}
+
+#[test]
+fn garbage_and_damaged_files_are_passed_over_with_a_reason_and_mended() {
+    let desk = village();
+    out(&desk, "worker", "card");
+    let cases = desk.path("card/kijiti/cases");
+    let parcel = files(&cases).remove(0);
+    let good = std::fs::read(&parcel).unwrap();
+    // The end of it is lost.
+    std::fs::write(&parcel, &good[..good.len() - 40]).unwrap();
+    std::fs::write(cases.join("holiday.jpg"), b"not ours").unwrap();
+    std::fs::write(
+        cases.join(format!("{}.kijiti", "0".repeat(32))),
+        b"kijitiP9 later",
+    )
+    .unwrap();
+    std::fs::write(
+        cases.join(format!("{}.kijiti", "1".repeat(32))),
+        vec![0; 20 << 20],
+    )
+    .unwrap();
+    std::fs::write(desk.path("card/empty.kijiti"), b"").unwrap();
+    let came = taken(&desk, "clinic", "card");
+    let passed = came["passed_over"].as_array().unwrap();
+    let why = |name: &str| {
+        let row = passed
+            .iter()
+            .find(|row| row["file"].as_str().unwrap().starts_with(name));
+        row.unwrap_or_else(|| panic!("{name}: {came}"))["why"].clone()
+    };
+    assert_eq!(why("holiday"), "not_a_parcel");
+    assert_eq!(why("0000"), "later");
+    assert_eq!(why("1111"), "too_long");
+    assert_eq!(why("empty"), "not_a_parcel");
+    assert_eq!(passed.len(), 5, "{came}");
+    let said = desk.ok("clinic", &["carry", "in", "card"]);
+    assert!(said.contains("damaged or cut off"), "{said}");
+    // Whoever has it puts it there again; the clinic has all.
+    out(&desk, "worker", "card");
+    taken(&desk, "clinic", "card");
+    assert_eq!(titles(&desk, "clinic").len(), 1);
+    let reread = taken(&desk, "courier", "card");
+    assert!(reread["envelopes"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn strangers_parcels_and_changed_releases_do_nothing() {
+    let desk = village();
+    out(&desk, "worker", "card");
+    out(&desk, "clinic", "card");
+    // Another ministry's phone, and one of none.
+    let other = Desk::enrolled();
+    let card = desk.path("card").display().to_string();
+    let came = taken(&other, "clinic", &card);
+    assert_eq!(came["envelopes"], 0);
+    let passed = came["passed_over"].as_array().unwrap();
+    assert!(
+        !passed.is_empty() && passed.iter().all(|row| row["why"] == "unopened"),
+        "{came}"
+    );
+    let (_, said) = desk.fails("nobody", &["carry", "in", "card"]);
+    assert!(said.contains("enrol"), "{said}");
+    // A release that was changed on the card runs nowhere; its card is mended by who has it.
+    let form = files(&desk.path("card/kijiti/bundles")).remove(0);
+    let mut bytes = std::fs::read(&form).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&form, &bytes).unwrap();
+    let came = taken(&desk, "worker", "card");
+    assert_eq!(came["bundles"], 0);
+    assert!(
+        came["passed_over"].to_string().contains("not_what_it_says"),
+        "{came}"
+    );
+    assert_eq!(out(&desk, "clinic", "card")["bundles"], 1);
+    assert_eq!(taken(&desk, "worker", "card")["bundles"], 1);
+}
+
+#[test]
+fn what_has_no_consent_is_not_put_there_and_is_said() {
+    let desk = with_worker();
+    new_case(
+        &desk,
+        "worker",
+        &["--patient", "Zawadi", "--consent", "care"],
+    );
+    let given = out(&desk, "worker", "card");
+    assert!(given["waiting"].as_u64().unwrap() > 0, "{given}");
+    taken(&desk, "clinic", "card");
+    assert!(titles(&desk, "clinic").is_empty());
+}
+
+#[test]
+fn a_card_that_is_not_there_or_may_not_be_written_is_told() {
+    let desk = village();
+    let (_, said) = desk.fails("worker", &["carry", "in", "no-such-card"]);
+    assert!(
+        said.contains("no-such-card") && said.contains("is the card in"),
+        "{said}"
+    );
+    std::fs::write(desk.path("a-file"), b"x").unwrap();
+    let (_, said) = desk.fails("worker", &["carry", "out", "a-file"]);
+    assert!(said.contains("a-file"), "{said}");
+    let script = r#"mkdir ro full && mount -t tmpfs -o size=64k tmpfs full && mount -t tmpfs -o ro tmpfs ro || exit 9
+        dd if=/dev/zero of=full/films bs=4k count=16 2>/dev/null
+        "$KIJITI" --data worker carry out full; echo "full $?" >&2
+        ls full/kijiti/cases >&2
+        "$KIJITI" --data worker carry out ro; echo "ro $?" >&2
+        "$KIJITI" --data worker case list >&2"#;
+    let Some((_, said)) = desk.with_mounts(script) else {
+        return;
+    };
+    assert!(
+        said.contains("full is full") && said.contains("goes on where it stopped"),
+        "{said}"
+    );
+    assert!(
+        said.contains("ro cannot be written") && said.contains("lock"),
+        "{said}"
+    );
+    assert!(!said.contains(".part"), "{said}");
+    assert!(said.contains("Zawadi"), "{said}");
+}
+
+#[test]
+fn a_running_phone_carries_and_watches_a_folder() {
+    let desk = village();
+    let mut clinic = std::process::Command::new(env!("CARGO_BIN_EXE_kijiti"))
+        .current_dir(desk.folder.path())
+        .env("KIJITI_PASSPHRASE", "twelve patients to see")
+        .args([
+            "--data",
+            "clinic",
+            "start",
+            "--no-discovery",
+            "--links",
+            "ip",
+            "--folder",
+            "card",
+        ])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    out(&desk, "worker", "card");
+    let came = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        titles(&desk, "clinic").len() == 1
+    });
+    // It answers who carries by hand besides.
+    out(&desk, "clinic", "second");
+    let _ = clinic.kill();
+    let _ = clinic.wait();
+    assert!(came, "the clinic watches the card");
+    // What it put there meanwhile brings its form to the worker.
+    assert_eq!(taken(&desk, "worker", "card")["bundles"], 1);
+}

@@ -1,0 +1,463 @@
+//! Carrying by a folder: what this phone holds is put there sealed, and what lies there is taken in
+//! by the rules of a meeting.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Cursor;
+use std::path::Path;
+
+use distribution::Offer;
+use distribution::plan::wanted;
+use protocol::frame::CarriedReceipt;
+use protocol::{BundleId, BundleKind, Chain, Digest, EnvelopeId, Right, codec};
+use sync::Envelope;
+use sync::parcel::{self, ItemKind};
+
+use super::super::links::folder::{self, Card, FILE_BYTES_MAX, Shelf};
+use super::Worker;
+use crate::agent::{Command, Parcel, Reply};
+use crate::api::views::carry::{CarriedIn, CarriedOut, PassedOver, Why};
+use crate::api::{Cx, Look, Refusal};
+use crate::store::{BundleStore, CaseStore, EnvelopeStore, Setting, TrustStore};
+
+/// Bytes after which a parcel is closed and another one begun.
+const PARCEL_BYTES: usize = 8 << 20;
+/// Items after which it is.
+const PARCEL_ITEMS: usize = 16 << 10;
+/// Bytes of envelopes that are taken in at once.
+const TAKEN_BYTES: usize = 1 << 20;
+/// How often documents are offered again: one may be believed only after another.
+const ROUNDS: usize = 4;
+
+/// Items on their way into a parcel.
+#[derive(Default)]
+struct Draft {
+    items: Vec<(ItemKind, Vec<u8>)>,
+    bytes: usize,
+    envelopes: u64,
+    chains: BTreeSet<Digest>,
+}
+
+impl Draft {
+    fn push(&mut self, kind: ItemKind, bytes: Vec<u8>) {
+        self.bytes += bytes.len();
+        self.envelopes += u64::from(kind == ItemKind::Envelope);
+        self.items.push((kind, bytes));
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= PARCEL_BYTES || self.items.len() >= PARCEL_ITEMS
+    }
+}
+
+impl Worker {
+    /// What opens parcels of this phone's ministry, once it may carry cases.
+    fn parcel_key(&self) -> Result<[u8; 32], Refusal> {
+        let known = self.known();
+        let key = known.discovery_key().ok_or(Refusal::NoMinistry)?;
+        let own = known.certificate().ok_or(Refusal::NotCertified)?;
+        match own.rights.has(Right::Carry) || own.rights.has(Right::Read) {
+            true => Ok(key),
+            false => Err(Refusal::MayNotCarry),
+        }
+    }
+
+    fn card(&self, path: &str, key: &[u8; 32]) -> Result<Card, Refusal> {
+        let draft = blake3::keyed_hash(key, &self.desk.keys.id().0);
+        let draft = draft.as_bytes().first_chunk().copied().unwrap_or_default();
+        Card::open(Path::new(path), &draft)
+    }
+
+    /// Puts what this phone holds into a folder, as far as it is not there yet: sealed cases first.
+    pub(super) fn carry_out(&mut self, path: &str) -> Result<CarriedOut, Refusal> {
+        let key = self.parcel_key()?;
+        let card = self.card(path, &key)?;
+        card.prepare()?;
+        let mut out = CarriedOut {
+            waiting: self.moment.store.outbox()?.len(),
+            ..CarriedOut::default()
+        };
+        let there = items_there(&card, &key, &mut out.passed_over)?;
+        self.cases_out(&card, &key, &there, &mut out)?;
+        self.photos_out(&card, &mut out)?;
+        self.bundles_out(&card, &mut out)?;
+        Ok(out)
+    }
+
+    fn cases_out(
+        &mut self,
+        card: &Card,
+        key: &[u8; 32],
+        there: &BTreeSet<Digest>,
+        out: &mut CarriedOut,
+    ) -> Result<(), Refusal> {
+        let mut draft = Draft::default();
+        let news = |bytes: &[u8]| !there.contains(&Digest::of(bytes));
+        let trust = self.known().trust().map(|trust| trust.records());
+        for (kind, signed) in trust.iter().flat_map(|records| records.iter()) {
+            let item = parcel::document(kind, signed);
+            if news(&item) {
+                draft.push(ItemKind::Document, item);
+            }
+        }
+        for item in self.receipts()?.into_iter().filter(|item| news(item)) {
+            draft.push(ItemKind::Receipt, item);
+        }
+        let mut lacking = Vec::new();
+        for space in self.moment.store.spaces()? {
+            lacking.extend(self.moment.store.envelope_ids(space.space)?);
+        }
+        let before = lacking.len();
+        lacking.retain(|(id, _)| !there.contains(&Digest(id.0)));
+        out.there = (before - lacking.len()) as u64;
+        lacking.sort_by_key(|(_, urgency)| std::cmp::Reverse(*urgency)); // stable: oldest first within
+        for (id, _) in lacking {
+            let Some(bytes) = self.moment.store.envelope(&id)?.filter(|b| !b.is_empty()) else {
+                continue; // only its id is kept
+            };
+            self.authors_of(&bytes, &mut draft)?;
+            draft.push(ItemKind::Envelope, bytes);
+            if draft.is_full() {
+                write(card, key, std::mem::take(&mut draft), out)?;
+            }
+        }
+        if draft.items.is_empty() {
+            return Ok(());
+        }
+        write(card, key, draft, out)
+    }
+
+    /// Certificates of an envelope's author, once for each parcel, so that each stands alone.
+    fn authors_of(&self, envelope: &[u8], draft: &mut Draft) -> Result<(), Refusal> {
+        let Ok(envelope) = Envelope::parse(envelope.to_vec()) else {
+            return Ok(());
+        };
+        let own = self.known().certificate().map(|own| own.chain().to_bytes());
+        let ours = sync::envelope::author_key(&self.known().id()) == envelope.author;
+        let mut chains = self.moment.store.chains(envelope.author)?;
+        chains.extend(own.filter(|_| ours));
+        for chain in chains {
+            if draft.chains.insert(Digest::of(&chain)) {
+                draft.push(ItemKind::Chain, chain);
+            }
+        }
+        Ok(())
+    }
+
+    /// Receipts of phones that are carried here, each with its certificates.
+    fn receipts(&self) -> Result<Vec<Vec<u8>>, Refusal> {
+        let mut items = Vec::new();
+        for (device, _, receipt) in self.moment.store.receipts()? {
+            let author = sync::envelope::author_key(&device);
+            let own = self
+                .known()
+                .certificate()
+                .filter(|own| own.device == device);
+            let held = self.moment.store.chains(author)?.into_iter().rev();
+            let mut held = held.filter_map(|bytes| Chain::from_bytes(&bytes).ok());
+            let chain = own.map(|own| own.chain().clone()).or_else(|| held.next());
+            let carried = chain.map(|chain| CarriedReceipt { receipt, chain });
+            items.extend(carried.map(|carried| codec::encode(&carried)));
+        }
+        Ok(items)
+    }
+
+    fn photos_out(&self, card: &Card, out: &mut CarriedOut) -> Result<(), Refusal> {
+        for row in self.moment.store.bundles()? {
+            let BundleId { kind, digest } = row.id;
+            if kind != BundleKind::Photo || !row.whole || !self.known().knows_photo(&digest) {
+                continue;
+            }
+            let withheld = self.moment.store.setting(&Setting::withheld(&digest))?;
+            if withheld.is_some_and(|mark| !mark.is_empty()) {
+                continue;
+            }
+            out.photos += self.copy_out(card, Shelf::Photos, &row.id, row.bytes, out)?;
+        }
+        Ok(())
+    }
+
+    fn bundles_out(&self, card: &Card, out: &mut CarriedOut) -> Result<(), Refusal> {
+        let trust = self.known().trust();
+        let named: BTreeSet<_> = trust
+            .iter()
+            .flat_map(|trust| trust.releases())
+            .flat_map(|r| {
+                r.deltas
+                    .iter()
+                    .map(|d| d.digest)
+                    .chain([r.digest])
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        for row in self.moment.store.bundles()? {
+            let listed = row.id.kind == BundleKind::Release && named.contains(&row.id.digest);
+            if listed && row.whole {
+                out.bundles += self.copy_out(card, Shelf::Bundles, &row.id, row.bytes, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies a file that is not there yet, or not right; 1 if it did.
+    fn copy_out(
+        &self,
+        card: &Card,
+        shelf: Shelf,
+        id: &BundleId,
+        bytes: u64,
+        out: &mut CarriedOut,
+    ) -> Result<u64, Refusal> {
+        let name = id.digest.to_string();
+        let to = card.file(shelf, &name);
+        if bytes > FILE_BYTES_MAX {
+            out.passed_over
+                .push(PassedOver::of(&to, Why::TooLongForCard));
+            return Ok(0);
+        }
+        if folder::holds(&to, &id.digest, bytes) {
+            return Ok(0);
+        }
+        let from = self.moment.store.bundles.path(id);
+        if !folder::holds(&from, &id.digest, bytes) {
+            out.passed_over
+                .push(PassedOver::of(&from, Why::NotWhatItSays));
+            return Ok(0);
+        }
+        let unreadable = |e: std::io::Error| Refusal::Unreadable(name.clone(), e.to_string());
+        let mut file = File::open(&from).map_err(unreadable)?;
+        out.bytes += card.put(shelf, &name, &mut file)?;
+        Ok(1)
+    }
+
+    /// Takes in what lies in a folder, or in one file.
+    pub(super) fn carry_in(&mut self, path: &str) -> Result<CarriedIn, Refusal> {
+        let key = self.parcel_key()?;
+        let card = self.card(path, &key)?;
+        let mut taken = CarriedIn::default();
+        let before = self.cases_now()?;
+        let mut parcels = Vec::new();
+        for path in card.parcels(&mut taken.passed_over)? {
+            match read_index(&path, &key) {
+                Ok(damaged) => {
+                    let damaged =
+                        (damaged > 0).then(|| PassedOver::of(&path, Why::Damaged(damaged)));
+                    taken.passed_over.extend(damaged);
+                    parcels.push(path);
+                }
+                Err(why) => taken.passed_over.push(PassedOver::of(&path, why)),
+            }
+        }
+        self.documents_in(&parcels, &key, &mut taken)?;
+        let mut held = BTreeSet::new();
+        for space in self.moment.store.spaces()? {
+            let ids = self.moment.store.envelope_ids(space.space)?.into_iter();
+            held.extend(ids.map(|(id, _)| id));
+        }
+        for path in &parcels {
+            self.cases_in((path, &held), &key, &mut taken)?;
+        }
+        if taken.envelopes > 0 {
+            self.command(Command::ParcelsTaken)?;
+        }
+        self.bundles_in(&card, &mut taken)?;
+        self.photos_in(&card, &mut taken)?;
+        let after = self.cases_now()?;
+        taken.cases = after.difference(&before).map(|(id, _)| *id).collect();
+        Ok(taken)
+    }
+
+    fn cases_now(&self) -> Result<BTreeSet<(protocol::CaseId, u64)>, Refusal> {
+        let rows = self.moment.store.cases()?.into_iter();
+        Ok(rows.map(|row| (row.id, row.entries)).collect())
+    }
+
+    fn documents_in(
+        &mut self,
+        parcels: &[std::path::PathBuf],
+        key: &[u8; 32],
+        taken: &mut CarriedIn,
+    ) -> Result<(), Refusal> {
+        let mut documents = Vec::new();
+        for path in parcels {
+            let Ok(file) = folder::read_parcel(path) else {
+                continue;
+            };
+            let Ok(parcel) = parcel::open(key, &file) else {
+                continue;
+            };
+            parcel.read(
+                |item| item.kind == ItemKind::Document,
+                |_, bytes| documents.extend(bytes.and_then(|bytes| parcel::read_document(&bytes))),
+            );
+        }
+        for _ in 0..ROUNDS {
+            let mut news = 0;
+            for document in &documents {
+                let Ok(offer) = Offer::from_bytes(&document.kind, &document.signed) else {
+                    continue;
+                };
+                // An older one is refused as from any courier; what is newer beside it is taken.
+                news += u64::from(self.command(Command::Offer(Box::new(offer))) == Ok(Reply::Done));
+            }
+            taken.documents += news;
+            if news == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn cases_in(
+        &mut self,
+        (path, held): (&Path, &BTreeSet<EnvelopeId>),
+        key: &[u8; 32],
+        taken: &mut CarriedIn,
+    ) -> Result<(), Refusal> {
+        let Ok(file) = folder::read_parcel(path) else {
+            return Ok(());
+        };
+        let Ok(opened) = parcel::open(key, &file) else {
+            return Ok(());
+        };
+        let (mut parcel, mut envelopes) = (Parcel::default(), Vec::new());
+        opened.read(
+            |item| item.kind != ItemKind::Document && !held.contains(&EnvelopeId(item.id.0)),
+            |item, bytes| {
+                let Some(bytes) = bytes else { return };
+                match item.kind {
+                    ItemKind::Chain => parcel.chains.extend(Chain::from_bytes(&bytes)),
+                    ItemKind::Receipt => parcel
+                        .receipts
+                        .extend(codec::decode::<CarriedReceipt>("receipt", &bytes)),
+                    ItemKind::Envelope => envelopes.push(bytes),
+                    ItemKind::Document => {}
+                }
+            },
+        );
+        let mut waiting = 0;
+        for envelope in envelopes {
+            waiting += envelope.len();
+            parcel.envelopes.push(envelope);
+            if waiting >= TAKEN_BYTES {
+                waiting = 0;
+                self.take(std::mem::take(&mut parcel), taken)?;
+            }
+        }
+        self.take(parcel, taken)
+    }
+
+    fn take(&mut self, parcel: Parcel, taken: &mut CarriedIn) -> Result<(), Refusal> {
+        if let Reply::Taken(envelopes, nothing) = self.command(Command::TakeParcel(parcel))? {
+            taken.envelopes += envelopes;
+            taken.not_for_us += nothing;
+        }
+        Ok(())
+    }
+
+    /// Takes what is missing here of what the ministry has signed for this phone, the cheapest way.
+    fn bundles_in(&mut self, card: &Card, taken: &mut CarriedIn) -> Result<(), Refusal> {
+        let there = card.by_digest(Shelf::Bundles);
+        let whole = |digest: &Digest| self.moment.store.bundles.whole(&BundleId::release(*digest));
+        let certificate = self.known().certificate();
+        let area = certificate.map(|own| own.area.clone()).unwrap_or_default();
+        let Some(trust) = self.known().trust() else {
+            return Ok(());
+        };
+        let names: BTreeSet<_> = there.iter().map(|(digest, _)| *digest).collect();
+        let wanted = wanted(trust.releases_for(&area), whole, |d| names.contains(d));
+        for (digest, bytes) in wanted {
+            let file = card.file(Shelf::Bundles, &digest.to_string());
+            if !folder::holds(&file, &digest, bytes) {
+                taken
+                    .passed_over
+                    .push(PassedOver::of(&file, Why::NotWhatItSays));
+                continue;
+            }
+            self.import_as(BundleKind::Release, &file)?;
+            self.command(Command::BundleImported(digest))?;
+            taken.bundles += 1;
+        }
+        Ok(())
+    }
+
+    fn photos_in(&mut self, card: &Card, taken: &mut CarriedIn) -> Result<(), Refusal> {
+        for (digest, file) in card.by_digest(Shelf::Photos) {
+            let id = BundleId::photo(digest);
+            if self.moment.store.bundles.whole(&id) || !self.known().knows_photo(&digest) {
+                continue;
+            }
+            let bytes = std::fs::metadata(&file).map_or(0, |there| there.len());
+            let announced = self.known().photo_has_size(&digest, bytes);
+            if !announced || !folder::holds(&file, &digest, bytes) {
+                taken
+                    .passed_over
+                    .push(PassedOver::of(&file, Why::NotWhatItSays));
+                continue;
+            }
+            self.import_as(BundleKind::Photo, &file)?;
+            self.command(Command::PhotoImported(digest))?;
+            taken.photos += 1;
+        }
+        Ok(())
+    }
+
+    fn import_as(&mut self, kind: BundleKind, file: &Path) -> Result<(), Refusal> {
+        let import = self.moment.store.bundles.import(kind, file);
+        let unusable = |e: std::io::Error| super::super::folder::unusable(&self.desk.folder, &e);
+        import.map(drop).map_err(unusable)
+    }
+}
+
+/// What the parcels of a folder hold, as far as it can be read: what is damaged there counts as
+/// missing, and is put there again.
+fn items_there(
+    card: &Card,
+    key: &[u8; 32],
+    passed: &mut Vec<PassedOver>,
+) -> Result<BTreeSet<Digest>, Refusal> {
+    let mut there = BTreeSet::new();
+    for path in card.parcels(passed)? {
+        let file = folder::read_parcel(&path);
+        let opened = match &file {
+            Ok(file) => parcel::open(key, file).map_err(Why::from),
+            Err(why) => Err(why.clone()),
+        };
+        match opened {
+            Ok(parcel) => {
+                let mut damaged = 0;
+                parcel.read(
+                    |_| true,
+                    |item, bytes| match bytes {
+                        Some(_) => drop(there.insert(item.id)),
+                        None => damaged += 1,
+                    },
+                );
+                if damaged > 0 {
+                    passed.push(PassedOver::of(&path, Why::Damaged(damaged)));
+                }
+            }
+            Err(why) => passed.push(PassedOver::of(&path, why)),
+        }
+    }
+    Ok(there)
+}
+
+/// Reads the index of a parcel; how many of its items cannot be read.
+fn read_index(path: &Path, key: &[u8; 32]) -> Result<u64, Why> {
+    let file = folder::read_parcel(path)?;
+    let parcel = parcel::open(key, &file)?;
+    let mut damaged = 0;
+    parcel.read(|_| true, |_, bytes| damaged += u64::from(bytes.is_none()));
+    Ok(damaged)
+}
+
+fn write(card: &Card, key: &[u8; 32], draft: Draft, out: &mut CarriedOut) -> Result<(), Refusal> {
+    let Some((name, file)) = parcel::write(key, &draft.items) else {
+        return Err(Refusal::Nothing); // drafts are closed long before
+    };
+    out.bytes += card.put(Shelf::Cases, &name, &mut Cursor::new(file))?;
+    out.parcels += 1;
+    out.envelopes += draft.envelopes;
+    Ok(())
+}
