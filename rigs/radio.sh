@@ -10,17 +10,6 @@ shift 2
 here=$(dirname "$(readlink -f "$0")")/radio
 scenarios=${*:-l2cap gatt}
 
-for tool in qemu-system-x86_64 cpio /sbin/depmod apt-get dpkg-deb; do
-    if ! command -v $tool >/dev/null; then
-        echo "SKIPPED: there is no $tool here (apt-get install qemu-system-x86 cpio kmod)"
-        exit 0
-    fi
-done
-if ! "$here/machine.sh" "$work/machine" >"$work/machine.log" 2>&1; then
-    echo "SKIPPED: Debian's packages for the machine cannot be had ($(tail -1 "$work/machine.log"))"
-    exit 0
-fi
-
 for scenario in $scenarios; do
     out=$work/$scenario
     rm -rf "$out" "$work/test"
@@ -28,15 +17,11 @@ for scenario in $scenarios; do
     "$here/phones.sh" "$kijiti" "$work/test/phones"
     cp "$here/guest.sh" "$work/test/guest.sh"
     cp "$kijiti" "$work/test/kijiti"
-    strip "$work/test/kijiti"
     echo "$scenario" >"$work/test/scenario"
-    (cd "$work" && find test | cpio -o -H newc --quiet) | cat "$work/machine/machine.cpio" - >"$work/initrd"
-    began=$SECONDS
-    timeout 400 qemu-system-x86_64 -accel tcg -machine q35,hpet=on -cpu max -m 1024 -smp 1 -nodefaults -no-user-config -display none \
-        -serial "file:$out/console.log" -no-reboot -kernel "$work/machine/vmlinuz" -initrd "$work/initrd" \
-        -append "console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on mitigations=off cryptomgr.notests clocksource=hpet" \
-        -device virtio-rng-pci -virtfs "local,path=$out,mount_tag=out,security_model=none" || true
-    if [ "$(cat "$out/rc" 2>/dev/null)" != 0 ]; then
+    began=$SECONDS rc=0
+    "$here/boot.sh" "$work" "$work/test" "$out" 400 || rc=$?
+    [ $rc != 77 ] || exit 0
+    if [ $rc != 0 ]; then
         echo "$scenario: the two did not meet"
         tail -60 "$out/console.log"
         exit 1

@@ -4,10 +4,13 @@
 set -euo pipefail
 folder=$1
 mkdir -p "$folder/debs"
+self=$(readlink -f "$0")
 cd "$folder"
-[ -e machine.cpio ] && [ -e vmlinuz ] && exit 0
+# A machine that an earlier version of this file made is made anew.
+made=$(sha256sum "$self" | cut -c1-16)
+[ -e machine.cpio ] && [ -e vmlinuz ] && [ "$(cat made 2>/dev/null)" = "$made" ] && exit 0
 
-wanted="bluez bluez-test-tools wpasupplicant iw iproute2 dbus dbus-daemon dbus-bin kmod busybox-static dash"
+wanted="bluez bluez-test-tools wpasupplicant iw iproute2 dbus dbus-daemon dbus-bin kmod busybox-static dash tcpdump dosfstools"
 kernel=$(apt-cache depends linux-image-amd64 | awk '/Depends: linux-image/ { print $2; exit }')
 # What these depend on, but for what a machine without a root file system does not need.
 unneeded='debconf|cdebconf|perl|libperl|dpkg|adduser|passwd|systemd|dbus-session|dbus-user|dbus-x11|dbus-broker|init-system|lsb-base|udev|login|mawk|base-files|gpgv|apt|python|sysvinit|gcc-|libc6-|debianutils|opensysusers|tar$|hostname|libgdbm|ucf|sensible|dmsetup|media|libc-bin|coreutils|sed$|grep$|libicu|libsemanage|libsepol|install-info|finalrd|runit|kmod-|multiarch|libdevmapper|libcryptsetup|libfdisk|libargon2|elogind|libslang|newt'
@@ -31,7 +34,7 @@ done
 printf 'root:x:0:0::/root:/bin/sh\nmessagebus:x:100:107::/nonexistent:/bin/false\n' >root/etc/passwd
 printf 'root:x:0:\nmessagebus:x:107:\nnetdev:x:108:\nbluetooth:x:109:\n' >root/etc/group
 
-modules="virtio_pci 9p 9pnet_virtio hci_vhci bluetooth rfcomm mac80211_hwsim mac80211 cfg80211 rfkill veth uhid algif_hash algif_skcipher af_alg ecb cmac ccm gcm ctr michael_mic crc32c_generic drbg ansi_cprng sha512_generic ecdh_generic virtio_rng"
+modules="virtio_pci 9p 9pnet_virtio hci_vhci bluetooth rfcomm mac80211_hwsim mac80211 cfg80211 rfkill veth uhid algif_hash algif_skcipher af_alg ecb cmac ccm gcm ctr michael_mic crc32c_generic drbg ansi_cprng sha512_generic ecdh_generic virtio_rng virtio_blk vfat fat nls_cp437 nls_iso8859_1 nls_ascii nls_utf8 loop bridge sch_netem sch_tbf"
 version=$(ls kernel/lib/modules)
 /sbin/depmod -b "$PWD/kernel" "$version"
 python3 - "$version" $modules <<'P'
@@ -76,3 +79,4 @@ chmod +x root/init
 rm -rf root/usr/share/{perl,glib-2.0,gdb,polkit-1,zsh,bug,doc-base,lintian,keyrings,info,bash-completion} root/usr/lib/x86_64-linux-gnu/{perl-base,gconv}
 (cd root && find . | cpio -o -H newc --quiet) >machine.cpio
 rm -rf root kernel
+echo "$made" >made
