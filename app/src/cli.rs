@@ -156,7 +156,17 @@ pub enum Command {
         words: Vec<std::ffi::OsString>,
     },
     /// Look this installation over.
-    Doctor,
+    Doctor {
+        /// Follow what the running phone costs: wake-ups, packets and scanning, by the hour.
+        #[arg(long)]
+        watch: bool,
+        /// Seconds between two lines.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), requires = "watch")]
+        every: u64,
+        /// Stop after so many lines.
+        #[arg(long, requires = "watch")]
+        lines: Option<u64>,
+    },
 }
 
 /// How the demo runs.

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use node::api::Request;
+use node::api::views::idle::Idle;
 use node::host::DataFolder;
 #[cfg(target_os = "linux")]
 use node::host::links::bluetooth;
@@ -10,6 +12,7 @@ use node::host::links::bluetooth::RadioState;
 use serde_json::json;
 
 use crate::Failure;
+use crate::run::Phone;
 use crate::show::size;
 
 /// Looks everything over.
@@ -80,6 +83,61 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         ),
     }
     Ok(())
+}
+
+/// Prints what the running phone costs, line by line; each line is about the time since the one before.
+pub fn watch(phone: &Phone, every_s: u64, lines: Option<u64>) -> Result<(), Failure> {
+    let mut before: Option<Idle> = None;
+    let mut printed = 0;
+    loop {
+        let now: Idle = phone.ask(Request::Idle)?;
+        if !now.running {
+            return Err(Failure::new(
+                "no phone is running on this data folder",
+                "start it with `kijiti start`, then watch it from another terminal",
+            ));
+        }
+        if phone.json {
+            phone.show(&now, |_| {})?;
+            printed += 1;
+        } else if let Some(before) = before.filter(|before| before.since_ms < now.since_ms) {
+            println!("{}", by_the_hour(&before, &now));
+            printed += 1;
+        } else {
+            println!("by the hour, over the last {every_s} s; Ctrl-C stops");
+        }
+        if lines.is_some_and(|lines| printed >= lines) {
+            return Ok(());
+        }
+        before = Some(now);
+        std::thread::sleep(Duration::from_secs(every_s));
+    }
+}
+
+/// What was spent between two looks, by the hour.
+fn by_the_hour(before: &Idle, now: &Idle) -> String {
+    let ms = (now.since_ms - before.since_ms).max(1) as f64;
+    let by_hour = |before: u64, now: u64| now.saturating_sub(before) as f64 * 3_600_000.0 / ms;
+    let (was, is) = (&before.spent, &now.spent);
+    let packets = by_hour(
+        was.announced + was.datagrams_sent,
+        is.announced + is.datagrams_sent,
+    );
+    let heard = by_hour(
+        was.heard + was.datagrams_received,
+        is.heard + is.datagrams_received,
+    );
+    let scanned = by_hour(was.scanned_ms, is.scanned_ms) / 1e3;
+    let woken = before.wakeups.zip(now.wakeups);
+    let woken = woken.map_or("?".to_owned(), |(was, is)| {
+        format!("{:.0}", by_hour(was, is))
+    });
+    let processor = before.processor_ms.zip(now.processor_ms);
+    let processor = processor.map_or(0.0, |(was, is)| by_hour(was, is) / 1e3);
+    let meetings = now.meetings.saturating_sub(before.meetings);
+    format!(
+        "wake-ups {woken:>7}  packets sent {packets:>6.0}  received {heard:>6.0}  scanning {scanned:>5.0} s  processor {processor:>5.1} s  ({meetings} meetings)"
+    )
 }
 
 /// How Bluetooth stands here.

@@ -83,7 +83,12 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
                 },
         } => simulate::run(&scenario, phones, seed, twice, cli.json),
         Command::Bench { words } => measure(&words, cli.json),
-        Command::Doctor => doctor::run(&phone.folder, cli.json),
+        Command::Doctor {
+            watch: true,
+            every,
+            lines,
+        } => doctor::watch(&phone, every, lines),
+        Command::Doctor { .. } => doctor::run(&phone.folder, cli.json),
     }
 }
 

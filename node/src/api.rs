@@ -52,6 +52,19 @@ pub struct HostFacts {
     pub set_aside: Vec<String>,
     /// Bytes of bundles.
     pub bundle_bytes: u64,
+    /// What it has cost; `None`: it is not running.
+    pub cost: Option<Cost>,
+}
+
+/// What a running phone has cost since it began.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cost {
+    /// Times that a thread was woken.
+    pub wakeups: Option<u64>,
+    /// Milliseconds of processor.
+    pub processor_ms: Option<u64>,
+    /// What its radios did.
+    pub spent: views::idle::Spent,
 }
 
 /// What a look at a phone gives: the answer and, beside it, what was judged on the way. That is no part
@@ -100,6 +113,7 @@ pub fn answer(
 pub fn look(cx: &dyn Look, request: Request, host: HostFacts) -> Result<Looked, Refusal> {
     Ok(match request {
         Request::Receipts => keeping::receipts(cx)?.into(),
+        Request::Idle => keeping::idle(cx, &host).into(),
         Request::Documents => keeping::documents(cx).into(),
         Request::Certificates => keeping::certificates(cx)?.into(),
         Request::Meetings => meetings::list(cx)?.into(),

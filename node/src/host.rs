@@ -103,12 +103,14 @@ impl Host {
         let (discovery, key) = tokio::sync::watch::channel(None);
         let (looks, _) = tokio::sync::watch::channel(crate::agent::Power::default().looks());
         let (mut links, mut addresses) = (None, Vec::new());
+        let counts = Arc::new(links::counts::Counts::default());
         if !options.offline {
             let mut drivers: Vec<Arc<dyn links::Driver>> = Vec::new();
             if !options.no_ip {
                 let discovered = options.discover.then_some(key.clone());
                 let own = (id, keys.seed());
-                let ip = links::Ip::bind(own, options.listen, discovered, log.clone());
+                let shared = (counts.clone(), log.clone());
+                let ip = links::Ip::bind(own, options.listen, discovered, shared);
                 let ip = runtime.block_on(ip)?;
                 addresses = ip.bound();
                 drivers.push(Arc::new(ip));
@@ -117,13 +119,17 @@ impl Host {
             if let Some(wanted) = options.bluetooth {
                 let wanted = (wanted.channels, wanted.adapter);
                 let looks = looks.subscribe();
-                let bluetooth =
-                    links::bluetooth::Bluetooth::new(keys.clone(), wanted, key, looks, log.clone());
+                let bluetooth = links::bluetooth::Bluetooth::new(
+                    keys.clone(),
+                    wanted,
+                    (key, looks),
+                    (counts.clone(), log.clone()),
+                );
                 drivers.push(Arc::new(bluetooth));
             }
             let _inside = runtime.enter();
             let port = links::Port::new(messages.clone());
-            links = Some(links::Links::new(port, drivers));
+            links = Some(links::Links::new(port, drivers, counts));
         }
         let control = match options.control {
             true => Some(runtime.block_on(control::serve(&folder, messages.clone()))?),

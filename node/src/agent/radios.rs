@@ -15,7 +15,7 @@ use plan::CallPlan;
 mod plan;
 
 /// When news or not, phones look in on each other again.
-const QUIET_MS: u64 = 10 * 60_000;
+const QUIET_MS: u64 = 20 * 60_000;
 /// With news, not more often than this.
 const NEWS_MS: u64 = 2_000;
 /// After a first failure, a call is tried again.

@@ -9,6 +9,7 @@ use protocol::certificate::{CertificateRequest, Right, Rights};
 use protocol::signed::{Document, Signed};
 use protocol::{Area, Chain, DeviceId, Digest, EnvelopeId, always};
 
+use super::views::idle::Idle;
 use super::views::status::{
     Added, Certificates, Code, Document as Paperwork, Documents, Done, EnrolRequest, Enrolment,
     Granted, Lost, Peer, Quarantined, Receipts, Retired, SetAside, Space, Status, Village, Waiting,
@@ -54,6 +55,19 @@ pub(super) fn parse_offer(kind: &str, text: &str) -> Result<Offer, Refusal> {
 pub(super) fn parse_chain(text: &str) -> Result<Chain, Refusal> {
     Chain::from_bytes(&from_hex(Paper::Chain, text)?)
         .map_err(|e| Refusal::Damaged(Paper::Chain, Some(e.into())))
+}
+
+/// What this phone has cost since it began.
+pub(super) fn idle(cx: &dyn Look, host: &HostFacts) -> Idle {
+    let cost = host.cost.unwrap_or_default();
+    Idle {
+        since_ms: cx.now().mono_ms,
+        wakeups: cost.wakeups,
+        processor_ms: cost.processor_ms,
+        meetings: cx.known().meetings_so_far(),
+        spent: cost.spent,
+        running: host.cost.is_some(),
+    }
 }
 
 /// Who and how this phone is.

@@ -471,6 +471,8 @@ pub enum Request {
         /// Bytes.
         bytes: u64,
     },
+    /// What the running phone has cost since it began.
+    Idle,
     /// Sealed receipts of phones that are carried here.
     Receipts,
     /// Every document of the ministry's that is held, roots first.
@@ -513,6 +515,7 @@ impl Request {
         match self {
             Request::Status
             | Request::Receipts
+            | Request::Idle
             | Request::Documents
             | Request::Certificates
             | Request::Meetings

@@ -6,6 +6,7 @@ pub mod case;
 pub mod cases;
 pub mod events;
 pub mod exchange;
+pub mod idle;
 pub mod meetings;
 pub mod plan;
 pub mod releases;
@@ -92,6 +93,8 @@ replies! {
     Retired(status::Retired),
     /// What is set aside.
     SetAside(status::SetAside),
+    /// What the phone has cost.
+    Idle(idle::Idle),
     /// A copy was made.
     BackedUp(status::BackedUp),
     /// Things were put into a folder.

@@ -402,6 +402,7 @@ impl Body {
                     .as_ref()
                     .map(Links::addresses)
                     .unwrap_or_default(),
+                counts: self.links.as_ref().map(Links::counts),
                 aside: self.aside.clone(),
                 messages: self.messages.clone(),
             };

@@ -18,18 +18,22 @@ use protocol::limits::SEND_AHEAD_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
+use self::counts::Counts;
 use super::body::Message;
 use crate::agent::{LinkClass, LinkId};
 use crate::api::Refusal;
 
 pub mod bluetooth;
+mod changes;
 mod congestion;
+pub mod counts;
 #[cfg(all(feature = "radios", target_os = "linux"))]
 mod credits;
 pub mod discovery;
 pub mod folder;
 mod iroh;
 pub mod noise;
+mod scoped;
 
 pub use self::iroh::{ALPN, Ip, dial, endpoint};
 
@@ -202,14 +206,24 @@ async fn write(
 pub(super) struct Links {
     drivers: Vec<Arc<dyn Driver>>,
     port: Port,
+    counts: Arc<Counts>,
 }
 
 impl Links {
-    pub(super) fn new(port: Port, drivers: Vec<Arc<dyn Driver>>) -> Self {
+    pub(super) fn new(port: Port, drivers: Vec<Arc<dyn Driver>>, counts: Arc<Counts>) -> Self {
         for driver in &drivers {
             tokio::spawn(driver.clone().scan(port.clone()));
         }
-        Self { drivers, port }
+        Self {
+            drivers,
+            port,
+            counts,
+        }
+    }
+
+    /// What they have cost.
+    pub(super) fn counts(&self) -> Arc<Counts> {
+        self.counts.clone()
     }
 
     /// What kinds of links there can be now.

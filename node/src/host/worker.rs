@@ -11,6 +11,7 @@ use protocol::{CaseId, DeviceKeys, Now};
 use tokio::sync::{mpsc, oneshot};
 
 use super::body::{Message, ReplyTo};
+use super::links::counts::Counts;
 use super::sqlite::SqliteStore;
 use super::triage::Engine;
 use crate::agent::{Command, Known, Reply, Snapshot};
@@ -39,6 +40,8 @@ pub(super) struct Desk {
     pub keys: DeviceKeys,
     pub started: Instant,
     pub listening: Vec<String>,
+    /// What its radios have cost, where it has any in use.
+    pub counts: Option<std::sync::Arc<Counts>>,
     /// What was found damaged so far.
     pub aside: Vec<String>,
     pub messages: mpsc::Sender<Message>,
@@ -91,6 +94,32 @@ pub(super) fn clock(started: Instant) -> Now {
     Now {
         mono_ms: started.elapsed().as_millis() as u64,
         wall_s: wall.map_or(0, |d| d.as_secs()),
+    }
+}
+
+/// What this program has cost since it began, as far as the machine tells.
+fn cost(counts: &Counts) -> api::Cost {
+    let threads = std::fs::read_dir("/proc/self/task").ok();
+    let woken = |thread: std::fs::DirEntry| {
+        let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("voluntary_ctxt"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    // CPU time: fields 14 and 15 of proc_pid_stat(5), in hundredths of a second.
+    let ticks = std::fs::read_to_string("/proc/self/stat")
+        .ok()
+        .and_then(|stat| {
+            let fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(2);
+            fields
+                .map(|ticks| ticks.parse::<u64>().ok())
+                .sum::<Option<u64>>()
+        });
+    api::Cost {
+        wakeups: threads.map(|threads| threads.flatten().filter_map(woken).sum()),
+        processor_ms: ticks.map(|ticks| ticks.saturating_mul(10)),
+        spent: counts.spent(),
     }
 }
 
@@ -171,6 +200,7 @@ impl Worker {
             data: self.desk.folder.display().to_string(),
             set_aside: self.desk.aside.clone(),
             bundle_bytes: bundle_bytes.unwrap_or_default(),
+            cost: self.desk.counts.as_ref().map(|counts| cost(counts)),
         }
     }
 

@@ -12,8 +12,10 @@
 //! that fits iroh joins its group on the default interface only, and finds nothing where there is
 //! no default route, which is what a hotspot without internet looks like.)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use chacha20poly1305::XChaCha20Poly1305;
@@ -23,7 +25,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 
-use super::Port;
+use super::counts::Counts;
+use super::{Port, changes};
 use crate::agent::LinkClass;
 use crate::host::Log;
 
@@ -31,60 +34,176 @@ const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 255, 75, 74);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0x6b, 0x6a74);
 const PORT: u16 = 41_968;
 const BEACON_BYTES: usize = 3 + 24 + 36 + 16;
-/// Between announcements; with a share of chance so that a room of phones does not speak at once.
-const EVERY: Duration = Duration::from_secs(3);
-/// Neighbours remembered between reports to the agent.
+/// Neighbours remembered, and sockets' packets waited for.
 const NEIGHBOURS_MAX: usize = 256;
-const REPORT_EVERY: Duration = Duration::from_millis(800);
+/// How long a neighbour that was heard counts as near: two announcements may be lost.
+const NEAR: Duration = Duration::from_secs(240);
+/// How often the agent is told of those that are near, so that a call that failed is made again.
+const REPORT_EVERY: Duration = Duration::from_secs(3);
 
-/// Speaks and listens until the program ends, while there is a ministry whose phones can hear it.
-pub(super) async fn run(
-    id: DeviceId,
-    (port_v4, port_v6): (u16, u16),
-    key: watch::Receiver<Option<[u8; 32]>>,
-    port: Port,
-    log: Log,
-) {
-    let listeners: Vec<_> = [bind(Domain::IPV4), bind(Domain::IPV6)]
-        .into_iter()
-        .flatten()
-        .collect();
-    if listeners.is_empty() {
-        log("neighbours cannot be found: no multicast here");
-        return;
+/// When to speak: a few times when there is news (a network has come, an address has changed), and then
+/// just often enough that a lost word does no harm. On a network where nothing happens that is less
+/// than one packet a minute.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    spoken: u32,
+}
+
+/// After news: at once, and twice more, as multicast over Wi-Fi is not acknowledged.
+const BURST_MS: [u64; 3] = [0, 700, 2_500];
+/// Between announcements after that.
+const IDLE_MS: u64 = 80_000;
+
+impl Schedule {
+    /// There is news.
+    pub fn news(&mut self) {
+        self.spoken = 0;
     }
-    let (heard, mut announcements) = mpsc::channel(64);
-    for socket in &listeners {
-        tokio::spawn(listen(socket.clone(), heard.clone()));
-    }
-    let mut reported: BTreeMap<DeviceId, Instant> = BTreeMap::new();
-    let mut speak = tokio::time::interval(EVERY.mul_f64(0.8 + 0.4 * f64::from(id.0[31]) / 255.0));
-    loop {
-        tokio::select! {
-            _ = speak.tick() => {
-                let announcement = key.borrow().and_then(|key| write(&key, &id, port_v4, port_v6));
-                if let Some(announcement) = announcement {
-                    speak_everywhere(&listeners, &announcement).await;
-                }
+
+    /// Milliseconds to wait, a share of chance included (0..=255), so that a room of phones does not
+    /// speak at once; and whether to speak both by IPv4 and IPv6, or by which.
+    pub fn next(&mut self, chance: u8) -> (u64, Families) {
+        let at = self.spoken as usize;
+        let waits = match (
+            BURST_MS.get(at),
+            at.checked_sub(1).and_then(|b| BURST_MS.get(b)),
+        ) {
+            (Some(now), before) => {
+                let waits = now - before.copied().unwrap_or_default();
+                (
+                    waits * (256 + u64::from(chance)) / 512 + u64::from(chance) / 8,
+                    Families::Both,
+                )
             }
-            Some((bytes, from)) = announcements.recv() => {
-                let key = *key.borrow();
-                let read = key.and_then(|key| read(&key, &bytes, from)).filter(|(peer, _)| *peer != id);
-                let Some((peer, address)) = read.filter(|_| on_link(from.ip())) else { continue };
-                let now = Instant::now();
-                if reported.get(&peer).is_some_and(|at| now.duration_since(*at) < REPORT_EVERY) {
-                    continue;
+            (None, _) => {
+                let one = if at.is_multiple_of(2) {
+                    Families::V4
+                } else {
+                    Families::V6
+                };
+                (IDLE_MS + IDLE_MS * u64::from(chance) / 1024, one)
+            }
+        };
+        self.spoken = self.spoken.saturating_add(1).min(u32::MAX - 1);
+        waits
+    }
+}
+
+/// By which kinds of addresses an announcement goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Families {
+    /// Both.
+    Both,
+    /// IPv4, or IPv6 on an interface that has no IPv4.
+    V4,
+    /// The other way round.
+    V6,
+}
+
+/// What discovery needs of its phone.
+pub(super) struct Discovery {
+    pub id: DeviceId,
+    /// QUIC's ports on IPv4 and on IPv6; 0: none.
+    pub ports: (u16, u16),
+    pub key: watch::Receiver<Option<[u8; 32]>>,
+    pub port: Port,
+    pub counts: Arc<Counts>,
+    pub log: Log,
+}
+
+impl Discovery {
+    /// Speaks and listens until the program ends, while there is a ministry whose phones can hear it.
+    pub(super) async fn run(mut self) {
+        let listeners: Vec<_> = [bind(Domain::IPV4), bind(Domain::IPV6)]
+            .into_iter()
+            .flatten()
+            .collect();
+        if listeners.is_empty() {
+            (self.log)("neighbours cannot be found: no multicast here");
+            return;
+        }
+        let (heard, mut announcements) = mpsc::channel(64);
+        for socket in &listeners {
+            tokio::spawn(listen(socket.clone(), heard.clone()));
+        }
+        let mut changes = changes::Changes::new();
+        let mut near: BTreeMap<DeviceId, (SocketAddr, Instant)> = BTreeMap::new();
+        let mut schedule = Schedule::default();
+        let wait = |schedule: &mut Schedule| {
+            let (ms, families) = schedule.next(chance());
+            (Instant::now() + Duration::from_millis(ms), families)
+        };
+        let (mut speak, mut families) = wait(&mut schedule);
+        let mut report = Instant::now() + REPORT_EVERY;
+        loop {
+            let alone = near.is_empty();
+            tokio::select! {
+                () = tokio::time::sleep_until(speak.into()) => {
+                    let announcement = self.announcement();
+                    if let Some(announcement) = announcement {
+                        let sent = speak_everywhere(&listeners, &announcement, families).await;
+                        self.counts.announced.fetch_add(sent, Relaxed);
+                    }
+                    (speak, families) = wait(&mut schedule);
                 }
-                if reported.len() >= NEIGHBOURS_MAX {
-                    reported.clear();
+                changed = self.key.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    schedule.news();
+                    (speak, families) = wait(&mut schedule);
                 }
-                reported.insert(peer, now);
-                if !port.seen(peer, LinkClass::Ip, address.to_string()).await {
-                    return;
+                () = changes.changed() => {
+                    join_everywhere(&listeners);
+                    schedule.news();
+                    (speak, families) = wait(&mut schedule);
+                }
+                () = tokio::time::sleep_until(report.into()), if !alone => {
+                    report = Instant::now() + REPORT_EVERY;
+                    near.retain(|_, (_, at)| at.elapsed() < NEAR);
+                    for (peer, (address, _)) in &near {
+                        if on_link(address.ip()) && !self.port.seen(*peer, LinkClass::Ip, address.to_string()).await {
+                            return;
+                        }
+                    }
+                }
+                Some((bytes, from)) = announcements.recv() => {
+                    let Some((peer, address)) = self.heard(&bytes, from) else { continue };
+                    let known = near.insert(peer, (address, Instant::now()));
+                    if near.len() > NEIGHBOURS_MAX {
+                        let oldest = near.iter().min_by_key(|(_, (_, at))| *at).map(|(peer, _)| *peer);
+                        oldest.map(|oldest| near.remove(&oldest));
+                    }
+                    // Told at once, unless it was just now.
+                    let just_now = known.is_some_and(|(before, at)| before == address && at.elapsed() < REPORT_EVERY);
+                    if !just_now && !self.port.seen(peer, LinkClass::Ip, address.to_string()).await {
+                        return;
+                    }
                 }
             }
         }
     }
+
+    fn announcement(&self) -> Option<Vec<u8>> {
+        let (v4, v6) = self.ports;
+        let key = *self.key.borrow();
+        write(&key?, &self.id, v4, v6)
+    }
+
+    /// Who has spoken, and where to call, if it is a phone of ours on a network that this one is on.
+    fn heard(&self, bytes: &[u8], from: SocketAddr) -> Option<(DeviceId, SocketAddr)> {
+        self.counts.heard.fetch_add(1, Relaxed);
+        let key = *self.key.borrow();
+        let (peer, address) = read(&key?, bytes, from)?;
+        (peer != self.id && on_link(from.ip())).then_some((peer, address))
+    }
+}
+
+fn chance() -> u8 {
+    let mut chance = [0];
+    let _ = getrandom::fill(&mut chance);
+    let [chance] = chance;
+    chance
 }
 
 /// Whether an address lies on a network of one of this phone's interfaces.
@@ -146,7 +265,7 @@ pub fn read(key: &[u8; 32], bytes: &[u8], from: SocketAddr) -> Option<(DeviceId,
     (port != 0).then_some((DeviceId(*id), address))
 }
 
-fn bind(domain: Domain) -> Option<std::sync::Arc<UdpSocket>> {
+fn bind(domain: Domain) -> Option<Arc<UdpSocket>> {
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).ok()?;
     socket.set_reuse_address(true).ok()?;
     socket.set_reuse_port(true).ok()?;
@@ -158,12 +277,10 @@ fn bind(domain: Domain) -> Option<std::sync::Arc<UdpSocket>> {
         (Ipv6Addr::UNSPECIFIED, PORT).into()
     };
     socket.bind(&any.into()).ok()?;
-    UdpSocket::from_std(socket.into())
-        .ok()
-        .map(std::sync::Arc::new)
+    UdpSocket::from_std(socket.into()).ok().map(Arc::new)
 }
 
-async fn listen(socket: std::sync::Arc<UdpSocket>, heard: mpsc::Sender<(Vec<u8>, SocketAddr)>) {
+async fn listen(socket: Arc<UdpSocket>, heard: mpsc::Sender<(Vec<u8>, SocketAddr)>) {
     let mut buffer = [0; 128];
     loop {
         match socket.recv_from(&mut buffer).await {
@@ -173,36 +290,70 @@ async fn listen(socket: std::sync::Arc<UdpSocket>, heard: mpsc::Sender<(Vec<u8>,
                     return;
                 }
             }
-            Err(_) => tokio::time::sleep(EVERY).await,
+            Err(_) => tokio::time::sleep(REPORT_EVERY).await,
         }
     }
 }
 
-/// Says the announcement on every interface that is up, joining groups on those that have just appeared.
-async fn speak_everywhere(sockets: &[std::sync::Arc<UdpSocket>], announcement: &[u8]) {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let alone = interfaces.iter().all(if_addrs::Interface::is_loopback);
-    for interface in interfaces.iter().filter(|i| alone || !i.is_loopback()) {
+/// Joins the group on every interface, those that have just appeared included.
+fn join_everywhere(sockets: &[Arc<UdpSocket>]) {
+    for interface in if_addrs::get_if_addrs().unwrap_or_default() {
         for socket in sockets {
             let here = socket2::SockRef::from(socket.as_ref());
-            let v4 = socket.local_addr().is_ok_and(|a| a.is_ipv4());
-            let to: SocketAddr = match (interface.ip(), interface.index) {
-                (IpAddr::V4(ip), _) if v4 => {
-                    let _ = here.join_multicast_v4(&GROUP_V4, &ip); // already joined: no harm
-                    if here.set_multicast_if_v4(&ip).is_err() {
-                        continue;
-                    }
-                    (GROUP_V4, PORT).into()
-                }
-                (IpAddr::V6(_), Some(index)) if !v4 => {
-                    let _ = here.join_multicast_v6(&GROUP_V6, index);
-                    SocketAddrV6::new(GROUP_V6, PORT, 0, index).into()
-                }
-                _ => continue,
+            // Where it is joined already, that does no harm.
+            let _ = match (interface.ip(), interface.index) {
+                (IpAddr::V4(ip), _) => here.join_multicast_v4(&GROUP_V4, &ip),
+                (IpAddr::V6(_), Some(index)) => here.join_multicast_v6(&GROUP_V6, index),
+                (IpAddr::V6(_), None) => Ok(()),
             };
-            let _ = socket.send_to(announcement, to).await;
         }
     }
+}
+
+/// Says the announcement once on every interface that is up, by each family that is wanted and there;
+/// how many packets that were.
+async fn speak_everywhere(
+    sockets: &[Arc<UdpSocket>],
+    announcement: &[u8],
+    families: Families,
+) -> u64 {
+    join_everywhere(sockets);
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let alone = interfaces.iter().all(if_addrs::Interface::is_loopback);
+    let spoken_on: BTreeSet<_> = interfaces
+        .iter()
+        .filter(|i| alone || !i.is_loopback())
+        .filter_map(|i| Some((i.index?, i.ip().is_ipv6())))
+        .collect();
+    let mut sent = 0;
+    for (index, v6) in &spoken_on {
+        let other = spoken_on.contains(&(*index, !v6));
+        let wanted = match families {
+            Families::Both => true,
+            Families::V4 => !v6 || !other,
+            Families::V6 => *v6 || !other,
+        };
+        let of_family = |s: &&Arc<UdpSocket>| s.local_addr().is_ok_and(|a| a.is_ipv6() == *v6);
+        let Some(socket) = sockets.iter().find(of_family).filter(|_| wanted) else {
+            continue;
+        };
+        let here = socket2::SockRef::from(socket.as_ref());
+        let to: SocketAddr = match v6 {
+            true => SocketAddrV6::new(GROUP_V6, PORT, 0, *index).into(),
+            false => {
+                let first = interfaces.iter().find_map(|i| match i.ip() {
+                    IpAddr::V4(ip) if i.index == Some(*index) => Some(ip),
+                    IpAddr::V4(_) | IpAddr::V6(_) => None,
+                });
+                if first.is_none_or(|ip| here.set_multicast_if_v4(&ip).is_err()) {
+                    continue;
+                }
+                (GROUP_V4, PORT).into()
+            }
+        };
+        sent += u64::from(socket.send_to(announcement, to).await.is_ok());
+    }
+    sent
 }
 
 #[cfg(test)]
@@ -243,6 +394,26 @@ mod tests {
             !one.windows(4).any(|w| w == [7; 4]),
             "nor do they show its id"
         );
+    }
+
+    /// On a network where nothing happens a phone says less than a word a minute, whatever chance says;
+    /// who comes is heard three times by both families within four seconds.
+    #[test]
+    fn news_is_said_at_once_and_silence_costs_less_than_a_packet_a_minute() {
+        for chance in [0, 128, 255] {
+            let mut schedule = Schedule::default();
+            let news: Vec<_> = (0..3).map(|_| schedule.next(chance)).collect();
+            assert!(news.iter().all(|(_, families)| *families == Families::Both));
+            assert!(news.iter().map(|(ms, _)| ms).sum::<u64>() < 4_000);
+            let idle: Vec<_> = (0..100).map(|_| schedule.next(chance)).collect();
+            assert!(idle.iter().map(|(ms, _)| ms).sum::<u64>() > 100 * 60_000);
+            let v4 = idle
+                .iter()
+                .filter(|(_, families)| *families == Families::V4);
+            assert_eq!(v4.count(), 50, "each family in its turn");
+            schedule.news();
+            assert_eq!(schedule.next(chance).1, Families::Both);
+        }
     }
 
     #[test]

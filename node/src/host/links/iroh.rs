@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ::iroh::dns::DnsResolver;
@@ -20,6 +21,8 @@ use protocol::limits::CONNECTIONS_MAX;
 use tokio::sync::{Semaphore, watch};
 
 use super::congestion::OneHopConfig;
+use super::counts::Counts;
+use super::scoped::Scoped;
 use super::{Driver, Later, Pipe, Port, Sender, discovery};
 use crate::agent::LinkClass;
 use crate::api::Refusal;
@@ -91,10 +94,14 @@ pub async fn dial(
 pub struct Ip {
     id: DeviceId,
     endpoint: Endpoint,
+    /// Its way onto links that have link-local addresses only; `None`: it listens at one address alone,
+    /// or there is no IPv6 here.
+    scoped: Option<Arc<Scoped>>,
     /// Mapping for connections, those that are being greeted or closed included.
     places: Arc<Semaphore>,
     /// Who may hear where this phone is; `None`: nobody, and it looks for nobody.
     discovery: Option<watch::Receiver<Option<[u8; 32]>>>,
+    counts: Arc<Counts>,
     log: Log,
 }
 
@@ -104,13 +111,22 @@ impl Ip {
         (id, seed): (DeviceId, &[u8; 32]),
         listen: Option<SocketAddr>,
         discovery: Option<watch::Receiver<Option<[u8; 32]>>>,
-        log: Log,
+        (counts, log): (Arc<Counts>, Log),
     ) -> Result<Self, Refusal> {
+        let endpoint = endpoint(seed, listen).await?;
+        let mut everywhere = endpoint.bound_sockets().into_iter();
+        let everywhere = everywhere.find(|a| a.is_ipv4() && a.ip().is_unspecified());
+        let scoped = match everywhere {
+            Some(at) => Scoped::bind(at.port()).await.ok().map(Arc::new),
+            None => None,
+        };
         Ok(Self {
             id,
-            endpoint: endpoint(seed, listen).await?,
+            endpoint,
+            scoped,
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             discovery,
+            counts,
             log,
         })
     }
@@ -145,11 +161,20 @@ impl Ip {
             return;
         };
         let bound = self.bound();
-        let on = |v6: bool| {
-            let of_kind = bound.iter().find(|a| a.is_ipv6() == v6);
-            of_kind.map_or(0, SocketAddr::port)
+        let v4 = bound
+            .iter()
+            .find(|a| a.is_ipv4())
+            .map_or(0, SocketAddr::port);
+        let discovery = discovery::Discovery {
+            id: self.id,
+            // What is heard by IPv6 multicast comes from a link-local address.
+            ports: (v4, self.scoped.as_ref().map_or(0, |s| s.port())),
+            key,
+            port,
+            counts: self.counts.clone(),
+            log: self.log.clone(),
         };
-        discovery::run(self.id, (on(false), on(true)), key, port, self.log.clone()).await;
+        discovery.run().await;
     }
 
     async fn accept(&self, port: Port) {
@@ -159,9 +184,10 @@ impl Ip {
                 continue;
             };
             let port = port.clone();
+            let counts = self.counts.clone();
             tokio::spawn(async move {
                 let _place = place;
-                if let Some(pipe) = greeted(incoming).await {
+                if let Some(pipe) = greeted(incoming, counts).await {
                     port.answer(LinkClass::Ip, pipe).await;
                 }
             });
@@ -170,22 +196,31 @@ impl Ip {
 }
 
 /// A call from elsewhere, as far as it opens a stream in time.
-async fn greeted(incoming: Incoming) -> Option<Pipe> {
+async fn greeted(incoming: Incoming, counts: Arc<Counts>) -> Option<Pipe> {
     let connection = tokio::time::timeout(DIAL_TIMEOUT, incoming)
         .await
         .ok()?
         .ok()?;
     let streams = tokio::time::timeout(DIAL_TIMEOUT, connection.accept_bi()).await;
     let (send, receive) = streams.ok()?.ok()?;
-    Some(pipe(connection, send, receive))
+    Some(pipe(connection, (send, receive), counts))
 }
 
-fn pipe(connection: Connection, send: SendStream, receive: ::iroh::endpoint::RecvStream) -> Pipe {
+fn pipe(
+    connection: Connection,
+    (send, receive): (SendStream, ::iroh::endpoint::RecvStream),
+    counts: Arc<Counts>,
+) -> Pipe {
     Pipe {
         peer: DeviceId(*connection.remote_id().as_bytes()),
         sender: Box::new(Stream(send)),
         receiver: Box::new(receive),
-        cut: Box::new(move || connection.close(VarInt::from_u32(0), b"over")),
+        cut: Box::new(move || {
+            let (spent, (sent, received)) = (connection.stats(), &counts.datagrams);
+            sent.fetch_add(spent.udp_tx.datagrams, Relaxed);
+            received.fetch_add(spent.udp_rx.datagrams, Relaxed);
+            connection.close(VarInt::from_u32(0), b"over");
+        }),
     }
 }
 
@@ -216,18 +251,30 @@ impl Driver for Ip {
 
     fn scan(self: Arc<Self>, port: Port) -> Later<'static, ()> {
         Box::pin(async move {
-            tokio::join!(self.accept(port.clone()), self.discover(port));
+            let scoped = async {
+                match self.scoped.clone() {
+                    Some(scoped) => scoped.run().await,
+                    None => {}
+                }
+            };
+            tokio::join!(self.accept(port.clone()), self.discover(port), scoped);
         })
     }
 
     fn dial<'a>(&'a self, peer: DeviceId, at: &'a str) -> Later<'a, Result<Pipe, Refusal>> {
         Box::pin(async move {
             let address = at.parse();
-            let address = address.map_err(|_| Refusal::NotAnAddress)?;
+            let address = match (address.map_err(|_| Refusal::NotAnAddress)?, &self.scoped) {
+                (SocketAddr::V6(v6), Some(scoped)) if v6.ip().is_unicast_link_local() => {
+                    let way = scoped.way_to(v6).await;
+                    way.map_err(|e| Refusal::NotReached(e.to_string()))?
+                }
+                (address, _) => address,
+            };
             let connection = dial(&self.endpoint, peer, address).await?;
             let cut = |e| Refusal::CallEnded(format!("the call was cut: {e}"));
             let (send, receive) = connection.open_bi().await.map_err(cut)?;
-            Ok(pipe(connection, send, receive))
+            Ok(pipe(connection, (send, receive), self.counts.clone()))
         })
     }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bluer::adv::Advertisement;
@@ -26,6 +27,7 @@ use super::{Channels, RadioState, gatt};
 use crate::agent::LinkClass;
 use crate::api::Refusal;
 use crate::host::Log;
+use crate::host::links::counts::Counts;
 use crate::host::links::{Driver, Later, Pipe, Port, noise};
 
 /// Bytes of one packet of ours on an L2CAP channel. The kernel grants credits for one of them at a
@@ -66,6 +68,7 @@ pub struct Bluetooth {
     state: Mutex<Option<RadioState>>,
     /// What is advertised now.
     salt: Mutex<[u8; 4]>,
+    counts: Arc<Counts>,
     log: Log,
 }
 
@@ -145,9 +148,11 @@ impl Bluetooth {
     pub fn new(
         keys: DeviceKeys,
         (channels, adapter): (Channels, Option<String>),
-        discovery: watch::Receiver<Option<[u8; 32]>>,
-        looks: watch::Receiver<(u64, u64)>,
-        log: Log,
+        (discovery, looks): (
+            watch::Receiver<Option<[u8; 32]>>,
+            watch::Receiver<(u64, u64)>,
+        ),
+        (counts, log): (Arc<Counts>, Log),
     ) -> Self {
         Self {
             keys,
@@ -161,6 +166,7 @@ impl Bluetooth {
             call: Notify::new(),
             state: Mutex::default(),
             salt: Mutex::default(),
+            counts,
             log,
         }
     }
@@ -256,12 +262,14 @@ impl Bluetooth {
         loop {
             let (looks_ms, rests_ms) = *self.looks.borrow();
             {
+                self.counts.scans.fetch_add(1, Relaxed);
                 let _free = self.calling.lock().await;
                 let events = adapter
                     .discover_devices_with_changes()
                     .await
                     .map_err(of_error)?;
                 let mut events = Box::pin(events);
+                let began = Instant::now();
                 let end = tokio::time::sleep(Duration::from_millis(looks_ms));
                 tokio::pin!(end);
                 loop {
@@ -279,6 +287,8 @@ impl Bluetooth {
                         Some(_) => {}
                     }
                 }
+                let scanned = began.elapsed().as_millis() as u64;
+                self.counts.scanned_ms.fetch_add(scanned, Relaxed);
             }
             if heard.is_some_and(|heard| heard.elapsed() > DEAF) {
                 (self.log)("bluetooth: nothing was heard for long; the radio is switched anew");
