@@ -291,11 +291,18 @@ pub enum SimCommand {
 #[derive(Debug, Clone, clap::Args)]
 pub struct RadioArgs {
     /// Over what it meets others; what this machine has not is left out.
-    #[arg(long, value_delimiter = ',', default_value = "ip,bluetooth")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "ip,bluetooth,wifi-direct"
+    )]
     pub links: Vec<LinkKind>,
     /// The Bluetooth adapter, such as hci0; by default the machine's first.
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
+    /// The Wi-Fi interface, such as wlan0; by default the machine's first.
+    #[arg(long, value_name = "NAME")]
+    pub wifi_interface: Option<String>,
     /// Which Bluetooth channels it offers and takes.
     #[arg(long, value_name = "CHANNELS", default_value = "any")]
     pub bluetooth: BluetoothChannels,
@@ -308,6 +315,9 @@ pub enum LinkKind {
     Ip,
     /// Bluetooth LE (Linux, with BlueZ).
     Bluetooth,
+    /// Wi-Fi networks of two phones alone (Linux, with wpa_supplicant), which it raises where much is
+    /// left to carry over Bluetooth; without Bluetooth, it finds others by them.
+    WifiDirect,
 }
 
 /// Bluetooth channels.

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use node::api::Request;
 use node::api::views::idle::Idle;
 use node::host::DataFolder;
-#[cfg(target_os = "linux")]
-use node::host::links::bluetooth;
 use node::host::links::bluetooth::RadioState;
+#[cfg(target_os = "linux")]
+use node::host::links::{bluetooth, wifi};
 use serde_json::json;
 
 use crate::Failure;
@@ -29,11 +29,11 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         .map_err(|e| Failure::new(e, "this processor computes otherwise: report it"))?;
     let writable = tempfile_in(folder);
     let sealed = DataFolder::key_is_sealed(folder);
-    let bluetooth = bluetooth()?;
+    let (bluetooth, wifi) = radios()?;
     let clock = desk::wall_s();
     let clock_sane = (1_760_000_000..2_524_608_000).contains(&clock);
     let report = json!({
-        "schema": "kijiti.doctor/2",
+        "schema": "kijiti.doctor/3",
         "version": env!("CARGO_PKG_VERSION"),
         "binary_bytes": binary,
         "idle_memory_bytes": idle,
@@ -42,6 +42,7 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         "clock_plausible": clock_sane,
         "key_sealed": sealed,
         "bluetooth": radio_name(&bluetooth),
+        "wifi_direct": radio_name(&wifi),
     });
     if json {
         crate::say::json(&format!("{report:#}"));
@@ -75,7 +76,8 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         ),
         None => println!("key              none yet"),
     }
-    println!("bluetooth        {}", radio(&bluetooth));
+    println!("bluetooth        {}", radio(&BLUETOOTH, &bluetooth));
+    println!("wi-fi direct     {}", radio(&WIFI, &wifi));
     match clock_sane {
         true => println!("clock            plausible; nothing depends on it"),
         false => println!(
@@ -140,22 +142,27 @@ fn by_the_hour(before: &Idle, now: &Idle) -> String {
     )
 }
 
-/// How Bluetooth stands here.
-fn bluetooth() -> Result<RadioState, Failure> {
+/// How Bluetooth and Wi-Fi Direct stand here.
+fn radios() -> Result<(RadioState, RadioState), Failure> {
     #[cfg(target_os = "linux")]
     {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         let runtime = runtime.map_err(|e| Failure::new(format!("no thread: {e}"), "restart"))?;
-        let late = RadioState::Failed("no answer from the system bus".into());
+        let late = || RadioState::Failed("no answer from the system bus".into());
         Ok(runtime.block_on(async {
-            let asked = tokio::time::timeout(Duration::from_secs(5), bluetooth::state(None));
-            asked.await.unwrap_or(late)
+            let wait = Duration::from_secs(5);
+            let bluetooth = tokio::time::timeout(wait, bluetooth::state(None)).await;
+            let wifi = tokio::time::timeout(wait, wifi::state(None)).await;
+            (
+                bluetooth.unwrap_or_else(|_| late()),
+                wifi.unwrap_or_else(|_| late()),
+            )
         }))
     }
     #[cfg(not(target_os = "linux"))]
-    Ok(RadioState::NoService)
+    Ok((RadioState::NoService, RadioState::NoService))
 }
 
 fn radio_name(state: &RadioState) -> &'static str {
@@ -165,26 +172,60 @@ fn radio_name(state: &RadioState) -> &'static str {
         RadioState::NotPermitted => "not_permitted",
         RadioState::NoAdapter => "no_adapter",
         RadioState::Blocked => "blocked",
+        RadioState::Unsupported => "unsupported",
+        RadioState::InUse => "in_use",
         RadioState::Failed(_) => "failed",
     }
 }
 
+/// What a radio is called, and what looks after it.
+struct Radio {
+    service: &'static str,
+    start: &'static str,
+    group: &'static str,
+    switch: &'static str,
+}
+
+const BLUETOOTH: Radio = Radio {
+    service: "bluetoothd",
+    start: "install `bluez` and start it (`systemctl start bluetooth`)",
+    group: "bluetooth",
+    switch: "bluetooth",
+};
+const WIFI: Radio = Radio {
+    service: "wpa_supplicant",
+    start: "install `wpasupplicant` and start it with D-Bus (`systemctl start wpa_supplicant`)",
+    group: "netdev",
+    switch: "wlan",
+};
+
 /// In words, with what to do.
-fn radio(state: &RadioState) -> String {
-    match state {
-        RadioState::Ready => "ready".into(),
-        RadioState::NoService => {
-            "bluetoothd does not answer: install `bluez` and start it (`systemctl start bluetooth`); other links go on".into()
-        }
+fn radio(radio: &Radio, state: &RadioState) -> String {
+    let Radio {
+        service,
+        start,
+        group,
+        switch,
+    } = radio;
+    let trouble = match state {
+        RadioState::Ready => return "ready".into(),
+        RadioState::NoService => format!("{service} does not answer: {start}"),
         RadioState::NotPermitted => {
-            "this user may not use it: join the group `bluetooth` and log in again; other links go on".into()
+            format!("this user may not use it: join the group `{group}` and log in again")
         }
-        RadioState::NoAdapter => "this machine has no adapter: plug one in; other links go on".into(),
+        RadioState::NoAdapter => "this machine has no adapter: plug one in".into(),
         RadioState::Blocked => {
-            "switched off: `rfkill unblock bluetooth`, or the machine's switch; other links go on".into()
+            format!("switched off: `rfkill unblock {switch}`, or the machine's switch")
         }
-        RadioState::Failed(why) => format!("does not work: {why}; other links go on"),
-    }
+        RadioState::Unsupported => {
+            "this adapter raises no networks of its own (P2P): another adapter may, and a hotspot of one of the two does".into()
+        }
+        RadioState::InUse => {
+            "on a network that a person chose: phones on that network meet over it, and it is not left for others".into()
+        }
+        RadioState::Failed(why) => format!("does not work: {why}"),
+    };
+    format!("{trouble}; other links go on")
 }
 
 /// Bytes of the program without its symbols, as a phone would install it; `None` where there is no

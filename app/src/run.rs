@@ -11,7 +11,7 @@ use node::api::views::status::{BackedUp, Done, Status};
 use node::api::{Refusal, Reply, Request, RequestId, VisitOf};
 use node::host::folder::key_is_sealed;
 use node::host::links::bluetooth::Channels;
-use node::host::{BluetoothOptions, DataFolder, Host, HostOptions, ask};
+use node::host::{BluetoothOptions, DataFolder, Host, HostOptions, WifiOptions, ask};
 use serde::Serialize;
 
 use crate::Failure;
@@ -343,6 +343,7 @@ fn start(
 ) -> Result<(), Failure> {
     let folder = DataFolder::open(&phone.folder)?.with_secret(phone.secret.clone());
     let bluetooth = radios.links.contains(&LinkKind::Bluetooth) && discover;
+    let wifi = radios.links.contains(&LinkKind::WifiDirect) && discover;
     let options = HostOptions {
         listen,
         offline: false,
@@ -355,7 +356,10 @@ fn start(
             },
             adapter: radios.adapter.clone(),
         }),
-        no_ip: !radios.links.contains(&LinkKind::Ip),
+        wifi: wifi.then(|| WifiOptions {
+            interface: radios.wifi_interface.clone(),
+        }),
+        no_ip: !radios.links.contains(&LinkKind::Ip) && !wifi,
         control: true,
     };
     let mut host = Host::start(folder, options, crate::say::log())?;

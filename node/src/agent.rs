@@ -27,6 +27,7 @@ mod moves;
 mod parcels;
 mod phone;
 mod radios;
+mod raising;
 mod records;
 mod releases;
 mod renewal;
@@ -44,6 +45,7 @@ pub use meeting::MeetingSummary;
 pub use meeting::budget::LinkClass;
 use phone::Phone;
 pub use radios::Power;
+pub use raising::Network;
 pub use records::Preview;
 pub(crate) use records::named_by;
 pub use spaces::locked;
@@ -173,6 +175,9 @@ impl Agent {
             }
             Input::Woke => self.end_overdue_meetings(now),
             Input::RadiosChanged(classes) => self.phone.radios.set_classes(classes),
+            Input::RaisingChanged(can) => self.phone.radios.set_raises(can),
+            Input::NetworkRaised { peer, network } => self.handle_raised(peer, network),
+            Input::NetworkNotJoined { peer } => self.handle_not_joined(peer),
             Input::Seen { peer, class, at } => self.handle_seen(now, (peer, class, at), store)?,
             Input::DialEnded { peer, answered } => self.phone.radios.ended(now, peer, answered),
             Input::PowerChanged(power) => self.phone.radios.set_power(power),
@@ -181,7 +186,10 @@ impl Agent {
         let dials = self.phone.radios.due(now, meeting);
         self.phone.out.outputs.extend(dials);
         self.call_again(now);
-        self.advance(now, store)
+        self.look_at_raising(now);
+        self.advance(now, store)?;
+        self.leave_what_is_of_no_use(now);
+        Ok(())
     }
 
     /// What to do next; `Sleep` when there is nothing more.
@@ -220,7 +228,12 @@ impl Agent {
             at_ms,
             why: "a meeting whose link is gone",
         });
+        let raised = self.next_raising_ms().map(|at_ms| Deadline {
+            at_ms,
+            why: "a network that was raised",
+        });
         let all = meeting.into_iter().chain(call).chain(retry).chain(again);
+        let all = all.chain(raised);
         Output::Sleep(all.min_by_key(|d| d.at_ms))
     }
 

@@ -60,6 +60,8 @@ pub struct HostOptions {
     pub discover: bool,
     /// Meet over Bluetooth too, where this machine has it.
     pub bluetooth: Option<BluetoothOptions>,
+    /// Raise Wi-Fi networks of two phones alone, and join those of others, where this machine can.
+    pub wifi: Option<WifiOptions>,
     /// Meet over no IP network.
     pub no_ip: bool,
     /// Let other programs of this machine's user ask the running phone, through a loopback socket.
@@ -73,6 +75,13 @@ pub struct BluetoothOptions {
     pub channels: links::bluetooth::Channels,
     /// The adapter, such as `hci0`; `None`: the machine's default one.
     pub adapter: Option<String>,
+}
+
+/// How Wi-Fi Direct is used.
+#[derive(Debug, Clone)]
+pub struct WifiOptions {
+    /// The interface, such as `wlan0`; `None`: the machine's first wireless one.
+    pub interface: Option<String>,
 }
 
 /// A running phone.
@@ -106,6 +115,15 @@ impl Host {
         let counts = Arc::new(links::counts::Counts::default());
         if !options.offline {
             let mut drivers: Vec<Arc<dyn links::Driver>> = Vec::new();
+            let mut raiser: Option<Arc<dyn links::Raiser>> = None;
+            #[cfg(all(feature = "radios", target_os = "linux"))]
+            if let Some(wanted) = options.wifi {
+                let alone = options.bluetooth.is_none();
+                let heard = (key.clone(), looks.subscribe());
+                let shared = (counts.clone(), log.clone());
+                let wifi = links::wifi::Wifi::new((wanted.interface, alone), heard, shared);
+                raiser = Some(Arc::new(wifi));
+            }
             if !options.no_ip {
                 let discovered = options.discover.then_some(key.clone());
                 let own = (id, keys.seed());
@@ -128,8 +146,8 @@ impl Host {
                 drivers.push(Arc::new(bluetooth));
             }
             let _inside = runtime.enter();
-            let port = links::Port::new(messages.clone());
-            links = Some(links::Links::new(port, drivers, counts));
+            let port = links::Port::new(messages.clone(), counts.clone());
+            links = Some(links::Links::new(port, (drivers, raiser), counts));
         }
         let control = match options.control {
             true => Some(runtime.block_on(control::serve(&folder, messages.clone()))?),

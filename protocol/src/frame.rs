@@ -77,6 +77,9 @@ pub struct Hello {
     /// This phone has more than one kind of radio: the meeting may move from one link to another.
     #[cbor(n(3), default, skip_if = "is_no")]
     pub moves: bool,
+    /// This phone can raise a Wi-Fi network for one meeting, or join one.
+    #[cbor(n(4), default, skip_if = "is_no")]
+    pub raises: bool,
 }
 
 fn is_no(yes: &bool) -> bool {
@@ -120,6 +123,51 @@ pub struct Resume {
     /// Bytes of it that have come here: the other goes on after them.
     #[n(1)]
     pub bytes: u64,
+}
+
+/// So much is left to come here that a faster network is worth raising: said to the side that called.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Raise {
+    /// Bytes.
+    #[n(0)]
+    pub bytes: u64,
+}
+
+/// A Wi-Fi network has been raised for this meeting (WPA2, as IEEE 802.11i names its fields).
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Join {
+    /// Its name.
+    #[n(0)]
+    pub ssid: String,
+    /// Its passphrase.
+    #[n(1)]
+    pub passphrase: String,
+    /// Its channel's frequency in MHz; 0: not known.
+    #[n(2)]
+    pub frequency_mhz: u32,
+}
+
+/// Says which network, and not what opens it.
+impl std::fmt::Debug for Join {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Join({} at {} MHz)", self.ssid, self.frequency_mhz)
+    }
+}
+
+impl Join {
+    /// What every name of such a network begins with: no phone is led into another one.
+    pub const PREFIX: &'static str = "DIRECT-";
+
+    /// Whether it names a network that a phone of ours raises.
+    pub fn is_sound(&self) -> bool {
+        let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let name = (9..=32).contains(&self.ssid.len()) && self.ssid.starts_with(Self::PREFIX);
+        let opens = (16..=63).contains(&self.passphrase.len());
+        let channel = self.frequency_mhz == 0 || (2_400..=7_200).contains(&self.frequency_mhz);
+        name && opens && channel && plain(&self.ssid) && plain(&self.passphrase)
+    }
 }
 
 /// The key under which phones of one ministry say on the air who they are: it follows from the
@@ -540,6 +588,10 @@ frames! {
     Meeting 6 => Heard(Heard),
     /// A meeting goes on over another link.
     Meeting 7 => Resume(Resume),
+    /// A faster network is worth raising.
+    Meeting 8 => Raise(Raise),
+    /// A network has been raised.
+    Meeting 9 => Join(Join),
     /// A root document.
     Trust 0 => Root(SignedDocument),
     /// A release list.

@@ -70,6 +70,10 @@ pub const CHAIN_MAX: usize = 4;
 
 /// Bytes of one sealed envelope.
 pub const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+/// Networks that one meeting raises or joins.
+pub const RAISES_PER_MEETING_MAX: u32 = 3;
+/// How long a network that was raised for a meeting may be of no use to it.
+pub const RAISE_MS_MAX: u64 = 60_000;
 /// Bytes of one parcel: what mail and message apps still take as an attachment.
 pub const PARCEL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Items in one parcel.

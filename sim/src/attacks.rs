@@ -72,6 +72,7 @@ pub fn greeting(ministry: &Ministry, list_version: u64) -> Vec<Frame> {
             ministry_tag,
             nonce,
             moves: false,
+            raises: false,
         }),
         Frame::Holds(holds),
     ]

@@ -91,6 +91,7 @@ impl Insider {
                 ministry_tag,
                 nonce,
                 moves: true,
+                raises: true,
             }),
             Frame::Holds(Holds {
                 root_version: 1,
@@ -239,7 +240,7 @@ impl Insider {
     }
 
     /// Kinds of frames that it says: those of the wire, with one that nobody knows.
-    pub const KINDS: u8 = 35;
+    pub const KINDS: u8 = 37;
 
     /// One frame of a kind, counted through the lanes from the first.
     pub fn frame_of(&self, kind: u8, rng: &mut impl Rng) -> Frame {
@@ -254,6 +255,14 @@ impl Insider {
                 meeting: [rng.random(); 16],
                 bytes: self.number(rng),
             }),
+            35 => Frame::Raise(Raise {
+                bytes: self.number(rng),
+            }),
+            36 => Frame::Join(Join {
+                ssid: format!("DIRECT-{:x}", rng.random::<u64>()),
+                passphrase: "0123456789abcdef".into(),
+                frequency_mhz: rng.random_range(0..8_000),
+            }),
             _ => self.of_bundles(kind, rng),
         }
     }
@@ -267,6 +276,7 @@ impl Insider {
                 ministry_tag: [rng.random(); 16],
                 nonce: [rng.random(); 16],
                 moves: rng.random(),
+                raises: rng.random(),
             }),
             1 => Frame::LaneDone(LaneDone { lane }),
             2 => Frame::Coming(Coming {

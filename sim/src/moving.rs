@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use node::agent::{Event, Input, LinkClass, LinkId, MeetingSummary, Output};
+use node::agent::{Event, Input, LinkClass, LinkId, MeetingSummary, Network, Output};
 use protocol::limits::SEND_AHEAD_BYTES_MAX;
 
 use crate::World;
@@ -30,6 +30,12 @@ pub struct Moved {
     pub links: usize,
     /// Bytes that arrived in all.
     pub bytes: u64,
+    /// Networks that were raised, joined, and left, by both sides together.
+    pub raised: usize,
+    /// See `raised`.
+    pub joined: usize,
+    /// See `raised`.
+    pub left: usize,
 }
 
 struct Air<'a> {
@@ -39,6 +45,8 @@ struct Air<'a> {
     flying: VecDeque<(usize, LinkId, Vec<u8>)>,
     open: BTreeSet<LinkId>,
     dialed: Option<LinkClass>,
+    /// Networks can be raised.
+    networks: bool,
     moved: Moved,
 }
 
@@ -54,6 +62,18 @@ impl Air<'_> {
                 Output::Event(Event::MeetingEnded { summary, .. }) => {
                     self.moved.ends[side].push(summary);
                 }
+                Output::RaiseNetwork { peer } => {
+                    self.moved.raised += 1;
+                    let network = Some(Network {
+                        ssid: "DIRECT-0123456789abcdef".into(),
+                        passphrase: "0123456789abcdef".into(),
+                        frequency_mhz: 2_437,
+                    });
+                    let network = network.filter(|_| self.networks);
+                    self.input(side, Input::NetworkRaised { peer, network })?;
+                }
+                Output::JoinNetwork { .. } => self.moved.joined += 1,
+                Output::LeaveNetwork => self.moved.left += 1,
                 Output::Event(_) | Output::Dial { .. } | Output::Sleep(_) => {}
             }
         }
@@ -122,6 +142,17 @@ impl World {
         legs: &[Leg],
         several: bool,
     ) -> Result<Moved, SimError> {
+        self.meet_raising((a, b), legs, (several, false, false))
+    }
+
+    /// The same of phones that can raise networks and join them, if `raises`; raising one succeeds, if
+    /// `networks`.
+    pub fn meet_raising(
+        &mut self,
+        (a, b): (usize, usize),
+        legs: &[Leg],
+        (several, raises, networks): (bool, bool, bool),
+    ) -> Result<Moved, SimError> {
         let first = self.next_links(legs.len() as u64);
         let mut air = Air {
             world: self,
@@ -129,12 +160,17 @@ impl World {
             flying: VecDeque::new(),
             open: BTreeSet::new(),
             dialed: None,
+            networks,
             moved: Moved::default(),
         };
         if several {
             let radios = vec![LinkClass::Bluetooth, LinkClass::Ip];
             air.input(0, Input::RadiosChanged(radios.clone()))?;
             air.input(1, Input::RadiosChanged(radios))?;
+        }
+        if raises {
+            air.input(0, Input::RaisingChanged(true))?;
+            air.input(1, Input::RaisingChanged(true))?;
         }
         let mut last = None;
         for (link, leg) in (first..).zip(legs) {

@@ -185,7 +185,12 @@ fn collect(
                     link.open = false;
                 }
             }
-            Output::Event(_) | Output::Dial { .. } | Output::Sleep(_) => {}
+            Output::Event(_)
+            | Output::Dial { .. }
+            | Output::RaiseNetwork { .. }
+            | Output::JoinNetwork { .. }
+            | Output::LeaveNetwork
+            | Output::Sleep(_) => {}
         }
     }
 }

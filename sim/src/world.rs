@@ -369,6 +369,9 @@ impl World {
                 Output::Event(_)
                 | Output::LeaveLink { .. }
                 | Output::Dial { .. }
+                | Output::RaiseNetwork { .. }
+                | Output::JoinNetwork { .. }
+                | Output::LeaveNetwork
                 | Output::Sleep(_) => {}
             }
         }
@@ -497,7 +500,12 @@ fn collect(
                 meeting.summaries[side] = Some(summary)
             }
             Output::LeaveLink { .. } => open[side] = false,
-            Output::Event(_) | Output::Dial { .. } | Output::Sleep(_) => {}
+            Output::Event(_)
+            | Output::Dial { .. }
+            | Output::RaiseNetwork { .. }
+            | Output::JoinNetwork { .. }
+            | Output::LeaveNetwork
+            | Output::Sleep(_) => {}
         }
     }
 }

@@ -142,3 +142,61 @@ fn wherever_the_first_link_dies_two_meetings_are_enough() {
         );
     }
 }
+
+/// Bluetooth would take a minute for it: the phones raise a network, the meeting goes on over it, and when
+/// that dies, over Bluetooth again. It is one meeting, and the network is left.
+#[test]
+fn what_is_worth_it_raises_a_network_and_the_meeting_moves_to_it_and_back() {
+    let mut road = big();
+    let legs = [
+        leg(Bluetooth, 200_000, false),
+        leg(Ip, 1_000_000, true),
+        leg(Bluetooth, 0, false),
+    ];
+    for caller in [(WORKER, SUPERVISOR), (SUPERVISOR, WORKER)] {
+        let moved = (road.world)
+            .meet_raising(caller, &legs, (true, true, true))
+            .unwrap();
+        let [a, b] = &moved.ends;
+        let ([a], [b]) = (a.as_slice(), b.as_slice()) else {
+            panic!("{moved:?}");
+        };
+        assert!(
+            a.complete && a.in_step && b.complete && b.in_step,
+            "{moved:?}"
+        );
+        assert_eq!(a.bundle_bytes_taken + b.bundle_bytes_taken, BIG_BYTES);
+        assert!(moved.raised >= 1 && moved.joined >= 1, "{moved:?}");
+        assert!(moved.left >= moved.raised, "both leave it: {moved:?}");
+        road = big();
+    }
+}
+
+/// Not for little, not where the other cannot, and where it comes to nothing Bluetooth goes on; tries are
+/// few.
+#[test]
+fn networks_are_raised_for_much_and_rarely() {
+    let legs = [leg(Bluetooth, 0, false)];
+    let meet = |road: &mut Road, may| {
+        let moved = (road.world).meet_raising((WORKER, SUPERVISOR), &legs, may);
+        let moved = moved.unwrap();
+        assert!(
+            moved.ends[0].first().is_some_and(|end| end.complete),
+            "{moved:?}"
+        );
+        moved.raised
+    };
+    assert_eq!(meet(&mut laden(), (true, true, true)), 0, "it is little");
+    assert_eq!(meet(&mut big(), (true, false, true)), 0, "nobody can");
+    let tries = meet(&mut big(), (true, true, false));
+    assert!((1..=3).contains(&tries), "{tries}");
+}
+
+const BIG_BYTES: u64 = 3_000_000;
+
+fn big() -> Road {
+    let mut road = Road::new(BIG_BYTES as usize);
+    road.publish(1);
+    road.world.meet(SUPERVISOR, DESK, Cut::Never).unwrap();
+    road
+}

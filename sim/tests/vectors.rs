@@ -72,6 +72,12 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ministry_tag: Hello::tag_of(&ministry.root.digest(), &boss.id(), &[6; 16]),
         nonce: [6; 16],
         moves: false,
+        raises: false,
+    };
+    let raising = Hello {
+        moves: true,
+        raises: true,
+        ..hello.clone()
     };
     let movable = Hello {
         moves: true,
@@ -316,6 +322,19 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
             frame(Frame::Hello(movable)),
         ),
         ("frame Heard", frame(Frame::Heard(Heard { bytes: 65_536 }))),
+        ("frame Hello that raises", frame(Frame::Hello(raising))),
+        (
+            "frame Raise",
+            frame(Frame::Raise(Raise { bytes: 5_000_000 })),
+        ),
+        (
+            "frame Join",
+            frame(Frame::Join(Join {
+                ssid: "DIRECT-0102030405060708090a0b".into(),
+                passphrase: "000102030405060708090a0b0c0d0e0f".into(),
+                frequency_mhz: 2437,
+            })),
+        ),
         (
             "frame Resume",
             frame(Frame::Resume(Resume {

@@ -5,7 +5,7 @@ use distribution::plan::Way;
 use protocol::frame::Lane;
 use protocol::{BundleId, Deadline, DeviceId, Digest};
 
-use super::{Command, LinkClass, MeetingSummary, Power, Reply};
+use super::{Command, LinkClass, MeetingSummary, Network, Power, Reply};
 use crate::api::Refusal;
 
 /// A link, as the host numbers them.
@@ -75,6 +75,20 @@ pub enum Input {
     PowerChanged(Power),
     /// What kinds of links this phone can have now.
     RadiosChanged(Vec<LinkClass>),
+    /// Whether this phone can raise a network of its own, or join another's.
+    RaisingChanged(bool),
+    /// What came of [`Output::RaiseNetwork`]; `None`: it could not be raised.
+    NetworkRaised {
+        /// For whom.
+        peer: DeviceId,
+        /// How to join it.
+        network: Option<Network>,
+    },
+    /// Nothing came of [`Output::JoinNetwork`]; a network that was joined is noticed as it is used.
+    NetworkNotJoined {
+        /// For whom.
+        peer: DeviceId,
+    },
 }
 
 /// What a phone wants done.
@@ -108,6 +122,20 @@ pub enum Output {
         /// Where, as it was seen.
         at: String,
     },
+    /// Raise a network for the meeting with a phone; answered by [`Input::NetworkRaised`].
+    RaiseNetwork {
+        /// For whom.
+        peer: DeviceId,
+    },
+    /// Join the network that a phone has raised.
+    JoinNetwork {
+        /// Whose.
+        peer: DeviceId,
+        /// How.
+        network: Network,
+    },
+    /// Take down the network that was raised, or leave the one that was joined.
+    LeaveNetwork,
     /// Something that a screen or the host wants to know.
     Event(Event),
     /// Nothing more until an input or this moment.

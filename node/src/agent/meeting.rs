@@ -21,6 +21,7 @@ use protocol::limits::{
 };
 use protocol::{DeviceId, Now, always};
 
+use super::raising::Faster;
 use super::{Event, LinkId, Output, Phone};
 use crate::api::views::meetings::NotInStep;
 use crate::store::{Store, StoreError};
@@ -95,6 +96,8 @@ pub(crate) struct Meeting {
     pub(super) carrier: Carrier,
     /// This phone has more than one kind of radio.
     moves: bool,
+    /// What has been said about a faster network.
+    pub(super) faster: Faster,
     reader: FrameReader,
     /// Since when a frame has been on its way.
     frame_since_ms: u64,
@@ -136,6 +139,7 @@ impl Meeting {
             nonce: phone.own.random(),
             carrier: Carrier::new(link, class),
             moves: phone.radios.has_several(),
+            faster: Faster::default(),
             reader: FrameReader::default(),
             frame_since_ms: now.mono_ms,
             frames: 0,
@@ -152,6 +156,7 @@ impl Meeting {
                     ministry_tag,
                     nonce: meeting.nonce,
                     moves: meeting.moves,
+                    raises: phone.radios.can_raise(),
                 }));
             }
             None => meeting.part(3, "this phone is not enrolled with a ministry"),
@@ -315,6 +320,9 @@ impl Meeting {
         store: &mut dyn Store,
     ) -> Result<(), End> {
         let name = frame.name();
+        if matches!(frame, Frame::HavesDone(_) | Frame::Coming(_)) {
+            self.faster.look_again();
+        }
         let talk = &mut self.talk;
         match (frame, self.stage) {
             (Frame::Hello(hello), Stage::Greeting) => self.handle_hello(&hello, phone),
@@ -328,6 +336,8 @@ impl Meeting {
             }
             (Frame::Heard(heard), Stage::Exchange | Stage::Parting) => self.handle_heard(&heard),
             (Frame::Resume(_), Stage::Greeting) => self.handle_lost_resume(),
+            (Frame::Raise(raise), Stage::Exchange) => self.handle_raise(&raise),
+            (Frame::Join(join), Stage::Exchange) => self.handle_join(join, phone),
             (
                 frame @ (Frame::Holds(_)
                 | Frame::Renewed(_)
@@ -538,6 +548,12 @@ impl Meeting {
             return Ok(Some(frame));
         }
         self.bundles.next_bundle_frame(talk, phone, store)
+    }
+
+    /// Bytes that are still to come here.
+    pub(super) fn left_here(&self, phone: &Phone) -> u64 {
+        let cases = self.cases.left_here();
+        cases.saturating_add(self.bundles.left_here(phone))
     }
 
     /// When a piece that was asked for is so late that another phone is asked.

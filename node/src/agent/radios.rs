@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use protocol::{DeviceId, Now, always};
 
+use super::raising::Raised;
 use super::{LinkClass, Output};
 use plan::CallPlan;
 
@@ -77,6 +78,21 @@ impl Power {
     }
 }
 
+/// Bytes a second that Bluetooth LE moves between two phones in the field, as the design measured it.
+const BLUETOOTH_BYTES_S: u64 = 35_000;
+
+/// Whether raising a network for so many bytes costs less than moving them over Bluetooth: it takes some
+/// ten seconds and the power of minutes of Bluetooth, so that only what would take long is worth it; with
+/// a battery that is nearly empty, only what Bluetooth could hardly move at all.
+pub(super) fn worth_raising(bytes: u64, power: Power) -> bool {
+    let seconds = match power {
+        Power::Mains => 15,
+        Power::Battery => 25,
+        Power::Low => 150,
+    };
+    bytes > seconds * BLUETOOTH_BYTES_S
+}
+
 /// A neighbour that is to be called, or is being called.
 #[derive(Debug)]
 struct Call {
@@ -103,6 +119,10 @@ pub(crate) struct Radios {
     power: Power,
     /// What kinds of links this phone can have.
     classes: Vec<LinkClass>,
+    /// It can raise a network, or join one.
+    raises: bool,
+    /// The one that it has raised or joined.
+    pub(super) raised: Option<Raised>,
     /// Where phones were noticed last, over each radio, and when.
     places: BTreeMap<(DeviceId, LinkClass), (String, u64)>,
     /// When phones whose links are gone were last called.
@@ -126,6 +146,20 @@ impl Radios {
 
     pub(crate) fn set_classes(&mut self, classes: Vec<LinkClass>) {
         self.classes = classes;
+    }
+
+    pub(crate) fn set_raises(&mut self, can: bool) {
+        self.raises = can;
+    }
+
+    /// Whether a network can be raised or joined, and meetings can move to it.
+    pub(crate) fn can_raise(&self) -> bool {
+        self.raises && self.classes.contains(&LinkClass::Ip) && self.has_several()
+    }
+
+    /// How this phone is powered.
+    pub(crate) fn power(&self) -> Power {
+        self.power
     }
 
     /// Whether meetings can move between kinds of links.

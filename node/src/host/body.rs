@@ -20,7 +20,9 @@ use super::sqlite::SqliteStore;
 use super::triage::{Engine, Tried};
 use super::worker::{Acted, Desk, Moment, answer_soon, clock};
 use super::{DataFolder, Log, power};
-use crate::agent::{Agent, Command, Event, Input, LinkClass, LinkId, Output, Power, Reply};
+use crate::agent::{
+    Agent, Command, Event, Input, LinkClass, LinkId, Network, Output, Power, Reply,
+};
 use crate::api::views::events::Event as Happened;
 use crate::api::views::meetings::Progress;
 use crate::api::views::releases::Check;
@@ -108,6 +110,15 @@ pub(super) enum Message {
         seen: Option<(CaseId, u64)>,
         reply: oneshot::Sender<Acted>,
     },
+    /// What came of raising a network for a phone.
+    Raised {
+        peer: DeviceId,
+        network: Option<Network>,
+    },
+    /// A phone's network could not be joined.
+    NotJoined {
+        peer: DeviceId,
+    },
     /// What a worker found out on the way, so that nobody need do so again.
     Remember(Vec<(CaseId, Vec<u8>)>),
     /// A worker is gone, and what it found damaged.
@@ -141,6 +152,8 @@ pub(super) struct Body {
     stopping: bool,
     /// What kinds of links the agent knows that there can be.
     classes: Vec<LinkClass>,
+    /// It knows that this phone can raise networks.
+    raises: bool,
     /// How this machine is powered, and when that is looked at again.
     power: (Power, u64),
     /// Who may hear where this phone is.
@@ -191,6 +204,7 @@ impl Body {
             owed: Vec::new(),
             stopping: false,
             classes: Vec::new(),
+            raises: false,
             power: (Power::default(), 0),
             discovery,
             looks,
@@ -311,6 +325,8 @@ impl Body {
                 }
             }
             Message::Seen { peer, class, at } => self.input(Input::Seen { peer, class, at }),
+            Message::Raised { peer, network } => self.input(Input::NetworkRaised { peer, network }),
+            Message::NotJoined { peer } => self.input(Input::NetworkNotJoined { peer }),
             Message::Tried { release, result } => self.tried(*release, result),
             Message::Made { release, result } => self.made(&release, result),
             Message::Loaded {
@@ -467,6 +483,7 @@ impl Body {
                 self.agent = agent;
                 self.power = (Power::default(), 0); // it knows of none yet
                 self.classes.clear();
+                self.raises = false;
                 self.drain();
             }
             Err(failure) => self.broken = Some(failure), // whoever watches the program starts it anew
@@ -497,6 +514,9 @@ impl Body {
                         let _ = writer.send(ToSend::End);
                     }
                 }
+                Output::RaiseNetwork { peer } => self.raise(peer, None),
+                Output::JoinNetwork { peer, network } => self.raise(peer, Some(network)),
+                Output::LeaveNetwork => self.leave_network(),
                 Output::Event(event) => self.event(event),
                 Output::Dial { peer, class, at } => dials.push((peer, class, at)),
                 Output::Sleep(deadline) => {
@@ -514,6 +534,48 @@ impl Body {
                 true => self.dial_ended(peer, true),
                 false => self.call((peer, class, at), None),
             }
+        }
+    }
+
+    /// Raises a network for a phone, or joins the one that it has raised, beside all else.
+    fn raise(&mut self, peer: DeviceId, join: Option<Network>) {
+        let (messages, links) = (self.messages.clone(), self.links.clone());
+        (self.log)(match join {
+            None => "raising a network for this meeting",
+            Some(_) => "joining the other's network for this meeting",
+        });
+        let log = self.log.clone();
+        self.runtime.spawn(async move {
+            let raiser = links.as_ref().and_then(Links::raiser);
+            let message = match (raiser, join) {
+                (None, None) => Message::Raised {
+                    peer,
+                    network: None,
+                },
+                (None, Some(_)) => Message::NotJoined { peer },
+                (Some(raiser), None) => {
+                    let raised = raiser.raise().await;
+                    if let Err(state) = &raised {
+                        log(&format!("wi-fi: no network was raised: {state:?}"));
+                    }
+                    let network = raised.ok();
+                    Message::Raised { peer, network }
+                }
+                (Some(raiser), Some(network)) => match raiser.join(&network).await {
+                    Ok(()) => return,
+                    Err(state) => {
+                        log(&format!("wi-fi: the network was not joined: {state:?}"));
+                        Message::NotJoined { peer }
+                    }
+                },
+            };
+            let _ = messages.send(message).await;
+        });
+    }
+
+    fn leave_network(&mut self) {
+        if let Some(raiser) = self.links.as_ref().and_then(Links::raiser) {
+            self.runtime.spawn(async move { raiser.leave().await });
         }
     }
 
@@ -612,6 +674,11 @@ impl Body {
         if classes != self.classes {
             self.classes = classes.clone();
             self.input(Input::RadiosChanged(classes));
+        }
+        let raises = self.links.as_ref().is_some_and(Links::can_raise);
+        if raises != self.raises {
+            self.raises = raises;
+            self.input(Input::RaisingChanged(raises));
         }
     }
 

@@ -18,9 +18,10 @@ use protocol::limits::SEND_AHEAD_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
+use self::bluetooth::RadioState;
 use self::counts::Counts;
 use super::body::Message;
-use crate::agent::{LinkClass, LinkId};
+use crate::agent::{LinkClass, LinkId, Network};
 use crate::api::Refusal;
 
 pub mod bluetooth;
@@ -34,6 +35,7 @@ pub mod folder;
 mod iroh;
 pub mod noise;
 mod scoped;
+pub mod wifi;
 
 pub use self::iroh::{ALPN, Ip, dial, endpoint};
 
@@ -63,6 +65,20 @@ pub trait Driver: Send + Sync {
     fn addresses(&self) -> Vec<String>;
     /// Ends it.
     fn close(&self) -> Later<'_, ()>;
+}
+
+/// What raises networks for single meetings, and joins those of others.
+pub trait Raiser: Send + Sync {
+    /// Whether it can, now.
+    fn works(&self) -> bool;
+    /// Raises one, under a name and a passphrase of its own.
+    fn raise(&self) -> Later<'_, Result<Network, RadioState>>;
+    /// Joins one.
+    fn join<'a>(&'a self, network: &'a Network) -> Later<'a, Result<(), RadioState>>;
+    /// Takes down what was raised, leaves what was joined, and puts back what was there before.
+    fn leave(&self) -> Later<'_, ()>;
+    /// Keeps to it until the program ends: what can be used, and what is found without Bluetooth.
+    fn run(self: Arc<Self>) -> Later<'static, ()>;
 }
 
 /// The sending half of a pipe.
@@ -100,11 +116,12 @@ static NEXT_LINK: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug, Clone)]
 pub struct Port {
     messages: mpsc::Sender<Message>,
+    counts: Arc<Counts>,
 }
 
 impl Port {
-    pub(super) fn new(messages: mpsc::Sender<Message>) -> Self {
-        Self { messages }
+    pub(super) fn new(messages: mpsc::Sender<Message>, counts: Arc<Counts>) -> Self {
+        Self { messages, counts }
     }
 
     /// A neighbour was noticed. `false`: the phone stops.
@@ -146,6 +163,7 @@ impl Port {
             // Seconds of it, so that what is urgent waits for little and a move repeats little.
             LinkClass::Bluetooth => SLOW_AHEAD_BYTES,
         };
+        self.counts.open.fetch_add(1, Ordering::Relaxed);
         let _ = self.messages.send(Message::Writable { link, bytes }).await;
         let mut writer = tokio::spawn(write(link, pipe.sender, queue, self.messages.clone()));
         // The link ends with either side of it: once the last word is said, nothing more is waited
@@ -154,6 +172,7 @@ impl Port {
             why = self.read(link, pipe.receiver) => why,
             _ = &mut writer => "this phone ended the link".to_owned(),
         };
+        self.counts.open.fetch_sub(1, Ordering::Relaxed);
         let _ = self.messages.send(Message::LinkDown { link, why }).await;
         if !writer.is_finished() {
             let _ = tokio::time::timeout(FAREWELL * 2, writer).await;
@@ -205,20 +224,39 @@ async fn write(
 #[derive(Clone)]
 pub(super) struct Links {
     drivers: Vec<Arc<dyn Driver>>,
+    raiser: Option<Arc<dyn Raiser>>,
     port: Port,
     counts: Arc<Counts>,
 }
 
 impl Links {
-    pub(super) fn new(port: Port, drivers: Vec<Arc<dyn Driver>>, counts: Arc<Counts>) -> Self {
+    pub(super) fn new(
+        port: Port,
+        (drivers, raiser): (Vec<Arc<dyn Driver>>, Option<Arc<dyn Raiser>>),
+        counts: Arc<Counts>,
+    ) -> Self {
+        if let Some(raiser) = &raiser {
+            tokio::spawn(raiser.clone().run());
+        }
         for driver in &drivers {
             tokio::spawn(driver.clone().scan(port.clone()));
         }
         Self {
             drivers,
+            raiser,
             port,
             counts,
         }
+    }
+
+    /// What raises networks here.
+    pub(super) fn raiser(&self) -> Option<Arc<dyn Raiser>> {
+        self.raiser.clone()
+    }
+
+    /// Whether it can now.
+    pub(super) fn can_raise(&self) -> bool {
+        self.raiser.as_ref().is_some_and(|raiser| raiser.works())
     }
 
     /// What they have cost.

@@ -30,6 +30,7 @@ pub fn offer_list(
         ministry_tag,
         nonce,
         moves: false,
+        raises: false,
     });
     let holds = Frame::Holds(Holds {
         root_version: 1,

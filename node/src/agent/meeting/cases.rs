@@ -77,6 +77,13 @@ impl CaseLane {
     pub(super) fn close(&mut self) {
         self.active = false;
     }
+
+    /// Bytes of envelopes that are still to come, about.
+    pub(super) fn left_here(&self) -> u64 {
+        let (items, bytes) = self.coming;
+        let left = items.saturating_sub(self.intake.taken);
+        (bytes / items.max(1)).saturating_mul(left)
+    }
 }
 
 impl CaseLane {

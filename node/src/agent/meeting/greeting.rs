@@ -29,6 +29,7 @@ impl Meeting {
         self.talk.summary.greeted = true;
         if self.moves && hello.moves {
             self.carrier.both_can_move();
+            self.faster.both = phone.radios.can_raise() && hello.raises;
         }
         self.talk.say(Frame::Holds(Holds {
             root_version: trust.root_version(),

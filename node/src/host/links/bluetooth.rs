@@ -34,6 +34,10 @@ pub enum RadioState {
     NoAdapter,
     /// It is switched off by `rfkill` or a switch.
     Blocked,
+    /// It cannot do what is needed: raise networks of its own (P2P).
+    Unsupported,
+    /// A person uses it for something else, and is not disturbed.
+    InUse,
     /// It does not work, for this reason.
     Failed(String),
 }

@@ -18,6 +18,8 @@ pub struct Counts {
     pub scanned_ms: AtomicU64,
     /// Times that it began to.
     pub scans: AtomicU64,
+    /// Links that are up.
+    pub open: AtomicU64,
 }
 
 impl Counts {

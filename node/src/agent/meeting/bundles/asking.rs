@@ -23,6 +23,20 @@ impl BundleLane {
         wanted
     }
 
+    /// Bytes of bundles that this phone wants and the other has, and that have not come yet.
+    pub(in crate::agent::meeting) fn left_here(&self, phone: &Phone) -> u64 {
+        let missing = |id: BundleId| {
+            let bundle = phone.releases.bundles.get(&id)?;
+            let (theirs, _) = self.their_groups.get(&id)?;
+            let there = theirs
+                .held()
+                .saturating_mul(GROUP_BYTES)
+                .min(bundle.fetch.bytes);
+            Some(there.saturating_sub(bundle.fetch.bytes_held()))
+        };
+        self.wanted(phone).into_iter().filter_map(missing).sum()
+    }
+
     /// Our next request, or that we have none.
     pub(super) fn next_want(&mut self, talk: &mut Talk, phone: &mut Phone) -> Option<Frame> {
         let open_bytes = self

@@ -1,0 +1,554 @@
+//! wpa_supplicant over D-Bus (`fi.w1.wpa_supplicant1`): raising a group without a person, and joining one.
+//!
+//! A network that a person has joined is never left for this: then nothing is raised or joined here.
+
+use std::path::Path as FilePath;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dbus::Path;
+use dbus::arg::{PropMap, RefArg, Variant};
+use dbus::channel::Channel;
+use dbus::nonblock::stdintf::org_freedesktop_dbus::Properties;
+use dbus::nonblock::{Proxy, SyncConnection};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::group;
+use crate::agent::Network;
+use crate::host::Log;
+use crate::host::links::bluetooth::RadioState;
+use crate::host::links::counts::Counts;
+use crate::host::links::{Later, Raiser};
+
+const SERVICE: &str = "fi.w1.wpa_supplicant1";
+const ROOT: &str = "/fi/w1/wpa_supplicant1";
+const INTERFACE: &str = "fi.w1.wpa_supplicant1.Interface";
+const P2P: &str = "fi.w1.wpa_supplicant1.Interface.P2PDevice";
+/// Where the service is asked, if it is not the system's bus.
+const BUS: &str = "KIJITI_WIFI_BUS";
+/// How long one question may take.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long a group may take to come up, and to be joined.
+const COMES_UP: Duration = Duration::from_secs(25);
+/// Between two looks at whether it can be used.
+const LOOKS_EVERY: Duration = Duration::from_secs(60);
+/// Without Bluetooth: how long a group stays without anybody, and with somebody at most.
+const HOLDS: Duration = Duration::from_secs(45);
+/// See [`HOLDS`].
+const HOLDS_MAX: Duration = Duration::from_secs(20 * 60);
+
+/// A network of ours that is up.
+enum Held {
+    /// The group's interface, and the network as it was written down.
+    Raised(Path<'static>, Path<'static>),
+    /// The network that was joined.
+    Joined(Path<'static>),
+}
+
+/// Wi-Fi over wpa_supplicant.
+pub struct Wifi {
+    /// The interface, such as `wlan0`; `None`: the first.
+    interface: Option<String>,
+    discovery: watch::Receiver<Option<[u8; 32]>>,
+    looks: watch::Receiver<(u64, u64)>,
+    /// Others are found by Wi-Fi itself: there is no Bluetooth here.
+    alone: bool,
+    held: tokio::sync::Mutex<Option<Held>>,
+    state: Mutex<Option<RadioState>>,
+    counts: Arc<Counts>,
+    log: Log,
+}
+
+/// One interface of the service's.
+struct Interface {
+    bus: Arc<SyncConnection>,
+    path: Path<'static>,
+    reads: AbortHandle,
+}
+
+impl Drop for Interface {
+    fn drop(&mut self) {
+        self.reads.abort();
+    }
+}
+
+fn of_error(error: dbus::Error) -> RadioState {
+    let name = error.name().unwrap_or_default();
+    match name {
+        _ if name.ends_with("ServiceUnknown") || name.ends_with("NoReply") => RadioState::NoService,
+        _ if name.ends_with("AccessDenied") || name.ends_with("AuthFailed") => {
+            RadioState::NotPermitted
+        }
+        _ if name.ends_with("InterfaceUnknown") || name.ends_with("UnknownMethod") => {
+            RadioState::NoAdapter
+        }
+        _ => RadioState::Failed(error.message().unwrap_or(name).to_owned()),
+    }
+}
+
+/// Whether Wi-Fi Direct can be used here.
+pub async fn state(interface: Option<&str>) -> RadioState {
+    match open(interface).await {
+        Ok(interface) => interface.state().await.unwrap_or_else(|state| state),
+        Err(state) => state,
+    }
+}
+
+async fn open(wanted: Option<&str>) -> Result<Interface, RadioState> {
+    if blocked(FilePath::new("/sys/class/rfkill")) {
+        return Err(RadioState::Blocked);
+    }
+    let failed = |_: dbus::Error| RadioState::NoService;
+    let mut channel = match std::env::var(BUS) {
+        Ok(address) => Channel::open_private(&address).map_err(failed)?,
+        Err(_) => Channel::get_private(dbus::channel::BusType::System).map_err(failed)?,
+    };
+    if std::env::var(BUS).is_ok() {
+        channel.register().map_err(failed)?;
+    }
+    let (resource, bus) = dbus_tokio::connection::from_channel::<SyncConnection>(channel)
+        .map_err(|e| RadioState::Failed(e.to_string()))?;
+    let reads = tokio::spawn(resource).abort_handle();
+    let root = Proxy::new(SERVICE, ROOT, ANSWER, bus.clone());
+    let wireless = || first_wireless(FilePath::new("/sys/class/net"));
+    let name = wanted
+        .map(str::to_owned)
+        .or_else(wireless)
+        .ok_or(RadioState::NoAdapter)?;
+    let found: Result<(Path<'static>,), _> = root
+        .method_call(SERVICE, "GetInterface", (name.as_str(),))
+        .await;
+    let path = match found {
+        Ok((path,)) => path,
+        Err(error)
+            if error
+                .name()
+                .is_some_and(|name| name.ends_with("InterfaceUnknown")) =>
+        {
+            let mut arguments = PropMap::new();
+            arguments.insert("Ifname".into(), Variant(Box::new(name)));
+            arguments.insert("Driver".into(), Variant(Box::new("nl80211".to_owned())));
+            let made: Result<(Path<'static>,), _> = root
+                .method_call(SERVICE, "CreateInterface", (arguments,))
+                .await;
+            made.map_err(of_error)?.0
+        }
+        Err(error) => return Err(of_error(error)),
+    };
+    Ok(Interface { bus, path, reads })
+}
+
+/// The machine's first wireless interface, but for those of groups.
+fn first_wireless(interfaces: &FilePath) -> Option<String> {
+    let mut names: Vec<_> = std::fs::read_dir(interfaces)
+        .ok()?
+        .flatten()
+        .filter(|interface| interface.path().join("phy80211").exists())
+        .filter_map(|interface| interface.file_name().into_string().ok())
+        .filter(|name| !name.starts_with("p2p-"))
+        .collect();
+    names.sort();
+    names.into_iter().next()
+}
+
+/// Whether a switch, of the machine or of its software, holds Wi-Fi off.
+fn blocked(switches: &FilePath) -> bool {
+    let reads =
+        |path: &FilePath, name: &str| std::fs::read_to_string(path.join(name)).unwrap_or_default();
+    let switches = std::fs::read_dir(switches).into_iter().flatten().flatten();
+    let mut wlans = switches
+        .filter(|s| reads(&s.path(), "type").trim() == "wlan")
+        .peekable();
+    // One radio that is free is enough.
+    let off = |path: &FilePath| {
+        ["soft", "hard"]
+            .iter()
+            .any(|k| reads(path, k).trim() == "1")
+    };
+    wlans.peek().is_some() && wlans.all(|switch| off(&switch.path()))
+}
+
+/// Whether an interface's capabilities name P2P.
+fn raises_groups(able: &PropMap) -> bool {
+    let modes = able.get("Modes").and_then(|modes| modes.0.as_iter());
+    let mut modes = modes.into_iter().flatten().filter_map(RefArg::as_str);
+    modes.any(|mode| mode == "p2p")
+}
+
+fn named(path: &Path<'static>) -> Variant<Box<dyn RefArg>> {
+    Variant(Box::new(path.clone()))
+}
+
+fn text(text: &str) -> Variant<Box<dyn RefArg>> {
+    Variant(Box::new(text.to_owned()))
+}
+
+impl Interface {
+    fn at(&self, path: &Path<'static>) -> Proxy<'static, Arc<SyncConnection>> {
+        Proxy::new(SERVICE, path.clone(), ANSWER, self.bus.clone())
+    }
+
+    fn own(&self) -> Proxy<'static, Arc<SyncConnection>> {
+        self.at(&self.path)
+    }
+
+    async fn property<T>(&self, path: &Path<'static>, name: &str) -> Result<T, RadioState>
+    where
+        T: for<'b> dbus::arg::Get<'b> + 'static,
+    {
+        self.at(path).get(INTERFACE, name).await.map_err(of_error)
+    }
+
+    /// Whether it can raise groups, and is not in use for what a person wants.
+    async fn state(&self) -> Result<RadioState, RadioState> {
+        let able: PropMap = self.property(&self.path, "Capabilities").await?;
+        if !raises_groups(&able) {
+            return Ok(RadioState::Unsupported);
+        }
+        match self.current().await? {
+            Some(_) => Ok(RadioState::InUse),
+            None => Ok(RadioState::Ready),
+        }
+    }
+
+    /// The network that it is on.
+    async fn current(&self) -> Result<Option<Path<'static>>, RadioState> {
+        let current: Path<'static> = self.property(&self.path, "CurrentNetwork").await?;
+        Ok(Some(current).filter(|path| &**path != "/"))
+    }
+
+    async fn raise(&self, network: &Network) -> Result<Held, RadioState> {
+        let mut said = PropMap::new();
+        said.insert("ssid".into(), text(&network.ssid));
+        said.insert("psk".into(), text(&network.passphrase));
+        said.insert("key_mgmt".into(), text("WPA-PSK"));
+        said.insert("proto".into(), text("RSN"));
+        said.insert("pairwise".into(), text("CCMP"));
+        said.insert("mode".into(), Variant(Box::new(3_i32)));
+        said.insert("disabled".into(), Variant(Box::new(2_i32)));
+        let own = self.own();
+        let (written,): (Path<'static>,) = (own.method_call(P2P, "AddPersistentGroup", (said,)))
+            .await
+            .map_err(of_error)?;
+        let mut add = PropMap::new();
+        add.insert("persistent_group_object".into(), named(&written));
+        let frequency = i32::try_from(network.frequency_mhz).unwrap_or_default();
+        add.insert("frequency".into(), Variant(Box::new(frequency)));
+        let added: Result<(), _> = own.method_call(P2P, "GroupAdd", (add,)).await;
+        let raised = match added.map_err(of_error) {
+            Ok(()) => self.group_up(&network.ssid).await,
+            Err(state) => Err(state),
+        };
+        match raised {
+            Ok(group) => Ok(Held::Raised(group, written)),
+            Err(state) => {
+                let forget: Result<(), _> = own
+                    .method_call(P2P, "RemovePersistentGroup", (written,))
+                    .await;
+                forget.map_err(of_error)?;
+                Err(state)
+            }
+        }
+    }
+
+    /// The interface of a group that has just been added, once it is up.
+    async fn group_up(&self, ssid: &str) -> Result<Path<'static>, RadioState> {
+        let up = async {
+            loop {
+                let root = Path::from(ROOT);
+                let all: Vec<Path<'static>> = self
+                    .at(&root)
+                    .get(SERVICE, "Interfaces")
+                    .await
+                    .map_err(of_error)?;
+                for path in all {
+                    let name: String = self.property(&path, "Ifname").await.unwrap_or_default();
+                    let state: String = self.property(&path, "State").await.unwrap_or_default();
+                    if name.starts_with("p2p-") && state == "completed" {
+                        return Ok(path);
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        };
+        let late = || RadioState::Failed(format!("the group {ssid} did not come up in time"));
+        tokio::time::timeout(COMES_UP, up)
+            .await
+            .map_err(|_| late())?
+    }
+
+    async fn join(&self, network: &Network) -> Result<Held, RadioState> {
+        if self.current().await?.is_some() {
+            return Err(RadioState::InUse);
+        }
+        let mut said = PropMap::new();
+        said.insert("ssid".into(), text(&network.ssid));
+        said.insert("psk".into(), text(&network.passphrase));
+        said.insert("key_mgmt".into(), text("WPA-PSK"));
+        if network.frequency_mhz != 0 {
+            said.insert("scan_freq".into(), text(&network.frequency_mhz.to_string()));
+        }
+        let own = self.own();
+        let (added,): (Path<'static>,) = (own.method_call(INTERFACE, "AddNetwork", (said,)))
+            .await
+            .map_err(of_error)?;
+        let joined = async {
+            let selected: Result<(), _> = own
+                .method_call(INTERFACE, "SelectNetwork", (added.clone(),))
+                .await;
+            selected.map_err(of_error)?;
+            loop {
+                let state: String = self.property(&self.path, "State").await?;
+                if state == "completed" {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        };
+        let late = || RadioState::Failed(format!("{} was not joined in time", network.ssid));
+        let joined = tokio::time::timeout(COMES_UP, joined).await;
+        let held = Held::Joined(added);
+        match joined.map_err(|_| late()).flatten() {
+            Ok(()) => Ok(held),
+            Err(state) => {
+                self.leave(held).await;
+                Err(state)
+            }
+        }
+    }
+
+    /// Whatever is gone already is left well.
+    async fn leave(&self, held: Held) {
+        let own = self.own();
+        match held {
+            Held::Raised(group, written) => {
+                let _: Result<(), _> = self.at(&group).method_call(P2P, "Disconnect", ()).await;
+                let _: Result<(), _> = own
+                    .method_call(P2P, "RemovePersistentGroup", (written,))
+                    .await;
+            }
+            Held::Joined(network) => {
+                let _: Result<(), _> = own
+                    .method_call(INTERFACE, "RemoveNetwork", (network,))
+                    .await;
+                // Selecting ours had switched the others off.
+                let others: Vec<Path<'static>> = self
+                    .property(&self.path, "Networks")
+                    .await
+                    .unwrap_or_default();
+                for other in others {
+                    let on = self.at(&other);
+                    let _ = on
+                        .set("fi.w1.wpa_supplicant1.Network", "Enabled", true)
+                        .await;
+                }
+            }
+        }
+    }
+
+    /// Looks for groups of the ministry's phones.
+    async fn find(&self, key: &[u8; 32]) -> Result<Option<Network>, RadioState> {
+        let mut how = PropMap::new();
+        how.insert("Type".into(), text("active"));
+        let own = self.own();
+        let scans: Result<(), _> = own.method_call(INTERFACE, "Scan", (how,)).await;
+        scans.map_err(of_error)?;
+        for _ in 0..40 {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            if !self.property::<bool>(&self.path, "Scanning").await? {
+                break;
+            }
+        }
+        let seen: Vec<Path<'static>> = self.property(&self.path, "BSSs").await?;
+        for bss in seen {
+            let ssid: Result<Vec<u8>, _> =
+                self.at(&bss).get("fi.w1.wpa_supplicant1.BSS", "SSID").await;
+            let ssid = ssid.unwrap_or_default();
+            let ssid = std::str::from_utf8(&ssid).unwrap_or_default();
+            if let Some(network) = group::recognise(key, ssid) {
+                return Ok(Some(network));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Wifi {
+    /// Wi-Fi of a phone; it is used from `run` on. `alone`: without Bluetooth, others are found by it.
+    pub fn new(
+        (interface, alone): (Option<String>, bool),
+        (discovery, looks): (
+            watch::Receiver<Option<[u8; 32]>>,
+            watch::Receiver<(u64, u64)>,
+        ),
+        (counts, log): (Arc<Counts>, Log),
+    ) -> Self {
+        Self {
+            interface,
+            discovery,
+            looks,
+            alone,
+            held: tokio::sync::Mutex::default(),
+            state: Mutex::default(),
+            counts,
+            log,
+        }
+    }
+
+    fn note(&self, state: RadioState) {
+        let mut before = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        if before.as_ref() != Some(&state) {
+            match state == RadioState::Ready {
+                true => (self.log)("wi-fi: ready to raise networks"),
+                false => (self.log)(&format!("wi-fi: {state:?}; tried again later")),
+            }
+            *before = Some(state);
+        }
+    }
+
+    /// A group of this ministry's, which nobody has seen yet.
+    fn fresh(&self) -> Result<Network, RadioState> {
+        let key = *self.discovery.borrow();
+        let key = key.ok_or_else(|| RadioState::Failed("no ministry yet".into()))?;
+        let mut salt = [0; 6];
+        getrandom::fill(&mut salt).map_err(|e| RadioState::Failed(e.to_string()))?;
+        Ok(group::of_salt(&key, salt))
+    }
+
+    async fn put_up(&self, join: Option<&Network>) -> Result<Network, RadioState> {
+        let mut held = self.held.lock().await;
+        let interface = open(self.interface.as_deref()).await?;
+        if let Some(before) = held.take() {
+            interface.leave(before).await;
+        }
+        let network = match join {
+            Some(network) => network.clone(),
+            None => self.fresh()?,
+        };
+        *held = Some(match join {
+            Some(network) => interface.join(network).await?,
+            None => interface.raise(&network).await?,
+        });
+        Ok(network)
+    }
+
+    async fn take_down(&self) {
+        let mut held = self.held.lock().await;
+        if let Some(before) = held.take()
+            && let Ok(interface) = open(self.interface.as_deref()).await
+        {
+            interface.leave(before).await;
+        }
+    }
+
+    /// One round of finding others without Bluetooth: a group that is there is joined; else, every
+    /// other time, one is raised for a while. Who has met leaves.
+    async fn round(&self, raises: bool) -> Result<(), RadioState> {
+        let key = *self.discovery.borrow();
+        let Some(key) = key else { return Ok(()) };
+        let found = open(self.interface.as_deref()).await?.find(&key).await?;
+        self.counts.scans.fetch_add(1, Relaxed);
+        if found.is_none() && !raises {
+            return Ok(());
+        }
+        let network = self.put_up(found.as_ref()).await?;
+        let verb = if found.is_some() { "joined" } else { "raised" };
+        (self.log)(&format!("wi-fi: {verb} a group"));
+        let began = tokio::time::Instant::now();
+        let mut used = false;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let meets = self.counts.open.load(Relaxed) > 0;
+            used |= meets;
+            // Who joined leaves once it has met; who raised stays for others until its time is over.
+            let over = match (meets, used && found.is_some()) {
+                (true, _) => began.elapsed() > HOLDS_MAX,
+                (false, true) => began.elapsed() > Duration::from_secs(10),
+                (false, false) => began.elapsed() > HOLDS,
+            };
+            if over {
+                break;
+            }
+        }
+        protocol::always!(!network.ssid.is_empty(), "it has a name");
+        self.take_down().await;
+        Ok(())
+    }
+}
+
+impl Raiser for Wifi {
+    fn works(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        *state == Some(RadioState::Ready)
+    }
+
+    fn raise(&self) -> Later<'_, Result<Network, RadioState>> {
+        Box::pin(self.put_up(None))
+    }
+
+    fn join<'a>(&'a self, network: &'a Network) -> Later<'a, Result<(), RadioState>> {
+        Box::pin(async move { self.put_up(Some(network)).await.map(drop) })
+    }
+
+    fn leave(&self) -> Later<'_, ()> {
+        Box::pin(self.take_down())
+    }
+
+    fn run(self: Arc<Self>) -> Later<'static, ()> {
+        Box::pin(async move {
+            loop {
+                let free = self.held.lock().await.is_none();
+                if free {
+                    self.note(state(self.interface.as_deref()).await);
+                }
+                if !self.alone {
+                    tokio::time::sleep(LOOKS_EVERY).await;
+                    continue;
+                }
+                let mut chance = [0; 2];
+                let _ = getrandom::fill(&mut chance);
+                let [raises, waits] = chance;
+                if self.works()
+                    && let Err(state) = self.round(raises & 1 == 1).await
+                {
+                    self.note(state);
+                }
+                let (_, rests_ms) = *self.looks.borrow();
+                let rests = rests_ms.max(2_000) + u64::from(waits) * 16;
+                tokio::time::sleep(Duration::from_millis(rests)).await;
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn switch(folder: &FilePath, name: &str, kind: &str, soft: &str) {
+        let at = folder.join(name);
+        std::fs::create_dir_all(&at).unwrap();
+        std::fs::write(at.join("type"), kind).unwrap();
+        std::fs::write(at.join("soft"), soft).unwrap();
+        std::fs::write(at.join("hard"), "0").unwrap();
+    }
+
+    #[test]
+    fn wi_fi_is_blocked_where_all_its_switches_are_off_and_interfaces_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        assert!(!blocked(at));
+        switch(at, "rfkill0", "bluetooth", "1");
+        assert!(!blocked(at));
+        switch(at, "rfkill1", "wlan", "1");
+        assert!(blocked(at));
+        switch(at, "rfkill2", "wlan", "0");
+        assert!(!blocked(at));
+        for name in ["p2p-wlan0-0", "wlan1", "wlan0"] {
+            std::fs::create_dir_all(at.join(name).join("phy80211")).unwrap();
+        }
+        assert_eq!(first_wireless(at).as_deref(), Some("wlan0"));
+    }
+}
