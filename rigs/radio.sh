@@ -8,18 +8,21 @@ mkdir -p "${2:?a folder to work in}"
 work=$(readlink -f "$2")
 shift 2
 here=$(dirname "$(readlink -f "$0")")/radio
-scenarios=${*:-l2cap gatt}
+# l2cap, gatt, wifi: over that radio alone. raise-SEED: from Bluetooth to a Wi-Fi Direct group, which is pulled away.
+scenarios=${*:-l2cap gatt wifi raise-1}
 
 for scenario in $scenarios; do
     out=$work/$scenario
     rm -rf "$out" "$work/test"
     mkdir -p "$out" "$work/test"
-    "$here/phones.sh" "$kijiti" "$work/test/phones"
+    bytes=100000
+    [ "${scenario%-*}" != raise ] || bytes=1400000
+    "$here/phones.sh" "$kijiti" "$work/test/phones" $bytes
     cp "$here/guest.sh" "$work/test/guest.sh"
     cp "$kijiti" "$work/test/kijiti"
-    echo "$scenario" >"$work/test/scenario"
+    echo "${scenario%-*} ${scenario#*-}" >"$work/test/scenario"
     began=$SECONDS rc=0
-    "$here/boot.sh" "$work" "$work/test" "$out" 400 || rc=$?
+    "$here/boot.sh" "$work" "$work/test" "$out" 500 || rc=$?
     [ $rc != 77 ] || exit 0
     if [ $rc != 0 ]; then
         echo "$scenario: the two did not meet"
@@ -28,11 +31,11 @@ for scenario in $scenarios; do
     fi
     # The air, as anybody hears it: no name, no patient, no word of the program.
     for word in Zawadi "phone a" "phone b" kijiti test-bundle chest_indrawing; do
-        if grep -aq "$word" "$out/air.snoop"; then
+        if cat "$out"/air.snoop "$out"/wifi*.pcap 2>/dev/null | grep -aq "$word"; then
             echo "$scenario: \"$word\" was on the air in clear"
             exit 1
         fi
     done
-    echo "$scenario: met after $((SECONDS - began)) s of emulation, $(stat -c %s "$out/air.snoop") bytes of air searched"
-    grep -h "bluetooth:" "$out/a.log" "$out/b.log" | sed 's/^/  /'
+    echo "$scenario: met after $((SECONDS - began)) s of emulation, $(cat "$out"/air.snoop "$out"/wifi*.pcap 2>/dev/null | wc -c) bytes of air searched"
+    grep -hE "bluetooth:|wi-fi:|network" "$out/a.log" "$out/b.log" | sed 's/^/  /'
 done

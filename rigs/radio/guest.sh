@@ -1,49 +1,129 @@
 #!/bin/sh
-# Runs inside the guest, as root: two virtual LE controllers, bluetoothd, and two phones that have nothing else.
-# /test/scenario says what is tried: l2cap, gatt.
+# Runs inside the guest, as root, for two phones that have nothing but the radios of /test/scenario:
+#   l2cap, gatt   two virtual LE controllers and bluetoothd
+#   wifi          two virtual Wi-Fi radios, each in a namespace with a wpa_supplicant of its own
+#   raise SEED    both: the meeting begins over GATT, raises a group, and the Wi-Fi is pulled away in the middle of it
 cd /tmp || exit 9
 up() { cut -d' ' -f1 /proc/uptime; }
 export KIJITI_PASSPHRASE="a rig guards nothing"
-scenario=$(cat /test/scenario)
-modprobe -a drbg ecdh_generic af_alg algif_skcipher algif_hash ecb cmac
-modprobe hci_vhci
-mkdir -p /var/lib/bluetooth /run/dbus /etc/bluetooth
-# Addresses that change, as a supervisor's tablet is set up (doctor says where they do not).
-printf '[General]\nPrivacy=device\nExperimental=true\n[GATT]\nChannels=1\nExchangeMTU=517\n' >/etc/bluetooth/main.conf
-dbus-daemon --system --fork --nopidfile || exit 11
-for _ in 1 2 3; do
-    btvirt -L -l2 >/out/btvirt.log 2>&1 &
-    emulator=$!
-    for _ in $(seq 30); do
-        [ "$(btmgmt info 2>/dev/null | grep -c Primary)" = 2 ] && break 2
-        sleep 0.5
+read -r scenario seed </test/scenario
+
+bluetooth() {
+    modprobe -a drbg ecdh_generic af_alg algif_skcipher algif_hash ecb cmac
+    modprobe hci_vhci
+    mkdir -p /var/lib/bluetooth /run/dbus /etc/bluetooth
+    # Addresses that change, as a supervisor's tablet is set up (doctor says where they do not).
+    printf '[General]\nPrivacy=device\nExperimental=true\n[GATT]\nChannels=1\nExchangeMTU=517\n' >/etc/bluetooth/main.conf
+    dbus-daemon --system --fork --nopidfile || exit 11
+    for _ in 1 2 3; do
+        btvirt -L -l2 >/out/btvirt.log 2>&1 &
+        emulator=$!
+        for _ in $(seq 30); do
+            [ "$(btmgmt info 2>/dev/null | grep -c Primary)" = 2 ] && break 2
+            sleep 0.5
+        done
+        kill $emulator
+        wait $emulator
+        sleep 1
     done
-    kill $emulator
-    wait $emulator
+    echo "controllers $(up)"
+    btmon -w /out/air.snoop >/dev/null 2>&1 &
+    /usr/libexec/bluetooth/bluetoothd -n >/out/bluetoothd.log 2>&1 &
+    for _ in $(seq 60); do
+        dbus-send --system --print-reply --dest=org.bluez / org.freedesktop.DBus.ObjectManager.GetManagedObjects 2>/dev/null | grep -q hci1 && break
+        sleep 0.25
+    done
+    echo "bluetoothd $(up)"
+    /test/kijiti --data /test/phones/a doctor 2>&1 | grep bluetooth
+}
+
+# One namespace for each phone, with a Wi-Fi radio, a system bus and a wpa_supplicant.
+wifi() {
+    modprobe -a ccm gcm cmac ctr ecb michael_mic sch_tbf 2>/dev/null
+    modprobe mac80211_hwsim radios=2
+    n=0
+    for phone in a b; do
+        ip netns add $phone
+        ip -n $phone link set lo up
+        printf '<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">\n<busconfig><type>system</type><listen>unix:path=/run/dbus-%s</listen><auth>EXTERNAL</auth><policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*" eavesdrop="true"/><allow receive_sender="*"/></policy></busconfig>\n' $phone >/tmp/bus-$phone.conf
+        dbus-daemon --config-file=/tmp/bus-$phone.conf --fork --nopidfile
+        iw phy phy$n set netns name $phone
+        DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/dbus-$phone ip netns exec $phone wpa_supplicant -B -u -t -f/out/wpa-$phone.log
+        n=$((n + 1))
+    done
     sleep 1
-done
-echo "controllers $(up)"
-btmon -w /out/air.snoop >/dev/null 2>&1 &
-/usr/libexec/bluetooth/bluetoothd -n >/out/bluetoothd.log 2>&1 &
-for _ in $(seq 60); do
-    dbus-send --system --print-reply --dest=org.bluez / org.freedesktop.DBus.ObjectManager.GetManagedObjects 2>/dev/null | grep -q hci1 && break
-    sleep 0.25
-done
-echo "bluetoothd $(up)"
-/test/kijiti --data /test/phones/a doctor 2>&1 | grep bluetooth
-/test/kijiti --data /test/phones/a start --links bluetooth --bluetooth $scenario --adapter hci0 2>/out/a.log &
-/test/kijiti --data /test/phones/b start --links bluetooth --bluetooth $scenario --adapter hci1 2>/out/b.log &
+    KIJITI_WIFI_BUS=unix:path=/run/dbus-a ip netns exec a /test/kijiti --data /test/phones/a doctor 2>&1 | grep wi-fi
+    # What goes over the network, as anybody on it hears it, and what the radios say before that.
+    ip netns exec a tcpdump -U -i any -w /out/wifi.pcap >/dev/null 2>&1 &
+    ip link set hwsim0 up
+    tcpdump -U -i hwsim0 -w /out/wifi-air.pcap >/dev/null 2>&1 &
+    echo "wi-fi $(up)"
+}
+
+start() { # PHONE, then what its links are
+    phone=$1
+    shift
+    KIJITI_WIFI_BUS=unix:path=/run/dbus-$phone ip netns exec $phone /test/kijiti --data /test/phones/$phone start "$@" 2>/out/$phone.log &
+}
+
+case $scenario in
+    l2cap | gatt)
+        bluetooth
+        /test/kijiti --data /test/phones/a start --links bluetooth --bluetooth $scenario --adapter hci0 2>/out/a.log &
+        /test/kijiti --data /test/phones/b start --links bluetooth --bluetooth $scenario --adapter hci1 2>/out/b.log &
+        ;;
+    wifi)
+        wifi
+        start a --links wifi-direct
+        start b --links wifi-direct
+        ;;
+    raise)
+        bluetooth
+        wifi
+        start a --links ip,bluetooth,wifi-direct --bluetooth gatt --adapter hci0
+        start b --links ip,bluetooth,wifi-direct --bluetooth gatt --adapter hci1
+        ;;
+esac
+
+# Wi-Fi so slow that it can be pulled away in the middle; pulled once so many bytes have gone over it.
+moved=0
+pull() {
+    [ "$scenario" = raise ] || return
+    for phone in a b; do
+        for interface in $(ip -n $phone -o link show up | sed -n 's/^[0-9]*: \([^:@]*\).*/\1/p' | grep -E '^(wlan|p2p)'); do
+            tc -n $phone qdisc show dev $interface | grep -q tbf || tc -n $phone qdisc replace dev $interface root tbf rate 2mbit burst 16k latency 400ms
+            sent=$(tc -n $phone -s qdisc show dev $interface | sed -n 's/.*Sent \([0-9]*\) bytes.*/\1/p' | head -1)
+            if [ "$moved" = 0 ] && [ "${sent:-0}" -gt $((100000 + seed % 7 * 60000)) ]; then
+                moved=$sent
+                echo "wi-fi pulled away after $sent bytes of $phone $(up)"
+                for each in a b; do
+                    for down in $(ip -n $each -o link show up | sed -n 's/^[0-9]*: \([^:@]*\).*/\1/p' | grep -E '^(wlan|p2p)'); do
+                        ip -n $each link set $down down
+                    done
+                done
+                return
+            fi
+        done
+    done
+}
+
 rc=1
-for _ in $(seq 400); do
+for _ in $(seq 600); do
     if grep -q "is whole" /out/b.log && grep -q "all is said" /out/b.log; then
         rc=0
         break
     fi
-    sleep 0.5
+    [ "$moved" != 0 ] || pull
+    sleep 0.3
 done
 echo "met $(up)"
+if [ "$scenario" = raise ]; then
+    [ "$moved" != 0 ] || { echo "nothing went over wi-fi"; rc=2; }
+    [ "$(grep -c 'meeting phone' /out/b.log)" = 1 ] || { echo "it was not one meeting"; rc=3; }
+fi
 sed 's/^/a: /' /out/a.log
 sed 's/^/b: /' /out/b.log
 /test/kijiti --data /test/phones/a case list 2>&1 | tail -3
 [ $rc = 0 ] || { dmesg | tail -5; tail -20 /out/bluetoothd.log; }
+sleep 1
 exit $rc

@@ -300,6 +300,7 @@ impl Body {
                 dialed,
                 to_send,
             } => {
+                self.look_at_radios(); // a radio may have come up with this very link
                 self.writers.insert(link, to_send);
                 self.input(Input::LinkUp {
                     link,

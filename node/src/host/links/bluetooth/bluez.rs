@@ -43,6 +43,8 @@ const DEAF: Duration = Duration::from_secs(20 * 60);
 const REPORT_EVERY: Duration = Duration::from_millis(800);
 /// How long the call is left to the phone whose turn it is.
 const LEAVES: Duration = Duration::from_secs(20);
+/// How long who is connected may take to say what for.
+const SPEAKS: Duration = Duration::from_secs(2);
 /// After a failure.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Phones recognised by their tokens; places remembered.
@@ -68,6 +70,8 @@ pub struct Bluetooth {
     state: Mutex<Option<RadioState>>,
     /// What is advertised now.
     salt: Mutex<[u8; 4]>,
+    /// With whom something is under way.
+    live: Live,
     counts: Arc<Counts>,
     log: Log,
 }
@@ -166,6 +170,7 @@ impl Bluetooth {
             call: Notify::new(),
             state: Mutex::default(),
             salt: Mutex::default(),
+            live: Live::default(),
             counts,
             log,
         }
@@ -368,8 +373,8 @@ impl Bluetooth {
         let Some((listener, _)) = listener else {
             return std::future::pending().await;
         };
-        while let Ok((stream, _)) = listener.accept().await {
-            self.answer(stream, port, key);
+        while let Ok((stream, from)) = listener.accept().await {
+            self.answer((stream, from.addr), port, key);
         }
     }
 
@@ -377,19 +382,20 @@ impl Bluetooth {
         let Some(mut callers) = callers else {
             return std::future::pending().await;
         };
-        while let Some((_, stream)) = callers.next().await {
-            self.answer(stream, port, key);
+        while let Some((from, stream)) = callers.next().await {
+            self.answer((stream, from), port, key);
         }
     }
 
     /// A call: it is greeted, and the meeting goes on beside.
-    fn answer(&self, stream: impl noise::Stream, port: &Port, key: [u8; 32]) {
+    fn answer(&self, (stream, from): (impl noise::Stream, Address), port: &Port, key: [u8; 32]) {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             return; // whoever it is comes again
         };
         let (keys, port, log) = (self.keys.clone(), port.clone(), self.log.clone());
+        let live = self.live.hold(from);
         tokio::spawn(async move {
-            let _place = place;
+            let (_place, _live) = (place, live);
             match noise::secure(stream, false, &keys, &key).await {
                 Ok(pipe) => port.answer(LinkClass::Bluetooth, pipe).await,
                 Err(error) => log(&format!("bluetooth: a caller was not let in: {error}")),
@@ -413,9 +419,18 @@ impl Bluetooth {
         let device = adapter
             .device(place.address)
             .map_err(|e| out_of_reach(e.to_string()))?;
-        if device.is_connected().await.unwrap_or(false) {
+        let connected = || async { device.is_connected().await.unwrap_or(false) };
+        if connected().await && !self.live.has(&place.address) {
+            // It is about to say what it has called for, or this is what a channel that is gone left.
+            tokio::time::sleep(SPEAKS).await;
+            if connected().await && !self.live.has(&place.address) {
+                let _ = device.disconnect().await;
+            }
+        }
+        if connected().await {
             return Err(out_of_reach("it is calling this phone".into()));
         }
+        let live = self.live.hold(place.address);
         let began = Instant::now();
         let l2cap = place.psm != 0 && self.channels != Channels::Gatt;
         let mut failed = String::from("it offers no channel that this phone has");
@@ -428,7 +443,7 @@ impl Bluetooth {
                         .await
                         .map_err(|e| out_of_reach(e.to_string()))?;
                     self.say_times("L2CAP", open, began);
-                    return Ok(pipe);
+                    return Ok(held(pipe, move || drop(live)));
                 }
                 Ok(Err(error)) => failed = error.to_string(),
                 Err(_) => failed = "no answer".into(),
@@ -444,7 +459,14 @@ impl Bluetooth {
                 .await
                 .map_err(|e| out_of_reach(e.to_string()))?;
             self.say_times("GATT", open, began);
-            return Ok(pipe);
+            // Unlike a channel, the connection below outlives what went over it.
+            let runtime = tokio::runtime::Handle::current();
+            return Ok(held(pipe, move || {
+                runtime.spawn(async move {
+                    let _ = device.disconnect().await;
+                    drop(live);
+                });
+            }));
         }
         Err(out_of_reach(failed))
     }
@@ -460,6 +482,52 @@ impl Bluetooth {
         let pipe = noise::secure(stream, true, &self.keys, &key).await?;
         self.remember(pipe.peer);
         Ok(pipe)
+    }
+}
+
+/// A pipe at whose end something more is done.
+fn held(pipe: Pipe, after: impl FnOnce() + Send + 'static) -> Pipe {
+    let cut = pipe.cut;
+    Pipe {
+        cut: Box::new(move || {
+            cut();
+            after();
+        }),
+        ..pipe
+    }
+}
+
+/// Addresses with which something is under way, however often.
+#[derive(Debug, Clone, Default)]
+struct Live(Arc<Mutex<BTreeMap<Address, usize>>>);
+
+/// One of them; it is gone with this.
+struct Held(Live, Address);
+
+impl Live {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Address, usize>> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn hold(&self, address: Address) -> Held {
+        *self.lock().entry(address).or_default() += 1;
+        Held(self.clone(), address)
+    }
+
+    fn has(&self, address: &Address) -> bool {
+        self.lock().contains_key(address)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut live = self.0.lock();
+        if let Some(count) = live.get_mut(&self.1) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                live.remove(&self.1);
+            }
+        }
     }
 }
 
