@@ -155,6 +155,15 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<std::ffi::OsString>,
     },
+    /// Raise a Wi-Fi hotspot that others join by scanning a code, or join one; it stays until Ctrl-C.
+    Hotspot {
+        /// Join the network of this code instead, as it was scanned: WIFI:T:WPA;S:…;P:…;;
+        #[arg(long, value_name = "CODE")]
+        join: Option<String>,
+        /// The Wi-Fi interface, such as wlan0; by default the machine's first.
+        #[arg(long, value_name = "NAME")]
+        interface: Option<String>,
+    },
     /// Look this installation over.
     Doctor {
         /// Follow what the running phone costs: wake-ups, packets and scanning, by the hour.

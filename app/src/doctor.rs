@@ -179,7 +179,7 @@ fn radio_name(state: &RadioState) -> &'static str {
 }
 
 /// What a radio is called, and what looks after it.
-struct Radio {
+pub(crate) struct Radio {
     service: &'static str,
     start: &'static str,
     group: &'static str,
@@ -192,7 +192,7 @@ const BLUETOOTH: Radio = Radio {
     group: "bluetooth",
     switch: "bluetooth",
 };
-const WIFI: Radio = Radio {
+pub(crate) const WIFI: Radio = Radio {
     service: "wpa_supplicant",
     start: "install `wpasupplicant` and start it with D-Bus (`systemctl start wpa_supplicant`)",
     group: "netdev",
@@ -200,7 +200,7 @@ const WIFI: Radio = Radio {
 };
 
 /// In words, with what to do.
-fn radio(radio: &Radio, state: &RadioState) -> String {
+pub(crate) fn radio(radio: &Radio, state: &RadioState) -> String {
     let Radio {
         service,
         start,

@@ -16,6 +16,7 @@ pub mod demo;
 pub mod doctor;
 pub mod enrol;
 mod failure;
+pub mod hotspot;
 pub mod ministry;
 pub mod mirror;
 pub mod passphrase;

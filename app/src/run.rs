@@ -83,6 +83,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
                 },
         } => simulate::run(&scenario, phones, seed, twice, cli.json),
         Command::Bench { words } => measure(&words, cli.json),
+        Command::Hotspot { join, interface } => {
+            crate::hotspot::run(join.as_deref(), interface.as_deref())
+        }
         Command::Doctor {
             watch: true,
             every,

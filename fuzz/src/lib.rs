@@ -22,7 +22,7 @@ use sync::{Envelope, Grant};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 25] = [
     ("frame", frame),
     ("signed", signed),
     ("chain", chain),
@@ -46,6 +46,8 @@ pub const TARGETS: [Target; 23] = [
     ("mirror", mirror),
     ("control", control),
     ("keyfile", keyfile),
+    ("parcel", parcel),
+    ("radio", radio),
 ];
 
 /// libFuzzer takes every panic for a crash, even one that our net catches inside Automerge: this
@@ -380,4 +382,75 @@ pub fn scan(data: &[u8]) {
 /// Lists of ids.
 pub fn words(data: &[u8]) {
     let _ = read_short_ids(data);
+}
+
+/// Parcels that come by card: anything at all, and good ones that were bent.
+pub fn parcel(data: &[u8]) {
+    use sync::parcel;
+    let key = [7; 32];
+    if let Ok(opened) = parcel::open(&key, data) {
+        opened.read(|_| true, |_, _| {});
+    }
+    let _ = parcel::read_document(data);
+    let [at, bend, rest @ ..] = data else { return };
+    let items = [
+        (parcel::ItemKind::Envelope, rest.to_vec()),
+        (parcel::ItemKind::Document, parcel::document("root", rest)),
+    ];
+    let Some((_, mut file)) = parcel::write(&key, &items) else {
+        return;
+    };
+    let at = usize::from(*at) * file.len() / 256;
+    if let Some(byte) = file.get_mut(at) {
+        *byte ^= bend;
+    }
+    if let Ok(opened) = parcel::open(&key, &file) {
+        opened.read(
+            |_| true,
+            |item, bytes| assert!(bytes.is_none_or(|bytes| Digest::of(&bytes) == item.id)),
+        );
+    }
+}
+
+/// What radios hear: tokens, names of groups, and the first words on a Bluetooth channel, from a stranger
+/// and from somebody who has the ministry's key.
+pub fn radio(data: &[u8]) {
+    use node::host::links::{bluetooth::token, noise, wifi::group};
+    let key = [7; 32];
+    let keys = DeviceKeys::from_seed([1; 32]);
+    if let Some(token) = token::read(&key, data) {
+        let _ = token.is(&keys.id());
+        let _ = token.stand_in();
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = group::recognise(&key, text);
+    }
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+    else {
+        return;
+    };
+    for dialed in [true, false] {
+        let greeted = runtime.block_on(async {
+            let (ours, theirs) = tokio::io::duplex(4096);
+            let (mut reads, mut writes) = tokio::io::split(theirs);
+            let says = async {
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut writes, data).await;
+                let _ = tokio::io::AsyncWriteExt::shutdown(&mut writes).await;
+                let mut answer = Vec::new();
+                let mut some = tokio::io::AsyncReadExt::take(&mut reads, 4096);
+                let _ = tokio::io::AsyncReadExt::read_to_end(&mut some, &mut answer).await;
+                answer.len()
+            };
+            let (greeted, answered) =
+                tokio::join!(noise::secure(ours, dialed, &keys, &key), async {
+                    tokio::time::timeout(std::time::Duration::from_millis(50), says).await
+                });
+            let answered = answered.unwrap_or_default();
+            assert!(dialed || answered == 0, "a stranger was answered");
+            greeted.is_ok()
+        });
+        assert!(!greeted, "a stranger was let in");
+    }
 }

@@ -19,7 +19,7 @@ mkdir -p "$out"
 rm -f "$out/rc"
 [ ! -e "$test/kijiti" ] || strip "$test/kijiti"
 (cd "$(dirname "$test")" && find "$(basename "$test")" | cpio -o -H newc --quiet) | cat "$work/machine/machine.cpio" - >"$work/initrd"
-timeout "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -machine q35,hpet=on -cpu max -m 1536 -smp "${CPUS:-1}" -nodefaults -no-user-config -display none \
+timeout "$seconds" qemu-system-x86_64 -accel "tcg,thread=${THREADS:-multi}" -machine q35,hpet=on -cpu max -m 1536 -smp "${CPUS:-1}" -nodefaults -no-user-config -display none \
     -serial "file:$out/console.log" -no-reboot -kernel "$work/machine/vmlinuz" -initrd "$work/initrd" \
     -append "console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on mitigations=off cryptomgr.notests clocksource=hpet" \
     -device virtio-rng-pci -virtfs "local,path=$out,mount_tag=out,security_model=none" "$@" || true

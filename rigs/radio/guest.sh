@@ -2,6 +2,8 @@
 # Runs inside the guest, as root, for two phones that have nothing but the radios of /test/scenario:
 #   l2cap, gatt   two virtual LE controllers and bluetoothd
 #   wifi          two virtual Wi-Fi radios, each in a namespace with a wpa_supplicant of its own
+#   adhoc, mesh   the same radios in a network that a supervisor has set up (IBSS, 802.11s)
+#   tokens        Bluetooth for an hour, on a clock that does not wait
 #   raise SEED    both: the meeting begins over GATT, raises a group, and the Wi-Fi is pulled away in the middle of it
 cd /tmp || exit 9
 up() { cut -d' ' -f1 /proc/uptime; }
@@ -54,10 +56,31 @@ wifi() {
     sleep 1
     KIJITI_WIFI_BUS=unix:path=/run/dbus-a ip netns exec a /test/kijiti --data /test/phones/a doctor 2>&1 | grep wi-fi
     # What goes over the network, as anybody on it hears it, and what the radios say before that.
-    ip netns exec a tcpdump -U -i any -w /out/wifi.pcap >/dev/null 2>&1 &
+    ip netns exec a tcpdump -Z root -U -i any -w /out/wifi.pcap >/dev/null 2>&1 &
     ip link set hwsim0 up
-    tcpdump -U -i hwsim0 -w /out/wifi-air.pcap >/dev/null 2>&1 &
+    tcpdump -Z root -U -i hwsim0 -w /out/wifi-air.pcap >/dev/null 2>&1 &
     echo "wi-fi $(up)"
+}
+
+# The same radios in a network of equals, set up by hand.
+equals() {
+    modprobe -a ccm gcm cmac ctr ecb michael_mic 2>/dev/null
+    modprobe mac80211_hwsim radios=2
+    n=0
+    for phone in a b; do
+        ip netns add $phone
+        ip -n $phone link set lo up
+        iw phy phy$n set netns name $phone
+        ip netns exec $phone iw dev wlan$n set type $1
+        ip -n $phone link set wlan$n up
+        case $1 in
+            ibss) ip netns exec $phone iw dev wlan$n ibss join village 2437 ;;
+            mp) ip netns exec $phone iw dev wlan$n mesh join village freq 2437 ;;
+        esac
+        n=$((n + 1))
+    done
+    ip netns exec a tcpdump -Z root -U -i any -w /out/wifi.pcap >/dev/null 2>&1 &
+    echo "$1 $(up)"
 }
 
 start() { # PHONE, then what its links are
@@ -76,6 +99,17 @@ case $scenario in
         wifi
         start a --links wifi-direct
         start b --links wifi-direct
+        ;;
+    adhoc | mesh)
+        equals $([ $scenario = adhoc ] && echo ibss || echo mp)
+        start a --links ip
+        start b --links ip
+        ;;
+    tokens)
+        bluetooth
+        /test/kijiti --data /test/phones/a start --links bluetooth --bluetooth l2cap --adapter hci0 2>/out/a.log &
+        /test/kijiti --data /test/phones/b start --links bluetooth --bluetooth l2cap --adapter hci1 2>/out/b.log &
+        sleep 3600
         ;;
     raise)
         bluetooth

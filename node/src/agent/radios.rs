@@ -15,8 +15,9 @@ use plan::CallPlan;
 
 mod plan;
 
-/// When news or not, phones look in on each other again.
-const QUIET_MS: u64 = 20 * 60_000;
+/// News or not, phones look in on each other again after this long. Whoever has news calls at once, so
+/// that this is only in case a word was lost; a meeting without news is some hundred packets.
+const QUIET_MS: u64 = 60 * 60_000;
 /// With news, not more often than this.
 const NEWS_MS: u64 = 2_000;
 /// After a first failure, a call is tried again.

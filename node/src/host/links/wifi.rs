@@ -8,4 +8,4 @@ pub mod group;
 mod supplicant;
 
 #[cfg(all(feature = "radios", target_os = "linux"))]
-pub use supplicant::{Wifi, state};
+pub use supplicant::{Hotspot, Wifi, state};

@@ -35,8 +35,12 @@ use crate::host::links::{Driver, Later, Pipe, Port, noise};
 const PACKET_BYTES: u16 = 16 * 1024;
 /// How long a channel may take to come up.
 const CONNECT: Duration = Duration::from_secs(15);
-/// After this long a phone advertises another token.
-const TOKEN_LASTS: Duration = Duration::from_secs(15 * 60);
+/// After this long a phone advertises another token: a little before the kernel takes another address
+/// (`rpa_timeout`, 15 minutes).
+const TOKEN_LASTS: Duration = Duration::from_secs(15 * 60 - 20);
+/// Between two tokens the radio is silent until the address has changed too: were one of them ever
+/// heard with the other's neighbour, a day of them could be put in a row.
+const SILENT: Duration = Duration::from_secs(40);
 /// After this long without anything heard, where something was before, the radio is switched anew.
 const DEAF: Duration = Duration::from_secs(20 * 60);
 /// Between two reports of one phone.
@@ -246,8 +250,12 @@ impl Bluetooth {
                 discoverable: Some(true),
                 ..Default::default()
             };
-            let _said = adapter.advertise(advertisement).await.map_err(of_error)?;
+            let said = adapter.advertise(advertisement).await.map_err(of_error)?;
             tokio::time::sleep(TOKEN_LASTS).await;
+            drop(said);
+            self.call.notify_one(); // who looks pauses
+            let _silent = self.calling.lock().await;
+            tokio::time::sleep(SILENT).await;
         }
     }
 

@@ -44,6 +44,50 @@ pub fn recognise(discovery: &[u8; 32], ssid: &str) -> Option<Network> {
     Some(of_salt(discovery, salt)).filter(|network| network.ssid == ssid)
 }
 
+/// What a person's phone scans to join a network: `WIFI:T:WPA;S:name;P:passphrase;;`, as cameras and
+/// settings of phones read it (ZXing's form).
+pub fn to_code(network: &Network) -> String {
+    let plain = |text: &str| -> String {
+        let special = |c: char| matches!(c, '\\' | ';' | ',' | ':' | '"');
+        text.chars()
+            .flat_map(|c| special(c).then_some('\\').into_iter().chain([c]))
+            .collect()
+    };
+    let Network {
+        ssid, passphrase, ..
+    } = network;
+    format!("WIFI:T:WPA;S:{};P:{};;", plain(ssid), plain(passphrase))
+}
+
+/// Reads such a code, whoever showed it; `None`: it is none, or of a network without a passphrase.
+pub fn of_code(code: &str) -> Option<Network> {
+    let mut fields = std::collections::BTreeMap::new();
+    let (mut field, mut escaped) = (String::new(), false);
+    for c in code.trim().strip_prefix("WIFI:")?.chars() {
+        match (c, escaped) {
+            ('\\', false) => escaped = true,
+            (';', false) => {
+                if let Some((name, value)) = std::mem::take(&mut field).split_once(':') {
+                    fields.insert(name.to_ascii_uppercase(), value.to_owned());
+                }
+            }
+            (c, _) => {
+                field.push(c);
+                escaped = false;
+            }
+        }
+    }
+    let network = Network {
+        ssid: fields.remove("S")?,
+        passphrase: fields.remove("P")?,
+        frequency_mhz: 0,
+    };
+    // IEEE 802.11: a name of 32 bytes at most; WPA2: 8 to 63 characters.
+    let sound =
+        (1..=32).contains(&network.ssid.len()) && (8..=63).contains(&network.passphrase.len());
+    sound.then_some(network)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -70,6 +114,33 @@ mod tests {
             "Café-12345678901234567890",
         ] {
             assert_eq!(recognise(&[3; 32], other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_read_as_it_was_shown_and_as_other_phones_show_theirs() {
+        let ours = of_salt(&[3; 32], [1, 2, 3, 4, 5, 6]);
+        let read = of_code(&to_code(&ours)).unwrap();
+        assert_eq!((read.ssid, read.passphrase), (ours.ssid, ours.passphrase));
+        let odd = Network {
+            ssid: "Kijiji; \"5\", a:b\\".into(),
+            passphrase: "p:a;s,s\\phrase".into(),
+            frequency_mhz: 0,
+        };
+        assert_eq!(of_code(&to_code(&odd)), Some(odd));
+        let android = of_code("WIFI:S:AndroidAP_1234;T:WPA;P:abcd1234;H:false;;").unwrap();
+        assert_eq!(
+            (&*android.ssid, &*android.passphrase),
+            ("AndroidAP_1234", "abcd1234")
+        );
+        for other in [
+            "",
+            "https://example.org",
+            "WIFI:",
+            "WIFI:T:nopass;S:cafe;;",
+            "WIFI:S:x;P:short;;",
+        ] {
+            assert_eq!(of_code(other), None, "{other}");
         }
     }
 

@@ -478,6 +478,38 @@ impl Wifi {
     }
 }
 
+/// A hotspot that a person has raised, or joined, until it is dropped by [`Hotspot::leave`].
+pub struct Hotspot {
+    interface: Interface,
+    held: Held,
+}
+
+impl Hotspot {
+    /// Raises one with a name and a passphrase that nobody has used yet.
+    pub async fn raise(interface: Option<&str>) -> Result<(Self, Network), RadioState> {
+        let interface = open(interface).await?;
+        let mut fresh = [0; 38];
+        getrandom::fill(&mut fresh).map_err(|e| RadioState::Failed(e.to_string()))?;
+        let (salt, key) = fresh.split_first_chunk::<6>().unwrap_or((&[0; 6], &[]));
+        let key = key.first_chunk::<32>().copied().unwrap_or_default();
+        let network = group::of_salt(&key, *salt);
+        let held = interface.raise(&network).await?;
+        Ok((Self { interface, held }, network))
+    }
+
+    /// Joins one.
+    pub async fn join(interface: Option<&str>, network: &Network) -> Result<Self, RadioState> {
+        let interface = open(interface).await?;
+        let held = interface.join(network).await?;
+        Ok(Self { interface, held })
+    }
+
+    /// Takes it down, or leaves it.
+    pub async fn leave(self) {
+        self.interface.leave(self.held).await;
+    }
+}
+
 impl Raiser for Wifi {
     fn works(&self) -> bool {
         let state = self.state.lock().unwrap_or_else(|e| e.into_inner());
