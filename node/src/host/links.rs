@@ -220,6 +220,16 @@ async fn write(
     let _ = tokio::time::timeout(FAREWELL, sender.finish()).await;
 }
 
+/// What radios go by: the ministry's discovery key, and for how long they look and rest, in
+/// milliseconds, as power allows.
+pub type Rules = (
+    tokio::sync::watch::Receiver<Option<[u8; 32]>>,
+    tokio::sync::watch::Receiver<(u64, u64)>,
+);
+
+/// What carries bytes, and what raises networks.
+pub(super) type Drivers = (Vec<Arc<dyn Driver>>, Option<Arc<dyn Raiser>>);
+
 /// The drivers of this phone.
 #[derive(Clone)]
 pub(super) struct Links {
@@ -230,11 +240,7 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn new(
-        port: Port,
-        (drivers, raiser): (Vec<Arc<dyn Driver>>, Option<Arc<dyn Raiser>>),
-        counts: Arc<Counts>,
-    ) -> Self {
+    pub(super) fn new(port: Port, (drivers, raiser): Drivers, counts: Arc<Counts>) -> Self {
         if let Some(raiser) = &raiser {
             tokio::spawn(raiser.clone().run());
         }

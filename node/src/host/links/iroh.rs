@@ -252,9 +252,8 @@ impl Driver for Ip {
     fn scan(self: Arc<Self>, port: Port) -> Later<'static, ()> {
         Box::pin(async move {
             let scoped = async {
-                match self.scoped.clone() {
-                    Some(scoped) => scoped.run().await,
-                    None => {}
+                if let Some(scoped) = self.scoped.clone() {
+                    scoped.run().await;
                 }
             };
             tokio::join!(self.accept(port.clone()), self.discover(port), scoped);

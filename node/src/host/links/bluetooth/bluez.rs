@@ -27,6 +27,7 @@ use super::{Channels, RadioState, gatt};
 use crate::agent::LinkClass;
 use crate::api::Refusal;
 use crate::host::Log;
+use crate::host::links::Rules;
 use crate::host::links::counts::Counts;
 use crate::host::links::{Driver, Later, Pipe, Port, noise};
 
@@ -156,10 +157,7 @@ impl Bluetooth {
     pub fn new(
         keys: DeviceKeys,
         (channels, adapter): (Channels, Option<String>),
-        (discovery, looks): (
-            watch::Receiver<Option<[u8; 32]>>,
-            watch::Receiver<(u64, u64)>,
-        ),
+        (discovery, looks): Rules,
         (counts, log): (Arc<Counts>, Log),
     ) -> Self {
         Self {

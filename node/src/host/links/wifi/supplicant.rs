@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use super::group;
 use crate::agent::Network;
 use crate::host::Log;
+use crate::host::links::Rules;
 use crate::host::links::bluetooth::RadioState;
 use crate::host::links::counts::Counts;
 use crate::host::links::{Later, Raiser};
@@ -379,10 +380,7 @@ impl Wifi {
     /// Wi-Fi of a phone; it is used from `run` on. `alone`: without Bluetooth, others are found by it.
     pub fn new(
         (interface, alone): (Option<String>, bool),
-        (discovery, looks): (
-            watch::Receiver<Option<[u8; 32]>>,
-            watch::Receiver<(u64, u64)>,
-        ),
+        (discovery, looks): Rules,
         (counts, log): (Arc<Counts>, Log),
     ) -> Self {
         Self {
