@@ -2,5 +2,6 @@
 
 pub mod checks;
 pub mod desk;
+mod folders;
 pub mod phone;
 pub mod shown;

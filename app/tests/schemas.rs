@@ -135,7 +135,7 @@ fn json(view: &dyn views::erased::View) -> Value {
 }
 
 /// What a screen asks of a case, of a visit and of the phone.
-fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 15] {
+fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 16] {
     let profile = clinical::Profile::Iccm;
     let decision = node::api::DecisionInput {
         urgency: clinical::Urgency::Pink,
@@ -148,6 +148,7 @@ fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 15] {
         light: String::new(),
     };
     [
+        Request::Idle,
         Request::VisitBegin {
             of: VisitOf::Child,
             profile,

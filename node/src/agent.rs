@@ -36,13 +36,14 @@ mod spaces;
 mod tests;
 mod tx;
 
-pub use commands::{Command, Parcel, Reply};
+pub use commands::{Command, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
 pub use io::{Event, Input, LinkId, Output};
 pub use known::{Known, Snapshot};
 use meeting::Meeting;
 pub use meeting::MeetingSummary;
 pub use meeting::budget::LinkClass;
+pub use parcels::Parcel;
 use phone::Phone;
 pub use radios::Power;
 pub use raising::Network;

@@ -26,7 +26,7 @@ mod worker;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use protocol::DeviceId;
+use protocol::{DeviceId, DeviceKeys};
 use tokio::sync::mpsc;
 
 pub use folder::DataFolder;
@@ -98,6 +98,41 @@ pub struct Host {
 /// Where a phone's events go, as lines for people.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// The drivers that are wanted, what raises networks, and where the phone listens.
+async fn drivers(
+    keys: &DeviceKeys,
+    options: &HostOptions,
+    (key, looks): links::Rules,
+    (counts, log): (Arc<links::counts::Counts>, Log),
+) -> Result<(links::Drivers, Vec<SocketAddr>), Refusal> {
+    let mut drivers: Vec<Arc<dyn links::Driver>> = Vec::new();
+    let mut addresses = Vec::new();
+    if !options.no_ip {
+        let discovered = options.discover.then_some(key.clone());
+        let own = (keys.id(), keys.seed());
+        let shared = (counts.clone(), log.clone());
+        let ip = links::Ip::bind(own, options.listen, discovered, shared).await?;
+        addresses = ip.bound();
+        drivers.push(Arc::new(ip));
+    }
+    #[cfg(all(feature = "radios", target_os = "linux"))]
+    if let Some(wanted) = &options.bluetooth {
+        let wanted = (wanted.channels, wanted.adapter.clone());
+        let (heard, shared) = ((key.clone(), looks.clone()), (counts.clone(), log.clone()));
+        let bluetooth = links::bluetooth::Bluetooth::new(keys.clone(), wanted, heard, shared);
+        drivers.push(Arc::new(bluetooth));
+    }
+    #[cfg(all(feature = "radios", target_os = "linux"))]
+    if let Some(wanted) = &options.wifi {
+        let wanted = (wanted.interface.clone(), options.bluetooth.is_none());
+        let wifi = links::wifi::Wifi::new(wanted, (key, looks), (counts, log));
+        return Ok(((drivers, Some(Arc::new(wifi))), addresses));
+    }
+    #[cfg(not(all(feature = "radios", target_os = "linux")))]
+    drop(looks);
+    Ok(((drivers, None), addresses))
+}
+
 impl Host {
     /// Starts the phone in `folder`, which is locked while it runs.
     pub fn start(folder: DataFolder, options: HostOptions, log: Log) -> Result<Self, Refusal> {
@@ -114,40 +149,13 @@ impl Host {
         let (mut links, mut addresses) = (None, Vec::new());
         let counts = Arc::new(links::counts::Counts::default());
         if !options.offline {
-            let mut drivers: Vec<Arc<dyn links::Driver>> = Vec::new();
-            let mut raiser: Option<Arc<dyn links::Raiser>> = None;
-            #[cfg(all(feature = "radios", target_os = "linux"))]
-            if let Some(wanted) = options.wifi {
-                let alone = options.bluetooth.is_none();
-                let heard = (key.clone(), looks.subscribe());
-                let shared = (counts.clone(), log.clone());
-                let wifi = links::wifi::Wifi::new((wanted.interface, alone), heard, shared);
-                raiser = Some(Arc::new(wifi));
-            }
-            if !options.no_ip {
-                let discovered = options.discover.then_some(key.clone());
-                let own = (id, keys.seed());
-                let shared = (counts.clone(), log.clone());
-                let ip = links::Ip::bind(own, options.listen, discovered, shared);
-                let ip = runtime.block_on(ip)?;
-                addresses = ip.bound();
-                drivers.push(Arc::new(ip));
-            }
-            #[cfg(all(feature = "radios", target_os = "linux"))]
-            if let Some(wanted) = options.bluetooth {
-                let wanted = (wanted.channels, wanted.adapter);
-                let looks = looks.subscribe();
-                let bluetooth = links::bluetooth::Bluetooth::new(
-                    keys.clone(),
-                    wanted,
-                    (key, looks),
-                    (counts.clone(), log.clone()),
-                );
-                drivers.push(Arc::new(bluetooth));
-            }
+            let shared = (counts.clone(), log.clone());
+            let rules = (key, looks.subscribe());
+            let made = runtime.block_on(drivers(&keys, &options, rules, shared))?;
+            addresses = made.1;
             let _inside = runtime.enter();
             let port = links::Port::new(messages.clone(), counts.clone());
-            links = Some(links::Links::new(port, (drivers, raiser), counts));
+            links = Some(links::Links::new(port, made.0, counts));
         }
         let control = match options.control {
             true => Some(runtime.block_on(control::serve(&folder, messages.clone()))?),

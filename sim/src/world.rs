@@ -366,13 +366,7 @@ impl World {
                 }
                 Output::Event(Event::Refused { reason, .. }) => heard.refused = Some(reason),
                 Output::CloseLink { reason, .. } => heard.closed = Some(reason),
-                Output::Event(_)
-                | Output::LeaveLink { .. }
-                | Output::Dial { .. }
-                | Output::RaiseNetwork { .. }
-                | Output::JoinNetwork { .. }
-                | Output::LeaveNetwork
-                | Output::Sleep(_) => {}
+                _ => {} // nothing that is heard
             }
         }
         Ok(heard)

@@ -1,7 +1,9 @@
 //! What a phone's refusals are to whoever reads them: what went wrong, and what to do.
 
 use clinical::catalogue::ValueError;
-use node::api::{Class, Paper, Refusal, Trouble};
+use node::api::{Class, Paper, Refusal};
+
+use super::folders;
 
 use super::shown::{JPEG, answer, findings};
 use crate::Failure;
@@ -45,69 +47,11 @@ pub fn of(refusal: &Refusal) -> Words {
         .unwrap_or_else(|| words(format!("{refusal:?}"), "this is a fault of the program"))
 }
 
-fn trouble(trouble: &Trouble) -> Words {
-    match trouble {
-        Trouble::Full => words(
-            "the disk is full",
-            "free some space and try again; nothing was lost",
-        ),
-        Trouble::ReadOnly(why) => words(
-            format!("the data folder cannot be written: {why}"),
-            "make the data folder writable, or choose another with --data",
-        ),
-        Trouble::Damaged(why) => words(
-            format!("damaged data: {why}"),
-            "copy the data folder away, then ask your supervisor; nothing was changed",
-        ),
-        Trouble::Broken { invariant, at } => words(
-            format!("invariant {invariant} of this program did not hold ({at})"),
-            "try again; nothing was changed. Tell those who make this program: it is a fault of theirs",
-        ),
-        Trouble::Other(why) => words(why, "try again; nothing was changed"),
-    }
-}
-
-fn folder(path: &str, trouble: &Trouble) -> Words {
-    match trouble {
-        Trouble::Full => words(
-            "the disk is full",
-            "free some space and try again; nothing was lost",
-        ),
-        Trouble::ReadOnly(_) => words(
-            format!("the data folder {path} cannot be written"),
-            "make it writable, or choose another with --data",
-        ),
-        Trouble::Broken { .. } => self::trouble(trouble),
-        Trouble::Damaged(why) | Trouble::Other(why) => words(
-            format!("the data folder {path} cannot be used: {why}"),
-            "choose another with --data",
-        ),
-    }
-}
-
-fn card(path: &str, trouble: &Trouble) -> Words {
-    match trouble {
-        Trouble::Full => words(
-            format!("{path} is full"),
-            "free some room there, or take another card, and run it again: it goes on where it stopped, and nothing was lost",
-        ),
-        Trouble::ReadOnly(_) => words(
-            format!("{path} cannot be written"),
-            "move the card's lock, or make the folder writable; `kijiti carry in` reads it all the same",
-        ),
-        Trouble::Broken { .. } => self::trouble(trouble),
-        Trouble::Damaged(why) | Trouble::Other(why) => words(
-            format!("{path} cannot be used: {why}"),
-            "is the card in? Name a folder on it, or a file that `kijiti carry out` wrote",
-        ),
-    }
-}
-
 fn machine(refusal: &Refusal) -> Option<Words> {
     Some(match refusal {
-        Refusal::Store(why) => trouble(why),
-        Refusal::Folder(path, why) => folder(path, why),
-        Refusal::Card(path, why) => card(path, why),
+        Refusal::Store(why) => folders::trouble(why),
+        Refusal::Folder(path, why) => folders::folder(path, why),
+        Refusal::Card(path, why) => folders::card(path, why),
         Refusal::InUse(path) => words(
             format!("another kijiti is running on {path}"),
             "stop it first, or choose another data folder with --data",

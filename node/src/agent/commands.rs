@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use distribution::{Offer, Release, Root, TrustedState};
 use protocol::certificate::{Certificate, CertificateError, CertificateRequest};
-use protocol::frame::CarriedReceipt;
 use protocol::signed::{Role, Signed};
 use protocol::{
     Area, BundleId, CaseId, Chain, DeviceId, Digest, EnvelopeId, Invariant, Right, Rights, always,
@@ -17,6 +16,7 @@ use sync::epoch::Member;
 use sync::space::open_grant;
 
 use super::Phone;
+use super::parcels::Parcel;
 use super::records::Target;
 use super::tx::Consequence;
 use crate::api::{Paper, Refusal};
@@ -151,17 +151,6 @@ pub enum Command {
     GoBack(String),
 }
 
-/// Sealed things that came by a file, or some of them: signatures inside say whose they are.
-#[derive(Debug, Clone, Default)]
-pub struct Parcel {
-    /// Certificates of those whose words follow.
-    pub chains: Vec<Chain>,
-    /// Receipts of phones.
-    pub receipts: Vec<CarriedReceipt>,
-    /// Envelopes, in the order in which they were taken in by whoever wrote them down.
-    pub envelopes: Vec<Vec<u8>>,
-}
-
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -211,17 +200,10 @@ impl Phone {
             Command::Offer(offer) => self.offer(&offer, store),
             Command::Retire(area, since_s) => self.end_keys(&area, since_s, store),
             Command::SetCarryQuota(bytes) => self.set_carry_quota(bytes, store),
-            Command::BundleImported(digest) => self.bundle_imported(&digest, store),
-            Command::PhotoImported(digest) => {
-                self.releases.bundles.remove(&BundleId::photo(digest));
-                self.look_at_bundles(store)?;
-                Ok(Ok(Reply::Done))
-            }
+            Command::BundleImported(digest) => self.imported(BundleId::release(digest), store),
+            Command::PhotoImported(digest) => self.imported(BundleId::photo(digest), store),
             Command::TakeParcel(parcel) => self.take_parcel(parcel, store),
-            Command::ParcelsTaken => {
-                self.after_meeting(store)?;
-                Ok(Ok(Reply::Done))
-            }
+            Command::ParcelsTaken => self.parcels_taken(store),
             Command::KeepPhoto(digest, bytes) => {
                 store.open_bundle(&BundleId::photo(digest), bytes)?;
                 store.put_setting(&Setting::photo(&digest), &[1])?;
@@ -383,7 +365,7 @@ impl Phone {
     }
 
     /// What is held may be opened, and what is ready be activated, in another light.
-    fn look_at_bundles(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+    pub(super) fn look_at_bundles(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         self.out.changed();
         let (spaces, records, releases, mut tx) = self.parts(store);
         releases.open_bundles(spaces, records, &mut tx)?;
@@ -606,15 +588,5 @@ impl Phone {
             }
             Err(error) => no(Refusal::NotTrusted(error)),
         }
-    }
-
-    fn bundle_imported(
-        &mut self,
-        digest: &Digest,
-        store: &mut dyn Store,
-    ) -> Result<Answer, StoreError> {
-        self.releases.bundles.remove(&BundleId::release(*digest));
-        self.look_at_bundles(store)?;
-        Ok(Ok(Reply::Done))
     }
 }

@@ -320,9 +320,7 @@ impl Meeting {
         store: &mut dyn Store,
     ) -> Result<(), End> {
         let name = frame.name();
-        if matches!(frame, Frame::HavesDone(_) | Frame::Coming(_)) {
-            self.faster.look_again();
-        }
+        self.faster.hears(&frame);
         let talk = &mut self.talk;
         match (frame, self.stage) {
             (Frame::Hello(hello), Stage::Greeting) => self.handle_hello(&hello, phone),
@@ -336,8 +334,9 @@ impl Meeting {
             }
             (Frame::Heard(heard), Stage::Exchange | Stage::Parting) => self.handle_heard(&heard),
             (Frame::Resume(_), Stage::Greeting) => self.handle_lost_resume(),
-            (Frame::Raise(raise), Stage::Exchange) => self.handle_raise(&raise),
-            (Frame::Join(join), Stage::Exchange) => self.handle_join(join, phone),
+            (frame @ (Frame::Raise(_) | Frame::Join(_)), Stage::Exchange) => {
+                self.faster.handle(frame, (talk.peer, self.dialed), phone)
+            }
             (
                 frame @ (Frame::Holds(_)
                 | Frame::Renewed(_)
@@ -375,8 +374,7 @@ impl Meeting {
                 | Frame::Piece(_)),
                 Stage::Exchange,
             ) => self.bundles.handle(frame, talk, phone, store),
-            // Said before the other heard our goodbye: let it pass.
-            (_, Stage::Parting) => Ok(()),
+            (_, Stage::Parting) => Ok(()), // said before the other heard our goodbye
             (Frame::Unknown { lane, .. }, Stage::Trust | Stage::Proving | Stage::Exchange) => {
                 self.close_lane(lane);
                 self.prove_if_ready(phone);

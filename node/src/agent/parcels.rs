@@ -3,17 +3,29 @@
 
 use std::collections::BTreeMap;
 
-use protocol::Right;
+use protocol::frame::CarriedReceipt;
+use protocol::{BundleId, Chain, Right};
 use sync::Envelope;
 
 use super::Phone;
-use super::commands::{Answer, Parcel, Reply, no};
+use super::commands::{Answer, Reply, no};
 use super::io::Event;
 use super::meeting::cases::Intake;
 use super::meeting::receipts;
 use super::meeting::talk::End;
 use crate::api::Refusal;
 use crate::store::{Store, StoreError};
+
+/// Sealed things that came by a file, or some of them: signatures inside say whose they are.
+#[derive(Debug, Clone, Default)]
+pub struct Parcel {
+    /// Certificates of those whose words follow.
+    pub chains: Vec<Chain>,
+    /// Receipts of phones.
+    pub receipts: Vec<CarriedReceipt>,
+    /// Envelopes, in the order in which they were taken in by whoever wrote them down.
+    pub envelopes: Vec<Vec<u8>>,
+}
 
 /// What came of one thing in a parcel, where only our own store ends it all.
 fn passed_over(taken: Result<(), End>) -> Result<u64, StoreError> {
@@ -25,6 +37,22 @@ fn passed_over(taken: Result<(), End>) -> Result<u64, StoreError> {
 }
 
 impl Phone {
+    /// A file has been put among the bundles from outside, whole.
+    pub(super) fn imported(
+        &mut self,
+        id: BundleId,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        self.releases.bundles.remove(&id);
+        self.look_at_bundles(store)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    pub(super) fn parcels_taken(&mut self, store: &mut dyn Store) -> Result<Answer, StoreError> {
+        self.after_meeting(store)?;
+        Ok(Ok(Reply::Done))
+    }
+
     pub(super) fn take_parcel(
         &mut self,
         parcel: Parcel,

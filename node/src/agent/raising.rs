@@ -53,37 +53,63 @@ pub(super) struct Faster {
 }
 
 impl Faster {
-    /// The other has said what it has, or how much is coming.
-    pub(super) fn look_again(&mut self) {
-        self.looked_ms = None;
+    /// Once the other has said what it has, or how much is coming, what is left is looked at anew.
+    pub(super) fn hears(&mut self, frame: &Frame) {
+        if matches!(
+            frame,
+            Frame::HavesDone(_) | Frame::Coming(_) | Frame::Raise(_)
+        ) {
+            self.looked_ms = None;
+        }
     }
 }
 
-impl Meeting {
-    /// The other says that much is left for it: this side, which has called, may raise a network.
-    pub(super) fn handle_raise(&mut self, raise: &Raise) -> Result<(), End> {
-        if !self.faster.both || !self.dialed {
+impl Faster {
+    /// What the other says of networks.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
+    pub(super) fn handle(
+        &mut self,
+        frame: Frame,
+        (peer, dialed): (DeviceId, bool),
+        phone: &mut Phone,
+    ) -> Result<(), End> {
+        match frame {
+            Frame::Raise(raise) => self.handle_raise(&raise, dialed),
+            Frame::Join(join) => self.handle_join(join, (peer, dialed), phone),
+            other => refuse(format!("{} out of its place", other.name())),
+        }
+    }
+
+    /// The other says that much is left for it: this side, if it has called, may raise a network.
+    fn handle_raise(&mut self, raise: &Raise, dialed: bool) -> Result<(), End> {
+        if !self.both || !dialed {
             return refuse("Raise out of its place");
         }
-        self.faster.left_there = raise.bytes;
-        self.faster.look_again();
+        self.left_there = raise.bytes;
         Ok(())
     }
 
     /// The other has raised a network.
-    pub(super) fn handle_join(&mut self, join: Join, phone: &mut Phone) -> Result<(), End> {
-        let may = self.faster.both && !self.dialed;
-        if !may || self.faster.tries >= RAISES_PER_MEETING_MAX || !join.is_sound() {
+    fn handle_join(
+        &mut self,
+        join: Join,
+        (peer, dialed): (DeviceId, bool),
+        phone: &mut Phone,
+    ) -> Result<(), End> {
+        let may = self.both && !dialed && self.tries < RAISES_PER_MEETING_MAX;
+        if !may || !join.is_sound() {
             return refuse("Join out of its place");
         }
-        self.faster.tries += 1;
-        let (peer, now) = (self.talk.peer, phone.now);
+        self.tries += 1;
         if phone.radios.raised.is_some() {
             return Ok(()); // one at a time; Bluetooth goes on
         }
         phone.radios.raised = Some(Raised {
             peer,
-            since_ms: now.mono_ms,
+            since_ms: phone.now.mono_ms,
         });
         let network = Network {
             ssid: join.ssid,
@@ -94,37 +120,35 @@ impl Meeting {
         phone.out.outputs.push_back(joins);
         Ok(())
     }
+}
 
-    /// Looks at what is left; `true`: this side is to raise a network.
-    fn raises(&mut self, now: Now, phone: &Phone) -> bool {
-        let faster = &mut self.faster;
-        let slow = self.carrier.class() == LinkClass::Bluetooth;
-        let looked = faster
-            .looked_ms
-            .is_some_and(|at_ms| now.mono_ms < at_ms + LOOKS_EVERY_MS);
-        if !faster.both || !slow || looked {
-            return false;
-        }
-        faster.looked_ms = Some(now.mono_ms);
-        let rests = faster.tries > 0 && now.mono_ms < faster.last_ms + RAISES_AGAIN_MS;
-        if faster.tries >= RAISES_PER_MEETING_MAX || rests || !self.can_move() {
-            return false;
-        }
-        let left = self.left_here(phone);
-        if !worth_raising(left.max(self.faster.left_there), phone.radios.power()) {
-            return false;
-        }
-        let faster = &mut self.faster;
-        if self.dialed {
-            faster.tries += 1;
-            faster.last_ms = now.mono_ms;
-            return true;
-        }
-        if !std::mem::replace(&mut faster.said, true) {
-            self.talk.say(Frame::Raise(Raise { bytes: left }));
-        }
-        false
+/// Looks at what is left of a meeting; `true`: this side is to raise a network.
+fn raises(meeting: &mut Meeting, now: Now, phone: &Phone) -> bool {
+    let faster = &mut meeting.faster;
+    let slow = meeting.carrier.class() == LinkClass::Bluetooth;
+    let looked = (faster.looked_ms).is_some_and(|at_ms| now.mono_ms < at_ms + LOOKS_EVERY_MS);
+    if !faster.both || !slow || looked {
+        return false;
     }
+    faster.looked_ms = Some(now.mono_ms);
+    let rests = faster.tries > 0 && now.mono_ms < faster.last_ms + RAISES_AGAIN_MS;
+    if faster.tries >= RAISES_PER_MEETING_MAX || rests || !meeting.can_move() {
+        return false;
+    }
+    let left = meeting.left_here(phone);
+    if !worth_raising(left.max(meeting.faster.left_there), phone.radios.power()) {
+        return false;
+    }
+    let faster = &mut meeting.faster;
+    if meeting.dialed {
+        faster.tries += 1;
+        faster.last_ms = now.mono_ms;
+        return true;
+    }
+    if !std::mem::replace(&mut faster.said, true) {
+        meeting.talk.say(Frame::Raise(Raise { bytes: left }));
+    }
+    false
 }
 
 impl Agent {
@@ -153,7 +177,7 @@ impl Agent {
             return; // one at a time
         }
         for meeting in self.meetings.values_mut() {
-            if meeting.raises(now, &self.phone) {
+            if raises(meeting, now, &self.phone) {
                 let peer = meeting.talk.peer;
                 self.phone.radios.raised = Some(Raised {
                     peer,

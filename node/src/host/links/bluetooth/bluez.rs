@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bluer::adv::Advertisement;
-use bluer::l2cap::{self, Socket, SocketAddr};
 use bluer::{
     Adapter, AdapterEvent, Address, AddressType, DiscoveryFilter, DiscoveryTransport, ErrorKind,
     Session, Uuid,
@@ -22,8 +21,9 @@ use protocol::limits::CONNECTIONS_MAX;
 use protocol::{DeviceId, DeviceKeys};
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::live::{Live, held};
 use super::token::{self, SERVICE};
-use super::{Channels, RadioState, gatt};
+use super::{Channels, RadioState, gatt, l2cap};
 use crate::agent::LinkClass;
 use crate::api::Refusal;
 use crate::host::Log;
@@ -31,9 +31,6 @@ use crate::host::links::Rules;
 use crate::host::links::counts::Counts;
 use crate::host::links::{Driver, Later, Pipe, Port, noise};
 
-/// Bytes of one packet of ours on an L2CAP channel. The kernel grants credits for one of them at a
-/// time, so that a larger one keeps more of them in the air.
-const PACKET_BYTES: u16 = 16 * 1024;
 /// How long a channel may take to come up.
 const CONNECT: Duration = Duration::from_secs(15);
 /// After this long a phone advertises another token: a little before the kernel takes another address
@@ -105,7 +102,7 @@ async fn ready(name: Option<&str>) -> Result<(Session, Adapter), RadioState> {
     Ok((session, adapter))
 }
 
-fn of_error(error: bluer::Error) -> RadioState {
+pub(super) fn of_error(error: bluer::Error) -> RadioState {
     // Much of it has no code of its own: the bus's name for it is in the text.
     const NO_SERVICE: [&str; 7] = [
         "Spawn",
@@ -212,7 +209,7 @@ impl Bluetooth {
         let (_session, adapter) = ready(self.adapter.as_deref()).await?;
         let listener = match self.channels {
             Channels::Gatt => None,
-            Channels::Any | Channels::L2cap => Some(listen(&adapter).await?),
+            Channels::Any | Channels::L2cap => Some(l2cap::listen(&adapter).await?),
         };
         let served = match self.channels {
             Channels::L2cap => None,
@@ -370,12 +367,7 @@ impl Bluetooth {
         .await;
     }
 
-    async fn accept(
-        &self,
-        listener: Option<(l2cap::StreamListener, u8)>,
-        port: &Port,
-        key: [u8; 32],
-    ) {
+    async fn accept(&self, listener: Option<(l2cap::Listener, u8)>, port: &Port, key: [u8; 32]) {
         let Some((listener, _)) = listener else {
             return std::future::pending().await;
         };
@@ -413,7 +405,7 @@ impl Bluetooth {
         let out_of_reach = |why: String| {
             Refusal::NotReached(format!("phone {} is out of reach: {why}", peer.short()))
         };
-        let place = Place::parse(at).ok_or(Refusal::NotAnAddress)?;
+        let place = l2cap::Place::parse(at).ok_or(Refusal::NotAnAddress)?;
         let key = *self.discovery.borrow();
         let key = key.ok_or_else(|| out_of_reach("no ministry yet".into()))?;
         self.call.notify_one();
@@ -441,7 +433,7 @@ impl Bluetooth {
         let l2cap = place.psm != 0 && self.channels != Channels::Gatt;
         let mut failed = String::from("it offers no channel that this phone has");
         if l2cap {
-            match tokio::time::timeout(CONNECT, channel(&adapter, &place)).await {
+            match tokio::time::timeout(CONNECT, l2cap::connect(&adapter, &place)).await {
                 Ok(Ok(stream)) => {
                     let open = began.elapsed();
                     let pipe = self
@@ -491,110 +483,6 @@ impl Bluetooth {
     }
 }
 
-/// A pipe at whose end something more is done.
-fn held(pipe: Pipe, after: impl FnOnce() + Send + 'static) -> Pipe {
-    let cut = pipe.cut;
-    Pipe {
-        cut: Box::new(move || {
-            cut();
-            after();
-        }),
-        ..pipe
-    }
-}
-
-/// Addresses with which something is under way, however often.
-#[derive(Debug, Clone, Default)]
-struct Live(Arc<Mutex<BTreeMap<Address, usize>>>);
-
-/// One of them; it is gone with this.
-struct Held(Live, Address);
-
-impl Live {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Address, usize>> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    fn hold(&self, address: Address) -> Held {
-        *self.lock().entry(address).or_default() += 1;
-        Held(self.clone(), address)
-    }
-
-    fn has(&self, address: &Address) -> bool {
-        self.lock().contains_key(address)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let mut live = self.0.lock();
-        if let Some(count) = live.get_mut(&self.1) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                live.remove(&self.1);
-            }
-        }
-    }
-}
-
-/// Where a phone was noticed: its address of the moment, and its channel.
-#[derive(Debug, PartialEq, Eq)]
-struct Place {
-    address: Address,
-    kind: AddressType,
-    psm: u8,
-}
-
-impl Place {
-    fn parse(at: &str) -> Option<Self> {
-        let mut parts = at.split('/');
-        let place = Self {
-            address: parts.next()?.parse().ok()?,
-            kind: match parts.next()? {
-                "random" => AddressType::LeRandom,
-                "public" => AddressType::LePublic,
-                _ => return None,
-            },
-            psm: parts.next()?.parse().ok()?,
-        };
-        parts.next().is_none().then_some(place)
-    }
-}
-
-async fn listen(adapter: &Adapter) -> Result<(l2cap::StreamListener, u8), RadioState> {
-    let failed = |e: std::io::Error| RadioState::Failed(format!("no channel: {e}"));
-    let address = adapter.address().await.map_err(of_error)?;
-    let kind = adapter.address_type().await.map_err(of_error)?;
-    let socket = Socket::new_stream().map_err(failed)?;
-    // Any channel that is free; the token says which.
-    socket
-        .bind(SocketAddr::new(address, kind, 0))
-        .map_err(failed)?;
-    socket.set_recv_mtu(PACKET_BYTES).map_err(failed)?;
-    let listener = socket.listen(8).map_err(failed)?;
-    let psm = listener.as_ref().local_addr().map_err(failed)?.psm;
-    let psm = u8::try_from(psm).map_err(|e| RadioState::Failed(e.to_string()))?;
-    Ok((listener, psm))
-}
-
-/// Opens an L2CAP channel.
-async fn channel(adapter: &Adapter, place: &Place) -> std::io::Result<l2cap::Stream> {
-    let gone = |e: bluer::Error| std::io::Error::other(e.to_string());
-    // Both before the socket is made: it is watched from then on, and what it said before it was
-    // connected would be taken for "connected".
-    let own = adapter.address().await.map_err(gone)?;
-    let kind = adapter.address_type().await.map_err(gone)?;
-    let socket = Socket::new_stream()?;
-    socket.bind(SocketAddr::new(own, kind, 0))?;
-    socket.set_recv_mtu(PACKET_BYTES)?;
-    let to = SocketAddr::new(place.address, place.kind, u16::from(place.psm));
-    let stream = socket.connect(to).await?;
-    while !stream.peer_addr().is_ok_and(|peer| peer.cid != 0) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(stream)
-}
-
 impl Driver for Bluetooth {
     fn class(&self) -> LinkClass {
         LinkClass::Bluetooth
@@ -639,17 +527,50 @@ impl Driver for Bluetooth {
 mod tests {
     use super::*;
 
-    #[test]
-    fn where_a_phone_was_noticed_is_read_as_it_was_written() {
-        let place = Place::parse("5A:01:02:03:04:05/random/133").unwrap();
-        assert_eq!((place.kind, place.psm), (AddressType::LeRandom, 133));
-        for other in [
-            "",
-            "5A:01:02:03:04:05",
-            "5A:01:02:03:04:05/random/300",
-            "10.0.0.1:9",
-        ] {
-            assert_eq!(Place::parse(other), None, "{other}");
+    const MINISTRY: [u8; 32] = [5; 32];
+
+    fn phone() -> Bluetooth {
+        let (_, discovery) = watch::channel(Some(MINISTRY));
+        let (_, looks) = watch::channel((10_000, 2_000));
+        let shared = (Arc::new(Counts::default()), Arc::new(|_: &str| {}) as Log);
+        let keys = DeviceKeys::from_seed([1; 32]);
+        Bluetooth::new(keys, (Channels::Any, None), (discovery, looks), shared)
+    }
+
+    /// H3 of the review, over this radio: a crowd that says a byte and waits holds its few places for
+    /// seconds, is sent nothing, and keeps nobody of the ministry out after that.
+    #[tokio::test(start_paused = true)]
+    async fn h3_a_crowd_of_strangers_holds_its_places_for_seconds_and_is_sent_nothing() {
+        let bluetooth = phone();
+        let (messages, mut told) = tokio::sync::mpsc::channel(64);
+        let port = Port::new(messages, Arc::new(Counts::default()));
+        let mut crowd = Vec::new();
+        for n in 0..200 {
+            let (ours, theirs) = tokio::io::duplex(4096);
+            let from = Address::new([0, 0, 0, 0, 0, n]);
+            bluetooth.answer((ours, from), &port, MINISTRY);
+            crowd.push(theirs);
         }
+        assert_eq!(bluetooth.places.available_permits(), 0);
+        assert_eq!(bluetooth.live.lock().len(), CONNECTIONS_MAX);
+        for stranger in &mut crowd {
+            let _ = tokio::io::AsyncWriteExt::write_all(stranger, &[0]).await;
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(bluetooth.places.available_permits(), CONNECTIONS_MAX);
+        assert!(bluetooth.live.lock().is_empty());
+        for stranger in &mut crowd {
+            let mut heard = Vec::new();
+            let _ = tokio::io::AsyncReadExt::read_to_end(stranger, &mut heard).await;
+            assert!(heard.is_empty(), "a stranger was answered");
+        }
+        let (ours, theirs) = tokio::io::duplex(4096);
+        bluetooth.answer((ours, Address::any()), &port, MINISTRY);
+        let other = DeviceKeys::from_seed([2; 32]);
+        let pipe = noise::secure(theirs, true, &other, &MINISTRY)
+            .await
+            .unwrap();
+        assert_eq!(pipe.peer, DeviceKeys::from_seed([1; 32]).id());
+        assert!(told.recv().await.is_some(), "a link is up");
     }
 }
