@@ -22,10 +22,6 @@ const GIVES_EVERY: u32 = 30;
 pub fn run(phone: &Phone, command: CarryCommand) -> Result<(), Failure> {
     match command {
         CarryCommand::Out { to } => {
-            std::fs::create_dir_all(&to).map_err(|e| {
-                let hint = "is the card in, and may it be written? Name a folder on it";
-                Failure::new(format!("{}: {e}", to.display()), hint).with_code(2)
-            })?;
             let to = absolute(&to)?;
             phone.shown(Request::CarryOut { to }, given)
         }
@@ -111,10 +107,16 @@ fn list(parts: &[Option<String>]) -> Option<String> {
 
 /// Files that were passed over, and what to do.
 fn passed_over(files: &[PassedOver]) {
-    for file in files {
+    for file in files.iter().take(SHOWN_MAX) {
         wrapped(&format!("passed over {}: {}", file.file, why(&file.why)), 0);
     }
+    if files.len() > SHOWN_MAX {
+        println!("and {} more", files.len() - SHOWN_MAX);
+    }
 }
+
+/// Files that are named as passed over.
+const SHOWN_MAX: usize = 20;
 
 fn why(why: &Why) -> String {
     match why {
@@ -122,6 +124,8 @@ fn why(why: &Why) -> String {
         Why::Later => "a newer kijiti wrote it: update this one".to_owned(),
         Why::Unopened => "it is another ministry's, or damaged where it begins".to_owned(),
         Why::Cut => "it was cut short: write it again with `kijiti carry out`, or send it again".to_owned(),
+        Why::TooMany => "there are too many files: carry in again once some are gone".to_owned(),
+        Why::InTheWay => "something else lies where it should be: take that away".to_owned(),
         Why::TooLong => "it is longer than any file that kijiti writes".to_owned(),
         Why::Damaged(parts) => format!(
             "{parts} of its parts are damaged or cut off, the others were read; `kijiti carry out` of a phone that holds them puts them there again"
@@ -162,8 +166,7 @@ pub fn watch(phone: Phone, folder: PathBuf) {
             quiet += 1;
             if now != last || quiet >= GIVES_EVERY {
                 quiet = 0;
-                let carried = both_ways(&phone, &folder, !now.is_empty());
-                let line = match carried {
+                let line = match both_ways(&phone, &folder, now != last) {
                     Ok(line) => line,
                     Err(failure) => failure.to_string(),
                 };
@@ -171,7 +174,7 @@ pub fn watch(phone: Phone, folder: PathBuf) {
                     log(&format!("{}: {line}", folder.display()));
                 }
                 said = line;
-                last = seen(&folder);
+                last = now; // what came meanwhile, from here too, is looked at next time
             }
             std::thread::sleep(LOOKS_EVERY);
         }
@@ -181,15 +184,25 @@ pub fn watch(phone: Phone, folder: PathBuf) {
         .spawn(work);
 }
 
-fn both_ways(phone: &Phone, folder: &Path, something: bool) -> Result<String, Failure> {
+fn both_ways(phone: &Phone, folder: &Path, changed: bool) -> Result<String, Failure> {
+    if !folder.is_dir() {
+        return Ok("not there now; it is watched for".to_owned());
+    }
     let path = absolute(folder)?;
     let mut said = Vec::new();
-    if something {
+    if changed {
         let taken: CarriedIn = phone.ask(Request::CarryIn { from: path.clone() })?;
         if taken.envelopes + taken.bundles + taken.photos + taken.documents > 0 {
             said.push(format!(
                 "took in {} sealed changes, {} photos, {} releases",
                 taken.envelopes, taken.photos, taken.bundles
+            ));
+        }
+        if !taken.passed_over.is_empty() {
+            let hint = "`kijiti carry in` says why";
+            said.push(format!(
+                "{} files passed over ({hint})",
+                taken.passed_over.len()
             ));
         }
     }

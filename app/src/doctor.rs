@@ -62,6 +62,18 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         "reference model  {} of {} golden cases as published on this processor",
         golden, golden
     );
+    say_folder(folder, writable, sealed);
+    say_radios(&bluetooth, &wifi);
+    match clock_sane {
+        true => println!("clock            plausible; nothing depends on it"),
+        false => println!(
+            "clock            looks wrong; nothing depends on it, but times shown will be wrong"
+        ),
+    }
+    Ok(())
+}
+
+fn say_folder(folder: &Path, writable: std::io::Result<()>, sealed: Option<bool>) {
     match writable {
         Ok(()) => println!("data folder      {} can be written", folder.display()),
         Err(e) => println!(
@@ -76,15 +88,21 @@ pub fn run(folder: &Path, json: bool) -> Result<(), Failure> {
         ),
         None => println!("key              none yet"),
     }
-    println!("bluetooth        {}", radio(&BLUETOOTH, &bluetooth));
-    println!("wi-fi direct     {}", radio(&WIFI, &wifi));
-    match clock_sane {
-        true => println!("clock            plausible; nothing depends on it"),
-        false => println!(
-            "clock            looks wrong; nothing depends on it, but times shown will be wrong"
-        ),
+}
+
+fn say_radios(bluetooth: &RadioState, wifi: &RadioState) {
+    println!("bluetooth        {}", radio(&BLUETOOTH, bluetooth));
+    if matches!(*bluetooth, RadioState::Ready | RadioState::Off)
+        && !node::host::links::bluetooth::address_changes()
+    {
+        println!(
+            "                 its address stays the same, by which this phone can be followed: write Privacy=device"
+        );
+        println!(
+            "                 under [General] of /etc/bluetooth/main.conf and restart bluetoothd"
+        );
     }
-    Ok(())
+    println!("wi-fi direct     {}", radio(&WIFI, wifi));
 }
 
 /// Prints what the running phone costs, line by line; each line is about the time since the one before.
@@ -172,6 +190,7 @@ fn radio_name(state: &RadioState) -> &'static str {
         RadioState::NotPermitted => "not_permitted",
         RadioState::NoAdapter => "no_adapter",
         RadioState::Blocked => "blocked",
+        RadioState::Off => "off",
         RadioState::Unsupported => "unsupported",
         RadioState::InUse => "in_use",
         RadioState::Failed(_) => "failed",
@@ -217,6 +236,7 @@ pub(crate) fn radio(radio: &Radio, state: &RadioState) -> String {
         RadioState::Blocked => {
             format!("switched off: `rfkill unblock {switch}`, or the machine's switch")
         }
+        RadioState::Off => "switched off; `kijiti start` switches it on".into(),
         RadioState::Unsupported => {
             "this adapter raises no networks of its own (P2P): another adapter may, and a hotspot of one of the two does".into()
         }

@@ -48,7 +48,16 @@ pub fn run(join: Option<&str>, interface: Option<&str>) -> Result<(), Failure> {
             }
         };
         println!("it stays until Ctrl-C; `kijiti start` meets whoever is on it");
-        let _ = tokio::signal::ctrl_c().await;
+        let terminate = async {
+            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                Ok(mut signal) => drop(signal.recv().await),
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            () = terminate => {}
+        }
         hotspot.leave().await;
         Ok(())
     })

@@ -51,6 +51,7 @@ fn village() -> Desk {
 }
 
 fn out(desk: &Desk, phone: &str, folder: &str) -> Value {
+    std::fs::create_dir_all(desk.path(folder)).unwrap();
     desk.json(phone, &["carry", "out", folder])
 }
 
@@ -172,7 +173,7 @@ fn garbage_and_damaged_files_are_passed_over_with_a_reason_and_mended() {
     .unwrap();
     std::fs::write(
         cases.join(format!("{}.kijiti", "1".repeat(32))),
-        vec![0; 20 << 20],
+        [b"kijitiP1".as_slice(), &vec![0; 20 << 20]].concat(),
     )
     .unwrap();
     std::fs::write(desk.path("card/empty.kijiti"), b"").unwrap();
@@ -248,6 +249,12 @@ fn what_has_no_consent_is_not_put_there_and_is_said() {
 #[test]
 fn a_card_that_is_not_there_or_may_not_be_written_is_told() {
     let desk = village();
+    let (_, said) = desk.fails("worker", &["carry", "out", "no-such-card"]);
+    assert!(said.contains("is the card in"), "{said}");
+    assert!(
+        !desk.path("no-such-card").exists(),
+        "nothing is put where no card is"
+    );
     let (_, said) = desk.fails("worker", &["carry", "in", "no-such-card"]);
     assert!(
         said.contains("no-such-card") && said.contains("is the card in"),
@@ -308,4 +315,102 @@ fn a_running_phone_carries_and_watches_a_folder() {
     assert!(came, "the clinic watches the card");
     // What it put there meanwhile brings its form to the worker.
     assert_eq!(taken(&desk, "worker", "card")["bundles"], 1);
+}
+
+/// A sealed photo goes by card once its case may leave with it, and is opened where the case is read; one
+/// whose consent is taken back goes no more.
+#[test]
+fn sealed_photos_go_by_card_as_far_as_consent_does() {
+    let desk = with_worker();
+    let consent = ["--patient", "Zawadi", "--consent", "care,share,photo"];
+    let case = new_case(&desk, "worker", &consent);
+    let picture = include_bytes!("pictures/rash.jpg");
+    std::fs::write(desk.path("rash.jpg"), picture).unwrap();
+    let photo = ["case", "photo", &case, "rash.jpg", "--shows", "rash"];
+    desk.ok("worker", &photo);
+    assert_eq!(out(&desk, "worker", "card")["photos"], 1);
+    let came = taken(&desk, "clinic", "card");
+    assert_eq!(came["photos"], 1, "{came}");
+    desk.ok("clinic", &["case", "photo", &case, "--out", "out.jpg"]);
+    let seen = std::fs::read(desk.path("out.jpg")).unwrap();
+    assert!(seen.ends_with(&picture[picture.len() - 100..]));
+    // On the card it is sealed, under a name that says nothing.
+    let sealed = files(&desk.path("card/kijiti/photos")).remove(0);
+    let bytes = std::fs::read(&sealed).unwrap();
+    assert!(
+        !bytes
+            .windows(40)
+            .any(|w| w == &picture[picture.len() - 40..])
+    );
+    // A photo that nobody has announced, and one that was changed, are not taken.
+    let strange = desk.path("card/kijiti/photos").join("ab".repeat(32));
+    std::fs::write(&strange, b"who knows").unwrap();
+    std::fs::write(&sealed, [bytes.as_slice(), b"more"].concat()).unwrap();
+    let came = taken(&desk, "worker", "card");
+    assert_eq!(came["photos"], 0, "{came}");
+    desk.ok("worker", &["case", "add", &case, "--no-consent", "photo"]);
+    assert_eq!(
+        out(&desk, "worker", "third")["photos"],
+        0,
+        "consent was taken back"
+    );
+}
+
+/// Whatever a folder holds beside, nothing makes a phone wait, follow links elsewhere, or read devices.
+#[test]
+fn pipes_links_devices_and_folders_on_a_card_do_no_harm() {
+    let desk = village();
+    out(&desk, "worker", "card");
+    let cases = desk.path("card/kijiti/cases");
+    let name = |digit: &str| cases.join(format!("{}.kijiti", digit.repeat(32)));
+    let pipe = std::process::Command::new("mkfifo").arg(name("2")).status();
+    assert!(pipe.unwrap().success());
+    std::os::unix::fs::symlink("/dev/zero", name("3")).unwrap();
+    std::os::unix::fs::symlink(desk.path("nowhere"), name("4")).unwrap();
+    std::os::unix::fs::symlink(desk.path("clinic/key"), name("5")).unwrap();
+    std::fs::create_dir(name("6")).unwrap();
+    std::fs::create_dir(desk.path("card/kijiti/bundles").join("77".repeat(32))).unwrap();
+    let mut long = cases.clone();
+    long.push("x".repeat(200) + ".kijiti");
+    std::fs::write(long, b"kijitiP1").unwrap();
+    let came = taken(&desk, "clinic", "card");
+    assert_eq!(came["cases"].as_array().unwrap().len(), 1, "{came}");
+    let passed = came["passed_over"].as_array().unwrap();
+    assert!(passed.len() >= 4, "{came}");
+    // What it said is fit for a terminal, and a second phone's things go beside it.
+    let said = desk.ok("clinic", &["carry", "in", "card"]);
+    assert!(!said.contains('\u{1b}'), "{said}");
+    assert!(out(&desk, "clinic", "card")["envelopes"].as_u64().unwrap() > 0);
+}
+
+/// Two phones put things into one folder at the same moment, again and again: neither loses anything.
+#[test]
+fn two_phones_at_one_folder_at_once_lose_nothing() {
+    let desk = village();
+    let clinic_case = new_case(
+        &desk,
+        "clinic",
+        &["--patient", "Baraka", "--consent", "care,share"],
+    );
+    std::thread::scope(|scope| {
+        for phone in ["worker", "clinic", "courier"] {
+            let desk = &desk;
+            scope.spawn(move || {
+                for _ in 0..3 {
+                    out(desk, phone, "shared folder/with spaces/");
+                    taken(desk, phone, "shared folder/with spaces/");
+                }
+            });
+        }
+    });
+    for phone in ["worker", "clinic"] {
+        taken(&desk, phone, "shared folder/with spaces");
+        assert_eq!(titles(&desk, phone).len(), 2, "{phone}");
+    }
+    desk.ok("worker", &["case", "show", &clinic_case]);
+    let left = files(&desk.path("shared folder/with spaces"));
+    let drafts = left
+        .iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "part"));
+    assert_eq!(drafts.count(), 0, "{left:?}");
 }

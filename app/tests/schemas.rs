@@ -61,6 +61,7 @@ fn note(answer: &Value, forms: &mut BTreeMap<String, Value>) {
 #[test]
 fn what_the_command_prints_has_the_form_that_is_written_down() {
     let desk = Desk::enrolled();
+    std::fs::create_dir(desk.path("card")).unwrap();
     let mut forms = BTreeMap::new();
     let mut see = |line: &str| {
         let answer = desk.json("clinic", &line.split(' ').collect::<Vec<_>>());

@@ -200,3 +200,61 @@ fn big() -> Road {
     road.world.meet(SUPERVISOR, DESK, Cut::Never).unwrap();
     road
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Wherever networks come up and die under a meeting that raises them, it stays one meeting and each
+    /// byte of the release comes once.
+    #[test]
+    fn raised_networks_come_and_go_at_any_byte(
+        first in 10_000_u64..600_000,
+        middle in 1_000_u64..1_500_000,
+        last in 1_000_u64..600_000,
+        networks in any::<bool>(),
+    ) {
+        let mut road = big();
+        let legs = [
+            leg(Bluetooth, first, false),
+            leg(Ip, middle, true),
+            leg(Bluetooth, last, false),
+            leg(Ip, 0, false),
+        ];
+        let moved = (road.world)
+            .meet_raising((WORKER, SUPERVISOR), &legs, (true, true, networks))
+            .unwrap();
+        let [a, b] = &moved.ends;
+        prop_assert!(a.len() == 1 && b.len() == 1, "{:?}", moved);
+        prop_assert!(a[0].complete && b[0].complete, "{:?}", moved);
+        prop_assert_eq!(a[0].bundle_bytes_taken, BIG_BYTES);
+        prop_assert!(moved.raised <= 3 && moved.joined <= 3, "{:?}", moved);
+    }
+}
+
+/// What nobody says who plays by the rules ends the meeting, and makes no phone join anything: words about
+/// networks from a phone that cannot raise any, from the wrong side, or that name another network.
+#[test]
+fn words_about_networks_out_of_their_place_make_no_phone_join_anything() {
+    use protocol::frame::Join;
+    let sound = Join {
+        ssid: "DIRECT-0123456789abcdef".into(),
+        passphrase: "0123456789abcdef".into(),
+        frequency_mhz: 2_437,
+    };
+    assert!(sound.is_sound(), "the control");
+    let with = |change: &dyn Fn(&mut Join)| {
+        let mut join = sound.clone();
+        change(&mut join);
+        join.is_sound()
+    };
+    assert!(!with(&|j| j.ssid = "FreeCafe-WiFi-here".into()));
+    assert!(!with(&|j| j.ssid = "DIRECT-".into()));
+    assert!(!with(&|j| j.ssid = format!("DIRECT-{}", "x".repeat(40))));
+    assert!(!with(&|j| j.ssid = "DIRECT-a\"\npsk=evil".into()));
+    assert!(!with(&|j| j.passphrase = "short".into()));
+    assert!(!with(&|j| j.passphrase = "x".repeat(64)));
+    assert!(!with(&|j| j.passphrase = "0123456789abcde\"".into()));
+    assert!(!with(&|j| j.frequency_mhz = 88));
+    assert!(with(&|j| j.frequency_mhz = 0));
+    assert!(with(&|j| j.frequency_mhz = 5_180));
+}

@@ -24,6 +24,7 @@ use sync::archive::{self, ArchivedCase};
 use sync::envelope::{Contents, announce, seal};
 use sync::epoch::{KeyShare, Member};
 use sync::notice::{Attached, Lost};
+use sync::parcel::{self, ItemKind};
 use sync::receipt::{Receipt, Running, seal as seal_receipt};
 use sync::space::sealing_public_key;
 use sync::{Envelope, Grant, Notice, SpaceKey};
@@ -92,6 +93,12 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let certified = Certified {
         chain: Some(chain.clone()),
     };
+    let items = [
+        (ItemKind::Document, parcel::document("root", b"signed")),
+        (ItemKind::Chain, chain.to_bytes()),
+        (ItemKind::Envelope, envelope.bytes().to_vec()),
+    ];
+    let (_, parcel) = parcel::write(&[7; 32], &items).unwrap();
     let photo = BundleId::photo(Digest::of(b"a photo"));
     let pink = PartDigest {
         class: 0,
@@ -322,7 +329,8 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
             frame(Frame::Hello(movable)),
         ),
         ("frame Heard", frame(Frame::Heard(Heard { bytes: 65_536 }))),
-        ("frame Hello that raises", frame(Frame::Hello(raising))),
+        ("parcel", parcel),
+        ("frame Hello, that raises", frame(Frame::Hello(raising))),
         (
             "frame Raise",
             frame(Frame::Raise(Raise { bytes: 5_000_000 })),
@@ -629,6 +637,10 @@ fn what_was_written_once_is_read_for_ever() {
         (opened.bytes(), share.open_parents(&opened)),
         (&[10; 32], vec![key])
     );
+    let file = known("parcel");
+    let opened = parcel::open(&[7; 32], &file).unwrap();
+    assert!(opened.is_whole() && opened.items.len() == 3);
+    assert_eq!(opened.items[2].id.0, envelope.id.0);
     let notice = Envelope::parse(known("notice, all else"))
         .unwrap()
         .notice()

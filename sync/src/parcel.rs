@@ -22,7 +22,9 @@ use minicbor::{Decode, Encode};
 use protocol::limits::{PARCEL_BYTES_MAX, PARCEL_ITEMS_MAX, SIGNED_BYTES_MAX};
 use protocol::{Digest, always, codec};
 
-const MAGIC: &[u8; 8] = b"kijitiP1";
+const FIRST: &[u8; 8] = b"kijitiP1";
+/// How a parcel of any version begins.
+pub const MAGIC: &[u8] = b"kijitiP";
 const NAME_BYTES: usize = 16;
 const TAG_BYTES: usize = 16;
 /// What follows the name of a parcel's file.
@@ -144,7 +146,7 @@ pub fn write(discovery: &[u8; 32], items: &[(ItemKind, Vec<u8>)]) -> Option<(Str
     });
     let name = name_of(&key, &head);
     let cipher = XChaCha20Poly1305::new(&key.into());
-    let mut file = MAGIC.to_vec();
+    let mut file = FIRST.to_vec();
     file.extend(name);
     let records = std::iter::once(&head).chain(items.iter().map(|(_, bytes)| bytes));
     for (number, record) in records.enumerate() {
@@ -184,8 +186,8 @@ pub fn open<'a>(discovery: &[u8; 32], file: &'a [u8]) -> Result<Parcel<'a>, Parc
         .split_first_chunk::<8>()
         .ok_or(ParcelError::NotAParcel)?;
     match magic {
-        MAGIC => {}
-        later if later.starts_with(b"kijitiP") => return Err(ParcelError::Later),
+        FIRST => {}
+        later if later.starts_with(MAGIC) => return Err(ParcelError::Later),
         _ => return Err(ParcelError::NotAParcel),
     }
     let (name, _) = rest
@@ -193,7 +195,7 @@ pub fn open<'a>(discovery: &[u8; 32], file: &'a [u8]) -> Result<Parcel<'a>, Parc
         .ok_or(ParcelError::Cut)?;
     let key = parcel_key(discovery);
     let cipher = XChaCha20Poly1305::new(&key.into());
-    let at = MAGIC.len() + NAME_BYTES;
+    let at = FIRST.len() + NAME_BYTES;
     let (sealed, at) = record(file, at).ok_or(ParcelError::Cut)?;
     let head = cipher.decrypt(&nonce(name, 0).into(), sealed);
     let head = head.map_err(|_| ParcelError::Unopened)?;

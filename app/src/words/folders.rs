@@ -57,7 +57,7 @@ pub(super) fn card(path: &str, trouble: &Trouble) -> Words {
         Trouble::Broken { .. } => self::trouble(trouble),
         Trouble::Damaged(why) | Trouble::Other(why) => words(
             format!("{path} cannot be used: {why}"),
-            "is the card in? Name a folder on it, or a file that `kijiti carry out` wrote",
+            "is the card in? Name a folder that is there, or a file that `kijiti carry out` wrote",
         ),
     }
 }

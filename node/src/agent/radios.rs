@@ -513,6 +513,23 @@ mod tests {
         assert_eq!(radios.places.len(), PLACES_MAX);
     }
 
+    /// What takes Bluetooth a quarter of a minute is worth a network on a cable; with an empty battery only
+    /// what it could hardly move at all; nothing never is.
+    #[test]
+    fn a_network_is_raised_for_what_bluetooth_would_take_long_for() {
+        let all = [Power::Mains, Power::Battery, Power::Low];
+        let least = |power: Power| (0..400).find(|n| worth_raising(n * 25_000, power));
+        let least: Vec<_> = all.into_iter().map(|power| least(power).unwrap()).collect();
+        assert!(least.is_sorted(), "{least:?}");
+        assert!(least[0] * 25_000 > 10 * BLUETOOTH_BYTES_S, "{least:?}");
+        assert!(
+            least[2] * 25_000 < 8 << 20,
+            "less than a whole budget of Bluetooth"
+        );
+        assert!(all.iter().all(|power| !worth_raising(0, *power)));
+        assert!(all.iter().all(|power| worth_raising(u64::MAX, *power)));
+    }
+
     #[test]
     fn the_lower_id_calls_at_once_and_the_higher_one_only_if_nothing_has_come_of_it() {
         let own = DeviceId([5; 32]);

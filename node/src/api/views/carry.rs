@@ -20,6 +20,10 @@ pub enum Why {
     Cut,
     /// Longer than any parcel.
     TooLong,
+    /// More files than are looked at.
+    TooMany,
+    /// Something else lies where it should be.
+    InTheWay,
     /// So many of its parts are damaged or cut off; the others were read.
     Damaged(u64),
     /// The machine does not read it.

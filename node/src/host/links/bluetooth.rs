@@ -38,10 +38,51 @@ pub enum RadioState {
     NoAdapter,
     /// It is switched off by `rfkill` or a switch.
     Blocked,
+    /// It is not powered; a phone that uses it switches it on.
+    Off,
     /// It cannot do what is needed: raise networks of its own (P2P).
     Unsupported,
     /// A person uses it for something else, and is not disturbed.
     InUse,
     /// It does not work, for this reason.
     Failed(String),
+}
+
+/// Where BlueZ is told what to do.
+const SETTINGS: &str = "/etc/bluetooth/main.conf";
+
+/// Whether this machine's Bluetooth address changes, as BlueZ is set up (`Privacy` in its settings; off
+/// by default): where it does not, a day of this phone's words can be put in a row by it.
+pub fn address_changes() -> bool {
+    hides(&std::fs::read_to_string(SETTINGS).unwrap_or_default())
+}
+
+fn hides(settings: &str) -> bool {
+    let said = settings
+        .lines()
+        .filter_map(|line| line.trim().split_once('='));
+    let mut privacy = said.filter(|(name, _)| name.trim() == "Privacy");
+    let on = |(_, value): (&str, &str)| {
+        matches!(value.trim(), "device" | "network/on" | "limited-device")
+    };
+    privacy.next_back().is_some_and(on)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_changes_where_the_settings_say_so() {
+        assert!(hides("[General]\nPrivacy=device\n"));
+        assert!(hides("Privacy = network/on"));
+        for other in [
+            "",
+            "[General]\n#Privacy=device",
+            "Privacy=off",
+            "Name=Privacy=device",
+        ] {
+            assert!(!hides(other), "{other}");
+        }
+    }
 }

@@ -16,6 +16,9 @@ const PERHAPS: std::time::Duration = std::time::Duration::from_secs(60);
 pub(super) struct Changes {
     #[cfg(target_os = "linux")]
     socket: Option<TokioSocket>,
+    /// Since when something has changed that nobody has been told yet.
+    #[cfg(target_os = "linux")]
+    since: Option<tokio::time::Instant>,
 }
 
 impl Changes {
@@ -24,19 +27,33 @@ impl Changes {
         Self {
             #[cfg(target_os = "linux")]
             socket: listening(),
+            #[cfg(target_os = "linux")]
+            since: None,
         }
     }
 
-    /// Waits until something has changed, and for what comes with it.
+    /// Waits until something has changed, and for what comes with it. What was heard is not lost where
+    /// this is given up and begun again.
     pub(super) async fn changed(&mut self) {
         #[cfg(target_os = "linux")]
-        if let Some(socket) = self.socket.as_mut() {
-            if socket.recv_from_full().await.is_ok() {
-                while let Ok(Ok(_)) = tokio::time::timeout(SETTLES, socket.recv_from_full()).await {
+        while let Some(socket) = self.socket.as_mut() {
+            let until = self.since.map(|since| since + SETTLES);
+            let settled = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
                 }
-                return;
+            };
+            tokio::select! {
+                () = settled => {
+                    self.since = None;
+                    return;
+                }
+                heard = socket.recv_from_full() => match heard {
+                    Ok(_) => drop(self.since.get_or_insert_with(tokio::time::Instant::now)),
+                    Err(_) => self.socket = None,
+                }
             }
-            self.socket = None;
         }
         tokio::time::sleep(PERHAPS).await;
     }

@@ -8,10 +8,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use protocol::Digest;
 use protocol::limits::{FOLDER_FILES_MAX, PARCEL_BYTES_MAX};
-use sync::parcel::{SUFFIX, named_like_one};
+use sync::parcel::{MAGIC, SUFFIX};
 
 use super::super::folder::open_plain;
 use crate::api::views::carry::{PassedOver, Why};
@@ -45,7 +46,7 @@ impl Shelf {
 pub struct Card {
     /// As a person named it.
     path: PathBuf,
-    /// What this phone's unfinished file is called, so that each courier leaves one at most.
+    /// What this phone's unfinished file is called this time.
     draft: String,
 }
 
@@ -67,8 +68,10 @@ fn unusable(path: &Path, error: &io::Error) -> Refusal {
 
 impl Card {
     /// Opens a folder that is there, or a single file.
-    pub fn open(path: &Path, draft: &[u8; 4]) -> Result<Self, Refusal> {
+    pub fn open(path: &Path) -> Result<Self, Refusal> {
         fs::metadata(path).map_err(|e| unusable(path, &e))?;
+        let mut draft = [0; 8];
+        getrandom::fill(&mut draft).map_err(|e| Refusal::NoRandomness(e.to_string()))?;
         let digits: String = draft.iter().map(|b| format!("{b:02x}")).collect();
         Ok(Self {
             path: path.to_owned(),
@@ -85,7 +88,7 @@ impl Card {
         for shelf in [Shelf::Cases, Shelf::Photos, Shelf::Bundles] {
             let folder = self.folder(shelf);
             fs::create_dir_all(&folder).map_err(|e| unusable(&self.path, &e))?;
-            let _ = fs::remove_file(folder.join(&self.draft)); // what a pulled card left of ours
+            sweep(&folder); // what pulled cards left
         }
         Ok(())
     }
@@ -110,12 +113,17 @@ impl Card {
         let mut found = Vec::new();
         for path in on_shelf.unwrap_or_default().into_iter().chain(beside) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.ends_with(SUFFIX) && found.len() < FOLDER_FILES_MAX {
-                found.push(path);
-            } else if path.parent().is_some_and(|p| p.ends_with("cases"))
-                && !name.ends_with(".part")
-            {
-                passed.push(PassedOver::of(&path, Why::NotAParcel));
+            let on_shelf = path.parent().is_some_and(|p| p.ends_with("kijiti/cases"));
+            // Only what begins as one counts, so that a heap of other files hides none.
+            match (name.ends_with(SUFFIX), begins_as_one(&path)) {
+                (true, Ok(true)) if found.len() < FOLDER_FILES_MAX => found.push(path),
+                (true, Ok(true)) => pass(passed, &path, Why::TooMany),
+                (true, Ok(false)) => pass(passed, &path, Why::NotAParcel),
+                (true, Err(why)) => pass(passed, &path, why),
+                (false, _) if on_shelf && !name.ends_with(".part") => {
+                    pass(passed, &path, Why::NotAParcel);
+                }
+                (false, _) => {}
             }
         }
         Ok(found)
@@ -164,6 +172,39 @@ impl Card {
     }
 }
 
+/// Files that are named as passed over; of more, nobody reads the list.
+const PASSED_MAX: usize = 200;
+/// A draft that has lain for so long is nobody's any more.
+const DRAFT_LASTS: Duration = Duration::from_secs(24 * 3600);
+
+fn pass(passed: &mut Vec<PassedOver>, path: &Path, why: Why) {
+    if passed.len() < PASSED_MAX {
+        passed.push(PassedOver::of(path, why));
+    }
+}
+
+/// Whether a file begins as a parcel of any version.
+fn begins_as_one(path: &Path) -> Result<bool, Why> {
+    let unreadable = |e: io::Error| Why::Unreadable(e.to_string());
+    let file = open_plain(path).map_err(unreadable)?;
+    let mut begins = Vec::new();
+    let read = file.take(MAGIC.len() as u64).read_to_end(&mut begins);
+    read.map_err(unreadable)?;
+    Ok(begins == MAGIC)
+}
+
+/// Removes drafts that somebody's pulled card has left.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let draft = entry.path().extension().is_some_and(|e| e == "part");
+        let age = entry.metadata().and_then(|there| there.modified());
+        let age = age.ok().and_then(|at| at.elapsed().ok());
+        if draft && age.is_some_and(|age| age > DRAFT_LASTS) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// The plain files of a folder, by name.
 fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files: Vec<_> = fs::read_dir(folder)?
@@ -197,9 +238,92 @@ pub fn holds(path: &Path, digest: &Digest, bytes: u64) -> bool {
     long && Digest::of_reader(&mut file).is_ok_and(|found| found == *digest)
 }
 
-/// Whether a file on the shelf of parcels has the name that one of ours gives it; attachments are
-/// renamed by whatever app carried them.
-pub fn is_ours(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    named_like_one(&name)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card() -> (tempfile::TempDir, Card) {
+        let folder = tempfile::tempdir().unwrap();
+        let card = Card::open(folder.path()).unwrap();
+        card.prepare().unwrap();
+        (folder, card)
+    }
+
+    #[test]
+    fn a_file_is_put_whole_or_not_at_all_and_what_was_there_stays_until_then() {
+        let (_folder, card) = card();
+        card.put(Shelf::Cases, "one", &mut b"first".as_slice())
+            .unwrap();
+        struct Fails(u8);
+        impl Read for Fails {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                match self.0 {
+                    1 => {
+                        buffer[0] = b'x';
+                        Ok(1)
+                    }
+                    _ => Err(io::Error::other("the other card was pulled out")),
+                }
+            }
+        }
+        assert!(card.put(Shelf::Cases, "one", &mut Fails(0)).is_err());
+        assert_eq!(fs::read(card.file(Shelf::Cases, "one")).unwrap(), b"first");
+        assert_eq!(fs::read_dir(card.folder(Shelf::Cases)).unwrap().count(), 1);
+        assert_eq!(
+            card.put(Shelf::Cases, "one", &mut b"second".as_slice())
+                .unwrap(),
+            6
+        );
+        assert!(holds(
+            &card.file(Shelf::Cases, "one"),
+            &Digest::of(b"second"),
+            6
+        ));
+        assert!(!holds(
+            &card.file(Shelf::Cases, "one"),
+            &Digest::of(b"first"),
+            6
+        ));
+    }
+
+    /// A heap of other files before it hides no parcel, and the list of what was passed over ends.
+    #[test]
+    fn a_heap_of_garbage_hides_nothing() {
+        let (folder, card) = card();
+        for n in 0..2 * PASSED_MAX {
+            let name = format!("{n:032}{SUFFIX}");
+            fs::write(card.file(Shelf::Cases, &name), b"x").unwrap();
+        }
+        let last = card.file(Shelf::Cases, &format!("{}{SUFFIX}", "f".repeat(32)));
+        fs::write(&last, b"kijitiP1 and so on").unwrap();
+        let beside = folder.path().join("from Neema (1).kijiti");
+        fs::write(&beside, b"kijitiP9").unwrap();
+        let mut passed = Vec::new();
+        assert_eq!(card.parcels(&mut passed).unwrap(), vec![last, beside]);
+        assert_eq!(passed.len(), PASSED_MAX);
+    }
+
+    #[test]
+    fn drafts_that_a_pulled_card_has_left_are_swept_once_they_are_old() {
+        let (_folder, card) = card();
+        let (old, young) = (
+            card.file(Shelf::Cases, "a.part"),
+            card.file(Shelf::Cases, "b.part"),
+        );
+        for draft in [&old, &young] {
+            fs::write(draft, b"half").unwrap();
+        }
+        let long_ago = std::time::SystemTime::now() - 2 * DRAFT_LASTS;
+        File::options()
+            .write(true)
+            .open(&old)
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
+        card.prepare().unwrap();
+        assert!(!old.exists() && young.exists());
+        let mut passed = Vec::new();
+        assert!(card.parcels(&mut passed).unwrap().is_empty() && passed.is_empty());
+    }
 }

@@ -17,6 +17,12 @@ use tokio::task::AbortHandle;
 
 /// A phone from which nothing has come, and to which nothing has gone, for so long is forgotten.
 const IDLE: Duration = Duration::from_secs(60);
+/// Phones at one address: one, that has started anew now and then.
+const PER_ADDRESS_MAX: usize = 4;
+/// The least first datagram of a QUIC connection (RFC 9000, 14.1).
+const INITIAL_BYTES: usize = 1200;
+/// After so many datagrams from it a phone is taken for one that speaks with the endpoint.
+const SPEAKS: u32 = 12;
 /// The largest datagram that the endpoint makes or takes, and more.
 const DATAGRAM_BYTES: usize = 2048;
 
@@ -24,6 +30,8 @@ const DATAGRAM_BYTES: usize = 2048;
 struct Beside {
     socket: Arc<UdpSocket>,
     used: Instant,
+    /// Datagrams that came from it; one that was called counts as speaking.
+    heard: u32,
     reads: AbortHandle,
 }
 
@@ -61,8 +69,8 @@ impl Scoped {
         self.socket_for(peer, true).await?.local_addr()
     }
 
-    /// The socket beside for a phone. Where there are too many, who was silent longest makes room; a
-    /// stranger's first word takes nobody's place who was heard just now.
+    /// The socket beside for a phone. Where there are too many, who has said least makes room, and of
+    /// those the one that was silent longest: a crowd of first words only replaces itself.
     async fn socket_for(
         self: &Arc<Self>,
         peer: SocketAddrV6,
@@ -72,6 +80,7 @@ impl Scoped {
         let known = |beside: &mut BTreeMap<SocketAddrV6, Beside>| {
             beside.get_mut(&peer).map(|beside| {
                 beside.used = Instant::now();
+                beside.heard = beside.heard.saturating_add(1);
                 beside.socket.clone()
             })
         };
@@ -85,22 +94,37 @@ impl Scoped {
             return Ok(socket);
         }
         beside.retain(|_, beside| beside.used.elapsed() < IDLE);
-        if beside.len() >= CONNECTIONS_MAX {
-            if !called {
-                return Err(io::Error::other("too many phones on the link"));
+        let here = beside
+            .keys()
+            .filter(|at| at.ip() == peer.ip() && at.scope_id() == peer.scope_id());
+        let crowded = here.count() >= PER_ADDRESS_MAX;
+        if crowded || beside.len() >= CONNECTIONS_MAX {
+            let at = |at: &SocketAddrV6| !crowded || at.ip() == peer.ip();
+            let least = beside.iter().filter(|(address, _)| at(address));
+            let least = least.min_by_key(|(_, beside)| (beside.heard.min(SPEAKS), beside.used));
+            let least = least.map(|(address, least)| (*address, least.heard));
+            match least {
+                Some((_, heard)) if heard >= SPEAKS && !called => {
+                    return Err(io::Error::other("too many phones on the link"));
+                }
+                Some((address, _)) => drop(beside.remove(&address)),
+                None => {}
             }
-            let oldest = beside.iter().min_by_key(|(_, beside)| beside.used);
-            let oldest = oldest.map(|(peer, _)| *peer);
-            oldest.map(|oldest| beside.remove(&oldest));
         }
         let reads = tokio::spawn(self.clone().pass_out(socket.clone(), peer)).abort_handle();
         let entry = Beside {
             socket: socket.clone(),
             used: Instant::now(),
+            heard: if called { SPEAKS } else { 1 },
             reads,
         };
         beside.insert(peer, entry);
         Ok(socket)
+    }
+
+    fn knows(&self, from: &SocketAddrV6) -> bool {
+        let from = SocketAddrV6::new(*from.ip(), from.port(), 0, from.scope_id());
+        self.lock().contains_key(&from)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SocketAddrV6, Beside>> {
@@ -116,6 +140,9 @@ impl Scoped {
                 Ok(bytes) => {
                     let whole = datagram.get(..bytes).unwrap_or_default();
                     let _ = self.links.send_to(whole, peer).await;
+                    if let Some(beside) = self.lock().get_mut(&peer) {
+                        beside.used = Instant::now();
+                    }
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
@@ -135,8 +162,13 @@ impl Scoped {
             if !from.ip().is_unicast_link_local() {
                 continue;
             }
+            let whole = datagram.get(..bytes).unwrap_or_default();
+            // Who begins anything says so in a long first packet; all else of strangers is noise.
+            let begins = bytes >= INITIAL_BYTES && whole.first().is_some_and(|b| b & 0xc0 == 0xc0);
+            if !begins && !self.knows(&from) {
+                continue;
+            }
             if let Ok(socket) = self.socket_for(from, false).await {
-                let whole = datagram.get(..bytes).unwrap_or_default();
                 let _ = socket.send(whole).await;
             }
         }
@@ -147,23 +179,43 @@ impl Scoped {
 mod tests {
     use super::*;
 
-    /// Strangers on a link make few sockets, and a phone that is called has room among them.
+    fn at(address: u16, port: u16) -> SocketAddrV6 {
+        let ip = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, address);
+        SocketAddrV6::new(ip, port, 0, 1)
+    }
+
+    /// Strangers on a link make few sockets, take no place of a phone that speaks, and keep nobody out who
+    /// comes after them.
     #[tokio::test]
-    async fn a_crowd_on_the_link_takes_a_bounded_number_of_sockets() {
+    async fn a_crowd_on_the_link_only_replaces_itself() {
         let scoped = Arc::new(Scoped::bind(9).await.unwrap());
-        let at = |n: u16| SocketAddrV6::new("fe80::1".parse().unwrap(), 1000 + n, 0, 1);
-        let mut taken = 0;
-        for n in 0..2 * CONNECTIONS_MAX as u16 {
-            taken += usize::from(scoped.socket_for(at(n), false).await.is_ok());
+        let called = scoped.way_to(at(500, 1)).await.unwrap();
+        for _ in 0..2 * SPEAKS {
+            scoped.socket_for(at(501, 1), false).await.unwrap();
         }
-        assert_eq!(taken, CONNECTIONS_MAX);
-        scoped.way_to(at(9999)).await.unwrap();
-        assert_eq!(scoped.lock().len(), CONNECTIONS_MAX);
-        let again = scoped.way_to(at(9999)).await.unwrap();
+        for n in 0..1000 {
+            scoped.socket_for(at(n % 250, n), false).await.unwrap();
+            assert!(scoped.lock().len() <= CONNECTIONS_MAX);
+        }
+        for n in 0..100 {
+            scoped.socket_for(at(7, 10_000 + n), false).await.unwrap();
+        }
+        let of_one = scoped
+            .lock()
+            .keys()
+            .filter(|a| *a.ip() == *at(7, 0).ip())
+            .count();
+        assert!(of_one <= PER_ADDRESS_MAX, "{of_one}");
+        assert!(scoped.knows(&at(500, 1)) && scoped.knows(&at(501, 1)));
         assert_eq!(
-            again,
-            scoped.way_to(at(9999)).await.unwrap(),
+            called,
+            scoped.way_to(at(500, 1)).await.unwrap(),
             "one way to each"
+        );
+        scoped.socket_for(at(600, 1), false).await.unwrap();
+        assert!(
+            scoped.knows(&at(600, 1)),
+            "who comes after the crowd is heard"
         );
     }
 }

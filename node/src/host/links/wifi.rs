@@ -5,7 +5,11 @@
 
 pub mod group;
 #[cfg(all(feature = "radios", target_os = "linux"))]
+mod raiser;
+#[cfg(all(feature = "radios", target_os = "linux"))]
 mod supplicant;
 
 #[cfg(all(feature = "radios", target_os = "linux"))]
-pub use supplicant::{Hotspot, Wifi, state};
+pub use raiser::{Hotspot, Wifi};
+#[cfg(all(feature = "radios", target_os = "linux"))]
+pub use supplicant::state;

@@ -62,16 +62,10 @@ impl Worker {
         }
     }
 
-    fn card(&self, path: &str, key: &[u8; 32]) -> Result<Card, Refusal> {
-        let draft = blake3::keyed_hash(key, &self.desk.keys.id().0);
-        let draft = draft.as_bytes().first_chunk().copied().unwrap_or_default();
-        Card::open(Path::new(path), &draft)
-    }
-
     /// Puts what this phone holds into a folder, as far as it is not there yet: sealed cases first.
     pub(super) fn carry_out(&mut self, path: &str) -> Result<CarriedOut, Refusal> {
         let key = self.parcel_key()?;
-        let card = self.card(path, &key)?;
+        let card = Card::open(Path::new(path))?;
         card.prepare()?;
         let mut out = CarriedOut {
             waiting: self.moment.store.outbox()?.len(),
@@ -93,16 +87,10 @@ impl Worker {
     ) -> Result<(), Refusal> {
         let mut draft = Draft::default();
         let news = |bytes: &[u8]| !there.contains(&Digest::of(bytes));
-        let trust = self.known().trust().map(|trust| trust.records());
-        for (kind, signed) in trust.iter().flat_map(|records| records.iter()) {
-            let item = parcel::document(kind, signed);
-            if news(&item) {
-                draft.push(ItemKind::Document, item);
-            }
-        }
-        for item in self.receipts()?.into_iter().filter(|item| news(item)) {
-            draft.push(ItemKind::Receipt, item);
-        }
+        let full = |draft: &mut Draft, out: &mut CarriedOut| match draft.is_full() {
+            true => write(card, key, std::mem::take(draft), out),
+            false => Ok(()),
+        };
         let mut lacking = Vec::new();
         for space in self.moment.store.spaces()? {
             lacking.extend(self.moment.store.envelope_ids(space.space)?);
@@ -117,14 +105,24 @@ impl Worker {
             };
             self.authors_of(&bytes, &mut draft)?;
             draft.push(ItemKind::Envelope, bytes);
-            if draft.is_full() {
-                write(card, key, std::mem::take(&mut draft), out)?;
+            full(&mut draft, out)?;
+        }
+        let trust = self.known().trust().map(|trust| trust.records());
+        for (kind, signed) in trust.iter().flat_map(|records| records.iter()) {
+            let item = parcel::document(kind, signed);
+            if news(&item) {
+                draft.push(ItemKind::Document, item);
+                full(&mut draft, out)?;
             }
         }
-        if draft.items.is_empty() {
-            return Ok(());
+        for item in self.receipts()?.into_iter().filter(|item| news(item)) {
+            draft.push(ItemKind::Receipt, item);
+            full(&mut draft, out)?;
         }
-        write(card, key, draft, out)
+        match draft.items.is_empty() {
+            true => Ok(()),
+            false => write(card, key, draft, out),
+        }
     }
 
     /// Certificates of an envelope's author, once for each parcel, so that each stands alone.
@@ -218,6 +216,10 @@ impl Worker {
         if folder::holds(&to, &id.digest, bytes) {
             return Ok(0);
         }
+        if to.is_dir() {
+            out.passed_over.push(PassedOver::of(&to, Why::InTheWay));
+            return Ok(0);
+        }
         let from = self.moment.store.bundles.path(id);
         if !folder::holds(&from, &id.digest, bytes) {
             out.passed_over
@@ -233,7 +235,7 @@ impl Worker {
     /// Takes in what lies in a folder, or in one file.
     pub(super) fn carry_in(&mut self, path: &str) -> Result<CarriedIn, Refusal> {
         let key = self.parcel_key()?;
-        let card = self.card(path, &key)?;
+        let card = Card::open(Path::new(path))?;
         let mut taken = CarriedIn::default();
         let before = self.cases_now()?;
         let mut parcels = Vec::new();
@@ -374,9 +376,10 @@ impl Worker {
                     .push(PassedOver::of(&file, Why::NotWhatItSays));
                 continue;
             }
-            self.import_as(BundleKind::Release, &file)?;
-            self.command(Command::BundleImported(digest))?;
-            taken.bundles += 1;
+            if self.import_as(&BundleId::release(digest), &file)? {
+                self.command(Command::BundleImported(digest))?;
+                taken.bundles += 1;
+            }
         }
         Ok(())
     }
@@ -395,17 +398,28 @@ impl Worker {
                     .push(PassedOver::of(&file, Why::NotWhatItSays));
                 continue;
             }
-            self.import_as(BundleKind::Photo, &file)?;
-            self.command(Command::PhotoImported(digest))?;
-            taken.photos += 1;
+            if self.import_as(&id, &file)? {
+                self.command(Command::PhotoImported(digest))?;
+                taken.photos += 1;
+            }
         }
         Ok(())
     }
 
-    fn import_as(&mut self, kind: BundleKind, file: &Path) -> Result<(), Refusal> {
-        let import = self.moment.store.bundles.import(kind, file);
+    /// Takes a file in; `false`: it was another one by then (a card is written to by others).
+    fn import_as(&mut self, id: &BundleId, file: &Path) -> Result<bool, Refusal> {
+        let import = self.moment.store.bundles.import(id.kind, file);
         let unusable = |e: std::io::Error| super::super::folder::unusable(&self.desk.folder, &e);
-        import.map(drop).map_err(unusable)
+        let (digest, _) = import.map_err(unusable)?;
+        if digest == id.digest {
+            return Ok(true);
+        }
+        let kind = id.kind;
+        self.moment
+            .store
+            .bundles
+            .remove(&BundleId { kind, digest })?;
+        Ok(false)
     }
 }
 
@@ -454,7 +468,7 @@ fn read_index(path: &Path, key: &[u8; 32]) -> Result<u64, Why> {
 
 fn write(card: &Card, key: &[u8; 32], draft: Draft, out: &mut CarriedOut) -> Result<(), Refusal> {
     let Some((name, file)) = parcel::write(key, &draft.items) else {
-        return Err(Refusal::Nothing); // drafts are closed long before
+        return Err(Refusal::Nothing); // drafts are closed at half of what a parcel holds
     };
     out.bytes += card.put(Shelf::Cases, &name, &mut Cursor::new(file))?;
     out.parcels += 1;

@@ -111,10 +111,11 @@ impl Intake {
         let to_open: Vec<_> = envelopes.iter().filter(opens).map(|e| e.id).collect();
         let outermost = phone.records.begin_opening(to_open, store)?;
         let taken = (envelopes.into_iter()).try_for_each(|envelope| {
+            let before = self.passed_over;
             let taken = self.take_one(envelope, phone, store);
             match (taken, &mut self.refused) {
                 (Err(End::Refuse(_)), Some(refused)) => {
-                    *refused += 1;
+                    *refused += u64::from(self.passed_over == before); // counted once
                     Ok(())
                 }
                 (taken, _) => taken,

@@ -80,13 +80,14 @@ pub struct Bluetooth {
 
 /// How the radio stands now.
 pub async fn state(adapter: Option<&str>) -> RadioState {
-    match ready(adapter).await {
+    match ready(adapter, false).await {
         Ok(_) => RadioState::Ready,
         Err(state) => state,
     }
 }
 
-async fn ready(name: Option<&str>) -> Result<(Session, Adapter), RadioState> {
+/// The adapter; `switches`: it is switched on where it is off.
+async fn ready(name: Option<&str>, switches: bool) -> Result<(Session, Adapter), RadioState> {
     let session = Session::new().await.map_err(of_error)?;
     let adapter = match name {
         Some(name) => session.adapter(name),
@@ -96,6 +97,7 @@ async fn ready(name: Option<&str>) -> Result<(Session, Adapter), RadioState> {
     match adapter.is_powered().await {
         Ok(true) => {}
         Ok(false) if is_blocked() => return Err(RadioState::Blocked),
+        Ok(false) if !switches => return Err(RadioState::Off),
         Ok(false) => adapter.set_powered(true).await.map_err(of_error)?,
         Err(error) => return Err(of_error(error)),
     }
@@ -206,7 +208,7 @@ impl Bluetooth {
         let Some(key) = self.key().await else {
             return Ok(());
         };
-        let (_session, adapter) = ready(self.adapter.as_deref()).await?;
+        let (_session, adapter) = ready(self.adapter.as_deref(), true).await?;
         let listener = match self.channels {
             Channels::Gatt => None,
             Channels::Any | Channels::L2cap => Some(l2cap::listen(&adapter).await?),
@@ -218,6 +220,11 @@ impl Bluetooth {
         let (_application, callers) = served.unzip();
         let psm = listener.as_ref().map_or(0, |(_, psm)| *psm);
         self.note(RadioState::Ready);
+        if !super::address_changes() {
+            (self.log)(
+                "bluetooth: this machine's address stays the same and can be followed; `kijiti doctor` says how to change that",
+            );
+        }
         let mut ministry = self.discovery.clone();
         ministry.mark_unchanged();
         tokio::select! {
@@ -298,7 +305,8 @@ impl Bluetooth {
                 let scanned = began.elapsed().as_millis() as u64;
                 self.counts.scanned_ms.fetch_add(scanned, Relaxed);
             }
-            if heard.is_some_and(|heard| heard.elapsed() > DEAF) {
+            let idle = self.live.lock().is_empty();
+            if idle && heard.is_some_and(|heard| heard.elapsed() > DEAF) {
                 (self.log)("bluetooth: nothing was heard for long; the radio is switched anew");
                 adapter.set_powered(false).await.map_err(of_error)?;
                 return Ok(());
@@ -410,7 +418,7 @@ impl Bluetooth {
         let key = key.ok_or_else(|| out_of_reach("no ministry yet".into()))?;
         self.call.notify_one();
         let _calling = self.calling.lock().await;
-        let (_session, adapter) = ready(self.adapter.as_deref())
+        let (_session, adapter) = ready(self.adapter.as_deref(), true)
             .await
             .map_err(|state| out_of_reach(format!("bluetooth: {state:?}")))?;
         // Two calls at once over one connection hold each other up.

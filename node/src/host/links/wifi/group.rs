@@ -10,6 +10,7 @@
 use protocol::frame::Join;
 
 use crate::agent::Network;
+use crate::host::links::bluetooth::RadioState;
 
 const SALT_BYTES: usize = 6;
 const MARK_BYTES: usize = 5;
@@ -32,6 +33,13 @@ pub fn of_salt(discovery: &[u8; 32], salt: [u8; SALT_BYTES]) -> Network {
     };
     protocol::always!(network.ssid.len() <= 32, "as long as a name may be");
     network
+}
+
+/// A passphrase that nobody can know.
+pub fn passphrase() -> Result<String, RadioState> {
+    let mut fresh = [0; 16];
+    getrandom::fill(&mut fresh).map_err(|e| RadioState::Failed(e.to_string()))?;
+    Ok(hex(&fresh))
 }
 
 /// A group that was noticed, if it is one of this ministry's phones.

@@ -3,8 +3,7 @@
 //! A network that a person has joined is never left for this: then nothing is raised or joined here.
 
 use std::path::Path as FilePath;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dbus::Path;
@@ -12,16 +11,11 @@ use dbus::arg::{PropMap, RefArg, Variant};
 use dbus::channel::Channel;
 use dbus::nonblock::stdintf::org_freedesktop_dbus::Properties;
 use dbus::nonblock::{Proxy, SyncConnection};
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::group;
 use crate::agent::Network;
-use crate::host::Log;
-use crate::host::links::Rules;
 use crate::host::links::bluetooth::RadioState;
-use crate::host::links::counts::Counts;
-use crate::host::links::{Later, Raiser};
 
 const SERVICE: &str = "fi.w1.wpa_supplicant1";
 const ROOT: &str = "/fi/w1/wpa_supplicant1";
@@ -33,37 +27,16 @@ const BUS: &str = "KIJITI_WIFI_BUS";
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a group may take to come up, and to be joined.
 const COMES_UP: Duration = Duration::from_secs(25);
-/// Between two looks at whether it can be used.
-const LOOKS_EVERY: Duration = Duration::from_secs(60);
-/// Without Bluetooth: how long a group stays without anybody, and with somebody at most.
-const HOLDS: Duration = Duration::from_secs(45);
-/// See [`HOLDS`].
-const HOLDS_MAX: Duration = Duration::from_secs(20 * 60);
-
 /// A network of ours that is up.
-enum Held {
+pub(super) enum Held {
     /// The group's interface, and the network as it was written down.
     Raised(Path<'static>, Path<'static>),
-    /// The network that was joined.
-    Joined(Path<'static>),
-}
-
-/// Wi-Fi over wpa_supplicant.
-pub struct Wifi {
-    /// The interface, such as `wlan0`; `None`: the first.
-    interface: Option<String>,
-    discovery: watch::Receiver<Option<[u8; 32]>>,
-    looks: watch::Receiver<(u64, u64)>,
-    /// Others are found by Wi-Fi itself: there is no Bluetooth here.
-    alone: bool,
-    held: tokio::sync::Mutex<Option<Held>>,
-    state: Mutex<Option<RadioState>>,
-    counts: Arc<Counts>,
-    log: Log,
+    /// The network that was joined, and those that were on before.
+    Joined(Path<'static>, Vec<Path<'static>>),
 }
 
 /// One interface of the service's.
-struct Interface {
+pub(super) struct Interface {
     bus: Arc<SyncConnection>,
     path: Path<'static>,
     reads: AbortHandle,
@@ -97,7 +70,7 @@ pub async fn state(interface: Option<&str>) -> RadioState {
     }
 }
 
-async fn open(wanted: Option<&str>) -> Result<Interface, RadioState> {
+pub(super) async fn open(wanted: Option<&str>) -> Result<Interface, RadioState> {
     if blocked(FilePath::new("/sys/class/rfkill")) {
         return Err(RadioState::Blocked);
     }
@@ -220,7 +193,7 @@ impl Interface {
         Ok(Some(current).filter(|path| &**path != "/"))
     }
 
-    async fn raise(&self, network: &Network) -> Result<Held, RadioState> {
+    pub(super) async fn raise(&self, network: &Network) -> Result<Held, RadioState> {
         let mut said = PropMap::new();
         said.insert("ssid".into(), text(&network.ssid));
         said.insert("psk".into(), text(&network.passphrase));
@@ -267,7 +240,8 @@ impl Interface {
                 for path in all {
                     let name: String = self.property(&path, "Ifname").await.unwrap_or_default();
                     let state: String = self.property(&path, "State").await.unwrap_or_default();
-                    if name.starts_with("p2p-") && state == "completed" {
+                    let ours = name.starts_with("p2p-") && state == "completed";
+                    if ours && self.ssid_of_group(&path).await == ssid {
                         return Ok(path);
                     }
                 }
@@ -280,7 +254,55 @@ impl Interface {
             .map_err(|_| late())?
     }
 
-    async fn join(&self, network: &Network) -> Result<Held, RadioState> {
+    /// The name of the group that an interface is in; empty if there is none.
+    async fn ssid_of_group(&self, path: &Path<'static>) -> String {
+        let group: Result<Path<'static>, _> = self.at(path).get(P2P, "Group").await;
+        let Ok(group) = group else {
+            return String::new();
+        };
+        let ssid: Result<Vec<u8>, _> = self
+            .at(&group)
+            .get("fi.w1.wpa_supplicant1.Group", "SSID")
+            .await;
+        String::from_utf8(ssid.unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// Networks that are switched on.
+    async fn enabled(&self) -> Vec<Path<'static>> {
+        let all: Vec<Path<'static>> = self
+            .property(&self.path, "Networks")
+            .await
+            .unwrap_or_default();
+        let mut on = Vec::new();
+        for network in all {
+            let enabled = self
+                .at(&network)
+                .get("fi.w1.wpa_supplicant1.Network", "Enabled")
+                .await;
+            if enabled.unwrap_or(false) {
+                on.push(network);
+            }
+        }
+        on
+    }
+
+    /// Takes down groups of this ministry's that a program of ours has left when it was killed.
+    pub(super) async fn sweep(&self, key: &[u8; 32]) -> Result<(), RadioState> {
+        let root = Path::from(ROOT);
+        let all: Vec<Path<'static>> = self
+            .at(&root)
+            .get(SERVICE, "Interfaces")
+            .await
+            .map_err(of_error)?;
+        for path in all {
+            if group::recognise(key, &self.ssid_of_group(&path).await).is_some() {
+                let _: Result<(), _> = self.at(&path).method_call(P2P, "Disconnect", ()).await;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn join(&self, network: &Network) -> Result<Held, RadioState> {
         if self.current().await?.is_some() {
             return Err(RadioState::InUse);
         }
@@ -291,7 +313,7 @@ impl Interface {
         if network.frequency_mhz != 0 {
             said.insert("scan_freq".into(), text(&network.frequency_mhz.to_string()));
         }
-        let own = self.own();
+        let (own, before) = (self.own(), self.enabled().await);
         let (added,): (Path<'static>,) = (own.method_call(INTERFACE, "AddNetwork", (said,)))
             .await
             .map_err(of_error)?;
@@ -310,7 +332,7 @@ impl Interface {
         };
         let late = || RadioState::Failed(format!("{} was not joined in time", network.ssid));
         let joined = tokio::time::timeout(COMES_UP, joined).await;
-        let held = Held::Joined(added);
+        let held = Held::Joined(added, before);
         match joined.map_err(|_| late()).flatten() {
             Ok(()) => Ok(held),
             Err(state) => {
@@ -321,7 +343,7 @@ impl Interface {
     }
 
     /// Whatever is gone already is left well.
-    async fn leave(&self, held: Held) {
+    pub(super) async fn leave(&self, held: Held) {
         let own = self.own();
         match held {
             Held::Raised(group, written) => {
@@ -330,16 +352,12 @@ impl Interface {
                     .method_call(P2P, "RemovePersistentGroup", (written,))
                     .await;
             }
-            Held::Joined(network) => {
+            Held::Joined(network, before) => {
                 let _: Result<(), _> = own
                     .method_call(INTERFACE, "RemoveNetwork", (network,))
                     .await;
                 // Selecting ours had switched the others off.
-                let others: Vec<Path<'static>> = self
-                    .property(&self.path, "Networks")
-                    .await
-                    .unwrap_or_default();
-                for other in others {
+                for other in before {
                     let on = self.at(&other);
                     let _ = on
                         .set("fi.w1.wpa_supplicant1.Network", "Enabled", true)
@@ -350,7 +368,7 @@ impl Interface {
     }
 
     /// Looks for groups of the ministry's phones.
-    async fn find(&self, key: &[u8; 32]) -> Result<Option<Network>, RadioState> {
+    pub(super) async fn find(&self, key: &[u8; 32]) -> Result<Option<Network>, RadioState> {
         let mut how = PropMap::new();
         how.insert("Type".into(), text("active"));
         let own = self.own();
@@ -373,183 +391,6 @@ impl Interface {
             }
         }
         Ok(None)
-    }
-}
-
-impl Wifi {
-    /// Wi-Fi of a phone; it is used from `run` on. `alone`: without Bluetooth, others are found by it.
-    pub fn new(
-        (interface, alone): (Option<String>, bool),
-        (discovery, looks): Rules,
-        (counts, log): (Arc<Counts>, Log),
-    ) -> Self {
-        Self {
-            interface,
-            discovery,
-            looks,
-            alone,
-            held: tokio::sync::Mutex::default(),
-            state: Mutex::default(),
-            counts,
-            log,
-        }
-    }
-
-    fn note(&self, state: RadioState) {
-        let mut before = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        if before.as_ref() != Some(&state) {
-            match state == RadioState::Ready {
-                true => (self.log)("wi-fi: ready to raise networks"),
-                false => (self.log)(&format!("wi-fi: {state:?}; tried again later")),
-            }
-            *before = Some(state);
-        }
-    }
-
-    /// A group of this ministry's, which nobody has seen yet.
-    fn fresh(&self) -> Result<Network, RadioState> {
-        let key = *self.discovery.borrow();
-        let key = key.ok_or_else(|| RadioState::Failed("no ministry yet".into()))?;
-        let mut salt = [0; 6];
-        getrandom::fill(&mut salt).map_err(|e| RadioState::Failed(e.to_string()))?;
-        Ok(group::of_salt(&key, salt))
-    }
-
-    async fn put_up(&self, join: Option<&Network>) -> Result<Network, RadioState> {
-        let mut held = self.held.lock().await;
-        let interface = open(self.interface.as_deref()).await?;
-        if let Some(before) = held.take() {
-            interface.leave(before).await;
-        }
-        let network = match join {
-            Some(network) => network.clone(),
-            None => self.fresh()?,
-        };
-        *held = Some(match join {
-            Some(network) => interface.join(network).await?,
-            None => interface.raise(&network).await?,
-        });
-        Ok(network)
-    }
-
-    async fn take_down(&self) {
-        let mut held = self.held.lock().await;
-        if let Some(before) = held.take()
-            && let Ok(interface) = open(self.interface.as_deref()).await
-        {
-            interface.leave(before).await;
-        }
-    }
-
-    /// One round of finding others without Bluetooth: a group that is there is joined; else, every
-    /// other time, one is raised for a while. Who has met leaves.
-    async fn round(&self, raises: bool) -> Result<(), RadioState> {
-        let key = *self.discovery.borrow();
-        let Some(key) = key else { return Ok(()) };
-        let found = open(self.interface.as_deref()).await?.find(&key).await?;
-        self.counts.scans.fetch_add(1, Relaxed);
-        if found.is_none() && !raises {
-            return Ok(());
-        }
-        let network = self.put_up(found.as_ref()).await?;
-        let verb = if found.is_some() { "joined" } else { "raised" };
-        (self.log)(&format!("wi-fi: {verb} a group"));
-        let began = tokio::time::Instant::now();
-        let mut used = false;
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let meets = self.counts.open.load(Relaxed) > 0;
-            used |= meets;
-            // Who joined leaves once it has met; who raised stays for others until its time is over.
-            let over = match (meets, used && found.is_some()) {
-                (true, _) => began.elapsed() > HOLDS_MAX,
-                (false, true) => began.elapsed() > Duration::from_secs(10),
-                (false, false) => began.elapsed() > HOLDS,
-            };
-            if over {
-                break;
-            }
-        }
-        protocol::always!(!network.ssid.is_empty(), "it has a name");
-        self.take_down().await;
-        Ok(())
-    }
-}
-
-/// A hotspot that a person has raised, or joined, until it is dropped by [`Hotspot::leave`].
-pub struct Hotspot {
-    interface: Interface,
-    held: Held,
-}
-
-impl Hotspot {
-    /// Raises one with a name and a passphrase that nobody has used yet.
-    pub async fn raise(interface: Option<&str>) -> Result<(Self, Network), RadioState> {
-        let interface = open(interface).await?;
-        let mut fresh = [0; 38];
-        getrandom::fill(&mut fresh).map_err(|e| RadioState::Failed(e.to_string()))?;
-        let (salt, key) = fresh.split_first_chunk::<6>().unwrap_or((&[0; 6], &[]));
-        let key = key.first_chunk::<32>().copied().unwrap_or_default();
-        let network = group::of_salt(&key, *salt);
-        let held = interface.raise(&network).await?;
-        Ok((Self { interface, held }, network))
-    }
-
-    /// Joins one.
-    pub async fn join(interface: Option<&str>, network: &Network) -> Result<Self, RadioState> {
-        let interface = open(interface).await?;
-        let held = interface.join(network).await?;
-        Ok(Self { interface, held })
-    }
-
-    /// Takes it down, or leaves it.
-    pub async fn leave(self) {
-        self.interface.leave(self.held).await;
-    }
-}
-
-impl Raiser for Wifi {
-    fn works(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        *state == Some(RadioState::Ready)
-    }
-
-    fn raise(&self) -> Later<'_, Result<Network, RadioState>> {
-        Box::pin(self.put_up(None))
-    }
-
-    fn join<'a>(&'a self, network: &'a Network) -> Later<'a, Result<(), RadioState>> {
-        Box::pin(async move { self.put_up(Some(network)).await.map(drop) })
-    }
-
-    fn leave(&self) -> Later<'_, ()> {
-        Box::pin(self.take_down())
-    }
-
-    fn run(self: Arc<Self>) -> Later<'static, ()> {
-        Box::pin(async move {
-            loop {
-                let free = self.held.lock().await.is_none();
-                if free {
-                    self.note(state(self.interface.as_deref()).await);
-                }
-                if !self.alone {
-                    tokio::time::sleep(LOOKS_EVERY).await;
-                    continue;
-                }
-                let mut chance = [0; 2];
-                let _ = getrandom::fill(&mut chance);
-                let [raises, waits] = chance;
-                if self.works()
-                    && let Err(state) = self.round(raises & 1 == 1).await
-                {
-                    self.note(state);
-                }
-                let (_, rests_ms) = *self.looks.borrow();
-                let rests = rests_ms.max(2_000) + u64::from(waits) * 16;
-                tokio::time::sleep(Duration::from_millis(rests)).await;
-            }
-        })
     }
 }
 
