@@ -64,7 +64,7 @@ pub struct Bluetooth {
     /// Milliseconds of looking, and of not looking after that.
     looks: watch::Receiver<(u64, u64)>,
     /// Phones that have been met here, by whose tokens others are told apart.
-    met: Mutex<BTreeSet<DeviceId>>,
+    met: Arc<Mutex<BTreeSet<DeviceId>>>,
     places: Arc<Semaphore>,
     /// One call at a time, for which the radio stops looking.
     calling: tokio::sync::Mutex<()>,
@@ -165,7 +165,7 @@ impl Bluetooth {
             adapter,
             discovery,
             looks,
-            met: Mutex::default(),
+            met: Arc::default(),
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             calling: tokio::sync::Mutex::default(),
             call: Notify::new(),
@@ -186,14 +186,6 @@ impl Bluetooth {
             }
             *before = Some(state);
         }
-    }
-
-    fn remember(&self, peer: DeviceId) {
-        let mut met = self.met.lock().unwrap_or_else(|e| e.into_inner());
-        if met.len() >= REMEMBERED_MAX {
-            met.clear();
-        }
-        met.insert(peer);
     }
 
     /// Waits until there is a ministry whose phones can be found.
@@ -399,11 +391,17 @@ impl Bluetooth {
             return; // whoever it is comes again
         };
         let (keys, port, log) = (self.keys.clone(), port.clone(), self.log.clone());
+        let met = self.met.clone();
         let live = self.live.hold(from);
         tokio::spawn(async move {
             let (_place, _live) = (place, live);
             match noise::secure(stream, false, &keys, &key).await {
-                Ok(pipe) => port.answer(LinkClass::Bluetooth, pipe).await,
+                Ok(pipe) => {
+                    // Whoever calls is known by its tokens too: were it taken for another, it would be
+                    // called in the middle of its own meeting.
+                    remember(&met, pipe.peer);
+                    port.answer(LinkClass::Bluetooth, pipe).await;
+                }
                 Err(error) => log(&format!("bluetooth: a caller was not let in: {error}")),
             }
         });
@@ -486,9 +484,18 @@ impl Bluetooth {
 
     async fn greet(&self, stream: impl noise::Stream, key: [u8; 32]) -> std::io::Result<Pipe> {
         let pipe = noise::secure(stream, true, &self.keys, &key).await?;
-        self.remember(pipe.peer);
+        remember(&self.met, pipe.peer);
         Ok(pipe)
     }
+}
+
+/// Keeps a phone, by whose tokens it is told apart from now on.
+fn remember(met: &Mutex<BTreeSet<DeviceId>>, peer: DeviceId) {
+    let mut met = met.lock().unwrap_or_else(|e| e.into_inner());
+    if met.len() >= REMEMBERED_MAX {
+        met.clear();
+    }
+    met.insert(peer);
 }
 
 impl Driver for Bluetooth {
@@ -580,5 +587,11 @@ mod tests {
             .unwrap();
         assert_eq!(pipe.peer, DeviceKeys::from_seed([1; 32]).id());
         assert!(told.recv().await.is_some(), "a link is up");
+        let met = bluetooth.met.lock().unwrap().clone();
+        assert_eq!(
+            met,
+            BTreeSet::from([other.id()]),
+            "and it is known by its tokens"
+        );
     }
 }
