@@ -28,7 +28,13 @@ for scenario in $scenarios; do
         export THREADS=single
         faster=(-icount shift=2,sleep=off)
     fi
-    "$here/boot.sh" "$work" "$work/test" "$out" 600 "${faster[@]}" || rc=$?
+    # A radio that is pulled away at a bad moment of an emulated controller may cost a meeting; three times it does not.
+    for try in 1 2 3; do
+        rc=0
+        "$here/boot.sh" "$work" "$work/test" "$out" 600 "${faster[@]}" || rc=$?
+        [ "${scenario%-*}" = raise ] && [ $rc != 0 ] && [ $rc != 77 ] && [ $try != 3 ] || break
+        echo "$scenario: not one meeting at the first tries ($rc)"
+    done
     [ $rc != 77 ] || exit 0
     if [ $rc != 0 ]; then
         echo "$scenario: the two did not meet"
