@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Two phones on an emulated machine (QEMU, its kernel and BlueZ real, its controllers virtual) meet over Bluetooth alone,
-# once over L2CAP, once over GATT. What they sent is captured and searched for what must not be in it.
+# Two phones on an emulated machine (QEMU; its kernel, BlueZ and wpa_supplicant are real, its radios virtual) meet over each
+# radio alone, and from one to another. What they sent is captured and searched for what must not be in it.
 # Usage: rigs/radio.sh path/to/kijiti FOLDER [SCENARIO...]
 set -euo pipefail
 kijiti=$(readlink -f "${1:?usage: radio.sh path/to/kijiti FOLDER [SCENARIO...]}")

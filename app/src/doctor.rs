@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use node::api::Request;
 use node::api::views::idle::Idle;
 use node::host::DataFolder;
-use node::host::links::bluetooth::RadioState;
+use node::host::links::radio::RadioState;
 #[cfg(target_os = "linux")]
 use node::host::links::{bluetooth, wifi};
 use serde_json::json;

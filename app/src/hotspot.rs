@@ -3,7 +3,7 @@
 //! are enough for them.
 
 #[cfg(target_os = "linux")]
-use node::host::links::bluetooth::RadioState;
+use node::host::links::radio::RadioState;
 #[cfg(target_os = "linux")]
 use node::host::links::wifi::{Hotspot, group};
 

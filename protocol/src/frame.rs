@@ -170,8 +170,9 @@ impl Join {
     }
 }
 
-/// The key under which phones of one ministry say on the air who they are: it follows from the
-/// digest of its first root, which only those hold who trust it.
+/// The key under which phones of one ministry say on the air who they are. It follows from the digest of
+/// its first root: every phone that trusts the ministry has it, lost ones too, and so has whoever reads
+/// that root on a mirror. It keeps who is who from those around; it keeps no patient's words.
 pub fn discovery_key(ministry: &crate::Digest) -> [u8; 32] {
     blake3::derive_key("kijiti 2026-11 discovery", &ministry.0)
 }

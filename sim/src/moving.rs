@@ -86,7 +86,7 @@ impl Air<'_> {
         self.open.insert(link);
         let bytes = match class {
             LinkClass::Bluetooth => 32 * 1024,
-            LinkClass::Ip | LinkClass::Folder => SEND_AHEAD_BYTES_MAX,
+            LinkClass::Ip => SEND_AHEAD_BYTES_MAX,
         };
         for side in [0, 1] {
             let peer = self.world.keys(self.sides[1 - side])?.id();

@@ -1,5 +1,7 @@
 //! Parcels: files in which sealed cases and the ministry's documents travel by card, by folder, or as
-//! an attachment of any app. A parcel tells a stranger nothing but that it is one.
+//! an attachment of any app. To whoever has not the ministry's discovery key
+//! ([`protocol::frame::discovery_key`] says who has it) a parcel tells nothing but that it is one; what
+//! envelopes hold, only their readers open.
 //!
 //! ```text
 //! offset bytes
@@ -124,12 +126,6 @@ fn nonce(name: &[u8; NAME_BYTES], number: u64) -> [u8; 24] {
 fn file_name(name: &[u8; NAME_BYTES]) -> String {
     let digits: String = name.iter().map(|b| format!("{b:02x}")).collect();
     format!("{digits}{SUFFIX}")
-}
-
-/// Whether a file may be a parcel, by its name.
-pub fn named_like_one(name: &str) -> bool {
-    let digits = name.strip_suffix(SUFFIX);
-    digits.is_some_and(|d| d.len() == 2 * NAME_BYTES && d.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Seals items for the phones of a ministry: the file's name and its bytes. `None`: they are more
@@ -306,7 +302,7 @@ mod tests {
     #[test]
     fn a_parcel_is_read_by_its_ministry_alone_and_tells_others_nothing() {
         let (name, file) = write(&OURS, &items()).unwrap();
-        assert!(named_like_one(&name));
+        assert!(name.len() == 2 * NAME_BYTES + SUFFIX.len() && name.ends_with(SUFFIX));
         let parcel = open(&OURS, &file).unwrap();
         assert!(parcel.is_whole());
         assert_eq!(parcel.file_name(), name);

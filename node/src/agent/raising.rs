@@ -62,9 +62,7 @@ impl Faster {
             self.looked_ms = None;
         }
     }
-}
 
-impl Faster {
     /// What the other says of networks.
     #[expect(
         clippy::wildcard_enum_match_arm,

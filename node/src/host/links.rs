@@ -18,8 +18,8 @@ use protocol::limits::SEND_AHEAD_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
-use self::bluetooth::RadioState;
 use self::counts::Counts;
+use self::radio::RadioState;
 use super::body::Message;
 use crate::agent::{LinkClass, LinkId, Network};
 use crate::api::Refusal;
@@ -34,6 +34,7 @@ pub mod discovery;
 pub mod folder;
 mod iroh;
 pub mod noise;
+pub mod radio;
 mod scoped;
 pub mod wifi;
 
@@ -159,7 +160,7 @@ impl Port {
             return;
         }
         let bytes = match class {
-            LinkClass::Ip | LinkClass::Folder => SEND_AHEAD_BYTES_MAX,
+            LinkClass::Ip => SEND_AHEAD_BYTES_MAX,
             // Seconds of it, so that what is urgent waits for little and a move repeats little.
             LinkClass::Bluetooth => SLOW_AHEAD_BYTES,
         };

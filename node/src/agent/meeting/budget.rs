@@ -83,17 +83,14 @@ pub enum LinkClass {
     Ip,
     /// Bluetooth LE: 20–140 kB/s.
     Bluetooth,
-    /// A folder or a card: no hurry.
-    Folder,
 }
 
 impl LinkClass {
     /// Which of two is faster: the greater one.
     pub(in crate::agent) fn speed(self) -> u8 {
         match self {
-            LinkClass::Folder => 0,
-            LinkClass::Bluetooth => 1,
-            LinkClass::Ip => 2,
+            LinkClass::Bluetooth => 0,
+            LinkClass::Ip => 1,
         }
     }
 }
@@ -104,6 +101,5 @@ pub(super) fn of_link(class: LinkClass, now: Now) -> Budget {
     match class {
         LinkClass::Ip => Budget::new(8 << 30, 30, now),
         LinkClass::Bluetooth => Budget::new(8 << 20, 8, now),
-        LinkClass::Folder => Budget::new(u64::MAX, 24 * 60, now),
     }
 }

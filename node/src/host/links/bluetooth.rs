@@ -25,29 +25,6 @@ pub enum Channels {
     Gatt,
 }
 
-/// How a radio stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RadioState {
-    /// It can be used.
-    Ready,
-    /// The service that looks after it (`bluetoothd`, `wpa_supplicant`) does not answer.
-    NoService,
-    /// That service does not let this user in.
-    NotPermitted,
-    /// This machine has none.
-    NoAdapter,
-    /// It is switched off by `rfkill` or a switch.
-    Blocked,
-    /// It is not powered; a phone that uses it switches it on.
-    Off,
-    /// It cannot do what is needed: raise networks of its own (P2P).
-    Unsupported,
-    /// A person uses it for something else, and is not disturbed.
-    InUse,
-    /// It does not work, for this reason.
-    Failed(String),
-}
-
 /// Where BlueZ is told what to do.
 const SETTINGS: &str = "/etc/bluetooth/main.conf";
 

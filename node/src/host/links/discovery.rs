@@ -84,7 +84,7 @@ impl Schedule {
                 (IDLE_MS + IDLE_MS * u64::from(chance) / 1024, one)
             }
         };
-        self.spoken = self.spoken.saturating_add(1).min(u32::MAX - 1);
+        self.spoken = self.spoken.saturating_add(1);
         waits
     }
 }

@@ -114,16 +114,18 @@ impl Card {
         for path in on_shelf.unwrap_or_default().into_iter().chain(beside) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let on_shelf = path.parent().is_some_and(|p| p.ends_with("kijiti/cases"));
-            // Only what begins as one counts, so that a heap of other files hides none.
-            match (name.ends_with(SUFFIX), begins_as_one(&path)) {
-                (true, Ok(true)) if found.len() < FOLDER_FILES_MAX => found.push(path),
-                (true, Ok(true)) => pass(passed, &path, Why::TooMany),
-                (true, Ok(false)) => pass(passed, &path, Why::NotAParcel),
-                (true, Err(why)) => pass(passed, &path, why),
-                (false, _) if on_shelf && !name.ends_with(".part") => {
-                    pass(passed, &path, Why::NotAParcel);
+            if !name.ends_with(SUFFIX) {
+                if on_shelf && !name.ends_with(".part") {
+                    pass_over(passed, &path, Why::NotAParcel);
                 }
-                (false, _) => {}
+                continue;
+            }
+            // Only what begins as one counts, so that a heap of other files hides none.
+            match begins_as_one(&path) {
+                Ok(true) if found.len() < FOLDER_FILES_MAX => found.push(path),
+                Ok(true) => pass_over(passed, &path, Why::TooMany),
+                Ok(false) => pass_over(passed, &path, Why::NotAParcel),
+                Err(why) => pass_over(passed, &path, why),
             }
         }
         Ok(found)
@@ -177,7 +179,8 @@ const PASSED_MAX: usize = 200;
 /// A draft that has lain for so long is nobody's any more.
 const DRAFT_LASTS: Duration = Duration::from_secs(24 * 3600);
 
-fn pass(passed: &mut Vec<PassedOver>, path: &Path, why: Why) {
+/// A file was passed over.
+pub fn pass_over(passed: &mut Vec<PassedOver>, path: &Path, why: Why) {
     if passed.len() < PASSED_MAX {
         passed.push(PassedOver::of(path, why));
     }

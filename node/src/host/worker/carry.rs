@@ -9,11 +9,12 @@ use std::path::Path;
 use distribution::Offer;
 use distribution::plan::wanted;
 use protocol::frame::CarriedReceipt;
+use protocol::limits::{PARCEL_BYTES_MAX, PARCEL_ITEMS_MAX};
 use protocol::{BundleId, BundleKind, Chain, Digest, EnvelopeId, Right, codec};
 use sync::Envelope;
 use sync::parcel::{self, ItemKind};
 
-use super::super::links::folder::{self, Card, FILE_BYTES_MAX, Shelf};
+use super::super::links::folder::{self, Card, FILE_BYTES_MAX, Shelf, pass_over};
 use super::Worker;
 use crate::agent::{Command, Parcel, Reply};
 use crate::api::views::carry::{CarriedIn, CarriedOut, PassedOver, Why};
@@ -24,6 +25,10 @@ use crate::store::{BundleStore, CaseStore, EnvelopeStore, Setting, TrustStore};
 const PARCEL_BYTES: usize = 8 << 20;
 /// Items after which it is.
 const PARCEL_ITEMS: usize = 16 << 10;
+// A draft is looked at after each item: whatever the last one was, the parcel can still be written.
+const _: () = assert!(PARCEL_BYTES as u64 * 2 <= PARCEL_BYTES_MAX);
+const _: () = assert!(PARCEL_ITEMS * 2 <= PARCEL_ITEMS_MAX);
+
 /// Bytes of envelopes that are taken in at once.
 const TAKEN_BYTES: usize = 1 << 20;
 /// How often documents are offered again: one may be believed only after another.
@@ -209,21 +214,19 @@ impl Worker {
         let name = id.digest.to_string();
         let to = card.file(shelf, &name);
         if bytes > FILE_BYTES_MAX {
-            out.passed_over
-                .push(PassedOver::of(&to, Why::TooLongForCard));
+            pass_over(&mut out.passed_over, &to, Why::TooLongForCard);
             return Ok(0);
         }
         if folder::holds(&to, &id.digest, bytes) {
             return Ok(0);
         }
         if to.is_dir() {
-            out.passed_over.push(PassedOver::of(&to, Why::InTheWay));
+            pass_over(&mut out.passed_over, &to, Why::InTheWay);
             return Ok(0);
         }
         let from = self.moment.store.bundles.path(id);
         if !folder::holds(&from, &id.digest, bytes) {
-            out.passed_over
-                .push(PassedOver::of(&from, Why::NotWhatItSays));
+            pass_over(&mut out.passed_over, &from, Why::NotWhatItSays);
             return Ok(0);
         }
         let unreadable = |e: std::io::Error| Refusal::Unreadable(name.clone(), e.to_string());
@@ -240,14 +243,8 @@ impl Worker {
         let before = self.cases_now()?;
         let mut parcels = Vec::new();
         for path in card.parcels(&mut taken.passed_over)? {
-            match read_index(&path, &key) {
-                Ok(damaged) => {
-                    let damaged =
-                        (damaged > 0).then(|| PassedOver::of(&path, Why::Damaged(damaged)));
-                    taken.passed_over.extend(damaged);
-                    parcels.push(path);
-                }
-                Err(why) => taken.passed_over.push(PassedOver::of(&path, why)),
+            if look(&path, &key, &mut taken.passed_over, |_| {}) {
+                parcels.push(path);
             }
         }
         self.documents_in(&parcels, &key, &mut taken)?;
@@ -371,9 +368,7 @@ impl Worker {
         for (digest, bytes) in wanted {
             let file = card.file(Shelf::Bundles, &digest.to_string());
             if !folder::holds(&file, &digest, bytes) {
-                taken
-                    .passed_over
-                    .push(PassedOver::of(&file, Why::NotWhatItSays));
+                pass_over(&mut taken.passed_over, &file, Why::NotWhatItSays);
                 continue;
             }
             if self.import_as(&BundleId::release(digest), &file)? {
@@ -393,9 +388,7 @@ impl Worker {
             let bytes = std::fs::metadata(&file).map_or(0, |there| there.len());
             let announced = self.known().photo_has_size(&digest, bytes);
             if !announced || !folder::holds(&file, &digest, bytes) {
-                taken
-                    .passed_over
-                    .push(PassedOver::of(&file, Why::NotWhatItSays));
+                pass_over(&mut taken.passed_over, &file, Why::NotWhatItSays);
                 continue;
             }
             if self.import_as(&id, &file)? {
@@ -432,38 +425,41 @@ fn items_there(
 ) -> Result<BTreeSet<Digest>, Refusal> {
     let mut there = BTreeSet::new();
     for path in card.parcels(passed)? {
-        let file = folder::read_parcel(&path);
-        let opened = match &file {
-            Ok(file) => parcel::open(key, file).map_err(Why::from),
-            Err(why) => Err(why.clone()),
-        };
-        match opened {
-            Ok(parcel) => {
-                let mut damaged = 0;
-                parcel.read(
-                    |_| true,
-                    |item, bytes| match bytes {
-                        Some(_) => drop(there.insert(item.id)),
-                        None => damaged += 1,
-                    },
-                );
-                if damaged > 0 {
-                    passed.push(PassedOver::of(&path, Why::Damaged(damaged)));
-                }
-            }
-            Err(why) => passed.push(PassedOver::of(&path, why)),
-        }
+        look(&path, key, passed, |item| {
+            there.insert(item);
+        });
     }
     Ok(there)
 }
 
-/// Reads the index of a parcel; how many of its items cannot be read.
-fn read_index(path: &Path, key: &[u8; 32]) -> Result<u64, Why> {
-    let file = folder::read_parcel(path)?;
-    let parcel = parcel::open(key, &file)?;
+/// Looks a parcel through: each item that is right is told. `false`: nothing of it can be read.
+fn look(
+    path: &Path,
+    key: &[u8; 32],
+    passed: &mut Vec<PassedOver>,
+    mut right: impl FnMut(Digest),
+) -> bool {
     let mut damaged = 0;
-    parcel.read(|_| true, |_, bytes| damaged += u64::from(bytes.is_none()));
-    Ok(damaged)
+    let looked = folder::read_parcel(path).and_then(|file| {
+        let parcel = parcel::open(key, &file)?;
+        parcel.read(
+            |_| true,
+            |item, bytes| match bytes {
+                Some(_) => right(item.id),
+                None => damaged += 1,
+            },
+        );
+        Ok(())
+    });
+    match looked {
+        Ok(()) if damaged == 0 => {}
+        Ok(()) => pass_over(passed, path, Why::Damaged(damaged)),
+        Err(why) => {
+            pass_over(passed, path, why);
+            return false;
+        }
+    }
+    true
 }
 
 fn write(card: &Card, key: &[u8; 32], draft: Draft, out: &mut CarriedOut) -> Result<(), Refusal> {
@@ -474,4 +470,33 @@ fn write(card: &Card, key: &[u8; 32], draft: Draft, out: &mut CarriedOut) -> Res
     out.parcels += 1;
     out.envelopes += draft.envelopes;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many of the longest items as anybody likes: each draft that is closed where it should be can be
+    /// written, and left open it could not.
+    #[test]
+    fn a_draft_is_closed_before_it_is_too_long_to_write() {
+        let longest = protocol::limits::SIGNED_BYTES_MAX;
+        let (mut closed, mut draft) = (0, Draft::default());
+        for n in 0..200_u32 {
+            let mut item = vec![0; longest];
+            item[..4].copy_from_slice(&n.to_le_bytes());
+            draft.push(ItemKind::Receipt, item);
+            if draft.is_full() {
+                let full = std::mem::take(&mut draft);
+                assert!(parcel::write(&[7; 32], &full.items).is_some());
+                closed += 1;
+            }
+        }
+        assert!(closed > 3);
+        (0..200).for_each(|_| draft.push(ItemKind::Receipt, vec![0; longest]));
+        assert!(
+            parcel::write(&[7; 32], &draft.items).is_none(),
+            "the control"
+        );
+    }
 }

@@ -23,12 +23,13 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::live::{Live, held};
 use super::token::{self, SERVICE};
-use super::{Channels, RadioState, gatt, l2cap};
+use super::{Channels, gatt, l2cap};
 use crate::agent::LinkClass;
 use crate::api::Refusal;
 use crate::host::Log;
 use crate::host::links::Rules;
 use crate::host::links::counts::Counts;
+use crate::host::links::radio::{self, RadioState, SWITCHES, Standing};
 use crate::host::links::{Driver, Later, Pipe, Port, noise};
 
 /// How long a channel may take to come up.
@@ -51,9 +52,6 @@ const SPEAKS: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(10);
 /// Phones recognised by their tokens; places remembered.
 const REMEMBERED_MAX: usize = 1024;
-/// Where the kernel says which radios are switched off.
-const SWITCHES: &str = "/sys/class/rfkill";
-
 /// Bluetooth LE over BlueZ.
 pub struct Bluetooth {
     keys: DeviceKeys,
@@ -69,7 +67,7 @@ pub struct Bluetooth {
     /// One call at a time, for which the radio stops looking.
     calling: tokio::sync::Mutex<()>,
     call: Notify,
-    state: Mutex<Option<RadioState>>,
+    standing: Standing,
     /// What is advertised now.
     salt: Mutex<[u8; 4]>,
     /// With whom something is under way.
@@ -135,20 +133,8 @@ pub(super) fn of_error(error: bluer::Error) -> RadioState {
     }
 }
 
-/// Whether a switch, of the machine or of its software, holds Bluetooth off.
 fn is_blocked() -> bool {
-    let reads =
-        |path: &Path, name: &str| std::fs::read_to_string(path.join(name)).unwrap_or_default();
-    let Ok(switches) = std::fs::read_dir(SWITCHES) else {
-        return false;
-    };
-    switches.flatten().any(|switch| {
-        let path = switch.path();
-        let off = ["soft", "hard"]
-            .iter()
-            .any(|kind| reads(&path, kind).trim() == "1");
-        off && reads(&path, "type").trim() == "bluetooth"
-    })
+    radio::blocked(Path::new(SWITCHES), "bluetooth")
 }
 
 impl Bluetooth {
@@ -169,22 +155,11 @@ impl Bluetooth {
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             calling: tokio::sync::Mutex::default(),
             call: Notify::new(),
-            state: Mutex::default(),
+            standing: Standing::of("bluetooth", "ready", log.clone()),
             salt: Mutex::default(),
             live: Live::default(),
             counts,
             log,
-        }
-    }
-
-    fn note(&self, state: RadioState) {
-        let mut before = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        if before.as_ref() != Some(&state) {
-            match state == RadioState::Ready {
-                true => (self.log)("bluetooth: ready"),
-                false => (self.log)(&format!("bluetooth: {state:?}; tried again later")),
-            }
-            *before = Some(state);
         }
     }
 
@@ -211,8 +186,7 @@ impl Bluetooth {
         };
         let (_application, callers) = served.unzip();
         let psm = listener.as_ref().map_or(0, |(_, psm)| *psm);
-        self.note(RadioState::Ready);
-        if !super::address_changes() {
+        if self.standing.note(RadioState::Ready) && !super::address_changes() {
             (self.log)(
                 "bluetooth: this machine's address stays the same and can be followed; `kijiti doctor` says how to change that",
             );
@@ -504,15 +478,14 @@ impl Driver for Bluetooth {
     }
 
     fn works(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        *state == Some(RadioState::Ready)
+        self.standing.works()
     }
 
     fn scan(self: Arc<Self>, port: Port) -> Later<'static, ()> {
         Box::pin(async move {
             loop {
                 if let Err(state) = self.use_radio(&port).await {
-                    self.note(state);
+                    self.standing.note(state);
                 }
                 tokio::time::sleep(AGAIN).await;
             }

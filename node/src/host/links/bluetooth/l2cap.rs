@@ -5,8 +5,8 @@ use std::time::Duration;
 use bluer::l2cap::{Socket, SocketAddr, Stream, StreamListener};
 use bluer::{Adapter, Address, AddressType};
 
-use super::RadioState;
 use super::bluez::of_error;
+use crate::host::links::radio::RadioState;
 
 pub(super) use bluer::l2cap::StreamListener as Listener;
 

@@ -10,7 +10,7 @@
 use protocol::frame::Join;
 
 use crate::agent::Network;
-use crate::host::links::bluetooth::RadioState;
+use crate::host::links::radio::RadioState;
 
 const SALT_BYTES: usize = 6;
 const MARK_BYTES: usize = 5;

@@ -11,8 +11,8 @@ use super::group;
 use super::supplicant::{Held, Interface, open, state};
 use crate::agent::Network;
 use crate::host::Log;
-use crate::host::links::bluetooth::RadioState;
 use crate::host::links::counts::Counts;
+use crate::host::links::radio::{RadioState, Standing};
 use crate::host::links::{Later, Raiser, Rules};
 
 /// Between two looks at whether it can be used.
@@ -31,7 +31,7 @@ pub struct Wifi {
     /// Others are found by Wi-Fi itself: there is no Bluetooth here.
     alone: bool,
     held: tokio::sync::Mutex<Option<Held>>,
-    state: Mutex<Option<RadioState>>,
+    standing: Standing,
     /// The name of a group that could not be joined.
     failed: Mutex<String>,
     counts: Arc<Counts>,
@@ -51,21 +51,10 @@ impl Wifi {
             looks,
             alone,
             held: tokio::sync::Mutex::default(),
-            state: Mutex::default(),
+            standing: Standing::of("wi-fi", "ready to raise networks", log.clone()),
             failed: Mutex::default(),
             counts,
             log,
-        }
-    }
-
-    fn note(&self, state: RadioState) {
-        let mut before = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        if before.as_ref() != Some(&state) {
-            match state == RadioState::Ready {
-                true => (self.log)("wi-fi: ready to raise networks"),
-                false => (self.log)(&format!("wi-fi: {state:?}; tried again later")),
-            }
-            *before = Some(state);
         }
     }
 
@@ -100,10 +89,12 @@ impl Wifi {
         Ok(network)
     }
 
+    /// What cannot be taken down now, as the service does not answer, is still held.
     async fn take_down(&self) {
         let mut held = self.held.lock().await;
-        if let Some(before) = held.take()
+        if held.is_some()
             && let Ok(interface) = open(self.interface.as_deref()).await
+            && let Some(before) = held.take()
         {
             interface.leave(before).await;
         }
@@ -131,7 +122,7 @@ impl Wifi {
         *self.failed.lock().unwrap_or_else(|e| e.into_inner()) = tried
             .map(|network| network.ssid.clone())
             .unwrap_or_default();
-        let network = put_up?;
+        put_up?;
         let verb = if found.is_some() { "joined" } else { "raised" };
         (self.log)(&format!("wi-fi: {verb} a group"));
         let began = tokio::time::Instant::now();
@@ -150,7 +141,6 @@ impl Wifi {
                 break;
             }
         }
-        protocol::always!(!network.ssid.is_empty(), "it has a name");
         self.take_down().await;
         Ok(())
     }
@@ -193,8 +183,7 @@ impl Hotspot {
 
 impl Raiser for Wifi {
     fn works(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        *state == Some(RadioState::Ready)
+        self.standing.works()
     }
 
     fn raise(&self) -> Later<'_, Result<Network, RadioState>> {
@@ -218,7 +207,7 @@ impl Raiser for Wifi {
             loop {
                 let free = self.held.lock().await.is_none();
                 if free {
-                    self.note(state(self.interface.as_deref()).await);
+                    self.standing.note(state(self.interface.as_deref()).await);
                 }
                 if !self.alone {
                     tokio::time::sleep(LOOKS_EVERY).await;
@@ -230,7 +219,7 @@ impl Raiser for Wifi {
                 if self.works()
                     && let Err(state) = self.round(raises & 1 == 1).await
                 {
-                    self.note(state);
+                    self.standing.note(state);
                 }
                 let (_, rests_ms) = *self.looks.borrow();
                 let rests = rests_ms.max(2_000) + u64::from(waits) * 16;

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::group;
 use crate::agent::Network;
-use crate::host::links::bluetooth::RadioState;
+use crate::host::links::radio::{self, RadioState, SWITCHES};
 
 const SERVICE: &str = "fi.w1.wpa_supplicant1";
 const ROOT: &str = "/fi/w1/wpa_supplicant1";
@@ -71,17 +71,18 @@ pub async fn state(interface: Option<&str>) -> RadioState {
 }
 
 pub(super) async fn open(wanted: Option<&str>) -> Result<Interface, RadioState> {
-    if blocked(FilePath::new("/sys/class/rfkill")) {
+    if radio::blocked(FilePath::new(SWITCHES), "wlan") {
         return Err(RadioState::Blocked);
     }
     let failed = |_: dbus::Error| RadioState::NoService;
-    let mut channel = match std::env::var(BUS) {
-        Ok(address) => Channel::open_private(&address).map_err(failed)?,
+    let channel = match std::env::var(BUS) {
+        Ok(address) => {
+            let mut channel = Channel::open_private(&address).map_err(failed)?;
+            channel.register().map_err(failed)?;
+            channel
+        }
         Err(_) => Channel::get_private(dbus::channel::BusType::System).map_err(failed)?,
     };
-    if std::env::var(BUS).is_ok() {
-        channel.register().map_err(failed)?;
-    }
     let (resource, bus) = dbus_tokio::connection::from_channel::<SyncConnection>(channel)
         .map_err(|e| RadioState::Failed(e.to_string()))?;
     let reads = tokio::spawn(resource).abort_handle();
@@ -127,23 +128,6 @@ fn first_wireless(interfaces: &FilePath) -> Option<String> {
     names.into_iter().next()
 }
 
-/// Whether a switch, of the machine or of its software, holds Wi-Fi off.
-fn blocked(switches: &FilePath) -> bool {
-    let reads =
-        |path: &FilePath, name: &str| std::fs::read_to_string(path.join(name)).unwrap_or_default();
-    let switches = std::fs::read_dir(switches).into_iter().flatten().flatten();
-    let mut wlans = switches
-        .filter(|s| reads(&s.path(), "type").trim() == "wlan")
-        .peekable();
-    // One radio that is free is enough.
-    let off = |path: &FilePath| {
-        ["soft", "hard"]
-            .iter()
-            .any(|k| reads(path, k).trim() == "1")
-    };
-    wlans.peek().is_some() && wlans.all(|switch| off(&switch.path()))
-}
-
 /// Whether an interface's capabilities name P2P.
 fn raises_groups(able: &PropMap) -> bool {
     let modes = able.get("Modes").and_then(|modes| modes.0.as_iter());
@@ -173,6 +157,12 @@ impl Interface {
         T: for<'b> dbus::arg::Get<'b> + 'static,
     {
         self.at(path).get(INTERFACE, name).await.map_err(of_error)
+    }
+
+    /// Every interface of the service's, those of groups among them.
+    async fn all(&self) -> Result<Vec<Path<'static>>, RadioState> {
+        let all = self.at(&Path::from(ROOT)).get(SERVICE, "Interfaces").await;
+        all.map_err(of_error)
     }
 
     /// Whether it can raise groups, and is not in use for what a person wants.
@@ -231,13 +221,7 @@ impl Interface {
     async fn group_up(&self, ssid: &str) -> Result<Path<'static>, RadioState> {
         let up = async {
             loop {
-                let root = Path::from(ROOT);
-                let all: Vec<Path<'static>> = self
-                    .at(&root)
-                    .get(SERVICE, "Interfaces")
-                    .await
-                    .map_err(of_error)?;
-                for path in all {
+                for path in self.all().await? {
                     let name: String = self.property(&path, "Ifname").await.unwrap_or_default();
                     let state: String = self.property(&path, "State").await.unwrap_or_default();
                     let ours = name.starts_with("p2p-") && state == "completed";
@@ -288,13 +272,7 @@ impl Interface {
 
     /// Takes down groups of this ministry's that a program of ours has left when it was killed.
     pub(super) async fn sweep(&self, key: &[u8; 32]) -> Result<(), RadioState> {
-        let root = Path::from(ROOT);
-        let all: Vec<Path<'static>> = self
-            .at(&root)
-            .get(SERVICE, "Interfaces")
-            .await
-            .map_err(of_error)?;
-        for path in all {
+        for path in self.all().await? {
             if group::recognise(key, &self.ssid_of_group(&path).await).is_some() {
                 let _: Result<(), _> = self.at(&path).method_call(P2P, "Disconnect", ()).await;
             }
@@ -398,28 +376,15 @@ impl Interface {
 mod tests {
     use super::*;
 
-    fn switch(folder: &FilePath, name: &str, kind: &str, soft: &str) {
-        let at = folder.join(name);
-        std::fs::create_dir_all(&at).unwrap();
-        std::fs::write(at.join("type"), kind).unwrap();
-        std::fs::write(at.join("soft"), soft).unwrap();
-        std::fs::write(at.join("hard"), "0").unwrap();
-    }
-
     #[test]
-    fn wi_fi_is_blocked_where_all_its_switches_are_off_and_interfaces_are_told_apart() {
+    fn interfaces_of_groups_are_not_the_machines_own() {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
-        assert!(!blocked(at));
-        switch(at, "rfkill0", "bluetooth", "1");
-        assert!(!blocked(at));
-        switch(at, "rfkill1", "wlan", "1");
-        assert!(blocked(at));
-        switch(at, "rfkill2", "wlan", "0");
-        assert!(!blocked(at));
+        assert_eq!(first_wireless(at), None);
         for name in ["p2p-wlan0-0", "wlan1", "wlan0"] {
             std::fs::create_dir_all(at.join(name).join("phy80211")).unwrap();
         }
+        std::fs::create_dir(at.join("eth0")).unwrap();
         assert_eq!(first_wireless(at).as_deref(), Some("wlan0"));
     }
 }
