@@ -11,7 +11,7 @@ use node::api::views::cases::Cases;
 use node::api::views::meetings::Meeting;
 use node::api::views::releases::{Releases, Verified};
 use node::api::views::status::{Documents, EnrolRequest, Enrolment, Granted};
-use node::api::{DecisionInput, Request};
+use node::api::{DecisionInput, Refusal, Reply, Request};
 use node::host::{DataFolder, rogue};
 use protocol::DeviceKeys;
 use protocol::signed::Signed;
@@ -342,19 +342,7 @@ impl Demo {
     fn activate(&self) -> Result<(), Failure> {
         head("The worker meets the supervisor");
         self.meet(&self.worker, &self.supervisor)?;
-        let began = std::time::Instant::now();
-        let model: Verified = loop {
-            match self.worker.ask(Request::ModelVerify {
-                module: MODULE.into(),
-            }) {
-                Ok(model) => break model,
-                // The self-test runs beside the meeting.
-                Err(_) if began.elapsed().as_secs() < 60 => {
-                    std::thread::sleep(std::time::Duration::from_millis(30))
-                }
-                Err(failure) => return Err(failure),
-            }
-        };
+        let model = self.model_runs()?;
         say(&format!(
             "The worker's phone checked, in this order, and activated version {}:",
             model.version
@@ -363,6 +351,41 @@ impl Demo {
             say(&format!("✓ {}", words::check(check)));
         }
         Ok(())
+    }
+
+    /// Waits until the worker's phone runs the release. The self-test runs beside the meeting; and a
+    /// release over which the phone was killed twice has to wait until it has been up for a while.
+    fn model_runs(&self) -> Result<Verified, Failure> {
+        let began = std::time::Instant::now();
+        let module = MODULE.to_owned();
+        loop {
+            let asked = self.worker.ask(Request::ModelVerify {
+                module: module.clone(),
+            });
+            match asked {
+                Err(_) if began.elapsed().as_secs() < 60 => {
+                    std::thread::sleep(std::time::Duration::from_millis(30));
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Asks the worker's phone while it runs the release: a phone that was killed is asked again
+    /// only when it runs once more, so what it says is the same however often that was.
+    fn ask_with_model<R>(&self, request: &Request) -> Result<R, Failure>
+    where
+        R: TryFrom<Reply, Error = Refusal>,
+    {
+        let mut last = None;
+        for _ in 0..process::TRIES {
+            self.model_runs()?;
+            match self.worker.ask_once(request, &mut |_| {}) {
+                Err(failure) if failure.gone => last = Some(failure),
+                answer => return Ok(R::try_from(answer?)?),
+            }
+        }
+        Err(last.unwrap_or_else(|| Failure::new("no answer", "")))
     }
 
     fn attack(&self, old_list: &str) -> Result<(), Failure> {
@@ -427,7 +450,7 @@ impl Demo {
         let findings = self.handouts()?.join("severe-pneumonia.toml");
         std::fs::write(&findings, EXAMPLE).map_err(|e| Failure::new(e, "check the free space"))?;
         say(&format!("Findings: {}", findings.display()));
-        let created: CaseNew = self.worker.ask(Request::CaseNew {
+        let created: CaseNew = self.ask_with_model(&Request::CaseNew {
             findings: EXAMPLE.into(),
             profile: Profile::Iccm,
             head: vec![
@@ -538,6 +561,7 @@ impl Demo {
             Ok((value, case.decisions.len()))
         };
         let ((worker, decisions), (clinic, _)) = (case_of(&self.worker)?, case_of(&self.clinic)?);
+        self.model_runs()?;
         let models: Releases = self.worker.ask(Request::ModelList)?;
         let sealed: Cases = self.supervisor.ask(Request::all_cases())?;
         let carried = sealed.sealed.first().map_or(0, |s| s.envelopes);

@@ -29,4 +29,4 @@ pub use failure::Failure;
 
 /// The reference model that the demo publishes: made by `kijiti-teach` with the command in its
 /// card.
-pub const REFERENCE_MODEL: &[u8] = include_bytes!("../../models/triage-reference.gguf");
+pub static REFERENCE_MODEL: &[u8] = include_bytes!("../../models/triage-reference.gguf");

@@ -342,3 +342,14 @@ fn unsafe_code_stands_in_the_kernels_alone() {
         }
     }
 }
+
+/// What is built in is in the program once: a `const` of it would be in each part of the program that
+/// names it.
+#[test]
+fn the_program_holds_its_model_once() {
+    let program = std::fs::read(env!("CARGO_BIN_EXE_kijiti")).unwrap();
+    let model = app::REFERENCE_MODEL;
+    let piece = &model[model.len() / 3..][..64];
+    let found = program.windows(64).filter(|w| *w == piece).count();
+    assert_eq!(found, 1);
+}

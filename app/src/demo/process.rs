@@ -22,7 +22,7 @@ use crate::Failure;
 /// How long a phone may take to answer for the first time.
 const START: Duration = Duration::from_secs(20);
 /// How often a request is asked before it is given up.
-const TRIES: u32 = 200;
+pub(super) const TRIES: u32 = 200;
 
 /// Where the phones of one show live.
 #[derive(Debug, Clone)]
