@@ -144,6 +144,22 @@ pub enum BenchCommand {
         #[arg(long, value_name = "PROGRAM")]
         ggml: Option<PathBuf>,
     },
+    /// Bytes over a Bluetooth channel between two adapters, bare and secured: run it twice, once to
+    /// listen.
+    Bluetooth {
+        /// The adapter, such as `hci0`.
+        #[arg(long)]
+        adapter: String,
+        /// Listen; without it, call who listens.
+        #[arg(long)]
+        listen: bool,
+        /// Kilobytes of each round.
+        #[arg(long, default_value_t = 500)]
+        kilobytes: usize,
+        /// Rounds of each.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// The receiving end of the bare stream.
     #[command(hide = true)]
     BareReceiver {

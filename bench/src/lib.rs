@@ -1,5 +1,7 @@
 //! Measurements, each beside what one would use instead, in one run on one machine, as a ratio.
 
+#[cfg(target_os = "linux")]
+pub mod bluetooth;
 pub mod cases;
 pub mod cli;
 pub mod couriers;

@@ -61,6 +61,17 @@ fn run(cli: Cli) -> Result<(), app::Failure> {
         BenchCommand::Kernels { rounds, ggml } => {
             bench::kernels::run(rounds, ggml.as_deref(), json)
         }
+        BenchCommand::Bluetooth {
+            adapter,
+            listen: true,
+            ..
+        } => bench::bluetooth::listen(&adapter),
+        BenchCommand::Bluetooth {
+            adapter,
+            kilobytes,
+            rounds,
+            ..
+        } => bench::bluetooth::call(&adapter, (kilobytes, rounds), json),
         BenchCommand::Ask { request } => bench::ask(&cli.data.unwrap_or_default(), &request),
         BenchCommand::BareReceiver { listen } => bench::link::bare_receiver(listen),
         BenchCommand::BareSender {

@@ -332,14 +332,15 @@ pub fn sequence(data: &[u8]) {
 /// What is heard on the air of neighbours: a beacon as phones of this ministry send it, bent at one
 /// place, and bare bytes.
 pub fn discovery(data: &[u8]) {
-    let (key, from) = ([7; 32], ([10, 0, 0, 1], 5000).into());
+    let (key, from): (_, std::net::SocketAddr) = ([7; 32], ([10, 0, 0, 1], 5000).into());
     let _ = node::host::links::discovery::read(&key, data, from);
     let [at, bend, ports @ ..] = data else { return };
     let port = ports
         .first_chunk::<2>()
         .map_or(1, |port| u16::from_le_bytes(*port));
     let id = DeviceKeys::from_seed([1; 32]).id();
-    let Some(mut beacon) = node::host::links::discovery::write(&key, &id, port, port) else {
+    let Some(mut beacon) = node::host::links::discovery::write(&key, (&id, from.ip()), port, port)
+    else {
         return;
     };
     let at = usize::from(*at) % beacon.len();

@@ -3,6 +3,7 @@
 #   l2cap, gatt   two virtual LE controllers and bluetoothd
 #   wifi          two virtual Wi-Fi radios, each in a namespace with a wpa_supplicant of its own
 #   adhoc, mesh   the same radios in a network that a supervisor has set up (IBSS, 802.11s)
+#   goodput       Bluetooth: what the bare channel carries, what a secured one, and what a meeting brings over
 #   tokens        Bluetooth for an hour, on a clock that does not wait
 #   raise SEED    both: the meeting begins over GATT, raises a group, and the Wi-Fi is pulled away in the middle of it
 cd /tmp || exit 9
@@ -94,6 +95,21 @@ case $scenario in
         bluetooth
         /test/kijiti --data /test/phones/a start --links bluetooth --bluetooth $scenario --adapter hci0 2>/out/a.log &
         /test/kijiti --data /test/phones/b start --links bluetooth --bluetooth $scenario --adapter hci1 2>/out/b.log &
+        ;;
+    goodput)
+        bluetooth
+        /test/kijiti-bench bluetooth --adapter hci0 --listen >/out/bench-listen.log 2>&1 &
+        bench=$!
+        /test/kijiti-bench --json bluetooth --adapter hci1 --kilobytes 400 >/out/bench.json 2>/out/bench.log || cat /out/bench.log
+        kill $bench
+        wait $bench
+        cat /out/bench.json
+        sleep 2
+        for phone in a b; do
+            [ $phone = a ] && adapter=hci0 || adapter=hci1
+            /test/kijiti --data /test/phones/$phone start --links bluetooth --bluetooth l2cap --adapter $adapter 2>&1 |
+                while read -r line; do echo "$(up) $line"; done >/out/$phone.log &
+        done
         ;;
     wifi)
         wifi

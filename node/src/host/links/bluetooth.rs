@@ -6,7 +6,7 @@ mod bluez;
 #[cfg(all(feature = "radios", target_os = "linux"))]
 mod gatt;
 #[cfg(all(feature = "radios", target_os = "linux"))]
-mod l2cap;
+pub mod l2cap;
 #[cfg(all(feature = "radios", target_os = "linux"))]
 mod live;
 pub mod token;

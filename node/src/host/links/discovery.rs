@@ -2,24 +2,26 @@
 //! no default route needed.
 //!
 //! ```text
-//! "KJ2" · nonce 24 · XChaCha20-Poly1305 under the ministry's discovery key of:
+//! "KJ3" · nonce 24 · XChaCha20-Poly1305 under the ministry's discovery key of:
 //!         device id 32 · QUIC port on IPv4 u16 · on IPv6 u16 (little-endian; 0: none) · and its tag 16
+//! associated data: the address that it is spoken from, 4 or 16 bytes
 //! ```
 //! The nonce is new every time, so that to everybody but phones of the same ministry all announcements
 //! are noise that never repeats. What does not open is forgotten at once. An announcement proves nothing:
 //! it only says where to call, and the call proves who is there; and it is taken from the networks
-//! that this phone is on, from nowhere else. (mDNS libraries were tried on paper first: the one
+//! that this phone is on, from nowhere else. Who plays one back cannot make phones call another than the
+//! one who spoke it: it opens only where it comes from the address that it was spoken from. (mDNS libraries were tried on paper first: the one
 //! that fits iroh joins its group on the default interface only, and finds nothing where there is
 //! no default route, which is what a hotspot without internet looks like.)
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use chacha20poly1305::XChaCha20Poly1305;
-use chacha20poly1305::aead::{Aead, KeyInit};
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use protocol::DeviceId;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
@@ -139,11 +141,9 @@ impl Discovery {
             let alone = near.is_empty();
             tokio::select! {
                 () = tokio::time::sleep_until(speak.into()) => {
-                    let announcement = self.announcement();
-                    if let Some(announcement) = announcement {
-                        let sent = speak_everywhere(&listeners, &announcement, families).await;
-                        self.counts.announced.fetch_add(sent, Relaxed);
-                    }
+                    join_everywhere(&listeners);
+                    let sent = self.speak_everywhere(families).await;
+                    self.counts.announced.fetch_add(sent, Relaxed);
                     (speak, families) = wait(&mut schedule);
                 }
                 changed = self.key.changed() => {
@@ -184,10 +184,21 @@ impl Discovery {
         }
     }
 
-    fn announcement(&self) -> Option<Vec<u8>> {
-        let (v4, v6) = self.ports;
-        let key = *self.key.borrow();
-        write(&key?, &self.id, v4, v6)
+    /// Says the announcement once on every interface that is up, by each family that is wanted and
+    /// there; how many packets that were.
+    async fn speak_everywhere(&self, families: Families) -> u64 {
+        let (key, (v4, v6)) = (*self.key.borrow(), self.ports);
+        let Some(key) = key else {
+            return 0;
+        };
+        let mut sent = 0;
+        for (ip, index) in sources(&if_addrs::get_if_addrs().unwrap_or_default(), families) {
+            let Some(announcement) = write(&key, (&self.id, ip), v4, v6) else {
+                continue;
+            };
+            sent += u64::from(speak(&announcement, ip, index).await.is_ok());
+        }
+        sent
     }
 
     /// Who has spoken, and where to call, if it is a phone of ours on a network that this one is on.
@@ -224,9 +235,14 @@ fn on_link(ip: IpAddr) -> bool {
         })
 }
 
-/// An announcement of this phone, sealed for phones of the ministry whose discovery key this is; no two
-/// have anything in common.
-pub fn write(key: &[u8; 32], id: &DeviceId, port_v4: u16, port_v6: u16) -> Option<Vec<u8>> {
+/// An announcement of this phone, spoken from an address of it, sealed for phones of the ministry whose
+/// discovery key this is; no two have anything in common.
+pub fn write(
+    key: &[u8; 32],
+    (id, from): (&DeviceId, IpAddr),
+    port_v4: u16,
+    port_v6: u16,
+) -> Option<Vec<u8>> {
     let mut nonce = [0; 24];
     getrandom::fill(&mut nonce).ok()?;
     let plain = [
@@ -236,19 +252,31 @@ pub fn write(key: &[u8; 32], id: &DeviceId, port_v4: u16, port_v6: u16) -> Optio
     ]
     .concat();
     let sealed = XChaCha20Poly1305::new(key.into())
-        .encrypt((&nonce).into(), plain.as_slice())
+        .encrypt((&nonce).into(), bound(&plain, &octets(from)))
         .ok()?;
-    Some([b"KJ2".as_slice(), &nonce, &sealed].concat())
+    Some([b"KJ3".as_slice(), &nonce, &sealed].concat())
 }
 
-/// Reads a announcement of the ministry whose discovery key this is: who, and where to call.
+/// An address as it is bound to what is spoken from it.
+fn octets(ip: IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
+}
+
+fn bound<'a>(msg: &'a [u8], aad: &'a [u8]) -> Payload<'a, 'a> {
+    Payload { msg, aad }
+}
+
+/// Reads an announcement of the ministry whose discovery key this is: who, and where to call.
 pub fn read(key: &[u8; 32], bytes: &[u8], from: SocketAddr) -> Option<(DeviceId, SocketAddr)> {
     let rest = bytes
-        .strip_prefix(b"KJ2")
+        .strip_prefix(b"KJ3")
         .filter(|_| bytes.len() == BEACON_BYTES)?;
     let (nonce, sealed) = rest.split_first_chunk::<24>()?;
     let plain = XChaCha20Poly1305::new(key.into())
-        .decrypt(nonce.into(), sealed)
+        .decrypt(nonce.into(), bound(sealed, &octets(from.ip())))
         .ok()?;
     let (id, ports) = plain.split_first_chunk::<32>()?;
     let [v4_low, v4_high, v6_low, v6_high] = <[u8; 4]>::try_from(ports).ok()?;
@@ -310,50 +338,52 @@ fn join_everywhere(sockets: &[Arc<UdpSocket>]) {
     }
 }
 
-/// Says the announcement once on every interface that is up, by each family that is wanted and there;
-/// how many packets that were.
-async fn speak_everywhere(
-    sockets: &[Arc<UdpSocket>],
-    announcement: &[u8],
-    families: Families,
-) -> u64 {
-    join_everywhere(sockets);
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+/// Where announcements go out from: one address of each interface, by each family that is wanted and
+/// there, with the interface's number. By IPv6 the link-local one, as the group is.
+fn sources(interfaces: &[if_addrs::Interface], families: Families) -> Vec<(IpAddr, u32)> {
     let alone = interfaces.iter().all(if_addrs::Interface::is_loopback);
-    let spoken_on: BTreeSet<_> = interfaces
-        .iter()
-        .filter(|i| alone || !i.is_loopback())
-        .filter_map(|i| Some((i.index?, i.ip().is_ipv6())))
-        .collect();
-    let mut sent = 0;
-    for (index, v6) in &spoken_on {
-        let other = spoken_on.contains(&(*index, !v6));
-        let wanted = match families {
+    let mut spoken_on: BTreeMap<(u32, bool), IpAddr> = BTreeMap::new();
+    for interface in interfaces.iter().filter(|i| alone || !i.is_loopback()) {
+        let Some(index) = interface.index else {
+            continue;
+        };
+        let ip = interface.ip();
+        let at = spoken_on.entry((index, ip.is_ipv6())).or_insert(ip);
+        if let IpAddr::V6(v6) = ip
+            && v6.is_unicast_link_local()
+        {
+            *at = ip;
+        }
+    }
+    let wanted = |(index, v6): &(u32, bool)| {
+        let other = spoken_on.contains_key(&(*index, !v6));
+        match families {
             Families::Both => true,
             Families::V4 => !v6 || !other,
             Families::V6 => *v6 || !other,
-        };
-        let of_family = |s: &&Arc<UdpSocket>| s.local_addr().is_ok_and(|a| a.is_ipv6() == *v6);
-        let Some(socket) = sockets.iter().find(of_family).filter(|_| wanted) else {
-            continue;
-        };
-        let here = socket2::SockRef::from(socket.as_ref());
-        let to: SocketAddr = match v6 {
-            true => SocketAddrV6::new(GROUP_V6, PORT, 0, *index).into(),
-            false => {
-                let first = interfaces.iter().find_map(|i| match i.ip() {
-                    IpAddr::V4(ip) if i.index == Some(*index) => Some(ip),
-                    IpAddr::V4(_) | IpAddr::V6(_) => None,
-                });
-                if first.is_none_or(|ip| here.set_multicast_if_v4(&ip).is_err()) {
-                    continue;
-                }
-                (GROUP_V4, PORT).into()
-            }
-        };
-        sent += u64::from(socket.send_to(announcement, to).await.is_ok());
+        }
+    };
+    let spoken_on = spoken_on.iter().filter(|(on, _)| wanted(on));
+    spoken_on.map(|((index, _), ip)| (*ip, *index)).collect()
+}
+
+/// Says an announcement from an address of an interface.
+async fn speak(announcement: &[u8], ip: IpAddr, index: u32) -> std::io::Result<()> {
+    let (from, to): (SocketAddr, SocketAddr) = match ip {
+        IpAddr::V4(v4) => ((v4, 0).into(), (GROUP_V4, PORT).into()),
+        IpAddr::V6(v6) => {
+            let scope = if v6.is_unicast_link_local() { index } else { 0 };
+            (
+                SocketAddrV6::new(v6, 0, 0, scope).into(),
+                SocketAddrV6::new(GROUP_V6, PORT, 0, index).into(),
+            )
+        }
+    };
+    let socket = UdpSocket::bind(from).await?;
+    if let IpAddr::V4(v4) = ip {
+        socket2::SockRef::from(&socket).set_multicast_if_v4(&v4)?;
     }
-    sent
+    socket.send_to(announcement, to).await.map(drop)
 }
 
 #[cfg(test)]
@@ -364,14 +394,27 @@ mod tests {
     fn a_beacon_says_who_and_where_to_phones_of_the_same_ministry_only() {
         let (key, id) = ([3; 32], DeviceId([7; 32]));
         let from: SocketAddr = "10.0.0.9:41968".parse().unwrap();
-        let bytes = write(&key, &id, 5000, 6000).unwrap();
+        let bytes = write(&key, (&id, from.ip()), 5000, 6000).unwrap();
         assert_eq!(
             read(&key, &bytes, from),
             Some((id, "10.0.0.9:5000".parse().unwrap()))
         );
         assert_eq!(read(&[4; 32], &bytes, from), None);
         assert_eq!(read(&key, &bytes[..BEACON_BYTES - 1], from), None);
-        assert_eq!(read(&key, &write(&key, &id, 0, 6000).unwrap(), from), None);
+        let portless = write(&key, (&id, from.ip()), 0, 6000).unwrap();
+        assert_eq!(read(&key, &portless, from), None);
+        // Played back from elsewhere, it makes nobody call there (H2 of the review).
+        for victim in [
+            "10.0.0.10:41968",
+            "[fe80::9%3]:41968",
+            "[::ffff:10.0.0.9]:41968",
+        ] {
+            assert_eq!(
+                read(&key, &bytes, victim.parse().unwrap()),
+                None,
+                "{victim}"
+            );
+        }
         for at in 0..bytes.len() {
             let mut spoiled = bytes.clone();
             spoiled[at] ^= 1;
@@ -382,8 +425,20 @@ mod tests {
     #[test]
     fn no_two_beacons_of_one_phone_have_anything_in_common() {
         let (one, two) = (
-            write(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap(),
-            write(&[3; 32], &DeviceId([7; 32]), 1, 2).unwrap(),
+            write(
+                &[3; 32],
+                (&DeviceId([7; 32]), IpAddr::from([10, 0, 0, 9])),
+                1,
+                2,
+            )
+            .unwrap(),
+            write(
+                &[3; 32],
+                (&DeviceId([7; 32]), IpAddr::from([10, 0, 0, 9])),
+                1,
+                2,
+            )
+            .unwrap(),
         );
         assert!(
             !one[3..]
@@ -414,6 +469,52 @@ mod tests {
             schedule.news();
             assert_eq!(schedule.next(chance).1, Families::Both);
         }
+    }
+
+    #[test]
+    fn each_interface_is_spoken_on_from_one_address_of_each_family() {
+        let interface = |name: &str, index, ip: &str| {
+            let ip: IpAddr = ip.parse().unwrap();
+            let addr = match ip {
+                IpAddr::V4(ip) => if_addrs::IfAddr::V4(if_addrs::Ifv4Addr {
+                    ip,
+                    netmask: Ipv4Addr::new(255, 255, 255, 0),
+                    prefixlen: 24,
+                    broadcast: None,
+                }),
+                IpAddr::V6(ip) => if_addrs::IfAddr::V6(if_addrs::Ifv6Addr {
+                    ip,
+                    netmask: Ipv6Addr::from(u128::MAX << 64),
+                    prefixlen: 64,
+                    broadcast: None,
+                }),
+            };
+            if_addrs::Interface {
+                name: name.into(),
+                addr,
+                index: Some(index),
+                oper_status: if_addrs::IfOperStatus::Up,
+                is_p2p: false,
+            }
+        };
+        let all = [
+            interface("lo", 1, "127.0.0.1"),
+            interface("wlan0", 2, "10.0.0.9"),
+            interface("wlan0", 2, "10.0.0.10"),
+            interface("wlan0", 2, "2001:db8::9"),
+            interface("wlan0", 2, "fe80::9"),
+            interface("p2p0", 3, "fe80::a"),
+        ];
+        let from = |families| -> Vec<String> {
+            let sources = sources(&all, families).into_iter();
+            sources.map(|(ip, index)| format!("{ip} {index}")).collect()
+        };
+        assert_eq!(
+            from(Families::Both),
+            ["10.0.0.9 2", "fe80::9 2", "fe80::a 3"]
+        );
+        assert_eq!(from(Families::V4), ["10.0.0.9 2", "fe80::a 3"]);
+        assert_eq!(from(Families::V6), ["fe80::9 2", "fe80::a 3"]);
     }
 
     #[test]

@@ -73,6 +73,28 @@ impl Standing {
     }
 }
 
+/// What an error of the system's bus says of a radio's service, by the bus's own name for it; `None` if it
+/// says nothing of that. A service that is not there is started by the bus where it can be, so what that
+/// failed of is as good as no service.
+#[cfg(all(feature = "radios", target_os = "linux"))]
+pub(super) fn of_bus(error: &str) -> Option<RadioState> {
+    const NO_SERVICE: [&str; 7] = [
+        "Spawn",
+        "ServiceUnknown",
+        "NameHasNoOwner",
+        "FileNotFound",
+        "NoServer",
+        "Disconnected",
+        "NoReply",
+    ];
+    const NOT_PERMITTED: [&str; 2] = ["AccessDenied", "AuthFailed"];
+    let says = |words: &[&str]| words.iter().any(|word| error.contains(word));
+    if says(&NO_SERVICE) {
+        return Some(RadioState::NoService);
+    }
+    says(&NOT_PERMITTED).then_some(RadioState::NotPermitted)
+}
+
 /// Whether all switches of a kind of radio (`bluetooth`, `wlan`) are off, the machine's own or its
 /// software's: one that is free is enough.
 pub(super) fn blocked(switches: &Path, kind: &str) -> bool {
@@ -115,6 +137,21 @@ mod tests {
             assert!(!blocked(at, kind));
         }
         assert!(!blocked(&at.join("nowhere"), "wlan"));
+    }
+
+    #[test]
+    #[cfg(all(feature = "radios", target_os = "linux"))]
+    fn what_the_bus_says_of_a_service_is_understood() {
+        for (name, state) in [
+            ("Spawn.PermissionsInvalid", Some(RadioState::NoService)),
+            ("Spawn.ServiceNotFound", Some(RadioState::NoService)),
+            ("ServiceUnknown", Some(RadioState::NoService)),
+            ("AccessDenied", Some(RadioState::NotPermitted)),
+            ("InvalidArgs", None),
+        ] {
+            let name = format!("org.freedesktop.DBus.Error.{name}");
+            assert_eq!(of_bus(&name), state, "{name}");
+        }
     }
 
     #[test]

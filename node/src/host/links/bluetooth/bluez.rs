@@ -48,6 +48,8 @@ const REPORT_EVERY: Duration = Duration::from_millis(800);
 const LEAVES: Duration = Duration::from_secs(20);
 /// How long who is connected may take to say what for.
 const SPEAKS: Duration = Duration::from_secs(2);
+/// How many seconds a meeting keeps the radio from looking for others.
+const HOLDS_SCAN: u32 = 60;
 /// After a failure.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Phones recognised by their tokens; places remembered.
@@ -70,6 +72,8 @@ pub struct Bluetooth {
     standing: Standing,
     /// What is advertised now.
     salt: Mutex<[u8; 4]>,
+    /// When phones were noticed, first and last.
+    noticed: Mutex<BTreeMap<Address, (Instant, Instant)>>,
     /// With whom something is under way.
     live: Live,
     counts: Arc<Counts>,
@@ -104,27 +108,16 @@ async fn ready(name: Option<&str>, switches: bool) -> Result<(Session, Adapter),
 
 pub(super) fn of_error(error: bluer::Error) -> RadioState {
     // Much of it has no code of its own: the bus's name for it is in the text.
-    const NO_SERVICE: [&str; 7] = [
-        "Spawn",
-        "ServiceUnknown",
-        "NameHasNoOwner",
-        "FileNotFound",
-        "NoServer",
-        "Disconnected",
-        "NoReply",
-    ];
     let text = error.to_string();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let of_bus = radio::of_bus(&text);
     let kind = error.kind;
     if is_blocked() {
         RadioState::Blocked
-    } else if says(&NO_SERVICE) {
-        RadioState::NoService
-    } else if says(&["AccessDenied"])
-        || matches!(kind, ErrorKind::NotAuthorized | ErrorKind::NotPermitted)
-    {
+    } else if let Some(state) = of_bus {
+        state
+    } else if matches!(kind, ErrorKind::NotAuthorized | ErrorKind::NotPermitted) {
         RadioState::NotPermitted
-    } else if says(&["UnknownObject"])
+    } else if text.contains("UnknownObject")
         || matches!(kind, ErrorKind::NotFound | ErrorKind::DoesNotExist)
     {
         RadioState::NoAdapter
@@ -157,6 +150,7 @@ impl Bluetooth {
             call: Notify::new(),
             standing: Standing::of("bluetooth", "ready", log.clone()),
             salt: Mutex::default(),
+            noticed: Mutex::default(),
             live: Live::default(),
             counts,
             log,
@@ -238,10 +232,15 @@ impl Bluetooth {
             .set_discovery_filter(filter)
             .await
             .map_err(of_error)?;
-        let mut reported = BTreeMap::new();
         let mut heard: Option<Instant> = None;
         loop {
             let (looks_ms, rests_ms) = *self.looks.borrow();
+            // A radio that looks carries less of what is under way, for which two phones have minutes.
+            let mut held = 0;
+            while held < HOLDS_SCAN && !self.live.lock().is_empty() {
+                held += 1;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
             {
                 self.counts.scans.fetch_add(1, Relaxed);
                 let _free = self.calling.lock().await;
@@ -263,7 +262,7 @@ impl Bluetooth {
                         None => return Err(RadioState::NoService),
                         Some(AdapterEvent::DeviceAdded(address)) => {
                             heard = Some(Instant::now());
-                            self.seen(adapter, address, key, &mut reported, port).await;
+                            self.seen(adapter, address, key, port).await;
                         }
                         Some(_) => {}
                     }
@@ -282,16 +281,9 @@ impl Bluetooth {
     }
 
     /// A device was noticed: if it is a phone of the ministry, the agent hears of it.
-    async fn seen(
-        &self,
-        adapter: &Adapter,
-        address: Address,
-        key: &[u8; 32],
-        reported: &mut BTreeMap<Address, (Instant, Instant)>,
-        port: &Port,
-    ) {
+    async fn seen(&self, adapter: &Adapter, address: Address, key: &[u8; 32], port: &Port) {
         let now = Instant::now();
-        let before = reported.get(&address).copied();
+        let before = self.noticed(&address);
         if before.is_some_and(|(_, last)| now.duration_since(last) < REPORT_EVERY) {
             return;
         }
@@ -313,12 +305,15 @@ impl Bluetooth {
         if token.is(&self.keys.id()) {
             return;
         }
-        if reported.len() >= REMEMBERED_MAX {
-            reported.clear();
-        }
         let own = *self.salt.lock().unwrap_or_else(|e| e.into_inner());
         let first = before.map_or(now, |(first, _)| first);
-        reported.insert(address, (first, now));
+        {
+            let mut noticed = self.noticed.lock().unwrap_or_else(|e| e.into_inner());
+            if noticed.len() >= REMEMBERED_MAX {
+                noticed.clear();
+            }
+            noticed.insert(address, (first, now));
+        }
         // Two calls at once over one connection hold each other up.
         if token.calls_first(own) && now.duration_since(first) < LEAVES {
             return;
@@ -339,6 +334,11 @@ impl Bluetooth {
             at,
         )
         .await;
+    }
+
+    fn noticed(&self, address: &Address) -> Option<(Instant, Instant)> {
+        let noticed = self.noticed.lock().unwrap_or_else(|e| e.into_inner());
+        noticed.get(address).copied()
     }
 
     async fn accept(&self, listener: Option<(l2cap::Listener, u8)>, port: &Port, key: [u8; 32]) {
@@ -410,6 +410,9 @@ impl Bluetooth {
         }
         let live = self.live.hold(place.address);
         let began = Instant::now();
+        // From its last words that were heard; a phone that a person names was perhaps never noticed.
+        let noticed = self.noticed(&place.address);
+        let waited = noticed.map_or(Duration::ZERO, |(_, last)| began.duration_since(last));
         let l2cap = place.psm != 0 && self.channels != Channels::Gatt;
         let mut failed = String::from("it offers no channel that this phone has");
         if l2cap {
@@ -420,7 +423,7 @@ impl Bluetooth {
                         .greet(stream, key)
                         .await
                         .map_err(|e| out_of_reach(e.to_string()))?;
-                    self.say_times("L2CAP", open, began);
+                    self.say_times("L2CAP", (waited, open), began);
                     return Ok(held(pipe, move || drop(live)));
                 }
                 Ok(Err(error)) => failed = error.to_string(),
@@ -436,7 +439,7 @@ impl Bluetooth {
                 .greet(stream, key)
                 .await
                 .map_err(|e| out_of_reach(e.to_string()))?;
-            self.say_times("GATT", open, began);
+            self.say_times("GATT", (waited, open), began);
             // Unlike a channel, the connection below outlives what went over it.
             let runtime = tokio::runtime::Handle::current();
             return Ok(held(pipe, move || {
@@ -449,10 +452,12 @@ impl Bluetooth {
         Err(out_of_reach(failed))
     }
 
-    fn say_times(&self, channel: &str, open: Duration, began: Instant) {
-        let (open, all) = (open.as_millis(), began.elapsed().as_millis());
+    /// What a call took, step by step.
+    fn say_times(&self, channel: &str, (waited, open): (Duration, Duration), began: Instant) {
+        let greeted = began.elapsed().saturating_sub(open).as_millis();
+        let (waited, open) = (waited.as_millis(), open.as_millis());
         (self.log)(&format!(
-            "bluetooth: {channel} up after {open} ms, greeted after {all} ms"
+            "bluetooth: called {waited} ms after it was heard, {channel} up {open} ms after that, greeted {greeted} ms after that"
         ));
     }
 

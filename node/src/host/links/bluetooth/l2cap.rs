@@ -8,21 +8,26 @@ use bluer::{Adapter, Address, AddressType};
 use super::bluez::of_error;
 use crate::host::links::radio::RadioState;
 
-pub(super) use bluer::l2cap::StreamListener as Listener;
+pub use bluer::l2cap::StreamListener as Listener;
 
 /// Bytes of one packet of ours on an L2CAP channel. The kernel grants credits for one of them at a
 /// time, so that a larger one keeps more of them in the air.
 const PACKET_BYTES: u16 = 16 * 1024;
-/// Where a phone was noticed: its address of the moment, and its channel.
+
+/// Where a phone was noticed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) address: Address,
-    pub(super) kind: AddressType,
-    pub(super) psm: u8,
+pub struct Place {
+    /// Its address of the moment.
+    pub address: Address,
+    /// Whether that changes.
+    pub kind: AddressType,
+    /// Its channel.
+    pub psm: u8,
 }
 
 impl Place {
-    pub(super) fn parse(at: &str) -> Option<Self> {
+    /// Reads it as [`super::Bluetooth`] writes it: `address/random/channel`.
+    pub fn parse(at: &str) -> Option<Self> {
         let mut parts = at.split('/');
         let place = Self {
             address: parts.next()?.parse().ok()?,
@@ -37,7 +42,8 @@ impl Place {
     }
 }
 
-pub(super) async fn listen(adapter: &Adapter) -> Result<(StreamListener, u8), RadioState> {
+/// A channel at which others can call, and its number.
+pub async fn listen(adapter: &Adapter) -> Result<(StreamListener, u8), RadioState> {
     let failed = |e: std::io::Error| RadioState::Failed(format!("no channel: {e}"));
     let address = adapter.address().await.map_err(of_error)?;
     let kind = adapter.address_type().await.map_err(of_error)?;
@@ -54,7 +60,7 @@ pub(super) async fn listen(adapter: &Adapter) -> Result<(StreamListener, u8), Ra
 }
 
 /// Opens an L2CAP channel.
-pub(super) async fn connect(adapter: &Adapter, place: &Place) -> std::io::Result<Stream> {
+pub async fn connect(adapter: &Adapter, place: &Place) -> std::io::Result<Stream> {
     let gone = |e: bluer::Error| std::io::Error::other(e.to_string());
     // Both before the socket is made: it is watched from then on, and what it said before it was
     // connected would be taken for "connected".

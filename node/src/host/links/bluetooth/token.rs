@@ -80,10 +80,13 @@ impl Token {
     }
 
     /// What stands for a phone that nobody here has met, as long as its token lasts: who it is shows
-    /// when it is called.
+    /// when it is called. It is higher than nearly any: whose turn it is has been told by the salts, and
+    /// the lower one calls at once.
     pub fn stand_in(&self) -> DeviceId {
         let seen = [self.salt, self.device].concat();
-        DeviceId(blake3::derive_key("kijiti 2026-11 unmet phone", &seen))
+        let mut id = blake3::derive_key("kijiti 2026-11 unmet phone", &seen);
+        id[0] = u8::MAX;
+        DeviceId(id)
     }
 }
 

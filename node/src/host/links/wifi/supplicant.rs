@@ -50,15 +50,11 @@ impl Drop for Interface {
 
 fn of_error(error: dbus::Error) -> RadioState {
     let name = error.name().unwrap_or_default();
-    match name {
-        _ if name.ends_with("ServiceUnknown") || name.ends_with("NoReply") => RadioState::NoService,
-        _ if name.ends_with("AccessDenied") || name.ends_with("AuthFailed") => {
-            RadioState::NotPermitted
-        }
-        _ if name.ends_with("InterfaceUnknown") || name.ends_with("UnknownMethod") => {
-            RadioState::NoAdapter
-        }
-        _ => RadioState::Failed(error.message().unwrap_or(name).to_owned()),
+    let none = name.ends_with("InterfaceUnknown") || name.ends_with("UnknownMethod");
+    match radio::of_bus(name) {
+        Some(state) => state,
+        None if none => RadioState::NoAdapter,
+        None => RadioState::Failed(error.message().unwrap_or(name).to_owned()),
     }
 }
 
