@@ -9,7 +9,7 @@ work=$(readlink -f "$2")
 shift 2
 here=$(dirname "$(readlink -f "$0")")/radio
 # tokens: an hour of advertisements, by which nobody without the key may tell one phone's from another's.
-# l2cap, gatt, wifi, adhoc, mesh: over that radio alone. raise-SEED: from Bluetooth to a Wi-Fi Direct group, which is pulled away.
+# l2cap, gatt, wifi, hotspot, managed, adhoc, mesh: over that radio alone. goodput: beside the bare channel. faults: what is lacking. raise-SEED: from Bluetooth to a Wi-Fi Direct group, which is pulled away.
 scenarios=${*:-l2cap gatt wifi adhoc mesh raise-1}
 
 for scenario in $scenarios; do

@@ -3,6 +3,8 @@
 #   l2cap, gatt   two virtual LE controllers and bluetoothd
 #   wifi          two virtual Wi-Fi radios, each in a namespace with a wpa_supplicant of its own
 #   adhoc, mesh   the same radios in a network that a supervisor has set up (IBSS, 802.11s)
+#   hotspot       one raises a network for people with `kijiti hotspot`, the other joins it by its code
+#   managed       the same where NetworkManager looks after the radios, and who raised it is killed at the end
 #   goodput       Bluetooth: what the bare channel carries, what a secured one, and what a meeting brings over
 #   tokens        Bluetooth for an hour, on a clock that does not wait
 #   raise SEED    both: the meeting begins over GATT, raises a group, and the Wi-Fi is pulled away in the middle of it
@@ -90,7 +92,57 @@ start() { # PHONE, then what its links are
     KIJITI_WIFI_BUS=unix:path=/run/dbus-$phone ip netns exec $phone /test/kijiti --data /test/phones/$phone start "$@" 2>/out/$phone.log &
 }
 
+# `kijiti hotspot` on both, in the phones' namespaces.
+hotspots() {
+    KIJITI_WIFI_BUS=unix:path=/run/dbus-a ip netns exec a /test/kijiti hotspot >/out/hotspot-a.log 2>&1 &
+    hotspot_a=$!
+    for _ in $(seq 120); do
+        grep -q "hotspot --join" /out/hotspot-a.log && break
+        sleep 0.5
+    done
+    code=$(sed -n "s/.*--join '\\(.*\\)'.*/\\1/p" /out/hotspot-a.log)
+    KIJITI_WIFI_BUS=unix:path=/run/dbus-b ip netns exec b /test/kijiti hotspot --join "$code" >/out/hotspot-b.log 2>&1 &
+    hotspot_b=$!
+    for _ in $(seq 160); do
+        grep -qE "^joined|error" /out/hotspot-b.log && break
+        sleep 0.5
+    done
+    grep -v "█" /out/hotspot-a.log
+    cat /out/hotspot-b.log
+}
+
+# NetworkManager of each namespace. Nothing tells it of devices here but the kernel: /sys that cannot be written says so.
+manager() {
+    for phone in a b; do
+        mkdir -p /tmp/nm-$phone/state /tmp/nm-$phone/run /tmp/nm-$phone/system
+        printf '[main]\nplugins=keyfile\nauth-polkit=false\ndhcp=internal\n[keyfile]\npath=/tmp/nm-%s/system\n[device]\nwifi.scan-rand-mac-address=no\n' $phone >/tmp/nm-$phone/conf
+        cat >/tmp/nm-$phone/run.sh <<N
+mount -o remount,ro /sys
+export DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/dbus-$phone
+mkdir -p /run/NetworkManager
+mount --bind /tmp/nm-$phone/run /run/NetworkManager
+exec NetworkManager --no-daemon --config /tmp/nm-$phone/conf --state-dir /tmp/nm-$phone/state --intern-config /tmp/nm-$phone/none --log-level INFO
+N
+        ip netns exec $phone sh /tmp/nm-$phone/run.sh >/out/nm-$phone.log 2>&1 &
+    done
+    for phone in a b; do
+        for _ in $(seq 120); do
+            dbus-send --address=unix:path=/run/dbus-$phone --print-reply --dest=org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager.GetDevices >/out/devices-$phone 2>&1 && grep -q Devices/ /out/devices-$phone && break
+            sleep 0.5
+        done
+    done
+    sleep 3
+    echo "managed $(up)"
+}
+
 case $scenario in
+    hotspot | managed)
+        wifi
+        [ $scenario = hotspot ] || manager
+        hotspots
+        start a --links ip
+        start b --links ip
+        ;;
     l2cap | gatt)
         bluetooth
         /test/kijiti --data /test/phones/a start --links bluetooth --bluetooth $scenario --adapter hci0 2>/out/a.log &
@@ -173,6 +225,21 @@ if [ "$scenario" = raise ]; then
     meetings=$(grep -c 'meeting phone' /out/b.log)
     echo "meetings: $meetings"
     [ "$meetings" = 1 ] || [ ! -e /test/strict ] || rc=3
+fi
+if [ "$scenario" = managed ] && [ $rc = 0 ]; then
+    # What NetworkManager has put up for a program goes with it.
+    kill -9 $hotspot_a
+    for _ in $(seq 60); do
+        left=$(ip netns exec a iw dev | grep -c "type AP")
+        [ "$left" = 0 ] && break
+        sleep 0.5
+    done
+    [ "$left" = 0 ] || { echo "the hotspot of a program that was killed stays"; rc=4; }
+fi
+if [ "$scenario" = hotspot ] && [ $rc = 0 ]; then
+    kill $hotspot_a $hotspot_b
+    wait $hotspot_a $hotspot_b
+    ip netns exec a iw dev | grep -E "type P2P-GO" && { echo "the group stays"; rc=4; }
 fi
 sed 's/^/a: /' /out/a.log
 sed 's/^/b: /' /out/b.log

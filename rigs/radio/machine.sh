@@ -10,10 +10,10 @@ cd "$folder"
 made=$(sha256sum "$self" | cut -c1-16)
 [ -e machine.cpio ] && [ -e vmlinuz ] && [ "$(cat made 2>/dev/null)" = "$made" ] && exit 0
 
-wanted="bluez bluez-test-tools wpasupplicant iw iproute2 dbus dbus-daemon dbus-bin kmod busybox-static dash tcpdump dosfstools"
+wanted="bluez bluez-test-tools wpasupplicant network-manager dnsmasq-base iw iproute2 dbus dbus-daemon dbus-bin kmod busybox-static dash tcpdump dosfstools"
 kernel=$(apt-cache depends linux-image-amd64 | awk '/Depends: linux-image/ { print $2; exit }')
 # What these depend on, but for what a machine without a root file system does not need.
-unneeded='debconf|cdebconf|perl|libperl|dpkg|adduser|passwd|systemd|dbus-session|dbus-user|dbus-x11|dbus-broker|init-system|lsb-base|udev|login|mawk|base-files|gpgv|apt|python|sysvinit|gcc-|libc6-|debianutils|opensysusers|tar$|hostname|libgdbm|ucf|sensible|dmsetup|media|libc-bin|coreutils|sed$|grep$|libicu|libsemanage|libsepol|install-info|finalrd|runit|kmod-|multiarch|libdevmapper|libcryptsetup|libfdisk|libargon2|elogind|libslang|newt'
+unneeded='debconf|cdebconf|perl|libperl|dpkg|adduser|passwd|systemd|dbus-session|dbus-user|dbus-x11|dbus-broker|init-system|lsb-base|udev|login|mawk|base-files|gpgv|apt|python|sysvinit|gcc-|libc6-|debianutils|opensysusers|tar$|hostname|libgdbm|ucf|sensible|dmsetup|media|libc-bin|coreutils|sed$|grep$|libicu|libsemanage|libsepol|install-info|finalrd|runit|kmod-|multiarch|libdevmapper|libcryptsetup|libfdisk|libargon2|elogind|libslang|newt|policykit|polkitd|libpolkit-agent|modemmanager|libpam|sgml|xml-core|libduktape|libmozjs'
 needed=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances $wanted |
     grep -E '^[a-z0-9]' | sort -u | grep -vE "^($unneeded)")
 (cd debs && apt-get download -qq "$kernel" $needed 2>/dev/null) || [ -n "$(ls debs/bluez_*.deb 2>/dev/null)" ]

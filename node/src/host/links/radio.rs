@@ -87,7 +87,12 @@ pub(super) fn of_bus(error: &str) -> Option<RadioState> {
         "Disconnected",
         "NoReply",
     ];
-    const NOT_PERMITTED: [&str; 2] = ["AccessDenied", "AuthFailed"];
+    const NOT_PERMITTED: [&str; 4] = [
+        "AccessDenied",
+        "AuthFailed",
+        "PermissionDenied",
+        "NotAuthorized",
+    ];
     let says = |words: &[&str]| words.iter().any(|word| error.contains(word));
     if says(&NO_SERVICE) {
         return Some(RadioState::NoService);

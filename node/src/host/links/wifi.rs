@@ -5,6 +5,8 @@
 
 pub mod group;
 #[cfg(all(feature = "radios", target_os = "linux"))]
+mod manager;
+#[cfg(all(feature = "radios", target_os = "linux"))]
 mod raiser;
 #[cfg(all(feature = "radios", target_os = "linux"))]
 mod supplicant;

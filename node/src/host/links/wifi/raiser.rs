@@ -164,7 +164,7 @@ impl Hotspot {
             passphrase: group::passphrase()?,
             ..group::of_salt(&key, *salt)
         };
-        let held = interface.raise(&network).await?;
+        let held = interface.raise_for_people(&network).await?;
         Ok((Self { interface, held }, network))
     }
 

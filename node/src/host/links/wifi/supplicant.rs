@@ -14,12 +14,14 @@ use dbus::nonblock::{Proxy, SyncConnection};
 use tokio::task::AbortHandle;
 
 use super::group;
+use super::manager::Manager;
 use crate::agent::Network;
 use crate::host::links::radio::{self, RadioState, SWITCHES};
 
 const SERVICE: &str = "fi.w1.wpa_supplicant1";
 const ROOT: &str = "/fi/w1/wpa_supplicant1";
 const INTERFACE: &str = "fi.w1.wpa_supplicant1.Interface";
+const NETWORK: &str = "fi.w1.wpa_supplicant1.Network";
 const P2P: &str = "fi.w1.wpa_supplicant1.Interface.P2PDevice";
 /// Where the service is asked, if it is not the system's bus.
 const BUS: &str = "KIJITI_WIFI_BUS";
@@ -27,18 +29,22 @@ const BUS: &str = "KIJITI_WIFI_BUS";
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a group may take to come up, and to be joined.
 const COMES_UP: Duration = Duration::from_secs(25);
+
 /// A network of ours that is up.
 pub(super) enum Held {
     /// The group's interface, and the network as it was written down.
     Raised(Path<'static>, Path<'static>),
     /// The network that was joined, and those that were on before.
     Joined(Path<'static>, Vec<Path<'static>>),
+    /// What NetworkManager looks after, raised or joined.
+    Managed(Manager, Path<'static>),
 }
 
 /// One interface of the service's.
 pub(super) struct Interface {
     bus: Arc<SyncConnection>,
     path: Path<'static>,
+    name: String,
     reads: AbortHandle,
 }
 
@@ -48,7 +54,7 @@ impl Drop for Interface {
     }
 }
 
-fn of_error(error: dbus::Error) -> RadioState {
+pub(super) fn of_error(error: dbus::Error) -> RadioState {
     let name = error.name().unwrap_or_default();
     let none = name.ends_with("InterfaceUnknown") || name.ends_with("UnknownMethod");
     match radio::of_bus(name) {
@@ -66,10 +72,8 @@ pub async fn state(interface: Option<&str>) -> RadioState {
     }
 }
 
-pub(super) async fn open(wanted: Option<&str>) -> Result<Interface, RadioState> {
-    if radio::blocked(FilePath::new(SWITCHES), "wlan") {
-        return Err(RadioState::Blocked);
-    }
+/// The bus of the services that look after Wi-Fi.
+pub(super) fn connect() -> Result<(Arc<SyncConnection>, AbortHandle), RadioState> {
     let failed = |_: dbus::Error| RadioState::NoService;
     let channel = match std::env::var(BUS) {
         Ok(address) => {
@@ -82,6 +86,14 @@ pub(super) async fn open(wanted: Option<&str>) -> Result<Interface, RadioState> 
     let (resource, bus) = dbus_tokio::connection::from_channel::<SyncConnection>(channel)
         .map_err(|e| RadioState::Failed(e.to_string()))?;
     let reads = tokio::spawn(resource).abort_handle();
+    Ok((bus, reads))
+}
+
+pub(super) async fn open(wanted: Option<&str>) -> Result<Interface, RadioState> {
+    if radio::blocked(FilePath::new(SWITCHES), "wlan") {
+        return Err(RadioState::Blocked);
+    }
+    let (bus, reads) = connect()?;
     let root = Proxy::new(SERVICE, ROOT, ANSWER, bus.clone());
     let wireless = || first_wireless(FilePath::new("/sys/class/net"));
     let name = wanted
@@ -99,7 +111,7 @@ pub(super) async fn open(wanted: Option<&str>) -> Result<Interface, RadioState> 
                 .is_some_and(|name| name.ends_with("InterfaceUnknown")) =>
         {
             let mut arguments = PropMap::new();
-            arguments.insert("Ifname".into(), Variant(Box::new(name)));
+            arguments.insert("Ifname".into(), Variant(Box::new(name.clone())));
             arguments.insert("Driver".into(), Variant(Box::new("nl80211".to_owned())));
             let made: Result<(Path<'static>,), _> = root
                 .method_call(SERVICE, "CreateInterface", (arguments,))
@@ -108,7 +120,12 @@ pub(super) async fn open(wanted: Option<&str>) -> Result<Interface, RadioState> 
         }
         Err(error) => return Err(of_error(error)),
     };
-    Ok(Interface { bus, path, reads })
+    Ok(Interface {
+        bus,
+        path,
+        name,
+        reads,
+    })
 }
 
 /// The machine's first wireless interface, but for those of groups.
@@ -213,6 +230,18 @@ impl Interface {
         }
     }
 
+    /// Raises a network for people: by NetworkManager where that looks after the interface.
+    pub(super) async fn raise_for_people(&self, network: &Network) -> Result<Held, RadioState> {
+        match Manager::of(&self.name).await {
+            None => self.raise(network).await,
+            Some(_) if self.current().await?.is_some() => Err(RadioState::InUse),
+            Some(manager) => {
+                let active = manager.raise(network).await?;
+                Ok(Held::Managed(manager, active))
+            }
+        }
+    }
+
     /// The interface of a group that has just been added, once it is up.
     async fn group_up(&self, ssid: &str) -> Result<Path<'static>, RadioState> {
         let up = async {
@@ -255,10 +284,7 @@ impl Interface {
             .unwrap_or_default();
         let mut on = Vec::new();
         for network in all {
-            let enabled = self
-                .at(&network)
-                .get("fi.w1.wpa_supplicant1.Network", "Enabled")
-                .await;
+            let enabled = self.at(&network).get(NETWORK, "Enabled").await;
             if enabled.unwrap_or(false) {
                 on.push(network);
             }
@@ -266,11 +292,22 @@ impl Interface {
         on
     }
 
-    /// Takes down groups of this ministry's that a program of ours has left when it was killed.
+    /// Takes down groups of this ministry's, and leaves those that were joined, which a program of ours
+    /// has left when it was killed.
     pub(super) async fn sweep(&self, key: &[u8; 32]) -> Result<(), RadioState> {
         for path in self.all().await? {
             if group::recognise(key, &self.ssid_of_group(&path).await).is_some() {
                 let _: Result<(), _> = self.at(&path).method_call(P2P, "Disconnect", ()).await;
+            }
+        }
+        let networks: Vec<Path<'static>> = self.property(&self.path, "Networks").await?;
+        for path in networks {
+            let of_ours = self.at(&path).get::<PropMap>(NETWORK, "Properties").await;
+            let ssid = of_ours.as_ref().ok().and_then(|all| all.get("ssid"));
+            let ssid = ssid.and_then(|ssid| ssid.0.as_str()).unwrap_or_default();
+            if group::recognise(key, ssid.trim_matches('"')).is_some() {
+                let own = self.own();
+                let _: Result<(), _> = own.method_call(INTERFACE, "RemoveNetwork", (path,)).await;
             }
         }
         Ok(())
@@ -279,6 +316,10 @@ impl Interface {
     pub(super) async fn join(&self, network: &Network) -> Result<Held, RadioState> {
         if self.current().await?.is_some() {
             return Err(RadioState::InUse);
+        }
+        if let Some(manager) = Manager::of(&self.name).await {
+            let active = manager.join(network).await?;
+            return Ok(Held::Managed(manager, active));
         }
         let mut said = PropMap::new();
         said.insert("ssid".into(), text(&network.ssid));
@@ -308,7 +349,13 @@ impl Interface {
         let joined = tokio::time::timeout(COMES_UP, joined).await;
         let held = Held::Joined(added, before);
         match joined.map_err(|_| late()).flatten() {
-            Ok(()) => Ok(held),
+            // Selecting ours has switched the others off: were this program killed, they would stay so.
+            Ok(()) => {
+                if let Held::Joined(_, before) = &held {
+                    self.enable(before).await;
+                }
+                Ok(held)
+            }
             Err(state) => {
                 self.leave(held).await;
                 Err(state)
@@ -320,6 +367,7 @@ impl Interface {
     pub(super) async fn leave(&self, held: Held) {
         let own = self.own();
         match held {
+            Held::Managed(manager, active) => manager.leave(&active).await,
             Held::Raised(group, written) => {
                 let _: Result<(), _> = self.at(&group).method_call(P2P, "Disconnect", ()).await;
                 let _: Result<(), _> = own
@@ -330,14 +378,15 @@ impl Interface {
                 let _: Result<(), _> = own
                     .method_call(INTERFACE, "RemoveNetwork", (network,))
                     .await;
-                // Selecting ours had switched the others off.
-                for other in before {
-                    let on = self.at(&other);
-                    let _ = on
-                        .set("fi.w1.wpa_supplicant1.Network", "Enabled", true)
-                        .await;
-                }
+                self.enable(&before).await;
             }
+        }
+    }
+
+    /// Switches networks on, which is not the same as joining one.
+    async fn enable(&self, networks: &[Path<'static>]) {
+        for network in networks {
+            let _ = self.at(network).set(NETWORK, "Enabled", true).await;
         }
     }
 
