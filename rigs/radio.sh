@@ -18,7 +18,7 @@ for scenario in $scenarios; do
     mkdir -p "$out" "$work/test"
     bytes=100000
     [ "${scenario%-*}" != raise ] || bytes=1400000
-    [ "$scenario" != goodput ] || bytes=1000000
+    [ "$scenario" != goodput ] || bytes=4000000
     "$here/phones.sh" "$kijiti" "$work/test/phones" $bytes
     cp "$here/$([ "$scenario" = faults ] && echo faults.sh || echo guest.sh)" "$work/test/guest.sh"
     cp "$kijiti" "$work/test/kijiti"

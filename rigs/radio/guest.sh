@@ -121,17 +121,16 @@ mount -o remount,ro /sys
 export DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/dbus-$phone
 mkdir -p /run/NetworkManager
 mount --bind /tmp/nm-$phone/run /run/NetworkManager
-exec NetworkManager --no-daemon --config /tmp/nm-$phone/conf --state-dir /tmp/nm-$phone/state --intern-config /tmp/nm-$phone/none --log-level INFO
+exec NetworkManager --debug --pid-file /tmp/nm-$phone/pid --config /tmp/nm-$phone/conf --intern-config /tmp/nm-$phone/none --log-level INFO
 N
         ip netns exec $phone sh /tmp/nm-$phone/run.sh >/out/nm-$phone.log 2>&1 &
     done
     for phone in a b; do
         for _ in $(seq 120); do
-            dbus-send --address=unix:path=/run/dbus-$phone --print-reply --dest=org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager.GetDevices >/out/devices-$phone 2>&1 && grep -q Devices/ /out/devices-$phone && break
+            grep -q "supplicant-available" /out/nm-$phone.log && break
             sleep 0.5
         done
     done
-    sleep 3
     echo "managed $(up)"
 }
 
@@ -152,7 +151,7 @@ case $scenario in
         bluetooth
         /test/kijiti-bench bluetooth --adapter hci0 --listen >/out/bench-listen.log 2>&1 &
         bench=$!
-        /test/kijiti-bench --json bluetooth --adapter hci1 --kilobytes 400 >/out/bench.json 2>/out/bench.log || cat /out/bench.log
+        /test/kijiti-bench --json bluetooth --adapter hci1 --kilobytes 1000 >/out/bench.json 2>/out/bench.log || cat /out/bench.log
         kill $bench
         wait $bench
         cat /out/bench.json
@@ -227,6 +226,7 @@ if [ "$scenario" = raise ]; then
     [ "$meetings" = 1 ] || [ ! -e /test/strict ] || rc=3
 fi
 if [ "$scenario" = managed ] && [ $rc = 0 ]; then
+    grep -h "Activation: successful" /out/nm-a.log /out/nm-b.log || { echo "NetworkManager had no part in it"; rc=5; }
     # What NetworkManager has put up for a program goes with it.
     kill -9 $hotspot_a
     for _ in $(seq 60); do

@@ -31,8 +31,8 @@ ln -sf dash root/usr/bin/sh
 for tool in $(root/usr/bin/busybox --list); do
     [ -e "root/usr/bin/$tool" ] || [ -e "root/usr/sbin/$tool" ] || ln -s /usr/bin/busybox "root/usr/bin/$tool"
 done
-printf 'root:x:0:0::/root:/bin/sh\nmessagebus:x:100:107::/nonexistent:/bin/false\n' >root/etc/passwd
-printf 'root:x:0:\nmessagebus:x:107:\nnetdev:x:108:\nbluetooth:x:109:\n' >root/etc/group
+printf 'root:x:0:0::/root:/bin/sh\nmessagebus:x:100:107::/nonexistent:/bin/false\nnobody:x:65534:65534::/nonexistent:/bin/false\n' >root/etc/passwd
+printf 'root:x:0:\nnogroup:x:65534:\nmessagebus:x:107:\nnetdev:x:108:\nbluetooth:x:109:\n' >root/etc/group
 
 modules="virtio_pci 9p 9pnet_virtio hci_vhci bluetooth rfcomm mac80211_hwsim mac80211 cfg80211 rfkill veth uhid algif_hash algif_skcipher af_alg ecb cmac ccm gcm ctr michael_mic crc32c_generic drbg ansi_cprng sha512_generic ecdh_generic virtio_rng virtio_blk vfat fat nls_cp437 nls_iso8859_1 nls_ascii nls_utf8 loop bridge sch_netem sch_tbf"
 version=$(ls kernel/lib/modules)

@@ -25,6 +25,8 @@ const ACTIVE: &str = "org.freedesktop.NetworkManager.Connection.Active";
 const ACTIVATED: u32 = 2;
 /// See [`ACTIVATED`].
 const DEACTIVATED: u32 = 4;
+/// Of 2.4 GHz, which every phone has everywhere.
+const CHANNEL: u32 = 6;
 /// How long one question may take.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a network may take to come up: addresses included.
@@ -95,6 +97,7 @@ fn settings(network: &Network, role: Role) -> Settings {
         put(&mut v4, "never-default", true);
     } else {
         put(&mut wireless, "band", text("bg"));
+        put(&mut wireless, "channel", CHANNEL);
         put(&mut security, "proto", vec![text("rsn")]);
         put(&mut security, "pairwise", vec![text("ccmp")]);
         put(&mut security, "group", vec![text("ccmp")]);
