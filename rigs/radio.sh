@@ -18,10 +18,11 @@ for scenario in $scenarios; do
     mkdir -p "$out" "$work/test"
     bytes=100000
     [ "${scenario%-*}" != raise ] || bytes=1400000
-    [ "$scenario" != goodput ] || bytes=4000000
+    [ "$scenario" != goodput ] || bytes=2000000
     "$here/phones.sh" "$kijiti" "$work/test/phones" $bytes
     cp "$here/$([ "$scenario" = faults ] && echo faults.sh || echo guest.sh)" "$work/test/guest.sh"
     cp "$kijiti" "$work/test/kijiti"
+    echo $bytes >"$work/test/bytes"
     if [ "$scenario" = goodput ]; then
         cp "$(dirname "$kijiti")/kijiti-bench" "$work/test/kijiti-bench"
         strip "$work/test/kijiti-bench"
@@ -61,6 +62,7 @@ for scenario in $scenarios; do
     done
     [ "$scenario" != tokens ] || python3 "$here/tokens.py" "$out/air.snoop"
     echo "$scenario: met after $((SECONDS - began)) s of emulation, $(cat "$out"/air.snoop "$out"/wifi*.pcap 2>/dev/null | wc -c) bytes of air searched"
+    grep -h "^bare channel" "$out/console.log" | sed "s/^/  /" || true
     grep -h "^meetings:" "$out/console.log" | sed "s/^/  /" || true
     grep -hE "bluetooth:|wi-fi:|network" "$out/a.log" "$out/b.log" | sed 's/^/  /' || true
 done

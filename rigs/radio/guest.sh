@@ -149,9 +149,17 @@ case $scenario in
         ;;
     goodput)
         bluetooth
+        # A channel of this emulator is as fast as this machine, which also runs both phones: a radio is slower
+        # than both. Held still most of the time, it carries about what a good radio does.
+        while :; do
+            kill -STOP $emulator
+            usleep 80000
+            kill -CONT $emulator
+            usleep 15000
+        done &
         /test/kijiti-bench bluetooth --adapter hci0 --listen >/out/bench-listen.log 2>&1 &
         bench=$!
-        /test/kijiti-bench --json bluetooth --adapter hci1 --kilobytes 1000 >/out/bench.json 2>/out/bench.log || cat /out/bench.log
+        /test/kijiti-bench --json bluetooth --adapter hci1 --kilobytes 300 >/out/bench.json 2>/out/bench.log || cat /out/bench.log
         kill $bench
         wait $bench
         cat /out/bench.json
@@ -218,6 +226,17 @@ for _ in $(seq 600); do
     sleep 0.3
 done
 echo "met $(up)"
+if [ "$scenario" = goodput ] && [ $rc = 0 ]; then
+    # What is shown is 0.85 or more; where other programs compete for this machine it may be less, but never by far.
+    # Of the bundle, from the moment that the two have greeted each other and exchanged cases; and of the whole meeting.
+    at() { sed -n "s/^\([0-9.]*\) .*$2.*/\1/p" /out/$1.log | head -1; }
+    bare=$(sed -n 's/.*"bare_kb_per_s":\([0-9.]*\).*/\1/p' /out/bench.json)
+    awk -v bytes=$(cat /test/bytes) -v bare=$bare -v met=$(at b meeting) -v cases=$(at b "taken in") -v whole=$(at b "is whole") 'BEGIN {
+        moved = bytes / 1000 / (whole - cases); all = bytes / 1000 / (whole - met)
+        printf "bare channel %.1f kB/s, bundle %.1f kB/s: %.3f of it; the whole meeting %.3f; first change %.0f ms after greeting\n", bare, moved, moved / bare, all / bare, (cases - met) * 1000
+        exit moved / bare < 0.75
+    }' || rc=6
+fi
 if [ "$scenario" = raise ]; then
     [ "$moved" != 0 ] || { echo "nothing went over wi-fi"; rc=2; }
     # All has arrived either way. That it was one meeting is asked of those who look into it (STRICT).

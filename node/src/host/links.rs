@@ -44,6 +44,8 @@ pub use self::iroh::{ALPN, Ip, dial, endpoint};
 const READ_BYTES: usize = 256 * 1024;
 /// Bytes that wait for a slow link.
 const SLOW_AHEAD_BYTES: usize = 64 * 1024;
+/// Bytes handed to a sender at once, where there are as many.
+const TOGETHER_BYTES: usize = 32 * 1024;
 /// How long the last bytes may take to be acknowledged.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -207,8 +209,24 @@ async fn write(
     mut queue: mpsc::UnboundedReceiver<ToSend>,
     messages: mpsc::Sender<Message>,
 ) {
-    while let Some(item) = queue.recv().await {
-        let ToSend::Bytes(bytes) = item else { break };
+    let mut ends = false;
+    while !ends {
+        let Some(ToSend::Bytes(mut bytes)) = queue.recv().await else {
+            break;
+        };
+        // What waits behind it goes with it: a radio's packets are large, and a rest is as slow as a whole
+        // one.
+        while bytes.len() < TOGETHER_BYTES
+            && let Ok(next) = queue.try_recv()
+        {
+            match next {
+                ToSend::Bytes(more) => bytes.extend_from_slice(&more),
+                ToSend::End => {
+                    ends = true;
+                    break;
+                }
+            }
+        }
         let sent = bytes.len();
         if sender.send(bytes).await.is_err() {
             break;

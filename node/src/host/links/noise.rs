@@ -30,9 +30,12 @@ const DOMAIN: &str = "kijiti link";
 const PROOF_BYTES: usize = 32 + 64;
 /// Of a message of the handshake: two keys, a proof and tags, and nothing else.
 const HANDSHAKE_BYTES_MAX: usize = 256;
-/// What one message carries: two or so fill a packet of the radio, and little waits for a whole one.
-const PLAIN_BYTES_MAX: usize = 4096;
+/// What one message carries: little waits for a whole one, and four of them, sealed, fill a packet of the
+/// radio (16 KiB): a rest costs as much of its time as a whole packet.
+const PLAIN_BYTES_MAX: usize = 4096 - 2 - TAG_BYTES;
 const TAG_BYTES: usize = 16;
+/// Of a message that comes: what earlier phones sent.
+const SEALED_BYTES_MAX: usize = 4096 + TAG_BYTES;
 /// Milliseconds that a handshake may take, on the slowest channel.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -246,7 +249,7 @@ impl<S: Stream> Opener<S> {
         ready!(self.poll_fill(cx))?;
         if let [high, low] = *self.sealed.as_slice() {
             let length = usize::from(u16::from_be_bytes([high, low]));
-            if !(TAG_BYTES..=PLAIN_BYTES_MAX + TAG_BYTES).contains(&length) {
+            if !(TAG_BYTES..=SEALED_BYTES_MAX).contains(&length) {
                 return Poll::Ready(Err(refused("a message of another form")));
             }
             self.wanted = 2 + length;
