@@ -18,12 +18,17 @@ for scenario in $scenarios; do
     mkdir -p "$out" "$work/test"
     bytes=100000
     [ "${scenario%-*}" != raise ] || bytes=1400000
+    [ "${scenario%-*}" != cut ] || bytes=400000
     [ "$scenario" != goodput ] || bytes=2000000
     "$here/phones.sh" "$kijiti" "$work/test/phones" $bytes
     cp "$here/$([ "$scenario" = faults ] && echo faults.sh || echo guest.sh)" "$work/test/guest.sh"
     cp "$kijiti" "$work/test/kijiti"
     echo $bytes >"$work/test/bytes"
-    if [ "$scenario" = goodput ]; then
+    if [ "$scenario" = quic ]; then
+        # Built apart: CARGO_TARGET_DIR=FOLDER cargo build --release in rigs/quic-over-bluetooth, and QUIC=FOLDER/release/….
+        cp "${QUIC:?the program of rigs/quic-over-bluetooth}" "$work/test/quic-over-bluetooth"
+    fi
+    if [ "$scenario" = goodput ] || [ "$scenario" = quic ]; then
         cp "$(dirname "$kijiti")/kijiti-bench" "$work/test/kijiti-bench"
         strip "$work/test/kijiti-bench"
     fi
@@ -43,6 +48,10 @@ for scenario in $scenarios; do
         echo "$scenario: try $try came to nothing ($rc)"
     done
     [ $rc != 77 ] || exit 0
+    if [ "$scenario" = quic ]; then
+        grep -E '^\{' "$out/console.log"
+        continue
+    fi
     if [ "$scenario" = faults ]; then
         grep -E "^(ok|FAILED|    )" "$out/console.log" | tr -d '\r'
         [ $rc = 0 ] || exit 1
@@ -62,6 +71,7 @@ for scenario in $scenarios; do
     done
     [ "$scenario" != tokens ] || python3 "$here/tokens.py" "$out/air.snoop"
     echo "$scenario: met after $((SECONDS - began)) s of emulation, $(cat "$out"/air.snoop "$out"/wifi*.pcap 2>/dev/null | wc -c) bytes of air searched"
+    grep -hE "pulled away" "$out/console.log" | sed "s/^/  /" || true
     grep -h "^bare channel" "$out/console.log" | sed "s/^/  /" || true
     grep -h "^meetings:" "$out/console.log" | sed "s/^/  /" || true
     grep -hE "bluetooth:|wi-fi:|network" "$out/a.log" "$out/b.log" | sed 's/^/  /' || true

@@ -75,8 +75,10 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             case,
             out: Some(out),
             number,
+            force,
             ..
         } => {
+            not_over(&out, force)?;
             let path = absolute(&out)?;
             phone.shown(
                 Request::CasePhotoOut { case, number, path },
@@ -126,7 +128,11 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             format,
             to,
             out,
-        } => export(phone, cases, format, to.as_deref(), &out),
+            force,
+        } => {
+            not_over(&out, force || was_exported(&out))?;
+            export(phone, cases, format, to.as_deref(), &out)
+        }
         CaseCommand::Import { file, format, area } => import(phone, &file, format, area),
     }
 }
@@ -423,6 +429,28 @@ fn format_of(format: cli::Format) -> Format {
     }
 }
 
+/// Whether a file is one that cases were exported to: a later export takes its place.
+fn was_exported(out: &Path) -> bool {
+    let mut begins = Vec::new();
+    let read = std::fs::File::open(out).and_then(|file| file.take(4096).read_to_end(&mut begins));
+    let text = String::from_utf8_lossy(&begins);
+    let table = text.starts_with(record::exchange::csv::head().trim_end());
+    let bundle = text.trim_start().starts_with('{') && text.contains("https://kijiti.org/fhir/");
+    read.is_ok() && (table || bundle)
+}
+
+/// Nothing that lies there is written over unasked.
+fn not_over(out: &Path, force: bool) -> Result<(), Failure> {
+    match !force && out.exists() {
+        false => Ok(()),
+        true => Err(Failure::new(
+            format!("{} is there already", out.display()),
+            "choose another name, or write over it with --force",
+        )
+        .with_code(2)),
+    }
+}
+
 fn export(
     phone: &Phone,
     cases: Vec<String>,
@@ -445,6 +473,12 @@ fn export(
         match exported.kept_back {
             0 => {}
             some => eprintln!("{some} cases were left out: there is no consent to share them"),
+        }
+        if exported.photos > 0 {
+            eprintln!(
+                "{} photos are not in it: they travel when phones meet, and by card (`kijiti carry`)",
+                exported.photos
+            );
         }
         if format != cli::Format::Archive {
             eprintln!("it can be read by whoever has the file: keep it where the cases may be");
@@ -471,9 +505,11 @@ fn import(
         let reason = format!("cannot read {}: {e}", file.display());
         Failure::new(reason, "check the name")
     };
-    let format = match (format, file.extension().and_then(|e| e.to_str())) {
+    let ends = file.extension().and_then(|e| e.to_str());
+    let ends = ends.map(str::to_ascii_lowercase);
+    let format = match (format, ends.as_deref()) {
         (Some(format), _) => format_of(format),
-        (None, Some("csv")) => Format::Csv,
+        (None, Some("csv" | "tsv" | "txt")) => Format::Csv,
         (None, Some("json" | "ndjson")) => Format::Fhir,
         (None, _) => Format::Archive,
     };

@@ -124,6 +124,8 @@ pub fn call(
         let mut measured = Vec::new();
         for round in 0..rounds.saturating_mul(2) {
             let how = if round % 2 == 0 { BARE } else { SECURED };
+            let named = if how == BARE { "bare" } else { "secured" };
+            eprintln!("round {round}: {named}");
             let one = tokio::time::timeout(PATIENCE, one(&adapter, &place, (how, bytes)));
             measured.push((how, one.await.map_err(bluetooth)??));
             tokio::time::sleep(Duration::from_millis(500)).await;

@@ -3,6 +3,7 @@
 
 pub mod csv;
 pub mod fhir;
+pub mod text;
 pub mod units;
 
 use std::collections::BTreeMap;

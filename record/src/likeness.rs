@@ -28,30 +28,60 @@ fn letter_pairs(name: &str) -> BTreeSet<(char, char)> {
 }
 
 /// How alike two cases' patients are, of 100; `None` if something says that they are different
-/// people or no name is known. A person decides; this only finds what to ask about.
+/// people. A person decides; this only finds what to ask about.
+///
+/// One word that differs (a sex typed wrongly, a village written otherwise) does not make two people of one
+/// where a birth date or a telephone speaks for it; and those two together do where a newborn has got its
+/// name since.
 pub fn likeness(a: &CaseView, b: &CaseView) -> Option<u32> {
-    let differ = |name: &str| matches!((text(a, name), text(b, name)), (Some(x), Some(y)) if !x.eq_ignore_ascii_case(y));
-    let same = |name: &str| matches!((text(a, name), text(b, name)), (Some(x), Some(y)) if x.eq_ignore_ascii_case(y));
+    let both = |name: &str| Some((text(a, name)?, text(b, name)?));
+    let same = |name: &str| both(name).is_some_and(|(x, y)| plain(x) == plain(y));
+    let differ = |name: &str| both(name).is_some_and(|(x, y)| plain(x) != plain(y));
     if same("patient.national_id") {
         return Some(100);
     }
-    if differ("patient.national_id") || differ("patient.sex") || differ("patient.village") {
+    if differ("patient.national_id") {
         return None;
     }
+    let (born, phone) = (same("patient.born"), same("patient.caregiver_phone"));
     // A child grows between visits; what was said of its age is often a guess.
     if let (Some(x), Some(y)) = (months(a), months(b))
         && (x - y).abs() > 4.0 + 0.25 * x.max(y)
+        && !born
     {
         return None;
     }
-    let (x, y) = (
-        letter_pairs(text(a, "patient.name")?),
-        letter_pairs(text(b, "patient.name")?),
-    );
-    let common = x.intersection(&y).count();
-    let alike = (200 * common / (x.len() + y.len()).max(1)) as u32;
+    let elsewhere = both("patient.village").is_some_and(|(x, y)| !one_place(x, y));
+    let wrong = u32::from(differ("patient.sex")) + u32::from(elsewhere);
+    let (x, y) = both("patient.name")?;
+    let alike = pairs_alike(x, y);
     protocol::always!(alike <= 100);
-    (alike >= 60).then_some(alike)
+    match wrong {
+        0 if alike >= 60 => Some(alike),
+        0 if born && phone => Some(60),
+        1 if alike >= 60 && (born || phone) => Some(alike - 20),
+        _ => None,
+    }
+}
+
+/// A word without what is written this way or that.
+fn plain(word: &str) -> String {
+    let letters = word.chars().filter(|c| c.is_alphanumeric());
+    letters.flat_map(char::to_lowercase).collect()
+}
+
+/// How many pairs of letters two names share, of 100.
+fn pairs_alike(x: &str, y: &str) -> u32 {
+    let (x, y) = (letter_pairs(x), letter_pairs(y));
+    let common = x.intersection(&y).count();
+    (200 * common / (x.len() + y.len()).max(1)) as u32
+}
+
+/// Whether two words mean one place: one may only say more of it ("Mtwapa village").
+fn one_place(x: &str, y: &str) -> bool {
+    let (x_pairs, y_pairs) = (letter_pairs(x), letter_pairs(y));
+    let within = x_pairs.is_subset(&y_pairs) || y_pairs.is_subset(&x_pairs);
+    within || pairs_alike(x, y) >= 60
 }
 
 fn text<'a>(view: &'a CaseView, name: &str) -> Option<&'a str> {

@@ -304,7 +304,7 @@ fn damaged_bundles_and_tables_are_refused_with_a_reason() {
         );
     }
     assert!(
-        fhir::read("{\"resourceType\": \"Patient\"}")
+        fhir::read("{\"resourceType\": \"Observation\"}")
             .unwrap_err()
             .to_string()
             .contains("Bundle")

@@ -533,6 +533,52 @@ fn two_cases_of_one_patient_are_found_and_shown_as_one_by_a_persons_decision() {
     assert_eq!(both.same_as().collect::<Vec<_>>(), [CaseId([2; 16])]);
 }
 
+/// A sex typed wrongly, or a village written otherwise, beside a birth date that agrees; a newborn that has
+/// got its name since. Without that one date or number they stay two people.
+#[test]
+fn one_word_that_differs_does_not_make_two_patients_of_one() {
+    let text = |s: &str| FindingValue::Text(s.into());
+    let case = |n: u8, said: &[(&str, &str)]| {
+        let entries: Vec<_> = said
+            .iter()
+            .map(|(name, value)| finding(name, text(value)))
+            .collect();
+        let mut case = Case::new(CaseId([n; 16]));
+        case.add(&entries, &keys(n), &[n; 16], 1).unwrap();
+        case.view()
+    };
+    let born = ("patient.born", "2025-12-03");
+    let pair = |a: &[(&str, &str)], b: &[(&str, &str)]| likeness(&case(1, a), &case(2, b));
+    let (girl, boy) = (("patient.sex", "female"), ("patient.sex", "male"));
+    let name = ("patient.name", "Amina Test");
+    assert!(pair(&[name, girl, born], &[name, boy, born]).is_some());
+    assert_eq!(pair(&[name, girl], &[name, boy]), None);
+    let (village, more) = (
+        ("patient.village", "Mtwapa"),
+        ("patient.village", "Mtwapa village"),
+    );
+    let elsewhere = ("patient.village", "Kibokoni");
+    assert!(pair(&[name, village], &[name, more]).is_some());
+    assert!(pair(&[name, village, born], &[name, elsewhere, born]).is_some());
+    assert_eq!(pair(&[name, village], &[name, elsewhere]), None);
+    assert_eq!(
+        pair(&[name, girl, village, born], &[name, boy, elsewhere, born]),
+        None
+    );
+    let phone = ("patient.caregiver_phone", "0700 000 001");
+    let newborn = ("patient.name", "Baby of Zawadi");
+    assert!(
+        pair(
+            &[newborn, born, phone],
+            &[name, born, ("patient.caregiver_phone", "0700000001")]
+        )
+        .is_some()
+    );
+    assert_eq!(pair(&[newborn, born], &[name, born]), None);
+    let (one, two) = (("patient.national_id", "1"), ("patient.national_id", "2"));
+    assert_eq!(pair(&[name, born, one], &[name, born, two]), None);
+}
+
 #[test]
 fn entries_of_a_newer_version_are_kept_carried_and_counted() {
     use automerge::transaction::Transactable;

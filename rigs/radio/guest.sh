@@ -5,8 +5,10 @@
 #   adhoc, mesh   the same radios in a network that a supervisor has set up (IBSS, 802.11s)
 #   hotspot       one raises a network for people with `kijiti hotspot`, the other joins it by its code
 #   managed       the same where NetworkManager looks after the radios, and who raised it is killed at the end
+#   quic          Noise and iroh's custom transport over one channel, and what a stall costs each
 #   goodput       Bluetooth: what the bare channel carries, what a secured one, and what a meeting brings over
 #   tokens        Bluetooth for an hour, on a clock that does not wait
+#   cut SEED      Bluetooth, GATT or L2CAP as the seed is even or odd, switched off at a moment of the meeting for three seconds
 #   raise SEED    both: the meeting begins over GATT, raises a group, and the Wi-Fi is pulled away in the middle of it
 cd /tmp || exit 9
 up() { cut -d' ' -f1 /proc/uptime; }
@@ -40,6 +42,17 @@ bluetooth() {
     done
     echo "bluetoothd $(up)"
     /test/kijiti --data /test/phones/a doctor 2>&1 | grep bluetooth
+}
+
+# A channel of the emulator is as fast as this machine, which also runs both phones: a radio is slower than both.
+# Held still most of the time, it carries about what a good radio does.
+slower() {
+    while :; do
+        kill -STOP $emulator
+        usleep 80000
+        kill -CONT $emulator
+        usleep 15000
+    done &
 }
 
 # One namespace for each phone, with a Wi-Fi radio, a system bus and a wpa_supplicant.
@@ -135,6 +148,39 @@ N
 }
 
 case $scenario in
+    quic)
+        bluetooth
+        slower
+        paces=$!
+        # What three seconds in which nothing goes through cost beyond themselves.
+        stall() { # FILE, the word of the round in it
+            for _ in $(seq 900); do
+                grep -q "$2" "$1" && break
+                usleep 100000
+            done
+            sleep 1
+            kill -STOP $paces
+            kill -STOP $emulator
+            sleep 3
+            kill -CONT $paces
+        }
+        b() { /test/kijiti-bench --json bluetooth --adapter hci1 "$@"; }
+        q() { /test/quic-over-bluetooth call hci1 "$@"; }
+        /test/kijiti-bench bluetooth --adapter hci0 --listen >/out/bench-listen.log 2>&1 &
+        listens=$!
+        b --kilobytes 300 --rounds 3 2>/tmp/b1 || cat /tmp/b1
+        stall /tmp/b2 secured &
+        b --kilobytes 300 --rounds 1 2>/tmp/b2 || cat /tmp/b2
+        kill $listens
+        wait $listens
+        sleep 3
+        /test/quic-over-bluetooth listen hci0 >/out/quic-listen.log 2>&1 &
+        q 300 3 2>/tmp/q1 || cat /tmp/q1
+        sleep 3
+        stall /tmp/q2 quic &
+        q 300 1 2>/tmp/q2 || cat /tmp/q2
+        exit 0
+        ;;
     hotspot | managed)
         wifi
         [ $scenario = hotspot ] || manager
@@ -149,14 +195,7 @@ case $scenario in
         ;;
     goodput)
         bluetooth
-        # A channel of this emulator is as fast as this machine, which also runs both phones: a radio is slower
-        # than both. Held still most of the time, it carries about what a good radio does.
-        while :; do
-            kill -STOP $emulator
-            usleep 80000
-            kill -CONT $emulator
-            usleep 15000
-        done &
+        slower
         /test/kijiti-bench bluetooth --adapter hci0 --listen >/out/bench-listen.log 2>&1 &
         bench=$!
         /test/kijiti-bench --json bluetooth --adapter hci1 --kilobytes 300 >/out/bench.json 2>/out/bench.log || cat /out/bench.log
@@ -185,6 +224,28 @@ case $scenario in
         /test/kijiti --data /test/phones/a start --links bluetooth --bluetooth l2cap --adapter hci0 2>/out/a.log &
         /test/kijiti --data /test/phones/b start --links bluetooth --bluetooth l2cap --adapter hci1 2>/out/b.log &
         sleep 3600
+        ;;
+    cut)
+        bluetooth
+        [ $((seed % 2)) = 0 ] && channel=gatt || channel=l2cap
+        [ $channel = gatt ] || slower
+        /test/kijiti --data /test/phones/a start --links bluetooth --bluetooth $channel --adapter hci0 2>/out/a.log &
+        /test/kijiti --data /test/phones/b start --links bluetooth --bluetooth $channel --adapter hci1 2>/out/b.log &
+        for _ in $(seq 600); do
+            grep -q "meeting phone" /out/b.log && break
+            usleep 100000
+        done
+        usleep $((seed * 7919 % 3000))000
+        if grep -q "meeting over: all is said" /out/b.log; then
+            echo "the meeting was over before it was cut"
+            exit 7
+        fi
+        for switch in /sys/class/rfkill/rfkill*; do
+            grep -q hci$((seed / 2 % 2)) "$switch/name" && echo 1 >"$switch/soft" && off=$switch
+        done
+        echo "$channel pulled away from hci$((seed / 2 % 2)) $(up)"
+        sleep 3
+        echo 0 >"$off/soft"
         ;;
     raise)
         bluetooth

@@ -79,6 +79,9 @@ pub enum CaseCommand {
         /// Which photo to write, counted from 1.
         #[arg(long, default_value_t = 1, requires = "out")]
         number: usize,
+        /// Write over a file that is there.
+        #[arg(long, requires = "out")]
+        force: bool,
     },
     /// What to do for a patient: medicines with doses by weight or age, steps before a referral, what to
     /// tell, when to see the patient again. You decide.
@@ -118,6 +121,9 @@ pub enum CaseCommand {
         /// Where to write.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Write over a file that is there.
+        #[arg(long)]
+        force: bool,
     },
     /// Take in cases from a file.
     Import {

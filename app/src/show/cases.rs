@@ -341,10 +341,22 @@ pub fn duplicates(d: &Duplicates) {
 
 /// What was taken in from a file.
 pub fn imported(i: &Imported) {
+    const SHOWN: usize = 20;
     i.cases.iter().for_each(|case| println!("case {case}"));
-    if !i.left_out.is_empty() {
+    let (taken, left_out) = (i.cases.len(), i.left_out.len());
+    println!("{taken} cases begun or added to, {left_out} things left out");
+    if left_out > 0 {
         println!("not taken in as it stands there, or not at all:");
-        i.left_out.iter().take(20).for_each(|what| wrapped(what, 4));
+        i.left_out
+            .iter()
+            .take(SHOWN)
+            .for_each(|what| wrapped(what, 4));
+    }
+    if left_out > SHOWN {
+        println!(
+            "    and {} more (--json lists all {left_out})",
+            left_out - SHOWN
+        );
     }
 }
 

@@ -198,23 +198,20 @@ impl Meeting {
             self.frame_since_ms + FRAME_MS_MAX,
             "what it said did not come to an end in time",
         ));
-        let always = [
-            (
+        let long = (
+            self.began_ms + MEETING_MS_MAX,
+            "the meeting had lasted long enough",
+        );
+        // Without a link nothing can be heard: then it is the next link that is waited for.
+        let quiet = match self.carrier.place() {
+            Place::Nowhere(since_ms) => (since_ms + MOVE_MS_MAX, "its link is gone"),
+            Place::On(_) | Place::Moving(_) => (
                 self.talk.last_heard_ms + MEETING_SILENCE_MS_MAX,
                 "nothing was heard for too long",
             ),
-            (
-                self.began_ms + MEETING_MS_MAX,
-                "the meeting had lasted long enough",
-            ),
-        ];
-        let nowhere = match self.carrier.place() {
-            Place::Nowhere(since_ms) => Some((since_ms + MOVE_MS_MAX, "its link is gone")),
-            Place::On(_) | Place::Moving(_) => None,
         };
-        let dues = always
+        let dues = [long, quiet]
             .into_iter()
-            .chain(nowhere)
             .chain(greeting)
             .chain(stranger)
             .chain(frame);
@@ -554,9 +551,10 @@ impl Meeting {
         cases.saturating_add(self.bundles.left_here(phone))
     }
 
-    /// When a piece that was asked for is so late that another phone is asked.
+    /// When a piece that was asked for is so late that another phone is asked. Without a link none comes.
     pub(super) fn piece_due_ms(&self) -> Option<u64> {
-        self.bundles.piece_due_ms()
+        let linked = matches!(self.carrier.place(), Place::On(_));
+        self.bundles.piece_due_ms().filter(|_| linked)
     }
 
     /// When two phones that wait for others to bring more give up waiting.

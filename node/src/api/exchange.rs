@@ -8,7 +8,7 @@ use protocol::certificate::Right;
 use protocol::{Area, CaseId, Digest, always};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use record::exchange::{self as files, csv, fhir};
+use record::exchange::{self as files, csv, fhir, text};
 use record::{Case, CaseView, DecisionEntry, Dose, DoseEntry, Entry};
 use sync::archive::{self, ArchiveError, ArchivedCase};
 
@@ -175,25 +175,73 @@ fn another_patient(view: &CaseView, entries: &[Entry]) -> Option<&'static str> {
 
 /// Reads a file of another system's cases.
 fn read(format: Format, bytes: &[u8]) -> Result<Vec<files::Imported>, Refusal> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Refusal::NotText("the file".into()))?;
+    let decoded = text::decode(bytes, format == Format::Csv);
+    let (text, encoding) = decoded.ok_or_else(|| Refusal::NotText("the file".into()))?;
     let read = match format {
-        Format::Csv => csv::read(text),
-        Format::Archive | Format::Fhir => fhir::read(text).or_else(|whole| {
-            // One bundle a line.
-            let lines: Vec<_> = text
-                .lines()
-                .filter(|line| !line.trim().is_empty())
-                .collect();
-            let bundles = lines.iter().map(|line| fhir::read(line));
-            let bundles = bundles.collect::<Result<Vec<_>, _>>();
-            if lines.len() > 1 {
-                bundles.map(|cases| cases.concat())
-            } else {
-                Err(whole)
-            }
-        }),
+        Format::Csv => csv::read(&text),
+        Format::Archive | Format::Fhir => fhir::read(&text),
     };
-    read.map_err(|e| Refusal::FileRefused(e.to_string()))
+    let mut read = read.map_err(|e| Refusal::FileRefused(e.to_string()))?;
+    if let Some(encoding) = encoding {
+        let why = format!("the file's letters are {encoding}: see that names are right");
+        read.push(files::Imported {
+            left_out: vec![why],
+            ..files::Imported::default()
+        });
+    }
+    Ok(read)
+}
+
+/// A birth that has not been yet, by this phone's clock and a day more: it is left out, and said.
+fn born_later(now_s: u64, entries: &mut Vec<Entry>) -> Vec<String> {
+    const DAY_S: u64 = 86_400;
+    let tomorrow = clinical::date::instant(now_s.saturating_add(DAY_S));
+    let mut left_out = Vec::new();
+    entries.retain(|entry| match entry {
+        Entry::Finding { name, value } | Entry::Settled { name, value }
+            if name == "patient.born" =>
+        {
+            let said = value.words();
+            // Dates of this form sort as text; of a month or a year, as far as they go.
+            let later = tomorrow
+                .get(..said.len())
+                .is_some_and(|limit| said.as_str() > limit);
+            if later {
+                left_out.push(format!("patient.born {said}: that is still to come"));
+            }
+            !later
+        }
+        Entry::Finding { .. }
+        | Entry::Settled { .. }
+        | Entry::Assessment(_)
+        | Entry::Decision(_)
+        | Entry::Dose(_)
+        | Entry::NotGiven { .. }
+        | Entry::Note(_)
+        | Entry::Handover { .. }
+        | Entry::Link { .. }
+        | Entry::Photo(_) => true,
+    });
+    left_out
+}
+
+/// Entries in as many groups as keep each change small: what may be written may come in again.
+fn in_changes(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    const BYTES: usize = 8 * 1024;
+    let mut groups: Vec<Vec<Entry>> = Vec::new();
+    let mut room = 0;
+    for entry in entries {
+        let bytes = format!("{entry:?}").len();
+        match groups.last_mut().filter(|_| bytes <= room) {
+            Some(group) => group.push(entry),
+            None => {
+                groups.push(vec![entry]);
+                room = BYTES;
+            }
+        }
+        room = room.saturating_sub(bytes);
+    }
+    groups
 }
 
 /// Takes in a file of cases.
@@ -208,8 +256,9 @@ pub fn import(
         return open_archive(cx, bytes, &area);
     }
     let (mut made, mut left_out) = (Vec::new(), Vec::new());
-    for imported in read(format, bytes)? {
+    for mut imported in read(format, bytes)? {
         left_out.extend(imported.left_out.iter().cloned());
+        left_out.extend(born_later(cx.now().wall_s, &mut imported.entries));
         if imported.entries.is_empty() {
             continue;
         }
@@ -281,11 +330,6 @@ fn take(
             format!("the file speaks of another patient ({name} differs); it is a case of its own");
         left_out.push(format!("case {}: {why}", id.short()));
     }
-    let mut request = [0; 16];
-    request
-        .iter_mut()
-        .zip(cx.randomness()?)
-        .for_each(|(byte, fresh)| *byte = fresh);
     let (held, area, entries) = match here {
         Some((id, area)) => {
             let case = cases::load(cx, id)?.ok_or(Refusal::CaseNotHere)?;
@@ -318,21 +362,41 @@ fn take(
     };
     let mut known_as = vec![whole];
     known_as.extend((held.is_none() && !other).then_some(alone));
-    let command = Command::TakeFromFile {
-        case: held,
-        area,
-        entries,
-        request,
-        known_as,
-    };
-    let id = match cx.command(command)? {
-        Reply::Case(id) => id,
-        Reply::Done | Reply::Unchanged | Reply::Document(_) | Reply::Taken(..) => {
-            return Err(Refusal::Nothing);
-        }
-    };
-    reassess(cx, id, request)?;
+    let id = write(cx, held, &area, (entries, known_as))?;
     Ok((id, true))
+}
+
+/// Writes entries into a case, or into a new one, in as many changes as they need; and judges it.
+fn write(
+    cx: &mut dyn Cx,
+    mut held: Option<CaseId>,
+    area: &Area,
+    (entries, known_as): (Vec<Entry>, Vec<Setting>),
+) -> Result<CaseId, Refusal> {
+    let mut known_as = Some(known_as);
+    let mut request = [0; 16];
+    for entries in in_changes(entries) {
+        request
+            .iter_mut()
+            .zip(cx.randomness()?)
+            .for_each(|(byte, fresh)| *byte = fresh);
+        let command = Command::TakeFromFile {
+            case: held,
+            area: area.clone(),
+            entries,
+            request,
+            known_as: known_as.take().unwrap_or_default(),
+        };
+        held = match cx.command(command)? {
+            Reply::Case(id) => Some(id),
+            Reply::Done | Reply::Unchanged | Reply::Document(_) | Reply::Taken(..) => {
+                return Err(Refusal::Nothing);
+            }
+        };
+    }
+    let id = held.ok_or(Refusal::Nothing)?;
+    reassess(cx, id, request)?;
+    Ok(id)
 }
 
 fn open_archive(cx: &mut dyn Cx, bytes: &[u8], area: &Area) -> Result<Imported, Refusal> {
@@ -371,6 +435,8 @@ pub struct Export {
     pub cases: usize,
     /// Cases that may not leave.
     pub kept_back: usize,
+    /// Photos of those cases, which no file of cases holds.
+    pub photos: usize,
 }
 
 /// Writes cases as a file; none named: all that may leave.
@@ -427,6 +493,7 @@ pub fn export(
         bytes,
         cases: may.len(),
         kept_back: ids.len() - may.len(),
+        photos: views.iter().map(|(_, view)| view.photos.len()).sum(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Cases as a table: one line for every word that was said, so that nothing is folded away. RFC
-//! 4180, UTF-8.
+//! 4180, UTF-8, with the mark by which spreadsheets know it. Read as spreadsheets write: columns by
+//! their names in any order, behind commas, semicolons, tabs or bars.
 //!
 //! `case,area,kind,name,value,unit,said_by,said_at,order,stands`
 //!
@@ -28,9 +29,16 @@ const SEPARATOR: &str = " | ";
 /// Rows that one file may have.
 const ROWS_MAX: usize = 1_000_000;
 
-/// The first line.
+/// Columns without which a row says nothing.
+const NEEDED: [&str; 4] = ["case", "kind", "name", "value"];
+
+/// What spreadsheets put between cells.
+const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
+
+/// The first line. The mark before it tells spreadsheets that this is UTF-8: without it they show other
+/// letters than were written.
 pub fn head() -> String {
-    line(&HEAD.map(str::to_owned))
+    format!("\u{feff}{}", line(&HEAD.map(str::to_owned)))
 }
 
 fn line(cells: &[String]) -> String {
@@ -52,7 +60,7 @@ fn line(cells: &[String]) -> String {
         }
     };
     let row = cells.iter().map(cell).collect::<Vec<_>>().join(",") + "\r\n";
-    protocol::always!(self::cells(&row).is_ok_and(|rows| rows == [cells.to_vec()]));
+    protocol::always!(self::cells(&row, ',').is_ok_and(|rows| rows == [cells.to_vec()]));
     row
 }
 
@@ -160,20 +168,29 @@ pub fn write(view: &CaseView, area: &Area) -> String {
     lines
 }
 
-/// Cuts a table into cells (RFC 4180).
-fn cells(text: &str) -> Result<Vec<Vec<String>>, ExchangeError> {
+/// Cuts a table into cells (RFC 4180). A quotation mark opens a cell only where that begins: within one it
+/// is a letter, as in 5\" wound.
+fn cells(text: &str, delimiter: char) -> Result<Vec<Vec<String>>, ExchangeError> {
     let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
     let (mut quoted, mut letters) = (false, text.chars().peekable());
+    let mut fresh = true;
     while let Some(letter) = letters.next() {
         match (letter, quoted) {
             ('"', true) if letters.peek() == Some(&'"') => {
                 letters.next();
                 cell.push('"');
             }
-            ('"', _) => quoted = !quoted,
-            (',', false) => row.push(std::mem::take(&mut cell)),
-            ('\r', false) => {}
-            ('\n', false) => {
+            ('"', true) => quoted = false,
+            ('"', false) if fresh => {
+                (quoted, fresh) = (true, false);
+            }
+            (letter, false) if letter == delimiter => {
+                row.push(std::mem::take(&mut cell));
+                fresh = true;
+            }
+            ('\r', false) if letters.peek() == Some(&'\n') => {}
+            ('\n' | '\r', false) => {
+                fresh = true;
                 row.push(std::mem::take(&mut cell));
                 rows.push(std::mem::take(&mut row));
                 if rows.len() > ROWS_MAX {
@@ -182,7 +199,10 @@ fn cells(text: &str) -> Result<Vec<Vec<String>>, ExchangeError> {
                     )));
                 }
             }
-            (letter, _) => cell.push(letter),
+            (letter, _) => {
+                cell.push(letter);
+                fresh = false;
+            }
         }
     }
     if quoted {
@@ -204,6 +224,74 @@ fn cells(text: &str) -> Result<Vec<Vec<String>>, ExchangeError> {
     Ok(rows)
 }
 
+/// Where the columns of a table are.
+struct Columns {
+    places: BTreeMap<String, usize>,
+    count: usize,
+    /// The first row below their names.
+    line: usize,
+}
+
+impl Columns {
+    fn has(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
+    fn of<'a>(&self, row: &'a [String], name: &str) -> &'a str {
+        let place = self.places.get(name);
+        place
+            .and_then(|place| row.get(*place))
+            .map_or("", String::as_str)
+    }
+}
+
+/// Cuts a table, by what stands between the names of its columns.
+fn table(text: &str) -> Result<(Vec<Vec<String>>, Columns, char), ExchangeError> {
+    // Some spreadsheets say in a line of its own what stands between cells.
+    let said = text
+        .strip_prefix("sep=")
+        .and_then(|rest| rest.chars().next());
+    let delimiters = said.into_iter().chain(DELIMITERS);
+    let skipped = usize::from(said.is_some());
+    let first = text.lines().nth(skipped).unwrap_or_default();
+    let names = |delimiter: char| -> Vec<String> {
+        let cell = |cell: &str| {
+            cell.trim()
+                .trim_matches('"')
+                .to_lowercase()
+                .replace(' ', "_")
+        };
+        first.split(delimiter).map(cell).collect()
+    };
+    for delimiter in delimiters {
+        let names = names(delimiter);
+        if !NEEDED
+            .iter()
+            .all(|needed| names.iter().any(|name| name == needed))
+        {
+            continue;
+        }
+        let mut places = BTreeMap::new();
+        for (place, name) in names.iter().enumerate() {
+            if places.insert(name.clone(), place).is_some() && HEAD.contains(&name.as_str()) {
+                let why = format!("the column {name} is there twice: keep the right one");
+                return Err(ExchangeError::Malformed(why));
+            }
+        }
+        let columns = Columns {
+            places,
+            count: names.len(),
+            line: skipped + 1,
+        };
+        return Ok((cells(text, delimiter)?, columns, delimiter));
+    }
+    Err(ExchangeError::Malformed(format!(
+        "the first line must name the columns, {} at least, behind commas, semicolons or tabs; all are {}",
+        NEEDED.join(","),
+        HEAD.join(",")
+    )))
+}
+
 /// Whether a row stands, in the words that spreadsheets write.
 fn truth(cell: &str) -> Result<bool, String> {
     match cell.trim().to_lowercase().as_str() {
@@ -220,29 +308,33 @@ fn truth(cell: &str) -> Result<bool, String> {
     reason = "none of the others is meant"
 )]
 pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
-    let rows = cells(text.trim_start_matches('\u{feff}'))?;
-    let mut rows = rows.into_iter();
-    if rows.next().is_none_or(|head| head != HEAD) {
-        return Err(ExchangeError::Malformed(format!(
-            "the first line must be {}",
-            HEAD.join(",")
-        )));
-    }
+    let (rows, columns, delimiter) = table(text.trim_start_matches('\u{feff}'))?;
     let mut cases: Vec<Imported> = Vec::new();
     let mut places: BTreeMap<CaseId, usize> = BTreeMap::new();
     let mut not_given: BTreeSet<(usize, String)> = BTreeSet::new();
-    for (n, row) in rows.enumerate() {
-        let wrong = |why: String| ExchangeError::Malformed(format!("line {}: {why}", n + 2));
+    for (n, row) in rows.iter().enumerate().skip(columns.line) {
+        let wrong = |why: String| ExchangeError::Malformed(format!("line {}: {why}", n + 1));
         if row.iter().all(|cell| cell.trim().is_empty()) {
             continue;
         }
-        let [case, _, kind, name, value, unit, by, at, order, stands] = row.as_slice() else {
+        let more = row.iter().skip(columns.count).any(|cell| !cell.is_empty());
+        if row.len() < columns.count || more {
             return Err(wrong(format!(
                 "{} cells instead of {}",
                 row.len(),
-                HEAD.len()
+                columns.count
             )));
+        }
+        let of = |name: &str| columns.of(row, name);
+        let [case, kind, name, value, unit] = ["case", "kind", "name", "value", "unit"].map(of);
+        let [by, at, order, stands] = ["said_by", "said_at", "order", "stands"].map(of);
+        // Where semicolons part the cells, commas part a number.
+        let decimal = kind.trim().eq_ignore_ascii_case("finding") && delimiter != ',';
+        let value = &match decimal && value.replacen(',', ".", 1).parse::<f64>().is_ok() {
+            true => value.replacen(',', ".", 1),
+            false => value.to_owned(),
         };
+        let stands = if columns.has("stands") { stands } else { "yes" };
         let id: CaseId = case
             .parse()
             .map_err(|_| wrong(format!("{case:?} is no case")))?;
@@ -414,8 +506,45 @@ mod tests {
         ]
         .map(str::to_owned);
         assert!(line(&cells_in).contains("'=SUM(A1)"));
-        assert_eq!(cells(&line(&cells_in)).unwrap(), [cells_in.to_vec()]);
-        assert!(cells("\"open").is_err());
+        assert_eq!(cells(&line(&cells_in), ',').unwrap(), [cells_in.to_vec()]);
+        assert!(cells("\"open", ',').is_err());
+        let wound = cells("a 5\" wound;\"a 2\"\" one\"\r\nnext;\r", ';').unwrap();
+        assert_eq!(wound, [["a 5\" wound", "a 2\" one"], ["next", ""]]);
+    }
+
+    /// As spreadsheets write the same table.
+    #[test]
+    fn columns_are_known_by_their_names_behind_any_delimiter() {
+        let case = "00000000000000000000000000000001";
+        let plain = format!(
+            "{}{case},north,finding,temperature,38.5,Cel,x,y,1,yes\r\n",
+            head()
+        );
+        let expected = read(&plain).unwrap();
+        assert_eq!(expected.first().unwrap().entries.len(), 1);
+        for table in [
+            plain.replace(',', ";").replace("38.5", "38,5"),
+            format!(
+                "sep=;\n{}",
+                plain.trim_start_matches('\u{feff}').replace(',', ";")
+            ),
+            plain.replace(',', "\t"),
+            plain.replace("\r\n", "\r"),
+            format!(
+                "unit,Value,name,kind,remark,stands,case,said_by,said_at,order\nCel,38.5,temperature,finding,,TRUE,{case},x,y,1\n"
+            ),
+        ] {
+            let read = read(&table).unwrap();
+            assert_eq!(
+                read.first().unwrap().entries,
+                expected.first().unwrap().entries,
+                "{table}"
+            );
+        }
+        // A row that is cut short, or has more than there are names, is no row.
+        assert!(read(&plain.replace(",1,yes", "")).is_err());
+        assert!(read(&plain.replace(",1,yes", ",1,yes,and")).is_err());
+        assert!(read("case,kind,name,value,value\n").is_err());
     }
 
     #[test]

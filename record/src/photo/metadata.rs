@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use img_parts::jpeg::{Jpeg, markers};
+use img_parts::jpeg::{Jpeg, JpegSegment, markers};
 use img_parts::png::Png;
 use img_parts::webp::{CHUNK_XMP, WebP};
 use img_parts::{Bytes, ImageEXIF};
@@ -16,21 +16,30 @@ const PNG_LOOKS: [&[u8; 4]; 17] = [
     b"bKGD", b"pHYs", b"acTL", b"fcTL", b"fdAT", b"cICP", b"hIST",
 ];
 
-/// A picture without what the camera wrote beside it.
+/// A picture without what the camera wrote beside it. One that is cut short is damaged: half a picture is
+/// told while the patient is still there.
 pub fn without_metadata(picture: &[u8]) -> Result<Vec<u8>, PhotoError> {
     let kind = kind_of(picture)?;
+    // What a WebP says of its own length (RIFF), and what is there.
+    let said = picture.get(4..8).and_then(|said| said.try_into().ok());
+    if kind == "webp"
+        && said.is_none_or(|said| u32::from_le_bytes(said) as usize + 8 > picture.len())
+    {
+        return Err(PhotoError::Damaged);
+    }
     let bytes = Bytes::copy_from_slice(picture);
     let cleaned = catch_unwind(AssertUnwindSafe(|| match kind {
         "jpg" => Jpeg::from_bytes(bytes).ok().map(jpeg),
         "png" => Png::from_bytes(bytes).ok().map(png),
         _ => WebP::from_bytes(bytes).ok().map(webp),
     }));
-    let cleaned = cleaned.ok().flatten().ok_or(PhotoError::Damaged)?;
+    let cleaned = cleaned.ok().flatten().flatten();
+    let cleaned = cleaned.ok_or(PhotoError::Damaged)?;
     protocol::always!(super::kind(&cleaned) == Some(kind), "a picture as before");
     Ok(cleaned)
 }
 
-fn jpeg(mut picture: Jpeg) -> Vec<u8> {
+fn jpeg(mut picture: Jpeg) -> Option<Vec<u8>> {
     let upright = orientation(picture.exif());
     // JFIF, the colour profile and Adobe's note on colours say how it looks.
     let looks = |marker: u8, contents: &[u8]| match marker {
@@ -43,18 +52,32 @@ fn jpeg(mut picture: Jpeg) -> Vec<u8> {
     picture
         .segments_mut()
         .retain(|segment| looks(segment.marker(), segment.contents()));
+    for segment in picture.segments_mut() {
+        if segment.marker() == markers::APP0 {
+            *segment = JpegSegment::new_with_contents(
+                markers::APP0,
+                without_thumbnail(segment.contents()),
+            );
+        }
+    }
     picture.set_exif(upright);
     let mut bytes = picture.encoder().bytes().to_vec();
-    bytes.truncate(end_of_jpeg(&bytes));
-    bytes
+    bytes.truncate(end_of_jpeg(&bytes)?);
+    Some(bytes)
 }
 
-/// Where a JPEG ends: after that come other pictures, films, and whatever a maker has thought of.
-fn end_of_jpeg(bytes: &[u8]) -> usize {
+/// JFIF's head (1.02: name 5, version 2, units 1, densities 4) with a thumbnail of nought by nought.
+fn without_thumbnail(jfif: &[u8]) -> Bytes {
+    let head = jfif.get(..12).unwrap_or(b"JFIF\0\x01\x02\0\0\x01\0\x01");
+    [head, &[0, 0]].concat().into()
+}
+
+/// Where a JPEG ends, if it does: after that come other pictures, films, and whatever a maker has thought of.
+fn end_of_jpeg(bytes: &[u8]) -> Option<usize> {
     let mut at = 2;
     while let Some([first, marker]) = bytes.get(at..at + 2) {
         match (*first, *marker) {
-            (markers::P, markers::EOI) => return at + 2,
+            (markers::P, markers::EOI) => return Some(at + 2),
             (markers::P, markers::P) => at += 1,
             (markers::P, markers::Z | markers::RST0..=markers::RST7) => at += 2,
             (markers::P, _) => {
@@ -67,29 +90,35 @@ fn end_of_jpeg(bytes: &[u8]) -> usize {
             _ => at += 1, // within a scan
         }
     }
-    bytes.len()
+    None
 }
 
-fn png(mut picture: Png) -> Vec<u8> {
+fn png(mut picture: Png) -> Option<Vec<u8>> {
     let upright = orientation(picture.exif());
+    picture.chunk_by_type(*b"IEND")?;
     picture
         .chunks_mut()
         .retain(|chunk| PNG_LOOKS.contains(&&chunk.kind()));
     picture.set_exif(upright);
-    picture.encoder().bytes().to_vec()
+    Some(picture.encoder().bytes().to_vec())
 }
 
-fn webp(mut picture: WebP) -> Vec<u8> {
+fn webp(mut picture: WebP) -> Option<Vec<u8>> {
     let upright = orientation(picture.exif());
     picture.remove_chunks_by_id(CHUNK_XMP);
     picture.set_exif(upright);
-    picture.encoder().bytes().to_vec()
+    Some(picture.encoder().bytes().to_vec())
 }
 
 /// Which way up a picture is, as the only word of an EXIF block (TIFF 6.0; EXIF 2.32 §4.6.4);
 /// `None` where it stands as it lies.
 fn orientation(exif: Option<Bytes>) -> Option<Bytes> {
-    let read = exif::Reader::new().read_raw(exif?.to_vec()).ok()?;
+    // Of a block that is broken elsewhere, what can be read.
+    let read = exif::Reader::new()
+        .continue_on_error(true)
+        .read_raw(exif?.to_vec())
+        .or_else(|e| e.distill_partial_result(|_| {}))
+        .ok()?;
     let field = read.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?;
     let turned = field
         .value
@@ -188,6 +217,38 @@ mod tests {
             clean,
             "once clean, it stays as it is"
         );
+    }
+
+    /// A thumbnail shows what was cut away; a block that is broken elsewhere still says which way up; and half
+    /// a picture is none.
+    #[test]
+    fn a_jpegs_thumbnail_goes_a_broken_block_is_read_as_far_as_it_goes_and_half_a_picture_is_refused()
+     {
+        let scan = [
+            &segment(0xda, &[1, 1, 0, 0, 63, 0])[..],
+            &[0x12, 0x34, 0xff, 0xd9],
+        ]
+        .concat();
+        let thumbnail = [&b"JFIF\0\x01\x02\0\0\x01\0\x01\x03\x03"[..], &[0x5a; 27]].concat();
+        let mut broken = exif(6);
+        broken[18..22].copy_from_slice(&[0xff; 4]); // the place's words lie nowhere
+        let broken = [b"Exif\0\0", broken.as_slice()].concat();
+        let parts = [
+            vec![0xff, 0xd8],
+            segment(0xe0, &thumbnail),
+            segment(0xe1, &broken),
+            scan,
+        ];
+        let picture = parts.concat();
+        let clean = without_metadata(&picture).unwrap();
+        assert!(has(&picture, &[0x5a; 27]) && !has(&clean, &[0x5a; 3]));
+        assert!(has(&clean, b"JFIF\0\x01\x02\0\0\x01\0\x01\0\0"));
+        assert!(
+            has(&clean, &[0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, 6]),
+            "it lies on its side"
+        );
+        let half = &picture[..picture.len() - 2];
+        assert_eq!(without_metadata(half), Err(PhotoError::Damaged));
     }
 
     #[test]

@@ -332,6 +332,11 @@ impl BundleLane {
         Ok(())
     }
 
+    /// What was asked for is waited for over another link from now on.
+    pub(super) fn wait_anew(&mut self, now_ms: u64) {
+        self.waiting_since_ms = now_ms;
+    }
+
     /// When a piece that was asked for is so late that another phone is asked (slow retrieval).
     pub(super) fn piece_due_ms(&self) -> Option<u64> {
         let waits = !self.open_wants.is_empty() || self.tree_asked.is_some();

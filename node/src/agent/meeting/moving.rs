@@ -41,6 +41,7 @@ impl Meeting {
         self.talk.budget = budget::of_link(class, now);
         self.talk.last_heard_ms = now.mono_ms;
         self.frame_since_ms = now.mono_ms;
+        self.bundles.wait_anew(now.mono_ms);
         out.outputs.push_back(Output::Transmit { link, bytes });
     }
 

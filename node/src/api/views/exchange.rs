@@ -5,12 +5,15 @@ use serde::{Deserialize, Serialize};
 
 /// Cases that left as a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "schema", rename = "kijiti.case-export/2")]
+#[serde(tag = "schema", rename = "kijiti.case-export/3")]
 pub struct Exported {
     /// Cases in it.
     pub cases: usize,
     /// Cases that may not leave.
     pub kept_back: usize,
+    /// Photos of those cases, which are not in it.
+    #[serde(default)]
+    pub photos: usize,
     /// Its bytes.
     pub bytes: u64,
 }

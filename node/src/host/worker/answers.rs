@@ -190,6 +190,7 @@ impl Worker {
         Ok(Exported {
             cases: export.cases,
             kept_back: export.kept_back,
+            photos: export.photos,
             bytes: export.bytes.len() as u64,
         })
     }

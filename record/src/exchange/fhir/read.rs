@@ -24,12 +24,87 @@ use values::{
 /// Patients in one file.
 const PATIENTS_MAX: usize = 10_000;
 
-/// Reads a bundle: a case for each patient in it.
+/// Reads a file: a bundle, one bundle or resource a line (bulk data), or a single resource; a case for each
+/// patient in it. A line that is of no use costs the others nothing, and is said.
 pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
+    let whole = match strict(text.trim_start_matches('\u{feff}')) {
+        Ok(value) => return read_value(value),
+        Err(e) => ExchangeError::Malformed(format!("not JSON, or cut short: {e}")),
+    };
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| line.trim_start_matches('\u{feff}').trim())
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty())
+        .collect();
+    // A line of what is written over several is no JSON of its own.
+    let parsed: Vec<_> = lines
+        .iter()
+        .map(|(n, line)| (n + 1, strict(line)))
+        .collect();
+    if parsed.len() < 2 || !parsed.iter().any(|(_, line)| line.is_ok()) {
+        return Err(whole);
+    }
+    let (mut cases, mut resources, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    for (n, line) in parsed {
+        let read = match line {
+            Ok(resource) if !matches!(kind_of(&resource), "Bundle" | "") => {
+                resources.push(resource);
+                continue;
+            }
+            Ok(bundle) => read_value(bundle),
+            Err(e) => Err(ExchangeError::Malformed(format!("not JSON: {e}"))),
+        };
+        match read {
+            Ok(read) => cases.extend(read),
+            Err(why) => left_out.push(format!("line {n}: {why}")),
+        }
+    }
+    if !resources.is_empty() {
+        match read_bundle(&collection(resources)) {
+            Ok(read) => cases.extend(read),
+            Err(why) => left_out.push(why.to_string()),
+        }
+    }
+    if cases.iter().all(|case| case.entries.is_empty()) {
+        return Err(whole_of(left_out).unwrap_or(whole));
+    }
+    if !left_out.is_empty() {
+        cases.push(Imported {
+            left_out,
+            ..Imported::default()
+        });
+    }
+    Ok(cases)
+}
+
+fn whole_of(left_out: Vec<String>) -> Option<ExchangeError> {
+    let first = left_out.into_iter().next()?;
+    Some(ExchangeError::Malformed(first))
+}
+
+/// Resources as a bundle of them.
+fn collection(resources: Vec<Value>) -> Value {
+    let entry = |resource: Value| {
+        let kind = kind_of(&resource);
+        let id = text_at(&resource, &["id"]);
+        let mut entry = serde_json::Map::new();
+        if let Some(id) = id {
+            entry.insert("fullUrl".into(), format!("{kind}/{id}").into());
+        }
+        entry.insert("resource".into(), resource);
+        Value::Object(entry)
+    };
+    let entries = resources.into_iter().map(entry).collect();
+    let mut bundle = serde_json::Map::new();
+    bundle.insert("resourceType".into(), "Bundle".into());
+    bundle.insert("type".into(), "collection".into());
+    bundle.insert("entry".into(), Value::Array(entries));
+    Value::Object(bundle)
+}
+
+fn read_value(bundle: Value) -> Result<Vec<Imported>, ExchangeError> {
     let malformed = |why: String| ExchangeError::Malformed(why);
-    let text = text.trim_start_matches('\u{feff}');
-    let bundle: Value =
-        strict(text).map_err(|e| malformed(format!("not JSON, or cut short: {e}")))?;
     match kind_of(&bundle) {
         "Bundle" => match text_at(&bundle, &["type"]).unwrap_or("collection") {
             "collection" | "document" | "message" | "searchset" => read_bundle(&bundle),
@@ -40,8 +115,9 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
         "" => Err(malformed(
             "not a FHIR bundle: resourceType must be Bundle".into(),
         )),
+        "Patient" => read_bundle(&collection(vec![bundle])),
         other => Err(malformed(format!(
-            "this is a single {other}, not a Bundle: put it into a Bundle of type collection"
+            "this is a single {other}, and whose it is is not with it: put both into a Bundle of type collection"
         ))),
     }
 }

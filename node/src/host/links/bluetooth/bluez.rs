@@ -489,8 +489,15 @@ impl Driver for Bluetooth {
     fn scan(self: Arc<Self>, port: Port) -> Later<'static, ()> {
         Box::pin(async move {
             loop {
-                if let Err(state) = self.use_radio(&port).await {
-                    self.standing.note(state);
+                match self.use_radio(&port).await {
+                    // Who switches it off is told apart from a service that has ended: both end what is heard.
+                    Err(RadioState::NoService) if is_blocked() => {
+                        self.standing.note(RadioState::Blocked);
+                    }
+                    Err(state) => {
+                        self.standing.note(state);
+                    }
+                    Ok(()) => {}
                 }
                 tokio::time::sleep(AGAIN).await;
             }

@@ -1,0 +1,289 @@
+//! Files of cases as other systems and spreadsheets write them, and as people handle them: what is
+//! understood comes in, what is not is said, and nothing that lies there is lost.
+
+mod common;
+
+use common::{Desk, new_case, with_worker};
+use serde_json::Value;
+
+fn patient(name: &str) -> String {
+    format!(r#"{{"resourceType":"Patient","id":"{name}","name":[{{"text":"{name}"}}]}}"#)
+}
+
+fn bundle(resources: &str) -> String {
+    format!(r#"{{"resourceType":"Bundle","type":"collection","entry":[{resources}]}}"#)
+}
+
+fn bundle_of(name: &str) -> String {
+    bundle(&format!(r#"{{"resource":{}}}"#, patient(name)))
+}
+
+/// What came of a file: cases, and what was left out, as JSON.
+fn taken(desk: &Desk, name: &str, text: &str) -> Value {
+    desk.write(name, text);
+    desk.json("clinic", &["case", "import", name])
+}
+
+fn cases(answer: &Value) -> Vec<String> {
+    let cases = answer["cases"].as_array().unwrap().iter();
+    cases
+        .map(|case| case.as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn shown(desk: &Desk, case: &str, field: &str) -> Value {
+    let case = desk.json("clinic", &["case", "show", case]);
+    case["findings"][field]["value"].clone()
+}
+
+/// One that may be shared, with these besides.
+fn shared(desk: &Desk, more: &[&str]) -> String {
+    new_case(
+        desk,
+        "worker",
+        &[&["--consent", "care,share,photo"], more].concat(),
+    )
+}
+
+#[test]
+fn a_line_of_no_use_costs_the_others_nothing_and_resources_may_stand_a_line_each() {
+    let desk = with_worker();
+    let lines = [
+        bundle_of("One"),
+        bundle(""),
+        "no JSON".into(),
+        bundle_of("Two"),
+    ]
+    .join("\n");
+    let answer = taken(&desk, "lines.ndjson", &lines);
+    assert_eq!(cases(&answer).len(), 2, "{answer}");
+    let left_out = answer["left_out"].to_string();
+    assert!(left_out.contains("line 3"), "{left_out}");
+    let weight = r#"{"resourceType":"Observation","status":"final","subject":{"reference":"Patient/Bulk"},"code":{"coding":[{"system":"http://loinc.org","code":"8310-5"}]},"valueQuantity":{"value":38.4,"unit":"Cel","system":"http://unitsofmeasure.org","code":"Cel"}}"#;
+    let answer = taken(
+        &desk,
+        "bulk.ndjson",
+        &format!("{}\n{weight}\n", patient("Bulk")),
+    );
+    let [case] = cases(&answer).try_into().unwrap();
+    assert_eq!(shown(&desk, &case, "temperature"), 38.4);
+    let [alone] = cases(&taken(&desk, "alone.json", &patient("Alone")))
+        .try_into()
+        .unwrap();
+    assert_eq!(shown(&desk, &alone, "patient.name"), "Alone");
+    // An observation by itself is nobody's.
+    desk.write("nobody.json", weight);
+    let (code, why) = desk.fails("clinic", &["case", "import", "nobody.json"]);
+    assert!(code == 2 && why.contains("Bundle"), "{why}");
+}
+
+#[test]
+fn a_birth_that_is_still_to_come_is_left_out_and_said() {
+    let desk = with_worker();
+    let born =
+        |date: &str| patient("Born").replace("\"id\"", &format!("\"birthDate\":\"{date}\",\"id\""));
+    let whole = |date: &str| bundle(&format!(r#"{{"resource":{}}}"#, born(date)));
+    let answer = taken(&desk, "later.json", &whole("2131-05-01"));
+    let [case] = cases(&answer).try_into().unwrap();
+    assert!(
+        answer["left_out"].to_string().contains("still to come"),
+        "{answer}"
+    );
+    assert!(shown(&desk, &case, "patient.born").is_null());
+    let answer = taken(&desk, "year.json", &whole("2131").replace("Born", "Year"));
+    assert!(
+        answer["left_out"].to_string().contains("still to come"),
+        "{answer}"
+    );
+    let answer = taken(
+        &desk,
+        "sooner.json",
+        &whole("2001-05-01").replace("Born", "Sooner"),
+    );
+    let [case] = cases(&answer).try_into().unwrap();
+    assert_eq!(shown(&desk, &case, "patient.born"), "2001-05-01");
+}
+
+#[test]
+fn a_table_comes_back_from_any_spreadsheet_in_its_letters() {
+    let desk = with_worker();
+    let case = shared(&desk, &["--patient", "Zoé"]);
+    desk.ok(
+        "worker",
+        &[
+            "case",
+            "export",
+            &case,
+            "--format",
+            "csv",
+            "--out",
+            "cases.csv",
+        ],
+    );
+    let table = std::fs::read_to_string(desk.path("cases.csv")).unwrap();
+    assert!(
+        table.starts_with('\u{feff}'),
+        "a spreadsheet shows other letters"
+    );
+    let plain = table.trim_start_matches('\u{feff}');
+    let utf16 = table
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect::<Vec<_>>();
+    let western: Vec<u8> = plain
+        .chars()
+        .map(|c| u8::try_from(u32::from(c)).unwrap())
+        .collect();
+    let files = [
+        ("UPPER.CSV", table.clone().into_bytes()),
+        ("semicolons.csv", plain.replace(',', ";").into_bytes()),
+        ("utf16.csv", utf16),
+        ("western.csv", western),
+    ];
+    for (n, (name, bytes)) in files.into_iter().enumerate() {
+        std::fs::write(desk.path(name), bytes).unwrap();
+        let answer = desk.json("clinic", &["case", "import", name]);
+        let [case] = match n {
+            0 => cases(&answer).try_into().unwrap(),
+            // The same words again are no news, whatever stands between them.
+            _ => {
+                assert!(cases(&answer).is_empty(), "{name}: {answer}");
+                assert!(answer["left_out"].to_string().contains("here already"));
+                continue;
+            }
+        };
+        assert_eq!(shown(&desk, &case, "patient.name"), "Zoé");
+    }
+    // JSON of other letters is refused, and says so.
+    std::fs::write(desk.path("bundle.json"), b"{\"resourceType\":\"Zo\xe9\"}").unwrap();
+    assert_eq!(
+        desk.fails("clinic", &["case", "import", "bundle.json"]).0,
+        2
+    );
+}
+
+/// Whatever may be written may go out and come in again.
+#[test]
+fn a_long_case_comes_back_whole() {
+    let desk = with_worker();
+    let case = shared(&desk, &["--patient", "Long"]);
+    let mut state = 1u64;
+    for n in 0..12 {
+        let mut word = || {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            format!("{:08x}", state >> 32)
+        };
+        let note = format!(
+            "visit {n}: {}",
+            (0..400).map(|_| word()).collect::<Vec<_>>().join(" ")
+        );
+        desk.ok("worker", &["case", "add", &case, "--note", &note]);
+    }
+    desk.ok("worker", &["case", "export", &case, "--out", "long.json"]);
+    let answer = desk.json("clinic", &["case", "import", "long.json"]);
+    let [here] = cases(&answer).try_into().unwrap();
+    let held = desk.json("clinic", &["case", "show", &here]);
+    let notes = held["notes"].as_array().unwrap();
+    let visits = notes
+        .iter()
+        .filter(|n| n["note"].as_str().unwrap().starts_with("visit"));
+    assert_eq!(visits.count(), 12);
+    let again = desk.json("clinic", &["case", "import", "long.json"]);
+    assert!(cases(&again).is_empty(), "nothing of it is news: {again}");
+}
+
+#[test]
+fn an_export_writes_over_nothing_but_an_export_and_says_what_is_not_in_it() {
+    let desk = with_worker();
+    let case = shared(&desk, &["--patient", "Rehema"]);
+    let export = |format: &str, out: &str| {
+        desk.run(
+            "worker",
+            &["case", "export", &case, "--format", format, "--out", out],
+        )
+    };
+    for (format, out) in [("csv", "cases.csv"), ("fhir", "cases.json")] {
+        for _ in 0..2 {
+            assert!(
+                export(format, out).status.success(),
+                "a later one takes its place"
+            );
+        }
+        desk.write(out, "keep me");
+        let refused = export(format, out);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("--force"));
+        assert_eq!(std::fs::read_to_string(desk.path(out)).unwrap(), "keep me");
+        desk.ok(
+            "worker",
+            &[
+                "case", "export", &case, "--format", format, "--out", out, "--force",
+            ],
+        );
+        assert!(
+            std::fs::read_to_string(desk.path(out))
+                .unwrap()
+                .contains("Rehema")
+        );
+    }
+    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pictures/");
+    let mut pictures = std::fs::read_dir(picture)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
+    let picture = pictures
+        .find(|path| path.extension().is_some_and(|e| e == "jpg" || e == "png"))
+        .unwrap();
+    desk.ok(
+        "worker",
+        &[
+            "case",
+            "photo",
+            &case,
+            picture.to_str().unwrap(),
+            "--shows",
+            "rash",
+        ],
+    );
+    let said = export("csv", "cases.csv");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("1 photos are not in it"));
+    desk.write("photo.jpg", "keep me");
+    let (code, _) = desk.fails("worker", &["case", "photo", &case, "--out", "photo.jpg"]);
+    assert_eq!(
+        (
+            code,
+            std::fs::read_to_string(desk.path("photo.jpg"))
+                .unwrap()
+                .as_str()
+        ),
+        (2, "keep me")
+    );
+    // Half of it is no picture.
+    let whole = std::fs::read(&picture).unwrap();
+    std::fs::write(desk.path("half.jpg"), &whole[..whole.len() / 2]).unwrap();
+    let (code, why) = desk.fails("worker", &["case", "photo", &case, "half.jpg"]);
+    assert!(code == 2 && why.contains("damaged"), "{code} {why}");
+}
+
+#[test]
+fn how_much_was_left_out_is_counted() {
+    let desk = with_worker();
+    let unknown = r#"{"resource":{"resourceType":"Observation","status":"final","code":{"coding":[{"system":"http://loinc.org","code":"N"}]},"valueString":"x"}}"#;
+    let unknown: Vec<_> = (0..30)
+        .map(|n| unknown.replace("\"N\"", &format!("\"0-{n}\"")))
+        .collect();
+    let all = format!(
+        r#"{{"resource":{}}},{}"#,
+        patient("Many"),
+        unknown.join(",")
+    );
+    desk.write("many.json", &bundle(&all));
+    let said = desk.ok("clinic", &["case", "import", "many.json"]);
+    assert!(
+        said.contains("1 cases begun or added to, 30 things left out"),
+        "{said}"
+    );
+    assert!(said.contains("and 10 more"), "{said}");
+}
