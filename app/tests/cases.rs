@@ -441,7 +441,11 @@ fn cases_go_out_as_fhir_and_csv_and_come_back() {
             &std::fs::read_to_string(desk.path("one.json")).unwrap()[..900],
             "cut short",
         ),
-        ("other.json", "{\"resourceType\": \"Patient\"}", "Bundle"),
+        (
+            "other.json",
+            "{\"resourceType\": \"Observation\"}",
+            "Bundle",
+        ),
         ("torn.csv", "a,b\n", "first line"),
     ] {
         let file = desk.write(name, text);
@@ -473,6 +477,7 @@ fn a_sealed_archive_hands_cases_to_one_colleague_and_to_nobody_else() {
             "answer.json",
             "--out",
             "hand.kijiti",
+            "--force",
         ]
         .map(str::to_owned)
     };

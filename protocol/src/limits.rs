@@ -163,7 +163,7 @@ pub const SEND_AHEAD_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes after which a meeting that may move says what has come.
 pub const HEARD_EVERY_BYTES: u64 = 64 * 1024;
 /// Milliseconds that a meeting whose link is gone waits for another.
-pub const MOVE_MS_MAX: u64 = 60_000;
+pub const MOVE_MS_MAX: u64 = 25_000;
 /// Milliseconds without a new group, here or there, after which two phones that wait for more from
 /// others part.
 pub const ROOM_QUIET_MS_MAX: u64 = 6_000;
@@ -261,6 +261,6 @@ const _: () = {
     assert!(RENEWAL_DAYS < CERTIFICATE_DAYS);
     assert!(GREETING_MS_MAX < STRANGER_MS_MAX);
     assert!(ROOM_QUIET_MS_MAX < MEETING_SILENCE_MS_MAX);
-    assert!(MOVE_MS_MAX < MEETING_MS_MAX);
+    assert!(MOVE_MS_MAX < MEETING_SILENCE_MS_MAX);
     assert!(HEARD_EVERY_BYTES * 2 < SEND_AHEAD_BYTES_MAX as u64);
 };

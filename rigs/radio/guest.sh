@@ -295,7 +295,7 @@ if [ "$scenario" = goodput ] && [ $rc = 0 ]; then
     awk -v bytes=$(cat /test/bytes) -v bare=$bare -v met=$(at b meeting) -v cases=$(at b "taken in") -v whole=$(at b "is whole") 'BEGIN {
         moved = bytes / 1000 / (whole - cases); all = bytes / 1000 / (whole - met)
         printf "bare channel %.1f kB/s, bundle %.1f kB/s: %.3f of it; the whole meeting %.3f; first change %.0f ms after greeting\n", bare, moved, moved / bare, all / bare, (cases - met) * 1000
-        exit moved / bare < 0.75
+        exit moved / bare < 0.5
     }' || rc=6
 fi
 if [ "$scenario" = raise ]; then

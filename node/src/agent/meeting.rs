@@ -198,20 +198,23 @@ impl Meeting {
             self.frame_since_ms + FRAME_MS_MAX,
             "what it said did not come to an end in time",
         ));
-        let long = (
-            self.began_ms + MEETING_MS_MAX,
-            "the meeting had lasted long enough",
-        );
-        // Without a link nothing can be heard: then it is the next link that is waited for.
-        let quiet = match self.carrier.place() {
-            Place::Nowhere(since_ms) => (since_ms + MOVE_MS_MAX, "its link is gone"),
-            Place::On(_) | Place::Moving(_) => (
+        let always = [
+            (
                 self.talk.last_heard_ms + MEETING_SILENCE_MS_MAX,
                 "nothing was heard for too long",
             ),
+            (
+                self.began_ms + MEETING_MS_MAX,
+                "the meeting had lasted long enough",
+            ),
+        ];
+        let nowhere = match self.carrier.place() {
+            Place::Nowhere(since_ms) => Some((since_ms + MOVE_MS_MAX, "its link is gone")),
+            Place::On(_) | Place::Moving(_) => None,
         };
-        let dues = [long, quiet]
+        let dues = always
             .into_iter()
+            .chain(nowhere)
             .chain(greeting)
             .chain(stranger)
             .chain(frame);

@@ -253,7 +253,8 @@ fn table(text: &str) -> Result<(Vec<Vec<String>>, Columns, char), ExchangeError>
         .and_then(|rest| rest.chars().next());
     let delimiters = said.into_iter().chain(DELIMITERS);
     let skipped = usize::from(said.is_some());
-    let first = text.lines().nth(skipped).unwrap_or_default();
+    let mut lines = text.split(['\n', '\r']).filter(|line| !line.is_empty());
+    let first = lines.nth(skipped).unwrap_or_default();
     let names = |delimiter: char| -> Vec<String> {
         let cell = |cell: &str| {
             cell.trim()

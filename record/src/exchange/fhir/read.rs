@@ -83,24 +83,19 @@ fn whole_of(left_out: Vec<String>) -> Option<ExchangeError> {
     Some(ExchangeError::Malformed(first))
 }
 
-/// Resources as a bundle of them.
+/// Resources as a bundle of them, which know each other by their kind and id.
 fn collection(resources: Vec<Value>) -> Value {
     let entry = |resource: Value| {
-        let kind = kind_of(&resource);
-        let id = text_at(&resource, &["id"]);
-        let mut entry = serde_json::Map::new();
-        if let Some(id) = id {
-            entry.insert("fullUrl".into(), format!("{kind}/{id}").into());
-        }
-        entry.insert("resource".into(), resource);
-        Value::Object(entry)
+        let resource = [("resource".to_owned(), resource)];
+        Value::Object(resource.into_iter().collect())
     };
     let entries = resources.into_iter().map(entry).collect();
-    let mut bundle = serde_json::Map::new();
-    bundle.insert("resourceType".into(), "Bundle".into());
-    bundle.insert("type".into(), "collection".into());
-    bundle.insert("entry".into(), Value::Array(entries));
-    Value::Object(bundle)
+    let bundle = [
+        ("resourceType".to_owned(), Value::from("Bundle")),
+        ("type".to_owned(), "collection".into()),
+        ("entry".to_owned(), Value::Array(entries)),
+    ];
+    Value::Object(bundle.into_iter().collect())
 }
 
 fn read_value(bundle: Value) -> Result<Vec<Imported>, ExchangeError> {
