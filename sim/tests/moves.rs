@@ -32,8 +32,18 @@ fn leg(class: LinkClass, bytes: u64, dies: bool) -> Leg {
 /// One meeting, in which everything arrived once.
 fn is_one_whole(road: &mut Road, moved: &Moved, legs: &[Leg]) {
     let [a, b] = &moved.ends;
-    let ([a], [b]) = (a.as_slice(), b.as_slice()) else {
-        panic!("more than one meeting, or none: {moved:?} over {legs:?}");
+    let (a, b) = match (a.as_slice(), b.as_slice()) {
+        ([a], [b]) => (a, b),
+        // The very last word went down with its link: who has said it is done, and the other, which has all
+        // as well, ends by its clock (two generals).
+        ([], [done]) | ([done], []) if done.complete && done.in_step => {
+            assert_eq!(
+                (road.envelopes(WORKER), road.envelopes(SUPERVISOR)),
+                (12, 12)
+            );
+            return;
+        }
+        _ => panic!("more than one meeting, or none: {moved:?} over {legs:?}"),
     };
     assert!(
         a.complete && a.in_step && b.complete && b.in_step,
