@@ -18,7 +18,7 @@ says() { # WHAT, PATTERN, then the command: what it prints has to match
     fi
 }
 wait_for() { # PATTERN in the phone's log from line $from on
-    for _ in $(seq 120); do
+    for _ in $(seq 300); do
         tail -n +"$from" /out/a.log | grep -qE "$1" && break
         sleep 0.5
     done
