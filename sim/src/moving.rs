@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use node::agent::{Event, Input, LinkClass, LinkId, MeetingSummary, Network, Output};
-use protocol::limits::SEND_AHEAD_BYTES_MAX;
+use protocol::limits::{MEETING_SILENCE_MS_MAX, SEND_AHEAD_BYTES_MAX};
 
 use crate::World;
 use crate::world::SimError;
@@ -203,6 +203,13 @@ impl World {
             air.fly(leg.bytes)?;
         }
         air.fly(u64::MAX)?;
+        // The very last word may have gone down with its link: who waits for it ends by its clock.
+        let waits = |air: &Air, side: usize| air.moved.ends.get(side).is_some_and(Vec::is_empty);
+        if several && (waits(&air, 0) || waits(&air, 1)) {
+            air.world.now.mono_ms += MEETING_SILENCE_MS_MAX;
+            air.input(0, Input::Woke)?;
+            air.input(1, Input::Woke)?;
+        }
         let moved = air.moved;
         self.settle(a)?;
         self.settle(b)?;
