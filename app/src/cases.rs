@@ -435,13 +435,14 @@ fn was_exported(out: &Path) -> bool {
     let read = std::fs::File::open(out).and_then(|file| file.take(4096).read_to_end(&mut begins));
     let text = String::from_utf8_lossy(&begins);
     let table = text.starts_with(record::exchange::csv::head().trim_end());
-    let bundle = text.trim_start().starts_with('{') && text.contains("https://kijiti.org/fhir/");
+    let bundle = text.trim_start().starts_with('{')
+        && text.contains(record::exchange::SYSTEM.trim_end_matches("field"));
     read.is_ok() && (table || bundle)
 }
 
 /// Nothing that lies there is written over unasked.
 fn not_over(out: &Path, force: bool) -> Result<(), Failure> {
-    match !force && out.exists() {
+    match !force && out.is_file() {
         false => Ok(()),
         true => Err(Failure::new(
             format!("{} is there already", out.display()),

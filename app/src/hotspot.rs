@@ -1,6 +1,6 @@
 //! `kijiti hotspot`: a network for those who stand around, joined by a code on the screen. Phones of the
-//! ministry that are on it find each other by themselves; no addresses are given out, as link-local ones
-//! are enough for them.
+//! ministry that are on it find each other by themselves. Link-local addresses are enough for them; NetworkManager,
+//! where it looks after the interface, gives out others too.
 
 #[cfg(target_os = "linux")]
 use node::host::links::radio::RadioState;

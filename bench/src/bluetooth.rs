@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use app::Failure;
 use bluer::adv::Advertisement;
-use bluer::{
-    Adapter, AdapterEvent, AddressType, DiscoveryFilter, DiscoveryTransport, Session, Uuid,
-};
+use bluer::{Adapter, AdapterEvent, AddressType, Session, Uuid};
 use futures::StreamExt;
 use node::host::links::Pipe;
 use node::host::links::bluetooth::l2cap::{self, Place};
@@ -160,13 +158,8 @@ pub fn call(
 }
 
 async fn find(adapter: &Adapter) -> Result<Place, Failure> {
-    let filter = DiscoveryFilter {
-        transport: DiscoveryTransport::Le,
-        duplicate_data: true,
-        ..Default::default()
-    };
     adapter
-        .set_discovery_filter(filter)
+        .set_discovery_filter(l2cap::filter())
         .await
         .map_err(bluetooth)?;
     let events = adapter.discover_devices_with_changes().await;

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs inside the guest: whatever a radio or a card lacks is said in a sentence with what to do, and everything else goes on.
 cd /tmp || exit 9
+. /test/controllers.sh
 export KIJITI_PASSPHRASE="a rig guards nothing"
 up() { cut -d' ' -f1 /proc/uptime; }
 failed=0
@@ -56,16 +57,7 @@ doctor "no adapter" "^bluetooth +this machine has no adapter"
 wait_for "bluetooth: NoAdapter"
 kill $blue
 wait $blue
-for _ in 1 2 3; do
-    btvirt -L -l2 >/out/btvirt.log 2>&1 &
-    emulator=$!
-    for _ in $(seq 30); do
-        [ "$(btmgmt info 2>/dev/null | grep -c Primary)" = 2 ] && break 2
-        sleep 0.5
-    done
-    kill $emulator
-    wait $emulator
-done
+controllers
 bluetoothd hci1
 wait_for "bluetooth: ready"
 doctor "an adapter" "^bluetooth +ready"

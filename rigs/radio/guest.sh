@@ -11,6 +11,7 @@
 #   cut SEED      Bluetooth, GATT or L2CAP as the seed is even or odd, switched off at a moment of the meeting for three seconds
 #   raise SEED    both: the meeting begins over GATT, raises a group, and the Wi-Fi is pulled away in the middle of it
 cd /tmp || exit 9
+. /test/controllers.sh
 up() { cut -d' ' -f1 /proc/uptime; }
 export KIJITI_PASSPHRASE="a rig guards nothing"
 read -r scenario seed </test/scenario
@@ -22,17 +23,7 @@ bluetooth() {
     # Addresses that change, as a supervisor's tablet is set up (doctor says where they do not).
     printf '[General]\nPrivacy=device\nExperimental=true\n[GATT]\nChannels=1\nExchangeMTU=517\n' >/etc/bluetooth/main.conf
     dbus-daemon --system --fork --nopidfile || exit 11
-    for _ in 1 2 3; do
-        btvirt -L -l2 >/out/btvirt.log 2>&1 &
-        emulator=$!
-        for _ in $(seq 30); do
-            [ "$(btmgmt info 2>/dev/null | grep -c Primary)" = 2 ] && break 2
-            sleep 0.5
-        done
-        kill $emulator
-        wait $emulator
-        sleep 1
-    done
+    controllers
     echo "controllers $(up)"
     btmon -w /out/air.snoop >/dev/null 2>&1 &
     /usr/libexec/bluetooth/bluetoothd -n >/out/bluetoothd.log 2>&1 &

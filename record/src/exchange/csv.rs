@@ -302,6 +302,27 @@ fn truth(cell: &str) -> Result<bool, String> {
     }
 }
 
+/// A value in which a comma parts a number, as where semicolons part the cells. Three digits behind it may
+/// as well be thousands: such a number is left as it is, and its line is refused.
+fn with_point(kind: &str, value: &str) -> String {
+    let (number, rest) = match value.split_once(SEPARATOR) {
+        Some((number, rest)) => (number, Some(rest)),
+        None => (value, None),
+    };
+    let numbers = ["finding", "settled", "dose"];
+    let has_numbers = numbers
+        .iter()
+        .any(|of| kind.trim().eq_ignore_ascii_case(of));
+    let ambiguous = number
+        .split_once(',')
+        .is_none_or(|(_, behind)| behind.trim().len() == 3);
+    let pointed = number.replacen(',', ".", 1);
+    if !has_numbers || ambiguous || pointed.trim().parse::<f64>().is_err() {
+        return value.to_owned();
+    }
+    rest.map_or(pointed.clone(), |rest| [&pointed, rest].join(SEPARATOR))
+}
+
 /// Reads a table: the cases in it, in the order in which they appear first, however its rows are
 /// sorted.
 #[expect(
@@ -329,11 +350,9 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
         let of = |name: &str| columns.of(row, name);
         let [case, kind, name, value, unit] = ["case", "kind", "name", "value", "unit"].map(of);
         let [by, at, order, stands] = ["said_by", "said_at", "order", "stands"].map(of);
-        // Where semicolons part the cells, commas part a number.
-        let decimal = kind.trim().eq_ignore_ascii_case("finding") && delimiter != ',';
-        let value = &match decimal && value.replacen(',', ".", 1).parse::<f64>().is_ok() {
-            true => value.replacen(',', ".", 1),
-            false => value.to_owned(),
+        let value = &match delimiter {
+            ';' => with_point(kind, value),
+            _ => value.to_owned(),
         };
         let stands = if columns.has("stands") { stands } else { "yes" };
         let id: CaseId = case
@@ -541,6 +560,15 @@ mod tests {
                 expected.first().unwrap().entries,
                 "{table}"
             );
+        }
+        for (kind, value, read) in [
+            ("finding", "38,5", "38.5"),
+            ("dose", "2,5 | by mouth", "2.5 | by mouth"),
+            ("finding", "1,000", "1,000"),
+            ("note", "2,5", "2,5"),
+            ("finding", "a,b", "a,b"),
+        ] {
+            assert_eq!(with_point(kind, value), read);
         }
         // A row that is cut short, or has more than there are names, is no row.
         assert!(read(&plain.replace(",1,yes", "")).is_err());

@@ -42,7 +42,9 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
         .iter()
         .map(|(n, line)| (n + 1, strict(line)))
         .collect();
-    if parsed.len() < 2 || !parsed.iter().any(|(_, line)| line.is_ok()) {
+    let resource =
+        |line: &Result<Value, String>| line.as_ref().is_ok_and(|r| !kind_of(r).is_empty());
+    if parsed.len() < 2 || !parsed.iter().any(|(_, line)| resource(line)) {
         return Err(whole);
     }
     let (mut cases, mut resources, mut left_out) = (Vec::new(), Vec::new(), Vec::new());

@@ -12,10 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bluer::adv::Advertisement;
-use bluer::{
-    Adapter, AdapterEvent, Address, AddressType, DiscoveryFilter, DiscoveryTransport, ErrorKind,
-    Session, Uuid,
-};
+use bluer::{Adapter, AdapterEvent, Address, AddressType, ErrorKind, Session, Uuid};
 use futures::StreamExt;
 use protocol::limits::CONNECTIONS_MAX;
 use protocol::{DeviceId, DeviceKeys};
@@ -54,6 +51,7 @@ const HOLDS_SCAN: u32 = 60;
 const AGAIN: Duration = Duration::from_secs(10);
 /// Phones recognised by their tokens; places remembered.
 const REMEMBERED_MAX: usize = 1024;
+
 /// Bluetooth LE over BlueZ.
 pub struct Bluetooth {
     keys: DeviceKeys,
@@ -223,13 +221,8 @@ impl Bluetooth {
 
     /// Looks for a while and rests for a while, as power allows; not while somebody is called.
     async fn look(&self, adapter: &Adapter, key: &[u8; 32], port: &Port) -> Result<(), RadioState> {
-        let filter = DiscoveryFilter {
-            transport: DiscoveryTransport::Le,
-            duplicate_data: true,
-            ..Default::default()
-        };
         adapter
-            .set_discovery_filter(filter)
+            .set_discovery_filter(l2cap::filter())
             .await
             .map_err(of_error)?;
         let mut heard: Option<Instant> = None;

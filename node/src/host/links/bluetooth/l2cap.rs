@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bluer::l2cap::{Socket, SocketAddr, Stream, StreamListener};
-use bluer::{Adapter, Address, AddressType};
+use bluer::{Adapter, Address, AddressType, DiscoveryFilter, DiscoveryTransport};
 
 use super::bluez::of_error;
 use crate::host::links::radio::RadioState;
@@ -39,6 +39,15 @@ impl Place {
             psm: parts.next()?.parse().ok()?,
         };
         parts.next().is_none().then_some(place)
+    }
+}
+
+/// What the radio looks for: all LE devices, however often they speak.
+pub fn filter() -> DiscoveryFilter {
+    DiscoveryFilter {
+        transport: DiscoveryTransport::Le,
+        duplicate_data: true,
+        ..Default::default()
     }
 }
 
