@@ -20,7 +20,8 @@ use crate::ministry::area_of;
 use crate::run::{Phone, absolute, findings_file, request_number};
 use crate::show;
 use crate::words::shown as words;
-use desk::files::{EnrolmentFile, read, write_bytes};
+use desk::files::{EnrolmentFile, is_stream, read, write_bytes};
+use node::host::folder::unusable;
 
 /// Bytes of a file with cases.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -78,14 +79,11 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             force,
             ..
         } => {
-            not_over(&out, force)?;
-            let path = absolute(&out)?;
-            phone.shown(
-                Request::CasePhotoOut { case, number, path },
-                |p: &PhotoOut| {
-                    println!("wrote {} ({})", out.display(), show::size(p.bytes as u64));
-                },
-            )
+            not_over(&out, |_| force)?;
+            let request = |path| Request::CasePhotoOut { case, number, path };
+            written(phone, &out, request, |p: &PhotoOut| {
+                show::size(p.bytes as u64)
+            })
         }
         CaseCommand::Photo {
             case,
@@ -130,7 +128,7 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             out,
             force,
         } => {
-            not_over(&out, force || was_exported(&out))?;
+            not_over(&out, |out| force || was_exported(out))?;
             export(phone, cases, format, to.as_deref(), &out)
         }
         CaseCommand::Import { file, format, area } => import(phone, &file, format, area),
@@ -441,10 +439,10 @@ fn was_exported(out: &Path) -> bool {
 }
 
 /// Nothing that lies there is written over unasked.
-fn not_over(out: &Path, force: bool) -> Result<(), Failure> {
-    match !force && out.is_file() {
-        false => Ok(()),
-        true => Err(Failure::new(
+fn not_over(out: &Path, allowed: impl FnOnce(&Path) -> bool) -> Result<(), Failure> {
+    match !out.is_file() || allowed(out) {
+        true => Ok(()),
+        false => Err(Failure::new(
             format!("{} is there already", out.display()),
             "choose another name, or write over it with --force",
         )
@@ -463,14 +461,13 @@ fn export(
         Some(path) => read::<EnrolmentFile>(path, "kijiti.enrolment/1")?.chain,
         None => None,
     };
-    let request = Request::CaseExport {
+    let request = |path| Request::CaseExport {
         cases,
         format: format_of(format),
         to,
-        path: absolute(out)?,
+        path,
     };
-    phone.shown(request, |exported: &Exported| {
-        println!("wrote {} cases to {}", exported.cases, out.display());
+    written(phone, out, request, |exported: &Exported| {
         match exported.kept_back {
             0 => {}
             some => eprintln!("{some} cases were left out: there is no consent to share them"),
@@ -484,11 +481,43 @@ fn export(
         if format != cli::Format::Archive {
             eprintln!("it can be read by whoever has the file: keep it where the cases may be");
         }
+        format!("{} cases", exported.cases)
     })
 }
 
-/// A file that goes when this does.
+/// Has the phone write a file, and says what it wrote. What goes to a pipe, a device or the standard output
+/// is put there by the command that was given it: a phone waits for no reader.
+fn written<R>(
+    phone: &Phone,
+    out: &Path,
+    request: impl FnOnce(String) -> Request,
+    said: impl FnOnce(&R) -> String,
+) -> Result<(), Failure>
+where
+    R: TryFrom<node::api::Reply, Error = node::api::Refusal> + serde::Serialize,
+{
+    if !is_stream(out) {
+        return phone.shown(request(absolute(out)?), |answer| {
+            println!("wrote {}: {}", out.display(), said(answer));
+        });
+    }
+    let draft = Draft::new(phone, "export");
+    let answer: R = phone.ask(request(absolute(&draft.0)?))?;
+    let bytes = std::fs::read(&draft.0).map_err(|e| unusable(&draft.0, &e))?;
+    write_bytes(out, &bytes)?;
+    eprintln!("{}", said(&answer));
+    Ok(())
+}
+
+/// A file within the phone's folder that goes when this does.
 struct Draft(std::path::PathBuf);
+
+impl Draft {
+    fn new(phone: &Phone, what: &str) -> Self {
+        let name = format!("{what}.{}.new", std::process::id());
+        Self(phone.folder.join(name))
+    }
+}
 
 impl Drop for Draft {
     fn drop(&mut self) {
@@ -518,7 +547,7 @@ fn import(
     let plain = std::fs::metadata(file).map_err(unreadable)?.is_file();
     let mut draft = None;
     if !plain {
-        let copy = Draft(phone.folder.join("import.new"));
+        let copy = Draft::new(phone, "import");
         let mut bytes = Vec::new();
         let from = std::fs::File::open(file).map_err(unreadable)?;
         from.take(FILE_BYTES_MAX + 1)

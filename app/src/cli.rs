@@ -89,6 +89,12 @@ pub enum Command {
         /// The folder that `kijiti backup` has written.
         from: PathBuf,
     },
+    /// Read through everything that this phone keeps, while it does not run, and say what is damaged.
+    Check {
+        /// Mend it: what can be read stays, what others hold is fetched from them anew. Nothing is thrown away.
+        #[arg(long)]
+        repair: bool,
+    },
     /// Seal this phone's key with a passphrase, or change it.
     Passphrase {
         /// Leave the key open instead.
@@ -269,6 +275,10 @@ pub enum MirrorCommand {
         /// Only say what would be copied.
         #[arg(long)]
         dry_run: bool,
+        /// Read through what is there in a bucket, too, and put anew what is damaged (a folder is always
+        /// read through).
+        #[arg(long)]
+        check: bool,
     },
     /// Take what is newer there. Cut off, it goes on where it stopped.
     Pull {
@@ -338,4 +348,14 @@ pub enum BluetoothChannels {
     L2cap,
     /// GATT alone.
     Gatt,
+}
+
+/// What is wrong with the words of a command, as any other failure.
+pub fn misused(usage: &clap::Error) -> crate::Failure {
+    let text = usage.to_string();
+    let mut parts = text.trim().splitn(2, "\n\n");
+    let mut part = || parts.next().unwrap_or_default().trim().to_owned();
+    let reason = part();
+    let reason = reason.strip_prefix("error: ").unwrap_or(&reason).to_owned();
+    crate::Failure::new(reason, part()).with_code(2)
 }

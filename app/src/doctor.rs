@@ -268,10 +268,15 @@ fn stripped_bytes(exe: &Path) -> Option<u64> {
 }
 
 fn tempfile_in(folder: &Path) -> std::io::Result<()> {
+    let made = !folder.exists();
     std::fs::create_dir_all(folder)?;
     let probe = folder.join(".doctor");
     std::fs::write(&probe, b"kijiti")?;
-    std::fs::remove_file(probe)
+    std::fs::remove_file(probe)?;
+    match made {
+        true => std::fs::remove_dir(folder),
+        false => Ok(()),
+    }
 }
 
 /// Resident memory of a real `kijiti start` on an empty folder.

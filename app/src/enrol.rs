@@ -50,7 +50,7 @@ pub fn run(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
                 None => sign(phone, file, terms)?,
             };
             write(&out, &answer)?;
-            println!("wrote {}: give it back to phone {device}", out.display());
+            crate::say::wrote(&out, &format!("give it back to phone {device}"));
             if qr { draw(&answer) } else { Ok(()) }
         }
         EnrolCommand::Renew {
@@ -169,7 +169,7 @@ fn request(phone: &Phone, name: String, out: &Path, qr: bool) -> Result<(), Fail
     };
     write(out, &file)?;
     let next = "have it signed, then `kijiti enrol accept` the answer";
-    println!("wrote {}: {next}", out.display());
+    crate::say::wrote(out, next);
     if qr { draw(&file) } else { Ok(()) }
 }
 
@@ -243,7 +243,7 @@ fn grant(
     };
     write(out, &file)?;
     let next = "give it to the phone it is for, or let couriers carry it there";
-    println!("wrote {}: {next}", out.display());
+    crate::say::wrote(out, next);
     if qr { draw(&file) } else { Ok(()) }
 }
 
@@ -346,11 +346,8 @@ fn renew(
         ),
         Some(out) => {
             write(out, &desk.renew(&due, valid_days)?)?;
-            println!(
-                "wrote {}: phones that `enrol accept` it show {} their certificates",
-                out.display(),
-                due.len()
-            );
+            let next = "phones that `enrol accept` it show";
+            crate::say::wrote(out, &format!("{next} {} their certificates", due.len()));
         }
     }
     Ok(())

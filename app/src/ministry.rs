@@ -195,11 +195,11 @@ fn run_root(command: RootCommand) -> Result<(), Failure> {
                 receipts: receipts.map(|k| key_of(&k)).transpose()?.map(|key| key.0),
             })?;
             write(&out, &draft::draft_of(&root, Vec::new(), Vec::new())?)?;
-            println!(
-                "wrote {}: {threshold} of its {} keys must sign it, then finish it",
-                out.display(),
+            let next = format!(
+                "{threshold} of its {} keys must sign it, then finish it",
                 key.len()
             );
+            crate::say::wrote(&out, &next);
             Ok(())
         }
         RootCommand::Finish { draft, out } => {
@@ -212,10 +212,7 @@ fn run_root(command: RootCommand) -> Result<(), Failure> {
                 ));
             }
             write(&out, &root)?;
-            println!(
-                "wrote {}: it is public, and what phones trust at enrolment",
-                out.display()
-            );
+            crate::say::wrote(&out, "it is public, and what phones trust at enrolment");
             Ok(())
         }
     }

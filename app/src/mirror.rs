@@ -1,215 +1,156 @@
 //! `kijiti mirror`: so that towns with internet use what is there (the layout: [`desk::mirror`]).
+//!
+//! A push never takes a mirror back: what is newer there comes to the phone first, what is damaged there is
+//! put there anew, and what no list names any more is taken away once the index no longer names it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
+use desk::files::{hex, unhex};
 use desk::mirror::{Document, INDEX_BYTES_MAX, Index, IndexError, SCHEMA, read_index};
-use distribution::TrustedState;
 use distribution::plan::wanted;
+use distribution::{Root, TrustedState};
 use node::api::Request;
 use node::api::views::status::{Documents, Status};
 use node::host::folder::unusable;
-use object_store::aws::AmazonS3Builder;
-use object_store::http::HttpBuilder;
-use object_store::local::LocalFileSystem;
-use object_store::path::Path as ObjectPath;
-use object_store::{
-    ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart,
-};
+use node::host::links::folder::{holds, unusable as card_unusable};
 use protocol::Digest;
 use protocol::limits::SIGNED_BYTES_MAX;
+use protocol::signed::Signed;
+use tokio::runtime::Runtime;
 
 use crate::Failure;
 use crate::cli::MirrorCommand;
 use crate::ministry::held_trust;
 use crate::run::Phone;
-use desk::files::unhex;
 
-/// Bytes asked for at once; what has come of a bundle is kept, so a cut loses no more than this.
-const RANGE_BYTES: u64 = 1 << 20;
-struct Mirror {
-    store: Arc<dyn ObjectStore>,
-    prefix: String,
-    runtime: tokio::runtime::Runtime,
-    name: String,
-}
+mod cause;
+mod place;
+
+use cause::Cause;
+use place::{Incoming, Place, alone, is_web};
+
+/// How often a file that broke off is asked for again without a byte having come.
+const TRIES: u32 = 3;
+/// A mirror's folder of bundles.
+const BUNDLES: &str = "bundles";
+/// Its folder of documents.
+const DOCUMENTS: &str = "documents";
+const INDEX: &str = "index.json";
+
+/// The ministry's documents with their kinds, as they lie in a mirror.
+type Papers = Vec<(String, Vec<u8>)>;
 
 /// Runs one of the mirror's commands.
 pub fn run(phone: &Phone, command: MirrorCommand) -> Result<(), Failure> {
     match command {
-        MirrorCommand::Push { target, dry_run } => push(phone, &target, dry_run),
+        MirrorCommand::Push {
+            target,
+            dry_run,
+            check,
+        } => push(phone, &target, dry_run, check),
         MirrorCommand::Pull { source } => pull(phone, &source),
     }
 }
 
-fn failed(name: &str, error: &object_store::Error) -> Failure {
-    let hint = match error {
-        object_store::Error::NotFound { .. } => {
-            "is this a mirror? It has kijiti/index.json; see `kijiti mirror push`"
-        }
-        _ => "check the address and the network; run it again, it goes on where it stopped",
-    };
-    Failure::new(format!("{name}: {error}"), hint)
+/// A mirror, and what waits for it.
+struct Mirror {
+    place: Place,
+    name: String,
+    runtime: Runtime,
 }
 
 impl Mirror {
-    fn open(target: &str, make: bool) -> Result<Self, Failure> {
-        // One crypto library for everything: the one that the links use.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let wrong = |e: &object_store::Error| {
-            Failure::new(
-                format!("{target}: {e}"),
-                "write a folder, https://… or s3://BUCKET/PREFIX",
-            )
-            .with_code(2)
-        };
-        let (store, prefix): (Arc<dyn ObjectStore>, String) =
-            if let Some(rest) = target.strip_prefix("s3://") {
-                let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-                let s3 = AmazonS3Builder::from_env()
-                    .with_bucket_name(bucket)
-                    .build()
-                    .map_err(|e| wrong(&e))?;
-                (Arc::new(s3), prefix.trim_matches('/').to_owned())
-            } else if target.starts_with("http://") || target.starts_with("https://") {
-                let options = ClientOptions::new().with_allow_http(true);
-                let http = HttpBuilder::new()
-                    .with_url(target)
-                    .with_client_options(options)
-                    .build();
-                (Arc::new(http.map_err(|e| wrong(&e))?), String::new())
-            } else {
-                let missing = |e: std::io::Error| {
-                    Failure::new(
-                        format!("{target}: {e}"),
-                        "check the folder, and whether the card is in",
-                    )
-                };
-                if make {
-                    fs::create_dir_all(target).map_err(missing)?;
-                }
-                fs::metadata(target).map_err(missing)?;
-                let folder = LocalFileSystem::new_with_prefix(target).map_err(|e| wrong(&e))?;
-                (Arc::new(folder), String::new())
-            };
+    fn open(name: &str) -> Result<Self, Failure> {
+        let place = Place::open(name).map_err(|cause| cause.at(name))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| Failure::new(format!("no threads: {e}"), "close other programs"))?;
         Ok(Self {
-            store,
-            prefix,
+            place,
+            name: name.to_owned(),
             runtime,
-            name: target.to_owned(),
         })
     }
 
-    fn path(&self, file: &str) -> ObjectPath {
-        let whole = if self.prefix.is_empty() {
-            format!("kijiti/{file}")
-        } else {
-            format!("{}/kijiti/{file}", self.prefix)
-        };
-        ObjectPath::from(whole)
+    fn failed(&self, cause: Cause) -> Failure {
+        cause.at(&self.name)
     }
 
-    fn put(&self, file: &str, bytes: Vec<u8>) -> Result<(), Failure> {
-        let put = self
-            .runtime
-            .block_on(self.store.put(&self.path(file), bytes.into()));
-        put.map(|_| ()).map_err(|e| failed(&self.name, &e))
+    fn read_small(&self, file: &str, max: u64) -> Result<Vec<u8>, Cause> {
+        let mut tries = 0;
+        loop {
+            let read = self.runtime.block_on(self.place.read_small(file, max));
+            tries += 1;
+            match read {
+                Err(cause) if cause.passes() && tries < TRIES => pause(tries),
+                read => return read,
+            }
+        }
     }
 
-    /// Copies a bundle, in parts: it may be larger than the memory.
-    fn put_file(&self, file: &str, from: &std::path::Path) -> Result<(), Failure> {
-        let unreadable = |e: std::io::Error| {
-            Failure::new(format!("{}: {e}", from.display()), "check the data folder")
-        };
-        let mut source = File::open(from).map_err(unreadable)?;
-        let path = self.path(file);
-        self.runtime.block_on(async {
-            let upload = self
-                .store
-                .put_multipart(&path)
-                .await
-                .map_err(|e| failed(&self.name, &e))?;
-            let mut writer = WriteMultipart::new_with_chunk_size(upload, 8 << 20);
-            let mut buffer = vec![0; 1 << 20];
-            loop {
-                let read = source.read(&mut buffer).map_err(unreadable)?;
-                if read == 0 {
-                    break;
+    fn put(&self, file: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let mut bytes = bytes;
+        let put = self.place.put(file, &mut bytes);
+        self.runtime.block_on(put).map_err(|e| self.failed(e))
+    }
+
+    /// What it says that it holds; `None`: it is no mirror yet.
+    fn index(&self) -> Result<Option<Result<Index, IndexError>>, Failure> {
+        match self.read_small(INDEX, INDEX_BYTES_MAX) {
+            Ok(bytes) => Ok(Some(read_index(&bytes))),
+            Err(Cause::NotThere) => Ok(None),
+            Err(cause) => Err(self.failed(cause)),
+        }
+    }
+
+    /// Its documents as far as they can be read.
+    fn documents(&self, index: &Index) -> Result<(Papers, bool), Failure> {
+        let (mut found, mut all) = (Papers::new(), true);
+        for document in &index.documents {
+            match self.read_small(&document.file, SIGNED_BYTES_MAX as u64) {
+                Ok(bytes) => found.push((document.kind.clone(), bytes)),
+                Err(Cause::NotThere | Cause::TooLong) => {
+                    eprintln!(
+                        "passed over: {} (it is not there, or damaged)",
+                        document.kind
+                    );
+                    all = false;
                 }
-                writer
-                    .wait_for_capacity(2)
-                    .await
-                    .map_err(|e| failed(&self.name, &e))?;
-                writer.write(buffer.get(..read).unwrap_or_default());
+                Err(cause) => return Err(self.failed(cause)),
             }
-            writer
-                .finish()
-                .await
-                .map(|_| ())
-                .map_err(|e| failed(&self.name, &e))
-        })
+        }
+        Ok((found, all))
     }
+}
 
-    fn has(&self, file: &str, bytes: u64) -> bool {
-        self.runtime
-            .block_on(self.store.head(&self.path(file)))
-            .is_ok_and(|meta| meta.size == bytes)
-    }
-
-    /// A small file, if it is no longer than `max`.
-    fn get(&self, file: &str, max: u64) -> Result<Vec<u8>, Failure> {
-        let path = self.path(file);
-        self.runtime.block_on(async {
-            let found = self
-                .store
-                .get(&path)
-                .await
-                .map_err(|e| failed(&self.name, &e))?;
-            if found.meta.size > max {
-                return Err(Failure::new(
-                    format!("{}: {file} is far too long", self.name),
-                    "this is no mirror",
-                ));
-            }
-            found
-                .bytes()
-                .await
-                .map(|b| b.to_vec())
-                .map_err(|e| failed(&self.name, &e))
-        })
-    }
-
-    fn get_range(&self, file: &str, start: u64, end: u64) -> Result<Vec<u8>, object_store::Error> {
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(start..end)),
-            ..GetOptions::default()
+/// Offers the phone what a mirror has. Whether every document was one that the phone believes or has
+/// outgrown.
+fn offer(phone: &Phone, documents: &[(String, Vec<u8>)]) -> bool {
+    let mut all = true;
+    for (kind, bytes) in documents {
+        let offered = Request::Offer {
+            kind: kind.clone(),
+            document: hex(bytes),
         };
-        let path = self.path(file);
-        self.runtime.block_on(async {
-            Ok(self
-                .store
-                .get_opts(&path, options)
-                .await?
-                .bytes()
-                .await?
-                .to_vec())
-        })
+        // An older document is refused as from any courier; what is newer beside it is still taken.
+        if let Err(refused) = phone.reply(offered) {
+            eprintln!("passed over: {kind} ({})", refused.reason);
+            all = false;
+        }
     }
+    all
 }
 
 fn bundle_path(phone: &Phone, digest: &Digest) -> PathBuf {
-    phone.folder.join("bundles").join(digest.to_string())
+    phone.folder.join(BUNDLES).join(digest.to_string())
 }
 
 /// Every bundle that the list names: releases and deltas.
-fn named(trust: &TrustedState) -> Vec<(Digest, u64)> {
+fn named(trust: &TrustedState) -> BTreeSet<(Digest, u64)> {
     let of = |r: &&distribution::Release| {
         let deltas = r.deltas.iter().map(|d| (d.digest, d.bytes));
         deltas.chain([(r.digest, r.bytes)]).collect::<Vec<_>>()
@@ -217,50 +158,87 @@ fn named(trust: &TrustedState) -> Vec<(Digest, u64)> {
     trust.releases().iter().flat_map(of).collect()
 }
 
-fn push(phone: &Phone, target: &str, dry_run: bool) -> Result<(), Failure> {
-    if target.starts_with("http://") || target.starts_with("https://") {
-        let hint = "push to a folder and let the web server serve it, or use s3://";
-        return Err(Failure::new("a plain web server cannot be written to", hint).with_code(2));
+/// What a network may need to come back.
+fn pause(tries: u32) {
+    std::thread::sleep(std::time::Duration::from_secs(u64::from(tries)));
+}
+
+/// Whether documents begin with the first root of another ministry.
+fn of_another_ministry(documents: &[(String, Vec<u8>)], trust: &TrustedState) -> bool {
+    let roots = documents.iter().filter(|(kind, _)| kind == "root");
+    let firsts = roots.filter_map(|(_, bytes)| {
+        let root = Signed::<Root>::from_bytes(bytes).ok()?;
+        (root.read().ok()?.version == 1).then(|| root.digest())
+    });
+    let mut firsts = firsts.peekable();
+    firsts.peek().is_some() && firsts.all(|first| first != trust.ministry())
+}
+
+fn push(phone: &Phone, target: &str, dry_run: bool, check: bool) -> Result<(), Failure> {
+    if is_web(target) {
+        return Err(Cause::ReadsOnly.at(target));
     }
-    let answer: Documents = phone.ask(Request::Documents)?;
-    let trust = held_trust(&answer)?;
-    let here: Vec<_> = named(&trust)
-        .into_iter()
-        .filter(|(digest, _)| bundle_path(phone, digest).is_file())
-        .collect();
+    let mut answer: Documents = phone.ask(Request::Documents)?;
+    let mut trust = held_trust(&answer)?;
     if dry_run {
+        let here = named(&trust).into_iter();
+        let here = here.filter(|(digest, _)| bundle_path(phone, digest).is_file());
         println!(
             "would copy {} documents and {} bundles to {target}",
             answer.documents.len(),
-            here.len()
+            here.count()
         );
         return Ok(());
     }
-    let mirror = Mirror::open(target, true)?;
+    let mirror = Mirror::open(target)?;
+    let _alone = match &mirror.place {
+        Place::Folder(folder) => Some(make_and_hold(folder)?),
+        Place::Bucket { .. } | Place::Web { .. } => None,
+    };
+    let there = mirror.index()?;
+    // What the lists there name is taken away only where every one of them was understood.
+    let mut understood = true;
+    let before = match there {
+        None => None,
+        Some(Err(why)) => {
+            eprintln!("note: the index there is damaged ({why}): it is written anew");
+            understood = false;
+            None
+        }
+        Some(Ok(index)) => {
+            let (documents, all) = mirror.documents(&index)?;
+            if of_another_ministry(&documents, &trust) {
+                let hint = "choose another folder, or take that mirror away first";
+                let reason = format!("{target} is the mirror of another ministry");
+                return Err(Failure::new(reason, hint).with_code(5));
+            }
+            understood = offer(phone, &documents) && all;
+            Some(index)
+        }
+    };
+    let list_before = trust.list_version();
+    if before.is_some() {
+        answer = phone.ask(Request::Documents)?;
+        trust = held_trust(&answer)?;
+    }
+    if trust.list_version() > list_before {
+        println!(
+            "{target} was ahead: this phone now has release list {}",
+            trust.list_version()
+        );
+    }
     let mut index = Index {
         schema: SCHEMA.into(),
         documents: Vec::new(),
         bundles: Vec::new(),
     };
-    let mut copied = 0;
-    for (digest, bytes) in &here {
-        let file = format!("bundles/{digest}");
-        if !mirror.has(&file, *bytes) {
-            mirror.put_file(&file, &bundle_path(phone, digest))?;
-            copied += 1;
-        }
-        index.bundles.push(digest.to_string());
-    }
-    for (n, document) in answer.documents.iter().enumerate() {
-        let kind = document.kind.clone();
-        let bytes = unhex("document", &document.document)?;
-        // Named by what they hold, so that a half-done push never mixes two lists.
-        let file = format!("documents/{n}-{kind}-{}", Digest::of(&bytes).short());
-        mirror.put(&file, bytes)?;
-        index.documents.push(Document { kind, file });
-    }
+    let copied = push_bundles(phone, &mirror, (&trust, check), &mut index)?;
+    push_documents(&mirror, &answer, &mut index)?;
     let text = serde_json::to_vec_pretty(&index).map_err(|e| Failure::new(e, ""))?;
-    mirror.put("index.json", text)?;
+    mirror.put(INDEX, &text)?;
+    if understood {
+        prune(&mirror, &index);
+    }
     let (list, bundles) = (trust.list_version(), index.bundles.len());
     println!(
         "{target} now has release list {list} and {bundles} bundles, {copied} of them new there"
@@ -268,101 +246,269 @@ fn push(phone: &Phone, target: &str, dry_run: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn pull(phone: &Phone, source: &str) -> Result<(), Failure> {
-    let before = held_trust(&phone.ask(Request::Documents)?)?;
-    let mirror = Mirror::open(source, false)?;
-    let damaged = |why: IndexError| {
-        Failure::new(
-            format!("{source}: the index is damaged: {why}"),
-            "push to it again",
-        )
+/// A folder that is there and that nobody else pushes to.
+fn make_and_hold(folder: &Path) -> Result<place::Alone, Failure> {
+    let unusable = |e: std::io::Error| Failure::from(card_unusable(folder, &e));
+    let within = folder.join("kijiti");
+    fs::create_dir_all(&within).map_err(unusable)?;
+    alone(&within, "another push to it is under way: waiting for it").map_err(unusable)
+}
+
+/// Puts there what is not there whole; how many that were.
+fn push_bundles(
+    phone: &Phone,
+    mirror: &Mirror,
+    (trust, check): (&TrustedState, bool),
+    index: &mut Index,
+) -> Result<u64, Failure> {
+    let mut copied = 0;
+    for (digest, bytes) in named(trust) {
+        let file = format!("{BUNDLES}/{digest}");
+        let here = bundle_path(phone, &digest);
+        let there = mirror.place.has(&file, &digest, bytes, check);
+        if !mirror.runtime.block_on(there) {
+            if !here.is_file() {
+                continue;
+            }
+            if !holds(&here, &digest, bytes) {
+                eprintln!(
+                    "passed over: bundle {} is damaged on this phone; it fetches it anew when it meets another",
+                    digest.short()
+                );
+                continue;
+            }
+            let mut from = File::open(&here).map_err(|e| unusable(&here, &e))?;
+            let put = mirror.place.put(&file, &mut from);
+            mirror.runtime.block_on(put).map_err(|e| mirror.failed(e))?;
+            copied += 1;
+        }
+        index.bundles.push(digest.to_string());
+    }
+    Ok(copied)
+}
+
+fn push_documents(mirror: &Mirror, answer: &Documents, index: &mut Index) -> Result<(), Failure> {
+    for (n, document) in answer.documents.iter().enumerate() {
+        let kind = document.kind.clone();
+        let bytes = unhex("document", &document.document)?;
+        // Named by what they hold, so that a half-done push never mixes two lists.
+        let file = format!("{DOCUMENTS}/{n}-{kind}-{}", Digest::of(&bytes).short());
+        if mirror.read_small(&file, SIGNED_BYTES_MAX as u64).as_ref() != Ok(&bytes) {
+            mirror.put(&file, &bytes)?;
+        }
+        index.documents.push(Document { kind, file });
+    }
+    Ok(())
+}
+
+/// Takes away what the index does not name: superseded bundles and documents, and what pushes that were
+/// cut off have left. Names that no push gives stay.
+fn prune(mirror: &Mirror, index: &Index) {
+    let ours = |name: &str| {
+        let stem = name.split(['#', '.']).next().unwrap_or_default();
+        stem.parse::<Digest>().is_ok()
     };
-    let index = read_index(&mirror.get("index.json", INDEX_BYTES_MAX)?).map_err(damaged)?;
-    for document in &index.documents {
-        let bytes = mirror.get(&document.file, SIGNED_BYTES_MAX as u64)?;
-        let offered = Request::Offer {
-            kind: document.kind.clone(),
-            document: desk::files::hex(&bytes),
-        };
-        // An older document is refused as from any courier; what is newer beside it is still taken.
-        if let Err(refused) = phone.reply(offered) {
-            eprintln!("passed over: {} ({})", document.kind, refused.reason);
+    let bundles = mirror.runtime.block_on(mirror.place.list(BUNDLES));
+    for name in bundles.iter().filter(|name| ours(name)) {
+        if !index.bundles.contains(name) {
+            let file = format!("{BUNDLES}/{name}");
+            mirror.runtime.block_on(mirror.place.remove(&file));
         }
     }
+    let numbered = |name: &str| {
+        name.split_once('-')
+            .is_some_and(|(n, _)| n.parse::<u32>().is_ok())
+    };
+    let documents = mirror.runtime.block_on(mirror.place.list(DOCUMENTS));
+    for name in documents.iter().filter(|name| numbered(name)) {
+        let file = format!("{DOCUMENTS}/{name}");
+        if !index.documents.iter().any(|document| document.file == file) {
+            mirror.runtime.block_on(mirror.place.remove(&file));
+        }
+    }
+}
+
+fn pull(phone: &Phone, source: &str) -> Result<(), Failure> {
+    let before = held_trust(&phone.ask(Request::Documents)?)?;
+    let mirror = Mirror::open(source)?;
+    if let Place::Folder(folder) = &mirror.place {
+        let missing = |e: std::io::Error| {
+            let hint = "check the folder, and whether the card is in";
+            Failure::new(format!("{source}: {e}"), hint)
+        };
+        fs::metadata(folder).map_err(missing)?;
+    }
+    let folder = phone.folder.join("mirror");
+    let full = |e: std::io::Error| Failure::from(unusable(&folder, &e));
+    fs::create_dir_all(&folder).map_err(full)?;
+    let _alone = alone(
+        &folder,
+        "another pull of this phone is under way: waiting for it",
+    )
+    .map_err(full)?;
+    let damaged = |why: IndexError| {
+        let hint = "`kijiti mirror push` of a phone that has the releases writes it anew";
+        Failure::new(format!("{source}: the index is damaged: {why}"), hint)
+    };
+    let index = mirror.index()?;
+    let index = index
+        .ok_or_else(|| mirror.failed(Cause::NotThere))?
+        .map_err(damaged)?;
+    let (documents, _) = mirror.documents(&index)?;
+    offer(phone, &documents);
     let trust = held_trust(&phone.ask(Request::Documents)?)?;
     let there: BTreeSet<_> = index.bundles.iter().map(String::as_str).collect();
     let status: Status = phone.ask(Request::Status)?;
     let area = status.area.unwrap_or_default();
-    let (mut taken, mut bytes_taken) = (0, 0);
+    let (mut taken, mut bytes_taken, mut failed) = (0, 0, None);
     let here = |digest: &Digest| bundle_path(phone, digest).is_file();
     let to_be_had = |digest: &Digest| there.contains(digest.to_string().as_str());
-    for (digest, bytes) in wanted(trust.releases_for(&area), here, to_be_had) {
-        bytes_taken += fetch(phone, &mirror, &digest, bytes)?;
-        taken += 1;
+    let wanted = wanted(trust.releases_for(&area), here, to_be_had);
+    sweep(&folder, &wanted);
+    for (digest, bytes) in wanted {
+        match fetch(phone, &mirror, (&folder, &digest, bytes)) {
+            Ok(came) => {
+                bytes_taken += came;
+                taken += 1;
+            }
+            // One bad file costs only itself.
+            Err(failure) if failure.code == 5 => {
+                if failed.replace(failure).is_some() {
+                    eprintln!("and another one");
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
     }
     let (old, new) = (before.list_version(), trust.list_version());
     println!("release list {old} → {new}; {taken} bundles taken, {bytes_taken} bytes");
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
-/// Fetches one bundle range by range into the phone's folder, checks it and hands it over. Bytes
-/// that came over the network.
-fn fetch(phone: &Phone, mirror: &Mirror, digest: &Digest, bytes: u64) -> Result<u64, Failure> {
-    let folder = phone.folder.join("mirror");
-    let full = |e: std::io::Error| unusable(&folder, &e);
-    fs::create_dir_all(&folder).map_err(full)?;
-    let part = folder.join(format!("{digest}.part"));
-    let file = format!("bundles/{digest}");
-    let mut out = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&part)
-        .map_err(full)?;
-    let mut at = out.metadata().map_err(full)?.len();
-    let begun_at = at;
-    while at < bytes {
-        let end = bytes.min(at + RANGE_BYTES);
-        let piece = mirror
-            .get_range(&file, at, end)
-            .map_err(|e| failed(&mirror.name, &e))?;
-        if piece.len() as u64 != end - at {
-            return Err(Failure::new(
-                format!("{}: {file} is cut short", mirror.name),
-                "push to it again",
-            ));
+/// Takes away what had come of bundles that nobody wants any more.
+fn sweep(folder: &Path, wanted: &[(Digest, u64)]) {
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = file.path();
+        let part = path.extension().is_some_and(|ending| ending == "part");
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        let digest = stem.and_then(|stem| stem.parse::<Digest>().ok());
+        let still = digest.is_some_and(|digest| wanted.iter().any(|(w, _)| *w == digest));
+        if part && !still {
+            let _ = fs::remove_file(path);
         }
-        if let Err(error) = out.write_all(&piece) {
-            // What came stays, unless it is what fills the disk: a phone must be able to go on
-            // working.
-            if error.kind() == std::io::ErrorKind::StorageFull {
-                let _ = fs::remove_file(&part);
-            }
-            return Err(full(error).into());
-        }
-        at = end;
     }
-    out.sync_all().map_err(full)?;
-    if digest_of(&part).map_err(full)? != *digest || at != bytes {
-        let _ = fs::remove_file(&part);
-        let hint =
-            "the mirror holds something else under this name: push to it again, then pull again";
-        return Err(Failure::new(
-            format!(
+}
+
+/// Fetches one bundle into the phone's folder, checks it and hands it over. What has come is kept, so that a
+/// cut costs nothing of it. Bytes that came over the network.
+fn fetch(
+    phone: &Phone,
+    mirror: &Mirror,
+    (folder, digest, bytes): (&Path, &Digest, u64),
+) -> Result<u64, Failure> {
+    let part = folder.join(format!("{digest}.part"));
+    let full = |e: std::io::Error| Failure::from(unusable(folder, &e));
+    let mut came = 0;
+    loop {
+        let begun = fs::metadata(&part).map_or(0, |there| there.len());
+        came += fetch_rest(mirror, &part, (digest, bytes))?;
+        if holds(&part, digest, bytes) {
+            break;
+        }
+        fs::remove_file(&part).map_err(full)?;
+        // What had come before may have been of another time, or of another mirror.
+        if begun == 0 {
+            let hint = "`kijiti mirror push --check` of a phone that has it puts it there anew; then pull again";
+            let reason = format!(
                 "{}: bundle {} is not what was signed",
                 mirror.name,
                 digest.short()
-            ),
-            hint,
-        )
-        .with_code(5));
+            );
+            return Err(Failure::new(reason, hint).with_code(5));
+        }
     }
     phone.reply(Request::Import {
         path: part.display().to_string(),
     })?;
     let _ = fs::remove_file(&part);
-    Ok(bytes - begun_at)
+    Ok(came)
 }
 
-fn digest_of(path: &std::path::Path) -> std::io::Result<Digest> {
-    Digest::of_reader(&mut File::open(path)?)
+/// Fetches what is lacking of a file, and asks again where it breaks off. Bytes that came.
+fn fetch_rest(
+    mirror: &Mirror,
+    part: &Path,
+    (digest, bytes): (&Digest, u64),
+) -> Result<u64, Failure> {
+    let full = |e: std::io::Error| {
+        // What came stays, unless it is what fills the disk: a phone must be able to go on working.
+        if e.kind() == std::io::ErrorKind::StorageFull {
+            let _ = fs::remove_file(part);
+        }
+        Failure::from(unusable(part.parent().unwrap_or(part), &e))
+    };
+    let file = format!("{BUNDLES}/{digest}");
+    let mut out = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(part)
+        .map_err(full)?;
+    let begun = out.metadata().map_err(full)?.len();
+    let (mut at, mut tries) = (begun, 0);
+    while at < bytes {
+        let asked_at = at;
+        let went = mirror.runtime.block_on(async {
+            let mut incoming = mirror.place.read(&file, at).await?;
+            take(&mut incoming, &mut out, (&mut at, bytes)).await
+        });
+        match went {
+            Ok(Ok(())) if at < bytes => {
+                // It ended, and is shorter than what was signed.
+                break;
+            }
+            Ok(Ok(())) => {}
+            Ok(Err(disk)) => return Err(full(disk)),
+            Err(cause) => {
+                tries = if at > asked_at { 0 } else { tries + 1 };
+                if !cause.passes() || tries >= TRIES {
+                    out.sync_all().map_err(full)?;
+                    return Err(mirror.failed(cause));
+                }
+                pause(tries);
+            }
+        }
+    }
+    out.sync_all().map_err(full)?;
+    Ok(at - begun)
+}
+
+/// Writes what comes, from the byte on that is lacking; `Ok(Err(…))` is the disk's fault.
+async fn take(
+    incoming: &mut Incoming,
+    out: &mut File,
+    (at, bytes): (&mut u64, u64),
+) -> Result<std::io::Result<()>, Cause> {
+    let mut position = incoming.from;
+    let mut first = position == 0;
+    while let Some(piece) = incoming.next().await? {
+        if std::mem::take(&mut first) && incoming.is_page_instead(&piece, bytes) {
+            return Err(Cause::Page);
+        }
+        let end = position + piece.len() as u64;
+        // A server without ranges begins at the beginning: what is here already is passed over.
+        let skip = at.saturating_sub(position).min(piece.len() as u64);
+        let wanted = bytes.saturating_sub(position).min(piece.len() as u64);
+        let new = usize::try_from(skip).ok().zip(usize::try_from(wanted).ok());
+        let new = new.and_then(|(skip, wanted)| piece.get(skip..wanted));
+        let new = new.unwrap_or_default();
+        if let Err(disk) = out.write_all(new) {
+            return Ok(Err(disk));
+        }
+        *at += new.len() as u64;
+        position = end;
+        if position >= bytes {
+            break;
+        }
+    }
+    Ok(Ok(()))
 }

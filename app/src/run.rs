@@ -61,6 +61,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Carry { command } => carry::run(&phone, command),
         Command::Backup { to } => backup(&phone, &to),
         Command::Restore { from } => restore(&phone, &from),
+        Command::Check { repair } => check(&phone, repair),
         Command::Passphrase { remove } => seal(&phone, remove),
         Command::Ministry { command } => ministry::run(&phone, command),
         Command::Enrol { command } => enrol::run(&phone, command),
@@ -123,11 +124,16 @@ impl From<ProfileArg> for Profile {
     }
 }
 
+/// The phone's folder, by a name that is the same wherever a program that answers stands.
 fn data_folder(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
-    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".kijiti"));
-    given
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let home = || home.map(|home| Path::new(&home).join(".kijiti"));
+    let folder = given.filter(|given| !given.as_os_str().is_empty());
+    let usage = |e: String| Failure::new(e, "say where with --data FOLDER").with_code(2);
+    let folder = folder
         .or_else(home)
-        .ok_or_else(|| Failure::new("no home folder", "say where with --data FOLDER").with_code(2))
+        .ok_or_else(|| usage("no home folder".into()))?;
+    std::path::absolute(folder).map_err(|e| usage(e.to_string()))
 }
 
 /// What opens the phone's key, if it is sealed: from the environment, or asked for.
@@ -142,6 +148,9 @@ fn secret_of(folder: &Path) -> Result<Option<String>, Failure> {
 const NEW_PASSPHRASE_VARIABLE: &str = "KIJITI_NEW_PASSPHRASE";
 
 fn seal(phone: &Phone, remove: bool) -> Result<(), Failure> {
+    if !phone.exists() {
+        return Err(Refusal::NoPhone(phone.folder.display().to_string()).into());
+    }
     let folder = DataFolder::open(&phone.folder)?.with_secret(phone.secret.clone());
     folder.keys()?;
     if remove {
@@ -205,8 +214,43 @@ fn restore(phone: &Phone, from: &Path) -> Result<(), Failure> {
     phone.show(&restored, show::restored)
 }
 
-/// Assesses without keeping anything.
+fn check(phone: &Phone, repair: bool) -> Result<(), Failure> {
+    let checked = node::host::repair::check(&phone.folder, phone.secret.clone(), repair)?;
+    phone.show(&checked, show::checked)?;
+    let sound = checked.store_sound && checked.damaged.is_empty();
+    match sound || checked.repaired {
+        true => Ok(()),
+        false => Err(Failure::new(
+            "something of this phone is damaged",
+            "`kijiti check --repair` mends it as far as that can be done; nothing is thrown away",
+        )),
+    }
+}
+
+/// Assesses without keeping anything; where there is no phone, by what is built in, and no phone is begun.
 fn triage(
+    phone: &Phone,
+    asked: (Option<&Path>, &[String]),
+    profile: Profile,
+) -> Result<(), Failure> {
+    if phone.exists() {
+        return triage_on(phone, asked, profile);
+    }
+    let mut number = [0; 8];
+    getrandom::fill(&mut number).map_err(|e| Failure::new(e, "restart"))?;
+    let digits: String = number.iter().map(|b| format!("{b:02x}")).collect();
+    let nobody = Phone {
+        folder: std::env::temp_dir().join(format!("kijiti-{digits}")),
+        secret: None,
+        json: phone.json,
+    };
+    drop(DataFolder::open(&nobody.folder)?.keys()?);
+    let done = triage_on(&nobody, asked, profile);
+    let _ = std::fs::remove_dir_all(&nobody.folder);
+    done
+}
+
+fn triage_on(
     phone: &Phone,
     (file, photos): (Option<&Path>, &[String]),
     profile: Profile,
@@ -271,7 +315,7 @@ pub struct Phone {
 impl Phone {
     /// Whether somebody has begun one in this folder.
     pub fn exists(&self) -> bool {
-        self.folder.join(node::host::DATABASE).exists()
+        node::host::folder::is_begun(&self.folder)
     }
 
     /// Asks it.

@@ -73,6 +73,15 @@ pub fn out(text: &str, end: &str) {
     }
 }
 
+/// Says what was written and what comes next; on standard error where the result itself went to standard
+/// output, a pipe or a device.
+pub fn wrote(to: &std::path::Path, next: &str) {
+    match desk::files::is_stream(to) {
+        true => err(next),
+        false => out(&format!("wrote {}: {next}", to.display()), "\n"),
+    }
+}
+
 /// Prints JSON to standard output.
 pub fn json(text: &str) {
     out(&plain_json(text), "\n");

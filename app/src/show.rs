@@ -12,6 +12,7 @@ use node::api::views::meetings::{Meeting, Meetings, Progress};
 use node::api::views::releases::{Check, Releases};
 use node::api::views::status::Status;
 use node::host::backup::Restored;
+use node::host::repair::Checked;
 use protocol::frame::Lane;
 
 use crate::Failure;
@@ -28,6 +29,17 @@ pub use plan::{note, plan};
 
 /// Columns of the narrowest terminal.
 const COLUMNS: usize = 78;
+
+/// The same for programs, in a line: [`Failure`] under the schema `kijiti.failure/1`.
+pub fn failure_json(failure: &Failure) {
+    let said = serde_json::json!({
+        "schema": "kijiti.failure/1",
+        "code": failure.code,
+        "reason": failure.reason,
+        "hint": failure.hint,
+    });
+    crate::say::err(&crate::say::plain_json(&said.to_string()));
+}
 
 /// `error:` and `hint:`.
 pub fn failure(failure: &Failure) {
@@ -277,6 +289,39 @@ fn nameless(name: &str) -> &str {
 }
 
 /// A phone that was made out of a backup, and what to do with it.
+pub fn checked(c: &Checked) {
+    match (c.store_sound, c.repaired) {
+        (true, _) => println!("cases and settings hold together"),
+        (false, false) => println!("the store of cases and settings (phone.sqlite) is damaged"),
+        (false, true) => println!(
+            "the store of cases and settings was damaged: {} entries of it were saved",
+            c.rows_saved
+        ),
+    }
+    println!("{} releases and photos were read through", c.bundles);
+    for file in &c.damaged {
+        match c.repaired {
+            true => {
+                println!("  {file} was damaged: it is fetched anew when a phone is met that has it")
+            }
+            false => println!("  {file} is damaged"),
+        }
+    }
+    if let Some(aside) = &c.set_aside {
+        println!("the damaged store lies in {aside}: keep it until your cases are there again");
+    }
+    if c.is_another {
+        wrapped(
+            &format!(
+                "Something of the store is gone, so this phone goes on as another one, {}: enrol it anew (`kijiti enrol request`), and tell your supervisor. What other phones hold comes back when it meets them.",
+                c.device.short()
+            ),
+            0,
+        );
+    }
+}
+
+/// What a restored phone begins with.
 pub fn restored(r: &Restored) {
     let (from, to) = (r.from.short(), r.device.short());
     println!("phone {to} stands where {from} was: {} cases", r.cases);

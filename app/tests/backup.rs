@@ -28,7 +28,8 @@ fn a_backup_becomes_another_phone_and_what_it_had_not_sent_leaves_from_there() {
     assert!(key.contains("AGE ENCRYPTED"), "a copy is never open");
     let later = new("Juma"); // after the copy: lost with the phone, unless it meets somebody
     for (folder, args) in [
-        ("worker", &["backup", "card"][..]),
+        ("worker", &["backup", "keys"][..]),
+        ("clinic", &["backup", "card"]),
         ("worker", &["restore", "card"]),
         ("fresh", &["restore", "nowhere"]),
         ("fresh", &["restore", "keys"]),
@@ -43,7 +44,7 @@ fn a_backup_becomes_another_phone_and_what_it_had_not_sent_leaves_from_there() {
     )
     .unwrap();
     desk.fails("fresh", &["restore", "card"]);
-    assert!(!desk.path("fresh/key").exists() && !desk.path("fresh.restoring").exists());
+    assert!(!desk.path("fresh").exists());
     std::fs::rename(desk.path("away"), desk.path("card/phone.sqlite")).unwrap();
     // Restored while the old one is still about: two phones, not one twice.
     let restored = desk.json("second", &["restore", "card"]);
@@ -292,4 +293,83 @@ fn cases_of_a_lost_phone_that_its_copy_passes_on_are_seen_to_wait() {
         "{}",
         listed()
     );
+}
+
+/// A full card, a second card, a card that is used every week: into whatever folder people name.
+#[test]
+fn a_phone_is_restored_into_any_folder_that_is_empty_and_copied_again_onto_its_copy() {
+    let desk = Desk::enrolled();
+    new_case(&desk, "clinic", &["--patient", "Amina"]);
+    std::fs::create_dir_all(desk.path("card/lost+found")).unwrap();
+    desk.ok("clinic", &["backup", "card/"]);
+    new_case(&desk, "clinic", &["--patient", "Juma"]);
+    desk.ok("clinic", &["backup", "card"]); // next week
+    for folder in ["made", "here", "behind"] {
+        std::fs::create_dir(desk.path(folder)).unwrap();
+    }
+    std::os::unix::fs::symlink("behind", desk.path("link")).unwrap();
+    let restore = |within: &str, folder: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_kijiti"))
+            .env("KIJITI_PASSPHRASE", "twelve patients to see")
+            .current_dir(desk.path(within))
+            .args(["--data", folder, "restore"])
+            .arg(desk.path("card/"))
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{folder}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    for (within, folder, phone) in [
+        (".", "slash/", "slash"),
+        (".", "made/", "made"),
+        ("here", ".", "here"),
+        (".", "link", "behind"),
+    ] {
+        restore(within, folder);
+        let list = desk.ok(phone, &["case", "list"]);
+        assert!(list.contains("Amina") && list.contains("Juma"), "{list}");
+    }
+    assert!(desk.path("link").is_symlink());
+    // Cut off in the middle, and run again.
+    std::fs::create_dir_all(desk.path("cut/.restoring/bundles")).unwrap();
+    std::fs::write(desk.path("cut/phone.sqlite"), b"half").unwrap();
+    restore(".", "cut");
+    assert!(desk.ok("cut", &["case", "list"]).contains("Juma"));
+}
+
+/// Half a copy, an empty one, one with a bit that fell over: refused, wherever it is damaged.
+#[test]
+fn a_damaged_backup_is_refused_and_says_which_file() {
+    let desk = Desk::enrolled();
+    new_case(&desk, "clinic", &["--patient", "Amina"]);
+    desk.ok("clinic", &["backup", "card"]);
+    for file in ["phone.sqlite", "key"] {
+        let genuine = std::fs::read(desk.path("card").join(file)).unwrap();
+        let mut flipped = genuine.clone();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 4;
+        for damaged in [&b""[..], &genuine[..genuine.len() - 1], &flipped] {
+            std::fs::write(desk.path("card").join(file), damaged).unwrap();
+            // Without what it says of itself an empty file is one all the same.
+            for of_itself in [true, false] {
+                if !of_itself && !damaged.is_empty() {
+                    continue;
+                }
+                if !of_itself {
+                    std::fs::rename(desk.path("card/backup"), desk.path("away")).unwrap();
+                }
+                let (_, said) = desk.fails("fresh", &["restore", "card"]);
+                assert!(said.contains("damaged") && said.contains(file), "{said}");
+                assert!(!desk.path("fresh").exists());
+                if !of_itself {
+                    std::fs::rename(desk.path("away"), desk.path("card/backup")).unwrap();
+                }
+            }
+        }
+        std::fs::write(desk.path("card").join(file), genuine).unwrap();
+    }
+    desk.ok("fresh", &["restore", "card"]);
 }

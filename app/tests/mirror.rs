@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -266,21 +266,52 @@ fn a_disk_that_fills_in_the_middle_of_a_bundle_is_explained_and_the_rest_comes_w
     );
 }
 
-/// Serves files with ranges, and hangs up after so many bytes of bundles in all.
-fn serve(root: PathBuf, budget: Arc<AtomicU64>, served: Arc<AtomicU64>) -> String {
+/// How a web server behaves that somebody has.
+#[derive(Clone, Copy, PartialEq)]
+enum Manners {
+    /// As RFC 9110 has it.
+    Good,
+    /// It knows no ranges, and says nothing of versions.
+    NoRanges,
+    /// It packs everything, though nobody asked.
+    Packs,
+    /// A login page comes instead of anything, of bundles, or with a status of its own.
+    Portal,
+    PortalOfBundles,
+    Status511,
+    /// It is in trouble for the first three requests.
+    Busy,
+    /// What it sends of bundles is cut in half, in chunks without a length.
+    Halves,
+    /// Packed as nothing here unpacks.
+    Brotli,
+}
+
+/// Serves files, and hangs up after so many bytes of bundles in all.
+fn serve(
+    root: PathBuf,
+    manners: Manners,
+    budget: Arc<AtomicU64>,
+    served: Arc<AtomicU64>,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
+        let mut asked = 0;
         for stream in listener.incoming().flatten() {
-            let _ = answer(stream, &root, &budget, &served);
+            asked += 1;
+            let _ = answer(stream, &root, (manners, asked), &budget, &served);
         }
     });
     format!("http://{address}")
 }
 
+const PAGE: &[u8] = b"\n<!DOCTYPE html><html><title>Town Wi-Fi</title>Please log in</html>";
+
 fn answer(
     stream: TcpStream,
     root: &std::path::Path,
+    (manners, asked): (Manners, u32),
     budget: &AtomicU64,
     served: &AtomicU64,
 ) -> std::io::Result<()> {
@@ -291,61 +322,104 @@ fn answer(
         let mut header = String::new();
         reader.read_line(&mut header)?;
         if let Some(bytes) = header.to_lowercase().strip_prefix("range: bytes=") {
-            let (a, b) = bytes.trim().split_once('-').unwrap();
-            range = Some((a.parse::<usize>().unwrap(), b.parse::<usize>().unwrap()));
+            range = Some(
+                bytes
+                    .trim()
+                    .split_once('-')
+                    .unwrap()
+                    .0
+                    .parse::<usize>()
+                    .unwrap(),
+            );
         }
         if header.trim().is_empty() {
             break;
         }
     }
     let mut stream = stream;
-    let name = line
-        .split_whitespace()
-        .nth(1)
-        .unwrap_or_default()
-        .trim_start_matches('/');
-    let mut whole = Vec::new();
-    match std::fs::File::open(root.join(name)) {
-        Ok(mut file) => file.read_to_end(&mut whole)?,
-        Err(_) => {
-            return write!(
-                stream,
-                "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            );
-        }
+    let name = line.split_whitespace().nth(1).unwrap_or_default();
+    let name = name.trim_start_matches('/');
+    let bundle = name.contains("bundles/");
+    let mut say = |status: &str, headers: &str, body: &[u8]| {
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n"
+        )?;
+        stream.write_all(body)
     };
-    let total = whole.len();
-    let (status, start, end) = match range {
-        Some((start, end)) => ("206 Partial Content", start, (end + 1).min(total)),
-        None => ("200 OK", 0, total),
-    };
-    let body = &whole[start..end];
-    if name.contains("bundles/") {
-        if budget.load(Ordering::SeqCst) < body.len() as u64 {
-            return Ok(()); // the line goes dead
+    let length = |body: &[u8]| format!("Content-Length: {}\r\n", body.len());
+    let page = format!("Content-Type: text/html; charset=utf-8\r\n{}", length(PAGE));
+    match manners {
+        Manners::Status511 => {
+            return say("511 Network Authentication Required", &page, PAGE);
         }
-        budget.fetch_sub(body.len() as u64, Ordering::SeqCst);
-        served.fetch_add(body.len() as u64, Ordering::SeqCst);
+        Manners::Portal => return say("200 OK", &page, PAGE),
+        Manners::PortalOfBundles if bundle => return say("200 OK", &page, PAGE),
+        Manners::Busy if asked <= 3 => return say("503 Later", "Content-Length: 0\r\n", b""),
+        _ => {}
     }
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Range: bytes {start}-{}/{total}\r\nETag: \"1\"\r\n\
-         Last-Modified: Sat, 21 Nov 2026 10:00:00 GMT\r\nConnection: close\r\n\r\n",
-        body.len(),
-        end.max(1) - 1
-    )?;
-    stream.write_all(body)
+    let Ok(whole) = std::fs::read(root.join(name)) else {
+        return say("404 Not Found", "Content-Length: 0\r\n", b"");
+    };
+    let from = range.filter(|_| manners != Manners::NoRanges);
+    if from.is_some_and(|from| from >= whole.len()) {
+        return say("416 Range Not Satisfiable", "Content-Length: 0\r\n", b"");
+    }
+    let body = &whole[from.unwrap_or(0)..];
+    let mut headers = match from {
+        None => String::new(),
+        Some(from) => format!(
+            "Content-Range: bytes {from}-{}/{}\r\n",
+            whole.len() - 1,
+            whole.len()
+        ),
+    };
+    let status = if from.is_some() {
+        "206 Partial Content"
+    } else {
+        "200 OK"
+    };
+    match manners {
+        Manners::Packs => {
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packed.write_all(&whole)?;
+            // In chunks, as a server sends what it packs on the way.
+            return say("200 OK", "Content-Encoding: gzip\r\n", &packed.finish()?);
+        }
+        Manners::Brotli => headers += "Content-Encoding: br\r\n",
+        _ => headers += &length(body),
+    }
+    if !bundle {
+        return say(status, &headers, body);
+    }
+    let half = match manners {
+        Manners::Halves => body.len() / 2 + 1,
+        _ => body.len(),
+    };
+    let sent = half.min(usize::try_from(budget.load(Ordering::SeqCst)).unwrap_or(usize::MAX));
+    budget.fetch_sub(sent as u64, Ordering::SeqCst);
+    served.fetch_add(sent as u64, Ordering::SeqCst);
+    say(status, &headers, &body[..sent])
+}
+
+fn counts(budget: u64) -> (Arc<AtomicU64>, Arc<AtomicU64>) {
+    (
+        Arc::new(AtomicU64::new(budget)),
+        Arc::new(AtomicU64::new(0)),
+    )
 }
 
 #[test]
 fn a_release_comes_over_http_and_after_a_cut_goes_on_where_it_stopped() {
     let desk = published();
     desk.ok("clinic", &["mirror", "push", "www"]);
-    let (budget, served) = (
-        Arc::new(AtomicU64::new(2_500_000)),
-        Arc::new(AtomicU64::new(0)),
+    let (budget, served) = counts(2_500_000);
+    let url = serve(
+        desk.path("www"),
+        Manners::Good,
+        budget.clone(),
+        served.clone(),
     );
-    let url = serve(desk.path("www"), budget.clone(), served.clone());
     let (code, said) = desk.fails("town", &["mirror", "pull", &url]);
     assert!(
         code == 1 && said.contains("goes on where it stopped"),
@@ -362,4 +436,194 @@ fn a_release_comes_over_http_and_after_a_cut_goes_on_where_it_stopped() {
     );
     let (code, said) = desk.fails("clinic", &["mirror", "push", &url]);
     assert!(code == 2 && said.contains("cannot be written to"), "{said}");
+}
+
+#[test]
+fn web_servers_as_people_have_them_are_good_enough() {
+    use Manners::*;
+    let desk = published();
+    desk.ok("clinic", &["mirror", "push", "www"]);
+    std::process::Command::new("cp")
+        .args(["-r", "town", "as-it-was"])
+        .current_dir(desk.folder.path())
+        .status()
+        .unwrap();
+    for manners in [NoRanges, Packs, Busy, Halves] {
+        let (budget, served) = counts(u64::MAX);
+        let url = serve(desk.path("www"), manners, budget.clone(), served);
+        if manners == NoRanges {
+            // Cut off once; then it begins at the beginning, and what was here is passed over.
+            budget.store(1_500_000, Ordering::SeqCst);
+            desk.fails("town", &["mirror", "pull", &url]);
+            budget.store(u64::MAX, Ordering::SeqCst);
+        }
+        let said = match manners {
+            // Three tries a minute's patience apart would be long: whoever asks again is served.
+            Busy => {
+                let (code, said) = desk.fails("town", &["mirror", "pull", &url]);
+                assert!(code == 1 && said.contains("in trouble (503)"), "{said}");
+                (0..3)
+                    .map(|_| desk.run("town", &["mirror", "pull", &url]))
+                    .find(|output| output.status.success())
+                    .expect("it comes in the end")
+                    .stdout
+            }
+            _ => desk.ok("town", &["mirror", "pull", &url]).into_bytes(),
+        };
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains("1 bundles taken"), "{said}");
+        assert!(bundle(&desk, "town").is_some());
+        std::fs::remove_dir_all(desk.path("town")).unwrap();
+        std::process::Command::new("cp")
+            .args(["-r", "as-it-was", "town"])
+            .current_dir(desk.folder.path())
+            .status()
+            .unwrap();
+    }
+    for (manners, words) in [
+        (Portal, "log in"),
+        (PortalOfBundles, "log in"),
+        (Status511, "log in"),
+        (
+            Brotli,
+            "packs its files in a way that is not read here (br)",
+        ),
+    ] {
+        let (budget, served) = counts(u64::MAX);
+        let url = serve(desk.path("www"), manners, budget, served);
+        let (code, said) = desk.fails("town", &["mirror", "pull", &url]);
+        assert!(code == 1 && said.contains(words), "{said}");
+        assert!(
+            !said.contains("push"),
+            "it is not the mirror's fault: {said}"
+        );
+    }
+    // Nothing of a page was taken for a bundle: the next server goes on from nothing.
+    let (budget, served) = counts(u64::MAX);
+    let url = serve(desk.path("www"), Good, budget, served.clone());
+    desk.ok("town", &["mirror", "pull", &url]);
+    assert_eq!(served.load(Ordering::SeqCst), 4_000_000);
+    let (_, said) = desk.fails("town", &["mirror", "pull", "http://127.0.0.1:9"]);
+    assert!(said.contains("not reached"), "{said}");
+}
+
+/// The only file of a mirror's folder of bundles.
+fn bundle_on(desk: &Desk, card: &str) -> PathBuf {
+    let folder = desk.path(card).join("kijiti/bundles");
+    let mut files = std::fs::read_dir(folder).unwrap().flatten();
+    files.next().unwrap().path()
+}
+
+fn publish_another(desk: &Desk, phone: &str) {
+    std::fs::write(desk.path("form2"), b"a newer form").unwrap();
+    #[rustfmt::skip]
+    desk.ok(phone, &["ministry", "release", "draft", "--module", "form-a", "--file", "form2", "--out", "draft.json"]);
+    for key in ["keys/key-1.age", "keys/key-2.age"] {
+        desk.ok(
+            phone,
+            &["ministry", "release", "sign", "draft.json", "--key", key],
+        );
+    }
+    desk.ok(phone, &["ministry", "release", "publish", "draft.json"]);
+}
+
+#[test]
+fn a_push_repairs_what_is_damaged_and_takes_away_what_nothing_names() {
+    let desk = published();
+    desk.ok("clinic", &["mirror", "push", "card"]);
+    let on_card = bundle_on(&desk, "card");
+    let genuine = std::fs::read(&on_card).unwrap();
+    let zeros = [&vec![0; 70_000], &genuine[70_000..]].concat();
+    let half = &genuine[..2_000_000];
+    for damaged in [&zeros[..], half, b""] {
+        std::fs::write(&on_card, damaged).unwrap();
+        assert_eq!(
+            desk.run("town", &["mirror", "pull", "card"]).status.code(),
+            Some(5)
+        );
+        let said = desk.ok("clinic", &["mirror", "push", "card"]);
+        assert!(said.contains("1 of them new"), "{said}");
+        assert_eq!(std::fs::read(&on_card).unwrap(), genuine);
+    }
+    desk.ok("town", &["mirror", "pull", "card"]);
+
+    // Pushes that were cut off, a release that was superseded, a broken index; and a file of somebody's.
+    let beside = |name: String| on_card.with_file_name(name);
+    let name = on_card.file_name().unwrap().to_str().unwrap().to_owned();
+    for left in [format!("{name}#1"), format!("{name}.part")] {
+        std::fs::write(beside(left), b"half").unwrap();
+    }
+    std::fs::write(beside("notes.txt".into()), b"mine").unwrap();
+    publish_another(&desk, "clinic");
+    let documents = || {
+        std::fs::read_dir(desk.path("card/kijiti/documents"))
+            .unwrap()
+            .count()
+    };
+    let before = documents();
+    desk.ok("clinic", &["mirror", "push", "card"]);
+    assert_eq!(documents(), before, "the older list is taken away");
+    let folder = on_card.parent().unwrap();
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .flatten()
+        .map(|e| e.file_name().into_string().unwrap())
+        .filter(|found| *found != name)
+        .collect();
+    names.sort();
+    assert_eq!(
+        (names.len(), names[1].as_str()),
+        (2, "notes.txt"),
+        "{names:?}"
+    );
+    std::fs::write(desk.path("card/kijiti/index.json"), b"{\"schema\"").unwrap();
+    let (_, said) = desk.fails("town", &["mirror", "pull", "card"]);
+    assert!(said.contains("the index is damaged"), "{said}");
+    desk.ok("clinic", &["mirror", "push", "card"]);
+    assert!(desk.ok("town", &["mirror", "pull", "card"]).contains("→ 2"));
+}
+
+#[test]
+fn a_push_never_takes_a_mirror_back_and_never_takes_another_ministrys() {
+    let desk = published();
+    desk.ok("clinic", &["mirror", "push", "card"]);
+    desk.ok("town", &["mirror", "pull", "card"]);
+    publish_another(&desk, "clinic");
+    desk.ok("clinic", &["mirror", "push", "card"]);
+    let said = desk.ok("town", &["mirror", "push", "card"]);
+    assert!(
+        said.contains("was ahead") && said.contains("now has release list 2"),
+        "{said}"
+    );
+    let status = desk.json("town", &["status"]);
+    assert_eq!(status["release_list"], 2, "{status}");
+    let other = published();
+    let card = desk.path("card");
+    let card = card.to_str().unwrap();
+    let before = std::fs::read(desk.path("card/kijiti/index.json")).unwrap();
+    let (code, said) = other.fails("clinic", &["mirror", "push", card]);
+    assert!(code == 5 && said.contains("another ministry"), "{said}");
+    assert_eq!(
+        std::fs::read(desk.path("card/kijiti/index.json")).unwrap(),
+        before
+    );
+}
+
+#[test]
+fn two_pulls_at_once_take_turns_and_a_running_phone_takes_in_by_a_relative_name() {
+    let desk = published();
+    desk.ok("clinic", &["mirror", "push", "www"]);
+    let pull = || desk.run("town", &["mirror", "pull", "www"]);
+    let outputs = std::thread::scope(|scope| {
+        let both = [scope.spawn(pull), scope.spawn(pull)];
+        both.map(|pulled| pulled.join().unwrap())
+    });
+    for output in outputs {
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    assert!(bundle(&desk, "town").is_some());
 }

@@ -2,9 +2,9 @@
 //! code carries is the same file ([`protocol::scan`]).
 
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use keyfile::whole::{is_stream as is_stream_there, write_whole};
 use protocol::scan;
 use protocol::signed::{Document, Signed};
 use serde::{Deserialize, Serialize};
@@ -103,30 +103,56 @@ pub fn read<T: for<'d> Deserialize<'d>>(path: &Path, schema: &'static str) -> Re
     }
 }
 
-/// Writes a file, whole or not at all.
+/// Writes a file, whole or not at all; over another one only if that was such a file, too. `-` is the
+/// standard output.
 pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Refusal> {
-    let text = serde_json::to_string_pretty(value)
+    let value =
+        serde_json::to_value(value).map_err(|e| Refusal::Unwritable(path.to_owned(), e.into()))?;
+    let text = serde_json::to_string_pretty(&value)
         .map_err(|e| Refusal::Unwritable(path.to_owned(), e.into()))?;
+    if path.is_file() && !is_empty_or_of(path, value.get("schema")) {
+        return Err(Refusal::Exists(path.to_owned()));
+    }
     write_bytes(path, (text + "\n").as_bytes())
 }
 
-/// Writes bytes to a file that only its owner reads, whole or not at all.
+fn is_empty_or_of(path: &Path, schema: Option<&serde_json::Value>) -> bool {
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map(|file| file.take(FILE_BYTES_MAX));
+    if file
+        .and_then(|mut file| file.read_to_string(&mut text))
+        .is_err()
+    {
+        return false;
+    }
+    let there: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    text.is_empty() || there.is_some_and(|there| there.get("schema") == schema)
+}
+
+/// Whether a result goes to the standard output, a pipe or a device: what is said of it goes elsewhere then.
+pub fn is_stream(path: &Path) -> bool {
+    path.as_os_str() == "-" || is_stream_there(path)
+}
+
+/// Writes bytes to a file that only its owner reads, whole or not at all; into a pipe or a device as they
+/// are; `-` is the standard output.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Refusal> {
-    let draft = path.with_extension("writing");
-    let _ = std::fs::remove_file(&draft);
-    let mut options = std::fs::OpenOptions::new();
-    let opened = options
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(&draft);
-    let written = opened.and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written
-        .and_then(|()| std::fs::rename(&draft, path))
-        .map_err(|e| Refusal::Unwritable(path.to_owned(), e))
+    let written = match path.as_os_str() == "-" {
+        true => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        }
+        false if is_stream_there(path) => {
+            let stream = std::fs::OpenOptions::new().write(true).open(path);
+            stream.and_then(|mut stream| stream.write_all(bytes))
+        }
+        false => write_whole(path, bytes),
+    };
+    match written {
+        // Who reads has seen enough.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|e| Refusal::Unwritable(path.to_owned(), e)),
+    }
 }
 
 /// Hexadecimal text of a signed document.

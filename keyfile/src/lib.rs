@@ -1,5 +1,5 @@
 //! Keys at rest: key files sealed with a passphrase (age's format, age-encryption.org/v1), the
-//! ministry's on its desks and a phone's own where no keystore holds it.
+//! ministry's on its desks and a phone's own where no keystore holds it; and files that nobody else reads.
 
 // What no input may bring about: see also `clippy.toml`.
 #![cfg_attr(
@@ -14,6 +14,8 @@
         clippy::indexing_slicing
     )
 )]
+
+pub mod whole;
 
 use age::secrecy::SecretString;
 use protocol::DeviceKeys;

@@ -15,6 +15,7 @@ mod follow;
 pub mod links;
 mod making;
 mod power;
+pub mod repair;
 pub mod rogue;
 pub mod sqlite;
 #[cfg(test)]
@@ -287,6 +288,9 @@ pub fn ask(
     request: Request,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Reply, Refusal> {
+    if !request.begins_a_phone() && !folder::is_begun(folder) {
+        return Err(Refusal::NoPhone(folder.display().to_string()));
+    }
     // Somebody else may be using the folder for a moment: a command of the same kind, or a phone that
     // is just starting or ending.
     let wait_until = std::time::Instant::now() + FOLDER_TIMEOUT;

@@ -36,6 +36,9 @@ pub enum StoreError {
     /// What was read is not what was written.
     #[error("damaged data: {0}")]
     Damaged(String),
+    /// It is another key's than the phone's.
+    #[error("what was kept is another key's")]
+    OtherKey,
     /// An invariant of the house did not hold: what the input wrote is taken back.
     #[error("{0}")]
     Broken(#[from] Broken),

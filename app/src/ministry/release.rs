@@ -102,7 +102,7 @@ pub(super) fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), 
             if !dry_run {
                 desk::files::write_bytes(&out, &made.file)?;
                 let next = "draft it with --delta-from the model that phones have";
-                println!("wrote {}: {next}", out.display());
+                crate::say::wrote(&out, next);
             }
             Ok(())
         }
@@ -252,13 +252,20 @@ pub(super) fn put(
             write(out, draft)?;
             let next = match fails {
                 false => "check it, have it signed, then publish it",
-                true => "a check has FAILED: no phone would run it; mend that and draft it again",
+                true => "it is not to be signed as it is",
             };
-            println!("wrote {}: {next}", out.display());
+            crate::say::wrote(out, next);
         }
         _ => println!("would draft a {}", draft.kind),
     }
-    Ok(())
+    match fails {
+        false => Ok(()),
+        true => Err(Failure::new(
+            "a check has FAILED: no phone would run it",
+            "mend that, and draft it again",
+        )
+        .with_code(5)),
+    }
 }
 
 /// Whether a signature of this key would count, and the draft would be believed. A machine that only

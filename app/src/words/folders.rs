@@ -16,7 +16,11 @@ pub(super) fn trouble(trouble: &Trouble) -> Words {
         ),
         Trouble::Damaged(why) => words(
             format!("damaged data: {why}"),
-            "copy the data folder away, then ask your supervisor; nothing was changed",
+            "`kijiti check --repair` keeps what can be read; what other phones hold comes back when it meets them. Nothing was changed",
+        ),
+        Trouble::OtherKey => words(
+            "the file `key` is not the one that this phone's cases were kept under: it was damaged, or is another phone's",
+            "put it back from a copy, or `kijiti restore` a backup into another folder; nothing was changed",
         ),
         Trouble::Broken { invariant, at } => words(
             format!("invariant {invariant} of this program did not hold ({at})"),
@@ -36,7 +40,7 @@ pub(super) fn folder(path: &str, trouble: &Trouble) -> Words {
             format!("the data folder {path} cannot be written"),
             "make it writable, or choose another with --data",
         ),
-        Trouble::Broken { .. } => self::trouble(trouble),
+        Trouble::Broken { .. } | Trouble::OtherKey => self::trouble(trouble),
         Trouble::Damaged(why) | Trouble::Other(why) => words(
             format!("the data folder {path} cannot be used: {why}"),
             "choose another with --data",
@@ -54,7 +58,7 @@ pub(super) fn card(path: &str, trouble: &Trouble) -> Words {
             format!("{path} cannot be written"),
             "move the card's lock, or make the folder writable; `kijiti carry in` reads it all the same",
         ),
-        Trouble::Broken { .. } => self::trouble(trouble),
+        Trouble::Broken { .. } | Trouble::OtherKey => self::trouble(trouble),
         Trouble::Damaged(why) | Trouble::Other(why) => words(
             format!("{path} cannot be used: {why}"),
             "is the card in? Name a folder that is there, or a file that `kijiti carry out` wrote",

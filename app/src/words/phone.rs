@@ -118,7 +118,10 @@ fn machine(refusal: &Refusal) -> Option<Words> {
         ),
         Refusal::FolderNotEmpty(path) => words(
             format!("{path} is not empty"),
-            "choose a new folder; nothing was changed",
+            format!(
+                "name a new folder, such as {}/phone; nothing was changed",
+                path.trim_end_matches('/')
+            ),
         ),
         Refusal::CopyUnsealed => words(
             "a copy without a passphrase could be read by whoever finds it",
@@ -131,6 +134,14 @@ fn machine(refusal: &Refusal) -> Option<Words> {
         Refusal::BackupRuns(path) => words(
             format!("a phone is running on {path}"),
             "stop it first, or restore what `kijiti backup` writes",
+        ),
+        Refusal::BackupDamaged(path, file) => words(
+            format!("the backup in {path} is damaged: {file} is not what was written"),
+            "restore another copy; where the phone still works, `kijiti backup` writes this one anew",
+        ),
+        Refusal::NoPhone(path) => words(
+            format!("there is no phone in {path}"),
+            "check --data, and whether the card is in; a new phone begins with `kijiti enrol request`",
         ),
         _ => return None,
     })

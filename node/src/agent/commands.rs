@@ -60,6 +60,8 @@ pub enum Command {
     BundleImported(Digest),
     /// A sealed photo that somebody here waits for has been put into the store from outside, whole.
     PhotoImported(Digest),
+    /// The file of a bundle is not what it should be: it is fetched anew.
+    BundleDoubted(BundleId),
     /// Take in what a parcel holds, as a meeting would. Answers how much was new.
     TakeParcel(Parcel),
     /// All of some parcels has been taken in.
@@ -202,6 +204,11 @@ impl Phone {
             Command::SetCarryQuota(bytes) => self.set_carry_quota(bytes, store),
             Command::BundleImported(digest) => self.imported(BundleId::release(digest), store),
             Command::PhotoImported(digest) => self.imported(BundleId::photo(digest), store),
+            Command::BundleDoubted(id) => {
+                let (_, _, releases, mut tx) = self.parts(store);
+                releases.doubt(id, &mut tx)?;
+                Ok(Ok(Reply::Done))
+            }
             Command::TakeParcel(parcel) => self.take_parcel(parcel, store),
             Command::ParcelsTaken => self.parcels_taken(store),
             Command::KeepPhoto(digest, bytes) => {

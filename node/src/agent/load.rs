@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use distribution::{Activation, TrustedState};
-use protocol::{Chain, Digest, VerifiedChain, codec};
+use protocol::{BundleId, BundleKind, Chain, Digest, VerifiedChain, codec};
 use sync::envelope::author_key;
 
 use super::identity::Identity;
@@ -50,6 +50,28 @@ pub(super) fn load_bad_deltas(store: &dyn Store) -> Result<BTreeSet<Digest>, Sto
         .iter()
         .map(|digest| Digest(*digest))
         .collect())
+}
+
+/// Where looking over the disk goes on: kind 1 · digest 32 · group 8 (little-endian). Of what cannot be read,
+/// from the beginning.
+pub(super) fn load_scrubbed(store: &dyn Store) -> Result<(Option<BundleId>, u64), StoreError> {
+    let kept = store.setting(&Setting::scrubbed())?.unwrap_or_default();
+    let read = kept.split_first().and_then(|(kind, rest)| {
+        let (digest, group) = rest.split_first_chunk::<32>()?;
+        let digest = Digest(*digest);
+        let id = match *kind == BundleKind::Photo as u8 {
+            true => BundleId::photo(digest),
+            false => BundleId::release(digest),
+        };
+        Some((Some(id), u64::from_le_bytes(group.try_into().ok()?)))
+    });
+    Ok(read.unwrap_or_default())
+}
+
+/// The same as it is kept.
+pub(super) fn scrubbed_bytes(id: BundleId, group: u64) -> Vec<u8> {
+    let digest = id.digest.as_bytes();
+    [&[id.kind as u8][..], digest, &group.to_le_bytes()].concat()
 }
 
 /// Walks the stored documents through the same rules as those from a peer: the store is only a

@@ -14,7 +14,7 @@ use protocol::limits::{
 };
 use protocol::{BundleId, BundleKind, DeviceId, Digest, always};
 
-use super::load::{load_activations, load_bad_deltas, load_quota};
+use super::load::{load_activations, load_bad_deltas, load_quota, load_scrubbed, scrubbed_bytes};
 use super::records::{Records, photos_taken_here};
 use super::spaces::Spaces;
 use super::tx::Tx;
@@ -92,6 +92,7 @@ impl Releases {
             activations: load_activations(store, aside)?,
             bad_deltas: load_bad_deltas(store)?,
             quota_bytes: load_quota(&Setting::quota(), store)?,
+            scrubbed: load_scrubbed(store)?,
             ..Self::default()
         })
     }
@@ -199,6 +200,8 @@ impl Releases {
         let end = count.min(first + SCRUB_BYTES / GROUP_BYTES);
         always!(first < end, "something is looked at");
         self.scrubbed = (Some(id), end);
+        let kept = scrubbed_bytes(id, end);
+        tx.store.put_setting(&Setting::scrubbed(), &kept)?;
         let mut start = first;
         while start < end {
             let run = PIECE_GROUPS_MAX.min(end - start);

@@ -35,6 +35,8 @@ pub enum Trouble {
     ReadOnly(String),
     /// What was read is not what was written.
     Damaged(String),
+    /// It was kept under another key than the phone's.
+    OtherKey,
     /// An invariant of the house did not hold: its number, and where that was noticed.
     Broken {
         /// Its number in `ARCHITECTURE.md`.
@@ -121,6 +123,10 @@ pub enum Refusal {
     NotABackup(String),
     /// A phone runs on what is to be copied.
     BackupRuns(String),
+    /// A backup of which a file is not what was written.
+    BackupDamaged(String, String),
+    /// No phone is in a folder, and what was asked begins none.
+    NoPhone(String),
 
     // ── Trust and enrolment
     /// No ministry is trusted yet.
@@ -357,6 +363,7 @@ impl Refusal {
             Self::NoSpace { may_write: true }
             | Self::SeveralSpaces(_)
             | Self::NotABackup(_)
+            | Self::NoPhone(_)
             | Self::FolderNotEmpty(_)
             | Self::Damaged(..)
             | Self::NameRefused(_)
@@ -466,6 +473,7 @@ impl Refusal {
             | Self::Installation(_)
             | Self::Unwritable(..)
             | Self::BackupRuns(_)
+            | Self::BackupDamaged(..)
             | Self::NotActive(_)
             | Self::NotReached(_)
             | Self::CallEnded(_)
@@ -511,6 +519,7 @@ impl From<crate::store::StoreError> for Trouble {
             StoreError::Full => Self::Full,
             StoreError::ReadOnly(why) => Self::ReadOnly(why),
             StoreError::Damaged(why) => Self::Damaged(why),
+            StoreError::OtherKey => Self::OtherKey,
             StoreError::Broken(broken) => Self::Broken {
                 invariant: broken.invariant as u8,
                 at: format!("{}:{}", broken.file, broken.line),

@@ -438,7 +438,7 @@ pub enum Request {
     },
     /// Copy this phone's folder.
     BackUp {
-        /// To a folder that is new or empty.
+        /// To a folder that is new, empty, or holds an earlier copy of this phone.
         to: String,
         /// What seals the copy's key, where the phone's own is not sealed.
         #[serde(default)]
@@ -498,6 +498,12 @@ impl Request {
             true => Err(Refusal::RequestTooLong(bytes)),
             false => Ok(()),
         }
+    }
+
+    /// Whether it may begin a phone, with a key of its own, in a folder where none is. Everything else asked
+    /// of an empty folder is asked of the wrong one: a name mistyped, a card that is not in.
+    pub fn begins_a_phone(&self) -> bool {
+        matches!(self, Self::EnrolRequest { .. } | Self::EnrolAccept { .. })
     }
 
     /// Whether it needs an endpoint.

@@ -6,10 +6,11 @@
 //! forerunner had not given away yet.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
 
-use protocol::{DeviceId, DeviceKeys};
+use protocol::{DeviceId, DeviceKeys, Digest};
+use serde::{Deserialize, Serialize};
 
 use super::DataFolder;
 use super::folder::{KEY_FILE, unusable};
@@ -33,8 +34,80 @@ pub struct Restored {
     pub unsent: usize,
 }
 
-/// Copies a phone's folder to `to`, which must be new or empty. The key comes last: without it a
-/// copy is none. No copy leaves the phone in clear: where the phone's own key is not sealed,
+/// What a copy says of itself, in the file [`MANIFEST`]: what was written is what is read.
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    schema: String,
+    /// The phone of which it is a copy.
+    device: DeviceId,
+    /// Its key and its store. While a copy is written anew, both the old file and the new one of a name.
+    files: Vec<Written>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Written {
+    file: String,
+    bytes: u64,
+    digest: Digest,
+}
+
+const MANIFEST: &str = "backup";
+const SCHEMA: &str = "kijiti.backup-files/1";
+/// Where a restored phone is made, within its folder, until it is whole.
+const RESTORING: &str = ".restoring";
+/// What a card has of its own, of which nobody's data is.
+const CARDS_OWN: [&str; 7] = [
+    "lost+found",
+    "LOST.DIR",
+    "System Volume Information",
+    ".Trashes",
+    ".Trash-0",
+    ".Trash-1000",
+    ".fseventsd",
+];
+
+impl Manifest {
+    fn of(folder: &Path) -> Option<Self> {
+        let mut text = String::new();
+        let file = super::folder::open_plain(&folder.join(MANIFEST)).ok()?;
+        file.take(MANIFEST_BYTES_MAX)
+            .read_to_string(&mut text)
+            .ok()?;
+        let read: Self = serde_json::from_str(&text).ok()?;
+        (read.schema == SCHEMA).then_some(read)
+    }
+
+    fn write(&self, folder: &Path) -> std::io::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        super::folder::write_secret(&folder.join(MANIFEST), &text)
+    }
+
+    /// Whether a file is as it was written.
+    fn holds(&self, folder: &Path, file: &str) -> bool {
+        let mut found = Written::of(folder, file, file).into_iter();
+        found.any(|found| {
+            let mut same = self.files.iter().filter(|written| written.file == file);
+            same.any(|written| (written.bytes, written.digest) == (found.bytes, found.digest))
+        })
+    }
+}
+
+const MANIFEST_BYTES_MAX: u64 = 64 * 1024;
+
+impl Written {
+    /// The file `there`, as it will be called.
+    fn of(folder: &Path, there: &str, called: &str) -> std::io::Result<Self> {
+        let mut file = super::folder::open_plain(&folder.join(there))?;
+        Ok(Self {
+            file: called.to_owned(),
+            bytes: file.metadata()?.len(),
+            digest: Digest::of_reader(&mut file)?,
+        })
+    }
+}
+
+/// Copies a phone's folder to `to`: new, empty, or an earlier copy of the same phone, which stays whole
+/// until the new one is. No copy leaves the phone in clear: where the phone's own key is not sealed,
 /// `passphrase` seals the copy's.
 pub(super) fn back_up(
     store: &SqliteStore,
@@ -54,57 +127,147 @@ pub(super) fn back_up(
         }
     };
     let made = !to.exists();
-    empty_folder(to)?;
-    let copied = (|| {
-        store.copy_to(&to.join(DATABASE))?;
+    let earlier = Manifest::of(to).filter(|earlier| earlier.device == keys.id());
+    if earlier.is_none() {
+        empty_folder(to)?;
+    }
+    let (new_key, new_store) = ("key.new", "phone.sqlite.new");
+    let _ = fs::remove_file(to.join(new_store));
+    let written = (|| {
+        store.copy_to(&to.join(new_store))?;
         let copied_key = match &key {
             Some(sealed) => {
-                super::folder::write_private(&to.join("key.new"), sealed.as_bytes()).map(|()| 0)
+                super::folder::write_private(&to.join(new_key), sealed.as_bytes()).map(|()| 0)
             }
-            None => copy_file(&folder.join(KEY_FILE), &to.join("key.new")),
+            None => copy_file(&folder.join(KEY_FILE), &to.join(new_key)),
         };
-        let bytes = copied_key
+        let replaced = copied_key
             .and_then(|_| copy_folder(&folder.join(BUNDLES), &to.join(BUNDLES)))
-            .and_then(|bytes| fs::rename(to.join("key.new"), to.join(KEY_FILE)).map(|()| bytes))
-            .and_then(|bytes| File::open(to)?.sync_all().map(|()| bytes))
-            .map_err(|e| unusable(to, &e))?;
+            .and_then(|bytes| {
+                keep_only(&folder.join(BUNDLES), &to.join(BUNDLES));
+                let new = [
+                    Written::of(to, new_store, DATABASE)?,
+                    Written::of(to, new_key, KEY_FILE)?,
+                ];
+                let mut manifest = Manifest {
+                    schema: SCHEMA.to_owned(),
+                    device: keys.id(),
+                    files: new.to_vec(),
+                };
+                if let Some(earlier) = &earlier {
+                    manifest.files.extend(earlier.files.iter().cloned());
+                }
+                manifest.write(to)?;
+                fs::rename(to.join(new_store), to.join(DATABASE))?;
+                fs::rename(to.join(new_key), to.join(KEY_FILE))?;
+                manifest.files = new.to_vec();
+                manifest.write(to)?;
+                Ok(bytes)
+            });
+        let bytes = replaced.map_err(|e| unusable(to, &e))?;
         let database = fs::metadata(to.join(DATABASE)).map_or(0, |file| file.len());
         Ok(bytes + database)
     })();
-    if copied.is_err() && made {
-        let _ = fs::remove_dir_all(to);
+    if written.is_err() {
+        match (made, &earlier) {
+            (true, _) => drop(fs::remove_dir_all(to)),
+            (false, Some(_)) => {
+                let _ = fs::remove_file(to.join(new_store));
+                let _ = fs::remove_file(to.join(new_key));
+            }
+            (false, None) => take_away(to),
+        }
     }
-    copied
+    written
+}
+
+/// Takes away of a copy's bundles those that the phone has no more.
+fn keep_only(here: &Path, copied: &Path) {
+    for (here, copied) in [
+        (here.to_owned(), copied.to_owned()),
+        (here.join("photos"), copied.join("photos")),
+    ] {
+        for file in fs::read_dir(&copied).into_iter().flatten().flatten() {
+            if !here.join(file.file_name()).exists() {
+                let _ = fs::remove_file(file.path());
+            }
+        }
+    }
+}
+
+/// Takes away what a copy, or a restored phone, consists of.
+fn take_away(folder: &Path) {
+    for file in [
+        KEY_FILE,
+        DATABASE,
+        MANIFEST,
+        "phone.sqlite-wal",
+        "phone.sqlite-shm",
+        "begun",
+        "lock",
+        "key.new",
+        "phone.sqlite.new",
+        "backup.new",
+    ] {
+        let _ = fs::remove_file(folder.join(file));
+    }
+    for within in [BUNDLES, RESTORING] {
+        let _ = fs::remove_dir_all(folder.join(within));
+    }
 }
 
 /// Makes a phone in `to`, which must be new or empty, out of a copy. `secret` opens the copy's key,
 /// if it is sealed, and seals the new one. Whatever happens on the way, `to` holds a whole phone or
-/// none, and the copy stays as it is.
+/// none, and the copy stays as it is. `to` may be a card itself, a link to a folder, or where one stands:
+/// nothing is made beside it.
 pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restored, Refusal> {
+    let shown = || from.display().to_string();
     if !from.join(KEY_FILE).is_file() || !from.join(DATABASE).is_file() {
-        return Err(Refusal::NotABackup(from.display().to_string()));
+        return Err(Refusal::NotABackup(shown()));
     }
     if File::open(from.join("lock"))
         .is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
     {
-        return Err(Refusal::BackupRuns(from.display().to_string()));
+        return Err(Refusal::BackupRuns(shown()));
+    }
+    let manifest = Manifest::of(from);
+    let whole = |file: &str| manifest.as_ref().is_none_or(|m| m.holds(from, file));
+    for file in [KEY_FILE, DATABASE] {
+        let empty = fs::metadata(from.join(file)).map_or(true, |there| there.len() == 0);
+        if empty || !whole(file) {
+            return Err(Refusal::BackupDamaged(shown(), file.to_owned()));
+        }
+    }
+    let (made, draft) = (!to.exists(), to.join(RESTORING));
+    if draft.is_dir() && !to.join(KEY_FILE).exists() {
+        take_away(to); // what was cut off the last time
     }
     empty_folder(to)?;
-    let draft = PathBuf::from(format!("{}.restoring", to.display()));
-    match fs::remove_dir_all(&draft) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(unusable(&draft, &e)),
-        Ok(()) | Err(_) => {}
-    }
-    let made = make(from, &draft, secret).and_then(|restored| {
-        fs::remove_dir(to)
-            .and_then(|()| fs::rename(&draft, to))
-            .map_err(|e| unusable(to, &e))?;
+    let restored = make(from, &draft, secret).and_then(|restored| {
+        move_up(&draft, to).map_err(|e| unusable(to, &e))?;
         Ok(restored)
     });
-    if made.is_err() {
-        let _ = fs::remove_dir_all(&draft);
+    if restored.is_err() {
+        match made {
+            true => drop(fs::remove_dir_all(to)),
+            false => take_away(to),
+        }
     }
-    made
+    restored
+}
+
+/// Puts what was made into its place; the key comes last: without it, it is no phone.
+fn move_up(draft: &Path, to: &Path) -> std::io::Result<()> {
+    private_folder(to)?;
+    for file in fs::read_dir(draft)? {
+        let name = file?.file_name();
+        if name != KEY_FILE {
+            fs::rename(draft.join(&name), to.join(&name))?;
+        }
+    }
+    fs::rename(draft.join(KEY_FILE), to.join(KEY_FILE))?;
+    fs::remove_dir(draft)?;
+    File::open(to)?.sync_all()
 }
 
 fn make(from: &Path, draft: &Path, secret: Option<String>) -> Result<Restored, Refusal> {
@@ -125,7 +288,11 @@ fn make(from: &Path, draft: &Path, secret: Option<String>) -> Result<Restored, R
     copied.map_err(|e| unusable(draft, &e))?;
     let folder = DataFolder::open(draft)?.with_secret(secret);
     let before = folder.keys()?;
+    let damaged = || Refusal::BackupDamaged(from.display().to_string(), DATABASE.to_owned());
     let mut store = SqliteStore::open(draft, &before)?;
+    if !store.is_sound() {
+        return Err(damaged());
+    }
     let after = new_keys()?;
     store.become_another(&before.id(), &after)?;
     folder.replace_key(&after)?;
@@ -138,22 +305,26 @@ fn make(from: &Path, draft: &Path, secret: Option<String>) -> Result<Restored, R
     })
 }
 
-fn new_keys() -> Result<DeviceKeys, Refusal> {
+pub(super) fn new_keys() -> Result<DeviceKeys, Refusal> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|e| Refusal::NoRandomness(e.to_string()))?;
     Ok(DeviceKeys::from_seed(seed))
 }
 
-/// Makes a folder, or finds it empty.
+/// Makes a folder, or finds it empty but for what every card has.
 fn empty_folder(path: &Path) -> Result<(), Refusal> {
     fs::create_dir_all(path).map_err(|e| unusable(path, &e))?;
-    match fs::read_dir(path).map_err(|e| unusable(path, &e))?.next() {
+    let found = fs::read_dir(path).map_err(|e| unusable(path, &e))?;
+    let mut others = found
+        .flatten()
+        .filter(|file| !CARDS_OWN.iter().any(|own| file.file_name() == *own));
+    match others.next() {
         None => Ok(()),
         Some(_) => Err(Refusal::FolderNotEmpty(path.display().to_string())),
     }
 }
 
-fn copy_file(from: &Path, to: &Path) -> std::io::Result<u64> {
+pub(super) fn copy_file(from: &Path, to: &Path) -> std::io::Result<u64> {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     let mut file = fs::OpenOptions::new()
         .create(true)
@@ -167,17 +338,22 @@ fn copy_file(from: &Path, to: &Path) -> std::io::Result<u64> {
     Ok(bytes)
 }
 
-fn private_folder(path: &Path) -> std::io::Result<()> {
+pub(super) fn private_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::create_dir_all(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
-/// Copies the files of a folder; one that is gone meanwhile (a bundle that made room) is left out.
+/// Copies the files of a folder; one that is gone meanwhile (a bundle that made room) is left out, and so is
+/// one that does not hold what its name says: that is fetched anew.
 fn copy_folder(from: &Path, to: &Path) -> std::io::Result<u64> {
     private_folder(to)?;
     let mut bytes = 0;
-    for file in fs::read_dir(from)? {
+    let found = match fs::read_dir(from) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(0),
+        found => found?,
+    };
+    for file in found {
         let file = file?;
         let kind = file.file_type()?;
         if kind.is_dir() && file.file_name() == "photos" {
@@ -186,9 +362,24 @@ fn copy_folder(from: &Path, to: &Path) -> std::io::Result<u64> {
         if !kind.is_file() {
             continue; // nothing of ours
         }
-        match copy_file(&file.path(), &to.join(file.file_name())) {
+        let copied = to.join(file.file_name());
+        let digest = file.file_name().to_str().and_then(|name| name.parse().ok());
+        let whole = |digest: &Digest| {
+            let length = file.metadata().map_or(0, |there| there.len());
+            super::links::folder::holds(&copied, digest, length)
+        };
+        if digest.as_ref().is_some_and(whole) {
+            continue; // an earlier copy has it
+        }
+        match copy_file(&file.path(), &copied) {
             Err(e) if e.kind() == ErrorKind::NotFound => {}
-            copied => bytes += copied?,
+            written => {
+                let written = written?;
+                match digest.as_ref().is_none_or(whole) {
+                    true => bytes += written,
+                    false => fs::remove_file(&copied)?,
+                }
+            }
         }
     }
     Ok(bytes)

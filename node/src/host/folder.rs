@@ -42,13 +42,17 @@ impl DataFolder {
         if ours {
             keep_private(path);
         }
+        let lock = path.join("lock");
+        if lock.is_dir() {
+            let _ = fs::remove_dir(&lock); // a card's repair has made one of it
+        }
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(path.join("lock"))
-            .map_err(|e| unusable(path, &e))?;
+            .open(&lock)
+            .map_err(|e| unusable(&lock, &e))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
@@ -97,7 +101,8 @@ impl DataFolder {
             }
             Ok(file) => read_open(&String::from_utf8_lossy(&file))
                 .ok_or_else(|| Refusal::KeyDamaged(path.display().to_string())),
-            Err(e) if e.kind() == ErrorKind::NotFound && self.path.join(DATABASE).exists() => {
+            Err(_) if path.is_dir() => Err(Refusal::KeyDamaged(path.display().to_string())),
+            Err(e) if e.kind() == ErrorKind::NotFound && is_begun(&self.path) => {
                 Err(Refusal::KeyMissing(self.path.display().to_string()))
             }
             Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -190,6 +195,13 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 /// log2 of scrypt's cost for a phone's key: about half a second on an A53, 64 MB of memory.
 pub(super) const KEY_WORK_FACTOR: u8 = 16;
+
+/// Whether a phone lives in a folder: it has a key, or had one.
+pub fn is_begun(folder: &Path) -> bool {
+    [KEY_FILE, DATABASE, "begun"]
+        .iter()
+        .any(|file| folder.join(file).exists())
+}
 
 /// Whether the key of a data folder is sealed.
 pub fn key_is_sealed(folder: &Path) -> bool {

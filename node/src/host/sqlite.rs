@@ -36,6 +36,7 @@ mod another;
 mod bundles;
 mod cases;
 mod envelopes;
+pub mod salvage;
 mod schema;
 mod trust;
 
@@ -155,6 +156,7 @@ impl SqliteStore {
             aside: RefCell::default(),
         };
         store.migrate()?;
+        store.knows_its_key()?;
         if !begun.exists() {
             let _ = std::fs::write(&begun, ""); // on a folder that cannot be written nothing can be lost either
         }

@@ -59,6 +59,8 @@ single! {
     days_used = "days-used";
     /// The phone of whose backup this one was made.
     restored_from = "restored-from";
+    /// Where looking over what lies on the disk goes on.
+    scrubbed = "scrubbed";
     /// Set once the links between cases are kept under the cases that they name.
     links_kept = "links-kept";
 }

@@ -55,7 +55,7 @@ pub struct Card {
     clippy::wildcard_enum_match_arm,
     reason = "none of the others is meant"
 )]
-fn unusable(path: &Path, error: &io::Error) -> Refusal {
+pub fn unusable(path: &Path, error: &io::Error) -> Refusal {
     let trouble = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Trouble::Full,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
@@ -143,35 +143,44 @@ impl Card {
 
     /// Puts a file there whole, or not at all: what was there under its name before stays until then.
     pub fn put(&self, shelf: Shelf, name: &str, bytes: &mut dyn Read) -> Result<u64, Refusal> {
-        let folder = self.folder(shelf);
-        let draft = folder.join(&self.draft);
-        let written = (|| {
-            let mut file = OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .open(&draft)?;
-            let mut buffer = vec![0; 1 << 17];
-            let mut written = 0;
-            loop {
-                let read = bytes.read(&mut buffer)?;
-                if read == 0 {
-                    break;
-                }
-                file.write_all(buffer.get(..read).unwrap_or_default())?;
-                written += read as u64;
-            }
-            file.sync_all()?;
-            drop(file);
-            fs::rename(&draft, folder.join(name))?;
-            File::open(&folder)?.sync_all()?;
-            Ok(written)
-        })();
-        if written.is_err() {
-            let _ = fs::remove_file(&draft);
-        }
-        written.map_err(|e| unusable(&self.path, &e))
+        put_whole(&self.folder(shelf), (name, &self.draft), bytes)
+            .map_err(|e| unusable(&self.path, &e))
     }
+}
+
+/// Puts a file into a folder whole, or not at all, by way of a draft beside it.
+pub fn put_whole(
+    folder: &Path,
+    (name, draft): (&str, &str),
+    bytes: &mut dyn Read,
+) -> io::Result<u64> {
+    let draft = folder.join(draft);
+    let written = (|| {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .open(&draft)?;
+        let mut buffer = vec![0; 1 << 17];
+        let mut written = 0;
+        loop {
+            let read = bytes.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            file.write_all(buffer.get(..read).unwrap_or_default())?;
+            written += read as u64;
+        }
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&draft, folder.join(name))?;
+        File::open(folder)?.sync_all()?;
+        Ok(written)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    written
 }
 
 /// Files that are named as passed over; of more, nobody reads the list.

@@ -20,6 +20,14 @@ impl SqliteStore {
             .map_err(db_error)
     }
 
+    /// Whether the file's pages hold together (SQLite's `quick_check`).
+    pub fn is_sound(&self) -> bool {
+        let said = self
+            .db
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+        said.is_ok_and(|said| said == "ok")
+    }
+
     /// Makes this another phone's store: what was sealed under the old phone's key is under the new
     /// one's, and the old phone's certificate is no longer this phone's own. Nothing of the old
     /// seals is left in the file.
@@ -42,6 +50,7 @@ impl SqliteStore {
         }
         self.commit()?;
         self.vault = vault;
+        self.knows_its_key()?;
         self.db
             .execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")
             .map_err(db_error)

@@ -1,9 +1,9 @@
 //! Requests about files, and about what runs here.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use protocol::{BundleId, BundleKind};
+use protocol::{BundleId, BundleKind, Digest};
 use record::{Entry, PhotoEntry, photo};
 
 use super::super::backup;
@@ -145,7 +145,12 @@ impl Worker {
         Ok(show_case(self, &id.to_string())?.into())
     }
 
-    fn case_photo_out(&self, case: &str, number: usize, path: &str) -> Result<PhotoOut, Refusal> {
+    fn case_photo_out(
+        &mut self,
+        case: &str,
+        number: usize,
+        path: &str,
+    ) -> Result<PhotoOut, Refusal> {
         let (_, view) = cases::open(self, cases::find(self, case)?)?;
         let found = number.checked_sub(1).and_then(|n| view.photos.get(n));
         let (_, entry) = found.ok_or(Refusal::NoSuchPhoto(view.photos.len()))?;
@@ -154,6 +159,11 @@ impl Worker {
             return Err(Refusal::PhotoNotHere);
         }
         let blob = self.moment.store.bundles.read_whole(&id)?;
+        if Digest::of(&blob) != entry.blob {
+            // Others may have it still.
+            self.command(Command::BundleDoubted(id))?;
+            return Err(Refusal::PhotoNotHere);
+        }
         let opened = photo::open(&blob, &entry.key);
         let picture = opened.map_err(Refusal::PhotoDamaged)?;
         self.write_out(path, &picture)?;
@@ -163,19 +173,10 @@ impl Worker {
         })
     }
 
+    /// Whole or not at all: a full card keeps no half of a patient.
     fn write_out(&self, path: &str, bytes: &[u8]) -> Result<(), Refusal> {
-        let failed = |e: std::io::Error| Refusal::Unwritable(path.to_owned(), e.to_string());
-        let (to, draft) = (Path::new(path), PathBuf::from(format!("{path}.writing")));
-        if std::fs::metadata(to).is_ok_and(|there| !there.is_file()) {
-            let other = "something that is no plain file is there";
-            return Err(failed(std::io::Error::other(other)));
-        }
-        // Whole or not at all: a full card keeps no half of a patient.
-        let written = write_private(&draft, bytes).and_then(|()| std::fs::rename(&draft, to));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&draft);
-        }
-        written.map_err(failed)
+        let written = keyfile::whole::write_whole(Path::new(path), bytes);
+        written.map_err(|e| Refusal::Unwritable(path.to_owned(), e.to_string()))
     }
 
     fn case_export(
@@ -212,7 +213,7 @@ impl Worker {
         })
     }
 
-    fn model_verify(&self, module: &str) -> Result<Verified, Refusal> {
+    fn model_verify(&mut self, module: &str) -> Result<Verified, Refusal> {
         let current = releases::active(self.known(), module)?;
         let listed = self
             .known()
@@ -222,11 +223,16 @@ impl Worker {
         let mut listed = listed.into_iter();
         let release = listed.find(|r| r.module == module && r.digest == current.digest);
         let release = release.ok_or_else(|| Refusal::NotListed(module.to_owned()))?;
+        let release = release.clone();
         let file = self.moment.store.bundles.open_checked(&release.digest)?;
-        let file = file.ok_or(Refusal::BundleDamaged)?;
-        let mut checks = releases::checks(self.known(), release);
-        let by_ministry = releases::by_ministry(self.known(), release);
-        let tried = try_release(release, (file, by_ministry), &self.moment.engine);
+        let Some(file) = file else {
+            let damaged = BundleId::release(release.digest);
+            self.command(Command::BundleDoubted(damaged))?;
+            return Err(Refusal::BundleDamaged);
+        };
+        let mut checks = releases::checks(self.known(), &release);
+        let by_ministry = releases::by_ministry(self.known(), &release);
+        let tried = try_release(&release, (file, by_ministry), &self.moment.engine);
         checks.extend(tried.map_err(Refusal::TestFailed)?.1);
         Ok(Verified {
             module: module.to_owned(),

@@ -1,0 +1,109 @@
+//! Files that only their owner reads, written whole or not at all, wherever a person wants them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Error, ErrorKind, Result, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The file that a name stands for: a link's target, which need not be there yet.
+pub fn followed(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = fs::read_link(&path) else {
+            break;
+        };
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    path
+}
+
+const LINKS_MAX: usize = 16;
+
+/// Whether something is there that is written to, but not replaced: a pipe, a terminal, a device.
+pub fn is_stream(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
+}
+
+/// Writes a file by way of a draft beside it, which is nobody else's: what was there before stays until
+/// the new one is whole, and links stay links.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let path = followed(path);
+    if fs::metadata(&path).is_ok_and(|there| !there.is_file()) {
+        let what = "something that is no plain file is there";
+        return Err(Error::new(ErrorKind::InvalidInput, what));
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    };
+    let (draft, mut file) = new_beside(folder, &name)?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&draft, &path))
+        .and_then(|()| File::open(folder)?.sync_all());
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}
+
+fn new_beside(folder: &Path, name: &str) -> Result<(PathBuf, File)> {
+    // A name may be as long as the file system allows already.
+    let short: String = name.chars().take(NAME_CHARS).collect();
+    let mut number = 0;
+    loop {
+        let draft = folder.join(format!(".{short}.{}-{number}.writing", std::process::id()));
+        let mut options = OpenOptions::new();
+        match options
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&draft)
+        {
+            Ok(file) => return Ok((draft, file)),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists && number < DRAFTS_MAX => number += 1,
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+const NAME_CHARS: usize = 40;
+const DRAFTS_MAX: u32 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_stay_links_and_what_lies_beside_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("report.writing"), "mine").unwrap();
+        write_whole(&at("report.csv"), b"one").unwrap();
+        write_whole(&at("report.csv"), b"two").unwrap();
+        for (link, target) in [
+            ("link", "report.csv"),
+            ("dangling", "new.csv"),
+            ("twice", "link"),
+        ] {
+            std::os::unix::fs::symlink(target, at(link)).unwrap();
+        }
+        write_whole(&at("twice"), b"three").unwrap();
+        write_whole(&at("dangling"), b"four").unwrap();
+        assert_eq!(fs::read(at("report.csv")).unwrap(), b"three");
+        assert_eq!(fs::read(at("new.csv")).unwrap(), b"four");
+        assert_eq!(fs::read(at("report.writing")).unwrap(), b"mine");
+        assert!(
+            ["link", "dangling", "twice"]
+                .iter()
+                .all(|l| at(l).is_symlink())
+        );
+        assert!(write_whole(folder.path(), b"x").is_err() && is_stream(Path::new("/dev/null")));
+        assert!(write_whole(&at("none/there"), b"x").is_err());
+        let names = fs::read_dir(folder.path()).unwrap().flatten();
+        let hidden = |e: &fs::DirEntry| e.file_name().to_string_lossy().starts_with('.');
+        assert_eq!(names.filter(hidden).count(), 0, "no draft is left");
+    }
+}

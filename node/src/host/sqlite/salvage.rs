@@ -1,0 +1,168 @@
+//! A store that is damaged: whether it is, and what can still be read of it.
+
+use std::path::Path;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, params_from_iter};
+
+use super::{DATABASE, SqliteStore};
+use crate::store::StoreError;
+
+/// What was read of a damaged store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Salvaged {
+    /// Rows that were read.
+    pub rows: u64,
+    /// Every table was read to its end, so that nothing is lacking.
+    pub all: bool,
+}
+
+/// Opens the store of a folder to look at it; what a write-ahead log beside it holds is seen, too.
+fn look(folder: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(folder.join(DATABASE), flags)
+}
+
+/// Whether the store of a folder holds together (SQLite's `integrity_check`).
+pub fn is_sound(folder: &Path) -> bool {
+    let file = folder.join(DATABASE);
+    if !std::fs::metadata(&file).is_ok_and(|file| file.is_file() && file.len() > 0) {
+        return false;
+    }
+    let checked = look(folder).and_then(|db| {
+        db.query_row("PRAGMA integrity_check(1)", [], |row| {
+            row.get::<_, String>(0)
+        })
+    });
+    checked.is_ok_and(|said| said == "ok")
+}
+
+impl SqliteStore {
+    /// Copies into this store, which is new, whatever can be read of the one in another folder: each table from
+    /// its beginning and, where that ends at a damaged page, from its end.
+    pub fn salvage(&mut self, folder: &Path) -> Result<Salvaged, StoreError> {
+        let mut salvaged = Salvaged { rows: 0, all: true };
+        let Ok(damaged) = look(folder) else {
+            salvaged.all = false;
+            return Ok(salvaged);
+        };
+        let tables: Vec<String> = self.all(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND (name NOT LIKE 'sqlite_%' OR name = 'sqlite_sequence')",
+            [],
+            |row| row.get(0),
+        )?;
+        for table in tables {
+            self.salvage_table(&damaged, &table, &mut salvaged)?;
+        }
+        self.commit()?;
+        Ok(salvaged)
+    }
+
+    fn salvage_table(
+        &self,
+        damaged: &Connection,
+        table: &str,
+        salvaged: &mut Salvaged,
+    ) -> Result<(), StoreError> {
+        // (name, place in the primary key), of the tables as they are now.
+        let columns: Vec<(String, i64)> =
+            self.all(&format!("PRAGMA table_info({table})"), [], |row| {
+                Ok((row.get(1)?, row.get(5)?))
+            })?;
+        let names: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        let (names, places) = (names.join(", "), vec!["?"; names.len()].join(", "));
+        let insert = format!("INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})");
+        let key = columns.iter().filter(|(_, place)| *place > 0);
+        let key: Vec<_> = key.map(|(name, _)| format!("{name} DESC")).collect();
+        let backwards = match key.is_empty() {
+            true => "rowid DESC".to_owned(),
+            false => key.join(", "),
+        };
+        for order in [String::new(), format!(" ORDER BY {backwards}")] {
+            let rows = format!("SELECT {names} FROM {table}{order}");
+            match self.copy_rows(damaged, (&rows, &insert, columns.len()), &mut salvaged.rows)? {
+                true => return Ok(()),
+                false => salvaged.all = false,
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies rows until one cannot be read; whether it came to the end.
+    fn copy_rows(
+        &self,
+        damaged: &Connection,
+        (select, insert, columns): (&str, &str, usize),
+        copied: &mut u64,
+    ) -> Result<bool, StoreError> {
+        let Ok(mut statement) = damaged.prepare(select) else {
+            return Ok(false);
+        };
+        let Ok(mut rows) = statement.query([]) else {
+            return Ok(false);
+        };
+        loop {
+            let values = match rows.next() {
+                Err(_) => return Ok(false),
+                Ok(None) => return Ok(true),
+                Ok(Some(row)) => (0..columns).map(|n| row.get::<_, Value>(n)),
+            };
+            let Ok(values) = values.collect::<rusqlite::Result<Vec<_>>>() else {
+                return Ok(false);
+            };
+            // What breaks a rule of its table is damaged, too, and left out.
+            match self.write(insert, params_from_iter(values)) {
+                Ok(new) => *copied += new as u64,
+                Err(error @ (StoreError::Full | StoreError::ReadOnly(_))) => return Err(error),
+                Err(
+                    StoreError::Damaged(_)
+                    | StoreError::Broken(_)
+                    | StoreError::Other(_)
+                    | StoreError::OtherKey,
+                ) => {}
+            }
+        }
+    }
+
+    /// Notes in a new store whose key seals it, so that the file of that key is not mistaken for another.
+    pub(super) fn knows_its_key(&mut self) -> Result<(), StoreError> {
+        if self.private(OWN)?.is_some() {
+            return Ok(());
+        }
+        let mut sealed = 0;
+        for (table, column, drawer, name) in super::schema::SEALED {
+            let sql = format!(
+                "SELECT {name}, {column} FROM {table} WHERE length({column}) > 0 LIMIT {TRIED_MAX}"
+            );
+            let rows: Vec<(Vec<u8>, Vec<u8>)> =
+                self.all(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            sealed += rows.len();
+            let mut opens = rows
+                .iter()
+                .map(|(name, bytes)| self.vault.open(drawer, name, bytes));
+            if opens.any(|opened| opened.is_ok()) {
+                sealed = 0;
+                break;
+            }
+        }
+        if sealed > 0 {
+            return Err(StoreError::OtherKey);
+        }
+        // On a folder that cannot be written it is noted another time.
+        match self
+            .put_private(OWN, Some(b"own"))
+            .and_then(|()| self.commit())
+        {
+            Err(StoreError::ReadOnly(_) | StoreError::Full) => {
+                self.roll_back();
+                Ok(())
+            }
+            noted => noted,
+        }
+    }
+}
+
+/// The name of what is kept only to be opened.
+const OWN: &str = "own";
+/// Sealed rows of a table that are tried with a key.
+const TRIED_MAX: usize = 16;
