@@ -131,7 +131,12 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             not_over(&out, |out| force || was_exported(out))?;
             export(phone, cases, format, to.as_deref(), &out)
         }
-        CaseCommand::Import { file, format, area } => import(phone, &file, format, area),
+        CaseCommand::Import {
+            file,
+            format,
+            area,
+            dry_run,
+        } => import(phone, (&file, format), area, dry_run),
     }
 }
 
@@ -527,9 +532,9 @@ impl Drop for Draft {
 
 fn import(
     phone: &Phone,
-    file: &Path,
-    format: Option<cli::Format>,
+    (file, format): (&Path, Option<cli::Format>),
     area: Option<String>,
+    dry_run: bool,
 ) -> Result<(), Failure> {
     let unreadable = |e: std::io::Error| {
         let reason = format!("cannot read {}: {e}", file.display());
@@ -558,7 +563,12 @@ fn import(
     }
     let path = absolute(draft.as_ref().map_or(file, |copy| &copy.0))?;
     let area = area.as_deref().map(area_of).transpose()?;
-    let request = Request::CaseImport { format, path, area };
+    let request = Request::CaseImport {
+        format,
+        path,
+        area,
+        dry_run,
+    };
     phone.shown(request, |imported: &Imported| show::imported(imported))
 }
 

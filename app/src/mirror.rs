@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use desk::files::{hex, unhex};
 use desk::mirror::{Document, INDEX_BYTES_MAX, Index, IndexError, SCHEMA, read_index};
 use distribution::plan::wanted;
+use distribution::trust::{Offer, TrustError};
 use distribution::{Root, TrustedState};
 use node::api::Request;
 use node::api::views::status::{Documents, Status};
@@ -127,10 +128,8 @@ impl Mirror {
     }
 }
 
-/// Offers the phone what a mirror has. Whether every document was one that the phone believes or has
-/// outgrown.
-fn offer(phone: &Phone, documents: &[(String, Vec<u8>)]) -> bool {
-    let mut all = true;
+/// Offers the phone what a mirror has.
+fn offer(phone: &Phone, documents: &[(String, Vec<u8>)]) {
     for (kind, bytes) in documents {
         let offered = Request::Offer {
             kind: kind.clone(),
@@ -139,10 +138,26 @@ fn offer(phone: &Phone, documents: &[(String, Vec<u8>)]) -> bool {
         // An older document is refused as from any courier; what is newer beside it is still taken.
         if let Err(refused) = phone.reply(offered) {
             eprintln!("passed over: {kind} ({})", refused.reason);
-            all = false;
         }
     }
-    all
+}
+
+/// Of documents those that are news to what is trusted; and whether each was one that is believed, or outgrown.
+fn news(trust: &TrustedState, documents: Papers) -> (Papers, bool) {
+    let (mut trust, mut understood) = (trust.clone(), true);
+    let mut new = Papers::new();
+    for (kind, bytes) in documents {
+        let offered = Offer::from_bytes(&kind, &bytes).and_then(|offer| trust.offer(&offer));
+        match offered {
+            Ok(true) => new.push((kind, bytes)),
+            Ok(false) | Err(TrustError::Rollback { .. }) => {}
+            Err(why) => {
+                eprintln!("passed over: {kind} ({why})");
+                understood = false;
+            }
+        }
+    }
+    (new, understood)
 }
 
 fn bundle_path(phone: &Phone, digest: &Digest) -> PathBuf {
@@ -212,7 +227,9 @@ fn push(phone: &Phone, target: &str, dry_run: bool, check: bool) -> Result<(), F
                 let reason = format!("{target} is the mirror of another ministry");
                 return Err(Failure::new(reason, hint).with_code(5));
             }
-            understood = offer(phone, &documents) && all;
+            let (new, believed) = news(&trust, documents);
+            understood = believed && all;
+            offer(phone, &new);
             Some(index)
         }
     };

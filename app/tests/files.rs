@@ -293,8 +293,43 @@ fn how_much_was_left_out_is_counted() {
     desk.write("many.json", &bundle(&all));
     let said = desk.ok("clinic", &["case", "import", "many.json"]);
     assert!(
-        said.contains("1 cases begun or added to, 30 things left out"),
+        said.contains("1 cases begun, 0 added to, 0 here already; 30 things left out"),
         "{said}"
     );
     assert!(said.contains("and 10 more"), "{said}");
+}
+
+/// What a file would bring is said before it is taken in, and is what it then brings.
+#[test]
+fn a_dry_run_says_what_an_import_then_does_and_writes_nothing() {
+    let desk = Desk::enrolled();
+    let one = patient("One");
+    desk.write("one.json", &bundle(&format!(r#"{{"resource":{one}}}"#)));
+    let counts = |file: &str, more: &[&str]| {
+        let said = desk.json("clinic", &[&["case", "import", file], more].concat());
+        ["new", "added_to", "unchanged"].map(|name| said[name].as_u64().unwrap())
+    };
+    let listed = || {
+        desk.json("clinic", &["case", "list"])["cases"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!(counts("one.json", &["--dry-run"]), [1, 0, 0]);
+    assert_eq!(listed(), 0, "nothing was written");
+    assert_eq!(counts("one.json", &[]), [1, 0, 0]);
+    for dry in [&["--dry-run"][..], &[]] {
+        assert_eq!(counts("one.json", dry), [0, 0, 1]);
+    }
+    assert_eq!(listed(), 1);
+    // An own export that was added to elsewhere, as a table; and one sealed for this phone.
+    desk.ok(
+        "clinic",
+        &["case", "export", "--format", "csv", "--out", "own.csv"],
+    );
+    assert_eq!(counts("own.csv", &["--dry-run"]), [0, 0, 1]);
+    assert!(
+        desk.ok("clinic", &["case", "import", "own.csv", "--dry-run"])
+            .contains("would be: 0 cases begun, 0 added to, 1 here already")
+    );
 }

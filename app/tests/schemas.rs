@@ -98,9 +98,15 @@ fn what_the_command_prints_has_the_form_that_is_written_down() {
         "case import cases.json",
         "carry out card",
         "carry in card",
+        "check",
     ] {
         see(line);
     }
+    let refused = desk.run("clinic", &["--json", "case", "show", "nobody"]);
+    note(
+        &serde_json::from_slice(&refused.stderr).unwrap(),
+        &mut forms,
+    );
     compare(forms);
 }
 
@@ -288,7 +294,8 @@ fn what_the_desk_prints_of_releases_has_the_form_that_is_written_down() {
 }
 
 /// Schemas of files, whose form their own tests hold, and what only a long or a rare command prints.
-const ELSEWHERE: [&str; 10] = [
+const ELSEWHERE: [&str; 11] = [
+    "backup-files/1",
     "coverage/1",
     "demo/1",
     "draft/2",

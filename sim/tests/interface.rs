@@ -358,7 +358,7 @@ fn a_file_of_cases_comes_back_as_the_same_case_and_nothing_twice() {
         .unwrap();
     for format in [node::api::Format::Fhir, node::api::Format::Csv] {
         let out = exchange::export(&mut screen, &[], format, None).unwrap();
-        let back = exchange::import(&mut screen, format, &out.bytes, None).unwrap();
+        let back = exchange::import(&mut screen, format, &out.bytes, (None, false)).unwrap();
         assert!(
             back.cases.is_empty(),
             "it is here already: {:?}",
@@ -367,7 +367,8 @@ fn a_file_of_cases_comes_back_as_the_same_case_and_nothing_twice() {
         let all: Cases = screen.ask(Request::all_cases()).unwrap();
         assert_eq!(all.cases.len(), 1);
     }
-    let damaged = exchange::import(&mut screen, node::api::Format::Fhir, b"{", None).unwrap_err();
+    let damaged =
+        exchange::import(&mut screen, node::api::Format::Fhir, b"{", (None, false)).unwrap_err();
     assert!(matches!(damaged, Refusal::FileRefused(_)));
     let whom = exchange::export(&mut screen, &[], node::api::Format::Archive, None).unwrap_err();
     assert_eq!(whom, Refusal::ArchiveForWhom);

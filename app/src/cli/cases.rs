@@ -135,6 +135,9 @@ pub enum CaseCommand {
         /// The space, if this phone writes for several.
         #[arg(long)]
         area: Option<String>,
+        /// Only say what it would bring, and what would be left out.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 

@@ -343,8 +343,14 @@ pub fn duplicates(d: &Duplicates) {
 pub fn imported(i: &Imported) {
     const SHOWN: usize = 20;
     i.cases.iter().for_each(|case| println!("case {case}"));
-    let (taken, left_out) = (i.cases.len(), i.left_out.len());
-    println!("{taken} cases begun or added to, {left_out} things left out");
+    let left_out = i.left_out.len();
+    println!(
+        "{}{} cases begun, {} added to, {} here already; {left_out} things left out",
+        if i.dry_run { "would be: " } else { "" },
+        i.new,
+        i.added_to,
+        i.unchanged
+    );
     if left_out > 0 {
         println!("not taken in as it stands there, or not at all:");
         i.left_out

@@ -135,6 +135,15 @@ fn machine(refusal: &Refusal) -> Option<Words> {
             format!("a phone is running on {path}"),
             "stop it first, or restore what `kijiti backup` writes",
         ),
+        Refusal::ImportStopped { taken, of, why } => {
+            let (reason, hint) = self::of(why);
+            words(
+                format!("after {taken} of {of} patients the import stopped: {reason}"),
+                format!(
+                    "{hint}. Then take in the same file again: what is here is not taken twice"
+                ),
+            )
+        }
         Refusal::BackupDamaged(path, file) => words(
             format!("the backup in {path} is damaged: {file} is not what was written"),
             "restore another copy; where the phone still works, `kijiti backup` writes this one anew",

@@ -2,6 +2,8 @@
 //! here, beside what stands there, or into a case of its own. Nothing that a file says takes the place
 //! of what somebody here has seen; and what leaves as a file leaves by the same rule as an envelope.
 
+use std::collections::BTreeSet;
+
 use crate::store::Setting;
 use clinical::FindingValue;
 use protocol::certificate::Right;
@@ -244,34 +246,66 @@ fn in_changes(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
     groups
 }
 
-/// Takes in a file of cases.
+/// Takes in a file of cases, or only says what that would bring. Everything that could refuse a part of it is
+/// looked at before the first word is written.
 pub fn import(
     cx: &mut dyn Cx,
     format: Format,
     bytes: &[u8],
-    area: Option<Area>,
+    (area, dry_run): (Option<Area>, bool),
 ) -> Result<Imported, Refusal> {
     let area = cases::default_area(cx, area)?;
     if format == Format::Archive {
-        return open_archive(cx, bytes, &area);
+        return open_archive(cx, bytes, &area, dry_run);
     }
-    let (mut made, mut left_out) = (Vec::new(), Vec::new());
+    let mut said = Imported {
+        dry_run,
+        ..Imported::default()
+    };
+    let mut wanted = Vec::new();
     for mut imported in read(format, bytes)? {
-        left_out.extend(imported.left_out.iter().cloned());
-        left_out.extend(born_later(cx.now().wall_s, &mut imported.entries));
-        if imported.entries.is_empty() {
-            continue;
-        }
-        match take(cx, imported, format, &area, &mut left_out)? {
-            (id, true) => made.push(id),
-            (id, false) => left_out.push(format!("case {}: it is here already", id.short())),
+        said.left_out.extend(imported.left_out.iter().cloned());
+        let later = born_later(cx.now().wall_s, &mut imported.entries);
+        said.left_out.extend(later);
+        if !imported.entries.is_empty() {
+            wanted.push(imported);
         }
     }
-    Ok(Imported {
-        cases: made,
-        left_out,
-        from: None,
-    })
+    let mut named = BTreeSet::new();
+    for imported in &wanted {
+        let plan = plan(cx, imported.clone(), format)?;
+        let held = plan.held.map(|held| held.0);
+        let at = held.map_or_else(|| Ok(area.clone()), |id| area_of(cx, &id))?;
+        cases::may_begin(cx, Some(at))?;
+        if dry_run {
+            said.left_out.extend(plan.said.iter().cloned());
+            // A later part of the file may be the patient of an earlier one.
+            let again = plan.known_as.iter().any(|name| !named.insert(name.clone()));
+            match (held, plan.entries.is_empty()) {
+                (Some(_), true) => said.unchanged += 1,
+                (Some(_), false) => said.added_to += 1,
+                (None, _) if again => said.added_to += 1,
+                (None, _) => said.new += 1,
+            }
+        }
+    }
+    if dry_run {
+        return Ok(said);
+    }
+    let of = wanted.len();
+    for (taken, imported) in wanted.into_iter().enumerate() {
+        take(cx, imported, (format, &area), &mut said).map_err(|why| Refusal::ImportStopped {
+            taken,
+            of,
+            why: Box::new(why),
+        })?;
+    }
+    Ok(said)
+}
+
+fn area_of(cx: &dyn Cx, id: &CaseId) -> Result<Area, Refusal> {
+    let row = cx.store().case_row(id)?;
+    row.map(|row| row.area).ok_or(Refusal::CaseNotHere)
 }
 
 /// What a record of a file is known by here: as a whole, with who the patient is, and by itself.
@@ -300,16 +334,23 @@ fn known_as(imported: &files::Imported) -> [Setting; 2] {
     [whole, name].map(|name| Setting::known_as(&Digest::of(name.as_bytes())))
 }
 
-/// Takes in one patient of a file: what is new goes into the case that is the same one here, or into
+/// What becomes of one patient of a file.
+struct Plan {
+    /// The case that is the same one here, and its area.
+    held: Option<(CaseId, Area)>,
+    /// What is new.
+    entries: Vec<Entry>,
+    /// What it is known by from then on.
+    known_as: Vec<Setting>,
+    /// What is to be said of it.
+    said: Vec<String>,
+}
+
+/// Where one patient of a file goes: what is new into the case that is the same one here, or into
 /// a case of its own that says of which it is a copy. Nothing is written under an id that another
-/// phone has given. Whether anything was new.
-fn take(
-    cx: &mut dyn Cx,
-    imported: files::Imported,
-    format: Format,
-    area: &Area,
-    left_out: &mut Vec<String>,
-) -> Result<(CaseId, bool), Refusal> {
+/// phone has given.
+fn plan(cx: &dyn Cx, imported: files::Imported, format: Format) -> Result<Plan, Refusal> {
+    let mut left_out = Vec::new();
     let [whole, alone] = known_as(&imported);
     let mut candidates: Vec<_> = imported.case.into_iter().collect();
     for setting in [&whole, &alone] {
@@ -330,15 +371,12 @@ fn take(
             format!("the file speaks of another patient ({name} differs); it is a case of its own");
         left_out.push(format!("case {}: {why}", id.short()));
     }
-    let (held, area, entries) = match here {
+    let (held, entries) = match here {
         Some((id, area)) => {
             let case = cases::load(cx, id)?.ok_or(Refusal::CaseNotHere)?;
             let (news, otherwise) = news_of(imported.entries, &case);
             left_out.extend(otherwise);
-            if news.is_empty() {
-                return Ok((id, false));
-            }
-            (Some(id), area, news)
+            (Some((id, area)), news)
         }
         None => {
             let word = match format {
@@ -353,17 +391,56 @@ fn take(
             let link = imported.case.filter(|_| !other);
             let link = link.map(|other| Entry::Link { other, same: true });
             let around: Vec<_> = [taken].into_iter().chain(said_by).chain(link).collect();
-            (
-                None,
-                area.clone(),
-                imported.entries.into_iter().chain(around).collect(),
-            )
+            (None, imported.entries.into_iter().chain(around).collect())
         }
     };
     let mut known_as = vec![whole];
     known_as.extend((held.is_none() && !other).then_some(alone));
-    let id = write(cx, held, &area, (entries, known_as))?;
-    Ok((id, true))
+    Ok(Plan {
+        held,
+        entries,
+        known_as,
+        said: left_out,
+    })
+}
+
+/// Takes in one patient of a file.
+fn take(
+    cx: &mut dyn Cx,
+    imported: files::Imported,
+    (format, area): (Format, &Area),
+    said: &mut Imported,
+) -> Result<(), Refusal> {
+    let plan = plan(cx, imported, format)?;
+    said.left_out.extend(plan.said);
+    match plan.held {
+        Some((id, _)) if plan.entries.is_empty() => {
+            said.unchanged += 1;
+            let here = format!("case {}: it is here already", id.short());
+            said.left_out.push(here);
+            // An import that was cut off may not have come to judge it.
+            let request = fresh(cx)?;
+            return reassess(cx, id, request);
+        }
+        Some(_) => said.added_to += 1,
+        None => said.new += 1,
+    }
+    let (held, area) = match plan.held {
+        Some((id, area)) => (Some(id), area),
+        None => (None, area.clone()),
+    };
+    said.cases
+        .push(write(cx, held, &area, (plan.entries, plan.known_as))?);
+    Ok(())
+}
+
+fn fresh(cx: &mut dyn Cx) -> Result<[u8; 16], Refusal> {
+    let mut request = [0; 16];
+    request
+        .iter_mut()
+        .zip(cx.randomness()?)
+        .for_each(|(byte, fresh)| *byte = fresh);
+    Ok(request)
 }
 
 /// Writes entries into a case, or into a new one, in as many changes as they need; and judges it.
@@ -376,10 +453,7 @@ fn write(
     let mut known_as = Some(known_as);
     let mut request = [0; 16];
     for entries in in_changes(entries) {
-        request
-            .iter_mut()
-            .zip(cx.randomness()?)
-            .for_each(|(byte, fresh)| *byte = fresh);
+        request = fresh(cx)?;
         let command = Command::TakeFromFile {
             case: held,
             area: area.clone(),
@@ -399,7 +473,12 @@ fn write(
     Ok(id)
 }
 
-fn open_archive(cx: &mut dyn Cx, bytes: &[u8], area: &Area) -> Result<Imported, Refusal> {
+fn open_archive(
+    cx: &mut dyn Cx,
+    bytes: &[u8],
+    area: &Area,
+    dry_run: bool,
+) -> Result<Imported, Refusal> {
     let archive = archive::read(bytes).map_err(archive_refused)?;
     let from = cx
         .known()
@@ -409,21 +488,28 @@ fn open_archive(cx: &mut dyn Cx, bytes: &[u8], area: &Area) -> Result<Imported, 
         return Err(Refusal::WriterMayNotWrite(from.name.clone()));
     }
     let opened = cx.known().open_archive(&archive).map_err(archive_refused)?;
-    let mut made = Vec::new();
+    let mut said = Imported {
+        from: Some(from.name.clone()),
+        dry_run,
+        ..Imported::default()
+    };
     for ArchivedCase { case, changes } in opened {
+        match cx.store().case_row(&case)? {
+            Some(_) => said.added_to += 1,
+            None => said.new += 1,
+        }
+        if dry_run {
+            continue;
+        }
         let changes = changes.into_iter().map(Into::into).collect();
         cx.command(Command::TakeCase {
             case,
             area: area.clone(),
             changes,
         })?;
-        made.push(case);
+        said.cases.push(case);
     }
-    Ok(Imported {
-        cases: made,
-        left_out: Vec::new(),
-        from: Some(from.name.clone()),
-    })
+    Ok(said)
 }
 
 /// A file of cases, and how many are in it and how many may not leave.

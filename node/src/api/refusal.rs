@@ -123,6 +123,15 @@ pub enum Refusal {
     NotABackup(String),
     /// A phone runs on what is to be copied.
     BackupRuns(String),
+    /// A file of cases that was taken in only as far as this, and why.
+    ImportStopped {
+        /// Patients that were taken in.
+        taken: usize,
+        /// Patients in the file.
+        of: usize,
+        /// Why it stopped.
+        why: Box<Refusal>,
+    },
     /// A backup of which a file is not what was written.
     BackupDamaged(String, String),
     /// No phone is in a folder, and what was asked begins none.
@@ -352,6 +361,7 @@ impl Refusal {
     /// What kind of refusal it is.
     pub fn class(&self) -> Class {
         match self {
+            Self::ImportStopped { why, .. } => why.class(),
             Self::KeySealed
             | Self::KeyWrongSecret(_)
             | Self::KeyDamaged(_)

@@ -236,6 +236,9 @@ pub enum Request {
         path: String,
         /// The space; by default the one this phone has a key for.
         area: Option<Area>,
+        /// Only say what it would bring.
+        #[serde(default)]
+        dry_run: bool,
     },
     /// Cases, and sealed ones that are carried.
     CaseList {

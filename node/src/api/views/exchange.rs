@@ -19,11 +19,19 @@ pub struct Exported {
 }
 
 /// Cases that came by a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "schema", rename = "kijiti.case-import/1")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "schema", rename = "kijiti.case-import/2")]
 pub struct Imported {
     /// Cases that were begun or added to.
     pub cases: Vec<CaseId>,
+    /// How many were begun, or would be.
+    pub new: usize,
+    /// How many were added to, or would be.
+    pub added_to: usize,
+    /// How many were here already, with all that the file says.
+    pub unchanged: usize,
+    /// Nothing was taken in: it was only looked at.
+    pub dry_run: bool,
     /// What was not taken in as it stands there, or not at all.
     pub left_out: Vec<String>,
     /// Of an archive: who wrote it.

@@ -1,5 +1,7 @@
 //! A store that is damaged: whether it is, and what can still be read of it.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rusqlite::types::Value;
@@ -17,10 +19,41 @@ pub struct Salvaged {
     pub all: bool,
 }
 
-/// Opens the store of a folder to look at it; what a write-ahead log beside it holds is seen, too.
-fn look(folder: &Path) -> rusqlite::Result<Connection> {
+/// Opens a store to look at it; what a write-ahead log beside it holds is seen, too.
+fn look(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(folder.join(DATABASE), flags)
+    Connection::open_with_flags(file, flags)
+}
+
+/// What every store's file begins with, and the fractions that its header has to name (SQLite's file format,
+/// §1.3).
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+const FRACTIONS: [u8; 4] = [0, 64, 32, 32];
+const PAGE_BYTES: u64 = 4096;
+
+/// Copies a damaged store to where it may be changed, and makes its header say again what can only be so: what
+/// it is, and how many pages there are.
+fn legible(folder: &Path, copy: &Path) -> std::io::Result<()> {
+    let bytes = std::fs::copy(folder.join(DATABASE), copy)?;
+    let log = folder.join(format!("{DATABASE}-wal"));
+    if log.is_file() {
+        std::fs::copy(&log, format!("{}-wal", copy.display()))?;
+    }
+    let file = OpenOptions::new().read(true).write(true).open(copy)?;
+    let mut header = [0; 100];
+    file.read_exact_at(&mut header, 0)?;
+    let pages = u32::try_from(bytes / PAGE_BYTES).unwrap_or(u32::MAX);
+    let [.., a, b, c, d] = header.first_chunk::<32>().copied().unwrap_or_default();
+    let too_many = u32::from_be_bytes([a, b, c, d]) > pages && !log.exists();
+    if header.starts_with(MAGIC) && !too_many {
+        return Ok(());
+    }
+    file.write_all_at(MAGIC, 0)?;
+    file.write_all_at(&(PAGE_BYTES as u16).to_be_bytes(), 16)?;
+    file.write_all_at(&FRACTIONS, 20)?;
+    file.write_all_at(&pages.to_be_bytes(), 28)?;
+    // The number of pages is that of the last change.
+    file.write_all_at(header.get(24..28).unwrap_or_default(), 92)
 }
 
 /// Whether the store of a folder holds together (SQLite's `integrity_check`).
@@ -29,7 +62,7 @@ pub fn is_sound(folder: &Path) -> bool {
     if !std::fs::metadata(&file).is_ok_and(|file| file.is_file() && file.len() > 0) {
         return false;
     }
-    let checked = look(folder).and_then(|db| {
+    let checked = look(&file).and_then(|db| {
         db.query_row("PRAGMA integrity_check(1)", [], |row| {
             row.get::<_, String>(0)
         })
@@ -42,7 +75,12 @@ impl SqliteStore {
     /// its beginning and, where that ends at a damaged page, from its end.
     pub fn salvage(&mut self, folder: &Path) -> Result<Salvaged, StoreError> {
         let mut salvaged = Salvaged { rows: 0, all: true };
-        let Ok(damaged) = look(folder) else {
+        let copy = self.folder.join("damaged.sqlite");
+        let damaged = match legible(folder, &copy) {
+            Err(e) if e.kind() == std::io::ErrorKind::StorageFull => return Err(StoreError::Full),
+            made => made.ok().and_then(|()| look(&copy).ok()),
+        };
+        let Some(damaged) = damaged else {
             salvaged.all = false;
             return Ok(salvaged);
         };

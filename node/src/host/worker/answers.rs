@@ -86,9 +86,14 @@ impl Worker {
             } => self
                 .case_export(&cases, format, to.as_deref(), &path)?
                 .into(),
-            Request::CaseImport { format, path, area } => {
+            Request::CaseImport {
+                format,
+                path,
+                area,
+                dry_run,
+            } => {
                 let bytes = read_file(&path, CASES_BYTES_MAX)?;
-                exchange::import(self, format, &bytes, area)?.into()
+                exchange::import(self, format, &bytes, (area, dry_run))?.into()
             }
             Request::ModelShow { module } => self.model_show(&module)?.into(),
             Request::ModelVerify { module } => self.model_verify(&module)?.into(),
