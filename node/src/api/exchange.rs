@@ -494,14 +494,20 @@ fn open_archive(
         ..Imported::default()
     };
     for ArchivedCase { case, changes } in opened {
-        match cx.store().case_row(&case)? {
-            Some(_) => said.added_to += 1,
-            None => said.new += 1,
+        let changes: Vec<Vec<u8>> = changes.into_iter().map(Into::into).collect();
+        let held = cases::load(cx, case)?.map(|mut held| held.changes());
+        let known = |change: &Vec<u8>| held.iter().flatten().any(|held| held == change);
+        match (&held, changes.iter().all(known)) {
+            (None, _) => said.new += 1,
+            (Some(_), true) => {
+                said.unchanged += 1;
+                continue;
+            }
+            (Some(_), false) => said.added_to += 1,
         }
         if dry_run {
             continue;
         }
-        let changes = changes.into_iter().map(Into::into).collect();
         cx.command(Command::TakeCase {
             case,
             area: area.clone(),

@@ -130,6 +130,9 @@ impl SqliteStore {
     /// Opens or makes the store of a data folder.
     pub fn open(folder: &Path, keys: &DeviceKeys) -> Result<Self, StoreError> {
         let (file, begun) = (folder.join(DATABASE), folder.join("begun"));
+        if file.is_dir() {
+            return Err(StoreError::Damaged("phone.sqlite is a folder".into()));
+        }
         let empty = std::fs::metadata(&file).map_or(true, |file| file.len() == 0);
         if empty && begun.exists() {
             // An empty file would pass for a phone that has never been used, and be written over.
