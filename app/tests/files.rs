@@ -323,6 +323,9 @@ fn a_dry_run_says_what_an_import_then_does_and_writes_nothing() {
     }
     assert_eq!(listed(), 1);
     // An own export that was added to elsewhere, as a table; and one sealed for this phone.
+    let list = desk.json("clinic", &["case", "list"]);
+    let id = list["cases"][0]["case"].as_str().unwrap();
+    desk.ok("clinic", &["case", "add", id, "--consent", "share"]);
     desk.ok(
         "clinic",
         &["case", "export", "--format", "csv", "--out", "own.csv"],

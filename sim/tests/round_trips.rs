@@ -1,6 +1,8 @@
 //! Cases go out as files and come in again, twice, on two phones that also meet: they are the same cases, nobody
 //! is there twice, and every dose counts once. `CASES` says how many (60; the night takes 1,000).
 
+#![allow(clippy::disallowed_methods)] // the environment may say how many
+
 use std::collections::BTreeMap;
 
 use clinical::catalogue::{FIELDS, Kind, Merge};
@@ -85,7 +87,8 @@ fn begin(screen: &mut Screen, rng: &mut ChaCha20Rng, n: u64) -> String {
             fields.push((field.name.to_owned(), typed(rng, field.kind)));
         }
     }
-    let consent = ["care", "photo", "training"].map(|to| (to.to_owned(), rng.next_u32() % 2 == 0));
+    let consent =
+        ["care", "photo", "training"].map(|to| (to.to_owned(), rng.next_u32().is_multiple_of(2)));
     let request = Request::CaseBegin {
         fields: fields.clone(),
         profile: Profile::Iccm,
