@@ -134,7 +134,7 @@ pub enum Command {
     },
     /// Meet a phone at an address.
     Meet {
-        /// DEVICE-ID@ADDRESS:PORT, as the other's `kijiti status` shows it.
+        /// DEVICE@ADDRESS:PORT, as the other's `kijiti status` shows it; a name will do for a phone known here.
         who: String,
     },
     /// Releases on this phone, and training.

@@ -13,7 +13,7 @@ use protocol::Chain;
 
 use crate::cli::EnrolCommand;
 use crate::codes::draw;
-use crate::ministry::{self, area_of, key_of};
+use crate::ministry::{self, area_of};
 use crate::run::Phone;
 use crate::words::desk as words;
 use crate::{Failure, passphrase, show};
@@ -95,7 +95,7 @@ fn keep(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             let area = area_of(&area)?;
             let without = without
                 .iter()
-                .map(|id| key_of(id))
+                .map(|who| phone.named(who))
                 .collect::<Result<Vec<_>, _>>()?;
             let shown = format!("the space of {area} has a new key");
             phone.shown(Request::SpaceRotate { area, without }, |_: &Done| {
@@ -118,7 +118,7 @@ fn keep(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             })
         }
         EnrolCommand::UnlockCode { device, area } => {
-            let (area, device) = (area_of(&area)?, key_of(&device)?);
+            let (area, device) = (area_of(&area)?, phone.named(&device)?);
             let request = Request::UnlockCode { area, device };
             phone.shown(request, |a: &Code| println!("{}", a.code))
         }
@@ -127,7 +127,7 @@ fn keep(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             area,
             reason,
         } => {
-            let (area, device) = (area_of(&area)?, key_of(&device)?);
+            let (area, device) = (area_of(&area)?, phone.named(&device)?);
             let request = Request::Revoke {
                 area,
                 device,
@@ -324,7 +324,7 @@ fn renew(
         all,
         &without
             .iter()
-            .map(|id| ministry::key_of(id))
+            .map(|who| phone.named(who))
             .collect::<Result<Vec<_>, _>>()?,
     );
     for (renewal, _) in &due {

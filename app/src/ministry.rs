@@ -103,7 +103,7 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
         MinistryCommand::Revoke { device, reason, to } => {
             let trust = trust_of(phone)?;
             put(
-                &draft::revoke(&trust, key_of(&device)?, &reason)?,
+                &draft::revoke(&trust, phone.named(&device)?, &reason)?,
                 &to,
                 Some(&trust),
             )

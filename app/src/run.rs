@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clinical::Profile;
+use node::api::views;
 use node::api::views::case::PictureSays;
 use node::api::views::meetings::Meeting;
 use node::api::views::releases::{Active, Releases, Verified};
@@ -12,6 +13,7 @@ use node::api::{Refusal, Reply, Request, RequestId, VisitOf};
 use node::host::folder::key_is_sealed;
 use node::host::links::bluetooth::Channels;
 use node::host::{BluetoothOptions, DataFolder, Host, HostOptions, WifiOptions, ask};
+use protocol::DeviceId;
 use serde::Serialize;
 
 use crate::Failure;
@@ -336,6 +338,17 @@ impl Phone {
         )?)
     }
 
+    /// A phone by its id, by the beginning of it, or by its name where this one knows it.
+    pub fn named(&self, who: &str) -> Result<DeviceId, Failure> {
+        if let Ok(device) = who.trim().parse() {
+            return Ok(device);
+        }
+        let found: views::status::Phone = self.ask(Request::FindPhone {
+            who: who.to_owned(),
+        })?;
+        Ok(found.device)
+    }
+
     /// Asks it, and shows the answer.
     pub fn shown<R>(&self, request: Request, shower: impl FnOnce(&R)) -> Result<(), Failure>
     where
@@ -432,10 +445,7 @@ fn meet(phone: &Phone, who: &str) -> Result<(), Failure> {
         let hint = "write DEVICE-ID@ADDRESS:PORT as `kijiti status` of the other shows it";
         return Err(Failure::new("not a phone's address", hint).with_code(2));
     };
-    let peer = peer.parse().map_err(|e| {
-        let hint = "write DEVICE-ID@ADDRESS:PORT as `kijiti status` of the other shows it";
-        Failure::new(format!("not a phone's address: {e}"), hint).with_code(2)
-    })?;
+    let peer = phone.named(peer)?;
     let bar = show::MeetingBar::default();
     let request = Request::Meet {
         peer,

@@ -142,7 +142,7 @@ fn json(view: &dyn views::erased::View) -> Value {
 }
 
 /// What a screen asks of a case, of a visit and of the phone.
-fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 16] {
+fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 17] {
     let profile = clinical::Profile::Iccm;
     let decision = node::api::DecisionInput {
         urgency: clinical::Urgency::Pink,
@@ -201,6 +201,9 @@ fn requests(case: &str, path: &dyn Fn(&str) -> String) -> [Request; 16] {
         Request::Receipts,
         Request::Documents,
         Request::Certificates,
+        Request::FindPhone {
+            who: "worker neema".into(),
+        },
         Request::Import {
             path: path("photo.jpg"),
         },

@@ -116,6 +116,7 @@ pub fn look(cx: &dyn Look, request: Request, host: HostFacts) -> Result<Looked, 
         Request::Idle => keeping::idle(cx, &host).into(),
         Request::Documents => keeping::documents(cx).into(),
         Request::Certificates => keeping::certificates(cx)?.into(),
+        Request::FindPhone { who } => names::named(cx, &who)?.into(),
         Request::Meetings => meetings::list(cx)?.into(),
         Request::ModelList => releases::list(cx)?.into(),
         Request::CaseList { find, after, limit } => {

@@ -5,7 +5,7 @@ use clinical::{FindingValue, Urgency};
 use node::api::views::case::{Case, CaseNew, Decided, History, Said, Stays};
 use node::api::views::cases::{Cases, Duplicates, HandedOver, Next};
 use node::api::views::meetings::Meetings;
-use node::api::views::status::{Done, EnrolRequest, Status};
+use node::api::views::status::{Done, EnrolRequest, Phone, Status};
 use node::api::views::visit::VisitOpen;
 use node::api::{CaseWords, Class, DecisionInput, Refusal, Request, VisitOf, exchange};
 use sim::Cut;
@@ -424,4 +424,39 @@ fn a_request_begun_anew_is_judged_anew() {
         3,
     );
     assert_eq!(judged(&mut road), Urgency::Pink);
+}
+
+/// People say names, not digits; where a name is not one patient's, digits are asked for.
+#[test]
+fn a_case_and_a_phone_are_found_by_name_where_it_is_only_theirs() {
+    let mut world = world();
+    world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+    let mut screen = Screen::at(&mut world, WORKER);
+    let first: CaseNew = screen.ask(child("spo2 = 97", 1)).unwrap();
+    let show = |screen: &mut Screen, case: &str| {
+        screen.ask::<Case>(Request::CaseShow { case: case.into() })
+    };
+    for name in ["Amina Kazungu", "amina", " KAZUNGU "] {
+        assert_eq!(show(&mut screen, name).unwrap().case, first.case, "{name}");
+    }
+    let none = show(&mut screen, "Amin").unwrap_err();
+    assert_eq!(none, Refusal::NoSuchCase("amin".into()));
+    assert_eq!(
+        show(&mut screen, "").unwrap_err(),
+        Refusal::NoSuchCase(String::new())
+    );
+    screen.ask::<CaseNew>(child("spo2 = 96", 2)).unwrap();
+    let several = show(&mut screen, "Amina").unwrap_err();
+    assert_eq!(several, Refusal::SeveralCases("amina".into()));
+    let phone = |screen: &mut Screen, who: &str| {
+        screen.ask::<Phone>(Request::FindPhone { who: who.into() })
+    };
+    let clinic = phone(&mut screen, "Clinic").unwrap();
+    assert_eq!(clinic.name.as_deref(), Some("clinic"));
+    let digits = clinic.device.to_string();
+    assert_eq!(phone(&mut screen, &digits[..8]).unwrap(), clinic);
+    assert!(matches!(
+        phone(&mut screen, "nobody"),
+        Err(Refusal::NoSuchPhone(_, false))
+    ));
 }

@@ -60,7 +60,7 @@ pub enum EnrolCommand {
         /// Those that hold for long yet, too.
         #[arg(long)]
         all: bool,
-        /// A phone that shall not have one, by its device id.
+        /// A phone that shall not have one, by its name or id.
         #[arg(long, value_name = "DEVICE")]
         without: Vec<String>,
         /// As for `sign`.
@@ -106,7 +106,7 @@ pub enum EnrolCommand {
         /// Which space.
         #[arg(long)]
         area: String,
-        /// A phone that shall not have the new key, by its device id.
+        /// A phone that shall not have the new key, by its name or id.
         #[arg(long, value_name = "DEVICE")]
         without: Vec<String>,
     },
@@ -131,7 +131,7 @@ pub enum EnrolCommand {
     /// The code to read out to a worker whose phone has locked a space. It serves once; after that,
     /// `lease` shares the keys anew.
     UnlockCode {
-        /// The phone's device id.
+        /// The phone: its name, its id, or the beginning of that.
         device: String,
         /// Which space.
         #[arg(long)]
@@ -140,7 +140,7 @@ pub enum EnrolCommand {
     /// Say that a phone is lost: others meet it no more, and spaces that it could read get new
     /// keys.
     Revoke {
-        /// Its device id.
+        /// The phone: its name, its id, or the beginning of that.
         device: String,
         /// Where it was certified.
         #[arg(long)]

@@ -85,7 +85,7 @@ pub enum MinistryCommand {
     },
     /// Draft a revocation: a phone, and all that it certified, is believed no more.
     Revoke {
-        /// The phone's id.
+        /// The phone: its id or, where this phone knows it, its name.
         device: String,
         /// Why, for people.
         #[arg(long, default_value = "lost")]

@@ -380,8 +380,8 @@ fn cases(refusal: &Refusal) -> Option<Words> {
         ),
         Refusal::NoSuchCase(text) => words(format!("no case {text:?} on this phone"), list),
         Refusal::SeveralCases(text) => words(
-            format!("several cases begin with {text:?}"),
-            "write more digits",
+            format!("several cases are called {text:?}, or begin so"),
+            "write digits of the id, as `kijiti case list` shows it",
         ),
         Refusal::CaseNotHere => words("the case is not here", list),
         Refusal::CaseDamaged(why) => {
@@ -500,8 +500,8 @@ fn entries(refusal: &Refusal) -> Option<Words> {
         }
         Refusal::NothingToAdd => words("nothing to add", "see `kijiti case add --help`"),
         Refusal::NoSuchPhone(text, false) => words(
-            format!("no phone {text:?} was met"),
-            "write its device id, as its `kijiti status` shows it",
+            format!("no phone {text:?} is known here"),
+            "write its name, or its device id as its `kijiti status` shows it",
         ),
         Refusal::NoSuchPhone(text, true) => words(
             format!("several phones are called {text:?}"),

@@ -72,17 +72,24 @@ pub(super) fn may_begin(cx: &dyn Look, area: Option<Area>) -> Result<(), Refusal
     }
 }
 
-/// A case by its id or the beginning of it.
+/// A case by its id or the beginning of it, or by the patient's name where only one is called so.
 pub fn find(cx: &dyn Look, text: &str) -> Result<CaseId, Refusal> {
     let text = text.trim().to_lowercase();
     let rows = cx.store().cases()?;
-    let named: Vec<_> = rows
-        .iter()
-        .filter(|r| r.id.to_string().starts_with(&text))
-        .collect();
-    match named.as_slice() {
-        [only] if text.len() >= CASE_PREFIX_MIN => Ok(only.id),
-        [] | [_] => Err(Refusal::NoSuchCase(text)),
+    let begins = |row: &&CaseRow| row.id.to_string().starts_with(&text);
+    let mut meant: Vec<_> = rows.iter().filter(begins).collect();
+    if meant.is_empty() || text.len() < CASE_PREFIX_MIN {
+        let called = |row: &&CaseRow| {
+            let title = row.title.to_lowercase();
+            let name = title.split(", ").next().unwrap_or_default();
+            let part = |part| !text.is_empty() && part == text;
+            part(title.as_str()) || part(name) || name.split_whitespace().any(part)
+        };
+        meant = rows.iter().filter(called).collect();
+    }
+    match meant.as_slice() {
+        [only] => Ok(only.id),
+        [] => Err(Refusal::NoSuchCase(text)),
         [_, _, ..] => Err(Refusal::SeveralCases(text)),
     }
 }

@@ -482,6 +482,11 @@ pub enum Request {
     Documents,
     /// All certificate chains that this phone keeps.
     Certificates,
+    /// Which phone is meant.
+    FindPhone {
+        /// By the name of its certificate, its id, or the beginning of that.
+        who: String,
+    },
 }
 
 impl Request {
@@ -527,6 +532,7 @@ impl Request {
             | Request::Idle
             | Request::Documents
             | Request::Certificates
+            | Request::FindPhone { .. }
             | Request::Meetings
             | Request::ModelList
             | Request::CaseList { .. }

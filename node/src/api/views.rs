@@ -79,6 +79,8 @@ replies! {
     Receipts(status::Receipts),
     /// Certificates of phones.
     Certificates(status::Certificates),
+    /// A phone.
+    Phone(status::Phone),
     /// This phone's request for a certificate.
     EnrolRequest(status::EnrolRequest),
     /// An answer to such a request, or a grant.

@@ -212,6 +212,16 @@ pub struct Certificates {
     pub chains: Vec<String>,
 }
 
+/// A phone that somebody has named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "schema", rename = "kijiti.phone/1")]
+pub struct Phone {
+    /// Its id.
+    pub device: DeviceId,
+    /// The name of its certificate, if that is known here.
+    pub name: Option<String>,
+}
+
 /// This phone's certificate request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "schema", rename = "kijiti.enrol-request/1")]
