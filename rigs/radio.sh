@@ -17,7 +17,7 @@ for scenario in $scenarios; do
     rm -rf "$out" "$work/test"
     mkdir -p "$out" "$work/test"
     bytes=100000
-    [ "${scenario%-*}" != raise ] || bytes=1400000
+    [ "${scenario%-*}" != raise ] || bytes=3000000
     [ "${scenario%-*}" != cut ] || bytes=400000
     [ "$scenario" != goodput ] || bytes=2000000
     "$here/phones.sh" "$kijiti" "$work/test/phones" $bytes

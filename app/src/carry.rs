@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use node::api::Request;
 use node::api::views::carry::{CarriedIn, CarriedOut, PassedOver, Why};
+use node::api::views::status::Status;
 
 use crate::Failure;
 use crate::cli::CarryCommand;
@@ -26,10 +27,38 @@ pub fn run(phone: &Phone, command: CarryCommand) -> Result<(), Failure> {
             phone.shown(Request::CarryOut { to }, given)
         }
         CarryCommand::In { from } => {
+            let single = from.is_file();
             let from = absolute(&from)?;
-            phone.shown(Request::CarryIn { from }, taken)
+            let came: CarriedIn = phone.ask(Request::CarryIn { from })?;
+            phone.show(&came, taken)?;
+            match came.passed_over.first() {
+                Some(refused) if single && came == nothing_but(&came) => Err(Failure::new(
+                    format!(
+                        "nothing of {} was taken in: {}",
+                        one_line(&refused.file),
+                        why(&refused.why)
+                    ),
+                    "name a file or a folder that `kijiti carry out` wrote",
+                )
+                .with_code(5)),
+                _ => Ok(()),
+            }
         }
     }
+}
+
+/// What came, if nothing did but files that were passed over.
+fn nothing_but(came: &CarriedIn) -> CarriedIn {
+    CarriedIn {
+        passed_over: came.passed_over.clone(),
+        ..CarriedIn::default()
+    }
+}
+
+/// A file's name, whatever its owner has put into it, on one line.
+fn one_line(name: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    name.chars().map(shown).collect()
 }
 
 fn given(out: &CarriedOut) {
@@ -74,6 +103,9 @@ fn taken(taken: &CarriedIn) {
     ];
     match list(&parts) {
         Some(parts) => println!("taken in: {parts}"),
+        None if taken.parcels == 0 && taken.passed_over.is_empty() => println!(
+            "nothing of kijiti's was found there: name the card itself, or a file that `kijiti carry out` wrote"
+        ),
         None => println!("nothing new there for this phone"),
     }
     if !taken.cases.is_empty() {
@@ -108,7 +140,8 @@ fn list(parts: &[Option<String>]) -> Option<String> {
 /// Files that were passed over, and what to do.
 fn passed_over(files: &[PassedOver]) {
     for file in files.iter().take(SHOWN_MAX) {
-        wrapped(&format!("passed over {}: {}", file.file, why(&file.why)), 0);
+        let name = one_line(&file.file);
+        wrapped(&format!("passed over {name}: {}", why(&file.why)), 0);
     }
     if files.len() > SHOWN_MAX {
         println!("and {} more", files.len() - SHOWN_MAX);
@@ -143,11 +176,17 @@ type Seen = BTreeSet<(PathBuf, u64, Option<SystemTime>)>;
 
 fn seen(folder: &Path) -> Seen {
     let within = ["", "kijiti/cases", "kijiti/photos", "kijiti/bundles"];
+    // Of other people's files beside there may be any number.
+    let ours = |name: &std::ffi::OsStr| {
+        let name = name.to_string_lossy().to_lowercase();
+        name.contains(".kijiti") || name.parse::<protocol::Digest>().is_ok()
+    };
     let files = within
         .iter()
         .filter_map(|under| std::fs::read_dir(folder.join(under)).ok())
         .flatten()
-        .flatten();
+        .flatten()
+        .filter(|file| ours(&file.file_name()));
     let said = files.filter_map(|file| {
         let there = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
         Some((file.path(), there.len(), there.modified().ok()))
@@ -159,16 +198,18 @@ fn seen(folder: &Path) -> Seen {
 /// there, once somebody has carried something out to it.
 pub fn watch(phone: Phone, folder: PathBuf) {
     let work = move || {
-        let (mut last, mut quiet, mut said) = (Seen::new(), GIVES_EVERY, String::new());
+        let (mut last, mut quiet, mut said) = (None, GIVES_EVERY, String::new());
         let log = crate::say::log();
         loop {
-            let now = seen(&folder);
+            // What lies there is looked at again when it has changed, when this phone may read more than before,
+            // and when the last try came to nothing.
+            let now = Some((seen(&folder), may(&phone)));
             quiet += 1;
             if now != last || quiet >= GIVES_EVERY {
                 quiet = 0;
-                let line = match both_ways(&phone, &folder, now != last) {
-                    Ok(line) => line,
-                    Err(failure) => failure.to_string(),
+                let (line, now) = match both_ways(&phone, &folder, now != last) {
+                    Ok(line) => (line, now),
+                    Err(failure) => (failure.to_string(), None),
                 };
                 if !line.is_empty() && line != said {
                     log(&format!("{}: {line}", folder.display()));
@@ -182,6 +223,12 @@ pub fn watch(phone: Phone, folder: PathBuf) {
     let _ = std::thread::Builder::new()
         .name("folder".into())
         .spawn(work);
+}
+
+/// What this phone may read and carry, as far as that makes a folder worth another look.
+fn may(phone: &Phone) -> Option<(Option<String>, usize, Option<u64>)> {
+    let status: Status = phone.ask(Request::Status).ok()?;
+    Some((status.name, status.spaces.len(), status.release_list))
 }
 
 fn both_ways(phone: &Phone, folder: &Path, changed: bool) -> Result<String, Failure> {
@@ -208,12 +255,17 @@ fn both_ways(phone: &Phone, folder: &Path, changed: bool) -> Result<String, Fail
     }
     if folder.join("kijiti").is_dir() {
         let given: CarriedOut = phone.ask(Request::CarryOut { to: path })?;
-        if given.bytes > 0 {
+        if given.bytes > 0 && given.envelopes + given.photos + given.bundles == 0 {
+            said.push("put there papers of the ministry's and receipts".to_owned());
+        } else if given.bytes > 0 {
             said.push(format!(
                 "put there {} sealed changes, {} photos, {} releases",
                 given.envelopes, given.photos, given.bundles
             ));
         }
+    }
+    if !folder.join("kijiti").is_dir() && said.is_empty() {
+        said.push("nothing is put there until `kijiti carry out` has been, once".to_owned());
     }
     Ok(said.join("; "))
 }

@@ -414,3 +414,111 @@ fn two_phones_at_one_folder_at_once_lose_nothing() {
         .filter(|f| f.extension().is_some_and(|e| e == "part"));
     assert_eq!(drafts.count(), 0, "{left:?}");
 }
+
+/// A release and a parcel as apps hand them on: alone, renamed, in the folder that people see.
+#[test]
+fn whatever_an_app_makes_of_a_file_s_name_it_is_taken() {
+    let desk = village();
+    out(&desk, "clinic", "card");
+    let release = files(&desk.path("card/kijiti/bundles")).remove(0);
+    out(&desk, "worker", "other");
+    let parcel = files(&desk.path("other/kijiti/cases")).remove(0);
+    // The release is named by the list, which lies in a parcel; then the file alone is enough.
+    desk.ok("courier", &["carry", "in", "card/kijiti/cases"]);
+    for parcel in files(&desk.path("card/kijiti/cases")) {
+        desk.ok("courier", &["carry", "in", parcel.to_str().unwrap()]);
+    }
+    std::fs::copy(&release, desk.path("form-from-a-friend.bin")).unwrap();
+    let came = taken(&desk, "courier", "form-from-a-friend.bin");
+    assert_eq!(came["bundles"], 1, "{came}");
+    desk.write("letter.txt", "hello");
+    let (code, said) = desk.fails("courier", &["carry", "in", "letter.txt"]);
+    assert!(
+        code == 5 && said.contains("something else than kijiti writes"),
+        "{said}"
+    );
+    for name in ["X.KIJITI", "x.kijiti.bin", "x.kijiti (1)"] {
+        std::fs::create_dir_all(desk.path(name)).unwrap();
+        std::fs::copy(&parcel, desk.path(name).join(name)).unwrap();
+        assert_eq!(taken(&desk, "clinic", name)["parcels"], 1, "{name}");
+    }
+    assert_eq!(titles(&desk, "clinic").len(), 1);
+    // Who names the folder on the card means the card; who names another is told.
+    assert_eq!(taken(&desk, "clinic", "other/kijiti")["parcels"], 1);
+    let said = desk.ok("clinic", &["carry", "in", "keys"]);
+    assert!(
+        said.contains("nothing of kijiti's was found there"),
+        "{said}"
+    );
+    let (_, said) = desk.fails("clinic", &["carry", "out", "clinic/bundles"]);
+    assert!(
+        said.contains("its own folder") || said.contains("own folder"),
+        "{said}"
+    );
+}
+
+/// A stick whose folders lead elsewhere: nothing is swept, written or read there. And what another phone writes is
+/// no draft of ours, however old a wrong clock makes it.
+#[test]
+fn folders_that_lead_elsewhere_are_left_alone_and_so_are_others_drafts() {
+    let desk = village();
+    std::fs::create_dir_all(desk.path("home")).unwrap();
+    std::fs::create_dir_all(desk.path("stick/kijiti")).unwrap();
+    std::os::unix::fs::symlink(desk.path("home"), desk.path("stick/kijiti/cases")).unwrap();
+    let old = |name: &str| {
+        desk.write(name, "half");
+        let age = std::time::SystemTime::now() - std::time::Duration::from_secs(9 * 86_400);
+        let file = std::fs::File::options()
+            .write(true)
+            .open(desk.path(name))
+            .unwrap();
+        file.set_modified(age).unwrap();
+        file
+    };
+    old("home/0123456789abcdef.part");
+    let (_, said) = desk.fails("worker", &["carry", "out", "stick"]);
+    assert!(said.contains("is a link"), "{said}");
+    assert_eq!(files(&desk.path("home")).len(), 1);
+    let came = taken(&desk, "clinic", "stick");
+    assert_eq!(came["passed_over"][0]["why"], "in_the_way", "{came}");
+    out(&desk, "worker", "card");
+    old("card/kijiti/cases/movie.mp4.part");
+    old("card/kijiti/cases/0123456789abcdef.part");
+    let busy = old("card/kijiti/cases/fedcba9876543210.part");
+    busy.lock().unwrap();
+    out(&desk, "worker", "card");
+    let left = files(&desk.path("card/kijiti/cases"));
+    let left: Vec<_> = left
+        .iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "part"))
+        .collect();
+    assert_eq!(
+        left.len(),
+        2,
+        "somebody's film, and what is being written: {left:?}"
+    );
+    // Whoever holds the card may read what lies there, and add to it.
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&desk.path("card/kijiti/cases")), 0o777);
+    let parcels = files(&desk.path("card/kijiti/cases"));
+    let parcel = parcels
+        .iter()
+        .find(|f| f.extension().is_some_and(|e| e == "kijiti"))
+        .unwrap();
+    assert_eq!(mode(parcel), 0o644);
+    // Something of the same name in the way costs nothing but the name.
+    std::fs::create_dir_all(
+        desk.path("third/kijiti/cases")
+            .join(parcel.file_name().unwrap()),
+    )
+    .unwrap();
+    assert!(out(&desk, "worker", "third")["envelopes"].as_u64() > Some(0));
+    assert_eq!(
+        taken(&desk, "clinic", "third")["cases"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}

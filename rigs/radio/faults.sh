@@ -101,13 +101,13 @@ mkdir -p /card
 dd if=/dev/zero of=/tmp/card.img bs=1024 count=2048 2>/dev/null
 mkfs.vfat /tmp/card.img >/dev/null
 mount -t vfat -o loop,iocharset=iso8859-1 /tmp/card.img /card
-says "a card" "." /test/kijiti --data /test/phones/b carry out /card
+says "a card" "put there: 2" /test/kijiti --data /test/phones/b carry out /card
 find /card -type f | sort | xargs sha256sum >/tmp/before
 mount -o remount,ro /card
 printf 'age_months = 14\ncough_or_difficult = "yes"\n' >/tmp/findings.toml
-says "something new" "." /test/kijiti --data /test/phones/b case new --findings /tmp/findings.toml --set patient.name=Baraka --consent share
+says "something new" "^case " /test/kijiti --data /test/phones/b case new --findings /tmp/findings.toml --set patient.name=Baraka --consent share
 says "a read-only card" "read-only|cannot be written" /test/kijiti --data /test/phones/b carry out /card
-says "a read-only card is read" "." /test/kijiti --data /test/phones/a carry in /card
+says "a read-only card is read" "taken in: 2" /test/kijiti --data /test/phones/a carry in /card
 says "what it brought" "Zawadi" /test/kijiti --data /test/phones/a case list
 find /card -type f | sort | xargs sha256sum | cmp - /tmp/before || { echo "FAILED: the card has changed"; failed=1; }
 mount -o remount,rw /card
@@ -115,7 +115,7 @@ dd if=/dev/zero of=/card/holiday.avi bs=1024 2>/dev/null
 says "a full card" "full|no (space|room)|free" /test/kijiti --data /test/phones/a carry out /card
 rm /card/holiday.avi
 find /card -type f | sort | xargs sha256sum | cmp - /tmp/before || { echo "FAILED: the card has changed"; failed=1; }
-says "room again" "." /test/kijiti --data /test/phones/a carry out /card
+says "room again" "put there: 3" /test/kijiti --data /test/phones/a carry out /card
 umount /card
 goes_on
 cat /out/a.log | sed 's/^/a: /'

@@ -90,8 +90,10 @@ pub struct CarriedOut {
 
 /// What was taken from a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "schema", rename = "kijiti.carry-in/1")]
+#[serde(tag = "schema", rename = "kijiti.carry-in/2")]
 pub struct CarriedIn {
+    /// Files of sealed cases that were read.
+    pub parcels: u64,
     /// Envelopes that were new here.
     pub envelopes: u64,
     /// Cases that this phone reads and that were new here or have changed.

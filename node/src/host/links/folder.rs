@@ -5,8 +5,10 @@
 //! `kijiti/cases/*.kijiti` parcels (`sync/src/parcel.rs`) · `kijiti/photos/DIGEST` sealed photos ·
 //! `kijiti/bundles/DIGEST` releases and deltas · `*.part` what is being written
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,6 +35,8 @@ pub enum Shelf {
 }
 
 impl Shelf {
+    const ALL: [Self; 3] = [Self::Cases, Self::Photos, Self::Bundles];
+
     fn name(self) -> &'static str {
         match self {
             Self::Cases => "cases",
@@ -70,6 +74,13 @@ impl Card {
     /// Opens a folder that is there, or a single file.
     pub fn open(path: &Path) -> Result<Self, Refusal> {
         fs::metadata(path).map_err(|e| unusable(path, &e))?;
+        // Who names the folder within the card means the card.
+        let shelves = path.ends_with("kijiti") && !path.join("kijiti").exists();
+        let within = [Shelf::Cases, Shelf::Bundles].map(|shelf| path.join(shelf.name()));
+        let path = match path.parent() {
+            Some(card) if shelves && within.iter().any(|shelf| shelf.is_dir()) => card,
+            Some(_) | None => path,
+        };
         let mut draft = [0; 8];
         getrandom::fill(&mut draft).map_err(|e| Refusal::NoRandomness(e.to_string()))?;
         let digits: String = draft.iter().map(|b| format!("{b:02x}")).collect();
@@ -85,12 +96,36 @@ impl Card {
             let wanted = io::Error::new(ErrorKind::NotADirectory, "it is a file, not a folder");
             return Err(unusable(&self.path, &wanted));
         }
-        for shelf in [Shelf::Cases, Shelf::Photos, Shelf::Bundles] {
+        make_for_all(&self.path.join("kijiti")).map_err(|e| unusable(&self.path, &e))?;
+        for shelf in Shelf::ALL {
             let folder = self.folder(shelf);
-            fs::create_dir_all(&folder).map_err(|e| unusable(&self.path, &e))?;
+            if self.leads_elsewhere(shelf) {
+                let link = io::Error::other(format!("{} is a link", folder.display()));
+                return Err(unusable(&self.path, &link));
+            }
+            make_for_all(&folder).map_err(|e| unusable(&self.path, &e))?;
             sweep(&folder); // what pulled cards left
         }
         Ok(())
+    }
+
+    /// A shelf that is a link leads to somebody's other files: nothing is read, written or swept there.
+    fn leads_elsewhere(&self, shelf: Shelf) -> bool {
+        self.path.join("kijiti").is_symlink() || self.folder(shelf).is_symlink()
+    }
+
+    /// Shelves that are there and cannot be read, and those that lead elsewhere, are told.
+    fn tell_shut(&self, passed: &mut Vec<PassedOver>) {
+        for shelf in Shelf::ALL {
+            let folder = self.folder(shelf);
+            match fs::read_dir(&folder) {
+                Ok(_) if self.leads_elsewhere(shelf) => pass_over(passed, &folder, Why::InTheWay),
+                Err(e) if e.kind() != ErrorKind::NotFound => {
+                    pass_over(passed, &folder, Why::Unreadable(e.to_string()));
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
     }
 
     fn folder(&self, shelf: Shelf) -> PathBuf {
@@ -106,15 +141,25 @@ impl Card {
     /// are saved, or the one file. In the order of their names; some are passed over.
     pub fn parcels(&self, passed: &mut Vec<PassedOver>) -> Result<Vec<PathBuf>, Refusal> {
         if self.path.is_file() {
-            return Ok(vec![self.path.clone()]);
+            let release = self.loose().is_some();
+            return Ok(if release {
+                vec![]
+            } else {
+                vec![self.path.clone()]
+            });
         }
-        let on_shelf = list(&self.folder(Shelf::Cases));
+        self.tell_shut(passed);
+        let on_shelf = match self.leads_elsewhere(Shelf::Cases) {
+            true => Ok(Vec::new()),
+            false => list(&self.folder(Shelf::Cases)),
+        };
         let beside = list(&self.path).map_err(|e| unusable(&self.path, &e))?;
         let mut found = Vec::new();
         for path in on_shelf.unwrap_or_default().into_iter().chain(beside) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let on_shelf = path.parent().is_some_and(|p| p.ends_with("kijiti/cases"));
-            if !name.ends_with(SUFFIX) {
+            // Message apps and spreadsheets of names call it `X.KIJITI`, `x.kijiti.bin`, `x.kijiti (1)`.
+            if !name.to_lowercase().contains(SUFFIX) || name.ends_with(".part") {
                 if on_shelf && !name.ends_with(".part") {
                     pass_over(passed, &path, Why::NotAParcel);
                 }
@@ -131,14 +176,33 @@ impl Card {
         Ok(found)
     }
 
-    /// Files of a shelf that are called by a digest.
-    pub fn by_digest(&self, shelf: Shelf) -> Vec<(Digest, PathBuf)> {
-        let files = list(&self.folder(shelf)).unwrap_or_default().into_iter();
+    /// Files of a shelf that are called by a digest, and such files that lie in the folder itself, as
+    /// attachments do; of a single file, whatever it is called.
+    pub fn by_digest(&self, shelf: Shelf) -> BTreeMap<Digest, PathBuf> {
+        if let Some((digest, path)) = self.loose() {
+            return BTreeMap::from([(digest, path)]);
+        }
+        let on_shelf = match self.leads_elsewhere(shelf) {
+            true => Vec::new(),
+            false => list(&self.folder(shelf)).unwrap_or_default(),
+        };
+        let beside = list(&self.path).unwrap_or_default();
         let named = |path: PathBuf| {
             let digest = path.file_name()?.to_str()?.parse().ok()?;
             Some((digest, path))
         };
-        files.take(FOLDER_FILES_MAX).filter_map(named).collect()
+        let beside = beside.into_iter().filter_map(named);
+        let on_shelf = on_shelf.into_iter().filter_map(named);
+        beside.chain(on_shelf).take(FOLDER_FILES_MAX).collect()
+    }
+
+    /// A single file that is no parcel: a release or a photo, perhaps.
+    pub fn loose(&self) -> Option<(Digest, PathBuf)> {
+        if !self.path.is_file() || begins_as_one(&self.path) != Ok(false) {
+            return None;
+        }
+        let digest = Digest::of_reader(&mut open_plain(&self.path).ok()?).ok()?;
+        Some((digest, self.path.clone()))
     }
 
     /// Puts a file there whole, or not at all: what was there under its name before stays until then.
@@ -161,6 +225,8 @@ pub fn put_whole(
             .truncate(true)
             .write(true)
             .open(&draft)?;
+        let _ = file.try_lock(); // who sweeps sees that it is being written
+        let _ = file.set_permissions(fs::Permissions::from_mode(0o644));
         let mut buffer = vec![0; 1 << 17];
         let mut written = 0;
         loop {
@@ -205,14 +271,31 @@ fn begins_as_one(path: &Path) -> Result<bool, Why> {
     Ok(begins == MAGIC)
 }
 
-/// Removes drafts that somebody's pulled card has left.
+/// Makes a folder that whoever holds the card may use: all that lies there is sealed or signed.
+fn make_for_all(folder: &Path) -> io::Result<()> {
+    if !folder.is_dir() {
+        fs::create_dir_all(folder)?;
+        let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o777));
+    }
+    Ok(())
+}
+
+/// Removes drafts of our own form that somebody's pulled card has left; not one that is being written, whatever
+/// a wrong clock says of its age.
 fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let draft = entry.path().extension().is_some_and(|e| e == "part");
+        let (path, name) = (entry.path(), entry.file_name());
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".part"));
+        let hex = |stem: &str| stem.len() == 16 && stem.bytes().all(|b| b.is_ascii_hexdigit());
+        let plain = entry.file_type().is_ok_and(|kind| kind.is_file());
         let age = entry.metadata().and_then(|there| there.modified());
         let age = age.ok().and_then(|at| at.elapsed().ok());
-        if draft && age.is_some_and(|age| age > DRAFT_LASTS) {
-            let _ = fs::remove_file(entry.path());
+        if !plain || !stem.is_some_and(hex) || age.is_none_or(|age| age <= DRAFT_LASTS) {
+            continue;
+        }
+        let idle = File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
+        if idle {
+            let _ = fs::remove_file(&path);
         }
     }
 }

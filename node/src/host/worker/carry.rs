@@ -18,7 +18,7 @@ use super::super::links::folder::{self, Card, FILE_BYTES_MAX, Shelf, pass_over};
 use super::Worker;
 use crate::agent::{Command, Parcel, Reply};
 use crate::api::views::carry::{CarriedIn, CarriedOut, PassedOver, Why};
-use crate::api::{Cx, Look, Refusal};
+use crate::api::{Cx, Look, Refusal, Trouble};
 use crate::store::{BundleStore, CaseStore, EnvelopeStore, Setting, TrustStore};
 
 /// Bytes after which a parcel is closed and another one begun.
@@ -33,6 +33,8 @@ const _: () = assert!(PARCEL_ITEMS * 2 <= PARCEL_ITEMS_MAX);
 const TAKEN_BYTES: usize = 1 << 20;
 /// How often documents are offered again: one may be believed only after another.
 const ROUNDS: usize = 4;
+/// Documents of a card that are looked at; no ministry has as many.
+const DOCUMENTS_MAX: usize = 10_000;
 
 /// Items on their way into a parcel.
 #[derive(Default)]
@@ -71,6 +73,15 @@ impl Worker {
     pub(super) fn carry_out(&mut self, path: &str) -> Result<CarriedOut, Refusal> {
         let key = self.parcel_key()?;
         let card = Card::open(Path::new(path))?;
+        let own = std::fs::canonicalize(&self.desk.folder).ok();
+        let meant = std::fs::canonicalize(path).ok();
+        if own
+            .zip(meant)
+            .is_some_and(|(own, meant)| meant.starts_with(own))
+        {
+            let why = Trouble::Other("it is this phone's own folder".to_owned());
+            return Err(Refusal::Card(path.to_owned(), why));
+        }
         card.prepare()?;
         let mut out = CarriedOut {
             waiting: self.moment.store.outbox()?.len(),
@@ -241,12 +252,25 @@ impl Worker {
         let card = Card::open(Path::new(path))?;
         let mut taken = CarriedIn::default();
         let before = self.cases_now()?;
+        if let Some((digest, file)) = card.loose() {
+            let known = self.known();
+            let named = known.trust().is_some_and(|trust| {
+                let releases = trust.releases().into_iter();
+                let mut digests =
+                    releases.flat_map(|r| r.deltas.iter().map(|d| d.digest).chain([r.digest]));
+                digests.any(|named| named == digest)
+            });
+            if !named && !known.knows_photo(&digest) {
+                pass_over(&mut taken.passed_over, &file, Why::NotAParcel);
+            }
+        }
         let mut parcels = Vec::new();
         for path in card.parcels(&mut taken.passed_over)? {
             if look(&path, &key, &mut taken.passed_over, |_| {}) {
                 parcels.push(path);
             }
         }
+        taken.parcels = parcels.len() as u64;
         self.documents_in(&parcels, &key, &mut taken)?;
         let mut held = BTreeSet::new();
         for space in self.moment.store.spaces()? {
@@ -277,27 +301,33 @@ impl Worker {
         key: &[u8; 32],
         taken: &mut CarriedIn,
     ) -> Result<(), Refusal> {
-        let mut documents = Vec::new();
-        for path in parcels {
-            let Ok(file) = folder::read_parcel(path) else {
-                continue;
-            };
-            let Ok(parcel) = parcel::open(key, &file) else {
-                continue;
-            };
-            parcel.read(
-                |item| item.kind == ItemKind::Document,
-                |_, bytes| documents.extend(bytes.and_then(|bytes| parcel::read_document(&bytes))),
-            );
-        }
         for _ in 0..ROUNDS {
-            let mut news = 0;
-            for document in &documents {
-                let Ok(offer) = Offer::from_bytes(&document.kind, &document.signed) else {
+            let (mut news, mut offered) = (0, BTreeSet::new());
+            for path in parcels {
+                // A card may hold more than the memory does: a parcel at a time, and each document once.
+                let Ok(file) = folder::read_parcel(path) else {
                     continue;
                 };
-                // An older one is refused as from any courier; what is newer beside it is taken.
-                news += u64::from(self.command(Command::Offer(Box::new(offer))) == Ok(Reply::Done));
+                let Ok(parcel) = parcel::open(key, &file) else {
+                    continue;
+                };
+                let mut documents = Vec::new();
+                let new = |item: &parcel::Item| {
+                    item.kind == ItemKind::Document
+                        && offered.len() < DOCUMENTS_MAX
+                        && offered.insert(item.id)
+                };
+                parcel.read(new, |_, bytes| {
+                    documents.extend(bytes.and_then(|bytes| parcel::read_document(&bytes)));
+                });
+                for document in documents {
+                    let Ok(offer) = Offer::from_bytes(&document.kind, &document.signed) else {
+                        continue;
+                    };
+                    // An older one is refused as from any courier; what is newer beside it is taken.
+                    let taken = self.command(Command::Offer(Box::new(offer)));
+                    news += u64::from(taken == Ok(Reply::Done));
+                }
             }
             taken.documents += news;
             if news == 0 {
@@ -356,17 +386,18 @@ impl Worker {
 
     /// Takes what is missing here of what the ministry has signed for this phone, the cheapest way.
     fn bundles_in(&mut self, card: &Card, taken: &mut CarriedIn) -> Result<(), Refusal> {
-        let there = card.by_digest(Shelf::Bundles);
+        let mut there = card.by_digest(Shelf::Bundles);
         let whole = |digest: &Digest| self.moment.store.bundles.whole(&BundleId::release(*digest));
         let certificate = self.known().certificate();
         let area = certificate.map(|own| own.area.clone()).unwrap_or_default();
         let Some(trust) = self.known().trust() else {
             return Ok(());
         };
-        let names: BTreeSet<_> = there.iter().map(|(digest, _)| *digest).collect();
-        let wanted = wanted(trust.releases_for(&area), whole, |d| names.contains(d));
+        let wanted = wanted(trust.releases_for(&area), whole, |d| there.contains_key(d));
         for (digest, bytes) in wanted {
-            let file = card.file(Shelf::Bundles, &digest.to_string());
+            let Some(file) = there.remove(&digest) else {
+                continue;
+            };
             if !folder::holds(&file, &digest, bytes) {
                 pass_over(&mut taken.passed_over, &file, Why::NotWhatItSays);
                 continue;
@@ -465,6 +496,15 @@ fn look(
 fn write(card: &Card, key: &[u8; 32], draft: Draft, out: &mut CarriedOut) -> Result<(), Refusal> {
     let Some((name, file)) = parcel::write(key, &draft.items) else {
         return Err(Refusal::Nothing); // drafts are closed at half of what a parcel holds
+    };
+    let there = card.file(Shelf::Cases, &name);
+    let name = match there.is_dir() {
+        false => name,
+        true => {
+            // Somebody's folder has that name: what it holds says what a parcel is, not what it is called.
+            pass_over(&mut out.passed_over, &there, Why::InTheWay);
+            format!("1-{name}")
+        }
     };
     out.bytes += card.put(Shelf::Cases, &name, &mut Cursor::new(file))?;
     out.parcels += 1;
