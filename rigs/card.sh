@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A card that is pulled out after any write: two phones put their cases and a release on a FAT32 card on an emulated
 # machine (QEMU, its kernel's vfat) that logs every write to the disk. For each write, a card that ends with it is given to
-# both phones: each must be able to use it, and everything must arrive.
+# both phones: what another courier had put there before must be whole on it, each must be able to use it, and everything must
+# arrive.
 # Usage: rigs/card.sh path/to/kijiti FOLDER
 set -euo pipefail
 kijiti=$(readlink -f "${1:?usage: card.sh path/to/kijiti FOLDER}")
@@ -13,11 +14,16 @@ command -v /sbin/mkfs.vfat >/dev/null || { echo "SKIPPED: there is no mkfs.vfat 
 rm -rf "$work/test" "$work/card"
 mkdir -p "$work/test" "$work/card"
 "$here/radio/phones.sh" "$kijiti" "$work/test/phones" 20000
+# What another courier had put there before: no cut of those who come later may cost it.
+mkdir "$work/test/first"
+export KIJITI_PASSPHRASE="a rig guards nothing"
+"$kijiti" --data "$work/test/phones/b" carry out "$work/test/first" >/dev/null
+printf 'age_months = 30\ncough_or_difficult = "yes"\n' >"$work/test/findings.toml"
+"$kijiti" --data "$work/test/phones/b" case new --findings "$work/test/findings.toml" --set patient.name=Baraka --consent share >/dev/null 2>&1
 cp "$here/card/guest.sh" "$work/test/guest.sh"
 cp "$kijiti" "$work/test/kijiti"
 truncate -s 34M "$work/card/base.img"
 /sbin/mkfs.vfat -F 32 -s 1 "$work/card/base.img" >/dev/null
-cp --sparse=always "$work/card/base.img" "$work/card/disk.img"
 : >"$work/card/log"
 truncate -s 64M "$work/card/log"
 
@@ -33,6 +39,8 @@ boot() {
         exit 1
     fi
 }
+boot before 120 -blockdev "driver=file,filename=$work/card/base.img,node-name=disk" -device virtio-blk-pci,drive=disk
+cp --sparse=always "$work/card/base.img" "$work/card/disk.img"
 boot write 120 \
     -blockdev "driver=file,filename=$work/card/disk.img,node-name=disk" -blockdev "driver=file,filename=$work/card/log,node-name=log" \
     -blockdev driver=blklogwrites,file=disk,log=log,node-name=logged -device virtio-blk-pci,drive=logged

@@ -10,6 +10,10 @@ k() {
     shift
     /test/kijiti --data "$phone" "$@"
 }
+if [ "$(cat /test/job)" = before ]; then
+    mount -t vfat -o iocharset=iso8859-1 /dev/vda /card && cp -r /test/first/. /card && umount /card || exit 10
+    exit 0
+fi
 if [ "$(cat /test/job)" = write ]; then
     mount -t vfat -o iocharset=iso8859-1 /dev/vda /card || exit 11
     k /test/phones/a carry out /card || exit 12
@@ -25,9 +29,11 @@ for image in /out/cuts/*.img; do
     mount -t vfat -o loop,iocharset=iso8859-1 "$image" /card || { echo "$image: cannot be mounted"; exit 21; }
     k /tmp/b carry in /card >/dev/null 2>&1
     if [ -n "$(ls /tmp/b/bundles | grep -v part)" ]; then echo whole; else echo torn; fi >>/tmp/left
+    k /tmp/a carry in /card >/tmp/said 2>&1
+    k /tmp/a case list | grep -q Zawadi || { echo "$image: what was there before is lost"; cat /tmp/said /tmp/fsck; ls -R /card; exit 26; }
     # What lies there already helps or is passed over; then each puts there what it has, and takes what the other has.
     { k /tmp/a carry in /card && k /tmp/b carry out /card && k /tmp/a carry in /card && k /tmp/a carry out /card && k /tmp/b carry in /card; } >/tmp/said 2>&1 || { echo "$image:"; cat /tmp/said; exit 22; }
-    k /tmp/a case list | grep -q Zawadi || { echo "$image: the case did not come"; cat /tmp/said /tmp/fsck; ls -R /card; exit 23; }
+    k /tmp/a case list | grep -q Baraka || { echo "$image: the case did not come"; cat /tmp/said /tmp/fsck; ls -R /card; exit 23; }
     [ -n "$(ls /tmp/b/bundles | grep -v part)" ] || { echo "$image: the release did not come"; cat /tmp/said; exit 24; }
     umount /card
     rm -f "$image"

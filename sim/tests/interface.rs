@@ -448,6 +448,31 @@ fn a_case_and_a_phone_are_found_by_name_where_it_is_only_theirs() {
     screen.ask::<CaseNew>(child("spo2 = 96", 2)).unwrap();
     let several = show(&mut screen, "Amina").unwrap_err();
     assert_eq!(several, Refusal::SeveralCases("amina".into()));
+    // A name that is also how another case's id begins is nobody's alone.
+    let Request::CaseNew {
+        findings,
+        profile,
+        consent,
+        ..
+    } = child("spo2 = 95", 3)
+    else {
+        unreachable!()
+    };
+    let begins = first.case.to_string()[..6].to_owned();
+    let twin = Request::CaseNew {
+        findings,
+        profile,
+        head: vec![("patient.name".into(), begins.clone())],
+        consent,
+        area: None,
+        decision: None,
+        request: number(3),
+    };
+    screen.ask::<CaseNew>(twin).unwrap();
+    assert_eq!(
+        show(&mut screen, &begins).unwrap_err(),
+        Refusal::SeveralCases(begins)
+    );
     let phone = |screen: &mut Screen, who: &str| {
         screen.ask::<Phone>(Request::FindPhone { who: who.into() })
     };

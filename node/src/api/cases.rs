@@ -76,18 +76,17 @@ pub(super) fn may_begin(cx: &dyn Look, area: Option<Area>) -> Result<(), Refusal
 pub fn find(cx: &dyn Look, text: &str) -> Result<CaseId, Refusal> {
     let text = text.trim().to_lowercase();
     let rows = cx.store().cases()?;
-    let begins = |row: &&CaseRow| row.id.to_string().starts_with(&text);
-    let mut meant: Vec<_> = rows.iter().filter(begins).collect();
-    if meant.is_empty() || text.len() < CASE_PREFIX_MIN {
-        let called = |row: &&CaseRow| {
-            let title = row.title.to_lowercase();
-            let name = title.split(", ").next().unwrap_or_default();
-            let part = |part| !text.is_empty() && part == text;
-            part(title.as_str()) || part(name) || name.split_whitespace().any(part)
-        };
-        meant = rows.iter().filter(called).collect();
-    }
-    match meant.as_slice() {
+    // A name may be digits of another case's id (Ada, Abed): then it is nobody's alone.
+    let begins =
+        |row: &CaseRow| text.len() >= CASE_PREFIX_MIN && row.id.to_string().starts_with(&text);
+    let called = |row: &CaseRow| {
+        let title = row.title.to_lowercase();
+        let name = title.split(", ").next().unwrap_or_default();
+        let is = |part| !text.is_empty() && part == text;
+        is(title.as_str()) || is(name) || name.split_whitespace().any(is)
+    };
+    let meant = rows.iter().filter(|row| begins(row) || called(row));
+    match meant.collect::<Vec<_>>().as_slice() {
         [only] => Ok(only.id),
         [] => Err(Refusal::NoSuchCase(text)),
         [_, _, ..] => Err(Refusal::SeveralCases(text)),

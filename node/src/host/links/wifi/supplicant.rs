@@ -46,6 +46,8 @@ pub(super) struct Interface {
     path: Path<'static>,
     name: String,
     reads: AbortHandle,
+    /// The service was told of it just now.
+    made: bool,
 }
 
 impl Drop for Interface {
@@ -67,7 +69,16 @@ pub(super) fn of_error(error: dbus::Error) -> RadioState {
 /// Whether Wi-Fi Direct can be used here.
 pub async fn state(interface: Option<&str>) -> RadioState {
     match open(interface).await {
-        Ok(interface) => interface.state().await.unwrap_or_else(|state| state),
+        Ok(interface) => {
+            let state = interface.state().await.unwrap_or_else(|state| state);
+            if interface.made {
+                // Who only looks leaves the machine as it was.
+                let root = interface.at(&Path::from(ROOT));
+                let given_back = root.method_call(SERVICE, "RemoveInterface", (&interface.path,));
+                let _: Result<(), dbus::Error> = given_back.await;
+            }
+            state
+        }
         Err(state) => state,
     }
 }
@@ -103,6 +114,7 @@ pub(super) async fn open(wanted: Option<&str>) -> Result<Interface, RadioState> 
     let found: Result<(Path<'static>,), _> = root
         .method_call(SERVICE, "GetInterface", (name.as_str(),))
         .await;
+    let mut made_now = false;
     let path = match found {
         Ok((path,)) => path,
         Err(error)
@@ -116,6 +128,7 @@ pub(super) async fn open(wanted: Option<&str>) -> Result<Interface, RadioState> 
             let made: Result<(Path<'static>,), _> = root
                 .method_call(SERVICE, "CreateInterface", (arguments,))
                 .await;
+            made_now = true;
             made.map_err(of_error)?.0
         }
         Err(error) => return Err(of_error(error)),
@@ -125,6 +138,7 @@ pub(super) async fn open(wanted: Option<&str>) -> Result<Interface, RadioState> 
         path,
         name,
         reads,
+        made: made_now,
     })
 }
 
