@@ -122,7 +122,7 @@ fn every_block_of_the_readme_runs_as_it_stands() {
             ),
             line if line.contains(" DOSE ") => line.replace(
                 "DOSE",
-                "$(w --json case show Amina | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"each_dose\"][0][\"dose\"])')",
+                "$(w --json case show Amina | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"each_dose\"][0][\"id\"])')",
             ),
             line if line.starts_with(&format!("{program} start")) => {
                 line.replacen(&program, &format!("for_a_while kijiti --data {data}"), 1)
