@@ -595,7 +595,7 @@ pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, ValueError> {
                 words: choices.iter().map(|word| (*word).to_owned()).collect(),
             }),
         },
-        Kind::Text => Ok(FindingValue::Text(clip(word))),
+        Kind::Text => Ok(FindingValue::Text(clip(word.trim()))),
         Kind::Date => match is_date(word) {
             true => Ok(FindingValue::Text(typed)),
             false => Err(ValueError::NotADate { name, typed }),

@@ -324,7 +324,7 @@ fn entries_said(view: &CaseView, words: &CaseWords) -> Result<Vec<Entry>, Refusa
         if note.trim().is_empty() {
             return Err(Refusal::EmptyNote);
         }
-        entries.push(Entry::Note(record::clip(note)));
+        entries.push(Entry::Note(record::clip(note.trim())));
     }
     match &words.dose {
         Some(dose) => entries.push(read_dose(dose, words)?),

@@ -28,6 +28,8 @@ pub use write::write;
 
 const LOINC: &str = "http://loinc.org";
 const CASE_SYSTEM: &str = "https://kijiti.org/fhir/case";
+/// Of a patient's number with the state.
+const NATIONAL_SYSTEM: &str = "https://kijiti.org/fhir/national-id";
 /// On a birth date: whether it was estimated. FHIR R4 has no word of its own for it.
 const ESTIMATED: &str = "https://kijiti.org/fhir/birth-date-estimated";
 const DOSE_SYSTEM: &str = "https://kijiti.org/fhir/dose";

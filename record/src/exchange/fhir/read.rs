@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::super::{ExchangeError, Imported, SYSTEM, units};
-use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, ESTIMATED};
+use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, ESTIMATED, NATIONAL_SYSTEM};
 use clinical::date::is_instant;
 use clinical::{FindingValue, Merge, Urgency, catalogue};
 
@@ -501,7 +501,8 @@ impl Reading {
                     || codes_of(kind, "http://terminology.hl7.org/CodeSystem/v2-0203")
                         .any(|code| code == "NI" || code == "NNxxx")
             });
-            typed && text_at(identifier, &["system"]) != Some(CASE_SYSTEM)
+            let system = text_at(identifier, &["system"]);
+            system == Some(NATIONAL_SYSTEM) || (typed && system != Some(CASE_SYSTEM))
         });
         let said = patient
             .get("_birthDate")
@@ -595,9 +596,13 @@ impl Reading {
     }
 
     fn read_consent(&mut self, consent: &Value) {
-        let name = items(consent, "category")
-            .iter()
-            .find_map(|c| code_of(c, SYSTEM))
+        // An earlier version wrote its name for it among the categories.
+        let among = items(consent, "category").iter();
+        let ours = |id: &&Value| text_at(id, &["system"]) == Some(SYSTEM);
+        let name = items(consent, "identifier").iter().find(ours);
+        let name = name
+            .and_then(|id| text_at(id, &["value"]))
+            .or_else(|| among.into_iter().find_map(|c| code_of(c, SYSTEM)))
             .and_then(|n| n.strip_prefix("consent."));
         let Some(to) = name.map(str::to_owned) else {
             return self.leave_out(consent, "to what is not said in a way known here");

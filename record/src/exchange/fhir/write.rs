@@ -6,7 +6,7 @@ use protocol::{Area, CaseId, DeviceId};
 use serde_json::{Map, Value, json};
 
 use super::super::SYSTEM;
-use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, ESTIMATED, HL7, LOINC};
+use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, ESTIMATED, HL7, LOINC, NATIONAL_SYSTEM};
 use clinical::date::instant;
 use clinical::{FindingValue, Kind, Urgency, catalogue};
 
@@ -72,6 +72,55 @@ fn field_concept(name: &str) -> Value {
     json!({ "coding": codings, "text": name.replace(['_', '.'], " ") })
 }
 
+/// A resource in words, for whoever reads the file without a program (`Narrative`, FHIR R4 §2.4).
+fn narrative(kind: &str, resource: &Map<String, Value>) -> Value {
+    let text = |path: &[&str]| {
+        let mut at = resource.get(*path.first()?)?;
+        for key in path.get(1..)? {
+            at = at.get(key)?;
+        }
+        match at {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(yes) => Some(if *yes { "yes" } else { "no" }.to_owned()),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        }
+    };
+    let first = |paths: &[&[&str]]| paths.iter().find_map(|path| text(path));
+    let what = first(&[
+        &["code", "text"],
+        &["medicationCodeableConcept", "text"],
+        &["description"],
+    ]);
+    let value = first(&[
+        &["valueQuantity", "value"],
+        &["valueBoolean"],
+        &["valueCodeableConcept", "text"],
+        &["valueString"],
+        &["dosage", "dose", "value"],
+        &["provision", "type"],
+        &["summary"],
+        &["birthDate"],
+        &["status"],
+    ]);
+    let unit = first(&[&["valueQuantity", "unit"], &["dosage", "dose", "unit"]]);
+    let words = [Some(kind.to_owned()), what, value, unit];
+    let words = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let mut shown = String::new();
+    for c in words.chars() {
+        match c {
+            '&' => shown.push_str("&amp;"),
+            '<' => shown.push_str("&lt;"),
+            '>' => shown.push_str("&gt;"),
+            // What XML does not hold.
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => shown.push(' '),
+            c => shown.push(c),
+        }
+    }
+    let div = format!("<div xmlns=\"http://www.w3.org/1999/xhtml\"><p>{shown}</p></div>");
+    json!({ "status": "generated", "div": div })
+}
+
 struct Writer<'a> {
     view: &'a CaseView,
     entries: Vec<Value>,
@@ -94,12 +143,21 @@ impl Writer<'_> {
             // A field without a value is left out: FHIR has no null.
             resource.extend(fields.into_iter().filter(|(_, value)| !value.is_null()));
         }
+        let text = narrative(kind, &resource);
+        resource.insert("text".into(), text);
         self.entries
             .push(json!({ "fullUrl": format!("urn:uuid:{id}"), "resource": resource }));
     }
 
     /// The same, said by somebody.
-    fn put_said(&mut self, stamp: &Stamp, what: &str, kind: &str, fields: Value) {
+    fn put_said(&mut self, stamp: &Stamp, what: &str, kind: &str, mut fields: Value) {
+        if let Some(fields) = fields.as_object_mut().filter(|_| kind == "Observation") {
+            let who = json!({ "system": DEVICE_SYSTEM, "value": stamp.by.to_string() });
+            let display = format!("whoever has phone {}", stamp.by.short());
+            let performer =
+                json!([{ "type": "Practitioner", "identifier": who, "display": display }]);
+            fields.insert("performer".into(), performer);
+        }
         self.put(what, kind, fields);
         let reference = self.reference(what);
         let (latest, said) = self.said.entry(stamp.by).or_default();
@@ -118,7 +176,7 @@ impl Writer<'_> {
         let case = json!({ "system": CASE_SYSTEM, "value": self.view.id.to_string() });
         let national = self.text("patient.national_id");
         let national =
-            national.map(|id| json!({ "type": field_concept("patient.national_id"), "value": id }));
+            national.map(|id| json!({ "use": "official", "system": NATIONAL_SYSTEM, "value": id }));
         let identifiers: Vec<_> = [Some(case), national].into_iter().flatten().collect();
         let (name, family) = (self.text("patient.name"), self.text("patient.family_name"));
         let mut human = Map::new();
@@ -419,7 +477,8 @@ impl Writer<'_> {
                 "subject": self.reference("patient"),
                 "createdDateTime": instant(stamp.at_s),
                 "deviceName": (!photo.camera.is_empty()).then_some(&photo.camera),
-                "content": { "size": photo.bytes, "title": photo.shows },
+                // The picture travels sealed, by the meetings of phones: it is named, and not in here.
+                "content": { "url": format!("urn:blake3:{}", photo.blob), "size": photo.bytes, "title": (!photo.shows.is_empty()).then_some(&photo.shows) },
                 "note": (!photo.light.is_empty()).then(|| json!([{ "text": format!("light: {}", photo.light) }])),
             });
             self.put_said(stamp, &format!("photo {n}"), "Media", fields);
@@ -431,10 +490,11 @@ impl Writer<'_> {
             let Some(to) = name.strip_prefix("consent.") else {
                 continue;
             };
-            let scope = match to {
-                "care" => "treatment",
-                "training" => "research",
-                _ => "patient-privacy",
+            // What a consent is about, by the codes of its value set.
+            let (scope, about) = match to {
+                "care" => ("treatment", "hcd"),
+                "training" => ("research", "research"),
+                _ => ("patient-privacy", "npp"),
             };
             let given = state.value == FindingValue::Yes;
             let status = match state.value {
@@ -449,10 +509,11 @@ impl Writer<'_> {
             let fields = json!({
                 "status": status,
                 "scope": concept(&format!("{HL7}/consentscope"), scope),
-                "category": [{ "coding": [coding(LOINC, "59284-0"), coding(SYSTEM, name)] }],
+                "identifier": [{ "system": SYSTEM, "value": name }],
+                "category": [concept(&format!("{HL7}/consentcategorycodes"), about)],
                 "patient": self.reference("patient"),
                 "dateTime": said_on.or(stamp.map(|s| instant(s.at_s))),
-                "policyRule": concept(&format!("{HL7}/v3-ActCode"), if given { "OPTIN" } else { "OPTOUT" }),
+                "policy": [{ "uri": "https://kijiti.org/fhir/consent" }],
                 "provision": { "type": if given { "permit" } else { "deny" } },
             });
             match stamp {
@@ -545,6 +606,11 @@ fn observed(name: &str, value: &FindingValue) -> (&'static str, Value) {
             concept(&format!("{HL7}/data-absent-reason"), "not-performed"),
         ),
         FindingValue::Number(number) => match catalogue::field(name).map(|f| f.kind) {
+            // What is written in braces is a remark to UCUM, and no unit.
+            Some(Kind::Number(_, _, unit)) if unit.starts_with('{') => (
+                "valueQuantity",
+                json!({ "value": number, "unit": unit, "system": UCUM, "code": "1" }),
+            ),
             Some(Kind::Number(_, _, unit)) => (
                 "valueQuantity",
                 json!({ "value": number, "unit": unit, "system": UCUM, "code": unit }),
