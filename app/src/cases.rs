@@ -445,7 +445,8 @@ fn was_exported(out: &Path) -> bool {
 
 /// Nothing that lies there is written over unasked.
 fn not_over(out: &Path, allowed: impl FnOnce(&Path) -> bool) -> Result<(), Failure> {
-    match !out.is_file() || allowed(out) {
+    let empty = std::fs::metadata(out).is_ok_and(|there| there.len() == 0);
+    match is_stream(out) || !out.is_file() || empty || allowed(out) {
         true => Ok(()),
         false => Err(Failure::new(
             format!("{} is there already", out.display()),
@@ -546,15 +547,26 @@ fn import(
         (Some(format), _) => format_of(format),
         (None, Some("csv" | "tsv" | "txt")) => Format::Csv,
         (None, Some("json" | "ndjson")) => Format::Fhir,
+        (None, _) if file.as_os_str() == "-" => {
+            let hint = "say what comes: --format csv, fhir or archive";
+            return Err(
+                Failure::new("nobody can tell what comes by the standard input", hint).with_code(2),
+            );
+        }
         (None, _) => Format::Archive,
     };
     // The phone reads a plain file itself; what comes through a pipe is put into one for it.
-    let plain = std::fs::metadata(file).map_err(unreadable)?.is_file();
+    let input = file.as_os_str() == "-";
+    let plain = !input && std::fs::metadata(file).map_err(unreadable)?.is_file();
     let mut draft = None;
     if !plain {
+        phone.must_be_there()?;
         let copy = Draft::new(phone, "import");
         let mut bytes = Vec::new();
-        let from = std::fs::File::open(file).map_err(unreadable)?;
+        let from: Box<dyn Read> = match input {
+            true => Box::new(std::io::stdin()),
+            false => Box::new(std::fs::File::open(file).map_err(unreadable)?),
+        };
         from.take(FILE_BYTES_MAX + 1)
             .read_to_end(&mut bytes)
             .map_err(unreadable)?;

@@ -9,14 +9,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use desk::files::{hex, unhex};
-use desk::mirror::{Document, INDEX_BYTES_MAX, Index, IndexError, SCHEMA, read_index};
+use desk::mirror::{
+    DOCUMENTS_MAX, Document, INDEX_BYTES_MAX, Index, IndexError, SCHEMA, read_index,
+};
 use distribution::plan::wanted;
 use distribution::trust::{Offer, TrustError};
 use distribution::{Root, TrustedState};
 use node::api::Request;
 use node::api::views::status::{Documents, Status};
 use node::host::folder::unusable;
-use node::host::links::folder::{holds, unusable as card_unusable};
+use node::host::links::folder::{holds, make_for_all, unusable as card_unusable};
 use protocol::Digest;
 use protocol::limits::SIGNED_BYTES_MAX;
 use protocol::signed::Signed;
@@ -103,21 +105,23 @@ impl Mirror {
     fn index(&self) -> Result<Option<Result<Index, IndexError>>, Failure> {
         match self.read_small(INDEX, INDEX_BYTES_MAX) {
             Ok(bytes) => Ok(Some(read_index(&bytes))),
+            Err(Cause::InTheWay) => Ok(Some(read_index(b""))),
             Err(Cause::NotThere) => Ok(None),
             Err(cause) => Err(self.failed(cause)),
         }
     }
 
-    /// Its documents as far as they can be read.
-    fn documents(&self, index: &Index) -> Result<(Papers, bool), Failure> {
+    /// Its documents as far as they can be read; whether all could.
+    fn documents(&self, phone: &Phone, index: &Index) -> Result<(Papers, bool), Failure> {
         let (mut found, mut all) = (Papers::new(), true);
         for document in &index.documents {
             match self.read_small(&document.file, SIGNED_BYTES_MAX as u64) {
                 Ok(bytes) => found.push((document.kind.clone(), bytes)),
-                Err(Cause::NotThere | Cause::TooLong) => {
-                    eprintln!(
-                        "passed over: {} (it is not there, or damaged)",
-                        document.kind
+                Err(Cause::NotThere | Cause::TooLong | Cause::InTheWay) => {
+                    let kind = &document.kind;
+                    note(
+                        phone,
+                        &format!("passed over: {kind} (it is not there, or damaged)"),
                     );
                     all = false;
                 }
@@ -125,6 +129,46 @@ impl Mirror {
             }
         }
         Ok((found, all))
+    }
+
+    /// What lies there already: by its index or, where that is damaged or gone, by what is found.
+    fn what_is_there(&self, phone: &Phone) -> Result<(Papers, bool), Failure> {
+        let why = match self.index()? {
+            Some(Ok(index)) => return self.documents(phone, &index),
+            Some(Err(why)) => Some(why),
+            None => None,
+        };
+        let mut names = self.runtime.block_on(self.place.list(DOCUMENTS));
+        if names.is_empty() && why.is_none() {
+            return Ok((Papers::new(), true)); // nothing of a mirror yet
+        }
+        note(
+            phone,
+            "note: the index there is damaged or gone: it is written anew",
+        );
+        // `3-release-list-1a2b3c4d`; roots first, as they are numbered.
+        names.sort_by_key(|name| name.split('-').next().and_then(|n| n.parse::<u32>().ok()));
+        let kind = |name: &str| {
+            let (_, rest) = name.split_once('-')?;
+            Some(rest.rsplit_once('-')?.0.to_owned())
+        };
+        let documents = names.iter().filter_map(|name| {
+            let file = format!("{DOCUMENTS}/{name}");
+            kind(name).map(|kind| Document { kind, file })
+        });
+        let found = Index {
+            schema: SCHEMA.into(),
+            documents: documents.take(DOCUMENTS_MAX).collect(),
+            bundles: Vec::new(),
+        };
+        Ok((self.documents(phone, &found)?.0, false))
+    }
+}
+
+/// Says something beside the result; not where a program reads what goes wrong as JSON.
+fn note(phone: &Phone, words: &str) {
+    if !phone.json {
+        eprintln!("{words}");
     }
 }
 
@@ -137,13 +181,13 @@ fn offer(phone: &Phone, documents: &[(String, Vec<u8>)]) {
         };
         // An older document is refused as from any courier; what is newer beside it is still taken.
         if let Err(refused) = phone.reply(offered) {
-            eprintln!("passed over: {kind} ({})", refused.reason);
+            note(phone, &format!("passed over: {kind} ({})", refused.reason));
         }
     }
 }
 
 /// Of documents those that are news to what is trusted; and whether each was one that is believed, or outgrown.
-fn news(trust: &TrustedState, documents: Papers) -> (Papers, bool) {
+fn news(phone: &Phone, trust: &TrustedState, documents: Papers) -> (Papers, bool) {
     let (mut trust, mut understood) = (trust.clone(), true);
     let mut new = Papers::new();
     for (kind, bytes) in documents {
@@ -152,7 +196,7 @@ fn news(trust: &TrustedState, documents: Papers) -> (Papers, bool) {
             Ok(true) => new.push((kind, bytes)),
             Ok(false) | Err(TrustError::Rollback { .. }) => {}
             Err(why) => {
-                eprintln!("passed over: {kind} ({why})");
+                note(phone, &format!("passed over: {kind} ({why})"));
                 understood = false;
             }
         }
@@ -210,31 +254,18 @@ fn push(phone: &Phone, target: &str, dry_run: bool, check: bool) -> Result<(), F
         Place::Folder(folder) => Some(make_and_hold(folder)?),
         Place::Bucket { .. } | Place::Web { .. } => None,
     };
-    let there = mirror.index()?;
+    let (documents, all) = mirror.what_is_there(phone)?;
+    if of_another_ministry(&documents, &trust) {
+        let hint = "choose another folder, or take that mirror away first";
+        let reason = format!("{target} is the mirror of another ministry");
+        return Err(Failure::new(reason, hint).with_code(5));
+    }
     // What the lists there name is taken away only where every one of them was understood.
-    let mut understood = true;
-    let before = match there {
-        None => None,
-        Some(Err(why)) => {
-            eprintln!("note: the index there is damaged ({why}): it is written anew");
-            understood = false;
-            None
-        }
-        Some(Ok(index)) => {
-            let (documents, all) = mirror.documents(&index)?;
-            if of_another_ministry(&documents, &trust) {
-                let hint = "choose another folder, or take that mirror away first";
-                let reason = format!("{target} is the mirror of another ministry");
-                return Err(Failure::new(reason, hint).with_code(5));
-            }
-            let (new, believed) = news(&trust, documents);
-            understood = believed && all;
-            offer(phone, &new);
-            Some(index)
-        }
-    };
+    let (new, believed) = news(phone, &trust, documents);
+    let understood = believed && all;
     let list_before = trust.list_version();
-    if before.is_some() {
+    if !new.is_empty() {
+        offer(phone, &new);
         answer = phone.ask(Request::Documents)?;
         trust = held_trust(&answer)?;
     }
@@ -267,7 +298,7 @@ fn push(phone: &Phone, target: &str, dry_run: bool, check: bool) -> Result<(), F
 fn make_and_hold(folder: &Path) -> Result<place::Alone, Failure> {
     let unusable = |e: std::io::Error| Failure::from(card_unusable(folder, &e));
     let within = folder.join("kijiti");
-    fs::create_dir_all(&within).map_err(unusable)?;
+    make_for_all(&within).map_err(unusable)?;
     alone(&within, "another push to it is under way: waiting for it").map_err(unusable)
 }
 
@@ -288,9 +319,13 @@ fn push_bundles(
                 continue;
             }
             if !holds(&here, &digest, bytes) {
-                eprintln!(
-                    "passed over: bundle {} is damaged on this phone; it fetches it anew when it meets another",
+                let what = format!(
+                    "passed over: bundle {} is damaged on this phone",
                     digest.short()
+                );
+                note(
+                    phone,
+                    &format!("{what}; it fetches it anew when it meets another"),
                 );
                 continue;
             }
@@ -371,7 +406,7 @@ fn pull(phone: &Phone, source: &str) -> Result<(), Failure> {
     let index = index
         .ok_or_else(|| mirror.failed(Cause::NotThere))?
         .map_err(damaged)?;
-    let (documents, _) = mirror.documents(&index)?;
+    let (documents, all) = mirror.documents(phone, &index)?;
     offer(phone, &documents);
     let trust = held_trust(&phone.ask(Request::Documents)?)?;
     let there: BTreeSet<_> = index.bundles.iter().map(String::as_str).collect();
@@ -388,17 +423,22 @@ fn pull(phone: &Phone, source: &str) -> Result<(), Failure> {
                 bytes_taken += came;
                 taken += 1;
             }
-            // One bad file costs only itself.
-            Err(failure) if failure.code == 5 => {
-                if failed.replace(failure).is_some() {
-                    eprintln!("and another one");
-                }
+            // One bad file costs only itself; a network or a disk that fails costs all that would follow.
+            Err((failure, true)) => {
+                note(phone, &failure.reason);
+                failed = Some(failure);
             }
-            Err(failure) => return Err(failure),
+            Err((failure, false)) => return Err(failure),
         }
     }
     let (old, new) = (before.list_version(), trust.list_version());
     println!("release list {old} → {new}; {taken} bundles taken, {bytes_taken} bytes");
+    if failed.is_none() && !all {
+        let hint =
+            "`kijiti mirror push` of a phone that has them puts them there anew; then pull again";
+        let reason = format!("{source}: documents of the ministry's are missing or damaged there");
+        failed = Some(Failure::new(reason, hint).with_code(5));
+    }
     failed.map_or(Ok(()), Err)
 }
 
@@ -417,52 +457,73 @@ fn sweep(folder: &Path, wanted: &[(Digest, u64)]) {
 }
 
 /// Fetches one bundle into the phone's folder, checks it and hands it over. What has come is kept, so that a
-/// cut costs nothing of it. Bytes that came over the network.
+/// cut costs nothing of it. Bytes that came over the network; a failure, and whether it is this file's alone.
 fn fetch(
     phone: &Phone,
     mirror: &Mirror,
     (folder, digest, bytes): (&Path, &Digest, u64),
-) -> Result<u64, Failure> {
+) -> Result<u64, (Failure, bool)> {
     let part = folder.join(format!("{digest}.part"));
-    let full = |e: std::io::Error| Failure::from(unusable(folder, &e));
-    let mut came = 0;
+    if part.is_dir() {
+        let _ = fs::remove_dir_all(&part);
+    }
+    let full = |e: std::io::Error| (Failure::from(unusable(folder, &e)), false);
+    let (mut came, mut came_again) = (0, 0);
     loop {
         let begun = fs::metadata(&part).map_or(0, |there| there.len());
-        came += fetch_rest(mirror, &part, (digest, bytes))?;
+        let (bytes_came, pieced) = fetch_rest(mirror, &part, (digest, bytes))?;
+        came += bytes_came;
         if holds(&part, digest, bytes) {
             break;
         }
         fs::remove_file(&part).map_err(full)?;
-        // What had come before may have been of another time, or of another mirror.
-        if begun == 0 {
+        // What had come before may have been of another time, or of another mirror; what came in pieces too.
+        if begun == 0 && !pieced {
             let hint = "`kijiti mirror push --check` of a phone that has it puts it there anew; then pull again";
             let reason = format!(
                 "{}: bundle {} is not what was signed",
                 mirror.name,
                 digest.short()
             );
-            return Err(Failure::new(reason, hint).with_code(5));
+            return Err((Failure::new(reason, hint).with_code(5), true));
         }
+        if !ONCE_MORE.contains(&came_again) {
+            let hint = "pull again later, or from another mirror";
+            let reason = format!(
+                "{}: bundle {} comes otherwise each time",
+                mirror.name,
+                digest.short()
+            );
+            return Err((Failure::new(reason, hint).with_code(5), true));
+        }
+        came_again += 1;
     }
-    phone.reply(Request::Import {
-        path: part.display().to_string(),
-    })?;
+    let path = part.display().to_string();
+    let imported = phone.reply(Request::Import { path });
+    imported.map_err(|failure| (failure, false))?;
     let _ = fs::remove_file(&part);
     Ok(came)
 }
 
-/// Fetches what is lacking of a file, and asks again where it breaks off. Bytes that came.
+/// How often a bundle that came in pieces and is not right is fetched anew.
+const ONCE_MORE: std::ops::Range<u32> = 0..1;
+
+/// Fetches what is lacking of a file, and asks again where it breaks off. Bytes that came, and whether it took
+/// more than one answer.
 fn fetch_rest(
     mirror: &Mirror,
     part: &Path,
     (digest, bytes): (&Digest, u64),
-) -> Result<u64, Failure> {
+) -> Result<(u64, bool), (Failure, bool)> {
     let full = |e: std::io::Error| {
         // What came stays, unless it is what fills the disk: a phone must be able to go on working.
         if e.kind() == std::io::ErrorKind::StorageFull {
             let _ = fs::remove_file(part);
         }
-        Failure::from(unusable(part.parent().unwrap_or(part), &e))
+        (
+            Failure::from(unusable(part.parent().unwrap_or(part), &e)),
+            false,
+        )
     };
     let file = format!("{BUNDLES}/{digest}");
     let mut out = OpenOptions::new()
@@ -471,32 +532,35 @@ fn fetch_rest(
         .open(part)
         .map_err(full)?;
     let begun = out.metadata().map_err(full)?.len();
-    let (mut at, mut tries) = (begun, 0);
+    let (mut at, mut tries, mut answers) = (begun, 0, 0);
     while at < bytes {
+        answers += 1;
         let asked_at = at;
         let went = mirror.runtime.block_on(async {
             let mut incoming = mirror.place.read(&file, at).await?;
             take(&mut incoming, &mut out, (&mut at, bytes)).await
         });
         match went {
-            Ok(Ok(())) if at < bytes => {
-                // It ended, and is shorter than what was signed.
-                break;
-            }
-            Ok(Ok(())) => {}
+            Ok(Ok(())) if at >= bytes => {}
+            // An answer that ends early: some servers give a part at a time, others hang up so. What came stays.
+            Ok(Ok(())) if at > asked_at => {}
+            // Nothing follows: what lies there is shorter than what was signed, and is judged as it is.
+            Ok(Ok(())) => break,
             Ok(Err(disk)) => return Err(full(disk)),
             Err(cause) => {
                 tries = if at > asked_at { 0 } else { tries + 1 };
                 if !cause.passes() || tries >= TRIES {
                     out.sync_all().map_err(full)?;
-                    return Err(mirror.failed(cause));
+                    let its_own = cause.is_of_one_file();
+                    let name = format!("{}: bundle {}", mirror.name, digest.short());
+                    return Err((cause.at(&name), its_own));
                 }
                 pause(tries);
             }
         }
     }
     out.sync_all().map_err(full)?;
-    Ok(at - begun)
+    Ok((at - begun, answers > 1))
 }
 
 /// Writes what comes, from the byte on that is lacking; `Ok(Err(…))` is the disk's fault.
@@ -506,7 +570,12 @@ async fn take(
     (at, bytes): (&mut u64, u64),
 ) -> Result<std::io::Result<()>, Cause> {
     let mut position = incoming.from;
-    let mut first = position == 0;
+    if position > *at {
+        return Err(Cause::Broken(
+            "it answers with another range than was asked for".into(),
+        ));
+    }
+    let mut first = true;
     while let Some(piece) = incoming.next().await? {
         if std::mem::take(&mut first) && incoming.is_page_instead(&piece, bytes) {
             return Err(Cause::Page);

@@ -150,10 +150,8 @@ fn secret_of(folder: &Path) -> Result<Option<String>, Failure> {
 const NEW_PASSPHRASE_VARIABLE: &str = "KIJITI_NEW_PASSPHRASE";
 
 fn seal(phone: &Phone, remove: bool) -> Result<(), Failure> {
-    if !phone.exists() {
-        return Err(Refusal::NoPhone(phone.folder.display().to_string()).into());
-    }
-    let folder = DataFolder::open(&phone.folder)?.with_secret(phone.secret.clone());
+    phone.must_be_there()?;
+    let folder = DataFolder::open_waiting(&phone.folder)?.with_secret(phone.secret.clone());
     folder.keys()?;
     if remove {
         folder.seal_with(None)?;
@@ -320,6 +318,14 @@ impl Phone {
         node::host::folder::is_begun(&self.folder)
     }
 
+    /// Refuses where there is none.
+    pub fn must_be_there(&self) -> Result<(), Failure> {
+        match self.exists() {
+            true => Ok(()),
+            false => Err(Refusal::NoPhone(self.folder.display().to_string()).into()),
+        }
+    }
+
     /// Asks it.
     pub fn ask<R>(&self, request: Request) -> Result<R, Failure>
     where
@@ -372,7 +378,11 @@ impl Phone {
 /// A file of findings.
 pub fn findings_file(path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
-    let limited = std::fs::File::open(path).map(|file| file.take(FINDINGS_BYTES_MAX));
+    let opened: std::io::Result<Box<dyn Read>> = match path.as_os_str() == "-" {
+        true => Ok(Box::new(std::io::stdin())),
+        false => std::fs::File::open(path).map(|file| Box::new(file) as Box<dyn Read>),
+    };
+    let limited = opened.map(|file| file.take(FINDINGS_BYTES_MAX));
     let read = limited.and_then(|mut file| file.read_to_string(&mut text));
     read.map(|_| text).map_err(|e| {
         let reason = format!("cannot read {}: {e}", path.display());
@@ -401,7 +411,7 @@ fn start(
     discover: bool,
     radios: &RadioArgs,
 ) -> Result<(), Failure> {
-    let folder = DataFolder::open(&phone.folder)?.with_secret(phone.secret.clone());
+    let folder = DataFolder::open_waiting(&phone.folder)?.with_secret(phone.secret.clone());
     let bluetooth = radios.links.contains(&LinkKind::Bluetooth) && discover;
     let wifi = radios.links.contains(&LinkKind::WifiDirect) && discover;
     let options = HostOptions {

@@ -96,7 +96,12 @@ fn absolute(path: &Path) -> Result<String, Refusal> {
 }
 
 pub(crate) fn file_bytes(path: &Path) -> Result<Vec<u8>, Refusal> {
-    std::fs::read(path).map_err(|e| Refusal::Unreadable(path.to_owned(), e))
+    let unreadable = |e| Refusal::Unreadable(path.to_owned(), e);
+    // A device or a pipe may be without end.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unreadable(std::io::Error::other("it is no plain file")));
+    }
+    std::fs::read(path).map_err(unreadable)
 }
 
 fn area_of(text: &str) -> Result<Area, Refusal> {

@@ -89,6 +89,8 @@ impl EnrolmentDesk {
         let own = Role::single(claimed.device);
         request.verify(&own).map_err(Refusal::RequestDamaged)?;
         let read = |text: &str| Rights::parse(text).map_err(Refusal::NotRights);
+        protocol::codec::check_new_name("name", &claimed.name)
+            .map_err(|e| Refusal::Damaged("request", Some(e)))?;
         let certificate = Certificate {
             device: claimed.device,
             sealing_key: claimed.sealing_key,

@@ -116,6 +116,10 @@ pub fn hold(
     ask: NewPassphrase<'_>,
     dry_run: bool,
 ) -> Result<Vec<(String, DeviceId)>, Refusal> {
+    let cannot = |e| Refusal::Unwritable(folder.to_owned(), e);
+    if !dry_run {
+        finish(folder).map_err(cannot)?; // what was cut off the last time
+    }
     if folder.join("root.json").exists() || folder.join("key-1.age").exists() {
         return Err(Refusal::KeysThere(folder.to_owned()));
     }
@@ -166,20 +170,49 @@ pub fn hold(
         return Ok(names);
     }
     let passphrase = ask()?;
-    let cannot = |e| Refusal::Unwritable(folder.to_owned(), e);
-    std::fs::create_dir_all(folder).map_err(cannot)?;
-    for (name, key) in &all {
-        let text = sealed(key, folder, &passphrase, ceremony.work_factor)?;
-        write_secret(&folder.join(format!("{name}.age")), &text).map_err(cannot)?;
+    // All of them or none: half a set would pass for a ministry's, and its root would be nobody's.
+    let draft = folder.join(MAKING);
+    let made = (|| {
+        std::fs::create_dir_all(&draft).map_err(cannot)?;
+        for (name, key) in &all {
+            let text = sealed(key, folder, &passphrase, ceremony.work_factor)?;
+            write_secret(&draft.join(format!("{name}.age")), &text).map_err(cannot)?;
+        }
+        write(
+            &draft.join("root.json"),
+            &RootFile {
+                schema: "kijiti.root/1".into(),
+                root: to_text(&signed),
+            },
+        )?;
+        finish(folder).map_err(cannot)
+    })();
+    if made.is_err() {
+        let _ = std::fs::remove_dir_all(&draft);
+        let _ = std::fs::remove_dir(folder); // unless something was there before
     }
-    write(
-        &folder.join("root.json"),
-        &RootFile {
-            schema: "kijiti.root/1".into(),
-            root: to_text(&signed),
-        },
-    )?;
-    Ok(names)
+    made.map(|()| names)
+}
+
+/// Where a set of keys is made until it is whole.
+const MAKING: &str = ".making";
+
+/// Puts a whole set in its place, its root last; takes away one that is not whole.
+fn finish(folder: &Path) -> std::io::Result<()> {
+    let draft = folder.join(MAKING);
+    if !draft.is_dir() {
+        return Ok(());
+    }
+    if draft.join("root.json").exists() {
+        for file in std::fs::read_dir(&draft)? {
+            let name = file?.file_name();
+            if name != "root.json" {
+                std::fs::rename(draft.join(&name), folder.join(&name))?;
+            }
+        }
+        std::fs::rename(draft.join("root.json"), folder.join("root.json"))?;
+    }
+    std::fs::remove_dir_all(&draft)
 }
 
 /// Makes one key file, for a first root or a rotation. Its public key: of what it signs, or of

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 pub fn followed(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
-        let Ok(target) = fs::read_link(&path) else {
+        let Some(target) = fs::read_link(&path)
+            .ok()
+            .filter(|_| !path.starts_with("/proc"))
+        else {
             break;
         };
         path = path.parent().unwrap_or(Path::new("")).join(target);
@@ -19,15 +22,30 @@ pub fn followed(path: &Path) -> PathBuf {
 
 const LINKS_MAX: usize = 16;
 
-/// Whether something is there that is written to, but not replaced: a pipe, a terminal, a device.
+/// Whether something is there that is written to, but not replaced: a pipe, a terminal, a device, or an open
+/// file of this very program, which to another program would be one of its own.
 pub fn is_stream(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
+    let named = followed(path);
+    let own = ["/dev/std", "/dev/fd/", "/proc/self/fd/"];
+    let open = |path: &Path| {
+        path.to_str()
+            .is_some_and(|p| own.iter().any(|own| p.starts_with(own)))
+    };
+    let of_a_program =
+        named.starts_with("/proc") && named.components().any(|c| c.as_os_str() == "fd");
+    open(path)
+        || open(&named)
+        || of_a_program
+        || fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
 }
 
 /// Writes a file by way of a draft beside it, which is nobody else's: what was there before stays until
 /// the new one is whole, and links stay links.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let path = followed(path);
+    if path.is_symlink() {
+        return Err(Error::new(ErrorKind::InvalidInput, "its links lead round"));
+    }
     if fs::metadata(&path).is_ok_and(|there| !there.is_file()) {
         let what = "something that is no plain file is there";
         return Err(Error::new(ErrorKind::InvalidInput, what));

@@ -88,6 +88,26 @@ pub fn check_name(what: &'static str, text: &str) -> Result<(), CodecError> {
     Ok(())
 }
 
+/// The same of a name that is given now: people tell phones apart by it, so it has letters, and none that
+/// nobody sees or that turn the direction of a line (Unicode TR9, TR36).
+pub fn check_new_name(what: &'static str, text: &str) -> Result<(), CodecError> {
+    check_name(what, text)?;
+    let unseen = |c: char| {
+        matches!(
+            c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{feff}'
+        ) || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+            || matches!(c, '\u{e0000}'..='\u{e007f}')
+    };
+    if text.chars().any(unseen) {
+        return Err(CodecError::malformed(what, "a character that nobody sees"));
+    }
+    if !text.chars().any(char::is_alphanumeric) {
+        return Err(CodecError::malformed(what, "no letter in it"));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

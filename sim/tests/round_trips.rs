@@ -256,3 +256,30 @@ fn as_an_archive() {
 fn as_a_table() {
     round_trip(Format::Csv);
 }
+
+/// The same cases as a table and as bundles, in either order: nobody is there twice, and no dose counts twice.
+#[test]
+fn as_one_form_after_the_other() {
+    for forms in [[Format::Csv, Format::Fhir], [Format::Fhir, Format::Csv]] {
+        let mut world = world();
+        let mut rng = ChaCha20Rng::from_seed([forms[0] as u8 + 70; 32]);
+        let ids: Vec<_> = (0..cases().min(40))
+            .map(|n| begin(&mut Screen::at(&mut world, WORKER), &mut rng, n))
+            .collect();
+        for (n, form) in forms.into_iter().enumerate() {
+            let out = exported(&mut world, WORKER, CLINIC, form);
+            let mut screen = Screen::at(&mut world, CLINIC);
+            let came = exchange::import(&mut screen, form, &out, (None, false)).unwrap();
+            let new = if n == 0 { ids.len() } else { 0 };
+            assert_eq!(came.new, new, "{forms:?}: {:?}", came.left_out);
+        }
+        assert_eq!(count(&mut world, CLINIC), ids.len());
+        for _ in 0..2 {
+            world.meet(WORKER, CLINIC, Cut::Never).unwrap();
+        }
+        for id in &ids {
+            let [here, there] = [WORKER, CLINIC].map(|phone| told(&mut world, phone, id));
+            assert_eq!((&here.0, &here.1), (&there.0, &there.1), "{forms:?}: {id}");
+        }
+    }
+}

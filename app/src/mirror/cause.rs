@@ -23,6 +23,8 @@ pub(super) enum Cause {
     Page,
     /// The network asks for a login (status 511, RFC 6585).
     Portal,
+    /// Something else lies where it should be.
+    InTheWay,
     /// It is longer than any file of its kind.
     TooLong,
     /// It is packed in a way that nobody here unpacks.
@@ -66,6 +68,7 @@ impl Cause {
     pub(super) fn of_file(path: &Path, error: &std::io::Error) -> Self {
         match error.kind() == ErrorKind::NotFound {
             true => Self::NotThere,
+            false if path.is_dir() => Self::InTheWay,
             false => Self::Local(unusable(path, error)),
         }
     }
@@ -128,6 +131,7 @@ impl Cause {
             Self::NoSuchPlace(_)
             | Self::ReadsOnly
             | Self::NotThere
+            | Self::InTheWay
             | Self::Page
             | Self::Portal
             | Self::TooLong
@@ -136,6 +140,25 @@ impl Cause {
             | Self::NoKeys
             | Self::NoSuchName
             | Self::Certificate(_)
+            | Self::Local(_) => false,
+        }
+    }
+
+    /// Whether it says something of one file only, so that others may still be had.
+    pub(super) fn is_of_one_file(&self) -> bool {
+        match self {
+            Self::NotThere | Self::InTheWay | Self::TooLong | Self::Forbidden(_) => true,
+            Self::Status(_) | Self::Packed(_) => true,
+            Self::NoSuchPlace(_)
+            | Self::ReadsOnly
+            | Self::Page
+            | Self::Portal
+            | Self::NoKeys
+            | Self::NoSuchName
+            | Self::NotReached(_)
+            | Self::Certificate(_)
+            | Self::Silent
+            | Self::Broken(_)
             | Self::Local(_) => false,
         }
     }
@@ -155,7 +178,11 @@ impl Cause {
             }
             Self::NotThere => (
                 "the file is not there".to_owned(),
-                "is this a mirror? It has kijiti/index.json; see `kijiti mirror push`",
+                "is this a mirror? It has kijiti/index.json; `kijiti mirror push` puts there what is missing",
+            ),
+            Self::InTheWay => (
+                "something else lies where it should be".to_owned(),
+                "`kijiti mirror push` of a phone that has it puts it there anew",
             ),
             Self::Page | Self::Portal => (
                 "a web page answers in the mirror's place, as where one has to log in to a network"

@@ -10,7 +10,7 @@ use std::time::Duration;
 use flate2::write::MultiGzDecoder;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use node::host::links::folder::{holds, put_whole, unusable};
+use node::host::links::folder::{holds, make_for_all, put_whole, unusable};
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path as ObjectPath;
 use object_store::{
@@ -101,11 +101,25 @@ impl Place {
                 .connect_timeout(CONNECT_TIMEOUT)
                 .build()
                 .map_err(|e| wrong(e.to_string()))?;
-            let base = target.trim_end_matches('/').to_owned();
-            reqwest::Url::parse(&base).map_err(|e| wrong(e.to_string()))?;
+            let mut base = reqwest::Url::parse(target).map_err(|e| wrong(e.to_string()))?;
+            base.set_query(None);
+            base.set_fragment(None);
+            let base = base.as_str().trim_end_matches('/');
+            // Who names what lies in the mirror means the mirror.
+            let base = base.strip_suffix("/index.json").unwrap_or(base);
+            let base = base.strip_suffix("/kijiti").unwrap_or(base).to_owned();
             return Ok(Self::Web { client, base });
         }
-        Ok(Self::Folder(PathBuf::from(target)))
+        if target.trim().is_empty() || target.contains("://") {
+            return Err(wrong("that is no place for a mirror".to_owned()));
+        }
+        let folder = PathBuf::from(target);
+        let within = folder.ends_with("kijiti") && folder.join(super::INDEX).is_file();
+        Ok(Self::Folder(match folder.parent() {
+            Some(card) if within && card.as_os_str().is_empty() => PathBuf::from("."),
+            Some(card) if within => card.to_owned(),
+            Some(_) | None => folder,
+        }))
     }
 
     /// Asks for a file of the mirror from byte `from` on.
@@ -196,9 +210,16 @@ impl Place {
             Self::Folder(folder) => {
                 let path = folder.join("kijiti").join(file);
                 let within = path.parent().unwrap_or(folder);
-                fs::create_dir_all(within).map_err(|e| Cause::Local(unusable(folder, &e)))?;
+                make_for_all(within).map_err(|e| Cause::Local(unusable(folder, &e)))?;
                 let name = path.file_name().unwrap_or_default();
                 let draft = format!("{}#part", name.to_string_lossy());
+                for there in [&path, &within.join(&draft)] {
+                    if there.is_dir() && !there.is_symlink() {
+                        // Nobody put it there for us: it is kept, out of the way.
+                        let aside = format!("{}.aside", there.display());
+                        let _ = fs::rename(there, aside);
+                    }
+                }
                 put_whole(within, (&name.to_string_lossy(), &draft), from)
                     .map(drop)
                     .map_err(|e| Cause::Local(unusable(folder, &e)))
@@ -277,11 +298,14 @@ async fn ask_web(
             value.and_then(|v| v.to_str().ok()).unwrap_or_default()
         };
         let packed = header(CONTENT_ENCODING).trim().to_ascii_lowercase();
-        let page = header(CONTENT_TYPE).starts_with("text/html");
+        let kind = header(CONTENT_TYPE).trim().to_ascii_lowercase();
+        let page = kind.starts_with("text/html") || kind.starts_with("application/xhtml");
         let begins = match answer.status() {
             StatusCode::OK => Some(0),
             StatusCode::PARTIAL_CONTENT => begins_at(header(CONTENT_RANGE)),
             StatusCode::RANGE_NOT_SATISFIABLE => None,
+            // Some refuse the very question for a range.
+            StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED if from > 0 => None,
             other => return Err(Cause::of_status(other, page)),
         };
         let Some(begins) = begins.filter(|begins| *begins == 0 || packed.is_empty()) else {
@@ -396,12 +420,13 @@ impl Incoming {
                 .is_some_and(|there| there.eq_ignore_ascii_case(tag))
         });
         // Some servers call everything a page that has no ending: what it holds decides.
-        looks || (self.page && text.starts_with(b"<"))
+        looks || (self.page && !text.starts_with(b"{"))
     }
 
     /// The same of a bundle of `bytes`, which may be a page itself.
     pub(super) fn is_page_instead(&self, begins: &[u8], bytes: u64) -> bool {
-        self.page && self.is_page(begins) && self.length != Some(bytes)
+        let marked = begins.trim_ascii_start().starts_with(b"<");
+        self.page && marked && self.length != Some(bytes)
     }
 }
 

@@ -353,7 +353,12 @@ fn plan(cx: &dyn Cx, imported: files::Imported, format: Format) -> Result<Plan, 
     let mut left_out = Vec::new();
     let [whole, alone] = known_as(&imported);
     let mut candidates: Vec<_> = imported.case.into_iter().collect();
-    for setting in [&whole, &alone] {
+    // A case of another phone's that came by a file before is one of our own by now, in whatever form it comes.
+    let by_case = imported.case.map(|id| {
+        let name = format!("case {id}");
+        Setting::known_as(&Digest::of(name.as_bytes()))
+    });
+    for setting in [&whole, &alone].into_iter().chain(&by_case) {
         let kept = cx.store().setting(setting)?;
         candidates.extend(kept.and_then(|bytes| CaseId::from_slice(&bytes)));
     }
@@ -396,6 +401,7 @@ fn plan(cx: &dyn Cx, imported: files::Imported, format: Format) -> Result<Plan, 
     };
     let mut known_as = vec![whole];
     known_as.extend((held.is_none() && !other).then_some(alone));
+    known_as.extend(by_case.filter(|_| held.is_none() && !other));
     Ok(Plan {
         held,
         entries,

@@ -239,6 +239,7 @@ pub(super) fn grant(cx: &mut dyn Cx, area: Area, chain: &str) -> Result<Granted,
 
 /// This phone's request for a certificate.
 pub(super) fn enrol_request(cx: &dyn Look, name: String) -> Result<EnrolRequest, Refusal> {
+    protocol::codec::check_new_name("name", &name).map_err(Refusal::NameRefused)?;
     let signed = cx.known().certificate_request(name);
     signed.read().map_err(Refusal::NameRefused)?;
     Ok(EnrolRequest {
@@ -271,9 +272,11 @@ pub(super) fn enrol_sign(
         .read()
         .map_err(|e| Refusal::Damaged(Paper::Request, Some(e.into())))?;
     let read = |text: &str| Rights::parse(text).map_err(Refusal::NotRights);
+    let name = name.unwrap_or(claimed.name);
+    protocol::codec::check_new_name("name", &name).map_err(Refusal::NameRefused)?;
     let chain = cx.document(Command::Certify {
         request,
-        name: name.unwrap_or(claimed.name),
+        name,
         area,
         rights: read(terms.rights)?,
         passes_on: read(terms.passes_on)?,

@@ -511,7 +511,7 @@ impl Request {
     /// Whether it may begin a phone, with a key of its own, in a folder where none is. Everything else asked
     /// of an empty folder is asked of the wrong one: a name mistyped, a card that is not in.
     pub fn begins_a_phone(&self) -> bool {
-        matches!(self, Self::EnrolRequest { .. } | Self::EnrolAccept { .. })
+        matches!(self, Self::EnrolRequest { .. })
     }
 
     /// Whether it needs an endpoint.

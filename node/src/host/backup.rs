@@ -128,10 +128,13 @@ pub(super) fn back_up(
     };
     let made = !to.exists();
     let earlier = Manifest::of(to).filter(|earlier| earlier.device == keys.id());
-    if earlier.is_none() {
-        empty_folder(to)?;
-    }
     let (new_key, new_store) = ("key.new", "phone.sqlite.new");
+    if earlier.is_none() {
+        if is_cut_off(to) {
+            take_away(to);
+        }
+        empty_folder(to).map_err(as_card)?;
+    }
     let _ = fs::remove_file(to.join(new_store));
     let written = (|| {
         store.copy_to(&to.join(new_store))?;
@@ -164,13 +167,16 @@ pub(super) fn back_up(
                 manifest.write(to)?;
                 Ok(bytes)
             });
-        let bytes = replaced.map_err(|e| unusable(to, &e))?;
+        let bytes = replaced.map_err(|e| as_card(unusable(to, &e)))?;
         let database = fs::metadata(to.join(DATABASE)).map_or(0, |file| file.len());
         Ok(bytes + database)
     })();
     if written.is_err() {
         match (made, &earlier) {
-            (true, _) => drop(fs::remove_dir_all(to)),
+            (true, _) => {
+                take_away(to);
+                let _ = fs::remove_dir(to);
+            }
             (false, Some(_)) => {
                 let _ = fs::remove_file(to.join(new_store));
                 let _ = fs::remove_file(to.join(new_key));
@@ -179,6 +185,31 @@ pub(super) fn back_up(
         }
     }
     written
+}
+
+/// What a copy that was cut off has left, and nothing else: no key came to lie there.
+fn is_cut_off(folder: &Path) -> bool {
+    const OURS: [&str; 7] = [
+        BUNDLES,
+        MANIFEST,
+        DATABASE,
+        "key.new",
+        "phone.sqlite.new",
+        "backup.new",
+        "phone.sqlite.new-journal",
+    ];
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = files.filter(|file| !CARDS_OWN.iter().any(|own| file.file_name() == *own));
+    let mut files = files.peekable();
+    files.peek().is_some() && files.all(|file| OURS.iter().any(|ours| file.file_name() == *ours))
+}
+
+/// The folder of a copy is no data folder: what is wrong with it is said as of a card.
+fn as_card(refusal: Refusal) -> Refusal {
+    if let Refusal::Folder(path, trouble) = refusal {
+        return Refusal::Card(path, trouble);
+    }
+    refusal
 }
 
 /// Takes away of a copy's bundles those that the phone has no more.
@@ -233,12 +264,18 @@ pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restore
     let manifest = Manifest::of(from);
     let whole = |file: &str| manifest.as_ref().is_none_or(|m| m.holds(from, file));
     for file in [KEY_FILE, DATABASE] {
-        let empty = fs::metadata(from.join(file)).map_or(true, |there| there.len() == 0);
+        // SQLite takes a file that is shorter than its header for a new one.
+        let least = if file == DATABASE { 512 } else { 1 };
+        let empty = fs::metadata(from.join(file)).map_or(true, |there| there.len() < least);
         if empty || !whole(file) {
             return Err(Refusal::BackupDamaged(shown(), file.to_owned()));
         }
     }
     let (made, draft) = (!to.exists(), to.join(RESTORING));
+    fs::create_dir_all(to).map_err(|e| unusable(to, &e))?;
+    // One at a time: whoever comes second finds a phone there.
+    let alone = File::open(to).and_then(|folder| folder.lock().map(|()| folder));
+    let _alone = alone.map_err(|e| unusable(to, &e))?;
     if draft.is_dir() && !to.join(KEY_FILE).exists() {
         take_away(to); // what was cut off the last time
     }
@@ -248,9 +285,9 @@ pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restore
         Ok(restored)
     });
     if restored.is_err() {
-        match made {
-            true => drop(fs::remove_dir_all(to)),
-            false => take_away(to),
+        take_away(to);
+        if made {
+            let _ = fs::remove_dir(to);
         }
     }
     restored

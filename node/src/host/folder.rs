@@ -64,6 +64,23 @@ impl DataFolder {
         }
     }
 
+    /// The same, once whoever uses it for a moment has done: a command, or a phone that is just starting or
+    /// ending.
+    pub fn open_waiting(path: &Path) -> Result<Self, Refusal> {
+        let until = std::time::Instant::now() + super::FOLDER_TIMEOUT;
+        loop {
+            match Self::open(path) {
+                // A phone that runs has a door; nobody waits for it to end.
+                Err(Refusal::InUse(_))
+                    if !path.join("control").exists() && std::time::Instant::now() < until =>
+                {
+                    std::thread::sleep(super::FOLDER_PAUSE);
+                }
+                opened => return opened,
+            }
+        }
+    }
+
     /// Whether the key in a folder is sealed; `None`: there is none.
     pub fn key_is_sealed(path: &Path) -> Option<bool> {
         fs::read(path.join(KEY_FILE))

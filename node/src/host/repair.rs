@@ -47,7 +47,7 @@ pub fn check(path: &Path, secret: Option<String>, repair: bool) -> Result<Checke
     if !is_begun(path) {
         return Err(Refusal::NoPhone(path.display().to_string()));
     }
-    let folder = DataFolder::open(path)?.with_secret(secret.clone());
+    let folder = DataFolder::open_waiting(path)?.with_secret(secret.clone());
     finish(path).map_err(|e| unusable(path, &e))?; // what was cut off the last time
     let keys = folder.keys()?;
     let bundles = path.join("bundles");

@@ -104,6 +104,9 @@ fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
+/// Bytes of what every store begins with (SQLite's file format, §1.3).
+const HEADER_BYTES: u64 = 100;
+
 impl SqliteStore {
     /// A setting that is sealed at rest.
     fn private(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -133,7 +136,8 @@ impl SqliteStore {
         if file.is_dir() {
             return Err(StoreError::Damaged("phone.sqlite is a folder".into()));
         }
-        let empty = std::fs::metadata(&file).map_or(true, |file| file.len() == 0);
+        // SQLite takes a file shorter than its header for a new one.
+        let empty = std::fs::metadata(&file).map_or(true, |file| file.len() < HEADER_BYTES);
         if empty && begun.exists() {
             // An empty file would pass for a phone that has never been used, and be written over.
             return Err(StoreError::Damaged(

@@ -272,7 +272,7 @@ fn begins_as_one(path: &Path) -> Result<bool, Why> {
 }
 
 /// Makes a folder that whoever holds the card may use: all that lies there is sealed or signed.
-fn make_for_all(folder: &Path) -> io::Result<()> {
+pub fn make_for_all(folder: &Path) -> io::Result<()> {
     if !folder.is_dir() {
         fs::create_dir_all(folder)?;
         let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o777));

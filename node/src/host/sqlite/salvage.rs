@@ -30,6 +30,7 @@ fn look(file: &Path) -> rusqlite::Result<Connection> {
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const FRACTIONS: [u8; 4] = [0, 64, 32, 32];
 const PAGE_BYTES: u64 = 4096;
+const UTF_8: [u8; 4] = [0, 0, 0, 1];
 
 /// Copies a damaged store to where it may be changed, and makes its header say again what can only be so: what
 /// it is, and how many pages there are.
@@ -43,31 +44,37 @@ fn legible(folder: &Path, copy: &Path) -> std::io::Result<()> {
     let mut header = [0; 100];
     file.read_exact_at(&mut header, 0)?;
     let pages = u32::try_from(bytes / PAGE_BYTES).unwrap_or(u32::MAX);
-    let [.., a, b, c, d] = header.first_chunk::<32>().copied().unwrap_or_default();
-    let too_many = u32::from_be_bytes([a, b, c, d]) > pages && !log.exists();
-    if header.starts_with(MAGIC) && !too_many {
-        return Ok(());
-    }
     file.write_all_at(MAGIC, 0)?;
     file.write_all_at(&(PAGE_BYTES as u16).to_be_bytes(), 16)?;
     file.write_all_at(&FRACTIONS, 20)?;
-    file.write_all_at(&pages.to_be_bytes(), 28)?;
-    // The number of pages is that of the last change.
-    file.write_all_at(header.get(24..28).unwrap_or_default(), 92)
+    file.write_all_at(&UTF_8, 56)?;
+    // What a log beside it holds says how many pages there are.
+    if !std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        file.write_all_at(&pages.to_be_bytes(), 28)?;
+        // The number of pages is that of the last change.
+        file.write_all_at(header.get(24..28).unwrap_or_default(), 92)?;
+    }
+    Ok(())
 }
 
 /// Whether the store of a folder holds together (SQLite's `integrity_check`).
 pub fn is_sound(folder: &Path) -> bool {
     let file = folder.join(DATABASE);
-    if !std::fs::metadata(&file).is_ok_and(|file| file.is_file() && file.len() > 0) {
+    let there = std::fs::metadata(&file);
+    if !there.is_ok_and(|file| file.is_file() && file.len() >= super::HEADER_BYTES) {
         return false;
     }
     let checked = look(&file).and_then(|db| {
-        db.query_row("PRAGMA integrity_check(1)", [], |row| {
-            row.get::<_, String>(0)
-        })
+        let sound: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+        // A file of no tables is sound to SQLite, and no phone's.
+        let tables: i64 = db.query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name = 'settings'",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(sound == "ok" && tables == 1)
     });
-    checked.is_ok_and(|said| said == "ok")
+    checked == Ok(true)
 }
 
 impl SqliteStore {
