@@ -333,6 +333,19 @@ fn a_phone_is_restored_into_any_folder_that_is_empty_and_copied_again_onto_its_c
         assert!(list.contains("Amina") && list.contains("Juma"), "{list}");
     }
     assert!(desk.path("link").is_symlink());
+    // A copy that was cut off before it had a key is begun again; half a copy of ours is nobody's.
+    std::fs::create_dir_all(desk.path("half/bundles")).unwrap();
+    std::fs::write(desk.path("half/phone.sqlite.new"), b"half").unwrap();
+    desk.ok("clinic", &["backup", "half"]);
+    desk.ok("from-half", &["restore", "half"]);
+    // Two at once into one folder: one phone stands there, and whoever was second is told.
+    let both = || desk.run("both", &["restore", "card"]);
+    let ran = std::thread::scope(|scope| {
+        let ran = [scope.spawn(both), scope.spawn(both)];
+        ran.map(|ran| ran.join().unwrap().status.success())
+    });
+    assert!(ran[0] != ran[1], "{ran:?}");
+    assert!(desk.ok("both", &["case", "list"]).contains("Juma"));
     // Cut off in the middle, and run again.
     std::fs::create_dir_all(desk.path("cut/.restoring/bundles")).unwrap();
     std::fs::write(desk.path("cut/phone.sqlite"), b"half").unwrap();

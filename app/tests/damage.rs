@@ -14,7 +14,7 @@ use common::{Desk, new_case, with_worker};
 /// What becomes of a file.
 type Damage = (&'static str, fn(&Path, &[u8]));
 
-const DAMAGES: [Damage; 7] = [
+const DAMAGES: [Damage; 9] = [
     ("gone", |file, _| std::fs::remove_file(file).unwrap()),
     ("a folder", |file, _| {
         std::fs::remove_file(file).unwrap();
@@ -23,6 +23,12 @@ const DAMAGES: [Damage; 7] = [
     ("empty", |file, _| std::fs::write(file, b"").unwrap()),
     ("half", |file, was| {
         std::fs::write(file, &was[..was.len() / 2]).unwrap()
+    }),
+    ("one byte", |file, was| {
+        std::fs::write(file, &was[..was.len().min(1)]).unwrap();
+    }),
+    ("its last page gone", |file, was| {
+        std::fs::write(file, &was[..was.len().saturating_sub(4096)]).unwrap();
     }),
     ("zeros", |file, was| {
         std::fs::write(file, vec![0; was.len()]).unwrap()

@@ -285,6 +285,12 @@ enum Manners {
     Halves,
     /// Packed as nothing here unpacks.
     Brotli,
+    /// No more than 700 kB of anything at once, whatever was asked for; with or without ranges that say so.
+    Parts,
+    /// It hangs up after 1.5 MB without having said how long it would be.
+    HangsUp,
+    /// It refuses the very question for a range.
+    RefusesRanges,
 }
 
 /// Serves files, and hangs up after so many bytes of bundles in all.
@@ -361,11 +367,17 @@ fn answer(
     let Ok(whole) = std::fs::read(root.join(name)) else {
         return say("404 Not Found", "Content-Length: 0\r\n", b"");
     };
+    if manners == Manners::RefusesRanges && range.is_some() {
+        return say("400 Bad Request", "Content-Length: 0\r\n", b"");
+    }
     let from = range.filter(|_| manners != Manners::NoRanges);
     if from.is_some_and(|from| from >= whole.len()) {
         return say("416 Range Not Satisfiable", "Content-Length: 0\r\n", b"");
     }
-    let body = &whole[from.unwrap_or(0)..];
+    let mut body = &whole[from.unwrap_or(0)..];
+    if manners == Manners::Parts && bundle {
+        body = &body[..body.len().min(700_000)];
+    }
     let mut headers = match from {
         None => String::new(),
         Some(from) => format!(
@@ -387,6 +399,7 @@ fn answer(
             return say("200 OK", "Content-Encoding: gzip\r\n", &packed.finish()?);
         }
         Manners::Brotli => headers += "Content-Encoding: br\r\n",
+        Manners::HangsUp => {}
         _ => headers += &length(body),
     }
     if !bundle {
@@ -394,6 +407,7 @@ fn answer(
     }
     let half = match manners {
         Manners::Halves => body.len() / 2 + 1,
+        Manners::HangsUp => body.len().min(1_500_000),
         _ => body.len(),
     };
     let sent = half.min(usize::try_from(budget.load(Ordering::SeqCst)).unwrap_or(usize::MAX));
@@ -448,10 +462,10 @@ fn web_servers_as_people_have_them_are_good_enough() {
         .current_dir(desk.folder.path())
         .status()
         .unwrap();
-    for manners in [NoRanges, Packs, Busy, Halves] {
+    for manners in [NoRanges, Packs, Busy, Halves, Parts, HangsUp, RefusesRanges] {
         let (budget, served) = counts(u64::MAX);
         let url = serve(desk.path("www"), manners, budget.clone(), served);
-        if manners == NoRanges {
+        if manners == NoRanges || manners == RefusesRanges {
             // Cut off once; then it begins at the beginning, and what was here is passed over.
             budget.store(1_500_000, Ordering::SeqCst);
             desk.fails("town", &["mirror", "pull", &url]);
@@ -575,6 +589,43 @@ fn a_push_repairs_what_is_damaged_and_takes_away_what_nothing_names() {
         (names.len(), names[1].as_str()),
         (2, "notes.txt"),
         "{names:?}"
+    );
+    // A phone that is behind pushes to a mirror whose index is damaged or gone: it goes on from what lies there.
+    for index in [&b"{\"schema\""[..], b""] {
+        std::fs::write(desk.path("card/kijiti/index.json"), index).unwrap();
+        if index.is_empty() {
+            std::fs::remove_file(desk.path("card/kijiti/index.json")).unwrap();
+        }
+        std::fs::remove_dir_all(desk.path("behind")).ok();
+        std::process::Command::new("cp")
+            .args(["-r", "town", "behind"])
+            .current_dir(desk.folder.path())
+            .status()
+            .unwrap();
+        let said = desk.ok("behind", &["mirror", "push", "card"]);
+        assert!(said.contains("now has release list 2"), "{said}");
+    }
+    // Folders in the way are put aside.
+    for name in ["index.json", "documents", "bundles"] {
+        let there = desk.path("card/kijiti").join(name);
+        if name == "index.json" {
+            std::fs::remove_file(&there).unwrap();
+            std::fs::create_dir(&there).unwrap();
+            continue;
+        }
+        let file = std::fs::read_dir(&there)
+            .unwrap()
+            .flatten()
+            .next()
+            .unwrap()
+            .path();
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+    }
+    desk.ok("clinic", &["mirror", "push", "card"]);
+    assert!(
+        desk.run("late", &["mirror", "pull", "card"]).status.code() == Some(2),
+        "no phone there"
     );
     std::fs::write(desk.path("card/kijiti/index.json"), b"{\"schema\"").unwrap();
     let (_, said) = desk.fails("town", &["mirror", "pull", "card"]);
