@@ -248,3 +248,42 @@ fn a_photo_whose_file_has_changed_is_fetched_anew_without_being_asked_for() {
     };
     assert!(code == 1 && said.contains("check --repair"), "{said}");
 }
+
+/// What can be made anew is, whatever lies in its place.
+#[test]
+fn folders_for_files_and_files_for_folders_are_put_aside() {
+    let desk = Desk::enrolled();
+    new_case(&desk, "clinic", &["--patient", "Amina"]);
+    let at = |name: &str| desk.path("clinic").join(name);
+    for folder in ["lock", "control", "phone.sqlite-journal"] {
+        let _ = std::fs::remove_file(at(folder));
+        std::fs::create_dir(at(folder)).unwrap();
+        std::fs::write(at(folder).join("somebody's"), "mine").unwrap();
+    }
+    std::fs::remove_dir_all(at("bundles")).unwrap();
+    for file in ["bundles", "mirror", ".repairing"] {
+        std::fs::write(at(file), "mine").unwrap();
+    }
+    assert!(desk.ok("clinic", &["case", "list"]).contains("Amina"));
+    desk.ok("clinic", &["check"]);
+    let running = desk.start("clinic"); // its door is a file again
+    running.stop();
+    assert_eq!(
+        std::fs::read(at("lock.aside-1/somebody's")).unwrap(),
+        b"mine"
+    );
+    let (_, said) = desk.fails(
+        "clinic",
+        &[
+            "case",
+            "export",
+            "--format",
+            "csv",
+            "--force",
+            "--out",
+            "clinic/key",
+        ],
+    );
+    assert!(said.contains("own folder"), "{said}");
+    assert!(desk.ok("clinic", &["case", "list"]).contains("Amina"));
+}

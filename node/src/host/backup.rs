@@ -324,7 +324,14 @@ fn make(from: &Path, draft: &Path, secret: Option<String>) -> Result<Restored, R
         });
     copied.map_err(|e| unusable(draft, &e))?;
     let folder = DataFolder::open(draft)?.with_secret(secret);
-    let before = folder.keys()?;
+    let before = folder.keys().map_err(|refusal| {
+        // The copy's key is meant, by whatever name it lies here meanwhile.
+        let copied = from.join(KEY_FILE).display().to_string();
+        if let Refusal::KeyWrongSecret(_) = refusal {
+            return Refusal::KeyWrongSecret(copied);
+        }
+        refusal
+    })?;
     let damaged = || Refusal::BackupDamaged(from.display().to_string(), DATABASE.to_owned());
     let mut store = SqliteStore::open(draft, &before)?;
     if !store.is_sound() {

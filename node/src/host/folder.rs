@@ -38,14 +38,14 @@ impl DataFolder {
         let ours = !path.exists()
             || path.join(KEY_FILE).exists()
             || fs::read_dir(path).is_ok_and(|mut d| d.next().is_none());
+        if is_begun(path) {
+            set_right(path);
+        }
         fs::create_dir_all(path.join("bundles")).map_err(|e| unusable(path, &e))?;
         if ours {
             keep_private(path);
         }
         let lock = path.join("lock");
-        if lock.is_dir() {
-            let _ = fs::remove_dir(&lock); // a card's repair has made one of it
-        }
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -158,6 +158,29 @@ impl DataFolder {
     }
 }
 
+/// Puts aside what a bad disk, or its repair, has put in the place of something that can be made anew: a folder
+/// for a file, or a file for a folder.
+fn set_right(path: &Path) {
+    const PARTS: [(&str, bool); 7] = [
+        ("bundles", true),
+        ("mirror", true),
+        ("lock", false),
+        ("control", false),
+        ("phone.sqlite-journal", false),
+        ("phone.sqlite-wal", false),
+        ("phone.sqlite-shm", false),
+    ];
+    for (name, is_folder) in PARTS {
+        let there = path.join(name);
+        if there.symlink_metadata().is_ok() && there.is_dir() != is_folder {
+            let aside = (1..100)
+                .map(|n| path.join(format!("{name}.aside-{n}")))
+                .find(|aside| !aside.exists());
+            let _ = aside.map(|aside| fs::rename(&there, aside));
+        }
+    }
+}
+
 /// Nobody but its owner reads a phone's folder, whatever the umask was when its files were made.
 fn keep_private(path: &Path) {
     let tighten = |path: &Path, mode: u32| {
@@ -217,7 +240,7 @@ pub(super) const KEY_WORK_FACTOR: u8 = 16;
 pub fn is_begun(folder: &Path) -> bool {
     [KEY_FILE, DATABASE, "begun"]
         .iter()
-        .any(|file| folder.join(file).exists())
+        .any(|file| folder.join(file).try_exists().unwrap_or(true))
 }
 
 /// Whether the key of a data folder is sealed.

@@ -138,6 +138,9 @@ fn save(
 /// not whole. Where the damaged store lies then.
 fn finish(path: &Path) -> std::io::Result<Option<String>> {
     let draft = path.join(DRAFT);
+    if draft.is_file() {
+        fs::remove_file(&draft)?;
+    }
     if !draft.join(COMPLETE).exists() {
         return match fs::remove_dir_all(&draft) {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(e),

@@ -180,7 +180,15 @@ impl Worker {
 
     /// Whole or not at all: a full card keeps no half of a patient.
     fn write_out(&self, path: &str, bytes: &[u8]) -> Result<(), Refusal> {
-        let written = keyfile::whole::write_whole(Path::new(path), bytes);
+        // Not over the phone itself; what a command passes on from here it names so.
+        let to = keyfile::whole::followed(Path::new(path));
+        let within = to.parent().and_then(|folder| folder.canonicalize().ok());
+        let own = within.is_some() && within == self.desk.folder.canonicalize().ok();
+        if own && to.extension().is_none_or(|ending| ending != "new") {
+            let why = "it lies in this phone's own folder".to_owned();
+            return Err(Refusal::Unwritable(path.to_owned(), why));
+        }
+        let written = keyfile::whole::write_whole(&to, bytes);
         written.map_err(|e| Refusal::Unwritable(path.to_owned(), e.to_string()))
     }
 
