@@ -4,14 +4,13 @@
 #![allow(clippy::disallowed_methods)]
 
 mod common;
+mod web;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use common::Desk;
+use web::{Manners, counts, serve};
 
 /// A desk that has published a form of 4 MB, and a town that trusts the same ministry and has
 /// nothing yet.
@@ -266,163 +265,6 @@ fn a_disk_that_fills_in_the_middle_of_a_bundle_is_explained_and_the_rest_comes_w
     );
 }
 
-/// How a web server behaves that somebody has.
-#[derive(Clone, Copy, PartialEq)]
-enum Manners {
-    /// As RFC 9110 has it.
-    Good,
-    /// It knows no ranges, and says nothing of versions.
-    NoRanges,
-    /// It packs everything, though nobody asked.
-    Packs,
-    /// A login page comes instead of anything, of bundles, or with a status of its own.
-    Portal,
-    PortalOfBundles,
-    Status511,
-    /// It is in trouble for the first three requests.
-    Busy,
-    /// What it sends of bundles is cut in half, in chunks without a length.
-    Halves,
-    /// Packed as nothing here unpacks.
-    Brotli,
-    /// No more than 700 kB of anything at once, whatever was asked for; with or without ranges that say so.
-    Parts,
-    /// It hangs up after 1.5 MB without having said how long it would be.
-    HangsUp,
-    /// It refuses the very question for a range.
-    RefusesRanges,
-}
-
-/// Serves files, and hangs up after so many bytes of bundles in all.
-fn serve(
-    root: PathBuf,
-    manners: Manners,
-    budget: Arc<AtomicU64>,
-    served: Arc<AtomicU64>,
-) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let mut asked = 0;
-        for stream in listener.incoming().flatten() {
-            asked += 1;
-            let _ = answer(stream, &root, (manners, asked), &budget, &served);
-        }
-    });
-    format!("http://{address}")
-}
-
-const PAGE: &[u8] = b"\n<!DOCTYPE html><html><title>Town Wi-Fi</title>Please log in</html>";
-
-fn answer(
-    stream: TcpStream,
-    root: &std::path::Path,
-    (manners, asked): (Manners, u32),
-    budget: &AtomicU64,
-    served: &AtomicU64,
-) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let (mut line, mut range) = (String::new(), None);
-    reader.read_line(&mut line)?;
-    loop {
-        let mut header = String::new();
-        reader.read_line(&mut header)?;
-        if let Some(bytes) = header.to_lowercase().strip_prefix("range: bytes=") {
-            range = Some(
-                bytes
-                    .trim()
-                    .split_once('-')
-                    .unwrap()
-                    .0
-                    .parse::<usize>()
-                    .unwrap(),
-            );
-        }
-        if header.trim().is_empty() {
-            break;
-        }
-    }
-    let mut stream = stream;
-    let name = line.split_whitespace().nth(1).unwrap_or_default();
-    let name = name.trim_start_matches('/');
-    let bundle = name.contains("bundles/");
-    let mut say = |status: &str, headers: &str, body: &[u8]| {
-        write!(
-            stream,
-            "HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n"
-        )?;
-        stream.write_all(body)
-    };
-    let length = |body: &[u8]| format!("Content-Length: {}\r\n", body.len());
-    let page = format!("Content-Type: text/html; charset=utf-8\r\n{}", length(PAGE));
-    match manners {
-        Manners::Status511 => {
-            return say("511 Network Authentication Required", &page, PAGE);
-        }
-        Manners::Portal => return say("200 OK", &page, PAGE),
-        Manners::PortalOfBundles if bundle => return say("200 OK", &page, PAGE),
-        Manners::Busy if asked <= 3 => return say("503 Later", "Content-Length: 0\r\n", b""),
-        _ => {}
-    }
-    let Ok(whole) = std::fs::read(root.join(name)) else {
-        return say("404 Not Found", "Content-Length: 0\r\n", b"");
-    };
-    if manners == Manners::RefusesRanges && range.is_some() {
-        return say("400 Bad Request", "Content-Length: 0\r\n", b"");
-    }
-    let from = range.filter(|_| manners != Manners::NoRanges);
-    if from.is_some_and(|from| from >= whole.len()) {
-        return say("416 Range Not Satisfiable", "Content-Length: 0\r\n", b"");
-    }
-    let mut body = &whole[from.unwrap_or(0)..];
-    if manners == Manners::Parts && bundle {
-        body = &body[..body.len().min(700_000)];
-    }
-    let mut headers = match from {
-        None => String::new(),
-        Some(from) => format!(
-            "Content-Range: bytes {from}-{}/{}\r\n",
-            whole.len() - 1,
-            whole.len()
-        ),
-    };
-    let status = if from.is_some() {
-        "206 Partial Content"
-    } else {
-        "200 OK"
-    };
-    match manners {
-        Manners::Packs => {
-            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            packed.write_all(&whole)?;
-            // In chunks, as a server sends what it packs on the way.
-            return say("200 OK", "Content-Encoding: gzip\r\n", &packed.finish()?);
-        }
-        Manners::Brotli => headers += "Content-Encoding: br\r\n",
-        Manners::HangsUp => {}
-        _ => headers += &length(body),
-    }
-    if !bundle {
-        return say(status, &headers, body);
-    }
-    let half = match manners {
-        Manners::Halves => body.len() / 2 + 1,
-        Manners::HangsUp => body.len().min(1_500_000),
-        _ => body.len(),
-    };
-    let sent = half.min(usize::try_from(budget.load(Ordering::SeqCst)).unwrap_or(usize::MAX));
-    budget.fetch_sub(sent as u64, Ordering::SeqCst);
-    served.fetch_add(sent as u64, Ordering::SeqCst);
-    say(status, &headers, &body[..sent])
-}
-
-fn counts(budget: u64) -> (Arc<AtomicU64>, Arc<AtomicU64>) {
-    (
-        Arc::new(AtomicU64::new(budget)),
-        Arc::new(AtomicU64::new(0)),
-    )
-}
-
 #[test]
 fn a_release_comes_over_http_and_after_a_cut_goes_on_where_it_stopped() {
     let desk = published();
@@ -590,6 +432,15 @@ fn a_push_repairs_what_is_damaged_and_takes_away_what_nothing_names() {
         (2, "notes.txt"),
         "{names:?}"
     );
+}
+
+#[test]
+fn a_mirror_whose_index_is_damaged_or_gone_is_not_taken_back_and_what_is_in_the_way_is_put_aside() {
+    let desk = published();
+    desk.ok("clinic", &["mirror", "push", "card"]);
+    desk.ok("town", &["mirror", "pull", "card"]);
+    publish_another(&desk, "clinic");
+    desk.ok("clinic", &["mirror", "push", "card"]);
     // A phone that is behind pushes to a mirror whose index is damaged or gone: it goes on from what lies there.
     for index in [&b"{\"schema\""[..], b""] {
         std::fs::write(desk.path("card/kijiti/index.json"), index).unwrap();

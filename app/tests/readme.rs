@@ -70,6 +70,45 @@ asks() { # what asks, where nobody answers: what is known by then is kept
 ran() { echo "ran: $*" >>ran.txt; }
 "#;
 
+/// A line as the test runs it: with what stands in capitals filled in, and what never ends ended.
+fn as_run(line: &str, card: &str, path: &str) -> String {
+    let mut line = line
+        .replace("$PWD/target/release:$PATH", "$PATH")
+        .replace("/media/card", card);
+    let program = line.split(' ').next().unwrap().to_owned();
+    if line.starts_with("export PATH=") {
+        line = path.to_owned();
+    }
+    let data = match program.as_str() {
+        "w" => "worker",
+        "c" => "clinic",
+        _ => "",
+    };
+    match line {
+            line if line.contains("enrol revoke DEVICE-ID") => {
+                line.replace("DEVICE-ID", "$(kijiti --data lost --json status | id)")
+            }
+            line if line.contains("unlock-code DEVICE-ID") => {
+                line.replace("DEVICE-ID", "$(kijiti --data worker --json status | id)")
+            }
+            line if line.contains("meet DEVICE-ID@") => format!(
+                "near\n{}\nkill -INT $near; wait $near",
+                line.replace("DEVICE-ID@ADDRESS:PORT", "$(cat near.txt)")
+            ),
+            line if line.contains(" DOSE ") => line.replace(
+                "DOSE",
+                "$(w --json case show Amina | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"each_dose\"][0][\"id\"])')",
+            ),
+            line if line.starts_with(&format!("{program} start")) => {
+                line.replacen(&program, &format!("for_a_while kijiti --data {data}"), 1)
+            }
+            line if line == "w case new" || line == "w case new --kind pregnancy" => {
+                line.replacen("w ", "asks w ", 1)
+            }
+            line => line,
+        }
+}
+
 #[test]
 fn every_block_of_the_readme_runs_as_it_stands() {
     if Command::new("python3").arg("--version").output().is_err() {
@@ -93,45 +132,10 @@ fn every_block_of_the_readme_runs_as_it_stands() {
             continue; // the two commands that everybody runs first
         }
         commands += 1;
-        let card = desk.path("card").display().to_string();
-        let mut line = line
-            .replace("$PWD/target/release:$PATH", "$PATH")
-            .replace("/media/card", &card);
-        let program = line.split(' ').next().unwrap().to_owned();
-        if line.starts_with("export PATH=") {
-            line = path.clone();
-        }
-        let data = match program.as_str() {
-            "w" => "worker",
-            "c" => "clinic",
-            _ => "",
-        };
         if line.contains("enrol revoke") {
             script += "lose\n";
         }
-        line = match line {
-            line if line.contains("enrol revoke DEVICE-ID") => {
-                line.replace("DEVICE-ID", "$(kijiti --data lost --json status | id)")
-            }
-            line if line.contains("unlock-code DEVICE-ID") => {
-                line.replace("DEVICE-ID", "$(kijiti --data worker --json status | id)")
-            }
-            line if line.contains("meet DEVICE-ID@") => format!(
-                "near\n{}\nkill -INT $near; wait $near",
-                line.replace("DEVICE-ID@ADDRESS:PORT", "$(cat near.txt)")
-            ),
-            line if line.contains(" DOSE ") => line.replace(
-                "DOSE",
-                "$(w --json case show Amina | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"each_dose\"][0][\"id\"])')",
-            ),
-            line if line.starts_with(&format!("{program} start")) => {
-                line.replacen(&program, &format!("for_a_while kijiti --data {data}"), 1)
-            }
-            line if line == "w case new" || line == "w case new --kind pregnancy" => {
-                line.replacen("w ", "asks w ", 1)
-            }
-            line => line,
-        };
+        let line = as_run(line, &desk.path("card").display().to_string(), &path);
         let _ = writeln!(script, "{line}\nran {commands}");
     }
     let ran = Command::new("bash")

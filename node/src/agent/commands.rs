@@ -204,11 +204,7 @@ impl Phone {
             Command::SetCarryQuota(bytes) => self.set_carry_quota(bytes, store),
             Command::BundleImported(digest) => self.imported(BundleId::release(digest), store),
             Command::PhotoImported(digest) => self.imported(BundleId::photo(digest), store),
-            Command::BundleDoubted(id) => {
-                let (_, _, releases, mut tx) = self.parts(store);
-                releases.doubt(id, &mut tx)?;
-                Ok(Ok(Reply::Done))
-            }
+            Command::BundleDoubted(id) => self.doubted(id, store),
             Command::TakeParcel(parcel) => self.take_parcel(parcel, store),
             Command::ParcelsTaken => self.parcels_taken(store),
             Command::KeepPhoto(digest, bytes) => {

@@ -48,6 +48,16 @@ impl Phone {
         Ok(Ok(Reply::Done))
     }
 
+    pub(super) fn doubted(
+        &mut self,
+        id: BundleId,
+        store: &mut dyn Store,
+    ) -> Result<Answer, StoreError> {
+        let (_, _, releases, mut tx) = self.parts(store);
+        releases.doubt(id, &mut tx)?;
+        Ok(Ok(Reply::Done))
+    }
+
     pub(super) fn parcels_taken(&mut self, store: &mut dyn Store) -> Result<Answer, StoreError> {
         self.after_meeting(store)?;
         Ok(Ok(Reply::Done))

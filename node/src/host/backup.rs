@@ -51,6 +51,9 @@ struct Written {
     digest: Digest,
 }
 
+/// What the files of a copy are called until they are whole.
+const NEW_STORE: &str = "phone.sqlite.new";
+const NEW_KEY: &str = "key.new";
 const MANIFEST: &str = "backup";
 const SCHEMA: &str = "kijiti.backup-files/1";
 /// Where a restored phone is made, within its folder, until it is whole.
@@ -128,43 +131,26 @@ pub(super) fn back_up(
     };
     let made = !to.exists();
     let earlier = Manifest::of(to).filter(|earlier| earlier.device == keys.id());
-    let (new_key, new_store) = ("key.new", "phone.sqlite.new");
     if earlier.is_none() {
         if is_cut_off(to) {
             take_away(to);
         }
         empty_folder(to).map_err(as_card)?;
     }
-    let _ = fs::remove_file(to.join(new_store));
+    let _ = fs::remove_file(to.join(NEW_STORE));
     let written = (|| {
-        store.copy_to(&to.join(new_store))?;
+        store.copy_to(&to.join(NEW_STORE))?;
         let copied_key = match &key {
             Some(sealed) => {
-                super::folder::write_private(&to.join(new_key), sealed.as_bytes()).map(|()| 0)
+                super::folder::write_private(&to.join(NEW_KEY), sealed.as_bytes()).map(|()| 0)
             }
-            None => copy_file(&folder.join(KEY_FILE), &to.join(new_key)),
+            None => copy_file(&folder.join(KEY_FILE), &to.join(NEW_KEY)),
         };
         let replaced = copied_key
             .and_then(|_| copy_folder(&folder.join(BUNDLES), &to.join(BUNDLES)))
             .and_then(|bytes| {
                 keep_only(&folder.join(BUNDLES), &to.join(BUNDLES));
-                let new = [
-                    Written::of(to, new_store, DATABASE)?,
-                    Written::of(to, new_key, KEY_FILE)?,
-                ];
-                let mut manifest = Manifest {
-                    schema: SCHEMA.to_owned(),
-                    device: keys.id(),
-                    files: new.to_vec(),
-                };
-                if let Some(earlier) = &earlier {
-                    manifest.files.extend(earlier.files.iter().cloned());
-                }
-                manifest.write(to)?;
-                fs::rename(to.join(new_store), to.join(DATABASE))?;
-                fs::rename(to.join(new_key), to.join(KEY_FILE))?;
-                manifest.files = new.to_vec();
-                manifest.write(to)?;
+                replace(to, keys.id(), earlier.as_ref())?;
                 Ok(bytes)
             });
         let bytes = replaced.map_err(|e| as_card(unusable(to, &e)))?;
@@ -178,13 +164,35 @@ pub(super) fn back_up(
                 let _ = fs::remove_dir(to);
             }
             (false, Some(_)) => {
-                let _ = fs::remove_file(to.join(new_store));
-                let _ = fs::remove_file(to.join(new_key));
+                let _ = fs::remove_file(to.join(NEW_STORE));
+                let _ = fs::remove_file(to.join(NEW_KEY));
             }
             (false, None) => take_away(to),
         }
     }
     written
+}
+
+/// Gives the new files their names. Meanwhile the copy says that either is right, the old or the new one: pulled
+/// out at any moment, it is whole.
+fn replace(to: &Path, device: DeviceId, earlier: Option<&Manifest>) -> std::io::Result<()> {
+    let new = [
+        Written::of(to, NEW_STORE, DATABASE)?,
+        Written::of(to, NEW_KEY, KEY_FILE)?,
+    ];
+    let mut manifest = Manifest {
+        schema: SCHEMA.to_owned(),
+        device,
+        files: new.to_vec(),
+    };
+    if let Some(earlier) = earlier {
+        manifest.files.extend(earlier.files.iter().cloned());
+    }
+    manifest.write(to)?;
+    fs::rename(to.join(NEW_STORE), to.join(DATABASE))?;
+    fs::rename(to.join(NEW_KEY), to.join(KEY_FILE))?;
+    manifest.files = new.to_vec();
+    manifest.write(to)
 }
 
 /// What a copy that was cut off has left, and nothing else: no key came to lie there.

@@ -20,6 +20,8 @@
 //! fields; a bundle of another system is read by its LOINC codes. What is not understood is listed,
 //! not guessed.
 
+mod narrative;
+mod observed;
 mod read;
 mod write;
 

@@ -56,6 +56,43 @@ impl SqliteStore {
             .map_err(db_error)
     }
 
+    /// Notes in a new store whose key seals it, so that the file of that key is not mistaken for another.
+    pub(super) fn knows_its_key(&mut self) -> Result<(), StoreError> {
+        if self.private(OWN)?.is_some() {
+            return Ok(());
+        }
+        let mut sealed = 0;
+        for (table, column, drawer, name) in super::schema::SEALED {
+            let sql = format!(
+                "SELECT {name}, {column} FROM {table} WHERE length({column}) > 0 LIMIT {TRIED_MAX}"
+            );
+            let rows: Vec<(Vec<u8>, Vec<u8>)> =
+                self.all(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            sealed += rows.len();
+            let mut opens = rows
+                .iter()
+                .map(|(name, bytes)| self.vault.open(drawer, name, bytes));
+            if opens.any(|opened| opened.is_ok()) {
+                sealed = 0;
+                break;
+            }
+        }
+        if sealed > 0 {
+            return Err(StoreError::OtherKey);
+        }
+        // On a folder that cannot be written it is noted another time.
+        match self
+            .put_private(OWN, Some(b"own"))
+            .and_then(|()| self.commit())
+        {
+            Err(StoreError::ReadOnly(_) | StoreError::Full) => {
+                self.roll_back();
+                Ok(())
+            }
+            noted => noted,
+        }
+    }
+
     /// Seals everything anew under another key; what does not open is left as it lies.
     fn reseal(&self, vault: &Vault) -> Result<(), StoreError> {
         self.reseal_with(vault, |drawer, row, old| self.vault.open(drawer, row, old))
@@ -93,3 +130,8 @@ impl SqliteStore {
         Ok(())
     }
 }
+
+/// The name of what is kept only to be opened.
+const OWN: &str = "own";
+/// Sealed rows of a table that are tried with a key.
+const TRIED_MAX: usize = 16;

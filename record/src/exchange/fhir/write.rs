@@ -6,9 +6,11 @@ use protocol::{Area, CaseId, DeviceId};
 use serde_json::{Map, Value, json};
 
 use super::super::SYSTEM;
+use super::narrative::narrative;
+use super::observed::observed;
 use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, ESTIMATED, HL7, LOINC, NATIONAL_SYSTEM};
 use clinical::date::instant;
-use clinical::{FindingValue, Kind, Urgency, catalogue};
+use clinical::{FindingValue, Urgency, catalogue};
 
 use crate::{CaseView, DecisionEntry, Stamp};
 
@@ -25,7 +27,6 @@ const OF_THE_PATIENT: [&str; 10] = [
     "patient.caregiver_relation",
     "patient.caregiver_phone",
 ];
-const UCUM: &str = "http://unitsofmeasure.org";
 const ICD11: &str = "http://id.who.int/icd/release/11/mms";
 const DEVICE_SYSTEM: &str = "https://kijiti.org/fhir/device";
 
@@ -51,11 +52,11 @@ fn uuid(case: &CaseId, what: &str) -> String {
     .join("-")
 }
 
-fn coding(system: &str, code: &str) -> Value {
+pub(super) fn coding(system: &str, code: &str) -> Value {
     json!({ "system": system, "code": code })
 }
 
-fn concept(system: &str, code: &str) -> Value {
+pub(super) fn concept(system: &str, code: &str) -> Value {
     json!({ "coding": [coding(system, code)] })
 }
 
@@ -70,55 +71,6 @@ fn field_concept(name: &str) -> Value {
         .chain([coding(SYSTEM, name)])
         .collect();
     json!({ "coding": codings, "text": name.replace(['_', '.'], " ") })
-}
-
-/// A resource in words, for whoever reads the file without a program (`Narrative`, FHIR R4 §2.4).
-fn narrative(kind: &str, resource: &Map<String, Value>) -> Value {
-    let text = |path: &[&str]| {
-        let mut at = resource.get(*path.first()?)?;
-        for key in path.get(1..)? {
-            at = at.get(key)?;
-        }
-        match at {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Bool(yes) => Some(if *yes { "yes" } else { "no" }.to_owned()),
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
-        }
-    };
-    let first = |paths: &[&[&str]]| paths.iter().find_map(|path| text(path));
-    let what = first(&[
-        &["code", "text"],
-        &["medicationCodeableConcept", "text"],
-        &["description"],
-    ]);
-    let value = first(&[
-        &["valueQuantity", "value"],
-        &["valueBoolean"],
-        &["valueCodeableConcept", "text"],
-        &["valueString"],
-        &["dosage", "dose", "value"],
-        &["provision", "type"],
-        &["summary"],
-        &["birthDate"],
-        &["status"],
-    ]);
-    let unit = first(&[&["valueQuantity", "unit"], &["dosage", "dose", "unit"]]);
-    let words = [Some(kind.to_owned()), what, value, unit];
-    let words = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let mut shown = String::new();
-    for c in words.chars() {
-        match c {
-            '&' => shown.push_str("&amp;"),
-            '<' => shown.push_str("&lt;"),
-            '>' => shown.push_str("&gt;"),
-            // What XML does not hold.
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => shown.push(' '),
-            c => shown.push(c),
-        }
-    }
-    let div = format!("<div xmlns=\"http://www.w3.org/1999/xhtml\"><p>{shown}</p></div>");
-    json!({ "status": "generated", "div": div })
 }
 
 struct Writer<'a> {
@@ -589,41 +541,6 @@ impl Writer<'_> {
             });
             self.put(&format!("audit {n}"), "AuditEvent", fields);
         }
-    }
-}
-
-/// The value of an observation, under the key that its kind has in FHIR.
-fn observed(name: &str, value: &FindingValue) -> (&'static str, Value) {
-    match value {
-        FindingValue::Yes => ("valueBoolean", json!(true)),
-        FindingValue::No => ("valueBoolean", json!(false)),
-        FindingValue::Unknown => (
-            "dataAbsentReason",
-            concept(&format!("{HL7}/data-absent-reason"), "unknown"),
-        ),
-        FindingValue::Text(text) if text == "not_done" => (
-            "dataAbsentReason",
-            concept(&format!("{HL7}/data-absent-reason"), "not-performed"),
-        ),
-        FindingValue::Number(number) => match catalogue::field(name).map(|f| f.kind) {
-            // What is written in braces is a remark to UCUM, and no unit.
-            Some(Kind::Number(_, _, unit)) if unit.starts_with('{') => (
-                "valueQuantity",
-                json!({ "value": number, "unit": unit, "system": UCUM, "code": "1" }),
-            ),
-            Some(Kind::Number(_, _, unit)) => (
-                "valueQuantity",
-                json!({ "value": number, "unit": unit, "system": UCUM, "code": unit }),
-            ),
-            _ => ("valueQuantity", json!({ "value": number })),
-        },
-        FindingValue::Text(text) => match catalogue::field(name).map(|f| f.kind) {
-            Some(Kind::Choice(_)) => (
-                "valueCodeableConcept",
-                json!({ "coding": [coding(SYSTEM, text)], "text": text.replace('_', " ") }),
-            ),
-            _ => ("valueString", json!(text)),
-        },
     }
 }
 

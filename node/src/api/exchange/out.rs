@@ -1,0 +1,109 @@
+//! Cases as files.
+
+use protocol::certificate::Right;
+use protocol::{CaseId, always};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use record::exchange::{csv, fhir};
+use sync::archive::ArchivedCase;
+
+use super::archive_refused;
+use crate::api::consent::may_leave;
+use crate::api::keeping::parse_chain;
+use crate::api::{Cx, Format, Refusal, cases};
+
+/// A file of cases, and how many are in it and how many may not leave.
+#[derive(Debug)]
+pub struct Export {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Cases in it.
+    pub cases: usize,
+    /// Cases that may not leave.
+    pub kept_back: usize,
+    /// Photos of those cases, which no file of cases holds.
+    pub photos: usize,
+}
+
+/// Writes cases as a file; none named: all that may leave.
+pub fn export(
+    cx: &mut dyn Cx,
+    named: &[String],
+    format: Format,
+    to: Option<&str>,
+) -> Result<Export, Refusal> {
+    if to.is_some() && format != Format::Archive {
+        return Err(Refusal::OnlyArchivesAreSealed);
+    }
+    let ids: Vec<CaseId> = match named {
+        [] => cx.store().cases()?.into_iter().map(|row| row.id).collect(),
+        some => some
+            .iter()
+            .map(|case| cases::find(cx, case))
+            .collect::<Result<_, _>>()?,
+    };
+    let (mut may, mut views) = (Vec::new(), Vec::new());
+    for id in &ids {
+        // Each case on its own: its twin may not leave because this one may.
+        let (row, same) = match cases::open_all(cx, *id) {
+            Err(Refusal::Locked(_)) if named.is_empty() => continue,
+            opened => opened?,
+        };
+        match same.first().filter(|_| may_leave(&same)) {
+            Some(case) => {
+                may.push(*id);
+                views.push((row, case.view()));
+            }
+            None if !named.is_empty() => return Err(Refusal::MayNotLeave(*id)),
+            None => {}
+        }
+    }
+    always!(may.len() == views.len() && may.len() <= ids.len());
+    let bytes = match format {
+        Format::Csv => {
+            let rows = views.iter().map(|(row, view)| csv::write(view, &row.area));
+            (csv::head() + &rows.collect::<String>()).into_bytes()
+        }
+        Format::Fhir => {
+            let bundles = views.iter().map(|(row, view)| fhir::write(view, &row.area));
+            match bundles.collect::<Vec<_>>().as_slice() {
+                [only] => format!("{only:#}\n"),
+                // Newline-delimited JSON, as FHIR's bulk data has it.
+                several => several.iter().map(|bundle| format!("{bundle}\n")).collect(),
+            }
+            .into_bytes()
+        }
+        Format::Archive => write_archive(cx, &may, to)?,
+    };
+    Ok(Export {
+        bytes,
+        cases: may.len(),
+        kept_back: ids.len() - may.len(),
+        photos: views.iter().map(|(_, view)| view.photos.len()).sum(),
+    })
+}
+
+fn write_archive(cx: &mut dyn Cx, ids: &[CaseId], to: Option<&str>) -> Result<Vec<u8>, Refusal> {
+    let chain = parse_chain(to.ok_or(Refusal::ArchiveForWhom)?)?;
+    let reader = cx
+        .known()
+        .judge(&chain)
+        .map_err(|why| why.map_or(Refusal::NoMinistry, Refusal::ChainRefused))?;
+    if !reader.rights.has(Right::Read) {
+        return Err(Refusal::MayNotRead(reader.name.clone()));
+    }
+    let mut archived = Vec::new();
+    for id in ids {
+        let Some(mut case) = cases::load(cx, *id)? else {
+            continue;
+        };
+        let changes = case.changes().into_iter().map(Into::into).collect();
+        archived.push(ArchivedCase { case: *id, changes });
+    }
+    let mut rng = ChaCha20Rng::from_seed(cx.randomness()?);
+    let to = (reader.device, &reader.sealing_key);
+    cx.known()
+        .write_archive(&archived, to, &mut rng)
+        .ok_or(Refusal::NotCertified)?
+        .map_err(archive_refused)
+}
