@@ -52,7 +52,7 @@ pub(crate) fn serve(
     format!("http://{address}")
 }
 
-/// The first line of a request, and from which byte on it wants the file.
+/// The name that a request asks for, and from which byte on it wants the file.
 fn read_request(stream: &TcpStream) -> std::io::Result<(String, Option<usize>)> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut line, mut range) = (String::new(), None);
@@ -64,12 +64,22 @@ fn read_request(stream: &TcpStream) -> std::io::Result<(String, Option<usize>)> 
             range = bytes.split('-').next().and_then(|from| from.parse().ok());
         }
         if header.trim().is_empty() {
-            return Ok((line, range));
+            let name = line.split_whitespace().nth(1).unwrap_or_default();
+            return Ok((name.trim_start_matches('/').to_owned(), range));
         }
     }
 }
 
 const PAGE: &[u8] = b"\n<!DOCTYPE html><html><title>Town Wi-Fi</title>Please log in</html>";
+
+/// Where it stops sending.
+fn cut(manners: Manners, bytes: usize) -> usize {
+    match manners {
+        Manners::Halves => bytes / 2 + 1,
+        Manners::HangsUp => bytes.min(1_500_000),
+        _ => bytes,
+    }
+}
 
 /// What comes in the place of any file.
 fn instead(
@@ -95,10 +105,8 @@ fn answer(
     budget: &AtomicU64,
     served: &AtomicU64,
 ) -> std::io::Result<()> {
-    let (line, range) = read_request(&stream)?;
+    let (name, range) = read_request(&stream)?;
     let mut stream = stream;
-    let name = line.split_whitespace().nth(1).unwrap_or_default();
-    let name = name.trim_start_matches('/');
     let bundle = name.contains("bundles/");
     let mut say = |status: &str, headers: &str, body: &[u8]| {
         write!(
@@ -111,7 +119,7 @@ fn answer(
     if let Some((status, headers, body)) = instead(manners, asked, bundle) {
         return say(status, &headers, body);
     }
-    let Ok(whole) = std::fs::read(root.join(name)) else {
+    let Ok(whole) = std::fs::read(root.join(&name)) else {
         return say("404 Not Found", "Content-Length: 0\r\n", b"");
     };
     if manners == Manners::RefusesRanges && range.is_some() {
@@ -152,11 +160,7 @@ fn answer(
     if !bundle {
         return say(status, &headers, body);
     }
-    let half = match manners {
-        Manners::Halves => body.len() / 2 + 1,
-        Manners::HangsUp => body.len().min(1_500_000),
-        _ => body.len(),
-    };
+    let half = cut(manners, body.len());
     let sent = half.min(usize::try_from(budget.load(Ordering::SeqCst)).unwrap_or(usize::MAX));
     budget.fetch_sub(sent as u64, Ordering::SeqCst);
     served.fetch_add(sent as u64, Ordering::SeqCst);
