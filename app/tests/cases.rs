@@ -77,7 +77,7 @@ fn words_doses_and_questions_are_added_and_settled_and_the_history_tells_all() {
         (&["--set", "spo2"], "FIELD=VALUE"),
         (&["--dose", "amoxicillin"], "no dose"),
         (&["--settle", "wheeze_recurrent=no"], "nothing was said"),
-        (&["--hand-to", "nobody"], "was met"),
+        (&["--hand-to", "nobody"], "is known here"),
         (&[], "nothing to add"),
         (&["--same-as", &case], "itself"),
     ] {
@@ -860,7 +860,7 @@ fn a_store_that_is_emptied_is_not_taken_for_a_new_phone() {
     }
     let (_, said) = desk.fails("clinic", &["case", "list"]);
     assert!(
-        said.contains("empty or gone") && said.contains("copy the data folder away"),
+        said.contains("empty or gone") && said.contains("kijiti check --repair"),
         "{said}"
     );
     std::fs::write(desk.path("clinic").join("phone.sqlite"), "").unwrap();

@@ -220,7 +220,7 @@ fn wrong_names_files_and_folders_are_explained() {
     assert_eq!(
         desk.fails("stranger", &["case", "new", "--findings", &example()])
             .0,
-        4
+        2
     );
     desk.write(
         "torn.json",

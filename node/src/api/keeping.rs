@@ -282,6 +282,10 @@ pub(super) fn enrol_sign(
         passes_on: read(terms.passes_on)?,
         valid_days: terms.valid_days,
     })?;
+    // Whom this phone has certified it knows by name.
+    if let Ok(signed) = Chain::from_bytes(&chain) {
+        let _ = cx.command(Command::KeepChains(vec![signed])); // signed it is, known or not
+    }
     let trust = cx.known().trust().map(|t| t.roots()).unwrap_or_default();
     let roots = trust
         .iter()
@@ -325,8 +329,11 @@ pub(super) fn enrol_accept(
             parse_chain(issuer)?,
         ))))?;
     }
+    // Who gave a grant is known by name from then on.
+    let issuers = grants.iter().map(|(_, issuer)| issuer);
     let kept = certificates
         .iter()
+        .chain(issuers)
         .map(|chain| parse_chain(chain))
         .collect::<Result<Vec<_>, _>>()?;
     if !kept.is_empty() {

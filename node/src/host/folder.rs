@@ -52,7 +52,7 @@ impl DataFolder {
             .write(true)
             .mode(0o600)
             .open(&lock)
-            .map_err(|e| unusable(&lock, &e))?;
+            .map_err(|e| unusable(path, &e))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),

@@ -403,8 +403,8 @@ mod tests {
     fn drafts_that_a_pulled_card_has_left_are_swept_once_they_are_old() {
         let (_folder, card) = card();
         let (old, young) = (
-            card.file(Shelf::Cases, "a.part"),
-            card.file(Shelf::Cases, "b.part"),
+            card.file(Shelf::Cases, "aaaaaaaaaaaaaaaa.part"),
+            card.file(Shelf::Cases, "bbbbbbbbbbbbbbbb.part"),
         );
         for draft in [&old, &young] {
             fs::write(draft, b"half").unwrap();
