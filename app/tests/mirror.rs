@@ -406,7 +406,7 @@ fn a_push_repairs_what_is_damaged_and_takes_away_what_nothing_names() {
     // Pushes that were cut off, a release that was superseded, a broken index; and a file of somebody's.
     let beside = |name: String| on_card.with_file_name(name);
     let name = on_card.file_name().unwrap().to_str().unwrap().to_owned();
-    for left in [format!("{name}#1"), format!("{name}.part")] {
+    for left in [format!("{name}#1"), format!("{name}#4711")] {
         std::fs::write(beside(left), b"half").unwrap();
     }
     std::fs::write(beside("notes.txt".into()), b"mine").unwrap();

@@ -212,7 +212,7 @@ impl Place {
                 let within = path.parent().unwrap_or(folder);
                 make_for_all(within).map_err(|e| Cause::Local(unusable(folder, &e)))?;
                 let name = path.file_name().unwrap_or_default();
-                let draft = format!("{}#part", name.to_string_lossy());
+                let draft = format!("{}#{}", name.to_string_lossy(), std::process::id());
                 for there in [&path, &within.join(&draft)] {
                     if there.is_dir() && !there.is_symlink() {
                         // Nobody put it there for us: it is kept, out of the way.
