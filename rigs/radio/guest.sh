@@ -81,7 +81,8 @@ equals() {
         ip netns exec $phone iw dev wlan$n set type $1
         ip -n $phone link set wlan$n up
         case $1 in
-            ibss) ip netns exec $phone iw dev wlan$n ibss join village 2437 ;;
+            # The same cell from the start: two that begin at the same moment may take minutes to find each other.
+            ibss) ip netns exec $phone iw dev wlan$n ibss join village 2437 fixed-freq 02:4b:69:6a:69:74 ;;
             mp) ip netns exec $phone iw dev wlan$n mesh join village freq 2437 ;;
         esac
         n=$((n + 1))
