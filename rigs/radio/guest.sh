@@ -319,7 +319,9 @@ if [ "$scenario" = hotspot ] && [ $rc = 0 ]; then
 fi
 sed 's/^/a: /' /out/a.log
 sed 's/^/b: /' /out/b.log
-# The case that the other had has come, too.
+# The case that the other had has come, too. What this machine says to itself about it is no air.
+killall tcpdump btmon 2>/dev/null
+sleep 0.5
 inside=$(ip netns list 2>/dev/null | grep -q "^a" && echo "ip netns exec a")
 $inside /test/kijiti --data /test/phones/a case list >/tmp/cases 2>&1
 tail -3 /tmp/cases
