@@ -203,7 +203,8 @@ fn finish(folder: &Path) -> std::io::Result<()> {
     if !draft.is_dir() {
         return Ok(());
     }
-    if draft.join("root.json").exists() {
+    // Over another set that came to lie there meanwhile nothing is put.
+    if draft.join("root.json").exists() && !folder.join("root.json").exists() {
         for file in std::fs::read_dir(&draft)? {
             let name = file?.file_name();
             if name != "root.json" {

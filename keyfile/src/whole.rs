@@ -9,10 +9,7 @@ use std::path::{Path, PathBuf};
 pub fn followed(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
-        let Some(target) = fs::read_link(&path)
-            .ok()
-            .filter(|_| !path.starts_with("/proc"))
-        else {
+        let Some(target) = fs::read_link(&path).ok().filter(|_| !is_open(&path)) else {
             break;
         };
         path = path.parent().unwrap_or(Path::new("")).join(target);
@@ -22,21 +19,18 @@ pub fn followed(path: &Path) -> PathBuf {
 
 const LINKS_MAX: usize = 16;
 
+/// Whether a path names an open file of a program: to another program, `/dev/stdout` is one of its own.
+fn is_open(path: &Path) -> bool {
+    let of_a_program = path.starts_with("/proc") && path.iter().any(|part| part == "fd");
+    let standard = ["/dev/stdin", "/dev/stdout", "/dev/stderr"].map(Path::new);
+    of_a_program || path.starts_with("/dev/fd") || standard.contains(&path)
+}
+
 /// Whether something is there that is written to, but not replaced: a pipe, a terminal, a device, or an open
-/// file of this very program, which to another program would be one of its own.
+/// file, which is the very program's that was given its name.
 pub fn is_stream(path: &Path) -> bool {
     let named = followed(path);
-    let own = ["/dev/std", "/dev/fd/", "/proc/self/fd/"];
-    let open = |path: &Path| {
-        path.to_str()
-            .is_some_and(|p| own.iter().any(|own| p.starts_with(own)))
-    };
-    let of_a_program =
-        named.starts_with("/proc") && named.components().any(|c| c.as_os_str() == "fd");
-    open(path)
-        || open(&named)
-        || of_a_program
-        || fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
+    is_open(&named) || fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
 }
 
 /// Writes a file by way of a draft beside it, which is nobody else's: what was there before stays until
@@ -120,6 +114,16 @@ mod tests {
         );
         assert!(write_whole(folder.path(), b"x").is_err() && is_stream(Path::new("/dev/null")));
         assert!(write_whole(&at("none/there"), b"x").is_err());
+        // An open file of this program is written to by it alone, whatever it is.
+        for open in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+            std::os::unix::fs::symlink(open, at("open")).unwrap();
+            assert!(
+                is_stream(Path::new(open)) && is_stream(&at("open")),
+                "{open}"
+            );
+            fs::remove_file(at("open")).unwrap();
+        }
+        assert!(!is_stream(&at("report.csv")) && !is_stream(&at("none")));
         let names = fs::read_dir(folder.path()).unwrap().flatten();
         let hidden = |e: &fs::DirEntry| e.file_name().to_string_lossy().starts_with('.');
         assert_eq!(names.filter(hidden).count(), 0, "no draft is left");

@@ -2,10 +2,6 @@
 //! here, beside what stands there, or into a case of its own. Nothing that a file says takes the place
 //! of what somebody here has seen; and what leaves as a file leaves by the same rule as an envelope.
 
-mod out;
-
-pub use out::{Export, export};
-
 use std::collections::BTreeSet;
 
 use crate::store::Setting;
@@ -20,6 +16,10 @@ use super::assess::reassess;
 use super::views::exchange::Imported;
 use super::{Cx, Format, Paper, Refusal, cases};
 use crate::agent::{Command, Reply};
+
+mod out;
+
+pub use out::{Export, export};
 
 fn archive_refused(error: ArchiveError) -> Refusal {
     match error {

@@ -1,16 +1,16 @@
 //! What a person's command asks of a phone. The same words go over the control socket; large things
 //! (files of cases, pictures, bundles) are named by their path.
 
-mod concern;
-
-pub use concern::Concern;
-
 use super::Refusal;
 use super::views::{Reply, meetings::Progress};
 use clinical::{Profile, Urgency};
 use protocol::limits::REQUEST_BYTES_MAX;
 use protocol::{Area, CaseId, DeviceId, Digest};
 use serde::{Deserialize, Serialize};
+
+mod concern;
+
+pub use concern::Concern;
 
 /// A number of a request (32 hexadecimal digits): asked again, it is not done twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -195,21 +195,20 @@ fn replace(to: &Path, device: DeviceId, earlier: Option<&Manifest>) -> std::io::
     manifest.write(to)
 }
 
-/// What a copy that was cut off has left, and nothing else: no key came to lie there.
+/// What a copy that was cut off has left, and nothing else. Its store comes first, under a name that is
+/// nobody else's: a folder that holds only `bundles`, or a file called `backup`, may be anybody's.
 fn is_cut_off(folder: &Path) -> bool {
-    const OURS: [&str; 7] = [
+    const OURS: [&str; 5] = [
         BUNDLES,
-        MANIFEST,
-        DATABASE,
-        "key.new",
-        "phone.sqlite.new",
-        "backup.new",
+        NEW_STORE,
+        NEW_KEY,
         "phone.sqlite.new-journal",
+        "backup.new",
     ];
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
-    let files = files.filter(|file| !CARDS_OWN.iter().any(|own| file.file_name() == *own));
-    let mut files = files.peekable();
-    files.peek().is_some() && files.all(|file| OURS.iter().any(|ours| file.file_name() == *ours))
+    let mut files = files.filter(|file| !CARDS_OWN.iter().any(|own| file.file_name() == *own));
+    folder.join(NEW_STORE).is_file()
+        && files.all(|file| OURS.iter().any(|ours| file.file_name() == *ours))
 }
 
 /// The folder of a copy is no data folder: what is wrong with it is said as of a card.
@@ -244,8 +243,9 @@ fn take_away(folder: &Path) {
         "phone.sqlite-shm",
         "begun",
         "lock",
-        "key.new",
-        "phone.sqlite.new",
+        NEW_KEY,
+        NEW_STORE,
+        "phone.sqlite.new-journal",
         "backup.new",
     ] {
         let _ = fs::remove_file(folder.join(file));
@@ -282,8 +282,7 @@ pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restore
     let (made, draft) = (!to.exists(), to.join(RESTORING));
     fs::create_dir_all(to).map_err(|e| unusable(to, &e))?;
     // One at a time: whoever comes second finds a phone there.
-    let alone = File::open(to).and_then(|folder| folder.lock().map(|()| folder));
-    let _alone = alone.map_err(|e| unusable(to, &e))?;
+    let _alone = super::folder::hold(to, || {}).map_err(|e| unusable(to, &e))?;
     if draft.is_dir() && !to.join(KEY_FILE).exists() {
         take_away(to); // what was cut off the last time
     }

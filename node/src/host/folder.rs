@@ -172,7 +172,9 @@ fn set_right(path: &Path) {
     ];
     for (name, is_folder) in PARTS {
         let there = path.join(name);
-        if there.symlink_metadata().is_ok() && there.is_dir() != is_folder {
+        // A link is somebody's doing: to a card, perhaps, that is not in.
+        let wrong = |kind: fs::Metadata| !kind.is_symlink() && kind.is_dir() != is_folder;
+        if there.symlink_metadata().is_ok_and(wrong) {
             let aside = (1..100)
                 .map(|n| path.join(format!("{name}.aside-{n}")))
                 .find(|aside| !aside.exists());
@@ -201,6 +203,21 @@ fn keep_private(path: &Path) {
             }
         }
     }
+}
+
+/// Holds a folder for as long as what is given back lives, so that programs of this machine that write there
+/// take turns; `waits` is called where another one holds it.
+pub fn hold(folder: &Path, waits: impl FnOnce()) -> std::io::Result<File> {
+    let held = File::open(folder)?;
+    match held.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => {
+            waits();
+            held.lock()?;
+        }
+        // Some file systems lock nothing; they are written to all the same.
+        Ok(()) | Err(fs::TryLockError::Error(_)) => {}
+    }
+    Ok(held)
 }
 
 /// Opens a plain file for reading; anything else (a pipe, a device, a folder) could keep the phone

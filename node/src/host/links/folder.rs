@@ -5,6 +5,7 @@
 //! `kijiti/cases/*.kijiti` parcels (`sync/src/parcel.rs`) · `kijiti/photos/DIGEST` sealed photos ·
 //! `kijiti/bundles/DIGEST` releases and deltas · `*.part` what is being written
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -52,6 +53,8 @@ pub struct Card {
     path: PathBuf,
     /// What this phone's unfinished file is called this time.
     draft: String,
+    /// See [`Card::loose`]: it is read through once.
+    loose: OnceCell<Option<Digest>>,
 }
 
 /// Why a folder or card cannot be used.
@@ -87,6 +90,7 @@ impl Card {
         Ok(Self {
             path: path.to_owned(),
             draft: format!("{digits}.part"),
+            loose: OnceCell::new(),
         })
     }
 
@@ -198,11 +202,12 @@ impl Card {
 
     /// A single file that is no parcel: a release or a photo, perhaps.
     pub fn loose(&self) -> Option<(Digest, PathBuf)> {
-        if !self.path.is_file() || begins_as_one(&self.path) != Ok(false) {
-            return None;
-        }
-        let digest = Digest::of_reader(&mut open_plain(&self.path).ok()?).ok()?;
-        Some((digest, self.path.clone()))
+        let digest = self.loose.get_or_init(|| {
+            let other = self.path.is_file() && begins_as_one(&self.path) == Ok(false);
+            let mut file = open_plain(&self.path).ok().filter(|_| other)?;
+            Digest::of_reader(&mut file).ok()
+        });
+        digest.map(|digest| (digest, self.path.clone()))
     }
 
     /// Puts a file there whole, or not at all: what was there under its name before stays until then.
