@@ -1,9 +1,5 @@
 //! `kijiti case`: beginning cases, adding to them, and passing them on.
 
-mod files;
-
-use files::{export, import, not_over, was_exported, written};
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -22,6 +18,10 @@ use crate::ministry::area_of;
 use crate::run::{Phone, absolute, findings_file, request_number};
 use crate::show;
 use crate::words::shown as words;
+
+mod files;
+
+use files::{export, import, not_over, was_exported, written};
 
 /// Does what was asked of cases.
 pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {

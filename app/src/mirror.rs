@@ -8,20 +8,17 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use desk::files::{hex, unhex};
+use desk::files::hex;
 use desk::mirror::{
     DOCUMENTS_MAX, Document, INDEX_BYTES_MAX, Index, IndexError, SCHEMA, read_index,
 };
 use distribution::plan::wanted;
-use distribution::trust::{Offer, TrustError};
-use distribution::{Root, TrustedState};
 use node::api::Request;
-use node::api::views::status::{Documents, Status};
-use node::host::folder::unusable;
-use node::host::links::folder::{holds, make_for_all, unusable as card_unusable};
+use node::api::views::status::Status;
+use node::host::folder::{hold, unusable};
+use node::host::links::folder::holds;
 use protocol::Digest;
 use protocol::limits::SIGNED_BYTES_MAX;
-use protocol::signed::Signed;
 use tokio::runtime::Runtime;
 
 use crate::Failure;
@@ -31,9 +28,10 @@ use crate::run::Phone;
 
 mod cause;
 mod place;
+mod push;
 
 use cause::Cause;
-use place::{Incoming, Place, alone, is_web};
+use place::{Incoming, Place};
 
 /// How often a file that broke off is asked for again without a byte having come.
 const TRIES: u32 = 3;
@@ -53,7 +51,7 @@ pub fn run(phone: &Phone, command: MirrorCommand) -> Result<(), Failure> {
             target,
             dry_run,
             check,
-        } => push(phone, &target, dry_run, check),
+        } => push::push(phone, &target, dry_run, check),
         MirrorCommand::Pull { source } => pull(phone, &source),
     }
 }
@@ -131,16 +129,20 @@ impl Mirror {
         Ok((found, all))
     }
 
-    /// What lies there already: by its index or, where that is damaged or gone, by what is found.
-    fn what_is_there(&self, phone: &Phone) -> Result<(Papers, bool), Failure> {
-        let why = match self.index()? {
-            Some(Ok(index)) => return self.documents(phone, &index),
-            Some(Err(why)) => Some(why),
-            None => None,
+    /// What lies there already: by its index or, where that is damaged or gone, by what is found; and the
+    /// bundles that its index names, where all that it says was read.
+    fn what_is_there(&self, phone: &Phone) -> Result<(Papers, Option<Vec<String>>), Failure> {
+        let damaged = match self.index()? {
+            Some(Ok(index)) => {
+                let (documents, all) = self.documents(phone, &index)?;
+                return Ok((documents, all.then_some(index.bundles)));
+            }
+            Some(Err(_)) => true,
+            None => false,
         };
         let mut names = self.runtime.block_on(self.place.list(DOCUMENTS));
-        if names.is_empty() && why.is_none() {
-            return Ok((Papers::new(), true)); // nothing of a mirror yet
+        if names.is_empty() && !damaged {
+            return Ok((Papers::new(), Some(Vec::new()))); // nothing of a mirror yet
         }
         note(
             phone,
@@ -161,7 +163,7 @@ impl Mirror {
             documents: documents.take(DOCUMENTS_MAX).collect(),
             bundles: Vec::new(),
         };
-        Ok((self.documents(phone, &found)?.0, false))
+        Ok((self.documents(phone, &found)?.0, None))
     }
 }
 
@@ -186,198 +188,13 @@ fn offer(phone: &Phone, documents: &[(String, Vec<u8>)]) {
     }
 }
 
-/// Of documents those that are news to what is trusted; and whether each was one that is believed, or outgrown.
-fn news(phone: &Phone, trust: &TrustedState, documents: Papers) -> (Papers, bool) {
-    let (mut trust, mut understood) = (trust.clone(), true);
-    let mut new = Papers::new();
-    for (kind, bytes) in documents {
-        let offered = Offer::from_bytes(&kind, &bytes).and_then(|offer| trust.offer(&offer));
-        match offered {
-            Ok(true) => new.push((kind, bytes)),
-            Ok(false) | Err(TrustError::Rollback { .. }) => {}
-            Err(why) => {
-                note(phone, &format!("passed over: {kind} ({why})"));
-                understood = false;
-            }
-        }
-    }
-    (new, understood)
-}
-
 fn bundle_path(phone: &Phone, digest: &Digest) -> PathBuf {
     phone.folder.join(BUNDLES).join(digest.to_string())
-}
-
-/// Every bundle that the list names: releases and deltas.
-fn named(trust: &TrustedState) -> BTreeSet<(Digest, u64)> {
-    let of = |r: &&distribution::Release| {
-        let deltas = r.deltas.iter().map(|d| (d.digest, d.bytes));
-        deltas.chain([(r.digest, r.bytes)]).collect::<Vec<_>>()
-    };
-    trust.releases().iter().flat_map(of).collect()
 }
 
 /// What a network may need to come back.
 fn pause(tries: u32) {
     std::thread::sleep(std::time::Duration::from_secs(u64::from(tries)));
-}
-
-/// Whether documents begin with the first root of another ministry.
-fn of_another_ministry(documents: &[(String, Vec<u8>)], trust: &TrustedState) -> bool {
-    let roots = documents.iter().filter(|(kind, _)| kind == "root");
-    let firsts = roots.filter_map(|(_, bytes)| {
-        let root = Signed::<Root>::from_bytes(bytes).ok()?;
-        (root.read().ok()?.version == 1).then(|| root.digest())
-    });
-    let mut firsts = firsts.peekable();
-    firsts.peek().is_some() && firsts.all(|first| first != trust.ministry())
-}
-
-fn push(phone: &Phone, target: &str, dry_run: bool, check: bool) -> Result<(), Failure> {
-    if is_web(target) {
-        return Err(Cause::ReadsOnly.at(target));
-    }
-    let mut answer: Documents = phone.ask(Request::Documents)?;
-    let mut trust = held_trust(&answer)?;
-    if dry_run {
-        let here = named(&trust).into_iter();
-        let here = here.filter(|(digest, _)| bundle_path(phone, digest).is_file());
-        println!(
-            "would copy {} documents and {} bundles to {target}",
-            answer.documents.len(),
-            here.count()
-        );
-        return Ok(());
-    }
-    let mirror = Mirror::open(target)?;
-    let _alone = match &mirror.place {
-        Place::Folder(folder) => Some(make_and_hold(folder)?),
-        Place::Bucket { .. } | Place::Web { .. } => None,
-    };
-    let (documents, all) = mirror.what_is_there(phone)?;
-    if of_another_ministry(&documents, &trust) {
-        let hint = "choose another folder, or take that mirror away first";
-        let reason = format!("{target} is the mirror of another ministry");
-        return Err(Failure::new(reason, hint).with_code(5));
-    }
-    // What the lists there name is taken away only where every one of them was understood.
-    let (new, believed) = news(phone, &trust, documents);
-    let understood = believed && all;
-    let list_before = trust.list_version();
-    if !new.is_empty() {
-        offer(phone, &new);
-        answer = phone.ask(Request::Documents)?;
-        trust = held_trust(&answer)?;
-    }
-    if trust.list_version() > list_before {
-        println!(
-            "{target} was ahead: this phone now has release list {}",
-            trust.list_version()
-        );
-    }
-    let mut index = Index {
-        schema: SCHEMA.into(),
-        documents: Vec::new(),
-        bundles: Vec::new(),
-    };
-    let copied = push_bundles(phone, &mirror, (&trust, check), &mut index)?;
-    push_documents(&mirror, &answer, &mut index)?;
-    let text = serde_json::to_vec_pretty(&index).map_err(|e| Failure::new(e, ""))?;
-    mirror.put(INDEX, &text)?;
-    if understood {
-        prune(&mirror, &index);
-    }
-    let (list, bundles) = (trust.list_version(), index.bundles.len());
-    println!(
-        "{target} now has release list {list} and {bundles} bundles, {copied} of them new there"
-    );
-    Ok(())
-}
-
-/// A folder that is there and that nobody else pushes to.
-fn make_and_hold(folder: &Path) -> Result<place::Alone, Failure> {
-    let unusable = |e: std::io::Error| Failure::from(card_unusable(folder, &e));
-    let within = folder.join("kijiti");
-    make_for_all(&within).map_err(unusable)?;
-    alone(&within, "another push to it is under way: waiting for it").map_err(unusable)
-}
-
-/// Puts there what is not there whole; how many that were.
-fn push_bundles(
-    phone: &Phone,
-    mirror: &Mirror,
-    (trust, check): (&TrustedState, bool),
-    index: &mut Index,
-) -> Result<u64, Failure> {
-    let mut copied = 0;
-    for (digest, bytes) in named(trust) {
-        let file = format!("{BUNDLES}/{digest}");
-        let here = bundle_path(phone, &digest);
-        let there = mirror.place.has(&file, &digest, bytes, check);
-        if !mirror.runtime.block_on(there) {
-            if !here.is_file() {
-                continue;
-            }
-            if !holds(&here, &digest, bytes) {
-                let what = format!(
-                    "passed over: bundle {} is damaged on this phone",
-                    digest.short()
-                );
-                note(
-                    phone,
-                    &format!("{what}; it fetches it anew when it meets another"),
-                );
-                continue;
-            }
-            let mut from = File::open(&here).map_err(|e| unusable(&here, &e))?;
-            let put = mirror.place.put(&file, &mut from);
-            mirror.runtime.block_on(put).map_err(|e| mirror.failed(e))?;
-            copied += 1;
-        }
-        index.bundles.push(digest.to_string());
-    }
-    Ok(copied)
-}
-
-fn push_documents(mirror: &Mirror, answer: &Documents, index: &mut Index) -> Result<(), Failure> {
-    for (n, document) in answer.documents.iter().enumerate() {
-        let kind = document.kind.clone();
-        let bytes = unhex("document", &document.document)?;
-        // Named by what they hold, so that a half-done push never mixes two lists.
-        let file = format!("{DOCUMENTS}/{n}-{kind}-{}", Digest::of(&bytes).short());
-        if mirror.read_small(&file, SIGNED_BYTES_MAX as u64).as_ref() != Ok(&bytes) {
-            mirror.put(&file, &bytes)?;
-        }
-        index.documents.push(Document { kind, file });
-    }
-    Ok(())
-}
-
-/// Takes away what the index does not name: superseded bundles and documents, and what pushes that were
-/// cut off have left. Names that no push gives stay.
-fn prune(mirror: &Mirror, index: &Index) {
-    let ours = |name: &str| {
-        let stem = name.split(['#', '.']).next().unwrap_or_default();
-        stem.parse::<Digest>().is_ok()
-    };
-    let bundles = mirror.runtime.block_on(mirror.place.list(BUNDLES));
-    for name in bundles.iter().filter(|name| ours(name)) {
-        if !index.bundles.contains(name) {
-            let file = format!("{BUNDLES}/{name}");
-            mirror.runtime.block_on(mirror.place.remove(&file));
-        }
-    }
-    let numbered = |name: &str| {
-        name.split_once('-')
-            .is_some_and(|(n, _)| n.parse::<u32>().is_ok())
-    };
-    let documents = mirror.runtime.block_on(mirror.place.list(DOCUMENTS));
-    for name in documents.iter().filter(|name| numbered(name)) {
-        let file = format!("{DOCUMENTS}/{name}");
-        if !index.documents.iter().any(|document| document.file == file) {
-            mirror.runtime.block_on(mirror.place.remove(&file));
-        }
-    }
 }
 
 fn pull(phone: &Phone, source: &str) -> Result<(), Failure> {
@@ -393,11 +210,13 @@ fn pull(phone: &Phone, source: &str) -> Result<(), Failure> {
     let folder = phone.folder.join("mirror");
     let full = |e: std::io::Error| Failure::from(unusable(&folder, &e));
     fs::create_dir_all(&folder).map_err(full)?;
-    let _alone = alone(
-        &folder,
-        "another pull of this phone is under way: waiting for it",
-    )
-    .map_err(full)?;
+    let waits = || {
+        note(
+            phone,
+            "another pull of this phone is under way: waiting for it",
+        );
+    };
+    let _alone = hold(&folder, waits).map_err(full)?;
     let damaged = |why: IndexError| {
         let hint = "`kijiti mirror push` of a phone that has the releases writes it anew";
         Failure::new(format!("{source}: the index is damaged: {why}"), hint)
@@ -425,8 +244,9 @@ fn pull(phone: &Phone, source: &str) -> Result<(), Failure> {
             }
             // One bad file costs only itself; a network or a disk that fails costs all that would follow.
             Err((failure, true)) => {
-                note(phone, &failure.reason);
-                failed = Some(failure);
+                if let Some(earlier) = failed.replace(failure) {
+                    note(phone, &earlier.reason);
+                }
             }
             Err((failure, false)) => return Err(failure),
         }
@@ -487,7 +307,7 @@ fn fetch(
             );
             return Err((Failure::new(reason, hint).with_code(5), true));
         }
-        if !ONCE_MORE.contains(&came_again) {
+        if came_again == AGAIN_MAX {
             let hint = "pull again later, or from another mirror";
             let reason = format!(
                 "{}: bundle {} comes otherwise each time",
@@ -506,7 +326,9 @@ fn fetch(
 }
 
 /// How often a bundle that came in pieces and is not right is fetched anew.
-const ONCE_MORE: std::ops::Range<u32> = 0..1;
+const AGAIN_MAX: u32 = 1;
+/// An answer that brings less, and less than a quarter of what lacks, is none: nobody is asked without end.
+const ANSWER_BYTES_MIN: u64 = 4096;
 
 /// Fetches what is lacking of a file, and asks again where it breaks off. Bytes that came, and whether it took
 /// more than one answer.
@@ -540,23 +362,26 @@ fn fetch_rest(
             let mut incoming = mirror.place.read(&file, at).await?;
             take(&mut incoming, &mut out, (&mut at, bytes)).await
         });
-        match went {
-            Ok(Ok(())) if at >= bytes => {}
-            // An answer that ends early: some servers give a part at a time, others hang up so. What came stays.
-            Ok(Ok(())) if at > asked_at => {}
+        let cause = match went {
+            Ok(Ok(())) if at >= bytes => break,
             // Nothing follows: what lies there is shorter than what was signed, and is judged as it is.
-            Ok(Ok(())) => break,
+            Ok(Ok(())) if at == asked_at => break,
+            // An answer that ends early: some servers give a part at a time, others hang up so. What came stays.
+            Ok(Ok(())) => Cause::Broken("the server hangs up again and again".into()),
             Ok(Err(disk)) => return Err(full(disk)),
-            Err(cause) => {
-                tries = if at > asked_at { 0 } else { tries + 1 };
-                if !cause.passes() || tries >= TRIES {
-                    out.sync_all().map_err(full)?;
-                    let its_own = cause.is_of_one_file();
-                    let name = format!("{}: bundle {}", mirror.name, digest.short());
-                    return Err((cause.at(&name), its_own));
-                }
-                pause(tries);
-            }
+            Err(cause) => cause,
+        };
+        let came = at - asked_at;
+        let moved = came >= ANSWER_BYTES_MIN || came.saturating_mul(4) >= bytes - asked_at;
+        tries = if moved { 0 } else { tries + 1 };
+        if !cause.passes() || tries >= TRIES {
+            out.sync_all().map_err(full)?;
+            let its_own = cause.is_of_one_file();
+            let name = format!("{}: bundle {}", mirror.name, digest.short());
+            return Err((cause.at(&name), its_own));
+        }
+        if !moved {
+            pause(tries);
         }
     }
     out.sync_all().map_err(full)?;

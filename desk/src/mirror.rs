@@ -46,6 +46,9 @@ pub enum IndexError {
     /// Of another schema, or with more documents than any ministry has.
     #[error("it says {0}")]
     Foreign(String),
+    /// It names a file that is none of its documents.
+    #[error("it names {0:?} as a document")]
+    Elsewhere(String),
 }
 
 /// Reads the index of a mirror, which anybody may have written.
@@ -54,5 +57,43 @@ pub fn read_index(bytes: &[u8]) -> Result<Index, IndexError> {
     if index.schema != SCHEMA || index.documents.len() > DOCUMENTS_MAX {
         return Err(IndexError::Foreign(index.schema));
     }
-    Ok(index)
+    // Whoever wrote it must not have a phone read what lies elsewhere on its disk.
+    let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let within = |file: &str| file.strip_prefix("documents/").is_some_and(plain);
+    match index.documents.iter().find(|d| !within(&d.file)) {
+        Some(elsewhere) => Err(IndexError::Elsewhere(elsewhere.file.clone())),
+        None => Ok(index),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_names_only_what_lies_beside_it() {
+        let naming = |file: &str| {
+            let index = Index {
+                schema: SCHEMA.into(),
+                documents: vec![Document {
+                    kind: "root".into(),
+                    file: file.into(),
+                }],
+                bundles: Vec::new(),
+            };
+            read_index(&serde_json::to_vec(&index).unwrap())
+        };
+        assert!(naming("documents/0-root-1a2b3c4d").is_ok());
+        for file in [
+            "/etc/passwd",
+            "../../phone/key",
+            "documents/../../key",
+            "documents/a/b",
+            "bundles/x",
+            "",
+        ] {
+            let refused = naming(file);
+            assert!(matches!(refused, Err(IndexError::Elsewhere(_))), "{file}");
+        }
+    }
 }

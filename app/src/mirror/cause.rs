@@ -123,44 +123,36 @@ impl Cause {
         }
     }
 
-    /// Whether asking again in a while may help: the network, not what lies there.
-    pub(super) fn passes(&self) -> bool {
+    /// Whether asking again in a while may help: the network, not what lies there. And whether it says something
+    /// of one file only, so that others may still be had.
+    fn reach(&self) -> (bool, bool) {
         match self {
-            Self::NotReached(_) | Self::Silent | Self::Broken(_) => true,
-            Self::Status(status) => *status >= 500 || *status == 429,
-            Self::NoSuchPlace(_)
-            | Self::ReadsOnly
-            | Self::NotThere
+            Self::NotReached(_) | Self::Silent | Self::Broken(_) => (true, false),
+            Self::Status(status) => (*status >= 500 || *status == 429, true),
+            Self::NotThere
             | Self::InTheWay
-            | Self::Page
-            | Self::Portal
             | Self::TooLong
             | Self::Packed(_)
-            | Self::Forbidden(_)
+            | Self::Forbidden(_) => (false, true),
+            Self::NoSuchPlace(_)
+            | Self::ReadsOnly
+            | Self::Page
+            | Self::Portal
             | Self::NoKeys
             | Self::NoSuchName
             | Self::Certificate(_)
-            | Self::Local(_) => false,
+            | Self::Local(_) => (false, false),
         }
     }
 
-    /// Whether it says something of one file only, so that others may still be had.
+    /// Whether asking again in a while may help.
+    pub(super) fn passes(&self) -> bool {
+        self.reach().0
+    }
+
+    /// Whether others may still be had.
     pub(super) fn is_of_one_file(&self) -> bool {
-        match self {
-            Self::NotThere | Self::InTheWay | Self::TooLong | Self::Forbidden(_) => true,
-            Self::Status(_) | Self::Packed(_) => true,
-            Self::NoSuchPlace(_)
-            | Self::ReadsOnly
-            | Self::Page
-            | Self::Portal
-            | Self::NoKeys
-            | Self::NoSuchName
-            | Self::NotReached(_)
-            | Self::Certificate(_)
-            | Self::Silent
-            | Self::Broken(_)
-            | Self::Local(_) => false,
-        }
+        self.reach().1
     }
 
     /// In words, of a mirror called `name`.

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use flate2::write::MultiGzDecoder;
@@ -79,8 +79,7 @@ impl Place {
             let patient = ClientOptions::new()
                 .with_timeout_disabled()
                 .with_connect_timeout(CONNECT_TIMEOUT)
-                .with_read_timeout(SILENCE_MAX)
-                .with_allow_http(true);
+                .with_read_timeout(SILENCE_MAX);
             let allows = std::env::var("AWS_ALLOW_HTTP").is_ok_and(|v| v == "true");
             let s3 = AmazonS3Builder::from_env()
                 .with_client_options(patient.with_allow_http(allows))
@@ -452,22 +451,4 @@ impl Body {
             }
         }
     }
-}
-
-/// A folder's mirror that is written to by this program alone, until this is dropped.
-pub(super) struct Alone(#[expect(dead_code, reason = "it is held, not read")] File);
-
-/// Waits until no other program of this machine writes there.
-pub(super) fn alone(folder: &Path, waiting: &str) -> std::io::Result<Alone> {
-    let lock = File::open(folder)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => {
-            eprintln!("{waiting}");
-            lock.lock()?;
-        }
-        // Some file systems lock nothing; they are written to all the same.
-        Err(fs::TryLockError::Error(_)) => {}
-    }
-    Ok(Alone(lock))
 }
