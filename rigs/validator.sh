@@ -36,4 +36,4 @@ systems = [{"resource": {"resourceType": "CodeSystem", "url": url, "status": "ac
             "concept": [{"code": code} for code in sorted(found)]}} for url, found in sorted(codes.items())]
 json.dump({"resourceType": "Bundle", "type": "collection", "entry": systems}, open("codes.json", "w"))
 '
-java -Xmx2g -cp "$(cat classpath)" Judge.java codes.json cases/*.json 2>/dev/null
+java -Xmx2g -cp "$(cat classpath)" Judge.java codes.json cases/*.json

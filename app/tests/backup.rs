@@ -338,6 +338,19 @@ fn a_phone_is_restored_into_any_folder_that_is_empty_and_copied_again_onto_its_c
     std::fs::write(desk.path("half/phone.sqlite.new"), b"half").unwrap();
     desk.ok("clinic", &["backup", "half"]);
     desk.ok("from-half", &["restore", "half"]);
+    // What only looks like it is somebody's.
+    for (folder, file) in [
+        ("work", "bundles/thesis"),
+        ("old", "backup"),
+        ("keyless", "phone.sqlite"),
+    ] {
+        let there = desk.path(folder).join(file);
+        std::fs::create_dir_all(there.parent().unwrap()).unwrap();
+        std::fs::write(&there, "mine").unwrap();
+        let (_, said) = desk.fails("clinic", &["backup", folder]);
+        assert!(said.contains("is not empty"), "{said}");
+        assert_eq!(std::fs::read(&there).unwrap(), b"mine");
+    }
     // Two at once into one folder: one phone stands there, and whoever was second is told.
     let both = || desk.run("both", &["restore", "card"]);
     let ran = std::thread::scope(|scope| {

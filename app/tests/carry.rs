@@ -38,15 +38,7 @@ fn village() -> Desk {
         "--out", "juma-answer.json"]);
     desk.ok("courier", &["enrol", "accept", "juma-answer.json"]);
     std::fs::write(desk.path("form"), vec![7; 50_000]).unwrap();
-    #[rustfmt::skip]
-    desk.ok("clinic", &["ministry", "release", "draft", "--module", "form-a", "--file", "form", "--out", "draft.json"]);
-    for key in ["keys/key-1.age", "keys/key-2.age"] {
-        desk.ok(
-            "clinic",
-            &["ministry", "release", "sign", "draft.json", "--key", key],
-        );
-    }
-    desk.ok("clinic", &["ministry", "release", "publish", "draft.json"]);
+    desk.publish("form", "form-a", &[]);
     desk
 }
 

@@ -89,15 +89,7 @@ fn two_phones() -> (Desk, String, Vec<u8>) {
         .map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8)
         .collect();
     std::fs::write(desk.path("form"), noise).unwrap();
-    #[rustfmt::skip]
-    desk.ok("clinic", &["ministry", "release", "draft", "--module", "form-a", "--file", "form", "--out", "draft.json"]);
-    for key in ["keys/key-1.age", "keys/key-2.age"] {
-        desk.ok(
-            "clinic",
-            &["ministry", "release", "sign", "draft.json", "--key", key],
-        );
-    }
-    desk.ok("clinic", &["ministry", "release", "publish", "draft.json"]);
+    desk.publish("form", "form-a", &[]);
     let case = new_case(
         &desk,
         "worker",
@@ -286,4 +278,66 @@ fn folders_for_files_and_files_for_folders_are_put_aside() {
     );
     assert!(said.contains("own folder"), "{said}");
     assert!(desk.ok("clinic", &["case", "list"]).contains("Amina"));
+}
+
+/// Bundles that somebody keeps on a card, by a link: while the card is not in, the link stays.
+#[test]
+fn a_link_to_a_card_that_is_not_in_stays() {
+    let desk = Desk::enrolled();
+    let bundles = desk.path("clinic/bundles");
+    std::fs::remove_dir_all(&bundles).unwrap();
+    std::os::unix::fs::symlink(desk.path("card"), &bundles).unwrap();
+    desk.run("clinic", &["case", "list"]);
+    assert!(bundles.is_symlink());
+    std::fs::create_dir(desk.path("card")).unwrap();
+    desk.ok("clinic", &["case", "list"]);
+    assert!(bundles.is_symlink());
+}
+
+/// A command waits for one that uses the folder for a moment.
+#[test]
+fn check_waits_for_a_command_that_is_under_way() {
+    let desk = Desk::enrolled();
+    let held = node::host::DataFolder::open(&desk.path("clinic")).unwrap();
+    std::thread::scope(|scope| {
+        let checked = scope.spawn(|| desk.run("clinic", &["check"]).status.success());
+        std::thread::sleep(std::time::Duration::from_millis(800));
+        drop(held);
+        assert!(checked.join().unwrap());
+    });
+}
+
+/// A set of keys is whole or none, wherever its making was cut off.
+#[test]
+fn half_a_set_of_keys_is_no_ministrys() {
+    let desk = Desk::new();
+    let keys = ["ministry", "keys", "--out", "keys", "--work-factor", "8"];
+    std::fs::create_dir_all(desk.path("keys/.making")).unwrap();
+    std::fs::write(desk.path("keys/.making/key-1.age"), "half").unwrap();
+    desk.ok("none", &keys);
+    let names = || files(&desk.path("keys"));
+    let whole = names();
+    assert!(whole.len() >= 6 && !desk.path("keys/.making").exists());
+    // Cut off while it was put into its place: it is there the next time, and is not made again.
+    std::fs::create_dir(desk.path("keys/.making")).unwrap();
+    for file in ["root.json", "key-2.age"] {
+        std::fs::rename(
+            desk.path("keys").join(file),
+            desk.path("keys/.making").join(file),
+        )
+        .unwrap();
+    }
+    let (_, said) = desk.fails("none", &keys);
+    assert!(said.contains("holds keys already"), "{said}");
+    assert_eq!(names(), whole);
+    // Beside another set nothing of it is put over that.
+    std::fs::create_dir(desk.path("keys/.making")).unwrap();
+    for file in ["root.json", "key-1.age"] {
+        std::fs::write(desk.path("keys/.making").join(file), "another").unwrap();
+    }
+    desk.fails("none", &keys);
+    assert_ne!(
+        std::fs::read(desk.path("keys/key-1.age")).unwrap(),
+        b"another"
+    );
 }

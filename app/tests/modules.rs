@@ -35,18 +35,6 @@ expected = "pink"
 "#;
 
 impl Desk {
-    /// Drafts, signs and publishes a file.
-    fn publish(&self, file: &str, module: &str, more: &[&str]) {
-        let draft = ["ministry", "release", "draft", "--module", module];
-        let rest = ["--file", file, "--out", "draft.json"];
-        self.ok("clinic", &[&draft[..], &rest[..], more].concat());
-        for key in ["keys/key-1.age", "keys/key-2.age"] {
-            let sign = ["ministry", "release", "sign", "draft.json", "--key", key];
-            self.ok("clinic", &sign);
-        }
-        self.ok("clinic", &["ministry", "release", "publish", "draft.json"]);
-    }
-
     /// What runs, once so many modules do; each of them is tried when the phone next has a moment.
     fn running(&self, modules: &[&str]) -> Vec<Value> {
         for _ in 0..200 {

@@ -102,6 +102,13 @@ fn what_only_looks_begins_no_phone() {
             assert!(said.contains("there is no phone in"), "{asked:?}: {said}");
         }
     }
+    // Names that nobody sees, or that turn the line round, name no phone.
+    for name in ["", "   ", "Ne\u{200b}ema", "\u{202e}ameeN", "\u{7}bell"] {
+        let asked = ["enrol", "request", "--name", name, "--out", "unseen.json"];
+        let (code, said) = desk.fails("unseen", &asked);
+        assert!(code == 2 && said.contains("name"), "{name:?}: {said}");
+        assert!(!desk.path("unseen.json").exists());
+    }
     let example = common::example();
     assert!(
         desk.ok("mistyped", &["triage", "--findings", &example])
@@ -148,4 +155,15 @@ fn who_asks_for_json_is_refused_in_json() {
                 && !said["hint"].as_str().unwrap().is_empty()
         );
     }
+}
+
+#[test]
+fn what_is_without_end_is_no_release() {
+    let desk = Desk::enrolled();
+    let draft = [
+        "ministry", "release", "draft", "--module", "x", "--out", "d.json",
+    ];
+    let endless = [&draft[..], &["--file", "/dev/zero"]].concat();
+    let (_, said) = desk.fails("clinic", &endless);
+    assert!(said.contains("no plain file"), "{said}");
 }
