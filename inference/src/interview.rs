@@ -1,7 +1,8 @@
 //! The interview: which question comes next. A danger sign answers at once; a question is asked
-//! only where its gate is open, and only at the levels of care that the pack names for it.
+//! only where its gate is open, and only at the levels of care that the pack names for it; what
+//! must be measured twice is measured again at once, before anything is said of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clinical::{AgeGroup, FindingValue, Profile, Urgency};
 
@@ -42,12 +43,28 @@ pub fn next<'a>(
         // A mother is judged without her age, and asked for it all the same.
         Ok(_) | Err(_) => return Step::AskAge,
     };
-    let asked = pack.questions(profile, findings.group());
-    let mut open = asked
-        .into_iter()
-        .filter(|spec| !answers.contains_key(&spec.id));
-    open.find(|spec| pack.worth_asking(&spec.id, profile, &findings))
-        .map_or(Step::Done, Step::Ask)
+    let open = pack.open_questions(profile, &findings, answers);
+    // Both numbers of a blood pressure are measured before either is measured again.
+    let waits_for = |spec: &FindingSpec| {
+        let mut names = BTreeSet::new();
+        spec.gate.iter().for_each(|gate| gate.names(&mut names));
+        open.iter().any(|other| names.contains(&other.id))
+    };
+    let again = open
+        .iter()
+        .find(|spec| measured_once(spec, answers).is_some() && !waits_for(spec));
+    again
+        .or(open.first())
+        .map_or(Step::Done, |spec| Step::Ask(spec))
+}
+
+/// What has been measured, and is to be measured again by this question.
+fn measured_once<'a>(
+    spec: &'a FindingSpec,
+    answers: &BTreeMap<String, FindingValue>,
+) -> Option<&'a String> {
+    let first = spec.again.as_ref();
+    first.filter(|first| matches!(answers.get(*first), Some(FindingValue::Number(_))))
 }
 
 /// What is pink already, by what has been answered so far.
@@ -58,7 +75,15 @@ pub fn danger(
     ages: &BTreeMap<String, f64>,
 ) -> Vec<Outcome> {
     let evaluation = match Findings::new(answers.clone(), String::new(), ages) {
-        Ok(findings) => pack.evaluate(profile, &findings),
+        Ok(findings) => {
+            let mut settled = answers.clone();
+            for spec in pack.open_questions(profile, &findings, answers) {
+                measured_once(spec, answers).map(|first| settled.remove(first));
+            }
+            // The same findings with fewer of them are findings.
+            let settled = Findings::new(settled, String::new(), ages).unwrap_or(findings);
+            pack.evaluate(profile, &settled)
+        }
         Err(_) => Evaluation {
             fired: floor::evaluate(answers, None),
             ..Evaluation::default()

@@ -102,6 +102,22 @@ pub struct Scope<'a> {
     /// Between which bounds a number is usual. One beyond them may show a danger, and clears none:
     /// it is measured again.
     pub usual: &'a BTreeMap<String, (f64, f64)>,
+    /// What nobody asks about, as its own gate is closed: no to every question but whether it is
+    /// known. Empty but where gates are read.
+    pub closed: &'a BTreeSet<String>,
+}
+
+/// Nothing is closed: how rules read a case.
+pub static NOTHING_CLOSED: BTreeSet<String> = BTreeSet::new();
+
+impl Scope<'_> {
+    /// What a finding comes to that has no value.
+    fn unsaid(&self, name: &str) -> Tri {
+        match self.closed.contains(name) {
+            true => Tri::No,
+            false => Tri::Unknown,
+        }
+    }
 }
 
 /// How deeply definitions and brackets may nest.
@@ -198,7 +214,7 @@ impl Expr {
                 (Some(expr), _) => expr.answer_at(scope, depth + 1),
                 (None, Some(FindingValue::Yes)) => leaf(name, Tri::Yes),
                 (None, Some(FindingValue::No)) => leaf(name, Tri::No),
-                (None, _) => leaf(name, Tri::Unknown),
+                (None, _) => leaf(name, scope.unsaid(name)),
             },
             Expr::Number(name, test) => match scope.findings.get(name) {
                 Some(FindingValue::Number(number)) if test.holds(*number) => leaf(name, Tri::Yes),
@@ -209,11 +225,11 @@ impl Expr {
                         .is_none_or(|(least, most)| (*least..=*most).contains(number));
                     leaf(name, if usual { Tri::No } else { Tri::Unknown })
                 }
-                _ => leaf(name, Tri::Unknown),
+                _ => leaf(name, scope.unsaid(name)),
             },
             Expr::Choice(name, choice) => match scope.findings.get(name) {
                 Some(FindingValue::Text(text)) => leaf(name, Tri::of(text == choice)),
-                _ => leaf(name, Tri::Unknown),
+                _ => leaf(name, scope.unsaid(name)),
             },
         }
     }
@@ -439,6 +455,7 @@ mod tests {
             findings: &findings,
             defines: &defines,
             usual: &usual,
+            closed: &NOTHING_CLOSED,
         })
     }
 

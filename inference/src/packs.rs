@@ -5,13 +5,13 @@
 //! place; any other runs beside it. Whatever runs, the rules of the guideline that are built in and
 //! the floor look at every case too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clinical::{AgeGroup, FindingValue, Profile};
 
 use crate::findings::Findings;
-use crate::rules::{Evaluation, FindingSpec, RulePack, guideline, same_meaning};
+use crate::rules::{Evaluation, FindingSpec, RulePack, guideline, same_meaning, with_level};
 
 impl RulePack {
     /// The pack that is built in, or its next edition where one of `active` is that, with all others
@@ -78,18 +78,46 @@ impl RulePack {
         asked
     }
 
-    /// Whether a question is worth asking, as far as its gate is known, to any pack that asks it.
-    pub(crate) fn worth_asking(&self, id: &str, profile: Profile, findings: &Findings) -> bool {
-        let mut values = findings.values().clone();
+    /// The questions whose gates are open, as far as they are known, to any pack that asks them:
+    /// those without an answer yet, in their order. What is behind a closed gate is asked by
+    /// nobody, and counts as *no* in the gates behind it.
+    pub(crate) fn open_questions(
+        &self,
+        profile: Profile,
+        findings: &Findings,
+        answers: &BTreeMap<String, FindingValue>,
+    ) -> Vec<&FindingSpec> {
+        let mut values = with_level(findings.values(), profile);
         if matches!(findings.group(), AgeGroup::Infant | AgeGroup::Child) {
             // Nobody need say so of a child, and no question waits for it.
             values.entry("maternal".into()).or_insert(FindingValue::No);
         }
-        self.all().any(|pack| {
-            let asked = pack.own_questions(profile, findings.group());
-            let spec = asked.into_iter().find(|spec| spec.id == id);
-            spec.is_some_and(|spec| pack.gate_is_open(spec, profile, &values))
-        })
+        let mut asked = self.questions(profile, findings.group());
+        asked.retain(|spec| !answers.contains_key(&spec.id));
+        let mut closed = BTreeSet::new();
+        loop {
+            let is_open = |id: &str| {
+                self.all().any(|pack| {
+                    let own = pack.own_questions(profile, findings.group());
+                    let spec = own.into_iter().find(|spec| spec.id == id);
+                    // Nobody measures again what could not be measured.
+                    let measured =
+                        |first| matches!(values.get(first), Some(FindingValue::Number(_)));
+                    spec.is_some_and(|spec| {
+                        spec.again.as_ref().is_none_or(measured)
+                            && pack.gate_is_open(spec, &values, &closed)
+                    })
+                })
+            };
+            let (open, shut): (Vec<&FindingSpec>, Vec<&FindingSpec>) =
+                asked.iter().copied().partition(|spec| is_open(&spec.id));
+            let shut: BTreeSet<_> = shut.iter().map(|spec| spec.id.clone()).collect();
+            // Each round closes one more, or is the last.
+            if shut.is_subset(&closed) {
+                return open;
+            }
+            closed.extend(shut);
+        }
     }
 
     /// What every rule of the profile says of these findings, in this pack, in those beside it and in
@@ -296,7 +324,8 @@ mod tests {
         let pack = RulePack::side_by_side(&RulePack::built_in().unwrap(), [silent]);
         let file = r#"{"age_months": 20, "diarrhoea": "no"}"#;
         let findings = Findings::parse(file, &pack).unwrap();
-        assert!(!pack.worth_asking("diarrhoea_days", Profile::Iccm, &findings));
-        assert!(pack.worth_asking("mother_faint", Profile::Iccm, &findings));
+        let open = pack.open_questions(Profile::Iccm, &findings, findings.said());
+        let is_open = |id: &str| open.iter().any(|spec| spec.id == id);
+        assert!(!is_open("diarrhoea_days") && is_open("mother_faint"));
     }
 }

@@ -20,7 +20,7 @@ use clinical::{AgeGroup, FindingValue, Kind, Profile, Urgency};
 use serde::Deserialize;
 
 use crate::findings::Findings;
-use crate::logic::{Expr, Scope, Tri};
+use crate::logic::{Expr, NOTHING_CLOSED, Scope, Tri};
 use crate::treatment::{Medicine, RawAdvice, RawTreat, Treatments};
 
 /// What values a finding can have, besides unknown.
@@ -60,6 +60,9 @@ pub struct FindingSpec {
     pub asked: Vec<String>,
     /// It is asked only where this is not *no*.
     pub gate: Option<Expr>,
+    /// The finding that it measures a second time: it is asked right after that one, and until it
+    /// has been answered nothing is said of the first.
+    pub again: Option<String>,
 }
 
 impl FindingSpec {
@@ -201,6 +204,7 @@ struct RawFinding {
     asked: Vec<String>,
     #[serde(rename = "if")]
     gate: Option<String>,
+    again: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -314,6 +318,7 @@ impl RulePack {
                 .map(|when| read_condition(&spec.id, &when, &known))
                 .transpose()?;
         }
+        measured_twice(&findings, built_in.unwrap_or_default())?;
         let usual = findings
             .iter()
             .filter_map(|f| Some((f.id.clone(), f.usual?)))
@@ -412,6 +417,7 @@ impl RulePack {
             findings: values,
             defines: &self.defines,
             usual: &self.usual,
+            closed: &NOTHING_CLOSED,
         })
     }
 
@@ -459,18 +465,19 @@ impl RulePack {
         asked
     }
 
-    /// Whether the gate of a question is open, as far as it is known.
+    /// Whether the gate of a question is open, as far as it is known, at a level of care
+    /// ([`with_level`]).
     pub(crate) fn gate_is_open(
         &self,
         spec: &FindingSpec,
-        profile: Profile,
         values: &BTreeMap<String, FindingValue>,
+        closed: &BTreeSet<String>,
     ) -> bool {
-        let values = with_level(values, profile);
         let scope = Scope {
-            findings: &values,
+            findings: values,
             defines: &self.defines,
             usual: &self.usual,
+            closed,
         };
         spec.gate
             .as_ref()
@@ -519,6 +526,7 @@ impl RulePack {
             findings: &values,
             defines: &self.defines,
             usual: &self.usual,
+            closed: &NOTHING_CLOSED,
         };
         let mut evaluation = Evaluation::default();
         let mut read = BTreeSet::new();
@@ -894,6 +902,27 @@ fn spec(kind: FindingKind, code: String, raw: &RawFinding) -> FindingSpec {
         usual: raw.usual.map(|[least, most]| (least, most)),
         asked: raw.asked.clone(),
         gate: None,
+        again: raw.again.clone(),
+    }
+}
+
+/// Only numbers are measured a second time: a sign that is there is said at once.
+fn measured_twice(findings: &[FindingSpec], built_in: &[FindingSpec]) -> Result<(), String> {
+    let is_number = |id: &str| {
+        let of_this = |spec: &&FindingSpec| spec.id == id;
+        let spec = findings.iter().chain(built_in).find(of_this);
+        spec.is_some_and(|spec| matches!(spec.kind, FindingKind::Number { .. }))
+    };
+    let wrong = |spec: &&FindingSpec| {
+        let first = spec.again.as_deref();
+        first.is_some_and(|first| first == spec.id || !is_number(first) || !is_number(&spec.id))
+    };
+    match findings.iter().find(wrong) {
+        Some(spec) => Err(format!(
+            "{} measures nothing again: `again` names another number",
+            spec.id
+        )),
+        None => Ok(()),
     }
 }
 

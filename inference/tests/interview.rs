@@ -312,3 +312,175 @@ fn breaths_are_counted_of_who_coughs_and_of_young_infants_alone() {
         assert!(asked(profile, &infant, FindingValue::No));
     }
 }
+
+/// Every question that an interview asks, in its order.
+fn questions(
+    pack: &RulePack,
+    profile: Profile,
+    ages: &Ages,
+    says: &dyn Fn(&str) -> FindingValue,
+) -> Vec<String> {
+    let (mut answers, mut known, mut order) = (BTreeMap::new(), Ages::new(), Vec::new());
+    loop {
+        match next(pack, profile, &answers, &known) {
+            Step::AskAge => known = ages.clone(),
+            Step::Ask(spec) => {
+                answers.insert(spec.id.clone(), says(&spec.id));
+                order.push(spec.id.clone());
+            }
+            Step::Done => return order,
+        }
+    }
+}
+
+/// What nobody was asked about, its gate being closed, opens no gate behind it.
+#[test]
+fn what_lies_behind_two_gates_is_not_asked_where_the_first_is_closed() {
+    let pack = RulePack::built_in().unwrap();
+    let well = |name: &str| match name {
+        "cough_or_difficult" => FindingValue::No,
+        other => cough(other),
+    };
+    let asked = questions(&pack, Profile::Imci, &months(20.0), &well);
+    let behind = [
+        "measles",
+        "mouth_ulcers",
+        "eye_pus",
+        "corneal_clouding",
+        "fever_every_day",
+        "breastfed_within_6_weeks",
+        "skin_severe",
+        "appetite_test",
+    ];
+    for name in behind {
+        assert!(!asked.contains(&name.to_owned()), "{name}");
+    }
+    // The control: with its gates open, each is asked.
+    let ill = |name: &str| match name {
+        "fever" | "measles" | "eye_problem" => FindingValue::Yes,
+        "fever_days" => FindingValue::Number(9.0),
+        "mother_hiv" => FindingValue::Text("positive".into()),
+        "child_serology" | "child_virological" => FindingValue::Text("negative".into()),
+        "skin_problem" => FindingValue::Text("impetigo".into()),
+        "muac" => FindingValue::Number(112.0),
+        other => well(other),
+    };
+    let asked = questions(&pack, Profile::Imci, &months(20.0), &ill);
+    for name in behind {
+        assert!(asked.contains(&name.to_owned()), "{name}: {asked:?}");
+    }
+}
+
+/// A young infant that breathes fast is counted again at once, and is told pink by two counts, or by
+/// one where no second was possible.
+#[test]
+fn what_is_measured_twice_is_measured_again_before_anything_is_said_of_it() {
+    let pack = RulePack::built_in().unwrap();
+    let infant = Ages::from([("age_days".to_owned(), 3.0)]);
+    let mut answers = BTreeMap::from([("convulsing_now".to_owned(), FindingValue::No)]);
+    let mut say = |name: &str, value: FindingValue| {
+        answers.insert(name.to_owned(), value);
+        let ask = match next(&pack, Profile::Imci, &answers, &infant) {
+            Step::Ask(spec) => spec.id.clone(),
+            Step::AskAge | Step::Done => String::new(),
+        };
+        let pink = !danger(&pack, Profile::Imci, &answers, &infant).is_empty();
+        (ask, pink)
+    };
+    let second = "respiratory_rate_second";
+    let (rate, again) = ("respiratory_rate", FindingValue::Number(65.0));
+    assert_eq!(say(rate, again), (second.to_owned(), false));
+    assert!(!say(second, FindingValue::Number(50.0)).1);
+    assert!(say(second, FindingValue::Number(62.0)).1);
+    assert!(say(second, FindingValue::Unknown).1);
+    // Nobody counts again what could not be counted once.
+    let uncounted = |name: &str| match name {
+        "respiratory_rate" | "temperature" => FindingValue::Unknown,
+        other => cough(other),
+    };
+    let asked = questions(&pack, Profile::Imci, &infant, &uncounted);
+    assert!(
+        !asked.iter().any(|name| name.ends_with("_second")),
+        "{asked:?}"
+    );
+
+    // Both numbers of a blood pressure, and then both again.
+    let tense = |name: &str| match name {
+        "bp_systolic" | "bp_systolic_second" => FindingValue::Number(165.0),
+        "bp_diastolic" | "bp_diastolic_second" => FindingValue::Number(95.0),
+        other => cough(other),
+    };
+    let mut her = Ages::new();
+    her.insert("age_months".to_owned(), 300.0);
+    let pregnant = BTreeMap::from([("maternal".to_owned(), FindingValue::Yes)]);
+    let (mut answers, mut order) = (pregnant, Vec::new());
+    while let Step::Ask(spec) = next(&pack, Profile::Imci, &answers, &her) {
+        answers.insert(spec.id.clone(), tense(&spec.id));
+        order.push(spec.id.clone());
+        let said = danger(&pack, Profile::Imci, &answers, &her);
+        let pressed = said.iter().any(|outcome| {
+            outcome
+                .findings
+                .iter()
+                .any(|(name, _)| name.starts_with("bp_"))
+        });
+        assert_eq!(
+            pressed,
+            answers.contains_key("bp_systolic_second"),
+            "{order:?}"
+        );
+    }
+    let measured: Vec<_> = order
+        .iter()
+        .filter(|name| name.starts_with("bp_"))
+        .collect();
+    assert_eq!(
+        measured,
+        [
+            "bp_systolic",
+            "bp_diastolic",
+            "bp_systolic_second",
+            "bp_diastolic_second"
+        ]
+    );
+}
+
+/// A pack cannot hold a sign back by calling something a second look at it.
+#[test]
+fn only_a_number_is_measured_again() {
+    let text = inference::rules::BUILT_IN;
+    let hold = |first: &str| {
+        let mark = "again = \"respiratory_rate\"";
+        RulePack::parse(&text.replace(mark, &format!("again = \"{first}\"")))
+    };
+    assert!(hold("respiratory_rate").is_ok());
+    for first in ["convulsing_now", "respiratory_rate_second", "nothing"] {
+        assert!(hold(first).is_err(), "{first}");
+    }
+}
+
+/// A gate that reads what is asked later is open for everybody. (Length and height are asked so that
+/// the z-score follows from them.)
+#[test]
+fn every_question_comes_after_what_its_gate_reads() {
+    let pack = RulePack::built_in().unwrap();
+    for (group, profile) in AgeGroup::ALL
+        .into_iter()
+        .flat_map(|group| Profile::ALL.map(|profile| (group, profile)))
+    {
+        let mut later: Vec<_> = pack.questions(profile, group);
+        while !later.is_empty() {
+            let spec = later.remove(0);
+            let mut names = std::collections::BTreeSet::new();
+            spec.gate.iter().for_each(|gate| gate.names(&mut names));
+            names.remove("wfh_z");
+            let early = later.iter().find(|other| names.contains(&other.id));
+            assert!(
+                early.is_none(),
+                "{group:?} {profile:?}: {} before {}",
+                spec.id,
+                early.unwrap().id
+            );
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clinical::age::AgeError;
 use clinical::{FindingValue, FindingsError, Profile, Urgency};
 use inference::golden::{self, WELL_CHILD, WELL_INFANT};
-use inference::logic::{Expr, Scope, Tri};
+use inference::logic::{Expr, NOTHING_CLOSED, Scope, Tri};
 use inference::rules::{Evaluation, FindingKind};
 use inference::{Findings, RulePack};
 
@@ -928,6 +928,7 @@ fn without_their_mends_the_rows_of_the_review_succeed() {
                 findings: &five,
                 defines: &BTreeMap::new(),
                 usual: &usual,
+                closed: &NOTHING_CLOSED,
             })
             .tri
     };
