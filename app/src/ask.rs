@@ -170,7 +170,7 @@ pub fn visit(sitting: &Sitting<'_>, answer: Answers<'_>) -> Result<Visit, Failur
             "<" => visit = sitting.back()?,
             "" => break,
             words => {
-                visit = sitting.answer("text", words.into())?;
+                visit = sitting.answer(clinical::TEXT, words.into())?;
                 break;
             }
         }

@@ -113,7 +113,7 @@ pub fn assessment(a: &Assessment) {
         }
         wrapped(&format!("rule {} ({})", fired.rule, fired.source), 6);
     }
-    let green = "Green is not offered until this is measured.";
+    let green = "Green is not offered until this is known.";
     open_rules(&a.cannot_clear, "Cannot clear", green);
     open_rules(
         &a.not_ruled_out,
@@ -140,7 +140,7 @@ pub fn assessment(a: &Assessment) {
         wrapped(&format!("The model {said}: {}", ranked.join("; ")), 4);
         if opinion.abstained && !a.raised_by_model {
             wrapped(
-                "It does not know what to make of this patient: colour and plan are the rules' alone, and no rule reads free words. Read them again yourself: what they say may be an emergency.",
+                "It does not know what to make of this patient: colour and plan are the rules' alone, and no rule reads free words. Read them again yourself: what they say may be an emergency. What they mean, say as findings.",
                 4,
             );
         }
@@ -164,13 +164,18 @@ fn open_rules(open: &[Open], head: &str, tail: &str) {
     let mut measure: Vec<String> = open
         .iter()
         .flat_map(|o| &o.measure)
+        .filter(|name| *name != clinical::TEXT)
         .map(|name| plain(name))
         .collect();
     measure.sort();
     measure.dedup();
     let classes: Vec<_> = open.iter().map(|o| o.class.as_str()).collect();
-    let (classes, measure) = (classes.join("; "), measure.join(", "));
-    wrapped(&format!("{head}: {classes}. Measure: {measure}. {tail}"), 4);
+    let classes = classes.join("; ");
+    let measure = match measure.is_empty() {
+        true => String::new(),
+        false => format!("Measure: {}. ", measure.join(", ")),
+    };
+    wrapped(&format!("{head}: {classes}. {measure}{tail}"), 4);
 }
 
 /// An age that needs no clock.

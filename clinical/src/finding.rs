@@ -3,6 +3,9 @@
 use crate::age::AgeError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// The name under which findings keep what was said in a person's own words.
+pub const TEXT: &str = "text";
+
 /// What was found.
 #[derive(Clone, PartialEq)]
 pub enum FindingValue {

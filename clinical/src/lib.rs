@@ -33,5 +33,5 @@ pub use age::AgeGroup;
 pub use assessment::Assessment;
 pub use care::Profile;
 pub use catalogue::{Field, Kind, Merge, ValueError};
-pub use finding::{FindingValue, FindingsError};
+pub use finding::{FindingValue, FindingsError, TEXT};
 pub use urgency::Urgency;

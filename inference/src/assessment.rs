@@ -8,7 +8,7 @@ use clinical::{FindingValue, Profile, Urgency};
 use crate::findings::Findings;
 use crate::floor;
 use crate::model::{Opinion, TriageModel};
-use crate::rules::{Evaluation, Outcome, RulePack};
+use crate::rules::{self, Evaluation, Outcome, RulePack};
 
 /// What is shown to the worker, who decides.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,9 +76,13 @@ pub fn assess<'m>(
     profile: Profile,
     models: impl IntoIterator<Item = &'m TriageModel>,
 ) -> Assessment {
-    let rules = pack.evaluate(profile, findings);
+    let mut rules = pack.evaluate(profile, findings);
     let rule_urgency = rules.urgency();
     let (model, opinion) = opinions(findings, models);
+    let abstained = opinion.as_ref().is_some_and(|opinion| opinion.abstained);
+    if abstained && !findings.text().trim().is_empty() {
+        rules.cannot_clear.push(rules::words_not_understood());
+    }
     // A pink rule that cannot be cleared is not green: see someone soon, and measure.
     let least = if rules.cannot_clear.is_empty() {
         rule_urgency

@@ -83,7 +83,7 @@ impl Findings {
                     let (subject, reading) = read_picture(&name, &value)?;
                     pictures.insert(subject, reading);
                 }
-                "text" => {
+                clinical::TEXT => {
                     text = value
                         .as_str()
                         .unwrap_or_default()
@@ -160,7 +160,7 @@ impl Findings {
         let (mut values, mut beside) = (serde_json::Map::new(), BTreeMap::new());
         for (name, value) in file {
             let of_the_record = pack.finding(name).is_none() && catalogue::field(name).is_some();
-            match of_the_record && !AGES.contains(&name.as_str()) && name != "text" {
+            match of_the_record && !AGES.contains(&name.as_str()) && name != clinical::TEXT {
                 true => drop(beside.insert(name.clone(), value_of(value))),
                 false => drop(values.insert(name.clone(), value.clone())),
             }

@@ -625,6 +625,19 @@ const UNUSUAL: [&str; 3] = [
     "Measure it again",
 ];
 
+/// Words that the model that runs makes nothing of: no rule reads them, so nobody has, and they may
+/// say anything.
+pub(crate) fn words_not_understood() -> Outcome {
+    Outcome {
+        rule: "words".into(),
+        class: "Words that the model does not understand".into(),
+        urgency: Urgency::Yellow,
+        source: String::new(),
+        action: "Read them again, and say what they mean as findings".into(),
+        findings: vec![(clinical::TEXT.into(), FindingValue::Unknown)],
+    }
+}
+
 /// Signs that no rule has read.
 fn unread(findings: &Findings, read: &BTreeSet<String>) -> Option<Outcome> {
     let unread = |name: &str, value: &FindingValue| is_sign(name, value) && !read.contains(name);

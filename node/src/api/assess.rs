@@ -193,7 +193,7 @@ pub fn entry_of(assessment: &Assessment) -> AssessmentEntry {
 /// Findings of a file as entries of a case.
 pub fn entries_of(file: &PatientFile) -> Vec<Entry> {
     let text = (!file.text.is_empty()).then(|| Entry::Finding {
-        name: "text".into(),
+        name: clinical::TEXT.into(),
         value: FindingValue::Text(file.text.clone()),
     });
     let finding = |(name, value): (&String, &FindingValue)| Entry::Finding {

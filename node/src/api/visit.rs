@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use clinical::age::Age;
 use clinical::assessment::{Question, QuestionKind};
-use clinical::{FindingValue, FindingsError, Kind, Profile, catalogue};
+use clinical::{FindingValue, FindingsError, Kind, Profile, TEXT, catalogue};
 use protocol::always;
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +34,6 @@ struct Visit {
 
 /// The age as it is typed: months, or days as in 12d.
 const AGE: &str = "age";
-/// What is said in a person's own words.
-const TEXT: &str = "text";
 
 /// A number as people write it, with a comma or a point.
 fn with_point(typed: &str) -> String {

@@ -280,3 +280,40 @@ fn the_model_reads_the_example_as_severe_pneumonia() {
     let sum: f32 = opinion.differential.iter().map(|(_, p)| p).sum();
     assert!((sum - 1.0).abs() < 0.01);
 }
+
+/// Words that the model makes nothing of have been read by nobody: with them, no child is sent home,
+/// whatever else was looked at.
+#[test]
+fn words_that_the_model_does_not_understand_are_not_green() {
+    let (model, pack) = (TriageModel::load("reference", REFERENCE).unwrap(), pack());
+    let judge = |words: &str| {
+        let mut file: serde_json::Map<_, _> =
+            serde_json::from_str(inference::golden::WELL_CHILD).unwrap();
+        file.insert("text".into(), words.into());
+        let file = serde_json::Value::Object(file).to_string();
+        let findings = Findings::parse(&file, &pack).unwrap();
+        assess(&findings, &pack, Profile::Imci, Some(&model))
+    };
+    let control = judge("");
+    assert!(
+        control.green_offered && control.urgency == Urgency::Green,
+        "{control:?}"
+    );
+    let strange = judge("xqzt wvb plomk zzgr thrub");
+    assert!(strange.opinion.as_ref().unwrap().abstained);
+    assert!(
+        !strange.green_offered && strange.urgency == Urgency::Yellow,
+        "{strange:?}"
+    );
+    assert_eq!(
+        strange.rule_urgency,
+        Urgency::Green,
+        "the rules say what they said"
+    );
+    let open = strange.said().cannot_clear;
+    let said: Vec<_> = open
+        .iter()
+        .map(|open| (open.rule.as_str(), open.measure.join(" ")))
+        .collect();
+    assert_eq!(said, [("words", "text".to_owned())]);
+}
