@@ -217,6 +217,52 @@ fn a_stored_infant_keeps_its_age() {
     }
 }
 
+/// Whose day of birth was said has said an age: the file need not.
+#[test]
+fn a_day_of_birth_is_an_age() {
+    let desk = Desk::enrolled();
+    let file = desk.write(
+        "ageless.toml",
+        "cough_or_difficult = \"yes\"\nrespiratory_rate = 44\n",
+    );
+    let new = |more: &[&str]| {
+        let named = ["case", "new", "--findings", &file, "--profile", "imci"];
+        desk.run("clinic", &[&named[..], more].concat())
+    };
+    let ageless = new(&[]);
+    let said = String::from_utf8_lossy(&ageless.stderr).into_owned();
+    assert!(
+        !ageless.status.success() && said.contains("the age is missing"),
+        "{said}"
+    );
+    // 44 breaths are fast from twelve months on, and not before.
+    let days = |days: u64| {
+        let now = std::time::SystemTime::now();
+        let born = now - std::time::Duration::from_secs(days * 86_400);
+        let born_s = born
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
+        let date = clinical::date::instant(born_s);
+        format!("patient.born={}", &date[..10])
+    };
+    for (born, age, fast) in [
+        (days(500), "", true),
+        (days(250), "", false),
+        (String::new(), "age_months=20", true),
+    ] {
+        let set = if born.is_empty() { age } else { &born };
+        let new = new(&["--set", set, "--json"]);
+        assert!(
+            new.status.success(),
+            "{}",
+            String::from_utf8_lossy(&new.stderr)
+        );
+        let shown: serde_json::Value = serde_json::from_slice(&new.stdout).unwrap();
+        assert_eq!(shown.to_string().contains("\"C2\""), fast, "{set}: {shown}");
+    }
+}
+
 /// A dose against an allergy is said out loud, and so is that nothing takes its place.
 #[test]
 fn what_was_given_against_an_allergy_is_said() {

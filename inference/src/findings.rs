@@ -51,6 +51,15 @@ impl Findings {
     /// `age_days`, `age_months` or `age_years` (and `age_hours` in the first two days) give the age;
     /// `text` is free words.
     pub fn parse(file: &str, pack: &RulePack) -> Result<Self, FindingsError> {
+        Self::parse_beside(file, pack, &BTreeMap::new())
+    }
+
+    /// The same; where the file names no age, the one that was said beside it counts.
+    pub fn parse_beside(
+        file: &str,
+        pack: &RulePack,
+        age: &BTreeMap<String, f64>,
+    ) -> Result<Self, FindingsError> {
         if file.len() > FILE_BYTES_MAX {
             return Err(FindingsError::TooLong);
         }
@@ -66,12 +75,13 @@ impl Findings {
             let json = serde_json::to_value(table).map_err(|e| malformed("TOML", e.to_string()))?;
             serde_json::from_value(json).map_err(|e| malformed("TOML", e.to_string()))?
         };
-        Self::from_raw(raw, pack)
+        Self::from_raw(raw, pack, age)
     }
 
     fn from_raw(
         raw: BTreeMap<String, serde_json::Value>,
         pack: &RulePack,
+        beside: &BTreeMap<String, f64>,
     ) -> Result<Self, FindingsError> {
         let mut values = BTreeMap::new();
         let mut text = String::new();
@@ -110,7 +120,9 @@ impl Findings {
                 }
             }
         }
-        Ok(Self::new(values, text, &ages)?.with_pictures(pictures))
+        let of = if ages.is_empty() { beside } else { &ages };
+        let findings = Self::new(values, text, of)?.with_pictures(pictures);
+        Ok(Self { ages, ..findings })
     }
 
     /// The same, with what pictures were read as.
@@ -165,7 +177,7 @@ impl Findings {
                 false => drop(values.insert(name.clone(), value.clone())),
             }
         }
-        let mut findings = Self::from_raw(values.into_iter().collect(), pack)?;
+        let mut findings = Self::from_raw(values.into_iter().collect(), pack, &BTreeMap::new())?;
         findings.values.extend(read_recorded(&beside, pack));
         Ok(findings)
     }

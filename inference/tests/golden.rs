@@ -110,6 +110,7 @@ fn newer_editions_run_beside_the_guideline_and_say_more() {
     ] {
         let (pack, _) = try_rules(file.as_bytes(), None, false).unwrap();
         let (name, own) = (pack.named(), pack.all_rules()[0].id.clone());
+        assert_eq!(remarks(&pack).unwrap(), [], "{name}");
         assert_eq!(runs_beside(&pack, &guideline), Ok(()), "{name}");
         let both = RulePack::side_by_side(&guideline, [Arc::new(pack)]);
         let findings = Findings::parse(findings, &both).unwrap();

@@ -131,7 +131,7 @@ pub fn look(cx: &dyn Look, request: Request, host: HostFacts) -> Result<Looked, 
         Request::Triage { findings, profile } => {
             let file = cx
                 .assessor()
-                .read_file(&findings)
+                .read_file(&findings, &assess::Ages::new())
                 .map_err(Refusal::Findings)?;
             cx.assessor().assess(&file, profile).into()
         }

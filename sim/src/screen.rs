@@ -59,7 +59,7 @@ impl PlainRules {
 }
 
 impl Assessor for PlainRules {
-    fn read_file(&self, file: &str) -> Result<PatientFile, FindingsError> {
+    fn read_file(&self, file: &str, age: &Ages) -> Result<PatientFile, FindingsError> {
         let mut values = Values::new();
         for line in file.lines().filter(|line| !line.trim().is_empty()) {
             let malformed = || FindingsError::Malformed("lines".into(), line.into());
@@ -70,7 +70,7 @@ impl Assessor for PlainRules {
         }
         let months = match values.get("age_months") {
             Some(FindingValue::Number(months)) => Some(*months),
-            _ => None,
+            _ => age.get("age_months").copied(),
         };
         let age = Age::of(None, None, months).map_err(FindingsError::Age)?;
         Ok(PatientFile {

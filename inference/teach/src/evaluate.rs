@@ -361,6 +361,19 @@ fn divergence_of(best: &Posterior, said: &Posterior) -> f64 {
         .sum()
 }
 
+/// How far two opinions of the same patients lie apart: the mean total variation of their chances, 0 to
+/// 1. Opinions about other labels lie 1 apart.
+pub fn apart(ours: &Said, theirs: &Said) -> f32 {
+    let of = |(ours, theirs): (&Posterior, &Posterior)| -> f32 {
+        let both = ours.differential.iter().zip(&theirs.differential);
+        match ours.differential.len() == theirs.differential.len() {
+            true => both.map(|(a, b)| (a - b).abs() / 2.0).sum(),
+            false => 1.0,
+        }
+    };
+    ours.iter().zip(theirs).map(of).sum::<f32>() / ours.len().max(1) as f32
+}
+
 fn said_of([differential, urgency]: [&[f32]; 2], [cool, cool_urgency]: [f64; 2]) -> Posterior {
     let urgency = softmax(urgency, cool_urgency);
     Posterior {

@@ -10,8 +10,9 @@ use inference::model::TriageModel;
 use inference::model::adapter::Adapter;
 use inference::{RulePack, assess};
 use teach::adapt::{self, Base, Patients, Tuning};
-use teach::evaluate::{Measures, RATES, Said, Trial, shifts};
-use teach::learn::{Fail, Folder};
+use teach::evaluate::{Measures, RATES, Said, Trial, apart, shifts};
+use teach::learn::{Course, Fail, Folder};
+use teach::net::Net;
 use teach::own;
 use teach::patients::{Wording, World};
 use teach::publish::{self, Beside, FALSE_PINK, Stored};
@@ -203,6 +204,29 @@ fn head(title: &str, trial: &Trial) {
     );
 }
 
+/// Cases by which a file is known as that of a course, and how far, on average, the chances of one and
+/// the same network may lie apart, as f32 and as it ships (0 to 1; another network's lie far beyond).
+const KNOWN_BY: usize = 64;
+const APART: f32 = 0.15;
+
+/// Refuses a file that was not made of this course: what it says would be printed as its network's.
+fn same_model(course: &Course, net: &Net, model: &TriageModel, cool: [f64; 2]) -> Result<(), Fail> {
+    let trial = Trial::new(usual(), REPORTED, KNOWN_BY)?;
+    let (ours, theirs) = (
+        trial.ask_net(course, net, cool)?,
+        trial.ask_model(model, cool)?,
+    );
+    let apart = apart(&ours, &theirs);
+    match apart <= APART {
+        true => Ok(()),
+        false => Err(format!(
+            "the file is not of this course: on {KNOWN_BY} patients their chances lie {apart:.2} apart; \
+             name the folder that it was packed from, or pack this one (kijiti-teach pack)"
+        )
+        .into()),
+    }
+}
+
 /// Measures a course and its file beside the ceiling and other courses.
 pub(crate) fn evaluate(
     folder: &Folder,
@@ -217,6 +241,7 @@ pub(crate) fn evaluate(
         model.calibration().differential_temperature,
         model.calibration().urgency_temperature,
     ];
+    same_model(&course, &net, &model, cool)?;
     let above = model.calibration().set_above;
     let mut all = Vec::new();
     let worlds = std::iter::once(("as taught, half of the phrases unseen", usual(), cases));

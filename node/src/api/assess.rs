@@ -40,8 +40,9 @@ pub struct PatientFile {
 /// What judges findings: rules, floor and model. A phone's is `inference`; a simulator's may err at a
 /// known rate.
 pub trait Assessor {
-    /// Reads a findings file (JSON or TOML).
-    fn read_file(&self, file: &str) -> Result<PatientFile, FindingsError>;
+    /// Reads a findings file (JSON or TOML). Where it names no age, the one that was said beside it
+    /// counts.
+    fn read_file(&self, file: &str, age: &Ages) -> Result<PatientFile, FindingsError>;
     /// What rules, floor and model say of a file.
     fn assess(&self, file: &PatientFile, profile: Profile) -> Assessment;
     /// What they say of words that stand in a record. Without an age that the rules are for, the
@@ -187,6 +188,26 @@ pub fn entry_of(assessment: &Assessment) -> AssessmentEntry {
             .collect(),
         rules: assessment.pack.clone(),
         model: assessment.model.clone(),
+    }
+}
+
+/// How old somebody is by what is said beside a findings file: an age, else a day of birth.
+pub(super) fn age_of_head(head: &[Entry], now_s: u64) -> Ages {
+    let (mut said, mut born) = (Ages::new(), None);
+    for entry in head {
+        let Entry::Finding { name, value } = entry else {
+            continue;
+        };
+        if name == "patient.born" {
+            born = age_from_birth(value, now_s);
+        }
+        if let (true, FindingValue::Number(number)) = (AGES.contains(&name.as_str()), value) {
+            said.insert(name.clone(), *number);
+        }
+    }
+    match said.is_empty() {
+        true => born.into_iter().collect(),
+        false => said,
     }
 }
 

@@ -10,7 +10,8 @@ use protocol::{Area, CaseId, SpaceId, always};
 use record::{CaseView, Entry, likeness};
 
 use super::assess::{
-    self, assess_fields, assess_with_head, case_now, entries_of, entry_of, reassess, said_once,
+    self, age_of_head, assess_fields, assess_with_head, case_now, entries_of, entry_of, reassess,
+    said_once,
 };
 use super::consent::may_leave;
 use super::decide::decide;
@@ -180,7 +181,8 @@ pub fn begin(
 ) -> Result<CaseNew, Refusal> {
     let area = default_area(cx, with.area)?;
     let (assessor, now_s) = (cx.assessor(), cx.now().wall_s);
-    let file = assessor.read_file(file).map_err(Refusal::Findings)?;
+    let age = age_of_head(&with.head, now_s);
+    let file = assessor.read_file(file, &age).map_err(Refusal::Findings)?;
     said_once(&file, &with.head, now_s)?;
     let alone = assessor.assess(&file, profile);
     let with_head = assess_with_head(assessor, &file, &with.head, profile, now_s);

@@ -339,8 +339,8 @@ fn question(spec: &FindingSpec) -> Question {
 }
 
 impl Assessor for Engine {
-    fn read_file(&self, file: &str) -> Result<PatientFile, FindingsError> {
-        let findings = Findings::parse(file, &self.pack)?;
+    fn read_file(&self, file: &str, age: &Ages) -> Result<PatientFile, FindingsError> {
+        let findings = Findings::parse_beside(file, &self.pack, age)?;
         Ok(PatientFile {
             group: findings.group(),
             values: findings.said().clone(),

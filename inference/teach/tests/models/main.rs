@@ -11,7 +11,7 @@ mod pictures;
 use clinical::{Profile, Urgency};
 use common::{TINY, file_of, tiny};
 use inference::{Findings, ModelError, RulePack, TriageModel, assess};
-use teach::evaluate::Trial;
+use teach::evaluate::{Trial, apart};
 use teach::learn::{Folder, Plan, Progress, learn};
 use teach::patients::{Wording, World};
 
@@ -316,4 +316,21 @@ fn words_that_the_model_does_not_understand_are_not_green() {
         .map(|open| (open.rule.as_str(), open.measure.join(" ")))
         .collect();
     assert_eq!(said, [("words", "text".to_owned())]);
+}
+
+/// A report would print the figures of one network under the name of another.
+#[test]
+fn a_file_is_known_as_that_of_its_course() {
+    let (course, net) = tiny(7);
+    let own = TriageModel::load("own", &file_of(&course, &net)).unwrap();
+    let other = TriageModel::load("reference", REFERENCE).unwrap();
+    let trial = Trial::new(World::LEARNING, 5, 64).unwrap();
+    let cool = [1.0, 1.0];
+    let (of_net, of_own) = (
+        trial.ask_net(&course, &net, cool).unwrap(),
+        trial.ask_model(&own, cool).unwrap(),
+    );
+    let of_other = trial.ask_model(&other, cool).unwrap();
+    assert!(apart(&of_net, &of_own) < 0.05);
+    assert!(apart(&of_net, &of_other) > 0.15);
 }
