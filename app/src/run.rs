@@ -284,7 +284,9 @@ fn with_photos(phone: &Phone, file: String, photos: &[String]) -> Result<String,
         let (of, path) = photo.split_once('=').ok_or_else(wrong)?;
         let known = inference::pictures::subject_named(of).ok_or_else(wrong)?;
         let looked = cases::look(phone, &absolute(Path::new(path))?, of)?;
-        if looked.seen.is_none() {
+        if !looked.quality.advice.is_empty() {
+            eprintln!("note: nothing is read from a photo like this: take it again");
+        } else if looked.seen.is_none() {
             eprintln!(
                 "note: no reader of pictures runs on this phone, so the photo is not read (kijiti model list)"
             );

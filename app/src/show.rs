@@ -120,6 +120,15 @@ pub fn assessment(a: &Assessment) {
         "Not ruled out here",
         "Measure it if you have the means.",
     );
+    if a.cannot_clear
+        .iter()
+        .any(|open| open.measure.iter().any(|name| name == clinical::TEXT))
+    {
+        wrapped(
+            "No rule reads free words, and no model here has understood these. Read them again yourself: what they say may be an emergency. What they mean, say as findings.",
+            4,
+        );
+    }
     if let Some(opinion) = &a.model_opinion {
         let ranked = opinion.differential.iter().take(3);
         let ranked: Vec<_> = ranked
@@ -140,7 +149,7 @@ pub fn assessment(a: &Assessment) {
         wrapped(&format!("The model {said}: {}", ranked.join("; ")), 4);
         if opinion.abstained && !a.raised_by_model {
             wrapped(
-                "It does not know what to make of this patient: colour and plan are the rules' alone, and no rule reads free words. Read them again yourself: what they say may be an emergency. What they mean, say as findings.",
+                "It does not know what to make of this patient: colour and plan are the rules' alone.",
                 4,
             );
         }

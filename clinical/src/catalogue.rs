@@ -238,6 +238,13 @@ pub const FIELDS: &[Field] = &[
     date("consent_date.care", ""), date("consent_date.share", ""), date("consent_date.photo", ""),
     date("consent_date.training", ""), date("visit.consent_date", ""),
     text("text", "").context(),
+    // What a reader of pictures has seen: no finding, shown with who says it. Not clinically validated.
+    choice("photo.rapid_test", &["negative", "positive", "invalid"], "").context(),
+    choice("photo.slide", &["negative", "positive"], "").context(),
+    choice("photo.muac_tape", &["green", "yellow", "red"], "").context(),
+    choice("photo.eye", &["normal", "pus", "clouded"], "").context(),
+    choice("photo.mouth", &["normal", "shallow_ulcers", "deep_ulcers"], "").context(),
+    choice("photo.skin", &["normal", "scabies", "ringworm", "chickenpox", "impetigo", "abscess", "cellulitis"], "").context(),
     kept("allergies").context(),
     text("medicines_now", "").context(),
     // Danger signs, asked first.

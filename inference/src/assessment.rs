@@ -79,8 +79,8 @@ pub fn assess<'m>(
     let mut rules = pack.evaluate(profile, findings);
     let rule_urgency = rules.urgency();
     let (model, opinion) = opinions(findings, models);
-    let abstained = opinion.as_ref().is_some_and(|opinion| opinion.abstained);
-    if abstained && !findings.text().trim().is_empty() {
+    let understood = opinion.as_ref().is_some_and(|opinion| !opinion.abstained);
+    if !understood && !findings.text().trim().is_empty() {
         rules.cannot_clear.push(rules::words_not_understood());
     }
     // A pink rule that cannot be cleared is not green: see someone soon, and measure.

@@ -361,7 +361,9 @@ pub fn read_recorded(
                 };
                 read.insert(format!("{name}: {said}"), FindingValue::Yes);
             }
-            None if name == SEX => drop(read.insert(name.clone(), value.clone())),
+            None if [SEX, clinical::TEXT].contains(&name.as_str()) || name.starts_with(PREFIX) => {
+                read.insert(name.clone(), value.clone());
+            }
             None if name.contains('.') => {}
             // What this pack does not know may be a sign all the same: it is named, and nothing is
             // green.

@@ -625,12 +625,11 @@ const UNUSUAL: [&str; 3] = [
     "Measure it again",
 ];
 
-/// Words that the model that runs makes nothing of: no rule reads them, so nobody has, and they may
-/// say anything.
+/// Words that no model here understands: no rule reads them, so nobody has, and they may say anything.
 pub(crate) fn words_not_understood() -> Outcome {
     Outcome {
         rule: "words".into(),
-        class: "Words that the model does not understand".into(),
+        class: "Words that nothing here understands".into(),
         urgency: Urgency::Yellow,
         source: String::new(),
         action: "Read them again, and say what they mean as findings".into(),

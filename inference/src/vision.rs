@@ -99,6 +99,11 @@ impl std::fmt::Debug for Picture {
     }
 }
 
+/// The least spread of light of a picture (levels of 256, squared), and the most of it that may lie between
+/// neighbours (1: noise). Of ten thousand drawn pictures none is near either (`most_drawings_are_read…`).
+const SPREAD_LEAST: f32 = 2.0;
+const BETWEEN_MOST: f32 = 0.6;
+
 impl Picture {
     /// Of its bytes; `None` unless there are so many.
     pub fn new(bytes: Vec<u8>) -> Option<Self> {
@@ -113,6 +118,26 @@ impl Picture {
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Whether anything is to be seen: neither one colour all over, nor pixels that have nothing to do with
+    /// their neighbours. By the spread of the light, and what share of it lies between neighbours.
+    pub fn shows_anything(&self) -> bool {
+        let light = |x: usize, y: usize| {
+            let at = (y * SIDE + x) * 3;
+            let pixel = self.0.get(at..at + 3).unwrap_or(&[0; 3]);
+            pixel.iter().map(|byte| f32::from(*byte)).sum::<f32>() / 3.0
+        };
+        let all = || (0..SIDE * SIDE).map(|at| light(at % SIDE, at / SIDE));
+        let count = (SIDE * SIDE) as f32;
+        let mean = all().sum::<f32>() / count;
+        let spread = all().map(|light| (light - mean).powi(2)).sum::<f32>() / count;
+        let beside = (0..SIDE * (SIDE - 1)).map(|at| {
+            let (x, y) = (at % (SIDE - 1), at / (SIDE - 1));
+            (light(x, y) - light(x + 1, y)).powi(2) / 2.0
+        });
+        let between = beside.sum::<f32>() / (SIDE * (SIDE - 1)) as f32;
+        spread >= SPREAD_LEAST && between <= BETWEEN_MOST * spread
     }
 
     /// Of another one's pixels: where each pixel comes from.
@@ -434,6 +459,9 @@ impl PictureReader {
         defences: Defences,
     ) -> Result<Look, ModelError> {
         let (at, from) = place_of(subject).ok_or_else(|| malformed("no such subject"))?;
+        if defences.what && !picture.shows_anything() {
+            return Ok(Look::NotThis);
+        }
         let views = picture.views();
         let taken = if defences.views { 4 } else { 1 };
         // The least that any view says of each.

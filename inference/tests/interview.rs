@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clinical::{AgeGroup, FindingValue, Profile, Urgency};
 use inference::golden;
 use inference::interview::{Step, danger, next};
-use inference::rules::FindingKind;
+use inference::rules::{FindingKind, Outcome};
 use inference::{Findings, RulePack};
 use proptest::prelude::*;
 
@@ -482,5 +482,55 @@ fn every_question_comes_after_what_its_gate_reads() {
                 early.unwrap().id
             );
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whoever has answered every question of a level of care, and measured all that it measures, is asked
+    /// for nothing more: what is left open is only a sign that no rule looks at.
+    #[test]
+    fn whoever_has_answered_everything_has_nothing_left_to_measure(
+        drawn in proptest::collection::vec((any::<u8>(), 0.0f64..1.0), 97), age in 0u32..1800, kind in 0u8..3, imci: bool,
+    ) {
+        let pack = RulePack::built_in().unwrap();
+        let profile = if imci { Profile::Imci } else { Profile::Iccm };
+        let (unit, number) = if age < 60 { ("age_days", f64::from(age)) } else { ("age_months", (f64::from(age) / 31.0).max(2.0)) };
+        let ages = if kind == 0 { Ages::from([(unit.to_owned(), number)]) } else { months(12.0 * 30.0) };
+        let mut answers = BTreeMap::new();
+        if kind == 1 {
+            answers.insert("maternal".to_owned(), FindingValue::Yes);
+        }
+        let (mut known, mut drawn) = (Ages::new(), drawn.iter().cycle());
+        loop {
+            match next(&pack, profile, &answers, &known) {
+                Step::AskAge => known = ages.clone(),
+                Step::Ask(spec) => {
+                    let (byte, share) = drawn.next().unwrap();
+                    let value = match &spec.kind {
+                        FindingKind::Flag if byte % 3 == 0 => FindingValue::Yes,
+                        FindingKind::Flag => FindingValue::No,
+                        FindingKind::Number { min, max, .. } => {
+                            let (least, most) = spec.usual.unwrap_or((*min, *max));
+                            FindingValue::Number((least + share * (most - least)).round())
+                        }
+                        // What was not done, or is not at hand, is not measured.
+                        FindingKind::Choice(words) => {
+                            let words: Vec<_> = words.iter().filter(|word| !word.starts_with("not_") && *word != "invalid" && *word != "unknown").collect();
+                            FindingValue::Text(words[usize::from(*byte) % words.len()].clone())
+                        }
+                    };
+                    answers.insert(spec.id.clone(), value);
+                }
+                Step::Done => break,
+            }
+        }
+        let findings = Findings::new(answers, String::new(), &ages).unwrap();
+        let judged = pack.evaluate(profile, &findings);
+        // A weight that can hardly be is measured again, and so is what follows from it.
+        let unknown = |open: &&Outcome| open.findings.iter().any(|(_, value)| *value == FindingValue::Unknown);
+        let left: Vec<_> = judged.cannot_clear.iter().filter(unknown).collect();
+        prop_assert!(left.is_empty(), "{:?} {profile:?}: {left:?}\nof {:?}", findings.group(), findings.said());
     }
 }

@@ -211,6 +211,14 @@ pub(super) fn age_of_head(head: &[Entry], now_s: u64) -> Ages {
     }
 }
 
+/// What a picture was read as, as an entry of a case.
+pub fn picture_read(subject: &str, word: &str) -> Entry {
+    Entry::Finding {
+        name: format!("photo.{subject}"),
+        value: FindingValue::Text(word.to_owned()),
+    }
+}
+
 /// Findings of a file as entries of a case.
 pub fn entries_of(file: &PatientFile) -> Vec<Entry> {
     let text = (!file.text.is_empty()).then(|| Entry::Finding {
@@ -223,7 +231,9 @@ pub fn entries_of(file: &PatientFile) -> Vec<Entry> {
     };
     let derived = |name: &str| AGES.contains(&name) && !file.ages.contains_key(name);
     let said = file.values.iter().filter(|(name, _)| !derived(name));
-    said.map(finding).chain(text).collect()
+    let pictures = file.pictures.iter();
+    let pictures = pictures.map(|(subject, word)| picture_read(subject, word));
+    said.map(finding).chain(pictures).chain(text).collect()
 }
 
 /// The age that was said last of a case: a child grows, and a guess is put right. A part of a month
@@ -478,6 +488,10 @@ pub fn assess_with_head(
         }
     }
     let mut values = file.values.clone();
+    if !file.text.is_empty() {
+        let words = FindingValue::Text(file.text.clone());
+        values.insert(clinical::TEXT.into(), words);
+    }
     for (name, value) in assessor.recorded(&said) {
         match values.get(&name) {
             Some(FindingValue::Yes) => {}

@@ -13,7 +13,7 @@ use distribution::{ModuleKind, Release};
 use inference::findings::{read_recorded, read_value};
 use inference::interview::{Step, danger, next};
 use inference::model::adapter::Adapter;
-use inference::pictures::subject_named;
+use inference::pictures::{PREFIX, Readings, reading_named, subject_named};
 use inference::rules::{FindingKind, FindingSpec};
 use inference::treatment::Patient;
 use inference::trial::{runs_beside, try_rules};
@@ -338,6 +338,19 @@ fn question(spec: &FindingSpec) -> Question {
     }
 }
 
+/// What pictures were read as, out of what stands in a record: models are told, rules never.
+fn take_readings(values: &mut Values) -> Readings {
+    let read = |(name, value): (&String, &FindingValue)| {
+        let (subject, FindingValue::Text(word)) = (name.strip_prefix(PREFIX)?, value) else {
+            return None;
+        };
+        reading_named(subject, word)
+    };
+    let readings = values.iter().filter_map(read).collect();
+    values.retain(|name, _| !name.starts_with(PREFIX));
+    readings
+}
+
 impl Assessor for Engine {
     fn read_file(&self, file: &str, age: &Ages) -> Result<PatientFile, FindingsError> {
         let findings = Findings::parse_beside(file, &self.pack, age)?;
@@ -361,8 +374,13 @@ impl Assessor for Engine {
         ages: &Ages,
         profile: Profile,
     ) -> Result<Option<Assessment>, FindingsError> {
-        match Findings::new(values.clone(), String::new(), ages) {
-            Ok(findings) => Ok(Some(self.of(&findings, profile))),
+        let (mut values, mut text) = (values, String::new());
+        if let Some(FindingValue::Text(said)) = values.remove(clinical::TEXT) {
+            text = said;
+        }
+        let pictures = take_readings(&mut values);
+        match Findings::new(values.clone(), text, ages) {
+            Ok(findings) => Ok(Some(self.of(&findings.with_pictures(pictures), profile))),
             Err(error) => match inference::assess_without_age(&values) {
                 Some(floor) => Ok(Some(floor.said())),
                 None if ages.is_empty() => Ok(None),

@@ -59,17 +59,25 @@ fn what_is_no_photograph_at_all_is_not_read() {
     let reader = reader();
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let flat = |colour: [u8; 3]| colour.repeat(SIDE * SIDE);
+    let grey: Vec<u8> = (0..SIDE * SIDE)
+        .map(|_| rng.random_range(0..=255u8))
+        .collect();
+    let grey = grey.into_iter();
     let noise = (0..SIDE * SIDE * 3).map(|_| rng.random_range(0..=255u8));
     let pictures = [
         flat([0; 3]),
         flat([255; 3]),
         flat([255, 0, 0]),
         flat([206, 46, 48]),
+        flat([224, 172, 105]),
+        flat([92, 58, 40]),
+        flat([128; 3]),
+        grey.flat_map(|grey| [grey; 3]).collect(),
         noise.collect(),
     ];
     for (n, bytes) in pictures.into_iter().enumerate() {
         let picture = Picture::new(bytes).unwrap();
-        for subject in SUBJECTS.iter().filter(|s| s.name != "skin") {
+        for subject in &SUBJECTS {
             let look = reader.look(&picture, subject).unwrap();
             assert!(
                 !matches!(look, Look::Reads(..)),
@@ -77,6 +85,26 @@ fn what_is_no_photograph_at_all_is_not_read() {
                 subject.name
             );
         }
+    }
+    // The control: without asking what it is, black is read as skin.
+    let undefended = Defences {
+        what: false,
+        ..Defences::ALL
+    };
+    let skin = SUBJECTS.iter().find(|s| s.name == "skin").unwrap();
+    let look = reader
+        .look_with(&Picture::black(), skin, undefended)
+        .unwrap();
+    assert!(matches!(look, Look::Reads(..)), "{look:?}");
+    // And whatever is drawn shows something.
+    for n in 0..2000 {
+        let drawn = see::nth(41, n);
+        let is_nothing = drawn.subject.is_none();
+        assert!(
+            is_nothing || drawn.picture.shows_anything(),
+            "{n} {:?}",
+            drawn.subject
+        );
     }
 }
 

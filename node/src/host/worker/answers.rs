@@ -12,13 +12,13 @@ use super::super::triage::try_release;
 use super::Worker;
 use crate::agent::Command;
 use crate::api::Assessor;
-use crate::api::views::case::{PhotoLooked, PhotoOut};
+use crate::api::views::case::{PhotoLooked, PhotoOut, PictureRead, PictureSays};
 use crate::api::views::exchange::Exported;
 use crate::api::views::releases::{Active, Check, Imported, Verified};
 use crate::api::views::status::BackedUp;
 use crate::api::{
-    self, Cx, Format, Look, PhotoWords, Refusal, Request, RequestId, cases, consent, exchange,
-    releases, show_case,
+    self, Cx, Format, Look, PhotoWords, Refusal, Request, RequestId, assess, cases, consent,
+    exchange, releases, show_case,
 };
 use crate::store::{Setting, TrustStore};
 
@@ -66,13 +66,7 @@ impl Worker {
             Request::PhotoLook { path, shows } => {
                 let picture = picture_at(&path)?;
                 let quality = photo::look(&picture).map_err(Refusal::PictureRefused)?;
-                // Decoded once more, in colours, only for a reader.
-                let engine = &self.moment.engine;
-                let small = engine
-                    .reads_pictures_of(&shows)
-                    .then(|| photo::middle(&picture, inference::vision::SIDE));
-                let small = small.transpose().map_err(Refusal::PictureRefused)?;
-                let seen = small.and_then(|small| engine.look(&small, &shows));
+                let seen = self.read_picture(&picture, &quality, &shows)?;
                 PhotoLooked { quality, seen }.into()
             }
             Request::CasePhotoOut { case, number, path } => {
@@ -112,6 +106,24 @@ impl Worker {
         })
     }
 
+    /// What a picture seems to show, where a reader of such pictures runs and it is good enough to be looked
+    /// at: of one that is dark, bright, blurred or small nothing is read.
+    fn read_picture(
+        &self,
+        picture: &[u8],
+        quality: &photo::Quality,
+        shows: &str,
+    ) -> Result<Option<PictureRead>, Refusal> {
+        let engine = &self.moment.engine;
+        if !engine.reads_pictures_of(shows) || !quality.advice.is_empty() {
+            return Ok(None);
+        }
+        // Decoded once more, in colours, only for a reader.
+        let small = photo::middle(picture, inference::vision::SIDE);
+        let small = small.map_err(Refusal::PictureRefused)?;
+        Ok(engine.look(&small, shows))
+    }
+
     /// Seals a picture, keeps it among the bundles, and notes it in the case. Asked for twice it
     /// may leave a blob that no case knows; it is never announced, and goes with the next quota.
     fn case_photo(
@@ -125,6 +137,15 @@ impl Worker {
         consent::may_photograph(&view)?;
         let picture =
             photo::without_metadata(&picture_at(path)?).map_err(Refusal::PictureRefused)?;
+        let subject = words.shows.trim().replace([' ', '-'], "_").to_lowercase();
+        // One that cannot be looked at is kept all the same, and nothing is read from it.
+        let quality = photo::look(&picture).ok();
+        let seen =
+            quality.and_then(|quality| self.read_picture(&picture, &quality, &subject).ok()?);
+        let read = match seen.map(|seen| seen.said) {
+            Some(PictureSays::Reads { word, .. }) => Some((subject, word)),
+            Some(PictureSays::NotThis | PictureSays::Unsure) | None => None,
+        };
         let (key, fresh) = (self.randomness()?, self.randomness()?);
         let mut nonce = [0; 24];
         nonce
@@ -138,15 +159,18 @@ impl Worker {
         let _ = std::fs::remove_file(&draft);
         let (digest, bytes) = kept.map_err(|e| unusable(&self.desk.folder, &e))?;
         self.command(Command::KeepPhoto(digest, bytes))?;
-        let entry = Entry::Photo(PhotoEntry {
+        let mut entries = vec![Entry::Photo(PhotoEntry {
             blob: digest,
             key,
             bytes,
             shows: record::clip(&words.shows),
             camera: record::clip(&words.camera),
             light: record::clip(&words.light),
-        });
-        let id = cases::add(self, Some(view.id), row.area, vec![entry], request)?;
+        })];
+        if let Some((subject, word)) = read {
+            entries.push(assess::picture_read(&subject, &word));
+        }
+        let id = cases::add(self, Some(view.id), row.area, entries, request)?;
         Ok(show_case(self, &id.to_string())?.into())
     }
 
