@@ -192,7 +192,7 @@ fn worded(question: &Question, of: VisitOf) -> String {
             format!("{ask} [{}, Enter: not known]", question.choices.join(", "))
         }
         QuestionKind::Age => match of {
-            VisitOf::Child | VisitOf::Triage => "Age: months, or days as in 12d?".to_owned(),
+            VisitOf::Child | VisitOf::Triage => "Age? (months; or 12h, 3d, 6w, 1y6m)".to_owned(),
             VisitOf::Pregnancy | VisitOf::Adult => "Age in years? (a guess will do)".to_owned(),
         },
     }
@@ -209,7 +209,13 @@ fn one(visit: &Visit, sitting: &Sitting<'_>, answer: Answers<'_>) -> Result<Visi
             return sitting.back();
         }
         let unusual = "is hardly ever seen. Is it right? [y, Enter: measure again]";
+        // What cannot be at all is refused below.
+        let can_be = |number: &f64| {
+            let bounds = question.bounds;
+            bounds.is_none_or(|(min, max)| (min..=max).contains(number))
+        };
         if let (Some((least, most)), Ok(number)) = (question.usual, typed.parse::<f64>())
+            && can_be(&number)
             && !(least..=most).contains(&number)
             && !answer(&format!("  {typed} {unusual}"))?.starts_with(['y', 'Y'])
         {

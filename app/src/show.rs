@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal;
 
-use clinical::assessment::Open;
+use clinical::assessment::{Fired, Open};
 use clinical::{Assessment, Urgency};
 use indicatif::{ProgressBar, ProgressStyle};
 use node::api::decide::UNJUDGED;
@@ -102,7 +102,10 @@ fn plain(name: &str) -> String {
 /// An assessment as the worker sees it.
 pub fn assessment(a: &Assessment) {
     println!("  {}", urgency(Some(a.urgency)));
-    for fired in &a.fired {
+    // Several dangers are one referral: nobody reads under it what to do at home (clinical rules, 2.8).
+    let pink = a.urgency == Urgency::Pink;
+    let told = |fired: &&Fired| !pink || fired.urgency != Urgency::Green;
+    for fired in a.fired.iter().filter(told) {
         wrapped(&format!("{} — {}", fired.class, fired.action), 4);
         let because = fired.findings.iter();
         let because: Vec<_> = because

@@ -3,5 +3,6 @@
 pub mod checks;
 pub mod desk;
 mod folders;
+pub mod packs;
 pub mod phone;
 pub mod shown;

@@ -313,3 +313,82 @@ fn a_finding_that_is_said_twice_is_refused() {
         "{said}"
     );
 }
+
+/// One danger sign and nothing else, an age that no rules are for, a field that no rule reads: pink, and
+/// never an error.
+#[test]
+fn a_danger_sign_in_a_file_is_pink_whatever_else_stands_there() {
+    let desk = Desk::enrolled();
+    for file in [
+        "convulsing_now = \"yes\"",
+        "age_years = 7\nconvulsing_now = \"yes\"",
+        "age_months = 20\nconvulsing_now = \"yes\"\nchest_pain = \"yes\"",
+        "age_months = 20\nconvulsing_now = \"yes\"\nparasite_density = 12",
+        "convulsing_now = \"yes\"\ntext = \"fits\"",
+    ] {
+        let path = desk.write("danger.toml", file);
+        let judged = desk.json("clinic", &["triage", "--findings", &path]);
+        assert_eq!(judged["urgency"], "pink", "{file}: {judged}");
+        let new = desk.json("clinic", &["case", "new", "--findings", &path]);
+        assert_eq!(new["assessment"]["urgency"], "pink", "{file}: {new}");
+        let shown = desk.json(
+            "clinic",
+            &["case", "show", &new["case"].as_str().unwrap()[..8]],
+        );
+        assert_eq!(
+            shown["findings"]["convulsing_now"]["value"], "yes",
+            "{shown}"
+        );
+    }
+    // The control: where there is none, what is missing is said.
+    for (file, said) in [
+        ("cough_or_difficult = \"yes\"", "the age is missing"),
+        ("age_years = 7\nfever = \"yes\"", "--kind adult"),
+        (
+            "age_months = 20\nchest_pain = \"perhaps\"",
+            "write one of: yes, no",
+        ),
+        ("age_months = 20\nparasite_density = -4", "cannot be"),
+    ] {
+        let path = desk.write("none.toml", file);
+        let (code, told) = desk.fails("clinic", &["triage", "--findings", &path]);
+        assert!(code == 2 && told.contains(said), "{file}: {code} {told}");
+    }
+}
+
+/// Whoever decides that a child must go gets the plan and the note of a child that must go.
+#[test]
+fn a_decision_above_the_assessment_is_what_the_plan_is_for() {
+    let desk = Desk::enrolled();
+    let file = desk.write("cough.toml", FAST);
+    let new = |more: &[&str]| {
+        let named = ["case", "new", "--findings", &file, "--consent", "share"];
+        let new = desk.json("clinic", &[&named[..], more].concat());
+        assert_eq!(new["assessment"]["urgency"], "yellow");
+        let case = new["case"].as_str().unwrap()[..8].to_owned();
+        (
+            desk.json("clinic", &["case", "plan", &case]),
+            desk.ok("clinic", &["case", "refer", &case]),
+        )
+    };
+    let (plan, note) = new(&[
+        "--decide",
+        "pink",
+        "--reason",
+        "she looks worse than the chart says",
+    ]);
+    assert_eq!(
+        (&plan["plan"]["urgency"], &plan["plan"]["refer"]),
+        (&"pink".into(), &true.into()),
+        "{plan}"
+    );
+    assert!(plan["plan"]["follow_up_days"].is_null(), "{plan}");
+    assert!(
+        note.contains("URGENT") && note.contains("she looks worse than the chart says"),
+        "{note}"
+    );
+    // The control: as assessed, she is treated at home.
+    let (plan, note) = new(&["--decide", "yellow"]);
+    assert_eq!(plan["plan"]["urgency"], "yellow", "{plan}");
+    assert!(!note.contains("URGENT"), "{note}");
+}

@@ -151,9 +151,72 @@ impl Age {
     }
 }
 
+/// An age as people write it: `11m`, `1y 6m`, `40d`, `3 weeks`, `12h`, `2.5`; a number alone counts so
+/// many months. The name of the field, and the number in its unit; `None` of what is no age.
+pub fn read(typed: &str, alone: f64) -> Option<(&'static str, f64)> {
+    let (mut hours, mut days, mut months) = (None, None, None);
+    let mut add = |total: &mut Option<f64>, number: f64| {
+        *total = Some(total.unwrap_or(0.0) + number);
+    };
+    let mut left = typed.trim();
+    while !left.is_empty() {
+        let end = left.find(|c: char| !c.is_ascii_digit() && c != '.');
+        let (digits, after) = left.split_at(end.unwrap_or(left.len()));
+        let number: f64 = digits.parse().ok()?;
+        let after = after.trim_start();
+        let end = after.find(|c: char| !c.is_alphabetic());
+        let (unit, rest) = after.split_at(end.unwrap_or(after.len()));
+        match unit.to_lowercase().as_str() {
+            "h" | "hour" | "hours" => add(&mut hours, number),
+            "d" | "day" | "days" => add(&mut days, number),
+            "w" | "week" | "weeks" => add(&mut days, number * 7.0),
+            "m" | "month" | "months" => add(&mut months, number),
+            "y" | "year" | "years" => add(&mut months, number * 12.0),
+            "" if months.is_none() && days.is_none() && hours.is_none() && rest.is_empty() => {
+                add(&mut months, number * alone);
+            }
+            _ => return None,
+        }
+        left = rest.trim_start();
+    }
+    let (of_days, of_months) = (days.unwrap_or(0.0), months.unwrap_or(0.0) * MONTH_DAYS);
+    match (hours, days, months) {
+        (None, None, None) => None,
+        (Some(hours), ..) => Some(("age_hours", (of_days + of_months) * 24.0 + hours)),
+        (None, Some(_), _) => Some(("age_days", of_days + of_months)),
+        (None, None, Some(months)) => Some(("age_months", months)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_is_read_as_people_write_it() {
+        for (typed, name, number) in [
+            ("11", "age_months", 11.0),
+            ("11m", "age_months", 11.0),
+            (" 2.5 ", "age_months", 2.5),
+            ("1y", "age_months", 12.0),
+            ("4y6m", "age_months", 54.0),
+            ("1 year 6 months", "age_months", 18.0),
+            ("12h", "age_hours", 12.0),
+            ("1d 6h", "age_hours", 30.0),
+            ("40d", "age_days", 40.0),
+            ("2 days", "age_days", 2.0),
+            ("3w", "age_days", 21.0),
+            ("6 Weeks", "age_days", 42.0),
+        ] {
+            assert_eq!(read(typed, 1.0), Some((name, number)), "{typed}");
+        }
+        assert_eq!(read("24", 12.0), Some(("age_months", 288.0)));
+        for typed in [
+            "", "m", "4x", "-3", "4y6", "4 5", "1..2m", "NaN", "three", "1y 6", "٣",
+        ] {
+            assert_eq!(read(typed, 1.0), None, "{typed}");
+        }
+    }
 
     #[test]
     fn an_infant_is_a_child_on_its_sixtieth_day_and_nobody_from_the_fifth_to_the_tenth_birthday() {

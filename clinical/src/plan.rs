@@ -122,6 +122,8 @@ pub struct Withheld {
 pub enum WhyWithheld {
     /// The patient is allergic to it: the words that say so.
     Allergy(String),
+    /// An allergy is written down that names nothing that is known: it may be to this.
+    AllergyUnclear(String),
     /// What forbids it was found: the pack's words.
     Forbidden(String),
     /// Whether what would forbid it is so is not known: what to find out, and the pack's words.
@@ -144,6 +146,7 @@ impl WhyWithheld {
         match self {
             Self::NeedsWeight | Self::NotInTable => true,
             Self::Allergy(_)
+            | Self::AllergyUnclear(_)
             | Self::Forbidden(_)
             | Self::NotRuledOut(..)
             | Self::WeightUnlikely(_)

@@ -20,6 +20,7 @@ use teach::evaluate::GroupResult;
 use crate::Refusal;
 use crate::draft::offer_of;
 use crate::files::DraftFile;
+use crate::pack::{self, Change, Part, Remark};
 
 mod model;
 
@@ -105,6 +106,10 @@ pub enum Check {
     RulesGolden(Release, Tried),
     /// Every pink rule of the pack before is there, or given up.
     RulesKept(Release, Tried),
+    /// What a clinician should look at in a pack before anybody signs it.
+    PackRemark(Release, Remark),
+    /// What a pack changes against the guideline's that is built in.
+    PackChanges(Release, Part, Change),
     /// A rule pack would run on no phone.
     RulesFail(Release, TrialError),
     /// A pack gives up a pink rule; whether whoever checks has said that it may.
@@ -151,6 +156,8 @@ impl Check {
             Self::Strangers(_, enough) => *enough,
             Self::GivesUp(_, _, agreed) => *agreed,
             Self::StandsBeside(_, beside) => beside.listed,
+            // No phone would say such a dose; the rest is for a clinician's eyes.
+            Self::PackRemark(_, remark) => !matches!(remark, Remark::TooMuch { .. }),
             Self::Refused(_)
             | Self::ListsRecalled(..)
             | Self::NoFile(_)
@@ -178,6 +185,7 @@ impl Check {
             | Self::RulesRead(..)
             | Self::RulesGolden(..)
             | Self::RulesKept(..)
+            | Self::PackChanges(..)
             | Self::ModelGolden(_)
             | Self::ModelGroup(_)
             | Self::DeltaStep(..)
@@ -525,6 +533,12 @@ impl<'a> Files<'a> {
             Ok(tried) => tried,
             Err(error) => return fails(error),
         };
+        let remarks = pack::remarks(&pack).unwrap_or_default().into_iter();
+        let remarks = remarks.map(|remark| Check::PackRemark(release.clone(), remark));
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let changes = pack::changed(&text).into_iter();
+        let changes =
+            changes.map(|(part, change)| Check::PackChanges(release.clone(), part, change));
         // A pink rule fewer passes by the word of whoever checks, not by the pack's own.
         let given_up = pack
             .gives_up()
@@ -536,7 +550,8 @@ impl<'a> Files<'a> {
         }
         let shown = shown.into_iter();
         let shown = shown.map(|check| check(release.clone(), tried.clone()));
-        shown.chain(given_up).collect()
+        let shown = shown.chain(given_up);
+        shown.chain(remarks).chain(changes).collect()
     }
 
     fn check_delta(&self, release: &Release, delta: &Delta) -> Check {

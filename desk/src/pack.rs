@@ -148,6 +148,17 @@ pub fn table(read: &Read) -> Table {
     }
 }
 
+/// What a pack changes against the one that is built in, where it is the guideline's next edition.
+pub(crate) fn changed(text: &str) -> Vec<(Part, Change)> {
+    let (Ok(new), Ok(old)) = (of_text(text), of_text(BUILT_IN)) else {
+        return Vec::new();
+    };
+    match new.pack.id == old.pack.id {
+        true => changes(&table(&old), &table(&new)),
+        false => Vec::new(),
+    }
+}
+
 fn items<'a>(text: &'a toml::Table, section: &str) -> Vec<&'a toml::Table> {
     let entries = text.get(section).and_then(toml::Value::as_array);
     let entries = entries.into_iter().flatten();
@@ -396,12 +407,20 @@ pub fn changes(old: &Table, new: &Table) -> Vec<(Part, Change)> {
     let beside = old.id != new.id;
     let nothing = Vec::new();
     let mut changes = Vec::new();
-    for part in Part::ALL {
+    // What it is called is no change of the other.
+    for part in Part::ALL
+        .into_iter()
+        .filter(|part| !beside || *part != Part::Rest)
+    {
         let before = old.parts.get(&part).unwrap_or(&nothing);
         let after = new.parts.get(&part).unwrap_or(&nothing);
         for line in after {
             match before.iter().find(|old| old.key == line.key) {
                 None => changes.push((part, Change::New(line.clone()))),
+                // Beside the other, it takes nothing of its place: what differs is said besides.
+                Some(old) if old != line && beside => {
+                    changes.push((part, Change::New(line.clone())));
+                }
                 Some(old) if old != line => {
                     changes.push((part, Change::Other(old.clone(), line.clone())));
                 }
@@ -553,5 +572,41 @@ mod tests {
             in_words("(age_months < 12 and respiratory_rate >= 50) or movement = none"),
             "(age months below 12 and respiratory rate at least 50) or movement is none"
         );
+    }
+
+    /// Whoever is asked to sign sees what was changed of what is done and asked, not only of what is judged.
+    #[test]
+    fn a_changed_dose_question_action_or_allergy_is_told() {
+        for (part, was, now) in [
+            (Part::Doses, "per_kg = [35, 50]", "per_kg = [35, 500]"),
+            (
+                Part::Questions,
+                "ask = \"Convulsing now?\"",
+                "ask = \"Is the child calm?\"",
+            ),
+            (
+                Part::Rules,
+                "when = \"danger\"\naction = \"Refer urgently\"",
+                "when = \"danger\"\naction = \"Stay\"",
+            ),
+            (
+                Part::Medicines,
+                "allergy = [\"gentam\", \"aminoglyc\"]",
+                "allergy = []",
+            ),
+            (
+                Part::Advice,
+                "words = \"Keep the patient warm on the way\"",
+                "words = \"There is no need to go\"",
+            ),
+        ] {
+            let said = changed(&BUILT_IN.replacen(was, now, 1));
+            assert!(
+                said.iter()
+                    .any(|(of, change)| *of == part && matches!(change, Change::Other(..))),
+                "{part:?}: {said:?}"
+            );
+        }
+        assert_eq!(changed(BUILT_IN), []);
     }
 }

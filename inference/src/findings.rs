@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use clinical::age::{AGES, Age, AgeError};
+use clinical::age::{ADULT_FROM_MONTHS, AGES, Age, AgeError};
 use clinical::catalogue;
 use clinical::catalogue::is_sign;
-use clinical::{AgeGroup, FindingValue, FindingsError, Kind};
+use clinical::{AgeGroup, FindingValue, FindingsError, Kind, ValueError};
 
 use crate::growth;
 use crate::pictures::{PREFIX, Readings, SUBJECTS, reading_named, subject_named};
@@ -60,22 +60,22 @@ impl Findings {
         pack: &RulePack,
         age: &BTreeMap<String, f64>,
     ) -> Result<Self, FindingsError> {
-        if file.len() > FILE_BYTES_MAX {
-            return Err(FindingsError::TooLong);
-        }
-        let malformed = |form: &str, why: String| FindingsError::Malformed(form.to_owned(), why);
-        let raw: BTreeMap<String, serde_json::Value> = if file.trim_start().starts_with('{') {
-            let once: Once =
-                serde_json::from_str(file).map_err(|e| malformed("JSON", e.to_string()))?;
-            once.0
-        } else {
-            let table: toml::Table = file
-                .parse()
-                .map_err(|e: toml::de::Error| malformed("TOML", e.to_string()))?;
-            let json = serde_json::to_value(table).map_err(|e| malformed("TOML", e.to_string()))?;
-            serde_json::from_value(json).map_err(|e| malformed("TOML", e.to_string()))?
-        };
-        Self::from_raw(raw, pack, age)
+        Self::from_raw(raw_of(file)?, pack, age)
+    }
+
+    /// The values of a file alone, whatever it says of an age: what the floor looks at where the rules are
+    /// not for this patient.
+    pub fn values_of(
+        file: &str,
+        pack: &RulePack,
+    ) -> Result<BTreeMap<String, FindingValue>, FindingsError> {
+        let mut raw = raw_of(file)?;
+        raw.retain(|name, _| !AGES.contains(&name.as_str()));
+        let some_age = BTreeMap::from([("age_months".to_owned(), ADULT_FROM_MONTHS)]);
+        let findings = Self::from_raw(raw, pack, &some_age)?;
+        let mut values = findings.said;
+        values.retain(|name, _| !name.starts_with("age_"));
+        Ok(values)
     }
 
     fn from_raw(
@@ -87,6 +87,7 @@ impl Findings {
         let mut text = String::new();
         let mut ages = BTreeMap::new();
         let mut pictures = Readings::new();
+        let mut beside_rules = BTreeMap::new();
         for (name, value) in raw {
             match name.as_str() {
                 of if of.starts_with(PREFIX) => {
@@ -114,6 +115,13 @@ impl Findings {
                     }
                 }
                 SEX => drop(values.insert(name, read_sex(&value_of(&value))?)),
+                // A field of the record that no rule here reads may be a sign all the same.
+                _ if is_of_the_record(&name, pack) => {
+                    let value = value_of(&value);
+                    let read = catalogue::read_value(&name, &value.words());
+                    let read = read.map_err(|why| not_of_the_field(&name, &value, why))?;
+                    beside_rules.insert(name, read);
+                }
                 _ => {
                     let value = read_value(&name, &value_of(&value), pack)?;
                     values.insert(name, value);
@@ -121,7 +129,9 @@ impl Findings {
             }
         }
         let of = if ages.is_empty() { beside } else { &ages };
-        let findings = Self::new(values, text, of)?.with_pictures(pictures);
+        let mut findings = Self::new(values, text, of)?.with_pictures(pictures);
+        findings.values.extend(read_recorded(&beside_rules, pack));
+        findings.said.extend(beside_rules);
         Ok(Self { ages, ..findings })
     }
 
@@ -163,23 +173,15 @@ impl Findings {
         }
     }
 
-    /// Findings of a golden case, read as what stands in a record is: a field of the catalogue that
-    /// the pack does not know may be a sign all the same.
+    /// Findings of a golden case.
     pub(crate) fn of_golden(
         file: &serde_json::Map<String, serde_json::Value>,
         pack: &RulePack,
     ) -> Result<Self, FindingsError> {
-        let (mut values, mut beside) = (serde_json::Map::new(), BTreeMap::new());
-        for (name, value) in file {
-            let of_the_record = pack.finding(name).is_none() && catalogue::field(name).is_some();
-            match of_the_record && !AGES.contains(&name.as_str()) && name != clinical::TEXT {
-                true => drop(beside.insert(name.clone(), value_of(value))),
-                false => drop(values.insert(name.clone(), value.clone())),
-            }
-        }
-        let mut findings = Self::from_raw(values.into_iter().collect(), pack, &BTreeMap::new())?;
-        findings.values.extend(read_recorded(&beside, pack));
-        Ok(findings)
+        let raw = file
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()));
+        Self::from_raw(raw.collect(), pack, &BTreeMap::new())
     }
 
     /// Which rules apply.
@@ -265,6 +267,44 @@ fn read_picture(
         let words = subject.readings.iter().map(|word| (*word).to_owned());
         FindingsError::NotAChoice(name.to_owned(), words.collect())
     })
+}
+
+/// Whether the record has a field of this name that nobody whose pack this is reads.
+fn is_of_the_record(name: &str, pack: &RulePack) -> bool {
+    !name.contains('.') && pack.finding(name).is_none() && catalogue::field(name).is_some()
+}
+
+/// Why a value is none of a field of the record.
+fn not_of_the_field(name: &str, value: &FindingValue, why: ValueError) -> FindingsError {
+    let name = name.to_owned();
+    match (why, value) {
+        (ValueError::NotOneOf { words, .. }, _) => FindingsError::NotAChoice(name, words),
+        (ValueError::NotWithin { min, max, unit, .. }, FindingValue::Number(number)) => {
+            FindingsError::Impossible(name, *number, unit, min, max)
+        }
+        (ValueError::NotWithin { min, .. }, _) => FindingsError::NotANumber(name, min),
+        (why, _) => FindingsError::Malformed("a field of the record".into(), why.to_string()),
+    }
+}
+
+/// A findings file as names and values, JSON if it begins with `{`, else TOML.
+fn raw_of(file: &str) -> Result<BTreeMap<String, serde_json::Value>, FindingsError> {
+    if file.len() > FILE_BYTES_MAX {
+        return Err(FindingsError::TooLong);
+    }
+    let malformed = |form: &str, why: String| FindingsError::Malformed(form.to_owned(), why);
+    let raw: BTreeMap<String, serde_json::Value> = if file.trim_start().starts_with('{') {
+        let once: Once =
+            serde_json::from_str(file).map_err(|e| malformed("JSON", e.to_string()))?;
+        once.0
+    } else {
+        let table: toml::Table = file
+            .parse()
+            .map_err(|e: toml::de::Error| malformed("TOML", e.to_string()))?;
+        let json = serde_json::to_value(table).map_err(|e| malformed("TOML", e.to_string()))?;
+        serde_json::from_value(json).map_err(|e| malformed("TOML", e.to_string()))?
+    };
+    Ok(raw)
 }
 
 /// The sex, as the record has it.

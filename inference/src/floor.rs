@@ -18,7 +18,7 @@ pub const EDITION: &str = "floor 1";
 const ACTION: &str = "Refer urgently";
 
 /// Signs that are pink at any age.
-const ALWAYS: [&str; 10] = [
+pub(crate) const ALWAYS: [&str; 10] = [
     "convulsing_now",
     "convulsions",
     "lethargic",

@@ -41,7 +41,14 @@ pub fn next<'a>(
     let findings = match Findings::new(answers.clone(), String::new(), ages) {
         Ok(findings) if !ages.is_empty() => findings,
         // A mother is judged without her age, and asked for it all the same.
-        Ok(_) | Err(_) => return Step::AskAge,
+        Ok(_) => return Step::AskAge,
+        Err(_) if ages.is_empty() => return Step::AskAge,
+        // No rules are for this age: what the floor looks at is asked.
+        Err(_) => {
+            let signs = floor::ALWAYS.iter().filter_map(|sign| pack.finding(sign));
+            let mut left = signs.filter(|spec| !answers.contains_key(&spec.id));
+            return left.next().map_or(Step::Done, Step::Ask);
+        }
     };
     let open = pack.open_questions(profile, &findings, answers);
     // Both numbers of a blood pressure are measured before either is measured again.

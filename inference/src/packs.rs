@@ -120,6 +120,11 @@ impl RulePack {
         }
     }
 
+    /// Whether this pack's own rules say what another's do, word for word.
+    fn rules_are_of(&self, other: &Self) -> bool {
+        self.is_guideline() && self.all_rules() == other.all_rules()
+    }
+
     /// What every rule of the profile says of these findings, in this pack, in those beside it and in
     /// the guideline, and the floor below them. Only an edition of the guideline gives up a rule of
     /// it.
@@ -135,10 +140,9 @@ impl RulePack {
             let said = built_in.evaluate_alone(profile, findings);
             evaluation.add(said, &given_up, &known);
         }
-        evaluation.add_floor(crate::floor::evaluate(
-            findings.values(),
-            Some(findings.group()),
-        ));
+        let floor = crate::floor::evaluate(findings.values(), Some(findings.group()));
+        let of_others = guideline().is_none_or(|built_in| !self.rules_are_of(built_in));
+        evaluation.add_floor(floor, of_others);
         evaluation
     }
 }

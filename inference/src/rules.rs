@@ -809,8 +809,14 @@ impl Evaluation {
         self.fired.sort_by_key(|o| std::cmp::Reverse(o.urgency));
     }
 
-    /// Adds what the floor says, where no pink rule has named the sign already.
-    pub(crate) fn add_floor(&mut self, floor: Vec<Outcome>) {
+    /// Adds what the floor says, where no pink rule has named the sign already; under the rules of others
+    /// than the guideline's it is said all the same, and first: what they say to do may be anything.
+    pub(crate) fn add_floor(&mut self, floor: Vec<Outcome>, of_others: bool) {
+        if of_others {
+            self.fired.splice(0..0, floor);
+            self.fired.sort_by_key(|o| std::cmp::Reverse(o.urgency));
+            return;
+        }
         for mut outcome in floor {
             let named = |name: &String| {
                 let pink = self.fired.iter().filter(|o| o.urgency == Urgency::Pink);

@@ -17,6 +17,7 @@ use crate::findings::Findings;
 use crate::logic::{Expr, Tri};
 use crate::rules::{RulePack, guideline, with_level};
 
+mod allergy;
 mod table;
 
 use table::{ANY, AdviceKind, Band, For, RawAdviceWords};
@@ -156,6 +157,24 @@ impl RulePack {
         }
     }
 
+    /// Whether an allergy may be to any medicine: it names none of the pack's, and nothing else that is
+    /// known.
+    fn is_unclear(&self, words: &str) -> bool {
+        let medicines = &self.treatments().medicines;
+        let stems: Vec<_> = medicines
+            .iter()
+            .flat_map(|medicine| &medicine.allergy)
+            .collect();
+        let names_one = |part: &String| stems.iter().any(|stem| part.contains(stem.as_str()));
+        let parts = allergy::parts(words);
+        // What is said of one that is known ("penicillin: rash on both arms") is no other one.
+        let known = |part: &String| names_one(part) || allergy::is_of_no_medicine(part);
+        match parts.first() {
+            Some(first) if known(first) && words.contains(':') => false,
+            _ => !parts.iter().all(known),
+        }
+    }
+
     /// Why a medicine may not be given to this patient.
     fn withholds(
         &self,
@@ -170,6 +189,13 @@ impl RulePack {
         };
         if let Some(words) = patient.allergies.iter().find(allergic) {
             return Some(WhyWithheld::Allergy(words.clone()));
+        }
+        let unclear = patient
+            .allergies
+            .iter()
+            .find(|words| self.is_unclear(words));
+        if let (false, Some(words)) = (medicine.allergy.is_empty(), unclear) {
+            return Some(WhyWithheld::AllergyUnclear(words.clone()));
         }
         let (unless, words) = treat.unless.as_ref()?;
         let values = with_level(patient.findings.values(), patient.profile);

@@ -534,3 +534,15 @@ proptest! {
         prop_assert!(left.is_empty(), "{:?} {profile:?}: {left:?}\nof {:?}", findings.group(), findings.said());
     }
 }
+
+/// Of five to nine years there are no rules, and there is a floor: its signs are asked.
+#[test]
+fn who_has_no_rules_is_asked_for_the_signs_of_the_floor() {
+    let pack = RulePack::built_in().unwrap();
+    let well = |_: &str| FindingValue::No;
+    let asked = questions(&pack, Profile::Iccm, &months(84.0), &well);
+    assert!(asked.contains(&"stiff_neck".to_owned()), "{asked:?}");
+    assert_eq!(asked.len(), 10);
+    let lethargic = BTreeMap::from([("lethargic".to_owned(), FindingValue::Yes)]);
+    assert!(!danger(&pack, Profile::Iccm, &lethargic, &months(84.0)).is_empty());
+}

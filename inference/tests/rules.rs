@@ -956,3 +956,32 @@ fn without_their_mends_the_rows_of_the_review_succeed() {
         "K4"
     );
 }
+
+/// A validly signed edition can say anything of what to do. What the floor says stands before it.
+#[test]
+fn under_the_rules_of_others_the_floor_says_its_own_words_first() {
+    let text = inference::rules::BUILT_IN.replacen(
+        "when = \"danger\"\naction = \"Refer urgently\"",
+        "when = \"danger\"\naction = \"Stay at home\"",
+        1,
+    );
+    let edition = RulePack::parse(&text).unwrap();
+    let findings =
+        Findings::parse(r#"{"age_months": 20, "convulsing_now": "yes"}"#, &edition).unwrap();
+    let said = edition.evaluate(Profile::Iccm, &findings);
+    let actions: Vec<_> = said
+        .fired
+        .iter()
+        .map(|o| (o.rule.as_str(), o.action.as_str()))
+        .collect();
+    assert_eq!(actions[0], ("floor", "Refer urgently"), "{actions:?}");
+    // The control: the guideline's own rules say it themselves, once.
+    let said = RulePack::built_in()
+        .unwrap()
+        .evaluate(Profile::Iccm, &findings);
+    assert!(
+        said.fired
+            .iter()
+            .all(|o| o.rule != "floor" && o.action != "Stay at home")
+    );
+}

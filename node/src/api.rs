@@ -129,11 +129,17 @@ pub fn look(cx: &dyn Look, request: Request, host: HostFacts) -> Result<Looked, 
         Request::CasePlan { case } => plan::of_case(cx, &case)?.into(),
         Request::CaseDuplicates => cases::duplicates(cx)?.into(),
         Request::Triage { findings, profile } => {
-            let file = cx
-                .assessor()
-                .read_file(&findings, &assess::Ages::new())
-                .map_err(Refusal::Findings)?;
-            cx.assessor().assess(&file, profile).into()
+            let assessor = cx.assessor();
+            match assessor.read_file(&findings, &assess::Ages::new()) {
+                Ok(file) => assessor.assess(&file, profile).into(),
+                // A danger sign is one at any age, or none.
+                Err(why) => match assessor.floor_of(&findings) {
+                    Some((_, floor)) if matches!(why, clinical::FindingsError::Age(_)) => {
+                        floor.into()
+                    }
+                    _ => return Err(Refusal::Findings(why)),
+                },
+            }
         }
         Request::Status => keeping::status(cx, host)?.into(),
         _ => return Err(Refusal::Nothing), // not of Concern::Views

@@ -2,7 +2,7 @@
 
 use clinical::FindingValue;
 use clinical::plan::{Advice, Basis, Prescribed, WhyWithheld, Withheld};
-use node::api::views::case::Case;
+use node::api::views::case::{Case, Decision};
 use node::api::views::plan::CasePlan;
 
 use super::{plain, urgency, wrapped};
@@ -140,6 +140,9 @@ fn withheld(w: &Withheld) {
         WhyWithheld::Allergy(words) => format!(
             "not given: allergy ({words}). What to give instead is not in the pack: ask who supervises today, or refer"
         ),
+        WhyWithheld::AllergyUnclear(words) => format!(
+            "not before this is clear: an allergy is written down that is not understood ({words}). Find out to what, and write that: the medicine, the food, or none"
+        ),
         WhyWithheld::Forbidden(words) => format!("not given: {words}"),
         WhyWithheld::NotRuledOut(names, words) => {
             let names: Vec<_> = names.iter().map(|name| plain(name)).collect();
@@ -217,6 +220,18 @@ pub fn note(p: &CasePlan) -> String {
         .filter(|fired| fired.urgency == p.assessment.urgency)
     {
         lines.push(format!("Why: {} [{}]", fired.class, fired.rule));
+    }
+    let more = |decision: &&Decision| decision.urgency > p.assessment.urgency;
+    for decision in c.decisions.iter().filter(more) {
+        let reason = match decision.reason.is_empty() {
+            true => String::new(),
+            false => format!(": {}", decision.reason),
+        };
+        let urgency = decision.urgency.name().to_uppercase();
+        lines.push(format!(
+            "Why: decided {urgency} by {}{reason}",
+            decision.said.by
+        ));
     }
     if p.assessment.raised_by_model {
         lines.push("Why: the model has raised the urgency above the rules".to_owned());

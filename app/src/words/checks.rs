@@ -6,6 +6,8 @@ use inference::trial::Tried;
 use protocol::DeviceId;
 use serde_json::{Value as Json, json};
 
+use super::packs::{pack_change, pack_remark};
+
 /// Bytes that a Bluetooth link between two phones carries in a second, from the field notes.
 const BLUETOOTH_BYTES_S: u64 = 35_000;
 
@@ -100,6 +102,8 @@ pub fn check(check: &Check) -> (String, String) {
         Check::RulesRead(r, tried) => (versioned(r), rules_read(tried)),
         Check::RulesGolden(r, tried) => (versioned(r), rules_golden(tried)),
         Check::RulesKept(r, tried) => (versioned(r), rules_kept(tried)),
+        Check::PackRemark(r, remark) => (versioned(r), pack_remark(remark)),
+        Check::PackChanges(r, part, change) => (versioned(r), pack_change(*part, change)),
         Check::RulesFail(r, error) => (versioned(r), format!("no phone would run it: {error}")),
         Check::GivesUp(r, rule, true) => (
             versioned(r),

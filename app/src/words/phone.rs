@@ -405,7 +405,7 @@ fn cases(refusal: &Refusal) -> Option<Words> {
             GO_ON,
         ),
         Refusal::GreenNotOffered => words(
-            "green is not offered: a danger sign is there, or could not be ruled out",
+            "green is not offered: something was found that is to be treated or looked at, or a danger could not be ruled out",
             "measure what is missing, or decide pink or yellow",
         ),
         Refusal::UnjudgedNeedsReason => words(

@@ -61,6 +61,10 @@ pub fn findings(error: &FindingsError) -> Words {
         FindingsError::Age(why @ AgeError::InfantInMonths) => {
             words(why, "write for example age_days = 40")
         }
+        FindingsError::Age(why @ AgeError::NotAChild) => words(
+            why,
+            "write age_months (2–59), or age_days (0–59) for an infant under 2 months; from ten years on write age_years, of five to nine years begin a case with --kind adult, where you decide",
+        ),
         FindingsError::Age(why) => words(
             why,
             "write age_months (2–59), or age_days (0–59) for an infant under 2 months",

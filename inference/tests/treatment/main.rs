@@ -305,6 +305,31 @@ fn allergies_withhold_and_doses_that_were_given_count() {
             Some(Err(WhyWithheld::Allergy(words.into())))
         );
     }
+    for words in ["penisilini", "Amoksilini", "pen V", "PCN", "ampiclox"] {
+        let plan = plan_with(&patient, Profile::Iccm, (&[words], &[]));
+        let withheld = WhyWithheld::Allergy(words.into());
+        assert_eq!(dose(&plan, "amoxicillin"), Some(Err(withheld)));
+    }
+    for words in [
+        "the white tablets",
+        "dawa ya kikohozi",
+        "peanuts, and something pink",
+    ] {
+        let plan = plan_with(&patient, Profile::Iccm, (&[words], &[]));
+        let withheld = WhyWithheld::AllergyUnclear(words.into());
+        assert_eq!(dose(&plan, "amoxicillin"), Some(Err(withheld)));
+    }
+    for words in [
+        "none",
+        "no known allergies",
+        "peanuts",
+        "gentamicin",
+        "hakuna",
+        "Septrin: rash on arms",
+    ] {
+        let plan = plan_with(&patient, Profile::Iccm, (&[words], &[]));
+        assert!(dose(&plan, "amoxicillin").unwrap().is_ok(), "{words}");
+    }
     let other = plan_with(&patient, Profile::Iccm, (&["dust"], &[]));
     assert!(dose(&other, "amoxicillin").unwrap().is_ok(), "the control");
     assert!(!other.ask_allergies);

@@ -43,6 +43,11 @@ pub trait Assessor {
     /// Reads a findings file (JSON or TOML). Where it names no age, the one that was said beside it
     /// counts.
     fn read_file(&self, file: &str, age: &Ages) -> Result<PatientFile, FindingsError>;
+    /// The values of a findings file of somebody of no age that the rules are for, and what the floor says
+    /// of them; `None` where it has nothing to say.
+    fn floor_of(&self, _file: &str) -> Option<(Values, Assessment)> {
+        None
+    }
     /// What rules, floor and model say of a file.
     fn assess(&self, file: &PatientFile, profile: Profile) -> Assessment;
     /// What they say of words that stand in a record. Without an age that the rules are for, the

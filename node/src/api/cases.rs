@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use clinical::Profile;
 use clinical::date::instant;
+use clinical::{Assessment, FindingsError, Profile};
 use protocol::certificate::Right;
 use protocol::limits::SAME_CASES_MAX;
 use protocol::{Area, CaseId, SpaceId, always};
 use record::{CaseView, Entry, likeness};
 
 use super::assess::{
-    self, age_of_head, assess_fields, assess_with_head, case_now, entries_of, entry_of, reassess,
-    said_once,
+    self, Values, age_of_head, assess_fields, assess_with_head, case_now, entries_of, entry_of,
+    reassess, said_once,
 };
 use super::consent::may_leave;
 use super::decide::decide;
@@ -179,52 +179,49 @@ pub fn begin(
     profile: Profile,
     with: Beginning,
 ) -> Result<CaseNew, Refusal> {
-    let area = default_area(cx, with.area)?;
+    let area = default_area(cx, with.area.clone())?;
     let (assessor, now_s) = (cx.assessor(), cx.now().wall_s);
     let age = age_of_head(&with.head, now_s);
-    let file = assessor.read_file(file, &age).map_err(Refusal::Findings)?;
+    let file = match assessor.read_file(file, &age) {
+        Ok(file) => file,
+        Err(why @ FindingsError::Age(_)) => {
+            let floor = assessor.floor_of(file).ok_or(Refusal::Findings(why))?;
+            return begin_by_floor(cx, floor, area, with);
+        }
+        Err(why) => return Err(Refusal::Findings(why)),
+    };
     said_once(&file, &with.head, now_s)?;
     let alone = assessor.assess(&file, profile);
     let with_head = assess_with_head(assessor, &file, &with.head, profile, now_s);
     let assessment = with_head
         .filter(|with| with.urgency > alone.urgency)
         .unwrap_or(alone);
-    let kept = entry_of(&assessment);
-    let mut entries = with.head;
-    entries.extend(entries_of(&file));
-    entries.push(Entry::Assessment(kept.clone()));
-    if let Some(decision) = &with.decision {
-        entries.push(Entry::Decision(decide(decision, Some(&kept))?));
-    }
-    let case = add(cx, None, area, entries, with.request)?;
-    let stays = stays(cx, &case)?;
-    let decided = with.decision.is_some();
-    Ok(CaseNew {
-        case,
-        decided,
-        stays,
-        assessment: Some(assessment),
-    })
+    let found = entries_of(&file).into_iter();
+    let entries = with.head.iter().cloned().chain(found).collect();
+    written(cx, area, entries, Some(assessment), &with)
 }
 
-/// Begins a case of a mother or an adult by fields of the record; of somebody whom no rules here are
-/// for too, and then without an assessment.
-pub fn begin_with_fields(
+/// Begins a case by a danger sign alone, of somebody of no age that the rules are for.
+fn begin_by_floor(
     cx: &mut dyn Cx,
-    profile: Profile,
+    (values, assessment): (Values, Assessment),
+    area: Area,
     with: Beginning,
 ) -> Result<CaseNew, Refusal> {
-    let area = default_area(cx, with.area)?;
-    let (assessor, now_s) = (cx.assessor(), cx.now().wall_s);
-    let mut entries = with.head;
-    let said = |entry: &Entry| matches!(entry, Entry::Finding { name, .. } if !name.starts_with("consent."));
-    if !entries.iter().any(said) {
-        return Err(Refusal::NothingSaid);
-    }
-    if entries.iter().any(is_young) {
-        return Err(Refusal::IsAChild);
-    }
-    let assessment = assess_fields(assessor, &entries, profile, now_s);
+    let found = values.into_iter();
+    let found = found.map(|(name, value)| Entry::Finding { name, value });
+    let entries = with.head.iter().cloned().chain(found).collect();
+    written(cx, area, entries, Some(assessment), &with)
+}
+
+/// Writes a case that begins, with what it was judged and decided.
+fn written(
+    cx: &mut dyn Cx,
+    area: Area,
+    mut entries: Vec<Entry>,
+    assessment: Option<Assessment>,
+    with: &Beginning,
+) -> Result<CaseNew, Refusal> {
     let kept = assessment.as_ref().map(entry_of);
     entries.extend(kept.clone().map(Entry::Assessment));
     if let Some(decision) = &with.decision {
@@ -238,6 +235,26 @@ pub fn begin_with_fields(
         stays,
         assessment,
     })
+}
+
+/// Begins a case of a mother or an adult by fields of the record; of somebody whom no rules here are
+/// for too, and then without an assessment.
+pub fn begin_with_fields(
+    cx: &mut dyn Cx,
+    profile: Profile,
+    with: Beginning,
+) -> Result<CaseNew, Refusal> {
+    let area = default_area(cx, with.area.clone())?;
+    let (assessor, now_s) = (cx.assessor(), cx.now().wall_s);
+    let said = |entry: &Entry| matches!(entry, Entry::Finding { name, .. } if !name.starts_with("consent."));
+    if !with.head.iter().any(said) {
+        return Err(Refusal::NothingSaid);
+    }
+    if with.head.iter().any(is_young) {
+        return Err(Refusal::IsAChild);
+    }
+    let assessment = assess_fields(assessor, &with.head, profile, now_s);
+    written(cx, area, with.head.clone(), assessment, &with)
 }
 
 /// Decides on a case.

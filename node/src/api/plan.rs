@@ -1,9 +1,9 @@
 //! What to do for a patient: the packs' treatment of what was found, with what the case says of allergies,
 //! of weight and of doses that were given. The worker decides; nothing here is written down.
 
-use clinical::FindingValue;
 use clinical::date::{instant, seconds_of_date};
 use clinical::plan::DoseGiven;
+use clinical::{Assessment, FindingValue};
 use protocol::always;
 use record::{Case, CaseView};
 
@@ -27,8 +27,16 @@ pub(super) fn of_case(cx: &dyn Look, case: &str) -> Result<CasePlan, Refusal> {
         heard.ages.clear();
     }
     let (allergies, given) = (allergies(&view), given(&view, now_s));
+    // Whoever has decided that it is more urgent has decided what is to be done.
+    let decided = view
+        .urgency()
+        .map_or(judged.urgency, |decided| decided.max(judged.urgency));
+    let meant = Assessment {
+        urgency: decided,
+        ..judged.clone()
+    };
     let mut plan = assessor.plan(&PlanFor {
-        judged: &judged,
+        judged: &meant,
         findings: &heard.findings,
         ages: &heard.ages,
         profile: heard.profile,
@@ -37,7 +45,7 @@ pub(super) fn of_case(cx: &dyn Look, case: &str) -> Result<CasePlan, Refusal> {
     });
     plan.allergies = allergies;
     plan.settle = settle;
-    always!(plan.urgency.is_none_or(|urgency| urgency == judged.urgency));
+    always!(plan.urgency.is_none_or(|urgency| urgency == decided));
     Ok(CasePlan {
         plan,
         assessment: judged,

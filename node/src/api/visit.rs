@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use clinical::age::Age;
+use clinical::age::{self, ADULT_FROM_MONTHS, Age, CHILD_BELOW_MONTHS};
 use clinical::assessment::{Question, QuestionKind};
 use clinical::{FindingValue, FindingsError, Kind, Profile, TEXT, catalogue};
 use protocol::always;
@@ -45,27 +45,20 @@ fn with_point(typed: &str) -> String {
     }
 }
 
-/// Reads `11`, `11m`, `1y`, `2.5` or `40d`; a number alone is months of a child, and years of others.
+/// Reads an age as people write it; a number alone is months of a child, and years of others. A child of
+/// five to nine years, for whom there are no rules, is an adult's visit: the floor looks, a person decides.
 fn read_age(of: VisitOf, typed: &str) -> Result<(String, f64), FindingsError> {
     let alone = match of {
         VisitOf::Child | VisitOf::Triage => 1.0,
         VisitOf::Pregnancy | VisitOf::Adult => 12.0,
     };
-    let typed = with_point(&typed.trim().to_lowercase());
-    let (name, digits, times) = match typed.char_indices().next_back() {
-        Some((at, 'd')) => ("age_days", typed.get(..at), 1.0),
-        Some((at, 'm')) => ("age_months", typed.get(..at), 1.0),
-        Some((at, 'y')) => ("age_months", typed.get(..at), 12.0),
-        _ => ("age_months", Some(typed.as_str()), alone),
-    };
-    let number = digits
-        .unwrap_or_default()
-        .trim()
-        .parse::<f64>()
-        .map(|number| number * times);
-    let number = number.map_err(|_| FindingsError::NotAnAge)?;
+    let (name, number) = age::read(&with_point(typed), alone).ok_or(FindingsError::NotAnAge)?;
     let said = |other: &str| (name == other).then_some(number);
-    Age::of(None, said("age_days"), said("age_months")).map_err(FindingsError::Age)?;
+    let between = (CHILD_BELOW_MONTHS..ADULT_FROM_MONTHS).contains(&number);
+    match Age::of(said("age_hours"), said("age_days"), said("age_months")) {
+        Err(_) if of == VisitOf::Adult && name == "age_months" && between => {}
+        read => drop(read.map_err(FindingsError::Age)?),
+    }
     Ok((name.to_owned(), number))
 }
 

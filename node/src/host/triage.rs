@@ -363,6 +363,12 @@ impl Assessor for Engine {
         })
     }
 
+    fn floor_of(&self, file: &str) -> Option<(Values, Assessment)> {
+        let values = Findings::values_of(file, &self.pack).ok()?;
+        let floor = inference::assess_without_age(&values)?;
+        Some((values, floor.said()))
+    }
+
     fn assess(&self, file: &PatientFile, profile: Profile) -> Assessment {
         let findings = Findings::of_parts(file.group, file.values.clone(), file.text.clone());
         self.of(&findings.with_pictures(file.pictures.clone()), profile)
