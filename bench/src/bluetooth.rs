@@ -10,6 +10,7 @@ use bluer::{Adapter, AdapterEvent, AddressType, Session, Uuid};
 use futures::StreamExt;
 use node::host::links::Pipe;
 use node::host::links::bluetooth::l2cap::{self, Place};
+use node::host::links::bluetooth::token::SERVICE as SERVICE_OF_PHONES;
 use node::host::links::noise::{self, Stream};
 use protocol::DeviceKeys;
 use serde_json::json;
@@ -97,6 +98,71 @@ async fn take(mut stream: impl Stream) -> Result<(), Failure> {
     }
     pipe.sender.send(vec![1]).await.map_err(bluetooth)?;
     let _ = pipe.receiver.read(&mut room).await;
+    Ok(())
+}
+
+/// Channels that a stranger holds open to one phone, and how long it tries each.
+const HELD: usize = 24;
+const TRIED: Duration = Duration::from_secs(2);
+/// Channels that a kernel gives to whoever asks for any (Bluetooth Core, vol. 3 A 4.22).
+const CHANNELS: std::ops::RangeInclusive<u8> = 0x80..=0xff;
+
+/// A stranger: looks for phones, opens channels to each and says nothing on them, again and again, and
+/// advertises what it has heard them advertise. Says at the end how many it had opened.
+pub fn knock(adapter: &str, seconds: u64) -> Result<(), Failure> {
+    let opened = block(async {
+        let (_session, adapter) = ready(adapter).await?;
+        let until = Instant::now() + Duration::from_secs(seconds);
+        let service = Uuid::from_u128(SERVICE_OF_PHONES);
+        adapter
+            .set_discovery_filter(l2cap::filter())
+            .await
+            .map_err(bluetooth)?;
+        let events = adapter.discover_devices_with_changes().await;
+        let mut events = Box::pin(events.map_err(bluetooth)?);
+        let (mut opened, mut held, mut said) = (0, BTreeMap::<_, Vec<_>>::new(), None);
+        let mut near = BTreeMap::new();
+        while Instant::now() < until {
+            let event = tokio::time::timeout(Duration::from_secs(1), events.next()).await;
+            if let Ok(Some(AdapterEvent::DeviceAdded(address))) = event {
+                let device = adapter.device(address).map_err(bluetooth)?;
+                let heard = device.service_data().await.ok().flatten();
+                if let Some(token) = heard.and_then(|mut heard| heard.remove(&service)) {
+                    let kind = device.address_type().await.unwrap_or(AddressType::LeRandom);
+                    near.entry(address).or_insert((kind, None::<u8>));
+                    said = adapter
+                        .advertise(Advertisement {
+                            service_data: BTreeMap::from([(service, token)]),
+                            discoverable: Some(true),
+                            ..Default::default()
+                        })
+                        .await
+                        .ok();
+                }
+            }
+            for (address, (kind, found)) in &mut near {
+                let own = held.entry(*address).or_default();
+                let from = found.unwrap_or(*CHANNELS.start());
+                for psm in from..=found.unwrap_or(*CHANNELS.end()) {
+                    let (address, kind) = (*address, *kind);
+                    let place = Place { address, kind, psm };
+                    let call = tokio::time::timeout(TRIED, l2cap::connect(&adapter, &place));
+                    // Not this channel, or the phone is not there.
+                    let Ok(Ok(stream)) = call.await else { continue };
+                    opened += 1;
+                    *found = Some(psm);
+                    own.push(stream);
+                    if own.len() > HELD {
+                        own.remove(0);
+                    }
+                    break;
+                }
+            }
+        }
+        drop((held, said));
+        Ok(opened)
+    })?;
+    println!("a stranger opened {opened} channels");
     Ok(())
 }
 

@@ -147,6 +147,10 @@ pub enum BenchCommand {
     /// Bytes over a Bluetooth channel between two adapters, bare and secured: run it twice, once to
     /// listen.
     Bluetooth {
+        /// Be a stranger for so many seconds: open channels to every phone in reach and say nothing, and say
+        /// again what phones advertise.
+        #[arg(long, conflicts_with = "listen", value_name = "SECONDS")]
+        knock: Option<u64>,
         /// The adapter, such as `hci0`.
         #[arg(long)]
         adapter: String,

@@ -63,6 +63,11 @@ fn run(cli: Cli) -> Result<(), app::Failure> {
         }
         BenchCommand::Bluetooth {
             adapter,
+            knock: Some(seconds),
+            ..
+        } => bench::bluetooth::knock(&adapter, seconds),
+        BenchCommand::Bluetooth {
+            adapter,
             listen: true,
             ..
         } => bench::bluetooth::listen(&adapter),

@@ -155,7 +155,7 @@ impl Age {
 /// many months. The name of the field, and the number in its unit; `None` of what is no age.
 pub fn read(typed: &str, alone: f64) -> Option<(&'static str, f64)> {
     let (mut hours, mut days, mut months) = (None, None, None);
-    let mut add = |total: &mut Option<f64>, number: f64| {
+    let add = |total: &mut Option<f64>, number: f64| {
         *total = Some(total.unwrap_or(0.0) + number);
     };
     let mut left = typed.trim();
