@@ -8,7 +8,7 @@ mkdir -p "${2:?a folder to work in}"
 work=$(readlink -f "$2")
 shift 2
 here=$(dirname "$(readlink -f "$0")")/radio
-# tokens: an hour of advertisements, by which nobody without the key may tell one phone's from another's.
+# stranger: Bluetooth, with somebody in between who knocks at both and says nothing. tokens: an hour of advertisements, by which nobody without the key may tell one phone's from another's.
 # l2cap, gatt, wifi, hotspot, managed, adhoc, mesh: over that radio alone. goodput: beside the bare channel. faults: what is lacking. raise-SEED: from Bluetooth to a Wi-Fi Direct group, which is pulled away.
 scenarios=${*:-l2cap gatt wifi adhoc mesh raise-1}
 
@@ -29,7 +29,7 @@ for scenario in $scenarios; do
         # Built apart: CARGO_TARGET_DIR=FOLDER cargo build --release in rigs/quic-over-bluetooth, and QUIC=FOLDER/release/….
         cp "${QUIC:?the program of rigs/quic-over-bluetooth}" "$work/test/quic-over-bluetooth"
     fi
-    if [ "$scenario" = goodput ] || [ "$scenario" = quic ]; then
+    if [ "$scenario" = goodput ] || [ "$scenario" = quic ] || [ "$scenario" = stranger ]; then
         cp "$(dirname "$kijiti")/kijiti-bench" "$work/test/kijiti-bench"
         strip "$work/test/kijiti-bench"
     fi
@@ -63,8 +63,8 @@ for scenario in $scenarios; do
         tail -60 "$out/console.log"
         exit 1
     fi
-    # The air, as anybody hears it: no name, no patient, no word of the program.
-    for word in Zawadi "phone a" "phone b" kijiti test-bundle chest_indrawing; do
+    # The air, as anybody hears it: no name of a patient, a phone, an area or the ministry, no word of the program.
+    for word in Zawadi "phone a" "phone b" kijiti test-bundle chest_indrawing kilifi-south "Ministry of the Rig"; do
         if cat "$out"/air.snoop "$out"/wifi*.pcap 2>/dev/null | grep -aq "$word"; then
             echo "$scenario: \"$word\" was on the air in clear"
             exit 1
@@ -74,6 +74,7 @@ for scenario in $scenarios; do
     echo "$scenario: met after $((SECONDS - began)) s of emulation, $(cat "$out"/air.snoop "$out"/wifi*.pcap 2>/dev/null | wc -c) bytes of air searched"
     grep -hE "pulled away" "$out/console.log" | sed "s/^/  /" || true
     grep -h "^bare channel" "$out/console.log" | sed "s/^/  /" || true
+    grep -hE "^(knocked|strangers)" "$out/console.log" | sed "s/^/  /" || true
     grep -h "^meetings:" "$out/console.log" | sed "s/^/  /" || true
     grep -hE "bluetooth:|wi-fi:|network" "$out/a.log" "$out/b.log" | sed 's/^/  /' || true
 done

@@ -43,7 +43,7 @@ modprobe rfkill
 doctor "no bus, no adapter" "^bluetooth +bluetoothd does not answer: "
 doctor "no bus, no radio" "^wi-fi direct +.*(wpa_supplicant does not answer|no)"
 /test/kijiti --data /test/phones/a start 2>/out/a.log &
-wait_for "bluetooth: NoService; tried again later"
+wait_for "bluetooth: its service does not answer"
 goes_on
 
 mkdir -p /var/lib/bluetooth /run/dbus /etc/bluetooth
@@ -54,7 +54,7 @@ modprobe -a drbg ecdh_generic af_alg algif_skcipher algif_hash ecb cmac hci_vhci
 doctor "no bluetoothd" "^bluetooth +bluetoothd does not answer: "
 bluetoothd
 doctor "no adapter" "^bluetooth +this machine has no adapter"
-wait_for "bluetooth: NoAdapter"
+wait_for "bluetooth: there is no adapter"
 kill $blue
 wait $blue
 controllers
@@ -64,13 +64,13 @@ doctor "an adapter" "^bluetooth +ready"
 says "no permission" "^bluetooth +this user may not use it" su -s /bin/sh messagebus -c "/test/kijiti --data /tmp/other doctor"
 kill -9 $blue
 wait $blue
-wait_for "bluetooth: NoService"
+wait_for "bluetooth: its service does not answer"
 goes_on
 bluetoothd hci1
 wait_for "bluetooth: ready"
 for switch in /sys/class/rfkill/rfkill*; do echo 1 >"$switch/soft"; done
 doctor "switched off by rfkill" "^bluetooth +.*rfkill unblock bluetooth"
-wait_for "bluetooth: Blocked"
+wait_for "bluetooth: it is switched off"
 goes_on
 for switch in /sys/class/rfkill/rfkill*; do echo 0 >"$switch/soft"; done
 wait_for "bluetooth: ready"
@@ -85,7 +85,7 @@ doctor "a Wi-Fi radio" "^wi-fi direct +ready"
 wait_for "wi-fi: ready"
 killall -9 wpa_supplicant
 doctor "wpa_supplicant is gone" "^wi-fi direct +wpa_supplicant does not answer: "
-wait_for "wi-fi: NoService"
+wait_for "wi-fi: its service does not answer"
 goes_on
 printf 'ctrl_interface=/run/wpa\np2p_disabled=1\n' >/tmp/wpa.conf
 wpa_supplicant -B -u -t -f/out/wpa.log -i wlan0 -c /tmp/wpa.conf

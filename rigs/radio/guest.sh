@@ -7,6 +7,7 @@
 #   managed       the same where NetworkManager looks after the radios, and who raised it is killed at the end
 #   quic          Noise and iroh's custom transport over one channel, and what a stall costs each
 #   goodput       Bluetooth: what the bare channel carries, what a secured one, and what a meeting brings over
+#   stranger      Bluetooth, while somebody without a key holds channels open to both phones and says again what they advertise
 #   tokens        Bluetooth for an hour, on a clock that does not wait
 #   cut SEED      Bluetooth, GATT or L2CAP as the seed is even or odd, switched off at a moment of the meeting for three seconds
 #   raise SEED    both: the meeting begins over GATT, raises a group, and the Wi-Fi is pulled away in the middle of it
@@ -16,14 +17,14 @@ up() { cut -d' ' -f1 /proc/uptime; }
 export KIJITI_PASSPHRASE="a rig guards nothing"
 read -r scenario seed </test/scenario
 
-bluetooth() {
+bluetooth() { # [how many controllers]
     modprobe -a drbg ecdh_generic af_alg algif_skcipher algif_hash ecb cmac
     modprobe hci_vhci
     mkdir -p /var/lib/bluetooth /run/dbus /etc/bluetooth
     # Addresses that change, as a supervisor's tablet is set up (doctor says where they do not).
     printf '[General]\nPrivacy=device\nExperimental=true\n[GATT]\nChannels=1\nExchangeMTU=517\n' >/etc/bluetooth/main.conf
     dbus-daemon --system --fork --nopidfile || exit 11
-    controllers
+    controllers ${1:-2}
     echo "controllers $(up)"
     btmon -w /out/air.snoop >/dev/null 2>&1 &
     /usr/libexec/bluetooth/bluetoothd -n >/out/bluetoothd.log 2>&1 &
@@ -185,6 +186,20 @@ case $scenario in
         /test/kijiti --data /test/phones/a start --links bluetooth --bluetooth $scenario --adapter hci0 2>/out/a.log &
         /test/kijiti --data /test/phones/b start --links bluetooth --bluetooth $scenario --adapter hci1 2>/out/b.log &
         ;;
+    stranger)
+        bluetooth 3
+        btmgmt --index 2 info >/dev/null 2>&1
+        /test/kijiti-bench bluetooth --adapter hci2 --knock 240 >/out/stranger.log 2>&1 &
+        stranger=$!
+        # The stranger is there first, and a phone of the two has been knocked at before they look for each other.
+        /test/kijiti --data /test/phones/a start --links bluetooth --bluetooth l2cap --adapter hci0 2>/out/a.log &
+        for _ in $(seq 300); do
+            grep -q "was not let in" /out/a.log && break
+            usleep 200000
+        done
+        echo "knocked $(up): $(grep -c "was not let in" /out/a.log)"
+        /test/kijiti --data /test/phones/b start --links bluetooth --bluetooth l2cap --adapter hci1 2>/out/b.log &
+        ;;
     goodput)
         bluetooth
         slower
@@ -292,6 +307,14 @@ if [ "$scenario" = goodput ] && [ $rc = 0 ]; then
         printf "bare channel %.1f kB/s, bundle %.1f kB/s: %.3f of it; the whole meeting %.3f; first change %.0f ms after greeting\n", bare, moved, moved / bare, all / bare, (cases - met) * 1000
         exit moved / bare < 0.75
     }' || rc=6
+fi
+if [ "$scenario" = stranger ]; then
+    # That it was there, and was let in nowhere: else the two have met beside nobody.
+    knocks=$(cat /out/a.log /out/b.log | grep -c "was not let in")
+    echo "strangers turned away: $knocks; of memory $(grep VmHWM /proc/$(pgrep -f phones/a | head -1)/status)"
+    [ "$knocks" -ge 10 ] || rc=8
+    kill $stranger
+    cat /out/stranger.log
 fi
 if [ "$scenario" = raise ]; then
     [ "$moved" != 0 ] || { echo "nothing went over wi-fi"; rc=2; }

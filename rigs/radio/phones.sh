@@ -6,14 +6,14 @@ kijiti=$(readlink -f "$1") folder=$2 bytes=${3:-100000}
 mkdir -p "$folder"
 cd "$folder"
 export KIJITI_PASSPHRASE="a rig guards nothing"
-"$kijiti" --data a ministry keys --out keys --keys 1 --threshold 1 --work-factor 10 >/dev/null
+"$kijiti" --data a ministry keys --out keys --name "Ministry of the Rig" --keys 1 --threshold 1 --work-factor 10 >/dev/null
 for phone in a b; do
     "$kijiti" --data $phone enrol request --name "phone $phone" --out request.json >/dev/null
-    "$kijiti" --data $phone enrol sign request.json --ministry keys --area all --rights carry,read,write,grant --out answer.json >/dev/null
+    "$kijiti" --data $phone enrol sign request.json --ministry keys --area kilifi-south --rights carry,read,write,grant --out answer.json >/dev/null
     "$kijiti" --data $phone enrol accept answer.json >/dev/null
 done
-"$kijiti" --data a enrol space --area all >/dev/null
-"$kijiti" --data a enrol grant answer.json --area all --out grant.json >/dev/null
+"$kijiti" --data a enrol space --area kilifi-south >/dev/null
+"$kijiti" --data a enrol grant answer.json --area kilifi-south --out grant.json >/dev/null
 "$kijiti" --data b enrol accept grant.json >/dev/null
 head -c "$bytes" /dev/urandom >bundle
 "$kijiti" --data a ministry release draft --file bundle --module test-bundle --out draft.json >/dev/null

@@ -557,7 +557,7 @@ impl Body {
                 (Some(raiser), None) => {
                     let raised = raiser.raise().await;
                     if let Err(state) = &raised {
-                        log(&format!("wi-fi: no network was raised: {state:?}"));
+                        log(&format!("wi-fi: no network was raised: {state}"));
                     }
                     let network = raised.ok();
                     Message::Raised { peer, network }
@@ -565,7 +565,7 @@ impl Body {
                 (Some(raiser), Some(network)) => match raiser.join(&network).await {
                     Ok(()) => return,
                     Err(state) => {
-                        log(&format!("wi-fi: the network was not joined: {state:?}"));
+                        log(&format!("wi-fi: the network was not joined: {state}"));
                         Message::NotJoined { peer }
                     }
                 },

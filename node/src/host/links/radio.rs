@@ -32,6 +32,23 @@ pub enum RadioState {
     Failed(String),
 }
 
+/// For logs; a screen has words of its own (`kijiti doctor`).
+impl std::fmt::Display for RadioState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ready => "ready",
+            Self::NoService => "its service does not answer",
+            Self::NotPermitted => "its service does not let this user in",
+            Self::NoAdapter => "there is no adapter",
+            Self::Blocked => "it is switched off (rfkill)",
+            Self::Off => "it is not powered",
+            Self::Unsupported => "it cannot raise networks (P2P)",
+            Self::InUse => "a person uses it for something else",
+            Self::Failed(why) => why,
+        })
+    }
+}
+
 /// What is known of one radio.
 pub(super) struct Standing {
     name: &'static str,
@@ -59,7 +76,9 @@ impl Standing {
             let (name, ready) = (self.name, self.ready);
             match state == RadioState::Ready {
                 true => (self.log)(&format!("{name}: {ready}")),
-                false => (self.log)(&format!("{name}: {state:?}; tried again later")),
+                false => (self.log)(&format!(
+                    "{name}: {state}; tried again later, and kijiti doctor says what to do"
+                )),
             }
             *before = Some(state);
         }

@@ -385,7 +385,7 @@ impl Bluetooth {
         let _calling = self.calling.lock().await;
         let (_session, adapter) = ready(self.adapter.as_deref(), true)
             .await
-            .map_err(|state| out_of_reach(format!("bluetooth: {state:?}")))?;
+            .map_err(|state| out_of_reach(format!("bluetooth: {state}")))?;
         // Two calls at once over one connection hold each other up.
         let device = adapter
             .device(place.address)
@@ -500,8 +500,10 @@ impl Driver for Bluetooth {
     fn dial<'a>(&'a self, peer: DeviceId, at: &'a str) -> Later<'a, Result<Pipe, Refusal>> {
         Box::pin(async move {
             let called = self.connect(peer, at).await;
-            if let Err(why) = &called {
-                (self.log)(&format!("bluetooth: a call came to nothing: {why:?}"));
+            match &called {
+                Ok(_) => {}
+                Err(Refusal::NotReached(why)) => (self.log)(&format!("bluetooth: {why}")),
+                Err(why) => (self.log)(&format!("bluetooth: a call came to nothing: {why:?}")),
             }
             called
         })
