@@ -1234,7 +1234,7 @@ fn an_interview_ends_at_a_danger_sign_checks_what_is_typed_and_is_taken_up_again
     );
     // One step back, and a rate that nobody breathes.
     #[rustfmt::skip]
-    let say = ["n", "20", "n", "<", "n", "n", "n", "n", "n", "y", "n", "n", "140", "400", "y", "30", "3", "n", "n", "n", ""];
+    let say = ["n", "20", "n", "<", "n", "n", "n", "n", "n", "y", "n", "n", "140", "3", "400", "130", "", "30", "n", "n", "n", ""];
     let (said, asked) = typed(&host, &say);
     let said = said.unwrap_or_else(|e| panic!("{}: {asked:#?}", e.reason));
     assert_eq!(

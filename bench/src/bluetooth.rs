@@ -49,8 +49,22 @@ async fn ready(name: &str) -> Result<(Session, Adapter), Failure> {
     Ok((session, adapter))
 }
 
+/// Listens, or is a stranger for so many seconds, or calls who listens.
+pub fn run(
+    adapter: &str,
+    (listening, strange): (bool, Option<u64>),
+    much: (usize, usize),
+    as_json: bool,
+) -> Result<(), Failure> {
+    match strange {
+        Some(seconds) => knock(adapter, seconds),
+        None if listening => listen(adapter),
+        None => call(adapter, much, as_json),
+    }
+}
+
 /// Takes what callers send, and says so, until it is killed.
-pub fn listen(adapter: &str) -> Result<(), Failure> {
+fn listen(adapter: &str) -> Result<(), Failure> {
     block(async {
         let (_session, adapter) = ready(adapter).await?;
         let (listener, psm) = l2cap::listen(&adapter).await.map_err(bluetooth)?;
@@ -109,7 +123,7 @@ const CHANNELS: std::ops::RangeInclusive<u8> = 0x80..=0xff;
 
 /// A stranger: looks for phones, opens channels to each and says nothing on them, again and again, and
 /// advertises what it has heard them advertise. Says at the end how many it had opened.
-pub fn knock(adapter: &str, seconds: u64) -> Result<(), Failure> {
+fn knock(adapter: &str, seconds: u64) -> Result<(), Failure> {
     let opened = block(async {
         let (_session, adapter) = ready(adapter).await?;
         let until = Instant::now() + Duration::from_secs(seconds);
@@ -175,11 +189,7 @@ struct Round {
 }
 
 /// Calls who listens, in turns bare and secured, and prints what each carried.
-pub fn call(
-    adapter: &str,
-    (kilobytes, rounds): (usize, usize),
-    as_json: bool,
-) -> Result<(), Failure> {
+fn call(adapter: &str, (kilobytes, rounds): (usize, usize), as_json: bool) -> Result<(), Failure> {
     let bytes = kilobytes.saturating_mul(1000);
     let measured = block(async {
         let (_session, adapter) = ready(adapter).await?;

@@ -63,20 +63,11 @@ fn run(cli: Cli) -> Result<(), app::Failure> {
         }
         BenchCommand::Bluetooth {
             adapter,
-            knock: Some(seconds),
-            ..
-        } => bench::bluetooth::knock(&adapter, seconds),
-        BenchCommand::Bluetooth {
-            adapter,
-            listen: true,
-            ..
-        } => bench::bluetooth::listen(&adapter),
-        BenchCommand::Bluetooth {
-            adapter,
+            listen,
+            knock,
             kilobytes,
             rounds,
-            ..
-        } => bench::bluetooth::call(&adapter, (kilobytes, rounds), json),
+        } => bench::bluetooth::run(&adapter, (listen, knock), (kilobytes, rounds), json),
         BenchCommand::Ask { request } => bench::ask(&cli.data.unwrap_or_default(), &request),
         BenchCommand::BareReceiver { listen } => bench::link::bare_receiver(listen),
         BenchCommand::BareSender {

@@ -8,6 +8,7 @@
 //! [`Refusal`]: a code with values.
 
 pub mod assess;
+mod beside;
 mod case_view;
 pub mod cases;
 pub mod consent;

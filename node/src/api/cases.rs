@@ -9,10 +9,8 @@ use protocol::limits::SAME_CASES_MAX;
 use protocol::{Area, CaseId, SpaceId, always};
 use record::{CaseView, Entry, likeness};
 
-use super::assess::{
-    self, Values, age_of_head, assess_fields, assess_with_head, case_now, entries_of, entry_of,
-    reassess, said_once,
-};
+use super::assess::{self, Values, assess_fields, case_now, entries_of, entry_of, reassess};
+use super::beside::{age_of_head, assess_with_head, said_once};
 use super::consent::may_leave;
 use super::decide::decide;
 use super::entries::{consented, finding, is_young, read_dose, taken_back};

@@ -83,12 +83,30 @@ const UNITS: &[Unit] = &[
     ),
     unit(&["[ft_i]", "ft", "foot", "feet"], Kind::Length, 30.48),
     unit(
-        &["cel", "°c", "c", "degc", "celsius", "℃", "degrees c"],
+        &[
+            "cel",
+            "°c",
+            "c",
+            "degc",
+            "deg c",
+            "celsius",
+            "℃",
+            "degrees c",
+        ],
         Kind::Temperature,
         1.0,
     ),
     Unit {
-        names: &["[degf]", "°f", "f", "degf", "fahrenheit", "℉", "degrees f"],
+        names: &[
+            "[degf]",
+            "°f",
+            "f",
+            "degf",
+            "deg f",
+            "fahrenheit",
+            "℉",
+            "degrees f",
+        ],
         kind: Kind::Temperature,
         factor: 5.0 / 9.0,
         offset: -32.0,
@@ -172,6 +190,10 @@ pub fn convert(number: f64, from: &str, to: &str) -> Option<f64> {
         return Some(number).filter(|n| n.is_finite());
     }
     let (from, to) = (find(from)?, find(to)?);
+    // A share of one (UCUM: unity) is a hundred times as many percent.
+    if (from.kind, to.kind) == (Kind::Count, Kind::Percent) && (0.0..=1.0).contains(&number) {
+        return Some((number * 100_000.0).round() / 1000.0);
+    }
     if from.kind != to.kind {
         return None;
     }

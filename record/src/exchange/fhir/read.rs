@@ -105,6 +105,7 @@ fn read_value(bundle: Value) -> Result<Vec<Imported>, ExchangeError> {
     match kind_of(&bundle) {
         "Bundle" => match text_at(&bundle, &["type"]).unwrap_or("collection") {
             "collection" | "document" | "message" | "searchset" => read_bundle(&bundle),
+            "transaction" | "batch" if only_writes(&bundle) => read_bundle(&bundle),
             kind => Err(malformed(format!(
                 "a bundle of type {kind} says what was done to records, not what they are: export a collection"
             ))),
@@ -138,6 +139,18 @@ fn spoilt(bundle: &Value) -> Option<&'static str> {
     resources
         .any(in_error)
         .then_some("the document in this bundle says that it was entered in error")
+}
+
+/// Whether a bundle of requests only makes and updates resources, as systems send whole records to each
+/// other (Synthea, national hubs): what it says is then what they are.
+fn only_writes(bundle: &Value) -> bool {
+    let writes = |entry: &Value| {
+        let method = text_at(entry, &["request", "method"]).unwrap_or_default();
+        let whole = entry.get("resource").is_some_and(Value::is_object);
+        whole && (method.eq_ignore_ascii_case("POST") || method.eq_ignore_ascii_case("PUT"))
+    };
+    let entries = items(bundle, "entry");
+    !entries.is_empty() && entries.iter().all(writes)
 }
 
 /// Why the resource of an entry is not taken, whatever it says itself.
@@ -244,17 +257,21 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
     ) {
         first.imported.case = Some(case);
     }
+    let mut beside: BTreeMap<&str, usize> = BTreeMap::new();
     for resource in &resources {
         if twice.iter().any(|other| std::ptr::eq(*other, *resource)) {
             continue;
         }
         match index.whose(resource, count) {
+            Whose::Patient(_) if kind_of(resource) == "Encounter" => {
+                *beside.entry("Encounter").or_default() += 1;
+            }
             Whose::Patient(n) => {
                 if let Some(reading) = cases.get_mut(n) {
                     reading.take(resource);
                 }
             }
-            Whose::Nobody => {}
+            Whose::Nobody => *beside.entry(kind_of(resource)).or_default() += 1,
             Whose::Unclear => {
                 if let Some(first) = cases.first_mut() {
                     first.leave_out(
@@ -273,6 +290,17 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
         not_taken
             .iter()
             .for_each(|(resource, why)| first.leave_out(resource, why));
+    }
+    if let Some(first) = cases
+        .first_mut()
+        .filter(|first| !first.ours && !beside.is_empty())
+    {
+        let kinds = beside.iter().map(|(kind, count)| format!("{count} {kind}"));
+        let kinds = kinds.collect::<Vec<_>>().join(", ");
+        let left_out = &mut first.imported.left_out;
+        left_out.push(format!(
+            "{kinds}: they say who, where and when, and stay in the file"
+        ));
     }
     if let Some(first) = cases.first_mut().filter(|_| count == 1) {
         index.say_who(&resources, &mut first.imported);

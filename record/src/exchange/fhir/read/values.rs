@@ -183,6 +183,56 @@ pub(super) fn words_of(part: &Value) -> String {
 
 /// The value of an observation or of a component; `None` where it has none. An error says why it is
 /// not taken.
+/// Answers by the codes that others write: system, code, the words that they may be here.
+const ANSWERS: [(&str, &str, [&str; 2]); 17] = [
+    ("http://snomed.info/sct", "10828004", ["positive", "yes"]),
+    ("http://snomed.info/sct", "260385009", ["negative", "no"]),
+    ("http://snomed.info/sct", "52101004", ["yes", "positive"]),
+    ("http://snomed.info/sct", "2667000", ["no", "negative"]),
+    ("http://snomed.info/sct", "260373001", ["positive", "yes"]),
+    ("http://snomed.info/sct", "260415000", ["negative", "no"]),
+    ("http://snomed.info/sct", "373066001", ["yes", "positive"]),
+    ("http://snomed.info/sct", "373067005", ["no", "negative"]),
+    ("http://loinc.org", "LA6576-8", ["positive", "yes"]),
+    ("http://loinc.org", "LA6577-6", ["negative", "no"]),
+    ("http://loinc.org", "LA9633-4", ["yes", "positive"]),
+    ("http://loinc.org", "LA9634-2", ["no", "negative"]),
+    ("http://loinc.org", "LA33-6", ["yes", "positive"]),
+    ("http://loinc.org", "LA32-8", ["no", "negative"]),
+    (
+        "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation",
+        "POS",
+        ["positive", "yes"],
+    ),
+    (
+        "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation",
+        "NEG",
+        ["negative", "no"],
+    ),
+    ("http://loinc.org", "LA19710-5", ["invalid", "unknown"]),
+];
+
+/// What an answer in others' codes is of a field here: each code that is known must say the same. Without
+/// one, a text that is a word of ours.
+fn answer_of(name: &str, concept: &Value) -> Option<FindingValue> {
+    let read = |word: &&str| catalogue::read_value(name, word).ok();
+    let known = items(concept, "coding").iter().filter_map(|coding| {
+        let (system, code) = (text_at(coding, &["system"])?, text_at(coding, &["code"])?);
+        ANSWERS
+            .iter()
+            .find(|(of, known, _)| (*of, *known) == (system, code))
+    });
+    let mut answers = known.map(|(_, _, words)| words.iter().find_map(read));
+    match answers.next() {
+        Some(first) => first.filter(|first| answers.all(|other| other.as_ref() == Some(first))),
+        None if items(concept, "coding").is_empty() => {
+            let text = text_at(concept, &["text"])?.trim().to_lowercase();
+            read(&text.as_str())
+        }
+        None => None,
+    }
+}
+
 pub(super) fn value_of(name: &str, part: &Value) -> Result<Option<FindingValue>, String> {
     let field = catalogue::field(name);
     let values = part.as_object().map_or(0, |o| {
@@ -223,11 +273,12 @@ pub(super) fn value_of(name: &str, part: &Value) -> Result<Option<FindingValue>,
         .map(Some);
     }
     if let Some(concept) = part.get("valueCodeableConcept") {
-        let code = code_of(concept, SYSTEM)
-            .ok_or_else(|| format!("its value is no word of ours for {name}"))?;
-        return catalogue::read_value(name, code)
-            .map(Some)
-            .map_err(|e| e.to_string());
+        let unknown = || format!("its value is no word of ours for {name}");
+        return match code_of(concept, SYSTEM) {
+            Some(code) => catalogue::read_value(name, code).map_err(|e| e.to_string()),
+            None => answer_of(name, concept).ok_or_else(unknown),
+        }
+        .map(Some);
     }
     match text_at(part, &["valueString"]).or_else(|| text_at(part, &["valueDateTime"])) {
         None if part

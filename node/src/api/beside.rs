@@ -1,0 +1,109 @@
+//! What is said beside a findings file: who the patient is, a day of birth, more of the record.
+
+use clinical::age::{AGES, AgeError, CHILD_DAYS_MAX};
+use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile};
+use record::Entry;
+
+use super::Refusal;
+use super::assess::{Ages, Assessor, PatientFile, Values, age_from_birth};
+
+/// How old somebody is by what is said beside a findings file: an age, else a day of birth.
+pub(super) fn age_of_head(head: &[Entry], now_s: u64) -> Ages {
+    let (mut said, mut born) = (Ages::new(), None);
+    for entry in head {
+        let Entry::Finding { name, value } = entry else {
+            continue;
+        };
+        if name == "patient.born" {
+            born = age_from_birth(value, now_s);
+        }
+        if let (true, FindingValue::Number(number)) = (AGES.contains(&name.as_str()), value) {
+            said.insert(name.clone(), *number);
+        }
+    }
+    match said.is_empty() {
+        true => born.into_iter().collect(),
+        false => said,
+    }
+}
+
+/// What a findings file comes to together with what was said beside it; `None`: nothing of that is a
+/// finding.
+pub(super) fn assess_with_head(
+    assessor: &dyn Assessor,
+    file: &PatientFile,
+    head: &[Entry],
+    profile: Profile,
+    now_s: u64,
+) -> Option<Assessment> {
+    let (mut born, mut said) = (None, Values::new());
+    for entry in head {
+        let Entry::Finding { name, value } = entry else {
+            continue;
+        };
+        match name.contains('.') {
+            true if name == "patient.born" => born = age_from_birth(value, now_s),
+            true => {}
+            false => drop(said.insert(name.clone(), value.clone())),
+        }
+    }
+    let mut values = file.values.clone();
+    if !file.text.is_empty() {
+        let words = FindingValue::Text(file.text.clone());
+        values.insert(clinical::TEXT.into(), words);
+    }
+    for (name, value) in assessor.recorded(&said) {
+        match values.get(&name) {
+            Some(FindingValue::Yes) => {}
+            _ => drop(values.insert(name, value)),
+        }
+    }
+    let age = match file.group {
+        AgeGroup::Infant => "age_hours",
+        AgeGroup::Child | AgeGroup::Mother | AgeGroup::Adult => "age_months",
+    };
+    let of_file = match values.get(age) {
+        Some(FindingValue::Number(number)) => Some((age.to_owned(), *number)),
+        _ => None,
+    };
+    // A mother is judged without an age too.
+    let ageless = (file.group == AgeGroup::Mother).then(Ages::new);
+    let ages = [of_file, born].into_iter().flatten();
+    let ages = ages.map(|age| Ages::from([age])).chain(ageless);
+    let judged = ages.filter_map(|ages| {
+        assessor
+            .judge(values.clone(), &ages, profile)
+            .ok()
+            .flatten()
+    });
+    judged.max_by_key(|assessment| assessment.urgency)
+}
+
+/// One person does not say two things at once: of what the file and the fields beside it both name,
+/// either is taken only where they agree, and a child of the file was not born before its age.
+pub(super) fn said_once(file: &PatientFile, head: &[Entry], now_s: u64) -> Result<(), Refusal> {
+    for entry in head {
+        let Entry::Finding { name, value } = entry else {
+            continue;
+        };
+        let other = file.values.get(name).filter(|other| *other != value);
+        let known = |value: &FindingValue| *value != FindingValue::Unknown;
+        match other {
+            Some(other) if known(other) && known(value) => {
+                return Err(Refusal::SaidTwice(name.clone()));
+            }
+            None if AGES.contains(&name.as_str()) && known(value) => {
+                return Err(Refusal::Findings(FindingsError::Age(AgeError::Several)));
+            }
+            Some(_) | None => {}
+        }
+        let born = (name == "patient.born")
+            .then(|| age_from_birth(value, now_s))
+            .flatten();
+        let child = matches!(file.group, AgeGroup::Infant | AgeGroup::Child);
+        if child && born.is_some_and(|(_, days)| days > CHILD_DAYS_MAX) {
+            return Err(Refusal::Findings(FindingsError::Age(AgeError::NotAChild)));
+        }
+    }
+    Ok(())
+}

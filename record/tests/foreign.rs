@@ -1,0 +1,232 @@
+//! Bundles in the shape of those that other systems export (`rigs/foreign.py`): what has a code that is
+//! known here is kept, and nothing goes without a word.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use clinical::FindingValue;
+use record::Entry;
+use record::exchange::{Imported, fhir};
+use serde_json::Value;
+
+/// LOINC codes, and what they are here.
+const KNOWN: [(&str, &str); 19] = [
+    ("8310-5", "temperature"),
+    ("9279-1", "respiratory_rate"),
+    ("59408-5", "spo2"),
+    ("2708-6", "spo2"),
+    ("20564-1", "spo2"),
+    ("29463-7", "weight"),
+    ("3141-9", "weight"),
+    ("8302-2", "height"),
+    ("8306-3", "length"),
+    ("8867-4", "pulse"),
+    ("718-7", "haemoglobin"),
+    ("56072-2", "muac"),
+    ("8480-6", "bp_systolic"),
+    ("8462-4", "bp_diastolic"),
+    ("70569-9", "malaria_test"),
+    ("8328-7", "temperature"),
+    ("9303-9", "respiratory_rate"),
+    ("8308-9", "height"),
+    ("85354-9", "bp_systolic"),
+];
+
+fn files() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn resources(text: &str) -> Vec<Value> {
+    match serde_json::from_str::<Value>(text) {
+        Ok(bundle) => bundle["entry"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry["resource"].clone())
+            .collect(),
+        Err(_) => text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect(),
+    }
+}
+
+fn field_of(resource: &Value) -> Option<&'static str> {
+    if resource["resourceType"] != "Observation" {
+        return None;
+    }
+    let codings = resource["code"]["coding"].as_array()?;
+    let code = |coding: &Value| {
+        KNOWN
+            .iter()
+            .find(|(code, _)| coding["code"] == *code)
+            .map(|(_, field)| *field)
+    };
+    codings.iter().find_map(code)
+}
+
+fn said(cases: &[Imported]) -> BTreeMap<String, Vec<FindingValue>> {
+    let mut said: BTreeMap<String, Vec<FindingValue>> = BTreeMap::new();
+    for entry in cases.iter().flat_map(|case| &case.entries) {
+        if let Entry::Finding { name, value } = entry {
+            said.entry(name.clone()).or_default().push(value.clone());
+        }
+    }
+    said
+}
+
+/// What a file says, and what was read of it.
+struct Read {
+    name: String,
+    resources: Vec<Value>,
+    cases: Vec<Imported>,
+    said: BTreeMap<String, Vec<FindingValue>>,
+    /// All that was said of what was left out.
+    words: String,
+}
+
+impl Read {
+    fn of((name, text): &(String, String)) -> Self {
+        let cases = fhir::read(text).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let left_out = cases
+            .iter()
+            .flat_map(|case| case.left_out.iter().map(String::as_str));
+        Self {
+            name: name.clone(),
+            resources: resources(text),
+            said: said(&cases),
+            words: left_out.collect::<Vec<_>>().join("\n"),
+            cases,
+        }
+    }
+
+    /// Of each field, when it was measured last.
+    fn newest(&self) -> BTreeMap<&'static str, String> {
+        let mut newest = BTreeMap::new();
+        for resource in &self.resources {
+            if let Some(field) = field_of(resource) {
+                let last: &mut String = newest.entry(field).or_default();
+                *last = time_of(resource).to_owned().max(std::mem::take(last));
+            }
+        }
+        newest
+    }
+
+    /// Observations with a code that is known here: how many there are, and those that neither stand nor
+    /// are said to be older than what stands.
+    fn gone(&self) -> (usize, BTreeSet<String>) {
+        let (newest, mut known, mut gone) = (self.newest(), 0, BTreeSet::new());
+        for resource in &self.resources {
+            let Some(field) = field_of(resource) else {
+                continue;
+            };
+            known += 1;
+            let id = resource["id"].as_str().unwrap();
+            let counts = time_of(resource) == newest[field] || self.words.contains(id);
+            if !self.said.contains_key(field) || !counts {
+                gone.insert(format!("{}: {field} {id}", self.name));
+            }
+        }
+        (known, gone)
+    }
+
+    /// Whether anything is said, or kept, of a resource.
+    fn is_told(&self, resource: &Value) -> bool {
+        let (kind, id) = (
+            resource["resourceType"].as_str().unwrap(),
+            resource["id"].as_str().unwrap(),
+        );
+        let dose = |entry: &Entry| matches!(entry, Entry::Dose(_));
+        match kind {
+            "Patient" => true,
+            "MedicationAdministration" => {
+                self.cases.iter().flat_map(|case| &case.entries).any(dose)
+            }
+            "AllergyIntolerance" => self.said.contains_key("allergies"),
+            "Organization" | "Practitioner" | "Location" | "Encounter" | "Provenance" => {
+                self.words.contains(kind)
+            }
+            _ => self.words.contains(id),
+        }
+    }
+}
+
+fn time_of(resource: &Value) -> &str {
+    resource["effectiveDateTime"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn what_has_a_known_code_is_kept_and_nothing_goes_without_a_word() {
+    let files = files();
+    let of_synthea = files
+        .iter()
+        .filter(|(name, _)| name.starts_with("synthea"))
+        .count();
+    assert!(of_synthea >= 15 && files.len() - of_synthea >= 5);
+    let (mut known, mut gone) = (0, BTreeSet::new());
+    for read in files.iter().map(Read::of) {
+        let (of_this, gone_of_this) = read.gone();
+        known += of_this;
+        gone.extend(gone_of_this);
+        for resource in read
+            .resources
+            .iter()
+            .filter(|resource| field_of(resource).is_none())
+        {
+            assert!(
+                read.is_told(resource),
+                "{}: {resource} went without a word:\n{}",
+                read.name,
+                read.words
+            );
+        }
+    }
+    assert!(
+        known > 200 && gone.len() * 20 <= known,
+        "of {known}: {gone:?}"
+    );
+}
+
+/// What only asks another system to do something is no record.
+#[test]
+fn requests_that_take_away_are_refused() {
+    let (_, text) = files()
+        .into_iter()
+        .find(|(name, _)| name == "hub-batch.json")
+        .unwrap();
+    assert!(fhir::read(&text).is_ok());
+    for method in ["DELETE", "PATCH", "GET"] {
+        let said = fhir::read(&text.replacen("PUT", method, 1))
+            .unwrap_err()
+            .to_string();
+        assert!(said.contains("says what was done"), "{method}: {said}");
+    }
+}
+
+/// Shares, other degrees and others' words for an answer.
+#[test]
+fn units_and_answers_of_others_are_understood() {
+    let read = |name: &str| Read::of(files().iter().find(|(file, _)| file == name).unwrap()).said;
+    let number = |of: f64| vec![FindingValue::Number(of)];
+    let bulk = read("bulk-ndjson.ndjson");
+    assert_eq!(
+        (&bulk["spo2"], &bulk["weight"], &bulk["haemoglobin"]),
+        (&number(97.0), &number(9.3), &number(64.0))
+    );
+    assert_eq!(read("openmrs-collection.json")["temperature"], number(36.9));
+    assert_eq!(read("ips-document.json")["temperature"], number(36.889));
+    assert_eq!(
+        read("hub-batch.json")["malaria_test"],
+        [FindingValue::Text("positive".into())]
+    );
+}
