@@ -233,8 +233,8 @@ fn one(visit: &Visit, sitting: &Sitting<'_>, answer: Answers<'_>) -> Result<Visi
 /// more is asked of a patient who is to go at once.
 pub fn rest(sitting: &Sitting<'_>, mut visit: Visit) -> Result<Visit, Failure> {
     let asked = match sitting.of {
-        VisitOf::Pregnancy => catalogue::Patient::Pregnancy.asked(),
-        VisitOf::Adult => catalogue::Patient::Adult.asked(),
+        VisitOf::Pregnancy => catalogue::Patient::Pregnancy.asked(sitting.profile),
+        VisitOf::Adult => catalogue::Patient::Adult.asked(sitting.profile),
         VisitOf::Child | VisitOf::Triage => return Ok(visit),
     };
     if visit.ask.is_some() {
@@ -248,7 +248,7 @@ pub fn rest(sitting: &Sitting<'_>, mut visit: Visit) -> Result<Visit, Failure> {
         let what = catalogue::field(name)
             .map(|field| kind_in_words(field.kind))
             .unwrap_or_default();
-        let question = format!("{} [{what}]", name.replace(['_', '.'], " "));
+        let question = format!("{} [{what}, Enter: not asked]", field_asked(name));
         visit = said(sitting, visit, (name, &question), &mut line)?;
     }
     Ok(visit)
@@ -309,6 +309,33 @@ fn said(
             Err(failure) => return Err(failure),
         }
     }
+}
+
+/// The question for a field that no rule reads; of others, the name.
+fn field_asked(name: &str) -> String {
+    let question = match name {
+        "malaria_test" => "Malaria test",
+        "hiv_test" => "HIV test, the last that is known",
+        "syphilis_test" => "Syphilis test",
+        "pregnancies_before" => "How many pregnancies before this one?",
+        "previous_problems" => "Which problems were there in pregnancies before?",
+        "medicines_now" => "Which medicines are taken now?",
+        "allergies" => "Allergies? To which medicine or food, or none",
+        "birth_plan" => "Where is the birth planned, and who takes her there?",
+        "patient.sex" => "Sex",
+        "severe_headache" => "Severe headache?",
+        "breathless" => "Short of breath?",
+        "fever_days" => "Fever for how many days?",
+        "blood_in_sputum" => "Coughs up blood?",
+        "chest_pain" => "Pain in the chest?",
+        "rash_or_bleeding" => "A rash, or bleeding into the skin?",
+        "urinating_little" => "Passes little urine?",
+        "tb_before" => "Treated for tuberculosis before?",
+        "tb_contact" => "Lives with somebody who has tuberculosis?",
+        "diabetes" => "Diabetes?",
+        other => return other.replace(['_', '.'], " "),
+    };
+    question.to_owned()
 }
 
 /// What can be written into a field.

@@ -65,7 +65,7 @@ fn every_question_of_the_terminal_is_a_field() {
     }
     for form in [Patient::Pregnancy, Patient::Adult] {
         let unknown = form
-            .asked()
+            .asked(clinical::Profile::Imci)
             .iter()
             .find(|name| catalogue::field(name).is_none());
         assert_eq!(unknown, None, "{form:?}");

@@ -336,3 +336,31 @@ fn a_dry_run_says_what_an_import_then_does_and_writes_nothing() {
             .contains("would be: 0 cases begun, 0 added to, 1 here already")
     );
 }
+
+/// Every case that comes from others is judged: an oxygen below 90 in any of them is pink, and what a grown
+/// person has is written down.
+#[test]
+fn dangers_in_the_files_of_others_are_judged() {
+    let desk = with_worker();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../record/tests/foreign");
+    let (mut dangers, mut files) = (0, 0);
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let answer = taken(&desk, &name, &text);
+        let [case] = &cases(&answer)[..] else {
+            panic!("{name}: {answer}")
+        };
+        let shown = desk.json("clinic", &["case", "show", case]);
+        let oxygen = shown["findings"]["spo2"]["value"].as_f64();
+        let judged = shown["assessments"].as_array().unwrap().last();
+        let judged = judged.unwrap_or_else(|| panic!("{name}: nobody has judged it"));
+        if oxygen.is_some_and(|oxygen| oxygen < 90.0) {
+            assert_eq!(judged["urgency"], "pink", "{name}: {judged}");
+            dangers += 1;
+        }
+        files += 1;
+    }
+    assert!(files >= 20 && dangers >= 4, "{dangers} of {files}");
+}

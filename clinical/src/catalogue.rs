@@ -9,8 +9,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::FindingValue;
 use crate::date::is_date;
+use crate::{FindingValue, Profile};
 
 /// How concurrent writes are brought together. In all of them *unknown* yields to anything
 /// known, and a word said by somebody who had seen another takes its place only as far as the rule
@@ -440,14 +440,15 @@ pub enum Patient {
 }
 
 impl Patient {
-    /// What else to ask, beside what rules read (clinical §1.4, §1.5).
+    /// What else to ask, beside what rules read (clinical §1.4, §1.5): tests only where there is a laboratory.
     #[rustfmt::skip]
-    pub const fn asked(self) -> &'static [&'static str] {
-        match self {
-            Self::Pregnancy => &[
+    pub const fn asked(self, profile: Profile) -> &'static [&'static str] {
+        match (self, profile) {
+            (Self::Pregnancy, Profile::Iccm) => &["pregnancies_before", "previous_problems", "medicines_now", "allergies", "birth_plan"],
+            (Self::Pregnancy, Profile::Imci) => &[
                 "malaria_test", "hiv_test", "syphilis_test", "pregnancies_before", "previous_problems", "medicines_now", "allergies", "birth_plan",
             ],
-            Self::Adult => &[
+            (Self::Adult, _) => &[
                 "patient.sex", "severe_headache", "breathless", "fever_days", "blood_in_sputum", "chest_pain", "rash_or_bleeding", "urinating_little", "tb_before",
                 "tb_contact", "diabetes", "medicines_now", "allergies",
             ],
@@ -455,8 +456,9 @@ impl Patient {
     }
 }
 
-const _: () = assert!(are_fields(Patient::Pregnancy.asked()));
-const _: () = assert!(are_fields(Patient::Adult.asked()));
+const _: () = assert!(are_fields(Patient::Pregnancy.asked(Profile::Iccm)));
+const _: () = assert!(are_fields(Patient::Pregnancy.asked(Profile::Imci)));
+const _: () = assert!(are_fields(Patient::Adult.asked(Profile::Imci)));
 
 /// A unit of the catalogue (UCUM) as people write it.
 pub fn unit_spoken(ucum: &'static str) -> &'static str {
@@ -627,9 +629,9 @@ mod tests {
         let consents = FIELDS.iter().filter(|f| f.name.starts_with("consent."));
         assert_eq!(consents.filter(|f| f.merge == Merge::Consent).count(), 4);
         let mut asked = Patient::Pregnancy
-            .asked()
+            .asked(Profile::Imci)
             .iter()
-            .chain(Patient::Adult.asked());
+            .chain(Patient::Adult.asked(Profile::Imci));
         assert!(asked.all(|name| names.contains(name)));
     }
 
