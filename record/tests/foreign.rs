@@ -230,3 +230,34 @@ fn units_and_answers_of_others_are_understood() {
         [FindingValue::Text("positive".into())]
     );
 }
+
+/// A file of many patients is read some at a time, and says the same as their files one by one.
+#[test]
+fn many_patients_a_line_each_are_read_as_one_by_one() {
+    let (mut all, mut alone) = (String::new(), Vec::new());
+    for n in 0..300 {
+        let patient = format!(
+            r#"{{"resourceType":"Patient","id":"p{n}","identifier":[{{"system":"http://x.example","value":"{n}"}}],"birthDate":"2025-03-04"}}"#
+        );
+        let oxygen = format!(
+            r#"{{"resourceType":"Observation","id":"o{n}","status":"final","code":{{"coding":[{{"system":"http://loinc.org","code":"59408-5"}}]}},"subject":{{"reference":"Patient/p{n}"}},"effectiveDateTime":"2026-10-04T10:20:00Z","valueQuantity":{{"value":{},"unit":"%"}}}}"#,
+            80 + n % 20
+        );
+        // Not beside each other, as servers write bulk data.
+        all = format!("{oxygen}\n{all}{patient}\n");
+        alone.extend(fhir::read(&format!("{patient}\n{oxygen}\n")).unwrap());
+    }
+    let key = |case: &Imported| format!("{:?}", (&case.known_as, said(std::slice::from_ref(case))));
+    let of = |cases: &[Imported]| cases.iter().map(key).collect::<BTreeSet<_>>();
+    let together = fhir::read(&all).unwrap();
+    assert_eq!(together.len(), 300);
+    assert_eq!(of(&together), of(&alone));
+    // Whose a line is that names nobody of the file, nobody guesses.
+    let stray = all.replacen("Patient/p7\"", "Patient/elsewhere\"", 1);
+    let cases = fhir::read(&stray).unwrap();
+    let told = cases
+        .iter()
+        .flat_map(|case| &case.left_out)
+        .any(|line| line.contains("Observation o7 "));
+    assert!(told && cases.len() == 300);
+}

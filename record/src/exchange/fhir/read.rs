@@ -13,6 +13,7 @@ use clinical::{FindingValue, Merge, Urgency, catalogue};
 use crate::{DecisionEntry, DoseEntry, Entry, IMPORTED};
 
 mod bundle;
+mod lines;
 mod values;
 
 use bundle::{Bundle, Whose, strict, subject_of};
@@ -31,58 +32,7 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
         Ok(value) => return read_value(value),
         Err(e) => ExchangeError::Malformed(format!("not JSON, or cut short: {e}")),
     };
-    let lines: Vec<_> = text
-        .lines()
-        .map(|line| line.trim_start_matches('\u{feff}').trim())
-        .enumerate()
-        .filter(|(_, line)| !line.is_empty())
-        .collect();
-    // A line of what is written over several is no JSON of its own.
-    let parsed: Vec<_> = lines
-        .iter()
-        .map(|(n, line)| (n + 1, strict(line)))
-        .collect();
-    let resource =
-        |line: &Result<Value, String>| line.as_ref().is_ok_and(|r| !kind_of(r).is_empty());
-    if parsed.len() < 2 || !parsed.iter().any(|(_, line)| resource(line)) {
-        return Err(whole);
-    }
-    let (mut cases, mut resources, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
-    for (n, line) in parsed {
-        let read = match line {
-            Ok(resource) if !matches!(kind_of(&resource), "Bundle" | "") => {
-                resources.push(resource);
-                continue;
-            }
-            Ok(bundle) => read_value(bundle),
-            Err(e) => Err(ExchangeError::Malformed(format!("not JSON: {e}"))),
-        };
-        match read {
-            Ok(read) => cases.extend(read),
-            Err(why) => left_out.push(format!("line {n}: {why}")),
-        }
-    }
-    if !resources.is_empty() {
-        match read_bundle(&collection(resources)) {
-            Ok(read) => cases.extend(read),
-            Err(why) => left_out.push(why.to_string()),
-        }
-    }
-    if cases.iter().all(|case| case.entries.is_empty()) {
-        return Err(whole_of(left_out).unwrap_or(whole));
-    }
-    if !left_out.is_empty() {
-        cases.push(Imported {
-            left_out,
-            ..Imported::default()
-        });
-    }
-    Ok(cases)
-}
-
-fn whole_of(left_out: Vec<String>) -> Option<ExchangeError> {
-    let first = left_out.into_iter().next()?;
-    Some(ExchangeError::Malformed(first))
+    lines::read(text, whole)
 }
 
 /// Resources as a bundle of them, which know each other by their kind and id.

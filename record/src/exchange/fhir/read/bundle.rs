@@ -111,16 +111,7 @@ impl Bundle<'_> {
             return Whose::Unclear;
         }
         let Some(reference) = named else {
-            let about_nobody = [
-                "Device",
-                "Practitioner",
-                "Organization",
-                "Location",
-                "Provenance",
-                "AuditEvent",
-                "Medication",
-            ];
-            return match (about_nobody.contains(&kind_of(resource)), count) {
+            return match (ABOUT_NOBODY.contains(&kind_of(resource)), count) {
                 (true, _) => Whose::Nobody,
                 (false, 1) => Whose::Patient(0),
                 (false, _) => Whose::Unclear,
@@ -232,6 +223,17 @@ fn own_name(url: &str) -> String {
     parts.reverse();
     parts.join("/")
 }
+
+/// Kinds that are about nobody, where they name nobody.
+pub(super) const ABOUT_NOBODY: [&str; 7] = [
+    "Device",
+    "Practitioner",
+    "Organization",
+    "Location",
+    "Provenance",
+    "AuditEvent",
+    "Medication",
+];
 
 /// Whom a resource is about, as it says.
 pub(super) fn subject_of(resource: &Value) -> Option<&str> {
