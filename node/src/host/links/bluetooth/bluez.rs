@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,8 @@ pub struct Bluetooth {
     /// Phones that have been met here, by whose tokens others are told apart.
     met: Arc<Mutex<BTreeSet<DeviceId>>>,
     places: Arc<Semaphore>,
+    /// Callers who were not let in.
+    turned_away: Arc<AtomicU64>,
     /// One call at a time, for which the radio stops looking.
     calling: tokio::sync::Mutex<()>,
     call: Notify,
@@ -144,6 +147,7 @@ impl Bluetooth {
             looks,
             met: Arc::default(),
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            turned_away: Arc::default(),
             calling: tokio::sync::Mutex::default(),
             call: Notify::new(),
             standing: Standing::of("bluetooth", "ready", log.clone()),
@@ -358,7 +362,7 @@ impl Bluetooth {
             return; // whoever it is comes again
         };
         let (keys, port, log) = (self.keys.clone(), port.clone(), self.log.clone());
-        let met = self.met.clone();
+        let (met, turned_away) = (self.met.clone(), self.turned_away.clone());
         let live = self.live.hold(from);
         tokio::spawn(async move {
             let (_place, _live) = (place, live);
@@ -369,7 +373,15 @@ impl Bluetooth {
                     remember(&met, pipe.peer);
                     port.answer(LinkClass::Bluetooth, pipe).await;
                 }
-                Err(error) => log(&format!("bluetooth: a caller was not let in: {error}")),
+                Err(error) => {
+                    // Whoever knocks again and again fills no log.
+                    let so_far = turned_away.fetch_add(1, Relaxed).saturating_add(1);
+                    if so_far.is_power_of_two() {
+                        log(&format!(
+                            "bluetooth: a caller was not let in ({so_far} so far): {error}"
+                        ));
+                    }
+                }
             }
         });
     }
