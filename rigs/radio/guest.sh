@@ -312,7 +312,7 @@ fi
 if [ "$scenario" = stranger ]; then
     # That it was there, and was let in nowhere: else the two have met beside nobody.
     knocks=$(sed -n 's/.*not let in (\([0-9]*\) so far).*/\1/p' /out/a.log | tail -1)
-    memory=$(sed -n 's/VmHWM: *\([0-9]*\) kB/\1/p' /proc/$knocked/status)
+    memory=$(awk '/VmHWM/ { print $2 }' /proc/$knocked/status)
     echo "strangers turned away: $knocks or more; at most $memory kB of memory"
     [ "${knocks:-0}" -ge 16 ] || rc=8
     [ "${memory:-999999}" -lt 150000 ] || rc=8
