@@ -250,6 +250,8 @@ fn a_day_of_birth_is_an_age() {
         (days(500), "", true),
         (days(250), "", false),
         (String::new(), "age_months=20", true),
+        (String::new(), "age_years=1", true),
+        (String::new(), "age_days=250", false),
     ] {
         let set = if born.is_empty() { age } else { &born };
         let new = new(&["--set", set, "--json"]);

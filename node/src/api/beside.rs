@@ -18,7 +18,10 @@ pub(super) fn age_of_head(head: &[Entry], now_s: u64) -> Ages {
             born = age_from_birth(value, now_s);
         }
         if let (true, FindingValue::Number(number)) = (AGES.contains(&name.as_str()), value) {
-            said.insert(name.clone(), *number);
+            match name.as_str() {
+                "age_years" => said.insert("age_months".to_owned(), *number * 12.0),
+                _ => said.insert(name.clone(), *number),
+            };
         }
     }
     match said.is_empty() {
@@ -86,13 +89,13 @@ pub(super) fn said_once(file: &PatientFile, head: &[Entry], now_s: u64) -> Resul
         let Entry::Finding { name, value } = entry else {
             continue;
         };
-        let other = file.values.get(name).filter(|other| *other != value);
         let known = |value: &FindingValue| *value != FindingValue::Unknown;
-        match other {
-            Some(other) if known(other) && known(value) => {
+        match file.values.get(name) {
+            Some(other) if other != value && known(other) && known(value) => {
                 return Err(Refusal::SaidTwice(name.clone()));
             }
-            None if AGES.contains(&name.as_str()) && known(value) => {
+            // Where the file names none, it is the file's.
+            None if AGES.contains(&name.as_str()) && known(value) && !file.ages.is_empty() => {
                 return Err(Refusal::Findings(FindingsError::Age(AgeError::Several)));
             }
             Some(_) | None => {}
