@@ -8,7 +8,7 @@ mkdir -p "${2:?a folder to work in}"
 work=$(readlink -f "$2")
 shift 2
 here=$(dirname "$(readlink -f "$0")")/radio
-# stranger: Bluetooth, with somebody in between who knocks at both and says nothing. tokens: an hour of advertisements, by which nobody without the key may tell one phone's from another's.
+# stranger: Bluetooth, with somebody in between who knocks at both and says nothing. tokens, tokens-HOURS: an hour or more of advertisements, by which nobody without the key may tell one phone's from another's.
 # l2cap, gatt, wifi, hotspot, managed, adhoc, mesh: over that radio alone. goodput: beside the bare channel. faults: what is lacking. raise-SEED: from Bluetooth to a Wi-Fi Direct group, which is pulled away.
 scenarios=${*:-l2cap gatt wifi adhoc mesh raise-1}
 
@@ -37,14 +37,14 @@ for scenario in $scenarios; do
     [ -z "${STRICT:-}" ] || touch "$work/test/strict"
     began=$SECONDS rc=0
     faster=()
-    if [ "$scenario" = tokens ]; then
+    if [ "${scenario%-*}" = tokens ]; then
         export THREADS=single
         faster=(-icount shift=2,sleep=off)
     fi
     # An emulated controller that is left at a bad moment may not come back in time; three times in a row it does not happen.
     for try in 1 2 3; do
         rc=0
-        "$here/boot.sh" "$work" "$work/test" "$out" 600 "${faster[@]}" || rc=$?
+        "$here/boot.sh" "$work" "$work/test" "$out" "$([ "${scenario%-*}" = tokens ] && echo 2400 || echo 600)" "${faster[@]}" || rc=$?
         [[ "${scenario%-*}" =~ ^(raise|cut)$ ]] && [ $rc != 0 ] && [ $rc != 77 ] && [ $try != 3 ] || break
         echo "$scenario: try $try came to nothing ($rc)"
     done
@@ -70,11 +70,11 @@ for scenario in $scenarios; do
             exit 1
         fi
     done
-    [ "$scenario" != tokens ] || python3 "$here/tokens.py" "$out/air.snoop"
+    [ "${scenario%-*}" != tokens ] || python3 "$here/tokens.py" "$out/air.snoop"
     echo "$scenario: met after $((SECONDS - began)) s of emulation, $(cat "$out"/air.snoop "$out"/wifi*.pcap 2>/dev/null | wc -c) bytes of air searched"
     grep -hE "pulled away" "$out/console.log" | sed "s/^/  /" || true
     grep -h "^bare channel" "$out/console.log" | sed "s/^/  /" || true
-    grep -hE "^(knocked|strangers)" "$out/console.log" | sed "s/^/  /" || true
+    grep -hE "^(knocked|strangers|a radio that)" "$out/console.log" | sed "s/^/  /" || true
     grep -h "^meetings:" "$out/console.log" | sed "s/^/  /" || true
     grep -hE "bluetooth:|wi-fi:|network" "$out/a.log" "$out/b.log" | sed 's/^/  /' || true
 done

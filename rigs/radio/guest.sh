@@ -8,7 +8,7 @@
 #   quic          Noise and iroh's custom transport over one channel, and what a stall costs each
 #   goodput       Bluetooth: what the bare channel carries, what a secured one, and what a meeting brings over
 #   stranger      Bluetooth, while somebody without a key holds channels open to both phones and says again what they advertise
-#   tokens        Bluetooth for an hour, on a clock that does not wait
+#   tokens HOURS  Bluetooth for an hour or more, on a clock that does not wait
 #   cut SEED      Bluetooth, GATT or L2CAP as the seed is even or odd, switched off at a moment of the meeting for three seconds
 #   raise SEED    both: the meeting begins over GATT, raises a group, and the Wi-Fi is pulled away in the middle of it
 cd /tmp || exit 9
@@ -231,7 +231,9 @@ case $scenario in
         bluetooth
         /test/kijiti --data /test/phones/a start --links bluetooth --bluetooth l2cap --adapter hci0 2>/out/a.log &
         /test/kijiti --data /test/phones/b start --links bluetooth --bluetooth l2cap --adapter hci1 2>/out/b.log &
-        sleep 3600
+        other=$!
+        [ "$seed" -gt 0 ] 2>/dev/null || seed=1
+        sleep $((seed * 3600))
         ;;
     cut)
         bluetooth
@@ -308,6 +310,16 @@ if [ "$scenario" = goodput ] && [ $rc = 0 ]; then
         printf "bare channel %.1f kB/s, bundle %.1f kB/s: %.3f of it; the whole meeting %.3f; first change %.0f ms after greeting\n", bare, moved, moved / bare, all / bare, (cases - met) * 1000
         exit moved / bare < 0.75
     }' || rc=6
+fi
+if [ "$scenario" = tokens ] && [ $rc = 0 ]; then
+    # Where somebody was and nobody is heard any more, a controller may have gone deaf: it is switched anew.
+    ! grep -q "switched anew" /out/a.log || { echo "switched anew beside a phone"; rc=9; }
+    kill $other
+    sleep 1600
+    grep -q "nothing was heard for long; the radio is switched anew" /out/a.log || { echo "a deaf radio was left so"; rc=9; }
+    sleep 60
+    btmgmt --index 0 info 2>/dev/null | grep -q "current settings:.* powered" || { echo "the radio did not come back"; btmgmt --index 0 info; rc=9; }
+    [ $rc != 0 ] || echo "a radio that had gone deaf was switched anew $(up)"
 fi
 if [ "$scenario" = stranger ]; then
     # That it was there, and was let in nowhere: else the two have met beside nobody.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads a capture of Bluetooth's air (btsnoop) in which two phones advertised for an hour, and looks for anything by which
+"""Reads a capture of Bluetooth's air (btsnoop) in which two phones advertised for an hour or a day, and looks for anything by which
 somebody without the key could say that two of their advertisements are one phone's. Usage: tokens.py CAPTURE"""
 import struct
 import sys
@@ -28,7 +28,7 @@ def main():
         token = packet[at + 16 : at + 16 + TOKEN]
         seen.setdefault(token, set()).add(address)
     tokens = sorted(seen)
-    assert len(tokens) >= 6, f"only {len(tokens)} tokens in an hour of two phones"
+    assert len(tokens) >= 6, f"only {len(tokens)} tokens of two phones"
     for n, one in enumerate(tokens):
         for two in tokens[n + 1 :]:
             shared = [i for i in range(TOKEN - 2) if one[i : i + 3] in two]
@@ -37,7 +37,7 @@ def main():
     # a phone may have been in use before the program began.
     pairs = [(one, two) for n, one in enumerate(tokens) for two in tokens[n + 1 :] if seen[one] & seen[two]]
     assert not pairs, f"{len(pairs)} pairs of tokens were heard from one address: {[(a.hex(), b.hex()) for a, b in pairs][:5]}"
-    print(f"tokens: {len(tokens)} of two phones in an hour: no three bytes in common, no address in common")
+    print(f"tokens: {len(tokens)} of two phones: no three bytes in common, no address in common")
 
 
 main()
