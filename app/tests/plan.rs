@@ -346,6 +346,31 @@ fn a_danger_sign_in_a_file_is_pink_whatever_else_stands_there() {
             "{shown}"
         );
     }
+    // Nothing that the file says is lost, and a sign beside it counts as one in it.
+    let path = desk.write(
+        "seven.toml",
+        "age_years = 7\nlethargic = \"yes\"\ntext = \"fell from a tree\"",
+    );
+    let new = desk.json("clinic", &["case", "new", "--findings", &path]);
+    let shown = desk.json(
+        "clinic",
+        &["case", "show", &new["case"].as_str().unwrap()[..8]],
+    );
+    let said = |name: &str| shown["findings"][name]["value"].clone();
+    assert_eq!(
+        (said("age_years"), said("text")),
+        (7.0.into(), "fell from a tree".into()),
+        "{shown}"
+    );
+    let path = desk.write(
+        "calm.toml",
+        "convulsing_now = \"no\"\ncough_or_difficult = \"yes\"",
+    );
+    let beside = ["case", "new", "--findings", &path, "--set"];
+    let new = desk.json("clinic", &[&beside[..], &["lethargic=yes"]].concat());
+    assert_eq!(new["assessment"]["urgency"], "pink", "{new}");
+    let (_, told) = desk.fails("clinic", &[&beside[..], &["convulsing_now=yes"]].concat());
+    assert!(told.contains("convulsing_now"), "said twice: {told}");
     // The control: where there is none, what is missing is said.
     for (file, said) in [
         ("cough_or_difficult = \"yes\"", "the age is missing"),

@@ -63,19 +63,18 @@ impl Findings {
         Self::from_raw(raw_of(file)?, pack, age)
     }
 
-    /// The values of a file alone, whatever it says of an age: what the floor looks at where the rules are
-    /// not for this patient.
-    pub fn values_of(
+    /// A file of somebody of no age that the rules are for: what it says, and the ages that it names. It is
+    /// read as that of a grown person; only what was said of it counts.
+    pub fn ageless(
         file: &str,
         pack: &RulePack,
-    ) -> Result<BTreeMap<String, FindingValue>, FindingsError> {
+    ) -> Result<(Self, BTreeMap<String, f64>), FindingsError> {
         let mut raw = raw_of(file)?;
+        let age = |name: &&str| Some(((*name).to_owned(), raw.get(*name)?.as_f64()?));
+        let ages = AGES.iter().filter_map(age).collect();
         raw.retain(|name, _| !AGES.contains(&name.as_str()));
         let some_age = BTreeMap::from([("age_months".to_owned(), ADULT_FROM_MONTHS)]);
-        let findings = Self::from_raw(raw, pack, &some_age)?;
-        let mut values = findings.said;
-        values.retain(|name, _| !name.starts_with("age_"));
-        Ok(values)
+        Ok((Self::from_raw(raw, pack, &some_age)?, ages))
     }
 
     fn from_raw(

@@ -134,12 +134,12 @@ pub fn look(cx: &dyn Look, request: Request, host: HostFacts) -> Result<Looked, 
             match assessor.read_file(&findings, &assess::Ages::new()) {
                 Ok(file) => assessor.assess(&file, profile).into(),
                 // A danger sign is one at any age, or none.
-                Err(why) => match assessor.floor_of(&findings) {
-                    Some((_, floor)) if matches!(why, clinical::FindingsError::Age(_)) => {
-                        floor.into()
-                    }
-                    _ => return Err(Refusal::Findings(why)),
-                },
+                Err(why @ clinical::FindingsError::Age(_)) => {
+                    let file = assessor.read_ageless(&findings);
+                    let floor = file.and_then(|file| assessor.by_floor(&file.values));
+                    floor.ok_or(Refusal::Findings(why))?.into()
+                }
+                Err(why) => return Err(Refusal::Findings(why)),
             }
         }
         Request::Status => keeping::status(cx, host)?.into(),

@@ -43,9 +43,13 @@ pub trait Assessor {
     /// Reads a findings file (JSON or TOML). Where it names no age, the one that was said beside it
     /// counts.
     fn read_file(&self, file: &str, age: &Ages) -> Result<PatientFile, FindingsError>;
-    /// The values of a findings file of somebody of no age that the rules are for, and what the floor says
-    /// of them; `None` where it has nothing to say.
-    fn floor_of(&self, _file: &str) -> Option<(Values, Assessment)> {
+    /// A findings file of somebody of no age that the rules are for, all that it says; `None` where it
+    /// cannot be read.
+    fn read_ageless(&self, _file: &str) -> Option<PatientFile> {
+        None
+    }
+    /// What the floor alone says; `None`: nothing.
+    fn by_floor(&self, _values: &Values) -> Option<Assessment> {
         None
     }
     /// What rules, floor and model say of a file.

@@ -30,6 +30,30 @@ pub(super) fn age_of_head(head: &[Entry], now_s: u64) -> Ages {
     }
 }
 
+/// What a findings file says together with what was said beside it: a sign that is there in either is there.
+pub(super) fn with_what_is_beside(
+    assessor: &dyn Assessor,
+    file: &PatientFile,
+    head: &[Entry],
+) -> Values {
+    let mut said = Values::new();
+    for entry in head {
+        if let Entry::Finding { name, value } = entry
+            && !name.contains('.')
+        {
+            said.insert(name.clone(), value.clone());
+        }
+    }
+    let mut values = file.values.clone();
+    for (name, value) in assessor.recorded(&said) {
+        match values.get(&name) {
+            Some(FindingValue::Yes) => {}
+            _ => drop(values.insert(name, value)),
+        }
+    }
+    values
+}
+
 /// What a findings file comes to together with what was said beside it; `None`: nothing of that is a
 /// finding.
 pub(super) fn assess_with_head(
@@ -39,27 +63,18 @@ pub(super) fn assess_with_head(
     profile: Profile,
     now_s: u64,
 ) -> Option<Assessment> {
-    let (mut born, mut said) = (None, Values::new());
+    let mut born = None;
     for entry in head {
-        let Entry::Finding { name, value } = entry else {
-            continue;
-        };
-        match name.contains('.') {
-            true if name == "patient.born" => born = age_from_birth(value, now_s),
-            true => {}
-            false => drop(said.insert(name.clone(), value.clone())),
+        if let Entry::Finding { name, value } = entry
+            && name == "patient.born"
+        {
+            born = age_from_birth(value, now_s);
         }
     }
-    let mut values = file.values.clone();
+    let mut values = with_what_is_beside(assessor, file, head);
     if !file.text.is_empty() {
         let words = FindingValue::Text(file.text.clone());
         values.insert(clinical::TEXT.into(), words);
-    }
-    for (name, value) in assessor.recorded(&said) {
-        match values.get(&name) {
-            Some(FindingValue::Yes) => {}
-            _ => drop(values.insert(name, value)),
-        }
     }
     let age = match file.group {
         AgeGroup::Infant => "age_hours",

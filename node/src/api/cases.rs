@@ -9,8 +9,8 @@ use protocol::limits::SAME_CASES_MAX;
 use protocol::{Area, CaseId, SpaceId, always};
 use record::{CaseView, Entry, likeness};
 
-use super::assess::{self, Values, assess_fields, case_now, entries_of, entry_of, reassess};
-use super::beside::{age_of_head, assess_with_head, said_once};
+use super::assess::{self, assess_fields, case_now, entries_of, entry_of, reassess};
+use super::beside::{age_of_head, assess_with_head, said_once, with_what_is_beside};
 use super::consent::may_leave;
 use super::decide::decide;
 use super::entries::{consented, finding, is_young, read_dose, taken_back};
@@ -180,34 +180,28 @@ pub fn begin(
     let area = default_area(cx, with.area.clone())?;
     let (assessor, now_s) = (cx.assessor(), cx.now().wall_s);
     let age = age_of_head(&with.head, now_s);
-    let file = match assessor.read_file(file, &age) {
-        Ok(file) => file,
+    let (file, alone) = match assessor.read_file(file, &age) {
+        Ok(file) => {
+            let alone = assessor.assess(&file, profile);
+            (file, alone)
+        }
+        // A danger sign is one at any age, or none, in the file or beside it.
         Err(why @ FindingsError::Age(_)) => {
-            let floor = assessor.floor_of(file).ok_or(Refusal::Findings(why))?;
-            return begin_by_floor(cx, floor, area, with);
+            let ageless = assessor.read_ageless(file);
+            let judged = ageless.and_then(|file| {
+                let floor = assessor.by_floor(&with_what_is_beside(assessor, &file, &with.head))?;
+                Some((file, floor))
+            });
+            judged.ok_or(Refusal::Findings(why))?
         }
         Err(why) => return Err(Refusal::Findings(why)),
     };
     said_once(&file, &with.head, now_s)?;
-    let alone = assessor.assess(&file, profile);
     let with_head = assess_with_head(assessor, &file, &with.head, profile, now_s);
     let assessment = with_head
         .filter(|with| with.urgency > alone.urgency)
         .unwrap_or(alone);
     let found = entries_of(&file).into_iter();
-    let entries = with.head.iter().cloned().chain(found).collect();
-    written(cx, area, entries, Some(assessment), &with)
-}
-
-/// Begins a case by a danger sign alone, of somebody of no age that the rules are for.
-fn begin_by_floor(
-    cx: &mut dyn Cx,
-    (values, assessment): (Values, Assessment),
-    area: Area,
-    with: Beginning,
-) -> Result<CaseNew, Refusal> {
-    let found = values.into_iter();
-    let found = found.map(|(name, value)| Entry::Finding { name, value });
     let entries = with.head.iter().cloned().chain(found).collect();
     written(cx, area, entries, Some(assessment), &with)
 }

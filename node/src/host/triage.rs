@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::sync::Arc;
 
+use clinical::age::AGES;
 use clinical::assessment::{Question, QuestionKind};
 use clinical::plan::Plan;
 use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile};
@@ -363,10 +364,23 @@ impl Assessor for Engine {
         })
     }
 
-    fn floor_of(&self, file: &str) -> Option<(Values, Assessment)> {
-        let values = Findings::values_of(file, &self.pack).ok()?;
-        let floor = inference::assess_without_age(&values)?;
-        Some((values, floor.said()))
+    fn read_ageless(&self, file: &str) -> Option<PatientFile> {
+        let (findings, ages) = Findings::ageless(file, &self.pack).ok()?;
+        let mut values = findings.said().clone();
+        values.retain(|name, _| !AGES.contains(&name.as_str()));
+        let said = ages.iter();
+        values.extend(said.map(|(name, age)| (name.clone(), FindingValue::Number(*age))));
+        Some(PatientFile {
+            group: findings.group(),
+            values,
+            text: findings.text().to_owned(),
+            pictures: findings.pictures().clone(),
+            ages,
+        })
+    }
+
+    fn by_floor(&self, values: &Values) -> Option<Assessment> {
+        inference::assess_without_age(values).map(|floor| floor.said())
     }
 
     fn assess(&self, file: &PatientFile, profile: Profile) -> Assessment {
