@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use app::Failure;
 use bluer::adv::Advertisement;
 use bluer::{Adapter, AdapterEvent, AddressType, Session, Uuid};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use node::host::links::Pipe;
 use node::host::links::bluetooth::l2cap::{self, Place};
 use node::host::links::bluetooth::token::SERVICE as SERVICE_OF_PHONES;
-use node::host::links::noise::{self, Stream};
+use node::host::links::noise::{self, Stream as Channel};
 use protocol::DeviceKeys;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -85,7 +85,7 @@ fn listen(adapter: &str) -> Result<(), Failure> {
 }
 
 /// One round: a word for how, eight bytes for how much, and that much; it is answered with a byte.
-async fn take(mut stream: impl Stream) -> Result<(), Failure> {
+async fn take(mut stream: impl Channel) -> Result<(), Failure> {
     let how = stream.read_u8().await.map_err(bluetooth)?;
     let bytes = stream.read_u64().await.map_err(bluetooth)?;
     let mut left = usize::try_from(bytes).map_err(bluetooth)?;
@@ -128,12 +128,7 @@ fn knock(adapter: &str, seconds: u64) -> Result<(), Failure> {
         let (_session, adapter) = ready(adapter).await?;
         let until = Instant::now() + Duration::from_secs(seconds);
         let service = Uuid::from_u128(SERVICE_OF_PHONES);
-        adapter
-            .set_discovery_filter(l2cap::filter())
-            .await
-            .map_err(bluetooth)?;
-        let events = adapter.discover_devices_with_changes().await;
-        let mut events = Box::pin(events.map_err(bluetooth)?);
+        let mut events = Box::pin(around(&adapter).await?);
         let (mut opened, mut held, mut said) = (0, BTreeMap::<_, Vec<_>>::new(), None);
         let mut near = BTreeMap::new();
         while Instant::now() < until {
@@ -233,13 +228,18 @@ fn call(adapter: &str, (kilobytes, rounds): (usize, usize), as_json: bool) -> Re
     Ok(())
 }
 
-async fn find(adapter: &Adapter) -> Result<Place, Failure> {
+/// What is heard around, as it comes.
+async fn around(adapter: &Adapter) -> Result<impl Stream<Item = AdapterEvent> + use<>, Failure> {
+    let filter = adapter.set_discovery_filter(l2cap::filter()).await;
+    filter.map_err(bluetooth)?;
     adapter
-        .set_discovery_filter(l2cap::filter())
+        .discover_devices_with_changes()
         .await
-        .map_err(bluetooth)?;
-    let events = adapter.discover_devices_with_changes().await;
-    let mut events = Box::pin(events.map_err(bluetooth)?);
+        .map_err(bluetooth)
+}
+
+async fn find(adapter: &Adapter) -> Result<Place, Failure> {
+    let mut events = Box::pin(around(adapter).await?);
     while let Some(event) = events.next().await {
         let AdapterEvent::DeviceAdded(address) = event else {
             continue;

@@ -526,17 +526,18 @@ impl<'a> Files<'a> {
 
     fn check_rules(&self, release: &Release, path: &Path, by_ministry: bool) -> Vec<Check> {
         let fails = |error| vec![Check::RulesFail(release.clone(), error)];
-        let tried = std::fs::read(path)
-            .map_err(|e| TrialError::Unreadable(e.to_string()))
-            .and_then(|bytes| try_rules(&bytes, None, by_ministry));
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(e) => return fails(TrialError::Unreadable(e.to_string())),
+        };
+        let tried = try_rules(&bytes, None, by_ministry);
         let (pack, tried) = match tried {
             Ok(tried) => tried,
             Err(error) => return fails(error),
         };
         let remarks = pack::remarks(&pack).unwrap_or_default().into_iter();
         let remarks = remarks.map(|remark| Check::PackRemark(release.clone(), remark));
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let changes = pack::changed(&text).into_iter();
+        let changes = pack::changed(&String::from_utf8_lossy(&bytes)).into_iter();
         let changes =
             changes.map(|(part, change)| Check::PackChanges(release.clone(), part, change));
         // A pink rule fewer passes by the word of whoever checks, not by the pack's own.

@@ -157,22 +157,11 @@ impl RulePack {
         }
     }
 
-    /// Whether an allergy may be to any medicine: it names none of the pack's, and nothing else that is
-    /// known.
+    /// Whether an allergy may be to any medicine: not every word of it is understood.
     fn is_unclear(&self, words: &str) -> bool {
-        let medicines = &self.treatments().medicines;
-        let stems: Vec<_> = medicines
-            .iter()
-            .flat_map(|medicine| &medicine.allergy)
-            .collect();
-        let names_one = |part: &String| stems.iter().any(|stem| part.contains(stem.as_str()));
-        let parts = allergy::parts(words);
-        // What is said of one that is known ("penicillin: rash on both arms") is no other one.
-        let known = |part: &String| names_one(part) || allergy::is_of_no_medicine(part);
-        match parts.first() {
-            Some(first) if known(first) && words.contains(':') => false,
-            _ => !parts.iter().all(known),
-        }
+        let medicines = self.treatments().medicines.iter();
+        let stems = medicines.flat_map(|medicine| medicine.allergy.iter().map(String::as_str));
+        !allergy::is_understood(&folded(words), stems)
     }
 
     /// Why a medicine may not be given to this patient.

@@ -100,7 +100,7 @@ impl std::fmt::Debug for Picture {
 }
 
 /// The least spread of light of a picture (levels of 256, squared), and the most of it that may lie between
-/// neighbours (1: noise). Of ten thousand drawn pictures none is near either (`most_drawings_are_read…`).
+/// neighbours (1: noise). Of two thousand drawn pictures none is beyond either (`what_is_no_photograph_at_all_is_not_read`).
 const SPREAD_LEAST: f32 = 2.0;
 const BETWEEN_MOST: f32 = 0.6;
 

@@ -260,4 +260,10 @@ fn many_patients_a_line_each_are_read_as_one_by_one() {
         .flat_map(|case| &case.left_out)
         .any(|line| line.contains("Observation o7 "));
     assert!(told && cases.len() == 300);
+    // Patients of whom nothing is said cost the others nothing.
+    let bare = |n: usize| format!(r#"{{"resourceType":"Patient","id":"bare{n}"}}"#) + "\n";
+    let bare: String = (0..64).map(bare).collect();
+    let cases = fhir::read(&format!("{bare}{all}")).unwrap();
+    let full = cases.iter().filter(|case| !case.entries.is_empty()).count();
+    assert_eq!(full, 300);
 }

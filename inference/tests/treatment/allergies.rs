@@ -28,6 +28,8 @@ fn allergies_withhold_and_doses_that_were_given_count() {
         "the white tablets",
         "dawa ya kikohozi",
         "peanuts, and something pink",
+        "no penecilin",
+        "has been ill of penecilin",
     ] {
         let plan = plan_with(&patient, Profile::Iccm, (&[words], &[]));
         let withheld = WhyWithheld::AllergyUnclear(words.into());

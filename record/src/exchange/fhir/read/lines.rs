@@ -23,12 +23,15 @@ pub(super) fn read(text: &str, whole: ExchangeError) -> Result<Vec<Imported>, Ex
         .filter(|(_, line)| !line.is_empty())
         .collect();
     if let Some(groups) = by_patients(&lines) {
-        let mut cases = Vec::new();
+        let (mut cases, mut left_out) = (Vec::new(), Vec::new());
         for group in groups {
             let resources = group.iter().filter_map(|line| strict(line).ok());
-            cases.extend(read_bundle(&collection(resources.collect()))?);
+            match read_bundle(&collection(resources.collect())) {
+                Ok(read) => cases.extend(read),
+                Err(why) => left_out.push(why.to_string()),
+            }
         }
-        return Ok(cases);
+        return with_left_out(cases, left_out, whole);
     }
     // A line of what is written over several is no JSON of its own.
     let parsed: Vec<_> = lines
@@ -61,6 +64,15 @@ pub(super) fn read(text: &str, whole: ExchangeError) -> Result<Vec<Imported>, Ex
             Err(why) => left_out.push(why.to_string()),
         }
     }
+    with_left_out(cases, left_out, whole)
+}
+
+/// What was read, and what was of no use; an error where that is all.
+fn with_left_out(
+    mut cases: Vec<Imported>,
+    left_out: Vec<String>,
+    whole: ExchangeError,
+) -> Result<Vec<Imported>, ExchangeError> {
     if cases.iter().all(|case| case.entries.is_empty()) {
         return Err(first_of(left_out).unwrap_or(whole));
     }
