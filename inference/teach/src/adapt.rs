@@ -16,6 +16,7 @@ use clinical::{AgeGroup, Urgency};
 use inference::encode::{Encoded, Encoder, Feature, Row};
 use inference::model::adapter::{ARCHITECTURE, Adapter, Form};
 use inference::model::{Calibration, Label, TriageModel};
+use inference::rules::RulePack;
 use protocol::Digest;
 
 use crate::learn::{Course, Fail, Lesson, Plan, Progress};
@@ -23,6 +24,7 @@ use crate::net::{Net, Ranks, Shape};
 use crate::own::{Own, SHARED};
 use crate::patients::{World, labels};
 use crate::publish::{self, Beside, Known, Stored};
+use crate::reads;
 
 /// Ranks of an adapter that fits into 0.4 MB beside the reference model.
 pub const RANKS: Ranks = Ranks {
@@ -74,6 +76,28 @@ impl Base {
             features: encoder.features().len(),
             pieces: encoder.pieces(),
         }
+    }
+
+    /// A course that goes on from it, among the usual patients, and reads also what the pack has come to ask
+    /// since.
+    ///
+    /// # Errors
+    /// Where it has another size than the plan's.
+    pub fn begin(&self, plan: Plan, pack: &RulePack) -> Result<(Course, Net), Fail> {
+        let read = self.model.encoder();
+        let mut more = reads::features(pack);
+        more.retain(|feature| !read.features().contains(feature));
+        let course = Course::with(plan, read.with(&more), World::LEARNING);
+        let (shape, own) = (course.shape(), self.model.network().shape());
+        if (shape.width, shape.layers, shape.inner) != (own.width, own.layers, own.inner) {
+            return Err(format!(
+                "the model to go on from has {} layers of width {}: --layers and --width must say so too",
+                own.layers, own.width
+            )
+            .into());
+        }
+        let net = self.net(shape, plan.seed)?;
+        Ok((course, net))
     }
 
     /// Its weights as they run, as numbers that can learn; what it does not read or say is new.
@@ -320,6 +344,7 @@ pub fn tune(
         steps: tuning.steps,
         rate: tuning.rate,
         pieces: shape.pieces,
+        after: None,
     };
     let course = Course::with(plan, encoder, world);
     let mut net = base.net(shape, tuning.seed)?;

@@ -14,7 +14,9 @@ use tokenizers::Tokenizer;
 
 use inference::encode::{Encoded, Encoder, Feature};
 use inference::rules::RulePack;
+use protocol::Digest;
 
+use crate::adapt::Base;
 use crate::net::{Net, Shape};
 use crate::patients::{Patient, Teacher, World, labels};
 use crate::reads::{SLOTS, TEXT_SLOTS, features};
@@ -45,6 +47,9 @@ pub struct Plan {
     /// Word pieces, at most.
     #[serde(default = "all_pieces")]
     pub pieces: usize,
+    /// The model file that it goes on from, by its digest; from nothing without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Digest>,
 }
 
 fn all_pieces() -> usize {
@@ -63,6 +68,7 @@ impl Plan {
         steps: 4800,
         rate: 8e-4,
         pieces: vocabulary::PIECES_MAX,
+        after: None,
     };
 
     /// A model so small that it is made while one waits, for tests.
@@ -76,6 +82,7 @@ impl Plan {
         steps: 6,
         rate: 1e-3,
         pieces: 400,
+        after: None,
     };
 
     /// How far this step goes: up over the first steps, then down as a cosine.
@@ -118,7 +125,7 @@ impl Course {
     /// The course of a plan among the patients of one world, read as `encoder` does.
     pub fn with(plan: Plan, encoder: Encoder, usual: World) -> Self {
         let worlds = [
-            (7, usual),
+            (5, usual),
             (
                 1,
                 World {
@@ -133,12 +140,14 @@ impl Course {
                     ..usual
                 },
             ),
+            // Words are lost, so that each is learned by itself and not a phrase by heart: people say it
+            // otherwise (word dropout: Iyyer et al. 2015, Deep unordered composition rivals syntactic methods).
             (
-                1,
+                3,
                 World {
                     spoken: 1.0,
                     misspelling: usual.misspelling.max(0.25),
-                    hurry: usual.hurry.max(0.3),
+                    lost: usual.lost.max(0.3),
                     ..usual
                 },
             ),
@@ -204,6 +213,16 @@ impl Course {
 /// What a folder of a course holds.
 #[derive(Debug, Clone)]
 pub struct Folder(PathBuf);
+
+/// Says which file it is that cannot be gone on from.
+fn spoilt<E: std::fmt::Display>(file: &Path) -> impl Fn(E) -> String {
+    move |error| {
+        format!(
+            "{}: {error}; delete its folder to begin the course anew",
+            file.display()
+        )
+    }
+}
 
 /// What stands beside the weights.
 #[derive(Debug, Serialize, Deserialize)]
@@ -285,7 +304,10 @@ impl Folder {
     /// # Errors
     /// What is not here, or does not fit.
     pub fn open(&self) -> Result<(Course, Net, usize, u64), Fail> {
-        let beside: Beside = serde_json::from_slice(&std::fs::read(self.beside())?)?;
+        let beside = self.beside();
+        let beside: Beside =
+            serde_json::from_slice(&std::fs::read(&beside).map_err(spoilt(&beside))?)
+                .map_err(spoilt(&beside))?;
         let features = beside
             .features
             .iter()
@@ -298,8 +320,10 @@ impl Folder {
         let course = Course::with(beside.plan, encoder, World::LEARNING);
         let mut rng = ChaCha8Rng::seed_from_u64(beside.plan.seed);
         let mut net = Net::new(course.shape(), &mut rng)?;
-        let mut all = safetensors::load(self.weights(beside.step), &Device::Cpu)?;
-        net.restore(|name| all.remove(name))?;
+        let weights = self.weights(beside.step);
+        let mut all = safetensors::load(&weights, &Device::Cpu).map_err(spoilt(&weights))?;
+        net.restore(|name| all.remove(name))
+            .map_err(spoilt(&weights))?;
         Ok((course, net, beside.step, beside.seconds))
     }
 }
@@ -320,14 +344,15 @@ pub struct Progress {
 /// Steps between two checkpoints.
 const KEEP_EVERY: usize = 200;
 
-/// Begins a course in a folder, or goes on with the one that was begun there, to its end. `clock` says
+/// Begins a course in a folder, from nothing or from a model file, or goes on with the one that was begun
+/// there, to its end. `clock` says
 /// seconds; `told` hears of each step and may end it.
 ///
 /// # Errors
 /// What cannot be written, read or learned.
 pub fn learn(
     plan: Plan,
-    pack: &RulePack,
+    (pack, after): (&RulePack, Option<&Base>),
     folder: &Folder,
     clock: &dyn Fn() -> u64,
     told: &mut dyn FnMut(Progress) -> bool,
@@ -345,8 +370,15 @@ pub fn learn(
             begun
         }
         false => {
-            let course = Course::new(plan, pack)?;
-            let net = Net::new(course.shape(), &mut ChaCha8Rng::seed_from_u64(plan.seed))?;
+            let (course, net) = match after {
+                Some(base) => base.begin(plan, pack)?,
+                None => {
+                    let course = Course::new(plan, pack)?;
+                    let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
+                    let net = Net::new(course.shape(), &mut rng)?;
+                    (course, net)
+                }
+            };
             (course, net, 0, 0)
         }
     };

@@ -12,6 +12,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 
 use inference::RulePack;
+use protocol::Digest;
 use teach::adapt::{RANKS, Tuning};
 use teach::learn::{Fail, Folder, Plan, Progress, learn};
 use teach::net::Ranks;
@@ -199,6 +200,9 @@ struct TrainArgs {
     /// How far a step goes.
     #[arg(long, default_value_t = Plan::REFERENCE.rate)]
     rate: f32,
+    /// A model file to go on from, in the place of nothing: give another seed than it was taught with.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
 }
 
 /// What is taught more, by whom, and how long.
@@ -243,7 +247,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Fail> {
     match command {
-        Command::Train(args) => train(plan_of(&args)?, &Folder::new(args.out)),
+        Command::Train(args) => train(args),
         Command::Pack {
             folder,
             out,
@@ -319,6 +323,9 @@ fn plan_of(args: &TrainArgs) -> Result<Plan, Fail> {
         rate,
         ..
     } = *args;
+    if !(rate > 0.0 && rate < 1.0) {
+        return Err("a rate lies between 0 and 1".into());
+    }
     let sound = (64..=1024).contains(&width) && width % 64 == 0 && layers <= 24;
     if !sound || !(1..=4096).contains(&batch) || steps == 0 {
         return Err("a width is a multiple of 64 up to 1024, a batch 1 to 4096, layers up to 24, steps at least 1".into());
@@ -333,6 +340,7 @@ fn plan_of(args: &TrainArgs) -> Result<Plan, Fail> {
         steps,
         rate,
         pieces: Plan::REFERENCE.pieces,
+        after: None,
     })
 }
 
@@ -389,13 +397,16 @@ fn teller() -> impl FnMut(Progress) {
     }
 }
 
-fn train(plan: Plan, folder: &Folder) -> Result<(), Fail> {
-    let pack = RulePack::built_in()?;
+fn train(args: TrainArgs) -> Result<(), Fail> {
+    let (plan, pack) = (plan_of(&args)?, RulePack::built_in()?);
+    let base = args.from.as_deref().map(report::base_of).transpose()?;
+    let after = base.as_ref().map(|base| Digest::of(&base.file));
+    let (plan, folder) = (Plan { after, ..plan }, &Folder::new(args.out));
     let began = Instant::now();
     let mut tell = teller();
     learn(
         plan,
-        &pack,
+        (&pack, base.as_ref()),
         folder,
         &|| began.elapsed().as_secs(),
         &mut |now: Progress| {

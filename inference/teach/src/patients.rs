@@ -44,6 +44,8 @@ pub struct World {
     pub misspelling: f64,
     /// The chance that a phrase loses a word.
     pub hurry: f64,
+    /// The chance that a word is lost, of each phrase of several: what is left must speak for itself.
+    pub lost: f64,
     /// The chance that something is said besides.
     pub chatter: f64,
     /// How much wider measurements spread than they usually do.
@@ -67,6 +69,7 @@ impl World {
         dialect: &[],
         misspelling: 0.12,
         hurry: 0.15,
+        lost: 0.0,
         chatter: 0.25,
         blur: 1.0,
         missing: 0.0,

@@ -72,12 +72,15 @@ pub(crate) fn pack(folder: &Folder, out: &Path, stored: Stored, cases: usize) ->
     );
     let rules = trial.by_rules();
     let plan = course.plan();
+    let after = plan
+        .after
+        .map_or(String::new(), |digest| format!(" from the model {digest}"));
     beside.card = format!(
         "Kijiti reference triage model. NOT CLINICALLY VALIDATED: taught by synthetic patients only, to prove the path.\n\
          For: ranking a differential beside the rules, and raising urgency, for children under five years. Never for: lowering \
          urgency, other patients, or use without a health worker's decision.\n\
          {} weights; taught in {steps} steps of {} patients, {} minutes on two shared cores, by `kijiti-teach train --seed {} --steps {} --batch {} \
-         --layers {} --width {} --rate {}`; patients of {} diseases and states, alone or two at once, text in English, Swahili, French and Portuguese.\n\
+         --layers {} --width {} --rate {}`{after}; patients of {} diseases and states, alone or two at once, text in English, Swahili, French and Portuguese.\n\
          On {CARD} patients that it has not seen, half of their phrases not seen either; in brackets what could be known at best: right label first \
          {:.3} ({:.3}), among three, mean of labels {:.3} ({:.3}), divergence {:.3}, calibration error {:.3}.\n\
          Of patients who deserve pink, found with {:.0} in a hundred false pinks {:.3} ({:.3}); by rules alone {:.3} with {:.3} false.",
@@ -302,6 +305,11 @@ pub(crate) struct Asked {
     pub district: Option<PathBuf>,
     pub own: Option<PathBuf>,
     pub tuning: Tuning,
+}
+
+/// A model that phones have.
+pub(crate) fn base_of(path: &Path) -> Result<Base, Fail> {
+    Base::new(bytes_of(path)?)
 }
 
 fn bytes_of(path: &Path) -> Result<Vec<u8>, Fail> {

@@ -160,6 +160,16 @@ fn write_down(phrase: &str, world: &World, rng: &mut impl Rng) -> String {
     if words.len() > 3 && rng.random_bool(world.hurry) {
         words.remove(rng.random_range(0..words.len()));
     }
+    if world.lost > 0.0 && words.len() > 2 {
+        let kept: Vec<String> = words
+            .iter()
+            .filter(|_| !rng.random_bool(world.lost))
+            .cloned()
+            .collect();
+        if kept.len() > 1 {
+            words = kept;
+        }
+    }
     for word in &mut words {
         if word.chars().count() > 3 && rng.random_bool(world.misspelling) {
             *word = misspell(word, rng);

@@ -230,3 +230,25 @@ fn what_a_picture_was_read_as_moves_the_posterior_as_far_as_it_is_to_be_trusted(
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     assert!((0..300).all(|_| teacher.draw(&mut rng).findings.pictures().is_empty()));
 }
+
+/// Words are lost where a world says so, and never all of them.
+#[test]
+fn words_are_lost_and_something_stays() {
+    let words = |lost: f64| -> usize {
+        let teacher = Teacher::new(World {
+            lost,
+            spoken: 1.0,
+            ..World::LEARNING
+        });
+        let said = (0..400).map(|n| {
+            let mut rng = ChaCha8Rng::seed_from_u64(n);
+            let text = teacher.draw(&mut rng).findings.text().to_owned();
+            text.split_whitespace().count()
+        });
+        let said: Vec<_> = said.filter(|words| *words > 0).collect();
+        assert!(said.len() > 300, "{}", said.len());
+        said.iter().sum()
+    };
+    let (all, lost) = (words(0.0), words(0.3));
+    assert!(lost * 10 < all * 9 && lost * 2 > all, "{lost} of {all}");
+}

@@ -10,10 +10,18 @@ mod pictures;
 
 use clinical::{Profile, Urgency};
 use common::{TINY, file_of, tiny};
+use inference::encode::Encoder;
 use inference::{Findings, ModelError, RulePack, TriageModel, assess};
+use protocol::Digest;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use teach::adapt::Base;
 use teach::evaluate::{Trial, apart};
-use teach::learn::{Folder, Plan, Progress, learn};
+use teach::learn::{Course, Folder, Plan, Progress, learn};
+use teach::net::Net;
 use teach::patients::{Wording, World};
+use teach::reads::TEXT_SLOTS;
+use tokenizers::Tokenizer;
 
 const REFERENCE: &[u8] = include_bytes!("../../../../models/triage-reference.gguf");
 
@@ -66,7 +74,7 @@ fn a_course_is_the_same_for_the_same_seed_however_often_it_was_interrupted() {
     let run = |name: &str, stop: usize| {
         let folder = Folder::new(folder.path().join(name));
         let mut go_on = |now: Progress| now.step < stop;
-        let (course, net) = learn(TINY, &pack(), &folder, &|| 0, &mut go_on).unwrap();
+        let (course, net) = learn(TINY, (&pack(), None), &folder, &|| 0, &mut go_on).unwrap();
         file_of(&course, &net)
     };
     let whole = run("whole", usize::MAX);
@@ -86,20 +94,64 @@ fn a_checkpoint_is_whole_or_the_one_before_and_keeps_its_plan() {
     let folder = tempfile::tempdir().unwrap();
     let of = Folder::new(folder.path().join("course"));
     let mut two = |now: Progress| now.step < 2;
-    learn(TINY, &pack(), &of, &|| 0, &mut two).unwrap();
+    learn(TINY, (&pack(), None), &of, &|| 0, &mut two).unwrap();
     std::fs::write(of.path().join("checkpoint-4.safetensors"), "cut").unwrap();
     std::fs::write(of.path().join("checkpoint.part"), "cut").unwrap();
     assert_eq!(of.open().unwrap().2, 2);
     let other = Plan { steps: 9, ..TINY };
-    let refused = learn(other, &pack(), &of, &|| 0, &mut |_| true)
+    let refused = learn(other, (&pack(), None), &of, &|| 0, &mut |_| true)
         .map(drop)
         .unwrap_err();
     assert!(refused.to_string().contains("another plan"), "{refused}");
-    learn(TINY, &pack(), &of, &|| 0, &mut |_| true).unwrap(); // the control
+    learn(TINY, (&pack(), None), &of, &|| 0, &mut |_| true).unwrap(); // the control
     // What is no checkpoint's is gone, and the last one stands.
     assert!(!of.path().join("checkpoint-4.safetensors").exists());
     std::fs::write(of.path().join("checkpoint-6.safetensors"), "cut").unwrap();
-    assert!(of.open().is_err(), "a spoilt one is refused");
+    let spoilt = of.open().map(drop).unwrap_err().to_string();
+    assert!(spoilt.contains("checkpoint-6.safetensors"), "{spoilt}");
+}
+
+/// A course goes on from a model file: what it knows it keeps, and it reads what the pack asks since.
+#[test]
+fn a_course_goes_on_from_a_model_file() {
+    let folder = tempfile::tempdir().unwrap();
+    // It was taught before the pack asked for the last of these.
+    let encoder = Course::new(TINY, &pack()).unwrap().encoder;
+    let mut tokenizer =
+        Tokenizer::from_bytes(encoder.tokenizer_file().unwrap().as_bytes()).unwrap();
+    tokenizer.set_encode_special_tokens(true);
+    let (read, later) = encoder.features().split_at(encoder.features().len() - 6);
+    let course = Course::with(
+        TINY,
+        Encoder::new(read.to_vec(), tokenizer, TEXT_SLOTS),
+        World::LEARNING,
+    );
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut net = Net::new(course.shape(), &mut rng).unwrap();
+    let (cases, targets) = course.lesson(0).unwrap();
+    net.learn(&cases, targets, 1e-2, 1).unwrap();
+    let base = Base::new(file_of(&course, &net)).unwrap();
+    let plan = Plan {
+        seed: TINY.seed + 1,
+        after: Some(Digest::of(&base.file)),
+        ..TINY
+    };
+    let (after, begun) = base.begin(plan, &pack()).unwrap();
+    assert_eq!(&after.encoder.features()[..read.len()], read);
+    assert_eq!(&after.encoder.features()[read.len()..], later);
+    let far = |other: &Net| {
+        let says = |net: &Net| net.forward(&cases).unwrap().differential;
+        let apart = (says(&net) - says(other)).unwrap().abs().unwrap();
+        apart.max_all().unwrap().to_scalar::<f32>().unwrap()
+    };
+    assert!(far(&begun) < 0.1, "what it knows it keeps");
+    let new = Net::new(after.shape(), &mut ChaCha8Rng::seed_from_u64(9)).unwrap();
+    assert!(far(&new) > 0.1, "the control knows nothing of it");
+    let of = Folder::new(folder.path().join("on"));
+    learn(plan, (&pack(), Some(&base)), &of, &|| 0, &mut |_| true).unwrap();
+    assert_eq!(of.open().unwrap().0.plan().after, plan.after);
+    let wide = Plan { width: 128, ..plan };
+    assert!(base.begin(wide, &pack()).is_err());
 }
 
 #[test]
