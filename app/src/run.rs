@@ -338,12 +338,11 @@ impl Phone {
 
     /// Asks it, whatever the answer is.
     pub fn reply(&self, request: Request) -> Result<Reply, Failure> {
-        Ok(ask(
-            &self.folder,
-            self.secret.as_deref(),
-            request,
-            &mut |_| {},
-        )?)
+        let bar = show::MeetingBar::default();
+        let secret = self.secret.as_deref();
+        let answer = ask(&self.folder, secret, request, &mut |p| bar.update(p));
+        bar.clear();
+        Ok(answer?)
     }
 
     /// A phone by its id, by the beginning of it, or by its name where this one knows it.

@@ -455,7 +455,7 @@ pub fn meetings(kept: &Meetings) {
     }
 }
 
-/// Shows the progress of a meeting: a bar where there is a terminal, nothing where there is none.
+/// Shows the progress of a meeting or of a file of cases: a bar where there is a terminal, nothing where there is none.
 pub struct MeetingBar {
     bar: ProgressBar,
 }
@@ -481,8 +481,22 @@ impl MeetingBar {
                     Lane::Meeting | Lane::Trust | Lane::Bundles => "bytes of releases",
                 });
             }
+            Progress::Cases { done, total } => {
+                self.bar.set_length(*total);
+                self.bar.set_position(*done);
+                self.bar.set_message("cases");
+                // Into a log or a pipe goes a line now and then.
+                if self.bar.is_hidden() && done.is_multiple_of(1000) && *done > 0 {
+                    eprintln!("{done} of {total} cases");
+                }
+            }
             Progress::Refused(why) => self.bar.suspend(|| eprintln!("refused: {why}")),
         }
+    }
+
+    /// The end of it, where the answer says everything.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
     }
 
     /// The end of it. The bar stays where there was something to show.

@@ -364,3 +364,45 @@ fn dangers_in_the_files_of_others_are_judged() {
     }
     assert!(files >= 20 && dangers >= 4, "{dangers} of {files}");
 }
+
+/// A long file says how far it is, and where nobody watches, a line now and then; a short one says nothing.
+#[test]
+fn a_long_file_says_how_far_it_is() {
+    use node::api::{Format, Request, views::meetings::Progress};
+    let desk = with_worker();
+    let write = |name: &str, of: usize| {
+        let lines: Vec<_> = (0..of).map(|n| bundle_of(&format!("{name}{n}"))).collect();
+        desk.write(&format!("{name}.ndjson"), &lines.join("\n"));
+    };
+    write("Few", 4);
+    write("Many", 120);
+    let host = desk.start("clinic");
+    let told = |request: Request| {
+        let mut told = Vec::new();
+        let answer = host.request(request, &mut |p| match p {
+            Progress::Cases { done, total } => told.push((*done, *total)),
+            Progress::Began(_) | Progress::Lane { .. } | Progress::Refused(_) => {}
+        });
+        answer.unwrap();
+        told
+    };
+    let import = |name: &str, dry_run: bool| Request::CaseImport {
+        format: Format::Fhir,
+        path: desk.path(name).display().to_string(),
+        area: None,
+        dry_run,
+    };
+    let far = [(0, 120), (50, 120), (100, 120)];
+    assert_eq!(told(import("Many.ndjson", true)), far);
+    assert_eq!(told(import("Many.ndjson", false)), far);
+    assert_eq!(told(import("Few.ndjson", false)), [], "the control");
+    let export = Request::CaseExport {
+        cases: Vec::new(),
+        format: Format::Csv,
+        to: None,
+        path: desk.path("out.csv").display().to_string(),
+    };
+    let told = told(export);
+    assert!(told.len() == 3 && told[0].1 >= 124, "{told:?}");
+    host.stop();
+}

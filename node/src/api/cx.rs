@@ -3,6 +3,7 @@
 
 use protocol::Now;
 
+use super::views::meetings::Progress;
 use super::{Assessor, Refusal};
 use crate::agent::{Command, Known, Reply};
 use crate::store::Store;
@@ -17,6 +18,8 @@ pub trait Look {
     fn assessor(&self) -> &dyn Assessor;
     /// The time.
     fn now(&self) -> Now;
+    /// Tells whoever asked how far it is, before the answer.
+    fn progress(&self, _: Progress) {}
 }
 
 /// What all requests work on.

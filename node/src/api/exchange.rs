@@ -14,6 +14,7 @@ use sync::archive::{self, ArchiveError, ArchivedCase};
 
 use super::assess::reassess;
 use super::views::exchange::Imported;
+use super::views::meetings::Progress;
 use super::{Cx, Format, Paper, Refusal, cases};
 use crate::agent::{Command, Reply};
 
@@ -272,7 +273,11 @@ pub fn import(
         }
     }
     let mut named = BTreeSet::new();
-    for imported in &wanted {
+    let of = wanted.len();
+    for (looked_at, imported) in wanted.iter().enumerate() {
+        if dry_run {
+            tell(cx, looked_at, of);
+        }
         let plan = plan(cx, imported.clone(), format)?;
         let held = plan.held.map(|held| held.0);
         let at = held.map_or_else(|| Ok(area.clone()), |id| area_of(cx, &id))?;
@@ -292,8 +297,8 @@ pub fn import(
     if dry_run {
         return Ok(said);
     }
-    let of = wanted.len();
     for (taken, imported) in wanted.into_iter().enumerate() {
+        tell(cx, taken, of);
         take(cx, imported, (format, &area), &mut said).map_err(|why| Refusal::ImportStopped {
             taken,
             of,
@@ -301,6 +306,15 @@ pub fn import(
         })?;
     }
     Ok(said)
+}
+
+/// Tells how far a file of many cases is, now and then.
+pub(super) fn tell(cx: &dyn Cx, done: usize, total: usize) {
+    const EVERY: usize = 50;
+    if done.is_multiple_of(EVERY) && total > EVERY {
+        let [done, total] = [done, total].map(|n| n as u64);
+        cx.progress(Progress::Cases { done, total });
+    }
 }
 
 fn area_of(cx: &dyn Cx, id: &CaseId) -> Result<Area, Refusal> {
@@ -499,7 +513,9 @@ fn open_archive(
         dry_run,
         ..Imported::default()
     };
-    for ArchivedCase { case, changes } in opened {
+    let of = opened.len();
+    for (at, ArchivedCase { case, changes }) in opened.into_iter().enumerate() {
+        tell(cx, at, of);
         let changes: Vec<Vec<u8>> = changes.into_iter().map(Into::into).collect();
         let held = cases::load(cx, case)?.map(|mut held| held.changes());
         let known = |change: &Vec<u8>| held.iter().flatten().any(|held| held == change);

@@ -15,6 +15,7 @@ use super::links::counts::Counts;
 use super::sqlite::SqliteStore;
 use super::triage::Engine;
 use crate::agent::{Command, Known, Reply, Snapshot};
+use crate::api::views::meetings::Progress;
 use crate::api::{self, Answer, Assessor, Concern, Cx, HostFacts, Look, Refusal, Request};
 use crate::store::{CaseStore, Store, TrustStore};
 
@@ -50,6 +51,7 @@ pub(super) struct Desk {
 struct Worker {
     moment: Moment,
     desk: Desk,
+    reply: ReplyTo,
 }
 
 /// Tells the agent's thread that a worker is gone, however it ended.
@@ -72,7 +74,11 @@ pub(super) fn answer_soon(
     desk: Desk,
     (request, reply): (Request, ReplyTo),
 ) -> std::io::Result<()> {
-    let mut worker = Worker { moment, desk };
+    let mut worker = Worker {
+        moment,
+        desk,
+        reply: reply.clone(),
+    };
     let work = move || {
         // Made here: were it dropped by the agent's own thread, that would wait for itself.
         let mut gone = Gone {
@@ -138,6 +144,11 @@ impl Look for Worker {
 
     fn now(&self) -> Now {
         clock(self.desk.started)
+    }
+
+    fn progress(&self, how_far: Progress) {
+        // Whoever asked may be gone: the work goes on.
+        let _ = self.reply.send(Answer::Progress(how_far));
     }
 }
 

@@ -7,7 +7,7 @@ use rand_core::SeedableRng;
 use record::exchange::{csv, fhir};
 use sync::archive::ArchivedCase;
 
-use super::archive_refused;
+use super::{archive_refused, tell};
 use crate::api::consent::may_leave;
 use crate::api::keeping::parse_chain;
 use crate::api::{Cx, Format, Refusal, cases};
@@ -43,7 +43,8 @@ pub fn export(
             .collect::<Result<_, _>>()?,
     };
     let (mut may, mut views) = (Vec::new(), Vec::new());
-    for id in &ids {
+    for (at, id) in ids.iter().enumerate() {
+        tell(cx, at, ids.len());
         // Each case on its own: its twin may not leave because this one may.
         let (row, same) = match cases::open_all(cx, *id) {
             Err(Refusal::Locked(_)) if named.is_empty() => continue,

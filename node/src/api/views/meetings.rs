@@ -89,7 +89,7 @@ pub struct Kept {
     pub reason: String,
 }
 
-/// How far a meeting is.
+/// How far a meeting is, or a file of cases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Progress {
@@ -106,4 +106,11 @@ pub enum Progress {
     },
     /// Something offered was refused, and why.
     Refused(String),
+    /// How far a file of cases is.
+    Cases {
+        /// Cases so far.
+        done: u64,
+        /// Of how many.
+        total: u64,
+    },
 }
