@@ -16,7 +16,7 @@ use inference::encode::{Encoded, Encoder, Feature};
 use inference::rules::RulePack;
 use protocol::Digest;
 
-use crate::adapt::Base;
+use crate::base::Base;
 use crate::net::{Net, Shape};
 use crate::patients::{Patient, Teacher, World, labels};
 use crate::reads::{SLOTS, TEXT_SLOTS, features};

@@ -10,6 +10,7 @@
 //! is small.
 
 pub mod adapt;
+pub mod base;
 pub mod evaluate;
 mod flat;
 pub mod learn;
