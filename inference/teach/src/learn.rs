@@ -344,6 +344,16 @@ pub struct Progress {
 /// Steps between two checkpoints.
 const KEEP_EVERY: usize = 200;
 
+/// A course of a plan and its network, from nothing or from a model file.
+fn begin(plan: Plan, pack: &RulePack, after: Option<&Base>) -> Result<(Course, Net), Fail> {
+    if let Some(base) = after {
+        return base.begin(plan, pack);
+    }
+    let course = Course::new(plan, pack)?;
+    let net = Net::new(course.shape(), &mut ChaCha8Rng::seed_from_u64(plan.seed))?;
+    Ok((course, net))
+}
+
 /// Begins a course in a folder, from nothing or from a model file, or goes on with the one that was begun
 /// there, to its end. `clock` says
 /// seconds; `told` hears of each step and may end it.
@@ -370,15 +380,7 @@ pub fn learn(
             begun
         }
         false => {
-            let (course, net) = match after {
-                Some(base) => base.begin(plan, pack)?,
-                None => {
-                    let course = Course::new(plan, pack)?;
-                    let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
-                    let net = Net::new(course.shape(), &mut rng)?;
-                    (course, net)
-                }
-            };
+            let (course, net) = begin(plan, pack, after)?;
             (course, net, 0, 0)
         }
     };

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use clinical::Profile;
 use inference::findings::Findings;
-use inference::model::TriageModel;
 use inference::model::adapter::Adapter;
+use inference::model::{Calibration, TriageModel};
 use inference::{RulePack, assess};
 use teach::adapt::{self, Base, Patients, Tuning};
 use teach::evaluate::{Measures, RATES, Said, Trial, apart, shifts};
-use teach::learn::{Course, Fail, Folder};
+use teach::learn::{Course, Fail, Folder, Plan};
 use teach::net::Net;
 use teach::own;
 use teach::patients::{Wording, World};
@@ -60,22 +60,40 @@ pub(crate) fn pack(folder: &Folder, out: &Path, stored: Stored, cases: usize) ->
     let model = TriageModel::load("draft", &publish::write(&course, &net, stored, &beside)?)?;
     beside.golden = publish::golden(&model, World::LEARNING, seed, GOLDEN)?;
     eprintln!("measuring on {CARD} patients");
+    beside.card = card_of(&model, &beside.calibration, (course.plan(), steps, seconds))?;
+    let file = publish::write(&course, &net, stored, &beside)?;
+    TriageModel::load("reference", &file)?.self_test(&RulePack::built_in()?)?;
+    std::fs::write(out, &file)?;
+    eprintln!(
+        "{} ({:.1} MB)\n{}",
+        out.display(),
+        file.len() as f64 / 1e6,
+        beside.card
+    );
+    Ok(())
+}
+
+/// What people should know of a model, measured.
+fn card_of(
+    model: &TriageModel,
+    calibration: &Calibration,
+    (plan, steps, seconds): (Plan, usize, u64),
+) -> Result<String, Fail> {
     let trial = Trial::new(usual(), REPORTED, CARD)?;
     let cool = [
-        beside.calibration.differential_temperature,
-        beside.calibration.urgency_temperature,
+        calibration.differential_temperature,
+        calibration.urgency_temperature,
     ];
-    let above = beside.calibration.set_above;
+    let above = calibration.set_above;
     let (best, own) = (
         trial.measure(trial.ceiling(), above),
-        trial.measure(&trial.ask_model(&model, cool)?, above),
+        trial.measure(&trial.ask_model(model, cool)?, above),
     );
     let rules = trial.by_rules();
-    let plan = course.plan();
     let after = plan
         .after
         .map_or(String::new(), |digest| format!(" from the model {digest}"));
-    beside.card = format!(
+    Ok(format!(
         "Kijiti reference triage model. NOT CLINICALLY VALIDATED: taught by synthetic patients only, to prove the path.\n\
          For: ranking a differential beside the rules, and raising urgency, for children under five years. Never for: lowering \
          urgency, other patients, or use without a health worker's decision.\n\
@@ -105,17 +123,7 @@ pub(crate) fn pack(folder: &Folder, out: &Path, stored: Stored, cases: usize) ->
         best.pink[0],
         rules.pink,
         rules.false_pink,
-    );
-    let file = publish::write(&course, &net, stored, &beside)?;
-    TriageModel::load("reference", &file)?.self_test(&RulePack::built_in()?)?;
-    std::fs::write(out, &file)?;
-    eprintln!(
-        "{} ({:.1} MB)\n{}",
-        out.display(),
-        file.len() as f64 / 1e6,
-        beside.card
-    );
-    Ok(())
+    ))
 }
 
 /// Quantizes a course's weights and writes a draft.
@@ -264,7 +272,7 @@ pub(crate) fn evaluate(
         let mut rows = vec![
             row("best possible".into(), trial.ceiling()),
             row("model, f32".into(), &trial.ask_net(&course, &net, cool)?),
-            row("model, as it ships".into(), &trial.ask_model(&model, cool)?),
+            row("model, as it ships".into(), &trial.ask_model(model, cool)?),
         ];
         for other in beside {
             let (course, net, ..) = other.open()?;
