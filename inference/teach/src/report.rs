@@ -225,7 +225,7 @@ fn same_model(course: &Course, net: &Net, model: &TriageModel, cool: [f64; 2]) -
     let trial = Trial::new(usual(), REPORTED, KNOWN_BY)?;
     let (ours, theirs) = (
         trial.ask_net(course, net, cool)?,
-        trial.ask_model(&model, cool)?,
+        trial.ask_model(model, cool)?,
     );
     let apart = apart(&ours, &theirs);
     match apart <= APART {
@@ -399,7 +399,7 @@ pub(crate) fn compare(
             calibration.differential_temperature,
             calibration.urgency_temperature,
         ];
-        let said = trial.ask_model(&model, cool)?;
+        let said = trial.ask_model(model, cool)?;
         let row = Row {
             who: who.into(),
             measures: trial.measure(&said, calibration.set_above),
