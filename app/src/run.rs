@@ -340,7 +340,10 @@ impl Phone {
     pub fn reply(&self, request: Request) -> Result<Reply, Failure> {
         let bar = show::MeetingBar::default();
         let secret = self.secret.as_deref();
-        let answer = ask(&self.folder, secret, request, &mut |p| bar.update(p));
+        let answer = ask(&self.folder, secret, request, &mut |p| match self.json {
+            true => {} // what is said beside the answer is JSON, too
+            false => bar.update(p),
+        });
         bar.clear();
         Ok(answer?)
     }

@@ -455,7 +455,8 @@ pub fn meetings(kept: &Meetings) {
     }
 }
 
-/// Shows the progress of a meeting or of a file of cases: a bar where there is a terminal, nothing where there is none.
+/// Shows the progress of a meeting or of a file of cases: a bar where there is a terminal; where there is none,
+/// a line for every thousand cases.
 pub struct MeetingBar {
     bar: ProgressBar,
 }

@@ -365,7 +365,7 @@ fn dangers_in_the_files_of_others_are_judged() {
     assert!(files >= 20 && dangers >= 4, "{dangers} of {files}");
 }
 
-/// A long file says how far it is, and where nobody watches, a line now and then; a short one says nothing.
+/// A long file says how far it is, in and out; a short one says nothing.
 #[test]
 fn a_long_file_says_how_far_it_is() {
     use node::api::{Format, Request, views::meetings::Progress};

@@ -323,9 +323,7 @@ fn plan_of(args: &TrainArgs) -> Result<Plan, Fail> {
         rate,
         ..
     } = *args;
-    if !(rate > 0.0 && rate < 1.0) {
-        return Err("a rate lies between 0 and 1".into());
-    }
+    sound_rate(rate)?;
     let sound = (64..=1024).contains(&width) && width % 64 == 0 && layers <= 24;
     if !sound || !(1..=4096).contains(&batch) || steps == 0 {
         return Err("a width is a multiple of 64 up to 1024, a batch 1 to 4096, layers up to 24, steps at least 1".into());
@@ -344,6 +342,13 @@ fn plan_of(args: &TrainArgs) -> Result<Plan, Fail> {
     })
 }
 
+fn sound_rate(rate: f32) -> Result<(), Fail> {
+    match rate > 0.0 && rate < 1.0 {
+        true => Ok(()),
+        false => Err("a rate lies between 0 and 1".into()),
+    }
+}
+
 fn stored(bits: u8) -> Result<Stored, Fail> {
     match bits {
         4 => Ok(Stored::Q4),
@@ -356,6 +361,7 @@ fn asked(args: &TuneArgs, ranks: Option<Ranks>) -> Result<report::Asked, Fail> {
     if args.steps == 0 || !(1..=4096).contains(&args.batch) {
         return Err("steps are at least 1, a batch 1 to 4096".into());
     }
+    args.rate.map_or(Ok(()), sound_rate)?;
     Ok(report::Asked {
         base: args.base.clone(),
         district: args.district.clone(),
