@@ -38,6 +38,7 @@ public class Judge {
         String said = message.getMessage(), severity = String.valueOf(message.getSeverity());
         boolean unserved = said.contains("CodeSystem is unknown and can't be validated: http://loinc.org")
             || said.contains("CodeSystem is unknown and can't be validated: http://id.who.int/icd")
+            || said.contains("CodeSystem is unknown and can't be validated: http://snomed.info")
             || said.contains("CodeSystem is unknown and can't be validated: http://dicom.nema.org");
         if (severity.equals("INFORMATION") || (severity.equals("WARNING") && unserved)) continue;
         if (severity.equals("WARNING")) warned++; else errs = true;

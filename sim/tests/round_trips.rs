@@ -179,13 +179,13 @@ fn exported(world: &mut World, from: usize, to: usize, format: Format) -> Vec<u8
 
 /// Writes each case into the folder `EXPORTS`, for whoever judges files of this form.
 fn keep(world: &mut World, format: Format, ids: &[String]) {
-    let Some(folder) = std::env::var_os("EXPORTS").filter(|_| format == Format::Fhir) else {
+    let Some(folder) = std::env::var_os("EXPORTS").filter(|_| matches!(format, Format::Fhir | Format::Ips)) else {
         return;
     };
     for id in ids {
         let mut screen = Screen::at(world, WORKER);
         let out = exchange::export(&mut screen, std::slice::from_ref(id), format, None).unwrap();
-        let file = std::path::Path::new(&folder).join(format!("{id}.json"));
+        let file = std::path::Path::new(&folder).join(format!("{format:?}-{id}.json"));
         std::fs::write(file, out.bytes).unwrap();
     }
 }
@@ -248,6 +248,11 @@ fn as_fhir() {
 }
 
 #[test]
+fn as_fhir_summaries() {
+    round_trip(Format::Ips);
+}
+
+#[test]
 fn as_an_archive() {
     round_trip(Format::Archive);
 }
@@ -260,9 +265,14 @@ fn as_a_table() {
 /// The same cases as a table and as bundles, in either order: nobody is there twice, and no dose counts twice.
 #[test]
 fn as_one_form_after_the_other() {
-    for forms in [[Format::Csv, Format::Fhir], [Format::Fhir, Format::Csv]] {
+    for forms in [
+        [Format::Csv, Format::Fhir],
+        [Format::Fhir, Format::Csv],
+        [Format::Ips, Format::Fhir],
+        [Format::Csv, Format::Ips],
+    ] {
         let mut world = world();
-        let mut rng = ChaCha20Rng::from_seed([forms[0] as u8 + 70; 32]);
+        let mut rng = ChaCha20Rng::from_seed([forms[0] as u8 + 7 * forms[1] as u8 + 70; 32]);
         let ids: Vec<_> = (0..cases().min(40))
             .map(|n| begin(&mut Screen::at(&mut world, WORKER), &mut rng, n))
             .collect();

@@ -20,6 +20,7 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 fn format_of(format: cli::Format) -> Format {
     match format {
         cli::Format::Fhir => Format::Fhir,
+        cli::Format::Ips => Format::Ips,
         cli::Format::Csv => Format::Csv,
         cli::Format::Archive => Format::Archive,
     }
@@ -139,7 +140,7 @@ pub(super) fn import(
     let format = match (format, ends.as_deref()) {
         (Some(format), _) => format_of(format),
         (None, Some("csv" | "tsv" | "txt")) => Format::Csv,
-        (None, Some("json" | "ndjson")) => Format::Fhir,
+        (None, Some("json" | "ndjson" | "xml")) => Format::Fhir,
         (None, _) if file.as_os_str() == "-" => {
             let hint = "say what comes: --format csv, fhir or archive";
             return Err(

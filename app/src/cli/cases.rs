@@ -144,8 +144,10 @@ pub enum CaseCommand {
 /// How cases are written for others.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// HL7 FHIR R4 bundles, as JSON.
+    /// HL7 FHIR R4 bundles: as JSON, read as XML too.
     Fhir,
+    /// International Patient Summaries: FHIR R4 documents, as JSON.
+    Ips,
     /// A table, one line for every word.
     Csv,
     /// Signed, and sealed for one phone.

@@ -182,7 +182,7 @@ fn read(format: Format, bytes: &[u8]) -> Result<Vec<files::Imported>, Refusal> {
     let (text, encoding) = decoded.ok_or_else(|| Refusal::NotText("the file".into()))?;
     let read = match format {
         Format::Csv => csv::read(&text),
-        Format::Archive | Format::Fhir => fhir::read(&text),
+        Format::Archive | Format::Fhir | Format::Ips => fhir::read(&text),
     };
     let mut read = read.map_err(|e| Refusal::FileRefused(e.to_string()))?;
     if let Some(encoding) = encoding {
@@ -399,7 +399,7 @@ fn plan(cx: &dyn Cx, imported: files::Imported, format: Format) -> Result<Plan, 
         }
         None => {
             let word = match format {
-                Format::Fhir => "fhir",
+                Format::Fhir | Format::Ips => "fhir",
                 Format::Csv => "csv",
                 Format::Archive => "archive",
             };

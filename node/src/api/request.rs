@@ -100,6 +100,8 @@ pub struct CaseWords {
 pub enum Format {
     /// HL7 FHIR R4.
     Fhir,
+    /// An International Patient Summary: a FHIR R4 document.
+    Ips,
     /// A table.
     Csv,
     /// Sealed for one phone.

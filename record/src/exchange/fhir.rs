@@ -16,15 +16,21 @@
 //! | phones, rules and models; who said what, and when by their clock | Device, Practitioner, Provenance |
 //! | what was before whoever decided | AuditEvent |
 //!
+//! The same as an International Patient Summary: a document whose Composition orders these
+//! resources into the sections that every reader of summaries knows, and allergies as
+//! AllergyIntolerance.
+//!
 //! Names of fields are codings of our own system beside LOINC. Read back, they become the same
 //! fields; a bundle of another system is read by its LOINC codes. What is not understood is listed,
 //! not guessed.
 
+mod ips;
 mod narrative;
 mod observed;
 mod read;
 mod write;
 
+pub use ips::write_ips;
 pub use read::read;
 pub use write::write;
 

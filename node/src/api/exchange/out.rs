@@ -65,8 +65,12 @@ pub fn export(
             let rows = views.iter().map(|(row, view)| csv::write(view, &row.area));
             (csv::head() + &rows.collect::<String>()).into_bytes()
         }
-        Format::Fhir => {
-            let bundles = views.iter().map(|(row, view)| fhir::write(view, &row.area));
+        Format::Fhir | Format::Ips => {
+            let write = match format {
+                Format::Ips => fhir::write_ips,
+                Format::Fhir | Format::Csv | Format::Archive => fhir::write,
+            };
+            let bundles = views.iter().map(|(row, view)| write(view, &row.area));
             match bundles.collect::<Vec<_>>().as_slice() {
                 [only] => format!("{only:#}\n"),
                 // Newline-delimited JSON, as FHIR's bulk data has it.

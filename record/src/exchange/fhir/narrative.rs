@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-/// A resource in words, for whoever reads the file without a program (`Narrative`, FHIR R4 §2.4).
-pub(super) fn narrative(kind: &str, resource: &Map<String, Value>) -> Value {
+/// A resource in words, for whoever reads the file without a program.
+pub(super) fn words(kind: &str, resource: &Map<String, Value>) -> String {
     let text = |path: &[&str]| {
         let mut at = resource.get(*path.first()?)?;
         for key in path.get(1..)? {
@@ -35,7 +35,18 @@ pub(super) fn narrative(kind: &str, resource: &Map<String, Value>) -> Value {
     ]);
     let unit = first(&[&["valueQuantity", "unit"], &["dosage", "dose", "unit"]]);
     let words = [Some(kind.to_owned()), what, value, unit];
-    let words = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// Words as a `Narrative` (FHIR R4 §2.4), a paragraph each.
+pub(super) fn narrative(words: &[String]) -> Value {
+    let paragraphs = words.iter().map(|words| format!("<p>{}</p>", shown(words)));
+    let paragraphs: String = paragraphs.collect();
+    let div = format!("<div xmlns=\"http://www.w3.org/1999/xhtml\">{paragraphs}</div>");
+    json!({ "status": "generated", "div": div })
+}
+
+fn shown(words: &str) -> String {
     let mut shown = String::new();
     for c in words.chars() {
         match c {
@@ -47,6 +58,5 @@ pub(super) fn narrative(kind: &str, resource: &Map<String, Value>) -> Value {
             c => shown.push(c),
         }
     }
-    let div = format!("<div xmlns=\"http://www.w3.org/1999/xhtml\"><p>{shown}</p></div>");
-    json!({ "status": "generated", "div": div })
+    shown
 }

@@ -18,9 +18,10 @@ mod values;
 
 use bundle::{Bundle, Whose, strict, subject_of};
 use values::{
-    at, at_site, changes_meaning, code_of, codes_of, field_of, instant_of, items, items_of_status,
-    kind_of, text_at, value_of, words_of,
+    at, at_site, changes_meaning, code_of, codes_of, field_of, instant_of, items_of_status,
+    kind_of, value_of, words_of,
 };
+pub(super) use values::{items, text_at};
 
 /// Patients in one file.
 const PATIENTS_MAX: usize = 10_000;
@@ -424,6 +425,7 @@ impl Reading {
             | "ServiceRequest"
             | "Task"
             | "CarePlan"
+            | "Composition"
             | "Condition"
             | "RiskAssessment"
                 if self.ours => {}
@@ -781,11 +783,10 @@ impl Reading {
         });
         match what {
             Some(what) if stands => {
-                self.finding(
-                    allergy,
-                    "allergies".into(),
-                    FindingValue::Text(crate::clip(what)),
-                );
+                // As an Observation of it would be read: a summary of ours says it in both forms.
+                let value = catalogue::read_value("allergies", what)
+                    .unwrap_or_else(|_| FindingValue::Text(crate::clip(what)));
+                self.finding(allergy, "allergies".into(), value);
             }
             Some(_) => self.leave_out(
                 allergy,

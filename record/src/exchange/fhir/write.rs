@@ -6,7 +6,7 @@ use protocol::{Area, CaseId, DeviceId};
 use serde_json::{Map, Value, json};
 
 use super::super::SYSTEM;
-use super::narrative::narrative;
+use super::narrative::{narrative, words};
 use super::observed::observed;
 use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, ESTIMATED, HL7, LOINC, NATIONAL_SYSTEM};
 use clinical::date::instant;
@@ -23,6 +23,11 @@ const OF_THE_PATIENT: [&str; 10] = [
     "patient.born_estimated",
     "patient.sex",
     "patient.village",
+    "patient.caregiver",
+    "patient.caregiver_relation",
+    "patient.caregiver_phone",
+];
+const OF_THE_CAREGIVER: [&str; 3] = [
     "patient.caregiver",
     "patient.caregiver_relation",
     "patient.caregiver_phone",
@@ -82,23 +87,11 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn reference(&self, what: &str) -> Value {
-        json!({ "reference": format!("urn:uuid:{}", uuid(&self.view.id, what)) })
+        reference(&self.view.id, what)
     }
 
     fn put(&mut self, what: &str, kind: &str, fields: Value) {
-        let id = uuid(&self.view.id, what);
-        let mut resource = Map::from_iter([
-            ("resourceType".into(), json!(kind)),
-            ("id".into(), json!(id)),
-        ]);
-        if let Value::Object(fields) = fields {
-            // A field without a value is left out: FHIR has no null.
-            resource.extend(fields.into_iter().filter(|(_, value)| !value.is_null()));
-        }
-        let text = narrative(kind, &resource);
-        resource.insert("text".into(), text);
-        self.entries
-            .push(json!({ "fullUrl": format!("urn:uuid:{id}"), "resource": resource }));
+        self.entries.push(entry(&self.view.id, what, kind, fields));
     }
 
     /// The same, said by somebody.
@@ -155,10 +148,10 @@ impl Writer<'_> {
             "address": self.text("patient.village").map(|village| json!([{ "text": village }])),
         });
         self.put("patient", "Patient", fields);
-        let caregiver = self.text("patient.caregiver");
-        let relation = self.text("patient.caregiver_relation");
-        let phone = self.text("patient.caregiver_phone");
-        if caregiver.or(relation).or(phone).is_some() {
+        if self.caregiver().is_some() {
+            let caregiver = self.text("patient.caregiver");
+            let relation = self.text("patient.caregiver_relation");
+            let phone = self.text("patient.caregiver_phone");
             let fields = json!({
                 "patient": self.reference("patient"),
                 "relationship": relation.map(|r| json!([{ "text": r }])),
@@ -167,6 +160,12 @@ impl Writer<'_> {
             });
             self.put("caregiver", "RelatedPerson", fields);
         }
+    }
+
+    /// Whether anything is known of who cares for the patient.
+    fn caregiver(&self) -> Option<()> {
+        let said = OF_THE_CAREGIVER.iter().find_map(|name| self.text(name));
+        said.map(|_| ())
     }
 
     fn encounter(&mut self, area: &Area) {
@@ -185,6 +184,7 @@ impl Writer<'_> {
             "class": { "system": format!("{HL7}/v3-ActCode"), "code": "HH" },
             "subject": self.reference("patient"),
             "period": start,
+            "participant": self.caregiver().map(|()| json!([{ "individual": self.reference("caregiver") }])),
             "location": [{ "location": { "display": area.to_string() } }],
         });
         self.put("encounter", "Encounter", fields);
@@ -556,8 +556,8 @@ fn prediction(line: &str) -> Option<Value> {
     Some(json!({ "outcome": outcome, "probabilityDecimal": probability }))
 }
 
-/// The case as a FHIR R4 bundle of type `collection`.
-pub fn write(view: &CaseView, area: &Area) -> Value {
+/// The case as resources.
+pub(super) fn resources(view: &CaseView, area: &Area) -> Vec<Value> {
     let mut writer = Writer {
         view,
         entries: Vec::new(),
@@ -574,10 +574,36 @@ pub fn write(view: &CaseView, area: &Area) -> Value {
     writer.consents();
     writer.provenance();
     writer.audit();
+    writer.entries
+}
+
+/// A resource of a bundle, under the name that references use.
+pub(super) fn entry(case: &CaseId, what: &str, kind: &str, fields: Value) -> Value {
+    let id = uuid(case, what);
+    let mut resource = Map::from_iter([
+        ("resourceType".into(), json!(kind)),
+        ("id".into(), json!(id)),
+    ]);
+    if let Value::Object(fields) = fields {
+        // A field without a value is left out: FHIR has no null.
+        resource.extend(fields.into_iter().filter(|(_, value)| !value.is_null()));
+    }
+    let text = narrative(&[words(kind, &resource)]);
+    resource.insert("text".into(), text);
+    json!({ "fullUrl": format!("urn:uuid:{id}"), "resource": resource })
+}
+
+/// A reference to a resource of the same bundle.
+pub(super) fn reference(case: &CaseId, what: &str) -> Value {
+    json!({ "reference": format!("urn:uuid:{}", uuid(case, what)) })
+}
+
+/// The case as a FHIR R4 bundle of type `collection`.
+pub fn write(view: &CaseView, area: &Area) -> Value {
     json!({
         "resourceType": "Bundle",
         "identifier": { "system": CASE_SYSTEM, "value": view.id.to_string() },
         "type": "collection",
-        "entry": writer.entries,
+        "entry": resources(view, area),
     })
 }

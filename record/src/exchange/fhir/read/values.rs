@@ -22,11 +22,11 @@ pub(super) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
         })
 }
 
-pub(super) fn text_at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
+pub(in super::super) fn text_at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
     at(value, path)?.as_str()
 }
 
-pub(super) fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+pub(in super::super) fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value
         .get(key)
         .and_then(Value::as_array)

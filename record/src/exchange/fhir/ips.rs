@@ -1,0 +1,243 @@
+//! A case as an International Patient Summary (HL7 FHIR IPS 2.0, EN 17269): a document whose
+//! Composition orders what is known into sections. Every resource of the collection is in it, so
+//! that it can be read back as the same case.
+
+use protocol::Area;
+use serde_json::{Value, json};
+
+use super::super::SYSTEM;
+use super::narrative::{narrative, words};
+use super::read::{items, text_at};
+use super::write::{concept, entry, reference, resources};
+use super::{CASE_SYSTEM, HL7, LOINC};
+use clinical::FindingValue;
+use clinical::date::instant;
+
+use crate::CaseView;
+use crate::view::denies;
+
+const ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
+const SNOMED: &str = "http://snomed.info/sct";
+/// "No known allergy".
+const NO_ALLERGY: &str = "716186003";
+
+/// Sections by LOINC code, in their order, with what each holds; the first three are there though
+/// nothing is known of them, as the guide wants it.
+const SECTIONS: [(&str, &str); 11] = [
+    ("48765-2", "Allergies and intolerances"),
+    ("10160-0", "Medication summary"),
+    ("11450-4", "Problems, by decision support and provisional"),
+    ("8716-3", "Vital signs"),
+    ("30954-2", "Results"),
+    ("29549-3", "Medicines given"),
+    ("10164-2", "Findings and history"),
+    ("18776-5", "Plan and referral"),
+    ("72170-4", "Photographs"),
+    ("59284-0", "Consents"),
+    ("", "Who said what"),
+];
+const WANTED: usize = 3;
+
+/// Measurements that are vital signs, and answers that are results of tests.
+const VITAL: [&str; 17] = [
+    "temperature",
+    "temperature_rectal",
+    "temperature_second",
+    "weight",
+    "weight_estimated",
+    "height",
+    "length",
+    "muac",
+    "respiratory_rate",
+    "respiratory_rate_second",
+    "spo2",
+    "bp_systolic",
+    "bp_diastolic",
+    "bp_systolic_second",
+    "bp_diastolic_second",
+    "pulse",
+    "pulse_second",
+];
+const RESULTS: [&str; 7] = [
+    "malaria_test",
+    "parasite_density",
+    "haemoglobin",
+    "hiv_test",
+    "syphilis_test",
+    "hepatitis_b_test",
+    "urine_protein",
+];
+
+/// The section that a resource stands in; `None`: those that the others name.
+fn section_of(resource: &Value) -> Option<&'static str> {
+    let field = || {
+        let codings = items(resource.get("code")?, "coding");
+        let own = codings
+            .iter()
+            .find(|coding| text_at(coding, &["system"]) == Some(SYSTEM));
+        own.and_then(|coding| text_at(coding, &["code"]))
+    };
+    match text_at(resource, &["resourceType"])? {
+        "AllergyIntolerance" => Some("48765-2"),
+        "MedicationRequest" => Some("10160-0"),
+        "Condition" => Some("11450-4"),
+        "MedicationAdministration" => Some("29549-3"),
+        "Observation" => match field() {
+            Some(name) if VITAL.contains(&name) => Some("8716-3"),
+            Some(name) if RESULTS.contains(&name) => Some("30954-2"),
+            _ => Some("10164-2"),
+        },
+        "QuestionnaireResponse" | "RiskAssessment" => Some("10164-2"),
+        "ClinicalImpression" | "ServiceRequest" | "Task" | "CarePlan" => Some("18776-5"),
+        "Media" => Some("72170-4"),
+        "Consent" => Some("59284-0"),
+        "Provenance" | "AuditEvent" => Some(""),
+        _ => None,
+    }
+}
+
+/// Each word that stands about allergies.
+fn allergies(view: &CaseView) -> Vec<Value> {
+    let said = view.findings.get("allergies").map(|f| &f.standing);
+    let said = said
+        .into_iter()
+        .flatten()
+        .filter_map(|(stamp, value)| match value {
+            FindingValue::Text(words) if !words.trim().is_empty() => Some((stamp, words.clone())),
+            FindingValue::Text(_) | FindingValue::Yes | FindingValue::No => None,
+            FindingValue::Number(_) | FindingValue::Unknown => None,
+        });
+    let allergy = |(n, (stamp, words)): (usize, (&crate::Stamp, String))| {
+        let mut code = json!({ "text": words });
+        if denies(&words) && !words.to_lowercase().starts_with("not known") {
+            code = concept(SNOMED, NO_ALLERGY);
+            if let Some(code) = code.as_object_mut() {
+                code.insert("text".into(), json!(words));
+            }
+        }
+        let fields = json!({
+            "clinicalStatus": concept(&format!("{HL7}/allergyintolerance-clinical"), "active"),
+            "verificationStatus": concept(&format!("{HL7}/allergyintolerance-verification"), "unconfirmed"),
+            "code": code,
+            "patient": reference(&view.id, "patient"),
+            "recordedDate": instant(stamp.at_s),
+        });
+        entry(
+            &view.id,
+            &format!("allergy {n}"),
+            "AllergyIntolerance",
+            fields,
+        )
+    };
+    said.enumerate().map(allergy).collect()
+}
+
+/// A patient as the guide wants one: of a name or a birth that is not known, that it is not.
+fn complete(patient: &mut Value) {
+    let absent = json!({ "url": ABSENT, "valueCode": "unknown" });
+    let Some(fields) = patient.as_object_mut() else {
+        return;
+    };
+    if !fields.contains_key("name") {
+        fields.insert("name".into(), json!([{ "extension": [absent] }]));
+    }
+    if !fields.contains_key("birthDate") {
+        let mut said = fields
+            .get("_birthDate")
+            .map_or(Vec::new(), |said| items(said, "extension").to_vec());
+        said.push(absent);
+        fields.insert("_birthDate".into(), json!({ "extension": said }));
+    }
+}
+
+fn section((code, title): (&str, &str), held: &[&Value]) -> Value {
+    let lines = held.iter().filter_map(|entry| {
+        let resource = entry.get("resource")?.as_object()?;
+        Some(words(resource.get("resourceType")?.as_str()?, resource))
+    });
+    let lines: Vec<_> = lines.collect();
+    let code = Some(concept(LOINC, code)).filter(|_| !code.is_empty());
+    let mut section = match held {
+        [] => {
+            let why = concept(&format!("{HL7}/list-empty-reason"), "unavailable");
+            json!({ "title": title, "emptyReason": why, "text": narrative(&["nothing is written down".to_owned()]) })
+        }
+        held => {
+            let named = held.iter().filter_map(|entry| entry.get("fullUrl"));
+            let named: Vec<_> = named.map(|url| json!({ "reference": url })).collect();
+            json!({ "title": title, "text": narrative(&lines), "entry": named })
+        }
+    };
+    if let (Some(section), Some(code)) = (section.as_object_mut(), code) {
+        section.insert("code".into(), code);
+    }
+    section
+}
+
+/// The case as an International Patient Summary, a FHIR R4 bundle of type `document`.
+pub fn write_ips(view: &CaseView, area: &Area) -> Value {
+    let mut entries = resources(view, area);
+    entries.extend(allergies(view));
+    for entry in &mut entries {
+        if let Some(patient) = entry
+            .get_mut("resource")
+            .filter(|r| text_at(r, &["resourceType"]) == Some("Patient"))
+        {
+            complete(patient);
+        }
+    }
+    let held = |code: &str| -> Vec<&Value> {
+        let here = |entry: &&Value| entry.get("resource").and_then(section_of) == Some(code);
+        entries.iter().filter(here).collect()
+    };
+    let sections = SECTIONS
+        .iter()
+        .enumerate()
+        .filter_map(|(n, (code, title))| {
+            let held = held(code);
+            (n < WANTED || !held.is_empty()).then(|| section((code, title), &held))
+        });
+    let sections: Vec<_> = sections.collect();
+    // Its date is that of the last word in it: the same case is the same document.
+    let recorded = entries
+        .iter()
+        .filter_map(|entry| text_at(entry, &["resource", "recorded"]));
+    let date = recorded.max().map_or_else(|| instant(0), str::to_owned);
+    let author = author(&entries).unwrap_or_else(|| json!({ "display": "not known" }));
+    let composition = json!({
+        "identifier": { "system": CASE_SYSTEM, "value": view.id.to_string() },
+        "status": "final",
+        "type": concept(LOINC, "60591-5"),
+        "subject": reference(&view.id, "patient"),
+        "encounter": reference(&view.id, "encounter"),
+        "date": date,
+        "author": [author],
+        "title": "International Patient Summary",
+        "section": sections,
+    });
+    let composition = entry(&view.id, "composition", "Composition", composition);
+    entries.insert(0, composition);
+    json!({
+        "resourceType": "Bundle",
+        "identifier": { "system": CASE_SYSTEM, "value": view.id.to_string() },
+        "type": "document",
+        "timestamp": date,
+        "entry": entries,
+    })
+}
+
+/// Who has written the case: the worker by name, else a phone of the case's.
+fn author(entries: &[Value]) -> Option<Value> {
+    let of = |kind: &str| {
+        let here = |entry: &&Value| text_at(entry, &["resource", "resourceType"]) == Some(kind);
+        let phone = |entry: &&Value| {
+            kind != "Device"
+                || entry
+                    .get("resource")
+                    .is_some_and(|d| d.get("identifier").is_some())
+        };
+        entries.iter().filter(here).find(phone)
+    };
+    let author = of("Practitioner").or_else(|| of("Device"))?;
+    Some(json!({ "reference": author.get("fullUrl")? }))
+}
