@@ -39,6 +39,7 @@ public class Judge {
         boolean unserved = said.contains("CodeSystem is unknown and can't be validated: http://loinc.org")
             || said.contains("CodeSystem is unknown and can't be validated: http://id.who.int/icd")
             || said.contains("CodeSystem is unknown and can't be validated: http://snomed.info")
+            || said.equals("Unable to expand ValueSet because CodeSystem could not be found: http://loinc.org")
             || said.contains("CodeSystem is unknown and can't be validated: http://dicom.nema.org");
         if (severity.equals("INFORMATION") || (severity.equals("WARNING") && unserved)) continue;
         if (severity.equals("WARNING")) warned++; else errs = true;

@@ -179,7 +179,9 @@ fn exported(world: &mut World, from: usize, to: usize, format: Format) -> Vec<u8
 
 /// Writes each case into the folder `EXPORTS`, for whoever judges files of this form.
 fn keep(world: &mut World, format: Format, ids: &[String]) {
-    let Some(folder) = std::env::var_os("EXPORTS").filter(|_| matches!(format, Format::Fhir | Format::Ips)) else {
+    let Some(folder) =
+        std::env::var_os("EXPORTS").filter(|_| matches!(format, Format::Fhir | Format::Ips))
+    else {
         return;
     };
     for id in ids {

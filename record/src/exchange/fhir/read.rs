@@ -15,6 +15,7 @@ use crate::{DecisionEntry, DoseEntry, Entry, IMPORTED};
 mod bundle;
 mod lines;
 mod values;
+mod xml;
 
 use bundle::{Bundle, Whose, strict, subject_of};
 use values::{
@@ -26,10 +27,14 @@ pub(super) use values::{items, text_at};
 /// Patients in one file.
 const PATIENTS_MAX: usize = 10_000;
 
-/// Reads a file: a bundle, one bundle or resource a line (bulk data), or a single resource; a case for each
+/// Reads a file, JSON or XML: a bundle, one bundle or resource a line (bulk data), or a single resource; a case for each
 /// patient in it. A line that is of no use costs the others nothing, and is said.
 pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
-    let whole = match strict(text.trim_start_matches('\u{feff}')) {
+    let text = text.trim_start_matches('\u{feff}');
+    if text.trim_start().starts_with('<') {
+        return read_value(xml::read(text)?);
+    }
+    let whole = match strict(text) {
         Ok(value) => return read_value(value),
         Err(e) => ExchangeError::Malformed(format!("not JSON, or cut short: {e}")),
     };

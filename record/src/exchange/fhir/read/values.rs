@@ -17,6 +17,7 @@ const WORDS_MAX: usize = 80;
 pub(super) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter()
         .try_fold(value, |value, step| match step.parse::<usize>() {
+            Ok(0) if !value.is_array() => Some(value), // a list of one, as XML has it
             Ok(index) => value.get(index),
             Err(_) => value.get(step),
         })
@@ -26,12 +27,13 @@ pub(in super::super) fn text_at<'a>(value: &'a Value, path: &[&str]) -> Option<&
     at(value, path)?.as_str()
 }
 
+/// A list under a key; what stands there alone is a list of one, as XML has it.
 pub(in super::super) fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value
-        .get(key)
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default()
+    match value.get(key) {
+        None | Some(Value::Null) => &[],
+        Some(Value::Array(list)) => list,
+        Some(one) => std::slice::from_ref(one),
+    }
 }
 
 pub(super) fn kind_of(resource: &Value) -> &str {
