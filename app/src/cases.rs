@@ -21,7 +21,7 @@ use crate::words::shown as words;
 
 mod files;
 
-use files::{export, import, not_over, was_exported, written};
+use files::{export, import, mapping, not_over, was_exported, written};
 
 /// Does what was asked of cases.
 pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
@@ -133,7 +133,9 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             format,
             area,
             dry_run,
-        } => import(phone, (&file, format), area, dry_run),
+            map,
+        } => import(phone, (&file, format, map.as_deref()), area, dry_run),
+        CaseCommand::Mapping { table, system } => mapping(phone, &table, &system),
     }
 }
 

@@ -391,6 +391,7 @@ fn a_long_file_says_how_far_it_is() {
         path: desk.path(name).display().to_string(),
         area: None,
         dry_run,
+        mapping: None,
     };
     let far = [(0, 120), (50, 120), (100, 120)];
     assert_eq!(told(import("Many.ndjson", true)), far);
@@ -405,4 +406,68 @@ fn a_long_file_says_how_far_it_is() {
     let told = told(export);
     assert!(told.len() == 3 && told[0].1 >= 124, "{told:?}");
     host.stop();
+}
+
+/// A register of another system's: begun by `case mapping`, edited, looked at, taken in, and once more.
+#[test]
+fn a_register_with_one_row_a_patient_comes_in_by_its_mapping() {
+    let desk = with_worker();
+    let table = "Reg;Name;weight;Fits;Clerk\n17;Amina;9,5;yes;O\n18;Baraka;11;no;O\n";
+    desk.write("register.csv", table);
+    let (code, why) = desk.fails("clinic", &["case", "import", "register.csv"]);
+    assert!(code == 2 && why.contains("mapping"), "{why}");
+    let begun = desk.ok(
+        "clinic",
+        &["case", "mapping", "register.csv", "--system", "Kitui"],
+    );
+    assert!(
+        begun.contains("system = \"Kitui\"") && begun.contains("[columns.weight]"),
+        "{begun}"
+    );
+    let edited = begun
+        .replace("known_by = []", "known_by = [\"Reg\"]")
+        .replace(
+            "ignore = [\"Reg\", \"Fits\", \"Clerk\"]",
+            "ignore = [\"Clerk\"]",
+        );
+    let fits = "\n[columns.Fits]\nfield = \"convulsions\"\n";
+    desk.write("register.toml", &(edited + fits));
+    let import = ["case", "import", "register.csv", "--map", "register.toml"];
+    let dry = desk.json("clinic", &[&import[..], &["--dry-run"]].concat());
+    assert_eq!(
+        (&dry["new"], &dry["left_out"]),
+        (&2.into(), &Value::Array(Vec::new()))
+    );
+    let answer = desk.json("clinic", &import);
+    let [amina, _] = cases(&answer).try_into().unwrap();
+    assert_eq!(shown(&desk, &amina, "weight"), 9.5);
+    let judged = desk.json("clinic", &["case", "show", &amina]);
+    assert_eq!(judged["urgency"], "pink", "convulsions are judged");
+    assert_eq!(desk.json("clinic", &import)["unchanged"], 2);
+    // Grown by a word, it is the same case.
+    desk.write(
+        "register.csv",
+        &table.replace("Clerk", "muac").replace("yes;O", "yes;118"),
+    );
+    let grown = "\n[columns.muac]\nfield = \"muac\"\nunit = \"mm\"\n";
+    let mapping = std::fs::read_to_string(desk.path("register.toml")).unwrap();
+    desk.write("register.toml", &(mapping.replace("\"Clerk\"", "") + grown));
+    let answer = desk.json("clinic", &import);
+    assert_eq!(
+        (&answer["added_to"], &answer["unchanged"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(shown(&desk, &amina, "muac"), 118.0);
+    // A mapping that cannot work, or is none, takes nothing in.
+    for (text, why) in [
+        ("", "missing field"),
+        (&begun.replace("\"weight\"", "\"wait\""), "no field"),
+    ] {
+        desk.write("wrong.toml", text);
+        let (code, said) = desk.fails(
+            "clinic",
+            &["case", "import", "register.csv", "--map", "wrong.toml"],
+        );
+        assert!(code != 0 && said.contains(why), "{said}");
+    }
 }

@@ -7,6 +7,7 @@ use desk::files::{EnrolmentFile, is_stream, read, write_bytes};
 use node::api::views::exchange::{Exported, Imported};
 use node::api::{Format, Request};
 use node::host::folder::unusable;
+use record::exchange::{ExchangeError, csv, text};
 
 use crate::Failure;
 use crate::cli;
@@ -127,7 +128,7 @@ impl Drop for Draft {
 
 pub(super) fn import(
     phone: &Phone,
-    (file, format): (&Path, Option<cli::Format>),
+    (file, format, map): (&Path, Option<cli::Format>, Option<&Path>),
     area: Option<String>,
     dry_run: bool,
 ) -> Result<(), Failure> {
@@ -137,7 +138,9 @@ pub(super) fn import(
     };
     let ends = file.extension().and_then(|e| e.to_str());
     let ends = ends.map(str::to_ascii_lowercase);
+    let mapping = map.map(read_mapping).transpose()?.map(Box::new);
     let format = match (format, ends.as_deref()) {
+        _ if mapping.is_some() => Format::Csv,
         (Some(format), _) => format_of(format),
         (None, Some("csv" | "tsv" | "txt")) => Format::Csv,
         (None, Some("json" | "ndjson" | "xml")) => Format::Fhir,
@@ -174,6 +177,55 @@ pub(super) fn import(
         path,
         area,
         dry_run,
+        mapping,
     };
     phone.shown(request, |imported: &Imported| show::imported(imported))
 }
+
+/// Letters of a mapping file.
+const MAPPING_BYTES_MAX: u64 = 1 << 20;
+
+fn read_mapping(path: &Path) -> Result<csv::Mapping, Failure> {
+    let hint = "`kijiti case mapping TABLE > FILE` begins one";
+    let file = std::fs::File::open(path).map_err(|e| unusable(path, &e))?;
+    let mut text = String::new();
+    file.take(MAPPING_BYTES_MAX)
+        .read_to_string(&mut text)
+        .map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display()), hint))?;
+    let mapping: Result<csv::Mapping, _> = toml::from_str(&text);
+    let mapping = mapping.map_err(|e| Failure::new(format!("{}: {e}", path.display()), hint))?;
+    let wrong = |ExchangeError::Malformed(why)| {
+        Failure::new(format!("{}: {why}", path.display()), "mend the mapping")
+    };
+    mapping.check().map_err(wrong)?;
+    Ok(mapping)
+}
+
+/// Begins a mapping for a table.
+pub(super) fn mapping(phone: &Phone, table: &Path, system: &str) -> Result<(), Failure> {
+    let hint = "save the table as text, with commas, semicolons or tabs (CSV)";
+    let file = std::fs::File::open(table).map_err(|e| unusable(table, &e))?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(|e| unusable(table, &e))?;
+    let (letters, _) = text::decode(&bytes, true)
+        .ok_or_else(|| Failure::new(format!("{} is no text", table.display()), hint))?;
+    let draft = csv::draft(&letters, system)
+        .map_err(|why| Failure::new(format!("{}: {why}", table.display()), hint))?;
+    let lines = toml::to_string(&draft).map_err(|e| Failure::new(e.to_string(), hint))?;
+    phone.show(&draft, |_| print!("{MAPPING_HELP}{lines}"))
+}
+
+/// What a mapping says, for whoever edits one.
+const MAPPING_HELP: &str = "\
+# Which column of the table is which field (`kijiti case fields` lists fields, values and units).
+# system    a name that stays; patients are known again by it and by the columns in known_by
+# known_by  the columns that name a patient there, as [\"Reg no\"]; of several visits, the visit's date too
+# ignore    columns that stay in the table
+# A column has one of
+#   field = \"weight\"       with unit = \"kg\" for a measurement, date = \"DD/MM/YYYY\" for a date,
+#                          and [columns.\"RDT\".values] for its own words: POS = \"positive\"
+#   dose = \"amoxicillin\"   an amount that was given, with unit = \"mg\" and given = \"Visit date\"
+#   note = true            its words become a note
+";

@@ -138,6 +138,18 @@ pub enum CaseCommand {
         /// Only say what it would bring, and what would be left out.
         #[arg(long)]
         dry_run: bool,
+        /// Read a table of another system's, one row a patient, by this mapping (`kijiti case mapping` begins one).
+        #[arg(long, value_name = "FILE", conflicts_with = "format")]
+        map: Option<PathBuf>,
+    },
+    /// Begin a mapping for a table of another system's: which column is which field. Edit it, look with
+    /// `kijiti case import TABLE --map FILE --dry-run`, then take the table in.
+    Mapping {
+        /// The table: one row a patient, columns named in the first line.
+        table: PathBuf,
+        /// A name of the system that stays: patients are known again by it.
+        #[arg(long, default_value = "another system")]
+        system: String,
     },
 }
 

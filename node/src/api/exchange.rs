@@ -8,6 +8,7 @@ use crate::store::Setting;
 use clinical::FindingValue;
 use protocol::certificate::Right;
 use protocol::{Area, CaseId, Digest};
+use record::exchange::csv::Mapping;
 use record::exchange::{self as files, csv, fhir, text};
 use record::{Case, CaseView, DecisionEntry, Dose, DoseEntry, Entry};
 use sync::archive::{self, ArchiveError, ArchivedCase};
@@ -176,13 +177,18 @@ fn another_patient(view: &CaseView, entries: &[Entry]) -> Option<&'static str> {
     })
 }
 
-/// Reads a file of another system's cases.
-fn read(format: Format, bytes: &[u8]) -> Result<Vec<files::Imported>, Refusal> {
+/// Reads a file of another system's cases; a table of its own making by a mapping.
+fn read(
+    format: Format,
+    mapping: Option<&Mapping>,
+    bytes: &[u8],
+) -> Result<Vec<files::Imported>, Refusal> {
     let decoded = text::decode(bytes, format == Format::Csv);
     let (text, encoding) = decoded.ok_or_else(|| Refusal::NotText("the file".into()))?;
-    let read = match format {
-        Format::Csv => csv::read(&text),
-        Format::Archive | Format::Fhir | Format::Ips => fhir::read(&text),
+    let read = match (format, mapping) {
+        (Format::Csv, Some(mapping)) => csv::read_mapped(&text, mapping),
+        (Format::Csv, None) => csv::read(&text),
+        (Format::Archive | Format::Fhir | Format::Ips, _) => fhir::read(&text),
     };
     let mut read = read.map_err(|e| Refusal::FileRefused(e.to_string()))?;
     if let Some(encoding) = encoding {
@@ -259,12 +265,34 @@ pub fn import(
     if format == Format::Archive {
         return open_archive(cx, bytes, &area, dry_run);
     }
+    let read = read(format, None, bytes)?;
+    take_in(cx, format, read, (area, dry_run))
+}
+
+/// Takes in a table of another system's, one row a patient, or only says what that would bring.
+pub fn import_table(
+    cx: &mut dyn Cx,
+    mapping: &Mapping,
+    bytes: &[u8],
+    (area, dry_run): (Option<Area>, bool),
+) -> Result<Imported, Refusal> {
+    let area = cases::default_area(cx, area)?;
+    let read = read(Format::Csv, Some(mapping), bytes)?;
+    take_in(cx, Format::Csv, read, (area, dry_run))
+}
+
+fn take_in(
+    cx: &mut dyn Cx,
+    format: Format,
+    read: Vec<files::Imported>,
+    (area, dry_run): (Area, bool),
+) -> Result<Imported, Refusal> {
     let mut said = Imported {
         dry_run,
         ..Imported::default()
     };
     let mut wanted = Vec::new();
-    for mut imported in read(format, bytes)? {
+    for mut imported in read {
         said.left_out.extend(imported.left_out.iter().cloned());
         let later = born_later(cx.now().wall_s, &mut imported.entries);
         said.left_out.extend(later);

@@ -6,6 +6,7 @@ use super::views::{Reply, meetings::Progress};
 use clinical::{Profile, Urgency};
 use protocol::limits::REQUEST_BYTES_MAX;
 use protocol::{Area, CaseId, DeviceId, Digest};
+use record::exchange::csv::Mapping;
 use serde::{Deserialize, Serialize};
 
 mod concern;
@@ -245,6 +246,9 @@ pub enum Request {
         /// Only say what it would bring.
         #[serde(default)]
         dry_run: bool,
+        /// How a table of another system's is read, one row a patient.
+        #[serde(default)]
+        mapping: Option<Box<Mapping>>,
     },
     /// Cases, and sealed ones that are carried.
     CaseList {

@@ -9,6 +9,8 @@
 //! doses, notes and decisions become entries; what only a phone can say of itself (assessments,
 //! photos and their keys) does not.
 
+mod mapped;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{Area, CaseId};
@@ -18,6 +20,8 @@ use clinical::date::{instant, is_instant};
 use clinical::{FindingValue, Kind, Urgency, catalogue};
 
 use crate::{CaseView, DecisionEntry, DoseEntry, Entry, IMPORTED, Stamp};
+
+pub use mapped::{Column, MAPPING_FORMAT, Mapping, draft, read_mapped};
 
 const HEAD: [&str; 10] = [
     "case", "area", "kind", "name", "value", "unit", "said_by", "said_at", "order", "stands",
@@ -287,7 +291,7 @@ fn table(text: &str) -> Result<(Vec<Vec<String>>, Columns, char), ExchangeError>
         return Ok((cells(text, delimiter)?, columns, delimiter));
     }
     Err(ExchangeError::Malformed(format!(
-        "the first line must name the columns, {} at least, behind commas, semicolons or tabs; all are {}",
+        "the first line must name the columns, {} at least, behind commas, semicolons or tabs; all are {} (a table of another system's, one row a patient, is read with a mapping)",
         NEEDED.join(","),
         HEAD.join(",")
     )))

@@ -85,9 +85,15 @@ impl Worker {
                 path,
                 area,
                 dry_run,
+                mapping,
             } => {
                 let bytes = read_file(&path, CASES_BYTES_MAX)?;
-                exchange::import(self, format, &bytes, (area, dry_run))?.into()
+                match mapping {
+                    Some(mapping) => {
+                        exchange::import_table(self, &mapping, &bytes, (area, dry_run))?.into()
+                    }
+                    None => exchange::import(self, format, &bytes, (area, dry_run))?.into(),
+                }
             }
             Request::ModelShow { module } => self.model_show(&module)?.into(),
             Request::ModelVerify { module } => self.model_verify(&module)?.into(),
