@@ -345,6 +345,8 @@ pub fn kind_in_words(kind: Kind) -> String {
         Kind::Number(min, max, unit) => format!("{min} to {max} {unit}"),
         Kind::Choice(choices) => choices.join(", "),
         Kind::Text => "words".to_owned(),
-        Kind::Date => "a date, 2026-11-24".to_owned(),
+        Kind::Date => {
+            "a date, 2026-11-24 (or of another calendar: 2019-03-15 EC, 2083-08-08 BS)".to_owned()
+        }
     }
 }

@@ -31,9 +31,21 @@ pub struct Cli {
     /// Print JSON, where the command reads.
     #[arg(long, global = true)]
     pub json: bool,
+    /// Show dates by another calendar too.
+    #[arg(long, global = true, env = "KIJITI_CALENDAR", value_enum)]
+    pub calendar: Option<Calendar>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// A calendar besides the Gregorian.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calendar {
+    /// The Ethiopian calendar: 2019-03-20 EC.
+    Ethiopian,
+    /// Bikram Sambat: 2083-08-13 BS.
+    Nepali,
 }
 
 /// What to do.

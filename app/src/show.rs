@@ -2,9 +2,11 @@
 //! that needs a terminal.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use clinical::assessment::{Fired, Open};
-use clinical::{Assessment, Urgency};
+use clinical::calendar::Calendar;
+use clinical::{Assessment, FindingValue, Urgency};
 use indicatif::{ProgressBar, ProgressStyle};
 use node::api::decide::UNJUDGED;
 use node::api::views::case::Case;
@@ -60,6 +62,24 @@ pub fn urgency(urgency: Option<Urgency>) -> String {
     match std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         true => format!("\x1b[1;{code}m{glyph} {word}\x1b[0m"),
         false => format!("{glyph} {word}"),
+    }
+}
+
+static BESIDE: OnceLock<Calendar> = OnceLock::new();
+
+/// From now on dates are shown by this calendar too.
+pub fn by_calendar(calendar: Option<Calendar>) {
+    if let Some(calendar) = calendar {
+        let _ = BESIDE.set(calendar);
+    }
+}
+
+/// A value; a date by the calendar that is shown beside, too.
+pub(crate) fn value(value: &FindingValue) -> String {
+    let words = value.words();
+    match BESIDE.get().and_then(|calendar| calendar.write(&words)) {
+        Some(date) => format!("{words} ({date})"),
+        None => words,
     }
 }
 

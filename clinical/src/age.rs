@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::digits;
+
 /// Days in a month, on average (365.25 / 12).
 pub const MONTH_DAYS: f64 = 30.4375;
 /// Days of life at which an infant is a child to the rules.
@@ -158,7 +160,8 @@ pub fn read(typed: &str, alone: f64) -> Option<(&'static str, f64)> {
     let add = |total: &mut Option<f64>, number: f64| {
         *total = Some(total.unwrap_or(0.0) + number);
     };
-    let mut left = typed.trim();
+    let plain = digits(typed);
+    let mut left = plain.trim();
     while !left.is_empty() {
         let end = left.find(|c: char| !c.is_ascii_digit() && c != '.');
         let (digits, after) = left.split_at(end.unwrap_or(left.len()));
@@ -207,12 +210,14 @@ mod tests {
             ("2 days", "age_days", 2.0),
             ("3w", "age_days", 21.0),
             ("6 Weeks", "age_days", 42.0),
+            ("٣", "age_months", 3.0),
+            ("४०d", "age_days", 40.0),
         ] {
             assert_eq!(read(typed, 1.0), Some((name, number)), "{typed}");
         }
         assert_eq!(read("24", 12.0), Some(("age_months", 288.0)));
         for typed in [
-            "", "m", "4x", "-3", "4y6", "4 5", "1..2m", "NaN", "three", "1y 6", "٣",
+            "", "m", "4x", "-3", "4y6", "4 5", "1..2m", "NaN", "three", "1y 6", "፫",
         ] {
             assert_eq!(read(typed, 1.0), None, "{typed}");
         }

@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::date::is_date;
+use crate::calendar::{digits, number as typed_number, read_date};
 use crate::{FindingValue, Profile};
 
 /// How concurrent writes are brought together. In all of them *unknown* yields to anything
@@ -558,7 +558,9 @@ pub enum ValueError {
         unit: String,
     },
     /// No date.
-    #[error("{typed:?} is no {name}: write a date such as 2026-11-24 or unknown")]
+    #[error(
+        "{typed:?} is no {name}: write a date such as 2026-11-24 (or 2019-03-15 EC, 2083-08-08 BS) or unknown"
+    )]
     NotADate {
         /// The field.
         name: String,
@@ -577,7 +579,7 @@ pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, ValueError> {
     }
     let typed = word.to_owned();
     match field.kind {
-        Kind::Flag => match word.to_lowercase().as_str() {
+        Kind::Flag => match digits(word).to_lowercase().as_str() {
             "yes" | "y" | "true" | "1" => Ok(FindingValue::Yes),
             "no" | "n" | "false" | "0" => Ok(FindingValue::No),
             _ => Err(ValueError::NotOneOf {
@@ -586,9 +588,9 @@ pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, ValueError> {
                 words: ["yes", "no"].map(str::to_owned).to_vec(),
             }),
         },
-        Kind::Number(min, max, unit) => match word.parse::<f64>() {
-            Ok(n) if n >= min && n <= max => Ok(FindingValue::Number(n)),
-            Ok(_) | Err(_) => Err(ValueError::NotWithin {
+        Kind::Number(min, max, unit) => match typed_number(word) {
+            Some(n) if n >= min && n <= max => Ok(FindingValue::Number(n)),
+            Some(_) | None => Err(ValueError::NotWithin {
                 name,
                 typed,
                 min,
@@ -605,9 +607,9 @@ pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, ValueError> {
             }),
         },
         Kind::Text => Ok(FindingValue::Text(clip(word.trim()))),
-        Kind::Date => match is_date(word) {
-            true => Ok(FindingValue::Text(typed)),
-            false => Err(ValueError::NotADate { name, typed }),
+        Kind::Date => match read_date(word) {
+            Some(date) => Ok(FindingValue::Text(date)),
+            None => Err(ValueError::NotADate { name, typed }),
         },
     }
 }

@@ -60,14 +60,11 @@ pub fn is_instant(text: &str) -> bool {
     date.len() == 10 && is_date(date) && clock(time, 3) && zone
 }
 
-/// Seconds since 1970 as RFC 3339, in UTC; years beyond 9999 (a wrong clock) as the last second
-/// that can be written.
-pub fn instant(at_s: u64) -> String {
-    let at_s = at_s.min(253_402_300_799);
-    let (days, second) = ((at_s / 86_400) as i64, at_s % 86_400);
-    // Days to a date of the Gregorian calendar, in eras of 400 years that begin in March.
+/// Year, month and day of the Gregorian calendar of a day of 1970's count, in eras of 400 years that begin in
+/// March.
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
-    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
     let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * day_of_year + 2) / 153;
@@ -78,6 +75,15 @@ pub fn instant(at_s: u64) -> String {
         from_march - 9
     };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, date)
+}
+
+/// Seconds since 1970 as RFC 3339, in UTC; years beyond 9999 (a wrong clock) as the last second
+/// that can be written.
+pub fn instant(at_s: u64) -> String {
+    let at_s = at_s.min(253_402_300_799);
+    let (days, second) = ((at_s / 86_400) as i64, at_s % 86_400);
+    let (year, month, date) = civil(days);
     let text = format!(
         "{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z",
         second / 3600,

@@ -22,6 +22,7 @@
 
 pub mod age;
 pub mod assessment;
+pub mod calendar;
 pub mod care;
 pub mod catalogue;
 pub mod date;

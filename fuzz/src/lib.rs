@@ -272,6 +272,29 @@ pub fn layout(data: &[u8]) {
     }
 }
 
+/// A mapping for tables of two columns.
+fn mapping() -> csv::Mapping {
+    let column = |field: &str, unit: Option<&str>| csv::Column {
+        field: Some(field.into()),
+        unit: unit.map(str::to_owned),
+        date: Some("DD/MM/YYYY".into()),
+        ..csv::Column::default()
+    };
+    let columns = [
+        ("born", column("patient.born", None)),
+        ("weight", column("weight", Some("[lb_av]"))),
+    ];
+    csv::Mapping {
+        format: csv::MAPPING_FORMAT.into(),
+        system: "a register".into(),
+        known_by: Vec::new(),
+        ignore: Vec::new(),
+        columns: columns
+            .map(|(name, column)| (name.to_owned(), column))
+            .into(),
+    }
+}
+
 /// Cases from files: FHIR bundles, tables and archives. What is accepted becomes a case like any
 /// other.
 pub fn exchange(data: &[u8]) {
@@ -285,7 +308,8 @@ pub fn exchange(data: &[u8]) {
     let read = fhir::read(text)
         .unwrap_or_default()
         .into_iter()
-        .chain(csv::read(text).unwrap_or_default());
+        .chain(csv::read(text).unwrap_or_default())
+        .chain(csv::read_mapped(text, &mapping()).unwrap_or_default());
     for imported in read {
         let mut case = Case::new(CaseId([1; 16]));
         if case.add(&imported.entries, &keys, &[1; 16], 0).is_ok() {
@@ -294,6 +318,7 @@ pub fn exchange(data: &[u8]) {
                 "an imported case does not load again"
             );
             let _ = fhir::write(&case.view(), &Area::default());
+            let _ = fhir::write_ips(&case.view(), &Area::default());
         }
     }
 }

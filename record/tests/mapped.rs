@@ -188,6 +188,23 @@ fn a_row_becomes_a_case_by_its_mapping_and_what_cannot_be_read_is_listed() {
 }
 
 #[test]
+fn days_of_another_calendar_are_read_by_its_name() {
+    let of = |mark: &str, cell: &str| {
+        let mut mapping = mapping();
+        let born = mapping.columns.get_mut("DOB").unwrap();
+        born.calendar = Some(mark.into());
+        let read = read_mapped(&TABLE.replace("3/2/2025", cell), &mapping).unwrap();
+        findings(&read[0])
+            .get("patient.born")
+            .map(|value| value.words())
+    };
+    assert_eq!(of("EC", "26/5/2017").as_deref(), Some("2025-02-03"));
+    assert_eq!(of("BS", "२१/१०/२०८१").as_deref(), Some("2025-02-03"));
+    assert_eq!(of("BS", "26/5/2017 10:30").as_deref(), Some("1960-09-10"));
+    assert_eq!(of("EC", "31/5/2017"), None);
+}
+
+#[test]
 fn a_mapping_that_cannot_work_is_refused_with_what_to_do() {
     let with = |change: &dyn Fn(&mut Mapping)| {
         let mut mapping = mapping();
@@ -217,6 +234,11 @@ fn a_mapping_that_cannot_work_is_refused_with_what_to_do() {
         ..field("patient.born")
     };
     assert!(column("DOB", date).contains("YYYY, MM and DD"));
+    let lunar = Column {
+        calendar: Some("lunar".into()),
+        ..field("patient.born")
+    };
+    assert!(column("DOB", lunar).contains("none of EC, BS"));
     let values = BTreeMap::from([("F".to_owned(), "woman".to_owned())]);
     assert!(
         column(
@@ -260,7 +282,7 @@ fn rows_that_cannot_be_told_apart_or_are_cut_are_refused_by_their_line() {
 
 #[test]
 fn a_draft_knows_the_columns_that_are_called_as_fields() {
-    let draft = draft(
+    let (draft, others) = draft(
         "name;Weight;muac;patient.born;Temp\nA;7;120;2025-01-01;37\n",
         "x",
     )
@@ -272,5 +294,5 @@ fn a_draft_knows_the_columns_that_are_called_as_fields() {
         ["patient.name", "weight", "muac", "patient.born"]
     );
     assert_eq!(draft.columns["muac"].unit.as_deref(), Some("mm"));
-    assert_eq!(draft.ignore, ["Temp"]);
+    assert_eq!(others, ["Temp"]);
 }

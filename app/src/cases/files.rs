@@ -187,11 +187,8 @@ const MAPPING_BYTES_MAX: u64 = 1 << 20;
 
 fn read_mapping(path: &Path) -> Result<csv::Mapping, Failure> {
     let hint = "`kijiti case mapping TABLE > FILE` begins one";
-    let file = std::fs::File::open(path).map_err(|e| unusable(path, &e))?;
-    let mut text = String::new();
-    file.take(MAPPING_BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display()), hint))?;
+    let bytes = read_at_most(path, MAPPING_BYTES_MAX)?;
+    let text = String::from_utf8_lossy(&bytes);
     let mapping: Result<csv::Mapping, _> = toml::from_str(&text);
     let mapping = mapping.map_err(|e| Failure::new(format!("{}: {e}", path.display()), hint))?;
     let wrong = |ExchangeError::Malformed(why)| {
@@ -201,20 +198,33 @@ fn read_mapping(path: &Path) -> Result<csv::Mapping, Failure> {
     Ok(mapping)
 }
 
+fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    let why = |e| {
+        Failure::new(
+            format!("cannot read {}: {e}", path.display()),
+            "check the name",
+        )
+    };
+    read.map_err(why)?;
+    Ok(bytes)
+}
+
 /// Begins a mapping for a table.
 pub(super) fn mapping(phone: &Phone, table: &Path, system: &str) -> Result<(), Failure> {
     let hint = "save the table as text, with commas, semicolons or tabs (CSV)";
-    let file = std::fs::File::open(table).map_err(|e| unusable(table, &e))?;
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX)
-        .read_to_end(&mut bytes)
-        .map_err(|e| unusable(table, &e))?;
+    let bytes = read_at_most(table, FILE_BYTES_MAX)?;
     let (letters, _) = text::decode(&bytes, true)
         .ok_or_else(|| Failure::new(format!("{} is no text", table.display()), hint))?;
-    let draft = csv::draft(&letters, system)
+    let (draft, others) = csv::draft(&letters, system)
         .map_err(|why| Failure::new(format!("{}: {why}", table.display()), hint))?;
     let lines = toml::to_string(&draft).map_err(|e| Failure::new(e.to_string(), hint))?;
-    phone.show(&draft, |_| print!("{MAPPING_HELP}{lines}"))
+    let others = match others.as_slice() {
+        [] => String::new(),
+        some => format!("# not read yet: {}\n", some.join(", ")),
+    };
+    phone.show(&draft, |_| print!("{MAPPING_HELP}{others}{lines}"))
 }
 
 /// What a mapping says, for whoever edits one.
@@ -224,7 +234,8 @@ const MAPPING_HELP: &str = "\
 # known_by  the columns that name a patient there, as [\"Reg no\"]; of several visits, the visit's date too
 # ignore    columns that stay in the table
 # A column has one of
-#   field = \"weight\"       with unit = \"kg\" for a measurement, date = \"DD/MM/YYYY\" for a date,
+#   field = \"weight\"       with unit = \"kg\" for a measurement, date = \"DD/MM/YYYY\" for a date
+#                          (calendar = \"EC\" or \"BS\" if it is Ethiopian or Nepali),
 #                          and [columns.\"RDT\".values] for its own words: POS = \"positive\"
 #   dose = \"amoxicillin\"   an amount that was given, with unit = \"mg\" and given = \"Visit date\"
 #   note = true            its words become a note

@@ -236,7 +236,7 @@ pub struct AddArgs {
     /// By which way the dose was given, such as oral.
     #[arg(long, default_value = "", requires = "dose")]
     pub route: String,
-    /// When the dose was given, such as 2026-11-24T09:30:00+03:00; without it, now.
+    /// When the dose was given, such as 2026-11-24T09:30:00+03:00 or 2019-03-15 EC; without it, now.
     #[arg(long, value_name = "TIME", default_value = "", requires = "dose")]
     pub given: String,
     /// A dose that was not given after all, by its id in `kijiti case show`; say why with --reason.

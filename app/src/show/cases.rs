@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use clinical::FindingValue;
 
-use super::{plain, size, urgency, wrapped};
+use super::{plain, size, urgency, value, wrapped};
 use crate::words::shown;
 
 /// The day of an instant.
@@ -176,11 +176,11 @@ fn findings(c: &Case) {
     let (unknown, known): (Vec<_>, Vec<_>) = c.findings.iter().partition(unknown);
     let unknown: Vec<_> = unknown.into_iter().map(|(name, _)| plain(name)).collect();
     for (name, state) in known {
-        println!("  {:<28} {}", plain(name), state.value.words());
+        println!("  {:<28} {}", plain(name), value(&state.value));
         if state.disputed {
             let said = state.standing.iter();
             let said: Vec<_> = said
-                .map(|word| format!("{} says {}", word.by, word.value.words()))
+                .map(|word| format!("{} says {}", word.by, value(&word.value)))
                 .collect();
             let settle = format!(
                 "settle it: kijiti case add {} --settle {name}=…",

@@ -5,7 +5,7 @@ use clinical::plan::{Advice, Basis, Prescribed, WhyWithheld, Withheld};
 use node::api::views::case::{Case, Decision};
 use node::api::views::plan::CasePlan;
 
-use super::{plain, urgency, wrapped};
+use super::{plain, urgency, value, wrapped};
 
 /// What to do for a patient.
 pub fn plan(case: &CasePlan) {
@@ -301,7 +301,9 @@ fn found(c: &Case) -> String {
             FindingValue::Yes => there.push(plain(name)),
             FindingValue::No => not.push(plain(name)),
             FindingValue::Number(number) => there.push(format!("{} {number}", plain(name))),
-            FindingValue::Text(words) => there.push(format!("{} {words}", plain(name))),
+            FindingValue::Text(_) => {
+                there.push(format!("{} {}", plain(name), value(&finding.value)));
+            }
             FindingValue::Unknown => {}
         }
     }

@@ -2,6 +2,7 @@
 //! is refused with what would do.
 
 use clinical::FindingValue;
+use clinical::calendar::{number, read_date};
 use clinical::catalogue;
 use protocol::always;
 use record::exchange::units;
@@ -62,15 +63,17 @@ pub fn finding(name: &str, typed: &str) -> Result<Entry, Refusal> {
 
 /// `amoxicillin 250 mg`, and what else was said of it.
 pub fn read_dose(text: &str, said: &CaseWords) -> Result<Entry, Refusal> {
-    if !said.given.is_empty() && !clinical::date::is_instant(&said.given) {
-        return Err(Refusal::NotATime(said.given.clone()));
+    // A day may be of another calendar.
+    let given = read_date(&said.given).unwrap_or_else(|| said.given.clone());
+    if !given.is_empty() && !clinical::date::is_instant(&given) {
+        return Err(Refusal::NotATime(given));
     }
-    let (route, given) = (record::clip(&said.route), said.given.clone());
+    let route = record::clip(&said.route);
     let words: Vec<_> = text.split_whitespace().collect();
     let parsed = match words.as_slice() {
         [medicine @ .., amount, unit] if !medicine.is_empty() => {
             let medicine = medicine.join(" ");
-            let amount = amount.parse::<f64>().ok();
+            let amount = number(amount);
             let unit = amount.and_then(|amount| units::plausible_dose(&medicine, amount, unit));
             let origin = String::new();
             amount.zip(unit).map(|(amount, unit)| DoseEntry {

@@ -35,9 +35,11 @@ struct Visit {
 /// The age as it is typed: months, or days as in 12d.
 const AGE: &str = "age";
 
-/// A number as people write it, with a comma or a point.
+/// A number as people write it, with a comma or a point, in the digits of any script.
 fn with_point(typed: &str) -> String {
-    match typed.split_once(',') {
+    let plain = clinical::calendar::digits(typed);
+    match plain.split_once(',') {
+        None if plain.trim().parse::<f64>().is_ok() => plain,
         Some((whole, rest)) if !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()) => {
             format!("{whole}.{rest}")
         }

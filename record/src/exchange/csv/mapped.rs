@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clinical::calendar::{Calendar, digits, read_date};
 use clinical::{FindingValue, Kind, catalogue};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,9 @@ pub struct Column {
     /// How its dates are written, of `YYYY`, `MM` and `DD`: `DD/MM/YYYY`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
+    /// Of which calendar its dates are, if not the Gregorian: `EC` (Ethiopian) or `BS` (Bikram Sambat).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<String>,
     /// Of a dose: the column that says when it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub given: Option<String>,
@@ -114,6 +118,17 @@ impl Column {
                 ));
             }
         }
+        let calendars = Calendar::ALL.map(Calendar::mark);
+        if let Some(other) = self
+            .calendar
+            .as_ref()
+            .filter(|c| !calendars.contains(&c.as_str()))
+        {
+            return Err(format!(
+                "calendar {other:?} is none of {}",
+                calendars.join(", ")
+            ));
+        }
         if let Some(medicine) = &self.dose {
             let unit = self.unit.as_deref().unwrap_or_default();
             return match units::is_dose_unit(unit) {
@@ -169,12 +184,11 @@ fn open(text: &str) -> Result<(Vec<String>, char, Vec<Vec<String>>), ExchangeErr
     Ok((names, delimiter, rows))
 }
 
-/// A mapping to begin with: the columns whose names are those of fields, and all others to ignore or to
-/// say more of.
+/// A mapping to begin with, of the columns whose names are those of fields; and the names of the others.
 ///
 /// # Errors
 /// What is no table.
-pub fn draft(text: &str, system: &str) -> Result<Mapping, ExchangeError> {
+pub fn draft(text: &str, system: &str) -> Result<(Mapping, Vec<String>), ExchangeError> {
     let (names, _, _) = open(text)?;
     let mut mapping = Mapping {
         format: MAPPING_FORMAT.into(),
@@ -183,6 +197,7 @@ pub fn draft(text: &str, system: &str) -> Result<Mapping, ExchangeError> {
         ignore: Vec::new(),
         columns: BTreeMap::new(),
     };
+    let mut others = Vec::new();
     for name in names.into_iter().filter(|name| !name.is_empty()) {
         let own = name_of(&name).replace([' ', '-', '_'], "_");
         let of = |field: &&catalogue::Field| {
@@ -190,7 +205,7 @@ pub fn draft(text: &str, system: &str) -> Result<Mapping, ExchangeError> {
             field.name == own || bare == own
         };
         match catalogue::FIELDS.iter().find(of) {
-            None => mapping.ignore.push(name),
+            None => others.push(name),
             Some(field) => {
                 let unit = match field.kind {
                     Kind::Number(_, _, unit) if unit != "1" => Some(unit.to_owned()),
@@ -209,13 +224,14 @@ pub fn draft(text: &str, system: &str) -> Result<Mapping, ExchangeError> {
             }
         }
     }
-    Ok(mapping)
+    Ok((mapping, others))
 }
 
-/// A date as it is written by a pattern, as ISO 8601 writes it.
-fn date_by(pattern: &str, cell: &str) -> Option<String> {
+/// A date as it is written by a pattern, in a calendar that is named, as ISO 8601 writes it.
+fn date_by(pattern: &str, calendar: Option<&str>, cell: &str) -> Option<String> {
     let mut parts = BTreeMap::new();
-    let (mut pattern, mut rest) = (pattern, cell.trim());
+    let plain = digits(cell.trim());
+    let (mut pattern, mut rest) = (pattern, plain.as_str());
     'parts: while let Some(letter) = pattern.chars().next() {
         for (part, most) in [("YYYY", 4), ("MM", 2), ("DD", 2)] {
             if let Some(after) = pattern.strip_prefix(part) {
@@ -235,7 +251,9 @@ fn date_by(pattern: &str, cell: &str) -> Option<String> {
     let [year, month, day] = ["YYYY", "MM", "DD"].map(|part| parts.get(part));
     // A time of day behind the date says nothing of the day.
     let over = rest.is_empty() || rest.starts_with([' ', 'T']);
-    over.then_some(format!("{:04}-{:02}-{:02}", year?, month?, day?))
+    let date = format!("{:04}-{:02}-{:02}", year?, month?, day?);
+    let marked = calendar.map_or(date.clone(), |mark| format!("{date} {mark}"));
+    read_date(&marked).filter(|_| over)
 }
 
 /// One row while it is read.
@@ -286,7 +304,7 @@ impl Row<'_> {
                 catalogue::read_value(field, ours).map_err(|e| e.to_string())?
             }
             (None, Some(pattern)) if is_date => {
-                let date = date_by(pattern, cell);
+                let date = date_by(pattern, column.calendar.as_deref(), cell);
                 let date = date.ok_or_else(|| format!("{cell:?} is no date written {pattern}"))?;
                 catalogue::read_value(field, &date).map_err(|e| e.to_string())?
             }
@@ -318,10 +336,10 @@ impl Row<'_> {
         let given = column.given.as_ref().map(|name| (name, self.cell(name)));
         let given = given.filter(|(_, cell)| !cell.is_empty());
         let given = given.map(|(name, cell)| {
-            let pattern = mapping.columns.get(name).and_then(|c| c.date.clone());
-            let pattern = pattern.or_else(|| column.date.clone());
-            let date = date_by(pattern.as_deref().unwrap_or("YYYY-MM-DD"), cell);
-            let date = date.filter(|date| clinical::date::is_instant(date));
+            let written = mapping.columns.get(name).filter(|c| c.date.is_some());
+            let written = written.unwrap_or(column);
+            let pattern = written.date.as_deref().unwrap_or("YYYY-MM-DD");
+            let date = date_by(pattern, written.calendar.as_deref(), cell);
             date.ok_or_else(|| {
                 format!("{cell:?} in column {name:?} is no date as the mapping has it")
             })
