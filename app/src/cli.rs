@@ -48,6 +48,15 @@ pub enum Calendar {
     Nepali,
 }
 
+impl From<Calendar> for clinical::calendar::Calendar {
+    fn from(calendar: Calendar) -> Self {
+        match calendar {
+            Calendar::Ethiopian => Self::Ethiopian,
+            Calendar::Nepali => Self::BikramSambat,
+        }
+    }
+}
+
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {

@@ -4,7 +4,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clinical::Profile;
-use clinical::calendar::Calendar;
 use node::api::views;
 use node::api::views::case::PictureSays;
 use node::api::views::meetings::Meeting;
@@ -30,10 +29,7 @@ const FINDINGS_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Does what was asked.
 pub fn run(cli: Cli) -> Result<(), Failure> {
-    show::by_calendar(cli.calendar.map(|calendar| match calendar {
-        crate::cli::Calendar::Ethiopian => Calendar::Ethiopian,
-        crate::cli::Calendar::Nepali => Calendar::BikramSambat,
-    }));
+    show::by_calendar(cli.calendar.map(Into::into));
     let folder = data_folder(cli.data)?;
     let secret = secret_of(&folder)?;
     let phone = Phone {

@@ -74,13 +74,18 @@ pub fn by_calendar(calendar: Option<Calendar>) {
     }
 }
 
+/// A date, or a time, by the calendar that is shown beside, too; any other words as they are.
+pub(crate) fn dated(words: &str) -> String {
+    let date = words
+        .get(..10)
+        .filter(|_| clinical::date::is_instant(words));
+    let date = date.and_then(|date| BESIDE.get()?.write(date));
+    date.map_or_else(|| words.to_owned(), |date| format!("{words} ({date})"))
+}
+
 /// A value; a date by the calendar that is shown beside, too.
 pub(crate) fn value(value: &FindingValue) -> String {
-    let words = value.words();
-    match BESIDE.get().and_then(|calendar| calendar.write(&words)) {
-        Some(date) => format!("{words} ({date})"),
-        None => words,
-    }
+    dated(&value.words())
 }
 
 /// Bars as everywhere in this program.

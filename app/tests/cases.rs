@@ -1473,3 +1473,43 @@ fn k8_a_word_that_the_pack_does_not_know_switches_no_rule_off() {
     );
     assert!(!desk.may_be_green(&case));
 }
+
+/// A day of another calendar is one with its mark; without it, its year is noticed where it cannot be.
+#[test]
+fn dates_of_other_calendars_are_read_by_their_mark_and_shown() {
+    let desk = with_worker();
+    let born = |date: &str| {
+        let set = format!("patient.born={date}");
+        let out = desk.run(
+            "worker",
+            &["--json", "case", "new", "--kind", "adult", "--set", &set],
+        );
+        let said = [&out.stdout[..], &out.stderr[..]].concat();
+        String::from_utf8_lossy(&said).into_owned()
+    };
+    for (typed, refused) in [
+        ("2081-10-21", "still to come"),
+        ("۱۴۰۳-۱۱-۱۵", "nobody lives"),
+        ("2017-13-06 EC", "no patient.born"),
+    ] {
+        assert!(born(typed).contains(refused), "{typed}: {}", born(typed));
+    }
+    let case: Value = serde_json::from_str(&born("२०४५/१०/२१ BS")).unwrap();
+    let case = case["case"].as_str().unwrap();
+    let given = ["--dose", "paracetamol 500 mg", "--given"];
+    let add = |date: &str| {
+        desk.run(
+            "worker",
+            &[&["case", "add", case], &given[..], &[date]].concat(),
+        )
+    };
+    assert!(!add("2083-08-08").status.success());
+    assert!(add("20/3/2018 EC").status.success());
+    let shown = desk.json("worker", &["case", "show", case]);
+    assert_eq!(shown["findings"]["patient.born"]["value"], "1989-02-03");
+    assert_eq!(shown["each_dose"][0]["given"], "2025-11-29");
+    let words = desk.ok("worker", &["--calendar", "ethiopian", "case", "show", case]);
+    assert!(words.contains("1989-02-03 (1981-05-26 EC)"), "{words}");
+    assert!(words.contains("2025-11-29 (2018-03-20 EC)"), "{words}");
+    assert!(!desk.ok("worker", &["case", "show", case]).contains("EC"));
+}

@@ -167,6 +167,19 @@ fn what_is_no_fhir_is_damaged_or_made_to_hurt_is_refused_with_a_reason() {
             "single Observation",
         ),
         ("<".to_owned(), "cut short"),
+        (patient_of(born) + &patient_of(born), "behind the end"),
+        (
+            patient_of("<deceasedBoolean value=\"TRUE\"/>"),
+            "true or false",
+        ),
+        (patient_of("<name xmlns=\"urn:other\"/>"), "neither of"),
+        (
+            format!(
+                "<Bundle xmlns=\"http://hl7.org/fhir\"><type value=\"collection\"/><entry>{}</entry></Bundle>",
+                patient_of(born)
+            ),
+            "where FHIR has none",
+        ),
     ];
     for (xml, why) in refused {
         let said = fhir::read(&xml).unwrap_err().to_string();

@@ -126,6 +126,17 @@ impl Drop for Draft {
     }
 }
 
+/// Whether a file begins as JSON or XML does, whatever its name is.
+fn begins_as_fhir(file: &Path) -> bool {
+    let plain = std::fs::metadata(file).is_ok_and(|there| there.is_file());
+    let mut begins = Vec::new();
+    let opened = plain.then(|| std::fs::File::open(file).ok()).flatten();
+    let read = opened.map(|file| file.take(64).read_to_end(&mut begins));
+    let text = String::from_utf8_lossy(&begins);
+    let first = text.trim_start_matches('\u{feff}').trim_start();
+    read.is_some() && first.starts_with(['{', '<'])
+}
+
 pub(super) fn import(
     phone: &Phone,
     (file, format, map): (&Path, Option<cli::Format>, Option<&Path>),
@@ -150,6 +161,7 @@ pub(super) fn import(
                 Failure::new("nobody can tell what comes by the standard input", hint).with_code(2),
             );
         }
+        (None, _) if begins_as_fhir(file) => Format::Fhir,
         (None, _) => Format::Archive,
     };
     // The phone reads a plain file itself; what comes through a pipe is put into one for it.
@@ -200,7 +212,11 @@ fn read_mapping(path: &Path) -> Result<csv::Mapping, Failure> {
 
 fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    let from: std::io::Result<Box<dyn Read>> = match path.as_os_str() == "-" {
+        true => Ok(Box::new(std::io::stdin())),
+        false => std::fs::File::open(path).map(|file| Box::new(file) as Box<dyn Read>),
+    };
+    let read = from.and_then(|from| from.take(most).read_to_end(&mut bytes));
     let why = |e| {
         Failure::new(
             format!("cannot read {}: {e}", path.display()),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use clinical::FindingValue;
 
-use super::{plain, size, urgency, value, wrapped};
+use super::{dated, plain, size, urgency, value, wrapped};
 use crate::words::shown;
 
 /// The day of an instant.
@@ -222,7 +222,7 @@ fn given(c: &Case) {
 
 fn what(dose: &Dose) -> String {
     let what = format!("{} {} {}", dose.medicine, dose.amount, dose.unit);
-    let more = [dose.route.clone(), dose.given.clone()];
+    let more = [dose.route.clone(), dated(&dose.given)];
     let more = more.into_iter().filter(|words| !words.is_empty());
     std::iter::once(what)
         .chain(more)
@@ -267,7 +267,7 @@ pub fn history(h: &History) {
     for line in &h.history {
         let head = format!("{:>4}  {} ({})", line.order, line.by, line.phone);
         wrapped(
-            &format!("{head}, {} by their clock:", line.by_their_clock),
+            &format!("{head}, {} by their clock:", dated(&line.by_their_clock)),
             0,
         );
         wrapped(&said(&line.said), 6);

@@ -163,7 +163,10 @@ fn paper(paper: Paper) -> (&'static str, &'static str) {
         Paper::Chain => ("certificate", "ask for the file again"),
         Paper::Grant => ("grant", "ask for the file again"),
         Paper::Document => ("document", "ask for the file again"),
-        Paper::Archive => ("archive", "nothing was taken in; ask for the file again"),
+        Paper::Archive => (
+            "archive",
+            "nothing was taken in; mend the file or its mapping, or ask for it again",
+        ),
     }
 }
 
@@ -465,6 +468,14 @@ fn entries(refusal: &Refusal) -> Option<Words> {
         Refusal::NotATime(given) => words(
             format!("{given:?} is no time at which a dose was given"),
             "write a date such as 2026-11-24, or a time with its zone: 2026-11-24T09:30:00+03:00",
+        ),
+        Refusal::StillToCome(date) => words(
+            format!("{date} is still to come"),
+            "write the day it was; a date of another calendar with its mark: 2017-05-26 EC, 2081-10-21 BS",
+        ),
+        Refusal::TooLongAgo(date) => words(
+            format!("nobody lives who was born in {date}"),
+            "write it by the calendar with years such as 2026, or with the mark of its own: 2017-05-26 EC, 2081-10-21 BS",
         ),
         Refusal::NotADose(text) => words(
             format!("{text:?} is no dose that is given at once"),

@@ -19,6 +19,7 @@ use teach::net::Ranks;
 use teach::publish::Stored;
 use teach::see;
 
+mod drawn;
 mod report;
 mod sheet;
 
@@ -169,6 +170,35 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Draw cases of patients that a file describes (`modules/maternal.toml`), with the truth of each, one JSON a line:
+    /// to teach a module by, with `adapt --own`.
+    DrawCases {
+        /// The description (TOML).
+        file: PathBuf,
+        /// Where to write the cases.
+        #[arg(long)]
+        out: PathBuf,
+        /// How many.
+        #[arg(long, default_value_t = 40_000)]
+        cases: u64,
+        /// Of all randomness.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Measure a module on cases that a file describes, beside what could be known of them at best.
+    TryModule {
+        /// The description (TOML).
+        file: PathBuf,
+        /// The model that phones have.
+        #[arg(long, value_name = "FILE")]
+        base: PathBuf,
+        /// The module.
+        #[arg(long, value_name = "FILE")]
+        adapter: PathBuf,
+        /// Cases.
+        #[arg(long, default_value_t = 10_000)]
+        cases: u64,
+    },
     /// Ask a file about emergencies that people wrote down, one by one.
     Emergencies {
         /// The file for phones.
@@ -309,6 +339,18 @@ fn run(command: Command) -> Result<(), Fail> {
         }
         Command::Look { file, pictures } => sheet::look(&file, pictures.max(100)),
         Command::Draw { out, rows, seed } => sheet::sheet(&out, rows.clamp(1, 60), seed),
+        Command::DrawCases {
+            file,
+            out,
+            cases,
+            seed,
+        } => drawn::write(&file, &out, seed, cases),
+        Command::TryModule {
+            file,
+            base,
+            adapter,
+            cases,
+        } => drawn::tried(&file, &base, &adapter, cases),
         Command::Emergencies { file } => report::emergencies(&file),
     }
 }

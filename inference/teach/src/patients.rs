@@ -14,6 +14,7 @@
 //!
 //! This makes patients to learn from, not epidemiology; see `factors.rs`.
 
+pub mod described;
 mod diseases;
 mod drawn;
 mod factors;

@@ -13,7 +13,7 @@ use super::assess::{self, assess_fields, case_now, entries_of, entry_of, reasses
 use super::beside::{age_of_head, assess_with_head, said_once, with_what_is_beside};
 use super::consent::may_leave;
 use super::decide::decide;
-use super::entries::{consented, finding, is_young, read_dose, taken_back};
+use super::entries::{consented, finding, in_its_time, is_young, read_dose, taken_back};
 use super::views::case::{CaseNew, Decided, History, Line, Stays};
 use super::views::cases::{Cases, Duplicates, Next, Pair, Row, Sealed};
 use super::{CaseWords, Cx, DecisionInput, Look, Refusal, RequestId, case_view, handover, names};
@@ -179,6 +179,7 @@ pub fn begin(
 ) -> Result<CaseNew, Refusal> {
     let area = default_area(cx, with.area.clone())?;
     let (assessor, now_s) = (cx.assessor(), cx.now().wall_s);
+    in_its_time(now_s, &with.head)?;
     let age = age_of_head(&with.head, now_s);
     let (file, alone) = match assessor.read_file(file, &age) {
         Ok(file) => {
@@ -238,6 +239,7 @@ pub fn begin_with_fields(
 ) -> Result<CaseNew, Refusal> {
     let area = default_area(cx, with.area.clone())?;
     let (assessor, now_s) = (cx.assessor(), cx.now().wall_s);
+    in_its_time(now_s, &with.head)?;
     let said = |entry: &Entry| matches!(entry, Entry::Finding { name, .. } if !name.starts_with("consent."));
     if !with.head.iter().any(said) {
         return Err(Refusal::NothingSaid);
@@ -275,6 +277,7 @@ pub fn add_words(
     let id = find(cx, case)?;
     let (row, view) = open(cx, id)?;
     let mut entries = entries_said(&view, words)?;
+    in_its_time(cx.now().wall_s, &entries)?;
     if let Some(to) = &words.hand_to {
         let (to, reason) = (handover::colleague(cx, to)?, words.reason.clone());
         entries.push(Entry::Handover { to, reason });

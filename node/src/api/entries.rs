@@ -4,6 +4,7 @@
 use clinical::FindingValue;
 use clinical::calendar::{number, read_date};
 use clinical::catalogue;
+use clinical::date::instant;
 use protocol::always;
 use record::exchange::units;
 use record::{CaseView, DoseEntry, Entry};
@@ -59,6 +60,56 @@ pub fn finding(name: &str, typed: &str) -> Result<Entry, Refusal> {
         name: name.to_owned(),
         value,
     })
+}
+
+/// Years that the oldest has lived, with some to spare.
+const LIFE_YEARS: u64 = 125;
+/// Before it (2026) no phone's clock is right, and nothing is held against it.
+const CLOCK_FROM_S: u64 = 1_767_225_600;
+const DAY_S: u64 = 86_400;
+
+/// A day that is still to come, by this phone's clock and a day more: dates of this form sort as text, of a
+/// month or a year as far as they go.
+pub fn is_to_come(now_s: u64, date: &str) -> bool {
+    let tomorrow = instant(now_s.saturating_add(DAY_S));
+    let limit = tomorrow.get(..date.len().min(10));
+    now_s >= CLOCK_FROM_S && limit.is_some_and(|limit| date.get(..limit.len()) > Some(limit))
+}
+
+/// What was typed of a day, if it can have been: a year of another calendar without its mark is noticed.
+pub fn in_its_time(now_s: u64, entries: &[Entry]) -> Result<(), Refusal> {
+    let oldest = instant(now_s.saturating_sub(LIFE_YEARS * 366 * DAY_S));
+    for entry in entries {
+        let (date, birth) = match entry {
+            Entry::Finding { name, value } | Entry::Settled { name, value }
+                if name == "patient.born" =>
+            {
+                (value.words(), true)
+            }
+            Entry::Dose(dose) => (dose.given.clone(), false),
+            Entry::Finding { .. }
+            | Entry::Settled { .. }
+            | Entry::Assessment(_)
+            | Entry::Decision(_)
+            | Entry::NotGiven { .. }
+            | Entry::Note(_)
+            | Entry::Handover { .. }
+            | Entry::Link { .. }
+            | Entry::Photo(_) => continue,
+        };
+        let is_date = date.starts_with(|c: char| c.is_ascii_digit());
+        if is_date && is_to_come(now_s, &date) {
+            return Err(Refusal::StillToCome(date));
+        }
+        let long_ago = now_s >= CLOCK_FROM_S
+            && oldest
+                .get(..4)
+                .is_some_and(|year| date.get(..4) < Some(year));
+        if birth && is_date && long_ago {
+            return Err(Refusal::TooLongAgo(date));
+        }
+    }
+    Ok(())
 }
 
 /// `amoxicillin 250 mg`, and what else was said of it.

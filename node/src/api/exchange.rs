@@ -14,6 +14,7 @@ use record::{Case, CaseView, DecisionEntry, Dose, DoseEntry, Entry};
 use sync::archive::{self, ArchiveError, ArchivedCase};
 
 use super::assess::reassess;
+use super::entries::is_to_come;
 use super::views::exchange::Imported;
 use super::views::meetings::Progress;
 use super::{Cx, Format, Paper, Refusal, cases};
@@ -203,18 +204,13 @@ fn read(
 
 /// A birth that has not been yet, by this phone's clock and a day more: it is left out, and said.
 fn born_later(now_s: u64, entries: &mut Vec<Entry>) -> Vec<String> {
-    const DAY_S: u64 = 86_400;
-    let tomorrow = clinical::date::instant(now_s.saturating_add(DAY_S));
     let mut left_out = Vec::new();
     entries.retain(|entry| match entry {
         Entry::Finding { name, value } | Entry::Settled { name, value }
             if name == "patient.born" =>
         {
             let said = value.words();
-            // Dates of this form sort as text; of a month or a year, as far as they go.
-            let later = tomorrow
-                .get(..said.len())
-                .is_some_and(|limit| said.as_str() > limit);
+            let later = is_to_come(now_s, &said);
             if later {
                 left_out.push(format!("patient.born {said}: that is still to come"));
             }
@@ -307,13 +303,15 @@ fn take_in(
             tell(cx, looked_at, of);
         }
         let plan = plan(cx, imported.clone(), format)?;
+        let names: BTreeSet<_> = plan.known_as.iter().cloned().collect();
         let held = plan.held.map(|held| held.0);
         let at = held.map_or_else(|| Ok(area.clone()), |id| area_of(cx, &id))?;
         cases::may_begin(cx, Some(at))?;
         if dry_run {
             said.left_out.extend(plan.said.iter().cloned());
             // A later part of the file may be the patient of an earlier one.
-            let again = plan.known_as.iter().any(|name| !named.insert(name.clone()));
+            let again = names.iter().any(|name| named.contains(name));
+            named.extend(names);
             match (held, plan.entries.is_empty()) {
                 (Some(_), true) => said.unchanged += 1,
                 (Some(_), false) => said.added_to += 1,

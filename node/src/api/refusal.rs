@@ -271,6 +271,10 @@ pub enum Refusal {
     EmptyNote,
     /// No time at which a dose was given.
     NotATime(String),
+    /// A birth, or a dose that was given, of a day that is still to come.
+    StillToCome(String),
+    /// A birth longer ago than anybody lives.
+    TooLongAgo(String),
     /// No dose that is given at once.
     NotADose(String),
     /// Route or time without a dose.
@@ -387,6 +391,8 @@ impl Refusal {
             | Self::NotAConsent(_)
             | Self::EmptyNote
             | Self::NotATime(_)
+            | Self::StillToCome(_)
+            | Self::TooLongAgo(_)
             | Self::NotADose(_)
             | Self::DoseMissing
             | Self::NoSuchDose(..)

@@ -9,6 +9,7 @@
 //! doses, notes and decisions become entries; what only a phone can say of itself (assessments,
 //! photos and their keys) does not.
 
+mod cells;
 mod mapped;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use clinical::{FindingValue, Kind, Urgency, catalogue};
 
 use crate::{CaseView, DecisionEntry, DoseEntry, Entry, IMPORTED, Stamp};
 
+use cells::{cells, lines_of};
 pub use mapped::{Column, MAPPING_FORMAT, Mapping, draft, read_mapped};
 
 const HEAD: [&str; 10] = [
@@ -64,7 +66,7 @@ fn line(cells: &[String]) -> String {
         }
     };
     let row = cells.iter().map(cell).collect::<Vec<_>>().join(",") + "\r\n";
-    protocol::always!(self::cells(&row, ',').is_ok_and(|rows| rows == [cells.to_vec()]));
+    protocol::always!(self::cells::cells(&row, ',').is_ok_and(|rows| rows == [cells.to_vec()]));
     row
 }
 
@@ -170,62 +172,6 @@ pub fn write(view: &CaseView, area: &Area) -> String {
         );
     }
     lines
-}
-
-/// Cuts a table into cells (RFC 4180). A quotation mark opens a cell only where that begins: within one it
-/// is a letter, as in 5\" wound.
-fn cells(text: &str, delimiter: char) -> Result<Vec<Vec<String>>, ExchangeError> {
-    let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
-    let (mut quoted, mut letters) = (false, text.chars().peekable());
-    let mut fresh = true;
-    while let Some(letter) = letters.next() {
-        match (letter, quoted) {
-            ('"', true) if letters.peek() == Some(&'"') => {
-                letters.next();
-                cell.push('"');
-            }
-            ('"', true) => quoted = false,
-            ('"', false) if fresh => {
-                (quoted, fresh) = (true, false);
-            }
-            (letter, false) if letter == delimiter => {
-                row.push(std::mem::take(&mut cell));
-                fresh = true;
-            }
-            ('\r', false) if letters.peek() == Some(&'\n') => {}
-            ('\n' | '\r', false) => {
-                fresh = true;
-                row.push(std::mem::take(&mut cell));
-                rows.push(std::mem::take(&mut row));
-                if rows.len() > ROWS_MAX {
-                    return Err(ExchangeError::Malformed(format!(
-                        "more than {ROWS_MAX} lines: cut the file"
-                    )));
-                }
-            }
-            (letter, _) => {
-                cell.push(letter);
-                fresh = false;
-            }
-        }
-    }
-    if quoted {
-        return Err(ExchangeError::Malformed(
-            "a quotation mark is opened and never closed: the file is cut short".into(),
-        ));
-    }
-    if !cell.is_empty() || !row.is_empty() {
-        row.push(cell);
-        rows.push(row);
-    }
-    for cell in rows
-        .iter_mut()
-        .flatten()
-        .filter(|cell| cell.starts_with('\''))
-    {
-        cell.remove(0);
-    }
-    Ok(rows)
 }
 
 /// Where the columns of a table are.
@@ -338,8 +284,8 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
     let mut cases: Vec<Imported> = Vec::new();
     let mut places: BTreeMap<CaseId, usize> = BTreeMap::new();
     let mut not_given: BTreeSet<(usize, String)> = BTreeSet::new();
-    for (n, row) in rows.iter().enumerate().skip(columns.line) {
-        let wrong = |why: String| ExchangeError::Malformed(format!("line {}: {why}", n + 1));
+    for (line, row) in lines_of(&rows).zip(&rows).skip(columns.line) {
+        let wrong = |why: String| ExchangeError::Malformed(format!("line {line}: {why}"));
         if row.iter().all(|cell| cell.trim().is_empty()) {
             continue;
         }
@@ -421,9 +367,8 @@ fn value_of(name: &str, value: &str, unit: &str) -> Result<FindingValue, String>
         Some(Kind::Number(_, _, ours))
             if !value.is_empty() && value != "unknown" && unit != ours =>
         {
-            let number = value
-                .parse::<f64>()
-                .map_err(|_| format!("{value:?} is no number of {name}"))?;
+            let number = clinical::calendar::number(value)
+                .ok_or_else(|| format!("{value:?} is no number of {name}"))?;
             let ours_alone = ours == "1" && unit.is_empty();
             let converted = if ours_alone {
                 Some(number)

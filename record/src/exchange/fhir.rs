@@ -28,6 +28,7 @@ mod ips;
 mod narrative;
 mod observed;
 mod read;
+mod resource;
 mod write;
 
 pub use ips::write_ips;

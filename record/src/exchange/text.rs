@@ -11,6 +11,10 @@ pub fn decode(bytes: &[u8], guess: bool) -> Option<(String, Option<&'static str>
         let named = (encoding != UTF_8).then_some(encoding.name());
         return Some((text.into_owned(), named));
     }
+    if let Some(encoding) = declared(rest).filter(|_| mark == 0) {
+        let text = encoding.decode_without_bom_handling_and_without_replacement(rest)?;
+        return Some((text.into_owned(), Some(encoding.name())));
+    }
     // What holds a nought is no text in any of them.
     if mark > 0 || !guess || rest.contains(&0) {
         return None;
@@ -19,9 +23,33 @@ pub fn decode(bytes: &[u8], guess: bool) -> Option<(String, Option<&'static str>
     Some((text.into_owned(), Some(WINDOWS_1252.name())))
 }
 
+/// The encoding that an XML declaration names.
+fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
+    const DECLARATION: usize = 200;
+    let first = bytes.get(..bytes.len().min(DECLARATION))?;
+    let first = String::from_utf8_lossy(first);
+    let declaration = first.strip_prefix("<?xml")?.split_once("?>")?.0;
+    let (_, named) = declaration.split_once("encoding=")?;
+    let label = named.get(1..)?.split(['"', '\'']).next()?;
+    Encoding::for_label(label.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn xml_says_its_letters_itself() {
+        let xml = |label: &str| {
+            let mut bytes = format!("<?xml version='1.0' encoding='{label}'?><a>Zo").into_bytes();
+            bytes.push(0xeb);
+            bytes
+        };
+        let read = decode(&xml("ISO-8859-1"), false).map(|(text, _)| text.ends_with("Zoë"));
+        assert_eq!(read, Some(true));
+        assert_eq!(decode(&xml("UTF-8"), false), None);
+        assert_eq!(decode(&xml("nonsense"), false), None);
+    }
 
     #[test]
     fn letters_are_read_as_their_file_says() {

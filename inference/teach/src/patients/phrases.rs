@@ -148,7 +148,7 @@ pub(super) fn speak(
 }
 
 /// A phrase as it is typed on a small phone in a hurry.
-fn write_down(phrase: &str, world: &World, rng: &mut impl Rng) -> String {
+pub(super) fn write_down(phrase: &str, world: &World, rng: &mut impl Rng) -> String {
     let mut phrase = phrase.to_owned();
     for (from, to) in world.dialect {
         if rng.random_bool(0.8) {

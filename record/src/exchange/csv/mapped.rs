@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clinical::calendar::{Calendar, digits, read_date};
+use clinical::calendar::{Calendar, digits, number, read_date};
 use clinical::{FindingValue, Kind, catalogue};
 use serde::{Deserialize, Serialize};
 
-use super::{Columns, DELIMITERS, ExchangeError, Imported, cells, value_of, with_point};
+use super::cells::{cells, lines_of};
+use super::{Columns, DELIMITERS, ExchangeError, Imported, value_of};
 use crate::exchange::units;
 use crate::{DoseEntry, Entry};
 
@@ -27,8 +28,8 @@ pub struct Mapping {
     pub format: String,
     /// The system that the table is of, by a name that stays: patients are known again by it.
     pub system: String,
-    /// The columns by which a patient is known in that system; none: by all that the row says.
-    #[serde(default)]
+    /// The columns by which a patient is known in that system: a register's number, or name and date of
+    /// birth.
     pub known_by: Vec<String>,
     /// Columns that stay in the table without a word.
     #[serde(default)]
@@ -72,7 +73,8 @@ fn malformed(why: String) -> ExchangeError {
 }
 
 fn name_of(cell: &str) -> String {
-    cell.trim().to_lowercase()
+    let words: Vec<_> = cell.split_whitespace().collect();
+    words.join(" ").to_lowercase()
 }
 
 impl Mapping {
@@ -87,6 +89,10 @@ impl Mapping {
         }
         if self.system.trim().is_empty() || self.columns.is_empty() {
             let why = "the mapping says no system, or no columns";
+            return Err(malformed(why.into()));
+        }
+        if self.known_by.is_empty() {
+            let why = "known_by names no column: name those by which a patient is known there, a register's number, or name and date of birth";
             return Err(malformed(why.into()));
         }
         for (name, column) in &self.columns {
@@ -129,6 +135,17 @@ impl Column {
                 calendars.join(", ")
             ));
         }
+        if self.calendar.is_some() && self.date.is_none() {
+            let how = "a calendar needs the way its dates are written, as date = \"DD/MM/YYYY\"";
+            return Err(how.into());
+        }
+        if self
+            .dose
+            .as_ref()
+            .is_some_and(|medicine| medicine.trim().is_empty())
+        {
+            return Err("dose names no medicine".into());
+        }
         if let Some(medicine) = &self.dose {
             let unit = self.unit.as_deref().unwrap_or_default();
             return match units::is_dose_unit(unit) {
@@ -151,6 +168,10 @@ impl Column {
                 ));
             }
         }
+        let mut words = BTreeSet::new();
+        if let Some(twice) = self.values.keys().find(|word| !words.insert(name_of(word))) {
+            return Err(format!("{twice:?} is there twice among its values"));
+        }
         let other = |word: &&String| catalogue::read_value(name, word).is_err();
         match self.values.values().find(other) {
             Some(word) => Err(format!("{word:?} is no value of {name}")),
@@ -159,9 +180,16 @@ impl Column {
     }
 }
 
-/// The names of a table's columns, what parts them, and the table.
-fn open(text: &str) -> Result<(Vec<String>, char, Vec<Vec<String>>), ExchangeError> {
+/// The names of a table's columns, what parts them, and its rows.
+type Table = (Vec<String>, char, Vec<Vec<String>>);
+
+fn open(text: &str) -> Result<Table, ExchangeError> {
     let text = text.trim_start_matches('\u{feff}');
+    if text.contains('\0') || text.trim_start().starts_with(['<', '{']) || text.starts_with("PK") {
+        return Err(malformed(
+            "this is no table in letters: save it as CSV".into(),
+        ));
+    }
     let said = text
         .strip_prefix("sep=")
         .and_then(|rest| rest.chars().next());
@@ -175,7 +203,9 @@ fn open(text: &str) -> Result<(Vec<String>, char, Vec<Vec<String>>), ExchangeErr
     let mut rows = cells(text, delimiter)?;
     rows.drain(..usize::from(said.is_some()).min(rows.len()));
     let names = rows.first().cloned().unwrap_or_default();
-    let names: Vec<_> = names.iter().map(|name| name.trim().to_owned()).collect();
+    // A name over two lines is one of two words.
+    let whole = |name: &String| name.split_whitespace().collect::<Vec<_>>().join(" ");
+    let names: Vec<_> = names.iter().map(whole).collect();
     if names.len() > COLUMNS_MAX || names.iter().all(String::is_empty) {
         return Err(malformed(format!(
             "the first line must name the columns, {COLUMNS_MAX} at most"
@@ -249,11 +279,27 @@ fn date_by(pattern: &str, calendar: Option<&str>, cell: &str) -> Option<String> 
         rest = rest.strip_prefix(letter)?;
     }
     let [year, month, day] = ["YYYY", "MM", "DD"].map(|part| parts.get(part));
-    // A time of day behind the date says nothing of the day.
-    let over = rest.is_empty() || rest.starts_with([' ', 'T']);
+    let over = rest.trim().is_empty() || is_time(rest) || calendar == Some(rest.trim());
     let date = format!("{:04}-{:02}-{:02}", year?, month?, day?);
     let marked = calendar.map_or(date.clone(), |mark| format!("{date} {mark}"));
-    read_date(&marked).filter(|_| over)
+    let read = read_date(&marked).filter(|_| over);
+    protocol::always!(read.as_deref().is_none_or(clinical::date::is_date));
+    read
+}
+
+/// Whether what stands behind a date is a time of day, which says nothing of the day.
+fn is_time(rest: &str) -> bool {
+    let Some(time) = rest.strip_prefix([' ', 'T']) else {
+        return false;
+    };
+    let bare = time.trim();
+    let bare = bare.trim_end_matches(['Z', 'a', 'A', 'p', 'P', 'm', 'M', ' ']);
+    let mut parts = bare.split([':', '.', '+', '-']);
+    let within = |part: Option<&str>, most: u32| {
+        part.is_some_and(|part| part.len() <= 2 && part.parse::<u32>().is_ok_and(|n| n <= most))
+    };
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    within(parts.next(), 23) && within(parts.next(), 59) && parts.all(digits)
 }
 
 /// One row while it is read.
@@ -269,11 +315,34 @@ impl Row<'_> {
         self.columns.of(self.cells, &name_of(name)).trim()
     }
 
-    fn number(&self, cell: &str) -> String {
-        match self.delimiter {
-            ',' => cell.to_owned(),
-            _ => with_point("finding", cell),
+    /// A number as its table writes it, with its unit behind it or not. Where commas part no cells they may
+    /// part numbers, and three digits behind a point may be thousands: that is no number.
+    fn number(&self, cell: &str, unit: &str) -> Option<f64> {
+        let bare = cell.strip_suffix(unit).unwrap_or(cell).trim();
+        let thousands = bare.split_once('.').is_some_and(|(whole, rest)| {
+            rest.len() == 3 && !matches!(whole.trim_start_matches('-'), "" | "0")
+        });
+        number(bare).filter(|_| self.delimiter == ',' || !thousands)
+    }
+
+    /// The case of the patient who is known by these keys.
+    fn case(&self, mapping: &Mapping, keys: &[&str], line: usize) -> Imported {
+        let known_as = format!("table|{}|{}", mapping.system.trim(), keys.join("\n"));
+        let mut imported = Imported::default();
+        for name in mapping.columns.keys() {
+            match self.entry(mapping, name, &known_as) {
+                Ok(entry) => imported.entries.extend(entry),
+                Err(why) => imported
+                    .left_out
+                    .push(format!("line {line}, {name}: {why}")),
+            }
         }
+        if !imported.entries.is_empty() {
+            let from = format!("of {}: {}", mapping.system.trim(), keys.join(", "));
+            imported.entries.push(Entry::Note(crate::clip(&from)));
+        }
+        imported.known_as = Some(known_as);
+        imported.settled()
     }
 
     fn entry(
@@ -291,7 +360,12 @@ impl Row<'_> {
         }
         let unit = column.unit.as_deref().unwrap_or_default();
         if let Some(medicine) = &column.dose {
-            return self.dose(mapping, (medicine, unit), column, (cell, known_as));
+            return self.dose(
+                mapping,
+                (medicine, unit),
+                column,
+                (cell, known_as, &name_of(name)),
+            );
         }
         let Some(field) = &column.field else {
             return Ok(Some(Entry::Note(crate::clip(&format!("{name}: {cell}")))));
@@ -308,7 +382,15 @@ impl Row<'_> {
                 let date = date.ok_or_else(|| format!("{cell:?} is no date written {pattern}"))?;
                 catalogue::read_value(field, &date).map_err(|e| e.to_string())?
             }
-            (None, _) => value_of(field, &self.number(cell), unit)?,
+            (None, _) => match catalogue::field(field).map(|f| f.kind) {
+                Some(Kind::Number(..)) => {
+                    let number = self.number(cell, unit);
+                    let number =
+                        number.ok_or_else(|| format!("{cell:?} is no number of {field}"))?;
+                    value_of(field, &number.to_string(), unit)?
+                }
+                _ => value_of(field, cell, unit)?,
+            },
         };
         let finding = Entry::Finding {
             name: field.clone(),
@@ -322,12 +404,10 @@ impl Row<'_> {
         mapping: &Mapping,
         (medicine, unit): (&str, &str),
         column: &Column,
-        (cell, known_as): (&str, &str),
+        (cell, known_as, name): (&str, &str, &str),
     ) -> Result<Option<Entry>, String> {
-        let amount: f64 = match self.number(cell).parse() {
-            Ok(amount) => amount,
-            Err(_) => return Err(format!("{cell:?} is no amount of {medicine}")),
-        };
+        let amount = self.number(cell, unit);
+        let amount = amount.ok_or_else(|| format!("{cell:?} is no amount of {medicine}"))?;
         if amount == 0.0 {
             return Ok(None); // none was given
         }
@@ -335,18 +415,18 @@ impl Row<'_> {
             .ok_or_else(|| format!("nobody gives {amount} {unit} of {medicine} at once"))?;
         let given = column.given.as_ref().map(|name| (name, self.cell(name)));
         let given = given.filter(|(_, cell)| !cell.is_empty());
-        let given = given.map(|(name, cell)| {
-            let written = mapping.columns.get(name).filter(|c| c.date.is_some());
+        let given = given.map(|(when, cell)| {
+            let written = mapping.columns.get(when).filter(|c| c.date.is_some());
             let written = written.unwrap_or(column);
             let pattern = written.date.as_deref().unwrap_or("YYYY-MM-DD");
             let date = date_by(pattern, written.calendar.as_deref(), cell);
             date.ok_or_else(|| {
-                format!("{cell:?} in column {name:?} is no date as the mapping has it")
+                format!("{cell:?} in column {when:?} is no date as the mapping has it")
             })
         });
         let given = given.transpose()?.unwrap_or_default();
-        // Whose it is, and when: the same table read twice counts it once.
-        let origin = format!("table/{known_as}/{medicine}/{amount}/{unit}/{given}");
+        // A column is one dose of a row, whatever is put right in it: it counts once.
+        let origin = format!("table/{known_as}/{name}");
         let origin = format!("table/{}", protocol::Digest::of(origin.as_bytes()));
         Ok(Some(Entry::Dose(DoseEntry {
             medicine: medicine.into(),
@@ -387,6 +467,21 @@ fn columns_of(names: &[String], mapping: &Mapping) -> Result<Columns, ExchangeEr
     })
 }
 
+/// Columns that say something and that the mapping does not speak of.
+fn unread(names: &[String], rows: &[Vec<String>], mapping: &Mapping) -> Vec<String> {
+    let spoken: BTreeSet<_> = mapping.named().map(|name| name_of(name)).collect();
+    let unread = names
+        .iter()
+        .filter(|name| !name.is_empty() && !spoken.contains(&name_of(name)));
+    let unread = unread.map(|name| format!("column {name}: the mapping does not speak of it"));
+    let nameless = names.iter().enumerate().filter(|(place, name)| {
+        let says = |row: &Vec<String>| row.get(*place).is_some_and(|cell| !cell.trim().is_empty());
+        name.is_empty() && rows.iter().skip(1).any(says)
+    });
+    let nameless = nameless.map(|(place, _)| format!("column {}: it has no name", place + 1));
+    unread.chain(nameless).collect()
+}
+
 /// Reads a table by its mapping: a case a row.
 ///
 /// # Errors
@@ -397,18 +492,15 @@ pub fn read_mapped(text: &str, mapping: &Mapping) -> Result<Vec<Imported>, Excha
     let (names, delimiter, rows) = open(text)?;
     let columns = columns_of(&names, mapping)?;
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
-    let mut cases = Vec::new();
+    let (mut cases, mut nobodys) = (Vec::new(), Vec::new());
     let filled = |row: &&Vec<String>| row.iter().any(|cell| !cell.trim().is_empty());
-    let body = rows.iter().enumerate().skip(columns.line);
-    for (n, cells) in body.filter(|(_, row)| filled(row)) {
-        let (line, row) = (
-            n + 1,
-            Row {
-                columns: &columns,
-                cells,
-                delimiter,
-            },
-        );
+    let body = lines_of(&rows).zip(&rows).skip(columns.line);
+    for (line, cells) in body.filter(|(_, row)| filled(row)) {
+        let row = Row {
+            columns: &columns,
+            cells,
+            delimiter,
+        };
         let more = cells.iter().skip(columns.count);
         if cells.len() < columns.count || more.clone().any(|cell| !cell.is_empty()) {
             return Err(malformed(format!(
@@ -423,46 +515,37 @@ pub fn read_mapped(text: &str, mapping: &Mapping) -> Result<Vec<Imported>, Excha
             )));
         }
         let keys: Vec<_> = mapping.known_by.iter().map(|name| row.cell(name)).collect();
-        let named = !keys.is_empty() && keys.iter().all(|key| !key.is_empty());
-        let key = if named {
-            keys.join("\n")
-        } else {
-            cells.join("\n")
-        };
-        let before = known.insert(key.clone(), line);
-        if let Some(before) = before {
-            return Err(malformed(match named {
-                true => format!(
-                    "lines {before} and {line} are of one patient ({}): a table with several rows a patient needs a column in known_by that tells its visits apart",
-                    keys.join(", ")
-                ),
-                false => format!("lines {before} and {line} are alike: keep one"),
-            }));
+        protocol::always!(!keys.is_empty(), "a mapping without is refused");
+        let key = keys.join("\n");
+        if keys.iter().all(|key| key.is_empty()) {
+            let why = format!(
+                "line {line}: {} say nothing, so it is nobody's: not taken in",
+                mapping.known_by.join(", ")
+            );
+            nobodys.push(why);
+            continue;
         }
-        let known_as = format!("table|{}|{key}", mapping.system.trim());
-        let mut imported = Imported::default();
-        for name in mapping.columns.keys() {
-            match row.entry(mapping, name, &known_as) {
-                Ok(entry) => imported.entries.extend(entry),
-                Err(why) => imported
-                    .left_out
-                    .push(format!("line {line}, {name}: {why}")),
-            }
+        if let Some(before) = known.insert(key.clone(), line) {
+            return Err(malformed(format!(
+                "lines {before} and {line} are of one patient ({}): a table with several rows a patient needs a column in known_by that tells its visits apart",
+                keys.join(", ")
+            )));
         }
-        imported.known_as = Some(known_as);
-        cases.push(imported.settled());
+        cases.push(row.case(mapping, &keys, line));
     }
+    protocol::always!(cases.len() == known.len());
     if cases.iter().all(|case| case.entries.is_empty()) {
         let why = "no row of this table says anything that the mapping reads";
-        return Err(malformed(why.into()));
+        let first = cases
+            .iter()
+            .flat_map(|case| &case.left_out)
+            .chain(&nobodys)
+            .next();
+        let first = first.map(|first| format!(" ({first})")).unwrap_or_default();
+        return Err(malformed(format!("{why}{first}")));
     }
-    let spoken: BTreeSet<_> = mapping.named().map(|name| name_of(name)).collect();
-    let unread = names
-        .iter()
-        .filter(|name| !name.is_empty() && !spoken.contains(&name_of(name)));
-    let left_out: Vec<_> = unread
-        .map(|name| format!("column {name}: the mapping does not speak of it"))
-        .collect();
+    let unread = unread(&names, &rows, mapping);
+    let left_out: Vec<_> = nobodys.into_iter().chain(unread).collect();
     if !left_out.is_empty() {
         cases.push(Imported {
             left_out,

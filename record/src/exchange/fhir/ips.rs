@@ -7,23 +7,44 @@ use serde_json::{Value, json};
 
 use super::super::SYSTEM;
 use super::narrative::{narrative, words};
+use super::observed::{RESULTS, VITAL, observed};
 use super::read::{items, text_at};
-use super::write::{concept, entry, reference, resources};
+use super::resource::{coding, concept, entry, performer, reference, uuid};
+use super::write::resources;
 use super::{CASE_SYSTEM, HL7, LOINC};
 use clinical::FindingValue;
 use clinical::date::instant;
 
 use crate::CaseView;
-use crate::view::denies;
 
 const ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 const SNOMED: &str = "http://snomed.info/sct";
 /// "No known allergy".
 const NO_ALLERGY: &str = "716186003";
 
+/// Words that say that there is no allergy, and nothing besides.
+const NONE: [&str; 14] = [
+    "none",
+    "no",
+    "nil",
+    "nka",
+    "nkda",
+    "none known",
+    "no allergy",
+    "no allergies",
+    "no known allergy",
+    "no known allergies",
+    "hakuna",
+    "aucune",
+    "nenhuma",
+    "ninguna",
+];
+/// Words that say that nobody knows.
+const NOT_KNOWN: [&str; 3] = ["not known", "unknown", "?"];
+
 /// Sections by LOINC code, in their order, with what each holds; the first three are there though
 /// nothing is known of them, as the guide wants it.
-const SECTIONS: [(&str, &str); 11] = [
+const SECTIONS: [(&str, &str); 12] = [
     ("48765-2", "Allergies and intolerances"),
     ("10160-0", "Medication summary"),
     ("11450-4", "Problems, by decision support and provisional"),
@@ -34,39 +55,13 @@ const SECTIONS: [(&str, &str); 11] = [
     ("18776-5", "Plan and referral"),
     ("72170-4", "Photographs"),
     ("59284-0", "Consents"),
-    ("", "Who said what"),
+    (WHO, "Who said what"),
+    (IN_ERROR, "Entered in error: none of it holds"),
 ];
+/// Sections of our own, which have no code.
+const WHO: &str = "who";
+const IN_ERROR: &str = "error";
 const WANTED: usize = 3;
-
-/// Measurements that are vital signs, and answers that are results of tests.
-const VITAL: [&str; 17] = [
-    "temperature",
-    "temperature_rectal",
-    "temperature_second",
-    "weight",
-    "weight_estimated",
-    "height",
-    "length",
-    "muac",
-    "respiratory_rate",
-    "respiratory_rate_second",
-    "spo2",
-    "bp_systolic",
-    "bp_diastolic",
-    "bp_systolic_second",
-    "bp_diastolic_second",
-    "pulse",
-    "pulse_second",
-];
-const RESULTS: [&str; 7] = [
-    "malaria_test",
-    "parasite_density",
-    "haemoglobin",
-    "hiv_test",
-    "syphilis_test",
-    "hepatitis_b_test",
-    "urine_protein",
-];
 
 /// The section that a resource stands in; `None`: those that the others name.
 fn section_of(resource: &Value) -> Option<&'static str> {
@@ -77,21 +72,25 @@ fn section_of(resource: &Value) -> Option<&'static str> {
             .find(|coding| text_at(coding, &["system"]) == Some(SYSTEM));
         own.and_then(|coding| text_at(coding, &["code"]))
     };
+    if text_at(resource, &["status"]) == Some("entered-in-error") {
+        return Some(IN_ERROR);
+    }
     match text_at(resource, &["resourceType"])? {
         "AllergyIntolerance" => Some("48765-2"),
-        "MedicationRequest" => Some("10160-0"),
+        "MedicationRequest" | "MedicationStatement" => Some("10160-0"),
         "Condition" => Some("11450-4"),
         "MedicationAdministration" => Some("29549-3"),
         "Observation" => match field() {
             Some(name) if VITAL.contains(&name) => Some("8716-3"),
             Some(name) if RESULTS.contains(&name) => Some("30954-2"),
+            None if resource.get("component").is_some() => Some("8716-3"),
             _ => Some("10164-2"),
         },
         "QuestionnaireResponse" | "RiskAssessment" => Some("10164-2"),
         "ClinicalImpression" | "ServiceRequest" | "Task" | "CarePlan" => Some("18776-5"),
         "Media" => Some("72170-4"),
         "Consent" => Some("59284-0"),
-        "Provenance" | "AuditEvent" => Some(""),
+        "Provenance" | "AuditEvent" => Some(WHO),
         _ => None,
     }
 }
@@ -103,13 +102,24 @@ fn allergies(view: &CaseView) -> Vec<Value> {
         .into_iter()
         .flatten()
         .filter_map(|(stamp, value)| match value {
-            FindingValue::Text(words) if !words.trim().is_empty() => Some((stamp, words.clone())),
-            FindingValue::Text(_) | FindingValue::Yes | FindingValue::No => None,
+            FindingValue::Text(words) => {
+                let said = words.trim().to_lowercase();
+                let says = !said.is_empty() && !NOT_KNOWN.contains(&said.as_str());
+                says.then(|| (stamp, words.clone()))
+            }
+            FindingValue::Yes | FindingValue::No => None,
             FindingValue::Number(_) | FindingValue::Unknown => None,
         });
+    let said: Vec<_> = said.collect();
+    let none = |words: &String| NONE.contains(&words.trim().to_lowercase().as_str());
+    // Where somebody names one, another's "none" stands in the findings, and is no allergy.
+    let named = said.iter().any(|(_, words)| !none(words));
+    let said = said
+        .into_iter()
+        .filter(|(_, words)| !(named && none(words)));
     let allergy = |(n, (stamp, words)): (usize, (&crate::Stamp, String))| {
         let mut code = json!({ "text": words });
-        if denies(&words) && !words.to_lowercase().starts_with("not known") {
+        if none(&words) {
             code = concept(SNOMED, NO_ALLERGY);
             if let Some(code) = code.as_object_mut() {
                 code.insert("text".into(), json!(words));
@@ -130,6 +140,62 @@ fn allergies(view: &CaseView) -> Vec<Value> {
         )
     };
     said.enumerate().map(allergy).collect()
+}
+
+/// What the patient takes already, in the words that stand.
+fn medicines(view: &CaseView) -> Vec<Value> {
+    let said = view.findings.get("medicines_now").map(|f| &f.standing);
+    let said = said
+        .into_iter()
+        .flatten()
+        .filter_map(|(stamp, value)| match value {
+            FindingValue::Text(words) if !words.trim().is_empty() => Some((stamp, words)),
+            FindingValue::Text(_) | FindingValue::Yes | FindingValue::No => None,
+            FindingValue::Number(_) | FindingValue::Unknown => None,
+        });
+    let statement = |(n, (stamp, words)): (usize, (&crate::Stamp, &String))| {
+        let fields = json!({
+            "status": "unknown",
+            "medicationCodeableConcept": { "text": words },
+            "subject": reference(&view.id, "patient"),
+            "effectiveDateTime": instant(stamp.at_s),
+        });
+        entry(
+            &view.id,
+            &format!("takes {n}"),
+            "MedicationStatement",
+            fields,
+        )
+    };
+    said.enumerate().map(statement).collect()
+}
+
+/// Both blood pressures as one observation, as readers of vital signs look for them.
+fn pressure(view: &CaseView) -> Option<Value> {
+    let of = |name: &str, code: &str| {
+        let (stamp, value) = view.findings.get(name)?.standing.last()?;
+        let FindingValue::Number(number) = value else {
+            return None;
+        };
+        let (_, quantity) = observed(name, &FindingValue::Number(*number));
+        Some((
+            stamp,
+            json!({ "code": concept(LOINC, code), "valueQuantity": quantity }),
+        ))
+    };
+    let (stamp, systolic) = of("bp_systolic", "8480-6")?;
+    let (_, diastolic) = of("bp_diastolic", "8462-4")?;
+    let fields = json!({
+        "status": "final",
+        "category": [concept(&format!("{HL7}/observation-category"), "vital-signs")],
+        "code": { "coding": [coding(LOINC, "85354-9")], "text": "blood pressure" },
+        "subject": reference(&view.id, "patient"),
+        "encounter": reference(&view.id, "encounter"),
+        "effectiveDateTime": instant(stamp.at_s),
+        "performer": performer(stamp),
+        "component": [systolic, diastolic],
+    });
+    Some(entry(&view.id, "blood pressure", "Observation", fields))
 }
 
 /// A patient as the guide wants one: of a name or a birth that is not known, that it is not.
@@ -156,7 +222,8 @@ fn section((code, title): (&str, &str), held: &[&Value]) -> Value {
         Some(words(resource.get("resourceType")?.as_str()?, resource))
     });
     let lines: Vec<_> = lines.collect();
-    let code = Some(concept(LOINC, code)).filter(|_| !code.is_empty());
+    protocol::always!(lines.len() == held.len(), "each entry is a resource");
+    let code = Some(concept(LOINC, code)).filter(|_| ![WHO, IN_ERROR].contains(&code));
     let mut section = match held {
         [] => {
             let why = concept(&format!("{HL7}/list-empty-reason"), "unavailable");
@@ -178,6 +245,8 @@ fn section((code, title): (&str, &str), held: &[&Value]) -> Value {
 pub fn write_ips(view: &CaseView, area: &Area) -> Value {
     let mut entries = resources(view, area);
     entries.extend(allergies(view));
+    entries.extend(medicines(view));
+    entries.extend(pressure(view));
     for entry in &mut entries {
         if let Some(patient) = entry
             .get_mut("resource")
@@ -217,9 +286,13 @@ pub fn write_ips(view: &CaseView, area: &Area) -> Value {
     });
     let composition = entry(&view.id, "composition", "Composition", composition);
     entries.insert(0, composition);
+    protocol::always!(entries.len() > 2, "a patient, a visit and what orders them");
+    // A document is named by what it says; which case it is of, the Composition says.
+    let said = Value::from(entries.clone()).to_string();
+    let name = format!("urn:uuid:{}", uuid(&view.id, &said));
     json!({
         "resourceType": "Bundle",
-        "identifier": { "system": CASE_SYSTEM, "value": view.id.to_string() },
+        "identifier": { "system": "urn:ietf:rfc:3986", "value": name },
         "type": "document",
         "timestamp": date,
         "entry": entries,

@@ -34,7 +34,18 @@ pub(super) fn words(kind: &str, resource: &Map<String, Value>) -> String {
         &["status"],
     ]);
     let unit = first(&[&["valueQuantity", "unit"], &["dosage", "dose", "unit"]]);
-    let words = [Some(kind.to_owned()), what, value, unit];
+    let consent = resource
+        .get("identifier")
+        .and_then(|ids| ids.as_array()?.first()?.get("value")?.as_str());
+    let consent = consent.filter(|_| kind == "Consent").map(str::to_owned);
+    let in_error = text(&["status"]).filter(|status| status == "entered-in-error");
+    let words = [
+        Some(kind.to_owned()),
+        what.or(consent),
+        value,
+        unit,
+        in_error,
+    ];
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 

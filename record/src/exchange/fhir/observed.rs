@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::SYSTEM;
 use super::HL7;
-use super::write::{coding, concept};
+use super::resource::{coding, concept};
 
 const UCUM: &str = "http://unitsofmeasure.org";
 
@@ -42,4 +42,47 @@ pub(super) fn observed(name: &str, value: &FindingValue) -> (&'static str, Value
             _ => ("valueString", json!(text)),
         },
     }
+}
+
+/// Measurements that are vital signs, and answers that are results of tests.
+pub(super) const VITAL: [&str; 17] = [
+    "temperature",
+    "temperature_rectal",
+    "temperature_second",
+    "weight",
+    "weight_estimated",
+    "height",
+    "length",
+    "muac",
+    "respiratory_rate",
+    "respiratory_rate_second",
+    "spo2",
+    "bp_systolic",
+    "bp_diastolic",
+    "bp_systolic_second",
+    "bp_diastolic_second",
+    "pulse",
+    "pulse_second",
+];
+pub(super) const RESULTS: [&str; 7] = [
+    "malaria_test",
+    "parasite_density",
+    "haemoglobin",
+    "hiv_test",
+    "syphilis_test",
+    "hepatitis_b_test",
+    "urine_protein",
+];
+
+/// The category of an observation, where it has one that every reader knows.
+pub(super) fn category(name: &str) -> Option<Value> {
+    let code = match name {
+        name if VITAL.contains(&name) => "vital-signs",
+        name if RESULTS.contains(&name) => "laboratory",
+        _ => return None,
+    };
+    Some(json!([concept(
+        &format!("{HL7}/observation-category"),
+        code
+    )]))
 }

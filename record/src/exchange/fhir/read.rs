@@ -143,6 +143,9 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
     let (mut twice, mut ambiguous, mut not_taken) = (Vec::new(), BTreeSet::new(), Vec::new());
     for entry in items(bundle, "entry") {
         let Some(resource) = entry.get("resource") else {
+            if !kind_of(entry).is_empty() {
+                not_taken.push((entry, "it lies in an entry, and not as its resource"));
+            }
             continue;
         };
         if let Some(why) = refused(entry) {
@@ -201,7 +204,7 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
         return Err(ExchangeError::Malformed(why.into()));
     }
     let own = match count {
-        1 => at(bundle, &["identifier"]).filter(|id| text_at(id, &["system"]) == Some(CASE_SYSTEM)),
+        1 => identifier_of(bundle).filter(|id| text_at(id, &["system"]) == Some(CASE_SYSTEM)),
         _ => None, // one name cannot be two patients'
     };
     let mut cases: Vec<Reading> = (0..count)
@@ -281,6 +284,19 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
     }
 }
 
+/// What a bundle is known by: of a document of ours, the case that its Composition names.
+fn identifier_of(bundle: &Value) -> Option<&Value> {
+    let mut resources = items(bundle, "entry")
+        .iter()
+        .filter_map(|entry| entry.get("resource"));
+    let composition = resources.find(|resource| kind_of(resource) == "Composition");
+    let case = composition.and_then(|composition| at(composition, &["identifier"]));
+    let case = case.filter(|id| text_at(id, &["system"]) == Some(CASE_SYSTEM));
+    let document = text_at(bundle, &["type"]) == Some("document");
+    case.filter(|_| document)
+        .or_else(|| at(bundle, &["identifier"]))
+}
+
 /// What a patient is known by from file to file: the identifiers that name a system, except those
 /// that a family shares (an insurance's number), and who it is that they name.
 fn patient_key(patient: &Value) -> Option<String> {
@@ -345,17 +361,24 @@ fn time_of(resource: &Value) -> &str {
 impl Reading {
     fn of(patient: Option<&Value>, bundle: &Value, count: usize) -> Self {
         protocol::always!(patient.is_some() || count == 1);
-        let ours = text_at(bundle, &["identifier", "system"]) == Some(CASE_SYSTEM);
-        let known_as = text_at(bundle, &["identifier", "value"])
-            .filter(|_| count == 1)
-            .map(|value| {
-                format!(
-                    "{}|{value}",
-                    text_at(bundle, &["identifier", "system"]).unwrap_or_default()
-                )
-            });
+        let named = identifier_of(bundle);
+        let system = named
+            .and_then(|id| text_at(id, &["system"]))
+            .unwrap_or_default();
+        let ours = system == CASE_SYSTEM;
+        let value = named
+            .and_then(|id| text_at(id, &["value"]))
+            .filter(|_| count == 1);
+        let by_file = value.map(|value| format!("{system}|{value}"));
+        let by_patient = || patient_key(patient?);
+        // A document of another system's has a new name whenever it is written.
+        let passing = !ours && text_at(bundle, &["type"]) == Some("document");
+        let known_as = match passing {
+            true => by_patient().or(by_file),
+            false => by_file.or_else(by_patient),
+        };
         let imported = Imported {
-            known_as: known_as.or_else(|| patient_key(patient?)),
+            known_as,
             ..Imported::default()
         };
         Self {
@@ -427,6 +450,7 @@ impl Reading {
             "Encounter"
             | "QuestionnaireResponse"
             | "MedicationRequest"
+            | "MedicationStatement"
             | "ServiceRequest"
             | "Task"
             | "CarePlan"
@@ -526,6 +550,15 @@ impl Reading {
         ];
         for (name, text) in pairs {
             self.read_short_ids(patient, name, text);
+        }
+        if patient
+            .get("deceasedBoolean")
+            .is_some_and(|dead| !dead.is_boolean())
+        {
+            self.leave_out(
+                patient,
+                "whether the patient is dead is neither true nor false",
+            );
         }
         let dead = patient.get("deceasedBoolean").and_then(Value::as_bool) == Some(true);
         if dead || text_at(patient, &["deceasedDateTime"]).is_some() {
@@ -785,6 +818,12 @@ impl Reading {
                     .iter()
                     .find_map(|c| text_at(c, &["display"]))
             })
+        });
+        // SNOMED CT: "no known allergy".
+        let what = what.or_else(|| {
+            let none = code.and_then(|code| code_of(code, "http://snomed.info/sct"));
+            none.filter(|code| *code == "716186003")
+                .map(|_| "none known")
         });
         match what {
             Some(what) if stands => {

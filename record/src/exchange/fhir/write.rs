@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{Area, CaseId, DeviceId};
+use protocol::{Area, DeviceId};
 use serde_json::{Map, Value, json};
 
 use super::super::SYSTEM;
-use super::narrative::{narrative, words};
-use super::observed::observed;
+use super::observed::{category, observed};
+use super::resource::{DEVICE_SYSTEM, coding, concept, entry, performer, reference};
 use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, ESTIMATED, HL7, LOINC, NATIONAL_SYSTEM};
 use clinical::date::instant;
 use clinical::{FindingValue, Urgency, catalogue};
@@ -33,37 +33,6 @@ const OF_THE_CAREGIVER: [&str; 3] = [
     "patient.caregiver_phone",
 ];
 const ICD11: &str = "http://id.who.int/icd/release/11/mms";
-const DEVICE_SYSTEM: &str = "https://kijiti.org/fhir/device";
-
-/// A name for a resource that is the same whenever the same case is written (RFC 9562, version 8).
-fn uuid(case: &CaseId, what: &str) -> String {
-    let hash = blake3::derive_key(
-        "kijiti 2026-11 fhir id",
-        &[case.as_bytes().as_slice(), what.as_bytes()].concat(),
-    );
-    let mut bytes: [u8; 16] = hash.first_chunk().copied().unwrap_or_default();
-    let [.., version, _, variant, _, _, _, _, _, _, _] = &mut bytes;
-    *version = *version & 0x0f | 0x80;
-    *variant = *variant & 0x3f | 0x80;
-    let hex: Vec<String> = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default().concat();
-    [
-        part(0, 4),
-        part(4, 6),
-        part(6, 8),
-        part(8, 10),
-        part(10, 16),
-    ]
-    .join("-")
-}
-
-pub(super) fn coding(system: &str, code: &str) -> Value {
-    json!({ "system": system, "code": code })
-}
-
-pub(super) fn concept(system: &str, code: &str) -> Value {
-    json!({ "coding": [coding(system, code)] })
-}
 
 /// A field's name: ours, LOINC's where there is one, and words.
 fn field_concept(name: &str) -> Value {
@@ -97,11 +66,7 @@ impl Writer<'_> {
     /// The same, said by somebody.
     fn put_said(&mut self, stamp: &Stamp, what: &str, kind: &str, mut fields: Value) {
         if let Some(fields) = fields.as_object_mut().filter(|_| kind == "Observation") {
-            let who = json!({ "system": DEVICE_SYSTEM, "value": stamp.by.to_string() });
-            let display = format!("whoever has phone {}", stamp.by.short());
-            let performer =
-                json!([{ "type": "Practitioner", "identifier": who, "display": display }]);
-            fields.insert("performer".into(), performer);
+            fields.insert("performer".into(), performer(stamp));
         }
         self.put(what, kind, fields);
         let reference = self.reference(what);
@@ -198,6 +163,7 @@ impl Writer<'_> {
             for (n, (stamp, value)) in state.standing.iter().enumerate() {
                 let mut fields = json!({
                     "status": if state.disputed { "preliminary" } else { "final" },
+                    "category": category(name),
                     "code": field_concept(name),
                     "subject": self.reference("patient"),
                     "encounter": self.reference("encounter"),
@@ -262,7 +228,7 @@ impl Writer<'_> {
             let fired = assessment
                 .rules_fired
                 .iter()
-                .filter(|rule| last && !rule.starts_with("cannot clear "));
+                .filter(|rule| last && !rule.starts_with("cannot clear ") && !rules_out(rule));
             for (m, rule) in fired.enumerate() {
                 let fields = json!({
                     "clinicalStatus": concept(&format!("{HL7}/condition-clinical"), "active"),
@@ -544,6 +510,12 @@ impl Writer<'_> {
     }
 }
 
+/// Whether a rule says what is not the matter: "N5 No acute malnutrition" is no condition.
+fn rules_out(rule: &str) -> bool {
+    let (id, class) = rule.split_once(' ').unwrap_or((rule, rule));
+    class.starts_with("No ") || id == "MS" // a main symptom was not asked
+}
+
 /// `1B70.Z cellulitis 0.42` as a prediction.
 fn prediction(line: &str) -> Option<Value> {
     let (code, rest) = line.split_once(' ')?;
@@ -575,27 +547,6 @@ pub(super) fn resources(view: &CaseView, area: &Area) -> Vec<Value> {
     writer.provenance();
     writer.audit();
     writer.entries
-}
-
-/// A resource of a bundle, under the name that references use.
-pub(super) fn entry(case: &CaseId, what: &str, kind: &str, fields: Value) -> Value {
-    let id = uuid(case, what);
-    let mut resource = Map::from_iter([
-        ("resourceType".into(), json!(kind)),
-        ("id".into(), json!(id)),
-    ]);
-    if let Value::Object(fields) = fields {
-        // A field without a value is left out: FHIR has no null.
-        resource.extend(fields.into_iter().filter(|(_, value)| !value.is_null()));
-    }
-    let text = narrative(&[words(kind, &resource)]);
-    resource.insert("text".into(), text);
-    json!({ "fullUrl": format!("urn:uuid:{id}"), "resource": resource })
-}
-
-/// A reference to a resource of the same bundle.
-pub(super) fn reference(case: &CaseId, what: &str) -> Value {
-    json!({ "reference": format!("urn:uuid:{}", uuid(case, what)) })
 }
 
 /// The case as a FHIR R4 bundle of type `collection`.

@@ -105,7 +105,8 @@ impl Bundle<'_> {
                 !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty())
             })
         };
-        if other("focus")
+        // What a task is about is no patient.
+        if (other("focus") && kind_of(resource) != "Task")
             || (named.is_none() && ["subject", "patient", "for"].into_iter().any(other))
         {
             return Whose::Unclear;

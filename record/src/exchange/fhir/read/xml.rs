@@ -9,6 +9,7 @@ use serde_json::{Map, Number, Value};
 use super::super::super::ExchangeError;
 
 const FHIR: &[u8] = b"http://hl7.org/fhir";
+const XHTML: &[u8] = b"http://www.w3.org/1999/xhtml";
 /// How deeply elements may nest.
 const DEPTH_MAX: usize = 64;
 /// What says yes or no.
@@ -29,6 +30,8 @@ const QUANTITIES: [&str; 7] = [
     "high",
     "rateQuantity",
 ];
+/// Elements that hold a resource.
+const HOLDS: [&str; 3] = ["resource", "contained", "outcome"];
 /// What stands once where it stands: of two nobody can tell which is meant.
 const ONCE: [&str; 16] = [
     "resourceType",
@@ -64,16 +67,26 @@ pub(super) fn read(text: &str) -> Result<Value, ExchangeError> {
 fn parse(text: &str) -> Result<Value, String> {
     let mut reader = NsReader::from_str(text);
     let mut open: Vec<Open> = Vec::new();
+    let mut root = None;
     loop {
         let (namespace, event) = reader
             .read_resolved_event()
             .map_err(|e| format!("not XML, or cut short: {e}"))?;
+        protocol::always!(open.len() <= DEPTH_MAX);
         let ours = namespace == ResolveResult::Bound(Namespace(FHIR));
+        let is_narrative = namespace == ResolveResult::Bound(Namespace(XHTML));
         match event {
+            Event::Start(_) | Event::Empty(_) if root.is_some() => {
+                return Err("something stands behind the end of the first resource".into());
+            }
             Event::Start(_) | Event::Empty(_) if !ours && open.is_empty() => {
                 return Err("this XML is no FHIR: its root is not of http://hl7.org/fhir".into());
             }
-            // A narrative in XHTML.
+            Event::Start(_) | Event::Empty(_) if !ours && !is_narrative => {
+                return Err(
+                    "an element is neither of http://hl7.org/fhir nor of a narrative".into(),
+                );
+            }
             Event::Start(start) if !ours => {
                 let end = start.to_end().into_owned();
                 let skipped = reader.read_to_end(end.name());
@@ -86,14 +99,14 @@ fn parse(text: &str) -> Result<Value, String> {
                 let closed = opened(&start)?;
                 match open.last_mut() {
                     Some(parent) => close(closed, parent)?,
-                    None => return Ok(resource(closed)),
+                    None => root = Some(resource(closed)),
                 }
             }
             Event::End(_) => {
                 let closed = open.pop().ok_or("an element ends that did not begin")?;
                 match open.last_mut() {
                     Some(parent) => close(closed, parent)?,
-                    None => return Ok(resource(closed)),
+                    None => root = Some(resource(closed)),
                 }
             }
             Event::Text(text) if text.iter().all(u8::is_ascii_whitespace) => {}
@@ -101,7 +114,7 @@ fn parse(text: &str) -> Result<Value, String> {
                 return Err("words stand between elements, where FHIR has none".into());
             }
             Event::DocType(_) => return Err("a document type has no place in FHIR".into()),
-            Event::Eof => return Err("the XML is cut short".into()),
+            Event::Eof => return root.ok_or_else(|| "the XML is cut short".into()),
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
         }
     }
@@ -122,6 +135,7 @@ fn opened(start: &BytesStart<'_>) -> Result<Open, String> {
         }
     }
     let name = text(start.local_name().as_ref());
+    protocol::always!(!name.is_empty(), "an element has a name");
     Ok(Open { name, said, fields })
 }
 
@@ -139,6 +153,12 @@ fn resource(open: Open) -> Value {
 fn close(closed: Open, parent: &mut Open) -> Result<(), String> {
     if is_resource(&closed.name) {
         // `<resource><Patient>…`: the outer one is the resource.
+        if !HOLDS.contains(&parent.name.as_str()) {
+            return Err(format!(
+                "a {} lies in {:?}, where FHIR has none",
+                closed.name, parent.name
+            ));
+        }
         if parent.fields.contains_key("resourceType") {
             return Err(format!("two resources lie in one {:?}", parent.name));
         }
@@ -155,6 +175,9 @@ fn close(closed: Open, parent: &mut Open) -> Result<(), String> {
     let number = NUMBERS.contains(&name.as_str())
         || (name == "value" && QUANTITIES.contains(&parent.name.as_str()));
     let value = match said.as_str() {
+        other if FLAGS.contains(&name.as_str()) && !["true", "false"].contains(&other) => {
+            return Err(format!("{name} is {other:?}: true or false is wanted"));
+        }
         "true" if FLAGS.contains(&name.as_str()) => true.into(),
         "false" if FLAGS.contains(&name.as_str()) => false.into(),
         text if number => {

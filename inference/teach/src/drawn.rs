@@ -1,0 +1,166 @@
+//! Cases of patients that a file describes: written down to teach a module by, and drawn to measure one on.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use clinical::{Profile, Urgency};
+use inference::RulePack;
+use inference::findings::Findings;
+use inference::model::adapter::Adapter;
+use rayon::prelude::*;
+use serde_json::json;
+use teach::learn::Fail;
+use teach::patients::Posterior;
+use teach::patients::described::{Case, Described};
+
+use crate::report::base_of;
+
+/// The seed of cases that are measured on, which are never written down.
+const REPORTED: u64 = u64::MAX / 3;
+/// Of patients who do not deserve pink, the share that may be called pink.
+const FALSE_PINK: f64 = 0.05;
+
+fn read(file: &Path) -> Result<Described, Fail> {
+    Described::read(&std::fs::read_to_string(file)?)
+        .map_err(|why| format!("{}: {why}", file.display()).into())
+}
+
+/// Writes cases with the truth of each, one a line, and says what could be known of them at best.
+pub(crate) fn write(file: &Path, out: &Path, seed: u64, cases: u64) -> Result<(), Fail> {
+    let described = read(file)?;
+    let labels = described.labels();
+    let mut lines = BufWriter::new(std::fs::File::create(out)?);
+    for n in 0..cases {
+        let case = described.draw(seed, n);
+        let label = labels.get(case.label).ok_or("a label")?;
+        let line = json!({
+            "findings": case.findings,
+            "label": label.name,
+            "icd11": label.icd11,
+            "urgency": case.urgency,
+        });
+        writeln!(lines, "{line}")?;
+    }
+    lines.flush()?;
+    println!(
+        "wrote {}: {cases} cases of {} diseases and states",
+        out.display(),
+        labels.len()
+    );
+    Ok(())
+}
+
+/// Measures of what is said of cases.
+struct Measured {
+    top1: f64,
+    macro_top3: f64,
+    divergence: f64,
+    pink: f64,
+}
+
+fn measure(cases: &[Case], said: &[Posterior], labels: usize) -> Measured {
+    let count = cases.len().max(1) as f64;
+    let (mut first, mut divergence) = (0.0, 0.0);
+    let mut by_label = vec![(0.0, 0.0); labels];
+    for (case, said) in cases.iter().zip(said) {
+        let of = |at: usize| said.differential.get(at).copied().unwrap_or_default();
+        let before = (0..labels).filter(|at| of(*at) > of(case.label)).count();
+        first += f64::from(u8::from(before == 0));
+        if let Some((seen, all)) = by_label.get_mut(case.label) {
+            *seen += f64::from(u8::from(before < 3));
+            *all += 1.0;
+        }
+        let best = case.best.differential.iter().zip(&said.differential);
+        let terms = best.filter(|(p, _)| **p > 0.0);
+        divergence += terms
+            .map(|(p, q)| f64::from(*p) * f64::from(p / q.max(1e-9)).ln())
+            .sum::<f64>();
+    }
+    let recalls = by_label.iter().filter(|(_, all)| *all > 0.0);
+    let recalls: Vec<f64> = recalls.map(|(seen, all)| seen / all).collect();
+    // The share of pinks above the threshold that so many others are above.
+    let pink = |wanted: bool| {
+        let of = cases.iter().zip(said);
+        let of = of.filter(|(case, _)| (case.urgency == Urgency::Pink) == wanted);
+        let mut chances: Vec<f32> = of.map(|(_, said)| said.urgency[2]).collect();
+        chances.sort_by(|a, b| b.total_cmp(a));
+        chances
+    };
+    let (pinks, others) = (pink(true), pink(false));
+    let threshold = others.get((others.len() as f64 * FALSE_PINK) as usize);
+    let above = |chance: &&f32| threshold.is_some_and(|threshold| *chance > threshold);
+    Measured {
+        top1: first / count,
+        macro_top3: recalls.iter().sum::<f64>() / recalls.len().max(1) as f64,
+        divergence: divergence / count,
+        pink: pinks.iter().filter(above).count() as f64 / pinks.len().max(1) as f64,
+    }
+}
+
+/// Measures a module on drawn cases, beside what could be known of them at best and the rules alone.
+pub(crate) fn tried(file: &Path, base: &Path, adapter: &Path, cases: u64) -> Result<(), Fail> {
+    let described = read(file)?;
+    let labels = described.labels();
+    let base = base_of(base)?;
+    let beside = Adapter::load(&std::fs::read(adapter)?)?;
+    let model = base.model.with(&beside, "adapter")?;
+    if model.labels() != labels {
+        return Err("the adapter names other diseases than the description".into());
+    }
+    let pack = RulePack::built_in()?;
+    let drawn: Vec<_> = (0..cases)
+        .into_par_iter()
+        .map(|n| {
+            let case = described.draw(REPORTED, n);
+            let findings = Findings::parse(&case.findings.to_string(), &pack);
+            let findings = findings.map_err(|e| format!("case {n}: {e}"))?;
+            let (differential, urgency) =
+                model.probabilities(&findings).map_err(|e| e.to_string())?;
+            let urgency = <[f32; 3]>::try_from(urgency).map_err(|_| "three urgencies")?;
+            let pink = pack.evaluate(Profile::Imci, &findings).urgency() == Urgency::Pink;
+            Ok((
+                case,
+                Posterior {
+                    differential,
+                    urgency,
+                },
+                pink,
+            ))
+        })
+        .collect::<Result<_, String>>()?;
+    let (mut cases, mut said, mut rules) = (Vec::new(), Vec::new(), Vec::new());
+    for (case, one, pink) in drawn {
+        cases.push(case);
+        said.push(one);
+        rules.push(pink);
+    }
+    let best: Vec<Posterior> = cases.iter().map(|case| case.best.clone()).collect();
+    println!("{} cases, none of them learned from", cases.len());
+    println!(
+        "{:<16}{:>8}{:>8}{:>8}{:>14}",
+        "", "top1", "top3", "KL", "pink at 5 %"
+    );
+    for (who, said) in [("best possible", &best), ("the module", &said)] {
+        let m = measure(&cases, said, labels.len());
+        println!(
+            "{who:<16}{:>8.3}{:>8.3}{:>8.3}{:>14.3}",
+            m.top1, m.macro_top3, m.divergence, m.pink
+        );
+    }
+    let share = |wanted: bool| {
+        let of = cases
+            .iter()
+            .zip(&rules)
+            .filter(|(case, _)| (case.urgency == Urgency::Pink) == wanted);
+        let (found, all) = of.fold((0, 0), |(found, all), (_, pink)| {
+            (found + u32::from(*pink), all + 1)
+        });
+        f64::from(found) / f64::from(all.max(1))
+    };
+    println!(
+        "rules alone: {:.3} of pink found, {:.3} false",
+        share(true),
+        share(false)
+    );
+    Ok(())
+}
