@@ -135,7 +135,11 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             dry_run,
             map,
         } => import(phone, (&file, format, map.as_deref()), area, dry_run),
-        CaseCommand::Mapping { table, system } => mapping(phone, &table, &system),
+        CaseCommand::Mapping {
+            table,
+            system,
+            known_by,
+        } => mapping(phone, &table, &system, known_by),
     }
 }
 

@@ -122,6 +122,10 @@ fn every_block_of_the_readme_runs_as_it_stands() {
             .unwrap();
     }
     std::fs::write(desk.path("rash.jpg"), include_bytes!("pictures/rash.jpg")).unwrap();
+    desk.write(
+        "register.csv",
+        "Reg no,name,sex,muac\n17,Zawadi Kombo,female,118\n18,Juma Baya,male,135\n",
+    );
     std::fs::create_dir(desk.path("card")).unwrap();
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_kijiti"));
     let path = format!("PATH=\"{}:$PATH\"", program.parent().unwrap().display());

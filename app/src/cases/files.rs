@@ -228,13 +228,25 @@ fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
 }
 
 /// Begins a mapping for a table.
-pub(super) fn mapping(phone: &Phone, table: &Path, system: &str) -> Result<(), Failure> {
+pub(super) fn mapping(
+    phone: &Phone,
+    table: &Path,
+    system: &str,
+    known_by: Vec<String>,
+) -> Result<(), Failure> {
     let hint = "save the table as text, with commas, semicolons or tabs (CSV)";
     let bytes = read_at_most(table, FILE_BYTES_MAX)?;
     let (letters, _) = text::decode(&bytes, true)
         .ok_or_else(|| Failure::new(format!("{} is no text", table.display()), hint))?;
-    let (draft, others) = csv::draft(&letters, system)
+    let (mut draft, others) = csv::draft(&letters, system)
         .map_err(|why| Failure::new(format!("{}: {why}", table.display()), hint))?;
+    let known = |name: &String| {
+        known_by
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+    };
+    let others: Vec<_> = others.into_iter().filter(|name| !known(name)).collect();
+    draft.known_by = known_by;
     let lines = toml::to_string(&draft).map_err(|e| Failure::new(e.to_string(), hint))?;
     let others = match others.as_slice() {
         [] => String::new(),

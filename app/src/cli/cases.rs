@@ -150,6 +150,9 @@ pub enum CaseCommand {
         /// A name of the system that stays: patients are known again by it.
         #[arg(long, default_value = "another system")]
         system: String,
+        /// A column by which a patient is known there: a register's number, or name and date of birth (once for each).
+        #[arg(long, value_name = "COLUMN")]
+        known_by: Vec<String>,
     },
 }
 
