@@ -79,7 +79,7 @@ pub fn assess<'m>(
     let mut rules = pack.evaluate(profile, findings);
     let rule_urgency = rules.urgency();
     let (model, opinion) = opinions(findings, models);
-    let understood = opinion.as_ref().is_some_and(|opinion| !opinion.abstained);
+    let understood = opinion.as_ref().is_some_and(Opinion::understands);
     if !understood && !findings.text().trim().is_empty() {
         rules.cannot_clear.push(rules::words_not_understood());
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tokenizers::Tokenizer;
 
-use clinical::{AgeGroup, Urgency};
+use clinical::{AgeGroup, FindingValue, Urgency};
 
 use crate::encode::{Encoder, Feature, GRAM_ROWS};
 use crate::findings::Findings;
@@ -101,17 +101,25 @@ pub struct Opinion {
     pub differential: Vec<(Label, f32)>,
     /// Probability of green, yellow, pink.
     pub urgency: [f32; 3],
-    /// Too unsure to say anything.
+    /// Too unsure to say anything, or nothing is known of the patient but words; it may raise on those all the same.
     pub abstained: bool,
+    /// Whether it makes sense of the words, and is sure enough to be heard.
+    heard: bool,
     /// How many of the differential are to be shown.
     shown: usize,
     raises_to: Option<Urgency>,
 }
 
 impl Opinion {
-    /// The colour that the model would raise to; `None` when it abstains or sees no need.
+    /// The colour that the model would raise to; `None` when it sees no need, or makes no sense of the
+    /// patient.
     pub fn raises_to(&self) -> Option<Urgency> {
-        self.raises_to.filter(|_| !self.abstained)
+        self.raises_to.filter(|_| self.heard)
+    }
+
+    /// Whether it makes sense of what is said of the patient.
+    pub fn understands(&self) -> bool {
+        self.heard
     }
 
     /// As it is shown and kept: those that may well be, five at most.
@@ -372,12 +380,16 @@ impl TriageModel {
             () if pink + yellow >= calibration.yellow_above => Some(Urgency::Yellow),
             () => None,
         };
+        let heard = !unsure && understood >= calibration.understood_above;
+        // Words alone may alarm; on nothing but words no other word is said.
+        let words_alone = !knows(findings);
         let likely = ranked.iter().filter(|(_, p)| *p >= calibration.set_above);
         Some(Opinion {
             shown: likely.count().clamp(1, SHOWN_MAX),
             differential: ranked,
             urgency: [green, yellow, pink],
-            abstained: unsure || understood < calibration.understood_above,
+            abstained: !heard || (words_alone && raises_to != Some(Urgency::Pink)),
+            heard,
             raises_to,
         })
     }
@@ -415,6 +427,15 @@ fn read_features(names: &[String], slots: usize) -> Result<Vec<Feature>, ModelEr
     let named =
         |f: &String| Feature::parse(f, slots).ok_or_else(|| malformed(format!("feature {f:?}")));
     names.iter().map(named).collect()
+}
+
+/// Whether any finding is known of a patient, besides the age, the season and who it is.
+fn knows(findings: &Findings) -> bool {
+    let around = |name: &str| {
+        name.starts_with("age_") || name.contains('.') || ["season", "malaria_risk"].contains(&name)
+    };
+    let mut said = findings.said().iter();
+    said.any(|(name, value)| !around(name) && *value != FindingValue::Unknown)
 }
 
 fn check_calibration(c: &Calibration) -> Result<(), ModelError> {

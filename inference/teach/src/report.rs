@@ -445,7 +445,7 @@ struct Emergency {
 pub(crate) fn emergencies(file: &Path) -> Result<(), Fail> {
     let (model, pack) = (read(file)?, RulePack::built_in()?);
     let all: Emergencies = toml::from_str(include_str!("../phrases/emergencies.toml"))?;
-    let (mut raised, mut abstained) = (0, 0);
+    let (mut raised, mut unsure, mut little) = (0, 0, 0);
     for Emergency {
         language,
         age,
@@ -459,10 +459,13 @@ pub(crate) fn emergencies(file: &Path) -> Result<(), Fail> {
         let opinion = judged.opinion.as_ref().ok_or("the model failed")?;
         let is_pink = opinion.raises_to() == Some(clinical::Urgency::Pink);
         raised += usize::from(is_pink);
-        abstained += usize::from(opinion.abstained && !is_pink);
-        let what = match (is_pink, opinion.abstained) {
-            (true, _) => "PINK",
-            (_, true) => "abstains",
+        let abstains = opinion.abstained && !is_pink;
+        unsure += usize::from(abstains && !opinion.understands());
+        little += usize::from(abstains && opinion.understands());
+        let what = match (is_pink, opinion.abstained, opinion.understands()) {
+            (true, ..) => "PINK",
+            (_, true, false) => "unsure",
+            (_, true, true) => "little",
             _ => "missed",
         };
         let first = opinion
@@ -475,7 +478,7 @@ pub(crate) fn emergencies(file: &Path) -> Result<(), Fail> {
         );
     }
     println!(
-        "{raised} raised to pink and {abstained} abstained of {}",
+        "of {}: {raised} raised to pink; it abstains on {unsure} whose words it is not sure of, and on {little} because nothing but words is known",
         all.emergency.len()
     );
     Ok(())

@@ -285,6 +285,33 @@ fn a_model_abstains_from_what_it_does_not_understand() {
     assert!(!abstains && understood > 0.9, "the control: {understood}");
 }
 
+/// Of a patient of whom nothing is known but words it may raise, and says nothing else; it makes sense of the
+/// words all the same.
+#[test]
+fn a_model_that_knows_nothing_but_words_raises_or_abstains() {
+    let (course, net) = tiny(1);
+    let with = |pink_above| {
+        let mut beside = teach::publish::uncalibrated();
+        beside.calibration.pink_above = pink_above;
+        let file = teach::publish::write(&course, &net, teach::publish::Stored::Q8, &beside);
+        TriageModel::load("tiny", &file.unwrap()).unwrap()
+    };
+    let of = |model: &TriageModel, said: &str| {
+        let findings = Findings::parse(said, &pack()).unwrap();
+        let opinion = model.opinion(&findings).unwrap();
+        (
+            opinion.abstained,
+            opinion.raises_to(),
+            opinion.understands(),
+        )
+    };
+    let words = "age_months = 30\nseason = \"dry\"\nfever = \"unknown\"\ntext = \"hot body\"";
+    assert_eq!(of(&with(1.0), words), (true, None, true));
+    assert_eq!(of(&with(0.0), words), (false, Some(Urgency::Pink), true));
+    let more = words.replace("\"unknown\"", "\"yes\"");
+    assert_eq!(of(&with(1.0), &more), (false, None, true), "the control");
+}
+
 #[test]
 fn a_model_whose_golden_cases_come_out_otherwise_fails_its_self_test() {
     let (course, net) = tiny(1);
