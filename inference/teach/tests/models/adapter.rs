@@ -141,7 +141,8 @@ fn damaged_adapters_are_refused_or_harmless_and_never_panic() {
     ] {
         assert!(Adapter::load(&damaged).is_err(), "{what}");
     }
-    for length in (0..file.len()).step_by(file.len() / 60) {
+    // Behind the last tensor up to 31 bytes of nothing fill the file up: without them nothing is lost.
+    for length in (0..file.len() - 32).step_by(file.len() / 60) {
         assert!(Adapter::load(&file[..length]).is_err(), "cut at {length}");
     }
     let findings = patients(1).remove(0);
