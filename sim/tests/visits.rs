@@ -123,6 +123,16 @@ fn one_person_does_not_say_two_things_at_once() {
             "1960-01-01",
             Refusal::Findings(FindingsError::Age(AgeError::NotAChild)),
         ),
+        (
+            "patient.born",
+            "1897-01-01",
+            Refusal::TooLongAgo("1897-01-01".into()),
+        ),
+        (
+            "patient.born",
+            "2027-01-01",
+            Refusal::StillToCome("2027-01-01".into()),
+        ),
     ] {
         let refused = screen.ask::<CaseNew>(beside(name, value)).expect_err(name);
         assert_eq!(refused, refusal, "{name}");

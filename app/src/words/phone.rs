@@ -471,7 +471,7 @@ fn entries(refusal: &Refusal) -> Option<Words> {
         ),
         Refusal::StillToCome(date) => words(
             format!("{date} is still to come"),
-            "write the day it was; a date of another calendar with its mark: 2017-05-26 EC, 2081-10-21 BS",
+            "write the day it was, one of another calendar with its mark (2017-05-26 EC, 2081-10-21 BS); if it is right, set this phone's clock",
         ),
         Refusal::TooLongAgo(date) => words(
             format!("nobody lives who was born in {date}"),

@@ -63,7 +63,7 @@ pub fn finding(name: &str, typed: &str) -> Result<Entry, Refusal> {
 }
 
 /// Years that the oldest has lived, with some to spare.
-const LIFE_YEARS: u64 = 125;
+const LIFE_YEARS: u32 = 125;
 /// Before it (2026) no phone's clock is right, and nothing is held against it.
 const CLOCK_FROM_S: u64 = 1_767_225_600;
 const DAY_S: u64 = 86_400;
@@ -78,7 +78,8 @@ pub fn is_to_come(now_s: u64, date: &str) -> bool {
 
 /// What was typed of a day, if it can have been: a year of another calendar without its mark is noticed.
 pub fn in_its_time(now_s: u64, entries: &[Entry]) -> Result<(), Refusal> {
-    let oldest = instant(now_s.saturating_sub(LIFE_YEARS * 366 * DAY_S));
+    let year = |date: &str| date.get(..4).and_then(|year| year.parse::<u32>().ok());
+    let oldest = year(&instant(now_s)).map(|year| year.saturating_sub(LIFE_YEARS));
     for entry in entries {
         let (date, birth) = match entry {
             Entry::Finding { name, value } | Entry::Settled { name, value }
@@ -102,9 +103,9 @@ pub fn in_its_time(now_s: u64, entries: &[Entry]) -> Result<(), Refusal> {
             return Err(Refusal::StillToCome(date));
         }
         let long_ago = now_s >= CLOCK_FROM_S
-            && oldest
-                .get(..4)
-                .is_some_and(|year| date.get(..4) < Some(year));
+            && year(&date)
+                .zip(oldest)
+                .is_some_and(|(year, oldest)| year < oldest);
         if birth && is_date && long_ago {
             return Err(Refusal::TooLongAgo(date));
         }
