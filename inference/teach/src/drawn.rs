@@ -147,7 +147,10 @@ pub(crate) fn tried(file: &Path, base: &Path, adapter: &Path, cases: u64) -> Res
         let m = measure(&cases, said, labels.len());
         println!(
             "{who:<16}{:>8.3}{:>8.3}{:>8.3}{:>14.3}",
-            m.top1, m.macro_top3, m.divergence, m.pink
+            m.top1,
+            m.macro_top3,
+            m.divergence.max(0.0),
+            m.pink
         );
     }
     let share = |wanted: bool| {
