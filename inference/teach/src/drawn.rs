@@ -98,6 +98,19 @@ fn measure(cases: &[Case], said: &[Posterior], labels: usize) -> Measured {
     }
 }
 
+/// Of cases that deserve pink, or do not, the share that rules call pink.
+fn share(cases: &[Case], rules: &[bool], wanted: bool) -> f64 {
+    let pink = |case: &Case| case.urgency == Urgency::Pink;
+    let of = cases
+        .iter()
+        .zip(rules)
+        .filter(|(case, _)| pink(case) == wanted);
+    let (found, all) = of.fold((0, 0), |(found, all), (_, called)| {
+        (found + u32::from(*called), all + 1)
+    });
+    f64::from(found) / f64::from(all.max(1))
+}
+
 /// Measures a module on drawn cases, beside what could be known of them at best and the rules alone.
 pub(crate) fn tried(file: &Path, base: &Path, adapter: &Path, cases: u64) -> Result<(), Fail> {
     let described = read(file)?;
@@ -153,20 +166,10 @@ pub(crate) fn tried(file: &Path, base: &Path, adapter: &Path, cases: u64) -> Res
             m.pink
         );
     }
-    let share = |wanted: bool| {
-        let of = cases
-            .iter()
-            .zip(&rules)
-            .filter(|(case, _)| (case.urgency == Urgency::Pink) == wanted);
-        let (found, all) = of.fold((0, 0), |(found, all), (_, pink)| {
-            (found + u32::from(*pink), all + 1)
-        });
-        f64::from(found) / f64::from(all.max(1))
-    };
     println!(
         "rules alone: {:.3} of pink found, {:.3} false",
-        share(true),
-        share(false)
+        share(&cases, &rules, true),
+        share(&cases, &rules, false)
     );
     Ok(())
 }
