@@ -71,6 +71,11 @@ fn a_line_of_no_use_costs_the_others_nothing_and_resources_may_stand_a_line_each
         .try_into()
         .unwrap();
     assert_eq!(shown(&desk, &alone, "patient.name"), "Alone");
+    // Whatever a file is called: it begins as FHIR does.
+    let [odd] = cases(&taken(&desk, "odd.ips", &patient("Odd")))
+        .try_into()
+        .unwrap();
+    assert_eq!(shown(&desk, &odd, "patient.name"), "Odd");
     // An observation by itself is nobody's.
     desk.write("nobody.json", weight);
     let (code, why) = desk.fails("clinic", &["case", "import", "nobody.json"]);
@@ -474,4 +479,28 @@ fn a_register_with_one_row_a_patient_comes_in_by_its_mapping() {
         );
         assert!(code != 0 && said.contains(why), "{said}");
     }
+}
+
+/// A cell is one dose: put right and taken in again, it is told, and nothing counts twice.
+#[test]
+fn a_dose_of_a_register_that_is_put_right_counts_once() {
+    let desk = with_worker();
+    desk.write("register.csv", "Reg,name,Amox\n17,Amina,250\n");
+    desk.write(
+        "register.toml",
+        "format = \"kijiti.mapping/1\"\nsystem = \"Kitui\"\nknown_by = [\"Reg\"]\n[columns.name]\nfield = \"patient.name\"\n[columns.Amox]\ndose = \"amoxicillin\"\nunit = \"mg\"\n",
+    );
+    let import = ["case", "import", "register.csv", "--map", "register.toml"];
+    let [amina] = cases(&desk.json("clinic", &import)).try_into().unwrap();
+    let doses = || desk.json("clinic", &["case", "show", &amina])["doses"].clone();
+    let first = doses();
+    assert_eq!(
+        (&first[0]["amount"], &first[0]["times"]),
+        (&250.0.into(), &1.into())
+    );
+    desk.write("register.csv", "Reg,name,Amox\n17,Amina,500\n");
+    let again = desk.json("clinic", &import);
+    let told = again["left_out"].to_string();
+    assert!(told.contains("it is here as amoxicillin 250 mg"), "{told}");
+    assert_eq!(doses(), first);
 }

@@ -92,6 +92,18 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// What it says of a finding, whoever says it: by its name.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
+    pub fn word(&self) -> Option<(&str, &FindingValue)> {
+        match self {
+            Self::Finding { name, value } | Self::Settled { name, value } => Some((name, value)),
+            _ => None,
+        }
+    }
+
     /// That the patient, or who speaks for the patient, consents to a use (`care`, `share`,
     /// `photo`, `training`) or not.
     pub fn consent(to: &str, given: bool) -> Self {

@@ -267,3 +267,59 @@ fn many_patients_a_line_each_are_read_as_one_by_one() {
     let full = cases.iter().filter(|case| !case.entries.is_empty()).count();
     assert_eq!(full, 300);
 }
+
+fn bundle(kind: &str, entries: &str) -> String {
+    format!(
+        r#"{{"resourceType":"Bundle","type":"{kind}","identifier":{{"system":"urn:x","value":"NAME"}},"entry":[{entries}]}}"#
+    )
+}
+
+const PATIENT: &str = r#"{"resource":{"resourceType":"Patient","id":"p","identifier":[{"system":"urn:y","value":"7"}],"name":[{"text":"A"}]MORE}}"#;
+
+/// What says nothing that can be read is told, and a code that says "none" is read.
+#[test]
+fn nothing_that_lies_at_an_odd_place_goes_without_a_word() {
+    let patient = |more: &str| PATIENT.replace("MORE", more);
+    let left_out = |entries: &str| {
+        let read = fhir::read(&bundle("collection", entries)).unwrap();
+        read.iter()
+            .flat_map(|one| one.left_out.clone())
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    assert_eq!(left_out(&patient("")), "", "the control");
+    let dead = patient(r#","deceasedBoolean":"yes""#);
+    assert!(left_out(&dead).contains("neither true nor false"));
+    let bare = format!(
+        r#"{},{{"resourceType":"Observation","id":"o"}}"#,
+        patient("")
+    );
+    assert!(left_out(&bare).contains("not as its resource"));
+    let allergy = r#"{"resource":{"resourceType":"AllergyIntolerance","patient":{"reference":"Patient/p"},"code":{"coding":[{"system":"http://snomed.info/sct","code":"716186003"}]}}}"#;
+    let read = fhir::read(&bundle("collection", &format!("{},{allergy}", patient("")))).unwrap();
+    assert_eq!(
+        said(&read)["allergies"],
+        [FindingValue::Text("none known".into())]
+    );
+    let task = r#"{"resource":{"resourceType":"Task","for":{"reference":"Patient/p"},"focus":{"reference":"ServiceRequest/s"}}}"#;
+    let of_task = left_out(&format!("{},{task}", patient("")));
+    assert!(
+        of_task.contains("not read here") && !of_task.contains("several patients"),
+        "{of_task}"
+    );
+}
+
+/// A document has a new name whenever it is written: its patient is known by the patient's own.
+#[test]
+fn a_document_written_anew_is_of_the_same_patient() {
+    let known = |kind: &str, name: &str| {
+        let text = bundle(kind, &PATIENT.replace("MORE", "")).replace("NAME", name);
+        fhir::read(&text).unwrap().remove(0).known_as
+    };
+    assert_eq!(known("document", "1"), known("document", "2"));
+    assert_ne!(
+        known("collection", "1"),
+        known("collection", "2"),
+        "the control"
+    );
+}

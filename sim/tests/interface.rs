@@ -367,6 +367,13 @@ fn a_file_of_cases_comes_back_as_the_same_case_and_nothing_twice() {
         let all: Cases = screen.ask(Request::all_cases()).unwrap();
         assert_eq!(all.cases.len(), 1);
     }
+    // A case of which nobody says who it is counts as one, looked at or taken in.
+    let nameless = br#"{"resourceType":"Bundle","type":"collection","entry":[{"resource":{"resourceType":"Observation","status":"final","code":{"coding":[{"system":"http://loinc.org","code":"8310-5"}]},"valueQuantity":{"value":38.4,"unit":"Cel","code":"Cel"}}}]}"#;
+    for dry_run in [true, false] {
+        let format = node::api::Format::Fhir;
+        let said = exchange::import(&mut screen, format, nameless, (None, dry_run)).unwrap();
+        assert_eq!((said.new, said.added_to), (1, 0), "{dry_run}");
+    }
     let damaged =
         exchange::import(&mut screen, node::api::Format::Fhir, b"{", (None, false)).unwrap_err();
     assert!(matches!(damaged, Refusal::FileRefused(_)));

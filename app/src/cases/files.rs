@@ -204,7 +204,8 @@ fn read_mapping(path: &Path) -> Result<csv::Mapping, Failure> {
     let mapping: Result<csv::Mapping, _> = toml::from_str(&text);
     let mapping = mapping.map_err(|e| Failure::new(format!("{}: {e}", path.display()), hint))?;
     let wrong = |ExchangeError::Malformed(why)| {
-        Failure::new(format!("{}: {why}", path.display()), "mend the mapping")
+        let hint = "mend the mapping; `kijiti case fields` lists fields, values and units";
+        Failure::new(format!("{}: {why}", path.display()), hint)
     };
     mapping.check().map_err(wrong)?;
     Ok(mapping)

@@ -10,16 +10,16 @@ use inference::model::Label;
 use inference::model::adapter::Adapter;
 use rayon::prelude::*;
 use serde_json::json;
+use teach::evaluate::{before, divergence_of, found_at};
 use teach::learn::Fail;
 use teach::patients::Posterior;
 use teach::patients::described::{Case, Described};
+use teach::publish::FALSE_PINK;
 
 use crate::report::base_of;
 
 /// The seed of cases that are measured on, which are never written down.
 const REPORTED: u64 = u64::MAX / 3;
-/// Of patients who do not deserve pink, the share that may be called pink.
-const FALSE_PINK: f64 = 0.05;
 
 fn read(file: &Path) -> Result<Described, Fail> {
     Described::read(&std::fs::read_to_string(file)?)
@@ -64,37 +64,25 @@ fn measure(cases: &[Case], said: &[Posterior], labels: usize) -> Measured {
     let (mut first, mut divergence) = (0.0, 0.0);
     let mut by_label = vec![(0.0, 0.0); labels];
     for (case, said) in cases.iter().zip(said) {
-        let of = |at: usize| said.differential.get(at).copied().unwrap_or_default();
-        let before = (0..labels).filter(|at| of(*at) > of(case.label)).count();
+        let before = before(case.label, said);
         first += f64::from(u8::from(before == 0));
         if let Some((seen, all)) = by_label.get_mut(case.label) {
             *seen += f64::from(u8::from(before < 3));
             *all += 1.0;
         }
-        let best = case.best.differential.iter().zip(&said.differential);
-        let terms = best.filter(|(p, _)| **p > 0.0);
-        divergence += terms
-            .map(|(p, q)| f64::from(*p) * f64::from(p / q.max(1e-9)).ln())
-            .sum::<f64>();
+        divergence += divergence_of(&case.best, said);
     }
     let recalls = by_label.iter().filter(|(_, all)| *all > 0.0);
     let recalls: Vec<f64> = recalls.map(|(seen, all)| seen / all).collect();
-    // The share of pinks above the threshold that so many others are above.
-    let pink = |wanted: bool| {
-        let of = cases.iter().zip(said);
-        let of = of.filter(|(case, _)| (case.urgency == Urgency::Pink) == wanted);
-        let mut chances: Vec<f32> = of.map(|(_, said)| said.urgency[2]).collect();
-        chances.sort_by(|a, b| b.total_cmp(a));
-        chances
-    };
-    let (pinks, others) = (pink(true), pink(false));
-    let threshold = others.get((others.len() as f64 * FALSE_PINK) as usize);
-    let above = |chance: &&f32| threshold.is_some_and(|threshold| *chance > threshold);
+    let scores = cases.iter().zip(said).map(|(case, said)| {
+        let [.., pink] = said.urgency;
+        (case.urgency == Urgency::Pink, pink)
+    });
     Measured {
         top1: first / count,
         macro_top3: recalls.iter().sum::<f64>() / recalls.len().max(1) as f64,
         divergence: divergence / count,
-        pink: pinks.iter().filter(above).count() as f64 / pinks.len().max(1) as f64,
+        pink: found_at(scores, FALSE_PINK).unwrap_or_default(),
     }
 }
 

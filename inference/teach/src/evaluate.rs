@@ -188,7 +188,7 @@ impl Trial {
         let (mut top1, mut divergence) = (0.0, 0.0);
         let mut by_label = vec![(0.0, 0.0); names];
         for ((patient, said), best) in self.patients.iter().zip(said).zip(&self.ceiling) {
-            let before = before(patient, said);
+            let before = before(patient.label, said);
             top1 += f64::from(u8::from(before == 0));
             if let Some((all, found)) = by_label.get_mut(patient.label) {
                 *all += 1.0;
@@ -236,22 +236,12 @@ impl Trial {
     /// Of patients who deserve pink, the share found with at most this rate of false pinks.
     fn found(&self, said: &Said, rate: f64, with_rules: bool) -> Option<f64> {
         let all = self.patients.iter().zip(said).zip(&self.rules);
-        let (mut pink, mut others) = (Vec::new(), Vec::new());
-        for ((patient, said), by_rules) in all {
+        let scores = all.map(|((patient, said), by_rules)| {
             let [.., chance] = said.urgency;
             let score = if with_rules && *by_rules { 2.0 } else { chance };
-            match patient.urgency == Urgency::Pink {
-                true => pink.push(score),
-                false => others.push(score),
-            }
-        }
-        others.sort_by(|a, b| b.total_cmp(a));
-        let bound = others
-            .get((rate * others.len() as f64) as usize)
-            .copied()
-            .unwrap_or_default();
-        (bound < 2.0)
-            .then(|| pink.iter().filter(|p| **p > bound).count() as f64 / pink.len().max(1) as f64)
+            (patient.urgency == Urgency::Pink, score)
+        });
+        found_at(scores, rate)
     }
 
     /// How many of a group, and the expected calibration error of its first rank and of pink, over
@@ -295,8 +285,8 @@ impl Trial {
             let all = self.patients.iter().zip(said).zip(&self.ceiling);
             let (mut first, mut best_first, mut divergence) = (0usize, 0usize, 0.0);
             for ((patient, said), best) in all.filter(|((p, _), _)| of(&p.group)) {
-                first += usize::from(before(patient, said) == 0);
-                best_first += usize::from(before(patient, best) == 0);
+                first += usize::from(before(patient.label, said) == 0);
+                best_first += usize::from(before(patient.label, best) == 0);
                 divergence += divergence_of(best, said);
             }
             if count > 0 {
@@ -339,26 +329,45 @@ impl Trial {
 }
 
 /// How many labels stand before the right one. A tie, or what is no number, counts against it.
-fn before(patient: &Patient, said: &Posterior) -> usize {
+pub fn before(label: usize, said: &Posterior) -> usize {
     let chance = |label: usize| said.differential.get(label).copied().unwrap_or_default();
-    let own = chance(patient.label);
+    let own = chance(label);
     let others = said
         .differential
         .iter()
         .enumerate()
-        .filter(|(at, _)| *at != patient.label);
+        .filter(|(at, _)| *at != label);
     others
         .filter(|(_, p)| own.partial_cmp(p) != Some(Ordering::Greater))
         .count()
 }
 
 /// Kullback–Leibler divergence of the best possible differential from this one, in nats.
-fn divergence_of(best: &Posterior, said: &Posterior) -> f64 {
+pub fn divergence_of(best: &Posterior, said: &Posterior) -> f64 {
     let pairs = best.differential.iter().zip(&said.differential);
     pairs
         .filter(|(p, _)| **p > 1e-9)
         .map(|(p, q)| f64::from(*p) * f64::from(*p / q.max(1e-9)).ln())
         .sum()
+}
+
+/// Of those who deserve pink, by a score of each, the share found with at most this rate of false pinks; `None` where
+/// a score that stands above all chances (2) has more of them.
+pub fn found_at(scores: impl Iterator<Item = (bool, f32)>, rate: f64) -> Option<f64> {
+    let (mut pink, mut others) = (Vec::new(), Vec::new());
+    for (deserved, score) in scores {
+        match deserved {
+            true => pink.push(score),
+            false => others.push(score),
+        }
+    }
+    others.sort_by(|a, b| b.total_cmp(a));
+    let bound = others
+        .get((rate * others.len() as f64) as usize)
+        .copied()
+        .unwrap_or_default();
+    (bound < 2.0)
+        .then(|| pink.iter().filter(|p| **p > bound).count() as f64 / pink.len().max(1) as f64)
 }
 
 /// How far two opinions of the same patients lie apart: the mean total variation of their chances, 0 to

@@ -81,22 +81,11 @@ pub fn in_its_time(now_s: u64, entries: &[Entry]) -> Result<(), Refusal> {
     let year = |date: &str| date.get(..4).and_then(|year| year.parse::<u32>().ok());
     let oldest = year(&instant(now_s)).map(|year| year.saturating_sub(LIFE_YEARS));
     for entry in entries {
-        let (date, birth) = match entry {
-            Entry::Finding { name, value } | Entry::Settled { name, value }
-                if name == "patient.born" =>
-            {
-                (value.words(), true)
-            }
-            Entry::Dose(dose) => (dose.given.clone(), false),
-            Entry::Finding { .. }
-            | Entry::Settled { .. }
-            | Entry::Assessment(_)
-            | Entry::Decision(_)
-            | Entry::NotGiven { .. }
-            | Entry::Note(_)
-            | Entry::Handover { .. }
-            | Entry::Link { .. }
-            | Entry::Photo(_) => continue,
+        let born = entry.word().filter(|(name, _)| *name == "patient.born");
+        let (date, birth) = match (entry, born) {
+            (Entry::Dose(dose), _) => (dose.given.clone(), false),
+            (_, Some((_, value))) => (value.words(), true),
+            (_, None) => continue,
         };
         let is_date = date.starts_with(|c: char| c.is_ascii_digit());
         if is_date && is_to_come(now_s, &date) {
@@ -165,4 +154,31 @@ pub fn taken_back(view: &CaseView, dose: &str, reason: &str) -> Result<Entry, Re
         dose: given.key.clone(),
         reason: record::clip(reason),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_to_come_is_told_unless_the_clock_is_of_before_all_phones() {
+        let now = CLOCK_FROM_S + 200 * DAY_S; // 20 July 2026
+        for (date, later) in [
+            ("2026-07-21", false),
+            ("2026-07-22", true),
+            ("2026-07", false),
+            ("2026-08", true),
+            ("2027", true),
+            ("2026-07-22T09:00:00Z", true),
+            ("1931", false),
+        ] {
+            assert_eq!(is_to_come(now, date), later, "{date}");
+            assert!(!is_to_come(0, date), "a clock at 1970 tells nothing");
+        }
+        let born = |date: &str| finding("patient.born", date).unwrap();
+        assert!(in_its_time(now, &[born("1901-01-01")]).is_ok());
+        let long_ago = in_its_time(now, &[born("1900")]);
+        assert_eq!(long_ago, Err(Refusal::TooLongAgo("1900".into())));
+        assert!(in_its_time(0, &[born("1900")]).is_ok(), "a clock at 1970");
+    }
 }

@@ -73,13 +73,7 @@ fn news_of(entries: Vec<Entry>, case: &Case) -> (Vec<Entry>, Vec<String>) {
         .map(|(_, entry)| as_imported(entry.clone()))
         .collect();
     let doses = case.view().doses;
-    let finding = |entry: &Entry| match entry {
-        Entry::Finding { name, value } | Entry::Settled { name, value } => {
-            Some((name.clone(), value.clone()))
-        }
-        _ => None,
-    };
-    let findings: Vec<_> = said.iter().filter_map(finding).collect();
+    let findings: Vec<_> = said.iter().filter_map(Entry::word).collect();
     let mut otherwise = Vec::new();
     let mut new = |entry: &Entry| match entry {
         Entry::Dose(dose) => match doses
@@ -98,7 +92,7 @@ fn news_of(entries: Vec<Entry>, case: &Case) -> (Vec<Entry>, Vec<String>) {
             }
         },
         Entry::Finding { .. } | Entry::Settled { .. } => {
-            finding(entry).is_some_and(|word| !findings.contains(&word))
+            entry.word().is_some_and(|word| !findings.contains(&word))
         }
         other => !said.contains(&as_imported(other.clone())),
     };
@@ -205,27 +199,13 @@ fn read(
 /// A birth that has not been yet, by this phone's clock and a day more: it is left out, and said.
 fn born_later(now_s: u64, entries: &mut Vec<Entry>) -> Vec<String> {
     let mut left_out = Vec::new();
-    entries.retain(|entry| match entry {
-        Entry::Finding { name, value } | Entry::Settled { name, value }
-            if name == "patient.born" =>
-        {
-            let said = value.words();
-            let later = is_to_come(now_s, &said);
-            if later {
-                left_out.push(format!("patient.born {said}: that is still to come"));
-            }
-            !later
-        }
-        Entry::Finding { .. }
-        | Entry::Settled { .. }
-        | Entry::Assessment(_)
-        | Entry::Decision(_)
-        | Entry::Dose(_)
-        | Entry::NotGiven { .. }
-        | Entry::Note(_)
-        | Entry::Handover { .. }
-        | Entry::Link { .. }
-        | Entry::Photo(_) => true,
+    entries.retain(|entry| {
+        let born = entry.word().filter(|(name, _)| *name == "patient.born");
+        let said = born.map(|(_, value)| value.words());
+        let later = said.filter(|said| is_to_come(now_s, said));
+        let why = |said: &String| format!("patient.born {said}: that is still to come");
+        left_out.extend(later.as_ref().map(why));
+        later.is_none()
     });
     left_out
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use clinical::age::{self, ADULT_FROM_MONTHS, Age, CHILD_BELOW_MONTHS};
 use clinical::assessment::{Question, QuestionKind};
+use clinical::calendar::{digits, number};
 use clinical::{FindingValue, FindingsError, Kind, Profile, TEXT, catalogue};
 use protocol::always;
 use serde::{Deserialize, Serialize};
@@ -35,15 +36,12 @@ struct Visit {
 /// The age as it is typed: months, or days as in 12d.
 const AGE: &str = "age";
 
-/// A number as people write it, with a comma or a point, in the digits of any script.
+/// A number as people write it, with a comma or a point, in the digits of any script; other words as they
+/// are.
 fn with_point(typed: &str) -> String {
-    let plain = clinical::calendar::digits(typed);
-    match plain.split_once(',') {
-        None if plain.trim().parse::<f64>().is_ok() => plain,
-        Some((whole, rest)) if !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()) => {
-            format!("{whole}.{rest}")
-        }
-        _ => typed.to_owned(),
+    match number(typed) {
+        Some(_) => digits(typed).replacen(',', ".", 1),
+        None => typed.to_owned(),
     }
 }
 

@@ -18,7 +18,7 @@ use protocol::{Area, CaseId};
 
 use super::{ExchangeError, Imported, units};
 use clinical::date::{instant, is_instant};
-use clinical::{FindingValue, Kind, Urgency, catalogue};
+use clinical::{FindingValue, Kind, Urgency, calendar, catalogue};
 
 use crate::{CaseView, DecisionEntry, DoseEntry, Entry, IMPORTED, Stamp};
 
@@ -263,13 +263,10 @@ fn with_point(kind: &str, value: &str) -> String {
     let has_numbers = numbers
         .iter()
         .any(|of| kind.trim().eq_ignore_ascii_case(of));
-    let ambiguous = number
-        .split_once(',')
-        .is_none_or(|(_, behind)| behind.trim().len() == 3);
-    let pointed = number.replacen(',', ".", 1);
-    if !has_numbers || ambiguous || pointed.trim().parse::<f64>().is_err() {
+    if !has_numbers || !number.contains(',') || calendar::number(number).is_none() {
         return value.to_owned();
     }
+    let pointed = number.replacen(',', ".", 1);
     rest.map_or(pointed.clone(), |rest| [&pointed, rest].join(SEPARATOR))
 }
 
@@ -367,7 +364,7 @@ fn value_of(name: &str, value: &str, unit: &str) -> Result<FindingValue, String>
         Some(Kind::Number(_, _, ours))
             if !value.is_empty() && value != "unknown" && unit != ours =>
         {
-            let number = clinical::calendar::number(value)
+            let number = calendar::number(value)
                 .ok_or_else(|| format!("{value:?} is no number of {name}"))?;
             let ours_alone = ours == "1" && unit.is_empty();
             let converted = if ours_alone {
@@ -412,7 +409,7 @@ fn entry(
         }
         "dose" => {
             let mut parts = value.splitn(3, SEPARATOR);
-            let amount = parts.next().and_then(|n| n.trim().parse::<f64>().ok());
+            let amount = parts.next().and_then(calendar::number);
             let written = amount.and_then(|amount| units::plausible_dose(name, amount, unit));
             let no_dose =
                 || format!("{value:?} {unit:?} of {name:?} is no dose that is given at once");

@@ -156,9 +156,7 @@ impl Column {
         let Some(name) = &self.field else {
             return Ok(());
         };
-        let field = catalogue::field(name).ok_or_else(|| {
-            format!("there is no field {name:?}: `kijiti case fields` lists them")
-        })?;
+        let field = catalogue::field(name).ok_or_else(|| format!("there is no field {name:?}"))?;
         if let Kind::Number(least, most, ours) = field.kind {
             let unit = self.unit.as_deref().unwrap_or_default();
             let middle = f64::midpoint(least, most);

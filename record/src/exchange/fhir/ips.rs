@@ -15,7 +15,7 @@ use super::{CASE_SYSTEM, HL7, LOINC};
 use clinical::FindingValue;
 use clinical::date::instant;
 
-use crate::CaseView;
+use crate::{CaseView, Stamp};
 
 const ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 const SNOMED: &str = "http://snomed.info/sct";
@@ -95,31 +95,34 @@ fn section_of(resource: &Value) -> Option<&'static str> {
     }
 }
 
-/// Each word that stands about allergies.
+/// Each word that stands about something, but those that say that nobody knows.
+fn words_of<'a>(view: &'a CaseView, name: &str) -> Vec<(&'a Stamp, &'a String)> {
+    let said = view.findings.get(name).map(|f| &f.standing);
+    let says = |(stamp, value): &'a (Stamp, FindingValue)| match value {
+        FindingValue::Text(words) => {
+            let said = words.trim().to_lowercase();
+            let says = !said.is_empty() && !NOT_KNOWN.contains(&said.as_str());
+            says.then_some((stamp, words))
+        }
+        FindingValue::Yes | FindingValue::No | FindingValue::Number(_) | FindingValue::Unknown => {
+            None
+        }
+    };
+    said.into_iter().flatten().filter_map(says).collect()
+}
+
+/// Allergies.
 fn allergies(view: &CaseView) -> Vec<Value> {
-    let said = view.findings.get("allergies").map(|f| &f.standing);
-    let said = said
-        .into_iter()
-        .flatten()
-        .filter_map(|(stamp, value)| match value {
-            FindingValue::Text(words) => {
-                let said = words.trim().to_lowercase();
-                let says = !said.is_empty() && !NOT_KNOWN.contains(&said.as_str());
-                says.then(|| (stamp, words.clone()))
-            }
-            FindingValue::Yes | FindingValue::No => None,
-            FindingValue::Number(_) | FindingValue::Unknown => None,
-        });
-    let said: Vec<_> = said.collect();
+    let said = words_of(view, "allergies");
     let none = |words: &String| NONE.contains(&words.trim().to_lowercase().as_str());
     // Where somebody names one, another's "none" stands in the findings, and is no allergy.
     let named = said.iter().any(|(_, words)| !none(words));
     let said = said
         .into_iter()
         .filter(|(_, words)| !(named && none(words)));
-    let allergy = |(n, (stamp, words)): (usize, (&crate::Stamp, String))| {
+    let allergy = |(n, (stamp, words)): (usize, (&Stamp, &String))| {
         let mut code = json!({ "text": words });
-        if none(&words) {
+        if none(words) {
             code = concept(SNOMED, NO_ALLERGY);
             if let Some(code) = code.as_object_mut() {
                 code.insert("text".into(), json!(words));
@@ -144,16 +147,7 @@ fn allergies(view: &CaseView) -> Vec<Value> {
 
 /// What the patient takes already, in the words that stand.
 fn medicines(view: &CaseView) -> Vec<Value> {
-    let said = view.findings.get("medicines_now").map(|f| &f.standing);
-    let said = said
-        .into_iter()
-        .flatten()
-        .filter_map(|(stamp, value)| match value {
-            FindingValue::Text(words) if !words.trim().is_empty() => Some((stamp, words)),
-            FindingValue::Text(_) | FindingValue::Yes | FindingValue::No => None,
-            FindingValue::Number(_) | FindingValue::Unknown => None,
-        });
-    let statement = |(n, (stamp, words)): (usize, (&crate::Stamp, &String))| {
+    let statement = |(n, (stamp, words)): (usize, (&Stamp, &String))| {
         let fields = json!({
             "status": "unknown",
             "medicationCodeableConcept": { "text": words },
@@ -167,6 +161,7 @@ fn medicines(view: &CaseView) -> Vec<Value> {
             fields,
         )
     };
+    let said = words_of(view, "medicines_now").into_iter();
     said.enumerate().map(statement).collect()
 }
 

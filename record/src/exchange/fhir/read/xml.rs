@@ -15,12 +15,7 @@ const DEPTH_MAX: usize = 64;
 /// What says yes or no.
 const FLAGS: [&str; 4] = ["valueBoolean", "deceasedBoolean", "active", "requestor"];
 /// What is a number wherever it stands, and where a `value` is one.
-const NUMBERS: [&str; 4] = [
-    "valueInteger",
-    "valueDecimal",
-    "probabilityDecimal",
-    "answerCount",
-];
+const NUMBERS: [&str; 3] = ["valueInteger", "valueDecimal", "probabilityDecimal"];
 const QUANTITIES: [&str; 7] = [
     "valueQuantity",
     "dose",
@@ -33,8 +28,7 @@ const QUANTITIES: [&str; 7] = [
 /// Elements that hold a resource.
 const HOLDS: [&str; 3] = ["resource", "contained", "outcome"];
 /// What stands once where it stands: of two nobody can tell which is meant.
-const ONCE: [&str; 16] = [
-    "resourceType",
+const ONCE: [&str; 15] = [
     "fullUrl",
     "status",
     "birthDate",
@@ -174,18 +168,14 @@ fn close(closed: Open, parent: &mut Open) -> Result<(), String> {
     };
     let number = NUMBERS.contains(&name.as_str())
         || (name == "value" && QUANTITIES.contains(&parent.name.as_str()));
-    let value = match said.as_str() {
-        other if FLAGS.contains(&name.as_str()) && !["true", "false"].contains(&other) => {
-            return Err(format!("{name} is {other:?}: true or false is wanted"));
-        }
-        "true" if FLAGS.contains(&name.as_str()) => true.into(),
-        "false" if FLAGS.contains(&name.as_str()) => false.into(),
-        text if number => {
-            // What is none is left as words, which a number's reader refuses.
-            let number = serde_json::from_str::<Number>(text).ok();
-            number.map_or_else(|| said.into(), Value::Number)
-        }
-        _ => said.into(),
+    let value = if FLAGS.contains(&name.as_str()) {
+        let flag = said.parse::<bool>();
+        flag.map_err(|_| format!("{name} is {said:?}: true or false is wanted"))?
+            .into()
+    } else {
+        // What is no number is left as words, which a number's reader refuses.
+        let number = number.then(|| serde_json::from_str::<Number>(&said).ok());
+        number.flatten().map_or_else(|| said.into(), Value::Number)
     };
     if !fields.is_empty() {
         put(
