@@ -3,6 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use clinical::assessment::{Question, QuestionKind};
+use clinical::calendar::read_date;
 use clinical::{Kind, Profile, Urgency, catalogue};
 use node::api::views::visit::{Visit, VisitOpen};
 use node::api::{Reply, Request, RequestId, VisitOf};
@@ -63,6 +64,8 @@ pub struct Sitting<'a> {
     pub request: RequestId,
     /// Where the case is to be written.
     pub area: Option<Area>,
+    /// The day of birth, where it was said before: the age is not asked then.
+    pub born: Option<String>,
     /// The phone.
     pub ask: Asks<'a>,
 }
@@ -137,6 +140,11 @@ pub fn file_of(visit: &Visit) -> Result<String, Failure> {
 /// The same with anything that answers.
 pub fn visit(sitting: &Sitting<'_>, answer: Answers<'_>) -> Result<Visit, Failure> {
     let mut visit = sitting.begin(answer)?;
+    // Of a month or a year alone the age is asked.
+    let born = sitting.born.as_deref().and_then(read_date);
+    if let Some(born) = born.filter(|day| day.len() == 10 && !visit.age_known) {
+        visit = sitting.answer("age", born)?;
+    }
     eprintln!(
         "Answer yes (y), no (n), or press Enter where it is not known. Numbers as digits. < takes the last answer back."
     );
@@ -192,8 +200,12 @@ fn worded(question: &Question, of: VisitOf) -> String {
             format!("{ask} [{}, Enter: not known]", question.choices.join(", "))
         }
         QuestionKind::Age => match of {
-            VisitOf::Child | VisitOf::Triage => "Age? (months; or 12h, 3d, 6w, 1y6m)".to_owned(),
-            VisitOf::Pregnancy | VisitOf::Adult => "Age in years? (a guess will do)".to_owned(),
+            VisitOf::Child | VisitOf::Triage => {
+                "Age? (months; or 12h, 3d, 6w, 1y6m; or the day of birth, 2025-11-24)".to_owned()
+            }
+            VisitOf::Pregnancy | VisitOf::Adult => {
+                "Age in years? (a guess will do; or the day of birth, 1998-11-24)".to_owned()
+            }
         },
     }
 }

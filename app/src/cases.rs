@@ -166,11 +166,13 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
     if asked {
         let ask = |request: Request| phone.reply(request);
         let profile = args.profile.into();
+        let born = head.iter().find(|(name, _)| name == "patient.born");
         let sitting = terminal::Sitting {
             of,
             profile,
             request,
             area: area.clone(),
+            born: born.map(|(_, day)| day.clone()),
             ask: &ask,
         };
         let mut visit = terminal::rest(&sitting, terminal::findings(&sitting)?)?;

@@ -20,7 +20,6 @@ pub use ministry::{
 #[command(
     name = "kijiti",
     version,
-    about,
     propagate_version = true,
     max_term_width = 80
 )]
@@ -190,6 +189,11 @@ pub enum Command {
         /// The Wi-Fi interface, such as wlan0; by default the machine's first.
         #[arg(long, value_name = "NAME")]
         interface: Option<String>,
+    },
+    /// Print what completes this command's words in a shell, to be put where that shell looks for it.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
     },
     /// Look this installation over.
     Doctor {

@@ -8,6 +8,7 @@ use qrcode::{EcLevel, QrCode};
 use serde::Serialize;
 
 use crate::Failure;
+use crate::say::{LIGHT_ON_DARK, PLAIN, as_it_is};
 
 /// Draws a file as codes for another phone's camera, one below the other.
 pub fn draw<T: Serialize>(value: &T) -> Result<(), Failure> {
@@ -20,8 +21,9 @@ pub fn draw<T: Serialize>(value: &T) -> Result<(), Failure> {
         let code = code(part)?;
         let terminal = std::io::stdout().is_terminal();
         code.lines().for_each(|line| match terminal {
-            true => println!("\x1b[97;40m{line}\x1b[0m"), // white on black, whatever the terminal's own colours
-            false => println!("{line}"),
+            // Light on dark, whatever the terminal's own colours.
+            true => as_it_is(&format!("{LIGHT_ON_DARK}{line}{PLAIN}"), "\n"),
+            false => as_it_is(line, "\n"),
         });
         println!("{part}");
     }
@@ -33,7 +35,7 @@ pub fn draw_text(text: &str) -> Result<(), Failure> {
     let fits = text.floor_char_boundary(TEXT_BYTES_MAX);
     let code = code(text.get(..fits).unwrap_or_default())?;
     println!();
-    code.lines().for_each(|line| println!("{line}"));
+    code.lines().for_each(|line| as_it_is(line, "\n"));
     Ok(())
 }
 

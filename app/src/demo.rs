@@ -25,7 +25,7 @@ use crate::run::request_number;
 use crate::show;
 use crate::words::shown as words;
 use desk::draft::{self, NewRelease};
-use desk::enrol::EnrolmentDesk;
+use desk::enrol::{EnrolmentDesk, Signing};
 use desk::files::{EnrolmentFile, RootFile, from_text, read, to_text};
 use desk::keys::{self, Ceremony};
 use desk::sign::{self, Signer};
@@ -227,13 +227,16 @@ impl Demo {
     ) -> Result<(), Failure> {
         let request: EnrolRequest = phone.ask(Request::EnrolRequest { name: name.into() })?;
         let request = from_text("request", &request.request)?;
-        let answer = EnrolmentDesk::open(&self.keys, None, &passphrase)?.certify(
+        let signing = EnrolmentDesk::open(&self.keys, None, &passphrase)?.certify(
             &request,
             area,
             (rights, passes),
             None,
         )?;
-        self.accept(phone, answer)
+        match signing {
+            Signing::Done(answer) => self.accept(phone, answer),
+            Signing::GoesOn { .. } => Err(Failure::new("more keys must sign", "")),
+        }
     }
 
     fn accept(&self, phone: &Phone, file: EnrolmentFile) -> Result<(), Failure> {
@@ -727,6 +730,7 @@ fn ceremony() -> Ceremony<'static> {
         threshold: 2,
         recall_keys: 1,
         enrol_keys: 1,
+        enrol_threshold: 1,
         name: "Ministry of Health",
         tokens: &[],
         work_factor: Some(10),

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use desk::enrol::EnrolmentDesk;
-use desk::files::{EnrolmentFile, RequestFile, from_text, read, unhex, write};
+use desk::enrol::{EnrolmentDesk, Signing, certificates_of};
+use desk::files::{
+    Either, EnrolDraftFile, EnrolmentFile, RequestFile, from_text, read, read_either, unhex, write,
+};
 use distribution::TrustedState;
 use node::api::Request;
 use node::api::views::status::{
@@ -37,21 +39,54 @@ pub fn run(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             out,
             qr,
         } => {
-            let terms = Terms {
-                area,
-                rights,
-                passes_on,
-                valid_days: Some(valid_days).filter(|days| *days > 0),
+            let read = read_either(&request, (REQUEST, EnrolDraftFile::SCHEMA))?;
+            let signing = match (read, area, ministry) {
+                (Either::One(file), Some(area), ministry) => {
+                    let terms = Terms {
+                        area,
+                        rights,
+                        passes_on,
+                        valid_days: Some(valid_days).filter(|days| *days > 0),
+                    };
+                    match ministry {
+                        Some(folder) => certify(phone, &folder, &file, &terms, clock_is_right)?,
+                        None => Signing::Done(sign(phone, file, terms)?),
+                    }
+                }
+                (Either::One(_), None, _) => {
+                    let hint = "for example --area north/kilifi/mtwapa";
+                    return Err(Failure::new("say where the certificate holds", hint).with_code(2));
+                }
+                (Either::Other(draft), None, Some(folder)) => {
+                    sign_draft(phone, &folder, &draft, clock_is_right)?
+                }
+                (Either::Other(_), Some(_), _) => {
+                    let hint = "leave --area out; to certify it elsewhere, begin with its request";
+                    let why = "a draft says itself where it holds";
+                    return Err(Failure::new(why, hint).with_code(2));
+                }
+                (Either::Other(_), None, None) => {
+                    let hint = "say where they are: --ministry FOLDER";
+                    let why = "a draft is signed with the ministry's keys";
+                    return Err(Failure::new(why, hint).with_code(2));
+                }
             };
-            let file: RequestFile = read(&request, REQUEST)?;
-            let device = file.device.get(..8).unwrap_or_default().to_owned();
-            let answer = match ministry {
-                Some(folder) => certify(phone, &folder, &file, &terms, clock_is_right)?,
-                None => sign(phone, file, terms)?,
-            };
-            write(&out, &answer)?;
-            crate::say::wrote(&out, &format!("give it back to phone {device}"));
-            if qr { draw(&answer) } else { Ok(()) }
+            match signing {
+                Signing::Done(answer) => {
+                    write(&out, &answer)?;
+                    let next = match (&answer.chain, answer.certificates.len()) {
+                        (Some(_), _) => "give it back to the phone".to_owned(),
+                        (None, count) => shown_by_phones(count),
+                    };
+                    crate::say::wrote(&out, &next);
+                    if qr { draw(&answer) } else { Ok(()) }
+                }
+                Signing::GoesOn { file, have, needed } => {
+                    write(&out, &file)?;
+                    crate::say::wrote(&out, &words::goes_on(&out, have, needed));
+                    if qr { draw(&file) } else { Ok(()) }
+                }
+            }
         }
         EnrolCommand::Renew {
             ministry,
@@ -188,12 +223,33 @@ fn certify(
     file: &RequestFile,
     terms: &Terms,
     clock_is_right: bool,
-) -> Result<EnrolmentFile, Failure> {
+) -> Result<Signing, Failure> {
     let request = from_text("request", &file.request)?;
     let desk = EnrolmentDesk::open(folder, held_trust(phone)?, &passphrase::of_file)?;
     clock_is_right_for(&desk, clock_is_right)?;
     let rights = (terms.rights.as_str(), terms.passes_on.as_str());
     Ok(desk.certify(&request, &terms.area, rights, terms.valid_days)?)
+}
+
+/// Signs a draft of another desk's; what it certifies is said before anybody is asked for a passphrase.
+fn sign_draft(
+    phone: &Phone,
+    folder: &Path,
+    draft: &EnrolDraftFile,
+    clock_is_right: bool,
+) -> Result<Signing, Failure> {
+    for signed in certificates_of(draft)? {
+        let (certificate, signatures) = (signed.read(), signed.signers().count());
+        let certificate = certificate.map_err(|e| Failure::new(e, "ask for the file again"))?;
+        eprintln!("{}", words::certifies(&certificate, signatures));
+    }
+    let desk = EnrolmentDesk::open(folder, held_trust(phone)?, &passphrase::of_file)?;
+    clock_is_right_for(&desk, clock_is_right)?;
+    Ok(desk.sign_draft(draft)?)
+}
+
+fn shown_by_phones(count: usize) -> String {
+    format!("phones that `enrol accept` it show {count} their certificates")
 }
 
 /// Certifies a phone by this one.
@@ -344,11 +400,16 @@ fn renew(
             "{} are to be made anew: leave out whom nobody knows, and say --out FILE",
             due.len()
         ),
-        Some(out) => {
-            write(out, &desk.renew(&due, valid_days)?)?;
-            let next = "phones that `enrol accept` it show";
-            crate::say::wrote(out, &format!("{next} {} their certificates", due.len()));
-        }
+        Some(out) => match desk.renew(&due, valid_days)? {
+            Signing::Done(file) => {
+                write(out, &file)?;
+                crate::say::wrote(out, &shown_by_phones(due.len()));
+            }
+            Signing::GoesOn { file, have, needed } => {
+                write(out, &file)?;
+                crate::say::wrote(out, &words::goes_on(out, have, needed));
+            }
+        },
     }
     Ok(())
 }

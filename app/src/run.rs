@@ -96,7 +96,19 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             lines,
         } => doctor::watch(&phone, every, lines),
         Command::Doctor { .. } => doctor::run(&phone.folder, cli.json),
+        Command::Completions { shell } => {
+            completions(shell);
+            Ok(())
+        }
     }
+}
+
+/// Prints what completes the command's words in a shell.
+fn completions(shell: clap_complete::Shell) {
+    let mut command = <crate::cli::Cli as clap::CommandFactory>::command();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "kijiti", &mut script);
+    crate::say::script(&String::from_utf8_lossy(&script));
 }
 
 /// Measurements are a program of their own: what they measure beside is linked into no phone.
@@ -264,6 +276,7 @@ fn triage_on(
             profile,
             request: request_number()?,
             area: None,
+            born: None,
             ask: &|request| phone.reply(request),
         })?)?,
     };

@@ -4,8 +4,18 @@
 
 use std::io::{IsTerminal, Write};
 
+/// The colours of codes that a camera reads.
+pub const LIGHT_ON_DARK: &str = "\u{1b}[97;40m";
+/// The terminal's own colours again.
+pub const PLAIN: &str = "\u{1b}[0m";
 /// The colours that this program itself prints, on a terminal.
-const OURS: [&str; 4] = ["\u{1b}[1;35m", "\u{1b}[1;33m", "\u{1b}[1;32m", "\u{1b}[0m"];
+const OURS: [&str; 5] = [
+    "\u{1b}[1;35m",
+    "\u{1b}[1;33m",
+    "\u{1b}[1;32m",
+    LIGHT_ON_DARK,
+    PLAIN,
+];
 
 /// Whether a terminal does something else with a character than show it: control characters but
 /// line ends, and those that turn the direction of text or are not seen (Unicode TR9, TR36; tag
@@ -59,9 +69,86 @@ fn printed(text: &str, terminal: bool) -> String {
     said + &plain(left)
 }
 
-/// Prints to standard output. A reader that has seen enough (`| head`) is no fault: the program
+/// Columns of whoever reads: of the terminal, or as `COLUMNS` says; `None`: nobody says.
+fn columns_of(terminal: Option<terminal_size::Width>) -> Option<usize> {
+    let said = || std::env::var("COLUMNS").ok()?.trim().parse().ok();
+    let columns = terminal.map(|width| usize::from(width.0)).or_else(said)?;
+    Some(columns.max(COLUMNS_MIN))
+}
+
+/// Columns of standard output.
+pub fn columns() -> Option<usize> {
+    columns_of(terminal_size::terminal_size_of(std::io::stdout()).map(|size| size.0))
+}
+
+/// Narrower than this nothing is made for.
+const COLUMNS_MIN: usize = 24;
+
+/// Columns that a word takes: our own colours take none.
+fn width(word: &str) -> usize {
+    let bare = OURS
+        .iter()
+        .fold(word.to_owned(), |word, colour| word.replace(colour, ""));
+    bare.chars().count()
+}
+
+/// Text in lines that fit, broken at spaces; what follows stands under what it belongs to. A word that is
+/// longer than a line stays whole: an id is to be copied.
+fn fit(text: &str, columns: Option<usize>) -> String {
+    let Some(columns) = columns else {
+        return text.to_owned();
+    };
+    let lines = text.split('\n').map(|line| {
+        if width(line) <= columns {
+            return line.to_owned();
+        }
+        let body = line.trim_start();
+        let first = line.len() - body.len();
+        // A label, and what it is of: "model     none: rules alone".
+        let label = body.split("  ").next().unwrap_or_default();
+        let rest = body.get(label.len()..).unwrap_or_default();
+        let gap = rest.len() - rest.trim_start().len();
+        let hangs = match rest.trim_start().is_empty() {
+            true => first + 2,
+            false => first + width(label) + gap,
+        };
+        let hangs = if hangs > columns / 2 {
+            first.min(columns / 4) + 2
+        } else {
+            hangs
+        };
+        let (mut lines, mut at) = (String::new(), 0);
+        for (n, word) in line.split(' ').enumerate() {
+            let wide = width(word);
+            match n {
+                0 => {}
+                _ if at + 1 + wide > columns && at > hangs && !word.is_empty() => {
+                    lines.truncate(lines.trim_end_matches(' ').len());
+                    lines.push('\n');
+                    lines.push_str(&" ".repeat(hangs));
+                    at = hangs;
+                }
+                _ => {
+                    lines.push(' ');
+                    at += 1;
+                }
+            }
+            lines.push_str(word);
+            at += wide;
+        }
+        lines
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Prints to standard output, in lines that fit. A reader that has seen enough (`| head`) is no fault: the program
 /// ends quietly.
 pub fn out(text: &str, end: &str) {
+    as_it_is(&fit(text, columns()), end);
+}
+
+/// The same of what is drawn, and of what programs read.
+pub fn as_it_is(text: &str, end: &str) {
     let mut stdout = std::io::stdout().lock();
     let said = printed(text, stdout.is_terminal()) + end;
     if stdout
@@ -82,15 +169,22 @@ pub fn wrote(to: &std::path::Path, next: &str) {
     }
 }
 
+/// Prints a script of this program's own to standard output, tabs and all.
+pub fn script(text: &str) {
+    // Who has read enough is no fault, as in [`out`].
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
 /// Prints JSON to standard output.
 pub fn json(text: &str) {
-    out(&plain_json(text), "\n");
+    as_it_is(&plain_json(text), "\n");
 }
 
 /// Prints to standard error. If that cannot be written there is nobody to tell.
 pub fn err(text: &str) {
     let mut stderr = std::io::stderr().lock();
-    let said = printed(text, stderr.is_terminal()) + "\n";
+    let columns = columns_of(terminal_size::terminal_size_of(&stderr).map(|size| size.0));
+    let said = printed(&fit(text, columns), stderr.is_terminal()) + "\n";
     let _ = stderr.write_all(said.as_bytes());
 }
 
@@ -142,6 +236,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn lines_fit_a_narrow_terminal_and_ids_stay_whole() {
+        let id = "ab".repeat(32);
+        let line =
+            format!("met       {id}: 3 meetings, the last one just now, in step at the last");
+        let fitted = fit(&line, Some(40));
+        assert!(fitted.contains(&id), "{fitted}");
+        assert!(
+            fitted
+                .lines()
+                .all(|l| l.contains(&id) || l.chars().count() <= 40)
+        );
+        assert!(
+            fitted.lines().skip(1).all(|l| l.starts_with("          ")),
+            "{fitted}"
+        );
+        let words = |text: &str| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        for columns in 1..120 {
+            assert_eq!(
+                words(&fit(&line, Some(columns.max(COLUMNS_MIN)))),
+                words(&line)
+            );
+        }
+        assert_eq!(fit(&line, None), line);
+        assert_eq!(fit("a\n  b", Some(40)), "a\n  b");
+    }
+
+    #[test]
     fn names_with_control_characters_or_turned_text_are_shown_and_do_nothing() {
         let name = "Amina\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}drow\u{2066}\r\t\u{ad}\u{e0041}";
         for terminal in [false, true] {
@@ -151,6 +276,8 @@ mod tests {
             printed("\u{1b}[1;35m▲ PINK\u{1b}[0m \u{1b}[2J", true),
             "\u{1b}[1;35m▲ PINK\u{1b}[0m \u{fffd}[2J"
         );
+        let code = format!("{LIGHT_ON_DARK}▀▄{PLAIN}");
+        assert_eq!(printed(&code, true), code, "a code keeps its colours");
         assert_eq!(printed("\u{1b}[1;35m▲ PINK", false), "\u{fffd}[1;35m▲ PINK");
         let json = serde_json::to_string(name).unwrap();
         let escaped = plain_json(&json);

@@ -29,7 +29,7 @@ pub use cases::{
 };
 pub use plan::{note, plan};
 
-/// Columns of the narrowest terminal.
+/// Columns of text where nobody says how many there are, and at most.
 const COLUMNS: usize = 78;
 
 /// The same for programs, in a line: [`Failure`] under the schema `kijiti.failure/1`.
@@ -96,10 +96,11 @@ pub fn bar_style() -> ProgressStyle {
 
 /// Prints text broken at words, `indent` spaces in.
 pub fn wrapped(text: &str, indent: usize) {
+    let columns = crate::say::columns().map_or(COLUMNS, |columns| columns.min(COLUMNS));
     for paragraph in text.lines() {
         let mut line = " ".repeat(indent);
-        for word in paragraph.split_whitespace() {
-            if line.chars().count() + word.chars().count() > COLUMNS && line.trim() != "" {
+        for word in paragraph.trim().split(' ') {
+            if line.chars().count() + word.chars().count() > columns && line.trim() != "" {
                 println!("{}", line.trim_end());
                 line = " ".repeat(indent);
             }
@@ -288,6 +289,7 @@ pub fn status(s: &Status) {
             space.area, space.envelopes
         );
     }
+    near(s);
     for peer in &s.peers {
         let not = if peer.in_step { "" } else { "not " };
         let name = nameless(&peer.name);
@@ -320,6 +322,34 @@ pub fn status(s: &Status) {
     s.warnings
         .iter()
         .for_each(|warning| wrapped(&format!("! {}", shown::warning(warning)), 2));
+}
+
+/// Who is near, and why it is not met.
+fn near(s: &Status) {
+    for near in &s.near {
+        let over = if near.bluetooth {
+            ", over Bluetooth"
+        } else {
+            ""
+        };
+        let (seconds, why) = (near.noticed_s, shown::standing(near.standing));
+        println!(
+            "near      {}: {why} (noticed {seconds} s ago{over})",
+            near.name
+        );
+    }
+    let Some(strangers) = s.strangers_heard else {
+        return;
+    };
+    if strangers > 0 {
+        println!(
+            "near      phones of another ministry, or not enrolled, were heard {strangers} times: this phone cannot meet them"
+        );
+    } else if s.near.is_empty() && s.ministry.is_some() {
+        println!(
+            "near      nobody is heard. If a phone is here: is it started, and on the same network? Some access points keep phones apart; a hotspot (kijiti hotspot) does not"
+        );
+    }
 }
 
 fn nameless(name: &str) -> &str {

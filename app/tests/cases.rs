@@ -1166,6 +1166,15 @@ fn a_photo_is_kept_without_what_the_camera_wrote_beside_it() {
 
 /// Answers as they are typed, one after the other; what was asked.
 fn typed(host: &node::host::Host, answers: &[&str]) -> (Result<Value, app::Failure>, Vec<String>) {
+    typed_of(host, None, answers)
+}
+
+/// The same of a child whose day of birth was said before.
+fn typed_of(
+    host: &node::host::Host,
+    born: Option<&str>,
+    answers: &[&str],
+) -> (Result<Value, app::Failure>, Vec<String>) {
     let mut left = answers.iter();
     let mut asked = Vec::new();
     let mut answer = |question: &str| {
@@ -1181,6 +1190,7 @@ fn typed(host: &node::host::Host, answers: &[&str]) -> (Result<Value, app::Failu
         profile: clinical::Profile::Iccm,
         request: node::api::RequestId([3; 16]),
         area: None,
+        born: born.map(str::to_owned),
         ask: &ask,
     };
     let said = app::ask::visit(&sitting, &mut answer);
@@ -1188,6 +1198,11 @@ fn typed(host: &node::host::Host, answers: &[&str]) -> (Result<Value, app::Failu
         said.map(|visit| serde_json::to_value(&visit.findings).unwrap()),
         asked,
     )
+}
+
+fn node_clock_s() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap().as_secs()
 }
 
 /// A convulsing child is told PINK after the first answer; a value that cannot be is asked again
@@ -1206,6 +1221,15 @@ fn an_interview_ends_at_a_danger_sign_checks_what_is_typed_and_is_taken_up_again
     );
     assert_eq!(said.unwrap()["convulsing_now"], "yes");
     let of = VisitOf::Child;
+    host.request(Request::VisitEnd { of }, &mut |_| {}).unwrap();
+    // Where the day of birth is known, the age is not asked; of a year alone it is.
+    let day = clinical::date::instant(node_clock_s() - 100 * 86_400);
+    let (said, asked) = typed_of(&host, Some(&day[..10]), &["y", "", ""]);
+    assert!(!asked.iter().any(|a| a.contains("Age")), "{asked:?}");
+    assert_eq!(said.unwrap()["age_days"], 100.0);
+    host.request(Request::VisitEnd { of }, &mut |_| {}).unwrap();
+    let (_, asked) = typed_of(&host, Some("2025"), &["y", "", "20"]);
+    assert!(asked[2].contains("Age"), "{asked:?}");
     host.request(Request::VisitEnd { of }, &mut |_| {}).unwrap();
     // The battery dies in the middle of a visit.
     let (dead, _) = typed(&host, &["n", "20", "n", "n"]);

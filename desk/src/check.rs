@@ -341,6 +341,17 @@ fn signatures_of(
     })
 }
 
+/// How many signatures a first root says itself that it needs; of other drafts, whoever holds a root knows.
+pub fn needed_by_itself(draft: &DraftFile) -> Result<Option<u32>, Refusal> {
+    let Offer::Root(signed) = offer_of(draft)? else {
+        return Ok(None);
+    };
+    let root = signed
+        .read()
+        .map_err(|e| Refusal::Damaged("draft", Some(e)))?;
+    Ok(Some(root.root.threshold).filter(|_| root.version == 1))
+}
+
 /// Whether a signature of this key would count: refused where another role's key is about to sign.
 pub fn may_sign(draft: &DraftFile, key: DeviceId, trust: &TrustedState) -> Result<(), Refusal> {
     let root = trust.root().ok_or(Refusal::EmptyRoot)?;

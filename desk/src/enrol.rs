@@ -12,7 +12,7 @@ use protocol::{Area, Chain, DeviceId, DeviceKeys};
 
 use crate::Refusal;
 use crate::draft::{DAY_S, load_root, wall_s};
-use crate::files::{EnrolmentFile, hex, to_text};
+use crate::files::{EnrolDraftFile, EnrolmentFile, from_text, hex, to_text};
 use crate::keys::{Asks, enrolment_keys};
 
 /// So long after the newest time that the ministry has signed its clock is believed without a word.
@@ -24,6 +24,22 @@ const CLOCK_AHEAD_S: u64 = 400 * DAY_S;
 pub struct EnrolmentDesk {
     trust: TrustedState,
     keys: Vec<DeviceKeys>,
+}
+
+/// What came of signing at one desk.
+#[derive(Debug)]
+pub enum Signing {
+    /// Enough keys have signed: the answer, or certificates to be carried.
+    Done(EnrolmentFile),
+    /// Other keys must sign too, at other desks.
+    GoesOn {
+        /// The draft that goes there.
+        file: EnrolDraftFile,
+        /// Signatures that count.
+        have: usize,
+        /// Signatures that are needed.
+        needed: usize,
+    },
 }
 
 /// A certificate that the ministry makes anew, for whoever looks at the list before it is signed.
@@ -82,7 +98,7 @@ impl EnrolmentDesk {
         area: &str,
         (rights, passes_on): (&str, &str),
         valid_days: Option<u64>,
-    ) -> Result<EnrolmentFile, Refusal> {
+    ) -> Result<Signing, Refusal> {
         let claimed = request
             .read()
             .map_err(|e| Refusal::Damaged("request", Some(e)))?;
@@ -102,11 +118,16 @@ impl EnrolmentDesk {
             expires_s: ends_s(valid_days),
             binding: claimed.binding,
         };
-        let chain = self.sign(&certificate)?;
-        Ok(EnrolmentFile {
-            chain: Some(hex(&chain.to_bytes())),
-            ..self.file()
-        })
+        self.sign(vec![Signed::unsigned(&certificate)], true)
+    }
+
+    /// Adds this desk's signatures to a draft of another desk's.
+    pub fn sign_draft(&self, draft: &EnrolDraftFile) -> Result<Signing, Refusal> {
+        let first = self.file().roots.into_iter().next();
+        if draft.roots.first() != first.as_ref() {
+            return Err(Refusal::OtherMinistry);
+        }
+        self.sign(certificates_of(draft)?, draft.answers)
     }
 
     /// Which of the ministry's own certificates are to be made anew, of all that are `known`: what
@@ -180,28 +201,20 @@ impl EnrolmentDesk {
         &self,
         due: &[(Renewal, Certificate)],
         valid_days: Option<u64>,
-    ) -> Result<EnrolmentFile, Refusal> {
+    ) -> Result<Signing, Refusal> {
         let anew = |certificate: &Certificate| {
             // Later than the one before, which it would be taken for if it said the same.
             let (issued_s, expires_s) = (
                 wall_s().max(certificate.issued_s.saturating_add(1)),
                 ends_s(valid_days),
             );
-            self.sign(&Certificate {
+            Signed::unsigned(&Certificate {
                 issued_s,
                 expires_s,
                 ..certificate.clone()
             })
         };
-        let chains = due
-            .iter()
-            .map(|(_, certificate)| anew(certificate))
-            .collect::<Result<Vec<_>, _>>()?;
-        let certificates = chains.iter().map(|chain| hex(&chain.to_bytes())).collect();
-        Ok(EnrolmentFile {
-            certificates,
-            ..self.file()
-        })
+        self.sign(due.iter().map(|(_, c)| anew(c)).collect(), false)
     }
 
     fn file(&self) -> EnrolmentFile {
@@ -221,19 +234,83 @@ impl EnrolmentDesk {
         }
     }
 
-    /// Signed by as many keys as the threshold asks for, and believed.
-    fn sign(&self, certificate: &Certificate) -> Result<Chain, Refusal> {
-        let mut signed = Signed::unsigned(certificate);
-        self.keys.iter().for_each(|key| signed.add_signature(key));
-        let chain = Chain {
-            certificates: vec![signed],
-        };
-        match self.trust.verify_chain(&chain) {
-            Some(Ok(_)) => Ok(chain),
-            Some(Err(error)) => Err(Refusal::Certificate(error)),
-            None => Err(Refusal::EmptyRoot),
+    /// Adds signatures up to the threshold: done if those are enough and the certificates believed, else
+    /// they go on to the next desk.
+    fn sign(
+        &self,
+        mut certificates: Vec<Signed<Certificate>>,
+        answers: bool,
+    ) -> Result<Signing, Refusal> {
+        let role = &self.trust.root().ok_or(Refusal::EmptyRoot)?.enrolment;
+        let needed = role.threshold as usize;
+        for signed in &mut certificates {
+            let before = signed.valid_signatures(role);
+            for key in &self.keys {
+                let signs = signed.signers().all(|signer| signer != key.id());
+                if signs && signed.valid_signatures(role) < needed {
+                    signed.add_signature(key);
+                }
+            }
+            if let Some(key) = self.keys.first()
+                && before < needed
+                && signed.valid_signatures(role) == before
+            {
+                return Err(Refusal::SignedAlready(key.id()));
+            }
         }
+        let valid = certificates.iter().map(|c| c.valid_signatures(role));
+        let have = valid.min().unwrap_or_default();
+        if have < needed {
+            let file = EnrolDraftFile {
+                schema: EnrolDraftFile::SCHEMA.into(),
+                roots: self.file().roots,
+                certificates: certificates.iter().map(to_text).collect(),
+                answers,
+            };
+            return Ok(Signing::GoesOn { file, have, needed });
+        }
+        let chains = certificates.into_iter().map(|signed| {
+            let chain = Chain {
+                certificates: vec![signed],
+            };
+            match self.trust.verify_chain(&chain) {
+                Some(Ok(_)) => Ok(hex(&chain.to_bytes())),
+                Some(Err(error)) => Err(Refusal::Certificate(error)),
+                None => Err(Refusal::EmptyRoot),
+            }
+        });
+        let mut chains = chains.collect::<Result<Vec<_>, _>>()?;
+        let chain = answers.then(|| chains.pop()).flatten();
+        Ok(Signing::Done(EnrolmentFile {
+            chain,
+            certificates: chains,
+            ..self.file()
+        }))
     }
+}
+
+/// The certificates of a draft, each with good signatures: one that was changed since must not gather more.
+pub fn certificates_of(draft: &EnrolDraftFile) -> Result<Vec<Signed<Certificate>>, Refusal> {
+    let damaged = || Refusal::Damaged("draft", None);
+    if draft.certificates.is_empty() || (draft.answers && draft.certificates.len() > 1) {
+        return Err(damaged());
+    }
+    let read = |text: &String| {
+        let signed: Signed<Certificate> = from_text("draft", text)?;
+        let certificate = signed
+            .read()
+            .map_err(|e| Refusal::Damaged("draft", Some(e)))?;
+        protocol::codec::check_new_name("name", &certificate.name)
+            .map_err(|e| Refusal::Damaged("draft", Some(e)))?;
+        let spoilt = signed
+            .signers()
+            .find(|id| signed.valid_signatures(&Role::single(*id)) == 0);
+        match spoilt {
+            Some(id) => Err(Refusal::ChangedSince(id)),
+            None => Ok(signed),
+        }
+    };
+    draft.certificates.iter().map(read).collect()
 }
 
 fn ends_s(valid_days: Option<u64>) -> Option<u64> {

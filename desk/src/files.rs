@@ -69,11 +69,60 @@ pub struct EnrolmentFile {
     pub certificates: Vec<String>,
 }
 
+/// Certificates on their way to enough signatures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EnrolDraftFile {
+    /// [`EnrolDraftFile::SCHEMA`].
+    pub schema: String,
+    /// The ministry's roots, oldest first.
+    pub roots: Vec<String>,
+    /// The certificates with the signatures so far.
+    pub certificates: Vec<String>,
+    /// It answers a request, of one phone; else they are made anew, to be carried to their phones.
+    pub answers: bool,
+}
+
+impl EnrolDraftFile {
+    /// What such a file says of itself.
+    pub const SCHEMA: &str = "kijiti.enrol-draft/1";
+}
+
+/// A file that is one of two kinds.
+#[derive(Debug)]
+pub enum Either<A, B> {
+    /// Of the first.
+    One(A),
+    /// Of the second.
+    Other(B),
+}
+
 /// Bytes of such a file.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Reads a file of one schema, or what was scanned of its codes; `-` is the standard input.
 pub fn read<T: for<'d> Deserialize<'d>>(path: &Path, schema: &'static str) -> Result<T, Refusal> {
+    parse(path, &text_of(path, schema)?, schema)
+}
+
+/// Reads a file of either of two schemas; what is neither is refused as none of the first.
+pub fn read_either<A, B>(
+    path: &Path,
+    (one, other): (&'static str, &'static str),
+) -> Result<Either<A, B>, Refusal>
+where
+    A: for<'d> Deserialize<'d>,
+    B: for<'d> Deserialize<'d>,
+{
+    let text = text_of(path, one)?;
+    let value: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    match value.is_some_and(|value| value.get("schema").is_some_and(|s| s == other)) {
+        true => Ok(Either::Other(parse(path, &text, other)?)),
+        false => Ok(Either::One(parse(path, &text, one)?)),
+    }
+}
+
+/// The text of a file, or what was scanned of its codes.
+fn text_of(path: &Path, schema: &'static str) -> Result<String, Refusal> {
     let unreadable = |e: std::io::Error| Refusal::Unreadable(path.to_owned(), e);
     let mut text = String::new();
     let mut take = |from: &mut dyn Read| from.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
@@ -89,9 +138,17 @@ pub fn read<T: for<'d> Deserialize<'d>>(path: &Path, schema: &'static str) -> Re
         let bytes = scan::join(&text).map_err(|e| Refusal::NotScanned(path.to_owned(), e))?;
         text = String::from_utf8(bytes).unwrap_or_default();
     }
+    Ok(text)
+}
+
+fn parse<T: for<'d> Deserialize<'d>>(
+    path: &Path,
+    text: &str,
+    schema: &'static str,
+) -> Result<T, Refusal> {
     let damaged = |why: String| Refusal::NotSuchAFile(path.to_owned(), schema, why);
     let value: serde_json::Value =
-        serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
+        serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
     match value.get("schema").and_then(|s| s.as_str()) {
         Some(found) if found == schema => {
             serde_json::from_value(value).map_err(|e| damaged(e.to_string()))

@@ -30,8 +30,10 @@ pub struct Ceremony<'a> {
     pub threshold: u32,
     /// How many keys may recall; any one of them alone.
     pub recall_keys: u32,
-    /// How many keys may enrol phones and say that one is lost; any one of them alone.
+    /// How many keys may enrol phones and say that one is lost.
     pub enrol_keys: u32,
+    /// How many of those must sign.
+    pub enrol_threshold: u32,
     /// The ministry's name.
     pub name: &'a str,
     /// Tokens that take part beside the key files.
@@ -49,8 +51,10 @@ pub struct FirstRoot<'a> {
     pub keys: Vec<DeviceId>,
     /// How many of them must.
     pub threshold: u32,
-    /// Keys that enrol phones; any one of them alone.
+    /// Keys that enrol phones.
     pub enrols: Vec<DeviceId>,
+    /// How many of those must sign.
+    pub enrol_threshold: u32,
     /// Keys that may recall; any one of them alone.
     pub recalls: Vec<DeviceId>,
     /// The key of beacons.
@@ -70,6 +74,10 @@ pub fn first_root(of: &FirstRoot<'_>) -> Result<Root, Refusal> {
     if threshold == 0 || threshold as usize > signers || of.enrols.is_empty() || most > max {
         return Err(Refusal::ThresholdImpossible(threshold, signers));
     }
+    let (enrol, enrols) = (of.enrol_threshold, of.enrols.len());
+    if enrol == 0 || enrol as usize > enrols {
+        return Err(Refusal::ThresholdImpossible(enrol, enrols));
+    }
     let role = |keys: &[DeviceId], threshold| {
         Role::new(keys.iter().copied(), threshold).map_err(Refusal::NotARole)
     };
@@ -80,7 +88,7 @@ pub fn first_root(of: &FirstRoot<'_>) -> Result<Root, Refusal> {
         issued_s: wall_s(),
         root: signing.clone(),
         releases: signing,
-        enrolment: role(&of.enrols, 1)?,
+        enrolment: role(&of.enrols, of.enrol_threshold)?,
         recall: if of.recalls.is_empty() {
             None
         } else {
@@ -152,6 +160,7 @@ pub fn hold(
             .collect(),
         threshold: ceremony.threshold,
         enrols: ids(&enrols),
+        enrol_threshold: ceremony.enrol_threshold,
         recalls: ids(&recalls),
         beacon: beacon.first().map(|(_, key)| key.id()),
         receipts: receipts.first().map(|(_, key)| sealing_public_key(key)),

@@ -104,6 +104,8 @@ pub enum Refusal {
     NoRandomness(String),
     /// A request that its device has not signed.
     RequestDamaged(SignatureError),
+    /// A draft of another ministry's.
+    OtherMinistry,
     /// A certificate that nobody would believe.
     Certificate(CertificateError),
     /// These models cannot be quantized.

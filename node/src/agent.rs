@@ -45,7 +45,7 @@ pub use meeting::MeetingSummary;
 pub use meeting::budget::LinkClass;
 pub use parcels::Parcel;
 use phone::Phone;
-pub use radios::Power;
+pub use radios::{Near, Power, Standing};
 pub use raising::Network;
 pub use records::Preview;
 pub(crate) use records::named_by;
@@ -101,12 +101,15 @@ impl Agent {
             activations: &self.phone.releases.activations,
             meetings_so_far: self.phone.meetings_so_far,
             meetings_without_news: self.phone.unmoved_since_news,
+            near: &[],
         }
     }
 
-    /// What it knows now, to be looked at while it goes on.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(self.known())
+    /// What it knows now, and who is near, to be looked at while it goes on.
+    pub fn snapshot(&self, now: Now) -> Snapshot {
+        let meeting = |peer: &DeviceId| meets(&self.meetings, peer);
+        let news = (self.phone.out.revision, meeting);
+        Snapshot::of(self.known(), self.phone.radios.near(now, news))
     }
 
     /// A neighbour was noticed: what is heard of it proves nothing, and the call will.
@@ -114,17 +117,19 @@ impl Agent {
         &mut self,
         now: Now,
         (peer, class, at): (DeviceId, LinkClass, String),
-        store: &dyn Store,
+        store: &mut dyn Store,
     ) -> Result<(), StoreError> {
-        let Phone {
-            radios, out, own, ..
-        } = &self.phone;
-        let own = own.keys.id();
+        let own = self.id();
+        if peer == own {
+            return self.phone.note_twin(store);
+        }
+        self.phone.radios.notice(now, (peer, class), &at);
+        let Phone { radios, out, .. } = &self.phone;
         if meets(&self.meetings, &peer) {
             self.seen_in_meeting(now, peer, class, at);
             return Ok(());
         }
-        if peer == own || !radios.worth_meeting(now, out.revision, &peer) {
+        if !radios.worth_meeting(now, out.revision, &peer) {
             return Ok(());
         }
         let known = !store.chain_rows(&peer)?.is_empty();
@@ -247,7 +252,11 @@ impl Agent {
     ) -> Result<(), StoreError> {
         let ours = self.id();
         self.end_meeting(now, link, "its link is another's now", store)?; // if it was in use
-        if peer == ours || self.meetings.len() >= MEETINGS_MAX {
+        if peer == ours {
+            self.phone.out.close(link, "this phone's own key");
+            return self.phone.note_twin(store);
+        }
+        if self.meetings.len() >= MEETINGS_MAX {
             self.phone.out.close(link, "no room for another meeting");
             return Ok(());
         }

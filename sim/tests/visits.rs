@@ -325,3 +325,50 @@ fn a_dose_counts_for_a_fortnight() {
         assert_eq!(said, counts, "{given}: {:?}", plan.plan.tell);
     }
 }
+
+/// The world begins on 2026-01-01: an age typed as the day of birth is that age, and the day is kept.
+#[test]
+fn an_age_may_be_typed_as_the_day_of_birth() {
+    let mut world = world();
+    let mut screen = Screen::at(&mut world, WORKER);
+    let of = VisitOf::Child;
+    let begin = Request::VisitBegin {
+        of,
+        profile: Profile::Iccm,
+        anew: true,
+        request: RequestId([9; 16]),
+        area: None,
+    };
+    screen.ask::<Visit>(begin).unwrap();
+    let say = |typed: &str| Request::VisitAnswer {
+        of,
+        name: "age".into(),
+        answer: typed.into(),
+    };
+    // 2018-03-28 of the Ethiopian calendar is 2025-12-07; digits may be of another script.
+    for typed in ["2025-12-07", "2018-03-28 EC", "२०२५-१२-०७"] {
+        let visit: Visit = screen.ask(say(typed)).unwrap();
+        let days = FindingValue::Number(25.0);
+        assert_eq!(visit.findings.get("age_days"), Some(&days), "{typed}");
+        assert_eq!(visit.said["patient.born"], "2025-12-07");
+        assert_eq!(visit.answered, 1, "one answer");
+    }
+    let open: VisitOpen = screen.ask(Request::VisitOpen { of }).unwrap();
+    assert_eq!(open.age.as_deref(), Some("25d"));
+    // Months typed after all, or the answer taken back: the day goes with it.
+    let visit: Visit = screen.ask(say("3")).unwrap();
+    assert!(visit.age_known && !visit.said.contains_key("patient.born"));
+    screen.ask::<Visit>(say("2025-12-07")).unwrap();
+    let visit: Visit = screen.ask(Request::VisitBack { of }).unwrap();
+    assert!(!visit.age_known && visit.said.is_empty() && visit.answered == 0);
+    for (typed, why) in [
+        ("2026-02-01", Refusal::StillToCome("2026-02-01".into())),
+        ("1850-02-01", Refusal::TooLongAgo("1850-02-01".into())),
+    ] {
+        assert_eq!(screen.ask::<Visit>(say(typed)).unwrap_err(), why);
+    }
+    for typed in ["2025", "2025-12", "2025-02-30", "2019-05-01"] {
+        let refused = screen.ask::<Visit>(say(typed)).unwrap_err();
+        assert!(matches!(refused, Refusal::AnswerRefused(_)), "{typed}");
+    }
+}

@@ -20,13 +20,15 @@ pub enum EnrolCommand {
         #[arg(long)]
         qr: bool,
     },
-    /// Certify a phone: with the ministry's keys, or as this phone if it may enrol.
+    /// Certify a phone: with the ministry's keys, or as this phone if it may enrol. Where more keys
+    /// must sign than the folder holds, what is written is a draft: sign that at the next desk.
     Sign {
-        /// The request: its file, a file with the text of its codes, or `-` for the standard input.
+        /// The request, or a draft of another desk's: its file, a file with the text of its codes, or `-`
+        /// for the standard input.
         request: PathBuf,
-        /// Where it holds.
+        /// Where it holds; a draft says so itself.
         #[arg(long)]
-        area: String,
+        area: Option<String>,
         /// What it may do: carry, read, write, enrol, grant, revoke.
         #[arg(long, default_value = "carry,read,write")]
         rights: String,

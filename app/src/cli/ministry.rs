@@ -22,9 +22,12 @@ pub enum MinistryCommand {
         /// How many keys may recall a release; any one of them is enough.
         #[arg(long, default_value_t = 2)]
         recall_keys: u32,
-        /// How many keys may enrol phones and say that one is lost; any one of them is enough.
+        /// How many keys may enrol phones and say that one is lost.
         #[arg(long, default_value_t = 2)]
         enrol_keys: u32,
+        /// How many of those must sign a certificate; with more than one, it goes from desk to desk.
+        #[arg(long, value_name = "KEYS", default_value_t = 1)]
+        enrol_threshold: u32,
         /// A program that speaks for a hardware token, to take part as one more key.
         #[arg(long, value_name = "COMMAND")]
         token: Vec<String>,
@@ -178,9 +181,12 @@ pub enum RootCommand {
         /// How many of them must sign.
         #[arg(long)]
         threshold: u32,
-        /// A public key that enrols phones and says that one is lost; any one of them is enough.
+        /// A public key that enrols phones and says that one is lost.
         #[arg(long, value_name = "KEY", required = true)]
         enrol: Vec<String>,
+        /// How many of those must sign a certificate.
+        #[arg(long, value_name = "KEYS", default_value_t = 1)]
+        enrol_threshold: u32,
         /// A public key that may recall a release; any one of them is enough.
         #[arg(long, value_name = "KEY")]
         recall: Vec<String>,

@@ -146,14 +146,13 @@ pub(super) fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), 
             if !clock_is_right && wall_s().saturating_sub(said_s) > CLOCK_OFF_S {
                 ask_about_clock(said_s, "the date of this draft")?;
             }
+            // What is to be signed is said before anybody is asked for a passphrase.
+            println!("this is {}", words::describe(&draft)?);
             let signer = Signer::open(&key, &passphrase::of_file)?;
-            may_sign(phone, &beside(&path, draft.clone()), &signer)?;
+            let needed = may_sign(phone, &beside(&path, draft.clone()), &signer)?;
             let signatures = sign::sign(&mut draft, &signer)?;
             let who = signer.id().short();
-            println!(
-                "every signature so far holds; this is {}",
-                words::describe(&draft)?
-            );
+            println!("every signature so far holds");
             if dry_run {
                 println!(
                     "would sign the {} in {} with key {who}",
@@ -163,8 +162,13 @@ pub(super) fn run_release(phone: &Phone, command: ReleaseCommand) -> Result<(), 
                 return Ok(());
             }
             write(&path, &draft)?;
+            let of = needed.map_or(String::new(), |needed| format!(" of the {needed} needed"));
+            let signatures = match signatures {
+                1 => format!("1 signature{of}"),
+                more => format!("{more} signatures{of}"),
+            };
             println!(
-                "{} now carries {signatures} signatures, the last by key {who}",
+                "{} now carries {signatures}, the last by key {who}",
                 path.display()
             );
             Ok(())
@@ -261,18 +265,20 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Whether a signature of this key would count, and the draft would be believed. A machine that only
+/// Whether a signature of this key would count, and the draft would be believed; how many are needed. A machine that only
 /// signs holds no ministry's documents: there nobody can say.
-fn may_sign(phone: &Phone, draft: &DraftFile, signer: &Signer) -> Result<(), Failure> {
+fn may_sign(phone: &Phone, draft: &DraftFile, signer: &Signer) -> Result<Option<u32>, Failure> {
     let held = phone.exists().then(|| trust_of(phone).ok()).flatten();
     let Some(trust) = held else {
         eprintln!(
             "no ministry is trusted here: whether this key may sign, and what the draft would change, was not checked"
         );
-        return Ok(());
+        return Ok(check::needed_by_itself(draft)?);
     };
     check::may_sign(draft, signer.id(), &trust)?;
-    say_what_fails(&check::check(draft, &trust, &[])?)
+    let checked = check::check(draft, &trust, &[])?;
+    say_what_fails(&checked)?;
+    Ok(Some(checked.needed))
 }
 
 /// Before a key signs: what would keep phones from running it is refused here, not after the

@@ -5,6 +5,7 @@ use desk::enrol::Why;
 use desk::files::DraftFile;
 use desk::requantize::Requantized;
 use distribution::{Offer, Release};
+use protocol::certificate::{Certificate, Rights};
 use protocol::codec::CodecError;
 
 use crate::Failure;
@@ -274,10 +275,15 @@ fn of_documents(refusal: Refusal) -> Words {
             format!("the request is damaged: {e}"),
             "ask for the request again",
         ),
+        Refusal::OtherMinistry => words(
+            5,
+            "the draft is of another ministry than these keys",
+            "sign it with the keys of the ministry whose phone it certifies",
+        ),
         Refusal::Certificate(e) => words(
             4,
             e,
-            "as many of the ministry's keys as its threshold asks for must be in the folder",
+            "see that the folder's keys and root are the ministry's newest",
         ),
         Refusal::NotQuantized(e) => words(
             2,
@@ -325,6 +331,34 @@ pub fn why(why: Why) -> &'static str {
         Why::EndsSoon => "it ends soon",
         Why::Asked => "as was asked",
     }
+}
+
+/// What a certificate of a draft would certify.
+pub fn certifies(certificate: &Certificate, signatures: usize) -> String {
+    let ends = certificate
+        .expires_s
+        .map_or("without an end".to_owned(), |end_s| {
+            format!("until {}", clinical::date::instant(end_s))
+        });
+    let passes_on = match certificate.passes_on == Rights::default() {
+        true => String::new(),
+        false => format!(", may pass on {}", certificate.passes_on),
+    };
+    format!(
+        "certifies phone {} ({}) for {}: {}{passes_on}, {ends}; {signatures} signed so far",
+        certificate.name,
+        certificate.device.short(),
+        certificate.area,
+        certificate.rights
+    )
+}
+
+/// What comes next of certificates that more keys must sign.
+pub fn goes_on(out: &std::path::Path, have: usize, needed: usize) -> String {
+    format!(
+        "{have} of {needed} keys have signed: take it to the desk of another, and there `kijiti enrol sign {} --ministry FOLDER --out FILE`",
+        out.display()
+    )
 }
 
 /// What a draft says, in a line, for who is about to sign it.

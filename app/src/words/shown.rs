@@ -2,6 +2,7 @@
 
 use clinical::FindingsError;
 use clinical::age::AgeError;
+use node::agent::Standing;
 use node::api::views::case::{PictureRead, PictureSays, Said, Stays};
 use node::api::views::meetings::NotInStep;
 use node::api::views::releases::{Check, State};
@@ -157,9 +158,32 @@ pub fn warning(warning: &Warning) -> String {
         Warning::CertificateEnded { at } => format!(
             "by this phone's clock its certificate ended on {at}: ask your supervisor for a new one before the ministry's next word ends it"
         ),
+        Warning::KeyElsewhere { at } => format!(
+            "another phone has this phone's key, or this data folder was set back to an older copy (noticed last at {at}). Nothing that either wrote is lost, but nobody can tell them apart: go on with one; copy the other with kijiti backup, restore the copy into a new folder, where it gets a key of its own, and enrol that"
+        ),
         Warning::Revoked { reason } => format!(
             "this phone has been revoked ({reason}): its cases stay readable here, and others take nothing from it"
         ),
+    }
+}
+
+/// How a phone that is near stands to this one.
+pub fn standing(standing: Standing) -> String {
+    match standing {
+        Standing::Meeting => "meeting it now".into(),
+        Standing::Called => "being called".into(),
+        Standing::NothingNew => "met, nothing new since".into(),
+        Standing::Waits => "waits for its turn".into(),
+        Standing::NoAnswer { calls } => format!(
+            "heard, but nobody answers there ({calls} calls): a firewall, or an access point that keeps phones apart"
+        ),
+        Standing::Refused => {
+            "one of the two would not go on: see kijiti meetings; it is tried again".into()
+        }
+        Standing::CutOff => "the last meeting was cut off: it is tried again".into(),
+        Standing::SavesPower => {
+            "not known here, and this battery is nearly empty: not called".into()
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use sync::archive::{self, Archive, ArchiveError, ArchivedCase};
 use sync::space::sealing_public_key;
 
 use super::identity::Identity;
+use super::radios::Near;
 use super::records::{self, Preview};
 use super::spaces::Spaces;
 use crate::store::{Store, StoreError};
@@ -26,6 +27,7 @@ pub struct Known<'a> {
     pub(super) activations: &'a BTreeMap<String, Activation>,
     pub(super) meetings_so_far: u64,
     pub(super) meetings_without_news: u64,
+    pub(super) near: &'a [Near],
 }
 
 /// A copy of what a phone knew at one moment.
@@ -35,16 +37,18 @@ pub struct Snapshot {
     activations: BTreeMap<String, Activation>,
     meetings_so_far: u64,
     meetings_without_news: u64,
+    near: Vec<Near>,
 }
 
 impl Snapshot {
-    pub(super) fn of(known: Known<'_>) -> Self {
+    pub(super) fn of(known: Known<'_>, near: Vec<Near>) -> Self {
         Self {
             own: known.own.for_views(),
             spaces: known.spaces.clone(),
             activations: known.activations.clone(),
             meetings_so_far: known.meetings_so_far,
             meetings_without_news: known.meetings_without_news,
+            near,
         }
     }
 
@@ -56,6 +60,7 @@ impl Snapshot {
             activations: &self.activations,
             meetings_so_far: self.meetings_so_far,
             meetings_without_news: self.meetings_without_news,
+            near: &self.near,
         }
     }
 }
@@ -64,6 +69,11 @@ impl<'a> Known<'a> {
     /// The phone's name.
     pub fn id(self) -> DeviceId {
         self.own.id()
+    }
+
+    /// The phones that were near at the moment of a [`Snapshot`].
+    pub fn near(self) -> &'a [Near] {
+        self.near
     }
 
     /// Its request for a certificate under a name.

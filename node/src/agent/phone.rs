@@ -125,6 +125,16 @@ impl Phone {
         Ok(())
     }
 
+    /// Another phone has this one's key, or this one was set back to a copy of itself: a person is to
+    /// hear of it.
+    pub(super) fn note_twin(&self, store: &mut dyn Store) -> Result<(), StoreError> {
+        let at_s = self.now.wall_s.to_le_bytes();
+        match store.setting(&Setting::twin())? {
+            Some(held) if held == at_s => Ok(()),
+            _ => store.put_setting(&Setting::twin(), &at_s),
+        }
+    }
+
     pub(super) fn count_days(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         let (spaces, _, _, mut tx) = self.parts(store);
         spaces.count_days(&mut tx)

@@ -55,6 +55,11 @@ pub(super) fn warnings(cx: &dyn Look) -> Vec<Warning> {
         }
     }));
     warnings.extend(of_certificate(cx, wall_s));
+    let twin = cx.store().setting(&Setting::twin()).ok().flatten();
+    let twin = twin.and_then(|at_s| at_s.try_into().ok());
+    warnings.extend(twin.map(|at_s| Warning::KeyElsewhere {
+        at: clinical::date::instant(u64::from_le_bytes(at_s)),
+    }));
     let reason = trust.revoked(&known.id()).map(|reason| reason.to_string());
     warnings.extend(reason.map(|reason| Warning::Revoked { reason }));
     warnings

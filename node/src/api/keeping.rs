@@ -12,10 +12,11 @@ use protocol::{Area, Chain, DeviceId, Digest, EnvelopeId, always};
 use super::views::idle::Idle;
 use super::views::status::{
     Added, Certificates, Code, Document as Paperwork, Documents, Done, EnrolRequest, Enrolment,
-    Granted, Lost, Peer, Quarantined, Receipts, Retired, SetAside, Space, Status, Village, Waiting,
+    Granted, Lost, Near, Peer, Quarantined, Receipts, Retired, SetAside, Space, Status, Village,
+    Waiting,
 };
 use super::{Cx, HostFacts, Look, Paper, Refusal, case_view, freshness, names};
-use crate::agent::{Command, heard};
+use crate::agent::{self, Command, LinkClass, heard};
 use crate::store::Aside;
 
 /// Bytes of hexadecimal text.
@@ -126,7 +127,20 @@ pub(super) fn status(cx: &dyn Look, host: HostFacts) -> Result<Status, Refusal> 
         rules,
         model,
         peers: peers.collect(),
+        near: known.near().iter().map(|near| near_by(cx, near)).collect(),
+        strangers_heard: host.cost.map(|cost| cost.spent.strangers),
     })
+}
+
+/// A phone that is near, by its name.
+fn near_by(cx: &dyn Look, near: &agent::Near) -> Near {
+    Near {
+        device: near.device,
+        name: names::name_of(cx, &near.device),
+        bluetooth: near.radio == LinkClass::Bluetooth,
+        noticed_s: near.noticed_s,
+        standing: near.standing,
+    }
 }
 
 /// For every area from which cases have come: how many of this phone's meetings ago the last did.

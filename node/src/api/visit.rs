@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use clinical::age::{self, ADULT_FROM_MONTHS, Age, CHILD_BELOW_MONTHS};
+use clinical::age::{self, ADULT_FROM_MONTHS, Age, CHILD_BELOW_MONTHS, CHILD_DAYS_MAX, MONTH_DAYS};
 use clinical::assessment::{Question, QuestionKind};
-use clinical::calendar::{digits, number};
+use clinical::calendar::{digits, number, read_date};
 use clinical::{FindingValue, FindingsError, Kind, Profile, TEXT, catalogue};
 use protocol::always;
 use serde::{Deserialize, Serialize};
 
-use super::assess::{Ages, Next, Values};
+use super::assess::{Ages, Next, Values, age_from_birth};
+use super::entries;
 use super::request::{RequestId, VisitOf};
 use super::views::visit::{Visit as Shown, VisitEnd, VisitOpen};
 use super::{Assessor, Cx, Look, Refusal};
@@ -33,8 +34,10 @@ struct Visit {
     answers: Vec<(String, String)>,
 }
 
-/// The age as it is typed: months, or days as in 12d.
+/// The age as it is typed: months, or days as in 12d, or the day of birth.
 const AGE: &str = "age";
+/// The day of birth, where the age was typed as that.
+const BORN: &str = "patient.born";
 
 /// A number as people write it, with a comma or a point, in the digits of any script; other words as they
 /// are.
@@ -60,6 +63,24 @@ fn read_age(of: VisitOf, typed: &str) -> Result<(String, f64), FindingsError> {
         read => drop(read.map_err(FindingsError::Age)?),
     }
     Ok((name.to_owned(), number))
+}
+
+/// An age that is typed as the day of birth, of any calendar: that day, and the age in words of [`age::read`];
+/// `None`: no day was typed. A month or a year alone is too little to tell a newborn from an infant.
+fn age_of_birth(now_s: u64, typed: &str) -> Result<Option<(String, String)>, Refusal> {
+    let whole = |date: &String| date.len() == 10;
+    let Some(date) = read_date(typed).filter(whole) else {
+        return Ok(None);
+    };
+    let born = entries::finding(BORN, &date)?;
+    entries::in_its_time(now_s, std::slice::from_ref(&born))?;
+    let (_, days) = age_from_birth(&FindingValue::Text(date.clone()), now_s)
+        .ok_or_else(|| Refusal::StillToCome(date.clone()))?;
+    let age = match days <= CHILD_DAYS_MAX {
+        true => format!("{days}d"),
+        false => format!("{}m", (days / MONTH_DAYS).floor()),
+    };
+    Ok(Some((date, age)))
 }
 
 /// Reads an answer as it is typed; an empty one is *unknown*.
@@ -96,10 +117,12 @@ fn is_said(assessor: &dyn Assessor, name: &str) -> bool {
 }
 
 impl Visit {
-    /// Answers that somebody gave.
+    /// Answers that somebody gave: an age that was typed as the day of birth is one.
     fn said_by_people(&self, of: VisitOf) -> usize {
         let known = usize::from(known_of(of).is_some());
-        self.answers.len().saturating_sub(known)
+        let has = |wanted: &str| self.answers.iter().any(|(name, _)| name == wanted);
+        let born = usize::from(has(AGE) && has(BORN));
+        self.answers.len().saturating_sub(known + born)
     }
 
     /// The answers, and the age if it is known; what cannot be read any more (other rules run now)
@@ -189,9 +212,13 @@ pub(super) fn answer(
         return Err(Refusal::NoVisit);
     };
     let is_said = is_said(cx.assessor(), name);
-    let typed = match is_said {
-        true => said(name, typed)?,
-        false => typed.to_owned(),
+    let (typed, born) = match (is_said, name) {
+        (true, _) => (said(name, typed)?, None),
+        (false, AGE) => match age_of_birth(cx.now().wall_s, typed)? {
+            Some((born, age)) => (age, Some(born)),
+            None => (typed.to_owned(), None),
+        },
+        (false, _) => (typed.to_owned(), None),
     };
     match name {
         _ if is_said => {}
@@ -205,6 +232,12 @@ pub(super) fn answer(
         return Err(Refusal::TooManyAnswers);
     }
     visit.answers.retain(|(known, _)| known != name);
+    if name == AGE {
+        visit.answers.retain(|(known, _)| known != BORN);
+        visit
+            .answers
+            .extend(born.map(|born| (BORN.to_owned(), born)));
+    }
     visit
         .answers
         .push((name.to_owned(), typed.chars().take(2000).collect()));
@@ -237,7 +270,10 @@ pub(super) fn back(cx: &mut dyn Cx, of: VisitOf) -> Result<Shown, Refusal> {
         return Err(Refusal::NoVisit);
     };
     if visit.said_by_people(of) > 0 {
-        visit.answers.pop();
+        let last = visit.answers.pop();
+        if last.is_some_and(|(name, _)| name == AGE) {
+            visit.answers.retain(|(name, _)| name != BORN);
+        }
     }
     let shown = shown(cx, of, visit);
     keep(cx, &visits)?;

@@ -440,7 +440,7 @@ impl Body {
 
     fn moment(&self) -> Result<Moment, Refusal> {
         Ok(Moment {
-            known: self.agent.snapshot(),
+            known: self.agent.snapshot(self.clock()),
             store: self.store.snapshot()?,
             engine: self.engine.clone(),
         })

@@ -61,6 +61,8 @@ single! {
     restored_from = "restored-from";
     /// Where looking over what lies on the disk goes on.
     scrubbed = "scrubbed";
+    /// When something last showed that another phone has this one's key, in seconds since 1970.
+    twin = "twin";
     /// Set once the links between cases are kept under the cases that they name.
     links_kept = "links-kept";
 }

@@ -59,6 +59,12 @@ impl CallPlan {
         true
     }
 
+    /// How often in a row nobody has answered for a phone at an address.
+    pub(super) fn unanswered(&self, peer: &DeviceId, address: &str) -> u32 {
+        let failed = self.unanswered.get(&(*peer, address.to_owned()));
+        failed.map_or(0, |(_, failures)| *failures)
+    }
+
     /// A call has come to its end.
     pub(super) fn end(&mut self, now: Now, peer: DeviceId, address: &str, answered: bool) {
         self.under_way = self.under_way.saturating_sub(1);

@@ -9,6 +9,9 @@ pub struct Spent {
     pub announced: u64,
     /// Announcements heard over IP.
     pub heard: u64,
+    /// Of those, what this phone could not read: other ministries', or it is not enrolled.
+    #[serde(default)]
+    pub strangers: u64,
     /// UDP datagrams sent in meetings that have ended.
     pub datagrams_sent: u64,
     /// UDP datagrams received in them.

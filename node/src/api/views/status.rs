@@ -1,5 +1,6 @@
 //! Who and how a phone is, and what passes through it for others.
 
+use crate::agent::Standing;
 use crate::store::Aside;
 use protocol::{Area, CaseId, DeviceId, Digest};
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,27 @@ pub struct Status {
     pub model: Option<String>,
     /// Phones that were met.
     pub peers: Vec<Peer>,
+    /// Phones that are near, and how each stands to this one.
+    pub near: Vec<Near>,
+    /// Announcements heard since it began that this phone cannot read: another ministry's phones, or
+    /// one of the two is not enrolled; `None`: its radios are not in use.
+    pub strangers_heard: Option<u64>,
+}
+
+/// A phone that is near.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Near {
+    /// Who it says it is.
+    pub device: DeviceId,
+    /// Its name, if a certificate of it is held, or empty.
+    pub name: String,
+    /// Over Bluetooth, not an IP network.
+    pub bluetooth: bool,
+    /// Seconds since it was noticed.
+    pub noticed_s: u64,
+    /// How it stands to this phone.
+    #[serde(flatten)]
+    pub standing: Standing,
 }
 
 /// What a person should know of how old this phone's knowledge is. Nothing of it stops anything.
@@ -105,6 +127,11 @@ pub enum Warning {
     /// By this phone's clock its certificate has ended.
     CertificateEnded {
         /// When, RFC 3339.
+        at: String,
+    },
+    /// Another phone has this one's key, or this data folder was set back to a copy of it.
+    KeyElsewhere {
+        /// When that showed last, RFC 3339.
         at: String,
     },
     /// This phone was revoked.

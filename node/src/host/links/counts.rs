@@ -12,6 +12,8 @@ pub struct Counts {
     pub announced: AtomicU64,
     /// Announcements heard over IP.
     pub heard: AtomicU64,
+    /// Of those, what opened with no key that is held here.
+    pub strangers: AtomicU64,
     /// UDP datagrams of meetings that were sent, and received, on links that have ended.
     pub datagrams: (AtomicU64, AtomicU64),
     /// Milliseconds for which Bluetooth has scanned.
@@ -29,6 +31,7 @@ impl Counts {
         Spent {
             announced: self.announced.load(Relaxed),
             heard: self.heard.load(Relaxed),
+            strangers: self.strangers.load(Relaxed),
             datagrams_sent: sent.load(Relaxed),
             datagrams_received: received.load(Relaxed),
             scanned_ms: self.scanned_ms.load(Relaxed),

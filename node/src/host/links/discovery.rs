@@ -35,6 +35,8 @@ use crate::host::Log;
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 255, 75, 74);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0x6b, 0x6a74);
 const PORT: u16 = 41_968;
+/// How every announcement begins.
+const MARK: &[u8] = b"KJ3";
 const BEACON_BYTES: usize = 3 + 24 + 36 + 16;
 /// Neighbours remembered, and sockets' packets waited for.
 const NEIGHBOURS_MAX: usize = 256;
@@ -130,6 +132,7 @@ impl Discovery {
         }
         let mut changes = changes::Changes::new();
         let mut near: BTreeMap<DeviceId, (SocketAddr, Instant)> = BTreeMap::new();
+        let mut twin: Option<(IpAddr, Instant)> = None;
         let mut schedule = Schedule::default();
         let wait = |schedule: &mut Schedule| {
             let (ms, families) = schedule.next(chance());
@@ -169,6 +172,15 @@ impl Discovery {
                 }
                 Some((bytes, from)) = announcements.recv() => {
                     let Some((peer, address)) = self.heard(&bytes, from) else { continue };
+                    if peer == self.id {
+                        // An address of this phone's own may just have gone: a twin speaks again.
+                        let before = twin.replace((address.ip(), Instant::now()));
+                        let again = before.is_some_and(|(ip, at)| ip == address.ip() && at.elapsed() < NEAR);
+                        if again && !self.port.seen(peer, LinkClass::Ip, address.to_string()).await {
+                            return;
+                        }
+                        continue;
+                    }
                     let known = near.insert(peer, (address, Instant::now()));
                     if near.len() > NEIGHBOURS_MAX {
                         let oldest = near.iter().min_by_key(|(_, (_, at))| *at).map(|(peer, _)| *peer);
@@ -205,8 +217,17 @@ impl Discovery {
     fn heard(&self, bytes: &[u8], from: SocketAddr) -> Option<(DeviceId, SocketAddr)> {
         self.counts.heard.fetch_add(1, Relaxed);
         let key = *self.key.borrow();
-        let (peer, address) = read(&key?, bytes, from)?;
-        (peer != self.id && on_link(from.ip())).then_some((peer, address))
+        let Some((peer, address)) = key.and_then(|key| read(&key, bytes, from)) else {
+            let ours = bytes.starts_with(MARK) && !is_own(from.ip());
+            self.counts.strangers.fetch_add(u64::from(ours), Relaxed);
+            return None;
+        };
+        let own_port = match from {
+            SocketAddr::V4(_) => self.ports.0,
+            SocketAddr::V6(_) => self.ports.1,
+        };
+        let own = peer == self.id && is_own(from.ip()) && address.port() == own_port;
+        (on_link(from.ip()) && !own).then_some((peer, address))
     }
 }
 
@@ -215,6 +236,12 @@ fn chance() -> u8 {
     let _ = getrandom::fill(&mut chance);
     let [chance] = chance;
     chance
+}
+
+/// Whether an address is one of this machine's.
+fn is_own(ip: IpAddr) -> bool {
+    let own = if_addrs::get_if_addrs().unwrap_or_default();
+    own.iter().any(|interface| interface.ip() == ip)
 }
 
 /// Whether an address lies on a network of one of this phone's interfaces.
@@ -254,7 +281,7 @@ pub fn write(
     let sealed = XChaCha20Poly1305::new(key.into())
         .encrypt((&nonce).into(), bound(&plain, &octets(from)))
         .ok()?;
-    Some([b"KJ3".as_slice(), &nonce, &sealed].concat())
+    Some([MARK, &nonce, &sealed].concat())
 }
 
 /// An address as it is bound to what is spoken from it.
@@ -272,7 +299,7 @@ fn bound<'a>(msg: &'a [u8], aad: &'a [u8]) -> Payload<'a, 'a> {
 /// Reads an announcement of the ministry whose discovery key this is: who, and where to call.
 pub fn read(key: &[u8; 32], bytes: &[u8], from: SocketAddr) -> Option<(DeviceId, SocketAddr)> {
     let rest = bytes
-        .strip_prefix(b"KJ3")
+        .strip_prefix(MARK)
         .filter(|_| bytes.len() == BEACON_BYTES)?;
     let (nonce, sealed) = rest.split_first_chunk::<24>()?;
     let plain = XChaCha20Poly1305::new(key.into())

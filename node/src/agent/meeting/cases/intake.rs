@@ -154,6 +154,10 @@ impl Intake {
         if !taken {
             return Ok(());
         }
+        // What this phone has written it holds: this was written elsewhere with its key.
+        if author.device == phone.own.keys.id() {
+            phone.note_twin(store)?;
+        }
         self.budgets.count(&verified, lost);
         store.use_chain(&author.id())?;
         self.taken += 1;
