@@ -25,7 +25,7 @@ use crate::run::request_number;
 use crate::show;
 use crate::words::shown as words;
 use desk::draft::{self, NewRelease};
-use desk::enrol::{EnrolmentDesk, Signing};
+use desk::enrol::EnrolmentDesk;
 use desk::files::{EnrolmentFile, RootFile, from_text, read, to_text};
 use desk::keys::{self, Ceremony};
 use desk::sign::{self, Signer};
@@ -233,10 +233,7 @@ impl Demo {
             (rights, passes),
             None,
         )?;
-        match signing {
-            Signing::Done(answer) => self.accept(phone, answer),
-            Signing::GoesOn { .. } => Err(Failure::new("more keys must sign", "")),
-        }
+        self.accept(phone, signing.done()?)
     }
 
     fn accept(&self, phone: &Phone, file: EnrolmentFile) -> Result<(), Failure> {

@@ -86,6 +86,7 @@ impl Scene {
             threshold: 1,
             recall_keys: 0,
             enrol_keys: 1,
+            enrol_threshold: 1,
             name: "Bench",
             tokens: &[],
             work_factor: Some(10),
@@ -122,7 +123,7 @@ impl Scene {
         })?;
         let request = desk::files::from_text("request", &request.request)?;
         let desk = EnrolmentDesk::open(&self.keys, None, &passphrase)?;
-        let file = desk.certify(&request, area, (rights, ""), None)?;
+        let file = desk.certify(&request, area, (rights, ""), None)?.done()?;
         let chain = file.chain.clone().unwrap_or_default();
         phone.have(accept(file))?;
         Ok((phone, chain))

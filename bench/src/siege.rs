@@ -190,7 +190,7 @@ fn rogues(scene: &Scene, clinic: &Phone, strangers: u32, seed: u64) -> Result<Ve
                 CertificateRequest::of(&keys, sealing_public_key(&keys), rank.name().into());
             let (request, rights) = (Signed::by(&request, &keys), rights.to_string());
             let desk = EnrolmentDesk::open(&scene.keys, None, &passphrase)?;
-            let file = desk.certify(&request, AREA, (&rights, ""), None)?;
+            let file = desk.certify(&request, AREA, (&rights, ""), None)?.done()?;
             let bytes = desk::files::unhex("chain", &file.chain.unwrap_or_default())?;
             chain = Some(Chain::from_bytes(&bytes).map_err(failed)?);
         }

@@ -42,6 +42,16 @@ pub enum Signing {
     },
 }
 
+impl Signing {
+    /// What is done, for whom no other desk is at hand.
+    pub fn done(self) -> Result<EnrolmentFile, Refusal> {
+        match self {
+            Self::Done(file) => Ok(file),
+            Self::GoesOn { have, needed, .. } => Err(Refusal::MoreMustSign(have, needed)),
+        }
+    }
+}
+
 /// A certificate that the ministry makes anew, for whoever looks at the list before it is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewal {

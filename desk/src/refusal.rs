@@ -104,6 +104,8 @@ pub enum Refusal {
     NoRandomness(String),
     /// A request that its device has not signed.
     RequestDamaged(SignatureError),
+    /// So many keys have signed of so many that must.
+    MoreMustSign(usize, usize),
     /// A draft of another ministry's.
     OtherMinistry,
     /// A certificate that nobody would believe.

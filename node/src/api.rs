@@ -201,6 +201,7 @@ fn write_case(cx: &mut dyn Cx, request: Request) -> Result<Reply, Refusal> {
             let id = cases::add_words(cx, &case, &words, request)?;
             case_view::show(cx, &id.to_string())?.into()
         }
+        Request::ImportGoesOn => exchange::go_on(cx)?.into(),
         Request::CaseHandOver {
             cases,
             from,

@@ -94,6 +94,7 @@ pub struct Host {
     happens: tokio::sync::broadcast::Sender<Event>,
     id: DeviceId,
     addresses: Vec<SocketAddr>,
+    import_cut_off: bool,
 }
 
 /// Where a phone's events go, as lines for people.
@@ -173,6 +174,7 @@ impl Host {
             (discovery, looks),
         )?;
         body.control = control;
+        let import_cut_off = body.import_is_cut_off();
         let (thread, over) = run(body, queue)?;
         Ok(Self {
             runtime,
@@ -182,6 +184,7 @@ impl Host {
             happens,
             id,
             addresses,
+            import_cut_off,
         })
     }
 
@@ -322,6 +325,10 @@ fn ask_once(
                 options,
                 Arc::new(|_| {}),
             )?;
+            if host.import_cut_off {
+                // If it cannot go on now, the phone works all the same, and says so itself.
+                let _ = host.request(Request::ImportGoesOn, progress);
+            }
             let answer = host.request(request.clone(), progress);
             host.stop();
             answer

@@ -49,6 +49,7 @@ struct MemoryEnvelope {
 pub struct MemoryStore {
     settings: BTreeMap<String, Vec<u8>>,
     visit: Option<Vec<u8>>,
+    import: Option<Vec<u8>>,
     trust: Vec<(String, Vec<u8>)>,
     chains: BTreeMap<DeviceId, Vec<(ChainRow, Vec<u8>)>>,
     attempts: BTreeMap<EnvelopeId, u8>,

@@ -311,6 +311,10 @@ pub trait CaseStore {
     fn visit(&self) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps the visit that is under way, where nobody reads it without the phone's key.
     fn put_visit(&mut self, visit: Option<&[u8]>) -> Result<(), StoreError>;
+    /// The file of cases that is being taken in, as it was kept.
+    fn import(&self) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Keeps the file of cases that is being taken in, where nobody reads it without the phone's key.
+    fn put_import(&mut self, import: Option<&[u8]>) -> Result<(), StoreError>;
     /// The document of a case.
     fn case(&self, id: &CaseId) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps the document of a case and its row.

@@ -36,6 +36,9 @@ pub struct Imported {
     /// What the file's record is known by where it comes from, so that the same file read twice is
     /// one case.
     pub known_as: Option<String>,
+    /// The number under which its system keeps the patient, where `known_as` says more than that: by it a
+    /// record is found again in which who the patient is was put right.
+    pub numbered: Option<String>,
     /// What it says.
     pub entries: Vec<Entry>,
     /// Who had said what in the file, by their name and time there: what is taken in becomes this

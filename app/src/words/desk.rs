@@ -275,6 +275,11 @@ fn of_documents(refusal: Refusal) -> Words {
             format!("the request is damaged: {e}"),
             "ask for the request again",
         ),
+        Refusal::MoreMustSign(have, needed) => words(
+            4,
+            format!("{have} of {needed} keys have signed"),
+            "the other keys must sign too",
+        ),
         Refusal::OtherMinistry => words(
             5,
             "the draft is of another ministry than these keys",

@@ -140,10 +140,14 @@ fn machine(refusal: &Refusal) -> Option<Words> {
             words(
                 format!("after {taken} of {of} patients the import stopped: {reason}"),
                 format!(
-                    "{hint}. Then take in the same file again: what is here is not taken twice"
+                    "{hint}. This phone keeps the file and takes in the rest by itself, once it can"
                 ),
             )
         }
+        Refusal::ImportGivenUp => words(
+            "a file of cases brought this phone down each time that it was taken in: it is left",
+            "import it again in parts, and tell whoever keeps this program which part it was",
+        ),
         Refusal::BackupDamaged(path, file) => words(
             format!("the backup in {path} is damaged: {file} is not what was written"),
             "restore another copy; where the phone still works, `kijiti backup` writes this one anew",

@@ -161,6 +161,9 @@ pub fn warning(warning: &Warning) -> String {
         Warning::KeyElsewhere { at } => format!(
             "another phone has this phone's key, or this data folder was set back to an older copy (noticed last at {at}). Nothing that either wrote is lost, but nobody can tell them apart: go on with one; copy the other with kijiti backup, restore the copy into a new folder, where it gets a key of its own, and enrol that"
         ),
+        Warning::ImportCutOff => {
+            "a file of cases is not all in yet: it goes on by itself, at the next start or once there is room".into()
+        }
         Warning::Revoked { reason } => format!(
             "this phone has been revoked ({reason}): its cases stay readable here, and others take nothing from it"
         ),

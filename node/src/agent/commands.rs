@@ -93,6 +93,8 @@ pub enum Command {
     },
     /// Keep the visit that is under way, sealed; `None`: it is over.
     KeepVisit(Option<Vec<u8>>),
+    /// Keep the file of cases that is being taken in, sealed; `None`: it is in.
+    KeepImport(Option<Vec<u8>>),
     /// Keep what was worked out of what is kept already: how cases stand.
     Remember(Vec<(CaseId, Vec<u8>)>),
     /// Take in a case from an archive, whose writer has been judged. What is new in it leaves this
@@ -214,6 +216,10 @@ impl Phone {
             }
             Command::KeepVisit(visit) => {
                 store.put_visit(visit.as_deref())?;
+                Ok(Ok(Reply::Done))
+            }
+            Command::KeepImport(import) => {
+                store.put_import(import.as_deref())?;
                 Ok(Ok(Reply::Done))
             }
             Command::Remember(settings) => {

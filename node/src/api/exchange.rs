@@ -10,7 +10,7 @@ use protocol::certificate::Right;
 use protocol::{Area, CaseId, Digest};
 use record::exchange::csv::Mapping;
 use record::exchange::{self as files, csv, fhir, text};
-use record::{Case, CaseView, DecisionEntry, Dose, DoseEntry, Entry};
+use record::{Case, CaseView, DecisionEntry, Dose, DoseEntry, Entry, Identity};
 use sync::archive::{self, ArchiveError, ArchivedCase};
 
 use super::assess::reassess;
@@ -21,8 +21,10 @@ use super::{Cx, Format, Paper, Refusal, cases};
 use crate::agent::{Command, Reply};
 
 mod out;
+mod whole;
 
 pub use out::{Export, export};
+pub use whole::{Source, go_on, is_cut_off};
 
 fn archive_refused(error: ArchiveError) -> Refusal {
     match error {
@@ -126,50 +128,15 @@ fn same_dose(held: &Dose, read: &DoseEntry) -> Option<bool> {
     }
 }
 
-/// Something that a file and a case say of who the patient is, and say otherwise.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "none of the others is meant"
-)]
-fn another_patient(view: &CaseView, entries: &[Entry]) -> Option<&'static str> {
-    [
-        "patient.name",
-        "patient.family_name",
-        "patient.sex",
-        "patient.born",
-        "patient.national_id",
-    ]
-    .into_iter()
-    .find(|name| {
-        let plain = |value: &FindingValue| match value {
-            FindingValue::Text(text) => Some(
-                text.split_whitespace()
-                    .collect::<Vec<_>>()
-                    .join(" ")
-                    .to_lowercase(),
-            ),
-            FindingValue::Yes
-            | FindingValue::No
-            | FindingValue::Unknown
-            | FindingValue::Number(_) => None,
-        };
-        let Some(here) = view.findings.get(*name) else {
-            return false;
-        };
-        let said = entries.iter().filter_map(|entry| match entry {
-            Entry::Finding { name: other, value } if other == name => plain(value),
-            _ => None,
-        });
-        // What was put right since was said of this patient too: an older export of the same
-        // case is no stranger's.
-        let here: Vec<_> = here
-            .said
-            .iter()
-            .filter_map(|(_, value)| plain(value))
-            .collect();
-        said.into_iter()
-            .any(|word| !here.is_empty() && !here.contains(&word))
-    })
+/// Whether a record of a file is of a case's patient.
+fn identity(view: &CaseView, entries: &[Entry]) -> Identity {
+    let words = entries.iter().filter_map(Entry::word);
+    let says: Vec<_> = words.map(|(name, value)| (name, value.words())).collect();
+    let says: Vec<_> = says
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    record::identity(view, &says)
 }
 
 /// Reads a file of another system's cases; a table of its own making by a mapping.
@@ -230,39 +197,46 @@ fn in_changes(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
 }
 
 /// Takes in a file of cases, or only says what that would bring. Everything that could refuse a part of it is
-/// looked at before the first word is written.
+/// looked at before the first word is written, and what is cut off goes on ([`whole`]).
 pub fn import(
     cx: &mut dyn Cx,
-    format: Format,
+    source: impl Into<Source>,
     bytes: &[u8],
     (area, dry_run): (Option<Area>, bool),
 ) -> Result<Imported, Refusal> {
-    let area = cases::default_area(cx, area)?;
-    if format == Format::Archive {
-        return open_archive(cx, bytes, &area, dry_run);
+    let (source, area) = (source.into(), cases::default_area(cx, area)?);
+    match dry_run {
+        true => take_in(cx, (&source, &area), bytes, true),
+        false => {
+            go_on(cx)?; // one that was cut off comes first
+            take_in(cx, (&source, &area), bytes, true)?;
+            whole::begin(cx, (&source, &area), bytes)?;
+            let taken = take_in_whole(cx, (&source, &area), bytes)?;
+            whole::end(cx)?;
+            Ok(taken)
+        }
     }
-    let read = read(format, None, bytes)?;
-    take_in(cx, format, read, (area, dry_run))
 }
 
-/// Takes in a table of another system's, one row a patient, or only says what that would bring.
-pub fn import_table(
+/// Takes in a file that is kept until all of it is in.
+fn take_in_whole(
     cx: &mut dyn Cx,
-    mapping: &Mapping,
+    (source, area): (&Source, &Area),
     bytes: &[u8],
-    (area, dry_run): (Option<Area>, bool),
 ) -> Result<Imported, Refusal> {
-    let area = cases::default_area(cx, area)?;
-    let read = read(Format::Csv, Some(mapping), bytes)?;
-    take_in(cx, Format::Csv, read, (area, dry_run))
+    take_in(cx, (source, area), bytes, false)
 }
 
 fn take_in(
     cx: &mut dyn Cx,
-    format: Format,
-    read: Vec<files::Imported>,
-    (area, dry_run): (Area, bool),
+    (source, area): (&Source, &Area),
+    bytes: &[u8],
+    dry_run: bool,
 ) -> Result<Imported, Refusal> {
+    if source.format == Format::Archive {
+        return open_archive(cx, bytes, area, dry_run);
+    }
+    let read = read(source.format, source.mapping.as_deref(), bytes)?;
     let mut said = Imported {
         dry_run,
         ..Imported::default()
@@ -276,42 +250,50 @@ fn take_in(
             wanted.push(imported);
         }
     }
-    let mut named = BTreeSet::new();
-    let of = wanted.len();
-    for (looked_at, imported) in wanted.iter().enumerate() {
-        if dry_run {
-            tell(cx, looked_at, of);
-        }
-        let plan = plan(cx, imported.clone(), format)?;
-        let names: BTreeSet<_> = plan.known_as.iter().cloned().collect();
-        let held = plan.held.map(|held| held.0);
-        let at = held.map_or_else(|| Ok(area.clone()), |id| area_of(cx, &id))?;
-        cases::may_begin(cx, Some(at))?;
-        if dry_run {
-            said.left_out.extend(plan.said.iter().cloned());
-            // A later part of the file may be the patient of an earlier one.
-            let again = names.iter().any(|name| named.contains(name));
-            named.extend(names);
-            match (held, plan.entries.is_empty()) {
-                (Some(_), true) => said.unchanged += 1,
-                (Some(_), false) => said.added_to += 1,
-                (None, _) if again => said.added_to += 1,
-                (None, _) => said.new += 1,
-            }
-        }
-    }
     if dry_run {
+        look_over(cx, &wanted, (source.format, area), &mut said)?;
         return Ok(said);
     }
+    let of = wanted.len();
     for (taken, imported) in wanted.into_iter().enumerate() {
         tell(cx, taken, of);
-        take(cx, imported, (format, &area), &mut said).map_err(|why| Refusal::ImportStopped {
+        let at = (source.format, area);
+        take(cx, imported, at, &mut said).map_err(|why| Refusal::ImportStopped {
             taken,
             of,
             why: Box::new(why),
         })?;
     }
     Ok(said)
+}
+
+/// What taking in the patients of a file would bring; refused where one of them would be.
+fn look_over(
+    cx: &dyn Cx,
+    wanted: &[files::Imported],
+    (format, area): (Format, &Area),
+    said: &mut Imported,
+) -> Result<(), Refusal> {
+    let mut named = BTreeSet::new();
+    for (looked_at, imported) in wanted.iter().enumerate() {
+        tell(cx, looked_at, wanted.len());
+        let plan = plan(cx, imported.clone(), format)?;
+        let names: BTreeSet<_> = plan.known_as.iter().cloned().collect();
+        let held = plan.held.map(|held| held.0);
+        let at = held.map_or_else(|| Ok(area.clone()), |id| area_of(cx, &id))?;
+        cases::may_begin(cx, Some(at))?;
+        said.left_out.extend(plan.said.iter().cloned());
+        // A later part of the file may be the patient of an earlier one.
+        let again = names.iter().any(|name| named.contains(name));
+        named.extend(names);
+        match (held, plan.entries.is_empty()) {
+            (Some(_), true) => said.unchanged += 1,
+            (Some(_), false) => said.added_to += 1,
+            (None, _) if again => said.added_to += 1,
+            (None, _) => said.new += 1,
+        }
+    }
+    Ok(())
 }
 
 /// Tells how far a file of many cases is, now and then.
@@ -378,7 +360,12 @@ fn plan(cx: &dyn Cx, imported: files::Imported, format: Format) -> Result<Plan, 
         let name = format!("case {id}");
         Setting::known_as(&Digest::of(name.as_bytes()))
     });
-    for setting in [&whole, &alone].into_iter().chain(&by_case) {
+    let numbered = imported.numbered.as_ref().map(|number| {
+        let name = format!("number {number}");
+        Setting::known_as(&Digest::of(name.as_bytes()))
+    });
+    let names = [&whole, &alone].into_iter().chain(&by_case);
+    for setting in names.chain(&numbered) {
         let kept = cx.store().setting(setting)?;
         candidates.extend(kept.and_then(|bytes| CaseId::from_slice(&bytes)));
     }
@@ -387,9 +374,13 @@ fn plan(cx: &dyn Cx, imported: files::Imported, format: Format) -> Result<Plan, 
         let (Some(row), Some(case)) = (cx.store().case_row(&id)?, cases::load(cx, id)?) else {
             continue;
         };
-        let Some(name) = another_patient(&case.view(), &imported.entries) else {
-            here = Some((id, row.area));
-            break;
+        let name = match identity(&case.view(), &imported.entries) {
+            Identity::Another(name) => name,
+            same @ (Identity::Same | Identity::Corrected(_)) => {
+                left_out.extend(put_right(&id, same));
+                here = Some((id, row.area));
+                break;
+            }
         };
         other = true;
         let why =
@@ -422,12 +413,22 @@ fn plan(cx: &dyn Cx, imported: files::Imported, format: Format) -> Result<Plan, 
     let mut known_as = vec![whole];
     known_as.extend((held.is_none() && !other).then_some(alone));
     known_as.extend(by_case.filter(|_| held.is_none() && !other));
+    known_as.extend(numbered.filter(|_| !other));
     Ok(Plan {
         held,
         entries,
         known_as,
         said: left_out,
     })
+}
+
+/// What is to be said where a file puts right who the patient of a case is.
+fn put_right(id: &CaseId, identity: Identity) -> Option<String> {
+    let Identity::Corrected(name) = identity else {
+        return None;
+    };
+    let why = "is said otherwise under the same number, and stands beside what was said: settle it";
+    Some(format!("case {}: {name} {why}", id.short()))
 }
 
 /// Takes in one patient of a file.

@@ -1,7 +1,7 @@
 //! How old a phone's knowledge is.
 
-use super::Look;
 use super::views::status::Warning;
+use super::{Look, exchange};
 use crate::store::Setting;
 
 const YEAR_S: u64 = 365 * 86_400;
@@ -16,6 +16,7 @@ pub(super) fn warnings(cx: &dyn Look) -> Vec<Warning> {
     };
     let (fresh, wall_s) = (trust.freshness(), cx.now().wall_s);
     let mut warnings = Vec::new();
+    warnings.extend(exchange::is_cut_off(cx).then_some(Warning::ImportCutOff));
     if wall_s + 86_400 < fresh.floor_s {
         warnings.push(Warning::ClockBehind);
     } else if wall_s > fresh.floor_s.saturating_add(YEAR_S) {

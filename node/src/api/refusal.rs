@@ -132,6 +132,8 @@ pub enum Refusal {
         /// Why it stopped.
         why: Box<Refusal>,
     },
+    /// A file of cases that was begun several times and brought the program down.
+    ImportGivenUp,
     /// A backup of which a file is not what was written.
     BackupDamaged(String, String),
     /// No phone is in a folder, and what was asked begins none.
@@ -481,6 +483,7 @@ impl Refusal {
             | Self::Stopped
             | Self::Died
             | Self::WorkerDied
+            | Self::ImportGivenUp
             | Self::Busy
             | Self::CaseMoved
             | Self::Nothing

@@ -250,6 +250,8 @@ pub enum Request {
         #[serde(default)]
         mapping: Option<Box<Mapping>>,
     },
+    /// Take in the rest of a file of cases that was cut off; nothing where none was.
+    ImportGoesOn,
     /// Cases, and sealed ones that are carried.
     CaseList {
         /// Only cases of which the title has these letters.

@@ -217,7 +217,17 @@ impl Body {
             control: None,
         };
         body.load_active();
+        // What a dead battery has cut off comes before anything else that changes something.
+        if body.import_is_cut_off() {
+            let nobody = mpsc::unbounded_channel().0;
+            body.requests.push(Request::ImportGoesOn, nobody);
+        }
         Ok(body)
+    }
+
+    /// Whether a file of cases was being taken in when the program ended.
+    pub(super) fn import_is_cut_off(&self) -> bool {
+        self.store.import().is_ok_and(|kept| kept.is_some())
     }
 
     /// Runs the phone until it is told to stop; an error if it cannot go on.

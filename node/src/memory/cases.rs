@@ -14,6 +14,16 @@ impl CaseStore for MemoryStore {
         Ok(())
     }
 
+    fn import(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.import.clone())
+    }
+
+    fn put_import(&mut self, import: Option<&[u8]>) -> Result<(), StoreError> {
+        self.spend()?;
+        self.import = import.map(<[u8]>::to_vec);
+        Ok(())
+    }
+
     fn case(&self, id: &CaseId) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.cases.get(id).map(|(_, document)| document.clone()))
     }

@@ -31,6 +31,7 @@ impl Request {
             | Request::CaseDuplicates
             | Request::Triage { .. } => Concern::Views,
             Request::CaseNew { .. }
+            | Request::ImportGoesOn
             | Request::CaseBegin { .. }
             | Request::CaseDecide { .. }
             | Request::CaseAdd { .. }

@@ -134,6 +134,8 @@ pub enum Warning {
         /// When that showed last, RFC 3339.
         at: String,
     },
+    /// A file of cases is not all in yet.
+    ImportCutOff,
     /// This phone was revoked.
     Revoked {
         /// Why.

@@ -12,6 +12,14 @@ impl CaseStore for SqliteStore {
         self.put_private("visit", visit)
     }
 
+    fn import(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.private("import")
+    }
+
+    fn put_import(&mut self, import: Option<&[u8]>) -> Result<(), StoreError> {
+        self.put_private("import", import)
+    }
+
     fn case(&self, id: &CaseId) -> Result<Option<Vec<u8>>, StoreError> {
         let sealed: Option<Vec<u8>> =
             self.one("SELECT document FROM cases WHERE id = ?1", params![id.0])?;

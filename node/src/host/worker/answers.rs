@@ -88,12 +88,8 @@ impl Worker {
                 mapping,
             } => {
                 let bytes = read_file(&path, CASES_BYTES_MAX)?;
-                match mapping {
-                    Some(mapping) => {
-                        exchange::import_table(self, &mapping, &bytes, (area, dry_run))?.into()
-                    }
-                    None => exchange::import(self, format, &bytes, (area, dry_run))?.into(),
-                }
+                let source = exchange::Source { format, mapping };
+                exchange::import(self, source, &bytes, (area, dry_run))?.into()
             }
             Request::ModelShow { module } => self.model_show(&module)?.into(),
             Request::ModelVerify { module } => self.model_verify(&module)?.into(),

@@ -300,6 +300,13 @@ fn identifier_of(bundle: &Value) -> Option<&Value> {
 /// What a patient is known by from file to file: the identifiers that name a system, except those
 /// that a family shares (an insurance's number), and who it is that they name.
 fn patient_key(patient: &Value) -> Option<String> {
+    let [born, sex] =
+        ["birthDate", "gender"].map(|key| text_at(patient, &[key]).unwrap_or_default());
+    patient_number(patient).map(|number| [number.as_str(), born, sex].join("\n"))
+}
+
+/// The first of the identifiers that name a system.
+fn patient_number(patient: &Value) -> Option<String> {
     let of_family = |identifier: &&Value| {
         let kinds = items(identifier.get("type").unwrap_or(&Value::Null), "coding");
         kinds.iter().any(|coding| {
@@ -322,11 +329,7 @@ fn patient_key(patient: &Value) -> Option<String> {
         .filter_map(named)
         .collect();
     names.sort_unstable();
-    let [born, sex] =
-        ["birthDate", "gender"].map(|key| text_at(patient, &[key]).unwrap_or_default());
-    names
-        .first()
-        .map(|first| [first.as_str(), born, sex].join("\n"))
+    names.into_iter().next()
 }
 
 /// One patient's case while it is read.
@@ -379,6 +382,7 @@ impl Reading {
         };
         let imported = Imported {
             known_as,
+            numbered: patient.and_then(patient_number),
             ..Imported::default()
         };
         Self {

@@ -1,0 +1,115 @@
+//! A file of cases is taken in whole or not at all: before the first word of it is written, the file itself is
+//! kept, sealed, in one transaction; what a dead battery or a full disk cuts off goes on from there before
+//! anything else is written (a redo log of one entry). What is here already is taken in once.
+
+use protocol::{Area, always};
+use record::exchange::csv::Mapping;
+use serde::{Deserialize, Serialize};
+
+use super::{Imported, take_in_whole};
+use crate::agent::Command;
+use crate::api::{Cx, Format, Look, Refusal};
+
+/// As what a file of cases is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// The form.
+    pub format: Format,
+    /// How a table of another system's is read, one row a patient.
+    pub mapping: Option<Box<Mapping>>,
+}
+
+impl From<Format> for Source {
+    fn from(format: Format) -> Self {
+        Self {
+            format,
+            mapping: None,
+        }
+    }
+}
+
+/// Times that a file is begun without an end, before it is left: it may be what brings the program down.
+const TRIES_MAX: u8 = 3;
+/// Bytes of a file that was kept, however small it was packed.
+const BYTES_MAX: usize = 64 << 20;
+/// How hard it is packed: fast.
+const LEVEL: i32 = 1;
+
+/// A file that is being taken in.
+#[derive(Debug, Serialize, Deserialize)]
+struct Pending {
+    source: Source,
+    area: Area,
+    /// Times that it was begun.
+    tries: u8,
+}
+
+/// The length of the head, little-endian; the head; the file, packed.
+fn write(pending: &Pending, packed: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let head = serde_json::to_vec(pending).map_err(|_| Refusal::Nothing)?;
+    let length = (head.len() as u32).to_le_bytes();
+    Ok([length.as_slice(), &head, packed].concat())
+}
+
+fn read(bytes: &[u8]) -> Option<(Pending, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (head, packed) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    Some((serde_json::from_slice(head).ok()?, packed))
+}
+
+/// Keeps a file that is about to be taken in.
+pub(super) fn begin(
+    cx: &mut dyn Cx,
+    (source, area): (&Source, &Area),
+    bytes: &[u8],
+) -> Result<(), Refusal> {
+    let packed = zstd::bulk::compress(bytes, LEVEL).map_err(|_| Refusal::Nothing)?;
+    let pending = Pending {
+        source: source.clone(),
+        area: area.clone(),
+        tries: 1,
+    };
+    keep(cx, Some(write(&pending, &packed)?))
+}
+
+/// It is in.
+pub(super) fn end(cx: &mut dyn Cx) -> Result<(), Refusal> {
+    keep(cx, None)
+}
+
+fn keep(cx: &mut dyn Cx, bytes: Option<Vec<u8>>) -> Result<(), Refusal> {
+    cx.command(Command::KeepImport(bytes)).map(drop)
+}
+
+/// Whether a file that was being taken in was cut off.
+pub fn is_cut_off(cx: &dyn Look) -> bool {
+    cx.store().import().is_ok_and(|kept| kept.is_some())
+}
+
+/// Takes in the rest of a file that was cut off; nothing where none was.
+pub fn go_on(cx: &mut dyn Cx) -> Result<Imported, Refusal> {
+    let Some(bytes) = cx.store().import()? else {
+        return Ok(Imported::default());
+    };
+    let Some((mut pending, packed)) = read(&bytes) else {
+        end(cx)?; // an older version's, or a newer one's
+        return Ok(Imported::default());
+    };
+    let plain = zstd::bulk::decompress(packed, BYTES_MAX);
+    let (false, Ok(plain)) = (pending.tries >= TRIES_MAX, plain) else {
+        end(cx)?;
+        return Err(Refusal::ImportGivenUp);
+    };
+    let before = bytes.clone();
+    pending.tries = pending.tries.saturating_add(1);
+    always!(pending.tries <= TRIES_MAX);
+    keep(cx, Some(write(&pending, packed)?))?;
+    let taken = take_in_whole(cx, (&pending.source, &pending.area), &plain);
+    if taken.is_err() {
+        // It has stopped by itself, and was not brought down: that is no try.
+        let _ = keep(cx, Some(before));
+        return taken;
+    }
+    end(cx)?;
+    taken
+}

@@ -1,0 +1,255 @@
+//! A file of cases comes in whole or not at all, wherever it is cut off; and what is told of phones near by
+//! and of one key on two phones.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use clinical::FindingValue;
+use node::agent::{Command, Known, LinkClass, Reply, Standing};
+use node::api::views::cases::Cases;
+use node::api::views::exchange::Imported;
+use node::api::views::status::{Status, Warning};
+use node::api::{Assessor, Cx, Format, Look, Refusal, Request, exchange};
+use node::{Input, Power, Store};
+use protocol::{DeviceId, Now};
+use sim::screen::Screen;
+use sim::{Cut, World};
+
+mod common;
+use common::asks::world;
+use common::{CLINIC, Road, SUPERVISOR, WORKER};
+
+const PATIENTS: usize = 3;
+
+/// A table of some patients, each with a dose.
+fn table() -> String {
+    let mut table = String::from("case,area,kind,name,value,unit,said_by,said_at,order,stands\r\n");
+    for n in 0..PATIENTS {
+        let case = format!("{n:032x}");
+        let rows = [
+            format!("{case},x,finding,patient.name,Child {n},,w,2025,1,yes\r\n"),
+            format!("{case},x,finding,spo2,9{n},%,w,2025,2,yes\r\n"),
+        ];
+        table.extend(rows);
+    }
+    table
+}
+
+fn cases(world: &mut World) -> Cases {
+    Screen::at(world, WORKER).ask(Request::all_cases()).unwrap()
+}
+
+/// However many writes go through before the disk is full: nothing of the file is here, or the rest of it
+/// comes by itself. The control is what is here before it has gone on: a part.
+#[test]
+fn a_file_that_is_cut_off_at_any_write_is_not_begun_or_goes_on() {
+    let whole = {
+        let mut world = world();
+        let mut screen = Screen::at(&mut world, WORKER);
+        let came = exchange::import(&mut screen, Format::Csv, table().as_bytes(), (None, false));
+        assert_eq!(came.unwrap().new, PATIENTS);
+        cases(&mut world).cases
+    };
+    let titles = |cases: &Cases| {
+        let mut titles: Vec<_> = cases.cases.iter().map(|c| c.title.clone()).collect();
+        titles.sort();
+        titles
+    };
+    let (mut nothing, mut parts, mut done) = (0, 0, false);
+    for writes in 0..400 {
+        let mut world = world();
+        world.phones[WORKER].store.fail_after(Some(writes));
+        let mut screen = Screen::at(&mut world, WORKER);
+        let came = exchange::import(&mut screen, Format::Csv, table().as_bytes(), (None, false));
+        let cut_off = exchange::is_cut_off(&screen);
+        world.phones[WORKER].store.fail_after(None);
+        world.restart(WORKER).unwrap();
+        match (&came, cut_off) {
+            (Ok(_), false) => {
+                done = true;
+                break;
+            }
+            (_, false) => {
+                nothing += 1;
+                assert!(cases(&mut world).cases.is_empty(), "{writes}");
+                continue;
+            }
+            (_, true) => {}
+        }
+        let told: Status = Screen::at(&mut world, WORKER).ask(Request::Status).unwrap();
+        assert!(told.warnings.contains(&Warning::ImportCutOff));
+        parts += usize::from((1..PATIENTS).contains(&cases(&mut world).cases.len()));
+        let mut screen = Screen::at(&mut world, WORKER);
+        screen.ask::<Imported>(Request::ImportGoesOn).unwrap();
+        assert!(!exchange::is_cut_off(&screen), "{writes}");
+        let again: Imported = screen.ask(Request::ImportGoesOn).unwrap();
+        assert_eq!(again, Imported::default(), "once");
+        let here = cases(&mut world);
+        assert_eq!(here.cases.len(), whole.len(), "{writes}");
+        assert_eq!(titles(&here), ["Child 0", "Child 1", "Child 2"]);
+        let entries = |cases: &[_]| {
+            cases
+                .iter()
+                .map(|c: &node::api::views::cases::Row| c.entries)
+                .sum::<u64>()
+        };
+        assert_eq!(
+            entries(&here.cases),
+            entries(&whole),
+            "{writes}: nothing twice"
+        );
+    }
+    assert!(done && nothing > 0 && parts > 0, "{nothing} {parts}");
+}
+
+/// A phone whose program is killed at one of the commands to come.
+struct Killed<'a>(Screen<'a>, usize);
+
+impl Look for Killed<'_> {
+    fn known(&self) -> Known<'_> {
+        self.0.known()
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.0.store()
+    }
+
+    fn assessor(&self) -> &dyn Assessor {
+        self.0.assessor()
+    }
+
+    fn now(&self) -> Now {
+        self.0.now()
+    }
+}
+
+impl Cx for Killed<'_> {
+    fn randomness(&mut self) -> Result<[u8; 32], Refusal> {
+        self.0.randomness()
+    }
+
+    fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
+        match self.1.checked_sub(1) {
+            Some(left) => self.1 = left,
+            None => std::panic::resume_unwind(Box::new("killed")),
+        }
+        self.0.command(command)
+    }
+}
+
+/// Whether something comes to its end before the program is killed.
+fn lives(world: &mut World, commands: usize, run: impl Fn(&mut Killed<'_>)) -> bool {
+    let mut killed = Killed(Screen::at(world, WORKER), commands);
+    let lived = catch_unwind(AssertUnwindSafe(|| run(&mut killed))).is_ok();
+    world.restart(WORKER).unwrap();
+    lived
+}
+
+fn takes(cx: &mut Killed<'_>) {
+    exchange::import(cx, Format::Csv, table().as_bytes(), (None, false)).unwrap();
+}
+
+/// Killed at every command in turn, and once more while it goes on: all of it is here in the end.
+#[test]
+fn a_program_that_is_killed_in_a_file_goes_on_there() {
+    for commands in 0.. {
+        let mut world = world();
+        if lives(&mut world, commands, takes) {
+            assert!(commands > PATIENTS, "{commands}");
+            break;
+        }
+        let begun = exchange::is_cut_off(&Screen::at(&mut world, WORKER));
+        assert_eq!(begun, commands > 0);
+        lives(&mut world, 2, |cx| drop(exchange::go_on(cx)));
+        let mut screen = Screen::at(&mut world, WORKER);
+        screen.ask::<Imported>(Request::ImportGoesOn).unwrap();
+        let here = cases(&mut world).cases.len();
+        assert_eq!(here, if begun { PATIENTS } else { 0 }, "{commands}");
+    }
+}
+
+/// What brings the program down each time is left in the end, and said; another file comes in after that.
+#[test]
+fn a_file_that_brings_the_program_down_is_not_begun_for_ever() {
+    let mut world = world();
+    assert!(!lives(&mut world, 3, takes));
+    for _ in 0..2 {
+        assert!(!lives(&mut world, 1, |cx| drop(exchange::go_on(cx))));
+    }
+    let mut screen = Screen::at(&mut world, WORKER);
+    assert_eq!(exchange::go_on(&mut screen), Err(Refusal::ImportGivenUp));
+    assert!(!exchange::is_cut_off(&screen));
+    assert!(lives(&mut world, 1000, takes));
+    assert_eq!(cases(&mut world).cases.len(), PATIENTS);
+}
+
+/// A copy of a phone's store goes on beside it: what the copy writes comes to the phone by a third one, and the
+/// phone tells of it. The control is the third one, which has written nothing itself.
+#[test]
+fn what_was_written_elsewhere_with_this_phone_s_key_is_told() {
+    let told = |world: &mut World, phone: usize| {
+        let status: Status = Screen::at(world, phone).ask(Request::Status).unwrap();
+        let twin = |w: &Warning| matches!(w, Warning::KeyElsewhere { .. });
+        status.warnings.iter().any(twin)
+    };
+    let mut road = Road::new(1000);
+    let copy = road.world.phones[WORKER].store.clone();
+    road.write(WORKER, None, "fever", FindingValue::Yes, 1);
+    road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
+    road.world.restart(WORKER).unwrap();
+    road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
+    assert!(!told(&mut road.world, WORKER), "one phone alone");
+    road.world.phones[WORKER].store = copy;
+    road.world.restart(WORKER).unwrap();
+    road.world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
+    assert!(told(&mut road.world, WORKER));
+    assert!(!told(&mut road.world, SUPERVISOR));
+}
+
+/// Who is near, and why the two are not meeting.
+#[test]
+fn who_is_near_is_told_with_why_it_is_not_met() {
+    let mut world = world();
+    let ids = [SUPERVISOR, CLINIC].map(|phone| world.keys(phone).unwrap().id());
+    let stranger = DeviceId([9; 32]);
+    let notice = |world: &mut World, peer: DeviceId| {
+        let (class, at) = (LinkClass::Ip, "10.0.0.9:1".to_owned());
+        world
+            .input(WORKER, Input::Seen { peer, class, at })
+            .unwrap();
+    };
+    let near = |world: &World| -> Vec<(DeviceId, Standing)> {
+        let snapshot = world.phones[WORKER].agent.snapshot(world.now);
+        let near = snapshot.known().near().iter();
+        near.map(|near| (near.device, near.standing)).collect()
+    };
+    let standing = |world: &World, peer| near(world).into_iter().find(|n| n.0 == peer).unwrap().1;
+    assert!(near(&world).is_empty());
+    world.meet(WORKER, SUPERVISOR, Cut::Never).unwrap();
+    notice(&mut world, ids[0]);
+    notice(&mut world, ids[1]);
+    world
+        .input(WORKER, Input::PowerChanged(Power::Low))
+        .unwrap();
+    notice(&mut world, stranger);
+    assert_eq!(standing(&world, ids[0]), Standing::NothingNew);
+    assert_eq!(standing(&world, ids[1]), Standing::Called);
+    assert_eq!(standing(&world, stranger), Standing::SavesPower);
+    let (peer, answered) = (ids[1], false);
+    world
+        .input(WORKER, Input::DialEnded { peer, answered })
+        .unwrap();
+    assert_eq!(standing(&world, peer), Standing::NoAnswer { calls: 1 });
+    // This phone is no neighbour of its own, and whoever was noticed long ago is gone.
+    let own = world.keys(WORKER).unwrap().id();
+    notice(&mut world, own);
+    assert_eq!(near(&world).len(), 3);
+    world.now = world.now.plus_ms(6 * 60_000);
+    assert!(near(&world).is_empty());
+    // However many say that they are there, a bounded number is kept.
+    for n in 0..2000_u32 {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&n.to_le_bytes());
+        notice(&mut world, DeviceId(id));
+    }
+    assert_eq!(near(&world).len(), 256);
+}
