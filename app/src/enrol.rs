@@ -1,6 +1,6 @@
 //! `kijiti enrol`: certificates for phones, and the keys of spaces.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use desk::enrol::{EnrolmentDesk, Signing, certificates_of};
 use desk::files::{
@@ -39,54 +39,10 @@ pub fn run(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             out,
             qr,
         } => {
-            let read = read_either(&request, (REQUEST, EnrolDraftFile::SCHEMA))?;
-            let signing = match (read, area, ministry) {
-                (Either::One(file), Some(area), ministry) => {
-                    let terms = Terms {
-                        area,
-                        rights,
-                        passes_on,
-                        valid_days: Some(valid_days).filter(|days| *days > 0),
-                    };
-                    match ministry {
-                        Some(folder) => certify(phone, &folder, &file, &terms, clock_is_right)?,
-                        None => Signing::Done(sign(phone, file, terms)?),
-                    }
-                }
-                (Either::One(_), None, _) => {
-                    let hint = "for example --area north/kilifi/mtwapa";
-                    return Err(Failure::new("say where the certificate holds", hint).with_code(2));
-                }
-                (Either::Other(draft), None, Some(folder)) => {
-                    sign_draft(phone, &folder, &draft, clock_is_right)?
-                }
-                (Either::Other(_), Some(_), _) => {
-                    let hint = "leave --area out; to certify it elsewhere, begin with its request";
-                    let why = "a draft says itself where it holds";
-                    return Err(Failure::new(why, hint).with_code(2));
-                }
-                (Either::Other(_), None, None) => {
-                    let hint = "say where they are: --ministry FOLDER";
-                    let why = "a draft is signed with the ministry's keys";
-                    return Err(Failure::new(why, hint).with_code(2));
-                }
-            };
-            match signing {
-                Signing::Done(answer) => {
-                    write(&out, &answer)?;
-                    let next = match (&answer.chain, answer.certificates.len()) {
-                        (Some(_), _) => "give it back to the phone".to_owned(),
-                        (None, count) => shown_by_phones(count),
-                    };
-                    crate::say::wrote(&out, &next);
-                    if qr { draw(&answer) } else { Ok(()) }
-                }
-                Signing::GoesOn { file, have, needed } => {
-                    write(&out, &file)?;
-                    crate::say::wrote(&out, &words::goes_on(&out, have, needed));
-                    if qr { draw(&file) } else { Ok(()) }
-                }
-            }
+            let terms = (area, rights, passes_on, valid_days);
+            let keys = ministry.map(|folder| (folder, clock_is_right));
+            let signing = sign_file(phone, &request, keys, terms)?;
+            hand_back(signing, &out, qr)
         }
         EnrolCommand::Renew {
             ministry,
@@ -229,6 +185,68 @@ fn certify(
     clock_is_right_for(&desk, clock_is_right)?;
     let rights = (terms.rights.as_str(), terms.passes_on.as_str());
     Ok(desk.certify(&request, &terms.area, rights, terms.valid_days)?)
+}
+
+/// Signs a request, or a draft of another desk's.
+fn sign_file(
+    phone: &Phone,
+    request: &Path,
+    keys: Option<(PathBuf, bool)>,
+    (area, rights, passes_on, valid_days): (Option<String>, String, String, u64),
+) -> Result<Signing, Failure> {
+    let usage = |why: &str, hint: &str| Err(Failure::new(why, hint).with_code(2));
+    match (
+        read_either(request, (REQUEST, EnrolDraftFile::SCHEMA))?,
+        area,
+    ) {
+        (Either::One(file), Some(area)) => {
+            let terms = Terms {
+                area,
+                rights,
+                passes_on,
+                valid_days: Some(valid_days).filter(|days| *days > 0),
+            };
+            match keys {
+                Some((folder, clock)) => certify(phone, &folder, &file, &terms, clock),
+                None => Ok(Signing::Done(sign(phone, file, terms)?)),
+            }
+        }
+        (Either::One(_), None) => usage(
+            "say where the certificate holds",
+            "for example --area north/kilifi/mtwapa",
+        ),
+        (Either::Other(_), Some(_)) => usage(
+            "a draft says itself where it holds",
+            "leave --area out; to certify it elsewhere, begin with its request",
+        ),
+        (Either::Other(draft), None) => match keys {
+            Some((folder, clock)) => sign_draft(phone, &folder, &draft, clock),
+            None => usage(
+                "a draft is signed with the ministry's keys",
+                "say where they are: --ministry FOLDER",
+            ),
+        },
+    }
+}
+
+/// Writes an answer, or what goes on to the next desk.
+fn hand_back(signing: Signing, out: &Path, qr: bool) -> Result<(), Failure> {
+    match signing {
+        Signing::Done(answer) => {
+            write(out, &answer)?;
+            let next = match (&answer.chain, answer.certificates.len()) {
+                (Some(_), _) => "give it back to the phone".to_owned(),
+                (None, count) => shown_by_phones(count),
+            };
+            crate::say::wrote(out, &next);
+            if qr { draw(&answer) } else { Ok(()) }
+        }
+        Signing::GoesOn { file, have, needed } => {
+            write(out, &file)?;
+            crate::say::wrote(out, &words::goes_on(out, have, needed));
+            if qr { draw(&file) } else { Ok(()) }
+        }
+    }
 }
 
 /// Signs a draft of another desk's; what it certifies is said before anybody is asked for a passphrase.
@@ -400,16 +418,7 @@ fn renew(
             "{} are to be made anew: leave out whom nobody knows, and say --out FILE",
             due.len()
         ),
-        Some(out) => match desk.renew(&due, valid_days)? {
-            Signing::Done(file) => {
-                write(out, &file)?;
-                crate::say::wrote(out, &shown_by_phones(due.len()));
-            }
-            Signing::GoesOn { file, have, needed } => {
-                write(out, &file)?;
-                crate::say::wrote(out, &words::goes_on(out, have, needed));
-            }
-        },
+        Some(out) => hand_back(desk.renew(&due, valid_days)?, out, false)?,
     }
     Ok(())
 }

@@ -21,7 +21,8 @@ use crate::cli::{
     BluetoothChannels, Cli, Command, LinkKind, ModelCommand, ProfileArg, RadioArgs, SimCommand,
 };
 use crate::{
-    ask as terminal, carry, cases, demo, doctor, enrol, ministry, passphrase, say, show, simulate,
+    ask as terminal, carry, cases, demo, doctor, enrol, hotspot, ministry, passphrase, say, show,
+    simulate,
 };
 
 /// Bytes read of a findings file; longer ones are refused by their reader.
@@ -87,28 +88,24 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
                 },
         } => simulate::run(&scenario, phones, seed, twice, cli.json),
         Command::Bench { words } => measure(&words, cli.json),
-        Command::Hotspot { join, interface } => {
-            crate::hotspot::run(join.as_deref(), interface.as_deref())
-        }
+        Command::Hotspot { join, interface } => hotspot::run(join.as_deref(), interface.as_deref()),
         Command::Doctor {
             watch: true,
             every,
             lines,
         } => doctor::watch(&phone, every, lines),
         Command::Doctor { .. } => doctor::run(&phone.folder, cli.json),
-        Command::Completions { shell } => {
-            completions(shell);
-            Ok(())
-        }
+        Command::Completions { shell } => completions(shell),
     }
 }
 
 /// Prints what completes the command's words in a shell.
-fn completions(shell: clap_complete::Shell) {
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut command = <crate::cli::Cli as clap::CommandFactory>::command();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "kijiti", &mut script);
     crate::say::script(&String::from_utf8_lossy(&script));
+    Ok(())
 }
 
 /// Measurements are a program of their own: what they measure beside is linked into no phone.

@@ -334,7 +334,12 @@ mod tests {
             identity(&card, &[(name, "Amina Juma"), (id, "1243")]),
             Identity::Another(id)
         );
-        // With nothing beside it a letter or a day is somebody else's.
+    }
+
+    /// With nothing beside it a letter or a day is somebody else's.
+    #[test]
+    fn alone_nothing_is_taken_for_a_correction() {
+        let (name, born) = (WHO[0], WHO[3]);
         for (here, says) in [
             ((name, "Asha"), (name, "Aisha")),
             ((born, "2024-05-01"), (born, "2024-05-11")),

@@ -197,6 +197,103 @@ fn what_has_a_known_code_is_kept_and_nothing_goes_without_a_word() {
     );
 }
 
+/// A history that no field has is kept in words with its codes; what did not happen is listed, and not kept.
+#[test]
+fn a_patient_s_history_is_kept_in_words_where_it_holds() {
+    let concept = |word: &str| {
+        format!(
+            r#"{{"text":"{word}","coding":[{{"system":"http://snomed.info/sct","code":"1"}},{{"system":"urn:x","code":"2"}}]}}"#
+        )
+    };
+    let resource = |kind: &str, what: &str, word: &str, rest: &str| {
+        format!(
+            r#"{{"resource":{{"resourceType":"{kind}","id":"{word}","subject":{{"reference":"Patient/p"}},"{what}":{}{rest}}}}}"#,
+            concept(word)
+        )
+    };
+    let status = |key: &str, code: &str| format!(r#","{key}":{{"coding":[{{"code":"{code}"}}]}}"#);
+    let [active, refuted] = [
+        status("clinicalStatus", "active"),
+        status("verificationStatus", "refuted"),
+    ];
+    let said = |word: &str| format!(r#","status":"{word}""#);
+    let medicine = "medicationCodeableConcept";
+    let entries = [
+        resource(
+            "Condition",
+            "code",
+            "Sickle",
+            &format!(r#"{active},"onsetDateTime":"2024-03""#),
+        ),
+        resource(
+            "Condition",
+            "code",
+            "Epilepsy",
+            &[active.as_str(), &refuted].concat(),
+        ),
+        resource("MedicationStatement", medicine, "Iron", &said("active")),
+        resource("MedicationRequest", medicine, "Zinc", &said("cancelled")),
+        resource(
+            "Immunization",
+            "vaccineCode",
+            "Measles",
+            &format!(r#"{},"occurrenceDateTime":"2025-01-02""#, said("completed")),
+        ),
+        resource("Immunization", "vaccineCode", "Polio", &said("not-done")),
+        resource("Procedure", "code", "Transfusion", &said("completed")),
+        resource("Procedure", "code", "Amputation", &said("entered-in-error")),
+    ];
+    let text = format!(
+        r#"{{"resourceType":"Bundle","type":"collection","entry":[{{"resource":{{"resourceType":"Patient","id":"p"}}}},{}]}}"#,
+        entries
+            .join(",")
+            .replace(
+                r#"Immunization","id":"Measles","subject""#,
+                r#"Immunization","id":"Measles","patient""#
+            )
+            .replace(
+                r#"Immunization","id":"Polio","subject""#,
+                r#"Immunization","id":"Polio","patient""#
+            )
+    );
+    let cases = fhir::read(&text).unwrap();
+    let notes = cases
+        .iter()
+        .flat_map(|case| &case.entries)
+        .filter_map(|entry| match entry {
+            Entry::Note(note) => Some(note.as_str()),
+            _ => None,
+        });
+    assert_eq!(
+        notes.collect::<Vec<_>>(),
+        [
+            "problem: Sickle (SNOMED CT 1; urn:x 2), active, 2024-03",
+            "medicine taken: Iron (SNOMED CT 1; urn:x 2), active",
+            "vaccination: Measles (SNOMED CT 1; urn:x 2), completed, 2025-01-02",
+            "procedure: Transfusion (SNOMED CT 1; urn:x 2), completed",
+        ]
+    );
+    let words = cases
+        .iter()
+        .flat_map(|case| case.left_out.clone())
+        .collect::<Vec<_>>();
+    for word in [
+        "Sickle",
+        "Epilepsy",
+        "Iron",
+        "Zinc",
+        "Measles",
+        "Polio",
+        "Transfusion",
+        "Amputation",
+    ] {
+        assert!(
+            words.iter().any(|said| said.contains(word)),
+            "{word}: {words:?}"
+        );
+    }
+}
+
 /// What only asks another system to do something is no record.
 #[test]
 fn requests_that_take_away_are_refused() {

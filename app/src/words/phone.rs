@@ -139,9 +139,7 @@ fn machine(refusal: &Refusal) -> Option<Words> {
             let (reason, hint) = self::of(why);
             words(
                 format!("after {taken} of {of} patients the import stopped: {reason}"),
-                format!(
-                    "{hint}. This phone keeps the file and takes in the rest by itself, once it can"
-                ),
+                format!("{hint}. The rest comes in by itself, once this phone can"),
             )
         }
         Refusal::ImportGivenUp => words(

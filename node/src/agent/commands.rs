@@ -176,6 +176,10 @@ pub(super) fn no(refusal: Refusal) -> Result<Answer, StoreError> {
     Ok(Err(refusal))
 }
 
+fn kept(kept: Result<(), StoreError>) -> Result<Answer, StoreError> {
+    kept.map(|()| Ok(Reply::Done))
+}
+
 impl Phone {
     pub(super) fn handle_command(
         &mut self,
@@ -214,14 +218,8 @@ impl Phone {
                 store.put_setting(&Setting::photo(&digest), &[1])?;
                 Ok(Ok(Reply::Done))
             }
-            Command::KeepVisit(visit) => {
-                store.put_visit(visit.as_deref())?;
-                Ok(Ok(Reply::Done))
-            }
-            Command::KeepImport(import) => {
-                store.put_import(import.as_deref())?;
-                Ok(Ok(Reply::Done))
-            }
+            Command::KeepVisit(visit) => kept(store.put_visit(visit.as_deref())),
+            Command::KeepImport(import) => kept(store.put_import(import.as_deref())),
             Command::Remember(settings) => {
                 for (case, value) in settings {
                     if store.case_row(&case)?.is_some() {

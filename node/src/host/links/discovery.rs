@@ -113,6 +113,8 @@ pub(super) struct Discovery {
     pub port: Port,
     pub counts: Arc<Counts>,
     pub log: Log,
+    /// Where a phone with this one's key spoke last, and when.
+    pub twin: Option<(IpAddr, Instant)>,
 }
 
 impl Discovery {
@@ -132,7 +134,6 @@ impl Discovery {
         }
         let mut changes = changes::Changes::new();
         let mut near: BTreeMap<DeviceId, (SocketAddr, Instant)> = BTreeMap::new();
-        let mut twin: Option<(IpAddr, Instant)> = None;
         let mut schedule = Schedule::default();
         let wait = |schedule: &mut Schedule| {
             let (ms, families) = schedule.next(chance());
@@ -172,15 +173,6 @@ impl Discovery {
                 }
                 Some((bytes, from)) = announcements.recv() => {
                     let Some((peer, address)) = self.heard(&bytes, from) else { continue };
-                    if peer == self.id {
-                        // An address of this phone's own may just have gone: a twin speaks again.
-                        let before = twin.replace((address.ip(), Instant::now()));
-                        let again = before.is_some_and(|(ip, at)| ip == address.ip() && at.elapsed() < NEAR);
-                        if again && !self.port.seen(peer, LinkClass::Ip, address.to_string()).await {
-                            return;
-                        }
-                        continue;
-                    }
                     let known = near.insert(peer, (address, Instant::now()));
                     if near.len() > NEIGHBOURS_MAX {
                         let oldest = near.iter().min_by_key(|(_, (_, at))| *at).map(|(peer, _)| *peer);
@@ -214,7 +206,7 @@ impl Discovery {
     }
 
     /// Who has spoken, and where to call, if it is a phone of ours on a network that this one is on.
-    fn heard(&self, bytes: &[u8], from: SocketAddr) -> Option<(DeviceId, SocketAddr)> {
+    fn heard(&mut self, bytes: &[u8], from: SocketAddr) -> Option<(DeviceId, SocketAddr)> {
         self.counts.heard.fetch_add(1, Relaxed);
         let key = *self.key.borrow();
         let Some((peer, address)) = key.and_then(|key| read(&key, bytes, from)) else {
@@ -227,7 +219,8 @@ impl Discovery {
             SocketAddr::V6(_) => self.ports.1,
         };
         let own = peer == self.id && is_own(from.ip()) && address.port() == own_port;
-        (on_link(from.ip()) && !own).then_some((peer, address))
+        let twin = peer == self.id && !own && !speaks_again(&mut self.twin, from.ip());
+        (on_link(from.ip()) && !own && !twin).then_some((peer, address))
     }
 }
 
@@ -236,6 +229,13 @@ fn chance() -> u8 {
     let _ = getrandom::fill(&mut chance);
     let [chance] = chance;
     chance
+}
+
+/// Whether a phone with this one's key has spoken from this address before: an address of this phone's own may
+/// just have gone.
+fn speaks_again(twin: &mut Option<(IpAddr, Instant)>, from: IpAddr) -> bool {
+    let before = twin.replace((from, Instant::now()));
+    before.is_some_and(|(ip, at)| ip == from && at.elapsed() < NEAR)
 }
 
 /// Whether an address is one of this machine's.

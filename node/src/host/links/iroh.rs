@@ -173,6 +173,7 @@ impl Ip {
             port,
             counts: self.counts.clone(),
             log: self.log.clone(),
+            twin: None,
         };
         discovery.run().await;
     }

@@ -13,6 +13,7 @@ use clinical::{FindingValue, Merge, Urgency, catalogue};
 use crate::{DecisionEntry, DoseEntry, Entry, IMPORTED};
 
 mod bundle;
+mod history;
 mod lines;
 mod values;
 mod xml;
@@ -344,6 +345,8 @@ struct Reading {
     /// Kinds of resources of our own that only repeat what the others say.
     ours: bool,
     consents: BTreeSet<String>,
+    /// Lines of the patient's history so far.
+    lines: usize,
 }
 
 /// Of when an observation is, as far as it says.
@@ -392,6 +395,7 @@ impl Reading {
             doses: BTreeSet::new(),
             ours,
             consents: BTreeSet::new(),
+            lines: 0,
         }
     }
 
@@ -463,6 +467,7 @@ impl Reading {
             | "RiskAssessment"
                 if self.ours => {}
             "Encounter" => {}
+            _ if self.read_history(resource) => {}
             _ => self.leave_out(
                 resource,
                 "this kind is not read here: look it up in the file",
