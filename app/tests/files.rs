@@ -504,3 +504,46 @@ fn a_dose_of_a_register_that_is_put_right_counts_once() {
     assert!(told.contains("it is here as amoxicillin 250 mg"), "{told}");
     assert_eq!(doses(), first);
 }
+
+/// A table of so many patients.
+fn patients(of: usize) -> String {
+    let rows = (0..of).map(|n| {
+        let case = format!("{n:032x}");
+        let row =
+            |kind: &str, value: &str| format!("{case},x,finding,{kind},{value},,w,2025,1,yes\r\n");
+        row("patient.name", &format!("Child {n}")) + &row("spo2", "97")
+    });
+    let head = "case,area,kind,name,value,unit,said_by,said_at,order,stands\r\n".to_owned();
+    head + &rows.collect::<String>()
+}
+
+/// The program is killed while it takes in a file: what the next command sees is all of it, each patient once.
+#[test]
+fn a_file_whose_import_is_killed_is_all_here_at_the_next_command() {
+    const PATIENTS: usize = 150;
+    let desk = with_worker();
+    desk.write("many.csv", &patients(PATIENTS));
+    let count = |of: &serde_json::Value| of["cases"].as_array().unwrap().len();
+    let before = count(&desk.json("clinic", &["case", "list"]));
+    let mut import = std::process::Command::new(env!("CARGO_BIN_EXE_kijiti"));
+    import.env("KIJITI_PASSPHRASE", "twelve patients to see");
+    import.arg("--data").arg(desk.path("clinic"));
+    import.args(["case", "import", "many.csv"]);
+    import
+        .current_dir(desk.path("."))
+        .stdout(std::process::Stdio::null());
+    let mut import = import.stderr(std::process::Stdio::null()).spawn().unwrap();
+    // Some patients are written by then, and not all.
+    let log = desk.path("clinic/phone.sqlite-wal");
+    let written = || std::fs::metadata(&log).map_or(0, |log| log.len());
+    while written() < 400_000 {
+        assert_eq!(import.try_wait().unwrap(), None, "it was over before");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    import.kill().unwrap();
+    import.wait().unwrap();
+    let here = count(&desk.json("clinic", &["case", "list"])) - before;
+    assert_eq!(here, PATIENTS);
+    let again = desk.json("clinic", &["case", "import", "many.csv"]);
+    assert_eq!(again["unchanged"], PATIENTS, "{again}");
+}

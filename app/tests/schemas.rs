@@ -296,11 +296,12 @@ fn what_the_desk_prints_of_releases_has_the_form_that_is_written_down() {
 }
 
 /// Schemas of files, whose form their own tests hold, and what only a long or a rare command prints.
-const ELSEWHERE: [&str; 11] = [
+const ELSEWHERE: [&str; 12] = [
     "backup-files/1",
     "coverage/1",
     "demo/1",
     "draft/2",
+    "enrol-draft/1",
     "enrolment/1",
     "grant/1",
     "mirror/1",

@@ -196,6 +196,17 @@ fn in_changes(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
     groups
 }
 
+/// What is done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// It is only said what it would bring.
+    DryRun,
+    /// Whether anything would be refused, before anything is written.
+    Before,
+    /// It is written.
+    Write,
+}
+
 /// Takes in a file of cases, or only says what that would bring. Everything that could refuse a part of it is
 /// looked at before the first word is written, and what is cut off goes on ([`whole`]).
 pub fn import(
@@ -206,10 +217,10 @@ pub fn import(
 ) -> Result<Imported, Refusal> {
     let (source, area) = (source.into(), cases::default_area(cx, area)?);
     match dry_run {
-        true => take_in(cx, (&source, &area), bytes, true),
+        true => take_in(cx, (&source, &area), bytes, Pass::DryRun),
         false => {
             go_on(cx)?; // one that was cut off comes first
-            take_in(cx, (&source, &area), bytes, true)?;
+            take_in(cx, (&source, &area), bytes, Pass::Before)?;
             whole::begin(cx, (&source, &area), bytes)?;
             let taken = take_in_whole(cx, (&source, &area), bytes)?;
             whole::end(cx)?;
@@ -224,15 +235,16 @@ fn take_in_whole(
     (source, area): (&Source, &Area),
     bytes: &[u8],
 ) -> Result<Imported, Refusal> {
-    take_in(cx, (source, area), bytes, false)
+    take_in(cx, (source, area), bytes, Pass::Write)
 }
 
 fn take_in(
     cx: &mut dyn Cx,
     (source, area): (&Source, &Area),
     bytes: &[u8],
-    dry_run: bool,
+    pass: Pass,
 ) -> Result<Imported, Refusal> {
+    let dry_run = pass != Pass::Write;
     if source.format == Format::Archive {
         return open_archive(cx, bytes, area, dry_run);
     }
@@ -251,7 +263,7 @@ fn take_in(
         }
     }
     if dry_run {
-        look_over(cx, &wanted, (source.format, area), &mut said)?;
+        look_over(cx, &wanted, (source.format, area, pass), &mut said)?;
         return Ok(said);
     }
     let of = wanted.len();
@@ -271,12 +283,14 @@ fn take_in(
 fn look_over(
     cx: &dyn Cx,
     wanted: &[files::Imported],
-    (format, area): (Format, &Area),
+    (format, area, pass): (Format, &Area, Pass),
     said: &mut Imported,
 ) -> Result<(), Refusal> {
     let mut named = BTreeSet::new();
     for (looked_at, imported) in wanted.iter().enumerate() {
-        tell(cx, looked_at, wanted.len());
+        if pass == Pass::DryRun {
+            tell(cx, looked_at, wanted.len());
+        }
         let plan = plan(cx, imported.clone(), format)?;
         let names: BTreeSet<_> = plan.known_as.iter().cloned().collect();
         let held = plan.held.map(|held| held.0);
