@@ -8,7 +8,7 @@ use clinical::catalogue::FIELDS;
 use node::api::views::case::{Case, CaseNew, Decided, History, PhotoLooked, PhotoOut};
 use node::api::views::cases::{Cases, Duplicates, HandedOver};
 use node::api::views::plan::CasePlan;
-use node::api::{CaseWords, DecisionInput, PhotoWords, Request, VisitOf};
+use node::api::{CaseWords, DecisionInput, PhotoWords, Refusal, Request, VisitOf};
 use serde_json::Value;
 
 use crate::Failure;
@@ -154,6 +154,10 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect();
     head.extend(pairs(&args.set)?);
+    // Before anybody answers twenty questions.
+    for (name, value) in &head {
+        clinical::catalogue::read_value(name, value).map_err(Refusal::Value)?;
+    }
     let area = args.area.as_deref().map(area_of).transpose()?;
     let (decision, mut request) = (given(&args.decision)?, request_number()?);
     let mut consent: Vec<_> = args.consent.iter().map(|to| (to.clone(), true)).collect();

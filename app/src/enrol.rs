@@ -12,6 +12,7 @@ use node::api::views::status::{
     Certificates, Code, Done, EnrolRequest, Enrolment, Granted, Retired, SetAside, Status,
 };
 use protocol::Chain;
+use protocol::limits::CERTIFICATE_DAYS;
 
 use crate::cli::EnrolCommand;
 use crate::codes::draw;
@@ -59,8 +60,14 @@ pub fn run(phone: &Phone, command: EnrolCommand) -> Result<(), Failure> {
             renew(phone, &desk, (all, &without), valid_days, out.as_deref())
         }
         EnrolCommand::Accept { answer } => {
-            let file: EnrolmentFile = read(&answer, ANSWER)?;
-            phone.shown::<Status>(accept(file), show::status)
+            match read_either::<EnrolmentFile, EnrolDraftFile>(&answer, (ANSWER, EnrolDraftFile::SCHEMA))? {
+                Either::One(file) => phone.shown::<Status>(accept(file), show::status),
+                Either::Other(_) => Err(Failure::new(
+                    "this is a draft: another key must sign it before it certifies anybody",
+                    "take it to the next desk: `kijiti enrol sign DRAFT --ministry FOLDER --out ANSWER`",
+                )
+                .with_code(5)),
+            }
         }
         EnrolCommand::Grant {
             certificates,
@@ -192,7 +199,12 @@ fn sign_file(
     phone: &Phone,
     request: &Path,
     keys: Option<(PathBuf, bool)>,
-    (area, rights, passes_on, valid_days): (Option<String>, String, String, u64),
+    (area, rights, passes_on, valid_days): (
+        Option<String>,
+        Option<String>,
+        Option<String>,
+        Option<u64>,
+    ),
 ) -> Result<Signing, Failure> {
     let usage = |why: &str, hint: &str| Err(Failure::new(why, hint).with_code(2));
     match (
@@ -202,9 +214,9 @@ fn sign_file(
         (Either::One(file), Some(area)) => {
             let terms = Terms {
                 area,
-                rights,
-                passes_on,
-                valid_days: Some(valid_days).filter(|days| *days > 0),
+                rights: rights.unwrap_or_else(|| "carry,read,write".into()),
+                passes_on: passes_on.unwrap_or_default(),
+                valid_days: Some(valid_days.unwrap_or(CERTIFICATE_DAYS)).filter(|days| *days > 0),
             };
             match keys {
                 Some((folder, clock)) => certify(phone, &folder, &file, &terms, clock),
@@ -215,11 +227,18 @@ fn sign_file(
             "say where the certificate holds",
             "for example --area north/kilifi/mtwapa",
         ),
-        (Either::Other(_), Some(_)) => usage(
-            "a draft says itself where it holds",
-            "leave --area out; to certify it elsewhere, begin with its request",
-        ),
-        (Either::Other(draft), None) => match keys {
+        (Either::Other(_), area)
+            if area.is_some()
+                || rights.is_some()
+                || passes_on.is_some()
+                || valid_days.is_some() =>
+        {
+            usage(
+                "a draft says itself where it holds, what for and for how long",
+                "leave that out; to certify it otherwise, begin with its request",
+            )
+        }
+        (Either::Other(draft), _) => match keys {
             Some((folder, clock)) => sign_draft(phone, &folder, &draft, clock),
             None => usage(
                 "a draft is signed with the ministry's keys",

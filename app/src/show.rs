@@ -341,6 +341,10 @@ fn near(s: &Status) {
     let Some(strangers) = s.strangers_heard else {
         return;
     };
+    if s.name.is_none() {
+        println!("near      this phone is not enrolled: it looks for nobody, and nobody knows it");
+        return;
+    }
     if strangers > 0 {
         println!(
             "near      phones of another ministry, or not enrolled, were heard {strangers} times: this phone cannot meet them"

@@ -420,7 +420,7 @@ fn cases_go_out_as_fhir_and_csv_and_come_back() {
         (&desk, "all.csv"),
     ] {
         let again = taken_in(at, file);
-        let here = again["left_out"]
+        let here = again["told"]
             .as_array()
             .unwrap()
             .iter()

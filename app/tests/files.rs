@@ -164,7 +164,7 @@ fn a_table_comes_back_from_any_spreadsheet_in_its_letters() {
             // The same words again are no news, whatever stands between them.
             _ => {
                 assert!(cases(&answer).is_empty(), "{name}: {answer}");
-                assert!(answer["left_out"].to_string().contains("here already"));
+                assert!(answer["told"].to_string().contains("here already"));
                 continue;
             }
         };
@@ -520,7 +520,7 @@ fn patients(of: usize) -> String {
 /// The program is killed while it takes in a file: what the next command sees is all of it, each patient once.
 #[test]
 fn a_file_whose_import_is_killed_is_all_here_at_the_next_command() {
-    const PATIENTS: usize = 150;
+    const PATIENTS: usize = 400;
     let desk = with_worker();
     desk.write("many.csv", &patients(PATIENTS));
     let count = |of: &serde_json::Value| of["cases"].as_array().unwrap().len();
@@ -536,7 +536,7 @@ fn a_file_whose_import_is_killed_is_all_here_at_the_next_command() {
     // Some patients are written by then, and not all.
     let log = desk.path("clinic/phone.sqlite-wal");
     let written = || std::fs::metadata(&log).map_or(0, |log| log.len());
-    while written() < 400_000 {
+    while written() < 250_000 {
         assert_eq!(import.try_wait().unwrap(), None, "it was over before");
         std::thread::sleep(std::time::Duration::from_millis(1));
     }

@@ -19,6 +19,7 @@ mod consequence;
 mod delivery;
 mod ending;
 mod identity;
+mod import;
 mod io;
 mod known;
 mod load;
@@ -38,6 +39,7 @@ mod tx;
 
 pub use commands::{Command, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
+pub use import::ImportStep;
 pub use io::{Event, Input, LinkId, Output};
 pub use known::{Known, Snapshot};
 use meeting::Meeting;
@@ -256,6 +258,7 @@ impl Agent {
             self.phone.out.close(link, "this phone's own key");
             return self.phone.note_twin(store);
         }
+        self.phone.radios.notice(now, (peer, class), "");
         if self.meetings.len() >= MEETINGS_MAX {
             self.phone.out.close(link, "no room for another meeting");
             return Ok(());

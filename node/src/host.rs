@@ -326,8 +326,13 @@ fn ask_once(
                 Arc::new(|_| {}),
             )?;
             if host.import_cut_off {
-                // If it cannot go on now, the phone works all the same, and says so itself.
-                let _ = host.request(Request::ImportGoesOn, progress);
+                // If it cannot go on now, the phone works all the same, and `status` says so; that it is left is said
+                // at once.
+                let went_on = host.request(Request::ImportGoesOn, progress);
+                if let Err(given_up @ Refusal::ImportGivenUp) = went_on {
+                    host.stop();
+                    return Err(given_up);
+                }
             }
             let answer = host.request(request.clone(), progress);
             host.stop();

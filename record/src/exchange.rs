@@ -27,6 +27,9 @@ pub(crate) fn field_name(written: &str) -> Option<String> {
 /// Lines of who had said what that a case is given.
 const SAID_BY_MAX: usize = 40;
 
+/// How a note begins that says of another that its system has taken it back.
+pub const TAKEN_BACK: &str = "entered in error there: ";
+
 /// A case that was read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Imported {
@@ -39,11 +42,17 @@ pub struct Imported {
     /// The number under which its system keeps the patient, where `known_as` says more than that: by it a
     /// record is found again in which who the patient is was put right.
     pub numbered: Option<String>,
+    /// The bundle in which it stands beside other patients: two of one bundle are two.
+    pub beside: Option<protocol::Digest>,
+    /// Doses that its system has taken back, as it names them.
+    pub taken_back: Vec<String>,
     /// What it says.
     pub entries: Vec<Entry>,
     /// Who had said what in the file, by their name and time there: what is taken in becomes this
     /// phone's word.
     pub said: BTreeMap<String, Vec<String>>,
+    /// What is kept in words alone, as a note.
+    pub told: Vec<String>,
     /// What could not be taken over, in words; it stays in the file that was read.
     pub left_out: Vec<String>,
 }

@@ -32,5 +32,5 @@ mod view;
 pub use case::{Case, CaseError, sign};
 pub use clinical::catalogue::clip;
 pub use entry::{AssessmentEntry, DecisionEntry, DoseEntry, Entry, PhotoEntry, Stamp};
-pub use likeness::{Identity, identity, likeness};
+pub use likeness::{Identity, Number, identity, likeness};
 pub use view::{CaseView, Dose, FindingState, IMPORTED};

@@ -84,62 +84,87 @@ const WHO: [&str; 5] = [
     "patient.national_id",
 ];
 
+/// The number under which a record comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    /// The case's own, which nothing else has.
+    Own,
+    /// One of a register: given twice, shared by twins with their mother.
+    Register,
+}
+
 /// Whether a record that comes under the number of a case is of its patient, by what it `says` of who that is.
-/// What has been put right in the case since was said of this patient, too. Numbers are given twice, and twins
-/// have one between them: a name is a correction only where it is the same but for a letter and the day of
-/// birth stands, or for the order of its parts; a day or a sex only where the whole name stands.
-pub fn identity(case: &CaseView, says: &[(&str, &str)]) -> Identity {
+/// What has been put right in the case since was said of this patient, too. One thing only may be otherwise: a
+/// day of birth or a sex where the whole name stands, a name where it is the same parts and the day of birth stands.
+/// Under a case's own number a name may be otherwise spelt as well.
+pub fn identity(case: &CaseView, says: &[(&str, &str)], number: Number) -> Identity {
     let words = |name: &str| -> Vec<&str> {
         let said = case.findings.get(name).map(|state| &state.said);
-        let text = said
-            .into_iter()
-            .flatten()
-            .filter_map(|(_, value)| word(value));
-        text.collect()
+        let text = said.into_iter().flatten();
+        text.filter_map(|(_, value)| word(value)).collect()
     };
     let said = |name: &str| -> Vec<&str> {
         let named = says.iter().filter(|(of, _)| *of == name);
         named.map(|(_, value)| *value).collect()
     };
-    let one = |x: &str, y: &str| lower(x) == lower(y);
-    let differs = |name: &&&str| {
-        let here = words(name);
-        !here.is_empty()
-            && said(name)
-                .iter()
-                .any(|new| !here.iter().any(|old| one(old, new)))
+    let alike = |name: &str, alike: fn(&str, &str) -> bool| {
+        let (here, new) = (words(name), said(name));
+        !here.is_empty() && new.iter().all(|new| here.iter().any(|old| alike(old, new)))
     };
-    let agrees = |name: &str| {
-        said(name)
-            .iter()
-            .any(|new| words(name).iter().any(|old| one(old, new)))
-    };
+    let agrees = |name: &str| !said(name).is_empty() && alike(name, one_word);
+    let differs =
+        |name: &&&str| !words(name).is_empty() && !said(name).is_empty() && !alike(name, one_word);
     let differing: Vec<_> = WHO.iter().filter(differs).copied().collect();
-    let named = agrees("patient.name")
-        && (agrees("patient.family_name")
-            || said("patient.name")
-                .iter()
-                .any(|name| name.split_whitespace().count() > 1));
-    let any = |name: &str, alike: fn(&str, &str) -> bool| {
-        let here = words(name);
-        said(name)
-            .iter()
-            .all(|new| here.iter().any(|old| alike(old, new)))
-    };
+    protocol::always!(differing.len() <= WHO.len());
+    let own = number == Number::Own;
+    let whole = said("patient.name")
+        .iter()
+        .all(|name| is_whole(name, agrees("patient.family_name")));
+    let named = agrees("patient.name") && (own || whole);
+    let born = agrees("patient.born");
     match differing.as_slice() {
         [] => Identity::Same,
         [name @ ("patient.name" | "patient.family_name")]
-            if any(name, one_name_in_parts)
-                || (agrees("patient.born") && any(name, one_letter_apart)) =>
+            if born && (own || (whole && alike(name, one_name_in_parts))) =>
         {
             Identity::Corrected(name)
         }
-        [name @ "patient.born"] if named && any(name, one_day_miswritten) => {
+        [name @ ("patient.name" | "patient.family_name")]
+            if own && (alike(name, one_letter_apart) || alike(name, one_name_in_parts)) =>
+        {
             Identity::Corrected(name)
         }
-        [name @ "patient.sex"] if named && agrees("patient.born") => Identity::Corrected(name),
+        [name @ "patient.born"] if named => Identity::Corrected(name),
+        [name @ "patient.sex"] if named && (own || born) => Identity::Corrected(name),
         [name, ..] => Identity::Another(name),
     }
+}
+
+/// Whether a name is one of one person alone: of several parts, none of which counts children or stands for a name
+/// that is not given yet ("Baby A Otieno", "twin 2", "mtoto wa Zawadi").
+fn is_whole(name: &str, has_family: bool) -> bool {
+    const STANDS_FOR: [&str; 24] = [
+        "baby", "babe", "newborn", "infant", "twin", "twins", "child", "boy", "girl", "unknown",
+        "mtoto", "pacha", "kichanga", "bébé", "bebe", "nouveau", "né", "jumeau", "jumelle",
+        "enfant", "recém", "nascido", "gémeo", "menino",
+    ];
+    let parts = name.split(|c: char| !c.is_alphanumeric());
+    let parts: Vec<_> = parts
+        .filter(|part| !part.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    let counts = |part: &str| {
+        let roman = part.chars().all(|c| matches!(c, 'i' | 'v' | 'x'));
+        part.chars().count() < 2 || roman || part.chars().any(char::is_numeric)
+    };
+    let stands_for = parts
+        .iter()
+        .any(|part| counts(part) || STANDS_FOR.contains(&part.as_str()));
+    !stands_for && parts.len() + usize::from(has_family) > 1
+}
+
+fn one_word(x: &str, y: &str) -> bool {
+    lower(x) == lower(y)
 }
 
 fn word(value: &FindingValue) -> Option<&str> {
@@ -193,22 +218,6 @@ fn one_letter_apart(x: &str, y: &str) -> bool {
     let another = left.len() == right.len() && rest(&left, 1) == rest(&right, 1);
     let more = right.len() == left.len() + 1 && left == rest(&right, 1);
     short.len() >= 4 && (swapped || another || more)
-}
-
-/// Two days of which one is the other, said less exactly, with one part wrong, or with day and month in each
-/// other's place.
-fn one_day_miswritten(x: &str, y: &str) -> bool {
-    let (x, y): (Vec<_>, Vec<_>) = (x.split('-').collect(), y.split('-').collect());
-    match (x.as_slice(), y.as_slice()) {
-        ([a, b, c], [d, e, f]) => {
-            let wrong = [a != d, b != e, c != f]
-                .into_iter()
-                .filter(|wrong| *wrong)
-                .count();
-            wrong <= 1 || (a == d && (b, c) == (f, e))
-        }
-        (x, y) => x.iter().zip(y).all(|(a, b)| a == b),
-    }
 }
 
 /// A word without what is written this way or that.
@@ -270,91 +279,140 @@ mod tests {
         case.view()
     }
 
+    const HERE: [(&str, &str); 4] = [
+        ("patient.name", "Amina Juma"),
+        ("patient.family_name", "Kazungu"),
+        ("patient.born", "2024-05-01"),
+        ("patient.sex", "female"),
+    ];
+
+    /// The same but for one thing.
+    fn said(n: usize, value: &'static str) -> [(&'static str, &'static str); 4] {
+        let mut said = HERE;
+        said[n].1 = value;
+        said
+    }
+
     #[test]
-    fn what_was_put_right_is_told_from_somebody_else() {
-        let (name, family, born, sex, id) = (WHO[0], WHO[1], WHO[3], WHO[2], WHO[4]);
-        let here = [
-            (name, "Amina"),
-            (family, "Juma"),
-            (born, "2024-05-01"),
-            (sex, "female"),
-        ];
-        let whole = case(&here);
-        let said = |n: usize, value| {
-            let mut said = here;
-            said[n].1 = value;
-            said
-        };
-        let all = [
-            (0, "Aminah", name),
-            (0, "Aimna", name),
-            (1, "Jumaa", family),
-            (0, "Amina Zawadi", name),
-            (2, "2024-05-11", born),
-            (2, "2024-01-05", born),
-            (2, "2023-05-01", born),
-            (2, "2024", born),
-            (3, "male", sex),
-        ];
-        for (n, value, by) in all {
-            assert_eq!(
-                identity(&whole, &said(n, value)),
-                Identity::Corrected(by),
-                "{value}"
-            );
-        }
-        for (n, value) in [(0, "AMINA"), (1, " juma "), (2, "2024-05-01")] {
-            assert_eq!(identity(&whole, &said(n, value)), Identity::Same, "{value}");
-        }
-        // A brother's, a twin's, somebody's to whom the number was given again.
-        for (n, value, by) in [
-            (0, "Amani", name),
-            (0, "Halima", name),
-            (2, "2021-11-23", born),
+    fn what_was_put_right_under_a_number_is_told_from_somebody_else() {
+        let whole = case(&HERE);
+        let number = Number::Register;
+        for (n, value) in [
+            (0, "Juma Amina"),
+            (2, "2024-05-11"),
+            (2, "2023-01-01"),
+            (2, "2024"),
+            (3, "male"),
         ] {
+            let identity = identity(&whole, &said(n, value), number);
+            assert_eq!(identity, Identity::Corrected(HERE[n].0), "{value}");
+        }
+        for (n, value) in [(0, "AMINA  juma"), (1, "kazungu"), (2, "2024-05-01")] {
             assert_eq!(
-                identity(&whole, &said(n, value)),
-                Identity::Another(by),
+                identity(&whole, &said(n, value), number),
+                Identity::Same,
                 "{value}"
             );
         }
-        let two = [
-            (name, "Aminah"),
-            (family, "Juma"),
-            (born, "2024-05-01"),
-            (sex, "male"),
-        ];
+        // Twins, and somebody to whom the number was given again.
+        for (n, value) in [
+            (0, "Aminah Juma"),
+            (0, "Amani Juma"),
+            (0, "Halima Said"),
+            (1, "Kazungo"),
+        ] {
+            let identity = identity(&whole, &said(n, value), number);
+            assert_eq!(identity, Identity::Another(HERE[n].0), "{value}");
+        }
+        let mut two = said(0, "Juma Amina");
+        two[3].1 = "male";
         assert_eq!(
-            identity(&whole, &two),
-            Identity::Another(name),
-            "two things are otherwise"
+            identity(&whole, &two, number),
+            Identity::Another("patient.name")
         );
-        let card = case(&[(name, "Amina Juma"), (id, "1234")]);
+        // Put right here: what an older file says is this patient's too.
+        let put_right = case(&[("patient.name", "Halima"), ("patient.name", "Amina")]);
         assert_eq!(
-            identity(&card, &[(name, "Amina Juma"), (id, "1243")]),
-            Identity::Another(id)
+            identity(&put_right, &[("patient.name", "Halima")], number),
+            Identity::Same
         );
     }
 
-    /// With nothing beside it a letter or a day is somebody else's.
+    /// Names that count children, or stand for one not given yet, are several people's under one number.
     #[test]
-    fn alone_nothing_is_taken_for_a_correction() {
-        let (name, born) = (WHO[0], WHO[3]);
-        for (here, says) in [
-            ((name, "Asha"), (name, "Aisha")),
-            ((born, "2024-05-01"), (born, "2024-05-11")),
-        ] {
-            assert_eq!(identity(&case(&[here]), &[says]), Identity::Another(says.0));
+    fn twins_under_their_mother_s_number_are_two() {
+        let pairs = [
+            ("Baby A Otieno", "Baby B Otieno"),
+            ("Baby 1 Kamau", "Baby 2 Kamau"),
+            ("Twin 1", "Twin 2"),
+            ("Baby of Zawadi I", "Baby of Zawadi II"),
+            ("Amina", "Baby of Amina"),
+            ("Jane Achieng", "Janet Achieng"),
+            ("Asha Ali", "Aisha Ali"),
+            ("Hassan Said", "Hussein Said"),
+        ];
+        let born = ("patient.born", "2025-10-16");
+        for (x, y) in pairs {
+            let (x, y) = (
+                case(&[("patient.name", x), born]),
+                [("patient.name", y), born],
+            );
+            assert_eq!(
+                identity(&x, &y, Number::Register),
+                Identity::Another("patient.name"),
+                "{y:?}"
+            );
         }
-        let alone = case(&[(name, "Amina"), (born, "2024-05-01")]);
-        let other = identity(&alone, &[(name, "Amina"), (born, "2024-05-11")]);
+        for name in ["Baby of Amina", "Baby Ali", "Mtoto wa Zawadi", "Amina"] {
+            let name = ("patient.name", name);
+            for other in [("patient.born", "2023-10-16"), ("patient.sex", "male")] {
+                let here = case(&[name, born, ("patient.sex", "female")]);
+                let says = [name, other];
+                assert_eq!(
+                    identity(&here, &says, Number::Register),
+                    Identity::Another(other.0),
+                    "{says:?}"
+                );
+                assert_eq!(
+                    identity(&here, &says, Number::Own),
+                    Identity::Corrected(other.0),
+                    "{says:?}"
+                );
+            }
+        }
+        let order = [("patient.name", "Hassan Ali")];
+        let father = case(&[("patient.name", "Ali Hassan")]);
         assert_eq!(
-            other,
-            Identity::Another(born),
-            "one part of a name is many people's"
+            identity(&father, &order, Number::Register),
+            Identity::Another("patient.name")
         );
-        // What was put right here is this patient's too.
-        let put_right = case(&[(name, "Halima"), (name, "Amina")]);
-        assert_eq!(identity(&put_right, &[(name, "Halima")]), Identity::Same);
+    }
+
+    /// A case's own number is nobody else's; a wholly other name is somebody else's all the same where nothing
+    /// stands beside it, and a card's number always.
+    #[test]
+    fn under_its_own_number_a_name_may_be_spelt_otherwise() {
+        let (name, id) = ("patient.name", "patient.national_id");
+        let alone = case(&[(name, "Amina")]);
+        for (value, same) in [
+            ("Aminah", true),
+            ("Aimna", true),
+            ("Amina Juma", true),
+            ("Halima", false),
+        ] {
+            let identity = identity(&alone, &[(name, value)], Number::Own);
+            assert_eq!(
+                identity == Identity::Corrected(name),
+                same,
+                "{value}: {identity:?}"
+            );
+        }
+        assert_eq!(
+            identity(&case(&HERE), &said(0, "Halima Said"), Number::Own),
+            Identity::Corrected(name)
+        );
+        let card = case(&[(name, "Amina Juma"), (id, "1234")]);
+        let other = identity(&card, &[(name, "Amina Juma"), (id, "1243")], Number::Own);
+        assert_eq!(other, Identity::Another(id));
     }
 }

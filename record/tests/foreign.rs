@@ -100,7 +100,7 @@ impl Read {
         let cases = fhir::read(text).unwrap_or_else(|why| panic!("{name}: {why}"));
         let left_out = cases
             .iter()
-            .flat_map(|case| case.left_out.iter().map(String::as_str));
+            .flat_map(|case| case.left_out.iter().chain(&case.told).map(String::as_str));
         Self {
             name: name.clone(),
             resources: resources(text),
@@ -271,13 +271,149 @@ fn a_patient_s_history_is_kept_in_words_where_it_holds() {
         "medicine taken: Iron (SNOMED CT 1; urn:x 2), active",
         "vaccination: Measles (SNOMED CT 1; urn:x 2), completed, 2025-01-02",
         "procedure: Transfusion (SNOMED CT 1; urn:x 2), completed",
+        // It takes back what an earlier file has said; where none has, nothing is kept of it.
+        "entered in error there: procedure: Amputation (SNOMED CT 1; urn:x 2)",
     ];
     assert_eq!(notes.collect::<Vec<_>>(), kept);
-    let words = cases.iter().flat_map(|case| case.left_out.clone());
+    let words = cases
+        .iter()
+        .flat_map(|case| [case.left_out.clone(), case.told.clone()].concat());
     let words = words.collect::<Vec<_>>().join("\n");
     for (_, _, word, _) in resources {
         assert!(words.contains(word), "{word}: {words}");
     }
+}
+
+/// What turns a medicine or a vaccination round is no history of it.
+#[test]
+fn what_is_not_to_be_done_or_did_not_work_is_no_history() {
+    let medicine = "medicationCodeableConcept";
+    let resources = [
+        (
+            "MedicationRequest",
+            medicine,
+            "Aspirin",
+            r#""status":"active","doNotPerform":true"#,
+        ),
+        (
+            "MedicationRequest",
+            medicine,
+            "Iron",
+            r#""status":"active","intent":"proposal""#,
+        ),
+        (
+            "Immunization",
+            "vaccineCode",
+            "Measles",
+            r#""status":"completed","isSubpotent":true"#,
+        ),
+        (
+            "Condition",
+            "code",
+            "Epilepsy",
+            r#""verificationStatus":{"text":"Refuted"}"#,
+        ),
+    ];
+    let cases = fhir::read(&history_of(&resources)).unwrap();
+    let notes = cases.iter().flat_map(|case| &case.entries);
+    assert_eq!(
+        notes
+            .filter(|entry| matches!(entry, Entry::Note(_)))
+            .count(),
+        0
+    );
+    // The controls.
+    let harmless = resources.map(|(kind, what, word, rest)| {
+        let rest = rest.replace("true", "false").replace("proposal", "order");
+        (
+            kind,
+            what,
+            word,
+            rest.replace(r#"{"text":"Refuted"}"#, "null"),
+        )
+    });
+    let harmless = harmless
+        .each_ref()
+        .map(|(kind, what, word, rest)| (*kind, *what, *word, rest.as_str()));
+    let cases = fhir::read(&history_of(&harmless)).unwrap();
+    let notes = cases.iter().flat_map(|case| &case.entries);
+    assert_eq!(
+        notes
+            .filter(|entry| matches!(entry, Entry::Note(_)))
+            .count(),
+        4
+    );
+}
+
+/// A medicine that lies within what was given, or elsewhere in the bundle, is the one that was given.
+#[test]
+fn a_medicine_is_found_where_it_is_referred_to() {
+    let given = |id: &str, reference: &str, contained: &str| {
+        format!(
+            r#"{{"resource":{{"resourceType":"MedicationAdministration","id":"{id}","status":"completed","subject":{{"reference":"Patient/p"}}{contained},"medicationReference":{{"reference":"{reference}"}},"effectiveDateTime":"2026-01-0{id}","dosage":{{"dose":{{"value":250,"unit":"mg"}}}}}}}}"#
+        )
+    };
+    let zinc =
+        r#","contained":[{"resourceType":"Medication","id":"m","code":{"text":"amoxicillin"}}]"#;
+    let medicine = |url: &str, id: &str| {
+        format!(
+            r#"{{"fullUrl":"{url}","resource":{{"resourceType":"Medication","id":"{id}","code":{{"text":"amoxicillin"}}}}}}"#
+        )
+    };
+    let all = [
+        given("1", "#m", zinc),
+        given("2", "urn:uuid:0a", ""),
+        given("3", "Medication/x", ""),
+        given("4", "Medication/nowhere", ""),
+        medicine("urn:uuid:0a", "a"),
+        medicine("http://a.example/fhir/Medication/x", "x"),
+    ];
+    let text = format!(
+        r#"{{"resourceType":"Bundle","type":"collection","entry":[{{"resource":{{"resourceType":"Patient","id":"p"}}}},{}]}}"#,
+        all.join(",")
+    );
+    let cases = fhir::read(&text).unwrap();
+    let doses = cases
+        .iter()
+        .flat_map(|case| &case.entries)
+        .filter_map(|entry| match entry {
+            Entry::Dose(dose) => Some((dose.medicine.as_str(), dose.given.as_str())),
+            _ => None,
+        });
+    let days = ["2026-01-01", "2026-01-02", "2026-01-03"].map(|day| ("amoxicillin", day));
+    assert_eq!(doses.collect::<Vec<_>>(), days);
+}
+
+/// What is of a time that has not been yet, or of one before the patient was born, is left out and said.
+#[test]
+fn what_was_measured_before_birth_or_is_still_to_come_is_left_out() {
+    let at = |id: &str, day: &str| {
+        format!(
+            r#"{{"resource":{{"resourceType":"Observation","id":"{id}","status":"final","code":{{"coding":[{{"system":"http://loinc.org","code":"59408-5"}}]}},"subject":{{"reference":"Patient/p"}},"effectiveDateTime":"{day}","valueQuantity":{{"value":9{id},"unit":"%"}}}}}}"#
+        )
+    };
+    let all = [
+        at("1", "2021-01-01"),
+        at("2", "2026-01-02"),
+        at("3", "2031-01-01"),
+    ];
+    let text = format!(
+        r#"{{"resourceType":"Bundle","type":"collection","entry":[{{"resource":{{"resourceType":"Patient","id":"p","birthDate":"2024-05-01"}}}},{}]}}"#,
+        all.join(",")
+    );
+    let until = 1_800_000_000; // 2027
+    let cases = fhir::read_until(&text, until).unwrap();
+    assert_eq!(said(&cases)["spo2"], [FindingValue::Number(92.0)]);
+    let words = cases[0].left_out.join("\n");
+    assert!(
+        words.contains("before the patient was born") && words.contains("still to come"),
+        "{words}"
+    );
+    assert_eq!(
+        said(&fhir::read(&text).unwrap())["spo2"],
+        [FindingValue::Number(93.0)],
+        "the control"
+    );
 }
 
 /// What only asks another system to do something is no record.

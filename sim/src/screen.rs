@@ -178,10 +178,12 @@ pub struct Screen<'a> {
 impl<'a> Screen<'a> {
     /// At this phone.
     pub fn at(world: &'a mut World, phone: usize) -> Self {
+        // Fresh each time that the phone was started: no two requests have one number.
+        let loads = world.phones.get(phone).map_or(0, |phone| phone.loads);
         Self {
+            rng: ChaCha8Rng::seed_from_u64(phone as u64 | loads << 32),
             world,
             phone,
-            rng: ChaCha8Rng::seed_from_u64(phone as u64),
         }
     }
 

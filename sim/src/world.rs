@@ -38,7 +38,7 @@ pub struct SimPhone {
     /// What it told its screens, newest last; emptied by whoever looks.
     pub events: Vec<Event>,
     keys: DeviceKeys,
-    loads: u64,
+    pub(crate) loads: u64,
     /// Seconds that its wall clock is off.
     pub clock_off_s: i64,
 }

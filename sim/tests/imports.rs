@@ -20,14 +20,18 @@ use common::{CLINIC, Road, SUPERVISOR, WORKER};
 
 const PATIENTS: usize = 3;
 
-/// A table of some patients, each with a dose.
+/// A table of some patients.
 fn table() -> String {
+    table_of(PATIENTS)
+}
+
+fn table_of(patients: usize) -> String {
     let mut table = String::from("case,area,kind,name,value,unit,said_by,said_at,order,stands\r\n");
-    for n in 0..PATIENTS {
+    for n in 0..patients {
         let case = format!("{n:032x}");
         let rows = [
             format!("{case},x,finding,patient.name,Child {n},,w,2025,1,yes\r\n"),
-            format!("{case},x,finding,spo2,9{n},%,w,2025,2,yes\r\n"),
+            format!("{case},x,finding,spo2,9{},%,w,2025,2,yes\r\n", n % 10),
         ];
         table.extend(rows);
     }
@@ -158,7 +162,7 @@ fn a_program_that_is_killed_in_a_file_goes_on_there() {
             break;
         }
         let begun = exchange::is_cut_off(&Screen::at(&mut world, WORKER));
-        assert_eq!(begun, commands > 0);
+        assert_eq!(begun, commands > 1);
         lives(&mut world, 2, |cx| drop(exchange::go_on(cx)));
         let mut screen = Screen::at(&mut world, WORKER);
         screen.ask::<Imported>(Request::ImportGoesOn).unwrap();
@@ -172,14 +176,40 @@ fn a_program_that_is_killed_in_a_file_goes_on_there() {
 fn a_file_that_brings_the_program_down_is_not_begun_for_ever() {
     let mut world = world();
     assert!(!lives(&mut world, 3, takes));
-    for _ in 0..2 {
+    for _ in 0..5 {
         assert!(!lives(&mut world, 1, |cx| drop(exchange::go_on(cx))));
+        assert!(exchange::is_cut_off(&Screen::at(&mut world, WORKER)));
     }
     let mut screen = Screen::at(&mut world, WORKER);
     assert_eq!(exchange::go_on(&mut screen), Err(Refusal::ImportGivenUp));
     assert!(!exchange::is_cut_off(&screen));
+    let told: Status = screen.ask(Request::Status).unwrap();
+    assert!(told.warnings.contains(&Warning::ImportGivenUp));
     assert!(lives(&mut world, 1000, takes));
     assert_eq!(cases(&mut world).cases.len(), PATIENTS);
+    let told: Status = Screen::at(&mut world, WORKER).ask(Request::Status).unwrap();
+    assert!(
+        !told.warnings.contains(&Warning::ImportGivenUp),
+        "it is all in"
+    );
+}
+
+/// However often a long file is cut off, as long as it comes further each time it is never left.
+#[test]
+fn a_file_that_comes_further_each_time_is_never_left() {
+    let mut world = world();
+    let long = |cx: &mut Killed<'_>| {
+        let table = table_of(60);
+        exchange::import(cx, Format::Csv, table.as_bytes(), (None, false)).unwrap();
+    };
+    assert!(!lives(&mut world, 3, long));
+    let mut cuts = 0;
+    while !lives(&mut world, 12, |cx| drop(exchange::go_on(cx).unwrap())) {
+        cuts += 1;
+        assert!(cuts < 40);
+    }
+    assert!(cuts >= 3, "{cuts}");
+    assert_eq!(cases(&mut world).cases.len(), 60);
 }
 
 /// A copy of a phone's store goes on beside it: what the copy writes comes to the phone by a third one, and the

@@ -29,16 +29,16 @@ pub enum EnrolCommand {
         /// Where it holds; a draft says so itself.
         #[arg(long)]
         area: Option<String>,
-        /// What it may do: carry, read, write, enrol, grant, revoke.
-        #[arg(long, default_value = "carry,read,write")]
-        rights: String,
+        /// What it may do: carry, read, write, enrol, grant, revoke. [default: carry,read,write]
+        #[arg(long)]
+        rights: Option<String>,
         /// What it may let others do, if it may enrol.
-        #[arg(long, default_value = "")]
-        passes_on: String,
+        #[arg(long)]
+        passes_on: Option<String>,
         /// Days after which it is given no new keys and may certify nobody; it goes on working with
-        /// what it has. 0: without an end. Whoever signed it renews it at a meeting before it ends.
-        #[arg(long, value_name = "DAYS", default_value_t = CERTIFICATE_DAYS)]
-        valid_days: u64,
+        /// what it has. 0: without an end. Whoever signed it renews it at a meeting before it ends. [default: 400]
+        #[arg(long, value_name = "DAYS")]
+        valid_days: Option<u64>,
         /// The ministry's folder of keys and root, to sign as the ministry.
         #[arg(long, value_name = "FOLDER")]
         ministry: Option<PathBuf>,

@@ -351,19 +351,27 @@ pub fn imported(i: &Imported) {
         i.added_to,
         i.unchanged
     );
-    if left_out > 0 {
-        println!("not taken in as it stands there, or not at all:");
-        i.left_out
-            .iter()
-            .take(SHOWN)
-            .for_each(|what| wrapped(what, 4));
-    }
-    if left_out > SHOWN {
-        println!(
-            "    and {} more (--json lists all {left_out})",
-            left_out - SHOWN
-        );
-    }
+    let list = |head: &str, what: &[String]| {
+        if what.is_empty() {
+            return;
+        }
+        println!("{head}");
+        what.iter().take(SHOWN).for_each(|what| wrapped(what, 4));
+        if let Some(more) = what.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            println!("    and {more} more (--json lists all {})", what.len());
+        }
+    };
+    list(
+        "not taken in as it stands there, or not at all:",
+        &i.left_out,
+    );
+    let kept: Vec<_> = i
+        .told
+        .iter()
+        .filter(|what| what.contains("kept in words"))
+        .cloned()
+        .collect();
+    list("kept in words:", &kept);
 }
 
 /// Every field that a case may have.

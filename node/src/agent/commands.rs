@@ -16,6 +16,7 @@ use sync::epoch::Member;
 use sync::space::open_grant;
 
 use super::Phone;
+use super::import::ImportStep;
 use super::parcels::Parcel;
 use super::records::Target;
 use super::tx::Consequence;
@@ -90,11 +91,13 @@ pub enum Command {
         request: [u8; 16],
         /// Settings under which the case is found again when the file comes again.
         known_as: Vec<Setting>,
+        /// How far the file is with it, as [`ImportStep::Note`] notes it.
+        so_far: Vec<u8>,
     },
     /// Keep the visit that is under way, sealed; `None`: it is over.
     KeepVisit(Option<Vec<u8>>),
-    /// Keep the file of cases that is being taken in, sealed; `None`: it is in.
-    KeepImport(Option<Vec<u8>>),
+    /// A step of taking in a file of cases.
+    Import(ImportStep),
     /// Keep what was worked out of what is kept already: how cases stand.
     Remember(Vec<(CaseId, Vec<u8>)>),
     /// Take in a case from an archive, whose writer has been judged. What is new in it leaves this
@@ -176,10 +179,6 @@ pub(super) fn no(refusal: Refusal) -> Result<Answer, StoreError> {
     Ok(Err(refusal))
 }
 
-fn kept(kept: Result<(), StoreError>) -> Result<Answer, StoreError> {
-    kept.map(|()| Ok(Reply::Done))
-}
-
 impl Phone {
     pub(super) fn handle_command(
         &mut self,
@@ -218,8 +217,10 @@ impl Phone {
                 store.put_setting(&Setting::photo(&digest), &[1])?;
                 Ok(Ok(Reply::Done))
             }
-            Command::KeepVisit(visit) => kept(store.put_visit(visit.as_deref())),
-            Command::KeepImport(import) => kept(store.put_import(import.as_deref())),
+            Command::KeepVisit(visit) => {
+                store.put_visit(visit.as_deref()).map(|()| Ok(Reply::Done))
+            }
+            Command::Import(step) => step.take(store).map(|()| Ok(Reply::Done)),
             Command::Remember(settings) => {
                 for (case, value) in settings {
                     if store.case_row(&case)?.is_some() {
@@ -300,11 +301,13 @@ impl Phone {
                 entries,
                 request,
                 known_as,
+                so_far,
             } => {
                 let target = case.map_or(Target::New, Target::Unseen);
                 let said = (entries.as_slice(), &request);
                 let taken = records.add_to_case(target, &area, said, spaces, &mut tx)?;
                 if let Ok(Reply::Case(id)) = &taken {
+                    tx.store.put_setting(&Setting::import_so_far(), &so_far)?;
                     for setting in known_as {
                         tx.store.put_setting(&setting, id.as_bytes())?;
                     }

@@ -65,8 +65,9 @@ pub fn finding(name: &str, typed: &str) -> Result<Entry, Refusal> {
 /// Years that the oldest has lived, with some to spare.
 const LIFE_YEARS: u32 = 125;
 /// Before it (2026) no phone's clock is right, and nothing is held against it.
-const CLOCK_FROM_S: u64 = 1_767_225_600;
-const DAY_S: u64 = 86_400;
+pub const CLOCK_FROM_S: u64 = 1_767_225_600;
+/// Seconds of a day.
+pub const DAY_S: u64 = 86_400;
 
 /// A day that is still to come, by this phone's clock and a day more: dates of this form sort as text, of a
 /// month or a year as far as they go.

@@ -2,26 +2,29 @@
 //! here, beside what stands there, or into a case of its own. Nothing that a file says takes the place
 //! of what somebody here has seen; and what leaves as a file leaves by the same rule as an envelope.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::store::Setting;
-use clinical::FindingValue;
 use protocol::certificate::Right;
 use protocol::{Area, CaseId, Digest};
+use record::Entry;
 use record::exchange::csv::Mapping;
 use record::exchange::{self as files, csv, fhir, text};
-use record::{Case, CaseView, DecisionEntry, Dose, DoseEntry, Entry, Identity};
 use sync::archive::{self, ArchiveError, ArchivedCase};
 
 use super::assess::reassess;
-use super::entries::is_to_come;
+use super::entries::{CLOCK_FROM_S, DAY_S, is_to_come};
 use super::views::exchange::Imported;
 use super::views::meetings::Progress;
 use super::{Cx, Format, Paper, Refusal, cases};
 use crate::agent::{Command, Reply};
 
 mod out;
+mod plan;
 mod whole;
+
+use plan::plan;
+use whole::SoFar;
 
 pub use out::{Export, export};
 pub use whole::{Source, go_on, is_cut_off};
@@ -37,111 +40,9 @@ fn archive_refused(error: ArchiveError) -> Refusal {
     }
 }
 
-/// An entry as it would come back from a file, which does not say what was seen with a decision.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "none of the others is meant"
-)]
-fn as_imported(entry: Entry) -> Entry {
-    let unsaid = || "imported".to_owned();
-    match entry {
-        Entry::Decision(d) => Entry::Decision(DecisionEntry {
-            agrees: true,
-            rules: unsaid(),
-            model: unsaid(),
-            app: String::new(),
-            ..d
-        }),
-        Entry::Dose(dose) => Entry::Dose(DoseEntry {
-            given: String::new(),
-            origin: String::new(),
-            ..dose
-        }),
-        other => other,
-    }
-}
-
-/// What a file says that was not said in the case before: a word that was said once and changed
-/// since is no news, and a dose that is here already, by whichever way it came, is not given again.
-/// In words besides: doses that are here otherwise.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "none of the others is meant"
-)]
-fn news_of(entries: Vec<Entry>, case: &Case) -> (Vec<Entry>, Vec<String>) {
-    let said: Vec<Entry> = case
-        .entries()
-        .iter()
-        .map(|(_, entry)| as_imported(entry.clone()))
-        .collect();
-    let doses = case.view().doses;
-    let findings: Vec<_> = said.iter().filter_map(Entry::word).collect();
-    let mut otherwise = Vec::new();
-    let mut new = |entry: &Entry| match entry {
-        Entry::Dose(dose) => match doses
-            .iter()
-            .find_map(|held| same_dose(held, dose).map(|alike| (held, alike)))
-        {
-            None => true,
-            Some((_, true)) => false,
-            Some((held, false)) => {
-                let (was, is) = (&held.dose, dose);
-                otherwise.push(format!(
-                    "dose {} {} {}: it is here as {} {} {} ({}): if that was wrong, take it back, and add what was given",
-                    is.medicine, is.amount, is.unit, was.medicine, was.amount, was.unit, held.id()
-                ));
-                false
-            }
-        },
-        Entry::Finding { .. } | Entry::Settled { .. } => {
-            entry.word().is_some_and(|word| !findings.contains(&word))
-        }
-        other => !said.contains(&as_imported(other.clone())),
-    };
-    let entries = entries.into_iter().filter(|entry| new(entry)).collect();
-    (entries, otherwise)
-}
-
-/// Whether a dose of a file is one that is here: `Some(false)`: it is, and something else is said
-/// of it.
-fn same_dose(held: &Dose, read: &DoseEntry) -> Option<bool> {
-    let what = |dose: &DoseEntry| (dose.medicine.to_lowercase(), dose.amount, dose.unit.clone());
-    let alike = what(&held.dose) == what(read);
-    let known = [held.key.clone(), held.identity(), held.dose.origin.clone()];
-    if !read.origin.is_empty() && known.contains(&read.origin) {
-        return Some(alike);
-    }
-    if alike && !read.given.is_empty() && read.given == held.dose.given {
-        return Some(true);
-    }
-    // `fhir/` the name that its system gave it `/` what was given when: either makes it the same
-    // one.
-    let names = |origin: &str| {
-        let (named, what) = origin.strip_prefix("fhir/")?.split_once('/')?;
-        Some((named.to_owned(), what.to_owned()))
-    };
-    let ((named, what), (other, other_what)) = (names(&held.dose.origin)?, names(&read.origin)?);
-    match () {
-        () if what == other_what && what != "-" => Some(true),
-        () if named == other && named != "-" => Some(alike),
-        () => None,
-    }
-}
-
-/// Whether a record of a file is of a case's patient.
-fn identity(view: &CaseView, entries: &[Entry]) -> Identity {
-    let words = entries.iter().filter_map(Entry::word);
-    let says: Vec<_> = words.map(|(name, value)| (name, value.words())).collect();
-    let says: Vec<_> = says
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
-    record::identity(view, &says)
-}
-
 /// Reads a file of another system's cases; a table of its own making by a mapping.
 fn read(
-    format: Format,
+    (format, until_s): (Format, Option<u64>),
     mapping: Option<&Mapping>,
     bytes: &[u8],
 ) -> Result<Vec<files::Imported>, Refusal> {
@@ -150,7 +51,10 @@ fn read(
     let read = match (format, mapping) {
         (Format::Csv, Some(mapping)) => csv::read_mapped(&text, mapping),
         (Format::Csv, None) => csv::read(&text),
-        (Format::Archive | Format::Fhir | Format::Ips, _) => fhir::read(&text),
+        (Format::Archive | Format::Fhir | Format::Ips, _) => match until_s {
+            Some(until_s) => fhir::read_until(&text, until_s),
+            None => fhir::read(&text),
+        },
     };
     let mut read = read.map_err(|e| Refusal::FileRefused(e.to_string()))?;
     if let Some(encoding) = encoding {
@@ -246,9 +150,12 @@ fn take_in(
 ) -> Result<Imported, Refusal> {
     let dry_run = pass != Pass::Write;
     if source.format == Format::Archive {
-        return open_archive(cx, bytes, area, dry_run);
+        return open_archive(cx, bytes, area, pass);
     }
-    let read = read(source.format, source.mapping.as_deref(), bytes)?;
+    // By a clock of before all phones nothing is still to come.
+    let now_s = Some(cx.now().wall_s).filter(|now_s| *now_s >= CLOCK_FROM_S);
+    let until = now_s.map(|now_s| now_s.saturating_add(DAY_S));
+    let read = read((source.format, until), source.mapping.as_deref(), bytes)?;
     let mut said = Imported {
         dry_run,
         ..Imported::default()
@@ -256,9 +163,10 @@ fn take_in(
     let mut wanted = Vec::new();
     for mut imported in read {
         said.left_out.extend(imported.left_out.iter().cloned());
+        said.told.extend(imported.told.iter().cloned());
         let later = born_later(cx.now().wall_s, &mut imported.entries);
         said.left_out.extend(later);
-        if !imported.entries.is_empty() {
+        if !imported.entries.is_empty() || !imported.taken_back.is_empty() {
             wanted.push(imported);
         }
     }
@@ -266,18 +174,32 @@ fn take_in(
         look_over(cx, &wanted, (source.format, area, pass), &mut said)?;
         return Ok(said);
     }
-    let of = wanted.len();
+    let (of, mut bundles, mut so_far) = (wanted.len(), Bundles::default(), SoFar::of(cx)?);
     for (taken, imported) in wanted.into_iter().enumerate() {
+        if !so_far.is_next(cx, taken)? {
+            continue;
+        }
         tell(cx, taken, of);
-        let at = (source.format, area);
-        take(cx, imported, at, &mut said).map_err(|why| Refusal::ImportStopped {
+        let beside = imported.beside;
+        let apart = bundles.entry(beside).or_default();
+        let case = take(
+            cx,
+            imported,
+            (source.format, area, apart),
+            (taken, &mut said),
+        );
+        let case = case.map_err(|why| Refusal::ImportStopped {
             taken,
             of,
             why: Box::new(why),
         })?;
+        apart.extend(case.filter(|_| beside.is_some()));
     }
     Ok(said)
 }
+
+/// Cases that each bundle of several patients has come to.
+type Bundles = BTreeMap<Option<Digest>, BTreeSet<CaseId>>;
 
 /// What taking in the patients of a file would bring; refused where one of them would be.
 fn look_over(
@@ -286,14 +208,16 @@ fn look_over(
     (format, area, pass): (Format, &Area, Pass),
     said: &mut Imported,
 ) -> Result<(), Refusal> {
-    let mut named = BTreeSet::new();
+    let (mut named, mut bundles) = (BTreeSet::new(), Bundles::default());
     for (looked_at, imported) in wanted.iter().enumerate() {
         if pass == Pass::DryRun {
             tell(cx, looked_at, wanted.len());
         }
-        let plan = plan(cx, imported.clone(), format)?;
+        let apart = bundles.entry(imported.beside).or_default();
+        let plan = plan(cx, imported.clone(), (format, apart))?;
+        let held = plan.held.as_ref().map(|held| held.0);
+        apart.extend(held.filter(|_| imported.beside.is_some()));
         let names: BTreeSet<_> = plan.known_as.iter().cloned().collect();
-        let held = plan.held.map(|held| held.0);
         let at = held.map_or_else(|| Ok(area.clone()), |id| area_of(cx, &id))?;
         cases::may_begin(cx, Some(at))?;
         said.left_out.extend(plan.said.iter().cloned());
@@ -303,6 +227,7 @@ fn look_over(
         match (held, plan.entries.is_empty()) {
             (Some(_), true) => said.unchanged += 1,
             (Some(_), false) => said.added_to += 1,
+            (None, true) => {}
             (None, _) if again => said.added_to += 1,
             (None, _) => said.new += 1,
         }
@@ -324,155 +249,38 @@ fn area_of(cx: &dyn Cx, id: &CaseId) -> Result<Area, Refusal> {
     row.map(|row| row.area).ok_or(Refusal::CaseNotHere)
 }
 
-/// What a record of a file is known by here: as a whole, with who the patient is, and by itself.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "none of the others is meant"
-)]
-fn known_as(imported: &files::Imported) -> [Setting; 2] {
-    let name = imported.known_as.clone().unwrap_or_else(|| {
-        let said = imported.entries.iter().map(|entry| match entry {
-            Entry::Finding { name, value } | Entry::Settled { name, value } => {
-                format!("{name} {}", value.words())
-            }
-            other => format!("{other:?}"),
-        });
-        said.collect::<Vec<_>>().join("\n")
-    });
-    let who = imported.entries.iter().filter_map(|entry| match entry {
-        Entry::Finding {
-            name,
-            value: FindingValue::Text(word),
-        } if name.starts_with("patient.") => Some(format!("{name} {}", word.to_lowercase())),
-        _ => None,
-    });
-    let whole = [vec![name.clone()], who.collect()].concat().join("\n");
-    [whole, name].map(|name| Setting::known_as(&Digest::of(name.as_bytes())))
-}
-
-/// What becomes of one patient of a file.
-struct Plan {
-    /// The case that is the same one here, and its area.
-    held: Option<(CaseId, Area)>,
-    /// What is new.
-    entries: Vec<Entry>,
-    /// What it is known by from then on.
-    known_as: Vec<Setting>,
-    /// What is to be said of it.
-    said: Vec<String>,
-}
-
-/// Where one patient of a file goes: what is new into the case that is the same one here, or into
-/// a case of its own that says of which it is a copy. Nothing is written under an id that another
-/// phone has given.
-fn plan(cx: &dyn Cx, imported: files::Imported, format: Format) -> Result<Plan, Refusal> {
-    let mut left_out = Vec::new();
-    let [whole, alone] = known_as(&imported);
-    let mut candidates: Vec<_> = imported.case.into_iter().collect();
-    // A case of another phone's that came by a file before is one of our own by now, in whatever form it comes.
-    let by_case = imported.case.map(|id| {
-        let name = format!("case {id}");
-        Setting::known_as(&Digest::of(name.as_bytes()))
-    });
-    let numbered = imported.numbered.as_ref().map(|number| {
-        let name = format!("number {number}");
-        Setting::known_as(&Digest::of(name.as_bytes()))
-    });
-    let names = [&whole, &alone].into_iter().chain(&by_case);
-    for setting in names.chain(&numbered) {
-        let kept = cx.store().setting(setting)?;
-        candidates.extend(kept.and_then(|bytes| CaseId::from_slice(&bytes)));
-    }
-    let (mut here, mut other) = (None, false);
-    for id in candidates {
-        let (Some(row), Some(case)) = (cx.store().case_row(&id)?, cases::load(cx, id)?) else {
-            continue;
-        };
-        let name = match identity(&case.view(), &imported.entries) {
-            Identity::Another(name) => name,
-            same @ (Identity::Same | Identity::Corrected(_)) => {
-                left_out.extend(put_right(&id, same));
-                here = Some((id, row.area));
-                break;
-            }
-        };
-        other = true;
-        let why =
-            format!("the file speaks of another patient ({name} differs); it is a case of its own");
-        left_out.push(format!("case {}: {why}", id.short()));
-    }
-    let (held, entries) = match here {
-        Some((id, area)) => {
-            let case = cases::load(cx, id)?.ok_or(Refusal::CaseNotHere)?;
-            let (news, otherwise) = news_of(imported.entries, &case);
-            left_out.extend(otherwise);
-            (Some((id, area)), news)
-        }
-        None => {
-            let word = match format {
-                Format::Fhir | Format::Ips => "fhir",
-                Format::Csv => "csv",
-                Format::Archive => "archive",
-            };
-            let said_by = imported
-                .said_by()
-                .map(|said| Entry::Note(record::clip(&said)));
-            let taken = Entry::Note(format!("taken in from a {word} file"));
-            let link = imported.case.filter(|_| !other);
-            let link = link.map(|other| Entry::Link { other, same: true });
-            let around: Vec<_> = [taken].into_iter().chain(said_by).chain(link).collect();
-            (None, imported.entries.into_iter().chain(around).collect())
-        }
-    };
-    let mut known_as = vec![whole];
-    known_as.extend((held.is_none() && !other).then_some(alone));
-    known_as.extend(by_case.filter(|_| held.is_none() && !other));
-    known_as.extend(numbered.filter(|_| !other));
-    Ok(Plan {
-        held,
-        entries,
-        known_as,
-        said: left_out,
-    })
-}
-
-/// What is to be said where a file puts right who the patient of a case is.
-fn put_right(id: &CaseId, identity: Identity) -> Option<String> {
-    let Identity::Corrected(name) = identity else {
-        return None;
-    };
-    let why = "is said otherwise under the same number, and stands beside what was said: settle it";
-    Some(format!("case {}: {name} {why}", id.short()))
-}
-
 /// Takes in one patient of a file.
 fn take(
     cx: &mut dyn Cx,
     imported: files::Imported,
-    (format, area): (Format, &Area),
-    said: &mut Imported,
-) -> Result<(), Refusal> {
-    let plan = plan(cx, imported, format)?;
+    (format, area, apart): (Format, &Area, &BTreeSet<CaseId>),
+    (place, said): (usize, &mut Imported),
+) -> Result<Option<CaseId>, Refusal> {
+    let plan = plan(cx, imported, (format, apart))?;
     said.left_out.extend(plan.said);
     match plan.held {
         Some((id, _)) if plan.entries.is_empty() => {
             said.unchanged += 1;
-            let here = format!("case {}: it is here already", id.short());
-            said.left_out.push(here);
+            said.told
+                .push(format!("case {}: it is here already", id.short()));
             // An import that was cut off may not have come to judge it.
             let request = fresh(cx)?;
-            return reassess(cx, id, request);
+            reassess(cx, id, request)?;
+            return Ok(Some(id));
         }
         Some(_) => said.added_to += 1,
+        None if plan.entries.is_empty() => return Ok(None),
         None => said.new += 1,
     }
+    let known_as = plan.known_as.into_iter().chain(plan.slot).collect();
     let (held, area) = match plan.held {
         Some((id, area)) => (Some(id), area),
         None => (None, area.clone()),
     };
-    said.cases
-        .push(write(cx, held, &area, (plan.entries, plan.known_as))?);
-    Ok(())
+    let noted = (known_as, SoFar::reached(place).to_bytes());
+    let case = write(cx, held, &area, (plan.entries, noted))?;
+    said.cases.push(case);
+    Ok(Some(case))
 }
 
 fn fresh(cx: &mut dyn Cx) -> Result<[u8; 16], Refusal> {
@@ -489,7 +297,7 @@ fn write(
     cx: &mut dyn Cx,
     mut held: Option<CaseId>,
     area: &Area,
-    (entries, known_as): (Vec<Entry>, Vec<Setting>),
+    (entries, (known_as, so_far)): (Vec<Entry>, (Vec<Setting>, Vec<u8>)),
 ) -> Result<CaseId, Refusal> {
     let mut known_as = Some(known_as);
     let mut request = [0; 16];
@@ -501,6 +309,7 @@ fn write(
             entries,
             request,
             known_as: known_as.take().unwrap_or_default(),
+            so_far: so_far.clone(),
         };
         held = match cx.command(command)? {
             Reply::Case(id) => Some(id),
@@ -518,8 +327,9 @@ fn open_archive(
     cx: &mut dyn Cx,
     bytes: &[u8],
     area: &Area,
-    dry_run: bool,
+    pass: Pass,
 ) -> Result<Imported, Refusal> {
+    let dry_run = pass != Pass::Write;
     let archive = archive::read(bytes).map_err(archive_refused)?;
     let from = cx
         .known()
@@ -534,9 +344,14 @@ fn open_archive(
         dry_run,
         ..Imported::default()
     };
-    let of = opened.len();
+    let (of, mut so_far) = (opened.len(), SoFar::of(cx)?);
     for (at, ArchivedCase { case, changes }) in opened.into_iter().enumerate() {
-        tell(cx, at, of);
+        if pass == Pass::Write && !so_far.is_next(cx, at)? {
+            continue;
+        }
+        if pass != Pass::Before {
+            tell(cx, at, of);
+        }
         let changes: Vec<Vec<u8>> = changes.into_iter().map(Into::into).collect();
         let held = cases::load(cx, case)?.map(|mut held| held.changes());
         let known = |change: &Vec<u8>| held.iter().flatten().any(|held| held == change);

@@ -17,6 +17,9 @@ pub(super) fn warnings(cx: &dyn Look) -> Vec<Warning> {
     let (fresh, wall_s) = (trust.freshness(), cx.now().wall_s);
     let mut warnings = Vec::new();
     warnings.extend(exchange::is_cut_off(cx).then_some(Warning::ImportCutOff));
+    let given_up = cx.store().setting(&Setting::import_given_up());
+    let given_up = given_up.is_ok_and(|set| set.is_some_and(|set| set == [1]));
+    warnings.extend(given_up.then_some(Warning::ImportGivenUp));
     if wall_s + 86_400 < fresh.floor_s {
         warnings.push(Warning::ClockBehind);
     } else if wall_s > fresh.floor_s.saturating_add(YEAR_S) {

@@ -70,7 +70,14 @@ fn read_age(of: VisitOf, typed: &str) -> Result<(String, f64), FindingsError> {
 fn age_of_birth(now_s: u64, typed: &str) -> Result<Option<(String, String)>, Refusal> {
     let whole = |date: &String| date.len() == 10;
     let Some(date) = read_date(typed).filter(whole) else {
-        return Ok(None);
+        // What looks like a day and is none is told so.
+        let like_a_day = typed.contains(['-', '/']) && typed.contains(|c: char| c.is_numeric());
+        return match like_a_day {
+            true => Err(entries::finding(BORN, typed)
+                .err()
+                .unwrap_or(Refusal::AnswerRefused(FindingsError::NotAnAge))),
+            false => Ok(None),
+        };
     };
     let born = entries::finding(BORN, &date)?;
     entries::in_its_time(now_s, std::slice::from_ref(&born))?;

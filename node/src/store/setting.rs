@@ -63,6 +63,10 @@ single! {
     scrubbed = "scrubbed";
     /// When something last showed that another phone has this one's key, in seconds since 1970.
     twin = "twin";
+    /// How far the file of cases is that is being taken in.
+    import_so_far = "import-so-far";
+    /// Set once a file of cases was left before all of it was in, until another one is.
+    import_given_up = "import-given-up";
     /// Set once the links between cases are kept under the cases that they name.
     links_kept = "links-kept";
 }

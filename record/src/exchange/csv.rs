@@ -310,6 +310,7 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
             cases.push(Imported {
                 case: Some(id),
                 known_as: Some(format!("csv|{id}")),
+                numbered: Some(format!("csv|{id}")),
                 ..Imported::default()
             });
         }

@@ -32,7 +32,7 @@ mod resource;
 mod write;
 
 pub use ips::write_ips;
-pub use read::read;
+pub use read::{read, read_until};
 pub use write::write;
 
 const LOINC: &str = "http://loinc.org";

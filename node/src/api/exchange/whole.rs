@@ -7,8 +7,9 @@ use record::exchange::csv::Mapping;
 use serde::{Deserialize, Serialize};
 
 use super::{Imported, take_in_whole};
-use crate::agent::Command;
+use crate::agent::{Command, ImportStep};
 use crate::api::{Cx, Format, Look, Refusal};
+use crate::store::Setting;
 
 /// As what a file of cases is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,8 +29,11 @@ impl From<Format> for Source {
     }
 }
 
-/// Times that a file is begun without an end, before it is left: it may be what brings the program down.
-const TRIES_MAX: u8 = 3;
+/// Times that a file is gone on with and comes no further, before it is left: it may be what brings the program
+/// down.
+const TRIES_MAX: u8 = 5;
+/// After so many patients of whom there was nothing to write it is noted how far a file is.
+const NOTED_EVERY: usize = 8;
 /// Bytes of a file that was kept, however small it was packed.
 const BYTES_MAX: usize = 64 << 20;
 /// How hard it is packed: fast.
@@ -40,8 +44,60 @@ const LEVEL: i32 = 1;
 struct Pending {
     source: Source,
     area: Area,
-    /// Times that it was begun.
+}
+
+/// How far a file is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct SoFar {
+    /// Times that it was gone on with since it came this far.
     tries: u8,
+    /// Patients that are in.
+    reached: usize,
+}
+
+impl SoFar {
+    /// As it was noted last.
+    pub(super) fn of(cx: &dyn Look) -> Result<Self, Refusal> {
+        let kept = cx.store().setting(&Setting::import_so_far())?;
+        let kept = kept.and_then(|bytes| <[u8; 9]>::try_from(bytes).ok());
+        let Some([tries, reached @ ..]) = kept else {
+            return Ok(Self::default());
+        };
+        let reached = usize::try_from(u64::from_le_bytes(reached)).unwrap_or_default();
+        Ok(Self { tries, reached })
+    }
+
+    /// All patients before this place are in.
+    pub(super) fn reached(place: usize) -> Self {
+        Self {
+            tries: 0,
+            reached: place,
+        }
+    }
+
+    /// As it is noted.
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let reached = (self.reached as u64).to_le_bytes();
+        [[self.tries].as_slice(), &reached].concat()
+    }
+
+    fn note(self, cx: &mut dyn Cx) -> Result<(), Refusal> {
+        cx.command(Command::Import(ImportStep::Note(self.to_bytes())))
+            .map(drop)
+    }
+
+    /// Whether a patient of the file is still to be taken in, by its place; what lies before is, is noted now and
+    /// then.
+    pub(super) fn is_next(&mut self, cx: &mut dyn Cx, at: usize) -> Result<bool, Refusal> {
+        if at < self.reached {
+            return Ok(false);
+        }
+        if at >= self.reached.saturating_add(NOTED_EVERY) {
+            *self = Self::reached(at);
+            self.note(cx)?;
+        }
+        Ok(true)
+    }
 }
 
 /// The length of the head, little-endian; the head; the file, packed.
@@ -67,8 +123,8 @@ pub(super) fn begin(
     let pending = Pending {
         source: source.clone(),
         area: area.clone(),
-        tries: 1,
     };
+    SoFar::default().note(cx)?;
     keep(cx, Some(write(&pending, &packed)?))
 }
 
@@ -78,7 +134,8 @@ pub(super) fn end(cx: &mut dyn Cx) -> Result<(), Refusal> {
 }
 
 fn keep(cx: &mut dyn Cx, bytes: Option<Vec<u8>>) -> Result<(), Refusal> {
-    cx.command(Command::KeepImport(bytes)).map(drop)
+    cx.command(Command::Import(ImportStep::Keep(bytes)))
+        .map(drop)
 }
 
 /// Whether a file that was being taken in was cut off.
@@ -91,23 +148,25 @@ pub fn go_on(cx: &mut dyn Cx) -> Result<Imported, Refusal> {
     let Some(bytes) = cx.store().import()? else {
         return Ok(Imported::default());
     };
-    let Some((mut pending, packed)) = read(&bytes) else {
+    let Some((pending, packed)) = read(&bytes) else {
         end(cx)?; // an older version's, or a newer one's
         return Ok(Imported::default());
     };
+    let mut so_far = SoFar::of(cx)?;
     let plain = zstd::bulk::decompress(packed, BYTES_MAX);
-    let (false, Ok(plain)) = (pending.tries >= TRIES_MAX, plain) else {
-        end(cx)?;
+    let (false, Ok(plain)) = (so_far.tries >= TRIES_MAX, plain) else {
+        cx.command(Command::Import(ImportStep::GiveUp))?;
         return Err(Refusal::ImportGivenUp);
     };
-    let before = bytes.clone();
-    pending.tries = pending.tries.saturating_add(1);
-    always!(pending.tries <= TRIES_MAX);
-    keep(cx, Some(write(&pending, packed)?))?;
+    so_far.tries = so_far.tries.saturating_add(1);
+    always!(so_far.tries <= TRIES_MAX);
+    so_far.note(cx)?;
     let taken = take_in_whole(cx, (&pending.source, &pending.area), &plain);
     if taken.is_err() {
         // It has stopped by itself, and was not brought down: that is no try.
-        let _ = keep(cx, Some(before));
+        let mut so_far = SoFar::of(cx)?;
+        so_far.tries = so_far.tries.saturating_sub(1);
+        let _ = so_far.note(cx);
         return taken;
     }
     end(cx)?;

@@ -34,6 +34,9 @@ pub struct Imported {
     pub dry_run: bool,
     /// What was not taken in as it stands there, or not at all.
     pub left_out: Vec<String>,
+    /// What else there is to say: what is kept in words alone, and which cases were here already.
+    #[serde(default)]
+    pub told: Vec<String>,
     /// Of an archive: who wrote it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub from: Option<String>,

@@ -136,6 +136,8 @@ pub enum Warning {
     },
     /// A file of cases is not all in yet.
     ImportCutOff,
+    /// A file of cases was left before all of it was in.
+    ImportGivenUp,
     /// This phone was revoked.
     Revoked {
         /// Why.

@@ -42,6 +42,9 @@ const BEACON_BYTES: usize = 3 + 24 + 36 + 16;
 const NEIGHBOURS_MAX: usize = 256;
 /// How long a neighbour that was heard counts as near: two announcements may be lost.
 const NEAR: Duration = Duration::from_secs(240);
+/// A phone with this one's key is believed once it speaks so long after it first did, and not much later.
+const TWIN_AFTER: Duration = Duration::from_millis(300);
+const TWIN_WITHIN: Duration = Duration::from_secs(900);
 /// How often the agent is told of those that are near, so that a call that failed is made again.
 const REPORT_EVERY: Duration = Duration::from_secs(3);
 
@@ -113,8 +116,8 @@ pub(super) struct Discovery {
     pub port: Port,
     pub counts: Arc<Counts>,
     pub log: Log,
-    /// Where a phone with this one's key spoke last, and when.
-    pub twin: Option<(IpAddr, Instant)>,
+    /// When a phone with this one's key spoke first.
+    pub twin: Option<Instant>,
 }
 
 impl Discovery {
@@ -172,7 +175,14 @@ impl Discovery {
                     }
                 }
                 Some((bytes, from)) = announcements.recv() => {
-                    let Some((peer, address)) = self.heard(&bytes, from) else { continue };
+                    let first = self.twin.is_none();
+                    let heard = self.heard(&bytes, from);
+                    if first && self.twin.is_some() {
+                        // It is to hear of this one as well.
+                        schedule.news();
+                        (speak, families) = wait(&mut schedule);
+                    }
+                    let Some((peer, address)) = heard else { continue };
                     let known = near.insert(peer, (address, Instant::now()));
                     if near.len() > NEIGHBOURS_MAX {
                         let oldest = near.iter().min_by_key(|(_, (_, at))| *at).map(|(peer, _)| *peer);
@@ -210,8 +220,10 @@ impl Discovery {
         self.counts.heard.fetch_add(1, Relaxed);
         let key = *self.key.borrow();
         let Some((peer, address)) = key.and_then(|key| read(&key, bytes, from)) else {
-            let ours = bytes.starts_with(MARK) && !is_own(from.ip());
-            self.counts.strangers.fetch_add(u64::from(ours), Relaxed);
+            let like_ours = bytes.starts_with(MARK);
+            self.counts
+                .strangers
+                .fetch_add(u64::from(like_ours), Relaxed);
             return None;
         };
         let own_port = match from {
@@ -219,7 +231,7 @@ impl Discovery {
             SocketAddr::V6(_) => self.ports.1,
         };
         let own = peer == self.id && is_own(from.ip()) && address.port() == own_port;
-        let twin = peer == self.id && !own && !speaks_again(&mut self.twin, from.ip());
+        let twin = peer == self.id && !own && !speaks_again(&mut self.twin);
         (on_link(from.ip()) && !own && !twin).then_some((peer, address))
     }
 }
@@ -231,11 +243,16 @@ fn chance() -> u8 {
     chance
 }
 
-/// Whether a phone with this one's key has spoken from this address before: an address of this phone's own may
-/// just have gone.
-fn speaks_again(twin: &mut Option<(IpAddr, Instant)>, from: IpAddr) -> bool {
-    let before = twin.replace((from, Instant::now()));
-    before.is_some_and(|(ip, at)| ip == from && at.elapsed() < NEAR)
+/// Whether a phone with this one's key has spoken before, and not just now: an address of this phone's own may just
+/// have gone, and its own words come back.
+fn speaks_again(twin: &mut Option<Instant>) -> bool {
+    let before = *twin.get_or_insert_with(Instant::now);
+    (TWIN_AFTER..TWIN_WITHIN).contains(&before.elapsed()) || {
+        if before.elapsed() >= TWIN_WITHIN {
+            *twin = Some(Instant::now());
+        }
+        false
+    }
 }
 
 /// Whether an address is one of this machine's.

@@ -339,6 +339,7 @@ impl Row<'_> {
             let from = format!("of {}: {}", mapping.system.trim(), keys.join(", "));
             imported.entries.push(Entry::Note(crate::clip(&from)));
         }
+        imported.numbered = Some(known_as.clone());
         imported.known_as = Some(known_as);
         imported.settled()
     }
@@ -525,7 +526,7 @@ pub fn read_mapped(text: &str, mapping: &Mapping) -> Result<Vec<Imported>, Excha
         }
         if let Some(before) = known.insert(key.clone(), line) {
             return Err(malformed(format!(
-                "lines {before} and {line} are of one patient ({}): a table with several rows a patient needs a column in known_by that tells its visits apart",
+                "lines {before} and {line} are under one number ({}): add to known_by what tells the rows apart, the name where several people share the number, the day where a patient has a row for each visit",
                 keys.join(", ")
             )));
         }

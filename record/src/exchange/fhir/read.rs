@@ -31,15 +31,25 @@ const PATIENTS_MAX: usize = 10_000;
 /// Reads a file, JSON or XML: a bundle, one bundle or resource a line (bulk data), or a single resource; a case for each
 /// patient in it. A line that is of no use costs the others nothing, and is said.
 pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
+    read_all(text, None)
+}
+
+/// The same, without what says that it is of a time after `until_s`, in seconds since 1970: that was not seen yet.
+pub fn read_until(text: &str, until_s: u64) -> Result<Vec<Imported>, ExchangeError> {
+    read_all(text, instant_of(&clinical::date::instant(until_s)))
+}
+
+/// `until`: as [`instant_of`] counts.
+fn read_all(text: &str, until: Option<i64>) -> Result<Vec<Imported>, ExchangeError> {
     let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with('<') {
-        return read_value(xml::read(text)?);
+        return read_value(xml::read(text)?, until);
     }
     let whole = match strict(text) {
-        Ok(value) => return read_value(value),
+        Ok(value) => return read_value(value, until),
         Err(e) => ExchangeError::Malformed(format!("not JSON, or cut short: {e}")),
     };
-    lines::read(text, whole)
+    lines::read(text, whole, until)
 }
 
 /// Resources as a bundle of them, which know each other by their kind and id.
@@ -57,12 +67,12 @@ fn collection(resources: Vec<Value>) -> Value {
     Value::Object(bundle.into_iter().collect())
 }
 
-fn read_value(bundle: Value) -> Result<Vec<Imported>, ExchangeError> {
+fn read_value(bundle: Value, until: Option<i64>) -> Result<Vec<Imported>, ExchangeError> {
     let malformed = |why: String| ExchangeError::Malformed(why);
     match kind_of(&bundle) {
         "Bundle" => match text_at(&bundle, &["type"]).unwrap_or("collection") {
-            "collection" | "document" | "message" | "searchset" => read_bundle(&bundle),
-            "transaction" | "batch" if only_writes(&bundle) => read_bundle(&bundle),
+            "collection" | "document" | "message" | "searchset" => read_bundle(&bundle, until),
+            "transaction" | "batch" if only_writes(&bundle) => read_bundle(&bundle, until),
             kind => Err(malformed(format!(
                 "a bundle of type {kind} says what was done to records, not what they are: export a collection"
             ))),
@@ -70,7 +80,7 @@ fn read_value(bundle: Value) -> Result<Vec<Imported>, ExchangeError> {
         "" => Err(malformed(
             "not a FHIR bundle: resourceType must be Bundle".into(),
         )),
-        "Patient" => read_bundle(&collection(vec![bundle])),
+        "Patient" => read_bundle(&collection(vec![bundle]), until),
         other => Err(malformed(format!(
             "this is a single {other}, and whose it is is not with it: put both into a Bundle of type collection"
         ))),
@@ -131,7 +141,7 @@ fn refused(entry: &Value) -> Option<&'static str> {
     }
 }
 
-fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
+fn read_bundle(bundle: &Value, until: Option<i64>) -> Result<Vec<Imported>, ExchangeError> {
     if let Some(why) = spoilt(bundle) {
         return Err(ExchangeError::Malformed(why.into()));
     }
@@ -209,7 +219,10 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
         _ => None, // one name cannot be two patients'
     };
     let mut cases: Vec<Reading> = (0..count)
-        .map(|n| Reading::of(index.patients.get(n).copied(), bundle, count))
+        .map(|n| Reading {
+            until,
+            ..Reading::of(index.patients.get(n).copied(), bundle, count)
+        })
         .collect();
     if let (Some(case), Some(first)) = (
         own.and_then(|id| text_at(id, &["value"])?.parse().ok()),
@@ -228,7 +241,7 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
             }
             Whose::Patient(n) => {
                 if let Some(reading) = cases.get_mut(n) {
-                    reading.take(resource);
+                    reading.take(&index.with_medicine(resource));
                 }
             }
             Whose::Nobody => *beside.entry(kind_of(resource)).or_default() += 1,
@@ -274,6 +287,8 @@ fn read_bundle(bundle: &Value) -> Result<Vec<Imported>, ExchangeError> {
         .filter(|(_, imported)| count > 1 && imported.known_as.is_none());
     let whole = protocol::Digest::of(bundle.to_string().as_bytes());
     nameless.for_each(|(n, imported)| imported.known_as = Some(format!("{whole}|{n}")));
+    let beside = (count > 1).then_some(whole);
+    read.iter_mut().for_each(|one| one.beside = beside);
     match read
         .iter()
         .all(|imported| imported.entries.is_empty() && imported.left_out.is_empty())
@@ -347,6 +362,8 @@ struct Reading {
     consents: BTreeSet<String>,
     /// Lines of the patient's history so far.
     lines: usize,
+    /// What is of after it has not been yet, as [`instant_of`] counts.
+    until: Option<i64>,
 }
 
 /// Of when an observation is, as far as it says.
@@ -362,6 +379,32 @@ fn time_of(resource: &Value) -> &str {
         .into_iter()
         .find_map(|path| text_at(resource, path))
         .unwrap_or_default()
+}
+
+/// What is said of a resource: its kind, its name, what it is of, and that.
+fn said_of(resource: &Value, that: &str) -> String {
+    let id = text_at(resource, &["id"]).unwrap_or("without id");
+    let what = resource
+        .get("code")
+        .or_else(|| resource.get("medicationCodeableConcept"))
+        .or_else(|| resource.get("vaccineCode"));
+    let said = what.and_then(|code| {
+        text_at(code, &["text"])
+            .map(str::to_owned)
+            .or_else(|| field_of(code))
+    });
+    let said = said.map(|said| format!(" ({})", clipped(&said)));
+    let said = said.unwrap_or_default();
+    format!("{} {}{said}: {that}", kind_of(resource), clipped(id))
+}
+
+/// The first letters of a word that a file says.
+fn clipped(word: &str) -> String {
+    const LETTERS: usize = 80;
+    match word.chars().count() > LETTERS {
+        true => word.chars().take(LETTERS).chain(['…']).collect(),
+        false => word.to_owned(),
+    }
 }
 
 impl Reading {
@@ -396,23 +439,12 @@ impl Reading {
             ours,
             consents: BTreeSet::new(),
             lines: 0,
+            until: None,
         }
     }
 
     fn leave_out(&mut self, resource: &Value, why: &str) {
-        let id = text_at(resource, &["id"]).unwrap_or("without id");
-        let what = resource
-            .get("code")
-            .or_else(|| resource.get("medicationCodeableConcept"));
-        let said = what.and_then(|code| {
-            text_at(code, &["text"])
-                .map(str::to_owned)
-                .or_else(|| field_of(code))
-        });
-        let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
-        self.imported
-            .left_out
-            .push(format!("{} {id}{said}: {why}", kind_of(resource)));
+        self.imported.left_out.push(said_of(resource, why));
     }
 
     fn take(&mut self, resource: &Value) {
@@ -421,6 +453,10 @@ impl Reading {
                 resource,
                 "it carries a modifier that may turn its meaning round",
             );
+        }
+        let at = instant_of(time_of(resource));
+        if at.zip(self.until).is_some_and(|(at, until)| at > until) {
+            return self.leave_out(resource, "its time is still to come");
         }
         let harmless = [
             "Patient",
@@ -676,10 +712,9 @@ impl Reading {
             Some("completed") => {}
             Some("entered-in-error") if self.ours => return, // taken back: it stays in sight where it was given
             Some("entered-in-error") => {
-                return self.leave_out(
-                    given,
-                    "it was entered in error: if it counts here already, take it back",
-                );
+                let own = self.origin_of(given, "", "");
+                self.imported.taken_back.push(own);
+                return self.leave_out(given, "it was entered in error");
             }
             Some(other) => {
                 return self.leave_out(
@@ -766,7 +801,10 @@ impl Reading {
     /// What a dose of another system's is known by, so that the same file read twice counts it
     /// once: by its own name, and by what was given when, however it is named the next time.
     fn origin_of(&self, resource: &Value, what: &str, at: &str) -> String {
-        let known_as = self.imported.known_as.as_deref().unwrap_or_default();
+        // By the number alone, where there is one: a day of birth may be put right.
+        let number = self.imported.numbered.as_deref();
+        let known_as = number.or(self.imported.known_as.as_deref());
+        let known_as = known_as.unwrap_or_default();
         let own = items(resource, "identifier")
             .iter()
             .find_map(|identifier| text_at(identifier, &["value"]));
@@ -849,6 +887,19 @@ impl Reading {
         }
     }
 
+    /// The beginning of the day on which the patient was born, and a day less for clocks of other zones; of a month or
+    /// a year, its beginning.
+    fn born(&self) -> Option<i64> {
+        let said = self
+            .findings
+            .iter()
+            .find(|(name, ..)| name == "patient.born")?;
+        let FindingValue::Text(day) = &said.1 else {
+            return None;
+        };
+        Some(instant_of(day)?.saturating_sub(86_400))
+    }
+
     /// Of measurements the newest counts; of those whose time is not clear, and of signs, degrees,
     /// consents and words, all do, and the case's own rules bring them together.
     fn finish(mut self) -> Imported {
@@ -867,7 +918,15 @@ impl Reading {
             .collect();
         let kept = |read: &Imported| read.entries.len() + read.left_out.len();
         let said = kept(&self.imported) + self.findings.len();
+        let born = self.born();
         for (name, value, at, id) in std::mem::take(&mut self.findings) {
+            let before = |at: i64| born.is_some_and(|born| at < born);
+            if name != "patient.born" && instant_of(&at).is_some_and(before) {
+                let why =
+                    format!("Observation {id} ({name}): of {at}, before the patient was born");
+                self.imported.left_out.push(why);
+                continue;
+            }
             let measured = matches!(
                 catalogue::field(&name).map(|f| f.merge),
                 Some(Merge::Latest)

@@ -1,11 +1,12 @@
 //! What is in a bundle, by the names that references use, and whose each resource is.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::super::super::Imported;
-use super::values::{field_of, items, kind_of, text_at};
+use super::values::{changes_meaning, field_of, items, kind_of, text_at};
 
 /// What is in a bundle by the names that references use.
 pub(super) struct Bundle<'a> {
@@ -181,6 +182,29 @@ impl Bundle<'_> {
         };
         let elsewhere = server.is_some() && meant.is_some() && server != meant;
         (!elsewhere).then_some(found)
+    }
+
+    /// A resource with the medicine that it refers to, in it or in the bundle, as it would say it itself.
+    pub(super) fn with_medicine<'r>(&self, resource: &'r Value) -> Cow<'r, Value> {
+        const HERE: &str = "medicationCodeableConcept";
+        let reference = text_at(resource, &["medicationReference", "reference"]);
+        let (Some(reference), None) = (reference, resource.get(HERE)) else {
+            return Cow::Borrowed(resource);
+        };
+        let within = reference.strip_prefix('#').and_then(|id| {
+            let mut contained = items(resource, "contained").iter();
+            contained.find(|inner| text_at(inner, &["id"]) == Some(id))
+        });
+        let found = within.or_else(|| self.resolve(resource, reference));
+        let medicine = found.filter(|m| kind_of(m) == "Medication" && !changes_meaning(m, 0));
+        let mut resource = resource.clone();
+        if let (Some(code), Some(fields)) = (
+            medicine.and_then(|m| m.get("code")),
+            resource.as_object_mut(),
+        ) {
+            fields.insert(HERE.to_owned(), code.clone());
+        }
+        Cow::Owned(resource)
     }
 
     /// Who said what, as the Provenance in the bundle has it.

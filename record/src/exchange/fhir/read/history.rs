@@ -4,8 +4,9 @@
 
 use serde_json::Value;
 
-use super::Reading;
+use super::super::super::TAKEN_BACK;
 use super::values::{items, items_of_status, kind_of, text_at};
+use super::{Reading, said_of};
 use crate::Entry;
 use clinical::date::is_instant;
 
@@ -112,58 +113,115 @@ impl Reading {
             }
             Ok(line) => {
                 self.lines += 1;
-                self.leave_out(resource, "kept in words, as a note: no rule reads it");
+                protocol::always!(self.lines <= LINES_MAX);
+                let kept = said_of(resource, "kept in words, as a note: no rule reads it");
+                self.imported.told.push(kept);
                 let entry = Entry::Note(crate::clip(&line));
                 if !self.imported.entries.contains(&entry) {
                     self.imported.entries.push(entry);
                 }
             }
-            Err(why) => self.leave_out(resource, why),
+            Err(why) => {
+                if let (true, Ok(what)) = (in_error(resource), begins(kind, resource)) {
+                    let taken_back = format!("{TAKEN_BACK}{what}");
+                    self.imported
+                        .entries
+                        .push(Entry::Note(crate::clip(&taken_back)));
+                }
+                self.leave_out(resource, why);
+            }
         }
         true
     }
 }
 
+/// Elements that turn round what a resource of the history says, each with what makes it harmless (FHIR R4,
+/// `isModifier`).
+fn is_turned_round(resource: &Value) -> bool {
+    let yes = |key: &str| resource.get(key).is_some_and(|value| value != false);
+    let intent = text_at(resource, &["intent"]);
+    let ordered = intent.is_none_or(|intent| {
+        matches!(
+            intent,
+            "order" | "original-order" | "reflex-order" | "filler-order" | "instance-order"
+        )
+    });
+    yes("doNotPerform") || yes("isSubpotent") || !ordered
+}
+
+/// What a concept is called.
+fn called(concept: &Value) -> Option<&str> {
+    let display = || {
+        items(concept, "coding")
+            .iter()
+            .find_map(|c| text_at(c, &["display"]))
+    };
+    text_at(concept, &["text"]).or_else(display)
+}
+
+/// How a line begins: what it is of, with its codes.
+fn begins(kind: &Kind, resource: &Value) -> Result<String, &'static str> {
+    let concept = resource.get(kind.what).unwrap_or(&Value::Null);
+    let codes = codes(concept);
+    let what = called(concept)
+        .map(str::to_owned)
+        .or_else(|| codes.first().cloned());
+    let what = what.ok_or("what it is of is not said")?;
+    let codes = codes
+        .into_iter()
+        .filter(|code| *code != what)
+        .collect::<Vec<_>>();
+    Ok(match codes.is_empty() {
+        true => format!("{}: {what}", kind.word),
+        false => format!("{}: {what} ({})", kind.word, codes.join("; ")),
+    })
+}
+
+/// Whether its system says that a resource should never have been.
+fn in_error(resource: &Value) -> bool {
+    let verified = items_of_status(resource, "verificationStatus").next();
+    [verified, text_at(resource, &["status"])].contains(&Some("entered-in-error"))
+}
+
 fn line(kind: &Kind, resource: &Value) -> Result<String, &'static str> {
     let condition = kind.resource == "Condition";
+    let said = |key: &str| resource.get(key).is_some_and(|value| !value.is_null());
     let verified = items_of_status(resource, "verificationStatus").next();
     let status = match condition {
         true => items_of_status(resource, "clinicalStatus").next(),
         false => text_at(resource, &["status"]),
     };
     let refuted = matches!(verified, Some("refuted" | "entered-in-error"));
+    // Said in words alone, it may say anything.
+    let unclear = condition
+        && ((verified.is_none() && said("verificationStatus"))
+            || (status.is_none() && said("clinicalStatus")));
     let stands = match status {
         None => condition, // R4 asks for it only where the problem is verified
         Some(status) => kind.holds.contains(&status),
     };
-    if refuted || !stands {
-        return Err("it did not happen, does not hold, or does not say whether it does");
+    if refuted || unclear || !stands || is_turned_round(resource) {
+        return Err("it did not happen, does not hold, or does not say clearly whether it does");
     }
-    let concept = resource.get(kind.what).unwrap_or(&Value::Null);
-    let codes = codes(concept);
-    let display = || {
-        items(concept, "coding")
-            .iter()
-            .find_map(|c| text_at(c, &["display"]))
-    };
-    let what = text_at(concept, &["text"])
-        .or_else(display)
-        .map(str::to_owned);
-    let what = what.or_else(|| codes.first().cloned());
-    let what = what.ok_or("what it is of is not said")?;
-    let codes = codes
-        .into_iter()
-        .filter(|code| *code != what)
-        .collect::<Vec<_>>();
+    let mut line = begins(kind, resource)?;
     let when = kind.when.iter().find_map(|key| text_at(resource, &[key]));
     let when = when.filter(|when| is_instant(when));
     let sure =
         verified.filter(|word| matches!(*word, "unconfirmed" | "provisional" | "differential"));
-    let mut line = format!("{}: {what}", kind.word);
-    if !codes.is_empty() {
-        line.push_str(&format!(" ({})", codes.join("; ")));
-    }
-    for word in [status, sure, when].into_iter().flatten() {
+    let concept = |key: &str| items(resource, key).iter().find_map(called);
+    let text = |key: &str| {
+        items(resource, key)
+            .iter()
+            .find_map(|one| text_at(one, &["text"]))
+    };
+    let more = [
+        concept("severity"),
+        concept("bodySite"),
+        text("dosage"),
+        text("dosageInstruction"),
+        text("note"),
+    ];
+    for word in [status, sure, when].into_iter().chain(more).flatten() {
         line.push_str(&format!(", {word}"));
     }
     Ok(line)

@@ -15,7 +15,11 @@ const AT_ONCE: usize = 64;
 
 /// Reads lines; `whole` is why the text is no JSON of its own. A line that is of no use costs the others
 /// nothing, and is said.
-pub(super) fn read(text: &str, whole: ExchangeError) -> Result<Vec<Imported>, ExchangeError> {
+pub(super) fn read(
+    text: &str,
+    whole: ExchangeError,
+    until: Option<i64>,
+) -> Result<Vec<Imported>, ExchangeError> {
     let lines: Vec<_> = text
         .lines()
         .map(|line| line.trim_start_matches('\u{feff}').trim())
@@ -26,7 +30,7 @@ pub(super) fn read(text: &str, whole: ExchangeError) -> Result<Vec<Imported>, Ex
         let (mut cases, mut left_out) = (Vec::new(), Vec::new());
         for group in groups {
             let resources = group.iter().filter_map(|line| strict(line).ok());
-            match read_bundle(&collection(resources.collect())) {
+            match read_bundle(&collection(resources.collect()), until) {
                 Ok(read) => cases.extend(read),
                 Err(why) => left_out.push(why.to_string()),
             }
@@ -50,7 +54,7 @@ pub(super) fn read(text: &str, whole: ExchangeError) -> Result<Vec<Imported>, Ex
                 resources.push(resource);
                 continue;
             }
-            Ok(bundle) => read_value(bundle),
+            Ok(bundle) => read_value(bundle, until),
             Err(e) => Err(ExchangeError::Malformed(format!("not JSON: {e}"))),
         };
         match read {
@@ -59,7 +63,7 @@ pub(super) fn read(text: &str, whole: ExchangeError) -> Result<Vec<Imported>, Ex
         }
     }
     if !resources.is_empty() {
-        match read_bundle(&collection(resources)) {
+        match read_bundle(&collection(resources), until) {
             Ok(read) => cases.extend(read),
             Err(why) => left_out.push(why.to_string()),
         }

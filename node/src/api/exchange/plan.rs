@@ -1,0 +1,324 @@
+//! Where one patient of a file goes, and what of it is new there.
+
+use std::collections::BTreeSet;
+
+use clinical::FindingValue;
+use protocol::{Area, CaseId, Digest};
+use record::exchange as files;
+use record::{Case, CaseView, DecisionEntry, Dose, DoseEntry, Entry, Identity, Number};
+
+use crate::api::{Cx, Format, Refusal, cases};
+use crate::store::Setting;
+
+/// An entry as it would come back from a file, which does not say what was seen with a decision.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
+fn as_imported(entry: Entry) -> Entry {
+    let unsaid = || "imported".to_owned();
+    match entry {
+        Entry::Decision(d) => Entry::Decision(DecisionEntry {
+            agrees: true,
+            rules: unsaid(),
+            model: unsaid(),
+            app: String::new(),
+            ..d
+        }),
+        Entry::Dose(dose) => Entry::Dose(DoseEntry {
+            given: String::new(),
+            origin: String::new(),
+            ..dose
+        }),
+        other => other,
+    }
+}
+
+/// What a file says that was not said in the case before: a word that was said once and changed
+/// since is no news, and a dose that is here already, by whichever way it came, is not given again.
+/// In words besides: doses that are here otherwise.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
+fn news_of(entries: Vec<Entry>, case: &Case) -> (Vec<Entry>, Vec<String>) {
+    let said: Vec<Entry> = case
+        .entries()
+        .iter()
+        .map(|(_, entry)| as_imported(entry.clone()))
+        .collect();
+    let doses = case.view().doses;
+    let findings: Vec<_> = said.iter().filter_map(Entry::word).collect();
+    let mut otherwise = Vec::new();
+    let mut new = |entry: &Entry| match entry {
+        Entry::Dose(dose) => match doses
+            .iter()
+            .find_map(|held| same_dose(held, dose).map(|alike| (held, alike)))
+        {
+            None => true,
+            Some((_, true)) => false,
+            Some((held, false)) => {
+                let (was, is) = (&held.dose, dose);
+                otherwise.push(format!(
+                    "dose {} {} {}: it is here as {} {} {} ({}): if that was wrong, take it back, and add what was given",
+                    is.medicine, is.amount, is.unit, was.medicine, was.amount, was.unit, held.id()
+                ));
+                false
+            }
+        },
+        Entry::Finding { .. } | Entry::Settled { .. } => {
+            entry.word().is_some_and(|word| !findings.contains(&word))
+        }
+        Entry::Note(note) => match note.strip_prefix(files::TAKEN_BACK) {
+            Some(what) => {
+                let taken_back = said.contains(entry);
+                let stands =
+                    |entry: &Entry| matches!(entry, Entry::Note(said) if said.starts_with(what));
+                !taken_back && said.iter().any(stands)
+            }
+            None => !said.contains(entry),
+        },
+        other => !said.contains(&as_imported(other.clone())),
+    };
+    let entries = entries.into_iter().filter(|entry| new(entry)).collect();
+    (entries, otherwise)
+}
+
+/// `fhir/` the name that a dose's system gave it `/` what was given when: either makes it the same one.
+fn names_of(origin: &str) -> Option<(&str, &str)> {
+    origin.strip_prefix("fhir/")?.split_once('/')
+}
+
+/// Doses that came from a system which has taken them back since.
+fn taken_back(view: &CaseView, origins: &[String]) -> Vec<Entry> {
+    let named: BTreeSet<_> = origins
+        .iter()
+        .filter_map(|origin| names_of(origin))
+        .collect();
+    let back = |dose: &&Dose| {
+        let own = names_of(&dose.dose.origin).map(|(named, _)| named);
+        dose.counts() && own.is_some_and(|own| own != "-" && named.iter().any(|(n, _)| *n == own))
+    };
+    let not_given = |dose: &Dose| Entry::NotGiven {
+        dose: dose.key.clone(),
+        reason: "entered in error, says the file that it came from".into(),
+    };
+    view.doses.iter().filter(back).map(not_given).collect()
+}
+
+/// Whether a dose of a file is one that is here: `Some(false)`: it is, and something else is said
+/// of it.
+fn same_dose(held: &Dose, read: &DoseEntry) -> Option<bool> {
+    let what = |dose: &DoseEntry| (dose.medicine.to_lowercase(), dose.amount, dose.unit.clone());
+    let alike = what(&held.dose) == what(read);
+    let known = [held.key.clone(), held.identity(), held.dose.origin.clone()];
+    if !read.origin.is_empty() && known.contains(&read.origin) {
+        return Some(alike);
+    }
+    if alike && !read.given.is_empty() && read.given == held.dose.given {
+        return Some(true);
+    }
+    let ((named, what), (other, other_what)) =
+        (names_of(&held.dose.origin)?, names_of(&read.origin)?);
+    match () {
+        () if what == other_what && what != "-" => Some(true),
+        () if named == other && named != "-" => Some(alike),
+        () => None,
+    }
+}
+
+/// Whether a record of a file is of a case's patient.
+fn identity(view: &CaseView, entries: &[Entry], number: Number) -> Identity {
+    let words = entries.iter().filter_map(Entry::word);
+    let says: Vec<_> = words.map(|(name, value)| (name, value.words())).collect();
+    let says: Vec<_> = says
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    record::identity(view, &says, number)
+}
+
+/// What a record of a file is known by here: as a whole, with who the patient is, and by itself.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "none of the others is meant"
+)]
+fn known_as(imported: &files::Imported) -> [Setting; 2] {
+    let name = imported.known_as.clone().unwrap_or_else(|| {
+        let said = imported.entries.iter().map(|entry| match entry {
+            Entry::Finding { name, value } | Entry::Settled { name, value } => {
+                format!("{name} {}", value.words())
+            }
+            other => format!("{other:?}"),
+        });
+        said.collect::<Vec<_>>().join("\n")
+    });
+    let who = imported.entries.iter().filter_map(|entry| match entry {
+        Entry::Finding {
+            name,
+            value: FindingValue::Text(word),
+        } if name.starts_with("patient.") => Some(format!("{name} {}", word.to_lowercase())),
+        _ => None,
+    });
+    let whole = [vec![name.clone()], who.collect()].concat().join("\n");
+    [whole, name].map(|name| Setting::known_as(&Digest::of(name.as_bytes())))
+}
+
+/// What becomes of one patient of a file.
+pub(super) struct Plan {
+    /// The case that is the same one here, and its area.
+    pub(super) held: Option<(CaseId, Area)>,
+    /// What is new.
+    pub(super) entries: Vec<Entry>,
+    /// What it is known by from then on.
+    pub(super) known_as: Vec<Setting>,
+    /// Its place among those who are under its number, if it is new.
+    pub(super) slot: Option<Setting>,
+    /// What is to be said of it.
+    pub(super) said: Vec<String>,
+}
+
+/// People who are under one number of a register, and are each found again.
+const UNDER_ONE_NUMBER_MAX: usize = 32;
+
+/// Cases that a patient of a file may be here, and the next free place under its number.
+#[derive(Default)]
+struct Candidates {
+    found: Vec<(CaseId, Number)>,
+    free: Option<Setting>,
+}
+
+fn candidates(
+    cx: &dyn Cx,
+    imported: &files::Imported,
+    names: &[Setting],
+) -> Result<Candidates, Refusal> {
+    let kept = |setting: &Setting| -> Result<Option<CaseId>, Refusal> {
+        let kept = cx.store().setting(setting)?;
+        Ok(kept.and_then(|bytes| CaseId::from_slice(&bytes)))
+    };
+    let own = imported.case.into_iter().map(|id| (id, Number::Own));
+    let mut found: Vec<_> = own.collect();
+    if let Some(setting) = imported.case.map(by_case) {
+        found.extend(kept(&setting)?.map(|id| (id, Number::Own)));
+    }
+    for setting in names {
+        found.extend(kept(setting)?.map(|id| (id, Number::Register)));
+    }
+    let slot = |number: &String, n: usize| {
+        let name = format!("number {n} {number}");
+        Setting::known_as(&Digest::of(name.as_bytes()))
+    };
+    let slots = imported
+        .numbered
+        .iter()
+        .flat_map(|number| (0..UNDER_ONE_NUMBER_MAX).map(move |n| slot(number, n)));
+    let mut free = None;
+    for setting in slots {
+        match kept(&setting)? {
+            Some(id) => found.push((id, Number::Register)),
+            None => {
+                free = Some(setting);
+                break;
+            }
+        }
+    }
+    Ok(Candidates { found, free })
+}
+
+/// A case of another phone's that came by a file before is one of our own by now, in whatever form it comes.
+fn by_case(id: CaseId) -> Setting {
+    Setting::known_as(&Digest::of(format!("case {id}").as_bytes()))
+}
+
+/// Where one patient of a file goes: what is new into the case that is the same one here, or into
+/// a case of its own that says of which it is a copy. Nothing is written under an id that another
+/// phone has given, nor into a case `apart`, of somebody beside whom it stands.
+pub(super) fn plan(
+    cx: &dyn Cx,
+    imported: files::Imported,
+    (format, apart): (Format, &BTreeSet<CaseId>),
+) -> Result<Plan, Refusal> {
+    let mut left_out = Vec::new();
+    let stands =
+        |entry: &Entry| !matches!(entry, Entry::Note(note) if note.starts_with(files::TAKEN_BACK));
+    let says = imported.entries.iter().any(stands);
+    let [whole, alone] = known_as(&imported);
+    let names = [whole.clone(), alone.clone()];
+    let Candidates { found, free } = candidates(cx, &imported, &names)?;
+    let (mut here, mut others) = (None, Vec::new());
+    for (id, number) in found {
+        if apart.contains(&id) {
+            continue;
+        }
+        let (Some(row), Some(case)) = (cx.store().case_row(&id)?, cases::load(cx, id)?) else {
+            continue;
+        };
+        match identity(&case.view(), &imported.entries, number) {
+            Identity::Another(name) => others.push((id, name)),
+            same @ (Identity::Same | Identity::Corrected(_)) => {
+                // Whoever is the same in all goes before whom something was put right of.
+                if here.is_none() || same == Identity::Same {
+                    here = Some((id, row.area, same));
+                }
+                if same == Identity::Same {
+                    break;
+                }
+            }
+        }
+    }
+    let other = here.is_none() && !others.is_empty();
+    if let (Some((id, name)), true) = (others.first(), other) {
+        let why =
+            format!("the file speaks of another patient ({name} differs); it is a case of its own");
+        left_out.push(format!("case {}: {why}", id.short()));
+    }
+    let (held, entries) = match here {
+        Some((id, area, same)) => {
+            left_out.extend(put_right(&id, same));
+            let case = cases::load(cx, id)?.ok_or(Refusal::CaseNotHere)?;
+            let back = taken_back(&case.view(), &imported.taken_back);
+            let (mut news, otherwise) = news_of(imported.entries, &case);
+            left_out.extend(otherwise);
+            news.extend(back);
+            (Some((id, area)), news)
+        }
+        None if !says => (None, Vec::new()),
+        None => {
+            let word = match format {
+                Format::Fhir | Format::Ips => "fhir",
+                Format::Csv => "csv",
+                Format::Archive => "archive",
+            };
+            let said_by = imported
+                .said_by()
+                .map(|said| Entry::Note(record::clip(&said)));
+            let taken = Entry::Note(format!("taken in from a {word} file"));
+            let link = imported.case.filter(|_| !other);
+            let link = link.map(|other| Entry::Link { other, same: true });
+            let around: Vec<_> = [taken].into_iter().chain(said_by).chain(link).collect();
+            let entries = imported.entries.into_iter().filter(stands);
+            (None, entries.chain(around).collect())
+        }
+    };
+    let mut known_as = vec![whole];
+    known_as.extend((held.is_none() && !other).then_some(alone));
+    let own = imported.case.filter(|_| held.is_none() && !other);
+    known_as.extend(own.map(by_case));
+    Ok(Plan {
+        slot: free.filter(|_| held.is_none()),
+        held,
+        entries,
+        known_as,
+        said: left_out,
+    })
+}
+
+/// What is to be said where a file puts right who the patient of a case is.
+fn put_right(id: &CaseId, identity: Identity) -> Option<String> {
+    let Identity::Corrected(name) = identity else {
+        return None;
+    };
+    let why = "is said otherwise under the same number, and stands beside what was said: settle it";
+    Some(format!("case {}: {name} {why}", id.short()))
+}
