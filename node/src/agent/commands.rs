@@ -78,8 +78,7 @@ pub enum Command {
         /// A number for this request: asked again after a crash, it is not done twice.
         request: [u8; 16],
     },
-    /// Add to a case, or begin one, with what a file says, whose writer has seen nothing of it: where
-    /// it differs, that is a question. Answers with the case's id.
+    /// The same with what a file says, whose writer has seen nothing of it: where it differs, that is a question.
     TakeFromFile {
         /// The case, or a new one.
         case: Option<CaseId>,
@@ -100,8 +99,7 @@ pub enum Command {
     Import(ImportStep),
     /// Keep what was worked out of what is kept already: how cases stand.
     Remember(Vec<(CaseId, Vec<u8>)>),
-    /// Take in a case from an archive, whose writer has been judged. What is new in it leaves this
-    /// phone like its own words.
+    /// Take in a case from an archive, whose writer has been judged; its news leave this phone like its own words.
     TakeCase {
         /// Which.
         case: CaseId,
