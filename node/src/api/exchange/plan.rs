@@ -240,8 +240,6 @@ pub(super) fn plan(
     (format, apart): (Format, &BTreeSet<CaseId>),
 ) -> Result<Plan, Refusal> {
     let mut left_out = Vec::new();
-    let stands =
-        |entry: &Entry| !matches!(entry, Entry::Note(note) if note.starts_with(files::TAKEN_BACK));
     let says = imported.entries.iter().any(stands);
     let [whole, alone] = known_as(&imported);
     let names = [whole.clone(), alone.clone()];
@@ -284,22 +282,7 @@ pub(super) fn plan(
             (Some((id, area)), news)
         }
         None if !says => (None, Vec::new()),
-        None => {
-            let word = match format {
-                Format::Fhir | Format::Ips => "fhir",
-                Format::Csv => "csv",
-                Format::Archive => "archive",
-            };
-            let said_by = imported
-                .said_by()
-                .map(|said| Entry::Note(record::clip(&said)));
-            let taken = Entry::Note(format!("taken in from a {word} file"));
-            let link = imported.case.filter(|_| !other);
-            let link = link.map(|other| Entry::Link { other, same: true });
-            let around: Vec<_> = [taken].into_iter().chain(said_by).chain(link).collect();
-            let entries = imported.entries.into_iter().filter(stands);
-            (None, entries.chain(around).collect())
-        }
+        None => (None, as_new(imported.clone(), format, other)),
     };
     let mut known_as = vec![whole];
     known_as.extend((held.is_none() && !other).then_some(alone));
@@ -312,6 +295,29 @@ pub(super) fn plan(
         known_as,
         said: left_out,
     })
+}
+
+/// What a case begins with of which this is all that is known here.
+fn as_new(imported: files::Imported, format: Format, other: bool) -> Vec<Entry> {
+    let word = match format {
+        Format::Fhir | Format::Ips => "fhir",
+        Format::Csv => "csv",
+        Format::Archive => "archive",
+    };
+    let said_by = imported
+        .said_by()
+        .map(|said| Entry::Note(record::clip(&said)));
+    let taken = Entry::Note(format!("taken in from a {word} file"));
+    let link = imported.case.filter(|_| !other);
+    let link = link.map(|other| Entry::Link { other, same: true });
+    let around: Vec<_> = [taken].into_iter().chain(said_by).chain(link).collect();
+    let entries = imported.entries.into_iter().filter(stands);
+    entries.chain(around).collect()
+}
+
+/// Whether an entry says something by itself, and not only that something is taken back.
+fn stands(entry: &Entry) -> bool {
+    !matches!(entry, Entry::Note(note) if note.starts_with(files::TAKEN_BACK))
 }
 
 /// What is to be said where a file puts right who the patient of a case is.

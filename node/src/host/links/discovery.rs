@@ -183,19 +183,34 @@ impl Discovery {
                         (speak, families) = wait(&mut schedule);
                     }
                     let Some((peer, address)) = heard else { continue };
-                    let known = near.insert(peer, (address, Instant::now()));
-                    if near.len() > NEIGHBOURS_MAX {
-                        let oldest = near.iter().min_by_key(|(_, (_, at))| *at).map(|(peer, _)| *peer);
-                        oldest.map(|oldest| near.remove(&oldest));
-                    }
-                    // Told at once, unless it was just now.
-                    let just_now = known.is_some_and(|(before, at)| before == address && at.elapsed() < REPORT_EVERY);
-                    if !just_now && !self.port.seen(peer, LinkClass::Ip, address.to_string()).await {
+                    if !self.tell(&mut near, peer, address).await {
                         return;
                     }
                 }
             }
         }
+    }
+
+    /// A neighbour has spoken: the agent is told at once, unless it was just now. `false`: the phone is gone.
+    async fn tell(
+        &self,
+        near: &mut BTreeMap<DeviceId, (SocketAddr, Instant)>,
+        peer: DeviceId,
+        address: SocketAddr,
+    ) -> bool {
+        let known = near.insert(peer, (address, Instant::now()));
+        if near.len() > NEIGHBOURS_MAX {
+            let oldest = near.iter().min_by_key(|(_, (_, at))| *at);
+            let oldest = oldest.map(|(peer, _)| *peer);
+            oldest.map(|oldest| near.remove(&oldest));
+        }
+        let just_now =
+            known.is_some_and(|(before, at)| before == address && at.elapsed() < REPORT_EVERY);
+        just_now
+            || self
+                .port
+                .seen(peer, LinkClass::Ip, address.to_string())
+                .await
     }
 
     /// Says the announcement once on every interface that is up, by each family that is wanted and
