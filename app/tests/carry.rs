@@ -99,7 +99,7 @@ fn cases_go_to_the_clinic_by_card_and_a_release_comes_back_on_it() {
     let id = desk.json("worker", &["case", "list"])["cases"][0]["case"].clone();
     let shown = desk.ok("worker", &["case", "show", &id.as_str().unwrap()[..8]]);
     assert!(
-        shown.contains("reached Clinic"),
+        shown.contains("reached   Clinic"),
         "the clinic said so by card: {shown}"
     );
 }

@@ -509,9 +509,8 @@ fn a_dose_of_a_register_that_is_put_right_counts_once() {
 fn patients(of: usize) -> String {
     let rows = (0..of).map(|n| {
         let case = format!("{n:032x}");
-        let row =
-            |kind: &str, value: &str| format!("{case},x,finding,{kind},{value},,w,2025,1,yes\r\n");
-        row("patient.name", &format!("Child {n}")) + &row("spo2", "97")
+        let row = |what: String| format!("{case},x,finding,{what},w,2025,1,yes\r\n");
+        row(format!("patient.name,Child {n},")) + &row("spo2,97,%".into())
     });
     let head = "case,area,kind,name,value,unit,said_by,said_at,order,stands\r\n".to_owned();
     head + &rows.collect::<String>()

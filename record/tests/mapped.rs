@@ -276,7 +276,7 @@ fn a_mapping_that_cannot_work_is_refused_with_what_to_do() {
 #[test]
 fn rows_that_cannot_be_told_apart_or_are_cut_are_refused_by_their_line() {
     let twice = format!("{TABLE}17,Amina Juma,3/2/2025,F,23,37,NEG,no,0,29/11/2026,,O\n");
-    assert!(refused(&twice, &mapping()).contains("lines 2 and 5 are of one patient (17)"));
+    assert!(refused(&twice, &mapping()).contains("lines 2 and 5 are under one number (17)"));
     let visits = Mapping {
         known_by: vec!["Reg No".into(), "Visit".into()],
         ..mapping()
