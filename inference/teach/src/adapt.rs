@@ -30,7 +30,7 @@ pub const RANKS: Ranks = Ranks {
     rows: 8,
 };
 /// Rows of words that an adapter may say something of: those it has learned most of.
-const ROWS: usize = 4_000;
+const ROWS: usize = 8_000;
 /// Golden cases of an adapter.
 const GOLDEN: usize = 24;
 /// Of a district's own cases, one in so many is kept for calibration and never learned from.
