@@ -154,7 +154,7 @@ pub fn assessment(a: &Assessment) {
         .any(|open| open.measure.iter().any(|name| name == clinical::TEXT))
     {
         wrapped(
-            "No rule reads free words, and no model here has understood these. Read them again yourself: what they say may be an emergency. What they mean, say as findings.",
+            "No rule reads free words, and nothing here clears these. Read them again yourself: what they say may be an emergency. What they mean, say as findings.",
             4,
         );
     }

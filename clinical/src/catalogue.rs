@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::calendar::{digits, number as typed_number, read_date};
+use crate::calendar::{digits, number as typed_number, read_date, truth};
 use crate::{FindingValue, Profile};
 
 /// How concurrent writes are brought together. In all of them *unknown* yields to anything
@@ -257,7 +257,7 @@ pub const FIELDS: &[Field] = &[
     number("temperature", 32.0, 45.0, "Cel", "8328-7").calm(35.5, 38.0),
     number("temperature_rectal", 32.0, 45.0, "Cel", "8332-9").calm(36.0, 38.5),
     number("temperature_second", 32.0, 45.0, "Cel", "8328-7").calm(35.5, 38.0),
-    flag("no_thermometer").context(), flag("hot_to_touch").context(),
+    flag("no_thermometer").context(), flag("hot_to_touch"),
     number("weight", 0.3, 250.0, "kg", "3141-9").calm(2.5, INFINITY),
     number("weight_estimated", 0.3, 250.0, "kg", "8335-2"),
     number("height", 20.0, 220.0, "cm", "8308-9"),
@@ -580,8 +580,10 @@ pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, ValueError> {
     let typed = word.to_owned();
     match field.kind {
         Kind::Flag => match digits(word).to_lowercase().as_str() {
-            "yes" | "y" | "true" | "1" => Ok(FindingValue::Yes),
-            "no" | "n" | "false" | "0" => Ok(FindingValue::No),
+            "yes" | "y" | "1" => Ok(FindingValue::Yes),
+            "no" | "n" | "0" => Ok(FindingValue::No),
+            word if truth(word) == Some(true) => Ok(FindingValue::Yes),
+            word if truth(word) == Some(false) => Ok(FindingValue::No),
             _ => Err(ValueError::NotOneOf {
                 name,
                 typed,

@@ -78,10 +78,20 @@ pub fn assess<'m>(
 ) -> Assessment {
     let mut rules = pack.evaluate(profile, findings);
     let rule_urgency = rules.urgency();
-    let (model, opinion) = opinions(findings, models);
-    let understood = opinion.as_ref().is_some_and(Opinion::understands);
-    if !understood && !findings.text().trim().is_empty() {
-        rules.cannot_clear.push(rules::words_not_understood());
+    let models: Vec<_> = models.into_iter().collect();
+    let (model, opinion) = opinions(findings, models.iter().copied());
+    if !findings.text().trim().is_empty() {
+        // Beside sixteen answers of no, nothing in a sentence alarms any more: it is heard by itself as well.
+        let (_, alone) = opinions(&findings.words_alone(), models);
+        let understands = |said: &Option<Opinion>| said.as_ref().is_some_and(Opinion::understands);
+        let alarms = |said: &Option<Opinion>| {
+            said.as_ref().and_then(Opinion::raises_to) == Some(Urgency::Pink)
+        };
+        if !understands(&opinion) || !understands(&alone) {
+            rules.cannot_clear.push(rules::words_not_understood());
+        } else if alarms(&alone) && !alarms(&opinion) {
+            rules.cannot_clear.push(rules::words_that_alarm());
+        }
     }
     // A pink rule that cannot be cleared is not green: see someone soon, and measure.
     let least = if rules.cannot_clear.is_empty() {

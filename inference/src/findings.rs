@@ -214,6 +214,18 @@ impl Findings {
         &self.text
     }
 
+    /// Nothing but the words, the age, and who and where the patient is.
+    pub fn words_alone(&self) -> Self {
+        let around = |name: &str| {
+            name.starts_with("age_")
+                || name.contains('.')
+                || ["season", "malaria_risk", "maternal"].contains(&name)
+        };
+        let said = self.said.iter().filter(|(name, _)| around(name));
+        let said = said.map(|(name, value)| (name.clone(), value.clone()));
+        Self::of_parts(self.group, said.collect(), self.text.clone())
+    }
+
     /// What pictures were read as.
     pub fn pictures(&self) -> &Readings {
         &self.pictures

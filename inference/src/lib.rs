@@ -36,6 +36,7 @@ pub mod logic;
 pub mod model;
 pub mod packs;
 pub mod pictures;
+mod plausible;
 pub mod rules;
 pub mod transformer;
 pub mod treatment;

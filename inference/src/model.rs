@@ -431,11 +431,9 @@ fn read_features(names: &[String], slots: usize) -> Result<Vec<Feature>, ModelEr
 
 /// Whether any finding is known of a patient, besides the age, the season and who it is.
 fn knows(findings: &Findings) -> bool {
-    let around = |name: &str| {
-        name.starts_with("age_") || name.contains('.') || ["season", "malaria_risk"].contains(&name)
-    };
+    let alone = findings.words_alone();
     let mut said = findings.said().iter();
-    said.any(|(name, value)| !around(name) && *value != FindingValue::Unknown)
+    said.any(|(name, value)| !alone.said().contains_key(name) && *value != FindingValue::Unknown)
 }
 
 fn check_calibration(c: &Calibration) -> Result<(), ModelError> {

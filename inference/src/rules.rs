@@ -21,6 +21,7 @@ use serde::Deserialize;
 
 use crate::findings::Findings;
 use crate::logic::{Expr, NOTHING_CLOSED, Scope, Tri};
+use crate::plausible;
 use crate::treatment::{Medicine, RawAdvice, RawTreat, Treatments};
 
 /// What values a finding can have, besides unknown.
@@ -575,7 +576,9 @@ impl RulePack {
         let beyond = |name: &str, value: &FindingValue| match (self.usual.get(name), value) {
             (Some((least, most)), FindingValue::Number(number)) => {
                 !(*least..=*most).contains(number)
+                    || plausible::is_too_slow(findings, name, *number)
             }
+            (None, FindingValue::Number(number)) => plausible::is_too_slow(findings, name, *number),
             _ => false,
         };
         said_of(findings, &beyond, UNUSUAL)
@@ -634,6 +637,14 @@ pub(crate) fn words_not_understood() -> Outcome {
         source: String::new(),
         action: "Read them again, and say what they mean as findings".into(),
         findings: vec![(clinical::TEXT.into(), FindingValue::Unknown)],
+    }
+}
+
+/// Words that by themselves sound like an emergency, whatever was answered beside them.
+pub(crate) fn words_that_alarm() -> Outcome {
+    Outcome {
+        class: "Words that sound like an emergency".into(),
+        ..words_not_understood()
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn field_name(written: &str) -> Option<String> {
 const SAID_BY_MAX: usize = 40;
 
 /// How a note begins that says of another that its system has taken it back.
-pub const TAKEN_BACK: &str = "entered in error there: ";
+pub const TAKEN_BACK: &str = "taken back by its system: ";
 
 /// A case that was read.
 #[derive(Debug, Clone, Default, PartialEq)]

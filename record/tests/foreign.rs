@@ -268,11 +268,14 @@ fn a_patient_s_history_is_kept_in_words_where_it_holds() {
     });
     let kept = [
         "problem: Sickle (SNOMED CT 1; urn:x 2), active, 2024-03",
-        "medicine taken: Iron (SNOMED CT 1; urn:x 2), active",
-        "vaccination: Measles (SNOMED CT 1; urn:x 2), completed, 2025-01-02",
-        "procedure: Transfusion (SNOMED CT 1; urn:x 2), completed",
         // It takes back what an earlier file has said; where none has, nothing is kept of it.
-        "entered in error there: procedure: Amputation (SNOMED CT 1; urn:x 2)",
+        "taken back by its system: problem: Epilepsy (SNOMED CT 1; urn:x 2)",
+        "medicine taken: Iron (SNOMED CT 1; urn:x 2), active",
+        "taken back by its system: medicine ordered: Zinc (SNOMED CT 1; urn:x 2)",
+        "vaccination: Measles (SNOMED CT 1; urn:x 2), completed, 2025-01-02",
+        "taken back by its system: vaccination: Polio (SNOMED CT 1; urn:x 2)",
+        "procedure: Transfusion (SNOMED CT 1; urn:x 2), completed",
+        "taken back by its system: procedure: Amputation (SNOMED CT 1; urn:x 2)",
     ];
     assert_eq!(notes.collect::<Vec<_>>(), kept);
     let words = cases

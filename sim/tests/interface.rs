@@ -448,6 +448,16 @@ fn a_case_and_a_phone_are_found_by_name_where_it_is_only_theirs() {
     }
     let none = show(&mut screen, "Amin").unwrap_err();
     assert_eq!(none, Refusal::NoSuchCase("amin".into()));
+    let mut twin = child("spo2 = 97", 7);
+    if let Request::CaseNew { head, .. } = &mut twin {
+        head[0].1 = "Baby A Otieno".into();
+    }
+    let twin: CaseNew = screen.ask(twin).unwrap();
+    let first_words = show(&mut screen, "baby a").unwrap();
+    assert_eq!(
+        first_words.case, twin.case,
+        "the first words, where they are one's alone"
+    );
     assert_eq!(
         show(&mut screen, "").unwrap_err(),
         Refusal::NoSuchCase(String::new())

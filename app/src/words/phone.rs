@@ -143,8 +143,8 @@ fn machine(refusal: &Refusal) -> Option<Words> {
             )
         }
         Refusal::ImportGivenUp => words(
-            "a file of cases brought this phone down each time that it was taken in: it is left",
-            "import it again in parts, and tell whoever keeps this program which part it was",
+            "a file of cases was cut off, and the rest cannot be taken in: it is damaged here, or brings this phone down",
+            "import the file again, in parts if that fails: what is here is not taken twice",
         ),
         Refusal::BackupDamaged(path, file) => words(
             format!("the backup in {path} is damaged: {file} is not what was written"),

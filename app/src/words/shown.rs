@@ -165,7 +165,7 @@ pub fn warning(warning: &Warning) -> String {
             "a file of cases is not all in yet: it goes on by itself, at the next start or once there is room".into()
         }
         Warning::ImportGivenUp => {
-            "a file of cases stopped this phone each time, and is not all here: import it again, in parts; what is here is not taken twice".into()
+            "a file of cases was cut off and is not all here: import it again, in parts if that fails; what is here is not taken twice".into()
         }
         Warning::Revoked { reason } => format!(
             "this phone has been revoked ({reason}): its cases stay readable here, and others take nothing from it"

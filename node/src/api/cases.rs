@@ -85,7 +85,14 @@ pub fn find(cx: &dyn Look, text: &str) -> Result<CaseId, Refusal> {
         is(title.as_str()) || is(name) || name.split_whitespace().any(is)
     };
     let meant = rows.iter().filter(|row| begins(row) || called(row));
-    match meant.collect::<Vec<_>>().as_slice() {
+    let mut meant: Vec<_> = meant.collect();
+    if meant.is_empty() && !text.is_empty() {
+        // The first words of a name, as far as they are somebody's alone.
+        let words = format!("{text} ");
+        let starts = |row: &&CaseRow| row.title.to_lowercase().starts_with(&words);
+        meant = rows.iter().filter(starts).collect();
+    }
+    match meant.as_slice() {
         [only] => Ok(only.id),
         [] => Err(Refusal::NoSuchCase(text)),
         [_, _, ..] => Err(Refusal::SeveralCases(text)),

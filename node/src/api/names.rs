@@ -71,7 +71,16 @@ pub fn find_phone(cx: &dyn Look, text: &str) -> Result<DeviceId, Refusal> {
         name.to_lowercase() == text.to_lowercase()
             || (text.len() >= 8 && device.to_string().starts_with(text))
     };
-    match known.iter().filter(is).collect::<Vec<_>>().as_slice() {
+    let mut meant: Vec<_> = known.iter().filter(is).collect();
+    if meant.is_empty() && !text.is_empty() {
+        // The first words of a name, as far as they are one phone's alone.
+        let starts = |(_, name): &(&DeviceId, &String)| {
+            name.to_lowercase()
+                .starts_with(&format!("{} ", text.to_lowercase()))
+        };
+        meant = known.iter().filter(starts).collect();
+    }
+    match meant.as_slice() {
         [(only, _)] => Ok(**only),
         several => Err(Refusal::NoSuchPhone(text.to_owned(), !several.is_empty())),
     }

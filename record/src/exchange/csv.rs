@@ -25,8 +25,8 @@ use crate::{CaseView, DecisionEntry, DoseEntry, Entry, IMPORTED, Stamp};
 use cells::{cells, lines_of};
 pub use mapped::{Column, MAPPING_FORMAT, Mapping, draft, read_mapped};
 
-const HEAD: [&str; 10] = [
-    "case", "area", "kind", "name", "value", "unit", "said_by", "said_at", "order", "stands",
+const HEAD: [&str; 11] = [
+    "case", "area", "kind", "name", "value", "unit", "said_by", "said_at", "order", "stands", "id",
 ];
 
 /// Between the parts of a value: plan and reason, amount and route and time of a dose.
@@ -73,29 +73,44 @@ fn line(cells: &[String]) -> String {
 /// The lines of one case.
 pub fn write(view: &CaseView, area: &Area) -> String {
     let mut lines = String::new();
+    let row = |stamp: &Stamp, what: [&str; 4], stands: bool, id: &str| {
+        let stands = if stands { "yes" } else { "no" };
+        let [kind, name, value, unit] = what.map(str::to_owned);
+        line(&[
+            view.id.to_string(),
+            area.to_string(),
+            kind,
+            name,
+            value,
+            unit,
+            stamp.by.to_string(),
+            instant(stamp.at_s),
+            stamp.order.to_string(),
+            stands.to_owned(),
+            id.to_owned(),
+        ])
+    };
+    // A dose by the name that it has in every form, so that it is one however it comes.
+    let mut doses = String::new();
+    for given in &view.doses {
+        let dose = &given.dose;
+        let value = [
+            dose.amount.to_string(),
+            dose.route.clone(),
+            dose.given.clone(),
+        ]
+        .join(SEPARATOR);
+        let value = value.trim_end_matches(SEPARATOR);
+        let what = ["dose", &dose.medicine, value, &dose.unit];
+        doses += &row(&given.stamp, what, given.counts(), &given.key);
+        for (stamp, reason) in &given.taken_back {
+            let what = ["not_given", &dose.medicine, reason, &dose.unit];
+            doses += &row(stamp, what, true, "");
+        }
+    }
     let mut put =
         |stamp: &Stamp, kind: &str, name: &str, value: String, unit: &str, stands: bool| {
-            let said = [
-                stamp.by.to_string(),
-                instant(stamp.at_s),
-                stamp.order.to_string(),
-            ];
-            let [by, at, order] = said;
-            let stands = if stands { "yes" } else { "no" }.to_owned();
-            let what = [kind.to_owned(), name.to_owned(), value, unit.to_owned()];
-            let [kind, name, value, unit] = what;
-            lines += &line(&[
-                view.id.to_string(),
-                area.to_string(),
-                kind,
-                name,
-                value,
-                unit,
-                by,
-                at,
-                order,
-                stands,
-            ]);
+            lines += &row(stamp, [kind, name, &value, unit], stands, "");
         };
     for (name, state) in &view.findings {
         let unit = match catalogue::field(name).map(|f| f.kind) {
@@ -127,34 +142,6 @@ pub fn write(view: &CaseView, area: &Area) -> String {
             true,
         );
     }
-    for given in &view.doses {
-        let dose = &given.dose;
-        let value = [
-            dose.amount.to_string(),
-            dose.route.clone(),
-            dose.given.clone(),
-        ]
-        .join(SEPARATOR);
-        let value = value.trim_end_matches(SEPARATOR).to_owned();
-        put(
-            &given.stamp,
-            "dose",
-            &dose.medicine,
-            value,
-            &dose.unit,
-            given.counts(),
-        );
-        for (stamp, reason) in &given.taken_back {
-            put(
-                stamp,
-                "not_given",
-                &dose.medicine,
-                reason.clone(),
-                &dose.unit,
-                true,
-            );
-        }
-    }
     view.notes
         .iter()
         .for_each(|(stamp, note)| put(stamp, "note", "", note.clone(), "", true));
@@ -171,7 +158,7 @@ pub fn write(view: &CaseView, area: &Area) -> String {
             true,
         );
     }
-    lines
+    lines + &doses
 }
 
 /// Where the columns of a table are.
@@ -246,8 +233,9 @@ fn table(text: &str) -> Result<(Vec<Vec<String>>, Columns, char), ExchangeError>
 /// Whether a row stands, in the words that spreadsheets write.
 fn truth(cell: &str) -> Result<bool, String> {
     match cell.trim().to_lowercase().as_str() {
-        "yes" | "y" | "true" | "1" => Ok(true),
-        "no" | "n" | "false" | "0" => Ok(false),
+        "yes" | "y" | "1" => Ok(true),
+        "no" | "n" | "0" => Ok(false),
+        word if calendar::truth(word).is_some() => Ok(calendar::truth(word) == Some(true)),
         _ => Err(format!("{cell:?} in the column stands: write yes or no")),
     }
 }
@@ -330,7 +318,9 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
         if !stands {
             continue; // what was taken back, or answered
         }
-        match entry(kind, name, value, unit, &format!("{by}/{order}")).map_err(wrong)? {
+        let said = format!("{by}/{order}");
+        let named = entry(kind, name, value, unit, &said).map_err(wrong)?;
+        match named.map(|entry| with_id(entry, of("id"))) {
             Some(Entry::Dose(dose)) if dose.origin.is_empty() => {
                 let why = "neither who said it nor when it was given is said, so it may be one that counts already";
                 imported.left_out.push(format!(
@@ -355,6 +345,14 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
         }
     }
     Ok(cases.into_iter().map(Imported::settled).collect())
+}
+
+/// A dose by the name that it has in every form, where the table says it.
+fn with_id(mut entry: Entry, id: &str) -> Entry {
+    if let (Entry::Dose(dose), false) = (&mut entry, id.trim().is_empty()) {
+        id.trim().clone_into(&mut dose.origin);
+    }
+    entry
 }
 
 /// A finding's value; of a measurement in the unit that the row names, and never without knowing
@@ -484,7 +482,7 @@ mod tests {
     fn columns_are_known_by_their_names_behind_any_delimiter() {
         let case = "00000000000000000000000000000001";
         let plain = format!(
-            "{}{case},north,finding,temperature,38.5,Cel,x,y,1,yes\r\n",
+            "{}{case},north,finding,temperature,38.5,Cel,x,y,1,yes,\r\n",
             head()
         );
         let expected = read(&plain).unwrap();
@@ -526,7 +524,7 @@ mod tests {
     #[test]
     fn a_wrong_line_is_named() {
         let case = "00000000000000000000000000000001";
-        let table = format!("{}{case},north,finding,spo2,12,%,x,y,1,yes\r\n", head());
+        let table = format!("{}{case},north,finding,spo2,12,%,x,y,1,yes,\r\n", head());
         assert!(read(&table).unwrap_err().to_string().contains("line 2"));
         assert!(
             read("a,b\n")

@@ -400,6 +400,60 @@ fn words_that_the_model_does_not_understand_are_not_green() {
     assert_eq!(said, [("words", "text".to_owned())]);
 }
 
+/// Of the emergencies that people wrote down of children, hardly one is green beside an interview that was answered
+/// with "no" throughout: what alarms by itself, or makes no sense by itself, is not cleared by answers to other
+/// questions. Words of every day are.
+#[test]
+fn emergencies_beside_an_interview_of_no_are_hardly_ever_green() {
+    let (model, pack) = (TriageModel::load("reference", REFERENCE).unwrap(), pack());
+    let judge = |age: &str, words: &str| {
+        let no = [
+            "convulsing_now",
+            "convulsions",
+            "lethargic",
+            "not_able_to_drink",
+            "vomits_everything",
+            "airway",
+            "fever",
+            "cough_or_difficult",
+            "diarrhoea",
+            "oedema_both_feet",
+        ];
+        let no: String = no.iter().map(|name| format!("{name} = \"no\"\n")).collect();
+        let file = format!("{age}\n{no}muac = 140\ntext = {words:?}");
+        let findings = Findings::parse(&file, &pack).unwrap();
+        assess(&findings, &pack, Profile::Iccm, Some(&model)).urgency
+    };
+    let green = |age: &str, words: &str| judge(age, words) == Urgency::Green;
+    assert!(green("age_months = 20", ""), "the control");
+    let list: toml::Table = toml::from_str(include_str!("../../phrases/emergencies.toml")).unwrap();
+    let said = |one: &toml::Value, key: &str| one[key].as_str().unwrap().to_owned();
+    let all = list["emergency"].as_array().unwrap().iter();
+    let all: Vec<_> = all
+        .map(|one| (said(one, "age"), said(one, "text")))
+        .collect();
+    let of_children = all.iter().filter(|(age, _)| age.starts_with("age_months"));
+    let of_children: Vec<_> = of_children.collect();
+    let cleared: Vec<_> = of_children
+        .iter()
+        .filter(|(age, words)| green(age, words))
+        .collect();
+    assert!(of_children.len() > 120);
+    assert!(cleared.len() * 20 <= of_children.len(), "{cleared:?}");
+    let everyday = [
+        "cough and runny nose",
+        "anakohoa na mafua",
+        "il tousse un peu",
+    ];
+    let cleared = everyday
+        .into_iter()
+        .filter(|words| green("age_months = 20", words));
+    assert!(
+        cleared.count() > 0,
+        "words of every day are not all held back"
+    );
+}
+
 /// A report would print the figures of one network under the name of another.
 #[test]
 fn a_file_is_known_as_that_of_its_course() {

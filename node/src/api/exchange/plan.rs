@@ -34,6 +34,15 @@ fn as_imported(entry: Entry) -> Entry {
     }
 }
 
+/// Whether an entry has said what is taken back: a note that begins so, or a field and its value.
+fn has_said(entry: &Entry, what: &str) -> bool {
+    let field = entry.word().is_some_and(|(name, value)| {
+        let said = what.split_once(" = ");
+        said.is_some_and(|(of, words)| of == name && value.words().eq_ignore_ascii_case(words))
+    });
+    field || matches!(entry, Entry::Note(said) if said.starts_with(what))
+}
+
 /// What a file says that was not said in the case before: a word that was said once and changed
 /// since is no news, and a dose that is here already, by whichever way it came, is not given again.
 /// In words besides: doses that are here otherwise.
@@ -70,12 +79,7 @@ fn news_of(entries: Vec<Entry>, case: &Case) -> (Vec<Entry>, Vec<String>) {
             entry.word().is_some_and(|word| !findings.contains(&word))
         }
         Entry::Note(note) => match note.strip_prefix(files::TAKEN_BACK) {
-            Some(what) => {
-                let taken_back = said.contains(entry);
-                let stands =
-                    |entry: &Entry| matches!(entry, Entry::Note(said) if said.starts_with(what));
-                !taken_back && said.iter().any(stands)
-            }
+            Some(what) => !said.contains(entry) && said.iter().any(|entry| has_said(entry, what)),
             None => !said.contains(entry),
         },
         other => !said.contains(&as_imported(other.clone())),
@@ -226,6 +230,77 @@ fn candidates(
     Ok(Candidates { found, free })
 }
 
+/// Who a patient of a file is here.
+struct Found {
+    /// The case, and whether something of it is put right.
+    here: Option<(CaseId, Area, Identity)>,
+    /// Cases that are somebody else's, and by what.
+    others: Vec<(CaseId, &'static str)>,
+    /// It may be one of several people, and does not say which.
+    several: bool,
+}
+
+/// Whoever agrees in the most of what says who a patient is; whom something was put right of only where nobody is
+/// the same in all.
+fn who_it_is(
+    cx: &dyn Cx,
+    imported: &files::Imported,
+    found: &[(CaseId, Number)],
+    apart: &BTreeSet<CaseId>,
+) -> Result<Found, Refusal> {
+    let (mut may_be, mut others) = (Vec::new(), Vec::new());
+    let mut seen = BTreeSet::new();
+    for (id, number) in found {
+        if apart.contains(id) || !seen.insert(*id) {
+            continue;
+        }
+        let (Some(row), Some(case)) = (cx.store().case_row(id)?, cases::load(cx, *id)?) else {
+            continue;
+        };
+        let view = case.view();
+        match identity(&view, &imported.entries, *number) {
+            Identity::Another(name) => others.push((*id, name)),
+            same @ (Identity::Same | Identity::Corrected(_)) => {
+                let own = *number == Number::Own;
+                let rank = (
+                    own,
+                    same == Identity::Same,
+                    agreeing(&view, &imported.entries),
+                );
+                may_be.push((rank, (*id, row.area, same)));
+            }
+        }
+    }
+    let best = may_be.iter().map(|(rank, _)| *rank).max();
+    let mut first = may_be.into_iter().filter(|(rank, _)| Some(*rank) == best);
+    let here = first.next();
+    Ok(Found {
+        several: first.next().is_some(),
+        here: here.map(|(_, here)| here),
+        others,
+    })
+}
+
+/// In how much of what says who a patient is a record agrees with a case.
+fn agreeing(view: &CaseView, entries: &[Entry]) -> usize {
+    let agrees = |entry: &&Entry| {
+        let said = entry
+            .word()
+            .filter(|(name, _)| name.starts_with("patient."));
+        said.is_some_and(|(name, value)| {
+            let here = view.findings.get(name).map(|state| &state.said);
+            here.into_iter().flatten().any(|(_, held)| held == value)
+        })
+    };
+    entries.iter().filter(agrees).count()
+}
+
+/// What a record of a file is called, for whoever looks it up there.
+fn said_to_be(imported: &files::Imported) -> String {
+    let number = imported.numbered.as_deref().unwrap_or_default();
+    format!("the record of {}", number.replace('\n', " "))
+}
+
 /// A case of another phone's that came by a file before is one of our own by now, in whatever form it comes.
 fn by_case(id: CaseId) -> Setting {
     Setting::known_as(&Digest::of(format!("case {id}").as_bytes()))
@@ -244,26 +319,21 @@ pub(super) fn plan(
     let [whole, alone] = known_as(&imported);
     let names = [whole.clone(), alone.clone()];
     let Candidates { found, free } = candidates(cx, &imported, &names)?;
-    let (mut here, mut others) = (None, Vec::new());
-    for (id, number) in found {
-        if apart.contains(&id) {
-            continue;
-        }
-        let (Some(row), Some(case)) = (cx.store().case_row(&id)?, cases::load(cx, id)?) else {
-            continue;
-        };
-        match identity(&case.view(), &imported.entries, number) {
-            Identity::Another(name) => others.push((id, name)),
-            same @ (Identity::Same | Identity::Corrected(_)) => {
-                // Whoever is the same in all goes before whom something was put right of.
-                if here.is_none() || same == Identity::Same {
-                    here = Some((id, row.area, same));
-                }
-                if same == Identity::Same {
-                    break;
-                }
-            }
-        }
+    let Found {
+        here,
+        others,
+        several,
+    } = who_it_is(cx, &imported, &found, apart)?;
+    if several {
+        let why = "several people are under its number here, and it does not say which of them: not taken in";
+        left_out.push(format!("{}: {why}", said_to_be(&imported)));
+        return Ok(Plan {
+            held: None,
+            entries: Vec::new(),
+            known_as: Vec::new(),
+            slot: None,
+            said: left_out,
+        });
     }
     let other = here.is_none() && !others.is_empty();
     if let (Some((id, name)), true) = (others.first(), other) {
@@ -277,7 +347,8 @@ pub(super) fn plan(
             let case = cases::load(cx, id)?.ok_or(Refusal::CaseNotHere)?;
             let back = taken_back(&case.view(), &imported.taken_back);
             let (mut news, otherwise) = news_of(imported.entries, &case);
-            left_out.extend(otherwise);
+            let whose = |what: String| format!("case {}: {what}", id.short());
+            left_out.extend(otherwise.into_iter().map(whose));
             news.extend(back);
             (Some((id, area)), news)
         }

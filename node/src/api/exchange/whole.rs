@@ -148,9 +148,10 @@ pub fn go_on(cx: &mut dyn Cx) -> Result<Imported, Refusal> {
     let Some(bytes) = cx.store().import()? else {
         return Ok(Imported::default());
     };
+    // Damaged, or of another version.
     let Some((pending, packed)) = read(&bytes) else {
-        end(cx)?; // an older version's, or a newer one's
-        return Ok(Imported::default());
+        cx.command(Command::Import(ImportStep::GiveUp))?;
+        return Err(Refusal::ImportGivenUp);
     };
     let mut so_far = SoFar::of(cx)?;
     let plain = zstd::bulk::decompress(packed, BYTES_MAX);

@@ -13,7 +13,10 @@ impl CaseStore for SqliteStore {
     }
 
     fn import(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.private("import")
+        let kept = self.setting(&Setting::private("import"))?;
+        let is_kept = kept.is_some_and(|bytes| !bytes.is_empty());
+        // What cannot be opened any more is a file of which nobody can say what is missing: that is told.
+        Ok(self.private("import")?.or(is_kept.then(Vec::new)))
     }
 
     fn put_import(&mut self, import: Option<&[u8]>) -> Result<(), StoreError> {

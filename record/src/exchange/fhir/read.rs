@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::super::{ExchangeError, Imported, SYSTEM, units};
+use super::super::{ExchangeError, Imported, SYSTEM, TAKEN_BACK, units};
 use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, ESTIMATED, NATIONAL_SYSTEM};
 use clinical::date::is_instant;
 use clinical::{FindingValue, Merge, Urgency, catalogue};
@@ -24,6 +24,9 @@ use values::{
     kind_of, value_of, words_of,
 };
 pub(super) use values::{items, text_at};
+
+/// What is said of resources that are of nobody.
+const STAYS: &str = "they say who, where and when, and stay in the file";
 
 /// Patients in one file.
 const PATIENTS_MAX: usize = 10_000;
@@ -271,9 +274,7 @@ fn read_bundle(bundle: &Value, until: Option<i64>) -> Result<Vec<Imported>, Exch
         let kinds = beside.iter().map(|(kind, count)| format!("{count} {kind}"));
         let kinds = kinds.collect::<Vec<_>>().join(", ");
         let left_out = &mut first.imported.left_out;
-        left_out.push(format!(
-            "{kinds}: they say who, where and when, and stay in the file"
-        ));
+        left_out.push(format!("{kinds}: {STAYS}"));
     }
     if let Some(first) = cases.first_mut().filter(|_| count == 1) {
         index.say_who(&resources, &mut first.imported);
@@ -289,6 +290,7 @@ fn read_bundle(bundle: &Value, until: Option<i64>) -> Result<Vec<Imported>, Exch
     nameless.for_each(|(n, imported)| imported.known_as = Some(format!("{whole}|{n}")));
     let beside = (count > 1).then_some(whole);
     read.iter_mut().for_each(|one| one.beside = beside);
+    tell_apart(&mut read, &index.patients);
     match read
         .iter()
         .all(|imported| imported.entries.is_empty() && imported.left_out.is_empty())
@@ -297,6 +299,30 @@ fn read_bundle(bundle: &Value, until: Option<i64>) -> Result<Vec<Imported>, Exch
             "nothing in this bundle is known here".into(),
         )),
         false => Ok(read),
+    }
+}
+
+/// Patients of one bundle who are alike in all that says who they are (twins who have no names yet) are known by
+/// their place in their own system, too: the second time each is found again.
+fn tell_apart(read: &mut [Imported], patients: &[&Value]) {
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for known_as in read.iter().filter_map(|one| one.known_as.clone()) {
+        *times.entry(known_as).or_default() += 1;
+    }
+    for (n, one) in read.iter_mut().enumerate() {
+        let alike = |known_as: &String| times.get(known_as).is_some_and(|times| *times > 1);
+        let Some(known_as) = one.known_as.clone().filter(alike) else {
+            continue;
+        };
+        let id = patients
+            .get(n)
+            .and_then(|patient| text_at(patient, &["id"]));
+        let own = format!(
+            "{known_as}|{}",
+            id.map_or_else(|| n.to_string(), str::to_owned)
+        );
+        one.known_as = Some(own.clone());
+        one.numbered = Some(own);
     }
 }
 
@@ -614,6 +640,10 @@ impl Reading {
     fn read_observation(&mut self, observation: &Value) {
         match text_at(observation, &["status"]) {
             Some("final" | "amended" | "corrected" | "preliminary") => {}
+            Some("entered-in-error" | "cancelled") => {
+                self.take_back_observation(observation);
+                return self.leave_out(observation, "its system has taken it back");
+            }
             Some(other) => return self.leave_out(observation, &format!("its status is {other}")),
             None => return self.leave_out(observation, "it says no status"),
         }
@@ -655,6 +685,20 @@ impl Reading {
                 observation,
                 "what it measures is not known here, or it has no value",
             );
+        }
+    }
+
+    /// Notes what an observation that was taken back had said: where an earlier file has said it, it stands, and a
+    /// person is to hear of it.
+    fn take_back_observation(&mut self, observation: &Value) {
+        for part in std::iter::once(observation).chain(items(observation, "component")) {
+            let name = part.get("code").and_then(field_of);
+            let name = name.and_then(|name| at_site(&name, observation).ok());
+            let value = name.as_ref().map(|name| value_of(name, part));
+            if let (Some(name), Some(Ok(Some(value)))) = (name, value) {
+                let note = format!("{TAKEN_BACK}{name} = {}", value.words());
+                self.imported.entries.push(Entry::Note(crate::clip(&note)));
+            }
         }
     }
 
@@ -711,10 +755,10 @@ impl Reading {
         match text_at(given, &["status"]) {
             Some("completed") => {}
             Some("entered-in-error") if self.ours => return, // taken back: it stays in sight where it was given
-            Some("entered-in-error") => {
+            Some("entered-in-error" | "not-done") => {
                 let own = self.origin_of(given, "", "");
                 self.imported.taken_back.push(own);
-                return self.leave_out(given, "it was entered in error");
+                return self.leave_out(given, "it was not given, says its system");
             }
             Some(other) => {
                 return self.leave_out(
@@ -879,10 +923,14 @@ impl Reading {
                     .unwrap_or_else(|_| FindingValue::Text(crate::clip(what)));
                 self.finding(allergy, "allergies".into(), value);
             }
-            Some(_) => self.leave_out(
-                allergy,
-                "it was refuted, or is over, or which of these is not clear",
-            ),
+            Some(what) => {
+                let note = format!("{TAKEN_BACK}allergies = {what}");
+                self.imported.entries.push(Entry::Note(crate::clip(&note)));
+                self.leave_out(
+                    allergy,
+                    "it was refuted, or is over, or which of these is not clear",
+                );
+            }
             None => self.leave_out(allergy, "to what is not said"),
         }
     }

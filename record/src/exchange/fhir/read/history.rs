@@ -122,7 +122,7 @@ impl Reading {
                 }
             }
             Err(why) => {
-                if let (true, Ok(what)) = (in_error(resource), begins(kind, resource)) {
+                if let (true, Ok(what)) = (is_taken_back(resource), begins(kind, resource)) {
                     let taken_back = format!("{TAKEN_BACK}{what}");
                     self.imported
                         .entries
@@ -177,10 +177,22 @@ fn begins(kind: &Kind, resource: &Value) -> Result<String, &'static str> {
     })
 }
 
-/// Whether its system says that a resource should never have been.
-fn in_error(resource: &Value) -> bool {
+/// Whether its system says that what it may have said before is not so.
+fn is_taken_back(resource: &Value) -> bool {
     let verified = items_of_status(resource, "verificationStatus").next();
-    [verified, text_at(resource, &["status"])].contains(&Some("entered-in-error"))
+    let status = text_at(resource, &["status"]);
+    let not = [
+        "entered-in-error",
+        "refuted",
+        "not-done",
+        "not-taken",
+        "cancelled",
+        "stopped",
+    ];
+    [verified, status]
+        .into_iter()
+        .flatten()
+        .any(|word| not.contains(&word))
 }
 
 fn line(kind: &Kind, resource: &Value) -> Result<String, &'static str> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::super::{ExchangeError, Imported};
 use super::bundle::{ABOUT_NOBODY, strict, subject_of};
 use super::values::{items, kind_of, text_at};
-use super::{PATIENTS_MAX, collection, read_bundle, read_value};
+use super::{PATIENTS_MAX, STAYS, collection, read_bundle, read_value};
 
 /// Patients whose resources are held at once.
 const AT_ONCE: usize = 64;
@@ -28,10 +28,15 @@ pub(super) fn read(
         .collect();
     if let Some(groups) = by_patients(&lines) {
         let (mut cases, mut left_out) = (Vec::new(), Vec::new());
-        for group in groups {
+        for (n, group) in groups.into_iter().enumerate() {
             let resources = group.iter().filter_map(|line| strict(line).ok());
             match read_bundle(&collection(resources.collect()), until) {
-                Ok(read) => cases.extend(read),
+                Ok(mut read) => {
+                    // What is of nobody is told of once.
+                    let told = |what: &String| n == 0 || !what.ends_with(STAYS);
+                    read.iter_mut().for_each(|one| one.left_out.retain(told));
+                    cases.extend(read);
+                }
                 Err(why) => left_out.push(why.to_string()),
             }
         }
@@ -99,6 +104,8 @@ fn first_of(left_out: Vec<String>) -> Option<ExchangeError> {
 fn by_patients<'a>(lines: &[(usize, &'a str)]) -> Option<Vec<Vec<&'a str>>> {
     let (mut names, mut patients) = (BTreeSet::new(), BTreeMap::new());
     let (mut of, mut others, mut of_nobody) = (Vec::new(), Vec::new(), Vec::new());
+    // Medicines by their names, and which of them each line refers to.
+    let (mut medicines, mut refers) = (BTreeMap::new(), BTreeMap::new());
     for (_, line) in lines {
         let resource = strict(line).ok()?;
         let kind = kind_of(&resource);
@@ -113,7 +120,16 @@ fn by_patients<'a>(lines: &[(usize, &'a str)]) -> Option<Vec<Vec<&'a str>>> {
                 patients.insert(name, of.len());
                 of.push(vec![*line]);
             }
-            (_, Some(subject)) => others.push((subject.to_owned(), *line)),
+            (_, Some(subject)) => {
+                if let Some(medicine) = text_at(&resource, &["medicationReference", "reference"]) {
+                    refers.insert(*line, medicine.to_owned());
+                }
+                others.push((subject.to_owned(), *line));
+            }
+            ("Medication", None) => {
+                medicines.insert(name, *line);
+                of_nobody.push(*line);
+            }
             (kind, None) if ABOUT_NOBODY.contains(&kind) => of_nobody.push(*line),
             (_, None) => return None,
         }
@@ -125,6 +141,11 @@ fn by_patients<'a>(lines: &[(usize, &'a str)]) -> Option<Vec<Vec<&'a str>>> {
         of.get_mut(*patients.get(&subject)?)?.push(line);
     }
     let mut groups: Vec<Vec<&str>> = of.chunks(AT_ONCE).map(<[_]>::concat).collect();
+    for group in groups.iter_mut().skip(1) {
+        let named = group.iter().filter_map(|line| refers.get(line));
+        let named: BTreeSet<_> = named.filter_map(|name| medicines.get(name)).collect();
+        group.extend(named);
+    }
     groups.first_mut()?.extend(of_nobody);
     Some(groups)
 }
