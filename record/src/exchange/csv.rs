@@ -517,7 +517,7 @@ mod tests {
         }
         // A row that is cut short, or has more than there are names, is no row.
         assert!(read(&plain.replace(",1,yes", "")).is_err());
-        assert!(read(&plain.replace(",1,yes", ",1,yes,and")).is_err());
+        assert!(read(&plain.replace(",1,yes,", ",1,yes,,and")).is_err());
         assert!(read("case,kind,name,value,value\n").is_err());
     }
 
