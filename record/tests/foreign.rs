@@ -387,6 +387,37 @@ fn a_medicine_is_found_where_it_is_referred_to() {
     assert_eq!(doses.collect::<Vec<_>>(), days);
 }
 
+/// A medicine that stands once in a long file of bulk data is found by every patient who was given it.
+#[test]
+fn a_medicine_of_bulk_data_is_found_by_all() {
+    let mut lines = String::from(
+        "{\"resourceType\":\"Medication\",\"id\":\"m\",\"code\":{\"text\":\"amoxicillin\"}}\n",
+    );
+    for n in 0..150 {
+        lines += &format!(
+            r#"{{"resourceType":"Patient","id":"p{n}","identifier":[{{"system":"http://x.example","value":"{n}"}}]}}"#
+        );
+        lines += "\n";
+        lines += &format!(
+            r#"{{"resourceType":"MedicationAdministration","id":"d{n}","status":"completed","subject":{{"reference":"Patient/p{n}"}},"medicationReference":{{"reference":"Medication/m"}},"effectiveDateTime":"2026-01-02T08:00:00Z","dosage":{{"dose":{{"value":250,"unit":"mg"}}}}}}"#
+        );
+        lines += "\n";
+    }
+    let cases = fhir::read(&lines).unwrap();
+    let gave = |case: &&Imported| {
+        case.entries
+            .iter()
+            .any(|entry| matches!(entry, Entry::Dose(_)))
+    };
+    assert_eq!(cases.iter().filter(gave).count(), 150);
+    let told = cases.iter().flat_map(|case| &case.left_out);
+    assert_eq!(
+        told.filter(|what| what.contains("1 Medication")).count(),
+        1,
+        "once"
+    );
+}
+
 /// What is of a time that has not been yet, or of one before the patient was born, is left out and said.
 #[test]
 fn what_was_measured_before_birth_or_is_still_to_come_is_left_out() {

@@ -283,3 +283,151 @@ fn who_is_near_is_told_with_why_it_is_not_met() {
     }
     assert_eq!(near(&world).len(), 256);
 }
+
+/// A bundle of patients: id, number, what else is said of who it is, and a temperature.
+fn bundle(patients: &[(&str, &str, &str, f64)]) -> Vec<u8> {
+    let entries = patients.iter().map(|(id, number, who, temperature)| {
+        format!(
+            r#"{{"resource":{{"resourceType":"Patient","id":"{id}","identifier":[{{"system":"http://r.example","value":"{number}"}}]{who}}}}},{{"resource":{{"resourceType":"Observation","id":"o{id}","status":"final","code":{{"coding":[{{"system":"http://loinc.org","code":"8310-5"}}]}},"subject":{{"reference":"Patient/{id}"}},"valueQuantity":{{"value":{temperature},"unit":"Cel","code":"Cel"}}}}}}"#
+        )
+    });
+    let entries: Vec<_> = entries.collect();
+    let bundle = format!(
+        r#"{{"resourceType":"Bundle","type":"collection","entry":[{}]}}"#,
+        entries.join(",")
+    );
+    bundle.into_bytes()
+}
+
+fn comes(world: &mut World, bytes: &[u8]) -> Imported {
+    let mut screen = Screen::at(world, WORKER);
+    let came = exchange::import(&mut screen, Format::Fhir, bytes, (None, false)).unwrap();
+    world.restart(WORKER).unwrap(); // no two requests have one number
+    came
+}
+
+/// Twins of whom nobody has said a name, alike in all: two, however often the file comes.
+#[test]
+fn twins_who_are_alike_in_all_are_two_however_often_they_come() {
+    let mut world = world();
+    let who = r#","name":[{"text":"Baby Otieno"}],"birthDate":"2025-12-01","gender":"male""#;
+    let twins = bundle(&[("a", "M-7", who, 37.1), ("b", "M-7", who, 39.9)]);
+    assert_eq!(comes(&mut world, &twins).new, 2);
+    for _ in 0..2 {
+        let again = comes(&mut world, &twins);
+        assert_eq!(
+            (again.new, again.added_to, again.unchanged),
+            (0, 0, 2),
+            "{again:?}"
+        );
+    }
+    assert_eq!(cases(&mut world).cases.len(), 2);
+}
+
+/// A number that two people have had: what says a name goes to whoever has it, what says none goes to nobody and is
+/// told. The control is a number that one has.
+#[test]
+fn a_record_without_a_name_under_a_number_of_several_goes_to_nobody() {
+    let mut world = world();
+    let named = |name: &str| format!(r#","name":[{{"text":"{name}"}}]"#);
+    let record = |name: &str, at: f64| bundle(&[("p", "R-1", name, at)]);
+    assert_eq!(
+        comes(&mut world, &record(&named("Amina Juma"), 37.0)).new,
+        1
+    );
+    assert_eq!(
+        comes(&mut world, &record("", 37.2)).added_to,
+        1,
+        "the control"
+    );
+    assert_eq!(
+        comes(&mut world, &record(&named("Halima Said"), 38.0)).new,
+        1
+    );
+    let nameless = comes(&mut world, &record("", 40.5));
+    assert_eq!(
+        (nameless.new, nameless.added_to, nameless.cases.len()),
+        (0, 0, 0)
+    );
+    let told = nameless.left_out.join("\n");
+    assert!(
+        told.contains("several people are under its number"),
+        "{told}"
+    );
+    for name in ["Halima Said", "Amina Juma"] {
+        assert_eq!(
+            comes(&mut world, &record(&named(name), 40.1)).added_to,
+            1,
+            "{name}"
+        );
+    }
+    assert_eq!(cases(&mut world).cases.len(), 2, "nobody is copied");
+}
+
+/// What is kept of a file and cannot be read any more is told, and stops nothing.
+#[test]
+fn a_kept_file_that_is_damaged_is_told() {
+    let mut world = world();
+    let damaged = Some(b"not what was written".to_vec());
+    let keep = Command::Import(node::agent::ImportStep::Keep(damaged));
+    world.command(WORKER, keep).unwrap();
+    world.restart(WORKER).unwrap();
+    let mut screen = Screen::at(&mut world, WORKER);
+    let left = screen.ask::<Imported>(Request::ImportGoesOn).unwrap_err();
+    assert_eq!(left, Refusal::ImportGivenUp);
+    let told: Status = screen.ask(Request::Status).unwrap();
+    assert!(told.warnings.contains(&Warning::ImportGivenUp));
+    assert_eq!(comes(&mut world, &bundle(&[("p", "R", "", 37.0)])).new, 1);
+    let told: Status = Screen::at(&mut world, WORKER).ask(Request::Status).unwrap();
+    assert!(!told.warnings.contains(&Warning::ImportGivenUp));
+}
+
+/// One dose in every form that a case leaves in: taken in by one form after another it is one.
+#[test]
+fn a_dose_is_one_by_whatever_forms_it_comes() {
+    let mut world = world();
+    let mut screen = Screen::at(&mut world, WORKER);
+    let new: node::api::views::case::CaseNew =
+        screen.ask(common::asks::child("spo2 = 97", 1)).unwrap();
+    let words = node::api::CaseWords {
+        dose: Some("amoxicillin 250 mg".into()),
+        ..Default::default()
+    };
+    let id = new.case.to_string();
+    screen
+        .ask::<node::api::views::case::Case>(common::asks::add(&id, words, 2))
+        .unwrap();
+    let forms = [Format::Fhir, Format::Csv, Format::Ips];
+    let files = forms.map(|form| {
+        (
+            form,
+            exchange::export(&mut screen, &[], form, None)
+                .unwrap()
+                .bytes,
+        )
+    });
+    for (first, second) in [(0, 1), (1, 0), (2, 1), (1, 2), (0, 2)] {
+        let mut world = common::asks::world();
+        for at in [first, second] {
+            let (form, bytes) = &files[at];
+            exchange::import(
+                &mut Screen::at(&mut world, CLINIC),
+                *form,
+                bytes,
+                (None, false),
+            )
+            .unwrap();
+            world.restart(CLINIC).unwrap();
+        }
+        let mut screen = Screen::at(&mut world, CLINIC);
+        let all: Cases = screen.ask(Request::all_cases()).unwrap();
+        assert_eq!(all.cases.len(), 1, "{first} {second}");
+        let case = all.cases[0].case.to_string();
+        let shown: node::api::views::case::Case = screen.ask(Request::CaseShow { case }).unwrap();
+        assert_eq!(
+            (shown.doses.len(), shown.doses[0].times),
+            (1, 1),
+            "{first} {second}"
+        );
+    }
+}
