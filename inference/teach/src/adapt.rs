@@ -29,8 +29,10 @@ pub const RANKS: Ranks = Ranks {
     matrices: 3,
     rows: 8,
 };
-/// Rows of words that an adapter may say something of: those it has learned most of.
-const ROWS: usize = 8_000;
+/// Rows of words that an adapter may say something of: those it has learned most of. A district's patients, drawn
+/// anew at each step, say more words than a file of cases does.
+const ROWS_OF_DRAWN: usize = 8_000;
+const ROWS_OF_OWN: usize = 6_000;
 /// Golden cases of an adapter.
 const GOLDEN: usize = 24;
 /// Of a district's own cases, one in so many is kept for calibration and never learned from.
@@ -347,7 +349,7 @@ impl Tuned {
         }
         let mut tensors = self.net.tensors()?;
         if let Some(ranks) = self.tuning.ranks {
-            merge(&mut tensors, &self.net, ranks)?;
+            merge(&mut tensors, &self.net, (ranks, self.rows()))?;
         }
         let write = |beside: &Beside| {
             publish::write_tensors(&self.course, &self.net, &tensors, Stored::Q4, beside)
@@ -384,9 +386,17 @@ impl Tuned {
         write(&beside)
     }
 
+    /// Rows of words that are published.
+    fn rows(&self) -> usize {
+        match self.own {
+            Some(_) => ROWS_OF_OWN,
+            None => ROWS_OF_DRAWN,
+        }
+    }
+
     fn write_adapter(&self, base: &Base, ranks: Ranks, beside: &Beside) -> Result<Vec<u8>, Fail> {
         let (tensors, rows) = self.net.learned();
-        let rows = most_said(rows);
+        let rows = most_said(rows, self.rows());
         let features = base.model.encoder().features().len();
         let children = [AgeGroup::Infant, AgeGroup::Child];
         let patients = self.own.as_ref().map_or(&children[..], |own| &own.patients);
@@ -471,19 +481,23 @@ fn quantized(
 /// Rows of each table, their coefficients, in order; of too many, those that say most.
 type Rows = [Vec<(usize, Vec<f32>)>; 3];
 
-fn most_said(mut rows: Rows) -> Rows {
+fn most_said(mut rows: Rows, most: usize) -> Rows {
     let says = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>();
     let all = rows.iter().flatten();
     let mut said: Vec<f32> = all.map(|(_, row)| says(row)).collect();
     said.sort_by(|a, b| b.total_cmp(a));
-    let least = said.get(ROWS).copied().unwrap_or(0.0);
+    let least = said.get(most).copied().unwrap_or(0.0);
     rows.iter_mut()
         .for_each(|rows| rows.retain(|(_, row)| says(row) > least));
     rows
 }
 
 /// Puts factors into the matrices that they stand beside.
-fn merge(tensors: &mut BTreeMap<String, Tensor>, net: &Net, ranks: Ranks) -> Result<(), Fail> {
+fn merge(
+    tensors: &mut BTreeMap<String, Tensor>,
+    net: &Net,
+    (ranks, most): (Ranks, usize),
+) -> Result<(), Fail> {
     let (learned, rows) = net.learned();
     for (name, down) in &learned {
         let Some(matrix) = name.strip_suffix(".down") else {
@@ -500,7 +514,7 @@ fn merge(tensors: &mut BTreeMap<String, Tensor>, net: &Net, ranks: Ranks) -> Res
         tensors.remove(&format!("{matrix}.low.up"));
     }
     let up = tensors.remove("rows.up").ok_or("no factor of rows")?;
-    for (name, rows) in crate::net::TABLES.iter().zip(most_said(rows)) {
+    for (name, rows) in crate::net::TABLES.iter().zip(most_said(rows, most)) {
         let Some(table) = tensors.get_mut(*name) else {
             continue;
         };
