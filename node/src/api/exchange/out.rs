@@ -1,9 +1,10 @@
 //! Cases as files.
 
 use protocol::certificate::Right;
-use protocol::{CaseId, always};
+use protocol::{Area, CaseId, always};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use record::CaseView;
 use record::exchange::{csv, fhir};
 use sync::archive::ArchivedCase;
 
@@ -42,7 +43,12 @@ pub fn export(
             .map(|case| cases::find(cx, case))
             .collect::<Result<_, _>>()?,
     };
-    let (mut may, mut views) = (Vec::new(), Vec::new());
+    // A case is written as soon as it is read, and not kept: a file may be of ten thousand.
+    let mut bytes = match format {
+        Format::Csv => csv::head().into_bytes(),
+        Format::Fhir | Format::Ips | Format::Archive => Vec::new(),
+    };
+    let (mut may, mut photos) = (Vec::new(), 0);
     for (at, id) in ids.iter().enumerate() {
         tell(cx, at, ids.len());
         // Each case on its own: its twin may not leave because this one may.
@@ -52,40 +58,43 @@ pub fn export(
         };
         match same.first().filter(|_| may_leave(&same)) {
             Some(case) => {
+                let view = case.view();
                 may.push(*id);
-                views.push((row, case.view()));
+                photos += view.photos.len();
+                bytes.extend(piece(format, &view, &row.area).as_bytes());
             }
             None if !named.is_empty() => return Err(Refusal::MayNotLeave(*id)),
             None => {}
         }
     }
-    always!(may.len() == views.len() && may.len() <= ids.len());
+    always!(may.len() <= ids.len());
     let bytes = match format {
-        Format::Csv => {
-            let rows = views.iter().map(|(row, view)| csv::write(view, &row.area));
-            (csv::head() + &rows.collect::<String>()).into_bytes()
-        }
-        Format::Fhir | Format::Ips => {
-            let write = match format {
-                Format::Ips => fhir::write_ips,
-                Format::Fhir | Format::Csv | Format::Archive => fhir::write,
-            };
-            let bundles = views.iter().map(|(row, view)| write(view, &row.area));
-            match bundles.collect::<Vec<_>>().as_slice() {
-                [only] => format!("{only:#}\n"),
-                // Newline-delimited JSON, as FHIR's bulk data has it.
-                several => several.iter().map(|bundle| format!("{bundle}\n")).collect(),
-            }
-            .into_bytes()
-        }
         Format::Archive => write_archive(cx, &may, to)?,
+        Format::Fhir | Format::Ips if may.len() == 1 => spread(bytes),
+        Format::Csv | Format::Fhir | Format::Ips => bytes,
     };
     Ok(Export {
         bytes,
         cases: may.len(),
         kept_back: ids.len() - may.len(),
-        photos: views.iter().map(|(_, view)| view.photos.len()).sum(),
+        photos,
     })
+}
+
+/// A case as a part of a file: rows of a table; of FHIR a bundle in a line, as its bulk data has it.
+fn piece(format: Format, view: &CaseView, area: &Area) -> String {
+    match format {
+        Format::Csv => csv::write(view, area),
+        Format::Fhir => format!("{}\n", fhir::write(view, area)),
+        Format::Ips => format!("{}\n", fhir::write_ips(view, area)),
+        Format::Archive => String::new(),
+    }
+}
+
+/// A single bundle, in lines that people read.
+fn spread(line: Vec<u8>) -> Vec<u8> {
+    let bundle = serde_json::from_slice::<serde_json::Value>(&line);
+    bundle.map_or(line, |bundle| format!("{bundle:#}\n").into_bytes())
 }
 
 fn write_archive(cx: &mut dyn Cx, ids: &[CaseId], to: Option<&str>) -> Result<Vec<u8>, Refusal> {
