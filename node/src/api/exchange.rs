@@ -112,7 +112,7 @@ enum Pass {
 }
 
 /// Takes in a file of cases, or only says what that would bring. Everything that could refuse a part of it is
-/// looked at before the first word is written, and what is cut off goes on ([`whole`]).
+/// looked at before the first word is written, and what is cut off goes on (see `whole`).
 pub fn import(
     cx: &mut dyn Cx,
     source: impl Into<Source>,
