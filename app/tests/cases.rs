@@ -420,12 +420,8 @@ fn cases_go_out_as_fhir_and_csv_and_come_back() {
         (&desk, "all.csv"),
     ] {
         let again = taken_in(at, file);
-        let here = again["told"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|what| what.as_str().unwrap().contains("here already"));
-        assert_eq!((&again["cases"], here.count()), (&json!([]), 2), "{again}");
+        let here = again["here"].as_array().unwrap();
+        assert_eq!((&again["cases"], here.len()), (&json!([]), 2), "{again}");
     }
     let shown = other.json("clinic", &["case", "show", &shown_as]);
     assert_eq!(
@@ -1267,6 +1263,27 @@ fn an_interview_ends_at_a_danger_sign_checks_what_is_typed_and_is_taken_up_again
         "{asked:#?}"
     );
     host.stop();
+}
+
+/// What is said on the command line is looked at before anybody is asked twenty questions.
+#[test]
+fn a_wrong_word_on_the_command_line_is_refused_before_the_interview() {
+    let desk = Desk::enrolled();
+    let new = |set: &str| desk.fails("clinic", &["case", "new", "--set", set]);
+    for (set, why) in [
+        ("spo2=abc", "spo2"),
+        ("patient.born=2025-02-30", "patient.born"),
+        ("nosuch=1", "nosuch"),
+    ] {
+        let (code, said) = new(set);
+        assert!(
+            code == 2 && said.contains(why) && !said.contains("--findings"),
+            "{said}"
+        );
+    }
+    // The control: here is no terminal to ask on, which is what is said of a word that is right.
+    let (_, said) = new("spo2=97");
+    assert!(said.contains("--findings"), "{said}");
 }
 
 /// A child of 20 months with a cough that the chart clears.

@@ -169,24 +169,6 @@ pub fn number(typed: &str) -> Option<f64> {
         .filter(|number: &f64| number.is_finite())
 }
 
-/// TRUE and FALSE as spreadsheets write them in the languages that they speak (lower case); `None`: neither.
-pub fn truth(word: &str) -> Option<bool> {
-    const TRUE: [&str; 7] = [
-        "true",
-        "wahr",
-        "vrai",
-        "verdadeiro",
-        "verdadero",
-        "vero",
-        "waar",
-    ];
-    const FALSE: [&str; 7] = [
-        "false", "falsch", "faux", "falso", "onwaar", "uongo", "epätosi",
-    ];
-    let is = |words: &[&str]| words.contains(&word);
-    (is(&TRUE) || is(&FALSE)).then(|| is(&TRUE))
-}
-
 /// A date as people type it, as ISO 8601: of the Gregorian calendar as it is, of another with its mark,
 /// year first or last: `2017-05-26 EC`, `26/5/2017 E.C.`, `२०८२-०८-१३ BS`. `None`: it is none.
 pub fn read_date(typed: &str) -> Option<String> {

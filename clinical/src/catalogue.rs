@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::calendar::{digits, number as typed_number, read_date, truth};
+use crate::calendar::{digits, number as typed_number, read_date};
 use crate::{FindingValue, Profile};
 
 /// How concurrent writes are brought together. In all of them *unknown* yields to anything
@@ -569,6 +569,26 @@ pub enum ValueError {
     },
 }
 
+/// Whether a word says yes or no, as people type it and as spreadsheets write it in the languages that they speak;
+/// `None`: neither.
+pub fn truth(word: &str) -> Option<bool> {
+    const YES: [&str; 9] = [
+        "yes",
+        "y",
+        "1",
+        "true",
+        "wahr",
+        "vrai",
+        "verdadeiro",
+        "verdadero",
+        "vero",
+    ];
+    const NO: [&str; 7] = ["no", "n", "0", "false", "falsch", "faux", "falso"];
+    let word = digits(word.trim()).to_lowercase();
+    let is = |words: &[&str]| words.contains(&word.as_str());
+    (is(&YES) || is(&NO)).then(|| is(&YES))
+}
+
 /// Reads a value for a field as a person types it: `yes`, `no`, `unknown`, a number, a word. The
 /// error says what would do.
 pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, ValueError> {
@@ -579,12 +599,10 @@ pub fn read_value(name: &str, typed: &str) -> Result<FindingValue, ValueError> {
     }
     let typed = word.to_owned();
     match field.kind {
-        Kind::Flag => match digits(word).to_lowercase().as_str() {
-            "yes" | "y" | "1" => Ok(FindingValue::Yes),
-            "no" | "n" | "0" => Ok(FindingValue::No),
-            word if truth(word) == Some(true) => Ok(FindingValue::Yes),
-            word if truth(word) == Some(false) => Ok(FindingValue::No),
-            _ => Err(ValueError::NotOneOf {
+        Kind::Flag => match truth(word) {
+            Some(true) => Ok(FindingValue::Yes),
+            Some(false) => Ok(FindingValue::No),
+            None => Err(ValueError::NotOneOf {
                 name,
                 typed,
                 words: ["yes", "no"].map(str::to_owned).to_vec(),
@@ -624,6 +642,29 @@ pub fn clip(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn yes_and_no_are_read_as_spreadsheets_write_them() {
+        for (word, says) in [
+            (" Yes ", Some(true)),
+            ("TRUE", Some(true)),
+            ("WAHR", Some(true)),
+            ("Verdadeiro", Some(true)),
+            ("1", Some(true)),
+            ("no", Some(false)),
+            ("FALSCH", Some(false)),
+            ("FAUX", Some(false)),
+            ("0", Some(false)),
+            ("", None),
+            ("x", None),
+            ("unknown", None),
+            ("2", None),
+        ] {
+            assert_eq!(truth(word), says, "{word:?}");
+        }
+        assert_eq!(read_value("convulsions", "WAHR"), Ok(FindingValue::Yes));
+        assert!(read_value("convulsions", "perhaps").is_err());
+    }
 
     #[test]
     fn names_are_unique_and_consents_are_consents() {

@@ -111,7 +111,8 @@ impl Agent {
     pub fn snapshot(&self, now: Now) -> Snapshot {
         let meeting = |peer: &DeviceId| meets(&self.meetings, peer);
         let news = (self.phone.out.revision, meeting);
-        Snapshot::of(self.known(), self.phone.radios.near(now, news))
+        let near = self.phone.radios.near(now, self.id(), news);
+        Snapshot::of(self.known(), near)
     }
 
     /// A neighbour was noticed: what is heard of it proves nothing, and the call will.
@@ -119,13 +120,13 @@ impl Agent {
         &mut self,
         now: Now,
         (peer, class, at): (DeviceId, LinkClass, String),
-        store: &mut dyn Store,
+        store: &dyn Store,
     ) -> Result<(), StoreError> {
         let own = self.id();
-        if peer == own {
-            return self.phone.note_twin(store);
-        }
         self.phone.radios.notice(now, (peer, class), &at);
+        if peer == own {
+            return Ok(()); // shown while it is heard; whoever has the discovery key can say so
+        }
         let Phone { radios, out, .. } = &self.phone;
         if meets(&self.meetings, &peer) {
             self.seen_in_meeting(now, peer, class, at);

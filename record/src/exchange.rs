@@ -52,7 +52,7 @@ pub struct Imported {
     /// phone's word.
     pub said: BTreeMap<String, Vec<String>>,
     /// What is kept in words alone, as a note.
-    pub told: Vec<String>,
+    pub in_words: Vec<String>,
     /// What could not be taken over, in words; it stays in the file that was read.
     pub left_out: Vec<String>,
 }

@@ -98,9 +98,12 @@ struct Read {
 impl Read {
     fn of((name, text): &(String, String)) -> Self {
         let cases = fhir::read(text).unwrap_or_else(|why| panic!("{name}: {why}"));
-        let left_out = cases
-            .iter()
-            .flat_map(|case| case.left_out.iter().chain(&case.told).map(String::as_str));
+        let left_out = cases.iter().flat_map(|case| {
+            case.left_out
+                .iter()
+                .chain(&case.in_words)
+                .map(String::as_str)
+        });
         Self {
             name: name.clone(),
             resources: resources(text),
@@ -280,7 +283,7 @@ fn a_patient_s_history_is_kept_in_words_where_it_holds() {
     assert_eq!(notes.collect::<Vec<_>>(), kept);
     let words = cases
         .iter()
-        .flat_map(|case| [case.left_out.clone(), case.told.clone()].concat());
+        .flat_map(|case| [case.left_out.clone(), case.in_words.clone()].concat());
     let words = words.collect::<Vec<_>>().join("\n");
     for (_, _, word, _) in resources {
         assert!(words.contains(word), "{word}: {words}");

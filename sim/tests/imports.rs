@@ -106,43 +106,55 @@ fn a_file_that_is_cut_off_at_any_write_is_not_begun_or_goes_on() {
 }
 
 /// A phone whose program is killed at one of the commands to come.
-struct Killed<'a>(Screen<'a>, usize);
+struct Killed<'a> {
+    screen: Screen<'a>,
+    commands: usize,
+    /// It may write no cases any more.
+    refuses: bool,
+}
 
 impl Look for Killed<'_> {
     fn known(&self) -> Known<'_> {
-        self.0.known()
+        self.screen.known()
     }
 
     fn store(&self) -> &dyn Store {
-        self.0.store()
+        self.screen.store()
     }
 
     fn assessor(&self) -> &dyn Assessor {
-        self.0.assessor()
+        self.screen.assessor()
     }
 
     fn now(&self) -> Now {
-        self.0.now()
+        self.screen.now()
     }
 }
 
 impl Cx for Killed<'_> {
     fn randomness(&mut self) -> Result<[u8; 32], Refusal> {
-        self.0.randomness()
+        self.screen.randomness()
     }
 
     fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
-        match self.1.checked_sub(1) {
-            Some(left) => self.1 = left,
+        match self.commands.checked_sub(1) {
+            Some(left) => self.commands = left,
             None => std::panic::resume_unwind(Box::new("killed")),
         }
-        self.0.command(command)
+        if self.refuses && matches!(command, Command::TakeFromFile { .. }) {
+            return Err(Refusal::NoSpace { may_write: false });
+        }
+        self.screen.command(command)
     }
 }
 
 /// Whether something comes to its end before the program is killed.
 fn lives(world: &mut World, commands: usize, run: impl Fn(&mut Killed<'_>)) -> bool {
-    let mut killed = Killed(Screen::at(world, WORKER), commands);
+    let mut killed = Killed {
+        screen: Screen::at(world, WORKER),
+        commands,
+        refuses: false,
+    };
     let lived = catch_unwind(AssertUnwindSafe(|| run(&mut killed))).is_ok();
     world.restart(WORKER).unwrap();
     lived
@@ -269,10 +281,13 @@ fn who_is_near_is_told_with_why_it_is_not_met() {
         .input(WORKER, Input::DialEnded { peer, answered })
         .unwrap();
     assert_eq!(standing(&world, peer), Standing::NoAnswer { calls: 1 });
-    // This phone is no neighbour of its own, and whoever was noticed long ago is gone.
+    // Who says that it is this phone is shown, and called by nobody; nothing is kept of a word that anybody with the
+    // ministry's discovery key can say. Whoever was noticed long ago is gone.
     let own = world.keys(WORKER).unwrap().id();
     notice(&mut world, own);
-    assert_eq!(near(&world).len(), 3);
+    assert_eq!(standing(&world, own), Standing::ThisPhone);
+    let told: Status = Screen::at(&mut world, WORKER).ask(Request::Status).unwrap();
+    assert!(told.warnings.is_empty(), "{:?}", told.warnings);
     world.now = world.now.plus_ms(6 * 60_000);
     assert!(near(&world).is_empty());
     // However many say that they are there, a bounded number is kept.
@@ -430,4 +445,85 @@ fn a_dose_is_one_by_whatever_forms_it_comes() {
             "{first} {second}"
         );
     }
+}
+
+/// Two of one bundle are two, though they have a number and a whole name between them; the control is the same two in
+/// files of their own, where one day of birth of two is taken for put right.
+#[test]
+fn two_patients_of_one_bundle_are_two() {
+    let born = |day: &str| format!(r#","name":[{{"text":"Amina Juma"}}],"birthDate":"{day}""#);
+    let (one, other) = (born("2024-05-01"), born("2025-05-01"));
+    let mut world = world();
+    let both = bundle(&[("a", "R-1", &one, 37.1), ("b", "R-1", &other, 39.9)]);
+    assert_eq!(comes(&mut world, &both).new, 2);
+    let again = comes(&mut world, &both);
+    assert_eq!(
+        (again.new, again.added_to, again.here.len()),
+        (0, 0, 2),
+        "{again:?}"
+    );
+    let mut world = common::asks::world();
+    assert_eq!(
+        comes(&mut world, &bundle(&[("a", "R-1", &one, 37.1)])).new,
+        1
+    );
+    let control = comes(&mut world, &bundle(&[("b", "R-1", &other, 39.9)]));
+    assert_eq!((control.new, control.added_to), (0, 1));
+}
+
+/// A dose that its own system takes back counts no more, and one that another system takes back by the same name
+/// does: the number is another's.
+#[test]
+fn a_dose_that_its_system_takes_back_counts_no_more() {
+    let given = |number: &str, status: &str| {
+        format!(
+            r#"{{"resourceType":"Bundle","type":"collection","entry":[{{"resource":{{"resourceType":"Patient","id":"p","identifier":[{{"system":"http://r.example","value":"{number}"}}],"name":[{{"text":"Amina Juma"}}]}}}},{{"resource":{{"resourceType":"MedicationAdministration","id":"d","status":"{status}","subject":{{"reference":"Patient/p"}},"medicationCodeableConcept":{{"text":"amoxicillin"}},"effectiveDateTime":"2025-12-30T08:00:00Z","dosage":{{"dose":{{"value":250,"unit":"mg"}}}}}}}}]}}"#
+        )
+    };
+    let counted = |world: &mut World| {
+        let listed = cases(world).cases[0].case.to_string();
+        let mut screen = Screen::at(world, WORKER);
+        let shown: node::api::views::case::Case =
+            screen.ask(Request::CaseShow { case: listed }).unwrap();
+        shown.doses.iter().map(|dose| dose.times).sum::<usize>()
+    };
+    for (number, status, left) in [
+        ("R-1", "completed", 1),
+        ("R-1", "entered-in-error", 0),
+        ("R-1", "not-done", 0),
+        ("R-2", "entered-in-error", 1),
+    ] {
+        let mut world = world();
+        comes(&mut world, given("R-1", "completed").as_bytes());
+        comes(&mut world, given(number, status).as_bytes());
+        assert_eq!(counted(&mut world), left, "{number} {status}");
+        assert_eq!(
+            cases(&mut world).cases.len(),
+            1,
+            "of what is taken back alone no case begins"
+        );
+    }
+}
+
+/// A file that was cut off and may not come in any more is left and told: it keeps no other file out. The control is
+/// a full disk, which passes.
+#[test]
+fn a_file_that_may_not_come_in_any_more_keeps_no_other_out() {
+    let mut world = world();
+    assert!(!lives(&mut world, 3, takes));
+    world.phones[WORKER].store.fail_after(Some(0));
+    let full = exchange::go_on(&mut Screen::at(&mut world, WORKER));
+    assert!(full.is_err() && exchange::is_cut_off(&Screen::at(&mut world, WORKER)));
+    world.phones[WORKER].store.fail_after(None);
+    world.restart(WORKER).unwrap();
+    let refuses = |cx: &mut Killed<'_>| {
+        cx.refuses = true;
+        assert!(exchange::go_on(cx).is_err());
+    };
+    assert!(lives(&mut world, 1000, refuses));
+    let mut screen = Screen::at(&mut world, WORKER);
+    assert!(!exchange::is_cut_off(&screen));
+    let told: Status = screen.ask(Request::Status).unwrap();
+    assert!(told.warnings.contains(&Warning::ImportGivenUp));
+    assert!(lives(&mut world, 1000, takes), "another comes in");
 }

@@ -365,13 +365,7 @@ pub fn imported(i: &Imported) {
         "not taken in as it stands there, or not at all:",
         &i.left_out,
     );
-    let kept: Vec<_> = i
-        .told
-        .iter()
-        .filter(|what| what.contains("kept in words"))
-        .cloned()
-        .collect();
-    list("kept in words:", &kept);
+    list("kept in words:", &i.in_words);
 }
 
 /// Every field that a case may have.

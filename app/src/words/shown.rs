@@ -187,6 +187,9 @@ pub fn standing(standing: Standing) -> String {
             "one of the two would not go on: see kijiti meetings; it is tried again".into()
         }
         Standing::CutOff => "the last meeting was cut off: it is tried again".into(),
+        Standing::ThisPhone => {
+            "says that it is this phone: the same key is on two phones (make one of them out of a backup, with kijiti restore, and enrol it), or somebody pretends".into()
+        }
         Standing::SavesPower => {
             "not known here, and this battery is nearly empty: not called".into()
         }

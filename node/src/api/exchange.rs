@@ -163,7 +163,7 @@ fn take_in(
     let mut wanted = Vec::new();
     for mut imported in read {
         said.left_out.extend(imported.left_out.iter().cloned());
-        said.told.extend(imported.told.iter().cloned());
+        said.in_words.extend(imported.in_words.iter().cloned());
         let later = born_later(cx.now().wall_s, &mut imported.entries);
         said.left_out.extend(later);
         if !imported.entries.is_empty() || !imported.taken_back.is_empty() {
@@ -261,8 +261,7 @@ fn take(
     match plan.held {
         Some((id, _)) if plan.entries.is_empty() => {
             said.unchanged += 1;
-            said.told
-                .push(format!("case {}: it is here already", id.short()));
+            said.here.push(id);
             // An import that was cut off may not have come to judge it.
             let request = fresh(cx)?;
             reassess(cx, id, request)?;

@@ -232,12 +232,8 @@ fn table(text: &str) -> Result<(Vec<Vec<String>>, Columns, char), ExchangeError>
 
 /// Whether a row stands, in the words that spreadsheets write.
 fn truth(cell: &str) -> Result<bool, String> {
-    match cell.trim().to_lowercase().as_str() {
-        "yes" | "y" | "1" => Ok(true),
-        "no" | "n" | "0" => Ok(false),
-        word if calendar::truth(word).is_some() => Ok(calendar::truth(word) == Some(true)),
-        _ => Err(format!("{cell:?} in the column stands: write yes or no")),
-    }
+    let why = || format!("{cell:?} in the column stands: write yes or no");
+    catalogue::truth(cell).ok_or_else(why)
 }
 
 /// A value in which a comma parts a number, as where semicolons part the cells. Three digits behind it may

@@ -43,6 +43,8 @@ pub enum Standing {
     CutOff,
     /// Nobody here knows it, and this battery is nearly empty.
     SavesPower,
+    /// It says that it is this phone: its key is on two phones, or somebody pretends.
+    ThisPhone,
 }
 
 impl Radios {
@@ -62,6 +64,7 @@ impl Radios {
     pub(crate) fn near(
         &self,
         now: Now,
+        own: DeviceId,
         (revision, meeting): (u64, impl Fn(&DeviceId) -> bool),
     ) -> Vec<Near> {
         let recent = |at_ms: &u64| now.mono_ms < at_ms.saturating_add(PLACE_MS_MAX);
@@ -69,6 +72,7 @@ impl Radios {
         let near = noticed.map(|(peer, (class, at, at_ms))| {
             let unanswered = self.plan.unanswered(peer, at);
             let standing = match self.met.get(peer) {
+                _ if *peer == own => Standing::ThisPhone,
                 _ if meeting(peer) => Standing::Meeting,
                 _ if self.calls.contains_key(peer) => Standing::Called,
                 _ if unanswered > 0 => Standing::NoAnswer { calls: unanswered },

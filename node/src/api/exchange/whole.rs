@@ -143,6 +143,23 @@ pub fn is_cut_off(cx: &dyn Look) -> bool {
     cx.store().import().is_ok_and(|kept| kept.is_some())
 }
 
+/// Whether what stopped a file may pass by itself: a full disk, a program that ends, keys that are locked away. What
+/// does not, such as a right that was taken away, would keep every other file out for ever.
+fn passes(why: &Refusal) -> bool {
+    if let Refusal::ImportStopped { why, .. } = why {
+        return passes(why);
+    }
+    matches!(
+        why,
+        Refusal::Store(_)
+            | Refusal::Stopped
+            | Refusal::Nothing
+            | Refusal::Busy
+            | Refusal::CaseMoved
+            | Refusal::Locked(_)
+    )
+}
+
 /// Takes in the rest of a file that was cut off; nothing where none was.
 pub fn go_on(cx: &mut dyn Cx) -> Result<Imported, Refusal> {
     let Some(bytes) = cx.store().import()? else {
@@ -163,7 +180,11 @@ pub fn go_on(cx: &mut dyn Cx) -> Result<Imported, Refusal> {
     always!(so_far.tries <= TRIES_MAX);
     so_far.note(cx)?;
     let taken = take_in_whole(cx, (&pending.source, &pending.area), &plain);
-    if taken.is_err() {
+    if let Err(why) = &taken {
+        if !passes(why) {
+            cx.command(Command::Import(ImportStep::GiveUp))?;
+            return taken;
+        }
         // It has stopped by itself, and was not brought down: that is no try.
         let mut so_far = SoFar::of(cx)?;
         so_far.tries = so_far.tries.saturating_sub(1);

@@ -34,9 +34,12 @@ pub struct Imported {
     pub dry_run: bool,
     /// What was not taken in as it stands there, or not at all.
     pub left_out: Vec<String>,
-    /// What else there is to say: what is kept in words alone, and which cases were here already.
+    /// What is kept in words alone, as a note.
     #[serde(default)]
-    pub told: Vec<String>,
+    pub in_words: Vec<String>,
+    /// The cases that were here already, with all that the file says.
+    #[serde(default)]
+    pub here: Vec<CaseId>,
     /// Of an archive: who wrote it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub from: Option<String>,

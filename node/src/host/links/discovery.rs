@@ -42,9 +42,6 @@ const BEACON_BYTES: usize = 3 + 24 + 36 + 16;
 const NEIGHBOURS_MAX: usize = 256;
 /// How long a neighbour that was heard counts as near: two announcements may be lost.
 const NEAR: Duration = Duration::from_secs(240);
-/// A phone with this one's key is believed once it speaks so long after it first did, and not much later.
-const TWIN_AFTER: Duration = Duration::from_millis(300);
-const TWIN_WITHIN: Duration = Duration::from_secs(900);
 /// How often the agent is told of those that are near, so that a call that failed is made again.
 const REPORT_EVERY: Duration = Duration::from_secs(3);
 
@@ -116,8 +113,8 @@ pub(super) struct Discovery {
     pub port: Port,
     pub counts: Arc<Counts>,
     pub log: Log,
-    /// When a phone with this one's key spoke first.
-    pub twin: Option<Instant>,
+    /// Whether another phone has been heard that says it is this one.
+    pub twin_heard: bool,
 }
 
 impl Discovery {
@@ -175,14 +172,12 @@ impl Discovery {
                     }
                 }
                 Some((bytes, from)) = announcements.recv() => {
-                    let first = self.twin.is_none();
-                    let heard = self.heard(&bytes, from);
-                    if first && self.twin.is_some() {
+                    let Some((peer, address)) = self.heard(&bytes, from) else { continue };
+                    if peer == self.id && !std::mem::replace(&mut self.twin_heard, true) {
                         // It is to hear of this one as well.
                         schedule.news();
                         (speak, families) = wait(&mut schedule);
                     }
-                    let Some((peer, address)) = heard else { continue };
                     if !self.tell(&mut near, peer, address).await {
                         return;
                     }
@@ -231,7 +226,7 @@ impl Discovery {
     }
 
     /// Who has spoken, and where to call, if it is a phone of ours on a network that this one is on.
-    fn heard(&mut self, bytes: &[u8], from: SocketAddr) -> Option<(DeviceId, SocketAddr)> {
+    fn heard(&self, bytes: &[u8], from: SocketAddr) -> Option<(DeviceId, SocketAddr)> {
         self.counts.heard.fetch_add(1, Relaxed);
         let key = *self.key.borrow();
         let Some((peer, address)) = key.and_then(|key| read(&key, bytes, from)) else {
@@ -246,8 +241,7 @@ impl Discovery {
             SocketAddr::V6(_) => self.ports.1,
         };
         let own = peer == self.id && is_own(from.ip()) && address.port() == own_port;
-        let twin = peer == self.id && !own && !speaks_again(&mut self.twin);
-        (on_link(from.ip()) && !own && !twin).then_some((peer, address))
+        (on_link(from.ip()) && !own).then_some((peer, address))
     }
 }
 
@@ -256,18 +250,6 @@ fn chance() -> u8 {
     let _ = getrandom::fill(&mut chance);
     let [chance] = chance;
     chance
-}
-
-/// Whether a phone with this one's key has spoken before, and not just now: an address of this phone's own may just
-/// have gone, and its own words come back.
-fn speaks_again(twin: &mut Option<Instant>) -> bool {
-    let before = *twin.get_or_insert_with(Instant::now);
-    (TWIN_AFTER..TWIN_WITHIN).contains(&before.elapsed()) || {
-        if before.elapsed() >= TWIN_WITHIN {
-            *twin = Some(Instant::now());
-        }
-        false
-    }
 }
 
 /// Whether an address is one of this machine's.

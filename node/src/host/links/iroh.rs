@@ -173,7 +173,7 @@ impl Ip {
             port,
             counts: self.counts.clone(),
             log: self.log.clone(),
-            twin: None,
+            twin_heard: false,
         };
         discovery.run().await;
     }

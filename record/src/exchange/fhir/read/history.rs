@@ -114,8 +114,8 @@ impl Reading {
             Ok(line) => {
                 self.lines += 1;
                 protocol::always!(self.lines <= LINES_MAX);
-                let kept = said_of(resource, "kept in words, as a note: no rule reads it");
-                self.imported.told.push(kept);
+                let kept = said_of(resource, "as a note, which no rule reads");
+                self.imported.in_words.push(kept);
                 let entry = Entry::Note(crate::clip(&line));
                 if !self.imported.entries.contains(&entry) {
                     self.imported.entries.push(entry);
