@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::super::{ExchangeError, Imported, SYSTEM, TAKEN_BACK, units};
-use super::{CASE_SYSTEM, COLOUR_SYSTEM, DOSE_SYSTEM, ESTIMATED, NATIONAL_SYSTEM};
-use clinical::date::is_instant;
-use clinical::{FindingValue, Merge, Urgency, catalogue};
+use super::super::{ExchangeError, Imported, SYSTEM, TAKEN_BACK};
+use super::{CASE_SYSTEM, ESTIMATED, NATIONAL_SYSTEM};
+use clinical::{FindingValue, Merge, catalogue};
 
-use crate::{DecisionEntry, DoseEntry, Entry, IMPORTED};
+use crate::Entry;
 
 mod bundle;
+mod care;
 mod history;
 mod lines;
 mod values;
@@ -20,8 +20,8 @@ mod xml;
 
 use bundle::{Bundle, Whose, strict, subject_of};
 use values::{
-    at, at_site, changes_meaning, code_of, codes_of, field_of, instant_of, items_of_status,
-    kind_of, value_of, words_of,
+    at, at_site, changes_meaning, code_of, codes_of, field_of, instant_of, kind_of, value_of,
+    words_of,
 };
 pub(super) use values::{items, text_at};
 
@@ -144,65 +144,93 @@ fn refused(entry: &Value) -> Option<&'static str> {
     }
 }
 
+/// The resources of a bundle, and those that are not taken.
+struct Listed<'a> {
+    /// Each once, and the patients that lie within others.
+    resources: Vec<&'a Value>,
+    index: Bundle<'a>,
+    /// What stands twice and not alike.
+    twice: Vec<&'a Value>,
+    /// What its entry keeps out, and why.
+    not_taken: Vec<(&'a Value, &'static str)>,
+}
+
+impl<'a> Listed<'a> {
+    fn of(bundle: &'a Value) -> Self {
+        let mut resources: Vec<&Value> = Vec::new();
+        let mut index = Bundle {
+            named: BTreeMap::new(),
+            urls: Vec::new(),
+            patients: Vec::new(),
+        };
+        let (mut twice, mut ambiguous, mut not_taken) = (Vec::new(), BTreeSet::new(), Vec::new());
+        for entry in items(bundle, "entry") {
+            let Some(resource) = entry.get("resource") else {
+                if !kind_of(entry).is_empty() {
+                    not_taken.push((entry, "it lies in an entry, and not as its resource"));
+                }
+                continue;
+            };
+            if let Some(why) = refused(entry) {
+                not_taken.push((resource, why));
+                continue;
+            }
+            let url = text_at(entry, &["fullUrl"]);
+            let short = text_at(resource, &["id"]).map(|id| format!("{}/{id}", kind_of(resource)));
+            let known = url
+                .or(short.as_deref())
+                .and_then(|name| index.named.get(name))
+                .copied();
+            match known.filter(|_| url.is_some() || index.url_of(known).is_none()) {
+                Some(same) if same == resource => continue, // said once more
+                Some(other) => {
+                    twice.push(resource);
+                    twice.push(other);
+                    continue;
+                }
+                None => {}
+            }
+            if let Some(url) = url {
+                index.named.insert(url.to_owned(), resource);
+                index.urls.push((resource, url));
+            }
+            if let Some(short) = short.filter(|short| !ambiguous.contains(short)) {
+                match index.named.remove(&short) {
+                    Some(_) => drop(ambiguous.insert(short)), // of two servers
+                    None => drop(index.named.insert(short, resource)),
+                }
+            }
+            resources.push(resource);
+            let contained = items(resource, "contained")
+                .iter()
+                .filter(|inner| kind_of(inner) == "Patient");
+            let contained: Vec<_> = contained.collect();
+            resources.extend(&contained);
+            index.patients.extend(
+                std::iter::once(resource)
+                    .filter(|r| kind_of(r) == "Patient")
+                    .chain(contained),
+            );
+        }
+        Self {
+            resources,
+            index,
+            twice,
+            not_taken,
+        }
+    }
+}
+
 fn read_bundle(bundle: &Value, until: Option<i64>) -> Result<Vec<Imported>, ExchangeError> {
     if let Some(why) = spoilt(bundle) {
         return Err(ExchangeError::Malformed(why.into()));
     }
-    let mut resources: Vec<&Value> = Vec::new();
-    let mut index = Bundle {
-        named: BTreeMap::new(),
-        urls: Vec::new(),
-        patients: Vec::new(),
-    };
-    let (mut twice, mut ambiguous, mut not_taken) = (Vec::new(), BTreeSet::new(), Vec::new());
-    for entry in items(bundle, "entry") {
-        let Some(resource) = entry.get("resource") else {
-            if !kind_of(entry).is_empty() {
-                not_taken.push((entry, "it lies in an entry, and not as its resource"));
-            }
-            continue;
-        };
-        if let Some(why) = refused(entry) {
-            not_taken.push((resource, why));
-            continue;
-        }
-        let url = text_at(entry, &["fullUrl"]);
-        let short = text_at(resource, &["id"]).map(|id| format!("{}/{id}", kind_of(resource)));
-        let known = url
-            .or(short.as_deref())
-            .and_then(|name| index.named.get(name))
-            .copied();
-        match known.filter(|_| url.is_some() || index.url_of(known).is_none()) {
-            Some(same) if same == resource => continue, // said once more
-            Some(other) => {
-                twice.push(resource);
-                twice.push(other);
-                continue;
-            }
-            None => {}
-        }
-        if let Some(url) = url {
-            index.named.insert(url.to_owned(), resource);
-            index.urls.push((resource, url));
-        }
-        if let Some(short) = short.filter(|short| !ambiguous.contains(short)) {
-            match index.named.remove(&short) {
-                Some(_) => drop(ambiguous.insert(short)), // of two servers
-                None => drop(index.named.insert(short, resource)),
-            }
-        }
-        resources.push(resource);
-        let contained = items(resource, "contained")
-            .iter()
-            .filter(|inner| kind_of(inner) == "Patient");
-        let contained: Vec<_> = contained.collect();
-        resources.extend(&contained);
-        index.patients.extend(
-            std::iter::once(resource)
-                .filter(|r| kind_of(r) == "Patient")
-                .chain(contained),
-        );
-    }
+    let Listed {
+        resources,
+        index,
+        twice,
+        not_taken,
+    } = Listed::of(bundle);
     if index.patients.len() > PATIENTS_MAX {
         return Err(ExchangeError::Malformed(format!(
             "more than {PATIENTS_MAX} patients in one bundle: cut the file"
@@ -267,15 +295,7 @@ fn read_bundle(bundle: &Value, until: Option<i64>) -> Result<Vec<Imported>, Exch
             .iter()
             .for_each(|(resource, why)| first.leave_out(resource, why));
     }
-    if let Some(first) = cases
-        .first_mut()
-        .filter(|first| !first.ours && !beside.is_empty())
-    {
-        let kinds = beside.iter().map(|(kind, count)| format!("{count} {kind}"));
-        let kinds = kinds.collect::<Vec<_>>().join(", ");
-        let left_out = &mut first.imported.left_out;
-        left_out.push(format!("{kinds}: {STAYS}"));
-    }
+    tell_of_nobody(&beside, cases.first_mut());
     if let Some(first) = cases.first_mut().filter(|_| count == 1) {
         index.say_who(&resources, &mut first.imported);
     }
@@ -300,6 +320,16 @@ fn read_bundle(bundle: &Value, until: Option<i64>) -> Result<Vec<Imported>, Exch
         )),
         false => Ok(read),
     }
+}
+
+/// Says what is of nobody and stays in the file, once for each kind.
+fn tell_of_nobody(beside: &BTreeMap<&str, usize>, first: Option<&mut Reading>) {
+    let Some(first) = first.filter(|first| !first.ours && !beside.is_empty()) else {
+        return;
+    };
+    let kinds = beside.iter().map(|(kind, count)| format!("{count} {kind}"));
+    let kinds = kinds.collect::<Vec<_>>().join(", ");
+    first.imported.left_out.push(format!("{kinds}: {STAYS}"));
 }
 
 /// Patients of one bundle who are alike in all that says who they are (twins who have no names yet) are known by
@@ -748,190 +778,6 @@ impl Reading {
                 self.finding(consent, format!("consent.{to}"), value);
             }
             None => self.leave_out(consent, "whether it was given is not clear"),
-        }
-    }
-
-    fn read_dose(&mut self, given: &Value) {
-        match text_at(given, &["status"]) {
-            Some("completed") => {}
-            Some("entered-in-error") if self.ours => return, // taken back: it stays in sight where it was given
-            Some("entered-in-error" | "not-done") => {
-                let own = self.origin_of(given, "", "");
-                self.imported.taken_back.push(own);
-                return self.leave_out(given, "it was not given, says its system");
-            }
-            Some(other) => {
-                return self.leave_out(
-                    given,
-                    &format!("it was not given to its end: its status is {other}"),
-                );
-            }
-            None => return self.leave_out(given, "it says no status"),
-        }
-        let medicine = at(given, &["medicationCodeableConcept"]).and_then(|m| {
-            text_at(m, &["text"]).or_else(|| {
-                items(m, "coding")
-                    .iter()
-                    .find_map(|c| text_at(c, &["display"]))
-            })
-        });
-        let dose = at(given, &["dosage", "dose"]);
-        if dose.is_some_and(|dose| dose.get("comparator").is_some()) {
-            return self.leave_out(given, "its dose is a bound and no amount");
-        }
-        let amount = dose
-            .and_then(|dose| dose.get("value"))
-            .and_then(Value::as_f64);
-        let [unit, code] = ["unit", "code"].map(|key| dose.and_then(|dose| text_at(dose, &[key])));
-        let (Some(medicine), Some(amount)) = (medicine, amount) else {
-            return self.leave_out(given, "which medicine, or how much, is not said");
-        };
-        let Some(said) = unit.or(code) else {
-            return self.leave_out(given, "its dose has no unit");
-        };
-        let Some(unit) = units::plausible_dose(medicine, amount, said) else {
-            return self.leave_out(
-                given,
-                &format!("nobody gives {amount} {said} of it at once"),
-            );
-        };
-        let by_code = code.and_then(|code| units::plausible_dose(medicine, amount, code));
-        let compound = |code: &str| code.contains(['/', '.', '*']);
-        if code.is_some_and(|code| units::is_dose_unit(code) || compound(code))
-            && by_code.as_deref() != Some(&unit)
-        {
-            return self.leave_out(
-                given,
-                &format!("the unit of its dose says {unit:?} and its code something else"),
-            );
-        }
-        let at = text_at(given, &["effectiveDateTime"])
-            .or_else(|| text_at(given, &["effectivePeriod", "start"]));
-        let at = at.filter(|at| is_instant(at)).unwrap_or_default();
-        let ours = items(given, "identifier")
-            .iter()
-            .find(|id| text_at(id, &["system"]) == Some(DOSE_SYSTEM));
-        let origin = match ours.and_then(|id| text_at(id, &["value"])) {
-            Some(key) => key.to_owned(),
-            None => self.origin_of(given, &format!("{medicine} {amount} {unit} {at}"), at),
-        };
-        if !items(given, "partOf").is_empty() {
-            return self.leave_out(given, "it is part of another, which counts");
-        }
-        if origin == "fhir/-/-" {
-            return self.leave_out(given, "it says neither when nor by what name it was given");
-        }
-        let names: Vec<_> = match origin.strip_prefix("fhir/") {
-            Some(names) => names
-                .split('/')
-                .filter(|name| *name != "-")
-                .map(str::to_owned)
-                .collect(),
-            None => vec![origin.clone()],
-        };
-        if !names.into_iter().all(|name| self.doses.insert(name)) {
-            return self.leave_out(given, "it is one that was said already");
-        }
-        self.imported.entries.push(Entry::Dose(DoseEntry {
-            medicine: crate::clip(medicine),
-            amount,
-            unit,
-            route: crate::clip(text_at(given, &["dosage", "route", "text"]).unwrap_or_default()),
-            given: at.to_owned(),
-            origin,
-        }));
-    }
-
-    /// What a dose of another system's is known by, so that the same file read twice counts it
-    /// once: by its own name, and by what was given when, however it is named the next time.
-    fn origin_of(&self, resource: &Value, what: &str, at: &str) -> String {
-        // By the number alone, where there is one: a day of birth may be put right.
-        let number = self.imported.numbered.as_deref();
-        let known_as = number.or(self.imported.known_as.as_deref());
-        let known_as = known_as.unwrap_or_default();
-        let own = items(resource, "identifier")
-            .iter()
-            .find_map(|identifier| text_at(identifier, &["value"]));
-        let id = own.or_else(|| text_at(resource, &["id"]));
-        let part =
-            |text: &str| protocol::Digest::of(format!("{known_as}\n{text}").as_bytes()).short();
-        let named = id.map_or_else(|| "-".to_owned(), part);
-        let what = if at.is_empty() {
-            "-".to_owned()
-        } else {
-            part(what)
-        };
-        format!("fhir/{named}/{what}")
-    }
-
-    fn read_decision(&mut self, impression: &Value) {
-        let urgency = impression
-            .get("code")
-            .and_then(|code| code_of(code, COLOUR_SYSTEM))
-            .and_then(Urgency::parse);
-        let Some(urgency) = urgency else {
-            return self.leave_out(impression, "it names no colour of ours");
-        };
-        if text_at(impression, &["status"]) != Some("completed") {
-            return self.leave_out(impression, "it is not completed");
-        }
-        let note = text_at(impression, &["note", "0", "text"]).unwrap_or_default();
-        self.imported.entries.push(Entry::Decision(DecisionEntry {
-            urgency,
-            agrees: note.starts_with("as assessed"),
-            reason: note
-                .split_once(": ")
-                .map(|(_, reason)| reason)
-                .unwrap_or_default()
-                .into(),
-            plan: text_at(impression, &["description"])
-                .unwrap_or_default()
-                .into(),
-            rules: IMPORTED.into(),
-            model: IMPORTED.into(),
-            app: String::new(),
-        }));
-    }
-
-    fn read_allergy(&mut self, allergy: &Value) {
-        let says = |key: &str, words: &[&str]| {
-            let status = allergy.get(key);
-            status.is_none() || items_of_status(allergy, key).any(|code| words.contains(&code))
-        };
-        let stands = says(
-            "verificationStatus",
-            &["confirmed", "unconfirmed", "presumed"],
-        ) && says("clinicalStatus", &["active"]);
-        let code = allergy.get("code");
-        let what = code.and_then(|c| {
-            text_at(c, &["text"]).or_else(|| {
-                items(c, "coding")
-                    .iter()
-                    .find_map(|c| text_at(c, &["display"]))
-            })
-        });
-        // SNOMED CT: "no known allergy".
-        let what = what.or_else(|| {
-            let none = code.and_then(|code| code_of(code, "http://snomed.info/sct"));
-            none.filter(|code| *code == "716186003")
-                .map(|_| "none known")
-        });
-        match what {
-            Some(what) if stands => {
-                // As an Observation of it would be read: a summary of ours says it in both forms.
-                let value = catalogue::read_value("allergies", what)
-                    .unwrap_or_else(|_| FindingValue::Text(crate::clip(what)));
-                self.finding(allergy, "allergies".into(), value);
-            }
-            Some(what) => {
-                let note = format!("{TAKEN_BACK}allergies = {what}");
-                self.imported.entries.push(Entry::Note(crate::clip(&note)));
-                self.leave_out(
-                    allergy,
-                    "it was refuted, or is over, or which of these is not clear",
-                );
-            }
-            None => self.leave_out(allergy, "to what is not said"),
         }
     }
 
