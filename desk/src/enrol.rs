@@ -14,6 +14,7 @@ use crate::Refusal;
 use crate::draft::{DAY_S, load_root, wall_s};
 use crate::files::{EnrolDraftFile, EnrolmentFile, from_text, hex, to_text};
 use crate::keys::{Asks, enrolment_keys};
+use crate::sign::unspoilt;
 
 /// So long after the newest time that the ministry has signed its clock is believed without a word.
 const CLOCK_AHEAD_S: u64 = 400 * DAY_S;
@@ -312,13 +313,8 @@ pub fn certificates_of(draft: &EnrolDraftFile) -> Result<Vec<Signed<Certificate>
             .map_err(|e| Refusal::Damaged("draft", Some(e)))?;
         protocol::codec::check_new_name("name", &certificate.name)
             .map_err(|e| Refusal::Damaged("draft", Some(e)))?;
-        let spoilt = signed
-            .signers()
-            .find(|id| signed.valid_signatures(&Role::single(*id)) == 0);
-        match spoilt {
-            Some(id) => Err(Refusal::ChangedSince(id)),
-            None => Ok(signed),
-        }
+        unspoilt(&signed)?;
+        Ok(signed)
     };
     draft.certificates.iter().map(read).collect()
 }

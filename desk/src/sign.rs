@@ -131,22 +131,21 @@ pub fn sign(draft: &mut DraftFile, signer: &Signer) -> Result<usize, Refusal> {
 
 /// Whether every signature on a document is good: a document that was changed since must not gather
 /// more.
+pub(crate) fn unspoilt<T: Document>(signed: &Signed<T>) -> Result<(), Refusal> {
+    let spoilt = signed
+        .signers()
+        .find(|id| signed.valid_signatures(&Role::single(*id)) == 0);
+    spoilt.map_or(Ok(()), |id| Err(Refusal::ChangedSince(id)))
+}
+
+/// The same of a draft, whatever it is.
 fn intact(offer: &Offer) -> Result<(), Refusal> {
-    fn each<T: Document>(signed: &Signed<T>) -> Result<(), Refusal> {
-        match signed
-            .signers()
-            .find(|id| signed.valid_signatures(&Role::single(*id)) == 0)
-        {
-            None => Ok(()),
-            Some(id) => Err(Refusal::ChangedSince(id)),
-        }
-    }
     match offer {
-        Offer::Root(d) => each(d),
-        Offer::Recall(d) => each(d),
-        Offer::Revocations(d) => each(d),
-        Offer::List(d) => each(d),
-        Offer::Delegated(d) => each(d),
-        Offer::Beacon(d) => each(d),
+        Offer::Root(d) => unspoilt(d),
+        Offer::Recall(d) => unspoilt(d),
+        Offer::Revocations(d) => unspoilt(d),
+        Offer::List(d) => unspoilt(d),
+        Offer::Delegated(d) => unspoilt(d),
+        Offer::Beacon(d) => unspoilt(d),
     }
 }
