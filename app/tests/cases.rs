@@ -303,14 +303,25 @@ fn duplicates_are_offered_and_a_person_decides() {
         "shown as one"
     );
     assert!(merged["same_as"][0].as_str().unwrap().starts_with(&b));
-    // What is said of one later is seen in the other's line of the list too.
+    // They have one line in the list, and what is said of either later is seen in it.
     let listed = |case: &str| {
         let list = desk.json("clinic", &["case", "list"]);
         let rows = list["cases"].as_array().unwrap().clone();
+        assert_eq!(
+            (rows.len(), &list["matching"]),
+            (2, &json!(2)),
+            "a line a patient"
+        );
+        let ids = |row: &Value| format!("{} {}", row["case"], row["same_as"]);
         rows.into_iter()
-            .find(|row| row["case"].as_str().unwrap().starts_with(case))
+            .find(|row| ids(row).contains(case))
             .unwrap()
     };
+    let of_both = desk.json("clinic", &["case", "show", "Amina"]);
+    assert_eq!(
+        of_both["findings"], merged["findings"],
+        "her name is enough"
+    );
     let before = listed(&a);
     desk.ok(
         "clinic",
@@ -343,6 +354,14 @@ fn duplicates_are_offered_and_a_person_decides() {
     );
     let apart = desk.json("clinic", &["case", "add", &a, "--not-same-as", &b]);
     assert_eq!(apart["same_as"], json!([]), "a decision can be taken back");
+    let list = desk.json("clinic", &["case", "list"]);
+    assert_eq!(
+        list["cases"].as_array().unwrap().len(),
+        3,
+        "and each has its line again"
+    );
+    let (_, said) = desk.fails("clinic", &["case", "show", "Amina"]);
+    assert!(said.contains("several cases"), "{said}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ use phone::Phone;
 pub use radios::{Near, Power, Standing};
 pub use raising::Network;
 pub use records::Preview;
-pub(crate) use records::named_by;
+pub(crate) use records::{linked, named_by};
 pub use spaces::locked;
 
 /// Milliseconds that a phone that nobody here knows has for itself before another may take its

@@ -19,6 +19,7 @@ pub mod exchange;
 mod freshness;
 pub mod handover;
 mod keeping;
+mod lists;
 pub mod meetings;
 pub mod names;
 mod plan;
@@ -121,14 +122,14 @@ pub fn look(cx: &dyn Look, request: Request, host: HostFacts) -> Result<Looked, 
         Request::Meetings => meetings::list(cx)?.into(),
         Request::ModelList => releases::list(cx)?.into(),
         Request::CaseList { find, after, limit } => {
-            let (list, judged) = cases::list(cx, &find, (after, limit))?;
+            let (list, judged) = lists::list(cx, &find, (after, limit))?;
             let reply = list.into();
             Looked { reply, judged }
         }
         Request::CaseShow { case } => case_view::show(cx, &case)?.into(),
         Request::CaseHistory { case } => cases::history(cx, &case)?.into(),
         Request::CasePlan { case } => plan::of_case(cx, &case)?.into(),
-        Request::CaseDuplicates => cases::duplicates(cx)?.into(),
+        Request::CaseDuplicates => lists::duplicates(cx)?.into(),
         Request::Triage { findings, profile } => {
             let assessor = cx.assessor();
             match assessor.read_file(&findings, &assess::Ages::new()) {

@@ -38,6 +38,12 @@ pub fn case_list(l: &Cases, find: &str, after: usize) {
         if case.unsent {
             notes.push("stays on this phone".to_owned());
         }
+        if let [_, ..] = case.same_as.as_slice() {
+            notes.push(format!(
+                "{} cases that are one patient's",
+                1 + case.same_as.len()
+            ));
+        }
         let notes = match notes.is_empty() {
             true => String::new(),
             false => format!("  ← {}", notes.join(", ")),

@@ -32,8 +32,8 @@ mod title;
 pub use quarantine::Preview;
 use quarantine::contents_of;
 pub(super) use quarantine::preview;
-pub(crate) use same::named_by;
 use same::{forget_links, keep_links_of_before, load, load_same, put_links};
+pub(crate) use same::{linked, named_by};
 use title::title;
 
 /// Bytes of one change, so that it always fits an envelope.

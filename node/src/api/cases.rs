@@ -7,23 +7,22 @@ use clinical::{Assessment, FindingsError, Profile};
 use protocol::certificate::Right;
 use protocol::limits::SAME_CASES_MAX;
 use protocol::{Area, CaseId, SpaceId, always};
-use record::{CaseView, Entry, likeness};
+use record::{CaseView, Entry};
 
-use super::assess::{self, assess_fields, case_now, entries_of, entry_of, reassess};
+use super::assess::{self, assess_fields, entries_of, entry_of, reassess};
 use super::beside::{age_of_head, assess_with_head, said_once, with_what_is_beside};
 use super::consent::may_leave;
 use super::decide::decide;
 use super::entries::{consented, finding, in_its_time, is_young, read_dose, taken_back};
 use super::views::case::{CaseNew, Decided, History, Line, Stays};
-use super::views::cases::{Cases, Duplicates, Next, Pair, Row, Sealed};
-use super::{CaseWords, Cx, DecisionInput, Look, Refusal, RequestId, case_view, handover, names};
+use super::{
+    CaseWords, Cx, DecisionInput, Look, Refusal, RequestId, case_view, handover, lists, names,
+};
 use crate::agent::{Command, Reply, locked};
 use crate::store::CaseRow;
 
 /// Least digits of a case id that name a case.
 const CASE_PREFIX_MIN: usize = 4;
-/// Cases among which duplicates are looked for.
-const COMPARED_MAX: usize = 5000;
 
 /// The space that is meant: the one named, or the only one that this phone writes for.
 pub fn default_area(cx: &dyn Look, area: Option<Area>) -> Result<Area, Refusal> {
@@ -95,7 +94,13 @@ pub fn find(cx: &dyn Look, text: &str) -> Result<CaseId, Refusal> {
     match meant.as_slice() {
         [only] => Ok(only.id),
         [] => Err(Refusal::NoSuchCase(text)),
-        [_, _, ..] => Err(Refusal::SeveralCases(text)),
+        // Several cases of one patient are meant by the name of that one.
+        [first, ..] => {
+            let patients = lists::patients(cx, &rows)?;
+            let patient = patients.of(first.id);
+            let one = meant.iter().all(|row| patients.of(row.id) == patient);
+            one.then_some(patient).ok_or(Refusal::SeveralCases(text))
+        }
     }
 }
 
@@ -378,97 +383,6 @@ pub fn stays(cx: &dyn Look, id: &CaseId) -> Result<Option<Stays>, Refusal> {
     ))
 }
 
-/// Settings and their values, to be kept.
-type Settings = Vec<(CaseId, Vec<u8>)>;
-
-/// One page of the list of cases: those whose title has the letters of `find`, from the `after`th on.
-/// What was judged anew for it comes beside it, to be remembered.
-pub fn list(
-    cx: &dyn Look,
-    find: &str,
-    (after, limit): (usize, Option<usize>),
-) -> Result<(Cases, Settings), Refusal> {
-    let unsent: BTreeSet<_> = cx
-        .store()
-        .outbox()?
-        .into_iter()
-        .map(|(case, _)| case)
-        .collect();
-    let wanted = find.trim().to_lowercase();
-    let shut = |row: &CaseRow| locked(SpaceId::of(&row.area), cx.store()).unwrap_or(true);
-    let mut rows = cx.store().cases()?;
-    rows.retain(|row| {
-        wanted.is_empty() || (!shut(row) && row.title.to_lowercase().contains(&wanted))
-    });
-    let matching = rows.len();
-    let (mut cases, mut remember) = (Vec::new(), Vec::new());
-    for row in rows
-        .into_iter()
-        .skip(after)
-        .take(limit.unwrap_or(usize::MAX))
-    {
-        let (now, fresh) = case_now(cx, &row);
-        remember.extend(fresh);
-        let (shut, stays) = (shut(&row), unsent.contains(&row.id));
-        let next = match () {
-            () if shut => Next::Unlock,
-            () if now.questions > 0 => Next::Settle,
-            () if now.undecided => Next::Decide,
-            () if now.waits => Next::Await,
-            () if stays => Next::LetGo,
-            () => Next::Nothing,
-        };
-        cases.push(Row {
-            case: row.id,
-            area: row.area,
-            title: if shut { "locked".into() } else { row.title },
-            urgency: now.urgency.max(row.urgency),
-            entries: row.entries,
-            changed_s: row.changed_s,
-            changed: instant(row.changed_s),
-            questions: now.questions,
-            waits: now.waits,
-            unsent: stays,
-            next,
-        });
-    }
-    always!(cases.len() <= matching);
-    always!(limit.is_none_or(|limit| cases.len() <= limit));
-    Ok((
-        Cases {
-            cases,
-            matching,
-            sealed: sealed(cx)?,
-        },
-        remember,
-    ))
-}
-
-/// Sealed cases that are carried for others.
-fn sealed(cx: &dyn Look) -> Result<Vec<Sealed>, Refusal> {
-    let readable = |space: SpaceId| cx.known().space_keys().iter().any(|k| k.space() == space);
-    let mut sealed = Vec::new();
-    for row in cx
-        .store()
-        .spaces()?
-        .into_iter()
-        .filter(|row| !readable(row.space))
-    {
-        let envelopes = cx
-            .store()
-            .envelope_rows(row.space)
-            .map_or(0, |rows| rows.len());
-        if envelopes > 0 {
-            sealed.push(Sealed {
-                area: row.area,
-                envelopes,
-                bytes: row.bytes,
-            });
-        }
-    }
-    Ok(sealed)
-}
-
 /// Everything that was said, in the order in which it was: by whom, on which phone, and by which
 /// rules and model.
 pub fn history(cx: &dyn Look, case: &str) -> Result<History, Refusal> {
@@ -486,38 +400,6 @@ pub fn history(cx: &dyn Look, case: &str) -> Result<History, Refusal> {
     Ok(History {
         case,
         history: entries.into_iter().map(line).collect(),
-    })
-}
-
-/// Pairs of cases that may be one patient's, the most alike first. Those that a person has decided
-/// about are left out.
-pub fn duplicates(cx: &dyn Look) -> Result<Duplicates, Refusal> {
-    let mut views = Vec::new();
-    for row in cx.store().cases()?.into_iter().take(COMPARED_MAX) {
-        if let Some(case) = load(cx, row.id)? {
-            views.push((row, case.view()));
-        }
-    }
-    let mut pairs = Vec::new();
-    for (i, (a, view)) in views.iter().enumerate() {
-        for (b, other) in views.iter().skip(i + 1) {
-            let decided = view.links.contains_key(&b.id) || other.links.contains_key(&a.id);
-            if let Some(alike) = likeness(view, other).filter(|_| !decided) {
-                pairs.push((alike, a, b));
-            }
-        }
-    }
-    always!(pairs.iter().all(|(_, a, b)| a.id != b.id));
-    pairs.sort_by_key(|(alike, a, b)| (std::cmp::Reverse(*alike), a.id, b.id));
-    let pair = |(alike, a, b): (u32, &CaseRow, &CaseRow)| Pair {
-        alike,
-        a: a.id,
-        b: b.id,
-        a_title: a.title.clone(),
-        b_title: b.title.clone(),
-    };
-    Ok(Duplicates {
-        pairs: pairs.into_iter().map(pair).collect(),
     })
 }
 

@@ -179,6 +179,11 @@ impl Family {
         Self(WITHHELD.to_owned())
     }
 
+    /// What cases say of others: the one named, `/`, the one that says it.
+    pub fn links() -> Self {
+        Self(SAME.to_owned())
+    }
+
     /// What other cases say of one.
     pub fn links_to(named: &CaseId) -> Self {
         Self(format!("{SAME}{named}/"))

@@ -2,6 +2,8 @@
 //! in the other of consent, photos and danger holds here too. So each link is kept under the case
 //! that it names, beside the document that says it.
 
+use std::collections::BTreeSet;
+
 use clinical::FindingValue;
 use protocol::defence::{self, Defence};
 use protocol::limits::SAME_CASES_MAX;
@@ -32,6 +34,21 @@ pub(crate) fn named_by(case: CaseId, store: &dyn Store) -> Result<Vec<CaseId>, S
         }
     }
     Ok(named)
+}
+
+/// The cases of which some other says that it is the same patient's, and those that say it.
+pub(crate) fn linked(store: &dyn Store) -> Result<BTreeSet<CaseId>, StoreError> {
+    let kept = store.settings(&Family::links())?.into_iter();
+    let kept = kept.filter(|(_, value)| !value.is_empty());
+    let mut linked = BTreeSet::new();
+    for (between, _) in kept {
+        linked.extend(
+            between
+                .split('/')
+                .filter_map(|case| case.parse::<CaseId>().ok()),
+        );
+    }
+    Ok(linked)
 }
 
 /// Keeps what a case says of others under those others. Those of which it says no more, and did

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "schema", rename = "kijiti.case-list/1")]
 pub struct Cases {
-    /// Cases that this phone can read, as many as were asked for.
+    /// Cases that this phone can read, one for each patient, as many as were asked for.
     pub cases: Vec<Row>,
-    /// The cases that match in all, on this page or not.
+    /// The patients that match in all, on this page or not.
     pub matching: usize,
     /// Sealed cases that it carries.
     pub sealed: Vec<Sealed>,
@@ -21,6 +21,10 @@ pub struct Cases {
 pub struct Row {
     /// Which.
     pub case: CaseId,
+    /// Other cases that people have found to be the same patient's: they have no line of their own,
+    /// and count in this one.
+    #[serde(default)]
+    pub same_as: Vec<CaseId>,
     /// The area of its space.
     pub area: Area,
     /// What a person knows it by; `locked` where its space is.
