@@ -104,18 +104,35 @@ pub type Answers<'a> = &'a mut dyn FnMut(&str) -> Result<String, Failure>;
 
 /// Whether the patient is the one of an interrupted visit.
 fn is_same(before: &VisitOpen, answer: Answers<'_>) -> Result<bool, Failure> {
-    let age = before.age.as_deref().filter(|age| !age.is_empty());
-    let age = age.map_or(String::new(), |age| format!(" (age: {age})"));
-    let (minutes, answers) = (before.minutes, before.answers);
+    let (minutes, answers, age) = (before.minutes, before.answers, age_of(before));
     let question = format!(
         "A visit was interrupted {minutes} minutes ago after {answers} answers{age}. Is it the same patient? \
          [y: go on, n: another patient, begin anew]"
     );
-    // What was answered is not thrown away by an Enter too many.
+    yes_or_no(&question, answer)
+}
+
+/// Whether the case of an interrupted visit is to be decided on now.
+pub fn is_to_be_decided(case: &str, before: &VisitOpen) -> Result<bool, Failure> {
+    let (minutes, age) = (before.minutes, age_of(before));
+    let question = format!(
+        "A visit was interrupted {minutes} minutes ago{age}: case {case} is kept, and not decided. Is it to be decided now? \
+         [y: decide, n: another patient, begin anew]"
+    );
+    yes_or_no(&question, &mut line)
+}
+
+fn age_of(before: &VisitOpen) -> String {
+    let age = before.age.as_deref().filter(|age| !age.is_empty());
+    age.map_or(String::new(), |age| format!(" (age: {age})"))
+}
+
+/// What was answered is not thrown away by an Enter too many: asks until one of the two is said.
+fn yes_or_no(question: &str, answer: Answers<'_>) -> Result<bool, Failure> {
     loop {
-        let same = answer(&question)?;
-        if same.starts_with(['y', 'Y', 'n', 'N']) {
-            return Ok(same.starts_with(['y', 'Y']));
+        let said = answer(question)?;
+        if said.starts_with(['y', 'Y', 'n', 'N']) {
+            return Ok(said.starts_with(['y', 'Y']));
         }
     }
 }

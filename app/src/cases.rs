@@ -8,6 +8,7 @@ use clinical::catalogue::FIELDS;
 use node::api::views::case::{Case, CaseNew, Decided, History, PhotoLooked, PhotoOut};
 use node::api::views::cases::{Cases, Duplicates, HandedOver};
 use node::api::views::plan::CasePlan;
+use node::api::views::visit::VisitOpen;
 use node::api::{CaseWords, DecisionInput, PhotoWords, Refusal, Request, VisitOf};
 use serde_json::Value;
 
@@ -166,6 +167,9 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         Whose::Pregnancy => VisitOf::Pregnancy,
         Whose::Adult => VisitOf::Adult,
     };
+    if asked && was_to_be_decided(phone, of)? {
+        return Ok(());
+    }
     let mut findings = None;
     if asked {
         let ask = |request: Request| phone.reply(request);
@@ -221,9 +225,6 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         },
     };
     let new: CaseNew = phone.ask(request)?;
-    if asked {
-        phone.reply(Request::VisitEnd { of })?; // the answers are in the case now
-    }
     phone.show(&new, |new| {
         println!("case {}", new.case);
         match &new.assessment {
@@ -246,13 +247,38 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         );
     }
     match (args.decision.decide, asked) {
-        (None, true) => decide_on_terminal(phone, &new.case.to_string(), new.assessment.is_some()),
+        (None, true) => {
+            decide_on_terminal(phone, &new.case.to_string(), new.assessment.is_some())?;
+        }
         (None, false) if !phone.json => {
             eprintln!("not decided yet: kijiti case decide {short} --decide COLOUR --plan \"…\"");
-            Ok(())
         }
-        _ => Ok(()),
+        _ => {}
     }
+    match asked {
+        true => phone.reply(Request::VisitEnd { of }).map(drop),
+        false => Ok(()),
+    }
+}
+
+/// Whether the last visit was interrupted before anybody decided on its case, and that was done now.
+fn was_to_be_decided(phone: &Phone, of: VisitOf) -> Result<bool, Failure> {
+    let open: VisitOpen = phone.ask(Request::VisitOpen { of })?;
+    let Some(id) = open.case.filter(|_| terminal::on_terminal()) else {
+        return Ok(false);
+    };
+    let case = id.to_string();
+    let view: Case = phone.ask(Request::CaseShow { case: case.clone() })?;
+    let waits = view.decided.is_none() || view.undecided.is_some();
+    let decide = waits && terminal::is_to_be_decided(&id.short(), &open)?;
+    if decide {
+        show::case(&view);
+        let plan: CasePlan = phone.ask(Request::CasePlan { case: case.clone() })?;
+        show::plan(&plan);
+        decide_on_terminal(phone, &case, !view.assessments.is_empty())?;
+    }
+    phone.reply(Request::VisitEnd { of })?;
+    Ok(decide)
 }
 
 /// Prints the note that goes with a patient.

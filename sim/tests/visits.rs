@@ -284,6 +284,40 @@ fn a_visit_is_kept_at_every_answer_and_outlives_the_program() {
     assert_eq!(open.answers, 0);
 }
 
+/// A visit whose case is written is over, though nobody has decided yet: its case is named, and nothing is
+/// answered that no case would have.
+#[test]
+fn a_visit_whose_case_is_written_names_it_and_takes_no_more_answers() {
+    let mut world = world();
+    let of = VisitOf::Child;
+    let begin = |anew, n| Request::VisitBegin {
+        of,
+        profile: Profile::Iccm,
+        anew,
+        request: number(n),
+        area: None,
+    };
+    let mut screen = Screen::at(&mut world, WORKER);
+    screen.ask::<Visit>(begin(true, 9)).unwrap();
+    let answered = Request::VisitAnswer {
+        of,
+        name: "age".into(),
+        answer: "11".into(),
+    };
+    screen.ask::<Visit>(answered).unwrap();
+    let new: CaseNew = screen.ask(child("spo2 = 97", 9)).unwrap();
+    world.restart(WORKER).unwrap();
+    let mut screen = Screen::at(&mut world, WORKER);
+    let open: VisitOpen = screen.ask(Request::VisitOpen { of }).unwrap();
+    assert_eq!((open.answers, open.case), (1, Some(new.case)));
+    let anew: Visit = screen.ask(begin(false, 10)).unwrap();
+    assert_eq!(
+        (anew.answered, anew.request),
+        (0, number(10)),
+        "the next patient has answers of their own"
+    );
+}
+
 /// An age that a date of birth contradicts is settled before a dose goes by it.
 #[test]
 fn ages_that_differ_are_named_before_a_dose_goes_by_one() {

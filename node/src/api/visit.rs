@@ -7,7 +7,7 @@ use clinical::age::{self, ADULT_FROM_MONTHS, Age, CHILD_BELOW_MONTHS, CHILD_DAYS
 use clinical::assessment::{Question, QuestionKind};
 use clinical::calendar::{digits, number, read_date};
 use clinical::{FindingValue, FindingsError, Kind, Profile, TEXT, catalogue};
-use protocol::always;
+use protocol::{CaseId, always};
 use serde::{Deserialize, Serialize};
 
 use super::assess::{Ages, Next, Values, age_from_birth};
@@ -16,6 +16,7 @@ use super::request::{RequestId, VisitOf};
 use super::views::visit::{Visit as Shown, VisitEnd, VisitOpen};
 use super::{Assessor, Cx, Look, Refusal};
 use crate::agent::Command;
+use crate::store::Setting;
 
 /// Seconds after which a visit that was interrupted is nobody's any more: the next patient must not
 /// take on its answers.
@@ -167,6 +168,12 @@ fn keep(cx: &mut dyn Cx, visits: &Visits) -> Result<(), Refusal> {
     cx.command(Command::KeepVisit(bytes)).map(drop)
 }
 
+/// The case of a visit, if it is written.
+fn written(cx: &dyn Look, visit: &Visit) -> Result<Option<CaseId>, Refusal> {
+    let done = cx.store().setting(&Setting::request(&visit.request.0))?;
+    Ok(done.and_then(|bytes| CaseId::from_slice(&bytes)))
+}
+
 /// Begins a visit, or goes on with the one that was interrupted.
 pub(super) fn begin(
     cx: &mut dyn Cx,
@@ -176,6 +183,11 @@ pub(super) fn begin(
 ) -> Result<Shown, Refusal> {
     let mut visits = kept(cx)?;
     let before = visits.remove(&of).filter(|_| !anew);
+    // What is answered once the case is written would be in no case.
+    let before = match before {
+        Some(visit) if written(cx, &visit)?.is_some() => None,
+        before => before,
+    };
     let mut visit = before.unwrap_or(Visit {
         profile,
         request,
@@ -204,6 +216,7 @@ pub(super) fn interrupted(cx: &dyn Look, of: VisitOf) -> Result<VisitOpen, Refus
         answers: visit.said_by_people(of),
         age,
         minutes: cx.now().wall_s.saturating_sub(visit.began_s) / 60,
+        case: written(cx, visit)?,
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clinical::assessment::{Fired, Question};
 use clinical::{FindingValue, Profile};
+use protocol::CaseId;
 use serde::{Deserialize, Serialize};
 
 use crate::api::request::RequestId;
@@ -40,6 +41,10 @@ pub struct VisitOpen {
     pub age: Option<String>,
     /// Minutes since it began.
     pub minutes: u64,
+    /// Its case, where that is written already: nothing more is answered, and a person may still have
+    /// to decide.
+    #[serde(default)]
+    pub case: Option<CaseId>,
 }
 
 /// The visit is over.
