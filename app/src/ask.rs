@@ -191,13 +191,12 @@ pub fn visit(sitting: &Sitting<'_>, answer: Answers<'_>) -> Result<Visit, Failur
             visit = one(&visit, sitting, answer)?;
             continue;
         }
+        if visit.words_asked {
+            break;
+        }
         match answer("In your own words (Enter for none, <: back):")?.as_str() {
             "<" => visit = sitting.back()?,
-            "" => break,
-            words => {
-                visit = sitting.answer(clinical::TEXT, words.into())?;
-                break;
-            }
+            words => visit = sitting.answer(clinical::TEXT, words.into())?,
         }
     }
     Ok(visit)

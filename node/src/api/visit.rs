@@ -325,6 +325,8 @@ fn shown(cx: &dyn Look, of: VisitOf, visit: &Visit) -> Shown {
         Next::Done => None,
     };
     let text = visit.answers.iter().find(|(name, _)| name == TEXT);
+    let words_asked = text.is_some();
+    let text = text.filter(|(_, words)| !words.is_empty());
     let text = text.map(|(name, words)| (name.clone(), FindingValue::Text(words.clone())));
     let age_known = !ages.is_empty();
     let ages = ages
@@ -336,6 +338,7 @@ fn shown(cx: &dyn Look, of: VisitOf, visit: &Visit) -> Shown {
         danger: interview.danger,
         profile: visit.profile,
         age_known,
+        words_asked,
         findings: answers.into_iter().chain(ages).chain(text).collect(),
         said: visit
             .answers

@@ -23,6 +23,9 @@ pub struct Visit {
     pub profile: Profile,
     /// Whether the age is known.
     pub age_known: bool,
+    /// Whether own words were asked for, whatever was answered.
+    #[serde(default)]
+    pub words_asked: bool,
     /// The answers as a findings file.
     pub findings: BTreeMap<String, FindingValue>,
     /// What the rules do not read, as it was typed: fields of the record, consents.
