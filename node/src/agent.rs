@@ -39,7 +39,7 @@ mod tx;
 
 pub use commands::{Command, Reply};
 pub use delivery::{Whereabouts, heard, whereabouts};
-pub use import::ImportStep;
+pub use import::{FileKnows, ImportStep};
 pub use io::{Event, Input, LinkId, Output};
 pub use known::{Known, Snapshot};
 use meeting::Meeting;

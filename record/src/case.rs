@@ -153,6 +153,7 @@ impl Case {
             order,
             by: by.id(),
             at_s,
+            from_file: others.is_none(),
         };
         let standing = view::Standing::of(if others.is_some() { &seen } else { &[] });
         let before = self.doc.get_heads();
@@ -386,7 +387,13 @@ mod tests {
         let key = format!("{:016x}-{}-0000", u64::MAX, CaseId([2; 16]));
         let object = copy.put_object(ROOT, key, ObjType::Map).unwrap();
         let (order, by, at_s) = (u64::MAX, keys(2).id(), 1);
-        let stamp = Stamp { order, by, at_s };
+        let from_file = false;
+        let stamp = Stamp {
+            order,
+            by,
+            at_s,
+            from_file,
+        };
         fields::write(&mut copy, &object, &stamp, &finding("fever"), &[]).unwrap();
         copy.commit();
         let before = case.doc.get_heads();

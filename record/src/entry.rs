@@ -170,4 +170,6 @@ pub struct Stamp {
     pub by: DeviceId,
     /// Seconds since 1970 by the author's clock, a claim.
     pub at_s: u64,
+    /// It came by a file: the author has taken it in, and not seen it.
+    pub from_file: bool,
 }

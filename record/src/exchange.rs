@@ -3,7 +3,9 @@
 
 pub mod csv;
 pub mod fhir;
+pub mod origin;
 pub mod text;
+pub mod time;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,15 @@ const SAID_BY_MAX: usize = 40;
 /// How a note begins that says of another that its system has taken it back.
 pub const TAKEN_BACK: &str = "taken back by its system: ";
 
+/// A number, or a name, under which a system keeps a patient.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RegisterNumber {
+    /// Whose it is. Two people have two numbers of one system.
+    pub system: String,
+    /// What it is.
+    pub value: String,
+}
+
 /// A case that was read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Imported {
@@ -39,13 +50,17 @@ pub struct Imported {
     /// What the file's record is known by where it comes from, so that the same file read twice is
     /// one case.
     pub known_as: Option<String>,
-    /// The number under which its system keeps the patient, where `known_as` says more than that: by it a
-    /// record is found again in which who the patient is was put right.
-    pub numbered: Option<String>,
+    /// The numbers under which systems keep the patient: by any of them a record is found again in which who the
+    /// patient is was put right, or which has got another number since.
+    pub numbers: Vec<RegisterNumber>,
+    /// What its record is called in the file.
+    pub own_id: Option<String>,
     /// The bundle in which it stands beside other patients: two of one bundle are two.
     pub beside: Option<protocol::Digest>,
-    /// Doses that its system has taken back, as it names them.
+    /// Doses that its system has taken back, by their origin.
     pub taken_back: Vec<String>,
+    /// Of when the newest measurement of a field is, as far as it says, as [`time::moment`] counts.
+    pub measured: BTreeMap<String, i64>,
     /// What it says.
     pub entries: Vec<Entry>,
     /// Who had said what in the file, by their name and time there: what is taken in becomes this
@@ -53,6 +68,8 @@ pub struct Imported {
     pub said: BTreeMap<String, Vec<String>>,
     /// What is kept in words alone, as a note.
     pub in_words: Vec<String>,
+    /// Resources that are nobody's, by their kind.
+    pub of_nobody: BTreeMap<String, usize>,
     /// What could not be taken over, in words; it stays in the file that was read.
     pub left_out: Vec<String>,
 }

@@ -147,6 +147,14 @@ fn attention(c: &Case) {
     }
 }
 
+/// Whose word something is: of a file it is nobody's here.
+fn whose(by: &str, from_file: bool) -> String {
+    match from_file {
+        true => format!("a file that {by} took in"),
+        false => by.to_owned(),
+    }
+}
+
 fn care(c: &Case) {
     let case = c.case.short();
     match (c.cared_for_by.as_slice(), c.care_disputed) {
@@ -186,7 +194,13 @@ fn findings(c: &Case) {
         if state.disputed {
             let said = state.standing.iter();
             let said: Vec<_> = said
-                .map(|word| format!("{} says {}", word.by, value(&word.value)))
+                .map(|word| {
+                    format!(
+                        "{} says {}",
+                        whose(&word.by, word.from_file),
+                        value(&word.value)
+                    )
+                })
                 .collect();
             let settle = format!(
                 "settle it: kijiti case add {} --settle {name}=…",
@@ -214,7 +228,12 @@ fn given(c: &Case) {
     }
     for dose in &c.each_dose {
         wrapped(
-            &format!("dose {} {} by {}", dose.id, what(dose), dose.by),
+            &format!(
+                "dose {} {} by {}",
+                dose.id,
+                what(dose),
+                whose(&dose.by, dose.from_file)
+            ),
             10,
         );
         for back in &dose.taken_back {
@@ -271,7 +290,8 @@ fn said(said: &Said) -> String {
 /// Everything that was said.
 pub fn history(h: &History) {
     for line in &h.history {
-        let head = format!("{:>4}  {} ({})", line.order, line.by, line.phone);
+        let by = whose(&line.by, line.from_file);
+        let head = format!("{:>4}  {by} ({})", line.order, line.phone);
         wrapped(
             &format!("{head}, {} by their clock:", dated(&line.by_their_clock)),
             0,

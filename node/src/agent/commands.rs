@@ -16,7 +16,7 @@ use sync::epoch::Member;
 use sync::space::open_grant;
 
 use super::Phone;
-use super::import::ImportStep;
+use super::import::{FileKnows, ImportStep};
 use super::parcels::Parcel;
 use super::records::Target;
 use super::tx::Consequence;
@@ -88,8 +88,8 @@ pub enum Command {
         entries: Vec<Entry>,
         /// As in `AddToCase`.
         request: [u8; 16],
-        /// Settings under which the case is found again when the file comes again.
-        known_as: Vec<Setting>,
+        /// By what the case is found again when the file comes again.
+        known: FileKnows,
         /// How far the file is with it, as [`ImportStep::Note`] notes it.
         so_far: Vec<u8>,
     },
@@ -298,7 +298,7 @@ impl Phone {
                 area,
                 entries,
                 request,
-                known_as,
+                known,
                 so_far,
             } => {
                 let target = case.map_or(Target::New, Target::Unseen);
@@ -306,9 +306,7 @@ impl Phone {
                 let taken = records.add_to_case(target, &area, said, spaces, &mut tx)?;
                 if let Ok(Reply::Case(id)) = &taken {
                     tx.store.put_setting(&Setting::import_so_far(), &so_far)?;
-                    for setting in known_as {
-                        tx.store.put_setting(&setting, id.as_bytes())?;
-                    }
+                    known.keep(id, tx.store)?;
                 }
                 Ok(taken)
             }

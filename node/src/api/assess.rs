@@ -10,6 +10,7 @@ use clinical::assessment::Question;
 use clinical::plan::{DoseGiven, Plan};
 use clinical::{AgeGroup, Assessment, FindingValue, FindingsError, Profile, Urgency};
 use protocol::{CaseId, Invariant, always, never};
+use record::exchange::time::{DAY_MS, moment};
 use record::{AssessmentEntry, Case, CaseView, Entry};
 
 use super::views::case::PictureRead;
@@ -286,6 +287,24 @@ pub(super) fn age_from_birth(born: &FindingValue, now_s: u64) -> Option<(String,
     Some(("age_days".to_owned(), days as f64))
 }
 
+/// The least and the most that somebody may be old of whose birth only the month or the year is known.
+fn ages_between(born: &FindingValue, now_s: u64) -> Vec<Ages> {
+    let FindingValue::Text(born) = born else {
+        return Vec::new();
+    };
+    let (Some(born), Some(now)) = (moment(born), moment(&clinical::date::instant(now_s))) else {
+        return Vec::new();
+    };
+    if born.to_ms - born.from_ms <= DAY_MS {
+        return Vec::new(); // the day is known
+    }
+    let lived = |since_ms: i64| u64::try_from(now.from_ms - since_ms).ok();
+    let ages = [born.to_ms.min(now.from_ms), born.from_ms].map(lived);
+    let days =
+        |lived_ms: u64| Ages::from([("age_days".to_owned(), (lived_ms / DAY_MS as u64) as f64)]);
+    ages.into_iter().flatten().map(days).collect()
+}
+
 /// Whether somebody is too old for the rules for children, so that where those for adults do not speak
 /// either, nobody judges: the floor alone looks.
 fn is_no_child(ages: &Ages) -> bool {
@@ -350,6 +369,17 @@ pub(super) fn heard(assessor: &dyn Assessor, view: &CaseView, now_s: u64) -> Hea
     }
 }
 
+/// Whether no rules look at a case because nobody has said how old the patient is.
+pub(super) fn wants_age(view: &CaseView, now_s: u64) -> bool {
+    let born = view.findings.get("patient.born");
+    let known = born.is_some_and(|born| age_from_birth(&born.value, now_s).is_some());
+    let found = view
+        .findings
+        .iter()
+        .any(|(name, state)| !name.contains('.') && state.value != FindingValue::Unknown);
+    found && !known && age_said(view).is_none() && view.assessments.is_empty()
+}
+
 /// What rules, floor and model say of what stands in a case, as it is kept.
 pub fn assess(
     assessor: &dyn Assessor,
@@ -402,9 +432,23 @@ pub(super) fn most_urgent(
     let other = (said && !by_birth.is_empty())
         .then(|| assessor.judge(findings.clone(), &by_birth, profile));
     let other = other.and_then(Result::ok).flatten();
+    // Nor is anybody calmed because only the year of the birth is known.
+    let born = view
+        .findings
+        .get("patient.born")
+        .filter(|_| ages.is_empty());
+    let between = born.map(|born| ages_between(&born.value, now_s));
+    let between = between.unwrap_or_default().into_iter();
+    let between =
+        between.filter_map(|ages| assessor.judge(findings.clone(), &ages, profile).ok()?);
     match assessor.judge(findings.clone(), &ages, profile) {
         Ok(now) => {
-            let all: Vec<_> = now.into_iter().chain(tried).chain(other).collect();
+            let all: Vec<_> = now
+                .into_iter()
+                .chain(tried)
+                .chain(other)
+                .chain(between)
+                .collect();
             let lowered = all.iter().any(|a| a.urgency < a.rule_urgency);
             never!(Invariant::RulesFirst, lowered)?;
             let most = all.iter().map(|a| a.rule_urgency).max();

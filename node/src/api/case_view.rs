@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use clinical::FindingsError;
+use clinical::age::AgeError;
 use clinical::date::instant;
 use protocol::{DeviceId, Digest, always};
 use record::{CaseView, Dose as Given, Entry, FindingState, Stamp};
@@ -12,7 +14,7 @@ use super::views::case::{
     Assessed, Begun, By, Case, Decision, Dose, Doses, Finding, Note, Photo, Said, Standing,
     TakenBack, Word,
 };
-use super::{Look, Refusal, cases, names};
+use super::{Look, Refusal, assess, cases, names};
 use crate::agent::{Whereabouts, whereabouts};
 use crate::store::CaseRow;
 
@@ -21,6 +23,7 @@ fn by(stamp: &Stamp) -> By {
         by: stamp.by.short(),
         at_s: stamp.at_s,
         order: stamp.order,
+        from_file: stamp.from_file,
     }
 }
 
@@ -34,6 +37,9 @@ pub fn show(cx: &dyn Look, case: &str) -> Result<Case, Refusal> {
 pub(super) fn of(cx: &dyn Look, row: &CaseRow, view: &CaseView) -> Result<Case, Refusal> {
     let decided = view.decisions.iter().map(|(_, d)| d.urgency).max();
     let (by_rules, unjudged) = match cases::judged_now(cx, view) {
+        Ok(None) if assess::wants_age(view, cx.now().wall_s) => {
+            (None, Some(FindingsError::Age(AgeError::Missing)))
+        }
         Ok(entry) => (entry.map(|entry| entry.urgency), None),
         Err(Refusal::CannotJudge(error)) => (None, Some(error)),
         Err(other) => return Err(other),
@@ -132,6 +138,7 @@ fn finding(cx: &dyn Look, state: &FindingState) -> Finding {
             .map(|(s, v)| Standing {
                 value: v.clone(),
                 by: names::name_of(cx, &s.by),
+                from_file: s.from_file,
             })
             .collect(),
     }
@@ -188,6 +195,7 @@ fn dose(cx: &dyn Look, given: &Given) -> Dose {
         route: given.dose.route.clone(),
         given: given.dose.given.clone(),
         by: names::name_of(cx, &given.stamp.by),
+        from_file: given.stamp.from_file,
         taken_back: back
             .map(|(s, why)| TakenBack {
                 by: names::name_of(cx, &s.by),

@@ -394,6 +394,7 @@ pub fn history(cx: &dyn Look, case: &str) -> Result<History, Refusal> {
         said: case_view::said(cx, &entry),
         by: names::name_of(cx, &stamp.by),
         phone: stamp.by.short(),
+        from_file: stamp.from_file,
         order: stamp.order,
         by_their_clock: instant(stamp.at_s),
     };

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::store::Setting;
+use clinical::date::instant;
 use protocol::certificate::Right;
 use protocol::{Area, CaseId, Digest};
 use record::Entry;
 use record::exchange::csv::Mapping;
+use record::exchange::time::{DAY_MS, moment};
 use record::exchange::{self as files, csv, fhir, text};
 use sync::archive::{self, ArchiveError, ArchivedCase};
 
@@ -17,8 +18,9 @@ use super::entries::{CLOCK_FROM_S, DAY_S, is_to_come};
 use super::views::exchange::Imported;
 use super::views::meetings::Progress;
 use super::{Cx, Format, Paper, Refusal, cases};
-use crate::agent::{Command, Reply};
+use crate::agent::{Command, FileKnows, ImportStep, Reply};
 
+mod of_files;
 mod out;
 mod plan;
 mod whole;
@@ -67,16 +69,41 @@ fn read(
     Ok(read)
 }
 
-/// A birth that has not been yet, by this phone's clock and a day more: it is left out, and said.
-fn born_later(now_s: u64, entries: &mut Vec<Entry>) -> Vec<String> {
+/// What cannot have been yet, by this phone's clock and a day more, and a dose of before the patient was born: it is
+/// left out, and said.
+fn out_of_time(now_s: u64, entries: &mut Vec<Entry>) -> Vec<String> {
+    let born = |entry: &Entry| {
+        let said = entry.word().filter(|(name, _)| *name == "patient.born");
+        said.map(|(_, value)| value.words())
+    };
+    let day_before = entries.iter().find_map(born).and_then(|born| moment(&born));
+    let day_before = day_before.map(|born| born.from_ms.saturating_sub(DAY_MS));
+    let until = moment(&instant(now_s.saturating_add(DAY_S))).filter(|_| now_s >= CLOCK_FROM_S);
     let mut left_out = Vec::new();
     entries.retain(|entry| {
-        let born = entry.word().filter(|(name, _)| *name == "patient.born");
-        let said = born.map(|(_, value)| value.words());
-        let later = said.filter(|said| is_to_come(now_s, said));
-        let why = |said: &String| format!("patient.born {said}: that is still to come");
-        left_out.extend(later.as_ref().map(why));
-        later.is_none()
+        let why = match (entry, born(entry)) {
+            (_, Some(said)) if is_to_come(now_s, &said) => {
+                Some(format!("patient.born {said}: that is still to come"))
+            }
+            (Entry::Dose(dose), _) => moment(&dose.given).and_then(|given| {
+                let to_come = until
+                    .as_ref()
+                    .is_some_and(|until| given.from_ms > until.to_ms);
+                let unborn = day_before.is_some_and(|born| given.to_ms < born);
+                let why = match (to_come, unborn) {
+                    (true, _) => "that is still to come",
+                    (false, true) => "that is before the patient was born",
+                    (false, false) => return None,
+                };
+                Some(format!(
+                    "dose {} {} {} of {}: {why}",
+                    dose.medicine, dose.amount, dose.unit, dose.given
+                ))
+            }),
+            (_, _) => None,
+        };
+        left_out.extend(why.clone());
+        why.is_none()
     });
     left_out
 }
@@ -164,7 +191,7 @@ fn take_in(
     for mut imported in read {
         said.left_out.extend(imported.left_out.iter().cloned());
         said.in_words.extend(imported.in_words.iter().cloned());
-        let later = born_later(cx.now().wall_s, &mut imported.entries);
+        let later = out_of_time(cx.now().wall_s, &mut imported.entries);
         said.left_out.extend(later);
         if !imported.entries.is_empty() || !imported.taken_back.is_empty() {
             wanted.push(imported);
@@ -257,9 +284,14 @@ fn take(
     (place, said): (usize, &mut Imported),
 ) -> Result<Option<CaseId>, Refusal> {
     let plan = plan(cx, imported, (format, apart))?;
+    let known = plan.knows();
     said.left_out.extend(plan.said);
     match plan.held {
         Some((id, _)) if plan.entries.is_empty() => {
+            // Another number, or a newer time of the same.
+            if !plan.slots.is_empty() || !plan.of_files.is_empty() {
+                cx.command(Command::Import(ImportStep::Know(id, known)))?;
+            }
             said.unchanged += 1;
             said.here.push(id);
             // An import that was cut off may not have come to judge it.
@@ -271,12 +303,11 @@ fn take(
         None if plan.entries.is_empty() => return Ok(None),
         None => said.new += 1,
     }
-    let known_as = plan.known_as.into_iter().chain(plan.slot).collect();
     let (held, area) = match plan.held {
         Some((id, area)) => (Some(id), area),
         None => (None, area.clone()),
     };
-    let noted = (known_as, SoFar::reached(place).to_bytes());
+    let noted = (known, SoFar::reached(place).to_bytes());
     let case = write(cx, held, &area, (plan.entries, noted))?;
     said.cases.push(case);
     Ok(Some(case))
@@ -296,9 +327,9 @@ fn write(
     cx: &mut dyn Cx,
     mut held: Option<CaseId>,
     area: &Area,
-    (entries, (known_as, so_far)): (Vec<Entry>, (Vec<Setting>, Vec<u8>)),
+    (entries, (known, so_far)): (Vec<Entry>, (FileKnows, Vec<u8>)),
 ) -> Result<CaseId, Refusal> {
-    let mut known_as = Some(known_as);
+    let mut known = Some(known);
     let mut request = [0; 16];
     for entries in in_changes(entries) {
         request = fresh(cx)?;
@@ -307,7 +338,7 @@ fn write(
             area: area.clone(),
             entries,
             request,
-            known_as: known_as.take().unwrap_or_default(),
+            known: known.take().unwrap_or_default(),
             so_far: so_far.clone(),
         };
         held = match cx.command(command)? {

@@ -92,6 +92,11 @@ impl Setting {
         Self(format!("imported/{digest}"))
     }
 
+    /// What files have said of a case: by which numbers it is known, and of when their measurements are.
+    pub fn from_files(case: &CaseId) -> Self {
+        Self(format!("from-files/{case}"))
+    }
+
     /// Set while a photo of this phone's lies here that no notice may have named yet.
     pub fn photo(blob: &Digest) -> Self {
         Self(format!("{PHOTO}{blob}"))

@@ -12,6 +12,9 @@ use crate::entry::{AssessmentEntry, DecisionEntry, DoseEntry, PhotoEntry};
 // The longest words there can be fit an envelope.
 const _: () = assert!(4 * TEXT_CHARS_MAX < protocol::limits::ENVELOPE_BYTES_MAX);
 
+/// Set where an entry came by a file; a version that does not know it reads the rest.
+const FROM_FILE: &str = "from_file";
+
 pub(super) fn write(
     doc: &mut AutoCommit,
     at: &ObjId,
@@ -26,6 +29,9 @@ pub(super) fn write(
         "at",
         ScalarValue::Timestamp(i64::try_from(stamp.at_s).unwrap_or(i64::MAX)),
     )?;
+    if stamp.from_file {
+        doc.put(at, FROM_FILE, true)?;
+    }
     if !over.is_empty() {
         write_list(doc, at, "over", over)?;
     }
@@ -151,7 +157,13 @@ pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> 
         ScalarValue::Timestamp(s) => u64::try_from(s).ok()?,
         _ => return None,
     };
-    let stamp = Stamp { order, by, at_s };
+    let from_file = matches!(scalar(doc, at, FROM_FILE), Some(ScalarValue::Boolean(true)));
+    let stamp = Stamp {
+        order,
+        by,
+        at_s,
+        from_file,
+    };
     let entry = match text(doc, at, "kind")?.as_str() {
         "finding" => Entry::Finding {
             name: text(doc, at, "name")?,

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{Area, CaseId};
 
-use super::{ExchangeError, Imported, units};
+use super::{ExchangeError, Imported, RegisterNumber, units};
 use clinical::date::{instant, is_instant};
 use clinical::{FindingValue, Kind, Urgency, calendar, catalogue};
 
@@ -105,7 +105,7 @@ pub fn write(view: &CaseView, area: &Area) -> String {
         doses += &row(&given.stamp, what, given.counts(), &given.key);
         for (stamp, reason) in &given.taken_back {
             let what = ["not_given", &dose.medicine, reason, &dose.unit];
-            doses += &row(stamp, what, true, "");
+            doses += &row(stamp, what, true, &given.key);
         }
     }
     let mut put =
@@ -294,7 +294,10 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
             cases.push(Imported {
                 case: Some(id),
                 known_as: Some(format!("csv|{id}")),
-                numbered: Some(format!("csv|{id}")),
+                numbers: vec![RegisterNumber {
+                    system: "csv".into(),
+                    value: id.to_string(),
+                }],
                 ..Imported::default()
             });
         }
@@ -307,7 +310,14 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
             format!("phone {said_by} ({at})"),
             if name.is_empty() { kind } else { name },
         );
-        if kind.trim().eq_ignore_ascii_case("not_given") {
+        let id = of("id").trim();
+        let taken_back = kind.trim().eq_ignore_ascii_case("not_given");
+        let dose = kind.trim().eq_ignore_ascii_case("dose");
+        if !id.is_empty() && (taken_back || (dose && !stands)) {
+            imported.taken_back.push(id.to_owned());
+            continue;
+        }
+        if taken_back {
             not_given.insert((place, name.trim().to_lowercase()));
             continue;
         }
@@ -329,8 +339,12 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
         }
     }
     for (place, imported) in cases.iter_mut().enumerate() {
+        let named = imported.taken_back.clone();
         let taken_back = |entry: &Entry| match entry {
-            Entry::Dose(dose) => not_given.contains(&(place, dose.medicine.to_lowercase())),
+            Entry::Dose(dose) => {
+                named.contains(&dose.origin)
+                    || not_given.contains(&(place, dose.medicine.to_lowercase()))
+            }
             _ => false,
         };
         if imported.entries.iter().any(taken_back) {

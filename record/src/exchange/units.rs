@@ -40,12 +40,12 @@ const UNITS: &[Unit] = &[
     unit(&["kg", "kilogram", "kilograms", "kgs"], Kind::Mass, 1.0),
     unit(&["g", "gram", "grams", "gm"], Kind::Mass, 0.001),
     unit(
-        &["[lb_av]", "lb", "lbs", "pound", "pounds"],
+        &["[lb_av]", "lb_av", "lb", "lbs", "pound", "pounds"],
         Kind::Mass,
         0.453_592_37,
     ),
     unit(
-        &["[oz_av]", "oz", "ounce", "ounces"],
+        &["[oz_av]", "oz_av", "oz", "ounce", "ounces"],
         Kind::Mass,
         0.028_349_523_125,
     ),
@@ -77,11 +77,15 @@ const UNITS: &[Unit] = &[
         100.0,
     ),
     unit(
-        &["[in_i]", "[in_us]", "in", "inch", "inches", "\""],
+        &["[in_i]", "[in_us]", "in_i", "in", "inch", "inches", "\""],
         Kind::Length,
         2.54,
     ),
-    unit(&["[ft_i]", "ft", "foot", "feet"], Kind::Length, 30.48),
+    unit(
+        &["[ft_i]", "ft_i", "ft", "foot", "feet"],
+        Kind::Length,
+        30.48,
+    ),
     unit(
         &[
             "cel",
@@ -124,14 +128,32 @@ const UNITS: &[Unit] = &[
             "{beats}/min",
             "1/min",
             "bpm",
+            "{breath}/min",
+            "{beat}/min",
+            "{resp}/min",
+            "{respirations}/min",
+            "{pulse}/min",
+            "/min{breaths}",
+            "/min{beats}",
             "breaths/min",
             "beats/min",
+            "breath/min",
+            "beat/min",
+            "resp/min",
+            "respirations/min",
+            "breaths per minute",
+            "beats per minute",
+            "breaths/minute",
+            "beats/minute",
+            "/minute",
             "per minute",
+            "per min",
         ],
         Kind::Rate,
         1.0,
     ),
     unit(&["/s", "1/s", "hz", "per second"], Kind::Rate, 60.0),
+    unit(&["/h", "1/h", "per hour", "/hour"], Kind::Rate, 1.0 / 60.0),
     unit(&["%", "percent", "%{oxygen}"], Kind::Percent, 1.0),
     unit(&["g/l"], Kind::MassPerVolume, 1.0),
     unit(&["g/dl", "g%"], Kind::MassPerVolume, 10.0),
@@ -311,6 +333,19 @@ pub fn is_dose_unit(unit: &str) -> bool {
     DOSE_UNITS
         .iter()
         .any(|known| known.names.contains(&unit.trim().to_lowercase().as_str()))
+}
+
+/// An amount in the unit by which doses are compared: milligrams, where it is a mass.
+pub(crate) fn base_dose(amount: f64, unit: &str) -> (f64, String) {
+    let unit = unit.trim().to_lowercase();
+    let known = DOSE_UNITS
+        .iter()
+        .find(|known| known.names.contains(&unit.as_str()));
+    match known.map(|known| (known.milligrams, known.names.first())) {
+        Some((Some(factor), _)) => (amount * factor, "mg".to_owned()),
+        Some((None, Some(name))) => (amount, (*name).to_owned()),
+        Some((None, None)) | None => (amount, unit),
+    }
 }
 
 /// The unit of a dose as it is written here, if such a dose can have been given; `None`: nobody

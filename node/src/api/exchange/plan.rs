@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use clinical::FindingValue;
 use protocol::{Area, CaseId, Digest};
 use record::exchange as files;
+use record::exchange::origin::{self, Alike};
 use record::{Case, CaseView, DecisionEntry, Dose, DoseEntry, Entry, Identity, Number};
 
+use super::of_files::OfFiles;
+use crate::agent::FileKnows;
 use crate::api::{Cx, Format, Refusal, cases};
 use crate::store::Setting;
 
@@ -60,21 +63,23 @@ fn news_of(entries: Vec<Entry>, case: &Case) -> (Vec<Entry>, Vec<String>) {
     let findings: Vec<_> = said.iter().filter_map(Entry::word).collect();
     let mut otherwise = Vec::new();
     let mut new = |entry: &Entry| match entry {
-        Entry::Dose(dose) => match doses
-            .iter()
-            .find_map(|held| same_dose(held, dose).map(|alike| (held, alike)))
-        {
-            None => true,
-            Some((_, true)) => false,
-            Some((held, false)) => {
-                let (was, is) = (&held.dose, dose);
-                otherwise.push(format!(
-                    "dose {} {} {}: it is here as {} {} {} ({}): if that was wrong, take it back, and add what was given",
-                    is.medicine, is.amount, is.unit, was.medicine, was.amount, was.unit, held.id()
-                ));
-                false
+        Entry::Dose(dose) => {
+            let like = |held: &Dose| {
+                let names = [held.key.clone(), held.identity()];
+                origin::alike(&held.dose, &names, dose)
+            };
+            let found = doses.iter().filter_map(|held| Some((held, like(held)?)));
+            let found: Vec<_> = found.collect();
+            let same = found.iter().any(|(_, alike)| *alike == Alike::Same);
+            match found.first() {
+                None => true,
+                Some(_) if same => false,
+                Some((held, alike)) => {
+                    otherwise.push(said_otherwise(&held.dose, dose, &held.id(), *alike));
+                    false
+                }
             }
-        },
+        }
         Entry::Finding { .. } | Entry::Settled { .. } => {
             entry.word().is_some_and(|word| !findings.contains(&word))
         }
@@ -88,47 +93,51 @@ fn news_of(entries: Vec<Entry>, case: &Case) -> (Vec<Entry>, Vec<String>) {
     (entries, otherwise)
 }
 
-/// `fhir/` the name that a dose's system gave it `/` what was given when: either makes it the same one.
-fn names_of(origin: &str) -> Option<(&str, &str)> {
-    origin.strip_prefix("fhir/")?.split_once('/')
+/// What is to be said where a dose of a file is like one that is here, and not the same in all.
+fn said_otherwise(held: &DoseEntry, read: &DoseEntry, id: &str, alike: Alike) -> String {
+    let words = |dose: &DoseEntry| {
+        let DoseEntry {
+            medicine,
+            amount,
+            unit,
+            given,
+            ..
+        } = dose;
+        let at = if given.is_empty() { "" } else { " of " };
+        format!("{medicine} {amount} {unit}{at}{given}")
+    };
+    let (is, was) = (words(read), words(held));
+    match alike {
+        Alike::Perhaps => format!(
+            "dose {is}: one of that day is here ({id}), and whether it is that one is not said: if it is another, add it"
+        ),
+        Alike::Same | Alike::Otherwise => format!(
+            "dose {is}: it is here as {was} ({id}): if that was wrong, take it back, and add what was given"
+        ),
+    }
 }
 
-/// Doses that came from a system which has taken them back since.
-fn taken_back(view: &CaseView, origins: &[String]) -> Vec<Entry> {
-    let named: BTreeSet<_> = origins
-        .iter()
-        .filter_map(|origin| names_of(origin))
-        .collect();
-    let back = |dose: &&Dose| {
-        let own = names_of(&dose.dose.origin).map(|(named, _)| named);
-        dose.counts() && own.is_some_and(|own| own != "-" && named.iter().any(|(n, _)| *n == own))
-    };
-    let not_given = |dose: &Dose| Entry::NotGiven {
-        dose: dose.key.clone(),
-        reason: "entered in error, says the file that it came from".into(),
-    };
-    view.doses.iter().filter(back).map(not_given).collect()
-}
-
-/// Whether a dose of a file is one that is here: `Some(false)`: it is, and something else is said
-/// of it.
-fn same_dose(held: &Dose, read: &DoseEntry) -> Option<bool> {
-    let what = |dose: &DoseEntry| (dose.medicine.to_lowercase(), dose.amount, dose.unit.clone());
-    let alike = what(&held.dose) == what(read);
-    let known = [held.key.clone(), held.identity(), held.dose.origin.clone()];
-    if !read.origin.is_empty() && known.contains(&read.origin) {
-        return Some(alike);
+/// Doses that came from a file whose system has taken them back since; and in words those that somebody here has
+/// given: no file takes those back.
+fn taken_back(id: &CaseId, view: &CaseView, origins: &[String]) -> (Vec<Entry>, Vec<String>) {
+    let (mut back, mut told) = (Vec::new(), Vec::new());
+    for dose in view.doses.iter().filter(|dose| dose.counts()) {
+        if origins.iter().any(|named| origin::is_of(&dose.dose, named)) {
+            back.push(Entry::NotGiven {
+                dose: dose.key.clone(),
+                reason: "entered in error, says the file that it came from".into(),
+            });
+        } else if origins
+            .iter()
+            .any(|named| *named == dose.key || *named == dose.identity())
+        {
+            told.push(format!(
+                "case {}: the file says that {} {} {} ({}) was not given, and here it stands: if that is so, take it back",
+                id.short(), dose.dose.medicine, dose.dose.amount, dose.dose.unit, dose.id()
+            ));
+        }
     }
-    if alike && !read.given.is_empty() && read.given == held.dose.given {
-        return Some(true);
-    }
-    let ((named, what), (other, other_what)) =
-        (names_of(&held.dose.origin)?, names_of(&read.origin)?);
-    match () {
-        () if what == other_what && what != "-" => Some(true),
-        () if named == other && named != "-" => Some(alike),
-        () => None,
-    }
+    (back, told)
 }
 
 /// Whether a record of a file is of a case's patient.
@@ -176,8 +185,10 @@ pub(super) struct Plan {
     pub(super) entries: Vec<Entry>,
     /// What it is known by from then on.
     pub(super) known_as: Vec<Setting>,
-    /// Its place among those who are under its number, if it is new.
-    pub(super) slot: Option<Setting>,
+    /// Its places among those who are under its numbers, where it has none there yet.
+    pub(super) slots: Vec<Setting>,
+    /// What files have said of it beside, if that is more than before.
+    pub(super) of_files: Vec<u8>,
     /// What is to be said of it.
     pub(super) said: Vec<String>,
 }
@@ -185,11 +196,11 @@ pub(super) struct Plan {
 /// People who are under one number of a register, and are each found again.
 const UNDER_ONE_NUMBER_MAX: usize = 32;
 
-/// Cases that a patient of a file may be here, and the next free place under its number.
+/// Cases that a patient of a file may be here; and who is under each of its numbers, with the next free place there.
 #[derive(Default)]
 struct Candidates {
     found: Vec<(CaseId, Number)>,
-    free: Option<Setting>,
+    under: Vec<(BTreeSet<CaseId>, Option<Setting>)>,
 }
 
 fn candidates(
@@ -209,25 +220,24 @@ fn candidates(
     for setting in names {
         found.extend(kept(setting)?.map(|id| (id, Number::Register)));
     }
-    let slot = |number: &String, n: usize| {
-        let name = format!("number {n} {number}");
-        Setting::known_as(&Digest::of(name.as_bytes()))
-    };
-    let slots = imported
-        .numbered
-        .iter()
-        .flat_map(|number| (0..UNDER_ONE_NUMBER_MAX).map(move |n| slot(number, n)));
-    let mut free = None;
-    for setting in slots {
-        match kept(&setting)? {
-            Some(id) => found.push((id, Number::Register)),
-            None => {
-                free = Some(setting);
-                break;
+    let mut under = Vec::new();
+    for files::RegisterNumber { system, value } in &imported.numbers {
+        let (mut here, mut free) = (BTreeSet::new(), None);
+        for n in 0..UNDER_ONE_NUMBER_MAX {
+            let name = format!("number {n} {system}|{value}");
+            let slot = Setting::known_as(&Digest::of(name.as_bytes()));
+            match kept(&slot)? {
+                Some(id) => drop(here.insert(id)),
+                None => {
+                    free = Some(slot);
+                    break;
+                }
             }
         }
+        found.extend(here.iter().map(|id| (*id, Number::Register)));
+        under.push((here, free));
     }
-    Ok(Candidates { found, free })
+    Ok(Candidates { found, under })
 }
 
 /// Who a patient of a file is here.
@@ -258,6 +268,11 @@ fn who_it_is(
             continue;
         };
         let view = case.view();
+        let of_files = OfFiles::of(cx, id)?;
+        if *number == Number::Register && of_files.is_another(&imported.numbers) {
+            others.push((*id, "another number of the same register"));
+            continue;
+        }
         match identity(&view, &imported.entries, *number) {
             Identity::Another(name) => others.push((*id, name)),
             same @ (Identity::Same | Identity::Corrected(_)) => {
@@ -297,8 +312,12 @@ fn agreeing(view: &CaseView, entries: &[Entry]) -> usize {
 
 /// What a record of a file is called, for whoever looks it up there.
 fn said_to_be(imported: &files::Imported) -> String {
-    let number = imported.numbered.as_deref().unwrap_or_default();
-    format!("the record of {}", number.replace('\n', " "))
+    let number = imported.numbers.first();
+    let number = number.map(|number| format!("{} {}", number.system, number.value));
+    format!(
+        "the record of {}",
+        number.unwrap_or_default().replace('\n', " ")
+    )
 }
 
 /// A case of another phone's that came by a file before is one of our own by now, in whatever form it comes.
@@ -318,7 +337,7 @@ pub(super) fn plan(
     let says = imported.entries.iter().any(stands);
     let [whole, alone] = known_as(&imported);
     let names = [whole.clone(), alone.clone()];
-    let Candidates { found, free } = candidates(cx, &imported, &names)?;
+    let Candidates { found, under } = candidates(cx, &imported, &names)?;
     let Found {
         here,
         others,
@@ -331,7 +350,8 @@ pub(super) fn plan(
             held: None,
             entries: Vec::new(),
             known_as: Vec::new(),
-            slot: None,
+            slots: Vec::new(),
+            of_files: Vec::new(),
             said: left_out,
         });
     }
@@ -341,13 +361,25 @@ pub(super) fn plan(
             format!("the file speaks of another patient ({name} differs); it is a case of its own");
         left_out.push(format!("case {}: {why}", id.short()));
     }
+    let before = match &here {
+        Some((id, ..)) => OfFiles::of(cx, id)?,
+        None => OfFiles::default(),
+    };
+    let mut of_files = before.clone();
+    of_files.know(&imported.numbers);
+    let measured = imported.measured.clone();
     let (held, entries) = match here {
         Some((id, area, same)) => {
             left_out.extend(put_right(&id, same));
             let case = cases::load(cx, id)?.ok_or(Refusal::CaseNotHere)?;
-            let back = taken_back(&case.view(), &imported.taken_back);
-            let (mut news, otherwise) = news_of(imported.entries, &case);
+            let view = case.view();
             let whose = |what: String| format!("case {}: {what}", id.short());
+            let (back, told) = taken_back(&id, &view, &imported.taken_back);
+            left_out.extend(told);
+            let mut entries = imported.entries;
+            let older = before.take_older(&view, &measured, &mut entries);
+            left_out.extend(older.into_iter().map(whose));
+            let (mut news, otherwise) = news_of(entries, &case);
             left_out.extend(otherwise.into_iter().map(whose));
             news.extend(back);
             (Some((id, area)), news)
@@ -359,8 +391,18 @@ pub(super) fn plan(
     known_as.extend((held.is_none() && !other).then_some(alone));
     let own = imported.case.filter(|_| held.is_none() && !other);
     known_as.extend(own.map(by_case));
+    of_files.measure(&measured, &entries);
+    let own = held.as_ref().map(|(id, _)| *id);
+    let free = under
+        .into_iter()
+        .filter(|(here, _)| own.is_none_or(|own| !here.contains(&own)));
     Ok(Plan {
-        slot: free.filter(|_| held.is_none()),
+        slots: free.filter_map(|(_, slot)| slot).collect(),
+        of_files: if of_files == before {
+            Vec::new()
+        } else {
+            of_files.to_bytes()
+        },
         held,
         entries,
         known_as,
@@ -398,4 +440,14 @@ fn put_right(id: &CaseId, identity: Identity) -> Option<String> {
     };
     let why = "is said otherwise under the same number, and stands beside what was said: settle it";
     Some(format!("case {}: {name} {why}", id.short()))
+}
+
+impl Plan {
+    /// By what it is found again, as far as that is not kept yet.
+    pub(super) fn knows(&self) -> FileKnows {
+        FileKnows {
+            as_names: self.known_as.iter().chain(&self.slots).cloned().collect(),
+            beside: self.of_files.clone(),
+        }
+    }
 }

@@ -85,6 +85,9 @@ pub struct By {
     pub at_s: u64,
     /// After what.
     pub order: u64,
+    /// It came by a file.
+    #[serde(default)]
+    pub from_file: bool,
 }
 
 /// A finding as it stands.
@@ -116,6 +119,9 @@ pub struct Standing {
     pub value: FindingValue,
     /// Who, by name.
     pub by: String,
+    /// Who has taken it in, from a file.
+    #[serde(default)]
+    pub from_file: bool,
 }
 
 /// An assessment as it was shown.
@@ -186,6 +192,9 @@ pub struct Dose {
     pub given: String,
     /// Who said so, by name.
     pub by: String,
+    /// Who has taken it in, from a file.
+    #[serde(default)]
+    pub from_file: bool,
     /// Who says that it was not given after all.
     pub taken_back: Vec<TakenBack>,
 }
@@ -282,6 +291,9 @@ pub struct Line {
     pub by: String,
     /// The phone, its first digits.
     pub phone: String,
+    /// Who has taken it in, from a file.
+    #[serde(default)]
+    pub from_file: bool,
     /// After what.
     pub order: u64,
     /// When, by their clock, RFC 3339.

@@ -9,7 +9,7 @@ use clinical::{FindingValue, Kind, catalogue};
 use serde::{Deserialize, Serialize};
 
 use super::cells::{cells, lines_of};
-use super::{Columns, DELIMITERS, ExchangeError, Imported, value_of};
+use super::{Columns, DELIMITERS, ExchangeError, Imported, RegisterNumber, value_of};
 use crate::exchange::units;
 use crate::{DoseEntry, Entry};
 
@@ -323,8 +323,34 @@ impl Row<'_> {
         number(bare).filter(|_| self.delimiter == ',' || !thousands)
     }
 
+    /// What a patient is known by in a column, however it is written: letters small, noughts before a number gone
+    /// (a spreadsheet takes them away), a date as the mapping reads it.
+    fn key(&self, mapping: &Mapping, name: &str) -> String {
+        let cell = name_of(&digits(self.cell(name)));
+        let column = mapping
+            .columns
+            .iter()
+            .find(|(of, _)| name_of(of) == name_of(name));
+        let date = column.and_then(|(_, column)| {
+            date_by(
+                column.date.as_deref()?,
+                column.calendar.as_deref(),
+                self.cell(name),
+            )
+        });
+        let number = !cell.is_empty() && cell.bytes().all(|b| b.is_ascii_digit());
+        match (date, number) {
+            (Some(date), _) => date,
+            (None, true) => {
+                let bare = cell.trim_start_matches('0');
+                if bare.is_empty() { "0" } else { bare }.to_owned()
+            }
+            (None, false) => cell,
+        }
+    }
+
     /// The case of the patient who is known by these keys.
-    fn case(&self, mapping: &Mapping, keys: &[&str], line: usize) -> Imported {
+    fn case(&self, mapping: &Mapping, keys: &[String], line: usize) -> Imported {
         let known_as = format!("table|{}|{}", mapping.system.trim(), keys.join("\n"));
         let mut imported = Imported::default();
         for name in mapping.columns.keys() {
@@ -339,7 +365,10 @@ impl Row<'_> {
             let from = format!("of {}: {}", mapping.system.trim(), keys.join(", "));
             imported.entries.push(Entry::Note(crate::clip(&from)));
         }
-        imported.numbered = Some(known_as.clone());
+        imported.numbers = vec![RegisterNumber {
+            system: format!("table|{}", mapping.system.trim()),
+            value: keys.join("\n"),
+        }];
         imported.known_as = Some(known_as);
         imported.settled()
     }
@@ -513,10 +542,14 @@ pub fn read_mapped(text: &str, mapping: &Mapping) -> Result<Vec<Imported>, Excha
                 "more than {PATIENTS_MAX} patients: cut the file"
             )));
         }
-        let keys: Vec<_> = mapping.known_by.iter().map(|name| row.cell(name)).collect();
+        let keys: Vec<_> = mapping
+            .known_by
+            .iter()
+            .map(|name| row.key(mapping, name))
+            .collect();
         protocol::always!(!keys.is_empty(), "a mapping without is refused");
         let key = keys.join("\n");
-        if keys.iter().all(|key| key.is_empty()) {
+        if keys.iter().all(String::is_empty) {
             let why = format!(
                 "line {line}: {} say nothing, so it is nobody's: not taken in",
                 mapping.known_by.join(", ")

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::super::{ExchangeError, Imported, SYSTEM, TAKEN_BACK};
+use super::super::time::{DAY_MS, moment};
+use super::super::{ExchangeError, Imported, RegisterNumber, SYSTEM, TAKEN_BACK};
 use super::{CASE_SYSTEM, ESTIMATED, NATIONAL_SYSTEM};
 use clinical::{FindingValue, Merge, catalogue};
 
@@ -18,10 +19,9 @@ mod lines;
 mod values;
 mod xml;
 
-use bundle::{Bundle, Whose, strict, subject_of};
+use bundle::{Bundle, Whose, plain_name, strict, subject_of};
 use values::{
-    at, at_site, changes_meaning, code_of, codes_of, field_of, instant_of, kind_of, value_of,
-    words_of,
+    at, at_site, changes_meaning, code_of, codes_of, field_of, kind_of, value_of, words_of,
 };
 pub(super) use values::{items, text_at};
 
@@ -39,20 +39,28 @@ pub fn read(text: &str) -> Result<Vec<Imported>, ExchangeError> {
 
 /// The same, without what says that it is of a time after `until_s`, in seconds since 1970: that was not seen yet.
 pub fn read_until(text: &str, until_s: u64) -> Result<Vec<Imported>, ExchangeError> {
-    read_all(text, instant_of(&clinical::date::instant(until_s)))
+    let until = moment(&clinical::date::instant(until_s));
+    read_all(text, until.map(|until| until.to_ms))
 }
 
-/// `until`: as [`instant_of`] counts.
+/// `until`: as [`moment`] counts.
 fn read_all(text: &str, until: Option<i64>) -> Result<Vec<Imported>, ExchangeError> {
     let text = text.trim_start_matches('\u{feff}');
-    if text.trim_start().starts_with('<') {
-        return read_value(xml::read(text)?, until);
-    }
-    let whole = match strict(text) {
-        Ok(value) => return read_value(value, until),
-        Err(e) => ExchangeError::Malformed(format!("not JSON, or cut short: {e}")),
+    let read = if text.trim_start().starts_with('<') {
+        read_value(xml::read(text)?, until)
+    } else {
+        match strict(text) {
+            Ok(value) => read_value(value, until),
+            Err(e) => {
+                let whole = ExchangeError::Malformed(format!("not JSON, or cut short: {e}"));
+                lines::read(text, whole, until)
+            }
+        }
     };
-    lines::read(text, whole, until)
+    let mut read = read?;
+    tell_apart(&mut read);
+    tell_of_nobody(&mut read);
+    Ok(read)
 }
 
 /// Resources as a bundle of them, which know each other by their kind and id.
@@ -158,11 +166,7 @@ struct Listed<'a> {
 impl<'a> Listed<'a> {
     fn of(bundle: &'a Value) -> Self {
         let mut resources: Vec<&Value> = Vec::new();
-        let mut index = Bundle {
-            named: BTreeMap::new(),
-            urls: Vec::new(),
-            patients: Vec::new(),
-        };
+        let mut index = Bundle::default();
         let (mut twice, mut ambiguous, mut not_taken) = (Vec::new(), BTreeSet::new(), Vec::new());
         for entry in items(bundle, "entry") {
             let Some(resource) = entry.get("resource") else {
@@ -175,9 +179,12 @@ impl<'a> Listed<'a> {
                 not_taken.push((resource, why));
                 continue;
             }
-            let url = text_at(entry, &["fullUrl"]);
+            // A name that names no server is no more than kind and id.
+            let url = text_at(entry, &["fullUrl"]).filter(|url| url.contains(':'));
+            let url = url.map(plain_name);
             let short = text_at(resource, &["id"]).map(|id| format!("{}/{id}", kind_of(resource)));
             let known = url
+                .as_deref()
                 .or(short.as_deref())
                 .and_then(|name| index.named.get(name))
                 .copied();
@@ -191,7 +198,7 @@ impl<'a> Listed<'a> {
                 None => {}
             }
             if let Some(url) = url {
-                index.named.insert(url.to_owned(), resource);
+                index.named.insert(url.clone(), resource);
                 index.urls.push((resource, url));
             }
             if let Some(short) = short.filter(|short| !ambiguous.contains(short)) {
@@ -201,16 +208,15 @@ impl<'a> Listed<'a> {
                 }
             }
             resources.push(resource);
-            let contained = items(resource, "contained")
-                .iter()
-                .filter(|inner| kind_of(inner) == "Patient");
-            let contained: Vec<_> = contained.collect();
-            resources.extend(&contained);
-            index.patients.extend(
-                std::iter::once(resource)
-                    .filter(|r| kind_of(r) == "Patient")
-                    .chain(contained),
-            );
+            let contained = items(resource, "contained").iter();
+            for inner in contained.filter(|inner| kind_of(inner) == "Patient") {
+                if index.add_contained(inner) {
+                    resources.push(inner);
+                }
+            }
+            if kind_of(resource) == "Patient" {
+                index.patients.push(resource);
+            }
         }
         Self {
             resources,
@@ -249,10 +255,16 @@ fn read_bundle(bundle: &Value, until: Option<i64>) -> Result<Vec<Imported>, Exch
         1 => identifier_of(bundle).filter(|id| text_at(id, &["system"]) == Some(CASE_SYSTEM)),
         _ => None, // one name cannot be two patients'
     };
+    let subject = subjects.first().copied();
     let mut cases: Vec<Reading> = (0..count)
         .map(|n| Reading {
             until,
-            ..Reading::of(index.patients.get(n).copied(), bundle, count)
+            ..Reading::of(
+                (index.patients.get(n).copied(), subject),
+                &index,
+                bundle,
+                count,
+            )
         })
         .collect();
     if let (Some(case), Some(first)) = (
@@ -261,27 +273,32 @@ fn read_bundle(bundle: &Value, until: Option<i64>) -> Result<Vec<Imported>, Exch
     ) {
         first.imported.case = Some(case);
     }
-    let mut beside: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut beside: BTreeMap<String, usize> = BTreeMap::new();
     for resource in &resources {
         if twice.iter().any(|other| std::ptr::eq(*other, *resource)) {
             continue;
         }
         match index.whose(resource, count) {
+            // What in a bundle of ours surrounds what the others say.
+            Whose::Patient(_) | Whose::Nobody
+                if is_own_name(resource)
+                    && cases.first().is_some_and(|first| first.ours)
+                    && !is_read(kind_of(resource)) => {}
             Whose::Patient(_) if kind_of(resource) == "Encounter" => {
-                *beside.entry("Encounter").or_default() += 1;
+                *beside.entry("Encounter".to_owned()).or_default() += 1;
             }
             Whose::Patient(n) => {
                 if let Some(reading) = cases.get_mut(n) {
-                    reading.take(&index.with_medicine(resource));
+                    match index.part_of_a_dose(resource) {
+                        Some(why) => reading.leave_out(resource, why),
+                        None => reading.take(&index.with_medicine(resource)),
+                    }
                 }
             }
-            Whose::Nobody => *beside.entry(kind_of(resource)).or_default() += 1,
-            Whose::Unclear => {
+            Whose::Nobody => *beside.entry(kind_of(resource).to_owned()).or_default() += 1,
+            Whose::Unclear(why) => {
                 if let Some(first) = cases.first_mut() {
-                    first.leave_out(
-                        resource,
-                        "it does not say which of several patients it is about",
-                    );
+                    first.leave_out(resource, why);
                 }
             }
         }
@@ -295,7 +312,9 @@ fn read_bundle(bundle: &Value, until: Option<i64>) -> Result<Vec<Imported>, Exch
             .iter()
             .for_each(|(resource, why)| first.leave_out(resource, why));
     }
-    tell_of_nobody(&beside, cases.first_mut());
+    if let Some(first) = cases.first_mut() {
+        first.imported.of_nobody = beside;
+    }
     if let Some(first) = cases.first_mut().filter(|_| count == 1) {
         index.say_who(&resources, &mut first.imported);
     }
@@ -310,11 +329,9 @@ fn read_bundle(bundle: &Value, until: Option<i64>) -> Result<Vec<Imported>, Exch
     nameless.for_each(|(n, imported)| imported.known_as = Some(format!("{whole}|{n}")));
     let beside = (count > 1).then_some(whole);
     read.iter_mut().for_each(|one| one.beside = beside);
-    tell_apart(&mut read, &index.patients);
-    match read
-        .iter()
-        .all(|imported| imported.entries.is_empty() && imported.left_out.is_empty())
-    {
+    match read.iter().all(|imported| {
+        imported.entries.is_empty() && imported.left_out.is_empty() && imported.of_nobody.is_empty()
+    }) {
         true => Err(ExchangeError::Malformed(
             "nothing in this bundle is known here".into(),
         )),
@@ -323,18 +340,28 @@ fn read_bundle(bundle: &Value, until: Option<i64>) -> Result<Vec<Imported>, Exch
 }
 
 /// Says what is of nobody and stays in the file, once for each kind.
-fn tell_of_nobody(beside: &BTreeMap<&str, usize>, first: Option<&mut Reading>) {
-    let Some(first) = first.filter(|first| !first.ours && !beside.is_empty()) else {
-        return;
-    };
-    let kinds = beside.iter().map(|(kind, count)| format!("{count} {kind}"));
-    let kinds = kinds.collect::<Vec<_>>().join(", ");
-    first.imported.left_out.push(format!("{kinds}: {STAYS}"));
+fn tell_of_nobody(read: &mut [Imported]) {
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for (kind, count) in read
+        .iter_mut()
+        .flat_map(|one| std::mem::take(&mut one.of_nobody))
+    {
+        *kinds.entry(kind).or_default() += count;
+    }
+    let kinds: Vec<_> = kinds
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    if let (Some(first), false) = (read.first_mut(), kinds.is_empty()) {
+        first
+            .left_out
+            .push(format!("{}: {STAYS}", kinds.join(", ")));
+    }
 }
 
 /// Patients of one bundle who are alike in all that says who they are (twins who have no names yet) are known by
 /// their place in their own system, too: the second time each is found again.
-fn tell_apart(read: &mut [Imported], patients: &[&Value]) {
+fn tell_apart(read: &mut [Imported]) {
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
     for known_as in read.iter().filter_map(|one| one.known_as.clone()) {
         *times.entry(known_as).or_default() += 1;
@@ -344,15 +371,12 @@ fn tell_apart(read: &mut [Imported], patients: &[&Value]) {
         let Some(known_as) = one.known_as.clone().filter(alike) else {
             continue;
         };
-        let id = patients
-            .get(n)
-            .and_then(|patient| text_at(patient, &["id"]));
-        let own = format!(
-            "{known_as}|{}",
-            id.map_or_else(|| n.to_string(), str::to_owned)
-        );
-        one.known_as = Some(own.clone());
-        one.numbered = Some(own);
+        let place = one.own_id.clone().unwrap_or_else(|| n.to_string());
+        one.known_as = Some(format!("{known_as}|{place}"));
+        one.numbers.push(RegisterNumber {
+            system: known_as,
+            value: place,
+        });
     }
 }
 
@@ -369,16 +393,13 @@ fn identifier_of(bundle: &Value) -> Option<&Value> {
         .or_else(|| at(bundle, &["identifier"]))
 }
 
-/// What a patient is known by from file to file: the identifiers that name a system, except those
-/// that a family shares (an insurance's number), and who it is that they name.
-fn patient_key(patient: &Value) -> Option<String> {
-    let [born, sex] =
-        ["birthDate", "gender"].map(|key| text_at(patient, &[key]).unwrap_or_default());
-    patient_number(patient).map(|number| [number.as_str(), born, sex].join("\n"))
-}
+/// Patients' numbers that are read of one record.
+const NUMBERS_MAX: usize = 16;
 
-/// The first of the identifiers that name a system.
-fn patient_number(patient: &Value) -> Option<String> {
+/// What a patient is known by from file to file: the identifiers that name a system, except those that a family
+/// shares (an insurance's number); else the name of the record, where that is nobody else's. What somebody else may
+/// have too (an identifier without a system, an id of one server's) only together with name and day of birth.
+fn numbers_of(patient: &Value, index: &Bundle<'_>) -> Vec<RegisterNumber> {
     let of_family = |identifier: &&Value| {
         let kinds = items(identifier.get("type").unwrap_or(&Value::Null), "coding");
         kinds.iter().any(|coding| {
@@ -388,20 +409,86 @@ fn patient_number(patient: &Value) -> Option<String> {
             )
         })
     };
-    let named = |identifier: &Value| {
-        let (system, value) = (
-            text_at(identifier, &["system"])?,
-            text_at(identifier, &["value"])?,
-        );
-        (!system.is_empty() && !value.is_empty()).then(|| format!("{system}|{value}"))
+    let text = |value: &Value, key: &str| {
+        let text = text_at(value, &[key]).map(str::trim);
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
     };
-    let mut names: Vec<_> = items(patient, "identifier")
+    let (mut numbers, mut alone) = (Vec::new(), Vec::new());
+    for identifier in items(patient, "identifier")
         .iter()
         .filter(|i| !of_family(i))
-        .filter_map(named)
-        .collect();
-    names.sort_unstable();
-    names.into_iter().next()
+    {
+        match (text(identifier, "system"), text(identifier, "value")) {
+            (Some(system), Some(value)) if system != CASE_SYSTEM => {
+                numbers.push(RegisterNumber { system, value });
+            }
+            (None, Some(value)) => alone.push(value),
+            _ => {}
+        }
+    }
+    numbers.sort();
+    numbers.dedup();
+    // A name that nobody else has says by itself whose it is, and another one nothing.
+    let url = index.url_of(Some(patient)).map(str::to_owned);
+    let id = text(patient, "id");
+    let uuid = |id: &&String| id.len() == 36 && id.bytes().filter(|b| *b == b'-').count() == 4;
+    match (url, &id) {
+        (Some(url), _) => numbers.push(RegisterNumber {
+            system: url,
+            value: String::new(),
+        }),
+        (None, Some(id)) if uuid(&id) => numbers.push(RegisterNumber {
+            system: format!("urn:uuid:{}", id.to_lowercase()),
+            value: String::new(),
+        }),
+        (None, Some(id)) => alone.push(format!("id {id}")),
+        (None, None) => {}
+    }
+    let who = name_of_patient(patient).zip(text(patient, "birthDate"));
+    if let Some((name, born)) = who {
+        numbers.extend(alone.into_iter().map(|value| RegisterNumber {
+            system: format!("{value}\n{}\n{born}", name.to_lowercase()),
+            value: String::new(),
+        }));
+    }
+    numbers.truncate(NUMBERS_MAX);
+    numbers
+}
+
+/// The name by which a patient goes: none that is over, and no nickname.
+fn usable_name(patient: &Value) -> Option<&Value> {
+    let names = items(patient, "name");
+    let usable = |name: &&Value| {
+        let other = matches!(
+            text_at(name, &["use"]),
+            Some("old" | "nickname" | "maiden" | "temp")
+        );
+        !other && text_at(name, &["period", "end"]).is_none()
+    };
+    let official = |name: &&Value| usable(name) && text_at(name, &["use"]) == Some("official");
+    let mut all = names.iter();
+    all.find(official).or_else(|| names.iter().find(usable))
+}
+
+/// The given names of a person, in a row.
+fn given_names(name: &Value) -> Option<String> {
+    let given = items(name, "given").iter().filter_map(Value::as_str);
+    let given = given.collect::<Vec<_>>().join(" ");
+    (!given.is_empty()).then_some(given)
+}
+
+/// A whole name as it is called.
+fn called_in_full(name: &Value) -> Option<String> {
+    let family = text_at(name, &["family"]).map(str::to_owned);
+    let parts = || {
+        let parts: Vec<_> = given_names(name).into_iter().chain(family).collect();
+        (!parts.is_empty()).then(|| parts.join(" "))
+    };
+    text_at(name, &["text"]).map(str::to_owned).or_else(parts)
+}
+
+fn name_of_patient(patient: &Value) -> Option<String> {
+    called_in_full(usable_name(patient)?)
 }
 
 /// One patient's case while it is read.
@@ -411,29 +498,31 @@ struct Reading {
     findings: Vec<(String, FindingValue, String, String)>,
     /// What is said of fields here and cannot be read: the field, the time, and the words.
     unread: Vec<(String, String, String)>,
-    /// By what the doses so far are known.
-    doses: BTreeSet<String>,
+    /// What is of the patient's history: of when, and the line.
+    history: Vec<(String, String)>,
     /// Kinds of resources of our own that only repeat what the others say.
     ours: bool,
     consents: BTreeSet<String>,
     /// Lines of the patient's history so far.
     lines: usize,
-    /// What is of after it has not been yet, as [`instant_of`] counts.
+    /// What is of after it has not been yet, as [`moment`] counts.
     until: Option<i64>,
 }
 
-/// Of when an observation is, as far as it says.
+/// Of when an observation is, as far as it says; of several times, the last.
 fn time_of(resource: &Value) -> &str {
     let paths = [
         &["effectiveDateTime"][..],
         &["effectiveInstant"],
         &["effectivePeriod", "end"],
         &["effectivePeriod", "start"],
-        &["issued"],
     ];
-    paths
-        .into_iter()
-        .find_map(|path| text_at(resource, path))
+    let timing = resource.get("effectiveTiming").unwrap_or(&Value::Null);
+    let events = items(timing, "event").iter().filter_map(Value::as_str);
+    let last = events.max_by_key(|at| moment(at).map(|at| at.from_ms));
+    let said = paths.into_iter().find_map(|path| text_at(resource, path));
+    said.or(last)
+        .or_else(|| text_at(resource, &["issued"]))
         .unwrap_or_default()
 }
 
@@ -464,35 +553,61 @@ fn clipped(word: &str) -> String {
 }
 
 impl Reading {
-    fn of(patient: Option<&Value>, bundle: &Value, count: usize) -> Self {
+    /// `subject`: whom a bundle without patients is about.
+    fn of(
+        (patient, subject): (Option<&Value>, Option<&str>),
+        index: &Bundle<'_>,
+        bundle: &Value,
+        count: usize,
+    ) -> Self {
         protocol::always!(patient.is_some() || count == 1);
         let named = identifier_of(bundle);
         let system = named
             .and_then(|id| text_at(id, &["system"]))
             .unwrap_or_default();
-        let ours = system == CASE_SYSTEM;
+        let own_bundle = system == CASE_SYSTEM;
         let value = named
             .and_then(|id| text_at(id, &["value"]))
             .filter(|_| count == 1);
-        let by_file = value.map(|value| format!("{system}|{value}"));
-        let by_patient = || patient_key(patient?);
-        // A document of another system's has a new name whenever it is written.
-        let passing = !ours && text_at(bundle, &["type"]) == Some("document");
-        let known_as = match passing {
-            true => by_patient().or(by_file),
-            false => by_file.or_else(by_patient),
+        let numbers = patient.map(|patient| numbers_of(patient, index));
+        let numbers = numbers.unwrap_or_default();
+        let own_id = match patient {
+            Some(patient) => text_at(patient, &["id"]),
+            None => subject,
         };
+        let own_id = own_id.map(str::to_owned);
+        let by_patient = || {
+            let RegisterNumber { system, value } = numbers.first()?;
+            let who = ["birthDate", "gender"].map(|key| text_at(patient?, &[key]));
+            let [born, sex] = who.map(Option::unwrap_or_default);
+            Some(format!("{system}|{value}\n{born}\n{sex}"))
+        };
+        // The name of a bundle may be that of an export of many: who it is about is said by the patient.
+        let whose = own_id.as_deref().filter(|_| !own_bundle);
+        let by_file = value.map(|value| match whose {
+            Some(whose) => format!("{system}|{value}|{whose}"),
+            None => format!("{system}|{value}"),
+        });
+        let known_as = match own_bundle {
+            true => by_file.or_else(by_patient),
+            false => by_patient().or(by_file),
+        };
+        let ours = |id: &&Value| text_at(id, &["system"]) == Some(CASE_SYSTEM);
+        let case = patient.and_then(|patient| items(patient, "identifier").iter().find(ours));
+        let case = case.and_then(|id| text_at(id, &["value"])?.parse().ok());
         let imported = Imported {
+            case,
             known_as,
-            numbered: patient.and_then(patient_number),
+            numbers,
+            own_id,
             ..Imported::default()
         };
         Self {
+            ours: own_bundle || case.is_some(),
             imported,
             findings: Vec::new(),
             unread: Vec::new(),
-            doses: BTreeSet::new(),
-            ours,
+            history: Vec::new(),
             consents: BTreeSet::new(),
             lines: 0,
             until: None,
@@ -503,6 +618,12 @@ impl Reading {
         self.imported.left_out.push(said_of(resource, why));
     }
 
+    /// Whether a time is still to come.
+    fn is_to_come(&self, at: &str) -> bool {
+        let at = moment(at).zip(self.until);
+        at.is_some_and(|(at, until)| at.from_ms > until)
+    }
+
     fn take(&mut self, resource: &Value) {
         if changes_meaning(resource, 0) {
             return self.leave_out(
@@ -510,8 +631,7 @@ impl Reading {
                 "it carries a modifier that may turn its meaning round",
             );
         }
-        let at = instant_of(time_of(resource));
-        if at.zip(self.until).is_some_and(|(at, until)| at > until) {
+        if self.is_to_come(time_of(resource)) {
             return self.leave_out(resource, "its time is still to come");
         }
         let harmless = [
@@ -531,34 +651,12 @@ impl Reading {
         }
         match kind_of(resource) {
             "Patient" => self.read_patient(resource),
-            "RelatedPerson" => {
-                let pairs = [
-                    ("patient.caregiver", ["name", "0", "text"]),
-                    ("patient.caregiver_relation", ["relationship", "0", "text"]),
-                    ("patient.caregiver_phone", ["telecom", "0", "value"]),
-                ];
-                for (name, path) in pairs {
-                    self.read_short_ids(resource, name, text_at(resource, &path));
-                }
-            }
+            "RelatedPerson" => self.read_caregiver(resource, resource),
             "Observation" => self.read_observation(resource),
             "Consent" => self.read_consent(resource),
             "MedicationAdministration" => self.read_dose(resource),
             "ClinicalImpression" => self.read_decision(resource),
             "AllergyIntolerance" => self.read_allergy(resource),
-            // What in a bundle of ours only repeats or surrounds what the others say.
-            "Encounter"
-            | "QuestionnaireResponse"
-            | "MedicationRequest"
-            | "MedicationStatement"
-            | "ServiceRequest"
-            | "Task"
-            | "CarePlan"
-            | "Composition"
-            | "Condition"
-            | "RiskAssessment"
-                if self.ours => {}
-            "Encounter" => {}
             _ if self.read_history(resource) => {}
             _ => self.leave_out(
                 resource,
@@ -585,26 +683,8 @@ impl Reading {
     }
 
     fn read_patient(&mut self, patient: &Value) {
-        let names = items(patient, "name");
-        let usable = |name: &&Value| {
-            let other = matches!(
-                text_at(name, &["use"]),
-                Some("old" | "nickname" | "maiden" | "temp")
-            );
-            !other && text_at(name, &["period", "end"]).is_none()
-        };
-        let official = |name: &&Value| usable(name) && text_at(name, &["use"]) == Some("official");
-        let name = names
-            .iter()
-            .find(official)
-            .or_else(|| names.iter().find(usable));
-        let given = name.map(|name| {
-            items(name, "given")
-                .iter()
-                .filter_map(Value::as_str)
-                .collect::<Vec<_>>()
-                .join(" ")
-        });
+        let name = usable_name(patient);
+        let given = name.and_then(given_names);
         let national = items(patient, "identifier").iter().find(|identifier| {
             let typed = identifier.get("type").is_some_and(|kind| {
                 field_of(kind).as_deref() == Some("patient.national_id")
@@ -613,6 +693,18 @@ impl Reading {
             });
             let system = text_at(identifier, &["system"]);
             system == Some(NATIONAL_SYSTEM) || (typed && system != Some(CASE_SYSTEM))
+        });
+        let address = items(patient, "address").iter().find(|address| {
+            !matches!(text_at(address, &["use"]), Some("old" | "billing"))
+                && text_at(address, &["period", "end"]).is_none()
+        });
+        let village = address.and_then(|address| {
+            let lines = items(address, "line").iter().filter_map(Value::as_str);
+            let more = ["city", "district", "state"];
+            let more = more.into_iter().filter_map(|key| text_at(address, &[key]));
+            let parts: Vec<_> = lines.chain(more).collect();
+            let whole = text_at(address, &["text"]).map(str::to_owned);
+            whole.or_else(|| (!parts.is_empty()).then(|| parts.join(", ")))
         });
         let said = patient
             .get("_birthDate")
@@ -629,7 +721,7 @@ impl Reading {
             (
                 "patient.name",
                 name.and_then(|name| text_at(name, &["text"]))
-                    .or(given.as_deref().filter(|g| !g.is_empty())),
+                    .or(given.as_deref()),
             ),
             (
                 "patient.family_name",
@@ -642,12 +734,14 @@ impl Reading {
             ),
             (
                 "patient.sex",
-                text_at(patient, &["gender"]).filter(|g| ["female", "male"].contains(g)),
+                match text_at(patient, &["gender"]) {
+                    sex @ Some("female" | "male") => sex,
+                    // Our own word for it has none in FHIR.
+                    Some("other") => Some("not_specified"),
+                    _ => None,
+                },
             ),
-            (
-                "patient.village",
-                text_at(patient, &["address", "0", "text"]),
-            ),
+            ("patient.village", village.as_deref()),
         ];
         for (name, text) in pairs {
             self.read_short_ids(patient, name, text);
@@ -662,8 +756,68 @@ impl Reading {
             );
         }
         let dead = patient.get("deceasedBoolean").and_then(Value::as_bool) == Some(true);
-        if dead || text_at(patient, &["deceasedDateTime"]).is_some() {
+        let died = text_at(patient, &["deceasedDateTime"]);
+        let to_come = died.is_some_and(|at| self.is_to_come(at));
+        if to_come {
+            self.leave_out(
+                patient,
+                "the day on which the patient died is still to come",
+            );
+        }
+        if dead || (died.is_some() && !to_come) {
             self.read_short_ids(patient, "outcome", Some("died"));
+        }
+        let mut contacts = items(patient, "contact").iter();
+        if let Some(contact) = contacts.next() {
+            self.read_caregiver(patient, contact);
+        }
+        self.tell_of_more(patient, contacts.count());
+    }
+
+    /// Who cares for the patient: a resource of its own, or a contact of the patient's.
+    fn read_caregiver(&mut self, resource: &Value, who: &Value) {
+        let name = items(who, "name").iter().find_map(called_in_full);
+        let relation = items(who, "relationship").iter().find_map(relation_of);
+        let phone = items(who, "telecom").iter();
+        let phone =
+            phone.filter(|one| !matches!(text_at(one, &["system"]), Some("email" | "url" | "fax")));
+        let phone = phone.filter_map(|one| text_at(one, &["value"])).next();
+        for (field, text) in [
+            ("patient.caregiver", name.as_deref()),
+            ("patient.caregiver_relation", relation.as_deref()),
+            ("patient.caregiver_phone", phone),
+        ] {
+            self.read_short_ids(resource, field, text);
+        }
+        if name.is_none() && relation.is_none() && phone.is_none() {
+            self.leave_out(resource, "who cares for the patient is not said in it");
+        }
+    }
+
+    /// What a patient's record says besides and no field here has.
+    fn tell_of_more(&mut self, patient: &Value, contacts: usize) {
+        if contacts > 0 {
+            let why = format!("{contacts} more contacts stay in the file");
+            self.leave_out(patient, &why);
+        }
+        if !items(patient, "telecom").is_empty() {
+            self.leave_out(
+                patient,
+                "the patient's own telephone or address of mail stays in the file",
+            );
+        }
+        if patient.get("active").is_some_and(|active| *active == false) {
+            self.leave_out(
+                patient,
+                "its system does not use this record any more: see whether there is another",
+            );
+        }
+        let links = items(patient, "link").iter();
+        let kinds: BTreeSet<_> = links.filter_map(|link| text_at(link, &["type"])).collect();
+        for kind in kinds {
+            let why =
+                format!("its system links it to another record ({kind}): look it up in the file");
+            self.leave_out(patient, &why);
         }
     }
 
@@ -678,16 +832,24 @@ impl Reading {
             None => return self.leave_out(observation, "it says no status"),
         }
         let mut read = 0;
+        let mut left_out: Vec<String> = Vec::new();
         for part in std::iter::once(observation).chain(items(observation, "component")) {
             let Some(name) = part.get("code").and_then(field_of) else {
                 continue;
             };
+            let unread = |name: &str| {
+                (
+                    name.to_owned(),
+                    time_of(observation).to_owned(),
+                    words_of(part),
+                )
+            };
             let name = match at_site(&name, observation) {
                 Ok(name) => name,
                 Err(why) => {
-                    self.unread
-                        .push((name, time_of(observation).to_owned(), words_of(part)));
-                    return self.leave_out(observation, why);
+                    self.unread.push(unread(&name));
+                    left_out.push(why.to_owned());
+                    continue;
                 }
             };
             if name == "note" {
@@ -704,18 +866,19 @@ impl Reading {
                 }
                 Ok(None) => {}
                 Err(why) => {
-                    self.unread
-                        .push((name, time_of(observation).to_owned(), words_of(part)));
-                    return self.leave_out(observation, &why);
+                    self.unread.push(unread(&name));
+                    left_out.push(why);
                 }
             }
         }
-        if read == 0 {
-            self.leave_out(
-                observation,
-                "what it measures is not known here, or it has no value",
-            );
+        if read == 0 && left_out.is_empty() {
+            let why = "what it measures is not known here, or it has no value";
+            left_out.push(why.to_owned());
         }
+        // One part that says nothing takes no other with it.
+        left_out
+            .iter()
+            .for_each(|why| self.leave_out(observation, why));
     }
 
     /// Notes what an observation that was taken back had said: where an earlier file has said it, it stands, and a
@@ -784,72 +947,84 @@ impl Reading {
     /// The beginning of the day on which the patient was born, and a day less for clocks of other zones; of a month or
     /// a year, its beginning.
     fn born(&self) -> Option<i64> {
-        let said = self
-            .findings
-            .iter()
-            .find(|(name, ..)| name == "patient.born")?;
+        let mut findings = self.findings.iter();
+        let said = findings.find(|(name, ..)| name == "patient.born")?;
         let FindingValue::Text(day) = &said.1 else {
             return None;
         };
-        Some(instant_of(day)?.saturating_sub(86_400))
+        Some(moment(day)?.from_ms.saturating_sub(DAY_MS))
     }
 
     /// Of measurements the newest counts; of those whose time is not clear, and of signs, degrees,
     /// consents and words, all do, and the case's own rules bring them together.
     fn finish(mut self) -> Imported {
-        let mut newest: BTreeMap<&str, i64> = BTreeMap::new();
-        for (name, value, at, _) in &self.findings {
-            if let Some(at) = instant_of(at).filter(|_| *value != FindingValue::Unknown) {
-                newest
-                    .entry(name)
-                    .and_modify(|held| *held = at.max(*held))
-                    .or_insert(at);
-            }
-        }
-        let newest: BTreeMap<String, i64> = newest
-            .into_iter()
-            .map(|(name, at)| (name.to_owned(), at))
-            .collect();
-        let kept = |read: &Imported| read.entries.len() + read.left_out.len();
-        let said = kept(&self.imported) + self.findings.len();
         let born = self.born();
-        for (name, value, at, id) in std::mem::take(&mut self.findings) {
-            let before = |at: i64| born.is_some_and(|born| at < born);
-            if name != "patient.born" && instant_of(&at).is_some_and(before) {
+        let before = |at: &str| {
+            moment(at)
+                .zip(born)
+                .is_some_and(|(at, born)| at.to_ms < born)
+        };
+        let mut findings = std::mem::take(&mut self.findings);
+        // What was measured last is said last, and shows.
+        findings.sort_by_key(|(_, _, at, _)| moment(at).map(|at| at.from_ms));
+        findings.retain(|(name, _, at, id)| {
+            let wrong = name != "patient.born" && before(at);
+            if wrong {
                 let why =
                     format!("Observation {id} ({name}): of {at}, before the patient was born");
                 self.imported.left_out.push(why);
-                continue;
             }
+            !wrong
+        });
+        let mut newest: BTreeMap<String, i64> = BTreeMap::new();
+        for (name, value, at, _) in &findings {
+            if let Some(at) = moment(at).filter(|_| *value != FindingValue::Unknown) {
+                let held = newest.entry(name.clone()).or_insert(at.from_ms);
+                *held = at.from_ms.max(*held);
+            }
+        }
+        let kept = |read: &Imported| read.entries.len() + read.left_out.len();
+        let said = kept(&self.imported) + findings.len();
+        for (name, value, at, id) in findings {
             let measured = matches!(
                 catalogue::field(&name).map(|f| f.merge),
                 Some(Merge::Latest)
             );
-            let time = instant_of(&at);
-            let when = if at.is_empty() {
-                "no time that is said"
-            } else {
-                &at
-            };
-            if measured
-                && time
-                    .zip(newest.get(&name).copied())
-                    .is_some_and(|(time, newest)| time < newest)
-            {
+            let time = moment(&at);
+            let older = time.as_ref().zip(newest.get(&name));
+            // A day alone may be later than an hour of it.
+            if measured && older.is_some_and(|(time, newest)| time.is_before(*newest)) {
                 self.imported.left_out.push(format!(
-                    "Observation {id} ({name}): of {when}; a newer one counts"
+                    "Observation {id} ({name}): of {at}; a newer one counts"
                 ));
                 continue;
+            }
+            if let (true, Some(time)) = (measured, time) {
+                let held = self
+                    .imported
+                    .measured
+                    .entry(name.clone())
+                    .or_insert(time.to_ms);
+                *held = time.to_ms.max(*held);
             }
             self.imported.entries.push(Entry::Finding { name, value });
         }
         protocol::always!(kept(&self.imported) == said, "what is said is kept or told");
+        for (at, line) in std::mem::take(&mut self.history) {
+            match before(&at) {
+                true => self
+                    .imported
+                    .left_out
+                    .push(format!("{line}: of {at}, before the patient was born")),
+                false => self.imported.entries.push(Entry::Note(crate::clip(&line))),
+            }
+        }
         // What could not be read stands beside what could, word for word, unless it is older:
         // nobody is calmed by the other alone.
         for (name, at, words) in self.unread {
-            let older = instant_of(&at)
+            let older = moment(&at)
                 .zip(newest.get(&name))
-                .is_some_and(|(at, newest)| at < *newest);
+                .is_some_and(|(at, newest)| at.is_before(*newest));
             let beside = |entry: &Entry| matches!(entry, Entry::Finding { name: other, .. } if *other == name);
             if !older && !words.is_empty() && self.imported.entries.iter().any(beside) {
                 self.imported.entries.push(Entry::Finding {
@@ -865,4 +1040,52 @@ impl Reading {
         protocol::always!(!read.entries.contains(&Entry::consent("share", true)));
         read
     }
+}
+
+/// Whether what a resource of ours says is read; the others only repeat it, or surround it.
+fn is_read(kind: &str) -> bool {
+    matches!(
+        kind,
+        "Patient"
+            | "RelatedPerson"
+            | "Observation"
+            | "Consent"
+            | "MedicationAdministration"
+            | "ClinicalImpression"
+            | "AllergyIntolerance"
+            | "Media"
+            | "Immunization"
+            | "Procedure"
+    )
+}
+
+/// Whether a resource has a name as we give it (RFC 9562, version 8), and is none that somebody put into a bundle of
+/// ours.
+fn is_own_name(resource: &Value) -> bool {
+    let id = text_at(resource, &["id"]).unwrap_or_default();
+    let parts: Vec<_> = id.split('-').collect();
+    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
+        && parts.get(2).is_some_and(|part| part.starts_with('8'))
+}
+
+/// How somebody stands to the patient: as it is called, or by the codes of HL7's that are usual.
+fn relation_of(concept: &Value) -> Option<String> {
+    const CODES: [(&str, &str); 6] = [
+        ("MTH", "mother"),
+        ("FTH", "father"),
+        ("GRMTH", "grandmother"),
+        ("SIS", "sister"),
+        ("AUNT", "aunt"),
+        ("GUARD", "guardian"),
+    ];
+    let words = text_at(concept, &["text"]).map(str::to_owned);
+    let mut codings = items(concept, "coding").iter();
+    words.or_else(|| {
+        codings.find_map(|coding| {
+            let code = text_at(coding, &["code"]);
+            let usual = CODES.iter().find(|(known, _)| Some(*known) == code);
+            let usual = usual.map(|(_, word)| (*word).to_owned());
+            usual.or_else(|| text_at(coding, &["display"]).or(code).map(str::to_owned))
+        })
+    })
 }

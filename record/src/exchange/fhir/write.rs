@@ -94,7 +94,7 @@ impl Writer<'_> {
         family.map(|family| human.insert("family".into(), json!(family)));
         let gender = self
             .text("patient.sex")
-            .filter(|sex| *sex != "not_specified")
+            .map(|sex| if sex == "not_specified" { "other" } else { sex })
             .unwrap_or("unknown");
         let estimated = self.view.findings.get("patient.born_estimated");
         let estimated = estimated.and_then(|f| match f.value {
@@ -110,6 +110,7 @@ impl Writer<'_> {
             "gender": gender,
             "birthDate": self.text("patient.born"),
             "_birthDate": estimated,
+            "deceasedBoolean": (self.text("outcome") == Some("died")).then_some(true),
             "address": self.text("patient.village").map(|village| json!([{ "text": village }])),
         });
         self.put("patient", "Patient", fields);

@@ -3,23 +3,81 @@
 use serde_json::Value;
 
 use super::Reading;
-use super::values::{at, code_of, items, items_of_status, text_at};
-use clinical::date::is_instant;
+use super::values::{at, code_of, codes_of, items, items_of_status, text_at};
 use clinical::{FindingValue, Urgency, catalogue};
 
+use super::super::super::origin::{Alike, UNKNOWN, alike, origin};
+use super::super::super::time::moment;
 use super::super::super::{TAKEN_BACK, units};
 use super::super::{COLOUR_SYSTEM, DOSE_SYSTEM};
 use crate::{DecisionEntry, DoseEntry, Entry, IMPORTED};
 
+const SNOMED: &str = "http://snomed.info/sct";
+
+/// What a concept is called; of a code without words, that code and its system.
+fn named(concept: &Value) -> Option<String> {
+    let mut codings = items(concept, "coding").iter();
+    let text = text_at(concept, &["text"]).or_else(|| {
+        items(concept, "coding")
+            .iter()
+            .find_map(|coding| text_at(coding, &["display"]))
+    });
+    text.map(str::to_owned).or_else(|| {
+        codings.find_map(|coding| {
+            let (system, code) = (text_at(coding, &["system"])?, text_at(coding, &["code"])?);
+            let usual = if system == SNOMED {
+                "SNOMED CT"
+            } else {
+                system
+            };
+            Some(format!("{usual} {code}"))
+        })
+    })
+}
+
+/// The key of a dose of ours.
+fn own_key(given: &Value) -> Option<&str> {
+    let ours = |id: &&Value| text_at(id, &["system"]) == Some(DOSE_SYSTEM);
+    text_at(items(given, "identifier").iter().find(ours)?, &["value"])
+}
+
+/// What its system calls a dose: by all its identifiers, for one may be that of the visit; without any, by the name
+/// of the resource.
+fn names_of(given: &Value) -> Vec<(&str, &str)> {
+    let identifiers = items(given, "identifier").iter().filter_map(|id| {
+        let value = text_at(id, &["value"]).filter(|value| !value.is_empty())?;
+        Some((text_at(id, &["system"]).unwrap_or_default(), value))
+    });
+    let identifiers: Vec<_> = identifiers.collect();
+    match identifiers.is_empty() {
+        true => text_at(given, &["id"])
+            .map(|id| ("id", id))
+            .into_iter()
+            .collect(),
+        false => identifiers,
+    }
+}
+
 impl Reading {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "none of the others is meant"
+    )]
     pub(super) fn read_dose(&mut self, given: &Value) {
         match text_at(given, &["status"]) {
             Some("completed") => {}
-            Some("entered-in-error") if self.ours => return, // taken back: it stays in sight where it was given
             Some("entered-in-error" | "not-done") => {
-                let own = self.origin_of(given, "", "");
-                self.imported.taken_back.push(own);
-                return self.leave_out(given, "it was not given, says its system");
+                // One of ours that was taken back stays in sight where it was given.
+                let own = own_key(given);
+                if own.is_none() {
+                    self.leave_out(given, "it was not given, says its system");
+                }
+                let named = own.map_or_else(
+                    || origin(&names_of(given), &DoseEntry::default()),
+                    str::to_owned,
+                );
+                self.imported.taken_back.push(named);
+                return;
             }
             Some(other) => {
                 return self.leave_out(
@@ -68,61 +126,34 @@ impl Reading {
         }
         let at = text_at(given, &["effectiveDateTime"])
             .or_else(|| text_at(given, &["effectivePeriod", "start"]));
-        let at = at.filter(|at| is_instant(at)).unwrap_or_default();
-        let ours = items(given, "identifier")
-            .iter()
-            .find(|id| text_at(id, &["system"]) == Some(DOSE_SYSTEM));
-        let origin = match ours.and_then(|id| text_at(id, &["value"])) {
-            Some(key) => key.to_owned(),
-            None => self.origin_of(given, &format!("{medicine} {amount} {unit} {at}"), at),
-        };
-        if !items(given, "partOf").is_empty() {
-            return self.leave_out(given, "it is part of another, which counts");
-        }
-        if origin == "fhir/-/-" {
-            return self.leave_out(given, "it says neither when nor by what name it was given");
-        }
-        let names: Vec<_> = match origin.strip_prefix("fhir/") {
-            Some(names) => names
-                .split('/')
-                .filter(|name| *name != "-")
-                .map(str::to_owned)
-                .collect(),
-            None => vec![origin.clone()],
-        };
-        if !names.into_iter().all(|name| self.doses.insert(name)) {
-            return self.leave_out(given, "it is one that was said already");
-        }
-        self.imported.entries.push(Entry::Dose(DoseEntry {
+        let at = at.and_then(moment).map(|at| at.written).unwrap_or_default();
+        let mut dose = DoseEntry {
             medicine: crate::clip(medicine),
             amount,
             unit,
             route: crate::clip(text_at(given, &["dosage", "route", "text"]).unwrap_or_default()),
-            given: at.to_owned(),
-            origin,
-        }));
-    }
-
-    /// What a dose of another system's is known by, so that the same file read twice counts it
-    /// once: by its own name, and by what was given when, however it is named the next time.
-    fn origin_of(&self, resource: &Value, what: &str, at: &str) -> String {
-        // By the number alone, where there is one: a day of birth may be put right.
-        let number = self.imported.numbered.as_deref();
-        let known_as = number.or(self.imported.known_as.as_deref());
-        let known_as = known_as.unwrap_or_default();
-        let own = items(resource, "identifier")
-            .iter()
-            .find_map(|identifier| text_at(identifier, &["value"]));
-        let id = own.or_else(|| text_at(resource, &["id"]));
-        let part =
-            |text: &str| protocol::Digest::of(format!("{known_as}\n{text}").as_bytes()).short();
-        let named = id.map_or_else(|| "-".to_owned(), part);
-        let what = if at.is_empty() {
-            "-".to_owned()
-        } else {
-            part(what)
+            given: at,
+            origin: String::new(),
         };
-        format!("fhir/{named}/{what}")
+        dose.origin = match own_key(given) {
+            Some(key) => key.to_owned(),
+            None => origin(&names_of(given), &dose),
+        };
+        if dose.origin == UNKNOWN {
+            return self.leave_out(given, "it says neither when nor by what name it was given");
+        }
+        // Two of one day under two names are two.
+        let before = |entry: &Entry| match entry {
+            Entry::Dose(before) => matches!(
+                alike(before, &[], &dose),
+                Some(Alike::Same | Alike::Otherwise)
+            ),
+            _ => false,
+        };
+        if self.imported.entries.iter().any(before) {
+            return self.leave_out(given, "it is one that was said already");
+        }
+        self.imported.entries.push(Entry::Dose(dose));
     }
 
     pub(super) fn read_decision(&mut self, impression: &Value) {
@@ -156,27 +187,33 @@ impl Reading {
 
     pub(super) fn read_allergy(&mut self, allergy: &Value) {
         let says = |key: &str, words: &[&str]| {
-            let status = allergy.get(key);
-            status.is_none() || items_of_status(allergy, key).any(|code| words.contains(&code))
+            let Some(status) = allergy.get(key) else {
+                return true;
+            };
+            let text = text_at(status, &["text"]).map(|text| text.trim().to_lowercase());
+            let mut codes = items_of_status(allergy, key).peekable();
+            match codes.peek() {
+                Some(_) => codes.any(|code| words.contains(&code)),
+                None => text.is_some_and(|text| words.contains(&text.as_str())),
+            }
         };
         let stands = says(
             "verificationStatus",
             &["confirmed", "unconfirmed", "presumed"],
         ) && says("clinicalStatus", &["active"]);
         let code = allergy.get("code");
-        let what = code.and_then(|c| {
-            text_at(c, &["text"]).or_else(|| {
-                items(c, "coding")
-                    .iter()
-                    .find_map(|c| text_at(c, &["display"]))
-            })
-        });
-        // SNOMED CT: "no known allergy".
-        let what = what.or_else(|| {
-            let none = code.and_then(|code| code_of(code, "http://snomed.info/sct"));
-            none.filter(|code| *code == "716186003")
-                .map(|_| "none known")
-        });
+        // SNOMED CT: "no known allergy", whatever it is called there.
+        let none = code.is_some_and(|code| codes_of(code, SNOMED).any(|code| code == "716186003"));
+        let substance = items(allergy, "reaction")
+            .iter()
+            .filter_map(|reaction| reaction.get("substance"));
+        let what = code.into_iter().chain(substance).find_map(named);
+        let what = if none {
+            Some("none known".to_owned())
+        } else {
+            what
+        };
+        let what = what.as_deref();
         match what {
             Some(what) if stands => {
                 // As an Observation of it would be read: a summary of ours says it in both forms.

@@ -5,10 +5,10 @@
 use serde_json::Value;
 
 use super::super::super::TAKEN_BACK;
+use super::super::super::time::moment;
 use super::values::{items, items_of_status, kind_of, text_at};
 use super::{Reading, said_of};
 use crate::Entry;
-use clinical::date::is_instant;
 
 /// Lines of this kind that one patient's record brings.
 const LINES_MAX: usize = 200;
@@ -111,14 +111,16 @@ impl Reading {
                     "there are too many of its kind: look it up in the file",
                 );
             }
+            Ok(_) if self.is_to_come(when(kind, resource)) => {
+                self.leave_out(resource, "its time is still to come");
+            }
             Ok(line) => {
                 self.lines += 1;
                 protocol::always!(self.lines <= LINES_MAX);
                 let kept = said_of(resource, "as a note, which no rule reads");
                 self.imported.in_words.push(kept);
-                let entry = Entry::Note(crate::clip(&line));
-                if !self.imported.entries.contains(&entry) {
-                    self.imported.entries.push(entry);
+                if !self.history.iter().any(|(_, said)| *said == line) {
+                    self.history.push((when(kind, resource).to_owned(), line));
                 }
             }
             Err(why) => {
@@ -195,6 +197,13 @@ fn is_taken_back(resource: &Value) -> bool {
         .any(|word| not.contains(&word))
 }
 
+/// When it was, as far as it says.
+fn when<'r>(kind: &Kind, resource: &'r Value) -> &'r str {
+    let mut keys = kind.when.iter();
+    keys.find_map(|key| text_at(resource, &[key]))
+        .unwrap_or_default()
+}
+
 fn line(kind: &Kind, resource: &Value) -> Result<String, &'static str> {
     let condition = kind.resource == "Condition";
     let said = |key: &str| resource.get(key).is_some_and(|value| !value.is_null());
@@ -216,8 +225,7 @@ fn line(kind: &Kind, resource: &Value) -> Result<String, &'static str> {
         return Err("it did not happen, does not hold, or does not say clearly whether it does");
     }
     let mut line = begins(kind, resource)?;
-    let when = kind.when.iter().find_map(|key| text_at(resource, &[key]));
-    let when = when.filter(|when| is_instant(when));
+    let when = Some(when(kind, resource)).filter(|when| moment(when).is_some());
     let sure =
         verified.filter(|word| matches!(*word, "unconfirmed" | "provisional" | "differential"));
     let concept = |key: &str| items(resource, key).iter().find_map(called);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::super::{ExchangeError, Imported};
 use super::bundle::{ABOUT_NOBODY, strict, subject_of};
 use super::values::{items, kind_of, text_at};
-use super::{PATIENTS_MAX, STAYS, collection, read_bundle, read_value};
+use super::{PATIENTS_MAX, collection, read_bundle, read_value};
 
 /// Patients whose resources are held at once.
 const AT_ONCE: usize = 64;
@@ -28,13 +28,16 @@ pub(super) fn read(
         .collect();
     if let Some(groups) = by_patients(&lines) {
         let (mut cases, mut left_out) = (Vec::new(), Vec::new());
+        let beside = protocol::Digest::of(text.as_bytes());
         for (n, group) in groups.into_iter().enumerate() {
             let resources = group.iter().filter_map(|line| strict(line).ok());
             match read_bundle(&collection(resources.collect()), until) {
                 Ok(mut read) => {
-                    // What is of nobody is told of once.
-                    let told = |what: &String| n == 0 || !what.ends_with(STAYS);
-                    read.iter_mut().for_each(|one| one.left_out.retain(told));
+                    // Medicines lie with everybody who was given them.
+                    let again = read.iter_mut().filter(|_| n > 0);
+                    again.for_each(|one| one.of_nobody.retain(|kind, _| kind != "Medication"));
+                    // All of the file stand beside each other, whichever were read at once.
+                    read.iter_mut().for_each(|one| one.beside = Some(beside));
                     cases.extend(read);
                 }
                 Err(why) => left_out.push(why.to_string()),

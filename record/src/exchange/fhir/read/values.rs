@@ -6,7 +6,6 @@ use serde_json::Value;
 use super::super::super::{SYSTEM, field_name, units};
 use super::super::{HL7, LOINC};
 use clinical::catalogue::{self, FIELDS};
-use clinical::date::is_instant;
 use clinical::{FindingValue, Kind};
 
 /// How deeply a resource may nest, where it is searched for what changes its meaning.
@@ -57,8 +56,11 @@ pub(super) fn code_of<'a>(concept: &'a Value, system: &'a str) -> Option<&'a str
 
 /// Codes of other systems for our fields: the vital signs profiles, and other codings of the same
 /// measurement.
-const ALSO: [(&str, &str); 9] = [
+const ALSO: [(&str, &str); 12] = [
     ("8310-5", "temperature"),
+    ("8332-5", "temperature_rectal"),
+    ("20509-6", "haemoglobin"),
+    ("30313-1", "haemoglobin"),
     ("29463-7", "weight"),
     ("8302-2", "height"),
     ("9279-1", "respiratory_rate"),
@@ -295,6 +297,9 @@ pub(super) fn value_of(name: &str, part: &Value) -> Result<Option<FindingValue>,
                 "words where a number with a unit is wanted for {name}"
             )),
             Some(_) => catalogue::read_value(name, text)
+                .or_else(|e| {
+                    catalogue::read_value(name, &text.trim().to_lowercase()).map_err(|_| e)
+                })
                 .map(Some)
                 .map_err(|e| e.to_string()),
             None => Ok(Some(FindingValue::Text(crate::clip(text)))),
@@ -324,6 +329,16 @@ fn quantity_of(name: &str, kind: Option<Kind>, quantity: &Value) -> Result<Findi
     {
         return Err(format!("its unit says {words:?} and its code {code:?}"));
     }
+    // A code of UCUM is what counts; its words alone are not gone by where it is none that is known.
+    let ucum = text_at(quantity, &["system"]) == Some("http://unitsofmeasure.org");
+    if let (true, Some(code), Some(Kind::Number(_, _, ours))) =
+        (ucum, text_at(quantity, &["code"]), kind)
+        && units::convert(number, code, ours).is_none()
+    {
+        return Err(format!(
+            "its unit {code:?} is not known for {name} ({ours})"
+        ));
+    }
     let Some(kind) = kind else {
         return Ok(FindingValue::Number(number)); // a newer rule pack's field
     };
@@ -341,51 +356,4 @@ fn quantity_of(name: &str, kind: Option<Kind>, quantity: &Value) -> Result<Findi
         true => Ok(FindingValue::Number(number)),
         false => Err(format!("{name} of {number} {ours} cannot be")),
     }
-}
-
-/// An instant of FHIR's in seconds, by which they can be ordered whatever their zone; what is said
-/// less exactly counts from its beginning. `None`: it says none.
-pub(super) fn instant_of(text: &str) -> Option<i64> {
-    // Parts of a second order nothing here.
-    let whole = text.split_once('.').map(|(head, rest)| {
-        format!(
-            "{head}{}",
-            rest.trim_start_matches(|c: char| c.is_ascii_digit())
-        )
-    });
-    let text = whole.as_deref().unwrap_or(text);
-    if !is_instant(text) {
-        return None;
-    }
-    let number =
-        |range: std::ops::Range<usize>| text.get(range).and_then(|t| t.parse::<i64>().ok());
-    let (year, month, day) = (
-        number(0..4)?,
-        number(5..7).unwrap_or(1),
-        number(8..10).unwrap_or(1),
-    );
-    let (hour, minute, second) = (
-        number(11..13).unwrap_or(0),
-        number(14..16).unwrap_or(0),
-        number(17..19).unwrap_or(0),
-    );
-    // What `is_instant` has seen.
-    protocol::always!((1..=12).contains(&month) && (1..=31).contains(&day));
-    protocol::always!(hour < 24 && minute < 60 && second < 60);
-    let zone = text.get(19..).unwrap_or_default();
-    let zone = zone.rfind(['+', '-']).and_then(|at| {
-        let (sign, rest) = zone.get(at..)?.split_at_checked(1)?;
-        let (hours, minutes) = rest.split_once(':')?;
-        let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
-        Some(if sign == "-" { -minutes } else { minutes })
-    });
-    // Days since the year nought by the civil calendar; only the order matters.
-    let (y, m) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days =
-        365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day;
-    Some(((days * 24 + hour) * 60 + minute - zone.unwrap_or(0)) * 60 + second)
 }

@@ -13,7 +13,14 @@ const XHTML: &[u8] = b"http://www.w3.org/1999/xhtml";
 /// How deeply elements may nest.
 const DEPTH_MAX: usize = 64;
 /// What says yes or no.
-const FLAGS: [&str; 4] = ["valueBoolean", "deceasedBoolean", "active", "requestor"];
+const FLAGS: [&str; 6] = [
+    "valueBoolean",
+    "deceasedBoolean",
+    "active",
+    "requestor",
+    "doNotPerform",
+    "isSubpotent",
+];
 /// What is a number wherever it stands, and where a `value` is one.
 const NUMBERS: [&str; 3] = ["valueInteger", "valueDecimal", "probabilityDecimal"];
 const QUANTITIES: [&str; 7] = [
