@@ -12,7 +12,9 @@ use node::api::views::status::{
     Certificates, Code, Done, EnrolRequest, Enrolment, Granted, Retired, SetAside, Status,
 };
 use protocol::Chain;
+use protocol::certificate::CertificateRequest;
 use protocol::limits::CERTIFICATE_DAYS;
+use protocol::signed::Signed;
 
 use crate::cli::EnrolCommand;
 use crate::codes::draw;
@@ -187,7 +189,23 @@ fn certify(
     terms: &Terms,
     clock_is_right: bool,
 ) -> Result<Signing, Failure> {
-    let request = from_text("request", &file.request)?;
+    let request: Signed<CertificateRequest> = from_text("request", &file.request)?;
+    let asks = request
+        .read()
+        .map_err(|e| Failure::new(e, "ask for the request again"))?;
+    let days = terms
+        .valid_days
+        .map_or("without an end".to_owned(), |days| {
+            format!("for {days} days")
+        });
+    // What is to be signed is said before anybody is asked for a passphrase.
+    eprintln!(
+        "this certifies phone {} ({}) for {}: {}, {days}",
+        asks.name,
+        asks.device.short(),
+        terms.area,
+        terms.rights
+    );
     let desk = EnrolmentDesk::open(folder, held_trust(phone)?, &passphrase::of_file)?;
     clock_is_right_for(&desk, clock_is_right)?;
     let rights = (terms.rights.as_str(), terms.passes_on.as_str());

@@ -152,8 +152,9 @@ pub fn run(phone: &Phone, command: MinistryCommand) -> Result<(), Failure> {
             let trust = trust_of(phone)?;
             clock_is_right(&trust, clock_right)?;
             let mut draft = draft::beacon(&trust)?;
-            sign::sign(&mut draft, &Signer::open(&key, &passphrase::of_file)?)?;
             let (root, list) = (trust.root_version(), trust.list_version());
+            eprintln!("this says that root {root} and list {list} are the newest now");
+            sign::sign(&mut draft, &Signer::open(&key, &passphrase::of_file)?)?;
             if dry_run {
                 println!("would say that root {root} and list {list} are the newest now");
                 return Ok(());

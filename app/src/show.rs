@@ -401,6 +401,13 @@ pub fn checked(c: &Checked) {
 pub fn restored(r: &Restored) {
     let (from, to) = (r.from.short(), r.device.short());
     println!("phone {to} stands where {from} was: {} cases", r.cases);
+    if r.missing > 0 {
+        let what = format!(
+            "! {} photos or releases of the backup are damaged or gone: they come again from whoever has them, at a meeting",
+            r.missing
+        );
+        wrapped(&what, 2);
+    }
     if r.unsent > 0 {
         println!(
             "{} changes have not left yet: they go out when it is enrolled",

@@ -17,8 +17,12 @@ use crate::{Failure, passphrase};
 /// Opens every receipt here, believes those whose certificates hold, and counts.
 pub(super) fn coverage(phone: &Phone, key: &Path) -> Result<(), Failure> {
     let trust = trust_of(phone)?;
-    let key = load_key(key, &passphrase::of_file)?;
     let answer: Receipts = phone.ask(Request::Receipts)?;
+    eprintln!(
+        "this opens {} receipts that have come here",
+        answer.receipts.len()
+    );
+    let key = load_key(key, &passphrase::of_file)?;
     let (mut believed, mut doubtful, mut closed) = (Vec::new(), 0, Vec::new());
     for text in &answer.receipts {
         let sealed = receipt::verify(&unhex("receipt", text)?);

@@ -131,6 +131,12 @@ fn machine(refusal: &Refusal) -> Option<Words> {
             format!("{path} is no whole backup of a phone"),
             "choose the folder that `kijiti backup` has written",
         ),
+        Refusal::IsABackup(path) => words(
+            format!("{path} is a backup of a phone, and no phone"),
+            format!(
+                "make a phone of it: kijiti --data NEW restore {path}; the backup stays as it is"
+            ),
+        ),
         Refusal::BackupRuns(path) => words(
             format!("a phone is running on {path}"),
             "stop it first, or restore what `kijiti backup` writes",

@@ -301,7 +301,7 @@ impl Phone {
                 known,
                 so_far,
             } => {
-                let target = case.map_or(Target::New, Target::Unseen);
+                let target = case.map_or(Target::NewOfFile, Target::OfFile);
                 let said = (entries.as_slice(), &request);
                 let taken = records.add_to_case(target, &area, said, spaces, &mut tx)?;
                 if let Ok(Reply::Case(id)) = &taken {

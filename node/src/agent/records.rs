@@ -56,11 +56,12 @@ fn uncertified(store: &dyn Store) -> Result<bool, StoreError> {
     Ok(store.setting(&Setting::chain())?.is_none())
 }
 
-/// Into which case words go, and whether whoever says them has seen what stands there.
+/// Into which case words go, and whether whoever says them has seen what stands there, or brings them in a file.
 pub(super) enum Target {
     New,
     Seen(CaseId),
-    Unseen(CaseId),
+    NewOfFile,
+    OfFile(CaseId),
 }
 
 /// What this phone has of cases that is not in the store's tables of cases and envelopes.
@@ -118,7 +119,8 @@ impl Records {
         let (id, has_seen) = match target {
             Target::New => (CaseId(tx.own.random()), true),
             Target::Seen(id) => (id, true),
-            Target::Unseen(id) => (id, false),
+            Target::NewOfFile => (CaseId(tx.own.random()), false),
+            Target::OfFile(id) => (id, false),
         };
         let mut others = load_same(&id, tx.store)?.into_iter();
         let mut document = others.next().unwrap_or_else(|| Case::new(id));

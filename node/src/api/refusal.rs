@@ -121,6 +121,8 @@ pub enum Refusal {
     CopyUnsealed,
     /// No whole backup is there.
     NotABackup(String),
+    /// A backup, where a phone was meant.
+    IsABackup(String),
     /// A phone runs on what is to be copied.
     BackupRuns(String),
     /// A file of cases that was taken in only as far as this, and why.
@@ -379,6 +381,7 @@ impl Refusal {
             Self::NoSpace { may_write: true }
             | Self::SeveralSpaces(_)
             | Self::NotABackup(_)
+            | Self::IsABackup(_)
             | Self::NoPhone(_)
             | Self::FolderNotEmpty(_)
             | Self::Damaged(..)

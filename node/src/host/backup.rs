@@ -32,6 +32,9 @@ pub struct Restored {
     pub cases: usize,
     /// Changes of cases that no other phone has been given yet.
     pub unsent: usize,
+    /// Photos and releases of the copy that are damaged or gone: they come again at a meeting with whoever has them.
+    #[serde(default)]
+    pub missing: usize,
 }
 
 /// What a copy says of itself, in the file [`MANIFEST`]: what was written is what is read.
@@ -42,6 +45,9 @@ struct Manifest {
     device: DeviceId,
     /// Its key and its store. While a copy is written anew, both the old file and the new one of a name.
     files: Vec<Written>,
+    /// Its photos and releases, each called after what it holds.
+    #[serde(default)]
+    bundles: Vec<String>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -95,7 +101,7 @@ impl Manifest {
     }
 }
 
-const MANIFEST_BYTES_MAX: u64 = 64 * 1024;
+const MANIFEST_BYTES_MAX: u64 = 8 << 20;
 
 impl Written {
     /// The file `there`, as it will be called.
@@ -184,6 +190,7 @@ fn replace(to: &Path, device: DeviceId, earlier: Option<&Manifest>) -> std::io::
         schema: SCHEMA.to_owned(),
         device,
         files: new.to_vec(),
+        bundles: bundles_of(to),
     };
     if let Some(earlier) = earlier {
         manifest.files.extend(earlier.files.iter().cloned());
@@ -193,6 +200,28 @@ fn replace(to: &Path, device: DeviceId, earlier: Option<&Manifest>) -> std::io::
     fs::rename(to.join(NEW_KEY), to.join(KEY_FILE))?;
     manifest.files = new.to_vec();
     manifest.write(to)
+}
+
+/// Photos and releases in a folder, by their place in it.
+fn bundles_of(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for within in [BUNDLES.to_owned(), format!("{BUNDLES}/photos")] {
+        let files = fs::read_dir(folder.join(&within))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let names = files.filter_map(|file| file.file_name().into_string().ok());
+        let whole = names.filter(|name| name.parse::<Digest>().is_ok());
+        found.extend(whole.map(|name| format!("{within}/{name}")));
+    }
+    found.sort();
+    found
+}
+
+/// Whether a folder is a copy, which is looked at by making a phone of it and by nothing else: to look would
+/// change it.
+pub(super) fn is_copy(folder: &Path) -> bool {
+    Manifest::of(folder).is_some()
 }
 
 /// What a copy that was cut off has left, and nothing else. Its store comes first, under a name that is
@@ -270,6 +299,10 @@ pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restore
         return Err(Refusal::BackupRuns(shown()));
     }
     let manifest = Manifest::of(from);
+    let said = from.join(MANIFEST).exists() || super::sqlite::is_copy(&from.join(DATABASE));
+    if manifest.is_none() && said {
+        return Err(Refusal::BackupDamaged(shown(), MANIFEST.to_owned()));
+    }
     let whole = |file: &str| manifest.as_ref().is_none_or(|m| m.holds(from, file));
     for file in [KEY_FILE, DATABASE] {
         // SQLite takes a file that is shorter than its header for a new one.
@@ -287,7 +320,9 @@ pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restore
         take_away(to); // what was cut off the last time
     }
     empty_folder(to)?;
-    let restored = make(from, &draft, secret).and_then(|restored| {
+    let restored = make(from, &draft, secret).and_then(|mut restored| {
+        let wanted = manifest.iter().flat_map(|manifest| &manifest.bundles);
+        restored.missing = wanted.filter(|file| !draft.join(file).is_file()).count();
         move_up(&draft, to).map_err(|e| unusable(to, &e))?;
         Ok(restored)
     });
@@ -353,6 +388,7 @@ fn make(from: &Path, draft: &Path, secret: Option<String>) -> Result<Restored, R
         device: after.id(),
         cases,
         unsent,
+        missing: 0,
     })
 }
 

@@ -35,6 +35,9 @@ impl std::fmt::Debug for DataFolder {
 impl DataFolder {
     /// Opens or makes the folder and locks it.
     pub fn open(path: &Path) -> Result<Self, Refusal> {
+        if super::backup::is_copy(path) {
+            return Err(Refusal::IsABackup(path.display().to_string()));
+        }
         let ours = !path.exists()
             || path.join(KEY_FILE).exists()
             || fs::read_dir(path).is_ok_and(|mut d| d.next().is_none());

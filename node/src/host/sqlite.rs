@@ -33,6 +33,7 @@ use crate::store::{Setting, TrustStore};
 use schema::{BOUND_SINCE, MIGRATIONS, SEALED_SINCE};
 
 mod another;
+pub(super) use another::is_copy;
 mod bundles;
 mod cases;
 mod envelopes;

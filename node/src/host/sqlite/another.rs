@@ -1,9 +1,10 @@
 //! The store copied whole, and a copy made another phone's.
 
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use protocol::{DeviceId, DeviceKeys};
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use zeroize::Zeroize;
 
@@ -11,12 +12,31 @@ use super::schema::SEALED;
 use super::{Drawer, SqliteStore, Vault, db_error};
 use crate::store::{Setting, StoreError, TrustStore};
 
+/// SQLite's `application_id` of a copy (`KJBC`): beside it lies what says how it was written.
+const COPY: i32 = 0x4b4a_4243;
+/// Where it stands in the file (SQLite's file format, 1.3).
+const COPY_AT: u64 = 68;
+
+/// Whether a file is a store that [`SqliteStore::copy_to`] has written.
+pub(in crate::host) fn is_copy(file: &Path) -> bool {
+    let read = || -> std::io::Result<[u8; 4]> {
+        let mut opened = crate::host::folder::open_plain(file)?;
+        opened.seek(SeekFrom::Start(COPY_AT))?;
+        let mut bytes = [0; 4];
+        opened.read_exact(&mut bytes).map(|()| bytes)
+    };
+    read().is_ok_and(|bytes| bytes == COPY.to_be_bytes())
+}
+
 impl SqliteStore {
     /// Writes a whole copy to a file that is not there yet.
     pub fn copy_to(&self, file: &Path) -> Result<(), StoreError> {
-        self.db
-            .execute("VACUUM INTO ?1", params![file.to_string_lossy()])
-            .map(|_| ())
+        let said = self
+            .db
+            .execute("VACUUM INTO ?1", params![file.to_string_lossy()]);
+        said.map_err(db_error)?;
+        let copy = Connection::open(file).map_err(db_error)?;
+        copy.pragma_update(None, "application_id", COPY)
             .map_err(db_error)
     }
 
@@ -42,6 +62,8 @@ impl SqliteStore {
                 "DELETE FROM settings WHERE key = ?1",
                 params![Setting::chain().as_str()],
             )?;
+            let no_copy = self.db.pragma_update(None, "application_id", 0);
+            no_copy.map_err(db_error)?;
             self.put_setting(&Setting::restored_from(), &before.0)
         });
         if let Err(error) = done {
