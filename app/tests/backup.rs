@@ -399,3 +399,58 @@ fn a_damaged_backup_is_refused_and_says_which_file() {
     }
     desk.ok("fresh", &["restore", "card"]);
 }
+
+/// What a copy says of itself is part of it; to look at a copy would change it; and of photos that are damaged or gone
+/// whoever restores it hears. The control is the whole copy.
+#[test]
+fn a_backup_without_what_it_says_of_itself_is_refused_and_a_lost_photo_is_told() {
+    let desk = Desk::enrolled();
+    let case = new_case(&desk, "clinic", &["--consent", "share"]);
+    desk.ok("clinic", &["case", "add", &case, "--consent", "photo"]);
+    std::fs::write(desk.path("rash.jpg"), include_bytes!("pictures/rash.jpg")).unwrap();
+    desk.ok(
+        "clinic",
+        &["case", "photo", &case, "rash.jpg", "--shows", "rash"],
+    );
+    desk.ok("clinic", &["backup", "card"]);
+    let of_itself = std::fs::read(desk.path("card/backup")).unwrap();
+    for damaged in [None, Some(&b""[..]), Some(&of_itself[..40])] {
+        std::fs::remove_file(desk.path("card/backup")).unwrap();
+        if let Some(damaged) = damaged {
+            std::fs::write(desk.path("card/backup"), damaged).unwrap();
+        }
+        let (_, said) = desk.fails("fresh", &["restore", "card"]);
+        assert!(
+            said.contains("damaged") && said.contains("backup is not"),
+            "{said}"
+        );
+        std::fs::write(desk.path("card/backup"), &of_itself).unwrap();
+    }
+    let (_, said) = desk.fails("card", &["case", "list"]);
+    assert!(
+        said.contains("is a backup") && said.contains("restore"),
+        "{said}"
+    );
+    let whole = desk.json("whole", &["restore", "card"]);
+    assert_eq!(whole["missing"], 0, "looking has changed nothing");
+    let photos = std::fs::read_dir(desk.path("card/bundles/photos")).unwrap();
+    let photo = photos
+        .map(|file| file.unwrap().path())
+        .find(|path| path.extension().is_none())
+        .unwrap();
+    let bytes = std::fs::read(&photo).unwrap();
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 1;
+    for (n, damaged) in [Some(&flipped[..]), Some(&b""[..]), None]
+        .into_iter()
+        .enumerate()
+    {
+        std::fs::remove_file(&photo).unwrap();
+        if let Some(damaged) = damaged {
+            std::fs::write(&photo, damaged).unwrap();
+        }
+        let to = format!("lost-{n}");
+        assert_eq!(desk.json(&to, &["restore", "card"])["missing"], 1);
+        std::fs::write(&photo, &bytes).unwrap();
+    }
+}

@@ -299,10 +299,6 @@ pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restore
         return Err(Refusal::BackupRuns(shown()));
     }
     let manifest = Manifest::of(from);
-    let said = from.join(MANIFEST).exists() || super::sqlite::is_copy(&from.join(DATABASE));
-    if manifest.is_none() && said {
-        return Err(Refusal::BackupDamaged(shown(), MANIFEST.to_owned()));
-    }
     let whole = |file: &str| manifest.as_ref().is_none_or(|m| m.holds(from, file));
     for file in [KEY_FILE, DATABASE] {
         // SQLite takes a file that is shorter than its header for a new one.
@@ -311,6 +307,10 @@ pub fn restore(from: &Path, to: &Path, secret: Option<String>) -> Result<Restore
         if empty || !whole(file) {
             return Err(Refusal::BackupDamaged(shown(), file.to_owned()));
         }
+    }
+    let said = from.join(MANIFEST).exists() || super::sqlite::is_copy(&from.join(DATABASE));
+    if manifest.is_none() && said {
+        return Err(Refusal::BackupDamaged(shown(), MANIFEST.to_owned()));
     }
     let (made, draft) = (!to.exists(), to.join(RESTORING));
     fs::create_dir_all(to).map_err(|e| unusable(to, &e))?;

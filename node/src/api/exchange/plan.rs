@@ -245,7 +245,7 @@ struct Found {
     /// The case, and whether something of it is put right.
     here: Option<(CaseId, Area, Identity)>,
     /// Cases that are somebody else's, and by what.
-    others: Vec<(CaseId, &'static str)>,
+    others: Vec<(CaseId, &'static str, Number)>,
     /// It may be one of several people, and does not say which.
     several: bool,
 }
@@ -270,11 +270,11 @@ fn who_it_is(
         let view = case.view();
         let of_files = OfFiles::of(cx, id)?;
         if *number == Number::Register && of_files.is_another(&imported.numbers) {
-            others.push((*id, "another number of the same register"));
+            others.push((*id, "another number of the same register", *number));
             continue;
         }
         match identity(&view, &imported.entries, *number) {
-            Identity::Another(name) => others.push((*id, name)),
+            Identity::Another(name) => others.push((*id, name, *number)),
             same @ (Identity::Same | Identity::Corrected(_)) => {
                 let own = *number == Number::Own;
                 let rank = (
@@ -356,7 +356,9 @@ pub(super) fn plan(
         });
     }
     let other = here.is_none() && !others.is_empty();
-    if let (Some((id, name)), true) = (others.first(), other) {
+    // Under a case's own id somebody else: it is no copy of that case.
+    let no_copy = other && others.iter().any(|(.., number)| *number == Number::Own);
+    if let (Some((id, name, _)), true) = (others.first(), other) {
         let why =
             format!("the file speaks of another patient ({name} differs); it is a case of its own");
         left_out.push(format!("case {}: {why}", id.short()));
@@ -385,11 +387,11 @@ pub(super) fn plan(
             (Some((id, area)), news)
         }
         None if !says => (None, Vec::new()),
-        None => (None, as_new(imported.clone(), format, other)),
+        None => (None, as_new(imported.clone(), format, no_copy)),
     };
     let mut known_as = vec![whole];
     known_as.extend((held.is_none() && !other).then_some(alone));
-    let own = imported.case.filter(|_| held.is_none() && !other);
+    let own = imported.case.filter(|_| held.is_none() && !no_copy);
     known_as.extend(own.map(by_case));
     of_files.measure(&measured, &entries);
     let own = held.as_ref().map(|(id, _)| *id);
@@ -411,7 +413,7 @@ pub(super) fn plan(
 }
 
 /// What a case begins with of which this is all that is known here.
-fn as_new(imported: files::Imported, format: Format, other: bool) -> Vec<Entry> {
+fn as_new(imported: files::Imported, format: Format, no_copy: bool) -> Vec<Entry> {
     let word = match format {
         Format::Fhir | Format::Ips => "fhir",
         Format::Csv => "csv",
@@ -421,7 +423,7 @@ fn as_new(imported: files::Imported, format: Format, other: bool) -> Vec<Entry> 
         .said_by()
         .map(|said| Entry::Note(record::clip(&said)));
     let taken = Entry::Note(format!("taken in from a {word} file"));
-    let link = imported.case.filter(|_| !other);
+    let link = imported.case.filter(|_| !no_copy);
     let link = link.map(|other| Entry::Link { other, same: true });
     let around: Vec<_> = [taken].into_iter().chain(said_by).chain(link).collect();
     let entries = imported.entries.into_iter().filter(stands);
