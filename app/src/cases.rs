@@ -92,7 +92,7 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
             ..
         } => {
             let path = absolute(&file.unwrap_or_default())?;
-            advise(phone, &path, &shows);
+            let unseen = advise(phone, &path, &shows);
             let words = PhotoWords {
                 shows,
                 camera,
@@ -106,7 +106,15 @@ pub fn run(phone: &Phone, command: CaseCommand) -> Result<(), Failure> {
                     request: request_number()?,
                 },
                 show::case,
-            )
+            )?;
+            // It is kept all the same: it may be the only one there is.
+            if let Some(why) = unseen {
+                eprintln!(
+                    "note: nothing can be seen in the photo ({}): take it again",
+                    why.reason
+                );
+            }
+            Ok(())
         }
         CaseCommand::Plan { case } => {
             phone.shown::<CasePlan>(Request::CasePlan { case }, show::plan)
@@ -459,10 +467,9 @@ fn fields() -> show::Fields {
     }
 }
 
-/// Says what to do about a picture while the patient is still there. One that cannot be looked at is
-/// judged when it is kept.
-fn advise(phone: &Phone, path: &str, shows: &str) {
-    drop(look(phone, path, shows));
+/// Says what to do about a picture while the patient is still there. Why one cannot be looked at, if so.
+fn advise(phone: &Phone, path: &str, shows: &str) -> Option<Failure> {
+    look(phone, path, shows).err()
 }
 
 /// Looks at a picture: says what to do about it, and what it seems to show.

@@ -333,6 +333,7 @@ fn quantity_of(name: &str, kind: Option<Kind>, quantity: &Value) -> Result<Findi
     let ucum = text_at(quantity, &["system"]) == Some("http://unitsofmeasure.org");
     if let (true, Some(code), Some(Kind::Number(_, _, ours))) =
         (ucum, text_at(quantity, &["code"]), kind)
+        && code != "1"
         && units::convert(number, code, ours).is_none()
     {
         return Err(format!(
