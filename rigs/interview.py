@@ -82,7 +82,7 @@ def resumed(phone):
 
 def answered(phone, killed, back=False):
     """An interview to its end; the questions in order. `killed`: never, `after` the next question came, or `before`."""
-    asked, (terminal, question) = [], resumed(phone)
+    asked, decided, (terminal, question) = [], False, resumed(phone)
     while question is not None:
         if not asked or asked[-1] != question:
             asked.append(question)
@@ -95,13 +95,13 @@ def answered(phone, killed, back=False):
             asked = asked[:-2]
             continue
         terminal.answer(words)
-        if killed == "before":
+        # All of a decision is said at once: it is cut off once, and then said.
+        if killed == "before" and not (DECIDES.search(question) and decided):
+            decided = decided or bool(DECIDES.search(question))
             # The answer may be kept or not: either its question or the next comes.
             select.select([], [], [], random.random() / 20)
             terminal.kill()
             terminal, question = resumed(phone)
-            if question and re.match("^Age", question) and len(asked) > 3:
-                break  # decided before the kill: another patient's interview begins
             continue
         following = terminal.question()
         if killed == "after" and following is not None:
