@@ -415,3 +415,31 @@ fn what_is_taken_back_is_taken_back_wherever_it_came_by_a_file() {
         );
     }
 }
+
+/// A patient who is here by another way (a colleague's phone took in the same file) is named where the file makes a case
+/// of its own: a person says whether they are one. The control is another day of birth.
+#[test]
+fn who_may_be_here_already_is_told() {
+    for (born, told) in [("2025-06-15", true), ("2025-06-16", false)] {
+        let mut world = world();
+        let of = |id: &str, born: &str| {
+            bundle(&[patient(id, json!({ "birthDate": born })), spo2("o", 97, AT)]).to_string()
+        };
+        // Under a number and a name of its record that only the other hospital has.
+        let elsewhere = of("p", "2025-06-15").replace(MRN, "http://elsewhere.example");
+        comes(
+            &mut world,
+            &elsewhere
+                .replace("\"p\"", "\"z\"")
+                .replace("Patient/p", "Patient/z"),
+        );
+        let came = comes(&mut world, &of("p", born));
+        assert_eq!(came.new, 1);
+        assert_eq!(
+            came.left_out.join("\n").contains("may be the same patient"),
+            told,
+            "{:?}",
+            came.left_out
+        );
+    }
+}

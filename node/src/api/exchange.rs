@@ -25,7 +25,7 @@ mod out;
 mod plan;
 mod whole;
 
-use plan::plan;
+use plan::{Named, plan};
 use whole::SoFar;
 
 pub use out::{Export, export};
@@ -202,6 +202,7 @@ fn take_in(
         return Ok(said);
     }
     let (of, mut bundles, mut so_far) = (wanted.len(), Bundles::default(), SoFar::of(cx)?);
+    let before = Named::of(cx)?;
     for (taken, imported) in wanted.into_iter().enumerate() {
         if !so_far.is_next(cx, taken)? {
             continue;
@@ -212,7 +213,7 @@ fn take_in(
         let case = take(
             cx,
             imported,
-            (source.format, area, apart),
+            (source.format, area, (apart, &before)),
             (taken, &mut said),
         );
         let case = case.map_err(|why| Refusal::ImportStopped {
@@ -236,12 +237,13 @@ fn look_over(
     said: &mut Imported,
 ) -> Result<(), Refusal> {
     let (mut named, mut bundles) = (BTreeSet::new(), Bundles::default());
+    let before = Named::of(cx)?;
     for (looked_at, imported) in wanted.iter().enumerate() {
         if pass == Pass::DryRun {
             tell(cx, looked_at, wanted.len());
         }
         let apart = bundles.entry(imported.beside).or_default();
-        let plan = plan(cx, imported.clone(), (format, apart))?;
+        let plan = plan(cx, imported.clone(), (format, apart, &before))?;
         let held = plan.held.as_ref().map(|held| held.0);
         apart.extend(held.filter(|_| imported.beside.is_some()));
         let names: BTreeSet<_> = plan.known_as.iter().cloned().collect();
@@ -280,10 +282,10 @@ fn area_of(cx: &dyn Cx, id: &CaseId) -> Result<Area, Refusal> {
 fn take(
     cx: &mut dyn Cx,
     imported: files::Imported,
-    (format, area, apart): (Format, &Area, &BTreeSet<CaseId>),
+    (format, area, (apart, before)): (Format, &Area, (&BTreeSet<CaseId>, &Named)),
     (place, said): (usize, &mut Imported),
 ) -> Result<Option<CaseId>, Refusal> {
-    let plan = plan(cx, imported, (format, apart))?;
+    let plan = plan(cx, imported, (format, apart, before))?;
     let known = plan.knows();
     said.left_out.extend(plan.said);
     match plan.held {

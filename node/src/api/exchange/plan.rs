@@ -1,6 +1,6 @@
 //! Where one patient of a file goes, and what of it is new there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clinical::FindingValue;
 use protocol::{Area, CaseId, Digest};
@@ -325,13 +325,65 @@ fn by_case(id: CaseId) -> Setting {
     Setting::known_as(&Digest::of(format!("case {id}").as_bytes()))
 }
 
+/// Cases that were here before a file, by the patient's name.
+pub(super) struct Named(BTreeMap<String, Vec<CaseId>>);
+
+/// Cases of one name that are looked at.
+const NAMESAKES_MAX: usize = 8;
+
+impl Named {
+    pub(super) fn of(cx: &dyn Cx) -> Result<Self, Refusal> {
+        let mut named: BTreeMap<String, Vec<CaseId>> = BTreeMap::new();
+        for row in cx.store().cases()? {
+            let name = row.title.split(", ").next().unwrap_or_default();
+            named.entry(name.to_lowercase()).or_default().push(row.id);
+        }
+        Ok(Self(named))
+    }
+
+    /// A case that may be the patient's of a record which no number leads to: the same name, and the same day of
+    /// birth or telephone, and nothing that differs. A person says whether it is.
+    fn perhaps(
+        &self,
+        cx: &dyn Cx,
+        entries: &[Entry],
+        apart: &BTreeSet<CaseId>,
+    ) -> Result<Option<CaseId>, Refusal> {
+        let said = |field: &str| {
+            let mut words = entries.iter().filter_map(Entry::word);
+            let (_, value) = words.find(|(name, _)| *name == field)?;
+            Some(value.words().to_lowercase())
+        };
+        let namesakes = said("patient.name").and_then(|name| self.0.get(&name));
+        let others = namesakes
+            .into_iter()
+            .flatten()
+            .filter(|id| !apart.contains(id));
+        for id in others.take(NAMESAKES_MAX) {
+            let Some(case) = cases::load(cx, *id)? else {
+                continue;
+            };
+            let view = case.view();
+            let agrees = |field: &str| {
+                let state = view.findings.get(field);
+                state.is_some_and(|state| said(field) == Some(state.value.words().to_lowercase()))
+            };
+            let known = agrees("patient.born") || agrees("patient.caregiver_phone");
+            if known && identity(&view, entries, Number::Register) == Identity::Same {
+                return Ok(Some(*id));
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// Where one patient of a file goes: what is new into the case that is the same one here, or into
 /// a case of its own that says of which it is a copy. Nothing is written under an id that another
 /// phone has given, nor into a case `apart`, of somebody beside whom it stands.
 pub(super) fn plan(
     cx: &dyn Cx,
     imported: files::Imported,
-    (format, apart): (Format, &BTreeSet<CaseId>),
+    (format, apart, named): (Format, &BTreeSet<CaseId>, &Named),
 ) -> Result<Plan, Refusal> {
     let mut left_out = Vec::new();
     let says = imported.entries.iter().any(stands);
@@ -370,6 +422,13 @@ pub(super) fn plan(
     let mut of_files = before.clone();
     of_files.know(&imported.numbers);
     let measured = imported.measured.clone();
+    if here.is_none()
+        && says
+        && let Some(id) = named.perhaps(cx, &imported.entries, apart)?
+    {
+        let how = "may be the same patient's as one that is new here: look at both, and say so if it is (--same-as)";
+        left_out.push(format!("case {}: {how}", id.short()));
+    }
     let (held, entries) = match here {
         Some((id, area, same)) => {
             left_out.extend(put_right(&id, same));
