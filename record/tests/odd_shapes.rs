@@ -130,6 +130,33 @@ fn a_patient_is_meant_by_every_kind_of_reference() {
     );
 }
 
+/// Systems of codes by the names that others give them, and a birth with a time of day.
+#[test]
+fn systems_are_known_by_their_other_names() {
+    for system in [
+        "http://loinc.org",
+        "http://loinc.org/",
+        "https://loinc.org",
+        "urn:oid:2.16.840.1.113883.6.1",
+    ] {
+        let coded = json!({ "code": { "coding": [{ "system": system, "code": "59408-5" }] } });
+        let born = patient(&json!({ "birthDate": "2025-06-15T00:00:00Z" }));
+        let cases = read(&[
+            (None, born),
+            (None, spo2(&json!({ "reference": "Patient/p" }), &coded)),
+        ]);
+        assert_eq!(
+            found(&cases, "spo2"),
+            Some(&FindingValue::Number(84.0)),
+            "{system}"
+        );
+        assert_eq!(
+            found(&cases, "patient.born"),
+            Some(&FindingValue::Text("2025-06-15".into()))
+        );
+    }
+}
+
 /// One part of a panel that cannot be read takes no other with it.
 #[test]
 fn a_part_that_says_nothing_costs_the_others_nothing() {

@@ -200,9 +200,29 @@ const _: () = {
 
 fn find(name: &str) -> Option<&'static Unit> {
     let name = name.trim().trim_end_matches('.').to_lowercase();
-    UNITS
-        .iter()
-        .find(|unit| unit.names.contains(&name.as_str()))
+    let known = |name: &str| UNITS.iter().find(|unit| unit.names.contains(&name));
+    known(&name).or_else(|| {
+        // What stands in braces is a remark to UCUM, and no unit.
+        let bare = without_remarks(&name);
+        let bare = match bare.strip_prefix("1/") {
+            Some(rest) => format!("/{rest}"),
+            None => bare,
+        };
+        known(&bare)
+    })
+}
+
+fn without_remarks(unit: &str) -> String {
+    let mut depth = 0_usize;
+    let outside = |c: &char| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => return depth == 0,
+        }
+        false
+    };
+    unit.chars().filter(outside).collect()
 }
 
 /// A number in another unit; `None` where either is not known here, or they measure different
@@ -396,6 +416,10 @@ mod tests {
         assert_eq!(convert(98.6, "[degF]", "Cel"), Some(37.0));
         assert_eq!(convert(12.5, "cm", "mm"), Some(125.0));
         assert_eq!(convert(7.4, "kg", "kg"), Some(7.4));
+        for rate in ["{#}/min", "1/min{resp}", "/min{breaths}", "{resp}/min"] {
+            assert_eq!(convert(70.0, rate, "/min"), Some(70.0), "{rate}");
+        }
+        assert_eq!(convert(70.0, "{resp}", "/min"), None);
         assert_eq!(convert(7.4, "kg", "cm"), None);
         assert_eq!(convert(7.4, "stone", "kg"), None);
         assert_eq!(convert(f64::NAN, "kg", "kg"), None);

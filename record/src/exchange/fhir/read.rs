@@ -694,6 +694,9 @@ impl Reading {
             let system = text_at(identifier, &["system"]);
             system == Some(NATIONAL_SYSTEM) || (typed && system != Some(CASE_SYSTEM))
         });
+        // A day with a time of day, as some write it, is that day.
+        let born = text_at(patient, &["birthDate"]);
+        let born = born.map(|born| born.split_once('T').map_or(born, |(day, _)| day));
         let address = items(patient, "address").iter().find(|address| {
             !matches!(text_at(address, &["use"]), Some("old" | "billing"))
                 && text_at(address, &["period", "end"]).is_none()
@@ -727,7 +730,7 @@ impl Reading {
                 "patient.family_name",
                 name.and_then(|name| text_at(name, &["family"])),
             ),
-            ("patient.born", text_at(patient, &["birthDate"])),
+            ("patient.born", born),
             (
                 "patient.born_estimated",
                 estimated.map(|it| if it { "yes" } else { "no" }),

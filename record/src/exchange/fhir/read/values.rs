@@ -39,9 +39,28 @@ pub(super) fn kind_of(resource: &Value) -> &str {
     text_at(resource, &["resourceType"]).unwrap_or_default()
 }
 
+/// A system of codes as it is named here: others write its OID, or its address another way.
+fn system_of(system: &str) -> &str {
+    let bare = system.trim().trim_end_matches('/');
+    match bare
+        .strip_prefix("https://")
+        .or_else(|| bare.strip_prefix("http://"))
+    {
+        Some("loinc.org") => LOINC,
+        Some("snomed.info/sct") => SNOMED,
+        _ => match bare {
+            "urn:oid:2.16.840.1.113883.6.1" => LOINC,
+            "urn:oid:2.16.840.1.113883.6.96" => SNOMED,
+            _ => system,
+        },
+    }
+}
+
+const SNOMED: &str = "http://snomed.info/sct";
+
 /// The codes of one system in a CodeableConcept.
 pub(super) fn codes_of<'a>(concept: &'a Value, system: &'a str) -> impl Iterator<Item = &'a str> {
-    let ours = move |coding: &&Value| text_at(coding, &["system"]) == Some(system);
+    let ours = move |coding: &&Value| text_at(coding, &["system"]).map(system_of) == Some(system);
     items(concept, "coding")
         .iter()
         .filter(ours)
