@@ -12,7 +12,7 @@ const FUNCTION_LINES: usize = 70;
 const FUNCTION_CHARS: usize = 2600;
 
 /// How many files are longer today. This number only goes down.
-const LONG_FILES: usize = 18;
+const LONG_FILES: usize = 17;
 /// How many functions are longer today. This number only goes down.
 const LONG_FUNCTIONS: usize = 71;
 /// Files that may call each other round.

@@ -135,7 +135,7 @@ impl Case {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let beside = others.unwrap_or_default();
+        let (beside, from_file) = (others.unwrap_or_default(), others.is_none());
         let mut seen: Vec<_> = beside
             .iter()
             .chain([&*self])
@@ -149,12 +149,7 @@ impl Case {
             .unwrap_or(0)
             .saturating_add(1);
         protocol::always!(seen.iter().all(|r| r.stamp.order < order) || order == u64::MAX);
-        let stamp = Stamp {
-            order,
-            by: by.id(),
-            at_s,
-            from_file: others.is_none(),
-        };
+        let stamp = Stamp::of(order, by.id(), (at_s, from_file));
         let standing = view::Standing::of(if others.is_some() { &seen } else { &[] });
         let before = self.doc.get_heads();
         let mut copy = self.doc.clone();

@@ -173,3 +173,16 @@ pub struct Stamp {
     /// It came by a file: the author has taken it in, and not seen it.
     pub from_file: bool,
 }
+
+impl Stamp {
+    /// `said`: when, and whether by a file.
+    pub(crate) fn of(order: u64, by: DeviceId, said: (u64, bool)) -> Self {
+        let (at_s, from_file) = said;
+        Self {
+            order,
+            by,
+            at_s,
+            from_file,
+        }
+    }
+}

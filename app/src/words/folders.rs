@@ -1,6 +1,6 @@
 //! What is wrong with a folder, a card or the store, and what to do.
 
-use node::api::Trouble;
+use node::api::{Refusal, Trouble};
 
 use super::phone::{Words, words};
 
@@ -64,4 +64,33 @@ pub(super) fn card(path: &str, trouble: &Trouble) -> Words {
             "is the card in? Name a folder that is there, or a file that `kijiti carry out` wrote",
         ),
     }
+}
+
+/// What is wrong with a backup, or with where one is to be.
+pub(super) fn backups(refusal: &Refusal) -> Option<Words> {
+    Some(match refusal {
+        Refusal::CopyUnsealed => words(
+            "a copy without a passphrase could be read by whoever finds it",
+            "give it a passphrase: run it on a terminal, or set KIJITI_PASSPHRASE",
+        ),
+        Refusal::NotABackup(path) => words(
+            format!("{path} is no whole backup of a phone"),
+            "choose the folder that `kijiti backup` has written",
+        ),
+        Refusal::IsABackup(path) => words(
+            format!("{path} is a backup of a phone, and no phone"),
+            format!(
+                "make a phone of it: kijiti --data NEW restore {path}; the backup stays as it is"
+            ),
+        ),
+        Refusal::BackupRuns(path) => words(
+            format!("a phone is running on {path}"),
+            "stop it first, or restore what `kijiti backup` writes",
+        ),
+        Refusal::BackupDamaged(path, file) => words(
+            format!("the backup in {path} is damaged: {file} is not what was written"),
+            "restore another copy; where the phone still works, `kijiti backup` writes this one anew",
+        ),
+        _ => return None,
+    })
 }

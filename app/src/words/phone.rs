@@ -38,6 +38,7 @@ impl From<Refusal> for Failure {
 /// A refusal in words.
 pub fn of(refusal: &Refusal) -> Words {
     machine(refusal)
+        .or_else(|| folders::backups(refusal))
         .or_else(|| enrolment(refusal))
         .or_else(|| spaces(refusal))
         .or_else(|| releases_and_meetings(refusal))
@@ -123,24 +124,6 @@ fn machine(refusal: &Refusal) -> Option<Words> {
                 path.trim_end_matches('/')
             ),
         ),
-        Refusal::CopyUnsealed => words(
-            "a copy without a passphrase could be read by whoever finds it",
-            "give it a passphrase: run it on a terminal, or set KIJITI_PASSPHRASE",
-        ),
-        Refusal::NotABackup(path) => words(
-            format!("{path} is no whole backup of a phone"),
-            "choose the folder that `kijiti backup` has written",
-        ),
-        Refusal::IsABackup(path) => words(
-            format!("{path} is a backup of a phone, and no phone"),
-            format!(
-                "make a phone of it: kijiti --data NEW restore {path}; the backup stays as it is"
-            ),
-        ),
-        Refusal::BackupRuns(path) => words(
-            format!("a phone is running on {path}"),
-            "stop it first, or restore what `kijiti backup` writes",
-        ),
         Refusal::ImportStopped { taken, of, why } => {
             let (reason, hint) = self::of(why);
             words(
@@ -151,10 +134,6 @@ fn machine(refusal: &Refusal) -> Option<Words> {
         Refusal::ImportGivenUp => words(
             "a file of cases was cut off, and the rest cannot be taken in: it is damaged here, or brings this phone down",
             "import the file again, in parts if that fails: what is here is not taken twice",
-        ),
-        Refusal::BackupDamaged(path, file) => words(
-            format!("the backup in {path} is damaged: {file} is not what was written"),
-            "restore another copy; where the phone still works, `kijiti backup` writes this one anew",
         ),
         Refusal::NoPhone(path) => words(
             format!("there is no phone in {path}"),

@@ -288,8 +288,9 @@ pub(super) fn age_from_birth(born: &FindingValue, now_s: u64) -> Option<(String,
 }
 
 /// The least and the most that somebody may be old of whose birth only the month or the year is known.
-fn ages_between(born: &FindingValue, now_s: u64) -> Vec<Ages> {
-    let FindingValue::Text(born) = born else {
+fn ages_between(view: &CaseView, known: &Ages, now_s: u64) -> Vec<Ages> {
+    let born = view.findings.get("patient.born").map(|born| &born.value);
+    let (Some(FindingValue::Text(born)), true) = (born, known.is_empty()) else {
         return Vec::new();
     };
     let (Some(born), Some(now)) = (moment(born), moment(&clinical::date::instant(now_s))) else {
@@ -433,12 +434,7 @@ pub(super) fn most_urgent(
         .then(|| assessor.judge(findings.clone(), &by_birth, profile));
     let other = other.and_then(Result::ok).flatten();
     // Nor is anybody calmed because only the year of the birth is known.
-    let born = view
-        .findings
-        .get("patient.born")
-        .filter(|_| ages.is_empty());
-    let between = born.map(|born| ages_between(&born.value, now_s));
-    let between = between.unwrap_or_default().into_iter();
+    let between = ages_between(view, &ages, now_s).into_iter();
     let between =
         between.filter_map(|ages| assessor.judge(findings.clone(), &ages, profile).ok()?);
     match assessor.judge(findings.clone(), &ages, profile) {

@@ -6,7 +6,7 @@ use clinical::date::instant;
 use protocol::{CaseId, SpaceId, always};
 use record::likeness;
 
-use super::assess::case_now;
+use super::assess::{CaseNow, case_now};
 use super::views::cases::{Cases, Duplicates, Next, Pair, Row, Sealed};
 use super::{Look, Refusal, cases};
 use crate::agent::locked;
@@ -69,6 +69,33 @@ pub(super) fn patients(cx: &dyn Look, rows: &[CaseRow]) -> Result<Patients, Refu
     Ok(Patients { line_of, judged })
 }
 
+/// A line for each patient, in the order of the cases.
+fn in_lines(rows: Vec<CaseRow>, line_of: &BTreeMap<CaseId, CaseId>) -> Vec<Line> {
+    let (mut lines, mut places) = (Vec::<Line>::new(), BTreeMap::new());
+    for row in rows {
+        let stands = line_of.get(&row.id).copied().unwrap_or(row.id);
+        let place = *places.entry(stands).or_insert(lines.len());
+        match lines.get_mut(place) {
+            Some(line) if row.id == stands => line.insert(0, row),
+            Some(line) => line.push(row),
+            None => lines.push(vec![row]),
+        }
+    }
+    lines
+}
+
+/// What is to be done next about a case.
+fn next(now: &CaseNow, (shut, waits, stays): (bool, bool, bool)) -> Next {
+    match () {
+        () if shut => Next::Unlock,
+        () if now.questions > 0 => Next::Settle,
+        () if now.undecided => Next::Decide,
+        () if waits => Next::Await,
+        () if stays => Next::LetGo,
+        () => Next::Nothing,
+    }
+}
+
 /// One page of the list of cases: those whose title has the letters of `find`, from the `after`th
 /// patient on. What was judged anew for it comes beside it, to be remembered.
 pub(super) fn list(
@@ -86,16 +113,7 @@ pub(super) fn list(
     let shut = |row: &CaseRow| locked(SpaceId::of(&row.area), cx.store()).unwrap_or(true);
     let rows = cx.store().cases()?;
     let Patients { line_of, judged } = patients(cx, &rows)?;
-    let (mut lines, mut places) = (Vec::<Line>::new(), BTreeMap::new());
-    for row in rows {
-        let stands = line_of.get(&row.id).copied().unwrap_or(row.id);
-        let place = *places.entry(stands).or_insert(lines.len());
-        match lines.get_mut(place) {
-            Some(line) if row.id == stands => line.insert(0, row),
-            Some(line) => line.push(row),
-            None => lines.push(vec![row]),
-        }
-    }
+    let mut lines = in_lines(rows, &line_of);
     let named = |row: &CaseRow| !shut(row) && row.title.to_lowercase().contains(&wanted);
     lines.retain(|line| wanted.is_empty() || line.iter().any(named));
     let matching = lines.len();
@@ -109,14 +127,7 @@ pub(super) fn list(
         remember.extend(fresh);
         let waits = now.waits || others.iter().any(|row| case_now(cx, row).0.waits);
         let (shut, stays) = (shut(row), line.iter().any(|row| unsent.contains(&row.id)));
-        let next = match () {
-            () if shut => Next::Unlock,
-            () if now.questions > 0 => Next::Settle,
-            () if now.undecided => Next::Decide,
-            () if waits => Next::Await,
-            () if stays => Next::LetGo,
-            () => Next::Nothing,
-        };
+        let next = next(&now, (shut, waits, stays));
         let changed_s = line
             .iter()
             .map(|row| row.changed_s)

@@ -158,12 +158,7 @@ pub(super) fn read(doc: &AutoCommit, at: &ObjId, key: String) -> Option<Record> 
         _ => return None,
     };
     let from_file = matches!(scalar(doc, at, FROM_FILE), Some(ScalarValue::Boolean(true)));
-    let stamp = Stamp {
-        order,
-        by,
-        at_s,
-        from_file,
-    };
+    let stamp = Stamp::of(order, by, (at_s, from_file));
     let entry = match text(doc, at, "kind")?.as_str() {
         "finding" => Entry::Finding {
             name: text(doc, at, "name")?,

@@ -56,7 +56,12 @@ pub(crate) fn origin(names: &[(&str, &str)], dose: &DoseEntry) -> String {
             )
         }
     };
-    format!("fhir/{named}/{what}")
+    let origin = format!("fhir/{named}/{what}");
+    protocol::always!(
+        parts(&origin) == Some((&named, &what)),
+        "it is read as it is written"
+    );
+    origin
 }
 
 /// The names and the *what* of an origin.
@@ -106,6 +111,7 @@ fn is_alike(held: &DoseEntry, read: &DoseEntry) -> bool {
 /// How a dose that was read is like one that is here, which is known by `names` besides its origin; `None`: it is
 /// another.
 pub fn alike(held: &DoseEntry, names: &[String], read: &DoseEntry) -> Option<Alike> {
+    protocol::always!(is_alike(read, read), "a dose is like itself");
     let named = match is_alike(held, read) {
         true => Alike::Same,
         false => Alike::Otherwise,

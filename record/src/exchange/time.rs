@@ -43,6 +43,7 @@ pub fn moment(text: &str) -> Option<Moment> {
     }
     let (from_ms, to_ms) = days_of(date)?;
     let (from_ms, to_ms) = (from_ms * DAY_MS, to_ms * DAY_MS);
+    protocol::always!(from_ms + DAY_MS <= to_ms, "a day at least");
     let Some(time) = time else {
         let written = date.to_owned();
         return Some(Moment {

@@ -39,8 +39,12 @@ impl OfFiles {
         Ok(read.unwrap_or_default())
     }
 
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
+    /// As it is kept; nothing where that is as before.
+    pub(super) fn unless(&self, before: &Self) -> Vec<u8> {
+        match self == before {
+            true => Vec::new(),
+            false => serde_json::to_vec(self).unwrap_or_default(),
+        }
     }
 
     /// Whether a register that both name knows the patient of the case by other numbers only.

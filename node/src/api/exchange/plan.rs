@@ -396,16 +396,7 @@ pub(super) fn plan(
         several,
     } = who_it_is(cx, &imported, &found, apart)?;
     if several {
-        let why = "several people are under its number here, and it does not say which of them: not taken in";
-        left_out.push(format!("{}: {why}", said_to_be(&imported)));
-        return Ok(Plan {
-            held: None,
-            entries: Vec::new(),
-            known_as: Vec::new(),
-            slots: Vec::new(),
-            of_files: Vec::new(),
-            said: left_out,
-        });
+        return Ok(Plan::nobody_s(&imported));
     }
     let other = here.is_none() && !others.is_empty();
     // Under a case's own id somebody else: it is no copy of that case.
@@ -415,10 +406,11 @@ pub(super) fn plan(
             format!("the file speaks of another patient ({name} differs); it is a case of its own");
         left_out.push(format!("case {}: {why}", id.short()));
     }
-    let before = match &here {
-        Some((id, ..)) => OfFiles::of(cx, id)?,
-        None => OfFiles::default(),
-    };
+    let before = here
+        .as_ref()
+        .map(|(id, ..)| OfFiles::of(cx, id))
+        .transpose()?
+        .unwrap_or_default();
     let mut of_files = before.clone();
     of_files.know(&imported.numbers);
     let measured = imported.measured.clone();
@@ -433,16 +425,8 @@ pub(super) fn plan(
         Some((id, area, same)) => {
             left_out.extend(put_right(&id, same));
             let case = cases::load(cx, id)?.ok_or(Refusal::CaseNotHere)?;
-            let view = case.view();
-            let whose = |what: String| format!("case {}: {what}", id.short());
-            let (back, told) = taken_back(&id, &view, &imported.taken_back);
+            let (news, told) = new_in(&case, imported.clone(), &before);
             left_out.extend(told);
-            let mut entries = imported.entries;
-            let older = before.take_older(&view, &measured, &mut entries);
-            left_out.extend(older.into_iter().map(whose));
-            let (mut news, otherwise) = news_of(entries, &case);
-            left_out.extend(otherwise.into_iter().map(whose));
-            news.extend(back);
             (Some((id, area)), news)
         }
         None if !says => (None, Vec::new()),
@@ -459,16 +443,25 @@ pub(super) fn plan(
         .filter(|(here, _)| own.is_none_or(|own| !here.contains(&own)));
     Ok(Plan {
         slots: free.filter_map(|(_, slot)| slot).collect(),
-        of_files: if of_files == before {
-            Vec::new()
-        } else {
-            of_files.to_bytes()
-        },
+        of_files: of_files.unless(&before),
         held,
         entries,
         known_as,
         said: left_out,
     })
+}
+
+/// What is new in a case that is here, and what is to be said of the rest.
+fn new_in(case: &Case, imported: files::Imported, before: &OfFiles) -> (Vec<Entry>, Vec<String>) {
+    let (id, view, mut entries) = (case.id(), case.view(), imported.entries);
+    let whose = |what: String| format!("case {}: {what}", id.short());
+    let (back, mut told) = taken_back(&id, &view, &imported.taken_back);
+    let older = before.take_older(&view, &imported.measured, &mut entries);
+    told.extend(older.into_iter().map(whose));
+    let (mut news, otherwise) = news_of(entries, case);
+    told.extend(otherwise.into_iter().map(whose));
+    news.extend(back);
+    (news, told)
 }
 
 /// What a case begins with of which this is all that is known here.
@@ -504,6 +497,19 @@ fn put_right(id: &CaseId, identity: Identity) -> Option<String> {
 }
 
 impl Plan {
+    /// Of a record that may be of one of several people and does not say which.
+    fn nobody_s(imported: &files::Imported) -> Self {
+        let why = "several people are under its number here, and it does not say which of them: not taken in";
+        Self {
+            held: None,
+            entries: Vec::new(),
+            known_as: Vec::new(),
+            slots: Vec::new(),
+            of_files: Vec::new(),
+            said: vec![format!("{}: {why}", said_to_be(imported))],
+        }
+    }
+
     /// By what it is found again, as far as that is not kept yet.
     pub(super) fn knows(&self) -> FileKnows {
         FileKnows {

@@ -323,6 +323,12 @@ impl Row<'_> {
         number(bare).filter(|_| self.delimiter == ',' || !thousands)
     }
 
+    /// What the patient is known by.
+    fn keys(&self, mapping: &Mapping) -> Vec<String> {
+        let names = mapping.known_by.iter();
+        names.map(|name| self.key(mapping, name)).collect()
+    }
+
     /// What a patient is known by in a column, however it is written: letters small, noughts before a number gone
     /// (a spreadsheet takes them away), a date as the mapping reads it.
     fn key(&self, mapping: &Mapping, name: &str) -> String {
@@ -542,11 +548,7 @@ pub fn read_mapped(text: &str, mapping: &Mapping) -> Result<Vec<Imported>, Excha
                 "more than {PATIENTS_MAX} patients: cut the file"
             )));
         }
-        let keys: Vec<_> = mapping
-            .known_by
-            .iter()
-            .map(|name| row.key(mapping, name))
-            .collect();
+        let keys = row.keys(mapping);
         protocol::always!(!keys.is_empty(), "a mapping without is refused");
         let key = keys.join("\n");
         if keys.iter().all(String::is_empty) {

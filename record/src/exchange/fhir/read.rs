@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::super::time::{DAY_MS, moment};
+use super::super::time::moment;
 use super::super::{ExchangeError, Imported, RegisterNumber, SYSTEM, TAKEN_BACK};
-use super::{CASE_SYSTEM, ESTIMATED, NATIONAL_SYSTEM};
-use clinical::{FindingValue, Merge, catalogue};
+use super::CASE_SYSTEM;
+use clinical::{FindingValue, catalogue};
 
 use crate::Entry;
 
@@ -16,14 +16,17 @@ mod bundle;
 mod care;
 mod history;
 mod lines;
+mod listed;
+mod newest;
 mod values;
+mod who;
 mod xml;
 
-use bundle::{Bundle, Whose, plain_name, strict, subject_of};
-use values::{
-    at, at_site, changes_meaning, code_of, codes_of, field_of, kind_of, value_of, words_of,
-};
+use bundle::{Bundle, Whose, strict, subject_of};
+use listed::{Listed, is_own_name, is_read, only_writes, spoilt};
+use values::{at, at_site, changes_meaning, code_of, field_of, kind_of, value_of, words_of};
 pub(super) use values::{items, text_at};
+use who::numbers_of;
 
 /// What is said of resources that are of nobody.
 const STAYS: &str = "they say who, where and when, and stay in the file";
@@ -59,6 +62,7 @@ fn read_all(text: &str, until: Option<i64>) -> Result<Vec<Imported>, ExchangeErr
     };
     let mut read = read?;
     tell_apart(&mut read);
+    protocol::always!(read.len() <= text.len(), "nobody comes of nothing");
     tell_of_nobody(&mut read);
     Ok(read)
 }
@@ -95,135 +99,6 @@ fn read_value(bundle: Value, until: Option<i64>) -> Result<Vec<Imported>, Exchan
         other => Err(malformed(format!(
             "this is a single {other}, and whose it is is not with it: put both into a Bundle of type collection"
         ))),
-    }
-}
-
-/// Why a bundle as a whole is not what its resources look like.
-fn spoilt(bundle: &Value) -> Option<&'static str> {
-    let set = |key: &str| {
-        bundle
-            .get(key)
-            .is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|v| !v.is_empty()))
-    };
-    if ["modifierExtension", "implicitRules"].into_iter().any(set) {
-        return Some("the bundle carries a modifier that may turn its meaning round");
-    }
-    let mut resources = items(bundle, "entry")
-        .iter()
-        .filter_map(|entry| entry.get("resource"));
-    let in_error = |r: &Value| {
-        kind_of(r) == "Composition" && text_at(r, &["status"]) == Some("entered-in-error")
-    };
-    resources
-        .any(in_error)
-        .then_some("the document in this bundle says that it was entered in error")
-}
-
-/// Whether a bundle of requests only makes and updates resources, as systems send whole records to each
-/// other (Synthea, national hubs): what it says is then what they are.
-fn only_writes(bundle: &Value) -> bool {
-    let writes = |entry: &Value| {
-        let method = text_at(entry, &["request", "method"]).unwrap_or_default();
-        let whole = entry.get("resource").is_some_and(Value::is_object);
-        whole && (method.eq_ignore_ascii_case("POST") || method.eq_ignore_ascii_case("PUT"))
-    };
-    let entries = items(bundle, "entry");
-    !entries.is_empty() && entries.iter().all(writes)
-}
-
-/// Why the resource of an entry is not taken, whatever it says itself.
-fn refused(entry: &Value) -> Option<&'static str> {
-    let set = |key: &str| {
-        entry
-            .get(key)
-            .is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|v| !v.is_empty()))
-    };
-    let deleted = text_at(entry, &["request", "method"])
-        .is_some_and(|method| method.eq_ignore_ascii_case("DELETE"));
-    match text_at(entry, &["response", "status"]) {
-        _ if set("modifierExtension") => {
-            Some("its entry carries a modifier that may turn its meaning round")
-        }
-        _ if deleted => Some("its entry says that it is no more"),
-        Some(status) if !status.starts_with('2') => {
-            Some("its entry says that it was not found, or not taken")
-        }
-        _ => None,
-    }
-}
-
-/// The resources of a bundle, and those that are not taken.
-struct Listed<'a> {
-    /// Each once, and the patients that lie within others.
-    resources: Vec<&'a Value>,
-    index: Bundle<'a>,
-    /// What stands twice and not alike.
-    twice: Vec<&'a Value>,
-    /// What its entry keeps out, and why.
-    not_taken: Vec<(&'a Value, &'static str)>,
-}
-
-impl<'a> Listed<'a> {
-    fn of(bundle: &'a Value) -> Self {
-        let mut resources: Vec<&Value> = Vec::new();
-        let mut index = Bundle::default();
-        let (mut twice, mut ambiguous, mut not_taken) = (Vec::new(), BTreeSet::new(), Vec::new());
-        for entry in items(bundle, "entry") {
-            let Some(resource) = entry.get("resource") else {
-                if !kind_of(entry).is_empty() {
-                    not_taken.push((entry, "it lies in an entry, and not as its resource"));
-                }
-                continue;
-            };
-            if let Some(why) = refused(entry) {
-                not_taken.push((resource, why));
-                continue;
-            }
-            // A name that names no server is no more than kind and id.
-            let url = text_at(entry, &["fullUrl"]).filter(|url| url.contains(':'));
-            let url = url.map(plain_name);
-            let short = text_at(resource, &["id"]).map(|id| format!("{}/{id}", kind_of(resource)));
-            let known = url
-                .as_deref()
-                .or(short.as_deref())
-                .and_then(|name| index.named.get(name))
-                .copied();
-            match known.filter(|_| url.is_some() || index.url_of(known).is_none()) {
-                Some(same) if same == resource => continue, // said once more
-                Some(other) => {
-                    twice.push(resource);
-                    twice.push(other);
-                    continue;
-                }
-                None => {}
-            }
-            if let Some(url) = url {
-                index.named.insert(url.clone(), resource);
-                index.urls.push((resource, url));
-            }
-            if let Some(short) = short.filter(|short| !ambiguous.contains(short)) {
-                match index.named.remove(&short) {
-                    Some(_) => drop(ambiguous.insert(short)), // of two servers
-                    None => drop(index.named.insert(short, resource)),
-                }
-            }
-            resources.push(resource);
-            let contained = items(resource, "contained").iter();
-            for inner in contained.filter(|inner| kind_of(inner) == "Patient") {
-                if index.add_contained(inner) {
-                    resources.push(inner);
-                }
-            }
-            if kind_of(resource) == "Patient" {
-                index.patients.push(resource);
-            }
-        }
-        Self {
-            resources,
-            index,
-            twice,
-            not_taken,
-        }
     }
 }
 
@@ -391,104 +266,6 @@ fn identifier_of(bundle: &Value) -> Option<&Value> {
     let document = text_at(bundle, &["type"]) == Some("document");
     case.filter(|_| document)
         .or_else(|| at(bundle, &["identifier"]))
-}
-
-/// Patients' numbers that are read of one record.
-const NUMBERS_MAX: usize = 16;
-
-/// What a patient is known by from file to file: the identifiers that name a system, except those that a family
-/// shares (an insurance's number); else the name of the record, where that is nobody else's. What somebody else may
-/// have too (an identifier without a system, an id of one server's) only together with name and day of birth.
-fn numbers_of(patient: &Value, index: &Bundle<'_>) -> Vec<RegisterNumber> {
-    let of_family = |identifier: &&Value| {
-        let kinds = items(identifier.get("type").unwrap_or(&Value::Null), "coding");
-        kinds.iter().any(|coding| {
-            matches!(
-                text_at(coding, &["code"]),
-                Some("SN" | "MB" | "FILL" | "PLAC")
-            )
-        })
-    };
-    let text = |value: &Value, key: &str| {
-        let text = text_at(value, &[key]).map(str::trim);
-        text.filter(|text| !text.is_empty()).map(str::to_owned)
-    };
-    let (mut numbers, mut alone) = (Vec::new(), Vec::new());
-    for identifier in items(patient, "identifier")
-        .iter()
-        .filter(|i| !of_family(i))
-    {
-        match (text(identifier, "system"), text(identifier, "value")) {
-            (Some(system), Some(value)) if system != CASE_SYSTEM => {
-                numbers.push(RegisterNumber { system, value });
-            }
-            (None, Some(value)) => alone.push(value),
-            _ => {}
-        }
-    }
-    numbers.sort();
-    numbers.dedup();
-    // A name that nobody else has says by itself whose it is, and another one nothing.
-    let url = index.url_of(Some(patient)).map(str::to_owned);
-    let id = text(patient, "id");
-    let uuid = |id: &&String| id.len() == 36 && id.bytes().filter(|b| *b == b'-').count() == 4;
-    match (url, &id) {
-        (Some(url), _) => numbers.push(RegisterNumber {
-            system: url,
-            value: String::new(),
-        }),
-        (None, Some(id)) if uuid(&id) => numbers.push(RegisterNumber {
-            system: format!("urn:uuid:{}", id.to_lowercase()),
-            value: String::new(),
-        }),
-        (None, Some(id)) => alone.push(format!("id {id}")),
-        (None, None) => {}
-    }
-    let who = name_of_patient(patient).zip(text(patient, "birthDate"));
-    if let Some((name, born)) = who {
-        numbers.extend(alone.into_iter().map(|value| RegisterNumber {
-            system: format!("{value}\n{}\n{born}", name.to_lowercase()),
-            value: String::new(),
-        }));
-    }
-    numbers.truncate(NUMBERS_MAX);
-    numbers
-}
-
-/// The name by which a patient goes: none that is over, and no nickname.
-fn usable_name(patient: &Value) -> Option<&Value> {
-    let names = items(patient, "name");
-    let usable = |name: &&Value| {
-        let other = matches!(
-            text_at(name, &["use"]),
-            Some("old" | "nickname" | "maiden" | "temp")
-        );
-        !other && text_at(name, &["period", "end"]).is_none()
-    };
-    let official = |name: &&Value| usable(name) && text_at(name, &["use"]) == Some("official");
-    let mut all = names.iter();
-    all.find(official).or_else(|| names.iter().find(usable))
-}
-
-/// The given names of a person, in a row.
-fn given_names(name: &Value) -> Option<String> {
-    let given = items(name, "given").iter().filter_map(Value::as_str);
-    let given = given.collect::<Vec<_>>().join(" ");
-    (!given.is_empty()).then_some(given)
-}
-
-/// A whole name as it is called.
-fn called_in_full(name: &Value) -> Option<String> {
-    let family = text_at(name, &["family"]).map(str::to_owned);
-    let parts = || {
-        let parts: Vec<_> = given_names(name).into_iter().chain(family).collect();
-        (!parts.is_empty()).then(|| parts.join(" "))
-    };
-    text_at(name, &["text"]).map(str::to_owned).or_else(parts)
-}
-
-fn name_of_patient(patient: &Value) -> Option<String> {
-    called_in_full(usable_name(patient)?)
 }
 
 /// One patient's case while it is read.
@@ -682,148 +459,6 @@ impl Reading {
         }
     }
 
-    fn read_patient(&mut self, patient: &Value) {
-        let name = usable_name(patient);
-        let given = name.and_then(given_names);
-        let national = items(patient, "identifier").iter().find(|identifier| {
-            let typed = identifier.get("type").is_some_and(|kind| {
-                field_of(kind).as_deref() == Some("patient.national_id")
-                    || codes_of(kind, "http://terminology.hl7.org/CodeSystem/v2-0203")
-                        .any(|code| code == "NI" || code == "NNxxx")
-            });
-            let system = text_at(identifier, &["system"]);
-            system == Some(NATIONAL_SYSTEM) || (typed && system != Some(CASE_SYSTEM))
-        });
-        // A day with a time of day, as some write it, is that day.
-        let born = text_at(patient, &["birthDate"]);
-        let born = born.map(|born| born.split_once('T').map_or(born, |(day, _)| day));
-        let address = items(patient, "address").iter().find(|address| {
-            !matches!(text_at(address, &["use"]), Some("old" | "billing"))
-                && text_at(address, &["period", "end"]).is_none()
-        });
-        let village = address.and_then(|address| {
-            let lines = items(address, "line").iter().filter_map(Value::as_str);
-            let more = ["city", "district", "state"];
-            let more = more.into_iter().filter_map(|key| text_at(address, &[key]));
-            let parts: Vec<_> = lines.chain(more).collect();
-            let whole = text_at(address, &["text"]).map(str::to_owned);
-            whole.or_else(|| (!parts.is_empty()).then(|| parts.join(", ")))
-        });
-        let said = patient
-            .get("_birthDate")
-            .map(|said| items(said, "extension"));
-        let estimated = said.into_iter().flatten().find_map(|extension| {
-            let ours = text_at(extension, &["url"]) == Some(ESTIMATED);
-            extension.get("valueBoolean").filter(|_| ours)?.as_bool()
-        });
-        let pairs = [
-            (
-                "patient.national_id",
-                national.and_then(|identifier| text_at(identifier, &["value"])),
-            ),
-            (
-                "patient.name",
-                name.and_then(|name| text_at(name, &["text"]))
-                    .or(given.as_deref()),
-            ),
-            (
-                "patient.family_name",
-                name.and_then(|name| text_at(name, &["family"])),
-            ),
-            ("patient.born", born),
-            (
-                "patient.born_estimated",
-                estimated.map(|it| if it { "yes" } else { "no" }),
-            ),
-            (
-                "patient.sex",
-                match text_at(patient, &["gender"]) {
-                    sex @ Some("female" | "male") => sex,
-                    // Our own word for it has none in FHIR.
-                    Some("other") => Some("not_specified"),
-                    _ => None,
-                },
-            ),
-            ("patient.village", village.as_deref()),
-        ];
-        for (name, text) in pairs {
-            self.read_short_ids(patient, name, text);
-        }
-        if patient
-            .get("deceasedBoolean")
-            .is_some_and(|dead| !dead.is_boolean())
-        {
-            self.leave_out(
-                patient,
-                "whether the patient is dead is neither true nor false",
-            );
-        }
-        let dead = patient.get("deceasedBoolean").and_then(Value::as_bool) == Some(true);
-        let died = text_at(patient, &["deceasedDateTime"]);
-        let to_come = died.is_some_and(|at| self.is_to_come(at));
-        if to_come {
-            self.leave_out(
-                patient,
-                "the day on which the patient died is still to come",
-            );
-        }
-        if dead || (died.is_some() && !to_come) {
-            self.read_short_ids(patient, "outcome", Some("died"));
-        }
-        let mut contacts = items(patient, "contact").iter();
-        if let Some(contact) = contacts.next() {
-            self.read_caregiver(patient, contact);
-        }
-        self.tell_of_more(patient, contacts.count());
-    }
-
-    /// Who cares for the patient: a resource of its own, or a contact of the patient's.
-    fn read_caregiver(&mut self, resource: &Value, who: &Value) {
-        let name = items(who, "name").iter().find_map(called_in_full);
-        let relation = items(who, "relationship").iter().find_map(relation_of);
-        let phone = items(who, "telecom").iter();
-        let phone =
-            phone.filter(|one| !matches!(text_at(one, &["system"]), Some("email" | "url" | "fax")));
-        let phone = phone.filter_map(|one| text_at(one, &["value"])).next();
-        for (field, text) in [
-            ("patient.caregiver", name.as_deref()),
-            ("patient.caregiver_relation", relation.as_deref()),
-            ("patient.caregiver_phone", phone),
-        ] {
-            self.read_short_ids(resource, field, text);
-        }
-        if name.is_none() && relation.is_none() && phone.is_none() {
-            self.leave_out(resource, "who cares for the patient is not said in it");
-        }
-    }
-
-    /// What a patient's record says besides and no field here has.
-    fn tell_of_more(&mut self, patient: &Value, contacts: usize) {
-        if contacts > 0 {
-            let why = format!("{contacts} more contacts stay in the file");
-            self.leave_out(patient, &why);
-        }
-        if !items(patient, "telecom").is_empty() {
-            self.leave_out(
-                patient,
-                "the patient's own telephone or address of mail stays in the file",
-            );
-        }
-        if patient.get("active").is_some_and(|active| *active == false) {
-            self.leave_out(
-                patient,
-                "its system does not use this record any more: see whether there is another",
-            );
-        }
-        let links = items(patient, "link").iter();
-        let kinds: BTreeSet<_> = links.filter_map(|link| text_at(link, &["type"])).collect();
-        for kind in kinds {
-            let why =
-                format!("its system links it to another record ({kind}): look it up in the file");
-            self.leave_out(patient, &why);
-        }
-    }
-
     fn read_observation(&mut self, observation: &Value) {
         match text_at(observation, &["status"]) {
             Some("final" | "amended" | "corrected" | "preliminary") => {}
@@ -946,149 +581,4 @@ impl Reading {
             None => self.leave_out(consent, "whether it was given is not clear"),
         }
     }
-
-    /// The beginning of the day on which the patient was born, and a day less for clocks of other zones; of a month or
-    /// a year, its beginning.
-    fn born(&self) -> Option<i64> {
-        let mut findings = self.findings.iter();
-        let said = findings.find(|(name, ..)| name == "patient.born")?;
-        let FindingValue::Text(day) = &said.1 else {
-            return None;
-        };
-        Some(moment(day)?.from_ms.saturating_sub(DAY_MS))
-    }
-
-    /// Of measurements the newest counts; of those whose time is not clear, and of signs, degrees,
-    /// consents and words, all do, and the case's own rules bring them together.
-    fn finish(mut self) -> Imported {
-        let born = self.born();
-        let before = |at: &str| {
-            moment(at)
-                .zip(born)
-                .is_some_and(|(at, born)| at.to_ms < born)
-        };
-        let mut findings = std::mem::take(&mut self.findings);
-        // What was measured last is said last, and shows.
-        findings.sort_by_key(|(_, _, at, _)| moment(at).map(|at| at.from_ms));
-        findings.retain(|(name, _, at, id)| {
-            let wrong = name != "patient.born" && before(at);
-            if wrong {
-                let why =
-                    format!("Observation {id} ({name}): of {at}, before the patient was born");
-                self.imported.left_out.push(why);
-            }
-            !wrong
-        });
-        let mut newest: BTreeMap<String, i64> = BTreeMap::new();
-        for (name, value, at, _) in &findings {
-            if let Some(at) = moment(at).filter(|_| *value != FindingValue::Unknown) {
-                let held = newest.entry(name.clone()).or_insert(at.from_ms);
-                *held = at.from_ms.max(*held);
-            }
-        }
-        let kept = |read: &Imported| read.entries.len() + read.left_out.len();
-        let said = kept(&self.imported) + findings.len();
-        for (name, value, at, id) in findings {
-            let measured = matches!(
-                catalogue::field(&name).map(|f| f.merge),
-                Some(Merge::Latest)
-            );
-            let time = moment(&at);
-            let older = time.as_ref().zip(newest.get(&name));
-            // A day alone may be later than an hour of it.
-            if measured && older.is_some_and(|(time, newest)| time.is_before(*newest)) {
-                self.imported.left_out.push(format!(
-                    "Observation {id} ({name}): of {at}; a newer one counts"
-                ));
-                continue;
-            }
-            if let (true, Some(time)) = (measured, time) {
-                let held = self
-                    .imported
-                    .measured
-                    .entry(name.clone())
-                    .or_insert(time.to_ms);
-                *held = time.to_ms.max(*held);
-            }
-            self.imported.entries.push(Entry::Finding { name, value });
-        }
-        protocol::always!(kept(&self.imported) == said, "what is said is kept or told");
-        for (at, line) in std::mem::take(&mut self.history) {
-            match before(&at) {
-                true => self
-                    .imported
-                    .left_out
-                    .push(format!("{line}: of {at}, before the patient was born")),
-                false => self.imported.entries.push(Entry::Note(crate::clip(&line))),
-            }
-        }
-        // What could not be read stands beside what could, word for word, unless it is older:
-        // nobody is calmed by the other alone.
-        for (name, at, words) in self.unread {
-            let older = moment(&at)
-                .zip(newest.get(&name))
-                .is_some_and(|(at, newest)| at.is_before(*newest));
-            let beside = |entry: &Entry| matches!(entry, Entry::Finding { name: other, .. } if *other == name);
-            if !older && !words.is_empty() && self.imported.entries.iter().any(beside) {
-                self.imported.entries.push(Entry::Finding {
-                    name,
-                    value: FindingValue::Text(words),
-                });
-            }
-        }
-        let read = match self.imported.entries.is_empty() {
-            true => self.imported,
-            false => self.imported.settled(),
-        };
-        protocol::always!(!read.entries.contains(&Entry::consent("share", true)));
-        read
-    }
-}
-
-/// Whether what a resource of ours says is read; the others only repeat it, or surround it.
-fn is_read(kind: &str) -> bool {
-    matches!(
-        kind,
-        "Patient"
-            | "RelatedPerson"
-            | "Observation"
-            | "Consent"
-            | "MedicationAdministration"
-            | "ClinicalImpression"
-            | "AllergyIntolerance"
-            | "Media"
-            | "Immunization"
-            | "Procedure"
-    )
-}
-
-/// Whether a resource has a name as we give it (RFC 9562, version 8), and is none that somebody put into a bundle of
-/// ours.
-fn is_own_name(resource: &Value) -> bool {
-    let id = text_at(resource, &["id"]).unwrap_or_default();
-    let parts: Vec<_> = id.split('-').collect();
-    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
-        && parts.get(2).is_some_and(|part| part.starts_with('8'))
-}
-
-/// How somebody stands to the patient: as it is called, or by the codes of HL7's that are usual.
-fn relation_of(concept: &Value) -> Option<String> {
-    const CODES: [(&str, &str); 6] = [
-        ("MTH", "mother"),
-        ("FTH", "father"),
-        ("GRMTH", "grandmother"),
-        ("SIS", "sister"),
-        ("AUNT", "aunt"),
-        ("GUARD", "guardian"),
-    ];
-    let words = text_at(concept, &["text"]).map(str::to_owned);
-    let mut codings = items(concept, "coding").iter();
-    words.or_else(|| {
-        codings.find_map(|coding| {
-            let code = text_at(coding, &["code"]);
-            let usual = CODES.iter().find(|(known, _)| Some(*known) == code);
-            let usual = usual.map(|(_, word)| (*word).to_owned());
-            usual.or_else(|| text_at(coding, &["display"]).or(code).map(str::to_owned))
-        })
-    })
 }
