@@ -293,6 +293,34 @@ fn the_newest_measurement_counts_whenever_it_comes() {
     assert_eq!(value(&[before]).1, 1, "the control");
 }
 
+/// That somebody here does not know a measurement is none: an older one of a file is news. The control is a
+/// measurement here.
+#[test]
+fn not_to_know_is_no_newer_measurement() {
+    for (here_says, standing) in [
+        ("unknown", FindingValue::Number(84.0)),
+        ("97", FindingValue::Number(97.0)),
+    ] {
+        let mut world = world();
+        let first = bundle(&[patient("p", json!({})), amoxicillin("m", AT)]);
+        comes(&mut world, &first.to_string());
+        let case = here(&mut world).remove(0).case.to_string();
+        let words = node::api::CaseWords {
+            set: vec![("spo2".into(), here_says.into())],
+            ..Default::default()
+        };
+        let mut screen = Screen::at(&mut world, WORKER);
+        screen
+            .ask::<Case>(common::asks::add(&case, words, 2))
+            .unwrap();
+        world.restart(WORKER).unwrap();
+        let file = bundle(&[patient("p", json!({})), spo2("o", 84, AT)]);
+        comes(&mut world, &file.to_string());
+        let case = here(&mut world).remove(0);
+        assert_eq!(case.findings["spo2"].value, standing, "{here_says}");
+    }
+}
+
 /// A dose of before the birth, or still to come, in whatever form the time is.
 #[test]
 fn a_dose_out_of_its_time_does_not_count() {

@@ -98,7 +98,9 @@ impl OfFiles {
 
     /// Of when the last that was said of a field is: by the file that it came from, else when it was said here.
     fn newest(&self, view: &CaseView, name: &str) -> Option<i64> {
-        let (stamp, value) = view.findings.get(name)?.said.last()?;
+        // That it is not known is no measurement.
+        let mut said = view.findings.get(name)?.said.iter().rev();
+        let (stamp, value) = said.find(|(_, value)| *value != FindingValue::Unknown)?;
         let from_file = self
             .measured
             .get(name)
