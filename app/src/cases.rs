@@ -276,14 +276,22 @@ fn was_to_be_decided(phone: &Phone, of: VisitOf) -> Result<bool, Failure> {
         return Ok(false);
     };
     let case = id.to_string();
-    let view: Case = phone.ask(Request::CaseShow { case: case.clone() })?;
-    let waits = view.decided.is_none() || view.undecided.is_some();
-    let decide = waits && terminal::is_to_be_decided(&id.short(), &open)?;
-    if decide {
-        show::case(&view);
-        let plan: CasePlan = phone.ask(Request::CasePlan { case: case.clone() })?;
-        show::plan(&plan);
-        decide_on_terminal(phone, &case, !view.assessments.is_empty())?;
+    // A case that has gone, or is locked, keeps nobody from the next patient.
+    let shown = phone.ask::<Case>(Request::CaseShow { case: case.clone() });
+    let waits = |view: &Case| view.decided.is_none() || view.undecided.is_some();
+    let view = shown.ok().filter(waits);
+    let decide = view.is_some() && terminal::is_to_be_decided(&id.short(), &open)?;
+    if let (Some(view), true) = (view, decide) {
+        let judged = !view.assessments.is_empty();
+        if !phone.json {
+            show::case(&view);
+        }
+        // Of somebody whom no rules here are for there is no plan.
+        if judged && !phone.json {
+            let plan: CasePlan = phone.ask(Request::CasePlan { case: case.clone() })?;
+            show::plan(&plan);
+        }
+        decide_on_terminal(phone, &case, judged)?;
     }
     phone.reply(Request::VisitEnd { of })?;
     Ok(decide)

@@ -418,7 +418,8 @@ pub(super) fn plan(
         && says
         && let Some(id) = named.perhaps(cx, &imported.entries, apart)?
     {
-        let how = "may be the same patient's as one that is new here: look at both, and say so if it is (--same-as)";
+        let how =
+            "may be the same patient's as one that is new here: look at both, and say so if it is";
         left_out.push(format!("case {}: {how}", id.short()));
     }
     let (held, entries) = match here {

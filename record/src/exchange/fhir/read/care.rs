@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::Reading;
-use super::values::{at, code_of, codes_of, items, items_of_status, text_at};
+use super::history::{called, named};
+use super::values::{SNOMED, at, code_of, codes_of, items, items_of_status, text_at};
 use clinical::{FindingValue, Urgency, catalogue};
 
 use super::super::super::origin::{Alike, UNKNOWN, alike, origin};
@@ -11,29 +12,6 @@ use super::super::super::time::moment;
 use super::super::super::{TAKEN_BACK, units};
 use super::super::{COLOUR_SYSTEM, DOSE_SYSTEM};
 use crate::{DecisionEntry, DoseEntry, Entry, IMPORTED};
-
-const SNOMED: &str = "http://snomed.info/sct";
-
-/// What a concept is called; of a code without words, that code and its system.
-fn named(concept: &Value) -> Option<String> {
-    let mut codings = items(concept, "coding").iter();
-    let text = text_at(concept, &["text"]).or_else(|| {
-        items(concept, "coding")
-            .iter()
-            .find_map(|coding| text_at(coding, &["display"]))
-    });
-    text.map(str::to_owned).or_else(|| {
-        codings.find_map(|coding| {
-            let (system, code) = (text_at(coding, &["system"])?, text_at(coding, &["code"])?);
-            let usual = if system == SNOMED {
-                "SNOMED CT"
-            } else {
-                system
-            };
-            Some(format!("{usual} {code}"))
-        })
-    })
-}
 
 /// The key of a dose of ours.
 fn own_key(given: &Value) -> Option<&str> {
@@ -87,13 +65,7 @@ impl Reading {
             }
             None => return self.leave_out(given, "it says no status"),
         }
-        let medicine = at(given, &["medicationCodeableConcept"]).and_then(|m| {
-            text_at(m, &["text"]).or_else(|| {
-                items(m, "coding")
-                    .iter()
-                    .find_map(|c| text_at(c, &["display"]))
-            })
-        });
+        let medicine = at(given, &["medicationCodeableConcept"]).and_then(called);
         let dose = at(given, &["dosage", "dose"]);
         if dose.is_some_and(|dose| dose.get("comparator").is_some()) {
             return self.leave_out(given, "its dose is a bound and no amount");

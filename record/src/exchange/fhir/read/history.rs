@@ -151,8 +151,14 @@ fn is_turned_round(resource: &Value) -> bool {
     yes("doNotPerform") || yes("isSubpotent") || !ordered
 }
 
+/// What a concept is called; of codes without words, the first, with its system.
+pub(super) fn named(concept: &Value) -> Option<String> {
+    let first = || codes(concept).into_iter().next();
+    called(concept).map(str::to_owned).or_else(first)
+}
+
 /// What a concept is called.
-fn called(concept: &Value) -> Option<&str> {
+pub(super) fn called(concept: &Value) -> Option<&str> {
     let display = || {
         items(concept, "coding")
             .iter()
@@ -165,10 +171,7 @@ fn called(concept: &Value) -> Option<&str> {
 fn begins(kind: &Kind, resource: &Value) -> Result<String, &'static str> {
     let concept = resource.get(kind.what).unwrap_or(&Value::Null);
     let codes = codes(concept);
-    let what = called(concept)
-        .map(str::to_owned)
-        .or_else(|| codes.first().cloned());
-    let what = what.ok_or("what it is of is not said")?;
+    let what = named(concept).ok_or("what it is of is not said")?;
     let codes = codes
         .into_iter()
         .filter(|code| *code != what)

@@ -56,7 +56,7 @@ fn system_of(system: &str) -> &str {
     }
 }
 
-const SNOMED: &str = "http://snomed.info/sct";
+pub(super) const SNOMED: &str = "http://snomed.info/sct";
 
 /// The codes of one system in a CodeableConcept.
 pub(super) fn codes_of<'a>(concept: &'a Value, system: &'a str) -> impl Iterator<Item = &'a str> {
