@@ -33,10 +33,10 @@ os.environ["KIJITI_PASSPHRASE"] = "twelve patients to see"
 class Terminal:
     """The program on a terminal of its own."""
 
-    def __init__(self, phone):
+    def __init__(self, phone, *more):
         self.pid, self.end = pty.fork()
         if self.pid == 0:
-            os.execv(kijiti, [kijiti, "--data", phone, "case", "new"])
+            os.execv(kijiti, [kijiti, "--data", phone, "case", "new", *more])
         self.said, self.given = "", 0
 
     def question(self):
@@ -148,3 +148,18 @@ with tempfile.TemporaryDirectory() as folder:
     assert first[:4] == ("Amina, Mtwapa", "green", "green", 1), first
     for name, other in counted.items():
         assert other == first, f"{name}: {other} and not {first}"
+    # Somebody of seven years, whom no rules here are for: a person decides, though the program was killed before that.
+    def of_seven(until):
+        terminal = Terminal("in-one-go", "--kind", "adult")
+        question = terminal.question()
+        while question is not None and not until(question):
+            words = {"Age": "7", "You": "yellow", "Wha": "see the doctor", "Why": "no rules"}.get(question[:3])
+            terminal.answer(words or ("y" if KEPT.search(question) else "n" if "[y/n" in question and "own words" not in question else ""))
+            question = terminal.question()
+        return terminal
+
+    of_seven(lambda question: question.startswith("Your decision")).kill()
+    of_seven(lambda question: False)
+    rows = run("--data", "in-one-go", "case", "list")["cases"]
+    assert sorted(row["urgency"] for row in rows) == ["green", "yellow"], rows
+    print("of seven years            killed before the decision, decided yellow", flush=True)

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use clinical::FindingValue;
 use clinical::Urgency;
+use clinical::age::{ADULT_FROM_MONTHS, CHILD_BELOW_MONTHS};
 use clinical::catalogue::FIELDS;
 use node::api::views::case::{Case, CaseNew, Decided, History, PhotoLooked, PhotoOut};
 use node::api::views::cases::{Cases, Duplicates, HandedOver};
 use node::api::views::plan::CasePlan;
-use node::api::views::visit::VisitOpen;
+use node::api::views::visit::{Visit, VisitOpen};
 use node::api::{CaseWords, DecisionInput, PhotoWords, Refusal, Request, VisitOf};
 use serde_json::Value;
 
@@ -194,7 +196,15 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         let mut visit = terminal::rest(&sitting, terminal::findings(&sitting)?)?;
         visit = terminal::who_and_consent(&sitting, visit, (&head, consent.is_empty()))?;
         request = visit.request;
-        findings = Some(terminal::file_of(&visit)?);
+        findings = match no_rules_for(of, &visit) {
+            // Of somebody whom no rules are for the fields are kept, and a person decides.
+            true => {
+                let said = visit.findings.iter();
+                head.extend(said.map(|(name, value)| (name.clone(), value.words())));
+                None
+            }
+            false => Some(terminal::file_of(&visit)?),
+        };
         for (name, answer) in visit.said.into_iter().filter(|(_, said)| !said.is_empty()) {
             match name.strip_prefix("consent.") {
                 // What is said on the command line goes before what an interrupted visit had asked.
@@ -267,6 +277,14 @@ fn new(phone: &Phone, args: NewArgs) -> Result<(), Failure> {
         true => phone.reply(Request::VisitEnd { of }).map(drop),
         false => Ok(()),
     }
+}
+
+/// Whether the patient of an adult's visit is too old for the rules for children, and too young for those for adults.
+fn no_rules_for(of: VisitOf, visit: &Visit) -> bool {
+    let months = visit.findings.get("age_months");
+    let between = matches!(months, Some(FindingValue::Number(months))
+        if (CHILD_BELOW_MONTHS..ADULT_FROM_MONTHS).contains(months));
+    of == VisitOf::Adult && between
 }
 
 /// Whether the last visit was interrupted before anybody decided on its case, and that was done now.

@@ -418,9 +418,7 @@ pub(super) fn plan(
         && says
         && let Some(id) = named.perhaps(cx, &imported.entries, apart)?
     {
-        let how =
-            "may be the same patient's as one that is new here: look at both, and say so if it is";
-        left_out.push(format!("case {}: {how}", id.short()));
+        left_out.push(may_be(&id));
     }
     let (held, entries) = match here {
         Some((id, area, same)) => {
@@ -450,6 +448,13 @@ pub(super) fn plan(
         known_as,
         said: left_out,
     })
+}
+
+/// What is to be said of a case that may be the patient's whom a file has made another one of.
+fn may_be(id: &CaseId) -> String {
+    let how =
+        "may be the same patient's as one that is new here: look at both, and say so if it is";
+    format!("case {}: {how}", id.short())
 }
 
 /// What is new in a case that is here, and what is to be said of the rest.
